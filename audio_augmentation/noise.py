@@ -22,6 +22,7 @@ from audio_augmentation.equalizer import (
 from audio_augmentation.gain_speed import SILENCE, active_rms, limit_peak
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.errors import HarkError
+from core.worded import listed, worded
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".m4a", ".webm")
 PIECE_S = 20.0  # seconds of a file that are read, and kept, as one piece
@@ -196,9 +197,13 @@ class NoiseLibrary:
                     return segment
         if segment is None:
             raise HarkError(
-                "No noise could be read.",
-                f"{DRAW_TRIES} files in {self.paths[0].parent} and beside it are not audio that Hark can read.",
-                "Put WAV, FLAC, Ogg or MP3 files into the noise folder, or run without one.",
+                worded("No noise could be read."),
+                worded(
+                    "%(draw_tries)s files in %(parent)s and beside it are not audio that Hark can read.",
+                    draw_tries=DRAW_TRIES,
+                    parent=self.paths[0].parent,
+                ),
+                worded("Put WAV, FLAC, Ogg or MP3 files into the noise folder, or run without one."),
             )
         return segment
 
@@ -210,13 +215,17 @@ def load_noise_folder(folder: Path) -> NoiseLibrary:
         HarkError: no such folder, or no audio file in it.
     """
     if not folder.is_dir():
-        raise HarkError(f"There is no noise folder {folder}.", "The path names no folder.", "Check the path.")
+        raise HarkError(
+            worded("There is no noise folder %(folder)s.", folder=str(folder)),
+            worded("The path names no folder."),
+            worded("Check the path."),
+        )
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
     if not paths:
         raise HarkError(
-            f"The noise folder {folder} holds no audio.",
-            f"No file in it ends in {', '.join(AUDIO_SUFFIXES)}.",
-            "Put recordings of noise there, or run without a noise folder: Hark then makes its own noise.",
+            worded("The noise folder %(folder)s holds no audio.", folder=str(folder)),
+            worded("No file in it ends in %(audio_suffixes)s.", audio_suffixes=listed(AUDIO_SUFFIXES)),
+            worded("Put recordings of noise there, or run without a noise folder: Hark then makes its own noise."),
         )
     return NoiseLibrary(paths)
 

@@ -17,6 +17,7 @@ from audio_generation.piper_side.piper import Piper
 from audio_generation.splice_side.splice import Splice
 from audio_generation.suno_side.suno import Suno
 from core.errors import HarkError
+from core.worded import listed, worded
 
 ENGINES = (
     Espeak,
@@ -52,10 +53,14 @@ def engine_named(name: str) -> Engine:
     """
     engine = engines().get(name)
     if engine is None:
-        raise HarkError(f"There is no engine {name!r}.", f"Hark has {', '.join(engines())}.", "Name one of these.")
+        raise HarkError(
+            worded("There is no engine %(name)s.", name=repr(name)),
+            worded("Hark has %(engines)s.", engines=listed(engines())),
+            worded("Name one of these."),
+        )
     ready = engine.available()
     if not ready.ok:
-        raise HarkError(f"The engine {name} cannot speak here.", ready.why, ready.how_to_enable)
+        raise HarkError(worded("The engine %(name)s cannot speak here.", name=name), ready.why, ready.how_to_enable)
     return engine
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from core.data_folder import atomic_path, installation_folder, storing
 from core.errors import HarkError
 from core.http import Server
+from core.worded import worded
 
 HUB = "https://huggingface.co"  # HF_ENDPOINT in the environment names a mirror
 REVISION = "main"
@@ -59,8 +60,11 @@ def pull(engine: str, voice: str, progress: Progress = lambda name, done, total:
     hub = Server(
         url,
         urllib.parse.urlsplit(url).hostname or url,
-        "Check the voice's name and the network, name a mirror in HF_ENDPOINT, or copy the files by hand into "
-        f"{installation_folder() / 'voices'}.",
+        worded(
+            "Check the voice's name and the network, name a mirror in HF_ENDPOINT, or copy the files by hand into "
+            "%(folder)s.",
+            folder=str(installation_folder() / "voices"),
+        ),
         largest=LARGEST,
         attempts=ATTEMPTS,
         redirects=True,  # the hub's large files lie on other hosts
@@ -71,7 +75,7 @@ def pull(engine: str, voice: str, progress: Progress = lambda name, done, total:
         if any(fnmatch.fnmatch(_name(source, file), pattern) for pattern in source.patterns)
     ]
     if not wanted:
-        raise _unknown(engine, voice, f"{source.repository} has no such files.")
+        raise _unknown(engine, voice, worded("%(repository)s has no such files.", repository=source.repository))
     pulled = []
     for file in wanted:
         target = _target(engine, voice, source, file)
@@ -86,29 +90,35 @@ def _source(engine: str, voice: str) -> _Source:
     if engine == "piper":
         key = re.fullmatch(r"([a-z]{2,3})_([A-Z]{2,3})-([A-Za-z0-9_]+)-(x_low|low|medium|high)", voice)
         if key is None:
-            raise _unknown(engine, voice, "A Piper voice is named language-name-quality, such as en_US-lessac-medium.")
+            raise _unknown(
+                engine, voice, worded("A Piper voice is named language-name-quality, such as en_US-lessac-medium.")
+            )
         language, country, name, quality = key.groups()
         folder = f"{language}/{language}_{country}/{name}/{quality}"
         return _Source("rhasspy/piper-voices", folder, ("*.onnx", "*.onnx.json", "MODEL_CARD"))
     if engine == "kokoro":
         if not re.fullmatch(r"all|[a-z]{2}_[a-z0-9]+", voice):
-            raise _unknown(engine, voice, "A Kokoro voice is named like af_heart; all takes every voice.")
+            raise _unknown(engine, voice, worded("A Kokoro voice is named like af_heart; all takes every voice."))
         voices = "voices/*.pt" if voice == "all" else f"voices/{voice}.pt"
         return _Source("hexgrad/Kokoro-82M", "", ("config.json", "*.pth", voices))
     if engine == "suno":
         if voice not in ("bark", "bark-small"):
-            raise _unknown(engine, voice, "Suno has the models bark and bark-small.")
+            raise _unknown(engine, voice, worded("Suno has the models bark and bark-small."))
         return _Source(f"suno/{voice}", "", ("*.json", "vocab.txt", "pytorch_model.bin", "speaker_embeddings/v2/*.npy"))
     raise HarkError(
-        f"The engine {engine} has no voices to pull.", "Its voices come with it.", "Pull for piper, kokoro or suno."
+        worded("The engine %(engine)s has no voices to pull.", engine=engine),
+        worded("Its voices come with it."),
+        worded("Pull for piper, kokoro or suno."),
     )
 
 
 def _unknown(engine: str, voice: str, why: str) -> HarkError:
-    lists = (
+    lists = worded(
         "Piper's voices: https://rhasspy.github.io/piper-samples, Kokoro's: https://huggingface.co/hexgrad/Kokoro-82M."
     )
-    return HarkError(f"The engine {engine} has no voice {voice!r} to pull.", why, lists)
+    return HarkError(
+        worded("The engine %(engine)s has no voice %(voice)s to pull.", engine=engine, voice=repr(voice)), why, lists
+    )
 
 
 def _name(source: _Source, file: _RemoteFile) -> str:
@@ -124,7 +134,9 @@ def _target(engine: str, voice: str, source: _Source, file: _RemoteFile) -> Path
     target = (folder / name).resolve()
     if not target.is_relative_to(folder):
         raise HarkError(
-            f"{voice} was not pulled.", f"The repository names a file outside of it: {name}.", "Report this."
+            worded("%(voice)s was not pulled.", voice=voice),
+            worded("The repository names a file outside of it: %(name)s.", name=name),
+            worded("Report this."),
         )
     return target
 
@@ -148,14 +160,16 @@ def _listing(hub: Server, source: _Source) -> list[_RemoteFile]:
 
 
 def _download(hub: Server, path: str, target: Path, file: _RemoteFile, progress: Progress) -> None:
-    with storing(f"pulling {target.name}"), atomic_path(target) as temporary:
+    with storing(worded("downloading %(name)s", name=target.name)), atomic_path(target) as temporary:
         hub.download(path, temporary, progress=lambda done: progress(target.name, done, file.size))
         found = _digest(temporary, file)
         if found != file.digest:
             raise HarkError(
-                f"{target.name} was not kept: it is not the file that the repository names.",
-                f"It has the digest {found[:16]}; {file.digest[:16]} was expected.",
-                "Run the same command again; if it happens again, the network changes what it delivers.",
+                worded("%(name)s was not kept: it is not the file that the repository names.", name=target.name),
+                worded(
+                    "It has the digest %(found)s; %(digest)s was expected.", found=found[:16], digest=file.digest[:16]
+                ),
+                worded("Run the same command again; if it happens again, the network changes what it delivers."),
             )
 
 

@@ -24,7 +24,7 @@ from core import environments
 from core.data_folder import storage_error, storing
 from core.errors import HarkError
 from core.readiness import Readiness
-from core.worded import worded
+from core.worded import listed, number, worded
 from core.worker_process import WorkerGone, WorkerProcess
 
 FREE_RESTARTS = 3  # crashes and hangs that are forgiven anyway
@@ -102,12 +102,12 @@ class WorkerEngine:
                     worded(
                         "The Python packages of %(engine)s are not installed (%(packages)s).",
                         engine=self.name,
-                        packages=", ".join(lacks),
+                        packages=listed(lacks),
                     ),
                     f"./hark engines enable {self.name}",
                 )
             if environments.is_enabled(self.name) and (why := environments.damaged(self.name)):
-                return Readiness(False, f"{why}.", f"./hark engines enable {self.name}")
+                return Readiness(False, worded("%(why)s.", why=why), f"./hark engines enable {self.name}")
             found = self.missing()
             if found is None and not self.loads_weights:
                 self.facts()
@@ -121,7 +121,9 @@ class WorkerEngine:
             found = self.find_voices(language) if self.available().ok else []
         except WorkerGone as reason:
             raise HarkError(
-                f"The engine {self.name} did not name its voices.", f"{reason}.", "./hark doctor shows what is missing."
+                worded("The engine %(name)s did not name its voices.", name=self.name),
+                f"{reason}.",
+                worded("./hark doctor shows what is missing."),
             ) from reason
         kept = self.find_kept_voices(language) if found else []
         self._named[language] = {voice.name: voice for voice in (*found, *kept)}
@@ -204,9 +206,12 @@ class WorkerEngine:
             raise RuntimeError(f"{self.name} is still answering another call of synthesize")
         if not self._speaking.acquire(timeout=LONGEST_WAIT_S):
             raise HarkError(
-                f"The engine {self.name} is busy.",
-                f"It has been speaking something else for {LONGEST_WAIT_S:g} s.",
-                "Try again in a minute.",
+                worded("The engine %(name)s is busy.", name=self.name),
+                worded(
+                    "It has been speaking something else for %(longest_wait_s)s s.",
+                    longest_wait_s=number(LONGEST_WAIT_S),
+                ),
+                worded("Try again in a minute."),
             )
         self._speaking_thread = threading.get_ident()
 

@@ -6,6 +6,7 @@ people, a process that dies or hangs, files and processes that are left, memory 
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import tempfile
@@ -58,12 +59,13 @@ class Count:
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
-    """Counts by kind."""
+    """Counts by kind, and what became of the library."""
     return opened(options.seed, FILES, reporter)
 
 
 def opened(seed: int, files: int, reporter: Reporter, harmful: bool = True, keep: Path | None = None) -> Figures:
-    """Open about ``files`` files, as many of each kind; counts by kind.
+    """Open ``files`` files or a few more, as many of each kind; counts by kind, and what became of the library that
+    archives were imported into.
 
     Args:
         harmful: also models that never end, of which each takes minutes.
@@ -72,7 +74,7 @@ def opened(seed: int, files: int, reporter: Reporter, harmful: bool = True, keep
     with tempfile.TemporaryDirectory(prefix="hark-hostile-") as folder, orphans_become_children():
         place = Path(folder)
         kinds = Source(place / "made", seed).kinds()
-        share = max(1, files // len(kinds))
+        share = math.ceil(files / len(kinds))
         progress = Progress(reporter, share * len(kinds))
         counts: dict[str, Count] = {}
         with ExitStack() as stack:
@@ -94,7 +96,16 @@ def opened(seed: int, files: int, reporter: Reporter, harmful: bool = True, keep
             for path in harmful_bundles(place / "harmful"):  # a process for each, as on the command line
                 with _Opener(place / "work", "bundle", keep) as opener:
                     opener.open(path, counts[HARMFUL], HARMFUL_S)
-        return {name: vars(count) for name, count in counts.items()}
+        return {"kinds": {name: vars(count) for name, count in counts.items()}, **_library(place / "work" / "data")}
+
+
+def _library(data: Path) -> Figures:
+    """How many clips were taken in, and what is wrong with them."""
+    from db.db_api import Library
+
+    with Library(data) as library:
+        report = library.check(left_over_after_s=0.0)
+    return {"clips": report.clips, "library_problems": [f"{one.kind}: {one.what}" for one in report.problems]}
 
 
 def _level(count: Count) -> str:
@@ -189,9 +200,12 @@ def table(figures: Figures) -> str:
     """The figures of :func:`run` for people, and what went wrong."""
     columns = ("files", "refused", "used", "tracebacks", "files_left", "processes_left", "growth_mib", "seconds")
     rows = [("", *(column.replace("_", " ").replace("mib", "MiB") for column in columns))]
-    for name, one in figures.items():
+    kinds = figures["kinds"]
+    for name, one in kinds.items():
         rows.append((name, *("-" if one[column] is None else f"{one[column]:g}" for column in columns)))
-    totals = [sum(one[column] or 0 for one in figures.values()) for column in columns]
+    totals = [sum(one[column] or 0 for one in kinds.values()) for column in columns]
     rows.append(("all", *("" if column == "growth_mib" else f"{total:g}" for column, total in zip(columns, totals))))
-    wrong = [f"{name}, {defect}" for name, one in figures.items() for defect in one["defects"]]
-    return "\n".join([*aligned(rows), *wrong])
+    wrong = [f"{name}, {defect}" for name, one in kinds.items() for defect in one["defects"]]
+    problems = figures["library_problems"]
+    told = f"problems of the library: {len(problems)} ({figures['clips']} clips)"
+    return "\n".join([*aligned(rows), told, *problems, *wrong])

@@ -22,7 +22,8 @@ DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130
 # Each module has ``register(commands)``. They import what is slow when they run.
 COMMANDS = (
     "train", "detect", "wyoming", "bundle_web", "serve", "admin", "remote", "record", "mine", "try_phrase", "confusers",
-    "library", "backup", "transcribe", "watch", "asr", "summarizer", "engines", "bench", "doctor", "test",
+    "library", "backup", "transcribe", "speakers", "watch", "asr", "summarizer", "engines", "bench", "doctor",
+    "release", "test",
 )  # fmt: skip
 
 # How --help shows the commands.
@@ -30,10 +31,10 @@ GROUPS = {
     "Start here": ("train", "try", "detect", "serve", "doctor"),
     "A better detector": ("advise", "plan", "confusers", "record", "retrain"),
     "Devices": ("wyoming", "bundle-web"),
-    "Recordings": ("transcribe", "watch", "summarizer"),
+    "Recordings": ("transcribe", "speakers", "watch", "summarizer"),
     "Library and voices": ("library", "mine", "voices", "engines"),
     "Portal and data": ("worker", "admin", "remote", "backup", "restore"),
-    "Advanced": ("asr", "bench", "test"),
+    "Advanced": ("asr", "bench", "release", "test"),
 }
 
 STOPPED = "stopped; run the same command again to go on"

@@ -26,7 +26,7 @@ def register(commands: Commands[Parser]) -> None:
     group = add_group(commands, "library", summary, run_stats)
     add_command(group, "stats", "", "what the library holds", run_stats)
     check = add_command(group, "check", "[--mend] [--quick]", "compare the library's rows with its files", run_check)
-    check.add_argument("--mend", action="store_true", help="put right what can be put right")
+    check.add_argument("--mend", "--repair", action="store_true", help="put right what can be put right")
     check.add_argument("--quick", action="store_true", help="do not decode the audio")
     imports = add_command(group, "import", "FOLDER [options]", "take in a folder of recordings", run_import)
     what = "a corpus in any of the usual layouts, or plain audio"

@@ -64,7 +64,7 @@ def _job_id(text: str) -> str:
 
 def run_train(options: argparse.Namespace, screen: Screen) -> int:
     """``remote train PHRASE``."""
-    server = _connect(options, screen)
+    server = connect(options, screen)
     wish = {name: value for name, value in asdict(wanted_run(options)).items() if name not in ONLY_HERE}
     _check_out(options.out)
     job = server.ask("POST", "/jobs", wish, key=str(uuid4()))  # asked twice, the key keeps it from being made twice
@@ -73,14 +73,14 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
 
 def run_follow(options: argparse.Namespace, screen: Screen) -> int:
     """``remote follow JOB``."""
-    server = _connect(options, screen)
+    server = connect(options, screen)
     _check_out(options.out)
     return _follow(server, server.ask("GET", f"/jobs/{options.job}"), options, screen)
 
 
 def run_cancel(options: argparse.Namespace, screen: Screen) -> int:
     """``remote cancel JOB``."""
-    job = _connect(options, screen).ask("POST", f"/jobs/{options.job}/cancel")
+    job = connect(options, screen).ask("POST", f"/jobs/{options.job}/cancel")
     screen.result({"job": job["id"], "state": job["state"]})
     said = {"cancelled": "It is cancelled.", "cancelling": "It ends in a moment."}
     screen.show(said.get(job["state"], f"It had ended before: {job['state']}."))
@@ -91,7 +91,7 @@ def run_list(options: argparse.Namespace, screen: Screen) -> int:
     """``remote`` and ``remote list``."""
     from command_line.console import table
 
-    found = _connect(options, screen).ask("GET", f"/jobs?limit={LISTED}")
+    found = connect(options, screen).ask("GET", f"/jobs?limit={LISTED}")
     screen.result({"jobs": found["items"], "total": found["total"]})
     if screen.json_wanted:
         return 0
@@ -257,6 +257,11 @@ class Portal:
             raise _no_hark(self.url, "what it answers is no JSON object")
         return said
 
+    def send(self, method: str, path: str) -> None:
+        """Do an operation without an answer. Raises as :meth:`ask`."""
+        with self._explained():
+            self.server.ask(method, path, {"Accept": "application/json"})
+
     def download(self, path: str, target: Path) -> Path:
         """Fetch a file, whole or not at all."""
         with storing("writing the bundle"), self._explained(), atomic_path(target) as partial:
@@ -286,7 +291,8 @@ def _no_hark(url: str, why: str) -> HarkError:
     return HarkError(f"There is no Hark at {url}.", f"{why[0].upper()}{why[1:]}.", "Check the address after --server.")
 
 
-def _connect(options: argparse.Namespace, screen: Screen) -> Portal:
+def connect(options: argparse.Namespace, screen: Screen) -> Portal:
+    """The portal that --server, or else HARK_SERVER, names. Raises HarkError where that is no address."""
     from core.http import web_address
 
     text = (options.server or os.environ.get("HARK_SERVER") or SERVER).strip().rstrip("/")

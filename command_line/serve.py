@@ -44,7 +44,9 @@ STOPPING_S = 8.0  # in all, until they are killed: those who are at a job give i
 def register(commands: Commands[Parser]) -> None:
     """Add the command of this module."""
     serve = add_command(commands, "serve", "[options]", "start the portal, to be used in a browser", run_serve)
-    serve.add_argument("--port", type=int, default=PORT, metavar="N", help=f"where it listens (default {PORT})")
+    serve.add_argument(
+        "--port", type=int, default=usual_port(), metavar="N", help=f"where it listens (default: PORT, or {PORT})"
+    )
     serve.add_argument(
         "--host", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0: others may reach it (see docs/portal.md)"
     )
@@ -59,6 +61,12 @@ def register(commands: Commands[Parser]) -> None:
     worker.add_argument(
         "--workers", type=int, metavar="N", help="jobs of a lane that it does at once (default: HARK_WORKERS)"
     )
+
+
+def usual_port() -> int:
+    """What PORT says, as platforms that run containers set it."""
+    said = os.environ.get("PORT", "")
+    return int(said) if said.isascii() and said.isdigit() else PORT
 
 
 def run_serve(options: argparse.Namespace, screen: Screen) -> int:
@@ -191,6 +199,7 @@ def _watch(parts: list[Part], screen: Screen) -> None:
 
     from webui.accounts.deletion import finish_deletions
     from webui.accounts.exporting import remove_old_exports
+    from webui.accounts.retention import delete_what_is_old
     from webui.api.webhooks import stuck as webhooks_are_stuck
     from webui.jobs.services import WEBHOOKS, recover, stuck_lanes
     from webui.trainer.services import adopt_runs
@@ -210,6 +219,7 @@ def _watch(parts: list[Part], screen: Screen) -> None:
                     adopt_runs()
                     finish_deletions()
                     remove_old_exports()
+                    delete_what_is_old()
                 # Each machine's own workers see to it where others take jobs, too (webui.jobs.broker).
                 stuck = (set() if settings.REDIS else stuck_lanes()) | ({WEBHOOKS} if webhooks_are_stuck() else set())
                 for part in parts:

@@ -406,7 +406,7 @@ def show_targets(chosen: Iterable[Target], screen: Screen) -> None:
             "", Text.assemble((target.title, "bold"), "  ", ", ".join(target.files)), Text(str(target.size), "dim")
         )
         if target.missing:
-            screen.show(str(target.missing))
+            screen.show(target.how)
         for step in target.steps:
             screen.show(str(step.about))
             for line in step.code.splitlines():

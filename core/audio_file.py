@@ -14,6 +14,7 @@ import soxr
 
 from core.errors import HarkError
 from core.ffmpeg import NotDecoded, decoded, have_ffmpeg
+from core.worded import worded
 
 SAMPLE_RATE = 16_000  # Hz, of all audio inside Hark
 SILENCE_PEAK = 1e-3  # -60 dB of full scale: nothing louder than that is silence
@@ -83,9 +84,17 @@ def read_audio_blocks(path: Path | str, block_s: float = READ_BLOCK_S, start_s: 
 def check_file(path: Path) -> None:
     """Raise HarkError where there is no file, or nothing in it."""
     if not path.is_file():
-        raise HarkError(f"There is no audio file {path}.", "The path names no file.", "Check the path.")
+        raise HarkError(
+            worded("There is no audio file %(path)s.", path=str(path)),
+            worded("The path names no file."),
+            worded("Check the path."),
+        )
     if path.stat().st_size == 0:
-        raise HarkError(f"{path} holds no audio.", "The file is empty (0 bytes).", "Give another file.")
+        raise HarkError(
+            worded("%(path)s holds no audio.", path=str(path)),
+            worded("The file is empty (0 bytes)."),
+            worded("Give another file."),
+        )
 
 
 def _by_libsndfile(path: Path, block_s: float, start_s: float) -> Iterator[tuple[int, np.ndarray]]:
@@ -94,7 +103,7 @@ def _by_libsndfile(path: Path, block_s: float, start_s: float) -> Iterator[tuple
         source = soundfile.SoundFile(str(path))
         if source.format == "FLAC" and source.frames > path.stat().st_size * FLAC_FRAMES_A_BYTE:
             source.close()
-            raise NotDecoded("Its header does not give its length")
+            raise NotDecoded(worded("Its header does not give its length"))
     except (soundfile.LibsndfileError, NotDecoded) as error:
         if not have_ffmpeg():
             raise NotDecoded(f"libsndfile: {str(error).rstrip('.')}") from error
@@ -109,7 +118,9 @@ def _by_libsndfile(path: Path, block_s: float, start_s: float) -> Iterator[tuple
                 done += len(block)
                 yield source.samplerate, block
         except soundfile.LibsndfileError as error:
-            raise _broken_off(path, done / source.samplerate, f"Decoding failed: {str(error).rstrip('.')}.") from error
+            raise _broken_off(
+                path, done / source.samplerate, worded("Decoding failed: %(error)s.", error=str(error).rstrip("."))
+            ) from error
 
 
 def mono_blocks(
@@ -130,17 +141,21 @@ def mono_blocks(
                     yield piece
     except NotDecoded as error:
         if decoded_s:
-            raise _broken_off(path, decoded_s, f"{error}.") from error
-        raise not_audio(path, f"{error}.") from error
+            raise _broken_off(path, decoded_s, error.why) from error
+        raise not_audio(path, error.why) from error
     if not decoded_s and not start_s:
         raise HarkError(
-            f"{path} holds no audio.", "Its header is in order but it has no samples.", "Give another file."
+            worded("%(path)s holds no audio.", path=str(path)),
+            worded("Its header is in order but it has no samples."),
+            worded("Give another file."),
         )
     if start_s or (max_seconds is not None and decoded_s > max_seconds - 0.01):
         return
     missing_s = missing_seconds(path, decoded_s)
     if missing_s > 0.01:
-        raise _broken_off(path, decoded_s, f"Its header promises {missing_s:.1f} s more.")
+        raise _broken_off(
+            path, decoded_s, worded("Its header promises %(missing_s)s s more.", missing_s=round(missing_s, 1))
+        )
 
 
 def _mono(parts: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[np.ndarray, float]]:
@@ -151,7 +166,7 @@ def _mono(parts: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[np.ndarray,
     rate, parts = first[0], chain([first], parts)
     del first  # or it would be kept as long as the file is read
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        raise NotDecoded(f"Its header gives a sample rate of {rate} Hz")
+        raise NotDecoded(worded("Its header gives a sample rate of %(rate)s Hz", rate=rate))
     resampler = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
     for _, block in parts:
         mono = in_range(block.mean(axis=1, dtype=np.float32))  # before resampling, which would spread a NaN
@@ -192,16 +207,26 @@ def in_range(audio: np.ndarray) -> np.ndarray:
 
 def _broken_off(path: Path, after_s: float, why: str) -> HarkError:
     return HarkError(
-        f"{path} breaks off after {after_s:.1f} s.",
+        worded("%(path)s breaks off after %(after_s)s s.", path=str(path), after_s=round(after_s, 1)),
         why,
-        "The file is damaged or cut off: convert it again from the original.",
+        worded("The file is damaged or cut off: convert it again from the original."),
     )
 
 
 def not_audio(path: Path, why: str) -> HarkError:
     """The error of a file that no decoder here can read."""
-    install = "." if have_ffmpeg() else ", or install ffmpeg (apt-get install ffmpeg), which reads more formats."
-    return HarkError(f"{path} is not audio that Hark can read.", why, f"Convert it to WAV, FLAC or Ogg{install}")
+    to_do = (
+        worded("Convert it to WAV, FLAC or Ogg.")
+        if have_ffmpeg()
+        else worded(
+            "Convert it to WAV, FLAC or Ogg, or install ffmpeg (apt-get install ffmpeg), which reads more formats."
+        )
+    )
+    return HarkError(
+        worded("%(path)s is not audio that Hark can read.", path=str(path)),
+        why,
+        to_do,
+    )
 
 
 def write_audio(path: Path, audio: np.ndarray, sample_rate: int = SAMPLE_RATE) -> None:

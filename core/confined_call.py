@@ -18,6 +18,7 @@ if __name__ != "__main__":
     from core.confined import LARGEST_FILE, confined
     from core.errors import HarkError
     from core.untrusted_json import untrusted_json
+    from core.worded import worded, worded_again
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CODE = ("core", "pipeline")  # packages that it may read: the data folder may lie beside them
@@ -58,11 +59,11 @@ def called(
         finally:
             process.kill()
         if code < 0 or code == os.EX_OSERR:
-            how = signal.Signals(-code).name if code < 0 else "no memory was left to it"
+            how = signal.Signals(-code).name if code < 0 else worded("no memory was left to it")
             raise HarkError(
-                "What was sent could not be read.",
-                f"What reads it was stopped, as it took too much memory or time ({how}).",
-                "Send it in parts, or pack it again.",
+                worded("What was sent could not be read."),
+                worded("What reads it was stopped, as it took too much memory or time (%(how)s).", how=how),
+                worded("Send it in parts, or pack it again."),
             )
         if code:
             said.seek(max(0, said.seek(0, os.SEEK_END) - LOG_TAIL))
@@ -72,7 +73,9 @@ def called(
 def nonsense() -> HarkError:
     """What reads a stranger's file may come to do what the file wants."""
     return HarkError(
-        "What was sent could not be read.", "What reads it answered nonsense.", "Send it only if you know who made it."
+        worded("What was sent could not be read."),
+        worded("What reads it answered nonsense."),
+        worded("Send it only if you know who made it."),
     )
 
 
@@ -83,10 +86,16 @@ def _value(line: bytes) -> Any:
             number, text, file = message["os_error"]
             raised: Exception = OSError(number, text, file)
         elif "error" in message:
-            raised = HarkError(*(str(message["error"][name]) for name in ("what", "why", "what_to_do")))
+            said = message["error"].get("said", {})
+            raised = HarkError(
+                *(
+                    worded_again(said[name]) if name in said else str(message["error"][name])
+                    for name in ("what", "why", "what_to_do")
+                )
+            )
         else:
             return message["value"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise nonsense() from error
     raise raised
 
@@ -111,7 +120,7 @@ def _main() -> int:
         for value in result if isinstance(result, Iterator) else [result]:
             answers.write(json.dumps({"value": value}) + "\n")
     except errors.HarkError as error:
-        answers.write(json.dumps({"error": error.as_dict()}) + "\n")
+        answers.write(json.dumps({"error": error.parts()}) + "\n")
     except OSError as error:
         file = None if error.filename is None else os.fsdecode(error.filename)
         answers.write(json.dumps({"os_error": [error.errno, error.strerror, file]}) + "\n")

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core.errors import HarkError
+from core.worded import Worded, worded
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -59,23 +60,29 @@ def storage_error(error: OSError, doing: str) -> HarkError:
     It names the file without its folder: it may be shown to users who do not run this server.
     """
     where = Path(str(error.filename)).name if error.filename else "the data folder"
+    doing = doing if isinstance(doing, Worded) else worded(doing.replace("%", "%%"))
     if is_full(error):
         return StorageFull(
-            f"The disk is full: {doing} stopped.",
+            worded("The disk is full: %(doing)s stopped.", doing=doing),
             f"{error.strerror}: {where}.",
-            "Free some space or point HARK_DATA (or --data) at a larger disk, then run the same command again; "
-            "what was finished is kept.",
+            worded(
+                "Free some space or point HARK_DATA (or --data) at a larger disk, then run the same command again; "
+                "what was finished is kept."
+            ),
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return HarkError(
-            f"Hark may not write there: {doing} stopped.",
+            worded("Hark may not write there: %(doing)s stopped.", doing=doing),
             f"{error.strerror}: {where}.",
-            "Make the folder writable or point HARK_DATA (or --data) at another one, then run the same command again.",
+            worded(
+                "Make the folder writable or point HARK_DATA (or --data) at another one, then run the same "
+                "command again."
+            ),
         )
     return HarkError(
-        f"A file could not be written: {doing} stopped.",
+        worded("A file could not be written: %(doing)s stopped.", doing=doing),
         f"{error.strerror or error}: {where}.",
-        "Check the disk, then run the same command again; what was finished is kept.",
+        worded("Check the disk, then run the same command again; what was finished is kept."),
     )
 
 

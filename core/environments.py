@@ -23,6 +23,7 @@ from pathlib import Path
 
 from core.data_folder import REPOSITORY, installation_folder, storage_error
 from core.errors import HarkError
+from core.worded import worded
 
 # torchaudio's wheel holds an extension that is linked against CUDA, and where that cannot be loaded, torchaudio cannot
 # be imported. Without it, it is as built without one: its transforms and Kaldi features are plain torch.
@@ -90,9 +91,9 @@ def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path
     """
     if not requirements(name).is_file():
         raise HarkError(
-            f"The engine {name} needs no environment of its own.",
-            "It has no internals/requirements.txt.",
-            "./hark engines shows what each engine needs.",
+            worded("The engine %(name)s needs no environment of its own.", name=name),
+            worded("It has no internals/requirements.txt."),
+            worded("./hark engines shows what each engine needs."),
         )
     folder = environment(name)
     if is_enabled(name) and not damaged(name):
@@ -110,15 +111,18 @@ def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path
         _import(python, name)
         if why := damaged(name):
             raise BadPackageError(
-                f"The environment of {name} was made, but cannot be used.",
+                worded("The environment of %(name)s was made, but cannot be used.", name=name),
                 f"{why}.",
-                f"Run ./hark engines enable {name} again; if it stays, the package index delivers another file.",
+                worded(
+                    "Run ./hark engines enable %(name)s again; if it stays, the package index delivers another file.",
+                    name=name,
+                ),
             )
         (folder / STAMP).write_text(_digest(name) + "\n")
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)  # on a full disk what is half made takes the room of everything else
         if isinstance(error, OSError):
-            raise storage_error(error, f"making the environment of {name}") from error
+            raise storage_error(error, worded("making the environment of %(name)s", name=name)) from error
         raise
     return folder
 
@@ -162,10 +166,13 @@ def _import(python: str, name: str) -> None:
         if told.returncode:
             said = (told.stderr.strip().splitlines() or ["nothing"])[-1]
             raise BadPackageError(
-                f"The environment of {name} was made, but cannot be used.",
-                f"{module} cannot be imported: {said[:300]}",
-                "Where a build of torch for another machine came with it, name an index with the right one in "
-                f"HARK_TORCH_INDEX and run ./hark engines enable {name} again.",
+                worded("The environment of %(name)s was made, but cannot be used.", name=name),
+                worded("%(module)s cannot be imported: %(said)s", module=module, said=said[:300]),
+                worded(
+                    "Where a build of torch for another machine came with it, name an index with the right one "
+                    "in HARK_TORCH_INDEX and run ./hark engines enable %(name)s again.",
+                    name=name,
+                ),
             )
 
 
@@ -193,9 +200,18 @@ def _run(command: list[str], name: str, report: Callable[[str], None]) -> None:
             report(line.strip())
     if process.returncode:
         said = next((line for line in reversed(lines) if "error" in line.lower()), lines[-1] if lines else "nothing")
+        shown = " ".join(command[1:4])
         raise HarkError(
-            f"The environment of {name} could not be made.",
-            f"{' '.join(command[1:4])} ended with code {process.returncode}: {said[:300]}",
-            "Check the network (packages come from the package index that pip uses) and the free disk space, then run "
-            f"./hark engines enable {name} again.",
+            worded("The environment of %(name)s could not be made.", name=name),
+            worded(
+                "%(command)s ended with code %(returncode)s: %(said)s",
+                command=shown,
+                returncode=process.returncode,
+                said=said[:300],
+            ),
+            worded(
+                "Check the network (packages come from the package index that pip uses) and the free disk "
+                "space, then run ./hark engines enable %(name)s again.",
+                name=name,
+            ),
         )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from core.worded import Worded
+
 
 class HarkError(Exception):
     """A failure that the user can understand and mend.
@@ -23,6 +27,11 @@ class HarkError(Exception):
     def as_dict(self) -> dict[str, str]:
         """The three sentences by name, as the JSON output and the API show them."""
         return {"what": self.what, "why": self.why, "what_to_do": self.what_to_do}
+
+    def parts(self) -> dict[str, Any]:
+        """The same, and under ``said`` what each sentence that can be translated is made of, for JSON."""
+        said = {name: text.parts() for name, text in self.as_dict().items() if isinstance(text, Worded)}
+        return {**self.as_dict(), **({"said": said} if said else {})}
 
     def __reduce__(self) -> tuple[type[HarkError], tuple[str, str, str]]:
         # Exceptions are pickled from worker processes; the default would call __init__ with one string.

@@ -18,8 +18,8 @@ class Reporter:
     """Emits events to a sink. Each event has ``event`` (its kind) and ``time`` (seconds since the epoch).
 
     Kinds: ``stage`` (name, message), ``progress`` (done, total, eta_s), ``estimate`` (seconds), ``log`` (message,
-    level), ``metric`` (name, value), ``artifact`` (kind, path), ``error`` (what, why, what_to_do). Beside a
-    message that can be translated stands ``said``: its template and values (``core.worded``).
+    level), ``metric`` (name, value), ``artifact`` (kind, path), ``error`` (what, why, what_to_do). Beside
+    what can be translated stands ``said``: templates and values (``core.worded``).
     """
 
     def __init__(self, sink: Callable[[Event], None]) -> None:
@@ -54,7 +54,7 @@ class Reporter:
 
     def error(self, error: HarkError) -> None:
         """The run stopped for a reason that the user can mend."""
-        self._emit("error", **error.as_dict())
+        self._emit("error", **error.parts())
 
     def within(self, stage: str) -> Reporter:
         """A reporter of a part of this run: its stages are of the name ``stage``, and it estimates nothing."""

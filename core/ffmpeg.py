@@ -22,6 +22,7 @@ from typing import IO, Any
 import numpy as np
 
 from core.confined import CPU_S, confined
+from core.worded import Worded, worded
 
 # What ffmpeg may open. Playlists (HLS, concat, DASH) are left out: they can name other files of this machine.
 FFMPEG_FORMATS = (
@@ -85,6 +86,11 @@ def last_words(said: IO[bytes]) -> str:
 class NotDecoded(Exception):
     """No sound was found, or decoding stopped: what the decoder said, without a full stop."""
 
+    @property
+    def why(self) -> Worded:
+        """The same as a sentence."""
+        return worded("%(said)s.", said=self.args[0])
+
 
 def decoded(
     path: Path, start_s: float = 0.0, seconds: float | None = None, timeout_s: float | None = None
@@ -104,7 +110,7 @@ def decoded(
         if len(header) == AU_HEADER.size:
             _, offset, _, _, rate, channels = AU_HEADER.unpack(header)
             if not 1 <= channels <= MOST_CHANNELS or not AU_HEADER.size <= offset <= BLOCK_BYTES:
-                raise NotDecoded("The decoder answered nonsense")  # it may do what the file wants
+                raise NotDecoded(worded("The decoder answered nonsense"))  # it may do what the file wants
             process.stdout.read(offset - AU_HEADER.size)
             frame = 4 * channels
             while raw := process.stdout.read(max(1, BLOCK_BYTES // frame) * frame):
@@ -112,8 +118,13 @@ def decoded(
                 yield rate, np.frombuffer(whole, ">f4").astype(np.float32).reshape(-1, channels)
         code = process.wait()
         if code != 0:
-            stopped = f"it was stopped ({signal.Signals(-code).name})" if code < 0 else "it said nothing"
-            raise NotDecoded(f"{'ffmpeg' if by_ffmpeg else 'libsndfile'}: {last_words(said) or stopped}")
+            stopped = (
+                worded("it was stopped (%(signal)s)", signal=signal.Signals(-code).name)
+                if code < 0
+                else worded("it said nothing")
+            )
+            decoder = "ffmpeg" if by_ffmpeg else "libsndfile"
+            raise NotDecoded(worded("%(program)s: %(said)s", program=decoder, said=last_words(said) or stopped))
 
 
 def _by_ffmpeg(path: Path, start_s: float, seconds: float | None) -> list[str]:

@@ -18,6 +18,7 @@ import httpx2
 
 from core.errors import HarkError
 from core.untrusted_json import untrusted_json
+from core.worded import number, worded
 
 AGAIN = frozenset({408, 409, 429, 500, 502, 503, 504})  # statuses after which another attempt can succeed
 LONGEST_WAIT_S = 30.0  # before another attempt
@@ -137,7 +138,11 @@ class Server:
         """An answer whose body is not read yet. Raises HttpError, also where reading the body fails."""
         sent = {"User-Agent": "hark", "Accept-Encoding": "identity", **(headers or {})}
         if not (self.key.isascii() and self.key.isprintable()):  # it would be refused with a message that repeats it
-            raise HttpError(f"{self.name} was not asked.", "The key has characters that no key has.", self.check)
+            raise HttpError(
+                worded("%(name)s was not asked.", name=self.name),
+                worded("The key has characters that no key has."),
+                self.check,
+            )
         if self.key:
             sent["Authorization"] = f"Bearer {self.key}"
         try:
@@ -149,19 +154,22 @@ class Server:
                     raise self._refused(response)
                 yield response
         except httpx2.TimeoutException as error:
-            raise self._away(f"{self.host} did not answer within {self.timeout_s:g} s.") from error
+            raise self._away(
+                worded("%(host)s did not answer within %(seconds)s s.", host=self.host, seconds=number(self.timeout_s))
+            ) from error
         except (httpx2.HTTPError, httpx2.InvalidURL, ImportError, ValueError) as error:  # the last two: of a proxy
             said = self._without_key(str(error) or type(error).__name__)[:200].rstrip(".")
             raise self._away(f"{self.host}: {said}.") from error
 
     def _away(self, why: str) -> HttpError:
-        found = HttpError(f"{self.name} cannot be reached.", why, self.check)
+        found = HttpError(worded("%(name)s cannot be reached.", name=self.name), why, self.check)
         found.again = True
         return found
 
     def _endless(self) -> HttpError:
-        why = f"{self.host} sent more than {self.largest:,} bytes."
-        return HttpError(f"{self.name} sent too long an answer.", why, self.check)
+        most = f"{self.largest:,}"
+        why = worded("%(host)s sent more than %(n)s bytes.", host=self.host, n=most)
+        return HttpError(worded("%(name)s sent too long an answer.", name=self.name), why, self.check)
 
     def _refused(self, response: httpx2.Response) -> HttpError:
         status, body = response.status_code, b""
@@ -171,15 +179,18 @@ class Server:
                 break
         wait_s = _seconds(response.headers.get("Retry-After", ""))
         if status < 400:
-            what, said = "has moved", f"to {response.headers.get('Location', 'another address')[:200]}"
+            what = worded("%(name)s has moved.", name=self.name)
+            said = f"to {response.headers.get('Location', 'another address')[:200]}"
         else:
             message = re.search(r'"message"\s*:\s*"((?:[^"\\]|\\.)*)"', body.decode(errors="replace"))
             meaning = HTTPStatus(status).phrase if status in set(HTTPStatus) else "an unknown status"
             said = ": ".join(filter(None, (meaning, " ".join(message[1].split())[:200].rstrip(".") if message else "")))
-            what = "answered with an error"
-        rest = f" It asks for {wait_s:.0f} s of rest." if wait_s is not None and wait_s > LONGEST_WAIT_S else ""
-        why = f"{self.host} answered {status} ({self._without_key(said)}).{rest}"
-        found = HttpError(f"{self.name} {what}.", why, self.check)
+            what = worded("%(name)s answered with an error.", name=self.name)
+        answered = {"host": self.host, "status": status, "said": self._without_key(said)}
+        why = worded("%(host)s answered %(status)s (%(said)s).", **answered)
+        if wait_s is not None and wait_s > LONGEST_WAIT_S:
+            why = worded("%(why)s It asks for %(seconds)s s of rest.", why=why, seconds=round(wait_s))
+        found = HttpError(what, why, self.check)
         found.status, found.body, found.again, found.wait_s = status, body, status in AGAIN, wait_s
         return found
 

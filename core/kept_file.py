@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from core.lock import held
+from core.worded import worded
 
 SCHEMA = 1  # of every such file
 MODE = 0o600  # what is kept is the user's alone
@@ -53,9 +54,9 @@ class KeptFile(Generic[Kept]):
             return self.empty()
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise HarkError(
-                f"{self.called} cannot be read.",
+                worded("%(called)s cannot be read.", called=self.called),
                 f"{file.name}: {error}.",
-                f"Restore {file.name} from a backup, or delete it.",
+                worded("Restore %(name)s from a backup, or delete it.", name=file.name),
             ) from error
 
     @contextmanager
@@ -80,5 +81,7 @@ class KeptFile(Generic[Kept]):
 
     def _being_changed(self, process: str) -> HarkError:
         return HarkError(
-            f"{self.called} are being changed.", f"Process {process} is at it, and does not end.", "Try again."
+            worded("%(called)s are being changed.", called=self.called),
+            worded("Process %(process)s is at it, and does not end.", process=process),
+            worded("Try again."),
         )

@@ -17,6 +17,7 @@ import numpy as np
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.onnx import session
+from core.worded import worded
 
 FRAME = 512  # samples (32 ms), the input of silero-vad, after
 CONTEXT = 64  # samples of what was before
@@ -66,8 +67,8 @@ def _session() -> Any:
     package = importlib.util.find_spec("silero_vad")
     if package is None or not package.submodule_search_locations:
         raise HarkError(
-            "Speech cannot be told from silence.",
-            "The package silero-vad is not installed.",
-            "python -m pip install silero-vad -c constraints.txt",
+            worded("Speech cannot be told from silence."),
+            worded("The package silero-vad is not installed."),
+            worded("python -m pip install silero-vad -c constraints.txt"),
         )
     return session(Path(package.submodule_search_locations[0]) / "data" / "silero_vad_16k_sequence.onnx")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from core.errors import HarkError
+from core.worded import worded
 
 SCHEMA = Path(__file__).with_name("db.sql")
 SCHEMA_VERSION = 1
@@ -102,16 +103,25 @@ class Database(Protocol):
 def newer(where: str, version: int) -> HarkError:
     """What is said of a library that a newer Hark wrote."""
     return HarkError(
-        "This clip library was written by a newer Hark.",
-        f"{where} has schema version {version}; this Hark knows {SCHEMA_VERSION}.",
-        "Update Hark, or point HARK_DATA (or --data) at another folder.",
+        worded("This clip library was written by a newer Hark."),
+        worded(
+            "%(where)s has schema version %(version)s; this Hark knows %(schema_version)s.",
+            where=where,
+            version=version,
+            schema_version=SCHEMA_VERSION,
+        ),
+        worded("Update Hark, or point HARK_DATA (or --data) at another folder."),
     )
 
 
 def in_use(where: str, doing: str) -> HarkError:
     """What is said where another writer does not end."""
     return HarkError(
-        f"The clip library is in use: {doing} stopped.",
-        f"Another process kept {where} locked for more than {BUSY_TIMEOUT_S:.0f} s.",
-        "Wait for the other run or end it, then run the same command again; what was finished is kept.",
+        worded("The clip library is in use: %(doing)s stopped.", doing=doing),
+        worded(
+            "Another process kept %(where)s locked for more than %(busy_timeout_s)s s.",
+            where=where,
+            busy_timeout_s=round(BUSY_TIMEOUT_S),
+        ),
+        worded("Wait for the other run or end it, then run the same command again; what was finished is kept."),
     )

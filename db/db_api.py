@@ -34,6 +34,7 @@ from core.data_folder import atomic_path, storage_error, storing
 from core.errors import HarkError
 from core.postgresql import as_postgresql_takes_it
 from core.processors import usable_cores
+from core.worded import worded
 from db import clip_files
 from db.choice import database_of, on_postgresql
 from db.database import DATABASE_NAME, MARKER, Connection
@@ -439,9 +440,9 @@ class Library:
             return clip_files.load(self.file(clip), start, stop)
         except (soundfile.LibsndfileError, OSError) as error:
             raise HarkError(
-                f"The audio of clip {clip.id} cannot be read.",
+                worded("The audio of clip %(id)s cannot be read.", id=clip.id),
                 f"{self.file(clip)}: {error}",
-                "Run ./hark library check --mend: it removes clips whose audio is lost or damaged.",
+                worded("Run ./hark library check --mend: it removes clips whose audio is lost or damaged."),
             ) from error
 
     # -- what aligners found -----------------------------------------------------------------------------------
@@ -550,9 +551,9 @@ class Library:
                     clips, seconds = clips + 1, seconds + clip.duration_s
         except FileNotFoundError as error:
             raise HarkError(
-                "The export stopped: a clip's audio is missing.",
-                f"There is no {error.filename}.",
-                "Run ./hark library check --mend, then export again.",
+                worded("The export stopped: a clip's audio is missing."),
+                worded("There is no %(filename)s.", filename=error.filename),
+                worded("Run ./hark library check --mend, then export again."),
             ) from error
         except OSError as error:
             raise storage_error(error, "the export") from error
@@ -844,9 +845,9 @@ def _check_name(aligner: str) -> None:
 
 def _no_such_clip(clip_id: int) -> HarkError:
     return HarkError(
-        f"There is no clip {clip_id} in the library.",
-        "It was removed, perhaps by ./hark library check --mend in another window.",
-        "Run the same command again.",
+        worded("There is no clip %(clip_id)s in the library.", clip_id=clip_id),
+        worded("It was removed, perhaps by ./hark library check --mend in another window."),
+        worded("Run the same command again."),
     )
 
 

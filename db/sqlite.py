@@ -15,6 +15,7 @@ from typing import Any
 
 from core.data_folder import storage_error
 from core.errors import HarkError
+from core.worded import worded
 from db import database
 from db.database import FULL_TEXT_DIFFERS, SCHEMA, SCHEMA_VERSION, Check, in_use, newer
 
@@ -90,9 +91,9 @@ class SqliteDatabase:
                 raise newer(str(self.file), version)
             if version == 0 and tables:
                 raise HarkError(
-                    "This is not a clip library of Hark.",
-                    f"{self.file} is an SQLite database with other tables.",
-                    "Move that file away, or point HARK_DATA (or --data) at another folder.",
+                    worded("This is not a clip library of Hark."),
+                    worded("%(file)s is an SQLite database with other tables.", file=str(self.file)),
+                    worded("Move that file away, or point HARK_DATA (or --data) at another folder."),
                 )
             _use_write_ahead_log(connection)
             connection.execute("PRAGMA synchronous = FULL")
@@ -123,10 +124,12 @@ class SqliteDatabase:
             return storage_error(OSError(errno.EIO, str(error), str(self.file)), doing)
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return HarkError(
-                f"The clip library is damaged: {doing} stopped.",
+                worded("The clip library is damaged: %(doing)s stopped.", doing=doing),
                 f"{self.file}: {error}.",
-                "Put back a copy of the data folder, or move that file away and Hark begins a new library; "
-                "./hark library import brings corpora back.",
+                worded(
+                    "Put back a copy of the data folder, or move that file away and Hark begins a new library; "
+                    "./hark library import brings corpora back."
+                ),
             )
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return in_use(str(self.file), doing)

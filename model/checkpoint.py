@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from core.errors import HarkError
+from core.worded import worded
 from model.backbone import BackboneConfig
 from model.backbone_detector import BackboneDetector, BackboneDetectorConfig
 from model.detector import Detector, DetectorConfig
@@ -80,8 +81,8 @@ def load_checkpoint(path: str | IO[bytes]) -> tuple[Detector, dict[str, Any]]:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         said = "".join(character if character.isprintable() else " " for character in said)[:300].rstrip(".")
         raise HarkError(
-            "The detector's checkpoint cannot be loaded.",
-            f"It is damaged: {said}.",
-            "Restore it from a backup, or train the phrase anew.",
+            worded("The detector's checkpoint cannot be loaded."),
+            worded("It is damaged: %(said)s.", said=said),
+            worded("Restore it from a backup, or train the phrase anew."),
         ) from error
     return detector.eval(), content

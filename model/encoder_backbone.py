@@ -15,6 +15,7 @@ import numpy as np
 
 from core.errors import HarkError
 from core.onnx import CPU, session
+from core.worded import worded
 from model.gpu import with_float_weights
 
 if TYPE_CHECKING:
@@ -59,9 +60,9 @@ def package_content(name: Path) -> bytes:
     content = path.read_bytes() if path is not None else b""
     if path is None or (name in DIGESTS and hashlib.sha256(content).hexdigest() != DIGESTS[name]):
         raise HarkError(
-            f"{name.name}, which large detectors need, is not here.",
-            "It comes with the package moonshine-voice 0.0.73, which is not installed, or is another version.",
-            "python -m pip install --no-deps -r requirements-alone.txt, or train with --size standard.",
+            worded("%(name)s, which large detectors need, is not here.", name=name.name),
+            worded("It comes with the package moonshine-voice 0.0.73, which is not installed, or is another version."),
+            worded("python -m pip install --no-deps -r requirements-alone.txt, or train with --size standard."),
         )
     return content
 

@@ -12,6 +12,7 @@ import torch
 
 from core.data_folder import atomic_path
 from core.errors import HarkError
+from core.worded import worded
 from model.asr.network import Recognizer, RecognizerConfig
 from model.backbone import Backbone, BackboneConfig
 from model.embedding_backbone import EmbeddingBackbone, EmbeddingBackboneConfig
@@ -71,9 +72,9 @@ def load_weights(path: Path) -> tuple[AnyModel, dict[str, Any]]:
         return model.eval(), json.loads(header.get("about", "{}"))
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise HarkError(
-            f"The weights {path.name} cannot be loaded.",
+            worded("The weights %(name)s cannot be loaded.", name=path.name),
             f"{path}: {error}.",
-            "Get Hark's files again (git checkout model/shipped), or train with --from-scratch.",
+            worded("Get Hark's files again (git checkout model/shipped), or train with --from-scratch."),
         ) from error
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 
 from core.errors import HarkError
+from core.worded import worded
 from phrase_augmentation.normalize import normalize, script_of, scripts_of
 
 MAX_LETTERS = 80
@@ -16,8 +17,23 @@ class OtherScript(HarkError):
     """A keyphrase in letters in which its language is not written: most likely it is of another language."""
 
 
+SCRIPT_NAMES = {
+    "": worded("of another script"),
+    "ARABIC": worded("Arabic"),
+    "CJK": worded("Chinese"),
+    "CYRILLIC": worded("Cyrillic"),
+    "GREEK": worded("Greek"),
+    "HANGUL": worded("Korean"),
+    "LATIN": worded("Latin"),
+}
+
+
 def _script_name(script: str) -> str:
-    return {"": "of another script", "CJK": "Chinese", "HANGUL": "Korean"}.get(script, script.title())
+    return SCRIPT_NAMES.get(script, script.title())
+
+
+def _either(one: str, other: str) -> str:
+    return worded("%(one)s or %(other)s", one=one, other=other)
 
 
 @dataclass(frozen=True)
@@ -43,36 +59,47 @@ class Keyphrase:
         """
         shown = " ".join(text.split())
         shown = shown if len(shown) <= 60 else shown[:57] + "..."
-        example = 'Type one to eight words, such as "hey compass".'
+        example = worded('Type one to eight words, such as "hey compass".')
         if not shown:
-            raise HarkError("There is no keyphrase.", "The text is empty.", example)
+            raise HarkError(worded("There is no keyphrase."), worded("The text is empty."), example)
         if len(text) > 20 * MAX_LETTERS:
-            raise HarkError("The keyphrase is too long.", f"It has {len(text)} characters.", example)
+            raise HarkError(
+                worded("The keyphrase is too long."), worded("It has %(n)s characters.", n=len(text)), example
+            )
         phrase = normalize(text, language)
         letters = [character for character in phrase if character.isalpha()]
         if not letters:
-            raise HarkError(f'Nothing in "{shown}" can be said.', "It holds no letters and no numbers.", example)
+            raise HarkError(
+                worded('Nothing in "%(shown)s" can be said.', shown=shown),
+                worded("It holds no letters and no numbers."),
+                example,
+            )
         allowed = scripts_of(language)
         foreign = next((letter for letter in letters if script_of(letter) not in allowed), None)
         if foreign is not None:
-            names = " or ".join(sorted(map(_script_name, allowed)))
             raise OtherScript(
-                f'"{shown}" is not written as the language "{language}" is.',
-                f'The letter "{foreign}" is {_script_name(script_of(foreign))}; '
-                f"this language is read in {names} letters.",
-                "Choose the phrase's own language, or write the phrase as it sounds in this one.",
+                worded('"%(shown)s" is not written as the language "%(language)s" is.', shown=shown, language=language),
+                worded(
+                    'The letter "%(letter)s" is %(script)s; this language is read in %(names)s letters.',
+                    letter=foreign,
+                    script=_script_name(script_of(foreign)),
+                    names=reduce(_either, sorted(map(_script_name, allowed))),
+                ),
+                worded("Choose the phrase's own language, or write the phrase as it sounds in this one."),
             )
         if len(letters) == 1 and "CJK" not in allowed:
-            raise HarkError(f'"{shown}" is too short.', "It is a single letter.", example)
+            raise HarkError(worded('"%(shown)s" is too short.', shown=shown), worded("It is a single letter."), example)
         if len(letters) > MAX_LETTERS:
             raise HarkError(
-                "The keyphrase is too long.",
-                f"It has {len(letters)} letters as it is spoken; {MAX_LETTERS} is the most.",
+                worded("The keyphrase is too long."),
+                worded("It has %(n)s letters as it is spoken; %(most)s is the most.", n=len(letters), most=MAX_LETTERS),
                 example,
             )
         if len(phrase.split()) > MAX_WORDS:
             raise HarkError(
-                "The keyphrase is too long.", f"It has {len(phrase.split())} words; {MAX_WORDS} is the most.", example
+                worded("The keyphrase is too long."),
+                worded("It has %(n)s words; %(most)s is the most.", n=len(phrase.split()), most=MAX_WORDS),
+                example,
             )
         return cls(phrase, language)
 

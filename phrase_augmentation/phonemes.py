@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from core.errors import HarkError
+from core.worded import listed, worded
 from core.worker_process import WorkerGone, WorkerProcess
 from phrase_augmentation.distance import AFFRICATES, VOWEL_LETTERS, is_vowel
 from phrase_augmentation.normalize import base_language
@@ -107,7 +108,9 @@ class _Phonemizer:
             raise
         if answer["event"] == "failed":
             raise HarkError(
-                f'Hark cannot pronounce the language "{voice}".', f"{answer['why']}.", _choose_language(process.facts)
+                worded('Hark cannot pronounce the language "%(voice)s".', voice=voice),
+                f"{answer['why']}.",
+                _choose_language(process.facts),
             )
         phones: list[str] = answer["phones"]
         return phones
@@ -121,9 +124,11 @@ class _Phonemizer:
             self._process = WorkerProcess("espeak-ng", command, {}, TIMEOUT_S)
         except (WorkerGone, OSError) as error:
             raise HarkError(
-                "Hark cannot turn text into phones.",
-                f"espeak-ng did not start: {error}.",
-                "Install it: pip install espeakng-loader, or the Debian package espeak-ng; then run ./hark doctor.",
+                worded("Hark cannot turn text into phones."),
+                worded("espeak-ng did not start: %(error)s.", error=str(error)),
+                worded(
+                    "Install it: pip install espeakng-loader, or the Debian package espeak-ng; then run ./hark doctor."
+                ),
             ) from error
         return self._process
 
@@ -141,7 +146,7 @@ atexit.register(_phonemizer.stop)
 
 def _choose_language(hello: dict[str, Any]) -> str:
     shorter = [name for name in hello.get("languages", []) if len(name) <= 3]
-    return f"Choose one of: {' '.join(shorter)}."
+    return worded("Choose one of: %(languages)s.", languages=listed(shorter))
 
 
 def version() -> str:
@@ -168,7 +173,9 @@ def _accents(code: str) -> tuple[str, ...]:
         return (code, *(accent for accent in usual if accent != code))
     if usual[0] not in known:
         raise HarkError(
-            f'Hark cannot pronounce the language "{code}".', "espeak-ng has no such language.", _choose_language(hello)
+            worded('Hark cannot pronounce the language "%(code)s".', code=code),
+            worded("espeak-ng has no such language."),
+            _choose_language(hello),
         )
     return usual
 

@@ -106,7 +106,11 @@ def pull_model(kind: str, size: str, reporter: Reporter) -> list[Path]:
     wanted = ["config.json", "model.safetensors", "tokenizer*", "vocab*", "special_tokens_map.json"]
     _snapshot(repository, folder, reporter, "config.json", allow_patterns=wanted)
     if not complete(folder):
-        raise HarkError(f"The model {repository} is not whole.", f"{folder} lacks its weights.", "Pull it again.")
+        raise HarkError(
+            worded("The model %(repository)s is not whole.", repository=repository),
+            worded("%(folder)s lacks its weights.", folder=str(folder)),
+            worded("Pull it again."),
+        )
     return [folder]
 
 
@@ -117,15 +121,22 @@ def _snapshot(repository: str, folder: Path, reporter: Reporter, needed: str, **
     with pulling(repository, folder):
         snapshot_download(repository, local_dir=folder, **more)
     if not (folder / needed).is_file():
-        raise HarkError(f"The model {repository} is not whole.", f"{folder} lacks {needed}.", "Pull it again.")
+        raise HarkError(
+            worded("The model %(repository)s is not whole.", repository=repository),
+            worded("%(folder)s lacks %(needed)s.", folder=str(folder), needed=needed),
+            worded("Pull it again."),
+        )
     return folder
 
 
 def _pull_pyannote(reporter: Reporter) -> Path:
     if not os.environ.get("HF_TOKEN"):
         raise HarkError(
-            "pyannote's pipeline cannot be downloaded.",
-            f"Only who has accepted the terms of {pyannote_engine.REPOSITORY} is given it, and HF_TOKEN is not set.",
-            "Accept them on its page, make a token there, and run this again with HF_TOKEN=....",
+            worded("pyannote's pipeline cannot be downloaded."),
+            worded(
+                "Only who has accepted the terms of %(repository)s is given it, and HF_TOKEN is not set.",
+                repository=pyannote_engine.REPOSITORY,
+            ),
+            worded("Accept them on its page, make a token there, and run this again with HF_TOKEN=...."),
         )
     return _snapshot(pyannote_engine.REPOSITORY, pyannote_engine.own_folder(), reporter, "config.yaml")

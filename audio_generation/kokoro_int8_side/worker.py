@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from core.worker_protocol import Refused, Unavailable, serve, write_wav
@@ -12,7 +13,6 @@ from core.worker_protocol import Refused, Unavailable, serve, write_wav
 SAMPLE_RATE = 24_000
 LONGEST = 500  # phonemes
 PARTS = 4  # packages that the model is divided into
-BEYOND = 0.06  # how far a blend may lie outside of the styles' hull: least weight of a style
 
 
 class Speaker:
@@ -32,8 +32,9 @@ class Speaker:
         model = b"".join(part.read_bytes() for part in parts)
         self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self.numbers = json.loads((data / "vocab.json").read_text(encoding="utf-8"))["vocab"]
-        with (data / "voices_ja.npz").open("rb") as file:
-            self.styles = dict(numpy.load(file))  # by name: a vector for each number of phonemes [510, 1, 256]
+        with numpy.load(Path(__file__).parent / "styles.npz") as file:
+            self.rows = file["rows"]  # numbers of phonemes, less one, that there is a vector for
+            self.styles = dict(zip(file["names"].tolist(), file["styles"].astype(numpy.float32)))  # [rows, 256] each
         self.numpy = numpy
         self.phonemes = cache(lambda accent: G2P(british=accent == "gb"))
 
@@ -58,17 +59,13 @@ class Speaker:
         write_wav(request["path"], samples.tobytes(), round(SAMPLE_RATE * size))
 
     def _style(self, name: str, row: int) -> Any:
-        """The style of a voice for a number of phonemes [1, 256]: half of it is for the sound, half for the prosody."""
-        np = self.numpy
-        if name in self.styles:
-            return self.styles[name][row]
-        kind, _, number = name.partition("-")
-        if kind != "blend" or not number.isdigit():
+        """The style of a voice for a number of phonemes [1, 256], on the line between those of the nearest numbers."""
+        if name not in self.styles:
             raise Refused(f"kokoro_int8 has no voice {name}")
-        rng, count = np.random.default_rng(int(number)), len(self.styles)
-        rows = np.stack([self.styles[style][row, 0] for style in sorted(self.styles)])
-        weights = rng.dirichlet(np.full(count, 0.7), size=2) * (1 + count * BEYOND) - BEYOND  # [2, styles], sums 1
-        return np.concatenate([weights[0] @ rows[:, :128], weights[1] @ rows[:, 128:]])[None].astype(np.float32)
+        np, style = self.numpy, self.styles[name]
+        above = int(np.clip(np.searchsorted(self.rows, row), 1, len(self.rows) - 1))
+        share = float((row - self.rows[above - 1]) / (self.rows[above] - self.rows[above - 1]))
+        return style[above - 1 : above] * (1 - share) + style[above : above + 1] * share
 
 
 def set_up() -> tuple[dict[str, Any], Any]:

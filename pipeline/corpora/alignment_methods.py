@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from core.errors import HarkError
+from core.worded import listed, worded
 
 if TYPE_CHECKING:
     from model.asr.emissions import Aligner
@@ -20,7 +21,9 @@ def check_method(method: str) -> None:
     """Raise HarkError where there is no such method, or it cannot be used here."""
     if method not in METHODS:
         raise HarkError(
-            f"There is no method {method[:40]!r} of alignment.", f"Hark has {', '.join(METHODS)}.", "Name one."
+            worded("There is no method %(method)s of alignment.", method=repr(method[:40])),
+            worded("Hark has %(methods)s.", methods=listed(METHODS)),
+            worded("Name one."),
         )
     if method == CTC_SEGMENTATION:
         package()
@@ -37,8 +40,11 @@ def package() -> Any:
         import ctc_segmentation
     except ImportError as error:
         raise HarkError(
-            "This method of alignment cannot be used.",
-            f"The package ctc-segmentation is missing ({error}).",
-            f"Use the method {VITERBI}, or install a C compiler and run: python -m pip install ctc-segmentation.",
+            worded("This method of alignment cannot be used."),
+            worded("The package ctc-segmentation is missing (%(error)s).", error=str(error)),
+            worded(
+                "Use the method %(viterbi)s, or install a C compiler and run: python -m pip install ctc-segmentation.",
+                viterbi=VITERBI,
+            ),
         ) from error
     return ctc_segmentation

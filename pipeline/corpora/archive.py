@@ -21,6 +21,7 @@ from typing import IO, Any, cast
 from core.confined_call import called
 from core.data_folder import storage_error, storing
 from core.errors import HarkError
+from core.worded import number, worded
 
 LARGEST_TOTAL = 2_000_000_000  # bytes, unpacked
 MOST_FILES = 20_000
@@ -48,33 +49,35 @@ def unpack(
         folder.mkdir(parents=True, exist_ok=True)
         count = total = 0
         seen: set[str] = set()
-        for number, (name, content) in enumerate(_members(archive), 1):
-            if number > most_files:
-                raise refused(f"It holds more than {most_files:,} files.")
+        for members, (name, content) in enumerate(_members(archive), 1):
+            if members > most_files:
+                raise refused(worded("It holds more than %(most_files)s files.", most_files=most_files))
             if content is None:
                 continue
             count += 1
             target = folder / _safe(name)
             # On the file systems of other machines "A" and "a" are one name.
             if str(target).casefold() in seen:
-                raise refused(f"The name {name[:100]!r} is in it twice.")
+                raise refused(worded("The name %(name)s is in it twice.", name=repr(name[:100])))
             seen.add(str(target).casefold())
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("xb") as written:
                 while block := content.read(BLOCK):
                     total += len(block)
                     if total > most_bytes:
-                        raise refused(f"It holds more than {most_bytes / 1e9:g} GB.")
+                        raise refused(worded("It holds more than %(gb)s GB.", gb=number(most_bytes / 1e9)))
                     written.write(block)
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        raise refused("A name in it is a file and a folder at once.") from error
+        raise refused(worded("A name in it is a file and a folder at once.")) from error
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, _TooLarge) as error:
-        raise refused(f"It is damaged: {error}.") from error
+        raise refused(worded("It is damaged: %(error)s.", error=str(error))) from error
     except (RuntimeError, NotImplementedError, ValueError, struct.error) as error:
-        raise refused(f"It cannot be read: {error}.") from error  # encrypted, or of a method that nobody knows
+        # Encrypted, or of a method that nobody knows.
+        raise refused(worded("It cannot be read: %(error)s.", error=str(error))) from error
     except OSError as error:
         if error.errno is None:
-            raise refused(f"It is damaged: {error}.") from error  # what gzip and bz2 say of damaged data
+            # What gzip and bz2 say of damaged data.
+            raise refused(worded("It is damaged: %(error)s.", error=str(error))) from error
         raise storage_error(error, "unpacking the archive") from error
     return count
 
@@ -90,7 +93,9 @@ def unpack_confined(archive: Path, folder: Path) -> None:
 def refused(why: str) -> HarkError:
     """The archive is not unpacked."""
     return HarkError(
-        "The archive cannot be used.", why, "Pack the recordings and their transcripts as a plain zip or tar.gz."
+        worded("The archive cannot be used."),
+        why,
+        worded("Pack the recordings and their transcripts as a plain zip or tar.gz."),
     )
 
 
@@ -104,9 +109,9 @@ def _safe(name: str) -> PurePosixPath:
     parts = [part for part in plain.split("/") if part not in ("", ".")]
     leads_out = plain.startswith("/") or ".." in parts or (parts and parts[0][1:2] == ":")
     if leads_out or "\0" in plain or not parts:
-        raise refused(f"The name {name[:100]!r} in it leads out of its folder.")
+        raise refused(worded("The name %(name)s in it leads out of its folder.", name=repr(name[:100])))
     if len(parts) > DEEPEST or any(len(part.encode(errors="surrogateescape")) > LONGEST_NAME for part in parts):
-        raise refused(f"The name {name[:100]!r} in it is too long.")
+        raise refused(worded("The name %(name)s in it is too long.", name=repr(name[:100])))
     return PurePosixPath(*parts)
 
 
@@ -119,7 +124,7 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
         return
     opener = next((opener for magic, opener in _OPENERS.items() if start.startswith(magic)), None)
     if opener is None and not tarfile.is_tarfile(archive):
-        raise refused("It is neither a zip nor a tar.")
+        raise refused(worded("It is neither a zip nor a tar."))
     with opener(archive) if opener else archive.open("rb") as plain:
         yield from _members_of_tar(plain)
 
@@ -130,9 +135,10 @@ def _members_of_zip(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
         for info in opened.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise refused(f"{info.filename[:100]!r} in it is a link or a special file.")
+                name = repr(info.filename[:100])
+                raise refused(worded("%(name)s in it is a link or a special file.", name=name))
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise refused("It is packed by a method that is not known.")  # some ask for gigabytes of memory
+                raise refused(worded("It is packed by a method that is not known."))  # some ask for gigabytes of memory
             if info.is_dir():
                 yield info.filename, None
             else:
@@ -148,10 +154,10 @@ def _check_directory(archive: Path) -> None:
         tail = file.read()
     at = tail.rfind(_END_OF_ZIP)
     if at < 0 or len(tail) - at < _END_BYTES:
-        raise refused("It is damaged: its end is missing.")
+        raise refused(worded("It is damaged: its end is missing."))
     (directory,) = struct.unpack("<I", tail[at + 12 : at + 16])
     if directory > LARGEST_DIRECTORY or _END_OF_ZIP64 in tail[max(0, at - _LOCATOR_BYTES) : at]:
-        raise refused(f"It holds more than {MOST_FILES:,} files.")
+        raise refused(worded("It holds more than %(most_files)s files.", most_files=MOST_FILES))
 
 
 def _members_of_tar(plain: IO[bytes]) -> Iterator[tuple[str, IO[bytes] | None]]:
@@ -162,7 +168,7 @@ def _members_of_tar(plain: IO[bytes]) -> Iterator[tuple[str, IO[bytes] | None]]:
                 yield member.name, None
                 continue
             if not member.isfile() or member.sparse is not None:
-                raise refused(f"{member.name[:100]!r} in it is a link or a special file.")
+                raise refused(worded("%(name)s in it is a link or a special file.", name=repr(member.name[:100])))
             content = opened.extractfile(member)
             assert content is not None
             yield member.name, content

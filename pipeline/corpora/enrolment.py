@@ -143,10 +143,18 @@ def examine(audio: np.ndarray, hint: str = "", identifier: str = "") -> Take:
 def takes_in(folder: Path) -> list[tuple[Path, Take]]:
     """The recordings in a folder, examined. Raises HarkError for a folder without any, and for a damaged one."""
     if not folder.is_dir():
-        raise HarkError(f"There is no folder {folder}.", "The path names no folder.", "Check the path.")
+        raise HarkError(
+            worded("There is no folder %(folder)s.", folder=str(folder)),
+            worded("The path names no folder."),
+            worded("Check the path."),
+        )
     files = [path for path in files_below(folder) if is_audio(path)]
     if not files:
-        raise HarkError(f"{folder} holds no recording.", "No file in it is audio.", "Name a folder with WAV files.")
+        raise HarkError(
+            worded("%(folder)s holds no recording.", folder=str(folder)),
+            worded("No file in it is audio."),
+            worded("Name a folder with WAV files."),
+        )
     return [
         (path, examine(read_foreign_audio(path, max_seconds=LONGEST_TAKE_S + 1.0), hint=path.stem)) for path in files
     ]
@@ -162,9 +170,11 @@ def keep(library: Library, takes: Iterable[Take], *, keyphrase: Keyphrase, speak
     for take in takes:
         if not take.usable or take.seconds > LONGEST_TAKE_S:
             raise HarkError(
-                "That recording cannot be kept.",
-                PROBLEMS["nothing"] if not take.usable else f"It has more than {LONGEST_TAKE_S:.0f} s of speech.",
-                "Record it once more.",
+                worded("That recording cannot be kept."),
+                PROBLEMS["nothing"]
+                if not take.usable
+                else worded("It has more than %(longest_take_s)s s of speech.", longest_take_s=round(LONGEST_TAKE_S)),
+                worded("Record it once more."),
             )
         clips.append(
             NewClip(

@@ -153,9 +153,9 @@ def disappeared(folder: Path) -> HarkError | None:
     except OSError:
         pass
     return HarkError(
-        "The corpus disappeared while it was read.",
-        f"There is nothing in {folder.name} any more.",
-        "Bring the folder back and run the same command again.",
+        worded("The corpus disappeared while it was read."),
+        worded("There is nothing in %(name)s any more.", name=folder.name),
+        worded("Bring the folder back and run the same command again."),
     )
 
 
@@ -165,9 +165,9 @@ def unreadable(folder: Path, error: OSError) -> HarkError:
     where = Path(error.filename or folder)
     named = where.relative_to(folder.parent) if where.is_relative_to(folder.parent) else where.name
     return HarkError(
-        f"The corpus {folder.name} cannot be read.",
+        worded("The corpus %(name)s cannot be read.", name=folder.name),
         f"{error.strerror or type(error).__name__}: {named}.",
-        "Make it readable (or check the drive), and run the same command again.",
+        worded("Make it readable (or check the drive), and run the same command again."),
     )
 
 

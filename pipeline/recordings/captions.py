@@ -18,6 +18,7 @@ from html import escape
 from typing import NamedTuple
 
 from core.errors import HarkError
+from core.worded import listed, worded
 from pipeline.recordings.transcript import Segment, Transcript, as_json
 from pipeline.recordings.transcription.whisper_text import spread
 
@@ -73,9 +74,9 @@ def write(transcript: Transcript, format: str, title: str = "") -> bytes:
     chosen = FORMATS.get(format.lower())
     if chosen is None:
         raise HarkError(
-            "A transcript cannot be written in that format.",
-            f"There is no format {format[:20]!r}.",
-            f"Choose one of {', '.join(FORMATS)}.",
+            worded("A transcript cannot be written in that format."),
+            worded("There is no format %(format)s.", format=repr(format[:20])),
+            worded("Choose one of %(formats)s.", formats=listed(FORMATS)),
         )
     return chosen.writer(transcript, _clean(title))
 

@@ -87,7 +87,11 @@ def _prepare(folder: Path, originals: list[str], owner: bool, most_s: float | No
         return
     missing = [name for name in originals if not (folder / name).is_file()]
     if missing or not originals:
-        raise HarkError("The recording is gone.", "Its file was removed before it was processed.", "Upload it again.")
+        raise HarkError(
+            worded("The recording is gone."),
+            worded("Its file was removed before it was processed."),
+            worded("Upload it again."),
+        )
     reporter.stage("normalize", worded("Preparing the audio"))
     limits = MediaLimits.from_environment(owner=owner)
     if most_s is not None:
@@ -142,7 +146,7 @@ def _with_speakers(
         return replace(transcript, sounds_like=known)
     except HarkError as error:
         warnings.append(str(error))
-        reporter.log(f"No speakers: {error.what} {error.why}", "warning")
+        reporter.log(worded("No speakers: %(what)s %(why)s", what=error.what, why=error.why), "warning")
         return transcript
 
 
@@ -184,9 +188,9 @@ def summarize_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter)
     # What it cites are numbers of segments.
     if _spans(load_transcript(folder / TRANSCRIPT)) != _spans(transcript):
         raise HarkError(
-            "The summary does not fit any more.",
-            "Passages of the transcript were removed, or it was made anew, while it was summarized.",
-            "Summarize it again.",
+            worded("The summary does not fit any more."),
+            worded("Passages of the transcript were removed, or it was made anew, while it was summarized."),
+            worded("Summarize it again."),
         )
     save_summary(summary, folder / SUMMARY)
     return {"engine": summary.engine}
@@ -212,7 +216,7 @@ def _summarize(transcript: Transcript, folder: Path, reporter: Reporter, warning
     except HarkError as error:
         (folder / SUMMARY).unlink(missing_ok=True)
         warnings.append(str(error))
-        reporter.log(f"No summary: {error.what} {error.why}", "warning")
+        reporter.log(worded("No summary: %(what)s %(why)s", what=error.what, why=error.why), "warning")
     else:
         save_summary(summary, folder / SUMMARY)
 
@@ -231,11 +235,19 @@ def polish_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
 
     folder = data / spec["folder"]
     if not (folder / TRANSCRIPT).is_file():
-        raise HarkError("The recording is gone.", "It was deleted before it was polished.", "Upload it again.")
+        raise HarkError(
+            worded("The recording is gone."),
+            worded("It was deleted before it was polished."),
+            worded("Upload it again."),
+        )
     reporter.stage("polish", worded("Having the transcript written out by the language model"))
     polished = polish(load_transcript(folder / TRANSCRIPT))
     if not folder.is_dir():  # deleted meanwhile: nothing of it may come back
-        raise HarkError("The recording is gone.", "It was deleted while it was polished.", "Upload it again.")
+        raise HarkError(
+            worded("The recording is gone."),
+            worded("It was deleted while it was polished."),
+            worded("Upload it again."),
+        )
     _keep(polished, folder / POLISHED, folder / POLISHED_TEXT)
     return {"segments": len(polished.segments)}
 

@@ -52,9 +52,11 @@ class LlmSettings:
         """Where requests go."""
         return Server(
             self.url,
-            "The language model",
-            "Check the address with its /v1 (HARK_LLM_URL), the key (HARK_LLM_KEY) and the model's name "
-            "(HARK_LLM_MODEL), or try again in some minutes; at 413, lower HARK_LLM_PART_CHARACTERS.",
+            worded("The language model"),
+            worded(
+                "Check the address with its /v1 (HARK_LLM_URL), the key (HARK_LLM_KEY) and the model's name "
+                "(HARK_LLM_MODEL), or try again in some minutes; at 413, lower HARK_LLM_PART_CHARACTERS."
+            ),
             self.key,
             timeout_s=self.timeout_s,
             largest=MAX_BYTES,
@@ -78,15 +80,15 @@ def settings() -> LlmSettings | None:
         address = (given[url] or OPENAI).rstrip("/")
         if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
             raise HarkError(
-                "The address of the language model is not valid.",
-                f"{url} must begin with http:// or https://.",
-                f"Set {url} to the server's base address, such as http://localhost:8080/v1.",
+                worded("The address of the language model is not valid."),
+                worded("%(url)s must begin with http:// or https://.", url=url),
+                worded("Set %(url)s to the server's base address, such as http://localhost:8080/v1.", url=url),
             )
         if not given[key].isascii() or not given[key].isprintable():
             raise HarkError(
-                "The key of the language model is not valid.",
-                f"{key} has characters that are not allowed in a key (perhaps a line end).",
-                f"Set {key} again.",
+                worded("The key of the language model is not valid."),
+                worded("%(key)s has characters that are not allowed in a key (perhaps a line end).", key=key),
+                worded("Set %(key)s again.", key=key),
             )
         return LlmSettings(
             address, given[model], given[key],
@@ -140,9 +142,9 @@ def ask(
             {"role": "user", "content": f"That answer cannot be used ({trouble}). Answer the task again."},
         ]
     raise HarkError(
-        "The language model gave no usable answer.",
-        f"{chosen.model}, twice: {trouble}",
-        "Try again, or choose another model (HARK_LLM_MODEL) or another engine.",
+        worded("The language model gave no usable answer."),
+        worded("%(model)s, twice: %(trouble)s", model=chosen.model, trouble=trouble),
+        worded("Try again, or choose another model (HARK_LLM_MODEL) or another engine."),
     )
 
 
@@ -168,7 +170,7 @@ def chat(messages: list[dict[str, str]], chosen: LlmSettings) -> str:
         return _content(answer.json())
     except ValueError as error:
         why = f"{chosen.server.host} sent no message of a model ({str(error)[:200]})."
-        raise HarkError("The language model gave no answer.", why, chosen.server.check) from error
+        raise HarkError(worded("The language model gave no answer."), why, chosen.server.check) from error
 
 
 def _content(answer: Any) -> str:

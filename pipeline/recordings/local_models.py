@@ -105,9 +105,12 @@ def pulling(name: str, target: Path) -> Iterator[None]:
         yield
     except Exception as error:  # the hub's client has errors of its own, and of the network library below it
         if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
-            raise storage_error(error, f"pulling the model {name}") from error
+            raise storage_error(error, worded("downloading %(name)s", name=name)) from error
         raise HarkError(
-            f"The model {name} could not be pulled.",
+            worded("The model %(name)s could not be pulled.", name=name),
             f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else 'no details'}.",
-            f"Check the network, name a mirror in HF_ENDPOINT, or copy the model's files into {target}.",
+            worded(
+                "Check the network, name a mirror in HF_ENDPOINT, or copy the model's files into %(target)s.",
+                target=target,
+            ),
         ) from error

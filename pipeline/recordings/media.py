@@ -28,6 +28,7 @@ from core.events import Reporter, silent_reporter
 from core.ffmpeg import NotDecoded, by_libsndfile, decoded, have_ffmpeg, input_of, last_words, listened_to
 from core.settings_file import positive_number
 from core.untrusted_json import untrusted_json
+from core.worded import number, worded
 
 LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000  # Hz; below a telephone's rate there is no speech to recognize
 MOST_CHANNELS = 64  # what ffmpeg can mix
@@ -36,20 +37,21 @@ PROBE_TIMEOUT_S = 30.0
 DECODE_TIMEOUT_S = 900.0  # half an hour of sound takes some 10 s, a large video on a slow disk minutes
 BLOCK_FRAMES = 1 << 16
 UNKNOWN_FRAMES = 1 << 48  # and more: a FLAC without samples does not give their number
-NO_SAMPLES = "Decoding it gave no samples."
+UPLOAD = worded("Upload a recording: WAV, FLAC, MP3, Ogg, M4A, WebM, MP4 ...")
+NO_SAMPLES = worded("Decoding it gave no samples.")
 
 # Containers of which ffmpeg knows how long the sound should be: one that decodes to less has been cut off.
 _KNOWN_LENGTH = frozenset({"flac", "caf", "mov", "mp4", "m4a"})
 # Containers whose header, as ffmpeg reads it, is right about the length of what is there.
 _TRUE_LENGTH = _KNOWN_LENGTH | {"wav", "aiff"}
 _OTHER_KINDS = (
-    (b"%PDF", "a PDF document"),
-    (b"PK\x03\x04", "a ZIP archive or an office document"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"#EXTM3U", "a playlist"),
-    (b"ffconcat", "a playlist"),
-    (b"[playlist]", "a playlist"),
-    (b"<", "a text with markup"),
+    (b"%PDF", worded("a PDF document")),
+    (b"PK\x03\x04", worded("a ZIP archive or an office document")),
+    (b"\x1f\x8b", worded("a gzip archive")),
+    (b"#EXTM3U", worded("a playlist")),
+    (b"ffconcat", worded("a playlist")),
+    (b"[playlist]", worded("a playlist")),
+    (b"<", worded("a text with markup")),
 )
 
 
@@ -78,31 +80,39 @@ class MediaLimits:
         """Raise HarkError where ``size`` bytes are more than allowed."""
         if size > self.max_bytes:
             raise HarkError(
-                "The file is too large.",
-                f"At most {self.max_bytes / 1e6:,.0f} MB are taken here.",
-                f"Upload it compressed (MP3, Opus) or in parts, or {self._raised('HARK_UPLOAD_MAX_BYTES', 'bytes')}.",
+                worded("The file is too large."),
+                worded("At most %(max_bytes)s MB are taken here.", max_bytes=number(self.max_bytes / 1e6)),
+                worded(
+                    "Upload it compressed (MP3, Opus) or in parts, or %(raised)s.",
+                    raised=self._raised("HARK_UPLOAD_MAX_BYTES", worded("bytes")),
+                ),
             )
 
     def check_seconds(self, seconds: float) -> None:
         """Raise HarkError where a recording of ``seconds`` is longer than allowed."""
         if seconds > self.max_seconds:
             raise HarkError(
-                "The recording is too long.",
-                f"At most {self.longest} are taken here.",
-                f"Upload it in parts, or {self._raised('HARK_UPLOAD_MAX_SECONDS', 'seconds')}.",
+                worded("The recording is too long."),
+                worded("At most %(longest)s are taken here.", longest=self.longest),
+                worded(
+                    "Upload it in parts, or %(raised)s.",
+                    raised=self._raised("HARK_UPLOAD_MAX_SECONDS", worded("seconds")),
+                ),
             )
 
     @property
     def longest(self) -> str:
         """The longest recording, in words."""
         if self.max_seconds >= 7200:
-            return f"{self.max_seconds / 3600:,.4g} hours"
-        return f"{self.max_seconds / 60:,.4g} minutes"
+            return worded("%(n)s hours", n=number(self.max_seconds / 3600))
+        return worded("%(n)s minutes", n=number(self.max_seconds / 60))
 
     def _raised(self, setting: str, unit: str) -> str:
         if self.owner:
-            return f"raise the limit: set {setting} to more {unit} and start Hark again"
-        return "ask the owner of this Hark to raise the limit"
+            return worded(
+                "raise the limit: set %(setting)s to more %(unit)s and start Hark again", setting=setting, unit=unit
+            )
+        return worded("ask the owner of this Hark to raise the limit")
 
 
 @dataclass(frozen=True)
@@ -204,7 +214,7 @@ def _decoded(source: Path) -> Iterator[tuple[int, np.ndarray]]:
     try:
         yield from decoded(source, timeout_s=DECODE_TIMEOUT_S)
     except NotDecoded as error:
-        raise _damaged(str(error)) from error
+        raise _damaged(error.why) from error
 
 
 def merge(sources: Sequence[Path], target: Path, limits: MediaLimits) -> list[float]:
@@ -274,15 +284,23 @@ def open_normalized(path: Path) -> soundfile.SoundFile:
         recording = soundfile.SoundFile(str(path))
     except (soundfile.LibsndfileError, OSError) as error:
         raise HarkError(
-            "The recording cannot be read.", f"{path.name}: {str(error).rstrip('.')}.", "Upload it again."
+            worded("The recording cannot be read."),
+            f"{path.name}: {str(error).rstrip('.')}.",
+            worded("Upload it again."),
         ) from error
     if recording.samplerate != SAMPLE_RATE or recording.channels > 2:
         recording.close()
         raise HarkError(
-            "The recording is not prepared.",
-            f"{path.name} has {recording.samplerate} Hz and {recording.channels} channels; "
-            f"{SAMPLE_RATE} Hz and one or two channels are needed.",
-            "Upload it again, or convert it: ffmpeg -i IN -ar 16000 -ac 1 OUT.flac",
+            worded("The recording is not prepared."),
+            worded(
+                "%(name)s has %(samplerate)s Hz and %(channels)s channels; %(sample_rate)s Hz and one or two "
+                "channels are needed.",
+                name=path.name,
+                samplerate=recording.samplerate,
+                channels=recording.channels,
+                sample_rate=SAMPLE_RATE,
+            ),
+            worded("Upload it again, or convert it: ffmpeg -i IN -ar 16000 -ac 1 OUT.flac"),
         )
     return recording
 
@@ -292,7 +310,7 @@ def read(recording: soundfile.SoundFile, frames: int) -> np.ndarray:
     try:
         return np.nan_to_num(recording.read(frames, dtype="float32", always_2d=True))
     except soundfile.LibsndfileError as error:
-        raise _damaged(str(error)) from error
+        raise _damaged(f"{str(error).rstrip('.')}.") from error
 
 
 def read_blocks(recording: soundfile.SoundFile, frames: int = BLOCK_FRAMES) -> Iterator[np.ndarray]:
@@ -311,28 +329,37 @@ def read_part(recording: soundfile.SoundFile, start_s: float, end_s: float) -> n
 def _probe(path: Path, limits: MediaLimits | None = None) -> tuple[MediaFacts, frozenset[str]]:
     """The facts and the names of the container."""
     if not path.is_file():
-        raise HarkError("There is no such recording.", f"{path.name} is no file.", "Upload it again.")
+        raise HarkError(
+            worded("There is no such recording."),
+            worded("%(name)s is no file.", name=path.name),
+            worded("Upload it again."),
+        )
     size = path.stat().st_size
     if size == 0:
-        raise _no_sound("The file is empty (0 bytes).")
+        raise _no_sound(worded("The file is empty (0 bytes)."))
     if limits is not None:
         limits.check_bytes(size)
     with path.open("rb") as file:
         start = file.read(16).lstrip()
     for magic, kind in _OTHER_KINDS:
         if start.startswith(magic):
-            raise _not_audio(f"It is {kind}, not sound, whatever its name says.")
+            raise _not_audio(worded("It is %(kind)s, not sound, whatever its name says.", kind=kind))
     try:
         facts, container = _ffprobe(path) if have_ffmpeg() else _libsndfile_facts(path)
     except (AttributeError, TypeError, ValueError) as error:
         raise nonsense() from error
     if not 1 <= facts.channels <= MOST_CHANNELS:
-        raise _not_audio(f"Its header gives {facts.channels} channels.")
+        raise _not_audio(worded("Its header gives %(channels)s channels.", channels=facts.channels))
     if not LOWEST_RATE <= facts.sample_rate <= HIGHEST_RATE:
         raise HarkError(
-            "The recording's sample rate is not supported.",
-            f"It is {facts.sample_rate} Hz; Hark accepts {LOWEST_RATE} to {HIGHEST_RATE} Hz.",
-            "Export it again from the original, at 16000 Hz or more.",
+            worded("The recording's sample rate is not supported."),
+            worded(
+                "It is %(sample_rate)s Hz; Hark accepts %(lowest_rate)s to %(highest_rate)s Hz.",
+                sample_rate=facts.sample_rate,
+                lowest_rate=LOWEST_RATE,
+                highest_rate=HIGHEST_RATE,
+            ),
+            worded("Export it again from the original, at 16000 Hz or more."),
         )
     return facts, container
 
@@ -345,14 +372,14 @@ def _ffprobe(path: Path) -> tuple[MediaFacts, frozenset[str]]:
     content, why = _told(command, path)
     streams = content.get("streams") if content is not None else None
     if not streams:
-        raise _not_audio(f"ffmpeg: {why}." if why else "ffmpeg finds no sound in it.")
+        raise _not_audio(worded("ffmpeg: %(why)s.", why=why) if why else worded("ffmpeg finds no sound in it."))
     sound = next((stream for stream in streams if stream.get("codec_type") == "audio"), None)
     if sound is None:
         pictures = any(
             stream.get("codec_type") == "video" and not stream.get("disposition", {}).get("attached_pic")
             for stream in streams
         )
-        raise _no_sound("It is a video without sound." if pictures else "It has no stream of sound.")
+        raise _no_sound(worded("It is a video without sound.") if pictures else worded("It has no stream of sound."))
     container = content.get("format", {})
     facts = MediaFacts(
         _number(sound.get("duration")) or _number(container.get("duration")),
@@ -387,8 +414,10 @@ def _libsndfile_facts(path: Path) -> tuple[MediaFacts, frozenset[str]]:
     found, why = _told(by_libsndfile("info", path), path)
     if found is None:
         raise _not_audio(
-            f"libsndfile: {why}.",
-            "Convert it to WAV, FLAC, Ogg or MP3, or install ffmpeg (apt-get install ffmpeg), which reads more.",
+            worded("libsndfile: %(why)s.", why=why),
+            worded(
+                "Convert it to WAV, FLAC, Ogg or MP3, or install ffmpeg (apt-get install ffmpeg), which reads more."
+            ),
         )
     # What libsndfile says of the length is corrected by what is there.
     seconds, rate, channels = map(_number, found)
@@ -443,21 +472,23 @@ def _check_whole(source: Path, container: frozenset[str], promised_s: float, dur
     # Encoders round to their frames (up to 0.1 s) and edit lists cut a little, so the very end proves nothing.
     if missing_s > max(0.5, 0.02 * duration_s):
         raise HarkError(
-            f"The recording breaks off after {duration_s:.1f} s.",
-            f"Its header promises {missing_s:.1f} s more.",
-            "The upload or the file is cut off: upload it again, or convert it again from the original.",
+            worded("The recording breaks off after %(duration_s)s s.", duration_s=round(duration_s, 1)),
+            worded("Its header promises %(missing_s)s s more.", missing_s=round(missing_s, 1)),
+            worded("The upload or the file is cut off: upload it again, or convert it again from the original."),
         )
 
 
 def _no_sound(why: str) -> HarkError:  # without the path, which is no name that the user knows
-    return HarkError("The file holds no sound.", why, "Listen to it, then upload another file.")
+    return HarkError(worded("The file holds no sound."), why, worded("Listen to it, then upload another file."))
 
 
-def _not_audio(why: str, what_to_do: str = "Upload a recording: WAV, FLAC, MP3, Ogg, M4A, WebM, MP4 ...") -> HarkError:
-    return HarkError("The file is not a recording that Hark can read.", why, what_to_do)
+def _not_audio(why: str, what_to_do: str = UPLOAD) -> HarkError:
+    return HarkError(worded("The file is not a recording that Hark can read."), why, what_to_do)
 
 
 def _damaged(why: str) -> HarkError:
     return HarkError(
-        "The recording is damaged.", f"{why.rstrip('.')}.", "Convert it again from the original and upload that."
+        worded("The recording is damaged."),
+        why,
+        worded("Convert it again from the original and upload that."),
     )

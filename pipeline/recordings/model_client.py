@@ -26,6 +26,7 @@ import numpy as np
 from core.data_folder import REPOSITORY, installation_folder, storing
 from core.errors import HarkError
 from core.lock import held
+from core.worded import number, worded
 
 TIMEOUT_S = 300.0  # for one request, the loading of a model included
 START_TIMEOUT_S = 60.0
@@ -82,16 +83,19 @@ def call(
             return _answer(_connected(deadline), (operation, dict(request), audio), deadline)
         except _TooLate:
             raise HarkError(
-                "The speech service did not answer in time.",
-                f"It had {timeout_s:g} s for {operation}.",
-                "Try again; a smaller model is faster, and the log tells what it was doing: " + str(log_file()),
+                worded("The speech service did not answer in time."),
+                worded("It had %(timeout_s)s s for %(operation)s.", timeout_s=number(timeout_s), operation=operation),
+                worded(
+                    "Try again; a smaller model is faster, and the log tells what it was doing: %(log)s",
+                    log=str(log_file()),
+                ),
             ) from None
         except ServiceGone as gone:
             if last:
                 raise HarkError(
-                    "The speech service ended while it was working, twice.",
-                    f"{gone}. Its log is {log_file()}.",
-                    "Try again; where memory is short, a smaller model helps.",
+                    worded("The speech service ended while it was working, twice."),
+                    worded("%(gone)s. Its log is %(log)s.", gone=str(gone), log=str(log_file())),
+                    worded("Try again; where memory is short, a smaller model helps."),
                 ) from None
             _wait_until_dead(socket_path(), min(deadline, time.monotonic() + DYING_S))
     raise AssertionError("unreachable")
@@ -139,15 +143,17 @@ def socket_path() -> Path:
         facts = folder.lstat()
         if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
             raise HarkError(
-                "The speech service cannot be reached safely.",
-                f"{folder} is not a folder that only you may use.",
-                "Remove it, or name a socket in a folder of your own in HARK_SPEECH_SOCKET.",
+                worded("The speech service cannot be reached safely."),
+                worded("%(folder)s is not a folder that only you may use.", folder=str(folder)),
+                worded("Remove it, or name a socket in a folder of your own in HARK_SPEECH_SOCKET."),
             )
     if len(os.fsencode(path)) > LONGEST_PATH:
         raise HarkError(
-            "The speech service's socket cannot be made.",
-            f"Its path has more than {LONGEST_PATH} bytes: {path}.",
-            "Name a shorter one in HARK_SPEECH_SOCKET, or a shorter temporary folder in TMPDIR.",
+            worded("The speech service's socket cannot be made."),
+            worded(
+                "Its path has more than %(longest_path)s bytes: %(path)s.", longest_path=LONGEST_PATH, path=str(path)
+            ),
+            worded("Name a shorter one in HARK_SPEECH_SOCKET, or a shorter temporary folder in TMPDIR."),
         )
     return path
 
@@ -204,9 +210,9 @@ def _connect(path: Path, deadline: float) -> Connection:
             raise ServiceGone(f"{type(error).__name__}: {error}") from error
         if not of_this_user(opened):
             raise HarkError(
-                "The speech service cannot be reached safely.",
-                f"Another user's process answers at {path}.",
-                "Remove the socket, or name one in a folder of your own in HARK_SPEECH_SOCKET.",
+                worded("The speech service cannot be reached safely."),
+                worded("Another user's process answers at %(path)s.", path=str(path)),
+                worded("Remove the socket, or name one in a folder of your own in HARK_SPEECH_SOCKET."),
             )
         opened.settimeout(None)
         return Connection(opened.detach())
@@ -228,18 +234,20 @@ def _start_and_connect(path: Path, deadline: float) -> Connection:
             with contextlib.suppress(ServiceGone):
                 return _connect(path, deadline)
             time.sleep(0.05)
-    how = "did not answer" if process.poll() is None else f"ended with code {process.returncode}"
+    code = process.poll()
     process.kill()
-    raise _not_started(f"It {how}")
+    raise _not_started(
+        worded("It did not answer") if code is None else worded("It ended with code %(code)s", code=code)
+    )
 
 
 def _not_started(why: str) -> HarkError:
     if why.isdigit():
-        why = f"Process {why} is starting it, and does not end"
+        why = worded("Process %(process)s is starting it, and does not end", process=why)
     return HarkError(
-        "The speech service could not be started.",
-        f"{why}. Its log is {log_file()}.",
-        "Run ./hark doctor, or set HARK_SPEECH_SERVICE=0 to load models in each process.",
+        worded("The speech service could not be started."),
+        worded("%(why)s. Its log is %(log)s.", why=why, log=str(log_file())),
+        worded("Run ./hark doctor, or set HARK_SPEECH_SERVICE=0 to load models in each process."),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import HarkError
+from core.worded import listed, worded
 
 # Name: module and function(request, audio) -> dict of what can be pickled. A missing module fails its operation only.
 OPERATIONS = {
@@ -33,18 +34,18 @@ def perform(operation: str, request: Mapping[str, Any], audio: np.ndarray | None
     place = OPERATIONS.get(operation)
     if place is None:
         raise HarkError(
-            f"The speech service does not know {operation[:40]!r}.",
-            f"It knows {', '.join(OPERATIONS)}.",
-            "Restart ./hark serve, so that all processes are of one version.",
+            worded("The speech service does not know %(operation)s.", operation=repr(operation[:40])),
+            worded("It knows %(operations)s.", operations=listed(OPERATIONS)),
+            worded("Restart ./hark serve, so that all processes are of one version."),
         )
     module, _, name = place.partition(":")
     try:
         function = getattr(importlib.import_module(module), name)
     except ImportError as error:
         raise HarkError(
-            f"The speech service cannot do {operation!r} here.",
+            worded("The speech service cannot do %(operation)s here.", operation=repr(operation)),
             f"{error}.",
-            "Run ./hark doctor: it names what is not installed.",
+            worded("Run ./hark doctor: it names what is not installed."),
         ) from error
     result: dict[str, Any] = function(dict(request), audio)
     return result

@@ -23,6 +23,7 @@ from typing import Any
 from core.errors import HarkError
 from core.lock import held
 from core.settings_file import positive_number
+from core.worded import worded
 from pipeline.recordings.model_client import ServiceBusy, log_file, of_this_user, socket_path
 from pipeline.recordings.model_operations import perform
 
@@ -116,7 +117,7 @@ class SpeechService:
             return {"pid": os.getpid()}
         if self._active > MOST_CLIENTS:
             why = f"{MOST_CLIENTS} requests are being served."
-            return ServiceBusy("The speech service is busy.", why, "Try again in a minute.")
+            return ServiceBusy(worded("The speech service is busy."), why, worded("Try again in a minute."))
         try:
             result = perform(operation, request, audio)
         except HarkError as error:
@@ -125,9 +126,9 @@ class SpeechService:
             identifier = secrets.token_hex(4)
             logger.exception("bug %s in %s", identifier, operation)
             return HarkError(
-                f"The speech service failed at {operation} by a fault of its own.",
-                f"The details are in {log_file()}, id {identifier}.",
-                "Try again; if it happens again, report it with that part of the log.",
+                worded("The speech service failed at %(operation)s by a fault of its own.", operation=operation),
+                worded("The details are in %(log)s, id %(identifier)s.", log=str(log_file()), identifier=identifier),
+                worded("Try again; if it happens again, report it with that part of the log."),
             )
         self._worked.add(operation)
         return result
@@ -141,7 +142,9 @@ def main() -> None:
     path = socket_path()
     code = 1
     try:
-        with held(path.with_suffix(".lock"), lambda process: HarkError("It is served.", process, ""), WAIT_FOR_LOCK_S):
+        with held(
+            path.with_suffix(".lock"), lambda process: HarkError(worded("It is served."), process, ""), WAIT_FOR_LOCK_S
+        ):
             os.environ["HARK_SPEECH_SERVICE"] = "0"  # an operation that needs another one has it done here
             logger.info("serving %s", path)
             try:

@@ -295,12 +295,20 @@ def _terms(question: str) -> list[str]:
     """What is searched for: the words that are no stop words, and pairs of CJK signs."""
     question = question[: MAX_CHARACTERS + 1]
     if not any(character.isalnum() for character in question):
-        raise HarkError("There is no question.", "The text holds no word.", "Type a question, or record one.")
+        raise HarkError(
+            worded("There is no question."),
+            worded("The text holds no word."),
+            worded("Type a question, or record one."),
+        )
     if len(question) > MAX_CHARACTERS or len(question.split()) > MAX_WORDS:
         raise HarkError(
-            "The question is too long.",
-            f"A question may have {MAX_WORDS} words and {MAX_CHARACTERS:,} characters.",
-            "Ask in one or two sentences.",
+            worded("The question is too long."),
+            worded(
+                "A question may have %(max_words)s words and %(max_characters)s characters.",
+                max_words=MAX_WORDS,
+                max_characters=MAX_CHARACTERS,
+            ),
+            worded("Ask in one or two sentences."),
         )
     words: list[str] = []
     spaced = _CHINESE_STOP_WORDS.sub(" ", question.lower())

@@ -11,6 +11,7 @@ import numpy as np
 
 from core.errors import HarkError
 from core.events import silent_reporter
+from core.worded import worded
 from pipeline.recordings.transcript import as_json, from_json
 
 TRANSCRIBE, SUMMARIZE = "transcribe", "summarize"  # their names in the speech service's table
@@ -34,7 +35,11 @@ def transcribe_operation(request: Mapping[str, Any], audio: np.ndarray | None = 
 
     path = Path(str(request["audio_file"]))
     if not path.is_file():
-        raise HarkError("The recording is gone.", "It was removed before it was processed.", "Send it again.")
+        raise HarkError(
+            worded("The recording is gone."),
+            worded("It was removed before it was processed."),
+            worded("Send it again."),
+        )
     options = TranscribeOptions(
         engine=str(request.get("engine") or "auto"),
         language=request.get("language") or None,

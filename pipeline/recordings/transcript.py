@@ -14,6 +14,7 @@ from typing import Any
 
 from core.data_folder import atomic_path
 from core.errors import HarkError
+from core.worded import worded
 
 SCHEMA = 1  # of the file
 
@@ -115,5 +116,7 @@ def load_transcript(path: Path) -> Transcript:
         return from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HarkError(
-            "The transcript cannot be read.", f"{path.name}: {error}.", "Have the recording transcribed again."
+            worded("The transcript cannot be read."),
+            f"{path.name}: {error}.",
+            worded("Have the recording transcribed again."),
         ) from error

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.kept_file import KeptFile
+from core.worded import worded
 from phrase_augmentation.normalize import base_language
 from phrase_augmentation.vocabulary import zipf
 from pipeline.recordings.transcription.whisper_text import UNSPACED
@@ -32,7 +33,7 @@ def _rows(content: Any) -> list[Row]:
 
 
 _WORDS: KeptFile[list[Row]] = KeptFile(
-    "words", "The words of your corrections", "keeping the words of your corrections", _rows, list
+    "words", worded("The words of your corrections"), worded("keeping the words of your corrections"), _rows, list
 )
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from core.http import HttpError, Server
+from core.worded import worded
 from model.runtime.detector import Bundle, BundleError
 from pipeline.training.bundle import programs
 
@@ -85,7 +86,10 @@ def _fetched() -> bytes:
     registry = os.environ.get("NPM_CONFIG_REGISTRY", REGISTRY).rstrip("/")
     server = Server(registry, "The registry", "Try again later.", timeout_s=TIMEOUT_S, largest=LARGEST, redirects=True)
     try:
-        with storing(f"fetching {PACKAGE}"), tempfile.TemporaryDirectory() as folder:
+        with (
+            storing(worded("downloading %(name)s", name=PACKAGE)),
+            tempfile.TemporaryDirectory() as folder,
+        ):
             server.download(f"/{PACKAGE}/-/{PACKAGE}-{VERSION}.tgz", Path(folder) / "package.tgz")
             return (Path(folder) / "package.tgz").read_bytes()
     except HttpError as error:
@@ -99,7 +103,10 @@ def _fetched() -> bytes:
 
 
 def _unpack(tarball: bytes, folder: Path) -> None:
-    with storing(f"unpacking {PACKAGE}"), tarfile.open(fileobj=io.BytesIO(tarball), mode="r:gz") as archive:
+    with (
+        storing(worded("unpacking %(name)s", name=PACKAGE)),
+        tarfile.open(fileobj=io.BytesIO(tarball), mode="r:gz") as archive,
+    ):
         for name in FILES:
             member = archive.extractfile(f"package/dist/{name}")
             assert member is not None

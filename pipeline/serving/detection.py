@@ -14,6 +14,7 @@ from core.audio_file import SAMPLE_RATE, SILENCE_PEAK
 from core.errors import HarkError
 from core.events import Reporter
 from core.foreign_audio import foreign_audio_blocks
+from core.worded import worded
 from model.runtime.detector import BundleError, Detection, Detector
 from pipeline.recordings.media import probe
 
@@ -58,7 +59,9 @@ def open_detector(
         # the zip's own records, in onnxruntime, whose exceptions have no base class of their own.
         logging.getLogger(__name__).warning("opening %s failed", bundle, exc_info=True)
         raise HarkError(
-            f"{bundle} is damaged.", f"{type(error).__name__}: {str(error)[:300].rstrip('.')}.", "Get the bundle again."
+            worded("%(bundle)s is damaged.", bundle=str(bundle)),
+            f"{type(error).__name__}: {str(error)[:300].rstrip('.')}.",
+            worded("Get the bundle again."),
         ) from error
 
 

@@ -18,7 +18,7 @@ from audio_augmentation.compose import compose_stream
 from core.data_folder import REPOSITORY, atomic_path
 from core.errors import HarkError
 from core.events import Reporter
-from core.worded import Worded, worded
+from core.worded import Worded, number, worded
 from model.features import CHUNK_SAMPLES, SAMPLE_RATE
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError, manifest_digest
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES
@@ -161,13 +161,19 @@ def bundle_at(bundle: Path, fa_per_day: float, out: IO[bytes]) -> None:
         source = Bundle(bundle)
         contents = {name: source.read(name) for name in source.manifest["files"]}  # whole, or it is not signed anew
     except BundleError as error:
-        raise HarkError(f"The bundle {bundle.name} cannot be used.", error.why, error.what_to_do) from error
+        raise HarkError(
+            worded("The bundle %(name)s cannot be used.", name=bundle.name), error.why, error.what_to_do
+        ) from error
     rates = [float(row["fa_per_day"]) for row in source.manifest["thresholds"]]
     if not min(rates) <= fa_per_day <= max(rates):
         raise HarkError(
-            f"The bundle has no threshold for {fa_per_day:g} false alarms a day.",
-            f"It was calibrated for {min(rates):g} to {max(rates):g} a day.",
-            "Choose a rate within that.",
+            worded("The bundle has no threshold for %(fa_per_day)s false alarms a day.", fa_per_day=number(fa_per_day)),
+            worded(
+                "It was calibrated for %(lowest)s to %(highest)s a day.",
+                lowest=number(min(rates)),
+                highest=number(max(rates)),
+            ),
+            worded("Choose a rate within that."),
         )
     manifest = {key: value for key, value in source.manifest.items() if key != "digest"}
     _pack(manifest | {"default_fa_per_day": float(fa_per_day)}, contents, out)

@@ -81,7 +81,9 @@ def compare_versions(runs: Sequence[str], data: Path, reporter: Reporter) -> dic
 
 def _going_on(holder: str) -> HarkError:
     return HarkError(
-        "These versions are being compared already.", f"Process {holder} does it.", "Wait for it, or cancel it."
+        worded("These versions are being compared already."),
+        worded("Process %(holder)s does it.", holder=holder),
+        worded("Wait for it, or cancel it."),
     )
 
 
@@ -90,9 +92,9 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
     versions, left_out = _open(runs, data)
     if len(versions) < 2:
         raise HarkError(
-            "There are no two versions to compare.",
-            "; ".join(f"{run}: {why}" for run, why in left_out.items()) or "Only one was named.",
-            "Train the phrase again, or retrain it, and compare then.",
+            worded("There are no two versions to compare."),
+            "; ".join(f"{run}: {why}" for run, why in left_out.items()) or worded("Only one was named."),
+            worded("Train the phrase again, or retrain it, and compare then."),
         )
     config = versions[0].config
     with Library(data) as library:
@@ -100,9 +102,9 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
         marked = marked_audio(library, config.phrase, config.language)
     if not (clips["label"] == 1).any():
         raise HarkError(
-            "These versions cannot be compared on one stream.",
-            "Every recording of the phrase was in the training of one of them, or is gone.",
-            "Record the phrase (Library > Record), keep the recordings out of training, and compare then.",
+            worded("These versions cannot be compared on one stream."),
+            worded("Every recording of the phrase was in the training of one of them, or is gone."),
+            worded("Record the phrase (Library > Record), keep the recordings out of training, and compare then."),
         )
     examples = _examples(versions, clips, data / NOISE_FOLDER)
     negatives = _have_negatives_in_common(versions)

@@ -76,9 +76,12 @@ def untrained(device: str, seed: int) -> TrainedDetector:
 
 def _not_installed(device: str, error: ImportError) -> NoRuntimeError:
     return NoRuntimeError(
-        f"There is no detector for {TITLES[device]} in the bundle.",
-        f"What it hears with is not installed: {error}.",
-        f"Install it (.venv/bin/python -m pip install {PACKAGES[device]} -c constraints.txt) and train again.",
+        worded("There is no detector for %(titles)s in the bundle.", titles=TITLES[device]),
+        worded("What it hears with is not installed: %(error)s.", error=str(error)),
+        worded(
+            "Install it (.venv/bin/python -m pip install %(packages)s -c constraints.txt) and train again.",
+            packages=PACKAGES[device],
+        ),
     )
 
 
@@ -127,9 +130,15 @@ def make_for_device(
     off = difference(detector, files, _sound(clips), cutoff)
     if off > TOLERANCE[device]:
         raise HarkError(
-            f"The file for {TITLES[device]} was not made.",
-            f"In its own runtime it gives scores that are {off:.3f} off ({TOLERANCE[device]:.3f} are accepted).",
-            "This is a bug in Hark or in an installed package: please report it with the output of ./hark doctor.",
+            worded("The file for %(titles)s was not made.", titles=TITLES[device]),
+            worded(
+                "In its own runtime it gives scores that are %(off)s off (%(tolerance)s are accepted).",
+                off=round(off, 3),
+                tolerance=round(TOLERANCE[device], 3),
+            ),
+            worded(
+                "This is a bug in Hark or in an installed package: please report it with the output of ./hark doctor."
+            ),
         )
     return DeviceDetector(files, _about(device, files, results, thresholds, detector, off))
 
@@ -158,9 +167,8 @@ def training_of(device: str, steps: int, seed: int) -> TrainConfig:
     from model.train import TrainConfig
 
     recipe = BatchRecipe(aligned_negative=0.05)
-    if device == "openwakeword":
-        return TrainConfig(steps, 128, 1e-3, weight_decay=0.3, recipe=recipe, seed=seed)
-    return TrainConfig(steps, 96, 3e-3, recipe=recipe, seed=seed)
+    size, rate = (128, 1e-3) if device == "openwakeword" else (96, 3e-3)
+    return TrainConfig(steps, size, rate, weight_decay=0.3, recipe=recipe, seed=seed)
 
 
 def _train(

@@ -287,7 +287,7 @@ def _opened(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
         raise HarkError(
-            f"The negative set {path.name} cannot be read.",
+            worded("The negative set %(name)s cannot be read.", name=path.name),
             f"{path}: {error}.",
-            "Get Hark's files again (git checkout model/shipped), or train with --from-scratch.",
+            worded("Get Hark's files again (git checkout model/shipped), or train with --from-scratch."),
         ) from error

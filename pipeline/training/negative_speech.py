@@ -204,9 +204,9 @@ def _heard(
 
     def being_heard(holder: str) -> HarkError:
         return HarkError(
-            "The negative speech is not ready yet.",
-            f"Process {holder} is preparing it.",
-            "Give the same command again in some minutes; it goes on where it was.",
+            worded("The negative speech is not ready yet."),
+            worded("Process %(holder)s is preparing it.", holder=holder),
+            worded("Give the same command again in some minutes; it goes on where it was."),
         )
 
     with held(folder / "lock", being_heard, PATIENCE_S):
@@ -249,9 +249,9 @@ def _opened(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
         raise HarkError(
-            f"The negative speech {path.name} cannot be read.",
+            worded("The negative speech %(name)s cannot be read.", name=path.name),
             f"{path}: {error}.",
-            "Get Hark's files again (git checkout model/shipped).",
+            worded("Get Hark's files again (git checkout model/shipped)."),
         ) from error
 
 

@@ -20,6 +20,7 @@ from audio_generation.registry import engines as all_engines
 from audio_generation.splice_side import SPLICE
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
+from core.worded import listed, worded
 from db.db_api import Library
 from phrase_augmentation.confusers import confusers
 from phrase_augmentation.inbetween import inbetween
@@ -30,7 +31,7 @@ from phrase_augmentation.positives import positives
 from pipeline.training.audition import cannot_say
 from pipeline.training.clip_choice import Chooser, PlannedClip
 from pipeline.training.config import BUCKETS, EFFORTS, RunConfig
-from pipeline.training.evaluation import REAL_ENGINES
+from pipeline.training.evaluation import REAL_ENGINES, ROBOT_ENGINES
 from pipeline.training.splits import (
     SPLITS,
     VoiceSplits,
@@ -50,12 +51,13 @@ SECONDS_PER_CLIP = {
     SPLICE: 0.1,
     "piper": 0.3,
     "kokoro": 2.0,
-    "kokoro_int8": 1.5,
+    "kokoro_int8": 0.6,
     "hibari": 0.1,
     "suno": 30.0,
     "elevenlabs": 1.5,
 }
-SLOW_CLIP_S = 0.25  # an engine that takes longer speaks accordingly fewer clips
+SLOW_CLIP_S = 0.6  # an engine that takes longer speaks accordingly fewer clips
+ROBOT_SHARE = 0.5  # of what an engine like people would speak with as many voices
 # On two cores: an example of augmentation and features; of a large detector one that its encoder hears; a batch of 128
 # in training; and the hours of the negative set, which every calibration scores.
 SECONDS_PER_EXAMPLE, LARGE_SECONDS_PER_EXAMPLE = 0.03, 0.13
@@ -159,9 +161,9 @@ def ready_engines(wanted: Sequence[str], language: str) -> tuple[dict[str, Engin
     for name in wanted:
         if name not in known:
             raise HarkError(
-                f"There is no speech engine called {name!r}.",
-                f"Known are: {', '.join(sorted(known))}.",
-                "See ./hark engines.",
+                worded("There is no speech engine called %(name)s.", name=repr(name)),
+                worded("Known are: %(known)s.", known=listed(sorted(known))),
+                worded("See ./hark engines."),
             )
     for name, engine in known.items():
         if wanted and name not in wanted:
@@ -173,17 +175,17 @@ def ready_engines(wanted: Sequence[str], language: str) -> tuple[dict[str, Engin
             ready[name] = engine
         elif wanted:
             raise HarkError(
-                f"The speech engine {name} cannot be used.",
-                readiness.why or f"It has no voice for the language {language!r}.",
-                readiness.how_to_enable or "Choose another engine or another language; see ./hark voices.",
+                worded("The speech engine %(name)s cannot be used.", name=name),
+                readiness.why or worded("It has no voice for the language %(language)s.", language=repr(language)),
+                readiness.how_to_enable or worded("Choose another engine or another language; see ./hark voices."),
             )
         else:
             missing[name] = readiness.why or f"no voice for {language}"
     if not ready:
         raise HarkError(
-            f"No speech engine has a voice for the language {language!r}.",
-            "; ".join(f"{name}: {why}" for name, why in missing.items()) or "None is installed.",
-            "Choose another language, or enable an engine that speaks it (./hark engines).",
+            worded("No speech engine has a voice for the language %(language)s.", language=repr(language)),
+            "; ".join(f"{name}: {why}" for name, why in missing.items()) or worded("None is installed."),
+            worded("Choose another language, or enable an engine that speaks it (./hark engines)."),
         )
     return ready, missing
 
@@ -242,13 +244,21 @@ def wanted_clips(bucket: str, texts: Mapping[str, Sequence[str]], config: RunCon
 
 
 def draw_voice(by_engine: Mapping[str, list[list[Voice]]], rng: np.random.Generator) -> tuple[str, Voice]:
-    """An engine (slow ones less often), one of its speakers (all alike), one of that speaker's voices."""
+    """An engine, one of its speakers (all alike), one of that speaker's voices.
+
+    An engine speaks the more often the more people it is, by the root of their number; robots and slow ones less often.
+    """
     names = sorted(by_engine)
-    shares = np.array([min(1.0, SLOW_CLIP_S / SECONDS_PER_CLIP.get(name, SLOW_CLIP_S)) for name in names])
+    shares = np.array([_share(name, len(by_engine[name])) for name in names])
     engine = names[rng.choice(len(names), p=shares / shares.sum())]
     speakers = by_engine[engine]
     voices = speakers[rng.integers(len(speakers))]
     return engine, voices[rng.integers(len(voices))]
+
+
+def _share(engine: str, people: int) -> float:
+    share = people**0.5 * min(1.0, SLOW_CLIP_S / SECONDS_PER_CLIP.get(engine, SLOW_CLIP_S))
+    return share * ROBOT_SHARE if engine in ROBOT_ENGINES else share
 
 
 def draw_requests(
@@ -288,18 +298,22 @@ def make_plan(config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], r
     engines = {name: engine for name, engine in engines.items() if name not in missing}
     if not engines:
         raise HarkError(
-            f"No speech engine can say {config.phrase!r}.",
+            worded("No speech engine can say %(phrase)s.", phrase=repr(config.phrase)),
             "; ".join(f"{name}: {why}" for name, why in missing.items()),
-            "Write the phrase as it sounds, or enable another engine (./hark engines).",
+            worded("Write the phrase as it sounds, or enable another engine (./hark engines)."),
         )
     voices = {name: engine.voices(config.language) for name, engine in engines.items()}
     splits = split_voices(voices, config.hold_out, config.learns)
     for split in SPLITS if config.learns else SPLITS[1:]:
         if not splits.voices[split]:
             raise HarkError(
-                f"{config.phrase!r} cannot be trained with the voices that are here.",
-                f"No voice is left for the {split} split; engines: {', '.join(sorted(engines))}.",
-                "Enable another speech engine (./hark engines), or use --hold-out none.",
+                worded("%(phrase)s cannot be trained with the voices that are here.", phrase=repr(config.phrase)),
+                worded(
+                    "No voice is left for the %(split)s split; engines: %(engines)s.",
+                    split=split,
+                    engines=listed(sorted(engines)),
+                ),
+                worded("Enable another speech engine (./hark engines), or use --hold-out none."),
             )
     takes = library.clips_with_texts([config.phrase], config.language)
     recorded = splits_of_takes(takes)
@@ -315,7 +329,9 @@ def make_plan(config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], r
         texts = texts_of[bucket]
         if bucket == "positive" and not texts:
             raise HarkError(
-                f"{config.phrase!r} cannot be spoken.", "No text could be made of it.", "Choose another phrase."
+                worded("%(phrase)s cannot be spoken.", phrase=repr(config.phrase)),
+                worded("No text could be made of it."),
+                worded("Choose another phrase."),
             )
         own = texts_of_splits(bucket, texts, config, splits)
         wanted = wanted_clips(bucket, own, config)

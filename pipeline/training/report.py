@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from audio_generation.splice_side import SPLICE
-from core.worded import worded
+from core.worded import Worded, worded
 from pipeline.training import retraining
 from pipeline.training.config import BUCKETS
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES, ROBOT_ENGINES
@@ -312,21 +312,38 @@ def _about_foundation(report: Mapping[str, Any]) -> list[str]:
 
 def devices_in_words(devices: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What the detectors for devices did, a sentence each."""
-    return [
-        f"The detector for {about['title']} ({', '.join(about['bytes'])}; {about['parameters']:,} parameters) missed "
-        f"{_rate(about['miss_rate_clean'])} close and quiet, and {_rate(about['miss_rate_noisy'])} in noise at 10 dB "
-        f"SNR, of {about['utterances']} test utterances by voices that it has not heard; people may be missed more "
-        f"often. It gave {about['fa_per_hour']['value']:.2f} false alarms per hour in {about['test_hours']:.1f} hours; "
-        f"the threshold in its file was set for {DEFAULT_FA_PER_DAY / 24:g}{_extrapolated(about['thresholds'])}. "
-        f"Near-phrases accepted: {_percent(about['confusers_accepted']['value'])}."
-        for about in devices.values()
-    ]
+    return [_device_in_words(about) for about in devices.values()]
+
+
+def _device_in_words(about: Mapping[str, Any]) -> str:
+    figures = {
+        "files": ", ".join(about["bytes"]),
+        "parameters": f"{about['parameters']:,}",
+        "quiet": _rate(about["miss_rate_clean"]),
+        "noisy": _rate(about["miss_rate_noisy"]),
+        "said": about["utterances"],
+        "alarms": f"{about['fa_per_hour']['value']:.2f}",
+        "hours": f"{about['test_hours']:.1f}",
+        "wanted": f"{DEFAULT_FA_PER_DAY / 24:g}",
+        "extrapolated": _extrapolated(about["thresholds"]),
+        "accepted": _percent(about["confusers_accepted"]["value"]),
+    }
+    return worded(
+        "The detector for %(device)s (%(files)s; %(parameters)s parameters) missed %(quiet)s close and quiet, and "
+        "%(noisy)s in noise at 10 dB SNR, of %(said)d test utterances by voices that it has not heard; people may be "
+        "missed more often. It gave %(alarms)s false alarms per hour in %(hours)s hours; the threshold in its file was "
+        "set for %(wanted)s%(extrapolated)s. Near-phrases accepted: %(accepted)s.",
+        device=about["title"],
+        **figures,
+    )
 
 
 def _extrapolated(thresholds: Sequence[Mapping[str, Any]]) -> str:
     """That the default threshold's rate is too low for the hours it was set on."""
     extrapolated = any(row["extrapolated"] for row in thresholds if row["fa_per_day"] == DEFAULT_FA_PER_DAY)
-    return ", extrapolated from the highest scores of fewer hours than that takes" if extrapolated else ""
+    if not extrapolated:
+        return ""
+    return worded(", extrapolated from the highest scores of fewer hours than that takes")
 
 
 def _range(interval: Mapping[str, float | None]) -> str:
@@ -395,35 +412,40 @@ def _about_splice(report: Mapping[str, Any]) -> str:
     )  # fmt: skip
 
 
-def det_plot(report: Mapping[str, Any], image_format: str) -> bytes:
+Say = Callable[[Any], str]  # a sentence, or the parts of a worded one, in the reader's language
+
+
+def det_plot(report: Mapping[str, Any], image_format: str, say: Say = str) -> bytes:
     """The DET plot (miss rate against false alarms per hour, both axes logarithmic) as "svg" or "png"."""
-    import matplotlib
+    from matplotlib.figure import Figure  # not pyplot, which threads of the portal would share
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6.4, 4.2))
+    figure = Figure(figsize=(6.4, 4.2))
+    axes = figure.add_subplot()
     hours = report["results"]["hours"]
     floor_misses = 0.5 / max(1, report["results"]["positives"])
     for name, colour in (("clean", "#2a7f62"), ("noisy", "#c0532b")):
         curve = report["results"]["det"][name]
         misses = [max(m, floor_misses) for m in curve["miss_rate"]]
         alarms = [max(a, 0.3 / hours) for a in curve["fa_per_hour"]]
-        axes.plot(alarms, [100 * m for m in misses], color=colour, label=name, linewidth=1.8, drawstyle="steps-post")
+        axes.plot(
+            alarms, [100 * m for m in misses], color=colour, label=say(name), linewidth=1.8, drawstyle="steps-post"
+        )
     chosen = report["summary"]
     axes.axvline(max(chosen["fa_per_hour"]["value"], 0.3 / hours), color="#888888", linewidth=0.8, linestyle="--")
-    axes.axvspan(0.3 / hours / 2, 1.0 / hours, color="#eeeeee", label="fewer than one alarm in the test", zorder=0)
+    axes.axvspan(
+        0.3 / hours / 2, 1.0 / hours, color="#eeeeee", label=say(worded("fewer than one alarm in the test")), zorder=0
+    )
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xlabel("false alarms per hour")
-    axes.set_ylabel("missed, %")
-    axes.set_title(f"DET curve on held-out voices: “{report['phrase']}”", fontsize=11)
+    axes.set_xlabel(say(worded("false alarms per hour")))
+    axes.set_ylabel(say(worded("missed, %%")))
+    title = worded("DET curve on held-out voices: “%(phrase)s”", phrase=report["phrase"])
+    axes.set_title(say(title), fontsize=11)
     axes.grid(True, which="both", color="#dddddd", linewidth=0.5)
     axes.legend(frameon=False, fontsize=9)
     figure.tight_layout()
     buffer = io.BytesIO()
     figure.savefig(buffer, format=image_format, dpi=130, metadata={"Date": None} if image_format == "svg" else None)
-    pyplot.close(figure)
     return buffer.getvalue()
 
 
@@ -443,103 +465,146 @@ svg { max-width: 100%; height: auto } p.small { color: #5b6762; font-size: .85re
 """
 
 
-def _table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def _table(say: Say, headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """An HTML table; columns of numbers (or of text that starts with a digit), and their heads, stand to the right."""
-    texts = [[f"{value:.2f}" if isinstance(value, float) else str(value) for value in row] for row in rows]
-    numeric = [all(row[i][:1].isdigit() or row[i] == "unknown" for row in texts) for i in range(len(headers))]
+    texts = [[_cell(value, say) for value in row] for row in rows]
+    unknown = say(worded("unknown"))
+    numeric = [all(row[i][:1].isdigit() or row[i] == unknown for row in texts) for i in range(len(headers))]
 
     def cell(tag: str, column: int, text: str) -> str:
         return f"<{tag}{' class=n' if numeric[column] else ''}>{escape(text)}</{tag}>"
 
-    head = "".join(cell("th", i, header) for i, header in enumerate(headers))
+    head = "".join(cell("th", i, say(header)) for i, header in enumerate(headers))
     body = "".join("<tr>" + "".join(cell("td", i, t) for i, t in enumerate(row)) + "</tr>" for row in texts)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _short(interval: Mapping[str, float | None]) -> str:
-    return f"{_percent(interval['value'])} ({_percent(interval['low'])} – {_percent(interval['high'])})"
+def _cell(value: Any, say: Say) -> str:
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return say(value) if isinstance(value, Worded) else str(value)
 
 
-def html_report(report: Mapping[str, Any]) -> str:
-    """The report as one self-contained page."""
+def _name(key: str) -> Worded:
+    """A condition, bucket or split of Hark's (``webui.translation`` lists them)."""
+    return worded(key.replace("_", " "))
+
+
+def _short(interval: Mapping[str, float | None], say: Say) -> str:
+    return "{} ({} – {})".format(*(say(_percent(interval[name])) for name in ("value", "low", "high")))
+
+
+def html_report(report: Mapping[str, Any], say: Say = str, language: str = "en") -> str:
+    """The report as one self-contained page.
+
+    Args:
+        say: gives sentences in the reader's language; English without it.
+        language: the page's.
+    """
     summary, results = report["summary"], report["results"]
     verdict = verdict_of(report)
     predicts = predicts_people(report)
-    missed = "expected misses of real people" if predicts else "missed of test voices"
     quiet, noisy = (summary[f"miss_rate_{name}"] for name in ("clean", "noisy"))
-    svg = det_plot(report, "svg").decode()
+    svg = det_plot(report, "svg", say).decode()
     svg = svg[svg.index("<svg") :]
+    low, high = (f"{summary['fa_per_hour'][name]:.2f}" for name in ("low", "high"))
+    hours = f"{results['hours']:.1f}"
+    alarms_in_test = worded(
+        "false alarms an hour in %(hours)s h (95 %% interval %(low)s to %(high)s)", hours=hours, low=low, high=high
+    )
     boxes = [
-        (_range(expected_of_people(quiet) if predicts else quiet), f"{missed} close and quiet (95 % interval)"),
-        (_range(expected_of_people(noisy) if predicts else noisy), f"{missed} in noise at 10 dB (95 % interval)"),
-        (
-            f"{summary['fa_per_hour']['value']:.2f}",
-            "false alarms an hour in {:.1f} h (95 % interval {low:.2f} to {high:.2f})".format(
-                results["hours"], **summary["fa_per_hour"]
-            ),
-        ),
-        (_percent(summary["confusers_accepted"]["value"]), "of near-phrases accepted"),
+        (_range(expected_of_people(quiet)), worded("expected misses of real people close and quiet (95 %% interval)"))
+        if predicts
+        else (_range(quiet), worded("missed of test voices close and quiet (95 %% interval)")),
+        (_range(expected_of_people(noisy)), worded("expected misses of real people in noise at 10 dB (95 %% interval)"))
+        if predicts
+        else (_range(noisy), worded("missed of test voices in noise at 10 dB (95 %% interval)")),
+        (f"{summary['fa_per_hour']['value']:.2f}", alarms_in_test),
+        (_percent(summary["confusers_accepted"]["value"]), worded("of near-phrases accepted")),
     ]
     rates = [
         (
             f"{row['fa_per_hour_wanted']:g}",
             f"{row['threshold']:.4f}",
-            _short(row["miss_rate"]["clean"]),
-            _short(row["miss_rate"]["noisy"]),
+            _short(row["miss_rate"]["clean"], say),
+            _short(row["miss_rate"]["noisy"], say),
             f"{row['fa_per_hour']['value']:.2f} ({row['fa_per_hour']['low']:.2f} – {row['fa_per_hour']['high']:.2f})",
         )
         for row in results["at_rates"]
     ]
-    counts = [(b.replace("_", " "), c["reused"], c["mined"], c["generated"]) for b, c in report["counts"].items()]
-    engines = [(r["engine"], r["condition"], r["clips"], _short(r["miss_rate"])) for r in results["by_engine"]]
+    counts = [(_name(b), c["reused"], c["mined"], c["generated"]) for b, c in report["counts"].items()]
+    engines = [
+        (r["engine"], _name(r["condition"]), r["clips"], _short(r["miss_rate"], say)) for r in results["by_engine"]
+    ]
     speakers = sorted(results["by_speaker"], key=lambda r: -r["miss_rate"]["value"])[:WORST_SPEAKERS]
     alarms = [
-        (r["engine"], r["condition"], r["hours"], r["false_alarms"], f"{r['fa_per_hour']['value']:.2f}")
+        (r["engine"], _name(r["condition"]), r["hours"], r["false_alarms"], f"{r['fa_per_hour']['value']:.2f}")
         for r in results["false_alarms_by"]
     ]
     fooled = [(w["text"], w["accepted"], w["said"]) for w in results["confusers"]["worst"]]
-    used = [(c["bucket"].replace("_", " "), c["engine"], c["split"], c["clips"]) for c in report["clips"]]
+    used = [(_name(c["bucket"]), c["engine"], _name(c["split"]), c["clips"]) for c in report["clips"]]
+    how = {"raised": worded("raised"), "extrapolated": worded("extrapolated"), "observed": worded("observed")}
     thresholds = [
         (
             f"{t['fa_per_day']:g}",
             f"{t['threshold']:.4f}",
-            "raised" if t.get("raised") else "extrapolated" if t["extrapolated"] else "observed",
+            how["raised" if t.get("raised") else "extrapolated" if t["extrapolated"] else "observed"],
         )
         for t in report["thresholds"]
     ]
+    about = worded(
+        "%(run)s · %(created)s · effort %(effort)s · %(parameters)s parameters",
+        run=report["run"], created=report["created"], effort=say(report["effort"]),
+        parameters=f"{summary['parameters']:,}",
+    )  # fmt: skip
+    engine, condition, said = worded("engine"), worded("condition"), worded("utterances")
+    missed, alarms_an_hour, threshold = worded("missed"), worded("FA/h"), worded("threshold")
+    bucket, text, a_day = worded("bucket"), worded("text"), worded("false alarms a day")
+    clean, noisy_too = worded("missed, clean"), worded("missed, noisy")
+
+    none = worded("None.")
+
+    def heading(words: str) -> str:
+        return f"<h2>{escape(say(words))}</h2>"
+
+    # Sentences of what they are made of, where that is kept: only such can be said in another language.
+    sentences = report["in_words"] if say is str else report.get("in_words_said") or report["in_words"]
+    used_under = "; ".join(report["licences"])
+    licences = worded("Licences of voices and recordings: %(licences)s", licences=used_under)
     parts = [
         f"<h1>“{escape(report['phrase'])}”</h1>",
-        f'<p class="small">{escape(report["run"])} · {escape(report["created"])} · effort '
-        f"{escape(report['effort'])} · {summary['parameters']:,} parameters</p>",
+        f'<p class="small">{escape(say(about))}</p>',
         '<div class="big">'
-        + "".join(f"<div><b>{escape(a)}</b><span>{escape(b)}</span></div>" for a, b in boxes)
+        + "".join(f"<div><b>{escape(say(a))}</b><span>{escape(say(b))}</span></div>" for a, b in boxes)
         + "</div>",
-        f"<p><b>{escape(verdict.sentence)}</b> {escape(verdict.advice)}</p>",
-        "<h2>In words</h2>",
-        *(f"<p>{escape(sentence)}</p>" for sentence in report["in_words"]),
-        "<h2>Misses against false alarms</h2>",
+        f"<p><b>{escape(say(verdict.sentence))}</b> {escape(say(verdict.advice))}</p>",
+        heading(worded("In words")),
+        *(f"<p>{escape(say(sentence))}</p>" for sentence in sentences),
+        heading(worded("Misses against false alarms")),
         svg,
-        _table(["wanted FA/h", "threshold", "missed, clean", "missed, noisy", "FA/h in the test"], rates),
-        "<h2>By engine</h2>",
-        _table(["engine", "condition", "utterances", "missed"], engines),
-        "<h2>Voices with the most misses</h2>",
+        _table(say, [worded("wanted FA/h"), threshold, clean, noisy_too, worded("FA/h in the test")], rates),
+        heading(worded("By engine")),
+        _table(say, [engine, condition, said, missed], engines),
+        heading(worded("Voices with the most misses")),
         _table(
-            ["engine", "speaker", "utterances", "missed"],
-            [(r["engine"], r["speaker"], r["utterances"], _short(r["miss_rate"])) for r in speakers],
+            say,
+            [engine, worded("speaker"), said, missed],
+            [(r["engine"], r["speaker"], r["utterances"], _short(r["miss_rate"], say)) for r in speakers],
         ),
-        "<h2>False alarms by kind of sound</h2>",
-        _table(["source", "condition", "hours", "false alarms", "FA/h"], alarms),
-        "<h2>Near-phrases accepted</h2>",
-        _table(["text", "accepted", "said"], fooled) if fooled else "<p>None.</p>",
-        "<h2>Thresholds</h2>",
-        _table(["false alarms a day", "threshold", "how"], thresholds),
-        "<h2>What it was made of</h2>",
-        _table(["bucket", "reused", "real recordings", "generated"], counts),
-        _table(["bucket", "engine", "split", "clips"], used),
-        f'<p class="small">Licences of voices and recordings: {escape("; ".join(report["licences"]))}</p>',
+        heading(worded("False alarms by kind of sound")),
+        _table(say, [worded("source"), condition, worded("hours"), worded("false alarms"), alarms_an_hour], alarms),
+        heading(worded("Near-phrases accepted")),
+        _table(say, [text, worded("accepted"), worded("said")], fooled) if fooled else f"<p>{escape(say(none))}</p>",
+        heading(worded("Thresholds")),
+        _table(say, [a_day, threshold, worded("how")], thresholds),
+        heading(worded("What it was made of")),
+        _table(say, [bucket, worded("reused"), worded("real recordings"), worded("generated")], counts),
+        _table(say, [bucket, engine, worded("split"), worded("clips")], used),
+        f'<p class="small">{escape(say(licences))}</p>',
     ]
     title = f"Hark: {escape(report['phrase'])}"
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<!doctype html><html lang="{language}"><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width">'
         f"<title>{title}</title><style>{STYLE}</style><body>{''.join(parts)}</body></html>\n"
     )

@@ -18,6 +18,7 @@ import numpy as np
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
+from core.worded import worded
 from db.db_api import Library
 from db.records import Clip
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, at_threshold, score_split, threshold_at
@@ -69,12 +70,16 @@ def version_before(data: Path, run: str) -> tuple[Detector, dict[str, Any]]:
     path = data / "models" / run / "model.pt"
     if not path.is_file():
         raise HarkError(
-            "There is nothing to start from.", f"{path.name} of the run {run} is gone.", "Train the phrase anew."
+            worded("There is nothing to start from."),
+            worded("%(name)s of the run %(run)s is gone.", name=path.name, run=run),
+            worded("Train the phrase anew."),
         )
     detector, about = load_checkpoint(str(path))
     if not isinstance(about.get("manifest"), dict):
         raise HarkError(
-            "There is nothing to start from.", f"{path.name} of the run {run} is damaged.", "Train the phrase anew."
+            worded("There is nothing to start from."),
+            worded("%(name)s of the run %(run)s is damaged.", name=path.name, run=run),
+            worded("Train the phrase anew."),
         )
     return detector, about["manifest"]
 
@@ -230,22 +235,42 @@ def in_words(comparison: dict[str, Any]) -> list[str]:
     """The comparison in sentences, for the report."""
     old, new, anti_keywords = comparison["before"], comparison["after"], comparison["anti_keywords"]
     sentences = [
-        f"Compared with the version before it ({comparison['run']}) on the same test, each at its own threshold: it "
-        f"missed {new['missed']} of {new['renderings']} test recordings of {new['utterances']} utterances (before: "
-        f"{old['missed']}) and gave {new['false_alarms']} false alarms in {new['hours']:.2f} hours "
-        f"(before: {old['false_alarms']}).",
+        worded(
+            "Compared with the version before it (%(run)s) on the same test, each at its own threshold: it missed "
+            "%(missed)d of %(renderings)d test recordings of %(said)d utterances (before: %(missed_before)d) and gave "
+            "%(alarms)d false alarms in %(hours)s hours (before: %(alarms_before)d).",
+            run=comparison["run"],
+            **{"missed": new["missed"], "renderings": new["renderings"], "said": new["utterances"]},
+            **{"missed_before": old["missed"], "alarms": new["false_alarms"], "alarms_before": old["false_alarms"]},
+            hours=f"{new['hours']:.2f}",
+        )
     ]
     if comparison["marked"]:
+        alike = anti_keywords["alike"]
         sentences.append(
-            f"Of {comparison['marked']} marked false alarms it fires on {new['marked_fired']} (before: "
-            f"{old['marked_fired']}); {len(anti_keywords['phones'])} anti-keywords were made of them"
-            + (f", and {anti_keywords['alike']} sound exactly like the phrase" if anti_keywords["alike"] else "")
-            + ". It was made with them, so they are no test of it."
+            worded(
+                "Of %(marked)d marked false alarms it fires on %(fired)d (before: %(before)d); %(made)d anti-keywords "
+                "were made of them%(alike)s. It was made with them, so they are no test of it.",
+                marked=comparison["marked"],
+                fired=new["marked_fired"],
+                before=old["marked_fired"],
+                made=len(anti_keywords["phones"]),
+                alike=worded(", and %(n)d sound exactly like the phrase", n=alike) if alike else "",
+            )
         )
     if comparison["marked_misses"]:
         sentences.append(
-            f"Of {comparison['marked_misses']} marked misses it misses {new['marked_missed']} (before: "
-            f"{old['marked_missed']}). They were marked because it missed them, so they are no test of it."
+            worded(
+                "Of %(marked)d marked misses it misses %(missed)d (before: %(before)d). They were marked because it "
+                "missed them, so they are no test of it.",
+                marked=comparison["marked_misses"],
+                missed=new["marked_missed"],
+                before=old["marked_missed"],
+            )
         )
-    verdict = "It is better." if comparison["better"] else "It is not better: the version before stays the one to use."
+    verdict = (
+        worded("It is better.")
+        if comparison["better"]
+        else worded("It is not better: the version before stays the one to use.")
+    )
     return [*sentences, verdict]

@@ -20,7 +20,7 @@ from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
 from core.events import Progress, Reporter
 from core.lock import held
-from core.worded import worded
+from core.worded import listed, worded
 from db.db_api import Library
 from db.records import Where
 from model.encoder_backbone import check_package
@@ -96,17 +96,23 @@ def prepare(config: RunConfig) -> RunConfig:
     """The configuration with its phrase checked and normalized. Raises HarkError for a phrase that cannot be used."""
     if config.effort not in EFFORTS:
         raise HarkError(
-            f"There is no effort called {config.effort!r}.", f"Known are: {', '.join(EFFORTS)}.", "Choose one of them."
+            worded("There is no effort called %(effort)s.", effort=repr(config.effort)),
+            worded("Known are: %(efforts)s.", efforts=listed(EFFORTS)),
+            worded("Choose one of them."),
         )
     if config.size == AUTO_SIZE:
         config = replace(config, size=size_for(config))
     if config.size not in SIZES:
-        raise HarkError(f"There is no size called {config.size!r}.", f"Known are: {', '.join(SIZES)}.", "Choose one.")
+        raise HarkError(
+            worded("There is no size called %(size)s.", size=repr(config.size)),
+            worded("Known are: %(sizes)s.", sizes=listed(SIZES)),
+            worded("Choose one."),
+        )
     if config.size == "large" and config.trains:
         raise HarkError(
-            f"{config.phrase!r} cannot have a large detector.",
-            "Its encoder knows English, and is not trained from nothing.",
-            "Choose the size standard.",
+            worded("%(phrase)s cannot have a large detector.", phrase=repr(config.phrase)),
+            worded("Its encoder knows English, and is not trained from nothing."),
+            worded("Choose the size standard."),
         )
     if config.size == "large":
         check_package()
@@ -122,9 +128,9 @@ def retraining_of(data: Path, run: str) -> RunConfig:
     config = config_of_run(data / "jobs" / run) if RUN_NAME.fullmatch(run) else None
     if config is None or not (data / "models" / run / "model.pt").is_file():
         raise HarkError(
-            "This detector cannot be retrained here.",
-            f"The run {run} was not made in this data folder, or it is gone.",
-            "Retrain it where it was made, or train the phrase anew.",
+            worded("This detector cannot be retrained here."),
+            worded("The run %(run)s was not made in this data folder, or it is gone.", run=run),
+            worded("Retrain it where it was made, or train the phrase anew."),
         )
     return replace(config, start_from=run)
 
@@ -175,9 +181,9 @@ def run_training(config: RunConfig, data: Path, reporter: Reporter, tensorboard:
 
     def going_on(holder: str) -> HarkError:
         return HarkError(
-            f"The run {folder.name} is going on already.",
-            f"Process {holder} holds its lock.",
-            "Wait for it, stop it, or start another run with another --seed.",
+            worded("The run %(name)s is going on already.", name=folder.name),
+            worded("Process %(holder)s holds its lock.", holder=holder),
+            worded("Wait for it, stop it, or start another run with another --seed."),
         )
 
     try:
@@ -261,7 +267,7 @@ def _run(
                     devices[device] = make_for_device(device, config, clips, data, folder, within)
             except NoRuntimeError as error:
                 reporter.log(str(error), "warning")
-                report["in_words"].append(str(error))
+                report["in_words"].append(worded("%(what)s %(why)s %(what_to_do)s", **error.as_dict()))
                 report["devices_left_out"].append(device)
     with clock.stage("bundle"):
         reporter.stage("bundle", worded("Exporting and checking that all forms agree"))
@@ -342,9 +348,9 @@ def _version_before(config: RunConfig, data: Path, library: Library, reporter: R
         )
     if detector.front_end_id != untrained_detector(config, 1.0, rescored=False).front_end_id:
         raise HarkError(
-            "This detector cannot be retrained.",
-            "It stands on a backbone that came with another version of Hark.",
-            "Train the phrase anew.",
+            worded("This detector cannot be retrained."),
+            worded("It stands on a backbone that came with another version of Hark."),
+            worded("Train the phrase anew."),
         )
     return _Before(detector, manifest["thresholds"], marked_audio(library, config.phrase, config.language))
 
@@ -491,7 +497,12 @@ def _refuse_too_little(clips: pd.DataFrame, plan: Plan) -> None:
         needed = {(bucket, split) for bucket in ("positive", "plain_negative") for split in SPLITS}
     for bucket, split in sorted(needed - set(zip(clips["bucket"], clips["split"]))):
         raise HarkError(
-            f"{plan.config.phrase!r} cannot be trained with the voices that are here.",
-            f"There is no {bucket.replace('_', ' ')} clip for the {split} split; engines: {', '.join(plan.engines)}.",
-            "Enable another speech engine (./hark engines) so that some voices can be held out.",
+            worded("%(phrase)s cannot be trained with the voices that are here.", phrase=repr(plan.config.phrase)),
+            worded(
+                "There is no %(bucket)s clip for the %(split)s split; engines: %(engines)s.",
+                bucket=bucket.replace("_", " "),
+                split=split,
+                engines=listed(plan.engines),
+            ),
+            worded("Enable another speech engine (./hark engines) so that some voices can be held out."),
         )

@@ -73,9 +73,9 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
             )
     if not report.generated and len(todo) == len(plan.requests):
         raise HarkError(
-            "No speech engine could speak.",
+            worded("No speech engine could speak."),
             "; ".join(f"{name}: {next(iter(reasons))}" for name, reasons in report.failed.items()),
-            "Run ./hark doctor to see what is wrong with the engines.",
+            worded("Run ./hark doctor to see what is wrong with the engines."),
         )
     return report
 

@@ -50,6 +50,7 @@ class Target:
         size: which ``--size`` suits it.
         steps: none where there are no files.
         missing: how to get the files; None where they are there.
+        typed: what is typed for that, where Hark is.
     """
 
     name: str
@@ -58,11 +59,17 @@ class Target:
     size: Worded
     steps: tuple[Step, ...]
     missing: Worded | None
+    typed: str = ""
+
+    @property
+    def how(self) -> str:
+        """``missing`` for those who have a command line."""
+        return f"{self.missing} ({self.typed})" if self.typed else str(self.missing or "")
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values."""
         steps = [{"about": str(step.about), "code": step.code} for step in self.steps]
-        missing = str(self.missing) if self.missing else None
+        missing = self.how or None
         return {
             "title": self.title, "files": list(self.files), "size": str(self.size), "steps": steps, "missing": missing
         }  # fmt: skip
@@ -92,7 +99,8 @@ def targets_of(
         files = files_for(target, names)
         steps = tuple(_steps(target, bundle, files, address)) if files else ()
         missing = None if files else _missing(target, target in left_out)
-        found[target] = Target(target, TITLES[target], files, _size(target), steps, missing)
+        typed = "" if files else _typed(target, target in left_out)
+        found[target] = Target(target, TITLES[target], files, _size(target), steps, missing, typed)
     return found
 
 
@@ -105,22 +113,22 @@ def targets_of_bundle(bundle: Path, shown_as: str, left_out: Collection[str] = (
 def _missing(target: str, left_out: bool) -> Worded:
     if left_out:
         return worded(
-            "The package %(package)s was not installed. Install it (.venv/bin/python -m pip install %(package)s "
-            "-c constraints.txt), then train the phrase again for this device (--for %(target)s).",
-            package=PACKAGES[target], target=target,
-        )  # fmt: skip
+            "The package %(package)s was not installed. Install it, then train the phrase again for this device.",
+            package=PACKAGES[target],
+        )
     if target == SMALL:
         return worded(
             "A detector of size standard runs there: this bundle's own, if it is one. Else train the phrase again "
-            "with one beside it (--for %(target)s).",
-            target=target,
+            "with one beside it."
         )
     if target in DEVICES:
-        return worded(
-            "It has a detector of its own, which this bundle lacks. Train the phrase again for it (--for %(target)s).",
-            target=target,
-        )
+        return worded("It has a detector of its own, which this bundle lacks. Train the phrase again for it.")
     return worded("This bundle is of an earlier version of Hark. Train the phrase again.")
+
+
+def _typed(target: str, left_out: bool) -> str:
+    install = f".venv/bin/python -m pip install {PACKAGES[target]} -c constraints.txt; then " if left_out else ""
+    return f"{install}./hark train, with --for {target}" if target in (*DEVICES, SMALL) else ""
 
 
 def _size(target: str) -> Worded:
@@ -227,7 +235,7 @@ def readme(phrase: str, bundle: str, names: Collection[str], left_out: Collectio
         lines.append(f"| {target.title} | {files} | {target.size} |")
     for target in targets:
         lines += ["", f"## {target.title}", ""]
-        lines += [str(target.missing), ""] if target.missing else []
+        lines += [target.how, ""] if target.missing else []
         for step in target.steps:
             lines += [str(step.about), "", "```yaml" if target.name == "esphome" else "```sh", step.code, "```", ""]
         lines.pop()

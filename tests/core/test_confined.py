@@ -200,6 +200,11 @@ def test_memory_and_files_are_limited(run: Run) -> None:
     assert "File too large" in run("open(own + '/x', 'wb').write(bytes(2 << 20))")
 
 
+def test_it_has_a_quarter_of_an_hour_of_a_core(run: Run) -> None:
+    assert module.CPU_S == 15 * 60
+    assert run("import resource\nprint(resource.getrlimit(resource.RLIMIT_CPU))") == f"({module.CPU_S}, {module.CPU_S})"
+
+
 def test_it_ends_with_who_started_it() -> None:
     code = (
         "import subprocess, sys, time\nfrom core.confined import confined\n"

@@ -14,13 +14,14 @@ from core.errors import HarkError
 PROGRAM = """
 import os, signal
 from core.errors import HarkError
+from core.worded import worded
 
 def counts(most):
     yield from range(most)
 
 def refuses():
     yield 1
-    raise HarkError("What.", "Why.", "What to do.")
+    raise HarkError("What.", worded("Why: %(n)d.", n=3), "What to do.")
 
 def lacks():
     open("/nowhere/at/all")
@@ -68,7 +69,8 @@ def test_values_come_one_after_the_other_and_errors_as_they_were() -> None:
     assert next(values) == 1
     with pytest.raises(HarkError) as refused:
         next(values)
-    assert refused.value.as_dict() == {"what": "What.", "why": "Why.", "what_to_do": "What to do."}
+    assert refused.value.as_dict() == {"what": "What.", "why": "Why: 3.", "what_to_do": "What to do."}
+    assert refused.value.parts()["said"]["why"]["template"] == "Why: %(n)d."
     with pytest.raises(RuntimeError, match="KeyError: 'a bug'"):
         list(called("stranger:fails", []))
 

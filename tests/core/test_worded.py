@@ -6,7 +6,9 @@ import copy
 import json
 import pickle
 
-from core.worded import Worded, worded
+import pytest
+
+from core.worded import Worded, listed, number, worded, worded_again
 
 
 def test_it_is_the_english_sentence() -> None:
@@ -31,3 +33,30 @@ def test_parts_may_be_worded_themselves() -> None:
     assert said.parts()["values"]["measure"]["plural"] == "%(n)d syllables"
     for same in (copy.deepcopy(said), pickle.loads(pickle.dumps(said))):
         assert isinstance(same, Worded) and same.parts() == said.parts()
+
+
+def test_a_sentence_comes_back_from_json() -> None:
+    said = worded("It is long: %(measure)s.", measure=worded("%(n)d syllable", "%(n)d syllables", n=9))
+    again = worded_again(json.loads(json.dumps(said.parts())))
+    assert again == said and again.parts() == said.parts()
+
+
+@pytest.mark.parametrize("template", ["%(n)1000000000d", "%(n)f", "%s", "%"])
+def test_who_sends_a_sentence_cannot_have_it_grow(template: str) -> None:
+    with pytest.raises(ValueError, match="placeholder"):
+        worded_again({"template": template, "plural": "", "values": {"n": 1}})
+
+
+def test_a_name_is_replaced_in_its_values() -> None:
+    said = worded(
+        "%(path)s holds no audio: %(why)s", path="/tmp/x/a.wav", why=worded("see %(path)s", path="/tmp/x/a.wav")
+    )
+    other = said.replace("/tmp/x/a.wav", "mine.wav")
+    assert other == "mine.wav holds no audio: see mine.wav" and isinstance(other, Worded)
+    assert other.parts()["values"]["path"] == "mine.wav"
+    assert said.replace("holds no", "has") == "/tmp/x/a.wav has audio: see /tmp/x/a.wav"
+
+
+def test_values() -> None:
+    assert (number(30.0), number(0.5), number(1 / 3)) == (30, 0.5, 0.33) and isinstance(number(30.0), int)
+    assert listed(["a", 1]) == "a, 1"

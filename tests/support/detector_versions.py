@@ -42,6 +42,7 @@ def make_report(phrase: str = "hey compass", people: int = 0) -> dict[str, Any]:
             "parameters": 12_345,
         },
         "counts": {"positive": {"reused": 1, "mined": 2, "generated": 3}},
+        "clips": [{"bucket": "plain_negative", "engine": "espeak", "split": "test", "clips": 6}],
         "engines": {"espeak": 9, "festival": 1}, "engines_missing": {}, "held_out_engine": "festival",
         "licences": ["CC-BY-4.0", "GPL-3.0"],
         "training": {
@@ -69,7 +70,8 @@ def make_report(phrase: str = "hey compass", people: int = 0) -> dict[str, Any]:
                 for condition in ("clean", "noisy")
             ],
             "by_speaker": [
-                {"engine": "espeak", "speaker": f"s{n}", "clips": 2, "miss_rate": a_share(n % 3, 2)} for n in range(12)
+                {"engine": "espeak", "speaker": f"s{n}", "clips": 2, "utterances": 2, "miss_rate": a_share(n % 3, 2)}
+                for n in range(12)
             ],
             "false_alarms_by": [
                 {"engine": "bank:kitchen", "condition": "clean", "hours": 2.0, "false_alarms": 1, "fa_per_hour": alarms}
@@ -122,8 +124,9 @@ def make_version(user: User, data: Path, number: int = 1, phrase: str = "hey com
     )
     detector, _ = Detector.objects.get_or_create(user=user, phrase=phrase, language="en")
     job = Job.objects.create(
-        user=user, kind="train", lane="training", title=phrase, state=Job.State.DONE, result={"seconds": {"train": 7.5}}
-    )
+        user=user, kind="train", lane="training", title=phrase, state=Job.State.DONE,
+        result={"seconds": {"train": 7.5}, "bundle": str(folder / f"{run}.zip")},
+    )  # fmt: skip
     return Version.objects.create(
         detector=detector, number=number, job=job, folder=f"models/{run}", bundle=f"{run}.zip",
         summary=report["summary"],

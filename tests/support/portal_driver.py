@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import pytest
-
 from core.data_folder import REPOSITORY
+from tests.support.servers import missing
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 PASSWORD = "a-good-long-password"
+SIZES = {"wide": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}  # of windows
 HOST = "hark.example.org"  # of a deployment, in tests
 COMES_TRUE_S = 30
 
@@ -42,10 +42,13 @@ class Portal:
 def chromium_running(microphone: Path | None = None, *more: str) -> Iterator[Browser]:
     """Headless Chromium; its microphone plays a tone, or that WAV over and over. ``more`` are arguments of it. Skips
     where there is no browser."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (requirements-dev.txt)")
+    try:
+        from playwright import sync_api as playwright
+    except ImportError:
+        missing("needs playwright (requirements-dev.txt)")
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
-        pytest.skip("needs chromium (apt-get install chromium)")
+        missing("needs chromium (apt-get install chromium)")
     arguments = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", *more]
     if microphone is not None:
         arguments.append(f"--use-file-for-fake-audio-capture={microphone}")
@@ -124,6 +127,15 @@ def make_owner(page: Page, portal: Portal) -> None:
     page.get_by_label("Which phrase should it detect?").wait_for()
 
 
+def sign_in(page: Page, portal: Portal) -> None:
+    """The owner, whose account is there."""
+    page.goto(portal.address + "/account/login")
+    page.fill("[name=name]", "olivia")
+    page.fill("[name=password]", PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_label("Which phrase should it detect?").wait_for()
+
+
 def fill_in_owner(page: Page) -> None:
     """What the form behind the one-time link asks for."""
     page.fill("[name=username]", "olivia")
@@ -131,14 +143,20 @@ def fill_in_owner(page: Page) -> None:
     page.fill("[name=new_password2]", PASSWORD)
 
 
-def axe(page: Page) -> list[str]:
-    """What the accessibility checker axe calls serious or critical on the page."""
+def axe(page: Page, *rules: str) -> list[str]:
+    """What the accessibility checker axe calls serious or critical on the page, by all rules or by these."""
     from importlib.resources import files
 
     script = files("axe_core_python").joinpath("axe.min.js").read_text()
     # The portal's content-security policy allows no inline scripts, so the checker comes through the debugger.
-    page.evaluate(script + "\nundefined")
-    found: dict[str, Any] = page.evaluate("axe.run()")
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(script + "\nundefined")
+    options = {
+        "resultTypes": ["violations"],
+        "preload": False,
+        **({"runOnly": {"type": "rule", "values": rules}} if rules else {}),
+    }
+    found: dict[str, Any] = page.evaluate("options => axe.run(options)", options)
     return [
         f"{page.url}: {problem['id']}: {problem['help']}: {[node['html'] for node in problem['nodes']][:3]}"
         for problem in found["violations"]

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.staticfiles.finders import find
+from django.http import HttpResponse
 from django.test import Client
 
 from tests.support.portal_driver import chromium_running
@@ -28,18 +29,18 @@ AudioWorklet.prototype.addModule = async function (address) {
 
 
 @contextmanager
-def in_chromium(client: Client, paths: Mapping[str, str], **options: Any) -> Iterator[Page]:
+def in_chromium(client: Client, paths: Mapping[str, str | HttpResponse], **options: Any) -> Iterator[Page]:
     """A page of a browser that finds these paths, and nothing else, at :data:`ADDRESS`.
 
     Args:
         paths: what the browser asks for, and what the client is asked for, before the browser starts: it has an event
-            loop in which the database does not work.
+            loop in which the database does not work; or the answer itself, which may be an error's page.
         options: of the browser's context.
     """
     rendered = {}
     for path, asked in paths.items():
-        answer = client.get(asked)
-        assert answer.status_code == 200, (asked, answer.status_code)
+        answer = client.get(asked) if isinstance(asked, str) else asked
+        assert answer.status_code == 200 or not isinstance(asked, str), (asked, answer.status_code)
         rendered[path] = (answer.headers["Content-Type"], answer.getvalue())
 
     def fulfil(route: Route) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -11,20 +12,29 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 PASSWORD = "a password of the tests' own"
+NEEDED = "HARK_TESTS_NEED_SERVERS"  # set where the tests of the topology were asked for: then nothing may be missing
 USER = "nobody"  # who PostgreSQL runs as where root runs the tests, which it refuses
 STARTS_S = 60.0
 
 
+def missing(why: str) -> NoReturn:
+    """Skip the test that lacks something; fail it where the topology was asked for."""
+    if os.environ.get(NEEDED):
+        pytest.fail(why)
+    pytest.skip(why)
+
+
 def program(name: str) -> str:
-    """Where a server is. Skips the test that asks where it is not installed."""
+    """Where a server is. Skips the test that asks where it is not installed, or fails it (:func:`missing`)."""
     postgres = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
     found = shutil.which(name, path=os.pathsep.join([*map(str, postgres), os.environ["PATH"], "/usr/sbin"]))
     if found is None:
-        pytest.skip(f"{name} is not installed (Debian: postgresql, redis-server, nginx)")
+        missing(f"{name} is not installed (Debian: postgresql, redis-server, nginx)")
     return found
 
 
@@ -49,39 +59,62 @@ def answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@contextmanager
-def running(command: list[str], port: int, folder: Path, user: str | None = None) -> Iterator[None]:
-    """A server that answers on that port, and writes its log into the folder."""
-    with (folder / "log").open("ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, user=user)
-    try:
-        wait_for(lambda: process.poll() is not None or answers(port))
-        assert process.poll() is None, (folder / "log").read_text()
-        yield
-    finally:
-        process.terminate()
+class Server:
+    """One that answers on a port, and writes its log into a folder. A test may stop it, and start it again."""
+
+    def __init__(self, command: list[str], port: int, folder: Path, user: str | None = None) -> None:
+        self._command, self._port, self._folder, self._user = command, port, folder, user
+        self.start()
+
+    def start(self) -> None:
+        """Until it answers."""
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, cwd=self._folder, user=self._user)
+        wait_for(lambda: self._process.poll() is not None or answers(self._port))
+        assert self._process.poll() is None, (self._folder / "log").read_text()
+
+    def stop(self) -> None:
+        """At once: whoever is connected loses the connection."""
+        self._process.send_signal(signal.SIGINT)
         try:
-            process.wait(10)
+            self._process.wait(STARTS_S)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            self._process.kill()
+            self._process.wait()
+
+
+@contextmanager
+def running(command: list[str], port: int, folder: Path, user: str | None = None) -> Iterator[Server]:
+    """A server, stopped afterwards."""
+    server = Server(command, port, folder, user)
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 @contextmanager
 def postgresql() -> Iterator[str]:
     """The URL of an empty database, whose user must say a password and may make others."""
+    with postgresql_server() as (url, _server):
+        yield url
+
+
+@contextmanager
+def postgresql_server() -> Iterator[tuple[str, Server]]:
+    """The same, with its server."""
     initdb, postgres = program("initdb"), program("postgres")
     # Not below pytest's folders, which each start of pytest closes to others than their owner.
     root = os.environ.get("PYTEST_DEBUG_TEMPROOT")
     with (
         tempfile.TemporaryDirectory(prefix="hark-postgresql-", dir=root) as folder,
-        _postgresql(initdb, postgres, Path(folder)) as url,
+        _postgresql(initdb, postgres, Path(folder)) as found,
     ):
-        yield url
+        yield found
 
 
 @contextmanager
-def _postgresql(initdb: str, postgres: str, folder: Path) -> Iterator[str]:
+def _postgresql(initdb: str, postgres: str, folder: Path) -> Iterator[tuple[str, Server]]:
     user = USER if os.getuid() == 0 else None
     data, port = folder / "data", free_port()
     secret = folder / "password"
@@ -95,7 +128,7 @@ def _postgresql(initdb: str, postgres: str, folder: Path) -> Iterator[str]:
     command = [postgres, "-D", str(data), "-p", str(port)]
     for name, value in settings.items():
         command += ["-c", f"{name}={value}"]
-    with running(command, port, folder, user):
+    with running(command, port, folder, user) as server:
         url = f"postgresql://hark:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{port}/postgres"
         import psycopg
 
@@ -109,15 +142,22 @@ def _postgresql(initdb: str, postgres: str, folder: Path) -> Iterator[str]:
         wait_for(ready)
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("CREATE DATABASE hark")
-        yield url.removesuffix("postgres") + "hark"
+        yield url.removesuffix("postgres") + "hark", server
 
 
 @contextmanager
 def redis_server(folder: Path) -> Iterator[str]:
     """The URL of an empty Redis that wants a password and keeps nothing."""
+    with redis_and_its_server(folder) as (url, _server):
+        yield url
+
+
+@contextmanager
+def redis_and_its_server(folder: Path) -> Iterator[tuple[str, Server]]:
+    """The same, with its server."""
     folder.mkdir()
     port = free_port()
     settings = folder / "redis.conf"
     settings.write_text(f'bind 127.0.0.1\nport {port}\nsave ""\ndir {folder}\nrequirepass "{PASSWORD}"\n')
-    with running([program("redis-server"), str(settings)], port, folder):
-        yield f"redis://:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{port}/0"
+    with running([program("redis-server"), str(settings)], port, folder) as server:
+        yield f"redis://:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{port}/0", server

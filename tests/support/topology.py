@@ -1,4 +1,4 @@
-"""Hark as deploy/ has it, natively: Nginx before two web servers, a worker for each lane, PostgreSQL and Redis."""
+"""Hark as deploy/ has it, natively: Nginx before two web servers, workers for each lane, PostgreSQL and Redis."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.data_folder import REPOSITORY
+from pipeline.jobs import TRAINING
 from tests.support.portal_driver import HOST, Portal
 from tests.support.servers import answers, free_port, postgresql, program, redis_server, running, wait_for
 from tests.test_deploy import nginx_settings
@@ -24,7 +25,9 @@ from webui.jobs.services import LANES
 if TYPE_CHECKING:
     import httpx2
 
-STARTS_S = 300.0  # on two busy cores
+STARTS_S = 600.0  # on two busy cores
+ENDS_S = 180.0  # an idle machine needs eight
+TRAINING_WORKERS = 3  # `./hark worker`, each with one job at a time; the other lanes have one
 
 
 @dataclass
@@ -35,11 +38,13 @@ class Topology(Portal):
         port: of Nginx, on 127.0.0.1.
         database: its URL.
         folder: of Nginx: its log, and the certificate.
+        training: the workers of that lane, which a test may kill.
     """
 
     port: int
     database: str
     folder: Path
+    training: list[subprocess.Popen[bytes]]
 
     @property
     def trust(self) -> ssl.SSLContext:
@@ -55,20 +60,21 @@ class Topology(Portal):
 
 
 @contextmanager
-def started(log: Path, *command: str, **settings: str) -> Iterator[None]:
-    """A process of Hark, ended in order afterwards; nothing in its log may be a traceback."""
+def started(log: Path, *command: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of Hark, ended in order afterwards unless the test has killed it; nothing in its log may be a
+    traceback."""
     with log.open("w") as said:
         process = subprocess.Popen(
             [sys.executable, "main.py", *command],
             cwd=REPOSITORY, env={**os.environ, **settings}, stdout=said, stderr=said,
         )  # fmt: skip
     try:
-        yield
-        assert process.poll() is None, log.read_text()
+        yield process
+        assert process.poll() in (None, -signal.SIGKILL), log.read_text()
     finally:
-        process.send_signal(signal.SIGTERM)
+        process.terminate()
         try:
-            process.wait(30)
+            process.wait(ENDS_S)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
@@ -96,9 +102,15 @@ def asking(portal: Topology) -> httpx2.Client:
     return httpx2.Client(base_url=base, verify=portal.trust, headers={"Host": HOST}, timeout=120)
 
 
+def _links(folder: Path) -> list[str]:
+    """Paths of the owner's link that the web servers have told."""
+    said = "".join(log.read_text() for log in folder.glob("web-*.log"))
+    return re.findall(r"http://[^/\s]+(/account/setup/\S+)\s", said)
+
+
 @contextmanager
 def topology(folder: Path) -> Iterator[Topology]:
-    """All of it, started in ``folder`` and ended afterwards. Skips where a server is not installed."""
+    """All of it, started in ``folder`` and ended afterwards. Fails where a server is not installed."""
     program("nginx")
     data = folder / "data"
     web = [free_port(), free_port()]
@@ -114,9 +126,17 @@ def topology(folder: Path) -> Iterator[Topology]:
             cwd=REPOSITORY, env={**os.environ, **settings}, capture_output=True, text=True, timeout=STARTS_S,
         )  # fmt: skip
         assert made.returncode == 0, made.stderr
-        for lane in LANES:
-            work = ("worker", "--lane", lane, "--workers", "1")
-            stack.enter_context(started(folder / f"{lane}.log", *work, **settings))
+        workers = {lane: TRAINING_WORKERS if lane == TRAINING else 1 for lane in LANES}
+        processes = {
+            (lane, number): stack.enter_context(
+                started(
+                    folder / f"{lane}-{number}.log", "worker", "--lane", lane, "--workers", "1",
+                    **settings,
+                )
+            )
+            for lane, several in workers.items()
+            for number in range(several)
+        }  # fmt: skip
         for port in web:
             serve = ("serve", "--no-workers", "--port", str(port))
             stack.enter_context(started(folder / f"web-{port}.log", *serve, **settings))
@@ -124,12 +144,12 @@ def topology(folder: Path) -> Iterator[Topology]:
             wait_for(partial(answers, port), STARTS_S)
         port = stack.enter_context(nginx(folder / "nginx", *web))
         address = f"https://{HOST}"
-        running_one = Topology(address, "", data, port, database, folder / "nginx")
+        training = [process for (lane, _number), process in processes.items() if lane == TRAINING]
+        running_one = Topology(address, "", data, port, database, folder / "nginx", training)
         with asking(running_one) as client:
-            # Starting, the web servers have made a newer link each; the last one made counts.
-            said = "".join(log.read_text() for log in folder.glob("web-*.log"))
-            paths = re.findall(r"http://[^/\s]+(/account/setup/\S+)", said)
-            works = [path for path in paths if client.get(path).status_code == 200]
+            # Starting, each web server makes a newer link, maybe after it has answered; the last one made counts.
+            wait_for(lambda: len(_links(folder)) == len(web), STARTS_S)
+            works = [path for path in _links(folder) if client.get(path).status_code == 200]
             assert works, "no web server has said how the owner is made"
             running_one.link = address + works[-1]
             wait_for(lambda: all(client.get("/ready").json()["checks"][f"workers_{lane}"] for lane in LANES), STARTS_S)

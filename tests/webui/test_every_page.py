@@ -14,6 +14,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from core.data_folder import REPOSITORY
+from tests.support.portal_password import PASSWORD
 from webui.accounts.models import User
 from webui.audio.models import Recording, Share, UploadInProgress
 from webui.jobs.models import Job
@@ -115,6 +116,17 @@ def test_nothing_inline_and_nothing_from_elsewhere(owners: Client, things: dict[
             assert not re.search(r"\s(on\w+|style)=", page), route
             assert not re.search(r"(src|href)=\"(https?:)?//", page), route
             assert len(answer.content) < 100_000
+
+
+def test_other_hosts_and_frames_of_other_pages_get_nothing(owners: Client, client: Client) -> None:
+    for host in ("evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "evil.example:8000"):
+        assert client.get("/account/login", headers={"Host": host}).status_code == 400
+    for address in ("/", "/account/login"):
+        answer = owners.get(address)
+        assert answer["X-Frame-Options"] == "DENY"
+        assert "frame-ancestors 'none'" in answer["Content-Security-Policy"]
+    cookie = Client().post("/account/login", {"name": "olivia", "password": PASSWORD}).cookies["sessionid"]
+    assert cookie["httponly"] and cookie["samesite"] == "Lax"
 
 
 @pytest.mark.parametrize("number", [1, 30])

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 import uvicorn
+from websockets.exceptions import ConnectionClosedError
+from websockets.sync.client import connect
 
 from command_line import serve as serving
 from core.data_folder import REPOSITORY
@@ -46,6 +48,39 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     yield server.servers[0].sockets[0].getsockname()[1]
     server.should_exit = True
     thread.join(5)
+
+
+async def hears(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """A socket that says how long each message is."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (said := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": str(len(said.get("bytes") or said.get("text") or ""))})
+
+
+def test_a_message_of_a_socket_has_256_kilobytes() -> None:
+    command = serving._web(argparse.Namespace(host="127.0.0.1", port=1), 1024)
+    options = {"--ws": "ws", "--ws-max-size": "ws_max_size", "--http": "http"}
+    taken: dict[str, Any] = {name: command[command.index(option) + 1] for option, name in options.items()}
+    most = taken["ws_max_size"] = int(taken["ws_max_size"])
+    assert most == 256 * 1024
+    server = uvicorn.Server(uvicorn.Config(hears, port=0, lifespan="off", log_level="error", **taken))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    address = f"ws://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
+    try:
+        with connect(address) as heard:
+            heard.send(bytes(most))
+            assert heard.recv(10) == str(most)
+            heard.send(bytes(most + 1))
+            with pytest.raises(ConnectionClosedError) as closed:
+                heard.recv(10)
+            assert closed.value.rcvd is not None and closed.value.rcvd.code == 1009  # too big
+    finally:
+        server.should_exit = True
+        thread.join(5)
 
 
 def connected(port: int) -> socket.socket:

@@ -19,7 +19,7 @@ from django.urls import reverse
 from core.audio_file import SAMPLE_RATE, read_audio, write_audio
 from db.db_api import Library
 from db.records import NewClip
-from tests.support.detector_versions import address, make_comparison, make_version
+from tests.support.detector_versions import RATES, address, make_comparison, make_version
 from tests.support.portal_driver import comes_true
 from tests.support.rendered_pages import ADDRESS, in_chromium
 from tests.webui.audio.conftest import SAID, ready_recording, transcript_of_words
@@ -280,7 +280,7 @@ def test_a_job_s_page_says_the_same_live_and_loaded_again(owners: Client, owner:
     told = {"event": "estimate", "seconds": 200}
     stage = {"event": "stage", "name": "train", "message": "T"}
     at = {"stage": "train", "message": "Training for 60 steps", "done": 30, "total": 60, "eta_s": 34.0}
-    going = a_job(owner, "cancelling", {**told, "time": time.time()}, stage, *loss, **at)
+    going = a_job(owner, "cancelling", {**told, "time": time.time() - 50}, stage, *loss, **at)
     outlived = a_job(owner, "running", told, stage, **at)
     ended = {
         state: a_job(owner, state, stage="bundle", message="Exporting and checking that all forms agree")
@@ -296,7 +296,11 @@ def test_a_job_s_page_says_the_same_live_and_loaded_again(owners: Client, owner:
         page.get_by_text("34 s left of this stage, about 3 min in all").wait_for()
         assert chip.inner_text() == loaded == "Cancelling"
         assert page.locator("h1").inner_text() == "hello robin train, effort trial"
-        assert page.locator("nav [aria-current]").text_content() == "Jobs2"
+        assert page.locator("nav li [aria-current]").text_content() == "Jobs2"
+        assert 0.25 <= page.locator("progress").evaluate("bar => bar.value / bar.max") < 0.5, (
+            "50 s of 200, not 30 of 60"
+        )
+        assert 25 <= int(page.title().split(" %")[0]) < 50
         figure = page.locator("figure:visible")
         assert figure.count() == 1 and figure.bounding_box()["width"] < 520  # type: ignore[index]
         most, axis = figure.locator("text").first.bounding_box(), figure.locator(".axis").bounding_box()
@@ -377,6 +381,46 @@ def test_what_was_said_live_can_still_be_kept_after_stop(owners: Client, portal:
     wav = portal / "sent.wav"
     wav.write_bytes(sent[1][sent[1].index(b"RIFF") :])
     assert len(read_audio(wav)) > 0.3 * SAMPLE_RATE and np.abs(read_audio(wav)).max() > 0.01
+
+
+def test_the_dial_moves_the_threshold_of_the_microphone_and_a_hit_is_heard(owners: Client, version: Version) -> None:
+    path, wishes = address("version", version), []
+
+    def listen(socket: WebSocketRoute) -> None:
+        def hear(message: str | bytes) -> None:
+            if isinstance(message, str):
+                wishes.append(json.loads(message)["fa_per_day"])
+                socket.send(json.dumps({"threshold": RATES[wishes[-1]]}))
+            else:
+                over = wishes[-1:] == [240]  # a score of 0.3, which is a hit from 0.2 on
+                hits = [{"time_s": 0.1, "score": 0.3}] if over and not told else []
+                told.extend(hits)
+                socket.send(json.dumps({"time_s": 0.1, "scores": [0.3], "detections": hits}))
+
+        told: list[object] = []
+        socket.on_message(hear)
+        socket.send(json.dumps({"ready": True, "threshold": RATES[12], "frame_s": 0.08}))
+
+    beeps = """window.beeps = 0;
+    const start = OscillatorNode.prototype.start;
+    OscillatorNode.prototype.start = function (...when) { window.beeps += 1; return start.apply(this, when); };"""
+    with in_chromium(owners, {path: path}, permissions=["microphone"]) as page:
+        page.add_init_script(beeps)
+        page.route_web_socket("**/ws/listen/**", listen)
+        page.goto(ADDRESS + path)
+        page.get_by_role("button", name="Listen", exact=True).click()
+        shown = page.locator("[data-chart] text")
+        shown.get_by_text("threshold 0.60").wait_for()
+        page.get_by_role("slider").press("End")
+        shown.get_by_text("threshold 0.20").wait_for()
+        page.locator("[data-hits] li").wait_for()
+        assert page.locator("[data-lamp]").inner_text() == "Heard!" and page.evaluate("window.beeps") == 1
+        page.get_by_role("button", name="Stop", exact=True).click()
+        page.get_by_label("Sound at a detection").uncheck()
+        page.get_by_role("button", name="Listen", exact=True).click()
+        page.locator("[data-hits] li").nth(1).wait_for()
+        assert page.evaluate("window.beeps") == 1, "only where a sound is wanted"
+    assert wishes == [12, 240, 240], "also from the beginning of the next listening"
 
 
 def test_no_answer_is_spoken_unasked(owners: Client, owner: User) -> None:

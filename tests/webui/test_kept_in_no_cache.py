@@ -37,6 +37,18 @@ def test_what_says_itself_how_long_it_may_be_kept_is_let_be(owners: Client, owne
     assert "no-store" not in owners.get("/static/hark/hark.css").get("Cache-Control", "")
 
 
+def test_sound_is_asked_for_each_time(owners: Client, owner: User) -> None:
+    recording = ready_recording(owner)
+    address = f"/recordings/{recording.pk}/audio"
+    answer = owners.get(address)
+    parts = {part.strip() for part in answer["Cache-Control"].split(",")}
+    assert {"private", "no-cache"} <= parts and not any(part.startswith("max-age") for part in parts)
+    again = owners.get(address, headers={"If-None-Match": answer["ETag"]})
+    assert again.status_code == 304
+    owners.post("/account/logout")
+    assert owners.get(address, headers={"If-None-Match": answer["ETag"]}).status_code == 302  # to the sign-in
+
+
 def test_what_anybody_may_see_makes_no_session(client: Client) -> None:
     answer = client.get("/health")
     assert answer.status_code in (200, 503) and answer.get("Cache-Control") != "private, no-store"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.every_page import every_page
 from webui.accounts.models import User
 from webui.jobs.models import Job
 from webui.listening.models import Sample
@@ -27,6 +29,14 @@ def test_the_bell_counts_what_waits_for_its_reader_alone(owners: Client, owner: 
             Sample.objects.create(user=user, detector=detector, verdict="missed", state=state, seconds=1, version=1)
     page = owners.get("/").content.decode()
     assert [part.split("<")[0] for part in page.split('class="count">')[1:]] == ["3", "1", "2"]
+
+
+def test_on_every_page_one_thing_of_the_menus_is_lit(owners: Client, owner: User, other: User) -> None:
+    """And it is to be seen while the menus are closed."""
+    for name, path in every_page(owner).items():
+        header = owners.get(path).content.decode().split("</header>")[0]
+        closed = re.sub(r"</summary><ul>.*?</ul>", "", header, flags=re.S)
+        assert len(re.findall(r"<(?:a|summary)[^>]* aria-current", closed)) == 1, name
 
 
 def test_a_theme_is_remembered_by_the_browser_and_taken_back(owners: Client) -> None:

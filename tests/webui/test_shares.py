@@ -16,6 +16,7 @@ from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from tests.support.detector_versions import make_version
 from webui.accounts.models import User
+from webui.accounts.services import create_token
 from webui.audio import live
 from webui.listening.services import keep_sample
 
@@ -35,9 +36,9 @@ def full(client: Client, other: User, portal: Path, settings: Any) -> Client:
     return client
 
 
-def sound(name: str = "a.wav") -> SimpleUploadedFile:
+def sound(name: str = "a.wav", channels: int = 1) -> SimpleUploadedFile:
     content = io.BytesIO()
-    soundfile.write(content, np.zeros(SAMPLE_RATE), SAMPLE_RATE, format="WAV")
+    soundfile.write(content, np.zeros((SAMPLE_RATE, channels)), SAMPLE_RATE, format="WAV")
     return SimpleUploadedFile(name, content.getvalue())
 
 
@@ -65,6 +66,15 @@ def test_all_that_is_kept_is_refused_in_words(full: Client) -> None:
     answers = uploads(full)
     said = {name: (answer.status_code, answer.json().get("what")) for name, answer in answers.items()}
     assert said == dict.fromkeys(answers, (507, "Your storage quota is used up."))
+
+
+@pytest.mark.parametrize(
+    ("address", "field"), {"/upload": "file", "/api/meetings": "audio", "/api/v1/transcribe": "file"}.items()
+)
+def test_the_earlier_addresses_keep_nothing_either(full: Client, other: User, address: str, field: str) -> None:
+    bearer = {"Authorization": f"Bearer {create_token(user=other, name='x', scopes=('audio',))[1]}"}
+    answer = Client().post(address, {field: sound(channels=2)}, headers=bearer)
+    assert answer.status_code == 507 and answer.json()["what"] == "Your storage quota is used up."
 
 
 def test_what_is_kept_while_somebody_listens(full: Client, other: User, portal: Path) -> None:

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 from django.utils.translation.template import templatize
 
 from core.data_folder import REPOSITORY
+from core.errors import HarkError
 from core.events import Reporter
 from core.worded import Worded, worded
 from pipeline.corpora import enrolment as takes
@@ -24,11 +26,13 @@ from pipeline.training.config import EFFORTS
 from webui import translation
 from webui.accounts.models import User
 from webui.jobs import services
+from webui.jobs.management.commands.makemessages import SAYING
 from webui.jobs.models import Job
 
 LOCALE = REPOSITORY / "webui" / "locale" / "de" / "LC_MESSAGES"
 PLACEHOLDER = re.compile(r"%%|%(?:\(\w+\))?[sd]|</?\w+>")
 CALLED = {"_", "gettext", "gettext_lazy", "gettext_noop", "ngettext", "ngettext_lazy", "worded"}
+CALLED |= {"storing", "storage_error"}
 GERMAN = {"Accept-Language": "de-DE,de;q=0.9,en;q=0.5"}
 
 
@@ -110,11 +114,7 @@ def test_nothing_has_been_added_since() -> None:
     """Else, in webui/: manage.py makemessages -l de --add-location file, translate, manage.py compilemessages."""
     portal = REPOSITORY / "webui"
     said: dict[str, str] = {}
-    for path in (
-        *portal.rglob("*.py"),
-        *(REPOSITORY / "pipeline").rglob("*.py"),
-        *(REPOSITORY / "audio_generation").rglob("*.py"),
-    ):
+    for path in (*portal.rglob("*.py"), *(path for room in SAYING for path in (REPOSITORY / room).rglob("*.py"))):
         said |= said_in_code(path)
     known = {parts["msgid"]: parts.get("msgid_plural", "") for _, parts in ENTRIES}
     assert said == {text: known.get(text) for text in said}
@@ -167,6 +167,58 @@ def test_what_a_job_says_is_german_too(owners: Client, owner: User) -> None:
     assert told["job"]["message"] == "Speaking 1200 clips" and told["events"][1]["message"] == "train stopped: 100 %"
     job.refresh_from_db()
     assert job.message == "Speaking 1200 clips", "what is kept is English, as in the log"
+
+
+TERMINAL = {"adapt_recognizer", "bundle", "browser", "training"}  # modules whose errors are met at a terminal
+
+
+def test_errors_that_the_portal_shows_are_worded() -> None:
+    """A plain sentence in a HarkError stays English."""
+    rooms = ("phrase_augmentation", "pipeline/training", "pipeline/recordings", "pipeline/corpora")
+    paths = [path for room in rooms for path in (REPOSITORY / room).rglob("*.py") if path.stem not in TERMINAL]
+    paths += [
+        REPOSITORY / name for name in ("core/audio_file.py", "core/data_folder.py", "core/http.py", "pipeline/jobs.py")
+    ]
+    plain = []
+    for path in paths:
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "HarkError":
+                said: list[ast.expr] = [arg for arg in call.args if isinstance(arg, ast.Constant) and arg.value]
+                said += [arg for arg in (call.args[:1] + call.args[2:]) if isinstance(arg, ast.JoinedStr)]
+                plain += [f"{path.name}:{arg.lineno}" for arg in said]
+    assert not plain
+
+
+def test_an_error_from_below_is_german_too(owners: Client, owner: User) -> None:
+    def words(answer: Any) -> str:
+        return unescape(answer.content.decode())
+
+    page = words(owners.get("/new/advice", {"phrase": "你好"}, headers=GERMAN))
+    assert "„你好“ ist nicht in der Schrift der Sprache „en“ geschrieben. Das Zeichen „你“ gehört zur Schrift" in page
+    assert '"你好" is not written' in words(owners.get("/new/advice", {"phrase": "你好"}))
+    plan = {"phrase": "x", "language": "en", "effort": "quick"}
+    assert "„x“ ist zu kurz. Es ist ein einzelner Buchstabe." in words(owners.post("/new", plan, headers=GERMAN))
+    answer = owners.post("/library/record/check", {"audio": SimpleUploadedFile("no.wav", b"no sound")}, headers=GERMAN)
+    assert answer.status_code == 422 and "no.wav ist kein Audio, das Hark lesen kann." in words(answer)
+
+
+def test_an_error_of_a_job_is_german_too(owners: Client, owner: User) -> None:
+    job = services.submit(user=owner, kind="train", title="hey compass", spec={"phrase": "hey compass"})
+    Job.objects.filter(id=job.id).update(sent_at=timezone.now())
+    claimed = services.claim(job.id)
+    assert claimed is not None
+    events: list[dict[str, Any]] = []
+    reporter = Reporter(lambda event: events.append(json.loads(json.dumps(event))))
+    reporter.error(
+        HarkError(worded("There is no folder %(folder)s.", folder="100 %"), "Why.", worded("Check the path."))
+    )
+    services.record(claimed, events)
+    told = owners.get(f"/jobs/{job.id}/events", headers=GERMAN).json()
+    german = {"what": "Einen Ordner 100 % gibt es nicht.", "why": "Why.", "what_to_do": "Den Pfad prüfen."}
+    assert told["job"]["error"] == german and told["events"][0].items() >= german.items()
+    page = unescape(owners.get(f"/jobs/{job.id}", headers=GERMAN).content.decode())
+    assert "Einen Ordner 100 % gibt es nicht." in page and "Den Pfad prüfen." in page
+    assert owners.get(f"/jobs/{job.id}/events").json()["job"]["error"]["what"] == "There is no folder 100 %."
 
 
 def test_a_page_is_german_for_whoever_asks_for_it(owners: Client) -> None:

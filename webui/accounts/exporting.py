@@ -59,7 +59,9 @@ def rows_of(user: User) -> dict[str, Any]:
     entries = entries_of(user).values("at", "action", "what", "by_name", "about_name", "address")
     mine = {"user": user}
     return {
-        "account": User.objects.values("username", "email", "date_joined", "last_login").get(pk=user.pk),
+        "account": User.objects.values(
+            "username", "email", "date_joined", "last_login", "recordings_days", "jobs_days"
+        ).get(pk=user.pk),
         "tokens": [
             *ApiToken.objects.filter(**mine).values(
                 "name", "prefix", "scopes", "created_at", "last_used_at", "expires_at", "revoked_at"

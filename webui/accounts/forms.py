@@ -34,6 +34,7 @@ EVENT_WORDS = {
     "job.interrupted": _("a job was interrupted"),
 }
 LIVES = ((30, _("30 days")), (90, _("90 days")), (365, _("a year")), (0, _("until it is revoked")))
+MOST_DAYS = 36_500
 NAME = {"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"}
 
 
@@ -240,6 +241,18 @@ class QuotaForm(forms.Form):
         gb = self.cleaned_data["disk_gb"]
         size = None if gb is None else int(gb * 10**9)
         return Limits(size, self.cleaned_data["jobs_a_day"], self.cleaned_data["minutes_a_month"])
+
+
+class RetentionForm(forms.Form):
+    """How many days recordings and jobs are kept. Empty: until they are deleted by hand."""
+
+    prefix = "kept"
+    recordings_days = forms.IntegerField(
+        label=_("Delete recordings after [days]"), min_value=1, max_value=MOST_DAYS, required=False
+    )
+    jobs_days = forms.IntegerField(
+        label=_("Delete jobs after [days]"), min_value=1, max_value=MOST_DAYS, required=False
+    )
 
 
 class WebhookForm(forms.Form):

@@ -35,6 +35,9 @@ class User(AbstractUser):
     deletion_asked_at = models.DateTimeField(
         null=True, blank=True
     )  # its data goes soon after (webui.accounts.deletion)
+    # Older ones are deleted (webui.accounts.retention); None: by hand only.
+    recordings_days = models.PositiveIntegerField(null=True, blank=True)
+    jobs_days = models.PositiveIntegerField(null=True, blank=True)
     times_let_out = models.PositiveIntegerField(default=0)  # deactivated; sessions and JWTs of before stay ended
 
     class Meta(AbstractUser.Meta):
@@ -177,6 +180,7 @@ class AuditEntry(models.Model):
         CLIPS_DELETED = "clips_deleted", _("deleted clips")
         QUOTA = "quota", _("changed a quota")
         EXPORTED = "exported", _("exported the account")
+        RETENTION = "retention", _("changed how long things are kept")
         FACTOR_ON = "factor_on", _("turned the second factor on")
         FACTOR_OFF = "factor_off", _("turned the second factor off")
         FACTOR_FAILED = "factor_failed", _("the code of the second factor was wrong")

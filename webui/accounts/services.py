@@ -205,7 +205,9 @@ def _gone() -> LinkGone:
     return LinkGone(
         _("This link does not work any more."),
         _("It was used, replaced by a newer link, expired after a week, or is incomplete."),
-        _("Ask the owner for a new one; on the machine itself: ./hark admin link."),
+        _("Ask the owner for a new one.")
+        if owner()
+        else _("A new one is made on the machine itself: ./hark admin link."),
     )
 
 

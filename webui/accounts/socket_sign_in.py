@@ -16,11 +16,13 @@ from django.contrib.auth import get_user
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import DatabaseError
 from django.http import HttpRequest
+from django.utils.translation import activate
 
 from core.errors import HarkError
 from webui.accounts.models import User
 from webui.accounts.services import user_of_token
 from webui.parameters import json_object
+from webui.translation import explained, language_of
 
 WAIT_S = 5.0  # for the first message of who has no session
 LOOK_EVERY_S = 5.0  # whether who is connected may still be
@@ -153,6 +155,7 @@ class SignsIn:
 
     async def _let_in(self, user: User) -> None:
         self.user = user
+        activate(language_of(self.scope))  # type: ignore[attr-defined]
         self._watching = asyncio.create_task(self._watch())
         await self.begin()
 
@@ -224,5 +227,5 @@ class SignsIn:
         await self.send(text_data=json.dumps(content))  # type: ignore[attr-defined]
 
     async def _refuse(self, error: HarkError, code: int) -> None:
-        await self.say(error=error.as_dict())
+        await self.say(error=explained(error))
         await self.close(code)  # type: ignore[attr-defined]

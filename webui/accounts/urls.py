@@ -24,6 +24,7 @@ urlpatterns = [
     path("code", factor_views.code, name="code"),
     path("second-factor", factor_views.factor, name="factor"),
     path("logout", views.logout, name="logout"),
+    path("retention", views.retention, name="retention"),
     path("export", views.export, name="export"),
     path("export.zip", views.exported, name="exported"),
     path("delete", views.delete, name="delete"),

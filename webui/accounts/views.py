@@ -28,11 +28,13 @@ from webui.accounts.forms import (
     DeleteForm,
     NewPasswordForm,
     PersonForm,
+    RetentionForm,
     SignInForm,
     TokenForm,
     WebhookForm,
 )
 from webui.accounts.models import ApiToken, User
+from webui.accounts.retention import set_retention
 from webui.accounts.sessions import sign_in_or_ask
 from webui.accounts.sign_in import (
     KNOWN_BROWSER,
@@ -236,6 +238,17 @@ def delete(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
+def retention(request: HttpRequest) -> HttpResponse:
+    """How long one's own recordings and jobs are kept."""
+    form = RetentionForm(request.POST)
+    if not form.is_valid():
+        return _page(request, retention=form)
+    set_retention(user=signed_in(request), **form.cleaned_data)
+    messages.success(request, _("Saved."))
+    return redirect("accounts:me")
+
+
+@require_POST
 def export(request: HttpRequest) -> HttpResponse:
     """Begin to make a zip of all that is one's own; the page of the job shows how far it is."""
     return redirect("jobs:detail", begin_export(user=signed_in(request)).pk)
@@ -287,6 +300,7 @@ def _page(request: HttpRequest, **content: Any) -> HttpResponse:
         "factor_is_on": second_factor.is_on(user),
         "exported": export_file(user).is_file(),
         "deletion": _delete_form(request),
+        "retention": RetentionForm(initial={"recordings_days": user.recordings_days, "jobs_days": user.jobs_days}),
         "usage": usage_of(user),
         "entries": entries_of(user)[:LATEST],
         "webhooks": [(hook, [EVENT_WORDS[event] for event in hook.events]) for hook in user.webhooks.all()],

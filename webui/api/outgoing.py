@@ -129,7 +129,7 @@ def _refuse_private(host: str, address: str) -> None:
     if not settings.WEBHOOKS_PRIVATE and not is_public(address):
         raise _refused(
             _("%(host)s is not a public address.") % {"host": host},
-            _("Give a public address. To allow private ones, start Hark with HARK_WEBHOOKS_PRIVATE=1."),
+            _("Give a public address. Only whoever runs Hark can allow others."),
         )
 
 

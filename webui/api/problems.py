@@ -17,6 +17,7 @@ from ninja.errors import HttpError, ValidationError
 
 from core.errors import HarkError
 from webui.errors import broken, forbidden, known, unreadable
+from webui.translation import explained as in_language
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +37,9 @@ class ApiError(HarkError):
 def problem(error: HarkError, /, status: int | None = None, **more: Any) -> HttpResponse:
     """The answer that explains an error; ``more`` are further members of it."""
     status = status or getattr(error, "status", 422)
+    said = in_language(error)
     response = JsonResponse(
-        {"type": "about:blank", "title": error.what, "status": status, **error.as_dict(), **more},
+        {"type": "about:blank", "title": said["what"], "status": status, **said, **more},
         status=status,
         content_type=CONTENT_TYPE,
     )

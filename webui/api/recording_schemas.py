@@ -91,6 +91,19 @@ class SpeakerIn(Wish):
     name: str = Field(max_length=100, description='"" gives the id back.', examples=["Paula"])
 
 
+class VoiceIn(Wish):
+    """A voice to be remembered."""
+
+    name: str = Field("", max_length=100, description='"": what the speaker is called.', examples=["Paula"])
+    consent: bool = Field(description="The person has agreed to it.", examples=[True])
+
+
+class VoicesOut(Schema):
+    """Whose voices are remembered."""
+
+    voices: list[str] = Field(examples=[["Paula"]])
+
+
 class PassageSpeakerIn(Wish):
     """Who speaks in a passage."""
 

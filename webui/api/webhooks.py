@@ -34,6 +34,7 @@ from webui.jobs.models import Job
 from webui.jobs.queue import enqueue
 from webui.jobs.services import WEBHOOKS, LimitReached
 from webui.transactions import alone
+from webui.translation import explained
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ def summary(job: Job) -> dict[str, Any]:
         "title": job.title,
         "state": job.state,
         "finished_at": ended.isoformat(),
-        "error": job.error,
+        "error": explained(job.error) if job.error else None,
         "detector": None if version is None else {"id": version.detector_id, "version": version.number},
     }
 

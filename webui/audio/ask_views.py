@@ -109,6 +109,4 @@ def speak(request: HttpRequest) -> FileResponse:
     if not text or len(text) > asking.LONGEST_SPOKEN or len(language) > 20:
         raise Http404
     content = asking.spoken(user=signed_in(request), text=text, language=language)
-    response = FileResponse(io.BytesIO(content), content_type="audio/wav")
-    response["Cache-Control"] = "private, max-age=3600"
-    return response
+    return FileResponse(io.BytesIO(content), content_type="audio/wav")

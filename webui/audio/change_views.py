@@ -30,6 +30,7 @@ from webui.organizations.access import owned, to_change
 from webui.parameters import whole_number
 from webui.shown_once import show_next
 from webui.template_filters import speaker_name
+from webui.translation import explained
 
 NEW_SPEAKER = "new"  # no speaker's id
 
@@ -50,7 +51,7 @@ def segment(request: HttpRequest, recording_id: UUID, number: int) -> JsonRespon
             version=whole_number(request.POST.get("version")),
         )
     except services.Changed as error:
-        return JsonResponse({**error.as_dict(), "version": error.version, "text": error.text}, status=409)
+        return JsonResponse({**explained(error), "version": error.version, "text": error.text}, status=409)
     shown = None
     if changed is not None:
         words = [[word.text, word.start_s, word.end_s, word.confidence] for word in changed.words]

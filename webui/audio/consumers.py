@@ -22,6 +22,7 @@ from webui.audio import live
 from webui.audio.services import checked_options
 from webui.jobs.services import user_data
 from webui.parameters import json_object
+from webui.translation import explained
 
 LONGEST_MESSAGE = 2 * SAMPLE_RATE * 2  # bytes: two seconds
 LONGEST_S = 1800.0  # of one connection
@@ -97,7 +98,7 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
             try:
                 self.session.write(bytes_data)
             except HarkError as error:
-                await self.say(error=error.as_dict())
+                await self.say(error=explained(error))
                 await self.close()
                 return
             self.waiting += bytes_data
@@ -132,7 +133,7 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
         assert self.user is not None
         if self.place is None:
             if _going[self.user.pk] >= settings.LIVE_PER_USER:
-                await self.say(error=live.too_many(settings.LIVE_PER_USER).as_dict())
+                await self.say(error=explained(live.too_many(settings.LIVE_PER_USER)))
                 await self.close(TOO_MANY)
                 return False
             _going[self.user.pk] += 1
@@ -153,7 +154,7 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
                 live.Session, self.wish["engine"], self.wish["language"], versions, path, user_data(self.user)
             )
         except HarkError as error:
-            await self.say(error=error.as_dict())
+            await self.say(error=explained(error))
             await self.close()
             return False
         await self.say(ready=True, engine=self.session.engine, why=self.session.why)
@@ -213,7 +214,7 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
             )
         except HarkError as error:
             if told:
-                await self.say(error=error.as_dict())
+                await self.say(error=explained(error))
             return
         if told:
             address = reverse("audio:recording", args=[recording.pk])

@@ -23,6 +23,7 @@ from webui.jobs.quota import check_minutes
 from webui.jobs.services import check_room
 from webui.listening.services import runtime_of
 from webui.trainer.models import Detector, Version
+from webui.translation import explained
 
 MOST_DETECTORS = 8  # at once
 SHORTEST_QUESTION = 3  # words
@@ -119,14 +120,14 @@ class Session:
         try:
             return news + [_said(result) for result in self.transcriber.feed(audio)]
         except HarkError as error:  # an utterance is lost, the stream goes on
-            return [*news, {"error": error.as_dict()}]
+            return [*news, {"error": explained(error)}]
 
     def finish(self) -> list[dict[str, Any]]:
         """What was not said yet when the audio ended."""
         try:
             return [_said(result) for result in self.transcriber.finish()]
         except HarkError as error:
-            return [{"error": error.as_dict()}]
+            return [{"error": explained(error)}]
 
     def close(self) -> None:
         """No more audio will come: the file is whole."""

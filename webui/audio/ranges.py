@@ -16,13 +16,19 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 def file_or_part(request: HttpRequest, path: Path, content_type: str) -> HttpResponseBase:
-    """The answer to a GET or HEAD for a file (RFC 9110, section 14): 200, 206 or 416. Raises OSError.
+    """The answer to a GET or HEAD for a file (RFC 9110, section 14): 200, 206, 304 or 416. Raises OSError.
 
     Of several ranges at once, and of ranges of a file that has changed since (If-Range), the whole file is sent.
     """
     facts = path.stat()
     size = facts.st_size
     tag = f'"{size:x}-{facts.st_mtime_ns:x}"'
+    headers = {
+        "Accept-Ranges": "bytes", "ETag": tag, "Last-Modified": formatdate(facts.st_mtime, usegmt=True),
+        "Cache-Control": "private, no-cache",
+    }  # fmt: skip
+    if request.headers.get("If-None-Match") == tag:
+        return HttpResponse(status=304, headers=headers)
     wanted = _RANGE.fullmatch(request.headers.get("Range", ""))
     if wanted is None or (wanted[1] == wanted[2] == "") or request.headers.get("If-Range", tag) != tag:
         first, last, status = 0, size - 1, 200
@@ -37,10 +43,7 @@ def file_or_part(request: HttpRequest, path: Path, content_type: str) -> HttpRes
         elif first >= size or first > last:
             return HttpResponse(status=416, headers={"Content-Range": f"bytes */{size}", "Accept-Ranges": "bytes"})
     length = last - first + 1
-    headers = {
-        "Content-Length": str(length), "Accept-Ranges": "bytes", "ETag": tag,
-        "Last-Modified": formatdate(facts.st_mtime, usegmt=True), "Cache-Control": "private, no-cache",
-    }  # fmt: skip
+    headers["Content-Length"] = str(length)
     if status == 206:
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
     if request.method == "HEAD":

@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 import statistics
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -54,6 +55,8 @@ DEFAULTS: dict[str, Any] = {
     "session": None,  # what an earlier system called the session that a recording belongs to
 }
 MOST_SPEAKERS = 20
+LANGUAGE_MODEL = "llm"  # the engine of summaries that may cost something
+FOLLOWS_AFTER_S = 20.0  # without corrections, after which the summary follows them
 PACED, LEAST_PACED_S = 50, 10.0  # recordings that say how fast recognizers are here, and their least length
 LONGEST_NAME, LONGEST_TEXT = 100, 5000  # letters of a speaker's name, of a passage
 SHARE_DAYS, MOST_SHARE_DAYS = 7, 90
@@ -160,7 +163,7 @@ def _submit(recording: Recording, even_if_full: bool = False) -> None:
         "recording": str(recording.pk), "folder": recording.folder, "originals": recording.originals,
         "name": recording.name, "options": recording.options, "owner": recording.user.is_owner,
         "words": expected_words(recording.user, recording.options.get("language")),
-        **({} if even_if_full else {"most_s": seconds_left(recording.user)}),
+        **({} if even_if_full else {jobs.MOST_S: seconds_left(recording.user)}),
     }  # fmt: skip
     recording.job = jobs.submit(
         user=recording.user, kind="transcribe", title=recording.name, spec=spec, even_if_full=even_if_full,
@@ -247,7 +250,7 @@ def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None 
         recording.save(update_fields=["job"])
         _submit(recording)
         if old is not None and old.pk != recording.job_id:
-            _forget_job(old)
+            jobs.forget(old)
     (recording.path / "progress.jsonl").unlink(missing_ok=True)
 
 
@@ -308,13 +311,7 @@ def _remove_leftovers(job: Job) -> None:
 
     remove_from_library(user_data(job.user), job.spec["recording"])
     shutil.rmtree(user_data(job.user) / job.spec["folder"], ignore_errors=True)
-    _forget_job(job)
-
-
-def _forget_job(job: Job) -> None:
-    """A job's title and log say what was in the recording."""
-    (user_data(job.user) / "log" / f"job-{job.pk}.log").unlink(missing_ok=True)
-    Job.objects.filter(pk=job.pk).exclude(state__in=Job.GOING).delete()
+    jobs.forget(job)  # its title and log say what was in the recording
 
 
 def delete(*, recording: Recording) -> None:
@@ -427,6 +424,48 @@ def summarize_again(*, recording: Recording, engine: str = "auto") -> Job:
     with alone():
         current, _transcript = _to_change(recording)
         return _submit_alone(current, "summarize", _("The recording is being summarized."), engine=engine)
+
+
+def engine_that_follows(recording: Recording, summary: Mapping[str, Any]) -> str:
+    """The engine by which an outdated summary is made again unasked: the one that made it; "" where none may.
+
+    A language model that costs something, or is elsewhere, writes again only where the user has chosen it by name. What
+    has been tried since the last correction is not tried again.
+    """
+    from pipeline.recordings.summarization import engines
+
+    last = newest_job(recording, "summarize")
+    if last is not None and (last.is_going or last.created_at.timestamp() > _changed_at(recording)):
+        return ""
+    made_by = str(summary.get("engine", ""))
+    name = next((known.name for known in engines() if made_by.startswith(known.name)), LANGUAGE_MODEL)
+    if name == LANGUAGE_MODEL and (last is None or last.spec.get("engine") != LANGUAGE_MODEL):
+        return ""
+    return name
+
+
+def seconds_of_rest(recording: Recording) -> int:
+    """How long a summary still waits for more corrections, before it follows them."""
+    return max(1, round(FOLLOWS_AFTER_S - (time.time() - _changed_at(recording))))
+
+
+def follow_corrections(*, recording: Recording) -> Job | None:
+    """Queue another summary where words were corrected since, and :func:`engine_that_follows`. None where it waits."""
+    summary = summary_of(recording)
+    if summary is None or not summary_is_outdated(summary, transcript_of(recording)):
+        return None
+    engine = engine_that_follows(recording, summary)
+    try:
+        return summarize_again(recording=recording, engine=engine) if engine else None
+    except HarkError:
+        return None  # the page offers it still
+
+
+def _changed_at(recording: Recording) -> float:
+    try:
+        return (recording.path / TRANSCRIPT).stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _check_summary_engine(engine: str) -> None:
@@ -730,6 +769,7 @@ def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:
     from pipeline.recordings.diarization import channels, voiceprints
 
     transcript = transcript_of(recording)
+    _check_speaker(transcript, speaker)
     alone = [part for part in transcript.segments if part.speaker == speaker and not part.overlap]
     side = list(channels.NAMES).index(speaker) if transcript.diarization == "channels" else None
     audio = voiceprints.voice_of(recording.path / AUDIO, [(part.start_s, part.end_s) for part in alone], side)
@@ -743,11 +783,11 @@ def voices_of(user: User) -> list[str]:
     return voiceprints.names(_voices(user))
 
 
-def forget_voice(*, user: User, name: str) -> None:
-    """Delete a remembered voice; nothing where there is none of that name."""
+def forget_voice(*, user: User, name: str) -> bool:
+    """Delete a remembered voice; whether there was one of that name."""
     from pipeline.recordings.diarization import voiceprints
 
-    voiceprints.forget(_voices(user), name)
+    return voiceprints.forget(_voices(user), name)
 
 
 def _voices(user: User) -> Path:

@@ -22,6 +22,7 @@ from webui.audio.models import Recording, UploadInProgress
 from webui.audio.views import options_of
 from webui.jobs.services import LimitReached
 from webui.parameters import json_object, uuid_of, whole_number
+from webui.translation import explained, shown
 
 MOST_FILES = 100  # of one form
 LARGEST_JSON = 100_000  # bytes
@@ -58,7 +59,10 @@ def form(request: HttpRequest) -> HttpResponse:
                     if not made:
                         raise
                     left = ", ".join(clean_name(other.name or "") for other in sent[len(made) :])
-                    messages.error(request, f"{error.what} {error.why} " + _("Not taken: %(names)s.") % {"names": left})
+                    messages.error(
+                        request,
+                        f"{shown(error.what)} {shown(error.why)} " + _("Not taken: %(names)s.") % {"names": left},
+                    )
                     break
     if len(made) == len(sent) == 1:
         return redirect("audio:recording", made[0].pk)
@@ -93,7 +97,7 @@ def piece(request: HttpRequest, upload_id: UUID) -> HttpResponse:
         try:
             uploads.append(upload=upload, at=at, body=request)
         except uploads.WrongPlace as error:
-            return JsonResponse({**error.as_dict(), "offset": error.offset}, status=409)
+            return JsonResponse({**explained(error), "offset": error.offset}, status=409)
     return JsonResponse(_shown(upload))
 
 

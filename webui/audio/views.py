@@ -221,6 +221,8 @@ def _made_beside(recording: Recording) -> dict[str, Any]:
         job = None  # it was transcribed again since, with a summary
     polished, transcript = recording.path / POLISHED_TEXT, recording.path / TRANSCRIPT
     there = polished.is_file() and transcript.is_file()
+    summary = services.summary_of(recording)
+    follows = summary is not None and services.engine_that_follows(recording, summary)
     return {
         "polishes": llm.available().ok,
         "polishing": polishing if polishing is not None and polishing.is_going else None,
@@ -229,6 +231,8 @@ def _made_beside(recording: Recording) -> dict[str, Any]:
         "polished_before": there and polished.stat().st_mtime < transcript.stat().st_mtime,
         "summarizing": job if job is not None and job.is_going else None,
         "summary_problem": job.error if job is not None else None,
+        "pause_s": round(services.FOLLOWS_AFTER_S),
+        "follows_after_s": services.seconds_of_rest(recording) if follows else 0,
         "detecting": detecting if detecting is not None and detecting.is_going else None,
         "detecting_problem": detecting.error if detecting is not None else None,
         "summary_engines": [engine.name for engine in engines() if engine.available().ok],
@@ -237,9 +241,12 @@ def _made_beside(recording: Recording) -> dict[str, Any]:
 
 @require_http_methods(["GET", "POST"])
 def summary(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """A fragment: the summary, for as long as another one is made. POST makes another one: ``engine``."""
+    """A fragment: the summary, for as long as another one is made. POST makes another one: ``engine``, or with
+    ``follow`` only if words were corrected since, which the page asks for by itself."""
     found = recording_of(request, recording_id, to_change if request.method == "POST" else visible)
-    if request.method == "POST":
+    if "follow" in request.POST:
+        services.follow_corrections(recording=found)
+    elif request.method == "POST":
         services.summarize_again(recording=found, engine=request.POST.get("engine") or "auto")
         return redirect(reverse("audio:recording", args=[recording_id]) + "#summary")
     transcript = services.transcript_of(found)

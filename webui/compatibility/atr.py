@@ -37,6 +37,7 @@ from webui.compatibility.uploads import name_of, one_by_one, received, sent_file
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.jobs.services import user_data
+from webui.translation import explained
 
 SESSION = "atr"  # the option of the recordings that were sent here
 KIND = "train-recognizer"
@@ -168,7 +169,7 @@ def progress_shape(user: User) -> dict[str, Any]:
         "message": job.message,
         "eta_s": job.eta_s,
         "job": str(job.id),
-        "error": job.error,
+        "error": explained(job.error) if job.error else None,
         "result": _shown_result(job.result),
     }
 
@@ -238,7 +239,7 @@ def interact(request: HttpRequest) -> HttpResponse:
         name = _keep_reply(user, spoken(user=user, text=answer["text"], language=answer["language"]))
         reply["audio_url"] = reverse("compatibility:reply", args=[name])
     except HarkError as error:  # the answer is worth having without its sound
-        reply["audio_problem"] = error.as_dict()
+        reply["audio_problem"] = explained(error)
     if _is_page(request):
         return _tab(request, "interact", {"reply": reply})
     return JsonResponse(reply)

@@ -25,6 +25,7 @@ from webui.compatibility.uploads import name_of, received, sent_files
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.parameters import whole_number
+from webui.translation import explained
 
 log = logging.getLogger(__name__)
 
@@ -133,10 +134,10 @@ def meeting(request: HttpRequest, meeting_id: UUID) -> HttpResponse:
         return HttpResponse(status=204)
     said = _head(found)
     if said["status"] == Recording.State.FAILED:
-        said["error"] = failure_of(found).as_dict()
+        said["error"] = explained(failure_of(found))
     polishing = services.newest_job(found, "polish") if found.options.get("session") == POLISHED_SESSION else None
     if polishing is not None and polishing.error is not None:
-        said["polish_error"] = polishing.error
+        said["polish_error"] = explained(polishing.error)
     said["artefacts"] = [
         {"name": name, "url": f"/api/meetings/{found.pk}/artefacts/{name}", "bytes": (found.path / name).stat().st_size}
         for name in ARTEFACTS

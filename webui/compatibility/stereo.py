@@ -19,6 +19,7 @@ from webui.compatibility.endpoint import endpoint, number, wrong
 from webui.compatibility.transcribing import failure_of
 from webui.compatibility.uploads import name_of, one_by_one, received, sent_files
 from webui.jobs.models import Job
+from webui.translation import explained
 
 SESSION = "stereo"  # the option of the recordings that were sent here
 USUAL, MOST = 20, 100  # sessions of a list
@@ -96,7 +97,7 @@ def session(request: HttpRequest, session_id: UUID) -> HttpResponse:
     recording = get_object_or_404(_sessions(signed_in(request)).select_related("user"), pk=session_id)
     said = _head(recording)
     if said["status"] == "failed":
-        said["error"] = failure_of(recording).as_dict()
+        said["error"] = explained(failure_of(recording))
     if said["status"] == "completed":
         transcript = services.transcript_of(recording)
         said["transcript"] = {"segments": segments_of(transcript)}

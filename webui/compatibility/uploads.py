@@ -17,6 +17,7 @@ from webui.audio.models import Recording
 from webui.audio.uploads import on_disk
 from webui.compatibility.endpoint import wrong
 from webui.jobs.services import LimitReached
+from webui.translation import explained
 
 # Addresses whose bodies hold whole recordings; all others take no more than a form.
 _WHOLE = re.compile(
@@ -71,12 +72,12 @@ def one_by_one(
         except LimitReached as error:  # so would the rest be
             if not made:
                 raise
-            refused += [{"filename": name_of(one), **error.as_dict()} for one in sent[number:]]
+            refused += [{"filename": name_of(one), **explained(error)} for one in sent[number:]]
             break
         except HarkError as error:
             if len(sent) == 1:
                 raise
-            refused.append({"filename": name_of(upload), **error.as_dict()})
+            refused.append({"filename": name_of(upload), **explained(error)})
     if not made:
         why = " ".join(f"{one['filename']}: {one['what']} {one['why']}" for one in refused)
         raise wrong("None of the recordings was taken.", why, "Send others.")

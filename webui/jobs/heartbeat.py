@@ -31,10 +31,13 @@ def beat(lane: str) -> None:
 
 
 def ages(lanes: Collection[str]) -> dict[str, float]:
-    """How long ago a worker of each queue was heard of [s]; queues whose workers never were are left out."""
+    """How long ago a worker of each queue was heard of [s]; queues whose workers never were are left out.
+
+    What lies ahead was written before the clock was set back, by a worker that has not been heard of since.
+    """
     now = timezone.now()
     seen = Heartbeat.objects.filter(lane__in=lanes).values_list("lane", "seen_at")
-    return {lane: max(0.0, (now - at).total_seconds()) for lane, at in seen}
+    return {lane: abs((now - at).total_seconds()) for lane, at in seen}
 
 
 def keep_beating(**kwargs: object) -> None:

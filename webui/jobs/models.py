@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from webui.organizations.access import Things
 from webui.organizations.models import shared_with
-from webui.translation import shown
+from webui.translation import explained, shown
 
 
 class Job(models.Model):
@@ -63,7 +63,7 @@ class Job(models.Model):
     total = models.FloatField(default=0.0)
     eta_s = models.FloatField(null=True)
     result = models.JSONField(null=True)
-    error = models.JSONField(null=True)  # what, why, what_to_do
+    error = models.JSONField(null=True)  # what, why, what_to_do; said, where they can be translated
     organization = shared_with(related_name="jobs")  # with which the thing is shared that it is about
 
     objects: ClassVar = Things.as_manager()
@@ -111,7 +111,7 @@ class Job(models.Model):
             "total": self.total,
             "eta_s": self.eta_s,
             "seconds": self.seconds,
-            "error": self.error,
+            "error": explained(self.error) if self.error else None,
             "going": self.is_going,
         }
 

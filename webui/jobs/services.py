@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -27,11 +27,13 @@ from webui.jobs.queue import enqueue, this_cluster
 from webui.jobs.quota import (
     bytes_used,
     check_jobs,
+    check_minutes,
     counted_in,
     jobs_today,
     limited,
     limits_of,
     note_taken,
+    seconds_left,
     seconds_this_month,
     take_job,
     take_room,
@@ -43,6 +45,7 @@ from webui.translation import shown
 WEBHOOKS = "webhooks"  # a lane without jobs
 LANES = TRAINING, AUDIO, WEBHOOKS
 WAIT_FOR = "wait_for"
+MOST_S = "most_s"  # of a job that transcribes: the seconds that are left of its user's quota
 
 job_ended = Signal()  # sent with ``job`` within the transaction in which it has ended, however it did
 
@@ -242,7 +245,7 @@ def record(job: Job, events: Iterable[dict[str, Any]]) -> None:
             fields.update(stage=event["name"], message=event["message"][:400], said=event.get("said"))
             fields.update(done=0.0, total=0.0, eta_s=None)
         elif kind == "error":
-            fields["error"] = {name: event[name] for name in ("what", "why", "what_to_do")}
+            fields["error"] = {name: event[name] for name in ("what", "why", "what_to_do", "said") if name in event}
         kept.append(JobEvent(job=job, event=event))
     with transaction.atomic():  # of this job alone: nobody has to wait for it
         if fields and not Job.objects.filter(id=job.id, lease=job.lease).update(**fields):
@@ -255,7 +258,7 @@ def finish(job: Job, state: str, error: HarkError | None = None) -> None:
     with alone():
         fields: dict[str, Any] = {"state": state, "finished_at": timezone.now(), "eta_s": None, "process_group": None}
         if error is not None:
-            fields["error"] = error.as_dict()
+            fields["error"] = error.parts()
         if not Job.objects.filter(id=job.id, lease=job.lease, state__in=Job.WORKING).update(**fields):
             return
         job.refresh_from_db()
@@ -301,19 +304,29 @@ def cancel(*, job: Job) -> None:
     Job.objects.filter(id=job.id, state=Job.State.RUNNING).update(state=Job.State.CANCELLING)
 
 
+def forget(job: Job) -> None:
+    """Delete a job that has ended, with its log."""
+    (user_data(job.user) / "log" / f"job-{job.pk}.log").unlink(missing_ok=True)
+    Job.objects.filter(pk=job.pk).exclude(state__in=Job.GOING).delete()
+
+
 def retry(*, job: Job) -> None:
     """Queue a job again that did not end well. What it finished is there still, so it goes on from where it was.
 
     Raises:
         LimitReached: too many are waiting.
-        webui.jobs.quota.QuotaUsedUp: the user's jobs of today are.
+        webui.jobs.quota.QuotaUsedUp: the user's jobs of today are, or the minutes of this month that it would take.
     """
+    spec = job.spec
     if job.can_be_retried:
         check_jobs(job.user)
+        if MOST_S in spec:  # more or less may be left than when it was queued
+            check_minutes(job.user)
+            spec = {**spec, MOST_S: seconds_left(job.user)}
         _check_queue(job.user)
     again = Job.objects.filter(id=job.id, state__in=Job.CAN_BE_RETRIED).update(
         state=Job.State.QUEUED, queued_at=timezone.now(), sent_at=None, error=None, result=None, finished_at=None,
-        takeovers=0, done=0.0, total=0.0, stage="", message="", said=None,
+        takeovers=0, done=0.0, total=0.0, stage="", message="", said=None, spec=spec,
     )  # fmt: skip
     if again:
         take_job(job.user)
@@ -327,6 +340,9 @@ def recover() -> int:
     ``./hark serve``, and safe to be called by several at once.
     """
     now = timezone.now()
+    lease = timedelta(seconds=settings.JOBS_LEASE_S)
+    # A lease of longer than that is of before the clock was set back: who lives renews it.
+    Job.objects.filter(state__in=Job.WORKING, lease_until__gt=now + lease).update(lease_until=now + lease)
     lost = list(Job.objects.filter(state__in=Job.WORKING, lease_until__lt=now))
     taken = 0
     for job in lost:
@@ -341,7 +357,7 @@ def recover() -> int:
                 worded("The process that did it was killed, twice (out of memory, or the machine was restarted)."),
                 worded("Retry goes on from where it was."),
             )
-            change = {"state": Job.State.INTERRUPTED, "finished_at": now, "error": why.as_dict()}
+            change = {"state": Job.State.INTERRUPTED, "finished_at": now, "error": why.parts()}
         with alone():
             if not mine.update(lease="", lease_until=None, process_group=None, **change):
                 continue
@@ -352,9 +368,10 @@ def recover() -> int:
                 job_ended.send(Job, job=Job.objects.get(id=job.id))
         if job.process_group is not None:
             end_group(job.process_group, str(job.id))
-    # Given to a cluster that has lost it: the queue was emptied, or the worker was killed before it began.
-    unseen = Job.objects.filter(state=Job.State.QUEUED, sent_at__lt=now - timedelta(seconds=4 * settings.JOBS_LEASE_S))
-    unseen.update(sent_at=None)
+    # Given to a cluster that has lost it: the queue was emptied, or the worker was killed before it began. Which it is
+    # of what was sent later than now, before the clock was set back, nobody can say.
+    unseen = Q(sent_at__lt=now - 4 * lease) | Q(sent_at__gt=now + lease)
+    Job.objects.filter(unseen, state=Job.State.QUEUED).update(sent_at=None)
     send_waiting()
     return taken
 

@@ -15,7 +15,7 @@ from webui.jobs import services
 from webui.jobs.models import Job, JobEvent
 from webui.organizations.access import to_change, visible
 from webui.parameters import whole_number
-from webui.translation import shown
+from webui.translation import explained, shown
 
 PAGE = 25
 EVENTS = 500  # in one answer
@@ -41,6 +41,8 @@ def news(job_id: UUID | str, after: int) -> dict[str, Any]:
 
 def _shown(event: dict[str, Any]) -> dict[str, Any]:
     """An event in the reader's language."""
+    if event["event"] == "error":
+        return {**event, **explained(event)}
     said = event.get("said") or event.get("message")
     return {**event, "message": shown(said)} if said else event
 

@@ -25,6 +25,7 @@ from webui.organizations.access import to_change
 from webui.parameters import json_object
 from webui.trainer.models import Version
 from webui.trainer.services import version_of
+from webui.translation import explained
 
 if TYPE_CHECKING:
     from pipeline.serving.untrained import UntrainedStream
@@ -53,7 +54,7 @@ class _Listens(SignsIn, AsyncWebsocketConsumer):
         try:
             self.runtime = await asyncio.to_thread(self.loaded)
         except HarkError as error:
-            await self.say(error=error.as_dict())
+            await self.say(error=explained(error))
             await self.close()
             return
         await self.say(ready=True, threshold=self.runtime.threshold, frame_s=self.runtime.score_period_s)
@@ -84,7 +85,7 @@ class _Listens(SignsIn, AsyncWebsocketConsumer):
         try:
             scores = await asyncio.to_thread(self.runtime.scores, audio)
         except (BundleError, HarkError) as error:
-            await self.say(error={"what": error.what, "why": error.why, "what_to_do": error.what_to_do})
+            await self.say(error=explained(HarkError(error.what, error.why, error.what_to_do)))
             await self.close()
             return
         found = self.runtime.detections(scores)
@@ -169,7 +170,7 @@ class ListenConsumer(_Listens):
         try:
             sample = await self._kept(verdict, audio)
         except HarkError as error:
-            await self.say(error=error.as_dict())
+            await self.say(error=explained(error))
             return
         await self.say(kept={"id": sample.pk, "mark": verdict, "time_s": time_s})
 

@@ -77,6 +77,7 @@ class Sample(models.Model):
     sorted_as = models.CharField(max_length=6, choices=Sorted.choices, blank=True)
     text = models.CharField(max_length=200, blank=True)  # the words that a recognizer heard
     created_at = models.DateTimeField(auto_now_add=True)
+    taken_at = models.DateTimeField(null=True)  # null, too: taken before that was kept
 
     objects: ClassVar = Samples.as_manager()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from pipeline.serving.sorting import sort_wake
 from pipeline.training.config import is_known
 from pipeline.training.retraining import CORPUS, FALSE_ALARM_OF
 from webui.accounts.models import User
+from webui.jobs.models import Job
 from webui.jobs.services import check_room, user_data
 from webui.listening.models import Sample, WakeIntake
 from webui.trainer.models import Detector, Version
@@ -89,7 +91,7 @@ def detect_in_file(version: Version, path: Path, fa_per_day: float | None = None
         raise HarkError(
             _("The recording is too long for this page."),
             _("The limit is %(most)d minutes.") % {"most": LONGEST_FILE_S / 60},
-            _("Use ./hark detect, which has no limit."),
+            _("Cut it, and try the parts."),
         )
     detector = runtime_of(version, fa_per_day)
     found = listen(detector, path, silent_reporter(), keep_scores=True)
@@ -232,6 +234,41 @@ def confirm_sorted(*, user: User) -> None:
         confirm(sample=sample, is_phrase=sample.sorted_as == Sample.Sorted.PHRASE)
 
 
+@dataclass(frozen=True)
+class Retrainable:
+    """A detector that was told of errors since it was trained.
+
+    Attributes:
+        version: that is in use.
+        recordings: how many samples were taken since.
+        job: that retrains it; None: none does.
+    """
+
+    version: Version
+    recordings: int
+    job: Job | None
+
+
+def retrainable(user: User) -> list[Retrainable]:
+    """The detectors for which samples wait that no training has begun with, and those that are being retrained."""
+    found = []
+    detectors = Detector.objects.filter(user=user, samples__taken_at__isnull=False).distinct()
+    for detector in detectors.prefetch_related("versions__job"):
+        versions, in_use = list(detector.versions.all()), detector.current
+        if in_use is None:
+            continue
+        about = {"spec__phrase": detector.phrase, "spec__language": detector.language}
+        last = Job.objects.filter(user=user, kind="retrain", **about).order_by("created_at").last()
+        going = last if last is not None and last.is_going else None
+        begun = [(each.job or each).created_at for each in versions]
+        if last is not None and (going or last.state == Job.State.DONE):
+            begun.append(last.created_at)
+        recordings = detector.samples.filter(taken_at__gt=max(begun)).count()
+        if recordings or going:
+            found.append(Retrainable(in_use, recordings, going))
+    return found
+
+
 def keep_stretch(*, user: User, version: Version, path: Path, verdict: str, start_s: float, end_s: float) -> Sample:
     """Put a stretch [s] of a recording into the inbox. Raises HarkError as :func:`keep_sample`, or for no recording."""
     audio = read_foreign_audio(path, max_seconds=LONGEST_FILE_S)
@@ -281,4 +318,5 @@ def take(*, sample: Sample) -> None:
     )
     with Library(user_data(sample.user)) as library:
         library.add_clips([clip])
-    Sample.objects.filter(id=sample.pk).update(state=Sample.State.TAKEN)
+    new = Sample.objects.filter(id=sample.pk, state=Sample.State.NEW)
+    new.update(state=Sample.State.TAKEN, taken_at=timezone.now())

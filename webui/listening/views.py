@@ -94,7 +94,11 @@ def inbox(request: HttpRequest) -> HttpResponse:
     samples = Sample.objects.visible_to(signed_in(request)).select_related("detector__organization")
     page = Paginator(samples, PAGE).get_page(request.GET.get("page"))
     sure = Counter(services.sorted_waiting(signed_in(request)).values_list("sorted_as", flat=True))
-    return render(request, "listening/inbox.html", {"page": page, "sure": sure})
+    return render(
+        request,
+        "listening/inbox.html",
+        {"page": page, "sure": sure, "retrainable": services.retrainable(signed_in(request))},
+    )
 
 
 @require_POST

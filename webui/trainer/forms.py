@@ -13,6 +13,7 @@ from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, METHODS, VITERB
 from pipeline.training.config import AUTO_SIZE, EFFORTS, OWN, SIZES, TARGETS, RunConfig
 from pipeline.training.targets import TITLES
 from webui.trainer.services import configuration
+from webui.translation import explained
 
 EFFORT_WORDS = {
     "trial": _("trial: a minute, only to see the whole way"),
@@ -80,5 +81,5 @@ class RunForm(forms.Form):
                 self.config: RunConfig = configuration(**chosen)
             except HarkError as error:
                 self.other_language = isinstance(error, OtherScript)
-                self.add_error("phrase", f"{error.what} {error.why} {error.what_to_do}")
+                self.add_error("phrase", " ".join(explained(error).values()))
         return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -11,6 +12,7 @@ from django.db.models import QuerySet
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -25,6 +27,7 @@ from webui.trainer.models import PUBLIC_KEY, Detector, Version, before_in_use, i
 from webui.trainer.views import BUCKET_WORDS
 from webui.translation import shown
 
+REPORT = "report.html"
 HERE = ("localhost", "127.0.0.1", "::1")  # names under which only this machine reaches the portal
 
 
@@ -65,6 +68,7 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
     versions = list(_versions(shown.detector))
     of_phrase = urlencode({"phrase": shown.detector.phrase, "language": shown.detector.language})
     comparison, _outdated = services.comparison_of(versions)
+    together = _together(shown, comparison, versions)
     context = {
         "version": shown,
         "detector": shown.detector,
@@ -73,10 +77,10 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
         "versions": versions,
         "in_use": in_use_of(versions),
         "before": before_in_use(versions),
-        "together": _together(shown, comparison, versions),
+        "together": together,
         "comparing": services.going_comparison(shown.detector) if len(versions) > 1 else None,
         "headline": results.headline(report),
-        "verdict": results.verdict(shown, report),
+        "verdict": results.verdict(shown, report, results.winner_over(shown, report, versions, together)),
         "own_voice": f"{reverse('library:own_voice')}?{of_phrase}&version={number}&detector={detector_id}",
         "default_rate": default.words["rate"],
         "points": points,
@@ -240,8 +244,25 @@ def bundle(request: HttpRequest, detector_id: int, number: int) -> FileResponse:
 
 @require_safe
 def file(request: HttpRequest, detector_id: int, number: int, name: str) -> FileResponse:
-    """One file of a version, as a download."""
-    return results.file_response(_version(request, detector_id, number), name)
+    """One file of a version, as a download; its report in the reader's language."""
+    found = _version(request, detector_id, number)
+    page = _translated_report(found, get_language() or "en") if name == REPORT else None
+    if page is None:
+        return results.file_response(found, name)
+    return FileResponse(io.BytesIO(page.encode()), as_attachment=True, filename=name)
+
+
+def _translated_report(version: Version, language: str) -> str | None:
+    """The report as a page in a language; None in English, in which it lies there, and where it cannot be made anew:
+    a bundle of an earlier version may tell less."""
+    from pipeline.training.report import html_report
+
+    if language == "en":
+        return None
+    try:
+        return html_report(version.report(), shown, language)
+    except (HarkError, ArithmeticError, LookupError, TypeError, ValueError):
+        return None
 
 
 @require_POST

@@ -24,7 +24,7 @@ from core.errors import HarkError
 from model.plain import with_current_names
 from pipeline.training.config import DEVICES
 from pipeline.training.targets import files_for, targets_of
-from webui.trainer.models import Version
+from webui.trainer.models import Version, in_use_of
 from webui.translation import shown
 
 Report = Mapping[str, Any]
@@ -120,9 +120,9 @@ def rate(interval: Interval) -> Figure:
     return Figure(_number(interval["value"]), _("%(low)s to %(high)s") % between)
 
 
-def verdict(version: Version, report: Report) -> dict[str, str]:
+def verdict(version: Version, report: Report, winner: Version | None = None) -> dict[str, str]:
     """What to expect of a version: ``sentence``, ``advice``, ``colour``, and the ``next`` step: its address and
-    words."""
+    words. Of one that lost to ``winner`` that comes first, and ``own`` is what its own test found."""
     from pipeline.training.verdict import verdict_of
 
     found, detector = verdict_of(report), version.detector
@@ -135,8 +135,38 @@ def verdict(version: Version, report: Report) -> dict[str, str]:
         "unproven": ("unproven", f"{reverse('library:record')}?{urlencode(phrase)}", _("Record yourself")),
         "good": ("good", "#where", _("Put it on a device")),
     }[found.state]
-    said = {"sentence": shown(found.sentence), "advice": shown(found.advice)}
+    said = {"sentence": shown(found.sentence), "advice": shown(found.advice), "own": ""}
+    if winner is not None:
+        number = {"number": winner.number}
+        said["own"] = said["sentence"]
+        said["sentence"] = _("On the same streams it is no better than version %(number)d.") % number
+        said["advice"] = _("Use version %(number)d.") % number
+        colour = "bad" if colour == "bad" else "warning"
+        address = reverse("trainer:version", args=[detector.pk, winner.number])
+        words = _("Open version %(number)d") % number
     return {**said, "state": found.state, "colour": colour, "next": address, "next_words": words}
+
+
+def winner_over(
+    version: Version, report: Report, versions: Sequence[Version], together: Sequence[Mapping[str, Any]]
+) -> Version | None:
+    """The version that this one lost to on the same streams; None where it did not lose.
+
+    Of the figures ``together`` (:func:`same_stream`) the one in use counts, which this one must be better than; to the
+    one in use itself, any that is better. Without them its own run says whether it is better than what it was made of.
+    """
+    from pipeline.training.retraining import is_better
+
+    figures = {row["version"]: row["found"] for row in together}
+    in_use = in_use_of(versions)
+    if version in figures and in_use in figures and in_use != version:
+        return None if is_better(figures[version], figures[in_use]) else in_use
+    if version == in_use and len(figures) > 1:
+        return next((other for other in figures if is_better(figures[other], figures[version])), None)
+    compared = report.get("compared")
+    if not compared or compared["better"]:
+        return None
+    return next((other for other in versions if other.path.name == compared.get("run")), None)
 
 
 def headline(report: Report) -> list[dict[str, Any]]:
@@ -164,13 +194,7 @@ def headline(report: Report) -> list[dict[str, Any]]:
             "figure": share(summary["miss_rate_noisy"]),
             "of": _("of %(n)d utterances at 10 dB signal-to-noise") % {"n": said["noisy"]},
         },
-        {
-            "what": _("missed of real people"),
-            "figure": share(people["miss_rate"]) if people["utterances"] else _expected(summary),
-            "of": _("of %(n)d utterances") % {"n": people["utterances"]}
-            if people["utterances"]
-            else _("expected, close and quiet; no recording of a person saying it was at hand"),
-        },
+        _of_people(report),
         {
             "what": _("confusable phrases accepted"),
             "figure": share(summary["confusers_accepted"]),
@@ -184,13 +208,22 @@ def headline(report: Report) -> list[dict[str, Any]]:
     ]
 
 
-def _expected(summary: Mapping[str, Any]) -> Figure:
-    """What to expect of real people: the interval of what was missed of the voices nearest to them."""
-    missed = summary["miss_rate_clean"]
-    if missed["value"] is None:
-        return Figure(_("not measured"), "")
-    low, high = (_number(100 * (missed[name] or 0.0), 0) for name in ("low", "high"))
-    return Figure(_("%(low)s to %(high)s %%") % {"low": low, "high": high}, "")
+def _of_people(report: Report) -> dict[str, Any]:
+    """What was missed of real people, or what the verdict expects of them, or that neither is known."""
+    from pipeline.training.verdict import expected_of_people, predicts_people
+
+    what = _("missed of real people")
+    people, quiet, noisy = report["results"]["people"], *(report["summary"][f"miss_rate_{at}"] for at in CONDITIONS[1:])
+    if people["utterances"]:
+        of = _("of %(n)d utterances") % {"n": people["utterances"]}
+        return {"what": what, "figure": share(people["miss_rate"]), "of": of}
+    if not predicts_people(report) or quiet["value"] is None or noisy["value"] is None:
+        none = _("no recording of a person saying it was at hand")
+        return {"what": what, "figure": Figure(_("not measured"), ""), "of": none}
+    expected = expected_of_people(quiet)
+    low, high = (_number(100 * (expected[name] or 0.0), 0) for name in ("low", "high"))
+    of = _("expected, close and quiet; no recording of a person saying it was at hand")
+    return {"what": what, "figure": Figure(_("%(low)s to %(high)s %%") % {"low": low, "high": high}, ""), "of": of}
 
 
 def _trials(report: Report) -> dict[str, int]:
@@ -244,10 +277,13 @@ def _operating_point(report: Report, row: Mapping[str, Any]) -> OperatingPoint:
 
 
 def shipped_with(report: Report, points: Sequence[OperatingPoint]) -> OperatingPoint:
-    """The point whose threshold is the bundle's default."""
+    """The point whose threshold is the bundle's default; of equal ones, that of the default rate."""
+    from pipeline.training.evaluation import DEFAULT_FA_PER_DAY
+
     rows = sorted(report["thresholds"], key=lambda row: row["fa_per_day"])
     default = float(report["summary"]["threshold"])
-    return points[min(range(len(rows)), key=lambda place: abs(rows[place]["threshold"] - default))]
+    away = [(abs(row["threshold"] - default), row["fa_per_day"] != DEFAULT_FA_PER_DAY) for row in rows]
+    return points[away.index(min(away))]
 
 
 def _missed_at(curve: Mapping[str, Sequence[float]], threshold: float) -> float | None:
@@ -288,9 +324,9 @@ def _in_words(point: OperatingPoint, fa_per_day: float, hours: float) -> dict[st
         else _("Observed: on the validation streams a threshold of %(threshold)s gave that rate, or less.") % names,
         "download": ngettext(
             "The bundle with %(rate)s false alarm a day as its default: it fires from a score of %(threshold)s on. "
-            "Its other thresholds stay in it (--fa-per-day).",
+            "Its other thresholds stay in it.",
             "The bundle with %(rate)s false alarms a day as its default: it fires from a score of %(threshold)s on. "
-            "Its other thresholds stay in it (--fa-per-day).",
+            "Its other thresholds stay in it.",
             many,
         )
         % names,

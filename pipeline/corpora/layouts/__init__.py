@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.errors import HarkError
+from core.worded import worded
 from pipeline.corpora.layouts import common_voice, librispeech, ljspeech, nemo_manifest, plain_folder, vctk
 from pipeline.corpora.layouts.utterance import Layout
 
@@ -26,13 +27,17 @@ def layout_of(folder: Path) -> Layout:
         HarkError: no such folder, or no audio in it.
     """
     if not folder.is_dir():
-        raise HarkError(f"There is no folder {folder}.", "The path names no folder.", "Check the path.")
+        raise HarkError(
+            worded("There is no folder %(folder)s.", folder=str(folder)),
+            worded("The path names no folder."),
+            worded("Check the path."),
+        )
     for layout in LAYOUTS:
         if layout.recognizes(folder):
             return layout
     names = ", ".join(layout.name for layout in LAYOUTS)
     raise HarkError(
-        f"{folder.name} holds no corpus that Hark can read.",
-        f"It has no audio in one of the known layouts: {names}.",
-        "Give the folder that holds the audio and its transcripts.",
+        worded("%(name)s holds no corpus that Hark can read.", name=folder.name),
+        worded("It has no audio in one of the known layouts: %(names)s.", names=names),
+        worded("Give the folder that holds the audio and its transcripts."),
     )

@@ -103,7 +103,9 @@ def embed(audio: np.ndarray) -> np.ndarray:
     windows = _windows(speech_regions(speech_probabilities([audio]), *CERTAIN))
     if not windows:
         raise HarkError(
-            "There is no speech to know a voice by.", "Nothing in the audio sounds like speech.", "Choose another part."
+            worded("There is no speech to know a voice by."),
+            worded("Nothing in the audio sounds like speech."),
+            worded("Choose another part."),
         )
     return np.asarray(unit(_embeddings(audio, windows, silent_reporter()).mean(axis=0)), np.float32)
 
@@ -111,7 +113,11 @@ def embed(audio: np.ndarray) -> np.ndarray:
 def embed_operation(request: Mapping[str, Any], audio: np.ndarray | None) -> dict[str, Any]:
     """For the speech service: {"embedding": 256 numbers} of ``audio`` (float32 [samples] at 16 kHz)."""
     if audio is None or not len(audio):
-        raise HarkError("There is no audio to know a voice by.", "The request came without audio.", "Send audio.")
+        raise HarkError(
+            worded("There is no audio to know a voice by."),
+            worded("The request came without audio."),
+            worded("Send audio."),
+        )
     return {"embedding": [round(float(value), 6) for value in embed(np.asarray(audio, np.float32))]}
 
 
@@ -150,8 +156,8 @@ def _encoder() -> Any:
         from resemblyzer import VoiceEncoder
     except ImportError as error:
         raise HarkError(
-            "Speakers cannot be told apart by their voices here.",
-            f"The package resemblyzer is missing or broken ({error}).",
+            worded("Speakers cannot be told apart by their voices here."),
+            worded("The package resemblyzer is missing or broken (%(error)s).", error=str(error)),
             INSTALL,
         ) from error
     return VoiceEncoder("cpu", verbose=False)

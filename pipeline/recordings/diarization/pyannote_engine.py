@@ -78,9 +78,13 @@ def diarize_pyannote(audio_file: Path, speakers: int | None = None) -> Diarizati
             worker.kill()
     except (WorkerGone, OSError, ValueError, TypeError) as error:
         raise HarkError(
-            "pyannote could not tell the speakers apart.",
+            worded("pyannote could not tell the speakers apart."),
             f"{str(error)[:300].rstrip('.')}.",
-            f"Check the pipeline ({MODEL}, else {own_folder()}), or take it away: Hark's own way is taken then.",
+            worded(
+                "Check the pipeline (%(model)s, else %(folder)s), or take it away: Hark's own way is taken then.",
+                model=MODEL,
+                folder=str(own_folder()),
+            ),
         ) from error
     found.sort(key=lambda turn: turn.start_s)
     names = {label: f"S{place}" for place, label in enumerate(dict.fromkeys(turn.speaker for turn in found), 1)}

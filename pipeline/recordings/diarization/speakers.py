@@ -48,7 +48,7 @@ def diarize(
         try:
             found = pyannote_engine.diarize_pyannote(audio_file, speakers)
         except HarkError as error:
-            reporter.log(f"{error.what} {error.why} Hark's own way is taken.", "warning")
+            reporter.log(worded("%(what)s %(why)s Hark's own way is taken.", what=error.what, why=error.why), "warning")
     if found is None:
         found = acoustic.diarize_audio(read_audio(audio_file), speakers, reporter)
     if voices is not None and found.turns and voiceprints.names(voices):

@@ -16,6 +16,7 @@ import numpy as np
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.kept_file import KeptFile
+from core.worded import worded
 from pipeline.recordings.diarization.clustering import unit
 from pipeline.recordings.media import open_normalized, read_part
 
@@ -37,7 +38,9 @@ def _checked(content: Any) -> Voices:
     return dict(content)
 
 
-_VOICES: KeptFile[Voices] = KeptFile("voices", "The remembered voices", "remembering the voice", _checked, dict)
+_VOICES: KeptFile[Voices] = KeptFile(
+    "voices", worded("The remembered voices"), worded("remembering the voice"), _checked, dict
+)
 
 
 def voice_of(
@@ -74,18 +77,26 @@ def remember(file: Path, name: str, audio: np.ndarray, *, consent: bool) -> None
     """
     if not consent:
         raise HarkError(
-            "The voice is not remembered.",
-            "The person has not agreed to it.",
-            "Ask them; if they agree, say so and try again.",
+            worded("The voice is not remembered."),
+            worded("The person has not agreed to it."),
+            worded("Ask them; if they agree, say so and try again."),
         )
     name = " ".join(name.split())
     if not name:
-        raise HarkError("The voice has no name.", "The name is empty.", "Give the name of the person who speaks.")
+        raise HarkError(
+            worded("The voice has no name."),
+            worded("The name is empty."),
+            worded("Give the name of the person who speaks."),
+        )
     if len(audio) < LEAST_SPEECH_S * SAMPLE_RATE:
         raise HarkError(
-            "There is too little speech to know a voice by.",
-            f"{len(audio) / SAMPLE_RATE:.1f} s of it; {LEAST_SPEECH_S:.0f} s are needed.",
-            "Remember the person from a recording in which they say more.",
+            worded("There is too little speech to know a voice by."),
+            worded(
+                "%(audio)s s of it; %(least_speech_s)s s are needed.",
+                audio=round(len(audio) / SAMPLE_RATE, 1),
+                least_speech_s=round(LEAST_SPEECH_S),
+            ),
+            worded("Remember the person from a recording in which they say more."),
         )
     from pipeline.recordings import model_client
 

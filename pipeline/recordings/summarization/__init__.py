@@ -7,6 +7,7 @@ from typing import Protocol
 
 from core.errors import HarkError
 from core.readiness import Readiness
+from core.worded import listed, worded
 from pipeline.recordings.summarization.summary import (
     Point,
     Sentiment,
@@ -63,16 +64,20 @@ def summarize(transcript: Transcript, engine: str = AUTO) -> Summary:
     known = {found.name: found for found in engines()}
     if engine != AUTO and engine not in known:
         raise HarkError(
-            "The summary cannot be written.",
-            f"There is no engine {engine[:40]!r} for summaries.",
-            f"Choose one of {', '.join([AUTO, *known])}.",
+            worded("The summary cannot be written."),
+            worded("There is no engine %(engine)s for summaries.", engine=repr(engine[:40])),
+            worded("Choose one of %(engines)s.", engines=listed([AUTO, *known])),
         )
     if not any(segment.text.strip() for segment in transcript.segments):
         return Summary(NOTHING_SAID, (), (), None, engine)
     if engine != AUTO:
         ready = known[engine].available()
         if not ready.ok:
-            raise HarkError(f"The engine {engine} cannot write summaries here.", ready.why, ready.how_to_enable)
+            raise HarkError(
+                worded("The engine %(engine)s cannot write summaries here.", engine=engine),
+                ready.why,
+                ready.how_to_enable,
+            )
         return known[engine].summarize(transcript)
     notes: list[str] = []
     for found in known.values():

@@ -8,6 +8,7 @@ from typing import Any
 
 from core.errors import HarkError
 from core.readiness import Readiness
+from core.worded import worded
 from pipeline.recordings import llm
 from pipeline.recordings.llm import LlmSettings
 from pipeline.recordings.summarization.summary import SENTIMENTS, Point, Sentiment, Summary
@@ -51,7 +52,7 @@ class LanguageModel:
         chosen = llm.settings()
         if chosen is None:
             ready = llm.available()
-            raise HarkError("The summary cannot be written.", ready.why, ready.how_to_enable)
+            raise HarkError(worded("The summary cannot be written."), ready.why, ready.how_to_enable)
         partial = [
             llm.ask(SUMMARIZE, rows, _checked(rows, transcript.text, chosen), chosen)
             for rows in segment_rows(transcript, chosen.part_characters)

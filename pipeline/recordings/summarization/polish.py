@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from core.errors import HarkError
+from core.worded import worded
 from pipeline.recordings import llm
 from pipeline.recordings.summarization.language_model import segment_rows
 from pipeline.recordings.transcript import Segment, Transcript, Word
@@ -33,7 +34,7 @@ def polish(transcript: Transcript) -> Transcript:
     chosen = llm.settings()
     if chosen is None:
         ready = llm.available()
-        raise HarkError("The transcript cannot be polished.", ready.why, ready.how_to_enable)
+        raise HarkError(worded("The transcript cannot be polished."), ready.why, ready.how_to_enable)
     corrected: dict[int, str] = {}
     for rows in segment_rows(_unedited(transcript), chosen.part_characters):
         # A segment that was too long for one request is in several: it stays as it is.

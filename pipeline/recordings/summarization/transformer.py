@@ -58,9 +58,9 @@ class _Local:
         every = list(dict.fromkeys(point for part_points in points for point in part_points))
         if not every:
             raise HarkError(
-                "The model wrote no summary.",
-                f"{done['model']} wrote nothing that the recording says.",
-                "Choose another engine for summaries; extractive always works.",
+                worded("The model wrote no summary."),
+                worded("%(done)s wrote nothing that the recording says.", done=done["model"]),
+                worded("Choose another engine for summaries; extractive always works."),
             )
         lead = [point for part_points in points for point in part_points[:1]]
         lead = (lead if len(points) > 1 else every)[:TEXT_POINTS]
@@ -163,7 +163,7 @@ def operation(request: dict[str, Any], audio: object = None) -> dict[str, Any]:
     folder = _model_folder()
     if not (folder / "config.json").is_file():
         ready = LocalTransformer().available()
-        raise HarkError("The summary cannot be written.", ready.why, ready.how_to_enable)
+        raise HarkError(worded("The summary cannot be written."), ready.why, ready.how_to_enable)
     return {"summaries": _model(str(folder)).summarize(parts), "model": folder.name}
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from core.audio_file import SAMPLE_RATE, SILENCE_PEAK
 from core.errors import HarkError
 from core.readiness import Readiness
+from core.worded import worded
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.transcript import Segment
 
@@ -80,7 +81,9 @@ class RecognitionEngine:
         """Raise HarkError where the engine cannot be used here."""
         ready = self.available()
         if not ready.ok:
-            raise HarkError(f"The engine {self.name} cannot be used here.", ready.why, ready.how_to_enable)
+            raise HarkError(
+                worded("The engine %(name)s cannot be used here.", name=self.name), ready.why, ready.how_to_enable
+            )
 
     def recognize(
         self, audio: np.ndarray, language: str | None, translate: bool = False, words: Sequence[str] = ()

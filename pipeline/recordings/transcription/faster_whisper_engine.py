@@ -99,9 +99,9 @@ class FasterWhisper(whisper_models.WhisperEngine):
             )
         except (RuntimeError, ValueError, OSError) as error:
             raise HarkError(
-                f"The Whisper model {folder.name} cannot be loaded.",
+                worded("The Whisper model %(name)s cannot be loaded.", name=folder.name),
                 f"{str(error)[:200].rstrip('.')}.",
-                f"Remove {folder} and pull it again.",
+                worded("Remove %(folder)s and pull it again.", folder=str(folder)),
             ) from error
 
     def run(
@@ -111,9 +111,13 @@ class FasterWhisper(whisper_models.WhisperEngine):
         wanted = base_language(language) if language else None
         if wanted is not None and wanted not in model.supported_languages:
             raise HarkError(
-                f"The Whisper model {Path(self.model).name} does not know the language {wanted!r}.",
-                "It is not among the languages that it was trained on.",
-                "Leave the language out: it is then found out.",
+                worded(
+                    "The Whisper model %(name)s does not know the language %(wanted)s.",
+                    name=Path(self.model).name,
+                    wanted=repr(wanted),
+                ),
+                worded("It is not among the languages that it was trained on."),
+                worded("Leave the language out: it is then found out."),
             )
         task = "translate" if translate else "transcribe"
         segments, info = model.transcribe(

@@ -23,7 +23,7 @@ from core.errors import HarkError
 from core.onnx import session
 from core.processors import usable_cores
 from core.readiness import Readiness
-from core.worded import worded
+from core.worded import listed, worded
 from db.records import AlignedUnit
 from model.encoder_backbone import ASSETS, PACKAGE
 from model.rescoring import BEGIN, END, FIRST_TEXT, NEXT_WORD, NO_TEXT, SPACE, spellings, token_texts
@@ -141,7 +141,7 @@ class Moonshine(RecognitionEngine):
                 worded(
                     "The package %(name)s is here without its model (%(files)s).",
                     name=DISTRIBUTION,
-                    files=", ".join(lacking),
+                    files=listed(lacking),
                 ),
                 INSTALL,
             )
@@ -166,7 +166,9 @@ class Moonshine(RecognitionEngine):
             moonshine = _Model(folder)
         except Exception as error:  # onnxruntime has many errors and no common class
             raise HarkError(
-                "Moonshine cannot be loaded.", f"{str(error)[:200].rstrip('.')}.", f"{INSTALL} --force-reinstall"
+                worded("Moonshine cannot be loaded."),
+                f"{str(error)[:200].rstrip('.')}.",
+                worded("%(install)s --force-reinstall", install=INSTALL),
             ) from error
         return moonshine, Aligner()
 

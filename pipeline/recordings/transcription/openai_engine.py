@@ -95,9 +95,9 @@ class OpenAiEndpoint(RecognitionEngine):
             return segments_of(answer.json(), len(audio) / SAMPLE_RATE, "en" if translate else language)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise HarkError(
-                "The endpoint for recognition answered nonsense.",
-                f"{type(error).__name__} in what it answered: it is no verbose_json transcript.",
-                "Check that HARK_ASR_URL names an endpoint with OpenAI's audio API, or choose another engine.",
+                worded("The endpoint for recognition answered nonsense."),
+                worded("%(name)s in what it answered: it is no verbose_json transcript.", name=type(error).__name__),
+                worded("Check that HARK_ASR_URL names an endpoint with OpenAI's audio API, or choose another engine."),
             ) from error
 
 
@@ -148,9 +148,11 @@ def _address() -> str:
 def _server() -> Server:
     return Server(
         _address().rstrip("/"),
-        "The endpoint for recognition",
-        "Check HARK_ASR_URL, HARK_ASR_KEY, HARK_ASR_MODEL and the network, or choose another engine; what was "
-        "transcribed is kept.",
+        worded("The endpoint for recognition"),
+        worded(
+            "Check HARK_ASR_URL, HARK_ASR_KEY, HARK_ASR_MODEL and the network, or choose another engine; what was "
+            "transcribed is kept."
+        ),
         os.environ.get("HARK_ASR_KEY", "").strip(),
         timeout_s=TIMEOUT_S,
         largest=LARGEST_ANSWER,

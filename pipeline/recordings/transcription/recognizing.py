@@ -9,6 +9,7 @@ import numpy as np
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
+from core.worded import number, worded
 from pipeline.recordings import model_client
 from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription import registry
@@ -47,9 +48,9 @@ def operation(request: Mapping[str, Any], audio: np.ndarray | None) -> dict[str,
     """
     if audio is None or len(audio) > (PIECE_S + 1) * SAMPLE_RATE:
         raise HarkError(
-            "The piece cannot be recognized.",
-            f"An engine accepts at most {PIECE_S:g} s at once.",
-            "Cut the recording into pieces first.",
+            worded("The piece cannot be recognized."),
+            worded("An engine accepts at most %(piece_s)s s at once.", piece_s=number(PIECE_S)),
+            worded("Cut the recording into pieces first."),
         )
     language = request.get("language")
     engine = registry.with_model(str(request.get("engine") or registry.AUTO), str(request.get("model") or ""), language)

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from core.errors import HarkError
+from core.worded import listed, worded
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.transcription.engine import RecognitionEngine, described, knows
 from pipeline.recordings.transcription.faster_whisper_engine import FasterWhisper
@@ -47,7 +48,11 @@ def engine(name: str) -> RecognitionEngine:
     found = _engines().get(name)
     if found is None:
         known = ", ".join([AUTO, *_engines()])
-        raise HarkError(f"There is no engine of recognition called {name[:40]!r}.", f"Hark has {known}.", "Name one.")
+        raise HarkError(
+            worded("There is no engine of recognition called %(name)s.", name=repr(name[:40])),
+            worded("Hark has %(known)s.", known=known),
+            worded("Name one."),
+        )
     found.check()
     return found
 
@@ -73,9 +78,11 @@ def choose(
             )
         if not knows(found, language):
             raise HarkError(
-                f"The engine {name} does not know the language {language!r}.",
-                f"It knows {', '.join(found.languages() or ())}.",
-                f"Choose the engine {AUTO}, or another one.",
+                worded(
+                    "The engine %(name)s does not know the language %(language)s.", name=name, language=repr(language)
+                ),
+                worded("It knows %(languages)s.", languages=listed(found.languages() or ())),
+                worded("Choose the engine %(auto)s, or another one.", auto=AUTO),
             )
         found = _fitted(found, data)
         return found, f"{described(found)}, as asked for"
@@ -90,18 +97,25 @@ def choose(
     lacking = next(one for one in engines() if knows(one, language) and not one.hosted)
     ready = lacking.available()
     raise HarkError(
-        f"No engine that is ready here knows the language {base_language(language or '')!r}.",
-        f"Moonshine and Hark's own recognizer know English only. {lacking.name}: {ready.why}",
+        worded(
+            "No engine that is ready here knows the language %(language)s.",
+            language=repr(base_language(language or "")),
+        ),
+        worded(
+            "Moonshine and Hark's own recognizer know English only. %(name)s: %(why)s", name=lacking.name, why=ready.why
+        ),
         ready.how_to_enable,
     )
 
 
 def _no_translator(why: str) -> HarkError:
     return HarkError(
-        "Speech cannot be translated.",
+        worded("Speech cannot be translated."),
         why,
-        "A Whisper model of several languages translates into English (./hark transcribe --pull small), and so does an "
-        "endpoint with OpenAI's audio API (HARK_ASR_URL).",
+        worded(
+            "A Whisper model of several languages translates into English (./hark transcribe --pull "
+            "small), and so does an endpoint with OpenAI's audio API (HARK_ASR_URL)."
+        ),
     )
 
 

@@ -98,7 +98,11 @@ def pull(size: str, reporter: Reporter) -> Path:
     """
     if size not in SIZES:
         known = ", ".join(SIZES)
-        raise HarkError(f"There is no Whisper model {size[:40]!r}.", f"Hark knows {known}.", "Name one of these.")
+        raise HarkError(
+            worded("There is no Whisper model %(size)s.", size=repr(size[:40])),
+            worded("Hark knows %(known)s.", known=known),
+            worded("Name one of these."),
+        )
     target = own_folder() / size
     if is_converted(target):
         reporter.log(f"The model {size} is there already: {target}")
@@ -107,9 +111,9 @@ def pull(size: str, reporter: Reporter) -> Path:
         from faster_whisper import download_model
     except ImportError as error:
         raise HarkError(
-            f"The model {size} could not be pulled.",
-            f"The package faster-whisper is missing ({error}).",
-            "python -m pip install faster-whisper -c constraints.txt",
+            worded("The model %(size)s could not be pulled.", size=size),
+            worded("The package faster-whisper is missing (%(error)s).", error=str(error)),
+            worded("python -m pip install faster-whisper -c constraints.txt"),
         ) from error
     reporter.stage("pull", worded("Downloading the Whisper model %(model)s", model=size))
     with pulling(size, target):

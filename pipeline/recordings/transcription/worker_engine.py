@@ -15,7 +15,7 @@ from core import environments
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.readiness import Readiness
-from core.worded import worded
+from core.worded import listed, worded
 from core.worker_process import WorkerGone, WorkerProcess
 from pipeline.recordings import worker_audio
 from pipeline.recordings.model_client import PATIENT_THREADS
@@ -50,7 +50,7 @@ class WorkerEngine(RecognitionEngine):
         why = worded(
             "The Python packages of %(engine)s are not installed (%(packages)s).",
             engine=self.name,
-            packages=", ".join(lacking),
+            packages=listed(lacking),
         )
         return Readiness(False, why, f"./hark engines enable {self.name}")
 
@@ -61,7 +61,7 @@ class WorkerEngine(RecognitionEngine):
             environment = {**PATIENT_THREADS, **self.worker_environment()}
             return WorkerProcess(self.name, command, environment, START_TIMEOUT_S)
         except (WorkerGone, OSError) as error:
-            raise self._failed("could not be started", error) from error
+            raise self._failed(worded("The engine %(name)s could not be started.", name=self.name), error) from error
 
     def unload(self, model: Any) -> None:
         """End the worker."""
@@ -83,14 +83,15 @@ class WorkerEngine(RecognitionEngine):
                 self._loaded.kill()
                 self._loaded = None
                 if attempt == 2:
-                    raise self._failed("failed twice on the same piece", error) from error
+                    failed = worded("The engine %(name)s failed twice on the same piece.", name=self.name)
+                    raise self._failed(failed, error) from error
         raise AssertionError("unreachable")
 
-    def _failed(self, how: str, error: Exception) -> HarkError:
+    def _failed(self, what: str, error: Exception) -> HarkError:
         return HarkError(
-            f"The engine {self.name} {how}.",
+            what,
             f"{str(error)[:400].rstrip('.')}.",
-            "Choose another engine, or try again; what was transcribed is kept.",
+            worded("Choose another engine, or try again; what was transcribed is kept."),
         )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 
@@ -11,13 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from core.worded import Worded
 from model.dataset import SEGMENT_COLUMNS, FeatureStore
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
 from model.train import TrainResult
 from pipeline.training.config import BUCKETS, RunConfig
 from pipeline.training.evaluation import FA_PER_DAY, REPORTED_FA_PER_HOUR
 from pipeline.training.plan import BucketPlan, Plan
-from pipeline.training.report import Report, build_report, det_plot, html_report, in_words
+from pipeline.training.report import Report, build_report, det_plot, devices_in_words, html_report, in_words
 from pipeline.training.synthesis import GenerationReport
 
 INTERVAL = {"value": 0.125, "low": 0.05, "high": 0.25}
@@ -273,3 +276,31 @@ def test_what_a_calibrated_detector_stands_on_is_said() -> None:
     assert "The phone model hears with an encoder. The decoder of the same network reads each match" in said
     assert "A verifier then compares" in said and "has heard most of their voices" in said
     assert "0.1 hours of it set the thresholds, 0.0 other ones are in this test" in said, "this run's, not all there is"
+
+
+def test_all_that_the_page_says_can_be_said_in_another_language() -> None:
+    report = report_of()
+    report["in_words_said"] = [one.parts() for one in report["in_words"]]
+    said: list[str] = []
+
+    def say(sentence: Any) -> str:
+        said.append(sentence if isinstance(sentence, str) else sentence["template"])
+        return "…"
+
+    page = html_report(report, say, "de")
+    assert '<html lang="de">' in page and "DET curve on held-out voices: “hey compass”" in said
+    text = re.sub(r"(?s)<style>.*?</style>|<svg.*?</svg>|<[^>]*>|…", " ", page)
+    kept = set(re.findall(r"[A-Za-z]{2,}", unescape(text)))
+    assert kept <= {"Hark", "hey", "compass", "espeak", "corpus", *re.findall(r"\w+", str(report["results"]))}, kept
+
+
+def test_what_devices_did_can_be_said_in_another_language() -> None:
+    share = {"value": 0.1, "low": 0.05, "high": 0.2}
+    about = {
+        "title": "ESPHome", "bytes": {"a.tflite": 1}, "parameters": 12_345, "miss_rate_clean": share,
+        "miss_rate_noisy": share, "utterances": 40, "fa_per_hour": share, "test_hours": 2.0,
+        "thresholds": [{"fa_per_day": 12.0, "extrapolated": True}], "confusers_accepted": share,
+    }  # fmt: skip
+    (said,) = devices_in_words({"esphome": about})
+    assert isinstance(said, Worded) and said.startswith("The detector for ESPHome (a.tflite; 12,345 parameters) missed")
+    assert "(95 % interval 5.0 % to 20.0 %)" in said and isinstance(said.values["quiet"], Worded)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from core.errors import HarkError
+from core.worded import Worded
 from db.db_api import Library, source_id
 from db.records import NewClip
 from model.backbone_detector import BackboneDetector
@@ -192,6 +193,7 @@ def test_a_version_is_better_only_if_nothing_is_worse(
     compared = retraining.compare(nothing, thresholds, nothing, thresholds, nothing, marked)
     assert compared["better"] is better
     words = retraining.in_words({**compared, "run": "run-1", "anti_keywords": {"phones": [(1, 2, 3)], "alike": 0}})
+    assert all(isinstance(sentence, Worded) for sentence in words)
     assert words[-1].startswith("It is better" if better else "It is not better")
     assert f"missed {compared['after']['missed']} of 100 test recordings of 50 utterances (before: 10)" in words[0]
     assert f"Of 3 marked misses it misses {compared['after']['marked_missed']} (before: 1)" in words[2]

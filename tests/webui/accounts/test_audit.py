@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 
@@ -148,10 +148,19 @@ def test_nobody_changes_it(other: User) -> None:
         entry.delete,
         AuditEntry.objects.all().delete,
         lambda: AuditEntry.objects.all().update(what=""),
+        lambda: AuditEntry.objects.bulk_update([entry], ["what"]),
+        lambda: AuditEntry.objects.update_or_create({"what": ""}, pk=entry.pk),
     ):
-        with pytest.raises(TypeError, match="audit log"):
+        with pytest.raises(TypeError, match="audit log"), transaction.atomic():
             change()
     assert AuditEntry.objects.get().what == "ci"
+
+
+def test_no_address_takes_changes(owners: Client, owner: User) -> None:
+    record(Action.TOKEN_MADE, what="ci", by=owner)
+    for method in ("post", "put", "patch", "delete"):
+        assert getattr(owners, method)("/account/log").status_code == 405
+    assert AuditEntry.objects.get(action=Action.TOKEN_MADE).what == "ci"
 
 
 def test_it_is_kept_for_the_time_that_is_said(other: User, settings: Any) -> None:

@@ -11,6 +11,7 @@ from allauth.socialaccount.providers.google.views import GoogleOAuth2Adapter
 from allauth.socialaccount.providers.oauth2.client import OAuth2Client, OAuth2Error
 from django.test import Client
 
+from tests.webui.accounts.test_second_factor import SECRET, code_of, turned_on
 from webui.accounts.models import User
 from webui.accounts.services import set_active
 
@@ -75,6 +76,16 @@ def test_whom_the_verified_address_belongs_to(client: Client, other: User, googl
     again = Client()
     assert go(again)["Location"] == "/"
     assert SocialAccount.objects.count() == 1
+
+
+def test_with_a_second_factor_google_alone_begins_no_session(client: Client, other: User, google: Google) -> None:
+    turned_on(other)
+    google.says("oscar@example.org")
+    answer = go(client, "/jobs/")
+    assert answer.status_code == 302 and answer["Location"] == "/account/code" and not signed_in_as(client)
+    assert client.get("/jobs/")["Location"].startswith("/account/login")
+    answer = client.post("/account/code", {"code": code_of(SECRET)})
+    assert answer["Location"] == "/jobs/" and signed_in_as(client) == str(other.pk)
 
 
 def test_the_way_on_stays_in_the_portal(client: Client, other: User, google: Google) -> None:

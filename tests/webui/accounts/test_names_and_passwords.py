@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from django.test import Client
 
 from core.errors import HarkError
 from tests.support.portal_password import PASSWORD
+from webui.accounts.models import User
 from webui.accounts.services import create_user
 
 pytestmark = pytest.mark.django_db
@@ -20,6 +22,12 @@ def test_letters_of_other_alphabets(name: str) -> None:
 @pytest.mark.parametrize("name", ["alice", "Müller", "Zoë.B", "łukasz_2", "ａlice"])
 def test_latin_ones(name: str) -> None:
     assert create_user(username=name, password=PASSWORD).pk
+
+
+def test_an_older_name_of_another_alphabet_signs_in(client: Client) -> None:
+    User.objects.create_user("алиса", password=PASSWORD)  # as Hark made it before it looked at letters
+    assert client.post("/account/login", {"name": "алиса", "password": PASSWORD}).status_code == 302
+    assert client.get("/account/").status_code == 200
 
 
 @pytest.mark.parametrize("password", ["carolcarol", "carolcarolcarol", "CarolCAROL12", "-carol-carol"])

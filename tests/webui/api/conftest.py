@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,7 @@ class World:
             "speaker": "S1",
             "organization_id": self.organization.pk,
             "invitation_id": self.invitation.pk,
+            "person": "Anna",
         }
         return str(places[name])
 
@@ -100,6 +102,13 @@ def world(owner: User, portal: Path) -> World:
     hook, _secret = webhooks.add(user=owner, url="https://example.org/hark", events=["job.done"])
     guest = User.objects.create_user("greta", "", None)
     recording = ready_recording(owner)
+    voice = {
+        "embedding": [1.0] + 255 * [0.0],
+        "times": 1,
+        "consent": True,
+        "remembered_at": "2026-01-02T03:04:05+00:00",
+    }
+    (portal / "voices.json").write_text(json.dumps({"schema": 1, "voices": {"Anna": voice}}))
     organization, invitation = _organizations(owner, guest, version.detector, recording)
     return World(
         owner, version, plan, other, sample, clip_id, token.pk, text, hook, guest, recording, organization, invitation

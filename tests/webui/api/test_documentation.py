@@ -24,7 +24,7 @@ DOCS = (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8")
 
 def blocks(language: str) -> list[str]:
     """The code of docs/api.md that says that it runs."""
-    return re.findall(rf"^```{language} runs\n(.*?)^```$", DOCS, flags=re.DOTALL | re.MULTILINE)
+    return re.findall(rf"^```{language} {{\.runs}}\n(.*?)^```$", DOCS, flags=re.DOTALL | re.MULTILINE)
 
 
 def test_page_loads_swagger_ui_from_this_server_only(client: Client) -> None:

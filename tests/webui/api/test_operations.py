@@ -48,6 +48,7 @@ def named(entries: list[Any]) -> Any:
 def heard(monkeypatch: pytest.MonkeyPatch) -> None:
     """Detectors of this world hear at once."""
     monkeypatch.setattr("webui.listening.services.detect_in_file", lambda version, path, rate: dict(HEARD))
+    monkeypatch.setattr("webui.audio.services.remember_voice", lambda **of: None)
     monkeypatch.setattr("webui.listening.services.sort_wake", lambda phrase, language, audio: Sorted("unsure", ""))
 
 

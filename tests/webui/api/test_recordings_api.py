@@ -9,9 +9,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
+from pipeline.recordings import model_client
+from pipeline.recordings.diarization import voiceprints
 from tests.webui.api.conftest import Call, World, a_token, problem_of
 from tests.webui.compatibility.conftest import SAID, ready_recording
 from webui.accounts.models import User
@@ -148,6 +151,28 @@ def test_speakers_are_named_assigned_and_detected_again(call: Call, world: World
     job = call("post", f"{place}/speakers", body={"speakers": 2}, headers=headers)
     assert job.status_code == 201 and job.json()["kind"] == "speakers"
     problem_of(call("post", f"{place}/speakers", body={"speakers": 3}, headers=headers), 409)
+
+
+def test_voices_are_remembered_and_forgotten(
+    call: Call, world: World, other: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers, place = a_token(world.user), f"/recordings/{world.recording.pk}"
+    monkeypatch.setattr(voiceprints, "voice_of", lambda *of: np.zeros(5 * 16_000, np.float32))
+    monkeypatch.setattr(model_client, "call", lambda *of: {"embedding": [0.0, 1.0] + 254 * [0.0]})
+    first = call("get", f"{place}/transcript", headers=headers).json()["segments"][0]["speaker"]
+    address = f"{place}/speakers/{first}/voice"
+    problem_of(call("post", address, body={"name": "Paula", "consent": False}, headers=headers), 422)
+    problem_of(
+        call("post", f"{place}/speakers/S99/voice", body={"name": "Paula", "consent": True}, headers=headers), 422
+    )
+    kept = call("post", address, body={"name": "Paula", "consent": True}, headers=headers)
+    assert kept.json() == {"voices": ["Anna", "Paula"]}
+    assert call("get", f"{place}/transcript", headers=headers).json()["speakers"][first] == "Paula"
+    assert call("get", "/remembered-voices", headers=a_token(other)).json() == {"voices": []}
+    problem_of(call("delete", "/remembered-voices/Paula", headers=a_token(other)), 404)
+    assert call("delete", "/remembered-voices/Paula", headers=headers).status_code == 204
+    assert call("get", "/remembered-voices", headers=headers).json() == {"voices": ["Anna"]}
+    problem_of(call("delete", "/remembered-voices/Paula", headers=headers), 404)
 
 
 def test_a_recording_without_a_summary(call: Call, world: World) -> None:

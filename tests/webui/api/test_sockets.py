@@ -426,6 +426,30 @@ def test_a_socket_ends_with_what_opened_it(
     talk(conversation)
 
 
+def test_an_access_token_that_expires_meanwhile_ends_no_socket(
+    world: World, other: User, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webui.accounts.socket_sign_in.LOOK_EVERY_S", 0.2, raising=False)
+    job = Job.objects.create(user=other, kind="plan", lane="audio", title="t", spec={}, state="running")
+    settings.ACCESS_TOKEN_MINUTES = 2 / 60
+    access = issue_pair(user=other).access
+
+    async def conversation() -> None:
+        first, second = Socket(f"/ws/jobs/{job.id}"), Socket(f"/ws/jobs/{job.id}")
+        assert await first.open()
+        await first.say({"token": access})
+        await first.say({"after": 0})
+        assert (await first.hear())["job"]["state"] == "running"
+        await asyncio.sleep(2.5)
+        assert await second.open()
+        await second.say({"token": access})
+        assert "expired" in (await second.hear())["error"]["why"] and await second.hear() == 4401
+        await sync_to_async(Job.objects.update)(message="on it")
+        assert (await first.hear())["job"]["message"] == "on it"
+
+    talk(conversation)
+
+
 def test_a_token_that_was_revoked_marks_nothing_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webui.listening.services.runtime_of", lambda version: Runtime())
     made, text = create_token(user=world.user, name="socket", scopes=["audio"])

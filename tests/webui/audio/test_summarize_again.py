@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import time
+from datetime import timedelta
+
 import pytest
+from django.db.models import QuerySet
 from django.test import Client
 from django.utils import timezone
 
@@ -96,3 +103,68 @@ def test_recording_without_a_summary_offers_one(owners: Client, recording: Recor
     assert "There is no summary." in shown and '<button class="quiet">Summarize</button>' in shown
     _made, token = services.share(recording=recording)
     assert "There is no summary." not in Client().get(f"/recordings/shared/{token}").content.decode()
+
+
+def summaries() -> QuerySet[Job]:
+    return Job.objects.filter(kind="summarize")
+
+
+def at_rest(recording: Recording) -> None:
+    """As if the last correction was a minute ago."""
+    transcript = recording.path / recording_folder.TRANSCRIPT
+    os.utime(transcript, (time.time() - 60, time.time() - 60))
+
+
+def made_by(recording: Recording, engine: str) -> None:
+    path = recording.path / recording_folder.SUMMARY
+    path.write_text(json.dumps({**json.loads(path.read_text()), "engine": engine}))
+
+
+def test_summary_follows_corrections(owners: Client, recording: Recording) -> None:
+    page = f"/recordings/{recording.pk}"
+    made_by(recording, "extractive LSA")
+    assert 'hx-trigger="corrected from:body delay:20s"' in owners.get(page).content.decode()
+    assert owners.post(f"{page}/summary", {"follow": "1"}).status_code == 200 and not summaries().exists()
+    owners.post(f"{page}/segments/0", {"text": "We meet at the lighthouse on Tuesday", "version": "1"})
+    shown = owners.get(page).content.decode()
+    assert re.search(r'hx-trigger="load delay:(19|20)s, corrected', shown) and "when you pause" in shown
+    at_rest(recording)
+    assert 'hx-trigger="load delay:1s, corrected' in owners.get(page).content.decode()
+    assert "Another summary is being written." in owners.post(f"{page}/summary", {"follow": "1"}).content.decode()
+    owners.post(f"{page}/summary", {"follow": "1"})
+    (job,) = summaries()
+    assert job.kind == "summarize" and job.spec["engine"] == "extractive" and summarized(recording).state == "done"
+    assert "lighthouse" in str(services.summary_of(recording))
+    owners.post(f"{page}/summary", {"follow": "1"})
+    assert summaries().count() == 1, "it is up to date"
+
+
+def test_what_failed_is_not_tried_again_until_the_next_correction(owners: Client, recording: Recording) -> None:
+    page = f"/recordings/{recording.pk}"
+    made_by(recording, "extractive LSA")
+    owners.post(f"{page}/segments/0", {"text": "We meet at the lighthouse on Tuesday", "version": "1"})
+    at_rest(recording)
+    owners.post(f"{page}/summary", {"follow": "1"})
+    summaries().update(state=Job.State.FAILED)
+    assert "corrected from:body" not in owners.post(f"{page}/summary", {"follow": "1"}).content.decode()
+    assert summaries().count() == 1
+    owners.post(f"{page}/segments/0", {"text": "We meet at the lighthouse on Monday", "version": "2"})
+    owners.post(f"{page}/summary", {"follow": "1"})
+    assert summaries().count() == 2
+
+
+def test_a_language_model_follows_only_who_chose_it(
+    owners: Client, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARK_LLM_URL", "http://localhost:9/v1")
+    monkeypatch.setenv("HARK_LLM_MODEL", "m")
+    page = f"/recordings/{recording.pk}"
+    made_by(recording, "llm m")
+    owners.post(f"{page}/segments/0", {"text": "We meet at the lighthouse on Tuesday", "version": "1"})
+    at_rest(recording)
+    shown = owners.post(f"{page}/summary", {"follow": "1"}).content.decode()
+    assert not summaries().exists() and "Summarize again" in shown and "corrected from:body" not in shown
+    owners.post(f"{page}/summary", {"engine": "llm"})
+    summaries().update(state=Job.State.DONE, created_at=timezone.now() - timedelta(minutes=5))
+    owners.post(f"{page}/summary", {"follow": "1"})
+    assert summaries().count() == 2 and summaries().latest("created_at").spec["engine"] == "llm"

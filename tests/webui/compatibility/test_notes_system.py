@@ -15,6 +15,7 @@ from tests.webui.compatibility.conftest import SAID, token_text, transcript_of
 from webui.accounts.models import User
 from webui.audio.models import Recording
 from webui.compatibility import transcribing
+from webui.compatibility.notes import LONGEST_TEXT
 from webui.jobs.models import Job
 
 pytestmark = pytest.mark.django_db
@@ -47,6 +48,14 @@ def test_a_text_to_a_summary(client: Client, token: dict[str, str], asked: Asked
     assert answer.status_code == 200 and answer.json() == {"summary": "The compass ships on Friday."}
     said = [segment["text"] for segment in asked[0][1]["transcript"]["segments"]]
     assert said == ["The compass ships on Friday.", "Nobody minds.", "The budget is fine!"]
+
+
+def test_a_text_has_a_largest_size(client: Client, token: dict[str, str], asked: list[Any]) -> None:
+    assert LONGEST_TEXT == 300_000
+    for text, status in (("a" * LONGEST_TEXT, 200), ("a" * (LONGEST_TEXT + 1), 413)):
+        answer = client.post("/api/nlp/summarize", {"text": text}, content_type="application/json", headers=token)
+        assert answer.status_code == status
+    assert "300,000 characters" in answer.json()["why"] and len(asked) == 1
 
 
 def test_audio_to_notes(client: Client, token: dict[str, str], recording_file: Path, asked: Asked) -> None:

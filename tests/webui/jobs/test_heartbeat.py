@@ -35,6 +35,13 @@ def test_a_beat_is_written_where_none_was_just_now(db: None, by: int) -> None:
     assert Heartbeat.objects.get(lane="audio").seen_at == seen
 
 
+def test_workers_that_were_killed_before_the_clock_was_set_back_do_not_seem_alive(db: None) -> None:
+    Heartbeat.objects.create(lane="audio", seen_at=timezone.now() + timedelta(hours=1))
+    assert ages(["audio"])["audio"] > 3000
+    beat("audio")
+    assert ages(["audio"])["audio"] < 10
+
+
 @pytest.mark.slow(reason="starts workers")
 @pytest.mark.skipif(sys.platform != "linux", reason="process groups")
 def test_workers_are_heard_of_until_they_are_killed(portal: Path) -> None:

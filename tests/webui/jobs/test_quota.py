@@ -9,8 +9,13 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from benchmark.hostile_files import flac_that_lies
+from core.errors import HarkError
+from core.events import silent_reporter
+from pipeline.jobs import KINDS
 from tests.webui.test_shares import sound
 from webui.accounts.models import AuditEntry, User
+from webui.accounts.services import create_token
 from webui.audio import services as audio
 from webui.audio.models import Recording
 from webui.jobs import services
@@ -80,6 +85,51 @@ def test_each_way_in_refuses_recordings_without_minutes(client: Client, other: U
     said = {(answer.status_code, answer.json()["what"]) for answer in answers}
     assert said == {(429, "Your minutes of recordings are used up.")}
     assert not Recording.objects.exists()
+
+
+EARLIER = {
+    "/upload": "file", "/api/meetings": "audio", "/api/v1/transcribe": "file", "/api/asr/transcribe": "audio",
+    "/api/voice-to-notes": "audio", "/v1/audio/transcriptions": "file",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("address", "field"), EARLIER.items())
+def test_the_earlier_addresses_refuse_them_too(
+    client: Client, other: User, monkeypatch: pytest.MonkeyPatch, address: str, field: str
+) -> None:
+    def heard(*asked: object, **more: object) -> None:
+        raise AssertionError("nothing may be transcribed")
+
+    monkeypatch.setattr("pipeline.recordings.model_client.call", heard)
+    set_quota(other, Limits(None, None, 1))
+    take_minutes(other, 60)
+    bearer = {"Authorization": f"Bearer {create_token(user=other, name='x', scopes=('audio',))[1]}"}
+    answer = client.post(address, {field: sound(channels=2), "model": "whisper-1"}, headers=bearer)
+    assert answer.status_code == 429 and "used up" in answer.content.decode()
+    assert not Recording.objects.exists()
+
+
+def test_what_failed_is_not_tried_again_without_minutes(client: Client, other: User, portal: Any) -> None:
+    source = portal / "a.wav"
+    source.write_bytes(sound().read())
+    recording = audio.create_recording(user=other, name="a.wav", source=source)
+    Job.objects.update(state=Job.State.FAILED)
+    set_quota(other, Limits(None, None, 1))
+    take_minutes(other, 60)
+    client.force_login(other)
+    answer = client.post(f"/jobs/{recording.job_id}/retry", headers=JSON)
+    assert answer.status_code == 429 and "used up" in answer.content.decode()
+    assert Job.objects.get().state == Job.State.FAILED
+
+
+def test_a_header_that_lies_gives_no_minutes(other: User, portal: Any) -> None:
+    set_quota(other, Limits(None, None, 1))
+    source = portal / "a.flac"
+    source.write_bytes(flac_that_lies(seconds=90, claimed_s=5))
+    recording = audio.create_recording(user=other, name="a.flac", source=source)
+    assert recording.job is not None and recording.job.spec["most_s"] == 60.0
+    with pytest.raises(HarkError, match="too long"):
+        KINDS["transcribe"].run(recording.job.spec, services.user_data(other), silent_reporter())
 
 
 def test_a_transcription_is_told_what_is_left_and_counts_when_it_is_done(other: User, portal: Any) -> None:

@@ -157,6 +157,26 @@ def test_a_killed_worker_s_job_is_taken_up_once(owner: User) -> None:
     assert [event.event["level"] for event in again.events.all()] == ["warning", "warning"]
 
 
+def test_a_clock_that_is_set_back_keeps_no_job(owner: User, other: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    users = owner, owner, other
+    dead, alive, unseen = (
+        services.submit(user=user, kind="plan", title="p", spec={"n": n}) for n, user in enumerate(users)
+    )
+    worked = [services.claim(job.id) for job in (dead, alive)]
+    assert all(worked) and worked[1] is not None
+    real = timezone.now
+    monkeypatch.setattr("django.utils.timezone.now", lambda: real() - timedelta(hours=1))
+    assert services.renew(worked[1]) == Job.State.RUNNING  # as a worker does twice a second
+    Job.objects.filter(id=unseen.id).update(sent_at=real())
+    OrmQ.objects.all().delete()
+    assert services.recover() == 0 and OrmQ.objects.count() == 1, "what was sent is sent again"
+    monkeypatch.setattr("django.utils.timezone.now", lambda: real() - timedelta(hours=1) + timedelta(seconds=40))
+    assert services.renew(worked[1]) == Job.State.RUNNING
+    assert services.recover() == 1
+    states = {str(job.id): job.takeovers for job in Job.objects.all()}
+    assert states == {str(dead.id): 1, str(alive.id): 0, str(unseen.id): 0}
+
+
 def test_what_was_being_cancelled_when_its_worker_was_killed_is_cancelled(owner: User) -> None:
     job = services.claim(submit(owner).id)
     assert job is not None

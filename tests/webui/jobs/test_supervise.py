@@ -17,7 +17,10 @@ from typing import Any
 import pytest
 
 from core.data_folder import REPOSITORY
-from pipeline.jobs import NICENESS
+from core.errors import HarkError
+from core.events import silent_reporter
+from pipeline import jobs
+from pipeline.jobs import KINDS, NICENESS
 from tests.webui.jobs.conftest import Child
 from webui.accounts.models import User
 from webui.jobs import services, supervise
@@ -88,6 +91,30 @@ def test_cancelled_it_ends_with_all_it_started(job: Job, child: Child, tmp_path:
     time.sleep(0.2)
     state = Path(f"/proc/{pid}/stat")
     assert not state.exists() or state.read_text().split()[2] == "Z"
+
+
+def test_a_worker_that_is_told_to_end_gives_its_job_back(job: Job, child: Child, tmp_path: Path) -> None:
+    child(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)")
+
+    def tell() -> None:
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+            time.sleep(0.05)
+        time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=tell)
+    thread.start()
+    run(job)
+    thread.join()
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert (job.state, job.sent_at, job.lease, job.process_group) == (Job.State.QUEUED, None, "", None)
+    assert job.takeovers == 0, "that was no accident"
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+    services.send_waiting()
+    child("say('result', result={})")
+    assert run(job).state == Job.State.DONE
 
 
 def test_what_was_finished_before_the_worker_was_killed_is_not_done_again(job: Job, portal: Path) -> None:
@@ -219,13 +246,35 @@ def test_a_log_does_not_grow_without_end(job: Job, child: Child, owner: User, mo
     assert log.read_text().startswith("it began") and "too much for a log" in log.read_text()
 
 
-def test_an_import_has_little_memory() -> None:
-    code = (
-        "from pipeline.jobs import _limit_memory\n_limit_memory(2 << 30)\n"
-        "try:\n    bytearray(3 << 30)\nexcept MemoryError:\n    print('no')"
+def test_an_import_has_two_gigabytes(tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom dataclasses import replace\nfrom pipeline import jobs\n"
+        "greedy = lambda *of_job: {'bytes': len(bytearray(3 << 30))}\n"
+        "jobs.KINDS['import'] = replace(jobs.KINDS['import'], run=greedy)\n"
+        "sys.argv = ['jobs', 'name']\nsys.exit(jobs.main())"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert done.stdout == "no\n"
+    job = json.dumps({"kind": "import", "spec": {}, "data": str(tmp_path)})
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=job, capture_output=True, text=True, cwd=REPOSITORY, timeout=60
+    )
+    assert KINDS["import"].memory_bytes == 2 << 30 and done.returncode == 2, done.stderr
+    assert "more memory" in json.loads(done.stdout.splitlines()[-1])["why"]
+
+
+def test_an_import_of_an_upload_has_six_hours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert jobs.LONGEST_IMPORT_S == 6 * 3600
+    monkeypatch.setattr(jobs, "LONGEST_IMPORT_S", 1)
+    monkeypatch.setattr("pipeline.corpora.archive.unpack_confined", lambda archive, folder: time.sleep(30))
+    upload = tmp_path / "uploads" / "1" / "corpus.zip"
+    upload.parent.mkdir(parents=True)
+    upload.write_bytes(b"PK")
+    before = signal.getsignal(signal.SIGALRM)
+    try:
+        with pytest.raises(HarkError, match="stopped"):
+            KINDS["import"].run({"archive": "uploads/1/corpus.zip", "language": "en"}, tmp_path, silent_reporter())
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert not upload.parent.exists()
 
 
 def test_what_is_logged_meanwhile_names_the_job(job: Job, child: Child, caplog: pytest.LogCaptureFixture) -> None:

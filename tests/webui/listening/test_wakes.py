@@ -18,6 +18,7 @@ from pipeline.training.retraining import marked_audio
 from tests.support.detector_versions import address, make_version
 from webui.accounts.models import User
 from webui.accounts.services import create_token
+from webui.jobs.models import Job
 from webui.listening import services
 from webui.listening.models import Sample, WakeIntake
 from webui.trainer.models import Version
@@ -154,3 +155,27 @@ def test_others_confirm_nothing_of_mine(client: Client, owner: User, other: User
     assert client.post(f"/inbox/{sample}", {"decision": "phrase"}).status_code == 404
     client.post("/inbox/confirm")
     assert Sample.objects.get().state == "new"
+
+
+def test_what_was_confirmed_can_be_trained_with_right_there(
+    owners: Client, owner: User, version: Version, sorter: dict[str, str]
+) -> None:
+    sorter["kind"] = "phrase"
+    for _ in range(2):
+        send(owner, version)
+    assert "data-retrain" not in owners.get("/inbox").content.decode(), "nobody has confirmed it"
+    shown = owners.post("/inbox/confirm", follow=True).content.decode()
+    retrain = address("version", version) + "/retrain"
+    assert f'action="{retrain}"' in shown and "2 recordings are new for “hey compass”." in shown
+    answer = owners.post(retrain)
+    job = Job.objects.get(kind="retrain")
+    assert answer["Location"] == f"/jobs/{job.pk}" and job.spec["phrase"] == PHRASE
+    shown = owners.get("/inbox").content.decode()
+    assert "is being retrained" in shown and "Retrain with it" not in shown
+    Job.objects.filter(pk=job.pk).update(state=Job.State.FAILED)
+    assert "2 recordings are new" in owners.get("/inbox").content.decode(), "no version has heard them"
+    Job.objects.filter(pk=job.pk).update(state=Job.State.DONE)
+    assert "data-retrain" not in owners.get("/inbox").content.decode()
+    send(owner, version)
+    owners.post(f"/inbox/{Sample.objects.latest('id').pk}", {"decision": "phrase"})
+    assert "1 recording is new" in owners.get("/inbox").content.decode()

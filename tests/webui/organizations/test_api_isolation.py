@@ -29,7 +29,7 @@ from webui.trainer.models import Detector
 pytestmark = pytest.mark.django_db
 
 # Of what is never shared: whoever is not its user sees none of it.
-NEVER_SHARED = {"token_id", "webhook_id", "plan_id", "clip_id", "sample_id"}
+NEVER_SHARED = {"token_id", "webhook_id", "plan_id", "clip_id", "sample_id", "person"}
 CHANGED_BY_MEMBERS = {
     "detectors_add_sample", "detectors_add_wake", "detectors_compare", "detectors_retrain", "detectors_use",
     "jobs_cancel", "jobs_retry", "recordings_assign_speaker", "recordings_detect_speakers", "recordings_name_speaker",
@@ -55,7 +55,13 @@ def places(house: House) -> dict[str, str]:
     hook, _secret = webhooks.add(user=sam, url="https://example.org/hark", events=["job.done"])
     a_token(sam, "read")
     more = {"plan_id": plan.pk, "webhook_id": hook.pk, "token_id": sam.api_tokens.get().pk, "clip_id": 1}
-    return {**house.ids(), **{name: str(pk) for name, pk in more.items()}, "name": "model.onnx", "speaker": "S1"}
+    return {
+        **house.ids(),
+        **{name: str(pk) for name, pk in more.items()},
+        "name": "model.onnx",
+        "speaker": "S1",
+        "person": "Anna",
+    }
 
 
 def call(user: User, places: dict[str, str], path: str, method: str, operation: Any) -> Any:

@@ -28,6 +28,17 @@ def test_default_is_the_shipped_threshold(owners: Client, version: Version) -> N
     assert "Observed: on the validation streams a threshold of 0.600" in page
 
 
+def test_of_equal_thresholds_the_rate_that_ships_is_the_default(owners: Client, version: Version) -> None:
+    report = make_report()
+    for row in report["thresholds"]:
+        row["threshold"] = 0.6
+    (version.path / "report.json").write_text(json.dumps(report))
+    page = owners.get(address("version", version)).content.decode()
+    assert '<option value="12" selected' in page and "fa_per_day=12" in page
+    assert "set for 12 false alarms a day" in " ".join(page.split())
+    assert 'data-dial="setting">12 false alarms a day' in page
+
+
 def test_rate_in_the_address_sets_the_dial(owners: Client, version: Version) -> None:
     page = owners.get(address("version", version), {"fa_per_day": "2"}).content.decode()
     assert '<option value="2" selected>' in page and "Extrapolated:" in page

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from html import unescape
 from pathlib import Path
 
 import pytest
 from django.test import Client
 
+from core.worded import worded
 from tests.support.detector_versions import RUN, address, body
 from webui.trainer.models import Version
 
@@ -22,6 +25,30 @@ def test_files_of_the_folder_and_of_the_bundle(owners: Client, version: Version,
 def test_report_is_a_download(owners: Client, version: Version) -> None:
     answer = owners.get(address("file", version, "report.html"))
     assert answer["Content-Disposition"].startswith("attachment") and answer["X-Content-Type-Options"] == "nosniff"
+
+
+def test_report_is_in_the_readers_language(owners: Client, version: Version) -> None:
+    report = json.loads((version.path / "report.json").read_text())
+    report["in_words_said"] = [worded("The engine %(engine)s is in the test only.", engine="piper").parts()]
+    (version.path / "report.json").write_text(json.dumps(report))
+    answer = owners.get(address("file", version, "report.html"), headers={"Accept-Language": "de"})
+    page = unescape(body(answer).decode())
+    assert '<html lang="de">' in page and "<h1>“hey compass”</h1>" in page
+    for words in ("Die Engine piper kommt nur im Test vor.", "Schwellen", "Bedingung", "Fehlalarme pro Stunde"):
+        assert words in page, words
+    left = re.findall(
+        r"\b(?:the|of|missed|threshold|condition|false alarms|utterances)\b",
+        re.sub(r"(?s)<style>.*?</style>|<svg.*?</svg>|<[^>]*>", " ", page),
+    )
+    assert not left
+    assert answer["Content-Disposition"].startswith("attachment")
+    assert b"<script>" in body(owners.get(address("file", version, "report.html"))), "English: the file that is there"
+
+
+def test_a_report_that_cannot_be_made_anew_is_given_as_it_is(owners: Client, version: Version) -> None:
+    (version.path / "report.json").write_text('{"phrase": "hey compass"}')
+    answer = owners.get(address("file", version, "report.html"), headers={"Accept-Language": "de"})
+    assert b"<script>" in body(answer)
 
 
 def test_dataset_is_a_manifest_that_the_library_imports(owners: Client, version: Version, portal: Path) -> None:

@@ -15,7 +15,7 @@ from django.urls import reverse
 from core.worded import worded
 from db.db_api import Library
 from db.records import NewClip
-from tests.support.detector_versions import a_share, address, make_report, make_version
+from tests.support.detector_versions import a_share, address, make_comparison, make_report, make_version
 from webui.accounts.models import User
 from webui.trainer import results
 from webui.trainer.models import Version
@@ -25,7 +25,8 @@ def test_figures_with_their_sample_sizes(owners: Client, version: Version) -> No
     page = owners.get(address("version", version)).content.decode()
     assert "15.0 %" in page and "7.1 to 29.1 %" in page, "the miss rate with Wilson's interval"
     assert "of 40 utterances by 12 voices, all synthetic" in page and "of 20 utterances at 10 dB" in page
-    assert "1 to 24 %" in page and "expected, close and quiet; no recording of a person" in page
+    assert "not measured" in page and ">no recording of a person saying it was at hand" in page
+    assert "expected, close and quiet" not in page, "the verdict says that it is not measured"
     assert "0.50" in page and "0.01 to 2.79" in page and "in 2.00 h of test speech and noise" in page
     assert "of 10 utterances of confusable phrases" in page
     assert "It was measured, and how." in page and "festival" in page and "(not heard in training)" in page
@@ -34,6 +35,15 @@ def test_figures_with_their_sample_sizes(owners: Client, version: Version) -> No
     assert "quick, 3, en" in page and "7.5 s" in page
     assert reverse("jobs:detail", args=[version.job_id]) in page
     assert "4 more voices with fewer misses" in page
+
+
+def test_the_tile_expects_of_people_what_the_verdict_does(owners: Client, version: Version) -> None:
+    report = make_report() | {"model": {"kind": "encoder"}}
+    report["results"]["by_engine"][0]["engine"] = "piper"  # not only voices of robots
+    (version.path / "report.json").write_text(json.dumps(report))
+    page = owners.get(address("version", version)).content.decode()
+    assert "Expect it to hear 11 to 20 of 20 people in quiet" in page
+    assert "1 to 45 %" in page and "1 to 24 %" not in page and "expected, close and quiet" in page
 
 
 def test_detector_that_misses_most_is_not_for_use(owners: Client, version: Version) -> None:
@@ -72,6 +82,40 @@ def test_a_verdict_has_one_colour_and_one_next_step(
         form = owners.get(step).content.decode()
         effort = step.rpartition("=")[2]
         assert f'value="{effort}" checked' in form and 'value="hey compass"' in form
+
+
+@pytest.mark.parametrize(
+    ("by", "number", "in_use", "lost_to"),
+    [
+        ("comparison", 2, 1, 1),  # it misses more than the one in use
+        ("comparison", 2, 2, 1),  # somebody chose it all the same
+        ("comparison", 1, 1, None),
+        ("comparison", 1, 2, None),
+        ("own run", 2, 1, 1),
+        ("own run, better", 2, 2, None),
+    ],
+)
+def test_the_verdict_on_a_version_that_lost_says_so_first(
+    owners: Client, owner: User, portal: Path, by: str, number: int, in_use: int, lost_to: int | None
+) -> None:
+    versions = [make_version(owner, portal, n, people=19) for n in (1, 2)]
+    Version.objects.filter(number=2).update(offered=in_use == 2)
+    if by == "comparison":
+        make_comparison(*versions)
+    else:
+        figures = {"missed": 1, "utterances": 9, "false_alarms": 0, "hours": 1.0, "marked_fired": 0}
+        compared = {"run": versions[0].path.name, "better": "better" in by, "before": figures, "after": figures}
+        report = make_report(people=19) | {"compared": {**compared, "marked": 0, "anti_keywords": {"phones": []}}}
+        (versions[1].path / "report.json").write_text(json.dumps(report))
+    page = html.unescape(owners.get(address("version", versions[number - 1])).content.decode())
+    verdict = page[page.index("card verdict") :].split("</section>")[0]
+    if lost_to is None:
+        assert "card verdict good" in verdict and "It is ready for a device." in verdict
+    else:
+        assert 'card verdict warning"' in verdict and "ready for a device" not in page
+        assert f'<h2 id="verdict">On the same streams it is no better than version {lost_to}.</h2>' in verdict
+        assert f'<a class="button" href="/detectors/{versions[0].detector_id}/{lost_to}">' in verdict
+        assert "It heard 10 of 19 recordings of people" in verdict
 
 
 def test_a_result_can_be_heard_live_beside_its_dial(owners: Client, version: Version) -> None:

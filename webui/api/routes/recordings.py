@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 from uuid import UUID
 
-from django.http import FileResponse, HttpRequest
+from django.http import FileResponse, Http404, HttpRequest
 from django.utils.translation import gettext as _
 from ninja import File, Form, Query, Router, Status, UploadedFile
 
@@ -28,6 +28,8 @@ from webui.api.recording_schemas import (
     SpeakerIn,
     SpeakersIn,
     TranscriptOut,
+    VoiceIn,
+    VoicesOut,
 )
 from webui.api.routes.jobs import job_out
 from webui.api.schemas import JobOut
@@ -35,6 +37,7 @@ from webui.audio import asking, services
 from webui.audio.models import Recording
 from webui.compatibility.uploads import name_of, received
 from webui.organizations.access import owned, to_change, visible
+from webui.template_filters import UNNAMED
 
 router = Router(tags=["Recordings"])
 
@@ -155,6 +158,37 @@ def name_speaker(request: HttpRequest, recording_id: UUID, speaker: str, wish: S
     mine = a_recording(request, recording_id, to_change)
     services.rename_speaker(recording=mine, speaker=speaker, name=wish.name)
     return transcript(request, recording_id)
+
+
+@router.post(ONE + "/speakers/{speaker}/voice", response=VoicesOut, summary="Remember a voice", **needs("audio"))
+def remember_voice(request: HttpRequest, recording_id: UUID, speaker: str, wish: VoiceIn) -> dict[str, Any]:
+    """Names the speaker, and keeps what their voice is known by: later recordings offer the name (``sounds_like``)."""
+    mine = a_recording(request, recording_id, owned)
+    name = wish.name.strip() or services.transcript_of(mine).speakers.get(speaker, "")
+    if not wish.consent or UNNAMED.fullmatch(name):
+        raise ApiError(
+            422,
+            _("The voice is not remembered."),
+            _("That needs a name, and the consent of the person whose voice it is."),
+            _("Ask them; if they agree, send their name and consent: true."),
+        )
+    services.rename_speaker(recording=mine, speaker=speaker, name=name)
+    services.remember_voice(recording=mine, speaker=speaker, name=name)
+    return voices(request)
+
+
+@router.get("/remembered-voices", response=VoicesOut, summary="Remembered voices", **needs("read"))
+def voices(request: HttpRequest) -> dict[str, Any]:
+    """Their names. They are personal data."""
+    return {"voices": services.voices_of(caller(request).user)}
+
+
+@router.delete("/remembered-voices/{person}", response={204: None}, summary="Forget a voice", **needs("audio"))
+def forget_voice(request: HttpRequest, person: str) -> Status[None]:
+    """Deletes it; names in transcripts stay."""
+    if not services.forget_voice(user=caller(request).user, name=person):
+        raise Http404
+    return Status(204, None)
 
 
 @router.patch(

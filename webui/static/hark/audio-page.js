@@ -370,6 +370,7 @@ function correct(item) {
         item.words = fill(item, segments[number]);
         const outdated = document.querySelector("[data-outdated]"); // the summary
         if (outdated) outdated.hidden = false;
+        document.body.dispatchEvent(new Event("corrected")); // the summary follows
         gather();
         close();
       }

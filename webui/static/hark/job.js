@@ -31,19 +31,28 @@ function show(news) {
   if (job.message && job.going) page.querySelector("[data-message]").textContent = job.message;
   const bar = page.querySelector("progress");
   bar.hidden = !job.going;
-  if (job.total > 0) { bar.max = job.total; bar.value = job.done; } else bar.removeAttribute("value");
+  const reached = done(job);
+  if (reached === null) bar.removeAttribute("value"); else bar.value = reached;
   const left = job.eta_s !== null && job.eta_s >= 1 ? `${clock(job.eta_s)} ${page.dataset.left}` : "";
   // The estimate of the whole run is a guess from before it began; what it has outlived says nothing any more.
-  const outlived = Date.now() / 1000 - first + (job.eta_s || 0) > wholeSeconds;
+  const outlived = Date.now() / 1000 + (job.eta_s || 0) > end;
   page.querySelector("[data-eta]").textContent = job.going ? [left, outlived ? "" : whole].filter(Boolean).join(", ") : "";
   mark(job);
-  document.title = job.going && job.total > 0 ? `${Math.floor(100 * job.done / job.total)} % ${title}` : title;
+  document.title = job.going && reached !== null ? `${Math.floor(100 * reached)} % ${title}` : title;
   if (!job.going && !ended) { ended = true; location.hash = "over"; location.reload(); }
 }
 
 const begun = {};
 let latest = 0;
-let whole = "", wholeSeconds = 0, first = 0; // how long the run takes in all, and when that was told
+let whole = "", first = 0, end = 0; // how long the run takes in all, and since when and until when it runs by that
+
+// The share of the whole run that is done, by its estimate and by what this stage still takes; without an estimate that
+// of the stage, or null.
+function done(job) {
+  if (!first) return job.total > 0 ? job.done / job.total : null;
+  const now = Date.now() / 1000;
+  return Math.max(0, Math.min(0.99, (now - first) / (Math.max(end, now + (job.eta_s || 0)) - first)));
+}
 
 function mark(job) {
   const items = [...page.querySelectorAll("[data-stage]")];
@@ -68,8 +77,8 @@ function hear(event) {
   } else if (event.event === "log") write(event.message, event.level, event.time);
   else if (event.event === "error") write(event.what + " " + event.why, "warning", event.time);
   else if (event.event === "estimate") {
-    wholeSeconds = event.seconds;
-    first = event.time;
+    first = first || event.time; // a run that goes on after an interruption tells what is left
+    end = event.time + event.seconds;
     whole = page.dataset.whole.replace("#", event.seconds < 90 ? clock(event.seconds) : `${Math.round(event.seconds / 60)} min`);
   } else if (event.event === "metric") {
     (series[event.name] = series[event.name] || []).push(event.value);

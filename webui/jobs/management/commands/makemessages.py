@@ -7,13 +7,24 @@ from typing import Any
 
 from django.core.management.commands import makemessages
 
-SAYING = ("audio_generation", "pipeline")  # packages beside webui/ that say something to be translated
+SAYING = (
+    "audio_augmentation",
+    "audio_generation",
+    "core",
+    "db",
+    "model",
+    "phrase_augmentation",
+    "pipeline",
+)  # packages beside webui/ that say something to be translated
 
 
 class Command(makemessages.Command):
     """Run in ``webui/``: ``manage.py makemessages -l de --add-location file --no-wrap``."""
 
-    xgettext_options = makemessages.Command.xgettext_options + ["--keyword=worded:1", "--keyword=worded:1,2"]
+    xgettext_options = makemessages.Command.xgettext_options + [
+        *("--keyword=worded:1", "--keyword=worded:1,2"),
+        *("--keyword=storing:1", "--keyword=storage_error:2"),  # what was being done, of core.data_folder
+    ]
 
     def find_files(self, root: str) -> list[Any]:
         """The files of the portal, and the Python files of the packages below it."""

@@ -1,0 +1,141 @@
+"""``release``: the files of a release: wheel, source archive, what is in them, under which licences, and digests."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.metadata
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from command_line.options import Commands, Parser, add_command
+from core.data_folder import REPOSITORY
+from core.errors import HarkError
+
+if TYPE_CHECKING:
+    from command_line.console import Screen
+
+BACKEND = "tools/packaging_backend.py"
+LICENCES, DIGESTS, COMPONENTS = "THIRD-PARTY.md", "SHA256SUMS", "sbom.cdx.json"
+CYCLONEDX = "cyclonedx-bom==7.5.0"  # in an environment of its own
+TRIED = ("--help", "doctor --json", "confusers --help")  # what the installed command is asked
+
+
+def register(commands: Commands[Parser]) -> None:
+    """Add the command of this module."""
+    command = add_command(commands, "release", "FOLDER [options]", "make the files of a release of Hark", run_release)
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="where they go; it is made")
+    command.add_argument(
+        "--no-sbom", action="store_true", help="without the list of components, whose maker pip fetches"
+    )
+    command.add_argument(
+        "--advisories", type=Path, metavar="PLACE", help="audit the pins with these (docs/security.md)"
+    )
+
+
+def run_release(options: argparse.Namespace, screen: Screen) -> int:
+    """``release FOLDER``: exit code 2 where something is not in order, before anything is made of it."""
+    version = _version()
+    folder: Path = options.folder.expanduser().resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    with screen.reporter() as reporter:
+        reporter.stage("build", "Building the wheel and the source archive")
+        _python(BACKEND, str(folder))
+        wheel, source = folder / f"hark-{version}-py3-none-any.whl", folder / f"hark-{version}.tar.gz"
+        for built in (wheel, source):
+            reporter.stage("try", f"Installing {built.name} into a new environment, and starting it")
+            _try(built)
+        reporter.stage("licences", "Listing what is installed with it, and its licences")
+        (folder / LICENCES).write_text(third_parties(), encoding="utf-8")
+        if not options.no_sbom:
+            _write_components(folder / COMPONENTS)
+        if options.advisories is not None:
+            _python("-m", "tools.audit_pins", str(options.advisories))
+    made = sorted(path for path in folder.iterdir() if path.name != DIGESTS)
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in made]
+    (folder / DIGESTS).write_text("\n".join(lines) + "\n")
+    screen.result({"version": version, "files": [path.name for path in made]})
+    screen.show("\n".join(lines))
+    return 0
+
+
+def _version() -> str:
+    """Of what is released, which git has as it is and of which the changelog tells."""
+    version = str(tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
+    state = subprocess.run(
+        ["git", "status", "--porcelain", "--untracked-files=no"], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    if state.returncode or state.stdout.strip():
+        why = "Files differ from the last commit." if state.returncode == 0 else "This is no clone of the repository."
+        raise HarkError("There is nothing to release.", why, "Commit them, or clone the repository, then try again.")
+    changelog = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+    if not re.search(rf"^## {re.escape(version)}\b", changelog, re.MULTILINE):
+        raise HarkError(
+            f"Version {version} is not in the changelog.",
+            "CHANGELOG.md has no section of that name.",
+            "Write what users notice of it, or change the version in pyproject.toml.",
+        )
+    return version
+
+
+def _python(*arguments: str, program: str = sys.executable) -> str:
+    done = subprocess.run([program, *arguments], cwd=REPOSITORY, capture_output=True, text=True)
+    if done.returncode:
+        said = (done.stdout + done.stderr).strip()[-2000:]
+        raise HarkError(f"{arguments[0]} failed.", said or "It said nothing.", "Mend that, then run the command again.")
+    return done.stdout
+
+
+def _try(built: Path) -> None:
+    """Install it without the packages that it wants, which are those of this environment, and start it."""
+    with tempfile.TemporaryDirectory(prefix="hark-release-") as folder:
+        environment = Path(folder) / "environment"
+        _python("-m", "venv", str(environment))
+        python = str(environment / "bin" / "python")
+        _python(
+            "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--no-build-isolation", str(built), program=python
+        )
+        (beside,) = environment.glob("lib/python*/site-packages")
+        here = [entry for entry in sys.path if entry.endswith("site-packages")]
+        (beside / "of-the-repository.pth").write_text("\n".join(here) + "\n")
+        for words in TRIED:
+            _python("-m", "hark", *words.split(), program=python)
+
+
+def third_parties() -> str:
+    """Every package of this environment that the pins name: version and licence, as it says itself."""
+    rows = ["# Packages that Hark is installed with", "", "| package | version | licence |", "| --- | --- | --- |"]
+    pins = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8")
+    for name in re.findall(r"^([\w.-]+)==", pins, re.MULTILINE):
+        try:
+            about = importlib.metadata.metadata(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # of an optional engine
+        rows.append(f"| {about['Name']} | {about['Version']} | {licence_of(about)} |")
+    return "\n".join(rows) + "\n"
+
+
+def licence_of(about: importlib.metadata.PackageMetadata) -> str:
+    """The expression, or the classifiers, or the first line of what is called the licence."""
+    if "License-Expression" in about:
+        return str(about["License-Expression"])
+    named = [one.rpartition(" :: ")[2] for one in about.get_all("Classifier") or () if one.startswith("License ::")]
+    said = str(about["License"]).splitlines()[0] if "License" in about and str(about["License"]).strip() else ""
+    return ", ".join(named) or said[:80] or "not said"
+
+
+def _write_components(target: Path) -> None:
+    """The components of this environment, in CycloneDX's format."""
+    with tempfile.TemporaryDirectory(prefix="hark-sbom-") as folder:
+        _python("-m", "venv", folder)
+        maker = f"{folder}/bin/python"
+        _python("-m", "pip", "install", "-q", CYCLONEDX, program=maker)
+        options = ("--pyproject", "pyproject.toml", "--output-reproducible", "--of", "JSON", "-o", str(target))
+        _python("-m", "cyclonedx_py", "environment", *options, sys.executable, program=maker)
+    json.loads(target.read_text(encoding="utf-8"))

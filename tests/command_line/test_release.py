@@ -1,0 +1,59 @@
+"""What is released: what git has, of which the changelog tells; licences as packages say them."""
+
+from __future__ import annotations
+
+import subprocess
+from email.message import Message
+from pathlib import Path
+
+import pytest
+
+from command_line import release
+from core.errors import HarkError
+
+
+def repository(folder: Path, changelog: str) -> Path:
+    (folder / "pyproject.toml").write_text('[project]\nname = "hark"\nversion = "0.2.0"\n')
+    (folder / "CHANGELOG.md").write_text(changelog)
+    for command in (
+        ["init", "-q"],
+        ["add", "."],
+        ["-c", "user.name=x", "-c", "user.email=x@y", "commit", "-qm", "all"],
+    ):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    return folder
+
+
+def test_what_differs_from_the_last_commit_is_not_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release, "REPOSITORY", repository(tmp_path, "## 0.2.0, 2026-11-26\n"))
+    assert release._version() == "0.2.0"
+    (tmp_path / "CHANGELOG.md").write_text("## 0.2.0, later\n")
+    with pytest.raises(HarkError, match="nothing to release"):
+        release._version()
+
+
+def test_nor_is_what_the_changelog_does_not_tell_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release, "REPOSITORY", repository(tmp_path, "## 0.1.0\n"))
+    with pytest.raises(HarkError, match="not in the changelog"):
+        release._version()
+
+
+@pytest.mark.parametrize(
+    ("fields", "licence"),
+    [
+        ([("License-Expression", "MIT"), ("License", "other")], "MIT"),
+        ([("Classifier", "License :: OSI Approved :: BSD License"), ("License", "see\nfile")], "BSD License"),
+        ([("License", "Apache 2.0\nand so on")], "Apache 2.0"),
+        ([], "not said"),
+    ],
+)
+def test_a_licence_is_what_the_package_says(fields: list[tuple[str, str]], licence: str) -> None:
+    about = Message()
+    for name, value in fields:
+        about[name] = value
+    assert release.licence_of(about) == licence  # type: ignore[arg-type]
+
+
+def test_all_packages_of_this_environment_are_listed() -> None:
+    said = release.third_parties()
+    assert "| Django | 5.2" in said and "| torch |" in said and said.count("\n|") > 60

@@ -1,0 +1,80 @@
+"""The audit of the pins: advisories as OSV writes them, against versions as constraints.txt has them."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tools import audit_pins
+from tools.audit_pins import Finding, advisories, behind, findings, holds, main, pins
+
+PINS = "# Pins\nJinja2==2.10\nPyYAML==6.0.3  # a comment\nDjango==5.2.19\nsome.thing_else==1.0.post1; extra\n"
+
+
+def advisory(name: str, *events: dict[str, str], versions: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
+    affected = {
+        "package": {"name": name, "ecosystem": "PyPI"},
+        "ranges": [{"type": "ECOSYSTEM", "events": list(events)}],
+        "versions": list(versions),
+    }
+    return {"id": f"X-{name}", "modified": "2026-11-01T00:00:00Z", "affected": [affected], **more}
+
+
+def test_pins_are_read_by_their_normal_names() -> None:
+    assert pins(PINS) == {"jinja2": "2.10", "pyyaml": "6.0.3", "django": "5.2.19", "some-thing-else": "1.0.post1"}
+
+
+def test_all_pins_of_hark_are_read_and_none_is_there_twice() -> None:
+    text = audit_pins.PINS.read_text()
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert len(pins(text)) == len(lines) > 200
+
+
+@pytest.mark.parametrize(
+    ("version", "inside"),
+    [("1.9", False), ("2.0", True), ("2.10", True), ("2.11", False), ("3.0", True), ("3.2", False)],
+)
+def test_a_range_begins_and_ends(version: str, inside: bool) -> None:
+    events = [{"introduced": "2.0"}, {"fixed": "2.11"}, {"introduced": "3.0"}, {"last_affected": "3.1"}]
+    assert holds(version, {"ranges": [{"type": "ECOSYSTEM", "events": events}]}) is inside
+
+
+def test_commits_are_no_versions_and_a_list_of_versions_is_enough() -> None:
+    commits = {"ranges": [{"type": "GIT", "events": [{"introduced": "0"}, {"fixed": "abc"}]}]}
+    assert not holds("2.10", commits) and holds("2.10", {**commits, "versions": ["2.10"]})
+
+
+def test_what_holds_is_found() -> None:
+    known = [
+        advisory("Jinja2", {"introduced": "0"}, {"fixed": "2.11.3"}),
+        advisory("django", {"introduced": "0"}, {"fixed": "5.2.1"}),
+        advisory("other", {"introduced": "0"}),
+    ]
+    assert findings(pins(PINS), known) == [Finding("jinja2", "2.10", "X-Jinja2", ("2.11.3",))]
+
+
+def test_a_folder_of_yaml_and_a_zip_of_json_say_the_same(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+    good, withdrawn = advisory("jinja2", {"introduced": "0"}), advisory("django", {"introduced": "0"}, withdrawn="2026")
+    folder, packed, pinned = tmp_path / "vulns" / "jinja2", tmp_path / "all.zip", tmp_path / "pins.txt"
+    folder.mkdir(parents=True)
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number, one in enumerate((good, withdrawn)):
+            (folder / f"{number}.yaml").write_text(yaml.safe_dump(one))
+            archive.writestr(f"{number}.json", json.dumps(one))
+    assert list(advisories(tmp_path / "vulns")) == list(advisories(packed)) == [good]
+    pinned.write_text(PINS)
+    monkeypatch.setattr(audit_pins, "PINS", pinned)
+    assert main([str(packed)]) == 1
+    said = capsys.readouterr().out
+    assert "4 pins, 1 advisories, the newest of 2026-11-01: 1 hold." in said
+    assert "jinja2 2.10: X-jinja2, mended in no version" in said
+
+
+def test_what_is_behind_is_found() -> None:
+    newest = "name\tversion\tmonth\njinja2\t3.2\t2026-11\nDjango\t5.2.19\t2026-11\nPyYAML\tlatest\t2026-11\nother\t2\n"
+    assert behind(pins(PINS), newest) == {"jinja2": ("2.10", "3.2")}

@@ -1,0 +1,118 @@
+"""Recordings and jobs that are older than a user wants to keep them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from tests.support.detector_versions import make_version
+from tests.webui.compatibility.conftest import ready_recording
+from webui.accounts.models import AuditEntry, User
+from webui.accounts.retention import AT_ONCE, delete_what_is_old, set_retention
+from webui.audio.models import Recording
+from webui.jobs.models import Job
+from webui.jobs.services import user_data
+
+pytestmark = pytest.mark.django_db
+PAGE = "/account/retention"
+
+
+def days_old(days: float, *things: Recording | Job) -> None:
+    at = timezone.now() - timedelta(days=days)
+    for thing in things:
+        of_a_recording = isinstance(thing, Recording)
+        type(thing).objects.filter(pk=thing.pk).update(**{"created_at" if of_a_recording else "finished_at": at})
+
+
+def ended(user: User, **fields: object) -> Job:
+    values: dict[str, object] = {"kind": "plan", "lane": "audio", "title": "p", "spec": {}, "state": Job.State.DONE}
+    job = Job.objects.create(**{"user": user, **values, **fields})
+    log = user_data(user) / "log" / f"job-{job.pk}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("said")
+    return job
+
+
+def test_it_is_off_until_a_user_says_a_number(owner: User, other: User) -> None:
+    for user in (owner, other):
+        days_old(10_000, ready_recording(user), ended(user))
+    assert delete_what_is_old() == 0
+    set_retention(user=other, recordings_days=30, jobs_days=30)
+    assert delete_what_is_old() == 2 and delete_what_is_old() == 0
+    assert Recording.objects.get().user == Job.objects.get().user == owner
+
+
+def test_recordings_go_when_they_are_old_enough(other: User) -> None:
+    old, young, working = (ready_recording(other, f"{name}.wav") for name in ("old", "young", "working"))
+    days_old(31, old, working)
+    days_old(29, young)
+    going = Job.objects.create(user=other, kind="transcribe", lane="audio", title="t", spec={}, state="running")
+    Recording.objects.filter(pk=working.pk).update(job=going)
+    set_retention(user=other, recordings_days=30, jobs_days=None)
+    assert delete_what_is_old() == 1
+    assert set(Recording.objects.all()) == {young, working}
+    assert not old.path.exists() and young.path.exists() and working.path.exists()
+    entry = AuditEntry.objects.get(action="recording_deleted")
+    assert (entry.what, entry.about_name, entry.address) == (str(old.pk), "oscar", AuditEntry.MACHINE)
+    Job.objects.filter(pk=going.pk).update(state="done")
+    assert delete_what_is_old() == 1
+
+
+def test_jobs_go_with_their_logs_unless_something_comes_of_them(other: User, portal: Path) -> None:
+    old, young, trained, transcribed = (ended(other, title=title) for title in "abcd")
+    going = ended(other, state=Job.State.RUNNING)
+    version = make_version(other, user_data(other))
+    version.job = trained
+    version.save()
+    recording = ready_recording(other)
+    Recording.objects.filter(pk=recording.pk).update(job=transcribed)
+    days_old(8, old, trained, transcribed, going)
+    days_old(6, young)
+    set_retention(user=other, recordings_days=None, jobs_days=7)
+    assert delete_what_is_old() == 1
+    kept = {young, trained, transcribed, going}
+    assert kept <= set(Job.objects.all()) and not Job.objects.filter(pk=old.pk).exists()
+    logs = {path.name for path in (user_data(other) / "log").iterdir()}
+    assert logs == {f"job-{job.pk}.log" for job in kept}
+
+
+def test_many_go_in_turns(other: User) -> None:
+    days_old(8, *(ended(other, title=str(number)) for number in range(AT_ONCE + 3)))
+    set_retention(user=other, recordings_days=None, jobs_days=7)
+    assert [delete_what_is_old() for _each in range(3)] == [AT_ONCE, 3, 0]
+
+
+def test_what_cannot_be_deleted_is_tried_again(other: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    from core.errors import HarkError
+
+    def refuse(**more: object) -> None:
+        raise HarkError("The disk is gone.", "It was.", "Look.")
+
+    days_old(8, ready_recording(other))
+    set_retention(user=other, recordings_days=7, jobs_days=None)
+    with monkeypatch.context() as patch:
+        patch.setattr("webui.audio.services.delete", refuse)
+        assert delete_what_is_old() == 0
+    assert delete_what_is_old() == 1
+
+
+def test_the_page(client: Client, other: User) -> None:
+    client.force_login(other)
+    assert 'name="kept-recordings_days"' in client.get("/account/").content.decode()
+    assert client.post(PAGE, {"kept-recordings_days": "90", "kept-jobs_days": ""}).status_code == 302
+    other.refresh_from_db()
+    assert (other.recordings_days, other.jobs_days) == (90, None)
+    assert 'value="90"' in client.get("/account/").content.decode()
+    for wrong in ("0", "-1", "soon", "40000"):
+        assert client.post(PAGE, {"kept-recordings_days": wrong}).status_code == 422
+    assert client.get(PAGE).status_code == 405
+    other.refresh_from_db()
+    assert other.recordings_days == 90
+    assert AuditEntry.objects.get(action="retention").what == "recordings: 90, jobs: no limit"
+    client.post(PAGE, {"kept-recordings_days": "", "kept-jobs_days": ""})
+    other.refresh_from_db()
+    assert other.recordings_days is None

@@ -1,0 +1,93 @@
+"""What pages say to those who only use them: nothing of the command line, of settings or of the server's disk."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from django.test import Client
+
+from core.data_folder import REPOSITORY
+from tests.support.every_page import every_page, fragments, pages_of_strangers
+from tests.webui.test_translations import said_in_code, said_in_template
+from webui.accounts.models import User
+
+# Options, settings, Hark's own commands, its documents and environment, paths of the server.
+NOT_FOR_USERS = re.compile(
+    r"(?<![\w-])--[a-z][\w-]*|\b(?:HARK|HF)_[A-Z_]*|OPENAI_BASE_URL|\./hark\b|\bpip install\b|apt-get|\.venv"
+    r"|constraints\.txt|\b[\w-]+\.md\b|(?<![\w.…:/*])/(?:bin|etc|home|mnt|opt|root|srv|tmp|usr|var|work|dev)/\S*"
+)
+TO_COPY = ("pre", "code", "textarea", "script", "style")
+FILES = {"README.md", "MODEL_CARD.md"}  # of a bundle
+
+
+class Seen(HTMLParser):
+    """The text of a page, what is to be copied left out; what is folded, and what is said of pictures, counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in TO_COPY:
+            self.inside.append(tag)
+        self.text += [value or "" for name, value in attrs if name in ("title", "aria-label", "alt", "placeholder")]
+
+    def handle_endtag(self, tag: str) -> None:
+        if self.inside and tag == self.inside[-1]:
+            self.inside.pop()
+
+    def handle_data(self, data: str) -> None:
+        if not self.inside:
+            self.text.append(data)
+
+
+def said_to_nobody(page: str) -> list[str]:
+    seen = Seen()
+    seen.feed(page)
+    return [found for found in NOT_FOR_USERS.findall(" \n ".join(seen.text)) if found not in FILES]
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_pages_say_nothing_of_commands_settings_and_the_server(
+    client: Client, owner: User, other: User, portal: Path, language: str
+) -> None:
+    client.force_login(other)
+    pages = every_page(other)
+    found = {}
+    for name, path in {**pages, **fragments(client, pages)}.items():
+        answer = client.get(path, headers={"Accept-Language": language})
+        assert answer.status_code in (200, 204), (name, answer.status_code)
+        page = answer.content.decode()
+        assert str(portal) not in page, name
+        if bad := said_to_nobody(page) + re.findall(re.escape(str(portal)) + r"\S*", page):
+            found[name] = bad
+    assert not found
+
+
+def test_pages_of_strangers_say_nothing_of_it_either(owner: User, other: User) -> None:
+    pages = pages_of_strangers(owner, other)
+    assert {name: bad for name, page in pages.items() if (bad := said_to_nobody(page.content.decode()))} == {}
+
+
+def test_no_sentence_of_the_portal_speaks_of_it_but_to_those_who_run_hark() -> None:
+    portal = REPOSITORY / "webui"
+    said = {words for path in portal.rglob("*.py") for words in said_in_code(path)}
+    said |= {words for path in (portal / "templates").rglob("*.html") for words in said_in_template(path)}
+    assert {words for words in said if said_to_nobody(words)} == {
+        "A new one is made on the machine itself: ./hark admin link.",  # while there is no owner
+        "Sign in; a forgotten password is replaced by ./hark admin link.",  # on the command line
+        "Make a backup on the server instead: ./hark backup FILE.",  # to the owner, as these
+        "It does not exist, or is not inside a folder that HARK_IMPORT_FOLDERS allows (%(folders)s).",
+        "It does not exist, or is not inside an allowed folder: HARK_IMPORT_FOLDERS is not set.",
+        "Start Hark with HARK_IMPORT_FOLDERS=/the/folder (several with colons between), or upload an archive.",
+    }
+
+
+def test_what_is_found_there() -> None:
+    bad = "Set HARK_X=1, run ./hark doctor --json, see docs/portal.md or /srv/corpora/a and .venv/bin/python"
+    assert len(said_to_nobody(f"<p>{bad}</p>")) == 6
+    assert not said_to_nobody(f"<pre>{bad}</pre><p>24/7 and/or README.md – pages like /inbox, a--b")
