@@ -27,8 +27,8 @@ def _waiting(request: HttpRequest) -> dict[str, int]:
     from webui.listening.models import Sample
 
     user = signed_in(request)
-    jobs = Job.objects.filter(user=user, state__in=Job.GOING).count()
-    clips = Sample.objects.filter(user=user, state=Sample.State.NEW).count()
+    jobs = Job.objects.owned_by(user).filter(state__in=Job.GOING).count()
+    clips = Sample.objects.editable_by(user).filter(state=Sample.State.NEW).count()
     return {"jobs": jobs, "clips": clips, "all": jobs + clips}
 
 

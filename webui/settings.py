@@ -93,6 +93,7 @@ INSTALLED_APPS = [
     "django_q",
     "ninja",
     "webui.accounts",
+    "webui.organizations",
     "webui.jobs",
     "webui.trainer",
     "webui.listening",

@@ -18,6 +18,7 @@ urlpatterns = [
     path("library/", include("webui.library.urls")),
     path("recordings/", include("webui.audio.urls")),
     path("account/", include("webui.accounts.urls")),
+    path("organizations/", include("webui.organizations.urls")),
     path("sign-in/google/login/", google.begin, name="google_login"),  # the names that allauth knows them by
     path("sign-in/google/login/callback/", google.back, name="google_callback"),
     path("", include("webui.compatibility.urls")),

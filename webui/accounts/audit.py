@@ -42,13 +42,21 @@ class AuditMiddleware:
             return self.get_response(request)
 
 
-def record(action: AuditEntry.Action, *, what: str = "", about: User | None = None, by: User | None = None) -> None:
+def record(
+    action: AuditEntry.Action,
+    *,
+    what: str = "",
+    about: User | None = None,
+    by: User | None = None,
+    organization: int | None = None,
+) -> None:
     """Write down what was done, and forget what is older than ``settings.AUDIT_DAYS``.
 
     Args:
         what: it was done to: the name of a token, the number of a recording. Never a secret.
         about: whose account it concerns; that of who did it unless given.
         by: who did it; whoever sent the request unless given. Without a request it was a command on the machine.
+        organization: the number of that which it concerns; its owners see it, too.
     """
     request = _asked.get()
     if by is None and request is not None and isinstance(request.user, User):
@@ -65,9 +73,15 @@ def record(action: AuditEntry.Action, *, what: str = "", about: User | None = No
         about_id=about.pk if about else None,
         about_name=about.username if about else "",
         address=client_address(request)[:64] if request is not None else AuditEntry.MACHINE,
+        organization_id=organization,
     )
 
 
 def entries_of(user: User) -> QuerySet[AuditEntry]:
     """What a user did, and what was done to their account; newest first."""
     return AuditEntry.objects.filter(Q(by_id=user.pk) | Q(about_id=user.pk))
+
+
+def entries_of_organization(number: int) -> QuerySet[AuditEntry]:
+    """What was done in an organization; newest first."""
+    return AuditEntry.objects.filter(organization_id=number)

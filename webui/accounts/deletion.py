@@ -25,6 +25,7 @@ from webui.api import webhooks
 from webui.api.models import Webhook
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
+from webui.organizations.services import leave_all
 from webui.transactions import alone
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ def delete_account(*, user: User) -> None:
         record(Action.USER_DELETED, about=user)
         for hook in Webhook.objects.filter(user=user):
             webhooks.remove(webhook=hook)
+        leave_all(user=user)
         for model in (ApiToken, OneTimeLink, SocialAccount):
             model.objects.filter(user=user).delete()
         User.objects.filter(pk=user.pk).update(

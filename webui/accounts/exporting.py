@@ -22,6 +22,7 @@ from webui.audio.models import Recording, Share
 from webui.jobs import services as jobs
 from webui.jobs.models import Job, Usage
 from webui.listening.models import Sample
+from webui.organizations.models import Membership
 from webui.trainer.models import Detector, Version
 
 KEPT_S = 24 * 3600
@@ -67,19 +68,24 @@ def rows_of(user: User) -> dict[str, Any]:
             )
         ],
         "webhooks": [*Webhook.objects.filter(**mine).values("url", "events", "created_at")],
-        "detectors": [*Detector.objects.filter(**mine).values("id", "phrase", "language", "created_at")],
+        "organizations": [*Membership.objects.filter(**mine).values("organization__name", "role", "joined_at")],
+        "detectors": [
+            *Detector.objects.filter(**mine).values("id", "phrase", "language", "organization__name", "created_at")
+        ],
         "versions": [
             *Version.objects.filter(detector__user=user).values(
                 "detector_id", "number", "folder", "bundle", "summary", "offered", "served", "created_at"
             )
         ],
         "samples": [
-            *Sample.objects.filter(**mine).values("detector_id", "verdict", "state", "file", "seconds", "created_at")
+            *Sample.objects.filter(**mine).values(
+                "detector_id", "verdict", "state", "file", "seconds", "marked_by__username", "created_at"
+            )
         ],
         "recordings": [
             *Recording.objects.filter(**mine).values(
                 "id", "name", "folder", "originals", "options", "duration_s", "language", "speakers", "minable",
-                "created_at",
+                "organization__name", "created_at",
             )
         ],
         "shares": [
@@ -90,7 +96,7 @@ def rows_of(user: User) -> dict[str, Any]:
                 "id", "kind", "title", "spec", "state", "created_at", "finished_at", "result", "error"
             )
         ],
-        "usage": [*Usage.objects.filter(**mine).values("day", "jobs", "seconds")],
+        "usage": [*Usage.objects.filter(**mine).values("day", "jobs", "seconds", "speakers")],
         "audit_log": [*entries],
     }  # fmt: skip
 

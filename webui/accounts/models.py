@@ -186,6 +186,21 @@ class AuditEntry(models.Model):
         FACTOR_FAILED = "factor_failed", _("the code of the second factor was wrong")
         RECOVERY_CODE = "recovery_code", _("used a recovery code")
         RECOVERY_CODES = "recovery_codes", _("made new recovery codes")
+        ORGANIZATION_MADE = "organization_made", _("made the organization")
+        ORGANIZATION_RENAMED = "organization_renamed", _("renamed the organization")
+        ORGANIZATION_DELETED = "organization_deleted", _("deleted the organization")
+        ORGANIZATION_QUOTA = "organization_quota", _("changed the quota of the organization")
+        ORGANIZATION_EXPORTED = "organization_exported", _("exported the organization")
+        INVITED = "invited", _("made an invitation")
+        INVITATION_REVOKED = "invitation_revoked", _("revoked an invitation")
+        JOINED = "joined", _("joined the organization")
+        LEFT = "left", _("left the organization")
+        PERSON_REMOVED = "person_removed", _("removed from the organization")
+        ROLE = "role", _("changed the role in the organization")
+        DETECTOR_SHARED = "detector_shared", _("shared a detector with the organization")
+        DETECTOR_WITHDRAWN = "detector_withdrawn", _("withdrew a detector from the organization")
+        RECORDING_GIVEN = "recording_given", _("shared a recording with the organization")
+        RECORDING_WITHDRAWN = "recording_withdrawn", _("withdrew a recording from the organization")
 
     MACHINE = "machine"  # in the place of an address: a command on the server
 
@@ -197,6 +212,7 @@ class AuditEntry(models.Model):
     about_id = models.BigIntegerField(null=True, db_index=True)
     about_name = models.CharField(max_length=150, blank=True)
     address = models.CharField(max_length=64, blank=True)
+    organization_id = models.BigIntegerField(null=True, db_index=True)  # that it concerns
 
     objects: ClassVar = AuditEntries.as_manager()
 

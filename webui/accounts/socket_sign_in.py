@@ -104,6 +104,10 @@ class SignsIn:
         """Whether the thing that the address names is this user's."""
         raise NotImplementedError
 
+    async def is_theirs_still(self, user: User) -> bool:
+        """The same of an open socket, every few seconds; what is shared may be withdrawn."""
+        return True
+
     async def begin(self) -> None:
         """Called once, when the socket is open and it is known whose it is."""
 
@@ -161,10 +165,17 @@ class SignsIn:
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _is_still_in(self) -> bool:
-        if await database_sync_to_async(self._may_go_on)():
+        assert self.user is not None
+        if not await database_sync_to_async(self._may_go_on)():
+            await self.close(UNKNOWN)  # type: ignore[attr-defined]
+            return False
+        try:
+            theirs = await self.is_theirs_still(self.user)
+        except DatabaseError:  # a moment's trouble
             return True
-        await self.close(UNKNOWN)  # type: ignore[attr-defined]
-        return False
+        if not theirs:
+            await self.close(NOT_YOURS)  # type: ignore[attr-defined]
+        return theirs
 
     def _may_go_on(self) -> bool:
         assert self.user is not None

@@ -30,6 +30,7 @@ urlpatterns = [
     path("delete", views.delete, name="delete"),
     path("log", audit_views.own, name="log"),
     path("users/log", audit_views.everybody, name="users_log"),
+    path("users/use", user_views.use, name="users_use"),
     path("users", user_views.users, name="users"),
     path("users/quota", user_views.quota, name="quota"),
     path("users/<int:user_id>/factor", user_views.factor_off, name="user_factor"),

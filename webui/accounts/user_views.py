@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
 from webui.accounts import second_factor, services
@@ -26,6 +26,7 @@ from webui.accounts.views import INVALID
 from webui.jobs.models import Quota
 from webui.jobs.quota import set_quota
 from webui.jobs.services import usage_of
+from webui.organizations import use_of
 from webui.shown_once import show_next, shown_now
 
 P = ParamSpec("P")
@@ -102,6 +103,15 @@ def quota(request: HttpRequest, user_id: int | None = None) -> HttpResponse:
     record(Action.QUOTA, what=said, about=shown)
     messages.success(request, _("Saved."))
     return redirect("accounts:users")
+
+
+@owner_only
+@never_cache
+@require_safe
+def use(request: HttpRequest) -> HttpResponse:
+    """What was done by week, by user and by organization."""
+    content = {"users": use_of.of_all_users(), "organizations": use_of.of_all_organizations(), "most": use_of.WEEKS}
+    return render(request, "accounts/use.html", content)
 
 
 @owner_only

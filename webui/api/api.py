@@ -14,7 +14,18 @@ from ninja.parser import Parser
 from core.untrusted_json import untrusted_json
 from webui.api import problems
 from webui.api.documentation import complete
-from webui.api.routes import detectors, inbox, jobs, library, phrases, recordings, tokens, users, webhooks
+from webui.api.routes import (
+    detectors,
+    inbox,
+    jobs,
+    library,
+    organizations,
+    phrases,
+    recordings,
+    tokens,
+    users,
+    webhooks,
+)
 
 ABOUT = """Everything that the pages do, for programs: from a phrase to a detector, and what it detects.
 
@@ -55,5 +66,5 @@ api = PortalApi(
     docs_url=None,
 )
 problems.install(api)
-for subject in (phrases, jobs, detectors, inbox, library, recordings, tokens, webhooks, users):
+for subject in (phrases, jobs, detectors, inbox, library, recordings, organizations, tokens, webhooks, users):
     api.add_router("", subject.router)

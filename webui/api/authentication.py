@@ -43,7 +43,7 @@ class Token(AuthBase):
             raise ApiError(
                 403,
                 _("That is not allowed."),
-                _("An API token needs the scope admin to create or revoke tokens."),
+                _("An API token needs the scope admin to create or revoke tokens, and to manage organizations."),
                 _("Sign in, or get a pair with your name and password, and use that."),
             )
         request.user = caller.user

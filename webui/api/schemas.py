@@ -25,6 +25,12 @@ Event = Literal[*EVENTS]  # type: ignore[valid-type]
 JobState = Literal[*Job.State.values]  # type: ignore[valid-type]
 
 
+def name_of_user(thing: Any) -> str:
+    """Of a row of something that has a user; what is told already stays."""
+    user = thing["user"] if isinstance(thing, dict) else thing.user
+    return str(getattr(user, "username", user))
+
+
 class Wish(Schema):
     """What a program sends: unknown names are errors."""
 
@@ -208,8 +214,16 @@ class DetectorOut(Schema):
     phrase: str = Field(examples=[PHRASE])
     language: str = Field(examples=["en"])
     created_at: datetime = Field(examples=[WHEN])
+    user: str = Field(description="Whose it is.", examples=["olivia"])
+    organization: int | None = Field(
+        validation_alias=AliasChoices("organization_id", "organization"),
+        description="That it is shared with.",
+        examples=[None],
+    )
     versions: int = Field(validation_alias=AliasChoices("count", "versions"), examples=[1])
     newest: int | None = Field(description="Number of the newest version.", examples=[1])
+
+    resolve_user = staticmethod(name_of_user)
 
 
 INTERVAL = {"value": 0.12, "low": 0.08, "high": 0.17}

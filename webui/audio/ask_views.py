@@ -37,7 +37,7 @@ def search(request: HttpRequest) -> HttpResponse:
         "query": query,
         "hits": [{"hit": hit, "clock": clock(hit.start_s)} for hit in hits],
         "most": HITS,
-        "anything": services.recordings_of(user).exists(),
+        "anything": services.recordings_seen_by(user).exists(),
         "speaks": asking.voice_for(user, "en") is not None,
     }
     return render(request, "audio/search.html", context)

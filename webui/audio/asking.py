@@ -71,18 +71,18 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
 
 
 def _promising(user: User, question: str) -> dict[UUID, Recording]:
-    """The user's recordings in which words of the question occur, best first; where meanings are compared, others too,
-    the newest first."""
+    """Recordings that the user may see in which words of the question occur, best first; where meanings are compared,
+    others too, the newest first."""
     from pipeline.recordings.text_similarity import EMBEDDING
 
     words = search.terms(question.replace('"', " "))
     hits = search.find(user, words, recording=None, limit=MOST_SEGMENTS, every=False)
     ids = list(dict.fromkeys(hit.recording_id for hit in hits))[:MOST_RECORDINGS]
-    transcribed = services.recordings_of(user).filter(version__gt=0)
+    transcribed = services.recordings_seen_by(user).filter(version__gt=0)
     if EMBEDDING.readiness().ok:
         newest = transcribed.values_list("pk", flat=True)[:MOST_RECORDINGS]
         ids = list(dict.fromkeys([*ids, *newest]))[:MOST_RECORDINGS]
-    found = {one.pk: one for one in services.recordings_of(user).select_related("user", "job").filter(pk__in=ids)}
+    found = {one.pk: one for one in services.recordings_seen_by(user).select_related("user").filter(pk__in=ids)}
     return {pk: found[pk] for pk in ids if pk in found}
 
 

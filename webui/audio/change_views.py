@@ -26,6 +26,7 @@ from webui.audio.views import (
     transcript_context,
     transcript_json,
 )
+from webui.organizations.access import owned, to_change
 from webui.parameters import whole_number
 from webui.shown_once import show_next
 from webui.template_filters import speaker_name
@@ -41,7 +42,7 @@ def segment(request: HttpRequest, recording_id: UUID, number: int) -> JsonRespon
     Answers ``{"version", "segment": {"text", "words"} or null}``; 409 with ``version`` and ``text`` where the
     transcript has changed.
     """
-    found = recording_of(request, recording_id)
+    found = recording_of(request, recording_id, to_change)
     try:
         changed, version = services.update_segment(
             recording=found,
@@ -63,9 +64,9 @@ def speaker(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Name a speaker: ``speaker``, ``name``; with ``remember`` and ``consent`` the voice is remembered.
 
     Answers ``{"name"}``, as it is shown, to who asks for JSON."""
-    found = recording_of(request, recording_id)
-    who, name = request.POST.get("speaker", ""), request.POST.get("name", "").strip()
     remember = "remember" in request.POST
+    found = recording_of(request, recording_id, owned if remember else to_change)
+    who, name = request.POST.get("speaker", ""), request.POST.get("name", "").strip()
     if remember and not ("consent" in request.POST and name):
         raise HarkError(
             _("The voice is not remembered."),
@@ -90,7 +91,7 @@ def speaker(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 @require_POST
 def detect_speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Find out once more who speaks when: ``speakers``, how many there are (empty: estimated)."""
-    found = recording_of(request, recording_id)
+    found = recording_of(request, recording_id, to_change)
     services.detect_speakers_again(recording=found, speakers=whole_number(request.POST.get("speakers")))
     return redirect(reverse("audio:recording", args=[recording_id]) + "#who-speaks")
 
@@ -100,7 +101,7 @@ def assign(request: HttpRequest, recording_id: UUID, number: int) -> HttpRespons
     """Who speaks in a passage: the form, as a page or a fragment; POST: ``speaker`` (an id, "", or ``new``), ``start``
     of the passage that was seen, ``from_word``: only from this word on, ``all``: in all other passages of its speaker,
     too."""
-    found = recording_of(request, recording_id)
+    found = recording_of(request, recording_id, to_change)
     if request.method == "POST":
         who = request.POST.get("speaker", "")
         services.assign_speaker(
@@ -138,7 +139,7 @@ def forget_voice(request: HttpRequest) -> HttpResponse:
 @require_POST
 def forget_word(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Expect a word of the user's corrections no longer: ``word``."""
-    found = recording_of(request, recording_id)
+    found = recording_of(request, recording_id, owned)
     services.forget_word(user=found.user, word=request.POST.get("word", ""))
     return redirect(reverse("audio:recording", args=[recording_id]) + "#expected-words")
 
@@ -147,8 +148,8 @@ def forget_word(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 def rename(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Another name for the recording."""
     name = clean_name(request.POST.get("name", ""))
-    recording_of(request, recording_id)
-    Recording.objects.filter(pk=recording_id).update(name=name)
+    found = recording_of(request, recording_id, to_change)
+    Recording.objects.editable_by(signed_in(request)).filter(pk=found.pk).update(name=name)
     return redirect("audio:recording", recording_id)
 
 
@@ -156,7 +157,7 @@ def rename(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 def minable(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Whether phrases of it may go into detectors."""
     wanted = "minable" in request.POST
-    services.set_minable(recording=recording_of(request, recording_id), minable=wanted)
+    services.set_minable(recording=recording_of(request, recording_id, owned), minable=wanted)
     if wanted:
         words = _("Its passages are put into your clip library: training finds phrases in them from now on.")
     else:
@@ -172,7 +173,7 @@ def minable(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def share(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """A new link for ``days`` days; the recording's page shows it, this once. GET: that page."""
-    found = recording_of(request, recording_id)
+    found = recording_of(request, recording_id, owned)
     if request.method == "POST":
         _made, token = services.share(recording=found, days=whole_number(request.POST.get("days")) or 0)
         link = request.build_absolute_uri(reverse("audio:shared", args=[token]))
@@ -183,7 +184,7 @@ def share(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 @require_POST
 def revoke(request: HttpRequest, recording_id: UUID, share_id: int) -> HttpResponse:
     """Take a link back."""
-    found = recording_of(request, recording_id)
+    found = recording_of(request, recording_id, owned)
     services.revoke(share=get_object_or_404(Share, id=share_id, recording=found))
     messages.success(request, _("The link does not work any more."), extra_tags="near-sharing")
     return redirect(reverse("audio:recording", args=[recording_id]) + "#sharing")

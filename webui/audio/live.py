@@ -46,13 +46,13 @@ def questions_in(text: str) -> list[str]:
 
 
 def detectors_of(user: User) -> list[tuple[Detector, Version]]:
-    """The user's detectors, each with the version that is in use."""
-    found = Detector.objects.filter(user=user).prefetch_related("versions__detector__user")
+    """The detectors that a user may see, each with the version that is in use."""
+    found = Detector.objects.visible_to(user).prefetch_related("versions__detector__user")
     return [(detector, version) for detector in found if (version := detector.current) is not None]
 
 
 def chosen_versions(user: User, ids: object) -> list[Version]:
-    """The versions in use of the user's detectors with these ids; what is no id of theirs is left out."""
+    """The versions in use of detectors with these ids that a user may see; any other id is left out."""
     wanted = {number for number in ids if isinstance(number, int)} if isinstance(ids, list) else set()
     return [version for detector, version in detectors_of(user) if detector.pk in wanted][:MOST_DETECTORS]
 

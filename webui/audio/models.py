@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from pathlib import Path
+from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -11,6 +12,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from webui.jobs.models import Job
+from webui.organizations.access import Owned, Things
+from webui.organizations.models import shared_with
 
 
 class Recording(models.Model):
@@ -41,7 +44,10 @@ class Recording(models.Model):
     words = models.IntegerField(default=0)
     version = models.IntegerField(default=0)  # of the transcript: one more with each change
     minable = models.BooleanField(default=False)  # phrases of it may go into detectors
+    organization = shared_with(related_name="recordings")
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar = Things.as_manager()
 
     class Meta:
         ordering = ("-created_at", "-id")
@@ -75,6 +81,12 @@ class Recording(models.Model):
         return self.job.error if self.job is not None and not self.job.is_going else None
 
 
+class Passages(Things["Passage"]):
+    """Passages are whose the recording is."""
+
+    to_thing = "recording__"
+
+
 class Passage(models.Model):
     """A segment of a transcript, so that it is found. The full-text index beside this table follows it by triggers."""
 
@@ -84,6 +96,8 @@ class Passage(models.Model):
     end_s = models.FloatField()
     speaker = models.CharField(max_length=100, default="")  # as it is shown
     text = models.TextField()
+
+    objects: ClassVar = Passages.as_manager()
 
     class Meta:
         ordering = ("recording", "number")
@@ -101,6 +115,8 @@ class UploadInProgress(models.Model):
     name = models.CharField(max_length=200)
     size = models.BigIntegerField()  # bytes, as it was said at the beginning
     touched_at = models.DateTimeField(default=timezone.now)
+
+    objects: ClassVar = Owned.as_manager()
 
     def __str__(self) -> str:
         return self.name

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connection
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
@@ -83,7 +84,7 @@ def terms(query: str) -> list[str]:
 
 
 def find(user: User, wanted: Iterable[str], *, recording: Recording | None, limit: int, every: bool) -> list[Hit]:
-    """Segments with all (``every``) or any of these words and phrases, best first."""
+    """Segments of what a user may see with all (``every``) or any of these words and phrases, best first."""
     wanted = list(wanted)
     if not wanted:
         return []
@@ -93,15 +94,19 @@ def find(user: User, wanted: Iterable[str], *, recording: Recording | None, limi
     if every:
         expression += " *"  # the last word may still be being typed
     condition, values = ("AND p.recording_id = %s", [recording.pk.hex]) if recording is not None else ("", [])
+    try:
+        seen, of_user = Recording.objects.visible_to(user).order_by().values("pk").query.sql_with_params()
+    except EmptyResultSet:  # nothing is
+        return []
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT p.recording_id, r.name, p.number, p.start_s, p.end_s, p.speaker, p.text,"
             " highlight(audio_passage_words, 0, %s, %s)"
             " FROM audio_passage_words JOIN audio_passage p ON p.id = audio_passage_words.rowid"
             " JOIN audio_recording r ON r.id = p.recording_id"
-            f" WHERE audio_passage_words MATCH %s AND r.user_id = %s {condition}"
+            f" WHERE audio_passage_words MATCH %s AND p.recording_id IN ({seen}) {condition}"
             " ORDER BY bm25(audio_passage_words), p.id LIMIT %s",
-            [BEGIN, END, expression, user.pk, *values, limit],
+            [BEGIN, END, expression, *of_user, *values, limit],
         )
         return [
             Hit(UUID(pk), name, number, start_s, end_s, speaker, text, mark_safe(_as_html(marked)))
@@ -137,10 +142,10 @@ def _find_in_postgresql(
     expression = (" & " if every else " | ").join(alternatives)
     if every:
         expression = f"{expression[:-1]}:*)"  # the last word may still be being typed
-    found = Passage.objects.filter(recording__user=user).select_related("recording")
+    found = Passage.objects.visible_to(user).select_related("recording")
     if recording is not None:
         found = found.filter(recording=recording)
-    found = found.extra(
+    best = found.extra(
         where=["audio_passage.words @@ %s::tsquery"], params=[expression],
         select={"rank": "ts_rank(audio_passage.words, %s::tsquery)"}, select_params=[expression],
         order_by=["-rank", "id"],
@@ -150,7 +155,7 @@ def _find_in_postgresql(
             passage.recording_id, passage.recording.name, passage.number, passage.start_s, passage.end_s,
             passage.speaker, passage.text, mark_safe(_as_html(_marked(passage.text, phrases, every))),
         )
-        for passage in found[:limit]
+        for passage in best[:limit]
     ]  # fmt: skip
 
 

@@ -87,8 +87,13 @@ class Gone(HarkError):
 
 
 def recordings_of(user: User) -> QuerySet[Recording]:
-    """A user's recordings, newest first."""
-    return Recording.objects.filter(user=user).select_related("job")
+    """A user's own recordings, newest first."""
+    return Recording.objects.owned_by(user).select_related("job")
+
+
+def recordings_seen_by(user: User) -> QuerySet[Recording]:
+    """A user's own recordings and those that are shared with them, newest first."""
+    return Recording.objects.visible_to(user).select_related("job", "organization")
 
 
 def create_recording(
@@ -161,8 +166,9 @@ def _submit(recording: Recording, even_if_full: bool = False) -> None:
         **({} if even_if_full else {jobs.MOST_S: seconds_left(recording.user)}),
     }  # fmt: skip
     recording.job = jobs.submit(
-        user=recording.user, kind="transcribe", title=recording.name, spec=spec, even_if_full=even_if_full
-    )
+        user=recording.user, kind="transcribe", title=recording.name, spec=spec, even_if_full=even_if_full,
+        organization=recording.organization_id,
+    )  # fmt: skip
     recording.state = Recording.State.WORKING
     recording.save(update_fields=["job", "state", "options"])
 
@@ -275,7 +281,7 @@ def transcribed(job: Job) -> None:
     recording.channels, recording.words = result.get("channels"), result.get("words", 0)
     recording.version += 1
     recording.save()
-    take_minutes(recording.user, transcript.duration_s)
+    take_minutes(recording.user, transcript.duration_s, len(transcript.speakers))
     searching.index(recording, transcript)
     if recording.minable:
         _bring_library_up_to_date(recording)
@@ -503,7 +509,9 @@ def _submit_alone(recording: Recording, kind: str, going: str, **more: str | int
     if newest is not None and newest.is_going:
         raise NotReady(going, _("One thing at a time."), _("Wait, or cancel the job."))
     spec = {"recording": str(recording.pk), "folder": recording.folder, **more}
-    return jobs.submit(user=recording.user, kind=kind, title=recording.name, spec=spec)
+    return jobs.submit(
+        user=recording.user, kind=kind, title=recording.name, spec=spec, organization=recording.organization_id
+    )
 
 
 def newest_jobs(recording: Recording, *kinds: str) -> dict[str, Job]:
@@ -792,7 +800,8 @@ def _voices(user: User) -> Path:
 
 
 def search(*, user: User, query: str, recording: Recording | None = None, limit: int = 50) -> list[Hit]:
-    """Segments that hold all words of a query, best first. Any text is a query; one without words finds nothing."""
+    """Segments of what a user may see that hold all words of a query, best first. Any text is a query; one without
+    words finds nothing."""
     return searching.find(user, searching.terms(query), recording=recording, limit=limit, every=True)
 
 
@@ -851,4 +860,7 @@ def _bring_library_up_to_date(recording: Recording, after: Job | None = None) ->
         "recording": str(recording.pk), "folder": recording.folder, "minable": recording.minable,
         "version": recording.version, "after": str(after.pk) if after is not None else None,
     }  # fmt: skip
-    return jobs.submit(user=recording.user, kind="minable", title=recording.name, spec=spec, even_if_full=True)
+    return jobs.submit(
+        user=recording.user, kind="minable", title=recording.name, spec=spec, even_if_full=True,
+        organization=recording.organization_id,
+    )  # fmt: skip

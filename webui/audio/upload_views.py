@@ -130,8 +130,8 @@ def _shown(upload: UploadInProgress) -> dict[str, Any]:
 
 
 def _upload(request: HttpRequest, upload_id: UUID) -> UploadInProgress:
-    mine = UploadInProgress.objects.select_related("user")
-    return get_object_or_404(mine, pk=upload_id, user=signed_in(request))
+    mine = UploadInProgress.objects.owned_by(signed_in(request)).select_related("user")
+    return get_object_or_404(mine, pk=upload_id)
 
 
 def _json(request: HttpRequest) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
         raise HarkError(_("The recording is empty."), _("The file has 0 bytes."), _("Choose another file."))
     services.check_size(user, size)
     check_minutes(user)
-    going = UploadInProgress.objects.filter(user=user)
+    going = UploadInProgress.objects.owned_by(user)
     if going.count() >= MOST_AT_ONCE:
         raise Refused(
             _("Too many uploads at once."),

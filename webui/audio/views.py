@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -24,6 +25,8 @@ from webui.audio import asking, live, services
 from webui.audio.models import Recording
 from webui.audio.ranges import file_or_part
 from webui.jobs.services import stages_of
+from webui.organizations.access import owned, to_change, visible
+from webui.organizations.sharing import sharing_of
 from webui.parameters import whole_number
 from webui.shown_once import shown_now
 
@@ -34,10 +37,10 @@ COLOURS = 8  # of speakers, in the style sheet
 ROUGH = ("hark", "pocketsphinx")  # engines that get many words wrong, which is said
 
 
-def recording_of(request: HttpRequest, recording_id: UUID) -> Recording:
-    """The user's own recording. Raises Http404 where it is none."""
-    recordings = Recording.objects.select_related("user", "job")
-    return get_object_or_404(recordings, id=recording_id, user=signed_in(request))
+def recording_of(request: HttpRequest, recording_id: UUID, who: Callable[..., Recording] = visible) -> Recording:
+    """A recording that the user may see; with ``who`` of ``webui.organizations.access``: may change, or owns. Raises
+    Http404 where it is none, and MayNot where it is not theirs to change."""
+    return who(Recording.objects.select_related("user", "job", "organization"), signed_in(request), id=recording_id)
 
 
 @require_GET
@@ -54,7 +57,7 @@ def rows(request: HttpRequest) -> HttpResponse:
 
 
 def _rows(request: HttpRequest) -> dict[str, Any]:
-    page = Paginator(services.recordings_of(signed_in(request)), PAGE).get_page(request.GET.get("page"))
+    page = Paginator(services.recordings_seen_by(signed_in(request)), PAGE).get_page(request.GET.get("page"))
     recordings = list(page.object_list)
     going = any(recording.now == Recording.State.WORKING for recording in recordings)
     return {"page": page, "recordings": recordings, "going": going}
@@ -95,23 +98,24 @@ def _longest(seconds: float) -> str:
 def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """One recording: how far it is, or what was said in it; a link to it that was made just now is shown, once."""
     found = recording_of(request, recording_id)
+    sharing = sharing_of(found, signed_in(request))
     context: dict[str, Any]
     if found.now == Recording.State.WORKING or found.version == 0:
         context = {"recording": found, "job": found.job, "stages": stages_of("transcribe"), "problem": found.error}
-        return render(request, "audio/working.html", context)
+        return render(request, "audio/working.html", {**context, **sharing})
     context = {
         "recording": found,
         **transcript_context(found, services.transcript_of(found)),
-        "shares": list(found.shares.all()),
+        **sharing,
+        "shares": list(found.shares.all()) if sharing["own"] else [],
         "share_days": services.SHARE_DAYS,
         "most_share_days": services.MOST_SHARE_DAYS,
         "new_link": shown_now(request, f"link of {found.pk}").get("link", ""),
         "warnings": (found.job.result or {}).get("warnings", []) if found.job is not None else [],
-        "may_change": True,
-        "expected_words": services.expected_words(found.user, found.language or None),
+        "expected_words": services.expected_words(found.user, found.language or None) if sharing["own"] else [],
         **_made_beside(found),
         "problem": found.error,
-        "speaks": asking.voice_for(found.user, found.language or "en") is not None,
+        "speaks": asking.voice_for(signed_in(request), found.language or "en") is not None,
         **form_context(),
     }
     return render(request, "audio/recording.html", context)
@@ -239,7 +243,7 @@ def _made_beside(recording: Recording) -> dict[str, Any]:
 def summary(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """A fragment: the summary, for as long as another one is made. POST makes another one: ``engine``, or with
     ``follow`` only if words were corrected since, which the page asks for by itself."""
-    found = recording_of(request, recording_id)
+    found = recording_of(request, recording_id, to_change if request.method == "POST" else visible)
     if "follow" in request.POST:
         services.follow_corrections(recording=found)
     elif request.method == "POST":
@@ -250,7 +254,7 @@ def summary(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         "recording": found,
         "summary": summary_context(services.summary_of(found), transcript),
         "segments": transcript.segments,
-        "may_change": True,
+        **sharing_of(found, signed_in(request)),
         **_made_beside(found),
     }
     return render(request, "audio/summary.html", context)
@@ -259,7 +263,7 @@ def summary(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def polished(request: HttpRequest, recording_id: UUID) -> HttpResponseBase:
     """The polished transcript as a text file; POST has it made."""
-    found = recording_of(request, recording_id)
+    found = recording_of(request, recording_id, to_change if request.method == "POST" else visible)
     if request.method == "POST":
         services.polish(recording=found)
         return redirect(reverse("audio:recording", args=[recording_id]) + "#more-title")
@@ -355,7 +359,7 @@ def original(request: HttpRequest, recording_id: UUID) -> FileResponse:
 @require_POST
 def again(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Transcribe it once more, with other options."""
-    found = recording_of(request, recording_id)
+    found = recording_of(request, recording_id, to_change)
     services.transcribe_again(recording=found, options=options_of(request))
     return redirect("audio:recording", recording_id)
 
@@ -363,7 +367,7 @@ def again(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 @require_POST
 def retry(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Go on with a transcription that has failed."""
-    services.retry(recording=recording_of(request, recording_id))
+    services.retry(recording=recording_of(request, recording_id, to_change))
     return redirect("audio:recording", recording_id)
 
 
@@ -389,7 +393,7 @@ def live_page(request: HttpRequest) -> HttpResponse:
 
 def delete(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Asks once more, then deletes."""
-    found = recording_of(request, recording_id)
+    found = recording_of(request, recording_id, owned)
     if request.method != "POST":
         return render(request, "audio/delete.html", {"recording": found})
     services.delete(recording=found)

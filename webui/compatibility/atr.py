@@ -131,7 +131,7 @@ def forget_cuts(sender: object, *, instance: Recording, **more: Any) -> None:
 
 
 def _newest_run(user: User) -> Job | None:
-    return Job.objects.filter(user=user, kind=KIND).order_by("-created_at").first()
+    return Job.objects.owned_by(user).filter(kind=KIND).order_by("-created_at").first()
 
 
 @endpoint("GET", scopes=("audio", "train", "read"))
@@ -151,7 +151,7 @@ def progress_shape(user: User) -> dict[str, Any]:
     stage = _stage(job) if job is not None and job.is_going else ""
     said: dict[str, Any] = {
         "is_training": job is not None and job.is_going,
-        "trained": weights is not None or Job.objects.filter(user=user, kind=KIND, state=Job.State.DONE).exists(),
+        "trained": weights is not None or Job.objects.owned_by(user).filter(kind=KIND, state=Job.State.DONE).exists(),
         "last_uploaded": newest.name if newest is not None else None,
         "artifact": weights.name if weights is not None else None,
         "current_stage": stage or (job.state if job is not None else "idle"),
@@ -292,7 +292,7 @@ def upload_tab(request: HttpRequest) -> HttpResponse:
 def training_tab(request: HttpRequest) -> HttpResponse:
     """The tab Training; a fragment of it while a run goes on."""
     user = signed_in(request)
-    runs = Job.objects.filter(user=user, kind=KIND).order_by("-created_at")[:SHOWN]
+    runs = Job.objects.owned_by(user).filter(kind=KIND).order_by("-created_at")[:SHOWN]
     context = {"runs": runs, "run": progress_shape(user), "epochs": EPOCHS, "most_epochs": MOST_EPOCHS}
     return _tab(request, "training", context)
 

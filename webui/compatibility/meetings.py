@@ -166,7 +166,7 @@ def progress(request: HttpRequest) -> HttpResponse:
     going = list(_meetings(user).filter(job__state__in=Job.GOING))
     polishing = {
         str(job.spec.get("recording")): job
-        for job in Job.objects.filter(user=user, kind="polish", state__in=Job.GOING).order_by("created_at")
+        for job in Job.objects.owned_by(user).filter(kind="polish", state__in=Job.GOING).order_by("created_at")
     }
     going += list(_meetings(user).filter(pk__in=polishing).exclude(job__state__in=Job.GOING))
     waiting = Job.objects.filter(state=Job.State.QUEUED).count()

@@ -63,8 +63,12 @@ class JobConsumer(TellsInALanguage):
     """
 
     async def may(self, user: User) -> bool:
-        """The job's owner only."""
+        """Who sees the job."""
         self.job_id = self.scope["url_route"]["kwargs"]["job_id"]
+        return await self._is_theirs(user)
+
+    async def is_theirs_still(self, user: User) -> bool:
+        """Until what it is about is withdrawn, or they have left the organization."""
         return await self._is_theirs(user)
 
     async def receive_json(self, content: Any, **kwargs: Any) -> None:
@@ -98,7 +102,7 @@ class JobConsumer(TellsInALanguage):
 
     @database_sync_to_async
     def _is_theirs(self, user: User) -> bool:
-        return Job.objects.filter(id=self.job_id, user_id=user.pk).exists()
+        return bool(Job.objects.visible_to(user).filter(id=self.job_id).exists())
 
 
 class JobsConsumer(TellsInALanguage):
@@ -136,7 +140,7 @@ class JobsConsumer(TellsInALanguage):
     def _jobs(self, told: list[str]) -> tuple[list[dict[str, Any]], set[str]]:
         """What goes on, what is new and what was told before, newest first; and which of it is new."""
         assert self.user is not None
-        mine = Job.objects.filter(user_id=self.user.pk)
+        mine = Job.objects.owned_by(self.user)
         newest = {str(pk) for pk in mine.values_list("pk", flat=True)[:NEWEST]}
         found = mine.filter(Q(state__in=Job.GOING) | Q(pk__in=newest.union(told)))
         with translation.override(self.language):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from webui.organizations.access import Things
+from webui.organizations.models import shared_with
 from webui.translation import explained, shown
 
 
@@ -62,6 +64,9 @@ class Job(models.Model):
     eta_s = models.FloatField(null=True)
     result = models.JSONField(null=True)
     error = models.JSONField(null=True)  # what, why, what_to_do; said, where they can be translated
+    organization = shared_with(related_name="jobs")  # with which the thing is shared that it is about
+
+    objects: ClassVar = Things.as_manager()
 
     class Meta:
         ordering = ("-created_at",)
@@ -159,6 +164,7 @@ class Usage(models.Model):
     day = models.DateField()
     jobs = models.IntegerField(default=0)  # begun
     seconds = models.FloatField(default=0.0)  # of recordings that were transcribed
+    speakers = models.IntegerField(default=0)  # in them
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("user", "day"), name="one_usage_a_day"),)

@@ -1,26 +1,29 @@
 """How much of the disk, how many jobs a day and how many minutes of recordings a month a user may have.
 
 The owner of the installation has no quota. What a user takes by the day is written down apart from jobs and recordings,
-so that deleting these gives nothing back.
+so that deleting these gives nothing back. An organization's quota is for all that its people use together, shared or
+not, since they have been in it; the owner of the installation is left out of it, too.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from django.conf import settings
-from django.db.models import F, Sum
+from django.db.models import F, QuerySet, Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
 from webui.accounts.models import User
 from webui.jobs.models import Quota, Usage
+from webui.organizations.models import Membership, Organization
 
 COUNTED_FOR_S = 60.0  # looking at all files takes a while
 
@@ -85,7 +88,7 @@ def take_room(folder: Path, size: int, most: int) -> None:
         NoRoom: that is more than is left.
     """
     if bytes_used(folder) + size >= most:
-        _counted.pop(folder, None)
+        forget_count(folder)
     used = bytes_used(folder)
     if used + size >= most:
         raise NoRoom(
@@ -94,7 +97,35 @@ def take_room(folder: Path, size: int, most: int) -> None:
             % {"used": used / 1e9, "most": most / 1e9},
             _("Delete what you do not need, or ask whoever runs Hark."),
         )
-    _counted[folder] = (_counted[folder][0], used + size)
+    note_taken(folder, size)
+
+
+def take_room_together(folders: Sequence[Path], size: int, most: int, name: str) -> None:
+    """Raise NoRoom where ``size`` bytes more are too many for the people of an organization, whose data the folders
+    are."""
+    if sum(map(bytes_used, folders)) + size >= most:
+        for folder in folders:
+            forget_count(folder)
+    used = sum(map(bytes_used, folders))
+    if used + size >= most:
+        raise NoRoom(
+            _("The storage quota of your organization is used up."),
+            _("The people of %(name)s use %(used).1f GB; its quota is %(most).1f GB.")
+            % {"name": name, "used": used / 1e9, "most": most / 1e9},
+            _("Delete what you do not need, or ask one of its owners."),
+        )
+
+
+def note_taken(folder: Path, size: int) -> None:
+    """``size`` bytes more are in a folder, or will be soon."""
+    at, used = _counted.get(folder, (0.0, 0))
+    if folder in _counted:
+        _counted[folder] = (at, used + size)
+
+
+def forget_count(folder: Path) -> None:
+    """Count anew the next time."""
+    _counted.pop(folder, None)
 
 
 def bytes_used(folder: Path) -> int:
@@ -121,14 +152,14 @@ def take_job(user: User) -> None:
     _add(user, jobs=1)
 
 
-def take_minutes(user: User, seconds: float) -> None:
-    """Count a recording that was transcribed."""
-    _add(user, seconds=seconds)
+def take_minutes(user: User, seconds: float, speakers: int = 0) -> None:
+    """Count a recording that was transcribed, and how many speak in it."""
+    _add(user, seconds=seconds, speakers=speakers)
 
 
-def _add(user: User, jobs: int = 0, seconds: float = 0.0) -> None:
+def _add(user: User, **more: float) -> None:
     row, _made = Usage.objects.get_or_create(user=user, day=_today())
-    Usage.objects.filter(pk=row.pk).update(jobs=F("jobs") + jobs, seconds=F("seconds") + seconds)
+    Usage.objects.filter(pk=row.pk).update(**{name: F(name) + number for name, number in more.items()})
 
 
 def check_jobs(user: User) -> None:
@@ -140,25 +171,45 @@ def check_jobs(user: User) -> None:
             _("You may begin %(most)d jobs a day.") % {"most": most},
             _("Begin this one after midnight (UTC), or ask the owner for more."),
         )
+    for organization in limited(user, "jobs_a_day"):
+        if jobs_today_of(organization) >= (organization.jobs_a_day or 0):
+            raise QuotaUsedUp(
+                _("The jobs of your organization are used up for today."),
+                _("The people of %(name)s may begin %(most)d jobs a day together.")
+                % {"name": organization.name, "most": organization.jobs_a_day},
+                _("Begin this one after midnight (UTC), or ask one of its owners for more."),
+            )
 
 
 def check_minutes(user: User, seconds: float = 0.0) -> None:
     """Raise QuotaUsedUp where a recording of so many seconds (0: not known yet) is more than the month has left."""
-    left = seconds_left(user)
+    most = limits_of(user).minutes_a_month
+    left = None if most is None else most * 60 - seconds_this_month(user)
     if left is not None and (left <= 0 or seconds > left):
-        most = limits_of(user).minutes_a_month
         raise QuotaUsedUp(
             _("Your minutes of recordings are used up."),
             _("You may have %(most)d minutes transcribed a month; %(left)d are left.")
             % {"most": most, "left": max(0, int(left // 60))},
             _("Wait for the first of the month (UTC), or ask the owner for more."),
         )
+    for organization in limited(user, "minutes_a_month"):
+        left = _left_of(organization)
+        if left <= 0 or seconds > left:
+            raise QuotaUsedUp(
+                _("The minutes of your organization are used up."),
+                _("The people of %(name)s may have %(most)d minutes transcribed a month together; %(left)d are left.")
+                % {"name": organization.name, "most": organization.minutes_a_month, "left": max(0, int(left // 60))},
+                _("Wait for the first of the month (UTC), or ask one of its owners for more."),
+            )
 
 
 def seconds_left(user: User) -> float | None:
     """Of this month; None: any number."""
     most = limits_of(user).minutes_a_month
-    return None if most is None else most * 60 - seconds_this_month(user)
+    left = [] if most is None else [most * 60 - seconds_this_month(user)]
+    for organization in limited(user, "minutes_a_month"):
+        left.append(_left_of(organization))
+    return min(left, default=None)
 
 
 def jobs_today(user: User) -> int:
@@ -170,6 +221,43 @@ def seconds_this_month(user: User) -> float:
     """Of a user's recordings that were transcribed since the first of the month, UTC."""
     days = Usage.objects.filter(user=user, day__gte=_today().replace(day=1))
     return float(days.aggregate(sum=Sum("seconds"))["sum"] or 0.0)
+
+
+# Organizations
+
+
+def limited(user: User, what: str) -> list[Organization]:
+    """The organizations of a user that have a limit of that kind; none of the owner of the installation."""
+    if user.is_owner:
+        return []
+    theirs = Membership.objects.filter(user=user).values("organization")
+    return list(Organization.objects.filter(pk__in=theirs, **{f"{what}__gt": 0}))
+
+
+def counted_in(organization: Organization) -> QuerySet[Membership]:
+    """Whose use counts in an organization."""
+    return organization.memberships.filter(user__is_owner=False).select_related("user")
+
+
+def usage_in(organization: Organization, since: date) -> list[Usage]:
+    """What its people used by day from a day on, but nothing of before they joined."""
+    joined = {membership.user_id: membership.joined_at.date() for membership in counted_in(organization)}
+    rows = Usage.objects.filter(user__in=joined, day__gte=since).select_related("user")
+    return [row for row in rows if row.day >= joined[row.user_id]]
+
+
+def jobs_today_of(organization: Organization) -> int:
+    """How many its people have begun since midnight, UTC."""
+    return sum(row.jobs for row in usage_in(organization, _today()))
+
+
+def seconds_this_month_of(organization: Organization) -> float:
+    """Of its people's recordings that were transcribed since the first of the month, UTC."""
+    return sum(row.seconds for row in usage_in(organization, _today().replace(day=1)))
+
+
+def _left_of(organization: Organization) -> float:
+    return (organization.minutes_a_month or 0) * 60 - seconds_this_month_of(organization)
 
 
 def _today() -> date:

@@ -28,12 +28,16 @@ from webui.jobs.quota import (
     bytes_used,
     check_jobs,
     check_minutes,
+    counted_in,
     jobs_today,
+    limited,
     limits_of,
+    note_taken,
     seconds_left,
     seconds_this_month,
     take_job,
     take_room,
+    take_room_together,
 )
 from webui.transactions import alone
 from webui.translation import shown
@@ -68,9 +72,14 @@ def check_room(user: User, size: int = 0) -> None:
     Raises:
         webui.jobs.quota.NoRoom: there is none.
     """
+    for organization in limited(user, "disk_bytes"):
+        folders = [user_data(membership.user) for membership in counted_in(organization)]
+        take_room_together(folders, size, organization.disk_bytes or 0, organization.name)
     most = limits_of(user).disk_bytes
     if most is not None:
         take_room(user_data(user), size, most)
+    else:
+        note_taken(user_data(user), size)
 
 
 def usage_of(user: User) -> dict[str, Any]:
@@ -86,8 +95,20 @@ def usage_of(user: User) -> dict[str, Any]:
     }
 
 
-def submit(*, user: User, kind: str, title: str, spec: dict[str, Any], even_if_full: bool = False) -> Job:
+def submit(
+    *,
+    user: User,
+    kind: str,
+    title: str,
+    spec: dict[str, Any],
+    even_if_full: bool = False,
+    organization: int | None = None,
+) -> Job:
     """Queue a job; the same one, if the user has it waiting or at work already (a double click).
+
+    Args:
+        user: whose data it works on, whoever asks for it.
+        organization: the number of that with which the thing is shared that it is about.
 
     Raises:
         LimitReached: so many are waiting, or so many of this user's, that no more is taken.
@@ -105,7 +126,9 @@ def submit(*, user: User, kind: str, title: str, spec: dict[str, Any], even_if_f
             check_jobs(user)
             _check_queue(user)
         take_job(user)
-        job = Job.objects.create(user=user, kind=kind, lane=KINDS[kind].lane, title=title[:400], spec=spec)
+        job = Job.objects.create(
+            user=user, kind=kind, lane=KINDS[kind].lane, title=title[:400], spec=spec, organization_id=organization
+        )
         transaction.on_commit(send_waiting)
     return job
 

@@ -7,12 +7,13 @@ from uuid import UUID
 
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from webui.accounts.signed_in import signed_in
 from webui.jobs import services
 from webui.jobs.models import Job, JobEvent
+from webui.organizations.access import to_change, visible
 from webui.parameters import whole_number
 from webui.translation import explained, shown
 
@@ -48,36 +49,38 @@ def _shown(event: dict[str, Any]) -> dict[str, Any]:
 
 @require_GET
 def index(request: HttpRequest) -> HttpResponse:
-    """All jobs of the user, newest first."""
-    jobs = Paginator(Job.objects.filter(user=signed_in(request)), PAGE)
+    """All jobs of the user and about what is shared with them, newest first."""
+    jobs = Paginator(Job.objects.visible_to(signed_in(request)).select_related("organization"), PAGE)
     return render(request, "jobs/index.html", {"page": jobs.get_page(request.GET.get("page"))})
 
 
 @require_GET
 def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """One job: its stages, curves and log, kept up to date by ``job.js``."""
-    job = get_object_or_404(Job, id=job_id, user=signed_in(request))
+    job = visible(Job.objects.select_related("organization"), signed_in(request), id=job_id)
     version = getattr(job, "version", None)
     stages = services.stages_of(job.kind, job.spec)
-    return render(request, "jobs/detail.html", {"job": job, "version": version, "stages": stages})
+    mine = job.user_id == signed_in(request).pk
+    content = {"job": job, "version": version, "stages": stages, "mine": mine}
+    return render(request, "jobs/detail.html", content)
 
 
 @require_GET
 def events(request: HttpRequest, job_id: UUID) -> JsonResponse:
     """The same as over WebSocket, for those who cannot have one: ``?after=N``."""
-    get_object_or_404(Job, id=job_id, user=signed_in(request))
+    visible(Job.objects.all(), signed_in(request), id=job_id)
     return JsonResponse(news(job_id, whole_number(request.GET.get("after")) or 0))
 
 
 @require_POST
 def cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Ask for its end."""
-    services.cancel(job=get_object_or_404(Job, id=job_id, user=signed_in(request)))
+    services.cancel(job=to_change(Job.objects.all(), signed_in(request), id=job_id))
     return redirect("jobs:detail", job_id)
 
 
 @require_POST
 def retry(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Queue it again."""
-    services.retry(job=get_object_or_404(Job, id=job_id, user=signed_in(request)))
+    services.retry(job=to_change(Job.objects.all(), signed_in(request), id=job_id))
     return redirect("jobs:detail", job_id)

@@ -43,7 +43,7 @@ def start(request: HttpRequest) -> HttpResponse:
         "folders": [str(folder) for folder in settings.IMPORT_FOLDERS] if user.is_owner else [],
         "largest": LARGEST_UPLOAD // 1_000_000,
         "suffixes": ",".join(SUFFIXES),
-        "imports": Job.objects.filter(user=user, kind="import")[:10],
+        "imports": Job.objects.owned_by(user).filter(kind="import")[:10],
     }
     return render(request, "library/import.html", context)
 
@@ -90,7 +90,7 @@ def import_archive(*, user: User, sent: UploadedFile, name: str, said: dict[str,
     job = None
     try:
         with alone():
-            going = Job.objects.filter(user=user, kind="import", title=name, state__in=Job.GOING)
+            going = Job.objects.owned_by(user).filter(kind="import", title=name, state__in=Job.GOING)
             going = going.exclude(state=Job.State.CANCELLING)
             job = next((one for one in going if {**one.spec, "archive": archive} == spec), None) or jobs.submit(
                 user=user, kind="import", title=name, spec=spec
@@ -176,7 +176,7 @@ def forget_upload(job: Job, **kwargs: Any) -> None:
 
 def _forget_old(user: User, uploads: Path) -> None:
     """Remove the archives of imports that were interrupted a day ago."""
-    going = Job.objects.filter(user=user, kind="import", state__in=Job.GOING).values_list("spec", flat=True)
+    going = Job.objects.owned_by(user).filter(kind="import", state__in=Job.GOING).values_list("spec", flat=True)
     needed = {str(spec.get("archive", "")).split("/")[-2] for spec in going if spec.get("archive")}
     for place in uploads.iterdir():
         try:

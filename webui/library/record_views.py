@@ -40,7 +40,7 @@ def record(request: HttpRequest) -> HttpResponse:
     """Which phrase; and where that is said (``?phrase=&language=&count=``), the recorder."""
     user = signed_in(request)
     words, language = request.GET.get("phrase", "").strip(), request.GET.get("language") or "en"
-    detectors = list(Detector.objects.filter(user=user))
+    detectors = list(Detector.objects.owned_by(user))
     context: dict[str, Any] = {"detectors": detectors, "phrase": words, "language": language, "count": recordings.COUNT}
     if not words:
         return render(request, "library/record.html", context)
@@ -127,11 +127,13 @@ def takes(request: HttpRequest) -> HttpResponse:
 @require_GET
 def own_voice(request: HttpRequest) -> HttpResponse:
     """A fragment: how many of one's own takes of a phrase that version of its detector hears, those that are no test
-    left out; ``?phrase=&language=&version=``."""
+    left out; ``?phrase=&language=&version=``, ``&detector=`` of one that may be shared with the reader."""
     user = signed_in(request)
     phrase, language = request.GET.get("phrase", ""), request.GET.get("language", "en")
     number = whole_number(request.GET.get("version"))
-    version = next((each for each in _versions(user, phrase, language) if each.number == number), None)
+    detector = whole_number(request.GET.get("detector"))
+    versions = _versions(user, phrase, language, detector)
+    version = next((each for each in versions if each.number == number), None)
     context: dict[str, Any] = {"phrase": phrase, "language": language}
     if version is not None and services.has_library(user):
         found = _results(_takes(user, phrase, language, version, recordings.TEST))
@@ -139,9 +141,11 @@ def own_voice(request: HttpRequest) -> HttpResponse:
     return render(request, "library/own_voice.html", context)
 
 
-def _versions(user: User, phrase: str, language: str) -> list[Version]:
-    mine = Version.objects.select_related("detector__user").filter(detector__user=user)
-    return list(mine.filter(detector__phrase=phrase, detector__language=language))
+def _versions(user: User, phrase: str, language: str, detector: int | None = None) -> list[Version]:
+    """Of the user's own detector of a phrase; of the one with that number, where they may see it."""
+    known = Version.objects.select_related("detector__user")
+    found = known.owned_by(user) if detector is None else known.visible_to(user).filter(detector__id=detector)
+    return list(found.filter(detector__phrase=phrase, detector__language=language))
 
 
 def _takes(

@@ -20,6 +20,8 @@ from model.runtime.detector import Detector as Runtime
 from webui.accounts.models import User
 from webui.accounts.socket_sign_in import SignsIn
 from webui.listening import services
+from webui.listening.models import Sample
+from webui.organizations.access import to_change
 from webui.parameters import json_object
 from webui.trainer.models import Version
 from webui.trainer.services import version_of
@@ -121,13 +123,17 @@ class ListenConsumer(_Listens):
     runtime: Runtime | None
 
     async def may(self, user: User) -> bool:
-        """The detector's owner only."""
+        """Who sees the detector."""
         version = await self._version(user)
         if version is None:
             return False
         self.version = version
         self.recent = np.zeros(0, np.float32)
         return True
+
+    async def is_theirs_still(self, user: User) -> bool:
+        """Until the detector is withdrawn, or they have left the organization."""
+        return await self._version(user) is not None
 
     def loaded(self) -> Runtime:
         return services.runtime_of(self.version)
@@ -162,13 +168,18 @@ class ListenConsumer(_Listens):
         end = min(len(self.recent), len(self.recent) - self.samples + round(time_s * SAMPLE_RATE))
         audio = self.recent[max(0, end - round(BEFORE_ALARM_S * SAMPLE_RATE)) : max(0, end)]
         try:
-            sample = await database_sync_to_async(services.keep_sample)(
-                user=self.user, version=self.version, verdict=verdict, audio=audio
-            )
+            sample = await self._kept(verdict, audio)
         except HarkError as error:
             await self.say(error=explained(error))
             return
         await self.say(kept={"id": sample.pk, "mark": verdict, "time_s": time_s})
+
+    @database_sync_to_async
+    def _kept(self, verdict: str, audio: np.ndarray) -> Sample:
+        assert self.user is not None
+        place = {"detector_id": self.version.detector_id, "number": self.version.number}
+        version = version_of(user=self.user, **place, who=to_change)
+        return services.keep_sample(user=self.user, version=version, verdict=verdict, audio=audio)
 
     @database_sync_to_async
     def _version(self, user: User) -> Version | None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
+from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Q
 
+from webui.accounts.models import User
+from webui.organizations.access import Things
 from webui.trainer.models import Detector
 
 
@@ -19,6 +24,13 @@ class WakeIntake(models.Model):
 
     def __str__(self) -> str:
         return f"wakes of {self.detector}"
+
+
+class Samples(Things["Sample"]):
+    """Samples are whose the detector is; who sent one sees it, too, for as long as they may change the detector."""
+
+    def _shared(self, user: User, roles: Collection[str]) -> Q:
+        return Q(marked_by=user, detector__in=Detector.objects.editable_by(user))
 
 
 class Sample(models.Model):
@@ -50,6 +62,9 @@ class Sample(models.Model):
         TAKEN = "taken"  # it is a clip of the library, for the next training
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="samples")
+    marked_by = models.ForeignKey(  # who sent it, where the detector is shared with them; None: its user
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
     detector = models.ForeignKey(Detector, on_delete=models.CASCADE, related_name="samples")
     verdict = models.CharField(max_length=12, choices=Verdict.choices, blank=True)  # "": no person has confirmed it
     state = models.CharField(max_length=6, choices=State.choices, default=State.NEW)
@@ -63,6 +78,8 @@ class Sample(models.Model):
     text = models.CharField(max_length=200, blank=True)  # the words that a recognizer heard
     created_at = models.DateTimeField(auto_now_add=True)
     taken_at = models.DateTimeField(null=True)  # null, too: taken before that was kept
+
+    objects: ClassVar = Samples.as_manager()
 
     class Meta:
         ordering = ("-created_at", "-id")

@@ -109,7 +109,8 @@ def detect_in_file(version: Version, path: Path, fa_per_day: float | None = None
 
 
 def keep_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray, **more: Any) -> Sample:
-    """Put marked audio [samples, 16 kHz] into the inbox; ``more``: fields of what a device sent.
+    """Put marked audio [samples, 16 kHz] into the inbox of whose the detector is; ``more``: fields of what a device
+    sent. A sender whom the detector is shared with has it in theirs, too.
 
     Raises:
         HarkError: too short or too long, or the disk is full.
@@ -121,14 +122,16 @@ def keep_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray
             _("A sample has %(least)s to %(most)d seconds.") % {"least": number_format(SHORTEST_S), "most": LONGEST_S},
             _("Mark it once more."),
         )
-    check_room(user, 2 * len(audio))
+    owner = version.detector.user
+    check_room(owner, 2 * len(audio))
     name = f"inbox/{uuid.uuid4().hex}.flac"
-    path = user_data(user) / name
+    path = user_data(owner) / name
     with storing("keeping the sample"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_audio(path, audio)
     return Sample.objects.create(
-        user=user,
+        user=owner,
+        marked_by=None if user == owner else user,
         detector=version.detector,
         verdict=verdict,
         file=name,
@@ -151,7 +154,7 @@ def allow_wakes(*, detector: Detector, allowed: bool) -> None:
         WakeIntake.objects.filter(detector=detector).delete()
 
 
-def keep_wake(*, version: Version, path: Path, kind: str, score: float, device: str) -> Sample:
+def keep_wake(*, user: User, version: Version, path: Path, kind: str, score: float, device: str) -> Sample:
     """Put a recording that a device made of a wake or a near-miss into the inbox, sorted.
 
     Raises:
@@ -175,7 +178,7 @@ def keep_wake(*, version: Version, path: Path, kind: str, score: float, device: 
         )
     _count_wake(detector)
     sample = keep_sample(
-        user=detector.user,
+        user=user,
         version=version,
         verdict="",
         audio=audio,
@@ -221,7 +224,7 @@ def confirm(*, sample: Sample, is_phrase: bool) -> None:
 
 def sorted_waiting(user: User) -> QuerySet[Sample]:
     """What devices sent and a recognizer is sure of, and no person has confirmed."""
-    sure = Sample.objects.filter(user=user, state=Sample.State.NEW, verdict="").exclude(kind="")
+    sure = Sample.objects.editable_by(user).filter(state=Sample.State.NEW, verdict="").exclude(kind="")
     return sure.exclude(sorted_as=Sample.Sorted.UNSURE)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from django.core.paginator import Paginator
 from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
@@ -18,6 +19,7 @@ from core.errors import HarkError
 from webui.accounts.signed_in import signed_in
 from webui.listening import services
 from webui.listening.models import Sample
+from webui.organizations.access import owned, to_change, visible
 from webui.trainer.models import Detector, Version
 from webui.trainer.results import asked_rate
 from webui.trainer.services import version_of
@@ -26,8 +28,8 @@ from webui.uploads import on_disk
 PAGE = 30
 
 
-def _version(request: HttpRequest, detector_id: int, number: int) -> Version:
-    return version_of(user=signed_in(request), detector_id=detector_id, number=number)
+def _version(request: HttpRequest, detector_id: int, number: int, who: Callable[..., Version] = visible) -> Version:
+    return version_of(user=signed_in(request), detector_id=detector_id, number=number, who=who)
 
 
 @require_GET
@@ -58,7 +60,7 @@ def file(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
 @require_POST
 def mark(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     """A stretch of a recording for the inbox: the recording once more, ``start_s``, ``end_s``, ``verdict``."""
-    version = _version(request, detector_id, number)
+    version = _version(request, detector_id, number, to_change)
     try:
         start, end = float(request.POST["start_s"]), float(request.POST["end_s"])
         if not (start >= 0.0 and math.isfinite(end)):
@@ -88,8 +90,8 @@ def _uploaded(request: HttpRequest) -> AbstractContextManager[Path]:
 
 @require_GET
 def inbox(request: HttpRequest) -> HttpResponse:
-    """What was marked and what devices sent, newest first."""
-    samples = Sample.objects.filter(user=signed_in(request)).select_related("detector")
+    """What was marked and what devices sent, newest first; of shared detectors what one has marked oneself."""
+    samples = Sample.objects.visible_to(signed_in(request)).select_related("detector__organization")
     page = Paginator(samples, PAGE).get_page(request.GET.get("page"))
     sure = Counter(services.sorted_waiting(signed_in(request)).values_list("sorted_as", flat=True))
     return render(
@@ -109,7 +111,7 @@ def confirm_sorted(request: HttpRequest) -> HttpResponse:
 @require_POST
 def wakes(request: HttpRequest, detector_id: int) -> HttpResponse:
     """Whether devices may send what they heard: ``allowed`` in the form, or not."""
-    mine = get_object_or_404(Detector, id=detector_id, user=signed_in(request))
+    mine = owned(Detector.objects.all(), signed_in(request), id=detector_id)
     services.allow_wakes(detector=mine, allowed="allowed" in request.POST)
     return redirect(reverse("trainer:detector", args=[detector_id]))
 
@@ -117,14 +119,14 @@ def wakes(request: HttpRequest, detector_id: int) -> HttpResponse:
 @require_GET
 def sample_audio(request: HttpRequest, sample_id: int) -> FileResponse:
     """The audio of a sample."""
-    sample = get_object_or_404(Sample.objects.select_related("user"), id=sample_id, user=signed_in(request))
+    sample = visible(Sample.objects.select_related("user"), signed_in(request), id=sample_id)
     return services.audio_response(sample)
 
 
 @require_POST
 def decide(request: HttpRequest, sample_id: int) -> HttpResponse:
     """``decision`` is take or discard; of what a device sent: phrase, other or discard."""
-    sample = get_object_or_404(Sample.objects.select_related("user", "detector"), id=sample_id, user=signed_in(request))
+    sample = to_change(Sample.objects.select_related("user", "detector"), signed_in(request), id=sample_id)
     if request.POST.get("decision") == "take":
         services.take(sample=sample)
     elif request.POST.get("decision") in ("phrase", "other") and sample.kind:

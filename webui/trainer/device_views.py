@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from core.errors import HarkError
 from webui.accounts.signed_in import signed_in
+from webui.organizations.access import owned
 from webui.trainer import results, services
 from webui.trainer.models import Version
 
@@ -42,7 +43,7 @@ def device_file(
 @require_POST
 def address(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     """Who may fetch the files for devices: ``served``; with ``renew``, under another address than before."""
-    version = services.version_of(user=signed_in(request), detector_id=detector_id, number=number)
+    version = services.version_of(user=signed_in(request), detector_id=detector_id, number=number, who=owned)
     if "renew" in request.POST:
         services.renew_link(version=version)
     else:

@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -17,6 +17,8 @@ from core.errors import HarkError
 from model.plain import with_current_names
 from pipeline.training.verdict import misses_most
 from webui.jobs.models import Job
+from webui.organizations.access import Things
+from webui.organizations.models import shared_with
 
 PUBLIC_KEY = "public"  # in an address, in the place of the token
 
@@ -27,7 +29,10 @@ class Detector(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="detectors")
     phrase = models.CharField(max_length=300)  # normalized
     language = models.CharField(max_length=20)
+    organization = shared_with(related_name="detectors")
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar = Things.as_manager()
 
     class Meta:
         ordering = ("-created_at",)
@@ -53,6 +58,12 @@ def in_use_of(versions: Sequence[Version]) -> Version | None:
     return next((version for version in versions if version.offered), versions[0] if versions else None)
 
 
+class Versions(Things["Version"]):
+    """Versions are whose the detector is."""
+
+    to_thing = "detector__"
+
+
 class Version(models.Model):
     """One trained detector: a folder of files under the user's data, and the figures that lists show."""
 
@@ -73,6 +84,8 @@ class Version(models.Model):
     served = models.CharField(max_length=10, choices=Served.choices, default=Served.LINK)
     link_number = models.PositiveIntegerField(default=1)  # of the token: another number makes another one
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar = Versions.as_manager()
 
     class Meta:
         ordering = ("-number",)

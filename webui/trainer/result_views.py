@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
 from django.db.models import QuerySet
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
@@ -19,6 +20,8 @@ from core.errors import HarkError
 from pipeline.training.config import DEVICES
 from webui.accounts.signed_in import signed_in
 from webui.jobs.services import stages_of, user_data
+from webui.organizations.access import owned, to_change, visible
+from webui.organizations.sharing import sharing_of
 from webui.trainer import results, services
 from webui.trainer.models import PUBLIC_KEY, Detector, Version, before_in_use, in_use_of
 from webui.trainer.views import BUCKET_WORDS
@@ -28,16 +31,16 @@ REPORT = "report.html"
 HERE = ("localhost", "127.0.0.1", "::1")  # names under which only this machine reaches the portal
 
 
-def _detector(request: HttpRequest, detector_id: int) -> Detector:
-    return get_object_or_404(Detector.objects.select_related("user"), id=detector_id, user=signed_in(request))
+def _detector(request: HttpRequest, detector_id: int, who: Callable[..., Detector] = visible) -> Detector:
+    return who(Detector.objects.select_related("user", "organization"), signed_in(request), id=detector_id)
 
 
-def _version(request: HttpRequest, detector_id: int, number: int) -> Version:
-    return services.version_of(user=signed_in(request), detector_id=detector_id, number=number)
+def _version(request: HttpRequest, detector_id: int, number: int, who: Callable[..., Version] = visible) -> Version:
+    return services.version_of(user=signed_in(request), detector_id=detector_id, number=number, who=who)
 
 
 def _versions(detector: Detector) -> QuerySet[Version]:
-    return Version.objects.filter(detector=detector).select_related("detector__user", "job")
+    return detector.versions.select_related("detector__user", "job")
 
 
 @require_safe
@@ -69,6 +72,7 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
     context = {
         "version": shown,
         "detector": shown.detector,
+        **sharing_of(shown.detector, signed_in(request)),
         "report": report,
         "versions": versions,
         "in_use": in_use_of(versions),
@@ -77,7 +81,7 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
         "comparing": services.going_comparison(shown.detector) if len(versions) > 1 else None,
         "headline": results.headline(report),
         "verdict": results.verdict(shown, report, results.winner_over(shown, report, versions, together)),
-        "own_voice": f"{reverse('library:own_voice')}?{of_phrase}&version={number}",
+        "own_voice": f"{reverse('library:own_voice')}?{of_phrase}&version={number}&detector={detector_id}",
         "default_rate": default.words["rate"],
         "points": points,
         "chosen": chosen,
@@ -104,7 +108,9 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
 def _where(request: HttpRequest, version: Version, report: results.Report) -> dict[str, Any]:
     """The devices, and the address of what is served to them."""
     address = ""
-    if version.served != Version.Served.NOBODY:
+    # Whoever has the address has the files for good; who was shared the detector can be removed again.
+    mine = version.detector.user_id == signed_in(request).pk
+    if mine and version.served != Version.Served.NOBODY:
         key = PUBLIC_KEY if version.served == Version.Served.PUBLIC else version.token
         numbers = [version.detector_id, version.number, key, "device", "name"]
         address = request.build_absolute_uri(reverse("trainer:device_file", args=numbers)).removesuffix("device/name")
@@ -122,7 +128,7 @@ def _where(request: HttpRequest, version: Version, report: results.Report) -> di
             },
             doseq=True,
         ),
-        "has_address": any(row["files"] for row in rows if row["target"].name in DEVICES),
+        "has_address": mine and any(row["files"] for row in rows if row["target"].name in DEVICES),
         "only_here": urlsplit(f"//{request.get_host()}").hostname in HERE,
         "secure": request.is_secure(),
         "served_choices": [
@@ -146,13 +152,14 @@ def _conditions() -> list[tuple[str, str]]:
 @require_POST
 def retrain(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     """Make the next version from this one and what was marked since."""
-    return redirect("jobs:detail", services.retrain(version=_version(request, detector_id, number)).id)
+    version = _version(request, detector_id, number, to_change)
+    return redirect("jobs:detail", services.retrain(version=version).id)
 
 
 @require_POST
 def make_current(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     """Make this version the one in use."""
-    services.use(version=_version(request, detector_id, number))
+    services.use(version=_version(request, detector_id, number, to_change))
     return redirect("trainer:version", detector_id, number)
 
 
@@ -160,9 +167,10 @@ def make_current(request: HttpRequest, detector_id: int, number: int) -> HttpRes
 def compare(request: HttpRequest, detector_id: int) -> HttpResponse:
     """Versions side by side: on the same stream, where that was measured (POST does), and each on the test of its own
     run; ``?v=1&v=2`` chooses the curves, ``?before=1&after=2`` the two of which it says what changed."""
-    mine = _detector(request, detector_id)
     if request.method == "POST":
+        mine = _detector(request, detector_id, to_change)
         return redirect("jobs:detail", services.compare(detector=mine).id)
+    mine = _detector(request, detector_id)
     versions = list(_versions(mine))
     comparison, outdated = services.comparison_of(versions)
     together = results.same_stream(comparison, versions) if comparison else []
@@ -181,6 +189,7 @@ def compare(request: HttpRequest, detector_id: int) -> HttpResponse:
     runs = {version.path.name: version for version in versions}
     context = {
         "detector": mine,
+        **sharing_of(mine, signed_in(request)),
         "rows": rows,
         "in_use": in_use_of(versions),
         "comparison": comparison,
@@ -259,5 +268,5 @@ def _translated_report(version: Version, language: str) -> str | None:
 @require_POST
 def delete(request: HttpRequest, detector_id: int) -> HttpResponse:
     """Remove a detector, its versions and their folders. Its clips stay, and a job that is training goes on."""
-    services.remove_detector(detector=_detector(request, detector_id))
+    services.remove_detector(detector=_detector(request, detector_id, owned))
     return redirect("trainer:home")

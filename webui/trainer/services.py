@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import F, Max
 from django.http import Http404
-from django.shortcuts import get_object_or_404
 from django.utils.translation import get_language_info
 from django.utils.translation import gettext as _
 
@@ -24,6 +23,7 @@ from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
+from webui.organizations.access import visible
 from webui.trainer.models import Detector, Version, in_use_of
 from webui.trainer.speech import spoken
 from webui.transactions import alone
@@ -130,11 +130,12 @@ def language_name(code: str) -> str:
     return str(name) if name == own else f"{name} ({own})"
 
 
-def version_of(*, user: User, detector_id: int, number: int) -> Version:
-    """A version of the user's own. Raises Http404 where it is none."""
-    versions = Version.objects.select_related("detector__user", "job")
+def version_of(*, user: User, detector_id: int, number: int, who: Callable[..., Version] = visible) -> Version:
+    """A version that the user may see; with ``who`` of ``webui.organizations.access``: may change, or owns. Raises
+    Http404 where it is none, and MayNot where it is not theirs to change."""
+    versions = Version.objects.select_related("detector__user", "detector__organization", "job")
     # detector__id, not detector_id: Django finds nothing for a number too large for the database there, and fails here.
-    return get_object_or_404(versions, detector__id=detector_id, number=number, detector__user=user)
+    return who(versions, user, detector__id=detector_id, number=number)
 
 
 def served_version(*, detector_id: int, number: int, key: str) -> Version:
@@ -184,7 +185,9 @@ def retrain(*, version: Version) -> Job:
     """A job that makes the next version from this one and what was marked."""
     detector = version.detector
     spec = {"phrase": detector.phrase, "language": detector.language, "run": Path(version.folder).name}
-    return jobs.submit(user=detector.user, kind="retrain", title=detector.phrase, spec=spec)
+    return jobs.submit(
+        user=detector.user, kind="retrain", title=detector.phrase, spec=spec, organization=detector.organization_id
+    )
 
 
 def runs_to_compare(versions: Sequence[Version]) -> list[str]:
@@ -217,7 +220,9 @@ def compare(*, detector: Detector) -> Job:
 def _submit_comparison(detector: Detector, versions: Sequence[Version], **more: Any) -> Job:
     spec = {"detector": detector.pk, "phrase": detector.phrase, "language": detector.language, **more}
     spec["runs"] = runs_to_compare(versions)
-    return jobs.submit(user=detector.user, kind="compare", title=detector.phrase, spec=spec)
+    return jobs.submit(
+        user=detector.user, kind="compare", title=detector.phrase, spec=spec, organization=detector.organization_id
+    )
 
 
 def compared(job: Job) -> None:
@@ -320,6 +325,8 @@ def _new_version(user: User, result: dict[str, Any], phrase: str, language: str,
         detector, _new = Detector.objects.get_or_create(user=user, phrase=phrase, language=language)
         if detector.versions.filter(folder=folder).update(job=job):
             return None
+        if job is not None and detector.organization_id:
+            Job.objects.filter(pk=job.pk).update(organization=detector.organization_id)
         newest = detector.versions.aggregate(newest=Max("number"))["newest"] or 0
         return detector.versions.create(
             job=job,

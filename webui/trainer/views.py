@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.http import FileResponse, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
@@ -20,6 +20,7 @@ from webui.accounts.signed_in import signed_in
 from webui.jobs.models import Job
 from webui.library.services import audio_response
 from webui.listening.services import only_trained
+from webui.organizations.access import owned
 from webui.parameters import uuid_of
 from webui.trainer import services
 from webui.trainer.forms import RunForm
@@ -36,8 +37,10 @@ def home(request: HttpRequest) -> HttpResponse:
     """A phrase, or recordings, to begin with; the user's detectors, and what is going on."""
     from webui.audio.views import form_context
 
-    detectors = Detector.objects.filter(user=signed_in(request)).prefetch_related("versions")
-    going = Job.objects.filter(user=signed_in(request), state__in=Job.GOING, kind__in=services.TRAINING_KINDS)
+    detectors = Detector.objects.visible_to(signed_in(request)).select_related("organization")
+    detectors = detectors.prefetch_related("versions")
+    jobs = Job.objects.visible_to(signed_in(request))
+    going = jobs.filter(state__in=Job.GOING, kind__in=services.TRAINING_KINDS)
     context = {"detectors": detectors, "going": going, **form_context()}
     return render(request, "trainer/home.html", context)
 
@@ -104,7 +107,7 @@ def _spoken_at(request: HttpRequest, phrase: str, language: str) -> str:
 @require_GET
 def plan(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """What training would do: waits for the plan, then shows it with its switches and Start."""
-    job = get_object_or_404(Job, id=job_id, user=signed_in(request), kind="plan")
+    job = owned(Job.objects.all(), signed_in(request), id=job_id, kind="plan")
     if job.is_going:
         template = "trainer/planning.html"
         return render(request, template, {"job": job})
@@ -146,7 +149,7 @@ def _plan_row(bucket: str, row: dict[str, Any], plan: dict[str, Any], language: 
 @require_POST
 def start(request: HttpRequest) -> HttpResponse:
     """Train what the plan page showed."""
-    job = get_object_or_404(Job, id=uuid_of(request.POST.get("plan", "")), user=signed_in(request), kind="plan")
+    job = owned(Job.objects.all(), signed_in(request), id=uuid_of(request.POST.get("plan", "")), kind="plan")
     config = services.configuration(**job.spec)
     run = services.train(
         user=signed_in(request),
@@ -175,7 +178,7 @@ def speak(request: HttpRequest) -> FileResponse:
 @require_GET
 def samples(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """A fragment: clips that the run has made so far, to listen to."""
-    job = get_object_or_404(Job, id=job_id, user=signed_in(request), kind="train")
+    job = owned(Job.objects.all(), signed_in(request), id=job_id, kind="train")
     clips = services.clips_of_run(job, SAMPLES)
     return render(request, "trainer/samples.html", {"clips": clips})
 

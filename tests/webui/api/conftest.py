@@ -19,14 +19,17 @@ from db.records import NewClip
 from tests.support.detector_versions import make_version
 from tests.webui.compatibility.conftest import ready_recording
 from webui.accounts.models import User
-from webui.accounts.services import SCOPES, create_token, issue_pair
+from webui.accounts.services import SCOPES, create_token, digest, issue_pair
 from webui.api import webhooks
 from webui.api.models import Webhook
+from webui.api.organization_schemas import SECRET
 from webui.audio.models import Recording
 from webui.jobs.models import Job, JobEvent
 from webui.listening.models import Sample
 from webui.listening.services import allow_wakes, keep_sample
-from webui.trainer.models import Version
+from webui.organizations import services as organizations
+from webui.organizations.models import Invitation, Membership, Organization, Role
+from webui.trainer.models import Detector, Version
 
 Call = Callable[..., Any]
 
@@ -46,6 +49,8 @@ class World:
     webhook: Webhook
     guest: User
     recording: Recording
+    organization: Organization
+    invitation: Invitation
 
     def place(self, name: str, path: str) -> str:
         """What stands for a name in an address."""
@@ -62,6 +67,8 @@ class World:
             "user_id": self.guest.pk,
             "recording_id": self.recording.pk,
             "speaker": "S1",
+            "organization_id": self.organization.pk,
+            "invitation_id": self.invitation.pk,
             "person": "Anna",
         }
         return str(places[name])
@@ -102,7 +109,26 @@ def world(owner: User, portal: Path) -> World:
         "remembered_at": "2026-01-02T03:04:05+00:00",
     }
     (portal / "voices.json").write_text(json.dumps({"schema": 1, "voices": {"Anna": voice}}))
-    return World(owner, version, plan, other, sample, clip_id, token.pk, text, hook, guest, recording)
+    organization, invitation = _organizations(owner, guest, version.detector, recording)
+    return World(
+        owner, version, plan, other, sample, clip_id, token.pk, text, hook, guest, recording, organization, invitation
+    )
+
+
+def _organizations(
+    owner: User, guest: User, detector: Detector, recording: Recording
+) -> tuple[Organization, Invitation]:
+    """The owner's, in which the guest is, too, and an invitation to it; and the guest's, to which the owner is invited
+    by the link of the documentation's example."""
+    made = organizations.create(user=owner, name="Of the world")
+    Membership.objects.create(organization=made, user=guest, role=Role.OWNER)
+    for thing in (detector, recording):
+        organizations.share(thing=thing, organization=made, by=owner)
+    invitation, _link = organizations.invite(organization=made, by=owner, role="viewer", base_url="http://x")
+    theirs = organizations.create(user=guest, name="Of the guest")
+    to_theirs, _link = organizations.invite(organization=theirs, by=guest, role="viewer", base_url="http://x")
+    Invitation.objects.filter(pk=to_theirs.pk).update(digest=digest(SECRET))
+    return made, invitation
 
 
 def noise(seconds: float) -> np.ndarray:

@@ -27,7 +27,11 @@ CLOSED = [entry for entry in OPERATIONS if "security" in entry[2]]
 OF_OWNER = [entry for entry in CLOSED if entry[2]["x-scopes"] == ["admin"]]
 OF_ONE = [entry for entry in CLOSED if "{" in entry[0] and entry not in OF_OWNER]
 SCOPED = [entry for entry in CLOSED if entry[2]["x-scopes"]]
-PERSONAL = {"tokens_add", "tokens_revoke"}
+PERSONAL = {
+    "tokens_add", "tokens_revoke", "organizations_add", "organizations_change", "organizations_delete",
+    "organizations_invite", "organizations_join", "organizations_quota", "organizations_remove",
+    "organizations_rename", "organizations_revoke",
+}  # fmt: skip
 HEARD = {
     "seconds": 1.0, "frame_s": 0.08, "threshold": 0.5, "silent": False, "peaks": [0.1],
     "detections": [{"time_s": 0.5, "score": 0.9}], "scores": [0.1],

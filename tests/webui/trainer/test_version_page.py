@@ -122,7 +122,8 @@ def test_a_result_can_be_heard_live_beside_its_dial(owners: Client, version: Ver
     page = owners.get(address("version", version)).content.decode()
     assert f'data-socket="/ws/listen/{version.detector_id}/1"' in page
     assert page.index("live.js") < page.index("det.js"), "the dial is heard from its first place on"
-    assert f'hx-get="{reverse("library:own_voice")}?phrase=hey+compass&amp;language=en&amp;version=1"' in page
+    own_voice = f"{reverse('library:own_voice')}?phrase=hey+compass&amp;language=en&amp;version=1"
+    assert f'hx-get="{own_voice}&amp;detector={version.detector_id}"' in page
 
 
 def test_real_people_are_counted_apart_from_synthetic_voices(owners: Client, owner: User, portal: Path) -> None:

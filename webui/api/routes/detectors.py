@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from django.db.models import Count, Max, QuerySet
@@ -29,6 +30,7 @@ from webui.api.schemas import (
     VersionOut,
 )
 from webui.listening import services as listening
+from webui.organizations.access import owned, to_change, visible
 from webui.trainer import results, services
 from webui.trainer.models import Detector, Version
 from webui.uploads import on_disk
@@ -41,7 +43,12 @@ VERSION = "/detectors/{int:detector_id}/versions/{int:number}"
 
 
 def _detectors(user: User) -> QuerySet[Detector]:
-    return Detector.objects.filter(user=user).annotate(count=Count("versions"), newest=Max("versions__number"))
+    seen = Detector.objects.visible_to(user).select_related("user", "organization")
+    return seen.annotate(count=Count("versions"), newest=Max("versions__number"))
+
+
+def _detector(request: HttpRequest, detector_id: int, who: Callable[..., Detector] = visible) -> Detector:
+    return who(Detector.objects.select_related("user", "organization"), caller(request).user, id=detector_id)
 
 
 def _version_out(version: Version, in_use: Version | None) -> VersionOut:
@@ -57,9 +64,9 @@ def _version_out(version: Version, in_use: Version | None) -> VersionOut:
     )
 
 
-def own_version(request: HttpRequest, detector_id: int, number: int) -> Version:
-    """A version of the caller's. Raises Http404 where it is none."""
-    return services.version_of(user=caller(request).user, detector_id=detector_id, number=number)
+def a_version(request: HttpRequest, detector_id: int, number: int, who: Callable[..., Version] = visible) -> Version:
+    """A version that the caller may see; with ``who``: may change. Raises Http404 where it is none."""
+    return services.version_of(user=caller(request).user, detector_id=detector_id, number=number, who=who)
 
 
 @router.get("/detectors", response=Page[DetectorOut], summary="All detectors", **needs("read"))
@@ -77,8 +84,7 @@ def detector(request: HttpRequest, detector_id: int) -> Detector:
 @router.delete("/detectors/{int:detector_id}", response={204: None}, summary="Delete a detector", **needs("train"))
 def delete(request: HttpRequest, detector_id: int) -> Status:
     """With all its versions and their files. Its clips stay in the library, and a job that is training goes on."""
-    mine = Detector.objects.select_related("user").filter(user=caller(request).user)
-    services.remove_detector(detector=get_object_or_404(mine, id=detector_id))
+    services.remove_detector(detector=_detector(request, detector_id, owned))
     return Status(204, None)
 
 
@@ -90,9 +96,9 @@ def delete(request: HttpRequest, detector_id: int) -> Status:
 )
 def versions(request: HttpRequest, detector_id: int, paging: Query[Paging]) -> dict[str, Any]:
     """Newest first, each with its figures."""
-    mine = get_object_or_404(Detector, id=detector_id, user=caller(request).user)
-    rows = Version.objects.filter(detector=mine).select_related("detector__user").order_by("-number")
-    found, in_use = page(request, rows, paging), mine.current
+    seen = _detector(request, detector_id)
+    rows = seen.versions.select_related("detector__user").order_by("-number")
+    found, in_use = page(request, rows, paging), seen.current
     return {**found, "items": [_version_out(version, in_use) for version in found["items"]]}
 
 
@@ -104,8 +110,7 @@ def versions(request: HttpRequest, detector_id: int, paging: Query[Paging]) -> d
 )
 def comparison(request: HttpRequest, detector_id: int) -> ComparisonOut:
     """The last time that its versions were measured on one stream, which none of them was trained on."""
-    mine = get_object_or_404(Detector, id=detector_id, user=caller(request).user)
-    versions = list(Version.objects.filter(detector=mine).select_related("detector__user"))
+    versions = list(_detector(request, detector_id).versions.select_related("detector__user"))
     found, outdated = services.comparison_of(versions)
     return ComparisonOut(outdated=outdated, comparison=found)
 
@@ -116,8 +121,7 @@ def comparison(request: HttpRequest, detector_id: int) -> ComparisonOut:
 @creation()
 def compare(request: HttpRequest, detector_id: int) -> Made:
     """Queues a job that measures its versions on one stream; the comparison is there when it is done."""
-    mine = get_object_or_404(Detector.objects.select_related("user"), id=detector_id, user=caller(request).user)
-    job = services.compare(detector=mine)
+    job = services.compare(detector=_detector(request, detector_id, to_change))
     return Made(job_out(job), f"/api/v1/jobs/{job.id}")
 
 
@@ -125,21 +129,21 @@ def compare(request: HttpRequest, detector_id: int) -> Made:
 @creation()
 def retrain(request: HttpRequest, detector_id: int, number: int) -> Made:
     """Queues a job that makes the next version from this one and what was marked, recorded and imported since."""
-    job = services.retrain(version=own_version(request, detector_id, number))
+    job = services.retrain(version=a_version(request, detector_id, number, to_change))
     return Made(job_out(job), f"/api/v1/jobs/{job.id}")
 
 
 @router.get(VERSION, response=VersionOut, summary="A version", **needs("read"))
 def version(request: HttpRequest, detector_id: int, number: int) -> VersionOut:
     """Its figures, and its bundle's name and size."""
-    found = own_version(request, detector_id, number)
+    found = a_version(request, detector_id, number)
     return _version_out(found, found.detector.current)
 
 
 @router.post(VERSION + "/use", response=VersionOut, summary="Use a version", **needs("train"))
 def use(request: HttpRequest, detector_id: int, number: int) -> VersionOut:
     """Makes it the version in use. A newer one takes its place when it has been found better on the same streams."""
-    chosen = own_version(request, detector_id, number)
+    chosen = a_version(request, detector_id, number, to_change)
     services.use(version=chosen)
     return _version_out(chosen, chosen)
 
@@ -152,19 +156,19 @@ def changes(
     since: int = Query(..., ge=1, le=2**31 - 1, description="The version that it is held against.", examples=[1]),
 ) -> list[dict[str, str]]:
     """What is different in how two versions were made, in words. Their figures on one stream: the comparison."""
-    return results.changes(own_version(request, detector_id, since), own_version(request, detector_id, number))
+    return results.changes(a_version(request, detector_id, since), a_version(request, detector_id, number))
 
 
 @router.get(VERSION + "/report", response=dict[str, Any], summary="The whole report", **needs("read"))
 def report(request: HttpRequest, detector_id: int, number: int) -> dict[str, Any]:
     """The file report.json: how it was measured, on what, and everything that was found."""
-    return own_version(request, detector_id, number).report()
+    return a_version(request, detector_id, number).report()
 
 
 @router.get(VERSION + "/thresholds", response=list[ThresholdOut], summary="Settings of the dial", **needs("read"))
 def thresholds(request: HttpRequest, detector_id: int, number: int) -> list[ThresholdOut]:
     """What each rate of false alarms a day means, the rarest first: its threshold, and what it misses then."""
-    found = own_version(request, detector_id, number).report()
+    found = a_version(request, detector_id, number).report()
     points = results.operating_points(found)
     shipped = results.shipped_with(found, points)
     rows = sorted(found["thresholds"], key=lambda row: row["fa_per_day"])
@@ -185,7 +189,7 @@ def thresholds(request: HttpRequest, detector_id: int, number: int) -> list[Thre
 @router.get(VERSION + "/files", response=list[FileOut], summary="Files of a version", **needs("read"))
 def files(request: HttpRequest, detector_id: int, number: int) -> list[FileOut]:
     """What can be downloaded beside the bundle."""
-    found = own_version(request, detector_id, number)
+    found = a_version(request, detector_id, number)
     return [
         FileOut(
             name=row["name"],
@@ -205,7 +209,7 @@ def files(request: HttpRequest, detector_id: int, number: int) -> list[FileOut]:
 )
 def file(request: HttpRequest, detector_id: int, number: int, name: str) -> FileResponse:
     """One of the files of a version, as its list names it."""
-    return results.file_response(own_version(request, detector_id, number), name)
+    return results.file_response(a_version(request, detector_id, number), name)
 
 
 @router.get(
@@ -218,7 +222,7 @@ def bundle(
     fa_per_day: float | None = Query(None, gt=0, le=1e6, description="Another default for it.", examples=[2.0]),
 ) -> FileResponse:
     """The zip that runs wherever onnxruntime does; with ``fa_per_day`` that rate is its default."""
-    return results.bundle_response(own_version(request, detector_id, number), fa_per_day)
+    return results.bundle_response(a_version(request, detector_id, number), fa_per_day)
 
 
 @router.post(VERSION + "/detect", response=HeardOut, summary="Listen to a recording", **needs("audio"))
@@ -231,9 +235,9 @@ def detect(
     scores: bool = Query(False, description="Also every score, and the outline of the waveform.", examples=[False]),
 ) -> HeardOut:
     """Where the phrase occurs in a recording. The recording is not kept."""
-    mine = own_version(request, detector_id, number)
+    seen = a_version(request, detector_id, number)
     with on_disk(audio) as path:
-        found = listening.detect_in_file(mine, path, fa_per_day)
+        found = listening.detect_in_file(seen, path, fa_per_day)
     if not scores:
         found["scores"] = found["peaks"] = None
     return HeardOut(**found)
@@ -256,12 +260,13 @@ def add_wake(
 ) -> Made:
     """A wake, or a score a little below the threshold, for the inbox, sorted by a recognizer. The detector's owner
     switches that on, on its page."""
-    mine = get_object_or_404(Detector.objects.select_related("user"), id=detector_id, user=caller(request).user)
-    in_use = mine.current
+    in_use = _detector(request, detector_id, to_change).current
     if in_use is None:
         raise Http404
     with on_disk(audio) as path:
-        made = listening.keep_wake(version=in_use, path=path, kind=kind, score=score, device=device)
+        made = listening.keep_wake(
+            user=caller(request).user, version=in_use, path=path, kind=kind, score=score, device=device
+        )
     return Made(SampleOut.from_orm(made), f"/api/v1/inbox/{made.pk}")
 
 
@@ -277,11 +282,11 @@ def add_sample(
     end_s: float | None = Form(None, ge=0, description="Where the sample ends; none: with the recording."),
 ) -> Made:
     """Puts 0.3 to 10 seconds into the inbox. Sending it is the consent that it is kept."""
-    mine = own_version(request, detector_id, number)
+    changed = a_version(request, detector_id, number, to_change)
     with on_disk(audio) as path:
         made = listening.keep_stretch(
             user=caller(request).user,
-            version=mine,
+            version=changed,
             path=path,
             verdict=verdict,
             start_s=start_s,

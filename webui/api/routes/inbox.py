@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from django.http import FileResponse, HttpRequest
-from django.shortcuts import get_object_or_404
 from ninja import Query, Router, Status
 
 from webui.api.authentication import caller, needs
@@ -14,13 +14,13 @@ from webui.api.paging import Page, Paging, page
 from webui.api.schemas import SampleOut
 from webui.listening import services
 from webui.listening.models import Sample
+from webui.organizations.access import to_change, visible
 
 router = Router(tags=["Inbox"])
 
 
-def _sample(request: HttpRequest, sample_id: int) -> Sample:
-    mine = Sample.objects.select_related("user", "detector")
-    return get_object_or_404(mine, id=sample_id, user=caller(request).user)
+def _sample(request: HttpRequest, sample_id: int, who: Callable[..., Sample] = visible) -> Sample:
+    return who(Sample.objects.select_related("user", "detector"), caller(request).user, id=sample_id)
 
 
 @router.get("/inbox", response=Page[SampleOut], summary="The inbox", **needs("read"))
@@ -30,8 +30,8 @@ def inbox(
     state: Literal["new", "taken"] | None = None,
     detector: int | None = Query(None, ge=1, le=2**62, examples=[1]),
 ) -> dict[str, Any]:
-    """What was marked, newest first."""
-    rows = Sample.objects.filter(user=caller(request).user)
+    """What was marked, newest first; of shared detectors what the caller has marked."""
+    rows = Sample.objects.visible_to(caller(request).user)
     if state is not None:
         rows = rows.filter(state=state)
     if detector is not None:
@@ -63,7 +63,7 @@ def take(
     phrase: bool | None = Query(None, description="Of what a device sent: whether it is the phrase.", examples=[True]),
 ) -> Sample:
     """Makes it a clip of the library, for the next training. Twice is once."""
-    found = _sample(request, sample_id)
+    found = _sample(request, sample_id, to_change)
     if phrase is None or not found.kind:
         services.take(sample=found)
     else:
@@ -74,5 +74,5 @@ def take(
 @router.delete("/inbox/{int:sample_id}", response={204: None}, summary="Discard a sample", **needs("audio"))
 def discard(request: HttpRequest, sample_id: int) -> Status:
     """With its audio. A clip that it was taken as stays."""
-    services.discard(sample=_sample(request, sample_id))
+    services.discard(sample=_sample(request, sample_id, to_change))
     return Status(204, None)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.http import HttpRequest
-from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 from ninja import Query, Router
 
@@ -20,6 +20,7 @@ from webui.api.problems import ApiError
 from webui.api.schemas import ClipOut, EventsOut, JobOut, JobState, TrainIn, VersionPlace
 from webui.jobs import services
 from webui.jobs.models import Job, JobEvent
+from webui.organizations.access import owned, to_change, visible
 from webui.trainer import services as trainer
 
 if TYPE_CHECKING:
@@ -50,9 +51,9 @@ def job_out(job: Job) -> JobOut:
     return JobOut(**job_fields(job))
 
 
-def own_job(user: User, job_id: UUID) -> Job:
-    """A job of the user's. Raises Http404 where it is none."""
-    return get_object_or_404(Job.objects.select_related("version"), id=job_id, user=user)
+def a_job(user: User, job_id: UUID, who: Callable[..., Job] = visible) -> Job:
+    """A job that the user may see; with ``who``: may change, or owns. Raises Http404 where it is none."""
+    return who(Job.objects.select_related("version"), user, id=job_id)
 
 
 def configuration(user: User, chosen: dict[str, Any]) -> RunConfig:
@@ -92,7 +93,7 @@ def train(request: HttpRequest, wish: TrainIn) -> Made:
                 _("A plan already contains all choices."),
                 _("Send the plan alone, or the choices without it."),
             )
-        chosen = dict(get_object_or_404(Job, id=wish.plan, user=user, kind="plan").spec)
+        chosen = dict(owned(Job.objects.all(), user, id=wish.plan, kind="plan").spec)
     else:
         chosen = wish.model_dump(exclude={"plan", "install_voices"})
     job = trainer.train(user=user, config=configuration(user, chosen), install_voices=wish.install_voices)
@@ -107,19 +108,19 @@ def jobs(
     kind: str | None = Query(None, max_length=40, examples=["train"]),
 ) -> dict[str, Any]:
     """Newest first."""
-    mine = Job.objects.filter(user=caller(request).user).select_related("version")
+    seen = Job.objects.visible_to(caller(request).user).select_related("version")
     if state is not None:
-        mine = mine.filter(state=state)
+        seen = seen.filter(state=state)
     if kind is not None:
-        mine = mine.filter(kind=kind)
-    found = page(request, mine.order_by("-created_at", "id"), paging)
+        seen = seen.filter(kind=kind)
+    found = page(request, seen.order_by("-created_at", "id"), paging)
     return {**found, "items": [job_out(job) for job in found["items"]]}
 
 
 @router.get("/jobs/{uuid:job_id}", response=JobOut, summary="A job", **needs("read"))
 def job(request: HttpRequest, job_id: UUID) -> JobOut:
     """How far it is."""
-    return job_out(own_job(caller(request).user, job_id))
+    return job_out(a_job(caller(request).user, job_id))
 
 
 @router.get("/jobs/{uuid:job_id}/events", response=EventsOut, summary="What a job says", **needs("read"))
@@ -130,7 +131,7 @@ def events(
     limit: int = Query(MOST_EVENTS, ge=1, le=MOST_EVENTS, examples=[MOST_EVENTS]),
 ) -> EventsOut:
     """Its events after a number, and how it is now. Ask once a second, or use the WebSocket ``/ws/jobs/{job_id}``."""
-    found = own_job(caller(request).user, job_id)
+    found = a_job(caller(request).user, job_id)
     rows = list(JobEvent.objects.filter(job=found, id__gt=after).order_by("id")[: limit + 1])
     shown = rows[:limit]
     return EventsOut(
@@ -151,7 +152,7 @@ def cancel(request: HttpRequest, job_id: UUID) -> JobOut:
     """A waiting job ends at once, one at work within seconds. One that has ended already stays as it is."""
     found = _to_change(request, job_id)
     services.cancel(job=found)
-    return job_out(own_job(caller(request).user, job_id))
+    return job_out(a_job(caller(request).user, job_id))
 
 
 @router.post("/jobs/{uuid:job_id}/retry", response=JobOut, summary="Try a job again", **needs("train", "audio"))
@@ -167,19 +168,19 @@ def retry(request: HttpRequest, job_id: UUID) -> JobOut:
             _("Look at it first."),
         )
     services.retry(job=found)
-    return job_out(own_job(caller(request).user, job_id))
+    return job_out(a_job(caller(request).user, job_id))
 
 
 @router.get("/jobs/{uuid:job_id}/clips", response=list[ClipOut], summary="Clips of a run", **needs("read"))
 def clips(request: HttpRequest, job_id: UUID) -> list[Clip]:
     """The newest clips that a training run has had spoken so far, to listen to."""
-    found = own_job(caller(request).user, job_id)
+    found = a_job(caller(request).user, job_id, owned)
     return trainer.clips_of_run(found, SAMPLES)
 
 
 def _to_change(request: HttpRequest, job_id: UUID) -> Job:
     allowed = caller(request)
-    found = own_job(allowed.user, job_id)
+    found = a_job(allowed.user, job_id, to_change)
     scope = "train" if found.kind in TRAINING_KINDS else "audio"
     if scope not in allowed.scopes:
         raise missing_scope(scope)

@@ -6,7 +6,6 @@ import io
 from uuid import UUID
 
 from django.http import FileResponse, HttpRequest
-from django.shortcuts import get_object_or_404
 from ninja import Query, Router
 
 from webui.api.authentication import caller, needs
@@ -15,6 +14,7 @@ from webui.api.idempotency import Made, creation
 from webui.api.routes.jobs import configuration, job_fields
 from webui.api.schemas import AdviceOut, EngineOut, PlanOut, RunIn
 from webui.jobs.models import Job
+from webui.organizations.access import owned
 from webui.trainer import services
 
 router = Router(tags=["Phrases and plans"])
@@ -78,7 +78,7 @@ def add_plan(request: HttpRequest, wish: RunIn) -> Made:
 @router.get("/plans/{uuid:plan_id}", response=PlanOut, summary="A plan", **needs("read"))
 def plan(request: HttpRequest, plan_id: UUID) -> PlanOut:
     """The plan, or the job that is at work on it."""
-    return _plan(get_object_or_404(Job, id=plan_id, user=caller(request).user, kind="plan"))
+    return _plan(owned(Job.objects.all(), caller(request).user, id=plan_id, kind="plan"))
 
 
 def _plan(job: Job) -> PlanOut:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 from uuid import UUID
 
 from django.http import FileResponse, Http404, HttpRequest
-from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 from ninja import File, Form, Query, Router, Status, UploadedFile
 
@@ -36,6 +36,7 @@ from webui.api.schemas import JobOut
 from webui.audio import asking, services
 from webui.audio.models import Recording
 from webui.compatibility.uploads import name_of, received
+from webui.organizations.access import owned, to_change, visible
 from webui.template_filters import UNNAMED
 
 router = Router(tags=["Recordings"])
@@ -47,10 +48,9 @@ FORMAT = Query("txt", examples=["srt"])
 RECORDING = File(..., description="Whatever ffmpeg reads; 1 GB and 4 hours unless the server says otherwise.")
 
 
-def own_recording(request: HttpRequest, recording_id: UUID) -> Recording:
-    """A recording of the caller's. Raises Http404 where it is none."""
-    mine = services.recordings_of(caller(request).user).select_related("user", "job")
-    return get_object_or_404(mine, pk=recording_id)
+def a_recording(request: HttpRequest, recording_id: UUID, who: Callable[..., Recording] = visible) -> Recording:
+    """A recording that the caller may see; with ``who``: may change, or owns. Raises Http404 where it is none."""
+    return who(Recording.objects.select_related("user", "job", "organization"), caller(request).user, pk=recording_id)
 
 
 @router.get("/recordings", response=Page[RecordingOut], summary="All recordings", **needs("read"))
@@ -60,7 +60,7 @@ def recordings(
     state: Literal["uploaded", "working", "ready", "failed"] | None = None,
 ) -> dict[str, Any]:
     """Newest first."""
-    rows = services.recordings_of(caller(request).user)
+    rows = services.recordings_seen_by(caller(request).user).select_related("user")
     if state is not None:
         rows = rows.filter(state=state)
     return page(request, rows, paging)
@@ -101,7 +101,7 @@ def search(
     limit: int = Query(USUAL_HITS, ge=1, le=MOST_HITS, examples=[USUAL_HITS]),
 ) -> HitsOut:
     """Segments that hold all of the words, best first."""
-    one = own_recording(request, recording) if recording is not None else None
+    one = a_recording(request, recording) if recording is not None else None
     hits = services.search(user=caller(request).user, query=q, recording=one, limit=limit)
     return HitsOut(
         items=[
@@ -117,7 +117,7 @@ def search(
 @router.post("/recordings/ask", response=AnswerOut, summary="Ask the recordings", **needs("read"))
 def ask(request: HttpRequest, wish: QuestionIn) -> AnswerOut:
     """An answer that cites who said it, where and when. Nothing is sent anywhere for it."""
-    one = own_recording(request, wish.recording) if wish.recording is not None else None
+    one = a_recording(request, wish.recording) if wish.recording is not None else None
     found = asking.answer(user=caller(request).user, question=wish.question, recording=one)
     return AnswerOut(**{name: found[name] for name in AnswerOut.model_fields})
 
@@ -125,20 +125,20 @@ def ask(request: HttpRequest, wish: QuestionIn) -> AnswerOut:
 @router.get(ONE, response=RecordingOut, summary="A recording", **needs("read"))
 def recording(request: HttpRequest, recording_id: UUID) -> Recording:
     """How far it is, and why it failed if it did."""
-    return own_recording(request, recording_id)
+    return a_recording(request, recording_id)
 
 
 @router.delete(ONE, response={204: None}, summary="Delete a recording", **needs("audio"))
 def delete(request: HttpRequest, recording_id: UUID) -> Status:
     """With everything that was made of it: files, text, links, clips in the library."""
-    services.delete(recording=own_recording(request, recording_id))
+    services.delete(recording=a_recording(request, recording_id, owned))
     return Status(204, None)
 
 
 @router.get(ONE + "/transcript", response=TranscriptOut, summary="The transcript", **needs("read"))
 def transcript(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
     """Words, times, speakers. 409 while there is none."""
-    found = as_json(services.transcript_of(own_recording(request, recording_id)))
+    found = as_json(services.transcript_of(a_recording(request, recording_id)))
     return {name: value for name, value in found.items() if name != "schema"}
 
 
@@ -147,21 +147,23 @@ def transcript(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
 def detect_speakers(request: HttpRequest, recording_id: UUID, wish: SpeakersIn) -> Made:
     """Queues it; words, corrections and names stay. 409 while the recording is being transcribed, or its speakers are
     being detected."""
-    job = services.detect_speakers_again(recording=own_recording(request, recording_id), speakers=wish.speakers)
+    mine = a_recording(request, recording_id, to_change)
+    job = services.detect_speakers_again(recording=mine, speakers=wish.speakers)
     return Made(job_out(job), f"/api/v1/jobs/{job.id}")
 
 
 @router.patch(ONE + "/speakers/{speaker}", response=TranscriptOut, summary="Name a speaker", **needs("audio"))
 def name_speaker(request: HttpRequest, recording_id: UUID, speaker: str, wish: SpeakerIn) -> dict[str, Any]:
     """The transcript, in which the speaker is called that."""
-    services.rename_speaker(recording=own_recording(request, recording_id), speaker=speaker, name=wish.name)
+    mine = a_recording(request, recording_id, to_change)
+    services.rename_speaker(recording=mine, speaker=speaker, name=wish.name)
     return transcript(request, recording_id)
 
 
 @router.post(ONE + "/speakers/{speaker}/voice", response=VoicesOut, summary="Remember a voice", **needs("audio"))
 def remember_voice(request: HttpRequest, recording_id: UUID, speaker: str, wish: VoiceIn) -> dict[str, Any]:
     """Names the speaker, and keeps what their voice is known by: later recordings offer the name (``sounds_like``)."""
-    mine = own_recording(request, recording_id)
+    mine = a_recording(request, recording_id, owned)
     name = wish.name.strip() or services.transcript_of(mine).speakers.get(speaker, "")
     if not wish.consent or UNNAMED.fullmatch(name):
         raise ApiError(
@@ -194,7 +196,7 @@ def forget_voice(request: HttpRequest, person: str) -> Status[None]:
 )
 def assign_speaker(request: HttpRequest, recording_id: UUID, number: int, wish: PassageSpeakerIn) -> dict[str, Any]:
     """Says who speaks in a passage, or in all of that speaker; the transcript as it is then."""
-    mine = own_recording(request, recording_id)
+    mine = a_recording(request, recording_id, to_change)
     services.assign_speaker(
         recording=mine, number=number, speaker=wish.speaker, from_word=wish.from_word,
         all_of_theirs=wish.all_of_theirs,
@@ -214,7 +216,7 @@ def export(
     format: ExportFormat = FORMAT,
 ) -> FileResponse:
     """As a file: text, captions (SRT, VTT), JSON, a table (CSV) or a document (DOCX)."""
-    return services.export(own_recording(request, recording_id), format)
+    return services.export(a_recording(request, recording_id), format)
 
 
 @router.post(ONE + "/summary", response={201: JobOut}, summary="Summarize again", **needs("audio"))
@@ -226,14 +228,14 @@ def summarize(
 ) -> Made:
     """Queues another summary, of the transcript as it is now; the summary that is there stays until then. 409 while
     the recording is being transcribed or summarized."""
-    job = services.summarize_again(recording=own_recording(request, recording_id), engine=engine)
+    job = services.summarize_again(recording=a_recording(request, recording_id, to_change), engine=engine)
     return Made(job_out(job), f"/api/v1/jobs/{job.id}")
 
 
 @router.get(ONE + "/summary", response=RecordingSummaryOut, summary="The summary", **needs("read"))
 def summary(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
     """Text, key points and action items, each with the segments that say it; sentiment. 409 where there is none."""
-    mine = own_recording(request, recording_id)
+    mine = a_recording(request, recording_id)
     services.transcript_of(mine)
     found = services.summary_of(mine)
     if found is None:

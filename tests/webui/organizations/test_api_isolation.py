@@ -1,0 +1,182 @@
+"""Every operation of the API with an id in its address, called by everybody whom the thing does not belong to."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.test import Client
+
+from tests.support.detector_versions import make_version
+from tests.webui.api.conftest import a_pair, a_token
+from tests.webui.api.test_operations import OF_ONE, OF_OWNER
+from tests.webui.organizations.conftest import House
+from tests.webui.organizations.test_isolation import state
+from tests.webui.test_shares import sound
+from webui.accounts.models import User
+from webui.api import webhooks
+from webui.audio.models import Recording
+from webui.jobs.models import Job
+from webui.jobs.services import user_data
+from webui.listening.services import allow_wakes
+from webui.organizations.models import Membership
+from webui.trainer.models import Detector
+
+pytestmark = pytest.mark.django_db
+
+# Of what is never shared: whoever is not its user sees none of it.
+NEVER_SHARED = {"token_id", "webhook_id", "plan_id", "clip_id", "sample_id", "person"}
+CHANGED_BY_MEMBERS = {
+    "detectors_add_sample", "detectors_add_wake", "detectors_compare", "detectors_retrain", "detectors_use",
+    "jobs_cancel", "jobs_retry", "recordings_assign_speaker", "recordings_detect_speakers", "recordings_name_speaker",
+    "recordings_summarize",
+}  # fmt: skip
+READ_BY_ALL = {
+    "detectors_bundle", "detectors_changes", "detectors_comparison", "detectors_detector", "detectors_file",
+    "detectors_files", "detectors_report", "detectors_thresholds", "detectors_version", "detectors_versions",
+    "jobs_events", "jobs_job", "organizations_members", "organizations_organization", "recordings_export",
+    "recordings_recording", "recordings_summary", "recordings_transcript",
+}  # fmt: skip
+READ_BY_OWNERS = {"organizations_invitations", "organizations_log", "organizations_use"}
+
+
+@pytest.fixture
+def places(house: House) -> dict[str, str]:
+    """What stands for each name in an address: all of sam's."""
+    sam = house.sam
+    make_version(sam, user_data(sam), 2)
+    allow_wakes(detector=house.version.detector, allowed=True)
+    Job.objects.filter(pk=house.version.job_id).update(state=Job.State.FAILED)
+    plan = Job.objects.create(user=sam, kind="plan", lane="audio", title="p", spec={}, state="done", result={})
+    hook, _secret = webhooks.add(user=sam, url="https://example.org/hark", events=["job.done"])
+    a_token(sam, "read")
+    more = {"plan_id": plan.pk, "webhook_id": hook.pk, "token_id": sam.api_tokens.get().pk, "clip_id": 1}
+    return {
+        **house.ids(),
+        **{name: str(pk) for name, pk in more.items()},
+        "name": "model.onnx",
+        "speaker": "S1",
+        "person": "Anna",
+    }
+
+
+def call(user: User, places: dict[str, str], path: str, method: str, operation: Any) -> Any:
+    address = re.sub(r"{(\w+)}", lambda name: places[name.group(1)], path)
+    asked = {p["name"]: p["example"] for p in operation["parameters"] if p["in"] == "query" and p["required"]}
+    body: dict[str, Any] = {}
+    for kind, content in operation.get("requestBody", {}).get("content", {}).items():
+        if kind == "application/json":
+            body = {"data": json.dumps(content["example"]), "content_type": "application/json"}
+        else:
+            body = {"data": {**content["example"], "audio": io.BytesIO(sound().read())}}
+    address += f"?{urlencode(asked)}" if asked else ""
+    return getattr(Client(), method)(address, headers=a_pair(user), **body)
+
+
+def names_of(path: str) -> set[str]:
+    return set(re.findall(r"{(\w+)}", path))
+
+
+@pytest.mark.parametrize("who", ["otto", "rita"])
+def test_for_who_is_not_in_it_nothing_exists(house: House, places: dict[str, str], who: str) -> None:
+    before = state(house)
+    for path, method, operation in OF_ONE:
+        answer = call(house.people[who], places, path, method, operation)
+        assert answer.status_code == 404, (operation["operationId"], answer.status_code)
+        assert b"hey compass" not in answer.content and b"Harbour" not in answer.content
+    assert state(house) == before
+
+
+def test_who_is_deactivated_is_refused(house: House, places: dict[str, str]) -> None:
+    dora = house.people["dora"]
+    for path, method, operation in OF_ONE:
+        assert call(dora, places, path, method, operation).status_code == 401, operation["operationId"]
+
+
+def test_a_viewer_reads_and_changes_nothing(house: House, places: dict[str, str]) -> None:
+    before = state(house)
+    for path, method, operation in OF_ONE:
+        name = operation["operationId"]
+        answer = call(house.people["vera"], places, path, method, operation)
+        if NEVER_SHARED & names_of(path):
+            assert answer.status_code == 404, name
+        elif name in READ_BY_ALL:
+            assert answer.status_code == 200, (name, answer.status_code)
+        elif name in READ_BY_OWNERS or name in CHANGED_BY_MEMBERS or method != "get":
+            reads = name in ("detectors_detect",)
+            assert reads or answer.status_code == 403, (name, answer.status_code)
+        assert state(house) == before, name
+
+
+def test_a_member_changes_what_is_shared_and_nothing_else(
+    house: House, places: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.serving.sorting import Sorted
+
+    monkeypatch.setattr("webui.listening.services.sort_wake", lambda phrase, language, audio: Sorted("unsure", ""))
+    mia, people = house.people["mia"], set(Membership.objects.values_list("user", "role"))
+    for path, method, operation in OF_ONE:
+        name = operation["operationId"]
+        if NEVER_SHARED & names_of(path) or name in ("detectors_detect", "organizations_remove"):
+            continue
+        answer = call(mia, places, path, method, operation)
+        if name in CHANGED_BY_MEMBERS:
+            assert answer.status_code < 300, (name, answer.content[:300])
+        elif name in READ_BY_ALL:
+            assert answer.status_code == 200, name
+        else:
+            assert answer.status_code == 403, (name, answer.status_code)
+    assert set(Membership.objects.values_list("user", "role")) == people
+    assert Detector.objects.get().organization == Recording.objects.get().organization == house.organization
+
+
+def test_all_operations_are_said_who_may() -> None:
+    known = {entry[2]["operationId"] for entry in (*OF_ONE, *OF_OWNER)}
+    assert known >= CHANGED_BY_MEMBERS | READ_BY_ALL | READ_BY_OWNERS
+
+
+def test_an_owner_manages_people_and_withdraws(house: House, places: dict[str, str]) -> None:
+    ada, owner = house.people["ada"], a_pair(house.people["ada"])
+    at = f"/api/v1/organizations/{house.organization.pk}"
+    client = Client(headers=owner)
+    used = client.get(f"{at}/use").json()
+    assert used["weeks"][0]["people"][0]["name"] == "sam" and used["weeks"][0]["speakers"] == 2
+    assert "joined" not in str(client.get(f"{at}/log").json()) and client.get(f"{at}/log").json()["total"] > 3
+    made = client.post(f"{at}/invitations", {"role": "viewer"}, content_type="application/json").json()
+    secret = made["link"].rpartition("/")[2]
+    assert made["link"] not in client.get(f"{at}/invitations").content.decode()
+    joined = Client(headers=a_pair(house.people["otto"])).post(
+        "/api/v1/organizations/join", {"secret": secret}, content_type="application/json"
+    )
+    assert joined.json()["name"] == "Harbour" and joined.json()["role"] == "viewer"
+    again = Client(headers=a_pair(house.people["rita"])).post(
+        "/api/v1/organizations/join", {"secret": secret}, content_type="application/json"
+    )
+    assert again.status_code == 410
+    member = f"{at}/members/{house.people['otto'].pk}"
+    changed = client.patch(member, {"role": "member"}, content_type="application/json")
+    assert changed.json() == {**changed.json(), "name": "otto", "role": "member"}
+    assert client.delete(member).status_code == 204 and client.delete(member).status_code == 404
+    assert client.delete(f"{at}/members/{ada.pk}").status_code == 422, "the last owner"
+    assert client.delete(f"{at}/recordings/{house.recording.pk}").status_code == 204
+    assert client.get(f"/api/v1/recordings/{house.recording.pk}").status_code == 404
+    listed = {row["name"]: row["role"] for row in client.get("/api/v1/organizations").json()["items"]}
+    assert listed == {"Harbour": "owner"}
+    shared = client.get("/api/v1/detectors").json()["items"]
+    assert [(row["user"], row["organization"]) for row in shared] == [("sam", house.organization.pk)]
+
+
+def test_tokens_of_programs_share_and_manage_nobody(house: House) -> None:
+    at = f"/api/v1/organizations/{house.organization.pk}"
+    token = Client(headers=a_token(house.sam, "read", "audio"))
+    assert token.delete(f"{at}/recordings/{house.recording.pk}").status_code == 204
+    assert token.put(f"{at}/recordings/{house.recording.pk}").status_code == 204
+    assert token.put(f"{at}/detectors/{house.version.detector_id}").status_code == 403, "that needs train"
+    owners = Client(headers=a_token(house.people["ada"]))
+    for method, rest in (("post", "/invitations"), ("delete", ""), ("put", "/quota"), ("patch", "")):
+        answer = getattr(owners, method)(at + rest, "{}", content_type="application/json")
+        assert answer.status_code == 403, rest

@@ -1,0 +1,206 @@
+"""Every address with an id in it, asked by everybody whom the thing does not belong to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core import serializers
+from django.test import Client
+
+from tests.webui.organizations.conftest import House
+from tests.webui.test_every_page import ADDRESSES, filled
+from webui.audio.models import Passage, Recording, Share
+from webui.jobs.models import Job
+from webui.jobs.services import user_data
+from webui.listening.models import Sample, WakeIntake
+from webui.listening.services import keep_sample
+from webui.organizations.models import Invitation, Membership, Organization
+from webui.organizations.services import remove
+from webui.trainer.models import Detector, Version
+
+pytestmark = pytest.mark.django_db
+
+WITH_ID = [row for row in ADDRESSES if "_id>" in row[1] and row[0] != "trainer:device_file"]
+OF_USERS = {name for name, route in WITH_ID if route.startswith("/account/")}  # the installation's owner's
+# One decides these for oneself.
+OWN = {"organizations:leave"}
+# What a viewer reads, and all others of the organization, too.
+READ = {
+    "audio:audio", "audio:export", "audio:original", "audio:recording", "audio:summary", "audio:waveform",
+    "audio:words", "jobs:detail", "jobs:events", "listening:try", "organizations:organization", "trainer:bundle",
+    "trainer:compare", "trainer:detector", "trainer:file", "trainer:use", "trainer:version",
+}  # fmt: skip
+# What is posted and changes something, and may be by a member.
+CHANGED_BY_MEMBERS = {
+    "audio:again", "audio:assign", "audio:detect_speakers", "audio:polished", "audio:rename", "audio:retry",
+    "audio:segment", "audio:speaker", "audio:summary", "jobs:cancel", "jobs:retry", "listening:mark",
+    "trainer:compare", "trainer:make_current", "trainer:retrain",
+}  # fmt: skip
+# What its user alone decides, or an owner of the organization.
+CHANGED_BY_ITS_USER = {
+    "audio:delete", "audio:forget_word", "audio:minable", "audio:revoke", "audio:share", "listening:wakes",
+    "trainer:address", "trainer:delete",
+}  # fmt: skip
+CHANGED_BY_OWNERS = {
+    "organizations:delete", "organizations:invite", "organizations:quota", "organizations:remove",
+    "organizations:rename", "organizations:revoke", "organizations:role",
+}  # fmt: skip
+SENT = {  # what would be a good form; other fields are ignored
+    "name": "Harbour", "organization": "", "role": "owner", "speaker": "S1", "text": "another text", "version": "1",
+    "decision": "discard", "start_s": "0", "end_s": "1", "verdict": "missed", "days": "7", "word": "lantern",
+    "served": "public", "allowed": "1", "question": "where?", "disk_gb": "1",
+}  # fmt: skip
+
+
+def state(house: House) -> tuple[str, str]:
+    """All rows of what is shared and of who shares it, and the files."""
+    models: tuple[Any, ...] = (
+        Organization, Membership, Invitation, Detector, Version, Recording, Passage, Share, Job, Sample, WakeIntake,
+    )  # fmt: skip
+    rows = [json.loads(serializers.serialize("json", model.objects.order_by("pk"))) for model in models]
+    digest = hashlib.sha256()
+    for path in sorted(user_data(house.sam).rglob("*")):
+        if path.is_file() and not path.name.startswith("library.sqlite3"):
+            digest.update(str(path).encode() + path.read_bytes())
+    return json.dumps(rows), digest.hexdigest()
+
+
+def ask(client: Client, house: House, method: str, route: str) -> Any:
+    answer = getattr(client, method)(filled(route, house.ids()), SENT if method == "post" else {})
+    return answer
+
+
+def text(answer: Any) -> bytes:
+    return b"" if answer.streaming else answer.content
+
+
+def test_all_addresses_are_said_who_may(house: House) -> None:
+    names = {name for name, _route in WITH_ID}
+    known = READ | CHANGED_BY_MEMBERS | CHANGED_BY_ITS_USER | CHANGED_BY_OWNERS
+    assert known <= names
+    # The others read with POST, are of what is never shared, or are the organization's owners' own pages.
+    rest = {
+        "audio:ask_one", "audio:upload", "audio:done", "listening:audio",
+        "listening:decide", "listening:file", "trainer:clip", "trainer:plan", "trainer:samples", "organizations:export",
+        "organizations:leave", "organizations:log", "organizations:share_detector", "organizations:share_recording",
+        "organizations:use",
+    }  # fmt: skip
+    others = {name for name in names - known - OF_USERS if not name.startswith(("compatibility:", "library:"))}
+    assert others == rest, "say here who may use a new address"
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize("who", ["otto", "rita"])
+def test_for_who_is_not_in_it_nothing_exists(house: House, who: str, method: str) -> None:
+    before, client = state(house), house.client(who)
+    for name, route in WITH_ID:
+        answer = ask(client, house, method, route)
+        allowed = (403, 404, 405) if name in OF_USERS or name.startswith("compatibility:") else (404, 405)
+        assert answer.status_code in allowed, (name, answer.status_code)
+        assert b"hey compass" not in text(answer) and b"Harbour" not in text(answer), name
+    assert state(house) == before
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_who_is_deactivated_is_nobody(house: House, method: str) -> None:
+    before, client = state(house), Client()
+    client.force_login(house.people["dora"])
+    for name, route in WITH_ID:
+        answer = ask(client, house, method, route)
+        asked = answer.status_code in (302, 303) and answer["Location"].startswith("/account/login")
+        assert asked or answer.status_code in (401, 405), (name, answer.status_code)
+    assert state(house) == before
+
+
+def test_the_owner_of_the_installation_sees_the_organization_and_nothing_in_it(house: House, owners: Client) -> None:
+    for name, route in WITH_ID:
+        answer = ask(owners, house, "get", route)
+        if not name.startswith(("accounts:", "organizations:")):
+            assert answer.status_code in (404, 405), name
+        assert b"hey compass" not in text(answer) and b"meeting.wav" not in text(answer), name
+    assert owners.get(f"/organizations/{house.organization.pk}").status_code == 200
+    assert owners.get(f"/organizations/{house.organization.pk}/export.json").status_code == 403
+
+
+@pytest.mark.parametrize("who", ["vera", "mia", "ada"])
+def test_who_is_in_it_reads(house: House, who: str) -> None:
+    before, client = state(house), house.client(who)
+    for name, route in WITH_ID:
+        if name in READ:
+            answer = ask(client, house, "get", route)
+            assert answer.status_code == 200 or name == "trainer:detector", (name, answer.status_code)
+    assert state(house) == before
+    home = client.get("/").content.decode()
+    assert f'href="/detectors/{house.version.detector_id}"' in home and "Harbour" in home
+    assert b"meeting.wav" in client.get("/recordings/").content and b"Harbour" in client.get("/recordings/").content
+    assert b"lantern" in client.get("/recordings/search?q=lantern").content
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_viewer_changes_nothing(house: House, method: str) -> None:
+    before, client = state(house), house.client("vera")
+    for name, route in WITH_ID:
+        if name not in OWN:
+            answer = ask(client, house, method, route)
+            assert answer.status_code < 500, name
+            if method == "post" and name in CHANGED_BY_MEMBERS | CHANGED_BY_ITS_USER | CHANGED_BY_OWNERS:
+                assert answer.status_code == 403, (name, answer.status_code)
+            assert state(house) == before, name
+
+
+def test_a_member_changes_what_is_shared_and_nothing_else(house: House) -> None:
+    client, refused = house.client("mia"), CHANGED_BY_ITS_USER | CHANGED_BY_OWNERS
+    before = state(house)
+    for name, route in WITH_ID:
+        if name in refused:
+            assert ask(client, house, "post", route).status_code == 403, name
+    assert state(house) == before
+    for name, route in sorted(WITH_ID, key=lambda row: row[0] == "audio:again"):  # while that goes on, others wait
+        if name in CHANGED_BY_MEMBERS:
+            assert ask(client, house, "post", route).status_code not in (403, 404), name
+    after = Recording.objects.get()
+    assert after.name == "Harbour" and after.version > house.recording.version
+    assert set(Job.objects.values_list("user__username", flat=True)) == {"sam"}, (
+        "jobs work on the folder of whose it is"
+    )
+    assert set(Job.objects.values_list("organization__name", flat=True)) == {"Harbour"}
+    # The voice, the link and the words are sam's, also by fields of what a member may send.
+    said = {"speaker": "S1", "name": "Mia", "remember": "1", "consent": "1"}
+    assert client.post(f"/recordings/{after.pk}/speakers", said).status_code == 403
+
+
+def test_what_only_its_user_sees_is_not_on_the_pages(house: House) -> None:
+    version = house.version
+    own = house.client("sam")
+    address = f"/detectors/{version.detector_id}/1"
+    for name in ("vera", "mia", "ada"):
+        client = house.client(name)
+        page = client.get(address).content.decode()
+        assert version.token not in page, "the address for devices works for who is removed, too"
+        assert f"/detectors/{version.detector_id}/delete" not in page and "/wakes" not in page
+        assert ("/retrain" in page) == (name != "vera")
+        page = client.get(f"/recordings/{house.recording.pk}").content.decode()
+        assert "/minable" not in page and "/delete" not in page and "/share" not in page.replace("/shared", "")
+        assert ("data-change" in page and "/again" in page) == (name != "vera")
+    page = own.get(address).content.decode()
+    assert f"/detectors/{version.detector_id}/delete" in page and "/wakes" in page and "/retrain" in page
+    page = own.get(f"/recordings/{house.recording.pk}").content.decode()
+    assert "/minable" in page and "/delete" in page and "/share" in page and "data-change" in page
+
+
+def test_a_mark_is_in_the_inbox_of_both_and_gone_with_the_membership(house: House) -> None:
+    mia = house.people["mia"]
+    mark = keep_sample(user=mia, version=house.version, verdict="missed", audio=np.full(16_000, 0.1, np.float32))
+    assert mark.user == house.sam and mark.path.is_relative_to(user_data(house.sam))
+    client = house.client("mia")
+    assert f"/inbox/{mark.pk}" in client.get("/inbox").content.decode()
+    assert client.get(f"/api/v1/inbox/{mark.pk}").status_code == 200
+    assert client.get(f"/api/v1/inbox/{house.sample.pk}").status_code == 404, "others' marks are not shared"
+    assert house.client("sam").get("/api/v1/inbox").json()["total"] == 2
+    remove(membership=Membership.objects.select_related("user", "organization").get(user=mia), by=mia)
+    assert client.get(f"/api/v1/inbox/{mark.pk}").status_code == 404
+    assert house.client("sam").get("/api/v1/inbox").json()["total"] == 2

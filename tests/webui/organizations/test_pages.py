@@ -1,0 +1,151 @@
+"""The pages of organizations: making one, inviting, joining, sharing, leaving, its log, its export, its end."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from django.test import Client
+
+from tests.webui.organizations.conftest import House, person
+from webui.accounts.models import AuditEntry, User
+from webui.audio.models import Recording
+from webui.organizations.models import Membership, Organization
+from webui.trainer.models import Detector
+
+pytestmark = pytest.mark.django_db
+
+
+def link_on(page: str) -> str:
+    found = re.search(r'value="(http://testserver/organizations/join/[\w-]+)"', page)
+    assert found is not None
+    return found.group(1)
+
+
+def test_from_an_organization_to_what_is_shared_and_back(client: Client, other: User, owner: User) -> None:
+    client.force_login(other)
+    assert "You are in none." in client.get("/organizations/").content.decode()
+    assert client.post("/organizations/", {"name": ""}).status_code == 422
+    made = client.post("/organizations/", {"name": "Harbour"})
+    organization = Organization.objects.get()
+    at = f"/organizations/{organization.pk}"
+    assert made["Location"] == at and "Harbour" in client.get("/organizations/").content.decode()
+    assert client.post("/organizations/", {"name": "harbour"}).status_code == 422
+
+    page = client.post(f"{at}/invitations", {"role": "member"}, follow=True).content.decode()
+    link = link_on(page)
+    assert "/join/" not in client.get(at).content.decode(), "it is shown once"
+    assert client.post(f"{at}/invitations", {"role": "king"}).status_code == 422
+
+    mia = Client()
+    asked = mia.get(link)
+    assert asked.status_code == 302 and asked["Location"].startswith("/account/login?next=/organizations/join/")
+    mia.force_login(person("mia"))
+    asked = mia.get(link)
+    assert "Join Harbour?" in asked.content.decode() and asked["Referrer-Policy"] == "no-referrer"
+    assert not Membership.objects.filter(user__username="mia").exists(), "looking is not joining"
+    assert mia.post(link)["Location"] == at and mia.get(link).status_code == 410
+
+    detector = Detector.objects.create(user=User.objects.get(username="mia"), phrase="hey compass", language="en")
+    shared = mia.post(f"/organizations/detectors/{detector.pk}", {"organization": str(organization.pk)})
+    assert shared["Location"] == f"/detectors/{detector.pk}"
+    listed = f'href="/detectors/{detector.pk}"'
+    assert listed in client.get(at).content.decode() and listed in client.get("/").content.decode()
+    wrong = mia.post(f"/organizations/detectors/{detector.pk}", {"organization": "999"})
+    assert wrong.status_code == 404
+    assert client.post(f"/organizations/detectors/{detector.pk}")["Location"] == "/"
+    assert listed not in client.get("/").content.decode()
+
+    assert client.post(f"{at}/rename", {"name": "Port"}).status_code == 302
+    assert client.post(f"{at}/rename", {"name": "\n"}).status_code == 422
+    user = User.objects.get(username="mia")
+    assert client.post(f"{at}/people/{user.pk}/role", {"role": "owner"}).status_code == 302
+    assert mia.post(f"{at}/people/{other.pk}/remove")["Location"] == at
+    assert client.get(at).status_code == 404
+    assert mia.post(f"{at}/leave").status_code == 422, "the last owner"
+    assert mia.post(f"{at}/delete", {"name": "Harbour"}).status_code == 422, "another name by now"
+    assert mia.post(f"{at}/delete", {"name": "Port"})["Location"] == "/organizations/"
+    assert not Organization.objects.exists()
+    done = list(
+        AuditEntry.objects.filter(organization_id=organization.pk).order_by("id").values_list("action", flat=True)
+    )
+    assert done == [
+        "organization_made", "invited", "joined", "detector_shared", "detector_withdrawn", "organization_renamed",
+        "role", "person_removed", "organization_deleted",
+    ]  # fmt: skip
+
+
+def test_a_recording_s_page_shares_it(house: House) -> None:
+    sam, address = house.client("sam"), f"/organizations/recordings/{house.recording.pk}"
+    page = sam.get(f"/recordings/{house.recording.pk}").content.decode()
+    assert "It is shared with Harbour." in page and f'action="{address}"' in page
+    assert sam.post(address)["Location"] == f"/recordings/{house.recording.pk}"
+    assert Recording.objects.get().organization is None
+    page = sam.get(f"/recordings/{house.recording.pk}").content.decode()
+    assert f'<option value="{house.organization.pk}">Harbour</option>' in page
+    assert sam.post(address, {"organization": str(house.organization.pk)}).status_code == 302
+    page = house.client("vera").get(f"/recordings/{house.recording.pk}").content.decode()
+    assert "sam shares it with Harbour." in page and f'action="{address}"' not in page
+
+
+def test_leaving_by_oneself(house: House) -> None:
+    vera = house.client("vera")
+    assert vera.post(f"/organizations/{house.organization.pk}/leave")["Location"] == "/organizations/"
+    assert vera.get(f"/organizations/{house.organization.pk}").status_code == 404
+    assert vera.get(f"/recordings/{house.recording.pk}").status_code == 404
+
+
+def test_the_log_and_the_export(house: House, owners: Client) -> None:
+    at = f"/organizations/{house.organization.pk}"
+    ada = house.client("ada")
+    page = ada.get(f"{at}/log").content.decode()
+    assert "made the organization" in page and "shared a recording with the organization" in page
+    assert "127.0.0.1" not in page and owners.get(f"{at}/log").status_code == 200
+    answer = ada.get(f"{at}/export.json")
+    rows = json.loads(answer.content)
+    assert "attachment" in answer["Content-Disposition"]
+    assert {row["user__username"] for row in rows["people"]} == {"ada", "mia", "sam", "vera", "dora"}
+    assert [row["name"] for row in rows["recordings"]] == ["meeting.wav"]
+    assert rows["invitations"] and "digest" not in answer.content.decode()
+    assert AuditEntry.objects.filter(action="organization_exported").count() == 1
+    # Each person's own log has what they did and what was done to them there.
+    assert "removed from the organization" in house.client("rita").get("/account/log").content.decode()
+
+
+def test_the_owner_of_the_installation_administers_and_reads_nothing(house: House, owners: Client) -> None:
+    at = f"/organizations/{house.organization.pk}"
+    assert "Harbour" in owners.get("/organizations/").content.decode()
+    page = owners.get(at).content.decode()
+    assert "ada" in page and "hey compass" not in page and "meeting.wav" not in page
+    assert owners.post(f"{at}/invitations", {"role": "owner"}).status_code == 403, (
+        "they bring nobody in, themselves neither"
+    )
+    mia = house.people["mia"]
+    assert owners.post(f"{at}/people/{mia.pk}/role", {"role": "owner"}).status_code == 302
+    assert owners.post(f"{at}/people/{mia.pk}/remove").status_code == 302
+    assert owners.post(f"{at}/delete", {"name": "Harbour"}).status_code == 302
+    assert Recording.objects.get().user == house.sam
+
+
+def test_pages_are_for_their_owners(house: House) -> None:
+    at = f"/organizations/{house.organization.pk}"
+    for name in ("mia", "vera"):
+        client = house.client(name)
+        page = client.get(at).content.decode()
+        assert "Make an invitation" not in page and "/rename" not in page and "/delete" not in page
+        for rest in ("/log", "/use", "/export.json"):
+            assert client.get(at + rest).status_code == 403
+
+
+def test_a_page_asks_the_database_a_constant_number_of_times(
+    house: House, django_assert_max_num_queries: object
+) -> None:
+    for number in range(20):
+        user = person(f"p{number}")
+        Membership.objects.create(organization=house.organization, user=user, role="member")
+        Recording.objects.create(user=user, name="r", folder="f", organization=house.organization)
+    for name, most in (("vera", 12), ("ada", 20)):
+        client = house.client(name)
+        with django_assert_max_num_queries(most):  # type: ignore[operator]
+            assert client.get(f"/organizations/{house.organization.pk}").status_code == 200

@@ -1,0 +1,148 @@
+"""What the people of an organization may have together, who sets it, where it is refused; what they did by week."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from tests.webui.organizations.conftest import House
+from tests.webui.test_shares import sound
+from webui.accounts.models import User
+from webui.jobs.models import Job, Usage
+from webui.jobs.quota import Limits, NoRoom, QuotaUsedUp, check_minutes, seconds_left, set_quota, take_minutes
+from webui.jobs.services import check_room, submit, user_data
+from webui.organizations import services, use_of
+from webui.organizations.access import MayNot
+from webui.organizations.models import Membership, Organization
+
+pytestmark = pytest.mark.django_db
+
+JSON = {"Accept": "application/json"}
+
+
+def limit(house: House, *, disk: int | None = None, jobs: int | None = None, minutes: int | None = None) -> None:
+    Organization.objects.filter(pk=house.organization.pk).update(
+        disk_bytes=disk, jobs_a_day=jobs, minutes_a_month=minutes
+    )
+
+
+def a_job(user: User, number: int = 0) -> Job:
+    return submit(user=user, kind="plan", title="p", spec={"phrase": f"hey {number}"})
+
+
+def test_jobs_of_all_count_together(house: House, owner: User) -> None:
+    limit(house, jobs=2)
+    a_job(house.people["mia"])
+    a_job(house.people["vera"])
+    for name in ("mia", "ada", "sam"):
+        with pytest.raises(QuotaUsedUp, match="jobs of your organization are used up") as caught:
+            a_job(house.people[name], 2)
+        assert caught.value.status == 429 and "Harbour" in caught.value.why
+    a_job(house.people["otto"], 2)
+    a_job(owner, 2)
+    Usage.objects.update(day=timezone.now().date() - timedelta(days=1))
+    a_job(house.people["mia"], 3)
+
+
+def test_minutes_of_all_count_together_beside_one_s_own(house: House) -> None:
+    limit(house, minutes=10)
+    mia = house.people["mia"]
+    take_minutes(house.people["vera"], 8 * 60)
+    assert seconds_left(mia) == pytest.approx(120 - 3), "sam's recording has three seconds"
+    check_minutes(mia, 60)
+    with pytest.raises(QuotaUsedUp, match="10 minutes transcribed a month together; 1 are left"):
+        check_minutes(mia, 180)
+    set_quota(mia, Limits(None, None, 1))
+    assert seconds_left(mia) == 60
+    client = house.client("vera")
+    take_minutes(mia, 120)
+    answer = client.post("/recordings/upload", {"audio": sound()}, headers=JSON)
+    assert answer.status_code == 429 and answer.json()["what"] == "The minutes of your organization are used up."
+    assert seconds_left(house.people["otto"]) is None
+
+
+def test_disk_of_all_counts_together(house: House) -> None:
+    limit(house, disk=50_000_000)
+    check_room(house.people["mia"], 1_000_000)
+    file = user_data(house.people["vera"]) / "audio" / "x"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"x" * 100_000)
+    with pytest.raises(NoRoom, match="storage quota of your organization"):
+        check_room(house.people["mia"], 49_900_000)
+    limit(house, disk=60_000)
+    with pytest.raises(NoRoom):
+        check_room(house.people["ada"])
+    check_room(house.people["otto"], 49_900_000)
+
+
+def test_what_was_before_one_joined_does_not_count(house: House) -> None:
+    otto = house.people["otto"]
+    Usage.objects.create(user=otto, day=timezone.now().date() - timedelta(days=1), jobs=5, seconds=3600)
+    joined = Membership.objects.create(organization=house.organization, user=otto, role="member")
+    assert not [row for row in use_of.by_week(house.organization) for p in row["people"] if p["name"] == "otto"]
+    Membership.objects.filter(pk=joined.pk).update(joined_at=timezone.now() - timedelta(days=2))
+    (week, *_more) = [row for row in use_of.by_week(house.organization) if "otto" in str(row["people"])]
+    assert {p["name"]: (p["hours"], p["jobs"]) for p in week["people"]}["otto"] == (1.0, 5.0)
+
+
+def test_who_sets_it(house: House, owner: User) -> None:
+    ada, organization = house.people["ada"], house.organization
+    for name in ("mia", "vera", "otto"):
+        with pytest.raises(MayNot):
+            services.set_quota(organization=organization, limits=Limits(1, 2, 3), by=house.people[name])
+    services.set_quota(organization=organization, limits=Limits(0, 5, None), by=ada)
+    assert (organization.disk_bytes, organization.jobs_a_day, organization.quota_is_fixed) == (None, 5, False)
+    services.set_quota(organization=organization, limits=Limits(None, 3, None), by=owner)
+    assert organization.jobs_a_day == 3 and organization.quota_is_fixed
+    with pytest.raises(MayNot):
+        services.set_quota(organization=organization, limits=Limits(None, 9, None), by=ada)
+    services.set_quota(organization=organization, limits=Limits(None, None, None), by=owner)
+    services.set_quota(organization=organization, limits=Limits(None, 9, None), by=ada)
+    assert organization.jobs_a_day == 9
+
+
+def test_on_the_page(house: House, owners: Client) -> None:
+    at = f"/organizations/{house.organization.pk}"
+    ada = house.client("ada")
+    sent = {"disk_gb": "2.5", "jobs_a_day": "20", "minutes_a_month": ""}
+    assert ada.post(f"{at}/quota", sent).status_code == 302
+    page = ada.get(at).content.decode()
+    assert 'value="2.5"' in page and 'value="20"' in page and "Used by all together" in page
+    assert ada.post(f"{at}/quota", {"jobs_a_day": "-1"}).status_code == 422
+    assert owners.post(f"{at}/quota", sent).status_code == 302
+    page = ada.get(at).content.decode()
+    assert "The owner of Hark has set this quota." in page and f'action="{at}/quota"' not in page
+    assert ada.post(f"{at}/quota", sent).status_code == 403
+    assert "Used by all together" not in house.client("mia").get(at).content.decode()
+
+
+def test_what_was_done_by_week(house: House) -> None:
+    take_minutes(house.people["vera"], 5400, 3)
+    a_job(house.people["mia"])
+    old = timezone.now().date() - timedelta(weeks=use_of.WEEKS + 1)
+    Usage.objects.create(user=house.people["ada"], day=old, jobs=7)
+    Membership.objects.update(joined_at=timezone.now() - timedelta(days=365))
+    (week,) = use_of.by_week(house.organization)
+    today = timezone.now().date()
+    assert week["week"] == today - timedelta(days=today.weekday())
+    people = {row["name"]: row for row in week["people"]}
+    assert people["vera"]["hours"] == 1.5 and people["vera"]["speakers"] == 3 and people["mia"]["jobs"] == 1
+    assert week["speakers"] == 3 + 2, "two speak in sam's recording"
+    page = house.client("ada").get(f"/organizations/{house.organization.pk}/use").content.decode()
+    assert "vera" in page and "1.50" in page
+    assert (
+        "1,50"
+        in house.client("ada")
+        .get(f"/organizations/{house.organization.pk}/use", headers={"Accept-Language": "de"})
+        .content.decode()
+    )
+
+
+def test_the_owner_of_the_installation_sees_all_by_week_and_organization(house: House, owners: Client) -> None:
+    take_minutes(house.people["otto"], 3600)
+    page = owners.get("/account/users/use").content.decode()
+    assert "Harbour" in page and "Elsewhere" in page and "otto" in page and "1.00" in page
+    assert house.client("ada").get("/account/users/use").status_code == 403

@@ -1,0 +1,241 @@
+"""Organizations: who joins how, who may what, what leaving and deleting do to what was shared."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.db import IntegrityError, transaction
+from django.http import Http404
+from django.utils import timezone
+
+from core.errors import HarkError
+from tests.support.detector_versions import make_version
+from tests.webui.organizations.conftest import House, person
+from webui.accounts.deletion import delete_account, finish_deletions
+from webui.accounts.exporting import rows_of
+from webui.accounts.models import AuditEntry, User
+from webui.accounts.services import LinkGone, set_active
+from webui.audio.models import Recording
+from webui.audio.services import search
+from webui.jobs.models import Job
+from webui.jobs.services import user_data
+from webui.listening.models import Sample
+from webui.organizations import services
+from webui.organizations.access import MayNot, owned, to_change, visible
+from webui.organizations.models import Invitation, Membership, Organization, Role
+from webui.trainer.models import Detector, Version
+from webui.trainer.services import retrain
+
+pytestmark = pytest.mark.django_db
+
+
+def membership(house: House, name: str) -> Membership:
+    return Membership.objects.select_related("user", "organization").get(user=house.people[name])
+
+
+def invited(house: House, role: str = "member") -> str:
+    _made, link = services.invite(
+        organization=house.organization, by=house.people["ada"], role=role, base_url="http://localhost"
+    )
+    return link.rpartition("/")[2]
+
+
+def actions(house: House) -> list[str]:
+    """Of the organization's log, oldest first."""
+    rows = AuditEntry.objects.filter(organization_id=house.organization.pk).order_by("id")
+    return list(rows.values_list("action", flat=True))
+
+
+def test_who_sees_and_changes_what_is_shared(house: House, owner: User) -> None:
+    expected = {"sam": "rco", "ada": "rc", "mia": "rc", "vera": "r", "dora": "", "rita": "", "otto": ""}
+    for name, letters in expected.items():
+        user = User.objects.get(username=name)
+        for model in (Detector, Version, Recording, Job):
+            for letter, rows in (
+                ("r", model.objects.visible_to(user)),
+                ("c", model.objects.editable_by(user)),
+                ("o", model.objects.owned_by(user)),
+            ):
+                assert rows.exists() == (letter in letters), (name, model, letter)
+        assert bool(search(user=user, query="harbour")) == ("r" in letters)
+        assert Sample.objects.visible_to(user).exists() == (name == "sam"), "the inbox is not shared"
+    assert not Detector.objects.visible_to(owner).exists(), "the owner of the installation is in no organization"
+
+
+def test_a_thing_is_there_once_however_many_people_there_are(house: House) -> None:
+    assert Detector.objects.visible_to(house.sam).count() == Recording.objects.visible_to(house.sam).count() == 1
+    Membership.objects.create(organization=house.elsewhere, user=house.people["mia"], role=Role.VIEWER)
+    assert Detector.objects.visible_to(house.people["mia"]).count() == 1
+    assert Detector.objects.editable_by(house.people["mia"]).count() == 1
+
+
+def test_the_getters(house: House) -> None:
+    for getter, may, may_not in (
+        (visible, "sam ada mia vera", ""), (to_change, "sam ada mia", "vera"), (owned, "sam", "ada mia vera")
+    ):  # fmt: skip
+        for name in may.split():
+            assert getter(Recording.objects.all(), house.people[name], pk=house.recording.pk) == house.recording
+        for name in may_not.split():
+            with pytest.raises(MayNot) as caught:
+                getter(Recording.objects.all(), house.people[name], pk=house.recording.pk)
+            assert caught.value.status == 403
+        for name in ("rita", "otto"):
+            with pytest.raises(Http404):
+                getter(Recording.objects.all(), house.people[name], pk=house.recording.pk)
+
+
+def test_an_invitation_works_once_for_a_week_and_while_its_maker_is_an_owner(house: House) -> None:
+    secret, new = invited(house, "viewer"), person("nora")
+    assert services.join(user=new, secret=secret) == house.organization
+    assert membership(house, "mia").role == "member" and new.memberships.get().role == "viewer"
+    for gone in (secret, "nonsense", secret[:-1]):
+        with pytest.raises(LinkGone):
+            services.join(user=house.people["rita"], secret=gone)
+    again = invited(house)
+    with pytest.raises(HarkError, match="already"):
+        services.join(user=new, secret=again)
+    assert services.find_invitation(secret=again).used_at is None
+    Invitation.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    with pytest.raises(LinkGone):
+        services.find_invitation(secret=again)
+
+    by_ada = invited(house)
+    services.set_role(membership=membership(house, "mia"), role="owner")
+    services.set_role(membership=membership(house, "ada"), role="member")
+    with pytest.raises(LinkGone):
+        services.find_invitation(secret=by_ada)
+    services.set_role(membership=membership(house, "ada"), role="owner")
+    assert services.find_invitation(secret=by_ada).invited_by == house.people["ada"]
+    set_active(user=house.people["ada"], active=False)
+    with pytest.raises(LinkGone):
+        services.find_invitation(secret=by_ada)
+
+
+def test_invitations_are_counted_and_revoked(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "MOST_OPEN", 2)
+    secret = invited(house)
+    with pytest.raises(HarkError, match="was not made"):
+        invited(house)
+    for invitation in services.open_invitations(house.organization):
+        services.revoke_invitation(invitation=invitation)
+    with pytest.raises(LinkGone):
+        services.find_invitation(secret=secret)
+    assert actions(house)[-3:] == ["invited", "invitation_revoked", "invitation_revoked"]
+    with pytest.raises(HarkError, match="no such role"):
+        invited(house, "king")
+
+
+def test_names(house: House) -> None:
+    for name in ("", "   ", "x" * 101, "a\u202eb", "harbour", " HARBOUR "):
+        with pytest.raises(HarkError, match="cannot be called that"), transaction.atomic():
+            services.create(user=house.people["otto"], name=name)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Organization.objects.create(name="harBour")
+    services.rename(organization=house.organization, name="  Port  of call ")
+    assert Organization.objects.get(pk=house.organization.pk).name == "Port of call"
+    assert actions(house)[-1] == "organization_renamed"
+
+
+def test_a_user_is_in_a_number_of_organizations(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "MOST_OF_A_USER", 1)
+    with pytest.raises(HarkError, match="too many"):
+        services.create(user=house.people["otto"], name="Another")
+    with pytest.raises(HarkError, match="too many"):
+        services.join(user=house.people["otto"], secret=invited(house))
+
+
+def test_what_a_person_shared_is_theirs_alone_when_they_go(house: House) -> None:
+    services.remove(membership=membership(house, "sam"), by=house.people["ada"])
+    for model in (Detector, Version, Recording, Job):
+        assert model.objects.owned_by(house.sam).exists() and model.objects.visible_to(house.sam).exists()
+        for name in ("ada", "mia", "vera"):
+            assert not model.objects.visible_to(house.people[name]).exists(), (model, name)
+    assert house.recording.path.exists() and house.version.path.exists()
+    assert actions(house)[-1] == "person_removed"
+    services.remove(membership=membership(house, "vera"), by=house.people["vera"])
+    assert actions(house)[-1] == "left"
+
+
+def test_there_is_always_an_owner(house: House) -> None:
+    ada = membership(house, "ada")
+    for change in (
+        lambda: services.remove(membership=ada, by=ada.user),
+        lambda: services.set_role(membership=ada, role="member"),
+    ):
+        with pytest.raises(HarkError, match="needs an owner"):
+            change()
+    services.set_role(membership=membership(house, "mia"), role="owner")
+    services.remove(membership=ada, by=ada.user)
+    assert list(house.organization.memberships.filter(role="owner").values_list("user__username", flat=True)) == ["mia"]
+
+
+def test_who_shares_and_withdraws(house: House) -> None:
+    mine = make_version(house.people["vera"], user_data(house.people["vera"]), phrase="hey vera").detector
+    with pytest.raises(MayNot):  # a viewer
+        services.share(thing=mine, organization=house.organization, by=house.people["vera"])
+    with pytest.raises(MayNot):  # not in it
+        services.share(thing=house.recording, organization=house.elsewhere, by=house.sam)
+    for name in ("mia", "vera", "otto"):
+        with pytest.raises(MayNot):
+            services.share(thing=house.recording, organization=None, by=house.people[name])
+    with pytest.raises(MayNot):  # an owner withdraws, and gives to nobody else
+        services.share(thing=house.recording, organization=house.elsewhere, by=house.people["ada"])
+    services.share(thing=house.recording, organization=None, by=house.people["ada"])
+    services.share(thing=house.version.detector, organization=None, by=house.sam)
+    for model in (Detector, Recording, Job):
+        assert not model.objects.visible_to(house.people["ada"]).exists()
+    assert actions(house)[-2:] == ["recording_withdrawn", "detector_withdrawn"]
+    services.share(thing=house.recording, organization=house.organization, by=house.sam)
+    services.share(thing=house.recording, organization=house.organization, by=house.sam)
+    assert actions(house)[-2:] == ["detector_withdrawn", "recording_given"]
+
+
+def test_jobs_about_what_is_shared_are_seen_and_versions_of_it_too(house: House) -> None:
+    job = retrain(version=house.version)
+    assert job.user == house.sam and job.organization == house.organization
+    assert to_change(Job.objects.all(), house.people["mia"], pk=job.pk) == job
+    private = Job.objects.create(user=house.sam, kind="plan", lane="audio", title="hey private", spec={})
+    assert not Job.objects.visible_to(house.people["ada"]).filter(pk=private.pk).exists()
+    services.share(thing=house.version.detector, organization=None, by=house.sam)
+    assert not Job.objects.visible_to(house.people["mia"]).filter(pk=job.pk).exists()
+
+
+def test_deleting_an_organization_deletes_nothing_that_was_shared(house: House) -> None:
+    services.delete(organization=Organization.objects.get(pk=house.organization.pk))
+    assert Detector.objects.get().organization is None and Recording.objects.get().organization is None
+    assert house.recording.path.exists() and not Membership.objects.filter(user=house.sam).exists()
+    assert not Recording.objects.visible_to(house.people["ada"]).exists()
+    assert not Invitation.objects.exists()
+    assert actions(house)[-1] == "organization_deleted"
+
+
+def test_an_account_that_is_deleted_leaves_its_organizations(house: House) -> None:
+    delete_account(user=house.people["ada"])
+    assert membership(house, "mia").role == "owner", "who has been there longest; members before viewers"
+    delete_account(user=house.sam)
+    for name in ("mia", "vera"):  # at once, before the files go
+        assert not Recording.objects.visible_to(house.people[name]).exists()
+    delete_account(user=house.people["otto"])
+    assert list(Organization.objects.values_list("name", flat=True)) == ["Harbour"], "nobody was left in the other"
+    User.objects.exclude(deletion_asked_at=None).update(deletion_asked_at=timezone.now() - timedelta(minutes=1))
+    assert finish_deletions() == 3 and not Detector.objects.exists()
+    for name in ("mia", "vera", "dora"):
+        delete_account(user=house.people[name])
+    assert not Organization.objects.exists()
+
+
+def test_the_export_of_an_account_says_what_is_shared(house: House) -> None:
+    rows = rows_of(house.sam)
+    assert [row["organization__name"] for row in rows["organizations"]] == ["Harbour"]
+    assert rows["recordings"][0]["organization__name"] == rows["detectors"][0]["organization__name"] == "Harbour"
+    assert rows_of(house.people["mia"])["recordings"] == [], "what others share is no part of one's own"
+
+
+def test_files_stay_where_they_are(house: House, portal: Path) -> None:
+    before = sorted(path for path in portal.rglob("*") if path.is_file() and "portal" not in path.parts[-2:])
+    services.share(thing=house.recording, organization=None, by=house.sam)
+    services.share(thing=house.recording, organization=house.organization, by=house.sam)
+    assert sorted(path for path in portal.rglob("*") if path.is_file() and "portal" not in path.parts[-2:]) == before
+    assert house.recording.path.is_relative_to(user_data(house.sam))

@@ -1,0 +1,130 @@
+"""What goes in and comes out of the API's part about organizations. The examples are those of its documentation."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Literal
+
+from ninja import Field, Schema
+from pydantic import AliasChoices
+
+from webui.api.schemas import WHEN, Wish, name_of_user
+from webui.organizations.models import Role
+from webui.organizations.services import LONGEST_NAME
+
+SECRET = "Zk3v9QdX7cTn1sYw5mBh2rGp8uLe4aJf6oKi0tRq"
+MOST = 2**62
+
+RoleName = Literal[*Role.values]  # type: ignore[valid-type]
+
+
+class OrganizationIn(Wish):
+    """What an organization is called."""
+
+    name: str = Field(max_length=LONGEST_NAME, examples=["Harbour"])
+
+
+class QuotaIn(Wish):
+    """What all its people may have together; null and 0: any number."""
+
+    disk_bytes: int | None = Field(None, ge=0, le=MOST, examples=[200_000_000_000])
+    jobs_a_day: int | None = Field(None, ge=0, le=1_000_000, examples=[100])
+    minutes_a_month: int | None = Field(None, ge=0, le=1_000_000, examples=[6000])
+
+
+class OrganizationOut(Schema):
+    """An organization, as the caller is in it."""
+
+    id: int = Field(examples=[1])
+    name: str = Field(examples=["Harbour"])
+    role: RoleName | None = Field(description="The caller's; null: the owner of Hark, not in it.", examples=["owner"])
+    people: int = Field(examples=[4])
+    created_at: datetime = Field(examples=[WHEN])
+    disk_bytes: int | None = Field(description="Of its quota, as the two that follow.", examples=[None])
+    jobs_a_day: int | None = Field(examples=[100])
+    minutes_a_month: int | None = Field(examples=[6000])
+    quota_is_fixed: bool = Field(description="The owner of Hark has set it.", examples=[False])
+
+
+class MemberIn(Wish):
+    """What a person shall be."""
+
+    role: RoleName = Field(examples=["member"])
+
+
+class MemberOut(Schema):
+    """A person in an organization."""
+
+    user: int = Field(validation_alias=AliasChoices("user_id", "user"), examples=[2])
+    name: str = Field(examples=["paula"])
+    role: RoleName = Field(examples=["member"])
+    joined_at: datetime = Field(examples=[WHEN])
+
+    resolve_name = staticmethod(name_of_user)
+
+
+class InvitationIn(Wish):
+    """What whoever is invited will be."""
+
+    role: RoleName = Field(examples=["member"])
+
+
+class InvitationOut(Schema):
+    """An invitation that waits."""
+
+    id: int = Field(examples=[1])
+    role: RoleName = Field(examples=["member"])
+    created_at: datetime = Field(examples=[WHEN])
+    expires_at: datetime = Field(examples=["2026-11-27T20:30:00Z"])
+
+
+class InvitationMadeOut(InvitationOut):
+    """A new invitation; its link is shown now and never again."""
+
+    link: str = Field(examples=["https://hark.example.org/organizations/join/..."])
+
+
+class JoinIn(Wish):
+    """The end of an invitation's link."""
+
+    secret: str = Field(max_length=100, examples=[SECRET])
+
+
+class DoneOut(Schema):
+    """What was done: by all, or by one person."""
+
+    hours: float = Field(description="Of recordings that were transcribed.", examples=[3.5])
+    speakers: int = Field(description="In them.", examples=[9])
+    jobs: int = Field(description="That were begun.", examples=[12])
+
+
+class PersonDoneOut(DoneOut):
+    """What a person did."""
+
+    name: str = Field(examples=["paula"])
+
+
+class WeekOut(DoneOut):
+    """What was done in a week."""
+
+    week: date = Field(description="Its Monday, UTC.", examples=["2026-11-16"])
+    people: list[PersonDoneOut]
+
+
+class UseOut(Schema):
+    """What the people of an organization have used together, since each joined."""
+
+    disk_bytes: int = Field(examples=[12_000_000_000])
+    jobs_today: int = Field(examples=[3])
+    minutes_this_month: float = Field(examples=[240.5])
+    weeks: list[WeekOut] = Field(description="In which anything was done, the newest first.")
+
+
+class EntryOut(Schema):
+    """An entry of the audit log."""
+
+    at: datetime = Field(examples=[WHEN])
+    action: str = Field(examples=["joined"])
+    what: str = Field(examples=["Harbour: member"])
+    by: str = Field(validation_alias=AliasChoices("by_name", "by"), examples=["paula"])
+    about: str = Field(validation_alias=AliasChoices("about_name", "about"), examples=["paula"])

@@ -1,0 +1,246 @@
+"""Organizations: people, invitations, what is shared, quota and use."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.shortcuts import get_object_or_404
+from ninja import Query, Router, Status
+
+from webui.accounts.audit import entries_of_organization
+from webui.api.authentication import caller, needs
+from webui.api.idempotency import Made, creation
+from webui.api.organization_schemas import (
+    EntryOut,
+    InvitationIn,
+    InvitationMadeOut,
+    InvitationOut,
+    JoinIn,
+    MemberIn,
+    MemberOut,
+    OrganizationIn,
+    OrganizationOut,
+    QuotaIn,
+    UseOut,
+)
+from webui.api.paging import Page, Paging, page
+from webui.audio.models import Recording
+from webui.jobs.quota import Limits
+from webui.organizations import services, use_of
+from webui.organizations.access import visible
+from webui.organizations.models import Invitation, Membership, Organization
+from webui.trainer.models import Detector
+
+router = Router(tags=["Organizations"])
+
+ONE = "/organizations/{int:organization_id}"
+MEMBER = ONE + "/members/{int:user_id}"
+
+
+def _out(request: HttpRequest, organization: Organization) -> OrganizationOut:
+    return _all_out(request, Organization.objects.filter(pk=organization.pk))[0]
+
+
+def _all_out(request: HttpRequest, rows: QuerySet[Organization]) -> list[OrganizationOut]:
+    roles = dict(caller(request).user.memberships.values_list("organization", "role"))
+    fields = [name for name in OrganizationOut.model_fields if name != "role"]
+    return [
+        OrganizationOut(role=roles.get(row.pk), **{name: getattr(row, name) for name in fields})
+        for row in services.with_counts(rows)
+    ]
+
+
+@router.get("/organizations", response=Page[OrganizationOut], summary="All organizations", **needs("read"))
+def organizations(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
+    """That the caller is in; the owner of Hark sees all."""
+    found = page(request, services.seen_by(caller(request).user), paging)
+    rows = Organization.objects.filter(pk__in=[row.pk for row in found["items"]])
+    return {**found, "items": _all_out(request, rows)}
+
+
+@router.post("/organizations", response={201: OrganizationOut}, summary="Make an organization", **needs(person=True))
+@creation()
+def add(request: HttpRequest, wish: OrganizationIn) -> Made:
+    """The caller is its owner."""
+    made = services.create(user=caller(request).user, name=wish.name)
+    return Made(_out(request, made), f"/api/v1/organizations/{made.pk}")
+
+
+@router.post("/organizations/join", response=OrganizationOut, summary="Join an organization", **needs(person=True))
+def join(request: HttpRequest, wish: JoinIn) -> OrganizationOut:
+    """By the end of an invitation's link, which works once. 410 where it does not (any more)."""
+    return _out(request, services.join(user=caller(request).user, secret=wish.secret))
+
+
+@router.get(ONE, response=OrganizationOut, summary="An organization", **needs("read"))
+def organization(request: HttpRequest, organization_id: int) -> OrganizationOut:
+    """Its name and quota, and what the caller is in it."""
+    return _out(request, services.visible(caller(request).user, organization_id))
+
+
+@router.patch(ONE, response=OrganizationOut, summary="Rename an organization", **needs(person=True))
+def rename(request: HttpRequest, organization_id: int, wish: OrganizationIn) -> OrganizationOut:
+    """Its owners may."""
+    found = services.owned(caller(request).user, organization_id)
+    services.rename(organization=found, name=wish.name)
+    return _out(request, found)
+
+
+@router.delete(ONE, response={204: None}, summary="Delete an organization", **needs(person=True))
+def delete(request: HttpRequest, organization_id: int) -> Status:
+    """Nothing that was shared with it is deleted. Its owners may, and the owner of Hark."""
+    services.delete(organization=services.administered(caller(request).user, organization_id))
+    return Status(204, None)
+
+
+# ---- people
+
+
+@router.get(ONE + "/members", response=Page[MemberOut], summary="Who is in it", **needs("read"))
+def members(request: HttpRequest, organization_id: int, paging: Query[Paging]) -> dict[str, Any]:
+    """Whoever came first, first."""
+    found = services.visible(caller(request).user, organization_id)
+    return page(request, found.memberships.select_related("user"), paging)
+
+
+def _member(organization: Organization, user_id: int) -> Membership:
+    people = Membership.objects.select_related("user", "organization")
+    return get_object_or_404(people, organization=organization, user__id=user_id)
+
+
+@router.patch(MEMBER, response=MemberOut, summary="Change a role", **needs(person=True))
+def change(request: HttpRequest, organization_id: int, user_id: int, wish: MemberIn) -> Membership:
+    """Owner, member or viewer. Its owners may, and the owner of Hark; one owner stays."""
+    found = _member(services.administered(caller(request).user, organization_id), user_id)
+    services.set_role(membership=found, role=wish.role)
+    return found
+
+
+@router.delete(MEMBER, response={204: None}, summary="Remove somebody, or leave", **needs(person=True))
+def remove(request: HttpRequest, organization_id: int, user_id: int) -> Status:
+    """What they have shared is theirs alone again. Everybody may remove themselves, but not the last owner."""
+    user = caller(request).user
+    find = services.visible if user_id == user.pk else services.administered
+    services.remove(membership=_member(find(user, organization_id), user_id), by=user)
+    return Status(204, None)
+
+
+@router.get(ONE + "/invitations", response=Page[InvitationOut], summary="Invitations that wait", **needs("read"))
+def invitations(request: HttpRequest, organization_id: int, paging: Query[Paging]) -> dict[str, Any]:
+    """For its owners; the newest first."""
+    found = services.owned(caller(request).user, organization_id)
+    return page(request, services.open_invitations(found), paging)
+
+
+@router.post(ONE + "/invitations", response={201: InvitationMadeOut}, summary="Invite somebody", **needs(person=True))
+@creation()
+def invite(request: HttpRequest, organization_id: int, wish: InvitationIn) -> Made:
+    """Whoever opens the link, signed in, joins, once within a week. For its owners."""
+    user = caller(request).user
+    made, link = services.invite(
+        organization=services.owned(user, organization_id), by=user, role=wish.role,
+        base_url=request.build_absolute_uri("/"),
+    )  # fmt: skip
+    shown = InvitationOut.from_orm(made).model_dump()
+    return Made(InvitationMadeOut(**shown, link=link), f"/api/v1/organizations/{organization_id}/invitations")
+
+
+@router.delete(
+    ONE + "/invitations/{int:invitation_id}", response={204: None}, summary="Revoke an invitation", **needs(person=True)
+)
+def revoke(request: HttpRequest, organization_id: int, invitation_id: int) -> Status:
+    """Its link stops working. For its owners."""
+    found = services.owned(caller(request).user, organization_id)
+    services.revoke_invitation(invitation=get_object_or_404(Invitation, pk=invitation_id, organization=found))
+    return Status(204, None)
+
+
+# ---- what is shared
+
+
+@router.put(ONE + "/detectors/{int:detector_id}", response={204: None}, summary="Share a detector", **needs("train"))
+def share_detector(request: HttpRequest, organization_id: int, detector_id: int) -> Status:
+    """With all its versions. Whose it is may, as a member or an owner; a thing is shared with one organization."""
+    return _share(request, organization_id, _detector(request, detector_id))
+
+
+@router.delete(
+    ONE + "/detectors/{int:detector_id}", response={204: None}, summary="Withdraw a detector", **needs("train")
+)
+def withdraw_detector(request: HttpRequest, organization_id: int, detector_id: int) -> Status:
+    """Whose it is may, and an owner of the organization."""
+    return _withdraw(request, organization_id, _detector(request, detector_id))
+
+
+@router.put(
+    ONE + "/recordings/{uuid:recording_id}", response={204: None}, summary="Share a recording", **needs("audio")
+)
+def share_recording(request: HttpRequest, organization_id: int, recording_id: UUID) -> Status:
+    """Whose it is may, as a member or an owner; a thing is shared with one organization."""
+    return _share(request, organization_id, _recording(request, recording_id))
+
+
+@router.delete(
+    ONE + "/recordings/{uuid:recording_id}", response={204: None}, summary="Withdraw a recording", **needs("audio")
+)
+def withdraw_recording(request: HttpRequest, organization_id: int, recording_id: UUID) -> Status:
+    """Whose it is may, and an owner of the organization."""
+    return _withdraw(request, organization_id, _recording(request, recording_id))
+
+
+def _detector(request: HttpRequest, detector_id: int) -> Detector:
+    return visible(Detector.objects.select_related("user", "organization"), caller(request).user, id=detector_id)
+
+
+def _recording(request: HttpRequest, recording_id: UUID) -> Recording:
+    return visible(Recording.objects.select_related("user", "organization"), caller(request).user, id=recording_id)
+
+
+def _share(request: HttpRequest, organization_id: int, thing: services.Thing) -> Status:
+    user = caller(request).user
+    services.share(thing=thing, organization=services.visible(user, organization_id), by=user)
+    return Status(204, None)
+
+
+def _withdraw(request: HttpRequest, organization_id: int, thing: services.Thing) -> Status:
+    user = caller(request).user
+    found = services.visible(user, organization_id)
+    if thing.organization == found:
+        services.share(thing=thing, organization=None, by=user)
+    return Status(204, None)
+
+
+# ---- quota and use
+
+
+@router.put(ONE + "/quota", response=OrganizationOut, summary="Set the quota", **needs(person=True))
+def quota(request: HttpRequest, organization_id: int, wish: QuotaIn) -> OrganizationOut:
+    """What all its people may have together, shared or not. Its owners may, until the owner of Hark has set one."""
+    user = caller(request).user
+    found = services.visible(user, organization_id)
+    limits = Limits(wish.disk_bytes, wish.jobs_a_day, wish.minutes_a_month)
+    services.set_quota(organization=found, limits=limits, by=user)
+    return _out(request, found)
+
+
+@router.get(ONE + "/use", response=UseOut, summary="What was used", **needs("read"))
+def use(request: HttpRequest, organization_id: int) -> dict[str, Any]:
+    """Of its quota, and by week and person. For its owners, and the owner of Hark."""
+    found = services.administered(caller(request).user, organization_id)
+    used = use_of.usage_of(found)
+    return {
+        "disk_bytes": round(used["disk_gb"] * 1e9),
+        "jobs_today": used["jobs"],
+        "minutes_this_month": used["minutes"],
+        "weeks": use_of.by_week(found),
+    }
+
+
+@router.get(ONE + "/log", response=Page[EntryOut], summary="The audit log", **needs("read"))
+def log(request: HttpRequest, organization_id: int, paging: Query[Paging]) -> dict[str, Any]:
+    """What was done in it, newest first. For its owners, and the owner of Hark."""
+    found = services.administered(caller(request).user, organization_id)
+    return page(request, entries_of_organization(found.pk), paging)

@@ -1,0 +1,89 @@
+"""What a user may see and change: the one place that decides it, for pages, the API, sockets and downloads.
+
+Things are their user's, and may be shared with one organization, whose people see them; what cannot be shared has the
+same three questions, so that no view looks for anything without one of them (``tests/webui/organizations/
+test_guard.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Self, TypeVar
+
+from django.db import models
+from django.db.models import Q
+from django.shortcuts import get_object_or_404
+from django.utils.translation import gettext as _
+
+from core.errors import HarkError
+from webui.accounts.models import User
+from webui.organizations.models import CHANGING, Membership, Role
+
+READING: Collection[str] = (Role.OWNER, Role.MEMBER, Role.VIEWER)
+
+Row = TypeVar("Row", bound=models.Model)
+
+
+class MayNot(HarkError):
+    """One sees the thing and may not do that to it; answered with 403."""
+
+    status = 403
+
+
+class Owned(models.QuerySet[Row]):
+    """Rows of what has a user, and is never shared with an organization."""
+
+    to_thing = ""  # the way from a row to the thing that it belongs to, such as "recording__"
+
+    def owned_by(self, user: User) -> Self:
+        """A user's own; nothing is a deactivated one's."""
+        return self.filter(self._own(user)) if user.is_active else self.none()
+
+    def _own(self, user: User) -> Q:
+        return Q(**{f"{self.to_thing}user": user})
+
+
+class Things(Owned[Row]):
+    """Rows of things that have a user, and an organization where they are shared."""
+
+    def visible_to(self, user: User) -> Self:
+        """Their own, and what is shared with an organization that they are in."""
+        return self.filter(self._own(user) | self._shared(user, READING)) if user.is_active else self.none()
+
+    def editable_by(self, user: User) -> Self:
+        """Their own, and what is shared with an organization in which they are more than a viewer."""
+        return self.filter(self._own(user) | self._shared(user, CHANGING)) if user.is_active else self.none()
+
+    def _shared(self, user: User, roles: Collection[str]) -> Q:
+        # A subquery, not a join: a join would have a thing once for each person of its organization.
+        theirs = Membership.objects.filter(user=user, role__in=roles).values("organization")
+        return Q(**{f"{self.to_thing}organization__in": theirs})
+
+
+def visible(things: Things[Row], user: User, **which: Any) -> Row:
+    """The thing, for reading. Raises Http404 where there is none that the user may see."""
+    return get_object_or_404(things.visible_to(user), **which)
+
+
+def to_change(things: Things[Row], user: User, **which: Any) -> Row:
+    """The thing, for a change. Raises Http404 as :func:`visible`, and MayNot for who may only read it."""
+    found = visible(things, user, **which)
+    if not things.editable_by(user).filter(pk=found.pk).exists():
+        raise MayNot(
+            _("You may not change this."),
+            _("It is shared with you for reading."),
+            _("Ask an owner of the organization to make you a member."),
+        )
+    return found
+
+
+def owned(things: Things[Row], user: User, **which: Any) -> Row:
+    """The thing, for what its user alone decides. Raises Http404 as :func:`visible`, and MayNot for all others."""
+    found = visible(things, user, **which)
+    if not things.owned_by(user).filter(pk=found.pk).exists():
+        raise MayNot(
+            _("Only whose it is may do that."),
+            _("It is shared with you, and belongs to somebody else."),
+            _("Ask that person."),
+        )
+    return found

@@ -1,0 +1,23 @@
+"""The forms of organizations."""
+
+from __future__ import annotations
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from webui.organizations.models import Role
+from webui.organizations.services import LONGEST_NAME
+
+
+class NameForm(forms.Form):
+    """What an organization is called. Whether it may be is for :mod:`webui.organizations.services` to say."""
+
+    name = forms.CharField(
+        label=_("Name"), max_length=LONGEST_NAME, widget=forms.TextInput(attrs={"autocomplete": "off"})
+    )
+
+
+class InvitationForm(forms.Form):
+    """What whoever is invited will be."""
+
+    role = forms.ChoiceField(label=_("Role"), choices=Role.choices, initial=Role.MEMBER)

@@ -1,0 +1,89 @@
+"""Organizations, who is in them, and the links that invite people. ``webui.organizations.services`` changes these."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Lower
+from django.utils.translation import gettext_lazy as _
+
+
+class Role(models.TextChoices):
+    """What a person may do in an organization, and with what others have shared with it."""
+
+    OWNER = "owner", _("owner")  # what a member may, and manages people, quota and sharing
+    MEMBER = "member", _("member")  # reads and changes
+    VIEWER = "viewer", _("viewer")  # reads
+
+
+CHANGING = (Role.OWNER, Role.MEMBER)
+
+
+class Organization(models.Model):
+    """People who share detectors and recordings. What is shared stays its user's, in that user's folder."""
+
+    name = models.CharField(_("name"), max_length=100)
+    created_at = models.DateTimeField(auto_now_add=True)
+    # Its quota: what all its people may have together. None is no limit.
+    disk_bytes = models.BigIntegerField(null=True)
+    jobs_a_day = models.IntegerField(null=True)
+    minutes_a_month = models.IntegerField(null=True)
+    quota_is_fixed = models.BooleanField(default=False)  # the owner of the installation has set it
+
+    class Meta:
+        ordering = ("name", "id")
+        constraints = (models.UniqueConstraint(Lower("name"), name="one_organization_a_name"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Membership(models.Model):
+    """That a person is in an organization."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=6, choices=Role.choices)
+    joined_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("joined_at", "id")
+        constraints = (models.UniqueConstraint(fields=("organization", "user"), name="one_membership_a_person"),)
+
+    def __str__(self) -> str:
+        return f"{self.user}, {self.role} of {self.organization}"
+
+    @property
+    def manages(self) -> bool:
+        """Whether they are an owner."""
+        return self.role == Role.OWNER
+
+    @property
+    def changes(self) -> bool:
+        """Whether they may change what others have shared."""
+        return self.role in CHANGING
+
+
+class Invitation(models.Model):
+    """A link that works once: whoever opens it, signed in, joins. It works while whoever made it is an owner."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="invitations")
+    role = models.CharField(max_length=6, choices=Role.choices)
+    invited_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("-created_at", "-id")
+
+    def __str__(self) -> str:
+        return f"invitation to {self.organization}"
+
+
+def shared_with(**more: Any) -> models.ForeignKey[Any, Any]:
+    """The field of a thing that can be shared: the organization that it is shared with, none unless its user did."""
+    return models.ForeignKey(Organization, on_delete=models.SET_NULL, null=True, blank=True, **more)

@@ -1,0 +1,409 @@
+"""Everything that changes an organization: who is in it, what is shared with it, its quota, its end."""
+
+from __future__ import annotations
+
+import secrets
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import astuple
+
+from django.db import IntegrityError
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from core.errors import HarkError
+from webui.accounts.audit import Action, record
+from webui.accounts.models import User
+from webui.accounts.services import LINK_LIFE, LinkGone, digest
+from webui.audio.models import Recording
+from webui.jobs.models import Job, Quota
+from webui.jobs.quota import Limits
+from webui.organizations.access import MayNot
+from webui.organizations.models import CHANGING, Invitation, Membership, Organization, Role
+from webui.trainer.models import Detector
+from webui.transactions import alone
+
+LONGEST_NAME = 100
+MOST_OF_A_USER = 20  # organizations that one is in
+MOST_OPEN = 50  # invitations of one that may wait
+
+Thing = Detector | Recording
+
+
+class NotShared(HarkError):
+    """A thing that cannot be shared like that; answered with 422."""
+
+
+# ---- organizations, and who may do what in them
+
+
+def of_user(user: User) -> QuerySet[Organization]:
+    """The organizations that a user is in."""
+    return Organization.objects.filter(pk__in=Membership.objects.filter(user=user).values("organization"))
+
+
+def seen_by(user: User) -> QuerySet[Organization]:
+    """Those whose page a user sees: their own; the owner of the installation sees all, but nothing shared in them."""
+    return Organization.objects.all() if user.is_owner else of_user(user)
+
+
+def to_share_with(user: User) -> QuerySet[Organization]:
+    """Those with which a user may share: where they are more than a viewer."""
+    memberships = Membership.objects.filter(user=user, role__in=CHANGING)
+    return Organization.objects.filter(pk__in=memberships.values("organization"))
+
+
+def visible(user: User, number: int) -> Organization:
+    """Raises Http404 where a user is in no organization of that number."""
+    return get_object_or_404(seen_by(user), pk=number)
+
+
+def membership_of(user: User, organization: Organization) -> Membership | None:
+    """How a user is in it; None: they are not."""
+    return Membership.objects.filter(organization=organization, user=user).first()
+
+
+def manages(user: User, organization: Organization) -> bool:
+    """Whether a user is one of its owners."""
+    return Membership.objects.filter(organization=organization, user=user, role=Role.OWNER).exists()
+
+
+def administers(user: User, organization: Organization) -> bool:
+    """Whether a user may change roles, remove people, and delete it: its owners, and the owner of the installation."""
+    return user.is_owner or manages(user, organization)
+
+
+def owned(user: User, number: int) -> Organization:
+    """One of which the user is an owner. Raises Http404 where they do not see it, MayNot where they are none."""
+    found = visible(user, number)
+    if not manages(user, found):
+        raise _for_owners()
+    return found
+
+
+def administered(user: User, number: int) -> Organization:
+    """As :func:`owned`; the owner of the installation may, too."""
+    found = visible(user, number)
+    if not administers(user, found):
+        raise _for_owners()
+    return found
+
+
+def _for_owners() -> MayNot:
+    return MayNot(
+        _("Only an owner of the organization may do that."),
+        _("You are in it as a member or a viewer, or not at all."),
+        _("Ask one of its owners; its page names them."),
+    )
+
+
+def create(*, user: User, name: str) -> Organization:
+    """A new one, whose owner the user is. Raises HarkError: the name cannot be used, or they are in too many."""
+    name = _checked_name(name)
+    with _name_taken(), alone():
+        _check_number(user)
+        made = Organization.objects.create(name=name)
+        Membership.objects.create(organization=made, user=user, role=Role.OWNER)
+        record(Action.ORGANIZATION_MADE, what=name, about=user, organization=made.pk)
+    return made
+
+
+def rename(*, organization: Organization, name: str) -> None:
+    """Call it by another name. Raises HarkError: that cannot be used."""
+    name = _checked_name(name)
+    with _name_taken(), alone():
+        if Organization.objects.filter(pk=organization.pk).exclude(name=name).update(name=name):
+            record(Action.ORGANIZATION_RENAMED, what=f"{organization.name} -> {name}", organization=organization.pk)
+    organization.name = name
+
+
+@contextmanager
+def _name_taken() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        raise HarkError(
+            _("The organization cannot be called that."), _("The name is taken."), _("Choose another name.")
+        ) from error
+
+
+def _checked_name(name: str) -> str:
+    name = " ".join(name.split())
+    if not name or len(name) > LONGEST_NAME or any(unicodedata.category(letter)[0] == "C" for letter in name):
+        raise HarkError(
+            _("The organization cannot be called that."),
+            _("A name has 1 to %(most)d characters, none of which is a control character.") % {"most": LONGEST_NAME},
+            _("Choose another name."),
+        )
+    return name
+
+
+def _check_number(user: User) -> None:
+    if Membership.objects.filter(user=user).count() >= MOST_OF_A_USER:
+        raise HarkError(
+            _("You are in too many organizations."),
+            _("A user may be in %(most)d.") % {"most": MOST_OF_A_USER},
+            _("Leave one of them first."),
+        )
+
+
+def delete(*, organization: Organization) -> None:
+    """End it. What was shared with it is its users' alone again; nothing of that is deleted."""
+    with alone():
+        record(Action.ORGANIZATION_DELETED, what=organization.name, organization=organization.pk)
+        organization.delete()
+
+
+# ---- people
+
+
+def invite(*, organization: Organization, by: User, role: str, base_url: str) -> tuple[Invitation, str]:
+    """An invitation and its link, which is shown now and never again; it works once, for a week.
+
+    Raises:
+        HarkError: no such role, or too many invitations wait.
+    """
+    if role not in Role.values:
+        raise _no_role()
+    secret = secrets.token_urlsafe(30)
+    with alone():
+        if open_invitations(organization).count() >= MOST_OPEN:
+            raise HarkError(
+                _("The invitation was not made."),
+                _("%(most)d invitations wait.") % {"most": MOST_OPEN},
+                _("Revoke some of them first."),
+            )
+        made = Invitation.objects.create(
+            organization=organization, role=role, invited_by=by, digest=digest(secret),
+            expires_at=timezone.now() + LINK_LIFE,
+        )  # fmt: skip
+        record(Action.INVITED, what=f"{organization.name}: {role}", organization=organization.pk)
+    return made, base_url.rstrip("/") + reverse("organizations:join", args=[secret])
+
+
+def _no_role() -> HarkError:
+    return HarkError(
+        _("There is no such role."), _("The roles are %(roles)s.") % {"roles": ", ".join(Role.values)},
+        _("Choose one of them."),
+    )  # fmt: skip
+
+
+def open_invitations(organization: Organization) -> QuerySet[Invitation]:
+    """Those that work still: not used, not too old, and made by somebody who is an owner of it now."""
+    return _working().filter(organization=organization)
+
+
+def _working() -> QuerySet[Invitation]:
+    of_owner = Membership.objects.filter(
+        organization=OuterRef("organization"), user=OuterRef("invited_by"), role=Role.OWNER, user__is_active=True
+    )
+    return Invitation.objects.filter(Exists(of_owner), used_at=None, expires_at__gt=timezone.now())
+
+
+def find_invitation(*, secret: str) -> Invitation:
+    """The invitation of a link. Raises LinkGone where it does not work (any more)."""
+    found = _working().select_related("organization", "invited_by").filter(digest=digest(secret)).first()
+    if found is None:
+        raise LinkGone(
+            _("This invitation does not work any more."),
+            _("It was used, revoked or expired after a week, or the link is incomplete."),
+            _("Ask an owner of the organization for a new one."),
+        )
+    return found
+
+
+def join(*, user: User, secret: str) -> Organization:
+    """Bring a user into the organization of an invitation, which is used up by that; who is in it stays what they are.
+
+    Raises:
+        LinkGone: it does not work.
+        HarkError: they are in it already, or in too many.
+    """
+    with alone():
+        invitation = find_invitation(secret=secret)
+        organization = invitation.organization
+        if membership_of(user, organization) is not None:
+            raise HarkError(
+                _("You are in this organization already."),
+                _("The invitation is for somebody else, and works still."),
+                _("Send it to that person."),
+            )
+        _check_number(user)
+        Invitation.objects.filter(pk=invitation.pk).update(used_at=timezone.now())
+        Membership.objects.create(organization=organization, user=user, role=invitation.role)
+        record(Action.JOINED, what=f"{organization.name}: {invitation.role}", by=user, organization=organization.pk)
+    return organization
+
+
+def revoke_invitation(*, invitation: Invitation) -> None:
+    """The link stops working."""
+    with alone():
+        if Invitation.objects.filter(pk=invitation.pk, used_at=None).delete()[0]:
+            organization = invitation.organization
+            record(Action.INVITATION_REVOKED, what=organization.name, organization=organization.pk)
+
+
+def set_role(*, membership: Membership, role: str) -> None:
+    """Make a person owner, member or viewer. Raises HarkError: no such role, or it would have no owner then."""
+    if role not in Role.values:
+        raise _no_role()
+    organization = membership.organization
+    with alone():
+        if role != Role.OWNER:
+            _check_owner_stays(membership)
+        if Membership.objects.filter(pk=membership.pk).exclude(role=role).update(role=role):
+            record(
+                Action.ROLE, what=f"{organization.name}: {role}", about=membership.user, organization=organization.pk
+            )
+    membership.role = role
+
+
+def remove(*, membership: Membership, by: User) -> None:
+    """A person leaves, or is removed. What they have shared with it is theirs alone again.
+
+    Raises:
+        HarkError: they are its last owner.
+    """
+    with alone():
+        _check_owner_stays(membership)
+        _end(membership, by)
+
+
+def _end(membership: Membership, by: User) -> None:
+    organization, user = membership.organization, membership.user
+    for model in (Detector, Recording, Job):
+        model.objects.filter(user=user, organization=organization).update(organization=None)
+    Invitation.objects.filter(organization=organization, invited_by=user, used_at=None).delete()
+    membership.delete()
+    action = Action.LEFT if by == user else Action.PERSON_REMOVED
+    record(action, what=organization.name, about=user, organization=organization.pk)
+
+
+def _check_owner_stays(membership: Membership) -> None:
+    others = Membership.objects.filter(organization=membership.organization, role=Role.OWNER).exclude(pk=membership.pk)
+    current = Membership.objects.get(pk=membership.pk)
+    if current.role == Role.OWNER and not others.exists():
+        raise HarkError(
+            _("The organization needs an owner."),
+            _("%(name)s is the only one.") % {"name": membership.user.username},
+            _("Make somebody else an owner first, or delete the organization."),
+        )
+
+
+def leave_all(*, user: User) -> None:
+    """Of an account that is deleted. Where nobody else is, the organization ends; where no owner is left, whoever has
+    been there longest becomes one, members before viewers. Called within a transaction."""
+    for membership in Membership.objects.filter(user=user).select_related("organization", "user"):
+        organization = membership.organization
+        _end(membership, user)
+        left = Membership.objects.filter(organization=organization).select_related("user", "organization")
+        if not left.exists():
+            delete(organization=organization)
+        elif not left.filter(role=Role.OWNER).exists():
+            heir = left.filter(role=Role.MEMBER).first() or left.first()
+            assert heir is not None
+            set_role(membership=heir, role=Role.OWNER)
+
+
+# ---- what is shared
+
+
+def share(*, thing: Thing, organization: Organization | None, by: User) -> None:
+    """Share a detector (with all its versions) or a recording with an organization; None: with none any more.
+
+    Who has it shares it, with an organization in which they are more than a viewer; an owner of the organization may
+    withdraw it, too.
+
+    Raises:
+        MayNot: the user may not.
+    """
+    before = thing.organization
+    own = thing.user_id == by.pk
+    if not own and (organization is not None or before is None or not manages(by, before)):
+        raise MayNot(
+            _("Only whose it is may do that."),
+            _("It is shared with you, and belongs to somebody else."),
+            _("Ask that person."),
+        )
+    if organization is not None and not to_share_with(by).filter(pk=organization.pk).exists():
+        raise MayNot(
+            _("You cannot share with this organization."),
+            _("You are in it as a viewer, or not at all."),
+            _("Ask one of its owners to make you a member."),
+        )
+    if before == organization:
+        return
+    is_detector = isinstance(thing, Detector)
+    withdrawn = Action.DETECTOR_WITHDRAWN if is_detector else Action.RECORDING_WITHDRAWN
+    shared = Action.DETECTOR_SHARED if is_detector else Action.RECORDING_GIVEN
+    with alone():
+        type(thing).objects.filter(pk=thing.pk).update(organization=organization)
+        _jobs_about(thing).update(organization=organization)
+        for one, action in ((before, withdrawn), (organization, shared)):
+            if one is not None:
+                record(action, what=f"{thing.pk}, {one.name}", about=thing.user, organization=one.pk)
+    thing.organization = organization
+
+
+def _jobs_about(thing: Thing) -> QuerySet[Job]:
+    jobs: QuerySet[Job] = Job.objects.filter(user=thing.user)
+    if isinstance(thing, Recording):
+        return jobs.filter(spec__recording=str(thing.pk))
+    about = {"spec__phrase": thing.phrase, "spec__language": thing.language}
+    trained = jobs.filter(version__detector=thing).values("pk")
+    return jobs.filter(Q(pk__in=trained) | Q(kind__in=("retrain", "compare"), **about))
+
+
+# ---- quota
+
+
+def quota_of(organization: Organization) -> Quota:
+    """Its quota, for a form."""
+    return Quota(
+        disk_bytes=organization.disk_bytes,
+        jobs_a_day=organization.jobs_a_day,
+        minutes_a_month=organization.minutes_a_month,
+    )
+
+
+def may_set_quota(user: User, organization: Organization) -> bool:
+    """Its owners, until the owner of the installation has set it; who always may."""
+    return user.is_owner or (not organization.quota_is_fixed and manages(user, organization))
+
+
+def set_quota(*, organization: Organization, limits: Limits, by: User) -> None:
+    """Set what all its people may have together; of None and 0 any number.
+
+    Where the owner of the installation sets one, its own owners may not change it any more; where that is emptied, they
+    may again.
+
+    Raises:
+        MayNot: the user may not.
+    """
+    if not may_set_quota(by, organization):
+        raise MayNot(
+            _("You may not set this quota."),
+            _("The owner of the installation has set it, or you are no owner of the organization."),
+            _("Ask the owner of the installation."),
+        )
+    disk, jobs, minutes = (value or None for value in astuple(limits))
+    fixed = by.is_owner and any((disk, jobs, minutes))
+    with alone():
+        Organization.objects.filter(pk=organization.pk).update(
+            disk_bytes=disk, jobs_a_day=jobs, minutes_a_month=minutes, quota_is_fixed=fixed
+        )
+        said = "/".join("-" if value is None else str(value) for value in (disk, jobs, minutes))
+        record(Action.ORGANIZATION_QUOTA, what=f"{organization.name}: {said}", organization=organization.pk)
+    organization.refresh_from_db()
+
+
+# ---- what pages and the API show
+
+
+def with_counts(organizations: QuerySet[Organization]) -> QuerySet[Organization]:
+    """With ``people``: how many are in each."""
+    return organizations.annotate(people=Count("memberships"))

@@ -1,0 +1,92 @@
+"""What the people of an organization have used, and done by week; and all that is known of it, as plain data."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import date, timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from webui.accounts.audit import entries_of_organization
+from webui.jobs.models import Usage
+from webui.jobs.quota import bytes_used, counted_in, jobs_today_of, seconds_this_month_of, usage_in
+from webui.jobs.services import user_data
+from webui.organizations.models import Organization
+
+WEEKS = 26  # that are shown
+
+
+def usage_of(organization: Organization) -> dict[str, Any]:
+    """What its people have used of its quota together, as pages show it."""
+    disk = sum(bytes_used(user_data(membership.user)) for membership in counted_in(organization))
+    return {
+        "limits": {"jobs_a_day": organization.jobs_a_day, "minutes_a_month": organization.minutes_a_month},
+        "disk_gb": disk / 1e9,
+        "most_gb": None if organization.disk_bytes is None else organization.disk_bytes / 1e9,
+        "jobs": jobs_today_of(organization),
+        "minutes": seconds_this_month_of(organization) / 60,
+    }
+
+
+def by_week(organization: Organization) -> list[dict[str, Any]]:
+    """Of the last weeks in which anything was done, newest first: ``week`` (its Monday), ``hours``, ``speakers`` and
+    ``jobs`` of all, and ``people``: the same of each."""
+    return weeks((row.user.username, row) for row in usage_in(organization, first_week()))
+
+
+def of_all_users() -> list[dict[str, Any]]:
+    """The same of all users of the installation, its owner too."""
+    rows = Usage.objects.filter(day__gte=first_week()).select_related("user")
+    return weeks((row.user.username, row) for row in rows)
+
+
+def of_all_organizations() -> list[dict[str, Any]]:
+    """The same by organization; whoever is in two counts in both."""
+    since = first_week()
+    everything = [(each.name, row) for each in Organization.objects.all() for row in usage_in(each, since)]
+    return weeks(everything)
+
+
+def first_week() -> date:
+    """The Monday of the oldest week that is shown, UTC."""
+    today = timezone.now().date()
+    return today - timedelta(days=today.weekday(), weeks=WEEKS - 1)
+
+
+def weeks(rows: Iterable[tuple[str, Usage]]) -> list[dict[str, Any]]:
+    """What was used by day, by week and by the name that stands before it."""
+    found: dict[date, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(float)))
+    for name, row in rows:
+        person = found[row.day - timedelta(days=row.day.weekday())][name]
+        person["hours"] += row.seconds / 3600
+        person["speakers"] += row.speakers
+        person["jobs"] += row.jobs
+    return [
+        {
+            "week": week,
+            **{what: sum(person[what] for person in people.values()) for what in ("hours", "speakers", "jobs")},
+            "people": [{"name": name, **person} for name, person in sorted(people.items())],
+        }
+        for week, people in sorted(found.items(), reverse=True)
+    ]
+
+
+def rows_of(organization: Organization) -> dict[str, Any]:
+    """What the database has of it, by kind; no digests of links, and no addresses of people."""
+    of_it = organization
+    return {
+        "organization": {
+            name: getattr(of_it, name)
+            for name in ("name", "created_at", "disk_bytes", "jobs_a_day", "minutes_a_month", "quota_is_fixed")
+        },
+        "people": [*of_it.memberships.values("user__username", "role", "joined_at")],
+        "invitations": [
+            *of_it.invitations.values("role", "invited_by__username", "created_at", "expires_at", "used_at")
+        ],
+        "detectors": [*of_it.detectors.values("id", "phrase", "language", "user__username", "created_at")],
+        "recordings": [*of_it.recordings.values("id", "name", "user__username", "created_at")],
+        "weeks": by_week(of_it),
+        "audit_log": [*entries_of_organization(of_it.pk).values("at", "action", "what", "by_name", "about_name")],
+    }

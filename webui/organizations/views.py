@@ -1,0 +1,246 @@
+"""The pages of organizations: all that one is in, one of them, the page of an invitation."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.core.serializers.json import DjangoJSONEncoder
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from core.errors import HarkError
+from webui.accounts.audit import Action, entries_of_organization, record
+from webui.accounts.forms import QuotaForm
+from webui.accounts.signed_in import signed_in
+from webui.accounts.views import INVALID
+from webui.audio.models import Recording
+from webui.organizations import services, use_of
+from webui.organizations.forms import InvitationForm, NameForm
+from webui.organizations.models import Invitation, Membership, Role
+from webui.shown_once import show_next, shown_now
+from webui.trainer.models import Detector
+
+PAGE = 50
+LINK = "invitation to"
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def index(request: HttpRequest) -> HttpResponse:
+    """The organizations that one is in; sent, it makes another one. The owner of the installation sees all."""
+    user = signed_in(request)
+    form = NameForm(request.POST if request.method == "POST" else None)
+    if form.is_valid():
+        try:
+            made = services.create(user=user, name=form.cleaned_data["name"])
+            return redirect("organizations:organization", made.pk)
+        except HarkError as error:
+            form.add_error("name", error.why)
+    roles = dict(user.memberships.values_list("organization", "role"))
+    rows = [(each, Role(roles[each.pk]).label if each.pk in roles else "") for each in _seen(request)]
+    content = {"rows": rows, "form": form}
+    return render(request, "organizations/index.html", content, status=INVALID if form.errors else 200)
+
+
+def _seen(request: HttpRequest) -> Any:
+    return services.with_counts(services.seen_by(signed_in(request)))
+
+
+@never_cache
+@require_safe
+def organization(request: HttpRequest, organization_id: int) -> HttpResponse:
+    """Who is in it, what is shared with it; for its owners invitations, quota and all that changes it."""
+    return _page(request, organization_id)
+
+
+def _page(request: HttpRequest, organization_id: int, status: int = 200, **more: Any) -> HttpResponse:
+    user = signed_in(request)
+    shown = services.visible(user, organization_id)
+    membership = services.membership_of(user, shown)
+    manages = membership is not None and membership.manages
+    of_it = {"organization": shown}
+    content = {
+        "organization": shown,
+        "membership": membership,
+        "manages": manages,
+        "administers": services.administers(user, shown),
+        "people": shown.memberships.select_related("user"),
+        "roles": Role.choices,
+        # Of the reader's, so that the owner of an installation sees nothing that is not shared with them.
+        "detectors": Detector.objects.visible_to(user).filter(**of_it).select_related("user"),
+        "recordings": Recording.objects.visible_to(user).filter(**of_it).select_related("user"),
+        "invitations": services.open_invitations(shown).select_related("invited_by") if manages else [],
+        "made": shown_now(request, f"{LINK} {shown.pk}"),
+        "name": NameForm(initial={"name": shown.name}),
+        "invitation": InvitationForm(),
+        "may_set_quota": services.may_set_quota(user, shown),
+        "quota": QuotaForm(services.quota_of(shown)),
+        "usage": use_of.usage_of(shown) if services.administers(user, shown) else None,
+        **more,
+    }
+    return render(request, "organizations/organization.html", content, status=status)
+
+
+@never_cache
+@require_POST
+def rename(request: HttpRequest, organization_id: int) -> HttpResponse:
+    """Another name."""
+    found = services.owned(signed_in(request), organization_id)
+    form = NameForm(request.POST)
+    if form.is_valid():
+        try:
+            services.rename(organization=found, name=form.cleaned_data["name"])
+            messages.success(request, _("Saved."))
+            return redirect("organizations:organization", organization_id)
+        except HarkError as error:
+            form.add_error("name", error.why)
+    return _page(request, organization_id, INVALID, name=form)
+
+
+@never_cache
+@require_POST
+def delete(request: HttpRequest, organization_id: int) -> HttpResponse:
+    """End it; the form repeats its name, so that it is not done by a slip."""
+    found = services.administered(signed_in(request), organization_id)
+    if request.POST.get("name", "").strip() != found.name:
+        raise HarkError(
+            _("The organization was not deleted."),
+            _("The name that was typed is not %(name)s.") % {"name": found.name},
+            _("Go back and type its name."),
+        )
+    services.delete(organization=found)
+    messages.success(request, _("The organization %(name)s is deleted.") % {"name": found.name})
+    return redirect("organizations:index")
+
+
+# ---- people
+
+
+@never_cache
+@require_POST
+def invite(request: HttpRequest, organization_id: int) -> HttpResponse:
+    """A link for somebody to join with. The page shows it, this once."""
+    found = services.owned(signed_in(request), organization_id)
+    form = InvitationForm(request.POST)
+    if not form.is_valid():
+        return _page(request, organization_id, INVALID, invitation=form)
+    address = request.build_absolute_uri("/")
+    _made, link = services.invite(
+        organization=found, by=signed_in(request), role=form.cleaned_data["role"], base_url=address
+    )
+    show_next(request, f"{LINK} {found.pk}", {"link": link})
+    return redirect("organizations:organization", organization_id)
+
+
+@require_POST
+def revoke(request: HttpRequest, organization_id: int, invitation_id: int) -> HttpResponse:
+    """Take an invitation back."""
+    found = services.owned(signed_in(request), organization_id)
+    services.revoke_invitation(invitation=get_object_or_404(Invitation, pk=invitation_id, organization=found))
+    messages.success(request, _("The invitation does not work any more."))
+    return redirect("organizations:organization", organization_id)
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def join(request: HttpRequest, secret: str) -> HttpResponse:
+    """What an invitation is to; sent, one is in it."""
+    invitation = services.find_invitation(secret=secret)
+    if request.method == "POST":
+        joined = services.join(user=signed_in(request), secret=secret)
+        messages.success(request, _("You are in %(name)s.") % {"name": joined.name})
+        return redirect("organizations:organization", joined.pk)
+    response = render(request, "organizations/join.html", {"invitation": invitation})
+    response["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+@require_POST
+def role(request: HttpRequest, organization_id: int, user_id: int) -> HttpResponse:
+    """Make somebody in it owner, member or viewer: ``role``."""
+    services.set_role(membership=_person(request, organization_id, user_id), role=request.POST.get("role", ""))
+    messages.success(request, _("Saved."))
+    return redirect("organizations:organization", organization_id)
+
+
+@require_POST
+def remove(request: HttpRequest, organization_id: int, user_id: int) -> HttpResponse:
+    """Remove somebody; what they have shared with it is theirs alone again."""
+    membership = _person(request, organization_id, user_id)
+    services.remove(membership=membership, by=signed_in(request))
+    said = _("%(name)s is removed; what they have shared is theirs alone again.")
+    messages.success(request, said % {"name": membership.user.username})
+    if membership.user == signed_in(request):
+        return redirect("organizations:index")
+    return redirect("organizations:organization", organization_id)
+
+
+def _person(request: HttpRequest, organization_id: int, user_id: int) -> Membership:
+    found = services.administered(signed_in(request), organization_id)
+    people = Membership.objects.select_related("user", "organization")
+    return get_object_or_404(people, organization=found, user_id=user_id)
+
+
+@require_POST
+def leave(request: HttpRequest, organization_id: int) -> HttpResponse:
+    """Leave it; what one has shared with it is one's own alone again."""
+    user = signed_in(request)
+    people = Membership.objects.select_related("user", "organization")
+    membership = get_object_or_404(people, organization_id=organization_id, user=user)
+    services.remove(membership=membership, by=user)
+    messages.success(request, _("You have left %(name)s.") % {"name": membership.organization.name})
+    return redirect("organizations:index")
+
+
+# ---- what its owners see
+
+
+@never_cache
+@require_POST
+def quota(request: HttpRequest, organization_id: int) -> HttpResponse:
+    """What all its people may have together."""
+    user = signed_in(request)
+    found = services.visible(user, organization_id)
+    form = QuotaForm(None, request.POST)
+    if not form.is_valid():
+        return _page(request, organization_id, INVALID, quota=form)
+    services.set_quota(organization=found, limits=form.limits, by=user)
+    messages.success(request, _("Saved."))
+    return redirect("organizations:organization", organization_id)
+
+
+@never_cache
+@require_safe
+def log(request: HttpRequest, organization_id: int) -> HttpResponse:
+    """What was done in it. Whose addresses these were, its owners do not see."""
+    found = services.administered(signed_in(request), organization_id)
+    page = Paginator(entries_of_organization(found.pk), PAGE).get_page(request.GET.get("page"))
+    return render(request, "organizations/log.html", {"organization": found, "page": page})
+
+
+@never_cache
+@require_safe
+def use(request: HttpRequest, organization_id: int) -> HttpResponse:
+    """What its people did by week."""
+    found = services.administered(signed_in(request), organization_id)
+    content = {"organization": found, "weeks": use_of.by_week(found), "most": use_of.WEEKS}
+    return render(request, "organizations/use.html", content)
+
+
+@never_cache
+@require_safe
+def export(request: HttpRequest, organization_id: int) -> HttpResponse:
+    """All that Hark knows of it, as JSON; what is shared with it is in the exports of whose it is."""
+    found = services.owned(signed_in(request), organization_id)
+    rows = use_of.rows_of(found)
+    record(Action.ORGANIZATION_EXPORTED, what=found.name, organization=found.pk)
+    content = json.dumps(rows, cls=DjangoJSONEncoder, ensure_ascii=False, indent=1)
+    response = HttpResponse(content, content_type="application/json")
+    response["Content-Disposition"] = f'attachment; filename="organization-{found.pk}.json"'
+    return response
