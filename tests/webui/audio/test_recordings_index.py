@@ -39,7 +39,7 @@ def test_number_of_queries_is_constant(
     for _ in range(number):
         services.share(recording=one)
     for address in ("/recordings/", "/recordings/search?q=lantern", f"/recordings/{one.pk}"):
-        with django_assert_max_num_queries(9):  # type: ignore[operator]
+        with django_assert_max_num_queries(10):  # type: ignore[operator]
             assert owners.get(address).status_code == 200
 
 
