@@ -252,7 +252,7 @@ class Retrainable:
 def retrainable(user: User) -> list[Retrainable]:
     """The detectors for which samples wait that no training has begun with, and those that are being retrained."""
     found = []
-    detectors = Detector.objects.filter(user=user, samples__taken_at__isnull=False).distinct()
+    detectors = Detector.objects.owned_by(user).filter(samples__taken_at__isnull=False).distinct()
     for detector in detectors.prefetch_related("versions__job"):
         versions, in_use = list(detector.versions.all()), detector.current
         if in_use is None:
