@@ -378,10 +378,12 @@ def transcript_of(recording: Recording) -> Transcript:
 
 
 def export(recording: Recording, wanted: str) -> FileResponse:
-    """The transcript as a file of one of ``pipeline.recordings.captions.FORMATS``. Raises HarkError for any other."""
+    """The transcript as a file of one of ``pipeline.recordings.captions.FORMATS``, without the names that nobody has
+    confirmed. Raises HarkError for any other."""
     from pipeline.recordings.captions import FORMATS, write
 
-    content = io.BytesIO(write(transcript_of(recording), wanted, recording.name))
+    written = replace(transcript_of(recording), sounds_like={})
+    content = io.BytesIO(write(written, wanted, recording.name))
     name = f"{file_stem(recording)}.{wanted}"
     return FileResponse(content, as_attachment=True, filename=name, content_type=FORMATS[wanted].content_type)
 

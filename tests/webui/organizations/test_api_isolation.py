@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
 
+from pipeline.recordings.recording_folder import TRANSCRIPT
+from pipeline.recordings.transcript import load_transcript, save_transcript
 from tests.support.detector_versions import make_version
 from tests.webui.api.conftest import a_pair, a_token
 from tests.webui.api.test_operations import OF_ONE, OF_OWNER
@@ -132,6 +135,17 @@ def test_a_member_changes_what_is_shared_and_nothing_else(
             assert answer.status_code == 403, (name, answer.status_code)
     assert set(Membership.objects.values_list("user", "role")) == people
     assert Detector.objects.get().organization == Recording.objects.get().organization == house.organization
+
+
+def test_whose_voice_a_speakers_is_like_is_told_to_its_user_only(house: House) -> None:
+    path = house.recording.path / TRANSCRIPT
+    save_transcript(replace(load_transcript(path), sounds_like={"S1": "Zoe"}), path)
+    at = f"/api/v1/recordings/{house.recording.pk}"
+    for who, told in (("sam", {"S1": "Zoe"}), ("mia", {}), ("vera", {})):
+        pair = a_pair(house.people[who])
+        assert Client().get(f"{at}/transcript", headers=pair).json()["sounds_like"] == told
+        exported = Client().get(f"{at}/export?format=json", headers=pair)
+        assert exported.status_code == 200 and b"Zoe" not in exported.getvalue()
 
 
 def test_all_operations_are_said_who_may() -> None:

@@ -137,8 +137,11 @@ def delete(request: HttpRequest, recording_id: UUID) -> Status:
 
 @router.get(ONE + "/transcript", response=TranscriptOut, summary="The transcript", **needs("read"))
 def transcript(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
-    """Words, times, speakers. 409 while there is none."""
-    found = as_json(services.transcript_of(a_recording(request, recording_id)))
+    """Words, times, speakers. 409 while there is none. Whose voice a speaker's is like is told to its user only."""
+    one = a_recording(request, recording_id)
+    found = as_json(services.transcript_of(one))
+    if one.user != caller(request).user:
+        found["sounds_like"] = {}
     return {name: value for name, value in found.items() if name != "schema"}
 
 
