@@ -14,7 +14,7 @@ import pytest
 
 from core.audio_file import read_audio, write_audio
 from model.runtime.detector import Bundle
-from tests.support.portal_driver import Portal, axe, comes_true, make_owner, served, watched
+from tests.support.portal_driver import SIZES, Portal, axe, comes_true, make_owner, served, watched
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -26,15 +26,15 @@ TRAINING_MS = 400_000
 DETECTOR = re.compile(r"/detectors/\d+/\d+$")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     with served(tmp_path_factory.mktemp("portal")) as portal:
         yield portal
 
 
-@pytest.fixture(scope="module")
-def page(chromium: Browser) -> Iterator[Page]:
-    with watched(chromium) as page:
+@pytest.fixture(params=SIZES)
+def page(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
+    with watched(chromium, viewport=SIZES[request.param]) as page:
         yield page
 
 

@@ -127,15 +127,6 @@ def make_owner(page: Page, portal: Portal) -> None:
     page.get_by_label("Which phrase should it detect?").wait_for()
 
 
-def sign_in(page: Page, portal: Portal) -> None:
-    """The owner, whose account is there."""
-    page.goto(portal.address + "/account/login")
-    page.fill("[name=name]", "olivia")
-    page.fill("[name=password]", PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_label("Which phrase should it detect?").wait_for()
-
-
 def fill_in_owner(page: Page) -> None:
     """What the form behind the one-time link asks for."""
     page.fill("[name=username]", "olivia")
