@@ -56,7 +56,9 @@ SECONDS_PER_CLIP = {
     "suno": 30.0,
     "elevenlabs": 1.5,
 }
-SLOW_CLIP_S = 0.6  # an engine that takes longer speaks accordingly fewer clips
+# An engine that takes longer speaks accordingly fewer clips; more of those that are learned from, for which its voices
+# are worth waiting.
+SLOW_CLIP_S, SLOW_LEARNED_CLIP_S = 0.25, 0.6
 ROBOT_SHARE = 0.5  # of what an engine like people would speak with as many voices
 # On two cores: an example of augmentation and features; of a large detector one that its encoder hears; a batch of 128
 # in training; and the hours of the negative set, which every calibration scores.
@@ -243,21 +245,23 @@ def wanted_clips(bucket: str, texts: Mapping[str, Sequence[str]], config: RunCon
     return {"train": 0, "validation": 0, "test": len(texts["test"])}
 
 
-def draw_voice(by_engine: Mapping[str, list[list[Voice]]], rng: np.random.Generator) -> tuple[str, Voice]:
+def draw_voice(
+    by_engine: Mapping[str, list[list[Voice]]], rng: np.random.Generator, slow_clip_s: float = SLOW_CLIP_S
+) -> tuple[str, Voice]:
     """An engine, one of its speakers (all alike), one of that speaker's voices.
 
     An engine speaks the more often the more people it is, by the root of their number; robots and slow ones less often.
     """
     names = sorted(by_engine)
-    shares = np.array([_share(name, len(by_engine[name])) for name in names])
+    shares = np.array([_share(name, len(by_engine[name]), slow_clip_s) for name in names])
     engine = names[rng.choice(len(names), p=shares / shares.sum())]
     speakers = by_engine[engine]
     voices = speakers[rng.integers(len(speakers))]
     return engine, voices[rng.integers(len(voices))]
 
 
-def _share(engine: str, people: int) -> float:
-    share = people**0.5 * min(1.0, SLOW_CLIP_S / SECONDS_PER_CLIP.get(engine, SLOW_CLIP_S))
+def _share(engine: str, people: int, slow_clip_s: float) -> float:
+    share = people**0.5 * min(1.0, slow_clip_s / SECONDS_PER_CLIP.get(engine, slow_clip_s))
     return share * ROBOT_SHARE if engine in ROBOT_ENGINES else share
 
 
@@ -284,7 +288,8 @@ def draw_requests(
         # Ties are broken by rank: the first texts are the best ones.
         index = int(np.argmin(have))
         have[index] += 1
-        engine, voice = draw_voice(splits.voices[split], rng)
+        slow_clip_s = SLOW_LEARNED_CLIP_S if splits.trains else SLOW_CLIP_S
+        engine, voice = draw_voice(splits.voices[split], rng, slow_clip_s)
         settings = engines[engine].draw_settings(voice, rng)
         requests.append(PlannedRequest(f"{prefix}{number}", bucket, split, engine, voice.name, texts[index], settings))
     return requests

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audio_generation.engine import Voice
 from core.errors import HarkError
 from db.db_api import Library
 from db.records import Clip, NewClip
@@ -23,10 +24,13 @@ from pipeline.training import plan as planning
 from pipeline.training.clip_choice import PlannedClip, real_negatives
 from pipeline.training.config import BUCKETS, Effort, RunConfig
 from pipeline.training.plan import (
+    SLOW_CLIP_S,
+    SLOW_LEARNED_CLIP_S,
     VALIDATION_POSITIVES,
     Plan,
     config_of_run,
     draw_requests,
+    draw_voice,
     load_plan,
     make_plan,
     ready_engines,
@@ -447,3 +451,19 @@ class OneByOne:
     def __exit__(self, *raised: object) -> None: ...
 
     map = staticmethod(map)
+
+
+def test_who_is_many_people_speaks_more_often_and_robots_and_slow_engines_less() -> None:
+    voice = Voice("any", "voice", "en", "somebody", "", "")
+    engines = {"espeak": 4, "hibari": 4, "kokoro_int8": 4, "piper": 1}
+    by_engine = {name: [[voice]] * people for name, people in engines.items()}
+
+    def spoken(slow_clip_s: float) -> Counter[str]:
+        rng = np.random.default_rng(0)
+        return Counter(draw_voice(by_engine, rng, slow_clip_s)[0] for _ in range(5000))
+
+    learned, measured = spoken(SLOW_LEARNED_CLIP_S), spoken(SLOW_CLIP_S)
+    assert learned["hibari"] == pytest.approx(2 * learned["piper"], rel=0.1)
+    assert learned["espeak"] == pytest.approx(learned["piper"], rel=0.1)
+    assert learned["kokoro_int8"] == pytest.approx(learned["hibari"], rel=0.1)
+    assert measured["kokoro_int8"] < 0.5 * measured["hibari"]
