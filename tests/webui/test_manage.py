@@ -36,7 +36,7 @@ def test_runserver_serves_jobs_and_sockets(tmp_path: Path) -> None:
         assert f"Hark is at http://localhost:{port}" in log.read_text()  # said when its workers have been started
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(120)
 
 
 def _upgrade(port: int) -> str:
