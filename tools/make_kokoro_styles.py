@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
+from audio_generation.kokoro_int8_side.kokoro_int8 import STYLES_FILE
 from core.data_folder import atomic_path
 
 ROWS, WIDTH = 510, 256
 KEPT_ROWS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 19, 24, 30, 38, 48, 60, 80, 110, 150, 220, 350, 509)
-SHIPPED = Path(__file__).parents[1] / "audio_generation" / "kokoro_int8_side" / "styles.npz"
 
 
-def make_styles(folder: Path, path: Path = SHIPPED) -> list[str]:
+def make_styles(folder: Path, path: Path = STYLES_FILE) -> list[str]:
     """Write the styles of a folder; their names.
 
     Raises:
