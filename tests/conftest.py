@@ -100,6 +100,9 @@ LONGEST = (
     "browser/test_recordings_in_browser.py",
 )  # fmt: skip
 
+# Files that run only where their marker is asked for.
+ASKED_FOR = {"test_topology.py": "topology", "test_device_runtimes.py": "devices"}
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Who asks for the topology wants to see it, not that something is missing."""
@@ -116,11 +119,12 @@ def pytest_collection_finish() -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what is quick, begin with what takes longest, and leave out what must be asked for."""
     here = Path(__file__).parent
-    if "topology" not in config.option.markexpr:
-        whole = pytest.mark.skip(reason="takes minutes: ./hark test -m topology")
-        for item in items:
-            if item.path.name == "test_topology.py":
-                item.add_marker(whole)
+    for file, marker in ASKED_FOR.items():
+        if marker not in config.option.markexpr:
+            whole = pytest.mark.skip(reason=f"takes minutes: ./hark test -m {marker}")
+            for item in items:
+                if item.path.name == file:
+                    item.add_marker(whole)
     items.sort(key=lambda item: str(item.path.relative_to(here)) not in LONGEST)
     others = {f"{name}.py" for names in NOT_QUICK.values() for name in names.split()}
     for item in items:

@@ -20,11 +20,12 @@ from model.examples import SoundSources
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training import devices, negative_speech
 from pipeline.training.config import DEVICES, EFFORTS, BucketSize, Effort, RunConfig
-from pipeline.training.devices import DeviceDetector, NoRuntimeError, make_for_device
+from pipeline.training.devices import NoRuntimeError, make_for_device
 from pipeline.training.evaluation import FA_PER_DAY
 from pipeline.training.examples import CLIP_COLUMNS
 from pipeline.training.negative_speech import TESTED, heard_for_calibration, heard_negatives, write_negative_speech
 from tests.pipeline.training.tiny_run import FEW_ROOMS
+from tests.support.device_runtimes import detections
 
 PHRASE = "hey compass"
 MELODY = (600.0, 1500.0, 900.0)  # Hz: how the phrase sounds here
@@ -95,32 +96,6 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Effort:
     return effort
 
 
-def detections(device: str, made: DeviceDetector, audio: np.ndarray, folder: Path) -> int:
-    """How often the device's own runtime detects the phrase in a recording."""
-    for name, content in made.files.items():
-        (folder / Path(name).name).write_bytes(content)
-    samples = (np.clip(audio, -1, 1) * 32767).astype("<i2").tobytes()
-    blocks = [samples[at : at + 2560] for at in range(0, len(samples) - 2559, 2560)]
-    if device == "esphome":
-        from pymicro_wakeword import MicroWakeWord, MicroWakeWordFeatures
-
-        micro, hear = MicroWakeWord.from_config(folder / "hey_compass.json"), MicroWakeWordFeatures()
-        fired = [any(micro.process_streaming(frame) for frame in hear.process_streaming(block)) for block in blocks]
-    else:
-        from pyopen_wakeword import OpenWakeWord, OpenWakeWordFeatures
-
-        head, embed = OpenWakeWord.from_model(folder / "hey_compass.tflite"), OpenWakeWordFeatures.from_builtin()
-        fired = [
-            any(score > 0.5 for made in embed.process_streaming(block) for score in head.process_streaming(made))
-            for block in blocks
-        ]
-    count, quiet_until = 0, 13  # what they hear in the first second does not count
-    for number, detected in enumerate(fired):
-        if detected and number >= quiet_until:
-            count, quiet_until = count + 1, number + 25  # two seconds, as devices wait
-    return count
-
-
 @pytest.mark.parametrize("device", DEVICES)
 def test_the_file_hears_the_phrase_in_the_devices_own_runtime(
     device: str, clips: pd.DataFrame, speech: Path, tiny: Effort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -142,8 +117,8 @@ def test_the_file_hears_the_phrase_in_the_devices_own_runtime(
     said = np.concatenate([noise[: 5 * SAMPLE_RATE]] + [part for _ in range(6) for part in (sung(MELODY, rng), pause)])
     said[: len(noise)] += 0.1 * noise
     other = np.concatenate([noise] + [part for _ in range(20) for part in (sung(others(rng, 3), rng), pause[::2])])
-    assert detections(device, made, said, tmp_path) >= 4
-    assert detections(device, made, other, tmp_path) <= 4  # of twenty
+    assert detections(device, made.files, said, tmp_path) >= 4
+    assert detections(device, made.files, other, tmp_path) <= 4  # of twenty
     if device == "esphome":
         assert len(made.files["esphome/hey_compass.tflite"]) < 60_000
         manifest = json.loads(made.files["esphome/hey_compass.json"])
