@@ -51,14 +51,13 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
 def _models(seed: int) -> Iterator[tuple[str, Detector]]:
     import torch
 
-    from model.backbone_detector import BackboneDetector
     from model.encoder_backbone import encoder_path
     from model.encoder_detector import EncoderDetector
     from model.fused_detector import FusedDetector
     from model.phones import outputs_of
     from model.rescoring import spellings
     from model.second_pass import verifier_name
-    from model.shipped_weights import BACKBONES, shipped_backbone
+    from model.shipped_weights import shipped_backbone
     from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
     from phrase_augmentation.keyphrase import Keyphrase
 
@@ -66,9 +65,7 @@ def _models(seed: int) -> Iterator[tuple[str, Detector]]:
     torch.manual_seed(seed)
     if encoder_path() is not None:
         yield "large", EncoderDetector.of_phrase(phrase, WINDOW_S, spellings(PHRASE), verifier=verifier_name())
-    for size in BACKBONES:
-        kind = FusedDetector if size == "standard" else BackboneDetector
-        yield size, kind.of_phrase(shipped_backbone(size)[0], phrase, WINDOW_S)
+    yield "standard", FusedDetector.of_phrase(shipped_backbone()[0], phrase, WINDOW_S)
     yield "from_nothing", TinyCRNN(TinyCRNNConfig.of_size("standard", WINDOW_S)).eval()
 
 

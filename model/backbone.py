@@ -149,12 +149,6 @@ class Backbone(nn.Module):
             x = block(x)
         return x
 
-    def phone_logits(self, log_mel: Tensor) -> Tensor:
-        """Log-mel [batch, frames, MELS] to logits over blank and phones [batch, time at 20 ms, phones]."""
-        assert self.phones is not None, "this backbone has no phonetic bottleneck"
-        logits: Tensor = self.phones(self.hidden(log_mel))
-        return logits.transpose(1, 2)
-
     def forward(self, log_mel: Tensor) -> Tensor:
         """Log-mel [batch, receptive_frames + 2 (n - 1), MELS] to output frames [batch, n, width]."""
         return self.outputs(self.hidden(log_mel)).transpose(1, 2)

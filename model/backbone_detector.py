@@ -1,5 +1,5 @@
-"""The keyphrase HMM on the shipped backbone, which is not changed: what ``micro`` detectors are, and what a network is
-added to in ``standard`` ones (:mod:`model.fused_detector`)."""
+"""The keyphrase HMM on the shipped backbone, which is not changed: what a trial's ``standard`` detectors are, and what
+a network is added to in all others (:mod:`model.fused_detector`)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class BackboneDetectorConfig(HMMConfig):
 
 
 class BackboneDetector(HMMDetector):
-    """Runs everywhere: a convolutional network of some 0.5 million parameters (``standard``), or 40,000 (``micro``)."""
+    """Runs everywhere: a convolutional network of some 0.5 million parameters."""
 
     floor = MATCH_FLOOR
     slope = 5.0

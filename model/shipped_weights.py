@@ -14,22 +14,22 @@ from core.data_folder import atomic_path
 from core.errors import HarkError
 from core.worded import worded
 from model.asr.network import Recognizer, RecognizerConfig
-from model.backbone import Backbone, BackboneConfig
+from model.devices.micro_network import MicroNetwork, MicroShape
 from model.embedding_backbone import EmbeddingBackbone, EmbeddingBackboneConfig
 from model.phone_head import PhoneHead
 from model.plain import from_plain, plain
 from model.verifier import Verifier
 
 FOLDER = Path(__file__).parent / "shipped"
-BACKBONES = {"standard": "backbone-standard.safetensors", "micro": "backbone-micro.safetensors"}
+BACKBONE = "backbone-standard.safetensors"
+MICRO_NETWORK = "micro-network.safetensors"
 RECOGNIZER = "recognizer.safetensors"
 HEAD = "encoder-head.safetensors"
 VERIFIER = "verifier.safetensors"
-AnyModel = Backbone | EmbeddingBackbone | Recognizer | PhoneHead | Verifier
+AnyModel = EmbeddingBackbone | MicroNetwork | Recognizer | PhoneHead | Verifier
 KINDS: dict[str, Callable[[dict[str, Any]], AnyModel]] = {
-    "Backbone": lambda config: Backbone(from_plain(BackboneConfig, config)),
-    "Trunk": lambda config: Backbone(from_plain(BackboneConfig, config)),  # as files of earlier versions call it
     "EmbeddingBackbone": lambda config: EmbeddingBackbone(from_plain(EmbeddingBackboneConfig, config)),
+    "MicroNetwork": lambda config: MicroNetwork(from_plain(MicroShape, config)),
     "Recognizer": lambda config: Recognizer(from_plain(RecognizerConfig, config)),
     "PhoneHead": lambda config: PhoneHead(),
     "Verifier": lambda config: Verifier(),
@@ -107,13 +107,21 @@ def shipped_recognizer() -> tuple[Recognizer, dict[str, Any]]:
     return model, about
 
 
-def shipped_backbone(size: str) -> tuple[Backbone | EmbeddingBackbone, dict[str, Any]]:
-    """The backbone of ``standard`` or ``micro`` detectors. Raises HarkError where its file is missing or damaged."""
-    model, about = load_weights(FOLDER / BACKBONES[size])
-    assert isinstance(model, Backbone | EmbeddingBackbone)
+def shipped_backbone() -> tuple[EmbeddingBackbone, dict[str, Any]]:
+    """The backbone of ``standard`` detectors. Raises HarkError where its file is missing or damaged."""
+    model, about = load_weights(FOLDER / BACKBONE)
+    assert isinstance(model, EmbeddingBackbone)
+    return model, about
+
+
+def shipped_micro_network() -> tuple[MicroNetwork, dict[str, Any]]:
+    """The network for microcontrollers, before it learns a phrase. Raises HarkError where its file is missing or
+    damaged."""
+    model, about = load_weights(FOLDER / MICRO_NETWORK)
+    assert isinstance(model, MicroNetwork)
     return model, about
 
 
 def about_front_end(size: str) -> dict[str, Any]:
     """What is said about the shipped weights through which detectors of a size hear. Raises HarkError."""
-    return shipped_backbone(size)[1] if size in BACKBONES else shipped_head()[1]
+    return shipped_head()[1] if size == "large" else shipped_backbone()[1]

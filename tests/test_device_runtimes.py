@@ -1,5 +1,5 @@
-"""One command's files, in the runtimes of the devices that load them: they hear a voice of an engine that nothing heard,
-and are silent in ten minutes of other speech."""
+"""One command's files, in the runtimes of the devices that load them: they hear a voice of an engine that nothing
+heard, and are silent in ten minutes of other speech."""
 
 from __future__ import annotations
 

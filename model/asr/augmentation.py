@@ -96,8 +96,13 @@ class BatchAugmenter:
 
     def waveform(self, audio: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Everything that is done to sound: [batch, samples] and lengths in, the same out."""
-        c = self.config
         audio, lengths = self.change_speed(audio, lengths)
+        return self.in_a_room(audio, lengths), lengths
+
+    def in_a_room(self, audio: Tensor, lengths: Tensor) -> Tensor:
+        """Rooms, noise, a microphone and its level, which leave words where they are: [batch, samples] in, and with
+        what makes them whole steps out."""
+        c = self.config
         audio = functional.pad(audio, (0, -audio.shape[1] % FFT_STEP))
         size, samples = audio.shape
         level = audio.square().sum(1).div(lengths).sqrt().clamp(min=1e-5)
@@ -120,7 +125,7 @@ class BatchAugmenter:
         spectrum = spectrum * self._filters(size, spectrum.shape[1])
         audio = torch.fft.irfft(spectrum, n=points)[:, :samples]
         gain = 10 ** (self._uniform(size, *c.gain_db) / 20)
-        return (audio * gain[:, None]).clamp(-1, 1), lengths
+        return (audio * gain[:, None]).clamp(-1, 1)
 
     def _filters(self, size: int, bins: int) -> Tensor:
         """A smooth random response for each item [batch, bins], some with a telephone's band."""

@@ -19,7 +19,7 @@ from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
 from model.asr.decoding import error_rate, greedy
 from model.asr.network import Recognizer
 from model.asr.packed import BatchSource, Packed, SpeechBatch
-from model.backbone import STEM_STRIDE, Backbone
+from model.backbone import STEM_STRIDE
 from model.embedding_backbone import STEP_FRAMES, EmbeddingBackbone
 from model.features import HOP, LOG_MEL_MEAN, WINDOW
 from model.phones import BLANK, character_indices, phone_indices, text_of
@@ -67,7 +67,7 @@ class AcousticProgress:
     errors: dict[str, float] | None  # by group, where an evaluation was made
 
 
-AcousticModel = Recognizer | Backbone | EmbeddingBackbone
+AcousticModel = Recognizer | EmbeddingBackbone
 
 
 def mel_of(model: AcousticModel, augmenter: BatchAugmenter, audio: Tensor) -> Tensor:
@@ -79,12 +79,11 @@ def acoustic_logits(model: AcousticModel, log_mel: Tensor) -> dict[str, Tensor]:
     """Logits [batch, time, outputs] by target. A backbone hears silence before the item, so that times agree."""
     if isinstance(model, Recognizer):
         return model(log_mel)  # type: ignore[no-any-return]
-    embedding = isinstance(model, EmbeddingBackbone)
-    lead = model.config.receptive_frames - (STEP_FRAMES if embedding else STEM_STRIDE)
+    lead = model.config.receptive_frames - STEP_FRAMES
     # The mean over the item's quiet frames is nearer to what comes before it than digital silence.
     quiet = log_mel.quantile(0.1, dim=1, keepdim=True) if log_mel.shape[1] else log_mel.new_full((1,), LOG_MEL_MEAN)
     padded = torch.cat([quiet.expand(-1, lead, -1), log_mel], dim=1)
-    return {"phones": model(padded) if isinstance(model, EmbeddingBackbone) else model.phone_logits(padded)}
+    return {"phones": model(padded)}
 
 
 def output_length(samples: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """A network for microcontrollers in microWakeWord's contract, which ESPHome's ``micro_wake_word`` loads: 40 features a
 10 ms, three at a time, to a probability, all in 8 bits, with what it remembers in variables of the file.
 
-It is trained twice: as :class:`MicroNetwork` in floating point with batch normalization, then as
+It is trained as :class:`MicroNetwork` in floating point with batch normalization, on people's speech
+(:mod:`model.asr.micro_student`, the weights that ship) and then on the phrase, and at last as
 :class:`QuantizedMicroNetwork`, whose every number is one of those that the file computes with.
 """
 
@@ -38,7 +39,7 @@ class MicroShape:
     """
 
     first_kernel: int = 5
-    channels: tuple[int, ...] = (32, 64, 64, 64, 64)
+    channels: tuple[int, ...] = (48, 80, 80, 80, 48)
     kernels: tuple[int, ...] = (5, 9, 13, 21)
     last_kernel: int = 5
 
@@ -73,8 +74,8 @@ class _Convolutions(nn.Module):
 
     def __init__(self, shape: MicroShape | None = None) -> None:
         super().__init__()
-        self.shape = shape or MicroShape()
-        self.convolutions = _convolutions(self.shape)
+        self.config = shape or MicroShape()
+        self.convolutions = _convolutions(self.config)
         self.layers = nn.ModuleList(self.convolutions)
 
     def _is_last(self, number: int) -> bool:
@@ -97,18 +98,24 @@ class MicroNetwork(_Convolutions):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Features [batch, time, FEATURES], from 0 to 26, to logits [batch, time / STRIDE]."""
+        last = self.convolutions[-1]
+        logits: Tensor = last(functional.pad(self.hidden(frames), (_before(last), 0)))
+        return logits[:, 0]
+
+    def hidden(self, frames: Tensor) -> Tensor:
+        """Features [batch, time, FEATURES] to what the last layer hears [batch, channels, time / STRIDE]."""
         heard = frames.transpose(1, 2)
-        for number, (layer, norm) in enumerate(zip(self.convolutions, self.norms)):
+        for number, (layer, norm) in enumerate(zip(self.convolutions[:-1], self.norms)):
             heard = norm(layer(functional.pad(heard, (_before(layer), 0))))
             if self._rectified(number):
                 heard = torch.relu(heard)
-        return heard[:, 0]
+        return heard
 
     @torch.no_grad()
     def quantized(self, frames: Tensor) -> QuantizedMicroNetwork:
         """The same network in 8 bits, batch normalization folded into weights; ``frames`` [batch, time, FEATURES] are
         heard for the ranges that its layers begin with."""
-        made = QuantizedMicroNetwork(self.shape)
+        made = QuantizedMicroNetwork(self.config)
         for layer, norm, into in zip(self.convolutions, self.norms, made.convolutions):
             assert layer.bias is not None and into.bias is not None
             weight, bias = layer.weight, layer.bias

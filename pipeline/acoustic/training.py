@@ -26,12 +26,13 @@ from pipeline.corpora.importing import disappeared, unreadable
 from pipeline.corpora.layouts.utterance import files_below, is_audio
 
 if TYPE_CHECKING:
+    from model.devices.micro_network import MicroNetwork
     from model.phone_head import PhoneHead
     from model.verifier import Verifier
 
 BATCH_SECONDS = 160.0
 MEASURED_SHARE = 0.1  # of the utterances, where there are too few speakers to keep some out
-KINDS = ("backbone", "micro", "recognizer", "encoder", "verifier")
+KINDS = ("backbone", "recognizer", "encoder", "verifier", "micro")
 UNHEARD = "festival"  # an engine that is kept out, so that there is one to be measured on
 ROOMS = 150
 MADE_NOISE_S = 10.0  # seconds of one made-up noise
@@ -45,7 +46,8 @@ class AcousticRun:
     Attributes:
         corpora: folders in any layout that ``library import`` reads.
         kind: one of :data:`KINDS`; "encoder" trains the phone outputs that stand on it (``model.asr.encoder_head``),
-            "verifier" what verifies a large detector's matches (``pipeline.acoustic.verifier_training``).
+            "verifier" what verifies a large detector's matches (``pipeline.acoustic.verifier_training``), "micro" the
+            network for microcontrollers (``model.asr.micro_student``).
         epochs: passes over the real speech; phone outputs take as many steps as they need.
         batch_size: utterances a batch; 0: as many as have :data:`BATCH_SECONDS` together.
         subset: per cent of each corpus, and of the synthetic clips, that are used.
@@ -72,9 +74,7 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
 
     from model.asr.network import Recognizer, RecognizerConfig
     from model.asr.train import BEST, FINAL, AcousticProgress, AcousticTrainConfig, train_acoustic
-    from model.backbone import Backbone, BackboneConfig
     from model.embedding_backbone import EmbeddingBackbone, EmbeddingBackboneConfig, with_public_embedding
-    from model.phones import PHONE_OUTPUTS
     from model.shipped_weights import load_weights, save_weights
     from model.train import best_device
 
@@ -95,8 +95,8 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
             f"No training recording has a transcript and lasts at most {LONGEST_S:g} s.",
             "Give a corpus with transcripts: ./hark asr train FOLDER.",
         )
-    if run.kind in ("encoder", "verifier"):
-        return _train_on_encoder(run, packed, folder / run.kind, reporter)
+    if run.kind in ("encoder", "verifier", "micro"):
+        return _train_on_another(run, packed, folder / run.kind, reporter)
     real = [int(i) for i in transcribed if packed.utterances[i].real]
     hours = float(packed.length[real or transcribed].sum()) / 16_000 / 3600
     an_epoch = len(real or transcribed) / run.batch_size if run.batch_size else hours * 3600 / BATCH_SECONDS
@@ -106,12 +106,9 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
         warmup_steps=min(300, max(1, steps // 10)), evaluations=min(20, max(1, steps // 5)), seed=run.seed,
         real_share=0.65 if real else 0.0,
     )  # fmt: skip
-    model: Recognizer | Backbone | EmbeddingBackbone
+    model: Recognizer | EmbeddingBackbone
     if run.kind == "recognizer":
         model = Recognizer(RecognizerConfig())
-    elif run.kind == "micro":
-        dilations = (1, 2, 4, 8, 1, 2, 4)
-        model = Backbone(BackboneConfig(stem_channels=(8, 8), channels=48, dilations=dilations, phones=PHONE_OUTPUTS))
     else:
         model = with_public_embedding(EmbeddingBackbone(EmbeddingBackboneConfig()))
         model.convs.requires_grad_(False)  # trained further they cost three times as much and hear less in quiet
@@ -166,9 +163,11 @@ def _about(run: AcousticRun, packed: Packed) -> dict[str, Any]:
     }
 
 
-def _train_on_encoder(run: AcousticRun, packed: Packed, out: Path, reporter: Reporter) -> dict[str, Any]:
+def _train_on_another(run: AcousticRun, packed: Packed, out: Path, reporter: Reporter) -> dict[str, Any]:
+    """Train what learns from another network's outputs."""
     from model.asr.encoder_head import HeadTrainConfig, train_head
-    from model.shipped_weights import HEAD, VERIFIER, save_weights
+    from model.asr.micro_student import StudentTrainConfig, train_student
+    from model.shipped_weights import HEAD, MICRO_NETWORK, VERIFIER, save_weights
     from pipeline.acoustic.verifier_training import VerifierTrainConfig, train_verifier
 
     last = None
@@ -181,12 +180,17 @@ def _train_on_encoder(run: AcousticRun, packed: Packed, out: Path, reporter: Rep
             reporter.metric("loss", loss)
 
     board = curves_folder(out)
-    model: PhoneHead | Verifier
+    model: MicroNetwork | PhoneHead | Verifier
     if run.kind == "verifier":
         file, verifying = VERIFIER, VerifierTrainConfig(seed=run.seed)
         steps = verifying.steps
         reporter.stage("train", f"Training a verifier for {steps} steps")
         model, errors = train_verifier(packed, verifying, out, show, board)
+    elif run.kind == "micro":
+        file, learning = MICRO_NETWORK, StudentTrainConfig(seed=run.seed)
+        steps = learning.steps
+        reporter.stage("train", f"Teaching a network for microcontrollers for {steps} steps")
+        model, errors = train_student(packed, learning, out, show, board)
     else:
         file, hearing = HEAD, HeadTrainConfig(seed=run.seed)
         steps = hearing.steps

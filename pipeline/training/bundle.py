@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pipeline.training.devices import DeviceDetector
 
 # Parts of a report that say what real speech a detector has from what ships: `training_corpora` and `licences`.
-SHIPPED_SPEECH = ("backbone", "verifier", "negative_set", "negative_speech")
+SHIPPED_SPEECH = ("backbone", "verifier", "negative_set", "negative_speech", "micro_network")
 PARITY_CLIPS = 12  # of the test, spoken one after the other
 KINDS = {  # what a detector is, by the kind of its configuration
     "crnn": "A TinyCRNN",

@@ -138,9 +138,9 @@ class RunConfig:
 
     @property
     def trains(self) -> bool:
-        """Whether the run trains a detector from nothing. On the shipped backbone, which knows English only, it
+        """Whether the run trains a detector from nothing. On the shipped weights, which know English only, it
         calibrates one."""
-        return self.from_scratch or not is_known(self.language)
+        return self.from_scratch or self.size == "micro" or not is_known(self.language)
 
     @property
     def teaches(self) -> bool:

@@ -67,7 +67,7 @@ def untrained(device: str, seed: int) -> TrainedDetector:
     try:
         if device == "esphome":
             micro_features()
-            return MicroDetector()
+            return MicroDetector.of_people()
         embedding()
         return OpenWakeWordDetector()
     except ImportError as error:

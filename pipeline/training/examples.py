@@ -23,7 +23,7 @@ from model.fused_detector import FusedDetector
 from model.phones import outputs_of
 from model.rescoring import spellings
 from model.second_pass import verifier_name
-from model.shipped_weights import BACKBONES, shipped_backbone
+from model.shipped_weights import shipped_backbone
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
 from pipeline.training.config import BUCKETS, NEGATIVE_SET, RunConfig
 from pipeline.training.mining import ENGINE as MINED
@@ -114,11 +114,9 @@ def untrained_detector(config: RunConfig, window_s: float, rescored: bool) -> De
         return TinyCRNN(TinyCRNNConfig.of_size(config.size, window_s))
     said = outputs_of(config.keyphrase)
     window_s += BACKBONE_DELAY_S
-    if config.size in BACKBONES:
-        backbone = shipped_backbone(config.size)[0]
-        if config.teaches:
-            return FusedDetector.of_phrase(backbone, said, window_s)
-        return BackboneDetector.of_phrase(backbone, said, window_s)
+    if config.size == "standard":
+        kind = FusedDetector if config.teaches else BackboneDetector
+        return kind.of_phrase(shipped_backbone()[0], said, window_s)
     if not rescored:
         return EncoderDetector.of_phrase(said, window_s)
     above = rescoring_threshold(NEGATIVE_SET, config.keyphrase)

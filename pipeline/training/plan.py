@@ -65,7 +65,7 @@ ROBOT_SHARE = 0.5  # of what an engine like people would speak with as many voic
 SECONDS_PER_EXAMPLE, LARGE_SECONDS_PER_EXAMPLE = 0.03, 0.13
 SECONDS_PER_STEP = 0.35
 SECONDS_PER_NETWORK_STEP = 0.06
-CALIBRATION_S = {"large": 80.0, "standard": 30.0, "micro": 5.0}
+CALIBRATION_S = {"large": 80.0, "standard": 30.0}
 
 POSITIVE_SHARES = {"train": 0.70, "validation": 0.12, "test": 0.18}  # of a detector that is trained
 # Negatives of a detector that is calibrated, for each clip of the phrase in its test.

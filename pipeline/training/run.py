@@ -472,11 +472,13 @@ def _train(
 def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:
     """What the report says of the shipped weights and speech that the run built on."""
     from model.encoder_detector import EncoderDetector
-    from model.shipped_weights import about_front_end, shipped_verifier
+    from model.shipped_weights import about_front_end, shipped_micro_network, shipped_verifier
     from pipeline.training.negative_speech import about_negative_speech
     from pipeline.training.negatives import about_shipped_negatives
 
     heard = {"negative_speech": about_negative_speech()} if config.devices else {}
+    if "esphome" in config.devices:
+        heard["micro_network"] = shipped_micro_network()[1]
     if config.trains:
         return heard
     passes = {"rescored": False, "verified": False}

@@ -38,4 +38,4 @@ def test_the_scores_are_those_of_each_alone(tmp_path: Path) -> None:
 
 
 def test_other_bundles_listen_alone(tmp_path: Path) -> None:
-    assert large_detector(Bundle(large_bundle(tmp_path / "small", "computer", "micro"))) is None
+    assert large_detector(Bundle(large_bundle(tmp_path / "small", "computer", "standard"))) is None

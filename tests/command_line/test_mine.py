@@ -189,7 +189,7 @@ def test_the_librarys_people_become_voices(main: Main, capsys: Shown, spoken: Pa
             "recognize",
             "{wav}",
             "--weights",
-            str(REPOSITORY / "model" / "shipped" / "backbone-micro.safetensors"),
+            str(REPOSITORY / "model" / "shipped" / "backbone-standard.safetensors"),
         ],
         ["asr", "train", "{wav}", "--batch_size", "0"],
         ["asr", "train", "{wav}", "--epochs", "-1"],

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from model.backbone import Backbone, BackboneConfig
 from model.backbone_detector import BackboneDetector
 from model.checkpoint import load_checkpoint, save_checkpoint
 from model.dataset import AudioDataset, BatchRecipe, FeatureStore, FeatureWriter, open_store
@@ -33,7 +34,7 @@ def audio(speech: Callable[..., np.ndarray]) -> np.ndarray:
 @pytest.fixture
 def detector() -> FusedDetector:
     torch.manual_seed(0)
-    return FusedDetector.of_phrase(shipped_backbone("standard")[0], (SNOWBOY,), 1.2)
+    return FusedDetector.of_phrase(shipped_backbone()[0], (SNOWBOY,), 1.2)
 
 
 @torch.no_grad()
@@ -44,7 +45,7 @@ def test_its_frames_hold_the_phones_and_the_states_of_the_backbone(detector: Fus
     states = backbone.states(backbone.convolved(backbone.mel(sound)))  # type: ignore[operator]
     assert heard.shape[2] == detector.config.stored.width == PHONE_OUTPUTS + states.shape[2] // 2
     np.testing.assert_allclose(heard[..., :PHONE_OUTPUTS].square().sum(2), 1.0, atol=1e-4)
-    plain = BackboneDetector.of_phrase(shipped_backbone("standard")[0], (SNOWBOY,), 1.2)
+    plain = BackboneDetector.of_phrase(shipped_backbone()[0], (SNOWBOY,), 1.2)
     np.testing.assert_allclose(heard[..., :PHONE_OUTPUTS], plain.hear(audio)[None], atol=1e-5)
     again = detector.states(heard)
     assert states.std() > 0.5
@@ -82,7 +83,7 @@ def test_its_match_is_that_of_the_hmm_and_what_the_network_adds(detector: FusedD
 
 def test_a_backbone_without_states_is_refused() -> None:
     with pytest.raises(TypeError, match="speech embedding"):
-        FusedDetector.of_phrase(shipped_backbone("micro")[0], (SNOWBOY,), 1.2)
+        FusedDetector.of_phrase(Backbone(BackboneConfig()), (SNOWBOY,), 1.2)
 
 
 @pytest.fixture

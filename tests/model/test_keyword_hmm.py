@@ -87,7 +87,7 @@ def test_what_rescoring_adds_counts_where_frames_match_and_anti_keywords_take_fr
     assert float(model.combined([scores, anti_keyword - 1.0], gained)) == pytest.approx(0.0)
 
 
-@pytest.mark.parametrize("size", ["micro", "large"])
+@pytest.mark.parametrize("size", ["standard", "large"])
 def test_a_detector_is_centred_on_a_match_score(size: str) -> None:
     before = line(keyword_hmm_model("computer", size), 4.4, 6.9)
     after = before.centred(-1.75)

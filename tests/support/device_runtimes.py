@@ -29,15 +29,15 @@ def detections(device: str, files: Mapping[str, bytes], audio: np.ndarray, folde
 
         micro, hear = MicroWakeWord.from_config(paths[".json"]), MicroWakeWordFeatures()
         # Each frame is heard, also after one that fires.
-        fired = [any([micro.process_streaming(frame) for frame in hear.process_streaming(block)]) for block in blocks]
+        fired = [sum(map(micro.process_streaming, hear.process_streaming(block))) > 0 for block in blocks]
     else:
         from pyopen_wakeword import OpenWakeWord, OpenWakeWordFeatures
 
         head, embed = OpenWakeWord.from_model(paths[".tflite"]), OpenWakeWordFeatures.from_builtin()
-        fired = [
-            any([score > 0.5 for made in embed.process_streaming(block) for score in head.process_streaming(made)])
-            for block in blocks
-        ]
+        scores = (
+            [s for made in embed.process_streaming(block) for s in head.process_streaming(made)] for block in blocks
+        )
+        fired = [max(of_block, default=0.0) > 0.5 for of_block in scores]
     count, quiet_until = 0, WARM_UP
     for number, detected in enumerate(fired):
         if detected and number >= quiet_until:

@@ -18,20 +18,22 @@ from core.audio_file import SAMPLE_RATE, read_audio
 from phrase_augmentation.keyphrase import Keyphrase
 
 
-def keyword_hmm_bundle(folder: Path, phrase: str, size: str = "micro", threshold: float = 0.5, **changes: Any) -> Path:
+def keyword_hmm_bundle(
+    folder: Path, phrase: str, size: str = "standard", threshold: float = 0.5, **changes: Any
+) -> Path:
     """The bundle's folder; ``changes`` go into the manifest."""
     return bundle_of(folder, keyword_hmm_model(phrase, size), phrase, threshold, **changes)
 
 
-def keyword_hmm_model(phrase: str, size: str = "micro") -> Any:
+def keyword_hmm_model(phrase: str, size: str = "standard") -> Any:
     """A detector that is not calibrated."""
     from model.backbone_detector import BackboneDetector
     from model.phones import outputs_of
-    from model.shipped_weights import BACKBONES, shipped_backbone
+    from model.shipped_weights import shipped_backbone
 
-    if size not in BACKBONES:
+    if size == "large":
         return large_detector(phrase)
-    return BackboneDetector.of_phrase(shipped_backbone(size)[0], outputs_of(Keyphrase(phrase)), 1.2)
+    return BackboneDetector.of_phrase(shipped_backbone()[0], outputs_of(Keyphrase(phrase)), 1.2)
 
 
 def large_detector(phrase: str, window_s: float = 1.2, above: float = -3.2, verified: bool = True) -> Any:

@@ -10,7 +10,7 @@ from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
 from model.asr.network import RecognizerConfig
 from model.asr.packed import open_pack
-from model.shipped_weights import load_weights, shipped_backbone, shipped_recognizer
+from model.shipped_weights import load_weights, shipped_backbone, shipped_micro_network, shipped_recognizer
 from pipeline.acoustic import training as acoustic_training
 from pipeline.acoustic.data import acoustic_split, corpus_utterances, spoken_texts
 from pipeline.acoustic.training import AcousticRun, train_acoustic_model
@@ -52,14 +52,14 @@ def test_texts_to_be_spoken_are_seeded_and_varied() -> None:
 
 @pytest.mark.slow(reason="trains an acoustic model")
 def test_one_command_trains_and_writes_weights(tmp_path: Path) -> None:
-    run = AcousticRun((corpus(tmp_path),), "micro", epochs=1.0, batch_size=4, synthetic=8)
+    run = AcousticRun((corpus(tmp_path),), "backbone", epochs=1.0, batch_size=4, synthetic=8)
     result = train_acoustic_model(run, tmp_path / "asr", silent_reporter())
     model, about = load_weights(Path(result["weights"]))
     assert about["training_corpora"] == ["words"] and "festival" not in about["training_engines"]
     assert model.config.phones == 41  # type: ignore[union-attr]
     real = [utterance.split for utterance in open_pack(tmp_path / "asr" / "speech").utterances if utterance.real]
     assert len(real) == 24 and result["steps"] == round(real.count("train") / 4)
-    assert result["wer"] is result["cer"] is None and "micro" in result["not_measured"] and result["loss"] > 0.1
+    assert result["wer"] is result["cer"] is None and "backbone" in result["not_measured"] and result["loss"] > 0.1
 
 
 @pytest.mark.parametrize(("speakers", "files", "measured"), [(12, 24, True), (1, 24, True), (1, 1, False)])
@@ -112,10 +112,10 @@ def test_without_transcripts_it_says_so(tmp_path: Path) -> None:
 
 
 def test_the_shipped_weights_load_and_say_where_they_come_from() -> None:
-    for model, about in (shipped_backbone("standard"), shipped_backbone("micro"), shipped_recognizer()):
+    for model, about in (shipped_backbone(), shipped_micro_network(), shipped_recognizer()):
         assert not model.training and set(about["licences"]) == set(about["training_corpora"])
         assert "librispeech-dev-clean" not in about["training_corpora"], "kept for the evaluation set"
-    backbone, _ = shipped_backbone("standard")
+    backbone, _ = shipped_backbone()
     assert sum(p.numel() for p in backbone.parameters()) <= 600_000
 
 

@@ -95,7 +95,7 @@ class Runs:
 
     def __init__(self, data: Path, new_clip: Callable[..., NewClip]) -> None:
         self.data = data
-        self.backbone, _ = shipped_backbone("standard")
+        self.backbone, _ = shipped_backbone()
         with Library(data) as library:
             self.phrase, self.other, self.unused, _miss, _alarm = library.add_clips(
                 [
@@ -189,7 +189,7 @@ def test_the_negative_set_is_heard_where_all_stand_on_its_backbone(runs: Runs, m
 def test_versions_on_different_backbones_hear_the_same_sound(runs: Runs) -> None:
     import torch
 
-    other, _ = shipped_backbone("standard")
+    other, _ = shipped_backbone()
     with torch.no_grad():
         for values in other.parameters():
             values.add_(1e-4)

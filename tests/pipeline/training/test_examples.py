@@ -265,7 +265,7 @@ def test_the_window_holds_the_phrase(planned: Plan, library: Library) -> None:
 @pytest.mark.parametrize(
     ("changes", "kind"),
     [
-        ({"size": "micro"}, BackboneDetector),
+        ({"size": "micro"}, TinyCRNN),
         ({"size": "standard"}, FusedDetector),
         ({"size": "standard", "effort": "trial"}, BackboneDetector),
         ({"size": "large"}, EncoderDetector),

@@ -43,7 +43,7 @@ def speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def standard() -> BackboneDetector:
-    return BackboneDetector.of_phrase(shipped_backbone("standard")[0], outputs_of(PHRASE), 1.2)
+    return BackboneDetector.of_phrase(shipped_backbone()[0], outputs_of(PHRASE), 1.2)
 
 
 @pytest.mark.usefixtures("speech")

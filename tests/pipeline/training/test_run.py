@@ -174,7 +174,7 @@ def test_trouble_with_the_disk_is_explained(
 def test_too_little_to_learn_or_measure_is_refused(bucket: str, split: str, from_scratch: bool) -> None:
     everything = pd.DataFrame([{"bucket": b, "split": s} for b in BUCKETS for s in ("train", "validation", "test")])
     plan = Plan(
-        "run", replace(CONFIG, from_scratch=from_scratch, size="micro"), (), (), (), 0.0, {"espeak": 2}, {}, "", 0.0
+        "run", replace(CONFIG, from_scratch=from_scratch, size="large"), (), (), (), 0.0, {"espeak": 2}, {}, "", 0.0
     )
     training_pipeline._refuse_too_little(everything, plan)
     fewer = everything[~((everything["bucket"] == bucket) & (everything["split"] == split))]

@@ -1,0 +1,254 @@
+"""Training of the network for microcontrollers before it learns a phrase (knowledge distillation, Hinton et al. 2015):
+it hears speech in rooms and noise, and learns the states and phones that the standard backbone gives for the same
+speech without them."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from core.data_folder import atomic_path
+from core.errors import HarkError
+from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
+from model.asr.packed import BatchSource, Packed
+from model.devices.micro_network import FEATURE_SCALE, STRIDE, MicroNetwork
+from model.devices.microwakeword import micro_features
+from model.embedding_backbone import CONVOLVED_FRAMES, FRAMES_AT_ONCE, MEL_FFT, STEP_FRAMES, EmbeddingBackbone
+from model.feature_augmentation import mask, warp_frequency
+from model.features import HOP
+from model.shipped_weights import shipped_backbone
+from model.train import update_average
+from model.training_options import curves
+
+FEATURE_WINDOW = 480  # samples of a feature
+BEGINNING = 30  # steps of a stretch that are not learned from: the network has not heard what was before
+PHONES_WEIGHT = 0.5  # of the loss of phones, beside that of states
+VALIDATED = 120  # stretches
+FILES = {"features": np.uint8, "states": np.float16, "phones": np.float16}
+
+
+@dataclass(frozen=True)
+class StudentTrainConfig:
+    """How the network is trained.
+
+    Attributes:
+        hours: of speech that are heard, drawn from the pack.
+        batch: stretches of ``stretch`` steps of 30 ms.
+    """
+
+    hours: float = 24.0
+    steps: int = 20_000
+    batch: int = 48
+    stretch: int = 100
+    learning_rate: float = 4e-3
+    weight_decay: float = 1e-3
+    ema_decay: float = 0.998
+    seed: int = 0
+    augmentation: SpeechAugmentation = field(default_factory=lambda: SpeechAugmentation(snr_db=(-3.0, 30.0)))
+
+
+class Student(nn.Module):
+    """The network, and what it tells of its teacher."""
+
+    def __init__(self, network: MicroNetwork, states: int, phones: int) -> None:
+        super().__init__()
+        self.network = network
+        channels = network.config.channels[-1]
+        self.states = nn.Conv1d(channels, states, 1)
+        self.phones = nn.Conv1d(channels, phones, 1)
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Features [batch, time, FEATURES] to states and phones [batch, width, time / STRIDE]."""
+        hidden = self.network.hidden(frames)
+        return self.states(hidden), self.phones(hidden)
+
+
+@dataclass(frozen=True)
+class HeardPieces:
+    """What was heard: features [STRIDE steps, FEATURES], and the teacher's states and phones [steps, width]."""
+
+    features: np.ndarray
+    states: np.ndarray
+    phones: np.ndarray
+    first: np.ndarray  # step of each piece
+    steps: np.ndarray
+    validation: np.ndarray
+
+    def stretches(
+        self, pieces: np.ndarray, length: int, mean: np.ndarray, deviation: np.ndarray, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """A stretch of each of some pieces: features [batch, STRIDE length, FEATURES], states in standard deviations
+        and phones [batch, width, length]."""
+        starts = [self.first[piece] + int(rng.integers(self.steps[piece] - length + 1)) for piece in pieces]
+        features = np.stack([self.features[STRIDE * at : STRIDE * (at + length)] for at in starts])
+        states = (np.stack([self.states[at : at + length] for at in starts]).astype(np.float32) - mean) / deviation
+        phones = np.stack([self.phones[at : at + length] for at in starts]).astype(np.float32)
+        heard = torch.from_numpy(features.astype(np.float32) * FEATURE_SCALE)
+        return heard, torch.from_numpy(states).transpose(1, 2), torch.from_numpy(phones).transpose(1, 2)
+
+
+def train_student(
+    packed: Packed,
+    config: StudentTrainConfig,
+    folder: Path,
+    on_progress: Callable[[int, int, float], None],
+    tensorboard: str = "",
+) -> tuple[MicroNetwork, dict[str, float]]:
+    """Train on the pack's ``train`` split; returns the network, and what it leaves unexplained in the speech of
+    ``validation``: of the states' variance, and of phones in nats (Kullback-Leibler divergence).
+
+    What is heard is kept in ``folder`` (80 MB an hour), so the same call need not hear again.
+
+    Args:
+        on_progress: is told what is done, of how much, and the loss (nan while speech is heard).
+
+    Raises:
+        HarkError: too little speech.
+        ImportError: what makes the features of microcontrollers is not installed.
+    """
+    heard = _hear(packed, config, folder, on_progress)
+    long_enough = heard.steps >= config.stretch
+    learned, kept = np.flatnonzero(long_enough & ~heard.validation), np.flatnonzero(long_enough & heard.validation)
+    if not len(learned) or not len(kept):
+        raise HarkError(
+            "There is too little to teach the network with.",
+            f"Of {len(heard.steps)} pieces of speech, {len(learned)} are long enough to train on and {len(kept)} to "
+            "measure on.",
+            "Give corpora with more speakers.",
+        )
+    rng = np.random.default_rng(config.seed)
+    torch.manual_seed(config.seed)
+    some = heard.states[::50].astype(np.float32)
+    mean, deviation = some.mean(0), some.std(0) + 1e-3
+    student = Student(MicroNetwork(), heard.states.shape[1], heard.phones.shape[1])
+    average = copy.deepcopy(student).eval()
+    optimizer = torch.optim.AdamW(student.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda s: min(1.0, (s + 1) / 200) * 0.5 * (1 + math.cos(math.pi * min(1.0, s / config.steps)))
+    )
+    share = heard.steps[learned] / heard.steps[learned].sum()
+    running = float("nan")
+    with curves(tensorboard) as draw:
+        for step in range(1, config.steps + 1):
+            pieces = rng.choice(learned, config.batch, p=share)
+            features, states, phones = heard.stretches(pieces, config.stretch, mean, deviation, rng)
+            features = mask(warp_frequency(features, rng), rng, 0.0)
+            of_states, of_phones = losses(student.train(), features, states, phones)
+            loss = of_states + PHONES_WEIGHT * of_phones
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            update_average(average, student, min(config.ema_decay, step / (step + 10.0)))
+            running = loss.item() if running != running else 0.98 * running + 0.02 * loss.item()
+            if step % 50 == 0 or step == config.steps:
+                on_progress(step, config.steps, running)
+                draw("loss", running, step)
+    measured = heard.stretches(kept[:VALIDATED], config.stretch, mean, deviation, np.random.default_rng(0))
+    with torch.no_grad():
+        of_states, of_phones = losses(average, *measured)
+    return average.network, {"unexplained/states": of_states.item(), "unexplained/phones": of_phones.item()}
+
+
+def losses(student: Student, features: Tensor, states: Tensor, phones: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean squared error of states, and Kullback-Leibler divergence of phones, of stretches."""
+    told_states, told_phones = (told[:, :, BEGINNING:] for told in student(features))
+    of_states = functional.mse_loss(told_states, states[:, :, BEGINNING:])
+
+    def by_frame(values: Tensor) -> Tensor:
+        return values.unflatten(1, (FRAMES_AT_ONCE, -1)).log_softmax(2)
+
+    told, truth = by_frame(told_phones), by_frame(phones[:, :, BEGINNING:])
+    return of_states, (truth.exp() * (truth - told)).sum(2).mean()
+
+
+def _hear(
+    packed: Packed, config: StudentTrainConfig, folder: Path, on_progress: Callable[[int, int, float], None]
+) -> HeardPieces:
+    folder.mkdir(parents=True, exist_ok=True)
+    table = folder / "heard.json"
+    sound = asdict(replace(config, steps=0, batch=0, stretch=0, learning_rate=0.0, weight_decay=0.0))
+    wanted = json.dumps({**sound, "speech": packed.digest}, sort_keys=True)
+    if not table.is_file() or json.loads(table.read_text())["made"] != wanted:
+        table.unlink(missing_ok=True)
+        rows = _write_heard(packed, config, folder, on_progress)
+        with atomic_path(table) as temporary:
+            temporary.write_text(json.dumps({"made": wanted, "rows": rows}))
+    places = np.asarray(json.loads(table.read_text())["rows"], np.int64).reshape(-1, 2)
+    total = int(places[:, 0].sum())
+    features, states, phones = (
+        np.memmap(folder / name, kind, "r").reshape(total * (STRIDE if name == "features" else 1), -1)
+        for name, kind in FILES.items()
+    )
+    first = np.concatenate([[0], np.cumsum(places[:, 0])])[:-1]
+    return HeardPieces(features, states, phones, first, places[:, 0], places[:, 1].astype(bool))
+
+
+@torch.no_grad()
+def _write_heard(
+    packed: Packed, config: StudentTrainConfig, folder: Path, on_progress: Callable[[int, int, float], None]
+) -> list[tuple[int, bool]]:
+    """Hear pieces of the pack into :data:`FILES`; returns the steps of each, and whether it is for validation."""
+    backbone, _ = shipped_backbone()
+    assert isinstance(backbone, EmbeddingBackbone)
+    augmenter = BatchAugmenter(config.augmentation, packed.noise, packed.rooms, "cpu")
+    features_of = micro_features()
+    rng = np.random.default_rng(config.seed)
+    torch.manual_seed(config.seed)
+    rows: list[tuple[int, bool]] = []
+    done_s, total_s = 0.0, config.hours * 3600
+    with (
+        (folder / "features").open("wb") as features_file,
+        (folder / "states").open("wb") as states_file,
+        (folder / "phones").open("wb") as phones_file,
+    ):
+        for split, share in (("train", 0.95), ("validation", 0.05)):
+            source = BatchSource(packed, packed.where(split), 160.0, rng)
+            heard_s = 0.0
+            while source and heard_s < share * total_s:
+                batch = source.draw()
+                said, lengths = augmenter.change_speed(torch.from_numpy(batch.audio), torch.from_numpy(batch.lengths))
+                noisy = augmenter.in_a_room(said, lengths)
+                for clean, sound, length in zip(said, noisy, lengths.tolist()):
+                    features = features_of(sound[:length].numpy())
+                    steps = len(features) // STRIDE
+                    states, phones = taught(backbone, clean[:length], steps)
+                    levels = np.round(features[: STRIDE * steps] / FEATURE_SCALE).clip(0, 255)
+                    levels.astype(np.uint8).tofile(features_file)
+                    states.astype(np.float16).tofile(states_file)
+                    phones.astype(np.float16).tofile(phones_file)
+                    rows.append((steps, split == "validation"))
+                    heard_s += length / 16_000
+                on_progress(round(done_s + heard_s), round(total_s), float("nan"))
+            done_s += heard_s
+    return rows
+
+
+def taught(backbone: EmbeddingBackbone, audio: Tensor, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """The backbone's states and phone logits [steps, width] at the student's steps, which end with the same sound."""
+    config = backbone.config
+    mel_frames = CONVOLVED_FRAMES + STEP_FRAMES * (config.kernel - 1) * sum(config.dilations)  # of the first step
+    lead = mel_frames * HOP + MEL_FFT
+    sound = functional.pad(audio, (lead, 0))
+    sound = sound + 1e-4 * torch.randn_like(sound)  # no digital silence
+    states = backbone.states(backbone.convolved(backbone.mel(sound[None])))
+    logits = backbone.logits(states)[0].reshape(states.shape[1], -1).numpy()
+    given = states[0].numpy()
+    # Sample where the sound of each of the backbone's steps ends, and of the student's.
+    first_end = (mel_frames - 1) * HOP + MEL_FFT - lead
+    ends = first_end + STEP_FRAMES * HOP * np.arange(len(given))
+    own_ends = (STRIDE * np.arange(steps) + STRIDE - 1) * HOP + FEATURE_WINDOW
+    place = np.interp(own_ends, ends, np.arange(len(given)))
+    below = np.floor(place).astype(int)
+    above, part = np.minimum(below + 1, len(given) - 1), (place - below)[:, None]
+    return given[below] * (1 - part) + given[above] * part, logits[np.round(place).astype(int)]
