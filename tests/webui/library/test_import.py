@@ -116,10 +116,15 @@ def test_only_the_owner_imports_folders(client: Client, other: User, corpora: Pa
 
 
 def finished(job: Job) -> Job:
-    Job.objects.filter(id=job.id).update(sent_at=timezone.now())  # nothing commits in a test
-    supervise.run(str(job.id))
+    finished_part(job)
     job.refresh_from_db()
     return job
+
+
+def finished_part(job: Job) -> None:
+    """With the last one, all parts of a job are deleted."""
+    Job.objects.filter(id=job.id).update(sent_at=timezone.now())  # nothing commits in a test
+    supervise.run(str(job.id))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -152,6 +157,31 @@ def test_a_folder_is_imported(owners: Client, corpora: Path, library: Library) -
     assert job.state == "done" and job.result is not None and job.result["added"] == 3
     assert {clip.licence for clip in library.iter_clips()} == {"mine"}
     assert (corpora / "mine/0.wav").is_file(), "what was imported from is left as it is"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("upload", [True, False])
+def test_a_large_corpus_is_imported_in_parts(
+    owners: Client, portal: Path, corpora: Path, library: Library, monkeypatch: pytest.MonkeyPatch, upload: bool
+) -> None:
+    monkeypatch.setenv("HARK_IMPORT_PART", "2")
+    files = {**corpus_files(), "mine/again.wav": wav(0), "mine/again.txt": b"the samples of another part"}
+    (corpora / "mine/again.wav").write_bytes(wav(0))
+    if upload:
+        owners.post(ASGI_UPLOAD, {"archive": archive(files)})
+    else:
+        owners.post("/library/import/folder", {"folder": str(corpora)})
+    whole = finished(Job.objects.get())
+    assert whole.is_split and whole.total == 6 and list((portal / "uploads/imports").iterdir())
+    for part in whole.parts.order_by("?"):
+        finished_part(part)
+    whole.refresh_from_db()
+    assert whole.state == "done" and whole.result is not None, whole.error
+    assert (whole.result["added"], whole.result["already_there"]) == (3, 1)
+    assert whole.result["skipped"] == {"too short": 1, "unreadable": 1}
+    assert len(list(library.iter_clips())) == 3
+    assert not list((portal / "uploads/imports").iterdir()), "neither the list nor an archive is left"
+    assert "1 too short" in owners.get(f"/jobs/{whole.id}").content.decode()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -293,7 +323,7 @@ def test_nothing_is_left_of_an_import_that_failed_by_a_bug(tmp_path: Path, monke
     def fail(*given: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("pipeline.corpora.importing.import_corpus", fail)
+    monkeypatch.setattr("pipeline.corpora.import_parts.listed", fail)
     place = tmp_path / "uploads" / "x"
     place.mkdir(parents=True)
     (place / "a.zip").write_bytes(archive(corpus_files()).read())
