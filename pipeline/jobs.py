@@ -129,6 +129,34 @@ def _imported(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return joined(results)
 
 
+def _align(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    """All recordings of the library that mining would have to hear, so that it finds them aligned."""
+    from db.db_api import Library
+    from model.asr.emissions import default_aligner
+    from pipeline.corpora.alignment import unaligned
+
+    reporter.stage("align", worded("Aligning words and recordings"))
+    with Library(data) as library:
+        parts = [{"clips": ids, "count": len(ids)} for ids in unaligned(library, default_aligner())]
+    if len(parts) > 1:
+        return {PARTS: parts}
+    return _align_part(parts[0] if parts else {"clips": []}, data, reporter)
+
+
+def _align_part(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from db.db_api import Library
+    from model.asr.emissions import default_aligner
+    from pipeline.corpora.alignment import align_clips
+
+    with Library(data) as library:
+        report = align_clips(library, default_aligner(), library.clips(spec["clips"]), reporter)
+    return {"aligned": len(report.aligned), "failed": len(report.failed)}
+
+
+def _aligned(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {name: sum(result[name] for result in results) for name in ("aligned", "failed")}
+
+
 def _retrain(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     from pipeline.training.run import retraining_of, run_training
 
@@ -262,6 +290,15 @@ KINDS = {
             parts="import-part",
             joined=_imported,
         ),
+        Kind(
+            worded("align"),
+            AUDIO,
+            _align,
+            (("align", worded("Align words and recordings")),),
+            parts="align-part",
+            joined=_aligned,
+        ),
+        Kind("align-part", AUDIO, _align_part),
         Kind("import-part", AUDIO, _import_part, memory_bytes=2 << 30),
         Kind(worded("enable"), AUDIO, _enable),
         Kind(worded("pull"), AUDIO, _pull),

@@ -219,7 +219,11 @@ _YEAR_S = 365 * 24 * 3600  # a job may take as long as it takes
 Q_CLUSTER = {
     "name": "training",
     "label": "Tasks",
-    **({"broker_class": "webui.jobs.broker.RedisBroker"} if REDIS else {"orm": "default"}),
+    **(
+        {"broker_class": "webui.jobs.redis_broker.RedisBroker"}
+        if REDIS
+        else {"broker_class": "webui.jobs.broker.DatabaseBroker", "orm": "default"}
+    ),
     "workers": WORKERS,
     "poll": 0.3,
     "timeout": _YEAR_S,

@@ -27,6 +27,7 @@ from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
+from webui.library.services import has_library
 from webui.transactions import alone
 
 LARGEST_UPLOAD = 200_000_000  # bytes
@@ -44,6 +45,7 @@ def start(request: HttpRequest) -> HttpResponse:
         "largest": LARGEST_UPLOAD // 1_000_000,
         "suffixes": ",".join(SUFFIXES),
         "imports": Job.objects.owned_by(user).filter(kind="import")[:10],
+        "has_library": has_library(user),
     }
     return render(request, "library/import.html", context)
 
@@ -56,6 +58,13 @@ def folder(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     path = allowed_folder(request.POST.get("folder", ""), settings.IMPORT_FOLDERS)
     job = jobs.submit(user=user, kind="import", title=path.name, spec={"folder": str(path), **_said(request)})
+    return redirect("jobs:detail", job.id)
+
+
+@require_POST
+def align(request: HttpRequest) -> HttpResponse:
+    """Align all recordings of the library now, not when a phrase is first looked for in them."""
+    job = jobs.submit(user=signed_in(request), kind="align", title=_("Library"), spec={})
     return redirect("jobs:detail", job.id)
 
 

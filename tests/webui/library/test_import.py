@@ -22,6 +22,7 @@ from django.utils import timezone
 from core.data_folder import REPOSITORY, storage_error
 from core.events import Reporter
 from db.db_api import Library
+from db.records import NewClip
 from pipeline import jobs as run_job
 from webui.accounts.models import User
 from webui.jobs import services as jobs
@@ -37,10 +38,13 @@ def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webui.jobs.services.send_waiting", lambda: None)
 
 
+def noise(seed: int, seconds: float) -> np.ndarray:
+    return (0.1 * np.random.default_rng(seed).standard_normal(round(16000 * seconds))).astype(np.float32)
+
+
 def wav(seed: int, seconds: float = 1.0) -> bytes:
     written = io.BytesIO()
-    audio = 0.1 * np.random.default_rng(seed).standard_normal(round(16000 * seconds))
-    soundfile.write(written, audio, 16000, format="WAV")
+    soundfile.write(written, noise(seed, seconds), 16000, format="WAV")
     return written.getvalue()
 
 
@@ -182,6 +186,20 @@ def test_a_large_corpus_is_imported_in_parts(
     assert len(list(library.iter_clips())) == 3
     assert not list((portal / "uploads/imports").iterdir()), "neither the list nor an archive is left"
     assert "1 too short" in owners.get(f"/jobs/{whole.id}").content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_all_recordings_are_aligned(owners: Client, library: Library) -> None:
+    texts = "one two", "three", "four"
+    library.add_clips(
+        NewClip(audio=noise(n, 1.0), text=text, text_normalized=text, language="en", engine="corpus", source=f"c:{n}")
+        for n, text in enumerate(texts)
+    )
+    assert "/library/import/align" in owners.get("/library/import").content.decode()
+    owners.post("/library/import/align")
+    job = finished(Job.objects.get())
+    assert job.state == "done" and job.result == {"aligned": 0, "failed": 3}, "noise is no word"
+    assert "3 do not match" in owners.get(f"/jobs/{job.id}").content.decode()
 
 
 @pytest.mark.django_db(transaction=True)
