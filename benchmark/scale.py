@@ -32,15 +32,21 @@ class Station:
     exponential: bool = False
 
 
-# Of an hour of speech. A core of these machines; PostgreSQL and a store of 1 GB/s on machines of their own.
-JOB = (
-    Station("take a job: the portal's lock", 0.005),
-    Station("decode, hear and align: the worker", 45.0, None, exponential=True),
-    Station("write files: the store", 0.063),  # 60 MB of FLAC, 3 MB of emissions
-    Station("write rows: the library's lock", 0.4),  # 500 clips, 6,000 words, 25,000 phones
-    Station("end a job: the portal's lock", 0.010),
-)
-SHARED = {JOB[4].name: JOB[0].name}  # a station that has its places in common with another
+LIBRARIES = (1, 16)  # clip libraries that the hours are spread over; each has one writer at a time
+
+
+def stations(libraries: int) -> tuple[Station, ...]:
+    """Of a job, with an hour of speech: a core of two of 2026, PostgreSQL and a store of 1 GB/s on other machines."""
+    return (
+        Station("take a job: portal", 0.002),
+        Station("decode, hear and align: worker", 50.0, None, exponential=True),
+        Station("write 63 MB of FLAC, 3 MB of emissions: store", 0.066),
+        Station("write rows of clips, words and phones: libraries", 0.4, libraries),
+        Station("end a job: portal", 0.008),
+    )
+
+
+SHARED = {"end a job: portal": "take a job: portal"}  # a station that has its places in common with another
 
 
 @dataclass
@@ -55,32 +61,32 @@ class Run:
     busy: dict[str, float] = field(default_factory=dict)  # share of the time that its places were taken
 
 
-def simulated(arrivals: Iterable[float], workers: int, stations: Sequence[Station], seed: int) -> Run:
+def simulated(arrivals: Iterable[float], workers: int, job: Sequence[Station], seed: int) -> Run:
     """Jobs that arrive at these times [s, rising], each done by one of the workers, first come, first served."""
     rng = random.Random(seed)
     events = [(time, number, 0) for number, time in enumerate(arrivals)]  # when, which job, before which station
     heapq.heapify(events)
     arrived = {number: time for time, number, _ in events}
     waiting: deque[int] = deque()
-    places = {one.name: [0.0] * one.places for one in stations if one.places and one.name not in SHARED}
+    places = {one.name: [0.0] * one.places for one in job if one.places and one.name not in SHARED}
     run, idle = Run(jobs=len(events)), workers
     waits, work = dict.fromkeys(places, 0.0), dict.fromkeys(places, 0.0)
     begun: set[int] = set()
     while events:
-        time, job, at = heapq.heappop(events)
-        if job not in begun:
+        time, which, at = heapq.heappop(events)
+        if which not in begun:
             if not idle:
-                waiting.append(job)
+                waiting.append(which)
                 continue
             idle -= 1
-            begun.add(job)
-            run.waited_s += time - arrived[job]
-        if at == len(stations):
+            begun.add(which)
+            run.waited_s += time - arrived[which]
+        if at == len(job):
             run.end_s, idle = time, idle + 1
             if waiting:
                 heapq.heappush(events, (time, waiting.popleft(), 0))
             continue
-        station = stations[at]
+        station = job[at]
         takes = rng.expovariate(1 / station.mean_s) if station.exponential else station.mean_s
         start, name = time, SHARED.get(station.name, station.name)
         if station.places:
@@ -88,7 +94,7 @@ def simulated(arrivals: Iterable[float], workers: int, stations: Sequence[Statio
             heapq.heapreplace(places[name], start + takes)
             waits[name] += start - time
             work[name] += takes
-        heapq.heappush(events, (start + takes, job, at + 1))
+        heapq.heappush(events, (start + takes, which, at + 1))
     run.waited_s /= run.jobs
     run.at = {name: waited / run.jobs for name, waited in waits.items()}
     run.busy = {name: worked / run.end_s / len(places[name]) for name, worked in work.items()}
@@ -96,27 +102,33 @@ def simulated(arrivals: Iterable[float], workers: int, stations: Sequence[Statio
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
-    """Of each number of workers: days, how many times as fast as one, and how busy what they share is."""
+    """Of each number of workers and libraries: days, how many times as fast as one worker, and how busy what they share
+    is."""
     jobs = round(HOURS / HOURS_A_JOB)
-    figures: Figures = {"hours": HOURS, "jobs": jobs, "workers": {}}
-    alone = jobs * sum(station.mean_s for station in JOB)
-    for number in WORKERS:
-        reporter.stage("scale", f"{number} workers")
-        found = simulated([0.0] * jobs, number, JOB, options.seed)
-        figures["workers"][str(number)] = {
-            "days": round(found.end_s / 86400, 2),
-            "times_as_fast": round(alone / found.end_s, 1),
-            "busy": {name: round(share, 3) for name, share in found.busy.items()},
-            "waited_s": {name: round(waited, 2) for name, waited in found.at.items()},
-        }
-    return figures
+    rows = []
+    for libraries in LIBRARIES:
+        job = stations(libraries)
+        alone = jobs * sum(station.mean_s for station in job)
+        for number in WORKERS:
+            reporter.stage("scale", f"{number} workers, {libraries} libraries")
+            found = simulated([0.0] * jobs, number, job, options.seed)
+            rows.append(
+                {
+                    "workers": number,
+                    "libraries": libraries,
+                    "days": round(found.end_s / 86400, 2),
+                    "times_as_fast": round(alone / found.end_s, 1),
+                    "busy": {name.rpartition(": ")[2]: round(share, 3) for name, share in found.busy.items()},
+                }
+            )
+    return {"hours": HOURS, "jobs": jobs, "rows": rows}
 
 
 def table(figures: Figures) -> str:
     """The figures of :func:`run` for people."""
-    shared = list(next(iter(figures["workers"].values()))["busy"])
-    rows = [("workers", "days", "times as fast", *(f"busy: {name.rpartition(': ')[2]}" for name in shared))]
-    for number, found in figures["workers"].items():
-        busy = (f"{100 * found['busy'][name]:.1f} %" for name in shared)
-        rows.append((number, str(found["days"]), str(found["times_as_fast"]), *busy))
+    shared = list(figures["rows"][0]["busy"])
+    rows = [("workers", "libraries", "days", "times as fast", *(f"busy: {name}" for name in shared))]
+    for found in figures["rows"]:
+        busy = (f"{100 * found['busy'][name]:.0f} %" for name in shared)
+        rows.append((*(str(found[name]) for name in ("workers", "libraries", "days", "times_as_fast")), *busy))
     return "\n".join([*aligned(rows), f"{figures['hours']:,} hours in {figures['jobs']:,} jobs"])

@@ -1,8 +1,8 @@
 """``./hark bench workers``: an import of the portal by one, two and four workers, each kept to one core.
 
-Each is a ``./hark worker`` of its own, as on another machine; with more workers than cores, some share one. The same
-corpus is imported into a new library each time. Whatever else the machine does is measured, too: compare the ratios of
-one run.
+Each is what ``./hark worker --lane audio --workers 1`` starts, as on another machine; with more workers than cores, some
+share one. The same corpus is imported into a new library each time. Whatever else the machine does is measured, too:
+compare the ratios of one run.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ from benchmark import BenchOptions, Figures
 from benchmark.memory import descendants
 from benchmark.wakeword_summary import aligned
 from core.audio_file import SAMPLE_RATE
+from core.child_process import signal_group
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import Reporter
 from core.processors import crowding, usable_cores
 
 WORKERS = (1, 2, 4)
-RECORDINGS, PART = 480, 60  # of the corpus, and of a job
+RECORDINGS, PART = 320, 40  # of the corpus, and of a job
 SECONDS = 3.0  # of a recording
-CLUSTER = 5  # processes of a worker that is ready: django-q's cluster, its sentinel, pusher, monitor and worker
+CLUSTER = 4  # processes below a worker's that is ready: django-q's sentinel, pusher, monitor and worker
 WAITING, HANDED_OUT = 10_000, 50  # parts that wait, and that are taken and ended while the portal's part is measured
 LONGEST_S = 3600.0  # of one import
-WAIT_S = 300.0  # for a worker to begin or to end
+WAIT_S, ENDS_S = 300.0, 20.0  # for a worker to begin, and to end
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
@@ -68,8 +69,10 @@ def imported(place: Path, seed: int, reporter: Reporter) -> Figures:
         reporter.stage("workers", f"Importing by {number} workers")
         before = _core_s()
         with ExitStack() as stack:
-            for place_of_worker in range(number):
-                stack.enter_context(_worker(place / f"worker-{number}-{place_of_worker}.log", place_of_worker))
+            workers = [stack.enter_context(_worker(place / "workers.log", core)) for core in range(number)]
+            until = time.monotonic() + WAIT_S
+            while any(len(descendants(worker)) < CLUSTER for worker in workers) and time.monotonic() < until:
+                time.sleep(0.2)
             seconds[number] = _seconds(corpus, number, reporter)
         core_s[number] = _core_s() - before
     return {
@@ -119,23 +122,25 @@ def _make(corpus: Path, seed: int) -> None:
 
 
 @contextmanager
-def _worker(log: Path, place: int) -> Iterator[None]:
-    """A worker for recordings, ready to take a job, on a core of its own as far as there are enough."""
+def _worker(log: Path, core: int) -> Iterator[int]:
+    """The number of a worker's process for recordings, on a core of its own as far as there are enough."""
     cores = sorted(os.sched_getaffinity(0))
-    command = [sys.executable, "main.py", "worker", "--lane", "audio", "--workers", "1"]
-    with log.open("w") as said:
+    with log.open("a") as said:
         process = subprocess.Popen(
-            command, cwd=REPOSITORY, stdout=said, stderr=said,
-            preexec_fn=partial(os.sched_setaffinity, 0, {cores[place % len(cores)]}),
+            [sys.executable, "-m", "webui.jobs.cluster"], cwd=REPOSITORY, stdout=said, stderr=said,
+            env={**os.environ, "Q_CLUSTER_NAME": "audio", "HARK_WORKERS": "1"}, start_new_session=True,
+            preexec_fn=partial(os.sched_setaffinity, 0, {cores[core % len(cores)]}),
         )  # fmt: skip
     try:
-        until = time.monotonic() + WAIT_S
-        while len(descendants(process.pid)) < CLUSTER and process.poll() is None and time.monotonic() < until:
-            time.sleep(0.2)
-        yield
+        yield process.pid
     finally:
         process.terminate()
-        process.wait(WAIT_S)
+        try:
+            process.wait(ENDS_S)
+        except subprocess.TimeoutExpired:
+            pass
+        signal_group(process.pid)
+        process.wait()
 
 
 def _seconds(corpus: Path, number: int, reporter: Reporter) -> float:
