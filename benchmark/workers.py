@@ -1,8 +1,8 @@
 """``./hark bench workers``: an import of the portal by one, two and four workers, each kept to one core.
 
-Each is what ``./hark worker --lane audio --workers 1`` starts, as on another machine; with more workers than cores, some
-share one. The same corpus is imported into a new library each time. Whatever else the machine does is measured, too:
-compare the ratios of one run.
+Each is what ``./hark worker --lane audio --workers 1`` starts, as on another machine; with more workers than cores,
+some share one. The same corpus is imported into a new library each time. What else the machine does counts, too: only
+the ratios of one run can be compared.
 """
 
 from __future__ import annotations
