@@ -45,6 +45,8 @@ TABLES = {
     "loop": "loop",
     "hostile": "hostile",
     "kills": "kills",
+    "workers": "workers",
+    "scale": "scale",
 }
 
 TAKE_BUNDLES = ("wakeword", "confusables", "loop")
@@ -66,6 +68,8 @@ BENCHMARKS = {
     "portal": "the portal's pages with many clips, jobs and detectors",
     "hostile": "a thousand files that are damaged or mean harm: refused in words or used, and what is left of them",
     "kills": "200 jobs of a portal whose processes are killed at random: what is lost, doubled and left",
+    "workers": "an import of the portal by one, two and four workers: seconds, and how many times as fast",
+    "scale": "a simulation of 100,000 hours that 1 to 1,000 workers import and align",
 }
 
 

@@ -123,8 +123,9 @@ class Library:
 
     # -- adding ------------------------------------------------------------------------------------------------
 
-    def add_clips(self, clips: Iterable[NewClip]) -> list[int]:
-        """Store clips and return their ids in order; a request_id or source that is there keeps its clip and id.
+    def add_clips(self, clips: Iterable[NewClip], once: bool = False) -> list[int]:
+        """Store clips and return their ids in order; a request_id or source that is there keeps its clip and id. With
+        ``once``, so do samples that are there, whoever stores them at the same time.
 
         The iterable is consumed in batches; memory does not grow with it. Where it raises, what it gave before is
         stored and the exception goes on.
@@ -146,13 +147,13 @@ class Library:
                 if full or time.monotonic() - started > BATCH_SECONDS:
                     # Taken out first: a batch that failed must not be tried again below.
                     ready, batch, samples_in_batch = batch, [], 0
-                    ids += self._add_batch(ready)
+                    ids += self._add_batch(ready, once)
         finally:
             if batch:
-                ids += self._add_batch(batch)
+                ids += self._add_batch(batch, once)
         return ids
 
-    def _add_batch(self, batch: list[tuple[NewClip, str, np.ndarray]]) -> list[int]:
+    def _add_batch(self, batch: list[tuple[NewClip, str, np.ndarray]], once: bool) -> list[int]:
         known_requests = self.request_ids_present([c.request_id for c, _, _ in batch if c.request_id is not None])
         known_sources = {clip.source for clip in self.of_sources([c.source for c, _, _ in batch if c.source])}
         files = {
@@ -172,7 +173,7 @@ class Library:
                 list(pool.map(write, files))
             with self._writing("storing clips") as connection:
                 texts: dict[int, str] = {}
-                ids = [self._insert(connection, clip, digest, samples, texts) for clip, digest, samples in batch]
+                ids = [self._insert(connection, clip, digest, samples, texts, once) for clip, digest, samples in batch]
                 connection.index(texts)
                 return ids
         except OSError as error:
@@ -183,12 +184,13 @@ class Library:
             raise
 
     def _insert(
-        self, connection: Connection, clip: NewClip, digest: str, samples: np.ndarray, texts: dict[int, str]
+        self, connection: Connection, clip: NewClip, digest: str, samples: np.ndarray, texts: dict[int, str], once: bool
     ) -> int:
         """The clip's id; a new one's normalized text is put into ``texts``."""
         there = connection.execute(
-            "SELECT id FROM clip WHERE request_id = ? UNION ALL SELECT id FROM clip WHERE source = ? LIMIT 1",
-            (_plain_or_none(clip.request_id), _plain_or_none(clip.source)),
+            "SELECT id FROM clip WHERE request_id = ? UNION ALL SELECT id FROM clip WHERE source = ?"
+            " UNION ALL SELECT id FROM clip WHERE sha256 = ? LIMIT 1",
+            (_plain_or_none(clip.request_id), _plain_or_none(clip.source), digest if once else None),
         ).fetchone()
         if there is not None:
             return int(there[0])

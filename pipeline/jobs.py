@@ -12,7 +12,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib import import_module
 from pathlib import Path
@@ -29,6 +29,10 @@ DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes, as everywhere in 
 NICENESS = 10  # of a job and all that it starts: a page that somebody waits for comes first (./hark bench portal)
 LONGEST_IMPORT_S = 6 * 3600  # of an upload; 2 GB of speech take an hour
 TRAINING, AUDIO = "training", "audio"
+GPU = "gpu"  # a lane for jobs of the lane TRAINING, on machines that have one
+PARTS = "parts"  # in a job's result: specs of those that do it
+WHOLE = "whole"  # in what a job is asked: the id of the job that it is, or is a part of
+IMPORTS = "uploads/imports"  # below the user's data: a folder for each import, gone when its job has ended
 EXPORTS = "exports"  # folder of the installation, with a zip for each user who asked for one
 SAMPLES = 6  # of each bucket, that a plan offers to be listened to
 
@@ -69,12 +73,15 @@ def _plan(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
 
 
 def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
-    """A corpus: a ``folder`` of this machine, or an ``archive`` below the data folder that was uploaded."""
-    from db.db_api import Library
+    """A corpus: a ``folder`` of this machine, or an ``archive`` below the data folder that was uploaded.
+
+    What is more than a part of it is done in parts, which need the list and the unpacked archive until their end.
+    """
     from pipeline.corpora.archive import unpack_confined
-    from pipeline.corpora.importing import import_corpus
+    from pipeline.corpora.import_parts import listed
 
     archive = data / spec["archive"] if spec.get("archive") else None
+    place: Path | None = archive.parent if archive else data / IMPORTS / spec.get(WHOLE, "import")
     # Named as the archive, so that the corpus's name in the library says what it is.
     folder = Path(spec["folder"]) if archive is None else archive.parent / "unpacked" / (archive.name.split(".")[0])
     try:
@@ -94,15 +101,60 @@ def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
                 inside[0].is_dir()
             ):
                 folder = inside[0]
-        with Library(data) as library:
-            report = import_corpus(folder, library, spec["language"], reporter, spec.get("licence") or None)
+        parts = listed(folder, place / "listing.jsonl", spec["language"], reporter, spec.get("licence") or None)
+        if len(parts) > 1:
+            reporter.stage("import", worded("Importing in %(parts)d parts", parts=len(parts)))
+            place = None
+            return {PARTS: parts}
+        return _import_part(parts[0], data, reporter)
     except KeyboardInterrupt:  # it goes on with the archive
-        archive = None
+        place = None
         raise
     finally:
-        if archive is not None:
-            shutil.rmtree(archive.parent, ignore_errors=True)
-    return asdict(report)
+        if place is not None:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _import_part(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from db.db_api import Library
+    from pipeline.corpora.import_parts import import_part
+
+    with Library(data) as library:
+        return asdict(import_part(spec, library, reporter))
+
+
+def _imported(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    from pipeline.corpora.import_parts import joined
+
+    return joined(results)
+
+
+def _align(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    """All recordings of the library that mining would have to hear, so that it finds them aligned."""
+    from db.db_api import Library
+    from model.asr.emissions import default_aligner
+    from pipeline.corpora.alignment import unaligned
+
+    reporter.stage("align", worded("Aligning words and recordings"))
+    with Library(data) as library:
+        parts = [{"clips": ids, "count": len(ids)} for ids in unaligned(library, default_aligner())]
+    if len(parts) > 1:
+        return {PARTS: parts}
+    return _align_part(parts[0] if parts else {"clips": []}, data, reporter)
+
+
+def _align_part(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
+    from db.db_api import Library
+    from model.asr.emissions import default_aligner
+    from pipeline.corpora.alignment import align_clips
+
+    with Library(data) as library:
+        report = align_clips(library, default_aligner(), library.clips(spec["clips"]), reporter)
+    return {"aligned": len(report.aligned), "failed": len(report.failed)}
+
+
+def _aligned(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {name: sum(result[name] for result in results) for name in ("aligned", "failed")}
 
 
 def _retrain(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
@@ -163,6 +215,9 @@ class Kind:
         run: does it; its result is plain JSON.
         stages: (name, title) of those that a page lists before they begin.
         memory_bytes: that such a job may hold itself.
+        gpu: whether a GPU makes one with that spec faster.
+        parts: the kind of the jobs that do it where its result is ``{PARTS: their specs}``; each spec has a ``count``.
+        joined: its result out of theirs.
     """
 
     name: str
@@ -170,6 +225,13 @@ class Kind:
     run: Callable[[Spec, Path, Reporter], dict[str, Any]]
     stages: tuple[tuple[str, str], ...] = ()
     memory_bytes: int | None = None
+    gpu: Callable[[Spec], bool] = lambda spec: False
+    parts: str = ""
+    joined: Callable[[Sequence[dict[str, Any]]], dict[str, Any]] = dict
+
+
+def _trains_from_nothing(spec: Spec) -> bool:
+    return run_config({"phrase": "", **spec}).trains
 
 
 TRAINING_STAGES = (
@@ -210,10 +272,34 @@ KINDS = {
     kind.name: kind
     for kind in (
         Kind(worded("plan"), AUDIO, _plan),
-        Kind(worded("train"), TRAINING, _train, TRAINING_STAGES),
+        Kind(
+            worded("train"),
+            TRAINING,
+            _train,
+            TRAINING_STAGES,
+            gpu=lambda spec: run_config({"phrase": "", **spec}).trains,
+        ),
         Kind(worded("retrain"), TRAINING, _retrain, TRAINING_STAGES),
         Kind(worded("compare"), TRAINING, _compare, COMPARISON_STAGES),
-        Kind(worded("import"), AUDIO, _import, IMPORT_STAGES, memory_bytes=2 << 30),  # it needs a tenth
+        Kind(
+            worded("import"),
+            AUDIO,
+            _import,
+            IMPORT_STAGES,
+            memory_bytes=2 << 30,  # it needs a tenth
+            parts="import-part",
+            joined=_imported,
+        ),
+        Kind(
+            worded("align"),
+            AUDIO,
+            _align,
+            (("align", worded("Align words and recordings")),),
+            parts="align-part",
+            joined=_aligned,
+        ),
+        Kind("align-part", AUDIO, _align_part),
+        Kind("import-part", AUDIO, _import_part, memory_bytes=2 << 30),
         Kind(worded("enable"), AUDIO, _enable),
         Kind(worded("pull"), AUDIO, _pull),
         Kind(worded("transcribe"), AUDIO, _of("job:transcribe_recording"), TRANSCRIPTION_STAGES),
@@ -222,7 +308,13 @@ KINDS = {
         Kind(worded("minable"), AUDIO, _of("job:make_minable")),
         Kind(worded("polish"), AUDIO, _of("job:polish_recording"), (("polish", worded("Polish")),)),
         Kind(worded("export"), AUDIO, _export, EXPORT_STAGES),
-        Kind(worded("train-recognizer"), TRAINING, _of("adapt_recognizer:train_recognizer"), RECOGNIZER_STAGES),
+        Kind(
+            worded("train-recognizer"),
+            TRAINING,
+            _of("adapt_recognizer:train_recognizer"),
+            RECOGNIZER_STAGES,
+            gpu=lambda spec: True,
+        ),
     )
 }
 
@@ -252,12 +344,13 @@ def main() -> int:
     kind = KINDS[job["kind"]]
     _limit_memory(kind.memory_bytes)
     name = sys.argv[1]
+    whole = job.get(WHOLE, name)
     finished = finished_file(data, name)
     if finished.is_file():  # a worker was killed before it could write down the end
         sink({"event": "result", "result": json.loads(finished.read_text())})
         return DONE
     try:
-        result = kind.run(job["spec"], data, reporter)
+        result = kind.run({**job["spec"], WHOLE: whole}, data, reporter)
         with atomic_path(finished) as temporary:
             temporary.write_text(json.dumps(result))
     except KeyboardInterrupt:
@@ -281,7 +374,7 @@ def main() -> int:
         reporter.error(
             HarkError(
                 worded("The job stopped because of a bug in Hark."),
-                worded("The log of job %(name)s says where.", name=name),
+                worded("The log of job %(name)s says where.", name=whole),
                 worded("Retry goes on from where it was; if it fails again, please report it with the log."),
             )
         )

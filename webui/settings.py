@@ -20,6 +20,7 @@ HARK_WAKES_PER_DAY, HARK_WAKES_WAITING    what devices may send a detector in a 
                     be confirmed (200)
 HARK_WEBHOOKS_PRIVATE  1: webhooks may be sent into this network, not only to the open internet
 HARK_IMPORT_FOLDERS    folders, with colons between, from below which the owner may import corpora (default: none)
+HARK_IMPORT_PART    utterances that one job of an import takes; a larger corpus is shared by several workers (500)
 HARK_UPLOAD_MAX_BYTES, HARK_UPLOAD_MAX_SECONDS    of one recording (1000000000, 14400)
 HARK_METRICS_TOKEN  what Prometheus must send to read /metrics (default: only the owner, signed in, reads it)
 HARK_LOG_JSON       1: the log is a JSON object a line, with the ids of the request and of the job (docs/portal.md)
@@ -218,7 +219,11 @@ _YEAR_S = 365 * 24 * 3600  # a job may take as long as it takes
 Q_CLUSTER = {
     "name": "training",
     "label": "Tasks",
-    **({"broker_class": "webui.jobs.broker.RedisBroker"} if REDIS else {"orm": "default"}),
+    **(
+        {"broker_class": "webui.jobs.redis_broker.RedisBroker"}
+        if REDIS
+        else {"broker_class": "webui.jobs.broker.DatabaseBroker", "orm": "default"}
+    ),
     "workers": WORKERS,
     "poll": 0.3,
     "timeout": _YEAR_S,
@@ -229,6 +234,7 @@ Q_CLUSTER = {
     "catch_up": False,
     "ALT_CLUSTERS": {
         "audio": {"workers": WORKERS, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
+        "gpu": {"workers": WORKERS, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
         # Others' servers may be slow: what is sent to them has a lane of its own.
         "webhooks": {"workers": WEBHOOKS_SENT_AT_ONCE, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
     },

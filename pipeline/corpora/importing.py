@@ -12,6 +12,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -32,7 +33,7 @@ from db.records import NewClip
 from phrase_augmentation.normalize import normalize
 from pipeline.corpora.layouts.utterance import Utterance
 from pipeline.corpora.licences import UNKNOWN_LICENCE
-from pipeline.corpora.listing import listed_corpus
+from pipeline.corpora.listing import Listing, listed_corpus
 
 ENGINE = "corpus"  # the engine of all imported clips
 SHORTEST_S = 0.2  # a shorter one holds no word
@@ -107,9 +108,25 @@ def import_corpus(
     """
     folder = Path(folder).resolve()
     listing = listed_corpus(folder, own)
-    corpus = corpus_name(folder)
+    report = report_of(folder, listing, licence, reporter)
+    utterances = partial(utterances_of, folder, listing, own, lengths={})
+    parts: Iterable[tuple[str, Utterance]] = utterances()
+    if limit_hours is not None:
+        parts = (
+            (source, utterance)
+            for part in range(SPREAD)
+            for source, utterance in utterances()
+            if zlib.crc32(source.encode("utf-8", "backslashreplace")) % SPREAD == part
+        )
+    with reading(folder):
+        total = sum(1 for _ in utterances()) if limit_hours is None else 0
+        import_utterances(parts, library, language, report, reporter, limit_hours, total, own)
+    return report
+
+
+def report_of(folder: Path, listing: Listing, licence: str | None, reporter: Reporter) -> ImportReport:
+    """The report of an import that begins; says its stage, and where no licence is known."""
     said, said_by = (licence, "the command") if licence else (listing.licence, listing.licence_from)
-    report = ImportReport(corpus=corpus, layout=listing.layout, licence=said, licence_from=said_by)
     reporter.stage("import", f"{folder.name}: {listing.layout}")
     if said == UNKNOWN_LICENCE:
         reporter.log(
@@ -119,30 +136,43 @@ def import_corpus(
             ),
             "warning",
         )
+    return ImportReport(corpus=corpus_name(folder), layout=listing.layout, licence=said, licence_from=said_by)
 
-    lengths: dict[Path, float] = {}
 
-    def listed() -> Iterator[tuple[str, Utterance]]:
-        for utterance in listing.utterances():
-            for piece in _pieces(utterance, lengths, own):
-                yield source_id(corpus, _place(folder, piece)), piece
+def utterances_of(
+    folder: Path, listing: Listing, own: bool, lengths: dict[Path, float]
+) -> Iterator[tuple[str, Utterance]]:
+    """The utterances of a corpus with the sources that they have in the library; ``lengths`` keeps what was measured,
+    for a corpus that is listed more than once."""
+    corpus = corpus_name(folder)
+    for utterance in listing.utterances():
+        for piece in _pieces(utterance, lengths, own):
+            yield source_id(corpus, _place(folder, piece)), piece
 
-    parts: Iterable[tuple[str, Utterance]] = listed()
-    if limit_hours is not None:
-        parts = (
-            (source, utterance)
-            for part in range(SPREAD)
-            for source, utterance in listed()
-            if zlib.crc32(source.encode("utf-8", "backslashreplace")) % SPREAD == part
-        )
+
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Raises HarkError where the corpus cannot be read meanwhile, or is gone at the end."""
     try:
-        total = sum(1 for _ in listed()) if limit_hours is None else 0
-        _import(parts, partial(_decode, own=own), library, language, limit_hours, report, reporter, total)
+        yield
     except OSError as error:  # of the listing: recordings that cannot be read are counted
         raise disappeared(folder) or unreadable(folder, error) from error
     if gone := disappeared(folder):
         raise gone
-    return report
+
+
+def import_utterances(
+    parts: Iterable[tuple[str, Utterance]],
+    library: Library,
+    language: str,
+    report: ImportReport,
+    reporter: Reporter,
+    limit_hours: float | None = None,
+    total: int = 0,
+    own: bool = False,
+) -> None:
+    """Import utterances, each with its source; ``report`` grows meanwhile."""
+    _import(parts, partial(_decode, own=own), library, language, limit_hours, report, reporter, total)
 
 
 def disappeared(folder: Path) -> HarkError | None:
@@ -294,12 +324,16 @@ def store_clips(clips: Iterable[IncomingClip], library: Library, language: str, 
         )
     there = library.digests_present(list(new))
     wanted = [clip for digest, clip in new.items() if digest not in there]
-    library.add_clips(wanted)
-    report.already_there += len(there)
-    report.added += len(wanted)
-    report.unknown_text += sum(not clip.text_known for clip in wanted)
-    report.seconds += sum(len(clip.audio) for clip in wanted) / SAMPLE_RATE
-    report.seconds_there += sum(len(new[digest].audio) for digest in there) / SAMPLE_RATE
+    ids = library.add_clips(wanted, once=True)
+    # Who else imports may have stored the same samples since: it is their clip, then.
+    sources = {clip.id: clip.source for clip in library.clips(ids)}
+    added = [clip for clip_id, clip in zip(ids, wanted, strict=True) if sources.get(clip_id) == clip.source]
+    report.already_there += len(new) - len(added)
+    report.added += len(added)
+    report.unknown_text += sum(not clip.text_known for clip in added)
+    added_s = sum(len(clip.audio) for clip in added) / SAMPLE_RATE
+    report.seconds += added_s
+    report.seconds_there += sum(len(clip.audio) for clip in new.values()) / SAMPLE_RATE - added_s
 
 
 def _not_there(

@@ -83,6 +83,13 @@ def test_the_same_audio_is_two_clips_and_one_file(library: Library) -> None:
     assert library.digests_present({clip_files.audio_digest(tone(1)), "no"}) == {clip_files.audio_digest(tone(1))}
 
 
+def test_once_samples_that_are_there_keep_their_clip(library: Library) -> None:
+    first = library.add_clips([new_clip("a", 1, source="c:a")])
+    clips = [new_clip("b", 1, source="c:b"), new_clip("b", 2, source="c:c"), new_clip("b", 2, source="c:d")]
+    ids = library.add_clips(clips, once=True)
+    assert ids[0] == first[0] and ids[1] == ids[2] and library.stats().clips == 2
+
+
 def test_what_was_given_before_an_interruption_is_stored(library: Library) -> None:
     def three_then_interrupted() -> Iterator[NewClip]:
         for number in range(3):

@@ -1,6 +1,6 @@
-"""django-q's queue on Redis, for workers on any number of machines: each takes a job when one of its workers is free.
+"""django-q's queue for workers of several processes and machines: each takes a job when one of its workers is free.
 
-Redis hands a task out once. One that is lost with it, or with who took it, is sent again by ``webui.jobs.services``.
+A task is handed out once. One that is lost, with Redis or with who took it, is sent again by ``webui.jobs.services``.
 """
 
 from __future__ import annotations
@@ -10,17 +10,15 @@ import os
 import signal
 import time
 from datetime import datetime
-from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
-from django_q.brokers.redis_broker import Redis
+from django_q.brokers import Broker
+from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 from django_q.signing import SignedPackage
-from redis.exceptions import RedisError
 
 from core.child_process import signal_group
-from webui import servers
 from webui.jobs.models import Job
 from webui.jobs.queue import this_cluster
 from webui.jobs.services import WEBHOOKS
@@ -28,28 +26,18 @@ from webui.jobs.services import WEBHOOKS
 log = logging.getLogger(__name__)
 
 AGAIN_AFTER_S = 2.0  # where a server does not answer
+Tasks = list[tuple[object, bytes]]
 
 
-class RedisBroker(Redis):
-    """One list a lane. What a cluster takes while all of its workers are busy would wait for them beside idle ones
-    elsewhere, so it takes one job at a time, and none before the last one has begun."""
+class OneAtATime(Broker):
+    """What a cluster takes while all of its workers are busy would wait for them beside idle ones elsewhere, so it
+    takes one job at a time, and none before the last one has begun."""
 
+    away: tuple[type[Exception], ...] = (DatabaseError,)  # raised where a server does not answer
     _taken: tuple[str, datetime, float] | None = None  # the last job, when it was sent, and when it was taken
 
-    @staticmethod
-    def get_connection(list_key: str | None = None) -> Any:
-        """Called by django-q."""
-        return servers.redis()
-
-    def ping(self) -> bool:
-        """A cluster may begin before the server answers."""
-        return True
-
-    def set_stat(self, key: str, value: str, timeout: int) -> None:
-        """Nobody reads it: ``webui.jobs.heartbeat`` says who lives."""
-
-    def dequeue(self) -> list[tuple[None, bytes]] | None:
-        """The next task, after a second at most; None for none."""
+    def dequeue(self) -> Tasks | None:
+        """The next task, after a while at most; None for none."""
         try:
             if Conf.CLUSTER_NAME == WEBHOOKS:  # the lane without jobs
                 return super().dequeue()
@@ -57,14 +45,14 @@ class RedisBroker(Redis):
                 time.sleep(Conf.POLL)
                 return None
             found = super().dequeue()
-            for _nothing, package in found or ():
+            for _number, package in found or ():
                 job_id = SignedPackage.loads(package)["args"][0]
                 sent_at = (
                     Job.objects.filter(id=job_id, state=Job.State.QUEUED).values_list("sent_at", flat=True).first()
                 )
                 self._taken = (job_id, sent_at, time.monotonic()) if sent_at else None
             return found
-        except (RedisError, DatabaseError) as error:
+        except self.away as error:
             log.warning("the workers for %s cannot ask for tasks: %s", Conf.CLUSTER_NAME, error)
             connection.close()
             time.sleep(AGAIN_AFTER_S)
@@ -90,3 +78,7 @@ class RedisBroker(Redis):
             log.error("The workers for %s take no jobs.", Conf.CLUSTER_NAME)
             Job.objects.filter(id=job_id, state=Job.State.QUEUED).update(sent_at=None)
             signal_group(os.getpgrp(), signal.SIGKILL)
+
+
+class DatabaseBroker(OneAtATime, ORM):
+    """The queue in the database."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -20,8 +22,9 @@ from django.utils.translation import gettext as _
 from core.child_process import signal_group
 from core.errors import HarkError
 from core.worded import worded
-from pipeline.jobs import AUDIO, KINDS, TRAINING, TRAINING_STAGES, run_config
+from pipeline.jobs import AUDIO, GPU, KINDS, TRAINING, TRAINING_STAGES, run_config
 from webui.accounts.models import User
+from webui.jobs.heartbeat import ages
 from webui.jobs.models import Job, JobEvent
 from webui.jobs.queue import enqueue, this_cluster
 from webui.jobs.quota import (
@@ -43,11 +46,11 @@ from webui.transactions import alone
 from webui.translation import shown
 
 WEBHOOKS = "webhooks"  # a lane without jobs
-LANES = TRAINING, AUDIO, WEBHOOKS
+LANES = TRAINING, AUDIO, WEBHOOKS  # each has workers; GPU has some where a machine has one
 WAIT_FOR = "wait_for"
 MOST_S = "most_s"  # of a job that transcribes: the seconds that are left of its user's quota
 
-job_ended = Signal()  # sent with ``job`` within the transaction in which it has ended, however it did
+job_ended = Signal()  # sent with ``job``, never a part, within the transaction in which it has ended, however it did
 
 
 class LimitReached(HarkError):
@@ -127,14 +130,23 @@ def submit(
             _check_queue(user)
         take_job(user)
         job = Job.objects.create(
-            user=user, kind=kind, lane=KINDS[kind].lane, title=title[:400], spec=spec, organization_id=organization
+            user=user, kind=kind, lane=_lane(kind, spec), title=title[:400], spec=spec, organization_id=organization
         )
         transaction.on_commit(send_waiting)
     return job
 
 
+def _lane(kind: str, spec: Mapping[str, Any]) -> str:
+    """Its kind's; for what a GPU makes faster, that of machines with one, if any of their workers lives."""
+    return GPU if KINDS[kind].gpu(spec) and _has_gpu() else KINDS[kind].lane
+
+
+def _has_gpu() -> bool:
+    return ages([GPU]).get(GPU, math.inf) < settings.JOBS_LEASE_S
+
+
 def _check_queue(user: User) -> None:
-    waiting = Job.objects.filter(state=Job.State.QUEUED)
+    waiting = Job.objects.filter(state=Job.State.QUEUED, parent=None)
     for queue, most, why in (
         (
             waiting.filter(user=user),
@@ -170,28 +182,44 @@ def going_of(ids: Iterable[str]) -> QuerySet[Job]:
 
 
 def send_waiting() -> None:
-    """Give as many waiting jobs to the clusters as the limits allow, oldest first. One whose spec has :data:`WAIT_FOR`,
-    ids of other jobs, waits until these have ended.
+    """Give as many waiting jobs to the clusters as the limits allow, oldest first; a second part of the same job where
+    nothing else waits. One whose spec has :data:`WAIT_FOR`, ids of other jobs, waits until these have ended.
     """
     with alone():
         sent = Job.objects.filter(state__in=Job.GOING, sent_at__isnull=False)
-        by_lane: dict[str, int] = {}
-        by_user: dict[tuple[str, int], int] = {}
-        for lane, user_id in sent.values_list("lane", "user_id"):
-            by_lane[lane] = by_lane.get(lane, 0) + 1
-            by_user[lane, user_id] = by_user.get((lane, user_id), 0) + 1
-        waiting = Job.objects.filter(state=Job.State.QUEUED, sent_at__isnull=True).order_by("created_at")
-        for job in waiting.only("id", "lane", "user_id", "spec"):
+        by_lane: Counter[str] = Counter()
+        by_user: Counter[tuple[str, int]] = Counter()
+        begun: set[UUID | None] = set()  # jobs of which a part is at work
+        for lane, user_id, parent in sent.values_list("lane", "user_id", "parent_id"):
+            by_lane[lane] += 1
+            by_user[lane, user_id] += 1
+            begun.add(parent)
+        waits: list[UUID] = []
+        while job := _next_waiting(by_lane, by_user, begun - {None}, waits):
             if going_of(job.spec.get(WAIT_FOR, ())).exists():
+                waits.append(job.id)
                 continue
-            if by_lane.get(job.lane, 0) >= settings.JOBS_RUNNING:
-                continue
-            if by_user.get((job.lane, job.user_id), 0) >= settings.JOBS_RUNNING_PER_USER:
-                continue
-            by_lane[job.lane] = by_lane.get(job.lane, 0) + 1
-            by_user[job.lane, job.user_id] = by_user.get((job.lane, job.user_id), 0) + 1
+            by_lane[job.lane] += 1
+            by_user[job.lane, job.user_id] += 1
+            begun.add(job.parent_id)
             Job.objects.filter(id=job.id).update(sent_at=timezone.now())
             enqueue("webui.jobs.supervise.run", job.id, job.lane, lost=partial(_not_sent, job.id))
+
+
+def _next_waiting(
+    by_lane: Mapping[str, int],
+    by_user: Mapping[tuple[str, int], int],
+    begun: Collection[UUID | None],
+    waits: list[UUID],
+) -> Job | None:
+    """The next that the limits allow. Parts may be a hundred thousand, so the database looks for it."""
+    waiting = Job.objects.filter(state=Job.State.QUEUED, sent_at__isnull=True).exclude(id__in=waits)
+    waiting = waiting.exclude(lane__in=[lane for lane, sent in by_lane.items() if sent >= settings.JOBS_RUNNING])
+    for (lane, user_id), sent in by_user.items():
+        if sent >= settings.JOBS_RUNNING_PER_USER:
+            waiting = waiting.exclude(lane=lane, user_id=user_id)
+    waiting = waiting.order_by("created_at").only("id", "lane", "user_id", "spec", "parent_id")
+    return waiting.exclude(parent__in=begun).first() or (waiting.first() if begun else None)
 
 
 def _not_sent(job_id: UUID) -> None:
@@ -216,12 +244,17 @@ def claim(job_id: UUID | str) -> Job | None:
 
 
 def renew(job: Job) -> str:
-    """Keep the lease; the state as it is now, "" where another worker has it."""
-    until = timezone.now() + timedelta(seconds=settings.JOBS_LEASE_S)
+    """Keep the lease; the state as it is now, "" where another worker has it. Twice a second it is looked at, and now
+    and then written."""
+    lease = timedelta(seconds=settings.JOBS_LEASE_S)
+    until = timezone.now() + lease
     mine = Job.objects.filter(id=job.id, lease=job.lease, state__in=Job.WORKING)
-    if not mine.update(lease_until=until):
+    found = mine.values_list("state", "lease_until").first()
+    if found is None:
         return ""
-    return str(Job.objects.values_list("state", flat=True).get(id=job.id))
+    state, lasts = found
+    fresh = until - lease / 6 < lasts <= until  # beyond that: of before the clock was set back
+    return str(state) if fresh or mine.update(lease_until=until) else ""
 
 
 def started_process(job: Job, process_group: int) -> None:
@@ -262,8 +295,65 @@ def finish(job: Job, state: str, error: HarkError | None = None) -> None:
         if not Job.objects.filter(id=job.id, lease=job.lease, state__in=Job.WORKING).update(**fields):
             return
         job.refresh_from_db()
-        job_ended.send(Job, job=job)
+        _ended(job)
     send_waiting()
+
+
+def split(job: Job, parts: Sequence[Mapping[str, Any]]) -> bool:
+    """Have a job that this worker has done by its parts from now on, each by whichever worker is free; False where it
+    is not this worker's, or shall end.
+
+    Args:
+        parts: their specs; ``count`` in one is how much it has to do.
+    """
+    kind = KINDS[job.kind].parts
+    with alone():
+        mine = Job.objects.filter(id=job.id, lease=job.lease, state=Job.State.RUNNING)
+        total = sum(part["count"] for part in parts)
+        change = {"sent_at": None, "lease": "", "lease_until": None, "process_group": None, "cluster": ""}
+        if not mine.update(**change, result=None, done=0.0, total=total, eta_s=None):
+            return False
+        Job.objects.bulk_create(
+            Job(user_id=job.user_id, kind=kind, lane=job.lane, title=job.title, spec=part, parent=job) for part in parts
+        )
+        transaction.on_commit(send_waiting)
+    return True
+
+
+def _ended(job: Job) -> None:
+    """See to what follows from the end of a job or of a part, within its transaction. A part that does not end well
+    ends the whole, as the same would in a job that is not split."""
+    if job.parent_id is None:
+        job_ended.send(Job, job=job)
+        return
+    if job.state != Job.State.DONE:
+        _cancel_parts(job.parent_id)
+    _end_whole(job.parent_id)
+
+
+def _cancel_parts(whole_id: UUID) -> None:
+    parts = Job.objects.filter(parent=whole_id)
+    parts.filter(state=Job.State.QUEUED).update(state=Job.State.CANCELLED, finished_at=timezone.now(), sent_at=None)
+    parts.filter(state=Job.State.RUNNING).update(state=Job.State.CANCELLING)
+
+
+def _end_whole(whole_id: UUID) -> None:
+    """End a job whose parts have all ended: done where all of them are, else as the first that did not end well."""
+    whole = Job.objects.select_related("user").get(id=whole_id)
+    if not whole.is_split or whole.parts.filter(state__in=Job.GOING).exists():
+        return
+    parts = list(whole.parts.order_by("created_at").only("state", "result", "error"))
+    for state in (Job.State.FAILED, Job.State.INTERRUPTED, Job.State.CANCELLED, Job.State.DONE):
+        found = [part for part in parts if part.state == state]
+        if found:
+            break
+    whole.state, whole.error, whole.finished_at, whole.done = state, found[0].error, timezone.now(), whole.total
+    whole.eta_s = None
+    if state == Job.State.DONE:
+        whole.result = KINDS[whole.kind].joined([part.result for part in parts])
+    whole.save(update_fields=("state", "error", "finished_at", "done", "eta_s", "result"))
+    Job.objects.filter(parent=whole).delete()
+    job_ended.send(Job, job=whole)
 
 
 def take_up_again(job: Job, why: str) -> bool:
@@ -280,7 +370,7 @@ def take_up_again(job: Job, why: str) -> bool:
 
 def _warn(job: Job, message: str) -> None:
     event = {"event": "log", "time": time.time(), "level": "warning", "message": message}
-    JobEvent.objects.create(job=job, event=event)
+    JobEvent.objects.create(job_id=job.whole_id, event=event)
 
 
 def give_back(job: Job) -> None:
@@ -297,11 +387,12 @@ def cancel(*, job: Job) -> None:
             state=Job.State.CANCELLED, finished_at=timezone.now(), sent_at=None
         )
         if ended:
-            job_ended.send(Job, job=Job.objects.get(id=job.id))
+            _ended(Job.objects.get(id=job.id))
+        elif Job.objects.filter(id=job.id, state=Job.State.RUNNING).update(state=Job.State.CANCELLING):
+            _cancel_parts(job.id)
+            _end_whole(job.id)
     if ended:
         send_waiting()
-        return
-    Job.objects.filter(id=job.id, state=Job.State.RUNNING).update(state=Job.State.CANCELLING)
 
 
 def forget(job: Job) -> None:
@@ -365,13 +456,15 @@ def recover() -> int:
             goes_on = change["state"] == Job.State.QUEUED
             _warn(job, "The worker was killed. " + ("It goes on from where it was." if goes_on else "It has ended."))
             if change["state"] != Job.State.QUEUED:
-                job_ended.send(Job, job=Job.objects.get(id=job.id))
+                _ended(Job.objects.get(id=job.id))
         if job.process_group is not None:
             end_group(job.process_group, str(job.id))
     # Given to a cluster that has lost it: the queue was emptied, or the worker was killed before it began. Which it is
     # of what was sent later than now, before the clock was set back, nobody can say.
     unseen = Q(sent_at__lt=now - 4 * lease) | Q(sent_at__gt=now + lease)
     Job.objects.filter(unseen, state=Job.State.QUEUED).update(sent_at=None)
+    if not _has_gpu():  # any more
+        Job.objects.filter(lane=GPU, state=Job.State.QUEUED).update(lane=TRAINING, sent_at=None)
     send_waiting()
     return taken
 
@@ -387,7 +480,7 @@ def stuck_lanes() -> set[str]:
     stuck = set()
     for lane in waiting:
         # Workers of these lanes do nothing but jobs.
-        a_worker_is_free = Job.objects.filter(lane=lane, state__in=Job.WORKING).count() < settings.JOBS_RUNNING
+        a_worker_is_free = Job.objects.filter(lane=lane).at_work().count() < settings.JOBS_RUNNING
         if a_worker_is_free and not Job.objects.filter(lane=lane, started_at__gte=patience).exists():
             stuck.add(lane)
     return stuck

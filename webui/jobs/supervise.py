@@ -23,7 +23,7 @@ from core.child_process import signal_group
 from core.data_folder import REPOSITORY, storage_error
 from core.errors import HarkError
 from core.worded import worded
-from pipeline.jobs import finished_file
+from pipeline.jobs import PARTS, finished_file
 from webui.jobs import services
 from webui.jobs.models import Job
 from webui.logs import about_job
@@ -76,7 +76,7 @@ def _supervise(job: Job) -> None:
     try:
         log_folder = data / "log"
         log_folder.mkdir(parents=True, exist_ok=True)
-        log_file = log_folder / f"job-{job.id}.log"
+        log_file = log_folder / f"job-{job.whole_id}.log"
         said_beside = log_file.open("ab")
     except OSError as error:
         services.finish(job, Job.State.FAILED, storage_error(error, "the job"))
@@ -90,7 +90,8 @@ def _supervise(job: Job) -> None:
     try:
         services.started_process(job, process.pid)
         try:
-            process.stdin.write(json.dumps({"kind": job.kind, "spec": job.spec, "data": str(data)}).encode())
+            asked = {"kind": job.kind, "spec": job.spec, "data": str(data), "whole": str(job.whole_id)}
+            process.stdin.write(json.dumps(asked).encode())
             process.stdin.close()
         except BrokenPipeError:
             pass  # it has ended already, and its exit code says how
@@ -155,9 +156,14 @@ def _keep_small(log: Path) -> None:
 def _conclude(job: Job, exit_code: int) -> None:
     # The lease stays the one that this worker was given: a worker with another one has the job by now.
     job.refresh_from_db(fields=["state", "result", "error"])
-    if exit_code == 0 and job.result is not None:
+    finished = finished_file(services.user_data(job.user), str(job.id))
+    if exit_code == 0 and job.result is not None and PARTS in job.result:
+        finished.unlink(missing_ok=True)  # first: tried again, it is divided anew
+        if not services.split(job, job.result[PARTS]):
+            services.finish(job, Job.State.CANCELLED)
+    elif exit_code == 0 and job.result is not None:
         services.finish(job, Job.State.DONE)  # a wish to cancel came too late to throw anything away
-        finished_file(services.user_data(job.user), str(job.id)).unlink(missing_ok=True)
+        finished.unlink(missing_ok=True)
     elif job.state == Job.State.CANCELLING:
         services.finish(job, Job.State.CANCELLED)
     elif job.error is not None:

@@ -22,15 +22,16 @@ from django.views.decorators.http import require_GET, require_POST
 
 from core.data_folder import storing
 from core.errors import HarkError
+from pipeline.jobs import IMPORTS
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
+from webui.library.services import has_library
 from webui.transactions import alone
 
 LARGEST_UPLOAD = 200_000_000  # bytes
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
-UPLOADS = "uploads/imports"  # below the user's data: a folder for each upload, gone when its job has ended
 FORGOTTEN_AFTER_S = 24 * 3600.0  # an archive whose job was interrupted and not retried
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")
 
@@ -44,6 +45,7 @@ def start(request: HttpRequest) -> HttpResponse:
         "largest": LARGEST_UPLOAD // 1_000_000,
         "suffixes": ",".join(SUFFIXES),
         "imports": Job.objects.owned_by(user).filter(kind="import")[:10],
+        "has_library": has_library(user),
     }
     return render(request, "library/import.html", context)
 
@@ -56,6 +58,13 @@ def folder(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     path = allowed_folder(request.POST.get("folder", ""), settings.IMPORT_FOLDERS)
     job = jobs.submit(user=user, kind="import", title=path.name, spec={"folder": str(path), **_said(request)})
+    return redirect("jobs:detail", job.id)
+
+
+@require_POST
+def align(request: HttpRequest) -> HttpResponse:
+    """Align all recordings of the library now, not when a phrase is first looked for in them."""
+    job = jobs.submit(user=signed_in(request), kind="align", title=_("Library"), spec={})
     return redirect("jobs:detail", job.id)
 
 
@@ -149,7 +158,7 @@ def keep_archive(user: User, sent: UploadedFile, name: str) -> tuple[str, str]:
     """Write an upload to disk, into a new folder; where, relative to the user's data, and the digest of it."""
     jobs.check_room(user, sent.size or 0)
     data = jobs.user_data(user)
-    uploads = data / UPLOADS
+    uploads = data / IMPORTS
     with storing("keeping the upload"):
         uploads.mkdir(parents=True, exist_ok=True)
         _forget_old(user, uploads)
@@ -163,21 +172,21 @@ def keep_archive(user: User, sent: UploadedFile, name: str) -> tuple[str, str]:
         except BaseException:
             shutil.rmtree(place, ignore_errors=True)
             raise
-    return f"{UPLOADS}/{place.name}/{name}", digest.hexdigest()
+    return f"{IMPORTS}/{place.name}/{name}", digest.hexdigest()
 
 
 def forget_upload(job: Job, **kwargs: Any) -> None:
-    """Remove an upload whose import has ended, however it did; one that was interrupted goes on with it."""
-    archive = job.spec.get("archive") if job.kind == "import" else None
-    if archive and job.state != Job.State.INTERRUPTED:
-        place = (jobs.user_data(job.user) / archive).parent
+    """Remove what an import needed until its end, however that was; one that was interrupted goes on with it."""
+    if job.kind == "import" and job.state != Job.State.INTERRUPTED:
+        data = jobs.user_data(job.user)
+        place = (data / job.spec["archive"]).parent if job.spec.get("archive") else data / IMPORTS / str(job.id)
         transaction.on_commit(partial(shutil.rmtree, place, ignore_errors=True))
 
 
 def _forget_old(user: User, uploads: Path) -> None:
     """Remove the archives of imports that were interrupted a day ago."""
-    going = Job.objects.owned_by(user).filter(kind="import", state__in=Job.GOING).values_list("spec", flat=True)
-    needed = {str(spec.get("archive", "")).split("/")[-2] for spec in going if spec.get("archive")}
+    going = Job.objects.owned_by(user).filter(kind="import", state__in=Job.GOING).values_list("id", "spec")
+    needed = {str(spec["archive"]).split("/")[-2] if spec.get("archive") else str(pk) for pk, spec in going}
     for place in uploads.iterdir():
         try:
             written = place.stat().st_mtime

@@ -23,5 +23,6 @@ urlpatterns = [
     path("record/role", record_views.role, name="role"),
     path("import", import_views.start, name="import"),
     path("import/folder", import_views.folder, name="import_folder"),
+    path("import/align", import_views.align, name="align"),
     path("import/upload", import_views.upload, name="import_upload"),
 ]

@@ -1,4 +1,4 @@
-"""Tasks through Redis: none is lost where it does not answer, and workers take what they can begin with."""
+"""Tasks: workers take what they can begin with, and through Redis none is lost where it does not answer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def through_redis(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from django_q.conf import Conf
 
     settings.REDIS = True
-    monkeypatch.setattr(Conf, "BROKER_CLASS", "webui.jobs.broker.RedisBroker")
+    monkeypatch.setattr(Conf, "BROKER_CLASS", "webui.jobs.redis_broker.RedisBroker")
     monkeypatch.setattr(Conf, "POLL", 0.01)
     monkeypatch.setattr(Conf, "WORKERS", 2)
 
@@ -59,15 +59,9 @@ def test_a_job_that_redis_does_not_take_is_sent_again(
     assert count({"somebody": 5}) is None, "requests are let through"
 
 
-@pytest.mark.topology
-def test_workers_take_one_job_after_the_other_while_one_of_them_is_free(
-    owner: User, other: User, redis: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from webui.jobs.broker import RedisBroker
-
-    monkeypatch.setenv(CLUSTER, "here:1")
+def take_one_after_the_other(broker: Any, owner: User, other: User) -> Job:
+    """Two workers of a cluster, and the job that is taken last."""
     first, second, third = submit(owner, 1), submit(owner, 2), submit(other, 3)
-    broker = RedisBroker("training")
     assert broker.queue_size() == 3
     assert taken(broker) == str(first.id)
     assert taken(broker) is None, "the first has not begun"
@@ -79,6 +73,32 @@ def test_workers_take_one_job_after_the_other_while_one_of_them_is_free(
     assert taken(broker) is None, "both workers are busy"
     services.finish(done, Job.State.CANCELLED)
     assert taken(broker) == str(third.id)
+    return third
+
+
+def test_workers_take_one_job_after_the_other_out_of_the_database(
+    owner: User, other: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django_q.conf import Conf
+
+    from webui.jobs.broker import DatabaseBroker
+
+    monkeypatch.setattr(Conf, "POLL", 0.01)
+    monkeypatch.setattr(Conf, "WORKERS", 2)
+    monkeypatch.setenv(CLUSTER, "here:1")
+    assert Conf.BROKER_CLASS == "webui.jobs.broker.DatabaseBroker"
+    take_one_after_the_other(DatabaseBroker("training"), owner, other)
+
+
+@pytest.mark.topology
+def test_workers_take_one_job_after_the_other_while_one_of_them_is_free(
+    owner: User, other: User, redis: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from webui.jobs.redis_broker import RedisBroker
+
+    monkeypatch.setenv(CLUSTER, "here:1")
+    broker = RedisBroker("training")
+    third = take_one_after_the_other(broker, owner, other)
     # Redis loses it all: after a while the job is sent again.
     servers.redis().flushall()
     Job.objects.filter(id=third.id).update(sent_at=timezone.now() - timedelta(hours=1))

@@ -22,6 +22,7 @@ from django.utils import timezone
 from core.data_folder import REPOSITORY, storage_error
 from core.events import Reporter
 from db.db_api import Library
+from db.records import NewClip
 from pipeline import jobs as run_job
 from webui.accounts.models import User
 from webui.jobs import services as jobs
@@ -37,10 +38,13 @@ def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webui.jobs.services.send_waiting", lambda: None)
 
 
+def noise(seed: int, seconds: float) -> np.ndarray:
+    return (0.1 * np.random.default_rng(seed).standard_normal(round(16000 * seconds))).astype(np.float32)
+
+
 def wav(seed: int, seconds: float = 1.0) -> bytes:
     written = io.BytesIO()
-    audio = 0.1 * np.random.default_rng(seed).standard_normal(round(16000 * seconds))
-    soundfile.write(written, audio, 16000, format="WAV")
+    soundfile.write(written, noise(seed, seconds), 16000, format="WAV")
     return written.getvalue()
 
 
@@ -116,10 +120,15 @@ def test_only_the_owner_imports_folders(client: Client, other: User, corpora: Pa
 
 
 def finished(job: Job) -> Job:
-    Job.objects.filter(id=job.id).update(sent_at=timezone.now())  # nothing commits in a test
-    supervise.run(str(job.id))
+    finished_part(job)
     job.refresh_from_db()
     return job
+
+
+def finished_part(job: Job) -> None:
+    """With the last one, all parts of a job are deleted."""
+    Job.objects.filter(id=job.id).update(sent_at=timezone.now())  # nothing commits in a test
+    supervise.run(str(job.id))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -152,6 +161,45 @@ def test_a_folder_is_imported(owners: Client, corpora: Path, library: Library) -
     assert job.state == "done" and job.result is not None and job.result["added"] == 3
     assert {clip.licence for clip in library.iter_clips()} == {"mine"}
     assert (corpora / "mine/0.wav").is_file(), "what was imported from is left as it is"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("upload", [True, False])
+def test_a_large_corpus_is_imported_in_parts(
+    owners: Client, portal: Path, corpora: Path, library: Library, monkeypatch: pytest.MonkeyPatch, upload: bool
+) -> None:
+    monkeypatch.setenv("HARK_IMPORT_PART", "2")
+    files = {**corpus_files(), "mine/again.wav": wav(0), "mine/again.txt": b"the samples of another part"}
+    (corpora / "mine/again.wav").write_bytes(wav(0))
+    if upload:
+        owners.post(ASGI_UPLOAD, {"archive": archive(files)})
+    else:
+        owners.post("/library/import/folder", {"folder": str(corpora)})
+    whole = finished(Job.objects.get())
+    assert whole.is_split and whole.total == 6 and list((portal / "uploads/imports").iterdir())
+    for part in whole.parts.order_by("?"):
+        finished_part(part)
+    whole.refresh_from_db()
+    assert whole.state == "done" and whole.result is not None, whole.error
+    assert (whole.result["added"], whole.result["already_there"]) == (3, 1)
+    assert whole.result["skipped"] == {"too short": 1, "unreadable": 1}
+    assert len(list(library.iter_clips())) == 3
+    assert not list((portal / "uploads/imports").iterdir()), "neither the list nor an archive is left"
+    assert "1 too short" in owners.get(f"/jobs/{whole.id}").content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_all_recordings_are_aligned(owners: Client, library: Library) -> None:
+    texts = "one two", "three", "four"
+    library.add_clips(
+        NewClip(audio=noise(n, 1.0), text=text, text_normalized=text, language="en", engine="corpus", source=f"c:{n}")
+        for n, text in enumerate(texts)
+    )
+    assert "/library/import/align" in owners.get("/library/import").content.decode()
+    owners.post("/library/import/align")
+    job = finished(Job.objects.get())
+    assert job.state == "done" and job.result == {"aligned": 0, "failed": 3}, "noise is no word"
+    assert "3 do not match" in owners.get(f"/jobs/{job.id}").content.decode()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -293,7 +341,7 @@ def test_nothing_is_left_of_an_import_that_failed_by_a_bug(tmp_path: Path, monke
     def fail(*given: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("pipeline.corpora.importing.import_corpus", fail)
+    monkeypatch.setattr("pipeline.corpora.import_parts.listed", fail)
     place = tmp_path / "uploads" / "x"
     place.mkdir(parents=True)
     (place / "a.zip").write_bytes(archive(corpus_files()).read())

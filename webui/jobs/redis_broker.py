@@ -1,0 +1,30 @@
+"""The queue on Redis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import DatabaseError
+from django_q.brokers.redis_broker import Redis
+from redis.exceptions import RedisError
+
+from webui import servers
+from webui.jobs.broker import OneAtATime
+
+
+class RedisBroker(OneAtATime, Redis):
+    """One list a lane."""
+
+    away = RedisError, DatabaseError
+
+    @staticmethod
+    def get_connection(list_key: str | None = None) -> Any:
+        """Called by django-q."""
+        return servers.redis()
+
+    def ping(self) -> bool:
+        """A cluster may begin before the server answers."""
+        return True
+
+    def set_stat(self, key: str, value: str, timeout: int) -> None:
+        """Nobody reads it: ``webui.jobs.heartbeat`` says who lives."""
