@@ -2,7 +2,8 @@
 code (``core.settings_file``; HARK_SETTINGS_FILE names another); without any of it the portal runs on this machine.
 
 HARK_DATA           the data folder (default: data/ beside the code)
-HARK_SECRET_KEY     else one is made in the data folder at the first start
+HARK_SECRET_KEY     else one is made in the data folder at the first start (./hark admin rotate-secret makes another)
+HARK_SECRET_KEY_FALLBACKS  with it: earlier keys, with commas between, which are still accepted
 HARK_ALLOWED_HOSTS  names under which the portal may be reached, with commas between (default: this machine only)
 DATABASE_URL        a PostgreSQL database of accounts, jobs and clip libraries (default: files in the data folder)
 REDIS_URL           a Redis server: the queue of the workers, and the count of requests (default: the database, a file)
@@ -45,7 +46,8 @@ from django.utils.translation import gettext_lazy as _
 from core.data_folder import data_folder
 from core.earlier_settings import taken
 from core.settings_file import read_settings_files
-from webui.secret import secret_key
+from webui.secret import NAME as KEY_FILE
+from webui.secret import EarlierKeys, secret_key
 from webui.servers import database_settings, uses_redis
 
 # Small files (style sheets, scripts) are read at once wherever they are served from.
@@ -68,7 +70,12 @@ def _number(name: str, default: int, least: int = 1) -> int:
 
 DEBUG = _flag("HARK_DEBUG")
 # Made when it is first needed: importing the settings (linters, tests) writes nothing.
-SECRET_KEY = os.environ.get("HARK_SECRET_KEY") or lazy(secret_key, str)(PORTAL_DATA / "secret.key")
+if os.environ.get("HARK_SECRET_KEY"):
+    SECRET_KEY = os.environ["HARK_SECRET_KEY"]
+    SECRET_KEY_FALLBACKS = [key for key in os.environ.get("HARK_SECRET_KEY_FALLBACKS", "").split(",") if key]
+else:
+    SECRET_KEY = lazy(secret_key, str)(PORTAL_DATA / KEY_FILE)
+    SECRET_KEY_FALLBACKS = EarlierKeys(PORTAL_DATA / KEY_FILE)
 ALLOWED_HOSTS = [
     *filter(None, (name.strip() for name in os.environ.get("HARK_ALLOWED_HOSTS", "").split(","))),
     *("localhost", "127.0.0.1", "[::1]"),

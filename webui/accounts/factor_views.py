@@ -12,7 +12,6 @@ from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.crypto import constant_time_compare
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -45,7 +44,7 @@ def code(request: HttpRequest) -> HttpResponse:
     pending: dict[str, Any] = request.session.get(PENDING, {})
     user = User.objects.filter(pk=pending.get("user", 0), is_active=True).first()
     fresh = user is not None and time.time() - pending["at"] < PATIENCE_S
-    if user is None or not fresh or not constant_time_compare(pending["hash"], user.get_session_auth_hash()):
+    if user is None or not fresh or not user.has_session(pending["hash"]):
         request.session.pop(PENDING, None)
         return redirect("accounts:login")
     form = CodeForm(request.POST if request.method == "POST" else None)

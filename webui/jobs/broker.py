@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 from django_q.brokers.redis_broker import Redis
 from django_q.conf import Conf
-from django_q.signing import SignedPackage
+from django_q.signing import BadSignature, SignedPackage
 from redis.exceptions import RedisError
 
 from core.child_process import signal_group
@@ -58,7 +58,10 @@ class RedisBroker(Redis):
                 return None
             found = super().dequeue()
             for _nothing, package in found or ():
-                job_id = SignedPackage.loads(package)["args"][0]
+                try:
+                    job_id = SignedPackage.loads(package)["args"][0]
+                except BadSignature:  # of before a rotation of the key; django-q drops it, and it is sent again
+                    continue
                 sent_at = (
                     Job.objects.filter(id=job_id, state=Job.State.QUEUED).values_list("sent_at", flat=True).first()
                 )
