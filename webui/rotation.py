@@ -73,7 +73,7 @@ def _move_sessions() -> None:
     for session in Session.objects.filter(expire_date__gt=timezone.now()).iterator():
         content = session.get_decoded()
         user = users.get(content.get(SESSION_KEY, ""))
-        if user is not None and content.get(HASH_SESSION_KEY) in user.get_session_auth_fallback_hash():
+        if user is not None and user.has_session(content.get(HASH_SESSION_KEY, "")):
             content[HASH_SESSION_KEY] = user.get_session_auth_hash()
             moved = SessionStore().encode(content)
             Session.objects.filter(pk=session.pk, session_data=session.session_data).update(session_data=moved)

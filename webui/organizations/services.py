@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple
+from typing import cast
 
 from django.db import IntegrityError
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
@@ -327,7 +328,9 @@ def share(*, thing: Thing, organization: Organization | None, by: User) -> None:
     withdrawn = Action.DETECTOR_WITHDRAWN if is_detector else Action.RECORDING_WITHDRAWN
     shared = Action.DETECTOR_SHARED if is_detector else Action.RECORDING_GIVEN
     with alone():  # who may is asked in it, too: nobody is removed, and nothing shared otherwise, meanwhile
-        before = get_object_or_404(type(thing).objects.select_related("organization"), pk=thing.pk).organization
+        before = cast(
+            Thing, get_object_or_404(type(thing).objects.select_related("organization"), pk=thing.pk)
+        ).organization
         own = thing.user_id == by.pk
         if not own and (organization is not None or before is None or not manages(by, before)):
             raise MayNot(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
@@ -14,7 +13,7 @@ from django.views.decorators.http import require_POST
 from webui.accounts.signed_in import signed_in
 from webui.audio.models import Recording
 from webui.organizations import services
-from webui.organizations.access import Things, visible
+from webui.organizations.access import visible
 from webui.parameters import whole_number
 from webui.trainer.models import Detector
 
@@ -22,19 +21,20 @@ from webui.trainer.models import Detector
 @require_POST
 def detector(request: HttpRequest, detector_id: int) -> HttpResponse:
     """Share a detector with ``organization``; without one it is withdrawn."""
-    return _share(request, Detector.objects.all(), detector_id, "trainer:detector", "trainer:home")
+    thing = visible(Detector.objects.select_related("user", "organization"), signed_in(request), id=detector_id)
+    return _share(request, thing, "trainer:detector", "trainer:home")
 
 
 @require_POST
 def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Share a recording with ``organization``; without one it is withdrawn."""
-    return _share(request, Recording.objects.all(), recording_id, "audio:recording", "audio:index")
+    thing = visible(Recording.objects.select_related("user", "organization"), signed_in(request), id=recording_id)
+    return _share(request, thing, "audio:recording", "audio:index")
 
 
-def _share(request: HttpRequest, things: Things[Any], number: int | UUID, page: str, pages: str) -> HttpResponse:
-    """Then on to its ``page``, or to all of them where who has withdrawn it sees it no more."""
+def _share(request: HttpRequest, thing: services.Thing, page: str, pages: str) -> HttpResponse:
+    """Then on to its page; to the page of all where it was somebody else's, and is withdrawn."""
     user = signed_in(request)
-    thing = visible(things.select_related("user", "organization"), user, pk=number)
     chosen = request.POST.get("organization", "")
     organization = services.visible(user, whole_number(chosen) or 0) if chosen else None
     services.share(thing=thing, organization=organization, by=user)
@@ -42,4 +42,5 @@ def _share(request: HttpRequest, things: Things[Any], number: int | UUID, page: 
         messages.success(request, _("It is shared with no organization."))
     else:
         messages.success(request, _("It is shared with %(name)s.") % {"name": organization.name})
-    return redirect(page, number) if things.visible_to(user).filter(pk=number).exists() else redirect(pages)
+    gone = organization is None and thing.user_id != user.pk
+    return redirect(pages) if gone else redirect(page, thing.pk)
