@@ -191,6 +191,8 @@ class AuditEntry(models.Model):
         FACTOR_OFF = "factor_off", _("turned the second factor off")
         FACTOR_FAILED = "factor_failed", _("the code of the second factor was wrong")
         RECOVERY_CODE = "recovery_code", _("used a recovery code")
+        PASSKEY_ADDED = "passkey_added", _("added a passkey")
+        PASSKEY_REMOVED = "passkey_removed", _("removed a passkey")
         RECOVERY_CODES = "recovery_codes", _("made new recovery codes")
         ORGANIZATION_MADE = "organization_made", _("made the organization")
         ORGANIZATION_RENAMED = "organization_renamed", _("renamed the organization")
