@@ -23,6 +23,7 @@ HARK_WEBHOOKS_PRIVATE  1: webhooks may be sent into this network, not only to th
 HARK_IMPORT_FOLDERS    folders, with colons between, from below which the owner may import corpora (default: none)
 HARK_UPLOAD_MAX_BYTES, HARK_UPLOAD_MAX_SECONDS    of one recording (1000000000, 14400)
 HARK_METRICS_TOKEN  what Prometheus must send to read /metrics (default: only the owner, signed in, reads it)
+OTEL_EXPORTER_OTLP_ENDPOINT    where traces are sent, by OTLP over HTTP (default: nowhere; docs/portal.md)
 HARK_LOG_JSON       1: the log is a JSON object a line, with the ids of the request and of the job (docs/portal.md)
 HARK_WAIT_S         how long an earlier system's address waits for a long recording (300)
 GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET    sign-in with Google, off unless both are set
@@ -46,6 +47,7 @@ from django.utils.translation import gettext_lazy as _
 from core.data_folder import data_folder
 from core.earlier_settings import taken
 from core.settings_file import read_settings_files
+from webui import tracing
 from webui.secret import NAME as KEY_FILE
 from webui.secret import EarlierKeys, secret_key
 from webui.servers import database_settings, uses_redis
@@ -132,6 +134,9 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "webui.errors.ExplainErrorsMiddleware",
 ]
+
+if tracing.wanted():
+    MIDDLEWARE.insert(0, "webui.tracing.TraceRequests")
 
 ROOT_URLCONF = "webui.urls"
 ASGI_APPLICATION = "webui.asgi.application"
