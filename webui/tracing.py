@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 PACKAGES = "opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
 PARENT = "traceparent"  # W3C's name for where a trace has come from
-FLUSH_MS = 2000
 
 
 def wanted() -> bool:
@@ -118,7 +117,7 @@ def job_span(job: Job) -> Iterator[None]:
         end = (job.finished_at or timezone.now()).timestamp()
         for (stage, began), (_next, ended) in pairwise([*_stages(job), ("", end)]):
             tracer.start_span(f"stage {stage}", start_time=_ns(began)).end(_ns(max(began, ended)))
-    provider().force_flush(FLUSH_MS)  # a worker may be ended at any time
+    provider().force_flush()  # a worker may be ended at any time
 
 
 def _stages(job: Job) -> list[tuple[str, float]]:

@@ -250,6 +250,9 @@ def test_what_was_true_when_a_request_began_is_asked_again(house: House) -> None
     with pytest.raises(MayNot):  # an owner of the one organization takes nothing out of another
         services.share(thing=seen_by_ada, organization=None, by=ada)
     assert Detector.objects.get().organization == quay
+    mine = Version.objects.select_related("detector__user").get()
+    services.share(thing=house.version.detector, organization=None, by=sam)
+    assert retrain(version=mine).organization is None, "who sees a job is who sees its detector"
     Recording.objects.all().delete()
     with pytest.raises(Http404):
         services.share(thing=house.recording, organization=None, by=sam)
