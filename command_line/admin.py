@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from command_line.console import Screen
     from webui.accounts.models import User
 
+DAYS = 30  # longer than a session or a refresh token works
 HERE = "http://127.0.0.1:8000"
 
 
@@ -36,6 +37,13 @@ def register(commands: Commands[Parser]) -> None:
     token.add_argument("--days", type=whole(1, 3650), metavar="N", help="default: until it is revoked")
     factor = add_command(group, "factor-off", "[--user NAME]", "turn off a lost second factor", run_factor_off)
     factor.add_argument("--user", metavar="NAME", help="whose it is (default: the owner's)")
+    rotate = add_command(
+        group, "rotate-secret", "[--days N]", "make a new secret key, without signing anybody out", run_rotate
+    )
+    rotate.add_argument(
+        "--days", type=whole(1, 3650), default=DAYS, metavar="N",
+        help=f"how long the key of before is accepted (default: {DAYS})",
+    )  # fmt: skip
     link = add_command(
         group, "link", "[--user NAME] [--url URL]", "make a link for setting up, or for a new password", run_link
     )
@@ -54,6 +62,24 @@ def run_factor_off(options: argparse.Namespace, screen: Screen) -> int:
     turn_off(user=user)
     screen.result({"user": user.username})
     screen.show(f"{user.username} signs in with the password alone.")
+    return 0
+
+
+def run_rotate(options: argparse.Namespace, screen: Screen) -> int:
+    """``admin rotate-secret``."""
+    from webui.setup import ready
+
+    ready()
+    from webui.rotation import rotate_key
+
+    until = rotate_key(options.days)
+    screen.result({"accepted_until": until.isoformat(timespec="seconds") if until else None})
+    if until is None:
+        screen.show("All that is sealed is sealed with HARK_SECRET_KEY now. HARK_SECRET_KEY_FALLBACKS are accepted,")
+        screen.show("until you take them away: then addresses for devices that they made end.")
+    else:
+        screen.show(f"There is a new secret key. That of before is accepted until {until:%Y-%m-%d %H:%M} UTC;")
+        screen.show("addresses for devices that it made end then. Make a new backup: older ones hold the old key.")
     return 0
 
 

@@ -18,6 +18,7 @@ from django.http.response import HttpResponseBase
 log = logging.getLogger(__name__)
 
 HEADER = "X-Request-ID"
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}  # a caller may invent others
 _USABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")

@@ -1,15 +1,22 @@
-"""The secret that signs sessions and tokens: made once, readable by its owner only."""
+"""The secret that signs sessions and tokens: made once, readable by its owner only; and its rotation.
+
+The file holds the key, and below it, a line each, the keys of before with the time until which they are accepted. It is
+read whenever a key is needed, so a rotation reaches all processes at once.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
-from core.data_folder import storing
+from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 
 SHORTEST = 32  # characters of what is a key
+NAME = "secret.key"  # of its file, in the portal's folder
 
 
 def secret_key(path: Path) -> str:
@@ -24,7 +31,7 @@ def secret_key(path: Path) -> str:
             mine = path.with_name(f".{path.name}-{os.getpid()}")
             handle = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(handle, "w") as file:
-                file.write(secrets.token_urlsafe(50))
+                file.write(_new_key())
                 file.flush()
                 os.fsync(file.fileno())
             try:
@@ -33,16 +40,65 @@ def secret_key(path: Path) -> str:
                 pass
             finally:
                 mine.unlink()
-        return _checked(path)
+        return _read(path)[0]
 
 
-def _checked(path: Path) -> str:
-    text = path.read_bytes().decode("ascii", "replace").strip()
-    if len(text) < SHORTEST or not (text.isascii() and text.isprintable()):
-        raise HarkError(
-            "The portal's secret key is damaged.",
-            f"{path} holds no key: it is empty, cut off, or no text.",
-            "Put back a copy of that file. Without one, delete it: a new one is made; then everybody "
-            "has to sign in again, and webhooks have to be made anew.",
-        )
-    return text
+class EarlierKeys(list[str]):
+    """Django's SECRET_KEY_FALLBACKS: the keys of before in a file, as they are when somebody looks."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def __iter__(self) -> Iterator[str]:
+        now = datetime.now(UTC)
+        return (key for key, until in _read(self.path)[1] if until > now)
+
+    def __len__(self) -> int:
+        return sum(1 for _key in self)  # not of a tuple, which asks for the length first
+
+
+def all_keys() -> list[str]:
+    """The key that Django signs with, and those of before that it accepts."""
+    from django.conf import settings
+
+    return [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+
+
+def rotate(path: Path, until: datetime) -> None:
+    """Make a new key; the one of now, and those of before, are accepted until their time.
+
+    Raises:
+        HarkError: the data folder cannot be written, or the file is damaged.
+    """
+    key = secret_key(path)
+    with storing("rotating the secret key"):
+        now = datetime.now(UTC)
+        kept = [(key, until), *((old, end) for old, end in _read(path)[1] if end > now)]
+        lines = (_new_key(), *(f"{old} {end.astimezone(UTC).isoformat(timespec='seconds')}" for old, end in kept))
+        with atomic_path(path, mode=0o600) as temporary:
+            temporary.write_text("\n".join(lines))
+
+
+def _new_key() -> str:
+    return secrets.token_urlsafe(50)
+
+
+def _read(path: Path) -> tuple[str, list[tuple[str, datetime]]]:
+    """The key, and those of before with their times. A file that is not there yet has none."""
+    try:
+        key, *lines = path.read_bytes().decode("ascii", "replace").strip().split("\n")
+        earlier = [line.rsplit(" ", 1) for line in lines]
+        found = key.strip(), [(old, datetime.fromisoformat(end)) for old, end in earlier]
+        if all(len(text) >= SHORTEST and text.isascii() and text.isprintable() for text in (found[0], *dict(found[1]))):
+            return found
+    except FileNotFoundError:
+        return "", []
+    except ValueError:
+        pass
+    raise HarkError(
+        "The portal's secret key is damaged.",
+        f"{path} holds no key: it is empty, cut off, or no text.",
+        "Put back a copy of that file. Without one, delete it: a new one is made; then everybody "
+        "has to sign in again, and webhooks and second factors have to be made anew.",
+    )

@@ -2,7 +2,8 @@
 code (``core.settings_file``; HARK_SETTINGS_FILE names another); without any of it the portal runs on this machine.
 
 HARK_DATA           the data folder (default: data/ beside the code)
-HARK_SECRET_KEY     else one is made in the data folder at the first start
+HARK_SECRET_KEY     else one is made in the data folder at the first start (./hark admin rotate-secret makes another)
+HARK_SECRET_KEY_FALLBACKS  with it: earlier keys, with commas between, which are still accepted
 HARK_ALLOWED_HOSTS  names under which the portal may be reached, with commas between (default: this machine only)
 DATABASE_URL        a PostgreSQL database of accounts, jobs and clip libraries (default: files in the data folder)
 REDIS_URL           a Redis server: the queue of the workers, and the count of requests (default: the database, a file)
@@ -23,6 +24,7 @@ HARK_IMPORT_FOLDERS    folders, with colons between, from below which the owner 
 HARK_IMPORT_PART    utterances that one job of an import takes; a larger corpus is shared by several workers (500)
 HARK_UPLOAD_MAX_BYTES, HARK_UPLOAD_MAX_SECONDS    of one recording (1000000000, 14400)
 HARK_METRICS_TOKEN  what Prometheus must send to read /metrics (default: only the owner, signed in, reads it)
+OTEL_EXPORTER_OTLP_ENDPOINT    where traces are sent, by OTLP over HTTP (default: nowhere; docs/portal.md)
 HARK_LOG_JSON       1: the log is a JSON object a line, with the ids of the request and of the job (docs/portal.md)
 HARK_WAIT_S         how long an earlier system's address waits for a long recording (300)
 GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET    sign-in with Google, off unless both are set
@@ -46,7 +48,9 @@ from django.utils.translation import gettext_lazy as _
 from core.data_folder import data_folder
 from core.earlier_settings import taken
 from core.settings_file import read_settings_files
-from webui.secret import secret_key
+from webui import tracing
+from webui.secret import NAME as KEY_FILE
+from webui.secret import EarlierKeys, secret_key
 from webui.servers import database_settings, uses_redis
 
 # Small files (style sheets, scripts) are read at once wherever they are served from.
@@ -69,7 +73,12 @@ def _number(name: str, default: int, least: int = 1) -> int:
 
 DEBUG = _flag("HARK_DEBUG")
 # Made when it is first needed: importing the settings (linters, tests) writes nothing.
-SECRET_KEY = os.environ.get("HARK_SECRET_KEY") or lazy(secret_key, str)(PORTAL_DATA / "secret.key")
+if os.environ.get("HARK_SECRET_KEY"):
+    SECRET_KEY = os.environ["HARK_SECRET_KEY"]
+    SECRET_KEY_FALLBACKS = [key for key in os.environ.get("HARK_SECRET_KEY_FALLBACKS", "").split(",") if key]
+else:
+    SECRET_KEY = lazy(secret_key, str)(PORTAL_DATA / KEY_FILE)
+    SECRET_KEY_FALLBACKS = EarlierKeys(PORTAL_DATA / KEY_FILE)
 ALLOWED_HOSTS = [
     *filter(None, (name.strip() for name in os.environ.get("HARK_ALLOWED_HOSTS", "").split(","))),
     *("localhost", "127.0.0.1", "[::1]"),
@@ -126,6 +135,9 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "webui.errors.ExplainErrorsMiddleware",
 ]
+
+if tracing.wanted():
+    MIDDLEWARE.insert(0, "webui.tracing.TraceRequests")
 
 ROOT_URLCONF = "webui.urls"
 ASGI_APPLICATION = "webui.asgi.application"

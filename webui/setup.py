@@ -26,8 +26,11 @@ def ready() -> None:
     from django.conf import settings
     from django.db import connection
 
+    from webui import tracing
     from webui.servers import check_redis
 
+    if tracing.wanted():
+        tracing.provider()
     with storing("preparing the portal's database"):
         keep_private(Path(settings.DATA))
         str(settings.SECRET_KEY)  # read, or made, before anything is started that needs it

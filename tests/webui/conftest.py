@@ -20,6 +20,7 @@ def portal(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Pa
     settings.PORTAL_DATA = tmp_path / "portal"
     settings.FILE_UPLOAD_TEMP_DIR = tmp_path / "tmp"
     settings.SECRET_KEY = "of the tests, and of nothing else: 0123456789abcdef"
+    settings.SECRET_KEY_FALLBACKS = []
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # Argon2 is slow by design
     monkeypatch.setenv("HARK_DATA", str(tmp_path))
     return tmp_path

@@ -189,6 +189,19 @@ class FactorForm(DeleteForm):
         self.fields["code"].required = needs_code
 
 
+class PasskeyForm(DeleteForm):
+    """A new passkey: what it is called, what the browser has made, and the password of whose it is."""
+
+    prefix = "passkey"
+    name = forms.CharField(
+        label=_("Name of the passkey"),
+        max_length=60,
+        help_text=_("Such as the phone or the security key that keeps it."),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    credential = forms.CharField(max_length=50_000, widget=forms.HiddenInput)
+
+
 class TokenForm(forms.Form):
     """A new API token."""
 

@@ -10,7 +10,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
-from django.utils.crypto import salted_hmac
+from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext_lazy as _
 
 from webui.accounts.validators import latin_letters
@@ -60,6 +60,11 @@ class User(AbstractUser):
     def signed_in_by(self) -> str:
         """What all sessions and JWTs are tied to."""
         return self.password + (f" {self.times_let_out}" if self.times_let_out else "")
+
+    def has_session(self, hashed: str) -> bool:
+        """Whether that is what a session of this user is tied to, with the secret key of now or one of before."""
+        known = (self.get_session_auth_hash(), *self.get_session_auth_fallback_hash())
+        return any(constant_time_compare(hashed, each) for each in known)
 
     def _get_session_auth_hash(self, secret: str | None = None) -> str:
         """As of Django, which ties sessions to the password only."""
@@ -179,12 +184,15 @@ class AuditEntry(models.Model):
         DETECTOR_DELETED = "detector_deleted", _("deleted a detector")
         CLIPS_DELETED = "clips_deleted", _("deleted clips")
         QUOTA = "quota", _("changed a quota")
+        SECRET_KEY = "secret_key", _("rotated the secret key")
         EXPORTED = "exported", _("exported the account")
         RETENTION = "retention", _("changed how long things are kept")
         FACTOR_ON = "factor_on", _("turned the second factor on")
         FACTOR_OFF = "factor_off", _("turned the second factor off")
         FACTOR_FAILED = "factor_failed", _("the code of the second factor was wrong")
         RECOVERY_CODE = "recovery_code", _("used a recovery code")
+        PASSKEY_ADDED = "passkey_added", _("added a passkey")
+        PASSKEY_REMOVED = "passkey_removed", _("removed a passkey")
         RECOVERY_CODES = "recovery_codes", _("made new recovery codes")
         ORGANIZATION_MADE = "organization_made", _("made the organization")
         ORGANIZATION_RENAMED = "organization_renamed", _("renamed the organization")

@@ -1,10 +1,16 @@
-"""A second factor: codes of an authenticator app (TOTP, RFC 6238), and recovery codes for who has lost it.
+"""A second factor: codes of an authenticator app (TOTP, RFC 6238), passkeys (WebAuthn), and recovery codes for who has
+lost these.
 
-allauth keeps both and computes the codes; none of its pages is shown. Secrets lie sealed in the database. A code works
-once, and guesses are counted as those of passwords are.
+allauth keeps them, computes the codes and checks the passkeys; none of its pages is shown. Secrets lie sealed in the
+database; of a passkey it holds the public key. A code works once, and guesses are counted as those of passwords are.
 """
 
 from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from allauth.core.internal.cryptokit import compare_user_code
 from allauth.mfa.adapter import DefaultMFAAdapter
@@ -12,7 +18,11 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value, yield_hotp_counters_from_time
 from allauth.mfa.utils import decrypt
-from django.db.models import F
+from allauth.mfa.webauthn.internal import auth as webauthn
+from cryptography.exceptions import InvalidSignature
+from django.core.exceptions import ValidationError
+from django.db.models import F, QuerySet
+from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from webui.accounts.addresses import network_of
@@ -20,11 +30,16 @@ from webui.accounts.audit import Action, record
 from webui.accounts.models import SignInFailure, User
 from webui.accounts.sign_in import SignInRefused, expect_failure, sign_in
 from webui.api.sealing import seal, unseal
+from webui.parameters import json_object
 from webui.transactions import alone
 
 PURPOSE = "second factor"
 ISSUER = "Hark"
-_TOTP = Authenticator.Type.TOTP
+_TOTP, _PASSKEY = Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN
+MOST_PASSKEYS = 20
+# What a credential that no authenticator made may raise, in allauth and in fido2.
+_FALSE = (ValidationError, InvalidSignature, ValueError, TypeError, LookupError, AttributeError)
+T = TypeVar("T")
 
 
 class SealingAdapter(DefaultMFAAdapter):  # type: ignore[misc]
@@ -38,6 +53,10 @@ class SealingAdapter(DefaultMFAAdapter):  # type: ignore[misc]
         """The secret. Raises HarkError where the portal's key is another now."""
         return unseal(encrypted_text, PURPOSE)
 
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        """The portal, as browsers show it; a passkey works under the host name that it was made under."""
+        return {**super().get_public_key_credential_rp_entity(), "name": ISSUER}
+
 
 class CodeNeeded(SignInRefused):
     """Name and password do not suffice for this account; answered with 403."""
@@ -47,7 +66,109 @@ class CodeNeeded(SignInRefused):
 
 def is_on(user: User) -> bool:
     """Whether signing in asks for a code."""
+    return Authenticator.objects.filter(user=user, type__in=(_TOTP, _PASSKEY)).exists()
+
+
+def has_app(user: User) -> bool:
+    """Whether an authenticator app is set up."""
     return Authenticator.objects.filter(user=user, type=_TOTP).exists()
+
+
+def passkeys_of(user: User) -> QuerySet[Authenticator]:
+    """The passkeys, oldest first."""
+    return Authenticator.objects.filter(user=user, type=_PASSKEY).order_by("pk")
+
+
+def can_have_passkeys(request: HttpRequest) -> bool:
+    """Whether browsers use passkeys on this page: over https under a name, or on localhost."""
+    host = request.get_host().rpartition(":")[0] or request.get_host()
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return request.is_secure() or host == "localhost"
+    return False
+
+
+def passkey_to_make(user: User) -> str:
+    """What a browser is asked to make a passkey with, as JSON; the session keeps what it has to answer."""
+    return _as_json(webauthn.begin_registration(user, passwordless=False))
+
+
+def passkey_to_show(user: User) -> str:
+    """What a browser is asked to show a passkey with, as JSON; the session keeps what it has to answer."""
+    return _as_json(webauthn.begin_authentication(user))
+
+
+def _as_json(options: dict[str, Any]) -> str:
+    return json.dumps(options, default=dict)
+
+
+def add_passkey(*, user: User, name: str, credential: str) -> list[str]:
+    """Add a passkey that a browser has just made, as JSON.
+
+    Where it is the first factor, all sessions and pairs of tokens end, and what is returned are the recovery codes,
+    shown this once.
+
+    Raises:
+        SignInRefused: it is none that this session has asked for, or the user has too many.
+    """
+    made = _of_authenticator(lambda: _registered(json_object(credential)))
+    with alone():
+        was_on = is_on(user)
+        if passkeys_of(user).count() >= MOST_PASSKEYS:
+            raise SignInRefused(
+                _("The passkey was not added."),
+                _("A user may have %(most)d.") % {"most": MOST_PASSKEYS},
+                _("Remove one of them first."),
+            )
+        webauthn.WebAuthn.add(user, name, made)
+        record(Action.PASSKEY_ADDED, what=name, about=user)
+        return [] if was_on else _turned_on(user)
+
+
+def remove_passkey(*, user: User, number: int) -> None:
+    """Remove a passkey; with the last one the second factor is off, unless there is an app."""
+    with alone():
+        found = passkeys_of(user).filter(pk=number).first()
+        if found is not None:
+            found.delete()
+            record(Action.PASSKEY_REMOVED, what=found.wrap().name, about=user)
+            if not is_on(user):
+                turn_off(user=user)
+
+
+def check_passkey(*, user: User, credential: str, address: str) -> None:
+    """Accept what a browser has signed with a passkey, as JSON.
+
+    Raises:
+        webui.accounts.sign_in.TooManyFailures: too many were wrong, for this user or from this address.
+        SignInRefused: it is of no passkey of the user, or not what was asked for.
+    """
+    failure = expect_failure(f"code of user {user.pk}", f"address {network_of(address)}")
+    try:
+        found = _of_authenticator(lambda: webauthn.complete_authentication(user, json_object(credential)))
+    except SignInRefused:
+        record(Action.FACTOR_FAILED, about=user)
+        raise
+    found.record_usage()
+    SignInFailure.objects.filter(name_digest=failure.name_digest, address_digest=failure.address_digest).delete()
+
+
+def _registered(credential: dict[str, Any]) -> dict[str, Any]:
+    webauthn.complete_registration(credential)
+    return credential
+
+
+def _of_authenticator(check: Callable[[], T]) -> T:
+    """What ``check`` returns. Raises SignInRefused for what no authenticator has made for this session."""
+    try:
+        return check()
+    except _FALSE as error:
+        raise SignInRefused(
+            _("The passkey was not accepted."),
+            _("It is none of this account and this address, or took too long."),
+            _("Try again."),
+        ) from error
 
 
 def turn_on(*, user: User, secret: str, code: str) -> list[str]:
@@ -62,15 +183,21 @@ def turn_on(*, user: User, secret: str, code: str) -> list[str]:
         TOTP.activate(user, secret)
         if not _is_right(user, code):
             raise wrong_code()
-        User.objects.filter(pk=user.pk).update(times_let_out=F("times_let_out") + 1)
-        record(Action.FACTOR_ON, about=user)
-        user.refresh_from_db()
-        codes: list[str] = RecoveryCodes.activate(user).get_unused_codes()
+        return _turned_on(user)
+
+
+def _turned_on(user: User) -> list[str]:
+    User.objects.filter(pk=user.pk).update(times_let_out=F("times_let_out") + 1)
+    record(Action.FACTOR_ON, about=user)
+    user.refresh_from_db()
+    if Authenticator.objects.filter(user=user, type=Authenticator.Type.RECOVERY_CODES).exists():
+        return []  # they have been shown
+    codes: list[str] = RecoveryCodes.activate(user).get_unused_codes()
     return codes
 
 
 def turn_off(*, user: User) -> None:
-    """Turn it off; the recovery codes go with it."""
+    """Turn it off: the app, the passkeys and the recovery codes go."""
     with alone():
         if Authenticator.objects.filter(user=user).delete()[0]:
             record(Action.FACTOR_OFF, about=user)

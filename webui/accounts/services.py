@@ -26,6 +26,7 @@ from django.utils.translation import gettext as _
 from core.errors import HarkError
 from webui.accounts.audit import Action, record
 from webui.accounts.models import ApiToken, OneTimeLink, SpentToken, User
+from webui.secret import all_keys
 from webui.transactions import alone
 
 LINK_LIFE = timedelta(days=7)
@@ -398,25 +399,19 @@ def _pair(user: User, scopes: Collection[str], family: str) -> TokenPair:
     return TokenPair(sign("access", life), sign("refresh", REFRESH_LIFE), int(life.total_seconds()))
 
 
-def _jwt_key() -> bytes:
-    return salted_hmac("hark.accounts.jwt", "signing", algorithm="sha256").digest()
+def _jwt_key(secret: str | None = None) -> bytes:
+    return salted_hmac("hark.accounts.jwt", "signing", secret, algorithm="sha256").digest()
 
 
-def _password_mark(user: User) -> str:
+def _password_mark(user: User, secret: str | None = None) -> str:
     """Changes with the password, and with each time that the user is let out, so that these end all JWTs."""
-    return salted_hmac("hark.accounts.jwt.password", user.signed_in_by, algorithm="sha256").hexdigest()[:32]
+    return salted_hmac("hark.accounts.jwt.password", user.signed_in_by, secret, algorithm="sha256").hexdigest()[:32]
 
 
 def _claims(text: str, kind: str, even_if_old: bool = False) -> dict[str, Any]:
     required = ["aud", "sub", "iat", "exp", "jti", "fam", "pwd", "scopes", "kind"]
     try:
-        claims: dict[str, Any] = jwt.decode(
-            text,
-            _jwt_key(),
-            algorithms=["HS256"],
-            audience=AUDIENCE,
-            options={"require": required, "verify_exp": not even_if_old},
-        )
+        claims = _signed_claims(text, {"require": required, "verify_exp": not even_if_old})
     except jwt.ExpiredSignatureError as error:
         raise _refused(_("The token has expired.")) from error
     except (jwt.InvalidTokenError, ValueError) as error:
@@ -426,11 +421,20 @@ def _claims(text: str, kind: str, even_if_old: bool = False) -> dict[str, Any]:
     return claims
 
 
+def _signed_claims(text: str, options: Any) -> dict[str, Any]:
+    """Those of a token that was signed with the secret key of now or one of before. Raises what PyJWT raises."""
+    *newer, oldest = all_keys()
+    for secret in newer:
+        with suppress(jwt.InvalidSignatureError):
+            return jwt.decode(text, _jwt_key(secret), algorithms=["HS256"], audience=AUDIENCE, options=options)
+    return jwt.decode(text, _jwt_key(oldest), algorithms=["HS256"], audience=AUDIENCE, options=options)
+
+
 def _user_of_claims(claims: dict[str, Any]) -> User:
     user = User.objects.filter(pk=claims["sub"]).first()
     if user is None or not user.is_active:
         raise _refused(_("Its user is deactivated."))
-    if not hmac.compare_digest(claims["pwd"], _password_mark(user)):
+    if not any(hmac.compare_digest(claims["pwd"], _password_mark(user, key)) for key in all_keys()):
         raise _refused(_("Its user has a new password."))
     if SpentToken.objects.filter(pk=claims["fam"]).exists():
         raise _refused(_("It was ended."))

@@ -23,6 +23,7 @@ urlpatterns = [
     path("login", views.login, name="login"),
     path("code", factor_views.code, name="code"),
     path("second-factor", factor_views.factor, name="factor"),
+    path("second-factor/passkeys", factor_views.passkeys, name="passkeys"),
     path("logout", views.logout, name="logout"),
     path("retention", views.retention, name="retention"),
     path("export", views.export, name="export"),

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 
-from cryptography.fernet import Fernet, InvalidToken
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.utils.crypto import salted_hmac
 
 from core.errors import HarkError
+from webui.secret import all_keys
 
 
-def _box(purpose: str) -> Fernet:
-    digest = salted_hmac("hark.api.sealing", purpose, algorithm="sha256").digest()
-    return Fernet(base64.urlsafe_b64encode(digest))
+def _box(purpose: str) -> MultiFernet:
+    """Seals with the key of now, opens with those of before, too."""
+    return MultiFernet(
+        [
+            Fernet(base64.urlsafe_b64encode(salted_hmac("hark.api.sealing", purpose, key, algorithm="sha256").digest()))
+            for key in all_keys()
+        ]
+    )
 
 
 def seal(text: str, purpose: str) -> str:
@@ -22,8 +29,17 @@ def seal(text: str, purpose: str) -> str:
 
 def unseal(text: str, purpose: str) -> str:
     """What was sealed. Raises HarkError where the portal's key is another now."""
+    return _opened(_box(purpose).decrypt, text)
+
+
+def reseal(text: str, purpose: str) -> str:
+    """The same, sealed with the key of now. Raises HarkError as :func:`unseal`."""
+    return _opened(_box(purpose).rotate, text)
+
+
+def _opened(opens: Callable[[bytes], bytes], text: str) -> str:
     try:
-        return _box(purpose).decrypt(text.encode()).decode()
+        return opens(text.encode()).decode()
     except InvalidToken as error:
         raise HarkError(
             "A secret cannot be read any more.", "The key of the portal is another one than it was.", "Make it anew."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -55,6 +55,7 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
     needed_scope = "audio"
     session: live.Session | None = None
     working: asyncio.Task[None] | None = None
+    detectors: Sequence[int] = ()  # that listen along
     place: int | None = None  # whose place among those at work it has
 
     async def __call__(self, *arguments: Any) -> None:
@@ -72,6 +73,13 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
     async def may(self, user: User) -> bool:
         """Every user."""
         return True
+
+    async def is_theirs_still(self, user: User) -> bool:
+        """Until a detector that listens along is withdrawn, or they have left its organization."""
+        if not self.detectors:
+            return True
+        seen = await database_sync_to_async(live.chosen_versions)(user, self.detectors)
+        return {version.detector_id for version in seen} == set(self.detectors)
 
     async def begin(self) -> None:
         """Wait for the first message."""
@@ -149,6 +157,7 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
             # What is wrong with them is said now, not when the recording is to be kept.
             checked_options({"engine": self.wish["engine"], "language": self.wish["language"]})
             versions = await database_sync_to_async(live.chosen_versions)(self.user, wish.get("detectors"))
+            self.detectors = [version.detector_id for version in versions]
             path = live.new_file(self.user) if self.wish["save"] else None
             self.session = await _apart(
                 live.Session, self.wish["engine"], self.wish["language"], versions, path, user_data(self.user)

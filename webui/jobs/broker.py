@@ -16,7 +16,7 @@ from django.db import DatabaseError, close_old_connections, connection
 from django_q.brokers import Broker
 from django_q.brokers.orm import ORM
 from django_q.conf import Conf
-from django_q.signing import SignedPackage
+from django_q.signing import BadSignature, SignedPackage
 
 from core.child_process import signal_group
 from webui.jobs.models import Job
@@ -46,7 +46,10 @@ class OneAtATime(Broker):
                 return None
             found = super().dequeue()
             for _number, package in found or ():
-                job_id = SignedPackage.loads(package)["args"][0]
+                try:
+                    job_id = SignedPackage.loads(package)["args"][0]
+                except BadSignature:  # of before a rotation of the key; django-q drops it, and it is sent again
+                    continue
                 sent_at = (
                     Job.objects.filter(id=job_id, state=Job.State.QUEUED).values_list("sent_at", flat=True).first()
                 )

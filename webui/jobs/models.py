@@ -79,6 +79,7 @@ class Job(models.Model):
     eta_s = models.FloatField(null=True)
     result = models.JSONField(null=True)
     error = models.JSONField(null=True)  # what, why, what_to_do; said, where they can be translated
+    traceparent = models.CharField(max_length=55, default="")  # of the request that asked for it (webui.tracing)
     organization = shared_with(related_name="jobs")  # with which the thing is shared that it is about
     parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, related_name="parts")
 

@@ -23,6 +23,7 @@ from core.child_process import signal_group
 from core.errors import HarkError
 from core.worded import worded
 from pipeline.jobs import AUDIO, GPU, KINDS, TRAINING, TRAINING_STAGES, run_config
+from webui import tracing
 from webui.accounts.models import User
 from webui.jobs.heartbeat import ages
 from webui.jobs.models import Job, JobEvent
@@ -130,8 +131,9 @@ def submit(
             _check_queue(user)
         take_job(user)
         job = Job.objects.create(
-            user=user, kind=kind, lane=_lane(kind, spec), title=title[:400], spec=spec, organization_id=organization
-        )
+            user=user, kind=kind, lane=_lane(kind, spec), title=title[:400], spec=spec, organization_id=organization,
+            traceparent=tracing.current(),
+        )  # fmt: skip
         transaction.on_commit(send_waiting)
     return job
 

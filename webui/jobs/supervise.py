@@ -27,6 +27,7 @@ from pipeline.jobs import PARTS, finished_file
 from webui.jobs import services
 from webui.jobs.models import Job
 from webui.logs import about_job
+from webui.tracing import job_span
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ def run(job_id: str) -> None:
         return
     old = signal.signal(signal.SIGTERM, _stop) if threading.current_thread() is threading.main_thread() else None
     try:
-        with about_job(job_id):
+        with about_job(job_id), job_span(job):
             _watched(job)
     finally:
         if old is not None:

@@ -36,7 +36,9 @@ def _version(request: HttpRequest, detector_id: int, number: int, who: Callable[
 def attempt(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     """The page: microphone and file; ``?fa_per_day=X`` hears with the threshold for that rate."""
     version, rate = _version(request, detector_id, number), asked_rate(request)
-    return render(request, "listening/try.html", {"version": version, "rate": "" if rate is None else f"{rate:g}"})
+    mine = Version.objects.editable_by(signed_in(request)).filter(pk=version.pk)
+    content = {"version": version, "rate": "" if rate is None else f"{rate:g}", "may_change": mine.exists()}
+    return render(request, "listening/try.html", content)
 
 
 @require_GET

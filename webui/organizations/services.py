@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple
+from typing import cast
 
 from django.db import IntegrityError
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
@@ -253,7 +254,9 @@ def set_role(*, membership: Membership, role: str) -> None:
         raise _no_role()
     organization = membership.organization
     with alone():
-        if role != Role.OWNER:
+        if role == Role.OWNER:
+            get_object_or_404(Membership, pk=membership.pk)
+        else:
             _check_owner_stays(membership)
         if Membership.objects.filter(pk=membership.pk).exclude(role=role).update(role=role):
             record(
@@ -285,7 +288,7 @@ def _end(membership: Membership, by: User) -> None:
 
 def _check_owner_stays(membership: Membership) -> None:
     others = Membership.objects.filter(organization=membership.organization, role=Role.OWNER).exclude(pk=membership.pk)
-    current = Membership.objects.get(pk=membership.pk)
+    current = get_object_or_404(Membership, pk=membership.pk)  # they may have gone meanwhile
     if current.role == Role.OWNER and not others.exists():
         raise HarkError(
             _("The organization needs an owner."),
@@ -321,26 +324,28 @@ def share(*, thing: Thing, organization: Organization | None, by: User) -> None:
     Raises:
         MayNot: the user may not.
     """
-    before = thing.organization
-    own = thing.user_id == by.pk
-    if not own and (organization is not None or before is None or not manages(by, before)):
-        raise MayNot(
-            _("Only whose it is may do that."),
-            _("It is shared with you, and belongs to somebody else."),
-            _("Ask that person."),
-        )
-    if organization is not None and not to_share_with(by).filter(pk=organization.pk).exists():
-        raise MayNot(
-            _("You cannot share with this organization."),
-            _("You are in it as a viewer, or not at all."),
-            _("Ask one of its owners to make you a member."),
-        )
-    if before == organization:
-        return
     is_detector = isinstance(thing, Detector)
     withdrawn = Action.DETECTOR_WITHDRAWN if is_detector else Action.RECORDING_WITHDRAWN
     shared = Action.DETECTOR_SHARED if is_detector else Action.RECORDING_GIVEN
-    with alone():
+    with alone():  # who may is asked in it, too: nobody is removed, and nothing shared otherwise, meanwhile
+        before = cast(
+            Thing, get_object_or_404(type(thing).objects.select_related("organization"), pk=thing.pk)
+        ).organization
+        own = thing.user_id == by.pk
+        if not own and (organization is not None or before is None or not manages(by, before)):
+            raise MayNot(
+                _("Only whose it is may do that."),
+                _("It is shared with you, and belongs to somebody else."),
+                _("Ask that person."),
+            )
+        if organization is not None and not to_share_with(by).filter(pk=organization.pk).exists():
+            raise MayNot(
+                _("You cannot share with this organization."),
+                _("You are in it as a viewer, or not at all."),
+                _("Ask one of its owners to make you a member."),
+            )
+        if before == organization:
+            return
         type(thing).objects.filter(pk=thing.pk).update(organization=organization)
         _jobs_about(thing).update(organization=organization)
         for one, action in ((before, withdrawn), (organization, shared)):
@@ -384,15 +389,16 @@ def set_quota(*, organization: Organization, limits: Limits, by: User) -> None:
     Raises:
         MayNot: the user may not.
     """
-    if not may_set_quota(by, organization):
-        raise MayNot(
-            _("You may not set this quota."),
-            _("The owner of the installation has set it, or you are no owner of the organization."),
-            _("Ask the owner of the installation."),
-        )
     disk, jobs, minutes = (value or None for value in astuple(limits))
     fixed = by.is_owner and any((disk, jobs, minutes))
     with alone():
+        organization.refresh_from_db()
+        if not may_set_quota(by, organization):
+            raise MayNot(
+                _("You may not set this quota."),
+                _("The owner of the installation has set it, or you are no owner of the organization."),
+                _("Ask the owner of the installation."),
+            )
         Organization.objects.filter(pk=organization.pk).update(
             disk_bytes=disk, jobs_a_day=jobs, minutes_a_month=minutes, quota_is_fixed=fixed
         )

@@ -7,7 +7,6 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
@@ -23,23 +22,18 @@ from webui.trainer.models import Detector
 def detector(request: HttpRequest, detector_id: int) -> HttpResponse:
     """Share a detector with ``organization``; without one it is withdrawn."""
     thing = visible(Detector.objects.select_related("user", "organization"), signed_in(request), id=detector_id)
-    _share(request, thing)
-    if thing.organization is None and thing.user_id != signed_in(request).pk:
-        return redirect("trainer:home")
-    return redirect(reverse("trainer:detector", args=[detector_id]))
+    return _share(request, thing, "trainer:detector", "trainer:home")
 
 
 @require_POST
 def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Share a recording with ``organization``; without one it is withdrawn."""
     thing = visible(Recording.objects.select_related("user", "organization"), signed_in(request), id=recording_id)
-    _share(request, thing)
-    if thing.organization is None and thing.user_id != signed_in(request).pk:
-        return redirect("audio:index")
-    return redirect(reverse("audio:recording", args=[recording_id]))
+    return _share(request, thing, "audio:recording", "audio:index")
 
 
-def _share(request: HttpRequest, thing: services.Thing) -> None:
+def _share(request: HttpRequest, thing: services.Thing, page: str, pages: str) -> HttpResponse:
+    """Then on to its page; to the page of all where it was somebody else's, and is withdrawn."""
     user = signed_in(request)
     chosen = request.POST.get("organization", "")
     organization = services.visible(user, whole_number(chosen) or 0) if chosen else None
@@ -48,3 +42,5 @@ def _share(request: HttpRequest, thing: services.Thing) -> None:
         messages.success(request, _("It is shared with no organization."))
     else:
         messages.success(request, _("It is shared with %(name)s.") % {"name": organization.name})
+    gone = organization is None and thing.user_id != user.pk
+    return redirect(pages) if gone else redirect(page, thing.pk)

@@ -185,9 +185,14 @@ def retrain(*, version: Version) -> Job:
     """A job that makes the next version from this one and what was marked."""
     detector = version.detector
     spec = {"phrase": detector.phrase, "language": detector.language, "run": Path(version.folder).name}
-    return jobs.submit(
-        user=detector.user, kind="retrain", title=detector.phrase, spec=spec, organization=detector.organization_id
-    )
+    return _submit(detector, "retrain", spec)
+
+
+def _submit(detector: Detector, kind: str, spec: dict[str, Any]) -> Job:
+    """A job about a detector, shared as that is now: it may have been withdrawn since the request began."""
+    with alone():
+        organization = Detector.objects.filter(pk=detector.pk).values_list("organization", flat=True).first()
+        return jobs.submit(user=detector.user, kind=kind, title=detector.phrase, spec=spec, organization=organization)
 
 
 def runs_to_compare(versions: Sequence[Version]) -> list[str]:
@@ -220,9 +225,7 @@ def compare(*, detector: Detector) -> Job:
 def _submit_comparison(detector: Detector, versions: Sequence[Version], **more: Any) -> Job:
     spec = {"detector": detector.pk, "phrase": detector.phrase, "language": detector.language, **more}
     spec["runs"] = runs_to_compare(versions)
-    return jobs.submit(
-        user=detector.user, kind="compare", title=detector.phrase, spec=spec, organization=detector.organization_id
-    )
+    return _submit(detector, "compare", spec)
 
 
 def compared(job: Job) -> None:

@@ -149,3 +149,12 @@ def test_a_page_asks_the_database_a_constant_number_of_times(
         client = house.client(name)
         with django_assert_max_num_queries(most):  # type: ignore[operator]
             assert client.get(f"/organizations/{house.organization.pk}").status_code == 200
+
+
+def test_a_viewer_is_offered_no_marks(house: House) -> None:
+    at = f"/detectors/{house.version.detector_id}/1"
+    for name, offered in (("vera", False), ("mia", True), ("sam", True)):
+        for address in (at, f"{at}/try"):
+            page = house.client(name).get(address).content.decode()
+            assert "data-listen" in page
+            assert ("data-mark" in page) == ("data-missed" in page) == offered, (name, address)

@@ -20,6 +20,7 @@ from webui.accounts.services import LinkGone, set_active
 from webui.audio.models import Recording
 from webui.audio.services import search
 from webui.jobs.models import Job
+from webui.jobs.quota import Limits
 from webui.jobs.services import user_data
 from webui.listening.models import Sample
 from webui.organizations import services
@@ -239,3 +240,39 @@ def test_files_stay_where_they_are(house: House, portal: Path) -> None:
     services.share(thing=house.recording, organization=house.organization, by=house.sam)
     assert sorted(path for path in portal.rglob("*") if path.is_file() and "portal" not in path.parts[-2:]) == before
     assert house.recording.path.is_relative_to(user_data(house.sam))
+
+
+def test_what_was_true_when_a_request_began_is_asked_again(house: House) -> None:
+    sam, ada = house.sam, house.people["ada"]
+    seen_by_ada = Detector.objects.select_related("user", "organization").get(pk=house.version.detector_id)
+    quay = services.create(user=sam, name="Quay")
+    services.share(thing=house.version.detector, organization=quay, by=sam)
+    with pytest.raises(MayNot):  # an owner of the one organization takes nothing out of another
+        services.share(thing=seen_by_ada, organization=None, by=ada)
+    assert Detector.objects.get().organization == quay
+    mine = Version.objects.select_related("detector__user").get()
+    services.share(thing=house.version.detector, organization=None, by=sam)
+    assert retrain(version=mine).organization is None, "who sees a job is who sees its detector"
+    Recording.objects.all().delete()
+    with pytest.raises(Http404):
+        services.share(thing=house.recording, organization=None, by=sam)
+
+    seen, before = house.organization, Limits(None, 5, None)
+    services.set_quota(
+        organization=Organization.objects.get(pk=seen.pk), limits=before, by=User.objects.get(is_owner=True)
+    )
+    with pytest.raises(MayNot):
+        services.set_quota(organization=seen, limits=Limits(None, 9, None), by=ada)
+    assert Organization.objects.get(pk=seen.pk).jobs_a_day == 5
+
+
+def test_who_is_removed_twice_is_removed_once(house: House) -> None:
+    first, second, third = membership(house, "mia"), membership(house, "mia"), membership(house, "mia")
+    services.remove(membership=first, by=house.people["ada"])
+    with pytest.raises(Http404):
+        services.remove(membership=second, by=house.people["mia"])
+    for role in Role.values:
+        with pytest.raises(Http404):
+            services.set_role(membership=third, role=role)
+    assert actions(house).count("person_removed") == 2  # of rita, and of mia
+    assert "left" not in actions(house) and "role" not in actions(house)

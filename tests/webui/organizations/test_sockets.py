@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from asgiref.sync import sync_to_async
 
@@ -67,5 +69,27 @@ def test_a_detector_s_socket(house: House, monkeypatch: pytest.MonkeyPatch) -> N
         withdraw = sync_to_async(services.share)
         await withdraw(thing=detector, organization=None, by=house.sam)
         assert await socket.hear() == 4404
+
+    talk(conversation)
+
+
+def test_live_transcription_with_a_detector_of_others(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = {name: token_of(house.people[name]) for name in ("vera", "mia")}
+    silent = SimpleNamespace(engine="double", why="", samples=0, path=None, close=lambda: None)
+    monkeypatch.setattr("webui.audio.live.Session", lambda *arguments: silent)
+    memberships = Membership.objects.select_related("user", "organization")
+    vera, mia = (memberships.get(user=house.people[name]) for name in ("vera", "mia"))
+
+    async def conversation() -> None:
+        with_it, without = Socket("/ws/transcribe"), Socket("/ws/transcribe")
+        for socket, name, detectors in ((with_it, "vera", [house.version.detector_id]), (without, "mia", [])):
+            await socket.open()
+            await socket.say({"token": tokens[name]})
+            await socket.say({"start": {"detectors": detectors}})
+            assert (await socket.hear())["ready"]
+        for membership in (vera, mia):
+            await sync_to_async(services.remove)(membership=membership, by=house.people["ada"])
+        assert await with_it.hear() == 4404
+        await without.say({"stop": True})  # it is nobody else's
 
     talk(conversation)

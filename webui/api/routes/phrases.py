@@ -6,6 +6,7 @@ import io
 from uuid import UUID
 
 from django.http import FileResponse, HttpRequest
+from django.utils.translation import gettext as _
 from ninja import Query, Router
 
 from webui.api.authentication import caller, needs
@@ -36,13 +37,14 @@ def advice(
 
 @router.get("/engines", response=list[EngineOut], summary="Speech engines", **needs("read"))
 def engines(request: HttpRequest, language: str = Query("en", max_length=20, examples=["en"])) -> list[EngineOut]:
-    """What speaks here, what does not, and how to enable that."""
+    """What speaks here and what does not. Why, and how to enable it, is told to the owner: it may name folders."""
+    tells = caller(request).user.is_owner
     return [
         EngineOut(
             name=engine.name,
             ready=readiness.ok,
-            why=readiness.why,
-            how_to_enable=readiness.how_to_enable,
+            why=readiness.why if tells or readiness.ok else _("It is not set up on this server."),
+            how_to_enable=readiness.how_to_enable if tells or readiness.ok else _("Ask the owner of the installation."),
             licence=engine.licence,
             paid=engine.paid,
             voices=len(voices),

@@ -50,8 +50,8 @@ part("upload").addEventListener("submit", async (event) => {
     part("player").src = URL.createObjectURL(file());
     tell(heard.detections.length ? "" : page.dataset.none);
     for (const hit of [...heard.detections].reverse()) {
-      logLine(part("file-hits"), `${page.dataset.heard} ${hit.time_s.toFixed(1)} s (${hit.score.toFixed(2)})`,
-        button(page.dataset.alarm, (pressed) => keep("false_alarm", hit.time_s - BEFORE_S, hit.time_s + AFTER_S, pressed)));
+      const mark = page.dataset.mark ? [button(page.dataset.alarm, (pressed) => keep("false_alarm", hit.time_s - BEFORE_S, hit.time_s + AFTER_S, pressed))] : [];
+      logLine(part("file-hits"), `${page.dataset.heard} ${hit.time_s.toFixed(1)} s (${hit.score.toFixed(2)})`, ...mark);
     }
   } catch (error) {
     tell(error.message, true);
@@ -67,7 +67,7 @@ part("wave").addEventListener("click", (event) => {
   part("player").play();
 });
 
-part("missed-here").addEventListener("click", (event) => {
+part("missed-here")?.addEventListener("click", (event) => {
   const at = part("player").currentTime;
   event.target.disabled = true;
   keep("missed", at - BEFORE_S, at + AFTER_S + 0.3, event.target).finally(() => { event.target.disabled = false; });

@@ -1,0 +1,194 @@
+"""Another secret key: what survives it, what ends with the key of before, and that all processes know it at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from allauth.mfa.models import Authenticator
+from django.core import signing
+from django.test import Client
+from django.utils.functional import lazy
+
+from core.data_folder import REPOSITORY
+from core.errors import HarkError
+from tests.support.detector_versions import make_version
+from tests.webui.accounts.test_second_factor import SECRET, code_of, is_signed_in, password_step, turned_on
+from webui.accounts.models import AuditEntry, User
+from webui.accounts.services import TokenRefused, create_token, issue_pair, password_link, rotate_pair, user_of_token
+from webui.api import webhooks
+from webui.api.sealing import seal, unseal
+from webui.jobs.models import Job
+from webui.rotation import rotate_key
+from webui.secret import EarlierKeys, rotate, secret_key
+
+
+@pytest.fixture
+def key_file(settings: Any, portal: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of the test's own data folder, used as that of a portal is."""
+    monkeypatch.delenv("HARK_SECRET_KEY", raising=False)
+    path = portal / "portal" / "secret.key"
+    settings.SECRET_KEY = lazy(secret_key, str)(path)
+    settings.SECRET_KEY_FALLBACKS = EarlierKeys(path)
+    return path
+
+
+def drop_earlier(path: Path) -> None:
+    """As if their time were over."""
+    path.write_text(path.read_text().split("\n")[0])
+
+
+def test_sessions_go_on_under_the_same_name(client: Client, other: User, key_file: Path) -> None:
+    client.force_login(other)
+    cookie = client.cookies["sessionid"].value
+    rotate_key(30)
+    assert is_signed_in(client) and client.cookies["sessionid"].value == cookie
+    drop_earlier(key_file)
+    assert is_signed_in(client)  # it is of the new key
+
+
+def test_what_is_derived_from_a_key_ends_with_it(client: Client, other: User, key_file: Path, portal: Path) -> None:
+    pair = issue_pair(user=other)
+    version = make_version(other, portal)
+    address, sealed, cookie = version.token, seal("text", "a purpose"), signing.dumps("known")
+    rotate_key(30)
+    assert user_of_token(f"Bearer {pair.access}")[0] == other
+    new = rotate_pair(refresh=pair.refresh)
+    assert version.opens_with(address) and version.token != address and version.opens_with(version.token)
+    assert unseal(sealed, "a purpose") == "text" and signing.loads(cookie) == "known"
+    drop_earlier(key_file)
+    assert user_of_token(f"Bearer {new.access}")[0] == other and version.opens_with(version.token)
+    with pytest.raises(TokenRefused, match="did not issue"):
+        user_of_token(f"Bearer {pair.access}")
+    with pytest.raises(HarkError, match="cannot be read"):
+        unseal(sealed, "a purpose")
+    with pytest.raises(signing.BadSignature):
+        signing.loads(cookie)
+    assert not version.opens_with(address)
+
+
+def test_a_session_that_nobody_moved_ends_with_its_key(client: Client, other: User, key_file: Path) -> None:
+    client.force_login(other)
+    rotate(key_file, datetime.now(UTC) + timedelta(days=1))
+    drop_earlier(key_file)
+    assert not is_signed_in(client)
+
+
+def test_second_factor_webhooks_links_and_tokens_need_no_earlier_key(
+    client: Client, other: User, key_file: Path
+) -> None:
+    codes = turned_on(other)
+    hook, secret = webhooks.add(user=other, url="https://example.org/hook", events=["job.done"])
+    _token, text = create_token(user=other, name="ci", scopes=("read",), days=None)
+    link = password_link(user=other, base_url="http://testserver")
+    password_step(client)  # and the key is rotated before the code is typed
+    rotate_key(30)
+    assert client.post("/account/code", {"code": code_of(SECRET)}).status_code == 302
+    drop_earlier(key_file)
+    again = Client()
+    password_step(again)
+    assert again.post("/account/code", {"code": codes[0]}).status_code == 302
+    hook.refresh_from_db()
+    assert unseal(hook.sealed_secret, webhooks.PURPOSE) == secret
+    assert user_of_token(f"Bearer {text}")[0] == other
+    assert Client().get(link).status_code == 200
+    assert AuditEntry.objects.filter(action="secret_key", address=AuditEntry.MACHINE).count() == 1
+
+
+def test_jobs_that_wait_are_sent_again(other: User, key_file: Path) -> None:
+    """Workers refuse a task that was signed with the key of before."""
+    long_ago = datetime(2026, 1, 1, tzinfo=UTC)
+    job = Job.objects.create(user=other, kind="plan", lane="audio", spec={}, sent_at=long_ago)
+    rotate_key(30)
+    job.refresh_from_db()
+    assert job.sent_at is not None and job.sent_at > long_ago
+
+
+def test_a_rotation_keeps_those_whose_time_is_not_over(key_file: Path) -> None:
+    keys = [secret_key(key_file)]
+    now = datetime.now(UTC)
+    for days in (2, -1, 3):
+        rotate(key_file, now + timedelta(days=days))
+        keys.append(secret_key(key_file))
+    assert [*EarlierKeys(key_file)] == [keys[2], keys[0]] and len(set(keys)) == 4
+    assert key_file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("line", ["short 2027-01-01T00:00:00+00:00", "k" * 40, "k" * 40 + " tomorrow"])
+def test_a_damaged_line_is_said(key_file: Path, line: str) -> None:
+    secret_key(key_file)
+    key_file.write_text(f"{key_file.read_text()}\n{line}")
+    with pytest.raises(HarkError, match="secret key is damaged"):
+        list(EarlierKeys(key_file))
+
+
+@pytest.mark.django_db
+def test_a_key_of_the_environment_is_rotated_there(other: User, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    turned_on(other)
+    monkeypatch.setenv("HARK_SECRET_KEY", str(settings.SECRET_KEY))
+    with pytest.raises(HarkError, match="was not rotated"):
+        rotate_key(30)
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another " * 8, [settings.SECRET_KEY]
+    assert rotate_key(30) is None
+    settings.SECRET_KEY_FALLBACKS = []
+    assert len(Authenticator.objects.get(user=other, type="recovery_codes").wrap().get_unused_codes()) == 10
+
+
+# Signs, and reads what was signed, as long as it is asked to.
+PROCESS = """
+import json, sys
+import django
+django.setup()
+from django.core import signing
+for line in sys.stdin:
+    try:
+        print(json.dumps(signing.dumps("x") if line == "\\n" else signing.loads(json.loads(line))), flush=True)
+    except signing.BadSignature:
+        print("null", flush=True)
+"""
+
+
+@contextmanager
+def portal_process(data: Path) -> Iterator[Any]:
+    environment = {**os.environ, "HARK_DATA": str(data), "DJANGO_SETTINGS_MODULE": "webui.settings"}
+    with subprocess.Popen(
+        [sys.executable, "-c", PROCESS], cwd=REPOSITORY, env=environment, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None and process.stdout is not None
+        asked, told = process.stdin, process.stdout
+
+        def ask(text: str | None = None) -> Any:
+            asked.write("\n" if text is None else json.dumps(text) + "\n")
+            asked.flush()
+            return json.loads(told.readline())
+
+        yield ask
+        asked.close()
+
+
+@pytest.mark.slow(reason="starts Django in processes")
+def test_all_processes_have_the_new_key_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HARK_SECRET_KEY", raising=False)
+    data = tmp_path / "data"
+    with portal_process(data) as web, portal_process(data) as worker:
+        before = web()
+        assert worker(before) == "x"
+        done = subprocess.run(
+            [sys.executable, "main.py", "admin", "rotate-secret", "--days", "3", "--json"], cwd=REPOSITORY,
+            env={**os.environ, "HARK_DATA": str(data)}, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        until = datetime.fromisoformat(json.loads(done.stdout)["accepted_until"])
+        assert timedelta(days=2.9) < until - datetime.now(UTC) < timedelta(days=3), done.stderr
+        after = worker()
+        assert web(after) == "x" and web(before) == "x" and worker(before) == "x"
+        drop_earlier(data / "portal" / "secret.key")
+        assert web(after) == "x" and web(before) is None

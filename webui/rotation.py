@@ -1,0 +1,79 @@
+"""A new secret key: nobody is signed out by it, and what lies sealed in the database is sealed with the new one.
+
+What is derived from a key and is with others (sessions, JSON Web Tokens, addresses of devices) works until the key of
+before is no longer accepted.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from allauth.mfa.models import Authenticator
+from django.conf import settings
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
+from django.utils import timezone
+
+from core.errors import HarkError
+from webui.accounts.audit import Action, record
+from webui.accounts.models import User
+from webui.accounts.second_factor import PURPOSE as SECOND_FACTOR
+from webui.api.models import Webhook
+from webui.api.sealing import reseal
+from webui.api.webhooks import PURPOSE as WEBHOOK
+from webui.jobs.models import Job
+from webui.jobs.services import send_waiting
+from webui.secret import NAME, rotate
+from webui.transactions import alone
+
+FROM_ENVIRONMENT = "HARK_SECRET_KEY"
+
+
+def rotate_key(days: int) -> datetime | None:
+    """Make a new key, and use it; until when that of before is accepted.
+
+    None where the environment gives the keys: they are used, and stay as they are.
+
+    Raises:
+        HarkError: the data folder cannot be written, or the environment gives one key only.
+    """
+    until = None
+    if not os.environ.get(FROM_ENVIRONMENT):
+        until = timezone.now() + timedelta(days=days)
+        rotate(Path(settings.PORTAL_DATA) / NAME, until)
+    elif not settings.SECRET_KEY_FALLBACKS:
+        raise HarkError(
+            "The secret key was not rotated.",
+            f"It is in {FROM_ENVIRONMENT}, which this command cannot change.",
+            f"Set {FROM_ENVIRONMENT} to a new key and {FROM_ENVIRONMENT}_FALLBACKS to that of now, restart Hark, and "
+            "run this command again: it seals with the new one.",
+        )
+    record(Action.SECRET_KEY)
+    _move_sessions()
+    with alone():
+        for hook in Webhook.objects.all():
+            Webhook.objects.filter(pk=hook.pk).update(sealed_secret=reseal(hook.sealed_secret, WEBHOOK))
+        for kept in Authenticator.objects.all():
+            for name in {"secret", "seed"} & kept.data.keys():
+                kept.data[name] = reseal(kept.data[name], SECOND_FACTOR)
+            kept.save(update_fields=["data"])
+    # Their tasks are signed with the key of before, which the workers refuse.
+    Job.objects.filter(state=Job.State.QUEUED).update(sent_at=None)
+    send_waiting()
+    return until
+
+
+def _move_sessions() -> None:
+    """Tie the sessions to the new key. Django does so when one is used, under another name: of two requests that a page
+    makes at once, the second would be signed out."""
+    users = {str(user.pk): user for user in User.objects.all()}
+    for session in Session.objects.filter(expire_date__gt=timezone.now()).iterator():
+        content = session.get_decoded()
+        user = users.get(content.get(SESSION_KEY, ""))
+        if user is not None and user.has_session(content.get(HASH_SESSION_KEY, "")):
+            content[HASH_SESSION_KEY] = user.get_session_auth_hash()
+            moved = SessionStore().encode(content)
+            Session.objects.filter(pk=session.pk, session_data=session.session_data).update(session_data=moved)

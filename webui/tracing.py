@@ -1,0 +1,138 @@
+"""Traces for OpenTelemetry, sent by OTLP over HTTP where OTEL_EXPORTER_OTLP_ENDPOINT says whereto.
+
+A request is a span, and so is a job, with one for each of its stages: its trace goes on that of the request that asked
+for it. OpenTelemetry's other settings (OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER ...) count as its documents say. Without
+that address nothing of it is imported.
+
+A span names its view, not its address, which may hold a token: so requests are not left to OpenTelemetry's own package
+for Django, which has the addresses in it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils import timezone
+
+from core.errors import HarkError
+from webui.logs import HEADER, METHODS
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from webui.jobs.models import Job
+
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+PACKAGES = "opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
+PARENT = "traceparent"  # W3C's name for where a trace has come from
+
+
+def wanted() -> bool:
+    """Whether traces are to be sent."""
+    return any(os.environ.get(name) for name in ENDPOINTS)
+
+
+@cache
+def provider() -> TracerProvider:
+    """What sends the spans of this process. Raises HarkError where the packages are missing."""
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError as error:
+        raise HarkError(
+            "Traces cannot be sent.",
+            f"{ENDPOINTS[0]} is set, and the package {error.name} is not installed.",
+            f".venv/bin/python -m pip install {PACKAGES} -c constraints.txt, or take the setting away.",
+        ) from error
+    os.environ.setdefault("OTEL_SERVICE_NAME", "hark")
+    made = TracerProvider()
+    made.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return made
+
+
+class TraceRequests:
+    """Middleware: a span for each request, in the trace that the caller's ``traceparent`` names."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+        self.tracer = provider().get_tracer(__name__)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        from opentelemetry.trace import SpanKind, Status, StatusCode
+
+        method = request.method if request.method in METHODS else "other"
+        parent = _context(request.headers.get(PARENT, ""))
+        with self.tracer.start_as_current_span(str(method), context=parent, kind=SpanKind.SERVER) as span:
+            response = self.get_response(request)
+            view = request.resolver_match.view_name if request.resolver_match else "none"
+            span.update_name(f"{method} {view}")
+            span.set_attributes(
+                {
+                    "http.request.method": str(method),
+                    "http.response.status_code": response.status_code,
+                    "hark.request_id": response.get(HEADER, ""),
+                }
+            )
+            if response.status_code >= 500:
+                span.set_status(Status(StatusCode.ERROR))
+        return response
+
+
+def current() -> str:
+    """Where the trace is now, for a job to go on with; "" where nothing is traced."""
+    if not wanted():
+        return ""
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier)
+    return carrier.get(PARENT, "")
+
+
+@contextmanager
+def job_span(job: Job) -> Iterator[None]:
+    """What a worker does with a job, as a span; its stages are known when it has ended, and are told then."""
+    if not wanted():
+        yield
+        return
+    from opentelemetry.trace import SpanKind, Status, StatusCode
+
+    tracer = provider().get_tracer(__name__)
+    told = {"hark.job.id": str(job.pk), "hark.job.kind": job.kind, "hark.job.lane": job.lane}
+    parent = _context(job.traceparent)
+    with tracer.start_as_current_span(f"job {job.kind}", parent, SpanKind.CONSUMER, told) as span:
+        yield
+        job.refresh_from_db(fields=["state", "started_at", "finished_at"])
+        span.set_attribute("hark.job.state", job.state)
+        if job.state in (job.State.FAILED, job.State.INTERRUPTED):
+            span.set_status(Status(StatusCode.ERROR))
+        end = (job.finished_at or timezone.now()).timestamp()
+        for (stage, began), (_next, ended) in pairwise([*_stages(job), ("", end)]):
+            tracer.start_span(f"stage {stage}", start_time=_ns(began)).end(_ns(max(began, ended)))
+    provider().force_flush()  # a worker may be ended at any time
+
+
+def _stages(job: Job) -> list[tuple[str, float]]:
+    """(name, beginning [s since 1970]) of this try's stages."""
+    since = job.started_at.timestamp() if job.started_at else 0.0
+    events = job.events.filter(event__event="stage").order_by("id").values_list("event", flat=True)
+    return [(event["name"], event["time"]) for event in events if event["time"] >= since]
+
+
+def _ns(seconds: float) -> int:
+    return int(seconds * 1e9)
+
+
+def _context(traceparent: str) -> Any:
+    from opentelemetry.context import Context
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    return TraceContextTextMapPropagator().extract({PARENT: traceparent}, Context())
