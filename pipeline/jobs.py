@@ -81,7 +81,8 @@ def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     from pipeline.corpora.import_parts import listed
 
     archive = data / spec["archive"] if spec.get("archive") else None
-    place: Path | None = archive.parent if archive else data / IMPORTS / spec.get(WHOLE, "import")
+    place = archive.parent if archive else data / IMPORTS / spec.get(WHOLE, "import")
+    needed = False  # after this
     # Named as the archive, so that the corpus's name in the library says what it is.
     folder = Path(spec["folder"]) if archive is None else archive.parent / "unpacked" / (archive.name.split(".")[0])
     try:
@@ -104,14 +105,14 @@ def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
         parts = listed(folder, place / "listing.jsonl", spec["language"], reporter, spec.get("licence") or None)
         if len(parts) > 1:
             reporter.stage("import", worded("Importing in %(parts)d parts", parts=len(parts)))
-            place = None
+            needed = True
             return {PARTS: parts}
         return _import_part(parts[0], data, reporter)
     except KeyboardInterrupt:  # it goes on with the archive
-        place = None
+        needed = True
         raise
     finally:
-        if place is not None:
+        if not needed:
             shutil.rmtree(place, ignore_errors=True)
 
 
@@ -227,7 +228,7 @@ class Kind:
     memory_bytes: int | None = None
     gpu: Callable[[Spec], bool] = lambda spec: False
     parts: str = ""
-    joined: Callable[[Sequence[dict[str, Any]]], dict[str, Any]] = dict
+    joined: Callable[[Sequence[dict[str, Any]]], dict[str, Any]] = lambda results: {}
 
 
 def _trains_from_nothing(spec: Spec) -> bool:

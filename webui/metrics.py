@@ -125,10 +125,11 @@ class Disk(Collector):
 
 
 def _queues() -> Iterator[Metric]:
+    from pipeline.jobs import GPU
     from webui.api.models import Delivery
     from webui.jobs import heartbeat
     from webui.jobs.models import Job
-    from webui.jobs.services import GPU, LANES, WEBHOOKS
+    from webui.jobs.services import LANES, WEBHOOKS
 
     now = timezone.now()
     queued = Job.objects.filter(state=Job.State.QUEUED).values("lane").order_by()

@@ -130,8 +130,8 @@ class Job(models.Model):
     def snapshot(self) -> dict[str, Any]:
         """What a page needs to draw it, as plain JSON."""
         done, eta_s = self.done, self.eta_s
-        if self.is_split:
-            done = self.parts.aggregate(done=models.Sum("done"))["done"] or 0.0
+        if self.is_split and (of_parts := self.parts.aggregate(done=models.Sum("done"))["done"]) is not None:
+            done = of_parts
             eta_s = (self.seconds or 0.0) * (self.total - done) / done if done else None
         return {
             "id": str(self.id),

@@ -255,7 +255,7 @@ def renew(job: Job) -> str:
     if found is None:
         return ""
     state, lasts = found
-    fresh = until - lease / 6 < lasts <= until  # beyond that: of before the clock was set back
+    fresh = lasts is not None and until - lease / 6 < lasts <= until  # beyond that: of before the clock was set back
     return str(state) if fresh or mine.update(lease_until=until) else ""
 
 
@@ -352,7 +352,7 @@ def _end_whole(whole_id: UUID) -> None:
     whole.state, whole.error, whole.finished_at, whole.done = state, found[0].error, timezone.now(), whole.total
     whole.eta_s = None
     if state == Job.State.DONE:
-        whole.result = KINDS[whole.kind].joined([part.result for part in parts])
+        whole.result = KINDS[whole.kind].joined([part.result or {} for part in parts])
     whole.save(update_fields=("state", "error", "finished_at", "done", "eta_s", "result"))
     Job.objects.filter(parent=whole).delete()
     job_ended.send(Job, job=whole)

@@ -42,7 +42,7 @@ NAMES = ("hey compass", "smart mirror")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two phrases on the shipped backbone, which needs no training for them."""
     folder = tmp_path_factory.mktemp("bundles")
-    return [keyword_hmm_bundle(folder / phrase.replace(" ", "-"), phrase, threshold=0.3) for phrase in NAMES]
+    return [keyword_hmm_bundle(folder / phrase.replace(" ", "-"), phrase, threshold=0.1) for phrase in NAMES]
 
 
 @pytest.fixture(scope="module")
