@@ -38,6 +38,7 @@ GROUPS = {
 }
 
 STOPPED = "stopped; run the same command again to go on"
+AGAIN_AFTER_S = 0.1
 
 
 def build_parser() -> Parser:
@@ -165,6 +166,18 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def _interrupt_on_signals() -> None:
     # SIGINT too: shell scripts have it ignored in what they start in the background, and `kill -INT` must work there.
     _handle_signals(_interrupt)
+    if sys.unraisablehook is sys.__unraisablehook__:  # tests have one of their own
+        sys.unraisablehook = _interrupt_again
+
+
+def _interrupt_again(ignored: sys.UnraisableHookArgs) -> None:
+    """Python ignores what is raised while it finalizes an object: an interrupt that came just then comes once more."""
+    if ignored.exc_type is KeyboardInterrupt:
+        again = threading.Timer(AGAIN_AFTER_S, signal.raise_signal, (signal.SIGINT,))  # when this is over
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(ignored)
 
 
 def _ignore_signals() -> None:

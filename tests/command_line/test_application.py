@@ -252,6 +252,25 @@ def test_interrupted_before_the_command_has_begun(tmp_path: Path, number: signal
         assert process.wait(timeout=30) == 130
 
 
+def test_an_interrupt_that_comes_while_an_object_is_finalized_is_not_lost() -> None:
+    program = """
+import os, signal, time
+from command_line import application
+application._interrupt_on_signals()
+class Ending:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+try:
+    Ending()
+    time.sleep(30)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
+
+
 def test_an_interrupt_that_an_import_tells_of_is_no_bug(
     main: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -124,7 +124,7 @@ def test_a_job_goes_on_where_postgresql_restarts(portal: Portal) -> None:
     portal.database.stop()
     portal.database.start()
     wait_for(lambda: portal.ready()[0] == 200, STARTS_S)
-    wait_for(lambda: portal.at_work(job) == process, STARTS_S)  # the same one goes on with it
+    assert portal.at_work(job) == process, "the same process goes on with it"
     wait_for(lambda: portal.is_done(job), DONE_S)
     assert portal.job(job)[2] == 0
 
