@@ -63,10 +63,14 @@ class EmbeddingBackboneConfig:
         return FRAMES_AT_ONCE
 
     @property
+    def receptive_mel_frames(self) -> int:
+        """The embedding's mel frames that the first output frames depend on."""
+        return CONVOLVED_FRAMES + STEP_FRAMES * (self.kernel - 1) * sum(self.dilations)
+
+    @property
     def receptive_frames(self) -> int:
         """Log-mel frames (:mod:`model.features`) that the first output frames depend on."""
-        mel_frames = CONVOLVED_FRAMES + STEP_FRAMES * (self.kernel - 1) * sum(self.dilations)
-        return mel_frames + -(-(MEL_FFT - WINDOW) // HOP)
+        return self.receptive_mel_frames + -(-(MEL_FFT - WINDOW) // HOP)
 
 
 class EmbeddingBlock(nn.Module):

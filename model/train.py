@@ -76,6 +76,13 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def warmup_and_cosine(optimizer: torch.optim.Optimizer, warmup: int, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
+    """The learning rate over ``steps``: up in the first ``warmup``, and a cosine down to nothing."""
+    return torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda s: min(1.0, (s + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * min(1.0, s / steps)))
+    )
+
+
 def detection_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Binary cross-entropy of logits [batch] or [batch, members], with smoothed labels [batch], 0 or 1, the mean."""
     targets = labels * (1.0 - LABEL_SMOOTHING) + 0.5 * LABEL_SMOOTHING
@@ -130,10 +137,7 @@ def train(
     average = copy.deepcopy(model).eval()
     optimizer = torch.optim.AdamW(model.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     warmup = max(1, int(config.steps * config.warmup_share))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda s: min(1.0, (s + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * min(1.0, s / config.steps))),
-    )
+    schedule = warmup_and_cosine(optimizer, warmup, config.steps)
     amp = device == "cuda"
     best: tuple[float, int] = (float("inf"), 0)
     history: list[dict[str, float]] = []

@@ -278,7 +278,7 @@ KINDS = {
             TRAINING,
             _train,
             TRAINING_STAGES,
-            gpu=lambda spec: run_config({"phrase": "", **spec}).trains,
+            gpu=_trains_from_nothing,
         ),
         Kind(worded("retrain"), TRAINING, _retrain, TRAINING_STAGES),
         Kind(worded("compare"), TRAINING, _compare, COMPARISON_STAGES),

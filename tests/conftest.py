@@ -119,12 +119,10 @@ def pytest_collection_finish() -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what is quick, begin with what takes longest, and leave out what must be asked for."""
     here = Path(__file__).parent
-    for file, marker in ASKED_FOR.items():
-        if marker not in config.option.markexpr:
-            whole = pytest.mark.skip(reason=f"takes minutes: ./hark test -m {marker}")
-            for item in items:
-                if item.path.name == file:
-                    item.add_marker(whole)
+    for item in items:
+        marker = ASKED_FOR.get(item.path.name)
+        if marker is not None and marker not in config.option.markexpr:
+            item.add_marker(pytest.mark.skip(reason=f"takes minutes: ./hark test -m {marker}"))
     items.sort(key=lambda item: str(item.path.relative_to(here)) not in LONGEST)
     others = {f"{name}.py" for names in NOT_QUICK.values() for name in names.split()}
     for item in items:

@@ -138,7 +138,8 @@ def _queues() -> Iterator[Metric]:
     waiting[WEBHOOKS] = messages["n"], messages["at"]
     depth = GaugeMetricFamily("hark_queue_depth", "Jobs (webhooks: messages) that wait in a queue.", labels=("lane",))
     oldest = GaugeMetricFamily("hark_queue_oldest_seconds", "How long the oldest has waited.", labels=("lane",))
-    for lane in (*LANES, GPU):
+    lanes = (*LANES, GPU)
+    for lane in lanes:
         number, at = waiting.get(lane, (0, None))
         depth.add_metric((lane,), number)
         oldest.add_metric((lane,), max(0.0, (now - at).total_seconds()) if at else 0.0)
@@ -147,7 +148,7 @@ def _queues() -> Iterator[Metric]:
     seen = GaugeMetricFamily(
         "hark_worker_seen_seconds", "How long ago a worker of a queue was heard of.", labels=("lane",)
     )
-    for lane, age in sorted(heartbeat.ages((*LANES, GPU)).items()):
+    for lane, age in sorted(heartbeat.ages(lanes).items()):
         seen.add_metric((lane,), age)
     yield seen
 

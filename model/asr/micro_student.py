@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,17 +15,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from core.audio_file import SAMPLE_RATE
 from core.data_folder import atomic_path
 from core.errors import HarkError
 from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
 from model.asr.packed import BatchSource, Packed
 from model.devices.micro_network import FEATURE_SCALE, STRIDE, MicroNetwork
 from model.devices.microwakeword import micro_features
-from model.embedding_backbone import CONVOLVED_FRAMES, FRAMES_AT_ONCE, MEL_FFT, STEP_FRAMES, EmbeddingBackbone
+from model.embedding_backbone import FRAMES_AT_ONCE, MEL_FFT, STEP_FRAMES, EmbeddingBackbone
 from model.feature_augmentation import mask, warp_frequency
 from model.features import HOP
 from model.shipped_weights import shipped_backbone
-from model.train import update_average
+from model.train import update_average, warmup_and_cosine
 from model.training_options import curves
 
 FEATURE_WINDOW = 480  # samples of a feature
@@ -51,6 +51,7 @@ class StudentTrainConfig:
     stretch: int = 100
     learning_rate: float = 4e-3
     weight_decay: float = 1e-3
+    warmup_steps: int = 200
     ema_decay: float = 0.998
     seed: int = 0
     augmentation: SpeechAugmentation = field(default_factory=lambda: SpeechAugmentation(snr_db=(-3.0, 30.0)))
@@ -132,9 +133,7 @@ def train_student(
     student = Student(MicroNetwork(), heard.states.shape[1], heard.phones.shape[1])
     average = copy.deepcopy(student).eval()
     optimizer = torch.optim.AdamW(student.parameters(), config.learning_rate, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda s: min(1.0, (s + 1) / 200) * 0.5 * (1 + math.cos(math.pi * min(1.0, s / config.steps)))
-    )
+    schedule = warmup_and_cosine(optimizer, config.warmup_steps, config.steps)
     share = heard.steps[learned] / heard.steps[learned].sum()
     running = float("nan")
     with curves(tensorboard) as draw:
@@ -177,7 +176,7 @@ def _hear(
 ) -> HeardPieces:
     folder.mkdir(parents=True, exist_ok=True)
     table = folder / "heard.json"
-    sound = asdict(replace(config, steps=0, batch=0, stretch=0, learning_rate=0.0, weight_decay=0.0))
+    sound = asdict(replace(config, steps=0, batch=0, stretch=0, learning_rate=0.0, weight_decay=0.0, warmup_steps=0))
     wanted = json.dumps({**sound, "speech": packed.digest}, sort_keys=True)
     if not table.is_file() or json.loads(table.read_text())["made"] != wanted:
         table.unlink(missing_ok=True)
@@ -200,7 +199,6 @@ def _write_heard(
 ) -> list[tuple[int, bool]]:
     """Hear pieces of the pack into :data:`FILES`; returns the steps of each, and whether it is for validation."""
     backbone, _ = shipped_backbone()
-    assert isinstance(backbone, EmbeddingBackbone)
     augmenter = BatchAugmenter(config.augmentation, packed.noise, packed.rooms, "cpu")
     features_of = micro_features()
     rng = np.random.default_rng(config.seed)
@@ -228,7 +226,7 @@ def _write_heard(
                     states.astype(np.float16).tofile(states_file)
                     phones.astype(np.float16).tofile(phones_file)
                     rows.append((steps, split == "validation"))
-                    heard_s += length / 16_000
+                    heard_s += length / SAMPLE_RATE
                 on_progress(round(done_s + heard_s), round(total_s), float("nan"))
             done_s += heard_s
     return rows
@@ -236,8 +234,7 @@ def _write_heard(
 
 def taught(backbone: EmbeddingBackbone, audio: Tensor, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """The backbone's states and phone logits [steps, width] at the student's steps, which end with the same sound."""
-    config = backbone.config
-    mel_frames = CONVOLVED_FRAMES + STEP_FRAMES * (config.kernel - 1) * sum(config.dilations)  # of the first step
+    mel_frames = backbone.config.receptive_mel_frames
     lead = mel_frames * HOP + MEL_FFT
     sound = functional.pad(audio, (lead, 0))
     sound = sound + 1e-4 * torch.randn_like(sound)  # no digital silence

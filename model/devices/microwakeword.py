@@ -95,7 +95,7 @@ class MicroDetector(TrainedDetector):
         or damaged."""
         network, _ = shipped_micro_network()
         made = cls(MicroConfig(network.config))
-        made.network.load_state_dict(network.state_dict())
+        made.network = network
         return made
 
     def forward(self, stored: Tensor) -> Tensor:
