@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cache
@@ -17,6 +18,7 @@ from typing import Any
 
 import psycopg
 from psycopg import errors
+from psycopg.conninfo import make_conninfo
 
 from core.data_folder import StorageFull, atomic_path, storing
 from core.earlier_settings import taken
@@ -30,6 +32,7 @@ MAKING = 0  # of the lock under which a library is made
 PAGE_ROWS = 1000  # whose words are compared at a time
 LONGEST_WORD = 500  # letters: an entry of PostgreSQL's index has at most 2.7 kB
 NO_ANSWER = {"08", "28", "3D", "53", "57"}  # SQLSTATE: connection, who signs in, which database, too much, ended
+RESTARTS_S, AGAIN_AFTER_S = 20.0, 0.5  # a server that is away may be one that restarts
 _SCHEMA_NAME = re.compile(r"hark_library_[0-9a-f]{16}")
 # What PostgreSQL says differently in the statements of db_api.py.
 _DIALECT = {
@@ -80,7 +83,8 @@ def _translated(query: str) -> str:
 
 
 def _connected() -> psycopg.Connection:
-    """A connection to the database of DATABASE_URL. Raises HarkError where there is no such URL."""
+    """A connection to the database of DATABASE_URL, as soon as its server is there. Raises HarkError where there is no
+    such URL."""
     url = taken(DATABASE)
     if not url:
         raise HarkError(
@@ -88,7 +92,21 @@ def _connected() -> psycopg.Connection:
             f"The file {MARKER} in the data folder says so, but {DATABASE} is not set.",
             f"Set {DATABASE} as it was when the library was made.",
         )
-    return psycopg.connect(**{**parameters(url), "client_encoding": "utf8"}, autocommit=True)
+    said = {**parameters(url), "client_encoding": "utf8"}
+    until = time.monotonic() + RESTARTS_S
+    while True:
+        try:
+            return psycopg.connect(**said, autocommit=True)
+        except psycopg.OperationalError:
+            if time.monotonic() > until or not _is_away(said):
+                raise
+            time.sleep(AGAIN_AFTER_S)
+
+
+def _is_away(said: Mapping[str, Any]) -> bool:
+    """Whether nothing listens, or the server begins or ends; not where it answers, and refuses."""
+    ping = psycopg.pq.PGconn.ping(make_conninfo(**said).encode())
+    return ping in (psycopg.pq.Ping.REJECT, psycopg.pq.Ping.NO_RESPONSE)
 
 
 class PostgresqlConnection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from core.errors import HarkError
 from db.database import DATABASE_NAME, MARKER, SCHEMA_VERSION
 from db.db_api import Library, library_exists, remove_rows
 from db.records import NewClip
-from tests.support.servers import PASSWORD, free_port
+from tests.support.servers import PASSWORD, free_port, postgresql_server
 
 pytestmark = [pytest.mark.topology, pytest.mark.slow(reason="starts PostgreSQL")]
 
@@ -137,6 +138,19 @@ def test_a_connection_that_the_server_has_ended_is_made_anew(tmp_path: Path, on_
         assert library.add_clips([clip("c")]) and library.check(left_over_after_s=0).problems == ()
 
 
+def test_a_server_that_restarts_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with postgresql_server() as (url, server):
+        monkeypatch.setenv("DATABASE_URL", url)
+        with Library(tmp_path) as library:
+            server.stop()
+            threading.Timer(1.0, server.start).start()
+            assert library.stats().clips == 0
+            server.stop()
+            threading.Timer(1.0, server.start).start()
+            with Library(tmp_path) as another:
+                assert another.add_clips([clip("a")]) == [1]
+
+
 def test_a_forked_process_has_a_connection_of_its_own(tmp_path: Path, on_postgresql: str) -> None:
     with Library(tmp_path) as library:
         library.add_clips([clip("a")])
@@ -172,6 +186,7 @@ def test_what_is_said_of_a_library_that_cannot_be_opened(
     (tmp_path / MARKER).write_text(schema)
     monkeypatch.setenv("DATABASE_URL", on_postgresql.replace("@", "x@"))
     assert "password" in refused(tmp_path).why
+    monkeypatch.setattr("db.postgresql.RESTARTS_S", 0.0)
     monkeypatch.setenv("DATABASE_URL", f"postgresql://hark@127.0.0.1:{free_port()}/hark")
     assert "PostgreSQL does not answer" in refused(tmp_path).what
     monkeypatch.setenv("DATABASE_URL", "mysql://hark@db/hark")

@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 STARTS_S, DONE_S = 300.0, 900.0  # on two busy cores
-LEASE_S = 6
+LEASE_S = 12
 TRAIN = {"phrase": "hey compass", "effort": "trial", "engines": ["flite"], "mining": False}
 SUBMIT = """
 import json, sys
@@ -89,6 +89,11 @@ class Portal:
         state, process, *_others = self.job(identifier)
         return process if state == "running" else None
 
+    def errors(self, *identifiers: str) -> list[Any]:
+        """What went wrong with each."""
+        with self._asks() as rows:
+            return rows.execute("SELECT state, error FROM jobs_job WHERE id = ANY(%s)", [list(identifiers)]).fetchall()
+
     def ready(self) -> tuple[int, dict[str, str]]:
         """What it says of itself."""
         import httpx2
@@ -99,7 +104,7 @@ class Portal:
     def is_done(self, *identifiers: str) -> bool:
         """Whether all of them are. Fails where one has ended otherwise."""
         states = {self.job(one)[0] for one in identifiers}
-        assert states <= {"queued", "running", "done"}, states
+        assert states <= {"queued", "running", "done"}, self.errors(*identifiers)
         return states == {"done"}
 
 
