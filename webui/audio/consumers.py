@@ -158,7 +158,7 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
             checked_options({"engine": self.wish["engine"], "language": self.wish["language"]})
             versions = await database_sync_to_async(live.chosen_versions)(self.user, wish.get("detectors"))
             self.detectors = [version.detector_id for version in versions]
-            path = live.new_file(self.user) if self.wish["save"] else None
+            path = await database_sync_to_async(live.new_file)(self.user) if self.wish["save"] else None
             self.session = await _apart(
                 live.Session, self.wish["engine"], self.wish["language"], versions, path, user_data(self.user)
             )

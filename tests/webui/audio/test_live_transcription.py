@@ -19,7 +19,7 @@ from tests.webui.api.test_sockets import Socket
 from tests.webui.audio.conftest import ready_recording, transcript_of_words
 from webui.accounts.models import User
 from webui.accounts.services import create_token
-from webui.audio import consumers, live, services
+from webui.audio import consumers, live, services, uploads
 from webui.audio.models import Recording
 from webui.trainer.models import Detector, Version
 
@@ -76,7 +76,7 @@ def talk(user: User, conversation: Callable[[Socket], Awaitable[list[Any]]]) -> 
 
 async def to_the_end(socket: Socket) -> list[Any]:
     heard = []
-    while not isinstance(said := await socket.hear(20), int):
+    while not isinstance(said := await socket.hear(), int):
         heard.append(said)
     return [*heard, said]
 
@@ -139,16 +139,21 @@ def test_the_user_s_detectors_listen_along(owner: User, other: User, portal: Pat
     assert of_kind(talk(other, conversation), "event") == []
 
 
-def test_what_was_heard_is_kept_where_that_is_wished(owner: User, portal: Path) -> None:
+@pytest.mark.parametrize("who", ["owner", "other"])  # quotas are looked up for all but the owner
+def test_what_was_heard_is_kept_where_that_is_wished(
+    who: str, request: pytest.FixtureRequest, owner: User, portal: Path
+) -> None:
+    user = request.getfixturevalue(who)
+
     async def conversation(socket: Socket) -> list[Any]:
         return await all_of_it(socket, save=True)
 
-    (saved,) = of_kind(talk(owner, conversation), "saved")
-    recording = services.recordings_of(owner).select_related("user").get()
+    (saved,) = of_kind(talk(user, conversation), "saved")
+    recording = services.recordings_of(user).select_related("user").get()
     assert saved == {"recording": str(recording.pk), "address": f"/recordings/{recording.pk}"}
     kept = read_audio(recording.path / "original.wav")
     assert len(kept) == len(spoken(PHRASE, 0.5, 1.5)) and recording.now == "working"
-    assert recording.name.startswith("Live, ") and not list((portal / "uploads" / "recordings").iterdir())
+    assert recording.name.startswith("Live, ") and not list(uploads.folder_of(user).iterdir())
 
 
 def test_a_connection_that_breaks_loses_nothing(owner: User) -> None:
@@ -215,13 +220,13 @@ def test_a_user_has_so_many_sessions_at_once_and_no_more(
 
     async def conversation() -> None:
         first, theirs = await opened(tokens[0]), await opened(tokens[1])
-        assert (await first.hear(20))["ready"] and (await theirs.hear(20))["ready"]
+        assert (await first.hear())["ready"] and (await theirs.hear())["ready"]
         error, code = await to_the_end(await opened(tokens[0]))
         assert error["error"]["what"] == "You are transcribing live already." and code == 4429
         # Broken off, ended by nonsense, ended as it should be, or by a fault of ours: the place is free again.
         await gone(first)
         second = await opened(tokens[0])
-        assert (await second.hear(20))["ready"]
+        assert (await second.hear())["ready"]
         await second.say("{")
         assert (await to_the_end(second))[-1] == 1007
         await gone(second)
@@ -230,13 +235,13 @@ def test_a_user_has_so_many_sessions_at_once_and_no_more(
         heard = await to_the_end(third)
         assert heard[0]["ready"] and heard[-2:] == [{"ended": True}, 1000]
         fourth = await opened(tokens[0])
-        assert (await fourth.hear(20))["ready"]
+        assert (await fourth.hear())["ready"]
         with monkeypatch.context() as broken, pytest.raises(ZeroDivisionError):
             broken.setattr(live.Session, "write", lambda self, content: 1 / 0)
             await fourth.say(sound()[0])
             await fourth.end.wait(10)
         last = await opened(tokens[0])
-        assert (await last.hear(20))["ready"]
+        assert (await last.hear())["ready"]
         await gone(last)
         await gone(theirs)
 

@@ -86,6 +86,6 @@ def test_sockets_take_listed_origins_only(settings: Any) -> None:
         scope = {"type": "websocket", "path": "/ws/jobs", "headers": headers, "query_string": b"", "subprotocols": []}
         end = ApplicationCommunicator(sockets, scope)
         await end.send_input({"type": "websocket.connect"})
-        return bool((await end.receive_output(3))["type"] == "websocket.accept")
+        return bool((await end.receive_output(20))["type"] == "websocket.accept")
 
     assert asyncio.run(opens(APP)) and not asyncio.run(opens("https://evil.example"))
