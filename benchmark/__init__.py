@@ -35,6 +35,7 @@ class BenchOptions:
     effort: str = "quick"
     bundles: tuple[Path, ...] = ()
     anchors: int = 400  # confusables: phrases of LibriPhrase, about
+    minutes: int = 60  # load: of mixed use
     pairs: Path | None = None  # confusables: the folder that LibriPhrase's pairs are written to
 
 
@@ -45,6 +46,7 @@ TABLES = {
     "loop": "loop",
     "hostile": "hostile",
     "kills": "kills",
+    "load": "load",
     "workers": "workers",
     "scale": "scale",
 }
@@ -68,6 +70,7 @@ BENCHMARKS = {
     "portal": "the portal's pages with many clips, jobs and detectors",
     "hostile": "a thousand files that are damaged or mean harm: refused in words or used, and what is left of them",
     "kills": "200 jobs of a portal whose processes are killed at random: what is lost, doubled and left",
+    "load": "a hundred uploads beside twenty live transcriptions, then an hour at the highest rate that a portal holds",
     "workers": "an import of the portal by one, two and four workers: seconds, and how many times as fast",
     "scale": "a simulation of 100,000 hours that 1 to 1,000 workers import and align",
 }

@@ -12,9 +12,6 @@ import json
 import os
 import random
 import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import time
 import zipfile
@@ -30,9 +27,9 @@ import soundfile
 from benchmark import BenchOptions, Figures
 from benchmark.memory import descendants
 from benchmark.orphans import orphans_become_children
+from benchmark.served import Server
 from benchmark.wakeword_summary import aligned
 from core.audio_file import SAMPLE_RATE, write_audio
-from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import Reporter
 
@@ -68,42 +65,6 @@ class Count:
     wrong: list[str] = field(default_factory=list)
 
 
-class Server:
-    """``serve``, which may be killed and started again."""
-
-    def __init__(self, data: Path) -> None:
-        self.data = data
-        self.log = (data / "serve.log").open("a")
-        self.start()
-
-    def start(self) -> None:
-        """On a port of its own each time: the killed one's may not be free yet."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = str(probe.getsockname()[1])
-        environment = {**os.environ, "HARK_DATA": str(self.data), "HARK_JOBS_LEASE_S": str(LEASE_S)}
-        command = [sys.executable, "main.py", "serve", "--port", port]
-        self.process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=self.log, stderr=self.log)
-
-    def kill(self) -> None:
-        """With SIGKILL; then again from the start."""
-        self.process.kill()
-        self.process.wait()
-        time.sleep(1.0)
-        self.start()
-
-    def look(self) -> None:
-        """Start it again, as systemd does, where it has ended: a web server that is killed before it was up ends it."""
-        if self.process.poll() is not None:
-            self.start()
-
-    def stop(self) -> None:
-        """In order."""
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(WAIT_S)
-        self.log.close()
-
-
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
     """Counts by kind of job, and of kills. It must be the first thing in its process that touches Django."""
     with tempfile.TemporaryDirectory(prefix="hark-kills-") as folder:
@@ -127,7 +88,7 @@ def killed(data: Path, seed: int, jobs: int, reporter: Reporter) -> Figures:
     killed: Counter[str] = Counter()
     started = time.monotonic()
     with orphans_become_children():
-        server = Server(data)
+        server = Server(data, HARK_JOBS_LEASE_S=str(LEASE_S))
         try:
             reporter.stage("kills", "Killing what does them")
             retried = _kill_until_all_have_ended(server, made, rng, killed, reporter)

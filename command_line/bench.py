@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark import BENCHMARKS, TABLES, TAKE_BUNDLES, BenchOptions
-from command_line.options import Commands, Parser, add_command, count_or_none, folder, names, seed
+from command_line.options import Commands, Parser, add_command, count, count_or_none, folder, names, seed
 from command_line.program import PROGRAM
 from core.errors import HarkError
 from pipeline.training.config import EFFORTS
@@ -44,6 +44,10 @@ def register(commands: Commands[Parser]) -> None:
         help=f"confusables: phrases of LibriPhrase, about; default {BenchOptions.anchors}, 0 leaves it out",
     )  # fmt: skip
     parser.add_argument("--pairs", type=folder, metavar="FOLDER", help="confusables: write LibriPhrase's pairs there")
+    parser.add_argument(
+        "--minutes", type=count, default=BenchOptions.minutes, metavar="N",
+        help=f"load: of mixed use; default {BenchOptions.minutes}",
+    )  # fmt: skip
     parser.add_argument("--seed", type=seed, default=0, metavar="N")
 
 
@@ -65,7 +69,7 @@ def run_bench(options: argparse.Namespace, screen: Screen) -> int:
         )
     chosen = BenchOptions(
         options.seed, options.engines, options.phrase, options.effort, tuple(options.bundles), options.anchors,
-        options.pairs,
+        options.minutes, options.pairs,
     )  # fmt: skip
     without_servers()
     with screen.reporter() as reporter:
@@ -98,6 +102,7 @@ def _command(name: str, chosen: BenchOptions) -> str:
         ("effort", chosen.effort),
         ("seed", str(chosen.seed)),
         ("anchors", str(chosen.anchors)),
+        ("minutes", str(chosen.minutes)),
     ):
         if value != str(getattr(BenchOptions, option)):
             words += [f"--{option}", value]

@@ -1,0 +1,68 @@
+"""``serve`` of a benchmark: a portal with its workers, in a data folder of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from core.data_folder import REPOSITORY
+from core.errors import HarkError
+
+ENDS_S = 60.0  # in order
+STARTS_S = 300.0
+
+
+class Server:
+    """``serve``, which may be killed and started again.
+
+    Args:
+        settings: of its environment, beside the data folder.
+    """
+
+    def __init__(self, data: Path, **settings: str) -> None:
+        self._environment = {**os.environ, **settings, "HARK_DATA": str(data)}
+        self.log = (data / "serve.log").open("a")
+        self.start()
+
+    def start(self) -> None:
+        """On a port of its own each time: the killed one's may not be free yet."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        command = [sys.executable, "main.py", "serve", "--port", str(self.port)]
+        self.process = subprocess.Popen(
+            command, cwd=REPOSITORY, env=self._environment, stdout=self.log, stderr=self.log
+        )
+
+    def wait(self) -> None:
+        """Until it answers. Raises HarkError."""
+        until = time.monotonic() + STARTS_S
+        while time.monotonic() < until and self.process.poll() is None:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.2)
+        raise HarkError("The portal did not start.", f"{self.log.name} says why.", "See whether ./hark serve works.")
+
+    def kill(self) -> None:
+        """With SIGKILL; then again from the start."""
+        self.process.kill()
+        self.process.wait()
+        time.sleep(1.0)
+        self.start()
+
+    def look(self) -> None:
+        """Start it again, as systemd does, where it has ended: a web server that is killed before it was up ends it."""
+        if self.process.poll() is not None:
+            self.start()
+
+    def stop(self) -> None:
+        """In order."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(ENDS_S)
+        self.log.close()
