@@ -1,9 +1,9 @@
 """``./hark bench load``: what a portal holds on this machine.
 
 First a crowd: a hundred recordings are sent at the same moment, while twenty people are transcribed live. Then mixed
-use: pages and a few uploads at random moments, at a rate that is raised until the portal does not follow. At the highest
-one that it followed it is used for an hour; whether memory or the queue grows is looked at. A real ``serve`` with its
-workers answers, in a data folder of its own, with the limits that every portal has.
+use: pages and a few uploads at random moments, at a rate that is raised until the portal does not follow. At the
+highest one that it followed it is used for an hour; whether memory or the queue grows is looked at. A real ``serve``
+with its workers answers, in a data folder of its own, with the limits that every portal has.
 """
 
 from __future__ import annotations

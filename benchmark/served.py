@@ -27,10 +27,12 @@ class Server:
     def __init__(self, data: Path, **settings: str) -> None:
         self._environment = {**os.environ, **settings, "HARK_DATA": str(data)}
         self.log = (data / "serve.log").open("a")
+        self.starts = 0
         self.start()
 
     def start(self) -> None:
         """On a port of its own each time: the killed one's may not be free yet."""
+        self.starts += 1
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from core.child_process import end_with_parent, parent_is_gone
-from core.data_folder import atomic_path, data_folder, installation_folder
+from core.data_folder import StorageFull, atomic_path, data_folder, installation_folder, is_full, storage_error
 from core.errors import HarkError
 from core.events import Reporter, json_lines_sink
 from core.worded import worded
@@ -32,7 +32,7 @@ TRAINING, AUDIO = "training", "audio"
 GPU = "gpu"  # a lane for jobs of the lane TRAINING, on machines that have one
 PARTS = "parts"  # in a job's result: specs of those that do it
 WHOLE = "whole"  # in what a job is asked: the id of the job that it is, or is a part of
-IMPORTS = "uploads/imports"  # below the user's data: a folder for each import, gone when its job has ended
+IMPORTS = "uploads/imports"  # below the user's data: a folder for each import, gone when its job has ended well
 EXPORTS = "exports"  # folder of the installation, with a zip for each user who asked for one
 SAMPLES = 6  # of each bucket, that a plan offers to be listened to
 
@@ -75,14 +75,14 @@ def _plan(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
 def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     """A corpus: a ``folder`` of this machine, or an ``archive`` below the data folder that was uploaded.
 
-    What is more than a part of it is done in parts, which need the list and the unpacked archive until their end.
+    What is more than a part of it is done in parts, which need the list and the unpacked archive until their end. The
+    portal removes these and the archive when the job has ended well.
     """
     from pipeline.corpora.archive import unpack_confined
     from pipeline.corpora.import_parts import listed
 
     archive = data / spec["archive"] if spec.get("archive") else None
     place = archive.parent if archive else data / IMPORTS / spec.get(WHOLE, "import")
-    needed = False  # after this
     # Named as the archive, so that the corpus's name in the library says what it is.
     folder = Path(spec["folder"]) if archive is None else archive.parent / "unpacked" / (archive.name.split(".")[0])
     try:
@@ -105,15 +105,13 @@ def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
         parts = listed(folder, place / "listing.jsonl", spec["language"], reporter, spec.get("licence") or None)
         if len(parts) > 1:
             reporter.stage("import", worded("Importing in %(parts)d parts", parts=len(parts)))
-            needed = True
             return {PARTS: parts}
         return _import_part(parts[0], data, reporter)
-    except KeyboardInterrupt:  # it goes on with the archive
-        needed = True
+    except BaseException as error:
+        # An archive that is itself at fault is of no use any more; tried again, any other is unpacked anew.
+        at_fault = isinstance(error, HarkError) and not isinstance(error, StorageFull)
+        shutil.rmtree(place if at_fault or archive is None else place / "unpacked", ignore_errors=True)
         raise
-    finally:
-        if not needed:
-            shutil.rmtree(place, ignore_errors=True)
 
 
 def _import_part(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
@@ -368,7 +366,10 @@ def main() -> int:
             )
         )
         return MENDABLE
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and is_full(error):
+            reporter.error(storage_error(error, "the job"))
+            return MENDABLE
         import traceback
 
         traceback.print_exc()  # to the job's log

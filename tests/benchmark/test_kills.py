@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmark import kills
+from benchmark import job_makers, kills
 from core.data_folder import REPOSITORY
 from webui.accounts.models import User
 from webui.jobs.models import Job
@@ -66,7 +66,7 @@ def test_what_is_lost_or_doubled_is_counted(
     owner: User, state: Job.State, error: dict[str, str] | None, found: dict[str, int], counted: dict[str, int]
 ) -> None:
     job = Job.objects.create(user=owner, kind="import", lane="audio", title="x", state=state, error=error)
-    counts = kills._counts([kills.Made(str(job.pk), "import", lambda: found)], Counter())
+    counts = kills._counts([job_makers.Made(str(job.pk), "import", lambda: found)], Counter())
     count = vars(counts["import"])
     assert {name: count[name] for name in ("lost", "doubled", "left") if count[name]} == counted
     assert bool(count["wrong"]) == bool(counted)
@@ -75,8 +75,8 @@ def test_what_is_lost_or_doubled_is_counted(
 def test_files_that_nobody_will_look_for_are_counted(owner: User, tmp_path: Path) -> None:
     spec = {"archive": "uploads/imports/1/a.zip", "folder": "audio/1"}
     job = Job.objects.create(user=owner, kind="import", lane="audio", title="x", state=Job.State.DONE, spec=spec)
-    assert kills._left(job) == []
+    assert job_makers.left_of(job) == []
     for name in (f"jobs/finished-{job.pk}.json", "uploads/imports/1/a.zip", "audio/1/.audio-half.flac"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text("x")
-    assert len(kills._left(job)) == 3
+    assert len(job_makers.left_of(job)) == 3

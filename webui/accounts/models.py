@@ -182,6 +182,7 @@ class AuditEntry(models.Model):
         DEVICE_ADDRESS = "device_address", _("changed who may fetch a detector's files")
         RECORDING_DELETED = "recording_deleted", _("deleted a recording")
         DETECTOR_DELETED = "detector_deleted", _("deleted a detector")
+        VERSION_DELETED = "version_deleted", _("deleted a version of a detector")
         CLIPS_DELETED = "clips_deleted", _("deleted clips")
         QUOTA = "quota", _("changed a quota")
         SECRET_KEY = "secret_key", _("rotated the secret key")

@@ -240,6 +240,13 @@ class VersionOut(Schema):
     bundle_bytes: int | None = Field(description="null: it is gone.", examples=[4_800_000])
     metrics: dict[str, Any] = Field(examples=[{"miss_rate": INTERVAL, "fa_per_hour": INTERVAL, "threshold": 0.62}])
     in_use: bool = Field(description="It is what the detector's page and live listening take.", examples=[True])
+    note: str = Field(description="The user's own words.", examples=["with the recordings of May"])
+
+
+class NoteIn(Schema):
+    """Words about a version."""
+
+    note: str = Field(max_length=200, examples=["with the recordings of May"])
 
 
 class ComparisonOut(Schema):

@@ -83,6 +83,7 @@ class Version(models.Model):
     summary = models.JSONField(default=dict)  # the report's summary
     offered = models.BooleanField(default=True)  # false: not found better than what is in use
     served = models.CharField(max_length=10, choices=Served.choices, default=Served.LINK)
+    note = models.CharField(max_length=200, blank=True, default="")  # the user's own words
     link_number = models.PositiveIntegerField(default=1)  # of the token: another number makes another one
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -270,3 +270,17 @@ def delete(request: HttpRequest, detector_id: int) -> HttpResponse:
     """Remove a detector, its versions and their folders. Its clips stay, and a job that is training goes on."""
     services.remove_detector(detector=_detector(request, detector_id, owned))
     return redirect("trainer:home")
+
+
+@require_POST
+def delete_version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
+    """Remove one version and its files; then the one that is in use."""
+    services.remove_version(version=_version(request, detector_id, number, owned))
+    return redirect("trainer:detector", detector_id)
+
+
+@require_POST
+def note(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
+    """Keep the user's own words about a version."""
+    services.set_note(version=_version(request, detector_id, number, to_change), note=request.POST.get("note", ""))
+    return redirect("trainer:version", detector_id, number)

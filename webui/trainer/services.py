@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -368,16 +368,47 @@ def remove_detector(*, detector: Detector) -> None:
     Raises:
         HarkError: its files cannot be removed.
     """
-    models = (jobs.user_data(detector.user) / "models").resolve()
     with alone():
         folders = [version.path for version in detector.versions.select_related("detector__user")]
         record(Action.DETECTOR_DELETED, what=str(detector.pk), about=detector.user)
         detector.delete()
+    _remove(folders, detector.user)
+
+
+def remove_version(*, version: Version) -> None:
+    """Remove a version and its folder; where it was in use, the newest that is offered of the others is.
+
+    Raises:
+        HarkError: it is the only one, or its files cannot be removed.
+    """
+    with alone():
+        if not version.detector.versions.exclude(pk=version.pk).exists():
+            raise HarkError(
+                _("This version cannot be deleted."), _("It is the only one of its detector."), _("Delete the detector.")
+            )
+        record(Action.VERSION_DELETED, what=f"{version.detector_id}, {version.number}", about=version.detector.user)
+        version.delete()
+    _remove([version.path], version.detector.user)
+
+
+def _remove(folders: Iterable[Path], user: User) -> None:
+    models = (jobs.user_data(user) / "models").resolve()
     for folder in folders:
         # Nothing but a run's own folder, whatever the database says.
         if folder.resolve().parent == models and folder.is_dir():
             with storing("removing the detector's files"):
                 shutil.rmtree(folder)
+
+
+def set_note(*, version: Version, note: str) -> None:
+    """Keep the user's own words about a version. Raises HarkError where they are too many."""
+    note, most = " ".join(note.split()), Version._meta.get_field("note").max_length
+    if len(note) > most:
+        raise HarkError(
+            _("The note is too long."), _("It has more than %(most)d characters.") % {"most": most}, _("Shorten it.")
+        )
+    Version.objects.filter(pk=version.pk).update(note=note)
+    version.note = note
 
 
 def clips_of_run(job: Job, most: int) -> list[Clip]:

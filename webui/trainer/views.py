@@ -27,6 +27,7 @@ from webui.trainer.forms import RunForm
 from webui.trainer.models import Detector
 from webui.translation import shown
 
+NEWEST = 4  # recordings that home shows
 SAMPLES = 12  # clips of a run that its page offers
 LONGEST_SPOKEN = 200  # letters of an example that is spoken for the plan page
 SEVERITY = {"good": ("good", "✓"), "caution": ("warning", "!"), "warning": ("bad", "✗")}  # as on the command line
@@ -34,14 +35,16 @@ SEVERITY = {"good": ("good", "✓"), "caution": ("warning", "!"), "warning": ("b
 
 @require_GET
 def home(request: HttpRequest) -> HttpResponse:
-    """A phrase, or recordings, to begin with; the user's detectors, and what is going on."""
+    """A phrase, or recordings, to begin with; the user's detectors and newest recordings, and what is going on."""
+    from webui.audio.services import recordings_seen_by
     from webui.audio.views import form_context
 
     detectors = Detector.objects.visible_to(signed_in(request)).select_related("organization")
     detectors = detectors.prefetch_related("versions")
     jobs = Job.objects.visible_to(signed_in(request))
     going = jobs.filter(state__in=Job.GOING, kind__in=services.TRAINING_KINDS)
-    context = {"detectors": detectors, "going": going, **form_context()}
+    newest = recordings_seen_by(signed_in(request))[:NEWEST]
+    context = {"detectors": detectors, "going": going, "recordings": newest, **form_context()}
     return render(request, "trainer/home.html", context)
 
 

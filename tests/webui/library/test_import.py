@@ -19,7 +19,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
-from core.data_folder import REPOSITORY, storage_error
+from core.data_folder import REPOSITORY, StorageFull, storage_error
 from core.events import Reporter
 from db.db_api import Library
 from db.records import NewClip
@@ -337,20 +337,38 @@ def test_nothing_is_left_of_an_import_that_was_cancelled(client: Client, other: 
     assert not list(uploads.iterdir())
 
 
-def test_nothing_is_left_of_an_import_that_failed_by_a_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError(), StorageFull("The disk is full.", "No room.", "Free some.")])
+def test_an_archive_that_is_not_at_fault_is_kept_for_another_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def fail(*given: Any) -> None:
-        raise ZeroDivisionError
+        raise error
 
-    monkeypatch.setattr("pipeline.corpora.import_parts.listed", fail)
     place = tmp_path / "uploads" / "x"
     place.mkdir(parents=True)
     (place / "a.zip").write_bytes(archive(corpus_files()).read())
-    with pytest.raises(ZeroDivisionError):
-        run_job.KINDS["import"].run(
-            {"archive": "uploads/x/a.zip", "language": "en"}, tmp_path, Reporter(lambda event: None)
-        )
+    spec = {"archive": "uploads/x/a.zip", "language": "en"}
+    with monkeypatch.context() as patched, pytest.raises(type(error)):
+        patched.setattr("pipeline.corpora.import_parts.listed", fail)
+        run_job.KINDS["import"].run(spec, tmp_path, Reporter(lambda event: None))
+    assert [path.name for path in place.iterdir()] == ["a.zip"], "what was unpacked is gone"
+    assert run_job.KINDS["import"].run(spec, tmp_path, Reporter(lambda event: None))["added"] > 0
     signal.alarm(0)
-    assert not place.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_import_that_met_a_full_disk_is_tried_again_with_its_archive(client: Client, other: User) -> None:
+    client.force_login(other)
+    client.post(ASGI_UPLOAD, {"archive": archive(corpus_files())})
+    job = Job.objects.get()
+    Job.objects.update(sent_at=timezone.now())
+    claimed = jobs.claim(job.id)
+    assert claimed is not None
+    jobs.finish(claimed, Job.State.FAILED, StorageFull("The disk is full.", "No room.", "Free some."))
+    jobs.retry(job=job)
+    finished(job)
+    assert job.state == "done" and job.result is not None and job.result["added"] > 0
+    assert not list((user_data(other) / "uploads/imports").iterdir())
 
 
 @pytest.mark.django_db(transaction=True)

@@ -199,3 +199,42 @@ def test_same_stream_figures_come_first(owners: Client, owner: User, portal: Pat
 def test_only_the_owner_speaks_with_the_people_of_the_owner_s_library(owner: User, other: User) -> None:
     assert "splice" not in services.free_engines("en", other)
     assert set(services.free_engines("en", owner)) - {"splice"} == set(services.free_engines("en", other))
+
+
+def test_a_version_is_deleted_alone(owners: Client, owner: User, version: Version, portal: Path) -> None:
+    second, third = (make_version(owner, portal, number) for number in (2, 3))
+    page = owners.get(address("version", third)).content.decode()
+    assert "Delete version 3" in page and "Version 2 is in use then." in page
+    assert owners.get(address("delete_version", third)).status_code == 405
+    assert owners.post(address("delete_version", third)).status_code == 302
+    assert not third.path.exists() and second.path.exists() and version.path.exists()
+    assert version.detector.current == second and services.adopt_runs() == 0
+    assert owners.post(address("delete_version", version)).status_code == 302
+    assert "Delete version 2" not in owners.get(address("version", second)).content.decode()
+    assert owners.post(address("delete_version", second)).status_code == 422
+    assert second.path.exists() and list(Version.objects.all()) == [second]
+
+
+def test_nobody_else_deletes_a_version_or_notes_something(client: Client, other: User, version: Version) -> None:
+    client.force_login(other)
+    for name in ("delete_version", "note"):
+        assert client.post(address(name, version), {"note": "mine"}).status_code == 404
+    version.refresh_from_db()
+    assert version.path.exists() and version.note == ""
+
+
+def test_a_version_has_a_note(owners: Client, owner: User, version: Version, portal: Path) -> None:
+    make_version(owner, portal, 2)
+    assert owners.post(address("note", version), {"note": "  with <b>May's</b>\n recordings "}).status_code == 302
+    for page in ("version", "compare"):
+        assert "with &lt;b&gt;May&#x27;s&lt;/b&gt; recordings" in owners.get(address(page, version)).content.decode()
+    assert owners.post(address("note", version), {"note": "x" * 201}).status_code == 422
+    token = create_token(user=owner, name="notes", scopes=("read", "train"))[1]
+    at = f"/api/v1/detectors/{version.detector_id}/versions/1"
+    headers = {"authorization": f"Bearer {token}"}
+    assert owners.get(at, headers=headers).json()["note"] == "with <b>May's</b> recordings"
+    said = owners.patch(at, {"note": ""}, content_type="application/json", headers=headers)
+    assert said.status_code == 200 and said.json()["note"] == ""
+    assert owners.patch(at, {"note": "x" * 201}, content_type="application/json", headers=headers).status_code == 422
+    assert owners.delete(at, headers=headers).status_code == 204
+    assert owners.get(at, headers=headers).status_code == 404

@@ -18,6 +18,7 @@ from webui.api.idempotency import Made, creation
 from webui.api.paging import Page, Paging, page
 from webui.api.routes.jobs import job_out
 from webui.api.schemas import (
+    NoteIn,
     ChangeOut,
     ComparisonOut,
     DetectorOut,
@@ -61,6 +62,7 @@ def _version_out(version: Version, in_use: Version | None) -> VersionOut:
         bundle_bytes=results.bundle_size(version),
         metrics=version.summary,
         in_use=version == in_use,
+        note=version.note,
     )
 
 
@@ -138,6 +140,21 @@ def version(request: HttpRequest, detector_id: int, number: int) -> VersionOut:
     """Its figures, and its bundle's name and size."""
     found = a_version(request, detector_id, number)
     return _version_out(found, found.detector.current)
+
+
+@router.patch(VERSION, response=VersionOut, summary="Note something about a version", **needs("train"))
+def set_note(request: HttpRequest, detector_id: int, number: int, sent: NoteIn) -> VersionOut:
+    """Keeps words of your own."""
+    found = a_version(request, detector_id, number, to_change)
+    services.set_note(version=found, note=sent.note)
+    return _version_out(found, found.detector.current)
+
+
+@router.delete(VERSION, response={204: None}, summary="Delete a version", **needs("train"))
+def delete_version(request: HttpRequest, detector_id: int, number: int) -> Status:
+    """With its files, whose addresses for devices stop working. The only version of a detector is not deleted alone."""
+    services.remove_version(version=a_version(request, detector_id, number, owned))
+    return Status(204, None)
 
 
 @router.post(VERSION + "/use", response=VersionOut, summary="Use a version", **needs("train"))

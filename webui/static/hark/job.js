@@ -15,6 +15,22 @@ if (location.hash === "#over") {
   if (result) location.replace(result.href);
 }
 
+// Browsers let only secure pages ask.
+const tell = page.querySelector("[data-tell]");
+let told = false;
+if (tell && "Notification" in window && Notification.permission !== "denied") {
+  tell.hidden = false;
+  tell.addEventListener("click", async () => {
+    told = await Notification.requestPermission() === "granted";
+    tell.hidden = told || Notification.permission === "denied";
+  });
+}
+
+function notify(words) {
+  if (!told || !document.hidden) return;
+  try { new Notification(title, { body: words }); } catch { /* telephones have none for pages */ }
+}
+
 function clock(seconds) {
   const whole = Math.max(0, Math.round(seconds));
   const minutes = Math.floor(whole / 60);
@@ -39,7 +55,7 @@ function show(news) {
   page.querySelector("[data-eta]").textContent = job.going ? [left, outlived ? "" : whole].filter(Boolean).join(", ") : "";
   mark(job);
   document.title = job.going && reached !== null ? `${Math.floor(100 * reached)} % ${title}` : title;
-  if (!job.going && !ended) { ended = true; location.hash = "over"; location.reload(); }
+  if (!job.going && !ended) { ended = true; notify(job.state_words); location.hash = "over"; location.reload(); }
 }
 
 const begun = {};

@@ -1,0 +1,196 @@
+"""Small jobs of each kind for a portal that something happens to, and what shall be there when they have ended."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import soundfile
+
+from core.audio_file import SAMPLE_RATE, write_audio
+
+if TYPE_CHECKING:
+    from webui.accounts.models import User
+    from webui.jobs.models import Job
+
+CLIPS = 3  # of an import
+# Of training runs: each of another phrase, for a second version would be compared with the first.
+PHRASES = tuple(f"hey {name}" for name in ("compass", "harbour", "lantern", "garden", "river", "silver", "morning"))
+ENGINE = "flite"  # a program of Debian's, and fast
+SAID = ("We meet in the harbour on Tuesday.", "Who brings the lantern?", "Anna brings the lantern and the map.")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A queued job, and what shall be there once where it is done: counts by name, of which each must be one."""
+
+    job: str
+    kind: str
+    results: Callable[[], dict[str, int]]
+
+
+def _noise(seed: int, seconds: float = 0.6) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-0.2, 0.2, round(seconds * SAMPLE_RATE)).astype(np.float32)
+
+
+def _import(user: User, number: int) -> Made:
+    from django.core.files.uploadedfile import SimpleUploadedFile
+
+    from webui.jobs.services import user_data
+    from webui.library.import_views import import_archive
+
+    packed = io.BytesIO()
+    texts = [f"take {number} part {part}" for part in range(CLIPS)]
+    with zipfile.ZipFile(packed, "w") as archive:
+        for part, text in enumerate(texts):
+            sound = io.BytesIO()
+            soundfile.write(sound, _noise(CLIPS * number + part), SAMPLE_RATE, format="FLAC")
+            archive.writestr(f"corpus/{part}.flac", sound.getvalue())
+            archive.writestr(f"corpus/{part}.txt", text)
+    name = f"corpus-{number}.zip"
+    sent = SimpleUploadedFile(name, packed.getvalue())
+    job = import_archive(user=user, sent=sent, name=name, said={"language": "en", "licence": "CC0-1.0"})
+
+    def results() -> dict[str, int]:
+        there = Counter(_texts(user_data(user)))
+        return {text: there[text] for text in texts}
+
+    return Made(str(job.pk), "import", results)
+
+
+def _texts(data: Path) -> list[str]:
+    from db.db_api import Library
+
+    with Library(data) as library:
+        return [clip.text_original for clip in library.iter_clips()]
+
+
+def _transcribe(user: User, number: int) -> Made:
+    from pipeline.recordings.transcript import load_transcript
+    from webui.audio.models import Recording
+    from webui.audio.services import create_recording
+
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / f"{number}.wav"
+        write_audio(source, 0.01 * _noise(number))
+        recording = create_recording(user=user, name=source.name, source=source)
+
+    def results() -> dict[str, int]:
+        found = Recording.objects.filter(name=recording.name, user=user, state=Recording.State.READY)
+        transcripts = [load_transcript(one.path / "transcript.json") for one in found]
+        return {"recording": found.count(), "transcript": len(transcripts)}
+
+    return Made(str(recording.job_id), "transcribe", results)
+
+
+def _minable(user: User, number: int) -> Made:
+    from webui.audio.services import set_minable
+    from webui.jobs.services import user_data
+
+    recording = _ready_recording(user, number)
+    job = set_minable(recording=recording, minable=True)
+    assert job is not None
+
+    def results() -> dict[str, int]:
+        from db.db_api import Library
+
+        with Library(user_data(user)) as library:
+            clips = list(library.with_source(f"recording-{recording.pk}"))
+        there = Counter(clip.text_original for clip in clips)
+        return {text: there[text] for text in SAID}
+
+    return Made(str(job.pk), "minable", results)
+
+
+def _summarize(user: User, number: int) -> Made:
+    from webui.audio.services import summarize_again, summary_of
+
+    recording = _ready_recording(user, number)
+    job = summarize_again(recording=recording)
+    return Made(str(job.pk), "summarize", lambda: {"summary": int(summary_of(recording) is not None)})
+
+
+def _train(user: User, number: int) -> Made:
+    """A detector, as small as one can be asked for."""
+    from pipeline.jobs import run_config
+    from pipeline.training.plan import load_plan
+    from webui.jobs.services import user_data
+    from webui.trainer.models import Version
+    from webui.trainer.services import configuration, train
+
+    # A seed of its own, which is part of a run's name.
+    config = configuration(
+        phrase=PHRASES[number % len(PHRASES)], effort="trial", engines=(ENGINE,), seed=number, mining=False
+    )
+    job = train(user=user, config=config)
+    run = run_config(job.spec).run_name
+
+    def results() -> dict[str, int]:
+        from db.db_api import Library
+
+        plan = load_plan(user_data(user) / "jobs" / run / "plan.json")
+        asked = [request.request_id for request in plan.requests] if plan else []
+        with Library(user_data(user)) as library:
+            there = library.request_ids_present(asked)
+        bundles = list((user_data(user) / "models").glob(f"{run}*/*.zip"))
+        versions = Version.objects.filter(folder__contains=run).count()
+        return {"version": versions, "bundle": len(bundles), "clips": int(bool(asked) and len(there) == len(asked))}
+
+    return Made(str(job.pk), "train", results)
+
+
+def _ready_recording(user: User, number: int) -> Any:
+    """A recording with its transcript, as its job leaves it."""
+    from pipeline.recordings.recording_folder import AUDIO, RECORDINGS, TRANSCRIPT
+    from pipeline.recordings.transcript import Segment, Transcript, save_transcript
+    from webui.audio.models import Recording
+
+    seconds = float(2 * len(SAID))
+    segments = tuple(Segment(2.0 * n, 2.0 * n + 1.5, text, 0.9, language="en") for n, text in enumerate(SAID))
+    recording = Recording(user=user, name=f"talk-{number}.wav", state=Recording.State.READY, duration_s=seconds)
+    recording.version = 1
+    recording.folder = f"{RECORDINGS}/{recording.pk}"
+    recording.path.mkdir(parents=True)
+    write_audio(recording.path / AUDIO, _noise(number, seconds))
+    save_transcript(Transcript(seconds, "en", "none", segments), recording.path / TRANSCRIPT)
+    recording.save(force_insert=True)
+    return recording
+
+
+MAKERS: dict[str, Callable[[User, int], Made]] = {
+    "import": _import, "transcribe": _transcribe, "minable": _minable, "summarize": _summarize, "train": _train,
+}  # fmt: skip
+
+
+def left_of(job: Job) -> list[str]:
+    """Files of a job that has ended which nobody will look for: its upload, its result, what was half written."""
+    from pipeline.jobs import finished_file
+    from webui.jobs.services import user_data
+
+    data = user_data(job.user)
+    places = [finished_file(data, str(job.pk))]
+    if job.spec.get("archive"):
+        places.append((data / job.spec["archive"]).parent)
+    if job.spec.get("folder"):
+        places += (data / job.spec["folder"]).glob(".*")
+    return [str(path.relative_to(data)) for path in places if path.exists()]
+
+
+def data_folders(data: Path) -> list[Path]:
+    """Of the owner and of each user of a portal."""
+    return [data, *(data / "users").glob("*")]
+
+
+def library_problems(data: Path) -> list[Any]:
+    """What ``library check`` finds in a data folder."""
+    from db.db_api import Library
+
+    with Library(data) as library:
+        return list(library.check().problems)
