@@ -33,6 +33,7 @@ FULL_S = 5.0  # how long it stays full after the job has ended, or without its e
 LONGEST_FULL_S = 20.0
 LONGEST_S = 900.0  # of one job
 LOOK_EVERY_S = 0.02
+REMOVED_S = 1.0  # until what a job no longer needs is gone, after its end
 QUEUED = "queued"  # the stage before a worker has a job
 BALLAST = "ballast"
 KINDS = tuple(MAKERS)
@@ -124,8 +125,9 @@ def _one(kind: str, stage: str, owner: User, number: int, data: Path) -> dict[st
         made = MAKERS[kind](owner, number)
         if stage == QUEUED:
             fill()
+            in_time = True
         else:
-            _stopped_in(made, stage, fill)
+            in_time = _filled_in(made, stage, fill)
         until = time.monotonic() + LONGEST_FULL_S
         while time.monotonic() < until and _job(made).is_going:
             time.sleep(0.2)
@@ -137,16 +139,17 @@ def _one(kind: str, stage: str, owner: User, number: int, data: Path) -> dict[st
         services.retry(job=job)
         asked += 1
         job = _ended(made)
+    time.sleep(REMOVED_S)
     there = made.results() if job.state == job.State.DONE else {}
     return {
-        "said": said, "asked_again": asked, "state": job.state,
+        "in_time": in_time, "said": said, "asked_again": asked, "state": job.state,
         "lost": sum(count == 0 for count in there.values()) + (job.state != job.State.DONE),
         "doubled": sum(count > 1 for count in there.values()), "left": left_of(job),
     }  # fmt: skip
 
 
-def _stopped_in(made: Made, stage: str, fill: Callable[[], None]) -> None:
-    """Fill the disk as soon as the job is in a stage; its processes wait meanwhile."""
+def _filled_in(made: Made, stage: str, fill: Callable[[], None]) -> bool:
+    """Fill the disk as soon as the job is in a stage, while its processes wait; False where it was over by then."""
     until = time.monotonic() + LONGEST_S
     while time.monotonic() < until:
         job = _job(made)
@@ -156,10 +159,11 @@ def _stopped_in(made: Made, stage: str, fill: Callable[[], None]) -> None:
             fill()
             if job.process_group is not None:
                 signal_group(job.process_group, signal.SIGCONT)
-            return
+            return job.is_going
         if not job.is_going:
-            return
+            return False
         time.sleep(LOOK_EVERY_S)
+    return False
 
 
 @contextmanager
@@ -183,11 +187,11 @@ def _ballast(data: Path) -> Iterator[Callable[[], None]]:
 def table(figures: Figures) -> str:
     """The figures of :func:`run` for people."""
     rows: list[tuple[str, ...]] = [("job", "full in", "said", "asked again", "ended", "lost", "doubled", "left")]
-    rows += [
-        (one["kind"], one["stage"], one["said"] or "–", str(one["asked_again"]), one["state"], str(one["lost"]),
-         str(one["doubled"]), ", ".join(one["left"]) or "0")
-        for one in figures["rows"]
-    ]  # fmt: skip
+    for one in figures["rows"]:
+        stage = one["stage"] if one["in_time"] else f"{one['stage']} (too late)"
+        counts = (str(one[column]) for column in ("lost", "doubled"))
+        rows.append((one["kind"], stage, one["said"] or "–", str(one["asked_again"]), one["state"], *counts,
+                     ", ".join(one["left"]) or "0"))  # fmt: skip
     told = (
         f"problems of the libraries: {figures['library_problems']}; serve began {figures['serve_started']} times; "
         f"tracebacks in its log: {figures['tracebacks']}"

@@ -306,6 +306,7 @@ KINDS = {
         Kind(worded("speakers"), AUDIO, _of("job:detect_speakers"), (TRANSCRIPTION_STAGES[3],)),
         Kind(worded("minable"), AUDIO, _of("job:make_minable")),
         Kind(worded("polish"), AUDIO, _of("job:polish_recording"), (("polish", worded("Polish")),)),
+        Kind(worded("translate"), AUDIO, _of("job:translate_recording"), (("translate", worded("Translate")),)),
         Kind(worded("export"), AUDIO, _export, EXPORT_STAGES),
         Kind(
             worded("train-recognizer"),

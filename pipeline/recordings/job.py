@@ -1,4 +1,4 @@
-"""A recording on its way to a transcript: the jobs "transcribe", "summarize", "polish" and "minable".
+"""A recording on its way to a transcript: the jobs "transcribe", "summarize", "polish", "translate" and "minable".
 
 Every step can be done again: what is finished lies beside the audio and is found there. Nothing is ever half written.
 """
@@ -234,22 +234,46 @@ def polish_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
     from pipeline.recordings.summarization.polish import polish
 
     folder = data / spec["folder"]
-    if not (folder / TRANSCRIPT).is_file():
-        raise HarkError(
-            worded("The recording is gone."),
-            worded("It was deleted before it was polished."),
-            worded("Upload it again."),
-        )
+    _check_there(folder / TRANSCRIPT)
     reporter.stage("polish", worded("Having the transcript written out by the language model"))
     polished = polish(load_transcript(folder / TRANSCRIPT))
-    if not folder.is_dir():  # deleted meanwhile: nothing of it may come back
-        raise HarkError(
-            worded("The recording is gone."),
-            worded("It was deleted while it was polished."),
-            worded("Upload it again."),
-        )
+    _check_there(folder)
     _keep(polished, folder / POLISHED, folder / POLISHED_TEXT)
     return {"segments": len(polished.segments)}
+
+
+def translate_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
+    """The job "translate": a transcript in another language, beside the recognized one, by the language model that the
+    owner has configured.
+
+    Args:
+        spec: ``recording`` (id), ``folder`` below ``data``, ``language`` (code) and ``name`` of it in English.
+
+    Raises:
+        HarkError: no language model, or it failed; the recording was deleted; a full disk.
+    """
+    from pipeline.recordings.translation import translate, translation_file
+
+    folder = data / spec["folder"]
+    _check_there(folder / TRANSCRIPT)
+    reporter.stage("translate", worded("Having the transcript translated by the language model"))
+    translated = translate(load_transcript(folder / TRANSCRIPT), spec["language"], spec["name"])
+    _check_there(folder)
+    file = translation_file(folder, spec["language"])
+    with storing("keeping the translation"):
+        file.parent.mkdir(exist_ok=True)
+        save_transcript(translated, file)
+    return {"segments": len(translated.segments), "language": spec["language"]}
+
+
+def _check_there(path: Path) -> None:
+    """Raises HarkError where it was deleted: nothing of a recording may come back."""
+    if not path.exists():
+        raise HarkError(
+            worded("The recording is gone."),
+            worded("It was deleted before the job had ended."),
+            worded("Upload it again."),
+        )
 
 
 def _keep(transcript: Transcript, file: Path, text_file: Path, title: str = "") -> None:

@@ -9,4 +9,5 @@ TEXT = "transcript.txt"
 SUMMARY = "summary.json"
 POLISHED = "polished.json"  # as the language model writes it
 POLISHED_TEXT = "polished.txt"
+TRANSLATIONS = "translations"  # a folder: <language>.json
 GIVEN_TEXT = "given.txt"  # what the user says was said, to train from

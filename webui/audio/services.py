@@ -19,16 +19,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from django.conf.locale import LANG_INFO
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import FileResponse
 from django.utils import timezone
+from django.utils.translation import get_language_info
 from django.utils.translation import gettext as _
 
 from core.data_folder import atomic_path, storage_error, storing
 from core.errors import HarkError
 from pipeline.recordings.media import MediaLimits, clean_name, suffix_of
-from pipeline.recordings.recording_folder import AUDIO, RECORDINGS, SUMMARY, TEXT, TRANSCRIPT
+from pipeline.recordings.recording_folder import AUDIO, RECORDINGS, SUMMARY, TEXT, TRANSCRIPT, TRANSLATIONS
 from pipeline.recordings.transcript import Segment, Transcript, load_transcript, save_transcript
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
@@ -377,14 +379,25 @@ def transcript_of(recording: Recording) -> Transcript:
     return load_transcript(recording.path / TRANSCRIPT)
 
 
-def export(recording: Recording, wanted: str) -> FileResponse:
-    """The transcript as a file of one of ``pipeline.recordings.captions.FORMATS``, without the names that nobody has
-    confirmed. Raises HarkError for any other."""
-    from pipeline.recordings.captions import FORMATS, write
+def export(recording: Recording, wanted: str, language: str = "") -> FileResponse:
+    """The transcript, or its translation into a language (its code), as a file of one of
+    ``pipeline.recordings.captions.FORMATS``, without the names that nobody has confirmed.
 
-    written = replace(transcript_of(recording), sounds_like={})
-    content = io.BytesIO(write(written, wanted, recording.name))
-    name = f"{file_stem(recording)}.{wanted}"
+    Raises:
+        HarkError: another format, or there is no such translation.
+    """
+    from pipeline.recordings.captions import FORMATS, write
+    from pipeline.recordings.translation import translation_file
+
+    if language and language not in {one["language"] for one in translations_of(recording)}:
+        raise NotReady(
+            _("There is no such translation."),
+            _("The transcript was not translated into that language."),
+            _("Have it translated first."),
+        )
+    whole = load_transcript(translation_file(recording.path, language)) if language else transcript_of(recording)
+    content = io.BytesIO(write(replace(whole, sounds_like={}), wanted, recording.name))
+    name = f"{file_stem(recording)}{f' ({language})' if language else ''}.{wanted}"
     return FileResponse(content, as_attachment=True, filename=name, content_type=FORMATS[wanted].content_type)
 
 
@@ -503,6 +516,53 @@ def polish(*, recording: Recording) -> Job:
     with alone():
         current, _transcript = _to_change(recording)
         return _submit_alone(current, "polish", _("The recording is being polished."))
+
+
+def translate(*, recording: Recording, language: str) -> Job:
+    """Queue the translation of a transcript by the owner's language model. The job.
+
+    Args:
+        language: the code of one of :func:`languages_of_translation`.
+
+    Raises:
+        NotReady: there is no transcript yet, or the recording is being transcribed or translated.
+        HarkError: no language model is set up, or there is no such language.
+        webui.jobs.services.LimitReached: too many are waiting.
+    """
+    from pipeline.recordings import llm
+
+    ready = llm.available()
+    if not ready.ok:
+        raise HarkError(_("The recording cannot be translated here."), ready.why, ready.how_to_enable)
+    if language not in dict(languages_of_translation()):
+        raise HarkError(
+            _("The recording cannot be translated like that."),
+            _("There is no language %(code)s.") % {"code": language[:20]},
+            _("Choose another language."),
+        )
+    name = str(get_language_info(language)["name"])
+    with alone():
+        current, _transcript = _to_change(recording)
+        going = _("The recording is being translated.")
+        return _submit_alone(current, "translate", going, language=language, name=name)
+
+
+def languages_of_translation() -> list[tuple[str, str]]:
+    """Codes and names, in the language of the page, of what a transcript can be translated into."""
+    known = ((code, get_language_info(code)["name_translated"]) for code in LANG_INFO if "name" in LANG_INFO[code])
+    return sorted(known, key=lambda one: str(one[1]).casefold())
+
+
+def translations_of(recording: Recording) -> list[dict[str, Any]]:
+    """The translations that there are: ``language``, its ``name``, and whether the transcript was changed since."""
+    try:
+        changed = (recording.path / TRANSCRIPT).stat().st_mtime
+        files = sorted((recording.path / TRANSLATIONS).glob("*.json"))
+        made = {file.stem: file.stat().st_mtime for file in files}
+    except OSError:
+        return []
+    names = dict(languages_of_translation())
+    return [{"language": code, "name": names.get(code, code), "outdated": at < changed} for code, at in made.items()]
 
 
 def _submit_alone(recording: Recording, kind: str, going: str, **more: str | int | None) -> Job:

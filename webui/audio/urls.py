@@ -31,6 +31,7 @@ urlpatterns = [
     path("<uuid:recording_id>/export", views.export, name="export"),
     path("<uuid:recording_id>/again", views.again, name="again"),
     path("<uuid:recording_id>/summary", views.summary, name="summary"),
+    path("<uuid:recording_id>/translate", views.translate, name="translate"),
     path("<uuid:recording_id>/polished", views.polished, name="polished"),
     path("<uuid:recording_id>/retry", views.retry, name="retry"),
     path("<uuid:recording_id>/delete", views.delete, name="delete"),

@@ -214,8 +214,8 @@ def _made_beside(recording: Recording) -> dict[str, Any]:
     from pipeline.recordings import llm
     from pipeline.recordings.summarization import engines
 
-    newest = services.newest_jobs(recording, "summarize", "polish", "speakers")
-    detecting = newest.get("speakers")
+    newest = services.newest_jobs(recording, "summarize", "polish", "translate", "speakers")
+    detecting, translating = newest.get("speakers"), newest.get("translate")
     job, polishing, first = newest.get("summarize"), newest.get("polish"), recording.job
     if job is not None and first is not None and first.created_at > job.created_at:
         job = None  # it was transcribed again since, with a summary
@@ -225,6 +225,10 @@ def _made_beside(recording: Recording) -> dict[str, Any]:
     follows = summary is not None and services.engine_that_follows(recording, summary)
     return {
         "polishes": llm.available().ok,
+        "translations": services.translations_of(recording),
+        "translating": translating if translating is not None and translating.is_going else None,
+        "translation_problem": translating.error if translating is not None else None,
+        "languages": [one for one in services.languages_of_translation() if one[0] != recording.language],
         "polishing": polishing if polishing is not None and polishing.is_going else None,
         "polish_problem": polishing.error if polishing is not None else None,
         "polished": there,
@@ -339,8 +343,19 @@ def _no_file(what: str) -> HarkError:
 
 @require_GET
 def export(request: HttpRequest, recording_id: UUID) -> FileResponse:
-    """The transcript as a file: ``?format=`` one of ``pipeline.recordings.captions.FORMATS``."""
-    return services.export(recording_of(request, recording_id), request.GET.get("format", "txt").lower())
+    """The transcript as a file: ``?format=`` one of ``pipeline.recordings.captions.FORMATS``; with ``?language=`` its
+    translation."""
+    wanted, language = request.GET.get("format", "txt").lower(), request.GET.get("language", "")
+    return services.export(recording_of(request, recording_id), wanted, language)
+
+
+@require_POST
+def translate(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+    """Have the transcript translated into ``language``."""
+    services.translate(
+        recording=recording_of(request, recording_id, to_change), language=request.POST.get("language", "")
+    )
+    return redirect(reverse("audio:recording", args=[recording_id]) + "#more-title")
 
 
 @require_GET

@@ -21,6 +21,7 @@ from webui.organizations.access import Things
 from webui.organizations.models import shared_with
 from webui.secret import all_keys
 
+LONGEST_NOTE = 200  # characters
 PUBLIC_KEY = "public"  # in an address, in the place of the token
 
 
@@ -83,7 +84,7 @@ class Version(models.Model):
     summary = models.JSONField(default=dict)  # the report's summary
     offered = models.BooleanField(default=True)  # false: not found better than what is in use
     served = models.CharField(max_length=10, choices=Served.choices, default=Served.LINK)
-    note = models.CharField(max_length=200, blank=True, default="")  # the user's own words
+    note = models.CharField(max_length=LONGEST_NOTE, blank=True, default="")  # the user's own words
     link_number = models.PositiveIntegerField(default=1)  # of the token: another number makes another one
     created_at = models.DateTimeField(auto_now_add=True)
 

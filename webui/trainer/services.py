@@ -24,7 +24,7 @@ from webui.accounts.models import User
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.organizations.access import visible
-from webui.trainer.models import Detector, Version, in_use_of
+from webui.trainer.models import LONGEST_NOTE, Detector, Version, in_use_of
 from webui.trainer.speech import spoken
 from webui.transactions import alone
 
@@ -384,7 +384,9 @@ def remove_version(*, version: Version) -> None:
     with alone():
         if not version.detector.versions.exclude(pk=version.pk).exists():
             raise HarkError(
-                _("This version cannot be deleted."), _("It is the only one of its detector."), _("Delete the detector.")
+                _("This version cannot be deleted."),
+                _("It is the only one of its detector."),
+                _("Delete the detector."),
             )
         record(Action.VERSION_DELETED, what=f"{version.detector_id}, {version.number}", about=version.detector.user)
         version.delete()
@@ -402,10 +404,12 @@ def _remove(folders: Iterable[Path], user: User) -> None:
 
 def set_note(*, version: Version, note: str) -> None:
     """Keep the user's own words about a version. Raises HarkError where they are too many."""
-    note, most = " ".join(note.split()), Version._meta.get_field("note").max_length
-    if len(note) > most:
+    note = " ".join(note.split())
+    if len(note) > LONGEST_NOTE:
         raise HarkError(
-            _("The note is too long."), _("It has more than %(most)d characters.") % {"most": most}, _("Shorten it.")
+            _("The note is too long."),
+            _("It has more than %(most)d characters.") % {"most": LONGEST_NOTE},
+            _("Shorten it."),
         )
     Version.objects.filter(pk=version.pk).update(note=note)
     version.note = note

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from core.errors import HarkError
@@ -83,6 +83,21 @@ def segment_rows(transcript: Transcript, characters: int) -> Iterator[list[dict[
             length += len(piece)
     if rows:
         yield rows
+
+
+def texts_by_segment(numbers: Collection[int]) -> Callable[[Any], dict[int, str]]:
+    """What makes texts by segment of an answer; it raises ValueError where that has not just these segments."""
+
+    def check(answer: Any) -> dict[int, str]:
+        rows = answer["segments"]
+        texts = {row["segment"]: row["text"] for row in rows}
+        if len(rows) != len(numbers) or set(texts) != set(numbers):
+            raise ValueError(f"it must have the {len(numbers)} segments of the data, each once")
+        if not all(isinstance(text, str) for text in texts.values()):
+            raise ValueError("a text is missing")
+        return {number: " ".join(text.split()) for number, text in texts.items()}
+
+    return check
 
 
 def _merged(partial: Sequence[Summary], said: str, chosen: LlmSettings) -> Summary:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from core.errors import HarkError
 from core.worded import worded
 from pipeline.recordings import llm
-from pipeline.recordings.summarization.language_model import segment_rows
+from pipeline.recordings.summarization.language_model import segment_rows, texts_by_segment
 from pipeline.recordings.transcript import Segment, Transcript, Word
 
 CHANGED_SHARE = 0.3  # of a segment's words; one word may always change
@@ -40,7 +40,7 @@ def polish(transcript: Transcript) -> Transcript:
         # A segment that was too long for one request is in several: it stays as it is.
         whole = [row for row in rows if row["text"] == " ".join(transcript.segments[row["segment"]].text.split())]
         if whole:
-            corrected |= llm.ask(TASK, whole, _checked([row["segment"] for row in whole]), chosen)
+            corrected |= llm.ask(TASK, whole, texts_by_segment([row["segment"] for row in whole]), chosen)
     segments = tuple(
         _corrected(segment, corrected[number]) if number in corrected else segment
         for number, segment in enumerate(transcript.segments)
@@ -52,21 +52,6 @@ def _unedited(transcript: Transcript) -> Transcript:
     return transcript.with_segments(
         tuple(replace(segment, text="") if segment.edited else segment for segment in transcript.segments)
     )
-
-
-def _checked(numbers: Sequence[int]) -> Callable[[Any], dict[int, str]]:
-    """Makes texts by segment of an answer; raises ValueError where it has not just these segments."""
-
-    def check(answer: Any) -> dict[int, str]:
-        rows = answer["segments"]
-        texts = {row["segment"]: row["text"] for row in rows}
-        if len(rows) != len(numbers) or set(texts) != set(numbers):
-            raise ValueError(f"it must have the {len(numbers)} segments of the data, each once")
-        if not all(isinstance(text, str) for text in texts.values()):
-            raise ValueError("a text is missing")
-        return {number: " ".join(text.split()) for number, text in texts.items()}
-
-    return check
 
 
 def _corrected(segment: Segment, text: str) -> Segment:

@@ -37,13 +37,13 @@ READ = {
 # What is posted and changes something, and may be by a member.
 CHANGED_BY_MEMBERS = {
     "audio:again", "audio:assign", "audio:detect_speakers", "audio:polished", "audio:rename", "audio:retry",
-    "audio:segment", "audio:speaker", "audio:summary", "jobs:cancel", "jobs:retry", "listening:mark",
-    "trainer:compare", "trainer:make_current", "trainer:retrain",
+    "audio:segment", "audio:speaker", "audio:summary", "audio:translate", "jobs:cancel", "jobs:retry",
+    "listening:mark", "trainer:compare", "trainer:make_current", "trainer:note", "trainer:retrain",
 }  # fmt: skip
 # What its user alone decides, or an owner of the organization.
 CHANGED_BY_ITS_USER = {
     "audio:delete", "audio:forget_word", "audio:minable", "audio:revoke", "audio:share", "listening:wakes",
-    "trainer:address", "trainer:delete",
+    "trainer:address", "trainer:delete", "trainer:delete_version",
 }  # fmt: skip
 CHANGED_BY_OWNERS = {
     "organizations:delete", "organizations:invite", "organizations:quota", "organizations:remove",

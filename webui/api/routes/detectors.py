@@ -18,7 +18,6 @@ from webui.api.idempotency import Made, creation
 from webui.api.paging import Page, Paging, page
 from webui.api.routes.jobs import job_out
 from webui.api.schemas import (
-    NoteIn,
     ChangeOut,
     ComparisonOut,
     DetectorOut,
@@ -26,6 +25,7 @@ from webui.api.schemas import (
     HeardOut,
     JobOut,
     MissRates,
+    NoteIn,
     SampleOut,
     ThresholdOut,
     VersionOut,

@@ -217,9 +217,24 @@ def export(
     request: HttpRequest,
     recording_id: UUID,
     format: ExportFormat = FORMAT,
+    language: str = Query("", max_length=20, description="Of a translation; without it the transcript.", examples=[""]),
 ) -> FileResponse:
-    """As a file: text, captions (SRT, VTT), JSON, a table (CSV) or a document (DOCX)."""
-    return services.export(a_recording(request, recording_id), format)
+    """As a file: text, captions (SRT, VTT), JSON, a table (CSV) or a document (DOCX). 409 where there is no such
+    translation."""
+    return services.export(a_recording(request, recording_id), format, language)
+
+
+@router.post(ONE + "/translations", response={201: JobOut}, summary="Translate the transcript", **needs("audio"))
+@creation()
+def translate(
+    request: HttpRequest,
+    recording_id: UUID,
+    language: str = Query(..., max_length=20, description="Its code.", examples=["de"]),
+) -> Made:
+    """Queues a translation by the language model that the owner has set up; the transcript stays as it is. What was
+    translated is exported with its ``language``."""
+    job = services.translate(recording=a_recording(request, recording_id, to_change), language=language)
+    return Made(job_out(job), f"/api/v1/jobs/{job.id}")
 
 
 @router.post(ONE + "/summary", response={201: JobOut}, summary="Summarize again", **needs("audio"))

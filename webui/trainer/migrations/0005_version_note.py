@@ -4,15 +4,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('trainer', '0004_detector_organization'),
+        ("trainer", "0004_detector_organization"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='version',
-            name='note',
-            field=models.CharField(blank=True, default='', max_length=200),
+            model_name="version",
+            name="note",
+            field=models.CharField(blank=True, default="", max_length=200),
         ),
     ]

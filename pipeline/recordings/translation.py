@@ -1,0 +1,68 @@
+"""A transcript in another language, as the owner's language model translates it; times and speakers stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from core.errors import HarkError
+from core.worded import worded
+from pipeline.recordings import llm
+from pipeline.recordings.recording_folder import TRANSLATIONS
+from pipeline.recordings.summarization.language_model import segment_rows, texts_by_segment
+from pipeline.recordings.transcript import Transcript
+
+TIMES, MORE = 4, 100  # a translation has at most so many times the characters, and so many more
+TASK = (
+    "Translate the text of each segment into {language}. Translate what was said, all of it and nothing else; names of "
+    "people and things stay. Answer with this JSON object, with every segment of the data once: "
+    '{{"segments": [{{"segment": its number, "text": "the translated text"}}]}}.'
+)
+
+
+def translation_file(folder: Path, language: str) -> Path:
+    """Where the translation of the recording in ``folder`` into a language (its code) is kept."""
+    return folder / TRANSLATIONS / f"{language}.json"
+
+
+def translate(transcript: Transcript, language: str, name: str) -> Transcript:
+    """The transcript in a language. Segments keep their times and speakers, and have no words with times of their own.
+
+    Args:
+        language: its code.
+        name: what it is called in English, for the model.
+
+    Raises:
+        HarkError: no language model is set up, or it does not answer as it should.
+    """
+    chosen = llm.settings()
+    if chosen is None:
+        ready = llm.available()
+        raise HarkError(worded("The transcript cannot be translated."), ready.why, ready.how_to_enable)
+    translated = ["" for _ in transcript.segments]
+    for rows in segment_rows(transcript, chosen.part_characters):
+        pieces = [{**row, "segment": number} for number, row in enumerate(rows)]  # a long segment is several
+        found = llm.ask(TASK.format(language=name), pieces, _checked([row["text"] for row in rows]), chosen)
+        for number, row in enumerate(rows):
+            translated[row["segment"]] = f"{translated[row['segment']]} {found[number]}".strip()
+    segments = tuple(
+        replace(segment, text=text, words=(), language=language)
+        for segment, text in zip(transcript.segments, translated, strict=True)
+    )
+    versions = {**transcript.versions, "translation": chosen.model}
+    return replace(transcript, segments=segments, language=language, versions=versions)
+
+
+def _checked(texts: list[str]) -> Callable[[Any], dict[int, str]]:
+    in_order = texts_by_segment(range(len(texts)))
+
+    def check(answer: Any) -> dict[int, str]:
+        found = in_order(answer)
+        for number, text in enumerate(texts):
+            if not found[number] or len(found[number]) > TIMES * len(text) + MORE:
+                raise ValueError(f"segment {number} is empty, or much longer than what was said")
+        return found
+
+    return check
