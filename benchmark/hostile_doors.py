@@ -47,6 +47,7 @@ def _corpus(path: Path, data: Path) -> None:
     upload.parent.mkdir(parents=True)
     shutil.copyfile(path, upload)
     report = KINDS["import"].run({"archive": f"uploads/1/{path.name}", "language": "en"}, data, silent_reporter())
+    shutil.rmtree(upload.parent)  # as the portal does when the job has ended well
     if not report["added"] + report["already_there"]:
         raise HarkError("Nothing was taken in.", f"{report['skipped']}", "Look at what it says of each reason.")
 

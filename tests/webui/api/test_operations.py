@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from core.readiness import Readiness
 from pipeline.serving.sorting import Sorted
 from tests.webui.api.conftest import Call, World, a_pair, a_token, bearer, problem_of
 from webui.accounts.models import ApiToken, User
@@ -46,7 +47,8 @@ def named(entries: list[Any]) -> Any:
 
 @pytest.fixture(autouse=True)
 def heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Detectors of this world hear at once."""
+    """Detectors of this world hear at once, and a language model is set up."""
+    monkeypatch.setattr("pipeline.recordings.llm.available", lambda: Readiness(True))
     monkeypatch.setattr("webui.listening.services.detect_in_file", lambda version, path, rate: dict(HEARD))
     monkeypatch.setattr("webui.audio.services.remember_voice", lambda **of: None)
     monkeypatch.setattr("webui.listening.services.sort_wake", lambda phrase, language, audio: Sorted("unsure", ""))

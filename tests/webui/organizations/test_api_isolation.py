@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import pytest
 from django.test import Client
 
+from core.readiness import Readiness
 from pipeline.recordings.recording_folder import TRANSCRIPT
 from pipeline.recordings.transcript import load_transcript, save_transcript
 from tests.support.detector_versions import make_version
@@ -34,9 +35,9 @@ pytestmark = pytest.mark.django_db
 # Of what is never shared: whoever is not its user sees none of it.
 NEVER_SHARED = {"token_id", "webhook_id", "plan_id", "clip_id", "sample_id", "person"}
 CHANGED_BY_MEMBERS = {
-    "detectors_add_sample", "detectors_add_wake", "detectors_compare", "detectors_retrain", "detectors_use",
-    "jobs_cancel", "jobs_retry", "recordings_assign_speaker", "recordings_detect_speakers", "recordings_name_speaker",
-    "recordings_summarize",
+    "detectors_add_sample", "detectors_add_wake", "detectors_compare", "detectors_retrain", "detectors_set_note",
+    "detectors_use", "jobs_cancel", "jobs_retry", "recordings_assign_speaker", "recordings_detect_speakers",
+    "recordings_name_speaker", "recordings_summarize", "recordings_translate",
 }  # fmt: skip
 READ_BY_ALL = {
     "detectors_bundle", "detectors_changes", "detectors_comparison", "detectors_detector", "detectors_file",
@@ -48,8 +49,9 @@ READ_BY_OWNERS = {"organizations_invitations", "organizations_log", "organizatio
 
 
 @pytest.fixture
-def places(house: House) -> dict[str, str]:
-    """What stands for each name in an address: all of sam's."""
+def places(house: House, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What stands for each name in an address: all of sam's. A language model is set up."""
+    monkeypatch.setattr("pipeline.recordings.llm.available", lambda: Readiness(True))
     sam = house.sam
     make_version(sam, user_data(sam), 2)
     allow_wakes(detector=house.version.detector, allowed=True)
