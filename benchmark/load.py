@@ -66,7 +66,6 @@ WORD = "lantern"  # searched for
 class Person:
     """An account: a program with its token, and a browser that is signed in."""
 
-    name: str
     token: str
     session: str
 
@@ -96,9 +95,13 @@ class Use:
         took = [seconds for kind in self.took_s.values() for seconds in kind]
         return float(np.percentile(took, 95)) if took else float("inf")
 
+    def wait_at_its_end(self) -> int:
+        """Jobs that waited when it was looked at last."""
+        return self.waiting[-1] if self.waiting else 0
+
     def is_held(self) -> bool:
         """Whether the portal followed."""
-        return not self.wrong and self.p95_s() < SLOW_S and (self.waiting or [0])[-1] <= BEHIND
+        return not self.wrong and self.p95_s() < SLOW_S and self.wait_at_its_end() <= BEHIND
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
@@ -147,7 +150,7 @@ def loaded(data: Path, minutes: float, seed: int, reporter: Reporter) -> Figures
             "said": _times(crowd.behind_s), "transcribed_s": round(done_s, 1), "wrong": crowd.wrong,
         },
         "rates": {f"{rate:g}": {"p95_s": round(one.p95_s(), 2), "wrong": dict(one.wrong),
-                                "waiting": (one.waiting or [0])[-1], "held": one.is_held()}
+                                "waiting": one.wait_at_its_end(), "held": one.is_held()}
                   for rate, one in rates.items()},
         "use": {
             "rate": held, "minutes": minutes, "answers": {kind: _times(took) for kind, took in use.took_s.items()},
@@ -190,7 +193,7 @@ def _person(number: int) -> Person:
     _token, text = create_token(user=user, name="load", scopes=("read", "train", "audio"))
     browser = Client()
     browser.force_login(user)
-    return Person(user.username, text, browser.cookies[settings.SESSION_COOKIE_NAME].value)
+    return Person(text, browser.cookies[settings.SESSION_COOKIE_NAME].value)
 
 
 def _client(port: int) -> httpx2.Client:

@@ -109,6 +109,15 @@ def available() -> Readiness:
         return Readiness(False, f"{error.what} {error.why}", error.what_to_do)
 
 
+def needed(what: str) -> LlmSettings:
+    """The settings of the model. Raises HarkError, which says ``what`` cannot be done, where none is set up."""
+    chosen = settings()
+    if chosen is None:
+        ready = available()
+        raise HarkError(what, ready.why, ready.how_to_enable)
+    return chosen
+
+
 def ask(
     task: str,
     data: Iterable[Mapping[str, Any]],

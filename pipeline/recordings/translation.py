@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from core.errors import HarkError
 from core.worded import worded
 from pipeline.recordings import llm
 from pipeline.recordings.recording_folder import TRANSLATIONS
@@ -37,10 +36,7 @@ def translate(transcript: Transcript, language: str, name: str) -> Transcript:
     Raises:
         HarkError: no language model is set up, or it does not answer as it should.
     """
-    chosen = llm.settings()
-    if chosen is None:
-        ready = llm.available()
-        raise HarkError(worded("The transcript cannot be translated."), ready.why, ready.how_to_enable)
+    chosen = llm.needed(worded("The transcript cannot be translated."))
     translated = ["" for _ in transcript.segments]
     for rows in segment_rows(transcript, chosen.part_characters):
         pieces = [{**row, "segment": number} for number, row in enumerate(rows)]  # a long segment is several

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from benchmark.disk import table
-from core.data_folder import REPOSITORY
+from tests.support.benchmark_program import figures_of
 
 PROGRAM = """
 import json, sys
@@ -27,12 +23,7 @@ print(json.dumps(disk.filled(Path(sys.argv[1]), silent_reporter())))
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("small_disk", [100], indirect=True)
 def test_jobs_that_meet_a_full_disk_lose_nothing(small_disk: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(small_disk)], cwd=REPOSITORY, capture_output=True, text=True, timeout=840,
-        env={**os.environ, "HARK_DATA": str(small_disk)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    figures = json.loads(done.stdout.splitlines()[-1])
+    figures = figures_of(PROGRAM, small_disk, timeout_s=840)
     said = table(figures)
     assert [one["stage"] for one in figures["rows"]] == ["queued", "library"], said
     assert all(one["state"] == "done" and not one["lost"] + one["doubled"] for one in figures["rows"]), said

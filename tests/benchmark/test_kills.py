@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmark import job_makers, kills
-from core.data_folder import REPOSITORY
+from tests.support.benchmark_program import figures_of
 from webui.accounts.models import User
 from webui.jobs.models import Job
 
@@ -31,12 +27,7 @@ print(json.dumps(kills.killed(Path(sys.argv[1]), 1, 6, silent_reporter())))
 
 @pytest.mark.slow(reason="starts a portal and kills its processes")
 def test_jobs_whose_processes_are_killed_are_done_once(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path)], cwd=REPOSITORY, capture_output=True, text=True, timeout=540,
-        env={**os.environ, "HARK_DATA": str(tmp_path)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    figures = json.loads(done.stdout.splitlines()[-1])
+    figures = figures_of(PROGRAM, tmp_path)
     said = kills.table(figures)
     assert sum(figures["kills"].values()) >= 1, said
     assert all(one["jobs"] == one["done"] >= 1 and one["wrong"] == [] for one in figures["kinds"].values()), said

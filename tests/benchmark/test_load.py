@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from benchmark.load import Use, table
-from core.data_folder import REPOSITORY
+from tests.support.benchmark_program import figures_of
 
 PROGRAM = """
 import json, sys
@@ -27,12 +23,7 @@ print(json.dumps(load.loaded(Path(sys.argv[1]), 0.1, 1, silent_reporter())))
 @pytest.mark.slow(reason="starts a portal, and transcribes")
 @pytest.mark.timeout(900)
 def test_a_crowd_and_mixed_use(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path)], cwd=REPOSITORY, capture_output=True, text=True, timeout=840,
-        env={**os.environ, "HARK_DATA": str(tmp_path)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    figures = json.loads(done.stdout.splitlines()[-1])
+    figures = figures_of(PROGRAM, tmp_path, timeout_s=840)
     said = table(figures)
     crowd, use = figures["crowd"], figures["use"]
     assert crowd["wrong"] == [] and (crowd["upload"]["count"], crowd["streams_whole"]) == (3, 2), said

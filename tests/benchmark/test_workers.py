@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from benchmark.workers import table
-from core.data_folder import REPOSITORY
+from tests.support.benchmark_program import figures_of
 
 PROGRAM = """
 import json, sys
@@ -26,12 +22,7 @@ print(json.dumps(workers.imported(Path(sys.argv[1]), 1, silent_reporter())))
 
 @pytest.mark.slow(reason="starts workers")
 def test_an_import_by_one_and_by_two_workers(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path)], cwd=REPOSITORY, capture_output=True, text=True, timeout=540,
-        env={**os.environ, "HARK_DATA": str(tmp_path / "data")},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    figures = json.loads(done.stdout.splitlines()[-1])
+    figures = figures_of(PROGRAM, tmp_path, tmp_path / "data")
     assert (figures["recordings"], figures["jobs"], set(figures["seconds"])) == (6, 3, {"1", "2"})
     assert figures["times_as_fast"]["1"] == 1.0 and figures["handed_out_ms"] > 0
     assert "6 recordings in 3 jobs" in table(figures)

@@ -14,6 +14,7 @@ from pipeline.training.config import AUTO_SIZE, EFFORTS, OWN, SIZES
 from webui.accounts.services import SCOPES
 from webui.api.webhooks import EVENTS
 from webui.jobs.models import Job
+from webui.trainer.models import LONGEST_NOTE
 
 JOB_ID = "6f9d2a44-58a2-4a43-9d5e-0f6f0f5f7a10"
 WHEN = "2026-11-20T20:30:00Z"
@@ -246,7 +247,7 @@ class VersionOut(Schema):
 class NoteIn(Schema):
     """Words about a version."""
 
-    note: str = Field(max_length=200, examples=["with the recordings of May"])
+    note: str = Field(max_length=LONGEST_NOTE, examples=["with the recordings of May"])
 
 
 class ComparisonOut(Schema):

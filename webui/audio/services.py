@@ -561,7 +561,7 @@ def translations_of(recording: Recording) -> list[dict[str, Any]]:
         made = {file.stem: file.stat().st_mtime for file in files}
     except OSError:
         return []
-    names = dict(languages_of_translation())
+    names = dict(languages_of_translation()) if made else {}
     return [{"language": code, "name": names.get(code, code), "outdated": at < changed} for code, at in made.items()]
 
 

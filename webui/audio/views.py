@@ -215,30 +215,34 @@ def _made_beside(recording: Recording) -> dict[str, Any]:
     from pipeline.recordings.summarization import engines
 
     newest = services.newest_jobs(recording, "summarize", "polish", "translate", "speakers")
-    detecting, translating = newest.get("speakers"), newest.get("translate")
-    job, polishing, first = newest.get("summarize"), newest.get("polish"), recording.job
+    job, first = newest.get("summarize"), recording.job
     if job is not None and first is not None and first.created_at > job.created_at:
-        job = None  # it was transcribed again since, with a summary
+        del newest["summarize"]  # it was transcribed again since, with a summary
+    going = {kind: job if job.is_going else None for kind, job in newest.items()}
+    problems = {kind: job.error for kind, job in newest.items()}
+    polishes = llm.available().ok
     polished, transcript = recording.path / POLISHED_TEXT, recording.path / TRANSCRIPT
     there = polished.is_file() and transcript.is_file()
     summary = services.summary_of(recording)
     follows = summary is not None and services.engine_that_follows(recording, summary)
     return {
-        "polishes": llm.available().ok,
+        "polishes": polishes,
         "translations": services.translations_of(recording),
-        "translating": translating if translating is not None and translating.is_going else None,
-        "translation_problem": translating.error if translating is not None else None,
-        "languages": [one for one in services.languages_of_translation() if one[0] != recording.language],
-        "polishing": polishing if polishing is not None and polishing.is_going else None,
-        "polish_problem": polishing.error if polishing is not None else None,
+        "translating": going.get("translate"),
+        "translation_problem": problems.get("translate"),
+        "languages": [one for one in services.languages_of_translation() if one[0] != recording.language]
+        if polishes
+        else [],
+        "polishing": going.get("polish"),
+        "polish_problem": problems.get("polish"),
         "polished": there,
         "polished_before": there and polished.stat().st_mtime < transcript.stat().st_mtime,
-        "summarizing": job if job is not None and job.is_going else None,
-        "summary_problem": job.error if job is not None else None,
+        "summarizing": going.get("summarize"),
+        "summary_problem": problems.get("summarize"),
         "pause_s": round(services.FOLLOWS_AFTER_S),
         "follows_after_s": services.seconds_of_rest(recording) if follows else 0,
-        "detecting": detecting if detecting is not None and detecting.is_going else None,
-        "detecting_problem": detecting.error if detecting is not None else None,
+        "detecting": going.get("speakers"),
+        "detecting_problem": problems.get("speakers"),
         "summary_engines": [engine.name for engine in engines() if engine.available().ok],
     }
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from core.errors import HarkError
 from core.readiness import Readiness
 from core.worded import worded
 from pipeline.recordings import llm
@@ -49,10 +48,7 @@ class LanguageModel:
 
     def summarize(self, transcript: Transcript) -> Summary:
         """Raises HarkError where the model does not answer, or cites what is not there twice."""
-        chosen = llm.settings()
-        if chosen is None:
-            ready = llm.available()
-            raise HarkError(worded("The summary cannot be written."), ready.why, ready.how_to_enable)
+        chosen = llm.needed(worded("The summary cannot be written."))
         partial = [
             llm.ask(SUMMARIZE, rows, _checked(rows, transcript.text, chosen), chosen)
             for rows in segment_rows(transcript, chosen.part_characters)

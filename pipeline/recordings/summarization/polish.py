@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from core.errors import HarkError
 from core.worded import worded
 from pipeline.recordings import llm
 from pipeline.recordings.summarization.language_model import segment_rows, texts_by_segment
@@ -31,10 +30,7 @@ def polish(transcript: Transcript) -> Transcript:
 
     Raises HarkError where no language model is set up, or it does not answer as it should.
     """
-    chosen = llm.settings()
-    if chosen is None:
-        ready = llm.available()
-        raise HarkError(worded("The transcript cannot be polished."), ready.why, ready.how_to_enable)
+    chosen = llm.needed(worded("The transcript cannot be polished."))
     corrected: dict[int, str] = {}
     for rows in segment_rows(_unedited(transcript), chosen.part_characters):
         # A segment that was too long for one request is in several: it stays as it is.
