@@ -67,6 +67,7 @@ OTHER_SPEECH = (
 )
 KITCHEN_NOISE = "noise/speech-commands/doing_the_dishes.ogg"
 WORDS = "speech/speech-commands"
+DEVICE_FOLDERS = ("esphome/", "openwakeword/")  # of a bundle
 HIT_AFTER_S = 1.0  # a detection counts until this long after a clip's end
 CONFUSER_RATE = "0.5"  # false alarms an hour: the rate whose threshold, in quiet, confusers are held against
 WORST_CONFUSERS = 10  # named in the figures
@@ -96,6 +97,15 @@ class Listener:
     language: str
     speakers: tuple[Speakers, ...]
     digest: str
+
+
+@dataclass(frozen=True)
+class DeviceListener:
+    """A listener to bundles' files for a device; ``bundles`` has the name of one for each phrase."""
+
+    device: str
+    listener: Listener
+    bundles: tuple[str, ...]
 
 
 def audio_files(folder: Path) -> list[Path]:
@@ -461,34 +471,55 @@ def _digest(detector: Detector) -> str:
     return "-".join(sha256(part).hexdigest() for part in parts)
 
 
-def device_listeners(bundle: Bundle, of: Listener, folder: Path) -> dict[str, Listener]:
-    """A bundle's files for devices, by the device, each in its device's own runtime.
-
-    Args:
-        of: the bundle's own detector.
-        folder: in which the files are kept, for runtimes read them where they lie.
-    """
-    devices: dict[str, Listener] = {}
-    files = [name for name in bundle.manifest["files"] if name.startswith(("esphome/", "openwakeword/"))]
-    contents = {name: bundle.read(name) for name in files}
+def device_files(bundle: Bundle, folder: Path) -> dict[str, Path]:
+    """What a device's runtime opens of a bundle's files for it, by the device, unpacked below ``folder``."""
+    contents = {name: bundle.read(name) for name in bundle.manifest["files"] if name.startswith(DEVICE_FOLDERS)}
     kept = folder / sha256(b"".join(contents.values())).hexdigest()[:20]
+    files = {}
     for name, content in contents.items():
         (kept / name).parent.mkdir(parents=True, exist_ok=True)
         with storing("unpacking files for devices"), atomic_path(kept / name) as temporary:
             temporary.write_bytes(content)
-    for name in files:
-        scorer: Peer
-        if name.startswith("esphome/") and name.endswith(".json"):
-            scorer, device = MicroWakeWord(kept / name), "ESPHome"
-        elif name.startswith("openwakeword/"):
-            scorer, device = OpenWakeWord([kept / name]), "openWakeWord"
-        else:
-            continue
-        devices[device] = replace(
-            of, name=f"{of.name}, {device}", scorer=scorer, period_s=scorer.score_period_s,
-            thresholds={"as_shipped": scorer.thresholds}, digest=scorer.digest,
-        )  # fmt: skip
-    return devices
+        if name.startswith("openwakeword/"):
+            files[OpenWakeWord.name] = kept / name
+        elif name.endswith(".json"):
+            files["ESPHome"] = kept / name
+    return files
+
+
+def device_listeners(files: Mapping[str, Mapping[str, Path]], own: Mapping[str, Listener]) -> list[DeviceListener]:
+    """Listeners to bundles' files for devices, each in its device's own runtime. The files for openWakeWord of one
+    language listen together, for all hear by the same embedding.
+
+    Args:
+        files: by the bundle's name and the device, of :func:`device_files`.
+        own: the bundles' own detectors, by the bundle's name.
+    """
+    found: list[DeviceListener] = []
+    together: dict[str, list[str]] = {}
+    for name, of_device in files.items():
+        if "ESPHome" in of_device:
+            found.append(_device_listener("ESPHome", MicroWakeWord(of_device["ESPHome"]), [name], own))
+        if OpenWakeWord.name in of_device:
+            together.setdefault(own[name].language, []).append(name)
+    for names in together.values():
+        scorer = OpenWakeWord([files[name][OpenWakeWord.name] for name in names])
+        found.append(_device_listener(OpenWakeWord.name, scorer, names, own))
+    return found
+
+
+def _device_listener(device: str, scorer: Peer, names: list[str], own: Mapping[str, Listener]) -> DeviceListener:
+    listener = Listener(
+        name=", ".join([*names, device]),
+        scorer=scorer,
+        period_s=scorer.score_period_s,
+        phrases=tuple(own[name].phrases[0] for name in names),
+        thresholds={"as_shipped": scorer.thresholds},
+        language=own[names[0]].language,
+        speakers=tuple(own[name].speakers[0] for name in names),
+        digest=scorer.digest,
+    )
+    return DeviceListener(device, listener, tuple(names))
 
 
 def peer_listener(peer: Peer) -> Listener:
@@ -554,20 +585,26 @@ def heard_in_training(manifest: Mapping[str, Any], phrase: str) -> dict[str, Any
 
 def _measure_bundles(bundles: Mapping[str, Path], evaluation: EvaluationSet) -> dict[str, list[Measured]]:
     """Each bundle, by name, with its own detector under "", and its files for devices under the devices' names."""
-    listeners = {name: bundle_listener(path, name) for name, path in bundles.items()}
+    own = {name: bundle_listener(path, name) for name, path in bundles.items()}
+    files = {name: device_files(Bundle(path), evaluation.cache / "devices") for name, path in bundles.items()}
+    devices = device_listeners(files, own)
+    listeners = [*own.values(), *(one.listener for one in devices)]
     if len(listeners) > 1:
         _ = evaluation.other_speech, evaluation.kitchen  # decoded once, before threads ask for them
         for condition in CONDITIONS:
             speech, seed = evaluation.other_speech, evaluation.seed + 1
-            evaluation.scores_of_large(list(listeners.values()), speech, condition, seed, _hours_of(speech))
+            evaluation.scores_of_large(listeners, speech, condition, seed, _hours_of(speech))
         with ThreadPoolExecutor(usable_cores()) as pool:  # the bulk of the work; its scores are kept
-            list(pool.map(lambda listener: _other_scores(listener, evaluation), listeners.values()))
+            list(pool.map(lambda listener: _other_scores(listener, evaluation), listeners))
     measured: dict[str, list[Measured]] = {"": []}
     for name, path in bundles.items():
-        forms = {"": listeners[name], **device_listeners(Bundle(path), listeners[name], evaluation.cache / "devices")}
-        for form, listener in forms.items():
-            found = [_with_facts(one, path, listener.language, form) for one in measure(listener, evaluation)]
-            measured.setdefault(form, []).extend(found)
+        found = measure(own[name], evaluation)
+        measured[""].extend(_with_facts(one, path, own[name].language, "") for one in found)
+    for one in devices:
+        for name, found_one in zip(one.bundles, measure(one.listener, evaluation)):
+            of_device = replace(found_one, name=f"{name}, {one.device}")
+            facts = _with_facts(of_device, bundles[name], one.listener.language, one.device)
+            measured.setdefault(one.device, []).append(facts)
     return measured
 
 

@@ -309,6 +309,17 @@ def test_files_for_devices_are_measured_in_their_runtimes(shared: Path, tmp_path
         assert f"average of 1 phrases ({device})" in table(figures)
 
 
+def test_openwakeword_s_files_listen_together_as_each_alone(shared: Path, tmp_path: Path) -> None:
+    bundles = [
+        tone_bundle(tmp_path / "computer", files=device_files()),
+        tone_bundle(tmp_path / "snowboy", "snowboy", files=device_files("snowboy", seed=1)),
+    ]
+    both = bench_wakeword(bundles)["devices"]["openWakeWord"]["bundles"]
+    assert list(both) == ["computer, openWakeWord", "snowboy, openWakeWord"]
+    for bundle, name in zip(bundles, both):
+        assert bench_wakeword([bundle])["devices"]["openWakeWord"]["bundles"] == {name: both[name]}
+
+
 def test_peers_score_the_same_streams_once(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, content in device_files("hey_robot").items():
         (tmp_path / name).parent.mkdir(exist_ok=True)

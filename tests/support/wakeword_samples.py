@@ -89,9 +89,9 @@ def tone_bundle(
     return folder
 
 
-def device_files(name: str = "computer") -> dict[str, bytes]:
+def device_files(name: str = "computer", seed: int = 0) -> dict[str, bytes]:
     """Files for devices, of networks that have learned nothing, by their names in a bundle."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     micro, heard = MicroNetwork().eval(), 26 * torch.rand(4, 200, 40)
     with torch.no_grad():
         last = micro.convolutions[-1]
