@@ -59,7 +59,7 @@ def test_a_runs_files_hear_a_new_voice_and_are_silent_in_other_speech(tmp_path: 
     with Library(tmp_path / "data") as library:
         said = [clip for clip in library.clips_with_texts([PHRASE], "en") if clip.engine == HELD_OUT]
         voices = [library.read_audio(clip) for clip in said]
-    assert len(voices) >= 8
+    assert len(voices) >= 5
     pause = np.zeros(32_000, np.float32)
     phrases = np.concatenate([pause, *(part for voice in voices for part in (voice, pause))])
     rng = np.random.default_rng(0)
