@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from core import file_store
 from core.audio_file import SAMPLE_RATE
 
 CLIPS_FOLDER = "clips"
@@ -52,11 +53,12 @@ def relative_path(digest: str) -> str:
 def store(data_dir: Path, digest: str, samples: np.ndarray) -> bool:
     """Write a clip's file unless it is there; True if it was written.
 
-    The file is synced before it gets its name, so the name never stands for half a file. The folder is not synced:
-    a name lost in a power cut leaves at worst a row without a file, which ``Library.check`` mends.
+    With STORAGE_URL it is in the store before it is here. The file is synced before it gets its name, so the name never
+    stands for half a file. The folder is not synced: a name lost in a power cut leaves at worst a row without a file,
+    which ``Library.check`` mends.
     """
     target = data_dir / relative_path(digest)
-    if target.exists():
+    if file_store.is_there(target):
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
     encoded = io.BytesIO()
@@ -69,6 +71,7 @@ def store(data_dir: Path, digest: str, samples: np.ndarray) -> bool:
             file.flush()
             os.fchmod(file.fileno(), 0o644)
             os.fsync(file.fileno())
+        file_store.keep(target, temporary)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

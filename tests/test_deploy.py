@@ -26,7 +26,8 @@ COMPOSES = ("compose.yaml", "compose.production.yaml", "compose.cuda.yaml")
 PINNED = re.compile(r"[\w./-]+:v?\d+\.\d+\.?\d*[\w.-]*")
 FILLED_IN = {
     "HARK_HOST": HOST,
-    **dict.fromkeys(("POSTGRES_PASSWORD", "REDIS_PASSWORD", "HARK_METRICS_TOKEN", "GRAFANA_PASSWORD"), "0123abcd"),
+    **dict.fromkeys((f"{name}_PASSWORD" for name in ("POSTGRES", "REDIS", "S3", "GRAFANA")), "0123abcd"),
+    "HARK_METRICS_TOKEN": "0123abcd",
 }
 
 
@@ -120,7 +121,8 @@ def test_every_lane_has_a_worker_and_only_the_proxy_is_reached_from_elsewhere() 
     assert sorted(lane for one in commands for lane in getattr(one, "lane", None) or ()) == sorted(LANES)
     ports = {name: said["ports"] for name, said in services.items() if "ports" in said}
     assert set(ports) == {"nginx", "grafana"} and all(port.startswith("127.0.0.1:") for port in ports["grafana"])
-    assert {name for name, said in services.items() if said.get("networks") == ["inside"]} == {"postgres", "redis"}
+    inside = {name for name, said in services.items() if said.get("networks") == ["inside"]}
+    assert inside == {"postgres", "redis", "s3"}
 
 
 def test_every_setting_of_compose_is_in_the_example() -> None:

@@ -7,6 +7,7 @@ HARK_SECRET_KEY_FALLBACKS  with it: earlier keys, with commas between, which are
 HARK_ALLOWED_HOSTS  names under which the portal may be reached, with commas between (default: this machine only)
 DATABASE_URL        a PostgreSQL database of accounts, jobs and clip libraries (default: files in the data folder)
 REDIS_URL           a Redis server: the queue of the workers, and the count of requests (default: the database, a file)
+STORAGE_URL         a bucket of S3 for clips, recordings' sound and detectors (default: the data folder alone)
 HARK_WORKERS        processes of each lane that this machine starts (default: as many as HARK_JOBS_RUNNING)
 HARK_HTTPS          1: cookies only travel encrypted, behind a proxy that sets X-Forwarded-Proto
 HARK_DEBUG          1: Django's own error pages; never where others can reach it

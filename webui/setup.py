@@ -7,6 +7,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+from core import file_store
 from core.data_folder import keep_private, storage_error, storing
 from core.errors import HarkError
 from core.postgresql import DATABASE, check_encoding, no_answer
@@ -43,6 +44,7 @@ def ready() -> None:
         connection.close()
     if settings.REDIS:
         check_redis()
+    file_store.prepare()
 
 
 def _prepare_file(database: Path) -> None:

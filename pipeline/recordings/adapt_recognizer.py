@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audio_generation.splice_side import SPLICE
+from core import file_store
 from core.audio_file import SAMPLE_RATE, read_audio, write_audio
 from core.data_folder import storing
 from core.errors import HarkError
@@ -234,7 +235,7 @@ def collect(data: Path, unchecked: bool, reporter: Reporter) -> Iterator[Passage
         except HarkError as error:
             reporter.log(f"{folder.name} is left out: {error.why}", "warning")
             continue
-        if base_language(transcript.language or LANGUAGE) != LANGUAGE or not (folder / AUDIO).is_file():
+        if base_language(transcript.language or LANGUAGE) != LANGUAGE or not file_store.is_there(folder / AUDIO):
             continue
         if (folder / GIVEN_TEXT).is_file():
             yield from _of_text(folder, reporter)
@@ -259,7 +260,7 @@ def _of_text(folder: Path, reporter: Reporter) -> Iterator[Passage]:
     from pipeline.corpora.alignment import NotAligned, align
 
     text = (folder / GIVEN_TEXT).read_text(encoding="utf-8", errors="replace")[:LONGEST_TEXT]
-    mono = read_audio(folder / AUDIO)
+    mono = read_audio(file_store.local(folder / AUDIO))
     aligner = _aligner()
     try:
         aligned = align(aligner.log_probabilities(mono), text, aligner, LANGUAGE)
@@ -313,7 +314,8 @@ def _pack(passages: list[Passage], measured: frozenset[str], folder: Path, repor
     reporter.stage("cut", worded("Cutting %(n)d passages", n=len(passages)))
     for number, (passage, said) in enumerate(zip(passages, phones)):
         reporter.progress(number, len(passages))
-        _cut(folder.parent.parent / RECORDINGS / passage.recording / AUDIO, passage, cuts / f"{passage.name}.flac")
+        audio = file_store.local(folder.parent.parent / RECORDINGS / passage.recording / AUDIO)
+        _cut(audio, passage, cuts / f"{passage.name}.flac")
         utterances.append(
             Utterance(
                 f"cuts/{passage.name}.flac", passage.text, said, f"{passage.recording}/{passage.speaker}", "own", True,

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core import file_store
 from core.data_folder import atomic_path, remove_unfinished, storing
 from core.errors import HarkError
 from core.events import Reporter
@@ -31,6 +32,7 @@ from pipeline.recordings.recording_folder import (
 from pipeline.recordings.transcript import Segment, Transcript, load_transcript, save_transcript
 
 if TYPE_CHECKING:
+    from pipeline.recordings.media import MediaLimits
     from pipeline.recordings.summarization import Summary
 
 CORPUS = "recording"  # of the source of a recording's clips in the library
@@ -81,11 +83,12 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
 
 def _prepare(folder: Path, originals: list[str], owner: bool, most_s: float | None, reporter: Reporter) -> None:
     """16 kHz audio out of whatever was uploaded; several files become one."""
-    from pipeline.recordings.media import MediaLimits, merge, normalize
+    from pipeline.recordings.media import MediaLimits
 
-    if (folder / AUDIO).is_file():
+    if file_store.is_there(folder / AUDIO):
+        file_store.local(folder / AUDIO)
         return
-    missing = [name for name in originals if not (folder / name).is_file()]
+    missing = [name for name in originals if not file_store.local(folder / name).is_file()]
     if missing or not originals:
         raise HarkError(
             worded("The recording is gone."),
@@ -96,6 +99,14 @@ def _prepare(folder: Path, originals: list[str], owner: bool, most_s: float | No
     limits = MediaLimits.from_environment(owner=owner)
     if most_s is not None:
         limits = replace(limits, max_seconds=min(most_s, limits.max_seconds))
+    _normalize(folder, originals, limits, reporter)
+    for name in (*originals, AUDIO):
+        file_store.keep(folder / name)
+
+
+def _normalize(folder: Path, originals: list[str], limits: MediaLimits, reporter: Reporter) -> None:
+    from pipeline.recordings.media import merge, normalize
+
     if len(originals) == 1:
         normalize(folder / originals[0], folder / AUDIO, limits, reporter)
         return
@@ -162,7 +173,7 @@ def detect_speakers(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> 
     from pipeline.recordings.diarization import voiceprints
     from pipeline.recordings.diarization.speakers import diarize
 
-    audio = data / spec["folder"] / AUDIO
+    audio = file_store.local(data / spec["folder"] / AUDIO)
     found = diarize(audio, speakers=spec["speakers"], voices=data / voiceprints.FILE, reporter=reporter)
     return {
         "turns": [asdict(turn) for turn in found.turns], "method": found.method, "names": dict(found.names),
@@ -324,7 +335,7 @@ def bring_up_to_date(data: Path, recording: str, folder: Path, transcript: Trans
         kept = {source for source, clip in there.items() if clip.id not in stale}
         new = {source: segment for source, segment in wanted.items() if source not in kept}
         if new:
-            library.add_clips(_clips(recording, folder / AUDIO, transcript, new))
+            library.add_clips(_clips(recording, file_store.local(folder / AUDIO), transcript, new))
     return len(wanted), len(stale)
 
 

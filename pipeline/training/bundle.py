@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from audio_augmentation.compose import compose_stream
+from core import file_store
 from core.data_folder import REPOSITORY, atomic_path
 from core.errors import HarkError
 from core.events import Reporter
@@ -130,6 +131,8 @@ def write_bundle(
     for name in ("model.pt", "report.html", "report.json"):
         with atomic_path(folder / name) as temporary:
             temporary.write_bytes(contents[name])
+    file_store.keep(bundle)
+    file_store.keep(folder / "model.pt")
     for path in (pt_path, onnx_path, int8_path):
         path.unlink(missing_ok=True)
     return BundleFiles(bundle, folder / "model.pt", folder / "report.html")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from core import file_store
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
 from core.events import Progress, Reporter
@@ -126,7 +127,7 @@ def retraining_of(data: Path, run: str) -> RunConfig:
     """The configuration that makes a finished run's detector better. Raises HarkError where the run is gone."""
     # A bundle names its run, and may come from a stranger.
     config = config_of_run(data / "jobs" / run) if RUN_NAME.fullmatch(run) else None
-    if config is None or not (data / "models" / run / "model.pt").is_file():
+    if config is None or not file_store.is_there(data / "models" / run / "model.pt"):
         raise HarkError(
             worded("This detector cannot be retrained here."),
             worded("The run %(run)s was not made in this data folder, or it is gone.", run=run),

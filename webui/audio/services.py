@@ -27,6 +27,7 @@ from django.utils import timezone
 from django.utils.translation import get_language_info
 from django.utils.translation import gettext as _
 
+from core import file_store
 from core.data_folder import atomic_path, storage_error, storing
 from core.errors import HarkError
 from pipeline.recordings.media import MediaLimits, clean_name, suffix_of
@@ -312,7 +313,9 @@ def _remove_leftovers(job: Job) -> None:
     from pipeline.recordings.job import remove_from_library
 
     remove_from_library(user_data(job.user), job.spec["recording"])
-    shutil.rmtree(user_data(job.user) / job.spec["folder"], ignore_errors=True)
+    folder = user_data(job.user) / job.spec["folder"]
+    shutil.rmtree(folder, ignore_errors=True)
+    file_store.forget_folder(folder)
     jobs.forget(job)  # its title and log say what was in the recording
 
 
@@ -334,6 +337,7 @@ def delete(*, recording: Recording) -> None:
             doomed = recording.path.with_name(f".deleted-{recording.pk}-{secrets.token_hex(4)}")
             recording.path.rename(doomed)
             shutil.rmtree(doomed)
+        file_store.forget_folder(recording.path)
     with alone():
         record(Action.RECORDING_DELETED, what=str(recording.pk), about=recording.user)
         recording.delete()
@@ -834,7 +838,9 @@ def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:
     _check_speaker(transcript, speaker)
     alone = [part for part in transcript.segments if part.speaker == speaker and not part.overlap]
     side = list(channels.NAMES).index(speaker) if transcript.diarization == "channels" else None
-    audio = voiceprints.voice_of(recording.path / AUDIO, [(part.start_s, part.end_s) for part in alone], side)
+    audio = voiceprints.voice_of(
+        file_store.local(recording.path / AUDIO), [(part.start_s, part.end_s) for part in alone], side
+    )
     voiceprints.remember(_voices(recording.user), clean_name(name)[:LONGEST_NAME], audio, consent=True)
 
 

@@ -62,7 +62,7 @@ class EnoughWakes(HarkError):
 
 def runtime_of(version: Version, fa_per_day: float | None = None) -> Runtime:
     """The detector of a version, ready to listen. Raises HarkError where its bundle is gone or damaged."""
-    return open_detector(version.path / version.bundle, fa_per_day)
+    return open_detector(version.bundle_path, fa_per_day)
 
 
 def untrained_runtime(phrase: str, language: str) -> UntrainedStream:

@@ -13,6 +13,7 @@ from django.db import models
 from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext as _
 
+from core import file_store
 from core.errors import HarkError
 from model.plain import with_current_names
 from pipeline.training.verdict import misses_most
@@ -143,6 +144,11 @@ class Version(models.Model):
         from webui.jobs.services import user_data
 
         return user_data(self.detector.user) / self.folder
+
+    @property
+    def bundle_path(self) -> Path:
+        """The bundle's file. Raises HarkError where the file store does not answer."""
+        return file_store.local(self.path / self.bundle)
 
     def report(self) -> dict[str, Any]:
         """The whole report. Raises HarkError where its file is gone or cut off."""

@@ -20,6 +20,7 @@ from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from core import file_store
 from core.errors import HarkError
 from model.plain import with_current_names
 from pipeline.training.config import DEVICES
@@ -520,7 +521,7 @@ def downloads(version: Version) -> list[dict[str, Any]]:
     sizes = sizes_in_bundle(version)
     found = []
     for name, words in FILES.items():
-        path = _dataset_table(version) if name == DATASET else version.path / name
+        path = _dataset_table(version) if name == DATASET else file_store.local(version.path / name)
         if path.is_file():
             size = None if name == DATASET else path.stat().st_size  # it is made when it is asked for
         elif name in sizes:
@@ -534,7 +535,7 @@ def downloads(version: Version) -> list[dict[str, Any]]:
 def bundle_size(version: Version) -> int | None:
     """Bytes of the bundle; None where it is gone."""
     try:
-        return (version.path / version.bundle).stat().st_size
+        return version.bundle_path.stat().st_size
     except OSError:
         return None
 
@@ -544,7 +545,7 @@ def sizes_in_bundle(version: Version) -> dict[str, int]:
     import zipfile
 
     try:
-        with zipfile.ZipFile(version.path / version.bundle) as archive:
+        with zipfile.ZipFile(version.bundle_path) as archive:
             return {entry.filename: entry.file_size for entry in archive.infolist()}
     except (OSError, zipfile.BadZipFile):
         return {}
@@ -560,11 +561,11 @@ def content(version: Version, name: str) -> bytes | Path:
 
     if name == DATASET:
         return dataset_manifest(version)
-    path = version.path / name
+    path = file_store.local(version.path / name)
     if path.is_file():
         return path
     try:
-        return Bundle(version.path / version.bundle).read(name)
+        return Bundle(version.bundle_path).read(name)
     except BundleError as error:
         raise _gone(version, name) from error
 
@@ -578,7 +579,7 @@ def device_file(version: Version, name: str) -> DeviceFile:
     """
     from model.runtime.detector import Bundle, BundleError
 
-    path = version.path / version.bundle
+    path = version.bundle_path
     try:
         bundle = Bundle(path)
         names = [each for device in DEVICES for each in files_for(device, bundle.manifest["files"])]
@@ -689,7 +690,7 @@ def bundle_response(version: Version, fa_per_day: float | None) -> FileResponse:
 
 def bundle_file(version: Version) -> Path:
     """The bundle. Raises FileGone where it is not there."""
-    path = version.path / version.bundle
+    path = version.bundle_path
     if not path.is_file():
         raise FileGone(
             _("The bundle of this version is gone."),

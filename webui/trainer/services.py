@@ -14,6 +14,7 @@ from django.http import Http404
 from django.utils.translation import get_language_info
 from django.utils.translation import gettext as _
 
+from core import file_store
 from core.data_folder import storing
 from core.errors import HarkError
 from phrase_augmentation.normalize import base_language
@@ -400,6 +401,7 @@ def _remove(folders: Iterable[Path], user: User) -> None:
         if folder.resolve().parent == models and folder.is_dir():
             with storing("removing the detector's files"):
                 shutil.rmtree(folder)
+            file_store.forget_folder(folder)
 
 
 def set_note(*, version: Version, note: str) -> None:

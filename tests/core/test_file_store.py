@@ -1,0 +1,142 @@
+"""Files in a store of S3 (``core/file_store.py``), and all that keeps them there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core import file_store
+from core.errors import HarkError
+from core.events import silent_reporter
+from tests.support.s3_server import SECRET, S3Server, s3_server
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Server]:
+    with s3_server() as server:
+        monkeypatch.setenv("HARK_DATA", str(tmp_path))
+        monkeypatch.delenv("HARK_INSTALLATION", raising=False)
+        monkeypatch.setenv(file_store.STORAGE, server.url)
+        yield server
+
+
+def written(path: Path, content: bytes = b"sound") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_what_is_kept_is_fetched_where_it_is_not_there(store: S3Server, tmp_path: Path) -> None:
+    path = written(tmp_path / "clips" / "ab" / "ä b+c.flac")
+    file_store.keep(path)
+    assert store.files == {"clips/ab/ä b+c.flac": b"sound"}
+    path.unlink()
+    assert file_store.is_there(path) and not path.exists()
+    assert file_store.local(path).read_bytes() == b"sound"
+    asked = len(store.requests)
+    assert file_store.local(path) == path and len(store.requests) == asked  # the copy is enough
+
+
+def test_what_nobody_has_is_not_there(store: S3Server, tmp_path: Path) -> None:
+    path = tmp_path / "clips" / "ab.flac"
+    assert not file_store.is_there(path)
+    assert not file_store.local(path).exists() and not list(tmp_path.rglob("*.flac"))
+
+
+def test_a_folder_is_listed_page_by_page_and_forgotten_whole(store: S3Server, tmp_path: Path) -> None:
+    paths = [written(tmp_path / "audio" / "1" / f"{number}.flac", bytes(number)) for number in range(8)]
+    others = [written(tmp_path / "audio" / name) for name in ("10/0.flac", "1.flac")]
+    for path in (*paths, *others):
+        file_store.keep(path)
+    assert {one.path: one.size for one in file_store.stored(tmp_path / "audio" / "1")} == {
+        path: number for number, path in enumerate(paths)
+    }
+    file_store.forget_folder(tmp_path / "audio" / "1")
+    assert [one.path for one in file_store.stored(tmp_path)] == sorted(others)
+    file_store.forget(others[0])
+    assert [one.path for one in file_store.stored(tmp_path)] == [others[1]]
+
+
+def test_a_bucket_may_be_shared_by_a_prefix(store: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(file_store.STORAGE, store.url.replace("?", "/of/us?"))
+    path = written(tmp_path / "clips" / "a.flac")
+    file_store.keep(path)
+    store.files["clips/others.flac"] = b""
+    assert store.files["of/us/clips/a.flac"] == b"sound"
+    assert [one.path for one in file_store.stored(tmp_path)] == [path]
+
+
+def test_what_is_here_alone_is_put_there_once(store: S3Server, tmp_path: Path) -> None:
+    kept = [
+        "clips/ab/abcd.flac", "emissions/nemo/ab/abcd.npy", "audio/7/original-1.mp3", "audio/7/audio.flac",
+        "models/run/model.pt", "models/run/run.zip", "users/3/clips/ab/abce.flac",
+    ]  # fmt: skip
+    for name in (*kept, "library.sqlite3", "audio/7/transcript.json", "models/run/report.json", "engines/a/model.pt"):
+        written(tmp_path / name)
+    assert file_store.put_missing(silent_reporter()) == (7, 7)
+    assert sorted(store.files) == sorted(kept)
+    written(tmp_path / kept[0], b"more than before")
+    assert file_store.put_missing(silent_reporter()) == (7, 1)
+
+
+def test_nothing_is_asked_without_a_store(store: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(file_store.STORAGE)
+    path = written(tmp_path / "clips" / "a.flac")
+    file_store.keep(path)
+    file_store.forget(path)
+    file_store.forget_folder(tmp_path)
+    file_store.check()
+    assert file_store.local(path) == path and list(file_store.stored(tmp_path)) == [] and not store.requests
+
+
+def test_what_lies_outside_of_the_installation_is_not_kept(
+    store: S3Server, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = written(tmp_path_factory.mktemp("elsewhere") / "a.flac")
+    file_store.keep(path)
+    assert not store.files and file_store.local(path) == path
+
+
+def test_a_store_that_fails_is_told_without_its_secret(store: S3Server, tmp_path: Path) -> None:
+    path = written(tmp_path / "clips" / "a.flac")
+    store.broken = True
+    with pytest.raises(HarkError) as told:
+        file_store.keep(path)
+    assert "The file store does not answer" in told.value.what
+    assert SECRET not in f"{told.value} {told.value.why}" and "somebody" not in told.value.why
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://host/",
+        "http://host/bucket",
+        "s3:///bucket",
+        "s3://host:port/bucket",
+        "s3://host/B",
+        "s3://a:b@c:99999/bucket",
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused(store: S3Server, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv(file_store.STORAGE, url)
+    with pytest.raises(HarkError, match="cannot be used"):
+        file_store.check()
+
+
+def test_a_bucket_that_is_not_there(store: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    file_store.check()
+    monkeypatch.setenv(file_store.STORAGE, store.url.replace("/hark?", "/other?"))
+    with pytest.raises(HarkError) as told:
+        file_store.check()
+    assert "bucket" in told.value.why
+    file_store.prepare()
+    file_store.check()
+    assert store.buckets == {"hark", "other"}
+
+
+def test_the_server_is_away(store: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(file_store.STORAGE, "s3://a:b@127.0.0.1:9/hark?tls=off")
+    with pytest.raises(HarkError, match="does not answer"):
+        file_store.check()

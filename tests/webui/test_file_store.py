@@ -1,0 +1,112 @@
+"""The portal with STORAGE_URL: sound and detectors come from the store, and leave it with what is deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from core import file_store
+from core.audio_file import write_audio
+from core.backup import back_up
+from core.events import silent_reporter
+from pipeline.recordings.job import _prepare
+from pipeline.recordings.recording_folder import AUDIO
+from tests.support.detector_versions import address, make_version
+from tests.support.s3_server import S3Server, s3_server
+from tests.webui.audio.conftest import ready_recording
+from webui import observing
+from webui.accounts import deletion
+from webui.accounts.models import User
+from webui.audio import services
+from webui.audio.models import Recording
+from webui.trainer.services import remove_version
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch, portal: Path) -> Iterator[S3Server]:
+    with s3_server() as server:
+        monkeypatch.delenv("HARK_INSTALLATION", raising=False)
+        monkeypatch.setenv(file_store.STORAGE, server.url)
+        yield server
+
+
+@pytest.fixture
+def recording(store: S3Server, owner: User) -> Recording:
+    """The owner's, transcribed, its sound in the store."""
+    made = ready_recording(owner)
+    for name in ("original.wav", AUDIO):
+        file_store.keep(made.path / name)
+    return made
+
+
+def removed(*paths: Path) -> None:
+    for path in paths:
+        path.unlink()
+
+
+def test_sound_is_played_and_downloaded_from_the_store(owners: Client, recording: Recording) -> None:
+    sound = (recording.path / AUDIO).read_bytes()
+    removed(recording.path / AUDIO, recording.path / "original.wav")
+    played = owners.get(reverse("audio:audio", args=[recording.pk]))
+    assert b"".join(played) == sound
+    assert b"".join(owners.get(reverse("audio:original", args=[recording.pk])))[:4] == b"RIFF"
+
+
+def test_the_job_puts_sound_there_and_goes_on_without_a_copy(store: S3Server, owner: User, tmp_path: Path) -> None:
+    wav = tmp_path / "upload.wav"
+    write_audio(wav, (0.1 * np.sin(np.arange(16_000) / 10)).astype(np.float32))
+    made = services.create_recording(user=owner, name="a.wav", source=wav)
+    _prepare(made.path, made.originals, True, None, silent_reporter())
+    assert sorted(store.files) == [f"{made.folder}/{AUDIO}", f"{made.folder}/original.wav"]
+    removed(made.path / AUDIO, made.path / "original.wav")
+    _prepare(made.path, made.originals, True, None, silent_reporter())
+    assert (made.path / AUDIO).is_file() and not (made.path / "original.wav").exists()
+
+
+def test_what_is_deleted_leaves_the_store(store: S3Server, recording: Recording, owner: User, portal: Path) -> None:
+    services.delete(recording=recording)
+    assert not store.files
+    make_version(owner, portal)
+    second = make_version(owner, portal, 2)
+    file_store.put_missing(silent_reporter())
+    assert any(second.path.name in key for key in store.files)
+    remove_version(version=second)
+    assert store.files and not any(f"/{second.path.name}/" in key for key in store.files)
+
+
+def test_a_deleted_account_leaves_the_store(store: S3Server, recording: Recording, other: User) -> None:
+    theirs = ready_recording(other)
+    file_store.keep(theirs.path / AUDIO)
+    User.objects.filter(pk=other.pk).update(deletion_asked_at=timezone.now() - 2 * deletion.PATIENCE)
+    assert deletion.finish_deletions() == 1
+    assert sorted(store.files) == [f"{recording.folder}/{AUDIO}", f"{recording.folder}/original.wav"]
+
+
+def test_a_detector_is_taken_from_the_store(store: S3Server, owners: Client, owner: User, portal: Path) -> None:
+    version = make_version(owner, portal)
+    file_store.put_missing(silent_reporter())
+    bundle = version.bundle_path.read_bytes()
+    removed(version.bundle_path, version.path / "model.pt")
+    assert b"".join(owners.get(address("bundle", version))) == bundle
+    assert owners.get(address("version", version)).status_code == 200
+    removed(version.path / "model.pt")
+    assert b"".join(owners.get(address("file", version, "model.pt")))
+
+
+def test_a_backup_holds_what_the_store_has(store: S3Server, recording: Recording, portal: Path, tmp_path: Path) -> None:
+    removed(recording.path / AUDIO)
+    archive = tmp_path.parent / "hark.zip"
+    made = back_up(portal, archive, silent_reporter())
+    assert f"{recording.folder}/{AUDIO}" in {file.path for file in made.files}
+
+
+def test_it_is_not_ready_while_the_store_is_away(store: S3Server) -> None:
+    assert observing._file_store() == observing.OK
+    store.broken = True
+    assert "does not answer" in observing._file_store()
