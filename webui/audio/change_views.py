@@ -63,7 +63,7 @@ def segment(request: HttpRequest, recording_id: UUID, number: int) -> JsonRespon
 def speaker(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Name a speaker: ``speaker``, ``name``; with ``remember`` and ``consent`` the voice is remembered.
 
-    Answers ``{"name"}``, as it is shown, to who asks for JSON."""
+    Answers ``{"name", "version"}``, the name as it is shown, to who asks for JSON."""
     remember = "remember" in request.POST
     found = recording_of(request, recording_id, owned if remember else to_change)
     who, name = request.POST.get("speaker", ""), request.POST.get("name", "").strip()
@@ -75,7 +75,9 @@ def speaker(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         )
     services.rename_speaker(recording=found, speaker=who, name=name)
     if request.headers.get("Accept") == "application/json":  # where the name was clicked
-        return JsonResponse({"name": speaker_name(services.transcript_of(found).speaker_name(who))})
+        found.refresh_from_db(fields=["version"])
+        name = speaker_name(services.transcript_of(found).speaker_name(who))
+        return JsonResponse({"name": name, "version": found.version})
     if remember:
         services.remember_voice(recording=found, speaker=who, name=name)
         messages.success(
@@ -123,9 +125,27 @@ def assign(request: HttpRequest, recording_id: UUID, number: int) -> HttpRespons
         "now": transcript.speaker_name(passage.speaker),
         "speakers": list(transcript.speakers.items()),
         "new": NEW_SPEAKER,
+        "joins": [one.speaker for one in transcript.segments[number + 1 : number + 2]] == [passage.speaker],
     }
     fragment = bool(getattr(request, "htmx", False))
     return render(request, "audio/assign_form.html" if fragment else "audio/assign.html", context)
+
+
+@require_POST
+def join(request: HttpRequest, recording_id: UUID, number: int) -> HttpResponse:
+    """Make a passage and the next one into one: ``start`` of the passage that was seen."""
+    found = recording_of(request, recording_id, to_change)
+    services.join_with_next(recording=found, number=number, start_s=request.POST.get("start", ""))
+    return redirect(reverse("audio:recording", args=[recording_id]) + f"#passage-{number}")
+
+
+@require_POST
+def undo(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+    """Take the last change of the transcript back: ``version`` that was seen."""
+    found = recording_of(request, recording_id, to_change)
+    services.undo(recording=found, version=whole_number(request.POST.get("version")))
+    messages.success(request, _("The last change was taken back."), extra_tags="near-said")
+    return redirect(reverse("audio:recording", args=[recording_id]) + "#said")
 
 
 @require_POST

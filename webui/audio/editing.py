@@ -51,6 +51,17 @@ def divided(segment: Segment, word: int) -> tuple[Segment, Segment]:
     return replace(first, end_s=first.words[-1].end_s), replace(second, start_s=second.words[0].start_s)
 
 
+def joined(first: Segment, second: Segment) -> Segment:
+    """Two segments, one after the other, as one."""
+    words = first.words + second.words
+    lengths = [max(1, len(one.text.split())) for one in (first, second)]
+    confidence = (first.confidence * lengths[0] + second.confidence * lengths[1]) / sum(lengths)
+    return replace(
+        first, end_s=max(first.end_s, second.end_s), text=f"{first.text} {second.text}", words=words,
+        confidence=round(confidence, 4), overlap=first.overlap or second.overlap, edited=first.edited or second.edited,
+    )  # fmt: skip
+
+
 def _bare(word: str) -> str:
     """A word without case and without the punctuation around it: these change nothing about when it was said."""
     return _EDGES.sub("", word).casefold() or word
@@ -92,6 +103,16 @@ def with_other_segments(
         spans = [(before[n].start_s, before[n].end_s) for n in point["segments"] if n < len(before)]
         middles = enumerate((segment.start_s + segment.end_s) / 2 for segment in after)
         return {**point, "segments": [n for n, at in middles if any(start <= at <= end for start, end in spans)]}
+
+    points = {name: [changed(point) for point in summary[name]] for name in ("key_points", "action_items")}
+    return {**changed(summary), **points}
+
+
+def with_joined_segments(summary: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """A summary after a segment and the next became one: what rests on either rests on it."""
+
+    def changed(point: Mapping[str, Any]) -> dict[str, Any]:
+        return {**point, "segments": sorted({n - (n > number) for n in point["segments"]})}
 
     points = {name: [changed(point) for point in summary[name]] for name in ("key_points", "action_items")}
     return {**changed(summary), **points}

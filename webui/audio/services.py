@@ -36,8 +36,17 @@ from pipeline.recordings.transcript import Segment, Transcript, load_transcript,
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.services import digest
+from webui.audio import history
 from webui.audio import search as searching
-from webui.audio.editing import corrected, divided, with_divided_segment, with_other_segments, without_segment
+from webui.audio.editing import (
+    corrected,
+    divided,
+    joined,
+    with_divided_segment,
+    with_joined_segments,
+    with_other_segments,
+    without_segment,
+)
 from webui.audio.models import Recording, Share
 from webui.audio.search import Hit
 from webui.jobs import services as jobs
@@ -284,6 +293,7 @@ def transcribed(job: Job) -> None:
     recording.channels, recording.words = result.get("channels"), result.get("words", 0)
     recording.version += 1
     recording.save()
+    history.forget(recording.path)
     take_minutes(recording.user, transcript.duration_s, len(transcript.speakers))
     searching.index(recording, transcript)
     if recording.minable:
@@ -731,6 +741,62 @@ def assign_speaker(
         _keep(recording, replace(transcript, segments=tuple(segments), speakers=speakers), summary)
 
 
+def join_with_next(*, recording: Recording, number: int, start_s: str = "") -> None:
+    """Make a passage and the next one, by the same speaker, into one.
+
+    Args:
+        start_s: where the passage begins that the person saw, as the page has it.
+
+    Raises:
+        HarkError: no such passage, none after it, or somebody else says that.
+    """
+    with alone():
+        recording, transcript = _to_change(recording)
+        segments = list(transcript.segments)
+        if not 0 <= number < len(segments) or start_s not in ("", f"{segments[number].start_s:.3f}"):
+            raise HarkError(_("There is no such passage."), _("It was removed."), _("Reload the page."))
+        if number + 1 == len(segments) or segments[number + 1].speaker != segments[number].speaker:
+            raise HarkError(
+                _("The passages cannot be joined."),
+                _("The next one is said by somebody else, or there is none."),
+                _("Give both to one speaker first."),
+            )
+        segments[number : number + 2] = [joined(segments[number], segments[number + 1])]
+        summary = summary_of(recording)
+        summary = None if summary is None else with_joined_segments(summary, number)
+        _keep(recording, transcript.with_segments(tuple(segments)), summary)
+
+
+def undo(*, recording: Recording, version: int | None = None) -> None:
+    """Take the last change of the transcript back: words, speakers, names. Words that it taught are still expected.
+
+    Args:
+        version: that the person saw; None takes back whatever was changed last.
+
+    Raises:
+        HarkError: the transcript is another one by now, nothing was changed, or what was before cannot be read.
+    """
+    with alone():
+        recording, _transcript = _to_change(recording)
+        if version is not None and version != recording.version:
+            raise HarkError(
+                _("The transcript was changed meanwhile."),
+                _("By another page, or by another program."),
+                _("Reload the page, then see what the last change is."),
+            )
+        path = history.newest(recording.path)
+        if path is None:
+            raise HarkError(
+                _("There is nothing to take back."),
+                _("The transcript was not changed, or its changes were taken back."),
+                _("Reload the page."),
+            )
+        transcript, summary = history.read(path)
+        recording.speakers = len({one.speaker for one in transcript.segments} - {""})
+        _write(recording, transcript, summary)
+        path.unlink(missing_ok=True)
+
+
 def detect_speakers_again(*, recording: Recording, speakers: int | None = None) -> Job:
     """Queue another detection of who speaks when; words, corrections and names stay. The job.
 
@@ -779,7 +845,18 @@ def _to_change(recording: Recording) -> tuple[Recording, Transcript]:
 
 
 def _keep(recording: Recording, transcript: Transcript, summary: Mapping[str, Any] | None = None) -> None:
-    """Write a changed transcript (and summary) to files, search index and clip library, or, on failure, nowhere."""
+    """Write a changed transcript (and summary), so that it can be taken back, or, on failure, nowhere."""
+    with storing("keeping the transcript"):
+        before = history.remember(recording.path, recording.version, transcript_of(recording), summary_of(recording))
+    try:
+        _write(recording, transcript, summary)
+    except BaseException:
+        before.unlink(missing_ok=True)
+        raise
+
+
+def _write(recording: Recording, transcript: Transcript, summary: Mapping[str, Any] | None) -> None:
+    """Write a transcript (and summary) to files, search index and clip library, or, on failure, nowhere."""
     from pipeline.recordings.captions import write
     from pipeline.recordings.job import bring_up_to_date
 

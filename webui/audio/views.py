@@ -23,6 +23,7 @@ from pipeline.recordings.recording_folder import AUDIO, POLISHED_TEXT, TRANSCRIP
 from pipeline.recordings.transcript import Transcript
 from webui.accounts.signed_in import signed_in
 from webui.audio import asking, live, services
+from webui.audio.history import newest
 from webui.audio.models import Recording
 from webui.audio.ranges import file_or_part
 from webui.jobs.services import stages_of
@@ -115,6 +116,7 @@ def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         "warnings": (found.job.result or {}).get("warnings", []) if found.job is not None else [],
         "expected_words": services.expected_words(found.user, found.language or None) if sharing["own"] else [],
         **_made_beside(found),
+        "undoes": newest(found.path) is not None,
         "problem": found.error,
         "speaks": asking.voice_for(signed_in(request), found.language or "en") is not None,
         **form_context(),

@@ -36,7 +36,8 @@ pytestmark = pytest.mark.django_db
 NEVER_SHARED = {"token_id", "webhook_id", "plan_id", "clip_id", "sample_id", "person"}
 CHANGED_BY_MEMBERS = {
     "detectors_add_sample", "detectors_add_wake", "detectors_compare", "detectors_retrain", "detectors_set_note",
-    "detectors_use", "jobs_cancel", "jobs_retry", "recordings_assign_speaker", "recordings_detect_speakers",
+    "detectors_use", "jobs_cancel", "jobs_retry", "recordings_assign_speaker",
+    "recordings_join_segments", "recordings_undo", "recordings_detect_speakers",
     "recordings_name_speaker", "recordings_summarize", "recordings_translate",
 }  # fmt: skip
 READ_BY_ALL = {

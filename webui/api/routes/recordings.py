@@ -207,6 +207,20 @@ def assign_speaker(request: HttpRequest, recording_id: UUID, number: int, wish: 
     return transcript(request, recording_id)
 
 
+@router.post(ONE + "/segments/{int:number}/join", response=TranscriptOut, summary="Join two passages", **needs("audio"))
+def join_segments(request: HttpRequest, recording_id: UUID, number: int) -> dict[str, Any]:
+    """Makes a passage and the next one, by the same speaker, into one; the transcript as it is then."""
+    services.join_with_next(recording=a_recording(request, recording_id, to_change), number=number)
+    return transcript(request, recording_id)
+
+
+@router.post(ONE + "/undo", response=TranscriptOut, summary="Undo the last change", **needs("audio"))
+def undo(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
+    """Takes back what was changed last in the transcript; the transcript as it is then. 422 where nothing was."""
+    services.undo(recording=a_recording(request, recording_id, to_change))
+    return transcript(request, recording_id)
+
+
 @router.get(
     ONE + "/export",
     response=None,

@@ -367,6 +367,7 @@ function correct(item) {
         version = content.version;
         segments[number] = { ...segments[number], ...content.segment };
         item.querySelector("[data-edited]").hidden = false;
+        undoable();
         item.words = fill(item, segments[number]);
         const outdated = document.querySelector("[data-outdated]"); // the summary
         if (outdated) outdated.hidden = false;
@@ -389,6 +390,13 @@ if (passages) passages.addEventListener("click", (event) => {
   const edit = event.target.closest("[data-edit]");
   if (edit) correct(edit.closest(".passage"));
 });
+
+// A change that was made without leaving the page can be taken back, too.
+function undoable() {
+  const undo = page.querySelector("[data-undo]");
+  undo.hidden = false;
+  undo.elements.version.value = version;
+}
 
 // ---- a speaker's name, changed where it stands
 
@@ -427,6 +435,8 @@ function renameHere(made) {
         if (other.dataset.speaker !== made.dataset.speaker) continue;
         if (other.matches("input")) other.value = content.name; else other.textContent = content.name;
       }
+      version = content.version;
+      undoable();
       close();
     } catch (error) {
       note.textContent = error instanceof TypeError || error instanceof SyntaxError ? said.wordLost : error.message;

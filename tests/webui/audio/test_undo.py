@@ -1,0 +1,100 @@
+"""POST /recordings/<id>/undo and /segments/<n>/join."""
+
+from __future__ import annotations
+
+import json
+
+from django.test import Client
+
+from tests.webui.audio.conftest import ready_recording, transcript_of_words
+from webui.accounts.models import User
+from webui.audio import history, services
+from webui.audio.models import Recording
+
+
+def said(recording: Recording) -> list[tuple[str, str]]:
+    return [(one.speaker, one.text) for one in services.transcript_of(recording).segments]
+
+
+def undo(client: Client, recording: Recording, version: int | str = "") -> int:
+    return client.post(f"/recordings/{recording.pk}/undo", {"version": version}).status_code
+
+
+def test_changes_are_taken_back_one_after_another(owners: Client, owner: User, recording: Recording) -> None:
+    before = services.transcript_of(recording), services.summary_of(recording)
+    page = f"/recordings/{recording.pk}"
+    assert "data-undo hidden" in owners.get(page).content.decode()
+    owners.post(f"{page}/segments/1", {"text": ""})  # the passage goes, and the point that rests on it
+    owners.post(f"{page}/segments/0/speaker", {"speaker": "new"})
+    services.rename_speaker(recording=recording, speaker="S1", name="Anna")
+    assert said(recording)[0][0] == "S3" and len(said(recording)) == 2
+    assert "data-undo >" in owners.get(page).content.decode()
+    assert undo(owners, recording) == 302
+    assert services.transcript_of(recording).speakers["S1"] == "S1" and said(recording)[0][0] == "S3"
+    assert undo(owners, recording) == 302 and said(recording)[0][0] == "S1"
+    assert undo(owners, recording) == 302
+    assert (services.transcript_of(recording), services.summary_of(recording)) == before
+    assert (
+        services.search(user=owner, query="lantern who") and b"S2" in (recording.path / "transcript.txt").read_bytes()
+    )
+    recording.refresh_from_db()
+    assert recording.version == 7 and recording.speakers == 2
+    assert undo(owners, recording) == 422 and "data-undo hidden" in owners.get(page).content.decode()
+
+
+def test_a_change_that_the_page_has_not_seen_is_not_taken_back(owners: Client, recording: Recording) -> None:
+    answer = owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet on the pier"})
+    seen = json.loads(answer.content)["version"]
+    services.rename_speaker(recording=recording, speaker="S1", name="Anna")
+    assert undo(owners, recording, seen) == 422
+    assert said(recording)[0] == ("S1", "We meet on the pier")
+    assert undo(owners, recording, seen + 1) == 302
+
+
+def test_a_name_that_was_changed_on_the_page_tells_the_version(owners: Client, recording: Recording) -> None:
+    address, named = f"/recordings/{recording.pk}", {"speaker": "S1", "name": "Anna"}
+    told = owners.post(f"{address}/speakers", named, headers={"Accept": "application/json"}).json()
+    assert told == {"name": "Anna", "version": 2}
+    answer = owners.post(f"{address}/segments/0", {"text": "We meet", "version": told["version"]})
+    assert answer.status_code == 200
+
+
+def test_a_new_transcript_forgets_what_was_before(owners: Client, recording: Recording) -> None:
+    owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet on the pier"})
+    assert history.newest(recording.path) is not None and recording.job is not None
+    services.transcribed(recording.job)
+    assert undo(owners, recording) == 422
+
+
+def test_only_so_many_changes_are_kept(recording: Recording) -> None:
+    for number in range(history.MOST + 3):
+        services.rename_speaker(recording=recording, speaker="S1", name=f"Anna {number}")
+    assert len(list((recording.path / history.FOLDER).iterdir())) == history.MOST
+
+
+def test_what_was_before_is_damaged(owners: Client, recording: Recording) -> None:
+    owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet on the pier"})
+    kept = history.newest(recording.path)
+    assert kept is not None
+    kept.write_text("{")
+    assert undo(owners, recording) == 422 and said(recording)[0][1] == "We meet on the pier"
+
+
+def test_two_passages_become_one(owners: Client, owner: User) -> None:
+    words = (("S1", "We meet", 0.9), ("S1", "in the harbour", 0.6), ("S2", "who brings it", 0.3))
+    recording = ready_recording(owner, transcript=transcript_of_words(words))
+    page = f"/recordings/{recording.pk}/segments"
+    assert f"{page}/0/join" in owners.get(f"{page}/0/speaker").content.decode()
+    assert f"{page}/1/join" not in owners.get(f"{page}/1/speaker").content.decode()
+    assert owners.post(f"{page}/1/join").status_code == 422  # somebody else says what is next
+    assert owners.post(f"{page}/2/join").status_code == 422  # nothing is next
+    assert owners.post(f"{page}/0/join", {"start": "0.500"}).status_code == 422  # another one was seen
+    assert owners.post(f"{page}/0/join", {"start": "0.000"})["Location"].endswith("#passage-0")
+    first, second = services.transcript_of(recording).segments
+    assert (first.start_s, first.end_s, first.text) == (0.0, 1.9, "We meet in the harbour")
+    assert len(first.words) == 5 and first.confidence == 0.72 and second.speaker == "S2"
+    summary = services.summary_of(recording)
+    assert summary is not None
+    assert [point["segments"] for point in summary["key_points"]] == [[0], [0]]
+    assert summary["action_items"][0]["segments"] == [1]
+    assert undo(owners, recording) == 302 and len(said(recording)) == 3
