@@ -28,6 +28,7 @@ from webui.trainer.models import Detector
 from webui.translation import shown
 
 NEWEST = 4  # recordings that home shows
+EXAMPLES = "hey compass", "smart mirror", "good morning house"  # English; the adviser warns of none
 SAMPLES = 12  # clips of a run that its page offers
 LONGEST_SPOKEN = 200  # letters of an example that is spoken for the plan page
 SEVERITY = {"good": ("good", "✓"), "caution": ("warning", "!"), "warning": ("bad", "✗")}  # as on the command line
@@ -44,7 +45,7 @@ def home(request: HttpRequest) -> HttpResponse:
     jobs = Job.objects.visible_to(signed_in(request))
     going = jobs.filter(state__in=Job.GOING, kind__in=services.TRAINING_KINDS)
     newest = recordings_seen_by(signed_in(request))[:NEWEST]
-    context = {"detectors": detectors, "going": going, "recordings": newest, **form_context()}
+    context = {"detectors": detectors, "going": going, "recordings": newest, "examples": EXAMPLES, **form_context()}
     return render(request, "trainer/home.html", context)
 
 

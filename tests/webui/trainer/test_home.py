@@ -1,0 +1,24 @@
+"""/: where one begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django.test import Client
+from django.urls import reverse
+
+from pipeline.training.advice import advise
+from tests.support.detector_versions import make_version
+from webui.accounts.models import User
+from webui.trainer.views import EXAMPLES
+
+
+def test_who_has_no_detector_is_offered_phrases(owners: Client, owner: User, portal: Path) -> None:
+    page = owners.get(reverse("trainer:home")).content.decode()
+    assert f'href="{reverse("trainer:new")}?phrase=hey%20compass"' in page
+    make_version(owner, portal)
+    assert "?phrase=" not in owners.get(reverse("trainer:home")).content.decode()
+
+
+def test_the_adviser_warns_of_no_phrase_that_is_offered() -> None:
+    assert {note.level for phrase in EXAMPLES for note in advise(phrase, "en").notes} == {"good"}
