@@ -1,14 +1,16 @@
-"""Numbers, ids and JSON objects as requests have them."""
+"""Numbers, ids, JSON objects and the host as requests have them."""
 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
-from django.http import Http404
+from django.http import Http404, HttpRequest
 
 from core.untrusted_json import untrusted_json
 
+HERE = ("localhost", "127.0.0.1", "::1")  # names under which only this machine reaches the portal
 LARGEST = 2**63 - 1  # that the database takes
 
 
@@ -33,3 +35,8 @@ def json_object(text: str | bytes) -> dict[str, Any]:
     if not isinstance(sent, dict):
         raise ValueError("not an object")
     return sent
+
+
+def only_here(request: HttpRequest) -> bool:
+    """Whether addresses that are made of this request can be opened on this machine alone."""
+    return urlsplit(f"//{request.get_host()}").hostname in HERE

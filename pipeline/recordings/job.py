@@ -115,7 +115,11 @@ def _normalize(folder: Path, originals: list[str], limits: MediaLimits, reporter
         part = folder / f"part-{number}.flac"
         if not part.is_file():
             reporter.log(worded("Part %(number)d of %(n)d", number=number, n=len(originals)))
-            normalize(folder / name, part, limits, reporter)
+            try:
+                normalize(folder / name, part, limits, reporter)
+            except HarkError as error:
+                which = worded("Part %(number)d of %(n)d cannot be used.", number=number, n=len(originals))
+                raise type(error)(which, error.what, error.what_to_do) from error
         parts.append(part)
     merge(parts, folder / AUDIO, limits)
     for part in parts:

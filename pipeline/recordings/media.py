@@ -131,14 +131,17 @@ class MediaFacts:
 
 def clean_name(name: str) -> str:
     """A file's name to be shown: without folders, control and invisible characters; 1 to 120 characters."""
-    last = re.split(r"[/\\]", name.strip())[-1]
-    shown = "".join(" " if character.isspace() else character for character in unicodedata.normalize("NFC", last))
-    shown = "".join(character for character in shown if not unicodedata.category(character).startswith("C"))
-    shown = " ".join(shown.split()).strip(". ") or "recording"
+    shown = shown_text(re.split(r"[/\\]", name.strip())[-1]).strip(". ") or "recording"
     if len(shown) <= 120:
         return shown
     suffix = suffix_of(shown)
     return shown[: 120 - len(suffix)].rstrip() + suffix
+
+
+def shown_text(text: str) -> str:
+    """A text on one line, without control and invisible characters."""
+    spaced = "".join(" " if character.isspace() else character for character in unicodedata.normalize("NFC", text))
+    return " ".join("".join(one for one in spaced if not unicodedata.category(one).startswith("C")).split())
 
 
 def suffix_of(name: str) -> str:

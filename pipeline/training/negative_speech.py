@@ -211,7 +211,9 @@ def _heard(
 
     with held(folder / "lock", being_heard, PATIENCE_S):
         if not store_is_complete(folder):
-            reporter.stage("features", worded("Hearing hours of real speech, once for all phrases"))
+            reporter.stage(
+                "features", worded("Hearing hours of real speech, once for all phrases with this kind of detector")
+            )
             _hear(renderings, detector, folder, path, reporter)
     store = open_store(folder, detector.config.stored.width)
     said = saying(tuple(store.segments["text"]), keyphrase)

@@ -137,7 +137,10 @@ def _size(target: str) -> Worded:
     if target == SMALL:
         return worded("Size standard (3 MB): a sixth of the work of size large. It misses more people.")
     if target == "browser":
-        return worded("Size large: 34 MB, loaded once. Size standard (3 MB) suits slow networks and misses more.")
+        return worded(
+            "A detector of size large has 34 MB, loaded once; one of size standard, 3 MB, suits slow networks and "
+            "misses more."
+        )
     if target == "pi":
         return worded("Size large for a Raspberry Pi 4 or 5, size standard for a smaller one, which misses more.")
     return worded("Size large. Size standard (3 MB) suits small computers and misses more.")
@@ -153,11 +156,16 @@ def _steps(target: str, path: str, files: tuple[str, ...], address: str) -> Iter
         manifest = next(name for name in files if name.endswith(".json"))
         place = address + manifest if address else PurePosixPath(manifest).name
         yield _step(
-            worded("Add this to the configuration of the device, then install it.")
+            worded(
+                "In the ESPHome dashboard (Home Assistant, add-on ESPHome Device Builder) edit the device. If it has a "
+                "block micro_wake_word, add the last line to its models; else add the block. Install. Then choose the "
+                "wake word on the device's page in Home Assistant."
+            )
             if address
             else worded(
-                "Unpack the bundle and copy both files into the folder of the ESPHome configuration. Add this to the "
-                "configuration of the device, then install it."
+                "Unpack the bundle and copy both files into the folder of the ESPHome configuration. In the ESPHome "
+                "dashboard edit the device: if it has a block micro_wake_word, add the last line to its models; else "
+                "add the block. Install. Then choose the wake word on the device's page in Home Assistant."
             ),
             "micro_wake_word:",
             "  models:",
@@ -168,12 +176,13 @@ def _steps(target: str, path: str, files: tuple[str, ...], address: str) -> Iter
         place = f"{SHARE}/{PurePosixPath(model).name}"
         yield _step(
             worded(
-                "On the machine that runs Home Assistant (add-on Terminal & SSH). Then restart the add-on openWakeWord."
+                "On the machine that runs Home Assistant (add-on Terminal & SSH). Then restart the add-on openWakeWord "
+                "and choose the wake word in the voice assistant's settings."
             )
             if address
             else worded(
                 "Unpack the bundle on the machine that runs Home Assistant (add-on Terminal & SSH). Then restart the "
-                "add-on openWakeWord."
+                "add-on openWakeWord and choose the wake word in the voice assistant's settings."
             ),
             f"mkdir -p {SHARE}",
             f"wget -O {place} {address}{model}" if address else f"cp {model} {place}",

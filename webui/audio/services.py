@@ -30,7 +30,7 @@ from django.utils.translation import gettext as _
 from core import file_store
 from core.data_folder import atomic_path, storage_error, storing
 from core.errors import HarkError
-from pipeline.recordings.media import MediaLimits, clean_name, suffix_of
+from pipeline.recordings.media import MediaLimits, clean_name, shown_text, suffix_of
 from pipeline.recordings.recording_folder import AUDIO, RECORDINGS, SUMMARY, TEXT, TRANSCRIPT, TRANSLATIONS
 from pipeline.recordings.transcript import Segment, Transcript, load_transcript, save_transcript
 from webui.accounts.audit import Action, record
@@ -677,14 +677,30 @@ def _words(user: User) -> Path:
 
 
 def rename_speaker(*, recording: Recording, speaker: str, name: str) -> None:
-    """Call a speaker by a name; "" gives the id back. Raises HarkError: there is no such speaker."""
-    name = clean_name(name)[:LONGEST_NAME] if name.strip() else ""
+    """Call a speaker by a name; "" takes it back.
+
+    Raises:
+        HarkError: there is no such speaker, or another one has that name.
+    """
+    name = shown_text(name)[:LONGEST_NAME]
     with alone():
         recording, transcript = _to_change(recording)
         _check_speaker(transcript, speaker)
+        others = {one.speaker for one in transcript.segments} - {speaker}
+        if name and name.casefold() in (transcript.speaker_name(one).casefold() for one in others):
+            raise HarkError(
+                _("Another speaker is called “%(name)s”.") % {"name": name},
+                _("Two speakers of one name could not be told apart."),
+                _("If they are one person, choose Speaker beside a passage and give all passages to them."),
+            )
         like = {who: known for who, known in transcript.sounds_like.items() if who != speaker}
-        speakers = {**transcript.speakers, speaker: name or speaker}
+        speakers = {**transcript.speakers, speaker: name or _unnamed(speaker)}
         _keep(recording, replace(transcript, speakers=speakers, sounds_like=like))
+
+
+def _unnamed(speaker: str) -> str:
+    """What a speaker whom nobody has named is called: "Speaker 1" for S1."""
+    return f"Speaker {speaker[1:]}" if re.fullmatch(r"S\d+", speaker) else speaker
 
 
 def _check_speaker(transcript: Transcript, speaker: str) -> None:
@@ -869,7 +885,8 @@ def _write(recording: Recording, transcript: Transcript, summary: Mapping[str, A
                 with atomic_path(recording.path / SUMMARY) as temporary:
                     temporary.write_text(json.dumps(summary, ensure_ascii=False), encoding="utf-8")
         recording.version += 1
-        recording.save(update_fields=["version", "speakers"])
+        recording.words = sum(len(segment.text.split()) for segment in transcript.segments)
+        recording.save(update_fields=["version", "speakers", "words"])
         searching.index(recording, transcript)
         if recording.minable:
             bring_up_to_date(user_data(recording.user), str(recording.pk), recording.path, transcript)
@@ -918,7 +935,7 @@ def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:
     audio = voiceprints.voice_of(
         file_store.local(recording.path / AUDIO), [(part.start_s, part.end_s) for part in alone], side
     )
-    voiceprints.remember(_voices(recording.user), clean_name(name)[:LONGEST_NAME], audio, consent=True)
+    voiceprints.remember(_voices(recording.user), shown_text(name)[:LONGEST_NAME], audio, consent=True)
 
 
 def voices_of(user: User) -> list[str]:

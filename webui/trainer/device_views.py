@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
@@ -47,10 +48,13 @@ def address(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
     if "renew" in request.POST:
         services.renew_link(version=version)
     else:
+        before = version.served
         try:
             services.serve(version=version, to=Version.Served(request.POST.get("served", "")))
         except ValueError as error:
             raise HarkError(
                 _("That cannot be chosen."), _("The form was changed."), _("Load the page again, then choose.")
             ) from error
+        if before == Version.Served.NOBODY and version.served == Version.Served.LINK:
+            messages.warning(request, _("The secret address is a new one: copy it into your devices again."))
     return redirect(reverse("trainer:version", args=[detector_id, number]) + "#where")

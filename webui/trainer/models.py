@@ -120,6 +120,11 @@ class Version(models.Model):
         return misses_most(self.summary)
 
     @property
+    def is_trial(self) -> bool:
+        """Whether it was made to see the whole way only."""
+        return self.job is not None and self.job.spec.get("effort") == "trial"
+
+    @property
     def token(self) -> str:
         """What the address for devices holds: nobody can guess it without the portal's secret key."""
         return self._token(settings.SECRET_KEY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.db.models import QuerySet
@@ -22,13 +22,13 @@ from webui.accounts.signed_in import signed_in
 from webui.jobs.services import stages_of, user_data
 from webui.organizations.access import owned, to_change, visible
 from webui.organizations.sharing import sharing_of
+from webui.parameters import only_here
 from webui.trainer import results, services
 from webui.trainer.models import PUBLIC_KEY, Detector, Version, before_in_use, in_use_of
 from webui.trainer.views import BUCKET_WORDS
 from webui.translation import shown
 
 REPORT = "report.html"
-HERE = ("localhost", "127.0.0.1", "::1")  # names under which only this machine reaches the portal
 
 
 def _detector(request: HttpRequest, detector_id: int, who: Callable[..., Detector] = visible) -> Detector:
@@ -129,7 +129,7 @@ def _where(request: HttpRequest, version: Version, report: results.Report) -> di
             doseq=True,
         ),
         "has_address": mine and any(row["files"] for row in rows if row["target"].name in DEVICES),
-        "only_here": urlsplit(f"//{request.get_host()}").hostname in HERE,
+        "only_here": only_here(request),
         "secure": request.is_secure(),
         "served_choices": [
             (Version.Served.LINK, _("whoever has the secret address")),

@@ -100,6 +100,9 @@ class OperatingPoint:
     words: dict[str, str]
 
 
+MOST_A_SHORT_TEST_TELLS = 1000.0  # false alarms an hour: an interval that reaches so far says nothing
+
+
 def _number(value: float | None, places: int = 2) -> str:
     # number_format cuts off what it does not show
     return _("unknown") if value is None else str(number_format(round(value, places), places))
@@ -117,6 +120,8 @@ def rate(interval: Interval) -> Figure:
     """A rate with its interval."""
     if interval["value"] is None:
         return Figure(_("unknown"), "")
+    if interval["high"] is None or interval["high"] > MOST_A_SHORT_TEST_TELLS:
+        return Figure(_number(interval["value"]), _("too short a test to say"))
     between = {"low": _number(interval["low"]), "high": _number(interval["high"])}
     return Figure(_number(interval["value"]), _("%(low)s to %(high)s") % between)
 
@@ -128,10 +133,9 @@ def verdict(version: Version, report: Report, winner: Version | None = None) -> 
 
     found, detector = verdict_of(report), version.detector
     phrase = {"phrase": detector.phrase, "language": detector.language}
-    anew = reverse("trainer:new")
     colour, address, words = {
-        "useless": ("bad", f"{anew}?{urlencode({**phrase, 'effort': 'thorough'})}", _("Train it with more effort")),
-        "trial": ("warning", f"{anew}?{urlencode({**phrase, 'effort': 'standard'})}", _("Train it properly")),
+        "useless": ("bad", anew_address(version, report, "thorough"), _("Train it with more effort")),
+        "trial": ("warning", anew_address(version, report, "standard"), _("Train it properly")),
         "wakes": ("warning", "#det", _("Set it for fewer false alarms")),
         "unproven": ("unproven", f"{reverse('library:record')}?{urlencode(phrase)}", _("Record yourself")),
         "good": ("good", "#where", _("Put it on a device")),
@@ -146,6 +150,19 @@ def verdict(version: Version, report: Report, winner: Version | None = None) -> 
         address = reverse("trainer:version", args=[detector.pk, winner.number])
         words = _("Open version %(number)d") % number
     return {**said, "state": found.state, "colour": colour, "next": address, "next_words": words}
+
+
+def anew_address(version: Version, report: Report, effort: str) -> str:
+    """The form for another training of the phrase, for the devices that were chosen."""
+    detector = version.detector
+    targets = sorted(_chosen(version, report))
+    asked = {"phrase": detector.phrase, "language": detector.language, "effort": effort, "targets": targets}
+    return f"{reverse('trainer:new')}?{urlencode(asked, doseq=True)}"
+
+
+def _chosen(version: Version, report: Report) -> set[str]:
+    """The devices that were chosen for it."""
+    return {*report.get("devices", ()), *(version.job.spec.get("targets", ()) if version.job else ())}
 
 
 def winner_over(
@@ -608,7 +625,7 @@ def targets(version: Version, report: Report, address: str) -> list[dict[str, An
         address: under which its files for devices are served; "" where they are not.
     """
     sizes = sizes_in_bundle(version)
-    chosen = {*report.get("devices", ()), *(version.job.spec.get("targets", ()) if version.job else ())}
+    chosen = _chosen(version, report)
     found = targets_of(version.bundle, sizes, report.get("devices_left_out", ()), address)
     rows = [
         {
@@ -623,6 +640,7 @@ def targets(version: Version, report: Report, address: str) -> list[dict[str, An
                 for name in target.files
             ],
             "size": shown(target.size),
+            "heard": _heard_by(report.get("devices", {}).get(target.name)),
             "missing": shown(target.missing) if target.missing else "",
             "steps": [
                 {"about": shown(step.about), "code": step.code, "rows": step.code.count("\n") + 1}
@@ -632,6 +650,20 @@ def targets(version: Version, report: Report, address: str) -> list[dict[str, An
         for target in found.values()
     ]
     return sorted(rows, key=lambda row: not row["chosen"])
+
+
+def _heard_by(about: Mapping[str, Any] | None) -> str:
+    """How good a detector for a device is, in a sentence; "" where the target takes the usual one."""
+    if about is None:
+        return ""
+    quiet, noisy = (1.0 - (about[name]["value"] or 0.0) for name in ("miss_rate_clean", "miss_rate_noisy"))
+    accepted = about["confusers_accepted"]["value"]
+    said = _("This detector heard %(quiet)s %% of the test's voices close and quiet, %(noisy)s %% in noise.") % {
+        "quiet": round(100 * quiet), "noisy": round(100 * noisy),
+    }  # fmt: skip
+    if accepted is not None:
+        said += " " + _("Of similar phrases %(accepted)s %% wake it.") % {"accepted": round(100 * accepted)}
+    return said
 
 
 def qr_code(address: str) -> str:

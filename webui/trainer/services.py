@@ -182,6 +182,13 @@ def train(*, user: User, config: RunConfig, install_voices: bool = False, target
     return jobs.submit(user=user, kind="train", title=config.phrase, spec=spec)
 
 
+def going_training(plan: Job) -> Job | None:
+    """The training of a plan that has not ended."""
+    asked = {name: plan.spec.get(name) for name in ("phrase", "language", "effort", "size", "seed")}
+    going = Job.objects.filter(user=plan.user, kind="train", state__in=Job.GOING)
+    return next((job for job in going if {name: job.spec.get(name) for name in asked} == asked), None)
+
+
 def retrain(*, version: Version) -> Job:
     """A job that makes the next version from this one and what was marked."""
     detector = version.detector

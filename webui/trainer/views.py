@@ -41,7 +41,7 @@ def home(request: HttpRequest) -> HttpResponse:
     from webui.audio.views import form_context
 
     detectors = Detector.objects.visible_to(signed_in(request)).select_related("organization")
-    detectors = detectors.prefetch_related("versions")
+    detectors = detectors.prefetch_related("versions__job")
     jobs = Job.objects.visible_to(signed_in(request))
     going = jobs.filter(state__in=Job.GOING, kind__in=services.TRAINING_KINDS)
     newest = recordings_seen_by(signed_in(request))[:NEWEST]
@@ -93,7 +93,10 @@ def advice(request: HttpRequest) -> HttpResponse:
         "ready": f"{reverse('listening:ready')}?{of_phrase}",
         "only_trained": only_trained(),
         "notes": [(*SEVERITY[note.level], shown(note.message)) for note in found.notes],
-        "suggestions": [shown(suggestion) for suggestion in found.suggestions],
+        "language": language,
+        "suggestions": [
+            (shown(suggestion), getattr(suggestion, "values", {}).get("phrase", "")) for suggestion in found.suggestions
+        ],
     }
     return render(request, "trainer/advice.html", context)
 
@@ -124,6 +127,7 @@ def plan(request: HttpRequest, job_id: UUID) -> HttpResponse:
         "rows": [_plan_row(name, row, found, job.spec["language"]) for name, row in found.get("buckets", {}).items()],
         "minutes": max(1, round(found.get("estimate_s", 0) / 60)),
         "form": RunForm(engines=_choices(request, job.spec["language"])),
+        "going": services.going_training(job),
         "to_install": sorted(found.get("to_install_mb", {})),
         "megabytes": sum(found.get("to_install_mb", {}).values()),
         "clips": sum(row["target"] for row in found.get("buckets", {}).values()),

@@ -156,7 +156,7 @@ def test_who_renames_in_place_is_told_the_name_that_is_shown(owners: Client, rec
     headers = {"Accept": "application/json"}
     place = f"/recordings/{recording.pk}/speakers"
     assert owners.post(place, {"speaker": "S2", "name": " Ben "}, headers=headers).json()["name"] == "Ben"
-    assert owners.post(place, {"speaker": "S2", "name": ""}, headers=headers).json()["name"] == "S2"
+    assert owners.post(place, {"speaker": "S2", "name": ""}, headers=headers).json()["name"] == "Speaker 2"
     assert owners.post(place, {"speaker": "S9", "name": "x"}, headers=headers).status_code == 422
 
 

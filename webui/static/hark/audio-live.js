@@ -143,4 +143,12 @@ part("keep").addEventListener("click", async () => {
     part("keep").disabled = false;
   }
 });
+// Words that nobody has taken yet, while it listens or after it, are asked about.
+let taken = 0;
+const lines = () => part("finals").children.length;
+for (const name of ["copy", "download"]) part(name).addEventListener("click", () => { taken = lines(); });
+addEventListener("beforeunload", (event) => {
+  const kept = saved || form.elements.save.checked && socket && socket.readyState === WebSocket.OPEN;
+  if (!kept && lines() > taken) event.preventDefault();
+});
 addEventListener("pagehide", closeMicrophone);

@@ -337,7 +337,13 @@ function correct(item) {
   field.focus();
   field.setSelectionRange(0, 0); // where it begins, also where not all of it is to be seen
   field.scrollTop = 0;
-  const close = () => { box.remove(); place.hidden = edit.hidden = false; edit.focus(); };
+  let outdated = false; // somebody else has changed it: the page is read anew
+  const close = () => {
+    box.remove();
+    if (outdated) location.reload();
+    place.hidden = edit.hidden = false;
+    edit.focus();
+  };
   cancel.addEventListener("click", close);
   field.addEventListener("keydown", (event) => {
     if (event.key === "Escape") close();
@@ -355,6 +361,7 @@ function correct(item) {
       if (answer.status === 409 && content.version !== undefined) {
         // What somebody else wrote is shown; saving once more is a decision.
         version = content.version;
+        outdated = true;
         note.className = "error";
         note.textContent = `${content.what} ${said.wordNow} “${content.text}”`;
       } else if (!answer.ok) {
@@ -372,6 +379,7 @@ function correct(item) {
         const outdated = document.querySelector("[data-outdated]"); // the summary
         if (outdated) outdated.hidden = false;
         document.body.dispatchEvent(new Event("corrected")); // the summary follows
+        outdated = false;
         gather();
         close();
       }
@@ -385,6 +393,7 @@ function correct(item) {
 // What was typed and not saved is asked about.
 addEventListener("beforeunload", (event) => {
   for (const field of page.querySelectorAll("textarea[data-before]")) if (field.value !== field.dataset.before) event.preventDefault();
+  for (const field of page.querySelectorAll(".who form input")) if (field.value !== field.defaultValue) event.preventDefault();
 });
 if (passages) passages.addEventListener("click", (event) => {
   const edit = event.target.closest("[data-edit]");
@@ -409,7 +418,7 @@ function nameButton(place) {
 
 function renameHere(made) {
   const form = document.createElement("form"), field = document.createElement("input"), note = document.createElement("span");
-  field.value = made.textContent;
+  field.value = field.defaultValue = made.textContent;
   field.maxLength = 100;
   field.setAttribute("aria-label", said.wordName);
   note.className = "small error";
