@@ -225,3 +225,12 @@ def test_whom_nobody_named_is_called_in_the_reader_s_language(owners: Client, re
         assert "Sprecher 3" in said and "Speaker 3</" not in said
         assert "Speaker 3" in owners.get(page).content.decode()
     assert b"Speaker 3" in owners.get(f"{place}/export?format=txt", headers=german).getvalue(), "as it is kept"
+
+
+def test_a_name_keeps_its_signs_and_is_given_once(owners: Client, recording: Recording) -> None:
+    place, headers = f"/recordings/{recording.pk}/speakers", {"Accept": "application/json"}
+    given = owners.post(place, {"speaker": "S1", "name": "Anna / Peter"}, headers=headers)
+    assert given.json()["name"] == "Anna / Peter"
+    twice = owners.post(place, {"speaker": "S2", "name": "anna / peter"}, headers=headers)
+    assert twice.status_code == 422 and "Another speaker is called" in twice.json()["what"]
+    assert services.transcript_of(recording).speakers["S2"] == "S2"

@@ -1,0 +1,55 @@
+"""What the result page advises, and what each device's card says of its own detector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django.test import Client
+from django.urls import reverse
+
+from tests.support.detector_versions import address, make_version
+from webui.accounts.models import User
+from webui.trainer import results
+from webui.trainer.models import Version
+
+ABOUT = {
+    "miss_rate_clean": {"value": 0.455}, "miss_rate_noisy": {"value": 0.636}, "confusers_accepted": {"value": 0.6},
+}  # fmt: skip
+
+
+def test_another_training_keeps_the_devices(version: Version) -> None:
+    assert version.job is not None
+    version.job.spec = {"targets": ["browser", "esphome"]}
+    form = results.anew_address(version, {"devices": {"openwakeword": ABOUT}}, "standard")
+    assert form.startswith(f"{reverse('trainer:new')}?phrase=hey+compass&language=en&effort=standard")
+    assert form.endswith("&targets=browser&targets=esphome&targets=openwakeword")
+
+
+def test_a_card_says_how_good_the_devices_own_detector_is() -> None:
+    said = results._heard_by(ABOUT)
+    assert "heard 54 % of the test's voices close and quiet, 36 % in noise" in said
+    assert "Of similar phrases 60 % wake it" in said
+    assert results._heard_by(None) == ""
+
+
+def test_a_secret_that_was_taken_back_is_not_given_again_silently(owners: Client, version: Version) -> None:
+    before = version.token
+    owners.post(address("address", version), {"served": "nobody"})
+    page = owners.post(address("address", version), {"served": "link"}, follow=True).content.decode()
+    version.refresh_from_db()
+    assert version.token != before and "The secret address is a new one" in page
+
+
+def test_a_trial_is_called_one_at_home(owners: Client, owner: User, portal: Path) -> None:
+    made = make_version(owner, portal)
+    home = reverse("trainer:home")
+    assert "A trial:" not in owners.get(home).content.decode()
+    assert made.job is not None
+    made.job.spec = {"effort": "trial"}
+    made.job.save()
+    assert "A trial:" in owners.get(home).content.decode()
+
+
+def test_an_interval_that_says_nothing_is_not_shown() -> None:
+    assert results.rate({"value": 0.0, "low": 0.0, "high": 11066.64}).interval == "too short a test to say"
+    assert results.rate({"value": 0.0, "low": 0.0, "high": 85.35}).interval == "0.00 to 85.35"
