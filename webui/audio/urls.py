@@ -24,6 +24,7 @@ urlpatterns = [
     path("shared/<str:token>/waveform", change_views.shared_waveform, name="shared_waveform"),
     path("shared/<str:token>/words", change_views.shared_words, name="shared_words"),
     path("<uuid:recording_id>", views.recording, name="recording"),
+    path("<uuid:recording_id>/so-far", views.so_far, name="so_far"),
     path("<uuid:recording_id>/audio", views.audio, name="audio"),
     path("<uuid:recording_id>/original", views.original, name="original"),
     path("<uuid:recording_id>/waveform", views.waveform, name="waveform"),

@@ -34,6 +34,7 @@ from webui.shown_once import shown_now
 
 PAGE = 25
 UNSURE = 0.5  # words with less confidence are shaded
+MOST_SO_FAR = 40  # segments of a recording that is being transcribed
 SPEEDS = ("0.75", "1", "1.25", "1.5", "1.75", "2")  # of the player
 COLOURS = 8  # of speakers, in the style sheet
 ROUGH = ("hark", "pocketsphinx")  # engines that get many words wrong, which is said
@@ -104,6 +105,7 @@ def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     context: dict[str, Any]
     if found.now == Recording.State.WORKING or found.version == 0:
         context = {"recording": found, "job": found.job, "stages": stages_of("transcribe"), "problem": found.error}
+        context |= so_far_context(found)
         return render(request, "audio/working.html", {**context, **sharing})
     context = {
         "recording": found,
@@ -123,6 +125,23 @@ def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         **form_context(),
     }
     return render(request, "audio/recording.html", context)
+
+
+@require_GET
+def so_far(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+    """A fragment: what is recognized of a recording that is being transcribed, its end; empty once it is not."""
+    return render(request, "audio/so_far.html", so_far_context(recording_of(request, recording_id)))
+
+
+def so_far_context(recording: Recording) -> dict[str, Any]:
+    """What :func:`so_far` shows."""
+    from pipeline.recordings.captions import clock
+    from pipeline.recordings.transcription.transcribe import recognized_so_far
+
+    going = recording.now == Recording.State.WORKING
+    segments = recognized_so_far(recording.path) if going else []
+    said = [(clock(segment.start_s), segment.text) for segment in segments[-MOST_SO_FAR:]]
+    return {"recording": recording, "going": going, "said": said, "more": len(segments) > MOST_SO_FAR}
 
 
 def transcript_context(recording: Recording, transcript: Transcript) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,16 @@ def transcribe(audio_file: Path, options: TranscribeOptions, work: Path, reporte
         diarization="channels" if sides else "",
         versions={**engine.versions(), "silero-vad": importlib.metadata.version("silero-vad")},
     )
+
+
+def recognized_so_far(work: Path) -> list[Segment]:
+    """What a transcription that goes on in a folder has recognized, in order of time; nobody is told apart yet."""
+    segments: list[Segment] = []
+    with suppress(OSError, ValueError, KeyError, TypeError), (work / PROGRESS_FILE).open("rb") as file:
+        for line in file:  # the last may be half written
+            row = json.loads(line)
+            segments += [segment_of_json(segment) for segment in row.get("segments", ())]
+    return sorted(segments, key=lambda segment: segment.start_s)
 
 
 def _plan(recording: soundfile.SoundFile, sides: bool, reporter: Reporter) -> list[_Piece]:
