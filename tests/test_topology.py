@@ -120,6 +120,10 @@ def test_a_run_whose_worker_is_killed_is_done_by_another(tmp_path: Path) -> None
             assert rows.execute("SELECT count(*) FROM trainer_version").fetchone() == (1,)
         (bundle,) = (portal.data / "models").glob("*/*.zip")
         assert zipfile.is_zipfile(bundle)
+        key = bundle.relative_to(portal.data).as_posix()
+        assert portal.store.files[key] == bundle.read_bytes()
+        assert any(name.startswith("clips/") for name in portal.store.files)
+        bundle.unlink()  # as on a machine that has not trained
         logged = (portal.folder / "access.log").read_text()
         assert "/api/v1/jobs" in logged and "/account/setup/" not in logged
         token = sign_in(client)  # the first one works for a quarter of an hour
@@ -128,6 +132,9 @@ def test_a_run_whose_worker_is_killed_is_done_by_another(tmp_path: Path) -> None
             (detector,) = client.get("/api/v1/detectors", headers=token).json()["items"]
             assert detector["phrase"] == "hey compass"
             time.sleep(0.1)
+        number = detector["id"]
+        fetched = client.get(f"/api/v1/detectors/{number}/versions/1/bundle", headers=token)
+        assert fetched.status_code == 200 and fetched.content == portal.store.files[key]
 
 
 def test_the_addresses_of_earlier_systems(tmp_path: Path) -> None:

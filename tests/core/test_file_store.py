@@ -39,6 +39,14 @@ def test_what_is_kept_is_fetched_where_it_is_not_there(store: S3Server, tmp_path
     assert file_store.local(path) == path and len(store.requests) == asked  # the copy is enough
 
 
+def test_a_large_file_goes_in_parts(store: S3Server, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 50_000  # 12.8 MB
+    path = written(tmp_path / "models" / "run" / "run.zip", content)
+    file_store.keep(path)
+    path.unlink()
+    assert file_store.local(path).read_bytes() == content and len(store.files) == 1 and not store.parts
+
+
 def test_what_nobody_has_is_not_there(store: S3Server, tmp_path: Path) -> None:
     path = tmp_path / "clips" / "ab.flac"
     assert not file_store.is_there(path)

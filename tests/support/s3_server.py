@@ -24,6 +24,7 @@ class S3Server:
     Attributes:
         files: what it has, by key.
         buckets: names of those that are there; all have the same files.
+        parts: of files that come in parts, by key and number.
         requests: the method and path of each that came.
         broken: answer with 503.
     """
@@ -31,6 +32,7 @@ class S3Server:
     port: int
     files: dict[str, bytes] = field(default_factory=dict)
     buckets: set[str] = field(default_factory=lambda: {BUCKET})
+    parts: dict[tuple[str, int], bytes] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     broken: bool = False
 
@@ -97,6 +99,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, _listed(state, asked))
         elif not key:
             self._answer(200)
+        elif "uploads" in asked:
+            self._answer(200, b"<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>")
+        elif "partNumber" in asked:
+            state.parts[key, int(asked["partNumber"][0])] = sent
+            self._answer(200)
+        elif "uploadId" in asked:
+            numbers = sorted(number for of, number in state.parts if of == key)
+            state.files[key] = b"".join(state.parts.pop((key, number)) for number in numbers)
+            result = f"<Bucket>{bucket}</Bucket><Key>{escape(key)}</Key><Location>-</Location><ETag>0</ETag>"
+            self._answer(200, f"<CompleteMultipartUploadResult>{result}</CompleteMultipartUploadResult>".encode())
         elif self.command == "PUT":
             state.files[key] = sent
             self._answer(200)

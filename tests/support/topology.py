@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from core.data_folder import REPOSITORY
 from pipeline.jobs import TRAINING
 from tests.support.portal_driver import HOST, Portal
+from tests.support.s3_server import S3Server, s3_server
 from tests.support.servers import answers, free_port, postgresql, program, redis_server, running, wait_for
 from tests.test_deploy import nginx_settings
 from webui.jobs.services import LANES
@@ -37,12 +38,14 @@ class Topology(Portal):
     Attributes:
         port: of Nginx, on 127.0.0.1.
         database: its URL.
+        store: where clips, sound and detectors are kept.
         folder: of Nginx: its log, and the certificate.
         training: the workers of that lane, which a test may kill.
     """
 
     port: int
     database: str
+    store: S3Server
     folder: Path
     training: list[subprocess.Popen[bytes]]
 
@@ -117,8 +120,10 @@ def topology(folder: Path) -> Iterator[Topology]:
     with ExitStack() as stack:
         database = stack.enter_context(postgresql())
         redis = stack.enter_context(redis_server(folder / "redis"))
+        store = stack.enter_context(s3_server())
         settings = {
-            "DATABASE_URL": database, "REDIS_URL": redis, "HARK_DATA": str(data), "HARK_ALLOWED_HOSTS": HOST,
+            "DATABASE_URL": database, "REDIS_URL": redis, "STORAGE_URL": store.url, "HARK_DATA": str(data),
+            "HARK_ALLOWED_HOSTS": HOST,
             "HARK_HTTPS": "1", "HARK_JOBS_LEASE_S": "15", "HARK_SPEECH_SOCKET": str(folder / "speech.sock"),
         }  # fmt: skip
         made = subprocess.run(  # and with it the tables, before several processes want to make them
@@ -145,7 +150,7 @@ def topology(folder: Path) -> Iterator[Topology]:
         port = stack.enter_context(nginx(folder / "nginx", *web))
         address = f"https://{HOST}"
         training = [process for (lane, _number), process in processes.items() if lane == TRAINING]
-        running_one = Topology(address, "", data, port, database, folder / "nginx", training)
+        running_one = Topology(address, "", data, port, database, store, folder / "nginx", training)
         with asking(running_one) as client:
             # Starting, each web server makes a newer link, maybe after it has answered; the last one made counts.
             wait_for(lambda: len(_links(folder)) == len(web), STARTS_S)
