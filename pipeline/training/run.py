@@ -249,6 +249,8 @@ def _run(
             compared = compare(before.detector, before.thresholds, detector, thresholds, store, before.marked)
             foundation["compared"] = {**compared, "run": config.start_from, "anti_keywords": asdict(anti_keywords)}
         report = build_report(plan, clips, store, detector, trained, thresholds, results, generated, foundation)
+    if config.devices:
+        reporter.log(verdict_of(report).sentence)  # those for devices take some minutes more
     devices: dict[str, DeviceDetector] = {}
     report["devices_left_out"] = []
     for number, device in enumerate(config.devices, 1):

@@ -412,6 +412,9 @@ def test_a_detector_is_trained_from_nothing(
     with zipfile.ZipFile(result["bundle"]) as archive:
         assert not [name for name in archive.namelist() if name.startswith("esphome/")]
         assert "pip install pymicro-wakeword" in archive.read("README.md").decode()
+    said = [event.get("message", "") for event in told]
+    before = [str(event.get("name")) for event in told[: said.index(result["verdict"]["sentence"])]]
+    assert "devices" not in before, "how good the usual detector is, is said before those for devices are made"
     kinds = [event["event"] for event in told]
     assert kinds.count("estimate") == 1 and told[kinds.index("estimate")]["seconds"] > 0
 
