@@ -15,7 +15,7 @@ import numpy as np
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
-from core.events import Reporter, silent_reporter
+from core.events import Progress, Reporter, silent_reporter
 from core.readiness import Readiness
 from core.voice_activity import FRAME_S, speech_probabilities
 from core.worded import worded
@@ -170,6 +170,7 @@ def _embeddings(audio: np.ndarray, windows: Sequence[tuple[float, float]], repor
     with _lock:  # loaded once, however many threads ask
         encoder = _encoder()
     gain = max(1.0, LEVEL / max(1e-9, _mean_square(audio, windows)))
+    progress = Progress(reporter, len(windows))
     found: list[np.ndarray] = []
     spectra: list[np.ndarray] = []
     for number, spectrum in enumerate(_spectra(audio, windows), 1):
@@ -177,8 +178,8 @@ def _embeddings(audio: np.ndarray, windows: Sequence[tuple[float, float]], repor
         if len(spectra) == BATCH or number == len(windows):
             with torch.inference_mode():
                 found.append(encoder(torch.from_numpy(np.stack(spectra).astype(np.float32))).numpy())
+            progress.advance(len(spectra))
             spectra.clear()
-            reporter.progress(number, len(windows))
     return np.concatenate(found)
 
 
