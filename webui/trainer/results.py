@@ -656,7 +656,10 @@ def _heard_by(about: Mapping[str, Any] | None) -> str:
     """How good a detector for a device is, in a sentence; "" where the target takes the usual one."""
     if about is None:
         return ""
-    quiet, noisy = (1.0 - (about[name]["value"] or 0.0) for name in ("miss_rate_clean", "miss_rate_noisy"))
+    missed = [about[name]["value"] for name in ("miss_rate_clean", "miss_rate_noisy")]
+    if None in missed:
+        return ""
+    quiet, noisy = (1.0 - share for share in missed)
     accepted = about["confusers_accepted"]["value"]
     said = _("This detector heard %(quiet)s %% of the test's voices close and quiet, %(noisy)s %% in noise.") % {
         "quiet": round(100 * quiet), "noisy": round(100 * noisy),

@@ -28,7 +28,7 @@ from webui.trainer.models import Detector
 from webui.translation import shown
 
 NEWEST = 4  # recordings that home shows
-EXAMPLES = "hey compass", "smart mirror", "good morning house"  # English; the adviser warns of none
+EXAMPLES = "hey lantern", "smart mirror", "good morning house"  # English; the adviser warns of none
 SAMPLES = 12  # clips of a run that its page offers
 LONGEST_SPOKEN = 200  # letters of an example that is spoken for the plan page
 SEVERITY = {"good": ("good", "✓"), "caution": ("warning", "!"), "warning": ("bad", "✗")}  # as on the command line

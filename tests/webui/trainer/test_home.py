@@ -15,7 +15,7 @@ from webui.trainer.views import EXAMPLES
 
 def test_who_has_no_detector_is_offered_phrases(owners: Client, owner: User, portal: Path) -> None:
     page = owners.get(reverse("trainer:home")).content.decode()
-    assert f'href="{reverse("trainer:new")}?phrase=hey%20compass"' in page
+    assert f'href="{reverse("trainer:new")}?phrase=hey%20lantern"' in page
     make_version(owner, portal)
     assert "?phrase=" not in owners.get(reverse("trainer:home")).content.decode()
 
