@@ -58,6 +58,9 @@ from phrase_augmentation.normalize import base_language
 from pipeline.acoustic.data import acoustic_split
 from pipeline.serving.detection import open_detector
 from pipeline.training.advice import advise
+from pipeline.training.config import DEVICES
+from pipeline.training.devices import TITLES
+from pipeline.training.targets import files_for
 
 OTHER_SPEECH = (
     "speech/librispeech-dev-clean",
@@ -67,7 +70,6 @@ OTHER_SPEECH = (
 )
 KITCHEN_NOISE = "noise/speech-commands/doing_the_dishes.ogg"
 WORDS = "speech/speech-commands"
-DEVICE_FOLDERS = ("esphome/", "openwakeword/")  # of a bundle
 HIT_AFTER_S = 1.0  # a detection counts until this long after a clip's end
 CONFUSER_RATE = "0.5"  # false alarms an hour: the rate whose threshold, in quiet, confusers are held against
 WORST_CONFUSERS = 10  # named in the figures
@@ -473,18 +475,16 @@ def _digest(detector: Detector) -> str:
 
 def device_files(bundle: Bundle, folder: Path) -> dict[str, Path]:
     """What a device's runtime opens of a bundle's files for it, by the device, unpacked below ``folder``."""
-    contents = {name: bundle.read(name) for name in bundle.manifest["files"] if name.startswith(DEVICE_FOLDERS)}
-    kept = folder / sha256(b"".join(contents.values())).hexdigest()[:20]
-    files = {}
-    for name, content in contents.items():
-        (kept / name).parent.mkdir(parents=True, exist_ok=True)
-        with storing("unpacking files for devices"), atomic_path(kept / name) as temporary:
-            temporary.write_bytes(content)
-        if name.startswith("openwakeword/"):
-            files[OpenWakeWord.name] = kept / name
-        elif name.endswith(".json"):
-            files["ESPHome"] = kept / name
-    return files
+    opened = {}
+    for device in DEVICES:
+        contents = {name: bundle.read(name) for name in files_for(device, bundle.manifest["files"])}
+        kept = folder / sha256(b"".join(contents.values())).hexdigest()[:20]
+        for name, content in contents.items():
+            with storing("unpacking files for devices"), atomic_path(kept / name) as temporary:
+                temporary.write_bytes(content)
+        if contents:
+            opened[device] = kept / min(contents)  # of two the manifest, which names the network beside it
+    return opened
 
 
 def device_listeners(files: Mapping[str, Mapping[str, Path]], own: Mapping[str, Listener]) -> list[DeviceListener]:
@@ -498,19 +498,19 @@ def device_listeners(files: Mapping[str, Mapping[str, Path]], own: Mapping[str, 
     found: list[DeviceListener] = []
     together: dict[str, list[str]] = {}
     for name, of_device in files.items():
-        if "ESPHome" in of_device:
-            found.append(_device_listener("ESPHome", MicroWakeWord(of_device["ESPHome"]), [name], own))
-        if OpenWakeWord.name in of_device:
+        if "esphome" in of_device:
+            found.append(_device_listener("esphome", MicroWakeWord(of_device["esphome"]), [name], own))
+        if "openwakeword" in of_device:
             together.setdefault(own[name].language, []).append(name)
     for names in together.values():
-        scorer = OpenWakeWord([files[name][OpenWakeWord.name] for name in names])
-        found.append(_device_listener(OpenWakeWord.name, scorer, names, own))
+        scorer = OpenWakeWord([files[name]["openwakeword"] for name in names])
+        found.append(_device_listener("openwakeword", scorer, names, own))
     return found
 
 
 def _device_listener(device: str, scorer: Peer, names: list[str], own: Mapping[str, Listener]) -> DeviceListener:
     listener = Listener(
-        name=", ".join([*names, device]),
+        name=", ".join([*names, TITLES[device]]),
         scorer=scorer,
         period_s=scorer.score_period_s,
         phrases=tuple(own[name].phrases[0] for name in names),
@@ -519,7 +519,7 @@ def _device_listener(device: str, scorer: Peer, names: list[str], own: Mapping[s
         speakers=tuple(own[name].speakers[0] for name in names),
         digest=scorer.digest,
     )
-    return DeviceListener(device, listener, tuple(names))
+    return DeviceListener(TITLES[device], listener, tuple(names))
 
 
 def peer_listener(peer: Peer) -> Listener:

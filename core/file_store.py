@@ -29,7 +29,6 @@ STORAGE = "STORAGE_URL"
 EXAMPLE = "s3://KEY:SECRET@HOST:9000/BUCKET"
 CONNECT_S, ANSWER_S = 5.0, 60.0
 TRIES = 3
-REMOVED_AT_ONCE = 1000  # keys a request
 # What belongs into the store, below the installation's folder: clips, emissions, a recording's sound, detectors.
 _LARGE = re.compile(
     r"(users/[^/]+/)?"
@@ -181,9 +180,7 @@ def forget_folder(folder: Path) -> None:
     """
     store = _store()
     if store is not None:
-        paths = [one.path for one in stored(folder)]
-        for first in range(0, len(paths), REMOVED_AT_ONCE):
-            store.remove(paths[first : first + REMOVED_AT_ONCE])
+        store.remove([one.path for one in stored(folder)])
 
 
 class _Store:
@@ -195,20 +192,16 @@ class _Store:
 
         parts = urlsplit(url)
         self.bucket, _, prefix = parts.path.strip("/").partition("/")
-        try:
-            port = f":{parts.port}" if parts.port else ""
-        except ValueError:
-            port = None  # type: ignore[assignment]
-        if parts.scheme != "s3" or not parts.hostname or not self.bucket or port is None:
-            raise unusable(STORAGE, "It is malformed, or names no bucket", EXAMPLE)
         self.prefix, self.root = f"{prefix}/" if prefix else "", root
         options = parse_qs(parts.query)
         timeout = urllib3.Timeout(connect=CONNECT_S, read=ANSWER_S)
         retries = urllib3.Retry(TRIES, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504))
         try:
+            if parts.scheme != "s3" or not parts.hostname:
+                raise ValueError("no address of a store")
             check_bucket_name(self.bucket)
             self.client: Minio = Minio(
-                f"{parts.hostname}{port}",
+                f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname,
                 access_key=unquote(parts.username or "") or None,
                 secret_key=unquote(parts.password or "") or None,
                 secure=options.get("tls", ["on"])[0] != "off",
@@ -216,7 +209,7 @@ class _Store:
                 http_client=urllib3.PoolManager(timeout=timeout, retries=retries, maxsize=16),
             )
         except ValueError:
-            raise unusable(STORAGE, "It is malformed", EXAMPLE) from None
+            raise unusable(STORAGE, "It is malformed, or names no bucket", EXAMPLE) from None
 
     def has_bucket(self) -> bool:
         """Raises HarkError where the store does not answer."""

@@ -85,8 +85,7 @@ def _prepare(folder: Path, originals: list[str], owner: bool, most_s: float | No
     """16 kHz audio out of whatever was uploaded; several files become one."""
     from pipeline.recordings.media import MediaLimits
 
-    if file_store.is_there(folder / AUDIO):
-        file_store.local(folder / AUDIO)
+    if file_store.local(folder / AUDIO).is_file():
         return
     missing = [name for name in originals if not file_store.local(folder / name).is_file()]
     if missing or not originals:

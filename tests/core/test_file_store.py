@@ -10,15 +10,12 @@ import pytest
 from core import file_store
 from core.errors import HarkError
 from core.events import silent_reporter
-from tests.support.s3_server import SECRET, S3Server, s3_server
+from tests.support.s3_server import SECRET, S3Server, store_of
 
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Server]:
-    with s3_server() as server:
-        monkeypatch.setenv("HARK_DATA", str(tmp_path))
-        monkeypatch.delenv("HARK_INSTALLATION", raising=False)
-        monkeypatch.setenv(file_store.STORAGE, server.url)
+    with store_of(tmp_path, monkeypatch) as server:
         yield server
 
 

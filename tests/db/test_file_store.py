@@ -14,7 +14,7 @@ from core.errors import HarkError
 from db import clip_files
 from db.db_api import Library
 from db.records import NewClip
-from tests.support.s3_server import S3Server, s3_server
+from tests.support.s3_server import S3Server, store_of
 
 TONE = (0.1 * np.sin(np.arange(4000) / 10)).astype(np.float32)
 ALIGNER = "ears"
@@ -22,10 +22,7 @@ ALIGNER = "ears"
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[S3Server]:
-    with s3_server() as server:
-        monkeypatch.setenv("HARK_DATA", str(tmp_path / "data"))
-        monkeypatch.delenv("HARK_INSTALLATION", raising=False)
-        monkeypatch.setenv(file_store.STORAGE, server.url)
+    with store_of(tmp_path / "data", monkeypatch) as server:
         yield server
 
 

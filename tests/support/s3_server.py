@@ -8,9 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
+
+import pytest
+
+from core.file_store import STORAGE
 
 BUCKET, KEY, SECRET = "hark", "somebody", "a/secret+of:forty@characters"
 WRITTEN = "2026-11-26T11:00:00.000Z"  # all files
@@ -56,6 +61,16 @@ def s3_server() -> Iterator[S3Server]:
     finally:
         listening.shutdown()
         listening.server_close()
+
+
+@contextmanager
+def store_of(data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """A store that the installation in a data folder uses."""
+    with s3_server() as server:
+        monkeypatch.setenv("HARK_DATA", str(data))
+        monkeypatch.delenv("HARK_INSTALLATION", raising=False)
+        monkeypatch.setenv(STORAGE, server.url)
+        yield server
 
 
 class _Handler(BaseHTTPRequestHandler):

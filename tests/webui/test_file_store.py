@@ -18,7 +18,7 @@ from core.events import silent_reporter
 from pipeline.recordings.job import _prepare
 from pipeline.recordings.recording_folder import AUDIO
 from tests.support.detector_versions import address, make_version
-from tests.support.s3_server import S3Server, s3_server
+from tests.support.s3_server import S3Server, store_of
 from tests.webui.audio.conftest import ready_recording
 from webui import observing
 from webui.accounts import deletion
@@ -30,9 +30,7 @@ from webui.trainer.services import remove_version
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch, portal: Path) -> Iterator[S3Server]:
-    with s3_server() as server:
-        monkeypatch.delenv("HARK_INSTALLATION", raising=False)
-        monkeypatch.setenv(file_store.STORAGE, server.url)
+    with store_of(portal, monkeypatch) as server:
         yield server
 
 

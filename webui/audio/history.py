@@ -1,48 +1,49 @@
 """What a transcript and its summary were before each of the last changes, so that changes can be taken back.
 
-A file in the recording's folder for each, named by the version that it holds; the newest is what the last change
-replaced.
+A folder in the recording's folder for each, named by the version that it holds; the newest is what the last change
+replaced. Its files are links to the former ones: who writes a transcript replaces the file, so they need no room.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.data_folder import atomic_path
 from core.errors import HarkError
 from core.worded import worded
-from pipeline.recordings.transcript import Transcript, as_json, from_json
+from pipeline.recordings.recording_folder import SUMMARY, TRANSCRIPT
+from pipeline.recordings.transcript import Transcript, load_transcript
 
 FOLDER = "history"
 MOST = 50  # changes that can be taken back
 
 
-def remember(folder: Path, version: int, transcript: Transcript, summary: Mapping[str, Any] | None) -> Path:
-    """Keep what a version held, in a file of its own, whose path is returned. Raises OSError."""
-    path = folder / FOLDER / f"{version:08d}.json"
-    with atomic_path(path) as temporary:
-        held = {"transcript": as_json(transcript), "summary": summary}
-        temporary.write_text(json.dumps(held, ensure_ascii=False), encoding="utf-8")
+def remember(folder: Path, version: int) -> Path:
+    """Keep what is there as a version, in a folder of its own, whose path is returned. Raises OSError."""
+    kept = folder / FOLDER / f"{version:08d}"
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir(parents=True)
+    for name in (TRANSCRIPT, SUMMARY):
+        if (folder / name).is_file():
+            (kept / name).hardlink_to(folder / name)
     for old in _kept(folder)[:-MOST]:
-        old.unlink(missing_ok=True)
-    return path
+        forget(old)
+    return kept
 
 
 def newest(folder: Path) -> Path | None:
-    """The file of what was before the last change; None where there is nothing to take back."""
+    """Where what was before the last change is kept; None where there is nothing to take back."""
     return next(reversed(_kept(folder)), None)
 
 
-def read(path: Path) -> tuple[Transcript, dict[str, Any] | None]:
-    """The transcript and the summary of a file of :func:`remember`. Raises HarkError where it is damaged."""
+def read(kept: Path) -> tuple[Transcript, dict[str, Any] | None]:
+    """The transcript and the summary of a folder of :func:`remember`. Raises HarkError where they are damaged."""
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-        return from_json(held["transcript"]), held["summary"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        summary = json.loads((kept / SUMMARY).read_text(encoding="utf-8")) if (kept / SUMMARY).is_file() else None
+        return load_transcript(kept / TRANSCRIPT), summary
+    except (HarkError, OSError, ValueError) as error:
         raise HarkError(
             worded("The change cannot be taken back."),
             worded("What was there before cannot be read."),
@@ -50,10 +51,15 @@ def read(path: Path) -> tuple[Transcript, dict[str, Any] | None]:
         ) from error
 
 
-def forget(folder: Path) -> None:
+def forget(kept: Path) -> None:
+    """Take back no more to what a folder of :func:`remember` keeps."""
+    shutil.rmtree(kept, ignore_errors=True)
+
+
+def forget_all(folder: Path) -> None:
     """Nothing can be taken back any more: the transcript is a new one."""
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 
 def _kept(folder: Path) -> list[Path]:
-    return sorted((folder / FOLDER).glob("[0-9]*.json"))
+    return sorted((folder / FOLDER).glob("[0-9]*"))

@@ -293,7 +293,7 @@ def transcribed(job: Job) -> None:
     recording.channels, recording.words = result.get("channels"), result.get("words", 0)
     recording.version += 1
     recording.save()
-    history.forget(recording.path)
+    history.forget_all(recording.path)
     take_minutes(recording.user, transcript.duration_s, len(transcript.speakers))
     searching.index(recording, transcript)
     if recording.minable:
@@ -800,17 +800,17 @@ def undo(*, recording: Recording, version: int | None = None) -> None:
                 _("By another page, or by another program."),
                 _("Reload the page, then see what the last change is."),
             )
-        path = history.newest(recording.path)
-        if path is None:
+        before = history.newest(recording.path)
+        if before is None:
             raise HarkError(
                 _("There is nothing to take back."),
                 _("The transcript was not changed, or its changes were taken back."),
                 _("Reload the page."),
             )
-        transcript, summary = history.read(path)
+        transcript, summary = history.read(before)
         recording.speakers = len({one.speaker for one in transcript.segments} - {""})
         _write(recording, transcript, summary)
-        path.unlink(missing_ok=True)
+        history.forget(before)
 
 
 def detect_speakers_again(*, recording: Recording, speakers: int | None = None) -> Job:
@@ -863,11 +863,11 @@ def _to_change(recording: Recording) -> tuple[Recording, Transcript]:
 def _keep(recording: Recording, transcript: Transcript, summary: Mapping[str, Any] | None = None) -> None:
     """Write a changed transcript (and summary), so that it can be taken back, or, on failure, nowhere."""
     with storing("keeping the transcript"):
-        before = history.remember(recording.path, recording.version, transcript_of(recording), summary_of(recording))
+        before = history.remember(recording.path, recording.version)
     try:
         _write(recording, transcript, summary)
     except BaseException:
-        before.unlink(missing_ok=True)
+        history.forget(before)
         raise
 
 

@@ -127,6 +127,12 @@ class Job(models.Model):
         """The message in the reader's language."""
         return shown(self.said or self.message)
 
+    @property
+    def doing(self) -> str:
+        """What a job that goes on is doing, whether or not it has said so."""
+        begins = _("Waiting for its turn") if self.state == self.State.QUEUED else _("Starting")
+        return self.shown_message or str(begins)
+
     def snapshot(self) -> dict[str, Any]:
         """What a page needs to draw it, as plain JSON."""
         done, eta_s = self.done, self.eta_s

@@ -120,14 +120,7 @@ def _where(request: HttpRequest, version: Version, report: results.Report) -> di
         "trying": trying,
         "qr_code": results.qr_code(trying),
         "targets": rows,
-        "again_for": urlencode(
-            {
-                "phrase": version.detector.phrase,
-                "language": version.detector.language,
-                "targets": [row["target"].name for row in rows if row["chosen"]],
-            },
-            doseq=True,
-        ),
+        "again_for": results.again(version, report),
         "has_address": mine and any(row["files"] for row in rows if row["target"].name in DEVICES),
         "only_here": only_here(request),
         "secure": request.is_secure(),

@@ -154,10 +154,14 @@ def verdict(version: Version, report: Report, winner: Version | None = None) -> 
 
 def anew_address(version: Version, report: Report, effort: str) -> str:
     """The form for another training of the phrase, for the devices that were chosen."""
+    return f"{reverse('trainer:new')}?{again(version, report, effort=effort)}"
+
+
+def again(version: Version, report: Report, **more: str) -> str:
+    """The query with which that form begins as it was for this version."""
     detector = version.detector
-    targets = sorted(_chosen(version, report))
-    asked = {"phrase": detector.phrase, "language": detector.language, "effort": effort, "targets": targets}
-    return f"{reverse('trainer:new')}?{urlencode(asked, doseq=True)}"
+    asked = {"phrase": detector.phrase, "language": detector.language, **more}
+    return urlencode({**asked, "targets": sorted(_chosen(version, report))}, doseq=True)
 
 
 def _chosen(version: Version, report: Report) -> set[str]:

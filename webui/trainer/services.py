@@ -184,9 +184,8 @@ def train(*, user: User, config: RunConfig, install_voices: bool = False, target
 
 def going_training(plan: Job) -> Job | None:
     """The training of a plan that has not ended."""
-    asked = {name: plan.spec.get(name) for name in ("phrase", "language", "effort", "size", "seed")}
     going = Job.objects.filter(user=plan.user, kind="train", state__in=Job.GOING)
-    return next((job for job in going if {name: job.spec.get(name) for name in asked} == asked), None)
+    return next((job for job in going if plan.spec.items() <= job.spec.items()), None)
 
 
 def retrain(*, version: Version) -> Job:

@@ -6,6 +6,7 @@ import json
 
 from django.test import Client
 
+from pipeline.recordings.recording_folder import TRANSCRIPT
 from tests.webui.audio.conftest import ready_recording, transcript_of_words
 from webui.accounts.models import User
 from webui.audio import history, services
@@ -76,7 +77,7 @@ def test_what_was_before_is_damaged(owners: Client, recording: Recording) -> Non
     owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet on the pier"})
     kept = history.newest(recording.path)
     assert kept is not None
-    kept.write_text("{")
+    (kept / TRANSCRIPT).write_text("{")
     assert undo(owners, recording) == 422 and said(recording)[0][1] == "We meet on the pier"
 
 

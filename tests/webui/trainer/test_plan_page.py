@@ -10,7 +10,7 @@ from pipeline import engine_setup
 from webui.accounts.models import User
 from webui.jobs.models import Job
 from webui.jobs.services import stages_of
-from webui.trainer.services import as_spec, configuration
+from webui.trainer.services import as_spec, configuration, plan, train
 
 PLAN = {
     "phrase": "hey compass",
@@ -64,3 +64,18 @@ def test_missing_neural_voices_are_installed_by_the_owner_s_run_unless_told_othe
         assert run.spec["install_voices"] is installs
         assert ("enable" in dict(stages_of("train", run.spec))) is installs
         run.delete()
+
+
+def test_a_plan_that_is_being_trained_says_so(client: Client, owner: User) -> None:
+    client.force_login(owner)
+    config = configuration(phrase="hey compass", effort="trial")
+    planned = plan(user=owner, config=config, targets=["esphome"])
+    Job.objects.filter(pk=planned.pk).update(state="done", result={**PLAN, "unfinished": None})
+    said = "This phrase is being trained now."
+    train(user=owner, config=configuration(phrase="hey compass", effort="quick"), targets=["esphome"])
+    assert said not in client.get(f"/plans/{planned.id}").content.decode()
+    going = client.post("/start", {"plan": planned.id})["Location"]
+    page = client.get(f"/plans/{planned.id}").content.decode()
+    assert said in page and f'href="{going}"' in page
+    Job.objects.filter(kind="train").update(state="done")
+    assert said not in client.get(f"/plans/{planned.id}").content.decode()
