@@ -38,10 +38,10 @@ def register(commands: Commands[Parser]) -> None:
     training.add_argument("corpora", nargs="+", type=Path, metavar="CORPUS", help="folders of transcribed speech")
     training.add_argument(
         "--kind",
-        choices=("recognizer", "backbone", "encoder", "verifier", "micro"),
+        choices=("recognizer", "backbone", "backbone-in-noise", "encoder", "verifier", "micro"),
         default="recognizer",
         help="encoder, verifier: the phone outputs and the verifier of large detectors; micro: the network for "
-        "microcontrollers; default: recognizer",
+        "microcontrollers; backbone-in-noise: the backbone that ships, further, wants a GPU; default: recognizer",
     )
     batch = "utterances a batch; default: as many as have 160 s together"
     training_options(training, above_zero, "30", batch, "each corpus, and of the synthetic clips")

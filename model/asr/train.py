@@ -92,7 +92,7 @@ def output_length(samples: Tensor) -> Tensor:
     return (frames - 1) // STEM_STRIDE + 1
 
 
-def _targets(packed: Packed, batch: SpeechBatch, name: str) -> tuple[Tensor, Tensor]:
+def targets_of(packed: Packed, batch: SpeechBatch, name: str) -> tuple[Tensor, Tensor]:
     rows = []
     for item in batch.items:
         if name == "phones":
@@ -247,7 +247,7 @@ def _losses(
     parts: dict[str, Tensor] = {}
     for name, values in logits.items():
         log_p = values.float().log_softmax(-1)
-        flat, sizes = _targets(packed, batch, name)
+        flat, sizes = targets_of(packed, batch, name)
         weight = 1.0
         if "characters" in logits:
             weight = config.characters_weight if name == "characters" else 1.0 - config.characters_weight

@@ -27,12 +27,13 @@ from pipeline.corpora.layouts.utterance import files_below, is_audio
 
 if TYPE_CHECKING:
     from model.devices.micro_network import MicroNetwork
+    from model.embedding_backbone import EmbeddingBackbone
     from model.phone_head import PhoneHead
     from model.verifier import Verifier
 
 BATCH_SECONDS = 160.0
 MEASURED_SHARE = 0.1  # of the utterances, where there are too few speakers to keep some out
-KINDS = ("backbone", "recognizer", "encoder", "verifier", "micro")
+KINDS = ("backbone", "backbone-in-noise", "recognizer", "encoder", "verifier", "micro")
 UNHEARD = "festival"  # an engine that is kept out, so that there is one to be measured on
 ROOMS = 150
 MADE_NOISE_S = 10.0  # seconds of one made-up noise
@@ -47,7 +48,8 @@ class AcousticRun:
         corpora: folders in any layout that ``library import`` reads.
         kind: one of :data:`KINDS`; "encoder" trains the phone outputs that stand on it (``model.asr.encoder_head``),
             "verifier" what verifies a large detector's matches (``pipeline.acoustic.verifier_training``), "micro" the
-            network for microcontrollers (``model.asr.micro_student``).
+            network for microcontrollers (``model.asr.micro_student``), "backbone-in-noise" the shipped backbone further
+            (``model.asr.backbone_in_noise``).
         epochs: passes over the real speech; phone outputs take as many steps as they need.
         batch_size: utterances a batch; 0: as many as have :data:`BATCH_SECONDS` together.
         subset: per cent of each corpus, and of the synthetic clips, that are used.
@@ -95,7 +97,7 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
             f"No training recording has a transcript and lasts at most {LONGEST_S:g} s.",
             "Give a corpus with transcripts: ./hark asr train FOLDER.",
         )
-    if run.kind in ("encoder", "verifier", "micro"):
+    if run.kind not in ("backbone", "recognizer"):
         return _train_on_another(run, packed, folder / run.kind, reporter)
     real = [int(i) for i in transcribed if packed.utterances[i].real]
     hours = float(packed.length[real or transcribed].sum()) / 16_000 / 3600
@@ -165,9 +167,11 @@ def _about(run: AcousticRun, packed: Packed) -> dict[str, Any]:
 
 def _train_on_another(run: AcousticRun, packed: Packed, out: Path, reporter: Reporter) -> dict[str, Any]:
     """Train what learns from another network's outputs."""
+    from model.asr.backbone_in_noise import NoiseTrainConfig, train_in_noise
     from model.asr.encoder_head import HeadTrainConfig, train_head
     from model.asr.micro_student import StudentTrainConfig, train_student
-    from model.shipped_weights import HEAD, MICRO_NETWORK, VERIFIER, save_weights
+    from model.shipped_weights import BACKBONE, HEAD, MICRO_NETWORK, VERIFIER, save_weights
+    from model.train import best_device
     from pipeline.acoustic.verifier_training import VerifierTrainConfig, train_verifier
 
     last = None
@@ -180,8 +184,14 @@ def _train_on_another(run: AcousticRun, packed: Packed, out: Path, reporter: Rep
             reporter.metric("loss", loss)
 
     board = curves_folder(out)
-    model: MicroNetwork | PhoneHead | Verifier
-    if run.kind == "verifier":
+    model: EmbeddingBackbone | MicroNetwork | PhoneHead | Verifier
+    if run.kind == "backbone-in-noise":
+        file, further = BACKBONE, NoiseTrainConfig(seed=run.seed)
+        steps = further.steps
+        reporter.stage("train", f"Training the backbone in rooms and noise for {steps} steps")
+        device = best_device()
+        model, errors = train_in_noise(packed, further, show, "cpu" if device == "mps" else device, board)
+    elif run.kind == "verifier":
         file, verifying = VERIFIER, VerifierTrainConfig(seed=run.seed)
         steps = verifying.steps
         reporter.stage("train", f"Training a verifier for {steps} steps")

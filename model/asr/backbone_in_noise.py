@@ -1,0 +1,210 @@
+"""Training of the standard backbone to hear in rooms and noise what it hears without them: it is its own teacher
+(teacher-student learning on parallel speech, Li and others 2017). Its convolutions are trained, too."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from core.errors import HarkError
+from core.processors import usable_cores
+from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
+from model.asr.packed import BatchSource, Packed, SpeechBatch
+from model.asr.train import targets_of
+from model.embedding_backbone import FRAMES_AT_ONCE, MEL_FFT, STEP_FRAMES, EmbeddingBackbone
+from model.features import HOP
+from model.phones import BLANK
+from model.shipped_weights import shipped_backbone
+from model.train import update_average, warmup_and_cosine
+from model.training_options import curves
+
+STEP = STEP_FRAMES * HOP  # samples of the backbone's step
+TAIL_STEPS = 5  # after an item, in which the last phone is written
+SILENCE = 1e-4  # of noise, where nothing is: there is no digital silence
+HEARD_RMS = 0.004  # of a step with speech in it
+AFTER_SPEECH = 16  # steps that still depend on it
+SILENCE_WEIGHT = 0.25  # of steps without speech, in the loss
+CTC_WEIGHT = 0.1
+VALIDATED = 4  # batches
+PRECISION = torch.bfloat16  # on a GPU
+
+
+@dataclass(frozen=True)
+class NoiseTrainConfig:
+    """How the backbone is trained.
+
+    Attributes:
+        convolutions_rate: of the learning rate, for the public embedding's convolutions.
+    """
+
+    steps: int = 1500
+    batch_seconds: float = 1000.0
+    learning_rate: float = 1e-3
+    convolutions_rate: float = 0.25
+    weight_decay: float = 1e-3
+    warmup_steps: int = 200
+    ema_decay: float = 0.999
+    seed: int = 0
+    augmentation: SpeechAugmentation = field(
+        default_factory=lambda: SpeechAugmentation(
+            room_share=0.45, noise_share=0.8, snr_db=(-2.0, 26.0), babble_share=0.2, recorded_share=0.65,
+            equalizer_db=6.0,
+        )
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """The same speech quiet and in noise, each behind a lead [batch, lead + samples], and what the teacher heard.
+
+    Attributes:
+        lengths: samples of each item, without the lead.
+        states: of the quiet speech [batch, steps, channels].
+        logits: its phones [batch, FRAMES_AT_ONCE * steps, phones].
+        weights: of each step in the loss [batch, steps].
+    """
+
+    noisy: Tensor
+    lengths: Tensor
+    states: Tensor
+    logits: Tensor
+    weights: Tensor
+
+
+def train_in_noise(
+    packed: Packed,
+    config: NoiseTrainConfig,
+    on_progress: Callable[[int, int, float], None],
+    device: str = "cpu",
+    tensorboard: str = "",
+) -> tuple[EmbeddingBackbone, dict[str, float]]:
+    """Train the backbone that ships on the pack's ``train`` split; returns it, and how far it is in the noisy speech of
+    ``validation`` from what the teacher hears in the quiet one: states in their variance, phones in nats
+    (Kullback-Leibler divergence), each with the teacher's own in noise.
+
+    Raises:
+        HarkError: too little speech.
+    """
+    torch.manual_seed(config.seed)
+    augmenter = BatchAugmenter(config.augmentation, packed.noise, packed.rooms, device)
+    sources = [
+        BatchSource(packed, packed.where(split), config.batch_seconds, np.random.default_rng(config.seed))
+        for split in ("train", "validation")
+    ]
+    if not all(sources):
+        raise HarkError(
+            "There is too little to train the backbone with.",
+            "It wants speech to learn from, and of other people to measure on.",
+            "Give corpora with more speakers.",
+        )
+    teacher = shipped_backbone()[0].to(device)
+    student = copy.deepcopy(teacher)
+    average = copy.deepcopy(teacher)
+    pretrained = list(student.convs.parameters())
+    others = [value for name, value in student.named_parameters() if not name.startswith("convs.")]
+    optimizer = torch.optim.AdamW(
+        [{"params": others}, {"params": pretrained, "lr": config.convolutions_rate * config.learning_rate}],
+        config.learning_rate,
+        weight_decay=config.weight_decay,
+    )
+    schedule = warmup_and_cosine(optimizer, min(config.warmup_steps, config.steps), config.steps)
+
+    def drawn(source: BatchSource, step: int) -> SpeechBatch:
+        own = copy.copy(source)
+        own.rng = np.random.default_rng((config.seed, step))
+        return own.draw()
+
+    def parallel(batch: SpeechBatch) -> Parallel:
+        return parallel_speech(teacher, augmenter, batch, device)
+
+    held = [parallel(drawn(sources[1], step)) for step in range(VALIDATED)]
+    deviation = held[0].states.flatten(0, 1).std(0) + 1e-3
+    cores = usable_cores()
+    running = float("nan")
+    with curves(tensorboard) as draw, ThreadPoolExecutor(cores) as pool:
+        steps = iter(range(1, config.steps + 1))
+        waiting = [pool.submit(drawn, sources[0], step) for _, step in zip(range(cores), steps)]
+        for step in range(1, config.steps + 1):
+            batch = waiting.pop(0).result()
+            waiting += [pool.submit(drawn, sources[0], later) for later in [next(steps, 0)] if later]
+            speech = parallel(batch)
+            of_states, of_phones, logits = losses(student.train(), speech, deviation)
+            loss = of_states + of_phones + CTC_WEIGHT * read_loss(logits, packed, batch, speech.lengths)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            update_average(average, student, min(config.ema_decay, step / (step + 10.0)))
+            if step % 20 == 0 or step == config.steps:
+                running = loss.item()
+                on_progress(step, config.steps, running)
+                draw("loss", running, step)
+    with torch.no_grad():
+        errors = {}
+        for name, model in (("", average.eval()), ("teacher/", teacher)):
+            parts = [losses(model, speech, deviation)[:2] for speech in held]
+            errors[f"{name}unexplained/states"] = float(torch.stack([states for states, _ in parts]).mean())
+            errors[f"{name}unexplained/phones"] = float(torch.stack([phones for _, phones in parts]).mean())
+    return average.cpu(), errors
+
+
+@torch.no_grad()
+def parallel_speech(teacher: EmbeddingBackbone, augmenter: BatchAugmenter, batch: SpeechBatch, device: str) -> Parallel:
+    """A batch as the teacher hears it, and what the student is to hear: at the same speed, in rooms and noise."""
+    audio, lengths = torch.from_numpy(batch.audio).to(device), torch.from_numpy(batch.lengths).to(device)
+    quiet, lengths = augmenter.change_speed(audio, lengths)
+    quiet = functional.pad(quiet, (0, TAIL_STEPS * STEP - quiet.shape[1] % STEP))
+    lead = teacher.config.receptive_mel_frames * HOP + MEL_FFT
+    led = functional.pad(quiet, (lead, 0))
+    noisy = augmenter.in_a_room(led, lengths + lead)[:, : led.shape[1]]
+    states, logits = _heard(teacher, led + SILENCE * torch.randn_like(led))
+    loud = quiet.reshape(len(quiet), -1, STEP).square().mean(2).sqrt() > HEARD_RMS
+    after = functional.max_pool1d(functional.pad(loud.float(), (AFTER_SPEECH, 0))[:, None], AFTER_SPEECH + 1, 1)[:, 0]
+    # The first step ends with the lead, each other one with a step of the item.
+    steps = torch.arange(states.shape[1], device=device)[None]
+    inside = steps * STEP < lengths[:, None] + TAIL_STEPS * STEP
+    speech = functional.pad(after, (1, states.shape[1]))[:, : states.shape[1]]
+    return Parallel(noisy, lengths, states, logits, inside * (SILENCE_WEIGHT + (1 - SILENCE_WEIGHT) * speech))
+
+
+def losses(student: EmbeddingBackbone, speech: Parallel, deviation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean squared error of states in their standard deviations, Kullback-Leibler divergence of phones, and the
+    student's logits."""
+    states, logits = _heard(student, speech.noisy)
+    weights = speech.weights
+    of_states = (((states - speech.states) / deviation).square().mean(2) * weights).sum() / weights.sum()
+    told, truth = logits.log_softmax(2), speech.logits.log_softmax(2)
+    twice = weights.repeat_interleave(FRAMES_AT_ONCE, 1)
+    of_phones = ((truth.exp() * (truth - told)).sum(2) * twice).sum() / twice.sum()
+    return of_states, of_phones, logits
+
+
+def _heard(backbone: EmbeddingBackbone, audio: Tensor) -> tuple[Tensor, Tensor]:
+    mel = backbone.mel(audio)
+    with torch.autocast("cuda", PRECISION, enabled=audio.is_cuda):
+        states = backbone.states(backbone.convolved(mel))
+        logits = backbone.logits(states)
+    return states.float(), logits.float()
+
+
+def read_loss(logits: Tensor, packed: Packed, batch: SpeechBatch, lengths: Tensor) -> Tensor:
+    """CTC over the phones of the items that have a transcript, a phone."""
+    flat, sizes = targets_of(packed, batch, "phones")
+    known = torch.tensor([all(packed.utterances[u].phones for u in item) for item in batch.items])
+    if not known.any():
+        return logits.sum() * 0.0
+    outputs = FRAMES_AT_ONCE * (lengths // STEP + TAIL_STEPS)
+    loss = functional.ctc_loss(
+        logits.log_softmax(2).transpose(0, 1), flat.to(logits.device), outputs.clamp(max=logits.shape[1]),
+        sizes.to(logits.device), BLANK, reduction="none", zero_infinity=True,
+    )  # fmt: skip
+    by_phone = loss / sizes.to(logits.device).clamp(min=1)
+    return by_phone[known.to(logits.device)].mean()
