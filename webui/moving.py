@@ -21,9 +21,9 @@ from django.db import DatabaseError, DataError, connection, connections, models,
 from django.db.migrations.executor import MigrationExecutor
 
 from core.backup import PORTAL_DATABASE
+from core.database_url import as_servers_take_it, first_line
 from core.errors import HarkError
 from core.events import Progress, Reporter
-from core.postgresql import as_postgresql_takes_it, first_line
 from db.moving import Libraries
 from webui.audio.search import index_all
 from webui.setup import migrate, prepare_server
@@ -215,7 +215,7 @@ class _Digest:
 def _plain(value: Any, is_json: bool) -> Any:
     """A value as both databases give it back."""
     if is_json and value is not None:
-        return as_postgresql_takes_it(json.dumps(_numbers(value), sort_keys=True))
+        return as_servers_take_it(json.dumps(_numbers(value), sort_keys=True))
     if isinstance(value, str):
         return value.replace("\0", "\ufffd")
     if isinstance(value, datetime):

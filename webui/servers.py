@@ -9,7 +9,7 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from core.postgresql import CONNECT_S, as_postgresql_takes_it, need, no_answer, parameters, unusable
+from core.database_url import CONNECT_S, as_servers_take_it, need, no_answer, parameters, unusable
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -45,7 +45,7 @@ def _take_any_text() -> None:
 
     class AnyJson(JsonbDumper):
         def dump(self, obj: Any) -> Any:
-            return as_postgresql_takes_it(bytes(super().dump(obj) or b"").decode()).encode()
+            return as_servers_take_it(bytes(super().dump(obj) or b"").decode()).encode()
 
     psycopg.adapters.register_dumper(str, AnyText)
     psycopg.adapters.register_dumper(Jsonb, AnyJson)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from core import file_store
 from core.data_folder import keep_private, storage_error, storing
+from core.database_url import DATABASE, check_encoding, no_answer
 from core.errors import HarkError
-from core.postgresql import DATABASE, check_encoding, no_answer
 
 
 def ready() -> None:
