@@ -110,6 +110,11 @@ def check_encoding(encoding: str) -> None:
         )
 
 
+def server_name(vendor: str) -> str:
+    """Of a kind of server, in messages."""
+    return {"postgresql": "PostgreSQL", "mysql": MYSQL}[vendor]
+
+
 def no_answer(server: str, name: str, error: Exception) -> HarkError:
     """What is said of a server that refuses or does not answer; ``error`` is its driver's."""
     return HarkError(
