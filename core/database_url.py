@@ -125,8 +125,9 @@ def no_answer(server: str, name: str, error: Exception) -> HarkError:
 
 
 def first_line(error: Exception) -> str:
-    """What a driver's error says, without a full stop."""
-    lines = str(error).strip().splitlines()
+    """What a driver's error says, without a full stop, nor the number that PyMySQL's begin with."""
+    numbered = len(error.args) == 2 and isinstance(error.args[0], int) and not isinstance(error, OSError)
+    lines = str(error.args[1] if numbered else error).strip().splitlines()
     return (lines[0][:300] if lines else type(error).__name__).rstrip(".")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from core import file_store
 from core.data_folder import keep_private, storage_error, storing
-from core.database_url import DATABASE, MYSQL_COLLATION, MYSQL_LOCK, check_encoding, no_answer, server_name
+from core.database_url import DATABASE, MYSQL_COLLATION, MYSQL_LOCK, check_encoding, first_line, no_answer, server_name
 from core.errors import HarkError
 
 
@@ -92,7 +92,7 @@ def prepare_server() -> None:
     except DatabaseError as error:
         raise HarkError(
             "The portal's database cannot be used.",
-            f"{server} says: {str(error).strip()[:300]}",
+            f"{server} says: {first_line(error)}.",
             "The user of DATABASE_URL must own the database (PostgreSQL 14, MariaDB 10.6, MySQL 8.0.23 or newer).",
         ) from None
 
