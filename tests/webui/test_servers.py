@@ -136,6 +136,14 @@ refused
 """
 
 
+@pytest.mark.parametrize("first", ["webui.mysql.base", "db.mysql"])
+def test_pymysql_is_there_once(first: str) -> None:
+    source = f"import {first}, webui.mysql.base, db.mysql, pymysql; print(db.mysql.err.Error is pymysql.Error)"
+    command = [sys.executable, "-c", f"import django.conf; django.conf.settings.configure(); {source}"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    assert done.stdout == "True\n", done.stderr
+
+
 DATABASES = pytest.mark.parametrize("database", [postgresql, mysql])
 
 

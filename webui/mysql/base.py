@@ -3,12 +3,16 @@ expression, texts compared by their letters and ``iexact`` without case, JSON of
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import pymysql
 
 pymysql.install_as_MySQLdb()
+# Of its modules, too: a second copy of one would have exceptions of its own, which nobody catches.
+for name in [name for name in sys.modules if name.startswith("pymysql.")]:
+    sys.modules[f"MySQLdb.{name.removeprefix('pymysql.')}"] = sys.modules[name]
 
 from django.db.backends.ddl_references import Expressions, Statement, Table
 from django.db.backends.mysql import base, operations, schema
