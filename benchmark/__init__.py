@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from core.data_folder import REPOSITORY
+from core.database_url import DATABASE
 from core.errors import HarkError
 from core.events import Reporter
-from core.postgresql import DATABASE
 from core.processors import usable_cores
 from core.settings_file import CHOSEN
 

@@ -101,7 +101,7 @@ def _one_client(text: str) -> str:
 
 
 def _no_file(text: str) -> str:
-    """What it names is checked by ``core.postgresql``."""
+    """What it names is checked by ``core.database_url``."""
     if text.startswith("sqlite"):
         raise ValueError("an SQLite file needs no name: it is in the data folder")
     return text

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from core.data_folder import atomic_path, installation_folder
+from core.database_url import first_line, need, no_answer, unusable
 from core.errors import HarkError
 from core.events import Progress, Reporter
-from core.postgresql import first_line, need, no_answer, unusable
 
 if TYPE_CHECKING:
     from minio import Minio

@@ -1,7 +1,7 @@
 """The clip library: every SQL statement of Hark that asks for clips or changes them is in this file.
 
-Its rows are in an SQLite file (``sqlite.py``), or on PostgreSQL (``postgresql.py``) where DATABASE_URL says so and the
-library has no such file. The statements are SQLite's.
+Its rows are in an SQLite file (``sqlite.py``), or on a server (``postgresql.py``, ``mysql.py``) where DATABASE_URL says
+so and the library has no such file. The statements are SQLite's.
 
 Order of writing: a clip's file first (synced, then named), its row after it, a batch of rows in one transaction. A kill
 in the middle leaves at worst files that no row names; ``Library.check`` finds and removes them. A writer holds
@@ -32,13 +32,13 @@ import soundfile
 from core import file_store
 from core.audio_file import SAMPLE_RATE
 from core.data_folder import atomic_path, storage_error, storing
+from core.database_url import as_servers_take_it
 from core.errors import HarkError
-from core.postgresql import as_postgresql_takes_it
 from core.processors import usable_cores
 from core.worded import worded
 from db import clip_files
-from db.choice import database_of, on_postgresql
-from db.database import DATABASE_NAME, MARKER, Connection
+from db.choice import database_of, marker_in, on_server
+from db.database import DATABASE_NAME, Connection
 from db.records import (
     AlignedUnit,
     CheckReport,
@@ -79,17 +79,17 @@ def source_id(corpus: str, relative: str) -> str:
 
 def library_exists(data_dir: Path) -> bool:
     """Whether anything was put into a library under this data folder yet; looking at it makes none."""
-    return (data_dir / DATABASE_NAME).is_file() or (data_dir / MARKER).is_file()
+    return (data_dir / DATABASE_NAME).is_file() or marker_in(data_dir) is not None
 
 
 def remove_rows(data_dir: Path) -> None:
-    """Take a library's rows away from PostgreSQL, for good, before its folder is deleted. An SQLite file stays.
+    """Take a library's rows away from its server, for good, before its folder is deleted. An SQLite file stays.
 
     Raises:
         HarkError: the server does not answer.
     """
-    if (data_dir / MARKER).is_file():
-        on_postgresql(data_dir).remove()
+    if marker_in(data_dir) is not None:
+        on_server(data_dir).remove()
 
 
 class Library:
@@ -367,7 +367,8 @@ class Library:
     def generated_by(self, run: str, limit: int) -> list[Clip]:
         """The newest clips that a run ("run:bucket": for a bucket) has generated, at most ``limit``."""
         # request ids are "run:bucket:number", and a range of them is found through their index
-        condition = "id IN (SELECT id FROM clip WHERE request_id > ? AND request_id < ? ORDER BY id DESC LIMIT ?)"
+        newest = "SELECT id FROM clip WHERE request_id > ? AND request_id < ? ORDER BY id DESC LIMIT ?"
+        condition = f"id IN (SELECT id FROM ({newest}) AS newest)"
         return self._select(condition, [f"{run}:", f"{run};", limit], Where())
 
     def clips_of_requests(self, ids: Collection[str]) -> dict[str, Clip]:
@@ -850,7 +851,7 @@ def _plain_list(texts: Collection[str]) -> list[str]:
 
 def _settings(settings: Mapping[str, Any]) -> str:
     """Settings as they are stored."""
-    return as_postgresql_takes_it(json.dumps(dict(settings), sort_keys=True))
+    return as_servers_take_it(json.dumps(dict(settings), sort_keys=True))
 
 
 def _check_name(aligner: str) -> None:

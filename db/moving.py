@@ -1,4 +1,4 @@
-"""Libraries on PostgreSQL as SQLite files, and back: so a backup is the same wherever the rows are.
+"""Libraries on a server as SQLite files, and back: so a backup is the same wherever the rows are.
 
 Rows go from one database to the other some clips at a time, in one transaction of each, and are then read back and
 compared.
@@ -12,15 +12,15 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.database_url import as_servers_take_it, first_line
 from core.errors import HarkError
 from core.events import Reporter
-from core.postgresql import as_postgresql_takes_it, first_line
-from db.choice import on_postgresql
-from db.database import DATABASE_NAME, MARKER, Connection, Database
+from db.choice import marker_in, on_server
+from db.database import DATABASE_NAME, MARKERS, Connection, Database
 from db.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
-    from db.postgresql import PostgresqlDatabase
+    from db.server import ServerDatabase
 
 CLIPS = 200  # at a time; one of a long recording may have thousands of phones
 ORDER = {  # of each table's rows: first the number of their clip
@@ -31,14 +31,14 @@ ORDER = {  # of each table's rows: first the number of their clip
 
 
 class Libraries:
-    """The clip libraries of a data folder and of its users that are on PostgreSQL, for ``core.backup``."""
+    """The clip libraries of a data folder and of its users that are on a server, for ``core.backup``."""
 
     def __init__(self, data: Path) -> None:
         self._data = data
 
     def names(self, data: Path) -> list[str]:
         """The SQLite files that a backup has of them."""
-        markers = [data / MARKER, *sorted(data.glob(f"users/*/{MARKER}"))]
+        markers = [path for name in MARKERS for path in (data / name, *sorted(data.glob(f"users/*/{name}")))]
         files = [marker.with_name(DATABASE_NAME) for marker in markers if marker.is_file()]
         return [file.relative_to(data).as_posix() for file in files if not file.exists()]
 
@@ -50,25 +50,25 @@ class Libraries:
         """Write a library, as it is at one moment, into a new SQLite file. Raises FileNotFoundError where it is
         gone."""
         folder = (self._data / name).parent
-        if not (folder / MARKER).is_file():  # its user was deleted; connecting would make it again
-            raise FileNotFoundError(folder / MARKER)
-        source = on_postgresql(folder)
+        if marker_in(folder) is None:  # its user was deleted; connecting would make it again
+            raise FileNotFoundError(folder)
+        source = on_server(folder)
         saying = _said(source, "The clip library cannot be copied.")
         with saying, closing(source.connect()) as connection, connection.snapshot():
             _fill(SqliteDatabase(copy), connection)
 
     @contextmanager
     def replaced_by(self, staged: Path, reporter: Reporter) -> Iterator[None]:
-        """Put the rows of an unpacked backup's libraries into new schemas, and take its SQLite files away. Where the
-        block raises, the schemas go again."""
+        """Put the rows of an unpacked backup's libraries into new ones, and take its SQLite files away. Where the block
+        raises, these go again."""
         files = [staged / DATABASE_NAME, *sorted(staged.glob(f"users/*/{DATABASE_NAME}"))]
-        made: dict[str, PostgresqlDatabase] = {}  # by schema: the folder may be moved before that is dropped
+        made: dict[str, ServerDatabase] = {}  # by name: the folder may be moved before that is dropped
         try:
             for file in files:
                 if not file.is_file():
                     continue
                 reporter.stage("library", "Filling the clip library")
-                library = on_postgresql(file.parent)
+                library = on_server(file.parent)
                 saying = _said(library, "The clip library cannot be filled: the backup was not restored.")
                 with saying, closing(SqliteDatabase(file).connect()) as source, source.transaction():
                     made[library.made()] = library
@@ -77,17 +77,17 @@ class Libraries:
                     path.unlink()
             yield
         except BaseException:
-            for schema, library in made.items():
+            for called, library in made.items():
                 with suppress(HarkError):
-                    library.drop(schema)
+                    library.drop(called)
             raise
 
     def forget(self, data: Path, names: Iterable[str]) -> None:
         """Remove the rows of libraries that were saved as these files."""
         for name in names:
-            if (data / name).with_name(MARKER).is_file():  # it is none of the portal's
-                with suppress(HarkError):  # a schema that nobody uses harms nobody
-                    on_postgresql((data / name).parent).remove()
+            if marker_in((data / name).parent) is not None:  # it is none of the portal's
+                with suppress(HarkError):  # rows that nobody uses harm nobody
+                    on_server((data / name).parent).remove()
 
 
 @contextmanager
@@ -137,9 +137,9 @@ def _rows(connection: Connection) -> Iterator[tuple[str, list[str], list[tuple[A
                 f"SELECT * FROM {table} WHERE {number} > ? AND {number} <= ? ORDER BY {order}", (last, ids[-1])
             )
             columns = [column[0] for column in found.description or ()]
-            rows = found.fetchall()
+            rows = list(found.fetchall())
             if table == "clip":
                 settings = columns.index("settings")
-                rows = [(*row[:settings], as_postgresql_takes_it(row[settings]), *row[settings + 1 :]) for row in rows]
+                rows = [(*row[:settings], as_servers_take_it(row[settings]), *row[settings + 1 :]) for row in rows]
             yield table, columns, rows
         last = ids[-1]

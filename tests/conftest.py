@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from db.db_api import Library
+from tests.support.library_server import KINDS, LibraryServer
 from tests.support.mounting import mount
-from tests.support.servers import NEEDED, postgresql
+from tests.support.servers import NEEDED, mysql, postgresql
 
 # As the speech service has it: with threads of torch that spin while they wait, a test took 172 s on two busy cores
 # instead of 8.
@@ -31,6 +32,7 @@ if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 << 30:
 ENGINES = (
     "sqlite",
     pytest.param("postgresql", marks=[pytest.mark.topology, pytest.mark.slow(reason="starts PostgreSQL")]),
+    pytest.param("mysql", marks=[pytest.mark.topology, pytest.mark.slow(reason="starts MariaDB")]),
 )
 
 # What takes the tests of a file their time, where they are not quick: `./hark test -m quick` leaves them out.
@@ -164,18 +166,31 @@ def postgresql_url() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def mysql_url() -> Iterator[str]:
+    """The same of MariaDB."""
+    with mysql() as url:
+        yield url
+
+
+@pytest.fixture(params=ENGINES[1:])
+def server(request: pytest.FixtureRequest) -> LibraryServer:
+    """Each server where libraries may be."""
+    return KINDS[request.param](request.getfixturevalue(f"{request.param}_url"))
+
+
 @pytest.fixture
-def on_postgresql(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """New libraries are on PostgreSQL; its URL."""
-    monkeypatch.setenv("DATABASE_URL", postgresql_url)
-    return postgresql_url
+def on_server(server: LibraryServer, monkeypatch: pytest.MonkeyPatch) -> LibraryServer:
+    """New libraries are there."""
+    monkeypatch.setenv("DATABASE_URL", server.url)
+    return server
 
 
 @pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> str:
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Where new libraries are."""
-    if request.param == "postgresql":
-        request.getfixturevalue("on_postgresql")
+    if request.param != "sqlite":
+        monkeypatch.setenv("DATABASE_URL", request.getfixturevalue(f"{request.param}_url"))
     return str(request.param)
 
 

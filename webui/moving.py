@@ -1,4 +1,4 @@
-"""The portal's database on PostgreSQL as an SQLite file, and back: so a backup is the same whatever database there is.
+"""The portal's database on a server as an SQLite file, and back: so a backup is the same whatever database there is.
 
 Rows go from one database to the other through the models' fields, in one transaction of each, and are then compared:
 their number, and a digest of what they hold.
@@ -21,15 +21,19 @@ from django.db import DatabaseError, DataError, connection, connections, models,
 from django.db.migrations.executor import MigrationExecutor
 
 from core.backup import PORTAL_DATABASE
+from core.database_url import as_servers_take_it, first_line
 from core.errors import HarkError
 from core.events import Progress, Reporter
-from core.postgresql import as_postgresql_takes_it, first_line
 from db.moving import Libraries
 from webui.audio.search import index_all
 from webui.setup import migrate, prepare_server
 
 SERVER, FILE = "default", "file"  # of Django's databases
 ROWS = 2000  # at a time
+NO_IDLE_LIMIT = {  # the comment is none to MariaDB
+    "postgresql": "SET LOCAL idle_in_transaction_session_timeout = 0",
+    "mysql": "SET @is_filled = 1 /*M! , idle_transaction_timeout = 0 */",
+}
 # What the queue notes of tasks that it has done: jobs have results of their own, and these are pickled.
 NOT_KEPT = {"django_q.task"}
 
@@ -84,11 +88,10 @@ class PortalServer(Libraries):
             _refuse_newer()
             migrate(FILE)
             with connection.cursor() as cursor:
-                cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+                cursor.execute(NO_IDLE_LIMIT[connection.vendor])
             _copy(FILE, SERVER, Progress(reporter, len(_tables())))
             index_all()
-            with connection.cursor() as cursor:
-                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            connection.check_constraints()
             connections[FILE].close()
             for path in file.parent.glob(f"{file.name}*"):
                 path.unlink()
@@ -139,13 +142,15 @@ def _copy(source: str, target: str, progress: Progress | None = None) -> None:
     names = [str(model._meta.db_table) for model in _tables()]
     to = connections[target]
     with to.cursor() as cursor:
-        for statement in to.ops.sql_flush(no_style(), names, reset_sequences=True):
+        # MariaDB's and MySQL's TRUNCATE would end the transaction; their numbers go on by themselves.
+        for statement in to.ops.sql_flush(no_style(), names, reset_sequences=to.vendor != "mysql"):
             cursor.execute(statement)
-        for model in _tables():
-            if model._meta.label_lower not in NOT_KEPT:
-                _copy_table(model, source, target)
-            if progress is not None:
-                progress.advance()
+        with to.constraint_checks_disabled():
+            for model in _tables():
+                if model._meta.label_lower not in NOT_KEPT:
+                    _copy_table(model, source, target)
+                if progress is not None:
+                    progress.advance()
         for statement in to.ops.sequence_reset_sql(no_style(), _tables()):
             cursor.execute(statement)
 
@@ -215,7 +220,7 @@ class _Digest:
 def _plain(value: Any, is_json: bool) -> Any:
     """A value as both databases give it back."""
     if is_json and value is not None:
-        return as_postgresql_takes_it(json.dumps(_numbers(value), sort_keys=True))
+        return as_servers_take_it(json.dumps(_numbers(value), sort_keys=True))
     if isinstance(value, str):
         return value.replace("\0", "\ufffd")
     if isinstance(value, datetime):

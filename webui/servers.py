@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis, where DATABASE_URL and REDIS_URL name them; without these names SQLite does the work of both.
+"""Database servers and Redis, where DATABASE_URL and REDIS_URL name them; without these SQLite does the work of both.
 
 A URL holds a password, so nothing that is said about one repeats it.
 """
@@ -9,7 +9,16 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from core.postgresql import CONNECT_S, as_postgresql_takes_it, need, no_answer, parameters, unusable
+from core.database_url import (
+    CONNECT_S,
+    as_servers_take_it,
+    mysql_parameters,
+    need,
+    no_answer,
+    parameters,
+    server_of,
+    unusable,
+)
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -22,13 +31,15 @@ def database_settings(url: str) -> dict[str, Any]:
     """DATABASE_URL as Django's settings of a database.
 
     Raises:
-        HarkError: it is no URL of a PostgreSQL database, or the driver is missing.
+        HarkError: it is no URL of such a database, or the driver is missing.
     """
-    said = parameters(url)
-    names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
-    found = {django: str(said.pop(postgres, "") or "") for django, postgres in names.items()}
-    _take_any_text()
-    return {"ENGINE": "django.db.backends.postgresql", **found, "OPTIONS": said}
+    mysql = server_of(url) == "mysql"
+    said = mysql_parameters(url) if mysql else parameters(url)
+    names = {"NAME": "database" if mysql else "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host"}
+    found = {django: str(said.pop(driver, "") or "") for django, driver in {**names, "PORT": "port"}.items()}
+    if not mysql:
+        _take_any_text()
+    return {"ENGINE": "webui.mysql" if mysql else "django.db.backends.postgresql", **found, "OPTIONS": said}
 
 
 @cache
@@ -45,7 +56,7 @@ def _take_any_text() -> None:
 
     class AnyJson(JsonbDumper):
         def dump(self, obj: Any) -> Any:
-            return as_postgresql_takes_it(bytes(super().dump(obj) or b"").decode()).encode()
+            return as_servers_take_it(bytes(super().dump(obj) or b"").decode()).encode()
 
     psycopg.adapters.register_dumper(str, AnyText)
     psycopg.adapters.register_dumper(Jsonb, AnyJson)

@@ -5,7 +5,8 @@ HARK_DATA           the data folder (default: data/ beside the code)
 HARK_SECRET_KEY     else one is made in the data folder at the first start (./hark admin rotate-secret makes another)
 HARK_SECRET_KEY_FALLBACKS  with it: earlier keys, with commas between, which are still accepted
 HARK_ALLOWED_HOSTS  names under which the portal may be reached, with commas between (default: this machine only)
-DATABASE_URL        a PostgreSQL database of accounts, jobs and clip libraries (default: files in the data folder)
+DATABASE_URL        a database of PostgreSQL, MariaDB or MySQL for accounts, jobs and clip libraries (default: files in
+                    the data folder)
 REDIS_URL           a Redis server: the queue of the workers, and the count of requests (default: the database, a file)
 STORAGE_URL         a bucket of S3 for clips, recordings' sound and detectors (default: the data folder alone)
 HARK_WORKERS        processes of each lane that this machine starts (default: as many as HARK_JOBS_RUNNING)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from core import file_store
 from core.data_folder import keep_private, storage_error, storing
+from core.database_url import DATABASE, MYSQL_COLLATION, MYSQL_LOCK, check_encoding, first_line, no_answer, server_name
 from core.errors import HarkError
-from core.postgresql import DATABASE, check_encoding, no_answer
 
 
 def ready() -> None:
@@ -72,20 +72,28 @@ def prepare_server() -> None:
 
     from webui.transactions import KEY
 
+    server = server_name(connection.vendor)
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SHOW server_encoding")
-            check_encoding(cursor.fetchone()[0])
-            cursor.execute("SET lock_timeout = 0")  # another process may take a while; the connection is closed then
-            cursor.execute("SELECT pg_advisory_lock(%s, 0)", [KEY])  # until it is
+            # Another process may take a while; the lock ends when the connection is closed.
+            if connection.vendor == "mysql":
+                cursor.execute(MYSQL_LOCK, ["portal "])
+                cursor.execute("SHOW TABLES LIKE 'django_migrations'")
+                if not cursor.fetchall():  # all tables are yet to be made
+                    cursor.execute(f"ALTER DATABASE CHARACTER SET utf8mb4 COLLATE {MYSQL_COLLATION}")
+            else:
+                cursor.execute("SHOW server_encoding")
+                check_encoding(cursor.fetchone()[0])
+                cursor.execute("SET lock_timeout = 0")
+                cursor.execute("SELECT pg_advisory_lock(%s, 0)", [KEY])
             migrate()
     except OperationalError as error:
-        raise no_answer("PostgreSQL", DATABASE, error) from None
+        raise no_answer(server, DATABASE, error) from None
     except DatabaseError as error:
         raise HarkError(
             "The portal's database cannot be used.",
-            f"PostgreSQL says: {str(error).strip()[:300]}",
-            "The user of DATABASE_URL must own the database (PostgreSQL 14 or newer).",
+            f"{server} says: {first_line(error)}.",
+            "The user of DATABASE_URL must own the database (PostgreSQL 14, MariaDB 10.6, MySQL 8.0.23 or newer).",
         ) from None
 
 

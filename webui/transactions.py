@@ -14,11 +14,15 @@ KEY = 0x4841524B  # "HARK": of PostgreSQL's advisory lock
 def alone() -> Iterator[None]:
     """A transaction beside which no other one of these runs, so that what it has read stays true until its end.
 
-    SQLite has one writer at a time (``transaction_mode`` in the settings). PostgreSQL has many, so there it takes a
-    lock; it ends with the transaction. Within another transaction it is a savepoint.
+    SQLite has one writer at a time (``transaction_mode`` in the settings). Servers have many, so there it takes a lock,
+    on MariaDB and MySQL that of a row which nobody changes; it ends with the transaction. Within another transaction it
+    is a savepoint.
     """
     with transaction.atomic():
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", [KEY])
+        elif connection.vendor == "mysql":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT id FROM django_migrations ORDER BY id LIMIT 1 FOR UPDATE")
         yield

@@ -1,50 +1,53 @@
-"""The clip library in an SQLite file, and on PostgreSQL: the same tests for both."""
+"""The clip library in an SQLite file, and on servers: the same tests for all."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from db.database import DATABASE_NAME, MARKER
+from db.database import DATABASE_NAME
 from db.db_api import Library
+from tests.support.library_server import KINDS, LibraryServer
 
-Run = Callable[..., list[Any]]
+Run = Callable[..., None]
 
 
 @pytest.fixture
 def library(tmp_path: Path, engine: str) -> Iterator[Library]:
-    """An empty clip library, in an SQLite file or on PostgreSQL."""
+    """An empty clip library, in an SQLite file or on a server."""
     with Library(tmp_path / "data") as opened:
         yield opened
 
 
 @pytest.fixture
-def behind(engine: str, request: pytest.FixtureRequest) -> Callable[[Path], AbstractContextManager[Run]]:
+def beside(engine: str, request: pytest.FixtureRequest) -> LibraryServer | None:
+    """The server where the libraries are."""
+    return None if engine == "sqlite" else KINDS[engine](request.getfixturevalue(f"{engine}_url"))
+
+
+@pytest.fixture
+def behind(beside: LibraryServer | None) -> Callable[[Path], AbstractContextManager[Run]]:
     """Another program, which runs SQL on a library's tables, in a transaction if it says BEGIN; nothing refuses a
     dangling reference."""
 
     @contextmanager
     def opened(folder: Path) -> Iterator[Run]:
-        if engine == "sqlite":
-            import sqlite3
+        with ExitStack() as stack:
+            if beside is None:
+                raw = sqlite3.connect(folder / DATABASE_NAME, isolation_level=None)
+                cursor: Any = stack.enter_context(closing(raw))
+            else:
+                cursor = stack.enter_context(beside.connected())
+                beside.use(cursor, beside.called(folder))
 
-            raw: Any = sqlite3.connect(folder / DATABASE_NAME, isolation_level=None)
-        else:
-            import psycopg
+            def run(query: str, values: Sequence[Any] = ()) -> None:
+                cursor.execute(query if beside is None else beside.statement(query, beside.called(folder)), values)
 
-            raw = psycopg.connect(request.getfixturevalue("postgresql_url"), autocommit=True)
-            raw.execute("SET session_replication_role = replica")
-            raw.execute(f"SET search_path TO {(folder / MARKER).read_text()}")
-
-        def run(query: str, values: Sequence[Any] = ()) -> list[Any]:
-            cursor = raw.execute(query if engine == "sqlite" else query.replace("?", "%s"), values)
-            return cursor.fetchall() if cursor.description else []
-
-        with closing(raw):
             yield run
 
     return opened
@@ -52,21 +55,21 @@ def behind(engine: str, request: pytest.FixtureRequest) -> Callable[[Path], Abst
 
 @pytest.fixture
 def locked(
-    engine: str, behind: Callable[[Path], AbstractContextManager[Run]]
+    beside: LibraryServer | None, behind: Callable[[Path], AbstractContextManager[Run]]
 ) -> Callable[[Path], AbstractContextManager[None]]:
     """Another program, which writes into a library and does not come to an end."""
 
     @contextmanager
     def held(folder: Path) -> Iterator[None]:
-        with behind(folder) as run:
-            if engine == "sqlite":
+        if beside is None:
+            with behind(folder) as run:
                 run("BEGIN IMMEDIATE")
-            else:
-                from db.postgresql import KEY
-
-                run("BEGIN")
-                run("SELECT pg_advisory_xact_lock(?, hashtext(?))", (KEY, (folder / MARKER).read_text().strip()))
-            yield
-            run("ROLLBACK")
+                yield
+                run("ROLLBACK")
+        else:
+            with beside.connected() as cursor:
+                beside.lock(cursor, beside.called(folder))
+                yield
+                cursor.execute("ROLLBACK")
 
     return held

@@ -1,4 +1,4 @@
-"""A backup carries libraries from SQLite to PostgreSQL and back: every row, found by the same words, or nothing."""
+"""A backup carries libraries from SQLite to a server and back: every row, found by the same words, or nothing."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import numpy as np
-import psycopg
 import pytest
 
 from core.backup import back_up, restore
 from core.errors import HarkError
 from core.events import silent_reporter
-from db.database import DATABASE_NAME, MARKER
+from db.database import DATABASE_NAME
 from db.db_api import Library, remove_rows
 from db.moving import Libraries
 from db.records import AlignedUnit, Clip, Filters, NewClip
+from tests.support.library_server import LibraryServer
 
-pytestmark = [pytest.mark.topology, pytest.mark.slow(reason="starts PostgreSQL")]
 QUIET = silent_reporter()
 TEXTS = ("hey compass", "don't go", "Über uns — 東京", "今日は天気")
 
@@ -59,13 +58,8 @@ def content(folder: Path) -> list[object]:
         return [clips, found, aligned, library.with_emission("ctc", ids), library.page(Filters(phrase="compass"), 9)]
 
 
-def schemas(url: str) -> set[str]:
-    with psycopg.connect(url) as raw:
-        return {name for (name,) in raw.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'hark%'")}
-
-
-def test_libraries_go_to_postgresql_and_back(
-    tmp_path: Path, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+def test_libraries_go_to_a_server_and_back(
+    tmp_path: Path, server: LibraryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = tmp_path / "first"
     for number, folder in enumerate((first, first / "users" / "2")):
@@ -75,14 +69,14 @@ def test_libraries_go_to_postgresql_and_back(
 
     with pytest.raises(HarkError, match="DATABASE_URL is not set"), Libraries(first).replaced_by(first, QUIET):
         pass
-    monkeypatch.setenv("DATABASE_URL", postgresql_url)
-    others = schemas(postgresql_url)
+    monkeypatch.setenv("DATABASE_URL", server.url)
+    others = server.libraries()
     assert content(first) == before[0], "a library that has its SQLite file goes on with it"
-    assert schemas(postgresql_url) == others
+    assert server.libraries() == others
     second = tmp_path / "second"
     restore(tmp_path / "a.zip", second, QUIET, server=Libraries(second))
     for folder, expected in zip((second, second / "users" / "2"), before):
-        assert not (folder / DATABASE_NAME).exists() and (folder / MARKER).is_file()
+        assert not (folder / DATABASE_NAME).exists() and (folder / server.marker).is_file()
         assert content(folder) == expected
     with Library(second) as library:
         (new,) = library.add_clips([NewClip(np.full(160, 0.2), "new", "new", "en", "corpus", source="c:new")])
@@ -101,26 +95,26 @@ def test_libraries_go_to_postgresql_and_back(
 
 
 def test_a_library_that_is_replaced_is_an_sqlite_file_of_the_folder_moved_aside(
-    tmp_path: Path, on_postgresql: str
+    tmp_path: Path, on_server: LibraryServer
 ) -> None:
-    data, others = tmp_path / "data", schemas(on_postgresql)
+    data, others = tmp_path / "data", on_server.libraries()
     fill(data, 0)
     before = content(data)
     back_up(data, tmp_path / "a.zip", QUIET, Libraries(data))
     with Library(data) as library:
         library.set_texts({1: ("Later.", "later")})
-    assert len(schemas(on_postgresql) - others) == 1
+    assert len(on_server.libraries() - others) == 1
     _, aside = restore(tmp_path / "a.zip", data, QUIET, replace=True, server=Libraries(data))
     assert aside is not None and content(data) == before
-    assert len(schemas(on_postgresql) - others) == 1 and not (aside / MARKER).exists()
+    assert len(on_server.libraries() - others) == 1 and not (aside / on_server.marker).exists()
     with closing(sqlite3.connect(aside / DATABASE_NAME)) as raw:
         assert raw.execute("SELECT text_original FROM clip WHERE id = 1").fetchall() == [("Later.",)]
     remove_rows(data)
-    assert schemas(on_postgresql) == others
+    assert on_server.libraries() == others
 
 
-def test_a_library_that_cannot_be_carried_changes_nothing(tmp_path: Path, on_postgresql: str) -> None:
-    data, others = tmp_path / "data", schemas(on_postgresql)
+def test_a_library_that_cannot_be_carried_changes_nothing(tmp_path: Path, on_server: LibraryServer) -> None:
+    data, others = tmp_path / "data", on_server.libraries()
     fill(data, 0)
     before = content(data)
     back_up(data, tmp_path / "a.zip", QUIET, Libraries(data))
@@ -132,11 +126,11 @@ def test_a_library_that_cannot_be_carried_changes_nothing(tmp_path: Path, on_pos
     with pytest.raises(HarkError) as raised, Libraries(data).replaced_by(tmp_path / "staged", QUIET):
         raise AssertionError("it was filled")
     assert "library check --mend" in raised.value.what_to_do
-    assert len(schemas(on_postgresql) - others) == 1 and content(data) == before
+    assert len(on_server.libraries() - others) == 1 and content(data) == before
 
 
-def test_a_restore_that_fails_at_its_end_leaves_no_rows_on_the_server(tmp_path: Path, on_postgresql: str) -> None:
-    data, others = tmp_path / "data", schemas(on_postgresql)
+def test_a_restore_that_fails_at_its_end_leaves_no_rows_on_the_server(tmp_path: Path, on_server: LibraryServer) -> None:
+    data, others = tmp_path / "data", on_server.libraries()
     fill(data, 0)
     back_up(data, tmp_path / "a.zip", QUIET, Libraries(data))
     with ZipFile(tmp_path / "a.zip") as archive:
@@ -145,19 +139,19 @@ def test_a_restore_that_fails_at_its_end_leaves_no_rows_on_the_server(tmp_path: 
         pytest.raises(RuntimeError, match="it could not be committed"),
         Libraries(data).replaced_by(tmp_path / "staged", QUIET),
     ):
-        assert len(schemas(on_postgresql) - others) == 2
+        assert len(on_server.libraries() - others) == 2
         (tmp_path / "staged").rename(tmp_path / "placed")
         raise RuntimeError("it could not be committed")
-    assert len(schemas(on_postgresql) - others) == 1 and content(data)
+    assert len(on_server.libraries() - others) == 1 and content(data)
 
 
 def test_a_library_that_goes_while_it_is_backed_up_is_left_out(
-    tmp_path: Path, on_postgresql: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, on_server: LibraryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = tmp_path / "data"
     for folder in (data, data / "users" / "2"):
         fill(folder, 0)
-    others = schemas(on_postgresql)
+    others = on_server.libraries()
     save = Libraries.save
 
     def slowly(libraries: Libraries, name: str, copy: Path) -> None:
@@ -168,11 +162,13 @@ def test_a_library_that_goes_while_it_is_backed_up_is_left_out(
     monkeypatch.setattr(Libraries, "save", slowly)
     made = back_up(data, tmp_path / "a.zip", QUIET, Libraries(data))
     assert f"users/2/{DATABASE_NAME}" in made.left_out and DATABASE_NAME in {file.path for file in made.files}
-    assert len(others - schemas(on_postgresql)) == 1 and schemas(on_postgresql) <= others, "and none is made again"
+    assert len(others - on_server.libraries()) == 1 and on_server.libraries() <= others, "and none is made again"
     assert not (data / "users" / "2").exists()
 
 
-def test_a_url_may_say_the_encoding(tmp_path: Path, on_postgresql: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATABASE_URL", f"{on_postgresql}?client_encoding=latin1")
+@pytest.mark.topology
+@pytest.mark.slow(reason="starts PostgreSQL")
+def test_a_url_may_say_the_encoding(tmp_path: Path, postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"{postgresql_url}?client_encoding=latin1")
     fill(tmp_path, 0)
     assert content(tmp_path)

@@ -1,4 +1,4 @@
-"""PostgreSQL, Redis and other servers of Debian's packages, each in a folder and on a loopback port of its own."""
+"""PostgreSQL, MariaDB, Redis and other servers of Debian's packages, each in a folder and on a port of its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 
 PASSWORD = "a password of the tests' own"
 NEEDED = "HARK_TESTS_NEED_SERVERS"  # set where the tests of the topology were asked for: then nothing may be missing
-USER = "nobody"  # who PostgreSQL runs as where root runs the tests, which it refuses
+USER = "nobody"  # who databases run as where root runs the tests, which PostgreSQL refuses
 STARTS_S = 60.0
 
 
@@ -34,7 +34,7 @@ def program(name: str) -> str:
     postgres = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
     found = shutil.which(name, path=os.pathsep.join([*map(str, postgres), os.environ["PATH"], "/usr/sbin"]))
     if found is None:
-        missing(f"{name} is not installed (Debian: postgresql, redis-server, nginx)")
+        missing(f"{name} is not installed (Debian: postgresql, mariadb-server, redis-server, nginx)")
     return found
 
 
@@ -64,6 +64,7 @@ class Server:
 
     def __init__(self, command: list[str], port: int, folder: Path, user: str | None = None) -> None:
         self._command, self._port, self._folder, self._user = command, port, folder, user
+        self._ends_by = signal.SIGTERM if "mariadbd" in command[0] else signal.SIGINT  # which MariaDB does not heed
         self.start()
 
     def start(self) -> None:
@@ -75,7 +76,7 @@ class Server:
 
     def stop(self) -> None:
         """At once: whoever is connected loses the connection."""
-        self._process.send_signal(signal.SIGINT)
+        self._process.send_signal(self._ends_by)
         try:
             self._process.wait(STARTS_S)
         except subprocess.TimeoutExpired:
@@ -143,6 +144,37 @@ def _postgresql(initdb: str, postgres: str, folder: Path) -> Iterator[tuple[str,
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("CREATE DATABASE hark")
         yield url.removesuffix("postgres") + "hark", server
+
+
+@contextmanager
+def mysql() -> Iterator[str]:
+    """The URL of an empty database of MariaDB, whose user must say a password and owns no other."""
+    with mysql_server() as (url, _server):
+        yield url
+
+
+@contextmanager
+def mysql_server() -> Iterator[tuple[str, Server]]:
+    """The same, with its server."""
+    install, mariadbd, port = program("mariadb-install-db"), program("mariadbd"), free_port()
+    user = USER if os.getuid() == 0 else None
+    root = os.environ.get("PYTEST_DEBUG_TEMPROOT")
+    with tempfile.TemporaryDirectory(prefix="hark-mariadb-", dir=root) as name:
+        folder, data, socket_file = Path(name), Path(name) / "data", Path(name) / "socket"
+        if user:
+            shutil.chown(folder, user)
+        made = [install, "--no-defaults", "--auth-root-authentication-method=normal", f"--datadir={data}"]
+        subprocess.run([*made, "--skip-test-db"], check=True, capture_output=True, user=user, cwd=folder)
+        command = [mariadbd, "--no-defaults", f"--datadir={data}", f"--socket={socket_file}", f"--port={port}"]
+        command += ["--bind-address=127.0.0.1", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M"]
+        with running([*command, f"--pid-file={folder / 'pid'}"], port, folder, user) as server:
+            import pymysql
+
+            with pymysql.connect(user="root", unix_socket=str(socket_file), autocommit=True) as raw:
+                raw.cursor().execute("CREATE DATABASE hark CHARACTER SET latin1")  # whatever a server begins with
+                raw.cursor().execute("CREATE USER hark IDENTIFIED BY %s", [PASSWORD])
+                raw.cursor().execute("GRANT ALL ON hark.* TO hark")
+            yield f"mysql://hark:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{port}/hark", server
 
 
 @contextmanager

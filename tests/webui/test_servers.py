@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
-from tests.support.servers import PASSWORD, free_port, postgresql, redis_server
+from tests.support.servers import PASSWORD, free_port, mysql, postgresql, redis_server
 from webui import servers
 
 SECRET = "wX7-nobody-may-read-this"
+Database = Callable[[], AbstractContextManager[str]]
 
 
 def test_a_url_becomes_django_s_settings() -> None:
@@ -22,22 +25,32 @@ def test_a_url_becomes_django_s_settings() -> None:
     assert (found["NAME"], found["USER"], found["PASSWORD"]) == ("portal", "hark", "a b/c")
     assert (found["HOST"], found["PORT"]) == ("db.example.org", "5433")
     assert found["OPTIONS"]["sslmode"] == "require" and found["OPTIONS"]["connect_timeout"] == servers.CONNECT_S
+    for scheme in ("mysql", "mariadb"):
+        found = servers.database_settings(f"{scheme}://hark:a%20b%2Fc@db.example.org/portal?ssl_ca=/ca.pem")
+        assert (found["NAME"], found["USER"], found["PASSWORD"]) == ("portal", "hark", "a b/c")
+        assert (found["ENGINE"], found["HOST"], found["PORT"]) == ("webui.mysql", "db.example.org", "3306")
+        options = found["OPTIONS"]
+        assert options["ssl_ca"] == "/ca.pem" and options["ssl_verify_identity"] and options["charset"] == "utf8mb4"
 
 
 @pytest.mark.parametrize(
     "url",
     [
-        f"mysql://hark:{SECRET}@db/hark",
+        f"oracle://hark:{SECRET}@db/hark",
         f"hark:{SECRET}@db/hark",
         f"postgresql://hark:{SECRET}@db",  # no database
         f"postgresql://hark:{SECRET}%zz@db/hark",
         f"postgresql://hark:{SECRET}@db:5432/hark?nosuchoption={SECRET}",
+        f"mysql://hark:{SECRET}@db",
+        f"mysql://hark:{SECRET}@db:port/hark",
+        f"mysql://hark:{SECRET}@db/hark?nosuchoption={SECRET}",
     ],
 )
 def test_a_database_that_cannot_be_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(HarkError, match="DATABASE_URL cannot be used") as caught:
         servers.database_settings(url)
-    assert SECRET not in str(caught.value) and "postgresql://NAME" in caught.value.what_to_do
+    expected = "mysql://NAME" if url.startswith("mysql") else "postgresql://NAME"
+    assert SECRET not in str(caught.value) and expected in caught.value.what_to_do
     assert caught.value.__cause__ is None, "the driver's error repeats what it was given"
 
 
@@ -54,6 +67,8 @@ def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://cache")
     with pytest.raises(HarkError, match="psycopg is not installed"):
         servers.database_settings("postgresql://hark@db/hark")
+    with pytest.raises(HarkError, match="pymysql is not installed"):
+        servers.database_settings("mysql://hark@db/hark")
     with pytest.raises(HarkError, match="redis is not installed"):
         servers.uses_redis()
 
@@ -70,14 +85,15 @@ def prepared(data: Path, **settings: str) -> str:
 
 
 @pytest.mark.slow(reason="starts the portal")
-@pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL"])
-def test_a_server_that_does_not_answer_is_said(tmp_path: Path, name: str) -> None:
-    scheme = {"DATABASE_URL": "postgresql", "REDIS_URL": "redis"}[name]
+@pytest.mark.parametrize(
+    ("name", "scheme"), [("DATABASE_URL", "postgresql"), ("DATABASE_URL", "mysql"), ("REDIS_URL", "redis")]
+)
+def test_a_server_that_does_not_answer_is_said(tmp_path: Path, name: str, scheme: str) -> None:
     said = prepared(tmp_path, **{name: f"{scheme}://hark:{SECRET}@127.0.0.1:{free_port()}/0"})
     assert "does not answer" in said and name in said and SECRET not in said and "Traceback" not in said
 
 
-def on_postgresql(folder: Path, database: str, source: str) -> subprocess.CompletedProcess[str]:
+def on_server(folder: Path, database: str, source: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "HARK_DATA": str(folder / "data"), "DATABASE_URL": database}
     command = [sys.executable, "-c", source]
     return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300)
@@ -99,7 +115,7 @@ for name in ("nobody", "no\\0body"):
 spec = {"said": "a\\0b", "half": "\\ud800!", "whole": "\U0001f600", "typed": "\\\\u0000"}
 job = Job.objects.create(user=user, kind="plan", lane="audio", title="a\\0b", spec=spec)
 job.refresh_from_db()
-print(ascii(job.title), ascii(job.spec))
+print(ascii(job.title), ascii(dict(sorted(job.spec.items()))))
 recording = Recording.objects.create(user=user, name="r", folder="r")
 said = ["The Café opens at 9", "A lantern, and it's a 'map'", "lanterns\\0 <b>"]
 segments = [Segment(float(n), n + 1.0, text, 0.9, (), "en") for n, text in enumerate(said)]
@@ -120,12 +136,25 @@ refused
 """
 
 
+@pytest.mark.parametrize("first", ["webui.mysql.base", "db.mysql"])
+def test_pymysql_is_there_once(first: str) -> None:
+    source = f"import {first}, webui.mysql.base, db.mysql, pymysql; print(db.mysql.err.Error is pymysql.Error)"
+    command = [sys.executable, "-c", f"import django.conf; django.conf.settings.configure(); {source}"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    assert done.stdout == "True\n", done.stderr
+
+
+DATABASES = pytest.mark.parametrize("database", [postgresql, mysql])
+
+
 @pytest.mark.topology
-@pytest.mark.slow(reason="starts PostgreSQL")
-def test_postgresql_takes_any_text_and_finds_words(tmp_path: Path) -> None:
-    with postgresql() as database:
-        done = on_postgresql(tmp_path, database, SAYS)
-    assert done.stdout.replace('"', "'") == SAID.replace('"', "'"), done.stderr
+@pytest.mark.slow(reason="starts a database server")
+@DATABASES
+def test_a_server_takes_any_text_and_finds_words(tmp_path: Path, database: Database) -> None:
+    with database() as url:
+        done = on_server(tmp_path, url, SAYS)
+    said = SAID if database is postgresql else SAID.replace("'a\\ufffdb' {", "'a\\x00b' {")  # MariaDB takes it as it is
+    assert done.stdout.replace('"', "'") == said.replace('"', "'"), done.stderr
 
 
 AT_ONCE = """
@@ -146,21 +175,61 @@ print("jobs:", Job.objects.count())
 
 
 @pytest.mark.topology
-@pytest.mark.slow(reason="starts PostgreSQL")
-def test_of_requests_that_come_at_once_one_makes_the_job(tmp_path: Path) -> None:
-    with postgresql() as database:
-        done = on_postgresql(tmp_path, database, AT_ONCE)
+@pytest.mark.slow(reason="starts a database server")
+@DATABASES
+def test_of_requests_that_come_at_once_one_makes_the_job(tmp_path: Path, database: Database) -> None:
+    with database() as url:
+        done = on_server(tmp_path, url, AT_ONCE)
     assert "jobs: 5" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.topology
-@pytest.mark.slow(reason="starts PostgreSQL and Redis")
-def test_the_portal_is_prepared_on_both_and_a_wrong_password_is_said(tmp_path: Path) -> None:
-    with postgresql() as database, redis_server(tmp_path / "redis") as redis:
+@pytest.mark.slow(reason="starts a database server and Redis")
+@DATABASES
+def test_the_portal_is_prepared_on_both_and_a_wrong_password_is_said(tmp_path: Path, database: Database) -> None:
+    with database() as url, redis_server(tmp_path / "redis") as redis:
         data = tmp_path / "data"
-        assert prepared(data, DATABASE_URL=database, REDIS_URL=redis) == "ready\n"
+        assert prepared(data, DATABASE_URL=url, REDIS_URL=redis) == "ready\n"
         assert not (data / "portal" / "portal.sqlite3").exists()
         quoted = PASSWORD.replace(" ", "%20")
-        for name, url in (("DATABASE_URL", database), ("REDIS_URL", redis)):
-            said = prepared(data, **{name: url.replace(quoted, SECRET)})
+        for name, of_server in (("DATABASE_URL", url), ("REDIS_URL", redis)):
+            said = prepared(data, **{name: of_server.replace(quoted, SECRET)})
             assert "does not answer" in said and "password" in said and SECRET not in said
+
+
+UNIQUE = """
+from webui.setup import ready; ready()
+from django.db import IntegrityError, connection, transaction
+from webui.accounts.models import User
+from webui.jobs.models import Quota
+from webui.organizations.models import Organization
+def made(model, **fields):
+    try:
+        with transaction.atomic():
+            model.objects.create(**fields)
+    except IntegrityError:
+        return False
+    return True
+print([made(User, username=name, email=mail, is_owner=owner) for name, mail, owner in (
+    ("olivia", "olivia@example.org", True), ("Olivia", "", False), ("oscar", "", False), ("Oskar", "", False),
+    ("olga", "OLIVIA@example.org", False), ("otto", "", True), ("olivia ", "otto@example.org", False))])
+print([made(Quota, user=None), made(Quota, user=None), made(Quota, user=User.objects.get(username="oscar"))])
+print([made(Organization, name=name) for name in ("Harbour", "HARBOUR", "Harbor")])
+print(User.objects.filter(username__iexact="OSCAR").count(), User.objects.filter(username__iexact="o_car").count())
+with connection.schema_editor() as editor:
+    for model in (User, Quota, Organization):
+        for constraint in model._meta.constraints:
+            editor.remove_constraint(model, constraint)
+            editor.add_constraint(model, constraint)
+print(made(User, username="OSCAR"))
+"""
+
+
+@pytest.mark.topology
+@pytest.mark.slow(reason="starts a database server")
+@DATABASES
+def test_what_must_be_there_once_is_there_once(tmp_path: Path, database: Database) -> None:
+    with database() as url:
+        done = on_server(tmp_path, url, UNIQUE)
+    first = [True, False, True, True, False, False, True]
+    assert done.stdout == f"{first}\n[True, False, True]\n[True, False, True]\n1 0\nFalse\n", done.stdout + done.stderr

@@ -1,11 +1,12 @@
-"""Full-text search in a user's transcripts, by SQLite's FTS5 or PostgreSQL's tsvector."""
+"""Full-text search in a user's transcripts, by SQLite's FTS5, PostgreSQL's tsvector, or MariaDB's and MySQL's LIKE."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import EmptyResultSet
@@ -43,28 +44,29 @@ class Hit:
 def index(recording: Recording, transcript: Transcript) -> None:
     """Make all of a transcript's segments findable; what was there of it before goes."""
     Passage.objects.filter(recording=recording).delete()
-    made = Passage.objects.bulk_create(
+    Passage.objects.bulk_create(
         Passage(
             recording=recording, number=number, start_s=segment.start_s, end_s=segment.end_s,
             speaker=transcript.speaker_name(segment.speaker)[:100], text=plain(segment.text),
         )
         for number, segment in enumerate(transcript.segments)
     )  # fmt: skip
-    _set_words(made)
+    _set_words(Passage.objects.filter(recording=recording))
 
 
 def index_all() -> None:
-    """Make all passages findable that are in the table without having been indexed (PostgreSQL)."""
+    """Make all passages findable that are in the table without having been indexed (servers)."""
     while made := list(Passage.objects.extra(where=["audio_passage.words IS NULL"])[:PASSAGES]):
         _set_words(made)
 
 
-def _set_words(passages: Sequence[Passage]) -> None:
-    if passages and connection.vendor == "postgresql":
+def _set_words(passages: Iterable[Passage]) -> None:
+    if connection.vendor != "sqlite":
+        value, stored = ("%s::tsvector", _vector) if connection.vendor == "postgresql" else ("%s", _line)
         with connection.cursor() as cursor:
             cursor.executemany(
-                "UPDATE audio_passage SET words = %s::tsvector WHERE id = %s",
-                [(_vector(passage.text), passage.pk) for passage in passages],
+                f"UPDATE audio_passage SET words = {value} WHERE id = %s",
+                [(stored(passage.text), passage.pk) for passage in passages],
             )
 
 
@@ -88,8 +90,8 @@ def find(user: User, wanted: Iterable[str], *, recording: Recording | None, limi
     wanted = list(wanted)
     if not wanted:
         return []
-    if connection.vendor == "postgresql":
-        return _find_in_postgresql(user, wanted, recording, limit, every)
+    if connection.vendor != "sqlite":
+        return _find_on_server(user, wanted, recording, limit, every)
     expression = (" AND " if every else " OR ").join(f'"{term}"' for term in wanted)
     if every:
         expression += " *"  # the last word may still be being typed
@@ -114,7 +116,7 @@ def find(user: User, wanted: Iterable[str], *, recording: Recording | None, limi
         ]
 
 
-# PostgreSQL: words are told apart here, not by its parser, so what is found does not depend on the server's locale.
+# Servers: words are told apart here, not by their parsers, so what is found does not depend on the server's locale.
 
 
 def _words(text: str) -> list[tuple[str, int, int]]:
@@ -132,24 +134,20 @@ def _vector(text: str) -> str:
     return " ".join(f"'{word}':{place}" for place, (word, _begin, _end) in enumerate(_words(text), 1) if word)
 
 
-def _find_in_postgresql(
-    user: User, wanted: list[str], recording: Recording | None, limit: int, every: bool
-) -> list[Hit]:
+def _line(text: str) -> str:
+    """The words with a space around each."""
+    return " ".join(["", *(word for word, _begin, _end in _words(text) if word), ""])
+
+
+def _find_on_server(user: User, wanted: list[str], recording: Recording | None, limit: int, every: bool) -> list[Hit]:
     phrases = [phrase for term in wanted if (phrase := [word for word, _begin, _end in _words(term) if word])]
     if not phrases:
         return []
-    alternatives = ["(" + " <-> ".join(f"'{word}'" for word in phrase) + ")" for phrase in phrases]
-    expression = (" & " if every else " | ").join(alternatives)
-    if every:
-        expression = f"{expression[:-1]}:*)"  # the last word may still be being typed
     found = Passage.objects.visible_to(user).select_related("recording")
     if recording is not None:
         found = found.filter(recording=recording)
-    best = found.extra(
-        where=["audio_passage.words @@ %s::tsquery"], params=[expression],
-        select={"rank": "ts_rank(audio_passage.words, %s::tsquery)"}, select_params=[expression],
-        order_by=["-rank", "id"],
-    )  # fmt: skip
+    sought = _in_postgresql if connection.vendor == "postgresql" else _in_mysql
+    best = found.extra(order_by=["-rank", "id"], **sought(phrases, every))
     return [
         Hit(
             passage.recording_id, passage.recording.name, passage.number, passage.start_s, passage.end_s,
@@ -157,6 +155,31 @@ def _find_in_postgresql(
         )
         for passage in best[:limit]
     ]  # fmt: skip
+
+
+def _in_postgresql(phrases: list[list[str]], every: bool) -> dict[str, Any]:
+    alternatives = ["(" + " <-> ".join(f"'{word}'" for word in phrase) + ")" for phrase in phrases]
+    expression = (" & " if every else " | ").join(alternatives)
+    if every:
+        expression = f"{expression[:-1]}:*)"  # the last word may still be being typed
+    return {
+        "where": ["audio_passage.words @@ %s::tsquery"], "params": [expression],
+        "select": {"rank": "ts_rank(audio_passage.words, %s::tsquery)"}, "select_params": [expression],
+    }  # fmt: skip
+
+
+def _in_mysql(phrases: list[list[str]], every: bool) -> dict[str, Any]:
+    """Of all passages that a user may see each is looked at: InnoDB's full-text index leaves out short words and stop
+    words. The best has the most of its letters in what was found."""
+    lines = [f" {' '.join(phrase)} " for phrase in phrases]
+    if every:
+        lines[-1] = lines[-1].rstrip()  # the last word may still be being typed
+    left = "REPLACE(" * len(lines) + "audio_passage.words" + ", %s, '')" * len(lines)
+    return {
+        "where": [(" AND " if every else " OR ").join(["instr(audio_passage.words, %s) > 0"] * len(lines))],
+        "params": lines,
+        "select": {"rank": f"1 - CHAR_LENGTH({left}) / CHAR_LENGTH(audio_passage.words)"}, "select_params": lines,
+    }  # fmt: skip
 
 
 def _marked(text: str, phrases: list[list[str]], last_may_go_on: bool) -> str:

@@ -12,15 +12,14 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import pytest
 from django.test import Client
 
 from core.backup import check
 from core.data_folder import REPOSITORY
 from core.events import silent_reporter
-from db.database import MARKER
 from db.db_api import Library
 from db.records import NewClip
+from tests.support.library_server import LibraryServer
 from webui.accounts.exporting import KEPT_S, export_file, remove_old_exports
 from webui.accounts.models import User
 from webui.accounts.services import create_token
@@ -81,10 +80,8 @@ def test_all_that_is_one_s_own(client: Client, owner: User, other: User, portal:
     assert client.get("/account/export.zip").status_code == 404
 
 
-@pytest.mark.topology
-@pytest.mark.slow(reason="starts PostgreSQL")
-def test_a_library_on_postgresql_is_in_it_as_an_sqlite_file(
-    client: Client, other: User, portal: Path, on_postgresql: str
+def test_a_library_on_a_server_is_in_it_as_an_sqlite_file(
+    client: Client, other: User, portal: Path, on_server: LibraryServer
 ) -> None:
     folder = portal / "users" / str(other.pk)
     with Library(folder) as library:
@@ -94,7 +91,7 @@ def test_a_library_on_postgresql_is_in_it_as_an_sqlite_file(
     run_as_a_worker(Job.objects.get(kind="export"), folder, portal)
     with zipfile.ZipFile(export_file(other)) as opened:
         opened.extractall(portal / "unpacked")
-    assert not (portal / "unpacked" / MARKER).exists()
+    assert not (portal / "unpacked" / on_server.marker).exists()
     with Library(portal / "unpacked") as library:
         assert [clip.text_original for clip in library.search("hey compass", 9)] == ["hey compass"]
         assert library.check(left_over_after_s=0).problems == ()

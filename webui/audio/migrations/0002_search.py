@@ -1,7 +1,8 @@
 """The full-text index of what was said (webui/audio/search.py).
 
 SQLite's FTS5 follows the table of passages by triggers. A later migration that changes that table makes it anew there,
-and loses the triggers: it must run MAKE's again. PostgreSQL has the words in a column that no model has."""
+and loses the triggers: it must run MAKE's again. PostgreSQL, MariaDB and MySQL have the words in a column that no model
+has."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -32,6 +33,8 @@ MAKE["postgresql"] = (
     "CREATE INDEX audio_passage_words ON audio_passage USING gin (words)",
 )
 TAKE_AWAY["postgresql"] = ("ALTER TABLE audio_passage DROP COLUMN words",)
+MAKE["mysql"] = ("ALTER TABLE audio_passage ADD COLUMN words LONGTEXT",)
+TAKE_AWAY["mysql"] = TAKE_AWAY["postgresql"]
 
 
 def run(statements: Mapping[str, Sequence[str]]) -> Callable[[Any, Any], None]:
@@ -46,4 +49,4 @@ def run(statements: Mapping[str, Sequence[str]]) -> Callable[[Any, Any], None]:
 
 class Migration(migrations.Migration):
     dependencies = [("audio", "0001_initial")]
-    operations = [migrations.RunPython(run(MAKE), run(TAKE_AWAY))]
+    operations = [migrations.RunPython(run(MAKE), run(TAKE_AWAY), atomic=False)]

@@ -1,4 +1,4 @@
-"""What is PostgreSQL's own: a schema for each library, the same words as SQLite finds, a server that goes away."""
+"""What a server's own is: a place for each library, the same words as SQLite finds, a server that goes away."""
 
 from __future__ import annotations
 
@@ -10,48 +10,38 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
-from db.database import DATABASE_NAME, MARKER, SCHEMA_VERSION
+from db.database import DATABASE_NAME, MARKERS, SCHEMA_VERSION
 from db.db_api import Library, library_exists, remove_rows
 from db.records import NewClip
-from tests.support.servers import PASSWORD, free_port, postgresql_server
-
-pytestmark = [pytest.mark.topology, pytest.mark.slow(reason="starts PostgreSQL")]
+from tests.support.library_server import LibraryServer
+from tests.support.servers import PASSWORD, free_port
 
 
 def clip(text: str, **fields: Any) -> NewClip:
     return NewClip(np.full(160, 0.1, np.float32), text, text, "en", "fake", **fields)
 
 
-def schema_of(folder: Path) -> str:
-    return (folder / MARKER).read_text().strip()
-
-
-def run(url: str, statement: str) -> None:
-    with psycopg.connect(url, autocommit=True) as raw:
-        raw.execute(statement)
-
-
 def test_libraries_are_apart_and_one_with_a_file_keeps_it(
-    tmp_path: Path, postgresql_url: str, monkeypatch: Any
+    tmp_path: Path, server: LibraryServer, monkeypatch: Any
 ) -> None:
     with Library(tmp_path / "old") as old:
         old.add_clips([clip("of old")])
-    monkeypatch.setenv("DATABASE_URL", postgresql_url)
+    monkeypatch.setenv("DATABASE_URL", server.url)
     assert not library_exists(tmp_path / "a")
     with Library(tmp_path / "a") as a, Library(tmp_path / "b") as b, Library(tmp_path / "old") as old:
         assert a.add_clips([clip("a"), clip("again")]) == [1, 2] and b.add_clips([clip("b")]) == [1]
         assert [c.text_normalized for c in a.iter_clips()] == ["a", "again"]
         assert [c.text_normalized for c in b.iter_clips()] == ["b"]
         assert [c.text_normalized for c in old.iter_clips()] == ["of old"]
-    assert schema_of(tmp_path / "a") != schema_of(tmp_path / "b") and library_exists(tmp_path / "a")
-    assert not (tmp_path / "a" / DATABASE_NAME).exists() and not (tmp_path / "old" / MARKER).exists()
+    assert server.called(tmp_path / "a") != server.called(tmp_path / "b") and library_exists(tmp_path / "a")
+    assert not (tmp_path / "a" / DATABASE_NAME).exists()
+    assert not any((tmp_path / "old" / marker).exists() for marker in MARKERS)
     (tmp_path / "a").rename(tmp_path / "moved")
     with Library(tmp_path / "moved") as moved:
         assert moved.stats().clips == 2
@@ -73,12 +63,12 @@ def test_it_finds_what_sqlite_finds(two: tuple[Library, Library], texts: list[st
 
 
 @pytest.fixture
-def two(tmp_path: Path, postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A library in an SQLite file and one on PostgreSQL."""
+def two(tmp_path: Path, server: LibraryServer, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A library in an SQLite file and one on a server."""
     with Library(tmp_path / "file") as file:
-        monkeypatch.setenv("DATABASE_URL", postgresql_url)
-        with Library(tmp_path / "server") as server:
-            yield file, server
+        monkeypatch.setenv("DATABASE_URL", server.url)
+        with Library(tmp_path / "server") as served:
+            yield file, served
 
 
 def test_texts_of_any_length_are_found(two: tuple[Library, Library]) -> None:
@@ -105,7 +95,7 @@ with Library(Path(sys.argv[1])) as library:
 """
 
 
-def test_processes_that_open_a_new_library_at_once_have_the_same(tmp_path: Path, on_postgresql: str) -> None:
+def test_processes_that_open_a_new_library_at_once_have_the_same(tmp_path: Path, on_server: LibraryServer) -> None:
     command = [sys.executable, "-c", FIRST, str(tmp_path / "data")]
     processes = [
         subprocess.Popen([*command, str(number)], cwd=REPOSITORY, stdin=subprocess.PIPE, text=True)
@@ -122,36 +112,39 @@ def test_processes_that_open_a_new_library_at_once_have_the_same(tmp_path: Path,
         assert library.request_ids_present("0123") == set("0123")
 
 
-def test_a_connection_that_the_server_has_ended_is_made_anew(tmp_path: Path, on_postgresql: str) -> None:
-    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'hark'"
+def test_a_connection_that_the_server_has_ended_is_made_anew(tmp_path: Path, on_server: LibraryServer) -> None:
     with Library(tmp_path) as library:
-        run(on_postgresql, end)
+        on_server.end_connections()
         assert library.add_clips([clip("a")]) == [1]
-        run(on_postgresql, end)
+        on_server.end_connections()
         assert library.stats().clips == 1
 
-        with pytest.raises(HarkError, match="PostgreSQL does not answer"), library._writing("writing") as connection:
+        gone = pytest.raises(HarkError, match=f"{on_server.name} does not answer")
+        with gone, library._writing("writing") as connection:
             connection.execute("UPDATE clip SET state = 'rejected'")
-            run(on_postgresql, end)
+            on_server.end_connections()
             connection.execute("SELECT 1")
         assert library.stats().rejected == 0, "half a transaction is none"
         assert library.add_clips([clip("c")]) and library.check(left_over_after_s=0).problems == ()
 
 
-def test_a_server_that_restarts_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with postgresql_server() as (url, server):
+def test_a_server_that_restarts_is_waited_for(
+    tmp_path: Path, server: LibraryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with server.started() as (url, process):
         monkeypatch.setenv("DATABASE_URL", url)
         with Library(tmp_path) as library:
-            server.stop()
-            threading.Timer(1.0, server.start).start()
-            assert library.stats().clips == 0
-            server.stop()
-            threading.Timer(1.0, server.start).start()
-            with Library(tmp_path) as another:
-                assert another.add_clips([clip("a")]) == [1]
+            for ids in ([1], [2]):
+                process.stop()
+                again = threading.Timer(1.0, process.start)
+                again.start()
+                assert library.stats().clips == ids[0] - 1
+                with Library(tmp_path) as another:
+                    assert another.add_clips([clip("a")]) == ids
+                again.join()
 
 
-def test_a_forked_process_has_a_connection_of_its_own(tmp_path: Path, on_postgresql: str) -> None:
+def test_a_forked_process_has_a_connection_of_its_own(tmp_path: Path, on_server: LibraryServer) -> None:
     with Library(tmp_path) as library:
         library.add_clips([clip("a")])
         with library._writing("writing") as connection:
@@ -171,38 +164,38 @@ def refused(folder: Path) -> HarkError:
 
 
 def test_what_is_said_of_a_library_that_cannot_be_opened(
-    tmp_path: Path, on_postgresql: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, on_server: LibraryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Library(tmp_path).close()
-    schema = schema_of(tmp_path)
-    run(on_postgresql, f"UPDATE {schema}.library SET version = {SCHEMA_VERSION + 1}")
+    called = on_server.called(tmp_path)
+    on_server.run(f"UPDATE {on_server.table(called, 'library')} SET version = {SCHEMA_VERSION + 1}")
     assert "newer Hark" in refused(tmp_path).what
-    run(on_postgresql, f"DROP SCHEMA {schema} CASCADE")
+    on_server.drop(called)
     missing = refused(tmp_path)
-    assert "does not have this clip library" in missing.what and schema in missing.why
-    assert schema_of(tmp_path) == schema, "no empty library takes its place"
-    (tmp_path / MARKER).write_text("public; DROP TABLE clip")
+    assert "does not have this clip library" in missing.what and called in missing.why
+    assert on_server.called(tmp_path) == called, "no empty library takes its place"
+    (tmp_path / on_server.marker).write_text("public; DROP TABLE clip")
     assert "does not hold the name" in refused(tmp_path).why
-    (tmp_path / MARKER).write_text(schema)
-    monkeypatch.setenv("DATABASE_URL", on_postgresql.replace("@", "x@"))
+    (tmp_path / on_server.marker).write_text(called)
+    monkeypatch.setenv("DATABASE_URL", on_server.url.replace("@", "x@"))
     assert "password" in refused(tmp_path).why
-    monkeypatch.setattr("db.postgresql.RESTARTS_S", 0.0)
-    monkeypatch.setenv("DATABASE_URL", f"postgresql://hark@127.0.0.1:{free_port()}/hark")
-    assert "PostgreSQL does not answer" in refused(tmp_path).what
-    monkeypatch.setenv("DATABASE_URL", "mysql://hark@db/hark")
+    monkeypatch.setattr("db.server.RESTARTS_S", 0.0)
+    scheme = on_server.url.partition(":")[0]
+    monkeypatch.setenv("DATABASE_URL", f"{scheme}://hark@127.0.0.1:{free_port()}/hark")
+    assert f"{on_server.name} does not answer" in refused(tmp_path).what
+    monkeypatch.setenv("DATABASE_URL", on_server.others)
     assert "cannot be used" in refused(tmp_path).what
     monkeypatch.delenv("DATABASE_URL")
     assert "DATABASE_URL is not set" in refused(tmp_path).why
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "psycopg is not installed" in refused(tmp_path).why
+    assert f"{on_server.driver} is not installed" in refused(tmp_path).why
 
 
-def test_rows_are_removed_for_good(tmp_path: Path, on_postgresql: str) -> None:
+def test_rows_are_removed_for_good(tmp_path: Path, on_server: LibraryServer) -> None:
     with Library(tmp_path) as library:
         library.add_clips([clip("a")])
-    schema = schema_of(tmp_path)
+    called = on_server.called(tmp_path)
     remove_rows(tmp_path)
     remove_rows(tmp_path)
-    with psycopg.connect(on_postgresql) as raw:
-        assert raw.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [schema]).fetchall() == []
+    assert called not in on_server.libraries()
     assert not library_exists(tmp_path)

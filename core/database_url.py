@@ -1,0 +1,146 @@
+"""DATABASE_URL: the database of PostgreSQL, MariaDB or MySQL that takes the place of Hark's SQLite files.
+
+A URL holds a password, so nothing that is said about one repeats it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from typing import Any, Literal
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from core.errors import HarkError
+
+DATABASE = "DATABASE_URL"
+EXAMPLE = "postgresql://NAME:PASSWORD@HOST:5432/DATABASE"
+MYSQL_EXAMPLE = "mysql://NAME:PASSWORD@HOST:3306/DATABASE"
+CONNECT_S = 5  # until a server has taken a connection
+# As long as SQLite waits for another's transaction; one whose process vanished in the middle keeps nobody longer.
+WAITS = "-c lock_timeout=30s -c idle_in_transaction_session_timeout=60s"
+MYSQL = "MariaDB or MySQL"  # in messages
+# In order of bytes, and a space at the end counts; each server reads its own name.
+MYSQL_COLLATION = "/*M! utf8mb4_nopad_bin *//*!80017 utf8mb4_0900_bin */"
+# Of what its first value says, in this database: until the connection is closed.
+MYSQL_LOCK = "SELECT GET_LOCK(SHA1(CONCAT('hark ', %s, DATABASE())), 86400)"
+# In a comment that MySQL does not read: it has no such limit.
+MYSQL_WAITS = "innodb_lock_wait_timeout = 30 /*M! , idle_transaction_timeout = 60 */"
+MYSQL_MODE = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"  # what does not fit is an error, and never cut off
+MYSQL_OPTIONS = {"unix_socket", "ssl_ca", "ssl_cert", "ssl_key"}  # of the URL
+# After an even number of backslashes: \u0000, and a surrogate without its other half.
+_REFUSED_IN_JSON = re.compile(
+    r"(?<!\\)((?:\\\\)*)\\u(?:0000|d[89ab][0-9a-f]{2}(?!\\ud[c-f])|(?<!\\ud[89ab][0-9a-f]{2}\\u)d[c-f][0-9a-f]{2})"
+)
+
+
+def server_of(url: str) -> Literal["postgresql", "mysql"]:
+    """The kind of server that DATABASE_URL names; MariaDB is "mysql". Raises HarkError where it names none."""
+    if url.startswith(("postgres://", "postgresql://")):
+        return "postgresql"
+    if url.startswith(("mysql://", "mariadb://")):
+        return "mysql"
+    raise unusable(DATABASE, "Hark knows PostgreSQL, MariaDB and MySQL, and SQLite without a URL", EXAMPLE)
+
+
+def parameters(url: str) -> dict[str, Any]:
+    """DATABASE_URL as what psycopg connects with; ``dbname`` is always there.
+
+    Raises:
+        HarkError: it is no URL of a PostgreSQL database, or the driver is missing.
+    """
+    if server_of(url) != "postgresql":
+        raise unusable(DATABASE, "It names no PostgreSQL database", EXAMPLE)
+    need("psycopg", "psycopg[binary]", DATABASE)
+    from psycopg import Error
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        said: dict[str, Any] = dict(conninfo_to_dict(url))
+    except (Error, UnicodeError):
+        said = {}
+    if not said.get("dbname"):
+        raise unusable(DATABASE, "It is malformed, or names no database", EXAMPLE)
+    return {"connect_timeout": CONNECT_S, "application_name": "hark", "options": WAITS, **said}
+
+
+def mysql_parameters(url: str) -> dict[str, Any]:
+    """DATABASE_URL as what PyMySQL connects with; ``database`` is always there. A certificate is checked where it names
+    who has signed it (``ssl_ca``).
+
+    Raises:
+        HarkError: it is no URL of a database of MariaDB or MySQL, or the driver is missing.
+    """
+    if server_of(url) != "mysql":
+        raise unusable(DATABASE, "It names no database of MariaDB or MySQL", MYSQL_EXAMPLE)
+    need("pymysql", "pymysql", DATABASE)
+    try:
+        parts = urlsplit(url)
+        said: dict[str, Any] = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
+        port = parts.port or 3306
+    except ValueError:
+        raise unusable(DATABASE, "It is malformed", MYSQL_EXAMPLE) from None
+    if not said.keys() <= MYSQL_OPTIONS:
+        raise unusable(DATABASE, f"Of parameters Hark knows {', '.join(sorted(MYSQL_OPTIONS))}", MYSQL_EXAMPLE)
+    database = unquote(parts.path.removeprefix("/"))
+    if not database or "/" in database:
+        raise unusable(DATABASE, "It is malformed, or names no database", MYSQL_EXAMPLE)
+    if "ssl_ca" in said:
+        said |= {"ssl_verify_cert": True, "ssl_verify_identity": True}
+    return {
+        **{"host": parts.hostname or "127.0.0.1", "port": port, "database": database, "charset": "utf8mb4"},
+        **{"user": unquote(parts.username or ""), "password": unquote(parts.password or "")},
+        "init_command": f"SET time_zone = '+00:00', sql_mode = '{MYSQL_MODE}', {MYSQL_WAITS}",
+        "connect_timeout": CONNECT_S,
+        **said,
+    }
+
+
+def as_servers_take_it(document: str) -> str:
+    """JSON without the character 0 and half surrogates: U+FFFD stands in for them."""
+    return _REFUSED_IN_JSON.sub(r"\1\\ufffd", document)
+
+
+def check_encoding(encoding: str) -> None:
+    """Raises HarkError where the ``server_encoding`` of the database is not UTF8."""
+    if encoding != "UTF8":
+        raise HarkError(
+            "The database cannot be used.",
+            "Its encoding is not UTF-8.",
+            "Make one that is: CREATE DATABASE hark ENCODING 'UTF8' TEMPLATE template0.",
+        )
+
+
+def server_name(vendor: str) -> str:
+    """Of a kind of server, in messages."""
+    return {"postgresql": "PostgreSQL", "mysql": MYSQL}[vendor]
+
+
+def no_answer(server: str, name: str, error: Exception) -> HarkError:
+    """What is said of a server that refuses or does not answer; ``error`` is its driver's."""
+    return HarkError(
+        f"{server} does not answer.",
+        f"{first_line(error)}.",
+        f"Check that the server runs and that {name} has its address, name and password.",
+    )
+
+
+def first_line(error: Exception) -> str:
+    """What a driver's error says, without a full stop, nor the number that PyMySQL's begin with."""
+    numbered = len(error.args) == 2 and isinstance(error.args[0], int) and not isinstance(error, OSError)
+    lines = str(error.args[1] if numbered else error).strip().splitlines()
+    return (lines[0][:300] if lines else type(error).__name__).rstrip(".")
+
+
+def need(module: str, package: str, name: str) -> None:
+    """Raises HarkError where the driver that the setting ``name`` asks for is not installed."""
+    if importlib.util.find_spec(module) is None:
+        raise HarkError(
+            f"{name} cannot be used.",
+            f"The package {module} is not installed.",
+            f".venv/bin/python -m pip install '{package}' -c constraints.txt",
+        )
+
+
+def unusable(name: str, why: str, example: str) -> HarkError:
+    """What is said of a setting that is no URL of such a server."""
+    return HarkError(f"{name} cannot be used.", f"{why}.", f"Write it as {example}, or take it out.")
