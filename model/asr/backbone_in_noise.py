@@ -7,6 +7,7 @@ import copy
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,11 +110,9 @@ def train_in_noise(
     average = copy.deepcopy(teacher)
     pretrained = list(student.convs.parameters())
     others = [value for name, value in student.named_parameters() if not name.startswith("convs.")]
-    optimizer = torch.optim.AdamW(
-        [{"params": others}, {"params": pretrained, "lr": config.convolutions_rate * config.learning_rate}],
-        config.learning_rate,
-        weight_decay=config.weight_decay,
-    )
+    slower = config.convolutions_rate * config.learning_rate
+    groups: list[dict[str, Any]] = [{"params": others}, {"params": pretrained, "lr": slower}]
+    optimizer = torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay)
     schedule = warmup_and_cosine(optimizer, min(config.warmup_steps, config.steps), config.steps)
 
     def drawn(source: BatchSource, step: int) -> SpeechBatch:
