@@ -461,7 +461,8 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
             (
                 f"for {device['title']}",
                 f"missed {percent(device['miss_rate_clean']['value'])}, in noise "
-                f"{percent(device['miss_rate_noisy']['value'])}; in the bundle {', '.join(device['bytes'])}",
+                f"{percent(device['miss_rate_noisy']['value'])}, by synthetic voices: people more often; in the bundle "
+                f"{', '.join(device['bytes'])}",
             )
             for device in result.get("devices", {}).values()
         ),

@@ -138,11 +138,12 @@ def train_in_noise(
             loss = of_states + of_phones + CTC_WEIGHT * read_loss(logits, packed, batch, speech.lengths)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-            optimizer.step()
+            norm = nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+            if bool(torch.isfinite(norm)):
+                optimizer.step()
             schedule.step()
             update_average(average, student, min(config.ema_decay, step / (step + 10.0)))
-            if step % 20 == 0 or step == config.steps:
+            if step % 20 == 0 or step in (1, config.steps):
                 running = loss.item()
                 on_progress(step, config.steps, running)
                 draw("loss", running, step)
@@ -163,7 +164,7 @@ def parallel_speech(teacher: EmbeddingBackbone, augmenter: BatchAugmenter, batch
     quiet = functional.pad(quiet, (0, TAIL_STEPS * STEP - quiet.shape[1] % STEP))
     lead = teacher.config.receptive_mel_frames * HOP + MEL_FFT
     led = functional.pad(quiet, (lead, 0))
-    noisy = augmenter.in_a_room(led, lengths + lead)[:, : led.shape[1]]
+    noisy = augmenter.in_a_room(led, lengths)[:, : led.shape[1]]
     states, logits = _heard(teacher, led + SILENCE * torch.randn_like(led))
     loud = quiet.reshape(len(quiet), -1, STEP).square().mean(2).sqrt() > HEARD_RMS
     after = functional.max_pool1d(functional.pad(loud.float(), (AFTER_SPEECH, 0))[:, None], AFTER_SPEECH + 1, 1)[:, 0]

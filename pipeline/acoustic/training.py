@@ -80,6 +80,10 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
     from model.shipped_weights import load_weights, save_weights
     from model.train import best_device
 
+    if run.noise and not Path(run.noise).is_dir():
+        raise HarkError(
+            "The noise cannot be read.", f"There is no folder {run.noise}.", "Give --noise a folder of recordings."
+        )
     # What the audio depends on; another kind of model, or more epochs, takes the same.
     asked = replace(run, kind="", epochs=0.0, batch_size=0)
     wanted = json.dumps({**asdict(asked), "corpora": [str(path.resolve()) for path in run.corpora]}, sort_keys=True)
@@ -170,7 +174,7 @@ def _train_on_another(run: AcousticRun, packed: Packed, out: Path, reporter: Rep
     from model.asr.backbone_in_noise import NoiseTrainConfig, train_in_noise
     from model.asr.encoder_head import HeadTrainConfig, train_head
     from model.asr.micro_student import StudentTrainConfig, train_student
-    from model.shipped_weights import BACKBONE, HEAD, MICRO_NETWORK, VERIFIER, save_weights
+    from model.shipped_weights import BACKBONE, HEAD, MICRO_NETWORK, VERIFIER, save_weights, shipped_backbone
     from model.train import best_device
     from pipeline.acoustic.verifier_training import VerifierTrainConfig, train_verifier
 
@@ -190,6 +194,8 @@ def _train_on_another(run: AcousticRun, packed: Packed, out: Path, reporter: Rep
         steps = further.steps
         reporter.stage("train", f"Training the backbone in rooms and noise for {steps} steps")
         device = best_device()
+        if device != "cuda":
+            reporter.log("Without a GPU this takes days.", "warning")
         model, errors = train_in_noise(packed, further, show, "cpu" if device == "mps" else device, board)
     elif run.kind == "verifier":
         file, verifying = VERIFIER, VerifierTrainConfig(seed=run.seed)
@@ -206,7 +212,12 @@ def _train_on_another(run: AcousticRun, packed: Packed, out: Path, reporter: Rep
         steps = hearing.steps
         reporter.stage("train", f"Training phone outputs on an encoder for {steps} steps")
         model, errors = train_head(packed, hearing, out, show, board)
-    save_weights(model, out / file, _about(run, packed), half=True)
+    about = _about(run, packed)
+    if run.kind == "backbone-in-noise":
+        first = shipped_backbone()[1]
+        heard = {name: sorted({*first[name], *about[name]}) for name in ("training_corpora", "training_engines")}
+        about = {**first, **heard, "version": first["version"] + 1}
+    save_weights(model, out / file, about, half=True)
     hours = float(packed.length.sum()) / SAMPLE_RATE / 3600
     return {
         "weights": str(out / file), "curves": board, "loss": last, **word_errors(run.kind, errors), "errors": errors,

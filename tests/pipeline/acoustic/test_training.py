@@ -8,6 +8,7 @@ import pytest
 from core.audio_file import write_audio
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
+from model.asr import backbone_in_noise
 from model.asr.network import RecognizerConfig
 from model.asr.packed import open_pack
 from model.shipped_weights import load_weights, shipped_backbone, shipped_micro_network, shipped_recognizer
@@ -117,6 +118,23 @@ def test_the_shipped_weights_load_and_say_where_they_come_from() -> None:
         assert "librispeech-dev-clean" not in about["training_corpora"], "kept for the evaluation set"
     backbone, _ = shipped_backbone()
     assert sum(p.numel() for p in backbone.parameters()) <= 600_000
+
+
+def test_a_folder_of_noise_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    run = AcousticRun((corpus(tmp_path),), synthetic=0, noise=str(tmp_path / "none"))
+    with pytest.raises(HarkError, match="noise cannot be read"):
+        train_acoustic_model(run, tmp_path / "out", silent_reporter())
+
+
+def test_a_backbone_that_is_trained_further_says_where_it_comes_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone, first = shipped_backbone()
+    monkeypatch.setattr(backbone_in_noise, "train_in_noise", lambda *asked: (backbone, {}))
+    run = AcousticRun((corpus(tmp_path),), "backbone-in-noise", synthetic=0)
+    _, about = load_weights(Path(train_acoustic_model(run, tmp_path / "out", silent_reporter())["weights"]))
+    assert set(about["training_corpora"]) == {*first["training_corpora"], "words"}
+    assert about["licences"] == first["licences"] and about["version"] == first["version"] + 1
 
 
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:
