@@ -18,10 +18,9 @@ from core.errors import HarkError
 from core.processors import usable_cores
 from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
 from model.asr.packed import BatchSource, Packed, SpeechBatch
-from model.asr.train import targets_of
+from model.asr.train import ctc_losses, targets_of
 from model.embedding_backbone import FRAMES_AT_ONCE, MEL_FFT, STEP_FRAMES, EmbeddingBackbone
 from model.features import HOP
-from model.phones import BLANK
 from model.shipped_weights import shipped_backbone
 from model.train import update_average, warmup_and_cosine
 from model.training_options import curves
@@ -126,13 +125,12 @@ def train_in_noise(
     held = [parallel(drawn(sources[1], step)) for step in range(VALIDATED)]
     deviation = held[0].states.flatten(0, 1).std(0) + 1e-3
     cores = usable_cores()
-    running = float("nan")
     with curves(tensorboard) as draw, ThreadPoolExecutor(cores) as pool:
-        steps = iter(range(1, config.steps + 1))
-        waiting = [pool.submit(drawn, sources[0], step) for _, step in zip(range(cores), steps)]
+        waiting = [pool.submit(drawn, sources[0], step) for step in range(1, min(cores, config.steps) + 1)]
         for step in range(1, config.steps + 1):
             batch = waiting.pop(0).result()
-            waiting += [pool.submit(drawn, sources[0], later) for later in [next(steps, 0)] if later]
+            if step + cores <= config.steps:
+                waiting.append(pool.submit(drawn, sources[0], step + cores))
             speech = parallel(batch)
             of_states, of_phones, logits = losses(student.train(), speech, deviation)
             loss = of_states + of_phones + CTC_WEIGHT * read_loss(logits, packed, batch, speech.lengths)
@@ -144,12 +142,11 @@ def train_in_noise(
             schedule.step()
             update_average(average, student, min(config.ema_decay, step / (step + 10.0)))
             if step % 20 == 0 or step in (1, config.steps):
-                running = loss.item()
-                on_progress(step, config.steps, running)
-                draw("loss", running, step)
+                on_progress(step, config.steps, loss.item())
+                draw("loss", loss.item(), step)
     with torch.no_grad():
         errors = {}
-        for name, model in (("", average.eval()), ("teacher/", teacher)):
+        for name, model in (("", average), ("teacher/", teacher)):
             parts = [losses(model, speech, deviation)[:2] for speech in held]
             errors[f"{name}unexplained/states"] = float(torch.stack([states for states, _ in parts]).mean())
             errors[f"{name}unexplained/phones"] = float(torch.stack([phones for _, phones in parts]).mean())
@@ -197,14 +194,8 @@ def _heard(backbone: EmbeddingBackbone, audio: Tensor) -> tuple[Tensor, Tensor]:
 
 def read_loss(logits: Tensor, packed: Packed, batch: SpeechBatch, lengths: Tensor) -> Tensor:
     """CTC over the phones of the items that have a transcript, a phone."""
-    flat, sizes = targets_of(packed, batch, "phones")
     known = torch.tensor([all(packed.utterances[u].phones for u in item) for item in batch.items])
     if not known.any():
         return logits.sum() * 0.0
     outputs = FRAMES_AT_ONCE * (lengths // STEP + TAIL_STEPS)
-    loss = functional.ctc_loss(
-        logits.log_softmax(2).transpose(0, 1), flat.to(logits.device), outputs.clamp(max=logits.shape[1]),
-        sizes.to(logits.device), BLANK, reduction="none", zero_infinity=True,
-    )  # fmt: skip
-    by_phone = loss / sizes.to(logits.device).clamp(min=1)
-    return by_phone[known.to(logits.device)].mean()
+    return ctc_losses(logits, outputs, *targets_of(packed, batch, "phones"))[known.to(logits.device)].mean()

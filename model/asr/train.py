@@ -92,7 +92,24 @@ def output_length(samples: Tensor) -> Tensor:
     return (frames - 1) // STEM_STRIDE + 1
 
 
+def ctc_losses(logits: Tensor, outputs: Tensor, flat: Tensor, sizes: Tensor) -> Tensor:
+    """CTC's loss of each item, a symbol of its target [batch].
+
+    Args:
+        logits: [batch, time, symbols], blank first.
+        outputs: how many of them are an item's.
+        flat, sizes: as :func:`targets_of` has them.
+    """
+    flat, sizes = flat.to(logits.device), sizes.to(logits.device)
+    loss = functional.ctc_loss(
+        logits.float().log_softmax(-1).transpose(0, 1), flat, outputs.clamp(max=logits.shape[1]), sizes, BLANK,
+        reduction="none", zero_infinity=True,
+    )  # fmt: skip
+    return loss / sizes.clamp(min=1)
+
+
 def targets_of(packed: Packed, batch: SpeechBatch, name: str) -> tuple[Tensor, Tensor]:
+    """The symbols of a batch's items, one after another, and how many each has."""
     rows = []
     for item in batch.items:
         if name == "phones":
@@ -246,16 +263,10 @@ def _losses(
         logits = acoustic_logits(model, log_mel)
     parts: dict[str, Tensor] = {}
     for name, values in logits.items():
-        log_p = values.float().log_softmax(-1)
-        flat, sizes = targets_of(packed, batch, name)
         weight = 1.0
         if "characters" in logits:
             weight = config.characters_weight if name == "characters" else 1.0 - config.characters_weight
-        loss = functional.ctc_loss(
-            log_p.transpose(0, 1), flat.to(device), outputs.clamp(max=log_p.shape[1]), sizes.to(device), BLANK,
-            reduction="none", zero_infinity=True,
-        )  # fmt: skip
-        parts[name] = weight * (loss / sizes.to(device).clamp(min=1)).mean()
+        parts[name] = weight * ctc_losses(values, outputs, *targets_of(packed, batch, name)).mean()
     return parts
 
 

@@ -1,4 +1,4 @@
-"""Full-text search in a user's transcripts, by SQLite's FTS5, PostgreSQL's tsvector, or MariaDB's and MySQL's LIKE."""
+"""Full-text search in a user's transcripts: SQLite's FTS5, PostgreSQL's tsvector, on MariaDB and MySQL ``instr``."""
 
 from __future__ import annotations
 
