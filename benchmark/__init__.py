@@ -36,6 +36,7 @@ class BenchOptions:
     bundles: tuple[Path, ...] = ()
     anchors: int = 400  # confusables: phrases of LibriPhrase, about
     minutes: int = 60  # load: of mixed use
+    servers: bool = False  # kills: on those of the environment
     pairs: Path | None = None  # confusables: the folder that LibriPhrase's pairs are written to
 
 

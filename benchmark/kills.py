@@ -2,7 +2,9 @@
 
 A real ``serve`` with its workers does them, in a data folder of its own; the process of a job, the worker that
 supervises it, one that waits, the web server or ``serve`` itself (which is then started again) is killed with SIGKILL,
-and some jobs are cancelled. At the end each job is done or cancelled, and what it made is there once.
+and some jobs are cancelled. At the end each job is done or cancelled, and what it made is there once. With
+``--servers`` the portal's rows and libraries are in the database that ``DATABASE_URL`` names, and its queue in
+``REDIS_URL``'s.
 """
 
 from __future__ import annotations
@@ -66,13 +68,21 @@ def killed(data: Path, seed: int, jobs: int, reporter: Reporter) -> Figures:
     """Have about ``jobs`` jobs done in a new data folder, with kills.
 
     Raises:
-        HarkError: they have not ended in an hour.
+        HarkError: they have not ended in an hour, or the database is somebody's.
     """
     most = str(10 * jobs)
     os.environ.update(HARK_DATA=str(data), HARK_JOBS_WAITING=most, HARK_JOBS_WAITING_PER_USER=most)
     from webui.setup import ready
 
     ready()
+    from webui.accounts.models import User
+
+    if User.objects.exists():
+        raise HarkError(
+            "No processes are killed: the database is in use.",
+            "It holds accounts, and jobs of this benchmark would be among theirs.",
+            "Give DATABASE_URL an empty database.",
+        )
     rng = random.Random(seed)
     reporter.stage("kills", "Queueing jobs")
     made = list(_submitted(jobs, seed))

@@ -109,7 +109,8 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
         screen.show_line(f"WER      {100 * result['wer']:.1f} %")
         screen.show_line(f"CER      {100 * result['cer']:.1f} %")
     for name, value in result["errors"].items():
-        screen.show_line(f"{100 * value:6.1f} %  {name}")
+        nats = name.endswith("unexplained/phones")  # a divergence, no share
+        screen.show_line(f"{value:6.3f} nats  {name}" if nats else f"{100 * value:6.1f} %  {name}")
     return 0
 
 

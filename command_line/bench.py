@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark import BENCHMARKS, TABLES, TAKE_BUNDLES, BenchOptions
 from command_line.options import Commands, Parser, add_command, count, count_or_none, folder, names, seed
 from command_line.program import PROGRAM
+from core.database_url import DATABASE
 from core.errors import HarkError
 from pipeline.training.config import EFFORTS
 
@@ -48,6 +50,10 @@ def register(commands: Commands[Parser]) -> None:
         "--minutes", type=count, default=BenchOptions.minutes, metavar="N",
         help=f"load: of mixed use; default {BenchOptions.minutes}",
     )  # fmt: skip
+    parser.add_argument(
+        "--servers", action="store_true",
+        help="kills: on the database of DATABASE_URL, which must be empty, and the queue of REDIS_URL",
+    )  # fmt: skip
     parser.add_argument("--seed", type=seed, default=0, metavar="N")
 
 
@@ -67,11 +73,22 @@ def run_bench(options: argparse.Namespace, screen: Screen) -> int:
             "engines, training and audio take engines, wakeword takes all.",
             "Leave it out.",
         )
+    if options.servers and options.name != "kills":
+        raise HarkError(
+            f"The benchmark {options.name} takes no --servers.",
+            "It has a database in a folder of its own.",
+            "Leave it out.",
+        )
+    if options.servers and not os.environ.get(DATABASE):
+        raise HarkError(
+            "There is no server to measure on.", f"{DATABASE} is not set.", "Set it, or leave out --servers."
+        )
     chosen = BenchOptions(
         options.seed, options.engines, options.phrase, options.effort, tuple(options.bundles), options.anchors,
-        options.minutes, options.pairs,
+        options.minutes, options.servers, options.pairs,
     )  # fmt: skip
-    without_servers()
+    if not chosen.servers:
+        without_servers()
     with screen.reporter() as reporter:
         figures = measure(options.name, chosen, reporter)
     result = {
@@ -108,6 +125,8 @@ def _command(name: str, chosen: BenchOptions) -> str:
             words += [f"--{option}", value]
     if chosen.engines:
         words += ["--engines", ",".join(chosen.engines)]
+    if chosen.servers:
+        words.append("--servers")
     return shlex.join(words)
 
 

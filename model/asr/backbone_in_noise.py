@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +23,8 @@ from model.asr.packed import BatchSource, Packed, SpeechBatch
 from model.asr.train import ctc_losses, targets_of
 from model.embedding_backbone import FRAMES_AT_ONCE, MEL_FFT, STEP_FRAMES, EmbeddingBackbone
 from model.features import HOP
-from model.shipped_weights import shipped_backbone
-from model.train import update_average, warmup_and_cosine
+from model.shipped_weights import shipped_backbone, weights_digest
+from model.train import update_average, warmup_and_cosine, write_checkpoint
 from model.training_options import curves
 
 STEP = STEP_FRAMES * HOP  # samples of the backbone's step
@@ -33,6 +35,7 @@ AFTER_SPEECH = 16  # steps that still depend on it
 SILENCE_WEIGHT = 0.25  # of steps without speech, in the loss
 CTC_WEIGHT = 0.1
 VALIDATED = 4  # batches
+KEPT_EVERY = 100  # updates, after which it can go on
 PRECISION = torch.bfloat16  # on a GPU
 
 
@@ -41,11 +44,13 @@ class NoiseTrainConfig:
     """How the backbone is trained.
 
     Attributes:
+        batch_size: utterances a batch, in place of the seconds; 0: as many as have them.
         convolutions_rate: of the learning rate, for the public embedding's convolutions.
     """
 
     steps: int = 1500
     batch_seconds: float = 1000.0
+    batch_size: int = 0
     learning_rate: float = 1e-3
     convolutions_rate: float = 0.25
     weight_decay: float = 1e-3
@@ -81,6 +86,7 @@ class Parallel:
 def train_in_noise(
     packed: Packed,
     config: NoiseTrainConfig,
+    folder: Path,
     on_progress: Callable[[int, int, float], None],
     device: str = "cpu",
     tensorboard: str = "",
@@ -89,13 +95,17 @@ def train_in_noise(
     ``validation`` from what the teacher hears in the quiet one: states in their variance, phones in nats
     (Kullback-Leibler divergence), each with the teacher's own in noise.
 
+    ``last.pt`` in ``folder`` holds all that is needed to go on, as of the last :data:`KEPT_EVERY` updates; where one of
+    the same configuration lies there, training goes on from it.
+
     Raises:
         HarkError: too little speech.
     """
     torch.manual_seed(config.seed)
     augmenter = BatchAugmenter(config.augmentation, packed.noise, packed.rooms, device)
+    seconds = math.inf if config.batch_size else config.batch_seconds
     sources = [
-        BatchSource(packed, packed.where(split), config.batch_seconds, np.random.default_rng(config.seed))
+        BatchSource(packed, packed.where(split), seconds, np.random.default_rng(config.seed), most=config.batch_size)
         for split in ("train", "validation")
     ]
     if not all(sources):
@@ -104,7 +114,9 @@ def train_in_noise(
             "It wants speech to learn from, and of other people to measure on.",
             "Give corpora with more speakers.",
         )
-    teacher = shipped_backbone()[0].to(device)
+    teacher, _ = shipped_backbone()
+    identity = {"teacher": weights_digest(teacher), "train": repr(asdict(config)), "speech": packed.digest}
+    teacher.to(device)
     student = copy.deepcopy(teacher)
     average = copy.deepcopy(teacher)
     pretrained = list(student.convs.parameters())
@@ -113,6 +125,15 @@ def train_in_noise(
     groups: list[dict[str, Any]] = [{"params": others}, {"params": pretrained, "lr": slower}]
     optimizer = torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay)
     schedule = warmup_and_cosine(optimizer, min(config.warmup_steps, config.steps), config.steps)
+    kept = {"student": student, "average": average, "optimizer": optimizer, "schedule": schedule}
+    folder.mkdir(parents=True, exist_ok=True)
+    last, done = folder / "last.pt", 0
+    if last.is_file():
+        saved = torch.load(last, map_location=device, weights_only=True)
+        if saved["identity"] == identity:
+            for name, part in kept.items():
+                part.load_state_dict(saved[name])
+            done = saved["step"]
 
     def drawn(source: BatchSource, step: int) -> SpeechBatch:
         own = copy.copy(source)
@@ -126,8 +147,9 @@ def train_in_noise(
     deviation = held[0].states.flatten(0, 1).std(0) + 1e-3
     cores = usable_cores()
     with curves(tensorboard) as draw, ThreadPoolExecutor(cores) as pool:
-        waiting = [pool.submit(drawn, sources[0], step) for step in range(1, min(cores, config.steps) + 1)]
-        for step in range(1, config.steps + 1):
+        first = range(done + 1, min(done + cores, config.steps) + 1)
+        waiting = [pool.submit(drawn, sources[0], step) for step in first]
+        for step in range(done + 1, config.steps + 1):
             batch = waiting.pop(0).result()
             if step + cores <= config.steps:
                 waiting.append(pool.submit(drawn, sources[0], step + cores))
@@ -141,6 +163,9 @@ def train_in_noise(
                 optimizer.step()
             schedule.step()
             update_average(average, student, min(config.ema_decay, step / (step + 10.0)))
+            if step % KEPT_EVERY == 0 or step == config.steps:
+                parts = {name: part.state_dict() for name, part in kept.items()}
+                write_checkpoint(last, {"identity": identity, "step": step, **parts})
             if step % 20 == 0 or step in (1, config.steps):
                 on_progress(step, config.steps, loss.item())
                 draw("loss", loss.item(), step)

@@ -50,8 +50,10 @@ class AcousticRun:
             "verifier" what verifies a large detector's matches (``pipeline.acoustic.verifier_training``), "micro" the
             network for microcontrollers (``model.asr.micro_student``), "backbone-in-noise" the shipped backbone further
             (``model.asr.backbone_in_noise``).
-        epochs: passes over the real speech; phone outputs take as many steps as they need.
-        batch_size: utterances a batch; 0: as many as have :data:`BATCH_SECONDS` together.
+        epochs: passes over the real speech ("backbone-in-noise": all speech); "encoder", "verifier" and "micro" take as
+            many steps as they need, and their own batches.
+        batch_size: utterances a batch; 0: as many as have :data:`BATCH_SECONDS` together (its own for
+            "backbone-in-noise").
         subset: per cent of each corpus, and of the synthetic clips, that are used.
         synthetic: clips that the speech engines say; the engine that detectors are tested on says none.
         noise: folder of recordings; empty: made-up noise and other speakers only.
@@ -190,13 +192,16 @@ def _train_on_another(run: AcousticRun, packed: Packed, out: Path, reporter: Rep
     board = curves_folder(out)
     model: EmbeddingBackbone | MicroNetwork | PhoneHead | Verifier
     if run.kind == "backbone-in-noise":
-        file, further = BACKBONE, NoiseTrainConfig(seed=run.seed)
-        steps = further.steps
+        file, further = BACKBONE, NoiseTrainConfig(batch_size=run.batch_size, seed=run.seed)
+        heard = packed.length[packed.where("train")]
+        an_epoch = len(heard) / run.batch_size if run.batch_size else heard.sum() / SAMPLE_RATE / further.batch_seconds
+        steps = max(1, round(run.epochs * float(an_epoch)))
         reporter.stage("train", f"Training the backbone in rooms and noise for {steps} steps")
         device = best_device()
         if device != "cuda":
             reporter.log("Without a GPU this takes days.", "warning")
-        model, errors = train_in_noise(packed, further, show, "cpu" if device == "mps" else device, board)
+        further = replace(further, steps=steps)
+        model, errors = train_in_noise(packed, further, out, show, "cpu" if device == "mps" else device, board)
     elif run.kind == "verifier":
         file, verifying = VERIFIER, VerifierTrainConfig(seed=run.seed)
         steps = verifying.steps
@@ -215,8 +220,8 @@ def _train_on_another(run: AcousticRun, packed: Packed, out: Path, reporter: Rep
     about = _about(run, packed)
     if run.kind == "backbone-in-noise":
         first = shipped_backbone()[1]
-        heard = {name: sorted({*first[name], *about[name]}) for name in ("training_corpora", "training_engines")}
-        about = {**first, **heard, "version": first["version"] + 1}
+        sources = {name: sorted({*first[name], *about[name]}) for name in ("training_corpora", "training_engines")}
+        about = {**first, **sources, "version": first["version"] + 1}
     save_weights(model, out / file, about, half=True)
     hours = float(packed.length.sum()) / SAMPLE_RATE / 3600
     return {

@@ -107,7 +107,8 @@ def write_bundle(
     sizes = {path.name: path.stat().st_size for path in models}
     report["parity"], report["bytes"] = parity.as_dict(), sizes
     report["devices"] = {name: device.report for name, device in devices.items()}
-    report["in_words"] += devices_in_words(report["devices"])
+    measured = dict(zip(report["devices"], devices_in_words(report["devices"])))
+    report["in_words"] += measured.values()
     report["in_words_said"] = [one.parts() if isinstance(one, Worded) else one for one in report["in_words"]]
     contents: dict[str, bytes] = {
         **{path.name: path.read_bytes() for path in models},
@@ -119,7 +120,7 @@ def write_bundle(
         "MODEL_CARD.md": model_card(report).encode(),
         "LICENSES.txt": licences_text(clips, report).encode(),
     }
-    about = readme(config.phrase, f"{plan.run}.zip", contents, report.get("devices_left_out", ()))
+    about = readme(config.phrase, f"{plan.run}.zip", contents, report.get("devices_left_out", ()), measured)
     contents["README.md"] = about.encode()
     manifest["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 

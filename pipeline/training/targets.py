@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import zipfile
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -235,8 +235,11 @@ def _unpacked(path: str) -> tuple[str, str]:
     return f"unzip {shlex.quote(path)} -d {folder}", f"cd {folder}"
 
 
-def readme(phrase: str, bundle: str, names: Collection[str], left_out: Collection[str]) -> str:
-    """The bundle's ``README.md``: which device takes which file, and what is typed there."""
+def readme(
+    phrase: str, bundle: str, names: Collection[str], left_out: Collection[str], measured: Mapping[str, str]
+) -> str:
+    """The bundle's ``README.md``: which device takes which file, what is typed there, and what ``measured`` says of the
+    detectors for devices that have one of their own."""
     targets = targets_of(bundle, names, left_out).values()
     lines = [f"# Where “{phrase}” runs", "", "| device | takes | which size |", "| --- | --- | --- |"]
     for target in targets:
@@ -245,6 +248,7 @@ def readme(phrase: str, bundle: str, names: Collection[str], left_out: Collectio
     for target in targets:
         lines += ["", f"## {target.title}", ""]
         lines += [target.how, ""] if target.missing else []
+        lines += [measured[target.name], ""] if target.name in measured else []
         for step in target.steps:
             lines += [str(step.about), "", "```yaml" if target.name == "esphome" else "```sh", step.code, "```", ""]
         lines.pop()

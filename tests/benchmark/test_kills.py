@@ -10,6 +10,7 @@ import pytest
 
 from benchmark import job_makers, kills
 from tests.support.benchmark_program import figures_of
+from tests.support.servers import redis_server
 from webui.accounts.models import User
 from webui.jobs.models import Job
 
@@ -32,6 +33,21 @@ def test_jobs_whose_processes_are_killed_are_done_once(tmp_path: Path) -> None:
     assert sum(figures["kills"].values()) >= 1, said
     assert all(one["jobs"] == one["done"] >= 1 and one["wrong"] == [] for one in figures["kinds"].values()), said
     assert figures["library_problems"] == figures["processes_left"] == 0, said
+
+
+@pytest.mark.topology
+@pytest.mark.slow(reason="starts PostgreSQL, Redis and a portal, and kills its processes")
+def test_on_servers_likewise_and_never_on_a_database_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgresql_url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", postgresql_url)
+    for name in ("data", "other"):
+        (tmp_path / name).mkdir()
+    with redis_server(tmp_path / "redis") as redis_url:
+        monkeypatch.setenv("REDIS_URL", redis_url)
+        test_jobs_whose_processes_are_killed_are_done_once(tmp_path / "data")
+        with pytest.raises(AssertionError, match="the database is in use"):
+            figures_of(PROGRAM, tmp_path / "other")
 
 
 @pytest.fixture

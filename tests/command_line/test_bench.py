@@ -86,6 +86,8 @@ def test_memory_of_a_process() -> None:
         ["bench", "wakeword", "--engines", "espeak"],
         ["bench", "confusables", "nothing.zip"],
         ["bench", "training", "--phrase", "🦜"],
+        ["bench", "load", "--servers"],
+        ["bench", "kills", "--servers"],
     ],
 )
 def test_what_cannot_be_done_is_explained(main: Main, capsys: Shown, tmp_path: Path, words: list[str]) -> None:

@@ -49,7 +49,21 @@ def test_noise_moves_less_of_what_the_trained_backbone_hears(tmp_path: Path, mon
     loud = replace(NoiseTrainConfig().augmentation, room_share=0.0, noise_share=1.0, snr_db=(0.0, 5.0))
     config = NoiseTrainConfig(steps=60, batch_seconds=24.0, warmup_steps=10, augmentation=loud)
     told: list[tuple[int, int]] = []
-    backbone, errors = train_in_noise(real_speech(tmp_path), config, lambda done, total, _: told.append((done, total)))
+    packed = real_speech(tmp_path)
+
+    def train(until: int = 60) -> tuple[EmbeddingBackbone, dict[str, float]]:
+        def tell(done: int, total: int, loss: float) -> None:
+            told.append((done, total))
+            if done == until < total:
+                raise KeyboardInterrupt
+
+        return train_in_noise(packed, config, tmp_path / "out", tell)
+
+    monkeypatch.setattr(backbone_in_noise, "KEPT_EVERY", 20)
+    with pytest.raises(KeyboardInterrupt):
+        train(until=40)
+    backbone, errors = train()
+    assert [done for done, _ in told] == [1, 20, 40, 60]
     assert isinstance(backbone, EmbeddingBackbone) and not backbone.training and told[-1] == (60, 60)
     assert errors["unexplained/states"] < 0.9 * errors["teacher/unexplained/states"]
 
@@ -81,4 +95,4 @@ def test_the_same_sound_is_heard_at_the_same_steps(tmp_path: Path) -> None:
 
 def test_without_people_to_measure_on_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(HarkError, match="too little"):
-        train_in_noise(packed_of(tmp_path, 1), NoiseTrainConfig(steps=1), lambda done, total, loss: None)
+        train_in_noise(packed_of(tmp_path, 1), NoiseTrainConfig(steps=1), tmp_path, lambda done, total, loss: None)

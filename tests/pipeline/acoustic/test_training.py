@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,9 +131,19 @@ def test_a_backbone_that_is_trained_further_says_where_it_comes_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone, first = shipped_backbone()
-    monkeypatch.setattr(backbone_in_noise, "train_in_noise", lambda *asked: (backbone, {}))
-    run = AcousticRun((corpus(tmp_path),), "backbone-in-noise", synthetic=0)
-    _, about = load_weights(Path(train_acoustic_model(run, tmp_path / "out", silent_reporter())["weights"]))
+    asked: list[Any] = []
+
+    def train(*given: Any) -> tuple[Any, dict[str, float]]:
+        asked.extend(given)
+        return backbone, {}
+
+    monkeypatch.setattr(backbone_in_noise, "train_in_noise", train)
+    run = AcousticRun((corpus(tmp_path),), "backbone-in-noise", epochs=3.0, batch_size=1, synthetic=0)
+    result = train_acoustic_model(run, tmp_path / "out", silent_reporter())
+    packed, config, folder = asked[:3]
+    assert (config.steps, config.batch_size) == (3 * len(packed.where("train")), 1) and result["steps"] == config.steps
+    assert folder == tmp_path / "out" / "backbone-in-noise"
+    _, about = load_weights(Path(result["weights"]))
     assert set(about["training_corpora"]) == {*first["training_corpora"], "words"}
     assert about["licences"] == first["licences"] and about["version"] == first["version"] + 1
 

@@ -67,8 +67,9 @@ def test_a_path_with_spaces_can_be_typed() -> None:
 
 
 def test_the_readme_has_every_device() -> None:
-    text = readme("hey compass", "hey-compass.zip", USUAL, ["esphome"])
+    text = readme("hey compass", "hey-compass.zip", USUAL, ["esphome"], {"pi": "It missed 9 %."})
     for target in found(*USUAL).values():
         assert f"## {target.title}" in text
     assert text.count("not in this bundle") == 3 and "pip install pymicro-wakeword" in text
     assert "python detect.py --mic" in text and "```\n\n##" in text
+    assert "## Raspberry Pi, Wyoming\n\nIt missed 9 %.\n" in text
