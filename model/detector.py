@@ -17,7 +17,7 @@ from model.features import HOP, WINDOW, StoredFrames
 from model.front_end import FrontEnd
 from model.metrics import ScoredStream
 from model.plain import plain
-from model.runtime.detector import smooth_scores
+from model.runtime.detector import SMOOTHING_FRAMES, smooth_scores
 
 
 class DetectorConfig(ABC):
@@ -56,10 +56,12 @@ class Detector(nn.Module, ABC):
     Attributes:
         batch_frames: stored frames that are best scored at once.
         quantizes: 8-bit weights can be made of its graph; False where it has them already.
+        smoothing_frames: outputs whose mean is compared with a threshold, in what runs it.
     """
 
     batch_frames: ClassVar[int]
     quantizes: ClassVar[bool]
+    smoothing_frames: ClassVar[int] = SMOOTHING_FRAMES
     config: DetectorConfig
 
     @property
@@ -149,21 +151,24 @@ def scores_of_many(detector: Detector, pieces: Sequence[np.ndarray]) -> list[np.
     return in_batches(detector.scores, pieces, detector.config.stored, detector.batch_frames)
 
 
-def as_streams(scores: Iterable[np.ndarray], rows: Any, stored: StoredFrames) -> list[ScoredStream]:
-    """Scores of segments (rows of a feature store) as scored streams; phrase ends are those of aligned segments.
+def as_streams(detector: Detector, scores: Iterable[np.ndarray], rows: Any) -> list[ScoredStream]:
+    """A detector's scores of segments (rows of a feature store) as scored streams, smoothed as where it runs; phrase
+    ends are those of aligned segments.
 
     The first score of a segment belongs to its first whole window; phrase times are shifted accordingly.
     """
+    stored = detector.config.stored
     # Score i ends with stored frame window + chunk i; in stream time it ends at (i + 1) * 80 ms.
     offset = stored.window - stored.chunk
     streams = []
     for raw, phrase_end in zip(scores, rows["phrase_end"]):
         ends = [] if phrase_end < 0 else [(phrase_end - offset) * stored.step / 100.0]
-        streams.append(ScoredStream(smooth_scores(raw), np.asarray(ends)))
+        smoothed = smooth_scores(raw, smoothing_frames=detector.smoothing_frames)
+        streams.append(ScoredStream(smoothed, np.asarray(ends)))
     return streams
 
 
 def score_segments(detector: Detector, store: FeatureStore, rows: Any) -> list[ScoredStream]:
     """Each segment (rows of ``store.segments``) as a scored stream."""
     scores = scores_of_many(detector, [store.features(row) for row in rows.itertuples()])
-    return as_streams(scores, rows, detector.config.stored)
+    return as_streams(detector, scores, rows)

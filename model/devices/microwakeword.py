@@ -79,6 +79,7 @@ class MicroDetector(TrainedDetector):
 
     batch_frames = 200_000
     quantizes = False
+    smoothing_frames = 1  # its device takes each score as it is
     front_end_id = "micro-features"
     end_jitter = (4, 24)
     config: MicroConfig

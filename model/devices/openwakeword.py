@@ -118,6 +118,7 @@ class OpenWakeWordDetector(TrainedDetector):
 
     batch_frames = 200_000
     quantizes = False
+    smoothing_frames = 1  # its device takes each score as it is
     front_end_id = "speech-embedding"
     config: OpenWakeWordConfig
 

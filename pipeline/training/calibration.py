@@ -30,7 +30,7 @@ def calibrated(detector: AnyHMM, store: FeatureStore) -> tuple[AnyHMM, list[dict
     def scored(level: float, least: float) -> tuple[AnyHMM, list[dict[str, Any]], ScoredSplit]:
         centred = detector.centred(level)
         scores = (centred.score(match) for match in matches)
-        validation = ScoredSplit(table, as_streams(scores, table, stored))
+        validation = ScoredSplit(table, as_streams(centred, scores, table))
         return centred, calibrate(validation, least=least), validation
 
     _, thresholds, _ = scored(detector.level, 0.0)

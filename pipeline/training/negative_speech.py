@@ -38,7 +38,7 @@ PIECE_S = 40.0  # of one speaker, at most
 GAP_S = 0.25
 LOUDEST = 0.5
 TRAINED = ("train", "train")  # conditions of what is trained on
-TESTED = ("clean", "noisy", "far")  # of what is not, in turn
+TESTED = ("clean", "noisy", "far")  # of what is not
 # Corpora that no shipped backbone was trained on: false alarms of a calibrated detector are counted on them.
 UNHEARD = ("alphanumeric", "librispeech-untranscribed")
 PATIENCE_S = 900.0  # for another run that is hearing it
@@ -133,14 +133,15 @@ class _Rendering:
 def heard_negatives(
     detector: Detector, keyphrase: Keyphrase, data: Path, reporter: Reporter, path: Path | None = None
 ) -> Iterator[NegativePiece]:
-    """The negative speech for a detector that learns: for training twice, in rooms and noise, as clips are.
+    """The negative speech for a detector that learns: for training twice, in rooms and noise, as clips are; for
+    validation and test quiet, in noise and across a room.
 
     See :func:`_heard`.
     """
     renderings = []
     with _opened(path or NEGATIVE_SPEECH) as archive:
-        for number, row in _table(archive):
-            conditions = TRAINED if row["split"] == "train" else (TESTED[number % len(TESTED)],)
+        for row in _table(archive):
+            conditions = TRAINED if row["split"] == "train" else TESTED
             renderings += [_Rendering(row, row["split"], condition) for condition in conditions]
     return _heard(renderings, detector, keyphrase, data, reporter, path)
 
@@ -165,7 +166,7 @@ def heard_for_calibration(
     left = {"train": 2 * hours, "validation": hours, "test": math.inf if hours >= 1.0 else hours}
     renderings = []
     with _opened(path or NEGATIVE_SPEECH) as archive:
-        table = [row for _, row in _table(archive)]
+        table = _table(archive)
         for row in (table[index] for index in rng.permutation(len(table))):
             split = "train" if learns and row["split"] == "train" else "validation"
             split = "test" if row["corpus"] in UNHEARD else split
@@ -176,10 +177,10 @@ def heard_for_calibration(
     return _heard(renderings, detector, keyphrase, data, reporter, path)
 
 
-def _table(archive: zipfile.ZipFile) -> list[tuple[int, dict[str, Any]]]:
-    """The rows of the file's table that may be heard, with their numbers."""
-    rows = enumerate(json.loads(archive.read("table.json")))
-    return [(number, row) for number, row in rows if row["corpus"] not in KEPT_FOR_MEASURING]
+def _table(archive: zipfile.ZipFile) -> list[dict[str, Any]]:
+    """The rows of the file's table that may be heard."""
+    rows: list[dict[str, Any]] = json.loads(archive.read("table.json"))
+    return [row for row in rows if row["corpus"] not in KEPT_FOR_MEASURING]
 
 
 def _heard(
@@ -262,7 +263,7 @@ def about_calibration_speech() -> dict[str, Any]:
     is missing or damaged."""
     hours = {"train": 0.0, "validation": 0.0, "test": 0.0}
     with _opened(NEGATIVE_SPEECH) as archive:
-        for _, row in _table(archive):
+        for row in _table(archive):
             seconds = archive.getinfo(row["file"]).file_size * 8 / BITRATE
             hours["test" if row["corpus"] in UNHEARD else "train"] += seconds / 3600
     return {**about_negative_speech(), "hours": {name: round(value, 2) for name, value in hours.items()}}

@@ -16,6 +16,7 @@ from core.audio_file import SAMPLE_RATE, write_audio
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
 from model.asr.packed import Utterance
+from model.detector import as_streams
 from model.examples import SoundSources
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training import devices, negative_speech
@@ -136,7 +137,17 @@ def test_what_holds_the_phrase_is_no_negative_and_speech_is_heard_once(
     assert len(again) > len(pieces) and len({event["event"] for event in told if event["event"] == "stage"}) == 1
     assert {piece.row["split"] for piece in pieces} == {"train", "validation", "test"}
     assert all(piece.frames.shape[1] == 40 and piece.row["text"] == "" for piece in pieces)
-    assert {piece.row["condition"] for piece in pieces if piece.row["split"] == "train"} == {"train"}
+    for split, wanted in (("train", {"train"}), ("validation", set(TESTED)), ("test", set(TESTED))):
+        assert {piece.row["condition"] for piece in pieces if piece.row["split"] == split} == wanted
+
+
+@pytest.mark.parametrize("device", ["esphome", "openwakeword"])
+def test_thresholds_are_of_scores_as_the_device_compares_them(device: str) -> None:
+    """It takes each as it is; Hark's own runtime takes the mean of two."""
+    detector = devices.untrained(device, 0)
+    spike = np.asarray([0.1, 0.9, 0.1], np.float32)
+    (stream,) = as_streams(detector, [spike], pd.DataFrame({"phrase_end": [-1]}))
+    assert stream.scores.tolist() == spike.tolist()
 
 
 def test_who_is_learned_from_sets_no_threshold(speech: Path, tiny: Effort, tmp_path: Path) -> None:
