@@ -125,7 +125,7 @@ def train_in_noise(
     groups: list[dict[str, Any]] = [{"params": others}, {"params": pretrained, "lr": slower}]
     optimizer = torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay)
     schedule = warmup_and_cosine(optimizer, min(config.warmup_steps, config.steps), config.steps)
-    kept = {"student": student, "average": average, "optimizer": optimizer, "schedule": schedule}
+    kept: dict[str, Any] = {"student": student, "average": average, "optimizer": optimizer, "schedule": schedule}
     folder.mkdir(parents=True, exist_ok=True)
     last, done = folder / "last.pt", 0
     if last.is_file():
@@ -164,8 +164,8 @@ def train_in_noise(
             schedule.step()
             update_average(average, student, min(config.ema_decay, step / (step + 10.0)))
             if step % KEPT_EVERY == 0 or step == config.steps:
-                parts = {name: part.state_dict() for name, part in kept.items()}
-                write_checkpoint(last, {"identity": identity, "step": step, **parts})
+                state = {name: part.state_dict() for name, part in kept.items()}
+                write_checkpoint(last, {"identity": identity, "step": step, **state})
             if step % 20 == 0 or step in (1, config.steps):
                 on_progress(step, config.steps, loss.item())
                 draw("loss", loss.item(), step)
