@@ -19,7 +19,7 @@ from webui.accounts.models import User
 from webui.audio.models import Recording, UploadInProgress
 from webui.jobs.heartbeat import beat
 from webui.jobs.models import Job, JobEvent
-from webui.jobs.services import LANES, retry
+from webui.jobs.services import GPU, LANES, retry
 from webui.metrics import REASONS
 from webui.observing import PARTS
 
@@ -131,7 +131,7 @@ def test_the_alerts_name_parts_lanes_and_reasons_that_exist() -> None:
     text = (REPOSITORY / "deploy" / "alerts.yml").read_text()
     for parts in re.findall(r'part=~?"([^"]+)"', text):
         for part in parts.split("|"):
-            assert [name for name in (*PARTS, "queue") if re.fullmatch(part, name)], part  # with REDIS_URL
+            assert [name for name in (*PARTS, "queue", "file_store") if re.fullmatch(part, name)], part
     for lanes in re.findall(r'lane=~?"([^"]+)"', text):
-        assert set(lanes.split("|")) <= set(LANES)
+        assert set(lanes.split("|")) <= {*LANES, GPU}
     assert set(re.findall(r'reason="(\w+)"', text)) <= {*REASONS.values(), "interrupted", "refused"}

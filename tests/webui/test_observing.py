@@ -84,6 +84,14 @@ def test_ready(client: Client, at_work: None) -> None:
         assert all(answer.json()["parts"][name] == "ok" for name in observing.NEEDED)
 
 
+@pytest.mark.parametrize("path", ["/live", "/ready", "/metrics"])
+def test_who_watches_asks_by_the_server_s_address(owners: Client, at_work: None, path: str) -> None:
+    """As Prometheus asks pods, whose addresses nobody knows before."""
+    host = {"Host": "10.42.0.17:8000"}
+    assert owners.get(path, headers=host).status_code == 200
+    assert owners.get("/", headers=host).status_code == 400
+
+
 @pytest.mark.parametrize(
     ("part", "stop", "why"),
     [

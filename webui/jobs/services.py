@@ -409,9 +409,11 @@ def retry(*, job: Job) -> None:
     Raises:
         LimitReached: too many are waiting.
         webui.jobs.quota.QuotaUsedUp: the user's jobs of today are, or the minutes of this month that it would take.
+        webui.jobs.quota.NoRoom: the user's share of the disk is full.
     """
     spec = job.spec
     if job.can_be_retried:
+        check_room(job.user)
         check_jobs(job.user)
         if MOST_S in spec:  # more or less may be left than when it was queued
             check_minutes(job.user)
@@ -475,14 +477,16 @@ def stuck_lanes() -> set[str]:
     """Lanes with a job that was given to their cluster long ago, a free worker, and none that has taken a job since.
 
     A worker of django-q that is killed while it waits for a task takes the lock of the task queue with it: the cluster
-    lives, and does nothing more. It has to be started again.
+    lives, and does nothing more. It has to be started again. How many workers there are is known of this machine alone:
+    where as many jobs of the lane are at work, on whatever machine, none counts as free.
     """
     patience = timezone.now() - timedelta(seconds=2 * settings.JOBS_LEASE_S)
     waiting = Job.objects.filter(state=Job.State.QUEUED, sent_at__lt=patience).values_list("lane", flat=True).distinct()
     stuck = set()
     for lane in waiting:
         # Workers of these lanes do nothing but jobs.
-        a_worker_is_free = Job.objects.filter(lane=lane).at_work().count() < settings.JOBS_RUNNING
+        at_work = Job.objects.filter(lane=lane).at_work().count()
+        a_worker_is_free = at_work < min(settings.JOBS_RUNNING, settings.WORKERS)
         if a_worker_is_free and not Job.objects.filter(lane=lane, started_at__gte=patience).exists():
             stuck.add(lane)
     return stuck

@@ -20,7 +20,7 @@ from webui.audio import services as audio
 from webui.audio.models import Recording
 from webui.jobs import services
 from webui.jobs.models import Job, Usage
-from webui.jobs.quota import Limits, QuotaUsedUp, check_minutes, limits_of, set_quota, take_minutes
+from webui.jobs.quota import Limits, QuotaUsedUp, check_minutes, forget_count, limits_of, set_quota, take_minutes
 
 pytestmark = pytest.mark.django_db
 
@@ -120,6 +120,19 @@ def test_what_failed_is_not_tried_again_without_minutes(client: Client, other: U
     answer = client.post(f"/jobs/{recording.job_id}/retry", headers=JSON)
     assert answer.status_code == 429 and "used up" in answer.content.decode()
     assert Job.objects.get().state == Job.State.FAILED
+
+
+def test_what_failed_is_not_tried_again_without_room(client: Client, other: User, portal: Any) -> None:
+    job = submit(other)
+    Job.objects.update(state=Job.State.FAILED)
+    folder = services.user_data(other)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "clip.flac").write_bytes(bytes(2000))
+    forget_count(folder)
+    set_quota(other, Limits(1000, None, None))
+    client.force_login(other)
+    answer = client.post(f"/jobs/{job.pk}/retry", headers=JSON)
+    assert answer.status_code == 507 and Job.objects.get().state == Job.State.FAILED
 
 
 def test_a_header_that_lies_gives_no_minutes(other: User, portal: Any) -> None:

@@ -227,6 +227,17 @@ def test_a_lane_whose_workers_take_nothing_is_found(owner: User) -> None:
     assert services.stuck_lanes() == set()
 
 
+def test_a_lane_whose_only_worker_is_busy_is_not_stuck(owner: User, settings: Any) -> None:
+    """However many jobs might run: killing what it does would help nobody."""
+    settings.WORKERS = 1
+    jobs = submit(owner), submit(owner, 1)
+    assert services.claim(jobs[0].id) is not None
+    Job.objects.update(sent_at=timezone.now() - timedelta(days=1), started_at=timezone.now() - timedelta(days=1))
+    assert services.stuck_lanes() == set()
+    settings.WORKERS = 2
+    assert services.stuck_lanes() == {"training"}
+
+
 def test_an_old_task_starts_nothing_that_limits_keep_waiting(owner: User) -> None:
     job = submit(owner)
     Job.objects.filter(id=job.id).update(sent_at=None)
