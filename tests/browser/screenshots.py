@@ -103,6 +103,7 @@ def _prepare() -> tuple[dict[str, str], str]:
         "record": "/library/record",
         "import": "/library/import",
         "engines": "/engines",
+        "help": "/help",
         "account": "/account/",
         "users": "/account/users",
         "missing": "/nothing-here",
