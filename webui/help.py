@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from core.backup import hark_version
@@ -13,4 +12,4 @@ from core.backup import hark_version
 @require_GET
 def page(request: HttpRequest) -> HttpResponse:
     """What can be done here, what the figures mean, which keys do what, and Hark's version."""
-    return render(request, "help.html", {"version": hark_version(), "jobs": reverse("jobs:index")})
+    return render(request, "help.html", {"version": hark_version()})

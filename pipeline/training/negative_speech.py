@@ -130,6 +130,11 @@ class _Rendering:
     condition: str
 
 
+def _renderings(row: Mapping[str, Any], split: str) -> list[_Rendering]:
+    """A piece in each of the conditions that are for its split."""
+    return [_Rendering(row, split, condition) for condition in (TRAINED if split == "train" else TESTED)]
+
+
 def heard_negatives(
     detector: Detector, keyphrase: Keyphrase, data: Path, reporter: Reporter, path: Path | None = None
 ) -> Iterator[NegativePiece]:
@@ -138,11 +143,10 @@ def heard_negatives(
 
     See :func:`_heard`.
     """
-    renderings = []
+    renderings: list[_Rendering] = []
     with _opened(path or NEGATIVE_SPEECH) as archive:
         for row in _table(archive):
-            conditions = TRAINED if row["split"] == "train" else TESTED
-            renderings += [_Rendering(row, row["split"], condition) for condition in conditions]
+            renderings += _renderings(row, row["split"])
     return _heard(renderings, detector, keyphrase, data, reporter, path)
 
 
@@ -164,7 +168,7 @@ def heard_for_calibration(
     """
     rng = np.random.default_rng(0)
     left = {"train": 2 * hours, "validation": hours, "test": math.inf if hours >= 1.0 else hours}
-    renderings = []
+    renderings: list[_Rendering] = []
     with _opened(path or NEGATIVE_SPEECH) as archive:
         table = _table(archive)
         for row in (table[index] for index in rng.permutation(len(table))):
@@ -172,8 +176,7 @@ def heard_for_calibration(
             split = "test" if row["corpus"] in UNHEARD else split
             if left[split] > 0:
                 left[split] -= archive.getinfo(row["file"]).file_size * 8 / BITRATE / 3600
-                conditions = TRAINED if split == "train" else TESTED
-                renderings += [_Rendering(row, split, condition) for condition in conditions]
+                renderings += _renderings(row, split)
     return _heard(renderings, detector, keyphrase, data, reporter, path)
 
 
