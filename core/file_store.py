@@ -1,5 +1,6 @@
-"""STORAGE_URL: a bucket of an S3-compatible store that holds what is large and does not change: clips, emissions,
-recordings' sound, detectors. The data folder has copies, which are fetched when they are asked for and not there.
+"""STORAGE_URL: a bucket of an S3-compatible store that holds what is large and does not change (clips, emissions,
+recordings' sound, detectors), and what a worker with a data folder of its own needs or leaves (:data:`APART`). The data
+folder has copies, which are fetched when they are asked for and not there.
 
 Without STORAGE_URL every function here leaves a file as it is. A file's key is its path below the installation's
 folder. The URL holds a password, so nothing that is said about one repeats it.
@@ -7,6 +8,7 @@ folder. The URL holds a password, so nothing that is said about one repeats it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -26,29 +28,43 @@ if TYPE_CHECKING:
     from minio import Minio
 
 STORAGE = "STORAGE_URL"
+APART = "HARK_APART"  # set for a worker that does not share the portal's data folder
 EXAMPLE = "s3://KEY:SECRET@HOST:9000/BUCKET"
 CONNECT_S, ANSWER_S = 5.0, 60.0
 TRIES = 3
-# What belongs into the store, below the installation's folder: clips, emissions, a recording's sound, detectors.
-_LARGE = re.compile(
-    r"(users/[^/]+/)?"
-    r"((clips|emissions)/.+\.(flac|npy)|audio/[^/]+/(original[^/]*|audio\.flac)|models/[^/]+/(model\.pt|[^/]+\.zip))"
+# What belongs into the store, below the installation's folder.
+_KEPT = re.compile(
+    r"(users/[^/]+/)?("
+    r"(clips|emissions)/.+\.(flac|npy)|library\.(postgresql|mysql)|asr/own/own-[^/]+\.safetensors|"
+    r"audio/[^/]+/(original[^/]*|audio\.flac|transcript\.json|given\.txt)|"
+    r"models/[^/]+/(model\.pt|[^/]+\.zip|report\.(json|html)|comparison\.json)|"
+    r"jobs/[^/]+/(plan\.json|clips\.csv|result\.json))"
 )
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file in the store: where its copy lies or would lie, its size [bytes], and when it was put there [seconds since
-    the epoch]."""
+    """A file in the store: where its copy lies or would lie, its size [bytes], when it was put there [seconds since the
+    epoch], and what the store calls its content (see :func:`newest`)."""
 
     path: Path
     size: int
     modified: float
+    tag: str
+
+    def is_copied(self, path: Path) -> bool:
+        """Whether a file has the same content; of one that came in parts, whether it has the same size."""
+        return self.size == path.stat().st_size and ("-" in self.tag or self.tag == _md5(path))
 
 
 def is_used() -> bool:
     """Whether STORAGE_URL is set."""
     return bool(_url())
+
+
+def is_apart() -> bool:
+    """Whether this process works in a data folder that is not the portal's."""
+    return os.environ.get(APART, "") == "1"
 
 
 def check() -> None:
@@ -91,25 +107,32 @@ def local(path: Path) -> Path:
         OSError: the copy cannot be written.
     """
     store = _store()
-    if store is None or path.exists() or not (key := store.key(path)):
-        return path
-    from minio.error import S3Error
-
-    with _asking():
-        try:
-            answer = store.client.get_object(store.bucket, key)
-        except S3Error as error:
-            if error.code != "NoSuchKey":
-                raise
-            return path
-        try:
-            with atomic_path(path) as temporary, temporary.open("wb") as file:
-                for block in answer.stream(1 << 20):
-                    file.write(block)
-        finally:
-            answer.close()
-            answer.release_conn()
+    if store is not None and not path.exists() and (key := store.key(path)):
+        store.fetch(key, path)
     return path
+
+
+def newest(path: Path) -> Path:
+    """The same for a file that may have been replaced, maybe by another machine: also fetched where the copy is
+    another one than the store's.
+
+    Raises:
+        HarkError: the store does not answer.
+        OSError: the copy cannot be read or written.
+    """
+    store = _store()
+    if store is not None and (key := store.key(path)):
+        there = store.tag(key)
+        if there is not None and not (path.is_file() and _md5(path) == there):
+            store.fetch(key, path)
+    return path
+
+
+def found(folder: Path, pattern: str) -> list[Path]:
+    """The paths below a folder that match a pattern of :meth:`pathlib.Path.glob`, of files here or in the store, in
+    order. Raises HarkError where the store does not answer."""
+    there = (one.path for one in stored(folder) if one.path.match(f"{folder.as_posix()}/{pattern}"))
+    return sorted({*folder.glob(pattern), *there})
 
 
 def is_there(path: Path) -> bool:
@@ -117,16 +140,7 @@ def is_there(path: Path) -> bool:
     store = _store()
     if path.is_file() or store is None or not (key := store.key(path)):
         return path.is_file()
-    from minio.error import S3Error
-
-    with _asking():
-        try:
-            store.client.stat_object(store.bucket, key)
-        except S3Error as error:
-            if error.code != "NoSuchKey":
-                raise
-            return False
-    return True
+    return store.tag(key) is not None
 
 
 def stored(folder: Path) -> Iterator[StoredFile]:
@@ -141,7 +155,7 @@ def stored(folder: Path) -> Iterator[StoredFile]:
             listed = store.client.list_objects(store.bucket, prefix=f"{prefix}/" if prefix else None, recursive=True)
             for one in listed:
                 modified = one.last_modified.timestamp() if one.last_modified else 0.0
-                yield StoredFile(store.path(str(one.object_name)), int(one.size or 0), modified)
+                yield StoredFile(store.path(str(one.object_name)), int(one.size or 0), modified, _tag(one.etag))
 
 
 def put_missing(reporter: Reporter) -> tuple[int, int]:
@@ -154,9 +168,9 @@ def put_missing(reporter: Reporter) -> tuple[int, int]:
         HarkError: the store does not answer.
     """
     root = installation_folder()
-    there = {one.path: one.size for one in stored(root)}
-    here = sorted(path for path in root.rglob("*") if _LARGE.fullmatch(path.relative_to(root).as_posix()))
-    missing = [path for path in here if there.get(path) != path.stat().st_size]
+    there = {one.path: one for one in stored(root)}
+    here = sorted(path for path in root.rglob("*") if _KEPT.fullmatch(path.relative_to(root).as_posix()))
+    missing = [path for path in here if path not in there or not there[path].is_copied(path)]
     progress = Progress(reporter, len(missing))
     for path in missing:
         keep(path)
@@ -227,6 +241,37 @@ class _Store:
     def path(self, key: str) -> Path:
         return self.root / key.removeprefix(self.prefix)
 
+    def fetch(self, key: str, path: Path) -> None:
+        """Write what the store has, if it has it."""
+        from minio.error import S3Error
+
+        with _asking():
+            try:
+                answer = self.client.get_object(self.bucket, key)
+            except S3Error as error:
+                if error.code != "NoSuchKey":
+                    raise
+                return
+            try:
+                with atomic_path(path) as temporary, temporary.open("wb") as file:
+                    for block in answer.stream(1 << 20):
+                        file.write(block)
+            finally:
+                answer.close()
+                answer.release_conn()
+
+    def tag(self, key: str) -> str | None:
+        """What the store calls the content, the MD5 of a file that came in one part; None where it has no such file."""
+        from minio.error import S3Error
+
+        with _asking():
+            try:
+                return _tag(self.client.stat_object(self.bucket, key).etag)
+            except S3Error as error:
+                if error.code != "NoSuchKey":
+                    raise
+                return None
+
     def remove(self, paths: Iterable[Path]) -> None:
         from minio.deleteobjects import DeleteObject
 
@@ -239,6 +284,15 @@ class _Store:
                 f"{kept[0].message or kept[0].code}.",
                 "Let STORAGE_URL's user delete objects, then try again.",
             )
+
+
+def _tag(said: str | None) -> str:
+    return (said or "").strip('"')
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _url() -> str:

@@ -205,11 +205,13 @@ def _keep(model: Recognizer, folder: Path, before: float, after: float) -> Path 
 
     if after >= before:
         return None
-    earlier = list(folder.glob(OWN_WEIGHTS))
+    earlier = file_store.found(folder, OWN_WEIGHTS)
     # A name of its own, so that whoever holds the earlier weights does not take them for these.
     weights = folder / OWN_WEIGHTS.replace("*", secrets.token_hex(4))
     save_weights(model, weights, {"name": "own", "version": 1, "before": before, "after": after}, half=True)
+    file_store.keep(weights)
     for path in earlier:
+        file_store.forget(path)
         path.unlink(missing_ok=True)
     return weights
 
@@ -227,17 +229,17 @@ def _word_errors(errors: Mapping[str, float]) -> float:
 
 def collect(data: Path, unchecked: bool, reporter: Reporter) -> Iterator[Passage]:
     """The passages of a user's recordings, in order of their ids; recordings in other languages are left out."""
-    folders = sorted(path.parent for path in (data / RECORDINGS).glob(f"*/{TRANSCRIPT}"))
+    folders = [path.parent for path in file_store.found(data / RECORDINGS, f"*/{TRANSCRIPT}")]
     for number, folder in enumerate(folders):
         reporter.progress(number, len(folders))
         try:
-            transcript = load_transcript(folder / TRANSCRIPT)
+            transcript = load_transcript(file_store.newest(folder / TRANSCRIPT))
         except HarkError as error:
             reporter.log(f"{folder.name} is left out: {error.why}", "warning")
             continue
         if base_language(transcript.language or LANGUAGE) != LANGUAGE or not file_store.is_there(folder / AUDIO):
             continue
-        if (folder / GIVEN_TEXT).is_file():
+        if file_store.newest(folder / GIVEN_TEXT).is_file():
             yield from _of_text(folder, reporter)
         else:
             for segment in transcript.segments:

@@ -132,8 +132,8 @@ def write_bundle(
     for name in ("model.pt", "report.html", "report.json"):
         with atomic_path(folder / name) as temporary:
             temporary.write_bytes(contents[name])
-    file_store.keep(bundle)
-    file_store.keep(folder / "model.pt")
+    for name in (bundle.name, "model.pt", "report.html", "report.json"):
+        file_store.keep(folder / name)
     for path in (pt_path, onnx_path, int8_path):
         path.unlink(missing_ok=True)
     return BundleFiles(bundle, folder / "model.pt", folder / "report.html")

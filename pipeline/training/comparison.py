@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from core import file_store
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from core.events import Progress, Reporter
@@ -133,8 +134,10 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
         "left_out": left_out,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    with atomic_path(data / "models" / runs[0] / COMPARISON) as temporary:
+    kept = data / "models" / runs[0] / COMPARISON
+    with atomic_path(kept) as temporary:
         temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False))
+    file_store.keep(kept)
     return result
 
 
@@ -144,8 +147,9 @@ def _open(runs: Sequence[str], data: Path) -> tuple[list[Trained], dict[str, str
         config = config_of_run(data / "jobs" / run)
         try:
             detector, manifest = version_before(data, run)
-            clips = pd.read_csv(data / "jobs" / run / "clips.csv", keep_default_na=False)
-            report = with_current_names(json.loads((data / "models" / run / "report.json").read_text(encoding="utf-8")))
+            clips = pd.read_csv(file_store.newest(data / "jobs" / run / "clips.csv"), keep_default_na=False)
+            report_file = file_store.newest(data / "models" / run / "report.json")
+            report = with_current_names(json.loads(report_file.read_text(encoding="utf-8")))
         except HarkError as error:
             left_out[run] = error.why
             continue

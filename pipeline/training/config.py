@@ -9,6 +9,7 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from core import file_store
 from core.data_folder import REPOSITORY
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import base_language
@@ -188,10 +189,11 @@ def size_for(config: RunConfig) -> str:
 
 
 def job_folder(data: Path, config: RunConfig) -> Path:
-    """The folder of the run: the newest one that is not finished, or a new one after the last finished one."""
+    """The folder of the run: the newest one that is not finished, or a new one after the last finished one. Raises
+    HarkError where the file store does not answer."""
     number = 1
     while True:
         folder = data / "jobs" / (config.run_name if number == 1 else f"{config.run_name}-{number}")
-        if not (folder / "result.json").is_file():
+        if not file_store.is_there(folder / "result.json"):
             return folder
         number += 1

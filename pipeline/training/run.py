@@ -291,6 +291,8 @@ def _run(
     }
     with atomic_path(folder / "result.json") as temporary:
         temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False))
+    for name in ("plan.json", "clips.csv", "result.json"):
+        file_store.keep(folder / name)
     # The features can be made again from the clips; a finished run need not keep hundreds of megabytes.
     for name in (
         "features/frames.f16",

@@ -44,6 +44,30 @@ def test_a_large_file_goes_in_parts(store: S3Server, tmp_path: Path) -> None:
     assert file_store.local(path).read_bytes() == content and len(store.files) == 1 and not store.parts
 
 
+def test_the_newest_of_a_file_that_another_machine_has_replaced(store: S3Server, tmp_path: Path) -> None:
+    path = written(tmp_path / "models" / "run" / "comparison.json", b"old")
+    file_store.keep(path)
+    store.files["models/run/comparison.json"] = b"new"
+    assert file_store.local(path).read_bytes() == b"old"
+    assert file_store.newest(path).read_bytes() == b"new"
+    asked = len(store.requests)
+    assert file_store.newest(path).read_bytes() == b"new" and len(store.requests) == asked + 1  # it only looks
+    here_alone = written(tmp_path / "models" / "other" / "comparison.json", b"mine")
+    assert file_store.newest(here_alone).read_bytes() == b"mine"
+    assert not file_store.newest(tmp_path / "models" / "none.json").exists()
+
+
+def test_files_are_found_here_and_in_the_store(store: S3Server, tmp_path: Path) -> None:
+    audio = tmp_path / "audio"
+    for number in (1, 2):
+        file_store.keep(written(audio / str(number) / "transcript.json"))
+    file_store.keep(written(audio / "1" / "history" / "transcript.json"))
+    (audio / "2" / "transcript.json").unlink()
+    written(audio / "3" / "transcript.json")
+    found = file_store.found(audio, "*/transcript.json")
+    assert found == [audio / str(number) / "transcript.json" for number in (1, 2, 3)]
+
+
 def test_what_nobody_has_is_not_there(store: S3Server, tmp_path: Path) -> None:
     path = tmp_path / "clips" / "ab.flac"
     assert not file_store.is_there(path)
@@ -76,14 +100,17 @@ def test_a_bucket_may_be_shared_by_a_prefix(store: S3Server, monkeypatch: pytest
 def test_what_is_here_alone_is_put_there_once(store: S3Server, tmp_path: Path) -> None:
     kept = [
         "clips/ab/abcd.flac", "emissions/nemo/ab/abcd.npy", "audio/7/original-1.mp3", "audio/7/audio.flac",
-        "models/run/model.pt", "models/run/run.zip", "users/3/clips/ab/abce.flac",
+        "models/run/model.pt", "models/run/run.zip", "users/3/clips/ab/abce.flac", "library.postgresql",
+        "jobs/run/plan.json", "audio/7/transcript.json", "models/run/report.json",
     ]  # fmt: skip
-    for name in (*kept, "library.sqlite3", "audio/7/transcript.json", "models/run/report.json", "engines/a/model.pt"):
+    others = "library.sqlite3", "audio/7/waveform.json", "jobs/run/features/frames.f16", "engines/a/model.pt"
+    for name in (*kept, *others):
         written(tmp_path / name)
-    assert file_store.put_missing(silent_reporter()) == (7, 7)
+    assert file_store.put_missing(silent_reporter()) == (len(kept), len(kept))
     assert sorted(store.files) == sorted(kept)
     written(tmp_path / kept[0], b"more than before")
-    assert file_store.put_missing(silent_reporter()) == (7, 1)
+    written(tmp_path / "library.postgresql", b"other")  # as after a restore: of the same length
+    assert file_store.put_missing(silent_reporter()) == (len(kept), 2)
 
 
 def test_nothing_is_asked_without_a_store(store: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import md5
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -83,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Content-Type", "application/xml" if code or body[:1] == b"<" else "application/octet-stream")
-        self.send_header("ETag", '"0"')
+        self.send_header("ETag", f'"{_tag(body)}"')
         self.send_header("Last-Modified", "Thu, 26 Nov 2026 11:00:00 GMT")
         self.end_headers()
         if self.command != "HEAD":
@@ -141,12 +142,16 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+def _tag(content: bytes) -> str:
+    return md5(content, usedforsecurity=False).hexdigest()
+
+
 def _listed(state: S3Server, asked: dict[str, list[str]]) -> bytes:
     prefix, after = asked.get("prefix", [""])[0], asked.get("continuation-token", [""])[0]
     keys = sorted(key for key in state.files if key.startswith(prefix) and key > after)
     rows = "".join(
-        f"<Contents><Key>{escape(key)}</Key><LastModified>{WRITTEN}</LastModified><ETag>0</ETag>"
-        f"<Size>{len(state.files[key])}</Size></Contents>"
+        f"<Contents><Key>{escape(key)}</Key><LastModified>{WRITTEN}</LastModified>"
+        f"<ETag>{_tag(state.files[key])}</ETag><Size>{len(state.files[key])}</Size></Contents>"
         for key in keys[:PAGE]
     )
     more = f"<NextContinuationToken>{escape(keys[PAGE - 1])}</NextContinuationToken>" if len(keys) > PAGE else ""

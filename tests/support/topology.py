@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from core.data_folder import REPOSITORY
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 STARTS_S = 600.0  # on two busy cores
 ENDS_S = 180.0  # an idle machine needs eight
-TRAINING_WORKERS = 3  # `./hark worker`, each with one job at a time; the other lanes have one
+# `./hark worker`, each with one job at a time and, as on a machine of its own, a data folder; the other lanes have one.
+TRAINING_WORKERS = 3
 
 
 @dataclass
@@ -123,7 +125,7 @@ def topology(folder: Path) -> Iterator[Topology]:
         store = stack.enter_context(s3_server())
         settings = {
             "DATABASE_URL": database, "REDIS_URL": redis, "STORAGE_URL": store.url, "HARK_DATA": str(data),
-            "HARK_ALLOWED_HOSTS": HOST,
+            "HARK_ALLOWED_HOSTS": HOST, "HARK_SECRET_KEY": token_hex(32),
             "HARK_HTTPS": "1", "HARK_JOBS_LEASE_S": "15", "HARK_SPEECH_SOCKET": str(folder / "speech.sock"),
         }  # fmt: skip
         made = subprocess.run(  # and with it the tables, before several processes want to make them
@@ -136,7 +138,8 @@ def topology(folder: Path) -> Iterator[Topology]:
             (lane, number): stack.enter_context(
                 started(
                     folder / f"{lane}-{number}.log", "worker", "--lane", lane, "--workers", "1",
-                    **settings,
+                    *(["--apart"] if lane == TRAINING else []),
+                    **settings | ({"HARK_DATA": str(folder / f"apart-{number}")} if lane == TRAINING else {}),
                 )
             )
             for lane, several in workers.items()

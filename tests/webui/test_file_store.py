@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from core.audio_file import write_audio
 from core.backup import back_up
 from core.events import silent_reporter
 from pipeline.recordings.job import _prepare
-from pipeline.recordings.recording_folder import AUDIO
+from pipeline.recordings.recording_folder import AUDIO, TRANSCRIPT
 from tests.support.detector_versions import address, make_version
 from tests.support.s3_server import S3Server, store_of
 from tests.webui.audio.conftest import ready_recording
@@ -25,7 +27,7 @@ from webui.accounts import deletion
 from webui.accounts.models import User
 from webui.audio import services
 from webui.audio.models import Recording
-from webui.trainer.services import remove_version
+from webui.trainer.services import comparison_of, remove_version
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ def test_what_is_deleted_leaves_the_store(store: S3Server, recording: Recording,
     file_store.put_missing(silent_reporter())
     assert any(second.path.name in key for key in store.files)
     remove_version(version=second)
-    assert store.files and not any(f"/{second.path.name}/" in key for key in store.files)
+    assert store.files and not any(f"models/{second.path.name}/" in key for key in store.files)
 
 
 def test_a_deleted_account_leaves_the_store(store: S3Server, recording: Recording, other: User) -> None:
@@ -83,7 +85,26 @@ def test_a_deleted_account_leaves_the_store(store: S3Server, recording: Recordin
     file_store.keep(theirs.path / AUDIO)
     User.objects.filter(pk=other.pk).update(deletion_asked_at=timezone.now() - 2 * deletion.PATIENCE)
     assert deletion.finish_deletions() == 1
-    assert sorted(store.files) == [f"{recording.folder}/{AUDIO}", f"{recording.folder}/original.wav"]
+    of_others = [f"{recording.folder}/{name}" for name in (AUDIO, "original.wav", TRANSCRIPT)]
+    assert sorted(store.files) == sorted(of_others)
+
+
+def test_what_another_machine_has_trained_is_shown_and_deleted(
+    store: S3Server, owners: Client, owner: User, portal: Path
+) -> None:
+    version = make_version(owner, portal)
+    second = make_version(owner, portal, 2)
+    file_store.put_missing(silent_reporter())
+    shutil.rmtree(portal / "models")
+    shutil.rmtree(portal / "jobs")
+    assert "hey compass" in owners.get(address("version", version)).text
+    assert b"clips/ab/abcd.flac" in b"".join(owners.get(address("file", version, "dataset.jsonl")))
+    shutil.rmtree(portal / "models")
+    remove_version(version=second)
+    assert not any(key.startswith(f"models/{second.path.name}/") for key in store.files)
+    store.files[f"models/{version.path.name}/comparison.json"] = json.dumps({"asked": []}).encode()
+    found, _outdated = comparison_of([version])
+    assert found == {"asked": []}
 
 
 def test_a_detector_is_taken_from_the_store(store: S3Server, owners: Client, owner: User, portal: Path) -> None:

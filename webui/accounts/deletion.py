@@ -79,8 +79,8 @@ def finish_deletions() -> int:
             continue
         folder = jobs.user_data(user)
         try:
+            remove_rows(folder)
             if folder.exists():
-                remove_rows(folder)
                 shutil.rmtree(folder)
             file_store.forget_folder(folder)
             export_file(user).unlink(missing_ok=True)

@@ -17,13 +17,14 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
+from core import file_store
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from model.training_options import training_options
 from pipeline.jobs import RECOGNIZER_STAGES
 from pipeline.recordings.adapt_recognizer import FOLDER, LONGEST_TEXT, MOST_EPOCHS, forget_speech
 from pipeline.recordings.recording_folder import GIVEN_TEXT
-from pipeline.recordings.transcription.hark_engine import OWN_WEIGHTS
+from pipeline.recordings.transcription.hark_engine import own_weights
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
 from webui.audio import asking, services
@@ -101,6 +102,7 @@ def _keep(user: User, sound: UploadedFile, text: str, language: str | None) -> R
     if text.strip():
         with storing("keeping the text"), atomic_path(made.path / GIVEN_TEXT) as temporary:
             temporary.write_text(" ".join(text.split()), encoding="utf-8")
+            file_store.keep(made.path / GIVEN_TEXT, temporary)
     return made
 
 
@@ -147,7 +149,7 @@ def progress_shape(user: User) -> dict[str, Any]:
     going = recordings.filter(job__state__in=Job.GOING)
     uploads = [{"id": str(one.pk), "name": one.name, **progress_of(one.job)} for one in going if one.job is not None]
     newest = recordings.filter(options__session=SESSION).first()
-    weights = max((user_data(user) / FOLDER).glob(OWN_WEIGHTS), key=lambda path: path.stat().st_mtime_ns, default=None)
+    weights = own_weights(user_data(user))
     stage = _stage(job) if job is not None and job.is_going else ""
     said: dict[str, Any] = {
         "is_training": job is not None and job.is_going,

@@ -19,9 +19,11 @@ from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from core import file_store
 from core.child_process import signal_group
 from core.errors import HarkError
 from core.worded import worded
+from db.db_api import Library
 from pipeline.jobs import AUDIO, GPU, KINDS, TRAINING, TRAINING_STAGES, run_config
 from webui import tracing
 from webui.accounts.models import User
@@ -121,6 +123,8 @@ def submit(
     """
     if not even_if_full:
         check_room(user)
+    if file_store.is_used() and KINDS[kind].lane == TRAINING:
+        Library(user_data(user)).close()  # made here, where there is none: a worker that is apart cannot know
     with alone():
         going = Job.objects.filter(state__in=Job.GOING)
         same = going.filter(user=user, kind=kind, spec=spec).exclude(state=Job.State.CANCELLING).first()

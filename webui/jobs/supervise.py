@@ -20,6 +20,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from core.child_process import signal_group
+from core.copies import copies_of
 from core.data_folder import REPOSITORY, storage_error
 from core.errors import HarkError
 from core.worded import worded
@@ -74,6 +75,11 @@ def _stop(number: int, frame: object) -> None:
 
 def _supervise(job: Job) -> None:
     data = services.user_data(job.user)
+    with copies_of(data):
+        _do(job, data)
+
+
+def _do(job: Job, data: Path) -> None:
     try:
         log_folder = data / "log"
         log_folder.mkdir(parents=True, exist_ok=True)

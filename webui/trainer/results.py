@@ -770,4 +770,4 @@ def dataset_manifest(version: Version) -> bytes:
 
 def _dataset_table(version: Version) -> Path:
     """The run's table of clips: a run has a folder under ``jobs/`` and one of the same name under ``models/``."""
-    return version.path.parents[1] / "jobs" / version.path.name / "clips.csv"
+    return file_store.newest(version.path.parents[1] / "jobs" / version.path.name / "clips.csv")
