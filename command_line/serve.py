@@ -238,6 +238,7 @@ def _watch(parts: list[Part], screen: Screen) -> None:
     from webui.accounts.retention import delete_what_is_old
     from webui.api.webhooks import stuck as webhooks_are_stuck
     from webui.jobs.services import WEBHOOKS, recover, stuck_lanes
+    from webui.organizations.services import withdraw_what_is_old
     from webui.trainer.services import adopt_runs
 
     # Taking a job back may touch its files, which a machine that is apart or only sends webhooks does not have.
@@ -256,6 +257,7 @@ def _watch(parts: list[Part], screen: Screen) -> None:
                     finish_deletions()
                     remove_old_exports()
                     delete_what_is_old()
+                    withdraw_what_is_old()
                 # Each machine's own workers see to it where others take jobs, too (webui.jobs.broker).
                 stuck = (set() if settings.REDIS else stuck_lanes()) | ({WEBHOOKS} if webhooks_are_stuck() else set())
                 for part in parts:

@@ -199,6 +199,7 @@ class AuditEntry(models.Model):
         ORGANIZATION_RENAMED = "organization_renamed", _("renamed the organization")
         ORGANIZATION_DELETED = "organization_deleted", _("deleted the organization")
         ORGANIZATION_QUOTA = "organization_quota", _("changed the quota of the organization")
+        ORGANIZATION_RETENTION = "organization_retention", _("changed how long recordings stay shared")
         ORGANIZATION_EXPORTED = "organization_exported", _("exported the organization")
         INVITED = "invited", _("made an invitation")
         INVITATION_REVOKED = "invitation_revoked", _("revoked an invitation")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from webui.accounts.forms import MOST_DAYS
 from webui.organizations.models import Role
 from webui.organizations.services import LONGEST_NAME
 
@@ -14,6 +15,14 @@ class NameForm(forms.Form):
 
     name = forms.CharField(
         label=_("Name"), max_length=LONGEST_NAME, widget=forms.TextInput(attrs={"autocomplete": "off"})
+    )
+
+
+class SharedForm(forms.Form):
+    """How many days recordings stay shared. Empty: until somebody withdraws them."""
+
+    recordings_days = forms.IntegerField(
+        label=_("Withdraw recordings after [days]"), min_value=1, max_value=MOST_DAYS, required=False
     )
 
 

@@ -30,6 +30,7 @@ class Organization(models.Model):
     disk_bytes = models.BigIntegerField(null=True)
     jobs_a_day = models.IntegerField(null=True)
     minutes_a_month = models.IntegerField(null=True)
+    recordings_days = models.PositiveIntegerField(null=True)  # that one stays shared after it was made; None: for ever
     quota_is_fixed = models.BooleanField(default=False)  # the owner of the installation has set it
 
     class Meta:

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple
+from datetime import timedelta
 from typing import cast
 
 from django.db import IntegrityError
@@ -346,11 +347,15 @@ def share(*, thing: Thing, organization: Organization | None, by: User) -> None:
             )
         if before == organization:
             return
-        type(thing).objects.filter(pk=thing.pk).update(organization=organization)
-        _jobs_about(thing).update(organization=organization)
+        _give(thing, organization)
         for one, action in ((before, withdrawn), (organization, shared)):
             if one is not None:
                 record(action, what=f"{thing.pk}, {one.name}", about=thing.user, organization=one.pk)
+
+
+def _give(thing: Thing, organization: Organization | None) -> None:
+    type(thing).objects.filter(pk=thing.pk).update(organization=organization)
+    _jobs_about(thing).update(organization=organization)
     thing.organization = organization
 
 
@@ -361,6 +366,31 @@ def _jobs_about(thing: Thing) -> QuerySet[Job]:
     about = {"spec__phrase": thing.phrase, "spec__language": thing.language}
     trained = jobs.filter(version__detector=thing).values("pk")
     return jobs.filter(Q(pk__in=trained) | Q(kind__in=("retrain", "compare"), **about))
+
+
+# ---- how long recordings stay shared
+
+
+def set_retention(*, organization: Organization, recordings_days: int | None) -> None:
+    """Have recordings shared for so many days after they were made; None: until somebody withdraws them."""
+    Organization.objects.filter(pk=organization.pk).update(recordings_days=recordings_days)
+    said = f"{organization.name}: {recordings_days or 'no limit'}"
+    record(Action.ORGANIZATION_RETENTION, what=said, organization=organization.pk)
+
+
+def withdraw_what_is_old() -> int:
+    """Withdraw recordings from organizations that have them no longer; how many. They stay their users'. Called every
+    few seconds."""
+    gone = 0
+    for organization in Organization.objects.exclude(recordings_days=None):
+        since = timezone.now() - timedelta(days=organization.recordings_days or 0)
+        with alone():
+            for recording in Recording.objects.filter(organization=organization, created_at__lt=since):
+                _give(recording, None)
+                what = f"{recording.pk}, {organization.name}"
+                record(Action.RECORDING_WITHDRAWN, what=what, about=recording.user, organization=organization.pk)
+                gone += 1
+    return gone
 
 
 # ---- quota

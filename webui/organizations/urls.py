@@ -16,6 +16,7 @@ urlpatterns = [
     path(f"{ONE}/delete", views.delete, name="delete"),
     path(f"{ONE}/leave", views.leave, name="leave"),
     path(f"{ONE}/quota", views.quota, name="quota"),
+    path(f"{ONE}/retention", views.retention, name="retention"),
     path(f"{ONE}/log", views.log, name="log"),
     path(f"{ONE}/use", views.use, name="use"),
     path(f"{ONE}/export.json", views.export, name="export"),

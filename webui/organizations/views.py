@@ -21,7 +21,7 @@ from webui.accounts.signed_in import signed_in
 from webui.accounts.views import INVALID
 from webui.audio.models import Recording
 from webui.organizations import services, use_of
-from webui.organizations.forms import InvitationForm, NameForm
+from webui.organizations.forms import InvitationForm, NameForm, SharedForm
 from webui.organizations.models import Invitation, Membership, Role
 from webui.shown_once import show_next, shown_now
 from webui.trainer.models import Detector
@@ -81,6 +81,7 @@ def _page(request: HttpRequest, organization_id: int, status: int = 200, **more:
         "invitation": InvitationForm(),
         "may_set_quota": services.may_set_quota(user, shown),
         "quota": QuotaForm(services.quota_of(shown)),
+        "kept": SharedForm(initial={"recordings_days": shown.recordings_days}),
         "usage": use_of.usage_of(shown) if services.administers(user, shown) else None,
         **more,
     }
@@ -211,6 +212,19 @@ def quota(request: HttpRequest, organization_id: int) -> HttpResponse:
     if not form.is_valid():
         return _page(request, organization_id, INVALID, quota=form)
     services.set_quota(organization=found, limits=form.limits, by=user)
+    messages.success(request, _("Saved."))
+    return redirect("organizations:organization", organization_id)
+
+
+@never_cache
+@require_POST
+def retention(request: HttpRequest, organization_id: int) -> HttpResponse:
+    """How long recordings stay shared with it."""
+    found = services.owned(signed_in(request), organization_id)
+    form = SharedForm(request.POST)
+    if not form.is_valid():
+        return _page(request, organization_id, INVALID, kept=form)
+    services.set_retention(organization=found, **form.cleaned_data)
     messages.success(request, _("Saved."))
     return redirect("organizations:organization", organization_id)
 

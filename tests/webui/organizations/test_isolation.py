@@ -48,7 +48,7 @@ CHANGED_BY_ITS_USER = {
 }  # fmt: skip
 CHANGED_BY_OWNERS = {
     "organizations:delete", "organizations:invite", "organizations:quota", "organizations:remove",
-    "organizations:rename", "organizations:revoke", "organizations:role",
+    "organizations:rename", "organizations:retention", "organizations:revoke", "organizations:role",
 }  # fmt: skip
 SENT = {  # what would be a good form; other fields are ignored
     "name": "Harbour", "organization": "", "role": "owner", "speaker": "S1", "text": "another text", "version": "1",
