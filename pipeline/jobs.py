@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib import import_module
@@ -386,15 +388,20 @@ def main() -> int:
         registry = sys.modules.get("audio_generation.registry")
         if registry is not None:
             registry.close_engines()
+    sink({"event": "memory", "time": time.time(), "bytes": _most_memory()})
     sink({"event": "result", "result": result})
     return DONE
+
+
+def _most_memory() -> int:
+    """Bytes that the largest of this process and those that it has waited for held at most."""
+    most = max(resource.getrusage(of).ru_maxrss for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return most if sys.platform == "darwin" else most * 1024
 
 
 def _limit_memory(size: int | None) -> None:
     """Limit what this process and each of its own may write to [bytes]: a job ends before the machine's memory does."""
     if size is not None:
-        import resource
-
         resource.setrlimit(resource.RLIMIT_DATA, (size, size))
 
 

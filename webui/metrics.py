@@ -107,6 +107,7 @@ class Installation(Collector):
         yield from _queues()
         yield _kept_jobs()
         yield _stages(since)
+        yield _memory(since)
         yield _failures(since)
         yield from _recordings(since)
 
@@ -187,6 +188,23 @@ def _stages(since: datetime) -> Metric:
     return seconds
 
 
+def _memory(since: datetime) -> Metric:
+    from webui.jobs.models import JobEvent
+
+    most: dict[str, int] = defaultdict(int)
+    said = JobEvent.objects.filter(job__finished_at__gte=since, event__event="memory")
+    for kind, event in said.values_list("job__kind", "event").order_by():
+        most[kind] = max(most[kind], event["bytes"])
+    memory = GaugeMetricFamily(
+        "hark_job_memory_bytes",
+        "The most that a process of the jobs that ended in the last hour held.",
+        labels=("kind",),
+    )
+    for kind, size in sorted(most.items()):
+        memory.add_metric((kind,), size)
+    return memory
+
+
 def _failures(since: datetime) -> Metric:
     from webui.jobs.models import Job
 
@@ -226,8 +244,18 @@ def _recordings(since: datetime) -> Iterator[Metric]:
     yield GaugeMetricFamily("hark_uploaded_bytes", "How large they were.", uploads["size"] or 0)
     yield GaugeMetricFamily("hark_uploads_going", "Uploads that are under way.", UploadInProgress.objects.count())
     transcribed = Job.objects.filter(kind="transcribe", state=Job.State.DONE, finished_at__gte=since)
-    done = transcribed.values_list("started_at", "finished_at").order_by()
-    worked = sum(((end - began).total_seconds() for began, end in done if began and end), 0.0)
+    done = transcribed.values_list("started_at", "finished_at", "result").order_by()
+    worked, by_engine = 0.0, defaultdict[str, float](float)
+    for began, end, result in done:
+        worked += (end - began).total_seconds() if began and end else 0.0
+        if result:
+            by_engine[result["engine"]] += result["duration_s"]
+    recognized = GaugeMetricFamily(
+        "hark_recognized_seconds", "Sound that each engine has recognized in the last hour.", labels=("engine",)
+    )
+    for engine, seconds in sorted(by_engine.items()):
+        recognized.add_metric((engine,), seconds)
+    yield recognized
     yield GaugeMetricFamily(
         "hark_transcribing_seconds", "How long transcriptions that were done in the last hour took.", worked
     )

@@ -95,9 +95,7 @@ def _prepare(folder: Path, originals: list[str], owner: bool, most_s: float | No
             worded("Upload it again."),
         )
     reporter.stage("normalize", worded("Preparing the audio"))
-    limits = MediaLimits.from_environment(owner=owner)
-    if most_s is not None:
-        limits = replace(limits, max_seconds=min(most_s, limits.max_seconds))
+    limits = replace(MediaLimits.from_environment(owner=owner), left_s=most_s)
     _normalize(folder, originals, limits, reporter)
     for name in (*originals, AUDIO):
         file_store.keep(folder / name)

@@ -61,11 +61,13 @@ class MediaLimits:
 
     Attributes:
         owner: whoever reads a refusal runs this server, and can raise the limit.
+        left_s: what is left of the month's minutes [s]; None: they have no limit.
     """
 
     max_bytes: int = 1_000_000_000
     max_seconds: float = 4 * 3600.0  # telling the speakers of so much apart takes about 2 GB of memory
     owner: bool = True
+    left_s: float | None = None
 
     @classmethod
     def from_environment(cls, *, owner: bool = True) -> MediaLimits:
@@ -89,7 +91,13 @@ class MediaLimits:
             )
 
     def check_seconds(self, seconds: float) -> None:
-        """Raise HarkError where a recording of ``seconds`` is longer than allowed."""
+        """Raise HarkError where a recording of ``seconds`` is longer than allowed, or than what is left."""
+        if self.left_s is not None and seconds > self.left_s:
+            raise HarkError(
+                worded("Your minutes of recordings are used up."),
+                worded("The recording is longer than the %(n)s minutes that are left.", n=number(self.left_s / 60)),
+                worded("Wait for the first of the month (UTC), or ask the owner for more."),
+            )
         if seconds > self.max_seconds:
             raise HarkError(
                 worded("The recording is too long."),

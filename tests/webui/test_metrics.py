@@ -44,6 +44,9 @@ def history(owner: User) -> None:
     began, ended = now - timedelta(seconds=100), now - timedelta(seconds=40)
     job = Job(user=owner, kind="transcribe", lane="audio", title="secret title", spec={})
     done = Job.objects.create(**{**fields(job), "state": "done", "started_at": began, "finished_at": ended})
+    Job.objects.filter(pk=done.pk).update(result={"engine": "moonshine", "duration_s": 90.0})
+    for size in (3_000_000, 2_000_000):
+        JobEvent.objects.create(job=done, event={"event": "memory", "time": 1.0, "bytes": size})
     at = began.timestamp()
     for stage, after in (("normalize", -50), ("normalize", 0), ("transcribe", 10), ("summarize", 40)):
         JobEvent.objects.create(job=done, event={"event": "stage", "name": stage, "message": "", "time": at + after})
@@ -81,6 +84,8 @@ def test_metrics_are_what_the_database_holds(owners: Client, history: None) -> N
         assert found[f"hark_job_failures{{kind=transcribe,reason={reason},stage={stage}}}"] == 1
     assert (found["hark_uploads"], found["hark_uploaded_bytes"], found["hark_uploads_going"]) == (1, 1000, 1)
     assert found["hark_transcribed_seconds"] == 90 and found["hark_transcribing_seconds"] == pytest.approx(60)
+    assert found["hark_recognized_seconds{engine=moonshine}"] == 90
+    assert found["hark_job_memory_bytes{kind=transcribe}"] == 3_000_000
     assert 0 < found["hark_disk_free_bytes"] <= found["hark_disk_bytes"]
     assert found["hark_worker_seen_seconds{lane=audio}"] < 30
     if sys.platform == "linux":

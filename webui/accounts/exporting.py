@@ -38,7 +38,7 @@ def begin_export(*, user: User) -> Job:
     """Queue the job that makes the zip.
 
     Raises:
-        HarkError: it is the owner, too many jobs wait, or the disk is full.
+        HarkError: it is the owner, or the disk is full.
     """
     if user.is_owner:
         raise HarkError(
@@ -49,7 +49,7 @@ def begin_export(*, user: User) -> Job:
     with storing("exporting the account"), atomic_path(jobs.user_data(user) / ACCOUNT, 0o600) as temporary:
         content = json.dumps(rows_of(user), cls=DjangoJSONEncoder, ensure_ascii=False, indent=1)
         temporary.write_text(content, encoding="utf-8")
-    job = jobs.submit(user=user, kind="export", title=user.username, spec={"user": user.pk})
+    job = jobs.submit(user=user, kind="export", title=user.username, spec={"user": user.pk}, even_if_full=True)
     record(Action.EXPORTED, about=user)
     return job
 

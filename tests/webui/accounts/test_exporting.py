@@ -25,6 +25,7 @@ from webui.accounts.models import User
 from webui.accounts.services import create_token
 from webui.audio.models import Recording
 from webui.jobs.models import Job
+from webui.jobs.quota import Limits, set_quota, take_job
 
 
 def run_as_a_worker(job: Job, data: Path, installation: Path) -> None:
@@ -101,3 +102,13 @@ def test_the_owner_is_told_to_make_a_backup(owners: Client) -> None:
     answer = owners.post("/account/export")
     assert answer.status_code == 422 and "./hark backup" in answer.content.decode()
     assert "Make the export" not in owners.get("/account/").content.decode()
+
+
+def test_no_quota_keeps_one_s_own_data_here(client: Client, other: User, portal: Path) -> None:
+    take_job(other)
+    (portal / "users" / str(other.pk)).mkdir(parents=True)
+    (portal / "users" / str(other.pk) / "clip.flac").write_bytes(bytes(2000))
+    set_quota(other, Limits(1000, 1, None))
+    client.force_login(other)
+    assert client.post("/account/export").status_code == 302
+    assert Job.objects.get().kind == "export"
