@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 BACKEND = "tools/packaging_backend.py"
 LICENCES, DIGESTS, COMPONENTS = "THIRD-PARTY.md", "SHA256SUMS", "sbom.cdx.json"
 CYCLONEDX = "cyclonedx-bom==7.5.0"  # in an environment of its own
-TRIED = ("--help", "doctor --json", "confusers --help")  # what the installed command is asked
+TRIED = ("--help", "doctor --json", "confusers lantern --json")  # what the installed command is asked
 
 
 def register(commands: Commands[Parser]) -> None:
@@ -48,13 +48,22 @@ def run_release(options: argparse.Namespace, screen: Screen) -> int:
         reporter.stage("build", "Building the wheel and the source archive")
         _python(BACKEND, str(folder))
         wheel, source = folder / f"hark-{version}-py3-none-any.whl", folder / f"hark-{version}.tar.gz"
-        for built in (wheel, source):
-            reporter.stage("try", f"Installing {built.name} into a new environment, and starting it")
-            _try(built)
-        reporter.stage("licences", "Listing what is installed with it, and its licences")
-        (folder / LICENCES).write_text(third_parties(), encoding="utf-8")
-        if not options.no_sbom:
-            _write_components(folder / COMPONENTS)
+        with tempfile.TemporaryDirectory(prefix="hark-release-") as beside:
+            installed, built = Path(beside) / "wheel", Path(beside) / "source"
+            reporter.stage("try", f"Installing {wheel.name} with all that it wants, and starting it")
+            _python("-m", "venv", str(installed))
+            _pip(installed, "-c", "constraints.txt", str(wheel))
+            _pip(installed, "--no-deps", "-r", "requirements-alone.txt")
+            _start(installed)
+            reporter.stage("try", f"Building {source.name}, installing it, and starting it")
+            _python("-m", "venv", str(built))
+            _pip(built, "--no-deps", "--no-index", "--no-build-isolation", str(source))
+            (_packages(built) / "of-the-wheel.pth").write_text(f"{_packages(installed)}\n")
+            _start(built)
+            reporter.stage("licences", "Listing what was installed with the wheel, and its licences")
+            (folder / LICENCES).write_text(third_parties(_packages(installed)), encoding="utf-8")
+            if not options.no_sbom:
+                _write_components(installed, folder / COMPONENTS)
         if options.advisories is not None:
             _python("-m", "tools.audit_pins", str(options.advisories))
     made = sorted(path for path in folder.iterdir() if path.name != DIGESTS)
@@ -92,32 +101,28 @@ def _python(*arguments: str, program: str = sys.executable) -> str:
     return done.stdout
 
 
-def _try(built: Path) -> None:
-    """Install it without the packages that it wants, which are those of this environment, and start it."""
-    with tempfile.TemporaryDirectory(prefix="hark-release-") as folder:
-        environment = Path(folder) / "environment"
-        _python("-m", "venv", str(environment))
-        python = str(environment / "bin" / "python")
-        _python(
-            "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--no-build-isolation", str(built), program=python
-        )
-        (beside,) = environment.glob("lib/python*/site-packages")
-        here = [entry for entry in sys.path if entry.endswith("site-packages")]
-        (beside / "of-the-repository.pth").write_text("\n".join(here) + "\n")
-        for words in TRIED:
-            _python("-m", "hark", *words.split(), program=python)
+def _pip(environment: Path, *arguments: str) -> None:
+    program = str(environment / "bin" / "python")
+    _python("-m", "pip", "install", "-q", "--disable-pip-version-check", *arguments, program=program)
 
 
-def third_parties() -> str:
-    """Every package of this environment that the pins name: version and licence, as it says itself."""
+def _packages(environment: Path) -> Path:
+    (found,) = environment.glob("lib/python*/site-packages")
+    return found
+
+
+def _start(environment: Path) -> None:
+    for words in TRIED:
+        _python("-m", "hark", *words.split(), program=str(environment / "bin" / "python"))
+
+
+def third_parties(packages: Path) -> str:
+    """What lies in a folder of packages beside Hark: version and licence of each, as it says itself."""
     rows = ["# Packages that Hark is installed with", "", "| package | version | licence |", "| --- | --- | --- |"]
-    pins = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8")
-    for name in re.findall(r"^([\w.-]+)==", pins, re.MULTILINE):
-        try:
-            about = importlib.metadata.metadata(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # of an optional engine
-        rows.append(f"| {about['Name']} | {about['Version']} | {licence_of(about)} |")
+    found = [one.metadata for one in importlib.metadata.distributions(path=[str(packages)])]
+    for about in sorted(found, key=lambda about: str(about["Name"]).lower()):
+        if about["Name"] not in ("hark", "pip", "setuptools"):
+            rows.append(f"| {about['Name']} | {about['Version']} | {licence_of(about)} |")
     return "\n".join(rows) + "\n"
 
 
@@ -130,12 +135,13 @@ def licence_of(about: importlib.metadata.PackageMetadata) -> str:
     return ", ".join(named) or said[:80] or "not said"
 
 
-def _write_components(target: Path) -> None:
-    """The components of this environment, in CycloneDX's format."""
+def _write_components(environment: Path, target: Path) -> None:
+    """The components of an environment, in CycloneDX's format."""
     with tempfile.TemporaryDirectory(prefix="hark-sbom-") as folder:
         _python("-m", "venv", folder)
         maker = f"{folder}/bin/python"
         _python("-m", "pip", "install", "-q", CYCLONEDX, program=maker)
         options = ("--pyproject", "pyproject.toml", "--output-reproducible", "--of", "JSON", "-o", str(target))
-        _python("-m", "cyclonedx_py", "environment", *options, sys.executable, program=maker)
+        installed = str(environment / "bin" / "python")
+        _python("-m", "cyclonedx_py", "environment", *options, installed, program=maker)
     json.loads(target.read_text(encoding="utf-8"))
