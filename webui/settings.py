@@ -119,6 +119,7 @@ MIDDLEWARE = [
     "webui.logs.RequestIds",
     "webui.metrics.CountRequests",
     "webui.observing.AnyName",
+    "webui.compression.CompressPages",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
