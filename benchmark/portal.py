@@ -40,8 +40,9 @@ SUMMARY = {
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
-    """Milliseconds of each page (p50, p95) and its bytes, compressed as browsers take it, answered in this process, without a network between; and the
-    other machines that this process asked for anything meanwhile (``asked_elsewhere``).
+    """Milliseconds of each page (p50, p95) and its bytes, compressed as browsers take it, answered in this process,
+    without a network between; and the other machines that this process asked for anything meanwhile
+    (``asked_elsewhere``).
 
     It must be the first thing in its process that touches Django: it has a data folder of its own.
     """
