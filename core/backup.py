@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
@@ -111,6 +111,7 @@ class Server(Protocol):
         """Remove what it still has of a folder that was moved aside, with these files of it, which were saved."""
 
 
+@cache
 def hark_version() -> str:
     """The version of this Hark."""
     with (REPOSITORY / "pyproject.toml").open("rb") as file:
