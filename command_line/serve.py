@@ -22,6 +22,7 @@ from command_line.server_part import Part
 from core import earlier_settings, file_store
 from core.backup import serving
 from core.child_process import signal_group
+from core.copies import begin
 from core.data_folder import data_folder, keep_private, storing
 from core.database_url import DATABASE
 from core.errors import HarkError
@@ -92,6 +93,7 @@ def run_worker(options: argparse.Namespace, screen: Screen) -> int:
         os.environ["HARK_WORKERS"] = str(options.workers)
     if options.apart:
         _check_apart(options.lane or ())
+        begin(data_folder())
         os.environ[file_store.APART] = "1"
     return _run(screen, partial(_work, options, screen))
 

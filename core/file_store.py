@@ -32,13 +32,15 @@ APART = "HARK_APART"  # set for a worker that does not share the portal's data f
 EXAMPLE = "s3://KEY:SECRET@HOST:9000/BUCKET"
 CONNECT_S, ANSWER_S = 5.0, 60.0
 TRIES = 3
+PART = 64 << 20  # bytes: what comes in one part is called by its MD5
+UNCHANGED = (".flac", ".npy", ".zip", ".pt", ".safetensors")
 # What belongs into the store, below the installation's folder.
 _KEPT = re.compile(
     r"(users/[^/]+/)?("
     r"(clips|emissions)/.+\.(flac|npy)|library\.(postgresql|mysql)|asr/own/own-[^/]+\.safetensors|"
     r"audio/[^/]+/(original[^/]*|audio\.flac|transcript\.json|given\.txt)|"
     r"models/[^/]+/(model\.pt|[^/]+\.zip|report\.(json|html)|comparison\.json)|"
-    r"jobs/[^/]+/(plan\.json|clips\.csv|result\.json))"
+    r"jobs/([^/]+/(plan\.json|clips\.csv|result\.json)|finished-[^/]+\.json))"
 )
 
 
@@ -53,8 +55,8 @@ class StoredFile:
     tag: str
 
     def is_copied(self, path: Path) -> bool:
-        """Whether a file has the same content; of one that came in parts, whether it has the same size."""
-        return self.size == path.stat().st_size and ("-" in self.tag or self.tag == _md5(path))
+        """Whether a file has the same content; of one that is never replaced, whether it has the same size."""
+        return self.size == path.stat().st_size and (path.suffix in UNCHANGED or self.tag == _md5(path))
 
 
 def is_used() -> bool:
@@ -96,7 +98,7 @@ def keep(path: Path, source: Path | None = None) -> None:
     store = _store()
     if store is not None and (key := store.key(path)):
         with _asking():
-            store.client.fput_object(store.bucket, key, str(source or path))
+            store.client.fput_object(store.bucket, key, str(source or path), part_size=PART)
 
 
 def local(path: Path) -> Path:
@@ -114,7 +116,7 @@ def local(path: Path) -> Path:
 
 def newest(path: Path) -> Path:
     """The same for a file that may have been replaced, maybe by another machine: also fetched where the copy is
-    another one than the store's.
+    another one than the store's. While the store is away, the portal shows the copy that it has.
 
     Raises:
         HarkError: the store does not answer.
@@ -122,9 +124,13 @@ def newest(path: Path) -> Path:
     """
     store = _store()
     if store is not None and (key := store.key(path)):
-        there = store.tag(key)
-        if there is not None and not (path.is_file() and _md5(path) == there):
-            store.fetch(key, path)
+        try:
+            there = store.tag(key)
+            if there is not None and not (path.is_file() and _md5(path) == there):
+                store.fetch(key, path)
+        except HarkError:
+            if is_apart() or not path.is_file():
+                raise
     return path
 
 

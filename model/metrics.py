@@ -72,8 +72,9 @@ def wilson_interval(successes: float, trials: int) -> Interval:
     return Interval(p, max(0.0, float(centre - half)), min(1.0, float(centre + half)))
 
 
-def poisson_interval(events: int, exposure: float) -> Interval:
-    """A rate (events per unit of exposure) with its exact interval, by the gamma distribution (Garwood 1936)."""
+def poisson_interval(events: float, exposure: float) -> Interval:
+    """A rate (events per unit of exposure) with its exact interval, by the gamma distribution (Garwood 1936). Of sound
+    that is heard several times ``events`` may be a fraction: as many as once would give."""
     from scipy import special
 
     if exposure <= 0:

@@ -20,6 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from core import file_store
 from core.child_process import end_with_parent, parent_is_gone
 from core.data_folder import StorageFull, atomic_path, data_folder, installation_folder, is_full, storage_error
 from core.errors import HarkError
@@ -348,6 +349,8 @@ def main() -> int:
     name = sys.argv[1]
     whole = job.get(WHOLE, name)
     finished = finished_file(data, name)
+    if file_store.is_apart():
+        file_store.local(finished)
     if finished.is_file():  # a worker was killed before it could write down the end
         sink({"event": "result", "result": json.loads(finished.read_text())})
         return DONE
@@ -355,6 +358,8 @@ def main() -> int:
         result = kind.run({**job["spec"], WHOLE: whole}, data, reporter)
         with atomic_path(finished) as temporary:
             temporary.write_text(json.dumps(result))
+            if file_store.is_apart():
+                file_store.keep(finished, temporary)
     except KeyboardInterrupt:
         return INTERRUPTED
     except HarkError as error:

@@ -140,6 +140,21 @@ def test_a_run_whose_worker_is_killed_is_done_by_another(tmp_path: Path) -> None
             page = client.get(f"/api/v1/detectors/{number}/versions/1/files/{file}", headers=token)
             assert page.status_code == 200 and "compass" in page.text
 
+        # Another version, which is compared with the first, by workers that have neither.
+        again = client.post("/api/v1/jobs", json={**wish, "seed": 1}, headers=token)
+        assert again.status_code == 201, again.text
+        with psycopg.connect(portal.database, autocommit=True) as rows:
+
+            def ended(kind: str) -> list[str]:
+                found = rows.execute("SELECT state FROM jobs_job WHERE kind = %s", [kind]).fetchall()
+                return [state for (state,) in found if state not in ("queued", "running")]
+
+            wait_for(lambda: len(ended("train")) == 2 and len(ended("compare")) == 1, DONE_S)
+            assert ended("train") == ["done", "done"] and ended("compare") == ["done"]
+        token = sign_in(client)
+        compared = client.get(f"/api/v1/detectors/{number}/comparison", headers=token).json()
+        assert len(compared["comparison"]["versions"]) == 2 and not compared["outdated"]
+
 
 def test_the_addresses_of_earlier_systems(tmp_path: Path) -> None:
     with topology(tmp_path) as portal, asking(portal) as client:

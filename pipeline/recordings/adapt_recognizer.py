@@ -229,17 +229,18 @@ def _word_errors(errors: Mapping[str, float]) -> float:
 
 def collect(data: Path, unchecked: bool, reporter: Reporter) -> Iterator[Passage]:
     """The passages of a user's recordings, in order of their ids; recordings in other languages are left out."""
-    folders = [path.parent for path in file_store.found(data / RECORDINGS, f"*/{TRANSCRIPT}")]
+    folders = [path.parent for path in _found(data / RECORDINGS, f"*/{TRANSCRIPT}")]
+    texts = set(_found(data / RECORDINGS, f"*/{GIVEN_TEXT}"))
     for number, folder in enumerate(folders):
         reporter.progress(number, len(folders))
         try:
-            transcript = load_transcript(file_store.newest(folder / TRANSCRIPT))
+            transcript = load_transcript(folder / TRANSCRIPT)
         except HarkError as error:
             reporter.log(f"{folder.name} is left out: {error.why}", "warning")
             continue
         if base_language(transcript.language or LANGUAGE) != LANGUAGE or not file_store.is_there(folder / AUDIO):
             continue
-        if file_store.newest(folder / GIVEN_TEXT).is_file():
+        if folder / GIVEN_TEXT in texts:
             yield from _of_text(folder, reporter)
         else:
             for segment in transcript.segments:
@@ -249,6 +250,13 @@ def collect(data: Path, unchecked: bool, reporter: Reporter) -> Iterator[Passage
                     heard = [(word.text, word.start_s, word.end_s) for word in segment.words]
                     for part in cut_at_pauses(heard) if heard and not segment.overlap else [segment]:
                         yield from _passage(folder.name, replace(part, speaker=segment.speaker), False)
+
+
+def _found(folder: Path, pattern: str) -> list[Path]:
+    """Files of recordings: those of the portal, whose folder this is, or copies of what it has put into the store."""
+    if not file_store.is_apart():
+        return sorted(folder.glob(pattern))
+    return [file_store.newest(path) for path in file_store.found(folder, pattern)]
 
 
 def _passage(recording: str, segment: Segment, checked: bool) -> Iterator[Passage]:

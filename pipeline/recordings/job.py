@@ -22,6 +22,7 @@ from phrase_augmentation.normalize import normalize as normalized
 from pipeline.corpora.importing import ENGINE, LONGEST_S, SHORTEST_S
 from pipeline.recordings.recording_folder import (
     AUDIO,
+    GIVEN_TEXT,
     POLISHED,
     POLISHED_TEXT,
     SUMMARY,
@@ -74,6 +75,7 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
         (folder / SUMMARY).unlink()  # of an earlier transcript
     # Last: until then the earlier one is there.
     _keep(transcript, folder / TRANSCRIPT, folder / TEXT, str(spec.get("name", "")))
+    file_store.keep(folder / TRANSCRIPT)
     return {
         "duration_s": transcript.duration_s, "channels": soundfile.info(str(audio)).channels,
         "language": transcript.language, "engine": transcript.engine, "speakers": len(transcript.speakers),
@@ -97,7 +99,8 @@ def _prepare(folder: Path, originals: list[str], owner: bool, most_s: float | No
     reporter.stage("normalize", worded("Preparing the audio"))
     limits = replace(MediaLimits.from_environment(owner=owner), left_s=most_s)
     _normalize(folder, originals, limits, reporter)
-    for name in (*originals, AUDIO):
+    given = [GIVEN_TEXT] if (folder / GIVEN_TEXT).is_file() else []
+    for name in (*originals, AUDIO, *given):
         file_store.keep(folder / name)
 
 

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from core import file_store
 from core.data_folder import atomic_path
 from core.errors import HarkError
 from core.worded import worded
@@ -106,10 +105,9 @@ def segment_of_json(content: Mapping[str, Any]) -> Segment:
 
 
 def save_transcript(transcript: Transcript, path: Path) -> None:
-    """Write it as JSON, whole or not at all. Raises OSError, and HarkError where the file store does not answer."""
+    """Write it as JSON, whole or not at all. Raises OSError."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(as_json(transcript), ensure_ascii=False), encoding="utf-8")
-        file_store.keep(path, temporary)
 
 
 def load_transcript(path: Path) -> Transcript:

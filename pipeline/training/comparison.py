@@ -183,7 +183,8 @@ def unheard(versions: Sequence[Trained], library: Library, config: RunConfig) ->
     for row in table[table["split"] == "test"].to_dict("records"):
         clip = known.get(row["clip_id"])
         if clip is not None and _usable(clip, seen, library):
-            rows.setdefault(clip.id, row)  # the newest version's
+            # The newest version's; where the clip lies is of the machine that trained.
+            rows.setdefault(clip.id, {**row, "path": str(library.file(clip))})
     for take in kept_takes(library, phrase=config.phrase, language=config.language):
         if _usable(take, seen, library):
             rows.setdefault(take.id, clip_row(library, take, "positive", "test", reused=True))

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from model import metrics
 from model.metrics import ScoredStream
 from phrase_augmentation.vocabulary import zipf
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from model.dataset import FeatureStore
     from model.detector import Detector
 
@@ -41,6 +40,19 @@ class ScoredSplit:
     def utterances(self, mask: np.ndarray) -> int:
         """How many clips the rows that ``mask`` [rows] selects are renderings of: most are heard quiet and in noise."""
         return int(self.table["clip_id"][mask].nunique())
+
+    def distinct_hours(self, mask: np.ndarray) -> float:
+        """Hours of the rows that ``mask`` [rows] selects, where what is heard quiet, in noise and across a room counts
+        once: false alarms in it are not independent of each other."""
+        hours = pd.Series([stream.hours for stream in self.pick(mask)], dtype=float)
+        rows = self.table[mask]
+        by = [rows["engine"].to_numpy(), rows["condition"].to_numpy()]
+        return float(hours.groupby(by).sum().groupby(level=0).max().sum()) if len(hours) else 0.0
+
+    def alarm_rate(self, mask: np.ndarray, alarms: int) -> dict[str, float | None]:
+        """So many false alarms in the selected rows, an hour; its interval counts distinct hours."""
+        heard, distinct = sum(stream.hours for stream in self.pick(mask)), self.distinct_hours(mask)
+        return metrics.poisson_interval(alarms * distinct / heard if heard else 0.0, distinct).as_dict()
 
     def miss_rate(self, mask: np.ndarray, threshold: float) -> dict[str, float | None]:
         """The share missed of the selected rows, which hold the phrase; its interval counts utterances."""
@@ -139,7 +151,7 @@ def at_threshold(test: ScoredSplit, threshold: float) -> dict[str, Any]:
     return {
         "threshold": threshold,
         "false_alarms": alarms,
-        "fa_per_hour": metrics.poisson_interval(alarms, sum(s.hours for s in negatives)).as_dict(),
+        "fa_per_hour": test.alarm_rate(test.ordinary, alarms),
         "miss_rate": {
             name: test.miss_rate(test.headline & mask, threshold)
             for name, mask in _conditions(test.table["condition"].to_numpy())
@@ -167,6 +179,7 @@ def measure(
             for name, mask in (("people", test.people), ("robots", test.robots), ("far", test.far))
         },
         "hours": hours,
+        "distinct_hours": test.distinct_hours(test.ordinary),
         "positives": int(test.headline.sum()),  # renderings
         "utterances": test.utterances(test.headline),
         "clips": {name: int((test.headline & mask).sum()) for name, mask in _conditions(condition)},

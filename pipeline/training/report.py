@@ -126,6 +126,18 @@ def _percent(value: float | None) -> str:
     return worded("unknown") if value is None else f"{100 * value:.1f} %"
 
 
+def _heard(results: Mapping[str, Any]) -> Worded:
+    """The sound of the test without the phrase; each hour of it may be heard in several conditions."""
+    hours = f"{results['hours']:.2f}"
+    distinct = f"{results.get('distinct_hours', results['hours']):.2f}"  # not in reports of before
+    if distinct == hours:
+        return worded("%(hours)s hours of test speech and noise", hours=hours)
+    return worded(
+        "%(hours)s hours of test speech and noise (%(distinct)s hours, heard quiet, in noise and across a room)",
+        hours=hours, distinct=distinct,
+    )  # fmt: skip
+
+
 def _rate(interval: Mapping[str, float | None]) -> str:
     if interval["value"] is None:
         return worded("unknown")
@@ -168,7 +180,6 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
     engines = sorted({row["engine"] for row in results["by_engine"]})
     voices = _about_voices(results, engines)
     figures = {name: f"{summary['fa_per_hour'][name]:.2f}" for name in ("value", "low", "high")}
-    figures["hours"] = f"{results['hours']:.2f}"
     sentences = [
         worded(
             "%(misses)s The threshold was set for %(rate)s false alarms per hour on the validation streams%(raised)s.",
@@ -177,9 +188,10 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
             raised=_raised(report["thresholds"]),
         ),
         worded(
-            "False alarms at that threshold: %(value)s per hour (95 %% interval %(low)s to %(high)s) in %(hours)s "
-            "hours of test speech and noise. Near-phrases accepted: %(accepted)s%(most)s.",
+            "False alarms at that threshold: %(value)s per hour (95 %% interval %(low)s to %(high)s) in %(hours)s. "
+            "Near-phrases accepted: %(accepted)s%(most)s.",
             **figures,
+            hours=_heard(results),
             accepted=_rate(summary["confusers_accepted"]),
             most=_fooled_by(summary),
         ),

@@ -143,7 +143,7 @@ def plan_run(config: RunConfig, data: Path, reporter: Reporter) -> Plan:
     folder = job_folder(data, config)
     reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
     with Library(data) as library:
-        plan = load_plan(folder / "plan.json")
+        plan = load_plan(file_store.local(folder / "plan.json"))
         return plan or make_plan(config, run_texts(config, library), folder.name, library)
 
 
@@ -206,7 +206,7 @@ def _run(
 
     clock = StageClock(folder / "seconds.json")
     before = _version_before(config, data, library, reporter) if config.start_from else None
-    plan = load_plan(folder / "plan.json")
+    plan = load_plan(file_store.local(folder / "plan.json"))
     if plan is not None:
         reporter.stage("plan", worded("Going on with the run %(run)s", run=folder.name))
     else:
@@ -218,6 +218,7 @@ def _run(
             reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
             plan = make_plan(config, texts, folder.name, library)
             save_plan(plan, folder / "plan.json")
+            file_store.keep(folder / "plan.json")  # its clips are numbered, wherever the run goes on
     reporter.estimate(what_is_left(plan, library, not store_is_complete(folder / "features")).estimate_s)
     with clock.stage("synthesize"):
         engines, _ = ready_engines(tuple(plan.engines), config.language)
@@ -289,10 +290,10 @@ def _run(
         **({"compared": report["compared"]} if before is not None else {}),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    file_store.keep(folder / "clips.csv")
     with atomic_path(folder / "result.json") as temporary:
         temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False))
-    for name in ("plan.json", "clips.csv", "result.json"):
-        file_store.keep(folder / name)
+        file_store.keep(folder / "result.json", temporary)  # until then the run is not over
     # The features can be made again from the clips; a finished run need not keep hundreds of megabytes.
     for name in (
         "features/frames.f16",

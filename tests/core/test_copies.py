@@ -6,19 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from core.copies import copies_of
+from core.copies import LOCK, MARK, begin, copies_of
+from core.errors import HarkError
 
 
 def filled(data: Path) -> Path:
-    for name in ("clips/ab/a.flac", "emissions/x/1.npy", "audio/1/audio.flac", "jobs/run/plan.json",
-                 "models/run/run.zip", "models/whisper/model.bin", "log/job-1.log"):  # fmt: skip
+    for name in (
+        "clips/ab/a.flac", "emissions/x/1.npy", "audio/1/audio.flac", "jobs/run/plan.json", "tmp/speech-run/a.wav",
+        "library.postgresql", "models/run/run.zip", "models/whisper/model.bin", "log/job-1.log",
+    ):  # fmt: skip
         (data / name).parent.mkdir(parents=True, exist_ok=True)
         (data / name).touch()
     return data
 
 
 def left(data: Path) -> list[str]:
-    return sorted(path.relative_to(data).as_posix() for path in data.rglob("*") if path.is_file())
+    return sorted(path.relative_to(data).as_posix() for path in data.rglob("*") if path.is_file() and path.name != LOCK)
+
+
+STAY = ["log/job-1.log", "models/whisper/model.bin"]
 
 
 def test_they_go_with_the_last_job_of_their_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,16 +33,37 @@ def test_they_go_with_the_last_job_of_their_user(tmp_path: Path, monkeypatch: py
     with copies_of(tmp_path):
         with copies_of(tmp_path):
             pass
-        assert left(tmp_path) == sorted([*all_of_it, "copies.lock"]), "the other job reads them"
-    assert left(tmp_path) == ["copies.lock", "log/job-1.log", "models/whisper/model.bin"]
+        assert left(tmp_path) == all_of_it, "the other job reads them"
+    assert left(tmp_path) == STAY
 
 
-def test_they_stay_for_whoever_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_they_stay_for_whoever_goes_on_until_the_next_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_APART", "1")
-    all_of_it = left(filled(tmp_path))
-    with pytest.raises(KeyboardInterrupt), copies_of(tmp_path):
+    begin(tmp_path)
+    users = tmp_path / "users" / "3"
+    all_of_it = left(filled(users))
+    with pytest.raises(KeyboardInterrupt), copies_of(users):
         raise KeyboardInterrupt
-    assert left(tmp_path) == sorted([*all_of_it, "copies.lock"])
+    assert left(users) == all_of_it
+    with copies_of(users):
+        begin(tmp_path)
+        assert left(users) == all_of_it, "another worker that starts beside"
+    filled(users)
+    begin(tmp_path)
+    assert left(users) == STAY
+
+
+def test_a_folder_that_is_not_the_worker_s_own_is_refused(tmp_path: Path) -> None:
+    all_of_it = left(filled(tmp_path / "portal"))
+    with pytest.raises(HarkError, match="not a worker's own"):
+        begin(tmp_path / "portal")
+    (tmp_path / "served" / "portal").mkdir(parents=True)
+    with pytest.raises(HarkError, match="It has portal"):
+        begin(tmp_path / "served")
+    assert left(tmp_path / "portal") == all_of_it
+    (tmp_path / "engines" / "engines").mkdir(parents=True)  # that were set up there before
+    begin(tmp_path / "engines")
+    assert (tmp_path / "engines" / MARK).is_file()
 
 
 def test_the_portal_s_own_folder_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

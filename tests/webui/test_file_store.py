@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from tests.webui.audio.conftest import ready_recording
 from webui import observing
 from webui.accounts import deletion
 from webui.accounts.models import User
+from webui.accounts.services import create_user
 from webui.audio import services
 from webui.audio.models import Recording
 from webui.trainer.services import comparison_of, remove_version
@@ -85,8 +87,28 @@ def test_a_deleted_account_leaves_the_store(store: S3Server, recording: Recordin
     file_store.keep(theirs.path / AUDIO)
     User.objects.filter(pk=other.pk).update(deletion_asked_at=timezone.now() - 2 * deletion.PATIENCE)
     assert deletion.finish_deletions() == 1
-    of_others = [f"{recording.folder}/{name}" for name in (AUDIO, "original.wav", TRANSCRIPT)]
-    assert sorted(store.files) == sorted(of_others)
+    assert sorted(store.files) == [f"{recording.folder}/{AUDIO}", f"{recording.folder}/original.wav"]
+
+
+def test_a_new_account_has_nothing_of_an_earlier_one_with_its_number(store: S3Server, owner: User, other: User) -> None:
+    """As after a restore of a backup that is older than that account."""
+    number = max(owner.pk, other.pk) + 1
+    store.files[f"users/{number}/asr/own/own-1.safetensors"] = b"of somebody else"
+    new = create_user(username="nora", password="a long password of nora")
+    assert new.pk == number and not store.files
+
+
+def test_a_corrected_transcript_is_put_there_when_it_is_saved(
+    store: S3Server, recording: Recording, django_capture_on_commit_callbacks: Any
+) -> None:
+    key = f"{recording.folder}/{TRANSCRIPT}"
+    for said, broken in (("first words", False), ("second words", True)):
+        store.broken = broken
+        with django_capture_on_commit_callbacks(execute=True):
+            services.update_segment(recording=recording, number=0, text=said)
+        store.broken = False
+        assert services.transcript_of(recording).segments[0].text == said, "the store need not answer"
+        assert ("first words" in store.files[key].decode()) and ("second" not in store.files[key].decode())
 
 
 def test_what_another_machine_has_trained_is_shown_and_deleted(

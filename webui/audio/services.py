@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -890,6 +891,15 @@ def _write(recording: Recording, transcript: Transcript, summary: Mapping[str, A
         searching.index(recording, transcript)
         if recording.minable:
             bring_up_to_date(user_data(recording.user), str(recording.pk), recording.path, transcript)
+    transaction.on_commit(partial(_keep_in_store, recording.path / TRANSCRIPT))
+
+
+def _keep_in_store(path: Path) -> None:
+    """A corrected transcript, for a recognizer that is trained on another machine. Nobody has to wait for the store."""
+    try:
+        file_store.keep(path)
+    except HarkError as error:
+        log.warning("a corrected transcript is not in the file store yet: %s", error)
 
 
 @contextmanager

@@ -17,7 +17,6 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from core import file_store
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from model.training_options import training_options
@@ -102,7 +101,6 @@ def _keep(user: User, sound: UploadedFile, text: str, language: str | None) -> R
     if text.strip():
         with storing("keeping the text"), atomic_path(made.path / GIVEN_TEXT) as temporary:
             temporary.write_text(" ".join(text.split()), encoding="utf-8")
-            file_store.keep(made.path / GIVEN_TEXT, temporary)
     return made
 
 

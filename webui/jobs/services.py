@@ -127,7 +127,8 @@ def submit(
         Library(user_data(user)).close()  # made here, where there is none: a worker that is apart cannot know
     with alone():
         going = Job.objects.filter(state__in=Job.GOING)
-        same = going.filter(user=user, kind=kind, spec=spec).exclude(state=Job.State.CANCELLING).first()
+        alike = going.filter(user=user, kind=kind).exclude(state=Job.State.CANCELLING)
+        same = next((job for job in alike if _does_the_same(kind, job.spec, spec)), None)
         if same is not None:
             return same
         if not even_if_full:
@@ -140,6 +141,11 @@ def submit(
         )  # fmt: skip
         transaction.on_commit(send_waiting)
     return job
+
+
+def _does_the_same(kind: str, spec: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two jobs would make the same files; those of a training run have its configuration in their name."""
+    return spec == other if kind != "train" else run_config(spec) == run_config(other)
 
 
 def _lane(kind: str, spec: Mapping[str, Any]) -> str:

@@ -347,6 +347,13 @@ def share(*, thing: Thing, organization: Organization | None, by: User) -> None:
             )
         if before == organization:
             return
+        if not is_detector and organization is not None and _is_too_old(cast(Recording, thing), organization):
+            raise NotShared(
+                _("This recording cannot be shared."),
+                _("%(name)s keeps recordings shared for %(days)d days after they were made.")
+                % {"name": organization.name, "days": organization.recordings_days},
+                _("Ask one of its owners; its page names them."),
+            )
         _give(thing, organization)
         for one, action in ((before, withdrawn), (organization, shared)):
             if one is not None:
@@ -369,6 +376,11 @@ def _jobs_about(thing: Thing) -> QuerySet[Job]:
 
 
 # ---- how long recordings stay shared
+
+
+def _is_too_old(recording: Recording, organization: Organization) -> bool:
+    days = organization.recordings_days
+    return days is not None and recording.created_at < timezone.now() - timedelta(days=days)
 
 
 def set_retention(*, organization: Organization, recordings_days: int | None) -> None:

@@ -282,7 +282,8 @@ def _operating_point(report: Report, row: Mapping[str, Any]) -> OperatingPoint:
             for name, part in shares.items()
         }
         count = round(_alarms_at(results["det"]["all"], threshold) * hours)
-        alarms = poisson_interval(count, hours).as_dict()
+        distinct = results.get("distinct_hours", hours)  # not in reports of before
+        alarms = poisson_interval(count * distinct / hours if hours else 0.0, distinct).as_dict()
     point = OperatingPoint(
         rate=f"{row['fa_per_day']:g}",
         threshold=_number(threshold, 3),

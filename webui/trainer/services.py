@@ -330,7 +330,7 @@ def adopt_runs() -> int:
 def _new_version(user: User, result: dict[str, Any], phrase: str, language: str, job: Job | None) -> Version | None:
     """The version that was made; None where it was there already."""
     bundle = Path(result["bundle"])
-    folder = str(bundle.parent.relative_to(jobs.user_data(user)))
+    folder = f"models/{bundle.parent.name}"  # whose data folder the path is of: that of the machine that trained
     with alone():
         detector, _new = Detector.objects.get_or_create(user=user, phrase=phrase, language=language)
         if detector.versions.filter(folder=folder).update(job=job):

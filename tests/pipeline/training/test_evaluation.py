@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model.metrics import ScoredStream, count_false_alarms, wilson_interval
+from model.metrics import ScoredStream, count_false_alarms, poisson_interval, wilson_interval
 from pipeline.training.evaluation import (
     DEFAULT_FA_PER_DAY,
     FA_PER_DAY,
     REPORTED_FA_PER_HOUR,
     ScoredSplit,
     accepted_confusers,
+    at_threshold,
     calibrate,
     measure,
     threshold_at,
@@ -142,6 +143,25 @@ def test_an_utterance_that_is_heard_twice_is_one_trial(
     assert twice["confusers"]["said"] == 40
     assert twice["confusers"]["rate"] == pytest.approx(wilson_interval(3, 20).as_dict())
     assert all(row["utterances"] <= row["clips"] for row in twice["by_speaker"])
+
+
+def test_an_hour_that_is_heard_in_three_conditions_is_one_hour() -> None:
+    """Its false alarms are not independent of each other: the interval is of one hour, the rate of all."""
+    quiet = np.full(60 * MINUTE, 0.1, np.float32)
+    loud = quiet.copy()
+    loud[MINUTE] = 0.9
+    streams = [ScoredStream(scores, np.empty(0)) for scores in (loud, loud, quiet)]
+    row = {"text": "", "voice": "", "speaker": "", "clip_id": -1, "label": 0, "bucket": "plain_negative"}
+    table = pd.DataFrame([{**row, "engine": "bank:a", "condition": name} for name in ("clean", "noisy", "far")])
+    split = ScoredSplit(table, streams)
+    assert split.distinct_hours(split.ordinary) == pytest.approx(1.0)
+    found = at_threshold(split, 0.5)
+    assert found["false_alarms"] == 2 and found["fa_per_hour"]["value"] == pytest.approx(2 / 3)
+    expected = poisson_interval(2 / 3, 1.0)
+    assert (found["fa_per_hour"]["low"], found["fa_per_hour"]["high"]) == (expected.low, expected.high)
+    assert expected.high > poisson_interval(2, 3.0).high
+    table["engine"] = ["bank:a", "bank:a", "noise"]
+    assert ScoredSplit(table, streams).distinct_hours(split.ordinary) == pytest.approx(2.0)
 
 
 def test_misses_are_of_the_voices_nearest_to_people(

@@ -72,6 +72,15 @@ def test_sent_twice_it_is_one_job(owner: User, other: User) -> None:
     assert Job.objects.count() == 2
 
 
+def test_runs_that_would_make_the_same_files_are_one_job(owner: User) -> None:
+    """Whatever else their plans were asked for."""
+    spec = {"phrase": "hey compass", "language": "en", "effort": "quick", "targets": ["browser"]}
+    first = services.submit(user=owner, kind="train", title="p", spec=spec)
+    again = services.submit(user=owner, kind="train", title="p", spec={**spec, "targets": ["pi"]})
+    other = services.submit(user=owner, kind="train", title="p", spec={**spec, "seed": 1})
+    assert first.id == again.id != other.id
+
+
 def test_only_so_many_run(owner: User, other: User, settings: Any) -> None:
     first = [submit(owner, number) for number in range(4)]
     submit(other, 9)

@@ -45,3 +45,13 @@ def test_the_page(house: House) -> None:
     client.post(f"{page}/retention", {"recordings_days": ""})
     house.organization.refresh_from_db()
     assert house.organization.recordings_days is None
+
+
+def test_what_is_too_old_is_not_shared(house: House) -> None:
+    services.share(thing=house.recording, organization=None, by=house.sam)
+    services.set_retention(organization=house.organization, recordings_days=7)
+    house.organization.refresh_from_db()
+    Recording.objects.filter(pk=house.recording.pk).update(created_at=timezone.now() - timedelta(days=8))
+    house.recording.refresh_from_db()
+    with pytest.raises(services.NotShared, match="7 days after they were made"):
+        services.share(thing=house.recording, organization=house.organization, by=house.sam)
