@@ -19,6 +19,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from core import file_store
 from core.errors import HarkError
+from pipeline.jobs import TRANSCRIPTION_STAGES
 from pipeline.recordings.recording_folder import AUDIO, POLISHED_TEXT, TRANSCRIPT, WAVEFORM
 from pipeline.recordings.transcript import Transcript
 from webui.accounts.signed_in import signed_in
@@ -26,7 +27,9 @@ from webui.audio import asking, live, services
 from webui.audio.history import newest
 from webui.audio.models import Recording
 from webui.audio.ranges import file_or_part
+from webui.jobs.models import Job
 from webui.jobs.services import stages_of
+from webui.metrics import reason_of
 from webui.organizations.access import owned, to_change, visible
 from webui.organizations.sharing import sharing_of
 from webui.parameters import only_here, whole_number
@@ -105,7 +108,7 @@ def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     context: dict[str, Any]
     if found.now == Recording.State.WORKING or found.version == 0:
         context = {"recording": found, "job": found.job, "stages": stages_of("transcribe"), "problem": found.error}
-        context |= so_far_context(found)
+        context |= so_far_context(found) | {"unreadable": _is_unreadable(found.job)}
         return render(request, "audio/working.html", {**context, **sharing})
     context = {
         "recording": found,
@@ -193,6 +196,12 @@ def transcript_context(recording: Recording, transcript: Transcript) -> dict[str
         "speeds": SPEEDS,
         "rough": next((name for name in ROUGH if transcript.engine.startswith(name)), ""),
     }
+
+
+def _is_unreadable(job: Job | None) -> bool:
+    """Whether the upload itself is at fault, so that another try ends as this one did."""
+    failed = job is not None and job.state == Job.State.FAILED
+    return failed and job.stage == TRANSCRIPTION_STAGES[0][0] and reason_of(job.error) == "refused"
 
 
 def summary_context(summary: dict[str, Any] | None, transcript: Transcript) -> dict[str, Any] | None:

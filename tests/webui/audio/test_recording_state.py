@@ -43,6 +43,18 @@ def test_page_of_a_failed_recording_shows_the_error_and_retries(owners: Client, 
     assert b"Waiting for its turn" in owners.get(f"/recordings/{recording.pk}").content
 
 
+def test_who_sent_a_file_that_cannot_be_read_is_asked_for_another(owners: Client, owner: User, wav: Path) -> None:
+    recording = services.create_recording(user=owner, name="a.wav", source=wav)
+    error = {"what": "The file is no recording.", "why": "Because.", "what_to_do": "Do."}
+    jobs_of_it = Job.objects.filter(pk=recording.job_id)
+    for stage, offered in (("normalize", True), ("transcribe", False)):
+        jobs_of_it.update(state=Job.State.FAILED, stage=stage, error=error)
+        page = owners.get(f"/recordings/{recording.pk}").content.decode()
+        assert ("Upload another file" in page) is offered and "Try again" in page
+    jobs_of_it.update(stage="normalize", error={**error, "what": "The disk is full: it stopped."})
+    assert "Upload another file" not in owners.get(f"/recordings/{recording.pk}").content.decode()
+
+
 def test_done_job_makes_the_recording_ready_and_indexed(recording: Recording) -> None:
     assert (recording.state, recording.duration_s, recording.language) == ("ready", 3.0, "en")
     assert (recording.speakers, recording.words, recording.version) == (2, 18, 1)
