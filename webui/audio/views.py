@@ -200,8 +200,9 @@ def transcript_context(recording: Recording, transcript: Transcript) -> dict[str
 
 def _is_unreadable(job: Job | None) -> bool:
     """Whether the upload itself is at fault, so that another try ends as this one did."""
-    failed = job is not None and job.state == Job.State.FAILED
-    return failed and job.stage == TRANSCRIPTION_STAGES[0][0] and reason_of(job.error) == "refused"
+    if job is None or job.state != Job.State.FAILED or job.stage != TRANSCRIPTION_STAGES[0][0]:
+        return False
+    return reason_of(job.error) == "refused"
 
 
 def summary_context(summary: dict[str, Any] | None, transcript: Transcript) -> dict[str, Any] | None:
