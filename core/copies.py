@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core import file_store
-from core.data_folder import storing
+from core.data_folder import installation_folder, storing
 from core.errors import HarkError
 
 MARK = "apart.txt"  # in a data folder that holds copies alone
@@ -48,12 +48,12 @@ def copies_of(data: Path) -> Iterator[None]:
     """While a job uses the copies below a user's data folder. When the last job of those that do on this machine has
     ended, they are removed; where the process itself is told to end, they stay for whoever goes on with the job.
 
-    Does nothing but for a worker that is apart (:func:`core.file_store.is_apart`).
+    Does nothing but for a worker that is apart, in a folder that :func:`begin` has taken.
 
     Raises:
         OSError: the folder cannot be made.
     """
-    if not file_store.is_apart():
+    if not (file_store.is_apart() and (installation_folder() / MARK).is_file()):
         yield
         return
     data.mkdir(parents=True, exist_ok=True)

@@ -24,22 +24,29 @@ def left(data: Path) -> list[str]:
     return sorted(path.relative_to(data).as_posix() for path in data.rglob("*") if path.is_file() and path.name != LOCK)
 
 
+def apart(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker's own data folder, as it begins in it."""
+    monkeypatch.setenv("HARK_DATA", str(folder))
+    monkeypatch.delenv("HARK_INSTALLATION", raising=False)
+    monkeypatch.setenv("HARK_APART", "1")
+    begin(folder)
+
+
 STAY = ["log/job-1.log", "models/whisper/model.bin"]
 
 
 def test_they_go_with_the_last_job_of_their_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HARK_APART", "1")
+    apart(tmp_path, monkeypatch)
     all_of_it = left(filled(tmp_path))
     with copies_of(tmp_path):
         with copies_of(tmp_path):
             pass
         assert left(tmp_path) == all_of_it, "the other job reads them"
-    assert left(tmp_path) == STAY
+    assert left(tmp_path) == [MARK, *STAY]
 
 
 def test_they_stay_for_whoever_goes_on_until_the_next_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HARK_APART", "1")
-    begin(tmp_path)
+    apart(tmp_path, monkeypatch)
     users = tmp_path / "users" / "3"
     all_of_it = left(filled(users))
     with pytest.raises(KeyboardInterrupt), copies_of(users):
@@ -67,8 +74,11 @@ def test_a_folder_that_is_not_the_worker_s_own_is_refused(tmp_path: Path) -> Non
 
 
 def test_the_portal_s_own_folder_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HARK_APART", raising=False)
+    monkeypatch.setenv("HARK_DATA", str(tmp_path))
+    monkeypatch.delenv("HARK_INSTALLATION", raising=False)
     all_of_it = left(filled(tmp_path))
-    with copies_of(tmp_path):
-        pass
-    assert left(tmp_path) == all_of_it
+    for said in ("", "1"):  # who sets it by hand has no folder that a worker has taken
+        monkeypatch.setenv("HARK_APART", said)
+        with copies_of(tmp_path):
+            pass
+        assert left(tmp_path) == all_of_it

@@ -36,12 +36,14 @@ def test_what_is_kept_is_fetched_where_it_is_not_there(store: S3Server, tmp_path
     assert file_store.local(path) == path and len(store.requests) == asked  # the copy is enough
 
 
-def test_a_large_file_goes_in_parts(store: S3Server, tmp_path: Path) -> None:
+def test_a_large_file_goes_in_parts(store: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_store, "PART", 5 << 20)
     content = bytes(range(256)) * 50_000  # 12.8 MB
     path = written(tmp_path / "models" / "run" / "run.zip", content)
     file_store.keep(path)
     path.unlink()
     assert file_store.local(path).read_bytes() == content and len(store.files) == 1 and not store.parts
+    assert sum("partNumber=" in request for request in store.requests) == 3
 
 
 def test_the_newest_of_a_file_that_another_machine_has_replaced(store: S3Server, tmp_path: Path) -> None:
