@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from model import metrics
 from model.metrics import ScoredStream
 from phrase_augmentation.vocabulary import zipf
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from model.dataset import FeatureStore
     from model.detector import Detector
 
@@ -44,10 +46,11 @@ class ScoredSplit:
     def distinct_hours(self, mask: np.ndarray) -> float:
         """Hours of the rows that ``mask`` [rows] selects, where what is heard quiet, in noise and across a room counts
         once: false alarms in it are not independent of each other."""
-        hours = pd.Series([stream.hours for stream in self.pick(mask)], dtype=float)
+        hours: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         rows = self.table[mask]
-        by = [rows["engine"].to_numpy(), rows["condition"].to_numpy()]
-        return float(hours.groupby(by).sum().groupby(level=0).max().sum()) if len(hours) else 0.0
+        for engine, condition, stream in zip(rows["engine"], rows["condition"], self.pick(mask)):
+            hours[engine][condition] += stream.hours
+        return float(sum(max(by_condition.values()) for by_condition in hours.values()))
 
     def alarm_rate(self, mask: np.ndarray, alarms: int) -> dict[str, float | None]:
         """So many false alarms in the selected rows, an hour; its interval counts distinct hours."""
