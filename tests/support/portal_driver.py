@@ -37,6 +37,10 @@ class Portal:
     link: str
     data: Path
 
+    def file(self, pattern: str) -> Path:
+        """A file of its data folder."""
+        return next(self.data.glob(pattern))
+
 
 @contextmanager
 def chromium_running(microphone: Path | None = None, *more: str) -> Iterator[Browser]:

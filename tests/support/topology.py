@@ -51,6 +51,14 @@ class Topology(Portal):
     folder: Path
     training: list[subprocess.Popen[bytes]]
 
+    def file(self, pattern: str) -> Path:
+        """A file of its data folder, or else a copy of the store's."""
+        for name, content in self.store.files.items():
+            if Path(name).match(pattern) and not (self.data / name).is_file():
+                (self.data / name).parent.mkdir(parents=True, exist_ok=True)
+                (self.data / name).write_bytes(content)
+        return super().file(pattern)
+
     @property
     def trust(self) -> ssl.SSLContext:
         """What accepts the certificate, whatever the host is called."""
