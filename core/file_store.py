@@ -249,15 +249,8 @@ class _Store:
 
     def fetch(self, key: str, path: Path) -> None:
         """Write what the store has, if it has it."""
-        from minio.error import S3Error
-
-        with _asking():
-            try:
-                answer = self.client.get_object(self.bucket, key)
-            except S3Error as error:
-                if error.code != "NoSuchKey":
-                    raise
-                return
+        with _if_there():
+            answer = self.client.get_object(self.bucket, key)
             try:
                 with atomic_path(path) as temporary, temporary.open("wb") as file:
                     for block in answer.stream(1 << 20):
@@ -268,15 +261,9 @@ class _Store:
 
     def tag(self, key: str) -> str | None:
         """What the store calls the content, the MD5 of a file that came in one part; None where it has no such file."""
-        from minio.error import S3Error
-
-        with _asking():
-            try:
-                return _tag(self.client.stat_object(self.bucket, key).etag)
-            except S3Error as error:
-                if error.code != "NoSuchKey":
-                    raise
-                return None
+        with _if_there():
+            return _tag(self.client.stat_object(self.bucket, key).etag)
+        return None
 
     def remove(self, paths: Iterable[Path]) -> None:
         from minio.deleteobjects import DeleteObject
@@ -325,6 +312,19 @@ def _asking() -> Iterator[None]:
         yield
     except (MinioException, HTTPError) as error:
         raise no_answer("The file store", STORAGE, _plain(error)) from error
+
+
+@contextmanager
+def _if_there() -> Iterator[None]:
+    """The same, and the block ends where the store has no file of the key that it asks for."""
+    from minio.error import S3Error
+
+    with _asking():
+        try:
+            yield
+        except S3Error as error:
+            if error.code != "NoSuchKey":
+                raise
 
 
 def _plain(error: Exception) -> Exception:

@@ -73,8 +73,7 @@ def wilson_interval(successes: float, trials: int) -> Interval:
 
 
 def poisson_interval(events: float, exposure: float) -> Interval:
-    """A rate (events per unit of exposure) with its exact interval, by the gamma distribution (Garwood 1936). Of sound
-    that is heard several times ``events`` may be a fraction: as many as once would give."""
+    """A rate (events per unit of exposure) with its exact interval, by the gamma distribution (Garwood 1936)."""
     from scipy import special
 
     if exposure <= 0:
@@ -83,6 +82,12 @@ def poisson_interval(events: float, exposure: float) -> Interval:
     low = 0.0 if events == 0 else float(special.gammaincinv(events, tail))
     high = float(special.gammaincinv(events + 1, 1 - tail))
     return Interval(events / exposure, low / exposure, high / exposure)
+
+
+def alarm_rate(alarms: int, hours: float, distinct_hours: float) -> Interval:
+    """False alarms an hour of the hours that were heard; the interval is of as many as the distinct ones would give,
+    where the same sound was heard several times."""
+    return poisson_interval(alarms * distinct_hours / hours if hours else 0.0, distinct_hours)
 
 
 def detections(scores: np.ndarray, threshold: float, refractory_s: float = REFRACTORY_S) -> np.ndarray:

@@ -54,8 +54,8 @@ class ScoredSplit:
 
     def alarm_rate(self, mask: np.ndarray, alarms: int) -> dict[str, float | None]:
         """So many false alarms in the selected rows, an hour; its interval counts distinct hours."""
-        heard, distinct = sum(stream.hours for stream in self.pick(mask)), self.distinct_hours(mask)
-        return metrics.poisson_interval(alarms * distinct / heard if heard else 0.0, distinct).as_dict()
+        heard = sum(stream.hours for stream in self.pick(mask))
+        return metrics.alarm_rate(alarms, heard, self.distinct_hours(mask)).as_dict()
 
     def miss_rate(self, mask: np.ndarray, threshold: float) -> dict[str, float | None]:
         """The share missed of the selected rows, which hold the phrase; its interval counts utterances."""

@@ -267,7 +267,7 @@ def operating_points(report: Report) -> list[OperatingPoint]:
 
 
 def _operating_point(report: Report, row: Mapping[str, Any]) -> OperatingPoint:
-    from model.metrics import poisson_interval, wilson_interval
+    from model.metrics import alarm_rate, wilson_interval
 
     results, threshold = report["results"], float(row["threshold"])
     trials, hours = _trials(report), results["hours"]
@@ -283,7 +283,7 @@ def _operating_point(report: Report, row: Mapping[str, Any]) -> OperatingPoint:
         }
         count = round(_alarms_at(results["det"]["all"], threshold) * hours)
         distinct = results.get("distinct_hours", hours)  # not in reports of before
-        alarms = poisson_interval(count * distinct / hours if hours else 0.0, distinct).as_dict()
+        alarms = alarm_rate(count, hours, distinct).as_dict()
     point = OperatingPoint(
         rate=f"{row['fa_per_day']:g}",
         threshold=_number(threshold, 3),
