@@ -188,9 +188,9 @@ def data_folders(data: Path) -> list[Path]:
     return [data, *(data / "users").glob("*")]
 
 
-def library_problems(data: Path) -> list[Any]:
+def library_problems(data: Path) -> list[str]:
     """What ``library check`` finds in a data folder."""
     from db.db_api import Library
 
     with Library(data) as library:
-        return list(library.check().problems)
+        return [f"{problem.kind}: {problem.what}" for problem in library.check().problems]

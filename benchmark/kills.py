@@ -101,7 +101,7 @@ def killed(data: Path, seed: int, jobs: int, reporter: Reporter) -> Figures:
     return {
         "kinds": {kind: vars(count) for kind, count in counts.items()},
         "kills": dict(killed),
-        "library_problems": sum(len(library_problems(path)) for path in data_folders(data)),
+        "library_problems": [problem for path in data_folders(data) for problem in library_problems(path)],
         "processes_left": left,
         "seconds": round(time.monotonic() - started, 1),
     }
@@ -260,7 +260,8 @@ def table(figures: Figures) -> str:
     rows.append(("all", *(str(sum(one[column] for one in kinds.values())) for column in columns)))
     kills = ", ".join(f"{how} {count}" for how, count in figures["kills"].items())
     told = [
-        f"killed: {kills}", f"problems of the libraries: {figures['library_problems']}",
+        f"killed: {kills}", f"problems of the libraries: {len(figures['library_problems'])}",
+        *figures["library_problems"],
         f"processes left: {figures['processes_left']}", f"seconds: {figures['seconds']}",
     ]  # fmt: skip
     return "\n".join([*aligned(rows), *told, *(wrong for one in kinds.values() for wrong in one["wrong"])])

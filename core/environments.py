@@ -64,7 +64,7 @@ def environment(name: str) -> Path:
 def is_enabled(name: str) -> bool:
     """True where the engine's own environment is made and matches its requirements."""
     stamp = environment(name) / STAMP
-    return requirements(name).is_file() and stamp.is_file() and stamp.read_text().strip() == _digest(name)
+    return stamp.is_file() and requirements(name).is_file() and stamp.read_text().strip() == _digest(name)
 
 
 def interpreter(name: str) -> Path:

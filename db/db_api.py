@@ -817,6 +817,7 @@ def _condition(where: Where) -> tuple[str, list[Any]]:
         ("state = ?", where.state),
         ("(source IS NOT NULL) = ?", where.imported),
         ("(parent_id IS NOT NULL AND json_extract(settings, '$.trimmed') IS NULL) = ?", where.slices),
+        ("EXISTS (SELECT 1 FROM alignment WHERE clip_id = clip.id AND aligner = ?)", where.aligned_by),
     ):
         if value is not None:
             parts.append(condition)

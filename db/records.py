@@ -80,6 +80,7 @@ class Where:
             (``settings["trimmed"]``) stands for the clip that it was cut from, and counts as whole.
         text_known: True for clips whose words are known; False for imported audio without a transcript, in which
             any phrase may occur.
+        aligned_by: the name of an aligner that has stored when their words and phones are said.
         state: "ready" unless rejected clips are asked for.
     """
 
@@ -88,6 +89,7 @@ class Where:
     imported: bool | None = None
     slices: bool | None = None
     text_known: bool | None = None
+    aligned_by: str | None = None
     state: str | None = "ready"
 
 

@@ -58,7 +58,7 @@ def _train(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     config = run_config(spec)
     if spec.get("install_voices"):
         install_voices(voices_to_install(config), reporter)
-    return run_training(config, data, reporter)
+    return run_training(config, data, reporter, made_for=spec.get(WHOLE, ""))
 
 
 def _plan(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def _aligned(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _retrain(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     from pipeline.training.run import retraining_of, run_training
 
-    return run_training(retraining_of(data, spec["run"]), data, reporter)
+    return run_training(retraining_of(data, spec["run"]), data, reporter, made_for=spec.get(WHOLE, ""))
 
 
 def _compare(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from django import template
@@ -49,6 +50,7 @@ def speaker_name(name: str) -> str:
 
 
 @register.simple_tag
+@cache
 def icon(name: str) -> SafeString:
     """A symbol of ``static/hark/icons.svg``, which screen readers pass over: a word stands beside it."""
     address = f"{static('hark/icons.svg')}#{name}"

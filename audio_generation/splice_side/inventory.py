@@ -92,29 +92,20 @@ def library_people(data: Path) -> list[Person]:
 
 
 def _library_people(library: Library) -> list[Person]:
-    aligners = phone_aligners(library)
-    if not aligners:
-        return []
-    by_speaker: dict[tuple[str, str], list[Clip]] = {}
-    for clip in library.iter_clips(Where(imported=True, slices=False, text_known=True)):
-        # A recording of an unknown speaker is no voice, and one that was made as a test is for the test only.
-        if clip.speaker and clip.settings.get("role") != "test":
-            by_speaker.setdefault((clip.language, clip.speaker), []).append(clip)
-    enough = {
-        person: clips for person, clips in by_speaker.items() if sum(c.duration_s for c in clips) >= LEAST_SPEECH_S
-    }
-    aligned: dict[int, str] = {}
-    everything = [clip.id for clips in enough.values() for clip in clips]
-    for aligner in aligners:
-        for clip_id in library.with_alignment(aligner, everything):
-            aligned.setdefault(clip_id, aligner)
+    by_speaker: dict[tuple[str, str], dict[int, tuple[Clip, str]]] = {}
+    for aligner in phone_aligners(library):
+        for clip in library.iter_clips(Where(imported=True, slices=False, text_known=True, aligned_by=aligner)):
+            # A recording of an unknown speaker is no voice, and one that was made as a test is for the test only.
+            if clip.speaker and clip.settings.get("role") != "test":
+                theirs = by_speaker.setdefault((clip.language, clip.speaker), {})
+                theirs.setdefault(clip.id, (clip, aligner))
     result = []
-    for (language, speaker), clips in sorted(enough.items()):
-        usable = [(clip, aligned[clip.id]) for clip in clips if clip.id in aligned]
-        if sum(clip.duration_s for clip, _ in usable) >= LEAST_SPEECH_S:
-            licences = sorted({clip.licence for clip, _ in usable})
+    for (language, speaker), usable in sorted(by_speaker.items()):
+        if sum(clip.duration_s for clip, _ in usable.values()) >= LEAST_SPEECH_S:
+            licences = sorted({clip.licence for clip, _ in usable.values()})
             name = speaker if language == "en" else f"{speaker} {language}"
-            result.append(Person(name, speaker, language, " AND ".join(licences), LIBRARY_MODEL, tuple(usable)))
+            clips = tuple(usable[each] for each in sorted(usable))
+            result.append(Person(name, speaker, language, " AND ".join(licences), LIBRARY_MODEL, clips))
     return result
 
 

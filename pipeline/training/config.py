@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import base_language
 from pipeline.corpora.alignment_methods import VITERBI
 
+RESULT = "result.json"  # in the folder of a run that has ended well; written last
 BUCKETS = ("positive", "confuser", "inbetween", "plain_negative")
 
 
@@ -191,9 +194,15 @@ def size_for(config: RunConfig) -> str:
 def job_folder(data: Path, config: RunConfig) -> Path:
     """The folder of the run: the newest one that is not finished, or a new one after the last finished one. Raises
     HarkError where the file store does not answer."""
-    number = 1
-    while True:
-        folder = data / "jobs" / (config.run_name if number == 1 else f"{config.run_name}-{number}")
-        if not file_store.is_there(folder / "result.json"):
-            return folder
-        number += 1
+    number = 1 + len(list(finished_folders(data, config)))
+    return _numbered(data, config, number)
+
+
+def finished_folders(data: Path, config: RunConfig) -> Iterator[Path]:
+    """Those of the runs of a configuration that have ended well, the first one first. Raises HarkError likewise."""
+    folders = (_numbered(data, config, number) for number in itertools.count(1))
+    return itertools.takewhile(lambda folder: file_store.is_there(folder / RESULT), folders)
+
+
+def _numbered(data: Path, config: RunConfig, number: int) -> Path:
+    return data / "jobs" / (config.run_name if number == 1 else f"{config.run_name}-{number}")

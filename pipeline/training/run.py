@@ -34,9 +34,11 @@ from pipeline.training.config import (
     BACKBONE_LANGUAGE,
     EFFORTS,
     NOISE_FOLDER,
+    RESULT,
     SIZES,
     SMALL,
     RunConfig,
+    finished_folders,
     job_folder,
     size_for,
 )
@@ -168,17 +170,23 @@ def plan_summary(plan: Plan, data: Path) -> dict[str, Any]:
     return {**left.summary(), "unfinished": unfinished}
 
 
-def run_training(config: RunConfig, data: Path, reporter: Reporter, tensorboard: bool = False) -> dict[str, Any]:
+def run_training(
+    config: RunConfig, data: Path, reporter: Reporter, tensorboard: bool = False, made_for: str = ""
+) -> dict[str, Any]:
     """Make a detector for a phrase and write its bundle.
 
     Returns the run's result (also in ``result.json`` of the job's folder): phrase, bundle, model_pt, report, seconds by
     stage, counts by bucket, metrics.
 
+    Args:
+        made_for: the job, or the other run, that needs the detector. It is made once for that, also where whoever
+            asked was killed before they had the result.
+
     Raises:
         HarkError: anything that the user can mend; what was finished is kept.
     """
     config = prepare(config)
-    folder = job_folder(data, config)
+    folder = _finished_for(made_for, data, config) or job_folder(data, config)
 
     def going_on(holder: str) -> HarkError:
         return HarkError(
@@ -190,15 +198,53 @@ def run_training(config: RunConfig, data: Path, reporter: Reporter, tensorboard:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with held(folder / "lock", going_on), Library(data) as library:
-            return _run(config, data, folder, library, reporter, tensorboard)
+            if (folder / RESULT).is_file():
+                result: dict[str, Any] = json.loads((folder / RESULT).read_text())
+            else:
+                result = _run(config, data, folder, library, reporter, tensorboard, made_for)
+            _remove_what_can_be_made_again(folder, config)
     except OSError as error:
         if error.errno is None:
             raise
         raise storage_error(error, "the training run") from error
+    reporter.artifact("bundle", result["bundle"])
+    reporter.artifact("report", result["report"])
+    return result
+
+
+def _finished_for(made_for: str, data: Path, config: RunConfig) -> Path | None:
+    """The folder of the run that was finished for that; None: there is none."""
+    if made_for:
+        for folder in finished_folders(data, config):
+            result = json.loads(file_store.local(folder / RESULT).read_text())
+            if result.get("made_for") == made_for and file_store.is_there(_bundle_of(result, data)):
+                return folder
+    return None
+
+
+def _bundle_of(result: Mapping[str, Any], data: Path) -> Path:
+    """Where the bundle is on this machine: the run may have been another's."""
+    bundle = Path(result["bundle"])
+    return data / "models" / bundle.parent.name / bundle.name
+
+
+def _remove_what_can_be_made_again(folder: Path, config: RunConfig) -> None:
+    """A finished run need not keep hundreds of megabytes: its features can be made again from the clips."""
+    names = ("features/frames.f16", "start.pt", "best.pt", "last.pt", *(path.name for path in folder.glob("*.onnx")))
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+    for device in config.devices:
+        shutil.rmtree(folder / device, ignore_errors=True)
 
 
 def _run(
-    config: RunConfig, data: Path, folder: Path, library: Library, reporter: Reporter, tensorboard: bool
+    config: RunConfig,
+    data: Path,
+    folder: Path,
+    library: Library,
+    reporter: Reporter,
+    tensorboard: bool,
+    made_for: str,
 ) -> dict[str, Any]:
     from model.dataset import store_is_complete
     from pipeline.training.bundle import write_bundle
@@ -266,7 +312,7 @@ def _run(
         with clock.stage(device):
             try:
                 if device == SMALL:
-                    devices[device] = _small(config, data, within)
+                    devices[device] = _small(config, data, folder.name, within)
                 else:
                     devices[device] = make_for_device(device, config, clips, data, folder, within)
             except NoRuntimeError as error:
@@ -278,6 +324,7 @@ def _run(
         files = write_bundle(data, folder, plan, clips, detector, thresholds, report, devices, reporter)
     result = {
         "phrase": config.phrase,
+        "made_for": made_for,
         "bundle": str(files.bundle),
         "model_pt": str(files.model_pt),
         "report": str(files.report),
@@ -291,29 +338,17 @@ def _run(
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     file_store.keep(folder / "clips.csv")
-    with atomic_path(folder / "result.json") as temporary:
+    with atomic_path(folder / RESULT) as temporary:
         temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False))
-        file_store.keep(folder / "result.json", temporary)  # until then the run is not over
-    # The features can be made again from the clips; a finished run need not keep hundreds of megabytes.
-    for name in (
-        "features/frames.f16",
-        "start.pt",
-        "best.pt",
-        "last.pt",
-        *(path.name for path in folder.glob("*.onnx")),
-    ):
-        (folder / name).unlink(missing_ok=True)
-    for device in config.devices:
-        shutil.rmtree(folder / device, ignore_errors=True)
-    reporter.artifact("bundle", result["bundle"])
-    reporter.artifact("report", result["report"])
+        file_store.keep(folder / RESULT, temporary)  # until then the run is not over
     return result
 
 
-def _small(config: RunConfig, data: Path, reporter: Reporter) -> DeviceDetector:
-    """The bundle of a run of size standard, as files in a folder of a large one's."""
-    result = run_training(replace(config, size="standard", devices=(), start_from=""), data, reporter)
-    with zipfile.ZipFile(result["bundle"]) as archive:
+def _small(config: RunConfig, data: Path, large: str, reporter: Reporter) -> DeviceDetector:
+    """The bundle of a run of size standard, as files in a folder of that of the run ``large``."""
+    standard = replace(config, size="standard", devices=(), start_from="")
+    result = run_training(standard, data, reporter, made_for=large)
+    with zipfile.ZipFile(file_store.local(_bundle_of(result, data))) as archive:
         files = {f"{SMALL}/{name}": archive.read(name) for name in archive.namelist()}
     report = json.loads(files[f"{SMALL}/report.json"])
     summary = report["summary"]

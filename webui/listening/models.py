@@ -11,7 +11,8 @@ from django.db import models
 from django.db.models import Q
 
 from webui.accounts.models import User
-from webui.organizations.access import Things
+from webui.organizations.access import Things, organizations_of
+from webui.organizations.models import CHANGING
 from webui.trainer.models import Detector
 
 
@@ -30,7 +31,7 @@ class Samples(Things["Sample"]):
     """Samples are whose the detector is; who sent one sees it, too, for as long as they may change the detector."""
 
     def _shared(self, user: User, roles: Collection[str]) -> Q:
-        return Q(marked_by=user, detector__in=Detector.objects.editable_by(user))
+        return Q(marked_by=user, detector__organization__in=organizations_of(user, CHANGING))
 
 
 class Sample(models.Model):

@@ -30,6 +30,12 @@ class MayNot(HarkError):
     status = 403
 
 
+def organizations_of(user: User, roles: Collection[str]) -> models.QuerySet[Membership, Any]:
+    """The organizations in which a user has one of the roles, for a subquery: a join would have a thing once for each
+    person of its organization."""
+    return Membership.objects.filter(user=user, role__in=roles).values("organization")
+
+
 class Owned(models.QuerySet[Row]):
     """Rows of what has a user, and is never shared with an organization."""
 
@@ -55,9 +61,7 @@ class Things(Owned[Row]):
         return self.filter(self._own(user) | self._shared(user, CHANGING)) if user.is_active else self.none()
 
     def _shared(self, user: User, roles: Collection[str]) -> Q:
-        # A subquery, not a join: a join would have a thing once for each person of its organization.
-        theirs = Membership.objects.filter(user=user, role__in=roles).values("organization")
-        return Q(**{f"{self.to_thing}organization__in": theirs})
+        return Q(**{f"{self.to_thing}organization__in": organizations_of(user, roles)})
 
 
 def visible(things: Things[Row], user: User, **which: Any) -> Row:

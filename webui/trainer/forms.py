@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -64,11 +65,11 @@ class RunForm(forms.Form):
     from_scratch = forms.BooleanField(label=_("Train from nothing"), required=False)
     seed = forms.IntegerField(label=_("Seed"), min_value=0, max_value=2**31 - 1, initial=0, required=False)
 
-    def __init__(self, *args: Any, engines: dict[str, str] | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, engines: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         field = self.fields["engines"]
         assert isinstance(field, forms.MultipleChoiceField)
-        field.choices = list((engines or {}).items())
+        field.choices = [(name, name) for name in engines]
 
     def clean(self) -> dict[str, Any]:
         """Also holds the run's configuration, or says what is wrong with the phrase."""

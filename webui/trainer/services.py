@@ -70,10 +70,11 @@ def free_engines(language: str, user: User) -> list[str]:
 
     ``splice`` speaks with the people of the owner's library here, so it is the owner's alone.
     """
-    return [name for name, engine in _ready_engines(user).items() if engine.voices(language)]
+    return [name for name, engine in ready_engines(user).items() if engine.voices(language)]
 
 
-def _ready_engines(user: User) -> dict[str, Engine]:
+def ready_engines(user: User) -> dict[str, Engine]:
+    """Those, whatever they speak, by name."""
     from audio_generation.registry import engines
     from audio_generation.splice_side import SPLICE
 
@@ -93,14 +94,14 @@ def all_engines(language: str) -> list[tuple[Engine, Readiness, list[Voice]]]:
     return sorted(rows, key=lambda row: (not row[1].ok, row[0].name))
 
 
-def languages(user: User) -> list[tuple[str, str]]:
+def languages(ready: Iterable[Engine]) -> list[tuple[str, str]]:
     """The languages in which a detector can be trained here, each a code and its name: English, then by name.
 
-    An engine speaks them, and there are words of them that are said beside the phrase.
+    One of the engines that are ready speaks them, and there are words of them that are said beside the phrase.
     """
     from phrase_augmentation.vocabulary import has_words
 
-    spoken = {base_language(tag) for engine in _ready_engines(user).values() for tag in engine.languages()}
+    spoken = {base_language(tag) for engine in ready for tag in engine.languages()}
     names = {code: language_name(code) for code in spoken | {"en"} if has_words(code)}
     return sorted(names.items(), key=lambda pair: (pair[0] != "en", pair[1].casefold()))
 

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django.core.paginator import Paginator
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -27,7 +28,8 @@ from webui.trainer.forms import RunForm
 from webui.trainer.models import Detector
 from webui.translation import shown
 
-NEWEST = 4  # recordings that home shows
+PAGE = 12  # detectors that home shows at once
+NEWEST = 4  # recordings that it shows
 EXAMPLES = "hey lantern", "smart mirror", "good morning house"  # English; the adviser warns of none
 SAMPLES = 12  # clips of a run that its page offers
 LONGEST_SPOKEN = 200  # letters of an example that is spoken for the plan page
@@ -41,18 +43,19 @@ def home(request: HttpRequest) -> HttpResponse:
     from webui.audio.views import form_context
 
     detectors = Detector.objects.visible_to(signed_in(request)).select_related("organization")
-    detectors = detectors.prefetch_related("versions__job")
+    page = Paginator(detectors.prefetch_related("versions__job"), PAGE).get_page(request.GET.get("page"))
     jobs = Job.objects.visible_to(signed_in(request))
     going = jobs.filter(state__in=Job.GOING, kind__in=services.TRAINING_KINDS)
     newest = recordings_seen_by(signed_in(request))[:NEWEST]
-    context = {"detectors": detectors, "going": going, "recordings": newest, "examples": EXAMPLES, **form_context()}
+    context = {"page": page, "going": going, "recordings": newest, "examples": EXAMPLES, **form_context()}
     return render(request, "trainer/home.html", context)
 
 
 def new(request: HttpRequest) -> HttpResponse:
     """Phrase, language, effort; sent, it becomes a plan."""
     asked = request.POST or request.GET  # a phrase may come with the address, chosen in a transcript
-    languages = services.languages(signed_in(request))
+    ready = services.ready_engines(signed_in(request))
+    languages = services.languages(ready.values())
     language = services.nearest_language(asked.get("language") or "en", dict(languages))
     form = RunForm(
         request.POST or None,
@@ -62,7 +65,7 @@ def new(request: HttpRequest) -> HttpResponse:
             "targets": asked.getlist("targets"),
             "effort": asked.get("effort", "standard"),
         },
-        engines=_choices(request, language),
+        engines=[name for name, engine in ready.items() if engine.voices(language)],
     )
     if request.method == "POST" and form.is_valid():
         targets = form.cleaned_data["targets"]
@@ -126,7 +129,7 @@ def plan(request: HttpRequest, job_id: UUID) -> HttpResponse:
         "plan": found,
         "rows": [_plan_row(name, row, found, job.spec["language"]) for name, row in found.get("buckets", {}).items()],
         "minutes": max(1, round(found.get("estimate_s", 0) / 60)),
-        "form": RunForm(engines=_choices(request, job.spec["language"])),
+        "form": RunForm(engines=services.free_engines(job.spec["language"], signed_in(request))),
         "going": services.going_training(job),
         "to_install": sorted(found.get("to_install_mb", {})),
         "megabytes": sum(found.get("to_install_mb", {}).values()),
@@ -240,7 +243,3 @@ def pull_model(request: HttpRequest, kind: str) -> HttpResponse:
     """Download a model for recordings, as a job; the owner only."""
     size = request.POST.get("size", "").strip()[:40]
     return redirect("jobs:detail", services.pull_model(user=signed_in(request), kind=kind, size=size).id)
-
-
-def _choices(request: HttpRequest, language: str) -> dict[str, str]:
-    return {name: name for name in services.free_engines(language, signed_in(request))}

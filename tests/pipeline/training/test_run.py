@@ -139,6 +139,28 @@ def test_a_finished_run_is_followed_by_a_new_one(tmp_path: Path) -> None:
     assert job_folder(tmp_path, replace(CONFIG, seed=1)) not in (first, job_folder(tmp_path, CONFIG))
 
 
+def test_what_was_made_for_a_job_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(config: RunConfig, data: Path, folder: Path, *rest: Any) -> dict[str, Any]:
+        bundle = data / "models" / folder.name / f"{folder.name}.zip"
+        bundle.parent.mkdir(parents=True)
+        bundle.write_bytes(b"a bundle")
+        (folder / "best.pt").write_bytes(b"large")
+        result = {"bundle": str(bundle), "report": "report.html", "made_for": rest[-1]}
+        (folder / "result.json").write_text(json.dumps(result))
+        raise KeyboardInterrupt  # killed before anybody was told
+
+    monkeypatch.setattr(training_pipeline, "_run", run)
+    config = prepare(replace(CONFIG, effort="quick"))
+    for made_for in ("one job", "another job"):
+        with pytest.raises(KeyboardInterrupt):
+            run_training(config, tmp_path, silent_reporter(), made_for=made_for)
+    for made_for, end in (("one job", ""), ("another job", "-2")):
+        result = run_training(config, tmp_path, silent_reporter(), made_for=made_for)
+        name = f"{config.run_name}{end}"
+        assert Path(result["bundle"]).name == f"{name}.zip" and not (tmp_path / "jobs" / name / "best.pt").exists()
+    assert len(list((tmp_path / "models").iterdir())) == 2
+
+
 def test_the_clock_adds_up_over_restarts_and_failures(tmp_path: Path) -> None:
     path = tmp_path / "seconds.json"
     for _ in range(2):
@@ -470,7 +492,8 @@ def test_a_decoder_of_another_version_is_said_before_anything_slow(
 
 def test_two_processes_do_not_work_on_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[Path] = []
-    monkeypatch.setattr(training_pipeline, "_run", lambda *arguments: begun.append(arguments[2]) or {})
+    made = {"bundle": "compass.zip", "report": "report.html"}
+    monkeypatch.setattr(training_pipeline, "_run", lambda *arguments: begun.append(arguments[2]) or made)
     config = replace(CONFIG, effort="quick")
     folder = job_folder(tmp_path, config)
     folder.mkdir(parents=True)
