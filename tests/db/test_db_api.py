@@ -247,6 +247,8 @@ def test_emissions_and_alignments(library: Library) -> None:
     library.set_alignments("ctc-1", {first: phones})
     assert library.alignment(first, "ctc-1", "word") == []
     assert library.with_alignment("ctc-1", [first, second]) == {first, second}
+    library.set_alignments("ctc-2", {second: phones})
+    assert [clip.id for clip in library.iter_clips(Where(aligned_by="ctc-2"))] == [second]
 
 
 def test_a_library_with_the_table_of_an_earlier_version_is_used(tmp_path: Path) -> None:

@@ -107,6 +107,8 @@ def test_the_log_and_the_export(house: House, owners: Client) -> None:
     assert "attachment" in answer["Content-Disposition"]
     assert {row["user__username"] for row in rows["people"]} == {"ada", "mia", "sam", "vera", "dora"}
     assert [row["name"] for row in rows["recordings"]] == ["meeting.wav"]
+    known = {field.name for field in Organization._meta.concrete_fields}
+    assert set(rows["organization"]) == known and rows["organization"]["name"] == house.organization.name
     assert rows["invitations"] and "digest" not in answer.content.decode()
     assert AuditEntry.objects.filter(action="organization_exported").count() == 1
     # Each person's own log has what they did and what was done to them there.
