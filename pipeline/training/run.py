@@ -216,7 +216,10 @@ def _finished_for(made_for: str, data: Path, config: RunConfig) -> Path | None:
     """The folder of the run that was finished for that; None: there is none."""
     if made_for:
         for folder in finished_folders(data, config):
-            result = json.loads(file_store.local(folder / RESULT).read_text())
+            try:
+                result = json.loads(file_store.local(folder / RESULT).read_text())
+            except ValueError:
+                continue  # damaged: it is nobody's
             if result.get("made_for") == made_for and file_store.is_there(_bundle_of(result, data)):
                 return folder
     return None
