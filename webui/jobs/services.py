@@ -24,7 +24,7 @@ from core.child_process import signal_group
 from core.errors import HarkError
 from core.worded import worded
 from db.db_api import Library
-from pipeline.jobs import AUDIO, GPU, KINDS, TRAINING, TRAINING_STAGES, run_config
+from pipeline.jobs import AUDIO, GPU, KINDS, TRAINING, TRAINING_STAGES, finished_file, run_config
 from webui import tracing
 from webui.accounts.models import User
 from webui.jobs.heartbeat import ages
@@ -479,6 +479,9 @@ def recover() -> int:
     Job.objects.filter(unseen, state=Job.State.QUEUED).update(sent_at=None)
     if not _has_gpu():  # any more
         Job.objects.filter(lane=GPU, state=Job.State.QUEUED).update(lane=TRAINING, sent_at=None)
+    for job in Job.objects.filter(state__in=(Job.State.DONE, Job.State.CANCELLED), finished_at__gt=now - 4 * lease):
+        # Its worker was killed when it had told the end, before it threw this away.
+        finished_file(user_data(job.user), str(job.id)).unlink(missing_ok=True)
     send_waiting()
     return taken
 

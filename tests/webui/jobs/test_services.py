@@ -10,7 +10,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from core.errors import HarkError
-from pipeline.jobs import TRAINING_STAGES
+from pipeline.jobs import TRAINING_STAGES, finished_file
 from webui.accounts.models import User
 from webui.jobs import services
 from webui.jobs.heartbeat import beat
@@ -70,6 +70,19 @@ def test_sent_twice_it_is_one_job(owner: User, other: User) -> None:
     assert submit(owner).id == submit(owner).id
     assert submit(other).id != submit(owner).id
     assert Job.objects.count() == 2
+
+
+def test_what_a_worker_left_that_was_killed_at_the_very_end_is_removed(owner: User) -> None:
+    left = []
+    for number, state in enumerate((Job.State.DONE, Job.State.CANCELLED, Job.State.INTERRUPTED)):
+        job = services.claim(submit(owner, number).id)
+        assert job is not None
+        services.finish(job, state)
+        left.append(finished_file(services.user_data(owner), str(job.id)))
+        left[-1].parent.mkdir(parents=True, exist_ok=True)
+        left[-1].write_text("{}")
+    services.recover()
+    assert [path.exists() for path in left] == [False, False, True], "the last one is asked for again, and was done"
 
 
 def test_runs_that_would_make_the_same_files_are_one_job(owner: User) -> None:
