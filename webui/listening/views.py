@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from typing import Any
 
 from django.core.paginator import Paginator
 from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse
@@ -95,12 +96,11 @@ def inbox(request: HttpRequest) -> HttpResponse:
     """What was marked and what devices sent, newest first; of shared detectors what one has marked oneself."""
     samples = Sample.objects.visible_to(signed_in(request)).select_related("detector__organization")
     page = Paginator(samples, PAGE).get_page(request.GET.get("page"))
-    sure = Counter(services.sorted_waiting(signed_in(request)).values_list("sorted_as", flat=True))
-    return render(
-        request,
-        "listening/inbox.html",
-        {"page": page, "sure": sure, "retrainable": services.retrainable(signed_in(request))},
-    )
+    context: dict[str, Any] = {"page": page}
+    if page:
+        context["sure"] = Counter(services.sorted_waiting(signed_in(request)).values_list("sorted_as", flat=True))
+        context["retrainable"] = services.retrainable(signed_in(request))
+    return render(request, "listening/inbox.html", context)
 
 
 @require_POST
