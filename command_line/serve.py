@@ -239,13 +239,13 @@ def _watch(parts: list[Part], screen: Screen) -> None:
     from webui.accounts.exporting import remove_old_exports
     from webui.accounts.retention import delete_what_is_old
     from webui.api.webhooks import stuck as webhooks_are_stuck
-    from webui.jobs.services import WEBHOOKS, recover, stuck_lanes
+    from webui.jobs.services import WEBHOOKS, forget_results, recover, stuck_lanes
     from webui.organizations.services import withdraw_what_is_old
     from webui.trainer.services import adopt_runs
 
     # Taking a job back may touch its files, which a machine that is apart or only sends webhooks does not have.
     sees_to_jobs = any(part.name != WEBHOOKS for part in parts) and not file_store.is_apart()
-    next_recovery = 0.0
+    next_recovery = next_minute = 0.0
     while True:
         _look_after(parts, screen)
         if time.monotonic() >= next_recovery:
@@ -260,6 +260,9 @@ def _watch(parts: list[Part], screen: Screen) -> None:
                     remove_old_exports()
                     delete_what_is_old()
                     withdraw_what_is_old()
+                    if time.monotonic() >= next_minute:
+                        next_minute = time.monotonic() + 60.0
+                        forget_results()
                 # Each machine's own workers see to it where others take jobs, too (webui.jobs.broker).
                 stuck = (set() if settings.REDIS else stuck_lanes()) | ({WEBHOOKS} if webhooks_are_stuck() else set())
                 for part in parts:

@@ -80,7 +80,7 @@ class Where:
             (``settings["trimmed"]``) stands for the clip that it was cut from, and counts as whole.
         text_known: True for clips whose words are known; False for imported audio without a transcript, in which
             any phrase may occur.
-        aligned_by: the name of an aligner that has stored when their words and phones are said.
+        aligned_by: the name of an aligner, for the clips that it has aligned.
         state: "ready" unless rejected clips are asked for.
     """
 

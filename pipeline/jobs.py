@@ -348,9 +348,7 @@ def main() -> int:
     _limit_memory(kind.memory_bytes)
     name = sys.argv[1]
     whole = job.get(WHOLE, name)
-    finished = finished_file(data, name)
-    if file_store.is_apart():
-        file_store.local(finished)
+    finished = file_store.local(finished_file(data, name))
     if finished.is_file():  # a worker was killed before it could write down the end
         sink({"event": "result", "result": json.loads(finished.read_text())})
         return DONE
@@ -358,8 +356,7 @@ def main() -> int:
         result = kind.run({**job["spec"], WHOLE: whole}, data, reporter)
         with atomic_path(finished) as temporary:
             temporary.write_text(json.dumps(result))
-            if file_store.is_apart():
-                file_store.keep(finished, temporary)
+            file_store.keep(finished, temporary)  # another machine's worker may take the job over
     except KeyboardInterrupt:
         return INTERRUPTED
     except HarkError as error:

@@ -162,6 +162,12 @@ TEMPLATES = [
     }
 ]
 
+IN_MEMORY = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+CACHES = {
+    "default": IN_MEMORY,
+    # Menus, which know nothing of who asks (templates/base.html). Each process has its own: an upgrade empties them.
+    "template_fragments": {**IN_MEMORY, "LOCATION": "fragments", "OPTIONS": {"MAX_ENTRIES": 1000}},
+}
 DATABASES = {
     "default": database_settings(taken("DATABASE_URL"))
     if taken("DATABASE_URL")

@@ -199,7 +199,8 @@ def job_folder(data: Path, config: RunConfig) -> Path:
 
 
 def finished_folders(data: Path, config: RunConfig) -> Iterator[Path]:
-    """Those of the runs of a configuration that have ended well, the first one first. Raises HarkError likewise."""
+    """The folders of a configuration's finished runs, the oldest first. Raises HarkError where the file store does not
+    answer."""
     folders = (_numbered(data, config, number) for number in itertools.count(1))
     return itertools.takewhile(lambda folder: file_store.is_there(folder / RESULT), folders)
 

@@ -186,7 +186,6 @@ def run_training(
         HarkError: anything that the user can mend; what was finished is kept.
     """
     config = prepare(config)
-    folder = _finished_for(made_for, data, config) or job_folder(data, config)
 
     def going_on(holder: str) -> HarkError:
         return HarkError(
@@ -196,13 +195,16 @@ def run_training(
         )
 
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with held(folder / "lock", going_on), Library(data) as library:
-            if (folder / RESULT).is_file():
-                result: dict[str, Any] = json.loads((folder / RESULT).read_text())
-            else:
-                result = _run(config, data, folder, library, reporter, tensorboard, made_for)
-            _remove_what_can_be_made_again(folder, config)
+        result = None
+        while result is None:
+            folder = _finished_for(made_for, data, config) or job_folder(data, config)
+            folder.mkdir(parents=True, exist_ok=True)
+            with held(folder / "lock", going_on), Library(data) as library:
+                if not (folder / RESULT).is_file():
+                    result = _run(config, data, folder, library, reporter, tensorboard, made_for)
+                else:  # it was finished for the same, or by another process a moment ago: then this is the next run
+                    result = _result_for(made_for, folder)
+                _remove_what_can_be_made_again(folder, config)
     except OSError as error:
         if error.errno is None:
             raise
@@ -213,16 +215,21 @@ def run_training(
 
 
 def _finished_for(made_for: str, data: Path, config: RunConfig) -> Path | None:
-    """The folder of the run that was finished for that; None: there is none."""
-    if made_for:
-        for folder in finished_folders(data, config):
-            try:
-                result = json.loads(file_store.local(folder / RESULT).read_text())
-            except ValueError:
-                continue  # damaged: it is nobody's
-            if result.get("made_for") == made_for and file_store.is_there(_bundle_of(result, data)):
-                return folder
+    """The folder of the finished run that was made for ``made_for``, with its bundle; None: there is none."""
+    for folder in finished_folders(data, config) if made_for else ():
+        result = _result_for(made_for, folder)
+        if result is not None and file_store.is_there(_bundle_of(result, data)):
+            return folder
     return None
+
+
+def _result_for(made_for: str, folder: Path) -> dict[str, Any] | None:
+    """The result of a finished run; None where it was made for something else, or is damaged."""
+    try:
+        result = json.loads(file_store.local(folder / RESULT).read_text())
+    except ValueError:
+        return None
+    return result if made_for and isinstance(result, dict) and result.get("made_for") == made_for else None
 
 
 def _bundle_of(result: Mapping[str, Any], data: Path) -> Path:
@@ -347,10 +354,10 @@ def _run(
     return result
 
 
-def _small(config: RunConfig, data: Path, large: str, reporter: Reporter) -> DeviceDetector:
-    """The bundle of a run of size standard, as files in a folder of that of the run ``large``."""
+def _small(config: RunConfig, data: Path, large_run: str, reporter: Reporter) -> DeviceDetector:
+    """The bundle of a run of size standard, as files in a folder of a large one's."""
     standard = replace(config, size="standard", devices=(), start_from="")
-    result = run_training(standard, data, reporter, made_for=large)
+    result = run_training(standard, data, reporter, made_for=large_run)
     with zipfile.ZipFile(file_store.local(_bundle_of(result, data))) as archive:
         files = {f"{SMALL}/{name}": archive.read(name) for name in archive.namelist()}
     report = json.loads(files[f"{SMALL}/report.json"])

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import pytest
+from django.test import Client
+from django.urls import reverse
 
 from tests.support.every_page import every_page
 from webui.accounts.models import User
 from webui.jobs.models import Job
 from webui.listening.models import Sample
 from webui.trainer.models import Detector
-
-if TYPE_CHECKING:
-    from django.test import Client
 
 pytestmark = pytest.mark.django_db
 
@@ -29,6 +27,17 @@ def test_the_bell_counts_what_waits_for_its_reader_alone(owners: Client, owner: 
             Sample.objects.create(user=user, detector=detector, verdict="missed", state=state, seconds=1, version=1)
     page = owners.get("/").content.decode()
     assert [part.split("<")[0] for part in page.split('class="count">')[1:]] == ["3", "1", "2"]
+
+
+def test_menus_are_those_of_whoever_asks(owners: Client, other: User) -> None:
+    """Though they are kept: of the same page, one after the other."""
+    asking = Client()
+    asking.force_login(other)
+    for _ in range(2):
+        for client, language, users in ((owners, "en", "Users"), (asking, "en", ""), (owners, "de", "Benutzer")):
+            page = client.get("/help", headers={"Accept-Language": language}).content.decode()
+            assert (reverse("accounts:users") in page) == bool(users) and users in page
+            assert ("Detectors" in page) == (language == "en")
 
 
 def test_on_every_page_one_thing_of_the_menus_is_lit(owners: Client, owner: User, other: User) -> None:

@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -410,6 +411,7 @@ def cancel(*, job: Job) -> None:
 def forget(job: Job) -> None:
     """Delete a job that has ended, with its log."""
     (user_data(job.user) / "log" / f"job-{job.pk}.log").unlink(missing_ok=True)
+    forget_result(finished_file(user_data(job.user), str(job.pk)))
     Job.objects.filter(pk=job.pk).exclude(state__in=Job.GOING).delete()
 
 
@@ -479,11 +481,27 @@ def recover() -> int:
     Job.objects.filter(unseen, state=Job.State.QUEUED).update(sent_at=None)
     if not _has_gpu():  # any more
         Job.objects.filter(lane=GPU, state=Job.State.QUEUED).update(lane=TRAINING, sent_at=None)
-    for job in Job.objects.filter(state__in=(Job.State.DONE, Job.State.CANCELLED), finished_at__gt=now - 4 * lease):
-        # Its worker was killed when it had told the end, before it threw this away.
-        finished_file(user_data(job.user), str(job.id)).unlink(missing_ok=True)
     send_waiting()
     return taken
+
+
+def forget_results() -> None:
+    """Remove the results of jobs that are done, which workers leave that are killed at the very end. Called every
+    minute."""
+    left: dict[UUID, Path] = {}
+    for path in (*settings.DATA.glob("jobs/finished-*.json"), *settings.DATA.glob("users/*/jobs/finished-*.json")):
+        with suppress(ValueError):
+            left[UUID(path.stem.removeprefix("finished-"))] = path
+    wanted = Job.objects.filter(pk__in=left).exclude(state=Job.State.DONE).values_list("pk", flat=True)
+    for job_id in left.keys() - set(wanted):
+        forget_result(left[job_id])
+
+
+def forget_result(finished: Path) -> None:
+    """Remove what was kept of a job (``pipeline.jobs.finished_file``); what a file store keeps does no harm."""
+    finished.unlink(missing_ok=True)
+    with suppress(HarkError):
+        file_store.forget(finished)
 
 
 def stuck_lanes() -> set[str]:

@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -20,7 +19,6 @@ from typing import IO, Any, TypeVar
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from core import file_store
 from core.child_process import signal_group
 from core.copies import copies_of
 from core.data_folder import REPOSITORY, storage_error
@@ -167,12 +165,12 @@ def _conclude(job: Job, exit_code: int) -> None:
     job.refresh_from_db(fields=["state", "result", "error"])
     finished = finished_file(services.user_data(job.user), str(job.id))
     if exit_code == 0 and job.result is not None and PARTS in job.result:
-        _forget(finished)  # first: tried again, it is divided anew
+        services.forget_result(finished)  # first: tried again, it is divided anew
         if not services.split(job, job.result[PARTS]):
             services.finish(job, Job.State.CANCELLED)
     elif exit_code == 0 and job.result is not None:
         services.finish(job, Job.State.DONE)  # a wish to cancel came too late to throw anything away
-        _forget(finished)
+        services.forget_result(finished)
     elif job.state == Job.State.CANCELLING:
         services.finish(job, Job.State.CANCELLED)
     elif job.error is not None:
@@ -183,13 +181,6 @@ def _conclude(job: Job, exit_code: int) -> None:
             _interrupted(job, killed)
     else:
         _interrupted(job, f"The process ended with code {exit_code} and gave no reason.")
-
-
-def _forget(finished: Path) -> None:
-    finished.unlink(missing_ok=True)
-    if file_store.is_apart():
-        with suppress(HarkError):  # the job is over, and nobody asks for it any more
-            file_store.forget(finished)
 
 
 def _interrupted(job: Job, why: str) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import Any
 
-from django.forms import model_to_dict
 from django.utils import timezone
 
 from webui.accounts.audit import entries_of_organization
@@ -17,6 +16,9 @@ from webui.jobs.services import user_data
 from webui.organizations.models import Organization
 
 WEEKS = 26  # that are shown
+TOLD = (
+    "id", "name", "created_at", "disk_bytes", "jobs_a_day", "minutes_a_month", "recordings_days", "quota_is_fixed",
+)  # fmt: skip
 
 
 def usage_of(organization: Organization) -> dict[str, Any]:
@@ -78,7 +80,7 @@ def rows_of(organization: Organization) -> dict[str, Any]:
     """What the database has of it, by kind; no digests of links, and no addresses of people."""
     of_it = organization
     return {
-        "organization": model_to_dict(of_it) | {"created_at": of_it.created_at},
+        "organization": {name: getattr(of_it, name) for name in TOLD},
         "people": [*of_it.memberships.values("user__username", "role", "joined_at")],
         "invitations": [
             *of_it.invitations.values("role", "invited_by__username", "created_at", "expires_at", "used_at")

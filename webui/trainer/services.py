@@ -19,7 +19,7 @@ from core.data_folder import storing
 from core.errors import HarkError
 from phrase_augmentation.normalize import base_language
 from pipeline.jobs import run_config
-from pipeline.training.config import AUTO_SIZE, RunConfig
+from pipeline.training.config import AUTO_SIZE, RESULT, RunConfig
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.jobs import services as jobs
@@ -74,7 +74,7 @@ def free_engines(language: str, user: User) -> list[str]:
 
 
 def ready_engines(user: User) -> dict[str, Engine]:
-    """Those, whatever they speak, by name."""
+    """The ready engines that a run in the portal may use, by name, whatever they speak."""
     from audio_generation.registry import engines
     from audio_generation.splice_side import SPLICE
 
@@ -309,7 +309,7 @@ def adopt_runs() -> int:
     known = set(Version.objects.filter(detector__user=owner).values_list("folder", flat=True))
     adopted = 0
     newest: dict[int, tuple[Version, dict[str, Any]]] = {}  # of each detector
-    for path in sorted((data / "jobs").glob("*/result.json"), key=lambda path: path.stat().st_mtime):
+    for path in sorted((data / "jobs").glob(f"*/{RESULT}"), key=lambda path: path.stat().st_mtime):
         if f"models/{path.parent.name}" in known:
             continue
         try:

@@ -43,7 +43,8 @@ def home(request: HttpRequest) -> HttpResponse:
     from webui.audio.views import form_context
 
     detectors = Detector.objects.visible_to(signed_in(request)).select_related("organization")
-    page = Paginator(detectors.prefetch_related("versions__job"), PAGE).get_page(request.GET.get("page"))
+    detectors = detectors.prefetch_related("versions__job").order_by("-created_at", "-id")
+    page = Paginator(detectors, PAGE).get_page(request.GET.get("page"))
     jobs = Job.objects.visible_to(signed_in(request))
     going = jobs.filter(state__in=Job.GOING, kind__in=services.TRAINING_KINDS)
     newest = recordings_seen_by(signed_in(request))[:NEWEST]

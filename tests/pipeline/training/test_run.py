@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -154,11 +155,36 @@ def test_what_was_made_for_a_job_is_not_made_again(tmp_path: Path, monkeypatch: 
     for made_for in ("one job", "another job"):
         with pytest.raises(KeyboardInterrupt):
             run_training(config, tmp_path, silent_reporter(), made_for=made_for)
+    damaged = tmp_path / "jobs" / f"{config.run_name}-3" / "result.json"
+    damaged.parent.mkdir()
+    damaged.write_text("null")
     for made_for, end in (("one job", ""), ("another job", "-2")):
         result = run_training(config, tmp_path, silent_reporter(), made_for=made_for)
         name = f"{config.run_name}{end}"
         assert Path(result["bundle"]).name == f"{name}.zip" and not (tmp_path / "jobs" / name / "best.pt").exists()
     assert len(list((tmp_path / "models").iterdir())) == 2
+    with pytest.raises(KeyboardInterrupt):
+        run_training(config, tmp_path, silent_reporter(), made_for="a third job")
+    assert (tmp_path / "models" / f"{config.run_name}-4").is_dir()
+
+
+def test_a_run_that_another_process_has_just_finished_is_not_taken_for_one_s_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = prepare(replace(CONFIG, effort="quick"))
+    begun: list[str] = []
+    made = {"bundle": "compass.zip", "report": "report.html"}
+    monkeypatch.setattr(training_pipeline, "_run", lambda *arguments: begun.append(arguments[2].name) or made)
+
+    @contextmanager
+    def slow(path: Path, refusal: object) -> Iterator[None]:
+        if path.parent.name == config.run_name:  # it is finished while one waits
+            (path.parent / "result.json").write_text(json.dumps({**made, "made_for": "another job"}))
+        yield
+
+    monkeypatch.setattr(training_pipeline, "held", slow)
+    run_training(config, tmp_path, silent_reporter(), made_for="one job")
+    assert begun == [f"{config.run_name}-2"]
 
 
 def test_the_clock_adds_up_over_restarts_and_failures(tmp_path: Path) -> None:

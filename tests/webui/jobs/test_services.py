@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.utils import timezone
@@ -74,14 +75,17 @@ def test_sent_twice_it_is_one_job(owner: User, other: User) -> None:
 
 def test_what_a_worker_left_that_was_killed_at_the_very_end_is_removed(owner: User) -> None:
     left = []
-    for number, state in enumerate((Job.State.DONE, Job.State.CANCELLED, Job.State.INTERRUPTED)):
+    for number, state in enumerate((Job.State.DONE, Job.State.CANCELLED, Job.State.RUNNING)):
         job = submit(owner, number)
-        Job.objects.filter(pk=job.pk).update(state=state, finished_at=timezone.now())
+        Job.objects.filter(pk=job.pk).update(state=state)
         left.append(finished_file(services.user_data(owner), str(job.id)))
-        left[-1].parent.mkdir(parents=True, exist_ok=True)
-        left[-1].write_text("{}")
-    services.recover()
-    assert [path.exists() for path in left] == [False, False, True], "the last one is asked for again, and was done"
+    left.append(finished_file(services.user_data(owner), str(uuid4())))  # of a part, which goes with its whole
+    left.append(finished_file(services.user_data(owner), "bench"))  # of nobody's
+    left[0].parent.mkdir(parents=True, exist_ok=True)
+    for path in left:
+        path.write_text("{}")
+    services.forget_results()
+    assert [path.exists() for path in left] == [False, True, True, False, True], "who tries again has what was done"
 
 
 def test_runs_that_would_make_the_same_files_are_one_job(owner: User) -> None:
