@@ -101,7 +101,7 @@ def test_a_portal_s_run_installs_the_voices_that_it_was_told_to(
     monkeypatch.setenv("HARK_ENGINES_ENV", str(data_dir / "engines"))
     monkeypatch.setattr("core.environments.enable", lambda name, report: done.append(name))
 
-    def run(*asked: object) -> dict[str, Any]:
+    def run(*asked: object, **options: object) -> dict[str, Any]:
         done.append("run")
         return {}
 
