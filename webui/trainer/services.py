@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import F, Max
+from django.db.models import F, Max, Prefetch, QuerySet
 from django.http import Http404
 from django.utils.translation import get_language_info
 from django.utils.translation import gettext as _
@@ -70,7 +70,12 @@ def free_engines(language: str, user: User) -> list[str]:
 
     ``splice`` speaks with the people of the owner's library here, so it is the owner's alone.
     """
-    return [name for name, engine in ready_engines(user).items() if engine.voices(language)]
+    return speaking(ready_engines(user), language)
+
+
+def speaking(engines: Mapping[str, Engine], language: str) -> list[str]:
+    """The names of those that have voices of the language."""
+    return [name for name, engine in engines.items() if engine.voices(language)]
 
 
 def ready_engines(user: User) -> dict[str, Engine]:
@@ -295,6 +300,11 @@ def job_has_ended(sender: object, job: Job, **more: Any) -> None:
         trained(job)
     elif job.state == Job.State.DONE and job.kind == "compare":
         compared(job)
+
+
+def with_versions(detectors: QuerySet[Detector]) -> QuerySet[Detector]:
+    """Each with its versions and their jobs, which take one query together."""
+    return detectors.prefetch_related(Prefetch("versions", Version.objects.select_related("job")))
 
 
 def adopt_runs() -> int:

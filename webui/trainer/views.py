@@ -43,8 +43,8 @@ def home(request: HttpRequest) -> HttpResponse:
     from webui.audio.views import form_context
 
     detectors = Detector.objects.visible_to(signed_in(request)).select_related("organization")
-    detectors = detectors.prefetch_related("versions__job").order_by("-created_at", "-id")
-    page = Paginator(detectors, PAGE).get_page(request.GET.get("page"))
+    newest_first = services.with_versions(detectors).order_by("-created_at", "-id")
+    page = Paginator(newest_first, PAGE).get_page(request.GET.get("page"))
     jobs = Job.objects.visible_to(signed_in(request))
     going = jobs.filter(state__in=Job.GOING, kind__in=services.TRAINING_KINDS)
     newest = recordings_seen_by(signed_in(request))[:NEWEST]
@@ -66,7 +66,7 @@ def new(request: HttpRequest) -> HttpResponse:
             "targets": asked.getlist("targets"),
             "effort": asked.get("effort", "standard"),
         },
-        engines=[name for name, engine in ready.items() if engine.voices(language)],
+        engines=services.speaking(ready, language),
     )
     if request.method == "POST" and form.is_valid():
         targets = form.cleaned_data["targets"]
