@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 PORT = 8000
 ALL_LANES = ("training", "audio", "webhooks")  # webui.jobs.services, which loads Django
-SHARING = "audio"  # the lane whose jobs need the portal's data folder: uploads, transcripts
+SHARING = "audio"  # the lane whose jobs need the portal's data folder: imports, corrections
+RECORDINGS = "recordings"  # of pipeline.jobs: what a worker that is apart does of that lane
 NEEDED_APART = (DATABASE, file_store.STORAGE, "HARK_SECRET_KEY")
 GPU = "gpu"  # of pipeline.jobs: a worker's, where its machine has one
 WEB = "web"
@@ -61,12 +62,12 @@ def register(commands: Commands[Parser]) -> None:
     )
     worker = add_command(commands, "worker", "[options]", "do the jobs of a portal, without its pages", run_worker)
     worker.add_argument(
-        "--lane", action="append", choices=(*ALL_LANES, GPU),
-        help="that it takes jobs of; may be repeated (default: all that this machine can do: gpu needs one)",
+        "--lane", action="append", choices=(*ALL_LANES, RECORDINGS, GPU),
+        help="that it takes jobs of; may be repeated (default: all that this machine can do)",
     )  # fmt: skip
     worker.add_argument(
         "--apart", action="store_true",
-        help="without the portal's data folder: it trains, and files come from STORAGE_URL (docs/scaling.md)",
+        help="without the portal's data folder: files come from STORAGE_URL (docs/scaling.md)",
     )  # fmt: skip
     worker.add_argument(
         "--workers", type=int, metavar="N", help="jobs of a lane that it does at once (default: HARK_WORKERS)"
@@ -103,8 +104,8 @@ def _check_apart(lanes: Collection[str]) -> None:
     if SHARING in lanes:
         raise HarkError(
             f"The lane {SHARING} needs the portal's data folder.",
-            "Uploads come there in pieces, and transcripts change there.",
-            "Leave --apart out where the folder is shared, or that lane.",
+            "Imports and corrections lie there.",
+            f"Leave --apart out where the folder is shared; or take the lane {RECORDINGS}, which transcribes.",
         )
     missing = [name for name in NEEDED_APART if not os.environ.get(name, "").strip()]
     if missing:
@@ -131,8 +132,7 @@ def _work(options: argparse.Namespace, screen: Screen) -> int:
     from webui.setup import ready
 
     ready()
-    wanted = options.lane or [lane for lane in _lanes_of_this_machine() if not (options.apart and lane == SHARING)]
-    lanes = list(dict.fromkeys(wanted))
+    lanes = list(dict.fromkeys(options.lane or _lanes_of_this_machine(options.apart)))
     parts = [Part(lane, _WORKERS) for lane in lanes]
     try:
         screen.note(f"Doing the jobs of {', '.join(lanes)} (Ctrl-C ends it)")
@@ -142,10 +142,11 @@ def _work(options: argparse.Namespace, screen: Screen) -> int:
     return 0
 
 
-def _lanes_of_this_machine() -> tuple[str, ...]:
+def _lanes_of_this_machine(apart: bool) -> list[str]:
     from model.gpu import wanted
 
-    return (*ALL_LANES, GPU) if wanted() else ALL_LANES
+    lanes = [RECORDINGS if apart and lane == SHARING else lane for lane in ALL_LANES]
+    return [*lanes, GPU] if wanted() else lanes
 
 
 def _serve(options: argparse.Namespace, screen: Screen) -> int:
@@ -239,6 +240,7 @@ def _watch(parts: list[Part], screen: Screen) -> None:
     from webui.accounts.exporting import remove_old_exports
     from webui.accounts.retention import delete_what_is_old
     from webui.api.webhooks import stuck as webhooks_are_stuck
+    from webui.audio.services import fetch_transcripts
     from webui.jobs.services import WEBHOOKS, forget_results, recover, stuck_lanes
     from webui.organizations.services import withdraw_what_is_old
     from webui.trainer.services import adopt_runs
@@ -256,6 +258,7 @@ def _watch(parts: list[Part], screen: Screen) -> None:
                     if taken:
                         screen.note(f"{taken} jobs whose worker was killed are taken care of.")
                     adopt_runs()
+                    fetch_transcripts()
                     finish_deletions()
                     remove_old_exports()
                     delete_what_is_old()

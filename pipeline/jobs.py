@@ -33,6 +33,7 @@ NICENESS = 10  # of a job and all that it starts: a page that somebody waits for
 LONGEST_IMPORT_S = 6 * 3600  # of an upload; 2 GB of speech take an hour
 TRAINING, AUDIO = "training", "audio"
 GPU = "gpu"  # a lane for jobs of the lane TRAINING, on machines that have one
+RECORDINGS = "recordings"  # a lane for those of the lane AUDIO that need no data folder of the portal's
 PARTS = "parts"  # in a job's result: specs of those that do it
 WHOLE = "whole"  # in what a job is asked: the id of the job that it is, or is a part of
 IMPORTS = "uploads/imports"  # below the user's data: a folder for each import, gone when its job has ended well
@@ -217,7 +218,7 @@ class Kind:
         run: does it; its result is plain JSON.
         stages: (name, title) of those that a page lists before they begin.
         memory_bytes: that such a job may hold itself.
-        gpu: whether a GPU makes one with that spec faster.
+        better: a lane that one with that spec is given to while a worker of it lives; "" without one.
         parts: the kind of the jobs that do it where its result is ``{PARTS: their specs}``; each spec has a ``count``.
         joined: its result out of theirs.
     """
@@ -227,13 +228,13 @@ class Kind:
     run: Callable[[Spec, Path, Reporter], dict[str, Any]]
     stages: tuple[tuple[str, str], ...] = ()
     memory_bytes: int | None = None
-    gpu: Callable[[Spec], bool] = lambda spec: False
+    better: Callable[[Spec], str] = lambda spec: ""
     parts: str = ""
     joined: Callable[[Sequence[dict[str, Any]]], dict[str, Any]] = lambda results: {}
 
 
-def _trains_from_nothing(spec: Spec) -> bool:
-    return run_config({"phrase": "", **spec}).trains
+def _better_for_training(spec: Spec) -> str:
+    return GPU if run_config({"phrase": "", **spec}).trains else ""
 
 
 TRAINING_STAGES = (
@@ -279,7 +280,7 @@ KINDS = {
             TRAINING,
             _train,
             TRAINING_STAGES,
-            gpu=_trains_from_nothing,
+            better=_better_for_training,
         ),
         Kind(worded("retrain"), TRAINING, _retrain, TRAINING_STAGES),
         Kind(worded("compare"), TRAINING, _compare, COMPARISON_STAGES),
@@ -304,7 +305,13 @@ KINDS = {
         Kind("import-part", AUDIO, _import_part, memory_bytes=2 << 30),
         Kind(worded("enable"), AUDIO, _enable),
         Kind(worded("pull"), AUDIO, _pull),
-        Kind(worded("transcribe"), AUDIO, _of("job:transcribe_recording"), TRANSCRIPTION_STAGES),
+        Kind(
+            worded("transcribe"),
+            AUDIO,
+            _of("job:transcribe_recording"),
+            TRANSCRIPTION_STAGES,
+            better=lambda spec: RECORDINGS if spec.get("in_store") else "",
+        ),
         Kind(worded("summarize"), AUDIO, _of("job:summarize_recording"), (("summarize", worded("Summarize")),)),
         Kind(worded("speakers"), AUDIO, _of("job:detect_speakers"), (TRANSCRIPTION_STAGES[3],)),
         Kind(worded("minable"), AUDIO, _of("job:make_minable")),
@@ -316,7 +323,7 @@ KINDS = {
             TRAINING,
             _of("adapt_recognizer:train_recognizer"),
             RECOGNIZER_STAGES,
-            gpu=lambda spec: True,
+            better=lambda spec: GPU,
         ),
     )
 }

@@ -1,4 +1,7 @@
-"""What users do, through Nginx, on PostgreSQL and Redis, with three workers that train and one for each other lane."""
+"""What users do, through Nginx, on PostgreSQL and Redis, with three workers that train and one for each other lane.
+
+Those that train or transcribe have no data folder of the portal's.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ import pytest
 
 from benchmark.kills import kill_process
 from benchmark.memory import descendants
+from pipeline.jobs import RECORDINGS
 from tests.browser.test_portal import test_from_the_first_start_to_a_detector_that_hears as journey_of_a_detector
 from tests.browser.test_recordings_in_browser import conversation_and_question, journey_of_a_recording
 from tests.support.earlier_addresses import Walk
@@ -191,3 +195,6 @@ def test_a_recording_in_a_browser(tmp_path: Path) -> None:
     conversation, question = conversation_and_question(tmp_path)
     with topology(tmp_path) as portal, chromium_running(question, *portal.chromium) as browser:
         journey_of_a_recording(browser, portal, conversation)
+        lanes = portal.rows("SELECT DISTINCT lane FROM jobs_job WHERE kind = 'transcribe'")
+        assert lanes == [(RECORDINGS,)], "by a worker without the portal's folder"
+        assert portal.rows("SELECT 1 FROM audio_recording") and not list(tmp_path.glob("apart-*/audio"))

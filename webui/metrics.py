@@ -57,15 +57,17 @@ class Jobs(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Called by prometheus_client for each answer."""
+        from pipeline.jobs import AUDIO, TRAINING
         from webui.audio.models import Recording
         from webui.jobs.models import Job
+        from webui.jobs.services import BETTER_LANES
 
         going = GaugeMetricFamily("hark_jobs", "Jobs that wait or are at work.", labels=("lane", "state"))
         # Parts wait for nothing but a worker, and a job that is split keeps none.
         here = Job.objects.filter(state=Job.State.QUEUED, parent=None) | Job.objects.all().at_work()
         rows = here.values("lane", "state").order_by().annotate(n=Count("id"))
         counts = {(row["lane"], row["state"]): row["n"] for row in rows}
-        for lane in ("training", "audio", "gpu"):
+        for lane in (TRAINING, AUDIO, *BETTER_LANES):
             for state in Job.GOING:
                 going.add_metric((lane, state.value), counts.get((lane, state.value), 0))
         yield going
@@ -126,11 +128,10 @@ class Disk(Collector):
 
 
 def _queues() -> Iterator[Metric]:
-    from pipeline.jobs import GPU
     from webui.api.models import Delivery
     from webui.jobs import heartbeat
     from webui.jobs.models import Job
-    from webui.jobs.services import LANES, WEBHOOKS
+    from webui.jobs.services import BETTER_LANES, LANES, WEBHOOKS
 
     now = timezone.now()
     queued = Job.objects.filter(state=Job.State.QUEUED).values("lane").order_by()
@@ -139,7 +140,7 @@ def _queues() -> Iterator[Metric]:
     waiting[WEBHOOKS] = messages["n"], messages["at"]
     depth = GaugeMetricFamily("hark_queue_depth", "Jobs (webhooks: messages) that wait in a queue.", labels=("lane",))
     oldest = GaugeMetricFamily("hark_queue_oldest_seconds", "How long the oldest has waited.", labels=("lane",))
-    lanes = (*LANES, GPU)
+    lanes = (*LANES, *BETTER_LANES)
     for lane in lanes:
         number, at = waiting.get(lane, (0, None))
         depth.add_metric((lane,), number)

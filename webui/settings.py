@@ -257,6 +257,7 @@ Q_CLUSTER = {
     "ALT_CLUSTERS": {
         "audio": {"workers": WORKERS, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
         "gpu": {"workers": WORKERS, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
+        "recordings": {"workers": WORKERS, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
         # Others' servers may be slow: what is sent to them has a lane of its own.
         "webhooks": {"workers": WEBHOOKS_SENT_AT_ONCE, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
     },

@@ -27,6 +27,7 @@ from pipeline.recordings.recording_folder import (
     POLISHED_TEXT,
     SUMMARY,
     TEXT,
+    TRANSCRIBED,
     TRANSCRIPT,
     WAVEFORM,
 )
@@ -48,7 +49,7 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
         spec: ``recording`` (id), ``folder`` below ``data``, ``originals`` (names of files in it, in their order), and
             ``options``: engine, language, speakers, diarize, summarize; ``words``: that are likely to be said;
             ``owner``: it is the owner's, who can raise limits; ``most_s``: that the user has left of a quota [s], none
-            unless given.
+            unless given; ``in_store``: the file store has the originals.
 
     Raises:
         HarkError: no recording, beyond the limits, an engine that is not ready or failed, a full disk.
@@ -61,7 +62,7 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
     audio = folder / AUDIO
     with storing("preparing the recording"):
         remove_unfinished(folder)  # of a worker that was killed
-    _prepare(folder, list(spec["originals"]), bool(spec.get("owner", True)), spec.get("most_s"), reporter)
+    _prepare(spec, folder, reporter)
     if not (folder / WAVEFORM).is_file():
         with storing("drawing the waveform"), atomic_path(folder / WAVEFORM) as temporary:
             temporary.write_text(json.dumps(waveform(audio)))
@@ -75,18 +76,24 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
         (folder / SUMMARY).unlink()  # of an earlier transcript
     # Last: until then the earlier one is there.
     _keep(transcript, folder / TRANSCRIPT, folder / TEXT, str(spec.get("name", "")))
-    file_store.keep(folder / TRANSCRIPT)
+    for name in TRANSCRIBED:
+        if (folder / name).is_file():
+            file_store.keep(folder / name)
+        else:
+            file_store.forget(folder / name)
     return {
+        **({"apart": True} if file_store.is_apart() else {}),
         "duration_s": transcript.duration_s, "channels": soundfile.info(str(audio)).channels,
         "language": transcript.language, "engine": transcript.engine, "speakers": len(transcript.speakers),
         "words": sum(len(segment.text.split()) for segment in transcript.segments), "warnings": warnings,
     }  # fmt: skip
 
 
-def _prepare(folder: Path, originals: list[str], owner: bool, most_s: float | None, reporter: Reporter) -> None:
+def _prepare(spec: Mapping[str, Any], folder: Path, reporter: Reporter) -> None:
     """16 kHz audio out of whatever was uploaded; several files become one."""
     from pipeline.recordings.media import MediaLimits
 
+    originals = list(spec["originals"])
     if file_store.local(folder / AUDIO).is_file():
         return
     missing = [name for name in originals if not file_store.local(folder / name).is_file()]
@@ -97,10 +104,10 @@ def _prepare(folder: Path, originals: list[str], owner: bool, most_s: float | No
             worded("Upload it again."),
         )
     reporter.stage("normalize", worded("Preparing the audio"))
-    limits = replace(MediaLimits.from_environment(owner=owner), left_s=most_s)
+    limits = replace(MediaLimits.from_environment(owner=bool(spec.get("owner", True))), left_s=spec.get("most_s"))
     _normalize(folder, originals, limits, reporter)
     given = [GIVEN_TEXT] if (folder / GIVEN_TEXT).is_file() else []
-    for name in (*originals, AUDIO, *given):
+    for name in (*([] if spec.get("in_store") else originals), AUDIO, *given):
         file_store.keep(folder / name)
 
 
@@ -150,6 +157,8 @@ def _with_speakers(
     from pipeline.recordings.diarization.speakers import assign, diarize
 
     voices = data / voiceprints.FILE
+    if file_store.is_apart():
+        file_store.newest(voices)
     try:
         if transcript.diarization != "channels":
             return assign(transcript, diarize(audio, speakers=speakers, voices=voices, reporter=reporter))

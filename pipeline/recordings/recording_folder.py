@@ -11,3 +11,5 @@ POLISHED = "polished.json"  # as the language model writes it
 POLISHED_TEXT = "polished.txt"
 TRANSLATIONS = "translations"  # a folder: <language>.json
 GIVEN_TEXT = "given.txt"  # what the user says was said, to train from
+
+TRANSCRIBED = WAVEFORM, SUMMARY, TEXT, TRANSCRIPT  # what the job "transcribe" leaves, the transcript last

@@ -17,7 +17,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from core.data_folder import REPOSITORY
-from pipeline.jobs import TRAINING
+from pipeline.jobs import RECORDINGS, TRAINING
 from tests.support.portal_driver import HOST, Portal
 from tests.support.s3_server import S3Server, s3_server
 from tests.support.servers import answers, free_port, postgresql, program, redis_server, running, wait_for
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 STARTS_S = 600.0  # on two busy cores
 ENDS_S = 180.0  # an idle machine needs eight
-# `./hark worker`, each with one job at a time and, as on a machine of its own, a data folder; the other lanes have one.
-TRAINING_WORKERS = 3
+TRAINING_WORKERS = 3  # `./hark worker`, each with one job at a time; the other lanes have one
+APART = TRAINING, RECORDINGS  # the lanes whose workers have a data folder of their own, as on other machines
 
 
 @dataclass
@@ -50,6 +50,13 @@ class Topology(Portal):
     store: S3Server
     folder: Path
     training: list[subprocess.Popen[bytes]]
+
+    def rows(self, query: str, *values: str) -> list[tuple[object, ...]]:
+        """What its database answers."""
+        import psycopg
+
+        with psycopg.connect(self.database) as rows:
+            return rows.execute(query.encode(), values).fetchall()
 
     def file(self, pattern: str) -> Path:
         """A file of its data folder, or else a copy of the store's."""
@@ -141,13 +148,13 @@ def topology(folder: Path) -> Iterator[Topology]:
             cwd=REPOSITORY, env={**os.environ, **settings}, capture_output=True, text=True, timeout=STARTS_S,
         )  # fmt: skip
         assert made.returncode == 0, made.stderr
-        workers = {lane: TRAINING_WORKERS if lane == TRAINING else 1 for lane in LANES}
+        workers = {lane: TRAINING_WORKERS if lane == TRAINING else 1 for lane in (*LANES, RECORDINGS)}
         processes = {
             (lane, number): stack.enter_context(
                 started(
                     folder / f"{lane}-{number}.log", "worker", "--lane", lane, "--workers", "1",
-                    *(["--apart"] if lane == TRAINING else []),
-                    **settings | ({"HARK_DATA": str(folder / f"apart-{number}")} if lane == TRAINING else {}),
+                    *(["--apart"] if lane in APART else []),
+                    **settings | ({"HARK_DATA": str(folder / f"apart-{lane}-{number}")} if lane in APART else {}),
                 )
             )
             for lane, several in workers.items()
@@ -169,4 +176,5 @@ def topology(folder: Path) -> Iterator[Topology]:
             assert works, "no web server has said how the owner is made"
             running_one.link = address + works[-1]
             wait_for(lambda: all(client.get("/ready").json()["checks"][f"workers_{lane}"] for lane in LANES), STARTS_S)
+        wait_for(lambda: running_one.rows("SELECT 1 FROM jobs_heartbeat WHERE lane = %s", RECORDINGS), STARTS_S)
         yield running_one

@@ -17,18 +17,24 @@ from django.utils import timezone
 from core import file_store
 from core.audio_file import write_audio
 from core.backup import back_up
+from core.copies import begin, copies_of
 from core.events import silent_reporter
-from pipeline.recordings.job import _prepare
-from pipeline.recordings.recording_folder import AUDIO, TRANSCRIPT
+from pipeline.jobs import RECORDINGS
+from pipeline.recordings.job import _prepare, transcribe_recording
+from pipeline.recordings.recording_folder import AUDIO, SUMMARY, TEXT, TRANSCRIPT, WAVEFORM
 from tests.support.detector_versions import address, make_version
 from tests.support.s3_server import S3Server, store_of
-from tests.webui.audio.conftest import ready_recording
+from tests.webui.audio.conftest import ready_recording, transcript_of_words
 from webui import observing
 from webui.accounts import deletion
 from webui.accounts.models import User
 from webui.accounts.services import create_user
 from webui.audio import services
+from webui.audio.history import newest
 from webui.audio.models import Recording
+from webui.audio.services import job_has_ended
+from webui.jobs.heartbeat import beat
+from webui.jobs.models import Job
 from webui.trainer.services import comparison_of, remove_version
 
 
@@ -63,12 +69,83 @@ def test_sound_is_played_and_downloaded_from_the_store(owners: Client, recording
 def test_the_job_puts_sound_there_and_goes_on_without_a_copy(store: S3Server, owner: User, tmp_path: Path) -> None:
     wav = tmp_path / "upload.wav"
     write_audio(wav, (0.1 * np.sin(np.arange(16_000) / 10)).astype(np.float32))
+    beat(RECORDINGS)
     made = services.create_recording(user=owner, name="a.wav", source=wav)
-    _prepare(made.path, made.originals, True, None, silent_reporter())
+    assert made.job is not None and made.job.spec["in_store"]
+    assert sorted(store.files) == [f"{made.folder}/original.wav"]
+    _prepare(made.job.spec, made.path, silent_reporter())
     assert sorted(store.files) == [f"{made.folder}/{AUDIO}", f"{made.folder}/original.wav"]
     removed(made.path / AUDIO, made.path / "original.wav")
-    _prepare(made.path, made.originals, True, None, silent_reporter())
+    _prepare(made.job.spec, made.path, silent_reporter())
     assert (made.path / AUDIO).is_file() and not (made.path / "original.wav").exists()
+
+
+def test_an_upload_waits_for_no_store(store: S3Server, owner: User, tmp_path: Path) -> None:
+    wav = tmp_path / "upload.wav"
+    write_audio(wav, (0.1 * np.sin(np.arange(16_000) / 10)).astype(np.float32))
+    for lives in (False, True):  # a worker that would fetch it
+        if lives:
+            beat(RECORDINGS)
+        store.broken = True
+        made = services.create_recording(user=owner, name="a.wav", source=wav)
+        store.broken = False
+        assert made.job is not None and "in_store" not in made.job.spec and (made.path / "original.wav").is_file()
+        _prepare(made.job.spec, made.path, silent_reporter())
+        assert f"{made.folder}/original.wav" in store.files
+        write_audio(wav, (0.1 * np.sin(np.arange(16_000) / 9)).astype(np.float32))
+
+
+def done_apart(job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    """A transcription as a worker does it that has a data folder of its own, in which nothing stays."""
+    words = transcript_of_words()
+    monkeypatch.setattr("pipeline.recordings.transcription.transcribe.transcribe", lambda *given: words)
+    with monkeypatch.context() as there:
+        there.setenv("HARK_DATA", str(folder))
+        there.setenv("HARK_APART", "1")
+        portal, settings.DATA = settings.DATA, folder
+        begin(folder)
+        with copies_of(folder):
+            result = transcribe_recording(job.spec, folder, silent_reporter())
+            Job.objects.filter(pk=job.pk).update(state=Job.State.DONE, result=result)
+            job.refresh_from_db()
+            job_has_ended(Job, job)
+        settings.DATA = portal
+        assert not (folder / "audio").exists()
+
+
+def test_a_recording_is_transcribed_without_the_portal_s_folder(
+    store: S3Server, owners: Client, owner: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    wav = tmp_path / "upload.wav"
+    write_audio(wav, (0.1 * np.sin(np.arange(16_000) / 10)).astype(np.float32))
+    beat(RECORDINGS)
+    made = services.create_recording(
+        user=owner, name="a.wav", source=wav, options={"diarize": False, "summarize": True}
+    )
+    assert made.job is not None
+    done_apart(made.job, tmp_path / "apart", monkeypatch, settings)
+    assert sorted(path.name for path in made.path.iterdir()) == ["original.wav"]
+    page = owners.get(reverse("audio:recording", args=[made.pk])).text
+    assert "harbour" in page
+    assert {TRANSCRIPT, TEXT, WAVEFORM, SUMMARY} <= {path.name for path in made.path.iterdir()}
+    found = services.recordings_of(owner).get(pk=made.pk)
+    assert not found.to_fetch and services.search(user=owner, query="harbour")
+
+    # What was corrected stays until the next transcription, of which it cannot be taken back.
+    services.update_segment(recording=found, number=0, text="corrected words")
+    assert services.transcript_of(found).segments[0].text == "corrected words"
+    services.transcribe_again(recording=found, options={"summarize": False})
+    assert found.job is not None
+    store.files[f"{made.folder}/{SUMMARY}"] = b"{}"
+    done_apart(found.job, tmp_path / "apart", monkeypatch, settings)
+    store.broken = True
+    services.fetch_transcripts()
+    assert services.recordings_of(owner).get(pk=made.pk).to_fetch, "tried again"
+    store.broken = False
+    services.fetch_transcripts()
+    found = services.recordings_of(owner).get(pk=made.pk)
+    assert not found.to_fetch and services.transcript_of(found).segments[0].text != "corrected words"
+    assert newest(found.path) is None and services.summary_of(found) is None
 
 
 def test_what_is_deleted_leaves_the_store(store: S3Server, recording: Recording, owner: User, portal: Path) -> None:

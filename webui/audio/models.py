@@ -11,9 +11,14 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from core import file_store
+from core.data_folder import storing
+from pipeline.recordings.recording_folder import TRANSCRIBED
+from webui.audio import history
 from webui.jobs.models import Job
 from webui.organizations.access import Owned, Things
 from webui.organizations.models import shared_with
+from webui.transactions import alone
 
 
 class Recording(models.Model):
@@ -44,6 +49,7 @@ class Recording(models.Model):
     words = models.IntegerField(default=0)
     version = models.IntegerField(default=0)  # of the transcript: one more with each change
     minable = models.BooleanField(default=False)  # phrases of it may go into detectors
+    to_fetch = models.BooleanField(default=False)  # the file store has a transcript that the folder has not
     organization = shared_with(related_name="recordings")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -58,10 +64,33 @@ class Recording(models.Model):
 
     @property
     def path(self) -> Path:
-        """The folder of its files."""
+        """The folder of its files; a transcript that another machine has made is fetched into it first.
+
+        Raises:
+            HarkError: it has to be, and the file store does not answer, or the disk is full.
+        """
         from webui.jobs.services import user_data
 
-        return user_data(self.user) / self.folder
+        folder = user_data(self.user) / self.folder
+        if self.to_fetch and not file_store.is_apart():
+            self._fetch_transcript(folder)
+            self.to_fetch = False
+        return folder
+
+    def _fetch_transcript(self, folder: Path) -> None:
+        with alone():
+            unless_others_have = Recording.objects.filter(pk=self.pk, to_fetch=True)
+            if not unless_others_have.exists():
+                return
+            there = {one.path.name for one in file_store.stored(folder)}
+            with storing("keeping the transcript"):
+                for name in TRANSCRIBED:
+                    if name in there:
+                        file_store.refresh(folder / name)
+                    else:
+                        (folder / name).unlink(missing_ok=True)
+            history.forget_all(folder)
+            unless_others_have.update(to_fetch=False)
 
     @property
     def minutes(self) -> str:

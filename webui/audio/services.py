@@ -13,7 +13,7 @@ import statistics
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -31,6 +31,7 @@ from django.utils.translation import gettext as _
 from core import file_store
 from core.data_folder import atomic_path, storage_error, storing
 from core.errors import HarkError
+from pipeline.jobs import RECORDINGS as TRANSCRIBING
 from pipeline.recordings.media import MediaLimits, clean_name, shown_text, suffix_of
 from pipeline.recordings.recording_folder import AUDIO, RECORDINGS, SUMMARY, TEXT, TRANSCRIPT, TRANSLATIONS
 from pipeline.recordings.transcript import Segment, Transcript, load_transcript, save_transcript
@@ -155,20 +156,38 @@ def create_recording(
         for path, kept in zip(sources, recording.originals, strict=True):
             shutil.move(path, recording.path / kept)
             moved.append((path, recording.path / kept))
+        in_store = _put_originals(recording)
         with alone():
             recording.save(force_insert=True)
-            _submit(recording, even_if_full)
+            _submit(recording, in_store, even_if_full)
     except BaseException as error:
         for path, kept_path in moved:
             shutil.move(kept_path, path)
         shutil.rmtree(recording.path, ignore_errors=True)
+        with suppress(HarkError):
+            file_store.forget_folder(recording.path)
         if isinstance(error, OSError):
             raise storage_error(error, "keeping the recording") from error
         raise
     return recording
 
 
-def _submit(recording: Recording, even_if_full: bool = False) -> None:
+def _put_originals(recording: Recording) -> bool:
+    """Put what is to be transcribed into the file store, where a worker elsewhere may do it; whether it is there."""
+    if not (file_store.is_used() and jobs.has_worker(TRANSCRIBING)):
+        return False
+    try:
+        there = {one.path.name for one in file_store.stored(recording.path)}
+        if AUDIO not in there:
+            for name in set(recording.originals) - there:
+                file_store.keep(recording.path / name)
+    except (HarkError, OSError) as error:
+        log.warning("a recording is not in the file store: %s", error)
+        return False
+    return True
+
+
+def _submit(recording: Recording, in_store: bool, even_if_full: bool = False) -> None:
     """Queue the transcription with the recording's options."""
     if not even_if_full:
         check_minutes(recording.user, recording.duration_s or 0.0)
@@ -176,6 +195,7 @@ def _submit(recording: Recording, even_if_full: bool = False) -> None:
         "recording": str(recording.pk), "folder": recording.folder, "originals": recording.originals,
         "name": recording.name, "options": recording.options, "owner": recording.user.is_owner,
         "words": expected_words(recording.user, recording.options.get("language")),
+        **({"in_store": True} if in_store else {}),
         **({} if even_if_full else {jobs.MOST_S: seconds_left(recording.user)}),
     }  # fmt: skip
     recording.job = jobs.submit(
@@ -250,6 +270,7 @@ def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None 
     Raises:
         HarkError: it is being transcribed, or options make no sense.
     """
+    in_store = _put_originals(recording)
     with alone():
         current = Recording.objects.select_related("job").get(pk=recording.pk)
         old = current.job
@@ -261,7 +282,7 @@ def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None 
             recording.options = checked_options({**recording.options, **options})
         recording.job = None
         recording.save(update_fields=["job"])
-        _submit(recording)
+        _submit(recording, in_store)
         if old is not None and old.pk != recording.job_id:
             jobs.forget(old)
     (recording.path / "progress.jsonl").unlink(missing_ok=True)
@@ -283,7 +304,11 @@ def transcribed(job: Job) -> None:
     if recording is None:
         return  # deleted meanwhile
     try:
-        transcript = load_transcript(recording.path / TRANSCRIPT)
+        recording.to_fetch = bool(result.get("apart"))
+        if recording.to_fetch:
+            Recording.objects.filter(pk=recording.pk).update(to_fetch=True)
+        path = recording.path / TRANSCRIPT
+        transcript = load_transcript(file_store.newest(path) if file_store.is_apart() else path)
     except HarkError:
         log.exception("recording %s has no transcript although its job is done", recording.pk)
         Recording.objects.filter(pk=recording.pk).update(state=Recording.State.FAILED)
@@ -299,6 +324,16 @@ def transcribed(job: Job) -> None:
     searching.index(recording, transcript)
     if recording.minable:
         _bring_library_up_to_date(recording)
+
+
+def fetch_transcripts() -> None:
+    """Fetch what other machines have transcribed, so that the data folder has it though nobody asks. Called every few
+    seconds; what cannot be fetched now is tried again."""
+    for recording in Recording.objects.filter(to_fetch=True).select_related("user"):
+        try:
+            _fetched = recording.path
+        except HarkError as error:
+            log.warning("a transcript is not fetched yet: %s", error)
 
 
 def job_has_ended(sender: object, job: Job, **more: Any) -> None:
@@ -891,15 +926,15 @@ def _write(recording: Recording, transcript: Transcript, summary: Mapping[str, A
         searching.index(recording, transcript)
         if recording.minable:
             bring_up_to_date(user_data(recording.user), str(recording.pk), recording.path, transcript)
-    transaction.on_commit(partial(_keep_in_store, recording.path / TRANSCRIPT))
+    transaction.on_commit(partial(keep_in_store, recording.path / TRANSCRIPT))
 
 
-def _keep_in_store(path: Path) -> None:
-    """A corrected transcript, for a recognizer that is trained on another machine. Nobody has to wait for the store."""
+def keep_in_store(path: Path) -> None:
+    """A file that jobs on other machines read: a corrected transcript, voices. Nobody has to wait for the store."""
     try:
         file_store.keep(path)
-    except HarkError as error:
-        log.warning("a corrected transcript is not in the file store yet: %s", error)
+    except (HarkError, OSError) as error:
+        log.warning("%s is not in the file store yet: %s", path.name, error)
 
 
 @contextmanager
@@ -946,6 +981,7 @@ def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:
         file_store.local(recording.path / AUDIO), [(part.start_s, part.end_s) for part in alone], side
     )
     voiceprints.remember(_voices(recording.user), shown_text(name)[:LONGEST_NAME], audio, consent=True)
+    keep_in_store(_voices(recording.user))
 
 
 def voices_of(user: User) -> list[str]:
@@ -959,7 +995,9 @@ def forget_voice(*, user: User, name: str) -> bool:
     """Delete a remembered voice; whether there was one of that name."""
     from pipeline.recordings.diarization import voiceprints
 
-    return voiceprints.forget(_voices(user), name)
+    forgotten = voiceprints.forget(_voices(user), name)
+    keep_in_store(_voices(user))
+    return forgotten
 
 
 def _voices(user: User) -> Path:

@@ -25,7 +25,7 @@ from core.child_process import signal_group
 from core.errors import HarkError
 from core.worded import worded
 from db.db_api import Library
-from pipeline.jobs import AUDIO, GPU, KINDS, TRAINING, TRAINING_STAGES, finished_file, run_config
+from pipeline.jobs import AUDIO, GPU, KINDS, RECORDINGS, TRAINING, TRAINING_STAGES, finished_file, run_config
 from webui import tracing
 from webui.accounts.models import User
 from webui.jobs.heartbeat import ages
@@ -50,7 +50,8 @@ from webui.transactions import alone
 from webui.translation import shown
 
 WEBHOOKS = "webhooks"  # a lane without jobs
-LANES = TRAINING, AUDIO, WEBHOOKS  # each has workers; GPU has some where a machine has one
+LANES = TRAINING, AUDIO, WEBHOOKS  # each has workers
+BETTER_LANES = {GPU: TRAINING, RECORDINGS: AUDIO}  # may have some; whose jobs they take
 WAIT_FOR = "wait_for"
 MOST_S = "most_s"  # of a job that transcribes: the seconds that are left of its user's quota
 
@@ -150,12 +151,14 @@ def _does_the_same(kind: str, spec: Mapping[str, Any], other: Mapping[str, Any])
 
 
 def _lane(kind: str, spec: Mapping[str, Any]) -> str:
-    """Its kind's; for what a GPU makes faster, that of machines with one, if any of their workers lives."""
-    return GPU if KINDS[kind].gpu(spec) and _has_gpu() else KINDS[kind].lane
+    """Its kind's, or a better one if any of its workers lives."""
+    better = KINDS[kind].better(spec)
+    return better if better and has_worker(better) else KINDS[kind].lane
 
 
-def _has_gpu() -> bool:
-    return ages([GPU]).get(GPU, math.inf) < settings.JOBS_LEASE_S
+def has_worker(lane: str) -> bool:
+    """Whether one was heard of within the time of a lease."""
+    return ages([lane]).get(lane, math.inf) < settings.JOBS_LEASE_S
 
 
 def _check_queue(user: User) -> None:
@@ -410,7 +413,7 @@ def cancel(*, job: Job) -> None:
 
 def forget(job: Job) -> None:
     """Delete a job that has ended, with its log."""
-    (user_data(job.user) / "log" / f"job-{job.pk}.log").unlink(missing_ok=True)
+    _forget_file(log_of(job))
     forget_result(finished_file(user_data(job.user), str(job.pk)))
     Job.objects.filter(pk=job.pk).exclude(state__in=Job.GOING).delete()
 
@@ -433,7 +436,7 @@ def retry(*, job: Job) -> None:
         _check_queue(job.user)
     again = Job.objects.filter(id=job.id, state__in=Job.CAN_BE_RETRIED).update(
         state=Job.State.QUEUED, queued_at=timezone.now(), sent_at=None, error=None, result=None, finished_at=None,
-        takeovers=0, done=0.0, total=0.0, stage="", message="", said=None, spec=spec,
+        takeovers=0, done=0.0, total=0.0, stage="", message="", said=None, spec=spec, lane=_lane(job.kind, spec),
     )  # fmt: skip
     if again:
         take_job(job.user)
@@ -479,8 +482,9 @@ def recover() -> int:
     # of what was sent later than now, before the clock was set back, nobody can say.
     unseen = Q(sent_at__lt=now - 4 * lease) | Q(sent_at__gt=now + lease)
     Job.objects.filter(unseen, state=Job.State.QUEUED).update(sent_at=None)
-    if not _has_gpu():  # any more
-        Job.objects.filter(lane=GPU, state=Job.State.QUEUED).update(lane=TRAINING, sent_at=None)
+    for better, usual in BETTER_LANES.items():
+        if not has_worker(better):  # any more
+            Job.objects.filter(lane=better, state=Job.State.QUEUED).update(lane=usual, sent_at=None)
     send_waiting()
     return taken
 
@@ -499,9 +503,18 @@ def forget_results() -> None:
 
 def forget_result(finished: Path) -> None:
     """Remove what was kept of a job (``pipeline.jobs.finished_file``); what a file store keeps does no harm."""
-    finished.unlink(missing_ok=True)
+    _forget_file(finished)
+
+
+def log_of(job: Job) -> Path:
+    """Where what a job and its parts said is written, beside their events."""
+    return user_data(job.user) / "log" / f"job-{job.whole_id}.log"
+
+
+def _forget_file(path: Path) -> None:
+    path.unlink(missing_ok=True)
     with suppress(HarkError):
-        file_store.forget(finished)
+        file_store.forget(path)
 
 
 def stuck_lanes() -> set[str]:
