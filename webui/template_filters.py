@@ -10,14 +10,17 @@ from typing import Any
 
 from django import template
 from django.templatetags.static import static
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.urls import reverse
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
 from webui import translation
 
 register = template.Library()
+# Commands that the portal has a page for: who reads an error there need not have a command line.
+OF_ENGINES = re.compile(r"\./hark (?:engines|voices)(?: (?:enable|pull)(?: [\w-]+){1,2})?(?=[\s.,;:)]|$)")
 UNNAMED = re.compile(r"Speaker (\d+)")  # as transcripts call whom nobody has named
 
 
@@ -38,8 +41,13 @@ def shown(said: str) -> str:
 
 @register.filter
 def said(error: HarkError | Mapping[str, Any], which: str) -> str:
-    """A sentence of an error ("what", "why", "what_to_do"), in the reader's language."""
-    return translation.explained(error)[which]
+    """A sentence of an error ("what", "why", "what_to_do"), in the reader's language; for a command that sets engines
+    up it names the page that does."""
+    sentence = translation.explained(error)[which]
+    if not OF_ENGINES.search(sentence):
+        return sentence
+    page = format_html('<a href="{}">{}</a>', reverse("trainer:engines"), _("Voices and models"))
+    return mark_safe(OF_ENGINES.sub(lambda found: page, escape(sentence)))
 
 
 @register.filter

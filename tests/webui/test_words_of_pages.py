@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 
 from core.data_folder import REPOSITORY
+from core.errors import HarkError
 from tests.support.every_page import every_page, fragments, pages_of_strangers
 from tests.webui.test_translations import said_in_code, said_in_template
 from webui.accounts.models import User
+from webui.jobs.models import Job
+from webui.template_filters import said
 
 # Options, settings, Hark's own commands, its documents and environment, paths of the server.
 NOT_FOR_USERS = re.compile(
@@ -91,3 +95,19 @@ def test_what_is_found_there() -> None:
     bad = "Set HARK_X=1, run ./hark doctor --json, see docs/portal.md or /srv/corpora/a and .venv/bin/python"
     assert len(said_to_nobody(f"<p>{bad}</p>")) == 6
     assert not said_to_nobody(f"<pre>{bad}</pre><p>24/7 and/or README.md – pages like /inbox, a--b")
+
+
+def test_an_error_names_the_page_in_place_of_a_command(client: Client, other: User) -> None:
+    client.force_login(other)
+    error = HarkError(
+        "No engine <b> can speak.", "None is ready.", "Enable one (./hark engines enable piper), or wait."
+    )
+    job = Job.objects.create(
+        user=other, kind="train", lane="training", title="p", spec={}, state=Job.State.FAILED, error=error.parts()
+    )
+    page = client.get(reverse("jobs:detail", args=[job.pk])).text
+    assert 'Enable one (<a href="/engines">Voices and models</a>), or wait.' in page
+    assert "No engine &lt;b&gt; can speak." in page and not said_to_nobody(page)
+    for sentence in ("See ./hark engines.", "./hark voices pull kokoro all", "./hark engines enable tps, then wait."):
+        assert "./hark" not in said(HarkError("what", "why", sentence), "what_to_do")
+    assert said(HarkError("what", "why", "Run ./hark enginesX."), "what_to_do") == "Run ./hark enginesX."
