@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PORT = 8000
 ALL_LANES = ("training", "audio", "webhooks")  # webui.jobs.services, which loads Django
 SHARING = "audio"  # the lane whose jobs need the portal's data folder: imports, corrections
-RECORDINGS = "recordings"  # of pipeline.jobs: what a worker that is apart does of that lane
+RECORDINGS = "recordings"  # of pipeline.jobs: what a worker that is apart may do of that lane, if it is told to
 NEEDED_APART = (DATABASE, file_store.STORAGE, "HARK_SECRET_KEY")
 GPU = "gpu"  # of pipeline.jobs: a worker's, where its machine has one
 WEB = "web"
@@ -63,7 +63,7 @@ def register(commands: Commands[Parser]) -> None:
     worker = add_command(commands, "worker", "[options]", "do the jobs of a portal, without its pages", run_worker)
     worker.add_argument(
         "--lane", action="append", choices=(*ALL_LANES, RECORDINGS, GPU),
-        help="that it takes jobs of; may be repeated (default: all that this machine can do)",
+        help="that it takes jobs of; may be repeated (default: all but recordings; gpu where there is one)",
     )  # fmt: skip
     worker.add_argument(
         "--apart", action="store_true",
@@ -132,7 +132,8 @@ def _work(options: argparse.Namespace, screen: Screen) -> int:
     from webui.setup import ready
 
     ready()
-    lanes = list(dict.fromkeys(options.lane or _lanes_of_this_machine(options.apart)))
+    wanted = options.lane or [lane for lane in _lanes_of_this_machine() if not (options.apart and lane == SHARING)]
+    lanes = list(dict.fromkeys(wanted))
     parts = [Part(lane, _WORKERS) for lane in lanes]
     try:
         screen.note(f"Doing the jobs of {', '.join(lanes)} (Ctrl-C ends it)")
@@ -142,11 +143,10 @@ def _work(options: argparse.Namespace, screen: Screen) -> int:
     return 0
 
 
-def _lanes_of_this_machine(apart: bool) -> list[str]:
+def _lanes_of_this_machine() -> tuple[str, ...]:
     from model.gpu import wanted
 
-    lanes = [RECORDINGS if apart and lane == SHARING else lane for lane in ALL_LANES]
-    return [*lanes, GPU] if wanted() else lanes
+    return (*ALL_LANES, GPU) if wanted() else ALL_LANES
 
 
 def _serve(options: argparse.Namespace, screen: Screen) -> int:
@@ -240,7 +240,7 @@ def _watch(parts: list[Part], screen: Screen) -> None:
     from webui.accounts.exporting import remove_old_exports
     from webui.accounts.retention import delete_what_is_old
     from webui.api.webhooks import stuck as webhooks_are_stuck
-    from webui.audio.services import fetch_transcripts
+    from webui.audio.services import take_over_transcripts
     from webui.jobs.services import WEBHOOKS, forget_results, recover, stuck_lanes
     from webui.organizations.services import withdraw_what_is_old
     from webui.trainer.services import adopt_runs
@@ -258,7 +258,7 @@ def _watch(parts: list[Part], screen: Screen) -> None:
                     if taken:
                         screen.note(f"{taken} jobs whose worker was killed are taken care of.")
                     adopt_runs()
-                    fetch_transcripts()
+                    take_over_transcripts()
                     finish_deletions()
                     remove_old_exports()
                     delete_what_is_old()

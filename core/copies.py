@@ -16,7 +16,7 @@ MARK = "apart.txt"  # in a data folder that holds copies alone
 SAID = "A worker's own data folder (./hark worker --apart): what lies in it may be deleted when no worker runs.\n"
 LOCK = "copies.lock"
 # Below a user's data; runs lie below models/, beside what engines and recognizers have there.
-COPIES = "clips", "emissions", "audio", "asr", "jobs", "log", "voices.json", "library.postgresql", "library.mysql"
+COPIES = ("clips", "emissions", "audio", "asr", "jobs", "library.postgresql", "library.mysql")
 PORTAL_HAS = (*COPIES, "portal", "users", "library.sqlite3")
 
 

@@ -38,8 +38,7 @@ UNCHANGED = (".flac", ".npy", ".zip", ".pt", ".safetensors")
 _KEPT = re.compile(
     r"(users/[^/]+/)?("
     r"(clips|emissions)/.+\.(flac|npy)|library\.(postgresql|mysql)|asr/own/own-[^/]+\.safetensors|"
-    r"audio/[^/]+/(original[^/]*|audio\.flac|(transcript|summary|waveform)\.json|(transcript|given)\.txt)|"
-    r"voices\.json|log/job-[^/]+\.log|"
+    r"audio/[^/]+/(original[^/]*|audio\.flac|transcript\.json|given\.txt)|"
     r"models/[^/]+/(model\.pt|[^/]+\.zip|report\.(json|html)|comparison\.json)|"
     r"jobs/([^/]+/(plan\.json|clips\.csv|result\.json)|finished-[^/]+\.json))"
 )
@@ -123,26 +122,16 @@ def newest(path: Path) -> Path:
         HarkError: the store does not answer.
         OSError: the copy cannot be read or written.
     """
-    try:
-        refresh(path)
-    except HarkError:
-        if is_apart() or not path.is_file():
-            raise
-    return path
-
-
-def refresh(path: Path) -> None:
-    """Fetch a file that the store has where the copy is not there or another one.
-
-    Raises:
-        HarkError: the store does not answer.
-        OSError: the copy cannot be read or written.
-    """
     store = _store()
     if store is not None and (key := store.key(path)):
-        there = store.tag(key)
-        if there is not None and not (path.is_file() and _md5(path) == there):
-            store.fetch(key, path)
+        try:
+            there = store.tag(key)
+            if there is not None and not (path.is_file() and _md5(path) == there):
+                store.fetch(key, path)
+        except HarkError:
+            if is_apart() or not path.is_file():
+                raise
+    return path
 
 
 def found(folder: Path, pattern: str) -> list[Path]:

@@ -33,7 +33,8 @@ NICENESS = 10  # of a job and all that it starts: a page that somebody waits for
 LONGEST_IMPORT_S = 6 * 3600  # of an upload; 2 GB of speech take an hour
 TRAINING, AUDIO = "training", "audio"
 GPU = "gpu"  # a lane for jobs of the lane TRAINING, on machines that have one
-RECORDINGS = "recordings"  # a lane for those of the lane AUDIO that need no data folder of the portal's
+RECORDINGS = "recordings"  # a lane for jobs of the lane AUDIO that need no data folder of the portal's
+IN_STORE = "in_store"  # in the spec of one: the file store has its recording
 PARTS = "parts"  # in a job's result: specs of those that do it
 WHOLE = "whole"  # in what a job is asked: the id of the job that it is, or is a part of
 IMPORTS = "uploads/imports"  # below the user's data: a folder for each import, gone when its job has ended well
@@ -310,7 +311,7 @@ KINDS = {
             AUDIO,
             _of("job:transcribe_recording"),
             TRANSCRIPTION_STAGES,
-            better=lambda spec: RECORDINGS if spec.get("in_store") else "",
+            better=lambda spec: RECORDINGS if spec.get(IN_STORE) else "",
         ),
         Kind(worded("summarize"), AUDIO, _of("job:summarize_recording"), (("summarize", worded("Summarize")),)),
         Kind(worded("speakers"), AUDIO, _of("job:detect_speakers"), (TRANSCRIPTION_STAGES[3],)),

@@ -20,7 +20,7 @@ from webui import translation
 
 register = template.Library()
 # Commands that the portal has a page for: who reads an error there need not have a command line.
-OF_ENGINES = re.compile(r"\./hark (?:engines|voices)(?: (?:enable|pull)(?: [\w-]+){1,2})?(?=[\s.,;:)]|$)")
+OF_ENGINES = re.compile(r"\./hark (?:engines(?: (?:enable|pull) [\w-]+)?|voices(?: pull [\w-]+ [\w-]+)?)(?![\w-])")
 UNNAMED = re.compile(r"Speaker (\d+)")  # as transcripts call whom nobody has named
 
 
@@ -44,7 +44,7 @@ def said(error: HarkError | Mapping[str, Any], which: str) -> str:
     """A sentence of an error ("what", "why", "what_to_do"), in the reader's language; for a command that sets engines
     up it names the page that does."""
     sentence = translation.explained(error)[which]
-    if not OF_ENGINES.search(sentence):
+    if which == "what" or not OF_ENGINES.search(sentence):
         return sentence
     page = format_html('<a href="{}">{}</a>', reverse("trainer:engines"), _("Voices and models"))
     return mark_safe(OF_ENGINES.sub(lambda found: page, escape(sentence)))

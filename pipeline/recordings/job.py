@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 CORPUS = "recording"  # of the source of a recording's clips in the library
 LICENCE = "private"
+FILES = "files"  # in the result of a transcription without the portal's folder: its texts, by the names of their files
 AROUND_S = 0.1  # kept before and after a segment: boundaries are never exact
 
 
@@ -50,6 +51,9 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
             ``options``: engine, language, speakers, diarize, summarize; ``words``: that are likely to be said;
             ``owner``: it is the owner's, who can raise limits; ``most_s``: that the user has left of a quota [s], none
             unless given; ``in_store``: the file store has the originals.
+
+    Returns:
+        What the portal shows of it; without the portal's folder also its texts (:data:`FILES`).
 
     Raises:
         HarkError: no recording, beyond the limits, an engine that is not ready or failed, a full disk.
@@ -76,13 +80,10 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
         (folder / SUMMARY).unlink()  # of an earlier transcript
     # Last: until then the earlier one is there.
     _keep(transcript, folder / TRANSCRIPT, folder / TEXT, str(spec.get("name", "")))
-    for name in TRANSCRIBED:
-        if (folder / name).is_file():
-            file_store.keep(folder / name)
-        else:
-            file_store.forget(folder / name)
+    file_store.keep(folder / TRANSCRIPT)
+    made = {name: (folder / name).read_text("utf-8") for name in TRANSCRIBED if (folder / name).is_file()}
     return {
-        **({"apart": True} if file_store.is_apart() else {}),
+        **({FILES: made} if file_store.is_apart() else {}),
         "duration_s": transcript.duration_s, "channels": soundfile.info(str(audio)).channels,
         "language": transcript.language, "engine": transcript.engine, "speakers": len(transcript.speakers),
         "words": sum(len(segment.text.split()) for segment in transcript.segments), "warnings": warnings,
@@ -157,8 +158,6 @@ def _with_speakers(
     from pipeline.recordings.diarization.speakers import assign, diarize
 
     voices = data / voiceprints.FILE
-    if file_store.is_apart():
-        file_store.newest(voices)
     try:
         if transcript.diarization != "channels":
             return assign(transcript, diarize(audio, speakers=speakers, voices=voices, reporter=reporter))

@@ -12,4 +12,4 @@ POLISHED_TEXT = "polished.txt"
 TRANSLATIONS = "translations"  # a folder: <language>.json
 GIVEN_TEXT = "given.txt"  # what the user says was said, to train from
 
-TRANSCRIBED = WAVEFORM, SUMMARY, TEXT, TRANSCRIPT  # what the job "transcribe" leaves, the transcript last
+TRANSCRIBED = WAVEFORM, SUMMARY, TEXT, TRANSCRIPT  # texts that the job "transcribe" leaves

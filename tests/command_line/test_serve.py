@@ -79,10 +79,9 @@ def test_a_worker_takes_what_its_machine_can_do(monkeypatch: pytest.MonkeyPatch)
     from command_line.serve import ALL_LANES, _lanes_of_this_machine
 
     monkeypatch.setenv("HARK_TORCH", "cpu")
-    assert _lanes_of_this_machine(apart=False) == [*ALL_LANES]
-    assert _lanes_of_this_machine(apart=True) == ["training", "recordings", "webhooks"]
+    assert _lanes_of_this_machine() == ALL_LANES
     monkeypatch.setenv("HARK_TORCH", "cuda")
-    assert _lanes_of_this_machine(apart=False) == [*ALL_LANES, "gpu"]
+    assert _lanes_of_this_machine() == (*ALL_LANES, "gpu")
 
 
 def test_a_worker_that_is_apart_needs_what_all_machines_share(

@@ -13,7 +13,7 @@ from core.errors import HarkError
 def filled(data: Path) -> Path:
     for name in (
         "clips/ab/a.flac", "emissions/x/1.npy", "audio/1/audio.flac", "jobs/run/plan.json", "tmp/speech-run/a.wav",
-        "library.postgresql", "models/run/run.zip", "models/whisper/model.bin", "log/job-1.log", "voices.json",
+        "library.postgresql", "models/run/run.zip", "models/whisper/model.bin", "log/job-1.log",
     ):  # fmt: skip
         (data / name).parent.mkdir(parents=True, exist_ok=True)
         (data / name).touch()
@@ -32,7 +32,7 @@ def apart(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begin(folder)
 
 
-STAY = ["models/whisper/model.bin"]
+STAY = ["log/job-1.log", "models/whisper/model.bin"]
 
 
 def test_they_go_with_the_last_job_of_their_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

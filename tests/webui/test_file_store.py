@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Iterator
@@ -18,10 +19,13 @@ from core import file_store
 from core.audio_file import write_audio
 from core.backup import back_up
 from core.copies import begin, copies_of
+from core.errors import HarkError
 from core.events import silent_reporter
+from pipeline.jobs import AUDIO as AUDIO_LANE
 from pipeline.jobs import RECORDINGS
 from pipeline.recordings.job import _prepare, transcribe_recording
 from pipeline.recordings.recording_folder import AUDIO, SUMMARY, TEXT, TRANSCRIPT, WAVEFORM
+from pipeline.recordings.transcript import load_transcript
 from tests.support.detector_versions import address, make_version
 from tests.support.s3_server import S3Server, store_of
 from tests.webui.audio.conftest import ready_recording, transcript_of_words
@@ -31,10 +35,11 @@ from webui.accounts.models import User
 from webui.accounts.services import create_user
 from webui.audio import services
 from webui.audio.history import newest
-from webui.audio.models import Recording
+from webui.audio.models import MadeElsewhere, Recording
 from webui.audio.services import job_has_ended
 from webui.jobs.heartbeat import beat
 from webui.jobs.models import Job
+from webui.jobs.services import job_begins
 from webui.trainer.services import comparison_of, remove_version
 
 
@@ -114,7 +119,13 @@ def done_apart(job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch, settings
 
 
 def test_a_recording_is_transcribed_without_the_portal_s_folder(
-    store: S3Server, owners: Client, owner: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any
+    store: S3Server,
+    owners: Client,
+    owner: User,
+    portal: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
 ) -> None:
     wav = tmp_path / "upload.wav"
     write_audio(wav, (0.1 * np.sin(np.arange(16_000) / 10)).astype(np.float32))
@@ -124,28 +135,63 @@ def test_a_recording_is_transcribed_without_the_portal_s_folder(
     )
     assert made.job is not None
     done_apart(made.job, tmp_path / "apart", monkeypatch, settings)
-    assert sorted(path.name for path in made.path.iterdir()) == ["original.wav"]
-    page = owners.get(reverse("audio:recording", args=[made.pk])).text
-    assert "harbour" in page
-    assert {TRANSCRIPT, TEXT, WAVEFORM, SUMMARY} <= {path.name for path in made.path.iterdir()}
+    folder = portal / made.folder
+    assert sorted(path.name for path in folder.iterdir()) == ["original.wav"]
+    store.broken = True  # what was said waits for no store
     found = services.recordings_of(owner).get(pk=made.pk)
-    assert not found.to_fetch and services.search(user=owner, query="harbour")
+    assert "harbour" in services.transcript_of(found).segments[0].text
+    store.broken = False
+    assert "harbour" in owners.get(reverse("audio:recording", args=[made.pk])).text
+    assert {TRANSCRIPT, TEXT, WAVEFORM, SUMMARY} <= {path.name for path in folder.iterdir()}
+    made.job.refresh_from_db()
+    assert "files" not in (made.job.result or {}) and not MadeElsewhere.objects.exists()
+    assert services.search(user=owner, query="harbour")
 
     # What was corrected stays until the next transcription, of which it cannot be taken back.
+    found = services.recordings_of(owner).get(pk=made.pk)
     services.update_segment(recording=found, number=0, text="corrected words")
     assert services.transcript_of(found).segments[0].text == "corrected words"
     services.transcribe_again(recording=found, options={"summarize": False})
-    assert found.job is not None
-    store.files[f"{made.folder}/{SUMMARY}"] = b"{}"
+    assert found.job is not None and found.job.lane == RECORDINGS
     done_apart(found.job, tmp_path / "apart", monkeypatch, settings)
-    store.broken = True
-    services.fetch_transcripts()
-    assert services.recordings_of(owner).get(pk=made.pk).to_fetch, "tried again"
-    store.broken = False
-    services.fetch_transcripts()
+    assert load_transcript(folder / TRANSCRIPT).segments[0].text == "corrected words"
+    job_begins.send(Job, job=found.job)  # as of one that puts its passages into the library
     found = services.recordings_of(owner).get(pk=made.pk)
-    assert not found.to_fetch and services.transcript_of(found).segments[0].text != "corrected words"
+    assert not found.made_elsewhere and services.transcript_of(found).segments[0].text != "corrected words"
     assert newest(found.path) is None and services.summary_of(found) is None
+
+
+def test_a_disk_that_is_full_loses_no_transcript_of_another_machine(
+    store: S3Server, owner: User, portal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = ready_recording(owner)
+    words = (made.path / TRANSCRIPT).read_text()
+    MadeElsewhere.objects.create(recording=made, files={TRANSCRIPT: words.replace("harbour", "garden")})
+    Recording.objects.update(made_elsewhere=True)
+
+    def full(path: Path) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr("webui.audio.models.atomic_path", full)
+        services.take_over_transcripts()
+        with pytest.raises(HarkError, match="full"):
+            services.transcript_of(services.recordings_of(owner).get(pk=made.pk))
+    assert MadeElsewhere.objects.exists() and (made.path / TRANSCRIPT).read_text() == words
+    services.take_over_transcripts()
+    found = services.recordings_of(owner).get(pk=made.pk)
+    assert "garden" in services.transcript_of(found).segments[0].text and not MadeElsewhere.objects.exists()
+
+
+def test_who_has_voices_remembered_is_transcribed_where_they_are(
+    store: S3Server, owner: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wav = tmp_path / "upload.wav"
+    write_audio(wav, (0.1 * np.sin(np.arange(16_000) / 10)).astype(np.float32))
+    beat(RECORDINGS)
+    monkeypatch.setattr(services, "voices_of", lambda user: ["Anna"])
+    made = services.create_recording(user=owner, name="a.wav", source=wav)
+    assert made.job is not None and made.job.lane == AUDIO_LANE and not store.files
 
 
 def test_what_is_deleted_leaves_the_store(store: S3Server, recording: Recording, owner: User, portal: Path) -> None:

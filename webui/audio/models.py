@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from core import file_store
-from core.data_folder import storing
+from core.data_folder import atomic_path, storing
 from pipeline.recordings.recording_folder import TRANSCRIBED
 from webui.audio import history
 from webui.jobs.models import Job
@@ -49,7 +49,7 @@ class Recording(models.Model):
     words = models.IntegerField(default=0)
     version = models.IntegerField(default=0)  # of the transcript: one more with each change
     minable = models.BooleanField(default=False)  # phrases of it may go into detectors
-    to_fetch = models.BooleanField(default=False)  # the file store has a transcript that the folder has not
+    made_elsewhere = models.BooleanField(default=False)  # there is a row of MadeElsewhere
     organization = shared_with(related_name="recordings")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -64,33 +64,34 @@ class Recording(models.Model):
 
     @property
     def path(self) -> Path:
-        """The folder of its files; a transcript that another machine has made is fetched into it first.
+        """The folder of its files; a transcript that another machine has made is put into it first.
 
         Raises:
-            HarkError: it has to be, and the file store does not answer, or the disk is full.
+            HarkError: the disk is full.
         """
         from webui.jobs.services import user_data
 
         folder = user_data(self.user) / self.folder
-        if self.to_fetch and not file_store.is_apart():
-            self._fetch_transcript(folder)
-            self.to_fetch = False
+        if self.made_elsewhere and not file_store.is_apart():
+            self._take_over(folder)
+            self.made_elsewhere = False
         return folder
 
-    def _fetch_transcript(self, folder: Path) -> None:
+    def _take_over(self, folder: Path) -> None:
         with alone():
-            unless_others_have = Recording.objects.filter(pk=self.pk, to_fetch=True)
-            if not unless_others_have.exists():
-                return
-            there = {one.path.name for one in file_store.stored(folder)}
+            made = MadeElsewhere.objects.filter(recording=self.pk).first()
+            if made is None:
+                return  # somebody else has just done it
             with storing("keeping the transcript"):
                 for name in TRANSCRIBED:
-                    if name in there:
-                        file_store.refresh(folder / name)
+                    if name in made.files:
+                        with atomic_path(folder / name) as temporary:
+                            temporary.write_text(made.files[name], "utf-8")
                     else:
                         (folder / name).unlink(missing_ok=True)
             history.forget_all(folder)
-            unless_others_have.update(to_fetch=False)
+            made.delete()
+            Recording.objects.filter(pk=self.pk).update(made_elsewhere=False)
 
     @property
     def minutes(self) -> str:
@@ -108,6 +109,16 @@ class Recording(models.Model):
     def error(self) -> dict[str, str] | None:
         """Why there is no (new) transcript: what, why, what_to_do. None unless its job has failed."""
         return self.job.error if self.job is not None and not self.job.is_going else None
+
+
+class MadeElsewhere(models.Model):
+    """What a worker without the portal's folder has made of a recording, until it is in that folder."""
+
+    recording = models.OneToOneField(Recording, on_delete=models.CASCADE, related_name="+")
+    files = models.JSONField()  # texts by names of files; those of TRANSCRIBED that are missing were not made
+
+    def __str__(self) -> str:
+        return f"files of {self.recording_id}"
 
 
 class Passages(Things["Passage"]):

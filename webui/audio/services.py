@@ -31,10 +31,18 @@ from django.utils.translation import gettext as _
 from core import file_store
 from core.data_folder import atomic_path, storage_error, storing
 from core.errors import HarkError
+from pipeline.jobs import IN_STORE
 from pipeline.jobs import RECORDINGS as TRANSCRIBING
+from pipeline.recordings.job import FILES
 from pipeline.recordings.media import MediaLimits, clean_name, shown_text, suffix_of
 from pipeline.recordings.recording_folder import AUDIO, RECORDINGS, SUMMARY, TEXT, TRANSCRIPT, TRANSLATIONS
-from pipeline.recordings.transcript import Segment, Transcript, load_transcript, save_transcript
+from pipeline.recordings.transcript import (
+    Segment,
+    Transcript,
+    load_transcript,
+    save_transcript,
+    transcript_of_text,
+)
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.services import digest
@@ -49,7 +57,7 @@ from webui.audio.editing import (
     with_other_segments,
     without_segment,
 )
-from webui.audio.models import Recording, Share
+from webui.audio.models import MadeElsewhere, Recording, Share
 from webui.audio.search import Hit
 from webui.jobs import services as jobs
 from webui.jobs.models import Job, JobEvent
@@ -173,8 +181,9 @@ def create_recording(
 
 
 def _put_originals(recording: Recording) -> bool:
-    """Put what is to be transcribed into the file store, where a worker elsewhere may do it; whether it is there."""
-    if not (file_store.is_used() and jobs.has_worker(TRANSCRIBING)):
+    """Whether a worker elsewhere is to transcribe it: then its files are put into the file store. Voices that the user
+    has had remembered stay in the portal's folder, and what they may be heard in is transcribed there."""
+    if not (file_store.is_used() and jobs.is_quicker(TRANSCRIBING)) or voices_of(recording.user):
         return False
     try:
         there = {one.path.name for one in file_store.stored(recording.path)}
@@ -195,7 +204,7 @@ def _submit(recording: Recording, in_store: bool, even_if_full: bool = False) ->
         "recording": str(recording.pk), "folder": recording.folder, "originals": recording.originals,
         "name": recording.name, "options": recording.options, "owner": recording.user.is_owner,
         "words": expected_words(recording.user, recording.options.get("language")),
-        **({"in_store": True} if in_store else {}),
+        **({IN_STORE: True} if in_store else {}),
         **({} if even_if_full else {jobs.MOST_S: seconds_left(recording.user)}),
     }  # fmt: skip
     recording.job = jobs.submit(
@@ -270,9 +279,14 @@ def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None 
     Raises:
         HarkError: it is being transcribed, or options make no sense.
     """
+    (recording.path / "progress.jsonl").unlink(missing_ok=True)
     in_store = _put_originals(recording)
     with alone():
-        current = Recording.objects.select_related("job").get(pk=recording.pk)
+        try:
+            current = Recording.objects.select_related("job").get(pk=recording.pk)
+        except Recording.DoesNotExist:
+            file_store.forget_folder(recording.path)  # deleted while its files were put there
+            raise
         old = current.job
         if old is not None and old.is_going:
             raise NotReady(
@@ -285,7 +299,6 @@ def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None 
         _submit(recording, in_store)
         if old is not None and old.pk != recording.job_id:
             jobs.forget(old)
-    (recording.path / "progress.jsonl").unlink(missing_ok=True)
 
 
 def retry(*, recording: Recording) -> None:
@@ -304,11 +317,13 @@ def transcribed(job: Job) -> None:
     if recording is None:
         return  # deleted meanwhile
     try:
-        recording.to_fetch = bool(result.get("apart"))
-        if recording.to_fetch:
-            Recording.objects.filter(pk=recording.pk).update(to_fetch=True)
-        path = recording.path / TRANSCRIPT
-        transcript = load_transcript(file_store.newest(path) if file_store.is_apart() else path)
+        if files := result.pop(FILES, None):
+            transcript = transcript_of_text(files[TRANSCRIPT], TRANSCRIPT)
+            MadeElsewhere.objects.update_or_create(recording=recording, defaults={"files": files})
+            job.save(update_fields=["result"])
+            recording.made_elsewhere = True
+        else:
+            transcript = load_transcript(recording.path / TRANSCRIPT)
     except HarkError:
         log.exception("recording %s has no transcript although its job is done", recording.pk)
         Recording.objects.filter(pk=recording.pk).update(state=Recording.State.FAILED)
@@ -319,21 +334,32 @@ def transcribed(job: Job) -> None:
     recording.channels, recording.words = result.get("channels"), result.get("words", 0)
     recording.version += 1
     recording.save()
-    history.forget_all(recording.path)
+    if not recording.made_elsewhere:
+        history.forget_all(recording.path)
     take_minutes(recording.user, transcript.duration_s, len(transcript.speakers))
     searching.index(recording, transcript)
     if recording.minable:
         _bring_library_up_to_date(recording)
 
 
-def fetch_transcripts() -> None:
-    """Fetch what other machines have transcribed, so that the data folder has it though nobody asks. Called every few
-    seconds; what cannot be fetched now is tried again."""
-    for recording in Recording.objects.filter(to_fetch=True).select_related("user"):
-        try:
-            _fetched = recording.path
-        except HarkError as error:
-            log.warning("a transcript is not fetched yet: %s", error)
+def take_over_transcripts(**of: Any) -> None:
+    """Put what other machines have transcribed into the data folder, though nobody asks for it. Called every few
+    seconds; what the disk has no room for is tried again.
+
+    Args:
+        of: which recordings, as a filter takes it; all unless given.
+    """
+    if not file_store.is_apart():
+        for recording in Recording.objects.filter(made_elsewhere=True, **of).select_related("user"):
+            try:
+                _folder = recording.path
+            except HarkError as error:
+                log.warning("a transcript is not in the data folder yet: %s", error)
+
+
+def job_begins(sender: object, job: Job, **more: Any) -> None:
+    """Its process reads the user's folder, and knows nothing of the database."""
+    take_over_transcripts(user=job.user_id)
 
 
 def job_has_ended(sender: object, job: Job, **more: Any) -> None:
@@ -930,7 +956,8 @@ def _write(recording: Recording, transcript: Transcript, summary: Mapping[str, A
 
 
 def keep_in_store(path: Path) -> None:
-    """A file that jobs on other machines read: a corrected transcript, voices. Nobody has to wait for the store."""
+    """A corrected transcript, or what was said, for a recognizer that is trained on another machine. Nobody has to wait
+    for the store: what it did not take, ``./hark admin storage`` puts there."""
     try:
         file_store.keep(path)
     except (HarkError, OSError) as error:
@@ -981,7 +1008,6 @@ def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:
         file_store.local(recording.path / AUDIO), [(part.start_s, part.end_s) for part in alone], side
     )
     voiceprints.remember(_voices(recording.user), shown_text(name)[:LONGEST_NAME], audio, consent=True)
-    keep_in_store(_voices(recording.user))
 
 
 def voices_of(user: User) -> list[str]:
@@ -995,9 +1021,7 @@ def forget_voice(*, user: User, name: str) -> bool:
     """Delete a remembered voice; whether there was one of that name."""
     from pipeline.recordings.diarization import voiceprints
 
-    forgotten = voiceprints.forget(_voices(user), name)
-    keep_in_store(_voices(user))
-    return forgotten
+    return voiceprints.forget(_voices(user), name)
 
 
 def _voices(user: User) -> Path:

@@ -25,7 +25,7 @@ from core.child_process import signal_group
 from core.errors import HarkError
 from core.worded import worded
 from db.db_api import Library
-from pipeline.jobs import AUDIO, GPU, KINDS, RECORDINGS, TRAINING, TRAINING_STAGES, finished_file, run_config
+from pipeline.jobs import AUDIO, GPU, IN_STORE, KINDS, RECORDINGS, TRAINING, TRAINING_STAGES, finished_file, run_config
 from webui import tracing
 from webui.accounts.models import User
 from webui.jobs.heartbeat import ages
@@ -55,6 +55,7 @@ BETTER_LANES = {GPU: TRAINING, RECORDINGS: AUDIO}  # may have some; whose jobs t
 WAIT_FOR = "wait_for"
 MOST_S = "most_s"  # of a job that transcribes: the seconds that are left of its user's quota
 
+job_begins = Signal()  # sent with ``job``, a part too, before its process is started
 job_ended = Signal()  # sent with ``job``, never a part, within the transaction in which it has ended, however it did
 
 
@@ -153,11 +154,16 @@ def _does_the_same(kind: str, spec: Mapping[str, Any], other: Mapping[str, Any])
 def _lane(kind: str, spec: Mapping[str, Any]) -> str:
     """Its kind's, or a better one if any of its workers lives."""
     better = KINDS[kind].better(spec)
-    return better if better and has_worker(better) else KINDS[kind].lane
+    return better if better and _has_worker(better) else KINDS[kind].lane
 
 
-def has_worker(lane: str) -> bool:
-    """Whether one was heard of within the time of a lease."""
+def is_quicker(lane: str) -> bool:
+    """Whether a lane of BETTER_LANES has a worker that lives, and no more jobs that wait than the usual one."""
+    waiting = Counter(Job.objects.filter(state=Job.State.QUEUED).values_list("lane", flat=True))
+    return _has_worker(lane) and waiting[lane] <= waiting[BETTER_LANES[lane]]
+
+
+def _has_worker(lane: str) -> bool:
     return ages([lane]).get(lane, math.inf) < settings.JOBS_LEASE_S
 
 
@@ -413,7 +419,7 @@ def cancel(*, job: Job) -> None:
 
 def forget(job: Job) -> None:
     """Delete a job that has ended, with its log."""
-    _forget_file(log_of(job))
+    log_of(job).unlink(missing_ok=True)
     forget_result(finished_file(user_data(job.user), str(job.pk)))
     Job.objects.filter(pk=job.pk).exclude(state__in=Job.GOING).delete()
 
@@ -426,7 +432,10 @@ def retry(*, job: Job) -> None:
         webui.jobs.quota.QuotaUsedUp: the user's jobs of today are, or the minutes of this month that it would take.
         webui.jobs.quota.NoRoom: the user's share of the disk is full.
     """
-    spec = job.spec
+    spec, lane = job.spec, job.lane
+    if lane == RECORDINGS:  # what failed elsewhere is tried where the portal's folder is
+        lane = BETTER_LANES[lane]
+        spec = {name: value for name, value in spec.items() if name != IN_STORE}
     if job.can_be_retried:
         check_room(job.user)
         check_jobs(job.user)
@@ -436,7 +445,7 @@ def retry(*, job: Job) -> None:
         _check_queue(job.user)
     again = Job.objects.filter(id=job.id, state__in=Job.CAN_BE_RETRIED).update(
         state=Job.State.QUEUED, queued_at=timezone.now(), sent_at=None, error=None, result=None, finished_at=None,
-        takeovers=0, done=0.0, total=0.0, stage="", message="", said=None, spec=spec, lane=_lane(job.kind, spec),
+        takeovers=0, done=0.0, total=0.0, stage="", message="", said=None, spec=spec, lane=lane,
     )  # fmt: skip
     if again:
         take_job(job.user)
@@ -483,7 +492,7 @@ def recover() -> int:
     unseen = Q(sent_at__lt=now - 4 * lease) | Q(sent_at__gt=now + lease)
     Job.objects.filter(unseen, state=Job.State.QUEUED).update(sent_at=None)
     for better, usual in BETTER_LANES.items():
-        if not has_worker(better):  # any more
+        if not _has_worker(better):  # any more
             Job.objects.filter(lane=better, state=Job.State.QUEUED).update(lane=usual, sent_at=None)
     send_waiting()
     return taken
@@ -503,18 +512,14 @@ def forget_results() -> None:
 
 def forget_result(finished: Path) -> None:
     """Remove what was kept of a job (``pipeline.jobs.finished_file``); what a file store keeps does no harm."""
-    _forget_file(finished)
+    finished.unlink(missing_ok=True)
+    with suppress(HarkError):
+        file_store.forget(finished)
 
 
 def log_of(job: Job) -> Path:
     """Where what a job and its parts said is written, beside their events."""
     return user_data(job.user) / "log" / f"job-{job.whole_id}.log"
-
-
-def _forget_file(path: Path) -> None:
-    path.unlink(missing_ok=True)
-    with suppress(HarkError):
-        file_store.forget(path)
 
 
 def stuck_lanes() -> set[str]:

@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -20,7 +19,6 @@ from typing import IO, Any, TypeVar
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from core import file_store
 from core.child_process import signal_group
 from core.copies import copies_of
 from core.data_folder import REPOSITORY, storage_error
@@ -82,6 +80,7 @@ def _supervise(job: Job) -> None:
 
 
 def _do(job: Job, data: Path) -> None:
+    services.job_begins.send(Job, job=job)
     try:
         log_file = services.log_of(job)
         log_file.parent.mkdir(parents=True, exist_ok=True)
@@ -129,9 +128,6 @@ def _do(job: Job, data: Path) -> None:
     finally:
         _end(process)
         _keep_small(log_file)
-    if process.returncode and file_store.is_apart():
-        with suppress(HarkError, OSError):
-            file_store.keep(log_file)  # this machine may be gone when somebody asks why
     _patiently(partial(_conclude, job, process.returncode))
 
 

@@ -77,6 +77,23 @@ def test_what_is_in_the_store_is_transcribed_by_workers_that_are_apart_while_the
     Heartbeat.objects.update(seen_at=timezone.now() - timedelta(minutes=2))
     services.recover()
     assert Job.objects.get(spec__recording=3).lane == "audio"
+    assert not services.is_quicker("recordings")
+    beat("recordings")
+    assert services.is_quicker("recordings")
+    Job.objects.create(user=owner, kind="transcribe", lane="recordings", title="r", spec={"recording": 4})
+    Job.objects.filter(lane="audio").delete()
+    assert not services.is_quicker("recordings"), "more wait there"
+
+
+def test_what_failed_elsewhere_is_tried_where_the_portal_is(owner: User) -> None:
+    beat("recordings")
+    failed = Job.objects.create(
+        user=owner, kind="transcribe", lane="recordings", title="r", spec={"recording": 1, "in_store": True},
+        state=Job.State.FAILED,
+    )  # fmt: skip
+    services.retry(job=failed)
+    failed.refresh_from_db()
+    assert (failed.lane, failed.spec, failed.state) == ("audio", {"recording": 1}, Job.State.QUEUED)
 
 
 def test_sent_twice_it_is_one_job(owner: User, other: User) -> None:
