@@ -117,12 +117,15 @@ class PostgresqlDatabase(ServerDatabase):
 
     def connected(self) -> psycopg.Connection:
         said = {**parameters(self.url()), "client_encoding": "utf8"}
+        refusals = 0
 
         def is_away(error: Exception) -> bool:
-            """Whether nothing listens, or the server begins or ends; not where it answers, and refuses."""
+            """Whether nothing listens, or the server begins or ends; not where it answers, and refuses. It may have
+            begun between the two, so it has to refuse twice."""
+            nonlocal refusals
             ping = psycopg.pq.PGconn.ping(make_conninfo(**said).encode())
-            refused = ping not in (psycopg.pq.Ping.REJECT, psycopg.pq.Ping.NO_RESPONSE)
-            return isinstance(error, psycopg.OperationalError) and not refused
+            refusals += ping not in (psycopg.pq.Ping.REJECT, psycopg.pq.Ping.NO_RESPONSE)
+            return isinstance(error, psycopg.OperationalError) and refusals < 2
 
         return patiently(lambda: psycopg.connect(**said, autocommit=True), is_away)
 

@@ -145,6 +145,27 @@ def test_a_server_that_restarts_is_waited_for(
                 again.join()
 
 
+def test_a_server_that_has_begun_meanwhile_is_asked_again(
+    tmp_path: Path, on_server: LibraryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It said that it is starting up, and when it is asked whether it is, it has started."""
+    if on_server.name != "PostgreSQL":
+        pytest.skip("MariaDB listens once it has begun")
+    import psycopg
+
+    connect, tries = psycopg.connect, []
+
+    def connected(**said: Any) -> Any:
+        tries.append(said)
+        if len(tries) == 1:
+            raise psycopg.OperationalError("FATAL:  the database system is starting up")
+        return connect(**said)
+
+    monkeypatch.setattr(psycopg, "connect", connected)
+    with Library(tmp_path) as library:
+        assert library.add_clips([clip("a")]) == [1] and len(tries) >= 2
+
+
 def test_a_forked_process_has_a_connection_of_its_own(tmp_path: Path, on_server: LibraryServer) -> None:
     with Library(tmp_path) as library:
         library.add_clips([clip("a")])
