@@ -22,6 +22,7 @@ from phrase_augmentation.normalize import normalize as normalized
 from pipeline.corpora.importing import ENGINE, LONGEST_S, SHORTEST_S
 from pipeline.recordings.recording_folder import (
     AUDIO,
+    FILES,
     GIVEN_TEXT,
     POLISHED,
     POLISHED_TEXT,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 CORPUS = "recording"  # of the source of a recording's clips in the library
 LICENCE = "private"
-FILES = "files"  # in the result of a transcription without the portal's folder: its texts, by the names of their files
 AROUND_S = 0.1  # kept before and after a segment: boundaries are never exact
 
 

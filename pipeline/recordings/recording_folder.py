@@ -13,3 +13,4 @@ TRANSLATIONS = "translations"  # a folder: <language>.json
 GIVEN_TEXT = "given.txt"  # what the user says was said, to train from
 
 TRANSCRIBED = WAVEFORM, SUMMARY, TEXT, TRANSCRIPT  # texts that the job "transcribe" leaves
+FILES = "files"  # these by their names, in the result of such a job without the portal's folder

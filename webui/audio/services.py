@@ -33,9 +33,8 @@ from core.data_folder import atomic_path, storage_error, storing
 from core.errors import HarkError
 from pipeline.jobs import IN_STORE
 from pipeline.jobs import RECORDINGS as TRANSCRIBING
-from pipeline.recordings.job import FILES
 from pipeline.recordings.media import MediaLimits, clean_name, shown_text, suffix_of
-from pipeline.recordings.recording_folder import AUDIO, RECORDINGS, SUMMARY, TEXT, TRANSCRIPT, TRANSLATIONS
+from pipeline.recordings.recording_folder import AUDIO, FILES, RECORDINGS, SUMMARY, TEXT, TRANSCRIPT, TRANSLATIONS
 from pipeline.recordings.transcript import (
     Segment,
     Transcript,
