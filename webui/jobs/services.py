@@ -345,7 +345,9 @@ def split(job: Job, parts: Sequence[Mapping[str, Any]]) -> bool:
 
 def _ended(job: Job) -> None:
     """See to what follows from the end of a job or of a part, within its transaction. A part that does not end well
-    ends the whole, as the same would in a job that is not split."""
+    ends the whole, as the same would in a job that is not split. What a cancelled one had just finished goes."""
+    if job.state == Job.State.CANCELLED:
+        transaction.on_commit(partial(forget_result, finished_file(user_data(job.user), str(job.pk))))
     if job.parent_id is None:
         job_ended.send(Job, job=job)
         return
@@ -500,13 +502,14 @@ def recover() -> int:
 
 
 def forget_results() -> None:
-    """Remove the results of jobs that are done, which workers leave that are killed at the very end. Called every
-    minute."""
+    """Remove the results of jobs that are done or cancelled, which workers leave that are killed at the very end.
+    Called every minute."""
     left: dict[UUID, Path] = {}
     for path in (*settings.DATA.glob("jobs/finished-*.json"), *settings.DATA.glob("users/*/jobs/finished-*.json")):
         with suppress(ValueError):
             left[UUID(path.stem.removeprefix("finished-"))] = path
-    wanted = Job.objects.filter(pk__in=left).exclude(state=Job.State.DONE).values_list("pk", flat=True)
+    over = Job.State.DONE, Job.State.CANCELLED
+    wanted = Job.objects.filter(pk__in=left).exclude(state__in=over).values_list("pk", flat=True)
     for job_id in left.keys() - set(wanted):
         forget_result(left[job_id])
 

@@ -104,7 +104,7 @@ def test_sent_twice_it_is_one_job(owner: User, other: User) -> None:
 
 def test_what_a_worker_left_that_was_killed_at_the_very_end_is_removed(owner: User) -> None:
     left = []
-    for number, state in enumerate((Job.State.DONE, Job.State.CANCELLED, Job.State.RUNNING)):
+    for number, state in enumerate((Job.State.DONE, Job.State.CANCELLED, Job.State.FAILED, Job.State.RUNNING)):
         job = submit(owner, number)
         Job.objects.filter(pk=job.pk).update(state=state)
         left.append(finished_file(services.user_data(owner), str(job.id)))
@@ -114,7 +114,26 @@ def test_what_a_worker_left_that_was_killed_at_the_very_end_is_removed(owner: Us
     for path in left:
         path.write_text("{}")
     services.forget_results()
-    assert [path.exists() for path in left] == [False, True, True, False, True], "who tries again has what was done"
+    assert [path.exists() for path in left] == [False, False, True, True, False, True], "who goes on has what was done"
+
+
+def test_a_cancelled_job_leaves_no_result(owner: User, django_capture_on_commit_callbacks: Any) -> None:
+    waiting, lost = submit(owner, 1), submit(owner, 2)  # both were taken up again, or will not be
+    left = [finished_file(services.user_data(owner), str(job.id)) for job in (waiting, lost)]
+    left[0].parent.mkdir(parents=True, exist_ok=True)
+    for path in left:
+        path.write_text("{}")
+    claimed = services.claim(lost.id)
+    assert claimed is not None
+    lapse(claimed)
+    with django_capture_on_commit_callbacks(execute=True):
+        services.cancel(job=waiting)
+        services.cancel(job=lost)
+    assert [path.exists() for path in left] == [False, True], "the second one is at work"
+    with django_capture_on_commit_callbacks(execute=True):
+        services.recover()
+    lost.refresh_from_db()
+    assert lost.state == Job.State.CANCELLED and not left[1].exists()
 
 
 def test_runs_that_would_make_the_same_files_are_one_job(owner: User) -> None:
