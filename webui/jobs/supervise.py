@@ -164,12 +164,14 @@ def _conclude(job: Job, exit_code: int) -> None:
     # The lease stays the one that this worker was given: a worker with another one has the job by now.
     job.refresh_from_db(fields=["state", "result", "error"])
     finished = finished_file(services.user_data(job.user), str(job.id))
-    if exit_code == 0 and job.result is not None and PARTS in job.result:
+    # A wish to cancel came too late to throw anything away, also where the child was told of it after its last word.
+    has_done = job.result is not None and (exit_code == 0 or job.state == Job.State.CANCELLING)
+    if has_done and job.result is not None and PARTS in job.result:
         services.forget_result(finished)  # first: tried again, it is divided anew
         if not services.split(job, job.result[PARTS]):
             services.finish(job, Job.State.CANCELLED)
-    elif exit_code == 0 and job.result is not None:
-        services.finish(job, Job.State.DONE)  # a wish to cancel came too late to throw anything away
+    elif has_done:
+        services.finish(job, Job.State.DONE)
         services.forget_result(finished)
     elif job.state == Job.State.CANCELLING:
         services.finish(job, Job.State.CANCELLED)

@@ -130,10 +130,11 @@ def test_what_was_finished_before_the_worker_was_killed_is_not_done_again(job: J
     assert not finished.exists()
 
 
+@pytest.mark.parametrize("then", ["", "time.sleep(30)"])  # told of it after its last word
 def test_a_cancel_that_comes_too_late_throws_nothing_away(
-    job: Job, child: Child, monkeypatch: pytest.MonkeyPatch
+    job: Job, child: Child, monkeypatch: pytest.MonkeyPatch, then: str
 ) -> None:
-    child("say('result', result={'made': 1})")
+    child(f"say('result', result={{'made': 1}})\n{then}")
     record = services.record
 
     def cancel_meanwhile(job: Job, events: list[dict[str, object]]) -> None:
