@@ -81,13 +81,16 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
     # Last: until then the earlier one is there.
     _keep(transcript, folder / TRANSCRIPT, folder / TEXT, str(spec.get("name", "")))
     file_store.keep(folder / TRANSCRIPT)
-    made = {name: (folder / name).read_text("utf-8") for name in TRANSCRIBED if (folder / name).is_file()}
     return {
-        **({FILES: made} if file_store.is_apart() else {}),
+        **({FILES: _texts(folder)} if file_store.is_apart() else {}),
         "duration_s": transcript.duration_s, "channels": soundfile.info(str(audio)).channels,
         "language": transcript.language, "engine": transcript.engine, "speakers": len(transcript.speakers),
         "words": sum(len(segment.text.split()) for segment in transcript.segments), "warnings": warnings,
     }  # fmt: skip
+
+
+def _texts(folder: Path) -> dict[str, str]:
+    return {name: (folder / name).read_text("utf-8") for name in TRANSCRIBED if (folder / name).is_file()}
 
 
 def _prepare(spec: Mapping[str, Any], folder: Path, reporter: Reporter) -> None:

@@ -165,12 +165,12 @@ def _conclude(job: Job, exit_code: int) -> None:
     job.refresh_from_db(fields=["state", "result", "error"])
     finished = finished_file(services.user_data(job.user), str(job.id))
     # A wish to cancel came too late to throw anything away, also where the child was told of it after its last word.
-    has_done = job.result is not None and (exit_code == 0 or job.state == Job.State.CANCELLING)
-    if has_done and job.result is not None and PARTS in job.result:
+    result = job.result if exit_code == 0 or job.state == Job.State.CANCELLING else None
+    if result is not None and PARTS in result:
         services.forget_result(finished)  # first: tried again, it is divided anew
-        if not services.split(job, job.result[PARTS]):
+        if not services.split(job, result[PARTS]):
             services.finish(job, Job.State.CANCELLED)
-    elif has_done:
+    elif result is not None:
         services.finish(job, Job.State.DONE)
         services.forget_result(finished)
     elif job.state == Job.State.CANCELLING:
