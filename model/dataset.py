@@ -20,6 +20,7 @@ from core.data_folder import atomic_path
 from model.features import MELS, StoredFrames
 
 FRAMES_FILE = "frames.f16"
+TOLD_FILE = "told.f16"
 SEGMENTS_FILE = "segments.csv"
 END_JITTER = (0, 20)  # log-mel frames: a training window ends up to 200 ms after the phrase does
 PREFIX_SHARE = (0.2, 0.6)  # of the phrase: a window that ends there has heard too little of it, and is a negative
@@ -71,10 +72,15 @@ class FeatureWriter:
 
 @dataclass(frozen=True)
 class FeatureStore:
-    """Features of all segments: ``frames`` [total, width] float16 (memory map) and the ``segments`` table."""
+    """Features of all segments: ``frames`` [total, width] float16 (memory map) and the ``segments`` table.
+
+    Attributes:
+        told: a teacher's logit [total] float16 of what ends with each frame; NaN where it tells none. None: no teacher.
+    """
 
     frames: np.ndarray
     segments: pd.DataFrame
+    told: np.ndarray | None = None
 
     def features(self, segment: Any) -> np.ndarray:
         """Stored frames [frames, width] float16 of a row of the table."""
@@ -99,17 +105,31 @@ def open_store(folder: Path, width: int = MELS) -> FeatureStore:
     total = (folder / FRAMES_FILE).stat().st_size // (2 * width)
     shape = (total, width)
     frames = np.memmap(folder / FRAMES_FILE, np.float16, "r", shape=shape) if total else np.zeros(shape, np.float16)
-    return FeatureStore(frames, segments)
+    told = folder / TOLD_FILE
+    return FeatureStore(frames, segments, np.fromfile(told, np.float16) if told.is_file() else None)
+
+
+def keep_told(folder: Path, told: np.ndarray) -> None:
+    """Keep what a teacher tells of the frames of a store that was closed."""
+    with atomic_path(folder / TOLD_FILE) as temporary:
+        told.astype(np.float16).tofile(temporary)
 
 
 class AudioDataset:
     """Windows of stored frames with their labels over a table of segments."""
 
     def __init__(
-        self, segments: pd.DataFrame, frames: np.ndarray, stored: StoredFrames, end_jitter: tuple[int, int] = END_JITTER
+        self,
+        segments: pd.DataFrame,
+        frames: np.ndarray,
+        stored: StoredFrames,
+        end_jitter: tuple[int, int] = END_JITTER,
+        told: np.ndarray | None = None,
     ) -> None:
-        """Windows of the frames of some segments; ``end_jitter``: see :data:`END_JITTER`."""
+        """Windows of the frames of some segments; ``end_jitter``: see :data:`END_JITTER`, ``told``:
+        :class:`FeatureStore`."""
         self.frames = frames
+        self.told = told
         self.window = stored.window
         self._at_once = stored.at_once
         self._end_jitter = [round(frame / stored.step) for frame in end_jitter]
@@ -122,9 +142,7 @@ class AudioDataset:
     def windows(self, index: np.ndarray, end: np.ndarray) -> np.ndarray:
         """Windows [batch, window, width] float32 that end just before stored frame ``end`` of segments ``index``, or
         before the first one of those that came together with it."""
-        end = end // self._at_once * self._at_once
-        end = np.clip(end, self.window, np.maximum(self.length[index], self.window))
-        first = self.first[index] + end - self.window
+        first = self.first[index] + self._whole(index, end) - self.window
         batch = np.empty((len(index), self.window, self.frames.shape[1]), np.float32)
         for row, start in enumerate(first):
             part = self.frames[start : start + min(self.window, self.length[index[row]])]
@@ -132,6 +150,18 @@ class AudioDataset:
             batch[row, missing:] = part
             batch[row, :missing] = part[0] if len(part) else 0.0  # a short segment goes on backwards as it began
         return batch
+
+    def told_at(self, index: np.ndarray, end: np.ndarray) -> np.ndarray:
+        """What the teacher tells of the same windows: logits [batch], NaN for nothing."""
+        if self.told is None:
+            return np.full(len(index), np.nan, np.float32)
+        last = np.minimum(self._whole(index, end), self.length[index]) - 1
+        return self.told[self.first[index] + last].astype(np.float32)
+
+    def _whole(self, index: np.ndarray, end: np.ndarray) -> np.ndarray:
+        """Ends at which whole windows do."""
+        end = end // self._at_once * self._at_once
+        return np.clip(end, self.window, np.maximum(self.length[index], self.window))
 
     def aligned_ends(self, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Window ends up to 200 ms after aligned phrases; random ends in segments without an aligned phrase."""
@@ -177,8 +207,8 @@ class BatchSampler:
         """Windows (segment indices and window ends) that the detector took for the phrase."""
         self.hard = (index, end) if len(index) else None
 
-    def draw(self) -> tuple[Tensor, Tensor]:
-        """A batch: windows [batch, window, width] and labels [batch]."""
+    def draw(self) -> tuple[Tensor, Tensor, Tensor]:
+        """A batch: windows [batch, window, width], labels [batch], and the teacher's logits [batch]."""
         data, rng, size = self.dataset, self.rng, self.batch_size
         index: list[np.ndarray] = []
         ends: list[np.ndarray] = []
@@ -202,5 +232,7 @@ class BatchSampler:
         rest = size - sum(len(part) for part in index)
         chosen = self.negatives[np.searchsorted(self._cumulative, rng.random(rest))]
         add(chosen, data.random_ends(chosen, rng), 0.0)
-        batch = data.windows(np.concatenate(index), np.concatenate(ends))
-        return torch.from_numpy(batch), torch.from_numpy(np.concatenate(labels))
+        segments, last = np.concatenate(index), np.concatenate(ends)
+        drawn = data.windows(segments, last), np.concatenate(labels), data.told_at(segments, last)
+        windows, truth, told = (torch.from_numpy(part) for part in drawn)
+        return windows, truth, told

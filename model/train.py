@@ -22,6 +22,7 @@ from model.metrics import selection_measure
 from model.training_options import curves
 
 LABEL_SMOOTHING = 0.05
+UNTOLD = 6.0  # logit, either way, of a label where a teacher tells nothing
 FRAMES_A_SECOND = 100  # of log-mel
 
 
@@ -83,12 +84,18 @@ def warmup_and_cosine(optimizer: torch.optim.Optimizer, warmup: int, steps: int)
     )
 
 
-def detection_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Binary cross-entropy of logits [batch] or [batch, members], with smoothed labels [batch], 0 or 1, the mean."""
-    targets = labels * (1.0 - LABEL_SMOOTHING) + 0.5 * LABEL_SMOOTHING
+def detection_loss(logits: Tensor, labels: Tensor, told: Tensor | None = None) -> Tensor:
+    """The mean loss of logits [batch] or [batch, members]: binary cross-entropy with smoothed labels [batch], 0 or 1;
+    or the squared error to a teacher's logits ``told`` [batch] (Ba and Caruana 2014), NaN where it tells none."""
+    if told is None:
+        targets = labels * (1.0 - LABEL_SMOOTHING) + 0.5 * LABEL_SMOOTHING
+    else:
+        targets = torch.where(told.isnan(), UNTOLD * (2.0 * labels - 1.0), told)
     if logits.ndim > 1:
         targets = targets.unsqueeze(1).expand_as(logits)
-    return functional.binary_cross_entropy_with_logits(logits, targets)
+    if told is None:
+        return functional.binary_cross_entropy_with_logits(logits, targets)
+    return functional.mse_loss(logits, targets)
 
 
 def find_hard_windows(
@@ -117,7 +124,7 @@ def train(
     on_progress: Callable[[TrainProgress], None],
 ) -> TrainResult:
     """Train a detector, which begins with the weights that it has, on the store's ``train`` split and choose the
-    checkpoint on its ``validation`` split.
+    checkpoint on its ``validation`` split. Where a teacher has told its logits, these are learned, not the labels.
 
     Writes ``best.pt`` (the averaged weights with the lowest selection measure) and ``last.pt`` (everything that is
     needed to go on) into ``folder``; where a ``last.pt`` of the same configuration lies there, it goes on from it.
@@ -126,7 +133,7 @@ def train(
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     segments = store.where(split="train")
-    dataset = AudioDataset(segments, store.frames, detector.config.stored, detector.end_jitter)
+    dataset = AudioDataset(segments, store.frames, detector.config.stored, detector.end_jitter, store.told)
     sampler = BatchSampler(dataset, config.recipe, config.batch_size, rng)
     validation = store.where(split="validation")
     val_positive = validation[validation["label"] == 1]
@@ -169,12 +176,12 @@ def train(
         while step < config.steps and not (stale >= config.patience and step > config.steps // 2):
             step += 1
             model.train()
-            batch, labels = sampler.draw()
+            batch, labels, told = sampler.draw()
             batch = model.augmented(batch, rng).to(device)
             labels = labels.to(device)
             with torch.autocast(device_type="cuda", dtype=torch.bfloat16, enabled=amp):
                 logits = model(batch)[:, 0]
-                loss = detection_loss(logits.float(), labels)
+                loss = detection_loss(logits.float(), labels, told.to(device) if store.told is not None else None)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)

@@ -18,7 +18,7 @@ from core.errors import HarkError
 from core.events import Progress, Reporter
 from core.worded import worded
 from model.runtime.detector import logit
-from pipeline.training.config import EFFORTS, NOISE_FOLDER, VARIANTS, RunConfig
+from pipeline.training.config import EFFORTS, RunConfig
 from pipeline.training.evaluation import calibrate, measure, score_split, threshold_at
 from pipeline.training.targets import PACKAGES
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from model.dataset import FeatureStore
     from model.detector import TrainedDetector
     from model.train import TrainConfig
+    from pipeline.training.teacher import Teacher
 
 TITLES = {"esphome": "ESPHome", "openwakeword": "openWakeWord"}
 STEP_SHARES = {"esphome": 1.0, "openwakeword": 0.67}  # of the effort's steps
@@ -86,7 +87,13 @@ def _not_installed(device: str, error: ImportError) -> NoRuntimeError:
 
 
 def make_for_device(
-    device: str, config: RunConfig, clips: pd.DataFrame, data: Path, job: Path, reporter: Reporter
+    device: str,
+    config: RunConfig,
+    clips: pd.DataFrame,
+    data: Path,
+    job: Path,
+    reporter: Reporter,
+    teacher: Teacher | None = None,
 ) -> DeviceDetector:
     """Train, calibrate, measure and write the detector for one of :data:`pipeline.training.config.DEVICES`. Stopped at
     any point, the same call goes on from there.
@@ -94,6 +101,7 @@ def make_for_device(
     Args:
         clips: of the run (:data:`pipeline.training.examples.CLIP_COLUMNS`).
         job: the run's folder.
+        teacher: what it learns from, in place of the labels of clips.
 
     Raises:
         NoRuntimeError: a package that the device's files need is missing.
@@ -105,7 +113,7 @@ def make_for_device(
     folder = job / device
     folder.mkdir(exist_ok=True)
     detector = untrained(device, config.seed)
-    store = _features(detector, config, clips, data, folder, reporter)
+    store = _features(detector, config, clips, data, folder, reporter, teacher)
     steps = max(2, round(STEP_SHARES[device] * EFFORTS[config.effort].device_steps))
     detector = _train(detector, store, training_of(device, steps, config.seed), folder, device, reporter)
     if isinstance(detector, MicroDetector):
@@ -144,20 +152,29 @@ def make_for_device(
 
 
 def _features(
-    detector: TrainedDetector, config: RunConfig, clips: pd.DataFrame, data: Path, folder: Path, reporter: Reporter
+    detector: TrainedDetector,
+    config: RunConfig,
+    clips: pd.DataFrame,
+    data: Path,
+    folder: Path,
+    reporter: Reporter,
+    teacher: Teacher | None,
 ) -> FeatureStore:
-    from model.dataset import open_store, store_is_complete
-    from pipeline.training.examples import build_store, plan_examples, window_seconds
-    from pipeline.training.negative_speech import BITRATE, heard_negatives
+    from model.dataset import keep_told, open_store, store_is_complete
+    from pipeline.training.examples import build_store
+    from pipeline.training.negative_speech import heard_negatives
+    from pipeline.training.teacher import device_examples, device_samples
 
     if not store_is_complete(folder / "features"):
-        negatives = list(heard_negatives(detector, config.keyphrase, data, reporter))
-        _, phrase_s = window_seconds(clips, config.phrase)
-        need = detector.config.receptive_samples
-        examples = plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, VARIANTS, BITRATE)
+        negatives = list(heard_negatives(detector, config.keyphrase, device_samples(), data, reporter))
+        examples = device_examples(config, clips, data)
         reporter.stage("features", worded("Adding rooms and noise to %(n)d examples", n=len(examples.specs)))
         progress = Progress(reporter, len(examples.specs))
         build_store(detector, examples, negatives, folder, folder / "features", progress)
+    store = open_store(folder / "features", detector.config.stored.width)
+    if teacher is None or store.told is not None:
+        return store
+    keep_told(folder / "features", teacher.told(store, detector.config.stored))
     return open_store(folder / "features", detector.config.stored.width)
 
 

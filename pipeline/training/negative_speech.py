@@ -28,6 +28,7 @@ from model.dataset import SEGMENT_COLUMNS, FeatureWriter, open_store, store_is_c
 from model.examples import ExampleSpec, SoundSources, build_examples
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.negative_set import NegativePiece, saying, stream_row
+from pipeline.training.splits import SPLITS
 
 if TYPE_CHECKING:
     from model.detector import Detector
@@ -128,26 +129,39 @@ class _Rendering:
     row: Mapping[str, Any]  # of the file's table
     split: str
     condition: str
+    seed: int
 
 
-def _renderings(row: Mapping[str, Any], split: str) -> list[_Rendering]:
+def _renderings(row: Mapping[str, Any], split: str, seeds: np.random.Generator) -> list[_Rendering]:
     """A piece in each of the conditions that are for its split."""
-    return [_Rendering(row, split, condition) for condition in (TRAINED if split == "train" else TESTED)]
+    conditions = TRAINED if split == "train" else TESTED
+    return [_Rendering(row, split, condition, int(seeds.integers(2**62))) for condition in conditions]
 
 
 def heard_negatives(
-    detector: Detector, keyphrase: Keyphrase, data: Path, reporter: Reporter, path: Path | None = None
+    detector: Detector,
+    keyphrase: Keyphrase,
+    receptive_samples: int,
+    data: Path,
+    reporter: Reporter,
+    path: Path | None = None,
+    splits: Sequence[str] = SPLITS,
 ) -> Iterator[NegativePiece]:
     """The negative speech for a detector that learns: for training twice, in rooms and noise, as clips are; for
-    validation and test quiet, in noise and across a room.
+    validation and test quiet, in noise and across a room. Two detectors hear the same sound.
+
+    Args:
+        receptive_samples: the most that one score of any of these detectors depends on.
 
     See :func:`_heard`.
     """
     renderings: list[_Rendering] = []
+    seeds = np.random.default_rng(0)
     with _opened(path or NEGATIVE_SPEECH) as archive:
         for row in _table(archive):
-            renderings += _renderings(row, row["split"])
-    return _heard(renderings, detector, keyphrase, data, reporter, path)
+            renderings += _renderings(row, row["split"], seeds)
+    chosen = [each for each in renderings if each.split in splits]
+    return _heard(chosen, detector, keyphrase, data, reporter, path, receptive_samples)
 
 
 def heard_for_calibration(
@@ -169,6 +183,7 @@ def heard_for_calibration(
     rng = np.random.default_rng(0)
     left = {"train": 2 * hours, "validation": hours, "test": math.inf if hours >= 1.0 else hours}
     renderings: list[_Rendering] = []
+    seeds = np.random.default_rng(0)
     with _opened(path or NEGATIVE_SPEECH) as archive:
         table = _table(archive)
         for row in (table[index] for index in rng.permutation(len(table))):
@@ -176,7 +191,7 @@ def heard_for_calibration(
             split = "test" if row["corpus"] in UNHEARD else split
             if left[split] > 0:
                 left[split] -= archive.getinfo(row["file"]).file_size * 8 / BITRATE / 3600
-                renderings += _renderings(row, split)
+                renderings += _renderings(row, split, seeds)
     return _heard(renderings, detector, keyphrase, data, reporter, path)
 
 
@@ -193,16 +208,20 @@ def _heard(
     data: Path,
     reporter: Reporter,
     path: Path | None,
+    receptive_samples: int = 0,
 ) -> Iterator[NegativePiece]:
     """Renderings of the negative speech as a detector's front end gives them, without those that hold the phrase. They
     are heard once and kept in the data folder for all phrases.
+
+    Args:
+        receptive_samples: what short pieces are filled up to; 0: what the detector needs.
 
     Raises:
         HarkError: the file is missing or damaged.
     """
     path = path or NEGATIVE_SPEECH
     wanted = json.dumps([(each.row["file"], each.split, each.condition) for each in renderings])
-    identity = f"{VERSION} {detector.front_end_id} {path.stat().st_size} {wanted}"
+    identity = f"{VERSION} {detector.front_end_id} {path.stat().st_size} {wanted} {receptive_samples or ''}".rstrip()
     folder = data / "cache" / "negative-speech" / hashlib.sha256(identity.encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -218,7 +237,8 @@ def _heard(
             reporter.stage(
                 "features", worded("Hearing hours of real speech, once for all phrases with this kind of detector")
             )
-            _hear(renderings, detector, folder, path, reporter)
+            need = receptive_samples or detector.config.receptive_samples
+            _hear(renderings, detector, need, folder, path, reporter)
     store = open_store(folder, detector.config.stored.width)
     said = saying(tuple(store.segments["text"]), keyphrase)
     for row, holds in zip(store.segments.itertuples(), said):
@@ -227,10 +247,11 @@ def _heard(
             yield NegativePiece(store.features(row), columns | {"text": ""})
 
 
-def _hear(renderings: Sequence[_Rendering], detector: Detector, folder: Path, path: Path, reporter: Reporter) -> None:
+def _hear(
+    renderings: Sequence[_Rendering], detector: Detector, need: int, folder: Path, path: Path, reporter: Reporter
+) -> None:
     sounds = folder / "sound"
     sounds.mkdir(exist_ok=True)
-    rng = np.random.default_rng(0)
     specs: list[ExampleSpec] = []
     with _opened(path) as archive:
         for each in renderings:
@@ -238,8 +259,7 @@ def _hear(renderings: Sequence[_Rendering], detector: Detector, folder: Path, pa
             if not sound.is_file():
                 sound.write_bytes(archive.read(row["file"]))
             columns = {**stream_row(each.split, f"bank:{row['corpus']}", row["speaker"]), "text": row["text"]}
-            seed, need = int(rng.integers(2**62)), detector.config.receptive_samples
-            specs.append(ExampleSpec((str(sound),), False, each.condition, seed, need, columns=columns))
+            specs.append(ExampleSpec((str(sound),), False, each.condition, each.seed, need, columns=columns))
     writer = FeatureWriter(folder)
     progress = Progress(reporter, len(specs))
     with closing(build_examples(specs, SoundSources(), detector.front_end(folder))) as built:

@@ -72,6 +72,7 @@ POSITIVE_SHARES = {"train": 0.70, "validation": 0.12, "test": 0.18}  # of a dete
 # Negatives of a detector that is calibrated, for each clip of the phrase in its test.
 CALIBRATED_SHARES = {"confuser": 1.0, "inbetween": 0.5, "plain_negative": 1.0}
 DEVICE_S = 240.0  # a detector for a device: hearing its clips, and training
+TEACHER_S = 150.0  # the same of the teacher of all of them
 VALIDATION_POSITIVES = 150  # of a retraining that is calibrated: how much of the phrase anti-keywords may cost
 
 
@@ -411,7 +412,8 @@ def estimated_s(
     training = effort.steps * SECONDS_PER_STEP * effort.batch_size / 128
     after = training if config.trains else CALIBRATION_S[config.size]
     after += SECONDS_PER_NETWORK_STEP * effort.network_steps if config.teaches else 0.0
-    return max(speaking.values(), default=0.0) + hearing + after + DEVICE_S * len(config.devices)
+    devices = TEACHER_S + DEVICE_S * len(config.devices) if config.devices else 0.0
+    return max(speaking.values(), default=0.0) + hearing + after + devices
 
 
 def what_is_left(plan: Plan, library: Library, to_hear: bool) -> Plan:

@@ -59,6 +59,7 @@ from pipeline.training.retraining import AntiKeywords, Marked, compare, find_ant
 from pipeline.training.splits import SPLITS
 from pipeline.training.synthesis import generate
 from pipeline.training.targets import TITLES
+from pipeline.training.teacher import TEACHER_FOLDER, Teacher, make_teacher, network_training
 from pipeline.training.verdict import verdict_of
 
 if TYPE_CHECKING:
@@ -243,8 +244,8 @@ def _remove_what_can_be_made_again(folder: Path, config: RunConfig) -> None:
     names = ("features/frames.f16", "start.pt", "best.pt", "last.pt", *(path.name for path in folder.glob("*.onnx")))
     for name in names:
         (folder / name).unlink(missing_ok=True)
-    for device in config.devices:
-        shutil.rmtree(folder / device, ignore_errors=True)
+    for name in (*config.devices, TEACHER_FOLDER):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _run(
@@ -309,6 +310,7 @@ def _run(
     if config.devices:
         reporter.log(verdict_of(report).sentence)  # those for devices take some minutes more
     devices: dict[str, DeviceDetector] = {}
+    teacher: Teacher | None = None
     report["devices_left_out"] = []
     for number, device in enumerate(config.devices, 1):
         reporter.stage(
@@ -324,7 +326,8 @@ def _run(
                 if device == SMALL:
                     devices[device] = _small(config, data, folder.name, within)
                 else:
-                    devices[device] = make_for_device(device, config, clips, data, folder, within)
+                    teacher = teacher or make_teacher(detector, config, clips, data, folder, within)
+                    devices[device] = make_for_device(device, config, clips, data, folder, within, teacher)
             except NoRuntimeError as error:
                 reporter.log(str(error), "warning")
                 report["in_words"].append(worded("%(what)s %(why)s %(what_to_do)s", **error.as_dict()))
@@ -495,18 +498,13 @@ def _train(
     tensorboard: bool,
 ) -> tuple[Detector, TrainResult]:
     from model.checkpoint import load_checkpoint
-    from model.dataset import BatchRecipe
     from model.train import TrainConfig, TrainProgress, train
 
     effort = EFFORTS[config.effort]
     board = str(folder / "tensorboard") if tensorboard else ""
     train_config = TrainConfig(effort.steps, effort.batch_size, seed=config.seed, tensorboard=board)
     if config.teaches:
-        recipe = BatchRecipe(aligned_negative=0.15)
-        train_config = TrainConfig(
-            effort.network_steps, 128, 1e-3, weight_decay=0.3, evaluations=4, recipe=recipe, seed=config.seed,
-            tensorboard=board,
-        )  # fmt: skip
+        train_config = replace(network_training(config), tensorboard=board)
     reporter.stage("train", worded("Training for %(n)d steps", n=train_config.steps))
 
     def on_progress(state: TrainProgress) -> None:

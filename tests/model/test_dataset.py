@@ -15,6 +15,7 @@ from model.dataset import (
     BatchSampler,
     FeatureStore,
     FeatureWriter,
+    keep_told,
     open_store,
     store_is_complete,
 )
@@ -132,9 +133,9 @@ def test_a_batch_has_the_recipes_shares(store: FeatureStore) -> None:
     for hard in (0, 8):
         if hard:
             sampler.set_hard(np.array([10]), np.array([500]))
-        batch, labels = sampler.draw()
+        batch, labels, told = sampler.draw()
         assert batch.shape == (64, NEED, MELS) and labels.shape == (64,)
-        assert labels.sum() == 16 and (labels[:16] == 1).all()
+        assert labels.sum() == 16 and (labels[:16] == 1).all() and told.isnan().all()
         segment = batch[:, 0, 0].numpy()
         assert (batch[:, :, 0].numpy() == segment[:, None]).all(), "no window lies in two segments"
         assert (segment[:24] <= 5).all(), "the phrase and its beginnings"
@@ -158,12 +159,26 @@ def test_an_hour_of_speech_counts_as_an_hour(store: FeatureStore) -> None:
 def test_the_same_generator_draws_the_same_batches(store: FeatureStore) -> None:
     one, other = sampler_of(store, 5), sampler_of(store, 5)
     for _ in range(3):
-        (batch, labels), (batch_2, labels_2) = one.draw(), other.draw()
+        (batch, labels, _), (batch_2, labels_2, _) = one.draw(), other.draw()
         assert torch.equal(batch, batch_2) and torch.equal(labels, labels_2)
     assert not torch.equal(sampler_of(store, 6).draw()[0], sampler_of(store, 5).draw()[0])
 
 
+def test_a_teacher_tells_of_the_end_of_each_window(store: FeatureStore, tmp_path: Path) -> None:
+    frames = np.arange(len(store.frames))
+    assert store.told is None
+    keep_told(tmp_path / "store", np.where(frames % 7 == 0, np.nan, frames % 1000))
+    told = open_store(tmp_path / "store").told
+    dataset = AudioDataset(store.segments, store.frames, STORED, told=told)
+    index, end = np.asarray([10, 10, 11]), np.asarray([500, 10**6, 300])
+    last = dataset.first[index] + np.minimum(end, dataset.length[index]) - 1
+    expected = np.where(last % 7 == 0, np.nan, last % 1000)
+    np.testing.assert_array_equal(dataset.told_at(index, end), expected)
+    _, _, logits = BatchSampler(dataset, RECIPE, 64, np.random.default_rng(0)).draw()
+    assert logits.shape == (64,) and 0 < int(logits.isnan().sum()) < 32
+
+
 def test_there_may_be_no_confusers(store: FeatureStore) -> None:
     dataset = AudioDataset(store.segments[store.segments["bucket"] != "confuser"], store.frames, STORED)
-    batch, labels = BatchSampler(dataset, RECIPE, 32, np.random.default_rng(0)).draw()
+    batch, labels, _ = BatchSampler(dataset, RECIPE, 32, np.random.default_rng(0)).draw()
     assert len(batch) == 32 and labels.sum() == 8

@@ -230,6 +230,14 @@ def test_it_trains_on_a_gpu_too(store: FeatureStore, tmp_path: Path) -> None:
     assert isinstance(model, TinyCRNN) and next(model.parameters()).device.type == "cpu"
 
 
+def test_what_a_teacher_tells_counts_in_place_of_labels() -> None:
+    logits, labels = torch.tensor([1.0, -2.0, 6.0]), torch.tensor([0.0, 1.0, 1.0])
+    assert float(detection_loss(logits, labels, torch.tensor([1.0, -2.0, float("nan")]))) == 0
+    assert float(detection_loss(logits, labels, torch.tensor([1.0, -2.0, 4.0]))) == pytest.approx(4 / 3)
+    members = torch.stack([logits, logits + 1], 1)
+    assert float(detection_loss(members, labels, torch.tensor([1.0, -2.0, 6.0]))) == pytest.approx(0.5)
+
+
 def test_the_loss_is_even_between_classes_and_smooths_labels() -> None:
     def value(logits: list[float], labels: list[float]) -> float:
         return float(detection_loss(torch.tensor(logits), torch.tensor(labels)))

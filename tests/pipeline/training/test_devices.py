@@ -6,7 +6,8 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -16,21 +17,27 @@ from core.audio_file import SAMPLE_RATE, write_audio
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
 from model.asr.packed import Utterance
+from model.dataset import FeatureStore, open_store
 from model.detector import as_streams
 from model.examples import SoundSources
+from model.features import StoredFrames
+from model.fused_detector import FusedDetector
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training import devices, negative_speech
+from pipeline.training import teacher as teacher_module
 from pipeline.training.config import DEVICES, EFFORTS, BucketSize, Effort, RunConfig
 from pipeline.training.devices import NoRuntimeError, make_for_device
 from pipeline.training.evaluation import FA_PER_DAY
 from pipeline.training.examples import CLIP_COLUMNS
 from pipeline.training.negative_speech import TESTED, heard_for_calibration, heard_negatives, write_negative_speech
+from pipeline.training.teacher import Teacher, make_teacher
 from tests.pipeline.training.tiny_run import FEW_ROOMS
 from tests.support.device_runtimes import detections
 
 PHRASE = "hey compass"
 MELODY = (600.0, 1500.0, 900.0)  # Hz: how the phrase sounds here
 CONFIG = RunConfig(PHRASE, effort="tiny", devices=DEVICES)
+NEED = 3 * SAMPLE_RATE
 
 
 def sung(notes: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
@@ -127,13 +134,75 @@ def test_the_file_hears_the_phrase_in_the_devices_own_runtime(
         assert manifest["model"] == "hey_compass.tflite" and 0 < manifest["micro"]["probability_cutoff"] < 1
 
 
+def test_what_the_teacher_tells_is_told_of_the_same_moment() -> None:
+    """Its frames say how many log-mel frames were heard with them; a device's frames come at other times."""
+    own, device = StoredFrames(1, 2, 10, 4, 5, 2), StoredFrames(3, 8, 2, 1, 20)
+    columns = {"split": "train", "clip_id": 1, "bucket": "positive", "condition": "train", "engine": "", "speaker": ""}
+    heard = np.repeat(np.arange(5, 205, 4), 2)[:, None] / 100
+
+    class Stub:
+        config = SimpleNamespace(stored=own)
+        batch_frames = 1000
+
+        def matches(self, stored: np.ndarray) -> np.ndarray:
+            return teacher_module.LEVEL + stored[:, own.window - 1 :: own.chunk, 0] / teacher_module.SLOPE
+
+    def store(counts: list[int], frames: np.ndarray) -> FeatureStore:
+        firsts = np.cumsum([0, *counts[:-1]])
+        rows = [{**columns, "clip_id": i, "first": f, "frames": n} for i, (f, n) in enumerate(zip(firsts, counts))]
+        return FeatureStore(frames, pd.DataFrame(rows))
+
+    short = own.window - 2  # frames of an example that holds no window
+    hers = store([len(heard), short], np.concatenate([heard, heard[:short]]).astype(np.float16))
+    students = store([23, 4], np.zeros((27, 3), np.float16))
+    told = Teacher(cast(FusedDetector, Stub()), hers).told(students, device)
+    ends = (20 + 8 * np.arange(23)) / 100
+    first = (5 + 2 * 8) / 100  # log-mel frames of the first window
+    assert np.isnan(told[:23]).tolist() == (ends < first).tolist() and np.isnan(told[23:]).all()
+    np.testing.assert_allclose(told[:23][ends >= first], ends[ends >= first], atol=0.01)
+    with pytest.raises(ValueError, match="different examples"):
+        Teacher(cast(FusedDetector, Stub()), hers).told(store([23], np.zeros((23, 3), np.float16)), device)
+
+
+def test_a_large_detectors_run_trains_the_teacher(
+    clips: pd.DataFrame, speech: Path, tiny: Effort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(EFFORTS, "tiny", replace(tiny, device_steps=60, network_steps=120))
+    job, events = tmp_path / "job", list[Event]()
+    job.mkdir()
+    large = replace(CONFIG, size="large")
+    given = (None, large, clips, tmp_path / "data", job, Reporter(events.append))
+
+    def stages() -> set[str]:
+        return {str(event["name"]) for event in events if event["event"] == "stage"}
+
+    teacher = make_teacher(*given)
+    assert teacher is not None and "train" in stages()
+    made = make_for_device("openwakeword", large, clips, tmp_path / "data", job, silent_reporter(), teacher)
+    assert made.files
+    store = open_store(job / "openwakeword" / "features", 96)
+    assert store.told is not None
+
+    def told(label: int) -> float:
+        rows = store.where(split="train", label=label)
+        ends = rows[rows["phrase_end"] > 0]
+        return float(np.nanmean(store.told[ends["first"] + ends["phrase_end"]]))
+
+    assert told(1) > told(0) + 1
+    assert np.isnan(store.told[store.where(split="test")["first"]]).all()
+    events.clear()
+    again = make_teacher(*given)
+    assert again is not None and "features" not in stages()
+    assert make_teacher(None, replace(large, language="de"), clips, tmp_path / "data", job, silent_reporter()) is None
+
+
 def test_what_holds_the_phrase_is_no_negative_and_speech_is_heard_once(
     speech: Path, tiny: Effort, tmp_path: Path
 ) -> None:
     detector = devices.untrained("esphome", 0)
     told: list[Event] = []
-    pieces = list(heard_negatives(detector, Keyphrase(PHRASE), tmp_path / "data", Reporter(told.append)))
-    again = list(heard_negatives(detector, Keyphrase("some melody"), tmp_path / "data", Reporter(told.append)))
+    pieces = list(heard_negatives(detector, Keyphrase(PHRASE), NEED, tmp_path / "data", Reporter(told.append)))
+    again = list(heard_negatives(detector, Keyphrase("some melody"), NEED, tmp_path / "data", Reporter(told.append)))
     assert len(again) > len(pieces) and len({event["event"] for event in told if event["event"] == "stage"}) == 1
     assert {piece.row["split"] for piece in pieces} == {"train", "validation", "test"}
     assert all(piece.frames.shape[1] == 40 and piece.row["text"] == "" for piece in pieces)
@@ -176,7 +245,9 @@ def test_damaged_negative_speech_is_said(tmp_path: Path) -> None:
             broken.write_bytes(content)
         with pytest.raises(HarkError, match=r"broken\.zip cannot be read"):
             list(
-                heard_negatives(devices.untrained("esphome", 0), Keyphrase(PHRASE), tmp_path, silent_reporter(), broken)
+                heard_negatives(
+                    devices.untrained("esphome", 0), Keyphrase(PHRASE), NEED, tmp_path, silent_reporter(), broken
+                )
             )
 
 

@@ -1,0 +1,149 @@
+"""The teacher of detectors for devices: a detector of size *standard* hears what they are trained on, and they learn
+what it says of it and not the labels of clips (knowledge distillation, Hinton and others 2015). It has heard people, so
+what they learn from is how near any speech comes to the phrase; from labels they learn the voices of the engines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from core.events import Progress, Reporter
+from core.worded import worded
+from pipeline.training.config import EFFORTS, NOISE_FOLDER, VARIANTS, RunConfig
+
+if TYPE_CHECKING:
+    from model.dataset import FeatureStore
+    from model.features import StoredFrames
+    from model.fused_detector import FusedDetector
+    from model.train import TrainConfig
+    from pipeline.training.examples import ExamplePlan
+
+TEACHER_FOLDER = "teacher"  # in the run's
+LEVEL = -2.5  # match score that is told as a logit of 0
+SLOPE = 3.0  # logits a unit of match score ...
+BOUND = 8.0  # ... to at most this, either way
+SAME = ["clip_id", "bucket", "condition", "engine", "speaker"]  # columns of the same example for two detectors
+
+
+class Teacher:
+    """A detector of size standard, and what it hears of the examples for devices."""
+
+    def __init__(self, detector: FusedDetector, store: FeatureStore) -> None:
+        """``store``: its stored frames of these examples, at least those of the split ``train``."""
+        self._detector, self._store = detector, store
+
+    @cached_property
+    def _matches(self) -> list[np.ndarray]:
+        """Match scores of each example of training."""
+        from model.detector import in_batches
+
+        rows = self._store.where(split="train")
+        pieces = [self._store.features(row) for row in rows.itertuples()]
+        detector = self._detector
+        return in_batches(detector.matches, pieces, detector.config.stored, detector.batch_frames)
+
+    def told(self, store: FeatureStore, stored: StoredFrames) -> np.ndarray:
+        """Logits [total] for the frames of a device's store of the same examples: of what ends with each frame; NaN
+        where too little was heard, and beyond the split ``train``."""
+        rows: Any = store.where(split="train")
+        if self._store.where(split="train")[SAME].to_numpy().tolist() != rows[SAME].to_numpy().tolist():
+            raise ValueError("teacher and student have heard different examples")
+        told = np.full(len(store.frames), np.nan, np.float16)
+        own = self._detector.config.stored
+        for row, matches in zip(rows.itertuples(), self._matches):
+            # Log-mel frames of the example that have been heard with each score, and with each frame of the device's.
+            first = own.lead + own.step * (own.window - own.at_once)
+            heard = first + own.step * own.chunk * np.arange(len(matches))
+            ends = stored.lead + stored.step * (np.arange(1, row.frames + 1) - stored.at_once)
+            if len(matches):
+                logits = np.clip(SLOPE * (np.interp(ends, heard, matches) - LEVEL), -BOUND, BOUND)
+                told[row.first : row.first + row.frames] = np.where(ends < first, np.nan, logits)
+        return told
+
+
+def device_samples() -> int:
+    """The most samples that one score of any detector for a device depends on."""
+    from model.devices.microwakeword import MicroConfig
+    from model.devices.openwakeword import OpenWakeWordConfig
+
+    return max(config.receptive_samples for config in (MicroConfig(), OpenWakeWordConfig()))
+
+
+def device_examples(config: RunConfig, clips: pd.DataFrame, data: Path) -> ExamplePlan:
+    """The examples that every detector for a device, and their teacher, hears."""
+    from pipeline.training.examples import plan_examples, untrained_detector, window_seconds
+    from pipeline.training.negative_speech import BITRATE
+
+    window_s, phrase_s = window_seconds(clips, config.phrase)
+    teacher = untrained_detector(_standard(config), window_s, rescored=False)
+    need = max(device_samples(), teacher.config.receptive_samples)
+    return plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, VARIANTS, BITRATE)
+
+
+def network_training(config: RunConfig) -> TrainConfig:
+    """How the network of a detector of size standard is trained."""
+    from model.dataset import BatchRecipe
+    from model.train import TrainConfig
+
+    steps = EFFORTS[config.effort].network_steps
+    recipe = BatchRecipe(aligned_negative=0.15)
+    return TrainConfig(steps, 128, 1e-3, weight_decay=0.3, evaluations=4, recipe=recipe, seed=config.seed)
+
+
+def make_teacher(
+    detector: Any, config: RunConfig, clips: pd.DataFrame, data: Path, job: Path, reporter: Reporter
+) -> Teacher | None:
+    """The run's own detector where it is of size standard; else one is trained. None where a run of that size would
+    have no network. Stopped at any point, the same call goes on from there.
+
+    Args:
+        detector: of the run, trained and calibrated.
+        clips: of the run (:data:`pipeline.training.examples.CLIP_COLUMNS`).
+        job: the run's folder.
+    """
+    from model.checkpoint import load_checkpoint
+    from model.dataset import open_store, store_is_complete
+    from model.fused_detector import FusedDetector
+    from model.train import TrainProgress, train
+    from pipeline.training.examples import build_store, untrained_detector, window_seconds
+    from pipeline.training.negative_speech import heard_negatives
+
+    if not _standard(config).teaches:
+        return None
+    folder = job / TEACHER_FOLDER
+    is_trained = isinstance(detector, FusedDetector)
+    splits = ("train",) if is_trained else ("train", "validation")
+    if not is_trained:
+        window_s, _ = window_seconds(clips, config.phrase)
+        detector = untrained_detector(_standard(config), window_s, rescored=False)
+    if not store_is_complete(folder / "features"):
+        folder.mkdir(exist_ok=True)
+        need = device_samples()
+        negatives = heard_negatives(detector, config.keyphrase, need, data, reporter, splits=splits)
+        examples = device_examples(config, clips, data)
+        examples = replace(examples, specs=tuple(s for s in examples.specs if s.columns["split"] in splits))
+        reporter.stage("features", worded("Hearing %(n)d examples as their teacher does", n=len(examples.specs)))
+        build_store(
+            detector, examples, list(negatives), folder, folder / "features", Progress(reporter, len(examples.specs))
+        )
+    store = open_store(folder / "features", detector.config.stored.width)
+    if not is_trained:
+        training = network_training(config)
+        reporter.stage("train", worded("Training the teacher, %(n)d steps", n=training.steps))
+
+        def on_progress(state: TrainProgress) -> None:
+            if state.step % 10 == 0 or state.measure is not None or state.step == state.steps:
+                reporter.progress(state.step, state.steps, state.eta_s)
+
+        train(store, detector, training, folder, on_progress)
+        detector = load_checkpoint(str(folder / "best.pt"))[0]
+    return Teacher(detector, store)
+
+
+def _standard(config: RunConfig) -> RunConfig:
+    return replace(config, size="standard", devices=())
