@@ -57,10 +57,11 @@ class Reporter:
         self._emit("error", **error.parts())
 
     def within(self, stage: str) -> Reporter:
-        """A reporter of a part of this run: its stages are of the name ``stage``, and it estimates nothing."""
+        """A reporter of a part of this run: its stages are of the name ``stage``, it estimates nothing, and its curves
+        are not the run's."""
 
         def sink(event: Event) -> None:
-            if event["event"] != "estimate":
+            if event["event"] not in ("estimate", "metric"):
                 self._sink({**event, "name": stage} if event["event"] == "stage" else event)
 
         return Reporter(sink)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from core.worded import worded
 from model.runtime.detector import logit
 from pipeline.training.config import EFFORTS, RunConfig
 from pipeline.training.evaluation import calibrate, measure, score_split, threshold_at
+from pipeline.training.network_training import settings_of_device, train_and_tell
 from pipeline.training.targets import PACKAGES
 
 if TYPE_CHECKING:
@@ -93,15 +94,15 @@ def make_for_device(
     data: Path,
     job: Path,
     reporter: Reporter,
-    teacher: Teacher | None = None,
+    make_teacher: Callable[[], Teacher | None] = lambda: None,
 ) -> DeviceDetector:
     """Train, calibrate, measure and write the detector for one of :data:`pipeline.training.config.DEVICES`. Stopped at
     any point, the same call goes on from there.
 
     Args:
         clips: of the run (:data:`pipeline.training.examples.CLIP_COLUMNS`).
-        job: the run's folder.
-        teacher: what it learns from, in place of the labels of clips.
+        job: the run's folder for devices.
+        make_teacher: gives what it learns from, in place of the labels of clips; called where it is needed.
 
     Raises:
         NoRuntimeError: a package that the device's files need is missing.
@@ -111,16 +112,16 @@ def make_for_device(
     from model.devices.openwakeword import OpenWakeWordDetector
 
     folder = job / device
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     detector = untrained(device, config.seed)
-    store = _features(detector, config, clips, data, folder, reporter, teacher)
+    store = _features(detector, config, clips, data, folder, reporter, make_teacher)
     steps = max(2, round(STEP_SHARES[device] * EFFORTS[config.effort].device_steps))
-    detector = _train(detector, store, training_of(device, steps, config.seed), folder, device, reporter)
+    detector = _train(detector, store, settings_of_device(device, steps, config.seed), folder, device, reporter)
     if isinstance(detector, MicroDetector):
         small = detector.in_8_bits(_windows(store, detector, config.seed))
         rounded = folder / "8-bit"
         rounded.mkdir(exist_ok=True)
-        again = training_of(device, max(2, round(EIGHT_BIT_SHARE * steps)), config.seed)
+        again = settings_of_device(device, max(2, round(EIGHT_BIT_SHARE * steps)), config.seed)
         again = replace(again, learning_rate=again.learning_rate / 10)
         small = _train(small, store, again, rounded, device, reporter)
         assert isinstance(small, MicroDetector)
@@ -158,7 +159,7 @@ def _features(
     data: Path,
     folder: Path,
     reporter: Reporter,
-    teacher: Teacher | None,
+    make_teacher: Callable[[], Teacher | None],
 ) -> FeatureStore:
     from model.dataset import keep_told, open_store, store_is_complete
     from pipeline.training.examples import build_store
@@ -166,42 +167,27 @@ def _features(
     from pipeline.training.teacher import device_examples, device_samples
 
     if not store_is_complete(folder / "features"):
+        teacher = make_teacher()
         negatives = list(heard_negatives(detector, config.keyphrase, device_samples(), data, reporter))
-        examples = device_examples(config, clips, data)
+        examples = teacher.examples if teacher else device_examples(config, clips, data, device_samples())
         reporter.stage("features", worded("Adding rooms and noise to %(n)d examples", n=len(examples.specs)))
         progress = Progress(reporter, len(examples.specs))
         build_store(detector, examples, negatives, folder, folder / "features", progress)
     store = open_store(folder / "features", detector.config.stored.width)
-    if teacher is None or store.told is not None:
+    if store.told is not None:
+        return store
+    teacher = make_teacher()
+    if teacher is None:
         return store
     keep_told(folder / "features", teacher.told(store, detector.config.stored))
     return open_store(folder / "features", detector.config.stored.width)
 
 
-def training_of(device: str, steps: int, seed: int) -> TrainConfig:
-    """How the detector for a device is trained. Near-phrases are few in a batch: with more, people are missed."""
-    from model.dataset import BatchRecipe
-    from model.train import TrainConfig
-
-    recipe = BatchRecipe(aligned_negative=0.05)
-    size, rate = (128, 1e-3) if device == "openwakeword" else (96, 3e-3)
-    return TrainConfig(steps, size, rate, weight_decay=0.3, recipe=recipe, seed=seed)
-
-
 def _train(
     detector: TrainedDetector, store: FeatureStore, config: TrainConfig, folder: Path, device: str, reporter: Reporter
 ) -> Any:
-    from model.checkpoint import load_checkpoint
-    from model.train import TrainProgress, train
-
     reporter.stage("train", worded("Training for %(device)s, %(n)d steps", device=TITLES[device], n=config.steps))
-
-    def on_progress(state: TrainProgress) -> None:
-        if state.step % 10 == 0 or state.measure is not None or state.step == state.steps:
-            reporter.progress(state.step, state.steps, state.eta_s)
-
-    train(store, detector, config, folder, on_progress)
-    return load_checkpoint(str(folder / "best.pt"))[0]
+    return train_and_tell(store, detector, config, folder, reporter)[0]
 
 
 def _windows(store: FeatureStore, detector: TrainedDetector, seed: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,7 @@ from pipeline.training.config import (
 from pipeline.training.devices import DeviceDetector, NoRuntimeError, make_for_device
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, calibrate, measure, score_split, threshold_at
 from pipeline.training.mining import MiningConfig, mine, mine_negatives
+from pipeline.training.network_training import settings_of_standard, train_and_tell
 from pipeline.training.plan import (
     Plan,
     config_of_run,
@@ -59,7 +61,7 @@ from pipeline.training.retraining import AntiKeywords, Marked, compare, find_ant
 from pipeline.training.splits import SPLITS
 from pipeline.training.synthesis import generate
 from pipeline.training.targets import TITLES
-from pipeline.training.teacher import TEACHER_FOLDER, Teacher, make_teacher, network_training
+from pipeline.training.teacher import make_teacher
 from pipeline.training.verdict import verdict_of
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
     from model.keyword_hmm import HMMDetector
     from model.train import TrainResult
 
+DEVICES_FOLDER = "devices"  # of a run, for what is made of its detectors for devices
 RUN_NAME = re.compile(r"\w[\w.-]*")
 MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # of each confuser: there are hundreds of them
 
@@ -205,7 +208,7 @@ def run_training(
                     result = _run(config, data, folder, library, reporter, tensorboard, made_for)
                 else:  # it was finished for the same, or by another process a moment ago: then this is the next run
                     result = _result_for(made_for, folder)
-                _remove_what_can_be_made_again(folder, config)
+                _remove_what_can_be_made_again(folder)
     except OSError as error:
         if error.errno is None:
             raise
@@ -239,13 +242,12 @@ def _bundle_of(result: Mapping[str, Any], data: Path) -> Path:
     return data / "models" / bundle.parent.name / bundle.name
 
 
-def _remove_what_can_be_made_again(folder: Path, config: RunConfig) -> None:
+def _remove_what_can_be_made_again(folder: Path) -> None:
     """A finished run need not keep hundreds of megabytes: its features can be made again from the clips."""
     names = ("features/frames.f16", "start.pt", "best.pt", "last.pt", *(path.name for path in folder.glob("*.onnx")))
     for name in names:
         (folder / name).unlink(missing_ok=True)
-    for name in (*config.devices, TEACHER_FOLDER):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    shutil.rmtree(folder / DEVICES_FOLDER, ignore_errors=True)
 
 
 def _run(
@@ -310,7 +312,8 @@ def _run(
     if config.devices:
         reporter.log(verdict_of(report).sentence)  # those for devices take some minutes more
     devices: dict[str, DeviceDetector] = {}
-    teacher: Teacher | None = None
+    within = reporter.within("devices")
+    teacher = cache(lambda: make_teacher(detector, config, clips, data, folder / DEVICES_FOLDER, within))
     report["devices_left_out"] = []
     for number, device in enumerate(config.devices, 1):
         reporter.stage(
@@ -320,14 +323,13 @@ def _run(
                 number=str(number), all=str(len(config.devices)), device=TITLES[device],
             ),
         )  # fmt: skip
-        within = reporter.within("devices")
         with clock.stage(device):
             try:
                 if device == SMALL:
                     devices[device] = _small(config, data, folder.name, within)
                 else:
-                    teacher = teacher or make_teacher(detector, config, clips, data, folder, within)
-                    devices[device] = make_for_device(device, config, clips, data, folder, within, teacher)
+                    place = folder / DEVICES_FOLDER
+                    devices[device] = make_for_device(device, config, clips, data, place, within, teacher)
             except NoRuntimeError as error:
                 reporter.log(str(error), "warning")
                 report["in_words"].append(worded("%(what)s %(why)s %(what_to_do)s", **error.as_dict()))
@@ -497,25 +499,15 @@ def _train(
     reporter: Reporter,
     tensorboard: bool,
 ) -> tuple[Detector, TrainResult]:
-    from model.checkpoint import load_checkpoint
-    from model.train import TrainConfig, TrainProgress, train
+    from model.train import TrainConfig
 
     effort = EFFORTS[config.effort]
     board = str(folder / "tensorboard") if tensorboard else ""
     train_config = TrainConfig(effort.steps, effort.batch_size, seed=config.seed, tensorboard=board)
     if config.teaches:
-        train_config = replace(network_training(config), tensorboard=board)
+        train_config = replace(settings_of_standard(config), tensorboard=board)
     reporter.stage("train", worded("Training for %(n)d steps", n=train_config.steps))
-
-    def on_progress(state: TrainProgress) -> None:
-        if state.step % 10 == 0 or state.measure is not None or state.step == state.steps:
-            reporter.progress(state.step, state.steps, state.eta_s)
-            reporter.metric("loss", state.loss)
-        if state.measure is not None:
-            reporter.metric("validation_miss_rate", state.measure)
-
-    result = train(store, detector, train_config, folder, on_progress)
-    return load_checkpoint(str(folder / "best.pt"))[0], result
+    return train_and_tell(store, detector, train_config, folder, reporter)
 
 
 def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:

@@ -14,16 +14,15 @@ import pandas as pd
 
 from core.events import Progress, Reporter
 from core.worded import worded
-from pipeline.training.config import EFFORTS, NOISE_FOLDER, VARIANTS, RunConfig
+from pipeline.training.config import NOISE_FOLDER, VARIANTS, RunConfig
+from pipeline.training.network_training import settings_of_standard, train_and_tell
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
     from model.features import StoredFrames
     from model.fused_detector import FusedDetector
-    from model.train import TrainConfig
     from pipeline.training.examples import ExamplePlan
 
-TEACHER_FOLDER = "teacher"  # in the run's
 LEVEL = -2.5  # match score that is told as a logit of 0
 SLOPE = 3.0  # logits a unit of match score ...
 BOUND = 8.0  # ... to at most this, either way
@@ -31,11 +30,15 @@ SAME = ["clip_id", "bucket", "condition", "engine", "speaker"]  # columns of the
 
 
 class Teacher:
-    """A detector of size standard, and what it hears of the examples for devices."""
+    """A detector of size standard, and what it hears of the examples for devices.
 
-    def __init__(self, detector: FusedDetector, store: FeatureStore) -> None:
+    Attributes:
+        examples: what devices and it hear.
+    """
+
+    def __init__(self, detector: FusedDetector, store: FeatureStore, examples: ExamplePlan) -> None:
         """``store``: its stored frames of these examples, at least those of the split ``train``."""
-        self._detector, self._store = detector, store
+        self._detector, self._store, self.examples = detector, store, examples
 
     @cached_property
     def _matches(self) -> list[np.ndarray]:
@@ -74,25 +77,14 @@ def device_samples() -> int:
     return max(config.receptive_samples for config in (MicroConfig(), OpenWakeWordConfig()))
 
 
-def device_examples(config: RunConfig, clips: pd.DataFrame, data: Path) -> ExamplePlan:
-    """The examples that every detector for a device, and their teacher, hears."""
-    from pipeline.training.examples import plan_examples, untrained_detector, window_seconds
+def device_examples(config: RunConfig, clips: pd.DataFrame, data: Path, need: int) -> ExamplePlan:
+    """The examples that every detector for a device, and their teacher, hears; ``need``: the most samples that one
+    score of any of them depends on."""
+    from pipeline.training.examples import plan_examples, window_seconds
     from pipeline.training.negative_speech import BITRATE
 
-    window_s, phrase_s = window_seconds(clips, config.phrase)
-    teacher = untrained_detector(_standard(config), window_s, rescored=False)
-    need = max(device_samples(), teacher.config.receptive_samples)
+    _, phrase_s = window_seconds(clips, config.phrase)
     return plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, VARIANTS, BITRATE)
-
-
-def network_training(config: RunConfig) -> TrainConfig:
-    """How the network of a detector of size standard is trained."""
-    from model.dataset import BatchRecipe
-    from model.train import TrainConfig
-
-    steps = EFFORTS[config.effort].network_steps
-    recipe = BatchRecipe(aligned_negative=0.15)
-    return TrainConfig(steps, 128, 1e-3, weight_decay=0.3, evaluations=4, recipe=recipe, seed=config.seed)
 
 
 def make_teacher(
@@ -104,45 +96,35 @@ def make_teacher(
     Args:
         detector: of the run, trained and calibrated.
         clips: of the run (:data:`pipeline.training.examples.CLIP_COLUMNS`).
-        job: the run's folder.
+        job: the run's folder for devices.
     """
-    from model.checkpoint import load_checkpoint
     from model.dataset import open_store, store_is_complete
     from model.fused_detector import FusedDetector
-    from model.train import TrainProgress, train
     from pipeline.training.examples import build_store, untrained_detector, window_seconds
     from pipeline.training.negative_speech import heard_negatives
 
     if not _standard(config).teaches:
         return None
-    folder = job / TEACHER_FOLDER
+    folder = job / "teacher"
     is_trained = isinstance(detector, FusedDetector)
     splits = ("train",) if is_trained else ("train", "validation")
     if not is_trained:
         window_s, _ = window_seconds(clips, config.phrase)
         detector = untrained_detector(_standard(config), window_s, rescored=False)
+    examples = device_examples(config, clips, data, max(device_samples(), detector.config.receptive_samples))
     if not store_is_complete(folder / "features"):
-        folder.mkdir(exist_ok=True)
-        need = device_samples()
-        negatives = heard_negatives(detector, config.keyphrase, need, data, reporter, splits=splits)
-        examples = device_examples(config, clips, data)
-        examples = replace(examples, specs=tuple(s for s in examples.specs if s.columns["split"] in splits))
-        reporter.stage("features", worded("Hearing %(n)d examples as their teacher does", n=len(examples.specs)))
-        build_store(
-            detector, examples, list(negatives), folder, folder / "features", Progress(reporter, len(examples.specs))
-        )
+        folder.mkdir(parents=True, exist_ok=True)
+        negatives = heard_negatives(detector, config.keyphrase, device_samples(), data, reporter, splits=splits)
+        own = replace(examples, specs=tuple(s for s in examples.specs if s.columns["split"] in splits))
+        reporter.stage("features", worded("Hearing %(n)d examples as their teacher does", n=len(own.specs)))
+        progress = Progress(reporter, len(own.specs))
+        build_store(detector, own, list(negatives), folder, folder / "features", progress)
     store = open_store(folder / "features", detector.config.stored.width)
     if not is_trained:
-        training = network_training(config)
-        reporter.stage("train", worded("Training the teacher, %(n)d steps", n=training.steps))
-
-        def on_progress(state: TrainProgress) -> None:
-            if state.step % 10 == 0 or state.measure is not None or state.step == state.steps:
-                reporter.progress(state.step, state.steps, state.eta_s)
-
-        train(store, detector, training, folder, on_progress)
-        detector = load_checkpoint(str(folder / "best.pt"))[0]
-    return Teacher(detector, store)
+        settings = settings_of_standard(config)
+        reporter.stage("train", worded("Training the teacher, %(n)d steps", n=settings.steps))
+        detector, _ = train_and_tell(store, detector, settings, folder, reporter)
+    return Teacher(detector, store, examples)
 
 
 def _standard(config: RunConfig) -> RunConfig:

@@ -28,7 +28,7 @@ from pipeline.training import teacher as teacher_module
 from pipeline.training.config import DEVICES, EFFORTS, BucketSize, Effort, RunConfig
 from pipeline.training.devices import NoRuntimeError, make_for_device
 from pipeline.training.evaluation import FA_PER_DAY
-from pipeline.training.examples import CLIP_COLUMNS
+from pipeline.training.examples import CLIP_COLUMNS, ExamplePlan
 from pipeline.training.negative_speech import TESTED, heard_for_calibration, heard_negatives, write_negative_speech
 from pipeline.training.teacher import Teacher, make_teacher
 from tests.pipeline.training.tiny_run import FEW_ROOMS
@@ -113,7 +113,6 @@ def test_the_file_hears_the_phrase_in_the_devices_own_runtime(
     monkeypatch.setattr(devices, "calibrate", lambda validation: half)
     monkeypatch.setitem(devices.STEP_SHARES, "esphome", 0.6)  # enough for melodies
     job = tmp_path / "job"
-    job.mkdir()
     made = make_for_device(device, CONFIG, clips, tmp_path / "data", job, silent_reporter())
     about = made.report
     assert about["bytes"] == {name: len(content) for name, content in made.files.items()}
@@ -155,13 +154,14 @@ def test_what_the_teacher_tells_is_told_of_the_same_moment() -> None:
     short = own.window - 2  # frames of an example that holds no window
     hers = store([len(heard), short], np.concatenate([heard, heard[:short]]).astype(np.float16))
     students = store([23, 4], np.zeros((27, 3), np.float16))
-    told = Teacher(cast(FusedDetector, Stub()), hers).told(students, device)
+    examples = ExamplePlan((), SoundSources())
+    told = Teacher(cast(FusedDetector, Stub()), hers, examples).told(students, device)
     ends = (20 + 8 * np.arange(23)) / 100
     first = (5 + 2 * 8) / 100  # log-mel frames of the first window
     assert np.isnan(told[:23]).tolist() == (ends < first).tolist() and np.isnan(told[23:]).all()
     np.testing.assert_allclose(told[:23][ends >= first], ends[ends >= first], atol=0.01)
     with pytest.raises(ValueError, match="different examples"):
-        Teacher(cast(FusedDetector, Stub()), hers).told(store([23], np.zeros((23, 3), np.float16)), device)
+        Teacher(cast(FusedDetector, Stub()), hers, examples).told(store([23], np.zeros((23, 3), np.float16)), device)
 
 
 def test_a_large_detectors_run_trains_the_teacher(
@@ -169,7 +169,6 @@ def test_a_large_detectors_run_trains_the_teacher(
 ) -> None:
     monkeypatch.setitem(EFFORTS, "tiny", replace(tiny, device_steps=60, network_steps=120))
     job, events = tmp_path / "job", list[Event]()
-    job.mkdir()
     large = replace(CONFIG, size="large")
     given = (None, large, clips, tmp_path / "data", job, Reporter(events.append))
 
@@ -178,7 +177,7 @@ def test_a_large_detectors_run_trains_the_teacher(
 
     teacher = make_teacher(*given)
     assert teacher is not None and "train" in stages()
-    made = make_for_device("openwakeword", large, clips, tmp_path / "data", job, silent_reporter(), teacher)
+    made = make_for_device("openwakeword", large, clips, tmp_path / "data", job, silent_reporter(), lambda: teacher)
     assert made.files
     store = open_store(job / "openwakeword" / "features", 96)
     assert store.told is not None
@@ -252,10 +251,15 @@ def test_damaged_negative_speech_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("device", "package"), [("esphome", "pymicro_features"), ("openwakeword", "pyopen_wakeword")])
-def test_a_missing_runtime_is_said(device: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_runtime_is_said_before_anything_is_made(
+    device: str, package: str, clips: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make() -> Teacher:
+        raise AssertionError("the teacher was made")
+
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(NoRuntimeError) as raised:
-        devices.untrained(device, 0)
+        make_for_device(device, CONFIG, clips, tmp_path / "data", tmp_path / "job", silent_reporter(), make)
     assert devices.TITLES[device] in raised.value.what and devices.PACKAGES[device] in raised.value.what_to_do
 
 
@@ -267,6 +271,5 @@ def test_a_file_that_says_something_else_is_not_handed_out(
 
     monkeypatch.setattr(devices, "difference", other)
     monkeypatch.setitem(EFFORTS, "tiny", replace(tiny, device_steps=2))
-    (tmp_path / "job").mkdir()
     with pytest.raises(HarkError, match="file for ESPHome was not made"):
         make_for_device("esphome", CONFIG, clips, tmp_path / "data", tmp_path / "job", silent_reporter())
