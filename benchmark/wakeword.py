@@ -59,7 +59,7 @@ from pipeline.acoustic.data import acoustic_split
 from pipeline.serving.detection import open_detector
 from pipeline.training.advice import advise
 from pipeline.training.config import DEVICES
-from pipeline.training.devices import TITLES
+from pipeline.training.devices import NAMES
 from pipeline.training.targets import files_for
 
 OTHER_SPEECH = (
@@ -510,7 +510,7 @@ def device_listeners(files: Mapping[str, Mapping[str, Path]], own: Mapping[str, 
 
 def _device_listener(device: str, scorer: Peer, names: list[str], own: Mapping[str, Listener]) -> DeviceListener:
     listener = Listener(
-        name=", ".join([*names, TITLES[device]]),
+        name=", ".join([*names, NAMES[device]]),
         scorer=scorer,
         period_s=scorer.score_period_s,
         phrases=tuple(own[name].phrases[0] for name in names),
@@ -519,7 +519,7 @@ def _device_listener(device: str, scorer: Peer, names: list[str], own: Mapping[s
         speakers=tuple(own[name].speakers[0] for name in names),
         digest=scorer.digest,
     )
-    return DeviceListener(TITLES[device], listener, tuple(names))
+    return DeviceListener(NAMES[device], listener, tuple(names))
 
 
 def peer_listener(peer: Peer) -> Listener:

@@ -1,4 +1,5 @@
-"""Training examples as log-mel on disk, and the batches drawn from them.
+"""Examples on disk as a detector's front end gives them (log-mel, or what a backbone hears), and batches drawn from
+them.
 
 Features are computed once, written as 16-bit floats and read through a memory map, so that the trainer never waits for
 audio and memory does not grow with the number of clips.
@@ -185,7 +186,7 @@ class BatchRecipe:
 
     positive: float = 0.25
     aligned_negative: float = 0.30  # confusers and in-between negatives, aligned like the phrase
-    hard: float = 0.15  # windows on which the half-trained detector fired
+    hard: float = 0.15  # windows of negatives that had the highest scores when the detector was half-trained
     prefix: float = 0.05  # the phrase's own beginning
 
 

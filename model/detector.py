@@ -1,6 +1,4 @@
-"""What a detector is, and how stored frames are scored by any: :class:`model.tiny_crnn.TinyCRNN`,
-:class:`model.backbone_detector.BackboneDetector`, :class:`model.fused_detector.FusedDetector` and
-:class:`model.encoder_detector.EncoderDetector` are the four."""
+"""What a detector is, and how stored frames are scored by any. The kinds: :data:`model.checkpoint.KINDS`."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class KeywordHMM(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class HMMConfig(DetectorConfig):
-    """What the shapes of both detectors have in common.
+    """What the shapes of all detectors with a keyword HMM have in common.
 
     Attributes:
         pronunciations: of the phrase.
@@ -143,7 +143,7 @@ def window_frames(window_s: float) -> int:
 class HMMDetector(Detector):
     """A phrase's keyword HMM, one of its anti-keywords, and a line from match score to logit.
 
-    Nothing of it is trained: the slope of the line is a constant, and calibration says which match score has 0.5.
+    None of these is trained: the slope of the line is a constant, and calibration says which match score has 0.5.
 
     Attributes:
         floor: of the keyword HMMs.

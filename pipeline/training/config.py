@@ -38,9 +38,9 @@ class Effort:
     """The one dial for how much work goes into a detector.
 
     A detector that is trained from nothing (:attr:`RunConfig.trains`) hears the buckets, ``variants`` times, for
-    ``steps``. One whose network learns the phrase (:attr:`RunConfig.teaches`), or one for a device, hears the smaller
-    ``small_buckets``. One that is only calibrated learns nothing of clips: they measure it, and effort is the size of
-    its test and the hours of real speech that its threshold is set on.
+    ``steps``. One whose network learns the phrase (:attr:`RunConfig.has_network`), or one for a device, hears the
+    smaller ``small_buckets``. One that is only calibrated learns nothing of clips: they measure it, and effort is the
+    size of its test and the hours of real speech that its threshold is set on.
     """
 
     name: str
@@ -147,19 +147,19 @@ class RunConfig:
         return self.from_scratch or self.size == "micro" or not is_known(self.language)
 
     @property
-    def teaches(self) -> bool:
+    def has_network(self) -> bool:
         """Whether a network on the shipped backbone learns the phrase, beside the keyword HMM."""
         return self.size == "standard" and not self.trains and EFFORTS[self.effort].network_steps > 0
 
     @property
     def learns(self) -> bool:
         """Whether anything of the run is trained on clips: the detector or a part of it, or one for a device."""
-        return self.trains or self.teaches or bool(self.devices)
+        return self.trains or self.has_network or bool(self.devices)
 
     @property
     def variants(self) -> int:
         """Augmented versions of each clip that the run's own detector learns from; 0: it is only calibrated."""
-        return EFFORTS[self.effort].variants if self.trains else VARIANTS if self.teaches else 0
+        return EFFORTS[self.effort].variants if self.trains else VARIANTS if self.has_network else 0
 
     def bucket_size(self, bucket: str) -> BucketSize:
         """How many texts and clips of a bucket the run wants."""

@@ -3,8 +3,10 @@ load."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import string
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from model.train import TrainConfig
     from pipeline.training.teacher import Teacher
 
-TITLES = {"esphome": "ESPHome", "openwakeword": "openWakeWord"}
+NAMES = {"esphome": "ESPHome", "openwakeword": "openWakeWord"}
 STEP_SHARES = {"esphome": 1.0, "openwakeword": 0.67}  # of the effort's steps
 EIGHT_BIT_SHARE = 0.25  # of the steps: those with the numbers of the file
 RANGE_WINDOWS = 256  # heard for the ranges of 8 bits
@@ -78,7 +80,7 @@ def untrained(device: str, seed: int) -> TrainedDetector:
 
 def _not_installed(device: str, error: ImportError) -> NoRuntimeError:
     return NoRuntimeError(
-        worded("There is no detector for %(titles)s in the bundle.", titles=TITLES[device]),
+        worded("There is no detector for %(titles)s in the bundle.", titles=NAMES[device]),
         worded("What it hears with is not installed: %(error)s.", error=str(error)),
         worded(
             "Install it (.venv/bin/python -m pip install %(packages)s -c constraints.txt) and train again.",
@@ -129,7 +131,7 @@ def make_for_device(
     validation = score_split(detector, store, "validation")
     thresholds = calibrate(validation)
     results = measure(score_split(detector, store, "test"), thresholds, validation, config.language)
-    name = re.sub(r"[^a-z0-9]+", "_", config.phrase.encode("ascii", "ignore").decode().lower()).strip("_") or "phrase"
+    name = file_name(config.phrase)
     cutoff = results["default_threshold"]
     if isinstance(detector, MicroDetector):
         files = _esphome_files(detector, config, name, cutoff)
@@ -139,7 +141,7 @@ def make_for_device(
     off = difference(detector, files, _sound(clips), cutoff)
     if off > TOLERANCE[device]:
         raise HarkError(
-            worded("The file for %(titles)s was not made.", titles=TITLES[device]),
+            worded("The file for %(titles)s was not made.", titles=NAMES[device]),
             worded(
                 "In its own runtime it gives scores that are %(off)s off (%(tolerance)s are accepted).",
                 off=round(off, 3),
@@ -162,9 +164,8 @@ def _features(
     make_teacher: Callable[[], Teacher | None],
 ) -> FeatureStore:
     from model.dataset import keep_told, open_store, store_is_complete
-    from pipeline.training.examples import build_store
+    from pipeline.training.examples import build_store, device_examples, device_samples
     from pipeline.training.negative_speech import heard_negatives
-    from pipeline.training.teacher import device_examples, device_samples
 
     if not store_is_complete(folder / "features"):
         teacher = make_teacher()
@@ -186,8 +187,15 @@ def _features(
 def _train(
     detector: TrainedDetector, store: FeatureStore, config: TrainConfig, folder: Path, device: str, reporter: Reporter
 ) -> Any:
-    reporter.stage("train", worded("Training for %(device)s, %(n)d steps", device=TITLES[device], n=config.steps))
+    reporter.stage("train", worded("Training for %(device)s, %(n)d steps", device=NAMES[device], n=config.steps))
     return train_and_tell(store, detector, config, folder, reporter)[0]
+
+
+def file_name(phrase: str) -> str:
+    """What the files of a phrase are called, without an ending: ASCII, and another one for each phrase."""
+    name = re.sub(r"[^a-z0-9]+", "_", phrase.encode("ascii", "ignore").decode().lower()).strip("_")
+    digest = "" if phrase.isascii() else hashlib.sha256(phrase.encode()).hexdigest()[:8]
+    return "_".join(filter(None, [name, digest]))
 
 
 def _windows(store: FeatureStore, detector: TrainedDetector, seed: int) -> np.ndarray:
@@ -215,7 +223,7 @@ def _esphome_files(detector: Any, config: RunConfig, name: str, cutoff: float) -
 
     manifest = {
         "type": "micro",
-        "wake_word": config.phrase.title(),
+        "wake_word": string.capwords(config.phrase),
         "author": "Hark",
         "model": f"{name}.tflite",
         "trained_languages": [config.language],
@@ -315,7 +323,7 @@ def _about(
 ) -> dict[str, Any]:
     at_default = next(row for row in results["at_rates"] if row["fa_per_hour_wanted"] == 0.5)
     return {
-        "title": TITLES[device],
+        "title": NAMES[device],
         "bytes": {name: len(content) for name, content in files.items()},
         "parameters": detector.parameter_count(),
         "threshold": results["default_threshold"],

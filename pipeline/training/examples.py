@@ -25,9 +25,10 @@ from model.rescoring import spellings
 from model.second_pass import verifier_name
 from model.shipped_weights import shipped_backbone
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
-from pipeline.training.config import BUCKETS, NEGATIVE_SET, RunConfig
+from pipeline.training.config import BUCKETS, NEGATIVE_SET, NOISE_FOLDER, VARIANTS, RunConfig
 from pipeline.training.mining import ENGINE as MINED
 from pipeline.training.negative_set import STREAM_S, NegativePiece, pieces_with_gains, rescoring_threshold, stream_row
+from pipeline.training.negative_speech import BITRATE
 from pipeline.training.plan import Plan
 from pipeline.training.splits import SPLITS
 
@@ -117,7 +118,7 @@ def untrained_detector(config: RunConfig, window_s: float, rescored: bool) -> De
     said = outputs_of(config.keyphrase)
     window_s += BACKBONE_DELAY_S
     if config.size == "standard":
-        kind = FusedDetector if config.teaches else BackboneDetector
+        kind = FusedDetector if config.has_network else BackboneDetector
         return kind.of_phrase(shipped_backbone()[0], said, window_s)
     if not rescored:
         return EncoderDetector.of_phrase(said, window_s)
@@ -203,6 +204,21 @@ def plan_examples(
     babble = tuple(train_plain["path"].sample(min(BABBLE_CLIPS, len(train_plain)), random_state=config.seed))
     folder = str(noise_folder) if noise_folder is not None and noise_folder.is_dir() else ""
     return ExamplePlan(tuple(specs), SoundSources(folder, rooms_seed=config.seed, babble=babble))
+
+
+def device_samples() -> int:
+    """The most samples that one score of any detector for a device depends on."""
+    from model.devices.microwakeword import MicroConfig
+    from model.devices.openwakeword import OpenWakeWordConfig
+
+    return max(config.receptive_samples for config in (MicroConfig(), OpenWakeWordConfig()))
+
+
+def device_examples(config: RunConfig, clips: pd.DataFrame, data: Path, need: int) -> ExamplePlan:
+    """The examples that every detector for a device, and their teacher, hears; ``need``: the most samples that one
+    score of any of them depends on."""
+    _, phrase_s = window_seconds(clips, config.phrase)
+    return plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, VARIANTS, BITRATE)
 
 
 def _columns(row: Any, split: str) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""The negative set that ships with Hark: hours of real speech as a backbone hears it, so that a machine without any
-recordings still trains against real voices.
+"""The negative set that ships with Hark: hours of real speech as the encoder of large detectors hears it. Thresholds
+come from it on a machine without any recordings.
 
-It holds phone probabilities, not sound: square roots of probabilities as 8-bit numbers, compressed. What was said can
-be guessed from them roughly; who said it cannot be heard. The negative set of large detectors holds an encoder's states
-beside them, in codes (:mod:`model.product_quantization`), of which a decoder says how probable a phrase is.
+It holds no sound: square roots of phone probabilities as 8-bit numbers, compressed, and the encoder's states in codes
+(:mod:`model.product_quantization`), of which a decoder says how probable a phrase is. What was said can be guessed from
+them roughly; who said it cannot be heard.
 """
 
 from __future__ import annotations

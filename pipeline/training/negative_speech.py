@@ -144,24 +144,23 @@ def heard_negatives(
     receptive_samples: int,
     data: Path,
     reporter: Reporter,
-    path: Path | None = None,
     splits: Sequence[str] = SPLITS,
 ) -> Iterator[NegativePiece]:
     """The negative speech for a detector that learns: for training twice, in rooms and noise, as clips are; for
     validation and test quiet, in noise and across a room. Two detectors hear the same sound.
 
     Args:
-        receptive_samples: the most that one score of any of these detectors depends on.
+        receptive_samples: the most that one score depends on, of this detector and of others that are to hear the same.
 
     See :func:`_heard`.
     """
     renderings: list[_Rendering] = []
     seeds = np.random.default_rng(0)
-    with _opened(path or NEGATIVE_SPEECH) as archive:
+    with _opened() as archive:
         for row in _table(archive):
             renderings += _renderings(row, row["split"], seeds)
     chosen = [each for each in renderings if each.split in splits]
-    return _heard(chosen, detector, keyphrase, data, reporter, path, receptive_samples)
+    return _heard(chosen, detector, keyphrase, data, reporter, receptive_samples)
 
 
 def heard_for_calibration(
@@ -171,7 +170,6 @@ def heard_for_calibration(
     learns: bool,
     data: Path,
     reporter: Reporter,
-    path: Path | None = None,
 ) -> Iterator[NegativePiece]:
     """The negative speech for a detector that is calibrated: people whom its backbone was not trained on are the test,
     at most ``hours`` of all others set thresholds. Each piece is heard quiet, in noise and across a room. Where a part
@@ -184,7 +182,7 @@ def heard_for_calibration(
     left = {"train": 2 * hours, "validation": hours, "test": math.inf if hours >= 1.0 else hours}
     renderings: list[_Rendering] = []
     seeds = np.random.default_rng(0)
-    with _opened(path or NEGATIVE_SPEECH) as archive:
+    with _opened() as archive:
         table = _table(archive)
         for row in (table[index] for index in rng.permutation(len(table))):
             split = "train" if learns and row["split"] == "train" else "validation"
@@ -192,7 +190,7 @@ def heard_for_calibration(
             if left[split] > 0:
                 left[split] -= archive.getinfo(row["file"]).file_size * 8 / BITRATE / 3600
                 renderings += _renderings(row, split, seeds)
-    return _heard(renderings, detector, keyphrase, data, reporter, path)
+    return _heard(renderings, detector, keyphrase, data, reporter)
 
 
 def _table(archive: zipfile.ZipFile) -> list[dict[str, Any]]:
@@ -207,7 +205,6 @@ def _heard(
     keyphrase: Keyphrase,
     data: Path,
     reporter: Reporter,
-    path: Path | None,
     receptive_samples: int = 0,
 ) -> Iterator[NegativePiece]:
     """Renderings of the negative speech as a detector's front end gives them, without those that hold the phrase. They
@@ -219,9 +216,13 @@ def _heard(
     Raises:
         HarkError: the file is missing or damaged.
     """
-    path = path or NEGATIVE_SPEECH
+    with _opened() as archive:
+        texts = tuple(row["text"] for row in _table(archive))
+    # By all texts of the file: two detectors that hear different parts of it leave out the same pieces.
+    left_out = dict(zip(texts, saying(texts, keyphrase)))
     wanted = json.dumps([(each.row["file"], each.split, each.condition) for each in renderings])
-    identity = f"{VERSION} {detector.front_end_id} {path.stat().st_size} {wanted} {receptive_samples or ''}".rstrip()
+    size = NEGATIVE_SPEECH.stat().st_size
+    identity = f"{VERSION} {detector.front_end_id} {size} {wanted} {receptive_samples or ''}".rstrip()
     folder = data / "cache" / "negative-speech" / hashlib.sha256(identity.encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -238,28 +239,23 @@ def _heard(
                 "features", worded("Hearing hours of real speech, once for all phrases with this kind of detector")
             )
             need = receptive_samples or detector.config.receptive_samples
-            _hear(renderings, detector, need, folder, path, reporter)
+            _hear(renderings, detector, need, folder, reporter)
     store = open_store(folder, detector.config.stored.width)
-    said = saying(tuple(store.segments["text"]), keyphrase)
-    for row, holds in zip(store.segments.itertuples(), said):
-        if not holds:
+    for row in store.segments.itertuples():
+        if not left_out[str(row.text)]:
             columns = {name: getattr(row, name) for name in SEGMENT_COLUMNS[2:]}
             yield NegativePiece(store.features(row), columns | {"text": ""})
 
 
-def _hear(
-    renderings: Sequence[_Rendering], detector: Detector, need: int, folder: Path, path: Path, reporter: Reporter
-) -> None:
+def _hear(renderings: Sequence[_Rendering], detector: Detector, need: int, folder: Path, reporter: Reporter) -> None:
     sounds = folder / "sound"
-    sounds.mkdir(exist_ok=True)
+    with _opened() as archive:
+        archive.extractall(sounds, {each.row["file"] for each in renderings})
     specs: list[ExampleSpec] = []
-    with _opened(path) as archive:
-        for each in renderings:
-            row, sound = each.row, sounds / each.row["file"]
-            if not sound.is_file():
-                sound.write_bytes(archive.read(row["file"]))
-            columns = {**stream_row(each.split, f"bank:{row['corpus']}", row["speaker"]), "text": row["text"]}
-            specs.append(ExampleSpec((str(sound),), False, each.condition, each.seed, need, columns=columns))
+    for each in renderings:
+        row, sound = each.row, sounds / each.row["file"]
+        columns = {**stream_row(each.split, f"bank:{row['corpus']}", row["speaker"]), "text": row["text"]}
+        specs.append(ExampleSpec((str(sound),), False, each.condition, each.seed, need, columns=columns))
     writer = FeatureWriter(folder)
     progress = Progress(reporter, len(specs))
     with closing(build_examples(specs, SoundSources(), detector.front_end(folder))) as built:
@@ -270,13 +266,13 @@ def _hear(
     shutil.rmtree(sounds)
 
 
-def _opened(path: Path) -> zipfile.ZipFile:
+def _opened() -> zipfile.ZipFile:
     try:
-        return zipfile.ZipFile(path)
+        return zipfile.ZipFile(NEGATIVE_SPEECH)
     except (OSError, zipfile.BadZipFile) as error:
         raise HarkError(
-            worded("The negative speech %(name)s cannot be read.", name=path.name),
-            f"{path}: {error}.",
+            worded("The negative speech %(name)s cannot be read.", name=NEGATIVE_SPEECH.name),
+            f"{NEGATIVE_SPEECH}: {error}.",
             worded("Get Hark's files again (git checkout model/shipped)."),
         ) from error
 
@@ -285,7 +281,7 @@ def about_calibration_speech() -> dict[str, Any]:
     """Its ``training_corpora``, their ``licences``, and ``hours`` by what they are for. Raises HarkError where the file
     is missing or damaged."""
     hours = {"train": 0.0, "validation": 0.0, "test": 0.0}
-    with _opened(NEGATIVE_SPEECH) as archive:
+    with _opened() as archive:
         for row in _table(archive):
             seconds = archive.getinfo(row["file"]).file_size * 8 / BITRATE
             hours["test" if row["corpus"] in UNHEARD else "train"] += seconds / 3600
@@ -294,7 +290,7 @@ def about_calibration_speech() -> dict[str, Any]:
 
 def about_negative_speech() -> dict[str, Any]:
     """Its ``training_corpora`` and their ``licences``. Raises HarkError where the file is missing or damaged."""
-    with _opened(NEGATIVE_SPEECH) as archive:
+    with _opened() as archive:
         about = json.loads(archive.read("about.json"))
     licences = {name: licence for name, licence in about["licences"].items() if name not in KEPT_FOR_MEASURING}
     return {"training_corpora": sorted(licences), "licences": licences}

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from model.train import TrainConfig, TrainResult
 
 
+def settings_from_nothing(config: RunConfig) -> TrainConfig:
+    """For a detector that stands on no backbone."""
+    from model.train import TrainConfig
+
+    effort = EFFORTS[config.effort]
+    return TrainConfig(effort.steps, effort.batch_size, seed=config.seed)
+
+
 def settings_of_standard(config: RunConfig) -> TrainConfig:
     """For the network of a detector of size standard."""
     from model.dataset import BatchRecipe

@@ -31,7 +31,7 @@ from phrase_augmentation.plain_negatives import plain_negatives
 from phrase_augmentation.positives import positives
 from pipeline.training.audition import cannot_say
 from pipeline.training.clip_choice import Chooser, PlannedClip
-from pipeline.training.config import BUCKETS, EFFORTS, RunConfig
+from pipeline.training.config import BUCKETS, DEVICES, EFFORTS, RunConfig
 from pipeline.training.evaluation import REAL_ENGINES, ROBOT_ENGINES
 from pipeline.training.splits import (
     SPLITS,
@@ -411,8 +411,10 @@ def estimated_s(
     hearing = examples * (LARGE_SECONDS_PER_EXAMPLE if config.size == "large" else SECONDS_PER_EXAMPLE)
     training = effort.steps * SECONDS_PER_STEP * effort.batch_size / 128
     after = training if config.trains else CALIBRATION_S[config.size]
-    after += SECONDS_PER_NETWORK_STEP * effort.network_steps if config.teaches else 0.0
-    devices = TEACHER_S + DEVICE_S * len(config.devices) if config.devices else 0.0
+    after += SECONDS_PER_NETWORK_STEP * effort.network_steps if config.has_network else 0.0
+    devices = DEVICE_S * len(config.devices)
+    if set(config.devices) & set(DEVICES):
+        devices += TEACHER_S
     return max(speaking.values(), default=0.0) + hearing + after + devices
 
 

@@ -46,13 +46,14 @@ from pipeline.training.config import (
 from pipeline.training.devices import DeviceDetector, NoRuntimeError, make_for_device
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, calibrate, measure, score_split, threshold_at
 from pipeline.training.mining import MiningConfig, mine, mine_negatives
-from pipeline.training.network_training import settings_of_standard, train_and_tell
+from pipeline.training.network_training import settings_from_nothing, settings_of_standard, train_and_tell
 from pipeline.training.plan import (
     Plan,
     config_of_run,
     load_plan,
     make_plan,
     ready_engines,
+    remaining,
     run_texts,
     save_plan,
     what_is_left,
@@ -280,7 +281,8 @@ def _run(
             file_store.keep(folder / "plan.json")  # its clips are numbered, wherever the run goes on
     reporter.estimate(what_is_left(plan, library, not store_is_complete(folder / "features")).estimate_s)
     with clock.stage("synthesize"):
-        engines, _ = ready_engines(tuple(plan.engines), config.language)
+        # An engine that has spoken all that it should need not be there any more.
+        engines = ready_engines(tuple(plan.engines), config.language)[0] if remaining(plan.requests, library) else {}
         generated = generate(plan, engines, library, reporter)
     with clock.stage("features"):
         clips, detector, store = _features(plan, data, folder, library, before, reporter)
@@ -292,14 +294,12 @@ def _run(
             validation = score_split(detector, store, "validation")
             thresholds = calibrate(validation)
     else:
-        if config.teaches:
+        if config.has_network:
             with clock.stage("train"):
                 detector, trained = _train(config, detector, store, folder, reporter, tensorboard)
         with clock.stage("calibrate"):
             if before is not None:
-                reporter.stage("calibrate", worded("Making anti-keywords of marked false alarms"))
-                anti_keywords = find_anti_keywords(detector, before.threshold, before.marked.false_alarms, store)
-                detector = detector.with_anti_keywords(anti_keywords.phones, anti_keywords.margin)
+                detector, anti_keywords = _with_anti_keywords(detector, before.marked, store, reporter)
             detector, thresholds, validation = _calibrate(detector, store, reporter)
     with clock.stage("report"):
         reporter.stage("report", worded("Measuring on voices that were held out"))
@@ -387,10 +387,6 @@ class _Before:
     thresholds: Sequence[dict[str, Any]]
     marked: Marked
 
-    @property
-    def threshold(self) -> float:
-        return threshold_at(self.thresholds, DEFAULT_FA_PER_DAY)
-
 
 def _version_before(config: RunConfig, data: Path, library: Library, reporter: Reporter) -> _Before:
     """Raises HarkError for what speaks against a retraining, before anything is made."""
@@ -459,13 +455,13 @@ def _features(
         if before is None and config.size == "large":
             reporter.stage("features", worded("Looking for matches of the phrase in real speech"))
         window_s, phrase_s = window_seconds(clips, config.phrase)
-        if before is not None and not config.teaches:
+        if before is not None and not config.has_network:
             detector = before.detector
         else:
             detector = untrained_detector(config, window_s, rescored=True)
         save_checkpoint(detector, str(start_file))
         effort = EFFORTS[config.effort]
-        bitrate = BITRATE if config.teaches else 0
+        bitrate = BITRATE if config.has_network else 0
         need = detector.config.receptive_samples
         examples = plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, config.variants, bitrate)
         hours = effort.negative_hours, effort.speech_hours
@@ -491,6 +487,17 @@ def _calibrate(
     return calibrated(detector, store)
 
 
+def _with_anti_keywords(
+    detector: HMMDetector, marked: Marked, store: FeatureStore, reporter: Reporter
+) -> tuple[HMMDetector, AntiKeywords]:
+    """The detector with anti-keywords of what was marked. It is calibrated first: that says which of the phrase it
+    hears, and so what they cost."""
+    detector, thresholds, _ = _calibrate(detector, store, reporter)
+    reporter.stage("calibrate", worded("Making anti-keywords of marked false alarms"))
+    found = find_anti_keywords(detector, threshold_at(thresholds, DEFAULT_FA_PER_DAY), marked.false_alarms, store)
+    return detector.with_anti_keywords(found.phones, found.margin), found
+
+
 def _train(
     config: RunConfig,
     detector: TrainedDetector,
@@ -499,13 +506,9 @@ def _train(
     reporter: Reporter,
     tensorboard: bool,
 ) -> tuple[Detector, TrainResult]:
-    from model.train import TrainConfig
-
-    effort = EFFORTS[config.effort]
     board = str(folder / "tensorboard") if tensorboard else ""
-    train_config = TrainConfig(effort.steps, effort.batch_size, seed=config.seed, tensorboard=board)
-    if config.teaches:
-        train_config = replace(settings_of_standard(config), tensorboard=board)
+    settings = settings_of_standard(config) if config.has_network else settings_from_nothing(config)
+    train_config = replace(settings, tensorboard=board)
     reporter.stage("train", worded("Training for %(n)d steps", n=train_config.steps))
     return train_and_tell(store, detector, train_config, folder, reporter)
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from core.events import Progress, Reporter
 from core.worded import worded
-from pipeline.training.config import NOISE_FOLDER, VARIANTS, RunConfig
+from pipeline.training.config import RunConfig
 from pipeline.training.network_training import settings_of_standard, train_and_tell
 
 if TYPE_CHECKING:
@@ -69,24 +69,6 @@ class Teacher:
         return told
 
 
-def device_samples() -> int:
-    """The most samples that one score of any detector for a device depends on."""
-    from model.devices.microwakeword import MicroConfig
-    from model.devices.openwakeword import OpenWakeWordConfig
-
-    return max(config.receptive_samples for config in (MicroConfig(), OpenWakeWordConfig()))
-
-
-def device_examples(config: RunConfig, clips: pd.DataFrame, data: Path, need: int) -> ExamplePlan:
-    """The examples that every detector for a device, and their teacher, hears; ``need``: the most samples that one
-    score of any of them depends on."""
-    from pipeline.training.examples import plan_examples, window_seconds
-    from pipeline.training.negative_speech import BITRATE
-
-    _, phrase_s = window_seconds(clips, config.phrase)
-    return plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, VARIANTS, BITRATE)
-
-
 def make_teacher(
     detector: Any, config: RunConfig, clips: pd.DataFrame, data: Path, job: Path, reporter: Reporter
 ) -> Teacher | None:
@@ -100,10 +82,16 @@ def make_teacher(
     """
     from model.dataset import open_store, store_is_complete
     from model.fused_detector import FusedDetector
-    from pipeline.training.examples import build_store, untrained_detector, window_seconds
+    from pipeline.training.examples import (
+        build_store,
+        device_examples,
+        device_samples,
+        untrained_detector,
+        window_seconds,
+    )
     from pipeline.training.negative_speech import heard_negatives
 
-    if not _standard(config).teaches:
+    if not _standard(config).has_network:
         return None
     folder = job / "teacher"
     is_trained = isinstance(detector, FusedDetector)

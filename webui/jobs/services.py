@@ -192,7 +192,7 @@ def stages_of(kind: str, spec: Mapping[str, Any] | None = None) -> list[tuple[st
     stages = KINDS[kind].stages
     if spec is not None and stages is TRAINING_STAGES:
         config = run_config({"phrase": "", **spec})
-        skipped = {"calibrate"} if config.trains else set() if config.teaches else {"train"}
+        skipped = {"calibrate"} if config.trains else set() if config.has_network else {"train"}
         skipped |= set() if config.devices else {"devices"}
         skipped |= set() if spec.get("install_voices") else {"enable"}
         stages = tuple(stage for stage in stages if stage[0] not in skipped)

@@ -324,6 +324,8 @@ def adopt_runs() -> int:
             continue
         try:
             result = json.loads(path.read_text(encoding="utf-8"))
+            if result.get("made_for") and (data / "jobs" / result["made_for"]).is_dir():
+                continue  # it is a part of that run's bundle
             bundle = Path(result["bundle"])
             report = json.loads(bundle.with_name("report.json").read_text(encoding="utf-8"))
             if bundle.is_file() and bundle.parent == data / "models" / path.parent.name:
@@ -331,7 +333,7 @@ def adopt_runs() -> int:
                 if new is not None:
                     newest[new.detector_id] = new, result
                 adopted += 1
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # moved, deleted or cut off: it is no version
     for new, result in newest.values():
         _decide(new, result)

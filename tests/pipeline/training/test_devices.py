@@ -133,6 +133,15 @@ def test_the_file_hears_the_phrase_in_the_devices_own_runtime(
         assert manifest["model"] == "hey_compass.tflite" and 0 < manifest["micro"]["probability_cutoff"] < 1
 
 
+def test_each_phrase_has_files_of_its_own_name_on_a_device() -> None:
+    assert devices.file_name("hey compass") == "hey_compass" and devices.file_name("what's up") == "what_s_up"
+    names = [devices.file_name(phrase) for phrase in ("привет дом", "привет сад", "hallo käfer", "hallo kfer")]
+    assert len(set(names)) == 4 and all(name.isascii() and name.replace("_", "").isalnum() for name in names)
+    network: Any = SimpleNamespace(network=SimpleNamespace(tflite=bytes))
+    files = devices._esphome_files(network, replace(CONFIG, phrase="what's up"), "what_s_up", 0.5)
+    assert json.loads(files["esphome/what_s_up.json"])["wake_word"] == "What's Up"
+
+
 def test_what_the_teacher_tells_is_told_of_the_same_moment() -> None:
     """Its frames say how many log-mel frames were heard with them; a device's frames come at other times."""
     own, device = StoredFrames(1, 2, 10, 4, 5, 2), StoredFrames(3, 8, 2, 1, 20)
@@ -237,17 +246,14 @@ def test_who_is_learned_from_sets_no_threshold(speech: Path, tiny: Effort, tmp_p
     assert conditions == {"train": {"train"}, "validation": set(TESTED)}
 
 
-def test_damaged_negative_speech_is_said(tmp_path: Path) -> None:
+def test_damaged_negative_speech_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "broken.zip"
+    monkeypatch.setattr(negative_speech, "NEGATIVE_SPEECH", broken)
     for content in (None, b"no zip"):
         if content is not None:
             broken.write_bytes(content)
         with pytest.raises(HarkError, match=r"broken\.zip cannot be read"):
-            list(
-                heard_negatives(
-                    devices.untrained("esphome", 0), Keyphrase(PHRASE), NEED, tmp_path, silent_reporter(), broken
-                )
-            )
+            list(heard_negatives(devices.untrained("esphome", 0), Keyphrase(PHRASE), NEED, tmp_path, silent_reporter()))
 
 
 @pytest.mark.parametrize(("device", "package"), [("esphome", "pymicro_features"), ("openwakeword", "pyopen_wakeword")])
@@ -260,7 +266,7 @@ def test_a_missing_runtime_is_said_before_anything_is_made(
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(NoRuntimeError) as raised:
         make_for_device(device, CONFIG, clips, tmp_path / "data", tmp_path / "job", silent_reporter(), make)
-    assert devices.TITLES[device] in raised.value.what and devices.PACKAGES[device] in raised.value.what_to_do
+    assert devices.NAMES[device] in raised.value.what and devices.PACKAGES[device] in raised.value.what_to_do
 
 
 def test_a_file_that_says_something_else_is_not_handed_out(

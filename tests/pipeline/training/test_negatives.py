@@ -17,8 +17,9 @@ from model.shipped_weights import shipped_backbone
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training import negative_speech
-from pipeline.training.negative_speech import TESTED, UNHEARD, write_negative_speech
+from pipeline.training.negative_speech import TESTED, UNHEARD, heard_negatives, split_of, write_negative_speech
 from pipeline.training.negatives import about_shipped_negatives, shipped_negatives
+from pipeline.training.splits import SPLITS
 from tests.pipeline.training.tiny_run import FEW_ROOMS
 
 PHRASE = Keyphrase("hey compass")
@@ -69,6 +70,34 @@ def test_as_much_as_is_asked_for(tmp_path: Path) -> None:
     )
     assert {(piece.row["split"]) for piece in pieces} == {"validation", "test"}
     assert len(pieces) < 2 * len(TEXTS) * len(TESTED)
+
+
+def test_detectors_that_hear_different_parts_leave_out_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The phrase is known to be said in the test alone, so it may be said in what nobody has transcribed, wherever."""
+    rng = np.random.default_rng(0)
+    utterances, said = [], set()
+    for number in range(12):
+        path, speaker = tmp_path / f"{number}.wav", f"somebody {number}"
+        write_audio(path, (0.1 * rng.standard_normal(16_000)).astype(np.float32))
+        text = ("", "it rains")[number % 2]
+        if split_of(speaker) == "test":
+            text = "well hey compass"
+        said.add((split_of(speaker), text))
+        utterances.append(Utterance(str(path), text, (), speaker, "heard", True, ""))
+    assert {("train", ""), ("train", "it rains"), ("test", "well hey compass")} <= said
+    made = tmp_path / "negative-speech.zip"
+    write_negative_speech(utterances, made, {"licences": {"heard": "CC0-1.0"}})
+    monkeypatch.setattr(negative_speech, "NEGATIVE_SPEECH", made)
+    monkeypatch.setattr(SoundSources.__init__, "__defaults__", FEW_ROOMS)
+
+    def trained_on(phrase: str, *splits: str) -> int:
+        pieces = heard_negatives(standard(), Keyphrase(phrase), 16_000, tmp_path, silent_reporter(), splits)
+        return sum(piece.row["split"] == "train" for piece in pieces)
+
+    assert trained_on("hey compass", "train") == trained_on("hey compass", *SPLITS) > 0
+    assert trained_on("iron will", "train") == trained_on("iron will", *SPLITS) > trained_on("hey compass", "train")
 
 
 def test_a_detector_that_is_trained_from_nothing_has_none(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from core.errors import HarkError
+from core.events import silent_reporter
 from core.worded import Worded
 from db.db_api import Library, source_id
 from db.records import NewClip
@@ -24,13 +25,15 @@ from model.phones import outputs_of
 from model.shipped_weights import shipped_backbone
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training import retraining
+from pipeline.training import run as training_run
 from pipeline.training.clip_choice import real_negatives
 from pipeline.training.config import RunConfig
-from pipeline.training.evaluation import score_split
+from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, score_split
 from pipeline.training.plan import Plan, save_plan
 from pipeline.training.retraining import (
     CORPUS,
     FALSE_ALARM_OF,
+    AntiKeywords,
     Marked,
     counted,
     find_anti_keywords,
@@ -160,6 +163,25 @@ def test_an_anti_keyword_that_costs_the_phrase_is_not_used(
     monkeypatch.setattr(retraining, "MARGINS", (-0.5,))
     store = store_of(scripted, written(WRITTEN), tmp_path)
     assert find_anti_keywords(scripted, THRESHOLD, [written(WRITTEN)], store).phones == ()
+
+
+def test_what_anti_keywords_cost_is_told_by_a_calibrated_detector(
+    scripted: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that has learned anew has scores on a scale of their own until then."""
+    store = store_of(scripted, written(WRITTEN), tmp_path)
+    calibrated = scripted.centred(0.25)
+    asked: list[tuple[Any, float]] = []
+
+    def find(detector: Any, threshold: float, marked: Any, store: Any) -> AntiKeywords:
+        asked.append((detector, threshold))
+        return AntiKeywords((WRITTEN_NEAR,), 0.1)
+
+    thresholds = [{"fa_per_day": DEFAULT_FA_PER_DAY, "threshold": 0.625}]
+    monkeypatch.setattr(training_run, "_calibrate", lambda *given: (calibrated, thresholds, None))
+    monkeypatch.setattr(training_run, "find_anti_keywords", find)
+    made, found = training_run._with_anti_keywords(scripted, Marked(), store, silent_reporter())
+    assert asked == [(calibrated, 0.625)] and found.phones == made.config.anti_keywords == (WRITTEN_NEAR,)
 
 
 @pytest.mark.parametrize(

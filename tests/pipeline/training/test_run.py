@@ -130,6 +130,34 @@ def test_the_plan_of_a_run_that_was_stopped_says_how_far_it_is(
     assert plan_summary(plan_run(CONFIG, tmp_path, silent_reporter()), tmp_path)["unfinished"] is None
 
 
+def test_a_run_that_has_spoken_all_needs_no_engines_any_more(
+    tmp_path: Path,
+    make_choir: type,
+    tiny_effort: Effort,
+    monkeypatch: pytest.MonkeyPatch,
+    new_clip: Callable[..., NewClip],
+) -> None:
+    monkeypatch.setattr(planning, "all_engines", lambda: {"alpha": make_choir("alpha")})
+    plan = plan_run(CONFIG, tmp_path, silent_reporter())
+    save_plan(plan, job_folder(tmp_path, CONFIG) / "plan.json")
+    monkeypatch.setattr(planning, "all_engines", dict)
+
+    def features(*given: object) -> None:
+        raise HarkError("It came to the features.", "", "")
+
+    monkeypatch.setattr(training_pipeline, "_features", features)
+    for spoken, becomes in ((plan.requests[1:], "no speech engine called 'alpha'"), (plan.requests, "to the features")):
+        with Library(tmp_path) as library:
+            present = library.request_ids_present([request.request_id for request in spoken])
+            library.add_clips(
+                new_clip(r.text, "s", r.engine, 0.2, request_id=r.request_id)
+                for r in spoken
+                if r.request_id not in present
+            )
+        with pytest.raises(HarkError, match=becomes):
+            run_training(CONFIG, tmp_path, silent_reporter())
+
+
 def test_a_finished_run_is_followed_by_a_new_one(tmp_path: Path) -> None:
     first = job_folder(tmp_path, CONFIG)
     assert job_folder(tmp_path, CONFIG) == first

@@ -48,11 +48,23 @@ def test_runs_of_the_command_line_are_the_owner_s_versions(owner: User, other: U
     ]
 
 
+def test_the_standard_detector_in_a_large_one_s_bundle_is_no_version_of_its_own(owner: User, portal: Path) -> None:
+    finished_run(portal, "hey-compass-standard", made_for="hey-compass-large")
+    (portal / "jobs" / "hey-compass-large").mkdir()
+    assert services.adopt_runs() == 0
+    (portal / "jobs" / "hey-compass-large").rmdir()
+    finished_run(portal, "hey-compass-large", made_for="the id of a job that is gone")
+    assert services.adopt_runs() == 1
+    assert Version.objects.get().folder == "models/hey-compass-large"
+
+
 def test_what_is_damaged_or_elsewhere_is_left_alone(owner: User, portal: Path) -> None:
     finished_run(portal, "cut")
     (portal / "jobs/cut/result.json").write_text('{"phrase": "hey')
     finished_run(portal, "gone")
     (portal / "models/gone/gone.zip").unlink()
+    finished_run(portal, "list")
+    (portal / "jobs/list/result.json").write_text("[]")
     finished_run(portal, "moved", bundle="/somewhere/else/moved.zip")
     assert services.adopt_runs() == 0 and not Version.objects.exists()
 
