@@ -356,7 +356,8 @@ def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> dict[s
             examples = ", ".join(f'"{text}"' for text in list(dict.fromkeys(row["examples"]))[:4])
             screen.show(Text.assemble((f"{bucket.replace('_', ' ')}: ", "dim"), examples))
     screen.show("")
-    if not short and config == _as_usual(config.phrase):  # `train PHRASE` alone does the same
+    # `train PHRASE` alone does the same
+    if not short and config.language == RunConfig.language and config == _as_usual(config.phrase):
         screen.show_line(command("train", config.phrase))
     return plan
 

@@ -102,8 +102,7 @@ LONGEST = (
     "browser/test_recordings_in_browser.py",
 )  # fmt: skip
 
-# Files that run only where their marker is asked for.
-ASKED_FOR = {"test_topology.py": "topology", "test_device_runtimes.py": "devices"}
+TOPOLOGY = "test_topology.py"  # runs only where its marker is asked for, as all that has the marker "devices"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -122,7 +121,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark what is quick, begin with what takes longest, and leave out what must be asked for."""
     here = Path(__file__).parent
     for item in items:
-        marker = ASKED_FOR.get(item.path.name)
+        marker = "devices" if item.get_closest_marker("devices") else "topology" if item.path.name == TOPOLOGY else None
         if marker is not None and marker not in config.option.markexpr:
             item.add_marker(pytest.mark.skip(reason=f"takes minutes: ./hark test -m {marker}"))
     items.sort(key=lambda item: str(item.path.relative_to(here)) not in LONGEST)

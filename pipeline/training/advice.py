@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -114,7 +115,7 @@ def advise(phrase: str, language: str = "en") -> Advice:
     phones = tuple(phonemes_of_words(words, language))
     all_phones = [phone for word in phones for phone in word]
     syllables = sum(map(is_vowel, all_phones))
-    duration = sum(map(_phone_seconds, all_phones))
+    duration = seconds_to_say(all_phones)
     commonness = tuple(WordCommonness(word, zipf(word, language)) for word in words)
     per_million = _heard_per_million(words, language, known)
     near = _near_homophones(words, phones, language, known)
@@ -138,6 +139,11 @@ def advise(phrase: str, language: str = "en") -> Advice:
         notes=tuple(notes),
         suggestions=tuple(_suggestions(words, syllables, language, per_million)) if weak else (),
     )
+
+
+def seconds_to_say(phones: Iterable[str]) -> float:
+    """About how long phones take, said without haste."""
+    return sum(map(_phone_seconds, phones))
 
 
 def _phone_seconds(phone: str) -> float:

@@ -120,7 +120,7 @@ def write_bundle(
         "MODEL_CARD.md": model_card(report).encode(),
         "LICENSES.txt": licences_text(clips, report).encode(),
     }
-    about = readme(config.phrase, f"{plan.run}.zip", contents, report.get("devices_left_out", ()), measured)
+    about = readme(f"{plan.run}.zip", contents, report, measured)
     contents["README.md"] = about.encode()
     manifest["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 

@@ -8,6 +8,7 @@ import json
 import re
 import string
 import tempfile
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -151,7 +152,8 @@ def make_for_device(
                 "This is a bug in Hark or in an installed package: please report it with the output of ./hark doctor."
             ),
         )
-    return DeviceDetector(files, _about(device, files, results, thresholds, detector, off))
+    about = _about(device, files, results, thresholds, detector, off)
+    return DeviceDetector(files, about | {"taught": store.told is not None})
 
 
 def _features(
@@ -192,10 +194,11 @@ def _train(
 
 
 def file_name(phrase: str) -> str:
-    """What the files of a phrase are called, without an ending: ASCII, and another one for each phrase."""
-    name = re.sub(r"[^a-z0-9]+", "_", phrase.encode("ascii", "ignore").decode().lower()).strip("_")
-    digest = "" if phrase.isascii() else hashlib.sha256(phrase.encode()).hexdigest()[:8]
-    return "_".join(filter(None, [name, digest]))
+    """What the files of a phrase are called, without an ending: ASCII, with a digest where letters have none for it."""
+    letters = unicodedata.normalize("NFKD", phrase.replace("ß", "ss"))
+    name = re.sub(r"[^a-z0-9]+", "_", letters.encode("ascii", "ignore").decode().lower()).strip("_")
+    lost = any(letter.isalnum() and not letter.isascii() for letter in letters)
+    return "_".join(filter(None, [name, hashlib.sha256(phrase.encode()).hexdigest()[:8] if lost else ""]))
 
 
 def _windows(store: FeatureStore, detector: TrainedDetector, seed: int) -> np.ndarray:

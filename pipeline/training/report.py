@@ -335,16 +335,24 @@ def _device_in_words(about: Mapping[str, Any]) -> str:
         "noisy": _rate(about["miss_rate_noisy"]),
         "said": about["utterances"],
         "alarms": f"{about['fa_per_hour']['value']:.2f}",
+        "least": f"{about['fa_per_hour']['low']:.1f}",
+        "most": f"{about['fa_per_hour']['high']:.1f}",
         "hours": f"{about['test_hours']:.1f}",
         "wanted": f"{DEFAULT_FA_PER_DAY / 24:g}",
         "extrapolated": _extrapolated(about["thresholds"]),
         "accepted": _percent(about["confusers_accepted"]["value"]),
-    }
+        # What was made before there were teachers says nothing of them.
+        "untaught": "" if about.get("taught", True) else worded(
+            " It learned which clips are the phrase, not from a detector of size standard: there is none that learns "
+            "in this language or with this effort."
+        ),
+    }  # fmt: skip
     return worded(
         "The detector for %(device)s (%(files)s; %(parameters)s parameters) missed %(quiet)s close and quiet, and "
         "%(noisy)s in noise at 10 dB SNR, of %(said)d test utterances by voices that it has not heard; people may be "
-        "missed more often. It gave %(alarms)s false alarms per hour in %(hours)s hours; the threshold in its file was "
-        "set for %(wanted)s%(extrapolated)s. Near-phrases accepted: %(accepted)s.",
+        "missed more often. It gave %(alarms)s false alarms per hour (%(least)s to %(most)s) in %(hours)s hours; the "
+        "threshold in its file was set for %(wanted)s%(extrapolated)s. Near-phrases accepted: "
+        "%(accepted)s.%(untaught)s",
         device=about["title"],
         **figures,
     )

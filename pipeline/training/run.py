@@ -28,8 +28,10 @@ from db.records import Where
 from model.encoder_backbone import check_package
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import base_language
+from phrase_augmentation.phonemes import phonemes
 from phrase_augmentation.phrase_text import PhraseText
 from pipeline.corpora.alignment_methods import check_method
+from pipeline.training.advice import seconds_to_say
 from pipeline.training.config import (
     AUTO_SIZE,
     BACKBONE_LANGUAGE,
@@ -61,7 +63,7 @@ from pipeline.training.plan import (
 from pipeline.training.retraining import AntiKeywords, Marked, compare, find_anti_keywords, marked_audio, version_before
 from pipeline.training.splits import SPLITS
 from pipeline.training.synthesis import generate
-from pipeline.training.targets import TITLES
+from pipeline.training.targets import HEARS_S, TITLES
 from pipeline.training.teacher import make_teacher
 from pipeline.training.verdict import verdict_of
 
@@ -127,7 +129,24 @@ def prepare(config: RunConfig) -> RunConfig:
     else:  # it is small itself
         config = replace(config, devices=tuple(device for device in config.devices if device != SMALL))
     check_method(config.mining_method)
-    return replace(config, phrase=Keyphrase.of(config.phrase, config.language).text)
+    config = replace(config, phrase=Keyphrase.of(config.phrase, config.language).text)
+    _refuse_too_long(config)
+    return config
+
+
+def _refuse_too_long(config: RunConfig) -> None:
+    """Raise HarkError for a phrase that takes longer than one of the devices hears at once."""
+    for device in (name for name in config.devices if name in HEARS_S):
+        said_s = seconds_to_say(phonemes(config.phrase, config.language))
+        if said_s > HEARS_S[device]:
+            raise HarkError(
+                worded("%(phrase)s is too long for %(device)s.", phrase=repr(config.phrase), device=TITLES[device]),
+                worded(
+                    "It takes about %(said)s s to say, and a detector there hears %(heard)s s at once.",
+                    said=f"{said_s:.1f}", heard=HEARS_S[device],
+                ),
+                worded("Choose a shorter phrase, or train it without that device."),
+            )  # fmt: skip
 
 
 def retraining_of(data: Path, run: str) -> RunConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import zipfile
 from collections.abc import Collection, Iterable, Mapping
@@ -21,10 +22,10 @@ TITLES = {
     "python": "Python",
 }
 PACKAGES = {"esphome": "pymicro-wakeword", "openwakeword": "pyopen-wakeword"}  # without which there are no files
+HEARS_S = {"esphome": 2.6, "openwakeword": 1.9}  # of sound, for one score: a longer phrase is never heard whole
+ALONE = ("detect.html", "detect.js", "detect.py", "manifest.json", "model.onnx")  # a bundle for pages and programs
 NEEDED = {
-    SMALL: tuple(
-        f"{SMALL}/{name}" for name in ("detect.html", "detect.js", "detect.py", "manifest.json", "model.onnx")
-    ),
+    SMALL: tuple(f"{SMALL}/{name}" for name in ALONE),
     "browser": ("detect.html", "detect.js", "model.onnx"),
     "pi": ("detect.py", "model.onnx"),
     "python": ("detect.py", "model.onnx"),
@@ -84,19 +85,22 @@ def files_for(target: str, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def targets_of(
-    bundle: str, names: Collection[str], left_out: Collection[str] = (), address: str = ""
+    bundle: str, names: Collection[str], is_small: bool, left_out: Collection[str] = (), address: str = ""
 ) -> dict[str, Target]:
     """Every target by its name.
 
     Args:
         bundle: the path of the zip where its steps begin.
         names: of the files in it.
+        is_small: its own detector is smaller than large (:func:`is_small`).
         left_out: devices whose package was not installed when the bundle was made.
         address: where the files of devices are served, up to and with the last slash; "" where they are not.
     """
     found = {}
     for target in TARGETS:
         files = files_for(target, names)
+        if target == SMALL and is_small:
+            files = tuple(name for name in ALONE if name in names)
         steps = tuple(_steps(target, bundle, files, address)) if files else ()
         missing = None if files else _missing(target, target in left_out)
         typed = "" if files else _typed(target, target in left_out)
@@ -107,7 +111,12 @@ def targets_of(
 def targets_of_bundle(bundle: Path, shown_as: str, left_out: Collection[str] = ()) -> dict[str, Target]:
     """The same of a zip on this machine."""
     with zipfile.ZipFile(bundle) as archive:
-        return targets_of(shown_as, archive.namelist(), left_out)
+        return targets_of(shown_as, archive.namelist(), is_small(json.loads(archive.read("report.json"))), left_out)
+
+
+def is_small(report: Mapping[str, Any]) -> bool:
+    """Whether the detector of a report is smaller than large."""
+    return bool(report["model"]["kind"] != "encoder")
 
 
 def _missing(target: str, left_out: bool) -> Worded:
@@ -118,8 +127,8 @@ def _missing(target: str, left_out: bool) -> Worded:
         )
     if target == SMALL:
         return worded(
-            "A detector of size standard runs there: this bundle's own, if it is one. Else train the phrase again "
-            "with one beside it."
+            "A detector of size standard runs there, which this bundle lacks. Train the phrase again with one beside "
+            "the large one."
         )
     if target in DEVICES:
         return worded("It has a detector of its own, which this bundle lacks. Train the phrase again for it.")
@@ -188,10 +197,13 @@ def _steps(target: str, path: str, files: tuple[str, ...], address: str) -> Iter
             f"wget -O {place} {address}{model}" if address else f"cp {model} {place}",
         )
     elif target == SMALL:
+        beside = files[0].startswith(f"{SMALL}/")
         yield _step(
-            worded("The folder %(folder)s of the bundle is a whole bundle of its own, for a page, too.", folder=SMALL),
+            worded("The folder %(folder)s of the bundle is a whole bundle of its own, for a page, too.", folder=SMALL)
+            if beside
+            else worded("The bundle's own detector is small enough, for a page, too."),
             *_unpacked(path),
-            f"cd {SMALL}",
+            *([f"cd {SMALL}"] if beside else []),
             "pip install numpy onnxruntime soundfile sounddevice",
             "python detect.py --mic",
         )
@@ -235,13 +247,11 @@ def _unpacked(path: str) -> tuple[str, str]:
     return f"unzip {shlex.quote(path)} -d {folder}", f"cd {folder}"
 
 
-def readme(
-    phrase: str, bundle: str, names: Collection[str], left_out: Collection[str], measured: Mapping[str, str]
-) -> str:
+def readme(bundle: str, names: Collection[str], report: Mapping[str, Any], measured: Mapping[str, str]) -> str:
     """The bundle's ``README.md``: which device takes which file, what is typed there, and what ``measured`` says of the
     detectors for devices that have one of their own."""
-    targets = targets_of(bundle, names, left_out).values()
-    lines = [f"# Where “{phrase}” runs", "", "| device | takes | which size |", "| --- | --- | --- |"]
+    targets = targets_of(bundle, names, is_small(report), report.get("devices_left_out", ())).values()
+    lines = [f"# Where “{report['phrase']}” runs", "", "| device | takes | which size |", "| --- | --- | --- |"]
     for target in targets:
         files = ", ".join(f"`{name}`" for name in target.files) or "not in this bundle"
         lines.append(f"| {target.title} | {files} | {target.size} |")

@@ -123,6 +123,7 @@ def test_where_it_shall_run_is_answered(
     with zipfile.ZipFile(bundle, "w") as archive:
         for name in ("model.onnx", "detect.py", "openwakeword/hey_compass.tflite"):
             archive.writestr(name, "")
+        archive.writestr("report.json", json.dumps({"model": {"kind": "encoder"}}))
     wish = (
         "train",
         "hey compass",
@@ -141,6 +142,11 @@ def test_where_it_shall_run_is_answered(
     said = json.loads(capsys.readouterr().out)["for"]
     assert set(said) == {"esphome", "openwakeword", "pi"} and said["pi"]["files"] == ["detect.py", "model.onnx"]
     assert said["esphome"]["files"] == [] and said["esphome"]["missing"]
+
+
+def test_a_phrase_in_another_script_is_planned(main: Main, capsys: Shown, data_dir: Path) -> None:
+    assert main("plan", "Привет Компас", "--language", "ru", "--effort", "trial") == 0
+    assert "Plan for привет компас" in capsys.readouterr().out
 
 
 def test_missing_neural_voices_are_installed_first_unless_told_otherwise(

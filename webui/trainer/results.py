@@ -24,7 +24,7 @@ from core import file_store
 from core.errors import HarkError
 from model.plain import with_current_names
 from pipeline.training.config import DEVICES
-from pipeline.training.targets import files_for, targets_of
+from pipeline.training.targets import files_for, is_small, targets_of
 from webui.trainer.models import Version, in_use_of
 from webui.translation import shown
 
@@ -631,7 +631,7 @@ def targets(version: Version, report: Report, address: str) -> list[dict[str, An
     """
     sizes = sizes_in_bundle(version)
     chosen = _chosen(version, report)
-    found = targets_of(version.bundle, sizes, report.get("devices_left_out", ()), address)
+    found = targets_of(version.bundle, sizes, is_small(report), report.get("devices_left_out", ()), address)
     rows = [
         {
             "target": target,

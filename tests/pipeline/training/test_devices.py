@@ -135,7 +135,8 @@ def test_the_file_hears_the_phrase_in_the_devices_own_runtime(
 
 def test_each_phrase_has_files_of_its_own_name_on_a_device() -> None:
     assert devices.file_name("hey compass") == "hey_compass" and devices.file_name("what's up") == "what_s_up"
-    names = [devices.file_name(phrase) for phrase in ("привет дом", "привет сад", "hallo käfer", "hallo kfer")]
+    assert devices.file_name("grüß gott, café") == "gruss_gott_cafe"
+    names = [devices.file_name(phrase) for phrase in ("привет дом", "привет сад", "你好罗盘", "hey 罗盘")]
     assert len(set(names)) == 4 and all(name.isascii() and name.replace("_", "").isalnum() for name in names)
     network: Any = SimpleNamespace(network=SimpleNamespace(tflite=bytes))
     files = devices._esphome_files(network, replace(CONFIG, phrase="what's up"), "what_s_up", 0.5)

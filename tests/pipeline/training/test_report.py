@@ -303,4 +303,7 @@ def test_what_devices_did_can_be_said_in_another_language() -> None:
     }  # fmt: skip
     (said,) = devices_in_words({"esphome": about})
     assert isinstance(said, Worded) and said.startswith("The detector for ESPHome (a.tflite; 12,345 parameters) missed")
+    assert "0.10 false alarms per hour (0.1 to 0.2)" in said and "detector of size standard" not in said
+    (said,) = devices_in_words({"esphome": about | {"taught": False}})
+    assert said.endswith("in this language or with this effort.")
     assert "(95 % interval 5.0 % to 20.0 %)" in said and isinstance(said.values["quiet"], Worded)

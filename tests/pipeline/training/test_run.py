@@ -70,6 +70,14 @@ def test_phrase_and_effort_are_checked() -> None:
         prepare(RunConfig("hey compass", effort="heroic"))
 
 
+def test_a_phrase_that_a_device_cannot_hear_whole_is_refused_for_it() -> None:
+    long = RunConfig("please transform responsible photographers", effort="quick", devices=("esphome", "openwakeword"))
+    with pytest.raises(HarkError, match=r"too long for Home Assistant: openWakeWord.* about 2\.\d s to say.* 1\.9 s"):
+        prepare(long)
+    assert prepare(replace(long, devices=("esphome",))).devices == ("esphome",)
+    assert prepare(replace(long, phrase="hey compass")).devices == long.devices
+
+
 def test_the_size_that_hears_best_is_taken_where_it_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     auto = RunConfig("hey compass", effort="quick", size=AUTO_SIZE)
     monkeypatch.setattr(training_pipeline, "check_package", lambda: None)

@@ -7,8 +7,10 @@ import re
 import pytest
 
 from command_line.application import build_parser
+from model.devices.microwakeword import MicroConfig
+from model.devices.openwakeword import OpenWakeWordConfig
 from pipeline.training.config import DEVICES, TARGETS
-from pipeline.training.targets import NEEDED, PACKAGES, Target, readme, targets_of
+from pipeline.training.targets import HEARS_S, NEEDED, PACKAGES, Target, readme, targets_of
 
 USUAL = ("model.onnx", "detect.py", "detect.html", "detect.js")
 OF_DEVICES = ("esphome/hey_compass.json", "esphome/hey_compass.tflite", "openwakeword/hey_compass.tflite")
@@ -17,7 +19,7 @@ ADDRESS = "https://hark.example.org/models/1/1/token/"
 
 
 def found(*names: str, **more: object) -> dict[str, Target]:
-    return targets_of("hey-compass.zip", names, **more)  # type: ignore[arg-type]
+    return targets_of("hey-compass.zip", names, **{"is_small": False, **more})  # type: ignore[arg-type]
 
 
 def test_a_whole_bundle_runs_everywhere() -> None:
@@ -61,13 +63,26 @@ def test_what_is_typed_is_there(target: str) -> None:
     assert len(named) == {"browser": 1, "pi": 1}.get(target, 0)
 
 
+def test_a_bundle_of_size_standard_is_what_small_computers_take() -> None:
+    target = found(*USUAL, "manifest.json", is_small=True)["small"]
+    assert target.missing is None and set(target.files) == {*USUAL, "manifest.json"}
+    assert "cd small" not in target.steps[0].code and "python detect.py --mic" in target.steps[0].code
+
+
+def test_what_a_device_hears_at_once_is_less_than_its_detector_does() -> None:
+    shapes = {"esphome": MicroConfig(), "openwakeword": OpenWakeWordConfig()}
+    assert {name: int(shape.receptive_samples / 1600) / 10 for name, shape in shapes.items()} == HEARS_S
+
+
 def test_a_path_with_spaces_can_be_typed() -> None:
-    steps = targets_of("my bundles/hey compass.zip", USUAL)["python"].steps
+    steps = targets_of("my bundles/hey compass.zip", USUAL, True)["python"].steps
     assert steps[0].code.startswith("unzip 'my bundles/hey compass.zip' -d 'hey compass'\ncd 'hey compass'\n")
 
 
 def test_the_readme_has_every_device() -> None:
-    text = readme("hey compass", "hey-compass.zip", USUAL, ["esphome"], {"pi": "It missed 9 %."})
+    report = {"phrase": "hey compass", "model": {"kind": "encoder"}, "devices_left_out": ["esphome"]}
+    text = readme("hey-compass.zip", USUAL, report, {"pi": "It missed 9 %."})
+    assert text.startswith("# Where “hey compass” runs")
     for target in found(*USUAL).values():
         assert f"## {target.title}" in text
     assert text.count("not in this bundle") == 3 and "pip install pymicro-wakeword" in text
