@@ -116,7 +116,7 @@ def targets_of_bundle(bundle: Path, shown_as: str, left_out: Collection[str] = (
 
 def is_small(report: Mapping[str, Any]) -> bool:
     """Whether the detector of a report is smaller than large."""
-    return bool(report["model"]["kind"] != "encoder")
+    return bool(report["model"].get("kind") != "encoder")
 
 
 def _missing(target: str, left_out: bool) -> Worded:

@@ -82,6 +82,7 @@ def make_report(phrase: str = "hey compass", people: int = 0) -> dict[str, Any]:
             },
             "det": {name: curve | {"miss_rate": misses[name]} for name in misses},
         },
+        "model": {"kind": "encoder"},
         "in_words": ["It was measured, and how."],
         "parity": {"pt_against_onnx": 1e-6},
     }  # fmt: skip

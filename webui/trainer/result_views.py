@@ -120,7 +120,7 @@ def _where(request: HttpRequest, version: Version, report: results.Report) -> di
         "trying": trying,
         "qr_code": results.qr_code(trying),
         "targets": rows,
-        "again_for": results.again(version, report),
+        "again_for": results.again(version, report, effort=report["effort"]),
         "has_address": mine and any(row["files"] for row in rows if row["target"].name in DEVICES),
         "only_here": only_here(request),
         "secure": request.is_secure(),

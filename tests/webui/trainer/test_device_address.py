@@ -176,6 +176,7 @@ def test_a_device_without_a_file_says_how_to_get_it(owners: Client, owner: User,
     assert again is not None
     form = owners.get(again[1]).content.decode()
     assert 'value="openwakeword" checked' in form and 'value="esphome" checked' not in form
+    assert re.search(r'value="quick"[^>]* checked', form), "the effort of this version"
     assert "Who may fetch" not in page
 
 
