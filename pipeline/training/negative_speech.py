@@ -157,10 +157,11 @@ def heard_negatives(
     renderings: list[_Rendering] = []
     seeds = np.random.default_rng(0)
     with _opened() as archive:
-        for row in _table(archive):
-            renderings += _renderings(row, row["split"], seeds)
+        table = _table(archive)
+    for row in table:
+        renderings += _renderings(row, row["split"], seeds)
     chosen = [each for each in renderings if each.split in splits]
-    return _heard(chosen, detector, keyphrase, data, reporter, receptive_samples)
+    return _heard(chosen, table, detector, keyphrase, data, reporter, receptive_samples)
 
 
 def heard_for_calibration(
@@ -190,7 +191,7 @@ def heard_for_calibration(
             if left[split] > 0:
                 left[split] -= archive.getinfo(row["file"]).file_size * 8 / BITRATE / 3600
                 renderings += _renderings(row, split, seeds)
-    return _heard(renderings, detector, keyphrase, data, reporter)
+    return _heard(renderings, table, detector, keyphrase, data, reporter)
 
 
 def _table(archive: zipfile.ZipFile) -> list[dict[str, Any]]:
@@ -201,6 +202,7 @@ def _table(archive: zipfile.ZipFile) -> list[dict[str, Any]]:
 
 def _heard(
     renderings: Sequence[_Rendering],
+    table: Sequence[Mapping[str, Any]],
     detector: Detector,
     keyphrase: Keyphrase,
     data: Path,
@@ -211,14 +213,14 @@ def _heard(
     are heard once and kept in the data folder for all phrases.
 
     Args:
+        table: of the file, with those pieces that are not heard: two detectors that hear different parts of it leave
+            out the same.
         receptive_samples: what short pieces are filled up to; 0: what the detector needs.
 
     Raises:
         HarkError: the file is missing or damaged.
     """
-    with _opened() as archive:
-        texts = tuple(row["text"] for row in _table(archive))
-    # By all texts of the file: two detectors that hear different parts of it leave out the same pieces.
+    texts = tuple(row["text"] for row in table)
     left_out = dict(zip(texts, saying(texts, keyphrase)))
     wanted = json.dumps([(each.row["file"], each.split, each.condition) for each in renderings])
     size = NEGATIVE_SPEECH.stat().st_size

@@ -341,12 +341,8 @@ def _device_in_words(about: Mapping[str, Any]) -> str:
         "wanted": f"{DEFAULT_FA_PER_DAY / 24:g}",
         "extrapolated": _extrapolated(about["thresholds"]),
         "accepted": _percent(about["confusers_accepted"]["value"]),
-        # What was made before there were teachers says nothing of them.
-        "untaught": "" if about.get("taught", True) else worded(
-            " It learned which clips are the phrase, not from a detector of size standard: there is none that learns "
-            "in this language or with this effort."
-        ),
-    }  # fmt: skip
+        "untaught": _untaught(about),
+    }
     return worded(
         "The detector for %(device)s (%(files)s; %(parameters)s parameters) missed %(quiet)s close and quiet, and "
         "%(noisy)s in noise at 10 dB SNR, of %(said)d test utterances by voices that it has not heard; people may be "
@@ -355,6 +351,16 @@ def _device_in_words(about: Mapping[str, Any]) -> str:
         "%(accepted)s.%(untaught)s",
         device=about["title"],
         **figures,
+    )
+
+
+def _untaught(about: Mapping[str, Any]) -> str:
+    """That it had no teacher. What was made before there were any says nothing of them."""
+    if about.get("taught", True):
+        return ""
+    return worded(
+        " It learned which clips are the phrase, not from a detector of size standard: there is none that learns "
+        "in this language or with this effort."
     )
 
 

@@ -55,7 +55,6 @@ from pipeline.training.plan import (
     load_plan,
     make_plan,
     ready_engines,
-    remaining,
     run_texts,
     save_plan,
     what_is_left,
@@ -298,10 +297,11 @@ def _run(
             plan = make_plan(config, texts, folder.name, library)
             save_plan(plan, folder / "plan.json")
             file_store.keep(folder / "plan.json")  # its clips are numbered, wherever the run goes on
-    reporter.estimate(what_is_left(plan, library, not store_is_complete(folder / "features")).estimate_s)
+    left = what_is_left(plan, library, not store_is_complete(folder / "features"))
+    reporter.estimate(left.estimate_s)
     with clock.stage("synthesize"):
         # An engine that has spoken all that it should need not be there any more.
-        engines = ready_engines(tuple(plan.engines), config.language)[0] if remaining(plan.requests, library) else {}
+        engines = ready_engines(tuple(plan.engines), config.language)[0] if left.requests else {}
         generated = generate(plan, engines, library, reporter)
     with clock.stage("features"):
         clips, detector, store = _features(plan, data, folder, library, before, reporter)

@@ -103,15 +103,16 @@ def test_the_plan_alone_makes_nothing(
     assert plan_run(CONFIG, tmp_path, silent_reporter()) == plan
 
 
-def test_the_plan_of_a_run_that_was_stopped_says_how_far_it_is(
-    tmp_path: Path,
-    make_choir: type,
-    tiny_effort: Effort,
-    monkeypatch: pytest.MonkeyPatch,
-    new_clip: Callable[..., NewClip],
-) -> None:
+@pytest.fixture
+def plan(tmp_path: Path, make_choir: type, tiny_effort: Effort, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """Of a run that a choir speaks."""
     monkeypatch.setattr(planning, "all_engines", lambda: {"alpha": make_choir("alpha")})
-    plan = plan_run(CONFIG, tmp_path, silent_reporter())
+    return plan_run(CONFIG, tmp_path, silent_reporter())
+
+
+def test_the_plan_of_a_run_that_was_stopped_says_how_far_it_is(
+    plan: Plan, tmp_path: Path, new_clip: Callable[..., NewClip]
+) -> None:
     fresh = plan_summary(plan, tmp_path)
     assert fresh == {**plan.summary(), "unfinished": None}
     folder = job_folder(tmp_path, CONFIG)
@@ -139,14 +140,8 @@ def test_the_plan_of_a_run_that_was_stopped_says_how_far_it_is(
 
 
 def test_a_run_that_has_spoken_all_needs_no_engines_any_more(
-    tmp_path: Path,
-    make_choir: type,
-    tiny_effort: Effort,
-    monkeypatch: pytest.MonkeyPatch,
-    new_clip: Callable[..., NewClip],
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_clip: Callable[..., NewClip]
 ) -> None:
-    monkeypatch.setattr(planning, "all_engines", lambda: {"alpha": make_choir("alpha")})
-    plan = plan_run(CONFIG, tmp_path, silent_reporter())
     save_plan(plan, job_folder(tmp_path, CONFIG) / "plan.json")
     monkeypatch.setattr(planning, "all_engines", dict)
 
@@ -156,12 +151,7 @@ def test_a_run_that_has_spoken_all_needs_no_engines_any_more(
     monkeypatch.setattr(training_pipeline, "_features", features)
     for spoken, becomes in ((plan.requests[1:], "no speech engine called 'alpha'"), (plan.requests, "to the features")):
         with Library(tmp_path) as library:
-            present = library.request_ids_present([request.request_id for request in spoken])
-            library.add_clips(
-                new_clip(r.text, "s", r.engine, 0.2, request_id=r.request_id)
-                for r in spoken
-                if r.request_id not in present
-            )
+            library.add_clips(new_clip(r.text, "s", r.engine, 0.2, request_id=r.request_id) for r in spoken)
         with pytest.raises(HarkError, match=becomes):
             run_training(CONFIG, tmp_path, silent_reporter())
 
