@@ -8,6 +8,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from core.errors import HarkError
@@ -18,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 def data_folder() -> Path:
     """The data folder: the environment's HARK_DATA, or ``data/`` beside the code."""
-    return Path(os.environ.get("HARK_DATA") or REPOSITORY / "data").expanduser().resolve()
+    return _resolved(os.environ.get("HARK_DATA") or str(REPOSITORY / "data"))
 
 
 def installation_folder() -> Path:
@@ -27,7 +28,17 @@ def installation_folder() -> Path:
     In the portal users have data folders of their own, and all the same engines.
     """
     given = os.environ.get("HARK_INSTALLATION")
-    return Path(given).expanduser().resolve() if given else data_folder()
+    return _resolved(given) if given else data_folder()
+
+
+def _resolved(folder: str) -> Path:
+    return _absolute(folder) if folder.startswith("/") else Path(folder).expanduser().resolve()
+
+
+@cache
+def _absolute(folder: str) -> Path:
+    """As it was when it was first asked for: a page asks a hundred times."""
+    return Path(folder).resolve()
 
 
 def keep_private(folder: Path) -> None:

@@ -47,6 +47,7 @@ class BadPackageError(HarkError):
     """A package was installed and cannot be used: the trouble is its own, not the network's or the disk's."""
 
 
+@cache
 def requirements(name: str) -> Path:
     """The requirements file of an engine; it exists only where the engine can have its own environment."""
     speech_engine = REPOSITORY / "audio_generation" / f"{name}_side" / "internals" / "requirements.txt"

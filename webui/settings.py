@@ -165,8 +165,8 @@ TEMPLATES = [
 IN_MEMORY = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 CACHES = {
     "default": IN_MEMORY,
-    # Menus, which know nothing of who asks (templates/base.html). Each process has its own: an upgrade empties them.
-    "template_fragments": {**IN_MEMORY, "LOCATION": "fragments", "OPTIONS": {"MAX_ENTRIES": 1000}},
+    # Menus (templates/base.html). Each process has its own: an upgrade empties them.
+    "template_fragments": {**IN_MEMORY, "LOCATION": "fragments", "OPTIONS": {"MAX_ENTRIES": 2000}},
 }
 DATABASES = {
     "default": database_settings(taken("DATABASE_URL"))
@@ -188,7 +188,8 @@ AUTH_USER_MODEL = "accounts.User"
 LOGIN_URL = "accounts:login"
 LOGIN_REDIRECT_URL = "trainer:home"
 LOGOUT_REDIRECT_URL = "accounts:login"
-AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]  # of allauth only its talk with Google is used
+# Of allauth only its talk with Google is used; the second is named by sessions that began before the first was there.
+AUTHENTICATION_BACKENDS = ["webui.accounts.backend.Backend", "django.contrib.auth.backends.ModelBackend"]
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
@@ -315,6 +316,7 @@ CSRF_FAILURE_VIEW = "webui.errors.csrf_failure"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+SESSION_ENGINE = "webui.accounts.session_store"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _flag("HARK_HTTPS")

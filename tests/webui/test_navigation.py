@@ -12,6 +12,7 @@ from tests.support.every_page import every_page
 from webui.accounts.models import User
 from webui.jobs.models import Job
 from webui.listening.models import Sample
+from webui.organizations.models import Membership, Organization, Role
 from webui.trainer.models import Detector
 
 pytestmark = pytest.mark.django_db
@@ -27,6 +28,19 @@ def test_the_bell_counts_what_waits_for_its_reader_alone(owners: Client, owner: 
             Sample.objects.create(user=user, detector=detector, verdict="missed", state=state, seconds=1, version=1)
     page = owners.get("/").content.decode()
     assert [part.split("<")[0] for part in page.split('class="count">')[1:]] == ["3", "1", "2"]
+
+
+def test_the_bell_counts_what_is_shared_from_the_next_page_on(owners: Client, owner: User, other: User) -> None:
+    organization = Organization.objects.create(name="Lighthouse")
+    detector = Detector.objects.create(user=other, phrase="hey compass", language="en", organization=organization)
+    Sample.objects.create(
+        user=other, marked_by=owner, detector=detector, verdict="missed", state="new", seconds=1, version=1
+    )
+    assert 'class="count"' not in owners.get("/").content.decode()
+    Membership.objects.create(organization=organization, user=owner, role=Role.MEMBER)
+    assert 'class="count">1<' in owners.get("/").content.decode()
+    Membership.objects.all().delete()
+    assert 'class="count"' not in owners.get("/").content.decode()
 
 
 def test_menus_are_those_of_whoever_asks(owners: Client, other: User) -> None:

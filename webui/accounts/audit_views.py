@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
@@ -14,6 +13,7 @@ from webui.accounts.audit import entries_of
 from webui.accounts.models import AuditEntry, User
 from webui.accounts.signed_in import signed_in
 from webui.accounts.user_views import owner_only
+from webui.pages import page_asked_for
 from webui.parameters import whole_number
 
 PAGE = 50
@@ -39,6 +39,6 @@ def everybody(request: HttpRequest) -> HttpResponse:
 def _page(
     request: HttpRequest, entries: QuerySet[AuditEntry], shown: User | None, all_users: bool = False
 ) -> HttpResponse:
-    page = Paginator(entries, PAGE).get_page(request.GET.get("page"))
+    page = page_asked_for(request, entries, PAGE)
     content = {"page": page, "shown": shown, "all_users": all_users, "days": settings.AUDIT_DAYS}
     return render(request, "accounts/log.html", content)

@@ -17,7 +17,13 @@ from webui.accounts.validators import latin_letters
 
 
 class User(AbstractUser):
-    """A person. The owner is the first one; the installation's own data folder is theirs (``webui.jobs.services``)."""
+    """A person. The owner is the first one; the installation's own data folder is theirs (``webui.jobs.services``).
+
+    Attributes:
+        is_alone: known to be in no organization (``webui.accounts.backend`` has looked); for who has signed in.
+    """
+
+    is_alone = False
 
     # No @, so that nobody can be called as somebody else's e-mail address, which signs in too.
     username = models.CharField(

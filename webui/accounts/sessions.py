@@ -13,7 +13,7 @@ from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.sign_in import remember_browser
 
-BACKEND = "django.contrib.auth.backends.ModelBackend"
+BACKEND = "webui.accounts.backend.Backend"
 PENDING = "waits for a code"  # in the session
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -32,6 +31,7 @@ from webui.jobs.services import stages_of
 from webui.metrics import reason_of
 from webui.organizations.access import owned, to_change, visible
 from webui.organizations.sharing import sharing_of
+from webui.pages import page_asked_for
 from webui.parameters import only_here, whole_number
 from webui.shown_once import shown_now
 
@@ -63,7 +63,7 @@ def rows(request: HttpRequest) -> HttpResponse:
 
 
 def _rows(request: HttpRequest) -> dict[str, Any]:
-    page = Paginator(services.recordings_seen_by(signed_in(request)), PAGE).get_page(request.GET.get("page"))
+    page = page_asked_for(request, services.recordings_seen_by(signed_in(request)), PAGE)
     recordings = list(page.object_list)
     going = any(recording.now == Recording.State.WORKING for recording in recordings)
     return {"page": page, "recordings": recordings, "going": going}

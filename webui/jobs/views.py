@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
@@ -14,6 +13,7 @@ from webui.accounts.signed_in import signed_in
 from webui.jobs import services
 from webui.jobs.models import Job, JobEvent
 from webui.organizations.access import to_change, visible
+from webui.pages import page_asked_for
 from webui.parameters import whole_number
 from webui.translation import explained, shown
 
@@ -50,14 +50,14 @@ def _shown(event: dict[str, Any]) -> dict[str, Any]:
 @require_GET
 def index(request: HttpRequest) -> HttpResponse:
     """All jobs of the user and about what is shared with them, newest first."""
-    jobs = Paginator(Job.objects.visible_to(signed_in(request)).select_related("organization"), PAGE)
-    return render(request, "jobs/index.html", {"page": jobs.get_page(request.GET.get("page"))})
+    jobs = Job.objects.visible_to(signed_in(request)).select_related("organization")
+    return render(request, "jobs/index.html", {"page": page_asked_for(request, jobs, PAGE)})
 
 
 @require_GET
 def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """One job: its stages, curves and log, kept up to date by ``job.js``."""
-    job = visible(Job.objects.select_related("organization"), signed_in(request), id=job_id)
+    job = visible(Job.objects.select_related("organization", "version"), signed_in(request), id=job_id)
     version = getattr(job, "version", None)
     stages = services.stages_of(job.kind, job.spec)
     mine = job.user_id == signed_in(request).pk

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
-from django.core.paginator import Paginator
 from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -21,6 +20,7 @@ from webui.accounts.signed_in import signed_in
 from webui.listening import services
 from webui.listening.models import Sample
 from webui.organizations.access import owned, to_change, visible
+from webui.pages import page_asked_for
 from webui.trainer.models import Detector, Version
 from webui.trainer.results import asked_rate
 from webui.trainer.services import version_of
@@ -95,7 +95,7 @@ def _uploaded(request: HttpRequest) -> AbstractContextManager[Path]:
 def inbox(request: HttpRequest) -> HttpResponse:
     """What was marked and what devices sent, newest first; of shared detectors what one has marked oneself."""
     samples = Sample.objects.visible_to(signed_in(request)).select_related("detector__organization")
-    page = Paginator(samples, PAGE).get_page(request.GET.get("page"))
+    page = page_asked_for(request, samples, PAGE)
     context: dict[str, Any] = {"page": page}
     if page:
         context["sure"] = Counter(services.sorted_waiting(signed_in(request)).values_list("sorted_as", flat=True))

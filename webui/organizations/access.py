@@ -54,11 +54,16 @@ class Things(Owned[Row]):
 
     def visible_to(self, user: User) -> Self:
         """Their own, and what is shared with an organization that they are in."""
-        return self.filter(self._own(user) | self._shared(user, READING)) if user.is_active else self.none()
+        return self._of(user, READING)
 
     def editable_by(self, user: User) -> Self:
         """Their own, and what is shared with an organization in which they are more than a viewer."""
-        return self.filter(self._own(user) | self._shared(user, CHANGING)) if user.is_active else self.none()
+        return self._of(user, CHANGING)
+
+    def _of(self, user: User, roles: Collection[str]) -> Self:
+        if user.is_alone or not user.is_active:
+            return self.owned_by(user)
+        return self.filter(self._own(user) | self._shared(user, roles))
 
     def _shared(self, user: User, roles: Collection[str]) -> Q:
         return Q(**{f"{self.to_thing}organization__in": organizations_of(user, roles)})

@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.core.serializers.json import DjangoJSONEncoder
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -23,6 +22,7 @@ from webui.audio.models import Recording
 from webui.organizations import services, use_of
 from webui.organizations.forms import InvitationForm, NameForm, SharedForm
 from webui.organizations.models import Invitation, Membership, Role
+from webui.pages import page_asked_for
 from webui.shown_once import show_next, shown_now
 from webui.trainer.models import Detector
 
@@ -234,7 +234,7 @@ def retention(request: HttpRequest, organization_id: int) -> HttpResponse:
 def log(request: HttpRequest, organization_id: int) -> HttpResponse:
     """What was done in it. Whose addresses these were, its owners do not see."""
     found = services.administered(signed_in(request), organization_id)
-    page = Paginator(entries_of_organization(found.pk), PAGE).get_page(request.GET.get("page"))
+    page = page_asked_for(request, entries_of_organization(found.pk), PAGE)
     return render(request, "organizations/log.html", {"organization": found, "page": page})
 
 

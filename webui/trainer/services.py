@@ -70,12 +70,12 @@ def free_engines(language: str, user: User) -> list[str]:
 
     ``splice`` speaks with the people of the owner's library here, so it is the owner's alone.
     """
-    return speaking(ready_engines(user), language)
+    return [name for name, engine in ready_engines(user).items() if engine.voices(language)]
 
 
-def speaking(engines: Mapping[str, Engine], language: str) -> list[str]:
-    """The names of those that have voices of the language."""
-    return [name for name, engine in engines.items() if engine.voices(language)]
+def languages_of(engines: Mapping[str, Engine]) -> dict[str, set[str]]:
+    """The languages that each of the engines speaks, by the engines' names."""
+    return {name: {base_language(tag) for tag in engine.languages()} for name, engine in engines.items()}
 
 
 def ready_engines(user: User) -> dict[str, Engine]:
@@ -99,15 +99,14 @@ def all_engines(language: str) -> list[tuple[Engine, Readiness, list[Voice]]]:
     return sorted(rows, key=lambda row: (not row[1].ok, row[0].name))
 
 
-def languages(ready: Iterable[Engine]) -> list[tuple[str, str]]:
+def trainable(languages: Iterable[str]) -> list[tuple[str, str]]:
     """The languages in which a detector can be trained here, each a code and its name: English, then by name.
 
-    One of the engines that are ready speaks them, and there are words of them that are said beside the phrase.
+    Of those that are spoken these are the ones with words that are said beside the phrase.
     """
     from phrase_augmentation.vocabulary import has_words
 
-    spoken = {base_language(tag) for engine in ready for tag in engine.languages()}
-    names = {code: language_name(code) for code in spoken | {"en"} if has_words(code)}
+    names = {code: language_name(code) for code in {*languages, "en"} if has_words(code)}
     return sorted(names.items(), key=lambda pair: (pair[0] != "en", pair[1].casefold()))
 
 
@@ -126,15 +125,13 @@ def nearest_language(wanted: str, offered: Collection[str]) -> str:
 
 
 def language_name(code: str) -> str:
-    """A language in the reader's words and in its own: "German (Deutsch)"."""
+    """A language in the reader's words."""
     if code == "cmn":  # Django has its two scripts, not the language
-        return _("Mandarin Chinese") + " (普通话)"
+        return _("Mandarin Chinese")
     try:
-        info = get_language_info(code)
+        return str(get_language_info(code)["name_translated"])
     except KeyError:
         return code
-    name, own = info["name_translated"], info["name_local"]
-    return str(name) if name == own else f"{name} ({own})"
 
 
 def version_of(*, user: User, detector_id: int, number: int, who: Callable[..., Version] = visible) -> Version:

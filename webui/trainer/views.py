@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.core.paginator import Paginator
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -22,6 +21,7 @@ from webui.jobs.models import Job
 from webui.library.services import audio_response
 from webui.listening.services import only_trained
 from webui.organizations.access import owned
+from webui.pages import page_asked_for
 from webui.parameters import uuid_of
 from webui.trainer import services
 from webui.trainer.forms import RunForm
@@ -44,7 +44,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
     detectors = Detector.objects.visible_to(signed_in(request)).select_related("organization")
     newest_first = services.with_versions(detectors).order_by("-created_at", "-id")
-    page = Paginator(newest_first, PAGE).get_page(request.GET.get("page"))
+    page = page_asked_for(request, newest_first, PAGE)
     jobs = Job.objects.visible_to(signed_in(request))
     going = jobs.filter(state__in=Job.GOING, kind__in=services.TRAINING_KINDS)
     newest = recordings_seen_by(signed_in(request))[:NEWEST]
@@ -55,8 +55,8 @@ def home(request: HttpRequest) -> HttpResponse:
 def new(request: HttpRequest) -> HttpResponse:
     """Phrase, language, effort; sent, it becomes a plan."""
     asked = request.POST or request.GET  # a phrase may come with the address, chosen in a transcript
-    ready = services.ready_engines(signed_in(request))
-    languages = services.languages(ready.values())
+    spoken = services.languages_of(services.ready_engines(signed_in(request)))
+    languages = services.trainable(set().union(*spoken.values()))
     language = services.nearest_language(asked.get("language") or "en", dict(languages))
     form = RunForm(
         request.POST or None,
@@ -66,7 +66,7 @@ def new(request: HttpRequest) -> HttpResponse:
             "targets": asked.getlist("targets"),
             "effort": asked.get("effort", "standard"),
         },
-        engines=services.speaking(ready, language),
+        engines=[name for name, tongues in spoken.items() if language in tongues],
     )
     if request.method == "POST" and form.is_valid():
         targets = form.cleaned_data["targets"]

@@ -80,9 +80,10 @@ class WhisperEngine(RecognitionEngine):
 
     def file(self) -> Path | None:
         """The model's file or folder; None where it is not on this machine."""
-        if "/" not in self.model and not self.model.endswith(".pt"):
-            return self.found().get(self.model)
-        path = Path(self.model).expanduser().resolve()
+        model = self.model
+        if "/" not in model and not model.endswith(".pt"):
+            return self.found().get(model) if model else None
+        path = Path(model).expanduser().resolve()
         return path if self.is_model(path) else None
 
     def languages(self) -> tuple[str, ...] | None:

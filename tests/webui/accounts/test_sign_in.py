@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test import Client, RequestFactory
 from django.urls import reverse
@@ -72,6 +73,22 @@ def test_the_session_key_changes(client: Client, other: User) -> None:
     client.cookies["sessionid"] = before
     attempt(client, "oscar", PASSWORD)
     assert client.session.session_key != before
+
+
+def test_a_session_is_over_at_its_time_and_when_it_is_deleted(client: Client, other: User) -> None:
+    for end in (
+        lambda: Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1)),
+        lambda: Session.objects.all().delete(),
+    ):
+        client.force_login(other)
+        assert client.get("/").status_code == 200
+        end()
+        assert client.get("/")["Location"] == f"{LOGIN}?next=/"
+
+
+def test_a_session_from_before_the_portal_had_a_backend_of_its_own_goes_on(client: Client, other: User) -> None:
+    client.force_login(other, backend="django.contrib.auth.backends.ModelBackend")
+    assert client.get("/").status_code == 200
 
 
 def test_five_failures_of_a_name_from_one_address(client: Client, other: User) -> None:

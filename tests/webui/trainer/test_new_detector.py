@@ -29,8 +29,7 @@ def offered(page: str) -> dict[str, str]:
 def test_the_menu_has_every_language_that_is_spoken_here_and_can_be_trained(owners: Client) -> None:
     found = offered(owners.get(reverse("trainer:new")).content.decode())
     assert next(iter(found)) == "en"
-    assert found["de"] == "German (Deutsch)" and found["es"].startswith("Spanish")
-    assert found["fr"].startswith("French") and found["cmn"] == "Mandarin Chinese (普通话)"
+    assert (found["de"], found["es"], found["fr"], found["cmn"]) == ("German", "Spanish", "French", "Mandarin Chinese")
     assert all(any(engine.voices(code) for engine in engines().values() if engine.name != "fake") for code in found)
     assert all(name != code for code, name in found.items())
     assert "cy" not in found  # espeak-ng speaks Welsh, but there are no Welsh words to say beside a phrase
@@ -38,7 +37,7 @@ def test_the_menu_has_every_language_that_is_spoken_here_and_can_be_trained(owne
 
 def test_languages_are_named_in_the_reader_s_own(owners: Client) -> None:
     page = owners.get(reverse("trainer:new"), headers={"Accept-Language": "de"}).content.decode()
-    assert offered(page)["de"] == "Deutsch" and offered(page)["fr"].startswith("Französisch")
+    assert offered(page)["de"] == "Deutsch" and offered(page)["fr"] == "Französisch"
 
 
 @pytest.mark.parametrize(
