@@ -27,7 +27,8 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_tests(options: argparse.Namespace, screen: Screen) -> int:
-    """``test ...``: pytest over ``tests/``, the arguments passed on. The exit code is pytest's (0: all passed)."""
+    """``test ...``: pytest over ``tests/``, the arguments passed on; without names of tests or files all but those that
+    are marked ``long``. The exit code is pytest's (0: all passed)."""
     if importlib.util.find_spec("pytest") is None:
         raise HarkError(
             "The tests cannot be run.",
@@ -38,6 +39,8 @@ def run_tests(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _pytest(arguments: list[str]) -> int:
+    if not any(argument in ("-m", "-k") or (REPOSITORY / argument.split("::")[0]).exists() for argument in arguments):
+        arguments = ["-m", "not long", *arguments]  # who names no tests has ten minutes
     if importlib.util.find_spec("xdist") is not None and not {"-n", "-x", "--pdb"} & set(arguments):
         # One process more than cores, as tests wait for browsers and servers. Files in the order of tests/conftest.py,
         # not those of many tests first: no long one is left for the end.

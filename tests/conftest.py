@@ -127,7 +127,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: str(item.path.relative_to(here)) not in LONGEST)
     others = {f"{name}.py" for names in NOT_QUICK.values() for name in names.split()}
     for item in items:
-        if str(item.path.relative_to(here)) not in others and not item.get_closest_marker("slow"):
+        slow = item.get_closest_marker("slow") or item.get_closest_marker("long")
+        if str(item.path.relative_to(here)) not in others and not slow:
             item.add_marker(pytest.mark.quick)
 
 

@@ -65,6 +65,21 @@ def test_what_is_too_long_is_said_before_it_is_sent(page: Page, portal: Portal, 
     assert sent
 
 
+def test_the_account_s_menu_changes_the_theme_and_signs_out(page: Page, portal: Portal) -> None:
+    """Its buttons share one form, which stands beside the menus."""
+    page.goto(f"{portal.address}/jobs/?page=1")
+    page.locator(".own-menus summary").last.click()
+    page.get_by_role("button", name="Dark theme").click()
+    page.locator("html[data-theme=dark]").wait_for(state="attached")
+    assert page.url == f"{portal.address}/jobs/?page=1"
+    page.locator(".own-menus summary").last.click()
+    assert page.get_by_role("button", name="Dark theme").get_attribute("aria-pressed") == "true"
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url(re.compile("/account/login"))
+    page.goto(f"{portal.address}/jobs/")
+    page.wait_for_url(re.compile("/account/login"))
+
+
 def test_another_machine_is_told_from_this_one() -> None:
     assert is_elsewhere("https://cdn.example.org/a.js") and is_elsewhere("wss://example.org/ws")
     assert not any(map(is_elsewhere, ("http://localhost:8000/", "ws://127.0.0.1:1/ws", "data:,x", "blob:http://x/y")))

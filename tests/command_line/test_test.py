@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,35 @@ def test_pytest_runs_the_tests(hark: Run, tmp_path: Path, monkeypatch: pytest.Mo
     assert done.returncode == 0 and "1 passed, 1 deselected" in done.stdout
     (tmp_path / "test_sample.py").write_text("def test_fails(): assert False\n")
     assert hark("test", str(tmp_path / "test_sample.py"), *options).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "left_out"),
+    [
+        ((), True),
+        (("--durations", "9"), True),
+        (("-m", "long"), False),
+        (("-k", "voices"), False),
+        (("tests/test_launcher.py",), False),
+        (("tests/test_launcher.py::test_none",), False),
+    ],
+)
+def test_long_tests_are_for_who_asks(
+    main: Main, monkeypatch: pytest.MonkeyPatch, asked: tuple[str, ...], left_out: bool
+) -> None:
+    begun: list[list[str]] = []
+
+    class Pytest:
+        def __init__(self, command: list[str], **options: Any) -> None:
+            begun.append(command)
+
+        def wait(self) -> int:
+            return 0
+
+    monkeypatch.setattr(testing.subprocess, "Popen", Pytest)
+    assert main("test", *asked) == 0
+    assert begun[0][len(begun[0]) - len(asked) :] == list(asked)
+    assert ("not long" in begun[0]) == left_out
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 5])
