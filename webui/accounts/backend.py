@@ -11,8 +11,8 @@ from webui.accounts.models import User
 from webui.organizations.models import Membership
 
 FETCHED = (
-    f"SELECT one.*, NOT EXISTS (SELECT 1 FROM {Membership._meta.db_table} AS every WHERE every.user_id = one.id)"
-    f" AS is_alone FROM {User._meta.db_table} AS one WHERE one.id = %s"
+    f"SELECT person.*, NOT EXISTS (SELECT 1 FROM {Membership._meta.db_table} AS theirs WHERE theirs.user_id = person.id)"
+    f" AS is_alone FROM {User._meta.db_table} AS person WHERE person.id = %s"
 )
 
 
