@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from command_line.console import Screen
 
 STOPPING_S = 3.0
+# Options of pytest that say which tests, as paths do.
+CHOOSING = ("-m", "-k", "--lf", "--last-failed", "--ff", "--failed-first", "--sw", "--stepwise", "--pyargs")
 
 
 def register(commands: Commands[Parser]) -> None:
@@ -39,7 +41,7 @@ def run_tests(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _pytest(arguments: list[str]) -> int:
-    if not any(argument in ("-m", "-k") or (REPOSITORY / argument.split("::")[0]).exists() for argument in arguments):
+    if not any(each.startswith(CHOOSING) or (REPOSITORY / each.split("::")[0]).exists() for each in arguments):
         arguments = ["-m", "not long", *arguments]  # who names no tests has ten minutes
     if importlib.util.find_spec("xdist") is not None and not {"-n", "-x", "--pdb"} & set(arguments):
         # One process more than cores, as tests wait for browsers and servers. Files in the order of tests/conftest.py,

@@ -37,6 +37,7 @@ def test_pytest_runs_the_tests(hark: Run, tmp_path: Path, monkeypatch: pytest.Mo
         (("--durations", "9"), True),
         (("-m", "long"), False),
         (("-k", "voices"), False),
+        (("--lf",), False),
         (("tests/test_launcher.py",), False),
         (("tests/test_launcher.py::test_none",), False),
     ],

@@ -1,4 +1,4 @@
-"""Who a session or a JWT belongs to: Django's own answer, by a statement that is put together once, as every request
+"""Whose a session is: Django's own answer, by a statement that is put together once, as every request of a browser
 asks for it."""
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from webui.accounts.models import User
 from webui.organizations.models import Membership
 
 FETCHED = (
-    f"SELECT person.*, NOT EXISTS (SELECT 1 FROM {Membership._meta.db_table} AS theirs WHERE theirs.user_id = person.id)"
-    f" AS is_alone FROM {User._meta.db_table} AS person WHERE person.id = %s"
+    "SELECT person.*, NOT EXISTS"
+    f" (SELECT 1 FROM {Membership._meta.db_table} AS theirs WHERE theirs.user_id = person.id) AS is_alone"
+    f" FROM {User._meta.db_table} AS person WHERE person.id = %s"
 )
 
 

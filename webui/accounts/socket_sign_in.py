@@ -155,6 +155,7 @@ class SignsIn:
 
     async def _let_in(self, user: User) -> None:
         self.user = user
+        user.is_alone = False  # who joins an organization meanwhile has what is shared with it
         activate(language_of(self.scope))  # type: ignore[attr-defined]
         self._watching = asyncio.create_task(self._watch())
         await self.begin()

@@ -6,12 +6,15 @@ from types import SimpleNamespace
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.test import Client
 
 from tests.webui.api.test_sockets import Socket, talk, token_of
 from tests.webui.organizations.conftest import House
+from webui.jobs.consumers import JobsConsumer
 from webui.jobs.models import Job
 from webui.organizations import services
-from webui.organizations.models import Membership
+from webui.organizations.models import Membership, Role
+from webui.trainer.models import Detector
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -93,3 +96,33 @@ def test_live_transcription_with_a_detector_of_others(house: House, monkeypatch:
         await without.say({"stop": True})  # it is nobody else's
 
     talk(conversation)
+
+
+def test_who_joins_while_a_socket_is_open_has_what_is_shared(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page asks anew who is in an organization, a socket keeps whoever opened it."""
+    asked: list[int] = []
+    rita = Client()
+    rita.force_login(house.people["rita"])
+    cookie = (b"cookie", f"sessionid={rita.cookies['sessionid'].value}".encode())
+
+    async def looked(consumer: JobsConsumer) -> None:
+        asked.append(await Detector.objects.visible_to(consumer.user).acount())
+        await consumer.send_json({"looked": len(asked)})
+
+    async def message(consumer: JobsConsumer, text_data: str | None, bytes_data: bytes | None) -> None:
+        await looked(consumer)
+
+    monkeypatch.setattr(JobsConsumer, "begin", looked)
+    monkeypatch.setattr(JobsConsumer, "message", message)
+
+    async def conversation() -> None:
+        socket = Socket("/ws/jobs")
+        socket.end.scope["headers"].append(cookie)
+        assert await socket.open()
+        await socket.hear()
+        await Membership.objects.acreate(organization=house.organization, user=house.people["rita"], role=Role.VIEWER)
+        await socket.say({})
+        await socket.hear()
+
+    talk(conversation)
+    assert asked == [0, 1]

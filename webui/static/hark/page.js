@@ -8,11 +8,11 @@ document.addEventListener("play", (event) => {
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (form.method !== "post" || event.defaultPrevented) return;
-  setTimeout(() => { for (const button of form.querySelectorAll("button")) button.disabled = true; });
+  setTimeout(() => { for (const part of form.elements) if (part.localName === "button") part.disabled = true; });
 });
 
 // Back shows the page as it was kept; its buttons must work again.
-addEventListener("pageshow", () => { for (const button of document.querySelectorAll("form button")) button.disabled = false; });
+addEventListener("pageshow", () => { for (const button of document.querySelectorAll("form button, button[form]")) button.disabled = false; });
 
 // <button data-play="ADDRESS">: a sound that is fetched when it is wanted.
 let player = null;
