@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from audio_generation.engine import Setting, Voice, speaks
@@ -38,21 +40,8 @@ class Espeak(WorkerEngine):
     def find_voices(self, language: str) -> list[Voice]:
         """Accents times variants, people first."""
         facts = self.facts()
-        variants = ["", *sorted(facts["variants"], key=lambda variant: (variant in NOVELTY, variant))]
         accents = [(identifier, spoken) for identifier, spoken in self._accents() if speaks(spoken, language)]
-        return [
-            Voice(
-                engine=self.name,
-                name=f"{identifier}+{variant}" if variant else identifier,
-                language=spoken,
-                speaker=f"espeak-{variant or 'default'}",
-                # The program is GPL; what it speaks is not a work derived from it.
-                licence="output of espeak-ng (GPL-3.0-or-later program)",
-                model=f"espeak-ng {facts['version']}",
-            )
-            for variant in variants
-            for identifier, spoken in accents
-        ]
+        return list(_voices(tuple(accents), tuple(facts["variants"]), facts["version"]))
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
         """Rate in words a minute (default 175), pitch and its range of 0 to 99 (default 50), word gap in 10 ms."""
@@ -62,3 +51,20 @@ class Espeak(WorkerEngine):
             "pitch_range": int(rng.integers(25, 81)),
             "word_gap": int(rng.choice([0, 0, 0, 1, 2, 4])),
         }
+
+
+@lru_cache(maxsize=8)  # pages ask for the same hundreds again and again
+def _voices(accents: tuple[tuple[str, str], ...], variants: tuple[str, ...], version: str) -> tuple[Voice, ...]:
+    return tuple(
+        Voice(
+            engine=Espeak.name,
+            name=f"{identifier}+{variant}" if variant else identifier,
+            language=spoken,
+            speaker=f"espeak-{variant or 'default'}",
+            # The program is GPL; what it speaks is not a work derived from it.
+            licence="output of espeak-ng (GPL-3.0-or-later program)",
+            model=f"espeak-ng {version}",
+        )
+        for variant in ["", *sorted(variants, key=lambda variant: (variant in NOVELTY, variant))]
+        for identifier, spoken in accents
+    )

@@ -62,19 +62,21 @@ def people(shipped: Path | None, data: Path) -> list[Person]:
 
 def shipped_people(path: Path | None) -> list[Person]:
     """The people of a shipped inventory; empty where there is none, or where it cannot be read."""
-    if path is None or not path.is_file():
-        return []
     try:
-        with zipfile.ZipFile(path) as archive:
-            about = json.loads(archive.read("about.json"))
-        return [
-            Person(
-                row["speaker"], row["speaker"], about["language"], row["licence"], f"splice {path.stem} {row['corpus']}"
-            )
-            for row in about["speakers"]
-        ]
+        return list(_people_in(path, path.stat().st_mtime_ns)) if path is not None else []
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
         return []
+
+
+@lru_cache(maxsize=4)
+def _people_in(path: Path, changed_ns: int) -> tuple[Person, ...]:
+    """Of a file as it was then."""
+    with zipfile.ZipFile(path) as archive:
+        about = json.loads(archive.read("about.json"))
+    return tuple(
+        Person(row["speaker"], row["speaker"], about["language"], row["licence"], f"splice {path.stem} {row['corpus']}")
+        for row in about["speakers"]
+    )
 
 
 def library_people(data: Path) -> list[Person]:

@@ -72,7 +72,7 @@ def _row(clip: Clip) -> dict[str, Any]:
     elif clip.parent_id is not None:
         mark = _("cut")
     return {
-        "id": clip.id,
+        "id": str(clip.id),
         "address": reverse("library:clip", args=[clip.id]),
         "audio": reverse("trainer:clip", args=[clip.id]),
         "text": _short(clip.text_original or clip.text_normalized, 160) if clip.text_known else "",
