@@ -14,6 +14,7 @@ import pytest
 
 from db.db_api import Library
 from tests.support.library_server import KINDS, LibraryServer
+from tests.support.long_tests import LIST
 from tests.support.mounting import mount
 from tests.support.servers import NEEDED, mysql, postgresql
 
@@ -126,7 +127,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason=f"takes minutes: ./hark test -m {marker}"))
     items.sort(key=lambda item: str(item.path.relative_to(here)) not in LONGEST)
     others = {f"{name}.py" for names in NOT_QUICK.values() for name in names.split()}
+    long = set(LIST.read_text().split())
     for item in items:
+        if f"{item.path.relative_to(here)}::{item.name.split('[')[0]}" in long:
+            item.add_marker(pytest.mark.long)
         slow = item.get_closest_marker("slow") or item.get_closest_marker("long")
         if str(item.path.relative_to(here)) not in others and not slow:
             item.add_marker(pytest.mark.quick)

@@ -10,6 +10,7 @@ import pytest
 
 from command_line import test as testing
 from tests.support.command_line_samples import Run
+from tests.support.long_tests import LIST, long_tests
 
 Main = Callable[..., int]
 Shown = pytest.CaptureFixture[str]
@@ -58,6 +59,16 @@ def test_long_tests_are_for_who_asks(
     assert main("test", *asked) == 0
     assert begun[0][len(begun[0]) - len(asked) :] == list(asked)
     assert ("not long" in begun[0]) == left_out
+
+
+def test_the_list_of_long_tests() -> None:
+    said = "9.00s call     tests/a/test_b.py::test_c[d e]\n1.60s setup    tests/a/test_b.py::test_f\n"
+    said += "1.60s call     tests/a/test_b.py::test_f\n2.00s call     tests/a/test_b.py::test_g\n"
+    assert long_tests(said) == ["a/test_b.py::test_c", "a/test_b.py::test_f"]
+    listed = LIST.read_text().split()
+    assert len(listed) > 100 and listed == sorted(set(listed))
+    for path, name in (each.split("::") for each in listed):
+        assert f"def {name}(" in (LIST.parent / path).read_text(), f"{path}::{name} is no test any more"
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 5])

@@ -95,7 +95,7 @@ class Job(models.Model):
     def __str__(self) -> str:
         return f"{self.title} ({self.state})"
 
-    def get_state_display(self) -> str:
+    def get_state_display(self) -> str:  # type: ignore[no-redef]
         """Its state in the reader's language. Django's own makes a dictionary of all states for each job of a list."""
         return str(self.State(self.state).label)
 

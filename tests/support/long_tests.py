@@ -1,0 +1,27 @@
+"""Which tests take long: ``./hark test -m "" --durations=0 > SAID; python -m tests.support.long_tests SAID`` writes the
+list, ``tests/long.txt``, from what pytest said."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+LIST = Path(__file__).parents[1] / "long.txt"
+LONG_S = 3.0  # on two cores that three processes share
+# They are for everybody: the product from end to end, and the types.
+FOR_ALL = ("browser/test_portal.py", "browser/test_recordings_in_browser.py", "browser/test_first_minute.py", "mypy")
+DURATION = re.compile(r"([\d.]+)s (?:call|setup|teardown) +tests/([^\s\[]+)")
+
+
+def long_tests(said: str) -> list[str]:
+    """Those that take long, as ``folder/test_file.py::test_name``, all cases of one together."""
+    seconds: Counter[str] = Counter()
+    for took, name in DURATION.findall(said):
+        seconds[name] += float(took)
+    return sorted(name for name, took in seconds.items() if took >= LONG_S and not any(one in name for one in FOR_ALL))
+
+
+if __name__ == "__main__":
+    LIST.write_text("\n".join(long_tests(Path(sys.argv[1]).read_text())) + "\n")
