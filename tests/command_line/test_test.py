@@ -62,8 +62,8 @@ def test_long_tests_are_for_who_asks(
 
 
 def test_the_list_of_long_tests() -> None:
-    said = "9.00s call     tests/a/test_b.py::test_c[d e]\n1.60s setup    tests/a/test_b.py::test_f\n"
-    said += "1.60s call     tests/a/test_b.py::test_f\n2.00s call     tests/a/test_b.py::test_g\n"
+    said = "9.00s call     tests/a/test_b.py::test_c[d e]\n0.80s setup    tests/a/test_b.py::test_f\n"
+    said += "0.80s call     tests/a/test_b.py::test_f\n1.00s call     tests/a/test_b.py::test_g\n"
     assert long_tests(said) == ["a/test_b.py::test_c", "a/test_b.py::test_f"]
     listed = LIST.read_text().split()
     assert len(listed) > 100 and listed == sorted(set(listed))

@@ -9,9 +9,9 @@ from collections import Counter
 from pathlib import Path
 
 LIST = Path(__file__).parents[1] / "long.txt"
-LONG_S = 3.0  # on two cores that three processes share
-# They are for everybody: the product from end to end, and the types.
-FOR_ALL = ("browser/test_portal.py", "browser/test_recordings_in_browser.py", "browser/test_first_minute.py", "mypy")
+LONG_S = 1.5  # on two cores that three processes share
+# They are for everybody: the product from end to end.
+FOR_ALL = ("browser/test_portal.py", "browser/test_recordings_in_browser.py", "browser/test_first_minute.py")
 DURATION = re.compile(r"([\d.]+)s (?:call|setup|teardown) +tests/([^\s\[]+)")
 
 
