@@ -24,15 +24,13 @@ LEAST_DISTANCE = 0.3
 LEAST_DISTANCE_MADE_UP = 0.4  # engines do not agree on how to read words that do not exist
 RARITY_COST = 0.08  # a word ten times rarer counts as this much farther: people and engines know the common ones
 STEMS = 150  # words of one stem, the commonest ones
-SINGLE = 60  # words nearest to a whole phrase of several: running speech holds these more often than any made-up text
 JITTER = 0.25  # by how much the seed mixes texts of about the same distance
 
-# Of every 22 texts, in this order, as long as each kind has some left. A "stem" and a "single" word are given out as
-# "vocabulary".
+# Of every 20 texts, in this order, as long as each kind has some left. A "stem" is given out as "vocabulary".
 TURNS = (
     *("vocabulary", "substitute", "vocabulary", "stem", "vocabulary", "partial", "vocabulary", "substitute", "insert"),
-    *("single", "vocabulary", "substitute", "vocabulary", "joined", "delete", "vocabulary", "substitute", "reordered"),
-    *("vocabulary", "stem", "single", "repeated"),
+    *("vocabulary", "substitute", "vocabulary", "joined", "delete", "vocabulary", "substitute", "reordered"),
+    *("vocabulary", "stem", "repeated"),
 )
 NEW_BREAK = 0.4  # added to the distance, for the choice alone, for each word more than the phrase has: "cup you tore"
 FARTHEST_EDIT = 1.4  # a single edit that moves the phones farther is read in some way of its own (spelt out, say)
@@ -52,7 +50,7 @@ class _Reach:
 def confusers(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseText]:
     """At most ``count`` distinct texts near the phrase, nearest first (phone distance, the smallest over the accents).
 
-    Kinds: "vocabulary" (a real word in place of one or of all, the phones parted into other words, words of a stem),
+    Kinds: "vocabulary" (a real word in place of one, the phones parted into other words, words of the same stem),
     "substitute", "insert" and "delete" (made-up words by edits of phones), "partial", "repeated", "reordered" and
     "joined". None is a homophone and in none the phrase can be heard (:mod:`phrase_augmentation.heard`). A longer list
     holds the shorter one. Fewer come back where a phrase does not yield more.
@@ -118,7 +116,7 @@ def _pools(phrase: str, language: str) -> tuple[tuple[str, tuple[PhraseText, ...
         kind = made[text]
         if kind == "misspelt":
             kind = "insert" if len(phones) > length else "delete" if len(phones) < length else "substitute"
-        made_up = kind not in ("vocabulary", "stem", "single")
+        made_up = kind not in ("vocabulary", "stem")
         if made_up and f" {phrase}" in f" {text}":
             continue  # "alexam" may be read as the phrase and a consonant
         least = LEAST_DISTANCE_MADE_UP if made_up else LEAST_DISTANCE
@@ -131,7 +129,7 @@ def _pools(phrase: str, language: str) -> tuple[tuple[str, tuple[PhraseText, ...
         ):
             continue  # "hecompass" and "hey compas" may be read as the phrase
         sounds.add(phones)
-        given = "vocabulary" if kind in ("stem", "single") else kind
+        given = "vocabulary" if kind == "stem" else kind
         pools.setdefault(kind, []).append(PhraseText(text, given, round(distance, 3)))
     return tuple((kind, tuple(pools[kind])) for kind in sorted(pools))
 
@@ -142,7 +140,6 @@ def _candidates(words: list[str], language: str, reach: _Reach) -> Iterator[tupl
     yield from ((text, "partial") for text in _partial(words, pieces))
     yield from ((text, "repeated") for text in _repeated(words, pieces))
     yield from ((text, "reordered") for text in _reordered(words, pieces, language))
-    yield from ((text, "single") for text in _single(words, language))
     yield from ((text, "stem") for text in _stems(words, language))
     yield from ((text, "vocabulary") for text in _vocabulary(words, language, reach))
     yield from ((text, "joined") for text in _joined(words, language))
@@ -164,13 +161,6 @@ def _vocabulary(words: list[str], language: str, reach: _Reach) -> Iterator[str]
             # Each word's neighbours alone: what is left of a text when the rest goes unheard.
             yield from neighbours[:25]
     yield from _parted_anew([phone for sounds in phones for phone in sounds], language, reach.split)
-
-
-def _single(words: list[str], language: str) -> Iterator[str]:
-    """Words that sound like all of a phrase of several words: "hey compass" as "encompass" and "accomplice"."""
-    if len(words) > 1:
-        phones = [phone for sounds in phonemes_of_words(words, language) for phone in sounds]
-        yield from (word for word, _ in vocabulary(language).nearest(phones, SINGLE, RARITY_COST))
 
 
 def _stems(words: list[str], language: str) -> Iterator[str]:
