@@ -119,7 +119,7 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what is quick, begin with what takes longest, and leave out what must be asked for."""
+    """Mark what is quick and what is long, begin with what takes longest, and leave out what must be asked for."""
     here = Path(__file__).parent
     for item in items:
         marker = "devices" if item.get_closest_marker("devices") else "topology" if item.path.name == TOPOLOGY else None

@@ -14,7 +14,7 @@ FETCHED = f"SELECT session_data FROM {Session._meta.db_table} WHERE session_key 
 
 
 class SessionStore(db.SessionStore):
-    """See the module."""
+    """See the module. Called as Django's own: what a session holds is signed with the class's name."""
 
     def load(self) -> dict[str, Any]:
         """What the session holds; nothing where there is none, or its time is over."""

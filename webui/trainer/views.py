@@ -66,7 +66,7 @@ def new(request: HttpRequest) -> HttpResponse:
             "targets": asked.getlist("targets"),
             "effort": asked.get("effort", "standard"),
         },
-        engines=[name for name, tongues in spoken.items() if language in tongues],
+        engines=[name for name, theirs in spoken.items() if language in theirs],
     )
     if request.method == "POST" and form.is_valid():
         targets = form.cleaned_data["targets"]
