@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import string
 import tempfile
@@ -232,7 +233,7 @@ def _esphome_files(detector: Any, config: RunConfig, name: str, cutoff: float) -
         "trained_languages": [config.language],
         "version": 2,
         "micro": {
-            "probability_cutoff": round((int(cutoff * 256) + 0.5) / 255, 4),  # a device takes whole steps of 1/255
+            "probability_cutoff": round((_whole_step(cutoff) + 0.5) / 255, 4),  # a device takes whole steps of 1/255
             "feature_step_size": 10,
             "sliding_window_size": AVERAGED,
             "tensor_arena_size": ARENA,
@@ -243,6 +244,14 @@ def _esphome_files(detector: Any, config: RunConfig, name: str, cutoff: float) -
         f"esphome/{name}.json": json.dumps(manifest, indent=2).encode(),
         f"esphome/{name}.tflite": detector.network.tflite(),
     }
+
+
+def _whole_step(cutoff: float) -> int:
+    """The step of 8 bits that stands for a threshold on a device. It fires where the mean of its last outputs is above
+    that, by a fraction of a step at the least: never below the threshold, for which false alarms were counted."""
+    from model.devices.microwakeword import AVERAGED
+
+    return math.ceil(256 * cutoff - 1 / AVERAGED)
 
 
 def _sound(clips: pd.DataFrame) -> np.ndarray:

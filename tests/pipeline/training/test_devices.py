@@ -143,6 +143,16 @@ def test_each_phrase_has_files_of_its_own_name_on_a_device() -> None:
     assert json.loads(files["esphome/what_s_up.json"])["wake_word"] == "What's Up"
 
 
+def test_a_device_never_fires_below_the_threshold() -> None:
+    """ESPHome compares the sum of its last outputs with a whole step: ``int(255 * cutoff)`` for each of them."""
+    network: Any = SimpleNamespace(network=SimpleNamespace(tflite=bytes))
+    for threshold in np.linspace(0.3, 0.97, 500):
+        files = devices._esphome_files(network, CONFIG, "hey_compass", float(threshold))
+        micro = json.loads(files["esphome/hey_compass.json"])["micro"]
+        lowest = int(255 * micro["probability_cutoff"]) + 1 / micro["sliding_window_size"]  # mean output that fires
+        assert 256 * threshold <= lowest + 1e-9 < 256 * threshold + 1
+
+
 def test_what_the_teacher_tells_is_told_of_the_same_moment() -> None:
     """Its frames say how many log-mel frames were heard with them; a device's frames come at other times."""
     own, device = StoredFrames(1, 2, 10, 4, 5, 2), StoredFrames(3, 8, 2, 1, 20)
