@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Callable
 
-from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import DisallowedHost, RequestDataTooBig, SuspiciousOperation
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.multipartparser import MultiPartParserError
 from django.shortcuts import render
@@ -19,6 +19,7 @@ from webui.translation import explained
 log = logging.getLogger(__name__)
 
 LONGEST_LINE = 500  # of the log, for what was sent wrong
+LONGEST_NAME = 80  # of a host that is shown again
 
 
 def explain(request: HttpRequest, error: HarkError, status: int) -> HttpResponse:
@@ -133,6 +134,13 @@ def refused(request: HttpRequest, exception: Exception) -> HttpResponse:
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """400."""
     error = HarkError(_("That could not be read."), _("The request is malformed."), _("Go back and try again."))
+    if isinstance(exception, DisallowedHost):
+        host = request.META.get("HTTP_HOST", "")[:LONGEST_NAME]
+        error = HarkError(
+            _("This portal does not go by that name."),
+            _("It was opened as “%(host)s”, and that is none of the names it was started with.") % {"host": host},
+            _("Open it under its own name, or start it with this one too."),
+        )
     return explain(request, error, 400)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -37,6 +38,14 @@ def json_object(text: str | bytes) -> dict[str, Any]:
     return sent
 
 
-def only_here(request: HttpRequest) -> bool:
-    """Whether addresses that are made of this request can be opened on this machine alone."""
-    return urlsplit(f"//{request.get_host()}").hostname in HERE
+def for_the_network(request: HttpRequest) -> dict[str, str]:
+    """The ``command`` that starts the portal for other machines, and the ``address`` that it has there; empty where
+    addresses that are made of this request can be opened elsewhere."""
+    opened = urlsplit(f"//{request.get_host()}")
+    if opened.hostname not in HERE:
+        return {}
+    name, port = socket.gethostname().lower(), opened.port or 80
+    return {
+        "command": f"HARK_ALLOWED_HOSTS={name} ./hark serve --host 0.0.0.0 --port {port}",
+        "address": f"http://{name}:{port}",
+    }

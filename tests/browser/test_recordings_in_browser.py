@@ -74,7 +74,9 @@ def journey_of_a_recording(browser: Browser, portal: Portal, conversation: Path,
         before = field.input_value().split()
         field.fill(" ".join(["Pomegranates", *before[1:]]))
         page.get_by_role("button", name="Save", exact=True).first.click()
-        page.locator("[data-edited]").first.wait_for()
+        field.wait_for(state="detached")
+        assert page.locator("[data-words] .word").first.inner_text() == "Pomegranates"
+        assert page.locator("[data-edited]").first.is_visible()
         page.reload()
         first = page.locator("[data-words] .word").first
         first.wait_for()

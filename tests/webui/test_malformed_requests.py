@@ -43,6 +43,13 @@ def test_json_that_is_nested_too_deep_or_holds_no_number(browser: Client, owner:
     assert answer.status_code in (400, 422), answer.content
 
 
+def test_a_name_that_the_portal_does_not_go_by_is_told_apart(browser: Client) -> None:
+    answer = browser.get("/", headers={**JSON, "Host": "<b>kitchen.local"})
+    assert answer.status_code == 400 and "malformed" not in answer.content.decode()
+    page = browser.get("/", headers={"Host": "kitchen.local"}).content.decode()
+    assert "opened as “kitchen.local”, and that is none of the names" in page
+
+
 def test_forms_without_a_boundary_and_names_without_an_end(browser: Client, owner: User, portal: Path) -> None:
     make_version(owner, portal)
     for address in ("/api/v1/detectors/1/versions/1/detect", "/recordings/upload", "/upload"):

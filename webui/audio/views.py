@@ -32,7 +32,7 @@ from webui.metrics import reason_of
 from webui.organizations.access import owned, to_change, visible
 from webui.organizations.sharing import sharing_of
 from webui.pages import page_asked_for
-from webui.parameters import only_here, whole_number
+from webui.parameters import for_the_network, whole_number
 from webui.shown_once import shown_now
 
 PAGE = 25
@@ -121,7 +121,7 @@ def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         "warnings": (found.job.result or {}).get("warnings", []) if found.job is not None else [],
         "expected_words": services.expected_words(found.user, found.language or None) if sharing["own"] else [],
         **_made_beside(found),
-        "only_here": only_here(request),
+        "network": for_the_network(request),
         "undoes": newest(found.path) is not None,
         "problem": found.error,
         "speaks": asking.voice_for(signed_in(request), found.language or "en") is not None,

@@ -22,7 +22,7 @@ from webui.accounts.signed_in import signed_in
 from webui.jobs.services import stages_of, user_data
 from webui.organizations.access import owned, to_change, visible
 from webui.organizations.sharing import sharing_of
-from webui.parameters import only_here
+from webui.parameters import for_the_network
 from webui.trainer import results, services
 from webui.trainer.models import PUBLIC_KEY, Detector, Version, before_in_use, in_use_of
 from webui.trainer.views import BUCKET_WORDS
@@ -120,9 +120,9 @@ def _where(request: HttpRequest, version: Version, report: results.Report) -> di
         "trying": trying,
         "qr_code": results.qr_code(trying),
         "targets": rows,
-        "again_for": results.again(version, report, effort=report["effort"]),
+        "again_for": results.again(version, report, effort=_effort_again(report)),
         "has_address": mine and any(row["files"] for row in rows if row["target"].name in DEVICES),
-        "only_here": only_here(request),
+        "network": for_the_network(request),
         "secure": request.is_secure(),
         "served_choices": [
             (Version.Served.LINK, _("whoever has the secret address")),
@@ -130,6 +130,12 @@ def _where(request: HttpRequest, version: Version, report: results.Report) -> di
             (Version.Served.NOBODY, _("nobody: the addresses stop working")),
         ],
     }
+
+
+def _effort_again(report: results.Report) -> str:
+    """A trial is for seeing the whole way: nothing for a device comes of another one."""
+    effort = str(report["effort"])
+    return "standard" if effort == "trial" else effort
 
 
 def _together(shown: Version, comparison: results.Report | None, versions: list[Version]) -> list[dict[str, Any]]:

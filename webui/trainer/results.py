@@ -24,7 +24,7 @@ from core import file_store
 from core.errors import HarkError
 from model.plain import with_current_names
 from pipeline.training.config import DEVICES
-from pipeline.training.targets import files_for, is_small, targets_of
+from pipeline.training.targets import Target, files_for, is_small, targets_of
 from webui.trainer.models import Version, in_use_of
 from webui.translation import shown
 
@@ -129,14 +129,16 @@ def rate(interval: Interval) -> Figure:
 def verdict(version: Version, report: Report, winner: Version | None = None) -> dict[str, str]:
     """What to expect of a version: ``sentence``, ``advice``, ``colour``, and the ``next`` step: its address and
     words. Of one that lost to ``winner`` that comes first, and ``own`` is what its own test found."""
-    from pipeline.training.verdict import verdict_of
+    from pipeline.training.verdict import has_stricter_setting, verdict_of
 
     found, detector = verdict_of(report), version.detector
     phrase = {"phrase": detector.phrase, "language": detector.language}
     colour, address, words = {
         "useless": ("bad", anew_address(version, report, "thorough"), _("Train it with more effort")),
         "trial": ("warning", anew_address(version, report, "standard"), _("Train it properly")),
-        "wakes": ("warning", "#det", _("Set it for fewer false alarms")),
+        "wakes": ("warning", "#det", _("Set it for fewer false alarms"))
+        if has_stricter_setting(report)
+        else ("warning", reverse("trainer:new"), _("Choose another phrase")),
         "unproven": ("unproven", f"{reverse('library:record')}?{urlencode(phrase)}", _("Record yourself")),
         "good": ("good", "#where", _("Put it on a device")),
     }[found.state]
@@ -631,7 +633,16 @@ def targets(version: Version, report: Report, address: str) -> list[dict[str, An
     """
     sizes = sizes_in_bundle(version)
     chosen = _chosen(version, report)
-    found = targets_of(version.bundle, sizes, is_small(report), report.get("devices_left_out", ()), address)
+
+    def found(address: str) -> dict[str, Target]:
+        return targets_of(version.bundle, sizes, is_small(report), report.get("devices_left_out", ()), address)
+
+    def steps(target: Target) -> list[dict[str, Any]]:
+        return [
+            {"about": shown(step.about), "code": step.code, "rows": step.code.count("\n") + 1} for step in target.steps
+        ]
+
+    from_bundle = found("")
     rows = [
         {
             "target": target,
@@ -647,12 +658,10 @@ def targets(version: Version, report: Report, address: str) -> list[dict[str, An
             "size": shown(target.size),
             "heard": _heard_by(report.get("devices", {}).get(target.name)),
             "missing": shown(target.missing) if target.missing else "",
-            "steps": [
-                {"about": shown(step.about), "code": step.code, "rows": step.code.count("\n") + 1}
-                for step in target.steps
-            ],
+            "steps": steps(target),
+            "from_bundle": steps(from_bundle[target.name]) if address and target.name in DEVICES else [],
         }
-        for target in found.values()
+        for target in found(address).values()
     ]
     return sorted(rows, key=lambda row: not row["chosen"])
 

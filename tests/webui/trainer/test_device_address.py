@@ -6,6 +6,7 @@ import hashlib
 import html
 import json
 import re
+import socket
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -155,6 +156,10 @@ def test_each_device_has_its_card(owners: Client, version: Version) -> None:
     assert "opened as localhost" not in page
     here = owners.get(address("version", version), headers={"Host": "localhost:8000"}).content.decode()
     assert "opened as localhost" in here
+    name = socket.gethostname().lower()
+    assert f"HARK_ALLOWED_HOSTS={name} ./hark serve --host 0.0.0.0 --port 8000" in here
+    assert f"and open http://{name}:8000:" in here
+    assert "- model: hey_compass.json" in page, "the way without an address"
 
 
 def test_the_browser_s_card_has_an_address_for_a_telephone(owners: Client, version: Version) -> None:
@@ -177,6 +182,9 @@ def test_a_device_without_a_file_says_how_to_get_it(owners: Client, owner: User,
     form = owners.get(again[1]).content.decode()
     assert 'value="openwakeword" checked' in form and 'value="esphome" checked' not in form
     assert re.search(r'value="quick"[^>]* checked', form), "the effort of this version"
+    (version.path / "report.json").write_text(json.dumps(report | {"effort": "trial"}))
+    page = owners.get(address("version", version)).content.decode()
+    assert "effort=standard" in page and "effort=trial" not in page, "another trial would be good for no device"
     assert "Who may fetch" not in page
 
 

@@ -57,6 +57,9 @@ def test_detector_that_misses_most_is_not_for_use(owners: Client, version: Versi
     assert all("do not use it" in owners.get(page).content.decode() for page in pages)
 
 
+ONE_SETTING = {"fa_per_day": 12, "threshold": 0.5, "extrapolated": False}
+
+
 @pytest.mark.parametrize(
     ("changes", "people", "colour", "step"),
     [
@@ -64,13 +67,15 @@ def test_detector_that_misses_most_is_not_for_use(owners: Client, version: Versi
         ({}, 0, "unproven", "/library/record?phrase=hey+compass&language=en"),
         ({}, 19, "good", "#where"),
         ({"wakes": 9}, 19, "warning", "#det"),
+        ({"wakes": 9, "thresholds": [ONE_SETTING]}, 19, "warning", "/new"),
         ({"misses": 9}, 19, "bad", "/new?phrase=hey+compass&language=en&effort=thorough"),
     ],
 )
 def test_a_verdict_has_one_colour_and_one_next_step(
     owners: Client, version: Version, changes: dict[str, Any], people: int, colour: str, step: str
 ) -> None:
-    report = make_report(people=people) | {"effort": changes.get("effort", "quick")}
+    report = make_report(people=people)
+    report |= {"effort": changes.get("effort", "quick"), "thresholds": changes.get("thresholds", report["thresholds"])}
     report["summary"]["confusers_accepted"] = a_share(changes.get("wakes", 0), 10)
     report["summary"]["miss_rate_clean"] = a_share(changes.get("misses", 0), 10)
     (version.path / "report.json").write_text(json.dumps(report))
@@ -78,7 +83,7 @@ def test_a_verdict_has_one_colour_and_one_next_step(
     assert f'class="card verdict {colour}"' in page and f'<a class="button" href="{step}">' in page
     assert page.count('<a class="button"') == 1 and page.index("verdict") < page.index('id="det"')
     assert ("It heard 10 of 19 recordings of people" if people else "synthetic voices") in page
-    if step.startswith("/new"):
+    if step.startswith("/new?"):
         form = owners.get(step).content.decode()
         effort = step.rpartition("=")[2]
         assert f'value="{effort}" checked' in form and 'value="hey compass"' in form

@@ -351,41 +351,44 @@ function correct(item) {
   });
   save.addEventListener("click", async () => {
     save.disabled = true;
+    let answer, content;
     try {
-      const answer = await fetch(said.change.replace(/0$/, number), {
+      answer = await fetch(said.change.replace(/0$/, number), {
         method: "POST",
         headers: { Accept: "application/json", "X-CSRFToken": said.token },
         body: new URLSearchParams({ text: field.value, version }),
       });
-      const content = await answer.json();
-      if (answer.status === 409 && content.version !== undefined) {
-        // What somebody else wrote is shown; saving once more is a decision.
-        version = content.version;
-        outdated = true;
-        note.className = "error";
-        note.textContent = `${content.what} ${said.wordNow} “${content.text}”`;
-      } else if (!answer.ok) {
-        note.className = "error";
-        note.textContent = `${content.what} ${content.why} ${content.what_to_do}`;
-      } else if (content.segment === null) {
-        field.dataset.before = field.value;
-        location.reload(); // the numbers of all later passages are others now
-      } else {
-        version = content.version;
-        segments[number] = { ...segments[number], ...content.segment };
-        item.querySelector("[data-edited]").hidden = false;
-        undoable();
-        item.words = fill(item, segments[number]);
-        const outdated = document.querySelector("[data-outdated]"); // the summary
-        if (outdated) outdated.hidden = false;
-        document.body.dispatchEvent(new Event("corrected")); // the summary follows
-        outdated = false;
-        gather();
-        close();
-      }
+      content = await answer.json();
     } catch {
       note.className = "error";
       note.textContent = said.wordLost;
+      save.disabled = false;
+      return;
+    }
+    if (answer.status === 409 && content.version !== undefined) {
+      // What somebody else wrote is shown; saving once more is a decision.
+      version = content.version;
+      outdated = true;
+      note.className = "error";
+      note.textContent = `${content.what} ${said.wordNow} “${content.text}”`;
+    } else if (!answer.ok) {
+      note.className = "error";
+      note.textContent = `${content.what} ${content.why} ${content.what_to_do}`;
+    } else if (content.segment === null) {
+      field.dataset.before = field.value;
+      location.reload(); // the numbers of all later passages are others now
+    } else {
+      version = content.version;
+      segments[number] = { ...segments[number], ...content.segment };
+      item.querySelector("[data-edited]").hidden = false;
+      undoable();
+      item.words = fill(item, segments[number]);
+      const summary = document.querySelector("[data-outdated]");
+      if (summary) summary.hidden = false;
+      document.body.dispatchEvent(new Event("corrected")); // the summary follows
+      outdated = false;
+      gather();
+      close();
     }
     save.disabled = false;
   });
