@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TextIO
 
 from core.errors import HarkError
@@ -75,29 +75,50 @@ def _said(message: str) -> dict[str, Any]:
     return {"message": str(message), "said": message.parts()} if isinstance(message, Worded) else {"message": message}
 
 
-class Progress:
-    """Progress of a stage of known length, at most a few events a second, and the time left from the pace so far, as
-    soon as that is steady."""
+class Pace:
+    """How long the rest takes, by what was done since the first: what came before that is mostly loading."""
 
-    steady_after_s = 3.0
+    steady_after_s, steady_after = 5.0, 5
+    known_after_s = 30.0  # however few were done
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done = total, 0
+        self._first = 0
+        self._first_at = 0.0
+
+    def advance(self, count: int = 1) -> None:
+        """``count`` more are done."""
+        if not self.done:
+            self._first, self._first_at = count, time.monotonic()
+        self.done += count
+
+    def left_s(self) -> float | None:
+        """Seconds; None as long as they would be a guess."""
+        if self.done >= self.total:
+            return 0.0
+        counted, elapsed = self.done - self._first, time.monotonic() - self._first_at
+        steady = elapsed >= (self.steady_after_s if counted >= self.steady_after else self.known_after_s)
+        return elapsed / counted * (self.total - self.done) if counted and steady else None
+
+
+class Progress:
+    """Progress of a stage of known length, at most a few events a second, with the time left where that is known."""
 
     def __init__(self, reporter: Reporter, total: int, every_s: float = 0.3) -> None:
-        self.reporter, self.total, self.every_s = reporter, total, every_s
-        self.done = 0
-        self._started = time.monotonic()
+        self.reporter, self.every_s = reporter, every_s
+        self._pace = Pace(total)
         self._last = 0.0
 
-    def advance(self, count: int = 1, left_s: float | None = None) -> None:
-        """``count`` more are done; ``left_s`` where the caller knows the time left better than by the pace so far."""
-        self.done += count
+    def advance(self, count: int = 1, paces: Collection[Pace] = ()) -> None:
+        """``count`` more are done; ``paces`` of those who share the work, where the slowest decides when it ends."""
+        self._pace.advance(count)
         now = time.monotonic()
-        if now - self._last >= self.every_s or self.done >= self.total:
+        if now - self._last >= self.every_s or self._pace.done >= self._pace.total:
             self._last = now
-            elapsed = now - self._started
-            if left_s is None and self.done:
-                left_s = elapsed / self.done * (self.total - self.done)
-            steady = elapsed >= self.steady_after_s or self.done >= self.total
-            self.reporter.progress(self.done, self.total, left_s if steady else None)
+            left = [pace.left_s() for pace in paces or [self._pace]]
+            known = [seconds for seconds in left if seconds is not None]
+            left_s = max(known) if len(known) == len(left) else None
+            self.reporter.progress(self._pace.done, self._pace.total, left_s)
 
 
 def json_lines_sink(stream: TextIO) -> Callable[[Event], None]:

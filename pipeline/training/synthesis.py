@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import shutil
 import threading
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from audio_generation.worker import STORAGE_ERRORS
 from core.audio_file import read_audio
 from core.data_folder import storage_error, storing
 from core.errors import HarkError
-from core.events import Progress, Reporter
+from core.events import Pace, Progress, Reporter
 from core.worded import worded
 from db.db_api import Library
 from db.records import NewClip
@@ -143,28 +142,23 @@ def _speak(
     for thread in threads:
         thread.start()
     done: set[str] = set()
-    left = {name: len(own) for name, own in by_engine.items()}
-    begun = time.monotonic()
-
-    def left_s() -> float:
-        """By the pace of the engine that takes longest."""
-        elapsed = time.monotonic() - begun
-        answered = {name: len(by_engine[name]) - n for name, n in left.items()}
-        return max(elapsed / answered[name] * n for name, n in left.items() if answered[name])
+    paces = {name: Pace(len(own)) for name, own in by_engine.items()}
 
     def arriving() -> Iterator[NewClip]:
-        while left:
+        while paces:
             try:
                 name, item = results.get(timeout=0.5)
             except queue.Empty:
                 continue
             if item is None:
-                del left[name]
-                if left:
-                    others = ", ".join(worded("%(engine)s (%(n)d left)", engine=e, n=n) for e, n in left.items())
+                del paces[name]
+                if paces:
+                    others = ", ".join(
+                        worded("%(engine)s (%(n)d left)", engine=e, n=p.total - p.done) for e, p in paces.items()
+                    )
                     reporter.log(worded("%(engine)s is done; still speaking: %(others)s.", engine=name, others=others))
                 continue
-            left[name] -= 1
+            paces[name].advance()
             if isinstance(item, HarkError) or (isinstance(item, OSError) and item.errno in STORAGE_ERRORS):
                 raise item
             elif isinstance(item, BaseException):
@@ -177,7 +171,7 @@ def _speak(
                 done.add(item.request_id)
                 report.generated[by_id[item.request_id].bucket] += 1
                 report.seconds_of_audio += len(item.audio) / 16_000
-                progress.advance(left_s=left_s())
+                progress.advance(paces=paces.values())
                 yield item
 
     try:

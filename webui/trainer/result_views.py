@@ -115,14 +115,15 @@ def _where(request: HttpRequest, version: Version, report: results.Report) -> di
         numbers = [version.detector_id, version.number, key, "device", "name"]
         address = request.build_absolute_uri(reverse("trainer:device_file", args=numbers)).removesuffix("device/name")
     rows = results.targets(version, report, address)
+    network = for_the_network(request)
     trying = request.build_absolute_uri(reverse("listening:try", args=[version.detector_id, version.number]))
     return {
         "trying": trying,
-        "qr_code": results.qr_code(trying),
+        "qr_code": "" if network else results.qr_code(trying),
         "targets": rows,
         "again_for": results.again(version, report, effort=_effort_again(report)),
         "has_address": mine and any(row["files"] for row in rows if row["target"].name in DEVICES),
-        "network": for_the_network(request),
+        "network": network,
         "secure": request.is_secure(),
         "served_choices": [
             (Version.Served.LINK, _("whoever has the secret address")),
