@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 EXAMPLE = "hey compass"
 EFFORT_WORDS = {
     "trial": "a minute, only to see the whole way",
-    "quick": "some minutes, to see whether the phrase works",
-    "standard": "about ten minutes; the default",
-    "thorough": "half an hour or more",
+    "quick": "few clips, to see whether the phrase works",
+    "standard": "twice as many clips as quick; the default",
+    "thorough": "the most clips; at least twice as long as standard",
 }
 LONG_RUN_S = 120.0  # at a terminal, a run that takes longer is asked for
 SHORTER = "quick"  # the effort that is offered instead of these

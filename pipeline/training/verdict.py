@@ -27,8 +27,8 @@ class Verdict:
     """What to expect of a detector, and what to do next.
 
     Attributes:
-        state: "useless" (it misses most), "trial", "wakes" (other speech or similar phrases wake it too often),
-            "unproven" (no person was measured), or "good": the first of these that holds.
+        state: "useless" (it misses most), "trial", "wakes" (other speech wakes it too often), "alike" (similar phrases
+            do), "unproven" (no person was measured), or "good": the first of these that holds.
         sentence: what it hears, and what wakes it, by its test.
         advice: what that means for its use.
     """
@@ -90,9 +90,10 @@ def _state(report: Mapping[str, Any]) -> str:
         return "useless"
     if report["effort"] == "trial":
         return "trial"
-    similar = summary["confusers_accepted"]["value"] or 0.0
-    if similar > MOST_SIMILAR or (summary["fa_per_hour"]["value"] or 0.0) > MOST_ALARMS:
+    if (summary["fa_per_hour"]["value"] or 0.0) > MOST_ALARMS:
         return "wakes"
+    if (summary["confusers_accepted"]["value"] or 0.0) > MOST_SIMILAR:
+        return "alike"
     return "good" if report["results"]["people"]["utterances"] else "unproven"
 
 
@@ -105,6 +106,8 @@ def _advice(state: str, can_be_stricter: bool) -> Worded:
         return worded("It wakes too often, and no setting makes that rarer: choose a phrase that is less like others.")
     if state == "wakes":
         return worded("It wakes too often: set it for fewer false alarms, or choose a phrase that is less like others.")
+    if state == "alike":
+        return worded("Similar phrases wake it: use it where they are seldom said, or choose one less like others.")
     if state == "unproven":
         return worded("No recording of a person was in its test: record yourself to see how well it hears you.")
     return worded("It is ready for a device.")

@@ -18,9 +18,9 @@ from webui.translation import explained
 
 EFFORT_WORDS = {
     "trial": _("trial: a minute, only to see the whole way"),
-    "quick": _("quick: some minutes, to see whether the phrase works"),
-    "standard": _("standard: about ten minutes; the default"),
-    "thorough": _("thorough: half an hour or more"),
+    "quick": _("quick: few clips, to see whether the phrase works"),
+    "standard": _("standard: twice as many clips as quick; the default"),
+    "thorough": _("thorough: the most clips; at least twice as long as standard"),
 }
 SIZE_WORDS = {
     "auto": _("the most accurate one here"),

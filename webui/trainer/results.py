@@ -139,6 +139,7 @@ def verdict(version: Version, report: Report, winner: Version | None = None) -> 
         "wakes": ("warning", "#det", _("Set it for fewer false alarms"))
         if has_stricter_setting(report)
         else ("warning", reverse("trainer:new"), _("Choose another phrase")),
+        "alike": ("warning", "#where", _("Put it on a device")),
         "unproven": ("unproven", f"{reverse('library:record')}?{urlencode(phrase)}", _("Record yourself")),
         "good": ("good", "#where", _("Put it on a device")),
     }[found.state]

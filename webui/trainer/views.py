@@ -90,8 +90,10 @@ def advice(request: HttpRequest) -> HttpResponse:
         other_language = isinstance(error, OtherScript)
         return render(request, "trainer/advice.html", {"problem": error, "other_language": other_language})
     of_phrase = urlencode({"phrase": phrase, "language": language})
+    known = Detector.objects.visible_to(signed_in(request)).filter(phrase=found.normalized, language=language)
     context = {
         "advice": found,
+        "trained": known.filter(versions__isnull=False).first(),
         "hear": _spoken_at(request, phrase, language),
         "trying": f"/ws/try?{of_phrase}" if is_known(language) else "",
         "ready": f"{reverse('listening:ready')}?{of_phrase}",

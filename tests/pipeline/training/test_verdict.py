@@ -65,8 +65,9 @@ def test_none_and_not_tested_are_told_apart() -> None:
     [
         ("trial", 9, {"miss_rate_clean": a_share(6, 10)}, "useless"),
         ("trial", 9, {}, "trial"),
-        ("quick", 9, {"confusers_accepted": a_share(3, 10)}, "wakes"),
+        ("quick", 9, {"confusers_accepted": a_share(3, 10)}, "alike"),
         ("quick", 9, {"fa_per_hour": {"value": 1.5, "low": 0.1, "high": 4.0}}, "wakes"),
+        ("quick", 9, {"fa_per_hour": {"value": 1.5}, "confusers_accepted": a_share(3, 10)}, "wakes"),
         ("standard", 0, {}, "unproven"),
         ("standard", 9, {}, "good"),
         ("standard", 9, {"confusers_accepted": a_share(0, 0)}, "good"),
@@ -79,7 +80,7 @@ def test_one_state_says_what_to_do_next(effort: str, people: int, summary: dict[
 
 
 def test_a_setting_that_changes_nothing_is_not_advised() -> None:
-    report = a_report(confusers_accepted=a_share(3, 10)) | {"effort": "quick"}
+    report = a_report(fa_per_hour={"value": 1.5, "low": 0.1, "high": 4.0}) | {"effort": "quick"}
     assert "set it for fewer" in verdict_of(report).advice
     report["thresholds"] = [row | {"threshold": 0.5} for row in report["thresholds"]]
     assert "no setting makes that rarer: choose a phrase" in verdict_of(report).advice

@@ -111,4 +111,4 @@ def test_words_that_were_corrected_are_not_shown_in_a_summary_from_before(owners
     page = Client().get(shared).content.decode()
     assert "We meet on the pier" in page and "harbour" not in page
     own = owners.get(f"/recordings/{recording.pk}").content.decode()
-    assert "Tuesday, in the harbour." in own and "Who has a link does not see it." in own
+    assert "Tuesday, in the harbour." in own and "so people with a link do not see it." in own

@@ -15,6 +15,7 @@ from pipeline.jobs import _plan
 from webui.accounts.models import User
 from webui.jobs.models import Job
 from webui.trainer import services
+from webui.trainer.models import Version
 
 NIHAO = "你好世界"
 
@@ -103,3 +104,14 @@ def test_a_length_is_told_in_one_way(owners: Client) -> None:
     said = owners.get(reverse("trainer:advice"), {"phrase": "hey compass"}).content.decode()
     (first, second) = re.findall(r"about ([\d.]+) s", said)
     assert first == second
+
+
+def test_a_phrase_that_was_trained_before_leads_to_its_detector(owners: Client, version: Version, other: User) -> None:
+    def said(client: Client, phrase: str) -> str:
+        return client.get(reverse("trainer:advice"), {"phrase": phrase}).content.decode()
+
+    place = f'href="{reverse("trainer:detector", args=[version.detector_id])}"'
+    assert place in said(owners, "Hey, compass!") and place not in said(owners, "hey lantern")
+    others = Client()
+    others.force_login(other)
+    assert place not in said(others, "hey compass")

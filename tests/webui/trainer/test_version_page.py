@@ -66,8 +66,9 @@ ONE_SETTING = {"fa_per_day": 12, "threshold": 0.5, "extrapolated": False}
         ({"effort": "trial"}, 0, "warning", "/new?phrase=hey+compass&language=en&effort=standard"),
         ({}, 0, "unproven", "/library/record?phrase=hey+compass&language=en"),
         ({}, 19, "good", "#where"),
-        ({"wakes": 9}, 19, "warning", "#det"),
-        ({"wakes": 9, "thresholds": [ONE_SETTING]}, 19, "warning", "/new"),
+        ({"alike": 9}, 19, "warning", "#where"),
+        ({"alarms": 9.0}, 19, "warning", "#det"),
+        ({"alarms": 9.0, "thresholds": [ONE_SETTING]}, 19, "warning", "/new"),
         ({"misses": 9}, 19, "bad", "/new?phrase=hey+compass&language=en&effort=thorough"),
     ],
 )
@@ -76,7 +77,8 @@ def test_a_verdict_has_one_colour_and_one_next_step(
 ) -> None:
     report = make_report(people=people)
     report |= {"effort": changes.get("effort", "quick"), "thresholds": changes.get("thresholds", report["thresholds"])}
-    report["summary"]["confusers_accepted"] = a_share(changes.get("wakes", 0), 10)
+    report["summary"]["confusers_accepted"] = a_share(changes.get("alike", 0), 10)
+    report["summary"]["fa_per_hour"] = {"value": changes.get("alarms", 0.0), "low": 0.0, "high": 99.0}
     report["summary"]["miss_rate_clean"] = a_share(changes.get("misses", 0), 10)
     (version.path / "report.json").write_text(json.dumps(report))
     page = html.unescape(owners.get(address("version", version)).content.decode())

@@ -50,9 +50,7 @@ function show(news) {
   const reached = done(job);
   if (reached === null) bar.removeAttribute("value"); else bar.value = reached;
   const left = job.eta_s !== null && job.eta_s >= 1 ? `${clock(job.eta_s)} ${page.dataset.left}` : "";
-  // The estimate of the whole run is a guess from before it began; what it has outlived says nothing any more.
-  const outlived = Date.now() / 1000 + (job.eta_s || 0) > end;
-  page.querySelector("[data-eta]").textContent = job.going ? [left, outlived ? "" : whole].filter(Boolean).join(", ") : "";
+  page.querySelector("[data-eta]").textContent = job.going ? [left, leftInAll(job)].filter(Boolean).join(", ") : "";
   mark(job);
   document.title = job.going && reached !== null ? `${Math.floor(100 * reached)} % ${title}` : title;
   if (!job.going && !ended) { ended = true; notify(job.state_words); location.hash = "over"; location.reload(); }
@@ -60,7 +58,15 @@ function show(news) {
 
 const begun = {};
 let latest = 0;
-let whole = "", first = 0, end = 0; // how long the run takes in all, and since when and until when it runs by that
+let first = 0, end = 0; // since when and until when the whole run takes by its estimate, a guess from before it began
+
+function leftInAll(job) {
+  const now = Date.now() / 1000;
+  if (!end) return "";
+  if (now > end) return page.dataset.late;
+  const left = Math.max(end - now, job.eta_s || 0);
+  return page.dataset.whole.replace("#", left < 90 ? clock(left) : `${Math.ceil(left / 60)} min`);
+}
 
 // The share of the whole run that is done, by its estimate and by what this stage still takes; without an estimate that
 // of the stage, or null.
@@ -95,7 +101,6 @@ function hear(event) {
   else if (event.event === "estimate") {
     first = first || event.time; // a run that goes on after an interruption tells what is left
     end = event.time + event.seconds;
-    whole = page.dataset.whole.replace("#", event.seconds < 90 ? clock(event.seconds) : `${Math.round(event.seconds / 60)} min`);
   } else if (event.event === "metric") {
     (series[event.name] = series[event.name] || []).push(event.value);
     draw(event.name);
