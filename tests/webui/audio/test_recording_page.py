@@ -55,7 +55,7 @@ def test_summary_older_than_corrections_is_marked(owners: Client, recording: Rec
     assert "data-outdated hidden" in owners.get(address).content.decode()
     owners.post(f"{address}/segments/0", {"text": "We meet at the lighthouse", "version": "1"})
     page = owners.get(address).content.decode()
-    assert "Made before your corrections." in page and "data-outdated hidden" not in page
+    assert "Made before your corrections, " in page and "data-outdated hidden" not in page
 
 
 def test_summary_that_repeats_its_points_is_left_out(owners: Client, recording: Recording) -> None:

@@ -41,7 +41,7 @@ def summarized(recording: Recording) -> Job:
 
 
 def test_summary_is_made_again_after_corrections(owners: Client, recording: Recording) -> None:
-    outdated = "data-outdated >Made before your corrections."
+    outdated = "data-outdated >Made before your corrections, "
     page = f"/recordings/{recording.pk}"
     assert outdated not in owners.get(page).content.decode()
     owners.post(f"{page}/segments/0", {"text": "We meet at the lighthouse on Tuesday", "version": "1"})
@@ -127,7 +127,7 @@ def test_summary_follows_corrections(owners: Client, recording: Recording) -> No
     assert owners.post(f"{page}/summary", {"follow": "1"}).status_code == 200 and not summaries().exists()
     owners.post(f"{page}/segments/0", {"text": "We meet at the lighthouse on Tuesday", "version": "1"})
     shown = owners.get(page).content.decode()
-    assert re.search(r'hx-trigger="load delay:(19|20)s, corrected', shown) and "when you pause" in shown
+    assert re.search(r'hx-trigger="load delay:(19|20)s, corrected', shown) and "as soon as you stop" in shown
     at_rest(recording)
     assert 'hx-trigger="load delay:1s, corrected' in owners.get(page).content.decode()
     assert "Another summary is being written." in owners.post(f"{page}/summary", {"follow": "1"}).content.decode()
