@@ -419,6 +419,17 @@ function nameButton(place) {
   place.replaceWith(made);
 }
 
+async function rename(speaker, name) {
+  const answer = await fetch(said.rename, {
+    method: "POST",
+    headers: { Accept: "application/json", "X-CSRFToken": said.token },
+    body: new URLSearchParams({ speaker, name }),
+  });
+  const content = await answer.json();
+  if (!answer.ok) throw new Error(`${content.what} ${content.why} ${content.what_to_do}`);
+  return content;
+}
+
 function renameHere(made) {
   const form = document.createElement("form"), field = document.createElement("input"), note = document.createElement("span");
   field.value = field.defaultValue = made.textContent;
@@ -436,13 +447,7 @@ function renameHere(made) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     try {
-      const answer = await fetch(said.rename, {
-        method: "POST",
-        headers: { Accept: "application/json", "X-CSRFToken": said.token },
-        body: new URLSearchParams({ speaker: made.dataset.speaker, name: field.value }),
-      });
-      const content = await answer.json();
-      if (!answer.ok) throw new Error(`${content.what} ${content.why} ${content.what_to_do}`);
+      const content = await rename(made.dataset.speaker, field.value);
       for (const other of page.querySelectorAll("[data-speaker]")) {
         if (other.dataset.speaker !== made.dataset.speaker) continue;
         if (other.matches("input")) other.value = content.name; else other.textContent = content.name;
@@ -460,6 +465,16 @@ if (said.rename) {
   page.addEventListener("click", (event) => {
     const made = event.target.closest(".who button.name");
     if (made) renameHere(made);
+  });
+  // Each speaker has a form of its own: names that were typed into the others are kept, too.
+  const forms = [...page.querySelectorAll(".speakers form")];
+  for (const form of forms) form.addEventListener("submit", async (event) => {
+    const fields = forms.filter((other) => other !== form).map((other) => other.elements);
+    const typed = fields.filter(({ name }) => name.value !== name.defaultValue);
+    if (!typed.length) return;
+    event.preventDefault();
+    for (const { speaker, name } of typed) await rename(speaker.value, name.value).catch(() => {});
+    form.submit(); // the page that comes shows which names were kept
   });
 }
 

@@ -61,10 +61,9 @@ let latest = 0;
 let first = 0, end = 0; // since when and until when the whole run takes by its estimate, a guess from before it began
 
 function leftInAll(job) {
-  const now = Date.now() / 1000;
+  const left = end - Date.now() / 1000;
   if (!end) return "";
-  if (now > end) return page.dataset.late;
-  const left = Math.max(end - now, job.eta_s || 0);
+  if (left < (job.eta_s || 0)) return page.dataset.late;
   return page.dataset.whole.replace("#", left < 90 ? clock(left) : `${Math.ceil(left / 60)} min`);
 }
 
