@@ -98,13 +98,6 @@ def journey_of_a_recording(browser: Browser, portal: Portal, conversation: Path,
             with page.expect_navigation():
                 last.get_by_role("button", name="Save").click()
             page.locator("[data-words] .word").first.wait_for()
-            if page.locator("#name-2").count():  # a name that was typed beside the one that is sent is kept, too
-                page.get_by_role("tab", name="Speakers").click()
-                page.locator("#name-2").fill("Otto")
-                with page.expect_navigation():
-                    page.get_by_role("button", name="Rename").first.click()
-                page.locator(".who .name", has_text="Otto").first.wait_for(state="attached")
-                read()
         last.locator(".acts summary").click()
         last.get_by_label("Margaret", exact=True).wait_for()
         assert last.get_by_label("Margaret", exact=True).is_checked()
