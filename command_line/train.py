@@ -16,7 +16,7 @@ from command_line.options import Commands, Parser, add_command, language, names,
 from command_line.program import PROGRAM
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
-from pipeline.training.config import AUTO_SIZE, EFFORTS, OWN, SIZES, TARGETS, RunConfig
+from pipeline.training.config import AUTO_SIZE, EFFORT_WORDS, EFFORTS, OWN, SIZES, TARGETS, RunConfig
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -26,12 +26,6 @@ if TYPE_CHECKING:
     from pipeline.training.targets import Target
 
 EXAMPLE = "hey compass"
-EFFORT_WORDS = {
-    "trial": "a minute, only to see the whole way",
-    "quick": "few clips, to see whether the phrase works",
-    "standard": "twice as many clips as quick; the default",
-    "thorough": "the most clips; at least twice as long as standard",
-}
 LONG_RUN_S = 120.0  # at a terminal, a run that takes longer is asked for
 SHORTER = "quick"  # the effort that is offered instead of these
 SHORTENED = ("standard", "thorough")
@@ -197,7 +191,7 @@ def _ask(config: RunConfig, screen: Screen, to_install: Mapping[str, int]) -> Ru
         cost.append(f"{sum(to_install.values())} MB of neural voices to download, once")
     shorter = config.effort in SHORTENED and not config.start_from
     answer = Prompt.ask(
-        f"Train now? {', '.join(cost)}{f'; {SHORTER}: {EFFORT_WORDS[SHORTER]}' if shorter else ''}",
+        f"Train now? {', '.join(cost)}{f'; {EFFORT_WORDS[SHORTER]}' if shorter else ''}",
         console=screen.err, choices=["y", "n", *([SHORTER] if shorter else [])], default="y", case_sensitive=False,
     )  # fmt: skip
     if answer == SHORTER:
@@ -281,7 +275,7 @@ def ask_and_train(options: argparse.Namespace, screen: Screen) -> int:
                 screen.warn_of(error)
     _show_advice(advice, screen)
     if at_terminal:
-        screen.note(*(f"{name}: {words}" for name, words in EFFORT_WORDS.items()))
+        screen.note(*EFFORT_WORDS.values())
         effort = Prompt.ask("Effort", console=screen.err, choices=list(EFFORTS), default=effort)
     return _agree_and_train(_as_usual(advice.normalized, effort), screen)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from pipeline.recordings.transcription.whisper_text import UNSPACED
 FILE = "words.json"  # in a user's data folder
 MOST = 50  # kept of a language; Whisper reads some two hundred tokens
 LONGEST = 40  # letters
+MOST_MISHEARD = 4  # words that are heard for one
 COMMON = 4.0  # zipf (log10 of a billionth) from which a word counts only where its capital letter makes it a name
 _EDGES = re.compile(r"^\W+|(?:['’]s)?\W*$")
 _SENTENCE_END = (".", "!", "?", "…", ":")
@@ -44,10 +45,7 @@ def corrected_words(before: str, after: str, language: str) -> list[str]:
     old, new = before.split(), after.split()
     known = {_bare(word).casefold() for word in old}
     found: dict[str, None] = {}
-    matcher = difflib.SequenceMatcher(
-        None, [_bare(w).casefold() for w in old], [_bare(w).casefold() for w in new], False
-    )
-    for what, _, _, begin, end in matcher.get_opcodes():
+    for what, _, _, begin, end in _differences(old, new):
         if what in ("replace", "insert"):
             for at in range(begin, end):
                 word = _bare(new[at])
@@ -55,6 +53,26 @@ def corrected_words(before: str, after: str, language: str) -> list[str]:
                 if word.casefold() not in known and _is_telling(word, begins, language):
                     found[word] = None
     return list(found)
+
+
+def misheard(before: str, after: str, language: str) -> tuple[str, str]:
+    """Words of ``before``, and the name or rare word that ``after`` has in their place: they may be wrong elsewhere,
+    too. Both are "" where nothing was put for anything, or only for a common word, or for more than
+    :data:`MOST_MISHEARD`."""
+    telling = set(corrected_words(before, after, language))
+    old, new = before.split(), after.split()
+    for what, first, last, begin, end in _differences(old, new):
+        heard, said = ([_bare(word) for word in words] for words in (old[first:last], new[begin:end]))
+        if what != "replace" or not telling.intersection(said) or len(heard) > MOST_MISHEARD:
+            continue
+        if len(heard) > 1 or _is_telling(heard[0], True, language):
+            return " ".join(heard), " ".join(said)
+    return "", ""
+
+
+def _differences(old: Sequence[str], new: Sequence[str]) -> Sequence[tuple[str, int, int, int, int]]:
+    first, second = ([_bare(word).casefold() for word in words] for words in (old, new))
+    return difflib.SequenceMatcher(None, first, second, False).get_opcodes()
 
 
 def _bare(word: str) -> str:

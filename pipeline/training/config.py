@@ -13,6 +13,7 @@ from pathlib import Path
 
 from core import file_store
 from core.data_folder import REPOSITORY
+from core.worded import worded
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import base_language
 from pipeline.corpora.alignment_methods import VITERBI
@@ -103,6 +104,12 @@ EFFORTS = {
         ),
     )
 }  # fmt: skip
+EFFORT_WORDS = {
+    "trial": worded("trial: a minute, only to see the whole way"),
+    "quick": worded("quick: few clips, to see whether the phrase works"),
+    "standard": worded("standard: twice as many clips as quick; the default"),
+    "thorough": worded("thorough: the most clips; at least twice as long as standard"),
+}
 
 DEVICES = ("esphome", "openwakeword")  # devices with a file format of their own
 SMALL = "small"  # computers and pages for which a large detector is too much: they take one of size standard

@@ -220,8 +220,8 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
     if not trained:
         sentences.append(
             worded(
-                "This detector was not trained on the phrase: a pretrained phone model scores its phones, and only the "
-                "threshold was set."
+                "This detector needed no training on the phrase: a pretrained phone model scores its phones, and only "
+                "the threshold was set."
             )
         )
     if report.get("backbone"):

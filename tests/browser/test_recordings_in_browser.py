@@ -82,12 +82,14 @@ def journey_of_a_recording(browser: Browser, portal: Portal, conversation: Path,
         first.wait_for()
         assert first.inner_text() == "Pomegranates"
 
-        # a speaker gets a name
+        # the speakers get names
         page.get_by_role("tab", name="Speakers").click()
-        name = page.locator("#name-1")
-        name.fill("Margaret")
-        page.get_by_role("button", name="Rename").first.click()
-        page.locator(".who .name", has_text="Margaret").first.wait_for(state="attached")
+        names = ["Margaret", "Otto"][: page.locator(".speakers li").count()]
+        for number, name in enumerate(names, 1):
+            page.locator(f"#name-{number}").fill(name)
+        page.get_by_role("button", name="Save the names").click()
+        for name in names:
+            page.locator(".who .name", has_text=name).first.wait_for(state="attached")
         read()
 
         # the last passage is somebody else's, and is given back

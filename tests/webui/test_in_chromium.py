@@ -177,7 +177,7 @@ def test_a_recording_has_two_columns_and_a_player_that_stays(owners: Client, own
 
         def rename(route: Route) -> None:
             sent.append(route.request.post_data or "")
-            route.fulfill(json={"name": "Anna"})
+            route.fulfill(json={"names": {"S1": "Anna"}})
 
         page.route("**/speakers", rename)
         page.get_by_role("button", name="S1", exact=True).first.click()
@@ -187,6 +187,31 @@ def test_a_recording_has_two_columns_and_a_player_that_stays(owners: Client, own
         assert sent == ["speaker=S1&name=Anna"]
         assert page.get_by_role("button", name="S1", exact=True).count() == 0
         assert "Anna 0:00:00" in page.locator("#summary .cite").first.text_content().replace("\n", "")
+
+        # a word that was corrected is offered for the other passages
+        offered = {"heard": "harbour", "said": "Hafen", "told": "“harbour” also stands in 19 other passages."}
+        corrected = {"version": 7, "segment": {"text": "We meet in the Hafen", "words": []}, "elsewhere": offered}
+        page.route("**/segments/0", lambda route: route.fulfill(json=corrected))
+        page.get_by_role("button", name="Correct the passage at 0:00:00").click()
+        page.get_by_label("What is said").fill("We meet in the Hafen")
+        page.keyboard.press("Control+Enter")
+        offer = page.locator(".passage").first.locator("[data-elsewhere]")
+        offer.get_by_text(offered["told"]).wait_for()
+        sends = offer.evaluate("form => ['heard', 'said', 'version'].map((name) => form.elements[name].value)")
+        assert sends == ["harbour", "Hafen", "7"]
+
+        # who speaks is asked above the player, and Escape closes it
+        form = "<form>" + "<label class=check><input type=radio name=speaker>Anna</label>" * 9 + "</form>"
+        page.route("**/segments/*/speaker", lambda route: route.fulfill(body=form, content_type="text/html"))
+        asked = page.locator(".passage").nth(9).locator(".acts details")
+        asked.evaluate("node => node.scrollIntoView({ block: 'end' })")
+        asked.locator("summary").evaluate("node => node.click()")
+        asked.locator("input").last.wait_for()
+        below = "document.querySelector('.acts details[open]').getBoundingClientRect().bottom"
+        comes_true(page, f"{below} <= document.querySelector('.dock').getBoundingClientRect().top + 1")
+        asked.locator("input").first.focus()
+        page.keyboard.press("Escape")
+        assert asked.get_attribute("open") is None
 
         page.set_viewport_size(PHONE)
         first = page.get_by_role("tab", name="Transcript")

@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Js
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
@@ -29,7 +30,7 @@ from webui.audio.views import (
 from webui.organizations.access import owned, to_change
 from webui.parameters import whole_number
 from webui.shown_once import show_next
-from webui.template_filters import speaker_name
+from webui.template_filters import UNNAMED, speaker_name
 from webui.translation import explained
 
 NEW_SPEAKER = "new"  # no speaker's id
@@ -39,12 +40,13 @@ NEW_SPEAKER = "new"  # no speaker's id
 def segment(request: HttpRequest, recording_id: UUID, number: int) -> JsonResponse:
     """Correct a passage: ``text`` (without any the passage goes), ``version`` that was seen.
 
-    Answers ``{"version", "segment": {"text", "words"} or null}``; 409 with ``version`` and ``text`` where the
-    transcript has changed.
+    Answers ``{"version", "segment": {"text", "words"} or null, "elsewhere": {"heard", "said", "told"} or null}``, the
+    last where words were replaced that other passages have, too; 409 with ``version`` and ``text`` where the transcript
+    has changed.
     """
     found = recording_of(request, recording_id, to_change)
     try:
-        changed, version = services.update_segment(
+        changed, version, heard, said, places = services.update_segment(
             recording=found,
             number=number,
             text=request.POST.get("text", ""),
@@ -56,37 +58,63 @@ def segment(request: HttpRequest, recording_id: UUID, number: int) -> JsonRespon
     if changed is not None:
         words = [[word.text, word.start_s, word.end_s, word.confidence] for word in changed.words]
         shown = {"text": changed.text, "words": words}
-    return JsonResponse({"version": version, "segment": shown})
+    elsewhere = None
+    if places:
+        told = ngettext(
+            "“%(heard)s” also stands in %(n)d other passage.",
+            "“%(heard)s” also stands in %(n)d other passages.",
+            places,
+        )
+        elsewhere = {"heard": heard, "said": said, "told": told % {"heard": heard, "n": places}}
+    return JsonResponse({"version": version, "segment": shown, "elsewhere": elsewhere})
 
 
 @require_POST
-def speaker(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Name a speaker: ``speaker``, ``name``; with ``remember`` and ``consent`` the voice is remembered.
+def replace(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+    """Put words in place of others in all passages: ``heard``, ``said``, ``version`` that was seen."""
+    found = recording_of(request, recording_id, to_change)
+    asked = request.POST
+    changed = services.replace_words(
+        recording=found, heard=asked.get("heard", ""), said=asked.get("said", ""),
+        version=whole_number(asked.get("version")),
+    )  # fmt: skip
+    told = ngettext("Replaced in %(n)d passage.", "Replaced in %(n)d passages.", changed) % {"n": changed}
+    messages.success(request, told, extra_tags="near-said")
+    return redirect(reverse("audio:recording", args=[recording_id]) + "#said")
 
-    Answers ``{"name", "version"}``, the name as it is shown, to who asks for JSON."""
-    remember = "remember" in request.POST
+
+@require_POST
+def speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+    """Name speakers: a ``speaker`` and a ``name`` each; ``remember`` and ``consent``: the ids of those whose voices are
+    remembered.
+
+    Answers ``{"names", "version"}``, by id as they are shown, to who asks for JSON."""
+    remember = request.POST.getlist("remember")
     found = recording_of(request, recording_id, owned if remember else to_change)
-    who, name = request.POST.get("speaker", ""), request.POST.get("name", "").strip()
-    if remember and not ("consent" in request.POST and name):
+    given = zip(request.POST.getlist("speaker"), request.POST.getlist("name"), strict=False)
+    names = {who: name.strip() for who, name in given}
+    agreed = set(request.POST.getlist("consent"))
+    if any(who not in agreed or not names.get(who) or UNNAMED.fullmatch(names[who]) for who in remember):
         raise HarkError(
             _("The voice is not remembered."),
             _("That needs a name, and the consent of the person whose voice it is."),
             _("Ask them, then tick both boxes."),
         )
-    services.rename_speaker(recording=found, speaker=who, name=name)
+    services.name_speakers(recording=found, names=names)
     if request.headers.get("Accept") == "application/json":  # where the name was clicked
         found.refresh_from_db(fields=["version"])
-        name = speaker_name(services.transcript_of(found).speaker_name(who))
-        return JsonResponse({"name": name, "version": found.version})
-    if remember:
-        services.remember_voice(recording=found, speaker=who, name=name)
+        transcript = services.transcript_of(found)
+        shown = {who: speaker_name(transcript.speaker_name(who)) for who in names}
+        return JsonResponse({"names": shown, "version": found.version})
+    for who in remember:
+        services.remember_voice(recording=found, speaker=who, name=names[who])
         messages.success(
             request,
-            _("The name %(name)s is offered in later recordings where the voice is recognized.") % {"name": name},
+            _("The name %(name)s is offered in later recordings where the voice is recognized.") % {"name": names[who]},
             extra_tags="near-speakers",
         )
-    else:
-        messages.success(request, _("The name is kept."), extra_tags="near-speakers")
+    if not remember:
+        messages.success(request, _("The names are kept."), extra_tags="near-speakers")
     return redirect(reverse("audio:recording", args=[recording_id]) + "#who-speaks")
 
 

@@ -18,7 +18,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf.locale import LANG_INFO
 from django.db import transaction
@@ -662,10 +662,19 @@ def newest_job(recording: Recording, kind: str) -> Job | None:
     return newest_jobs(recording, kind).get(kind)
 
 
-def update_segment(
-    *, recording: Recording, number: int, text: str, version: int | None = None
-) -> tuple[Segment | None, int]:
-    """Correct a segment's text; without any text the segment goes. The segment (None: it is gone) and the new version.
+class Correction(NamedTuple):
+    """What a correction made: the segment (None: it is gone), the transcript's version, and words (``heard``, ``said``)
+    that may be wrong in other ``places``, too."""
+
+    segment: Segment | None
+    version: int
+    heard: str = ""
+    said: str = ""
+    places: int = 0
+
+
+def update_segment(*, recording: Recording, number: int, text: str, version: int | None = None) -> Correction:
+    """Correct a segment's text; without any text the segment goes.
 
     Args:
         version: that the person saw; None changes whatever is there.
@@ -674,6 +683,8 @@ def update_segment(
         Changed: the transcript is another one by now.
         HarkError: no such segment, or a text that is too long.
     """
+    from pipeline.recordings import vocabulary
+
     text = " ".join(searching.plain(text).split())
     if len(text) > LONGEST_TEXT:
         raise HarkError(
@@ -696,16 +707,57 @@ def update_segment(
             transcript.with_segments(tuple(segments)),
             None if summary is None else without_segment(summary, number),
         )
-    _learn(recording, before, text)
-    return changed, recording.version
+    language = before.language or recording.language
+    _learn(recording, before.text, text, language)
+    heard, said = vocabulary.misheard(before.text, text, language)
+    places = sum(bool(_saying(heard).search(one.text)) for one in segments) if heard else 0
+    return Correction(changed, recording.version, heard, said, places)
 
 
-def _learn(recording: Recording, before: Segment, text: str) -> None:
+def _saying(words: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w){re.escape(words)}(?!\w)", re.IGNORECASE)
+
+
+def replace_words(*, recording: Recording, heard: str, said: str, version: int | None) -> int:
+    """Put words in place of others in all segments, as one change; in how many.
+
+    Args:
+        version: that the person saw.
+
+    Raises:
+        HarkError: the transcript is another one by now, or what was heard, or said, is missing or too long.
+    """
+    heard, said = (" ".join(searching.plain(words).split()) for words in (heard, said))
+    if not (heard and said) or max(len(heard), len(said)) > LONGEST_NAME:
+        raise HarkError(
+            _("The words are not replaced."),
+            _("Both are needed, of %(most)d letters at most.") % {"most": LONGEST_NAME},
+            _("Correct the passages one by one."),
+        )
+    with alone():
+        recording, transcript = _to_change(recording)
+        if version != recording.version:
+            raise HarkError(
+                _("The transcript was changed meanwhile."),
+                _("By another page, or by another program."),
+                _("Reload the page, then replace the words in one passage once more."),
+            )
+        segments, changed = [], 0
+        for one in transcript.segments:
+            text = _saying(heard).sub(lambda _: said, one.text)
+            if text != one.text and len(text) <= LONGEST_TEXT:
+                one, changed = corrected(one, text), changed + 1
+            segments.append(one)
+        if changed:
+            _keep(recording, transcript.with_segments(tuple(segments)))
+    return changed
+
+
+def _learn(recording: Recording, before: str, text: str, language: str) -> None:
     """Keep the names and rare words of a correction for the user's next transcripts; the correction stands anyway."""
     from pipeline.recordings import vocabulary
 
-    language = before.language or recording.language
-    if text and (words := vocabulary.corrected_words(before.text, text, language)):
+    if text and (words := vocabulary.corrected_words(before, text, language)):
         try:
             vocabulary.learn(_words(recording.user), words, language)
         except HarkError as error:
@@ -737,25 +789,35 @@ def _words(user: User) -> Path:
     return user_data(user) / FILE
 
 
-def rename_speaker(*, recording: Recording, speaker: str, name: str) -> None:
-    """Call a speaker by a name; "" takes it back.
+def name_speakers(*, recording: Recording, names: Mapping[str, str]) -> None:
+    """Call speakers by names, all or none of them; "" takes a name back.
+
+    Args:
+        names: what they are called, by the id of the speaker; who is called that already is left as they are.
 
     Raises:
-        HarkError: there is no such speaker, or another one has that name.
+        HarkError: there is no such speaker, or two who speak would have one name.
     """
-    name = shown_text(name)[:LONGEST_NAME]
     with alone():
         recording, transcript = _to_change(recording)
-        _check_speaker(transcript, speaker)
-        others = {one.speaker for one in transcript.segments} - {speaker}
-        if name and name.casefold() in (transcript.speaker_name(one).casefold() for one in others):
-            raise HarkError(
-                _("Another speaker is called “%(name)s”.") % {"name": name},
-                _("Two speakers of one name could not be told apart."),
-                _("If they are one person, choose Speaker beside a passage and give all passages to them."),
-            )
-        like = {who: known for who, known in transcript.sounds_like.items() if who != speaker}
-        speakers = {**transcript.speakers, speaker: name or _unnamed(speaker)}
+        named = {}
+        for speaker, name in names.items():
+            _check_speaker(transcript, speaker)
+            name = shown_text(name)[:LONGEST_NAME] or _unnamed(speaker)
+            if name != transcript.speakers[speaker]:
+                named[speaker] = name
+        if not named:
+            return
+        speakers = {**transcript.speakers, **named}
+        for speaker, name in named.items():
+            others = {one.speaker for one in transcript.segments} - {speaker}
+            if name.casefold() in (speakers.get(one, one).casefold() for one in others):
+                raise HarkError(
+                    _("Another speaker is called “%(name)s”.") % {"name": name},
+                    _("Two speakers of one name could not be told apart."),
+                    _("If they are one person, choose Speaker beside a passage and give all passages to them."),
+                )
+        like = {who: known for who, known in transcript.sounds_like.items() if who not in named}
         _keep(recording, replace(transcript, speakers=speakers, sounds_like=like))
 
 

@@ -11,17 +11,11 @@ from django.utils.translation import gettext_lazy as _
 from core.errors import HarkError
 from phrase_augmentation.keyphrase import OtherScript
 from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, METHODS, VITERBI
-from pipeline.training.config import AUTO_SIZE, EFFORTS, OWN, SIZES, TARGETS, RunConfig
+from pipeline.training.config import AUTO_SIZE, EFFORT_WORDS, EFFORTS, OWN, SIZES, TARGETS, RunConfig
 from pipeline.training.targets import TITLES
 from webui.trainer.services import configuration
 from webui.translation import explained
 
-EFFORT_WORDS = {
-    "trial": _("trial: a minute, only to see the whole way"),
-    "quick": _("quick: few clips, to see whether the phrase works"),
-    "standard": _("standard: twice as many clips as quick; the default"),
-    "thorough": _("thorough: the most clips; at least twice as long as standard"),
-}
 SIZE_WORDS = {
     "auto": _("the most accurate one here"),
     "large": _("large: far fewer misses with real people; 34 MB, a twentieth of a computer's core; English only"),
@@ -47,7 +41,7 @@ class RunForm(forms.Form):
     )
     language = forms.CharField(label=_("Language"), max_length=20, initial="en", required=False)
     effort = forms.ChoiceField(
-        label=_("Effort"), choices=[(name, EFFORT_WORDS[name]) for name in EFFORTS], initial="standard"
+        label=_("Effort"), choices=[(name, _(EFFORT_WORDS[name])) for name in EFFORTS], initial="standard"
     )
     size = forms.ChoiceField(
         label=_("Size"), choices=[(name, SIZE_WORDS[name]) for name in (AUTO_SIZE, *SIZES)], required=False

@@ -128,7 +128,7 @@ def _where(request: HttpRequest, version: Version, report: results.Report) -> di
         "served_choices": [
             (Version.Served.LINK, _("whoever has the secret address")),
             (Version.Served.PUBLIC, _("anyone: the address holds no secret")),
-            (Version.Served.NOBODY, _("nobody: the addresses stop working")),
+            (Version.Served.NOBODY, _("nobody: the secret address stops working for good")),
         ],
     }
 

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 from core.errors import HarkError
 from phrase_augmentation.keyphrase import OtherScript
 from pipeline.training.config import is_known
+from pipeline.training.targets import TITLES
 from webui.accounts.signed_in import signed_in
 from webui.jobs.models import Job
 from webui.library.services import audio_response
@@ -139,6 +140,7 @@ def plan(request: HttpRequest, job_id: UUID) -> HttpResponse:
         "clips": sum(row["target"] for row in found.get("buckets", {}).values()),
         "to_speak": sum(row["generate"] for row in found.get("buckets", {}).values()),
         "voices": sum(found.get("engines", {}).values()),
+        "devices": [TITLES[name] for name in job.spec.get("targets", ())],
     }
     return render(request, "trainer/plan.html", context)
 

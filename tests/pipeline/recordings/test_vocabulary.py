@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import HarkError
-from pipeline.recordings.vocabulary import FILE, MOST, corrected_words, expected, forget, learn
+from pipeline.recordings.vocabulary import FILE, MOST, corrected_words, expected, forget, learn, misheard
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,22 @@ from pipeline.recordings.vocabulary import FILE, MOST, corrected_words, expected
 )
 def test_names_and_rare_words_are_kept(before: str, after: str, language: str, words: list[str]) -> None:
     assert corrected_words(before, after, language) == words
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "language", "pair"),
+    [
+        ("hello cattie how are you", "hello Katie, how are you?", "en", ("cattie", "Katie")),
+        ("he said cooper netties is down", "he said Kubernetes is down", "en", ("cooper netties", "Kubernetes")),
+        ("her pages are slow", "Hark pages are slow", "en", ("", "")),  # it is "her" elsewhere
+        ("anna's car is read", "Anna's car is red", "en", ("", "")),  # common
+        ("ask tomorrow", "ask Siobhan tomorrow", "en", ("", "")),  # for nothing
+        ("one two three four five", "Kubernetes", "en", ("", "")),
+        ("四十", "四百", "zh", ("", "")),
+    ],
+)
+def test_what_may_be_misheard_elsewhere(before: str, after: str, language: str, pair: tuple[str, str]) -> None:
+    assert misheard(before, after, language) == pair
 
 
 def test_words_are_kept_by_language_the_newest_first(tmp_path: Path) -> None:

@@ -24,6 +24,20 @@ def test_rename_speaker(owners: Client, owner: User, recording: Recording) -> No
     assert owners.post(f"/recordings/{recording.pk}/speakers", {"speaker": "S9", "name": "x"}).status_code == 422
 
 
+def test_all_names_are_kept_at_once_or_none(owners: Client, recording: Recording) -> None:
+    place = f"/recordings/{recording.pk}/speakers"
+    assert owners.post(place, {"speaker": ["S1", "S2"], "name": ["Anna", "Ben"]}).status_code == 302
+    assert services.transcript_of(recording).speakers == {"S1": "Anna", "S2": "Ben"}
+    assert owners.post(place, {"speaker": ["S1", "S2"], "name": ["Ben", "Anna"]}).status_code == 302  # swapped
+    assert services.transcript_of(recording).speakers == {"S1": "Ben", "S2": "Anna"}
+    version = Recording.objects.get().version
+    assert owners.post(place, {"speaker": ["S1", "S2"], "name": ["Cleo", "cleo"]}).status_code == 422
+    assert owners.post(place, {"speaker": ["S1", "S9"], "name": ["Cleo", "Dora"]}).status_code == 422
+    assert owners.post(place, {"speaker": ["S1", "S2"], "name": ["Ben", "Anna"]}).status_code == 302  # nothing is new
+    assert services.transcript_of(recording).speakers == {"S1": "Ben", "S2": "Anna"}
+    assert Recording.objects.get().version == version
+
+
 def who_says(recording: Recording) -> list[str]:
     return [segment.speaker for segment in services.transcript_of(recording).segments]
 
@@ -42,7 +56,7 @@ def test_assign_segment_to_another_speaker_and_back(owners: Client, owner: User,
     segment = services.transcript_of(recording).segments[0]
     assert segment.text == "We meet on the pier" and segment.edited
     # what is made of it follows
-    services.rename_speaker(recording=recording, speaker="S2", name="Ben")
+    services.name_speakers(recording=recording, names={"S2": "Ben"})
     assert b"Ben: We meet on the pier" in owners.get(f"/recordings/{recording.pk}/export?format=txt").getvalue()
     assert services.search(user=owner, query="pier")[0].speaker == "Ben"
     summary = owners.get(f"/recordings/{recording.pk}/summary").content.decode()
@@ -124,7 +138,7 @@ def found(job: Job, *turns: tuple[float, float, str], sounds_like: dict[str, str
 def test_speakers_detected_again_keep_corrections_and_names(owners: Client, owner: User, recording: Recording) -> None:
     place = f"/recordings/{recording.pk}"
     owners.post(f"{place}/segments/0", {"text": "We meet on the pier"})  # a correction
-    services.rename_speaker(recording=recording, speaker="S1", name="Anna")
+    services.name_speakers(recording=recording, names={"S1": "Anna"})
     assert owners.post(f"{place}/speakers/detect", {"speakers": "3"}).status_code == 302
     job = services.newest_job(recording, "speakers")
     assert job is not None and job.spec["speakers"] == 3
@@ -155,8 +169,8 @@ def test_another_number_of_speakers_than_there_can_be_is_refused(owners: Client,
 def test_who_renames_in_place_is_told_the_name_that_is_shown(owners: Client, recording: Recording) -> None:
     headers = {"Accept": "application/json"}
     place = f"/recordings/{recording.pk}/speakers"
-    assert owners.post(place, {"speaker": "S2", "name": " Ben "}, headers=headers).json()["name"] == "Ben"
-    assert owners.post(place, {"speaker": "S2", "name": ""}, headers=headers).json()["name"] == "Speaker 2"
+    assert owners.post(place, {"speaker": "S2", "name": " Ben "}, headers=headers).json()["names"] == {"S2": "Ben"}
+    assert owners.post(place, {"speaker": "S2", "name": ""}, headers=headers).json()["names"] == {"S2": "Speaker 2"}
     assert owners.post(place, {"speaker": "S9", "name": "x"}, headers=headers).status_code == 422
 
 
@@ -182,9 +196,11 @@ def test_a_voice_that_is_known_is_offered_and_one_click_names_it(
 
 
 def test_voice_is_remembered_with_consent_only(owners: Client, recording: Recording) -> None:
-    form = {"speaker": "S1", "name": "Anna", "remember": "on"}
+    form = {"speaker": "S1", "name": "Anna", "remember": "S1"}
     answer = owners.post(f"/recordings/{recording.pk}/speakers", form)
     assert answer.status_code == 422 and b"consent" in answer.content
+    unnamed = {"speaker": "S1", "name": "Speaker 1", "remember": "S1", "consent": "S1"}
+    assert owners.post(f"/recordings/{recording.pk}/speakers", unnamed).status_code == 422
     assert services.transcript_of(recording).speakers["S1"] == "S1"
 
 
@@ -196,7 +212,7 @@ def test_remembered_voice_can_be_forgotten(
         "pipeline.recordings.diarization.voiceprints.remember",
         lambda file, name, audio, consent: asked.append((file, name, len(audio), consent)),
     )
-    form = {"speaker": "S1", "name": "Anna", "remember": "on", "consent": "on"}
+    form = {"speaker": "S1", "name": "Anna", "remember": "S1", "consent": "S1"}
     assert owners.post(f"/recordings/{recording.pk}/speakers", form).status_code == 302
     ((file, name, samples, consent),) = asked
     assert (file, name, consent) == (portal / "voices.json", "Anna", True)
@@ -211,9 +227,9 @@ def test_remembered_voice_can_be_forgotten(
 def test_message_about_a_name_is_shown_once_beside_the_speakers(owners: Client, recording: Recording) -> None:
     form = {"speaker": "S1", "name": "Anna"}
     page = owners.post(f"/recordings/{recording.pk}/speakers", form, follow=True).content.decode()
-    assert page.count("The name is kept.") == 1
-    assert page.index('id="who-speaks"') < page.index("The name is kept.") < page.index('id="sharing"')
-    assert "The name is kept." not in owners.get(f"/recordings/{recording.pk}").content.decode()
+    assert page.count("The names are kept.") == 1
+    assert page.index('id="who-speaks"') < page.index("The names are kept.") < page.index('id="sharing"')
+    assert "The names are kept." not in owners.get(f"/recordings/{recording.pk}").content.decode()
 
 
 def test_whom_nobody_named_is_called_in_the_reader_s_language(owners: Client, recording: Recording) -> None:
@@ -230,7 +246,7 @@ def test_whom_nobody_named_is_called_in_the_reader_s_language(owners: Client, re
 def test_a_name_keeps_its_signs_and_is_given_once(owners: Client, recording: Recording) -> None:
     place, headers = f"/recordings/{recording.pk}/speakers", {"Accept": "application/json"}
     given = owners.post(place, {"speaker": "S1", "name": "Anna / Peter"}, headers=headers)
-    assert given.json()["name"] == "Anna / Peter"
+    assert given.json()["names"]["S1"] == "Anna / Peter"
     twice = owners.post(place, {"speaker": "S2", "name": "anna / peter"}, headers=headers)
     assert twice.status_code == 422 and "Another speaker is called" in twice.json()["what"]
     assert services.transcript_of(recording).speakers["S2"] == "S2"

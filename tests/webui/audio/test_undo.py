@@ -27,7 +27,7 @@ def test_changes_are_taken_back_one_after_another(owners: Client, owner: User, r
     assert "data-undo hidden" in owners.get(page).content.decode()
     owners.post(f"{page}/segments/1", {"text": ""})  # the passage goes, and the point that rests on it
     owners.post(f"{page}/segments/0/speaker", {"speaker": "new"})
-    services.rename_speaker(recording=recording, speaker="S1", name="Anna")
+    services.name_speakers(recording=recording, names={"S1": "Anna"})
     assert said(recording)[0][0] == "S3" and len(said(recording)) == 2
     assert "data-undo >" in owners.get(page).content.decode()
     assert undo(owners, recording) == 302
@@ -46,7 +46,7 @@ def test_changes_are_taken_back_one_after_another(owners: Client, owner: User, r
 def test_a_change_that_the_page_has_not_seen_is_not_taken_back(owners: Client, recording: Recording) -> None:
     answer = owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet on the pier"})
     seen = json.loads(answer.content)["version"]
-    services.rename_speaker(recording=recording, speaker="S1", name="Anna")
+    services.name_speakers(recording=recording, names={"S1": "Anna"})
     assert undo(owners, recording, seen) == 422
     assert said(recording)[0] == ("S1", "We meet on the pier")
     assert undo(owners, recording, seen + 1) == 302
@@ -55,7 +55,7 @@ def test_a_change_that_the_page_has_not_seen_is_not_taken_back(owners: Client, r
 def test_a_name_that_was_changed_on_the_page_tells_the_version(owners: Client, recording: Recording) -> None:
     address, named = f"/recordings/{recording.pk}", {"speaker": "S1", "name": "Anna"}
     told = owners.post(f"{address}/speakers", named, headers={"Accept": "application/json"}).json()
-    assert told == {"name": "Anna", "version": 2}
+    assert told == {"names": {"S1": "Anna"}, "version": 2}
     answer = owners.post(f"{address}/segments/0", {"text": "We meet", "version": told["version"]})
     assert answer.status_code == 200
 
@@ -69,7 +69,7 @@ def test_a_new_transcript_forgets_what_was_before(owners: Client, recording: Rec
 
 def test_only_so_many_changes_are_kept(recording: Recording) -> None:
     for number in range(history.MOST + 3):
-        services.rename_speaker(recording=recording, speaker="S1", name=f"Anna {number}")
+        services.name_speakers(recording=recording, names={"S1": f"Anna {number}"})
     assert len(list((recording.path / history.FOLDER).iterdir())) == history.MOST
 
 

@@ -36,9 +36,9 @@ READ = {
 }  # fmt: skip
 # What is posted and changes something, and may be by a member.
 CHANGED_BY_MEMBERS = {
-    "audio:again", "audio:assign", "audio:join", "audio:undo",
+    "audio:again", "audio:assign", "audio:join", "audio:replace", "audio:undo",
     "audio:detect_speakers", "audio:polished", "audio:rename", "audio:retry",
-    "audio:segment", "audio:speaker", "audio:summary", "audio:translate", "jobs:cancel", "jobs:retry",
+    "audio:segment", "audio:speakers", "audio:summary", "audio:translate", "jobs:cancel", "jobs:retry",
     "listening:mark", "trainer:compare", "trainer:make_current", "trainer:note", "trainer:retrain",
 }  # fmt: skip
 # What its user alone decides, or an owner of the organization.

@@ -77,5 +77,6 @@ def test_a_plan_that_is_being_trained_says_so(client: Client, owner: User) -> No
     going = client.post("/start", {"plan": planned.id})["Location"]
     page = client.get(f"/plans/{planned.id}").content.decode()
     assert said in page and f'href="{going}"' in page
+    assert "Where shall it run? ESPHome: Voice PE, ESP32-S3</p>" in page
     Job.objects.filter(kind="train").update(state="done")
     assert said not in client.get(f"/plans/{planned.id}").content.decode()

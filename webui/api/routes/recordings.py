@@ -159,7 +159,7 @@ def detect_speakers(request: HttpRequest, recording_id: UUID, wish: SpeakersIn) 
 def name_speaker(request: HttpRequest, recording_id: UUID, speaker: str, wish: SpeakerIn) -> dict[str, Any]:
     """The transcript, in which the speaker is called that."""
     mine = a_recording(request, recording_id, to_change)
-    services.rename_speaker(recording=mine, speaker=speaker, name=wish.name)
+    services.name_speakers(recording=mine, names={speaker: wish.name})
     return transcript(request, recording_id)
 
 
@@ -175,7 +175,7 @@ def remember_voice(request: HttpRequest, recording_id: UUID, speaker: str, wish:
             _("That needs a name, and the consent of the person whose voice it is."),
             _("Ask them; if they agree, send their name and consent: true."),
         )
-    services.rename_speaker(recording=mine, speaker=speaker, name=name)
+    services.name_speakers(recording=mine, names={speaker: name})
     services.remember_voice(recording=mine, speaker=speaker, name=name)
     return voices(request)
 

@@ -389,6 +389,7 @@ function correct(item) {
       outdated = false;
       gather();
       close();
+      offerElsewhere(item, content.elsewhere);
     }
     save.disabled = false;
   });
@@ -402,6 +403,34 @@ if (passages) passages.addEventListener("click", (event) => {
   const edit = event.target.closest("[data-edit]");
   if (edit) correct(edit.closest(".passage"));
 });
+
+// A word that was misheard once may be wrong in other passages, too.
+function offerElsewhere(item, elsewhere) {
+  const form = part("elsewhere");
+  form.hidden = !elsewhere;
+  if (!elsewhere) return;
+  for (const name of ["heard", "said"]) form.elements[name].value = elsewhere[name];
+  form.elements.version.value = version;
+  form.querySelector("[data-told]").textContent = elsewhere.told;
+  item.querySelector(".says").append(form);
+}
+
+// Who speaks, asked beneath a passage: never behind the bar; Escape closes it.
+function clearOfBar(event) {
+  const asked = event.target.closest(".acts details[open]");
+  const covered = asked ? asked.getBoundingClientRect().bottom - page.querySelector(".dock").getBoundingClientRect().top : 0;
+  if (covered > 0) window.scrollBy(0, covered);
+}
+if (passages) {
+  passages.addEventListener("toggle", clearOfBar, true);
+  passages.addEventListener("htmx:afterSettle", clearOfBar);
+  passages.addEventListener("keydown", (event) => {
+    const asked = event.key === "Escape" && event.target.closest(".acts details[open]");
+    if (!asked) return;
+    asked.open = false;
+    asked.querySelector("summary").focus();
+  });
+}
 
 // A change that was made without leaving the page can be taken back, too.
 function undoable() {
@@ -417,17 +446,6 @@ function nameButton(place) {
   made.dataset.speaker = place.dataset.speaker;
   made.title = said.wordRename;
   place.replaceWith(made);
-}
-
-async function rename(speaker, name) {
-  const answer = await fetch(said.rename, {
-    method: "POST",
-    headers: { Accept: "application/json", "X-CSRFToken": said.token },
-    body: new URLSearchParams({ speaker, name }),
-  });
-  const content = await answer.json();
-  if (!answer.ok) throw new Error(`${content.what} ${content.why} ${content.what_to_do}`);
-  return content;
 }
 
 function renameHere(made) {
@@ -447,10 +465,17 @@ function renameHere(made) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     try {
-      const content = await rename(made.dataset.speaker, field.value);
+      const answer = await fetch(said.rename, {
+        method: "POST",
+        headers: { Accept: "application/json", "X-CSRFToken": said.token },
+        body: new URLSearchParams({ speaker: made.dataset.speaker, name: field.value }),
+      });
+      const content = await answer.json();
+      if (!answer.ok) throw new Error(`${content.what} ${content.why} ${content.what_to_do}`);
+      const name = content.names[made.dataset.speaker];
       for (const other of page.querySelectorAll("[data-speaker]")) {
         if (other.dataset.speaker !== made.dataset.speaker) continue;
-        if (other.matches("input")) other.value = content.name; else other.textContent = content.name;
+        if (other.matches("input")) other.value = name; else other.textContent = name;
       }
       version = content.version;
       undoable();
@@ -465,16 +490,6 @@ if (said.rename) {
   page.addEventListener("click", (event) => {
     const made = event.target.closest(".who button.name");
     if (made) renameHere(made);
-  });
-  // Each speaker has a form of its own: names that were typed into the others are kept, too.
-  const forms = [...page.querySelectorAll(".speakers form")];
-  for (const form of forms) form.addEventListener("submit", async (event) => {
-    const fields = forms.filter((other) => other !== form).map((other) => other.elements);
-    const typed = fields.filter(({ name }) => name.value !== name.defaultValue);
-    if (!typed.length) return;
-    event.preventDefault();
-    for (const { speaker, name } of typed) await rename(speaker.value, name.value).catch(() => {});
-    form.submit(); // the page that comes shows which names were kept
   });
 }
 
