@@ -57,8 +57,7 @@ def index(request: HttpRequest) -> HttpResponse:
 @require_GET
 def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """One job: its stages, curves and log, kept up to date by ``job.js``."""
-    jobs = Job.objects.select_related("organization", "version").defer("version__summary")
-    job = visible(jobs, signed_in(request), id=job_id)
+    job = visible(Job.objects.select_related("organization", "version"), signed_in(request), id=job_id)
     version = getattr(job, "version", None)
     stages = services.stages_of(job.kind, job.spec)
     mine = job.user_id == signed_in(request).pk

@@ -158,7 +158,7 @@ def test_each_device_has_its_card(owners: Client, version: Version) -> None:
     assert "opened as localhost" in here
     name = socket.gethostname().lower()
     assert f"HARK_ALLOWED_HOSTS={name} ./hark serve --host 0.0.0.0 --port 8000" in here
-    assert f"and open http://{name}:8000:" in here
+    assert f"the address then begins with http://{name}:8000:" in here
     assert "- model: hey_compass.json" in page, "the way without an address"
 
 
