@@ -56,18 +56,34 @@ def corrected_words(before: str, after: str, language: str) -> list[str]:
 
 
 def misheard(before: str, after: str, language: str) -> tuple[str, str]:
-    """Words of ``before``, and the name or rare word that ``after`` has in their place: they may be wrong elsewhere,
-    too. Both are "" where nothing was put for anything, or only for a common word, or for more than
-    :data:`MOST_MISHEARD`."""
+    """Rare words of ``before``, and the names or rare words that ``after`` has in their place, one for all of them or
+    as many: what was heard wrong here may be so elsewhere. Both are "" where there are none."""
     telling = set(corrected_words(before, after, language))
     old, new = before.split(), after.split()
     for what, first, last, begin, end in _differences(old, new):
         heard, said = ([_bare(word) for word in words] for words in (old[first:last], new[begin:end]))
-        if what != "replace" or not telling.intersection(said) or len(heard) > MOST_MISHEARD:
-            continue
-        if len(heard) > 1 or _is_telling(heard[0], True, language):
-            return " ".join(heard), " ".join(said)
+        rare = what == "replace" and all(heard) and any(_is_telling(word.lower(), True, language) for word in heard)
+        if rare and telling.issuperset(said) and len(said) in (1, len(heard)) and len(heard) <= MOST_MISHEARD:
+            found = " ".join(heard), " ".join(said)
+            return ("", "") if saying(found[0]).search(found[1]) else found  # "Kramp" in "Kramp-Karrenbauer"
     return "", ""
+
+
+def saying(words: str) -> re.Pattern[str]:
+    """Finds words that stand for themselves, in whatever case."""
+    return re.compile(rf"(?<!\w){re.escape(words)}(?!\w)", re.IGNORECASE)
+
+
+def put(text: str, heard: str, said: str) -> str:
+    """``text`` with words in place of others. Where both begin with a capital letter, or neither does, the place
+    decides; else what is said is a name, or none."""
+
+    def as_there(found: re.Match[str]) -> str:
+        if heard[0].isupper() != said[0].isupper():
+            return said
+        return (said[0].upper() if found[0][0].isupper() else said[0].lower()) + said[1:]
+
+    return saying(heard).sub(as_there, text)
 
 
 def _differences(old: Sequence[str], new: Sequence[str]) -> Sequence[tuple[str, int, int, int, int]]:

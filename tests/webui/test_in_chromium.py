@@ -177,7 +177,7 @@ def test_a_recording_has_two_columns_and_a_player_that_stays(owners: Client, own
 
         def rename(route: Route) -> None:
             sent.append(route.request.post_data or "")
-            route.fulfill(json={"names": {"S1": "Anna"}})
+            route.fulfill(json={"names": {"S1": "Anna"}, "shown": {"S1": "Anna"}})
 
         page.route("**/speakers", rename)
         page.get_by_role("button", name="S1", exact=True).first.click()
@@ -189,7 +189,7 @@ def test_a_recording_has_two_columns_and_a_player_that_stays(owners: Client, own
         assert "Anna 0:00:00" in page.locator("#summary .cite").first.text_content().replace("\n", "")
 
         # a word that was corrected is offered for the other passages
-        offered = {"heard": "harbour", "said": "Hafen", "told": "“harbour” also stands in 19 other passages."}
+        offered = {"heard": "harbour", "said": "Hafen", "told": "“harbour” also stands there."}
         corrected = {"version": 7, "segment": {"text": "We meet in the Hafen", "words": []}, "elsewhere": offered}
         page.route("**/segments/0", lambda route: route.fulfill(json=corrected))
         page.get_by_role("button", name="Correct the passage at 0:00:00").click()
@@ -197,8 +197,9 @@ def test_a_recording_has_two_columns_and_a_player_that_stays(owners: Client, own
         page.keyboard.press("Control+Enter")
         offer = page.locator(".passage").first.locator("[data-elsewhere]")
         offer.get_by_text(offered["told"]).wait_for()
-        sends = offer.evaluate("form => ['heard', 'said', 'version'].map((name) => form.elements[name].value)")
-        assert sends == ["harbour", "Hafen", "7"]
+        sends = offer.evaluate("form => Object.fromEntries(new FormData(form))")
+        assert sends.items() >= {"heard": "harbour", "said": "Hafen", "besides": "0", "version": "7"}.items()
+        assert page.locator("[data-offered]").text_content() == offered["told"]
 
         # who speaks is asked above the player, and Escape closes it
         form = "<form>" + "<label class=check><input type=radio name=speaker>Anna</label>" * 9 + "</form>"

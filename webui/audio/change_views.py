@@ -61,22 +61,23 @@ def segment(request: HttpRequest, recording_id: UUID, number: int) -> JsonRespon
     elsewhere = None
     if places:
         told = ngettext(
-            "“%(heard)s” also stands in %(n)d other passage.",
-            "“%(heard)s” also stands in %(n)d other passages.",
+            "“%(heard)s” also stands in %(n)d other passage. Put “%(said)s” there, too?",
+            "“%(heard)s” also stands in %(n)d other passages. Put “%(said)s” there, too?",
             places,
         )
-        elsewhere = {"heard": heard, "said": said, "told": told % {"heard": heard, "n": places}}
+        elsewhere = {"heard": heard, "said": said, "told": told % {"heard": heard, "said": said, "n": places}}
     return JsonResponse({"version": version, "segment": shown, "elsewhere": elsewhere})
 
 
 @require_POST
 def replace(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Put words in place of others in all passages: ``heard``, ``said``, ``version`` that was seen."""
+    """Put words in place of others: ``heard``, ``said``, ``besides`` (the number of the passage that stays),
+    ``version`` that was seen."""
     found = recording_of(request, recording_id, to_change)
     asked = request.POST
     changed = services.replace_words(
         recording=found, heard=asked.get("heard", ""), said=asked.get("said", ""),
-        version=whole_number(asked.get("version")),
+        besides=whole_number(asked.get("besides")), version=whole_number(asked.get("version")),
     )  # fmt: skip
     told = ngettext("Replaced in %(n)d passage.", "Replaced in %(n)d passages.", changed) % {"n": changed}
     messages.success(request, told, extra_tags="near-said")
@@ -85,10 +86,10 @@ def replace(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 @require_POST
 def speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Name speakers: a ``speaker`` and a ``name`` each; ``remember`` and ``consent``: the ids of those whose voices are
-    remembered.
+    """Name speakers: a ``speaker`` and a ``name`` each, ``version`` that was seen; ``remember`` and ``consent``: the
+    ids of those whose voices are remembered, one after the other.
 
-    Answers ``{"names", "version"}``, by id as they are shown, to who asks for JSON."""
+    Answers ``{"names", "shown", "version"}``, by id as they are kept and as they are shown, to who asks for JSON."""
     remember = request.POST.getlist("remember")
     found = recording_of(request, recording_id, owned if remember else to_change)
     given = zip(request.POST.getlist("speaker"), request.POST.getlist("name"), strict=False)
@@ -100,12 +101,12 @@ def speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
             _("That needs a name, and the consent of the person whose voice it is."),
             _("Ask them, then tick both boxes."),
         )
-    services.name_speakers(recording=found, names=names)
+    services.name_speakers(recording=found, names=names, version=whole_number(request.POST.get("version")))
     if request.headers.get("Accept") == "application/json":  # where the name was clicked
         found.refresh_from_db(fields=["version"])
-        transcript = services.transcript_of(found)
-        shown = {who: speaker_name(transcript.speaker_name(who)) for who in names}
-        return JsonResponse({"names": shown, "version": found.version})
+        kept = {who: services.transcript_of(found).speaker_name(who) for who in names}
+        shown = {who: speaker_name(name) for who, name in kept.items()}
+        return JsonResponse({"names": kept, "shown": shown, "version": found.version})
     for who in remember:
         services.remember_voice(recording=found, speaker=who, name=names[who])
         messages.success(

@@ -710,28 +710,28 @@ def update_segment(*, recording: Recording, number: int, text: str, version: int
     language = before.language or recording.language
     _learn(recording, before.text, text, language)
     heard, said = vocabulary.misheard(before.text, text, language)
-    places = sum(bool(_saying(heard).search(one.text)) for one in segments) if heard else 0
+    others = [one.text for place, one in enumerate(segments) if heard and place != number]
+    places = sum(vocabulary.put(other, heard, said) != other for other in others)
     return Correction(changed, recording.version, heard, said, places)
 
 
-def _saying(words: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<!\w){re.escape(words)}(?!\w)", re.IGNORECASE)
-
-
-def replace_words(*, recording: Recording, heard: str, said: str, version: int | None) -> int:
-    """Put words in place of others in all segments, as one change; in how many.
+def replace_words(*, recording: Recording, heard: str, said: str, besides: int | None, version: int | None) -> int:
+    """Put words in place of others in all segments, as one change; in how many. One that would become too long stays.
 
     Args:
+        besides: the number of a segment that stays as it is.
         version: that the person saw.
 
     Raises:
-        HarkError: the transcript is another one by now, or what was heard, or said, is missing or too long.
+        HarkError: the transcript is another one by now, or the words are missing.
     """
+    from pipeline.recordings import vocabulary
+
     heard, said = (" ".join(searching.plain(words).split()) for words in (heard, said))
-    if not (heard and said) or max(len(heard), len(said)) > LONGEST_NAME:
+    if not (heard and said):
         raise HarkError(
-            _("The words are not replaced."),
-            _("Both are needed, of %(most)d letters at most.") % {"most": LONGEST_NAME},
+            _("The words were not replaced."),
+            _("What was heard and what was said are both needed."),
             _("Correct the passages one by one."),
         )
     with alone():
@@ -740,11 +740,11 @@ def replace_words(*, recording: Recording, heard: str, said: str, version: int |
             raise HarkError(
                 _("The transcript was changed meanwhile."),
                 _("By another page, or by another program."),
-                _("Reload the page, then replace the words in one passage once more."),
+                _("Reload the page, then correct the word in one passage once more."),
             )
         segments, changed = [], 0
-        for one in transcript.segments:
-            text = _saying(heard).sub(lambda _: said, one.text)
+        for number, one in enumerate(transcript.segments):
+            text = one.text if number == besides else vocabulary.put(one.text, heard, said)
             if text != one.text and len(text) <= LONGEST_TEXT:
                 one, changed = corrected(one, text), changed + 1
             segments.append(one)
@@ -789,17 +789,24 @@ def _words(user: User) -> Path:
     return user_data(user) / FILE
 
 
-def name_speakers(*, recording: Recording, names: Mapping[str, str]) -> None:
+def name_speakers(*, recording: Recording, names: Mapping[str, str], version: int | None = None) -> None:
     """Call speakers by names, all or none of them; "" takes a name back.
 
     Args:
         names: what they are called, by the id of the speaker; who is called that already is left as they are.
+        version: that the person saw; None names them in whatever is there.
 
     Raises:
-        HarkError: there is no such speaker, or two who speak would have one name.
+        HarkError: the transcript is another one by now, there is no such speaker, or two who speak would have one name.
     """
     with alone():
         recording, transcript = _to_change(recording)
+        if version is not None and version != recording.version:
+            raise HarkError(
+                _("The names are not kept: the transcript was changed meanwhile."),
+                _("By another page, or by another program: these may be other speakers."),
+                _("Open the recording again, then type the names once more."),
+            )
         named = {}
         for speaker, name in names.items():
             _check_speaker(transcript, speaker)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import HarkError
-from pipeline.recordings.vocabulary import FILE, MOST, corrected_words, expected, forget, learn, misheard
+from pipeline.recordings.vocabulary import FILE, MOST, corrected_words, expected, forget, learn, misheard, put
 
 
 @pytest.mark.parametrize(
@@ -36,12 +36,32 @@ def test_names_and_rare_words_are_kept(before: str, after: str, language: str, w
         ("her pages are slow", "Hark pages are slow", "en", ("", "")),  # it is "her" elsewhere
         ("anna's car is read", "Anna's car is red", "en", ("", "")),  # common
         ("ask tomorrow", "ask Siobhan tomorrow", "en", ("", "")),  # for nothing
-        ("one two three four five", "Kubernetes", "en", ("", "")),
+        ("one two three cooper netties", "Kubernetes", "en", ("", "")),
+        ("they say to in the music", "they say to Indie music", "en", ("", "")),  # "in the" is right elsewhere
+        ("ask US tomorrow", "ask Siobhan tomorrow", "en", ("", "")),  # as "us" is
+        ("ask Karpati about it", "ask what Karpathy said about it", "en", ("", "")),
+        ("ask Karpati about it", "ask Andrej Karpathy about it", "en", ("", "")),  # "Andrej" may stand there
+        ("andre karpati says", "Andrej Karpathy says", "en", ("andre karpati", "Andrej Karpathy")),
+        ("Annegret Kramp spricht", "Annegret Kramp-Karrenbauer spricht", "de", ("", "")),  # may stand there
+        ("so — — ask", "so Siobhan ask", "en", ("", "")),
         ("四十", "四百", "zh", ("", "")),
     ],
 )
 def test_what_may_be_misheard_elsewhere(before: str, after: str, language: str, pair: tuple[str, str]) -> None:
     assert misheard(before, after, language) == pair
+
+
+@pytest.mark.parametrize(
+    ("text", "heard", "said", "now"),
+    [
+        ("karpati's and Karpatinger, KARPATI", "Karpati", "Karpathy", "karpathy's and Karpatinger, Karpathy"),
+        ("red pomgranates", "Pomgranates", "Pomegranates", "red pomegranates"),
+        ("ask cattie. Cattie?", "cattie", "Katie", "ask Katie. Katie?"),
+        ("a (b) c", "(b)", r"\1", r"a \1 c"),
+    ],
+)
+def test_words_are_put_in_place_of_others(text: str, heard: str, said: str, now: str) -> None:
+    assert put(text, heard, said) == now
 
 
 def test_words_are_kept_by_language_the_newest_first(tmp_path: Path) -> None:

@@ -36,6 +36,10 @@ def test_all_names_are_kept_at_once_or_none(owners: Client, recording: Recording
     assert owners.post(place, {"speaker": ["S1", "S2"], "name": ["Ben", "Anna"]}).status_code == 302  # nothing is new
     assert services.transcript_of(recording).speakers == {"S1": "Ben", "S2": "Anna"}
     assert Recording.objects.get().version == version
+    services.name_speakers(recording=recording, names={"S2": "Dora"})  # by another page
+    stale = {"speaker": ["S1", "S2"], "name": ["Cleo", "Anna"], "version": version}
+    assert owners.post(place, stale).status_code == 422
+    assert services.transcript_of(recording).speakers == {"S1": "Ben", "S2": "Dora"}
 
 
 def who_says(recording: Recording) -> list[str]:
@@ -201,6 +205,8 @@ def test_voice_is_remembered_with_consent_only(owners: Client, recording: Record
     assert answer.status_code == 422 and b"consent" in answer.content
     unnamed = {"speaker": "S1", "name": "Speaker 1", "remember": "S1", "consent": "S1"}
     assert owners.post(f"/recordings/{recording.pk}/speakers", unnamed).status_code == 422
+    two = {"speaker": ["S1", "S2"], "name": ["Anna", "Ben"], "remember": ["S1", "S2"], "consent": "S2"}
+    assert owners.post(f"/recordings/{recording.pk}/speakers", two).status_code == 422
     assert services.transcript_of(recording).speakers["S1"] == "S1"
 
 

@@ -55,7 +55,7 @@ def test_a_change_that_the_page_has_not_seen_is_not_taken_back(owners: Client, r
 def test_a_name_that_was_changed_on_the_page_tells_the_version(owners: Client, recording: Recording) -> None:
     address, named = f"/recordings/{recording.pk}", {"speaker": "S1", "name": "Anna"}
     told = owners.post(f"{address}/speakers", named, headers={"Accept": "application/json"}).json()
-    assert told == {"names": {"S1": "Anna"}, "version": 2}
+    assert told == {"names": {"S1": "Anna"}, "shown": {"S1": "Anna"}, "version": 2}
     answer = owners.post(f"{address}/segments/0", {"text": "We meet", "version": told["version"]})
     assert answer.status_code == 200
 

@@ -170,7 +170,7 @@ def test_a_member_changes_what_is_shared_and_nothing_else(house: House) -> None:
     )
     assert set(Job.objects.values_list("organization__name", flat=True)) == {"Harbour"}
     # The voice, the link and the words are sam's, also by fields of what a member may send.
-    said = {"speaker": "S1", "name": "Mia", "remember": "1", "consent": "1"}
+    said = {"speaker": "S1", "name": "Mia", "remember": "S1", "consent": "S1"}
     assert client.post(f"/recordings/{after.pk}/speakers", said).status_code == 403
 
 

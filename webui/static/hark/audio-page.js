@@ -408,11 +408,12 @@ if (passages) passages.addEventListener("click", (event) => {
 function offerElsewhere(item, elsewhere) {
   const form = part("elsewhere");
   form.hidden = !elsewhere;
+  part("offered").textContent = elsewhere ? elsewhere.told : "";
   if (!elsewhere) return;
   for (const name of ["heard", "said"]) form.elements[name].value = elsewhere[name];
-  form.elements.version.value = version;
-  form.querySelector("[data-told]").textContent = elsewhere.told;
-  item.querySelector(".says").append(form);
+  form.elements.besides.value = item.dataset.number;
+  form.querySelector("span").textContent = elsewhere.told;
+  item.append(form);
 }
 
 // Who speaks, asked beneath a passage: never behind the bar; Escape closes it.
@@ -434,9 +435,8 @@ if (passages) {
 
 // A change that was made without leaving the page can be taken back, too.
 function undoable() {
-  const undo = page.querySelector("[data-undo]");
-  undo.hidden = false;
-  undo.elements.version.value = version;
+  page.querySelector("[data-undo]").hidden = false;
+  for (const field of page.querySelectorAll("input[name=version]")) field.value = version;
 }
 
 // ---- a speaker's name, changed where it stands
@@ -472,10 +472,10 @@ function renameHere(made) {
       });
       const content = await answer.json();
       if (!answer.ok) throw new Error(`${content.what} ${content.why} ${content.what_to_do}`);
-      const name = content.names[made.dataset.speaker];
       for (const other of page.querySelectorAll("[data-speaker]")) {
-        if (other.dataset.speaker !== made.dataset.speaker) continue;
-        if (other.matches("input")) other.value = name; else other.textContent = name;
+        const { speaker } = other.dataset;
+        if (speaker !== made.dataset.speaker) continue;
+        if (other.matches("input")) other.value = content.names[speaker]; else other.textContent = content.shown[speaker];
       }
       version = content.version;
       undoable();
