@@ -9,7 +9,7 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.kept_file import KeptFile
 from core.worded import worded
@@ -38,35 +38,43 @@ _WORDS: KeptFile[list[Row]] = KeptFile(
 )
 
 
-def corrected_words(before: str, after: str, language: str) -> list[str]:
-    """The names and rare words that ``after`` has in place of others of ``before``, as they are written."""
+class Learned(NamedTuple):
+    """What a correction tells: names and rare words (``words``, as they are written), and of them those that were
+    ``said`` where others were ``heard`` that may be wrong elsewhere, too; both "" where there are none."""
+
+    words: tuple[str, ...] = ()
+    heard: str = ""
+    said: str = ""
+
+
+def learned(before: str, after: str, language: str) -> Learned:
+    """What ``after`` has in place of words of ``before``."""
     if base_language(language) in UNSPACED:
-        return []
+        return Learned()
     old, new = before.split(), after.split()
     known = {_bare(word).casefold() for word in old}
+    differences = _differences(old, new)
     found: dict[str, None] = {}
-    for what, _, _, begin, end in _differences(old, new):
+    for what, _, _, begin, end in differences:
         if what in ("replace", "insert"):
             for at in range(begin, end):
                 word = _bare(new[at])
                 begins = at == 0 or new[at - 1].endswith(_SENTENCE_END)
                 if word.casefold() not in known and _is_telling(word, begins, language):
                     found[word] = None
-    return list(found)
-
-
-def misheard(before: str, after: str, language: str) -> tuple[str, str]:
-    """Rare words of ``before``, and the names or rare words that ``after`` has in their place, one for all of them or
-    as many: what was heard wrong here may be so elsewhere. Both are "" where there are none."""
-    telling = set(corrected_words(before, after, language))
-    old, new = before.split(), after.split()
-    for what, first, last, begin, end in _differences(old, new):
+    for what, first, last, begin, end in differences:
         heard, said = ([_bare(word) for word in words] for words in (old[first:last], new[begin:end]))
-        rare = what == "replace" and all(heard) and any(_is_telling(word.lower(), True, language) for word in heard)
-        if rare and telling.issuperset(said) and len(said) in (1, len(heard)) and len(heard) <= MOST_MISHEARD:
-            found = " ".join(heard), " ".join(said)
-            return ("", "") if saying(found[0]).search(found[1]) else found  # "Kramp" in "Kramp-Karrenbauer"
-    return "", ""
+        if what == "replace" and set(said) <= set(found) and _may_be_elsewhere(heard, said, language):
+            return Learned(tuple(found), " ".join(heard), " ".join(said))
+    return Learned(tuple(found))
+
+
+def _may_be_elsewhere(heard: list[str], said: list[str], language: str) -> bool:
+    """Rare words that were heard for one, or one for each, and are no part of what was said."""
+    if len(said) not in (1, len(heard)) or len(heard) > MOST_MISHEARD or not all(heard):
+        return False
+    is_rare = any(_is_telling(word.lower(), True, language) for word in heard)
+    return is_rare and not saying(" ".join(heard)).search(" ".join(said))  # "Kramp" in "Kramp-Karrenbauer"
 
 
 def saying(words: str) -> re.Pattern[str]:

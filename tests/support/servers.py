@@ -75,7 +75,8 @@ class Server:
         assert self._process.poll() is None, (self._folder / "log").read_text()
 
     def stop(self) -> None:
-        """At once: whoever is connected loses the connection."""
+        """At once: whoever is connected loses the connection. Fails, with its log, where it had ended by itself."""
+        assert self._process.returncode is not None or self._process.poll() is None, (self._folder / "log").read_text()
         self._process.send_signal(self._ends_by)
         try:
             self._process.wait(STARTS_S)

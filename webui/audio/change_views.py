@@ -104,7 +104,8 @@ def speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     services.name_speakers(recording=found, names=names, version=whole_number(request.POST.get("version")))
     if request.headers.get("Accept") == "application/json":  # where the name was clicked
         found.refresh_from_db(fields=["version"])
-        kept = {who: services.transcript_of(found).speaker_name(who) for who in names}
+        transcript = services.transcript_of(found)
+        kept = {who: transcript.speaker_name(who) for who in names}
         shown = {who: speaker_name(name) for who, name in kept.items()}
         return JsonResponse({"names": kept, "shown": shown, "version": found.version})
     for who in remember:

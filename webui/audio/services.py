@@ -694,8 +694,9 @@ def update_segment(*, recording: Recording, number: int, text: str, version: int
     with alone():
         recording, transcript = _to_change(recording)
         segments = list(transcript.segments)
-        if version is not None and version != recording.version:
-            raise _changed(recording, segments[number].text if number < len(segments) else "")
+        there = segments[number].text if number < len(segments) else ""
+        kept = _("Your text is still in its field: read what is there now, then save again.")
+        _check_version(recording, version, kept, there)
         if not 0 <= number < len(segments):
             raise HarkError(_("There is no such passage."), _("It was removed."), _("Reload the page."))
         before = segments[number]
@@ -708,22 +709,25 @@ def update_segment(*, recording: Recording, number: int, text: str, version: int
             None if summary is None else without_segment(summary, number),
         )
     language = before.language or recording.language
-    _learn(recording, before.text, text, language)
-    heard, said = vocabulary.misheard(before.text, text, language)
+    words, heard, said = vocabulary.learned(before.text, text, language)
+    _learn(recording, words, language)
     others = [one.text for place, one in enumerate(segments) if heard and place != number]
     places = sum(vocabulary.put(other, heard, said) != other for other in others)
     return Correction(changed, recording.version, heard, said, places)
 
 
-def replace_words(*, recording: Recording, heard: str, said: str, besides: int | None, version: int | None) -> int:
+def replace_words(
+    *, recording: Recording, heard: str, said: str, besides: int | None, version: int | None = None
+) -> int:
     """Put words in place of others in all segments, as one change; in how many. One that would become too long stays.
 
     Args:
         besides: the number of a segment that stays as it is.
-        version: that the person saw.
+        version: that the person saw; None changes whatever is there.
 
     Raises:
-        HarkError: the transcript is another one by now, or the words are missing.
+        Changed: the transcript is another one by now.
+        HarkError: the words are missing.
     """
     from pipeline.recordings import vocabulary
 
@@ -736,12 +740,7 @@ def replace_words(*, recording: Recording, heard: str, said: str, besides: int |
         )
     with alone():
         recording, transcript = _to_change(recording)
-        if version != recording.version:
-            raise HarkError(
-                _("The transcript was changed meanwhile."),
-                _("By another page, or by another program."),
-                _("Reload the page, then correct the word in one passage once more."),
-            )
+        _check_version(recording, version, _("Reload the page, then correct the word in one passage once more."))
         segments, changed = [], 0
         for number, one in enumerate(transcript.segments):
             text = one.text if number == besides else vocabulary.put(one.text, heard, said)
@@ -753,11 +752,11 @@ def replace_words(*, recording: Recording, heard: str, said: str, besides: int |
     return changed
 
 
-def _learn(recording: Recording, before: str, text: str, language: str) -> None:
-    """Keep the names and rare words of a correction for the user's next transcripts; the correction stands anyway."""
+def _learn(recording: Recording, words: Sequence[str], language: str) -> None:
+    """Keep the words of a correction for the user's next transcripts; the correction stands anyway."""
     from pipeline.recordings import vocabulary
 
-    if text and (words := vocabulary.corrected_words(before, text, language)):
+    if words:
         try:
             vocabulary.learn(_words(recording.user), words, language)
         except HarkError as error:
@@ -797,16 +796,12 @@ def name_speakers(*, recording: Recording, names: Mapping[str, str], version: in
         version: that the person saw; None names them in whatever is there.
 
     Raises:
-        HarkError: the transcript is another one by now, there is no such speaker, or two who speak would have one name.
+        Changed: the transcript is another one by now.
+        HarkError: there is no such speaker, or two who speak would have one name.
     """
     with alone():
         recording, transcript = _to_change(recording)
-        if version is not None and version != recording.version:
-            raise HarkError(
-                _("The names are not kept: the transcript was changed meanwhile."),
-                _("By another page, or by another program: these may be other speakers."),
-                _("Open the recording again, then type the names once more."),
-            )
+        _check_version(recording, version, _("Open the recording again, then type the names once more."))
         named = {}
         for speaker, name in names.items():
             _check_speaker(transcript, speaker)
@@ -920,16 +915,12 @@ def undo(*, recording: Recording, version: int | None = None) -> None:
         version: that the person saw; None takes back whatever was changed last.
 
     Raises:
-        HarkError: the transcript is another one by now, nothing was changed, or what was before cannot be read.
+        Changed: the transcript is another one by now.
+        HarkError: nothing was changed, or what was before cannot be read.
     """
     with alone():
         recording, _transcript = _to_change(recording)
-        if version is not None and version != recording.version:
-            raise HarkError(
-                _("The transcript was changed meanwhile."),
-                _("By another page, or by another program."),
-                _("Reload the page, then see what the last change is."),
-            )
+        _check_version(recording, version, _("Reload the page, then see what the last change is."))
         before = history.newest(recording.path)
         if before is None:
             raise HarkError(
@@ -990,6 +981,17 @@ def _to_change(recording: Recording) -> tuple[Recording, Transcript]:
     return current, transcript_of(current)
 
 
+def _check_version(recording: Recording, version: int | None, what_to_do: str, text: str = "") -> None:
+    """Raise Changed, with the current ``text``, where a person saw another version; None is whatever is there."""
+    if version in (None, recording.version):
+        return
+    error = Changed(
+        _("The transcript was changed meanwhile."), _("By another page, or by another program."), what_to_do
+    )
+    error.version, error.text = recording.version, text
+    raise error
+
+
 def _keep(recording: Recording, transcript: Transcript, summary: Mapping[str, Any] | None = None) -> None:
     """Write a changed transcript (and summary), so that it can be taken back, or, on failure, nowhere."""
     with storing("keeping the transcript"):
@@ -1048,16 +1050,6 @@ def _undone_on_failure(folder: Path, *names: str) -> Iterator[None]:
     finally:
         for _path, before in kept:
             before.unlink(missing_ok=True)
-
-
-def _changed(recording: Recording, text: str) -> Changed:
-    error = Changed(
-        _("The transcript was changed meanwhile."),
-        _("By another page, or by another program."),
-        _("Your text is still in its field: read what is there now, then save again."),
-    )
-    error.version, error.text = recording.version, text
-    return error
 
 
 def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:

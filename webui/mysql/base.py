@@ -39,10 +39,11 @@ class DatabaseOperations(operations.DatabaseOperations):
 
 class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
     """A unique constraint with a condition, or of an expression, has a column of its name which the server computes:
-    NULL, which is like no other, where the condition does not hold."""
+    NULL, which is like no other, where the condition does not hold. It is stored: where an index has what is computed
+    when it is read, purging may end the server (MDEV-39261)."""
 
     sql_create_computed_unique = (
-        "ALTER TABLE %(table)s ADD COLUMN %(name)s %(type)s GENERATED ALWAYS AS (%(value)s) VIRTUAL,"
+        "ALTER TABLE %(table)s ADD COLUMN %(name)s %(type)s GENERATED ALWAYS AS (%(value)s) STORED,"
         " ADD UNIQUE INDEX %(name)s (%(columns)s)"
     )
     sql_delete_computed_unique = "ALTER TABLE %(table)s DROP INDEX %(name)s, DROP COLUMN %(name)s"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import HarkError
-from pipeline.recordings.vocabulary import FILE, MOST, corrected_words, expected, forget, learn, misheard, put
+from pipeline.recordings.vocabulary import FILE, MOST, expected, forget, learn, learned, put
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from pipeline.recordings.vocabulary import FILE, MOST, corrected_words, expected
     ],
 )
 def test_names_and_rare_words_are_kept(before: str, after: str, language: str, words: list[str]) -> None:
-    assert corrected_words(before, after, language) == words
+    assert list(learned(before, after, language).words) == words
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_names_and_rare_words_are_kept(before: str, after: str, language: str, w
     ],
 )
 def test_what_may_be_misheard_elsewhere(before: str, after: str, language: str, pair: tuple[str, str]) -> None:
-    assert misheard(before, after, language) == pair
+    assert learned(before, after, language)[1:] == pair
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_words_that_were_misheard_are_replaced_in_the_other_passages_and_taken_b
     asked = "“Karpati” also stands in 1 other passage. Put “Karpathy” there, too?"
     assert told["elsewhere"] == {"heard": "Karpati", "said": "Karpathy", "told": asked}
     wish = {"heard": "Karpati", "said": "Karpathy", "besides": 0, "version": told["version"]}
-    assert owners.post(f"{place}/replace", {**wish, "version": 1}).status_code == 422  # somebody changed it meanwhile
+    assert owners.post(f"{place}/replace", {**wish, "version": 1}).status_code == 409  # somebody changed it meanwhile
     assert owners.post(f"{place}/replace", {**wish, "said": " "}).status_code == 422
     page = owners.post(f"{place}/replace", wish, follow=True).content.decode()
     assert "Replaced in 1 passage." in page

@@ -38,7 +38,7 @@ def test_all_names_are_kept_at_once_or_none(owners: Client, recording: Recording
     assert Recording.objects.get().version == version
     services.name_speakers(recording=recording, names={"S2": "Dora"})  # by another page
     stale = {"speaker": ["S1", "S2"], "name": ["Cleo", "Anna"], "version": version}
-    assert owners.post(place, stale).status_code == 422
+    assert owners.post(place, stale).status_code == 409
     assert services.transcript_of(recording).speakers == {"S1": "Ben", "S2": "Dora"}
 
 

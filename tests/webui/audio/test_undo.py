@@ -47,7 +47,7 @@ def test_a_change_that_the_page_has_not_seen_is_not_taken_back(owners: Client, r
     answer = owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet on the pier"})
     seen = json.loads(answer.content)["version"]
     services.name_speakers(recording=recording, names={"S1": "Anna"})
-    assert undo(owners, recording, seen) == 422
+    assert undo(owners, recording, seen) == 409
     assert said(recording)[0] == ("S1", "We meet on the pier")
     assert undo(owners, recording, seen + 1) == 302
 
