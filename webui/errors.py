@@ -10,6 +10,7 @@ from django.core.exceptions import DisallowedHost, RequestDataTooBig, Suspicious
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.multipartparser import MultiPartParserError
 from django.shortcuts import render
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
 from core.data_folder import is_full
@@ -29,11 +30,23 @@ def explain(request: HttpRequest, error: HarkError, status: int) -> HttpResponse
         content = {"title": said["what"], "status": status, **said}
         return JsonResponse(content, status=status, content_type="application/problem+json")
     template = "fragments/problem.html" if getattr(request, "htmx", False) else "problem.html"
-    response = render(request, template, {"problem": error, "status": status}, status=status)
+    response = render(request, template, {"problem": error, "status": status, "back": _form_of(request)}, status=status)
     if getattr(request, "htmx", False):
         response["HX-Retarget"] = "#problems"
         response["HX-Reswap"] = "innerHTML"
     return response
+
+
+def _form_of(request: HttpRequest) -> str:
+    """The page of this portal that sent a form; "" where that is not known."""
+    referer = request.headers.get("Referer", "")
+    try:
+        here = request.get_host()
+    except DisallowedHost:
+        return ""
+    if request.method != "POST" or not url_has_allowed_host_and_scheme(referer, {here}):
+        return ""
+    return referer
 
 
 def known(error: BaseException | None) -> tuple[HarkError, int] | None:

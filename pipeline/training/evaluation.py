@@ -188,6 +188,7 @@ def measure(
         "clips": {name: int((test.headline & mask).sum()) for name, mask in _conditions(condition)},
         "voices": int(test.table["speaker"][test.headline].nunique()),
         "at_rates": results,
+        "at_thresholds": [at_threshold(test, level) for level in sorted({row["threshold"] for row in thresholds})],
         "default_threshold": threshold,
         "by_engine": _misses_by(test, ["engine", "condition"], threshold),
         "by_speaker": _misses_by(test, ["engine", "speaker"], threshold),

@@ -72,8 +72,9 @@ def expected_of_people(rate: Mapping[str, float | None], error: float = PREDICTI
 def verdict_of(report: Mapping[str, Any]) -> Verdict:
     """The verdict on a detector by its report (``report.json``), at the threshold that its bundle is shipped with."""
     state = _state(report)
+    alarms = alarms_in(report["summary"]["fa_per_hour"]["value"], report["results"]["hours"])
     sentence = worded(
-        "%(heard)s; %(similar)s; %(alarms)s.", heard=_heard(report), similar=_similar(report), alarms=_alarms(report)
+        "%(heard)s; %(similar)s; %(alarms)s.", heard=_heard(report), similar=_similar(report), alarms=alarms
     )
     return Verdict(state, sentence, _advice(state, has_stricter_setting(report)))
 
@@ -156,10 +157,10 @@ def _similar(report: Mapping[str, Any]) -> Worded:
     return worded("%(wake)s (for example %(texts)s)", wake=wake, texts=", ".join(f"“{text}”" for text in texts))
 
 
-def _alarms(report: Mapping[str, Any]) -> Worded:
-    """How often other speech woke it. Reports do not all count that at the shipped threshold; all have the rate."""
-    hours = report["results"]["hours"]
-    alarms = round((report["summary"]["fa_per_hour"]["value"] or 0.0) * hours)
+def alarms_in(fa_per_hour: float | None, hours: float) -> Worded:
+    """How often so many hours of other speech woke it. Reports do not all count that at the shipped threshold; all have
+    the rate."""
+    alarms = round((fa_per_hour or 0.0) * hours)
     if not hours:
         return worded("other speech was not tested")
     length = _length(hours)

@@ -95,7 +95,8 @@ def test_a_device_loads_what_the_portal_serves(trains: bool, tmp_path: Path) -> 
         problems += axe(page)
 
         # made anew, the old address leads nowhere
-        page.get_by_role("button", name="Make a new secret address").click()
+        page.get_by_text("Make a new secret address").click()
+        page.get_by_role("button", name="Replace the address").click()
         with pytest.raises(urllib.error.HTTPError) as refused:
             fetched(address)
         assert refused.value.code == 404

@@ -47,6 +47,7 @@ def address(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
     version = services.version_of(user=signed_in(request), detector_id=detector_id, number=number, who=owned)
     if "renew" in request.POST:
         services.renew_link(version=version)
+        messages.warning(request, _("The secret address is a new one: copy it into your devices again."))
     else:
         before = version.served
         try:

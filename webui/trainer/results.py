@@ -274,7 +274,8 @@ def _operating_point(report: Report, row: Mapping[str, Any]) -> OperatingPoint:
 
     results, threshold = report["results"], float(row["threshold"])
     trials, hours = _trials(report), results["hours"]
-    exact = next((at for at in results["at_rates"] if math.isclose(at["threshold"], threshold, rel_tol=1e-9)), None)
+    measured = [*results.get("at_thresholds", ()), *results["at_rates"]]  # the former not in reports of before
+    exact = next((at for at in measured if math.isclose(at["threshold"], threshold, rel_tol=1e-9)), None)
     missed: dict[str, Interval]
     if exact is not None:
         missed, alarms, count = exact["miss_rate"], exact["fa_per_hour"], int(exact["false_alarms"])
@@ -668,7 +669,9 @@ def targets(version: Version, report: Report, address: str) -> list[dict[str, An
 
 
 def _heard_by(about: Mapping[str, Any] | None) -> str:
-    """How good a detector for a device is, in a sentence; "" where the target takes the usual one."""
+    """How good a detector for a device is, in sentences; "" where the target takes the usual one."""
+    from pipeline.training.verdict import alarms_in
+
     if about is None:
         return ""
     missed = [about[name]["value"] for name in ("miss_rate_clean", "miss_rate_noisy")]
@@ -676,12 +679,13 @@ def _heard_by(about: Mapping[str, Any] | None) -> str:
         return ""
     quiet, noisy = (1.0 - share for share in missed)
     accepted = about["confusers_accepted"]["value"]
-    said = _("This detector heard %(quiet)s %% of the test's voices close and quiet, %(noisy)s %% in noise.") % {
+    said = _("Its own detector heard %(quiet)s %% of the test's voices close and quiet, %(noisy)s %% in noise.") % {
         "quiet": round(100 * quiet), "noisy": round(100 * noisy),
     }  # fmt: skip
     if accepted is not None:
         said += " " + _("Of similar phrases %(accepted)s %% wake it.") % {"accepted": round(100 * accepted)}
-    return said
+    alarms = shown(alarms_in(about["fa_per_hour"]["value"], about["test_hours"]))
+    return said + " " + _("It had %(alarms)s.") % {"alarms": alarms}
 
 
 def qr_code(address: str) -> str:

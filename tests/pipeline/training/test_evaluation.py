@@ -118,6 +118,10 @@ def test_results_come_from_the_test_at_the_bundles_thresholds(
         assert row["fa_per_hour"]["value"] == pytest.approx(row["false_alarms"] / hours)
         assert row["fa_per_hour"]["low"] <= row["fa_per_hour"]["value"] <= row["fa_per_hour"]["high"]
         assert set(row["miss_rate"]) == {"all", "clean", "noisy"}
+    for row in results["at_thresholds"]:
+        assert row["false_alarms"] == count_false_alarms(negatives, row["threshold"])
+    shipped = {row["threshold"] for row in thresholds}
+    assert [row["threshold"] for row in results["at_thresholds"]] == sorted(shipped)
     misses = [row["miss_rate"]["all"]["value"] for row in results["at_rates"]]
     assert misses == sorted(misses, reverse=True) and misses[0] > misses[-1]
     json.dumps(results, allow_nan=False)

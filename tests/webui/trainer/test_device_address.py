@@ -113,7 +113,9 @@ def test_public_by_choice(owners: Client, version: Version, stranger: Client) ->
 
 def test_taken_back_and_made_anew(owners: Client, version: Version, stranger: Client) -> None:
     first = served_at(owners, version)
-    choose(owners, version, renew="")
+    assert choose(owners, version, renew="").status_code == 302
+    told = owners.get(address("version", version)).content.decode()
+    assert "The secret address is a new one: copy it into your devices again." in told
     second = served_at(owners, version)
     assert stranger.get(first).status_code == 404 and stranger.get(second).status_code == 200
     choose(owners, version, served="nobody")

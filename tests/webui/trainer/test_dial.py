@@ -70,6 +70,14 @@ def test_operating_points_between_measured_thresholds_are_rounded_to_the_worse()
     assert [point.extrapolated for point in points.values()] == [True, True, False, False, False]
 
 
+def test_operating_points_that_were_measured_are_not_those_of_a_level_beside() -> None:
+    report = make_report()
+    none = {"false_alarms": 0, "fa_per_hour": {"value": 0.0, "low": 0.0, "high": 1.8}}
+    report["results"]["at_thresholds"] = [{**report["results"]["at_rates"][0], "threshold": 0.8, **none}]
+    point = next(point for point in results.operating_points(report) if point.rate == "2")
+    assert point.count == 0 and point.alarms.value == "0.00"
+
+
 def test_plot_has_curves_and_words_of_each_setting(owners: Client, version: Version) -> None:
     page = owners.get(address("version", version)).content.decode()
     found = re.search(r'<script id="det-data" type="application/json">(.*?)</script>', page, re.DOTALL)

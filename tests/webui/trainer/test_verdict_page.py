@@ -14,6 +14,7 @@ from webui.trainer.models import Version
 
 ABOUT = {
     "miss_rate_clean": {"value": 0.455}, "miss_rate_noisy": {"value": 0.636}, "confusers_accepted": {"value": 0.6},
+    "fa_per_hour": {"value": 0.86}, "test_hours": 1.16,
 }  # fmt: skip
 
 
@@ -29,6 +30,7 @@ def test_a_card_says_how_good_the_devices_own_detector_is() -> None:
     said = results._heard_by(ABOUT)
     assert "heard 54 % of the test's voices close and quiet, 36 % in noise" in said
     assert "Of similar phrases 60 % wake it" in said
+    assert said.endswith("It had 1 false alarm in 70 minutes of other speech and noise.")
     assert results._heard_by(None) == ""
 
 

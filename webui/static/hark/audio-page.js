@@ -436,6 +436,7 @@ if (passages) {
 // A change that was made without leaving the page can be taken back, too.
 function undoable() {
   page.querySelector("[data-undo]").hidden = false;
+  for (const told of page.querySelectorAll(".notice")) told.remove(); // of the change before
   for (const field of page.querySelectorAll("input[name=version]")) field.value = version;
 }
 
