@@ -49,7 +49,7 @@ Row = tuple[Path, str]  # a recording and its transcript
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
     """Figures by engine and model; ``vad`` and ``half_an_hour`` for the parts that all engines share."""
     from pipeline.recordings.transcription.engine import described
-    from pipeline.recordings.transcription.registry import engines
+    from pipeline.recordings.transcription.registry import ready
 
     speech = shared_folder() / "speech"
     reporter.stage("bench", "Reading recordings")
@@ -57,28 +57,27 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
     corpora = {name: found[:UTTERANCES] for name, found in rows.items()}
     audios = _pieces(corpora["librispeech-dev-clean"])
     # A hosted one would measure another machine.
-    ready = [
+    measured = [
         engine
-        for engine in engines()
-        if engine.available().ok
-        and not engine.hosted
+        for engine in ready()
+        if not engine.hosted
         and (engine.languages() is None or "en" in (engine.languages() or ()))
         and (not options.engines or engine.name in options.engines)
     ]
-    if not ready:
+    if not measured:
         raise HarkError("There is nothing to measure.", "None of these engines is ready.", "See ./hark doctor.")
     figures: Figures = {"pieces_s": round(sum(map(len, audios)) / SAMPLE_RATE, 1), "vad": _vad(audios)}
-    for engine in ready:
+    for engine in measured:
         label = described(engine).replace(" ", "_")
         reporter.stage("bench", f"Measuring {label}")
         figures[label] = _in_its_own_process(_measured, engine.name, audios, corpora)
-    label = described(ready[0]).replace(" ", "_")
+    label = described(measured[0]).replace(" ", "_")
     reporter.stage("bench", f"Transcribing {LONG_S / 60:.0f} minutes with {label}")
     with tempfile.TemporaryDirectory(prefix="hark-bench-") as folder:
         long_file = Path(folder) / "long.flac"
         whole = np.resize(np.concatenate(audios), int(LONG_S * SAMPLE_RATE))
         soundfile.write(str(long_file), whole, SAMPLE_RATE, subtype="PCM_16")
-        found = _in_its_own_process(_half_an_hour, ready[0].name, audios[0], long_file)
+        found = _in_its_own_process(_half_an_hour, measured[0].name, audios[0], long_file)
     figures["half_an_hour"] = {"engine": label, **found}
     return figures
 

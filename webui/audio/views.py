@@ -74,14 +74,15 @@ def form_context() -> dict[str, Any]:
     from pipeline.recordings.media import MediaLimits
     from pipeline.recordings.transcription.engine import described
     from pipeline.recordings.transcription.measured import facts, source
-    from pipeline.recordings.transcription.registry import choose, engines
+    from pipeline.recordings.transcription.registry import AUTO, choose, ready
 
     limits = MediaLimits.from_environment()
-    chosen, _why = choose("auto", None)
+    able = ready()
+    chosen, _why = choose(AUTO, None, among=able)
     took = services.seconds_a_minute()
-    ready = [(engine.name, described(engine)) for engine in engines() if engine.available().ok]
+    named = [(engine.name, described(engine)) for engine in able]
     return {
-        "engines": [{"name": name, "words": words, "facts": facts(words, took.get(words))} for name, words in ready],
+        "engines": [{"name": name, "words": words, "facts": facts(words, took.get(words))} for name, words in named],
         "engines_source": source(),
         "auto": described(chosen),
         "auto_why": chosen.why,

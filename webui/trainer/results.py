@@ -684,8 +684,10 @@ def _heard_by(about: Mapping[str, Any] | None) -> str:
     }  # fmt: skip
     if accepted is not None:
         said += " " + _("Of similar phrases %(accepted)s %% wake it.") % {"accepted": round(100 * accepted)}
-    alarms = shown(alarms_in(about["fa_per_hour"]["value"], about["test_hours"]))
-    return said + " " + _("It had %(alarms)s.") % {"alarms": alarms}
+    if about["test_hours"]:
+        alarms = shown(alarms_in(about["fa_per_hour"]["value"], about["test_hours"]))
+        said += " " + _("It had %(alarms)s.") % {"alarms": alarms}
+    return said
 
 
 def qr_code(address: str) -> str:

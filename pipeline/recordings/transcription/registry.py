@@ -39,6 +39,11 @@ def engines() -> list[RecognitionEngine]:
     return list(_engines().values())
 
 
+def ready() -> list[RecognitionEngine]:
+    """Those of :func:`engines` that can hear here now."""
+    return [one for one in engines() if one.available().ok]
+
+
 def engine(name: str) -> RecognitionEngine:
     """The engine of that name, ready.
 
@@ -58,7 +63,11 @@ def engine(name: str) -> RecognitionEngine:
 
 
 def choose(
-    name: str, language: str | None, data: Path | None = None, translate: bool = False
+    name: str,
+    language: str | None,
+    data: Path | None = None,
+    translate: bool = False,
+    among: list[RecognitionEngine] | None = None,
 ) -> tuple[RecognitionEngine, str]:
     """The engine for a language (None: not known), and why it was taken, in words.
 
@@ -66,6 +75,7 @@ def choose(
         name: "auto", or an engine's name.
         data: the data folder of the user for whom it is; Hark's own recognizer then has the weights that they trained.
         translate: what is said is to be written in English.
+        among: what :func:`ready` returned, where it was asked already.
 
     Raises:
         HarkError: the engine is not ready, does not know the language or cannot translate; with "auto": none does.
@@ -86,25 +96,28 @@ def choose(
             )
         found = _fitted(found, data)
         return found, f"{described(found)}, as asked for"
-    for found in engines():
+    able = ready() if among is None else among
+    for found in able:
         if translate and not found.translates:
             continue
-        if knows(found, language) and (language is not None or _may_guess(found)) and found.available().ok:
+        if knows(found, language) and (language is not None or _may_guess(found, able)):
             found = _fitted(found, data)
             return found, f"{described(found)}: {found.why}"
     if translate:
         raise _no_translator("No engine that is ready here can.")
     lacking = next(one for one in engines() if knows(one, language) and not one.hosted)
-    ready = lacking.available()
+    readiness = lacking.available()
     raise HarkError(
         worded(
             "No engine that is ready here knows the language %(language)s.",
             language=repr(base_language(language or "")),
         ),
         worded(
-            "Moonshine and Hark's own recognizer know English only. %(name)s: %(why)s", name=lacking.name, why=ready.why
+            "Moonshine and Hark's own recognizer know English only. %(name)s: %(why)s",
+            name=lacking.name,
+            why=readiness.why,
         ),
-        ready.how_to_enable,
+        readiness.how_to_enable,
     )
 
 
@@ -119,14 +132,14 @@ def _no_translator(why: str) -> HarkError:
     )
 
 
-def _may_guess(engine: RecognitionEngine) -> bool:
+def _may_guess(engine: RecognitionEngine, able: list[RecognitionEngine]) -> bool:
     """Whether it may hear a recording of whose language nothing is known.
 
     What knows one language that is not English may not. Moonshine takes everything for English: where the owner has
     named an endpoint, that finds the language out.
     """
     if engine.name == Moonshine.name:
-        return not any(one.hosted and one.available().ok for one in engines())
+        return not any(one.hosted for one in able)
     return "en" in (engine.languages() or ("en",))
 
 

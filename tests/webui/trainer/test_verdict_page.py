@@ -31,6 +31,7 @@ def test_a_card_says_how_good_the_devices_own_detector_is() -> None:
     assert "heard 54 % of the test's voices close and quiet, 36 % in noise" in said
     assert "Of similar phrases 60 % wake it" in said
     assert said.endswith("It had 1 false alarm in 70 minutes of other speech and noise.")
+    assert results._heard_by({**ABOUT, "test_hours": 0.0}).endswith("Of similar phrases 60 % wake it.")
     assert results._heard_by(None) == ""
 
 
