@@ -26,21 +26,27 @@ def secret_key(path: Path) -> str:
         HarkError: the data folder cannot be written, or the file is damaged.
     """
     with storing("starting the portal"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            mine = path.with_name(f".{path.name}-{os.getpid()}")
-            handle = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(handle, "w") as file:
-                file.write(_new_key())
-                file.flush()
-                os.fsync(file.fileno())
-            try:
-                os.link(mine, path)  # unlike a rename it fails where another process was faster
-            except FileExistsError:
-                pass
-            finally:
-                mine.unlink()
-        return _read(path)[0]
+        key = _read(path)[0]  # first, as every request asks, several times
+        if not key:
+            _make(path)
+            key = _read(path)[0]
+        return key
+
+
+def _make(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mine = path.with_name(f".{path.name}-{os.getpid()}")
+    handle = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(_new_key())
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(mine, path)  # unlike a rename it fails where another process was faster
+    except FileExistsError:
+        pass
+    finally:
+        mine.unlink()
 
 
 class EarlierKeys(list[str]):

@@ -165,7 +165,7 @@ TEMPLATES = [
 IN_MEMORY = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 CACHES = {
     "default": IN_MEMORY,
-    # Menus (templates/base.html). Each process has its own: an upgrade empties them.
+    # Menus (templates/base.html), the form for recordings. Each process has its own: an upgrade empties them.
     "template_fragments": {**IN_MEMORY, "LOCATION": "fragments", "OPTIONS": {"MAX_ENTRIES": 2000}},
 }
 DATABASES = {

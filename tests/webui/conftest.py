@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.test import Client
 
 from webui.accounts.models import User
@@ -15,7 +16,8 @@ PASSWORD = "a-good-long-password"  # of both users; signs in nowhere but here
 
 @pytest.fixture(autouse=True)
 def portal(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The data folder; whatever a test writes is in it."""
+    """The data folder; whatever a test writes is in it. Nothing is kept of the test before."""
+    cache.clear()
     settings.DATA = tmp_path
     settings.PORTAL_DATA = tmp_path / "portal"
     settings.FILE_UPLOAD_TEMP_DIR = tmp_path / "tmp"

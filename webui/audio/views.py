@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
+from django.core.cache import cache
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -36,6 +37,7 @@ from webui.parameters import for_the_network, whole_number
 from webui.shown_once import shown_now
 
 PAGE = 25
+PACED_S = 60.0  # how fast recognizers are is kept so long: several pages ask for it, home among them
 UNSURE = 0.5  # words with less confidence are shaded
 MOST_SO_FAR = 40  # segments of a recording that is being transcribed
 SPEEDS = ("0.75", "1", "1.25", "1.5", "1.75", "2")  # of the player
@@ -79,7 +81,7 @@ def form_context() -> dict[str, Any]:
     limits = MediaLimits.from_environment()
     able = ready()
     chosen, _why = choose(AUTO, None, among=able)
-    took = services.seconds_a_minute()
+    took = cache.get_or_set("seconds a minute", services.seconds_a_minute, PACED_S) or {}
     named = [(engine.name, described(engine)) for engine in able]
     return {
         "engines": [{"name": name, "words": words, "facts": facts(words, took.get(words))} for name, words in named],
