@@ -81,7 +81,7 @@ def form_context() -> dict[str, Any]:
     limits = MediaLimits.from_environment()
     able = ready()
     chosen, _why = choose(AUTO, None, among=able)
-    took = cache.get_or_set("seconds a minute", services.seconds_a_minute, PACED_S) or {}
+    took = cache.get_or_set("seconds-a-minute", services.seconds_a_minute, PACED_S) or {}
     named = [(engine.name, described(engine)) for engine in able]
     return {
         "engines": [{"name": name, "words": words, "facts": facts(words, took.get(words))} for name, words in named],
