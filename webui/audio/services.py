@@ -426,8 +426,6 @@ def seconds_a_minute() -> dict[str, float]:
         job: (engine, seconds)
         for job, engine, seconds in done.order_by("-created_at").values_list("job_id", "engine", "duration_s")[:PACED]
     }
-    if not newest:
-        return {}
     stages: dict[uuid.UUID, list[dict[str, Any]]] = {}
     for job, event in JobEvent.objects.filter(job__in=newest, event__event="stage").values_list("job_id", "event"):
         stages.setdefault(job, []).append(event)
