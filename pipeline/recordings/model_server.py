@@ -13,11 +13,11 @@ import os
 import secrets
 import signal
 import socket
-import sys
 import threading
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from core.errors import HarkError
@@ -37,35 +37,35 @@ logger = logging.getLogger("hark.speech_service")
 
 
 class SpeechService:
-    """Serves the socket until it is idle for ``idle_s`` seconds or told to stop."""
+    """Serves the socket until it is idle for ``idle_s`` seconds or ``stopped``."""
 
     def __init__(self, path: Path, idle_s: float) -> None:
         self.path, self.idle_s = path, idle_s
+        self.stopped = False  # set by whoever wants it to end
         self._active = 0
         self._last = time.monotonic()
         self._count = threading.Lock()
-        self._stopped = threading.Event()
         self._worked: set[str] = set()
-        path.unlink(missing_ok=True)  # the lock is ours: whoever made it is dead
+
+    def run(self) -> None:
+        """Make the socket and take connections, a thread each, until the end."""
+        self.path.unlink(missing_ok=True)  # the lock is ours: whoever made it is dead
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         before = os.umask(0o177)
         try:
-            self._listener.bind(str(path))
+            self._listener.bind(str(self.path))
         finally:
             os.umask(before)
-        self._inode = path.stat().st_ino
+        self._inode = self.path.stat().st_ino
         self._listener.listen(64)
-        self._listener.settimeout(min(LOOK_EVERY_S, max(0.05, idle_s / 4)))
-
-    def run(self) -> None:
-        """Take connections, a thread each, until the end."""
+        self._listener.settimeout(min(LOOK_EVERY_S, max(0.05, self.idle_s / 4)))
         try:
             while not self._is_over():
                 try:
                     connection, _ = self._listener.accept()
                 except TimeoutError:
                     continue
-                if self._stopped.is_set() or not of_this_user(connection):
+                if self.stopped or not of_this_user(connection):
                     connection.close()
                     continue
                 with self._count:
@@ -79,7 +79,7 @@ class SpeechService:
             self._listener.close()
 
     def _is_over(self) -> bool:
-        if self._stopped.is_set():
+        if self.stopped:
             return True
         with self._count:
             at_rest = self._active == 0
@@ -105,7 +105,7 @@ class SpeechService:
                 with self._count:
                     self._active -= 1
                     self._last = time.monotonic()
-        if self._stopped.is_set():
+        if self.stopped:
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
                 knock.connect(str(self.path))  # which ends the waiting for a connection
 
@@ -113,7 +113,7 @@ class SpeechService:
         if operation == "status":
             return {"pid": os.getpid(), "loaded": sorted(self._worked)}
         if operation == "stop":
-            self._stopped.set()
+            self.stopped = True
             return {"pid": os.getpid()}
         if self._active > MOST_CLIENTS:
             why = f"{MOST_CLIENTS} requests are being served."
@@ -137,9 +137,14 @@ class SpeechService:
 def main() -> None:
     """Serve, unless another process does so already. Ends the process."""
     logging.basicConfig(format="%(asctime)s %(process)d %(levelname)s %(message)s", level=logging.INFO)
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
-    signal.signal(signal.SIGINT, lambda number, frame: sys.exit(0))
     path = socket_path()
+    service = SpeechService(path, positive_number("HARK_SPEECH_IDLE_S", IDLE_S))
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        service.stopped = True  # no exception: one that is raised between two turns of a loop may miss its ``finally``
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     code = 1
     try:
         with held(
@@ -148,9 +153,7 @@ def main() -> None:
             os.environ["HARK_SPEECH_SERVICE"] = "0"  # an operation that needs another one has it done here
             logger.info("serving %s", path)
             try:
-                SpeechService(path, positive_number("HARK_SPEECH_IDLE_S", IDLE_S)).run()
-                code = 0
-            except SystemExit:  # a signal
+                service.run()
                 code = 0
             except Exception:
                 logger.exception("the speech service failed")

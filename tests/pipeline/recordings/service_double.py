@@ -58,10 +58,17 @@ def sleep(request: dict[str, Any], audio: np.ndarray | None) -> dict[str, Any]:
     return {"slept": request["seconds"]}
 
 
+def signal_this_thread(request: dict[str, Any], audio: np.ndarray | None) -> dict[str, Any]:
+    """Get the signal ``number`` while the main thread waits for a connection."""
+    time.sleep(0.1)
+    signal.pthread_kill(threading.get_ident(), request["number"])
+    return {"pid": os.getpid()}
+
+
 if __name__ == "__main__":
     from pipeline.recordings import model_operations, model_server
 
-    for operation in (use_model, die_once, refuse, bug, sleep):
+    for operation in (use_model, die_once, refuse, bug, sleep, signal_this_thread):
         model_operations.OPERATIONS[operation.__name__] = f"service_double:{operation.__name__}"
     model_operations.OPERATIONS["missing"] = "no_such_module_at_all:operation"
     model_server.main()

@@ -136,6 +136,14 @@ def test_a_signal_ends_it_cleanly(service: Path, number: signal.Signals) -> None
     assert not service.exists()
 
 
+def test_a_signal_that_reaches_another_thread_ends_it_cleanly(service: Path) -> None:
+    """The system may give a signal to any thread: what waits for a connection then hears of it between two waits."""
+    model_client.call("signal_this_thread", {"number": int(signal.SIGINT)})
+    pid = model_client._started[-1].pid
+    assert wait_until(lambda: is_gone(pid))
+    assert not service.exists()
+
+
 def test_it_ends_when_its_socket_is_taken_away(service: Path) -> None:
     model_client.call("sleep", {"seconds": 0.0})
     pid = model_client._started[-1].pid
