@@ -37,7 +37,6 @@ from webui.jobs.services import check_room, user_data
 from webui.listening.models import Sample, WakeIntake
 from webui.trainer.models import Detector, Version
 from webui.trainer.results import FileGone
-from webui.trainer.services import with_versions
 from webui.transactions import alone
 
 if TYPE_CHECKING:
@@ -254,7 +253,7 @@ def retrainable(user: User) -> list[Retrainable]:
     """The detectors for which samples wait that no training has begun with, and those that are being retrained."""
     found = []
     detectors = Detector.objects.owned_by(user).filter(samples__taken_at__isnull=False).distinct()
-    for detector in with_versions(detectors):
+    for detector in detectors.prefetch_related("versions__job"):
         versions, in_use = list(detector.versions.all()), detector.current
         if in_use is None:
             continue

@@ -44,12 +44,19 @@ def home(request: HttpRequest) -> HttpResponse:
     from webui.audio.views import form_context
 
     detectors = Detector.objects.visible_to(signed_in(request)).select_related("organization")
-    newest_first = services.with_versions(detectors).order_by("-created_at", "-id")
-    page = page_asked_for(request, newest_first, PAGE)
+    page = page_asked_for(request, detectors.order_by("-created_at", "-id"), PAGE)
+    in_use = services.in_use(page.object_list)
     jobs = Job.objects.visible_to(signed_in(request))
     going = jobs.filter(state__in=Job.GOING, kind__in=services.TRAINING_KINDS)
     newest = recordings_seen_by(signed_in(request))[:NEWEST]
-    context = {"page": page, "going": going, "recordings": newest, "examples": EXAMPLES, **form_context()}
+    context = {
+        "page": page,
+        "detectors": [(detector, in_use.get(detector.pk)) for detector in page],
+        "going": going,
+        "recordings": newest,
+        "examples": EXAMPLES,
+        **form_context(),
+    }
     return render(request, "trainer/home.html", context)
 
 
