@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TextIO
 
 from core.errors import HarkError
@@ -17,9 +17,9 @@ Event = dict[str, Any]
 class Reporter:
     """Emits events to a sink. Each event has ``event`` (its kind) and ``time`` (seconds since the epoch).
 
-    Kinds: ``stage`` (name, message), ``progress`` (done, total, eta_s), ``estimate`` (seconds), ``log`` (message,
-    level), ``metric`` (name, value), ``artifact`` (kind, path), ``error`` (what, why, what_to_do). Beside
-    what can be translated stands ``said``: templates and values (``core.worded``).
+    Kinds: ``stage`` (name, message), ``progress`` (done, total, eta_s), ``estimate`` (seconds, done, stage_done),
+    ``log`` (message, level), ``metric`` (name, value), ``artifact`` (kind, path), ``error`` (what, why, what_to_do).
+    Beside what can be translated stands ``said``: templates and values (``core.worded``).
     """
 
     def __init__(self, sink: Callable[[Event], None]) -> None:
@@ -36,9 +36,10 @@ class Reporter:
         """How far the stage is; ``eta_s`` seconds are left where that is known."""
         self._emit("progress", done=done, total=total, eta_s=None if eta_s is None else round(eta_s, 1))
 
-    def estimate(self, seconds: float) -> None:
-        """How long all stages take from now on, told once."""
-        self._emit("estimate", seconds=round(seconds))
+    def estimate(self, seconds: float, done: float, stage_done: float) -> None:
+        """How long all stages take from now on, the share of the run that is done, and the one that is done when the
+        stage that begins now is over."""
+        self._emit("estimate", seconds=round(seconds), done=round(done, 3), stage_done=round(stage_done, 3))
 
     def log(self, message: str, level: str = "info") -> None:
         """Something a person may want to know; ``level`` is info or warning."""
@@ -119,6 +120,36 @@ class Progress:
             known = [seconds for seconds in left if seconds is not None]
             left_s = max(known) if len(known) == len(left) else None
             self.reporter.progress(self._pace.done, self._pace.total, left_s)
+
+
+class Outlook:
+    """How long a run takes, by estimates of its stages and by how long those took that are over: tells it at the
+    beginning and after each stage.
+
+    Args:
+        stages: seconds that each of them is estimated to take from now on, in their order.
+        total_s: the same of the whole run, of which a part may have been done before an interruption.
+    """
+
+    settled_s = 60.0  # stages over that are short against it say little: models are loaded once
+
+    def __init__(self, reporter: Reporter, stages: Mapping[str, float], total_s: float) -> None:
+        self.reporter, self.total_s = reporter, max(total_s, sum(stages.values()), 1.0)
+        self._left = dict(stages)
+        self._over_s = 0.0
+        self._started = time.monotonic()
+        self._tell(1.0)
+
+    def over(self, stage: str) -> None:
+        """The stage is over. What is left takes as much longer than estimated as what is over did."""
+        self._over_s += self._left.pop(stage)
+        taken_s = time.monotonic() - self._started
+        self._tell(max(1.0, (taken_s + self.settled_s) / (self._over_s + self.settled_s)))
+
+    def _tell(self, times: float) -> None:
+        left_s, next_s = sum(self._left.values()), next(iter(self._left.values()), 0.0)
+        done, stage_done = (1 - seconds / self.total_s for seconds in (left_s, left_s - next_s))
+        self.reporter.estimate(times * left_s, done, stage_done)
 
 
 def json_lines_sink(stream: TextIO) -> Callable[[Event], None]:

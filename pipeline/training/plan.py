@@ -384,7 +384,7 @@ def make_plan(config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], r
         engines={name: len({v.speaker for v in voices[name]}) for name in sorted(voices)},
         engines_missing=missing,
         held_out=splits.held_out,
-        estimate_s=estimated_s(config, clips, requests, requests),
+        estimate_s=sum(estimated_s(config, clips, requests, requests).values()),
     )
 
 
@@ -394,9 +394,9 @@ def estimated_s(
     requests: Iterable[PlannedRequest],
     to_speak: Iterable[PlannedRequest],
     to_hear: bool = True,
-) -> float:
-    """Seconds that a run will take: speaking, augmentation and features (unless that is done), then training or
-    calibration."""
+) -> dict[str, float]:
+    """Seconds that each stage of a run will take, in their order: speaking; augmentation and features (unless that is
+    done); training or calibration; each device's detector."""
     effort = EFFORTS[config.effort]
     speaking: dict[str, float] = {}
     for request in to_speak:
@@ -412,10 +412,14 @@ def estimated_s(
     training = effort.steps * SECONDS_PER_STEP * effort.batch_size / 128
     after = training if config.trains else CALIBRATION_S[config.size]
     after += SECONDS_PER_NETWORK_STEP * effort.network_steps if config.has_network else 0.0
-    devices = DEVICE_S * len(config.devices)
-    if set(config.devices) & set(DEVICES):
-        devices += TEACHER_S
-    return max(speaking.values(), default=0.0) + hearing + after + devices
+    stages = {"synthesize": max(speaking.values(), default=0.0), "features": hearing, "train": after}
+    teacher_s = TEACHER_S
+    for device in config.devices:
+        stages[device] = DEVICE_S
+        if device in DEVICES:  # the first of them waits for the teacher of all
+            stages[device] += teacher_s
+            teacher_s = 0.0
+    return stages
 
 
 def what_is_left(plan: Plan, library: Library, to_hear: bool) -> Plan:
@@ -431,7 +435,7 @@ def what_is_left(plan: Plan, library: Library, to_hear: bool) -> Plan:
         by_engine = {engine: engines.count(engine) for engine in sorted(set(engines))}
         reused = row.reused + row.generate - len(engines)
         rows.append(replace(row, reused=reused, generate=len(engines), by_engine=by_engine))
-    estimate = estimated_s(plan.config, plan.clips, plan.requests, left, to_hear)
+    estimate = sum(estimated_s(plan.config, plan.clips, plan.requests, left, to_hear).values())
     return replace(plan, buckets=tuple(rows), requests=tuple(left), estimate_s=estimate)
 
 

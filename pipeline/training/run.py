@@ -20,7 +20,7 @@ import pandas as pd
 from core import file_store
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
-from core.events import Progress, Reporter
+from core.events import Outlook, Progress, Reporter
 from core.lock import held
 from core.worded import listed, worded
 from db.db_api import Library
@@ -52,9 +52,11 @@ from pipeline.training.network_training import settings_from_nothing, settings_o
 from pipeline.training.plan import (
     Plan,
     config_of_run,
+    estimated_s,
     load_plan,
     make_plan,
     ready_engines,
+    remaining,
     run_texts,
     save_plan,
     what_is_left,
@@ -297,14 +299,17 @@ def _run(
             plan = make_plan(config, texts, folder.name, library)
             save_plan(plan, folder / "plan.json")
             file_store.keep(folder / "plan.json")  # its clips are numbered, wherever the run goes on
-    left = what_is_left(plan, library, not store_is_complete(folder / "features"))
-    reporter.estimate(left.estimate_s)
+    to_hear = not store_is_complete(folder / "features")
+    left = remaining(plan.requests, library)
+    outlook = Outlook(reporter, estimated_s(config, plan.clips, plan.requests, left, to_hear), plan.estimate_s)
     with clock.stage("synthesize"):
         # An engine that has spoken all that it should need not be there any more.
-        engines = ready_engines(tuple(plan.engines), config.language)[0] if left.requests else {}
+        engines = ready_engines(tuple(plan.engines), config.language)[0] if left else {}
         generated = generate(plan, engines, library, reporter)
+    outlook.over("synthesize")
     with clock.stage("features"):
         clips, detector, store = _features(plan, data, folder, library, before, reporter)
+    outlook.over("features")
     trained: TrainResult | None = None
     anti_keywords = AntiKeywords()
     if config.trains:
@@ -330,6 +335,7 @@ def _run(
         report = build_report(plan, clips, store, detector, trained, thresholds, results, generated, foundation)
     if config.devices:
         reporter.log(verdict_of(report).sentence)  # those for devices take some minutes more
+    outlook.over("train")
     devices: dict[str, DeviceDetector] = {}
     within = reporter.within("devices")
     teacher = cache(lambda: make_teacher(detector, config, clips, data, folder / DEVICES_FOLDER, within))
@@ -353,6 +359,7 @@ def _run(
                 reporter.log(str(error), "warning")
                 report["in_words"].append(worded("%(what)s %(why)s %(what_to_do)s", **error.as_dict()))
                 report["devices_left_out"].append(device)
+        outlook.over(device)
     with clock.stage("bundle"):
         reporter.stage("bundle", worded("Exporting and checking that all forms agree"))
         files = write_bundle(data, folder, plan, clips, detector, thresholds, report, devices, reporter)

@@ -311,11 +311,13 @@ def test_a_job_s_page_says_the_same_live_and_loaded_again(owners: Client, owner:
     at = {"stage": "train", "message": "Training for 60 steps", "done": 30, "total": 60, "eta_s": 34.0}
     going = a_job(owner, "cancelling", {**told, "time": time.time() - 50}, stage, *loss, **at)
     outlived = a_job(owner, "running", told, stage, **at)
+    again = {"event": "estimate", "seconds": 400, "done": 0.5, "stage_done": 0.6, "time": time.time() - 200}
+    slower = a_job(owner, "running", told, stage, again, **at)
     ended = {
         state: a_job(owner, state, stage="bundle", message="Exporting and checking that all forms agree")
         for state in ("done", "cancelled", "failed")
     }
-    jobs = [going, outlived, *ended.values()]
+    jobs = [going, outlived, slower, *ended.values()]
     paths = {reverse(f"jobs:{name}", args=[job.pk]): "" for job in jobs for name in ("detail", "events")}
     paths = {path: path for path in paths}
     with in_chromium(owners, paths) as page:
@@ -325,7 +327,7 @@ def test_a_job_s_page_says_the_same_live_and_loaded_again(owners: Client, owner:
         page.get_by_text("34 s left of this stage, about 3 min left in all").wait_for()
         assert chip.inner_text() == loaded == "Cancelling"
         assert page.locator("h1").inner_text() == "hello robin train, effort trial"
-        assert page.locator("nav li [aria-current]").text_content() == "Jobs2"
+        assert page.locator("nav li [aria-current]").text_content() == "Jobs3"
         assert 0.25 <= page.locator("progress").evaluate("bar => bar.value / bar.max") < 0.5, (
             "50 s of 200, not 30 of 60"
         )
@@ -336,6 +338,9 @@ def test_a_job_s_page_says_the_same_live_and_loaded_again(owners: Client, owner:
         assert most and axis and most["x"] >= 0 and most["x"] + most["width"] < axis["x"]
         page.goto(ADDRESS + reverse("jobs:detail", args=[outlived.pk]))
         page.get_by_text("34 s left of this stage, longer than expected").wait_for()
+        page.goto(ADDRESS + reverse("jobs:detail", args=[slower.pk]))
+        page.get_by_text("34 s left of this stage, about 4 min left in all").wait_for()
+        assert page.locator("progress").evaluate("bar => bar.value / bar.max") == 0.6, "no further than the stage goes"
         for state, job in ended.items():
             page.goto(ADDRESS + reverse("jobs:detail", args=[job.pk]))
             page.locator("li.past").first.wait_for()

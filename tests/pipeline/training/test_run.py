@@ -490,7 +490,15 @@ def test_a_detector_is_trained_from_nothing(
     before = [str(event.get("name")) for event in told[: said.index(result["verdict"]["sentence"])]]
     assert "devices" not in before, "how good the usual detector is, is said before those for devices are made"
     kinds = [event["event"] for event in told]
-    assert kinds.count("estimate") == 1 and told[kinds.index("estimate")]["seconds"] > 0
+    assert "estimate" in kinds[: kinds.index("progress")]
+    shares = [(event["done"], event["stage_done"]) for event in told if event["event"] == "estimate"]
+    assert len(shares) == 5, "at the beginning, and after speaking, hearing, training and the device"
+    assert (
+        [done for done, _ in shares[1:]]
+        == [after for _, after in shares[:-1]]
+        == sorted(done for done, _ in shares[1:])
+    )
+    assert shares[0][0] == 0.0 and shares[-1] == (1.0, 1.0)
 
 
 @pytest.mark.slow(reason="runs a whole training")

@@ -58,21 +58,22 @@ function show(news) {
 
 const begun = {};
 let latest = 0;
-let first = 0, end = 0; // since when and until when the whole run takes by its estimate, a guess from before it began
+let estimate = null; // of the whole run, the newest: made as it began and after each stage
 
 function leftInAll(job) {
-  const left = end - Date.now() / 1000;
-  if (!end) return "";
+  if (!estimate) return "";
+  const left = estimate.time + estimate.seconds - Date.now() / 1000;
   if (left < (job.eta_s || 0)) return page.dataset.late;
   return page.dataset.whole.replace("#", left < 90 ? clock(left) : `${Math.ceil(left / 60)} min`);
 }
 
-// The share of the whole run that is done, by its estimate and by what this stage still takes; without an estimate that
-// of the stage, or null.
+// The share of the whole run that is done, by its estimate and by what this stage still takes, at most what is done when
+// the stage is over; without an estimate that of the stage, or null.
 function done(job) {
-  if (!first) return job.total > 0 ? job.done / job.total : null;
-  const now = Date.now() / 1000;
-  return Math.max(0, Math.min(0.99, (now - first) / (Math.max(end, now + (job.eta_s || 0)) - first)));
+  if (!estimate) return job.total > 0 ? job.done / job.total : null;
+  const taken = Math.max(0, Date.now() / 1000 - estimate.time);
+  const since = taken / Math.max(estimate.seconds, taken + (job.eta_s || 0), 1);
+  return Math.min(0.99, estimate.stage_done, estimate.done + (1 - estimate.done) * since);
 }
 
 function mark(job) {
@@ -97,10 +98,8 @@ function hear(event) {
     write(event.message, "info", event.time);
   } else if (event.event === "log") write(event.message, event.level, event.time);
   else if (event.event === "error") write(event.what + " " + event.why, "warning", event.time);
-  else if (event.event === "estimate") {
-    first = first || event.time; // a run that goes on after an interruption tells what is left
-    end = event.time + event.seconds;
-  } else if (event.event === "metric") {
+  else if (event.event === "estimate") estimate = { done: 0, stage_done: 1, ...event }; // jobs of earlier versions told the time alone
+  else if (event.event === "metric") {
     (series[event.name] = series[event.name] || []).push(event.value);
     draw(event.name);
   }
