@@ -278,7 +278,7 @@ def _notes_on_neighbours(near: list[NearHomophone], language: str) -> list[Note]
         notes.append(Note("caution", text))
     if close:
         text = worded(
-            "It is very near to %(texts)s: those are trained against, but expect mistakes.", texts=_listed(close)
+            "It sounds much like %(texts)s: training teaches the difference, but expect mistakes.", texts=_listed(close)
         )
         notes.append(Note("caution", text))
     if near and not notes:

@@ -220,8 +220,8 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
     if not trained:
         sentences.append(
             worded(
-                "This detector needed no training on the phrase: a pretrained phone model scores its phones, and only "
-                "the threshold was set."
+                "No network learned the phrase: a pretrained phone model scores its phones, and the clips set the "
+                "threshold and measured it."
             )
         )
     if report.get("backbone"):
@@ -396,7 +396,7 @@ def _raised(thresholds: Sequence[Mapping[str, Any]]) -> str:
     raised = any(row.get("raised") for row in thresholds if row["fa_per_day"] == DEFAULT_FA_PER_DAY)
     if not raised:
         return ""
-    return worded(", and is higher than that needs: below it, too many similar phrases would wake it")
+    return worded(", and is higher than this rate needs: below it, too many similar phrases would wake the detector")
 
 
 def _about_voices(results: Mapping[str, Any], engines: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ from tests.support.rendered_pages import ADDRESS, in_chromium
 from tests.webui.audio.conftest import SAID, ready_recording, transcript_of_words
 from webui.accounts.models import User
 from webui.audio.models import Recording
-from webui.audio.services import share
+from webui.audio.services import detect_speakers_again, share
 from webui.jobs.models import Job, JobEvent
 from webui.listening.models import Sample
 from webui.trainer.models import Version
@@ -227,6 +227,33 @@ def test_a_recording_has_two_columns_and_a_player_that_stays(owners: Client, own
         for part in (".passages", "#summary", "#ask", "#who-speaks", "#sharing", "audio"):
             assert page.locator(part).is_visible(), part
         assert not page.locator(".controls").is_visible()
+
+
+def test_what_a_job_changed_is_shown_and_the_tab_stays(owners: Client, owner: User) -> None:
+    recording = ready_recording(owner)
+    job = detect_speakers_again(recording=recording, speakers=2)
+    over = '<p role="status">It is done.</p>'
+    with open_recording(owners, recording, viewport={"width": 1280, "height": 800}) as page:
+        page.goto(ADDRESS + reverse("audio:recording", args=[recording.pk]))
+        page.get_by_role("tab", name="Speakers").click()
+        page.get_by_text("The speakers are being detected.").wait_for()
+        news = {"HX-Trigger": "job-over"}
+        address = "**" + reverse("jobs:over", args=[job.pk])
+        page.route(address, lambda route: route.fulfill(body=over, headers=news, content_type="text/html"), times=1)
+        with page.expect_navigation():
+            pass  # the page is read anew
+        page.get_by_text("The speakers are being detected.").wait_for()
+        assert page.get_by_role("tab", name="Speakers").get_attribute("aria-selected") == "true"
+
+        # what is typed is asked about
+        page.get_by_role("button", name=re.compile("^Correct")).first.click()
+        page.get_by_label("What is said").fill("what was typed")
+        page.on("dialog", lambda dialog: dialog.dismiss())
+        page.route(address, lambda route: route.fulfill(body=over, headers=news, content_type="text/html"))
+        with page.expect_event("dialog"):
+            pass
+        page.get_by_text("It is done.").wait_for()
+        assert page.get_by_label("What is said").input_value() == "what was typed"
 
 
 def test_files_are_listed_ordered_and_recorded_before_they_are_sent(

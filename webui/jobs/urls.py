@@ -11,6 +11,7 @@ urlpatterns = [
     path("", views.index, name="index"),
     path("<uuid:job_id>", views.detail, name="detail"),
     path("<uuid:job_id>/events", views.events, name="events"),
+    path("<uuid:job_id>/over", views.over, name="over"),
     path("<uuid:job_id>/cancel", views.cancel, name="cancel"),
     path("<uuid:job_id>/retry", views.retry, name="retry"),
 ]

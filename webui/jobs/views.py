@@ -61,7 +61,14 @@ def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
     version = getattr(job, "version", None)
     stages = services.stages_of(job.kind, job.spec)
     mine = job.user_id == signed_in(request).pk
-    content = {"job": job, "version": version, "stages": stages, "mine": mine}
+    transcribed = getattr(job, "recording", None)
+    content = {
+        "job": job,
+        "version": version,
+        "recording": transcribed.pk if transcribed is not None else job.spec.get("recording"),
+        "stages": stages,
+        "mine": mine,
+    }
     return render(request, "jobs/detail.html", content)
 
 
@@ -70,6 +77,16 @@ def events(request: HttpRequest, job_id: UUID) -> JsonResponse:
     """The same as over WebSocket, for those who cannot have one: ``?after=N``."""
     visible(Job.objects.all(), signed_in(request), id=job_id)
     return JsonResponse(news(job_id, whole_number(request.GET.get("after")) or 0))
+
+
+@require_GET
+def over(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """A fragment for a page that shows what a job changes, and asks until it is over: nothing before that."""
+    if visible(Job.objects.all(), signed_in(request), id=job_id).is_going:
+        return HttpResponse(status=204)
+    response = render(request, "jobs/over.html")
+    response["HX-Trigger"] = "job-over"
+    return response
 
 
 @require_POST

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from django import forms
@@ -59,8 +59,11 @@ class RunForm(forms.Form):
     from_scratch = forms.BooleanField(label=_("Train from nothing"), required=False)
     seed = forms.IntegerField(label=_("Seed"), min_value=0, max_value=2**31 - 1, initial=0, required=False)
 
-    def __init__(self, *args: Any, engines: Sequence[str] = (), **kwargs: Any) -> None:
+    def __init__(self, *args: Any, engines: Sequence[str] = (), usual: Collection[str] = (), **kwargs: Any) -> None:
+        """``engines`` can be chosen; ``usual`` are taken where none is: these chosen are no choice, so that a run may
+        install what is missing beside them."""
         super().__init__(*args, **kwargs)
+        self.usual = set(usual)
         field = self.fields["engines"]
         assert isinstance(field, forms.MultipleChoiceField)
         field.choices = [(name, name) for name in engines]
@@ -71,7 +74,8 @@ class RunForm(forms.Form):
         if "phrase" in values and "effort" in values:
             try:
                 chosen = {name: value for name, value in values.items() if value not in (None, "", [])}
-                chosen["engines"] = sorted(values.get("engines") or ())
+                engines = set(values.get("engines") or ())
+                chosen["engines"] = sorted(engines if engines != self.usual else ())
                 chosen["devices"] = sorted(set(OWN) & set(values.get("targets") or ()))
                 self.config: RunConfig = configuration(**chosen)
             except HarkError as error:

@@ -81,6 +81,7 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
         "comparing": services.going_comparison(shown.detector) if len(versions) > 1 else None,
         "headline": results.headline(report),
         "verdict": results.verdict(shown, report, results.winner_over(shown, report, versions, together)),
+        "far": results.far(report),
         "own_voice": f"{reverse('library:own_voice')}?{of_phrase}&version={number}&detector={detector_id}",
         "default_rate": default.words["rate"],
         "points": points,

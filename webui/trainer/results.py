@@ -299,7 +299,7 @@ def _operating_point(report: Report, row: Mapping[str, Any]) -> OperatingPoint:
         y={name: missed[name]["value"] for name in CONDITIONS},
         words={},
     )
-    point.words.update(_in_words(point, float(row["fa_per_day"]), hours))
+    point.words.update(_in_words(point, float(row["fa_per_day"]), hours, bool(row.get("raised"))))
     return point
 
 
@@ -325,7 +325,31 @@ def _alarms_at(curve: Mapping[str, Sequence[float]], threshold: float) -> float:
     return (lower[-1] if lower else curve["fa_per_hour"][0]) or 0.0
 
 
-def _in_words(point: OperatingPoint, fa_per_day: float, hours: float) -> dict[str, str]:
+def _how(point: OperatingPoint, raised: bool) -> str:
+    if raised:
+        return _(
+            "The threshold stays at %(threshold)s, which is higher than this rate needs: below it, too many similar "
+            "phrases would wake the detector."
+        )
+    if point.extrapolated:
+        return _(
+            "Extrapolated: the validation streams are too short to observe a rate this low, so the threshold of "
+            "%(threshold)s is an estimate."
+        )
+    return _("Observed: on the validation streams a threshold of %(threshold)s gave that rate, or less.")
+
+
+def far(report: Report) -> str:
+    """What was missed in the hardest condition, in words; "" where it was not measured."""
+    measured = report["results"].get("far") or {"utterances": 0}  # not in reports of before
+    if not measured["utterances"]:
+        return ""
+    missed = share(measured["miss_rate"])
+    said = {"missed": missed.value, "interval": missed.interval, "n": measured["utterances"]}
+    return _("Across a room, in noise and among other speech it missed %(missed)s (%(interval)s) of %(n)d.") % said
+
+
+def _in_words(point: OperatingPoint, fa_per_day: float, hours: float, raised: bool) -> dict[str, str]:
     rates = {"rate": number_format(point.rate), "hour": number_format(f"{fa_per_day / 24:.2g}")}
     names = {**rates, "threshold": point.threshold, "n": point.count}
     figures = {"alarms": point.alarms.value, "interval": point.alarms.interval, "hours": _number(hours)}
@@ -342,13 +366,7 @@ def _in_words(point: OperatingPoint, fa_per_day: float, hours: float) -> dict[st
         "setting": setting,
         "option": setting + (", " + _("extrapolated") if point.extrapolated else ""),
         "alarms": _("in %(hours)s h of test: %(alarms)s an hour (%(interval)s)") % figures,
-        "how": _(
-            "Extrapolated: the validation streams are too short to observe a rate this low, so the threshold of "
-            "%(threshold)s is an estimate."
-        )
-        % names
-        if point.extrapolated
-        else _("Observed: on the validation streams a threshold of %(threshold)s gave that rate, or less.") % names,
+        "how": _how(point, raised) % names,
         "download": ngettext(
             "The bundle with %(rate)s false alarm a day as its default: it fires from a score of %(threshold)s on. "
             "Its other thresholds stay in it.",

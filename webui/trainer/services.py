@@ -193,9 +193,12 @@ def going_training(plan: Job) -> Job | None:
 
 def retrain(*, version: Version) -> Job:
     """A job that makes the next version from this one and what was marked."""
-    detector = version.detector
-    spec = {"phrase": detector.phrase, "language": detector.language, "run": Path(version.folder).name}
-    return _submit(detector, "retrain", spec)
+    from pipeline.training.plan import config_of_run
+
+    detector, run = version.detector, Path(version.folder).name
+    config = config_of_run(jobs.user_data(detector.user) / "jobs" / run)  # its devices, too, whose stage is listed
+    spec = as_spec(config) if config is not None else {}
+    return _submit(detector, "retrain", {**spec, "phrase": detector.phrase, "language": detector.language, "run": run})
 
 
 def _submit(detector: Detector, kind: str, spec: dict[str, Any]) -> Job:

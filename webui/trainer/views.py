@@ -63,9 +63,11 @@ def home(request: HttpRequest) -> HttpResponse:
 def new(request: HttpRequest) -> HttpResponse:
     """Phrase, language, effort; sent, it becomes a plan."""
     asked = request.POST or request.GET  # a phrase may come with the address, chosen in a transcript
-    spoken = services.languages_of(services.ready_engines(signed_in(request)))
+    ready = services.ready_engines(signed_in(request))
+    spoken = services.languages_of(ready)
     languages = services.trainable(set().union(*spoken.values()))
     language = services.nearest_language(asked.get("language") or "en", dict(languages))
+    able = [name for name, theirs in spoken.items() if language in theirs]
     form = RunForm(
         request.POST or None,
         initial={
@@ -74,7 +76,8 @@ def new(request: HttpRequest) -> HttpResponse:
             "targets": asked.getlist("targets"),
             "effort": asked.get("effort", "standard"),
         },
-        engines=[name for name, theirs in spoken.items() if language in theirs],
+        engines=able,
+        usual=[name for name in able if ready[name].by_default],
     )
     if request.method == "POST" and form.is_valid():
         targets = form.cleaned_data["targets"]

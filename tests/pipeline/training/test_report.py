@@ -135,12 +135,12 @@ def test_the_report_is_plain_json_and_its_counts_add_up() -> None:
 
 
 def test_where_nothing_was_trained_that_is_said() -> None:
-    assert "needed no training" not in words(report_of())
+    assert "No network learned" not in words(report_of())
     report = report_of(trained=None)
     assert set(report["training"]) == set(report_of()["training"])
     assert report["training"]["steps"] == 0 and report["training"]["history"] == []
     for said in (words(report), html_report(report)):
-        assert "This detector needed no training on the phrase" in said
+        assert "No network learned the phrase" in said
 
 
 def test_synthetic_results_are_called_synthetic() -> None:

@@ -151,7 +151,9 @@ def test_speakers_detected_again_keep_corrections_and_names(owners: Client, owne
     assert owners.post(f"{place}/speakers/detect", {"speakers": "3"}).status_code == 302
     job = services.newest_job(recording, "speakers")
     assert job is not None and job.spec["speakers"] == 3
-    assert "The speakers are being detected." in owners.get(place).content.decode()
+    page = owners.get(place).content.decode()
+    assert "The speakers are being detected." in page and f'hx-get="/jobs/{job.pk}/over"' in page
+    assert owners.get(f"/jobs/{job.pk}/over").status_code == 204
     assert owners.post(f"{place}/speakers/detect", {"speakers": "2"}).status_code == 409
     owners.post(f"{place}/segments/1", {"text": "Who brings a lantern"})  # while the job is at work
     found(job, (0, 0.9, "x"), (1, 1.9, "y"), (2, 2.4, "x"), (2.4, 2.9, "z"))
@@ -168,6 +170,9 @@ def test_speakers_detected_again_keep_corrections_and_names(owners: Client, owne
     assert summary is not None and [point["segments"] for point in summary["action_items"]] == [[2, 3]]
     assert services.search(user=owner, query="map")[0].speaker == "Speaker 3"
     assert "The speakers are being detected." not in owners.get(place).content.decode()
+    over = owners.get(f"/jobs/{job.pk}/over")
+    assert over.headers["HX-Trigger"] == "job-over" and "Show it" in over.content.decode()
+    assert f'href="{place}">See the recording' in owners.get(f"/jobs/{job.pk}").content.decode()
 
 
 def test_another_number_of_speakers_than_there_can_be_is_refused(owners: Client, recording: Recording) -> None:

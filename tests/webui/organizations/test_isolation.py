@@ -31,8 +31,9 @@ OWN = {"organizations:leave"}
 # What a viewer reads, and all others of the organization, too.
 READ = {
     "audio:audio", "audio:export", "audio:original", "audio:recording", "audio:so_far", "audio:summary",
-    "audio:waveform", "audio:words", "jobs:detail", "jobs:events", "listening:try", "organizations:organization",
-    "trainer:bundle", "trainer:compare", "trainer:detector", "trainer:file", "trainer:use", "trainer:version",
+    "audio:waveform", "audio:words", "jobs:detail", "jobs:events", "jobs:over", "listening:try",
+    "organizations:organization", "trainer:bundle", "trainer:compare", "trainer:detector", "trainer:file",
+    "trainer:use", "trainer:version",
 }  # fmt: skip
 # What is posted and changes something, and may be by a member.
 CHANGED_BY_MEMBERS = {

@@ -39,6 +39,16 @@ def test_of_equal_thresholds_the_rate_that_ships_is_the_default(owners: Client, 
     assert 'data-dial="setting">12 false alarms a day' in page
 
 
+def test_a_threshold_that_is_raised_says_why(owners: Client, version: Version) -> None:
+    report = make_report()
+    for row in report["thresholds"]:
+        row |= {"threshold": 0.6, "extrapolated": False, "raised": row["fa_per_day"] < 12}
+    (version.path / "report.json").write_text(json.dumps(report))
+    page = owners.get(address("version", version), {"fa_per_day": "2"}).content.decode()
+    assert "The threshold stays at 0.600, which is higher than this rate needs" in page
+    assert "a threshold of 0.600 gave that rate" not in page.split("det-data")[1].split("</script>")[1]
+
+
 def test_rate_in_the_address_sets_the_dial(owners: Client, version: Version) -> None:
     page = owners.get(address("version", version), {"fa_per_day": "2"}).content.decode()
     assert '<option value="2" selected>' in page and "Extrapolated:" in page

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from django.test import Client
 
 from webui.jobs.models import Job
+from webui.trainer import services
 
 
 def test_the_method_of_mining_is_chosen(owners: Client) -> None:
@@ -20,3 +23,16 @@ def test_the_method_of_mining_is_chosen(owners: Client) -> None:
     page = owners.get(f"/plans/{job.id}").content.decode()
     assert '<option value="ctc-segmentation" selected>' in page and '<option value="viterbi" >' in page
     assert owners.post("/new", {**wish, "mining_method": "guess"}).status_code == 422
+
+
+def test_the_usual_voices_are_no_choice(owners: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan that is changed without touching its voices still installs those that are missing."""
+    engines = {
+        name: SimpleNamespace(by_default=usual, languages=lambda: ["en"])
+        for name, usual in (("one", True), ("two", True), ("other", False))
+    }
+    monkeypatch.setattr(services, "ready_engines", lambda user: engines)
+    wish = {"phrase": "hey compass", "language": "en", "effort": "quick"}
+    for chosen, spec in ((["one", "two"], []), (["one"], ["one"]), (["one", "two", "other"], ["one", "other", "two"])):
+        owners.post("/new", {**wish, "engines": chosen})
+        assert Job.objects.latest("created_at").spec["engines"] == spec

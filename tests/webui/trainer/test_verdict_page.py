@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 from django.test import Client
 from django.urls import reverse
 
+from pipeline.training.config import RunConfig
 from tests.support.detector_versions import address, make_version
 from webui.accounts.models import User
-from webui.trainer import results
+from webui.jobs.services import stages_of
+from webui.trainer import results, services
 from webui.trainer.models import Version
 
 ABOUT = {
@@ -33,6 +37,24 @@ def test_a_card_says_how_good_the_devices_own_detector_is() -> None:
     assert said.endswith("It had 1 false alarm in 70 minutes of other speech and noise.")
     assert results._heard_by({**ABOUT, "test_hours": 0.0}).endswith("Of similar phrases 60 % wake it.")
     assert results._heard_by(None) == ""
+
+
+def test_what_is_missed_across_a_room_is_said_beside_the_verdict(owners: Client, version: Version) -> None:
+    said = "Across a room, in noise and among other speech it missed"
+    report = version.report()
+    assert said not in owners.get(address("version", version)).content.decode()
+    interval = {"value": 0.444, "low": 0.3, "high": 0.6}
+    report["results"]["far"] = {"utterances": 45, "miss_rate": interval}
+    (version.path / "report.json").write_text(json.dumps(report))
+    assert f"{said} 44.4 % (30.0 to 60.0 %) of 45." in owners.get(address("version", version)).content.decode()
+
+
+def test_a_retraining_lists_the_stage_of_its_devices(version: Version, portal: Path) -> None:
+    config = RunConfig("hey compass", effort="quick", devices=("esphome",))
+    (portal / "jobs" / Path(version.folder).name / "plan.json").write_text(json.dumps({"config": asdict(config)}))
+    job = services.retrain(version=version)
+    assert job.spec["devices"] == ["esphome"] and job.spec["run"] == Path(version.folder).name
+    assert "devices" in dict(stages_of(job.kind, job.spec))
 
 
 def test_a_secret_that_was_taken_back_is_not_given_again_silently(owners: Client, version: Version) -> None:

@@ -394,6 +394,8 @@ function correct(item) {
     save.disabled = false;
   });
 }
+// What a job has changed is shown, unless the browser is told to stay, as something is typed that would be lost.
+document.body.addEventListener("job-over", () => location.reload());
 // What was typed and not saved is asked about.
 addEventListener("beforeunload", (event) => {
   for (const field of page.querySelectorAll("textarea[data-before]")) if (field.value !== field.dataset.before) event.preventDefault();

@@ -3,6 +3,7 @@
 
 const SHOWN = 250; // scores: twenty seconds
 const BEFORE_S = 2.5; // of sound before a hit that is marked
+const PEAK_S = 2.5; // after a hit, which is told as soon as the threshold is passed, its score may still rise
 const KEPT = 750; // messages of 80 ms from the microphone: a minute
 const FLASH_MS = 1500;
 const BEEP = { hertz: 880, seconds: 0.12, gain: 0.15 };
@@ -16,6 +17,8 @@ function button(text, act) {
   made.addEventListener("click", () => { made.disabled = true; act(made); });
   return made;
 }
+
+const inBrackets = (score) => `(${score.toFixed(2)})`;
 
 function logLine(list, text, ...more) {
   const item = document.createElement("li");
@@ -128,6 +131,11 @@ class Live {
     this.now = news.time_s;
     this.scores = this.scores.concat(news.scores).slice(-SHOWN);
     for (const hit of news.detections) this.hit(hit);
+    const last = this.hits.at(-1), most = Math.max(...news.scores);
+    if (last && this.now <= last.time_s + PEAK_S && most > last.peak) {
+      last.peak = most;
+      last.shown.textContent = inBrackets(most);
+    }
     this.draw();
   }
 
@@ -140,7 +148,10 @@ class Live {
       if (await this.keep("false_alarm", hit.time_s, sound)) pressed.textContent = this.words.kept;
       else pressed.disabled = false;
     })] : [];
-    logLine(this.part("hits"), `${this.words.heard} ${hit.time_s.toFixed(1)} s (${hit.score.toFixed(2)})`, ...mark);
+    hit.peak = hit.score;
+    hit.shown = document.createElement("span");
+    hit.shown.textContent = inBrackets(hit.score);
+    logLine(this.part("hits"), `${this.words.heard} ${hit.time_s.toFixed(1)} s`, hit.shown, " ", ...mark);
   }
 
   lamp(hit) {

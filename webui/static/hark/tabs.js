@@ -39,14 +39,17 @@ for (const place of document.querySelectorAll("[data-tabs], [data-tabs-beside]")
     });
     list.hidden = tabs.filter((tab) => !tab.hidden).length < 2;
   };
+  // What was chosen stays so while this page is read, also when a form has brought it back.
+  const kept = `tab of ${location.pathname}`;
+  const take = (wanted) => { choose(wanted); sessionStorage.setItem(kept, sections[wanted].id); };
   list.append(...tabs);
-  list.addEventListener("click", (event) => { if (tabs.includes(event.target)) choose(tabs.indexOf(event.target)); });
+  list.addEventListener("click", (event) => { if (tabs.includes(event.target)) take(tabs.indexOf(event.target)); });
   list.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step) return;
     const shown = tabs.filter((tab) => !tab.hidden);
     const next = shown[(shown.indexOf(document.activeElement) + step + shown.length) % shown.length];
-    choose(tabs.indexOf(next));
+    take(tabs.indexOf(next));
     next.focus();
   });
   column.prepend(list);
@@ -58,7 +61,7 @@ for (const place of document.querySelectorAll("[data-tabs], [data-tabs-beside]")
     if (!always(sections[found])) choose(found);
     (sections[found] === main ? target : list).scrollIntoView();
   };
-  choose(0);
+  choose(Math.max(0, sections.findIndex((section) => section.id && section.id === sessionStorage.getItem(kept))));
   follow();
   if (beside) beside.addEventListener("change", () => choose(chosen));
   addEventListener("hashchange", follow);

@@ -35,6 +35,11 @@ async function keep(verdict, start, end, pressed) {
   }
 }
 
+const peak = (hit) => heard.scores.reduce((most, score, index) => {
+  const time = (index + 1) * heard.frame_s;
+  return time >= hit.time_s && time <= hit.time_s + PEAK_S ? Math.max(most, score) : most;
+}, hit.score);
+
 part("upload").addEventListener("submit", async (event) => {
   event.preventDefault();
   const send = part("upload").querySelector("button");
@@ -51,7 +56,7 @@ part("upload").addEventListener("submit", async (event) => {
     tell(heard.detections.length ? "" : page.dataset.none);
     for (const hit of [...heard.detections].reverse()) {
       const mark = page.dataset.mark ? [button(page.dataset.alarm, (pressed) => keep("false_alarm", hit.time_s - BEFORE_S, hit.time_s + AFTER_S, pressed))] : [];
-      logLine(part("file-hits"), `${page.dataset.heard} ${hit.time_s.toFixed(1)} s (${hit.score.toFixed(2)})`, ...mark);
+      logLine(part("file-hits"), `${page.dataset.heard} ${hit.time_s.toFixed(1)} s ${inBrackets(peak(hit))}`, ...mark);
     }
   } catch (error) {
     tell(error.message, true);
