@@ -74,7 +74,10 @@ class PersonForm(forms.ModelForm):
             "username": forms.TextInput(attrs=NAME),
             "email": forms.EmailInput(attrs={"autocomplete": "email"}),
         }
-        help_texts: ClassVar = {"email": _("May be left empty. It can be used to sign in.")}
+        help_texts: ClassVar = {
+            "username": _("Letters, digits and . + - _, no spaces."),
+            "email": _("May be left empty. It can be used to sign in."),
+        }
 
     def __init__(self, *args: Any, email_fixed: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
