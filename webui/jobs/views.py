@@ -61,14 +61,10 @@ def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
     version = getattr(job, "version", None)
     stages = services.stages_of(job.kind, job.spec)
     mine = job.user_id == signed_in(request).pk
-    transcribed = getattr(job, "recording", None)
-    content = {
-        "job": job,
-        "version": version,
-        "recording": transcribed.pk if transcribed is not None else job.spec.get("recording"),
-        "stages": stages,
-        "mine": mine,
-    }
+    recording = job.spec.get("recording")  # that it changes
+    if job.kind == "transcribe":  # that it makes
+        recording = getattr(getattr(job, "recording", None), "pk", None)
+    content = {"job": job, "version": version, "recording": recording, "stages": stages, "mine": mine}
     return render(request, "jobs/detail.html", content)
 
 
