@@ -164,12 +164,11 @@ def mysql_server() -> Iterator[tuple[str, Server]]:
         folder, data, socket_file = Path(name), Path(name) / "data", Path(name) / "socket"
         if user:
             shutil.chown(folder, user)
-        made = [install, "--no-defaults", "--auth-root-authentication-method=normal", f"--datadir={data}"]
         # A server that starts removes the temporary tables that it finds: in /tmp those of others, which end by it.
-        alone = {**os.environ, "TMPDIR": str(folder)}
-        subprocess.run([*made, "--skip-test-db"], check=True, capture_output=True, user=user, cwd=folder, env=alone)
-        command = [mariadbd, "--no-defaults", f"--datadir={data}", f"--socket={socket_file}", f"--port={port}"]
-        command.append(f"--tmpdir={folder}")
+        alone = ["--no-defaults", f"--datadir={data}", f"--tmpdir={folder}"]
+        made = [install, *alone, "--auth-root-authentication-method=normal", "--skip-test-db"]
+        subprocess.run(made, check=True, capture_output=True, user=user, cwd=folder)
+        command = [mariadbd, *alone, f"--socket={socket_file}", f"--port={port}"]
         command += ["--bind-address=127.0.0.1", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M"]
         with running([*command, f"--pid-file={folder / 'pid'}"], port, folder, user) as server:
             import pymysql

@@ -490,7 +490,7 @@ def test_a_detector_is_trained_from_nothing(
     before = [str(event.get("name")) for event in told[: said.index(result["verdict"]["sentence"])]]
     assert "devices" not in before, "how good the usual detector is, is said before those for devices are made"
     kinds = [event["event"] for event in told]
-    assert "estimate" in kinds[: kinds.index("progress")]
+    assert kinds.index("estimate") < kinds.index("progress") and told[kinds.index("estimate")]["seconds"] > 0
     shares = [(event["done"], event["stage_done"]) for event in told if event["event"] == "estimate"]
     assert len(shares) == 5, "at the beginning, and after speaking, hearing, training and the device"
     assert (

@@ -175,6 +175,15 @@ def test_speakers_detected_again_keep_corrections_and_names(owners: Client, owne
     assert f'href="{place}">See the recording' in owners.get(f"/jobs/{job.pk}").content.decode()
 
 
+def test_who_watched_a_job_that_failed_stays_with_its_error(owners: Client, recording: Recording) -> None:
+    job = services.detect_speakers_again(recording=recording, speakers=2)
+    page = f"/jobs/{job.pk}"
+    for state, leads_on in ((Job.State.DONE, True), (Job.State.FAILED, False), (Job.State.CANCELLED, False)):
+        Job.objects.filter(pk=job.pk).update(state=state)
+        content = owners.get(page).content.decode()
+        assert "See the recording" in content and ("data-result" in content) == leads_on
+
+
 def test_another_number_of_speakers_than_there_can_be_is_refused(owners: Client, recording: Recording) -> None:
     assert owners.post(f"/recordings/{recording.pk}/speakers/detect", {"speakers": "21"}).status_code == 422
     assert services.newest_job(recording, "speakers") is None

@@ -72,8 +72,8 @@ function leftInAll(job) {
 function done(job) {
   if (!estimate) return job.total > 0 ? job.done / job.total : null;
   const taken = Math.max(0, Date.now() / 1000 - estimate.time);
-  const since = taken / Math.max(estimate.seconds, taken + (job.eta_s || 0), 1);
-  return Math.min(0.99, estimate.stage_done, estimate.done + (1 - estimate.done) * since);
+  const ofTheRest = taken / Math.max(estimate.seconds, taken + (job.eta_s || 0), 1);
+  return Math.min(0.99, estimate.stage_done, estimate.done + (1 - estimate.done) * ofTheRest);
 }
 
 function mark(job) {
