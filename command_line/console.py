@@ -326,9 +326,9 @@ def clock(seconds: float, exact: bool = False) -> str:
     return f"{start}:{rest // 100:02d}" + (f".{rest % 100:02d}" if exact else "")
 
 
-def percent(share: float) -> str:
-    """``3.2 %``; unknown where it is not a number."""
-    return "unknown" if share != share else f"{100 * share:.1f} %"
+def percent(share: float | None) -> str:
+    """``3.2 %``; "not measured" for None and NaN."""
+    return "not measured" if share is None or share != share else f"{100 * share:.1f} %"
 
 
 def command(*words: str) -> str:

@@ -437,12 +437,15 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
         value = metrics[name]
         return percent(value["value"]), f"{percent(value['low'])} to {percent(value['high'])}"
 
-    alarms = metrics["fa_per_hour"]
+    def hourly(name: str) -> str:
+        value = metrics["fa_per_hour"][name]
+        return "not measured" if value is None else f"{value:.2f}"
+
     measured = [
         ("missed, close and quiet", *rate("miss_rate_clean")),
         ("missed, in noise at 10 dB", *rate("miss_rate_noisy")),
         ("near-phrases accepted", *rate("confusers_accepted")),
-        ("false alarms an hour", f"{alarms['value']:.2f}", f"{alarms['low']:.2f} to {alarms['high']:.2f}"),
+        ("false alarms an hour", hourly("value"), f"{hourly('low')} to {hourly('high')}"),
     ]
     counts = result["counts"].values()
     made = ", ".join(f"{sum(row[kind] for row in counts)} {kind}" for kind in ("generated", "reused", "mined"))

@@ -194,8 +194,8 @@ def miss_rate_at(positives: list[ScoredStream], threshold: float, utterances: in
     return wilson_interval(int((best < threshold).sum()) * utterances / max(1, len(best)), utterances)
 
 
-def det_curve(positives: list[ScoredStream], negatives: list[ScoredStream]) -> dict[str, list[float]]:
-    """Miss rate against false alarms per hour over thresholds evenly spaced in logits."""
+def det_curve(positives: list[ScoredStream], negatives: list[ScoredStream]) -> dict[str, list[float | None]]:
+    """Miss rate against false alarms per hour over thresholds evenly spaced in logits; None where not measured."""
     best = phrase_scores(positives)
     hours = sum(s.hours for s in negatives)
     peaks = false_alarm_peaks(negatives)
@@ -203,8 +203,8 @@ def det_curve(positives: list[ScoredStream], negatives: list[ScoredStream]) -> d
     thresholds = 1.0 / (1.0 + np.exp(-np.linspace(levels.min(), levels.max(), DET_POINTS)))
     return {
         "threshold": [float(t) for t in thresholds],
-        "miss_rate": [float((best < t).mean()) if len(best) else float("nan") for t in thresholds],
-        "fa_per_hour": [count_false_alarms(negatives, t) / hours if hours else float("nan") for t in thresholds],
+        "miss_rate": [float((best < t).mean()) if len(best) else None for t in thresholds],
+        "fa_per_hour": [count_false_alarms(negatives, t) / hours if hours else None for t in thresholds],
     }
 
 

@@ -29,6 +29,7 @@ Report = dict[str, Any]
 
 WORST_SPEAKERS = 15  # shown in the page; report.json has all
 FOOLED_BY = 5  # near-phrases that a summary names
+NOT_MEASURED = {"utterances": 0, "miss_rate": dict.fromkeys(("value", "low", "high"))}  # a row without utterances
 
 
 def build_report(
@@ -123,7 +124,11 @@ def _shipped_hours(store: FeatureStore, detector: Detector, split: str) -> float
 
 
 def _percent(value: float | None) -> str:
-    return worded("unknown") if value is None else f"{100 * value:.1f} %"
+    return worded("not measured") if value is None else f"{100 * value:.1f} %"
+
+
+def _percent_of(interval: Mapping[str, float | None], name: str) -> str:
+    return _percent(interval[name])
 
 
 def _heard(results: Mapping[str, Any]) -> Worded:
@@ -140,15 +145,25 @@ def _heard(results: Mapping[str, Any]) -> Worded:
 
 def _rate(interval: Mapping[str, float | None]) -> str:
     if interval["value"] is None:
-        return worded("unknown")
+        return worded("not measured")
     shares = {name: _percent(interval[name]) for name in ("value", "low", "high")}
     return worded("%(value)s (95 %% interval %(low)s to %(high)s)", **shares)
+
+
+def _per_hour(interval: Mapping[str, float | None], name: str = "value") -> str:
+    value = interval[name]
+    return worded("not measured") if value is None else f"{value:.2f}"
 
 
 def _misses(report: Mapping[str, Any]) -> str:
     """What was missed, and whether as much is to be expected of people."""
     results, summary = report["results"], report["summary"]
     quiet, noisy = summary["miss_rate_clean"], summary["miss_rate_noisy"]
+    if not results["utterances"]:
+        return worded(
+            "The test has no utterance of “%(phrase)s” alone, so how often it is missed was not measured%(far)s.",
+            phrase=report["phrase"], far=_far(results),
+        )  # fmt: skip
     if not predicts_people(report):
         return worded(
             "Of %(said)d test utterances of “%(phrase)s” alone, the detector missed %(quiet)s in quiet and %(noisy)s "
@@ -179,7 +194,7 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
     real_test = [row for row in results["false_alarms_by"] if row["engine"].split(":")[0] in ("corpus", "bank")]
     engines = sorted({row["engine"] for row in results["by_engine"]})
     voices = _about_voices(results, engines)
-    figures = {name: f"{summary['fa_per_hour'][name]:.2f}" for name in ("value", "low", "high")}
+    figures = {name: _per_hour(summary["fa_per_hour"], name) for name in ("value", "low", "high")}
     sentences = [
         worded(
             "%(misses)s The threshold was set for %(rate)s false alarms per hour on the validation streams%(raised)s.",
@@ -334,9 +349,9 @@ def _device_in_words(about: Mapping[str, Any]) -> str:
         "quiet": _rate(about["miss_rate_clean"]),
         "noisy": _rate(about["miss_rate_noisy"]),
         "said": about["utterances"],
-        "alarms": f"{about['fa_per_hour']['value']:.2f}",
-        "least": f"{about['fa_per_hour']['low']:.1f}",
-        "most": f"{about['fa_per_hour']['high']:.1f}",
+        "alarms": _per_hour(about["fa_per_hour"]),
+        "least": _per_hour(about["fa_per_hour"], "low"),
+        "most": _per_hour(about["fa_per_hour"], "high"),
         "hours": f"{about['test_hours']:.1f}",
         "wanted": f"{DEFAULT_FA_PER_DAY / 24:g}",
         "extrapolated": _extrapolated(about["thresholds"]),
@@ -375,7 +390,7 @@ def _extrapolated(thresholds: Sequence[Mapping[str, Any]]) -> str:
 def _range(interval: Mapping[str, float | None]) -> str:
     """What a miss rate may be, without false precision."""
     if interval["value"] is None or interval["low"] is None or interval["high"] is None:
-        return worded("an unknown share")
+        return worded("not measured")
     low, high = (f"{100 * interval[name]:.0f}" for name in ("low", "high"))  # type: ignore[operator]
     return worded("%(low)s to %(high)s %%", low=low, high=high)
 
@@ -426,15 +441,16 @@ def _about_splice(report: Mapping[str, Any]) -> str:
     what = worded(
         "%(n)d clips%(in_test)s are joined from pieces of real recordings (the engine splice)", n=clips, in_test=in_test
     )
-    missed = {row["condition"]: row for row in report["results"]["by_engine"] if row["engine"] == SPLICE}
-    if not missed:
+    rows = {row["condition"]: row for row in report["results"]["by_engine"] if row["engine"] == SPLICE}
+    quiet, noisy = (rows.get(condition, NOT_MEASURED) for condition in ("clean", "noisy"))
+    said = max(quiet["utterances"], noisy["utterances"])
+    if not said:  # none in the test, or only in sentences across a room
         return worded("%(what)s.", what=what)
     known = worded(" The phone model was trained on these speakers, among others.") if report.get("backbone") else ""
     return worded(
         "%(what)s, the voices nearest to real people. Miss rate on %(said)d such utterances: in quiet %(quiet)s, in "
         "noise %(noisy)s.%(known)s",
-        what=what, said=missed["clean"]["utterances"], quiet=_rate(missed["clean"]["miss_rate"]),
-        noisy=_rate(missed["noisy"]["miss_rate"]), known=known,
+        what=what, said=said, quiet=_rate(quiet["miss_rate"]), noisy=_rate(noisy["miss_rate"]), known=known,
     )  # fmt: skip
 
 
@@ -447,17 +463,21 @@ def det_plot(report: Mapping[str, Any], image_format: str, say: Say = str) -> by
 
     figure = Figure(figsize=(6.4, 4.2))
     axes = figure.add_subplot()
-    hours = report["results"]["hours"]
+    hours = max(report["results"]["hours"], 1e-3)
     floor_misses = 0.5 / max(1, report["results"]["positives"])
     for name, colour in (("clean", "#2a7f62"), ("noisy", "#c0532b")):
         curve = report["results"]["det"][name]
-        misses = [max(m, floor_misses) for m in curve["miss_rate"]]
-        alarms = [max(a, 0.3 / hours) for a in curve["fa_per_hour"]]
+        misses = [max(m, floor_misses) for m in curve["miss_rate"] if m is not None]
+        alarms = [max(a or 0.0, 0.3 / hours) for a in curve["fa_per_hour"]]
+        if not misses:
+            continue  # not measured
         axes.plot(
             alarms, [100 * m for m in misses], color=colour, label=say(name), linewidth=1.8, drawstyle="steps-post"
         )
     chosen = report["summary"]
-    axes.axvline(max(chosen["fa_per_hour"]["value"], 0.3 / hours), color="#888888", linewidth=0.8, linestyle="--")
+    axes.axvline(
+        max(chosen["fa_per_hour"]["value"] or 0.0, 0.3 / hours), color="#888888", linewidth=0.8, linestyle="--"
+    )
     axes.axvspan(
         0.3 / hours / 2, 1.0 / hours, color="#eeeeee", label=say(worded("fewer than one alarm in the test")), zorder=0
     )
@@ -494,8 +514,8 @@ svg { max-width: 100%; height: auto } p.small { color: #5b6762; font-size: .85re
 def _table(say: Say, headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """An HTML table; columns of numbers (or of text that starts with a digit), and their heads, stand to the right."""
     texts = [[_cell(value, say) for value in row] for row in rows]
-    unknown = say(worded("unknown"))
-    numeric = [all(row[i][:1].isdigit() or row[i] == unknown for row in texts) for i in range(len(headers))]
+    missing = say(worded("not measured"))
+    numeric = [all(row[i][:1].isdigit() or row[i].startswith(missing) for row in texts) for i in range(len(headers))]
 
     def cell(tag: str, column: int, text: str) -> str:
         return f"<{tag}{' class=n' if numeric[column] else ''}>{escape(text)}</{tag}>"
@@ -516,8 +536,10 @@ def _name(key: str) -> Worded:
     return worded(key.replace("_", " "))
 
 
-def _short(interval: Mapping[str, float | None], say: Say) -> str:
-    return "{} ({} – {})".format(*(say(_percent(interval[name])) for name in ("value", "low", "high")))
+def _short(interval: Mapping[str, float | None], say: Say, words: Callable[..., str] = _percent_of) -> str:
+    if interval["value"] is None:
+        return say(worded("not measured"))
+    return "{} ({} – {})".format(*(say(words(interval, name)) for name in ("value", "low", "high")))
 
 
 def html_report(report: Mapping[str, Any], say: Say = str, language: str = "en") -> str:
@@ -533,7 +555,7 @@ def html_report(report: Mapping[str, Any], say: Say = str, language: str = "en")
     quiet, noisy = (summary[f"miss_rate_{name}"] for name in ("clean", "noisy"))
     svg = det_plot(report, "svg", say).decode()
     svg = svg[svg.index("<svg") :]
-    low, high = (f"{summary['fa_per_hour'][name]:.2f}" for name in ("low", "high"))
+    low, high = (_per_hour(summary["fa_per_hour"], name) for name in ("low", "high"))
     hours = f"{results['hours']:.1f}"
     alarms_in_test = worded(
         "false alarms an hour in %(hours)s h (95 %% interval %(low)s to %(high)s)", hours=hours, low=low, high=high
@@ -545,7 +567,7 @@ def html_report(report: Mapping[str, Any], say: Say = str, language: str = "en")
         (_range(expected_of_people(noisy)), worded("expected misses of real people in noise at 10 dB (95 %% interval)"))
         if predicts
         else (_range(noisy), worded("missed of test voices in noise at 10 dB (95 %% interval)")),
-        (f"{summary['fa_per_hour']['value']:.2f}", alarms_in_test),
+        (_per_hour(summary["fa_per_hour"]), alarms_in_test),
         (_percent(summary["confusers_accepted"]["value"]), worded("of near-phrases accepted")),
     ]
     rates = [
@@ -554,7 +576,7 @@ def html_report(report: Mapping[str, Any], say: Say = str, language: str = "en")
             f"{row['threshold']:.4f}",
             _short(row["miss_rate"]["clean"], say),
             _short(row["miss_rate"]["noisy"], say),
-            f"{row['fa_per_hour']['value']:.2f} ({row['fa_per_hour']['low']:.2f} – {row['fa_per_hour']['high']:.2f})",
+            _short(row["fa_per_hour"], say, _per_hour),
         )
         for row in results["at_rates"]
     ]
@@ -562,9 +584,9 @@ def html_report(report: Mapping[str, Any], say: Say = str, language: str = "en")
     engines = [
         (r["engine"], _name(r["condition"]), r["clips"], _short(r["miss_rate"], say)) for r in results["by_engine"]
     ]
-    speakers = sorted(results["by_speaker"], key=lambda r: -r["miss_rate"]["value"])[:WORST_SPEAKERS]
+    speakers = sorted(results["by_speaker"], key=lambda r: -(r["miss_rate"]["value"] or 0.0))[:WORST_SPEAKERS]
     alarms = [
-        (r["engine"], _name(r["condition"]), r["hours"], r["false_alarms"], f"{r['fa_per_hour']['value']:.2f}")
+        (r["engine"], _name(r["condition"]), r["hours"], r["false_alarms"], _per_hour(r["fa_per_hour"]))
         for r in results["false_alarms_by"]
     ]
     fooled = [(w["text"], w["accepted"], w["said"]) for w in results["confusers"]["worst"]]

@@ -127,6 +127,8 @@ def _heard(report: Mapping[str, Any]) -> Worded:
             quiet=_heard_of(quiet), noisy=_heard_of(noisy), of=OF,
         )  # fmt: skip
     said = int(results.get("utterances", results["positives"]))
+    if not said:
+        return worded("How well it hears the phrase was not measured")
     return worded(
         "It heard %(heard)d of %(said)d test utterances by synthetic voices, and how well it hears people is not "
         "measured",

@@ -39,7 +39,7 @@ def test_clock(seconds: float, whole: str, exact: str) -> None:
 
 
 def test_percent() -> None:
-    assert percent(0.0321) == "3.2 %" and percent(float("nan")) == "unknown"
+    assert percent(0.0321) == "3.2 %" and percent(float("nan")) == percent(None) == "not measured"
 
 
 def test_a_command_can_be_copied(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:

@@ -105,13 +105,13 @@ MOST_A_SHORT_TEST_TELLS = 1000.0  # false alarms an hour: an interval that reach
 
 def _number(value: float | None, places: int = 2) -> str:
     # number_format cuts off what it does not show
-    return _("unknown") if value is None else str(number_format(round(value, places), places))
+    return _("not measured") if value is None else str(number_format(round(value, places), places))
 
 
 def share(interval: Interval) -> Figure:
     """A share with its interval."""
     if interval["value"] is None:
-        return Figure(_("unknown"), "")
+        return Figure(_("not measured"), "")
     value, low, high = (_number(100 * (interval[name] or 0.0), 1) for name in ("value", "low", "high"))
     return Figure(f"{value} %", _("%(low)s to %(high)s %%") % {"low": low, "high": high})
 
@@ -119,7 +119,7 @@ def share(interval: Interval) -> Figure:
 def rate(interval: Interval) -> Figure:
     """A rate with its interval."""
     if interval["value"] is None:
-        return Figure(_("unknown"), "")
+        return Figure(_("not measured"), "")
     if interval["high"] is None or interval["high"] > MOST_A_SHORT_TEST_TELLS:
         return Figure(_number(interval["value"]), _("too short a test to say"))
     between = {"low": _number(interval["low"]), "high": _number(interval["high"])}
@@ -316,7 +316,8 @@ def shipped_with(report: Report, points: Sequence[OperatingPoint]) -> OperatingP
 def _missed_at(curve: Mapping[str, Sequence[float]], threshold: float) -> float | None:
     """Share missed at the lowest threshold of the curve that is not below this one; all of it beyond the curve."""
     points = zip(curve["threshold"], curve["miss_rate"])
-    return next((missed for level, missed in points if level >= threshold), 1.0)
+    beyond = None if None in curve["miss_rate"] else 1.0
+    return next((missed for level, missed in points if level >= threshold), beyond)
 
 
 def _alarms_at(curve: Mapping[str, Sequence[float]], threshold: float) -> float:

@@ -148,7 +148,7 @@ def test_detector_trained_from_scratch(owners: Client, version: Version) -> None
     report["results"]["by_engine"][0]["miss_rate"] = a_share(0, 0)
     (version.path / "report.json").write_text(json.dumps(report))
     page = owners.get(address("version", version)).content.decode()
-    assert "none: trained from nothing" in page and "unknown" in page
+    assert "none: trained from nothing" in page and "not measured" in page
     assert "None of the confusing phrases" in page and "in the test only" not in page
     assert owners.get(address("compare", version)).status_code == 200
 
