@@ -248,7 +248,7 @@ def model_card(report: Mapping[str, Any]) -> str:
     table = ["| false alarms a day | threshold | |", "| --- | --- | --- |"]
     for row in report["thresholds"]:
         how = "extrapolated" if row["extrapolated"] else "observed on the validation streams"
-        how = "raised above what the rate needs" if row.get("raised") else how
+        how = "raised against near-phrases" if row.get("raised") else how
         table.append(f"| {row['fa_per_day']:g} | {row['threshold']:.5f} | {how} |")
     sizes = ", ".join(f"{name} {size / 1000:.0f} kB" for name, size in report["bytes"].items())
     encoder = report.get("backbone", {}).get("encoder")

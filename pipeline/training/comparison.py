@@ -31,7 +31,7 @@ from model.metrics import det_curve
 from model.plain import with_current_names
 from pipeline.corpora.enrolment import kept_takes
 from pipeline.training.config import NOISE_FOLDER, RunConfig
-from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, accepted_confusers, score_split, threshold_at
+from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, score_split, threshold_at
 from pipeline.training.negatives import about_shipped_negatives, shipped_negatives
 from pipeline.training.plan import config_of_run
 from pipeline.training.retraining import Marked, counted, marked_audio, version_before
@@ -246,7 +246,6 @@ def _figures(version: Trained, test: ScoredSplit, marked: Marked) -> dict[str, A
     return {
         **figures,
         "people": test.miss_rate(test.people, version.threshold),
-        "confusers": accepted_confusers(test, version.threshold)["rate"],
         "det": curve,
     }
 

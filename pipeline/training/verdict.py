@@ -10,7 +10,7 @@ from typing import Any
 from core.worded import Worded, worded
 from model.metrics import QUANTILE
 from model.runtime.detector import logit
-from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ROBOT_ENGINES, threshold_at
+from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ROBOT_ENGINES
 
 MOST = 0.5
 MOST_SIMILAR = 0.2  # share of similar phrases that may wake it
@@ -76,13 +76,7 @@ def verdict_of(report: Mapping[str, Any]) -> Verdict:
     sentence = worded(
         "%(heard)s; %(similar)s; %(alarms)s.", heard=_heard(report), similar=_similar(report), alarms=alarms
     )
-    return Verdict(state, sentence, _advice(state, has_stricter_setting(report)))
-
-
-def has_stricter_setting(report: Mapping[str, Any]) -> bool:
-    """Whether a rate that is lower than the default has a higher threshold."""
-    rows = report["thresholds"]
-    return any(row["threshold"] > threshold_at(rows, DEFAULT_FA_PER_DAY) for row in rows)
+    return Verdict(state, sentence, _advice(state))
 
 
 def _state(report: Mapping[str, Any]) -> str:
@@ -98,17 +92,18 @@ def _state(report: Mapping[str, Any]) -> str:
     return "good" if report["results"]["people"]["utterances"] else "unproven"
 
 
-def _advice(state: str, can_be_stricter: bool) -> Worded:
+def _advice(state: str) -> Worded:
     if state == "useless":
         return worded("It misses most of what is said to it: do not use it.")
     if state == "trial":
         return worded("This is a trial, to see the whole way: do not use it. Train the phrase properly.")
-    if state == "wakes" and not can_be_stricter:
-        return worded("It wakes too often, and no setting makes that rarer: choose a phrase that is less like others.")
     if state == "wakes":
         return worded("It wakes too often: set it for fewer false alarms, or choose a phrase that is less like others.")
     if state == "alike":
-        return worded("Similar phrases wake it: use it where they are seldom said, or choose one less like others.")
+        return worded(
+            "Similar phrases wake it: use it where they are seldom said, set it for fewer false alarms, or choose one "
+            "less like others."
+        )
     if state == "unproven":
         return worded("No recording of a person was in its test: record yourself to see how well it hears you.")
     return worded("It is ready for a device.")

@@ -64,6 +64,14 @@ def make_report(phrase: str = "hey compass", people: int = 0) -> dict[str, Any]:
                     "miss_rate": shipped,
                 }
             ],
+            "at_thresholds": [
+                {
+                    "threshold": threshold, "false_alarms": alarms, "confusers": a_share(2, 10),
+                    "fa_per_hour": poisson_interval(alarms, 2.0).as_dict(),
+                    "miss_rate": shipped if threshold == 0.6 else dict.fromkeys(misses, a_share(missed, 40)),
+                }
+                for threshold, alarms, missed in ((0.2, 40, 1), (0.4, 8, 2), (0.6, 1, 6), (0.8, 1, 24), (0.95, 0, 40))
+            ],
             "by_engine": [
                 {"engine": engine, "condition": condition, "clips": 10, "miss_rate": a_share(2, 10)}
                 for engine in ("espeak", "festival")

@@ -83,18 +83,20 @@ class OperatingPoint:
 
     Attributes:
         rate: false alarms a day that it is set for, as it stands in an address ("12").
-        missed: by condition. Where it was not measured at this very threshold, the next higher one on the DET curve
-            says how much, and the next lower one how many false alarms: never better than it is.
+        missed: by condition.
         count: false alarms in the test.
+        similar: confusable phrases accepted.
         x, y: its place on the plot: false alarms an hour, and share missed by condition.
     """
 
     rate: str
     threshold: str
     extrapolated: bool
+    raised: bool
     missed: dict[str, Figure]
     alarms: Figure
     count: int
+    similar: Figure
     x: float
     y: dict[str, float | None]
     words: dict[str, str]
@@ -129,16 +131,14 @@ def rate(interval: Interval) -> Figure:
 def verdict(version: Version, report: Report, winner: Version | None = None) -> dict[str, str]:
     """What to expect of a version: ``sentence``, ``advice``, ``colour``, and the ``next`` step: its address and
     words. Of one that lost to ``winner`` that comes first, and ``own`` is what its own test found."""
-    from pipeline.training.verdict import has_stricter_setting, verdict_of
+    from pipeline.training.verdict import verdict_of
 
     found, detector = verdict_of(report), version.detector
     phrase = {"phrase": detector.phrase, "language": detector.language}
     colour, address, words = {
         "useless": ("bad", anew_address(version, report, "thorough"), _("Train it with more effort")),
         "trial": ("warning", anew_address(version, report, "standard"), _("Train it properly")),
-        "wakes": ("warning", "#det", _("Set it for fewer false alarms"))
-        if has_stricter_setting(report)
-        else ("warning", reverse("trainer:new"), _("Choose another phrase")),
+        "wakes": ("warning", "#det", _("Set it for fewer false alarms")),
         "alike": ("warning", "#where", _("Put it on a device")),
         "unproven": ("unproven", f"{reverse('library:record')}?{urlencode(phrase)}", _("Record yourself")),
         "good": ("good", "#where", _("Put it on a device")),
@@ -270,36 +270,22 @@ def operating_points(report: Report) -> list[OperatingPoint]:
 
 
 def _operating_point(report: Report, row: Mapping[str, Any]) -> OperatingPoint:
-    from model.metrics import alarm_rate, wilson_interval
-
-    results, threshold = report["results"], float(row["threshold"])
-    trials, hours = _trials(report), results["hours"]
-    measured = [*results.get("at_thresholds", ()), *results["at_rates"]]  # the former not in reports of before
-    exact = next((at for at in measured if math.isclose(at["threshold"], threshold, rel_tol=1e-9)), None)
-    missed: dict[str, Interval]
-    if exact is not None:
-        missed, alarms, count = exact["miss_rate"], exact["fa_per_hour"], int(exact["false_alarms"])
-    else:
-        shares = {name: _missed_at(results["det"][name], threshold) for name in CONDITIONS}
-        missed = {
-            name: wilson_interval((part or 0.0) * trials[name], trials[name] if part is not None else 0).as_dict()
-            for name, part in shares.items()
-        }
-        count = round(_alarms_at(results["det"]["all"], threshold) * hours)
-        distinct = results.get("distinct_hours", hours)  # not in reports of before
-        alarms = alarm_rate(count, hours, distinct).as_dict()
+    threshold, hours = float(row["threshold"]), report["results"]["hours"]
+    measured = next(at for at in report["results"]["at_thresholds"] if at["threshold"] == threshold)
     point = OperatingPoint(
         rate=f"{row['fa_per_day']:g}",
         threshold=_number(threshold, 3),
         extrapolated=bool(row["extrapolated"]),
-        missed={name: share(missed[name]) for name in CONDITIONS},
-        alarms=rate(alarms),
-        count=count,
-        x=float(alarms["value"] or 0.0),
-        y={name: missed[name]["value"] for name in CONDITIONS},
+        raised=bool(row.get("raised")),
+        missed={name: share(measured["miss_rate"][name]) for name in CONDITIONS},
+        alarms=rate(measured["fa_per_hour"]),
+        count=int(measured["false_alarms"]),
+        similar=share(measured["confusers"]),
+        x=float(measured["fa_per_hour"]["value"] or 0.0),
+        y={name: measured["miss_rate"][name]["value"] for name in CONDITIONS},
         words={},
     )
-    point.words.update(_in_words(point, float(row["fa_per_day"]), hours, bool(row.get("raised"))))
+    point.words.update(_in_words(point, float(row["fa_per_day"]), hours))
     return point
 
 
@@ -313,24 +299,11 @@ def shipped_with(report: Report, points: Sequence[OperatingPoint]) -> OperatingP
     return points[away.index(min(away))]
 
 
-def _missed_at(curve: Mapping[str, Sequence[float]], threshold: float) -> float | None:
-    """Share missed at the lowest threshold of the curve that is not below this one; all of it beyond the curve."""
-    points = zip(curve["threshold"], curve["miss_rate"])
-    beyond = None if None in curve["miss_rate"] else 1.0
-    return next((missed for level, missed in points if level >= threshold), beyond)
-
-
-def _alarms_at(curve: Mapping[str, Sequence[float]], threshold: float) -> float:
-    """False alarms an hour at the highest threshold of the curve that is not above this one."""
-    lower = [alarms for level, alarms in zip(curve["threshold"], curve["fa_per_hour"]) if level <= threshold]
-    return (lower[-1] if lower else curve["fa_per_hour"][0]) or 0.0
-
-
-def _how(point: OperatingPoint, raised: bool) -> str:
-    if raised:
+def _how(point: OperatingPoint) -> str:
+    if point.raised:
         return _(
-            "The threshold stays at %(threshold)s, which is higher than this rate needs: below it, too many similar "
-            "phrases would wake the detector."
+            "Ordinary speech alone would allow a lower threshold than %(threshold)s: it is raised against similar "
+            "phrases, of which it accepts %(similar)s."
         )
     if point.extrapolated:
         return _(
@@ -350,9 +323,9 @@ def far(report: Report) -> str:
     return _("Across a room, in noise and among other speech it missed %(missed)s (%(interval)s) of %(n)d.") % said
 
 
-def _in_words(point: OperatingPoint, fa_per_day: float, hours: float, raised: bool) -> dict[str, str]:
+def _in_words(point: OperatingPoint, fa_per_day: float, hours: float) -> dict[str, str]:
     rates = {"rate": number_format(point.rate), "hour": number_format(f"{fa_per_day / 24:.2g}")}
-    names = {**rates, "threshold": point.threshold, "n": point.count}
+    names = {**rates, "threshold": point.threshold, "n": point.count, "similar": point.similar.value}
     figures = {"alarms": point.alarms.value, "interval": point.alarms.interval, "hours": _number(hours)}
     # "n" of the plural is whole; a rate such as 0.5 has the form of many
     many = 1 if fa_per_day == 1 else 2
@@ -365,9 +338,11 @@ def _in_words(point: OperatingPoint, fa_per_day: float, hours: float, raised: bo
     return {
         "rate": rates["rate"],
         "setting": setting,
-        "option": setting + (", " + _("extrapolated") if point.extrapolated else ""),
+        "option": ", ".join(
+            [setting, *([_("raised")] if point.raised else []), *([_("extrapolated")] if point.extrapolated else [])]
+        ),
         "alarms": _("in %(hours)s h of test: %(alarms)s an hour (%(interval)s)") % figures,
-        "how": _how(point, raised) % names,
+        "how": _how(point) % names,
         "download": ngettext(
             "The bundle with %(rate)s false alarm a day as its default: it fires from a score of %(threshold)s on. "
             "Its other thresholds stay in it.",
@@ -387,8 +362,8 @@ def plot(curves: Iterable[tuple[str, str, Report, str]], points: Sequence[Operat
         curve = report["results"]["det"][condition]
         drawn.append({"kind": kind, "label": label, "alarms": curve["fa_per_hour"], "missed": curve["miss_rate"]})
         lowest = max(lowest, 1.0 / max(report["results"]["hours"], 1e-3))
-        strictest = max(float(row["threshold"]) for row in report["thresholds"])
-        top = max(top, _missed_at(curve, strictest) or 0.0)
+        strictest = report["results"]["at_thresholds"][-1]
+        top = max(top, strictest["miss_rate"][condition]["value"] or 0.0)
     return {
         "curves": drawn,
         "top": min(1.0, max(0.1, math.ceil(10 * top) / 10)),
@@ -557,8 +532,8 @@ def _clip_ids(version: Version) -> set[str] | None:
 
 def as_report(comparison: Report, found: Report) -> dict[str, Any]:
     """As much of a report as :func:`plot` needs, of one version's figures in a comparison."""
-    measured = {"hours": comparison["stream"]["hours"], "det": {"all": found["det"]}}
-    return {"results": measured, "thresholds": [{"threshold": found["threshold"]}]}
+    hours = comparison["stream"]["hours"]
+    return {"results": {"hours": hours, "det": {"all": found["det"]}, "at_thresholds": [found]}}
 
 
 def downloads(version: Version) -> list[dict[str, Any]]:

@@ -59,6 +59,21 @@ def test_a_rarer_false_alarm_has_no_lower_threshold(validation: ScoredSplit, thr
     assert threshold_at(thresholds, 12.0) == levels[FA_PER_DAY.index(12.0)]
 
 
+@pytest.mark.parametrize("least", [0.0, 0.5, 0.9, 0.999])
+def test_a_stricter_setting_is_stricter(validation: ScoredSplit, least: float) -> None:
+    """Also where the floor against near-phrases is higher than any rate of ordinary speech needs."""
+    rates = sorted({*FA_PER_DAY, *(24 * rate for rate in REPORTED_FA_PER_HOUR)})
+    rows = {row["fa_per_day"]: row for row in calibrate(validation, rates, least)}
+    levels = [row["threshold"] for rate, row in rows.items() if rate <= DEFAULT_FA_PER_DAY]
+    assert levels == sorted(set(levels), reverse=True) and levels[-1] >= least and levels[0] < 1.0
+    accepted = [at_threshold(validation, level)["confusers"]["value"] for level in levels]
+    assert accepted == sorted(accepted)
+    # The floor holds from the default rate on; who wants more false alarms than that gets them.
+    assert rows[240.0] == calibrate(validation)[FA_PER_DAY.index(240.0)]
+    for row in calibrate(validation, least=least):  # a rate has one threshold, whatever other rates are asked for
+        assert row["threshold"] == pytest.approx(rows[row["fa_per_day"]]["threshold"], abs=1e-12)
+
+
 @pytest.fixture(scope="module")
 def results(validation: ScoredSplit, test: ScoredSplit, thresholds: list[dict[str, Any]]) -> dict[str, Any]:
     return measure(test, thresholds, validation)

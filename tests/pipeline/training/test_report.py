@@ -265,7 +265,7 @@ def test_a_report_of_a_test_that_lacks_something(lacking: str, kind: str) -> Non
     test = ScoredSplit(full.table[stays].reset_index(drop=True), full.pick(stays.to_numpy()))
     thresholds = calibrate(test)
     report = report_of(results=measure(test, thresholds, test))
-    report["model"]["kind"] = kind
+    report["model"]["kind"], report["thresholds"] = kind, thresholds
     report["clips"].append({"bucket": "positive", "engine": "splice", "split": "test", "clips": 3})
     report["bytes"] = report["parity"] = {}
 

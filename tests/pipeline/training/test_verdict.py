@@ -79,13 +79,6 @@ def test_one_state_says_what_to_do_next(effort: str, people: int, summary: dict[
     assert (state == "useless") == misses_most({**a_report(people, **summary)["summary"]})
 
 
-def test_a_setting_that_changes_nothing_is_not_advised() -> None:
-    report = a_report(fa_per_hour={"value": 1.5, "low": 0.1, "high": 4.0}) | {"effort": "quick"}
-    assert "set it for fewer" in verdict_of(report).advice
-    report["thresholds"] = [row | {"threshold": 0.5} for row in report["thresholds"]]
-    assert "no setting makes that rarer: choose a phrase" in verdict_of(report).advice
-
-
 def test_what_to_expect_of_people_holds_chance_and_how_far_tests_were_from_people() -> None:
     few, many = (expected_of_people(wilson_interval(n / 5, n).as_dict()) for n in (20, 100_000))
     assert few["value"] == many["value"] == 0.2

@@ -42,11 +42,12 @@ def test_of_equal_thresholds_the_rate_that_ships_is_the_default(owners: Client, 
 def test_a_threshold_that_is_raised_says_why(owners: Client, version: Version) -> None:
     report = make_report()
     for row in report["thresholds"]:
-        row |= {"threshold": 0.6, "extrapolated": False, "raised": row["fa_per_day"] < 12}
+        row |= {"extrapolated": False, "raised": row["fa_per_day"] <= 12}
     (version.path / "report.json").write_text(json.dumps(report))
     page = owners.get(address("version", version), {"fa_per_day": "2"}).content.decode()
-    assert "The threshold stays at 0.600, which is higher than this rate needs" in page
-    assert "a threshold of 0.600 gave that rate" not in page.split("det-data")[1].split("</script>")[1]
+    assert "lower threshold than 0.800: it is raised against similar phrases, of which it accepts 20.0 %" in page
+    assert "2 false alarms a day (0.083 an hour), raised" in page
+    assert "a threshold of 0.800 gave that rate" not in page.split("det-data")[1].split("</script>")[1]
 
 
 def test_rate_in_the_address_sets_the_dial(owners: Client, version: Version) -> None:
@@ -66,26 +67,15 @@ def test_unknown_rate_sets_the_default(owners: Client, version: Version, wish: s
     assert '<option value="12" selected>' in page and "<script>" not in page
 
 
-def test_operating_points_between_measured_thresholds_are_rounded_to_the_worse() -> None:
+def test_operating_points_have_what_was_measured_there() -> None:
     points = {point.rate: point for point in results.operating_points(make_report())}
     assert list(points) == ["0.5", "2", "12", "48", "240"]
-    # 0.8 lies between two levels of the curve: misses of 0.9, false alarms of 0.7
-    assert points["2"].missed["all"].value == "60.0 %" and points["2"].missed["noisy"].value == "70.0 %"
+    assert points["2"].missed["all"].value == "60.0 %" and points["2"].similar.value == "20.0 %"
     assert points["2"].count == 1 and points["2"].alarms.value == "0.50"
-    # 0.95 lies beyond the curve
     assert points["0.5"].missed["clean"].value == "100.0 %" and points["0.5"].count == 0
-    # 0.6 was measured itself
     assert points["12"].missed["all"].value == "15.0 %" and points["12"].count == 1
     assert points["240"].count == 40 and points["240"].alarms.value == "20.00"
     assert [point.extrapolated for point in points.values()] == [True, True, False, False, False]
-
-
-def test_operating_points_that_were_measured_are_not_those_of_a_level_beside() -> None:
-    report = make_report()
-    none = {"false_alarms": 0, "fa_per_hour": {"value": 0.0, "low": 0.0, "high": 1.8}}
-    report["results"]["at_thresholds"] = [{**report["results"]["at_rates"][0], "threshold": 0.8, **none}]
-    point = next(point for point in results.operating_points(report) if point.rate == "2")
-    assert point.count == 0 and point.alarms.value == "0.00"
 
 
 def test_plot_has_curves_and_words_of_each_setting(owners: Client, version: Version) -> None:

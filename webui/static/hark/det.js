@@ -72,6 +72,7 @@ function choose(point) {
     all: point.missed.all.value, "all-interval": point.missed.all.interval,
     clean: point.missed.clean.value, "clean-interval": point.missed.clean.interval,
     noisy: point.missed.noisy.value, "noisy-interval": point.missed.noisy.interval,
+    similar: point.similar.value, "similar-interval": point.similar.interval,
   };
   for (const place of section.querySelectorAll("[data-dial]")) {
     const text = said[place.dataset.dial];
