@@ -104,7 +104,8 @@ LONGEST = (
     "browser/test_recordings_in_browser.py",
 )  # fmt: skip
 
-TOPOLOGY = "test_topology.py"  # runs only where its marker is asked for, as all that has the marker "devices"
+TOPOLOGY = "test_topology.py"  # runs only where its marker is asked for, as all that has one of these
+ASKED_FOR = ("devices", "soak")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -123,7 +124,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark what is quick and what is long, begin with what takes longest, and leave out what must be asked for."""
     here = Path(__file__).parent
     for item in items:
-        marker = "devices" if item.get_closest_marker("devices") else "topology" if item.path.name == TOPOLOGY else None
+        marker = "topology" if item.path.name == TOPOLOGY else next(filter(item.get_closest_marker, ASKED_FOR), None)
         if marker is not None and marker not in config.option.markexpr:
             item.add_marker(pytest.mark.skip(reason=f"takes minutes: ./hark test -m {marker}"))
     items.sort(key=lambda item: str(item.path.relative_to(here)) not in LONGEST)

@@ -1,0 +1,120 @@
+"""Two hundred phrases of many shapes through every stage of a run: each ends with a bundle, or is refused at once."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.errors import HarkError
+from core.events import Event, Reporter
+from model.encoder_backbone import encoder_path
+from model.examples import SoundSources
+from pipeline.training.config import DEVICES, EFFORTS, SMALL, BucketSize, RunConfig
+from pipeline.training.plan import ready_engines
+from pipeline.training.run import run_training
+from tests.pipeline.training.tiny_run import FEW_ROOMS
+
+# By shape: one word, one syllable, several words, names, numbers, digits, apostrophes, capitals, rare letters,
+# homophones, words of no dictionary, repetitions, what is often said, punctuation, long words, clusters, vowels.
+ENGLISH = """
+compass; computer; athena; snowdrop; jupiter; telephone; marmalade; orchestra; volunteer; abracadabra
+go; stop; on; sphinx; strength; thirst; lamp; spa; yacht; eye; oh; ma; judge; rhythm
+hey compass; quiet harbour; okay lamp; sunny window; hello kitchen; wake up; lights off; open sesame; next song
+turn it off; good night house; what time is it; where are you; read me this; leave me alone; set alarm; call home
+please open the door now; could you call my mother please; the quick brown fox jumps over; take photo; go home
+hey jarvis smith; george; mister o'neill; siobhan; hermione; ok björn; zoë; hey xavier; aoife; nguyen
+number nine; one two three; forty two; nineteen eighty four; seven of nine; double oh seven; zero zero
+channel 5; r2d2; route 66; 3; area 51; 007; apollo 13; 1000; gate 4b; model 3
+it's me; don't panic; rock 'n' roll; o'clock; y'all listen; let's go; who's there; can't stop
+HEY COMPASS TWO; NASA; iPhone; USB stick; McDonald; DJ Mike; BBC radio; OK Google Home; TV on
+xylophone; quizzical jazz; zzyzx; phlegm; psychic; gnocchi; czar; kyoto; quetzal; hajj
+their; hey right; no; to; ice cream; see you; i see; four candles; whether; wood
+hey qorvexia; blixtrod lamp; open flumbax; zindrake; hey wuggle; kitchen splonkit; my trelb
+knock knock; bye bye; no no no; tick tock tick tock; choo choo; hello hello; ha ha ha
+and the; of course; in the; it is; you know; thank you; i am; yes; okay; hello
+hey, compass!; stop.; go-kart; e-mail; ready? set? go!; half-life; self-service; co-op; vis-a-vis
+antidisestablishmentarianism; responsibilities; incomprehensibly; uncharacteristically
+sixths; strengths; twelfths; asks; scripts; glimpsed; exchange; squelched; fifths
+aeolian; oui oui; eerie; iowa; ohio; hawaii; audio; area; idea; euouae
+bonjour; guten tag; hola amigo; ciao bella; sayonara; namaste; shalom; aloha; merci; danke
+"""
+OTHERS = {
+    "de": "hallo kompass; licht an; grüß gott; straße; fünf; achtung bitte",
+    "fr": "bonjour maison; ça va; éteins la lumière; où es-tu",
+    "es": "hola casa; buenos días; mañana",
+    "it": "ciao casa; accendi la luce",
+    "pl": "cześć dom; źdźbło",
+    "zh": "小爱同学; 你好",
+    "ru": "привет дом",
+    "tr": "merhaba ev",
+}
+UNUSABLE = ("", "x", "🙂🙂", "..", "%$#@", "a" * 300, "http://example.com/x?y=1", "\x00", "один два")
+SIZES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("standard", ()),
+    ("large", ()),
+    ("standard", DEVICES),
+    ("micro", ()),
+    ("large", (*DEVICES, SMALL)),
+)
+RUNS = 5  # a test, one of each size; every fifth test is run where the others are not asked for
+
+
+def cases() -> list[tuple[str, str, str, tuple[str, ...]]]:
+    """Phrase, language, size and devices of each run."""
+    english = [phrase.strip() for row in ENGLISH.strip().splitlines() for phrase in row.split(";")]
+    found = [(phrase, "en", *size) for phrase, size in zip([*english, *UNUSABLE], itertools.cycle(SIZES))]
+    for language, row in OTHERS.items():
+        found += [(phrase.strip(), language, "standard", DEVICES[: n % 2]) for n, phrase in enumerate(row.split(";"))]
+    return found
+
+
+@pytest.fixture
+def smallest(monkeypatch: pytest.MonkeyPatch) -> str:
+    """An effort of which every stage is real, and takes a second."""
+    few = (BucketSize(3, 6), BucketSize(14, 1), BucketSize(6, 1), BucketSize(24, 1))
+    effort = replace(
+        EFFORTS["quick"], name="smallest", positive=few[0], confuser=few[1], inbetween=few[2], plain_negative=few[3],
+        small_buckets=few, test_clips=12, negative_hours=0.02, speech_hours=0.02, steps=10, network_steps=10,
+        device_steps=10, batch_size=8, variants=1,
+    )  # fmt: skip
+    monkeypatch.setitem(EFFORTS, effort.name, effort)
+    monkeypatch.setattr(SoundSources.__init__, "__defaults__", FEW_ROOMS)
+    return effort.name
+
+
+@pytest.mark.slow(reason="five training runs, each of some seconds")
+@pytest.mark.parametrize(
+    "first", [pytest.param(n, marks=[pytest.mark.soak] if n // RUNS % 5 else []) for n in range(0, len(cases()), RUNS)]
+)
+def test_every_phrase_ends_with_a_bundle_or_is_refused(first: int, smallest: str, tmp_path: Path) -> None:
+    engines = tuple(sorted({"espeak", "flite", "splice"} & set(ready_engines((), "en")[0])))
+    faults = []
+    for seed, (phrase, language, size, devices) in list(enumerate(cases()))[first : first + RUNS]:
+        if size == "large" and encoder_path() is None:
+            size = "standard"
+        speaks = engines if language == "en" else ("espeak",)
+        config = RunConfig(
+            phrase, language, smallest, seed, size, devices=devices, engines=speaks, hold_out="none", growth_constant=2
+        )
+        started, outcome = time.monotonic(), "a bundle"
+        spoken: list[Event] = []
+        try:
+            result = run_training(config, tmp_path, Reporter(spoken.append))
+            with zipfile.ZipFile(result["bundle"]) as bundle:
+                assert bundle.testzip() is None and json.loads(bundle.read("report.json"))["phrase"]
+        except HarkError as error:
+            outcome = f"refused: {error}"
+            if any(event.get("name") == "synthesize" for event in spoken) or not (error.why and error.what_to_do):
+                faults.append((phrase, outcome))
+        except Exception as error:
+            outcome = f"a fault: {error!r}"
+            faults.append((phrase, outcome))
+        row = (repr(phrase), language, size, " ".join(devices), outcome, f"{time.monotonic() - started:.1f} s")
+        print(*row, sep=" | ", flush=True)
+    assert not faults
