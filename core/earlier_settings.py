@@ -12,7 +12,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 
-SHORTEST_SECRET = 32  # characters: a shorter one can be guessed, and with it one signs in as any user
+from core.given_secrets import weakness
+
 LONGEST_MINUTES = 14 * 24 * 60  # of an access token: as long as a refresh token works
 MOST_JOBS = 10_000
 QUEUE = "JOB_QUEUE_MAX_"
@@ -51,8 +52,8 @@ class _Rule:
 
 
 def _secret(text: str) -> str:
-    if len(text) < SHORTEST_SECRET:
-        raise ValueError(f"it has fewer than {SHORTEST_SECRET} characters: who guesses it signs in as any user")
+    if why := weakness(text):
+        raise ValueError(why)
     return text
 
 
@@ -123,7 +124,7 @@ _OF_A_USER = _limit("jobs of one user at work at once in each lane", "HARK_JOBS_
 _WAITING = _limit("jobs that may wait", "HARK_JOBS_WAITING")
 _RULES = {
     "SECRET_KEY": _Rule(
-        "signs sessions and tokens", _secret, "Set a longer one, or none: Hark makes one.", "HARK_SECRET_KEY"
+        "signs sessions and tokens", _secret, "Set one of your own, or none: Hark makes one.", "HARK_SECRET_KEY"
     ),
     "ALGORITHM": _Rule("how access tokens are signed", _algorithm, "Take it out."),
     "ACCESS_TOKEN_EXPIRE_MINUTES": _Rule(

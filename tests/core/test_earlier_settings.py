@@ -50,7 +50,9 @@ def test_each_name_is_taken_under_hark_s_own() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "why"),
     [
-        ("SECRET_KEY", "change-me", "32 characters"),
+        ("SECRET_KEY", "hark", "32 characters"),
+        ("SECRET_KEY", "replace-with-a-long-random-string", "placeholder"),
+        ("SECRET_KEY", "change-me-" * 4, "placeholder"),
         ("ALGORITHM", "none", "HS256"),
         ("ACCESS_TOKEN_EXPIRE_MINUTES", "0", "whole number"),
         ("ACCESS_TOKEN_EXPIRE_MINUTES", "525600", "20,160"),
