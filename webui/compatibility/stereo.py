@@ -33,7 +33,7 @@ STATES = {
 SIDES = {"L": "left", "R": "right"}  # what the recognition of two channels calls them
 
 
-@endpoint("GET", "POST", scopes=("audio",))
+@endpoint("GET", "POST", scopes=("audio",), fields=("file", "files", "audio", "language", "engine"))
 def sessions(request: HttpRequest) -> HttpResponse:
     """``POST /api/v1/transcribe`` begins a session, ``GET`` lists those of the caller, newest first."""
     if request.method == "POST":
