@@ -1,4 +1,4 @@
-"""Names that the ``.env`` of an earlier system for meetings has: each is taken, or refused in words.
+"""Names that the ``.env`` of the earlier systems for meetings and calls have: each is taken, or refused in words.
 
 A name that is taken stands in for Hark's own name, which counts more where both are given. ``./hark serve`` says at its
 start what is refused, ``./hark doctor`` lists all that are set (docs/compatibility.md).
@@ -11,9 +11,11 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from core.given_secrets import weakness
 
+LONGEST_S = 1_000_000  # of a recording
 LONGEST_MINUTES = 14 * 24 * 60  # of an access token: as long as a refresh token works
 MOST_JOBS = 10_000
 QUEUE = "JOB_QUEUE_MAX_"
@@ -108,6 +110,18 @@ def _no_file(text: str) -> str:
     return text
 
 
+def _whisper(text: str) -> str:
+    if "/" in text and not Path(text).expanduser().exists():
+        raise ValueError("it is no size such as large-v3, and no path on this machine")
+    return text
+
+
+def _level(text: str) -> str:
+    if text.upper() not in ("INFO", "WARNING", "ERROR", "CRITICAL"):
+        raise ValueError("it is none of INFO, WARNING, ERROR and CRITICAL; more detail would hold tokens")
+    return text.upper()
+
+
 def _nothing(why: str) -> Callable[[str], str]:
     def check(text: str) -> str:
         raise ValueError(why)
@@ -142,6 +156,19 @@ _RULES = {
         ("GOOGLE_CLIENT_SECRET",),
     ),
     "DATABASE_URL": _Rule("accounts, jobs and new clip libraries are in this database", _no_file, "Take it out."),
+    "WHISPER_MODEL": _Rule(
+        "the Whisper model, where such an engine recognizes", _whisper, "Name one, or take it out.",
+        "HARK_WHISPER_MODEL",
+    ),
+    "MAX_AUDIO_LENGTH": _Rule(
+        "seconds that a recording may have", _whole(LONGEST_S), "Set HARK_UPLOAD_MAX_SECONDS.",
+        "HARK_UPLOAD_MAX_SECONDS",
+    ),
+    "GPU_MEMORY_FRACTION": _Rule(
+        "", _nothing("Hark takes the memory of a GPU that its models need"),
+        "Take it out; HARK_TORCH=cpu leaves a GPU alone.",
+    ),
+    "LOG_LEVEL": _Rule("what is less important is not logged", _level, "Name one, or take it out."),
     **{f"{QUEUE}{end}": _AT_WORK for end in ("RUNNING", "CONCURRENT", "WORKERS")},
     **{f"{QUEUE}{end}": _OF_A_USER for end in ("PER_USER", "RUNNING_PER_USER")},
     **{f"{QUEUE}{end}": _WAITING for end in ("SIZE", "WAITING", "PENDING", "QUEUED")},

@@ -340,6 +340,7 @@ LOGGING = {
         "stderr": {
             "class": "logging.StreamHandler",
             "formatter": "json" if LOG_JSON else "plain",
+            "level": taken("LOG_LEVEL") or "INFO",
             "filters": ["in a line"],
         }
     },
