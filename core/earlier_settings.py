@@ -112,7 +112,7 @@ def _no_file(text: str) -> str:
 
 def _whisper(text: str) -> str:
     if "/" in text and not Path(text).expanduser().exists():
-        raise ValueError("it is no size such as large-v3, and no path on this machine")
+        raise ValueError("it is neither a size such as large-v3 nor a path on this machine")
     return text
 
 

@@ -20,7 +20,7 @@ _PLACEHOLDER = re.compile(
 
 
 def check_given_secrets(environment: Mapping[str, str] = os.environ) -> None:
-    """Raises HarkError where a secret can be guessed; the message does not repeat it."""
+    """Refuse a secret that can be guessed, by a HarkError that does not repeat it."""
     given = {name: environment.get(name, "").strip() for name in (KEY, "HARK_METRICS_TOKEN")}
     given |= {name: _password(environment.get(name, "")) for name in _URLS}
     for name, text in given.items():
@@ -29,24 +29,19 @@ def check_given_secrets(environment: Mapping[str, str] = os.environ) -> None:
             raise HarkError(
                 f"{name} can be guessed.",
                 f"{why[0].upper()}{why[1:]}.",
-                f"Set {name} to one of your own: openssl rand -hex 32 makes one."
-                + (
-                    f" If sessions and webhooks are to stay, put the old key into {KEY}_FALLBACKS."
-                    if name == KEY
-                    else ""
-                ),
+                "Put one of your own there: openssl rand -hex 32 makes one (docs/portal.md, Another secret key).",
             )
 
 
 def weakness(key: str) -> str:
-    """Why a key that signs can be guessed; "" where it cannot."""
+    """Give the reason why a key that signs can be guessed; "" where it cannot."""
     if len(key) < SHORTEST:
         return f"it has fewer than {SHORTEST} characters: who guesses it signs in as any user"
     return placeholder(key)
 
 
 def placeholder(text: str) -> str:
-    """Why a secret is what an example has in its place; "" where it is not."""
+    """Give the reason why a secret is an example's placeholder; "" where it is not."""
     if _PLACEHOLDER.search(text) or len(set(text)) < 3:
         return "it is a placeholder, which anybody can read in an example"
     return ""

@@ -105,7 +105,7 @@ def number(request: HttpRequest, name: str, usual: int, most: int) -> int:
 
 
 def switch(sent: Mapping[str, Any], name: str, usual: bool) -> bool:
-    """A yes or no as forms and JSON have it. Raises ApiError for anything else."""
+    """Read a yes or no as forms and JSON have it. Raises ApiError for anything else."""
     text = str("" if sent.get(name) is None else sent[name]).strip().lower()
     if text in ("1", "true", "yes", "on"):
         return True
@@ -117,7 +117,7 @@ def switch(sent: Mapping[str, Any], name: str, usual: bool) -> bool:
 
 
 def only_known(names: Iterable[str], fields: Collection[str]) -> None:
-    """Raises ApiError for a name that is not among the fields."""
+    """Refuse a name that is not among the fields. Raises ApiError."""
     if unknown := sorted(set(names).difference(fields, ["csrfmiddlewaretoken"])):
         raise wrong(
             f"There is no option {unknown[0][:40]!r} here.",
@@ -127,7 +127,7 @@ def only_known(names: Iterable[str], fields: Collection[str]) -> None:
 
 
 def _names(request: HttpRequest) -> Iterable[str]:
-    """What the fields of a form or of JSON are called."""
+    """List what the fields of a form or of JSON are called."""
     if request.content_type != "application/json":
         return [*request.POST, *request.FILES]
     try:

@@ -53,7 +53,7 @@ def meetings(request: HttpRequest) -> HttpResponse:
         raise wrong("Too many files.", f"A meeting may have {MOST_FILES}.", "Join some of them first.")
     polish, diarize = _polish_wanted(request.POST), switch(request.POST, "diarize", True)
     if request.POST.get("speakers") and not diarize:
-        why = "Without diarize they are not told apart."
+        why = "Without diarize speakers are not distinguished."
         raise wrong("speakers would have no effect.", why, "Leave one of the two out.")
     options = {
         "engine": request.POST.get("engine") or "auto",

@@ -99,7 +99,7 @@ def session(request: HttpRequest, session_id: UUID) -> HttpResponse:
 
 
 def _listed(recording: Recording) -> dict[str, Any]:
-    """A session of the list; one whose files are damaged does not take the others with it."""
+    """Describe a session of the list; one with damaged files has an error, and the others stay."""
     try:
         return _whole(recording)
     except HarkError as error:
@@ -107,7 +107,7 @@ def _listed(recording: Recording) -> dict[str, Any]:
 
 
 def _whole(recording: Recording) -> dict[str, Any]:
-    """A session with its results where it is completed. Raises HarkError where they cannot be read."""
+    """Describe a session, with its results if it is completed. Raises HarkError where they cannot be read."""
     said = _head(recording)
     if said["status"] == "failed":
         said["error"] = explained(failure_of(recording))
