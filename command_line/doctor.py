@@ -22,6 +22,7 @@ from core import earlier_settings
 from core.confined import confined, not_held
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
+from core.given_secrets import check_given_secrets
 from core.processors import usable_cores
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def _findings() -> Iterator[Finding]:
     yield _confinement()
     yield _microphone()
     yield _library()
-    yield from _earlier_settings()
+    yield from _given_settings()
 
 
 def pinned(requirements: Path) -> dict[str, str]:
@@ -303,8 +304,12 @@ def _library() -> Finding:
     return Finding("library", OK, found)
 
 
-def _earlier_settings() -> Iterator[Finding]:
-    """Names that another system's settings have, where they are set."""
+def _given_settings() -> Iterator[Finding]:
+    """Secrets that the start refuses, and names that another system's settings have, where they are set."""
+    try:
+        check_given_secrets()
+    except HarkError as error:
+        yield Finding("secrets", BROKEN, f"{error.what} {error.why}", error.what_to_do)
     for setting in earlier_settings.found():
         name = f"setting {setting.name}"
         if setting.taken:

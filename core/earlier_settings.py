@@ -1,4 +1,4 @@
-"""Names that the ``.env`` of an earlier system for meetings has: each is taken, or refused in words.
+"""Names that the ``.env`` of the earlier systems for meetings and calls have: each is taken, or refused in words.
 
 A name that is taken stands in for Hark's own name, which counts more where both are given. ``./hark serve`` says at its
 start what is refused, ``./hark doctor`` lists all that are set (docs/compatibility.md).
@@ -11,8 +11,11 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
+from pathlib import Path
 
-SHORTEST_SECRET = 32  # characters: a shorter one can be guessed, and with it one signs in as any user
+from core.given_secrets import weakness
+
+LONGEST_S = 1_000_000  # of a recording
 LONGEST_MINUTES = 14 * 24 * 60  # of an access token: as long as a refresh token works
 MOST_JOBS = 10_000
 QUEUE = "JOB_QUEUE_MAX_"
@@ -51,8 +54,8 @@ class _Rule:
 
 
 def _secret(text: str) -> str:
-    if len(text) < SHORTEST_SECRET:
-        raise ValueError(f"it has fewer than {SHORTEST_SECRET} characters: who guesses it signs in as any user")
+    if why := weakness(text):
+        raise ValueError(why)
     return text
 
 
@@ -107,6 +110,18 @@ def _no_file(text: str) -> str:
     return text
 
 
+def _whisper(text: str) -> str:
+    if "/" in text and not Path(text).expanduser().exists():
+        raise ValueError("it is neither a size such as large-v3 nor a path on this machine")
+    return text
+
+
+def _level(text: str) -> str:
+    if text.upper() not in ("INFO", "WARNING", "ERROR", "CRITICAL"):
+        raise ValueError("it is none of INFO, WARNING, ERROR and CRITICAL; more detail would hold tokens")
+    return text.upper()
+
+
 def _nothing(why: str) -> Callable[[str], str]:
     def check(text: str) -> str:
         raise ValueError(why)
@@ -123,7 +138,7 @@ _OF_A_USER = _limit("jobs of one user at work at once in each lane", "HARK_JOBS_
 _WAITING = _limit("jobs that may wait", "HARK_JOBS_WAITING")
 _RULES = {
     "SECRET_KEY": _Rule(
-        "signs sessions and tokens", _secret, "Set a longer one, or none: Hark makes one.", "HARK_SECRET_KEY"
+        "signs sessions and tokens", _secret, "Set one of your own, or none: Hark makes one.", "HARK_SECRET_KEY"
     ),
     "ALGORITHM": _Rule("how access tokens are signed", _algorithm, "Take it out."),
     "ACCESS_TOKEN_EXPIRE_MINUTES": _Rule(
@@ -141,6 +156,19 @@ _RULES = {
         ("GOOGLE_CLIENT_SECRET",),
     ),
     "DATABASE_URL": _Rule("accounts, jobs and new clip libraries are in this database", _no_file, "Take it out."),
+    "WHISPER_MODEL": _Rule(
+        "the Whisper model, where such an engine recognizes", _whisper, "Name one, or take it out.",
+        "HARK_WHISPER_MODEL",
+    ),
+    "MAX_AUDIO_LENGTH": _Rule(
+        "seconds that a recording may have", _whole(LONGEST_S), "Set HARK_UPLOAD_MAX_SECONDS.",
+        "HARK_UPLOAD_MAX_SECONDS",
+    ),
+    "GPU_MEMORY_FRACTION": _Rule(
+        "", _nothing("Hark takes the memory of a GPU that its models need"),
+        "Take it out; HARK_TORCH=cpu leaves a GPU alone.",
+    ),
+    "LOG_LEVEL": _Rule("what is less important is not logged", _level, "Name one, or take it out."),
     **{f"{QUEUE}{end}": _AT_WORK for end in ("RUNNING", "CONCURRENT", "WORKERS")},
     **{f"{QUEUE}{end}": _OF_A_USER for end in ("PER_USER", "RUNNING_PER_USER")},
     **{f"{QUEUE}{end}": _WAITING for end in ("SIZE", "WAITING", "PENDING", "QUEUED")},

@@ -45,6 +45,13 @@ def test_every_line_names_tests_that_exist() -> None:
     assert [wrong for row in rows() for wrong in missing_of(row)] == []
 
 
+def test_a_record_names_tests_that_exist() -> None:
+    record = (REPOSITORY / "docs" / "defects.md").read_text(encoding="utf-8")
+    named = re.findall(r"(tests/[\w/]+\.py)::(test_\w+)\b(?!\.\.\.)", record)
+    assert len(named) > 50
+    assert [row for row in named if row[1] not in functions_of(REPOSITORY / row[0])] == []
+
+
 def test_a_line_without_a_test_and_one_with_another_are_found() -> None:
     assert missing_of("| a promise | by the way |") and missing_of("| a promise | `test_shares.py` |")
     assert missing_of("| a promise | `test_shares.py::test_nothing_of_the_kind` |")

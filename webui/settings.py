@@ -49,6 +49,7 @@ from django.utils.translation import gettext_lazy as _
 
 from core.data_folder import data_folder
 from core.earlier_settings import taken
+from core.given_secrets import check_given_secrets
 from core.settings_file import read_settings_files
 from webui import tracing
 from webui.secret import NAME as KEY_FILE
@@ -60,6 +61,7 @@ warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume sy
 
 HERE = Path(__file__).resolve().parent
 read_settings_files()
+check_given_secrets()
 DATA = data_folder()
 PORTAL_DATA = DATA / "portal"
 
@@ -338,6 +340,7 @@ LOGGING = {
         "stderr": {
             "class": "logging.StreamHandler",
             "formatter": "json" if LOG_JSON else "plain",
+            "level": taken("LOG_LEVEL") or "INFO",
             "filters": ["in a line"],
         }
     },

@@ -66,6 +66,7 @@ def build_report(
     used = clips.groupby(["bucket", "engine", "split"]).size().reset_index(name="clips")
     at_default = next(row for row in results["at_rates"] if row["fa_per_hour_wanted"] == DEFAULT_FA_PER_DAY / 24)
     summary = {
+        "effort": plan.config.effort,
         "miss_rate": at_default["miss_rate"]["all"],
         "miss_rate_clean": at_default["miss_rate"]["clean"],
         "miss_rate_noisy": at_default["miss_rate"]["noisy"],

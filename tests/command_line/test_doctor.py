@@ -20,6 +20,7 @@ Shown = pytest.CaptureFixture[str]
 def test_doctor(main: Main, capsys: Shown, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "sqlite:///meetings.db")
     monkeypatch.setenv("HF_TOKEN", "hf_x")
+    monkeypatch.setenv("HARK_SECRET_KEY", "change-me")
     code = main("doctor", "--json")
     result = json.loads(capsys.readouterr().out)
     found = {finding["name"]: finding for finding in result["findings"]}
@@ -28,6 +29,7 @@ def test_doctor(main: Main, capsys: Shown, data_dir: Path, monkeypatch: pytest.M
     assert found["engine espeak"]["status"] == "ok" and found["library"]["status"] == "ok"
     assert all(f["what_to_do"] for f in result["findings"] if f["status"] != "ok")
     assert found["setting HF_TOKEN"]["status"] == "ok" and "data folder" in found["setting DATABASE_URL"]["found"]
+    assert found["secrets"]["status"] == "broken" and "HARK_SECRET_KEY" in found["secrets"]["found"]
     assert not (data_dir / "library.sqlite3").exists(), "looking changes nothing"
     main("doctor")
     assert capsys.readouterr().out.startswith("Hark can"), "the verdict comes first"

@@ -21,6 +21,9 @@ GOOD = {
     "DATABASE_URL": "postgresql://somebody:secret@db/meetings",
     "CORS_ORIGINS": "https://app.example.org, http://localhost:3000/",
     "GOOGLE_CLIENT_IDS": "1.apps.googleusercontent.com",
+    "WHISPER_MODEL": "large-v3",
+    "MAX_AUDIO_LENGTH": "1800",
+    "LOG_LEVEL": "warning",
     "JOB_QUEUE_MAX_SIZE": "20",
     "JOB_QUEUE_MAX_WORKERS": "4",
     "JOB_QUEUE_MAX_PER_USER": "1",
@@ -29,6 +32,8 @@ OWN = {
     "HARK_SECRET_KEY": SECRET,
     "OPENAI_MODEL": "gpt-4o-mini",
     "GOOGLE_CLIENT_ID": "1.apps.googleusercontent.com",
+    "HARK_WHISPER_MODEL": "large-v3",
+    "HARK_UPLOAD_MAX_SECONDS": "1800",
     "HARK_JOBS_WAITING": "20",
     "HARK_JOBS_RUNNING": "4",
     "HARK_JOBS_RUNNING_PER_USER": "1",
@@ -50,7 +55,9 @@ def test_each_name_is_taken_under_hark_s_own() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "why"),
     [
-        ("SECRET_KEY", "change-me", "32 characters"),
+        ("SECRET_KEY", "hark", "32 characters"),
+        ("SECRET_KEY", "replace-with-a-long-random-string", "placeholder"),
+        ("SECRET_KEY", "change-me-" * 4, "placeholder"),
         ("ALGORITHM", "none", "HS256"),
         ("ACCESS_TOKEN_EXPIRE_MINUTES", "0", "whole number"),
         ("ACCESS_TOKEN_EXPIRE_MINUTES", "525600", "20,160"),
@@ -58,6 +65,10 @@ def test_each_name_is_taken_under_hark_s_own() -> None:
         ("CORS_ORIGINS", "https://a.example, https://b.example/page", "origin"),
         ("CORS_ORIGINS", '["https://a.example"', "list"),
         ("GOOGLE_CLIENT_IDS", "one,two", "one client"),
+        ("WHISPER_MODEL", "openai/whisper-large-v3", "neither a size"),
+        ("MAX_AUDIO_LENGTH", "30m", "whole number"),
+        ("GPU_MEMORY_FRACTION", "0.8", "memory of a GPU"),
+        ("LOG_LEVEL", "debug", "INFO"),
         ("JOB_QUEUE_MAX_SIZE", "many", "whole number"),
         ("JOB_QUEUE_MAX_AUDIO_MINUTES", "60", "no such limit"),
         ("DATABASE_URL", "sqlite:////srv/somebody/meetings.db", "data folder"),
@@ -95,7 +106,7 @@ def test_hark_s_own_name_counts_more() -> None:
 
 def test_no_name_of_the_table_is_forgotten() -> None:
     listed = {name for name in earlier_settings.NAMES if not name.startswith("JOB_QUEUE_MAX_")}
-    assert listed == {name for name in GOOD if not name.startswith("JOB_QUEUE_MAX_")}
+    assert listed == {"GPU_MEMORY_FRACTION"} | {name for name in GOOD if not name.startswith("JOB_QUEUE_MAX_")}
 
 
 def test_they_count_in_a_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,7 @@ class Walk:
     def say_how_they_are(self) -> None:
         """Health and figures."""
         assert self.ask("GET", "/health").json() == {"status": "ok", "asr_loaded": True, "nlp_loaded": True}
+        assert "swagger" in self.ask("GET", "/docs").text
         said = self.ask("GET", "/api/v1/health").json()
         assert said["checks"]["database"] and said["checks"]["queue"]
         for address in ("/api/v1/health/ready", "/api/v1/ready"):

@@ -23,7 +23,14 @@ from webui.trainer.models import Detector, Version
 from webui.trainer.services import as_spec, configuration
 
 SHARED = {f"audio:shared{rest}" for rest in ("", "_audio", "_waveform", "_words")}  # with a token that nobody can guess
-OPEN = {"compatibility:health", "compatibility:nothing", "compatibility:token", ":live", ":metrics"}
+OPEN = {
+    "compatibility:docs",
+    "compatibility:health",
+    "compatibility:nothing",
+    "compatibility:token",
+    ":live",
+    ":metrics",
+}
 PUBLIC = {
     "accounts:login",
     "accounts:setup",

@@ -115,7 +115,7 @@ print(max(count({"user 1": 10_000}, 5.0).n for _ in range(100)))
 
 def test_processes_count_together(tmp_path: Path) -> None:
     environment = {**os.environ, "HARK_DATA": str(tmp_path), "DJANGO_SETTINGS_MODULE": "webui.settings"}
-    environment["HARK_SECRET_KEY"] = "the same for both"
+    environment["HARK_SECRET_KEY"] = "the same for both " * 2
     running = [
         subprocess.Popen([sys.executable, "-c", COUNT], cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE)
         for _ in range(2)

@@ -223,6 +223,7 @@ class DetectorOut(Schema):
     )
     versions: int = Field(validation_alias=AliasChoices("count", "versions"), examples=[1])
     newest: int | None = Field(description="Number of the newest version.", examples=[1])
+    takes_wakes: bool = Field(description="Devices may send what they heard.", examples=[True])
 
     resolve_user = staticmethod(name_of_user)
 
@@ -248,6 +249,12 @@ class NoteIn(Schema):
     """Words about a version."""
 
     note: str = Field(max_length=LONGEST_NOTE, examples=["with the recordings of May"])
+
+
+class WakesIn(Schema):
+    """Whether devices may send what they heard."""
+
+    allowed: bool = Field(examples=[True])
 
 
 class ComparisonOut(Schema):

@@ -51,7 +51,7 @@ TRANSCRIBING = ("normalize", "transcribe", "speakers", "summarize")  # the stage
 SHOWN = 10  # recordings and runs on a tab
 
 
-@endpoint("POST", scopes=("audio",))
+@endpoint("POST", scopes=("audio",), fields=("file", "files", "audio", "text", "language"))
 def upload(request: HttpRequest) -> HttpResponse:
     """``POST /upload``: recordings, and what is said in them where that is known (``text``, or ``name.txt`` beside)."""
     sent = sent_files(request, "file", "files", "audio")
@@ -105,7 +105,7 @@ def _keep(user: User, sound: UploadedFile, text: str, language: str | None) -> R
     return made
 
 
-@endpoint("POST", scopes=("train",))
+@endpoint("POST", scopes=("train",), fields=("epochs", "batch_size", "subset", "all"))
 def train_real(request: HttpRequest) -> HttpResponse:
     """``POST /train-real``: fit the recognizer to the caller's recordings whose words are known. One run at a time."""
     wish = json_or_form(request)
@@ -117,7 +117,7 @@ def train_real(request: HttpRequest) -> HttpResponse:
     job = _newest_run(user)
     if job is None or not job.is_going:
         unchecked = wish.get("all")  # not said: where there are too few others
-        wanted = None if unchecked in (None, "") else switch(unchecked, False)
+        wanted = None if unchecked in (None, "") else switch(wish, "all", False)
         spec = {**asdict(options), "all": wanted, jobs.WAIT_FOR: coming}
         job = jobs.submit(user=user, kind=KIND, title="Recognizer", spec=spec)
     if _is_page(request):
@@ -210,7 +210,7 @@ def _shown_result(result: dict[str, Any] | None) -> dict[str, Any] | None:
     return None if result is None else {name: value for name, value in result.items() if name != "weights"}
 
 
-@endpoint("POST", scopes=("audio",))
+@endpoint("POST", scopes=("audio",), fields=("text", "message", "audio", "file"))
 def interact(request: HttpRequest) -> HttpResponse:
     """``POST /interact``: a question, typed or recorded, answered from the caller's recordings, and spoken."""
     user = signed_in(request)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import wraps
 from typing import Any
 
@@ -15,7 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 from core.errors import HarkError
 from webui.api.authentication import Token
 from webui.api.problems import ApiError, in_words, problem
-from webui.parameters import whole_number
+from webui.parameters import json_object, whole_number
 
 Shape = Callable[[HarkError, int], HttpResponse]  # an error and its status as an answer
 
@@ -27,13 +27,16 @@ TABS = {  # where a browser finds the form that an address takes
 HEADERS = {"Retry-After", "WWW-Authenticate"}  # that a page about an error keeps
 
 
-def endpoint(*methods: str, scopes: tuple[str, ...] = (), shape: Shape = problem) -> Callable[..., Any]:
+def endpoint(
+    *methods: str, scopes: tuple[str, ...] = (), shape: Shape = problem, fields: Collection[str] = ()
+) -> Callable[..., Any]:
     """A view for programs: an API token or a session with its CSRF token, and errors that are explained.
 
     Args:
         methods: that the address takes; HEAD goes with GET.
         scopes: a token needs one of them; none: anybody may call, signed in or not.
         shape: how errors are written; problem details unless given.
+        fields: that a POST may have, where others are refused, as they would have no effect.
     """
     allowed = [*methods, *(["HEAD"] if "GET" in methods else [])]
 
@@ -63,6 +66,8 @@ def endpoint(*methods: str, scopes: tuple[str, ...] = (), shape: Shape = problem
             try:
                 if scopes:
                     Token(*scopes)(request)
+                if fields and request.method == "POST":
+                    only_known(_names(request), fields)
                 return view(request, *args, **kwargs)
             except Exception as error:
                 return failed(request, *in_words(request, error))
@@ -99,8 +104,33 @@ def number(request: HttpRequest, name: str, usual: int, most: int) -> int:
     return found
 
 
-def switch(value: object, usual: bool) -> bool:
-    """A yes or no as forms and JSON have it."""
-    if value in (None, ""):
-        return usual
-    return str(value).strip().lower() in ("1", "true", "yes", "on")
+def switch(sent: Mapping[str, Any], name: str, usual: bool) -> bool:
+    """Read a yes or no as forms and JSON have it. Raises ApiError for anything else."""
+    text = str("" if sent.get(name) is None else sent[name]).strip().lower()
+    if text in ("1", "true", "yes", "on"):
+        return True
+    if text in ("0", "false", "no", "off"):
+        return False
+    if text:
+        raise wrong(f"{name} cannot be {text[:40]!r}.", "It is a yes or a no.", "Send 1 or 0, or leave it out.")
+    return usual
+
+
+def only_known(names: Iterable[str], fields: Collection[str]) -> None:
+    """Refuse a name that is not among the fields. Raises ApiError."""
+    if unknown := sorted(set(names).difference(fields, ["csrfmiddlewaretoken"])):
+        raise wrong(
+            f"There is no option {unknown[0][:40]!r} here.",
+            "It would have no effect.",
+            f"Leave it out; this address takes {', '.join(fields)}.",
+        )
+
+
+def _names(request: HttpRequest) -> Iterable[str]:
+    """List what the fields of a form or of JSON are called."""
+    if request.content_type != "application/json":
+        return [*request.POST, *request.FILES]
+    try:
+        return json_object(request.body)
+    except ValueError:  # as the view says
+        return ()

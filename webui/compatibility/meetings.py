@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db.models import QuerySet
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import get_object_or_404
 
 from core.errors import HarkError
@@ -39,9 +39,10 @@ ARTEFACTS = {
 }
 MOST_FILES = 20  # of one meeting
 MOST_SHOWN = 100
+FIELDS = ("audio", "file", "diarize", "speakers", "polish", "summary", "language", "engine")
 
 
-@endpoint("GET", "POST", scopes=("audio",))
+@endpoint("GET", "POST", scopes=("audio",), fields=FIELDS)
 def meetings(request: HttpRequest) -> HttpResponse:
     """``POST /api/meetings``: audio (several files are one meeting, in their order); ``GET`` lists the caller's."""
     if request.method == "GET":
@@ -50,13 +51,16 @@ def meetings(request: HttpRequest) -> HttpResponse:
     uploads = sent_files(request, "audio", "file")
     if len(uploads) > MOST_FILES:
         raise wrong("Too many files.", f"A meeting may have {MOST_FILES}.", "Join some of them first.")
-    polish = _polish_wanted(request.POST.get("polish", "auto"))
+    polish, diarize = _polish_wanted(request.POST), switch(request.POST, "diarize", True)
+    if request.POST.get("speakers") and not diarize:
+        why = "Without diarize speakers are not distinguished."
+        raise wrong("speakers would have no effect.", why, "Leave one of the two out.")
     options = {
         "engine": request.POST.get("engine") or "auto",
         "language": request.POST.get("language") or None,
         "speakers": _count(request.POST.get("speakers")),
-        "diarize": switch(request.POST.get("diarize"), True),
-        "summarize": switch(request.POST.get("summary"), True),
+        "diarize": diarize,
+        "summarize": switch(request.POST, "summary", True),
         "session": POLISHED_SESSION if polish else SESSION,
     }
     user = signed_in(request)
@@ -79,12 +83,12 @@ def _count(text: str | None) -> int | None:
     return found
 
 
-def _polish_wanted(text: str) -> bool:
+def _polish_wanted(sent: QueryDict) -> bool:
     """``auto``: where a language model is configured. Raises ApiError where it is asked for and none is."""
     ready = llm.available()
-    if text.strip().lower() in ("", "auto"):
+    if sent.get("polish", "").strip().lower() in ("", "auto"):
         return ready.ok
-    if not switch(text, False):
+    if not switch(sent, "polish", False):
         return False
     if not ready.ok:
         raise wrong("The transcript cannot be polished here.", ready.why, ready.how_to_enable)

@@ -14,6 +14,7 @@ from webui.parameters import json_object
 
 LONGEST_TEXT = 300_000  # characters: five hours of talk; the more sentences, the longer it takes
 FIELDS = ("audio", "file")
+CHOICES = ("engine", "language")
 
 
 @endpoint("GET")
@@ -37,14 +38,14 @@ def can_summarize() -> bool:
     return any(engine.available().ok for engine in engines())
 
 
-@endpoint("POST", scopes=("audio",))
+@endpoint("POST", scopes=("audio",), fields=(*FIELDS, *CHOICES))
 def transcribe(request: HttpRequest) -> HttpResponse:
     """``POST /api/asr/transcribe``: audio to ``{transcript}``."""
     transcript = transcribe_upload(user=signed_in(request), upload=sent_file(request, *FIELDS), **_chosen(request))
     return JsonResponse({"transcript": text_of(transcript)})
 
 
-@endpoint("POST", scopes=("audio",))
+@endpoint("POST", scopes=("audio",), fields=("text",))
 def summarize(request: HttpRequest) -> HttpResponse:
     """``POST /api/nlp/summarize``: ``{text}`` (JSON, or a form) to ``{summary}``."""
     text = json_or_form(request).get("text")
@@ -55,7 +56,7 @@ def summarize(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"summary": summary_of_transcript(as_transcript(text), signed_in(request))["text"]})
 
 
-@endpoint("POST", scopes=("audio",))
+@endpoint("POST", scopes=("audio",), fields=(*FIELDS, *CHOICES))
 def voice_to_notes(request: HttpRequest) -> HttpResponse:
     """``POST /api/voice-to-notes``: audio to ``{transcript, summary}``; nothing said gives both empty."""
     transcript = transcribe_upload(user=signed_in(request), upload=sent_file(request, *FIELDS), **_chosen(request))

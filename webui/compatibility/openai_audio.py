@@ -16,7 +16,7 @@ from pipeline.recordings.transcript import Segment, Transcript
 from webui.accounts.signed_in import signed_in
 from webui.api.problems import ApiError
 from webui.compatibility import speaking
-from webui.compatibility.endpoint import endpoint, switch
+from webui.compatibility.endpoint import endpoint, only_known, switch
 from webui.compatibility.streaming import stream
 from webui.compatibility.transcribing import place, text_of, transcribe_upload
 from webui.compatibility.uploads import sent_file
@@ -29,8 +29,18 @@ ANY_SPEAKER = ("auto", "tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 STREAMED = ("json", "text")  # formats whose text can be sent as it is recognized
 TEXT_FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 GRANULARITIES = ("segment", "word")
-# OpenAI's voices; each is one of the engine's own here.
-VOICES = ("alloy", "ash", "ballad", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer", "verse")
+# OpenAI's voices; each is one of the engine's own here. Later ones come last, so that the earlier ones stay the same.
+VOICES = (
+    "alloy", "ash", "ballad", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer", "verse", "marin", "cedar",
+)  # fmt: skip
+# Fields of a request; prompt, temperature and instructions have no effect, but clients send them by themselves.
+HEARD_WITH = (
+    "file", "model", "language", "response_format", "timestamp_granularities[]", "timestamp_granularities", "stream",
+    "prompt", "temperature",
+)  # fmt: skip
+SPOKEN_WITH = (
+    "model", "input", "voice", "response_format", "stream_format", "speed", "language", "instructions",
+)  # fmt: skip
 LEAST_CONFIDENCE = 1e-6  # its logarithm is the lowest avg_logprob
 
 
@@ -59,13 +69,13 @@ def as_openai(error: HarkError, status: int) -> HttpResponse:
     return response
 
 
-@endpoint("POST", scopes=("audio",), shape=as_openai)
+@endpoint("POST", scopes=("audio",), shape=as_openai, fields=HEARD_WITH)
 def transcriptions(request: HttpRequest) -> HttpResponseBase:
     """``POST /v1/audio/transcriptions``; with ``stream=true`` its text as it is recognized, by server-sent events."""
     return _transcribed(request, translate=False)
 
 
-@endpoint("POST", scopes=("audio",), shape=as_openai)
+@endpoint("POST", scopes=("audio",), shape=as_openai, fields=HEARD_WITH)
 def translations(request: HttpRequest) -> HttpResponseBase:
     """``POST /v1/audio/translations``: what is said, in English."""
     return _transcribed(request, translate=True)
@@ -83,7 +93,7 @@ def _transcribed(request: HttpRequest, translate: bool) -> HttpResponseBase:
         raise Refused(400, "A timestamp granularity is word or segment.", "timestamp_granularities")
     if granularities and wanted != "verbose_json":
         raise Refused(400, "Timestamp granularities need response_format verbose_json.", "timestamp_granularities")
-    streamed = switch(form.get("stream"), False)
+    streamed = switch(form, "stream", False)
     if streamed and (translate or wanted not in STREAMED):
         said = "Translations are not streamed." if translate else f"What is streamed has {' or '.join(STREAMED)}."
         raise Refused(400, said, "stream" if translate else "response_format")
@@ -205,9 +215,11 @@ def speech(request: HttpRequest) -> HttpResponse:
 
 def _wish(request: HttpRequest) -> dict[str, Any]:
     try:
-        return json_object(request.body)
+        wish = json_object(request.body)
     except ValueError as error:
         raise Refused(400, "The body must be a JSON object.", None) from error
+    only_known(wish, SPOKEN_WITH)
+    return wish
 
 
 def _speaker(request: HttpRequest, wish: dict[str, Any], language: str) -> tuple[Any, Any]:

@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
 
+from core.errors import HarkError
 from pipeline.recordings.transcript import Transcript
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
@@ -33,7 +34,7 @@ STATES = {
 SIDES = {"L": "left", "R": "right"}  # what the recognition of two channels calls them
 
 
-@endpoint("GET", "POST", scopes=("audio",))
+@endpoint("GET", "POST", scopes=("audio",), fields=("file", "files", "audio", "language", "engine"))
 def sessions(request: HttpRequest) -> HttpResponse:
     """``POST /api/v1/transcribe`` begins a session, ``GET`` lists those of the caller, newest first."""
     if request.method == "POST":
@@ -46,7 +47,7 @@ def sessions(request: HttpRequest) -> HttpResponse:
             raise wrong("There is no such status.", f"{status[:40]!r} is none.", f"Ask for {', '.join(STATES)}.")
         rows = _with_status(rows, status)
     total = rows.count()
-    found = [_head(recording) for recording in rows[offset : offset + limit]]
+    found = [_listed(recording) for recording in rows.select_related("user")[offset : offset + limit]]
     return JsonResponse({"sessions": found, "total": total, "limit": limit, "offset": offset})
 
 
@@ -94,7 +95,19 @@ def _check_two_channels(channels: int) -> None:
 @endpoint("GET", scopes=("audio", "read"))
 def session(request: HttpRequest, session_id: UUID) -> HttpResponse:
     """``GET /api/v1/transcribe/{session_id}``: how far it is; when it is completed, all that was said."""
-    recording = get_object_or_404(_sessions(signed_in(request)).select_related("user"), pk=session_id)
+    return JsonResponse(_whole(get_object_or_404(_sessions(signed_in(request)).select_related("user"), pk=session_id)))
+
+
+def _listed(recording: Recording) -> dict[str, Any]:
+    """Describe a session of the list; one with damaged files has an error, and the others stay."""
+    try:
+        return _whole(recording)
+    except HarkError as error:
+        return {**_head(recording), "error": explained(error)}
+
+
+def _whole(recording: Recording) -> dict[str, Any]:
+    """Describe a session, with its results if it is completed. Raises HarkError where they cannot be read."""
     said = _head(recording)
     if said["status"] == "failed":
         said["error"] = explained(failure_of(recording))
@@ -108,7 +121,7 @@ def session(request: HttpRequest, session_id: UUID) -> HttpResponse:
             "processing_time": _seconds(recording),
             "model_versions": dict(transcript.versions),
         }
-    return JsonResponse(said)
+    return said
 
 
 def _head(recording: Recording) -> dict[str, Any]:

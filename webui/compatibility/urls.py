@@ -5,10 +5,12 @@ from __future__ import annotations
 from django.urls import path
 
 from webui import observing
+from webui.api.views import docs
 from webui.compatibility import atr, meetings, notes, openai_audio, password_grant, stereo
 
 app_name = "compatibility"
 urlpatterns = [
+    path("docs", docs, name="docs"),
     # Recognition and summaries
     path("health", notes.health, name="health"),
     path("api/asr/transcribe", notes.transcribe, name="asr"),

@@ -300,7 +300,7 @@ def take(*, sample: Sample) -> None:
         raise HarkError(
             _("This recording is not confirmed."),
             _("A device sent it, and nobody has said whether it is the phrase."),
-            _("Say so first."),
+            _("Choose in the inbox, or send phrase=true or phrase=false."),
         )
     detector = sample.detector
     missed = sample.verdict == Sample.Verdict.MISSED

@@ -122,7 +122,8 @@ class Version(models.Model):
     @property
     def is_trial(self) -> bool:
         """Whether it was made to see the whole way only."""
-        return self.job is not None and self.job.spec.get("effort") == "trial"
+        earlier = self.job.spec.get("effort") if self.job is not None else None  # where the summary has none
+        return self.summary.get("effort", earlier) == "trial"
 
     @property
     def token(self) -> str:

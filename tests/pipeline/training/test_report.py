@@ -135,6 +135,7 @@ def test_the_report_is_plain_json_and_its_counts_add_up() -> None:
     assert report["counts"]["plain_negative"] == {"reused": 1, "mined": 2, "generated": 2}
     assert report["hours"] == {"train": {"train": 0.2}, "validation": {"clean": 0.1}, "test": {"noisy": 0.1}}
     assert sum(row["clips"] for row in report["clips"]) == 14 and report["licences"] == ["CC-BY-4.0", "GPL"]
+    assert report["summary"]["effort"] == report["effort"]
     assert report["summary"]["miss_rate"] == INTERVAL and report["generation_failures"] == {"flite": {"a crash": 2}}
     assert report["training"] == {
         "steps": 60, "best_step": 40, "best_measure": 0.1, "seconds": 12.3, "history": [{"step": 40, "measure": 0.1}],

@@ -26,7 +26,7 @@ OPEN = {
     *("live", "ready"),
     "metrics",  # takes a token of its own
     *(f"compatibility:{name}-short" for name in ("ready", "live", "metrics")),
-    *(f"compatibility:{name}" for name in ("health", "stereo-health", "ready", "live", "metrics", "nothing")),
+    *(f"compatibility:{name}" for name in ("docs", "health", "stereo-health", "ready", "live", "metrics", "nothing")),
 }
 
 

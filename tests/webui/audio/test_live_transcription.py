@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from core.audio_file import SAMPLE_RATE, read_audio
+from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.readiness import Readiness
 from pipeline.recordings.transcript import Segment, Word
@@ -101,6 +103,20 @@ def test_words_come_while_they_are_said(owner: User) -> None:
     assert final["segments"][0]["words"][0]["text"] == "who"
     assert heard[-2:] == [{"ended": True}, 1000] and not of_kind(heard, "answer")
     assert not Recording.objects.exists()
+
+
+def test_what_is_said_is_in_the_documents(owner: User) -> None:
+    page = (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8").partition("`/ws/transcribe` (scope")[2]
+    documented = set(re.findall(r'^\| `\{"(\w+)":', page, re.MULTILINE))
+    ready_recording(owner)
+
+    async def conversation(socket: Socket) -> list[Any]:
+        return await all_of_it(socket, answer=True, save=True)
+
+    said = {next(iter(message)) for message in talk(owner, conversation) if isinstance(message, dict)}
+    assert {"ready", "final", "answer", "saved", "ended"} <= said
+    # What comes at once has no partial.
+    assert documented == said | {"start", "stop", "partial", "event", "error"}
 
 
 def test_samples_may_come_without_a_word(owner: User) -> None:

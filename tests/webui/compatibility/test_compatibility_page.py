@@ -10,6 +10,8 @@ from django.test import Client
 from django.urls import resolve
 
 from core.data_folder import REPOSITORY
+from db.database import DATABASE_NAME
+from pipeline.recordings.transcription.registry import ENGINES
 from webui.compatibility.uploads import takes_recordings
 from webui.compatibility.urls import urlpatterns
 from webui.jobs.heartbeat import beat
@@ -47,6 +49,11 @@ def test_what_takes_recordings_may_be_as_large_as_one() -> None:
     assert len(with_files) == 8
     assert all(takes_recordings(address) for address in with_files) and takes_recordings("/api/v1/recordings")
     assert not any(takes_recordings(address) for _method, address, _scopes in ROWS if address not in with_files)
+
+
+def test_who_recognizes_and_where_clips_are_is_named() -> None:
+    assert [kind.name for kind in ENGINES if f"`{kind.name}`" not in PAGE.partition("\n## ")[0]] == []
+    assert f"`data/{DATABASE_NAME}`" in PAGE
 
 
 def test_all_are_listed() -> None:

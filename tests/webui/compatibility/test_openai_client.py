@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import soundfile
@@ -224,6 +225,16 @@ def test_speech(api: Any, wanted: str) -> None:
     else:
         seconds = soundfile.info(io.BytesIO(content)).duration
     assert 0.6 < seconds < 5.0
+
+
+def test_each_of_the_client_s_voices_speaks(api: Any) -> None:
+    from openai.types.audio.speech_create_params import SpeechCreateParams
+
+    known = set(re.findall(r"'([a-z]+)'", str(get_type_hints(SpeechCreateParams)["voice"])))
+    assert {"alloy", "marin"} <= known
+    for voice in known:
+        said = api.audio.speech.create(model="espeak", voice=voice, input="Hello.", response_format="wav")
+        assert said.read()[:4] == b"RIFF"
 
 
 def test_speed_is_length(api: Any) -> None:

@@ -137,6 +137,11 @@ def test_the_list(client: Client, token: dict[str, str], recording_file: Path, f
         rows = client.get(f"{ADDRESS}?status={status}", headers=token).json()
         assert [row["session_id"] for row in rows["sessions"]] == [str(expected.pk)] and rows["total"] == 1
         assert rows["sessions"][0]["status"] == status
+    (done,) = client.get(f"{ADDRESS}?status=completed", headers=token).json()["sessions"]
+    assert done == client.get(f"{ADDRESS}/{oldest.pk}", headers=token).json() and done["transcript"]["segments"]
+    (oldest.path / "transcript.json").write_text("{")
+    (damaged,) = client.get(f"{ADDRESS}?status=completed", headers=token).json()["sessions"]
+    assert damaged["error"]["what"] and "transcript" not in damaged
     assert client.get(f"{ADDRESS}?status=failed", headers=token).json()["sessions"] == []
     for wrong in ("limit=x", "limit=101", "offset=-1", "status=lost"):
         assert client.get(f"{ADDRESS}?{wrong}", headers=token).status_code == 422

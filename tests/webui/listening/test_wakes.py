@@ -21,7 +21,7 @@ from pipeline.serving.sorting import Sorted
 from pipeline.training.retraining import marked_audio
 from tests.support.detector_versions import address, make_version
 from webui.accounts.models import User
-from webui.accounts.services import create_token
+from webui.accounts.services import SCOPES, create_token
 from webui.jobs.models import Job
 from webui.listening import services
 from webui.listening.models import Sample, WakeIntake
@@ -145,11 +145,23 @@ def test_all_that_are_sure_at_once(
     assert "Confirm these" not in owners.get("/inbox").content.decode()
 
 
-def test_programs_confirm_too(owners: Client, owner: User, version: Version) -> None:
+def test_programs_allow_and_confirm(owner: User, portal: Path, sorter: dict[str, str]) -> None:
+    version = make_version(owner, portal)
+    programs = Client(headers={"Authorization": f"Bearer {create_token(user=owner, name='p', scopes=SCOPES[:3])[1]}"})
+    switch = f"/api/v1/detectors/{version.detector_id}/wakes"
+    allowed = programs.put(switch, {"allowed": True}, content_type="application/json")
+    assert allowed.status_code == 200 and allowed.json()["takes_wakes"]
     sample = send(owner, version).json()["id"]
-    assert owners.post(f"/api/v1/inbox/{sample}/take").status_code == 422
-    taken = owners.post(f"/api/v1/inbox/{sample}/take?phrase=false").json()
+    refused = programs.post(f"/api/v1/inbox/{sample}/take")
+    assert refused.status_code == 422 and "phrase=true" in refused.json()["what_to_do"]
+    taken = programs.post(f"/api/v1/inbox/{sample}/take?phrase=false").json()
     assert (taken["verdict"], taken["state"]) == ("false_alarm", "taken")
+    sorter["kind"] = "phrase"
+    sure = send(owner, version).json()["id"]
+    assert programs.post("/api/v1/inbox/confirm").status_code == 204
+    assert programs.get(f"/api/v1/inbox/{sure}").json()["verdict"] == "missed"
+    forbidden = programs.put(switch, {"allowed": False}, content_type="application/json")
+    assert not forbidden.json()["takes_wakes"] and send(owner, version).status_code == 403
 
 
 def test_others_confirm_nothing_of_mine(client: Client, owner: User, other: User, version: Version) -> None:
@@ -158,6 +170,7 @@ def test_others_confirm_nothing_of_mine(client: Client, owner: User, other: User
     client.force_login(other)
     assert client.post(f"/inbox/{sample}", {"decision": "phrase"}).status_code == 404
     client.post("/inbox/confirm")
+    client.post("/api/v1/inbox/confirm")
     assert Sample.objects.get().state == "new"
 
 

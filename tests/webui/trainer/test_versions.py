@@ -48,6 +48,12 @@ def test_runs_of_the_command_line_are_the_owner_s_versions(owner: User, other: U
     ]
 
 
+def test_a_trial_of_the_command_line_is_shown_as_one(owners: Client, owner: User, portal: Path) -> None:
+    finished_run(portal, "hey-compass-trial-1", metrics={"miss_rate": SHARE, "effort": "trial"})
+    services.adopt_runs()
+    assert "A trial: train it properly before you use it." in owners.get("/").content.decode()
+
+
 def test_the_standard_detector_in_a_large_one_s_bundle_is_no_version_of_its_own(owner: User, portal: Path) -> None:
     finished_run(portal, "hey-compass-standard", made_for="hey-compass-large")
     (portal / "jobs" / "hey-compass-large").mkdir()

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from django.db.models import Count, Max, QuerySet
+from django.db.models import Count, Exists, Max, OuterRef, QuerySet
 from django.http import FileResponse, Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 from ninja import File, Form, Query, Router, Status, UploadedFile
@@ -29,8 +29,10 @@ from webui.api.schemas import (
     SampleOut,
     ThresholdOut,
     VersionOut,
+    WakesIn,
 )
 from webui.listening import services as listening
+from webui.listening.models import WakeIntake
 from webui.organizations.access import owned, to_change, visible
 from webui.trainer import results, services
 from webui.trainer.models import Detector, Version
@@ -45,7 +47,8 @@ VERSION = "/detectors/{int:detector_id}/versions/{int:number}"
 
 def _detectors(user: User) -> QuerySet[Detector]:
     seen = Detector.objects.visible_to(user).select_related("user", "organization")
-    return seen.annotate(count=Count("versions"), newest=Max("versions__number"))
+    takes_wakes = Exists(WakeIntake.objects.filter(detector=OuterRef("pk")))
+    return seen.annotate(count=Count("versions"), newest=Max("versions__number"), takes_wakes=takes_wakes)
 
 
 def _detector(request: HttpRequest, detector_id: int, who: Callable[..., Detector] = visible) -> Detector:
@@ -260,6 +263,18 @@ def detect(
     return HeardOut(**found)
 
 
+@router.put(
+    "/detectors/{int:detector_id}/wakes",
+    response=DetectorOut,
+    summary="Let devices send what they heard",
+    **needs("train"),
+)
+def allow_wakes(request: HttpRequest, detector_id: int, sent: WakesIn) -> Detector:
+    """Allows or forbids it; its user alone may. What has come stays."""
+    listening.allow_wakes(detector=_detector(request, detector_id, owned), allowed=sent.allowed)
+    return detector(request, detector_id)
+
+
 @router.post(
     "/detectors/{int:detector_id}/wakes",
     response={201: SampleOut},
@@ -275,8 +290,8 @@ def add_wake(
     score: float = Form(..., ge=0, le=1, examples=[0.93]),
     device: str = Form("", max_length=60, description="What the device calls itself.", examples=["kitchen"]),
 ) -> Made:
-    """A wake, or a score a little below the threshold, for the inbox, sorted by a recognizer. The detector's owner
-    switches that on, on its page."""
+    """A wake, or a score a little below the threshold, for the inbox, sorted by a recognizer. The detector's user
+    allows that before (``PUT``)."""
     in_use = _detector(request, detector_id, to_change).current
     if in_use is None:
         raise Http404

@@ -62,13 +62,21 @@ def take(
     sample_id: int,
     phrase: bool | None = Query(None, description="Of what a device sent: whether it is the phrase.", examples=[True]),
 ) -> Sample:
-    """Makes it a clip of the library, for the next training. Twice is once."""
+    """Makes it a clip of the library, for the next training. Twice is once. What a device sent is
+    confirmed with ``phrase``."""
     found = _sample(request, sample_id, to_change)
     if phrase is None or not found.kind:
         services.take(sample=found)
     else:
         services.confirm(sample=found, is_phrase=phrase)
     return _sample(request, sample_id)
+
+
+@router.post("/inbox/confirm", response={204: None}, summary="Confirm what is sorted", **needs("audio"))
+def confirm_sorted(request: HttpRequest) -> Status:
+    """Takes all that devices sent and a recognizer is sure of, as it sorted them."""
+    services.confirm_sorted(user=caller(request).user)
+    return Status(204, None)
 
 
 @router.delete("/inbox/{int:sample_id}", response={204: None}, summary="Discard a sample", **needs("audio"))

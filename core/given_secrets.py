@@ -1,0 +1,54 @@
+"""Secrets in the environment that others can guess: too short, or what an example has in their place."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from core.errors import HarkError
+
+SHORTEST = 32  # characters of a key: a shorter one can be guessed, and with it one signs in as any user
+KEY = "HARK_SECRET_KEY"
+_URLS = ("DATABASE_URL", "REDIS_URL", "STORAGE_URL")  # which hold passwords
+_PLACEHOLDER = re.compile(
+    r"change.?(me|this|it)|replace.?(me|this|with)|placeholder|example|insecure|your.?(own|secret|key|password|token)"
+    r"|(?-i:^[A-Z]+(_[A-Z0-9]+)+$|^(PASSWORD|SECRET|KEY|TOKEN)$)",
+    re.IGNORECASE,
+)
+
+
+def check_given_secrets(environment: Mapping[str, str] = os.environ) -> None:
+    """Refuse a secret that can be guessed, by a HarkError that does not repeat it."""
+    given = {name: environment.get(name, "").strip() for name in (KEY, "HARK_METRICS_TOKEN")}
+    given |= {name: _password(environment.get(name, "")) for name in _URLS}
+    for name, text in given.items():
+        why = "" if not text else weakness(text) if name == KEY else placeholder(text)
+        if why:
+            raise HarkError(
+                f"{name} can be guessed.",
+                f"{why[0].upper()}{why[1:]}.",
+                "Put one of your own there: openssl rand -hex 32 makes one (docs/portal.md, Another secret key).",
+            )
+
+
+def weakness(key: str) -> str:
+    """Give the reason why a key that signs can be guessed; "" where it cannot."""
+    if len(key) < SHORTEST:
+        return f"it has fewer than {SHORTEST} characters: who guesses it signs in as any user"
+    return placeholder(key)
+
+
+def placeholder(text: str) -> str:
+    """Give the reason why a secret is an example's placeholder; "" where it is not."""
+    if _PLACEHOLDER.search(text) or len(set(text)) < 3:
+        return "it is a placeholder, which anybody can read in an example"
+    return ""
+
+
+def _password(url: str) -> str:
+    try:
+        return urlsplit(url).password or ""
+    except ValueError:  # what is wrong with it, others say
+        return ""
