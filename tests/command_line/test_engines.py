@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +50,28 @@ def test_an_engine_is_enabled(main: Main, capsys: Shown, monkeypatch: pytest.Mon
     assert main("engines", "enable", "piper") == 0
     shown = capsys.readouterr()
     assert "Collecting piper-tts" in shown.err and "piper" in shown.out
+
+
+def test_doctor_names_the_command_that_pulls_a_model(
+    main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch, data_dir: Path
+) -> None:
+    def download(repository: str, local_dir: Path, **more: object) -> None:
+        for name in ("config.json", "model.safetensors"):
+            (local_dir / name).parent.mkdir(parents=True, exist_ok=True)
+            (local_dir / name).write_text("{}")
+
+    def commands() -> list[str]:
+        main("doctor", "--json")
+        findings = json.loads(capsys.readouterr().out)["findings"]
+        wanted = [f["what_to_do"] for f in findings if f["name"].startswith(("questions:", "summaries:"))]
+        return re.findall(r"hark (engines pull \w+)", " ".join(wanted))
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    named = commands()
+    assert named == ["engines pull reader", "engines pull embedding", "engines pull summary"]
+    for command in named:
+        as_json(main, capsys, *command.split())
+    assert commands() == []
 
 
 @pytest.mark.parametrize(

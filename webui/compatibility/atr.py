@@ -233,6 +233,7 @@ def interact(request: HttpRequest) -> HttpResponse:
         "how": answer["how"],
         "citations": answer["citations"],
         "nearest": answer["nearest"],
+        "note": answer["note"],
         "audio_url": None,
         "audio_problem": None,
     }

@@ -296,10 +296,11 @@ def test_a_transformers_model_that_is_damaged_says_so(
     tiny_bart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HARK_SUMMARY_MODEL", str(tmp_path / "bart"))
-    with pytest.raises(HarkError, match="no summarizing model"):
+    with pytest.raises(HarkError, match="holds no model"):
         local.operation({"engine": "transformers", "parts": ["a"]})
     (tmp_path / "bart").mkdir()
     (tmp_path / "bart" / "config.json").write_text((tiny_bart / "config.json").read_text())
+    (tmp_path / "bart" / "model.safetensors").write_bytes(b"cut off")
     with pytest.raises(HarkError, match="cannot be loaded"):
         local.operation({"engine": "transformers", "parts": ["a"]})
     fallen_back = summarize(TALK)

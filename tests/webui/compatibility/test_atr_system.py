@@ -212,7 +212,7 @@ def test_a_recorded_question(
 
 def test_not_in_the_recordings_is_an_answer(client: Client, token: dict[str, str]) -> None:
     said = client.post("/interact", {"text": "Who painted the elephant?"}, headers=token).json()
-    assert not said["found"] and said["reply"] == "No passage was found that answers this."
+    assert not said["found"] and said["reply"] == "No passage was found with the words of this question."
     assert said["audio_url"] and said["citations"] == said["nearest"] == []
 
 
