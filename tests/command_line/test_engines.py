@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from command_line.doctor import _recording_tools
 from tests.support.command_line_samples import as_json, error_of
 
 Main = Callable[..., int]
@@ -61,9 +61,8 @@ def test_doctor_names_the_command_that_pulls_a_model(
             (local_dir / name).write_text("{}")
 
     def commands() -> list[str]:
-        main("doctor", "--json")
-        findings = json.loads(capsys.readouterr().out)["findings"]
-        wanted = [f["what_to_do"] for f in findings if f["name"].startswith(("questions:", "summaries:"))]
+        findings = list(_recording_tools())
+        wanted = [found.what_to_do for found in findings if found.name.startswith(("questions:", "summaries:"))]
         return re.findall(r"hark (engines pull \w+)", " ".join(wanted))
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
