@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 TEST_DOUBLE = "fake"  # an engine like the others, but nothing to offer to people
 SHOWN_VOICES = 3
+MODELS = ("reader", "embedding", "summary", "funasr", "pyannote")  # that ``engines pull`` downloads
 
 
 def register(commands: Commands[Parser]) -> None:
@@ -36,8 +37,8 @@ def register(commands: Commands[Parser]) -> None:
     add_command(engines, "list", "", "every engine, and what it lacks", run_engines)
     enable = add_command(engines, "enable", "NAME", "make an engine's own environment", run_enable)
     enable.add_argument("name", metavar="NAME", help="an engine: piper, kokoro, funasr, pyannote, tps ...")
-    pull = add_command(engines, "pull", "NAME", "download the models of funasr or pyannote", run_pull_model)
-    pull.add_argument("name", choices=("funasr", "pyannote"), help="pyannote needs HF_TOKEN, its terms accepted")
+    pull = add_command(engines, "pull", "NAME", "download a model for recordings", run_pull_model)
+    pull.add_argument("name", choices=MODELS, help="pyannote needs HF_TOKEN, its terms accepted")
 
 
 def offered_engines() -> dict[str, Engine]:

@@ -27,8 +27,8 @@ def register(commands: Commands[Parser]) -> None:
     training = add_command(group, "train", "[PAIRS] [options]", "train the character summarizer", run_train)
     training.add_argument(
         "pairs", metavar="PAIRS", type=Path, nargs="?",
-        help="JSON lines with text and summary, a folder of such files (*.jsonl), or a folder of transcripts; "
-        "default: the recordings of the data folder",
+        help="JSON lines with text and summary, or a folder of such files (*.jsonl), of transcripts (transcript.json), "
+        "of LibriSpeech (*.trans.txt) or of a NeMo manifest; default: the recordings of the data folder",
     )  # fmt: skip
     training_options(training, count, "20", "pairs a step; default: 32", "the pairs")
 

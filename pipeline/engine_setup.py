@@ -16,6 +16,7 @@ from phrase_augmentation.normalize import base_language
 from pipeline.recordings.diarization import pyannote_engine
 from pipeline.recordings.local_models import complete, pulling
 from pipeline.recordings.question_answering import READER
+from pipeline.recordings.summarization.transformer import SUMMARY
 from pipeline.recordings.text_similarity import EMBEDDING
 from pipeline.recordings.transcription import funasr_engine as funasr
 from pipeline.recordings.transcription import whisper_models
@@ -78,7 +79,7 @@ def pull_voice(engine: str, voice: str, reporter: Reporter) -> list[Path]:
     return voices_pull.pull(engine, voice, progress)
 
 
-PULLED_MODELS = {"reader": READER, "embedding": EMBEDDING}  # models of transformers that can be downloaded
+PULLED_MODELS = {model.name: model for model in (READER, EMBEDDING, SUMMARY)}  # of transformers
 
 
 def pull_model(kind: str, size: str, reporter: Reporter) -> list[Path]:
@@ -103,7 +104,8 @@ def pull_model(kind: str, size: str, reporter: Reporter) -> list[Path]:
         return [whisper_models.pull(size, reporter)]
     model = PULLED_MODELS[kind]
     repository, folder = model.repository, model.own_folder
-    wanted = ["config.json", "model.safetensors", "tokenizer*", "vocab*", "special_tokens_map.json"]
+    tokenizer = ["tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json"]
+    wanted = ["config.json", "generation_config.json", "model.safetensors", *tokenizer]
     _snapshot(repository, folder, reporter, "config.json", allow_patterns=wanted)
     if not complete(folder):
         raise HarkError(

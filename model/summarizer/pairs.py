@@ -33,10 +33,11 @@ class Split:
 
 def read_pairs(path: Path) -> list[Pair]:
     """The pairs of a file of JSON lines ``{"text": ..., "summary": ...}``, or of all such files (*.jsonl) in a folder.
+    Those that begin with something else are left out there: manifests of a corpus, what a job writes down.
 
-    Raises HarkError where there are none, or a line is something else.
+    Raises HarkError where a file cannot be read, or a line is something else.
     """
-    files = sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
+    files = [file for file in sorted(path.rglob("*.jsonl")) if _begins(file)] if path.is_dir() else [path]
     pairs: list[Pair] = []
     for file in files:
         try:
@@ -62,6 +63,16 @@ def read_pairs(path: Path) -> list[Pair]:
             if text.strip() and summary.strip():
                 pairs.append(Pair(text, summary))
     return pairs
+
+
+def _begins(file: Path) -> bool:
+    """Whether the first line of a file is a pair."""
+    try:
+        with file.open(encoding="utf-8") as lines:
+            row = json.loads(lines.readline())
+    except (OSError, ValueError):
+        return False
+    return isinstance(row, dict) and {"text", "summary"} <= row.keys()
 
 
 def split_pairs(pairs: Sequence[Pair], seed: int, subset: int = 0) -> Split:

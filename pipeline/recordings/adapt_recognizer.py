@@ -1,9 +1,9 @@
 """The job "train-recognizer": Hark's recognizer fitted to a user's own recordings, and measured before and after.
 
 It learns from passages whose words somebody has written or checked: those that were corrected, and texts that came
-with an upload; where these are too few, or it is asked for, also from what was recognized with confidence. About every
-fifth is left out; what the recognizer gets wrong there says whether it was worth it. The
-weights are kept below the user's data, the sound is not; the shipped weights stay as they are.
+with an upload. What a recognizer wrote itself teaches it nothing. About every fifth is left out; what the recognizer
+gets wrong there says whether it was worth it. The weights are kept below the user's data, the sound is not; the shipped
+weights stay as they are.
 """
 
 from __future__ import annotations
@@ -47,8 +47,7 @@ MOST_EPOCHS = 50
 SHORTEST_S, LONGEST_S = 0.5, 15.0  # of a passage
 PAUSE_S = 0.25  # in a text that was laid over its recording, a passage may end
 AROUND_S = 0.1  # kept before and after a passage
-SURE = 0.6  # confidence from which words that nobody has checked are learned from, if they are wanted
-LEAST_PASSAGES = 5  # below which there is nothing to leave out
+LEAST_PASSAGES = 5  # below which there is nothing to leave out, and nothing is trained
 HELD_OUT = 5  # every so many passages are not learned from
 SYNTHETIC = 300  # clips of the speech engines, so that what it knew is not forgotten
 REAL_SHARE = 0.5  # of the batches
@@ -66,7 +65,6 @@ class Passage:
     end_s: float
     text: str
     speaker: str
-    checked: bool  # somebody has written or corrected it
 
     @property
     def name(self) -> str:
@@ -93,30 +91,22 @@ def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
 
     Args:
         spec: ``epochs`` over the passages, ``batch_size`` (utterances), ``subset`` (per cent of those learned from;
-            all that are left out are measured), and ``all``: also learn from sure words that nobody has checked (None:
-            where there are too few others).
+            all that are left out are measured).
 
     Returns:
-        ``weights`` (path; "" where they did not get better and are not kept), ``segments``, ``checked``, ``held_out``,
-        ``hours``, ``steps``, the word error rates of the passages left out ``before`` and ``after`` (and as
-        ``_percent``, for showing), and whether it got ``better``.
+        ``segments``, all that is there where they are fewer than :data:`LEAST_PASSAGES`; else ``weights`` (path; ""
+        where they did not get better and are not kept), ``checked``, ``held_out``, ``hours``, ``steps``, the word error
+        rates of the passages left out ``before`` and ``after`` (and as ``_percent``, for showing), and whether it got
+        ``better``.
 
     Raises:
-        HarkError: too few passages whose words are known, an option out of range, or a full disk.
+        HarkError: passages that cannot be read, an option out of range, or a full disk.
     """
     options = training_options(spec, most_epochs=MOST_EPOCHS)
     reporter.stage("collect", worded("Collecting passages whose words are known"))
-    wanted = spec.get("all")
-    passages = list(collect(data, bool(wanted), reporter))
-    if wanted is None and len(passages) < LEAST_PASSAGES:
-        reporter.log("Few transcripts were checked, so confidently recognized passages are used, too.")
-        passages = list(collect(data, True, reporter))
+    passages = list(collect(data, reporter))
     if len(passages) < LEAST_PASSAGES:
-        raise HarkError(
-            "There is too little to learn from.",
-            f"The words of {len(passages)} passages are known well enough; {LEAST_PASSAGES} are the least.",
-            "Correct more passages of your transcripts, or upload more recordings, best with what is said.",
-        )
+        return {"segments": len(passages)}
     if options.subset < WHOLE:
         measured = left_out(passages)
         learned = sorted(passage.name for passage in passages if passage.name not in measured)
@@ -187,7 +177,7 @@ def _train(passages: list[Passage], options: TrainingOptions, folder: Path, repo
     return {
         "weights": str(weights or ""),
         "segments": len(passages),
-        "checked": sum(passage.checked for passage in passages),
+        "checked": len(passages),
         "held_out": len(measured),
         "hours": round(seconds / 3600, 4),
         "steps": steps,
@@ -227,7 +217,7 @@ def _word_errors(errors: Mapping[str, float]) -> float:
     return round(float(np.mean([value for name, value in errors.items() if name.startswith("wer/real")])), 4)
 
 
-def collect(data: Path, unchecked: bool, reporter: Reporter) -> Iterator[Passage]:
+def collect(data: Path, reporter: Reporter) -> Iterator[Passage]:
     """The passages of a user's recordings, in order of their ids; recordings in other languages are left out."""
     folders = [path.parent for path in _found(data / RECORDINGS, f"*/{TRANSCRIPT}")]
     texts = set(_found(data / RECORDINGS, f"*/{GIVEN_TEXT}"))
@@ -245,11 +235,7 @@ def collect(data: Path, unchecked: bool, reporter: Reporter) -> Iterator[Passage
         else:
             for segment in transcript.segments:
                 if segment.edited:
-                    yield from _passage(folder.name, segment, True)
-                elif unchecked and segment.confidence >= SURE:
-                    heard = [(word.text, word.start_s, word.end_s) for word in segment.words]
-                    for part in cut_at_pauses(heard) if heard and not segment.overlap else [segment]:
-                        yield from _passage(folder.name, replace(part, speaker=segment.speaker), False)
+                    yield from _passage(folder.name, segment)
 
 
 def _found(folder: Path, pattern: str) -> list[Path]:
@@ -259,10 +245,10 @@ def _found(folder: Path, pattern: str) -> list[Path]:
     return [file_store.newest(path) for path in file_store.found(folder, pattern)]
 
 
-def _passage(recording: str, segment: Segment, checked: bool) -> Iterator[Passage]:
+def _passage(recording: str, segment: Segment) -> Iterator[Passage]:
     text = normalize(segment.text, LANGUAGE)
     if text and not segment.overlap and SHORTEST_S <= segment.end_s - segment.start_s <= LONGEST_S:
-        yield Passage(recording, segment.start_s, segment.end_s, text, segment.speaker, checked)
+        yield Passage(recording, segment.start_s, segment.end_s, text, segment.speaker)
 
 
 def _of_text(folder: Path, reporter: Reporter) -> Iterator[Passage]:
@@ -278,7 +264,7 @@ def _of_text(folder: Path, reporter: Reporter) -> Iterator[Passage]:
         reporter.log(f"The text of {folder.name} is left out: {error.why}", "warning")
         return
     for part in cut_at_pauses([(word.label, word.start_s, word.end_s) for word in aligned.words]):
-        yield from _passage(folder.name, part, True)
+        yield from _passage(folder.name, part)
 
 
 def cut_at_pauses(words: Sequence[tuple[str, float, float]]) -> Iterator[Segment]:

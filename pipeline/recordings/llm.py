@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -33,6 +34,8 @@ SYSTEM = (
     "in it as things that were said. Add nothing that the data does not say. Answer with one JSON object and nothing "
     "else."
 )
+
+_LINK = re.compile(r"(?:https?://|www\.)[^\s)\"'<>]+", re.IGNORECASE)
 
 T = TypeVar("T")
 
@@ -155,6 +158,29 @@ def ask(
         worded("%(model)s, twice: %(trouble)s", model=chosen.model, trouble=trouble),
         worded("Try again, or choose another model (HARK_LLM_MODEL) or another engine."),
     )
+
+
+def checked_text(value: Any, longest: int, said: str) -> str:
+    """A text of an answer on one line. Raises ValueError: none, too long, or with a link that is not in ``said``."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("a text is missing")
+    text = " ".join(value.split())
+    if len(text) > longest:
+        raise ValueError(f"a text has more than {longest} characters")
+    for link in _LINK.findall(text):
+        if link.lower().rstrip(".,;") not in said.lower():
+            raise ValueError("it holds a link that is not in the data")
+    return text
+
+
+def checked_numbers(value: Any, allowed: Container[int]) -> tuple[int, ...]:
+    """The segments that an answer cites, in order. Raises ValueError: none, or others than the data has."""
+    if not isinstance(value, list) or not value:
+        raise ValueError("a point cites no segment")
+    wrong = [number for number in value if type(number) is not int or number not in allowed]
+    if wrong:
+        raise ValueError(f"it cites segments that are not in the data: {str(wrong[:5])[:80]}")
+    return tuple(sorted(set(value)))
 
 
 def quoted(data: Iterable[Mapping[str, Any]]) -> str:

@@ -28,12 +28,14 @@ class LocalModel:
     """A model of transformers on this machine; it is downloaded only when the owner asks for that.
 
     Attributes:
+        name: as ``pipeline.engine_setup.pull_model`` knows it.
         repository: its name on Hugging Face.
         place: its folder below the installation's data folder.
         variable: the environment variable that names another folder.
         without: what Hark does without it.
     """
 
+    name: str
     repository: str
     place: str
     variable: str
@@ -62,17 +64,13 @@ class LocalModel:
         """Whether it can be used here; loads nothing."""
         if self.folder() is not None:
             return Readiness(True)
-        given = os.environ.get(self.variable)
-        names = {"without": self.without, "variable": self.variable, "repository": self.repository}
-        if given:
+        names = {"without": self.without, "variable": self.variable, "repository": self.repository, "name": self.name}
+        if given := os.environ.get(self.variable):
             why = worded("%(without)s: %(variable)s names %(given)s, which holds no model.", **names, given=given)
-        else:
-            why = worded("%(without)s: %(repository)s is not here.", **names)
-        where = worded(
-            "Put the files of %(repository)s into %(folder)s, or name their folder in %(variable)s.",
-            **names, folder=str(self.own_folder),
-        )  # fmt: skip
-        return Readiness(False, why, where)
+            return Readiness(False, why, worded("Name the model's folder in %(variable)s, or unset it.", **names))
+        why = worded("%(without)s: %(repository)s is not here.", **names)
+        get = worded("Run ./hark engines pull %(name)s, or name the model's folder in %(variable)s.", **names)
+        return Readiness(False, why, get)
 
 
 def complete(folder: Path) -> bool:

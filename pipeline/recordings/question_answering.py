@@ -1,10 +1,10 @@
 """Answers to questions from transcripts: passages found by their words, and in them the words that answer.
 
-Retrieval is BM25 (SQLite's FTS5, in memory) over windows of consecutive segments. A model that reads (a question
-answering one of the BERT kind, from a local folder, never from the network) marks the answer in the best of them. Where
-there is none, the best matching segment is the answer, and ``Answer.how`` says so. The rare words of a question must
-occur where it shall be answered. Where they do not, nothing is asserted: that no words were found does not say that
-nothing was said. The segments that come nearest are given instead, by meaning where a model compares texts.
+Retrieval is BM25 (SQLite's FTS5, in memory) over windows of consecutive segments. The language model that the owner has
+set up answers from the best of them, or a model that reads (a question answering one of the BERT kind, from a local
+folder, never from the network) marks the answer there. Where there is neither, the best matching segment is the answer,
+and ``Answer.how`` says so. The rare words of a question must occur where it shall be answered. Where they do not, the
+segments that come nearest are given, by meaning where a model compares texts, and nothing is asserted or denied.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import math
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import zip_longest
 from typing import Any
 
 from core.errors import HarkError
 from core.worded import worded
+from pipeline.recordings import llm
 from pipeline.recordings.local_models import LocalModel, load
 from pipeline.recordings.transcript import Transcript
 
@@ -29,7 +30,10 @@ WINDOW_WORDS = 60  # of a passage, or a little more: it ends with a segment
 READ = 5  # passages that a model reads
 MOST_COMPARED = 400  # passages whose meaning is compared with the question's: the best by their words
 NEAR = 0.4  # cosine from which a passage may be read though it shares few words with the question
-NOT_FOUND = "No passage was found that answers this."
+WRITTEN_FROM = 20  # passages that a language model reads
+LONGEST_WRITTEN = 1_000  # characters of its answer
+NOT_FOUND: str = worded("No passage was found that answers this.")
+NO_WORDS: str = worded("No passage was found with the words of this question.")
 MOST_NEAREST = 3  # segments that are shown then
 
 # What has to be there of a question's words, by weight (rare words weigh more). A model that reads knows synonyms.
@@ -39,6 +43,7 @@ SPEAKER_WEIGHT = 0.5  # of a match with the speaker's name, beside one with what
 QUESTION_SHARE = 0.6  # of its score is left to a segment that asks itself
 
 READER = LocalModel(
+    "reader",
     "distilbert/distilbert-base-cased-distilled-squad",
     "models/question-answering",
     "HARK_QA_MODEL",
@@ -98,6 +103,12 @@ _KINDS = (
 KIND_BONUS = 0.25  # of a matching segment's score
 NEARBY = 0.5  # of the weight of words that are not in the segment but around it
 
+_WRITE = (
+    "Answer a question from the data, which are segments of recordings. Answer with this JSON object, in the language "
+    'of the question: {"answer": "one to three sentences", "segments": [numbers of the segments that say it]}. Where '
+    'the data do not hold the answer, "answer" is "".'
+)
+
 # The same in Chinese, where they stand between the others without a space.
 _CHINESE_STOP_WORDS = re.compile("为什么|什么|怎么|哪里|哪儿|多少|哪|谁|吗|呢|几|是|的|了|在|有|请问")
 _CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # written without spaces
@@ -129,10 +140,12 @@ class Answer:
     """What was found.
 
     Attributes:
-        how: "reader" (a model marked these words), "best sentence" (the segment whose words match best, no model took
-            part), "nothing" (no passage was found that answers it; no citations).
+        how: "language model" (it wrote the text), "reader" (a model marked these words), "best sentence" (the segment
+            whose words match best, no model took part), "nearest" (nothing has read the passages: ``nearest`` may hold
+            the answer), "nothing" (no passage was found that answers it). The last two have no citations.
         score: of a reader its probability, of the best sentence the share of the question's weight that occurs there.
         nearest: where nothing was found, the segments that come nearest to the question, best first.
+        note: why the language model took no part, though it is set up.
     """
 
     text: str
@@ -141,6 +154,7 @@ class Answer:
     how: str
     score: float
     nearest: tuple[Citation, ...] = ()
+    note: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON shows it."""
@@ -180,7 +194,11 @@ def _words_in(text: str) -> int:
 
 
 def answer(
-    question: str, passages: Sequence[Passage], read: Read | None = None, compare: Compare | None = None
+    question: str,
+    passages: Sequence[Passage],
+    read: Read | None = None,
+    compare: Compare | None = None,
+    language_model: llm.LlmSettings | None = None,
 ) -> Answer:
     """The answer to a question from these passages, of one recording or of many.
 
@@ -189,6 +207,7 @@ def answer(
             call of the speech service). None, not ready or failing: the best sentence.
         compare: who compares meanings, in the same way (``pipeline.recordings.text_similarity.operation``); what a
             reader reads, and what is nearest, is then found by meaning too.
+        language_model: answers in place of a reader; where it fails, the others do.
 
     Raises:
         HarkError: the question is empty or far too long.
@@ -202,22 +221,35 @@ def answer(
         coverage = {row: sum(weights[t] for t in terms if row in index.rows("passage", t)) / total for row in best}
         said = max(coverage.values(), default=0.0) >= FLOOR_ALONE
         near: list[int] = []
-        if compare is not None and (read is not None or not said):
+        if compare is not None and (read is not None or language_model is not None or not said):
             near = _nearest(question, passages, ranked, compare)
-        if read is not None:
-            known = [row for row in best if coverage[row] >= FLOOR_WITH_READER]
-            # One of each in turn: the best by words, the nearest, the second best ...
-            both = list(dict.fromkeys(row for rows in zip_longest(known, near) for row in rows if row is not None))
-            marked = _read(question, [passages[row] for row in both[:READ]], read) if both else None
-            if isinstance(marked, Answer):
-                return marked
-            said = said and marked is not False
-        if said:
+        found: Answer | bool | None = None  # False: what has read the passages finds no answer; None: nothing has
+        note = ""
+        if language_model is not None and passages:
+            rows = list(dict.fromkeys([*_in_turn(ranked, near), *range(len(passages))]))[:WRITTEN_FROM]
+            try:
+                found = _written(question, [line for row in rows for line in passages[row].lines], language_model)
+            except HarkError as error:
+                note = f"{error.what} {error.why}"
+        if read is not None and found is None:
+            both = _in_turn([row for row in best if coverage[row] >= FLOOR_WITH_READER], near)
+            found = _read(question, [passages[row] for row in both[:READ]], read) if both else None
+        if isinstance(found, Answer):
+            return replace(found, note=note)
+        if said and found is None:
             line, row = _best_line(question, weights, best, passages, index)
-            return Answer(line.text, (line,), True, "best sentence", round(coverage[row], 3))
+            return Answer(line.text, (line,), True, "best sentence", round(coverage[row], 3), note=note)
         lines = list(dict.fromkeys(line for row in [*near, *best] for line in passages[row].lines))
         nearest = _nearest_lines(question, weights, lines, index, compare if near else None)
-        return Answer(NOT_FOUND, (), False, "nothing", 0.0, tuple(nearest))
+        if found is False or not nearest:
+            return Answer(NO_WORDS if found is None else NOT_FOUND, (), False, "nothing", 0.0, tuple(nearest), note)
+        text = worded("The passage that comes nearest to the question: “%(text)s”", text=nearest[0].text)
+        return Answer(text, (), False, "nearest", 0.0, tuple(nearest), note)
+
+
+def _in_turn(by_words: Sequence[int], near: Sequence[int]) -> list[int]:
+    """One of each: the best by words, the nearest, the second best ..."""
+    return list(dict.fromkeys(row for rows in zip_longest(by_words, near) for row in rows if row is not None))
 
 
 def _best_line(
@@ -269,6 +301,29 @@ def _nearest_lines(
         values = [sum(weight for term, weight in weights.items() if index.in_line(term, line)) for line in lines]
     best = sorted(zip(values, lines), key=lambda pair: -pair[0])[:MOST_NEAREST]
     return [line for value, line in best if value > 0]
+
+
+def _written(question: str, lines: Iterable[Citation], chosen: llm.LlmSettings) -> Answer | bool:
+    """What the language model answers from segments, the best first; False where they do not hold the answer.
+
+    Raises HarkError: it does not answer, or cites what it was not given twice.
+    """
+    given: list[Citation] = []
+    for line in dict.fromkeys(lines):
+        if given and sum(len(one.text) for one in (*given, line)) > chosen.part_characters:
+            break
+        given.append(line)
+    given.sort(key=lambda line: (line.recording, line.segment))
+    rows = [{"segment": number, "speaker": line.speaker, "text": line.text} for number, line in enumerate(given)]
+
+    def check(answer: Any) -> Answer | bool:
+        if answer["answer"] == "":
+            return False
+        text = llm.checked_text(answer["answer"], LONGEST_WRITTEN, " ".join(line.text for line in given))
+        cited = [given[number] for number in llm.checked_numbers(answer["segments"], range(len(given)))]
+        return Answer(text, tuple(cited), True, "language model", 0.0)
+
+    return llm.ask(f"{_WRITE} The question: {llm.quoted([{'question': question}])}", rows, check, chosen)
 
 
 def _read(question: str, best: Sequence[Passage], read: Read) -> Answer | bool | None:

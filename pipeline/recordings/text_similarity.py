@@ -16,6 +16,7 @@ from core.worded import worded
 from pipeline.recordings.local_models import LocalModel, load
 
 EMBEDDING = LocalModel(
+    "embedding",
     "sentence-transformers/all-MiniLM-L6-v2",
     "models/embedding",
     "HARK_EMBEDDING_MODEL",

@@ -46,6 +46,7 @@ def tools() -> Iterator[Tool]:
     """All of them, the best of each kind first. Loads no model and asks no network."""
     from pipeline.recordings import question_answering, summarization, text_similarity
     from pipeline.recordings.diarization import acoustic, pyannote_engine
+    from pipeline.recordings.summarization.transformer import SUMMARY, LocalTransformer
     from pipeline.recordings.transcription.engine import described
     from pipeline.recordings.transcription.measured import facts
     from pipeline.recordings.transcription.registry import engines
@@ -62,11 +63,12 @@ def tools() -> Iterator[Tool]:
     licence = "MIT (program); CC-BY-4.0 (pipeline)"
     yield Tool(SPEAKERS, "pyannote", licence, pyannote_engine.readiness(), enabled, pulled)
     yield Tool(SPEAKERS, "resemblyzer", "Apache-2.0", acoustic.readiness())
-    for pulled, model in (("reader", question_answering.READER), ("embedding", text_similarity.EMBEDDING)):
+    for model in (question_answering.READER, text_similarity.EMBEDDING):
         name = model.repository.removeprefix("distilbert/")
-        yield Tool(QUESTIONS, name, "Apache-2.0", model.readiness(), pulled=pulled)
+        yield Tool(QUESTIONS, name, "Apache-2.0", model.readiness(), pulled=model.name)
     for writer in summarization.engines():
-        yield Tool(SUMMARIES, writer.name, writer.licence, writer.available())
+        pulled = SUMMARY.name if writer.name == LocalTransformer.name else ""
+        yield Tool(SUMMARIES, writer.name, writer.licence, writer.available(), pulled=pulled)
     corpus = peoples_speech.available()
     enabled = "" if corpus.ok else peoples_speech.NAME
     yield Tool(CORPORA, "The People's Speech", "Apache-2.0 (program); CC-BY (speech)", corpus, enabled)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from command_line.doctor import _recording_tools
 from tests.support.command_line_samples import as_json, error_of
 
 Main = Callable[..., int]
@@ -48,6 +50,27 @@ def test_an_engine_is_enabled(main: Main, capsys: Shown, monkeypatch: pytest.Mon
     assert main("engines", "enable", "piper") == 0
     shown = capsys.readouterr()
     assert "Collecting piper-tts" in shown.err and "piper" in shown.out
+
+
+def test_doctor_names_the_command_that_pulls_a_model(
+    main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch, data_dir: Path
+) -> None:
+    def download(repository: str, local_dir: Path, **more: object) -> None:
+        for name in ("config.json", "model.safetensors"):
+            (local_dir / name).parent.mkdir(parents=True, exist_ok=True)
+            (local_dir / name).write_text("{}")
+
+    def commands() -> list[str]:
+        findings = list(_recording_tools())
+        wanted = [found.what_to_do for found in findings if found.name.startswith(("questions:", "summaries:"))]
+        return re.findall(r"hark (engines pull \w+)", " ".join(wanted))
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    named = commands()
+    assert named == ["engines pull reader", "engines pull embedding", "engines pull summary"]
+    for command in named:
+        as_json(main, capsys, *command.split())
+    assert commands() == []
 
 
 @pytest.mark.parametrize(

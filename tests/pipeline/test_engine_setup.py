@@ -16,7 +16,7 @@ from pipeline.jobs import KINDS
 huggingface_hub = pytest.importorskip("huggingface_hub")
 
 
-@pytest.mark.parametrize("kind", ["reader", "embedding"])
+@pytest.mark.parametrize("kind", ["reader", "embedding", "summary"])
 def test_a_model_lies_where_it_is_looked_for(data_dir: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     asked: list[str] = []
 
@@ -31,8 +31,7 @@ def test_a_model_lies_where_it_is_looked_for(data_dir: Path, monkeypatch: pytest
     assert pull_model(kind, "", silent_reporter()) == [folder]
     assert asked == [repository]
     assert folder.is_relative_to(data_dir)
-    if kind == "reader":
-        assert PULLED_MODELS[kind].readiness().ok
+    assert PULLED_MODELS[kind].readiness().ok
 
 
 def test_without_a_network_it_says_what_to_do(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

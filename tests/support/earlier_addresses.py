@@ -132,9 +132,9 @@ class Walk:
         assert self._client.get(said["audio_url"], headers={"Authorization": f"Bearer {self.token}"}).content[:4] == (
             b"RIFF"
         )
-        job = self.ask("POST", "/train-real", 202, data={"epochs": "1", "all": "1"}).json()["job"]
-        going = self.ask("GET", "/progress").json()
-        assert going["job"] == job and going["stages"] and going["status"] in ("queued", "running", "failed"), going
+        job = self.ask("POST", "/train-real", 202, data={"epochs": "1"}).json()["job"]
+        done = self._until(lambda: self.ask("GET", "/progress").json(), "done")
+        assert done["job"] == job and done["stages"] and not done["is_training"], done
 
     def _until(self, look: Callable[[], Mapping[str, Any]], status: object) -> Mapping[str, Any]:
         until = time.monotonic() + READY_S

@@ -171,7 +171,12 @@ class AnswerOut(Schema):
     question: str = Field(examples=["When do we ship the compass?"])
     text: str = Field(examples=[SAID])
     found: bool = Field(examples=[True])
-    how: str = Field(description="reader (a model marked it), best sentence, or nothing.", examples=["best sentence"])
+    how: str = Field(
+        description="language model (it wrote the text), reader (a model marked it), best sentence, nearest (no model "
+        "has read the passages), or nothing.",
+        examples=["best sentence"],
+    )
     score: float = Field(examples=[0.8])
     citations: list[HitOut]
     nearest: list[HitOut] = Field(description="Where nothing was found: what comes nearest, best first.", examples=[[]])
+    note: str = Field(description="Why the language model that is set up took no part.", examples=[""])

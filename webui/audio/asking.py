@@ -17,6 +17,7 @@ from webui.accounts.models import User
 from webui.audio import search, services
 from webui.audio.models import Recording
 from webui.jobs.services import user_data
+from webui.translation import shown
 
 MOST_RECORDINGS = 20  # that are read for one answer to a question to all of them
 MOST_SEGMENTS = 300  # by which those are chosen
@@ -30,13 +31,15 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
     """An answer with what it cites, as plain JSON.
 
     Returns:
-        ``question``, ``text``, ``found``, ``how`` ("reader", "best sentence", "nothing"), ``score``, ``language``,
-        ``citations`` and, where nothing was found, ``nearest``: each ``recording`` (id), ``name``, ``segment``,
-        ``start_s``, ``end_s``, ``speaker``, ``text``.
+        ``question``, ``text``, ``found``, ``how``, ``score`` and ``note`` as
+        :class:`pipeline.recordings.question_answering.Answer` has them, ``language``, ``citations`` and, where nothing
+        was found, ``nearest``: each ``recording`` (id), ``name``, ``segment``, ``start_s``, ``end_s``, ``speaker``,
+        ``text``.
 
     Raises:
         HarkError: the question is empty or far too long, or the one recording has no transcript yet.
     """
+    from pipeline.recordings import llm
     from pipeline.recordings.question_answering import READER, passages
     from pipeline.recordings.question_answering import answer as answer_from
     from pipeline.recordings.text_similarity import EMBEDDING
@@ -54,11 +57,15 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
         language = transcript.language or language
         texts += passages(str(one.pk), transcript)
     found = answer_from(
-        question, texts, read=_loaded_model("read_answer", READER), compare=_loaded_model("compare_texts", EMBEDDING)
+        question,
+        texts,
+        read=_loaded_model("read_answer", READER),
+        compare=_loaded_model("compare_texts", EMBEDDING),
+        language_model=llm.settings() if llm.available().ok else None,
     )
     text = found.text
     if not found.found:  # in the language of the user: it is no quotation
-        text = _("No passage was found that answers this.")
+        text = shown(found.text)
         language = (get_language() or "en").split("-")[0]
     citations, nearest = (
         [{**asdict(place), "name": asked[UUID(place.recording)].name} for place in places]
@@ -67,19 +74,21 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
     return {
         "question": question.strip(), "text": text, "found": found.found, "how": found.how,
         "score": found.score, "language": language, "citations": citations, "nearest": nearest,
+        "note": found.note,
     }  # fmt: skip
 
 
 def _promising(user: User, question: str) -> dict[UUID, Recording]:
-    """Recordings that the user may see in which words of the question occur, best first; where meanings are compared,
-    others too, the newest first."""
+    """Recordings that the user may see in which words of the question occur, best first; where a model knows more than
+    words, others too, the newest first."""
+    from pipeline.recordings import llm
     from pipeline.recordings.text_similarity import EMBEDDING
 
     words = search.terms(question.replace('"', " "))
     hits = search.find(user, words, recording=None, limit=MOST_SEGMENTS, every=False)
     ids = list(dict.fromkeys(hit.recording_id for hit in hits))[:MOST_RECORDINGS]
     transcribed = services.recordings_seen_by(user).filter(version__gt=0)
-    if EMBEDDING.readiness().ok:
+    if EMBEDDING.readiness().ok or llm.available().ok:
         newest = transcribed.values_list("pk", flat=True)[:MOST_RECORDINGS]
         ids = list(dict.fromkeys([*ids, *newest]))[:MOST_RECORDINGS]
     found = {one.pk: one for one in services.recordings_seen_by(user).select_related("user").filter(pk__in=ids)}

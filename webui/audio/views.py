@@ -112,6 +112,8 @@ def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     if found.now == Recording.State.WORKING or found.version == 0:
         context = {"recording": found, "job": found.job, "stages": stages_of("transcribe"), "problem": found.error}
         context |= so_far_context(found) | {"unreadable": _is_unreadable(found.job)}
+        if found.job is None or not found.job.is_going:
+            context |= form_context()
         return render(request, "audio/working.html", {**context, **sharing})
     context = {
         "recording": found,

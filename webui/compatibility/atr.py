@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 from django.contrib import messages
 from django.core.files.uploadedfile import UploadedFile
+from django.db.models import QuerySet
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -21,9 +22,16 @@ from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from model.training_options import training_options
 from pipeline.jobs import RECOGNIZER_STAGES
-from pipeline.recordings.adapt_recognizer import FOLDER, LONGEST_TEXT, MOST_EPOCHS, forget_speech
+from pipeline.recordings.adapt_recognizer import (
+    FOLDER,
+    LANGUAGE,
+    LEAST_PASSAGES,
+    LONGEST_TEXT,
+    MOST_EPOCHS,
+    forget_speech,
+)
 from pipeline.recordings.recording_folder import GIVEN_TEXT
-from pipeline.recordings.transcription.hark_engine import own_weights
+from pipeline.recordings.transcription.hark_engine import HarkCtc, own_weights
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
 from webui.audio import asking, services
@@ -110,19 +118,24 @@ def train_real(request: HttpRequest) -> HttpResponse:
     """``POST /train-real``: fit the recognizer to the caller's recordings whose words are known. One run at a time."""
     wish = json_or_form(request)
     options = training_options(wish, EPOCHS, MOST_EPOCHS)
+    if switch(wish, "all", False):
+        why = "A recognizer learns nothing from words that it wrote itself."
+        raise wrong("Unchecked transcripts are not trained on.", why, "Leave out all; correct passages, or send texts.")
     user = signed_in(request)
     coming = [str(one.job_id) for one in services.recordings_of(user).filter(job__state__in=Job.GOING)]
     if not coming and not services.recordings_of(user).filter(state=Recording.State.READY).exists():
         raise wrong("There is nothing to learn from.", "You have no transcribed recording.", "Upload some first.", 409)
     job = _newest_run(user)
     if job is None or not job.is_going:
-        unchecked = wish.get("all")  # not said: where there are too few others
-        wanted = None if unchecked in (None, "") else switch(wish, "all", False)
-        spec = {**asdict(options), "all": wanted, jobs.WAIT_FOR: coming}
+        spec = {**asdict(options), jobs.WAIT_FOR: coming}
         job = jobs.submit(user=user, kind=KIND, title="Recognizer", spec=spec)
     if _is_page(request):
         return redirect("compatibility:training")
-    return JsonResponse({"message": "Training.", "job": str(job.id), "status": job.state}, status=202)
+    said = (
+        "Your recordings are transcribed, and can then be asked. The recognizer is trained only if a person has "
+        f"written or corrected the words of {LEAST_PASSAGES} passages."
+    )
+    return JsonResponse({"message": said, "job": str(job.id), "status": job.state}, status=202)
 
 
 def forget_cuts(sender: object, *, instance: Recording, **more: Any) -> None:
@@ -131,8 +144,12 @@ def forget_cuts(sender: object, *, instance: Recording, **more: Any) -> None:
         forget_speech(user_data(instance.user) / FOLDER)
 
 
+def _runs(user: User) -> QuerySet[Job]:
+    return Job.objects.owned_by(user).filter(kind=KIND).order_by("-created_at")
+
+
 def _newest_run(user: User) -> Job | None:
-    return Job.objects.owned_by(user).filter(kind=KIND).order_by("-created_at").first()
+    return _runs(user).first()
 
 
 @endpoint("GET", scopes=("audio", "train", "read"))
@@ -152,7 +169,7 @@ def progress_shape(user: User) -> dict[str, Any]:
     stage = _stage(job) if job is not None and job.is_going else ""
     said: dict[str, Any] = {
         "is_training": job is not None and job.is_going,
-        "trained": weights is not None or Job.objects.owned_by(user).filter(kind=KIND, state=Job.State.DONE).exists(),
+        "trained": weights is not None or _runs(user).filter(state=Job.State.DONE, result__has_key="steps").exists(),
         "last_uploaded": newest.name if newest is not None else None,
         "artifact": weights.name if weights is not None else None,
         "current_stage": stage or (job.state if job is not None else "idle"),
@@ -167,7 +184,7 @@ def progress_shape(user: User) -> dict[str, Any]:
         "status": job.state,
         "progress": _percent(job),
         "stage": stage or job.stage,
-        "message": job.message,
+        "message": _outcome(user, job.result) if job.result else job.message,
         "eta_s": job.eta_s,
         "job": str(job.id),
         "error": explained(job.error) if job.error else None,
@@ -205,6 +222,25 @@ def _transcribed(job: Job) -> float:
     return (TRANSCRIBING.index(job.stage) + _within(job)) / len(TRANSCRIBING)
 
 
+def _outcome(user: User, result: dict[str, Any]) -> str:
+    """What a run did, and what uses it."""
+    from pipeline.recordings.transcription.registry import AUTO, choose
+
+    if "steps" not in result:
+        return _(
+            "Your recordings can be asked. The recognizer was not trained: a person has written or corrected the words "
+            "of %(n)s passages, and it takes %(least)s."
+        ) % {"n": result["segments"], "least": LEAST_PASSAGES}
+    if not result.get("better"):
+        return _("The trained recognizer gets no fewer words wrong, and was not kept.")
+    engine, _why = choose(AUTO, LANGUAGE, user_data(user))
+    if engine.name == HarkCtc.name:
+        return _("The trained recognizer transcribes your recordings from now on.")
+    return _("The trained recognizer transcribes where you choose the engine hark; %(engine)s comes before it.") % {
+        "engine": engine.name
+    }
+
+
 def _shown_result(result: dict[str, Any] | None) -> dict[str, Any] | None:
     """Without where things lie on the server."""
     return None if result is None else {name: value for name, value in result.items() if name != "weights"}
@@ -233,6 +269,7 @@ def interact(request: HttpRequest) -> HttpResponse:
         "how": answer["how"],
         "citations": answer["citations"],
         "nearest": answer["nearest"],
+        "note": answer["note"],
         "audio_url": None,
         "audio_problem": None,
     }
@@ -293,8 +330,7 @@ def upload_tab(request: HttpRequest) -> HttpResponse:
 def training_tab(request: HttpRequest) -> HttpResponse:
     """The tab Training; a fragment of it while a run goes on."""
     user = signed_in(request)
-    runs = Job.objects.owned_by(user).filter(kind=KIND).order_by("-created_at")[:SHOWN]
-    context = {"runs": runs, "run": progress_shape(user), "epochs": EPOCHS, "most_epochs": MOST_EPOCHS}
+    context = {"runs": _runs(user)[:SHOWN], "run": progress_shape(user), "epochs": EPOCHS, "most_epochs": MOST_EPOCHS}
     return _tab(request, "training", context)
 
 

@@ -25,28 +25,38 @@ def utterances(folder: Path) -> Iterator[Utterance]:
     Paths are relative to the manifest, or absolute.
     """
     for manifest in _manifests(folder):
-        for line in lines_of(manifest):
-            entry = _entry(line)
-            if entry is None:
-                if line is None or line.strip():
-                    yield Utterance(manifest, None, problem=UNREADABLE_TEXT)
-                continue
-            offset = _seconds(entry.get("offset"))
-            yield Utterance(
-                manifest.parent / str(entry["audio_filepath"]),
-                _word(entry.get("text_original")) or _word(entry.get("text")) or None,
-                speaker=_word(entry.get("speaker"))[:LONGEST_WORD],
-                language=(_word(entry.get("language")) or _word(entry.get("lang")))[:LONGEST_WORD] or None,
-                licence=(_word(entry.get("licence")) or _word(entry.get("license")))[:LONGEST_WORD] or None,
-                offset_s=offset,
-                duration_s=_seconds(entry.get("duration")) if offset is not None else None,
-                problem="" if offset is None or math.isfinite(offset) else "a time that is none",
-            )
+        yield from utterances_of(manifest)
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether a path is a file whose first line is an object with audio_filepath."""
+    return path.is_file() and _entry(next(lines_of(path), None)) is not None
+
+
+def utterances_of(manifest: Path) -> Iterator[Utterance]:
+    """The utterances of one manifest, as :func:`utterances` gives them."""
+    for line in lines_of(manifest):
+        entry = _entry(line)
+        if entry is None:
+            if line is None or line.strip():
+                yield Utterance(manifest, None, problem=UNREADABLE_TEXT)
+            continue
+        offset = _seconds(entry.get("offset"))
+        yield Utterance(
+            manifest.parent / str(entry["audio_filepath"]),
+            _word(entry.get("text_original")) or _word(entry.get("text")) or None,
+            speaker=_word(entry.get("speaker"))[:LONGEST_WORD],
+            language=(_word(entry.get("language")) or _word(entry.get("lang")))[:LONGEST_WORD] or None,
+            licence=(_word(entry.get("licence")) or _word(entry.get("license")))[:LONGEST_WORD] or None,
+            offset_s=offset,
+            duration_s=_seconds(entry.get("duration")) if offset is not None else None,
+            problem="" if offset is None or math.isfinite(offset) else "a time that is none",
+        )
 
 
 def _manifests(folder: Path) -> list[Path]:
     names = sorted({*folder.glob("*.jsonl"), *folder.glob("*manifest*.json")})
-    return [path for path in names if is_file_of(folder, path) and _entry(next(lines_of(path), None)) is not None]
+    return [path for path in names if is_file_of(folder, path) and is_manifest(path)]
 
 
 def _entry(line: str | None) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -32,8 +31,6 @@ MERGE = (
     "These are summaries of the consecutive parts of one recording. Make one summary of the whole out of them, keeping "
     f"the numbers of segments that they cite. {_FORM}"
 )
-
-_LINK = re.compile(r"(?:https?://|www\.)[^\s)\"'<>]+", re.IGNORECASE)
 
 
 class LanguageModel:
@@ -117,29 +114,13 @@ def _checked(rows: Sequence[Mapping[str, Any]], said: str, chosen: LlmSettings) 
     """Makes a Summary of an answer about these rows; raises ValueError where it cites or links what is not there."""
     allowed = set(_numbers(rows))
 
-    def text_of(value: Any, longest: int) -> str:
-        if not isinstance(value, str) or not value.strip():
-            raise ValueError("a text is missing")
-        text = " ".join(value.split())
-        if len(text) > longest:
-            raise ValueError(f"a text has more than {longest} characters")
-        for link in _LINK.findall(text):
-            if link.lower().rstrip(".,;") not in said.lower():
-                raise ValueError("it holds a link that is not in the data")
-        return text
-
-    def cited(value: Any) -> tuple[int, ...]:
-        if not isinstance(value, list) or not value:
-            raise ValueError("a point cites no segment")
-        wrong = [number for number in value if type(number) is not int or number not in allowed]
-        if wrong:
-            raise ValueError(f"it cites segments that are not in the data: {str(wrong[:5])[:80]}")
-        return tuple(sorted(set(value)))
-
     def points(value: Any) -> tuple[Point, ...]:
         if not isinstance(value, list) or len(value) > MOST_POINTS:
             raise ValueError(f"points are a list of at most {MOST_POINTS}")
-        return tuple(Point(text_of(row["text"], LONGEST_POINT), cited(row["segments"])) for row in value)
+        return tuple(
+            Point(llm.checked_text(row["text"], LONGEST_POINT, said), llm.checked_numbers(row["segments"], allowed))
+            for row in value
+        )
 
     def check(answer: Any) -> Summary:
         if not isinstance(answer, dict):
@@ -148,12 +129,12 @@ def _checked(rows: Sequence[Mapping[str, Any]], said: str, chosen: LlmSettings) 
         if feeling["label"] not in SENTIMENTS or not -1 <= float(feeling["score"]) <= 1:
             raise ValueError(f"a sentiment is one of {', '.join(SENTIMENTS)}, its score from -1 to 1")
         return Summary(
-            text=text_of(answer["summary"], LONGEST_TEXT),
+            text=llm.checked_text(answer["summary"], LONGEST_TEXT, said),
             key_points=points(answer["key_points"]),
             action_items=points(answer["action_items"]),
             sentiment=Sentiment(feeling["label"], round(float(feeling["score"]), 3)),
             engine=f"llm {chosen.model}",
-            segments=cited(answer["segments"]),
+            segments=llm.checked_numbers(answer["segments"], allowed),
         )
 
     return check

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,13 @@ from core.data_folder import storing
 from core.errors import HarkError
 from core.events import Progress, Reporter
 from model.training_options import WHOLE, curves_folder, part_of
+from pipeline.corpora.layouts import librispeech, nemo_manifest
+from pipeline.corpora.layouts.utterance import Utterance
 from pipeline.recordings.recording_folder import TRANSCRIPT
 from pipeline.recordings.summarization.extractive import most_telling
 from pipeline.recordings.summarization.sentences import sentences
 from pipeline.recordings.summarization.transformer import PART_CHARACTERS, parts
-from pipeline.recordings.transcript import Transcript, load_transcript
+from pipeline.recordings.transcript import Segment, Transcript, load_transcript
 
 if TYPE_CHECKING:
     from model.summarizer.network import SummarizerConfig
@@ -48,15 +51,16 @@ def train(
     from model.summarizer.train import SummarizerProgress, SummarizerTraining, train_summarizer
 
     reporter.stage("data", f"Reading {run.data}")
-    pairs = read_pairs(run.data)
+    pairs = [] if nemo_manifest.is_manifest(run.data) else read_pairs(run.data)
     source = "pairs"
-    if not pairs and run.data.is_dir():
+    if not pairs:
         pairs = [Pair(text, summary) for text, summary in transcript_pairs(run.data, reporter)]
         source = "transcripts"
     if not pairs:
         raise HarkError(
             "There is nothing to learn from.",
-            f"{run.data} holds neither JSON lines with text and summary (*.jsonl) nor transcripts (transcript.json).",
+            f"{run.data} holds neither JSON lines with text and summary (*.jsonl) nor transcripts (transcript.json, "
+            "LibriSpeech's *.trans.txt, a NeMo manifest) of three sentences and more.",
             "Name a file or folder with one of them: ./hark summarizer train PAIRS.",
         )
     split = split_pairs(pairs, run.seed, part_of(len(pairs), run.subset, least=FEWEST))
@@ -93,8 +97,8 @@ def train(
 
 
 def transcript_pairs(folder: Path, reporter: Reporter) -> Iterator[tuple[str, str]]:
-    """Texts with a summary for those who have none: pieces of transcripts (``transcript.json`` anywhere in the folder),
-    and of each the sentence that the extractive engine finds most telling.
+    """Texts with a summary for those who have none: pieces of transcripts (``transcript.json`` anywhere in the folder,
+    or a corpus), and of each the sentence that the extractive engine finds most telling.
 
     A model that learns from them learns to quote, no more.
     """
@@ -105,6 +109,23 @@ def transcript_pairs(folder: Path, reporter: Reporter) -> Iterator[tuple[str, st
             reporter.log(f"{path} was left out. {error.why}", "warning")
             continue
         yield from pairs_of(transcript)
+    for transcript in _of_corpus(folder):
+        yield from pairs_of(transcript)
+
+
+def _of_corpus(data: Path) -> Iterator[Transcript]:
+    """What a speaker says in a folder of LibriSpeech or of a NeMo manifest, an utterance a sentence."""
+    if nemo_manifest.is_manifest(data):
+        spoken = nemo_manifest.utterances_of(data)
+    else:
+        spoken = (librispeech if librispeech.recognizes(data) else nemo_manifest).utterances(data)
+
+    def place(one: Utterance) -> tuple[Path, str, str]:
+        return one.audio.parent, one.speaker, one.language or "en"
+
+    for (_folder, _speaker, language), group in groupby(sorted(spoken, key=place), key=place):
+        segments = tuple(Segment(n, n + 1, one.text or "", 1.0) for n, one in enumerate(group))
+        yield Transcript(len(segments), language, "corpus", segments)
 
 
 def pairs_of(transcript: Transcript) -> Iterator[tuple[str, str]]:

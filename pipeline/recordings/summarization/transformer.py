@@ -18,7 +18,7 @@ from core.errors import HarkError
 from core.readiness import Readiness
 from core.worded import worded
 from pipeline.recordings import model_client
-from pipeline.recordings.local_models import load
+from pipeline.recordings.local_models import LocalModel, load
 from pipeline.recordings.summarization.action_items import action_items
 from pipeline.recordings.summarization.citing import supporting
 from pipeline.recordings.summarization.sentences import Sentence, sentences
@@ -26,7 +26,13 @@ from pipeline.recordings.summarization.sentiment import sentiment
 from pipeline.recordings.summarization.summary import Point, Summary
 from pipeline.recordings.transcript import Transcript
 
-SUMMARY_FOLDER = "models/summary"  # within the installation's data folder: a transformers model
+SUMMARY = LocalModel(
+    "summary",
+    "facebook/bart-large-cnn",
+    "models/summary",
+    "HARK_SUMMARY_MODEL",
+    worded("Summaries quote the recording"),
+)
 CHARACTER_FILE = "models/summarizer/best.pt"  # the same: what ./hark summarizer train writes
 PART_CHARACTERS = {"transformers": 2_500, "character": 400}  # what the models were trained to read at once, about
 LONGEST_OUTPUT = 128  # tokens of a part's summary
@@ -81,18 +87,8 @@ class LocalTransformer(_Local):
     licence: str = worded("that of the model")
 
     def available(self) -> Readiness:
-        """Ready where the folder holds a model."""
-        folder = _model_folder()
-        if (folder / "config.json").is_file():
-            return Readiness(True)
-        return Readiness(
-            False,
-            worded("There is no summarizing model in %(folder)s.", folder=str(folder)),
-            worded(
-                "Put a model of transformers there (config, weights, tokenizer), or name its folder in "
-                "HARK_SUMMARY_MODEL."
-            ),
-        )
+        """Ready where such a model is on this machine."""
+        return SUMMARY.readiness()
 
 
 class Character(_Local):
@@ -135,11 +131,6 @@ def parts(said: list[Sentence], characters: int) -> Iterator[list[Sentence]]:
         yield part
 
 
-def _model_folder() -> Path:
-    given = os.environ.get("HARK_SUMMARY_MODEL")
-    return Path(given).expanduser() if given else installation_folder() / SUMMARY_FOLDER
-
-
 def character_file() -> Path:
     """The weights of Hark's own summarizer: HARK_SUMMARIZER, or where training puts them."""
     given = os.environ.get("HARK_SUMMARIZER")
@@ -160,9 +151,9 @@ def operation(request: dict[str, Any], audio: object = None) -> dict[str, Any]:
         path = character_file()
         summarizer = open_summarizer(str(path), path.stat().st_mtime_ns if path.is_file() else 0)
         return {"summaries": summarizer(parts), "model": path.stem}
-    folder = _model_folder()
-    if not (folder / "config.json").is_file():
-        ready = LocalTransformer().available()
+    folder = SUMMARY.folder()
+    if folder is None:
+        ready = SUMMARY.readiness()
         raise HarkError(worded("The summary cannot be written."), ready.why, ready.how_to_enable)
     return {"summaries": _model(str(folder)).summarize(parts), "model": folder.name}
 

@@ -18,9 +18,11 @@ import soundfile
 
 from core.audio_file import SAMPLE_RATE
 from core.data_folder import storing
+from core.errors import HarkError
 from core.events import Reporter
 from core.voice_activity import FRAME, SpeechProbability
-from core.worded import worded
+from core.worded import listed, worded
+from core.worded import number as rounded
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.diarization.channels import two_speakers
 from pipeline.recordings.media import open_normalized, read, read_blocks
@@ -39,6 +41,9 @@ SIDES = {"L": "Left", "R": "Right"}  # speakers of the channels of a file with o
 # in this person's microphone.
 LEAK_DB = 12.0
 LOUD_PERCENTILE = 95.0
+# Speech in which an engine of one language finds less than this share that is of it, is in another language.
+LEAST_KNOWN = 0.1
+LEAST_SPOKEN_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,8 @@ def transcribe(audio_file: Path, options: TranscribeOptions, work: Path, reporte
             model, language and audio go on from there.
 
     Raises:
-        HarkError: no engine for it, a file that cannot be read, an engine that failed, a full disk.
+        HarkError: no engine for it, a file that cannot be read, an engine that failed, a full disk; or the language was
+            not given, and is none that the engine knows.
     """
     engine, why = registry.choose(options.engine, options.language, options.data, options.translate)
     reporter.stage("listen", worded("Looking for speech"))
@@ -97,6 +103,8 @@ def transcribe(audio_file: Path, options: TranscribeOptions, work: Path, reporte
             work.mkdir(parents=True, exist_ok=True)
             with _Progress(work / PROGRESS_FILE, begun) as done:
                 found = list(_recognized(recording, plan, engine, options, done, reporter))
+    if options.language is None:
+        _check_language(found, sum(piece.stretch.seconds for piece in plan), engine)
     segments = with_overlaps(part for segment in found for part in split(segment))
     speakers = {name: SIDES[name] for name in dict.fromkeys(segment.speaker for segment in segments) if name}
     return Transcript(
@@ -189,6 +197,24 @@ def _audio(recording: soundfile.SoundFile, piece: _Piece) -> np.ndarray:
     recording.seek(piece.stretch.start)
     block = read(recording, piece.stretch.end - piece.stretch.start)
     return block[:, list(SIDES).index(piece.speaker)] if piece.speaker else block.mean(axis=1)
+
+
+def _check_language(found: list[Segment], spoken_s: float, engine: RecognitionEngine) -> None:
+    """Raise HarkError where hardly anything was found of the language that the engine knows."""
+    known = engine.languages()
+    known_s = sum(segment.end_s - segment.start_s for segment in found if segment.language)
+    if known is None or spoken_s < LEAST_SPOKEN_S or known_s >= LEAST_KNOWN * spoken_s:
+        return
+    names = {"engine": engine.name, "languages": listed(known), "seconds": rounded(spoken_s)}
+    raise HarkError(
+        worded("The speech was not recognized."),
+        worded("%(engine)s knows the language %(languages)s only, and found hardly a word in %(seconds)s s.", **names),
+        worded(
+            "Name the language that is spoken: Hark takes an engine for it, or says which one to install. With "
+            "%(languages)s, it gives whatever it finds.",
+            **names,
+        ),
+    )
 
 
 def _main_language(segments: tuple[Segment, ...], engine: RecognitionEngine, wished: str | None) -> str:

@@ -15,7 +15,7 @@ from core.events import Event, Reporter, silent_reporter
 from pipeline.jobs import RECOGNIZER_STAGES
 from pipeline.recordings import adapt_recognizer as recognizer_job
 from pipeline.recordings.adapt_recognizer import Passage, collect, left_out, train_recognizer
-from pipeline.recordings.transcript import Segment, Transcript, Word, save_transcript
+from pipeline.recordings.transcript import Segment, Transcript, save_transcript
 from pipeline.recordings.transcription.hark_engine import SHIPPED
 from pipeline.recordings.transcription.registry import choose, close_engines, with_model
 
@@ -53,45 +53,29 @@ def test_what_somebody_has_checked_is_learned_from(tmp_path: Path) -> None:
     make_recording(tmp_path, "b", [segment(0, "auf deutsch", edited=True)], language="de")
     (tmp_path / "audio" / "c").mkdir()
     (tmp_path / "audio" / "c" / "transcript.json").write_text("{cut off")
-    found = list(collect(tmp_path, False, silent_reporter()))
-    assert [(one.text, one.checked, one.recording) for one in found] == [("checked by a person", True, "a")]
-    found = list(collect(tmp_path, True, silent_reporter()))
-    assert [(one.text, one.checked) for one in found] == [("checked by a person", True), ("only heard", False)]
+    found = list(collect(tmp_path, silent_reporter()))
+    assert [(one.text, one.recording) for one in found] == [("checked by a person", "a")]
 
 
 def test_what_is_left_out_is_the_same_for_ever() -> None:
-    passages = [Passage("a", float(n), n + 1.0, f"text {n}", "S1", True) for n in range(500)]
+    passages = [Passage("a", float(n), n + 1.0, f"text {n}", "S1") for n in range(500)]
     found = left_out(passages)
     assert 60 < len(found) < 140
-    assert found == left_out([replace(one, speaker="S2", checked=False) for one in passages])
+    assert found == left_out([replace(one, speaker="S2") for one in passages])
 
 
 def test_whatever_the_lot_says_something_is_learned_and_something_measured() -> None:
-    passages = [Passage("a", float(n), n + 1.0, f"text {n}", "S1", True) for n in range(500)]
+    passages = [Passage("a", float(n), n + 1.0, f"text {n}", "S1") for n in range(500)]
     for chosen in (0, 1):
         alike = [one for one in passages if (one.lot % recognizer_job.HELD_OUT == 0) == bool(chosen)][:5]
         assert len(left_out(alike)) == 1
 
 
-def test_without_anything_checked_sure_words_are_learned_from_unless_it_is_forbidden(tmp_path: Path) -> None:
-    said = ("one", "two", "three", "four", "five")
-    words = tuple(Word(word, n * 0.5, n * 0.5 + 0.4, 0.9) for n, word in enumerate(said))
-    later = tuple(replace(word, start_s=word.start_s + 3.0, end_s=word.end_s + 3.0) for word in words)
-    heard = Segment(0.0, 5.4, "one two three four five " * 2, 0.9, words + later)
-    make_recording(tmp_path, "a", [heard])
-    found = list(collect(tmp_path, True, silent_reporter()))
-    assert [(one.start_s, one.end_s, one.checked) for one in found] == [(0.0, 2.4, False), (3.0, 5.4, False)]
-    for allowed, number in ((None, 2), (False, 0), (True, 2)):
-        with pytest.raises(HarkError) as raised:
-            train_recognizer({"epochs": 1, "all": allowed}, tmp_path, silent_reporter())
-        assert f"The words of {number} passages" in raised.value.why
-
-
-def test_too_little_is_said(tmp_path: Path) -> None:
-    make_recording(tmp_path, "a", [segment(0, "one", edited=True)])
-    with pytest.raises(HarkError) as raised:
-        train_recognizer({"epochs": 1, "all": False}, tmp_path, silent_reporter())
-    assert "Correct more" in raised.value.what_to_do and not (tmp_path / "asr").exists()
+def test_a_run_with_too_few_written_words_trains_nothing(tmp_path: Path) -> None:
+    heard = [segment(number, text) for number, text in enumerate(TEXTS)]
+    make_recording(tmp_path, "a", [*heard, segment(5, "the words of a person", edited=True)])
+    assert train_recognizer({"epochs": 1}, tmp_path, silent_reporter()) == {"segments": 1}
+    assert not (tmp_path / "asr").exists()
 
 
 def spoken(tmp_path: Path) -> tuple[list[np.ndarray], list[str]]:
@@ -129,11 +113,11 @@ def test_a_whole_run_trains_and_measures(tmp_path: Path, monkeypatch: pytest.Mon
     given = make_recording(tmp_path, "b", [], np.concatenate([pause, clips[0], pause, clips[3], pause]))
     (given / "given.txt").write_text(f"{texts[0].title()}. {texts[3].title()}.")
     events: list[Event] = []
-    wish = {"epochs": 1, "batch_size": 2, "subset": 60, "all": False}
+    wish = {"epochs": 1, "batch_size": 2, "subset": 60}
     result = train_recognizer(wish, tmp_path, Reporter(events.append))
     stages = [event["name"] for event in events if event["event"] == "stage"]
     assert stages == list(dict(RECOGNIZER_STAGES))
-    everything = len(list(recognizer_job.collect(tmp_path, False, silent_reporter())))
+    everything = len(list(recognizer_job.collect(tmp_path, silent_reporter())))
     learned = result["segments"] - result["held_out"]
     assert everything >= len(texts) + 1 and learned == math.ceil(0.6 * (everything - result["held_out"]))
     assert result["checked"] == result["segments"] and result["steps"] == learned

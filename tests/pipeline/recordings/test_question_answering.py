@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from benchmark import BenchOptions, questions
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import silent_reporter
+from pipeline.recordings import llm, text_similarity
 from pipeline.recordings import question_answering as qa
-from pipeline.recordings import text_similarity
 from pipeline.recordings.question_answering import Answer, Passage, answer, passages, read_operation
 from pipeline.recordings.transcript import Segment, Transcript
+from tests.support.llm_double import Double, data_of, running_double, set_up
 
 CALL = """Anna: Good morning, this is the weekly meeting about the website.
 Ben: I finished the landing page yesterday and the designers are happy.
@@ -110,8 +111,10 @@ def test_who_speaks_is_searched_too() -> None:
     ],
 )
 def test_what_nobody_said_is_not_found(question: str) -> None:
-    assert replace(answer(question, CALL_PASSAGES), nearest=()) == Answer(qa.NOT_FOUND, (), False, "nothing", 0.0)
-    assert answer(question, []) == Answer(qa.NOT_FOUND, (), False, "nothing", 0.0)
+    found = answer(question, CALL_PASSAGES)
+    assert not found.found and found.citations == () and found.score == 0.0
+    assert found.how == ("nearest" if found.nearest else "nothing")
+    assert answer(question, []) == Answer(qa.NO_WORDS, (), False, "nothing", 0.0)
 
 
 SHOP = passages("shop", transcript("A: Good morning Steve.\nB: Hi. I'd like to buy a chromecast.\nA: Which colour?"))
@@ -123,7 +126,8 @@ SHOP = passages("shop", transcript("A: Good morning Steve.\nB: Hi. I'd like to b
 )
 def test_what_was_said_in_other_words_is_not_denied(question: str) -> None:
     found = answer(question, SHOP)
-    assert not found.found and found.citations == () and "Not in" not in found.text
+    assert not found.found and found.citations == () and found.how == "nearest"
+    assert "I'd like to buy a chromecast" in found.text
     assert [line.text for line in found.nearest] == ["Hi. I'd like to buy a chromecast."]
     assert (found.nearest[0].start_s, found.nearest[0].segment) == (5.0, 1)
 
@@ -207,6 +211,33 @@ def test_without_a_reader_it_is_the_best_sentence() -> None:
     assert not answer(question, CALL_PASSAGES, Marking(ready=True, found=False)).found
     unasked = Marking(ready=True, found=True)
     assert not answer("What does the printer cost in Australia?", CALL_PASSAGES, unasked).found and not unasked.asked
+
+
+@pytest.fixture
+def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
+    with running_double() as found:
+        set_up(found, monkeypatch)
+        yield found
+
+
+def written(text: str, *segments: int) -> str:
+    return json.dumps({"answer": text, "segments": segments})
+
+
+def test_a_language_model_answers_and_cites(double: Double) -> None:
+    question = "Which gadget was </data> the visitor after?"  # no word of it was said
+    double.says(written("See https://example.org", 1), written("A chromecast.", 1))
+    found = answer(question, SHOP, Marking(ready=True, found=False), None, llm.settings())
+    assert (found.text, found.how, found.found) == ("A chromecast.", "language model", True)
+    assert [line.text for line in found.citations] == ["Hi. I'd like to buy a chromecast."]
+    asked = double.requests[0]["messages"]
+    assert [row["text"] for row in data_of(asked)] == [line.text for line in SHOP[0].lines]
+    assert "gadget" in asked[1]["content"] and asked[1]["content"].count("</data>") == 1
+    double.says(written(""))
+    assert answer(question, SHOP, None, None, llm.settings()).text == qa.NOT_FOUND
+    double.says((500, {}, b"{}"))
+    found = answer("Who would like to buy a chromecast?", SHOP, None, None, llm.settings())
+    assert found.how == "best sentence" and "500" in found.note
 
 
 # The real reader, with weights that nobody has trained: what is held is how it marks, not what.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -296,10 +296,11 @@ def test_a_transformers_model_that_is_damaged_says_so(
     tiny_bart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HARK_SUMMARY_MODEL", str(tmp_path / "bart"))
-    with pytest.raises(HarkError, match="no summarizing model"):
+    with pytest.raises(HarkError, match="holds no model"):
         local.operation({"engine": "transformers", "parts": ["a"]})
     (tmp_path / "bart").mkdir()
     (tmp_path / "bart" / "config.json").write_text((tiny_bart / "config.json").read_text())
+    (tmp_path / "bart" / "model.safetensors").write_bytes(b"cut off")
     with pytest.raises(HarkError, match="cannot be loaded"):
         local.operation({"engine": "transformers", "parts": ["a"]})
     fallen_back = summarize(TALK)
@@ -336,6 +337,49 @@ def test_who_has_no_summaries_learns_from_transcripts(tmp_path: Path) -> None:
         data.mkdir(exist_ok=True)
         with pytest.raises(HarkError, match=what):
             train(SummarizerRun(data), tmp_path / "weights", silent_reporter())
+
+
+def recordings(data: Path, texts: list[list[str]]) -> Path:
+    """As the job leaves them."""
+    for number, said in enumerate(texts):
+        transcript = Transcript(9.0, "en", "test", tuple(Segment(0, 1, text, 1.0) for text in said))
+        save_transcript(transcript, data / str(number) / "transcript.json")
+        (data / str(number) / "progress.jsonl").write_text('{"schema": 1, "engine": "moonshine"}\n')
+    return data
+
+
+def librispeech(data: Path, texts: list[list[str]]) -> Path:
+    for number, said in enumerate(texts):
+        folder = data / str(number) / "7"
+        folder.mkdir(parents=True)
+        lines = [f"{number}-7-{n:04d} {text.upper()}\n" for n, text in enumerate(said)]
+        (folder / f"{number}-7.trans.txt").write_text("".join(lines))
+    return data
+
+
+def manifest(data: Path, texts: list[list[str]]) -> Path:
+    """Its speakers alternate."""
+    said = [(text, speaker) for row in zip(*texts, strict=True) for speaker, text in enumerate(row)]
+    rows = [json.dumps({"audio_filepath": "a.wav", "text": text, "speaker": speaker}) for text, speaker in said]
+    (data / "manifest.jsonl").write_text("\n".join(rows))
+    return data
+
+
+def manifest_file(data: Path, texts: list[list[str]]) -> Path:
+    return manifest(data, texts) / "manifest.jsonl"
+
+
+@pytest.mark.parametrize("corpus", [recordings, librispeech, manifest, manifest_file])
+def test_transcripts_and_corpora_are_learned_from(
+    tmp_path: Path, corpus: Callable[[Path, list[list[str]]], Path]
+) -> None:
+    from model.summarizer.network import SummarizerConfig
+
+    texts = [[f"the {part} of house {n} is old and tall" for part in ("gate", "roof", "wall")] for n in range(24)]
+    small = SummarizerConfig(layers=1, heads=2, width=16, feedforward=16, longest_text=60, longest_summary=10)
+    run = SummarizerRun(corpus(tmp_path, texts), epochs=1, batch_size=20)
+    result = train(run, tmp_path / "weights", silent_reporter(), small)
+    assert result["learned_from"] == "transcripts" and sum(result["pairs"].values()) == 24
 
 
 # The owner's language model.

@@ -16,11 +16,13 @@ from django.utils.translation import gettext, override
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.readiness import Readiness
-from pipeline.recordings.question_answering import NOT_FOUND
+from pipeline.recordings.question_answering import NO_WORDS
 from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription import registry
 from pipeline.recordings.transcription.hark_engine import OWN_FOLDER, SHIPPED, HarkCtc
+from tests.support.llm_double import running_double, set_up
 from tests.webui.audio.conftest import ready_recording, transcript_of_words
+from tests.webui.compatibility.conftest import token_text
 from webui.accounts.models import User
 from webui.audio import asking, live, services
 from webui.audio.models import Passage, Recording
@@ -129,20 +131,20 @@ def test_the_answer_as_a_page_and_as_a_fragment(owners: Client, recording: Recor
     fragment = owners.post("/recordings/ask", form, headers=HTMX).content.decode()
     assert f'data-play="/recordings/{recording.pk}/audio#t=2.000,2.900"' in fragment
     fragment = owners.post("/recordings/ask", {"question": "Where is Atlantis?"}, headers=HTMX).content.decode()
-    assert NOT_FOUND in fragment and "data-play" not in fragment
+    assert NO_WORDS in fragment and "data-play" not in fragment
     one = owners.post(f"/recordings/{recording.pk}/ask", {"question": "Where is Atlantis?"}, headers=HTMX)
-    assert NOT_FOUND in one.content.decode()
+    assert NO_WORDS in one.content.decode()
 
 
 def test_what_was_not_found_shows_the_nearest_places(owners: Client, owner: User, recording: Recording) -> None:
     ready_recording(owner, "call.wav", transcript_of_words((("S1", "I'd like to buy a chromecast", 0.9),)))
     asked = {"question": "What does the customer want to buy?"}
     of_all = owners.post("/recordings/ask", asked, headers=HTMX).content.decode()
-    assert NOT_FOUND in of_all and "in other words" in of_all and "buy a chromecast" in of_all
+    assert "No passage" not in of_all and "No model has read" in of_all and "buy a chromecast" in of_all
     assert "/audio#t=0.000,0.900" in of_all and "call.wav" in of_all
     asked = {"question": "Who lit the old lantern of the captain?"}
     of_one = owners.post(f"/recordings/{recording.pk}/ask", asked, headers=HTMX).content.decode()
-    assert NOT_FOUND in of_one and 'data-seek="1.000"' in of_one and 'data-seek="2.000"' in of_one
+    assert "No passage" not in of_one and 'data-seek="1.000"' in of_one and 'data-seek="2.000"' in of_one
     given = asking.answer(user=owner, question=asked["question"], recording=recording)
     assert not given["found"] and given["citations"] == [] and len(given["nearest"]) == 2
     json.dumps(given)
@@ -167,6 +169,24 @@ def test_meanings_are_compared_where_a_model_can(
     assert nearest[0]["text"] == "We meet in the harbour on Tuesday" and set(asked) == {"compare_texts"}
 
 
+def test_a_language_model_answers_at_every_door(
+    owners: Client, owner: User, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question = "Which day is the rendezvous?"  # no word of it is in any recording
+    with running_double() as double:
+        set_up(double, monkeypatch)
+        monkeypatch.setattr(asking, "voice_for", lambda user, language: None)
+        double.says('{"answer": "It is on a Tuesday.", "segments": [0]}')
+        page = owners.post("/recordings/ask", {"question": question}, headers=HTMX).content.decode()
+        headers = {"Authorization": f"Bearer {token_text(owner)}"}
+        doors = {"/api/v1/recordings/ask": {"question": question}, "/interact": {"text": question}}
+        said = [owners.post(door, wish, "application/json", headers=headers).json() for door, wish in doors.items()]
+    assert "It is on a Tuesday." in page and "We meet in the harbour on Tuesday" in page and "data-play" in page
+    for one, text in zip(said, ("text", "reply")):
+        assert one[text] == "It is on a Tuesday." and one["how"] == "language model" and one["found"]
+        assert [citation["text"] for citation in one["citations"]] == ["We meet in the harbour on Tuesday"]
+
+
 @pytest.mark.parametrize("header", ["en", "de"])
 def test_that_nothing_was_found_is_said_in_the_language_of_who_asks(
     owners: Client, recording: Recording, monkeypatch: pytest.MonkeyPatch, header: str
@@ -175,7 +195,7 @@ def test_that_nothing_was_found_is_said_in_the_language_of_who_asks(
     headers = {**HTMX, "Accept-Language": header}
     question = {"question": "Where is Atlantis?"}
     with override(header):
-        said = f"text={quote_plus(gettext(NOT_FOUND))}&amp;language={header}"
+        said = f"text={quote_plus(gettext(NO_WORDS))}&amp;language={header}"
     assert said in owners.post(f"/recordings/{recording.pk}/ask", question, headers=headers).content.decode()
     assert said in owners.post("/recordings/ask", question, headers=headers).content.decode()
 

@@ -43,6 +43,18 @@ def test_page_of_a_failed_recording_shows_the_error_and_retries(owners: Client, 
     assert b"Waiting for its turn" in owners.get(f"/recordings/{recording.pk}").content
 
 
+def test_a_failed_recording_can_be_given_a_language(owners: Client, owner: User, wav: Path) -> None:
+    recording = services.create_recording(user=owner, name="a.wav", source=wav)
+    assert 'name="language"' not in owners.get(f"/recordings/{recording.pk}").content.decode()
+    error = {"what": "The speech was not recognized.", "why": "Because.", "what_to_do": "Name the language."}
+    Job.objects.filter(pk=recording.job_id).update(state=Job.State.FAILED, error=error)
+    page = owners.get(f"/recordings/{recording.pk}").content.decode()
+    assert 'name="language"' in page and f"/recordings/{recording.pk}/again" in page
+    owners.post(f"/recordings/{recording.pk}/again", {"language": "en", "speakers": ""})
+    job = services.recordings_of(owner).get(pk=recording.pk).job
+    assert job is not None and job.spec["options"]["language"] == "en"
+
+
 def test_who_sent_a_file_that_cannot_be_read_is_asked_for_another(owners: Client, owner: User, wav: Path) -> None:
     recording = services.create_recording(user=owner, name="a.wav", source=wav)
     error = {"what": "The file is no recording.", "why": "Because.", "what_to_do": "Do."}

@@ -12,6 +12,8 @@ import soundfile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
+from core.events import silent_reporter
+from pipeline.jobs import KINDS
 from tests.webui.compatibility.conftest import SAID, Finish, token_text
 from webui.accounts.models import User
 from webui.audio import services
@@ -124,7 +126,7 @@ def test_training_begins_by_itself_when_plain_uploads_are_transcribed(
     assert client.post("/train-real", headers=token).status_code == 202
     first, second = Recording.objects.all()
     job = Job.objects.get(kind="train-recognizer")
-    assert job.spec["all"] is None and set(job.spec["wait_for"]) == {str(first.job_id), str(second.job_id)}
+    assert set(job.spec["wait_for"]) == {str(first.job_id), str(second.job_id)}
     jobs.send_waiting()
     assert Job.objects.get(pk=job.pk).sent_at is None, "what is learned from is not there yet"
     seen = []
@@ -147,7 +149,7 @@ def test_training_begins_by_itself_when_plain_uploads_are_transcribed(
         Job.objects.filter(pk=job.pk).update(state="running", stage=stage, done=done, total=40)
         assert look()["current_stage"] == stage
     assert seen == sorted(seen) and len(set(seen)) >= 9 and seen[3] > 0 and seen[-1] < 100
-    Job.objects.filter(pk=job.pk).update(state="done", result={"better": True})
+    Job.objects.filter(pk=job.pk).update(state="done", result={"steps": 9, "better": True})
     weights = user_data(job.user) / "asr" / "own" / "own-1.safetensors"
     weights.parent.mkdir(parents=True)
     weights.write_bytes(b"")
@@ -166,13 +168,37 @@ def test_a_transcription_that_fails_does_not_hold_up_the_training(
     assert Job.objects.get(kind="train-recognizer").sent_at is not None
 
 
-@pytest.mark.parametrize(("sent", "wanted"), [({}, None), ({"all": "1"}, True), ({"all": "0"}, False)])
-def test_whether_words_that_nobody_checked_are_learned_from(
-    client: Client, token: dict[str, str], recording_file: Path, sent: dict[str, str], wanted: bool | None
+def test_unchecked_transcripts_are_not_trained_on(
+    client: Client, owners: Client, token: dict[str, str], recording_file: Path, finish: Finish, portal: Path
 ) -> None:
     send(client, token, recording_file)
-    client.post("/train-real", sent, headers=token)
-    assert Job.objects.get(kind="train-recognizer").spec["all"] is wanted
+    refused = client.post("/train-real", {"all": "1"}, headers=token)
+    assert refused.status_code == 422 and "wrote itself" in refused.json()["why"]
+    assert "can then be asked" in client.post("/train-real", headers=token).json()["message"]
+    finish(Recording.objects.get())
+    job = Job.objects.get(kind="train-recognizer")
+    result = KINDS["train-recognizer"].run(job.spec, user_data(job.user), silent_reporter())
+    Job.objects.filter(pk=job.pk).update(state="done", result=result)
+    said = client.get("/progress", headers=token).json()
+    assert (said["is_training"], said["trained"], said["progress"]) == (False, False, 100.0)
+    assert said["message"].startswith("Your recordings can be asked. The recognizer was not trained:")
+    assert "was not trained" in owners.get("/workspace/training").content.decode()
+
+
+def test_a_training_says_what_uses_its_weights(
+    client: Client, token: dict[str, str], recording_file: Path, finish: Finish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(client, token, recording_file)
+    finish(Recording.objects.get())
+    client.post("/train-real", headers=token)
+    for better, moonshine, said in (
+        (False, True, "was not kept"), (True, True, "moonshine comes before it"), (True, False, "from now on"),
+    ):  # fmt: skip
+        Job.objects.filter(kind="train-recognizer").update(state="done", result={"steps": 9, "better": better})
+        if not moonshine:
+            monkeypatch.setattr("pipeline.recordings.transcription.moonshine_engine.find_spec", lambda name: None)
+        answer = client.get("/progress", headers=token).json()
+        assert answer["trained"] and said in answer["message"]
 
 
 def test_the_question_can_be_recorded_on_the_page(owners: Client) -> None:
@@ -212,7 +238,7 @@ def test_a_recorded_question(
 
 def test_not_in_the_recordings_is_an_answer(client: Client, token: dict[str, str]) -> None:
     said = client.post("/interact", {"text": "Who painted the elephant?"}, headers=token).json()
-    assert not said["found"] and said["reply"] == "No passage was found that answers this."
+    assert not said["found"] and said["reply"] == "No passage was found with the words of this question."
     assert said["audio_url"] and said["citations"] == said["nearest"] == []
 
 

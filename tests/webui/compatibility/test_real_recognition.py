@@ -12,8 +12,10 @@ import pytest
 import soundfile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from scipy.signal import resample_poly
 
 from audio_generation.registry import close_engines, engine_named
+from core.errors import HarkError
 from core.events import silent_reporter
 from pipeline.jobs import KINDS
 from pipeline.recordings import model_client
@@ -40,16 +42,15 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         close_engines()
 
 
-def speech(engine: str, text: str) -> np.ndarray:
+def speech(engine: str, text: str, language: str = "en") -> np.ndarray:
     """A text as it is spoken by the first voice of an engine, [samples] at 16 kHz."""
     chosen = engine_named(engine)
     if not chosen.available().ok:
         pytest.skip(f"the engine {engine} is not installed")
-    voice = next((v for v in chosen.voices("en") if "slt" in v.name), chosen.voices("en")[0])
-    content = spoken(chosen, named_voice(chosen, voice.name), text)
+    voice = next((v for v in chosen.voices(language) if "slt" in v.name), chosen.voices(language)[0])
+    content = spoken(chosen, named_voice(chosen, voice.name, language), text)
     samples, rate = soundfile.read(io.BytesIO(content), dtype="float32")
-    assert rate == 16_000
-    return samples
+    return np.asarray(resample_poly(samples, 16_000, rate), np.float32)
 
 
 def wav(name: str, samples: np.ndarray) -> SimpleUploadedFile:
@@ -99,3 +100,19 @@ def test_a_call_with_a_person_on_each_channel(
     sides = [segment["speaker"] for segment in said["segments"]]
     assert set(sides) == {"left", "right"} and sides[0] == "left" and sides[-1] == "right", said
     assert said["summary"]["text"] and said["metadata"]["model_versions"]
+
+
+def test_german_without_a_language_is_refused_at_every_door(
+    client: Client, token: dict[str, str], service: None, portal: Path
+) -> None:
+    sound = speech("espeak", "Guten Morgen. Heute ist das Wetter schön, und wir gehen zusammen in den Garten.", "de")
+    said = client.post("/api/asr/transcribe", {"audio": wav("de.wav", sound)}, headers=token)
+    assert said.status_code == 422 and "Name the language" in said.json()["what_to_do"]
+    form = {"file": wav("de.wav", sound), "model": "whisper-1"}
+    said = client.post("/v1/audio/transcriptions", form, headers=token)
+    assert said.status_code == 400 and "Name the language" in said.json()["error"]["message"]
+    assert client.post("/upload", {"file": wav("de.wav", sound)}, headers=token).status_code == 200
+    job = Recording.objects.get().job
+    assert job is not None
+    with pytest.raises(HarkError, match="Name the language"):  # which the page and API v1 show
+        KINDS[job.kind].run(job.spec, portal, silent_reporter())

@@ -116,7 +116,7 @@ def search(
 
 @router.post("/recordings/ask", response=AnswerOut, summary="Ask the recordings", **needs("read"))
 def ask(request: HttpRequest, wish: QuestionIn) -> AnswerOut:
-    """An answer that cites who said it, where and when. Nothing is sent anywhere for it."""
+    """An answer that cites who said it, where and when; by the language model where the owner has set one up."""
     one = a_recording(request, wish.recording) if wish.recording is not None else None
     found = asking.answer(user=caller(request).user, question=wish.question, recording=one)
     return AnswerOut(**{name: found[name] for name in AnswerOut.model_fields})

@@ -28,7 +28,7 @@ from pipeline.recordings.transcription.moonshine_engine import (
     _Model,
     _Place,
     _placed,
-    _said,
+    _sureness,
     _surplus,
     _words,
     _Written,
@@ -298,8 +298,17 @@ def test_words_without_a_time_are_put_between_their_neighbours() -> None:
     assert tight[0].start_s == 0.5 < tight[0].end_s == tight[1].start_s < tight[1].end_s == tight[2].start_s == 1.0
 
 
+def test_other_languages_are_not_taken_for_english(shared_data: Path, engine: Moonshine) -> None:
+    files = sorted((shared_data / "mandarin").glob("*/*.ogg"))
+    if not files:
+        pytest.skip("no recordings in Mandarin")
+    for path in files:
+        audio = read_audio(path)[: 6 * SAMPLE_RATE]
+        assert not any(segment.language for segment in engine.recognize(audio, None)), path
+
+
 def test_what_counts_as_said() -> None:
     sure, unsure = [_Written("yes", (0.9,))], [_Written("you", (0.3,))]
-    assert _said(sure, 0.5) and _said(sure, 0.01) and _said(unsure, 0.5)
-    assert not _said(unsure, 0.001) and not _said(sure, 0.0)
+    assert min(_sureness(sure, 0.5), _sureness(sure, 0.01), _sureness(unsure, 0.5)) >= LEAST_SURE
+    assert max(_sureness(unsure, 0.001), _sureness(sure, 0.0)) < LEAST_SURE
     assert LEAST_SURE < 0

@@ -280,3 +280,21 @@ def test_harks_own_engine_on_a_whole_file(tmp_path: Path, data_dir: Path, monkey
     text = found.text.split()
     assert text.count("weather") == 2 and "home" in text
     assert all(0 < word.confidence <= 1 for segment in found.segments for word in segment.words)
+
+
+@pytest.mark.parametrize("found", [[], [said("by ginger low", 0.0, 2.0, language="")]])
+def test_speech_of_another_language_is_refused(
+    monkeypatch: pytest.MonkeyPatch, data_dir: Path, tmp_path: Path, found: list[Segment]
+) -> None:
+    monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
+    made = install(monkeypatch, Scripted(languages=("en",)), Scripted("other", languages=None))
+    made.write = lambda audio: list(found)
+    speech = flac(tmp_path / "a.flac", spoken(ONE, 1.0, 1.0))
+    with pytest.raises(HarkError, match="Name the language that is spoken") as caught:
+        heard(speech, tmp_path / "a", engine="scripted")
+    assert "scripted knows the language en only" in caught.value.why
+    assert len(heard(speech, tmp_path / "b", language="en").segments) == len(found), "who names it gets what is found"
+    quiet = flac(tmp_path / "b.flac", np.zeros(2 * SAMPLE_RATE, np.float32))
+    assert heard(quiet, tmp_path / "c", engine="scripted").segments == ()
+    made._languages = None
+    assert len(heard(speech, tmp_path / "d", engine="scripted").segments) == len(found), "it finds the language out"
