@@ -50,7 +50,7 @@ def register(commands: Commands[Parser]) -> None:
         "--fetch",
         type=folder,
         metavar="FOLDER",
-        help="wakeword: on public audio, which is fetched into FOLDER (0.7 GB)",
+        help="wakeword: on public audio, which is fetched into FOLDER (0.6 GB)",
     )
     parser.add_argument(
         "--minutes", type=count, default=BenchOptions.minutes, metavar="N",
