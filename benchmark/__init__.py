@@ -38,6 +38,7 @@ class BenchOptions:
     minutes: int = 60  # load: of mixed use
     servers: bool = False  # kills: on those of the environment
     pairs: Path | None = None  # confusables: the folder that LibriPhrase's pairs are written to
+    fetch: Path | None = None  # wakeword: the folder of public audio, which is fetched where it is missing
 
 
 # Modules with a table of their own for people.
@@ -66,7 +67,7 @@ BENCHMARKS = {
     "diarization": "speakers told apart: error rate, number found, speed (needs the shared audio)",
     "questions": "answers found to 30 questions on real transcripts (needs the shared audio)",
     "mining": "emissions, alignment and mining: speed, size, accuracy, a library of 100 h (needs the shared audio)",
-    "wakeword": "bundles on real recordings of their phrase (needs the shared audio; see HARK_SHARED)",
+    "wakeword": "bundles on real recordings of their phrase (needs the shared audio, see HARK_SHARED, or --fetch)",
     "confusables": "phrases told from near ones: LibriPhrase, and near-phrases of bundles (needs the shared audio)",
     "loop": "bundles in a simulated household: misses and false alarms before and after devices sent what they heard",
     "portal": "the portal's pages with many clips, jobs and detectors",
@@ -113,7 +114,8 @@ def shared_folder() -> Path:
         raise HarkError(
             "The real recordings for this benchmark are not here.",
             f"There is no folder {folder}.",
-            "Point HARK_SHARED at a folder laid out like it (keyphrases/<phrase>/*.ogg, speech/, noise/).",
+            "Point HARK_SHARED at a folder laid out like it (keyphrases/<phrase>/*.ogg, speech/, noise/); "
+            "./hark bench wakeword --fetch FOLDER makes one.",
         )
     return folder
 

@@ -1,8 +1,9 @@
 """The wake-word benchmark: detectors on real recordings of their phrase, against hours of other speech.
 
-The audio lies outside the repository (``../shared/data`` or HARK_SHARED). None of it may have been trained on: the
-folders named here are kept for testing, and a bundle that names one of them as training data is reported so. A bundle's
-files for devices and other projects' detectors (:mod:`benchmark.peers`) score the same streams.
+The audio lies outside the repository (``../shared/data``, HARK_SHARED, or what :mod:`benchmark.public_audio` fetches).
+None of it may have been trained on: the folders named here are kept for testing, and a bundle that names one of them as
+training data is reported so. A bundle's files for devices and other projects' detectors (:mod:`benchmark.peers`) score
+the same streams.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from benchmark import BenchOptions, manifest_rows, shared_folder, transcripts
+from benchmark import BenchOptions, manifest_rows, public_audio, shared_folder, transcripts
 from benchmark.listening_together import large_detector, scores_together
 from benchmark.peers import USUAL_THRESHOLD, MicroWakeWord, OpenWakeWord, Peer, PocketSphinx, packaged_peers
 from benchmark.streams import CLEAN_FLOOR_DB, CONDITIONS, SAID_GAP_S, SNR_DB, Stream, stream_of_files
@@ -245,7 +246,8 @@ class EvaluationSet:
     @cached_property
     def kitchen(self) -> np.ndarray:
         """A kitchen: dishes are being done [samples]."""
-        return read_audio(self.folder / KITCHEN_NOISE)
+        path = self.folder / KITCHEN_NOISE
+        return read_audio(path if path.is_file() else self.folder / public_audio.KITCHEN)
 
     @cached_property
     def other_speech(self) -> Stream:
@@ -612,8 +614,10 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
     """Open every bundle first, then measure: see :func:`bench_wakeword`."""
     for bundle in options.bundles:
         open_detector(bundle)  # says what is wrong with one before hours of audio are read for another
+    if options.fetch is not None:
+        public_audio.fetch(options.fetch, reporter)
     reporter.stage("bench", "Listening to real recordings (some minutes a bundle, half an hour a large one)")
-    return bench_wakeword(options.bundles, bool(options.engines), options.seed, reporter)
+    return bench_wakeword(options.bundles, bool(options.engines), options.seed, reporter, options.fetch)
 
 
 def bench_wakeword(
@@ -621,8 +625,9 @@ def bench_wakeword(
     peers: bool = False,
     seed: int = 0,
     reporter: Reporter | None = None,
+    folder: Path | None = None,
 ) -> Figures:
-    """All bundles, and the peers where they are wanted, on the same streams.
+    """All bundles, and the peers where they are wanted, on the same streams, of audio in ``folder`` or the shared one.
 
     Returns ``bundles`` {name: figures}, ``phrases`` {phrase: mean, range and pooled interval over its bundles},
     ``average`` over phrases with real recordings, ``predictions`` (what reports said against what real people were
@@ -640,8 +645,7 @@ def bench_wakeword(
             "No bundle was given.",
             "./hark bench wakeword BUNDLE [BUNDLE ...]; --engines all measures other projects' detectors.",
         )
-    folder = shared_folder()
-    evaluation = EvaluationSet(folder, data_folder() / "cache" / "wakeword", seed, reporter)
+    evaluation = EvaluationSet(folder or shared_folder(), data_folder() / "cache" / "wakeword", seed, reporter)
     not_measured = dict(evaluation.missing)
     named = names_of(bundles)
     measured = _measure_bundles(named, evaluation)

@@ -47,6 +47,12 @@ def register(commands: Commands[Parser]) -> None:
     )  # fmt: skip
     parser.add_argument("--pairs", type=folder, metavar="FOLDER", help="confusables: write LibriPhrase's pairs there")
     parser.add_argument(
+        "--fetch",
+        type=folder,
+        metavar="FOLDER",
+        help="wakeword: on public audio, which is fetched into FOLDER (0.6 GB)",
+    )
+    parser.add_argument(
         "--minutes", type=count, default=BenchOptions.minutes, metavar="N",
         help=f"load: of mixed use; default {BenchOptions.minutes}",
     )  # fmt: skip
@@ -73,6 +79,8 @@ def run_bench(options: argparse.Namespace, screen: Screen) -> int:
             "engines, training and audio take engines, wakeword takes all.",
             "Leave it out.",
         )
+    if options.fetch and options.name != "wakeword":
+        raise HarkError(f"The benchmark {options.name} takes no --fetch.", "wakeword does.", "Leave it out.")
     if options.servers and options.name != "kills":
         raise HarkError(
             f"The benchmark {options.name} takes no --servers.",
@@ -85,7 +93,7 @@ def run_bench(options: argparse.Namespace, screen: Screen) -> int:
         )
     chosen = BenchOptions(
         options.seed, options.engines, options.phrase, options.effort, tuple(options.bundles), options.anchors,
-        options.minutes, options.servers, options.pairs,
+        options.minutes, options.servers, options.pairs, options.fetch,
     )  # fmt: skip
     if not chosen.servers:
         without_servers()
@@ -127,6 +135,8 @@ def _command(name: str, chosen: BenchOptions) -> str:
         words += ["--engines", ",".join(chosen.engines)]
     if chosen.servers:
         words.append("--servers")
+    if chosen.fetch:
+        words += ["--fetch", short_path(chosen.fetch)]
     return shlex.join(words)
 
 

@@ -8,6 +8,7 @@ either is restored with either.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -45,6 +46,7 @@ PORTAL_DATABASE = "portal/portal.sqlite3"
 SERVING_LOCK = "portal/serving.lock"  # below the data folder: the portal shares it, restoring has it alone
 SECRETS = ("portal/secret.key", ".env")
 DATABASE = ".sqlite3"
+IN_PLACE = (".before-", ".restoring-")  # beginnings of what restoring in place puts into a data folder
 
 # What can be had again, of every user's folder and of the models in it; and the portal's counts of requests.
 # Nor what names a place on a server, whose rows are in the backup as a database.
@@ -388,7 +390,7 @@ def restore(
             that is used, a full disk. The data folder and the server are as they were then.
     """
     try:
-        occupied = data.exists() and (not data.is_dir() or any(data.iterdir()))
+        occupied = data.exists() and (not data.is_dir() or bool(_held_by(data)))
         if occupied and not replace:
             raise _holds_something(data)
         if server is not None and not replace and server.is_used():
@@ -397,69 +399,90 @@ def restore(
                 "It has accounts, which restoring would replace.",
                 "Name an empty one (DATABASE_URL), or give --replace, which first saves what it has as an SQLite file.",
             )
-        if data.is_mount():
-            raise HarkError(
-                "The data folder cannot be replaced.",
-                f"{data} is the top of a disk, and restoring takes the place of a whole folder.",
-                "Name a folder below it (--data), and use that one from then on (HARK_DATA).",
-            )
         data.parent.mkdir(parents=True, exist_ok=True)
-        with _without_portal(data), _folder_beside(data) as staged:
+        with _without_portal(data), _temporary_folder(data) as staged:
             backup = _read_backup(archive, staged, reporter)
             if server is not None:
                 return backup, _put_on_server(server, staged, data, occupied, reporter)
             os.sync()
-            return backup, _put_in_place(staged, data, occupied)
+            aside = _free_name(data) if occupied else None
+            _put_in_place(staged, data, aside)
+            return backup, aside
     except OSError as error:
         raise _write_error(error, "the backup was not restored") from error
 
 
+def _room(data: Path) -> Path:
+    """Where folders lie that can be renamed into the data folder's place: beside it. Where it is a mount, or the folder
+    above it may not be written (as in a container), in it: its entries are renamed then, not the folder."""
+    in_place = data.is_dir() and (data.is_mount() or not os.access(data.parent, os.W_OK))
+    return data if in_place else data.parent
+
+
+def _held_by(data: Path) -> list[Path]:
+    """What a data folder holds, without what earlier restores in place have left, and a file system of its own."""
+    return [path for path in data.iterdir() if path.name != "lost+found" and not path.name.startswith(IN_PLACE)]
+
+
 @contextmanager
-def _folder_beside(data: Path) -> Iterator[Path]:
+def _temporary_folder(data: Path) -> Iterator[Path]:
     """A folder for its owner only; it is gone afterwards, unless it was renamed."""
-    folder = Path(tempfile.mkdtemp(prefix=f".{data.name}-", dir=data.parent))
+    folder = Path(tempfile.mkdtemp(prefix=f".restoring-{data.name}-", dir=_room(data)))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _put_in_place(staged: Path, data: Path, occupied: bool) -> Path | None:
-    """Two renames at most; the second takes an empty folder's place, and no other's."""
-    aside = None
-    if occupied:
-        aside = _free_name(data)
-        data.rename(aside)
+def _put_in_place(staged: Path, data: Path, aside: Path | None) -> list[tuple[Path, Path]]:
+    """Move what is there aside, if that is named, and the new in its place. Returns the renames: two at most, but where
+    the folder itself cannot be renamed."""
+    if _room(data) == data:
+        if aside is None and _held_by(data):
+            raise _holds_something(data)
+        renames = [(path, data / path.name) for path in staged.iterdir()]
+        if aside is not None:
+            aside.mkdir(mode=0o700)
+            renames = [(path, aside / path.name) for path in _held_by(data)] + renames
+    else:
+        renames = [(staged, data)] if aside is None else [(data, aside), (staged, data)]
+    done: list[tuple[Path, Path]] = []
     try:
-        staged.rename(data)
-    except OSError:
-        if aside is not None and not data.exists():
-            aside.rename(data)
-        if data.is_dir() and any(data.iterdir()):
+        for old, new in renames:
+            old.rename(new)
+            done.append((old, new))
+    except OSError as error:
+        _put_back(done, aside)
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # somebody has filled it meanwhile
             raise _holds_something(data) from None
         raise
-    return aside
+    return done
+
+
+def _put_back(renames: list[tuple[Path, Path]], aside: Path | None) -> None:
+    for old, new in reversed(renames):
+        if not old.exists():
+            new.rename(old)
+    if aside is not None and aside.is_dir() and not any(aside.iterdir()):
+        aside.rmdir()
 
 
 def _put_on_server(server: Server, staged: Path, data: Path, occupied: bool, reporter: Reporter) -> Path | None:
     """The same with the databases on a server, all or nothing."""
-    with _folder_beside(data) as before:
+    with _temporary_folder(data) as before:
         saved: dict[str, Path] = {}
         for name in server.names(data):
             if name != PORTAL_DATABASE or server.is_used():
                 saved[name] = before / f"{len(saved)}{DATABASE}"
                 server.save(name, saved[name])
-        placed, aside = False, None
+        aside = _free_name(data) if occupied else None
+        renames: list[tuple[Path, Path]] = []
         try:
             with server.replaced_by(staged, reporter):
                 os.sync()
-                aside = _put_in_place(staged, data, occupied)
-                placed = True
+                renames = _put_in_place(staged, data, aside)
         except BaseException:
-            if placed:
-                data.rename(staged)
-                if aside is not None:
-                    aside.rename(data)
+            _put_back(renames, aside)
             raise
         if saved:
             aside = aside or _free_name(data)
@@ -473,9 +496,10 @@ def _put_on_server(server: Server, staged: Path, data: Path, occupied: bool, rep
 
 
 def _free_name(data: Path) -> Path:
-    name = f"{data.name}.before-{datetime.now():%Y%m%d-%H%M%S}"
-    while (path := data.with_name(name)).exists():
-        name += "-"
+    name = f".before-{datetime.now():%Y%m%d-%H%M%S}"
+    path = data / name if _room(data) == data else data.with_name(data.name + name)
+    while path.exists():
+        path = path.with_name(f"{path.name}-")
     return path
 
 

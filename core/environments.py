@@ -25,8 +25,8 @@ from core.data_folder import REPOSITORY, installation_folder, storage_error
 from core.errors import HarkError
 from core.worded import worded
 
-# torchaudio's wheel holds an extension that is linked against CUDA, and where that cannot be loaded, torchaudio cannot
-# be imported. Without it, it is as built without one: its transforms and Kaldi features are plain torch.
+# As ./hark does in the main environment (requirements.txt says why): without its extension torchaudio is as built
+# without one, its transforms and Kaldi features are plain torch.
 WITHOUT_CUDA = """
 import importlib.util, pathlib, shutil
 found = importlib.util.find_spec("torchaudio")

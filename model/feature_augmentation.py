@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -45,12 +47,13 @@ def warp_frequency(batch: Tensor, rng: np.random.Generator) -> Tensor:
 
 def mask(batch: Tensor, rng: np.random.Generator, silence: float = SILENCE) -> Tensor:
     """Mask a stretch of time and of mel bands in half of the windows (SpecAugment, Park et al. 2019); in place."""
-    size, frames, mels = batch.shape
-    for row in np.flatnonzero(rng.random(size) < MASK_SHARE):
-        bands = int(rng.integers(0, MASK_BANDS + 1))
-        low = int(rng.integers(0, mels - bands + 1))
-        batch[row, :, low : low + bands] = batch[row].mean()
-        length = int(rng.integers(0, MASK_FRAMES + 1))
-        start = int(rng.integers(0, frames - length + 1))
-        batch[row, start : start + length] = silence
+    from torchaudio.functional import mask_along_axis_iid  # not every process that imports this module trains
+
+    chosen = torch.from_numpy(rng.random(len(batch)) < MASK_SHARE)
+    windows = batch[chosen]
+    with torch.random.fork_rng(devices=[]):  # torchaudio draws from torch's generator, a run is repeated from ``rng``
+        torch.default_generator.manual_seed(int(rng.integers(2**63)))
+        bands = mask_along_axis_iid(windows, MASK_BANDS + 1, math.nan, 2)
+        bands = torch.where(bands.isnan(), windows.mean(dim=(1, 2), keepdim=True), bands)
+        batch[chosen] = mask_along_axis_iid(bands, MASK_FRAMES + 1, silence, 1)
     return batch

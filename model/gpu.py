@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import onnx
 
 CUDA = "CUDAExecutionProvider"
-TO_DO = "install onnxruntime-gpu in the place of onnxruntime (requirements-gpu.txt), or set HARK_TORCH=cpu"
+TO_DO = "install onnxruntime-gpu in the place of onnxruntime (docs/gpu.md), or set HARK_TORCH=cpu"
 
 
 def wanted() -> bool:

@@ -1,6 +1,7 @@
 """The files of deploy/ agree with each other and with Hark; programs that know their formats accept them.
 
-Those are skipped where they are not installed (Debian: docker-compose, nginx, prometheus, systemd)."""
+Those are skipped where they are not installed (Debian: docker-compose, nginx, prometheus,
+prometheus-alertmanager, systemd)."""
 
 from __future__ import annotations
 
@@ -8,8 +9,18 @@ import json
 import os
 import re
 import shutil
+import socket
+import ssl
+import struct
 import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from socketserver import BaseRequestHandler, UDPServer
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -17,7 +28,9 @@ import yaml
 
 from command_line.application import build_parser
 from core.data_folder import REPOSITORY
+from tests.support.mounting import mount
 from tests.support.portal_driver import HOST
+from tests.support.servers import free_port, program, running, wait_for
 from webui.jobs.services import LANES
 
 DEPLOY = REPOSITORY / "deploy"
@@ -28,7 +41,9 @@ FILLED_IN = {
     "HARK_HOST": HOST,
     **dict.fromkeys((f"{name}_PASSWORD" for name in ("POSTGRES", "REDIS", "S3", "GRAFANA")), "0123abcd"),
     "HARK_METRICS_TOKEN": "0123abcd",
+    "ALERT_URL": "http://127.0.0.1:1/",
 }
+BACKS_UP = re.compile(r"main\.py backup (/\S+)/hark-`date \+%%?u`\.zip")
 
 
 def compose(name: str) -> dict[str, Any]:
@@ -111,13 +126,31 @@ def test_what_compose_names_is_there(name: str) -> None:
             assert source in volumes or source.startswith("${") or (DEPLOY / source).is_file(), volume
         assert set(said.get("networks", ())) <= networks and set(said.get("secrets", ())) <= secrets
         assert set(said.get("depends_on", ())) <= set(loaded["services"])
-        if "command" in said and said.get("image") == "hark":
+        if "command" in said and said.get("image") == "hark" and "entrypoint" not in said:
             build_parser().parse_args(said["command"])
+
+
+def test_a_backup_is_made_daily_into_a_place_of_its_own() -> None:
+    service = compose("compose.production.yaml")["services"]["backup"]
+    unit = (DEPLOY / "systemd" / "hark-backup.service").read_text()
+    (job,) = of_kind("CronJob").values()
+    (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    mounted = [volume.rpartition(":")[2] for volume in service["volumes"]]
+    for said, places in (
+        (service["command"][2], mounted),
+        (container["command"][2], [volume["mountPath"] for volume in container["volumeMounts"]]),
+        (unit, [f"/var/lib/{name}" for name in re.findall(r"^StateDirectory=(.*)$", unit, re.MULTILINE)[0].split()]),
+    ):
+        data, elsewhere = places
+        assert BACKS_UP.findall(said) == [elsewhere] and not Path(elsewhere).is_relative_to(data)
+    (made,) = re.findall(r"install -d -o hark .*", (DEPLOY / "Dockerfile").read_text())
+    assert set(mounted) <= set(made.split()), "else its user cannot write them"
 
 
 def test_every_lane_has_a_worker_and_only_the_proxy_is_reached_from_elsewhere() -> None:
     services = compose("compose.production.yaml")["services"]
-    commands = [build_parser().parse_args(said["command"]) for said in services.values() if said.get("image") == "hark"]
+    ours = [said for said in services.values() if said.get("image") == "hark" and "entrypoint" not in said]
+    commands = [build_parser().parse_args(said["command"]) for said in ours]
     assert sorted(lane for one in commands for lane in getattr(one, "lane", None) or ()) == sorted(LANES)
     ports = {name: said["ports"] for name, said in services.items() if "ports" in said}
     assert set(ports) == {"nginx", "grafana"} and all(port.startswith("127.0.0.1:") for port in ports["grafana"])
@@ -137,26 +170,32 @@ def test_compose_accepts_its_files(names: tuple[str, ...], tmp_path: Path) -> No
     for name in names:
         # Debian 12 has version 1.29, which knows all but these two.
         text = re.sub(r"^name: .*$", "", (DEPLOY / name).read_text(), flags=re.MULTILINE)
-        text = text.replace("environment: HARK_METRICS_TOKEN", "file: ./example.env")
+        text = re.sub(r"environment: (HARK_METRICS_TOKEN|ALERT_URL)$", "file: ./example.env", text, flags=re.MULTILINE)
         (tmp_path / name).write_text(text)
         command += ["-f", str(tmp_path / name)]
     accepted(*command, "config", "-q")
 
 
-def nginx_settings(folder: Path, upstream: str) -> Path:
-    """Nginx's settings as they are deployed, for this folder, with a certificate made here; port 443 is as it is."""
+def certificate(folder: Path) -> None:
+    """Write fullchain.pem and privkey.pem."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("openssl is not installed")
-    key, certificate = folder / "privkey.pem", folder / "fullchain.pem"
+    key, chain = str(folder / "privkey.pem"), str(folder / "fullchain.pem")
     subprocess.run(
-        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2"]
+        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", chain, "-days", "2"]
         + ["-subj", "/CN=" + HOST],
         check=True, capture_output=True,
     )  # fmt: skip
-    text = (DEPLOY / "nginx" / "hark.conf.template").read_text().replace("${HARK_HOST}", HOST)
-    text = text.replace("server web:8000;", upstream).replace("/etc/nginx/certificates", str(folder))
-    text = text.replace("/var/log/nginx", str(folder))
+
+
+def nginx_settings(folder: Path, upstream: str) -> Path:
+    """Nginx's settings as they are deployed, for this folder, with a certificate made here; port 443 is as it is."""
+    certificate(folder)
+    text = (DEPLOY / "nginx" / "hark.conf.template").read_text()
+    text = text.replace("${HARK_HOST}", HOST).replace("${CERTIFICATE}", ".")
+    text = text.replace("http://web:8000", "http://hark").replace("/etc/nginx/certificates", str(folder))
+    text = f"upstream hark {{ {upstream} }}\n" + text.replace("/var/log/nginx", str(folder))
     temporary = "".join(
         f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
@@ -171,24 +210,146 @@ def test_nginx_accepts_its_settings(tmp_path: Path) -> None:
     accepted("nginx", "-t", "-c", str(nginx_settings(tmp_path, "server 127.0.0.1:8000;")))
 
 
+def test_certbots_certificates_are_served_and_served_anew(tmp_path: Path) -> None:
+    """The links of live/ lead out of their folder; what compose mounts of it is all that Nginx sees."""
+    settings, letsencrypt, mounted = nginx_settings(tmp_path, "server 127.0.0.1:1;"), tmp_path / "all", tmp_path / "etc"
+    live, archive = letsencrypt / "live" / HOST, letsencrypt / "archive" / HOST
+    for folder in (live, archive, mounted):
+        folder.mkdir(parents=True)
+
+    def renewed(number: int) -> str:
+        """As certbot does it: a new pair, to which the links then lead. Returns the certificate."""
+        certificate(tmp_path)
+        for name in ("fullchain", "privkey"):
+            (tmp_path / f"{name}.pem").rename(archive / f"{name}{number}.pem")
+            (live / f"{name}.pem").unlink(missing_ok=True)
+            (live / f"{name}.pem").symlink_to(f"../../archive/{HOST}/{name}{number}.pem")
+        return (live / "fullchain.pem").read_text()
+
+    said = (DEPLOY / "example.env").read_text()
+    named, which = (re.findall(rf"^# {name}=(.*)$", said, re.MULTILINE)[0] for name in ("CERTIFICATES", "CERTIFICATE"))
+    first = renewed(1)
+    if not mount("--bind", str(letsencrypt / Path(named).relative_to("/etc/letsencrypt")), str(mounted)):
+        pytest.skip("mounting is not permitted here")
+    port, plain = free_port(), free_port()
+    text = settings.read_text().replace(f"{tmp_path}/./", f"{mounted}/{which.replace('hark.example.org', HOST)}/")
+    text = text.replace("listen 443 ", f"listen 127.0.0.1:{port} ").replace("listen 80;", f"listen 127.0.0.1:{plain};")
+    settings.write_text(text)
+    shell, option, command = compose("compose.production.yaml")["services"]["nginx"]["command"]
+    ours = f"{program('nginx')} -c {settings}"
+    assert "sleep 1d" in command and "nginx -s reload" in command
+    command = command.replace("sleep 1d", "sleep 0.2").replace("nginx -s reload", f"{ours} -s reload || exit")
+    command = command.replace("/docker-entrypoint.sh nginx -g 'daemon off;'", ours)
+
+    def served() -> str:
+        return ssl.get_server_certificate(("127.0.0.1", port)).strip()
+
+    try:
+        with running([shell, option, command], port, tmp_path):
+            assert served() == first.strip()
+            second = renewed(2)
+            wait_for(lambda: served() == second.strip())
+    finally:
+        subprocess.run(["umount", "-l", mounted], check=True)
+
+
+def test_nginx_looks_up_the_web_servers_again(tmp_path: Path) -> None:
+    """As after `docker compose up` has made their containers anew: the name has another address."""
+    settings = nginx_settings(tmp_path, "server 127.0.0.1:1;")
+    port, plain, web = free_port(), free_port(), free_port()
+    with small_dns("127.0.0.2") as (dns, addresses), ExitStack() as stack:
+        text = settings.read_text().replace("set $web http://hark;", f"set $web http://web:{web};")
+        text = text.replace("resolver 127.0.0.11 valid=10s", f"resolver 127.0.0.1:{dns} valid=1s")
+        text = text.replace("listen 443 ssl http2", f"listen 127.0.0.1:{port}")  # without TLS
+        text = re.sub("ssl_certificate.*", "", text).replace("listen 80;", f"listen 127.0.0.1:{plain};")
+        settings.write_text(text)
+
+        def answer() -> str:
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Host": HOST})
+            try:
+                with urllib.request.urlopen(request, timeout=5) as said:
+                    return str(said.read().decode())
+            except urllib.error.HTTPError as error:
+                return str(error.code)
+
+        first = stack.enter_context(web_server("127.0.0.2", web))
+        stack.enter_context(running([program("nginx"), "-c", str(settings)], port, tmp_path))
+        assert answer() == "127.0.0.2"
+        first.shutdown()
+        first.server_close()
+        stack.enter_context(web_server("127.0.0.3", web))
+        addresses[:] = ["127.0.0.3"]
+        wait_for(lambda: answer() == "127.0.0.3")
+
+
+@contextmanager
+def small_dns(*addresses: str) -> Iterator[tuple[int, list[str]]]:
+    """A name server that says these addresses of every name, which may be changed; with its port."""
+    known = list(addresses)
+
+    class Answer(BaseRequestHandler):
+        def handle(self) -> None:
+            asked, back = self.request
+            question = asked[12 : asked.index(b"\0", 12) + 5]
+            head = asked[:2] + struct.pack(">5H", 0x8180, 1, len(known), 0, 0)
+            found = (struct.pack(">3HIH", 0xC00C, 1, 1, 1, 4) + socket.inet_aton(one) for one in known)
+            back.sendto(head + question + b"".join(found), self.client_address)
+
+    with UDPServer(("127.0.0.1", 0), Answer) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1], known
+        server.shutdown()
+
+
+@contextmanager
+def web_server(address: str, port: int) -> Iterator[HTTPServer]:
+    """One that says its own address."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(address.encode())
+
+        def log_message(self, *_said: object) -> None:
+            pass
+
+    with HTTPServer((address, port), Page) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
 def test_what_systemd_starts_are_commands_of_hark() -> None:
     for unit in sorted((DEPLOY / "systemd").glob("*.service")):
-        (start,) = re.findall(r"^ExecStart=(.*)$", unit.read_text(), re.MULTILINE)
-        program, main, *command = start.split()
-        assert (program, main) == ("/opt/hark/.venv/bin/python", "/opt/hark/main.py")
+        (start,) = re.findall(r"^ExecStart=(?:/bin/sh -c 'exec )?(.*?)'?$", unit.read_text(), re.MULTILINE)
+        python, main, *command = start.replace("`date +%%u`", "1").split()
+        assert (python, main) == ("/opt/hark/.venv/bin/python", "/opt/hark/main.py")
         build_parser().parse_args([word.replace("%i", "audio") for word in command])
 
 
 def test_systemd_accepts_its_units(tmp_path: Path) -> None:
-    for unit in (DEPLOY / "systemd").glob("*.service"):
+    for unit in (DEPLOY / "systemd").iterdir():
         text = unit.read_text().replace("/opt/hark/.venv/bin/python", "/bin/true")
         (tmp_path / unit.name).write_text(text)
-    accepted("systemd-analyze", "verify", "--man=no", *sorted(str(path) for path in tmp_path.glob("*.service")))
+    accepted("systemd-analyze", "verify", "--man=no", *sorted(map(str, tmp_path.iterdir())))
 
 
 def test_prometheus_accepts_its_settings_and_rules() -> None:
     accepted("promtool", "check", "config", "--syntax-only", str(DEPLOY / "prometheus" / "prometheus.yml"))
     accepted("promtool", "check", "rules", str(DEPLOY / "alerts.yml"))
+
+
+def test_alertmanager_accepts_its_settings(tmp_path: Path) -> None:
+    services, secrets = (compose("compose.production.yaml")[kind] for kind in ("services", "secrets"))
+    (manager,) = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["alerting"]["alertmanagers"]
+    assert [target.split(":")[0] in services for target in manager["static_configs"][0]["targets"]] == [True]
+    text = (DEPLOY / "prometheus" / "alertmanager.yml").read_text()
+    (secret,) = re.findall(r"url_file: /run/secrets/(\w+)", text)
+    assert services["alertmanager"]["secrets"] == [secret] and secret in secrets
+    # Debian 12 has version 0.25, which knows none but `url`.
+    (tmp_path / "alertmanager.yml").write_text(re.sub(r"url_file: .*", "url: http://127.0.0.1:1/", text))
+    accepted("amtool", "check-config", str(tmp_path / "alertmanager.yml"))
 
 
 def test_every_alert_speaks_when_it_should_and_not_otherwise() -> None:
@@ -219,21 +380,43 @@ def of_kind(kind: str) -> dict[str, dict[str, Any]]:
 def test_kubernetes_starts_commands_of_hark_as_nobody_in_particular() -> None:
     lanes: list[str] = []
     (user,) = re.findall(r"^USER (\d+):", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
-    for name, one in of_kind("Deployment").items():
-        pod = one["spec"]["template"]["spec"]
+    for name, template in pods().items():
+        pod = template["spec"]
         (container,) = pod["containers"]
-        parsed = build_parser().parse_args(container["args"])
-        lanes += getattr(parsed, "lane", None) or []
-        assert one["spec"]["selector"]["matchLabels"] == one["spec"]["template"]["metadata"]["labels"]
+        if "args" in container:
+            parsed = build_parser().parse_args(container["args"])
+            lanes += getattr(parsed, "lane", None) or []
         assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] == int(user)
         assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
         assert {"cpu", "memory"} <= set(container["resources"]["requests"]) and "memory" in container["resources"][
             "limits"
         ]
         assert [mount["name"] for mount in container["volumeMounts"]] == [volume["name"] for volume in pod["volumes"]]
-        (volume,) = pod["volumes"]
-        assert ("emptyDir" in volume) == (name == "hark-webhooks"), "only webhooks need no data folder"
+        assert ("emptyDir" in pod["volumes"][0]) == (name == "hark-webhooks"), "only webhooks need no data folder"
     assert sorted(lanes) == sorted(LANES)
+
+
+def pods() -> dict[str, dict[str, Any]]:
+    """The templates of all pods, by the name of what makes them."""
+    jobs = {name: one["spec"]["jobTemplate"]["spec"] for name, one in of_kind("CronJob").items()}
+    made = {name: one["spec"] for name, one in of_kind("Deployment").items()} | jobs
+    return {name: one["template"] for name, one in made.items()}
+
+
+def test_pods_that_mount_the_volume_run_on_one_node() -> None:
+    (claim,) = (one for name, one in of_kind("PersistentVolumeClaim").items() if name == "hark-data")
+    assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
+    label = {"volume": "hark-data"}
+    on_its_node = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": label}}
+    for name, template in pods().items():
+        claims = [volume.get("persistentVolumeClaim", {}).get("claimName") for volume in template["spec"]["volumes"]]
+        mounts = "hark-data" in claims
+        assert (label.items() <= template["metadata"]["labels"].items()) == mounts, name
+        affinity = template["spec"].get("affinity", {}).get("podAffinity", {})
+        assert affinity.get("requiredDuringSchedulingIgnoredDuringExecution", []) == [on_its_node] * mounts, name
+    for one in of_kind("Deployment").values():
+        labels = one["spec"]["template"]["metadata"]["labels"]
+        assert one["spec"]["selector"]["matchLabels"].items() <= labels.items()
 
 
 def test_what_kubernetes_names_is_there() -> None:
@@ -247,8 +430,8 @@ def test_what_kubernetes_names_is_there() -> None:
     assert {"DATABASE_URL", "REDIS_URL", "HARK_SECRET_KEY", "HARK_METRICS_TOKEN", "HARK_ALLOWED_HOSTS"} <= settings
     assert rule["host"] in of_kind("ConfigMap")["hark"]["data"]["HARK_ALLOWED_HOSTS"].split(",")
     claims = of_kind("PersistentVolumeClaim")
-    for one in deployments.values():
-        pod = one["spec"]["template"]["spec"]
+    for template in pods().values():
+        pod = template["spec"]
         for source in pod["containers"][0]["envFrom"]:
             kind, named = ("ConfigMap", "configMapRef") if "configMapRef" in source else ("Secret", "secretRef")
             assert source[named]["name"] in of_kind(kind)

@@ -16,10 +16,10 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COPIED = (
-    "hark", "requirements.txt", "requirements-alone.txt", "requirements-gpu.txt", "requirements-dev.txt",
-    "requirements-dev-alone.txt", "constraints.txt",
+    "hark", "requirements.txt", "requirements-alone.txt", "requirements-dev.txt", "requirements-dev-alone.txt",
+    "constraints.txt",
 )  # fmt: skip
-REQUIREMENTS = tuple(sorted(path.name for path in REPOSITORY.glob("requirements*.txt") if "gpu" not in path.name))
+REQUIREMENTS = tuple(sorted(path.name for path in REPOSITORY.glob("requirements*.txt")))
 TOOLS = (
     "sh readlink dirname cat cksum grep sed awk date df env cp mkdir mktemp mv rm touch tail cut uname sleep timeout"
 )
@@ -40,6 +40,7 @@ case "$*" in
             if [ -e "$PIP_FAILS" ]; then rm "$PIP_FAILS"; echo "$PIP_SAYS"; exit 1; fi ;;
         esac ;;
     "- http"*) exit 1 ;;
+    "-c import torchaudio") [ -z "${{TORCHAUDIO_FAILS:-}}" ] ;;
     *importlib.metadata*) exit 1 ;;
     *ensurepip*) [ -z "${{NO_ENSUREPIP:-}}" ] ;;
     *"< (3, 11)"*) [ -z "${{OLD_PYTHON:-}}" ] ;;
@@ -283,7 +284,7 @@ def test_an_interrupted_installation_ends_pip_and_says_so(launcher: Launcher, ki
 
 def test_takes_the_cuda_build_where_there_is_a_gpu_and_keeps_it(launcher: Launcher) -> None:
     launcher.run()
-    assert all("requirements-gpu" not in call for call in launcher.pip_calls())
+    assert all("onnxruntime-gpu" not in call for call in launcher.pip_calls())
 
     launcher.program("nvidia-smi", "echo 'NVIDIA-SMI has failed'; exit 9")
     launcher.run()
@@ -295,7 +296,7 @@ def test_takes_the_cuda_build_where_there_is_a_gpu_and_keeps_it(launcher: Launch
     assert "uninstall -y torch onnxruntime onnxruntime-gpu" in uninstall
     assert "uninstall -y onnxruntime onnxruntime-gpu" in both, "they fill one folder"
     assert "--no-deps onnxruntime-gpu==" in onnxruntime
-    assert f"-r {launcher.folder}/requirements-gpu.txt" in install
+    assert f"-r {launcher.folder}/requirements.txt" in install
 
     launcher.program("nvidia-smi", "exit 9")  # gone today, as in a container without the device
     launcher.run()
@@ -303,6 +304,16 @@ def test_takes_the_cuda_build_where_there_is_a_gpu_and_keeps_it(launcher: Launch
 
     assert launcher.run(HARK_TORCH="cpu")[0] == 0
     assert "uninstall -y torch" in launcher.pip_calls()[0]
+
+
+@pytest.mark.parametrize("fails", ["", "1"])
+def test_torchaudio_goes_without_an_extension_that_cannot_be_loaded(launcher: Launcher, fails: str) -> None:
+    assert launcher.run()[0] == 0
+    (site,) = launcher.venv.glob("lib/python*/site-packages")
+    (site / "torchaudio" / "lib").mkdir(parents=True)
+    (launcher.venv / "hark-stamp").unlink()
+    assert launcher.run(TORCHAUDIO_FAILS=fails)[0] == 0
+    assert (site / "torchaudio" / "lib").exists() is not bool(fails) and (site / "torchaudio").is_dir()
 
 
 def test_torch_comes_from_the_index_that_the_environment_names(launcher: Launcher) -> None:

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torchaudio.functional import mask_along_axis_iid
+from torchaudio.transforms import MelSpectrogram
 
 from core.audio_file import SAMPLE_RATE
-from model.features import FFT, HOP, POWER_FLOOR, WINDOW, hann_window, mel_filterbank
+from model.features import F_MAX, F_MIN, FFT, HOP, MELS, POWER_FLOOR, WINDOW
 
 ROOM_SAMPLES = 12_000  # of a room's response, 0.75 s
 # Lengths are multiples of this: few transform plans, all of small prime factors (5 times faster on CUDA).
@@ -52,8 +54,9 @@ class BatchAugmenter:
             part = room[max(0, loudest - 32) :][:ROOM_SAMPLES]
             row[: len(part)] = part / np.sqrt(np.square(part).sum())
         self.rooms = torch.from_numpy(responses).to(device)
-        self.window = torch.from_numpy(hann_window()).to(device)
-        self.filterbank = torch.from_numpy(mel_filterbank()).to(device)
+        self.mel = MelSpectrogram(
+            SAMPLE_RATE, FFT, WINDOW, HOP, F_MIN, F_MAX, n_mels=MELS, center=False, norm=None, mel_scale="htk"
+        ).to(device)
 
     def _uniform(self, size: int, low: float, high: float) -> Tensor:
         return torch.rand(size, device=self.device) * (high - low) + low
@@ -142,9 +145,8 @@ class BatchAugmenter:
     def log_mel(self, audio: Tensor) -> Tensor:
         """``model.features.log_mel`` on the device: [batch, samples] to [batch, frames, MELS]."""
         margin = (FFT - WINDOW) // 2
-        padded = functional.pad(audio, (margin, margin))
-        spectrum = torch.stft(padded, FFT, HOP, WINDOW, self.window, center=False, return_complex=True)
-        return torch.log(spectrum.abs().square().transpose(1, 2) @ self.filterbank + POWER_FLOOR)
+        power: Tensor = self.mel(functional.pad(audio, (margin, margin)))
+        return torch.log(power.transpose(1, 2) + POWER_FLOOR)
 
     def features(self, log_mel: Tensor) -> Tensor:
         """Warping of the mel axis and masks (SpecAugment): [batch, frames, MELS] in, the same shape out."""
@@ -157,15 +159,9 @@ class BatchAugmenter:
         index = below[:, None].expand(size, frames, mels)
         warped = torch.gather(log_mel, 2, index) * (1 - fraction) + torch.gather(log_mel, 2, index + 1) * fraction
         mean = warped.mean(dim=(1, 2), keepdim=True)
-        time = torch.arange(frames, device=self.device)[None]
-        band = torch.arange(mels, device=self.device)[None]
-        masked = torch.zeros(size, frames, mels, dtype=torch.bool, device=self.device)
+        masked = warped
         for _ in range(c.time_masks):
-            start = (torch.rand(size, 1, device=self.device) * frames).long()
-            width = (torch.rand(size, 1, device=self.device) * c.mask_frames).long()
-            masked |= ((time >= start) & (time < start + width))[:, :, None]
+            masked = mask_along_axis_iid(masked, c.mask_frames, math.nan, 1)
         for _ in range(c.band_masks):
-            start = (torch.rand(size, 1, device=self.device) * mels).long()
-            width = (torch.rand(size, 1, device=self.device) * c.mask_bands).long()
-            masked |= ((band >= start) & (band < start + width))[:, None, :]
-        return torch.where(masked, mean, warped)
+            masked = mask_along_axis_iid(masked, c.mask_bands, math.nan, 2)
+        return torch.where(masked.isnan(), mean, masked)

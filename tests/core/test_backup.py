@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import sqlite3
 import stat
+import tempfile
 import threading
 import time
 import zipfile
@@ -340,10 +342,66 @@ def test_a_folder_that_holds_something_is_moved_aside_or_left(data: Path, archiv
     assert again is not None and again != aside and aside.is_dir()
 
 
-def test_the_top_of_a_disk_is_refused_at_once(archive: Path, small_disk: Path) -> None:
-    with pytest.raises(HarkError, match="top of a disk"):
+@pytest.mark.parametrize("small_disk", [64], indirect=True)
+def test_a_mount_is_restored_in_place(data: Path, archive: Path, small_disk: Path) -> None:
+    (small_disk / "lost+found").mkdir()
+    _backup, aside = restore(archive, small_disk, QUIET)
+    restored = files_of(small_disk)
+    assert aside is None and restored.keys() == {file.path for file in check(archive, QUIET).files}
+    (small_disk / "mine").write_bytes(b"mine")
+    with pytest.raises(HarkError, match="not empty"):
         restore(archive, small_disk, QUIET)
-    assert not list(small_disk.iterdir())
+    assert files_of(small_disk).keys() == {*restored, "mine"}
+    _backup, aside = restore(archive, small_disk, QUIET, replace=True)
+    assert aside is not None and aside.parent == small_disk and (aside / "mine").read_bytes() == b"mine"
+    assert {
+        name: digest for name, digest in files_of(small_disk).items() if not name.startswith(".before-")
+    } == restored
+    back_up(small_disk, data.parent / "again.zip", QUIET)
+    assert {file.path for file in check(data.parent / "again.zip", QUIET).files} == restored.keys()
+
+
+@pytest.mark.parametrize("small_disk", [64], indirect=True)
+def test_a_rename_that_fails_puts_everything_back(
+    archive: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(small_disk, "mine/file", b"mine")
+    rename = Path.rename
+
+    def failing(path: Path, target: Path) -> Path:
+        if target == small_disk / "portal":
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(HarkError, match="could not be written"):
+        restore(archive, small_disk, QUIET, replace=True)
+    assert files_of(small_disk).keys() == {"mine/file"} and len(list(small_disk.iterdir())) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_the_user_of_the_image_restores_in_place(archive: Path) -> None:
+    with tempfile.TemporaryDirectory() as root:  # not below what only root may enter
+        folder, copy = Path(root, "data"), Path(root, "hark.zip")
+        Path(root).chmod(0o755)
+        folder.mkdir(mode=0o700)
+        shutil.copy(archive, copy)
+        for path in (folder, copy):
+            os.chown(path, 10001, 10001)
+        child = os.fork()
+        if child == 0:
+            try:
+                os.setgroups([])
+                os.setgid(10001)
+                os.setuid(10001)
+                restore(copy, folder, QUIET)
+                os._exit(0)
+            except HarkError as error:
+                os.write(2, str(error).encode())
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert (folder / "portal" / "secret.key").read_bytes() == b"k" * 60
 
 
 def test_into_a_folder_that_is_empty(archive: Path, tmp_path: Path) -> None:

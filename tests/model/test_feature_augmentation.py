@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from model.feature_augmentation import SILENCE, WARP_FACTOR, augment_features, mask, warp_frequency
+from model.feature_augmentation import (
+    MASK_BANDS,
+    MASK_FRAMES,
+    MASK_SHARE,
+    SILENCE,
+    WARP_FACTOR,
+    augment_features,
+    mask,
+    warp_frequency,
+)
 
 
 def _windows(size: int = 32) -> torch.Tensor:
@@ -37,3 +46,23 @@ def test_masks_leave_the_rest_untouched() -> None:
     assert changed.any() and changed.float().mean() < 0.2
     silent = (masked == SILENCE).all(dim=2)
     assert silent.any() and silent.sum(dim=1).max() <= 8
+
+
+def test_masks_are_as_wide_as_they_may_be_and_change_half_of_the_windows() -> None:
+    batch = _windows(2000)
+    masked = mask(batch.clone(), np.random.default_rng(0))
+    assert torch.equal(masked, mask(batch.clone(), np.random.default_rng(0))), "a run is repeated from its seed"
+    frames = (masked == SILENCE).all(dim=2).sum(dim=1)
+    bands = ((masked == batch.mean(dim=(1, 2), keepdim=True)) & (masked != SILENCE)).any(dim=1).sum(dim=1)
+    for widths, most in ((frames, MASK_FRAMES), (bands, MASK_BANDS)):
+        counts = torch.bincount(widths, minlength=most + 1)
+        assert len(counts) == most + 1 and counts[1:].min() > 2000 * MASK_SHARE / (most + 1) / 2
+    assert 0.4 < ((frames > 0) | (bands > 0)).float().mean() < 0.55
+
+
+def test_masks_leave_the_generator_of_torch_alone() -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    mask(_windows(), np.random.default_rng(0))
+    assert torch.equal(torch.rand(3), expected)
