@@ -226,7 +226,7 @@ def files(request: HttpRequest, detector_id: int, number: int) -> list[FileOut]:
 )
 def file(request: HttpRequest, detector_id: int, number: int, name: str) -> FileResponse:
     """One of the files of a version, as its list names it."""
-    return results.file_response(a_version(request, detector_id, number), name)
+    return results.file_response(a_version(request, detector_id, number), name, caller(request).user)
 
 
 @router.get(
