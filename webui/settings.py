@@ -191,7 +191,7 @@ LOGOUT_REDIRECT_URL = "accounts:login"
 # Of allauth only its talk with Google is used; the second is named by sessions that began before the first was there.
 AUTHENTICATION_BACKENDS = ["webui.accounts.backend.Backend", "django.contrib.auth.backends.ModelBackend"]
 PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "webui.accounts.hashing.FewAtOnce",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 AUTH_PASSWORD_VALIDATORS = [

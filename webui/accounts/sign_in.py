@@ -20,6 +20,7 @@ from django.utils.translation import ngettext
 from core.errors import HarkError
 from webui.accounts.addresses import network_of
 from webui.accounts.audit import Action, record
+from webui.accounts.hashing import HashingBusy
 from webui.accounts.models import SignInFailure, User
 from webui.transactions import alone
 
@@ -57,6 +58,7 @@ def sign_in(*, name: str, password: str, address: str, browser: str = "") -> Use
     Raises:
         TooManyFailures: of this name or from this address, in the last ten minutes.
         SignInRefused: wrong, or deactivated. Which of them is not said.
+        HashingBusy: too many sign in at once.
     """
     name = unicodedata.normalize("NFKC", name.strip())
     user = User.objects.filter(Q(username__iexact=name) | Q(email__iexact=name)).first() if name else None
@@ -65,7 +67,11 @@ def sign_in(*, name: str, password: str, address: str, browser: str = "") -> Use
         who, place = f"{who} in {browser}", browser
     failure = expect_failure(who, place)
     # For an unknown name it hashes too, so that the time that it takes tells nothing.
-    signed_in = ModelBackend().authenticate(None, username=user.get_username() if user else "\0", password=password)
+    try:
+        signed_in = ModelBackend().authenticate(None, username=user.get_username() if user else "\0", password=password)
+    except HashingBusy:
+        failure.delete()  # the password was not looked at
+        raise
     if not isinstance(signed_in, User):
         record(Action.SIGN_IN_FAILED, about=user)
         raise SignInRefused(

@@ -38,7 +38,6 @@ from webui.accounts.retention import set_retention
 from webui.accounts.sessions import sign_in_or_ask
 from webui.accounts.sign_in import (
     KNOWN_BROWSER,
-    TooManyFailures,
     forgive,
     sign_in,
 )
@@ -96,8 +95,8 @@ def login(request: HttpRequest) -> HttpResponse:
     }
     status = getattr(problem, "status", INVALID if form.errors else 200)
     response = render(request, "accounts/login.html", content, status=status)
-    if isinstance(problem, TooManyFailures):
-        response["Retry-After"] = str(problem.wait_s)
+    if wait_s := getattr(problem, "wait_s", None):
+        response["Retry-After"] = str(wait_s)
     return response
 
 
