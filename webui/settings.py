@@ -333,12 +333,12 @@ LOGGING = {
         "plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
         "json": {"()": "webui.logs.JsonLines"},
     },
-    "filters": {"in a line": {"()": "webui.errors.InALine"}},
+    "filters": {"in a line": {"()": "webui.errors.InALine"}, "no address": {"()": "webui.logs.NoAddress"}},
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
             "formatter": "json" if LOG_JSON else "plain",
-            "filters": ["in a line"],
+            "filters": ["in a line", "no address"],
         }
     },
     "root": {"handlers": ["stderr"], "level": "INFO"},
