@@ -129,6 +129,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "webui.accounts.middleware.SessionLimitsMiddleware",
     "webui.accounts.audit.AuditMiddleware",
     "webui.rate_limits.RateLimitMiddleware",
     "allauth.account.middleware.AccountMiddleware",
@@ -195,9 +196,13 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
-] + [{"NAME": "webui.accounts.validators.MoreThanTheName"}]
+    *(
+        {"NAME": f"django.contrib.auth.password_validation.{name}"}
+        for name in ("UserAttributeSimilarityValidator", "CommonPasswordValidator")
+    ),
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "webui.accounts.validators.MoreThanTheName"},
+]
 ACCESS_TOKEN_MINUTES = int(taken("ACCESS_TOKEN_EXPIRE_MINUTES") or 15)
 ACCOUNT_EMAIL_VERIFICATION = "none"
 MFA_ADAPTER = "webui.accounts.second_factor.SealingAdapter"
@@ -318,10 +323,12 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SESSION_ENGINE = "webui.accounts.session_store"
 SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = 3 * 24 * 3600  # since it was last used; 14 days in all (webui.accounts.middleware)
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _flag("HARK_HTTPS")
 if _flag("HARK_HTTPS"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600
     CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS]
 
 LOG_JSON = _flag("HARK_LOG_JSON")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
+from django.conf import settings
 from django.contrib import auth
+from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
@@ -14,7 +17,25 @@ from webui.accounts.models import User
 from webui.accounts.sign_in import remember_browser
 
 BACKEND = "webui.accounts.backend.Backend"
-PENDING = "waits for a code"  # in the session
+PENDING, BEGAN, USED = "waits for a code", "began", "used"  # in the session
+LONGEST_S = 14 * 24 * 3600
+WRITTEN_EVERY_S = 3600
+
+
+def begins(sender: object, request: HttpRequest, **more: Any) -> None:
+    """Somebody has signed in."""
+    request.session.pop(USED, None)  # of an earlier session in this browser
+    note_use(request.session)
+
+
+def note_use(session: SessionBase) -> None:
+    """Write down that a session is used: it ends SESSION_COOKIE_AGE later, and :data:`LONGEST_S` after it began."""
+    now = time.time()
+    if now - session.get(USED, 0.0) < WRITTEN_EVERY_S:
+        return
+    began = session[BEGAN] if USED in session else now
+    session[BEGAN], session[USED] = began, now
+    session.set_expiry(max(1, round(min(settings.SESSION_COOKIE_AGE, began + LONGEST_S - now))))
 
 
 def sign_in_or_ask(request: HttpRequest, user: User, then: str, how: Action = Action.SIGNED_IN) -> HttpResponse:
