@@ -34,7 +34,7 @@ from core.data_folder import REPOSITORY, StorageFull, atomic_path, is_full
 from core.errors import HarkError
 from core.events import Progress, Reporter
 from core.lock import held
-from core.settings_file import remove_unknown
+from core.settings_file import NAME, remove_unknown
 from core.untrusted_json import untrusted_json
 
 MANIFEST = "hark-backup.json"
@@ -44,17 +44,9 @@ BLOCK = 1 << 20
 BUSY_S = 60.0  # how long a database that somebody has locked is waited for
 PORTAL_DATABASE = "portal/portal.sqlite3"
 SERVING_LOCK = "portal/serving.lock"  # below the data folder: the portal shares it, restoring has it alone
-SETTINGS = ".env"
-SECRETS = ("portal/secret.key", SETTINGS)
+SECRETS = ("portal/secret.key", ".env")
 DATABASE = ".sqlite3"
 
-# Tables of django-q, and what is removed of them. A task may call any function; kept are the next tries of webhooks.
-_QUEUE = {
-    "django_q_ormq": "",
-    "django_q_task": "",
-    "django_q_schedule": "WHERE func IS NOT 'webui.api.webhooks.deliver'"
-    " OR coalesce(hook, kwargs, intended_date_kwarg) IS NOT NULL",
-}
 # What can be had again, of every user's folder and of the models in it; and the portal's counts of requests.
 # Nor what names a place on a server, whose rows are in the backup as a database.
 NOT_KEPT = {
@@ -64,6 +56,13 @@ NOT_KEPT = {
 DOWNLOADED = {"whisper", "funasr", "pyannote", "summary", "question-answering", "embedding"}
 _OF_A_PROCESS = (".lock", *(DATABASE + end for end in ("-wal", "-shm", "-journal")))
 _WORTH_PACKING = {DATABASE, ".json", ".jsonl", ".csv", ".txt", ".html"}
+# Tables of django-q, and what is removed of them. A task may call any function; kept are the next tries of webhooks.
+_QUEUE = {
+    "django_q_ormq": "",
+    "django_q_task": "",
+    "django_q_schedule": "WHERE func IS NOT 'webui.api.webhooks.deliver'"
+    " OR coalesce(hook, kwargs, intended_date_kwarg) IS NOT NULL",
+}
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ def is_kept(path: PurePosixPath) -> bool:
     parts = path.parts
     if parts[0] == "users" and len(parts) > 2:
         parts = parts[2:]
-    if parts == (SETTINGS,) and path.parts == parts:
+    if parts == (".env",) and path.parts == parts:
         return True
     if any(part.startswith(".") for part in parts) or parts[-1].endswith(_OF_A_PROCESS):
         return False
@@ -415,30 +414,12 @@ def restore(
         data.parent.mkdir(parents=True, exist_ok=True)
         with _without_portal(data), _folder_beside(data) as staged:
             backup = _read_backup(archive, staged, reporter)
-            _disarm(staged, reporter)
             if server is not None:
                 return backup, _put_on_server(server, staged, data, occupied, reporter)
             os.sync()
             return backup, _put_in_place(staged, data, occupied)
     except OSError as error:
         raise _write_error(error, "the backup was not restored") from error
-
-
-def _disarm(staged: Path, reporter: Reporter) -> None:
-    """Remove from an unpacked backup what would run as soon as the portal starts: settings of other programs, and tasks
-    of the queue, which sends again what still has to be done."""
-    settings, database = staged / SETTINGS, staged / PORTAL_DATABASE
-    try:
-        if settings.is_file() and (names := remove_unknown(settings)):
-            said = f"Left out of the restored {SETTINGS}, as it may decide which programs run: {', '.join(names)}."
-            reporter.log(said, "warning")
-        if database.is_file():
-            with closing(sqlite3.connect(database)) as opened, opened:
-                there = opened.execute("SELECT name FROM sqlite_master WHERE name IN (?, ?, ?)", [*_QUEUE]).fetchall()
-                for (name,) in there:
-                    opened.execute(f"DELETE FROM {name} {_QUEUE[name]}")
-    except (UnicodeDecodeError, sqlite3.Error) as error:
-        raise _damaged(f"What it holds cannot be read: {error}.") from error
 
 
 @contextmanager
@@ -574,7 +555,26 @@ def _read_backup(archive: Path, into: Path | None, reporter: Reporter) -> Backup
         raise _refused(f"It cannot be read: {error}.") from error  # encrypted, or of a method that nobody knows
     except OSError as error:
         raise _damaged(f"It cannot be read: {error.strerror or error}.") from error
+    if into is not None:
+        _disarm(into, reporter)
     return backup
+
+
+def _disarm(staged: Path, reporter: Reporter) -> None:
+    """Remove from an unpacked backup what would run as soon as the portal starts: settings of other programs, and tasks
+    of the queue, which sends again what still has to be done."""
+    settings, database = staged / NAME, staged / PORTAL_DATABASE
+    try:
+        if settings.is_file() and (names := remove_unknown(settings)):
+            said = f"Left out of the restored {NAME}, as it may decide which programs run: {', '.join(names)}."
+            reporter.log(said, "warning")
+        if database.is_file():
+            with closing(sqlite3.connect(database)) as opened, opened:
+                there = opened.execute("SELECT name FROM sqlite_master WHERE name IN (?, ?, ?)", [*_QUEUE]).fetchall()
+                for (name,) in there:
+                    opened.execute(f"DELETE FROM {name} {_QUEUE[name]}")
+    except (UnicodeDecodeError, sqlite3.Error) as error:
+        raise _damaged(f"What it holds cannot be read: {error}.") from error
 
 
 def _take(file: Entry, content: IO[bytes], into: Path | None) -> None:
