@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -31,6 +32,23 @@ def test_it_ends_three_days_after_its_last_use_and_fourteen_after_it_began(
     before = Session.objects.get().session_data
     client.get("/account/")
     assert Session.objects.get().session_data == before, "it is not written at each request"
+
+
+def test_they_are_listed_and_end_one_by_one(other: User, owner: User) -> None:
+    here, phone, stranger = (
+        Client(headers={"User-Agent": agent}, REMOTE_ADDR=address)
+        for agent, address in (("Desk", "192.0.2.1"), ("Phone <b>", "192.0.2.2"), ("Strange", "192.0.2.3"))
+    )
+    for browser, name in ((here, "oscar"), (phone, "oscar"), (stranger, "olivia")):
+        assert browser.post("/account/login", {"name": name, "password": PASSWORD}).status_code == 302
+    page = here.get("/account/sessions").content.decode()
+    assert all(said in page for said in ("Desk", "192.0.2.1", "Phone &lt;b&gt;", "192.0.2.2")) and "Strange" not in page
+    assert not any(browser.session.session_key in page for browser in (here, phone))
+    (end,) = re.findall(r'action="(/account/sessions/\w+/end)"', page)  # not of this one
+    assert stranger.post(end).status_code == 404 and phone.get("/account/").status_code == 200
+    assert here.post(end).status_code == 302
+    assert phone.get("/account/").status_code == 302 and here.get("/account/").status_code == 200
+    assert "Phone" not in here.get("/account/sessions").content.decode()
 
 
 def test_signing_in_again_begins_another(client: Client, other: User) -> None:
