@@ -119,7 +119,7 @@ class Screen:
 
     def warn_of(self, error: HarkError) -> None:
         """The three sentences on stderr, while the command goes on."""
-        what, why, what_to_do = (_printable(said) for said in (error.what, error.why, error.what_to_do))
+        what, why, what_to_do = map(_printable, (error.what, error.why, error.what_to_do))
         self._print(Text(what, "bold red"), f"  Why: {why}", f"  What to do: {what_to_do}")
 
     def usage(self, usage: str, error: HarkError) -> None:
@@ -340,10 +340,10 @@ def command(*words: str) -> str:
 
 
 def _printing(draw: Callable[[Event], None]) -> Reporter:
-    def said(event: Event) -> None:
+    def draw_printable(event: Event) -> None:
         draw({**event, "message": _printable(event["message"])} if "message" in event else event)
 
-    return Reporter(said)
+    return Reporter(draw_printable)
 
 
 def _printable(text: str) -> str:

@@ -56,7 +56,7 @@ NOT_KEPT = {
 DOWNLOADED = {"whisper", "funasr", "pyannote", "summary", "question-answering", "embedding"}
 _OF_A_PROCESS = (".lock", *(DATABASE + end for end in ("-wal", "-shm", "-journal")))
 _WORTH_PACKING = {DATABASE, ".json", ".jsonl", ".csv", ".txt", ".html"}
-# Tables of django-q, and what is removed of them. A task may call any function; kept are the next tries of webhooks.
+# Tables of django-q and which rows go. A task may call any function; the next tries of webhooks stay.
 _QUEUE = {
     "django_q_ormq": "",
     "django_q_task": "",
@@ -566,8 +566,8 @@ def _disarm(staged: Path, reporter: Reporter) -> None:
     settings, database = staged / NAME, staged / PORTAL_DATABASE
     try:
         if settings.is_file() and (names := remove_unknown(settings)):
-            said = f"Left out of the restored {NAME}, as it may decide which programs run: {', '.join(names)}."
-            reporter.log(said, "warning")
+            warning = f"Left out of the restored {NAME}, as it may decide which programs run: {', '.join(names)}."
+            reporter.log(warning, "warning")
         if database.is_file():
             with closing(sqlite3.connect(database)) as opened, opened:
                 there = opened.execute("SELECT name FROM sqlite_master WHERE name IN (?, ?, ?)", [*_QUEUE]).fetchall()

@@ -103,9 +103,9 @@ def remove_unknown(path: Path) -> list[str]:
 
     with path.open(encoding="utf-8-sig") as lines:
         found = [*parse_stream(lines)]
-    kept = [one for one in found if one.key is None or _HARMLESS.fullmatch(one.key)]
-    path.write_text("".join(one.original.string for one in kept), encoding="utf-8")
-    return [one.key for one in found if one not in kept and one.key]
+    harmless = [one for one in found if one.key is None or _HARMLESS.fullmatch(one.key)]
+    path.write_text("".join(one.original.string for one in harmless), encoding="utf-8")
+    return [one.key for one in found if one not in harmless and one.key]
 
 
 def _take(values: dict[str, str]) -> None:

@@ -30,11 +30,11 @@ from webui.secret import NAME, forget_earlier, rotate
 from webui.transactions import alone
 
 FROM_ENVIRONMENT = "HARK_SECRET_KEY"
-STEPS = timedelta(hours=1)  # what a key of before is needed for, while all is sealed again
+STEPS = timedelta(hours=1)  # while all is sealed again, the earlier key is needed
 
 
 def rotate_key(days: int) -> datetime | None:
-    """Make a new key, and use it; until when that of before is accepted. With 0 days, keys of before end at once.
+    """Make a new key, and use it; until when that of before is accepted. With 0 days, earlier keys end at once.
 
     None where the environment gives the keys: they are used, and stay as they are.
 

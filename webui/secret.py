@@ -87,7 +87,7 @@ def rotate(path: Path, until: datetime) -> None:
 
 
 def forget_earlier(path: Path) -> None:
-    """Accept no key of before any more. Raises HarkError as :func:`rotate` does."""
+    """Accept no earlier key any more. Raises HarkError as :func:`rotate` does."""
     key = secret_key(path)
     with storing("rotating the secret key"), atomic_path(path, mode=0o600) as temporary:
         temporary.write_text(key)

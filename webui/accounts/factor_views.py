@@ -60,9 +60,9 @@ def code(request: HttpRequest) -> HttpResponse:
                 second_factor.check_code(user=user, code=form.cleaned_data["code"], **_sender(request))
             del request.session[PENDING]
             if (wrong := second_factor.wrong_since_last_sign_in(user)) >= NOTICED:
-                said = _("%(n)d wrong codes were sent with your password since you last signed in.") % {"n": wrong}
+                warning = _("%(n)d wrong codes were sent with your password since you last signed in.") % {"n": wrong}
                 advice = _("If that was not you, somebody knows your password: change it.")
-                messages.warning(request, f"{said} {advice}")
+                messages.warning(request, f"{warning} {advice}")
             return begin_session(request, user, pending["then"], Action(pending["how"]))
         except HarkError as error:
             problem = error
