@@ -38,12 +38,16 @@ def register(commands: Commands[Parser]) -> None:
     factor = add_command(group, "factor-off", "[--user NAME]", "turn off a lost second factor", run_factor_off)
     factor.add_argument("--user", metavar="NAME", help="whose it is (default: the owner's)")
     rotate = add_command(
-        group, "rotate-secret", "[--days N]", "make a new secret key, without signing anybody out", run_rotate
+        group, "rotate-secret", "[--days N | --now]", "make a new secret key, without signing anybody out", run_rotate
     )
-    rotate.add_argument(
+    ends = rotate.add_mutually_exclusive_group()
+    ends.add_argument(
         "--days", type=whole(1, 3650), default=DAYS, metavar="N",
         help=f"how long the key of before is accepted (default: {DAYS})",
     )  # fmt: skip
+    ends.add_argument(
+        "--now", dest="days", action="store_const", const=0, help="accept no earlier key any more: one has leaked"
+    )
     link = add_command(
         group, "link", "[--user NAME] [--url URL]", "make a link for setting up, or for a new password", run_link
     )

@@ -8,11 +8,12 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
+from unicodedata import category
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgressColumn, TextColumn
@@ -91,7 +92,7 @@ class Screen:
     def show_line(self, line: str) -> None:
         """One line for people as it is, never wrapped, so that it can be copied (a path, a command)."""
         if not self.json_wanted:
-            self._write(line + "\n")
+            self._write(_printable(line) + "\n")
 
     def _write(self, text: str) -> None:
         try:
@@ -118,7 +119,8 @@ class Screen:
 
     def warn_of(self, error: HarkError) -> None:
         """The three sentences on stderr, while the command goes on."""
-        self._print(Text(error.what, "bold red"), f"  Why: {error.why}", f"  What to do: {error.what_to_do}")
+        what, why, what_to_do = map(_printable, (error.what, error.why, error.what_to_do))
+        self._print(Text(what, "bold red"), f"  Why: {why}", f"  What to do: {what_to_do}")
 
     def usage(self, usage: str, error: HarkError) -> None:
         """A command line that could not be read."""
@@ -158,10 +160,10 @@ class Screen:
         With ``passing`` it leaves no line behind (and without a terminal says nothing).
         """
         if not self.err.is_terminal:
-            yield silent_reporter() if passing else Reporter(PlainLines(self._stderr).draw)
+            yield silent_reporter() if passing else _printing(PlainLines(self._stderr).draw)
             return
         with Bars(self.err, keep=not passing) as bars:
-            yield Reporter(bars.draw)
+            yield _printing(bars.draw)
 
 
 def _console(stream: TextIO) -> Console:
@@ -335,6 +337,18 @@ def command(*words: str) -> str:
     """A command of Hark's that can be copied into the shell as it stands, in the folder where the user is."""
     program = PROGRAM if Path.cwd() == REPOSITORY else shlex.quote(str(REPOSITORY / "hark"))
     return " ".join([program, *map(shlex.quote, words)])
+
+
+def _printing(draw: Callable[[Event], None]) -> Reporter:
+    def draw_printable(event: Event) -> None:
+        draw({**event, "message": _printable(event["message"])} if "message" in event else event)
+
+    return Reporter(draw_printable)
+
+
+def _printable(text: str) -> str:
+    """The text with what would steer a terminal as an escape: a file's name may hold it."""
+    return "".join(ascii(one)[1:-1] if category(one) == "Cc" and one not in "\n\t" else one for one in text)
 
 
 def short_path(path: Path | str) -> str:

@@ -78,7 +78,13 @@ def _waiting(folder: Path, format: str) -> dict[Path, State]:
         for file in sorted(folder.iterdir()):
             kind = (mimetypes.guess_type(file.name)[0] or "").partition("/")[0]
             medium = kind in ("audio", "video") or file.suffix.lower() in MORE_SUFFIXES
-            if not medium or file.name.startswith(".") or file.with_name(f"{file.name}.{format}").exists():
+            # Who may put a link there need not be allowed to hear what it leads to.
+            if (
+                not medium
+                or file.is_symlink()
+                or file.name.startswith(".")
+                or file.with_name(f"{file.name}.{format}").exists()
+            ):
                 continue
             try:
                 facts = file.stat()

@@ -35,6 +35,7 @@ from core.data_folder import REPOSITORY, StorageFull, atomic_path, is_full
 from core.errors import HarkError
 from core.events import Progress, Reporter
 from core.lock import held
+from core.settings_file import NAME, remove_unknown
 from core.untrusted_json import untrusted_json
 
 MANIFEST = "hark-backup.json"
@@ -57,6 +58,13 @@ NOT_KEPT = {
 DOWNLOADED = {"whisper", "funasr", "pyannote", "summary", "question-answering", "embedding"}
 _OF_A_PROCESS = (".lock", *(DATABASE + end for end in ("-wal", "-shm", "-journal")))
 _WORTH_PACKING = {DATABASE, ".json", ".jsonl", ".csv", ".txt", ".html"}
+# Tables of django-q and which rows go. A task may call any function; the next tries of webhooks stay.
+_QUEUE = {
+    "django_q_ormq": "",
+    "django_q_task": "",
+    "django_q_schedule": "WHERE func IS NOT 'webui.api.webhooks.deliver'"
+    " OR coalesce(hook, kwargs, intended_date_kwarg) IS NOT NULL",
+}
 
 
 @dataclass(frozen=True)
@@ -571,7 +579,26 @@ def _read_backup(archive: Path, into: Path | None, reporter: Reporter) -> Backup
         raise _refused(f"It cannot be read: {error}.") from error  # encrypted, or of a method that nobody knows
     except OSError as error:
         raise _damaged(f"It cannot be read: {error.strerror or error}.") from error
+    if into is not None:
+        _disarm(into, reporter)
     return backup
+
+
+def _disarm(staged: Path, reporter: Reporter) -> None:
+    """Remove from an unpacked backup what would run as soon as the portal starts: settings of other programs, and tasks
+    of the queue, which sends again what still has to be done."""
+    settings, database = staged / NAME, staged / PORTAL_DATABASE
+    try:
+        if settings.is_file() and (names := remove_unknown(settings)):
+            warning = f"Left out of the restored {NAME}, as it may decide which programs run: {', '.join(names)}."
+            reporter.log(warning, "warning")
+        if database.is_file():
+            with closing(sqlite3.connect(database)) as opened, opened:
+                there = opened.execute("SELECT name FROM sqlite_master WHERE name IN (?, ?, ?)", [*_QUEUE]).fetchall()
+                for (name,) in there:
+                    opened.execute(f"DELETE FROM {name} {_QUEUE[name]}")
+    except (UnicodeDecodeError, sqlite3.Error) as error:
+        raise _damaged(f"What it holds cannot be read: {error}.") from error
 
 
 def _take(file: Entry, content: IO[bytes], into: Path | None) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -150,16 +150,23 @@ def is_there(path: Path) -> bool:
 
 
 def stored(folder: Path) -> Iterator[StoredFile]:
-    """What the store has below a folder, in order of path; nothing without a store.
+    """What the store has below a folder, in order of path; nothing without a store. A key that Hark would not put there
+    is left out: who writes into the bucket writes nothing else into the data folder.
 
     Raises:
         HarkError: the store does not answer.
     """
+    return _listed(folder, lambda name: bool(_KEPT.fullmatch(name)) and not {"", ".", ".."} & {*name.split("/")})
+
+
+def _listed(folder: Path, wanted: Callable[[str], bool]) -> Iterator[StoredFile]:
     store = _store()
     if store is not None and (prefix := store.key(folder)) is not None:
         with _asking():
             listed = store.client.list_objects(store.bucket, prefix=f"{prefix}/" if prefix else None, recursive=True)
             for one in listed:
+                if not wanted(str(one.object_name).removeprefix(store.prefix)):
+                    continue
                 modified = one.last_modified.timestamp() if one.last_modified else 0.0
                 yield StoredFile(store.path(str(one.object_name)), int(one.size or 0), modified, _tag(one.etag))
 
@@ -200,7 +207,7 @@ def forget_folder(folder: Path) -> None:
     """
     store = _store()
     if store is not None:
-        store.remove([one.path for one in stored(folder)])
+        store.remove([one.path for one in _listed(folder, lambda name: True)])
 
 
 class _Store:

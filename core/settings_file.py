@@ -10,15 +10,23 @@ so that they need not stand on a command line, where others can read them.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from core.data_folder import REPOSITORY, data_folder
+from core.earlier_settings import NAMES as EARLIER
 from core.earlier_settings import adopt
 from core.errors import HarkError
 
 NAME = ".env"
 CHOSEN = "HARK_SETTINGS_FILE"
 PLACE = "HARK_DATA"  # of the data folder; the file beside the code may say it
+# Names that a restored file may have. Those of Hark's own that say which program or package runs are not among them.
+_HARMLESS = re.compile(
+    r"HARK_(?!(FLITE_PROGRAM|ENGINES_ENV|TORCH|TORCH_INDEX|SETTINGS_FILE|PYANNOTE_\w+|FUNASR_\w+)$)[A-Z_]+|"
+    r"(DATABASE|REDIS|STORAGE)_URL|(GOOGLE|OPENAI|ELEVENLABS)_[A-Z_]+|HF_(TOKEN|HOME|HUB_OFFLINE|HUB_CACHE)|"
+    rf"OTEL_(EXPORTER_OTLP_[A-Z_]+|SERVICE_NAME)|{'|'.join(EARLIER)}"
+)
 
 
 def read_settings_files() -> list[Path]:
@@ -87,6 +95,17 @@ def values_of(path: Path) -> dict[str, str]:
             "A settings file cannot be read.", f"{path}: {said}.", "Mend the file, or take it away."
         ) from error
     return {name: value for name, value in values.items() if value is not None}
+
+
+def remove_unknown(path: Path) -> list[str]:
+    """Remove from a file what another program than Hark would read, such as LD_PRELOAD; the names of that."""
+    from dotenv.parser import parse_stream
+
+    with path.open(encoding="utf-8-sig") as lines:
+        found = [*parse_stream(lines)]
+    harmless = [one for one in found if one.key is None or _HARMLESS.fullmatch(one.key)]
+    path.write_text("".join(one.original.string for one in harmless), encoding="utf-8")
+    return [one.key for one in found if one not in harmless and one.key]
 
 
 def _take(values: dict[str, str]) -> None:

@@ -55,11 +55,24 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
-class RequestIds:
-    """Middleware: a request has the id that a proxy gave it, or one of its own; the answer names it.
+def view_of(request: HttpRequest) -> str:
+    """What a request is called in the log: its view, since its address may hold a token or be invented."""
+    return str(request.resolver_match.view_name) if request.resolver_match else "none"
 
-    The line of a request names its view, not its address, which may hold a token or be invented.
-    """
+
+class NoAddress(logging.Filter):
+    """What Django says of a request names its view, too."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Called by logging."""
+        request = getattr(record, "request", None)
+        if isinstance(request, HttpRequest) and isinstance(record.args, tuple):
+            record.args = tuple(view_of(request) if one == request.path else one for one in record.args)
+        return True
+
+
+class RequestIds:
+    """Middleware: a request has the id that a proxy gave it, or one of its own; the answer names it."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -73,7 +86,7 @@ class RequestIds:
         response[HEADER] = request_id.get()
         fields = {
             "method": request.method,
-            "view": request.resolver_match.view_name if request.resolver_match else "none",
+            "view": view_of(request),
             "status": response.status_code,
             "seconds": round(time.perf_counter() - began, 4),
         }

@@ -178,6 +178,14 @@ def _shown(found: dict[str, str]) -> dict[str, dict[str, bool] | dict[str, str]]
 @endpoint("GET")
 def metrics(request: HttpRequest) -> HttpResponse:
     """``GET /metrics``: for Prometheus, which sends HARK_METRICS_TOKEN as a bearer token, and for the owner."""
+    _check_may_watch(request)
+    registry = _registry(Jobs(), Installation())
+    registry.register(Disk())
+    ProcessCollector(registry=registry)
+    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+def _check_may_watch(request: HttpRequest) -> None:
     if not _may_watch(request):
         if settings.METRICS_TOKEN:
             raise ApiError(
@@ -189,10 +197,6 @@ def metrics(request: HttpRequest) -> HttpResponse:
         raise ApiError(
             404, "There is nothing here.", "The metrics are off.", "Set HARK_METRICS_TOKEN, or sign in as the owner."
         )
-    registry = _registry(Jobs(), Installation())
-    registry.register(Disk())
-    ProcessCollector(registry=registry)
-    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 def _may_watch(request: HttpRequest) -> bool:
@@ -204,7 +208,8 @@ def _may_watch(request: HttpRequest) -> bool:
 
 @endpoint("GET")
 def open_metrics(request: HttpRequest) -> HttpResponse:
-    """``GET /api/v1/metrics``, as an earlier system has it: without a token, with the requests of this process."""
+    """``GET /api/v1/metrics``, an earlier system's address: for the same, with the requests of this process."""
+    _check_may_watch(request)
     content = generate_latest(_registry(Jobs())) + generate_latest(REQUESTS)
     return HttpResponse(content, content_type=CONTENT_TYPE_PLAIN_0_0_4)
 

@@ -26,14 +26,15 @@ from webui.api.sealing import reseal
 from webui.api.webhooks import PURPOSE as WEBHOOK
 from webui.jobs.models import Job
 from webui.jobs.services import send_waiting
-from webui.secret import NAME, rotate
+from webui.secret import NAME, forget_earlier, rotate
 from webui.transactions import alone
 
 FROM_ENVIRONMENT = "HARK_SECRET_KEY"
+STEPS = timedelta(hours=1)  # while all is sealed again, the earlier key is needed
 
 
 def rotate_key(days: int) -> datetime | None:
-    """Make a new key, and use it; until when that of before is accepted.
+    """Make a new key, and use it; until when that of before is accepted. With 0 days, earlier keys end at once.
 
     None where the environment gives the keys: they are used, and stay as they are.
 
@@ -42,7 +43,7 @@ def rotate_key(days: int) -> datetime | None:
     """
     until = None
     if not os.environ.get(FROM_ENVIRONMENT):
-        until = timezone.now() + timedelta(days=days)
+        until = timezone.now() + (timedelta(days=days) or STEPS)
         rotate(Path(settings.PORTAL_DATA) / NAME, until)
     elif not settings.SECRET_KEY_FALLBACKS:
         raise HarkError(
@@ -63,6 +64,9 @@ def rotate_key(days: int) -> datetime | None:
     # Their tasks are signed with the key of before, which the workers refuse.
     Job.objects.filter(state=Job.State.QUEUED).update(sent_at=None)
     send_waiting()
+    if until is not None and not days:
+        forget_earlier(Path(settings.PORTAL_DATA) / NAME)
+        return timezone.now()
     return until
 
 

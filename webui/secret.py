@@ -86,6 +86,13 @@ def rotate(path: Path, until: datetime) -> None:
             temporary.write_text("\n".join(lines))
 
 
+def forget_earlier(path: Path) -> None:
+    """Accept no earlier key any more. Raises HarkError as :func:`rotate` does."""
+    key = secret_key(path)
+    with storing("rotating the secret key"), atomic_path(path, mode=0o600) as temporary:
+        temporary.write_text(key)
+
+
 def _new_key() -> str:
     return secrets.token_urlsafe(50)
 

@@ -131,6 +131,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "webui.accounts.middleware.SessionLimitsMiddleware",
     "webui.accounts.audit.AuditMiddleware",
     "webui.rate_limits.RateLimitMiddleware",
     "allauth.account.middleware.AccountMiddleware",
@@ -193,13 +194,17 @@ LOGOUT_REDIRECT_URL = "accounts:login"
 # Of allauth only its talk with Google is used; the second is named by sessions that began before the first was there.
 AUTHENTICATION_BACKENDS = ["webui.accounts.backend.Backend", "django.contrib.auth.backends.ModelBackend"]
 PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "webui.accounts.hashing.FewAtOnce",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
-] + [{"NAME": "webui.accounts.validators.MoreThanTheName"}]
+    *(
+        {"NAME": f"django.contrib.auth.password_validation.{name}"}
+        for name in ("UserAttributeSimilarityValidator", "CommonPasswordValidator")
+    ),
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "webui.accounts.validators.MoreThanTheName"},
+]
 ACCESS_TOKEN_MINUTES = int(taken("ACCESS_TOKEN_EXPIRE_MINUTES") or 15)
 ACCOUNT_EMAIL_VERIFICATION = "none"
 MFA_ADAPTER = "webui.accounts.second_factor.SealingAdapter"
@@ -320,10 +325,12 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SESSION_ENGINE = "webui.accounts.session_store"
 SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = 3 * 24 * 3600  # since it was last used; 14 days in all (webui.accounts.middleware)
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _flag("HARK_HTTPS")
 if _flag("HARK_HTTPS"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600
     CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS]
 
 LOG_JSON = _flag("HARK_LOG_JSON")
@@ -335,13 +342,13 @@ LOGGING = {
         "plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
         "json": {"()": "webui.logs.JsonLines"},
     },
-    "filters": {"in a line": {"()": "webui.errors.InALine"}},
+    "filters": {"in a line": {"()": "webui.errors.InALine"}, "no address": {"()": "webui.logs.NoAddress"}},
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
             "formatter": "json" if LOG_JSON else "plain",
             "level": taken("LOG_LEVEL") or "INFO",
-            "filters": ["in a line"],
+            "filters": ["in a line", "no address"],
         }
     },
     "root": {"handlers": ["stderr"], "level": "INFO"},

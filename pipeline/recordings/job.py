@@ -33,12 +33,12 @@ from pipeline.recordings.recording_folder import (
     WAVEFORM,
 )
 from pipeline.recordings.transcript import Segment, Transcript, load_transcript, save_transcript
+from pipeline.training.removed_recordings import CORPUS, forget_in_runs
 
 if TYPE_CHECKING:
     from pipeline.recordings.media import MediaLimits
     from pipeline.recordings.summarization import Summary
 
-CORPUS = "recording"  # of the source of a recording's clips in the library
 LICENCE = "private"
 AROUND_S = 0.1  # kept before and after a segment: boundaries are never exact
 
@@ -355,12 +355,13 @@ def bring_up_to_date(data: Path, recording: str, folder: Path, transcript: Trans
 
 
 def remove_from_library(data: Path, recording: str) -> int:
-    """Take all clips of a recording, and cuts of them, out of the library; how many clips there were."""
+    """Take all clips of a recording, and cuts of them, out of the library and the runs; how many clips there were."""
     if not library_exists(data):
         return 0
     with Library(data) as library:
         clips = library.with_source(_prefix(recording))
         library.delete_clips([clip.id for clip in clips])
+        forget_in_runs(data, library)
     return len(clips)
 
 

@@ -205,7 +205,7 @@ def measure(
         "at_thresholds": [at_threshold(test, level) for level in sorted({row["threshold"] for row in thresholds})],
         "default_threshold": threshold,
         "by_engine": _misses_by(test, ["engine", "condition"], threshold),
-        "by_speaker": _misses_by(test, ["engine", "speaker"], threshold),
+        "by_speaker": _unnamed(_misses_by(test, ["engine", "speaker"], threshold)),
         "false_alarms_by": _alarms_by(test, threshold),
         "confusers": accepted_confusers(test, threshold, language),
         "det": {
@@ -228,6 +228,13 @@ def _misses_by(split: ScoredSplit, columns: list[str], threshold: float) -> list
         said = {"clips": len(group), "utterances": split.utterances(mask)}
         rows.append({**keys, **said, "miss_rate": split.miss_rate(mask, threshold)})
     return rows
+
+
+def _unnamed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with a number for each person: a report is in the bundle, which others get."""
+    real = [row for row in rows if row["engine"] in REAL_ENGINES]
+    people = list(dict.fromkeys(row["speaker"] for row in real))
+    return [{**row, "speaker": f"#{people.index(row['speaker']) + 1}"} if row in real else row for row in rows]
 
 
 def _alarms_by(split: ScoredSplit, threshold: float) -> list[dict[str, Any]]:

@@ -61,6 +61,7 @@ from pipeline.training.plan import (
     save_plan,
     what_is_left,
 )
+from pipeline.training.removed_recordings import DEVICES_FOLDER, forget_in_run
 from pipeline.training.retraining import AntiKeywords, Marked, compare, find_anti_keywords, marked_audio, version_before
 from pipeline.training.splits import SPLITS
 from pipeline.training.synthesis import generate
@@ -74,7 +75,6 @@ if TYPE_CHECKING:
     from model.keyword_hmm import HMMDetector
     from model.train import TrainResult
 
-DEVICES_FOLDER = "devices"  # of a run, for what is made of its detectors for devices
 RUN_NAME = re.compile(r"\w[\w.-]*")
 MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # of each confuser: there are hundreds of them
 
@@ -225,11 +225,14 @@ def run_training(
             folder = _finished_for(made_for, data, config) or job_folder(data, config)
             folder.mkdir(parents=True, exist_ok=True)
             with held(folder / "lock", going_on), Library(data) as library:
-                if not (folder / RESULT).is_file():
-                    result = _run(config, data, folder, library, reporter, tensorboard, made_for)
-                else:  # it was finished for the same, or by another process a moment ago: then this is the next run
-                    result = _result_for(made_for, folder)
-                _remove_what_can_be_made_again(folder)
+                try:
+                    if not (folder / RESULT).is_file():
+                        result = _run(config, data, folder, library, reporter, tensorboard, made_for)
+                    else:  # it was finished for the same, or by another process a moment ago: then this is the next run
+                        result = _result_for(made_for, folder)
+                    _remove_what_can_be_made_again(folder)
+                finally:
+                    forget_in_run(folder, library)
     except OSError as error:
         if error.errno is None:
             raise

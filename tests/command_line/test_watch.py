@@ -59,6 +59,19 @@ def test_transcripts_lie_beside_the_recordings_and_stay(folder: Path, capsys: py
     assert "00:00:0" in (folder / "talk.wav.srt").read_text()
 
 
+def test_links_are_skipped_and_names_steer_no_terminal(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    write_audio(tmp_path / "private.wav", spoken(TEXT))
+    (folder / "link.wav").symlink_to(tmp_path / "private.wav")
+    write_audio(folder / "a\x1b]0;title\x07.wav", spoken(TEXT))
+    (folder / "b\x1b[2J.wav").write_text("no sound")
+    assert run(folder, "--once") == 2
+    assert not (folder / "link.wav.txt").exists() and (folder / "a\x1b]0;title\x07.wav.txt").exists()
+    said = capsys.readouterr()
+    assert "\x1b" not in said.out + said.err and "\\x1b]0;title" in said.out
+
+
 def test_a_file_that_is_still_written_is_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_audio(folder / "whole.wav", spoken(TEXT))
     content = (folder / "whole.wav").read_bytes()

@@ -14,6 +14,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -24,7 +25,7 @@ from core import backup
 from core.backup import MANIFEST, back_up, check, is_kept, restore, serving
 from core.data_folder import REPOSITORY, atomic_path
 from core.errors import HarkError
-from core.events import silent_reporter
+from core.events import Reporter, silent_reporter
 from db.db_api import Library
 from db.records import NewClip
 
@@ -135,6 +136,29 @@ def test_everything_comes_back(data: Path, archive: Path, tmp_path: Path) -> Non
     assert not [name for name in digests if "features" in name or "requests" in name or "whisper" in name]
     with Library(tmp_path / "new" / "users" / "2") as library:
         assert library.check(left_over_after_s=0).problems == () and library.stats().clips == 2
+
+
+def test_nothing_in_it_runs_once_it_is_restored(data: Path, tmp_path: Path) -> None:
+    put(
+        data,
+        ".env",
+        b"# keys\nHARK_HTTPS=1\nexport LD_PRELOAD='a\nb'\nOPENAI_API_KEY=k\nHARK_ENGINES_ENV=/x\nodd line\n",
+    )
+    again = "webui.api.webhooks.deliver"
+    columns = "func, hook, kwargs, schedule_type, repeats, next_run, minutes, cluster, intended_date_kwarg"
+    rows = [("os.system", None, None), (again, "os.system", None), (again, None, "{}"), (again, None, None)]
+    with closing(sqlite3.connect(data / "portal/portal.sqlite3")) as portal, portal:
+        for row in rows:
+            portal.execute(f"INSERT INTO django_q_schedule ({columns}) VALUES (?, ?, ?, 'O', 1, 0, 1, 'x', NULL)", row)
+        portal.execute("INSERT INTO django_q_ormq (key, payload, lock) VALUES ('training', 'pickled', 0)")
+    back_up(data, tmp_path / "hark.zip", QUIET)
+    said: list[str] = []
+    restore(tmp_path / "hark.zip", tmp_path / "new", Reporter(lambda event: said.append(str(event))))
+    assert (tmp_path / "new/.env").read_text() == "# keys\nHARK_HTTPS=1\nOPENAI_API_KEY=k\nodd line\n"
+    assert any("LD_PRELOAD, HARK_ENGINES_ENV" in event for event in said)
+    with closing(sqlite3.connect(tmp_path / "new/portal/portal.sqlite3")) as portal:
+        assert portal.execute("SELECT func, hook, kwargs FROM django_q_schedule").fetchall() == [(again, None, None)]
+        assert portal.execute("SELECT count(*) FROM django_q_ormq").fetchall() == [(0,)]
 
 
 def test_nobody_else_may_read_it(archive: Path, tmp_path: Path) -> None:

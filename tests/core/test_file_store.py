@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from core import file_store
+from core.backup import back_up
 from core.errors import HarkError
 from core.events import silent_reporter
 from tests.support.s3_server import SECRET, S3Server, store_of
@@ -77,8 +78,8 @@ def test_what_nobody_has_is_not_there(store: S3Server, tmp_path: Path) -> None:
 
 
 def test_a_folder_is_listed_page_by_page_and_forgotten_whole(store: S3Server, tmp_path: Path) -> None:
-    paths = [written(tmp_path / "audio" / "1" / f"{number}.flac", bytes(number)) for number in range(8)]
-    others = [written(tmp_path / "audio" / name) for name in ("10/0.flac", "1.flac")]
+    paths = [written(tmp_path / "audio" / "1" / f"original-{number}.flac", bytes(number)) for number in range(8)]
+    others = [written(tmp_path / "audio" / name) for name in ("10/audio.flac", "11/audio.flac")]
     for path in (*paths, *others):
         file_store.keep(path)
     assert {one.path: one.size for one in file_store.stored(tmp_path / "audio" / "1")} == {
@@ -88,6 +89,26 @@ def test_a_folder_is_listed_page_by_page_and_forgotten_whole(store: S3Server, tm
     assert [one.path for one in file_store.stored(tmp_path)] == sorted(others)
     file_store.forget(others[0])
     assert [one.path for one in file_store.stored(tmp_path)] == [others[1]]
+
+
+def test_keys_that_do_not_belong_there_are_not_taken(
+    store: S3Server, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    file_store.keep(written(tmp_path / "clips" / "ab.flac"))
+    odd = (
+        ".env",
+        "portal/secret.key.new",
+        "clips/../../x.flac",
+        "clips//x.flac",
+        "/clips/x.flac",
+        "users/../clips/x.npy",
+    )
+    store.files |= dict.fromkeys(odd, b"LD_PRELOAD=/x")
+    (tmp_path / "clips" / "ab.flac").unlink()
+    back_up(tmp_path, tmp_path_factory.mktemp("elsewhere") / "hark.zip", silent_reporter())
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "clips" / "ab.flac"]
+    file_store.forget_folder(tmp_path / "portal")
+    assert "portal/secret.key.new" not in store.files, "what is removed is removed whole"
 
 
 def test_a_bucket_may_be_shared_by_a_prefix(store: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

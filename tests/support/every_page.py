@@ -116,6 +116,7 @@ def every_page(user: User) -> dict[str, str]:
         "account": "/account/",
         "second factor": "/account/second-factor",
         "log": "/account/log",
+        "sessions": "/account/sessions",
         "help": "/help",
     }
     if user.is_owner:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import subprocess
 import sys
+from typing import NoReturn
 
 import pytest
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest
 from django.test import Client
+from django.urls import clear_url_caches, path
 
 from core.data_folder import REPOSITORY
+from webui import urls
+from webui.accounts.services import owner_link
 from webui.logs import JsonLines, about_job, request_id
 
 pytestmark = pytest.mark.django_db
@@ -88,9 +95,36 @@ def test_the_line_of_a_request_names_no_address(client: Client, caplog: pytest.L
     assert "a-secret-token" not in "".join(str(record.__dict__) for record in caplog.records)
 
 
+def test_no_secret_of_an_address_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    @login_not_required
+    def fails(request: HttpRequest, secret: str) -> NoReturn:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(urls, "urlpatterns", [path("live/<secret>", fails, name="fails"), *urls.urlpatterns])
+    clear_url_caches()
+    (handler,) = (one for one in logging.getLogger().handlers if one.name == "stderr")
+    assert isinstance(handler, logging.StreamHandler)
+    said = io.StringIO()
+    before = handler.setStream(said)
+    try:
+        link = owner_link(base_url="")
+        browser = Client(enforce_csrf_checks=True, raise_request_exception=False)
+        assert browser.post(link).status_code == 403
+        assert browser.get("/live/a-secret-token").status_code == 500
+    finally:
+        handler.setStream(before)
+        clear_url_caches()
+    secret = link.rpartition("/")[2]
+    assert len(secret) > 20 and secret not in said.getvalue() and "a-secret-token" not in said.getvalue()
+    assert "Forbidden" in said.getvalue() and "accounts:setup" in said.getvalue()
+    assert "Internal Server Error: fails" in said.getvalue() and "a bug" in said.getvalue()
+
+
 SAY = """
 import logging, django
 django.setup()
+from webui import urls
+from webui.accounts.services import owner_link
 from webui.logs import about_job
 with about_job("17"):
     logging.getLogger("webui.jobs.supervise").info("begins")

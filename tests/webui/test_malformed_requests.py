@@ -137,7 +137,7 @@ def test_what_is_logged_of_them_is_a_line(client: Client, caplog: pytest.LogCapt
 def test_the_log_is_filtered() -> None:
     from webui import settings
 
-    assert settings.LOGGING["handlers"]["stderr"]["filters"] == ["in a line"]  # type: ignore[index]
+    assert settings.LOGGING["handlers"]["stderr"]["filters"] == ["in a line", "no address"]  # type: ignore[index]
     assert settings.LOGGING["filters"]["in a line"]["()"] == "webui.errors.InALine"  # type: ignore[index]
 
 

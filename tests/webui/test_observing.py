@@ -134,20 +134,23 @@ def test_workers_that_never_were(client: Client, db: None) -> None:
     assert "ever" in client.get("/ready").json()["parts"]["workers_training"]
 
 
-def test_metrics_are_off_until_they_are_asked_for(client: Client, owner: User, other: User, settings: Any) -> None:
+@pytest.mark.parametrize("address", ["/metrics", "/api/v1/metrics", "/api/v1/health/metrics"])
+def test_metrics_are_off_until_they_are_asked_for(
+    client: Client, owner: User, other: User, settings: Any, address: str
+) -> None:
     settings.METRICS_TOKEN = ""
-    assert client.get("/metrics").status_code == 404
-    assert client.get("/metrics", headers={"Authorization": "Bearer "}).status_code == 404
+    assert client.get(address).status_code == 404
+    assert client.get(address, headers={"Authorization": "Bearer "}).status_code == 404
     client.force_login(other)
-    assert client.get("/metrics").status_code == 404
+    assert client.get(address).status_code == 404
     client.force_login(owner)
-    assert client.get("/metrics").status_code == 200
+    assert client.get(address).status_code == 200
     settings.METRICS_TOKEN = TOKEN
     stranger = Client()
     for header in ("", "Bearer", "Bearer wrong", f"Basic {TOKEN}", "Bearer \xe9"):
-        answer = stranger.get("/metrics", headers={"Authorization": header})
+        answer = stranger.get(address, headers={"Authorization": header})
         assert answer.status_code == 401 and TOKEN not in answer.content.decode()
-    answer = stranger.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+    answer = stranger.get(address, headers={"Authorization": f"Bearer {TOKEN}"})
     assert answer.status_code == 200 and 'hark_check{part="database"} 1.0' in answer.content.decode()
 
 

@@ -75,6 +75,21 @@ def test_what_is_derived_from_a_key_ends_with_it(client: Client, other: User, ke
     assert not version.opens_with(address)
 
 
+def test_a_key_that_has_leaked_ends_at_once(client: Client, other: User, key_file: Path, portal: Path) -> None:
+    version, pair = make_version(other, portal), issue_pair(user=other)
+    address = version.token
+    hook, secret = webhooks.add(user=other, url="https://example.org/hook", events=["job.done"])
+    client.force_login(other)
+    rotate(key_file, datetime.now(UTC) + timedelta(days=3))  # this one, too, is accepted no longer
+    rotate_key(0)
+    assert [*EarlierKeys(key_file)] == [] and not version.opens_with(address)
+    with pytest.raises(TokenRefused, match="did not issue"):
+        user_of_token(f"Bearer {pair.access}")
+    hook.refresh_from_db()
+    assert unseal(hook.sealed_secret, webhooks.PURPOSE) == secret and is_signed_in(client)
+    assert key_file.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_session_that_nobody_moved_ends_with_its_key(client: Client, other: User, key_file: Path) -> None:
     client.force_login(other)
     rotate(key_file, datetime.now(UTC) + timedelta(days=1))

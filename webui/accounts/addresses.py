@@ -23,10 +23,22 @@ def network_of(address: str) -> str:
     return str(found)
 
 
+def _without_port(text: str) -> str:
+    """The address of "192.0.2.1:1001", "[2001:db8::1]:99" and the like; "" where that is none."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return ""
+
+
 def client_address(request: HttpRequest) -> str:
     """Where a request came from; behind the proxy that HARK_HTTPS speaks of, what that proxy says."""
     if settings.SECURE_PROXY_SSL_HEADER:
-        forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+        forwarded = _without_port(request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip())
         if forwarded:
             return forwarded
     return str(request.META.get("REMOTE_ADDR", ""))

@@ -33,6 +33,7 @@ from webui.shown_once import show_next, shown_now
 
 INVALID = 422
 PATIENCE_S = 600  # for the code, after the password
+NOTICED = 3  # wrong codes: people mistype one
 CODES, SECRET = "recovery codes", "secret of the second factor"
 
 
@@ -53,12 +54,15 @@ def code(request: HttpRequest) -> HttpResponse:
     problem: HarkError | None = None
     if shown or form.is_valid():
         try:
-            address = client_address(request)
             if shown:
-                second_factor.check_passkey(user=user, credential=shown, address=address)
+                second_factor.check_passkey(user=user, credential=shown, address=client_address(request))
             else:
-                second_factor.check_code(user=user, code=form.cleaned_data["code"], address=address)
+                second_factor.check_code(user=user, code=form.cleaned_data["code"], **_sender(request))
             del request.session[PENDING]
+            if (wrong := second_factor.wrong_since_last_sign_in(user)) >= NOTICED:
+                warning = _("%(n)d wrong codes were sent with your password since you last signed in.") % {"n": wrong}
+                advice = _("If that was not you, somebody knows your password: change it.")
+                messages.warning(request, f"{warning} {advice}")
             return begin_session(request, user, pending["then"], Action(pending["how"]))
         except HarkError as error:
             problem = error

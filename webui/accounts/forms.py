@@ -150,7 +150,7 @@ def _right_password(user: User, password: str, address: str, browser: str) -> st
     try:
         sign_in(name=user.get_username(), password=password, address=address, browser=browser)
     except HarkError as error:
-        if getattr(error, "status", 0) == 429:
+        if getattr(error, "status", 0) in (429, 503):
             raise ValidationError(f"{error.what} {error.what_to_do}") from error
         raise ValidationError(_("The password is wrong.")) from error
     return password

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.contrib.auth import REDIRECT_FIELD_NAME, SESSION_KEY
 from django.contrib.auth import middleware as django_middleware
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import resolve_url
@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django_htmx.http import HttpResponseClientRedirect
 
 from core.errors import HarkError
+from webui.accounts.sessions import note_use
 from webui.errors import explain
 
 
@@ -40,6 +41,18 @@ class LoginRequiredMiddleware(django_middleware.LoginRequiredMiddleware):
         if request.method not in ("GET", "HEAD"):  # the form is lost, and its address may show no page
             return HttpResponse(status=303, headers={"Location": sign_in_address("")})
         return super().handle_no_permission(request, view_func)
+
+
+class SessionLimitsMiddleware:
+    """The end of a session moves on while it is used."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if SESSION_KEY in request.session:
+            note_use(request.session)
+        return self.get_response(request)
 
 
 class PrivateAnswersMiddleware:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import math
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from allauth.core.internal.cryptokit import compare_user_code
@@ -23,12 +25,13 @@ from cryptography.exceptions import InvalidSignature
 from django.core.exceptions import ValidationError
 from django.db.models import F, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from webui.accounts.addresses import network_of
 from webui.accounts.audit import Action, record
-from webui.accounts.models import SignInFailure, User
-from webui.accounts.sign_in import SignInRefused, expect_failure, sign_in
+from webui.accounts.models import AuditEntry, SignInFailure, User
+from webui.accounts.sign_in import FAILURES_WITHIN, SignInRefused, expect_failure, is_known, sign_in, too_many
 from webui.api.sealing import seal, unseal
 from webui.parameters import json_object
 from webui.transactions import alone
@@ -37,6 +40,7 @@ PURPOSE = "second factor"
 ISSUER = "Hark"
 _TOTP, _PASSKEY = Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN
 MOST_PASSKEYS = 20
+GUESSES, DAY = 10, timedelta(days=1)
 # What a credential that no authenticator made may raise, in allauth and in fido2.
 _FALSE = (ValidationError, InvalidSignature, ValueError, TypeError, LookupError, AttributeError)
 T = TypeVar("T")
@@ -154,6 +158,32 @@ def check_passkey(*, user: User, credential: str, address: str) -> None:
     SignInFailure.objects.filter(name_digest=failure.name_digest, address_digest=failure.address_digest).delete()
 
 
+def wrong_since_last_sign_in(user: User) -> int:
+    """How many wrong codes were sent with the password of a user since they signed in the last time."""
+    signed_in = AuditEntry.objects.filter(
+        by_id=user.pk, action__in=(Action.SIGNED_IN, Action.SIGNED_IN_BY_GOOGLE)
+    ).first()  # the newest
+    wrong = AuditEntry.objects.filter(action=Action.FACTOR_FAILED, about_id=user.pk)
+    return (wrong.filter(at__gt=signed_in.at) if signed_in else wrong).count()
+
+
+def _expect_wrong(user: User, address: str, browser: str) -> SignInFailure:
+    """Write down a failure before a code is looked at. Three of a million are right at a time, and who guesses has the
+    password already: after :data:`GUESSES` in a day each wrong one doubles the wait. A known browser is exempt.
+    """
+    if is_known(browser, user):
+        return expect_failure(f"code of user {user.pk} in {browser}", browser)
+    now = timezone.now()
+    with alone():
+        failed = AuditEntry.objects.filter(action=Action.FACTOR_FAILED, about_id=user.pk, at__gt=now - DAY, at__lte=now)
+        times = list(failed.values_list("at", flat=True))  # the newest first
+        if len(times) >= GUESSES:
+            wait = min(FAILURES_WITHIN * 2 ** min(len(times) - GUESSES, 10), DAY) - (now - times[0])
+            if wait > timedelta(0):
+                raise too_many(math.ceil(wait.total_seconds()))
+        return expect_failure(f"code of user {user.pk}", f"address {network_of(address)}", GUESSES)
+
+
 def _registered(credential: dict[str, Any]) -> dict[str, Any]:
     webauthn.complete_registration(credential)
     return credential
@@ -212,14 +242,14 @@ def new_recovery_codes(*, user: User) -> list[str]:
     return codes
 
 
-def check_code(*, user: User, code: str, address: str) -> None:
+def check_code(*, user: User, code: str, address: str, browser: str = "") -> None:
     """Accept a code of the app, or a recovery code, which is used up by that.
 
     Raises:
         webui.accounts.sign_in.TooManyFailures: too many were wrong, for this user or from this address.
         SignInRefused: it is wrong, or was used before.
     """
-    failure = expect_failure(f"code of user {user.pk}", f"address {network_of(address)}")
+    failure = _expect_wrong(user, address, browser)
     if not _is_right(user, code):
         recovery = Authenticator.objects.filter(user=user, type=Authenticator.Type.RECOVERY_CODES).first()
         if recovery is None or not RecoveryCodes(recovery).validate_code(code):

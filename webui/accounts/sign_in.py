@@ -20,6 +20,7 @@ from django.utils.translation import ngettext
 from core.errors import HarkError
 from webui.accounts.addresses import network_of
 from webui.accounts.audit import Action, record
+from webui.accounts.hashing import HashingBusy
 from webui.accounts.models import SignInFailure, User
 from webui.transactions import alone
 
@@ -57,15 +58,20 @@ def sign_in(*, name: str, password: str, address: str, browser: str = "") -> Use
     Raises:
         TooManyFailures: of this name or from this address, in the last ten minutes.
         SignInRefused: wrong, or deactivated. Which of them is not said.
+        HashingBusy: too many sign in at once.
     """
     name = unicodedata.normalize("NFKC", name.strip())
     user = User.objects.filter(Q(username__iexact=name) | Q(email__iexact=name)).first() if name else None
     who, place = f"user {user.pk}" if user else f"name {name.casefold()}", f"address {network_of(address)}"
-    if user is not None and _is_known(browser, user):
+    if user is not None and is_known(browser, user):
         who, place = f"{who} in {browser}", browser
     failure = expect_failure(who, place)
     # For an unknown name it hashes too, so that the time that it takes tells nothing.
-    signed_in = ModelBackend().authenticate(None, username=user.get_username() if user else "\0", password=password)
+    try:
+        signed_in = ModelBackend().authenticate(None, username=user.get_username() if user else "\0", password=password)
+    except HashingBusy:
+        failure.delete()  # the password was not looked at
+        raise
     if not isinstance(signed_in, User):
         record(Action.SIGN_IN_FAILED, about=user)
         raise SignInRefused(
@@ -79,7 +85,7 @@ def sign_in(*, name: str, password: str, address: str, browser: str = "") -> Use
 
 def remember_browser(request: HttpRequest, response: HttpResponse, user: User) -> None:
     """Give a browser in which somebody has signed in the cookie by which it is known."""
-    if _is_known(request.COOKIES.get(KNOWN_BROWSER, ""), user):
+    if is_known(request.COOKIES.get(KNOWN_BROWSER, ""), user):
         return
     response.set_cookie(
         KNOWN_BROWSER,
@@ -91,14 +97,15 @@ def remember_browser(request: HttpRequest, response: HttpResponse, user: User) -
     )
 
 
-def _is_known(cookie: str, user: User) -> bool:
+def is_known(cookie: str, user: User) -> bool:
+    """Whether that cookie is of a browser in which the user has signed in before."""
     try:
         return bool(signing.loads(cookie, salt=KNOWN_BROWSER, max_age=KNOWN_FOR_S)[0] == user.pk)
     except signing.BadSignature:
         return False
 
 
-def expect_failure(who: str, place: str) -> SignInFailure:
+def expect_failure(who: str, place: str, from_anywhere: int = FAILURES_FROM_ANYWHERE) -> SignInFailure:
     """Write down a failure before the password is looked at: many guesses at once are counted one by one so."""
     now = timezone.now()
     name_digest, address_digest = _keyed(who), _keyed(place)
@@ -110,10 +117,10 @@ def expect_failure(who: str, place: str) -> SignInFailure:
         wait = max(
             _wait(now, of_name.filter(address_digest=address_digest), FAILURES_OF_A_NAME),
             _wait(now, of_address, FAILURES_OF_AN_ADDRESS),
-            _wait(now, of_name, FAILURES_FROM_ANYWHERE),
+            _wait(now, of_name, from_anywhere),
         )
         if wait:
-            raise _too_many(wait)
+            raise too_many(wait)
         return SignInFailure.objects.create(name_digest=name_digest, address_digest=address_digest, at=now)
 
 
@@ -125,7 +132,8 @@ def _wait(now: datetime, failures: Iterable[datetime], allowed: int) -> int:
     return max(1, round((times[-allowed] + FAILURES_WITHIN - now).total_seconds()))
 
 
-def _too_many(wait_s: int) -> TooManyFailures:
+def too_many(wait_s: int) -> TooManyFailures:
+    """The error of who has to wait so long [s]."""
     minutes = -(-wait_s // 60)
     error = TooManyFailures(
         _("Too many failed sign-ins."),

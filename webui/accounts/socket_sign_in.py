@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -90,6 +91,7 @@ class SignsIn:
     _patience: asyncio.Task[None] | None = None
     _watching: asyncio.Task[None] | None = None
     _token: str | None = None  # the header that says whose it is; None: the session does
+    _closed = False
     _counted: int | None = None  # among whose sockets it is
 
     async def __call__(self, *arguments: Any) -> None:
@@ -99,6 +101,13 @@ class SignsIn:
         finally:
             if self._counted is not None:
                 _open[self._counted] -= 1
+
+    async def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """As of channels' class, but once, and for a client that has gone meanwhile too."""
+        if not self._closed:
+            self._closed = True
+            with suppress(OSError):
+                await super().close(code, reason)  # type: ignore[misc]
 
     async def may(self, user: User) -> bool:
         """Whether the thing that the address names is this user's."""

@@ -18,6 +18,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from core.errors import HarkError
 from webui.accounts import second_factor, services
+from webui.accounts import sessions as open_sessions
 from webui.accounts.addresses import client_address
 from webui.accounts.audit import Action, entries_of, record
 from webui.accounts.deletion import delete_account
@@ -38,7 +39,6 @@ from webui.accounts.retention import set_retention
 from webui.accounts.sessions import sign_in_or_ask
 from webui.accounts.sign_in import (
     KNOWN_BROWSER,
-    TooManyFailures,
     forgive,
     sign_in,
 )
@@ -96,8 +96,8 @@ def login(request: HttpRequest) -> HttpResponse:
     }
     status = getattr(problem, "status", INVALID if form.errors else 200)
     response = render(request, "accounts/login.html", content, status=status)
-    if isinstance(problem, TooManyFailures):
-        response["Retry-After"] = str(problem.wait_s)
+    if wait_s := getattr(problem, "wait_s", None):
+        response["Retry-After"] = str(wait_s)
     return response
 
 
@@ -235,6 +235,22 @@ def delete(request: HttpRequest) -> HttpResponse:
     auth.logout(request)
     messages.success(request, _("Your account is closed; its data is being deleted."))
     return redirect("accounts:login")
+
+
+@never_cache
+@require_safe
+def sessions(request: HttpRequest) -> HttpResponse:
+    """The browsers in which one is signed in."""
+    content = {"sessions": open_sessions.sessions_of(signed_in(request)), "here": request.session.session_key}
+    return render(request, "accounts/sessions.html", content)
+
+
+@require_POST
+def end_session(request: HttpRequest, number: str) -> HttpResponse:
+    """Sign out in one of them."""
+    open_sessions.end_session(user=signed_in(request), number=number)
+    messages.success(request, _("That session has ended."))
+    return redirect("accounts:sessions")
 
 
 @require_POST

@@ -17,6 +17,7 @@ from ninja.errors import HttpError, ValidationError
 
 from core.errors import HarkError
 from webui.errors import broken, forbidden, known, unreadable
+from webui.logs import view_of
 from webui.translation import explained as in_language
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ def in_words(request: HttpRequest, error: Exception) -> tuple[HarkError, int]:
         return forbidden(), 403
     found = known(error)
     if found is None:
-        log.error("%s %s failed", request.method, request.path, exc_info=error)
+        log.error("%s %s failed", request.method, view_of(request), exc_info=error)
         return broken(), 500
     return found
 

@@ -249,7 +249,7 @@ def file(request: HttpRequest, detector_id: int, number: int, name: str) -> File
     found = _version(request, detector_id, number)
     page = _translated_report(found, get_language() or "en") if name == REPORT else None
     if page is None:
-        return results.file_response(found, name)
+        return results.file_response(found, name, signed_in(request))
     return FileResponse(io.BytesIO(page.encode()), as_attachment=True, filename=name)
 
 

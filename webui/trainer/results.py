@@ -25,6 +25,7 @@ from core.errors import HarkError
 from model.plain import with_current_names
 from pipeline.training.config import DEVICES
 from pipeline.training.targets import Target, files_for, is_small, targets_of
+from webui.accounts.models import User
 from webui.trainer.models import Version, in_use_of
 from webui.translation import shown
 
@@ -571,7 +572,7 @@ def sizes_in_bundle(version: Version) -> dict[str, int]:
         return {}
 
 
-def content(version: Version, name: str) -> bytes | Path:
+def content(version: Version, name: str, reader: User) -> bytes | Path:
     """A file of :data:`FILES`: where it lies, or, where it is in the bundle only, its bytes.
 
     Raises:
@@ -580,7 +581,7 @@ def content(version: Version, name: str) -> bytes | Path:
     from model.runtime.detector import Bundle, BundleError
 
     if name == DATASET:
-        return dataset_manifest(version)
+        return dataset_manifest(version, reader)
     path = file_store.local(version.path / name)
     if path.is_file():
         return path
@@ -691,7 +692,7 @@ def qr_code(address: str) -> str:
     return mark_safe(segno.make(address, micro=False).svg_inline(scale=4, light="#fff"))
 
 
-def file_response(version: Version, name: str) -> FileResponse:
+def file_response(version: Version, name: str, reader: User) -> FileResponse:
     """One of :data:`FILES` as a download: a report that was opened here would run in this site's name.
 
     Raises:
@@ -700,7 +701,7 @@ def file_response(version: Version, name: str) -> FileResponse:
     """
     if name not in FILES:
         raise Http404
-    found = content(version, name)
+    found = content(version, name, reader)
     opened: Any = io.BytesIO(found) if isinstance(found, bytes) else found.open("rb")
     return FileResponse(opened, as_attachment=True, filename=name)
 
@@ -750,11 +751,14 @@ def bundle_file(version: Version) -> Path:
     return path
 
 
-def dataset_manifest(version: Version) -> bytes:
+def dataset_manifest(version: Version, reader: User) -> bytes:
     """The clips that a version was trained and measured on, one JSON object a line, as NVIDIA NeMo reads them.
 
-    Paths are relative to the user's data folder, where the file belongs. Raises FileGone where the run's table is gone.
+    Paths are relative to the user's data folder, where the file belongs. Others that the detector is shared with read
+    neither text nor speaker of people's clips. Raises FileGone where the run's table is gone.
     """
+    from pipeline.training.evaluation import REAL_ENGINES
+
     try:
         with _dataset_table(version).open(encoding="utf-8", newline="") as table:
             rows = list(csv.DictReader(table))
@@ -764,6 +768,9 @@ def dataset_manifest(version: Version) -> bytes:
             _("The folder of the training run was removed; the clips are in the library still."),
             _("Train the phrase again to have a list."),
         ) from error
+    if version.detector.user_id != reader.pk:
+        for row in rows:
+            row |= {"text": "", "speaker": ""} if row["engine"] in REAL_ENGINES else {}
     lines = [
         json.dumps(
             {

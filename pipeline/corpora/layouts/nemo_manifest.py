@@ -41,7 +41,8 @@ def utterances_of(manifest: Path) -> Iterator[Utterance]:
             if line is None or line.strip():
                 yield Utterance(manifest, None, problem=UNREADABLE_TEXT)
             continue
-        offset = _seconds(entry.get("offset"))
+        offset, duration = _seconds(entry.get("offset")), _seconds(entry.get("duration"))
+        bad = not all(math.isfinite(time) for time in (offset, duration) if time is not None)
         yield Utterance(
             manifest.parent / str(entry["audio_filepath"]),
             _word(entry.get("text_original")) or _word(entry.get("text")) or None,
@@ -49,8 +50,8 @@ def utterances_of(manifest: Path) -> Iterator[Utterance]:
             language=(_word(entry.get("language")) or _word(entry.get("lang")))[:LONGEST_WORD] or None,
             licence=(_word(entry.get("licence")) or _word(entry.get("license")))[:LONGEST_WORD] or None,
             offset_s=offset,
-            duration_s=_seconds(entry.get("duration")) if offset is not None else None,
-            problem="" if offset is None or math.isfinite(offset) else "a time that is none",
+            duration_s=duration if offset is not None else None,
+            problem="a time that is none" if bad else "",
         )
 
 

@@ -142,6 +142,10 @@ def bad_lines() -> list[Any]:
         pytest.param(
             '{"audio_filepath": "a.wav", "text": "x", "offset": 1%s}' % ("0" * 999), "a time that is none", id="huge"
         ),
+        *(
+            pytest.param(f'{{"audio_filepath": "a.wav", "text": "x", {times}}}', "a time that is none", id=times)
+            for times in ('"duration": NaN', '"duration": -1e999', '"offset": 0, "duration": 1e999')
+        ),
         pytest.param("[" * 60_000, UNREADABLE_TEXT, id="deep"),
         pytest.param("[" * 100_000, UNREADABLE_TEXT, id="deep and long"),
         pytest.param("9" * 5_000, UNREADABLE_TEXT, id="a number of 5,000 digits"),

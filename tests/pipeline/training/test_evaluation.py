@@ -165,6 +165,19 @@ def test_misses_are_of_the_voices_nearest_to_people(
     assert (apart["utterances"], apart["far"]["utterances"], apart["robots"]["utterances"]) == (30, 10, 40)
 
 
+def test_a_report_names_nobody(
+    validation: ScoredSplit, test: ScoredSplit, thresholds: list[dict[str, Any]], results: dict[str, Any]
+) -> None:
+    table = test.table.copy()
+    voices = sorted(set(table["speaker"][test.positive]))
+    for name, engine, speaker in zip(voices, ("corpus", "mined", "corpus"), ("anna", "anna", "ben")):
+        table.loc[table["speaker"] == name, ["engine", "speaker"]] = engine, speaker
+    found = measure(ScoredSplit(table, test.streams), thresholds, validation)["by_speaker"]
+    people = {(row["engine"], row["speaker"]) for row in found}
+    assert {("corpus", "#1"), ("corpus", "#2"), ("mined", "#1")} < people and len(people) == len(results["by_speaker"])
+    assert voices[3] in {speaker for _engine, speaker in people}
+
+
 def test_tables_add_up(results: dict[str, Any]) -> None:
     assert results["positives"] == 80
     by_engine = {(r["engine"], r["condition"]): r for r in results["by_engine"]}

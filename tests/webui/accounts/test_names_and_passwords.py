@@ -36,5 +36,11 @@ def test_a_name_twice_is_no_password(password: str) -> None:
         create_user(username="Carol", password=password)
 
 
+def test_one_has_twelve_letters_at_least() -> None:
+    with pytest.raises(HarkError, match="12 characters"):
+        create_user(username="carol", password="compass-sea")
+    assert create_user(username="carol", password="compass-seas").pk
+
+
 def test_a_long_one_may_hold_it() -> None:
     assert create_user(username="carol", password="carol likes 7 compasses").pk

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from django.db import connection
+from django.db.models import F, QuerySet
 from django.test import Client
 
 from tests.support.portal_password import PASSWORD
@@ -91,6 +93,34 @@ def test_codes_are_not_guessed(client: Client, other: User) -> None:
     assert answer.status_code == 429 and int(answer["Retry-After"]) > 0 and not is_signed_in(client)
     SignInFailure.objects.all().delete()
     assert client.post("/account/code", {"code": code_of(SECRET)}).status_code == 302
+
+
+def test_guesses_from_many_addresses_wait_longer_and_longer_and_are_told(client: Client, other: User) -> None:
+    turned_on(other)
+    known = Client()
+    password_step(known)
+    assert known.post("/account/code", {"code": code_of(SECRET)}).status_code == 302
+
+    def guess(number: int) -> Any:
+        browser = Client(REMOTE_ADDR=f"198.51.100.{number}")
+        password_step(browser)
+        return browser.post("/account/code", {"code": "000000"})
+
+    def later(minutes: int) -> None:
+        QuerySet.update(AuditEntry.objects.all(), at=F("at") - timedelta(minutes=minutes))
+        SignInFailure.objects.all().delete()
+
+    assert [guess(number).status_code for number in range(12)] == [401] * 10 + [429] * 2
+    waits = []
+    for minutes in (11, 21, 41, 81):
+        later(minutes)
+        assert guess(20).status_code == 401
+        waits.append(round(int(guess(21)["Retry-After"]) / 60))
+    assert waits == [20, 40, 80, 160]
+    known.post("/account/logout")
+    password_step(known)
+    answer = known.post("/account/code", {"code": code_of(SECRET, 1)}, follow=True)
+    assert answer.status_code == 200 and "14 wrong codes were sent with your password" in answer.content.decode()
 
 
 def test_the_code_alone_opens_nothing(client: Client, other: User) -> None:

@@ -235,6 +235,21 @@ def test_the_proxy_says_where_a_request_came_from(rf: RequestFactory, settings: 
     assert client_address(request) == "198.51.100.2"
 
 
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("198.51.100.2:1001", "198.51.100.2"), ("[2001:db8::1]:99", "2001:db8::1"), ("[2001:db8::1]", "2001:db8::1"),
+        ("2001:db8::1", "2001:db8::1"), ("unknown", "127.0.0.1"), ("_hidden:7", "127.0.0.1"), ("", "127.0.0.1"),
+    ],
+)  # fmt: skip
+def test_a_proxy_may_name_ports_and_what_is_no_address_is_its_own(
+    rf: RequestFactory, settings: Any, said: str, meant: str
+) -> None:
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    request = rf.get("/", headers={"X-Forwarded-For": f"203.0.113.1, {said}"}, REMOTE_ADDR="127.0.0.1")
+    assert client_address(request) == meant
+
+
 def test_a_deactivated_user_is_out_at_once(client: Client, owner: User, other: User) -> None:
     client.force_login(other)
     assert client.get("/account/").status_code == 200

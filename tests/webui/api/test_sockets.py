@@ -427,6 +427,41 @@ def test_a_socket_ends_with_what_opened_it(
     talk(conversation)
 
 
+def test_a_client_that_goes_as_its_socket_is_closed_leaves_no_traceback(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webui.accounts.socket_sign_in.LOOK_EVERY_S", 0.1, raising=False)
+    job = Job.objects.create(user=world.user, kind="plan", lane="audio", title="t", spec={}, state="running")
+    made, text = create_token(user=world.user, name="socket", scopes=["read"])
+
+    async def conversation() -> None:
+        socket = Socket(f"/ws/jobs/{job.id}")
+        served, closing = socket.end.application, asyncio.Event()
+
+        async def gone(scope: Any, receive: Any, send: Any) -> None:
+            async def sent(message: Any) -> None:
+                if message["type"] == "websocket.close":
+                    closing.set()
+                    raise OSError("the client has gone")  # as uvicorn's ClientDisconnected
+                await send(message)
+
+            await served(scope, receive, sent)
+
+        socket.end = ApplicationCommunicator(gone, socket.end.scope)
+        assert await socket.open()
+        await socket.say({"token": text})
+        await socket.say({"after": 0})
+        assert (await socket.hear())["job"]["state"] == "running"
+        tasks = asyncio.all_tasks()
+        await sync_to_async(revoke_token)(token=made)
+        await asyncio.wait_for(closing.wait(), WAIT_S)
+        await socket.end.send_input({"type": "websocket.disconnect", "code": 1006})
+        await socket.end.wait(WAIT_S)
+        assert not [task.exception() for task in tasks if task.done() and not task.cancelled() and task.exception()]
+
+    talk(conversation)
+
+
 def test_an_access_token_that_expires_meanwhile_ends_no_socket(
     world: World, other: User, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -182,9 +182,16 @@ def test_health(client: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> No
     assert client.get("/api/v1/health").json()["status"] == "degraded"
 
 
-def test_metrics_are_prometheus_s(client: Client, token: dict[str, str], recording_file: Path) -> None:
+@pytest.fixture
+def watcher(settings: Any) -> Client:
+    """Prometheus."""
+    settings.METRICS_TOKEN = "of-prometheus"
+    return Client(headers={"Authorization": "Bearer of-prometheus"})
+
+
+def test_metrics_are_prometheus_s(client: Client, watcher: Client, token: dict[str, str], recording_file: Path) -> None:
     begin(client, token, recording_file)
-    answer = Client().get("/api/v1/health/metrics")
+    answer = watcher.get("/api/v1/health/metrics")
     assert answer.status_code == 200 and answer["Content-Type"].startswith("text/plain; version=0.0.4")
     lines = answer.content.decode().splitlines()
     samples = [line for line in lines if not line.startswith("#")]
@@ -201,10 +208,10 @@ def figures(client: Client) -> dict[str, float]:
 
 
 def test_metrics_say_how_fast_how_much_and_how_often_it_fails(
-    client: Client, token: dict[str, str], recording_file: Path, finish: Finish
+    client: Client, watcher: Client, token: dict[str, str], recording_file: Path, finish: Finish
 ) -> None:
     view = 'view="compatibility:sessions"'
-    before = figures(client)
+    before = figures(watcher)
     for _number in range(2):
         begin(client, token, recording_file)
     assert client.post(ADDRESS, {}, headers=token).status_code == 422
@@ -213,7 +220,7 @@ def test_metrics_say_how_fast_how_much_and_how_often_it_fails(
     began = timezone.now() - timedelta(seconds=50)
     Job.objects.filter(pk=first.job_id).update(started_at=began, finished_at=began + timedelta(seconds=20))
     Job.objects.filter(pk=second.job_id).update(state=Job.State.FAILED, finished_at=timezone.now())
-    after = figures(client)
+    after = figures(watcher)
 
     def more(name: str) -> float:
         return after[name] - before.get(name, 0.0)
@@ -228,21 +235,21 @@ def test_metrics_say_how_fast_how_much_and_how_often_it_fails(
     assert after['hark_job_seconds{kind="transcribe",quantile="0.95"}'] == pytest.approx(20)
     assert after["hark_transcribed_seconds"] == 4.0
     Job.objects.update(finished_at=timezone.now() - timedelta(hours=2))
-    assert not [name for name in figures(client) if name.startswith(("hark_jobs_ended", "hark_job_seconds"))]
+    assert not [name for name in figures(watcher) if name.startswith(("hark_jobs_ended", "hark_job_seconds"))]
 
 
-def test_requests_are_counted_by_address_not_by_what_callers_invent(client: Client) -> None:
+def test_requests_are_counted_by_address_not_by_what_callers_invent(client: Client, watcher: Client) -> None:
     client.generic("BREW", "/no/such/address/at/all")
-    counted = figures(client)
+    counted = figures(watcher)
     assert not [line for line in counted if "BREW" in line or "such" in line]
     assert [line for line in counted if 'method="other"' in line and 'view="none"' in line]
 
 
-def test_the_short_addresses(client: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_short_addresses(client: Client, watcher: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for lane in LANES:
         beat(lane)
     assert client.get("/api/v1/live").json() == {"status": "alive"}
     assert client.get("/api/v1/ready").json()["status"] == "ready"
-    assert "# TYPE hark_check gauge" in client.get("/api/v1/metrics").content.decode()
+    assert "# TYPE hark_check gauge" in watcher.get("/api/v1/metrics").content.decode()
     monkeypatch.setattr("pipeline.recordings.transcription.registry.engines", lambda: [])
     assert client.get("/api/v1/ready").status_code == 503

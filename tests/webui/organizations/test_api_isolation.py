@@ -147,8 +147,26 @@ def test_whose_voice_a_speakers_is_like_is_told_to_its_user_only(house: House) -
     for who, told in (("sam", {"S1": "Zoe"}), ("mia", {}), ("vera", {})):
         pair = a_pair(house.people[who])
         assert Client().get(f"{at}/transcript", headers=pair).json()["sounds_like"] == told
+        page = house.client(who).get(f"/recordings/{house.recording.pk}").content
+        assert (b"like Zoe" in page) == bool(told)
         exported = Client().get(f"{at}/export?format=json", headers=pair)
         assert exported.status_code == 200 and b"Zoe" not in exported.getvalue()
+
+
+def test_words_and_quota_of_its_user_are_not_told_with_a_shared_job(house: House) -> None:
+    more = {"words": ["Zanzibar"], "most_s": 60.0, "owner": False}
+    job = house.recording.job
+    assert job is not None
+    Job.objects.filter(pk=job.pk).update(spec={**job.spec, **more})
+    for who, told in (("sam", set(more)), ("mia", set()), ("vera", set())):
+        pair = a_pair(house.people[who])
+        (listed,) = (
+            one for one in Client().get("/api/v1/jobs", headers=pair).json()["items"] if one["id"] == str(job.pk)
+        )
+        alone = Client().get(f"/api/v1/jobs/{job.pk}", headers=pair).json()
+        with_events = Client().get(f"/api/v1/jobs/{job.pk}/events", headers=pair).json()["job"]
+        for one in (listed, alone, with_events):
+            assert one["spec"].keys() & more.keys() == told and one["spec"]["recording"] == str(house.recording.pk)
 
 
 def test_all_operations_are_said_who_may() -> None:

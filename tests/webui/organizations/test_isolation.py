@@ -11,6 +11,7 @@ import pytest
 from django.core import serializers
 from django.test import Client
 
+from tests.support.detector_versions import address, body
 from tests.webui.organizations.conftest import House
 from tests.webui.test_every_page import ADDRESSES, filled
 from webui.audio.models import Passage, Recording, Share
@@ -206,3 +207,18 @@ def test_a_mark_is_in_the_inbox_of_both_and_gone_with_the_membership(house: Hous
     remove(membership=Membership.objects.select_related("user", "organization").get(user=mia), by=mia)
     assert client.get(f"/api/v1/inbox/{mark.pk}").status_code == 404
     assert house.client("sam").get("/api/v1/inbox").json()["total"] == 2
+
+
+def test_others_read_no_text_and_speaker_of_people_in_the_dataset(house: House) -> None:
+    table = user_data(house.sam) / "jobs" / house.version.path.name / "clips.csv"
+    with table.open("a") as rows:
+        rows.write("8,clips/cd/cdef.flac,0,plain_negative,corpus,,anna,train,our secret project,private,2.5,1\n")
+        rows.write("9,clips/cd/cdeg.flac,1,positive,mined,,anna,train,hey compass,private,0.5,1\n")
+
+    def read_by(name: str) -> list[list[str]]:
+        answer = house.client(name).get(address("file", house.version, "dataset.jsonl"))
+        return [[row["text"], row["speaker"]] for row in map(json.loads, body(answer).decode().splitlines())]
+
+    spoken = ["héy, compass", "f3"]
+    assert read_by("sam") == [spoken, ["our secret project", "anna"], ["hey compass", "anna"]]
+    assert read_by("vera") == read_by("mia") == [spoken, ["", ""], ["", ""]]

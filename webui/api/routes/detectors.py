@@ -127,7 +127,7 @@ def comparison(request: HttpRequest, detector_id: int) -> ComparisonOut:
 def compare(request: HttpRequest, detector_id: int) -> Made:
     """Queues a job that measures its versions on one stream; the comparison is there when it is done."""
     job = services.compare(detector=_detector(request, detector_id, to_change))
-    return Made(job_out(job), f"/api/v1/jobs/{job.id}")
+    return Made(job_out(job, caller(request).user), f"/api/v1/jobs/{job.id}")
 
 
 @router.post(VERSION + "/retrain", response={201: JobOut}, summary="Retrain a version", **needs("train"))
@@ -135,7 +135,7 @@ def compare(request: HttpRequest, detector_id: int) -> Made:
 def retrain(request: HttpRequest, detector_id: int, number: int) -> Made:
     """Queues a job that makes the next version from this one and what was marked, recorded and imported since."""
     job = services.retrain(version=a_version(request, detector_id, number, to_change))
-    return Made(job_out(job), f"/api/v1/jobs/{job.id}")
+    return Made(job_out(job, caller(request).user), f"/api/v1/jobs/{job.id}")
 
 
 @router.get(VERSION, response=VersionOut, summary="A version", **needs("read"))
@@ -229,7 +229,7 @@ def files(request: HttpRequest, detector_id: int, number: int) -> list[FileOut]:
 )
 def file(request: HttpRequest, detector_id: int, number: int, name: str) -> FileResponse:
     """One of the files of a version, as its list names it."""
-    return results.file_response(a_version(request, detector_id, number), name)
+    return results.file_response(a_version(request, detector_id, number), name, caller(request).user)
 
 
 @router.get(

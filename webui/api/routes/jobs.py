@@ -33,12 +33,13 @@ SAMPLES = 12
 TRAINING_KINDS = ("train", "retrain", "compare", "plan")  # all others need the scope audio
 
 
-def job_fields(job: Job) -> dict[str, Any]:
-    """What the API tells of a job."""
+def job_fields(job: Job, reader: User) -> dict[str, Any]:
+    """What the API tells a user of a job: to its own also expected words (of other recordings) and quotas."""
     version = getattr(job, "version", None)
+    hidden: set[str] = set() if job.user_id == reader.pk else {"words", "most_s", "owner"}
     return {
         **job.snapshot(),
-        "spec": job.spec,
+        "spec": {name: value for name, value in job.spec.items() if name not in hidden},
         "result": None if version is None else VersionPlace(detector=version.detector_id, version=version.number),
         "created_at": job.created_at,
         "started_at": job.started_at,
@@ -46,9 +47,9 @@ def job_fields(job: Job) -> dict[str, Any]:
     }
 
 
-def job_out(job: Job) -> JobOut:
-    """A job as the API tells it."""
-    return JobOut(**job_fields(job))
+def job_out(job: Job, reader: User) -> JobOut:
+    """A job as the API tells it to a user."""
+    return JobOut(**job_fields(job, reader))
 
 
 def a_job(user: User, job_id: UUID, who: Callable[..., Job] = visible) -> Job:
@@ -97,7 +98,7 @@ def train(request: HttpRequest, wish: TrainIn) -> Made:
     else:
         chosen = wish.model_dump(exclude={"plan", "install_voices"})
     job = trainer.train(user=user, config=configuration(user, chosen), install_voices=wish.install_voices)
-    return Made(job_out(job), f"/api/v1/jobs/{job.id}")
+    return Made(job_out(job, user), f"/api/v1/jobs/{job.id}")
 
 
 @router.get("/jobs", response=Page[JobOut], summary="All jobs", **needs("read"))
@@ -114,13 +115,18 @@ def jobs(
     if kind is not None:
         seen = seen.filter(kind=kind)
     found = page(request, seen.order_by("-created_at", "id"), paging)
-    return {**found, "items": [job_out(job) for job in found["items"]]}
+    return {**found, "items": [job_out(job, caller(request).user) for job in found["items"]]}
 
 
 @router.get("/jobs/{uuid:job_id}", response=JobOut, summary="A job", **needs("read"))
 def job(request: HttpRequest, job_id: UUID) -> JobOut:
     """How far it is."""
-    return job_out(a_job(caller(request).user, job_id))
+    return _told(request, job_id)
+
+
+def _told(request: HttpRequest, job_id: UUID) -> JobOut:
+    reader = caller(request).user
+    return job_out(a_job(reader, job_id), reader)
 
 
 @router.get("/jobs/{uuid:job_id}/events", response=EventsOut, summary="What a job says", **needs("read"))
@@ -135,7 +141,7 @@ def events(
     rows = list(JobEvent.objects.filter(job=found, id__gt=after).order_by("id")[: limit + 1])
     shown = rows[:limit]
     return EventsOut(
-        job=job_out(found),
+        job=job_out(found, caller(request).user),
         events=[_event(row.event) for row in shown],
         last=shown[-1].pk if shown else after,
         more=len(rows) > limit,
@@ -152,7 +158,7 @@ def cancel(request: HttpRequest, job_id: UUID) -> JobOut:
     """A waiting job ends at once, one at work within seconds. One that has ended already stays as it is."""
     found = _to_change(request, job_id)
     services.cancel(job=found)
-    return job_out(a_job(caller(request).user, job_id))
+    return _told(request, job_id)
 
 
 @router.post("/jobs/{uuid:job_id}/retry", response=JobOut, summary="Try a job again", **needs("train", "audio"))
@@ -168,7 +174,7 @@ def retry(request: HttpRequest, job_id: UUID) -> JobOut:
             _("Look at it first."),
         )
     services.retry(job=found)
-    return job_out(a_job(caller(request).user, job_id))
+    return _told(request, job_id)
 
 
 @router.get("/jobs/{uuid:job_id}/clips", response=list[ClipOut], summary="Clips of a run", **needs("read"))

@@ -84,4 +84,4 @@ def plan(request: HttpRequest, plan_id: UUID) -> PlanOut:
 
 
 def _plan(job: Job) -> PlanOut:
-    return PlanOut(**job_fields(job), plan=job.result)
+    return PlanOut(**job_fields(job, job.user), plan=job.result)

@@ -152,7 +152,7 @@ def detect_speakers(request: HttpRequest, recording_id: UUID, wish: SpeakersIn) 
     being detected."""
     mine = a_recording(request, recording_id, to_change)
     job = services.detect_speakers_again(recording=mine, speakers=wish.speakers)
-    return Made(job_out(job), f"/api/v1/jobs/{job.id}")
+    return Made(job_out(job, caller(request).user), f"/api/v1/jobs/{job.id}")
 
 
 @router.patch(ONE + "/speakers/{speaker}", response=TranscriptOut, summary="Name a speaker", **needs("audio"))
@@ -248,7 +248,7 @@ def translate(
     """Queues a translation by the language model that the owner has set up; the transcript stays as it is. What was
     translated is exported with its ``language``."""
     job = services.translate(recording=a_recording(request, recording_id, to_change), language=language)
-    return Made(job_out(job), f"/api/v1/jobs/{job.id}")
+    return Made(job_out(job, caller(request).user), f"/api/v1/jobs/{job.id}")
 
 
 @router.post(ONE + "/summary", response={201: JobOut}, summary="Summarize again", **needs("audio"))
@@ -261,7 +261,7 @@ def summarize(
     """Queues another summary, of the transcript as it is now; the summary that is there stays until then. 409 while
     the recording is being transcribed or summarized."""
     job = services.summarize_again(recording=a_recording(request, recording_id, to_change), engine=engine)
-    return Made(job_out(job), f"/api/v1/jobs/{job.id}")
+    return Made(job_out(job, caller(request).user), f"/api/v1/jobs/{job.id}")
 
 
 @router.get(ONE + "/summary", response=RecordingSummaryOut, summary="The summary", **needs("read"))

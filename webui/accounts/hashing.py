@@ -1,0 +1,53 @@
+"""Argon2 with OWASP's parameters, and few at once: a try needs no account, and costs memory and a core."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.contrib.auth.hashers import Argon2PasswordHasher
+from django.utils.translation import gettext as _
+
+from core.errors import HarkError
+
+MOST_AT_ONCE = 4
+PATIENCE_S = 1.0  # one takes some 30 ms
+_places = threading.BoundedSemaphore(MOST_AT_ONCE)  # the web server is one process
+
+
+class HashingBusy(HarkError):
+    """Too many passwords are being looked at; answered with 503."""
+
+    status, wait_s = 503, 2
+
+
+@contextmanager
+def _place() -> Iterator[None]:
+    if not _places.acquire(timeout=PATIENCE_S):
+        raise HashingBusy(
+            _("Too many people are signing in."),
+            _("Hark checks only a few passwords at once."),
+            _("Try again in a few seconds."),
+        )
+    try:
+        yield
+    finally:
+        _places.release()
+
+
+class FewAtOnce(Argon2PasswordHasher):
+    """See the module. Hashes with other parameters are replaced when their users sign in."""
+
+    memory_cost = 19 * 1024  # KiB
+    parallelism = 1
+
+    def encode(self, password: str, salt: str) -> str:
+        """Called by Django. Raises HashingBusy."""
+        with _place():
+            return str(super().encode(password, salt))
+
+    def verify(self, password: str, encoded: str) -> bool:
+        """Called by Django. Raises HashingBusy."""
+        with _place():
+            return bool(super().verify(password, encoded))
