@@ -183,8 +183,9 @@ def test_models_that_are_downloaded_stay_out() -> None:
     from pipeline.recordings.diarization import pyannote_engine
     from pipeline.recordings.summarization import transformer
 
-    places = [model.place for module in (question_answering, text_similarity, transformer) for model in vars(module).values()
-              if hasattr(model, "place") and hasattr(model, "repository")]  # fmt: skip
+    modules = (question_answering, text_similarity, transformer)
+    models = [model for module in modules for model in vars(module).values()]
+    places = [model.place for model in models if hasattr(model, "place") and hasattr(model, "repository")]
     assert places
     for place in (*places, f"models/{pyannote_engine.NAME}", "models/funasr/paraformer"):
         assert not is_kept(PurePosixPath(place) / "model.bin")
