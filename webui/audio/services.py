@@ -13,7 +13,7 @@ import statistics
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -29,7 +29,7 @@ from django.utils.translation import get_language_info
 from django.utils.translation import gettext as _
 
 from core import file_store
-from core.data_folder import atomic_path, storage_error, storing
+from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from pipeline.jobs import IN_STORE
 from pipeline.jobs import RECORDINGS as TRANSCRIBING
@@ -156,27 +156,25 @@ def create_recording(
         id=identifier, user=user, name=name, folder=f"{RECORDINGS}/{identifier}", options=chosen, bytes=size,
         originals=originals,
     )  # fmt: skip
-    moved: list[tuple[Path, Path]] = []
-    with storing("keeping the recording"):
+    with storing("keeping the recording"), ExitStack() as undo:
         recording.path.mkdir(parents=True)  # of two who finish the same upload the second is refused here
-    try:
+        undo.callback(_forget_files, recording.path)
         for path, kept in zip(sources, recording.originals, strict=True):
             shutil.move(path, recording.path / kept)
-            moved.append((path, recording.path / kept))
+            undo.callback(shutil.move, recording.path / kept, path)
         in_store = _put_originals(recording)
         with alone():
+            transaction.on_commit(undo.pop_all)  # first of all: whatever fails after the commit, the files stay
             recording.save(force_insert=True)
             _submit(recording, in_store, even_if_full)
-    except BaseException as error:
-        for path, kept_path in moved:
-            shutil.move(kept_path, path)
-        shutil.rmtree(recording.path, ignore_errors=True)
-        with suppress(HarkError):
-            file_store.forget_folder(recording.path)
-        if isinstance(error, OSError):
-            raise storage_error(error, "keeping the recording") from error
-        raise
+        undo.pop_all()
     return recording
+
+
+def _forget_files(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(HarkError):
+        file_store.forget_folder(folder)
 
 
 def _put_originals(recording: Recording) -> bool:

@@ -142,7 +142,7 @@ def submit(
             user=user, kind=kind, lane=_lane(kind, spec), title=title[:400], spec=spec, organization_id=organization,
             traceparent=tracing.current(),
         )  # fmt: skip
-        transaction.on_commit(send_waiting)
+        _send_after_commit()
     return job
 
 
@@ -227,6 +227,11 @@ def send_waiting() -> None:
             begun.add(job.parent_id)
             Job.objects.filter(id=job.id).update(sent_at=timezone.now())
             enqueue("webui.jobs.supervise.run", job.id, job.lane, lost=partial(_not_sent, job.id))
+
+
+def _send_after_commit() -> None:
+    """Where it fails, what was committed stays as it is, and the watcher's next :func:`recover` sends."""
+    transaction.on_commit(send_waiting, robust=True)
 
 
 def _next_waiting(
@@ -339,7 +344,7 @@ def split(job: Job, parts: Sequence[Mapping[str, Any]]) -> bool:
         Job.objects.bulk_create(
             Job(user_id=job.user_id, kind=kind, lane=job.lane, title=job.title, spec=part, parent=job) for part in parts
         )
-        transaction.on_commit(send_waiting)
+        _send_after_commit()
     return True
 
 
@@ -389,7 +394,7 @@ def take_up_again(job: Job, why: str) -> bool:
         if not mine.update(state=Job.State.QUEUED, queued_at=timezone.now(), **change):
             return False
         _warn(job, f"{why} It goes on from where it was.")
-        transaction.on_commit(send_waiting)
+        _send_after_commit()
     return True
 
 
