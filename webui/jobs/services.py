@@ -55,6 +55,10 @@ BETTER_LANES = {GPU: TRAINING, RECORDINGS: AUDIO}  # may have some; whose jobs t
 WAIT_FOR = "wait_for"
 MOST_S = "most_s"  # of a job that transcribes: the seconds that are left of its user's quota
 
+LOCKED_S = 2.0  # a write that waits longer finds that the database was locked
+
+_locked_until: float | None = None  # as far as this process knows; time.monotonic
+
 job_begins = Signal()  # sent with ``job``, a part too, before its process is started
 job_ended = Signal()  # sent with ``job``, never a part, within the transaction in which it has ended, however it did
 
@@ -466,11 +470,18 @@ def recover() -> int:
     Each goes back into the queue once; after that it is interrupted, and a person decides. Called every few seconds by
     ``./hark serve``, and safe to be called by several at once.
     """
-    now = timezone.now()
+    global _locked_until
+    now, began = timezone.now(), time.monotonic()
     lease = timedelta(seconds=settings.JOBS_LEASE_S)
-    # A lease of longer than that is of before the clock was set back: who lives renews it.
-    Job.objects.filter(state__in=Job.WORKING, lease_until__gt=now + lease).update(lease_until=now + lease)
-    lost = list(Job.objects.filter(state__in=Job.WORKING, lease_until__lt=now))
+    try:
+        # A lease of longer than that is of before the clock was set back: who lives renews it.
+        Job.objects.filter(state__in=Job.WORKING, lease_until__gt=now + lease).update(lease_until=now + lease)
+    finally:
+        if time.monotonic() - began > LOCKED_S:
+            _locked_until = time.monotonic()
+    # Who lives could not renew a lease while the database was locked, and does so now.
+    renewed = _locked_until is None or time.monotonic() - _locked_until > settings.JOBS_LEASE_S / 2
+    lost = list(Job.objects.filter(state__in=Job.WORKING, lease_until__lt=now)) if renewed else []
     taken = 0
     for job in lost:
         mine = Job.objects.filter(id=job.id, lease=job.lease, state=job.state, lease_until__lt=now)
