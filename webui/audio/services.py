@@ -127,7 +127,7 @@ def create_recording(
     identifier: uuid.UUID | None = None,
     even_if_full: bool = False,
 ) -> Recording:
-    """Take an audio file over (it is moved) and queue its transcription.
+    """Take an audio file over (it is moved, and counts in its user's quota already) and queue its transcription.
 
     Args:
         name: as it is shown; a file's name, without its path and what cannot be shown. Where there are ``more``, that
@@ -145,8 +145,6 @@ def create_recording(
     chosen = checked_options(options or {})
     sources = [source, *more]
     size = _checked_size(user, sources)
-    if not even_if_full:
-        jobs.check_room(user, size)
     name = clean_name(name)
     originals = _kept_names(name, sources)
     if more:

@@ -25,8 +25,8 @@ from pipeline.recordings.media import clean_name, suffix_of
 from webui.accounts.models import User
 from webui.audio import services
 from webui.audio.models import Recording, UploadInProgress
-from webui.jobs.quota import NoRoom, check_minutes
-from webui.jobs.services import check_room, user_data
+from webui.jobs.quota import NoRoom, check_minutes, note_taken
+from webui.jobs.services import check_room, take_room, user_data
 
 LARGEST_CHUNK = 8_000_000  # bytes of one request
 BLOCK = 256 * 1024  # bytes that are in memory
@@ -133,6 +133,7 @@ def append(*, upload: UploadInProgress, at: int, body: IO[bytes] | Any) -> int:
         raise HarkError(_("The upload is gone."), _("It was forgotten after a day."), _("Begin again.")) from error
     except OSError as error:
         raise storage_error(error, "receiving the recording") from error
+    note_taken(user_data(upload.user), end - there)
     UploadInProgress.objects.filter(pk=upload.pk).update(touched_at=timezone.now())
     return end
 
@@ -173,15 +174,16 @@ def finish(
                 % {"there": offset(one), "size": one.size, "name": one.name},
                 _("Send the rest first."),
             )
-    with_suffixes = [_named(one) for one in together] if len(together) > 1 else [upload.path]
-    recording = services.create_recording(
-        user=user,
-        name=upload.name,
-        source=with_suffixes[0],
-        options=options,
-        more=with_suffixes[1:],
-        identifier=upload.pk,
-    )
+    with storing("keeping the recording"):  # of two who finish the same upload one finds no file
+        with_suffixes = [_named(one) for one in together] if len(together) > 1 else [upload.path]
+        recording = services.create_recording(
+            user=user,
+            name=upload.name,
+            source=with_suffixes[0],
+            options=options,
+            more=with_suffixes[1:],
+            identifier=upload.pk,
+        )
     for one in together:
         discard(upload=one)
     return recording
@@ -225,6 +227,7 @@ def on_disk(user: User, file: UploadedFile) -> Iterator[Path]:
         HarkError: it is too large, or the disk is full.
     """
     services.check_size(user, file.size or 0)
+    take_room(user, file.size or 0)
     folder = user_data(user) / RECEIVED
     path: Path | None = None
     try:

@@ -81,8 +81,8 @@ def set_quota(user: User | None, limits: Limits) -> None:
     Quota.objects.update_or_create(user=user, defaults={**values, "minutes_a_month": limits.minutes_a_month})
 
 
-def take_room(folder: Path, size: int, most: int) -> None:
-    """Take ``size`` bytes of the ``most`` of the user whose data the folder is.
+def check_room_of(folder: Path, size: int, most: int) -> None:
+    """See to it that ``size`` bytes more are within the ``most`` of the user whose data the folder is.
 
     Raises:
         NoRoom: that is more than is left.
@@ -97,10 +97,9 @@ def take_room(folder: Path, size: int, most: int) -> None:
             % {"used": used / 1e9, "most": most / 1e9},
             _("Delete what you do not need, or ask whoever runs Hark."),
         )
-    note_taken(folder, size)
 
 
-def take_room_together(folders: Sequence[Path], size: int, most: int, name: str) -> None:
+def check_room_together(folders: Sequence[Path], size: int, most: int, name: str) -> None:
     """Raise NoRoom where ``size`` bytes more are too many for the people of an organization, whose data the folders
     are."""
     if sum(map(bytes_used, folders)) + size >= most:

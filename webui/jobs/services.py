@@ -35,6 +35,8 @@ from webui.jobs.quota import (
     bytes_used,
     check_jobs,
     check_minutes,
+    check_room_of,
+    check_room_together,
     counted_in,
     jobs_today,
     limited,
@@ -43,8 +45,6 @@ from webui.jobs.quota import (
     seconds_left,
     seconds_this_month,
     take_job,
-    take_room,
-    take_room_together,
 )
 from webui.transactions import alone
 from webui.translation import shown
@@ -80,19 +80,23 @@ def user_data(user: User) -> Path:
 
 
 def check_room(user: User, size: int = 0) -> None:
-    """Take ``size`` bytes of a user's share of the disk. The owner's share is the disk.
+    """See to it that ``size`` bytes more are within a user's share of the disk. The owner's share is the disk.
 
     Raises:
-        webui.jobs.quota.NoRoom: there is none.
+        webui.jobs.quota.NoRoom: they are not.
     """
     for organization in limited(user, "disk_bytes"):
         folders = [user_data(membership.user) for membership in counted_in(organization)]
-        take_room_together(folders, size, organization.disk_bytes or 0, organization.name)
+        check_room_together(folders, size, organization.disk_bytes or 0, organization.name)
     most = limits_of(user).disk_bytes
     if most is not None:
-        take_room(user_data(user), size, most)
-    else:
-        note_taken(user_data(user), size)
+        check_room_of(user_data(user), size, most)
+
+
+def take_room(user: User, size: int) -> None:
+    """Take so much of it for a file that is to be written now. Raises NoRoom as :func:`check_room`."""
+    check_room(user, size)
+    note_taken(user_data(user), size)
 
 
 def usage_of(user: User) -> dict[str, Any]:
