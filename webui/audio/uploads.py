@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -26,12 +27,16 @@ from webui.accounts.models import User
 from webui.audio import services
 from webui.audio.models import Recording, UploadInProgress
 from webui.jobs.quota import NoRoom, check_minutes, note_taken
-from webui.jobs.services import check_room, take_room, user_data
+from webui.jobs.services import check_queue, check_room, take_room, user_data
+from webui.limits import Body
 
 LARGEST_CHUNK = 8_000_000  # bytes of one request
 BLOCK = 256 * 1024  # bytes that are in memory
 MOST_AT_ONCE = 200  # uploads of a user that have not ended
 KEPT_FREE = 500_000_000  # bytes of the disk that uploads never take
+LARGE, LARGE_AT_ONCE = 2_500_000, 10  # bytes of a body; how many of a user may come at the same time
+COPIES = 3  # of a body, until its file is where it stays
+QUEUED = re.compile(r"/recordings/upload|/api/v1/recordings|/api/meetings")  # what is sent there becomes a job
 FORGOTTEN_AFTER = timedelta(days=1)
 ABANDONED_AFTER_S = 3600.0  # a file that was not written to for that long belongs to no request
 IN_PIECES, RECEIVED = Path("uploads") / "recordings", Path("uploads") / "received"  # below a user's data
@@ -50,6 +55,30 @@ class Refused(HarkError):
     """Too many or too much; answered with 429."""
 
     status = 429
+
+
+def check_body(body: Body, before: Sequence[Body]) -> None:
+    """See to it that the body of a request may come beside those that came ``before`` it.
+
+    Raises:
+        HarkError: no room on the disk or in the quota, no place in the queue, or too many large ones of this user.
+    """
+    coming = [one for one in (*before, body) if not one.is_whole]
+    theirs = [one for one in coming if one.user == body.user]
+    if body.size > LARGE and sum(one.size > LARGE for one in theirs) > LARGE_AT_ONCE:
+        raise Refused(
+            _("Too many uploads at once."),
+            _("%(most)d large ones have not ended yet.") % {"most": LARGE_AT_ONCE},
+            _("Wait until one of them has ended."),
+        )
+    is_queued = QUEUED.fullmatch(body.path) is not None
+    if is_queued or body.size > LARGE:  # what is only listened to is small, and can be sent with a full quota
+        check_room(body.user, sum(one.size for one in theirs))
+    Path(settings.FILE_UPLOAD_TEMP_DIR).mkdir(parents=True, exist_ok=True)
+    _check_room(settings.FILE_UPLOAD_TEMP_DIR, COPIES * sum(one.size for one in coming))
+    if is_queued:
+        check_minutes(body.user)
+        check_queue(body.user, sum(one.user == body.user and one.path == body.path for one in before))
 
 
 def begin(*, user: User, name: str, size: int) -> UploadInProgress:

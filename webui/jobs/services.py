@@ -143,8 +143,7 @@ def submit(
         if same is not None:
             return same
         if not even_if_full:
-            check_jobs(user)
-            _check_queue(user)
+            check_queue(user)
         take_job(user)
         job = Job.objects.create(
             user=user, kind=kind, lane=_lane(kind, spec), title=title[:400], spec=spec, organization_id=organization,
@@ -176,7 +175,14 @@ def _has_worker(lane: str) -> bool:
     return ages([lane]).get(lane, math.inf) < settings.JOBS_LEASE_S
 
 
-def _check_queue(user: User) -> None:
+def check_queue(user: User, coming: int = 0) -> None:
+    """See to it that one more job may wait beside those that wait, or are ``coming``.
+
+    Raises:
+        LimitReached: so many are waiting, or so many of this user's, that no more is taken.
+        webui.jobs.quota.QuotaUsedUp: the user's jobs of today are.
+    """
+    check_jobs(user)
     waiting = Job.objects.filter(state=Job.State.QUEUED, parent=None)
     for queue, most, why in (
         (
@@ -186,7 +192,7 @@ def _check_queue(user: User) -> None:
         ),
         (waiting, settings.JOBS_WAITING, _("%(n)d jobs are waiting; the limit is %(most)d.")),
     ):
-        count = queue.count()
+        count = queue.count() + coming
         if count >= most:
             raise LimitReached(_("Hark is busy."), why % {"n": count, "most": most}, _("Try again when some are done."))
 
@@ -454,11 +460,10 @@ def retry(*, job: Job) -> None:
         spec = {name: value for name, value in spec.items() if name != IN_STORE}
     if job.can_be_retried:
         check_room(job.user)
-        check_jobs(job.user)
         if MOST_S in spec:  # more or less may be left than when it was queued
             check_minutes(job.user)
             spec = {**spec, MOST_S: seconds_left(job.user)}
-        _check_queue(job.user)
+        check_queue(job.user)
     again = Job.objects.filter(id=job.id, state__in=Job.CAN_BE_RETRIED).update(
         state=Job.State.QUEUED, queued_at=timezone.now(), sent_at=None, error=None, result=None, finished_at=None,
         takeovers=0, done=0.0, total=0.0, stage="", message="", said=None, spec=spec, lane=lane,
