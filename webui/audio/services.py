@@ -33,7 +33,7 @@ from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from pipeline.jobs import IN_STORE
 from pipeline.jobs import RECORDINGS as TRANSCRIBING
-from pipeline.recordings.media import MediaLimits, clean_name, shown_text, suffix_of
+from pipeline.recordings.media import MediaLimits, clean_name, probe, shown_text, suffix_of
 from pipeline.recordings.recording_folder import AUDIO, FILES, RECORDINGS, SUMMARY, TEXT, TRANSCRIPT, TRANSLATIONS
 from pipeline.recordings.transcript import (
     Segment,
@@ -60,7 +60,7 @@ from webui.audio.models import MadeElsewhere, Recording, Share
 from webui.audio.search import Hit
 from webui.jobs import services as jobs
 from webui.jobs.models import Job, JobEvent
-from webui.jobs.quota import check_minutes, seconds_left, take_minutes
+from webui.jobs.quota import MOST_S, SECONDS, check_minutes, seconds_left, take_minutes
 from webui.jobs.services import user_data
 from webui.transactions import alone
 
@@ -147,6 +147,7 @@ def create_recording(
     size = _checked_size(user, sources)
     name = clean_name(name)
     originals = _kept_names(name, sources)
+    seconds = 0.0 if seconds_left(user) is None else sum(map(_seconds_in, sources))
     if more:
         name = _("%(name)s and %(n)d more") % {"name": name, "n": len(more)}
     identifier = identifier or uuid.uuid4()
@@ -164,9 +165,16 @@ def create_recording(
         with alone():
             transaction.on_commit(undo.pop_all)  # first of all: whatever fails after the commit, the files stay
             recording.save(force_insert=True)
-            _submit(recording, in_store, even_if_full)
+            _submit(recording, in_store, even_if_full, seconds)
         undo.pop_all()
     return recording
+
+
+def _seconds_in(path: Path) -> float:
+    """How long a recording is by its header, which may lie: its job may not take more than is left."""
+    with suppress(HarkError):
+        return probe(path).duration_s
+    return 0.0
 
 
 def _forget_files(folder: Path) -> None:
@@ -191,16 +199,18 @@ def _put_originals(recording: Recording) -> bool:
     return True
 
 
-def _submit(recording: Recording, in_store: bool, even_if_full: bool = False) -> None:
-    """Queue the transcription with the recording's options."""
+def _submit(recording: Recording, in_store: bool, even_if_full: bool = False, seconds: float = 0.0) -> None:
+    """Queue the transcription with the recording's options; ``seconds``: how long it is, as far as that is known."""
     if not even_if_full:
-        check_minutes(recording.user, recording.duration_s or 0.0)
+        check_minutes(recording.user, seconds)
+    left_s = seconds_left(recording.user)
     spec = {
         "recording": str(recording.pk), "folder": recording.folder, "originals": recording.originals,
         "name": recording.name, "options": recording.options, "owner": recording.user.is_owner,
         "words": expected_words(recording.user, recording.options.get("language")),
         **({IN_STORE: True} if in_store else {}),
-        **({} if even_if_full else {jobs.MOST_S: seconds_left(recording.user)}),
+        **({} if even_if_full else {MOST_S: left_s}),
+        **({} if left_s is None else {SECONDS: seconds}),
     }  # fmt: skip
     recording.job = jobs.submit(
         user=recording.user, kind="transcribe", title=recording.name, spec=spec, even_if_full=even_if_full,
@@ -291,7 +301,7 @@ def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None 
             recording.options = checked_options({**recording.options, **options})
         recording.job = None
         recording.save(update_fields=["job"])
-        _submit(recording, in_store)
+        _submit(recording, in_store, seconds=recording.duration_s or 0.0)
         if old is not None and old.pk != recording.job_id:
             jobs.forget(old)
 

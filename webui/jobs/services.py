@@ -32,6 +32,8 @@ from webui.jobs.heartbeat import ages
 from webui.jobs.models import Job, JobEvent
 from webui.jobs.queue import enqueue, this_cluster
 from webui.jobs.quota import (
+    MOST_S,
+    SECONDS,
     bytes_used,
     check_jobs,
     check_minutes,
@@ -53,7 +55,6 @@ WEBHOOKS = "webhooks"  # a lane without jobs
 LANES = TRAINING, AUDIO, WEBHOOKS  # each has workers
 BETTER_LANES = {GPU: TRAINING, RECORDINGS: AUDIO}  # may have some; whose jobs they take
 WAIT_FOR = "wait_for"
-MOST_S = "most_s"  # of a job that transcribes: the seconds that are left of its user's quota
 
 LOCKED_S = 2.0  # a write that waits longer finds that the database was locked
 
@@ -282,7 +283,13 @@ def claim(job_id: UUID | str) -> Job | None:
         error=None,
         process_group=None,
     )
-    return Job.objects.select_related("user").get(id=job_id) if mine else None
+    if not mine:
+        return None
+    job = Job.objects.select_related("user").get(id=job_id)
+    if job.spec.get(MOST_S) is not None:  # more or less may be left than when it was queued
+        job.spec = {**job.spec, MOST_S: seconds_left(job.user, job)}
+        job.save(update_fields=["spec"])
+    return job
 
 
 def renew(job: Job) -> str:
@@ -460,8 +467,8 @@ def retry(*, job: Job) -> None:
         spec = {name: value for name, value in spec.items() if name != IN_STORE}
     if job.can_be_retried:
         check_room(job.user)
-        if MOST_S in spec:  # more or less may be left than when it was queued
-            check_minutes(job.user)
+        if MOST_S in spec:
+            check_minutes(job.user, spec.get(SECONDS, 0.0))
             spec = {**spec, MOST_S: seconds_left(job.user)}
         check_queue(job.user)
     again = Job.objects.filter(id=job.id, state__in=Job.CAN_BE_RETRIED).update(
