@@ -467,16 +467,18 @@ def retry(*, job: Job) -> None:
         spec = {name: value for name, value in spec.items() if name != IN_STORE}
     if job.can_be_retried:
         check_room(job.user)
-        if MOST_S in spec:
-            check_minutes(job.user, spec.get(SECONDS, 0.0))
-            spec = {**spec, MOST_S: seconds_left(job.user)}
-        check_queue(job.user)
-    again = Job.objects.filter(id=job.id, state__in=Job.CAN_BE_RETRIED).update(
-        state=Job.State.QUEUED, queued_at=timezone.now(), sent_at=None, error=None, result=None, finished_at=None,
-        takeovers=0, done=0.0, total=0.0, stage="", message="", said=None, spec=spec, lane=lane,
-    )  # fmt: skip
-    if again:
-        take_job(job.user)
+    with alone():  # of several at once the first may use up what is left
+        if job.can_be_retried:
+            if MOST_S in spec:
+                check_minutes(job.user, spec.get(SECONDS, 0.0))
+                spec = {**spec, MOST_S: seconds_left(job.user)}
+            check_queue(job.user)
+        again = Job.objects.filter(id=job.id, state__in=Job.CAN_BE_RETRIED).update(
+            state=Job.State.QUEUED, queued_at=timezone.now(), sent_at=None, error=None, result=None, finished_at=None,
+            takeovers=0, done=0.0, total=0.0, stage="", message="", said=None, spec=spec, lane=lane,
+        )  # fmt: skip
+        if again:
+            take_job(job.user)
     send_waiting()
 
 

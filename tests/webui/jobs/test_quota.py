@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -59,6 +60,24 @@ def test_jobs_of_a_day(owner: User, other: User) -> None:
     assert submit(owner).state == Job.State.QUEUED
     Usage.objects.update(day=timezone.now().date() - timedelta(days=1))
     assert submit(other, 4).state == Job.State.QUEUED
+
+
+def test_two_retries_at_once_are_counted_one_after_the_other(other: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_quota(other, Limits(None, 3, None))
+    first, second = (submit(other, number) for number in range(2))
+    Job.objects.update(state=Job.State.FAILED)
+    counted = services.check_jobs
+
+    def looked_at(user: User) -> None:
+        counted(user)
+        assert connection.savepoint_ids, "another retry may count the same"
+
+    monkeypatch.setattr(services, "check_jobs", looked_at)
+    for job in (first, second):
+        job.refresh_from_db()
+    services.retry(job=first)
+    with pytest.raises(QuotaUsedUp):
+        services.retry(job=second)
 
 
 def test_minutes_of_a_month(other: User) -> None:
