@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import IO, Any, cast
 
@@ -23,6 +25,7 @@ from django.contrib.auth import get_user
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest, parse_cookie
+from django.http.response import HttpResponseBase
 from django.urls import path, re_path
 
 from core.errors import HarkError
@@ -32,7 +35,7 @@ from webui.accounts.services import user_of_token
 from webui.accounts.session_store import SessionStore
 from webui.accounts.socket_sign_in import NothingHere, OwnPagesAndPrograms
 from webui.audio.consumers import TranscribeConsumer
-from webui.audio.uploads import LARGE, LARGEST_CHUNK, check_body
+from webui.audio.uploads import LARGE, LARGEST_CHUNK, QUEUED, check_body
 from webui.compatibility.uploads import takes_recordings
 from webui.jobs.consumers import JobConsumer, JobsConsumer
 from webui.limits import Application, Scope, limit_bodies
@@ -40,6 +43,8 @@ from webui.listening.consumers import ListenConsumer, TryConsumer
 
 LARGEST_FORM, LARGEST_RECORDING = LARGE, 201_000_000  # bytes; a form around a file takes some, too
 
+TAKEN_OVER_AT_ONCE = 8
+IN_MEMORY = 100_000  # bytes of a body
 
 UPLOADS = re.compile(
     r"/detectors/\d+/\d+/try/(file|mark)|/library/import/upload|/recordings/upload|/api/v1/\S+/(detect|samples)"
@@ -70,13 +75,21 @@ def user_of(scope: Scope) -> User | None:
 
 
 class Pages(ASGIHandler):
-    """Django's own; large bodies wait on the data folder's disk, since the system's temporary folder may be memory."""
+    """Django's own; bodies wait on the data folder's disk, since the system's temporary folder may be memory, and of
+    recordings only a few are taken over at once, each by a thread with a connection to the database."""
+
+    _places = asyncio.Semaphore(TAKEN_OVER_AT_ONCE)
+
+    async def run_get_response(self, request: HttpRequest) -> HttpResponseBase:
+        """The answer to a request whose body is there."""
+        async with self._places if QUEUED.fullmatch(request.path) and request.method == "POST" else nullcontext():
+            return await super().run_get_response(request)
 
     async def read_body(self, receive: Callable[[], Awaitable[Mapping[str, Any]]]) -> IO[bytes]:
         """The body as a file. Raises RequestAborted where the client leaves, OSError on a full disk."""
         folder = settings.FILE_UPLOAD_TEMP_DIR
         folder.mkdir(parents=True, exist_ok=True)
-        body = tempfile.SpooledTemporaryFile(settings.FILE_UPLOAD_MAX_MEMORY_SIZE, dir=str(folder))  # noqa: SIM115
+        body = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(folder))  # noqa: SIM115
         try:
             while True:
                 message = await receive()
