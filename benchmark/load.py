@@ -1,17 +1,23 @@
 """``./hark bench load``: what a portal holds on this machine.
 
-First a crowd: a hundred recordings are sent at the same moment, while twenty people are transcribed live. Then mixed
-use: pages and a few uploads at random moments, at a rate that is raised until the portal does not follow. At the
-highest one that it followed it is used for an hour; whether memory or the queue grows is looked at. A real ``serve``
-with its workers answers, in a data folder of its own, with the limits that every portal has.
+First a flood: four people send a hundred recordings each at the same moment, beside a training. Then a crowd: a hundred
+are sent at the same moment, while twenty people are transcribed live. Then mixed use: pages and a few uploads at random
+moments, at a rate that is raised until the portal does not follow. At the highest one that it followed it is used for
+an hour; whether memory or the queue grows is looked at. A real ``serve`` with its workers answers, in a data folder of
+its own, with the limits that every portal has.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import soundfile
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -31,6 +38,8 @@ from benchmark.memory import resident_kib
 from benchmark.served import Server
 from benchmark.wakeword_summary import aligned
 from core.audio_file import SAMPLE_RATE, write_audio
+from core.child_process import signal_group
+from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import Reporter
 
@@ -39,6 +48,7 @@ if TYPE_CHECKING:
 
     from webui.accounts.models import User
 
+FLOOD, FLOODING = 400, 4  # recordings, and who send them
 UPLOADS, STREAMS = 100, 20
 PEOPLE = 10  # accounts; each may have two live transcriptions
 STREAM_S, RECORDING_S = 60.0, 20.0  # of speech
@@ -77,6 +87,25 @@ class Crowd:
     sent_s: list[float] = field(default_factory=list)  # of each upload that was taken
     behind_s: list[float] = field(default_factory=list)  # of each utterance: until it was said, after its end
     whole: int = 0  # streams that were transcribed to their end
+    wrong: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Flood:
+    """What became of recordings that were sent at the same moment.
+
+    Attributes:
+        statuses: of the answers.
+        late: refused when the whole body had come.
+        whole: recordings that are as they were sent, byte by byte.
+        web_mib: of the web server: before, most, and after.
+    """
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    late: int = 0
+    whole: int = 0
+    seconds: float = 0.0
+    web_mib: list[int] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
 
@@ -126,6 +155,10 @@ def loaded(data: Path, minutes: float, seed: int, reporter: Reporter) -> Figures
     server = Server(data)
     try:
         server.wait()
+        reporter.stage("load", f"{FLOOD} uploads of {FLOODING} people at once, beside a training")
+        with _training(data):
+            flood = _flood(server, people[:FLOODING], talk)
+        _wait_for_jobs(reporter)
         reporter.stage("load", f"{UPLOADS} uploads at once, and {STREAMS} live transcriptions")
         crowd = _crowd(server.port, people, talk)
         done_s = _wait_for_jobs(reporter)
@@ -145,6 +178,10 @@ def loaded(data: Path, minutes: float, seed: int, reporter: Reporter) -> Figures
     finally:
         server.stop()
     return {
+        "flood": {
+            "uploads": FLOOD, "statuses": dict(flood.statuses), "late": flood.late, "whole": flood.whole,
+            "seconds": round(flood.seconds, 1), "web_mib": flood.web_mib, "wrong": flood.wrong,
+        },
         "crowd": {
             "uploads": UPLOADS, "streams": STREAMS, "streams_whole": crowd.whole, "upload": _times(crowd.sent_s),
             "said": _times(crowd.behind_s), "transcribed_s": round(done_s, 1), "wrong": crowd.wrong,
@@ -219,6 +256,76 @@ def _send(client: httpx2.Client, person: Person, name: str, audio: np.ndarray, f
 def _expect(answer: httpx2.Response, status: int) -> None:
     if answer.status_code != status:
         raise HarkError(f"{answer.request.url.path}: {answer.status_code}.", answer.text[:200], "See serve.log.")
+
+
+@contextmanager
+def _training(data: Path) -> Iterator[None]:
+    """A training at the command line, for the length of the block; in a folder of its own."""
+    folder = data / "trained"
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "main.py", "train", "hey compass", "--effort", "trial", "--data", str(folder)]
+    with (folder / "train.log").open("w") as log:
+        training = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log, start_new_session=True)
+        try:
+            yield
+        finally:
+            signal_group(training.pid)
+            training.wait()
+
+
+def _flood(server: Server, people: Sequence[Person], talk: np.ndarray) -> Flood:
+    import httpx2
+
+    from webui.audio.models import Recording
+
+    flood, sent = Flood(), {}
+    ready = threading.Barrier(FLOOD)
+
+    def mib() -> int:
+        return round(sum(map(resident_kib, web_server(server.process.pid))) / 1024)
+
+    def upload(number: int) -> httpx2.Response:
+        with io.BytesIO() as file:
+            soundfile.write(file, _long(talk, SHORT_S, 700 * number), SAMPLE_RATE, format="WAV", subtype="PCM_16")
+            content = file.getvalue()
+        name = f"flood-{number}.wav"
+        sent[name] = hashlib.sha256(content).digest()
+        ready.wait()
+        headers = _by_program(people[number % len(people)])
+        return client.post("/api/v1/recordings", files={"audio": (name, content)}, headers=headers)
+
+    most = httpx2.Limits(max_connections=None)
+    address = f"http://127.0.0.1:{server.port}"
+    with httpx2.Client(base_url=address, timeout=ANSWER_S, limits=most) as client, ThreadPoolExecutor(FLOOD) as pool:
+        _send(
+            client, people[0], "first.wav", _long(talk, SHORT_S), Path(tempfile.gettempdir())
+        )  # what it needs is loaded
+        before = highest = mib()
+        began = time.monotonic()
+        asked = [pool.submit(upload, number) for number in range(FLOOD)]
+        while not all(doing.done() for doing in asked):
+            highest = max(highest, mib())
+            time.sleep(0.5)
+        flood.seconds = time.monotonic() - began
+        flood.web_mib = [before, highest, mib()]
+    for doing in asked:
+        if doing.exception() is not None:
+            flood.wrong.append(f"no answer: {doing.exception()!r}")
+            continue
+        answer = doing.result()
+        flood.statuses[answer.status_code] += 1
+        if answer.status_code == 201:
+            continue
+        if answer.status_code not in (429, 503, 507) or "what_to_do" not in answer.text:
+            flood.wrong.append(f"{answer.status_code}: {answer.text[:200]}")
+        flood.late += "RateLimit-Limit" in answer.headers  # of what Django has seen, with its body
+    made = Recording.objects.filter(name__startswith="flood-").select_related("user")
+    for one in made:
+        original = one.path / one.originals[0]
+        flood.whole += original.is_file() and hashlib.sha256(original.read_bytes()).digest() == sent[one.name]
+    if not len(made) == flood.whole == flood.statuses[201]:
+        flood.wrong.append(f"{flood.statuses[201]} were taken; there are {len(made)}, {flood.whole} of them whole")
+    return flood
 
 
 def _crowd(port: int, people: Sequence[Person], talk: np.ndarray) -> Crowd:
@@ -427,7 +534,7 @@ def _parts(values: Sequence[float], of: Callable[[Sequence[float]], float] = sta
 
 def table(figures: Figures) -> str:
     """The figures of :func:`run` for people, and what went wrong."""
-    crowd, use = figures["crowd"], figures["use"]
+    flood, crowd, use = figures["flood"], figures["crowd"], figures["use"]
     rows: list[tuple[str, ...]] = [("", "number", "p50 [s]", "p95 [s]", "longest [s]")]
 
     def row(name: str, times: Mapping[str, float]) -> None:
@@ -441,12 +548,17 @@ def table(figures: Figures) -> str:
         f"{rate} a second: p95 {one['p95_s']} s, {one['waiting']} jobs wait{'' if one['held'] else ' (not held)'}"
         for rate, one in figures["rates"].items()
     )
+    answers = ", ".join(f"{status}: {count}" for status, count in flood["statuses"].items())
     told = [
+        f"{flood['uploads']} uploads at the same moment beside a training, in {flood['seconds']} s: {answers}; "
+        f"{flood['whole']} recordings whole; {flood['late']} refused after their body; web server, before, most and "
+        f"after: {flood['web_mib']} MiB",
         f"taken {crowd['upload']['count']} of {crowd['uploads']} uploads, all transcribed after "
         f"{crowd['transcribed_s']} s; {crowd['streams_whole']} of {crowd['streams']} live transcriptions whole",
         f"rates: {tried}",
         f"in {PARTS} parts of {use['minutes']:g} minutes: web server {use['web_mib']} MiB, all {use['all_mib']} MiB, "
         f"most jobs that waited {use['waiting']}; the queue was empty {use['queue_empty_after_s']} s after",
+        *flood["wrong"],
         *crowd["wrong"],
         *(f"{rate} a second: {what} ({times} times)" for rate, one in figures["rates"].items()
           for what, times in one["wrong"].items()),

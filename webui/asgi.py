@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import IO, Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webui.settings")
@@ -18,26 +21,30 @@ from channels.auth import AuthMiddlewareStack
 from channels.db import database_sync_to_async
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.conf import settings
-from django.contrib.auth import SESSION_KEY
+from django.contrib.auth import get_user
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler
-from django.http import parse_cookie
+from django.http import HttpRequest, parse_cookie
+from django.http.response import HttpResponseBase
 from django.urls import path, re_path
 
 from core.errors import HarkError
 from pipeline.recordings.media import MediaLimits
+from webui.accounts.models import User
 from webui.accounts.services import user_of_token
 from webui.accounts.session_store import SessionStore
 from webui.accounts.socket_sign_in import NothingHere, OwnPagesAndPrograms
 from webui.audio.consumers import TranscribeConsumer
-from webui.audio.uploads import LARGEST_CHUNK
+from webui.audio.uploads import LARGE, LARGEST_CHUNK, QUEUED, check_body
 from webui.compatibility.uploads import takes_recordings
 from webui.jobs.consumers import JobConsumer, JobsConsumer
 from webui.limits import Application, Scope, limit_bodies
 from webui.listening.consumers import ListenConsumer, TryConsumer
 
-LARGEST_FORM, LARGEST_RECORDING = 2_500_000, 201_000_000  # bytes; a form around a file takes some, too
+LARGEST_FORM, LARGEST_RECORDING = LARGE, 201_000_000  # bytes; a form around a file takes some, too
 
+TAKEN_OVER_AT_ONCE = 8
+IN_MEMORY = 100_000  # bytes of a body
 
 UPLOADS = re.compile(
     r"/detectors/\d+/\d+/try/(file|mark)|/library/import/upload|/recordings/upload|/api/v1/\S+/(detect|samples)"
@@ -54,31 +61,35 @@ def largest_body(scope: Scope) -> int:
     return LARGEST_RECORDING if UPLOADS.fullmatch(scope["path"]) else LARGEST_FORM
 
 
-async def of_a_user(scope: Scope) -> bool:
-    """Whether the request has a token or a session of a user."""
-    return bool(await database_sync_to_async(_of_a_user)(scope))
-
-
-def _of_a_user(scope: Scope) -> bool:
+def user_of(scope: Scope) -> User | None:
+    """Whose token or session the request has."""
     headers = dict(scope["headers"])
     if b"authorization" in headers:
         try:
-            user_of_token(headers[b"authorization"].decode("latin-1"))
+            return user_of_token(headers[b"authorization"].decode("latin-1"))[0]
         except HarkError:
-            return False
-        return True
+            return None
     key = parse_cookie(headers.get(b"cookie", b"").decode("latin-1")).get(settings.SESSION_COOKIE_NAME)
-    return bool(key) and SESSION_KEY in SessionStore(key)
+    user = get_user(cast(HttpRequest, SimpleNamespace(session=SessionStore(key)))) if key else None
+    return user if isinstance(user, User) else None
 
 
 class Pages(ASGIHandler):
-    """Django's own; large bodies wait on the data folder's disk, since the system's temporary folder may be memory."""
+    """Django's own; bodies wait on the data folder's disk, since the system's temporary folder may be memory, and of
+    recordings only a few are taken over at once, each by a thread with a connection to the database."""
+
+    _places = asyncio.Semaphore(TAKEN_OVER_AT_ONCE)
+
+    async def run_get_response(self, request: HttpRequest) -> HttpResponseBase:
+        """The answer to a request whose body is there."""
+        async with self._places if QUEUED.fullmatch(request.path) and request.method == "POST" else nullcontext():
+            return await super().run_get_response(request)
 
     async def read_body(self, receive: Callable[[], Awaitable[Mapping[str, Any]]]) -> IO[bytes]:
         """The body as a file. Raises RequestAborted where the client leaves, OSError on a full disk."""
         folder = settings.FILE_UPLOAD_TEMP_DIR
         folder.mkdir(parents=True, exist_ok=True)
-        body = tempfile.SpooledTemporaryFile(settings.FILE_UPLOAD_MAX_MEMORY_SIZE, dir=str(folder))  # noqa: SIM115
+        body = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(folder))  # noqa: SIM115
         try:
             while True:
                 message = await receive()
@@ -106,7 +117,14 @@ sockets = URLRouter(
 )
 application = ProtocolTypeRouter(
     {
-        "http": limit_bodies(cast(Application, Pages()), largest_body, LARGEST_FORM, of_a_user),
+        "http": limit_bodies(
+            cast(Application, Pages()),
+            largest_body,
+            LARGEST_FORM,
+            # Each in a thread of its own: one that waits for the database holds up no other.
+            database_sync_to_async(user_of, thread_sensitive=False),
+            database_sync_to_async(check_body, thread_sensitive=False),
+        ),
         "websocket": OwnPagesAndPrograms(
             AuthMiddlewareStack(sockets), [*settings.ALLOWED_HOSTS, *settings.CORS_ALLOWED_ORIGINS]
         ),

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 
 from core.data_folder import is_full
 from core.errors import HarkError
+from webui.transactions import is_locked
 from webui.translation import explained
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,8 @@ def known(error: BaseException | None) -> tuple[HarkError, int] | None:
         return unreadable(), 400
     if is_full(error):
         return _full(), 507
+    if is_locked(error):
+        return _busy(), 503
     return None
 
 
@@ -108,13 +111,27 @@ def broken() -> HarkError:
     )
 
 
+class Busy(HarkError):
+    """The database is locked; answered with 503."""
+
+    status, wait_s = 503, 30
+
+
+def _busy() -> HarkError:
+    return Busy(
+        _("Hark is busy."),
+        _("Its database has been locked by something else for half a minute."),
+        _("Send the request again in a moment."),
+    )
+
+
 class InALine(logging.Filter):
-    """What was sent wrong, and a full disk, are no faults whose traceback would help."""
+    """What was sent wrong, a full disk and a locked database are no faults whose traceback would help."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Called by logging."""
         error = record.exc_info[1] if record.exc_info else None
-        if is_full(error) or isinstance(error, SuspiciousOperation):
+        if is_full(error) or is_locked(error) or isinstance(error, SuspiciousOperation):
             record.exc_info, record.exc_text = None, None
             said, why = record.getMessage(), str(error)
             record.msg, record.args = (said if why in said else f"{said}: {why}")[:LONGEST_LINE], ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 KEY = 0x4841524B  # "HARK": of PostgreSQL's advisory lock
 
@@ -26,3 +26,9 @@ def alone() -> Iterator[None]:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT id FROM django_migrations ORDER BY id LIMIT 1 FOR UPDATE")
         yield
+
+
+def is_locked(error: BaseException | None) -> bool:
+    """Whether another writer held the database for longer than it is waited for."""
+    said = ("is locked", "Lock wait timeout")  # SQLite; MariaDB and MySQL
+    return isinstance(error, OperationalError) and any(words in str(error) for words in said)

@@ -15,6 +15,7 @@ from pathlib import Path
 from benchmark import load
 from core.events import silent_reporter
 load.UPLOADS, load.STREAMS, load.PEOPLE, load.STREAM_S, load.RECORDING_S = 3, 2, 2, 10.0, 10.0
+load.FLOOD, load.FLOODING = 6, 2
 load.RATES, load.STEP_S, load.LOOK_EVERY_S = (3.0,), 4.0, 0.5
 print(json.dumps(load.loaded(Path(sys.argv[1]), 0.1, 1, silent_reporter())))
 """
@@ -25,7 +26,8 @@ print(json.dumps(load.loaded(Path(sys.argv[1]), 0.1, 1, silent_reporter())))
 def test_a_crowd_and_mixed_use(tmp_path: Path) -> None:
     figures = figures_of(PROGRAM, tmp_path, timeout_s=840)
     said = table(figures)
-    crowd, use = figures["crowd"], figures["use"]
+    flood, crowd, use = figures["flood"], figures["crowd"], figures["use"]
+    assert flood["wrong"] == [] and flood["whole"] == flood["statuses"]["201"] == 6, said
     assert crowd["wrong"] == [] and (crowd["upload"]["count"], crowd["streams_whole"]) == (3, 2), said
     assert crowd["said"]["count"] >= 2, said
     assert use["wrong"] == {} and sum(one["count"] for one in use["answers"].values()) >= 3, said

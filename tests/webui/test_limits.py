@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from core.errors import HarkError
 from webui.accounts.models import User
 from webui.accounts.services import create_token
-from webui.limits import limit_bodies
+from webui.audio.uploads import LARGE_AT_ONCE, check_body
+from webui.jobs.quota import Limits, NoRoom, set_quota, take_minutes
+from webui.limits import Body, limit_bodies
 
 
 def asked(application: Any, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> tuple[int, bytes]:
@@ -18,12 +21,15 @@ def asked(application: Any, path: str, headers: list[tuple[bytes, bytes]], body:
     parts = [body[i : i + 1000] for i in range(0, len(body), 1000)] or [b""]
 
     async def receive() -> dict[str, Any]:
+        if not parts:
+            await asyncio.sleep(3600)
         return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run(application({"type": "http", "path": path, "headers": headers}, receive, send))
+    scope = {"type": "http", "method": "POST", "path": path, "headers": headers}
+    asyncio.run(asyncio.wait_for(application(scope, receive, send), 20.0))
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
 
 
@@ -34,10 +40,13 @@ def limited(read: Any, user: bool) -> Any:
         await send({"type": "http.response.start", "status": 200})
         await send({"type": "http.response.body", "body": b"taken"})
 
-    async def known(scope: Any) -> bool:
-        return user
+    async def user_of(scope: Any) -> str | None:
+        return "olivia" if user else None
 
-    return limit_bodies(application, lambda scope: 50_000, 5_000, known)
+    async def check(body: Any, before: Any) -> None:
+        pass
+
+    return limit_bodies(application, lambda scope: 50_000, 5_000, user_of, check)
 
 
 @pytest.mark.parametrize(("user", "length", "status"), [(True, 40_000, 200), (False, 40_000, 413), (False, 4_000, 200)])
@@ -56,40 +65,114 @@ def test_a_full_disk_is_explained(path: str) -> None:
     assert status == 507 and b"The disk is full" in answer and b"Free some space" in answer
 
 
-def test_a_body_that_stops_coming_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webui.limits.PIECE_S", 0.1, raising=False)
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_body_that_stops_coming_or_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, goes_on: bool) -> None:
+    monkeypatch.setattr("webui.limits.PIECE_S", 0.2)
     sent: list[dict[str, Any]] = []
-    pieces = iter([{"type": "http.request", "body": b"x", "more_body": True}])
+    came = 0
 
     async def receive() -> dict[str, Any]:
-        for piece in pieces:
-            return piece
+        nonlocal came
+        await asyncio.sleep(0.01 if goes_on or not came else 3600)
+        came += 1
+        return {"type": "http.request", "body": b"x", "more_body": came < 400}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    monkeypatch.setattr("webui.limits.READ_ON_S", 0.0)
+    scope = {"type": "http", "method": "POST", "path": "/api/v1/jobs", "headers": []}
+    asyncio.run(asyncio.wait_for(limited(lambda: None, False)(scope, receive, send), 10.0))
+    assert sent[0]["status"] == 408 and b"Send it again" in sent[1]["body"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("what", ["quota", "disk", "queue", "minutes"])
+def test_what_has_no_room_is_refused_before_its_body(
+    owner: User, other: User, settings: Any, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    from webui.asgi import application
+
+    monkeypatch.setattr("webui.limits.READ_ON_S", 0.0)
+    size, status = 500, 429
+    if what == "quota":
+        settings.USER_MAX_BYTES, size, status = 1_000_000, 500_000_000, 507
+    elif what == "disk":
+        monkeypatch.setattr("webui.audio.uploads.KEPT_FREE", 10**18)
+        status = 507
+    elif what == "queue":
+        settings.JOBS_WAITING_PER_USER = 0
+    else:
+        set_quota(other, Limits(None, None, 1))
+        take_minutes(other, 60)
+    _token, text = create_token(user=other, name="t", scopes=["audio"])
+    headers = [(b"authorization", f"Bearer {text}".encode()), (b"content-length", str(size).encode())]
+    sent: list[dict[str, Any]] = []
+
+    async def nothing_comes() -> dict[str, Any]:
         await asyncio.sleep(3600)
         raise AssertionError
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "path": "/api/v1/jobs", "headers": []}
-    asyncio.run(asyncio.wait_for(limited(lambda: None, False)(scope, receive, send), 5.0))
-    assert sent[0]["status"] == 408 and b"Send it again" in sent[1]["body"]
+    scope = {"type": "http", "method": "POST", "path": "/api/v1/recordings", "headers": headers}
+    asyncio.run(asyncio.wait_for(application(scope, nothing_comes, send), 10.0))
+    assert sent[0]["status"] == status and b"what_to_do" in sent[1]["body"]
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
+def test_large_bodies_of_a_user_that_come_at_once(owner: User, other: User) -> None:
+    large = [Body(other, "/api/v1/x/detect", 3_000_000) for _ in range(LARGE_AT_ONCE)]
+    check_body(large[-1], large[:-1])
+    with pytest.raises(HarkError, match="Too many uploads at once"):
+        check_body(Body(other, "/api/v1/x/detect", 3_000_000), large)
+    check_body(Body(other, "/api/v1/x/detect", 3_000), large)
+    check_body(Body(owner, "/api/v1/x/detect", 3_000_000), large)
+    large[0].is_whole = True
+    check_body(Body(other, "/api/v1/x/detect", 3_000_000), large)
+
+
+def test_room_is_looked_at_as_a_body_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webui.limits.LOOK_EVERY", 10_000)
+    seen: list[int] = []
+
+    async def check(body: Body, before: Any) -> None:
+        seen.append(body.size)
+        if body.size > 20_000:
+            raise NoRoom("No room.", "None.", "Leave.")
+
+    async def user_of(scope: Any) -> str:
+        return "olivia"
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["more_body"]:
+            pass
+
+    limited = limit_bodies(application, lambda scope: 50_000, 5_000, user_of, check)
+    assert asked(limited, "/recordings/upload", [], b"x" * 40_000)[0] == 507 and seen == [0, 10_000, 20_000, 30_000]
+
+
+@pytest.mark.django_db
 def test_whose_request_it_is(owner: User, owners: Any) -> None:
-    from webui.asgi import of_a_user
+    from webui.asgi import user_of
 
     _token, text = create_token(user=owner, name="t", scopes=["audio"])
-    session = owners.cookies["sessionid"].value
+    session = (b"cookie", f"a=b; sessionid={owners.cookies['sessionid'].value}".encode())
 
     def known(*headers: tuple[bytes, bytes]) -> bool:
-        async def ask() -> bool:
-            return bool(await of_a_user({"headers": list(headers)}))
-
-        return asyncio.run(ask())
+        return user_of({"headers": list(headers)}) == owner
 
     assert known((b"authorization", f"Bearer {text}".encode()))
-    assert known((b"cookie", f"a=b; sessionid={session}".encode()))
+    assert known(session)
     assert not known()
     assert not known((b"authorization", b"Bearer nobody"))
     assert not known((b"cookie", b"sessionid=made-up"))
+    owner.set_password("another-good-long-password")
+    owner.save()
+    assert not known(session), "it ended with the password"
+    owners.force_login(owner)
+    session = (b"cookie", f"sessionid={owners.cookies['sessionid'].value}".encode())
+    assert known(session)
+    User.objects.filter(pk=owner.pk).update(is_active=False)
+    assert not known(session)

@@ -114,6 +114,29 @@ def test_a_full_disk_under_a_session(client: Client, owner: User, monkeypatch: p
     assert answer.status_code == 507, answer.content
 
 
+@pytest.mark.parametrize("address", ["/account/login", "/api/v1/jobs", "/recordings/"])
+def test_a_locked_database_is_told_with_when_to_try_again(
+    client: Client, owner: User, monkeypatch: pytest.MonkeyPatch, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    from django.contrib.sessions.backends.db import SessionStore
+    from django.db.models.query import QuerySet
+
+    def locked(*_: object, **__: object) -> None:
+        raise OperationalError("database is locked")
+
+    client.raise_request_exception = False
+    if address == "/account/login":
+        monkeypatch.setattr(SessionStore, "save", locked)
+        answer = client.post(address, {"name": "olivia", "password": "a-good-long-password"}, headers=JSON)
+    else:
+        client.force_login(owner)
+        headers = {**JSON, **a_token(owner)}
+        monkeypatch.setattr(QuerySet, "_fetch_all", locked)
+        answer = client.get(address, headers=headers)
+    assert answer.status_code == 503 and answer.headers["Retry-After"] == "30", answer.content
+    assert all(InALine().filter(record) and record.exc_info is None for record in caplog.records)
+
+
 def test_an_upload_that_the_disk_has_no_room_for(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from core.data_folder import atomic_path, storing
@@ -21,9 +23,11 @@ from webui.api.models import Webhook
 from webui.audio.models import Recording, Share
 from webui.jobs import services as jobs
 from webui.jobs.models import Job, Usage
+from webui.jobs.quota import QuotaUsedUp
 from webui.listening.models import Sample
 from webui.organizations.models import Membership
 from webui.trainer.models import Detector, Version
+from webui.transactions import alone
 
 KEPT_S = 24 * 3600
 ACCOUNT = "account.json"
@@ -39,6 +43,7 @@ def begin_export(*, user: User) -> Job:
 
     Raises:
         HarkError: it is the owner, or the disk is full.
+        webui.jobs.quota.QuotaUsedUp: there was one within a day.
     """
     if user.is_owner:
         raise HarkError(
@@ -49,8 +54,16 @@ def begin_export(*, user: User) -> Job:
     with storing("exporting the account"), atomic_path(jobs.user_data(user) / ACCOUNT, 0o600) as temporary:
         content = json.dumps(rows_of(user), cls=DjangoJSONEncoder, ensure_ascii=False, indent=1)
         temporary.write_text(content, encoding="utf-8")
-    job = jobs.submit(user=user, kind="export", title=user.username, spec={"user": user.pk}, even_if_full=True)
-    record(Action.EXPORTED, about=user)
+    with alone():
+        exports = Job.objects.filter(user=user, kind="export").exclude(state__in=Job.CAN_BE_RETRIED)
+        if exports.filter(finished_at__gt=timezone.now() - timedelta(seconds=KEPT_S)).exists():
+            raise QuotaUsedUp(
+                _("Your account was exported less than a day ago."),
+                _("It may be exported once a day."),
+                _("Download that one, or come back tomorrow."),
+            )
+        job = jobs.submit(user=user, kind="export", title=user.username, spec={"user": user.pk}, even_if_full=True)
+        record(Action.EXPORTED, about=user)
     return job
 
 

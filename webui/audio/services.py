@@ -13,7 +13,7 @@ import statistics
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -29,11 +29,11 @@ from django.utils.translation import get_language_info
 from django.utils.translation import gettext as _
 
 from core import file_store
-from core.data_folder import atomic_path, storage_error, storing
+from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from pipeline.jobs import IN_STORE
 from pipeline.jobs import RECORDINGS as TRANSCRIBING
-from pipeline.recordings.media import MediaLimits, clean_name, shown_text, suffix_of
+from pipeline.recordings.media import MediaLimits, clean_name, probe, shown_text, suffix_of
 from pipeline.recordings.recording_folder import AUDIO, FILES, RECORDINGS, SUMMARY, TEXT, TRANSCRIPT, TRANSLATIONS
 from pipeline.recordings.transcript import (
     Segment,
@@ -60,7 +60,7 @@ from webui.audio.models import MadeElsewhere, Recording, Share
 from webui.audio.search import Hit
 from webui.jobs import services as jobs
 from webui.jobs.models import Job, JobEvent
-from webui.jobs.quota import check_minutes, seconds_left, take_minutes
+from webui.jobs.quota import MOST_S, SECONDS, check_minutes, seconds_left, take_minutes
 from webui.jobs.services import user_data
 from webui.transactions import alone
 
@@ -127,7 +127,7 @@ def create_recording(
     identifier: uuid.UUID | None = None,
     even_if_full: bool = False,
 ) -> Recording:
-    """Take an audio file over (it is moved) and queue its transcription.
+    """Take an audio file over (it is moved, and counts in its user's quota already) and queue its transcription.
 
     Args:
         name: as it is shown; a file's name, without its path and what cannot be shown. Where there are ``more``, that
@@ -145,10 +145,9 @@ def create_recording(
     chosen = checked_options(options or {})
     sources = [source, *more]
     size = _checked_size(user, sources)
-    if not even_if_full:
-        jobs.check_room(user, size)
     name = clean_name(name)
     originals = _kept_names(name, sources)
+    seconds = 0.0 if seconds_left(user) is None else sum(map(_seconds_in, sources))
     if more:
         name = _("%(name)s and %(n)d more") % {"name": name, "n": len(more)}
     identifier = identifier or uuid.uuid4()
@@ -156,27 +155,32 @@ def create_recording(
         id=identifier, user=user, name=name, folder=f"{RECORDINGS}/{identifier}", options=chosen, bytes=size,
         originals=originals,
     )  # fmt: skip
-    moved: list[tuple[Path, Path]] = []
-    with storing("keeping the recording"):
+    with storing("keeping the recording"), ExitStack() as undo:
         recording.path.mkdir(parents=True)  # of two who finish the same upload the second is refused here
-    try:
+        undo.callback(_forget_files, recording.path)
         for path, kept in zip(sources, recording.originals, strict=True):
             shutil.move(path, recording.path / kept)
-            moved.append((path, recording.path / kept))
+            undo.callback(shutil.move, recording.path / kept, path)
         in_store = _put_originals(recording)
         with alone():
+            transaction.on_commit(undo.pop_all)  # first of all: whatever fails after the commit, the files stay
             recording.save(force_insert=True)
-            _submit(recording, in_store, even_if_full)
-    except BaseException as error:
-        for path, kept_path in moved:
-            shutil.move(kept_path, path)
-        shutil.rmtree(recording.path, ignore_errors=True)
-        with suppress(HarkError):
-            file_store.forget_folder(recording.path)
-        if isinstance(error, OSError):
-            raise storage_error(error, "keeping the recording") from error
-        raise
+            _submit(recording, in_store, even_if_full, seconds)
+        undo.pop_all()
     return recording
+
+
+def _seconds_in(path: Path) -> float:
+    """How long a recording is by its header, which may lie: its job may not take more than is left."""
+    with suppress(HarkError):
+        return probe(path).duration_s
+    return 0.0
+
+
+def _forget_files(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(HarkError):
+        file_store.forget_folder(folder)
 
 
 def _put_originals(recording: Recording) -> bool:
@@ -195,16 +199,18 @@ def _put_originals(recording: Recording) -> bool:
     return True
 
 
-def _submit(recording: Recording, in_store: bool, even_if_full: bool = False) -> None:
-    """Queue the transcription with the recording's options."""
+def _submit(recording: Recording, in_store: bool, even_if_full: bool = False, seconds: float = 0.0) -> None:
+    """Queue the transcription with the recording's options; ``seconds``: how long it is, as far as that is known."""
     if not even_if_full:
-        check_minutes(recording.user, recording.duration_s or 0.0)
+        check_minutes(recording.user, seconds)
+    left_s = seconds_left(recording.user)
     spec = {
         "recording": str(recording.pk), "folder": recording.folder, "originals": recording.originals,
         "name": recording.name, "options": recording.options, "owner": recording.user.is_owner,
         "words": expected_words(recording.user, recording.options.get("language")),
         **({IN_STORE: True} if in_store else {}),
-        **({} if even_if_full else {jobs.MOST_S: seconds_left(recording.user)}),
+        **({} if even_if_full else {MOST_S: left_s}),
+        **({} if left_s is None else {SECONDS: seconds}),
     }  # fmt: skip
     recording.job = jobs.submit(
         user=recording.user, kind="transcribe", title=recording.name, spec=spec, even_if_full=even_if_full,
@@ -295,7 +301,7 @@ def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None 
             recording.options = checked_options({**recording.options, **options})
         recording.job = None
         recording.save(update_fields=["job"])
-        _submit(recording, in_store)
+        _submit(recording, in_store, seconds=recording.duration_s or 0.0)
         if old is not None and old.pk != recording.job_id:
             jobs.forget(old)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -25,13 +26,17 @@ from pipeline.recordings.media import clean_name, suffix_of
 from webui.accounts.models import User
 from webui.audio import services
 from webui.audio.models import Recording, UploadInProgress
-from webui.jobs.quota import NoRoom, check_minutes
-from webui.jobs.services import check_room, user_data
+from webui.jobs.quota import NoRoom, check_minutes, note_taken
+from webui.jobs.services import check_queue, check_room, take_room, user_data
+from webui.limits import Body
 
 LARGEST_CHUNK = 8_000_000  # bytes of one request
 BLOCK = 256 * 1024  # bytes that are in memory
 MOST_AT_ONCE = 200  # uploads of a user that have not ended
 KEPT_FREE = 500_000_000  # bytes of the disk that uploads never take
+LARGE, LARGE_AT_ONCE = 2_500_000, 10  # bytes of a body; how many of a user may come at the same time
+COPIES = 3  # of a body, until its file is where it stays
+QUEUED = re.compile(r"/recordings/upload|/api/v1/recordings|/api/meetings")  # what is sent there becomes a job
 FORGOTTEN_AFTER = timedelta(days=1)
 ABANDONED_AFTER_S = 3600.0  # a file that was not written to for that long belongs to no request
 IN_PIECES, RECEIVED = Path("uploads") / "recordings", Path("uploads") / "received"  # below a user's data
@@ -50,6 +55,30 @@ class Refused(HarkError):
     """Too many or too much; answered with 429."""
 
     status = 429
+
+
+def check_body(body: Body, before: Sequence[Body]) -> None:
+    """See to it that the body of a request may come beside those that came ``before`` it.
+
+    Raises:
+        HarkError: no room on the disk or in the quota, no place in the queue, or too many large ones of this user.
+    """
+    coming = [one for one in (*before, body) if not one.is_whole]
+    theirs = [one for one in coming if one.user == body.user]
+    if body.size > LARGE and sum(one.size > LARGE for one in theirs) > LARGE_AT_ONCE:
+        raise Refused(
+            _("Too many uploads at once."),
+            _("%(most)d large ones have not ended yet.") % {"most": LARGE_AT_ONCE},
+            _("Wait until one of them has ended."),
+        )
+    is_queued = QUEUED.fullmatch(body.path) is not None
+    if is_queued or body.size > LARGE:  # what is only listened to is small, and can be sent with a full quota
+        check_room(body.user, sum(one.size for one in theirs))
+    Path(settings.FILE_UPLOAD_TEMP_DIR).mkdir(parents=True, exist_ok=True)
+    _check_room(settings.FILE_UPLOAD_TEMP_DIR, COPIES * sum(one.size for one in coming))
+    if is_queued:
+        check_minutes(body.user)
+        check_queue(body.user, sum(one.user == body.user and one.path == body.path for one in before))
 
 
 def begin(*, user: User, name: str, size: int) -> UploadInProgress:
@@ -133,6 +162,7 @@ def append(*, upload: UploadInProgress, at: int, body: IO[bytes] | Any) -> int:
         raise HarkError(_("The upload is gone."), _("It was forgotten after a day."), _("Begin again.")) from error
     except OSError as error:
         raise storage_error(error, "receiving the recording") from error
+    note_taken(user_data(upload.user), end - there)
     UploadInProgress.objects.filter(pk=upload.pk).update(touched_at=timezone.now())
     return end
 
@@ -173,15 +203,16 @@ def finish(
                 % {"there": offset(one), "size": one.size, "name": one.name},
                 _("Send the rest first."),
             )
-    with_suffixes = [_named(one) for one in together] if len(together) > 1 else [upload.path]
-    recording = services.create_recording(
-        user=user,
-        name=upload.name,
-        source=with_suffixes[0],
-        options=options,
-        more=with_suffixes[1:],
-        identifier=upload.pk,
-    )
+    with storing("keeping the recording"):  # of two who finish the same upload one finds no file
+        with_suffixes = [_named(one) for one in together] if len(together) > 1 else [upload.path]
+        recording = services.create_recording(
+            user=user,
+            name=upload.name,
+            source=with_suffixes[0],
+            options=options,
+            more=with_suffixes[1:],
+            identifier=upload.pk,
+        )
     for one in together:
         discard(upload=one)
     return recording
@@ -225,6 +256,7 @@ def on_disk(user: User, file: UploadedFile) -> Iterator[Path]:
         HarkError: it is too large, or the disk is full.
     """
     services.check_size(user, file.size or 0)
+    take_room(user, file.size or 0)
     folder = user_data(user) / RECEIVED
     path: Path | None = None
     try:

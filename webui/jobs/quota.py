@@ -22,9 +22,11 @@ from django.utils.translation import gettext as _
 
 from core.errors import HarkError
 from webui.accounts.models import User
-from webui.jobs.models import Quota, Usage
+from webui.jobs.models import Job, Quota, Usage
 from webui.organizations.models import Membership, Organization
 
+MOST_S = "most_s"  # in the spec of a job that transcribes: what is left of its user's quota,
+SECONDS = "seconds"  # and how long its recording is, as far as that is known
 COUNTED_FOR_S = 60.0  # looking at all files takes a while
 
 _counted: dict[Path, tuple[float, int]] = {}  # by folder: when, and how many bytes
@@ -81,8 +83,8 @@ def set_quota(user: User | None, limits: Limits) -> None:
     Quota.objects.update_or_create(user=user, defaults={**values, "minutes_a_month": limits.minutes_a_month})
 
 
-def take_room(folder: Path, size: int, most: int) -> None:
-    """Take ``size`` bytes of the ``most`` of the user whose data the folder is.
+def check_room_of(folder: Path, size: int, most: int) -> None:
+    """See to it that ``size`` bytes more are within the ``most`` of the user whose data the folder is.
 
     Raises:
         NoRoom: that is more than is left.
@@ -97,10 +99,9 @@ def take_room(folder: Path, size: int, most: int) -> None:
             % {"used": used / 1e9, "most": most / 1e9},
             _("Delete what you do not need, or ask whoever runs Hark."),
         )
-    note_taken(folder, size)
 
 
-def take_room_together(folders: Sequence[Path], size: int, most: int, name: str) -> None:
+def check_room_together(folders: Sequence[Path], size: int, most: int, name: str) -> None:
     """Raise NoRoom where ``size`` bytes more are too many for the people of an organization, whose data the folders
     are."""
     if sum(map(bytes_used, folders)) + size >= most:
@@ -182,9 +183,10 @@ def check_jobs(user: User) -> None:
 
 
 def check_minutes(user: User, seconds: float = 0.0) -> None:
-    """Raise QuotaUsedUp where a recording of so many seconds (0: not known yet) is more than the month has left."""
+    """Raise QuotaUsedUp where a recording of so many seconds (0: not known yet) is more than the month has left beside
+    those that wait or are transcribed."""
     most = limits_of(user).minutes_a_month
-    left = None if most is None else most * 60 - seconds_this_month(user)
+    left = None if most is None else _left(most, user, Job.GOING)
     if left is not None and (left <= 0 or seconds > left):
         raise QuotaUsedUp(
             _("Your minutes of recordings are used up."),
@@ -193,7 +195,7 @@ def check_minutes(user: User, seconds: float = 0.0) -> None:
             _("Wait for the first of the month (UTC), or ask the owner for more."),
         )
     for organization in limited(user, "minutes_a_month"):
-        left = _left_of(organization)
+        left = _left_of(organization, Job.GOING)
         if left <= 0 or seconds > left:
             raise QuotaUsedUp(
                 _("The minutes of your organization are used up."),
@@ -203,13 +205,26 @@ def check_minutes(user: User, seconds: float = 0.0) -> None:
             )
 
 
-def seconds_left(user: User) -> float | None:
-    """Of this month; None: any number."""
+def seconds_left(user: User, job: Job | None = None) -> float | None:
+    """Of this month, for a job that begins now: what others that wait will take is theirs when they begin. None: any
+    number."""
     most = limits_of(user).minutes_a_month
-    left = [] if most is None else [most * 60 - seconds_this_month(user)]
+    left = [] if most is None else [_left(most, user, Job.WORKING, job)]
     for organization in limited(user, "minutes_a_month"):
-        left.append(_left_of(organization))
-    return min(left, default=None)
+        left.append(_left_of(organization, Job.WORKING, job))
+    return max(0.0, min(left)) if left else None
+
+
+def _left(minutes: int, user: User, states: Sequence[str], but: Job | None = None) -> float:
+    return minutes * 60 - seconds_this_month(user) - _seconds_of(Job.objects.filter(user=user), states, but)
+
+
+def _seconds_of(jobs: QuerySet[Job], states: Sequence[str], but: Job | None) -> float:
+    """How long the recordings are, as far as it is known, that wait or are transcribed, but for one."""
+    counted = jobs.filter(kind="transcribe", state__in=states)
+    if but is not None:
+        counted = counted.exclude(pk=but.pk)
+    return float(sum(spec.get(SECONDS, 0.0) for spec in counted.values_list("spec", flat=True)))
 
 
 def jobs_today(user: User) -> int:
@@ -256,8 +271,10 @@ def seconds_this_month_of(organization: Organization) -> float:
     return sum(row.seconds for row in usage_in(organization, _today().replace(day=1)))
 
 
-def _left_of(organization: Organization) -> float:
-    return (organization.minutes_a_month or 0) * 60 - seconds_this_month_of(organization)
+def _left_of(organization: Organization, states: Sequence[str], but: Job | None = None) -> float:
+    people = Job.objects.filter(user__in=[membership.user_id for membership in counted_in(organization)])
+    taken = seconds_this_month_of(organization) + _seconds_of(people, states, but)
+    return (organization.minutes_a_month or 0) * 60 - taken
 
 
 def _today() -> date:

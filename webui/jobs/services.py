@@ -32,9 +32,13 @@ from webui.jobs.heartbeat import ages
 from webui.jobs.models import Job, JobEvent
 from webui.jobs.queue import enqueue, this_cluster
 from webui.jobs.quota import (
+    MOST_S,
+    SECONDS,
     bytes_used,
     check_jobs,
     check_minutes,
+    check_room_of,
+    check_room_together,
     counted_in,
     jobs_today,
     limited,
@@ -43,8 +47,6 @@ from webui.jobs.quota import (
     seconds_left,
     seconds_this_month,
     take_job,
-    take_room,
-    take_room_together,
 )
 from webui.transactions import alone
 from webui.translation import shown
@@ -53,7 +55,10 @@ WEBHOOKS = "webhooks"  # a lane without jobs
 LANES = TRAINING, AUDIO, WEBHOOKS  # each has workers
 BETTER_LANES = {GPU: TRAINING, RECORDINGS: AUDIO}  # may have some; whose jobs they take
 WAIT_FOR = "wait_for"
-MOST_S = "most_s"  # of a job that transcribes: the seconds that are left of its user's quota
+
+LOCKED_S = 2.0  # a write that waits longer finds that the database was locked
+
+_locked_until: float | None = None  # as far as this process knows; time.monotonic
 
 job_begins = Signal()  # sent with ``job``, a part too, before its process is started
 job_ended = Signal()  # sent with ``job``, never a part, within the transaction in which it has ended, however it did
@@ -76,19 +81,23 @@ def user_data(user: User) -> Path:
 
 
 def check_room(user: User, size: int = 0) -> None:
-    """Take ``size`` bytes of a user's share of the disk. The owner's share is the disk.
+    """See to it that ``size`` bytes more are within a user's share of the disk. The owner's share is the disk.
 
     Raises:
-        webui.jobs.quota.NoRoom: there is none.
+        webui.jobs.quota.NoRoom: they are not.
     """
     for organization in limited(user, "disk_bytes"):
         folders = [user_data(membership.user) for membership in counted_in(organization)]
-        take_room_together(folders, size, organization.disk_bytes or 0, organization.name)
+        check_room_together(folders, size, organization.disk_bytes or 0, organization.name)
     most = limits_of(user).disk_bytes
     if most is not None:
-        take_room(user_data(user), size, most)
-    else:
-        note_taken(user_data(user), size)
+        check_room_of(user_data(user), size, most)
+
+
+def take_room(user: User, size: int) -> None:
+    """Take so much of it for a file that is to be written now. Raises NoRoom as :func:`check_room`."""
+    check_room(user, size)
+    note_taken(user_data(user), size)
 
 
 def usage_of(user: User) -> dict[str, Any]:
@@ -135,14 +144,13 @@ def submit(
         if same is not None:
             return same
         if not even_if_full:
-            check_jobs(user)
-            _check_queue(user)
+            check_queue(user)
         take_job(user)
         job = Job.objects.create(
             user=user, kind=kind, lane=_lane(kind, spec), title=title[:400], spec=spec, organization_id=organization,
             traceparent=tracing.current(),
         )  # fmt: skip
-        transaction.on_commit(send_waiting)
+        _send_after_commit()
     return job
 
 
@@ -168,7 +176,14 @@ def _has_worker(lane: str) -> bool:
     return ages([lane]).get(lane, math.inf) < settings.JOBS_LEASE_S
 
 
-def _check_queue(user: User) -> None:
+def check_queue(user: User, coming: int = 0) -> None:
+    """See to it that one more job may wait beside those that wait, or are ``coming``.
+
+    Raises:
+        LimitReached: so many are waiting, or so many of this user's, that no more is taken.
+        webui.jobs.quota.QuotaUsedUp: the user's jobs of today are.
+    """
+    check_jobs(user)
     waiting = Job.objects.filter(state=Job.State.QUEUED, parent=None)
     for queue, most, why in (
         (
@@ -178,7 +193,7 @@ def _check_queue(user: User) -> None:
         ),
         (waiting, settings.JOBS_WAITING, _("%(n)d jobs are waiting; the limit is %(most)d.")),
     ):
-        count = queue.count()
+        count = queue.count() + coming
         if count >= most:
             raise LimitReached(_("Hark is busy."), why % {"n": count, "most": most}, _("Try again when some are done."))
 
@@ -229,6 +244,11 @@ def send_waiting() -> None:
             enqueue("webui.jobs.supervise.run", job.id, job.lane, lost=partial(_not_sent, job.id))
 
 
+def _send_after_commit() -> None:
+    """Where it fails, what was committed stays as it is, and the watcher's next :func:`recover` sends."""
+    transaction.on_commit(send_waiting, robust=True)
+
+
 def _next_waiting(
     by_lane: Mapping[str, int],
     by_user: Mapping[tuple[str, int], int],
@@ -263,7 +283,13 @@ def claim(job_id: UUID | str) -> Job | None:
         error=None,
         process_group=None,
     )
-    return Job.objects.select_related("user").get(id=job_id) if mine else None
+    if not mine:
+        return None
+    job = Job.objects.select_related("user").get(id=job_id)
+    if job.spec.get(MOST_S) is not None:  # more or less may be left than when it was queued
+        job.spec = {**job.spec, MOST_S: seconds_left(job.user, job)}
+        job.save(update_fields=["spec"])
+    return job
 
 
 def renew(job: Job) -> str:
@@ -339,7 +365,7 @@ def split(job: Job, parts: Sequence[Mapping[str, Any]]) -> bool:
         Job.objects.bulk_create(
             Job(user_id=job.user_id, kind=kind, lane=job.lane, title=job.title, spec=part, parent=job) for part in parts
         )
-        transaction.on_commit(send_waiting)
+        _send_after_commit()
     return True
 
 
@@ -389,7 +415,7 @@ def take_up_again(job: Job, why: str) -> bool:
         if not mine.update(state=Job.State.QUEUED, queued_at=timezone.now(), **change):
             return False
         _warn(job, f"{why} It goes on from where it was.")
-        transaction.on_commit(send_waiting)
+        _send_after_commit()
     return True
 
 
@@ -441,17 +467,18 @@ def retry(*, job: Job) -> None:
         spec = {name: value for name, value in spec.items() if name != IN_STORE}
     if job.can_be_retried:
         check_room(job.user)
-        check_jobs(job.user)
-        if MOST_S in spec:  # more or less may be left than when it was queued
-            check_minutes(job.user)
-            spec = {**spec, MOST_S: seconds_left(job.user)}
-        _check_queue(job.user)
-    again = Job.objects.filter(id=job.id, state__in=Job.CAN_BE_RETRIED).update(
-        state=Job.State.QUEUED, queued_at=timezone.now(), sent_at=None, error=None, result=None, finished_at=None,
-        takeovers=0, done=0.0, total=0.0, stage="", message="", said=None, spec=spec, lane=lane,
-    )  # fmt: skip
-    if again:
-        take_job(job.user)
+    with alone():  # of several at once the first may use up what is left
+        if job.can_be_retried:
+            if MOST_S in spec:
+                check_minutes(job.user, spec.get(SECONDS, 0.0))
+                spec = {**spec, MOST_S: seconds_left(job.user)}
+            check_queue(job.user)
+        again = Job.objects.filter(id=job.id, state__in=Job.CAN_BE_RETRIED).update(
+            state=Job.State.QUEUED, queued_at=timezone.now(), sent_at=None, error=None, result=None, finished_at=None,
+            takeovers=0, done=0.0, total=0.0, stage="", message="", said=None, spec=spec, lane=lane,
+        )  # fmt: skip
+        if again:
+            take_job(job.user)
     send_waiting()
 
 
@@ -461,11 +488,18 @@ def recover() -> int:
     Each goes back into the queue once; after that it is interrupted, and a person decides. Called every few seconds by
     ``./hark serve``, and safe to be called by several at once.
     """
-    now = timezone.now()
+    global _locked_until
+    now, began = timezone.now(), time.monotonic()
     lease = timedelta(seconds=settings.JOBS_LEASE_S)
-    # A lease of longer than that is of before the clock was set back: who lives renews it.
-    Job.objects.filter(state__in=Job.WORKING, lease_until__gt=now + lease).update(lease_until=now + lease)
-    lost = list(Job.objects.filter(state__in=Job.WORKING, lease_until__lt=now))
+    try:
+        # A lease of longer than that is of before the clock was set back: who lives renews it.
+        Job.objects.filter(state__in=Job.WORKING, lease_until__gt=now + lease).update(lease_until=now + lease)
+    finally:
+        if time.monotonic() - began > LOCKED_S:
+            _locked_until = time.monotonic()
+    # Who lives could not renew a lease while the database was locked, and does so now.
+    renewed = _locked_until is None or time.monotonic() - _locked_until > settings.JOBS_LEASE_S / 2
+    lost = list(Job.objects.filter(state__in=Job.WORKING, lease_until__lt=now)) if renewed else []
     taken = 0
     for job in lost:
         mine = Job.objects.filter(id=job.id, lease=job.lease, state=job.state, lease_until__lt=now)

@@ -29,6 +29,7 @@ from webui.jobs import services
 from webui.jobs.models import Job
 from webui.logs import about_job
 from webui.tracing import job_span
+from webui.transactions import is_locked
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ def _do(job: Job, data: Path) -> None:
         )  # fmt: skip
     assert process.stdin is not None and process.stdout is not None
     try:
-        services.started_process(job, process.pid)
+        _patiently(partial(services.started_process, job, process.pid))
         try:
             asked = {"kind": job.kind, "spec": job.spec, "data": str(data), "whole": str(job.whole_id)}
             process.stdin.write(json.dumps(asked).encode())
@@ -132,15 +133,16 @@ def _do(job: Job, data: Path) -> None:
 
 
 def _patiently(act: Callable[[], T]) -> T:
-    """Do something with the database; again where its server has gone away, as long as the lease lasts."""
+    """Do something with the database; again where its server has gone away, as long as the lease lasts, and where it is
+    locked, as long as it is: that keeps everybody else from taking the job, too."""
     until = time.monotonic() + settings.JOBS_LEASE_S
     while True:
         try:
             return act()
         except (OperationalError, InterfaceError) as error:
-            if time.monotonic() > until or _answers():
+            if not is_locked(error) and (time.monotonic() > until or _answers()):
                 raise
-            log.warning("the database has gone away, and is tried again: %s", error)
+            log.warning("the database does not answer, and is tried again: %s", error)
             connection.close()
             time.sleep(EVERY_S)
 

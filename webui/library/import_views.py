@@ -156,7 +156,7 @@ def archive_name(sent: str) -> str:
 
 def keep_archive(user: User, sent: UploadedFile, name: str) -> tuple[str, str]:
     """Write an upload to disk, into a new folder; where, relative to the user's data, and the digest of it."""
-    jobs.check_room(user, sent.size or 0)
+    jobs.take_room(user, sent.size or 0)
     data = jobs.user_data(user)
     uploads = data / IMPORTS
     with storing("keeping the upload"):

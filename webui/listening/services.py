@@ -33,7 +33,7 @@ from pipeline.training.config import is_known
 from pipeline.training.retraining import CORPUS, FALSE_ALARM_OF
 from webui.accounts.models import User
 from webui.jobs.models import Job
-from webui.jobs.services import check_room, user_data
+from webui.jobs.services import take_room, user_data
 from webui.listening.models import Sample, WakeIntake
 from webui.trainer.models import Detector, Version
 from webui.trainer.results import FileGone
@@ -123,7 +123,7 @@ def keep_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray
             _("Mark it once more."),
         )
     owner = version.detector.user
-    check_room(owner, 2 * len(audio))
+    take_room(owner, 2 * len(audio))
     name = f"inbox/{uuid.uuid4().hex}.flac"
     path = user_data(owner) / name
     with storing("keeping the sample"):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from core.errors import HarkError
 from webui.accounts.signed_in import signed_in
+from webui.compatibility.transcribing import place
 from webui.listening import services
 from webui.listening.models import Sample
 from webui.organizations.access import owned, to_change, visible
@@ -83,12 +84,14 @@ def mark(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     return JsonResponse({"kept": {"id": sample.pk}})
 
 
-def _uploaded(request: HttpRequest) -> AbstractContextManager[Path]:
-    """The uploaded file as one on disk, gone afterwards."""
+@contextmanager
+def _uploaded(request: HttpRequest) -> Iterator[Path]:
+    """The uploaded file as one on disk, gone afterwards, while the user has a place among the requests that wait."""
     upload = request.FILES.get("audio")
     if upload is None:
         raise HarkError(_("There is no recording."), _("The form came without a file."), _("Choose a file."))
-    return on_disk(upload)
+    with place(signed_in(request)), on_disk(upload) as path:
+        yield path
 
 
 @require_GET

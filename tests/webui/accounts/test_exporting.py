@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 import zipfile
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 from django.test import Client
+from django.utils import timezone
 
 from core.backup import check
 from core.data_folder import REPOSITORY
@@ -112,3 +114,14 @@ def test_no_quota_keeps_one_s_own_data_here(client: Client, other: User, portal:
     client.force_login(other)
     assert client.post("/account/export").status_code == 302
     assert Job.objects.get().kind == "export"
+
+
+def test_one_export_a_day(client: Client, other: User) -> None:
+    client.force_login(other)
+    first = client.post("/account/export")
+    assert client.post("/account/export")["Location"] == first["Location"], "it is going"
+    Job.objects.update(state=Job.State.DONE, finished_at=timezone.now() - timedelta(hours=23))
+    answer = client.post("/account/export")
+    assert answer.status_code == 429 and "once a day" in answer.content.decode() and Job.objects.count() == 1
+    Job.objects.update(finished_at=timezone.now() - timedelta(hours=25))
+    assert client.post("/account/export").status_code == 302

@@ -17,6 +17,7 @@ from django.test import Client
 from django.utils import timezone
 
 from command_line import serve as serving
+from core.errors import HarkError
 from webui.accounts.models import User
 from webui.asgi import LARGEST_FORM, largest_body
 from webui.audio import services, uploads
@@ -242,3 +243,33 @@ def test_bodies_are_as_long_as_their_address_takes() -> None:
     assert largest(f"/recordings/uploads/{uuid4()}") == uploads.LARGEST_CHUNK
     assert largest("/recordings/uploads") == LARGEST_FORM
     assert largest("/recordings/upload") > 200_000_000 > largest("/recordings/")
+
+
+@pytest.mark.parametrize("counted_for_s", [0.0, 60.0])
+def test_what_comes_in_pieces_is_counted_once(
+    client: Client, other: User, settings: Any, monkeypatch: pytest.MonkeyPatch, counted_for_s: float
+) -> None:
+    monkeypatch.setattr("webui.jobs.quota.COUNTED_FOR_S", counted_for_s)
+    settings.USER_MAX_BYTES = 10_000
+    client.force_login(other)
+    uploads.folder_of(other)
+    started = [begin(client, "a.wav", 3_300) for _ in range(4)]
+    assert [one.status_code for one in started] == [201, 201, 201, 507]
+    for one in started[:3]:
+        assert send(client, one.json()["address"], 0, b"x" * 3_300).status_code == 200
+    assert [done(client, one.json()["address"]).status_code for one in started[:3]] == [201] * 3
+    assert begin(client, "a.wav", 100).status_code == 507
+
+
+def test_of_two_who_finish_an_upload_at_once_one_is_refused(
+    owners: Client, owner: User, wav: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = wav.read_bytes()
+    upload = begin(owners, "a.wav", len(content)).json()
+    send(owners, upload["address"], 0, content)
+    first, second = (UploadInProgress.objects.select_related("user").get() for _ in range(2))
+    made = uploads.finish(user=owner, upload=first, options={})
+    monkeypatch.setattr(uploads, "offset", lambda upload: upload.size)  # as the second has seen it before
+    with pytest.raises(HarkError):
+        uploads.finish(user=owner, upload=second, options={})
+    assert (made.path / "original.wav").read_bytes() == content and Recording.objects.count() == 1

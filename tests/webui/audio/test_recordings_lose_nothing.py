@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import OperationalError
 from django.test import Client
 
 from core.errors import HarkError
@@ -160,3 +161,16 @@ def test_what_was_said_live_is_kept_however_many_wait(owner: User, settings: Any
     assert wav.is_file()
     kept = live.keep(user=owner, path=wav, engine="auto", language="en")
     assert kept.now == Recording.State.WORKING and not wav.exists()
+
+
+def test_a_database_that_locks_after_the_commit_loses_no_upload(
+    owner: User, wav: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked() -> None:
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr(jobs, "send_waiting", locked)
+    content = wav.read_bytes()
+    made = services.create_recording(user=owner, name="sent.wav", source=wav)
+    assert (made.path / "original.wav").read_bytes() == content and not wav.exists()
+    assert Job.objects.get().state == Job.State.QUEUED

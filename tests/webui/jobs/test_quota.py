@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -57,6 +60,24 @@ def test_jobs_of_a_day(owner: User, other: User) -> None:
     assert submit(owner).state == Job.State.QUEUED
     Usage.objects.update(day=timezone.now().date() - timedelta(days=1))
     assert submit(other, 4).state == Job.State.QUEUED
+
+
+def test_two_retries_at_once_are_counted_one_after_the_other(other: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_quota(other, Limits(None, 3, None))
+    first, second = (submit(other, number) for number in range(2))
+    Job.objects.update(state=Job.State.FAILED)
+    counted = services.check_jobs
+
+    def looked_at(user: User) -> None:
+        counted(user)
+        assert connection.savepoint_ids, "another retry may count the same"
+
+    monkeypatch.setattr(services, "check_jobs", looked_at)
+    for job in (first, second):
+        job.refresh_from_db()
+    services.retry(job=first)
+    with pytest.raises(QuotaUsedUp):
+        services.retry(job=second)
 
 
 def test_minutes_of_a_month(other: User) -> None:
@@ -133,6 +154,26 @@ def test_what_failed_is_not_tried_again_without_room(client: Client, other: User
     client.force_login(other)
     answer = client.post(f"/jobs/{job.pk}/retry", headers=JSON)
     assert answer.status_code == 507 and Job.objects.get().state == Job.State.FAILED
+
+
+def test_minutes_count_what_waits_and_runs(other: User, portal: Any) -> None:
+    set_quota(other, Limits(None, None, 2))
+
+    def sent(seconds: float) -> Job | None:
+        source = portal / "a.wav"
+        soundfile.write(source, np.zeros(round(16_000 * seconds)), 16_000)
+        return audio.create_recording(user=other, name="a.wav", source=source).job
+
+    first, second = sent(50), sent(50)
+    with pytest.raises(QuotaUsedUp, match="2 minutes transcribed a month; 0 are left"):
+        sent(50)
+    assert first and second and sent(10)
+    take_minutes(other, 40)  # meanwhile, by another way
+    Job.objects.update(sent_at=timezone.now())
+    begun = services.claim(first.pk)
+    assert begun is not None and begun.spec["most_s"] == 80.0
+    begun = services.claim(second.pk)
+    assert begun is not None and begun.spec["most_s"] == 30.0, "the first may take fifty"
 
 
 def test_a_header_that_lies_gives_no_minutes(other: User, portal: Any) -> None:

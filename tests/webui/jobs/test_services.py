@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -224,6 +225,20 @@ def test_a_running_job_is_asked_to_end(owner: User) -> None:
     services.cancel(job=job)  # twice does no harm
     services.retry(job=job)
     assert services.renew(job) == Job.State.CANCELLING
+
+
+def test_a_lease_that_a_lock_let_lapse_may_still_be_renewed(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = services.claim(submit(owner).id)
+    assert job is not None
+    lapse(job)
+    monkeypatch.setattr(services, "LOCKED_S", -1.0)  # every write has waited for longer
+    monkeypatch.setattr(services, "_locked_until", None)
+    assert services.recover() == 0 and services.renew(job) == Job.State.RUNNING
+    lapse(job)
+    monkeypatch.setattr(services, "LOCKED_S", 60.0)
+    assert services.recover() == 0
+    monkeypatch.setattr(services, "_locked_until", time.monotonic() - 60.0)
+    assert services.recover() == 1
 
 
 def test_a_killed_worker_s_job_is_taken_up_once(owner: User) -> None:

@@ -320,6 +320,25 @@ def test_a_database_that_goes_away_is_waited_for_as_long_as_the_lease(
         supervise._patiently(twice_away)
 
 
+def test_a_locked_database_is_waited_for_beyond_the_lease(
+    db: None, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.db import OperationalError
+
+    tries: list[int] = []
+
+    def locked_twice() -> str:
+        tries.append(1)
+        if len(tries) < 3:
+            raise OperationalError("database is locked")
+        return "written"
+
+    monkeypatch.setattr(supervise, "EVERY_S", 0.0)
+    monkeypatch.setattr(supervise, "connection", SimpleNamespace(close=lambda: None))
+    settings.JOBS_LEASE_S = -1
+    assert supervise._patiently(locked_twice) == "written" and len(tries) == 3
+
+
 def test_a_job_that_is_done_in_parts(owner: User, child: Child, portal: Path) -> None:
     whole = services.submit(user=owner, kind="import", title="mine.zip", spec={"folder": "x"})
     child("say('stage', name='import', message='m')\nsay('result', result={'parts': [{'count': 2}, {'count': 3}]})")

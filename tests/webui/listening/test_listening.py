@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from db.db_api import Library
 from pipeline.training.retraining import FALSE_ALARM_OF, marked_false_alarms
 from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
 from webui.accounts.models import User
+from webui.accounts.services import create_token
+from webui.compatibility.transcribing import MOST_OF_A_USER, place
 from webui.jobs.models import Job
 from webui.listening import services
 from webui.listening.models import Sample
@@ -157,3 +160,25 @@ def test_a_version_that_is_no_better_is_kept_but_not_offered(owners: Client, own
     assert owners.get(f"/detectors/{version.detector_id}")["Location"].endswith("/1")
     Version.objects.create(detector=version.detector, number=3, folder="f", bundle="b", summary=summary)
     assert owners.get(f"/detectors/{version.detector_id}")["Location"].endswith("/3")
+
+
+def test_listening_to_files_has_places(client: Client, owner: User, version: Version, recording: Path) -> None:
+    _token, text = create_token(user=owner, name="t", scopes=["audio"])
+    by_token = {"Authorization": f"Bearer {text}", "Accept": "application/json"}
+    client.force_login(owner)
+    page, api = f"/detectors/{version.detector_id}/1/try", f"/api/v1/detectors/{version.detector_id}/versions/1"
+
+    def answers() -> list[int]:
+        more = {"verdict": "missed", "start_s": "0", "end_s": "1"}
+        found = []
+        for address in (f"{page}/file", f"{page}/mark", f"{api}/detect", f"{api}/samples"):
+            sent = {"audio": SimpleUploadedFile("a.wav", recording.read_bytes()), **more}
+            headers = by_token if "api" in address else {"Accept": "application/json"}
+            found.append(client.post(address, sent, headers=headers).status_code)
+        return found
+
+    with ExitStack() as going:
+        for _ in range(MOST_OF_A_USER):
+            going.enter_context(place(owner))
+        assert answers() == [429] * 4
+    assert answers() == [200, 200, 200, 201]

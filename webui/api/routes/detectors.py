@@ -31,6 +31,7 @@ from webui.api.schemas import (
     VersionOut,
     WakesIn,
 )
+from webui.compatibility.transcribing import place
 from webui.listening import services as listening
 from webui.listening.models import WakeIntake
 from webui.organizations.access import owned, to_change, visible
@@ -256,7 +257,7 @@ def detect(
 ) -> HeardOut:
     """Where the phrase occurs in a recording. The recording is not kept."""
     seen = a_version(request, detector_id, number)
-    with on_disk(audio) as path:
+    with place(caller(request).user), on_disk(audio) as path:
         found = listening.detect_in_file(seen, path, fa_per_day)
     if not scores:
         found["scores"] = found["peaks"] = None
@@ -315,7 +316,7 @@ def add_sample(
 ) -> Made:
     """Puts 0.3 to 10 seconds into the inbox. Sending it is the consent that it is kept."""
     changed = a_version(request, detector_id, number, to_change)
-    with on_disk(audio) as path:
+    with place(caller(request).user), on_disk(audio) as path:
         made = listening.keep_stretch(
             user=caller(request).user,
             version=changed,
