@@ -1,4 +1,4 @@
-"""Ordinary speech without the keyphrase: real transcripts first, sentences out of frequent words last."""
+"""Ordinary speech without the keyphrase: real transcripts first, generated sentences last."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ LONGEST_TRANSCRIPT = 40  # words; longer ones are recordings for mining, not sen
 def plain_negatives(keyphrase: Keyphrase, transcripts: Sequence[str], count: int, seed: int = 0) -> list[PhraseText]:
     """``count`` distinct texts in which the phrase cannot be heard.
 
-    Kinds: "transcript" (of ``transcripts``, mixed by the seed), then "generated" (three to fourteen words, drawn by
-    their frequency). A longer list begins with the shorter one. Fewer come back where the transcripts run out in a
-    language whose words are unknown, or where the phrase is heard in nearly everything.
+    Kinds: "transcript" (of ``transcripts``, mixed by the seed), then "generated" (see ``sentences.py``). A longer list
+    begins with the shorter one. Fewer come back where the transcripts run out in a language whose words are unknown,
+    or where the phrase is heard in nearly everything.
 
     Raises:
         HarkError: espeak-ng does not have the language.

@@ -1,4 +1,6 @@
-"""Sentences around a gap (carriers) and sentences out of frequent words, for positives and negatives alike.
+"""Sentences around a gap (carriers) and ordinary sentences, for positives and negatives alike.
+
+English ones are a grammar's; other languages have a few carriers and sentences out of frequent words.
 
 The same carriers serve both, with the keyphrase or with something else in the gap: a detector that learned the carriers
 would have learned nothing.
@@ -12,70 +14,17 @@ from functools import lru_cache
 
 import numpy as np
 
+from phrase_augmentation.grammar import english
 from phrase_augmentation.normalize import base_language
 from phrase_augmentation.unfit_words import UNFIT
 from phrase_augmentation.vocabulary import vocabulary
 
-SENTENCE_WORDS = 5_000  # generated sentences use the most frequent ones, which every voice reads well
-SHORTEST, LONGEST = 3, 14  # words of a generated sentence
+SENTENCE_WORDS = 5_000  # the most frequent ones, which every voice reads well
+SHORTEST, LONGEST = 3, 14  # words of a sentence out of frequent words
 FLATTENING = 0.8  # exponent on the frequencies: with 1, every third word of a sentence would be "the", "of" or "and"
 
 # "{}" is the gap. The places are where the gap stands: at the start, in the middle or at the end of what is said.
 CARRIERS: dict[str, dict[str, tuple[str, ...]]] = {
-    "en": {
-        "start": (
-            "{}, what time is it?",
-            "{}, turn on the kitchen light.",
-            "{}, play some music.",
-            "{} set a timer for ten minutes.",
-            "{}, how is the weather tomorrow?",
-            "{} turn the volume down please.",
-            "{}, can you hear me?",
-            "{}, stop.",
-            "{}, call my sister at work.",
-            "{} what is on my list today?",
-            "{}, tell me a story.",
-            "{}, good night.",
-            "{} is right over there.",
-            "{}, add milk and bread to the shopping list.",
-            "{}, wake me up at seven.",
-            "{} open the front door.",
-            "{}, who won the game last night?",
-            "{}, remind me to water the plants.",
-        ),
-        "middle": (
-            "I said {} and nothing happened.",
-            "Okay {} let's go home.",
-            "Could you ask {} about the train?",
-            "Well, {}, I think we should leave.",
-            "She told me that {} was on the table.",
-            "If you say {} it should answer.",
-            "Please, {}, turn it off now.",
-            "So {}, how was your day?",
-            "He called {} again this morning.",
-            "Mom, {} is not listening to me.",
-            "Then I heard {} from the other room.",
-            "And {}, one more thing.",
-            "The word {} came up twice in the letter.",
-            "They want {} to be there before noon.",
-        ),
-        "end": (
-            "Turn off the light, {}.",
-            "What do you think about {}?",
-            "Good morning, {}.",
-            "Thank you, {}.",
-            "I was just talking to {}.",
-            "Can you hear me, {}?",
-            "He kept on saying {}.",
-            "Please be quiet, {}.",
-            "We have never had {}.",
-            "Listen to me, {}!",
-            "Nobody in the house knows {}.",
-            "Let me try it again, {}.",
-            "It is much too loud, {}.",
-            "What's the news today, {}?",
-        ),
-    },
     "de": {
         "start": (
             "{}, wie spät ist es?",
@@ -165,7 +114,9 @@ def random_words(count: int, language: str, rng: np.random.Generator) -> list[st
 
 
 def generated_sentence(language: str, rng: np.random.Generator) -> str:
-    """Three to fourteen frequent words as a sentence, now and then with a comma; "" where the words are unknown."""
+    """An ordinary sentence; "" where the language's words are unknown."""
+    if base_language(language) == "en":
+        return _capitalized(english().sentence("sentence", rng))
     words = random_words(int(rng.integers(SHORTEST, LONGEST + 1)), language, rng)
     if not words:
         return ""
@@ -177,16 +128,17 @@ def generated_sentence(language: str, rng: np.random.Generator) -> str:
 def carried(text: str, language: str, rng: np.random.Generator) -> tuple[str, str]:
     """A text in a sentence, and its place there: start, middle or end.
 
-    Half of the sentences are written carriers, where the language has some; the others are frequent words around the
-    text.
+    Outside of English, half of the sentences are written carriers, where the language has some; the others are
+    frequent words around the text.
     """
     place = str(rng.choice(PLACES))
+    if base_language(language) == "en":
+        return _capitalized(english().sentence(place, rng).replace("{}", text)), place
     written = CARRIERS.get(base_language(language))
     around = random_words(int(rng.integers(2, 9)), language, rng)
     if written is not None and (not around or rng.random() < 0.5):
         carriers = written[place]
-        sentence = carriers[int(rng.integers(len(carriers)))].format(text)
-        return sentence[0].upper() + sentence[1:], place
+        return _capitalized(carriers[int(rng.integers(len(carriers)))].format(text)), place
     if not around:
         return text, "alone"
     pause = "," if rng.random() < 0.3 else ""
@@ -201,5 +153,8 @@ def carried(text: str, language: str, rng: np.random.Generator) -> tuple[str, st
 
 
 def _as_sentence(words: list[str], ending: str) -> str:
-    sentence = " ".join(words)
-    return sentence[0].upper() + sentence[1:] + ending
+    return _capitalized(" ".join(words)) + ending
+
+
+def _capitalized(sentence: str) -> str:
+    return sentence[0].upper() + sentence[1:]

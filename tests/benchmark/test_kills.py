@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from benchmark import job_makers, kills
 from tests.support.benchmark_program import figures_of
-from tests.support.servers import redis_server
+from tests.support.servers import postgresql, redis_server
 from webui.accounts.models import User
 from webui.jobs.models import Job
 
@@ -26,6 +27,54 @@ print(json.dumps(kills.killed(Path(sys.argv[1]), 1, 6, silent_reporter())))
 """
 
 
+IN_EACH_STAGE = """
+import json, sys, time
+from collections import Counter
+from pathlib import Path
+from benchmark import kills
+from benchmark.job_makers import MAKERS, library_problems
+from benchmark.orphans import orphans_become_children
+from benchmark.served import Server
+from db.db_api import Library
+from webui.setup import ready
+ready()
+from webui.accounts.models import User
+from webui.jobs import services
+from webui.jobs.models import Job
+data = Path(sys.argv[1])
+owner = User.objects.create_user("owner", password="a-good-long-password", is_owner=True)
+made, stages = MAKERS["train"](owner, 0), []
+with orphans_become_children():
+    server = Server(data, HARK_JOBS_LEASE_S=str(kills.LEASE_S))
+    try:
+        while (job := Job.objects.get(pk=made.job)).state in (*Job.GOING, Job.State.INTERRUPTED):
+            if job.state == Job.State.INTERRUPTED:
+                services.retry(job=job)
+            elif job.process_group and job.stage not in ("", "plan", *stages):
+                stages += [job.stage] * kills.kill_process(job.process_group)
+            time.sleep(0.02)
+    finally:
+        server.stop()
+with Library(data) as library:
+    clips = Counter(clip.request_id for clip in library.iter_clips())
+print(json.dumps({
+    "stages": stages, "state": job.state, "results": made.results(), "problems": library_problems(data),
+    "doubled": [request for request, count in clips.items() if count > 1],
+}))
+"""
+
+
+@pytest.mark.slow(reason="starts a portal and kills its training in each stage")
+def test_a_training_killed_in_each_stage_is_done_once(tmp_path: Path) -> None:
+    found = figures_of(IN_EACH_STAGE, tmp_path)
+    assert {"synthesize", "features", "bundle"} <= set(found.pop("stages"))  # others may be over too soon
+    assert found == {
+        "state": "done", "results": {"version": 1, "bundle": 1, "clips": 1}, "problems": [], "doubled": [],
+    }  # fmt: skip
+    (bundle,) = tmp_path.glob("models/*/*.zip")
+    assert zipfile.ZipFile(bundle).testzip() is None
+
+
 @pytest.mark.slow(reason="starts a portal and kills its processes")
 def test_jobs_whose_processes_are_killed_are_done_once(tmp_path: Path) -> None:
     figures = figures_of(PROGRAM, tmp_path)
@@ -33,6 +82,16 @@ def test_jobs_whose_processes_are_killed_are_done_once(tmp_path: Path) -> None:
     assert sum(figures["kills"].values()) >= 1, said
     assert all(one["jobs"] == one["done"] >= 1 and one["wrong"] == [] for one in figures["kinds"].values()), said
     assert figures["library_problems"] == [] and figures["processes_left"] == 0, said
+
+
+@pytest.mark.topology
+@pytest.mark.slow(reason="starts PostgreSQL, Redis and a portal, and kills its training in each stage")
+def test_on_postgresql_it_is_done_once_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    with postgresql() as database_url, redis_server(tmp_path / "redis") as redis_url:
+        monkeypatch.setenv("DATABASE_URL", database_url)
+        monkeypatch.setenv("REDIS_URL", redis_url)
+        test_a_training_killed_in_each_stage_is_done_once(tmp_path / "data")
 
 
 @pytest.mark.topology

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
@@ -13,7 +14,7 @@ from phrase_augmentation.normalize import normalize
 from phrase_augmentation.plain_negatives import plain_negatives
 from phrase_augmentation.positives import positives
 from phrase_augmentation.punctuation import punctuated
-from phrase_augmentation.sentences import CARRIERS, PLACES, generated_sentence, generator
+from phrase_augmentation.sentences import CARRIERS, PLACES, carried, generated_sentence, generator
 from phrase_augmentation.unfit_words import UNFIT
 
 
@@ -35,6 +36,17 @@ def test_carriers_have_one_gap_and_enough_places() -> None:
                 assert carrier.count("{}") == 1
                 assert place != "start" or carrier.startswith("{}")
                 assert place != "end" or carrier.rstrip(".!?").endswith("{}")
+
+
+def test_english_carriers_hold_the_text_where_they_say() -> None:
+    rng = generator(0, "carriers")
+    found = [carried("hey compass", "en", rng) for _ in range(1000)]
+    assert len({text for text, _ in found}) > 700
+    for text, place in found:
+        words = normalize(text).split()
+        assert text.lower().count("hey compass") == 1, text
+        assert (words[:2] == ["hey", "compass"]) == (place == "start"), text
+        assert (words[-2:] == ["hey", "compass"]) == (place == "end"), text
 
 
 @pytest.mark.parametrize(("phrase", "language"), [("hey compass", "en"), ("hallo kompass", "de"), ("habari", "sw")])
@@ -83,14 +95,17 @@ def test_plain_negatives_take_transcripts_first() -> None:
     }
 
 
-def test_generated_sentences_are_varied() -> None:
+def test_english_sentences_agree_and_are_varied() -> None:
     rng = generator(0, "test")
-    sentences = [generated_sentence("en", rng) for _ in range(500)]
-    lengths = Counter(len(sentence.split()) for sentence in sentences)
-    assert set(lengths) == set(range(3, 15))
-    words = Counter(word for sentence in sentences for word in normalize(sentence).split())
-    assert len(words) > 800
-    assert words["the"] > words.most_common(60)[-1][1]
+    sentences = [generated_sentence("en", rng) for _ in range(2000)]
+    assert len(set(sentences)) > 1800
+    assert len({word for sentence in sentences for word in normalize(sentence).split()}) > 1500
+    wrong = re.compile(
+        r"\b(?:(?:he|she) (?:have|are|am|do|were)|(?:we|they|you) (?:is|was|has|does)|i (?:is|are|has|does|were)"
+        r"|an? (?:the|an?|of|and|to|is|are|was|he|she|they|i)|the (?:the|an?|of|and|to|is|are|was|he|she|they|i|you)"
+        r"|(?:of|to|for|and) (?:of|is|are|was)|a (?=[aeio])(?!one))\b"
+    )
+    assert [sentence for sentence in sentences if wrong.search(sentence.lower())] == []
     assert generated_sentence("sw", rng) == ""
 
 

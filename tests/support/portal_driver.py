@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -63,8 +65,10 @@ def chromium_running(microphone: Path | None = None, *more: str) -> Iterator[Bro
 
 
 @contextmanager
-def served(data: Path, **settings: str) -> Iterator[Portal]:
-    """``serve`` on a free port, ended afterwards; nothing in its log may be a traceback."""
+def served(data: Path, files: int | None = None, **settings: str) -> Iterator[Portal]:
+    """``serve`` on a free port, ended afterwards; nothing in its log may be a traceback. No process of it may open more
+    than ``files``."""
+    limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (files, files)) if files else None
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -72,7 +76,7 @@ def served(data: Path, **settings: str) -> Iterator[Portal]:
     environment = {**os.environ, "HARK_DATA": str(data), **settings}
     command = [sys.executable, "main.py", "serve", "--port", str(port)]
     with log.open("w") as said:
-        process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=said, stdout=said)
+        process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=said, stdout=said, preexec_fn=limit)
     try:
         until = time.monotonic() + 90
         while not (found := re.search(r"http\S+/account/setup/\S+", log.read_text())) or not _answers(port):

@@ -10,8 +10,11 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 import uvicorn
@@ -20,6 +23,8 @@ from websockets.sync.client import connect
 
 from command_line import serve as serving
 from core.data_folder import REPOSITORY
+from tests.support.portal_driver import served
+from tests.support.servers import wait_for
 from webui import http_connection
 
 MOST = 8
@@ -193,3 +198,33 @@ def test_connections_beyond_all_files_are_no_flood_of_log() -> None:
         server.terminate()
         said = server.communicate(timeout=20)[1]
     assert b"Too many open files" not in said, len(said)
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """This process may open as many files as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.slow(reason="starts a portal, and waits for as long as a request's head may take")
+def test_a_portal_with_1024_files_outlives_1200_half_requests(tmp_path: Path, many_files: None) -> None:
+    with served(tmp_path, files=1024) as portal, ExitStack() as connections:
+        address = urlsplit(portal.address)
+        for _number in range(1200):
+            one = connections.enter_context(socket.create_connection(("127.0.0.1", address.port or 0), 10))
+            with suppress(ConnectionError):  # there are too many already
+                one.sendall(b"GET / HTTP/1.1\r\nHost: ")
+
+        def is_healthy() -> bool:
+            try:
+                with urlopen(f"{portal.address}/health", timeout=5) as answer:
+                    return answer.status == 200
+            except OSError:
+                return False
+
+        wait_for(is_healthy, http_connection.HEAD_S + 10)
+        said = (tmp_path / "serve.log").read_text()
+        assert len(said.splitlines()) < 10, said

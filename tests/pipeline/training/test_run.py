@@ -6,11 +6,11 @@ import errno
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -39,10 +39,11 @@ from pipeline.training import run as training_pipeline
 from pipeline.training.config import AUTO_SIZE, BUCKETS, EFFORTS, BucketSize, Effort, RunConfig, job_folder
 from pipeline.training.plan import Plan, save_plan
 from pipeline.training.run import StageClock, plan_run, plan_summary, prepare, run_training
+from tests.conftest import ENGINES
 from tests.pipeline.training.tiny_run import FEW_ROOMS, TINY
 
 # Where the run is killed, in this order: each run goes on from what the one before has left.
-KILLS = ("plan:0", "synthesize:2", "features:2", "calibrate:0", "report:0", "bundle:0", "zip:3")
+KILLS = ("plan:0", "synthesize:2", "features:2", "train:1", "calibrate:0", "report:0", "bundle:0", "zip:3")
 FEW = {
     "confuser": BucketSize(8, 1),
     "inbetween": BucketSize(3, 1),
@@ -299,8 +300,8 @@ def attempt(runs: subprocess.Popen[str], data: Path, engines: str, kill_at: str)
         time.sleep(0.1)
     if left:
         os.killpg(session, signal.SIGKILL)
-    with sqlite3.connect(data / "library.sqlite3") as connection:
-        clips = dict(connection.execute("SELECT request_id, COUNT(*) FROM clip GROUP BY request_id").fetchall())
+    with Library(data) as library:
+        clips = dict(Counter(clip.request_id for clip in library.iter_clips()))
     events = [json.loads(line) for line in output.read_text().splitlines()]
     return Attempt(kill_at, returncode, events, errors.read_text(), clips, left)
 
@@ -321,16 +322,30 @@ def engines() -> tuple[str, ...]:
     return tuple(ready)
 
 
-@pytest.fixture(scope="module")
-def attempts(tmp_path_factory: pytest.TempPathFactory, engines: tuple[str, ...]) -> tuple[Path, list[Attempt]]:
-    """A run that is killed in each of its stages, and then is left alone."""
+@pytest.fixture(scope="module", params=ENGINES[:2])
+def killed(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, engines: tuple[str, ...]
+) -> tuple[str, Path, list[Attempt]]:
+    """A run that is killed in each of its stages, and then is left alone; the URL of its library's server, if any."""
+    url = "" if request.param == "sqlite" else request.getfixturevalue(f"{request.param}_url")
     data = tmp_path_factory.mktemp("run") / "data"
     command = [sys.executable, str(Path(__file__).with_name("tiny_run.py"))]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True) as runs:
-        made = [attempt(runs, data, ",".join(engines), kill_at) for kill_at in (*KILLS, "")]
-        assert runs.stdin is not None
-        runs.stdin.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(REPOSITORY))
+        if url:
+            patch.setenv("DATABASE_URL", url)
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as runs:
+            made = [attempt(runs, data, ",".join(engines), kill_at) for kill_at in (*KILLS, "")]
+            assert runs.stdin is not None
+            runs.stdin.close()
+    return url, data, made
+
+
+@pytest.fixture
+def attempts(killed: tuple[str, Path, list[Attempt]], monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list[Attempt]]:
+    url, data, made = killed
+    if url:
+        monkeypatch.setenv("DATABASE_URL", url)
     return data, made
 
 

@@ -64,17 +64,55 @@ def test_the_yaml_on_the_page_leads_to_manifest_and_model(owners: Client, versio
     assert stranger.head(manifest).status_code == 200 and "sessionid" not in stranger.cookies
 
 
-def test_only_files_of_devices_are_served(owners: Client, version: Version, stranger: Client) -> None:
-    root = served_at(owners, version).removesuffix(MANIFEST)
-    for name in (
-        "model.onnx",
-        "x/model.onnx",
-        "esphome/model.onnx",
-        "esphome/..%2Fmodel.onnx",
-        "openwakeword/x.tflite",
-    ):
-        assert stranger.get(root + name).status_code == 404, name
-    assert stranger.post(root + MANIFEST).status_code == 405
+def test_a_token_opens_the_device_files_of_its_version_only(
+    owners: Client, owner: User, version: Version, stranger: Client, portal: Path
+) -> None:
+    later = make_version(owner, portal, number=2)
+    make_bundle(later.path / later.bundle, "hey compass", FILES)
+    renewed = make_version(owner, portal, number=3)
+    old = renewed.token
+    choose(owners, renewed, renew="")
+    keys = (
+        "public",
+        later.token,
+        old,
+        version.token[:-1],
+        version.token + "x",
+        version.token.swapcase(),
+        "x" * 32,
+        "%00",
+    )
+    names = (
+        *FILES, "model.onnx", "x/model.onnx", "esphome/model.onnx", "openwakeword/x.tflite", "esphome/", "esphome/..",
+        "esphome/..%2Fmodel.onnx", "..%2F..%2Fmodels/hey_compass.json", "esphome/%2Fetc%2Fpasswd", "esphome/%00",
+        "esphome/hey_compass.json%00.tflite", "ESPHOME/hey_compass.json", "esphome/hey_compass.json/",
+        "esphome/manifest.json", "esphome/report.json", "esphome/dataset.jsonl", "esphome/*",
+    )  # fmt: skip
+    for key in (version.token, *keys):
+        for name in names:
+            opens = key == version.token and name in FILES
+            for method in (stranger.get, stranger.head):
+                answer = method(f"/models/{version.detector_id}/1/{key}/{name}")
+                assert answer.status_code == (200 if opens else 404), (key, name)
+    manifest = f"/models/{version.detector_id}/1/{version.token}/{MANIFEST}"
+    for method in (stranger.post, stranger.put, stranger.patch, stranger.delete, stranger.options):
+        assert method(manifest).status_code == 405
+
+
+def test_a_part_or_the_head_of_a_file_tells_no_more_than_the_file(
+    owners: Client, version: Version, stranger: Client
+) -> None:
+    manifest = served_at(owners, version)
+    whole = stranger.get(manifest)
+    head = stranger.head(manifest)
+    assert head.content == b"" and head["ETag"] == whole["ETag"] and head["Content-Length"] == str(len(whole.content))
+    for part in ("bytes=0-9", "bytes=-1", "bytes=9-0", "bytes=0-99999999999", "x"):
+        answer = stranger.get(manifest, headers={"Range": part})
+        assert answer.status_code == 200 and answer.content == whole.content, part
+    choose(owners, version, renew="")
+    for header in ({"If-None-Match": whole["ETag"]}, {"If-None-Match": "*"}, {"If-Match": "x"}, {"Range": "bytes=0-9"}):
+        gone = stranger.get(manifest, headers=header)
+        assert gone.status_code == 404 and "ETag" not in gone, header
 
 
 def test_a_wrong_token_finds_nothing(
