@@ -16,7 +16,7 @@ import pandas as pd
 
 from audio_augmentation.compose import compose_stream
 from core import file_store
-from core.data_folder import REPOSITORY, atomic_path
+from core.data_folder import REPOSITORY, atomic_path, remove_unfinished
 from core.errors import HarkError
 from core.events import Reporter
 from core.worded import Worded, number, worded
@@ -126,6 +126,7 @@ def write_bundle(
 
     folder = data / "models" / plan.run
     folder.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(folder)  # of a run that was killed here
     bundle = folder / f"{plan.run}.zip"
     with atomic_path(bundle) as temporary, temporary.open("wb") as file:
         _pack(manifest, contents, file)

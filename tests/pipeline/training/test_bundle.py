@@ -115,6 +115,15 @@ def test_a_bundle_is_whole_and_every_digest_holds(write: Callable[[], BundleFile
         assert path.read_bytes() == contents[name]
 
 
+def test_half_a_bundle_of_a_killed_run_is_removed(write: Callable[[], BundleFiles], tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "hey-compass-run"
+    folder.mkdir(parents=True)
+    (folder / ".hey-compass-run-8m3bfd24.zip").write_bytes(b"PK")
+    write()
+    assert {path.suffix for path in folder.iterdir()} == {".zip", ".pt", ".html", ".json"}
+    assert not list(folder.glob(".*"))
+
+
 def test_the_same_model_gives_the_same_bundle(write: Callable[[], BundleFiles], tmp_path: Path) -> None:
     first = write().bundle.read_bytes()
     assert write().bundle.read_bytes() == first
