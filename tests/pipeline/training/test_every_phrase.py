@@ -15,7 +15,9 @@ from core.errors import HarkError
 from core.events import Event, Reporter
 from model.encoder_backbone import encoder_path
 from model.examples import SoundSources
+from pipeline.training import negative_speech
 from pipeline.training.config import DEVICES, EFFORTS, SMALL, BucketSize, RunConfig
+from pipeline.training.negative_speech import NEGATIVE_SPEECH
 from pipeline.training.plan import ready_engines
 from pipeline.training.run import run_training
 from tests.pipeline.training.tiny_run import FEW_ROOMS
@@ -74,8 +76,26 @@ def cases() -> list[tuple[str, str, str, tuple[str, ...]]]:
     return found
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One data folder, as somebody has who trains one phrase after the other."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def little_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some minutes of the real speech that ships."""
+    path = tmp_path_factory.mktemp("speech") / "negative-speech.zip"
+    with zipfile.ZipFile(NEGATIVE_SPEECH) as whole, zipfile.ZipFile(path, "w") as part:
+        table = json.loads(whole.read("table.json"))[::40]
+        part.writestr("table.json", json.dumps(table))
+        for name in ("about.json", *(row["file"] for row in table)):
+            part.writestr(name, whole.read(name))
+    return path
+
+
 @pytest.fixture
-def smallest(monkeypatch: pytest.MonkeyPatch) -> str:
+def smallest(little_speech: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """An effort of which every stage is real, and takes a second."""
     few = (BucketSize(3, 6), BucketSize(14, 1), BucketSize(6, 1), BucketSize(24, 1))
     effort = replace(
@@ -85,6 +105,7 @@ def smallest(monkeypatch: pytest.MonkeyPatch) -> str:
     )  # fmt: skip
     monkeypatch.setitem(EFFORTS, effort.name, effort)
     monkeypatch.setattr(SoundSources.__init__, "__defaults__", FEW_ROOMS)
+    monkeypatch.setattr(negative_speech, "NEGATIVE_SPEECH", little_speech)
     return effort.name
 
 
@@ -92,7 +113,7 @@ def smallest(monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.parametrize(
     "first", [pytest.param(n, marks=[pytest.mark.soak] if n // RUNS % 5 else []) for n in range(0, len(cases()), RUNS)]
 )
-def test_every_phrase_ends_with_a_bundle_or_is_refused(first: int, smallest: str, tmp_path: Path) -> None:
+def test_every_phrase_ends_with_a_bundle_or_is_refused(first: int, smallest: str, data: Path) -> None:
     engines = tuple(sorted({"espeak", "flite", "splice"} & set(ready_engines((), "en")[0])))
     faults = []
     for seed, (phrase, language, size, devices) in list(enumerate(cases()))[first : first + RUNS]:
@@ -105,7 +126,7 @@ def test_every_phrase_ends_with_a_bundle_or_is_refused(first: int, smallest: str
         started, outcome = time.monotonic(), "a bundle"
         spoken: list[Event] = []
         try:
-            result = run_training(config, tmp_path, Reporter(spoken.append))
+            result = run_training(config, data, Reporter(spoken.append))
             with zipfile.ZipFile(result["bundle"]) as bundle:
                 assert bundle.testzip() is None and json.loads(bundle.read("report.json"))["phrase"]
         except HarkError as error:
