@@ -110,6 +110,7 @@ def smallest(little_speech: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.slow(reason="five training runs, each of some seconds")
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     "first", [pytest.param(n, marks=[pytest.mark.soak] if n // RUNS % 5 else []) for n in range(0, len(cases()), RUNS)]
 )
