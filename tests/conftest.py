@@ -98,9 +98,10 @@ NOT_QUICK = {
 }
 
 
-# Files of a minute or two, which begin first: none is waited for at the end.
+# Files of minutes, which begin first: none is waited for at the end.
 LONGEST = (
-    "browser/test_portal.py", "pipeline/training/test_run.py", "command_line/test_whole_run.py",
+    "pipeline/training/test_every_phrase.py", "browser/test_portal.py", "pipeline/training/test_run.py",
+    "command_line/test_whole_run.py",
     "browser/test_recordings_in_browser.py",
 )  # fmt: skip
 

@@ -38,6 +38,10 @@ CURVES_COMPARED = 6  # more lines in one plot cannot be told apart
 DATASET = "dataset.jsonl"
 IN_MEMORY = 16_000_000  # bytes of a bundle that is made for a download, before it goes to the disk
 CONDITIONS = ("all", "clean", "noisy")
+NO_INTERVAL: Interval = dict.fromkeys(("value", "low", "high"))
+NOT_MEASURED: Mapping[str, Any] = {
+    "miss_rate": dict.fromkeys(CONDITIONS, NO_INTERVAL), "fa_per_hour": NO_INTERVAL, "false_alarms": 0,
+}  # fmt: skip
 
 # What may be downloaded beside the bundle, with a word about each.
 FILES = {
@@ -270,9 +274,15 @@ def operating_points(report: Report) -> list[OperatingPoint]:
     return [_operating_point(report, row) for row in sorted(report["thresholds"], key=lambda row: row["fa_per_day"])]
 
 
+def _measured(results: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Figures at the shipped thresholds, the lowest first; earlier reports have them at other ones."""
+    rows: Sequence[Mapping[str, Any]] = results.get("at_thresholds") or results["at_rates"][::-1]
+    return rows
+
+
 def _operating_point(report: Report, row: Mapping[str, Any]) -> OperatingPoint:
     threshold, hours = float(row["threshold"]), report["results"]["hours"]
-    measured = next(at for at in report["results"]["at_thresholds"] if at["threshold"] == threshold)
+    measured = next((at for at in _measured(report["results"]) if at["threshold"] == threshold), NOT_MEASURED)
     point = OperatingPoint(
         rate=f"{row['fa_per_day']:g}",
         threshold=_number(threshold, 3),
@@ -281,7 +291,7 @@ def _operating_point(report: Report, row: Mapping[str, Any]) -> OperatingPoint:
         missed={name: share(measured["miss_rate"][name]) for name in CONDITIONS},
         alarms=rate(measured["fa_per_hour"]),
         count=int(measured["false_alarms"]),
-        similar=share(measured["confusers"]),
+        similar=share(measured.get("confusers", NO_INTERVAL)),
         x=float(measured["fa_per_hour"]["value"] or 0.0),
         y={name: measured["miss_rate"][name]["value"] for name in CONDITIONS},
         words={},
@@ -363,7 +373,7 @@ def plot(curves: Iterable[tuple[str, str, Report, str]], points: Sequence[Operat
         curve = report["results"]["det"][condition]
         drawn.append({"kind": kind, "label": label, "alarms": curve["fa_per_hour"], "missed": curve["miss_rate"]})
         lowest = max(lowest, 1.0 / max(report["results"]["hours"], 1e-3))
-        strictest = report["results"]["at_thresholds"][-1]
+        strictest = _measured(report["results"])[-1]
         top = max(top, strictest["miss_rate"][condition]["value"] or 0.0)
     return {
         "curves": drawn,
