@@ -27,8 +27,8 @@ REAL_ENGINES = ("corpus", "mined")  # of clips that people spoke: whole recordin
 # Formant and diphone synthesis: detectors miss such voices more often than people, so their figures stand apart.
 ROBOT_ENGINES = ("espeak", "flite", "festival")
 REPORTED_FA_PER_HOUR = (0.1, 0.5, 2.0)
-# Logits that a threshold rises by where false alarms become e times rarer and ordinary speech needs no rise. Near-phrases
-# become e times rarer in twice as many (docs/results.md); to follow them would cost most of the phrase.
+# Logits that a threshold rises by where false alarms become e times rarer and ordinary speech needs no rise.
+# Near-phrases become e times rarer in twice as many (docs/results.md); to follow them would cost most of the phrase.
 NEAR_PHRASE_SCALE = 1.0
 HIGHEST_LOGIT = 20.0  # of a threshold: what runs a bundle tells none above apart
 
