@@ -29,16 +29,17 @@ def explain(request: HttpRequest, error: HarkError, status: int) -> HttpResponse
     if "application/json" in request.headers.get("Accept", "") or request.path.startswith("/api/"):
         said = explained(error)
         content = {"title": said["what"], "status": status, **said}
-        return _with_wait(error, JsonResponse(content, status=status, content_type="application/problem+json"))
+        return with_wait(error, JsonResponse(content, status=status, content_type="application/problem+json"))
     template = "fragments/problem.html" if getattr(request, "htmx", False) else "problem.html"
     response = render(request, template, {"problem": error, "status": status, "back": _form_of(request)}, status=status)
     if getattr(request, "htmx", False):
         response["HX-Retarget"] = "#problems"
         response["HX-Reswap"] = "innerHTML"
-    return _with_wait(error, response)
+    return with_wait(error, response)
 
 
-def _with_wait(error: HarkError, response: HttpResponse) -> HttpResponse:
+def with_wait(error: BaseException | None, response: HttpResponse) -> HttpResponse:
+    """The response, which says after how many seconds to try again, where the error does."""
     wait_s = getattr(error, "wait_s", None)
     if wait_s:
         response["Retry-After"] = str(wait_s)

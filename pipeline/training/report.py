@@ -128,10 +128,6 @@ def _percent(value: float | None) -> str:
     return worded("not measured") if value is None else f"{100 * value:.1f} %"
 
 
-def _percent_of(interval: Mapping[str, float | None], name: str) -> str:
-    return _percent(interval[name])
-
-
 def _heard(results: Mapping[str, Any]) -> Worded:
     """The sound of the test without the phrase; each hour of it may be heard in several conditions."""
     hours = f"{results['hours']:.2f}"
@@ -151,8 +147,7 @@ def _rate(interval: Mapping[str, float | None]) -> str:
     return worded("%(value)s (95 %% interval %(low)s to %(high)s)", **shares)
 
 
-def _per_hour(interval: Mapping[str, float | None], name: str = "value") -> str:
-    value = interval[name]
+def _per_hour(value: float | None) -> str:
     return worded("not measured") if value is None else f"{value:.2f}"
 
 
@@ -195,7 +190,7 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
     real_test = [row for row in results["false_alarms_by"] if row["engine"].split(":")[0] in ("corpus", "bank")]
     engines = sorted({row["engine"] for row in results["by_engine"]})
     voices = _about_voices(results, engines)
-    figures = {name: _per_hour(summary["fa_per_hour"], name) for name in ("value", "low", "high")}
+    figures = {name: _per_hour(summary["fa_per_hour"][name]) for name in ("value", "low", "high")}
     sentences = [
         worded(
             "%(misses)s The threshold was set for %(rate)s false alarms per hour on the validation streams%(raised)s.",
@@ -350,9 +345,9 @@ def _device_in_words(about: Mapping[str, Any]) -> str:
         "quiet": _rate(about["miss_rate_clean"]),
         "noisy": _rate(about["miss_rate_noisy"]),
         "said": about["utterances"],
-        "alarms": _per_hour(about["fa_per_hour"]),
-        "least": _per_hour(about["fa_per_hour"], "low"),
-        "most": _per_hour(about["fa_per_hour"], "high"),
+        "alarms": _per_hour(about["fa_per_hour"]["value"]),
+        "least": _per_hour(about["fa_per_hour"]["low"]),
+        "most": _per_hour(about["fa_per_hour"]["high"]),
         "hours": f"{about['test_hours']:.1f}",
         "wanted": f"{DEFAULT_FA_PER_DAY / 24:g}",
         "extrapolated": _extrapolated(about["thresholds"]),
@@ -537,10 +532,10 @@ def _name(key: str) -> Worded:
     return worded(key.replace("_", " "))
 
 
-def _short(interval: Mapping[str, float | None], say: Say, words: Callable[..., str] = _percent_of) -> str:
+def _short(interval: Mapping[str, float | None], say: Say, words: Callable[[float | None], str] = _percent) -> str:
     if interval["value"] is None:
         return say(worded("not measured"))
-    return "{} ({} – {})".format(*(say(words(interval, name)) for name in ("value", "low", "high")))
+    return "{} ({} – {})".format(*(say(words(interval[name])) for name in ("value", "low", "high")))
 
 
 def html_report(report: Mapping[str, Any], say: Say = str, language: str = "en") -> str:
@@ -556,7 +551,7 @@ def html_report(report: Mapping[str, Any], say: Say = str, language: str = "en")
     quiet, noisy = (summary[f"miss_rate_{name}"] for name in ("clean", "noisy"))
     svg = det_plot(report, "svg", say).decode()
     svg = svg[svg.index("<svg") :]
-    low, high = (_per_hour(summary["fa_per_hour"], name) for name in ("low", "high"))
+    low, high = (_per_hour(summary["fa_per_hour"][name]) for name in ("low", "high"))
     hours = f"{results['hours']:.1f}"
     alarms_in_test = worded(
         "false alarms an hour in %(hours)s h (95 %% interval %(low)s to %(high)s)", hours=hours, low=low, high=high
@@ -568,7 +563,7 @@ def html_report(report: Mapping[str, Any], say: Say = str, language: str = "en")
         (_range(expected_of_people(noisy)), worded("expected misses of real people in noise at 10 dB (95 %% interval)"))
         if predicts
         else (_range(noisy), worded("missed of test voices in noise at 10 dB (95 %% interval)")),
-        (_per_hour(summary["fa_per_hour"]), alarms_in_test),
+        (_per_hour(summary["fa_per_hour"]["value"]), alarms_in_test),
         (_percent(summary["confusers_accepted"]["value"]), worded("of near-phrases accepted")),
     ]
     rates = [
@@ -587,7 +582,7 @@ def html_report(report: Mapping[str, Any], say: Say = str, language: str = "en")
     ]
     speakers = sorted(results["by_speaker"], key=lambda r: -(r["miss_rate"]["value"] or 0.0))[:WORST_SPEAKERS]
     alarms = [
-        (r["engine"], _name(r["condition"]), r["hours"], r["false_alarms"], _per_hour(r["fa_per_hour"]))
+        (r["engine"], _name(r["condition"]), r["hours"], r["false_alarms"], _per_hour(r["fa_per_hour"]["value"]))
         for r in results["false_alarms_by"]
     ]
     fooled = [(w["text"], w["accepted"], w["said"]) for w in results["confusers"]["worst"]]

@@ -45,6 +45,7 @@ from webui.accounts.sign_in import (
 from webui.accounts.signed_in import signed_in
 from webui.api import webhooks as outgoing
 from webui.api.models import Webhook
+from webui.errors import with_wait
 from webui.jobs.services import usage_of
 from webui.shown_once import show_next, shown_now
 
@@ -95,10 +96,7 @@ def login(request: HttpRequest) -> HttpResponse:
         "nobody": services.owner() is None,
     }
     status = getattr(problem, "status", INVALID if form.errors else 200)
-    response = render(request, "accounts/login.html", content, status=status)
-    if wait_s := getattr(problem, "wait_s", None):
-        response["Retry-After"] = str(wait_s)
-    return response
+    return with_wait(problem, render(request, "accounts/login.html", content, status=status))
 
 
 @login_not_required

@@ -20,6 +20,7 @@ from webui.compatibility.endpoint import endpoint, only_known, switch
 from webui.compatibility.streaming import stream
 from webui.compatibility.transcribing import place, text_of, transcribe_upload
 from webui.compatibility.uploads import sent_file
+from webui.errors import with_wait
 from webui.parameters import json_object
 from webui.trainer.services import free_engines
 from webui.trainer.speech import spoken
@@ -63,10 +64,7 @@ def as_openai(error: HarkError, status: int) -> HttpResponse:
     response = JsonResponse({"error": content}, status=status)
     if status == 504:  # asking again would only begin a second transcription
         response["x-should-retry"] = "false"
-    wait_s = getattr(error, "wait_s", None)
-    if wait_s:
-        response["Retry-After"] = str(wait_s)
-    return response
+    return with_wait(error, response)
 
 
 @endpoint("POST", scopes=("audio",), shape=as_openai, fields=HEARD_WITH)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -298,19 +299,25 @@ def test_what_is_logged_meanwhile_names_the_job(job: Job, child: Child, caplog: 
     assert caplog.records[-1].__dict__["fields"]["state"] == "done"
 
 
+def _fails_twice(why: str, tries: list[int]) -> Callable[[], str]:
+    from django.db import OperationalError
+
+    def write() -> str:
+        tries.append(1)
+        if len(tries) < 3:
+            raise OperationalError(why)
+        return "written"
+
+    return write
+
+
 def test_a_database_that_goes_away_is_waited_for_as_long_as_the_lease(
     db: None, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from django.db import OperationalError
 
-    tries = []
-
-    def twice_away() -> str:
-        tries.append(1)
-        if len(tries) < 3:
-            raise OperationalError("server closed the connection unexpectedly")
-        return "written"
-
+    tries: list[int] = []
+    twice_away = _fails_twice("server closed the connection unexpectedly", tries)
     monkeypatch.setattr(supervise, "EVERY_S", 0.0)
     monkeypatch.setattr(supervise, "connection", SimpleNamespace(connection=None, close=lambda: None))
     assert supervise._patiently(twice_away) == "written" and len(tries) == 3
@@ -323,16 +330,8 @@ def test_a_database_that_goes_away_is_waited_for_as_long_as_the_lease(
 def test_a_locked_database_is_waited_for_beyond_the_lease(
     db: None, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from django.db import OperationalError
-
     tries: list[int] = []
-
-    def locked_twice() -> str:
-        tries.append(1)
-        if len(tries) < 3:
-            raise OperationalError("database is locked")
-        return "written"
-
+    locked_twice = _fails_twice("database is locked", tries)
     monkeypatch.setattr(supervise, "EVERY_S", 0.0)
     monkeypatch.setattr(supervise, "connection", SimpleNamespace(close=lambda: None))
     settings.JOBS_LEASE_S = -1
