@@ -202,6 +202,16 @@ def test_no_large_file() -> None:
     assert not large, "\n".join(large)
 
 
+def test_templates_have_short_lines() -> None:
+    long = [
+        f"{path.relative_to(REPOSITORY)}:{n}"
+        for path in (REPOSITORY / "webui" / "templates").rglob("*.html")
+        for n, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if len(line) > 160
+    ]
+    assert not long, (long, "a long sentence goes into {% blocktranslate trimmed %}")
+
+
 def run_tool(*arguments: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=600

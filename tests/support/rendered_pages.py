@@ -63,3 +63,9 @@ def in_chromium(client: Client, paths: Mapping[str, str | HttpResponse], **optio
         page.route("**/*", fulfil)
         page.add_init_script(WORKLETS)
         yield page
+
+
+def flat(response: HttpResponse) -> str:
+    """Return a page as a reader's eye takes it: without the layout of its template."""
+    page = re.sub(r" (?=/?>)", "", " ".join(response.content.decode().split()))
+    return re.sub(r" (?=</)|(?<=>) (?=<)|(<\w[^<>]*>) ", r"\1", page)

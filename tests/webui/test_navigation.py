@@ -9,6 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from tests.support.every_page import every_page
+from tests.support.rendered_pages import flat
 from webui.accounts.models import User
 from webui.jobs.models import Job
 from webui.listening.models import Sample
@@ -57,7 +58,7 @@ def test_menus_are_those_of_whoever_asks(owners: Client, other: User) -> None:
 def test_on_every_page_one_thing_of_the_menus_is_lit(owners: Client, owner: User, other: User) -> None:
     """And it is to be seen while the menus are closed."""
     for name, path in every_page(owner).items():
-        header = owners.get(path).content.decode().split("</header>")[0]
+        header = flat(owners.get(path)).split("</header>")[0]
         closed = re.sub(r"</summary><ul>.*?</ul>", "", header, flags=re.S)
         assert len(re.findall(r"<(?:a|summary)[^>]* aria-current", closed)) == 1, name
 

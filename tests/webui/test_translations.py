@@ -23,6 +23,7 @@ from core.events import Reporter
 from core.worded import Worded, worded
 from pipeline.corpora import enrolment as takes
 from pipeline.training.config import EFFORTS
+from tests.support.rendered_pages import flat
 from webui import translation
 from webui.accounts.models import User
 from webui.jobs import services
@@ -134,13 +135,13 @@ def test_what_lower_layers_say_is_worded() -> None:
 def test_advice_is_german_for_whoever_asks_for_it(owners: Client) -> None:
     def advice(phrase: str) -> str:
         answer = owners.get("/new/advice", {"phrase": phrase}, headers=GERMAN)
-        return unescape(answer.content.decode())
+        return unescape(flat(answer))
 
     good, short = advice("hey compass"), advice("go")
     assert "Die Länge ist gut: 3 Silben und 8 Laute, etwa 0,6 s." in good
     assert "1 Silbe und 2 Laute" in short and "→ " in short
     assert not re.search(r"\b(It|People|Nothing|the|try)\b", short.split("</p>", 1)[1].split("Klingt")[0])
-    english = unescape(owners.get("/new/advice", {"phrase": "hey compass"}).content.decode())
+    english = unescape(flat(owners.get("/new/advice", {"phrase": "hey compass"})))
     assert "Its length is good: 3 syllables and 8 sounds, about 0.6 s." in english
 
 

@@ -14,6 +14,7 @@ from django.test import Client
 
 from tests.support.authenticator import ORIGIN, Authenticator
 from tests.support.portal_password import PASSWORD
+from tests.support.rendered_pages import flat
 from tests.webui.accounts.test_second_factor import PAGE, code_of, turned_on
 from webui.accounts import second_factor
 from webui.accounts.models import AuditEntry, SignInFailure, User
@@ -94,8 +95,8 @@ def test_beside_an_app_and_the_last_one(other: User) -> None:
     client.force_login(other)
     for authenticator, name in ((phone, "phone"), (token, "token")):
         assert add(client, authenticator, name).status_code == 302
-    assert "recovery codes</h2>" not in client.get(PAGE).content.decode(), "those of before stay"
-    page = client.get(PAGE).content.decode()
+    assert "recovery codes</h2>" not in flat(client.get(PAGE)), "those of before stay"
+    page = flat(client.get(PAGE))
     numbers = re.findall(r'name="remove" value="(\d+)"', page)
     assert client.post(PAGE, {"remove": numbers[0]}).status_code == 422, "the password is asked for"
     assert client.post(PAGE, {"remove": numbers[0], "factor-password": PASSWORD}).status_code == 302

@@ -9,6 +9,7 @@ import pytest
 from django.core.cache import cache
 from django.test import Client
 
+from tests.support.rendered_pages import flat
 from tests.webui.audio.conftest import ready_recording
 from webui.accounts.models import User
 from webui.audio import services
@@ -46,7 +47,7 @@ def test_number_of_queries_is_constant(
 
 def test_menu_marks_the_current_page(owners: Client, recording: Recording) -> None:
     for address, mark in (("", "page"), ("live", "true"), (str(recording.pk), "true")):
-        page = owners.get(f"/recordings/{address}").content.decode()
+        page = flat(owners.get(f"/recordings/{address}"))
         assert re.search(rf'<a href="/recordings/" aria-current="{mark}">', page)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
+from tests.support.rendered_pages import flat
 from webui.accounts.models import User
 from webui.audio import services
 from webui.audio.models import Recording
@@ -54,11 +55,11 @@ def who_says(recording: Recording) -> list[str]:
 def test_assign_segment_to_another_speaker_and_back(owners: Client, owner: User, recording: Recording) -> None:
     owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet on the pier"})  # a correction
     address = f"/recordings/{recording.pk}/segments/0/speaker"
-    page = owners.get(f"/recordings/{recording.pk}").content.decode()
+    page = flat(owners.get(f"/recordings/{recording.pk}"))
     assert f'href="{address}"' in page  # without scripts, too
-    form = owners.get(address).content.decode()
+    form = flat(owners.get(address))
     assert "<html" in form and "We meet on the pier" in form and 'value="S1" checked' in form
-    assert "<html" not in owners.get(address, headers={"HX-Request": "true"}).content.decode()
+    assert "<html" not in flat(owners.get(address, headers={"HX-Request": "true"}))
     answer = owners.post(address, {"speaker": "S2", "start": "0.000"})
     assert answer.status_code == 302 and answer["Location"].endswith(f"{recording.pk}#passage-0")
     assert who_says(recording) == ["S2", "S2", "S1"]
@@ -68,10 +69,10 @@ def test_assign_segment_to_another_speaker_and_back(owners: Client, owner: User,
     services.name_speakers(recording=recording, names={"S2": "Ben"})
     assert b"Ben: We meet on the pier" in owners.get(f"/recordings/{recording.pk}/export?format=txt").getvalue()
     assert services.search(user=owner, query="pier")[0].speaker == "Ben"
-    summary = owners.get(f"/recordings/{recording.pk}/summary").content.decode()
+    summary = flat(owners.get(f"/recordings/{recording.pk}/summary"))
     assert "Ben</span> 0:00" in summary
     token = services.share(recording=recording)[1]
-    assert "Ben" in Client().get(f"/recordings/shared/{token}").content.decode()
+    assert "Ben" in flat(Client().get(f"/recordings/shared/{token}"))
     assert (recording.path / "transcript.txt").read_text().count("Ben") >= 1
     owners.post(address, {"speaker": "S1"})
     assert who_says(recording) == ["S1", "S2", "S1"]
@@ -151,7 +152,7 @@ def test_speakers_detected_again_keep_corrections_and_names(owners: Client, owne
     assert owners.post(f"{place}/speakers/detect", {"speakers": "3"}).status_code == 302
     job = services.newest_job(recording, "speakers")
     assert job is not None and job.spec["speakers"] == 3
-    page = owners.get(place).content.decode()
+    page = flat(owners.get(place))
     assert "The speakers are being detected." in page and f'hx-get="/jobs/{job.pk}/over"' in page
     assert owners.get(f"/jobs/{job.pk}/over").status_code == 204
     assert owners.post(f"{place}/speakers/detect", {"speakers": "2"}).status_code == 409
@@ -169,10 +170,10 @@ def test_speakers_detected_again_keep_corrections_and_names(owners: Client, owne
     summary = services.summary_of(recording)
     assert summary is not None and [point["segments"] for point in summary["action_items"]] == [[2, 3]]
     assert services.search(user=owner, query="map")[0].speaker == "Speaker 3"
-    assert "The speakers are being detected." not in owners.get(place).content.decode()
+    assert "The speakers are being detected." not in flat(owners.get(place))
     over = owners.get(f"/jobs/{job.pk}/over")
-    assert over.headers["HX-Trigger"] == "job-over" and "Show it" in over.content.decode()
-    assert f'href="{place}">See the recording' in owners.get(f"/jobs/{job.pk}").content.decode()
+    assert over.headers["HX-Trigger"] == "job-over" and "Show it" in flat(over)
+    assert f'href="{place}">See the recording' in flat(owners.get(f"/jobs/{job.pk}"))
 
 
 def test_who_watched_a_job_that_failed_stays_with_its_error(owners: Client, recording: Recording) -> None:

@@ -17,6 +17,7 @@ from core.errors import HarkError
 from core.events import silent_reporter
 from pipeline.recordings import job as recording_job
 from pipeline.recordings import recording_folder
+from tests.support.rendered_pages import flat
 from webui.accounts.models import User
 from webui.audio import services
 from webui.audio.editing import without_segment
@@ -41,23 +42,23 @@ def summarized(recording: Recording) -> Job:
 
 
 def test_summary_is_made_again_after_corrections(owners: Client, recording: Recording) -> None:
-    outdated = "data-outdated >Made before your corrections, "
+    outdated = "data-outdated>Made before your corrections, "
     page = f"/recordings/{recording.pk}"
-    assert outdated not in owners.get(page).content.decode()
+    assert outdated not in flat(owners.get(page))
     owners.post(f"{page}/segments/0", {"text": "We meet at the lighthouse on Tuesday", "version": "1"})
-    shown = owners.get(page).content.decode()
+    shown = flat(owners.get(page))
     assert outdated in shown and "Summarize again" in shown
     answer = owners.post(f"{page}/summary", {"engine": "extractive"})
     assert answer.status_code == 302 and answer["Location"] == f"{page}#summary"
-    shown = owners.get(page).content.decode()
+    shown = flat(owners.get(page))
     assert "Another summary is being written." in shown and f'hx-get="{page}/summary"' in shown
     assert summarized(recording).state == "done"
     summary = services.summary_of(recording)
     assert summary is not None and summary["engine"].startswith("extractive") and "lighthouse" in str(summary)
-    fragment = owners.get(f"{page}/summary").content.decode()
+    fragment = flat(owners.get(f"{page}/summary"))
     assert "hx-get" not in fragment and outdated not in fragment and "Summarize again" in fragment
     owners.post(f"{page}/segments/0", {"text": "We meet in the harbour", "version": "2"})
-    assert outdated in owners.get(f"{page}/summary").content.decode()
+    assert outdated in flat(owners.get(f"{page}/summary"))
 
 
 def test_unknown_engine_and_second_request_are_refused(owners: Client, recording: Recording, other: User) -> None:
@@ -99,10 +100,10 @@ def test_summary_of_removed_segments_is_not_stored(
 
 def test_recording_without_a_summary_offers_one(owners: Client, recording: Recording) -> None:
     (recording.path / recording_folder.SUMMARY).unlink()
-    shown = owners.get(f"/recordings/{recording.pk}").content.decode()
+    shown = flat(owners.get(f"/recordings/{recording.pk}"))
     assert "There is no summary." in shown and '<button class="quiet">Summarize</button>' in shown
     _made, token = services.share(recording=recording)
-    assert "There is no summary." not in Client().get(f"/recordings/shared/{token}").content.decode()
+    assert "There is no summary." not in flat(Client().get(f"/recordings/shared/{token}"))
 
 
 def summaries() -> QuerySet[Job]:

@@ -7,6 +7,7 @@ import json
 from django.test import Client
 
 from pipeline.recordings.recording_folder import TRANSCRIPT
+from tests.support.rendered_pages import flat
 from tests.webui.audio.conftest import ready_recording, transcript_of_words
 from webui.accounts.models import User
 from webui.audio import history, services
@@ -24,12 +25,12 @@ def undo(client: Client, recording: Recording, version: int | str = "") -> int:
 def test_changes_are_taken_back_one_after_another(owners: Client, owner: User, recording: Recording) -> None:
     before = services.transcript_of(recording), services.summary_of(recording)
     page = f"/recordings/{recording.pk}"
-    assert "data-undo hidden" in owners.get(page).content.decode()
+    assert "data-undo hidden" in flat(owners.get(page))
     owners.post(f"{page}/segments/1", {"text": ""})  # the passage goes, and the point that rests on it
     owners.post(f"{page}/segments/0/speaker", {"speaker": "new"})
     services.name_speakers(recording=recording, names={"S1": "Anna"})
     assert said(recording)[0][0] == "S3" and len(said(recording)) == 2
-    assert "data-undo >" in owners.get(page).content.decode()
+    assert "data-undo>" in flat(owners.get(page))
     assert undo(owners, recording) == 302
     assert services.transcript_of(recording).speakers["S1"] == "S1" and said(recording)[0][0] == "S3"
     assert undo(owners, recording) == 302 and said(recording)[0][0] == "S1"
@@ -40,7 +41,7 @@ def test_changes_are_taken_back_one_after_another(owners: Client, owner: User, r
     )
     recording.refresh_from_db()
     assert recording.version == 7 and recording.speakers == 2
-    assert undo(owners, recording) == 422 and "data-undo hidden" in owners.get(page).content.decode()
+    assert undo(owners, recording) == 422 and "data-undo hidden" in flat(owners.get(page))
 
 
 def test_a_change_that_the_page_has_not_seen_is_not_taken_back(owners: Client, recording: Recording) -> None:

@@ -14,6 +14,7 @@ from django.test import Client
 
 from core.events import silent_reporter
 from pipeline.jobs import KINDS
+from tests.support.rendered_pages import flat
 from tests.webui.compatibility.conftest import SAID, Finish, token_text
 from webui.accounts.models import User
 from webui.audio import services
@@ -287,16 +288,16 @@ def test_the_tabs(owners: Client, owner: User, recording_file: Path, finish: Fin
         page = owners.get(address)
         assert page.status_code == 200
         for name in ("Upload", "Training", "Interact"):
-            assert f">{name}</a>" in page.content.decode()
+            assert f">{name}</a>" in flat(page)
     with recording_file.open("rb") as file:
         assert owners.post("/upload", {"files": file}, headers=PAGE)["Location"] == "/workspace"
-    assert "call.wav" in owners.get("/workspace").content.decode()
+    assert "call.wav" in flat(owners.get("/workspace"))
     finish(services.recordings_of(owner).get())
     assert owners.post("/train-real", {"epochs": "1"}, headers=PAGE)["Location"] == "/workspace/training"
     Job.objects.filter(kind="train-recognizer").update(state="running", stage="train", done=1, total=4)
-    page = owners.get("/workspace/training").content.decode()
+    page = flat(owners.get("/workspace/training"))
     assert 'value="56.0"' in page and 'hx-trigger="every 2s"' in page
-    page = owners.post("/interact", {"text": "When do we ship the compass?"}, headers=PAGE).content.decode()
+    page = flat(owners.post("/interact", {"text": "When do we ship the compass?"}, headers=PAGE))
     assert SAID[0] in page and '<audio controls src="/interact/' in page
 
 
@@ -334,7 +335,7 @@ def test_the_tabs_lead_to_the_recordings(owners: Client, owner: User, recording_
         owners.post("/upload", {"files": file}, headers=PAGE)
     made = services.recordings_of(owner).get()
     finish(made)
-    assert f'<a href="/recordings/{made.pk}">call.wav</a>' in owners.get("/workspace").content.decode()
-    page = owners.post("/interact", {"text": "When do we ship the compass?"}, headers=PAGE).content.decode()
+    assert f'<a href="/recordings/{made.pk}">call.wav</a>' in flat(owners.get("/workspace"))
+    page = flat(owners.post("/interact", {"text": "When do we ship the compass?"}, headers=PAGE))
     assert f'<a href="/recordings/{made.pk}#t=0.500">call.wav</a>' in page
-    assert 'href="/workspace"' in owners.get("/recordings/").content.decode()
+    assert 'href="/workspace"' in flat(owners.get("/recordings/"))

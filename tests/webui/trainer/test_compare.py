@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from tests.support.detector_versions import address, make_comparison, make_version
+from tests.support.rendered_pages import flat
 from webui.accounts.models import User
 from webui.jobs.models import Job
 from webui.trainer import results
@@ -59,10 +60,10 @@ def test_post_queues_a_job_that_leads_back(owners: Client, owner: User, version:
     newest = [each.path.name for each in made[:3:-1]]
     assert job.spec["runs"] == [*newest, version.path.name], "the newest ones, and the one in use"
     assert owners.post(address("compare", version))["Location"] == response["Location"], "a double click is one job"
-    page = owners.get(response["Location"]).content.decode()
+    page = flat(owners.get(response["Location"]))
     assert "Score all versions" in page and "See the comparison" not in page
     Job.objects.filter(pk=job.pk).update(state=Job.State.DONE, result={})
-    page = owners.get(response["Location"]).content.decode()
+    page = flat(owners.get(response["Location"]))
     assert f'href="{address("compare", version)}">See the comparison' in page
 
 

@@ -16,6 +16,7 @@ from django.test import Client
 from django.urls import reverse
 
 from tests.support.detector_versions import address, make_bundle, make_version
+from tests.support.rendered_pages import flat
 from tests.support.wakeword_samples import device_files
 from webui.accounts.models import User
 from webui.trainer import results
@@ -215,15 +216,15 @@ def test_a_device_without_a_file_says_how_to_get_it(owners: Client, owner: User,
     version = make_version(owner, portal)
     report = json.loads((version.path / "report.json").read_text())
     (version.path / "report.json").write_text(json.dumps(report | {"devices_left_out": ["esphome"]}))
-    page = html.unescape(owners.get(address("version", version)).content.decode())
+    page = html.unescape(flat(owners.get(address("version", version))))
     assert "The package pymicro-wakeword was not installed." in page and "--for" not in page
     again = re.search(r'href="(/new\?[^"]*targets=openwakeword)"', page)
     assert again is not None
-    form = owners.get(again[1]).content.decode()
+    form = flat(owners.get(again[1]))
     assert 'value="openwakeword" checked' in form and 'value="esphome" checked' not in form
     assert re.search(r'value="quick"[^>]* checked', form), "the effort of this version"
     (version.path / "report.json").write_text(json.dumps(report | {"effort": "trial"}))
-    page = owners.get(address("version", version)).content.decode()
+    page = flat(owners.get(address("version", version)))
     assert "effort=standard" in page and "effort=trial" not in page, "another trial would be good for no device"
     assert "Who may fetch" not in page
 
@@ -236,7 +237,7 @@ def test_devices_are_chosen_on_the_form(owners: Client, owner: User) -> None:
     plan = Job.objects.get()
     assert plan.spec["devices"] == ["esphome"] and plan.spec["targets"] == ["pi", "esphome"]
     Job.objects.filter(pk=plan.pk).update(state="done", result={"buckets": {}, "effort": "trial", "engines": {}})
-    page = owners.get(f"/plans/{plan.id}").content.decode()
+    page = flat(owners.get(f"/plans/{plan.id}"))
     assert 'value="pi" checked' in page and 'value="browser" checked' not in page
     owners.post("/start", {"plan": str(plan.id)})
     run = Job.objects.get(kind="train")

@@ -11,6 +11,7 @@ import pytest
 from django.test import Client
 
 from tests.support.detector_versions import RATES, address, body, make_report
+from tests.support.rendered_pages import flat
 from webui.trainer import results
 from webui.trainer.models import Version
 
@@ -22,7 +23,7 @@ def chosen_link(page: str) -> str:
 
 
 def test_default_is_the_shipped_threshold(owners: Client, version: Version) -> None:
-    page = owners.get(address("version", version)).content.decode()
+    page = flat(owners.get(address("version", version)))
     assert '<option value="12" selected>' in page and page.count("<option") == len(RATES)
     assert chosen_link(page) == address("bundle", version) + "?fa_per_day=12"
     assert "Observed: on the validation streams a threshold of 0.600" in page
@@ -51,7 +52,7 @@ def test_a_threshold_that_is_raised_says_why(owners: Client, version: Version) -
 
 
 def test_rate_in_the_address_sets_the_dial(owners: Client, version: Version) -> None:
-    page = owners.get(address("version", version), {"fa_per_day": "2"}).content.decode()
+    page = flat(owners.get(address("version", version), {"fa_per_day": "2"}))
     assert '<option value="2" selected>' in page and "Extrapolated:" in page
     link = chosen_link(page)
     assert link == address("bundle", version) + "?fa_per_day=2"
@@ -93,6 +94,6 @@ def test_one_false_alarm_is_one(owners: Client, version: Version) -> None:
     report = make_report()
     report["thresholds"][1]["fa_per_day"] = 1.0
     (version.path / "report.json").write_text(json.dumps(report))
-    page = owners.get(address("version", version)).content.decode()
+    page = flat(owners.get(address("version", version)))
     assert ">1 false alarm a day (" in page and "1 false alarm a day as its default" in page
     assert ">0.5 false alarms a day (" in page and not re.search(r"\b1 false alarms a day", page)

@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 
 from audio_generation.registry import engines
+from tests.support.rendered_pages import flat
 from webui.accounts.models import User
 from webui.jobs.models import Job
 
@@ -23,7 +24,7 @@ def test_voices_and_speakers_are_counted_as_a_plan_counts_them(owners: Client) -
     voices = engines()["espeak"].voices("en")
     speakers = len({voice.speaker for voice in voices})
     assert len(voices) > speakers > 1
-    assert f"{len(voices)} English voices of {speakers} speakers" in owners.get("/engines").content.decode()
+    assert f"{len(voices)} English voices of {speakers} speakers" in flat(owners.get("/engines"))
 
 
 def test_the_owner_downloads_a_voice_as_a_job(owners: Client) -> None:
@@ -55,7 +56,7 @@ def test_nobody_else_changes_the_installation(client: Client, owner: User, other
 
 
 def test_models_for_recordings_are_downloaded_as_jobs(owners: Client, client: Client) -> None:
-    page = owners.get("/engines").content.decode()
+    page = flat(owners.get("/engines"))
     assert "For recordings" in page and '<option value="small">small · 486 MB</option>' in page
     assert "42 MB · a minute of audio takes about 4 s · 6 of 100 words wrong in clearly read English" in page
     owners.post("/engines/models/faster-whisper/pull", {"size": "base"})

@@ -12,6 +12,7 @@ from django.urls import reverse
 from audio_generation.registry import engines
 from core.events import silent_reporter
 from pipeline.jobs import _plan
+from tests.support.rendered_pages import flat
 from webui.accounts.models import User
 from webui.jobs.models import Job
 from webui.trainer import services
@@ -45,7 +46,7 @@ def test_languages_are_named_in_the_reader_s_own(owners: Client) -> None:
     ("wanted", "chosen"), [("de", "de"), ("de-AT", "de"), ("zh", "cmn"), ("cy", "en"), ("?", "en")]
 )
 def test_a_phrase_from_a_transcript_brings_its_language(owners: Client, wanted: str, chosen: str) -> None:
-    page = owners.get(reverse("trainer:new"), {"phrase": "x", "language": wanted}).content.decode()
+    page = flat(owners.get(reverse("trainer:new"), {"phrase": "x", "language": wanted}))
     assert f'<option value="{chosen}" selected>' in page
 
 
@@ -92,11 +93,11 @@ def test_severities_are_those_of_the_command_line(owners: Client) -> None:
 
 def test_a_bad_phrase_is_refused_once(owners: Client) -> None:
     answer = owners.post(reverse("trainer:new"), {"phrase": "🙂", "language": "en", "effort": "trial"})
-    page = answer.content.decode()
+    page = flat(answer)
     assert answer.status_code == 422 and page.count('class="error"') == 1
     trigger = re.search(r'hx-trigger="([^"]*)" hx-target="#advice"', page)
     assert trigger is not None and "load" not in trigger[1] and "input changed" in trigger[1]
-    page = owners.get(reverse("trainer:new"), {"phrase": "hey compass"}).content.decode()
+    page = flat(owners.get(reverse("trainer:new"), {"phrase": "hey compass"}))
     assert 'hx-trigger="load, input' in page
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from django.test import Client
 
+from tests.support.rendered_pages import flat
 from webui.jobs.models import Job
 from webui.trainer import services
 
@@ -20,8 +21,8 @@ def test_the_method_of_mining_is_chosen(owners: Client) -> None:
     job = Job.objects.latest("created_at")
     assert job.spec["mining_method"] == "ctc-segmentation"
     Job.objects.filter(pk=job.pk).update(state="done", result={"buckets": {}, "effort": "quick", "engines": {}})
-    page = owners.get(f"/plans/{job.id}").content.decode()
-    assert '<option value="ctc-segmentation" selected>' in page and '<option value="viterbi" >' in page
+    page = flat(owners.get(f"/plans/{job.id}"))
+    assert '<option value="ctc-segmentation" selected>' in page and '<option value="viterbi">' in page
     assert owners.post("/new", {**wish, "mining_method": "guess"}).status_code == 422
 
 

@@ -7,6 +7,7 @@ from django.test import Client
 from django.urls import reverse
 
 from pipeline import engine_setup
+from tests.support.rendered_pages import flat
 from webui.accounts.models import User
 from webui.jobs.models import Job
 from webui.jobs.services import stages_of
@@ -73,10 +74,10 @@ def test_a_plan_that_is_being_trained_says_so(client: Client, owner: User) -> No
     Job.objects.filter(pk=planned.pk).update(state="done", result={**PLAN, "unfinished": None})
     said = "This phrase is being trained now."
     train(user=owner, config=configuration(phrase="hey compass", effort="quick"), targets=["esphome"])
-    assert said not in client.get(f"/plans/{planned.id}").content.decode()
+    assert said not in flat(client.get(f"/plans/{planned.id}"))
     going = client.post("/start", {"plan": planned.id})["Location"]
-    page = client.get(f"/plans/{planned.id}").content.decode()
+    page = flat(client.get(f"/plans/{planned.id}"))
     assert said in page and f'href="{going}"' in page
     assert "Where shall it run? ESPHome: Voice PE, ESP32-S3</p>" in page
     Job.objects.filter(kind="train").update(state="done")
-    assert said not in client.get(f"/plans/{planned.id}").content.decode()
+    assert said not in flat(client.get(f"/plans/{planned.id}"))

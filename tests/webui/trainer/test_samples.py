@@ -11,6 +11,7 @@ from django.urls import reverse
 from db.db_api import Library
 from db.records import NewClip
 from pipeline.training.config import job_folder
+from tests.support.rendered_pages import flat
 from webui.accounts.models import User
 from webui.jobs.models import Job
 from webui.trainer.services import as_spec, configuration
@@ -27,7 +28,7 @@ def test_the_phrase_is_among_them_however_much_else_was_spoken_since(owners: Cli
             NewClip(np.full(160 + n, 0.1, np.float32), text, text, "en", "espeak", request_id=f"{run}:{bucket}:{n}")
             for n, (bucket, text) in enumerate(spoken)
         )
-    page = owners.get(reverse("trainer:samples", args=[job.pk])).content.decode()
+    page = flat(owners.get(reverse("trainer:samples", args=[job.pk])))
     assert page.count("data-play") == SAMPLES == 12
     assert page.count("▶</button> hello robin") == 6
     assert page.index("▶</button> hello robin") < page.index("▶</button> many small words")

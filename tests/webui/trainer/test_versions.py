@@ -11,6 +11,7 @@ import pytest
 from django.test import Client
 
 from tests.support.detector_versions import address, make_version
+from tests.support.rendered_pages import flat
 from webui.accounts.models import User
 from webui.accounts.services import create_token
 from webui.jobs.models import Job
@@ -163,10 +164,10 @@ def test_a_version_is_chosen_on_its_page_and_by_programs(owners: Client, owner: 
     second = make_version(owner, portal, 2)
     Version.objects.filter(pk=second.pk).update(offered=False)
     address = f"/detectors/{second.detector_id}/2"
-    page = owners.get(address).content.decode()
+    page = flat(owners.get(address))
     assert "Version 1 is in use. This one was not compared with it." in page and "Use this version" in page
     assert owners.post(f"{address}/make-current")["Location"] == address
-    page = owners.get(address).content.decode()
+    page = flat(owners.get(address))
     assert "Use this version" not in page and "Version 2 (in use)" in page
     token = create_token(user=owner, name="ci", scopes=["train", "read"])[1]
     program = {"Authorization": f"Bearer {token}"}
