@@ -1,110 +1,21 @@
-"""``./hark bench NAME``: measurements for docs/results.md, one module each; no test asserts their figures."""
+"""The public wake-word benchmark, beside other projects' detectors: ``./hark bench wakeword``."""
 
 from __future__ import annotations
 
 import csv
-import importlib
 import json
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from core.data_folder import REPOSITORY
-from core.database_url import DATABASE
 from core.errors import HarkError
-from core.events import Reporter
 from core.processors import usable_cores
-from core.settings_file import CHOSEN
 
 Figures = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class BenchOptions:
-    """What a measurement may be asked for; each uses what concerns it."""
-
-    seed: int = 0
-    engines: tuple[str, ...] = ()  # empty: all that are used by default and ready
-    phrase: str = "hey compass"
-    effort: str = "quick"
-    bundles: tuple[Path, ...] = ()
-    anchors: int = 400  # confusables: phrases of LibriPhrase, about
-    minutes: int = 60  # load: of mixed use
-    servers: bool = False  # kills: on those of the environment
-    pairs: Path | None = None  # confusables: the folder that LibriPhrase's pairs are written to
-    fetch: Path | None = None  # wakeword: the folder of public audio, which is fetched where it is missing
-
-
-# Modules with a table of their own for people.
-TABLES = {
-    "wakeword": "wakeword_summary",
-    "confusables": "confusables",
-    "loop": "loop",
-    "hostile": "hostile",
-    "kills": "kills",
-    "disk": "disk",
-    "load": "load",
-    "workers": "workers",
-    "scale": "scale",
-}
-
-TAKE_BUNDLES = ("wakeword", "confusables", "loop")
-
-# Name: what it measures, for the command line's help. Each is a module of this package.
-BENCHMARKS = {
-    "engines": "clips a second of each speech engine, persistent against one process a phrase",
-    "features": "log-mel features: times real time on one core",
-    "detector": "a detector's share of one core and its size, for each size and form",
-    "training": "a whole training run: seconds by stage and memory",
-    "asr": "the shipped recognizer's word and character errors, its speed and memory (needs the shared audio)",
-    "audio": "engines of recognition: speed and memory; word errors of those that are trained (needs the shared audio)",
-    "diarization": "speakers told apart: error rate, number found, speed (needs the shared audio)",
-    "questions": "answers found to 30 questions on real transcripts (needs the shared audio)",
-    "mining": "emissions, alignment and mining: speed, size, accuracy, a library of 100 h (needs the shared audio)",
-    "wakeword": "bundles on real recordings of their phrase (needs the shared audio, see HARK_SHARED, or --fetch)",
-    "confusables": "phrases told from near ones: LibriPhrase, and near-phrases of bundles (needs the shared audio)",
-    "loop": "bundles in a simulated household: misses and false alarms before and after devices sent what they heard",
-    "portal": "the portal's pages with many clips, jobs and detectors",
-    "hostile": "a thousand files that are damaged or mean harm: refused in words or used, and what is left of them",
-    "kills": "200 jobs of a portal whose processes are killed at random: what is lost, doubled and left",
-    "disk": "jobs of a portal whose disk is full in each of their stages: what is said, and what is lost (as root)",
-    "load": "a hundred uploads beside twenty live transcriptions, then an hour at the highest rate that a portal holds",
-    "workers": "an import of the portal by one, two and four workers: seconds, and how many times as fast",
-    "scale": "a simulation of 100,000 hours that 1 to 1,000 workers import and align",
-}
-
-
-@contextmanager
-def on_one_core() -> Iterator[None]:
-    """torch works on one core meanwhile: times are then those of a core."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def without_servers() -> None:
-    """Forget this machine's database and queue: a benchmark's libraries and portals are its own, in folders that go."""
-    os.environ[CHOSEN] = ""  # or the portal's settings would read them from the file again
-    for server in (DATABASE, "REDIS_URL"):
-        os.environ.pop(server, None)
-
-
-def measure(name: str, options: BenchOptions, reporter: Reporter) -> Figures:
-    """Run a benchmark by its name (one of :data:`BENCHMARKS`). Raises HarkError for what the user can mend."""
-    module: Any = importlib.import_module(f"benchmark.{name}")
-    figures: Figures = module.run(options, reporter)
-    return figures
 
 
 def shared_folder() -> Path:

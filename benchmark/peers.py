@@ -15,7 +15,6 @@ import pymicro_wakeword
 import pyopen_wakeword
 from pymicro_features import MicroFrontend
 
-from benchmark.libriphrase import ARPABET
 from core.audio_file import SAMPLE_RATE
 from model.devices.openwakeword import embedding
 from model.features import CHUNK_SAMPLES, HOP
@@ -29,6 +28,12 @@ WARM_UP_S = 4.0  # of silence before the stream; longer than anything here remem
 FULL_SCALE = 32767.0
 SPHINX_THRESHOLD = 1e-30  # pocketsphinx's default for keyphrases
 NOT_HEADS = ("melspectrogram", "embedding_model")
+ARPABET = {
+    "ə": "AH", "ɹ": "R", "n": "N", "t": "T", "ɪ": "IH", "s": "S", "d": "D", "l": "L", "i": "IY", "ð": "DH", "æ": "AE",
+    "ʌ": "AH", "ɛ": "EH", "m": "M", "z": "Z", "k": "K", "w": "W", "aɪ": "AY", "v": "V", "h": "HH", "f": "F", "p": "P",
+    "ɔ": "AO", "b": "B", "eɪ": "EY", "oʊ": "OW", "ɑ": "AA", "u": "UW", "ŋ": "NG", "ɡ": "G", "ʃ": "SH", "ʊ": "UH",
+    "ɾ": "T", "j": "Y", "aʊ": "AW", "tʃ": "CH", "θ": "TH", "dʒ": "JH", "ɔɪ": "OY", "ʒ": "ZH",
+}  # fmt: skip
 
 
 def _digest(package: str, paths: Sequence[Path]) -> str:

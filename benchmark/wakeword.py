@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from benchmark import BenchOptions, manifest_rows, public_audio, shared_folder, transcripts
+from benchmark import manifest_rows, public_audio, shared_folder, transcripts
 from benchmark.listening_together import large_detector, scores_together
 from benchmark.peers import USUAL_THRESHOLD, MicroWakeWord, OpenWakeWord, Peer, PocketSphinx, packaged_peers
 from benchmark.streams import CLEAN_FLOOR_DB, CONDITIONS, SAID_GAP_S, SNR_DB, Stream, stream_of_files
@@ -610,14 +610,14 @@ def _measure_bundles(bundles: Mapping[str, Path], evaluation: EvaluationSet) -> 
     return measured
 
 
-def run(options: BenchOptions, reporter: Reporter) -> Figures:
+def run(bundles: Sequence[Path], peers: bool, fetch: Path | None, seed: int, reporter: Reporter) -> Figures:
     """Open every bundle first, then measure: see :func:`bench_wakeword`."""
-    for bundle in options.bundles:
+    for bundle in bundles:
         open_detector(bundle)  # says what is wrong with one before hours of audio are read for another
-    if options.fetch is not None:
-        public_audio.fetch(options.fetch, reporter)
+    if fetch is not None:
+        public_audio.fetch(fetch, reporter)
     reporter.stage("bench", "Listening to real recordings (some minutes a bundle, half an hour a large one)")
-    return bench_wakeword(options.bundles, bool(options.engines), options.seed, reporter, options.fetch)
+    return bench_wakeword(bundles, peers, seed, reporter, fetch)
 
 
 def bench_wakeword(

@@ -21,15 +21,15 @@ DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130
 
 # Each module has ``register(commands)``. They import what is slow when they run.
 COMMANDS = (
-    "train", "detect", "wyoming", "bundle_web", "serve", "admin", "remote", "record", "mine", "try_phrase", "confusers",
-    "library", "backup", "transcribe", "speakers", "watch", "asr", "summarizer", "engines", "bench", "doctor",
-    "release", "test",
+    "train", "detect", "evaluate", "wyoming", "bundle_web", "serve", "admin", "remote", "record", "mine", "try_phrase",
+    "confusers", "library", "backup", "transcribe", "speakers", "watch", "asr", "summarizer", "engines", "bench",
+    "doctor", "release", "test",
 )  # fmt: skip
 
 # How --help shows the commands.
 GROUPS = {
     "Start here": ("train", "try", "detect", "serve", "doctor"),
-    "A better detector": ("advise", "plan", "confusers", "record", "retrain"),
+    "A better detector": ("advise", "plan", "confusers", "record", "evaluate", "retrain"),
     "Devices": ("wyoming", "bundle-web"),
     "Recordings": ("transcribe", "speakers", "watch", "summarizer"),
     "Library and voices": ("library", "mine", "voices", "engines"),
@@ -69,7 +69,7 @@ def _description(commands: Mapping[str, Parser]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, build: Callable[[], Parser] = build_parser) -> int:
     """Run one command; the arguments are those of the process unless given. Never raises, never shows a traceback.
 
     It is the last thing that a process does: signals that would end it are ignored afterwards.
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = argparse.Namespace(handler=run_tests, arguments=words[1:])
     else:
         try:
-            parser = build_parser()
+            parser = build()
             parsed, unknown = parser.parse_known_args(words)
             if unknown:  # said by the command's own parser, so that the usage is that of the command
                 getattr(parsed, "parser", parser).refuse_options(unknown)

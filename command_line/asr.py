@@ -34,15 +34,8 @@ def register(commands: Commands[Parser]) -> None:
     add_method(aligning)
     add_weights(aligning)
 
-    training = add_command(group, "train", "CORPUS... [options]", "train an acoustic model", run_train)
+    training = add_command(group, "train", "CORPUS... [options]", "train a recognizer", run_train)
     training.add_argument("corpora", nargs="+", type=Path, metavar="CORPUS", help="folders of transcribed speech")
-    training.add_argument(
-        "--kind",
-        choices=("recognizer", "backbone", "backbone-in-noise", "encoder", "verifier", "micro"),
-        default="recognizer",
-        help="encoder, verifier: the phone outputs and the verifier of large detectors; micro: the network for "
-        "microcontrollers; backbone-in-noise: the backbone that ships, further, wants a GPU; default: recognizer",
-    )
     batch = "utterances a batch; default: as many as have 160 s together"
     training_options(training, above_zero, "30", batch, "each corpus, and of the synthetic clips")
     what = "clips by the speech engines; default: 7000"
@@ -70,7 +63,7 @@ def chosen_aligner(options: argparse.Namespace) -> Aligner:
 
     if options.weights is None:
         return Aligner()
-    what_to_do = "Give what ./hark asr train CORPUS --kind recognizer has made."
+    what_to_do = "Give what ./hark asr train CORPUS has made."
     try:
         model, _ = load_weights(options.weights)
     except HarkError as error:
@@ -90,8 +83,8 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
     if options.tensorboard:
         require_tensorboard()
     run = AcousticRun(
-        tuple(options.corpora), options.kind, options.epochs, options.batch_size, options.subset, options.synthetic,
-        options.noise, options.seed,
+        tuple(options.corpora), options.epochs, options.batch_size, options.subset, options.synthetic, options.noise,
+        options.seed,
     )  # fmt: skip
     try:
         with screen.reporter() as reporter:
@@ -109,8 +102,7 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
         screen.show_line(f"WER      {100 * result['wer']:.1f} %")
         screen.show_line(f"CER      {100 * result['cer']:.1f} %")
     for name, value in result["errors"].items():
-        nats = name.endswith("unexplained/phones")  # a divergence, no share
-        screen.show_line(f"{value:6.3f} nats  {name}" if nats else f"{100 * value:6.1f} %  {name}")
+        screen.show_line(f"{100 * value:6.1f} %  {name}")
     return 0
 
 

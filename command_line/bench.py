@@ -1,143 +1,116 @@
-"""``bench``: measurements for docs/results.md."""
+"""``bench``: the measurements of docs/results.md that others repeat."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark import BENCHMARKS, TABLES, TAKE_BUNDLES, BenchOptions
-from command_line.options import Commands, Parser, add_command, count, count_or_none, folder, names, seed
+from command_line.options import Commands, Parser, add_command, add_group, count_or_none, folder, names, seed
 from command_line.program import PROGRAM
-from core.database_url import DATABASE
+from core.data_folder import REPOSITORY
 from core.errors import HarkError
-from pipeline.training.config import EFFORTS
 
 if TYPE_CHECKING:
     from command_line.console import Screen
 
-
 ALL = ("all",)  # of wakeword's --engines
+IN_LAB = {  # what is measured beside the product, in the folder ``lab`` of the source
+    "confusables": "phrases told from near ones: LibriPhrase, and near-phrases of bundles (needs the shared audio)",
+    "detector": "a detector's share of one core and its size, for each size and form",
+    "mining": "emissions, alignment and mining: speed, size, accuracy, a library of 100 h (needs the shared audio)",
+}
 
 
 def register(commands: Commands[Parser]) -> None:
-    """Add the command of this module."""
-    parser = add_command(commands, "bench", "NAME [options]", "measure how fast Hark is here", run_bench)
-    listed = "; ".join(f"{name}: {what}" for name, what in BENCHMARKS.items())
-    parser.add_argument("name", choices=list(BENCHMARKS), metavar="NAME", help=listed)
-    parser.add_argument(
-        "bundles", nargs="*", type=Path, metavar="BUNDLE", help="wakeword, confusables, loop: those to measure"
-    )
-    parser.add_argument("--phrase", default=BenchOptions.phrase, help=f'training: default "{BenchOptions.phrase}"')
-    parser.add_argument("--effort", choices=list(EFFORTS), default=BenchOptions.effort, help="training: default quick")
-    parser.add_argument(
-        "--engines",
-        type=names,
-        default=(),
-        metavar="A,B",
-        help='engines, training, audio: only these; wakeword: "all" measures other projects\' detectors too',
-    )
-    parser.add_argument(
-        "--anchors", type=count_or_none, default=BenchOptions.anchors, metavar="N",
-        help=f"confusables: phrases of LibriPhrase, about; default {BenchOptions.anchors}, 0 leaves it out",
-    )  # fmt: skip
-    parser.add_argument("--pairs", type=folder, metavar="FOLDER", help="confusables: write LibriPhrase's pairs there")
-    parser.add_argument(
-        "--fetch",
-        type=folder,
-        metavar="FOLDER",
-        help="wakeword: on public audio, which is fetched into FOLDER (0.6 GB)",
-    )
-    parser.add_argument(
-        "--minutes", type=count, default=BenchOptions.minutes, metavar="N",
-        help=f"load: of mixed use; default {BenchOptions.minutes}",
-    )  # fmt: skip
-    parser.add_argument(
-        "--servers", action="store_true",
-        help="kills: on the database of DATABASE_URL, which must be empty, and the queue of REDIS_URL",
-    )  # fmt: skip
-    parser.add_argument("--seed", type=seed, default=0, metavar="N")
+    """Add the commands of this module."""
+    group = add_group(commands, "bench", "measure detectors on real recordings, and more that docs/results.md has")
+    what = "bundles on real recordings of their phrase (needs the shared audio, see HARK_SHARED, or --fetch)"
+    wakeword = add_command(group, "wakeword", "BUNDLE... [options]", what, run_wakeword)
+    wakeword.add_argument("bundles", nargs="*", type=Path, metavar="BUNDLE", help="those to measure")
+    what = "all: measure other projects' detectors too"
+    wakeword.add_argument("--engines", type=names, default=(), metavar="all", help=what)
+    what = "on public audio, which is fetched into FOLDER (0.6 GB)"
+    wakeword.add_argument("--fetch", type=folder, metavar="FOLDER", help=what)
+    wakeword.add_argument("--seed", type=seed, default=0, metavar="N")
+    for name, what in IN_LAB.items():
+        command = add_command(group, name, "[options]", what, run_in_lab)
+        command.add_argument("--seed", type=seed, default=0, metavar="N")
+        if name == "confusables":
+            command.add_argument("bundles", nargs="*", type=Path, metavar="BUNDLE", help="those to measure")
+            what = "phrases of LibriPhrase, about; default 400, 0 leaves it out"
+            command.add_argument("--anchors", type=count_or_none, default=400, metavar="N", help=what)
+            what = "write LibriPhrase's pairs there"
+            command.add_argument("--pairs", type=folder, metavar="FOLDER", help=what)
+        if name == "mining":
+            command.add_argument("--phrase", default="something", help='default: "something"')
 
 
-def run_bench(options: argparse.Namespace, screen: Screen) -> int:
-    """``bench NAME``."""
-    from benchmark import commit, machine, measure, without_servers
+def run_wakeword(options: argparse.Namespace, screen: Screen) -> int:
+    """``bench wakeword BUNDLE...``."""
+    from benchmark import wakeword
+    from benchmark.wakeword_summary import table
+
+    if options.engines not in ((), ALL):
+        raise HarkError(
+            f"The benchmark takes no --engines {','.join(options.engines)}.", "It takes all, or none.", "Leave it out."
+        )
+    with screen.reporter() as reporter:
+        figures = wakeword.run(options.bundles, bool(options.engines), options.fetch, options.seed, reporter)
+    show_figures("wakeword", command_of(options, PROGRAM, "bench", "wakeword"), figures, table(figures), screen)
+    return 0
+
+
+def run_in_lab(options: argparse.Namespace, screen: Screen) -> int:
+    """``bench confusables``, ``detector`` or ``mining``, in a process of the lab's."""
+    name = options.parser.name
+    if not (REPOSITORY / "lab").is_dir():
+        raise HarkError(
+            f"The benchmark {name} is not part of an installed Hark.",
+            "It lies in the folder lab of the source.",
+            "Clone the source, and give the same command there.",
+        )
+    words = shlex.split(command_of(options, name)) + ["--json"] * getattr(options, "json", False)
+    places = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    return subprocess.call([sys.executable, "-m", "lab", *words], env={**os.environ, "PYTHONPATH": places})
+
+
+def command_of(options: argparse.Namespace, *before: str) -> str:
+    """The command that gives the same figures: the bundles, and the options that are not the default."""
+    from command_line.console import short_path
+
+    words = [*before, *(short_path(bundle) for bundle in getattr(options, "bundles", ()))]  # argparse wants them first
+    for action in options.parser._actions:
+        value = getattr(options, action.dest, action.default)
+        if action.option_strings and action.dest not in ("help", "data", "json") and value != action.default:
+            words.append(action.option_strings[0])
+            if action.nargs != 0:
+                given = ",".join(value) if isinstance(value, tuple) else value
+                words.append(short_path(given) if isinstance(given, Path) else str(given))
+    return shlex.join(words)
+
+
+def show_figures(name: str, command: str, figures: Mapping[str, Any], table: str | None, screen: Screen) -> None:
+    """Show what was measured, by what command and where; without a table of their own, figures are listed."""
+    from benchmark import commit, machine
     from command_line.console import facts
 
-    if options.bundles and options.name not in TAKE_BUNDLES:
-        raise HarkError(
-            f"The benchmark {options.name} takes no bundles.", "wakeword, confusables and loop do.", "Leave them out."
-        )
-    taken = options.name == "wakeword" and options.engines == ALL
-    if options.engines and not taken and options.name not in ("engines", "training", "audio"):
-        raise HarkError(
-            f"The benchmark {options.name} takes no --engines {','.join(options.engines)}.",
-            "engines, training and audio take engines, wakeword takes all.",
-            "Leave it out.",
-        )
-    if options.fetch and options.name != "wakeword":
-        raise HarkError(f"The benchmark {options.name} takes no --fetch.", "wakeword does.", "Leave it out.")
-    if options.servers and options.name != "kills":
-        raise HarkError(
-            f"The benchmark {options.name} takes no --servers.",
-            "It has a database in a folder of its own.",
-            "Leave it out.",
-        )
-    if options.servers and not os.environ.get(DATABASE):
-        raise HarkError(
-            "There is no server to measure on.", f"{DATABASE} is not set.", "Set it, or leave out --servers."
-        )
-    chosen = BenchOptions(
-        options.seed, options.engines, options.phrase, options.effort, tuple(options.bundles), options.anchors,
-        options.minutes, options.servers, options.pairs, options.fetch,
-    )  # fmt: skip
-    if not chosen.servers:
-        without_servers()
-    with screen.reporter() as reporter:
-        figures = measure(options.name, chosen, reporter)
-    result = {
-        "name": options.name,
-        "command": _command(options.name, chosen),
+    result: dict[str, Any] = {
+        "name": name,
+        "command": command,
         "commit": commit(),
         "machine": machine(),
         "figures": figures,
     }
     screen.result(result)
-    about = ", ".join(f"{name} {value}" for name, value in result["machine"].items() if value is not None)
-    table = importlib.import_module(f"benchmark.{TABLES[options.name]}").table if options.name in TABLES else None
-    screen.show(
-        table(figures) if table else facts(_flat(figures)),
-        "",
-        facts([("command", result["command"]), ("commit", result["commit"]), ("machine", about)]),
-    )
-    return 0
-
-
-def _command(name: str, chosen: BenchOptions) -> str:
-    """The command that gives these figures, without options that are the default."""
-    from command_line.console import short_path
-
-    words = [PROGRAM, "bench", name, *(short_path(bundle) for bundle in chosen.bundles)]  # argparse wants them first
-    for option, value in (
-        ("phrase", chosen.phrase),
-        ("effort", chosen.effort),
-        ("seed", str(chosen.seed)),
-        ("anchors", str(chosen.anchors)),
-        ("minutes", str(chosen.minutes)),
-    ):
-        if value != str(getattr(BenchOptions, option)):
-            words += [f"--{option}", value]
-    if chosen.engines:
-        words += ["--engines", ",".join(chosen.engines)]
-    if chosen.servers:
-        words.append("--servers")
-    if chosen.fetch:
-        words += ["--fetch", short_path(chosen.fetch)]
-    return shlex.join(words)
+    about = ", ".join(f"{fact} {value}" for fact, value in result["machine"].items() if value is not None)
+    where = facts([("command", command), ("commit", result["commit"]), ("machine", about)])
+    screen.show(facts(_flat(figures)) if table is None else table, "", where)
 
 
 def _flat(figures: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, object]]:

@@ -49,7 +49,7 @@ def run_detect(options: argparse.Namespace, screen: Screen) -> int:
         "seconds": {one.file: round(one.seconds, 3) for one in heard},
     }
     if options.scores:
-        result["scores"] = {one.file: one.scores for one in heard}
+        result["scores"] = {one.file: [round(score, 4) for score in one.scores] for one in heard}
     code = screen.results(result, failed)
     count = len(result["detections"])
     times = "not heard" if count == 0 else "heard once" if count == 1 else f"heard {count} times"

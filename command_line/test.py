@@ -30,7 +30,7 @@ def register(commands: Commands[Parser]) -> None:
 
 def run_tests(options: argparse.Namespace, screen: Screen) -> int:
     """``test ...``: pytest over ``tests/``, the arguments passed on; without names of tests or files all but those that
-    are marked ``long``. The exit code is pytest's (0: all passed)."""
+    are marked ``long`` and those of the lab, which ``test lab`` runs. The exit code is pytest's (0: all passed)."""
     if importlib.util.find_spec("pytest") is None:
         raise HarkError(
             "The tests cannot be run.",
@@ -41,6 +41,7 @@ def run_tests(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _pytest(arguments: list[str]) -> int:
+    arguments = ["tests/lab" if each == "lab" else each for each in arguments]
     if not any(each.startswith(CHOOSING) or (REPOSITORY / each.split("::")[0]).exists() for each in arguments):
         arguments = ["-m", "not long", *arguments]  # who names no tests has ten minutes
     if importlib.util.find_spec("xdist") is not None and not {"-n", "-x", "--pdb"} & set(arguments):

@@ -1,4 +1,4 @@
-"""What ``./hark asr train --kind backbone`` makes: the convolutions of Google's public speech embedding, which have
+"""What ``lab/weights/train.py`` makes: the convolutions of Google's public speech embedding, which have
 heard far more people than Hark could, and on them a causal network of Hark's own that writes phones."""
 
 from __future__ import annotations

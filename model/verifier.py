@@ -4,7 +4,7 @@ A keyword HMM adds its phones up, so one wrong phone among eight costs little, a
 locates the phrase anew, reads the speech encoder's states at each of its phones, and gives each phone a logit; all of
 them must be right. What the decoder says of the phrase (:mod:`model.rescoring`) is evidence beside it. It knows no
 phrase: it was trained once, on very many pairs of speech and a text that was said in it or nearly so
-(``./hark asr train CORPUS... --kind verifier``), and it runs on hits alone.
+(``lab/weights/verifier.py``), and it runs on hits alone.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from core.worded import worded
 from pipeline.training.config import RunConfig
 
 DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes, as everywhere in Hark
-NICENESS = 10  # of a job and all that it starts: a page that somebody waits for comes first (./hark bench portal)
+NICENESS = 10  # of a job and all that it starts: a page that somebody waits for comes first (python -m lab portal)
 LONGEST_IMPORT_S = 6 * 3600  # of an upload; 2 GB of speech take an hour
 TRAINING, AUDIO = "training", "audio"
 GPU = "gpu"  # a lane for jobs of the lane TRAINING, on machines that have one

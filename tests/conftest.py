@@ -56,17 +56,15 @@ NOT_QUICK = {
         webui/library/test_import
     """,
     "trains, or computes with torch or an encoder": """
-        benchmark/test_confusables benchmark/test_libriphrase benchmark/test_listening_together
-        benchmark/test_wakeword model/test_asr_train model/test_checkpoint model/test_encoder_detector model/test_gpu
+        benchmark/test_listening_together benchmark/test_wakeword model/test_asr_train model/test_checkpoint
+        model/test_encoder_detector model/test_gpu
         model/test_hostile_models model/test_keyword_hmm model/test_metrics model/test_rescoring model/test_scoring
         model/test_second_pass pipeline/training/test_devices
         model/test_summarizer model/test_train model/test_backbone_detector pipeline/acoustic/test_training
-        pipeline/acoustic/test_verifier_training
         pipeline/training/test_calibration pipeline/training/test_comparison pipeline/training/test_evaluation
         pipeline/training/test_keyword_scoring pipeline/training/test_mining pipeline/training/test_negative_set
         pipeline/training/test_retraining pipeline/training/test_run pipeline/training/test_bundle
         pipeline/training/test_report pipeline/training/test_zero_shot pipeline/corpora/test_alignment
-        tools/test_make_unit_inventory
         webui/listening/test_listening webui/library/test_record
     """,
     "recognizes, summarizes or tells speakers apart": """
@@ -105,6 +103,7 @@ LONGEST = (
     "browser/test_recordings_in_browser.py",
 )  # fmt: skip
 
+LAB = Path(__file__).parent / "lab"  # ./hark test lab
 TOPOLOGY = "test_topology.py"  # runs only where its marker is asked for, as all that has one of these
 ASKED_FOR = ("devices", "soak")
 
@@ -113,6 +112,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """Who asks for the topology wants to see it, not that something is missing."""
     if "topology" in config.option.markexpr.split():
         os.environ[NEEDED] = "1"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the tests of the lab to a command that names them."""
+    if collection_path != LAB:
+        return None
+    named = ((config.invocation_params.dir / one.split("::")[0]).resolve() for one in config.args)
+    return None if any(path.is_relative_to(LAB) for path in named) else True
 
 
 def pytest_collection_finish() -> None:

@@ -29,6 +29,7 @@ LAYERS = (
     {"command_line"},
     {"tools"},
     {"main"},
+    {"lab"},
 )
 LAYER_OF = {package: number for number, layer in enumerate(LAYERS) for package in layer}
 

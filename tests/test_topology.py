@@ -17,13 +17,12 @@ from typing import Any
 
 import pytest
 
-from benchmark.kills import kill_process
-from benchmark.memory import descendants
 from pipeline.jobs import RECORDINGS
 from tests.browser.test_portal import test_from_the_first_start_to_a_detector_that_hears as journey_of_a_detector
 from tests.browser.test_recordings_in_browser import conversation_and_question, journey_of_a_recording
 from tests.support.earlier_addresses import Walk
 from tests.support.portal_driver import HOST, PASSWORD, chromium_running, watched
+from tests.support.processes import descendants, kill_process
 from tests.support.servers import wait_for
 from tests.support.topology import STARTS_S, Topology, asking, topology
 from tests.webui.compatibility.test_compatibility_page import PAGE, ROWS, expected_of_nobody, filled

@@ -22,7 +22,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 # Of the repository, that is not needed to run: tests, what builds and deploys, what is only for whoever works on it.
-NOT_RUN = ("tests/", ".github/", ".ci/", "deploy/", "docs/images/", ".gitignore", ".dockerignore", "hark", "mkdocs.yml")
+NOT_RUN = (
+    "tests/", "lab/", ".github/", ".ci/", "deploy/", "docs/images/", ".gitignore", ".dockerignore", "hark",
+    "mkdocs.yml",
+)  # fmt: skip
 LEFT_OUT = {".git", ".venv", "data", "site", "__pycache__", "build", "dist"}
 DAY = (1980, 1, 1, 0, 0, 0)  # of all files in a zip, which knows none before
 

@@ -12,7 +12,7 @@ from audio_generation.engine import Setting, Voice, speaks
 from audio_generation.worker import WorkerEngine
 from core.worded import worded
 
-STYLES_FILE = Path(__file__).parent / "styles.npz"  # written by tools.make_kokoro_styles
+STYLES_FILE = Path(__file__).parent / "styles.npz"  # written by lab.weights.kokoro_styles
 # To measure on: these speak in no run.
 KEPT = (
     "af_kore", "af_nova", "af_sky", "am_echo", "am_liam", "bf_lily", "bm_lewis", "em_alex", "hf_beta", "if_sara",

@@ -26,14 +26,10 @@ from pipeline.corpora.importing import disappeared, unreadable
 from pipeline.corpora.layouts.utterance import files_below, is_audio
 
 if TYPE_CHECKING:
-    from model.devices.micro_network import MicroNetwork
-    from model.embedding_backbone import EmbeddingBackbone
-    from model.phone_head import PhoneHead
-    from model.verifier import Verifier
+    from model.asr.train import AcousticModel
 
 BATCH_SECONDS = 160.0
 MEASURED_SHARE = 0.1  # of the utterances, where there are too few speakers to keep some out
-KINDS = ("backbone", "backbone-in-noise", "recognizer", "encoder", "verifier", "micro")
 UNHEARD = "festival"  # an engine that is kept out, so that there is one to be measured on
 ROOMS = 150
 MADE_NOISE_S = 10.0  # seconds of one made-up noise
@@ -46,21 +42,14 @@ class AcousticRun:
 
     Attributes:
         corpora: folders in any layout that ``library import`` reads.
-        kind: one of :data:`KINDS`; "encoder" trains the phone outputs that stand on it (``model.asr.encoder_head``),
-            "verifier" what verifies a large detector's matches (``pipeline.acoustic.verifier_training``), "micro" the
-            network for microcontrollers (``model.asr.micro_student``), "backbone-in-noise" the shipped backbone further
-            (``model.asr.backbone_in_noise``).
-        epochs: passes over the real speech ("backbone-in-noise": all speech); "encoder", "verifier" and "micro" take as
-            many steps as they need, and their own batches.
-        batch_size: utterances a batch; 0: as many as have :data:`BATCH_SECONDS` together (its own for
-            "backbone-in-noise").
+        epochs: passes over the real speech.
+        batch_size: utterances a batch; 0: as many as have :data:`BATCH_SECONDS` together.
         subset: per cent of each corpus, and of the synthetic clips, that are used.
         synthetic: clips that the speech engines say; the engine that detectors are tested on says none.
         noise: folder of recordings; empty: made-up noise and other speakers only.
     """
 
     corpora: tuple[Path, ...]
-    kind: str = "recognizer"
     epochs: float = 30.0
     batch_size: int = 0
     subset: float = WHOLE
@@ -70,24 +59,30 @@ class AcousticRun:
 
 
 def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> dict[str, Any]:
-    """Train in ``folder``; returns the weights' path, errors by group and hours of speech.
+    """Train a recognizer in ``folder``; returns the weights' path, errors by group and hours of speech.
 
     Raises:
         HarkError: a folder that holds no corpus, or nothing with a transcript in it.
     """
-
     from model.asr.network import Recognizer, RecognizerConfig
-    from model.asr.train import BEST, FINAL, AcousticProgress, AcousticTrainConfig, train_acoustic
-    from model.embedding_backbone import EmbeddingBackbone, EmbeddingBackboneConfig, with_public_embedding
-    from model.shipped_weights import load_weights, save_weights
-    from model.train import best_device
 
+    packed = packed_speech(run, folder, reporter)
+    result = train_by_ctc(Recognizer(RecognizerConfig()), "recognizer", run, packed, folder, reporter)
+    return {**result, **word_errors(result["errors"])}
+
+
+def packed_speech(run: AcousticRun, folder: Path, reporter: Reporter) -> Packed:
+    """Gather the speech of a run, unless ``folder`` has it from a run that asked for the same.
+
+    Raises:
+        HarkError: a folder that holds no corpus, or nothing with a transcript in it.
+    """
     if run.noise and not Path(run.noise).is_dir():
         raise HarkError(
             "The noise cannot be read.", f"There is no folder {run.noise}.", "Give --noise a folder of recordings."
         )
     # What the audio depends on; another kind of model, or more epochs, takes the same.
-    asked = replace(run, kind="", epochs=0.0, batch_size=0)
+    asked = replace(run, epochs=0.0, batch_size=0)
     wanted = json.dumps({**asdict(asked), "corpora": [str(path.resolve()) for path in run.corpora]}, sort_keys=True)
     made_from = folder / "speech" / "made_from.json"
     if not ((folder / "speech" / TABLE_FILE).is_file() and made_from.is_file() and made_from.read_text() == wanted):
@@ -95,16 +90,31 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
         _gather(run, folder, reporter)
         made_from.write_text(wanted)
     packed = open_pack(folder / "speech")
-    transcribed = packed.where("train", transcribed=True)
-    transcribed = transcribed[packed.length[transcribed] <= LONGEST_S * SAMPLE_RATE]
-    if not len(transcribed):
+    if not len(_transcribed(packed)):
         raise HarkError(
             "There is nothing to learn from.",
             f"No training recording has a transcript and lasts at most {LONGEST_S:g} s.",
             "Give a corpus with transcripts: ./hark asr train FOLDER.",
         )
-    if run.kind not in ("backbone", "recognizer"):
-        return _train_on_another(run, packed, folder / run.kind, reporter)
+    return packed
+
+
+def _transcribed(packed: Packed) -> np.ndarray:
+    """The utterances to learn from, by their numbers."""
+    transcribed = packed.where("train", transcribed=True)
+    return transcribed[packed.length[transcribed] <= LONGEST_S * SAMPLE_RATE]
+
+
+def train_by_ctc(
+    model: AcousticModel, name: str, run: AcousticRun, packed: Packed, folder: Path, reporter: Reporter
+) -> dict[str, Any]:
+    """Train a model in ``folder / name``; returns the weights' path, the loss, errors by group, hours and steps."""
+    from model.asr.network import Recognizer
+    from model.asr.train import BEST, FINAL, AcousticProgress, AcousticTrainConfig, train_acoustic
+    from model.shipped_weights import load_weights, save_weights
+    from model.train import best_device
+
+    transcribed = _transcribed(packed)
     real = [int(i) for i in transcribed if packed.utterances[i].real]
     hours = float(packed.length[real or transcribed].sum()) / 16_000 / 3600
     an_epoch = len(real or transcribed) / run.batch_size if run.batch_size else hours * 3600 / BATCH_SECONDS
@@ -114,13 +124,7 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
         warmup_steps=min(300, max(1, steps // 10)), evaluations=min(20, max(1, steps // 5)), seed=run.seed,
         real_share=0.65 if real else 0.0,
     )  # fmt: skip
-    model: Recognizer | EmbeddingBackbone
-    if run.kind == "recognizer":
-        model = Recognizer(RecognizerConfig())
-    else:
-        model = with_public_embedding(EmbeddingBackbone(EmbeddingBackboneConfig()))
-        model.convs.requires_grad_(False)  # trained further they cost three times as much and hear less in quiet
-    reporter.stage("train", f"Training a {run.kind} on {hours:.2f} hours of speech for {steps} steps")
+    reporter.stage("train", f"Training a {name} on {hours:.2f} hours of speech for {steps} steps")
 
     loss = None
 
@@ -130,104 +134,44 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
         if loss is not None:
             reporter.metric("loss", loss)
         reporter.progress(state.step, steps, 0.0)
-        for name, value in (state.errors or {}).items():
-            reporter.metric(name, value)
+        for metric, value in (state.errors or {}).items():
+            reporter.metric(metric, value)
 
-    out = folder / run.kind
+    out = folder / name
     device = best_device()
     board = curves_folder(out)
     device = "cpu" if device == "mps" else device
     errors = train_acoustic(model, packed, config, out, show, device, board)
     best, _ = load_weights(out / (BEST if (out / BEST).is_file() else FINAL))
-    weights = out / f"{run.kind}.safetensors"
-    save_weights(best, weights, _about(run, packed), half=run.kind == "recognizer")
+    weights = out / f"{name}.safetensors"
+    save_weights(best, weights, about(name, packed), half=isinstance(model, Recognizer))
     return {
-        "weights": str(weights), "curves": board, "loss": loss, **word_errors(run.kind, errors), "errors": errors,
-        "hours": round(hours, 3), "steps": steps,
+        "weights": str(weights), "curves": board, "loss": loss, "errors": errors, "hours": round(hours, 3),
+        "steps": steps,
     }  # fmt: skip
 
 
-def word_errors(kind: str, errors: Mapping[str, float]) -> dict[str, Any]:
-    """``wer`` and ``cer`` among the errors by group, of people where there are any; or None, and why not."""
+def word_errors(errors: Mapping[str, float]) -> dict[str, Any]:
+    """Find ``wer`` and ``cer`` among the errors by group, of people where there are any; or None, and why not."""
     found: dict[str, Any] = {"wer": None, "cer": None, "not_measured": ""}
     for name in ("wer", "cer"):
         rates = {group: rate for group, rate in errors.items() if group.startswith(f"{name}/")}
         people = [rate for group, rate in rates.items() if group.startswith(f"{name}/real")]
         if rates:
             found[name] = float(np.mean(people or list(rates.values())))
-    if kind != "recognizer":
-        found["not_measured"] = f"what is trained here ({kind}) writes phones, not words (per: phone error rate)."
-    elif found["wer"] is None:
+    if found["wer"] is None:
         found["not_measured"] = "no recording is left to measure on; give more, or a higher --subset."
     return found
 
 
-def _about(run: AcousticRun, packed: Packed) -> dict[str, Any]:
+def about(name: str, packed: Packed) -> dict[str, Any]:
+    """Say of weights what they were trained on."""
     return {
-        "name": run.kind,
+        "name": name,
         "version": 1,
         "training_corpora": sorted({u.corpus for u in packed.utterances if u.real}),
         "training_engines": sorted({u.corpus for u in packed.utterances if not u.real}),
     }
-
-
-def _train_on_another(run: AcousticRun, packed: Packed, out: Path, reporter: Reporter) -> dict[str, Any]:
-    """Train what learns from another network's outputs."""
-    from model.asr.backbone_in_noise import NoiseTrainConfig, train_in_noise
-    from model.asr.encoder_head import HeadTrainConfig, train_head
-    from model.asr.micro_student import StudentTrainConfig, train_student
-    from model.shipped_weights import BACKBONE, HEAD, MICRO_NETWORK, VERIFIER, save_weights, shipped_backbone
-    from model.train import best_device
-    from pipeline.acoustic.verifier_training import VerifierTrainConfig, train_verifier
-
-    last = None
-
-    def show(done: int, total: int, loss: float) -> None:
-        nonlocal last
-        reporter.progress(done, total, 0.0)
-        if loss == loss:
-            last = loss
-            reporter.metric("loss", loss)
-
-    board = curves_folder(out)
-    model: EmbeddingBackbone | MicroNetwork | PhoneHead | Verifier
-    if run.kind == "backbone-in-noise":
-        file, further = BACKBONE, NoiseTrainConfig(batch_size=run.batch_size, seed=run.seed)
-        heard = packed.length[packed.where("train")]
-        an_epoch = len(heard) / run.batch_size if run.batch_size else heard.sum() / SAMPLE_RATE / further.batch_seconds
-        steps = max(1, round(run.epochs * float(an_epoch)))
-        reporter.stage("train", f"Training the backbone in rooms and noise for {steps} steps")
-        device = best_device()
-        if device != "cuda":
-            reporter.log("Without a GPU this takes days.", "warning")
-        further = replace(further, steps=steps)
-        model, errors = train_in_noise(packed, further, out, show, "cpu" if device == "mps" else device, board)
-    elif run.kind == "verifier":
-        file, verifying = VERIFIER, VerifierTrainConfig(seed=run.seed)
-        steps = verifying.steps
-        reporter.stage("train", f"Training a verifier for {steps} steps")
-        model, errors = train_verifier(packed, verifying, out, show, board)
-    elif run.kind == "micro":
-        file, learning = MICRO_NETWORK, StudentTrainConfig(seed=run.seed)
-        steps = learning.steps
-        reporter.stage("train", f"Teaching a network for microcontrollers for {steps} steps")
-        model, errors = train_student(packed, learning, out, show, board)
-    else:
-        file, hearing = HEAD, HeadTrainConfig(seed=run.seed)
-        steps = hearing.steps
-        reporter.stage("train", f"Training phone outputs on an encoder for {steps} steps")
-        model, errors = train_head(packed, hearing, out, show, board)
-    about = _about(run, packed)
-    if run.kind == "backbone-in-noise":
-        first = shipped_backbone()[1]
-        sources = {name: sorted({*first[name], *about[name]}) for name in ("training_corpora", "training_engines")}
-        about = {**first, **sources, "version": first["version"] + 1}
-    save_weights(model, out / file, about, half=True)
-    hours = float(packed.length.sum()) / SAMPLE_RATE / 3600
-    return {
-        "weights": str(out / file), "curves": board, "loss": last, **word_errors(run.kind, errors), "errors": errors,
-        "hours": round(hours, 3), "steps": steps,
-    }  # fmt: skip
 
 
 def _gather(run: AcousticRun, folder: Path, reporter: Reporter) -> None:

@@ -37,7 +37,7 @@ LONGEST_PATH = 107  # bytes of a Unix socket's path (sun_path of unix(7), withou
 LARGEST_LOG = 2_000_000  # bytes; a longer one is begun anew
 SERVICE = ("-m", "pipeline.recordings.model_server")  # what Python runs
 # Threads of torch and CTranslate2 that wait for each other must not spin: on two busy cores Hark's recognizer took 4
-# times as much work with spinning, whisper-timestamped 3 times (./hark bench audio).
+# times as much work with spinning, whisper-timestamped 3 times (python -m lab audio).
 PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 _started: list[subprocess.Popen[bytes]] = []  # by this process; they are waited for when they have ended

@@ -76,7 +76,7 @@ def listen(detector: Detector, file: Path | str, reporter: Reporter, keep_scores
         for scores in detector.score_recording(_watched(Path(file), heard, reporter)):
             heard.detections += detector.detections(scores)
             if keep_scores:
-                heard.scores += [round(float(score), 4) for score in scores]
+                heard.scores += scores.tolist()
     except HarkError as error:
         heard.failure = error
     except BundleError as error:

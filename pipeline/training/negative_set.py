@@ -13,7 +13,6 @@ import json
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,15 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.data_folder import atomic_path
 from core.errors import HarkError
 from core.events import Progress, Reporter
 from core.processors import usable_cores
 from core.worded import worded
-from model.asr.packed import Utterance
 from model.encoder_backbone import STATE_FRAMES
-from model.examples import ExampleSpec, SoundSources, build_examples
-from model.features import HOP, WINDOW, StoredFrames
+from model.features import StoredFrames
 from model.phones import outputs_of
 from model.plain import with_current_names
 from model.product_quantization import ProductQuantizer
@@ -38,18 +34,14 @@ from phrase_augmentation.keyphrase import Keyphrase
 
 if TYPE_CHECKING:
     from model.detector import Detector
-    from model.front_end import FrontEnd
     from model.keyword_hmm import Ways
 
 STREAM_S = 25.0  # speech in one piece
 FRAME_S = 0.02  # of a backbone
-CODE_BYTES = 24  # a state
-FITTED_STATES = 60_000
 RESCORED_AN_HOUR = 100  # matches in an hour of speech that a decoder is asked about
 PEAK_FRAMES = 50  # of which the best match is one
 MATCHED_AT_ONCE = 160_000  # frames
 MOST_SAYING = 0.9  # of the pieces may be left out because the phrase is said in them
-LEAST = 8  # of 255: smaller square roots of probabilities become nothing, which is what makes the negative set small
 
 
 @dataclass(frozen=True)
@@ -79,91 +71,6 @@ def stream_row(split: str, engine: str, speaker: str = "", bucket: str = "plain_
         "split": split, "label": 0, "bucket": bucket, "engine": engine, "voice": "", "speaker": speaker,
         "clip_id": -1, "text": "",
     }  # fmt: skip
-
-
-def build_negative_set(
-    utterances: Sequence[Utterance],
-    root: Path,
-    sources: SoundSources,
-    front_end: FrontEnd,
-    path: Path,
-    seed: int,
-    reporter: Reporter,
-    about: dict[str, Any],
-) -> dict[str, float]:
-    """Write a negative set of the utterances; returns hours by split. Training pieces are heard in rooms and noise, as
-    examples are; the others half of them quiet, half noisy.
-
-    Args:
-        utterances: their ``split`` says what each is for; ``path`` is relative to ``root``.
-        front_end: of a backbone; or of an encoder, with its states, for a negative set that has them.
-    """  # fmt: skip
-    stored = front_end.stored
-    needed = (stored.lead + stored.step * (stored.window - 1)) * HOP + WINDOW
-    rng = np.random.default_rng(seed)
-    specs: list[ExampleSpec] = []
-    by_corpus: dict[tuple[str, str], list[Utterance]] = {}
-    for utterance in utterances:
-        by_corpus.setdefault((utterance.split, utterance.corpus), []).append(utterance)
-    for (split, corpus), group in sorted(by_corpus.items()):
-        block: list[Utterance] = []
-        seconds = 0.0
-        for number, index in enumerate(rng.permutation(len(group))):
-            block.append(group[index])
-            seconds += seconds_of(root / group[index].path)
-            if seconds >= STREAM_S or number == len(group) - 1:
-                conditions = ("train",) if split == "train" else ("clean", "far")
-                row = stream_row(split, f"bank:{corpus}")  # "bank:" is in tables and reports that are kept
-                row["text"] = " ".join(utterance.text for utterance in block)
-                paths = tuple(str(root / utterance.path) for utterance in block)
-                for condition in conditions:
-                    seed_of_this = int(rng.integers(2**62))
-                    specs.append(ExampleSpec(paths, False, condition, seed_of_this, needed, columns=row))
-                block, seconds = [], 0.0
-    progress = Progress(reporter, len(specs))
-    parts: list[np.ndarray] = []
-    states: list[np.ndarray] = []
-    table: list[dict[str, Any]] = []
-    hours: dict[str, float] = {}
-    with closing(build_examples(specs, sources, front_end)) as built:
-        for both, columns in built:
-            frames, beside = np.split(both, [stored.width], axis=1)
-            states.append(beside[::STATE_FRAMES])
-            levels = np.rint(frames.astype(np.float32) * 255).astype(np.uint8)
-            levels[levels < LEAST] = 0
-            parts.append(levels)
-            table.append({**columns, "frames": len(levels)})
-            split = str(columns["split"])
-            hours[split] = hours.get(split, 0.0) + len(levels) * FRAME_S / 3600
-            progress.advance()
-    # Of each phone over time, and as differences of neighbouring frames' zeros: runs of zeros pack best.
-    joined = np.ascontiguousarray(np.concatenate(parts).T)
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_LZMA) as archive:
-        archive.writestr("about.json", json.dumps({**about, "hours": {k: round(v, 2) for k, v in hours.items()}}))
-        archive.writestr("table.json", json.dumps(table))
-        buffer = io.BytesIO()
-        np.save(buffer, joined)
-        archive.writestr("frames.npy", buffer.getvalue())
-        if states[0].shape[1]:
-            _write_states(np.concatenate(states), rng, archive)
-    return hours
-
-
-def _write_states(states: np.ndarray, rng: np.random.Generator, archive: zipfile.ZipFile) -> None:
-    chosen = np.sort(rng.permutation(len(states))[:FITTED_STATES])
-    quantizer = ProductQuantizer.fitted(states[chosen].astype(np.float32), CODE_BYTES, int(rng.integers(2**31)))
-    codes = [quantizer.encode(part.astype(np.float32)) for part in np.array_split(states, 1 + len(states) // 10_000)]
-    for name, array in {**quantizer.arrays(), "codes": np.concatenate(codes)}.items():
-        buffer = io.BytesIO()
-        np.save(buffer, array)
-        archive.writestr(f"states/{name}.npy", buffer.getvalue())
-
-
-def seconds_of(path: Path) -> float:
-    """How long a recording is, from its header."""
-    import soundfile
-
-    return float(soundfile.info(path).duration)
 
 
 def about_negatives(path: Path) -> dict[str, Any]:

@@ -14,16 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import soundfile
 
-from audio_augmentation.codec import opus_bytes
-from core.audio_file import SAMPLE_RATE, read_audio
-from core.data_folder import REPOSITORY, atomic_path
+from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import Progress, Reporter
 from core.lock import held
 from core.worded import worded
-from model.asr.packed import Utterance
 from model.dataset import SEGMENT_COLUMNS, FeatureWriter, open_store, store_is_complete
 from model.examples import ExampleSpec, SoundSources, build_examples
 from phrase_augmentation.keyphrase import Keyphrase
@@ -35,9 +31,6 @@ if TYPE_CHECKING:
 
 NEGATIVE_SPEECH = REPOSITORY / "model" / "shipped" / "negative-speech.zip"
 BITRATE = 10_000  # of Opus, bit/s: the lowest at which it keeps what is above 6 kHz
-PIECE_S = 40.0  # of one speaker, at most
-GAP_S = 0.25
-LOUDEST = 0.5
 TRAINED = ("train", "train")  # conditions of what is trained on
 TESTED = ("clean", "noisy", "far")  # of what is not
 # Corpora that no shipped backbone was trained on: false alarms of a calibrated detector are counted on them.
@@ -46,80 +39,6 @@ PATIENCE_S = 900.0  # for another run that is hearing it
 # Corpora of the file that `./hark bench wakeword` counts false alarms on: they train nothing.
 KEPT_FOR_MEASURING = ("librispeech-dev-clean",)
 VERSION = 3  # of how it is heard: raised with a change of that code
-SHARES = {"test": 0.15, "validation": 0.30}  # of the speakers; the others are trained on
-
-
-def split_of(speaker: str) -> str:
-    """The split of a speaker, by a hash of the name."""
-    drawn = int.from_bytes(hashlib.sha256(f"negative speech {speaker}".encode()).digest()[:8], "big") / 2**64
-    if drawn < SHARES["test"]:
-        return "test"
-    return "validation" if drawn < SHARES["test"] + SHARES["validation"] else "train"
-
-
-def chosen_utterances(corpora: Mapping[str, Sequence[Utterance]], hours: float, seed: int) -> list[Utterance]:
-    """Utterances of some hours: in turn one of the corpus, and of its speaker, that has said least so far."""
-    rng = np.random.default_rng(seed)
-    waiting: dict[str, dict[str, list[Utterance]]] = {}
-    for name, utterances in corpora.items():
-        for index in rng.permutation(len(utterances)):
-            waiting.setdefault(name, {}).setdefault(utterances[index].speaker, []).append(utterances[index])
-    said = {name: dict.fromkeys(speakers, 0.0) for name, speakers in waiting.items()}
-    chosen: list[Utterance] = []
-    left_s = hours * 3600
-    while left_s > 0 and waiting:
-        name = min(waiting, key=lambda corpus: sum(said[corpus].values()))
-        speaker = min(waiting[name], key=lambda person: said[name][person])
-        utterance = waiting[name][speaker].pop()
-        seconds = float(soundfile.info(utterance.path).duration)
-        if not waiting[name][speaker]:
-            del waiting[name][speaker]
-        if not waiting[name]:
-            del waiting[name]
-        said[name][speaker] += seconds
-        left_s -= seconds
-        chosen.append(utterance)
-    return chosen
-
-
-def write_negative_speech(utterances: Sequence[Utterance], path: Path, about: Mapping[str, Any]) -> dict[str, float]:
-    """Write the speech of utterances, each speaker's joined to pieces; returns hours by split."""
-    by_speaker: dict[tuple[str, str], list[Utterance]] = {}
-    for utterance in utterances:
-        by_speaker.setdefault((utterance.corpus, utterance.speaker), []).append(utterance)
-    table: list[dict[str, Any]] = []
-    hours: dict[str, float] = {}
-    gap = np.zeros(round(GAP_S * SAMPLE_RATE), np.float32)
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-
-        def write(corpus: str, speaker: str, parts: Sequence[tuple[np.ndarray, str]]) -> None:
-            audio = np.concatenate([half for sound, _ in parts for half in (sound, gap)])
-            split, name = split_of(speaker), f"{len(table)}.ogg"
-            # What a voice is called is not needed, only who is the same.
-            person = hashlib.sha256(speaker.encode()).hexdigest()[:12]
-            text = " ".join(text for _, text in parts)
-            if not all(text for _, text in parts):
-                text = ""  # known in part is not known
-            table.append({"file": name, "corpus": corpus, "speaker": person, "text": text, "split": split})
-            archive.writestr(name, opus_bytes(audio, BITRATE))
-            hours[split] = hours.get(split, 0.0) + len(audio) / SAMPLE_RATE / 3600
-
-        for (corpus, speaker), group in sorted(by_speaker.items()):
-            parts: list[tuple[np.ndarray, str]] = []
-            for utterance in group:
-                sound = read_audio(Path(utterance.path))
-                peak = float(np.abs(sound).max(initial=0.0))
-                if not peak:
-                    continue
-                parts.append(((sound * (LOUDEST / peak)).astype(np.float32), utterance.text))
-                if sum(len(part) for part, _ in parts) >= PIECE_S * SAMPLE_RATE:
-                    write(corpus, speaker, parts)
-                    parts = []
-            if parts:
-                write(corpus, speaker, parts)
-        archive.writestr("table.json", json.dumps(table))
-        archive.writestr("about.json", json.dumps({**about, "hours": {k: round(v, 2) for k, v in hours.items()}}))
-    return hours
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ from pipeline.training.splits import (
 POSITIVE_KINDS_WITH_KNOWN_END = ("alone", "punctuated", "end")
 TRANSCRIPTS = 20_000  # of the library, from which plain negatives are drawn
 
-# For the estimate only: seconds a clip, measured by `./hark bench engines` on two cores, rounded up.
+# For the estimate only: seconds a clip, measured by `python -m lab engines` on two cores, rounded up.
 SECONDS_PER_CLIP = {
     "espeak": 0.02,
     "flite": 0.1,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmark import BenchOptions, public_audio, synthetic, wakeword, wakeword_summary
+from benchmark import public_audio, synthetic, wakeword, wakeword_summary
 from benchmark.public_audio import KITCHEN, SOURCES, fetch
 from core.errors import HarkError
 from core.events import silent_reporter
@@ -71,8 +71,7 @@ def test_detectors_are_measured_on_audio_that_was_fetched(
     monkeypatch.setattr(synthetic, "CONFUSER_TEXTS", 100)
     monkeypatch.setenv("HARK_SHARED", str(tmp_path / "nowhere"))
     folder = tmp_path / "audio"
-    options = BenchOptions(bundles=(tone_bundle(tmp_path / "computer"),), fetch=folder)
-    figures = wakeword.run(options, QUIET)
+    figures = wakeword.run([tone_bundle(tmp_path / "computer")], False, folder, 0, QUIET)
     measured = figures["bundles"]["computer"]
     assert measured["positives"] == wakeword_summary.REAL and measured["conditions"]["kitchen"]["clips"] == 8
     assert measured["conditions"]["clean"]["as_shipped"]["miss_rate"]["value"] == 0.25

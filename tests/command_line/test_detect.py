@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from benchmark.hostile_bundles import loop_bundle
 from tests.support.command_line_samples import REPOSITORY, Run, assert_mendable, babble, error_of, write_bundle
+from tests.support.hostile_bundles import loop_bundle
 
 Main = Callable[..., int]
 Shown = pytest.CaptureFixture[str]

@@ -15,12 +15,10 @@ import torch
 from core.audio_file import write_audio
 from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
 from model.asr.decoding import edit_distance, error_rate, greedy
-from model.asr.encoder_head import HeadTrainConfig, train_head
 from model.asr.network import Recognizer, RecognizerConfig
 from model.asr.packed import BatchSource, Packed, Utterance, open_pack, pack
 from model.asr.train import BEST, FINAL, AcousticModel, AcousticProgress, AcousticTrainConfig, train_acoustic
 from model.embedding_backbone import EmbeddingBackbone, EmbeddingBackboneConfig, with_public_embedding
-from model.encoder_backbone import encoder_path
 from model.features import log_mel
 from model.phones import PHONE_OUTPUTS, character_indices, phone_index, phone_indices, phones_of, text_of
 from model.shipped_weights import load_weights
@@ -222,19 +220,3 @@ def test_edit_distance(a: str, b: str, distance: int) -> None:
 def test_error_rate_counts_over_all_references() -> None:
     assert error_rate(["ab", "abcd"], ["ab", "abxx"]) == pytest.approx(2 / 6)
     assert np.isnan(error_rate([], []))
-
-
-@pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
-def test_phone_outputs_learn_on_an_encoder_that_hears_once(packed: Packed, tmp_path: Path) -> None:
-    seen: list[tuple[int, int, float]] = []
-    quiet = SpeechAugmentation(noise_share=0.0, room_share=0.0)
-    config = HeadTrainConfig(steps=400, batch_frames=600, learning_rate=8e-3, augmentation=quiet)
-    head, errors = train_head(packed, config, tmp_path, lambda *state: seen.append(state))
-    assert errors.keys() == {"per/real/tones"} and errors["per/real/tones"] < 0.35, errors
-    assert seen[-1][:2] == (400, 400) and seen[-1][2] < 1.5
-    outputs = (tmp_path / "encoder.f16").stat().st_mtime_ns
-    again, _ = train_head(
-        packed, HeadTrainConfig(steps=60, batch_frames=600, augmentation=quiet), tmp_path, lambda *s: None
-    )
-    assert (tmp_path / "encoder.f16").stat().st_mtime_ns == outputs, "the encoder need not hear again"
-    assert again.phones.weight.shape == head.phones.weight.shape

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.hostile_bundles import CHUNK, loop_bundle, slow_bundle
 from core.data_folder import REPOSITORY
 from model.runtime import detector as run_time
 from model.runtime.detector import BundleError, Detector
+from tests.support.hostile_bundles import CHUNK, loop_bundle, slow_bundle
 
 LOUD = np.full(CHUNK, 0.7, np.float32)
 

@@ -31,7 +31,7 @@ def test_what_is_in_them(built: tuple[Path, Path]) -> None:
     application = {name.removeprefix("hark/application/") for name in names if name.startswith("hark/application/")}
     assert {"main.py", "core/errors.py", "webui/templates/base.html", "model/shipped/MODEL_CARD.md"} <= application
     assert {"LICENSE", "docs/licences.md", "constraints.txt"} <= application
-    assert not [name for name in application if name.startswith(("tests/", "deploy/", ".")) or name == "hark"]
+    assert not [name for name in application if name.startswith(("tests/", "lab/", "deploy/", ".")) or name == "hark"]
     assert "Requires-Dist: torch==" in info and "License-Expression: Apache-2.0" in info
     assert {line.partition(",")[0] for line in record.splitlines()} == names
     with tarfile.open(source) as archive:

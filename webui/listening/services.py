@@ -101,7 +101,7 @@ def detect_in_file(version: Version, path: Path, fa_per_day: float | None = None
         "seconds": round(len(audio) / SAMPLE_RATE, 3),
         "frame_s": detector.score_period_s,
         "threshold": detector.threshold,
-        "scores": found.scores,
+        "scores": [round(score, 4) for score in found.scores],
         "detections": [{"time_s": hit.time_s, "score": round(hit.score, 4)} for hit in found.detections],
         "peaks": peaks(audio, PEAKS),
         "silent": found.silent,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 # All tuned on conversations mixed from librispeech-test-clean-a and on pyannote's trn* and dev*; results are reported
-# of librispeech-dev-clean and of tst* and sample (./hark bench diarization).
+# of librispeech-dev-clean and of tst* and sample.
 FINE_SIMILARITY = 0.70  # windows of one voice have a cosine of about 0.75: groups begin about as fine as voices
 FINER = (0.75, 0.80, 0.85)
 FEWEST_WINDOWS = 4  # a smaller group to begin with is a mixture of two voices or a noise

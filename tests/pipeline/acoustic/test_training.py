@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ import pytest
 from core.audio_file import write_audio
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
-from model.asr import backbone_in_noise
 from model.asr.network import RecognizerConfig
 from model.asr.packed import open_pack
 from model.shipped_weights import load_weights, shipped_backbone, shipped_micro_network, shipped_recognizer
@@ -50,18 +48,6 @@ def test_texts_to_be_spoken_are_seeded_and_varied() -> None:
     assert texts == spoken_texts(["this is what a person said"], 40, seed=1)
     assert "this is what a person said" in texts and len(set(texts)) > 15
     assert any(len(text.split()) <= 4 for text in texts)
-
-
-@pytest.mark.slow(reason="trains an acoustic model")
-def test_one_command_trains_and_writes_weights(tmp_path: Path) -> None:
-    run = AcousticRun((corpus(tmp_path),), "backbone", epochs=1.0, batch_size=4, synthetic=8)
-    result = train_acoustic_model(run, tmp_path / "asr", silent_reporter())
-    model, about = load_weights(Path(result["weights"]))
-    assert about["training_corpora"] == ["words"] and "festival" not in about["training_engines"]
-    assert model.config.phones == 41  # type: ignore[union-attr]
-    real = [utterance.split for utterance in open_pack(tmp_path / "asr" / "speech").utterances if utterance.real]
-    assert len(real) == 24 and result["steps"] == round(real.count("train") / 4)
-    assert result["wer"] is result["cer"] is None and "backbone" in result["not_measured"] and result["loss"] > 0.1
 
 
 @pytest.mark.parametrize(("speakers", "files", "measured"), [(12, 24, True), (1, 24, True), (1, 1, False)])
@@ -125,27 +111,6 @@ def test_a_folder_of_noise_that_is_not_there_is_refused(tmp_path: Path) -> None:
     run = AcousticRun((corpus(tmp_path),), synthetic=0, noise=str(tmp_path / "none"))
     with pytest.raises(HarkError, match="noise cannot be read"):
         train_acoustic_model(run, tmp_path / "out", silent_reporter())
-
-
-def test_a_backbone_that_is_trained_further_says_where_it_comes_from(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    backbone, first = shipped_backbone()
-    asked: list[Any] = []
-
-    def train(*given: Any) -> tuple[Any, dict[str, float]]:
-        asked.extend(given)
-        return backbone, {}
-
-    monkeypatch.setattr(backbone_in_noise, "train_in_noise", train)
-    run = AcousticRun((corpus(tmp_path),), "backbone-in-noise", epochs=3.0, batch_size=1, synthetic=0)
-    result = train_acoustic_model(run, tmp_path / "out", silent_reporter())
-    packed, config, folder = asked[:3]
-    assert (config.steps, config.batch_size) == (3 * len(packed.where("train")), 1) and result["steps"] == config.steps
-    assert folder == tmp_path / "out" / "backbone-in-noise"
-    _, about = load_weights(Path(result["weights"]))
-    assert set(about["training_corpora"]) == {*first["training_corpora"], "words"}
-    assert about["licences"] == first["licences"] and about["version"] == first["version"] + 1
 
 
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.hostile_files import PACKERS, as_tar, as_zip, tar_with
 from core.errors import HarkError
 from pipeline.corpora.archive import unpack
+from tests.support.hostile_files import PACKERS, as_tar, as_zip, tar_with
 
 FILES = {"corpus/a.wav": b"sound", "corpus/deep/b.txt": "grüß dich".encode(), "ünïcode.txt": b"x"}
 

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from benchmark.hostile_files import PLAYLISTS, flac_that_lies, noise, wav_that_lies
 from core.errors import HarkError
 from pipeline.recordings import media
 from pipeline.recordings.media import MediaLimits, normalize
+from tests.support.hostile_files import PLAYLISTS, flac_that_lies, noise, wav_that_lies
 
 FFMPEG = shutil.which("ffmpeg") is not None and shutil.which("ffprobe") is not None
 needs_ffmpeg = pytest.mark.skipif(not FFMPEG, reason="the ffmpeg programs are not installed")

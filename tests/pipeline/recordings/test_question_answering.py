@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 
-from benchmark import BenchOptions, questions
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
-from core.events import silent_reporter
 from pipeline.recordings import llm, text_similarity
 from pipeline.recordings import question_answering as qa
 from pipeline.recordings.question_answering import Answer, Passage, answer, passages, read_operation
 from pipeline.recordings.transcript import Segment, Transcript
+from tests.support import questions
 from tests.support.llm_double import Double, data_of, running_double, set_up
 
 CALL = """Anna: Good morning, this is the weekly meeting about the website.
@@ -418,46 +417,10 @@ def test_what_is_near_is_read_though_its_words_are_others() -> None:
     assert nowhere.asked == []
 
 
-# The questions of the benchmark.
-
-
-def test_the_benchmark_counts_what_is_cited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = json.loads(questions.QUESTIONS.read_text())
-    assert len(asked["answered"]) == 30 and len({row["question"] for row in asked["answered"]}) == 30
-    for corpus in questions.SPEECH:
-        (tmp_path / "speech" / corpus).mkdir(parents=True)
-        (tmp_path / "speech" / corpus / "manifest.jsonl").write_text("")
-    (tmp_path / "conversation" / "pyannote").mkdir(parents=True)
-    (tmp_path / questions.CONVERSATION).write_text(
-        "sample 1 Sheila 1.0 2.5 They all call me a Yankee down here in Texas.\n"
-    )
-    rows = [
-        {
-            "audio_filepath": "audio/1995-1836-0000.ogg",
-            "text": "from mister easterly's wall street office",
-            "duration": 3,
-        },
-        {"audio_filepath": "audio/1995-1836-0001.ogg", "text": "fairview was far away many miles", "duration": 3},
-    ]
-    manifest = tmp_path / "speech" / questions.SPEECH[0] / "manifest.jsonl"
-    manifest.write_text("\n".join(json.dumps(row) for row in rows))
-    monkeypatch.setenv("HARK_SHARED", str(tmp_path))
-    monkeypatch.setenv("HARK_QA_MODEL", str(tmp_path / "none"))
-    figures = questions.run(BenchOptions(), silent_reporter())
-    assert figures["recordings"] == 2 and figures["segments"] == 3 and figures["reader"] is None
-    assert figures["best_sentence"]["answered"] == 2
-    assert {"question": "How many miles away was Fairview?", "answer": rows[1]["text"]} in figures["best_sentence"][
-        "missed"
-    ]
-    (tmp_path / questions.CONVERSATION).unlink()
-    with pytest.raises(HarkError, match="HARK_SHARED"):
-        questions.run(BenchOptions(), silent_reporter())
-
-
 def test_most_questions_are_answered_from_real_transcripts(shared_data: Path) -> None:
     recordings = questions.read_transcripts(shared_data)
     utterances = {(name, segment.text) for name, transcript in recordings.items() for segment in transcript.segments}
     assert len(utterances) > 1000
     found: list[Passage] = [p for name, transcript in recordings.items() for p in passages(name, transcript)]
-    figures = questions.ask_all(found, None, silent_reporter())
-    assert figures["answered"] >= 20 and figures["said_not_in_the_recording"] >= 8
+    answered, said_not_in_the_recording = questions.ask_all(found)
+    assert answered >= 20 and said_not_in_the_recording >= 8

@@ -25,12 +25,12 @@ from wyoming.event import Event
 from wyoming.info import Describe, Info
 from wyoming.wake import Detect, Detection, NotDetected
 
-from benchmark.hostile_bundles import loop_bundle
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from model.runtime import detector as run_time
 from model.runtime.detector import Detector
 from pipeline.serving.wyoming import Stream, open_wake_words, serve, server_at
+from tests.support.hostile_bundles import loop_bundle
 from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
 
 RATE = 16_000

@@ -16,6 +16,7 @@ import pytest
 from core.audio_file import SAMPLE_RATE, write_audio
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
+from lab.weights.negative_speech import write_negative_speech
 from model.asr.packed import Utterance
 from model.dataset import FeatureStore, open_store
 from model.detector import as_streams
@@ -29,7 +30,7 @@ from pipeline.training.config import DEVICES, EFFORTS, BucketSize, Effort, RunCo
 from pipeline.training.devices import NoRuntimeError, make_for_device
 from pipeline.training.evaluation import FA_PER_DAY
 from pipeline.training.examples import CLIP_COLUMNS, ExamplePlan
-from pipeline.training.negative_speech import TESTED, heard_for_calibration, heard_negatives, write_negative_speech
+from pipeline.training.negative_speech import TESTED, heard_for_calibration, heard_negatives
 from pipeline.training.teacher import Teacher, make_teacher
 from tests.pipeline.training.tiny_run import FEW_ROOMS
 from tests.support.device_runtimes import detections

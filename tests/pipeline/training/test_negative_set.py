@@ -10,6 +10,7 @@ import pytest
 
 from core.audio_file import write_audio
 from core.events import Event, Reporter, silent_reporter
+from lab.weights.negative_set import build_negative_set
 from model import encoder
 from model.asr.packed import Utterance
 from model.encoder_backbone import STATE_FRAMES, encoder_path
@@ -22,7 +23,6 @@ from pipeline.training.config import NEGATIVE_SET
 from pipeline.training.negative_set import (
     NegativePiece,
     about_negatives,
-    build_negative_set,
     negative_pieces,
     pieces_with_gains,
     rescoring_threshold,

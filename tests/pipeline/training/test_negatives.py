@@ -9,6 +9,7 @@ import pytest
 
 from core.audio_file import write_audio
 from core.events import Event, Reporter, silent_reporter
+from lab.weights.negative_speech import split_of, write_negative_speech
 from model.asr.packed import Utterance
 from model.backbone_detector import BackboneDetector
 from model.examples import SoundSources
@@ -17,7 +18,7 @@ from model.shipped_weights import shipped_backbone
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training import negative_speech
-from pipeline.training.negative_speech import TESTED, UNHEARD, heard_negatives, split_of, write_negative_speech
+from pipeline.training.negative_speech import TESTED, UNHEARD, heard_negatives
 from pipeline.training.negatives import about_shipped_negatives, shipped_negatives
 from pipeline.training.splits import SPLITS
 from tests.pipeline.training.tiny_run import FEW_ROOMS

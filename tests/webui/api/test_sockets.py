@@ -16,9 +16,9 @@ from asgiref.testing import ApplicationCommunicator
 from django.test import Client
 from django.utils import timezone
 
-from benchmark.hostile_bundles import loop_bundle
 from core.worded import worded
 from pipeline.serving.detection import open_detector
+from tests.support.hostile_bundles import loop_bundle
 from tests.webui.api.conftest import World
 from webui.accounts.models import ApiToken, User
 from webui.accounts.services import create_token, end_pair, issue_pair, revoke_token, set_active

@@ -12,10 +12,10 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from benchmark.hostile_files import flac_that_lies
 from core.errors import HarkError
 from core.events import silent_reporter
 from pipeline.jobs import KINDS
+from tests.support.hostile_files import flac_that_lies
 from tests.support.rendered_pages import flat
 from tests.webui.test_shares import sound
 from webui.accounts.models import AuditEntry, User

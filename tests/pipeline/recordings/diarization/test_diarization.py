@@ -19,10 +19,10 @@ from pipeline.recordings.diarization import acoustic, channels, pyannote_engine,
 from pipeline.recordings.diarization.acoustic import diarize_audio, speech_regions
 from pipeline.recordings.diarization.channels import _delay, compare, turns_of, two_speakers
 from pipeline.recordings.diarization.clustering import unit, voices
-from pipeline.recordings.diarization.errors import DiarizationErrors, diarization_errors, overlap_found, read_rttm
 from pipeline.recordings.diarization.speakers import assign, assign_again, diarize
 from pipeline.recordings.diarization.turns import Diarization, Turn, with_overlaps
 from pipeline.recordings.transcript import Segment, Transcript, Word
+from tests.support.diarization_errors import DiarizationErrors, diarization_errors, overlap_found, read_rttm
 
 RATE = 16_000
 
@@ -526,7 +526,7 @@ def test_real_channels(shared_data: Path) -> None:
 @pytest.mark.slow(reason="computes embeddings of minutes of speech")
 def test_real_voices(shared_data: Path) -> None:
     pytest.importorskip("resemblyzer")
-    from benchmark.labelled_mix import labelled_mix, utterances_by_speaker
+    from tests.support.labelled_mix import labelled_mix, utterances_by_speaker
 
     people = utterances_by_speaker(shared_data / "speech" / "librispeech-dev-clean")
     for number, seconds in ((1, 30), (2, 40), (3, 60)):

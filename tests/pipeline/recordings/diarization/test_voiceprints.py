@@ -145,9 +145,9 @@ def test_the_audio_of_a_speaker(tmp_path: Path) -> None:
 @pytest.mark.slow(reason="computes embeddings of real recordings")
 def test_real_people(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("resemblyzer")
-    from benchmark.labelled_mix import utterances_by_speaker
     from core.audio_file import read_audio
     from pipeline.recordings.diarization.acoustic import embed
+    from tests.support.labelled_mix import utterances_by_speaker
 
     monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
     people = utterances_by_speaker(shared_data / "speech" / "librispeech-dev-clean")

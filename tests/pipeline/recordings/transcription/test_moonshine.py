@@ -33,6 +33,7 @@ from pipeline.recordings.transcription.moonshine_engine import (
     _words,
     _Written,
 )
+from tests.support.read_speech import dev_clean
 from tests.support.untrained_bundle import spoken
 
 UTTERANCES = 15
@@ -48,12 +49,10 @@ def engine() -> Moonshine:
 
 
 def read_speech(shared: Path, count: int) -> list[tuple[np.ndarray, str]]:
-    from benchmark.asr import _dev_clean
-
     folder = shared / "speech"
     if not (folder / "librispeech-dev-clean").is_dir():
         pytest.skip(f"no recordings of read speech in {folder}")
-    return [(read_audio(path), text) for path, text in _dev_clean(folder)[:count]]
+    return [(read_audio(path), text) for path, text in dev_clean(folder)[:count]]
 
 
 def text_of(segments: Sequence[Segment]) -> str:

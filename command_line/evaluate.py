@@ -1,0 +1,107 @@
+"""``evaluate``: how often a detector misses its phrase, and fires without it, on recordings of one's own."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from command_line.options import Commands, Parser, add_command, folder
+from core.errors import HarkError
+
+if TYPE_CHECKING:
+    from command_line.console import Screen
+    from pipeline.serving.evaluate import Evaluation, Outcome
+
+LISTED = 20  # recordings that were missed, and false alarms
+
+
+def register(commands: Commands[Parser]) -> None:
+    """Add the command of this module."""
+    what = "measure a detector on recordings of your own"
+    parser = add_command(commands, "evaluate", "BUNDLE --positives DIR --negatives DIR", what, run_evaluate)
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that training made, or its folder")
+    what = "recordings, in each of which the phrase is said once"
+    parser.add_argument("--positives", type=folder, metavar="DIR", help=what)
+    what = "recordings of any length, in which it is not said: speech, music, a room"
+    parser.add_argument("--negatives", type=folder, metavar="DIR", help=what)
+    parser.add_argument("--int8", action="store_true", help="use the small model (8-bit weights), where there is one")
+
+
+def run_evaluate(options: argparse.Namespace, screen: Screen) -> int:
+    """``evaluate BUNDLE``; a recording that cannot be read does not stop the others."""
+    from pipeline.serving.detection import open_detector
+    from pipeline.serving.evaluate import evaluate
+
+    if options.positives is None and options.negatives is None:
+        raise HarkError(
+            "There is nothing to measure on.",
+            "Neither recordings with the phrase nor without it were given.",
+            "Add --positives DIR, --negatives DIR, or both.",
+        )
+    detector = open_detector(options.bundle, int8=options.int8)
+    usual = float(detector.bundle.manifest["default_fa_per_day"])
+    with screen.reporter() as reporter:
+        found = evaluate(detector, options.positives, options.negatives, reporter)
+    failed = [(one.file, one.failure) for one in found.failed if one.failure is not None]
+    for _, error in failed:
+        screen.warn_of(error)
+    _show(found, usual, screen)
+    return screen.results(_result(detector.phrase, found, usual), failed)
+
+
+def _result(phrase: str, found: Evaluation, usual: float) -> dict[str, Any]:
+    return {
+        "phrase": phrase,
+        "positives": {"recordings": found.positives},
+        "negatives": {"recordings": found.negatives, "hours": round(found.hours, 4)},
+        "default_fa_per_day": usual,
+        "thresholds": [
+            {
+                "fa_per_day": one.fa_per_day,
+                "threshold": one.threshold,
+                "missed": one.missed,
+                "miss_rate": one.miss_rate.as_dict(),
+                "doubles": one.doubles,
+                "false_alarms": [{"file": file, "time_s": time_s} for file, time_s in one.alarms],
+                "fa_per_hour": one.fa_per_hour.as_dict(),
+            }
+            for one in found.outcomes
+        ],
+    }
+
+
+def _show(found: Evaluation, usual: float, screen: Screen) -> None:
+    from command_line.console import clock, table
+
+    rows = [
+        (
+            f"{one.fa_per_day:g}{' (usual)' if one.fa_per_day == usual else ''}",
+            f"{one.threshold:.3f}",
+            _missed(one, found.positives),
+            str(one.doubles) if found.positives else "",
+            _alarms(one, found.hours),
+        )
+        for one in found.outcomes
+    ]
+    screen.show(table(("set for, a day", "threshold", "missed", "fired twice", "false alarms an hour"), rows))
+    screen.show(f"{found.positives} recordings with the phrase, {found.hours:.2f} hours without it; 95 % intervals.")
+    at_usual = next((one for one in found.outcomes if one.fa_per_day == usual), found.outcomes[0])
+    lines = [f"missed       {file}" for file in at_usual.missed]
+    lines += [f"false alarm  {file}  {clock(time_s, exact=True)}" for file, time_s in at_usual.alarms]
+    for line in lines[:LISTED]:
+        screen.show_line(line)
+    if len(lines) > LISTED:
+        screen.show_line(f"and {len(lines) - LISTED} more; --json has all")
+
+
+def _missed(one: Outcome, positives: int) -> str:
+    if not positives:
+        return ""
+    rate = one.miss_rate
+    return f"{len(one.missed)}: {100 * rate.value:.1f} % ({100 * rate.low:.1f} – {100 * rate.high:.1f})"
+
+
+def _alarms(one: Outcome, hours: float) -> str:
+    rate = one.fa_per_hour
+    return f"{len(one.alarms)}: {rate.value:.2f} ({rate.low:.2f} – {rate.high:.2f})" if hours else ""

@@ -1,0 +1,124 @@
+"""The lab: what measures Hark for its makers, and what makes the weights that ship (lab/README.md)."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark import Figures
+from core.database_url import DATABASE
+from core.events import Reporter
+from core.settings_file import CHOSEN
+from tests.support.processes import resident_kib
+
+LOOK_EVERY_S = 0.1
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """What a measurement may be asked for; each uses what concerns it."""
+
+    seed: int = 0
+    engines: tuple[str, ...] = ()  # empty: all that are used by default and ready
+    phrase: str = "hey compass"
+    effort: str = "quick"
+    bundles: tuple[Path, ...] = ()
+    anchors: int = 400  # phrases of LibriPhrase, about
+    pairs: Path | None = None  # the folder that LibriPhrase's pairs are written to
+    minutes: int = 60  # of mixed use
+    servers: bool = False  # on those of the environment
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A measurement of ``python -m lab NAME``.
+
+    Attributes:
+        module: has ``run(options, reporter)``, and ``table(figures)`` where the figures have a table of their own.
+        what: it measures, for the help.
+        takes: the fields of :class:`BenchOptions` that it uses beside the seed.
+    """
+
+    module: str
+    what: str
+    takes: tuple[str, ...] = ()
+
+
+MEASUREMENTS = {
+    "confusables": Measurement(
+        "measure.confusables", "LibriPhrase, and near-phrases of bundles", ("bundles", "anchors", "pairs")
+    ),
+    "detector": Measurement("measure.detector", "a detector's share of one core and its size, by size and form"),
+    "mining": Measurement("measure.mining", "emissions, alignment and mining: speed, size, accuracy", ("phrase",)),
+    "engines": Measurement(
+        "measure.engines", "clips a second of each speech engine, persistent against a process each", ("engines",)
+    ),
+    "audio": Measurement("measure.audio", "engines of recognition: speed, memory, word errors", ("engines",)),
+    "training": Measurement(
+        "measure.training", "a whole training run: seconds by stage, memory", ("phrase", "effort", "engines")
+    ),
+    "portal": Measurement("measure.portal", "the portal's pages with many clips, jobs and detectors"),
+    "hostile": Measurement("chaos.hostile", "a thousand files that are damaged or mean harm"),
+    "kills": Measurement(
+        "chaos.kills", "200 jobs of a portal whose processes are killed at random: lost, doubled, left", ("servers",)
+    ),
+    "load": Measurement("chaos.load", "floods, live transcriptions and mixed use that a portal holds", ("minutes",)),
+}
+
+
+def run_measurement(name: str, options: BenchOptions, reporter: Reporter) -> Figures:
+    """Run one of :data:`MEASUREMENTS`. Raises HarkError for what the user can fix."""
+    module: Any = importlib.import_module(f"lab.{MEASUREMENTS[name].module}")
+    figures: Figures = module.run(options, reporter)
+    return figures
+
+
+def without_servers() -> None:
+    """Forget this machine's database and queue: a measurement's libraries and portals are its own."""
+    os.environ[CHOSEN] = ""  # or the portal's settings would read them from the file again
+    for server in (DATABASE, "REDIS_URL"):
+        os.environ.pop(server, None)
+
+
+@contextmanager
+def on_one_core() -> Iterator[None]:
+    """Let torch work on one core meanwhile: times are then those of a core."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+class PeakMemory:
+    """The largest resident memory [KiB] of a process and its descendants during a ``with`` block.
+
+    Shared pages count for each process, so it is an upper bound.
+    """
+
+    def __init__(self, process: int) -> None:
+        self.peak_kib = 0
+        self._process = process
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> PeakMemory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(LOOK_EVERY_S):
+            self.peak_kib = max(self.peak_kib, resident_kib(self._process))

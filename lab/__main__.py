@@ -1,0 +1,73 @@
+"""``python -m lab NAME``: a measurement of Hark for its makers."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from command_line import program
+from command_line.application import main
+from command_line.bench import IN_LAB, command_of, show_figures
+from command_line.options import Parser, add_command, common_options, count, count_or_none, folder, names, seed
+from core.database_url import DATABASE
+from core.errors import HarkError
+from lab import MEASUREMENTS, BenchOptions, run_measurement, without_servers
+from pipeline.training.config import EFFORTS
+
+if TYPE_CHECKING:
+    from command_line.console import Screen
+
+PROGRAM = "python -m lab"
+
+
+def build_parser() -> Parser:
+    """Build the parser of all measurements."""
+    parser = Parser(prog=PROGRAM, usage=f"{PROGRAM} NAME [options]", description=__doc__)
+    common_options(parser)
+    commands = parser.add_subparsers(metavar="NAME", parser_class=Parser, prog=PROGRAM, required=True)
+    for name, measurement in MEASUREMENTS.items():
+        command = add_command(commands, name, "[options]", measurement.what, run)
+        for option in (*measurement.takes, "seed"):
+            _add(command, option)
+    return parser
+
+
+def _add(command: Parser, option: str) -> None:
+    if option == "bundles":
+        command.add_argument("bundles", nargs="*", type=Path, metavar="BUNDLE")
+    elif option == "servers":
+        what = "on the database of DATABASE_URL, which must be empty, and the queue of REDIS_URL"
+        command.add_argument("--servers", action="store_true", help=what)
+    else:
+        types = {"seed": seed, "engines": names, "anchors": count_or_none, "pairs": folder, "minutes": count}
+        choices = list(EFFORTS) if option == "effort" else None
+        default = "something" if command.name == "mining" and option == "phrase" else getattr(BenchOptions, option)
+        command.add_argument(f"--{option}", type=types.get(option, str), choices=choices, default=default)
+
+
+def run(options: argparse.Namespace, screen: Screen) -> int:
+    """Measure, and show the figures."""
+    name = options.parser.name
+    given = {option: getattr(options, option) for option in (*MEASUREMENTS[name].takes, "seed")}
+    chosen = BenchOptions(**{**given, "bundles": tuple(given.get("bundles", ()))})
+    if chosen.servers and not os.environ.get(DATABASE):
+        raise HarkError(
+            "There is no server to measure on.", f"{DATABASE} is not set.", "Set it, or leave out --servers."
+        )
+    if not chosen.servers:
+        without_servers()
+    with screen.reporter() as reporter:
+        figures = run_measurement(name, chosen, reporter)
+    module = importlib.import_module(f"lab.{MEASUREMENTS[name].module}")
+    table = module.table(figures) if hasattr(module, "table") else None
+    by_name = (program.PROGRAM, "bench", name) if name in IN_LAB else (*PROGRAM.split(), name)
+    show_figures(name, command_of(options, *by_name), figures, table, screen)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(build=build_parser))

@@ -1,0 +1,211 @@
+"""``python -m lab hostile``: a thousand files that are damaged or mean harm, each opened as Hark opens a stranger's.
+
+A file is refused in words, or used. What must not happen is counted: another exception than the one that is shown to
+people, a process that dies or hangs, files and processes that are left, memory that grows.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from benchmark import Figures
+from benchmark.wakeword_summary import aligned
+from core.events import Progress, Reporter
+from core.worker_process import WorkerGone, WorkerProcess
+from lab import BenchOptions
+from tests.support.hostile_files import Source, harmful_bundles
+from tests.support.processes import descendants, orphans_become_children, resident_kib
+
+FILES = 1000
+LONGEST_S = 120.0  # that opening one may take, on an idle machine
+HARMFUL_S = 240.0  # that a model may take to be stopped: a minute to load and a minute to run, each with its end
+WARM_UP = 5  # files of each kind before memory is looked at: libraries are loaded with the first
+SENTENCES = ("what", "why", "what_to_do")
+LONGEST_SENTENCE = 2000
+DOOR_OF = {
+    "zip": "corpus", "tar": "corpus", "tar.gz": "corpus", "tar.bz2": "corpus", "archive that leads out": "corpus",
+    "bundle (zip)": "bundle", "bundle (model.onnx)": "bundle", "bundle (manifest)": "bundle",
+    "checkpoint (.pt)": "checkpoint", "weights (.safetensors)": "weights",
+}  # fmt: skip
+SOUND = "sound"  # the door of all others
+DOORS = (SOUND, *dict.fromkeys(DOOR_OF.values()))
+HARMFUL = "model that never ends"
+WORKER = (sys.executable, "-m", "lab.chaos.hostile_doors")
+
+
+@dataclass
+class Count:
+    """What became of the files of a kind; ``defects`` says of each that went wrong what happened."""
+
+    files: int = 0
+    refused: int = 0
+    used: int = 0
+    tracebacks: int = 0
+    files_left: int = 0
+    processes_left: int = 0
+    growth_mib: float | None = None
+    seconds: float = 0.0
+    defects: list[str] = field(default_factory=list)
+
+
+def run(options: BenchOptions, reporter: Reporter) -> Figures:
+    """Counts by kind, and what became of the library."""
+    return opened(options.seed, FILES, reporter)
+
+
+def opened(seed: int, files: int, reporter: Reporter, harmful: bool = True, keep: Path | None = None) -> Figures:
+    """Open ``files`` files or a few more, as many of each kind; counts by kind, and what became of the library that
+    archives were imported into.
+
+    Args:
+        harmful: also models that never end, of which each takes minutes.
+        keep: a folder for those that went wrong.
+    """
+    with tempfile.TemporaryDirectory(prefix="hark-hostile-") as folder, orphans_become_children():
+        place = Path(folder)
+        kinds = Source(place / "made", seed).kinds()
+        share = math.ceil(files / len(kinds))
+        progress = Progress(reporter, share * len(kinds))
+        counts: dict[str, Count] = {}
+        with ExitStack() as stack:
+            openers = {door: stack.enter_context(_Opener(place / "work", door, keep)) for door in DOORS}
+            for name, make in kinds.items():
+                reporter.stage("hostile", f"Opening: {name}")
+                counts[name] = Count()
+                for number in range(share):
+                    made = make(Random(f"{seed} {name} {number}"), number)
+                    path = place / made.name
+                    path.write_bytes(made.content)
+                    openers[DOOR_OF.get(name, SOUND)].open(path, counts[name], LONGEST_S)
+                    path.unlink()
+                    progress.advance()
+                reporter.log(f"{name}: {counts[name].refused} refused, {counts[name].used} used", _level(counts[name]))
+        if harmful:
+            reporter.stage("hostile", f"Opening: {HARMFUL}")
+            counts[HARMFUL] = Count()
+            for path in harmful_bundles(place / "harmful"):  # a process for each, as on the command line
+                with _Opener(place / "work", "bundle", keep) as opener:
+                    opener.open(path, counts[HARMFUL], HARMFUL_S)
+        return {"kinds": {name: vars(count) for name, count in counts.items()}, **_library(place / "work" / "data")}
+
+
+def _library(data: Path) -> Figures:
+    """How many clips were taken in, and what is wrong with them."""
+    from db.db_api import Library
+
+    with Library(data) as library:
+        report = library.check(left_over_after_s=0.0)
+    return {"clips": report.clips, "library_problems": [f"{one.kind}: {one.what}" for one in report.problems]}
+
+
+def _level(count: Count) -> str:
+    return "warning" if count.defects else "info"
+
+
+class _Opener:
+    """A process at a door, and what is left behind each file that it opens."""
+
+    def __init__(self, folder: Path, door: str, keep: Path | None) -> None:
+        self._door, self._keep, self._folder = door, keep, folder
+        self._data, self._temporary = folder / "data", folder / "tmp"
+        for path in (self._data, self._temporary):
+            path.mkdir(parents=True, exist_ok=True)
+        self._worker: WorkerProcess | None = None
+        self._before_kib = 0
+
+    def __enter__(self) -> _Opener:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._worker is not None:
+            self._worker.kill()
+
+    def open(self, path: Path, count: Count, timeout_s: float) -> None:
+        """Have one file opened, and count what became of it."""
+        worker = self._worker = self._worker or self._start()
+        others = set(descendants(os.getpid()))
+        before = self._files()
+        count.files += 1
+        started = time.monotonic()
+        worker.send({"id": path.name, "door": self._door, "path": str(path), "data": str(self._data)})
+        try:
+            said = worker.answer(path.name, timeout_s)
+        except WorkerGone as error:
+            said = {"why": str(error)}
+            worker.kill()
+            self._worker, self._before_kib = None, 0
+        count.seconds = round(count.seconds + time.monotonic() - started, 1)
+        defects = list(_judged(count, said))
+        if left := sorted(self._files() - before):
+            count.files_left += len(left)
+            defects.append(f"files left: {', '.join(left)[:300]}")
+        if left_processes := set(descendants(os.getpid())) - others:
+            count.processes_left += len(left_processes)
+            defects.append(f"processes left: {len(left_processes)}")
+        for defect in defects:
+            self._remember(path, count, defect)
+        if self._worker is not None:
+            self._look_at_memory(count)
+
+    def _look_at_memory(self, count: Count) -> None:
+        assert self._worker is not None
+        if count.files == WARM_UP:
+            self._before_kib = resident_kib(self._worker.pid)
+        elif count.files > WARM_UP and self._before_kib:
+            count.growth_mib = round((resident_kib(self._worker.pid) - self._before_kib) / 1024, 1)
+
+    def _remember(self, path: Path, count: Count, defect: str) -> None:
+        count.defects.append(f"{path.name}: {defect}"[:600])
+        if self._keep is not None and path.is_file():
+            (self._keep / f"{len(count.defects)}-{path.name}").write_bytes(path.read_bytes())
+
+    def _files(self) -> set[str]:
+        """All that may not be there after a file was opened: the library, with its clips, may."""
+        found = (path.relative_to(self._folder) for path in self._folder.rglob("*") if path.is_file())
+        return {str(path) for path in found if not str(path).startswith(("data/library.sqlite3", "data/clips/"))}
+
+    def _start(self) -> WorkerProcess:
+        temporary = {"TMPDIR": str(self._temporary), "HARK_DATA": str(self._data)}
+        return WorkerProcess("what opens files", list(WORKER), temporary, start_timeout_s=60.0)
+
+
+def _judged(count: Count, said: dict[str, Any]) -> Iterator[str]:
+    """Count how it ended, and say what was wrong with that."""
+    refused = said.get("refused")
+    if said.get("event") == "done" and refused is None:
+        count.used += 1
+    elif said.get("event") == "done" and refused and all(_is_sentence(refused[name]) for name in SENTENCES):
+        count.refused += 1
+    else:
+        count.tracebacks += 1
+        yield f"no words for people: {refused}" if refused else str(said.get("why"))
+
+
+def _is_sentence(text: str) -> bool:
+    """Something that can be shown to people."""
+    return 0 < len(text) <= LONGEST_SENTENCE and text.isprintable() and "Traceback" not in text
+
+
+def table(figures: Figures) -> str:
+    """The figures of :func:`run` for people, and what went wrong."""
+    columns = ("files", "refused", "used", "tracebacks", "files_left", "processes_left", "growth_mib", "seconds")
+    rows = [("", *(column.replace("_", " ").replace("mib", "MiB") for column in columns))]
+    kinds = figures["kinds"]
+    for name, one in kinds.items():
+        rows.append((name, *("-" if one[column] is None else f"{one[column]:g}" for column in columns)))
+    totals = [sum(one[column] or 0 for one in kinds.values()) for column in columns]
+    rows.append(("all", *("" if column == "growth_mib" else f"{total:g}" for column, total in zip(columns, totals))))
+    wrong = [f"{name}, {defect}" for name, one in kinds.items() for defect in one["defects"]]
+    problems = figures["library_problems"]
+    told = f"problems of the library: {len(problems)} ({figures['clips']} clips)"
+    return "\n".join([*aligned(rows), told, *problems, *wrong])

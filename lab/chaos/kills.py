@@ -1,0 +1,244 @@
+"""``python -m lab kills``: 200 jobs of a portal, whose processes are killed at random until all have ended.
+
+A real ``serve`` with its workers does them, in a data folder of its own; the process of a job, the worker that
+supervises it, one that waits, the web server or ``serve`` itself (which is then started again) is killed with SIGKILL,
+and some jobs are cancelled. At the end each job is done or cancelled, and what it made is there once. With
+``--servers`` the portal's rows and libraries are in the database that ``DATABASE_URL`` names, and its queue in
+``REDIS_URL``'s.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark import Figures
+from benchmark.wakeword_summary import aligned
+from core.errors import HarkError
+from core.events import Reporter
+from lab import BenchOptions
+from lab.chaos.job_makers import MAKERS, Made, data_folders, left_of, library_problems
+from tests.support.processes import (
+    command_of,
+    descendants,
+    kill_process,
+    orphans_become_children,
+    parent_of,
+    web_server,
+)
+from tests.support.served import Server
+
+if TYPE_CHECKING:
+    from webui.jobs.models import Job
+
+JOBS = 200
+SHARES = {"import": 6, "transcribe": 5, "minable": 3, "summarize": 3, "train": 3}
+KILLS = {"job": 5, "worker": 4, "waiting worker": 3, "web": 2, "serve": 1, "cancel": 1}  # how often, about
+PAUSE_S = (1.0, 5.0)  # between two of them
+JOBS_A_KILL = 2  # as many must have ended before the next
+LEASE_S = 6
+LONGEST_S = 3600.0
+WAIT_S = 60.0  # for processes to end
+
+
+@dataclass
+class Count:
+    """What became of the jobs of a kind; ``wrong`` says what is lost, doubled or left of each."""
+
+    jobs: int = 0
+    done: int = 0
+    cancelled: int = 0
+    failed: int = 0
+    retried: int = 0
+    lost: int = 0
+    doubled: int = 0
+    left: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+def run(options: BenchOptions, reporter: Reporter) -> Figures:
+    """Counts by kind of job, and of kills. It must be the first thing in its process that touches Django."""
+    with tempfile.TemporaryDirectory(prefix="hark-kills-") as folder:
+        return killed(Path(folder), options.seed, JOBS, reporter)
+
+
+def killed(data: Path, seed: int, jobs: int, reporter: Reporter) -> Figures:
+    """Have about ``jobs`` jobs done in a new data folder, with kills.
+
+    Raises:
+        HarkError: they have not ended in an hour, or the database is somebody's.
+    """
+    most = str(10 * jobs)
+    os.environ.update(HARK_DATA=str(data), HARK_JOBS_WAITING=most, HARK_JOBS_WAITING_PER_USER=most)
+    from webui.setup import ready
+
+    ready()
+    from webui.accounts.models import User
+
+    if User.objects.exists():
+        raise HarkError(
+            "No processes are killed: the database is in use.",
+            "It holds accounts, and jobs of this benchmark would be among theirs.",
+            "Give DATABASE_URL an empty database.",
+        )
+    rng = random.Random(seed)
+    reporter.stage("kills", "Queueing jobs")
+    made = list(_submitted(jobs, seed))
+    killed: Counter[str] = Counter()
+    started = time.monotonic()
+    with orphans_become_children():
+        server = Server(data, HARK_JOBS_LEASE_S=str(LEASE_S))
+        try:
+            reporter.stage("kills", "Killing what does them")
+            retried = _kill_until_all_have_ended(server, made, rng, killed, reporter)
+        finally:
+            server.stop()
+        _wait_for_ends()
+        counts = _counts(made, retried)
+        left = len(descendants(os.getpid()))
+    return {
+        "kinds": {kind: vars(count) for kind, count in counts.items()},
+        "kills": dict(killed),
+        "library_problems": [problem for path in data_folders(data) for problem in library_problems(path)],
+        "processes_left": left,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def _submitted(jobs: int, seed: int) -> Iterator[Made]:
+    from webui.accounts.models import User
+
+    owner = User.objects.create_user("owner", password="a-good-long-password", is_owner=True)
+    other = User.objects.create_user("other", password="a-good-long-password")
+    kinds = [kind for kind, share in SHARES.items() for _ in range(max(1, jobs * share // sum(SHARES.values())))]
+    random.Random(seed).shuffle(kinds)
+    for number, kind in enumerate(kinds):
+        yield MAKERS[kind]((owner, other)[number % 2], number)
+
+
+def _kill_until_all_have_ended(
+    server: Server, made: list[Made], rng: random.Random, killed: Counter[str], reporter: Reporter
+) -> Counter[str]:
+    """How often each job was asked to go on, as people do with one that was interrupted."""
+    from webui.jobs import services
+    from webui.jobs.models import Job
+
+    retried: Counter[str] = Counter()
+    began = next_kill = time.monotonic()
+    while True:
+        server.look()
+        going = list(Job.objects.filter(state__in=Job.GOING))
+        interrupted = list(Job.objects.filter(state=Job.State.INTERRUPTED))
+        reporter.progress(len(made) - len(going), len(made))
+        if not going and not interrupted:
+            return retried
+        for job in interrupted:  # killed twice
+            services.retry(job=job)
+            retried[str(job.id)] += 1
+        ended = len(made) - len(going) - len(interrupted)
+        # A slow machine would do nothing but start again what was killed.
+        if time.monotonic() >= next_kill and killed.total() <= ended // JOBS_A_KILL:
+            next_kill = time.monotonic() + rng.uniform(*PAUSE_S)
+            how = rng.choices(list(KILLS), list(KILLS.values()))[0]
+            killed[how] += _kill(how, server, [job for job in going if job.process_group is not None], rng)
+        if time.monotonic() - began > LONGEST_S:
+            raise HarkError(
+                "The jobs do not end.", f"{len(going)} are still queued or at work.", "See what their logs say."
+            )
+        time.sleep(0.3)
+
+
+def _kill(how: str, server: Server, at_work: list[Job], rng: random.Random) -> int:
+    """Kill something of that kind; 0 where there is none just now."""
+    from webui.jobs import services
+
+    if how == "serve":
+        server.kill()
+        return 1
+    if how in ("waiting worker", "web"):
+        found = web_server(server.process.pid) if how == "web" else without_a_child(server.process.pid)
+        return kill_process(rng.choice(found)) if found else 0
+    if not at_work:
+        return 0
+    job = rng.choice(at_work)
+    if how == "cancel":
+        services.cancel(job=job)
+        return 1
+    assert job.process_group is not None
+    return kill_process(job.process_group) if how == "job" else kill_supervisor(job.process_group)
+
+
+def kill_supervisor(pid: int) -> int:
+    """Kill the worker that supervises a job's process; 0 where it is dead already, and the process somebody else's."""
+    parent = parent_of(pid)
+    return kill_process(parent) if b"webui.jobs.cluster" in command_of(parent) else 0
+
+
+def without_a_child(server: int) -> list[int]:
+    """The processes of the workers below ``serve`` that supervise nothing: waiting workers, pusher, monitor."""
+    below = descendants(server)
+    having = {parent_of(pid) for pid in below}
+    return [pid for pid in below if pid not in having and b"webui.jobs.cluster" in command_of(pid)]
+
+
+def _wait_for_ends() -> None:
+    """Workers whose ``serve`` was killed end by themselves, after the time of a lease."""
+    until = time.monotonic() + WAIT_S
+    while descendants(os.getpid()) and time.monotonic() < until:
+        time.sleep(0.5)
+
+
+def _counts(made: list[Made], retried: Counter[str]) -> dict[str, Count]:
+    from webui.jobs.models import Job
+
+    counts = {kind: Count() for kind in SHARES}
+    for one in made:
+        count = counts[one.kind]
+        count.jobs += 1
+        count.retried += retried[one.job]
+        job = Job.objects.select_related("user").get(pk=one.job)
+        count.done += job.state == Job.State.DONE
+        count.cancelled += job.state == Job.State.CANCELLED
+        count.failed += job.state == Job.State.FAILED
+        if job.state not in (Job.State.DONE, Job.State.CANCELLED, Job.State.FAILED):
+            count.lost += 1
+            count.wrong.append(f"{job.title} is {job.state}")
+            continue
+        if job.state == Job.State.FAILED:
+            count.lost += 1
+            count.wrong.append(f"{job.title}: {json.dumps(job.error)}")
+        found = one.results()
+        lost = [name for name, there in found.items() if there == 0] if job.state == Job.State.DONE else []
+        doubled = [name for name, there in found.items() if there > 1]
+        left = left_of(job)
+        count.lost, count.doubled, count.left = (
+            count.lost + len(lost), count.doubled + len(doubled), count.left + len(left)
+        )  # fmt: skip
+        for what, names in (("lost", lost), ("doubled", doubled), ("left", left)):
+            if names:
+                count.wrong.append(f"{job.title}, {job.state}, {what}: {', '.join(names)}")
+    return counts
+
+
+def table(figures: Figures) -> str:
+    """The figures of :func:`run` for people, and what went wrong."""
+    columns = ("jobs", "done", "cancelled", "failed", "retried", "lost", "doubled", "left")
+    rows: list[tuple[str, ...]] = [("", *columns)]
+    kinds = figures["kinds"]
+    rows += [(kind, *(str(one[column]) for column in columns)) for kind, one in kinds.items()]
+    rows.append(("all", *(str(sum(one[column] for one in kinds.values())) for column in columns)))
+    kills = ", ".join(f"{how} {count}" for how, count in figures["kills"].items())
+    told = [
+        f"killed: {kills}", f"problems of the libraries: {len(figures['library_problems'])}",
+        *figures["library_problems"],
+        f"processes left: {figures['processes_left']}", f"seconds: {figures['seconds']}",
+    ]  # fmt: skip
+    return "\n".join([*aligned(rows), *told, *(wrong for one in kinds.values() for wrong in one["wrong"])])

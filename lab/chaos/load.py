@@ -1,0 +1,567 @@
+"""``python -m lab load``: what a portal holds on this machine.
+
+First a flood: four people send a hundred recordings each at the same moment, beside a training. Then a crowd: a hundred
+are sent at the same moment, while twenty people are transcribed live. Then mixed use: pages and a few uploads at random
+moments, at a rate that is raised until the portal does not follow. At the highest one that it followed it is used for
+an hour; whether memory or the queue grows is looked at. A real ``serve`` with its workers answers, in a data folder of
+its own, with the limits that every portal has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import soundfile
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from benchmark import Figures
+from benchmark.wakeword_summary import aligned
+from core.audio_file import SAMPLE_RATE, write_audio
+from core.child_process import signal_group
+from core.data_folder import REPOSITORY
+from core.errors import HarkError
+from core.events import Reporter
+from lab import BenchOptions
+from tests.support.processes import resident_kib, web_server
+from tests.support.served import Server
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from webui.accounts.models import User
+
+FLOOD, FLOODING = 400, 4  # recordings, and who send them
+UPLOADS, STREAMS = 100, 20
+PEOPLE = 10  # accounts; each may have two live transcriptions
+STREAM_S, RECORDING_S = 60.0, 20.0  # of speech
+CHUNK_S = 0.25  # of a stream
+WEIGHTS = {"page": 8, "recording": 5, "search": 3, "list": 3, "ask": 1, "advice": 1, "upload": 1}  # of mixed use
+SHORT_S = 10.0  # an upload of mixed use
+RATES = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)  # requests a second
+STEP_S = 60.0  # of each rate
+SLOW_S = 1.0  # a rate is held where 95 of 100 answers took less,
+BEHIND = 3  # and at most so many jobs wait at its end as are at work
+PARTS = 6  # of the hour, that are compared
+LOOK_EVERY_S = 2.0  # at memory and the queue
+LONGEST_S = 3600.0  # until all jobs have ended
+ANSWER_S = 120.0  # until an answer has come
+ENGINE = "flite"
+PAUSE_S = 0.8  # between sentences
+SENTENCES = (
+    "We meet in the harbour on Tuesday.", "Who brings the lantern?", "Anna brings the lantern and the map.",
+    "The boat leaves at seven in the morning.", "Nobody has asked about the weather.",
+)  # fmt: skip
+WORD = "lantern"  # searched for
+
+
+@dataclass(frozen=True)
+class Person:
+    """An account: a program with its token, and a browser that is signed in."""
+
+    token: str
+    session: str
+
+
+@dataclass
+class Crowd:
+    """What became of the uploads and the streams."""
+
+    sent_s: list[float] = field(default_factory=list)  # of each upload that was taken
+    behind_s: list[float] = field(default_factory=list)  # of each utterance: until it was said, after its end
+    whole: int = 0  # streams that were transcribed to their end
+    wrong: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Flood:
+    """What became of recordings that were sent at the same moment.
+
+    Attributes:
+        statuses: of the answers.
+        late: refused when the whole body had come.
+        whole: recordings that are as they were sent, byte by byte.
+        web_mib: of the web server: before, most, and after.
+    """
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    late: int = 0
+    whole: int = 0
+    seconds: float = 0.0
+    web_mib: list[int] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Use:
+    """Answers of mixed use at one rate."""
+
+    took_s: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in WEIGHTS})
+    wrong: Counter[str] = field(default_factory=Counter)
+    waiting: list[int] = field(default_factory=list)
+    web_mib: list[float] = field(default_factory=list)
+    all_mib: list[float] = field(default_factory=list)
+
+    def p95_s(self) -> float:
+        """Of all answers; infinity without any."""
+        took = [seconds for kind in self.took_s.values() for seconds in kind]
+        return float(np.percentile(took, 95)) if took else float("inf")
+
+    def wait_at_its_end(self) -> int:
+        """Jobs that waited when it was looked at last."""
+        return self.waiting[-1] if self.waiting else 0
+
+    def is_held(self) -> bool:
+        """Whether the portal followed."""
+        return not self.wrong and self.p95_s() < SLOW_S and self.wait_at_its_end() <= BEHIND
+
+
+def run(options: BenchOptions, reporter: Reporter) -> Figures:
+    """Figures of both. It must be the first thing in its process that touches Django."""
+    with tempfile.TemporaryDirectory(prefix="hark-load-") as folder:
+        return loaded(Path(folder), options.minutes, options.seed, reporter)
+
+
+def loaded(data: Path, minutes: float, seed: int, reporter: Reporter) -> Figures:
+    """Have a new portal in ``data`` used.
+
+    Raises:
+        HarkError: nobody can speak here, the portal does not start, or its jobs do not end.
+    """
+    os.environ["HARK_DATA"] = str(data)
+    from webui.setup import ready
+
+    ready()
+    reporter.stage("load", "Speaking what is sent")
+    talk = _talk()
+    people = [_person(number) for number in range(PEOPLE)]
+    server = Server(data)
+    try:
+        server.wait()
+        reporter.stage("load", f"{FLOOD} uploads of {FLOODING} people at once, beside a training")
+        with _training(data):
+            flood = _flood(server, people[:FLOODING], talk)
+        _wait_for_jobs(reporter)
+        reporter.stage("load", f"{UPLOADS} uploads at once, and {STREAMS} live transcriptions")
+        crowd = _crowd(server.port, people, talk)
+        done_s = _wait_for_jobs(reporter)
+        _check(crowd)
+        reporter.stage("load", "Looking for the highest rate that is held")
+        rates = {}
+        for rate in RATES:
+            use = _used(server, people, talk, rate, STEP_S, seed, reporter)
+            rates[rate] = use
+            _wait_for_jobs(reporter)
+            if not use.is_held():
+                break
+        held = max((rate for rate, use in rates.items() if use.is_held()), default=min(rates))
+        reporter.stage("load", f"{held:g} requests a second for {minutes:g} minutes")
+        use = _used(server, people, talk, held, 60 * minutes, seed + 1, reporter)
+        left_s = _wait_for_jobs(reporter)
+    finally:
+        server.stop()
+    return {
+        "flood": {
+            "uploads": FLOOD, "statuses": dict(flood.statuses), "late": flood.late, "whole": flood.whole,
+            "seconds": round(flood.seconds, 1), "web_mib": flood.web_mib, "wrong": flood.wrong,
+        },
+        "crowd": {
+            "uploads": UPLOADS, "streams": STREAMS, "streams_whole": crowd.whole, "upload": _times(crowd.sent_s),
+            "said": _times(crowd.behind_s), "transcribed_s": round(done_s, 1), "wrong": crowd.wrong,
+        },
+        "rates": {f"{rate:g}": {"p95_s": round(one.p95_s(), 2), "wrong": dict(one.wrong),
+                                "waiting": one.wait_at_its_end(), "held": one.is_held()}
+                  for rate, one in rates.items()},
+        "use": {
+            "rate": held, "minutes": minutes, "answers": {kind: _times(took) for kind, took in use.took_s.items()},
+            "wrong": dict(use.wrong), "waiting": _parts(use.waiting, max), "web_mib": _parts(use.web_mib),
+            "all_mib": _parts(use.all_mib), "queue_empty_after_s": round(left_s, 1),
+        },
+    }  # fmt: skip
+
+
+def _talk() -> np.ndarray:
+    """The sentences, one after another [samples]."""
+    from audio_generation.engine import GeneratedClip, SpeechRequest
+    from audio_generation.registry import default_engines
+    from core.audio_file import read_audio
+
+    engine = default_engines().get(ENGINE)
+    if engine is None:
+        raise HarkError("Nobody can speak.", f"The engine {ENGINE} is not ready.", "See ./hark engines.")
+    voice = engine.voices("en")[0]
+    requests = [SpeechRequest(str(number), text, voice.name, "en", {}) for number, text in enumerate(SENTENCES)]
+    pause = np.zeros(round(PAUSE_S * SAMPLE_RATE), np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        spoken = [clip for clip in engine.synthesize(requests, Path(folder)) if isinstance(clip, GeneratedClip)]
+        return np.concatenate([piece for clip in spoken for piece in (read_audio(clip.path), pause)])
+
+
+def _long(talk: np.ndarray, seconds: float, start: int = 0) -> np.ndarray:
+    """So much of it, again from the beginning where it ends [samples]; each start is another recording."""
+    return np.resize(np.roll(talk, -start), round(seconds * SAMPLE_RATE))
+
+
+def _person(number: int) -> Person:
+    from django.conf import settings
+    from django.test import Client
+
+    from webui.accounts.models import User
+    from webui.accounts.services import create_token
+
+    user: User = User.objects.create_user(f"person-{number}", password="a-good-long-password", is_owner=not number)
+    _token, text = create_token(user=user, name="load", scopes=("read", "train", "audio"))
+    browser = Client()
+    browser.force_login(user)
+    return Person(text, browser.cookies[settings.SESSION_COOKIE_NAME].value)
+
+
+def _client(port: int) -> httpx2.Client:
+    import httpx2
+
+    return httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=ANSWER_S, follow_redirects=True)
+
+
+def _by_program(person: Person) -> dict[str, str]:
+    return {"Authorization": f"Bearer {person.token}"}
+
+
+def _send(client: httpx2.Client, person: Person, name: str, audio: np.ndarray, folder: Path) -> None:
+    """Upload a recording. Raises HarkError where it is refused."""
+    path = folder / name
+    write_audio(path, audio)
+    with path.open("rb") as file:
+        answer = client.post("/api/v1/recordings", files={"audio": (name, file)}, headers=_by_program(person))
+    path.unlink()
+    _expect(answer, 201)
+
+
+def _expect(answer: httpx2.Response, status: int) -> None:
+    if answer.status_code != status:
+        raise HarkError(f"{answer.request.url.path}: {answer.status_code}.", answer.text[:200], "See serve.log.")
+
+
+@contextmanager
+def _training(data: Path) -> Iterator[None]:
+    """A training at the command line, for the length of the block; in a folder of its own."""
+    folder = data / "trained"
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "main.py", "train", "hey compass", "--effort", "trial", "--data", str(folder)]
+    with (folder / "train.log").open("w") as log:
+        training = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log, start_new_session=True)
+        try:
+            yield
+        finally:
+            signal_group(training.pid)
+            training.wait()
+
+
+def _flood(server: Server, people: Sequence[Person], talk: np.ndarray) -> Flood:
+    import httpx2
+
+    from webui.audio.models import Recording
+
+    flood, sent = Flood(), {}
+    ready = threading.Barrier(FLOOD)
+
+    def mib() -> int:
+        return round(sum(map(resident_kib, web_server(server.process.pid))) / 1024)
+
+    def upload(number: int) -> httpx2.Response:
+        with io.BytesIO() as file:
+            soundfile.write(file, _long(talk, SHORT_S, 700 * number), SAMPLE_RATE, format="WAV", subtype="PCM_16")
+            content = file.getvalue()
+        name = f"flood-{number}.wav"
+        sent[name] = hashlib.sha256(content).digest()
+        ready.wait()
+        headers = _by_program(people[number % len(people)])
+        return client.post("/api/v1/recordings", files={"audio": (name, content)}, headers=headers)
+
+    most = httpx2.Limits(max_connections=None)
+    address = f"http://127.0.0.1:{server.port}"
+    with httpx2.Client(base_url=address, timeout=ANSWER_S, limits=most) as client, ThreadPoolExecutor(FLOOD) as pool:
+        _send(
+            client, people[0], "first.wav", _long(talk, SHORT_S), Path(tempfile.gettempdir())
+        )  # what it needs is loaded
+        before = highest = mib()
+        began = time.monotonic()
+        asked = [pool.submit(upload, number) for number in range(FLOOD)]
+        while not all(doing.done() for doing in asked):
+            highest = max(highest, mib())
+            time.sleep(0.5)
+        flood.seconds = time.monotonic() - began
+        flood.web_mib = [before, highest, mib()]
+    for doing in asked:
+        if doing.exception() is not None:
+            flood.wrong.append(f"no answer: {doing.exception()!r}")
+            continue
+        answer = doing.result()
+        flood.statuses[answer.status_code] += 1
+        if answer.status_code == 201:
+            continue
+        if answer.status_code not in (429, 503, 507) or "what_to_do" not in answer.text:
+            flood.wrong.append(f"{answer.status_code}: {answer.text[:200]}")
+        flood.late += "RateLimit-Limit" in answer.headers  # of what Django has seen, with its body
+    made = Recording.objects.filter(name__startswith="flood-").select_related("user")
+    for one in made:
+        original = one.path / one.originals[0]
+        flood.whole += original.is_file() and hashlib.sha256(original.read_bytes()).digest() == sent[one.name]
+    if not len(made) == flood.whole == flood.statuses[201]:
+        flood.wrong.append(f"{flood.statuses[201]} were taken; there are {len(made)}, {flood.whole} of them whole")
+    return flood
+
+
+def _crowd(port: int, people: Sequence[Person], talk: np.ndarray) -> Crowd:
+    crowd = Crowd()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        closing(_client(port)) as client,
+        ThreadPoolExecutor(UPLOADS + STREAMS) as pool,
+    ):
+        streams = [
+            pool.submit(_stream, port, people[number % len(people)], _long(talk, STREAM_S, 1000 * number), crowd)
+            for number in range(STREAMS)
+        ]
+
+        def upload(number: int) -> float:
+            began = time.monotonic()
+            audio = _long(talk, RECORDING_S, 700 * number)
+            _send(client, people[number % len(people)], f"upload-{number}.wav", audio, Path(folder))
+            return time.monotonic() - began
+
+        uploads = [pool.submit(upload, number) for number in range(UPLOADS)]
+        errors = [doing.exception() for doing in uploads] + [doing.exception() for doing in streams]
+        crowd.wrong += [f"{type(error).__name__}: {error}" for error in errors if error is not None]
+        crowd.sent_s = [doing.result() for doing in uploads if doing.exception() is None]
+        crowd.whole = sum(doing.exception() is None for doing in streams)
+    return crowd
+
+
+def _stream(port: int, person: Person, audio: np.ndarray, crowd: Crowd) -> None:
+    """Have audio [samples] transcribed while it is said, and kept. Raises HarkError where it ends before its time."""
+    content = (audio * 32767).astype("<i2").tobytes()
+    size = 2 * round(CHUNK_S * SAMPLE_RATE)
+    ended = saved = False
+    try:
+        with connect(f"ws://127.0.0.1:{port}/ws/transcribe", open_timeout=ANSWER_S, ping_timeout=None) as socket:
+            socket.send(json.dumps({"token": person.token}))
+            socket.send(json.dumps({"start": {"language": "en", "save": True}}))
+            said = json.loads(socket.recv(ANSWER_S))
+            if "ready" not in said:
+                raise HarkError("A live transcription did not begin.", str(said), "See serve.log.")
+            began = time.monotonic()
+
+            def hear(until: float) -> None:
+                nonlocal ended, saved
+                while (wait := until - time.monotonic()) > 0 and not ended:
+                    try:
+                        said = json.loads(socket.recv(wait))
+                    except TimeoutError:
+                        return
+                    if "final" in said:
+                        crowd.behind_s.append(time.monotonic() - began - said["final"]["end_s"])
+                    if "error" in said:
+                        crowd.wrong.append(f"a live transcription says: {said['error']}")
+                    saved, ended = saved or "saved" in said, "ended" in said
+
+            for number, start in enumerate(range(0, len(content), size)):
+                socket.send(content[start : start + size])
+                hear(began + (number + 1) * CHUNK_S)
+            socket.send(json.dumps({"stop": True}))
+            hear(time.monotonic() + ANSWER_S)
+    except ConnectionClosed as error:
+        raise HarkError("A live transcription was closed.", str(error), "See serve.log.") from error
+    if not (ended and saved):
+        raise HarkError("A live transcription did not end.", f"Kept: {saved}.", "See serve.log.")
+
+
+def _wait_for_jobs(reporter: Reporter) -> float:
+    """Until none is left; how long that was [s]."""
+    from webui.jobs.models import Job
+
+    began = time.monotonic()
+    most = 1
+    while going := Job.objects.filter(state__in=Job.GOING).count():
+        most = max(most, going)
+        reporter.progress(most - going, most)
+        if time.monotonic() - began > LONGEST_S:
+            raise HarkError("The jobs do not end.", f"{going} are still queued or at work.", "See what their logs say.")
+        time.sleep(0.5)
+    return time.monotonic() - began
+
+
+def _check(crowd: Crowd) -> None:
+    """Each recording that was taken, and each stream that was saved, is there once, as long as it was, with its
+    words."""
+    from webui.audio.models import Recording
+    from webui.audio.services import transcript_of
+
+    made = list(Recording.objects.select_related("user"))
+    for prefix, number, seconds in (("upload-", len(crowd.sent_s), RECORDING_S), ("Live", crowd.whole, STREAM_S)):
+        found = [one for one in made if one.name.startswith(prefix)]
+        if len(found) != number:
+            crowd.wrong.append(f"{prefix}: {len(found)} recordings of {number}")
+        for one in found:
+            text = (
+                " ".join(part.text for part in transcript_of(one).segments)
+                if one.state == Recording.State.READY
+                else ""
+            )
+            if WORD not in text.lower() or abs((one.duration_s or 0.0) - seconds) > CHUNK_S:
+                crowd.wrong.append(f"{one.name}: {one.state}, {one.duration_s} s, {text[:80]!r}")
+
+
+@contextmanager
+def _watched(server: Server, use: Use, until: float, reporter: Reporter) -> Iterator[Callable[[], None]]:
+    """Yields what looks at memory and the queue, where it is time to."""
+    from webui.jobs.models import Job
+
+    next_look, began = time.monotonic(), time.monotonic()
+
+    def look() -> None:
+        nonlocal next_look
+        if time.monotonic() < next_look:
+            return
+        next_look += LOOK_EVERY_S
+        use.waiting.append(Job.objects.filter(state=Job.State.QUEUED).count())
+        use.web_mib.append(sum(map(resident_kib, web_server(server.process.pid))) / 1024)
+        use.all_mib.append(resident_kib(server.process.pid) / 1024)
+        reporter.progress(round(time.monotonic() - began), round(until - began))
+
+    yield look
+    next_look = 0.0
+    look()
+
+
+def _used(
+    server: Server, people: Sequence[Person], talk: np.ndarray, rate: float, seconds: float, seed: int,
+    reporter: Reporter,
+) -> Use:  # fmt: skip
+    """Mixed use that comes at random at ``rate`` requests a second, whether the ones before were answered or not."""
+    rng = np.random.default_rng(seed)
+    use, kinds = Use(), list(WEIGHTS)
+    shares = np.array(list(WEIGHTS.values()), float) / sum(WEIGHTS.values())
+    due, until = time.monotonic(), time.monotonic() + seconds
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        closing(_client(server.port)) as client,
+        ThreadPoolExecutor(64) as pool,
+        _watched(server, use, until, reporter) as look,
+    ):
+        asked: list[Future[None]] = []
+        number = 0
+        while due < until:
+            due += rng.exponential(1 / rate)
+            while (wait := due - time.monotonic()) > 0:
+                time.sleep(min(wait, LOOK_EVERY_S))
+                look()
+            kind = str(rng.choice(kinds, p=shares))
+            person = people[int(rng.integers(len(people)))]
+            number += 1
+            asked.append(pool.submit(_ask, client, kind, person, talk, number, Path(folder), due, use))
+        for doing in asked:
+            doing.result()
+    return use
+
+
+def _ask(
+    client: httpx2.Client, kind: str, person: Person, talk: np.ndarray, number: int, folder: Path, due: float, use: Use
+) -> None:
+    import httpx2
+
+    try:
+        if kind == "upload":
+            _send(client, person, f"short-{number}.wav", _long(talk, SHORT_S, 700 * number), folder)
+        else:
+            _expect(_answer(client, kind, person), 200)
+    except (HarkError, httpx2.HTTPError) as error:
+        use.wrong[f"{kind}: {error}"] += 1
+    else:
+        use.took_s[kind].append(time.monotonic() - due)
+
+
+def _answer(client: httpx2.Client, kind: str, person: Person) -> httpx2.Response:
+    from django.conf import settings
+
+    by_browser = {"Cookie": f"{settings.SESSION_COOKIE_NAME}={person.session}"}
+    by_program = _by_program(person)
+    if kind == "page":
+        return client.get("/", headers=by_browser)
+    if kind == "recording":
+        listed = client.get("/api/v1/recordings?limit=1&state=ready", headers=by_program)
+        _expect(listed, 200)
+        return client.get(f"/recordings/{listed.json()['items'][0]['id']}", headers=by_browser)
+    if kind == "search":
+        return client.get(f"/api/v1/recordings/search?q={WORD}", headers=by_program)
+    if kind == "ask":
+        return client.post("/api/v1/recordings/ask", json={"question": SENTENCES[1]}, headers=by_program)
+    if kind == "advice":
+        return client.get("/api/v1/advice?phrase=hey+compass", headers=by_program)
+    return client.get("/api/v1/recordings", headers=by_program)
+
+
+def _times(seconds: Sequence[float]) -> dict[str, float]:
+    if not seconds:
+        return {"count": 0}
+    p50, p95 = np.percentile(seconds, [50, 95])
+    return {
+        "count": len(seconds), "p50_s": round(float(p50), 2), "p95_s": round(float(p95), 2),
+        "max_s": round(max(seconds), 2),
+    }  # fmt: skip
+
+
+def _parts(values: Sequence[float], of: Callable[[Sequence[float]], float] = statistics.median) -> list[float]:
+    """One value for each part of the time."""
+    return [round(of(part.tolist())) for part in np.array_split(values, PARTS) if len(part)]
+
+
+def table(figures: Figures) -> str:
+    """The figures of :func:`run` for people, and what went wrong."""
+    flood, crowd, use = figures["flood"], figures["crowd"], figures["use"]
+    rows: list[tuple[str, ...]] = [("", "number", "p50 [s]", "p95 [s]", "longest [s]")]
+
+    def row(name: str, times: Mapping[str, float]) -> None:
+        rows.append((name, *(str(times.get(column, "–")) for column in ("count", "p50_s", "p95_s", "max_s"))))
+
+    row("uploads at once", crowd["upload"])
+    row("live: words after their end", crowd["said"])
+    for kind, times in use["answers"].items():
+        row(f"{use['rate']:g} a second: {kind}", times)
+    tried = ", ".join(
+        f"{rate} a second: p95 {one['p95_s']} s, {one['waiting']} jobs wait{'' if one['held'] else ' (not held)'}"
+        for rate, one in figures["rates"].items()
+    )
+    answers = ", ".join(f"{status}: {count}" for status, count in flood["statuses"].items())
+    told = [
+        f"{flood['uploads']} uploads at the same moment beside a training, in {flood['seconds']} s: {answers}; "
+        f"{flood['whole']} recordings whole; {flood['late']} refused after their body; web server, before, most and "
+        f"after: {flood['web_mib']} MiB",
+        f"taken {crowd['upload']['count']} of {crowd['uploads']} uploads, all transcribed after "
+        f"{crowd['transcribed_s']} s; {crowd['streams_whole']} of {crowd['streams']} live transcriptions whole",
+        f"rates: {tried}",
+        f"in {PARTS} parts of {use['minutes']:g} minutes: web server {use['web_mib']} MiB, all {use['all_mib']} MiB, "
+        f"most jobs that waited {use['waiting']}; the queue was empty {use['queue_empty_after_s']} s after",
+        *flood["wrong"],
+        *crowd["wrong"],
+        *(f"{rate} a second: {what} ({times} times)" for rate, one in figures["rates"].items()
+          for what, times in one["wrong"].items()),
+        *(f"{what} ({times} times)" for what, times in use["wrong"].items()),
+    ]  # fmt: skip
+    return "\n".join([*aligned(rows), *told])

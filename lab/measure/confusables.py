@@ -1,0 +1,192 @@
+"""Phrases told from others that sound alike: LibriPhrase without training, and near-phrases of bundles.
+
+Near-phrases are real words, said by neural voices and by people (Speech Commands), in quiet and with dishes at 10 dB,
+each between silence. A bundle accepts one where it fires once at its own threshold.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark import Figures, manifest_rows, shared_folder
+from benchmark.streams import CONDITIONS, SAID_GAP_S, Stream, stream_of_files
+from benchmark.synthetic import Speakers, positive_texts, spoken, voices_for
+from benchmark.wakeword import WORDS, EvaluationSet, Listener, bundle_listener, heard, names_of, share_of
+from benchmark.wakeword_summary import aligned, percent, with_interval
+from core.data_folder import data_folder
+from core.events import Reporter
+from core.processors import usable_cores
+from lab import BenchOptions
+from lab.measure.libriphrase import SOURCE, LargeDetector, bench_libriphrase
+from model.asr.decoding import edit_distance
+from model.phones import phone_indices
+from phrase_augmentation.confusers import confusers
+from phrase_augmentation.keyphrase import Keyphrase
+from phrase_augmentation.normalize import normalize
+from phrase_augmentation.phonemes import accents, phones_of_texts
+from phrase_augmentation.phrase_text import PhraseText
+from pipeline.training.splits import split_of
+
+VOICES = ("hibari", "kokoro_int8", "piper")  # neural ones that the package index has
+CANDIDATES = 2000  # confusers among which real words are looked for
+TEXTS, TAKES = 100, 3  # near-phrases of a phrase, and how often each is said
+PHRASE_TAKES = 60
+MORE = 4  # phones away: what is farther counts as that
+WORD_TAKES = 60  # of each word of Speech Commands ...
+WORD_PHONES = 3  # ... that is at most so many phones away
+WORST = 10  # texts that are named
+
+Said = tuple[Stream, list[str]]  # clips, and the text of each
+
+
+def run(options: BenchOptions, reporter: Reporter) -> Figures:
+    """Figures ``libriphrase`` (left out with ``anchors`` 0), ``bundles`` {name: figures} and ``not_measured``.
+
+    Raises:
+        HarkError: the real audio is missing, a bundle cannot be used, or the pairs cannot be written.
+    """
+    folder = shared_folder()
+    named = {name: bundle_listener(path, name) for name, path in names_of(options.bundles).items()}
+    missing: dict[str, str] = {}
+    figures: Figures = {}
+    if options.anchors and (folder / SOURCE / "manifest.jsonl").is_file():
+        detector = LargeDetector()
+        scorers = {"keyword HMM": detector.keyword_hmm, "with second pass": detector.second_pass}
+        pairs = (options.pairs or data_folder() / "cache" / "confusables") / f"libriphrase-{options.seed}.tsv"
+        place = folder / SOURCE
+        figures["libriphrase"] = bench_libriphrase(place, options.anchors, scorers, pairs, options.seed, reporter)
+    elif options.anchors:
+        missing["libriphrase"] = f"there is no {SOURCE}"
+    evaluation = EvaluationSet(folder, data_folder() / "cache" / "wakeword", options.seed, reporter)
+    with ThreadPoolExecutor(usable_cores()) as pool:  # while one bundle listens, the clips of the next are made
+        waiting = {
+            name: pool.submit(_accepted, listener, streams, evaluation)
+            for name, listener in named.items()
+            if (streams := _streams(listener, evaluation, missing))
+        }
+        figures["bundles"] = {name: future.result() for name, future in waiting.items()}
+    return {**figures, "not_measured": missing}
+
+
+def phones_apart(phrase: str, texts: Sequence[str], language: str = "en") -> list[int]:
+    """How many phones are to be changed, put in or left out to make the phrase of each text; of accents, the least."""
+    spoken_by = (phones_of_texts([phrase, *texts], accent) for accent in accents(language))
+    ways = [[phone_indices(phones) for phones in said] for said in spoken_by]
+    return [min(edit_distance(way[0], way[number]) for way in ways) for number in range(1, 1 + len(texts))]
+
+
+def near_texts(phrase: str, language: str, seed: int) -> list[str]:
+    """About :data:`TEXTS` texts of real words near a phrase: as many 1, 2, 3 and more phones away, where there are.
+
+    Texts that no training may hear come first. Homophones are left out.
+    """
+    every = (text for text in confusers(Keyphrase(phrase, language), CANDIDATES, seed) if text.kind == "vocabulary")
+    found = [text.text for text in every if text.text.count(" ") <= phrase.count(" ") + 1]  # "calm pew ter" is no text
+    rng = np.random.default_rng((seed, 27))
+    at: dict[int, list[str]] = defaultdict(list)
+    for text, phones in zip(found, phones_apart(phrase, found, language)):
+        at[min(phones, MORE)].append(text)
+    chosen: list[str] = []
+    for phones in range(1, MORE + 1):
+        drawn = [at[phones][number] for number in rng.permutation(len(at[phones]))]
+        drawn.sort(key=lambda text: split_of(normalize(text, language)) != "test")
+        chosen += drawn[: (TEXTS - len(chosen)) // (MORE + 1 - phones)]
+    return chosen
+
+
+def _voices(language: str, missing: dict[str, str]) -> Speakers:
+    """Neural voices that neither a run nor a training of what ships has heard: those that an engine keeps to measure
+    on; of one that keeps none (Piper, of which nothing that ships has heard), those of the test, or its only one."""
+    voices = voices_for(language, VOICES)
+    missing |= {f"voices of {name}": "the engine is not ready here" for name in VOICES if name not in voices["all"]}
+    kept, test = voices["kept"], voices["test"]
+    return {name: kept.get(name) or test.get(name) or speakers for name, speakers in voices["all"].items()}
+
+
+def _streams(listener: Listener, evaluation: EvaluationSet, missing: dict[str, str]) -> dict[str, Said]:
+    """What a bundle is to hear: its phrase and near-phrases by the same voices, and words by people."""
+    phrase, language, seed, cache = listener.phrases[0], listener.language, evaluation.seed, evaluation.cache
+    evaluation.reporter.stage("bench", f"Near-phrases of “{phrase}”")
+    said: dict[str, Said] = {}
+    if speakers := _voices(language, missing):
+        near = [PhraseText(text, "vocabulary") for text in near_texts(phrase, language, seed) * TAKES]
+        for name, texts in (("itself", positive_texts(phrase, language, seed)[:PHRASE_TAKES]), ("near", near)):
+            stream = spoken(texts, speakers, language, seed, cache, f"{name} {phrase}", SAID_GAP_S)
+            said[name] = stream, [phrase if name == "itself" else str(about["text"]) for about in stream.about]
+    corpus = evaluation.folder / WORDS
+    if (corpus / "manifest.jsonl").is_file():
+        rows = manifest_rows(corpus)
+        words = sorted({row["text"] for row in rows})
+        apart = dict(zip(words, phones_apart(phrase, words, language)))
+        takes = Counter[str]()
+        files: dict[Path, str] = {}
+        for number in np.random.default_rng((seed, 28)).permutation(len(rows)):
+            text = rows[number]["text"]
+            if 0 < apart[text] <= WORD_PHONES and takes[text] < WORD_TAKES:
+                takes[text] += 1
+                files[corpus / rows[number]["audio_filepath"]] = text
+        if files:
+            said["words"] = stream_of_files(list(files), evaluation.folder, cache, SAID_GAP_S), list(files.values())
+        else:
+            missing[f"words of {WORDS} near “{phrase}”"] = f"none is at most {WORD_PHONES} phones away"
+    else:
+        missing["real words"] = f"there is no {WORDS}"
+    return said
+
+
+def _accepted(listener: Listener, said: Mapping[str, Said], evaluation: EvaluationSet) -> Figures:
+    """Shares of clips at which a bundle fires, by condition and phones."""
+    phrase, threshold = listener.phrases[0], listener.thresholds["as_shipped"][0]
+    figures: Figures = {"phrase": phrase, "threshold": threshold, "texts": {}}
+    for name, (stream, texts) in said.items():
+        phones = np.array(phones_apart(phrase, texts, listener.language))
+        if name != "words":
+            figures[f"{name}_by_engine"] = dict(sorted(Counter(str(about["engine"]) for about in stream.about).items()))
+        for condition in CONDITIONS:
+            seed = evaluation.seed + 3
+            scores = evaluation.scores(listener, stream, condition, seed, f"{name} of “{phrase}”")[:, 0]
+            fired = heard(scores, stream.spans, threshold, listener.period_s)
+            parts = {"all": phones >= 0} | {str(n): phones == n for n in range(1, MORE)} | {"more": phones >= MORE}
+            figures.setdefault(name, {})[condition] = {
+                part: {"clips": int(its.sum()), "texts": len({*np.array(texts)[its]}), **share_of(fired[its]).as_dict()}
+                for part, its in parts.items()
+                if its.any()
+            }
+            for text, apart, one in zip(texts, phones.tolist(), fired):
+                about = figures["texts"].setdefault(text, {"phones": apart, "clips": 0, **dict.fromkeys(CONDITIONS, 0)})
+                about["clips"] += condition == CONDITIONS[0]
+                about[condition] += int(one)
+    return figures
+
+
+def table(figures: Mapping[str, Any]) -> str:
+    """The figures of :func:`run` for people: per cent, with 95 % intervals."""
+    lines: list[str] = []
+    rows: list[tuple[str, ...]]
+    if whole := figures.get("libriphrase"):
+        rows = [(f"LibriPhrase, {whole['phrases']} phrases", "LP-Easy EER", "AUC", "LP-Hard EER", "AUC")]
+        for name, kinds in whole["scorers"].items():
+            for part in kinds["hard"]:
+                at = [kinds[kind].get(part) for kind in ("easy", "hard")]
+                cells = [(with_interval(one["eer"]), percent(one["auc"])) if one else ("", "") for one in at]
+                rows.append((f"{name}, {part}", *cells[0], *cells[1]))
+        lines += [*aligned(rows), f"The pairs are in {whole['list']}.", ""]
+    for name, one in figures["bundles"].items():
+        rows = [(f"{name}: “{one['phrase']}” at {one['threshold']:.3f}", "clips", *CONDITIONS)]
+        for kind, what in (("itself", "the phrase, detected"), ("near", "near-phrases"), ("words", "real words")):
+            for part, at in one.get(kind, {}).get(CONDITIONS[0], {}).items():
+                if kind == "itself" and part != "all":
+                    continue
+                where = f", {part} phones away, accepted" if part != "all" else ""
+                shares = (with_interval(one[kind][condition][part]) for condition in CONDITIONS)
+                rows.append((what + where, str(at["clips"]), *shares))
+        accepted = {text: row["clean"] / row["clips"] for text, row in one["texts"].items() if row["phones"]}
+        worst = sorted(filter(accepted.get, accepted), key=lambda text: (-accepted[text], text))[:WORST]
+        lines += [*aligned(rows), f"accepted most: {', '.join(worst) or 'none'}", ""]
+    return "\n".join([*lines, *(f"not measured: {what}: {why}" for what, why in figures["not_measured"].items())])

@@ -1,0 +1,313 @@
+"""LibriPhrase, the usual test of telling phrases apart, rebuilt by its rules from speech at hand.
+
+The rules are those of the program that made it (gusrud1103/LibriPhrase; Shin and others, "Learning Audio-Text Agreement
+for Open-vocabulary Keyword Spotting", 2022): runs of one to four words without a pause, half a second to two seconds
+long, cut at word boundaries; of each text some clips of several people, some of any other text, and some of the
+nearest texts of as many words. :data:`SPEAKERS` and :data:`SHARES` had to be scaled to :data:`SOURCE`, the words are
+placed by Hark's aligner, and Hark's phones stand for those of g2p_en.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from benchmark import Figures, manifest_rows
+from benchmark.peers import ARPABET
+from core.audio_file import SAMPLE_RATE, read_audio
+from core.data_folder import atomic_path, storing
+from core.events import Progress, Reporter
+from core.processors import usable_cores
+from db.records import AlignedUnit
+from lab import on_one_core
+from model.asr.emissions import default_aligner
+from model.encoder import loaded_backbone
+from model.encoder_detector import EncoderDetector
+from model.metrics import equal_error_rate
+from model.phones import PHONES, outputs_of, phone_indices
+from model.rescoring import spellings
+from model.second_pass import verifier_name
+from phrase_augmentation.keyphrase import Keyphrase
+from phrase_augmentation.phonemes import phonemes_of_words
+from pipeline.corpora.alignment import NotAligned, align
+from pipeline.training.zero_shot import RESCORE_ABOVE
+
+SOURCE = "speech/librispeech-dev-clean"  # nothing that ships was trained on it
+LEAST_S, MOST_S = 0.5, 2.0  # the sum of a run's words
+PAUSE_S = 0.1  # parts runs; the original's aligner writes a pause as an empty word
+LEAST_SURE = 0.15  # confidence of each word's place
+CLIPS = 3  # positives, easy and hard negatives of a text, at most
+SPEAKERS = 2  # who say a text, at least. The original wants one who says it six times, and three others.
+# Of the texts, by their number of words: nearly the original's (4391, 2605, 467 and 56 episodes), more of four words.
+SHARES = {1: 0.56, 2: 0.33, 3: 0.06, 4: 0.05}
+SILENCE_S = 0.5  # before and after a clip
+RESAMPLES = 300  # of the texts, for intervals
+NEAR_LETTERS = (2, 4)  # hard negatives are told apart by their distance: up to two letters, up to four, more
+NEVER = 1_000_000  # edits
+THREADS = 4  # phrases that are scored at once, at most; each holds a decoder
+
+# Audio [samples] and a phrase to a score: the higher, the surer that the audio is the phrase.
+Scorer = Callable[[np.ndarray, str], float]
+
+
+class Clip(NamedTuple):
+    """A run of words in a recording, seconds."""
+
+    text: str
+    speaker: str
+    file: str
+    start_s: float
+    end_s: float
+
+
+class Pair(NamedTuple):
+    """A phrase and a clip: ``kind`` is positive, easy or hard; ``letters`` is how far apart the texts are."""
+
+    phrase: str
+    kind: str
+    letters: int
+    clip: Clip
+
+
+def runs(words: Sequence[AlignedUnit], speaker: str, file: str) -> Iterator[Clip]:
+    """The clips of a recording's words."""
+    for first, count in itertools.product(range(len(words)), SHARES):
+        run = words[first : first + count]
+        parted = any(after.start_s - before.end_s > PAUSE_S for before, after in itertools.pairwise(run))
+        unsure = any(word.confidence < LEAST_SURE for word in run)
+        length = sum(word.end_s - word.start_s for word in run)
+        if len(run) == count and not parted and not unsure and LEAST_S <= length <= MOST_S:
+            yield Clip(" ".join(word.label for word in run), speaker, file, run[0].start_s, run[-1].end_s)
+
+
+def clips_in(folder: Path, reporter: Reporter) -> list[Clip]:
+    """All runs of words in a corpus with a ``manifest.jsonl``. Raises OSError, ValueError."""
+    rows = manifest_rows(folder)
+    aligner = default_aligner()
+    progress = Progress(reporter, len(rows))
+    found: list[Clip] = []
+    heard = aligner.log_probabilities_of(read_audio(folder / row["audio_filepath"]) for row in rows)
+    for row, log_p in zip(rows, heard):
+        try:
+            words = align(log_p, row["text"], aligner).words
+        except NotAligned:
+            words = ()
+        found += runs(words, str(row["speaker"]), str(row["audio_filepath"]))
+        progress.advance()
+    return found
+
+
+def arpabet(texts: Sequence[str]) -> list[str]:
+    """The letters of each text's phones in ARPAbet with a space between words: g2p_en's symbols, joined."""
+    words = list(dict.fromkeys(word for text in texts for word in text.split()))
+    written = {}
+    for word, phones in zip(words, phonemes_of_words(words)):
+        # Two equal ones are one: espeak-ng writes "around" with two ɹ.
+        symbols = " ".join(ARPABET[PHONES[index - 1]] for index, _ in itertools.groupby(phone_indices(phones)))
+        written[word] = re.sub(r"\bAH R\b(?! [AEIOU])", "ER", symbols).replace(" ", "")
+    return [" ".join(written[word] for word in text.split()) for text in texts]
+
+
+def letter_distances(text: str, others: Sequence[str]) -> np.ndarray:
+    """The edit distance of a string to each of the others [n], with the original's quirk: an insertion or a deletion
+    that would make no more than one edit so far is not considered."""
+    lengths = np.array([len(other) for other in others], int)
+    signs = np.zeros((lengths.max(initial=0), len(others)), int)  # [place, other]
+    for column, other in enumerate(others):
+        signs[: len(other), column] = [ord(sign) for sign in other]
+    row = np.repeat(np.arange(len(signs) + 1)[:, None], len(others), axis=1)
+    for sign in text:
+        before, row = row, np.empty_like(row)
+        row[0] = before[0] + 1
+        for place, other in enumerate(signs):
+            edits = np.stack([before[place + 1] + 1, row[place] + 1])
+            edits[edits <= 1] = NEVER
+            row[place + 1] = np.minimum(edits.min(axis=0), before[place] + (other != ord(sign)))
+    distances: np.ndarray = row[lengths, np.arange(len(others))]
+    return distances
+
+
+def draw_pairs(clips: Sequence[Clip], count: int, seed: int) -> list[Pair]:
+    """Pairs of about ``count`` texts that are said by :data:`SPEAKERS` people or more, drawn by the seed."""
+    rng = np.random.default_rng((seed, 25))
+    pairs: list[Pair] = []
+    for words, share in SHARES.items():
+        said: dict[str, list[Clip]] = defaultdict(list)
+        for clip in clips:
+            if clip.text.count(" ") == words - 1:
+                said[clip.text].append(clip)
+        texts = sorted(said)
+        letters = arpabet(texts)
+        by_several = [n for n, text in enumerate(texts) if len({clip.speaker for clip in said[text]}) >= SPEAKERS]
+        for number in rng.permutation(np.array(by_several, int))[: round(share * count)]:
+            distance = letter_distances(letters[number], letters)
+            nearest = np.lexsort((rng.random(len(texts)), distance))
+            chosen: dict[str, Iterable[int]] = {
+                "positive": [number] * CLIPS,
+                "easy": rng.permutation(np.delete(np.arange(len(texts)), number))[:CLIPS],
+                "hard": nearest[(distance[nearest] > 0) & (distance[nearest] <= 5 * (words + 2))][:CLIPS],
+            }
+            for kind, others in chosen.items():
+                speakers: set[str] = set()  # of positives each another one
+                for other in others:
+                    left = [c for c in said[texts[other]] if kind != "positive" or c.speaker not in speakers]
+                    if left:
+                        clip = left[rng.integers(len(left))]
+                        speakers.add(clip.speaker)
+                        pairs.append(Pair(texts[number], kind, int(distance[other]), clip))
+    return pairs
+
+
+class LargeDetector:
+    """A large detector of any phrase, without calibration. It hears each clip once and keeps what it heard."""
+
+    def __init__(self) -> None:
+        self._encoder = loaded_backbone()  # torch cannot make its graph in several threads at once
+        self._heard: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+
+    def keyword_hmm(self, audio: np.ndarray, phrase: str) -> float:
+        """The best match of the phrase's phones."""
+        return float(self._match(audio, phrase)[0].max())
+
+    def second_pass(self, audio: np.ndarray, phrase: str) -> float:
+        """The same with what the second pass adds to it, where the match is one that it is asked for."""
+        match, heard, states = self._match(audio, phrase)
+        place, second_pass = int(match.argmax()), _detector(phrase).second_pass
+        best = float(match[place])
+        asked = second_pass is not None and best > RESCORE_ABOVE
+        return best + (second_pass.gain(heard, states, place) if second_pass and asked else 0.0)
+
+    def _match(self, audio: np.ndarray, phrase: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        digest = sha256(audio.tobytes()).digest()
+        if digest not in self._heard:
+            self._heard[digest] = self._encoder.hear(audio)
+        roots, states = self._heard[digest]
+        return _detector(phrase).follow(roots), roots, states
+
+
+@lru_cache(maxsize=THREADS)
+def _detector(phrase: str) -> EncoderDetector:
+    keyphrase = Keyphrase(phrase)  # a single letter may be one here
+    ways = outputs_of(keyphrase)
+    return EncoderDetector.of_phrase(ways, MOST_S, spellings(keyphrase.text), RESCORE_ABOVE, verifier_name())
+
+
+def score_pairs(
+    pairs: Sequence[Pair], folder: Path, scorers: Mapping[str, Scorer], reporter: Reporter
+) -> dict[str, np.ndarray]:
+    """The scores [pairs] of each scorer; several phrases at once."""
+    by_file: dict[str, set[Clip]] = defaultdict(set)
+    by_phrase: dict[str, list[int]] = defaultdict(list)
+    for number, pair in enumerate(pairs):
+        by_file[pair.clip.file].add(pair.clip)
+        by_phrase[pair.phrase].append(number)
+    cut = {clip: audio for file, clips in by_file.items() for clip, audio in _cut(folder / file, clips)}
+    scores = {name: np.zeros(len(pairs)) for name in scorers}
+
+    def score(phrase: str) -> None:
+        for number in by_phrase[phrase]:
+            for name, scorer in scorers.items():
+                scores[name][number] = scorer(cut[pairs[number].clip], phrase)
+
+    progress = Progress(reporter, len(by_phrase))
+    with ThreadPoolExecutor(min(THREADS, usable_cores())) as pool:
+        for _ in pool.map(score, by_phrase):
+            progress.advance()
+    return scores
+
+
+def _cut(file: Path, clips: Iterable[Clip]) -> Iterator[tuple[Clip, np.ndarray]]:
+    audio = read_audio(file)
+    for clip in clips:
+        first, last = round(clip.start_s * SAMPLE_RATE), round(clip.end_s * SAMPLE_RATE)
+        yield clip, np.pad(audio[first:last], round(SILENCE_S * SAMPLE_RATE))
+
+
+def area_under_curve(positives: np.ndarray, negatives: np.ndarray) -> float:
+    """How often a positive scores higher than a negative; ties count half."""
+    return float(stats.mannwhitneyu(positives, negatives).statistic) / (len(positives) * len(negatives))
+
+
+def summary(pairs: Sequence[Pair], scores: np.ndarray, seed: int) -> Figures:
+    """EER with its interval, and AUC, of ``easy`` and ``hard``: pooled, by words, and hard ones by letters."""
+    kinds = np.array([pair.kind for pair in pairs])
+    words = np.array([1 + pair.phrase.count(" ") for pair in pairs])
+    letters = np.array([pair.letters for pair in pairs])
+    phrase = np.unique([pair.phrase for pair in pairs], return_inverse=True)[1]
+    figures: Figures = {}
+    for kind in ("easy", "hard"):
+        its = np.isin(kinds, ("positive", kind))
+        parts = {"all": its} | {f"{n} words": its & (words == n) for n in SHARES}
+        if kind == "hard":
+            for low, high in itertools.pairwise((0, *NEAR_LETTERS, 10**6)):
+                near = (letters > low) & (letters <= high)
+                name = f"{low + 1} to {high} letters" if high in NEAR_LETTERS else f"more than {low} letters"
+                parts[name] = its & (near | (kinds == "positive"))
+        figures[kind] = {
+            name: _errors(scores[part], kinds[part] == "positive", phrase[part], seed)
+            for name, part in parts.items()
+            if len(np.unique(kinds[part])) == 2
+        }
+    return figures
+
+
+def _errors(scores: np.ndarray, positive: np.ndarray, phrase: np.ndarray, seed: int) -> Figures:
+    """The interval is the bootstrap's over phrases."""
+    rng = np.random.default_rng((seed, 26))
+    rows = [np.flatnonzero(phrase == one) for one in np.unique(phrase)]
+    drawn = [np.concatenate([rows[n] for n in rng.integers(len(rows), size=len(rows))]) for _ in range(RESAMPLES)]
+    rates = [
+        equal_error_rate(scores[one][positive[one]], scores[one][~positive[one]])
+        for one in drawn
+        if len(np.unique(positive[one])) == 2
+    ]
+    low, high = np.percentile(rates, [2.5, 97.5])
+    eer = equal_error_rate(scores[positive], scores[~positive])
+    return {
+        "positives": int(positive.sum()),
+        "negatives": int((~positive).sum()),
+        "eer": {"value": eer, "low": float(low), "high": float(high)},
+        "auc": area_under_curve(scores[positive], scores[~positive]),
+    }
+
+
+def write_pairs(pairs: Sequence[Pair], scores: Mapping[str, np.ndarray], path: Path) -> None:
+    """The pairs as a table with tabs, with their scores. Raises HarkError where it cannot be written."""
+    with storing("writing the pairs of the benchmark"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file, dialect="excel-tab")
+            table.writerow(["phrase", "kind", "letters", *Clip._fields, *scores])
+            for number, pair in enumerate(pairs):
+                table.writerow([*pair[:3], *pair.clip, *(f"{values[number]:.4f}" for values in scores.values())])
+
+
+@on_one_core()  # several phrases at once are quicker than several cores for one
+def bench_libriphrase(
+    folder: Path, count: int, scorers: Mapping[str, Scorer], table: Path, seed: int, reporter: Reporter
+) -> Figures:
+    """Figures of each scorer on pairs of about ``count`` texts of a corpus, which are written to ``table``."""
+    reporter.stage("bench", f"When each word of {folder.name} is said")
+    pairs = draw_pairs(clips_in(folder, reporter), count, seed)
+    reporter.stage("bench", f"Scoring {len(pairs)} pairs")
+    scores = score_pairs(pairs, folder, scorers, reporter)
+    write_pairs(pairs, scores, table)
+    hard = [pair.letters for pair in pairs if pair.kind == "hard"]
+    return {
+        "phrases": len({pair.phrase for pair in pairs}),
+        "pairs": len(pairs),
+        "letters_of_hard_ones_median": float(np.median(hard)),
+        "list": str(table),
+        "scorers": {name: summary(pairs, values, seed) for name, values in scores.items()},
+    }

@@ -1,0 +1,217 @@
+"""``python -m lab portal``: how long pages take with 10,000 clips, 200 jobs and 50 detectors, with nothing else to do
+and while a training job is at work.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark import Figures
+from core.child_process import signal_group
+from core.data_folder import REPOSITORY
+from core.errors import HarkError
+from core.events import Progress, Reporter
+from lab import BenchOptions
+
+CLIPS, JOBS, DETECTORS = 10_000, 200, 50
+ROUNDS = 40  # of all pages, with nothing else to do
+PAUSE_S = 0.2  # between rounds: people do not ask without end, and a training run has to be met in each of its stages
+PHRASE = "silver lantern"  # that is trained meanwhile
+LONGEST_S = 900.0  # of the training that is watched
+SHARE = {"value": 0.1, "low": 0.05, "high": 0.2}
+SUMMARY = {
+    **dict.fromkeys(("miss_rate", "miss_rate_clean", "miss_rate_noisy", "fa_per_hour", "confusers_accepted"), SHARE),
+    "threshold": 0.5,
+    "test_hours": 1.0,
+    "parameters": 500_000,
+}
+
+
+def run(options: BenchOptions, reporter: Reporter) -> Figures:
+    """Milliseconds of each page (p50, p95) and its bytes, compressed as browsers take it, answered in this process,
+    without a network between; and the other machines that this process asked for anything meanwhile
+    (``asked_elsewhere``).
+
+    It must be the first thing in its process that touches Django: it has a data folder of its own.
+    """
+    elsewhere = _asked_elsewhere()
+    with tempfile.TemporaryDirectory(prefix="hark-bench-") as folder:
+        os.environ.update(HARK_DATA=folder, HARK_REQUESTS_PER_USER="0")
+        from webui.setup import ready
+
+        ready()
+        reporter.stage("bench", "Filling a portal")
+        _fill(Path(folder), reporter)
+        reporter.stage("bench", "Asking for pages")
+        progress = Progress(reporter, ROUNDS)
+        idle = _measure(lambda turn: _counted(progress, turn))
+        reporter.stage("bench", "Asking for the same while a training job is at work")
+        started = time.monotonic()
+        with _training(Path(folder)) as at_work:
+            busy = _measure(lambda turn: at_work() and time.monotonic() - started < LONGEST_S)
+        ratios = {name: round(busy[name]["p95_ms"] / idle[name]["p95_ms"], 2) for name in idle}
+        slowest = max(ratios, key=lambda name: ratios[name])
+        return {
+            "clips": CLIPS,
+            "jobs": JOBS,
+            "detectors": DETECTORS,
+            "pages": idle,
+            "while_training": {name: {**row, "times_idle": ratios[name]} for name, row in busy.items()},
+            "training_s": round(time.monotonic() - started, 1),
+            "largest_ratio": ratios[slowest],
+            "largest_ratio_of": slowest,
+            "asked_elsewhere": sorted(elsewhere),
+        }
+
+
+def _asked_elsewhere() -> set[str]:
+    """The other machines that this process looks up or connects to from now on."""
+    found: set[str] = set()
+
+    def watch(event: str, values: tuple[Any, ...]) -> None:
+        if event == "socket.getaddrinfo":
+            host = values[0]
+        elif event == "socket.connect" and values[0].family != socket.AF_UNIX:
+            host = values[1][0]
+        else:
+            return
+        if host and str(host) not in ("localhost", "127.0.0.1", "::1"):
+            found.add(str(host))
+
+    sys.addaudithook(watch)
+    return found
+
+
+def _counted(progress: Progress, turn: int) -> bool:
+    if turn:
+        progress.advance()
+    return turn <= ROUNDS  # the first one is not counted
+
+
+@contextmanager
+def _training(data: Path) -> Iterator[Callable[[], bool]]:
+    """A training run of the smallest effort, started as a worker starts it; yields whether it is still at work.
+
+    Raises:
+        HarkError: it did not end well.
+    """
+    from webui.jobs.supervise import CHILD
+
+    spec = {"phrase": PHRASE, "language": "en", "effort": "trial"}
+    job = {"kind": "train", "spec": spec, "data": str(data / "users" / "2")}
+    log = data / "training.log"
+    with log.open("wb") as said:
+        process = subprocess.Popen(
+            [*CHILD, "bench"], stdin=subprocess.PIPE, stdout=said, stderr=subprocess.DEVNULL, cwd=REPOSITORY,
+            start_new_session=True,
+        )  # fmt: skip
+    assert process.stdin is not None
+    try:
+        with process.stdin as given:
+            given.write(json.dumps(job).encode())
+        while process.poll() is None and not log.stat().st_size:
+            time.sleep(0.1)  # it is still being loaded
+        yield lambda: process.poll() is None
+        if process.returncode not in (None, 0):
+            last = json.loads(log.read_text().splitlines()[-1] or "{}")
+            raise HarkError(
+                "The training run that was to be measured against did not end well.",
+                str(last.get("why") or f"It ended with code {process.returncode}."),
+                "See whether ./hark train works here.",
+            )
+    finally:
+        signal_group(process.pid)
+        process.wait()
+
+
+def _fill(data: Path, reporter: Reporter) -> None:
+    from django.db import transaction
+
+    from db.db_api import Library
+    from webui.accounts.models import User
+    from webui.jobs.models import Job, JobEvent
+    from webui.trainer.models import Detector, Version
+    from webui.trainer.services import as_spec, configuration
+
+    with Library(data) as library:
+        library.add_clips(_clips(reporter))
+    owner = User.objects.create_user("owner", is_owner=True)
+    with transaction.atomic():
+        for number in range(JOBS):
+            spec = as_spec(configuration(phrase=f"hey compass {number}"))
+            job = Job.objects.create(user=owner, kind="train", lane="training", title=spec["phrase"], spec=spec)
+            Job.objects.filter(id=job.id).update(state=Job.State.DONE)
+            events = [{"event": "log", "time": 1.0, "level": "info", "message": f"line {line}"} for line in range(50)]
+            JobEvent.objects.bulk_create(JobEvent(job=job, event=event) for event in events)
+            if number < DETECTORS:
+                detector = Detector.objects.create(user=owner, phrase=spec["phrase"], language="en")
+                Version.objects.create(
+                    detector=detector, job=job, number=1, folder=f"models/{number}", bundle="x.zip", summary=SUMMARY
+                )
+
+
+def _clips(reporter: Reporter) -> Iterator[Any]:
+    from db.records import NewClip
+
+    rng = np.random.default_rng(0)
+    audio = [0.1 * rng.standard_normal(8_000).astype(np.float32) for _ in range(20)]
+    words = ("compass", "garden", "lantern", "harbour", "anchor", "silver", "morning", "river")
+    progress = Progress(reporter, CLIPS)
+    for number in range(CLIPS):
+        text = " ".join(rng.choice(words, 4))
+        yield NewClip(
+            audio=audio[number % len(audio)], text=text, text_normalized=text, language="en", engine="espeak",
+            voice=f"voice {number % 90}", speaker=f"speaker {number % 90}", request_id=f"run:positive:{number}",
+        )  # fmt: skip
+        progress.advance()
+
+
+def _measure(goes_on: Callable[[int], bool]) -> dict[str, Any]:
+    """Ask for all pages, round after round, while ``goes_on(rounds so far)``."""
+    from django.test import Client
+    from django.urls import reverse
+
+    from webui.accounts.models import User
+    from webui.jobs.models import Job
+
+    client = Client(SERVER_NAME="localhost", HTTP_ACCEPT_ENCODING="gzip")
+    client.force_login(User.objects.get())
+    pages = {"start": "/", "new": "/new", "jobs": "/jobs/", "inbox": "/inbox", "engines": "/engines"}
+    pages["job"] = reverse("jobs:detail", args=[Job.objects.order_by("created_at")[0].id])
+    pages["library"] = reverse("library:index")
+    pages["library search"] = reverse("library:index") + "?q=silver+lantern"
+    spent: dict[str, list[float]] = {name: [] for name in pages}
+    sizes: dict[str, int] = {}
+    turn = 0
+    while goes_on(turn):
+        for name, address in pages.items():
+            started = time.perf_counter()
+            answer = client.get(address)
+            sizes[name] = len(answer.content)
+            assert answer.status_code == 200, (name, answer.status_code)
+            if turn:  # the first one loads templates and engines
+                spent[name].append(1000 * (time.perf_counter() - started))
+        turn += 1
+        time.sleep(PAUSE_S)
+    return {
+        name: {
+            "asked": len(times),
+            "p50_ms": round(statistics.median(times), 1),
+            "p95_ms": round(statistics.quantiles(times, n=20)[-1], 1),
+            "bytes": sizes[name],
+        }
+        for name, times in spent.items()
+    }

@@ -1,0 +1,1 @@
+"""What makes the weights and data that ship."""

@@ -1,0 +1,419 @@
+"""The inventory of speech that ships with Hark for the engine splice, and whether what splice said is understood.
+
+``python -m lab.weights.unit_inventory FOLDER... --out FILE`` makes it from transcribed corpora: phones are placed by
+the recognizer, recordings are cut at their pauses, the people are taken whose splices are understood best, and of them
+the stretches that hold the most pairs of phones.
+
+``python -m lab.weights.unit_inventory FOLDER... --measure splice espeak ...`` says instead how well engines are
+understood, and words cut out of the corpora beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import tempfile
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audio_augmentation import codec
+from audio_generation.engine import GeneratedClip, SpeechRequest
+from audio_generation.registry import engine_named
+from audio_generation.splice_side.inventory import (
+    LEAST_CONFIDENCE,
+    SHIPPED,
+    confidence,
+)
+from audio_generation.splice_side.selection import NotSpeakable
+from audio_generation.splice_side.speaking import speak
+from audio_generation.splice_side.text import with_stress
+from audio_generation.splice_side.units import Recording, pitch_at, unit_table
+from core.audio_file import SAMPLE_RATE, read_audio
+from core.data_folder import atomic_path
+from core.errors import HarkError
+from db.records import AlignedUnit
+from model.asr.decoding import edit_distance, greedy
+from model.asr.emissions import Aligner
+from phrase_augmentation.normalize import normalize
+from phrase_augmentation.phonemes import phonemes_of_words
+from pipeline.corpora.alignment import Alignment, align
+from pipeline.corpora.layouts import layout_of
+from pipeline.corpora.licences import licence_of
+from pipeline.training.keyword_scoring import TAIL_S, best_score, intelligible, ways_to_say
+
+PEOPLE = 9
+SECONDS_EACH = 295.0
+BITRATE = 16_000  # of Opus; 21,000 is not understood better
+CUT_PAUSE_S = 0.25  # recordings are cut at pauses of that length
+EDGE_S = 0.2  # of silence that stays at either end
+SHORTEST_S, LONGEST_S = 0.8, 12.0  # of a stretch
+LOW_VOICE_HZ = 150.0  # median pitch below which a voice counts as a man's
+BETWEEN_S = 0.05  # of silence between recordings, so that the codec does not smear one into the next
+VOCABULARY = 20_000  # words whose pairs of phones should be there
+REAL_CLIPS = 200  # of one to four words, cut out of recordings, to compare engines with
+TRIAL_TEXTS = 60  # that everyone says before some are chosen
+KEYPHRASES = ("computer", "smart mirror", "hey compass", "snowboy", "hey jarvis", "view glass", "okay robot")
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """What was said between two pauses: audio float32 [samples] at 16 kHz, words and phones with times in it."""
+
+    name: str
+    audio: np.ndarray
+    words: tuple[AlignedUnit, ...]
+    phones: tuple[AlignedUnit, ...]
+
+    @property
+    def seconds(self) -> float:
+        return len(self.audio) / SAMPLE_RATE
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The pairs of phones that follow one another, with the silence at both ends."""
+        return list(itertools.pairwise(["", *(phone.label for phone in self.phones), ""]))
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """One person's stretches, and where they are from."""
+
+    name: str
+    corpus: str
+    licence: str
+    stretches: tuple[Stretch, ...]
+
+    @cached_property
+    def pitch_hz(self) -> float:
+        """The median of the voiced places."""
+        found = [pitch_at(s.audio, np.arange(800, len(s.audio) - 800, 1600)) for s in self.stretches[:20]]
+        voiced = np.concatenate(found)
+        voiced = voiced[~np.isnan(voiced)]
+        return float(2 ** np.median(voiced)) if len(voiced) else 0.0
+
+    @property
+    def seconds(self) -> float:
+        return sum(stretch.seconds for stretch in self.stretches)
+
+
+def _emissions(audios: Sequence[np.ndarray], ear: Aligner) -> Iterator[np.ndarray]:
+    tail = round(TAIL_S * SAMPLE_RATE)
+    yield from ear.log_probabilities_of(np.pad(audio, (0, tail)) for audio in audios)
+
+
+def heard(log_p: np.ndarray, text: str, language: str = "en") -> tuple[float, float]:
+    """Of a text in an emission [time, outputs]: its score from 0 to 1, and the phone error rate of greedy decoding."""
+    ways = ways_to_say(normalize(text, language), language)
+    errors = min((edit_distance(way, greedy(log_p)) / len(way) for way in ways), default=1.0)
+    return best_score(log_p, ways), errors
+
+
+def speakers_of(
+    folder: Path,
+    aligner: Aligner,
+    leave_out: Sequence[str] = (),
+    licences: Mapping[str, str] | None = None,
+) -> list[Speaker]:
+    """Everyone in a corpus (any layout that Hark reads) with the stretches that were surely aligned.
+
+    Args:
+        licences: of people whose licence is not that of the corpus.
+
+    Raises:
+        HarkError: no such folder, or no corpus in it.
+    """
+    licence, _ = licence_of(folder)
+    found: dict[str, list[Stretch]] = {}
+    utterances = [
+        u
+        for u in layout_of(folder).utterances(folder)
+        if not u.problem and u.text and u.speaker and u.speaker not in leave_out
+    ]
+    for utterance in utterances:
+        try:
+            audio = read_audio(utterance.audio)
+            alignment = align(aligner.log_probabilities(audio), utterance.text or "", aligner)
+        except HarkError:
+            continue
+        if confidence(alignment.phones) >= LEAST_CONFIDENCE:
+            found.setdefault(utterance.speaker, []).extend(stretches(utterance.audio.stem, audio, alignment))
+    own = licences or {}
+    return [Speaker(name, folder.name, own.get(name, licence), tuple(parts)) for name, parts in sorted(found.items())]
+
+
+def stretches(name: str, audio: np.ndarray, alignment: Alignment) -> Iterator[Stretch]:
+    """A recording cut at its pauses; what is shorter than 0.8 s or longer than 12 s is left out."""
+    words = [word for word in alignment.words if word.end_s > word.start_s]
+    begin = 0
+    for place in range(1, len(words) + 1):
+        if place < len(words) and words[place].start_s - words[place - 1].end_s < CUT_PAUSE_S:
+            continue
+        inside, begin_s, end_s = words[begin:place], words[begin].start_s, words[place - 1].end_s
+        earliest = words[begin - 1].end_s if begin else 0.0
+        latest = words[place].start_s if place < len(words) else len(audio) / SAMPLE_RATE
+        begin = place
+        start = max(begin_s - EDGE_S, (begin_s + earliest) / 2 if earliest else 0.0)
+        end = min(end_s + EDGE_S, latest if place == len(words) else (end_s + latest) / 2)
+        part = audio[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
+        if SHORTEST_S <= end - start <= LONGEST_S:
+            phones = [p for p in alignment.phones if begin_s - 1e-6 <= p.start_s < end_s - 1e-6]
+            yield Stretch(
+                f"{name}+{start:.2f}",
+                part,
+                tuple(_moved(word, start) for word in inside),
+                tuple(_moved(phone, start) for phone in phones),
+            )
+
+
+def _moved(unit: AlignedUnit, start_s: float) -> AlignedUnit:
+    times = round(unit.start_s - start_s, 3), round(unit.end_s - start_s, 3)
+    return AlignedUnit(unit.level, unit.label, *times, unit.confidence)
+
+
+def chosen_stretches(speaker: Speaker, weights: Counter[tuple[str, str]], seconds: float) -> list[Stretch]:
+    """Stretches of up to ``seconds`` that hold much: each pair of phones counts by how frequent it is in speech, a
+    third as much each time that it was there before."""
+    had: Counter[tuple[str, str]] = Counter()
+    left = list(speaker.stretches)
+    chosen: list[Stretch] = []
+    while left:
+
+        def worth(stretch: Stretch) -> float:
+            inside = Counter(had)
+            total = 0.0
+            sure = confidence(stretch.phones)
+            for pair in stretch.pairs:
+                total += weights[pair] ** 0.5 * 3.0 ** -min(inside[pair], 8)
+                inside[pair] += 1
+            return total * sure / stretch.seconds
+
+        best = max(left, key=worth)
+        left.remove(best)
+        if best.seconds <= seconds:
+            chosen.append(best)
+            seconds -= best.seconds
+            had.update(best.pairs)
+        if seconds < SHORTEST_S:
+            break
+    return chosen
+
+
+def recordings(parts: Sequence[Stretch], language: str = "en-us") -> list[Recording]:
+    """Stretches as splice's recordings."""
+    return [Recording(part.name, part.audio, part.phones, with_stress(part.words, language)) for part in parts]
+
+
+def understood(speaker: Speaker, aligner: Aligner, seconds: float) -> float:
+    """The mean score of what is spliced from ``seconds`` of a person's speech; 0 for what cannot be said."""
+    parts: list[Stretch] = []
+    for part in speaker.stretches:
+        if sum(p.seconds for p in parts) < seconds:
+            parts.append(part)
+    table = unit_table(recordings(parts))
+    scores = []
+    for number, text in enumerate(measured_texts()[:TRIAL_TEXTS]):
+        try:
+            scores.append(intelligible(speak(table, text, "en-us", {"seed": number}).audio, text, "en", aligner))
+        except NotSpeakable:
+            scores.append(0.0)
+    return float(np.mean(scores))
+
+
+def chosen_people(speakers: Sequence[Speaker], aligner: Aligner, count: int, seconds: float) -> list[Speaker]:
+    """Those with enough speech whose splices are understood best; half have low voices as far as there are any."""
+    enough = [s for s in speakers if s.seconds >= seconds]
+    rank = {s.name: understood(s, aligner, seconds) for s in enough}
+    ordered = sorted(enough, key=lambda s: (-rank[s.name], s.name))
+    low = [s for s in ordered if s.pitch_hz < LOW_VOICE_HZ]
+    high = [s for s in ordered if s.pitch_hz >= LOW_VOICE_HZ]
+    lows = min(len(low), max(count // 2, count - len(high)))
+    return sorted([*low[:lows], *high[: count - lows]], key=lambda s: s.name)
+
+
+def pairs_of_vocabulary(words: int = VOCABULARY) -> Counter[tuple[str, str]]:
+    """How often each pair of phones occurs in the most frequent English words, each counted once; "" is silence."""
+    from wordfreq import top_n_list
+
+    pairs: Counter[tuple[str, str]] = Counter()
+    for phones in phonemes_of_words(top_n_list("en", words), "en"):
+        pairs.update(itertools.pairwise(["", *phones, ""]))
+    return pairs
+
+
+def build(
+    speakers: Sequence[Speaker],
+    path: Path,
+    aligner: Aligner,
+    people: int = PEOPLE,
+    seconds: float = SECONDS_EACH,
+    language: str = "en-us",
+) -> dict[str, Any]:
+    """Write an inventory; returns what its ``about.json`` says.
+
+    Raises:
+        HarkError: no person has enough speech.
+    """
+    chosen = chosen_people(speakers, aligner, people, seconds)
+    if not chosen:
+        raise HarkError(
+            "No inventory can be made.",
+            f"Nobody in these corpora has {seconds:.0f} s of speech whose phones are sure.",
+            "Give a corpus with more speech of each person, or fewer --seconds.",
+        )
+    weights = pairs_of_vocabulary()
+    rows: list[dict[str, Any]] = []
+    files: dict[str, bytes] = {}
+    for number, speaker in enumerate(chosen):
+        parts = chosen_stretches(speaker, weights, seconds)
+        sound, table = _laid_out(parts)
+        files[f"{number}.ogg"] = codec.opus_bytes(sound, BITRATE)
+        files[f"{number}.json"] = json.dumps(table, ensure_ascii=False, separators=(",", ":")).encode()
+        said = Counter(pair for part in parts for pair in part.pairs)
+        rows.append(
+            {
+                "speaker": speaker.name, "corpus": speaker.corpus, "licence": speaker.licence, "file": str(number),
+                "seconds": round(sum(part.seconds for part in parts), 1), "pitch_hz": round(speaker.pitch_hz),
+                "pairs": len(said), "share_of_vocabulary": round(sum(weights[p] for p in said) / weights.total(), 4),
+            }
+        )  # fmt: skip
+    about = {
+        "what": "Stretches of recorded speech, cut at pauses, for Hark's engine splice.",
+        "language": language,
+        "changes": "Selected, cut, joined and encoded as Opus; phone times were found by Hark's recognizer.",
+        "speakers": rows,
+    }
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("about.json", json.dumps(about, ensure_ascii=False, indent=1))
+        for name, content in files.items():
+            kind = zipfile.ZIP_STORED if name.endswith(".ogg") else zipfile.ZIP_DEFLATED
+            archive.writestr(name, content, compress_type=kind)
+    return about
+
+
+def _laid_out(parts: Sequence[Stretch]) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """All stretches one after another, and where each lies with what is said in it."""
+    gap = np.zeros(round(BETWEEN_S * SAMPLE_RATE), np.float32)
+    sounds: list[np.ndarray] = [gap]
+    table: list[dict[str, Any]] = []
+    at = len(gap)
+    for part in parts:
+        table.append(
+            {
+                "name": part.name, "first": at, "samples": len(part.audio),
+                "words": [[w.label, w.start_s, w.end_s] for w in part.words],
+                "phones": [[p.label, p.start_s, p.end_s, round(p.confidence, 3)] for p in part.phones],
+            }
+        )  # fmt: skip
+        sounds += [part.audio, gap]
+        at += len(part.audio) + len(gap)
+    return np.concatenate(sounds), table
+
+
+def measured_texts() -> list[str]:
+    """A hundred texts: keyphrases, single words, and two to six words of the vocabulary at random."""
+    from wordfreq import top_n_list
+
+    rng = np.random.default_rng(5)
+    words = [word for word in top_n_list("en", 6000)[200:] if word.isalpha() and len(word) > 3]
+    texts = [" ".join(rng.choice(words, 1 if n < 33 else 2 if n < 58 else int(rng.integers(3, 7)))) for n in range(93)]
+    # Mixed, so that the first of them are like the rest.
+    return [str(text) for text in rng.permutation([*KEYPHRASES, *texts])]
+
+
+def measure_engine(name: str, ear: Aligner) -> dict[str, Any]:
+    """How an engine's voices, drawn at random, are understood, and how many clips it speaks a second.
+
+    Raises:
+        HarkError: there is no such engine, or it is not ready.
+    """
+    engine = engine_named(name)
+    rng = np.random.default_rng(0)
+    voices = engine.voices("en")
+    requests = []
+    for number, text in enumerate(measured_texts()):
+        voice = voices[int(rng.integers(len(voices)))]
+        requests.append(SpeechRequest(str(number), text, voice.name, "en", engine.draw_settings(voice, rng)))
+    clips: list[tuple[str, np.ndarray]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        list(engine.synthesize(requests, Path(folder)))  # voices are loaded
+        started = time.monotonic()
+        for result in engine.synthesize(requests, Path(folder)):
+            if isinstance(result, GeneratedClip):
+                clips.append((result.text, read_audio(result.path)))
+        rate = len(clips) / (time.monotonic() - started)
+    engine.close()
+    return {**_summary(clips, ear), "clips_a_second": round(rate, 1), "failed": len(requests) - len(clips)}
+
+
+def measure_real(speakers: Sequence[Speaker], ear: Aligner) -> dict[str, Any]:
+    """How one to four words are understood that are cut out of real recordings, with 0.1 s around them."""
+    rng = np.random.default_rng(0)
+    parts = [part for speaker in speakers for part in speaker.stretches]
+    clips = []
+    for index in rng.choice(len(parts), min(REAL_CLIPS, len(parts)), replace=False):
+        part = parts[index]
+        first = int(rng.integers(len(part.words)))
+        words = part.words[first : first + int(rng.integers(1, 5))]
+        start, end = max(0.0, words[0].start_s - 0.1), words[-1].end_s + 0.1
+        sound = part.audio[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
+        clips.append((" ".join(word.label for word in words), sound))
+    return _summary(clips, ear)
+
+
+def _summary(clips: Sequence[tuple[str, np.ndarray]], ear: Aligner) -> dict[str, Any]:
+    results = [heard(log_p, text) for (text, _), log_p in zip(clips, _emissions([audio for _, audio in clips], ear))]
+    scores = [score for score, _ in results]
+    return {
+        "clips": len(clips),
+        "score_quantiles": dict(
+            zip(("10", "25", "50", "75", "90"), np.quantile(scores, (0.1, 0.25, 0.5, 0.75, 0.9)).round(3).tolist())
+        ),
+        "mean_score": round(float(np.mean(scores)), 3),
+        "phone_error_rate": round(float(np.mean([errors for _, errors in results])), 3),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; see ``--help``."""
+    parser = argparse.ArgumentParser(prog="python -m lab.weights.unit_inventory", description=__doc__)
+    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="a transcribed corpus")
+    parser.add_argument("--out", type=Path, default=SHIPPED, help="the inventory to be written")
+    parser.add_argument("--leave-out", nargs="*", default=[], metavar="SPEAKER", help="people who are not wanted")
+    parser.add_argument(
+        "--licence", nargs="*", default=[], metavar="SPEAKER=LICENCE", help="of people with another than their corpus"
+    )
+    parser.add_argument("--people", type=int, default=PEOPLE)
+    parser.add_argument("--seconds", type=float, default=SECONDS_EACH, help="of each person")
+    parser.add_argument("--measure", nargs="+", metavar="ENGINE", help="measure these engines, and write no inventory")
+    options = parser.parse_args(arguments)
+    own = dict(item.partition("=")[::2] for item in options.licence)
+    try:
+        ear = Aligner()
+        speakers = [s for folder in options.folders for s in speakers_of(folder, ear, options.leave_out, own)]
+        if options.measure:
+            result = {name: measure_engine(name, ear) for name in options.measure}
+            if speakers:
+                result["words cut out of the corpora"] = measure_real(speakers, ear)
+        else:
+            about = build(speakers, options.out, ear, options.people, options.seconds)
+            result = {**about, "bytes": options.out.stat().st_size}
+    except HarkError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    json.dump(result, sys.stdout, ensure_ascii=False, indent=1)
+    sys.stdout.write("\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""A bundle on recordings of one's own: those in which its phrase is said once, and others in which it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from core.errors import HarkError
+from core.events import Progress, Reporter, silent_reporter
+from model.metrics import Interval, poisson_interval, wilson_interval
+from model.runtime.detector import Detector, Trigger
+from pipeline.corpora.layouts.utterance import files_below, is_audio
+from pipeline.serving.detection import HeardFile, listen
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a detector did at one of its thresholds.
+
+    Attributes:
+        fa_per_day: false alarms a day that the threshold was set for.
+        missed: of the recordings with the phrase, those in which the detector did not fire.
+        doubles: how often it fired again in one of them.
+        alarms: file and time [s] of each time that it fired without the phrase.
+    """
+
+    fa_per_day: float
+    threshold: float
+    missed: list[str]
+    doubles: int
+    alarms: list[tuple[str, float]]
+    miss_rate: Interval
+    fa_per_hour: Interval
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured; recordings that could not be read are in ``failed`` and count nowhere else."""
+
+    positives: int
+    negatives: int
+    hours: float  # without the phrase
+    outcomes: list[Outcome]  # by threshold, the most permissive one first
+    failed: list[HeardFile]
+
+
+def evaluate(detector: Detector, positives: Path | None, negatives: Path | None, reporter: Reporter) -> Evaluation:
+    """Measure a detector at each threshold of its bundle.
+
+    Args:
+        positives: a folder of recordings, in each of which the phrase is said once; None: misses are not measured.
+        negatives: a folder of recordings of any length without it; None: false alarms are not measured.
+
+    Raises:
+        HarkError: a folder that is gone or has no recordings, or the detector failed.
+    """
+    with_phrase, without = (_recordings(folder) if folder else [] for folder in (positives, negatives))
+    reporter.stage("evaluate", f"Listening to {len(with_phrase) + len(without)} recordings")
+    progress = Progress(reporter, len(with_phrase) + len(without))
+
+    def heard(files: list[Path]) -> Iterator[HeardFile]:
+        for file in files:
+            yield listen(detector, file, silent_reporter(), keep_scores=True)
+            progress.advance()
+
+    said, other = list(heard(with_phrase)), list(heard(without))
+    failed = [one for one in (*said, *other) if one.failure is not None]
+    said, other = ([one for one in many if one.failure is None] for many in (said, other))
+    hours = sum(one.seconds for one in other) / 3600
+    rows = sorted(detector.bundle.manifest["thresholds"], key=lambda row: -float(row["fa_per_day"]))
+    outcomes = [_outcome(detector, float(row["fa_per_day"]), float(row["threshold"]), said, other) for row in rows]
+    return Evaluation(len(said), len(other), hours, outcomes, failed)
+
+
+def _recordings(folder: Path) -> list[Path]:
+    found = [path for path in files_below(folder) if is_audio(path)]
+    if not found:
+        why = f"{folder} holds no audio file." if folder.is_dir() else f"There is no folder {folder}."
+        raise HarkError("There is nothing to measure on.", why, "Name a folder of recordings (WAV, FLAC, MP3 ...).")
+    return found
+
+
+def _outcome(
+    detector: Detector, fa_per_day: float, threshold: float, said: list[HeardFile], other: list[HeardFile]
+) -> Outcome:
+    refractory = round(float(detector.bundle.manifest["refractory_s"]) / detector.score_period_s)
+
+    def fired(heard: HeardFile) -> list[float]:
+        scores = np.asarray(heard.scores, np.float32)
+        return [hit.time_s for hit in Trigger(threshold, refractory).detections(scores, detector.score_period_s)]
+
+    hits = {one.file: len(fired(one)) for one in said}
+    missed = [file for file, count in hits.items() if not count]
+    alarms = [(one.file, time_s) for one in other for time_s in fired(one)]
+    return Outcome(
+        fa_per_day,
+        threshold,
+        missed,
+        sum(hits.values()) - (len(hits) - len(missed)),
+        alarms,
+        wilson_interval(len(missed), len(hits)),
+        poisson_interval(len(alarms), sum(one.seconds for one in other) / 3600),
+    )

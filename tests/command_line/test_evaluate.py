@@ -1,0 +1,97 @@
+"""``evaluate``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.audio_file import SAMPLE_RATE, write_audio
+from model.metrics import poisson_interval, wilson_interval
+from tests.support.command_line_samples import as_json, error_of
+from tests.support.wakeword_samples import tone, tone_bundle
+
+Main = Callable[..., int]
+Shown = pytest.CaptureFixture[str]
+THRESHOLDS = [{"fa_per_day": 12.0, "threshold": 0.5}, {"fa_per_day": 2.0, "threshold": 0.95}]
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return tone_bundle(tmp_path / "bundle", gain=44.0, thresholds=THRESHOLDS)  # its score of the tone is 0.99
+
+
+@pytest.fixture
+def positives(tmp_path: Path) -> Path:
+    """Loud, less loud and faint; and one that says the phrase twice."""
+    folder = tmp_path / "positives"
+    (folder / "anna").mkdir(parents=True)
+    write_audio(folder / "anna" / "loud.wav", tone(1000))
+    write_audio(folder / "less.wav", tone(1000, level=0.25))
+    write_audio(folder / "faint.wav", tone(1000, level=0.01))
+    pause = np.zeros(4 * SAMPLE_RATE, np.float32)
+    write_audio(folder / "twice.wav", np.concatenate([tone(1000), pause, tone(1000)]))
+    return folder
+
+
+@pytest.fixture
+def negatives(tmp_path: Path) -> Path:
+    """A minute of another tone, with the phrase's tone, less loud, in it."""
+    folder = tmp_path / "negatives"
+    folder.mkdir()
+    minute = tone(300, 60.0)
+    minute[30 * SAMPLE_RATE : 31 * SAMPLE_RATE] = tone(1000, 1.0, 0.25)
+    write_audio(folder / "talk.flac", minute)
+    return folder
+
+
+def test_misses_and_false_alarms_at_each_threshold(
+    main: Main, capsys: Shown, bundle: Path, positives: Path, negatives: Path
+) -> None:
+    given = ("evaluate", str(bundle), "--positives", str(positives), "--negatives", str(negatives))
+    result = as_json(main, capsys, *given)
+    assert result["phrase"] == "computer" and result["positives"] == {"recordings": 4}
+    assert result["negatives"] == {"recordings": 1, "hours": round(1 / 60, 4)} and result["default_fa_per_day"] == 12.0
+    usual, strict = result["thresholds"]
+    assert (usual["fa_per_day"], strict["fa_per_day"]) == (12.0, 2.0)
+    assert usual["missed"] == [str(positives / "faint.wav")] and usual["doubles"] == 1
+    assert usual["miss_rate"] == wilson_interval(1, 4).as_dict()
+    assert usual["fa_per_hour"] == poisson_interval(1, 1 / 60).as_dict()
+    (alarm,) = usual["false_alarms"]
+    assert alarm["file"] == str(negatives / "talk.flac") and alarm["time_s"] == pytest.approx(30.16, abs=0.09)
+    assert len(strict["missed"]) == 2 and strict["false_alarms"] == [] and strict["fa_per_hour"]["value"] == 0
+    assert main(*given) == 0
+    shown = capsys.readouterr().out
+    assert "12 (usual)" in shown and "1: 25.0 % (4.6 – 69.9)" in shown and "1: 60.00" in shown
+    assert "missed       " in shown and "false alarm  " in shown
+
+
+def test_one_of_them_is_enough_and_what_cannot_be_read_is_told(
+    main: Main, capsys: Shown, bundle: Path, positives: Path, negatives: Path
+) -> None:
+    result = as_json(main, capsys, "evaluate", str(bundle), "--negatives", str(negatives))
+    assert result["positives"] == {"recordings": 0} and result["thresholds"][0]["miss_rate"]["value"] is None
+    (positives / "broken.wav").write_bytes(b"no audio")
+    assert main("evaluate", str(bundle), "--positives", str(positives), "--json") == 2
+    result = json.loads(capsys.readouterr().out)
+    assert [Path(error["file"]).name for error in result["errors"]] == ["broken.wav"]
+    assert result["positives"] == {"recordings": 4} and result["thresholds"][0]["fa_per_hour"]["value"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ([], "Neither recordings"),
+        (["--positives", "{empty}"], "holds no audio"),
+        (["--negatives", "{empty}/gone"], "There is no folder"),
+    ],
+)
+def test_what_cannot_be_measured_is_explained(
+    main: Main, capsys: Shown, bundle: Path, tmp_path: Path, words: list[str], why: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main("evaluate", str(bundle), *(word.format(empty=tmp_path / "empty") for word in words), "--json") == 2
+    assert why in error_of(capsys.readouterr().out)["why"]

@@ -1,0 +1,55 @@
+"""``mining`` and ``audio``: they run, on a corner of the shared audio."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.audio_file import SAMPLE_RATE, write_audio
+from core.errors import HarkError
+from core.events import silent_reporter
+from lab import BenchOptions, run_measurement
+from lab.measure import audio, mining
+from tests.support.scripted_engine import Scripted, said
+
+
+@pytest.mark.parametrize("name", ["audio", "mining"])
+def test_without_the_recordings_it_is_said(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARK_SHARED", str(tmp_path / "nowhere"))
+    with pytest.raises(HarkError):
+        run_measurement(name, BenchOptions(), silent_reporter())
+
+
+def test_errors_of_boundaries() -> None:
+    figures = mining._errors(np.asarray([(0.02, -0.2), (-0.04, 0.0), (0.02, 0.0)]))
+    assert figures["start_median_ms"] == 20 and figures["start_bias_ms"] == 20 and figures["end_beyond_100_ms"] > 0.3
+
+
+@pytest.mark.slow(reason="recognizes and aligns real recordings")
+def test_a_corner_of_mining(shared_data: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mining, "HOURS", 0.1)
+    monkeypatch.setattr(mining, "ALIGNED_CLIPS", 4)
+    monkeypatch.setattr(mining, "HEARD_S", 30.0)
+    monkeypatch.setattr(mining, "CHOICES", 4)
+    rows = mining.manifest_rows
+    monkeypatch.setattr(mining, "manifest_rows", lambda folder: rows(folder)[:60])
+    figures = run_measurement("mining", BenchOptions(phrase="the"), silent_reporter())
+    assert figures["emissions"]["times_real_time_a_core"] > 10
+    assert figures["boundaries"]["viterbi"]["start_median_ms"] < 40
+    assert figures["queries"]["cuts"] > 0 and figures["queries"]["recordings_with_it"] > 5
+
+
+def test_what_expected_words_mend_and_spoil_is_counted(tmp_path: Path) -> None:
+    write_audio(tmp_path / "a.wav", np.full(SAMPLE_RATE, 0.1, np.float32))
+    engine = Scripted()
+    engine.write = lambda audio: [
+        said("ask Siobhan and Katie" if "siobhan" in engine.expected[-1] else "ask Chevon and me", 0.0, 1.0)
+    ]
+    figures = audio._errors(engine, [(tmp_path / "a.wav", "ASK SIOBHAN AND ME")])  # type: ignore[arg-type]
+    assert figures == {
+        "utterances": 1, "wer": 0.25, "expecting": {"wer": 0.25, "missed": 1, "found": 1, "unsaid": 1},
+    }  # fmt: skip
+    engine.expects = False
+    assert set(audio._errors(engine, [(tmp_path / "a.wav", "ask")])) == {"utterances", "wer"}  # type: ignore[arg-type]

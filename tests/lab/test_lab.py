@@ -1,0 +1,81 @@
+"""``python -m lab``."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from command_line.application import main
+from lab import MEASUREMENTS, BenchOptions, run_measurement
+from lab.__main__ import build_parser
+from lab.measure import detector
+from tests.support.command_line_samples import error_of
+from tests.support.processes import resident_kib
+
+
+def run(*words: str) -> int:
+    return main(words, build_parser)
+
+
+def test_a_measurement_says_what_was_measured(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = ("DATABASE_URL", "REDIS_URL")
+    for name in servers:
+        monkeypatch.setenv(name, "elsewhere")
+    asked: list[BenchOptions] = []
+
+    def measured(name: str, options: BenchOptions, reporter: object) -> dict[str, Any]:
+        assert not any(server in os.environ for server in servers), "what is measured is not this machine's portal"
+        asked.append(options)
+        return {"name": name}
+
+    monkeypatch.setattr("lab.__main__.run_measurement", measured)
+    assert run("training", "--phrase", "smart mirror", "--engines", "espeak,flite", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert set(result) == {"name", "command", "commit", "machine", "figures"}
+    assert result["command"] == "python -m lab training --phrase 'smart mirror' --engines espeak,flite"
+    assert asked == [BenchOptions(phrase="smart mirror", engines=("espeak", "flite"))]
+    monkeypatch.setattr("lab.measure.confusables.table", lambda figures: "a table")
+    assert run("confusables", "a.zip", "--anchors", "9") == 0
+    shown = capsys.readouterr().out
+    assert "a table" in shown and "./hark bench confusables a.zip --anchors 9" in shown
+    assert asked[1].bundles == (Path("a.zip"),) and asked[1].anchors == 9
+    assert run("mining") == 0 and asked[2].phrase == "something"
+
+
+def test_every_measurement_has_its_module() -> None:
+    for one in MEASUREMENTS.values():
+        assert callable(importlib.import_module(f"lab.{one.module}").run)
+
+
+@pytest.mark.slow(reason="measures for several seconds")
+def test_a_quick_measurement_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    from core.events import silent_reporter
+
+    monkeypatch.setattr(detector, "STREAM_S", 6.0)
+    figures = run_measurement("detector", BenchOptions(), silent_reporter())
+    assert 0 < figures["standard"]["int8"]["bytes"] < figures["standard"]["fp32"]["bytes"]
+    assert 0 < figures["standard"]["int8"]["share_of_core"] < 1
+    assert figures["standard"]["parameters"] > 5 * figures["from_nothing"]["parameters"], "it stands on the backbone"
+    assert 0 < figures["openwakeword"]["share_of_core"] < 1
+
+
+def test_memory_of_a_process() -> None:
+    if not Path("/proc/self/status").is_file():
+        pytest.skip("there is no /proc here")
+    assert resident_kib(os.getpid()) > 10_000
+    assert resident_kib(2**30) == 0
+
+
+@pytest.mark.parametrize(
+    "words", [["engines", "--engines", "nobody"], ["training", "--phrase", "🦜"], ["kills", "--servers"], ["nothing"]]
+)
+def test_what_cannot_be_done_is_explained(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    assert run(*words, "--json") == 2
+    error_of(capsys.readouterr().out)

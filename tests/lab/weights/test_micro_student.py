@@ -1,0 +1,74 @@
+"""The network for microcontrollers learns what the standard backbone tells of the same speech."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from core.audio_file import SAMPLE_RATE, write_audio
+from core.errors import HarkError
+from lab.weights import micro_student
+from lab.weights.micro_student import StudentTrainConfig, taught, train_student
+from model.asr.packed import Packed, Utterance, open_pack, pack
+from model.devices.micro_network import STRIDE, MicroNetwork
+from model.features import HOP
+from model.shipped_weights import shipped_backbone
+
+SHORT = StudentTrainConfig(hours=0.05, steps=120, batch=8, stretch=60)
+
+
+def babble(rng: np.random.Generator, seconds: float = 1.5) -> np.ndarray:
+    """Something that sounds like vowels and fricatives."""
+    parts = []
+    while sum(map(len, parts)) < seconds * SAMPLE_RATE:
+        time = np.arange(int(rng.integers(1200, 2600))) / SAMPLE_RATE
+        tone = sum(np.sin(2 * np.pi * f * time) for f in rng.uniform(200, 3000, 3))
+        parts.append(0.1 * (tone if rng.random() < 0.7 else rng.standard_normal(len(time))))
+    return np.concatenate(parts).astype(np.float32)
+
+
+def packed_of(folder: Path, speakers: int) -> Packed:
+    rng = np.random.default_rng(0)
+    utterances = []
+    for number in range(24):
+        write_audio(folder / f"{number}.wav", babble(rng))
+        split = "validation" if number % speakers == 1 else "train"
+        utterances.append(Utterance(f"{number}.wav", "a", ("ɑ",), str(number % speakers), "babble", True, split))
+    pack(utterances, folder, folder / "pack", [babble(rng, 3.0)], [np.ones(1, np.float32)])
+    return open_pack(folder / "pack")
+
+
+@pytest.mark.slow(reason="trains a network")
+def test_the_network_learns_from_the_backbone_and_speech_is_heard_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = packed_of(tmp_path, 6)
+    told: list[float] = []
+    network, errors = train_student(packed, SHORT, tmp_path / "micro", lambda done, total, loss: told.append(loss))
+    assert isinstance(network, MicroNetwork) and not network.training
+    assert set(errors) == {"unexplained/states", "unexplained/phones"} and told[-1] == told[-1]
+    monkeypatch.setattr(micro_student, "micro_features", lambda: pytest.fail("it was heard before"))
+    _, at_first = train_student(packed, replace(SHORT, steps=1), tmp_path / "micro", lambda done, total, loss: None)
+    assert errors["unexplained/phones"] < 0.5 * at_first["unexplained/phones"]
+
+
+def test_without_speakers_to_measure_on_it_says_so(tmp_path: Path) -> None:
+    with pytest.raises(HarkError, match="too little"):
+        train_student(packed_of(tmp_path, 1), SHORT, tmp_path / "micro", lambda done, total, loss: None)
+
+
+def test_the_backbone_tells_each_step_what_it_has_heard_by_its_end() -> None:
+    backbone, _ = shipped_backbone()
+    audio = torch.from_numpy(babble(np.random.default_rng(1), 3.0))
+    later = 12  # steps, which are whole ones of the backbone
+    with torch.no_grad():
+        states, phones = taught(backbone, audio, 90)
+        shifted, _ = taught(backbone, torch.cat([torch.zeros(later * STRIDE * HOP), audio]), 90)
+    assert states.shape == (90, 144) and phones.shape == (90, 82)
+    spread = states[50:78].std()
+    assert np.abs(shifted[62:90] - states[50:78]).mean() < 0.1 * spread
+    assert np.abs(shifted[60:88] - states[50:78]).mean() > 0.2 * spread

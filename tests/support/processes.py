@@ -1,0 +1,86 @@
+"""Processes below this one: their memory, what they leave behind, and how they are killed (Linux)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+
+def resident_kib(process: int) -> int:
+    """Return the resident memory [KiB] of a process and its descendants; 0 where there is no /proc."""
+    return sum(_tree(process).values())
+
+
+def descendants(process: int) -> list[int]:
+    """List the processes below a process, without those that have ended and are not yet waited for."""
+    return [number for number, size in _tree(process).items() if size and number != process]
+
+
+def _tree(process: int) -> dict[int, int]:
+    """Resident memory [KiB] of a process and each of its descendants; those that have ended have 0."""
+    parents: dict[int, int] = {}
+    sizes: dict[int, int] = {}
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        except OSError:
+            continue  # it has ended meanwhile
+        number = int(status.parent.name)
+        parents[number] = int(fields["PPid"])
+        sizes[number] = int(fields.get("VmRSS", "0 kB").split()[0])
+    found: dict[int, int] = {}
+    wanted = [process]
+    while wanted:
+        parent = wanted.pop()
+        found[parent] = sizes.get(parent, 0)
+        wanted += [number for number, of in parents.items() if of == parent]
+    return found
+
+
+@contextmanager
+def orphans_become_children() -> Iterator[None]:
+    """Find what a process below this one leaves, when it ends, among the descendants of this one."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+    try:
+        yield
+    finally:
+        if prctl is not None:
+            prctl(PR_SET_CHILD_SUBREAPER, 0)
+
+
+def kill_process(pid: int) -> int:
+    """Kill a process; return 0 where it was faster."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return 0
+    return 1
+
+
+def parent_of(pid: int) -> int:
+    """Return the parent of a process; where it has ended, a number that no process has."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, IndexError):
+        return 2**22
+
+
+def command_of(pid: int) -> bytes:
+    """Return the command line of a process; nothing where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def web_server(serve: int) -> list[int]:
+    """Find the web server below ``serve``."""
+    return [pid for pid in descendants(serve) if b"webui.asgi" in command_of(pid)]
