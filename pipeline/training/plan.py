@@ -229,6 +229,11 @@ def texts_of_splits(
     found: dict[str, list[str]] = {split: [] for split in SPLITS}
     for text in texts:
         found[splits.split_of(normalize(text.text, config.language))].append(text.text)
+    if bucket == "plain_negative":  # of few texts, chance may leave none to a split that cannot do without
+        for split in SPLITS if config.learns else SPLITS[1:]:
+            fullest = max(found.values(), key=len)
+            if not found[split] and len(fullest) > 1:
+                found[split].append(fullest.pop())
     return found
 
 

@@ -20,6 +20,7 @@ from db.db_api import Library
 from db.records import Clip, NewClip
 from phrase_augmentation.heard import can_be_heard_in
 from phrase_augmentation.normalize import normalize
+from phrase_augmentation.phrase_text import PhraseText
 from pipeline.training import plan as planning
 from pipeline.training.clip_choice import PlannedClip, real_negatives
 from pipeline.training.config import BUCKETS, Effort, RunConfig
@@ -38,6 +39,7 @@ from pipeline.training.plan import (
     run_splits,
     run_texts,
     save_plan,
+    texts_of_splits,
 )
 from pipeline.training.splits import SPLITS, split_of, split_voices
 
@@ -117,6 +119,16 @@ def test_voices_and_texts_belong_to_the_same_split(
         if request.engine == plan.held_out:
             assert request.split == "test"
     assert {request.split for request in plan.requests if request.bucket == "positive"} == set(SPLITS)
+
+
+def test_few_plain_negatives_leave_no_split_empty(choirs: dict[str, Any], tiny_effort: Effort) -> None:
+    voices = {name: engine.voices("en") for name, engine in choirs.items()}
+    named = [f"sentence {n}" for n in range(40)]
+    texts = [PhraseText(text, "generated") for text in named if split_of(text) == "train"][:4]
+    for config, needed in ((CONFIG, SPLITS), (CALIBRATED, SPLITS[1:])):
+        found = texts_of_splits("plain_negative", texts, config, split_voices(voices, "none", config.learns))
+        assert all(found[split] for split in needed)
+        assert sorted(text for split in found.values() for text in split) == sorted(text.text for text in texts)
 
 
 def test_what_learns_nothing_of_clips_asks_for_those_of_its_test(
