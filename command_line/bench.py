@@ -29,7 +29,7 @@ IN_LAB = {  # what is measured beside the product, in the folder ``lab`` of the 
 
 def register(commands: Commands[Parser]) -> None:
     """Add the commands of this module."""
-    group = add_group(commands, "bench", "measure detectors on real recordings, and more that docs/results.md has")
+    group = add_group(commands, "bench", "measure detectors on real recordings, as the results do")
     what = "bundles on real recordings of their phrase (needs the shared audio, see HARK_SHARED, or --fetch)"
     wakeword = add_command(group, "wakeword", "BUNDLE... [options]", what, run_wakeword)
     wakeword.add_argument("bundles", nargs="*", type=Path, metavar="BUNDLE", help="those to measure")
