@@ -186,7 +186,7 @@ def test_a_recording_has_two_columns_and_a_player_that_stays(owners: Client, own
         page.get_by_role("button", name="Anna", exact=True).first.wait_for()
         assert sent == ["speaker=S1&name=Anna"]
         assert page.get_by_role("button", name="S1", exact=True).count() == 0
-        assert "Anna 0:00:00" in page.locator("#summary .cite").first.text_content().replace("\n", "")
+        assert "Anna 0:00:00" in " ".join((page.locator("#summary .cite").first.text_content() or "").split())
 
         # a word that was corrected is offered for the other passages
         offered = {"heard": "harbour", "said": "Hafen", "told": "“harbour” also stands there."}
@@ -354,7 +354,7 @@ def test_a_job_s_page_says_the_same_live_and_loaded_again(owners: Client, owner:
         page.get_by_text("34 s left of this stage, about 3 min left in all").wait_for()
         assert chip.inner_text() == loaded == "Cancelling"
         assert page.locator("h1").inner_text() == "hello robin train, effort trial"
-        assert page.locator("nav li [aria-current]").text_content() == "Jobs3"
+        assert (page.locator("nav li [aria-current]").text_content() or "").strip() == "Jobs3"
         assert 0.25 <= page.locator("progress").evaluate("bar => bar.value / bar.max") < 0.5, (
             "50 s of 200, not 30 of 60"
         )
