@@ -39,16 +39,19 @@ def register(commands: Commands[Parser]) -> None:
     wakeword.add_argument("--fetch", type=folder, metavar="FOLDER", help=what)
     wakeword.add_argument("--seed", type=seed, default=0, metavar="N")
     for name, what in IN_LAB.items():
-        command = add_command(group, name, "[options]", what, run_in_lab)
-        command.add_argument("--seed", type=seed, default=0, metavar="N")
-        if name == "confusables":
-            command.add_argument("bundles", nargs="*", type=Path, metavar="BUNDLE", help="those to measure")
-            what = "phrases of LibriPhrase, about; default 400, 0 leaves it out"
-            command.add_argument("--anchors", type=count_or_none, default=400, metavar="N", help=what)
-            what = "write LibriPhrase's pairs there"
-            command.add_argument("--pairs", type=folder, metavar="FOLDER", help=what)
-        if name == "mining":
-            command.add_argument("--phrase", default="something", help='default: "something"')
+        add_options(add_command(group, name, "[options]", what, run_in_lab), name)
+
+
+def add_options(command: Parser, name: str) -> None:
+    """Add what a measurement of :data:`IN_LAB` takes."""
+    command.add_argument("--seed", type=seed, default=0, metavar="N")
+    if name == "confusables":
+        command.add_argument("bundles", nargs="*", type=Path, metavar="BUNDLE", help="those to measure")
+        what = "phrases of LibriPhrase, about; default 400, 0 leaves it out"
+        command.add_argument("--anchors", type=count_or_none, default=400, metavar="N", help=what)
+        command.add_argument("--pairs", type=folder, metavar="FOLDER", help="write LibriPhrase's pairs there")
+    if name == "mining":
+        command.add_argument("--phrase", default="something", help='default: "something"')
 
 
 def run_wakeword(options: argparse.Namespace, screen: Screen) -> int:

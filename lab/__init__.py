@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import Figures
+from command_line.bench import IN_LAB
 from core.database_url import DATABASE
 from core.events import Reporter
 from core.settings_file import CHOSEN
@@ -51,11 +52,9 @@ class Measurement:
 
 
 MEASUREMENTS = {
-    "confusables": Measurement(
-        "measure.confusables", "LibriPhrase, and near-phrases of bundles", ("bundles", "anchors", "pairs")
-    ),
-    "detector": Measurement("measure.detector", "a detector's share of one core and its size, by size and form"),
-    "mining": Measurement("measure.mining", "emissions, alignment and mining: speed, size, accuracy", ("phrase",)),
+    "confusables": Measurement("measure.confusables", IN_LAB["confusables"], ("bundles", "anchors", "pairs")),
+    "detector": Measurement("measure.detector", IN_LAB["detector"]),
+    "mining": Measurement("measure.mining", IN_LAB["mining"], ("phrase",)),
     "engines": Measurement(
         "measure.engines", "clips a second of each speech engine, persistent against a process each", ("engines",)
     ),

@@ -6,13 +6,12 @@ import argparse
 import importlib
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from command_line import program
 from command_line.application import main
-from command_line.bench import IN_LAB, command_of, show_figures
-from command_line.options import Parser, add_command, common_options, count, count_or_none, folder, names, seed
+from command_line.bench import IN_LAB, add_options, command_of, show_figures
+from command_line.options import Parser, add_command, common_options, count, names, seed
 from core.database_url import DATABASE
 from core.errors import HarkError
 from lab import MEASUREMENTS, BenchOptions, run_measurement, without_servers
@@ -31,21 +30,22 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(metavar="NAME", parser_class=Parser, prog=PROGRAM, required=True)
     for name, measurement in MEASUREMENTS.items():
         command = add_command(commands, name, "[options]", measurement.what, run)
-        for option in (*measurement.takes, "seed"):
-            _add(command, option)
+        if name in IN_LAB:
+            add_options(command, name)
+        else:
+            for option in (*measurement.takes, "seed"):
+                _add(command, option)
     return parser
 
 
 def _add(command: Parser, option: str) -> None:
-    if option == "bundles":
-        command.add_argument("bundles", nargs="*", type=Path, metavar="BUNDLE")
-    elif option == "servers":
+    if option == "servers":
         what = "on the database of DATABASE_URL, which must be empty, and the queue of REDIS_URL"
         command.add_argument("--servers", action="store_true", help=what)
     else:
-        types = {"seed": seed, "engines": names, "anchors": count_or_none, "pairs": folder, "minutes": count}
+        types = {"seed": seed, "engines": names, "minutes": count}
         choices = list(EFFORTS) if option == "effort" else None
-        default = "something" if command.name == "mining" and option == "phrase" else getattr(BenchOptions, option)
+        default = getattr(BenchOptions, option)
         command.add_argument(f"--{option}", type=types.get(option, str), choices=choices, default=default)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -71,7 +72,7 @@ def evaluate(detector: Detector, positives: Path | None, negatives: Path | None,
     said, other = ([one for one in many if one.failure is None] for many in (said, other))
     hours = sum(one.seconds for one in other) / 3600
     rows = sorted(detector.bundle.manifest["thresholds"], key=lambda row: -float(row["fa_per_day"]))
-    outcomes = [_outcome(detector, float(row["fa_per_day"]), float(row["threshold"]), said, other) for row in rows]
+    outcomes = [_outcome(detector, row, said, other, hours) for row in rows]
     return Evaluation(len(said), len(other), hours, outcomes, failed)
 
 
@@ -84,8 +85,9 @@ def _recordings(folder: Path) -> list[Path]:
 
 
 def _outcome(
-    detector: Detector, fa_per_day: float, threshold: float, said: list[HeardFile], other: list[HeardFile]
+    detector: Detector, row: dict[str, Any], said: list[HeardFile], other: list[HeardFile], hours: float
 ) -> Outcome:
+    threshold = float(row["threshold"])
     refractory = round(float(detector.bundle.manifest["refractory_s"]) / detector.score_period_s)
 
     def fired(heard: HeardFile) -> list[float]:
@@ -96,11 +98,11 @@ def _outcome(
     missed = [file for file, count in hits.items() if not count]
     alarms = [(one.file, time_s) for one in other for time_s in fired(one)]
     return Outcome(
-        fa_per_day,
+        float(row["fa_per_day"]),
         threshold,
         missed,
         sum(hits.values()) - (len(hits) - len(missed)),
         alarms,
         wilson_interval(len(missed), len(hits)),
-        poisson_interval(len(alarms), sum(one.seconds for one in other) / 3600),
+        poisson_interval(len(alarms), hours),
     )
