@@ -19,7 +19,7 @@ from model.embedding_backbone import EmbeddingBackboneConfig
 from model.encoder_detector import EncoderDetector, EncoderDetectorConfig
 from model.fused_detector import FusedDetector, FusedDetectorConfig
 from model.phrase_network import PhraseNetworkConfig
-from model.plain import from_plain, with_current_names
+from model.plain import from_plain
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
 
 KINDS: dict[str, tuple[type[Any], type[nn.Module]]] = {
@@ -33,11 +33,7 @@ KINDS: dict[str, tuple[type[Any], type[nn.Module]]] = {
 
 
 def config_from_dict(values: dict[str, Any]) -> DetectorConfig:
-    """The inverse of :meth:`DetectorConfig.as_dict`, for what earlier versions of Hark wrote, too."""
-    values = with_current_names(values)
-    values = values if "kind" in values else _with_kind(values)
-    if values["kind"] == "trunk":  # its name in earlier versions
-        values = {**values, "kind": "backbone"}
+    """Invert :meth:`DetectorConfig.as_dict`."""
     if "backbone" in values:
         kind = EmbeddingBackboneConfig if values["backbone"].get("kind") == "embedding" else BackboneConfig
         values = {**values, "backbone": from_plain(kind, values["backbone"])}
@@ -47,15 +43,6 @@ def config_from_dict(values: dict[str, Any]) -> DetectorConfig:
         values = {**values, "shape": from_plain(MicroShape, values["shape"])}
     config: DetectorConfig = from_plain(KINDS[values["kind"]][0], values)
     return config
-
-
-def _with_kind(values: dict[str, Any]) -> dict[str, Any]:
-    """A configuration from when one class was all kinds, as it is written today."""
-    encoder = values["backbone"].get("encoder", "")
-    if not encoder and not values.get("pronunciations"):
-        return {**values, "kind": "crnn"}
-    frames = 2 * values["window_frames"]  # of 20 ms; they were of 40
-    return {**values, "kind": "encoder" if encoder else "backbone", "encoder": encoder, "window_frames": frames}
 
 
 def save_checkpoint(detector: Detector, path: str, extra: dict[str, Any] | None = None) -> None:
@@ -74,7 +61,7 @@ def load_checkpoint(path: str | IO[bytes]) -> tuple[Detector, dict[str, Any]]:
         content = torch.load(path, map_location="cpu", weights_only=True)
         config = config_from_dict(content.pop("config"))
         detector: Any = KINDS[config.as_dict()["kind"]][1](config)
-        detector.load_state_dict(with_current_names(content.pop("weights")))
+        detector.load_state_dict(content.pop("weights"))
     except (FileNotFoundError, PermissionError, MemoryError):
         raise
     except Exception as error:  # damage shows anywhere: in the zip, its pickled values, names and shapes

@@ -12,82 +12,26 @@ it hears, and the phrase is asked for at the place where its first token fits be
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from model.decoder import position_tables, shipped_decoder
-from model.encoder_backbone import TOKENIZER_FILE, package_content
+from model.decoder_tokens import BEGIN, END, NEXT_WORD, VOCABULARY
+from model.decoder_tokens import tokens as decoder_tokens
+from model.encoder import prefixed, to_onnx
 
 if TYPE_CHECKING:
     import onnx
 
 STATE_WIDTH = 288
-VOCABULARY = 32_768
-BEGIN, END = 1, 2  # tokens
-FIRST_TEXT = 3  # those before it are no text
-NO_TEXT = b"<<ST_"  # nor are those that begin so
-SPACE = "\N{LOWER ONE EIGHTH BLOCK}".encode()  # begins a token that begins a word
-NEXT_WORD = (SPACE, b".", b",", b"!", b"?", b";", b":")  # begin a token before which a word is complete
-SPELLINGS_A_FORM = 2  # with and without capitals, that is
 MOST_WRITTEN = 20  # tokens that the decoder writes; the audio holds two or three seconds
 LATER_COST = 2.0  # nats that it costs the phrase to follow other words: what is wanted is seldom said so
 LEAST_LOG_PROBABILITY = -20.0  # a rescoring of 0; a phrase that is certain has 1
 LEAST_MARGIN, MOST_MARGIN = -12.0, 4.0
-
-
-def token_texts(content: bytes) -> list[bytes]:
-    """The text of each token. The file is each token's length and bytes; a length of 128 and more has two bytes, the
-    lower seven bits first.
-    """
-    texts: list[bytes] = []
-    at = 0
-    while at < len(content):
-        length = content[at]
-        at += 1
-        if length >= 128:
-            length += 128 * content[at] - 128
-            at += 1
-        texts.append(content[at : at + length])
-        at += length
-    return texts
-
-
-@cache
-def _tokens() -> tuple[bytes, ...]:
-    return tuple(token_texts(package_content(TOKENIZER_FILE)))
-
-
-def spellings(phrase: str) -> tuple[tuple[int, ...], ...]:
-    """Sequences of tokens that write a phrase, with and without capitals, the :data:`SPELLINGS_A_FORM` shortest of
-    each; none where the tokens cannot write it."""
-    number = {text: token for token, text in reversed(list(enumerate(_tokens()))) if token >= FIRST_TEXT}
-    words = phrase.split()
-    forms = dict.fromkeys(
-        " ".join(form) for form in (words, [words[0].capitalize(), *words[1:]], [word.capitalize() for word in words])
-    )
-    found = [sequence for form in forms for sequence in _split((" " + form).encode().replace(b" ", SPACE), number)]
-    return tuple(dict.fromkeys(found))
-
-
-def _split(text: bytes, number: dict[bytes, int]) -> list[tuple[int, ...]]:
-    """The :data:`SPELLINGS_A_FORM` shortest sequences of tokens that write a text, the shortest first."""
-    # Of each beginning of the text the shortest ways to write it: what follows does not depend on them.
-    ways: list[list[tuple[int, ...]]] = [[()]]
-    longest = max(map(len, number), default=0)
-    size = {token: len(piece) for piece, token in number.items()}
-    for end in range(1, len(text) + 1):
-        found = [
-            (*way, number[text[start:end]])
-            for start in range(max(0, end - longest), end)
-            if text[start:end] in number
-            for way in ways[start]
-        ]
-        # Of those as short, the ones that begin with long tokens.
-        found.sort(key=lambda way: (len(way), [-size[token] for token in way]))
-        ways.append(found[:SPELLINGS_A_FORM])
-    return ways[len(text)]
+RESULT = "result/"  # begins the names of what comes after the decoder
 
 
 def decoder_weights() -> list[onnx.TensorProto]:
@@ -140,6 +84,45 @@ class _Nodes:
         return self.add("LogSoftmax", [f"{prefix}logits"], f"{prefix}log_p", axis=-1)
 
 
+class _Asked(nn.Module):
+    """What the decoder's log-probabilities of a phrase's spellings come to.
+
+    The arguments of :meth:`forward` are ``log_p`` [spellings, tokens of the longest + 1, vocabulary], from the token
+    before the phrase on, and ``place`` [1], the number of tokens written before the phrase.
+    """
+
+    tokens: Tensor
+    is_token: Tensor
+    is_after: Tensor
+    complete: Tensor
+
+    def __init__(self, sequences: tuple[tuple[int, ...], ...]) -> None:
+        super().__init__()
+        lengths = torch.tensor([[len(sequence)] for sequence in sequences])
+        longest = int(lengths.max())
+        padded = [[*sequence, *[END] * (longest - len(sequence))] for sequence in sequences]
+        complete = torch.full((VOCABULARY,), -1e9)  # 0 for what may follow when the last word is complete
+        complete[[END, *(token for token, text in enumerate(decoder_tokens()) if text.startswith(NEXT_WORD))]] = 0.0
+        self.register_buffer("tokens", torch.tensor(padded)[:, :, None])
+        self.register_buffer("is_token", (torch.arange(longest) < lengths).float())
+        self.register_buffer("is_after", (torch.arange(longest + 1) == lengths).float())
+        self.register_buffer("complete", complete)
+        self.eval()
+
+    def forward(self, log_p: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+        at_tokens = log_p[:, :-1]
+        each = at_tokens.gather(2, self.tokens)[:, :, 0]
+        rival = at_tokens.scatter(2, self.tokens, -1e9).amax(2)
+        margin = (each - rival + 1e4 * (1 - self.is_token)).amin(1).amax(0, keepdim=True)
+        ends = (log_p + self.complete).logsumexp(2)
+        sequences = (each * self.is_token).sum(1) + (ends * self.is_after).sum(1)
+        is_later = (place > 0).float()
+        log_probability = sequences.logsumexp(0, keepdim=True) - LATER_COST * is_later
+        rescoring = (1 - log_probability / LEAST_LOG_PROBABILITY).clip(0.0, 1.0)
+        evidence = [log_probability.clip(LEAST_LOG_PROBABILITY), margin.clip(LEAST_MARGIN, MOST_MARGIN), is_later]
+        return rescoring[None], torch.stack(evidence, 1)
+
+
 def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
     """``states`` [1, time, 288] to ``rescoring`` [1, 1]: 1 where the phrase is certain, 0 where its probability is that
     of :data:`LEAST_LOG_PROBABILITY` or less; and to ``evidence`` [1, 3] for a verifier: the logarithm of that
@@ -147,20 +130,15 @@ def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
     greatest), and 1 where other words come first.
 
     Args:
-        sequences: of tokens that write the phrase (:func:`spellings`); its probability is the sum of theirs.
+        sequences: of tokens that write the phrase (:func:`model.decoder_tokens.spellings`); its probability is the sum
+            of theirs.
     """
     from onnx import TensorProto, helper
 
-    complete = np.full(VOCABULARY, -1e9, np.float32)  # 0 for what may follow when the last word is complete
-    complete[[END, *(token for token, text in enumerate(_tokens()) if text.startswith(NEXT_WORD))]] = 0.0
     count, longest = len(sequences), max(map(len, sequences))
-    tokens = np.full((count, longest), END, np.int64)
-    said = np.zeros((count, longest, 1), np.float32)
-    over = np.zeros((count, longest + 1), np.float32)
-    for row, sequence in enumerate(sequences):
-        tokens[row, : len(sequence)] = sequence
-        said[row, : len(sequence)] = 1.0
-        over[row, len(sequence)] = 1.0
+    asked = _Asked(sequences)
+    example = (torch.zeros(count, longest + 1, VOCABULARY), torch.zeros(1, dtype=torch.int64))
+    result = prefixed(to_onnx(asked, example, ["log_p", "place"], ["rescoring", "evidence"]).graph, RESULT)
 
     made = _Nodes()
     for name, value in {
@@ -174,30 +152,13 @@ def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
         "one_s": 1,
         "second": [1],
         "stop": END,
-        "tokens": tokens,
-        "tokens_3": tokens[:, :, None],
+        "tokens": asked.tokens[:, :, 0].numpy(),
         "many": [count, 1],
-        "single": [1, 1],
     }.items():  # fmt: skip
         made.constant(name, value)
     made.constant("going", True, np.bool_)
-    for name, value in {
-        "complete": complete,
-        "said": said,
-        "over": over,
-        "not_said": 1e4 * (1 - said),
-        "never": np.full((count, longest, 1), -1e9),
-        "least_p": LEAST_LOG_PROBABILITY,
-        "least_margin": LEAST_MARGIN,
-        "most_margin": MOST_MARGIN,
-        "later": LATER_COST,
-        "least": -LATER_COST,
-        "zero_f": [0.0],
-        "range": -LEAST_LOG_PROBABILITY,
-        "low": 0.0,
-        "high": 1.0,
-    }.items():  # fmt: skip
-        made.constant(name, value, np.float32)
+    made.constant("later", LATER_COST, np.float32)
+    made.constant("least", -LATER_COST, np.float32)
 
     decoder = shipped_decoder()
     tables, values = position_tables(1 + MOST_WRITTEN + longest)
@@ -244,39 +205,11 @@ def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
     made.add("Slice", ["written", "start", "place_after", "second"], "before")
     made.add("Expand", ["before", "many"], "before_all")
     made.add("Concat", ["before_all", "tokens"], "asked", axis=1)
-    log_p = made.decode("ask/", "asked", "place")
-    made.add(
-        "GatherElements",
-        [made.add("Slice", [log_p, "start", "last", "second"], "but_last"), "tokens_3"],
-        "each",
-        axis=2,
-    )
-    made.add("ScatterElements", ["but_last", "tokens_3", "never"], "others", axis=2)
-    made.add("ReduceMax", ["others", made.constant("third", [2])], "rival")
-    made.add("Sub", ["each", "rival"], "margins")
-    made.add("Add", ["margins", "not_said"], "margins_said")
-    made.add("ReduceMin", ["margins_said", made.constant("both", [1, 2])], "margin_each", keepdims=0)
-    made.add("ReduceMax", ["margin_each"], "margin_best", keepdims=0)
-    made.add("Clip", ["margin_best", "least_margin", "most_margin"], "margin")
-    made.add("Mul", ["each", "said"], "each_said")
-    made.add("ReduceSum", ["each_said", "both"], "sequence_p", keepdims=0)
-    made.add("Add", [log_p, "complete"], "complete_p")
-    made.add("ReduceLogSumExp", ["complete_p", "third"], "complete_at", keepdims=0)
-    made.add("Mul", ["complete_at", "over"], "complete_over")
-    made.add("ReduceSum", ["complete_over", "one"], "complete_sequence", keepdims=0)
-    made.add("Add", ["sequence_p", "complete_sequence"], "total_each")
-    made.add("ReduceLogSumExp", ["total_each"], "total", keepdims=0)
-    made.add("Greater", ["place", "start"], "is_later")
-    made.add("Where", ["is_later", "later", "zero_f"], "cost")
-    made.add("Sub", ["total", "cost"], "log_probability")
-    made.add("Div", ["log_probability", "range"], "share")
-    made.add("Add", ["share", "high"], "shifted")
-    made.add("Clip", ["shifted", "low", "high"], "clipped")
-    made.add("Reshape", ["clipped", "single"], "rescoring")
-    made.add("Max", ["log_probability", "least_p"], "probable")
-    made.add("Cast", ["is_later"], "later_f", to=TensorProto.FLOAT)
-    columns = [made.add("Reshape", [name, "single"], f"{name}_1") for name in ("probable", "margin", "later_f")]
-    made.add("Concat", columns, "evidence", axis=1)
+    made.add("Identity", [made.decode("ask/", "asked", "place")], f"{RESULT}log_p")
+    made.add("Identity", ["place"], f"{RESULT}place")
+    made.nodes += result.node
+    for name in ("rescoring", "evidence"):
+        made.add("Identity", [RESULT + name], name)
     graph = helper.make_graph(
         made.nodes,
         "rescoring",
@@ -285,6 +218,6 @@ def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
             helper.make_tensor_value_info("rescoring", TensorProto.FLOAT, [1, 1]),
             helper.make_tensor_value_info("evidence", TensorProto.FLOAT, [1, 3]),
         ],
-        [*made.constants, *decoder.weights],
+        [*made.constants, *result.initializer, *decoder.weights],
     )
     return helper.make_model(graph, opset_imports=list(decoder.model.opset_import), ir_version=decoder.model.ir_version)

@@ -52,7 +52,7 @@ NOT_QUICK = {
         audio_generation/test_environments audio_generation/test_packaged_voices
         audio_generation/test_splice_engine
         audio_generation/test_worker_failures db/test_db_processes pipeline/recordings/test_model_server
-        pipeline/serving/test_wyoming pipeline/training/test_synthesis test_earlier_version webui/jobs/test_supervise
+        pipeline/serving/test_wyoming pipeline/training/test_synthesis webui/jobs/test_supervise
         webui/library/test_import
     """,
     "trains, or computes with torch or an encoder": """

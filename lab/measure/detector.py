@@ -52,11 +52,11 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
 def _models(seed: int) -> Iterator[tuple[str, Detector]]:
     import torch
 
+    from model.decoder_tokens import spellings
     from model.encoder_backbone import encoder_path
     from model.encoder_detector import EncoderDetector
     from model.fused_detector import FusedDetector
     from model.phones import outputs_of
-    from model.rescoring import spellings
     from model.second_pass import verifier_name
     from model.shipped_weights import shipped_backbone
     from model.tiny_crnn import TinyCRNN, TinyCRNNConfig

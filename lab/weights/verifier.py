@@ -25,13 +25,14 @@ from lab.weights.encoder_head import HeadTrainConfig
 from model.asr.augmentation import BatchAugmenter
 from model.asr.emissions import default_aligner
 from model.asr.packed import Packed
+from model.decoder_tokens import spellings
 from model.encoder import loaded_backbone
 from model.encoder_backbone import STATE_FRAMES, STATES_AFTER, STATES_BEFORE
 from model.keyword_hmm import Ways
 from model.metrics import equal_error_rate
 from model.phone_head import ENCODER_WIDTH
 from model.phones import PHONE_OUTPUTS, PHONES, outputs_of, phones_of
-from model.rescoring import rescoring_graph, spellings
+from model.rescoring import rescoring_graph
 from model.second_pass import phones_and_lengths
 from model.training_options import curves
 from model.verifier import Verifier, located

@@ -28,7 +28,6 @@ from core.worded import worded
 from db.db_api import Library
 from db.records import Clip
 from model.metrics import det_curve
-from model.plain import with_current_names
 from pipeline.corpora.enrolment import kept_takes
 from pipeline.training.config import NOISE_FOLDER, RunConfig
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, score_split, threshold_at
@@ -149,7 +148,7 @@ def _open(runs: Sequence[str], data: Path) -> tuple[list[Trained], dict[str, str
             detector, manifest = version_before(data, run)
             clips = pd.read_csv(file_store.newest(data / "jobs" / run / "clips.csv"), keep_default_na=False)
             report_file = file_store.newest(data / "models" / run / "report.json")
-            report = with_current_names(json.loads(report_file.read_text(encoding="utf-8")))
+            report = json.loads(report_file.read_text(encoding="utf-8"))
         except HarkError as error:
             left_out[run] = error.why
             continue
@@ -159,9 +158,7 @@ def _open(runs: Sequence[str], data: Path) -> tuple[list[Trained], dict[str, str
             left_out[run] = worded("What it was trained on is not known any more: the folder of its run is gone.")
             continue
         threshold = threshold_at(manifest["thresholds"], DEFAULT_FA_PER_DAY)
-        versions.append(
-            Trained(run, detector, threshold, clips, config, with_current_names(report.get("negative_set", {})))
-        )
+        versions.append(Trained(run, detector, threshold, clips, config, report.get("negative_set", {})))
     return versions, left_out
 
 

@@ -16,12 +16,12 @@ from db.db_api import Library
 from db.records import Clip
 from model.backbone_detector import BackboneDetector
 from model.dataset import FeatureStore, FeatureWriter, open_store
+from model.decoder_tokens import spellings
 from model.detector import Detector
 from model.encoder_detector import EncoderDetector
 from model.examples import AFTER_SHARE, BEFORE_SHARE, ExampleSpec, SoundSources, build_examples, spoken_seconds
 from model.fused_detector import FusedDetector
 from model.phones import outputs_of
-from model.rescoring import spellings
 from model.second_pass import verifier_name
 from model.shipped_weights import shipped_backbone
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig

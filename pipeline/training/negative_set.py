@@ -27,7 +27,6 @@ from core.worded import worded
 from model.encoder_backbone import STATE_FRAMES
 from model.features import StoredFrames
 from model.phones import outputs_of
-from model.plain import with_current_names
 from model.product_quantization import ProductQuantizer
 from phrase_augmentation.heard import ear
 from phrase_augmentation.keyphrase import Keyphrase
@@ -77,7 +76,7 @@ def about_negatives(path: Path) -> dict[str, Any]:
     """What is said about a negative set: its backbone, corpora, licences and hours. Raises HarkError where it is
     damaged."""
     with _opened(path) as archive:
-        return with_current_names(json.loads(archive.read("about.json")))
+        return json.loads(archive.read("about.json"))
 
 
 def negative_pieces(path: Path, hours: float, seed: int, keyphrase: Keyphrase | None = None) -> Iterator[NegativePiece]:

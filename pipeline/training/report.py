@@ -131,7 +131,7 @@ def _percent(value: float | None) -> str:
 def _heard(results: Mapping[str, Any]) -> Worded:
     """The sound of the test without the phrase; each hour of it may be heard in several conditions."""
     hours = f"{results['hours']:.2f}"
-    distinct = f"{results.get('distinct_hours', results['hours']):.2f}"  # not in reports of before
+    distinct = f"{results['distinct_hours']:.2f}"
     if distinct == hours:
         return worded("%(hours)s hours of test speech and noise", hours=hours)
     return worded(
@@ -393,7 +393,7 @@ def _range(interval: Mapping[str, float | None]) -> str:
 
 def _far(results: Mapping[str, Any]) -> str:
     """What was missed in the hardest condition; nothing where it was not measured."""
-    far = results.get("far", {"utterances": 0})
+    far = results["far"]
     if not far["utterances"]:
         return ""
     return worded(

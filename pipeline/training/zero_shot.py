@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from core.audio_file import SAMPLE_RATE
+from model.decoder_tokens import spellings
 from model.encoder import loaded_backbone
 from model.encoder_backbone import FRAME_SAMPLES, encoder_path
 from model.encoder_detector import EncoderDetector
 from model.phones import outputs_of
-from model.rescoring import spellings
 from model.second_pass import verifier_name
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.config import is_known

@@ -23,11 +23,13 @@ import pytest
 
 from core import backup
 from core.backup import MANIFEST, back_up, check, is_kept, restore, serving
-from core.data_folder import REPOSITORY, atomic_path
+from core.data_folder import atomic_path
 from core.errors import HarkError
 from core.events import Reporter, silent_reporter
 from db.db_api import Library
 from db.records import NewClip
+from tests.support.detector_versions import RUN
+from tests.support.small_data import CLIPS, make_data
 
 QUIET = silent_reporter()
 
@@ -42,12 +44,18 @@ def put(data: Path, name: str, content: bytes) -> None:
     (data / name).write_bytes(content)
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("small")
+    make_data(folder)
+    return folder
+
+
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """A data folder with a portal, a run, two libraries and some of what can be had again."""
+def data(small: Path, tmp_path: Path) -> Path:
+    """A data folder with a portal, a run, two libraries and files that can be created again."""
     folder = tmp_path / "data"
-    with zipfile.ZipFile(REPOSITORY / "tests" / "fixtures" / "earlier-data.zip") as archive:
-        archive.extractall(folder)
+    shutil.copytree(small, folder)
     with Library(folder / "users" / "2") as library:
         library.add_clips([clip(1), clip(2)])
     put(folder, "portal/secret.key", b"k" * 60)
@@ -58,7 +66,7 @@ def data(tmp_path: Path) -> Path:
     for name in (
         "cache/x", "engines/piper/venv/bin/python", "voices/v", "logs/hark.log", "log/1.txt", "tmp/t",
         "models/whisper/m", "portal/setup.lock", "portal/requests.sqlite3",
-        "jobs/hey-compass-trial-0c6786f3/features/f.npy",
+        f"jobs/{RUN}/features/f.npy",
         "users/2/cache/x", "users/2/tmp/t", "audio/7/.audio-x.flac",
     ):  # fmt: skip
         put(folder, name, b"can be had again")
@@ -131,7 +139,7 @@ def test_everything_comes_back(data: Path, archive: Path, tmp_path: Path) -> Non
     assert {name: digest for name, digest in digests.items() if name not in databases} == {
         name: digest for name, digest in before.items() if name not in databases and is_kept(PurePosixPath(name))
     }
-    assert {"audio/7/audio.flac", "noise/Küche.wav", "models/hey-compass-trial-0c6786f3/model.pt"} <= set(digests)
+    assert {"audio/7/audio.flac", "noise/Küche.wav", f"models/{RUN}/model.pt"} <= set(digests)
     assert not [name for name in digests if name.startswith(("cache", "engines", "voices", "log", "tmp"))]
     assert not [name for name in digests if "features" in name or "requests" in name or "whisper" in name]
     with Library(tmp_path / "new" / "users" / "2") as library:
@@ -217,8 +225,7 @@ def test_while_another_writes(data: Path, tmp_path: Path) -> None:
     restore(tmp_path / "hark.zip", tmp_path / "new", QUIET)
     with Library(tmp_path / "new") as library:
         report = library.check(left_over_after_s=1e9)
-        earlier = 36
-        assert report.problems == () and earlier < library.stats().clips <= earlier + len(written)
+        assert report.problems == () and CLIPS < library.stats().clips <= CLIPS + len(written)
 
 
 def test_rows_that_are_only_in_the_log_of_the_database_are_in_it(data: Path, tmp_path: Path) -> None:
@@ -335,7 +342,10 @@ def test_an_earlier_backup_is_replaced_only_at_the_end(data: Path, archive: Path
     assert check(archive, QUIET) == made and archive.read_bytes() != before
 
 
-def test_a_full_disk_leaves_nothing(data: Path, archive: Path, small_disk: Path, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_nothing(data: Path, small_disk: Path, tmp_path: Path) -> None:
+    put(data, "audio/8/audio.flac", os.urandom(2_000_000))
+    archive = tmp_path / "hark.zip"
+    back_up(data, archive, QUIET)
     with pytest.raises(HarkError, match="disk is full: the backup was not written"):
         back_up(data, small_disk / "hark.zip", QUIET)
     assert not list(small_disk.iterdir())
@@ -547,7 +557,9 @@ def test_what_is_no_backup(tmp_path: Path) -> None:
     assert_refused(tmp_path / "nothing.zip", tmp_path, "There is no file")
     (tmp_path / "text.zip").write_text("no zip")
     assert_refused(tmp_path / "text.zip", tmp_path, "damaged")
-    assert_refused(REPOSITORY / "tests" / "fixtures" / "earlier-data.zip", tmp_path, "cannot be used")
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("a.txt", "no backup")
+    assert_refused(tmp_path / "other.zip", tmp_path, "cannot be used")
     with pytest.raises(HarkError):
         check(tmp_path, QUIET)
 

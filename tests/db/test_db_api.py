@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ from hypothesis import strategies as st
 
 from core.errors import HarkError
 from db import clip_files
-from db.database import DATABASE_NAME
 from db.db_api import Library, source_id
 from db.records import AlignedUnit, NewClip, Where
 from tests.db.conftest import Run
@@ -249,19 +247,6 @@ def test_emissions_and_alignments(library: Library) -> None:
     assert library.with_alignment("ctc-1", [first, second]) == {first, second}
     library.set_alignments("ctc-2", {second: phones})
     assert [clip.id for clip in library.iter_clips(Where(aligned_by="ctc-2"))] == [second]
-
-
-def test_a_library_with_the_table_of_an_earlier_version_is_used(tmp_path: Path) -> None:
-    with Library(tmp_path) as library:
-        (clip_id,) = library.add_clips([new_clip("hey compass", 1)])
-    database = tmp_path / DATABASE_NAME
-    with closing(sqlite3.connect(database)) as raw, raw:
-        raw.execute("CREATE TABLE occurrence (clip_id INTEGER NOT NULL REFERENCES clip (id) ON DELETE CASCADE)")
-        raw.execute("INSERT INTO occurrence VALUES (?)", [clip_id])
-    with Library(tmp_path) as again:
-        assert again.delete_clips([clip_id]) == 1
-    with closing(sqlite3.connect(database)) as raw:
-        assert raw.execute("SELECT * FROM occurrence").fetchall() == []
 
 
 def test_export_can_be_read_again(library: Library, tmp_path: Path) -> None:

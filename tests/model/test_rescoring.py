@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from core.errors import HarkError
-from model import decoder, encoder_backbone, rescoring
+from model import decoder, decoder_tokens, encoder_backbone, rescoring
+from model.decoder_tokens import BEGIN, END, NEXT_WORD, SPACE, spellings
 from model.encoder import loaded_backbone
 from model.encoder_backbone import (
     ASSETS,
@@ -21,17 +22,7 @@ from model.encoder_backbone import (
     package_file,
     session,
 )
-from model.rescoring import (
-    BEGIN,
-    END,
-    LATER_COST,
-    LEAST_LOG_PROBABILITY,
-    LEAST_MARGIN,
-    MOST_MARGIN,
-    SPACE,
-    rescoring_graph,
-    spellings,
-)
+from model.rescoring import LATER_COST, LEAST_LOG_PROBABILITY, LEAST_MARGIN, MOST_MARGIN, rescoring_graph
 from tests.support.untrained_bundle import said_in_quiet
 
 needs_encoder = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
@@ -57,7 +48,7 @@ def asking(phrase: str) -> Any:
 @pytest.mark.parametrize("phrase", ["computer", "smart mirror", "hadouken", "hey, it's 9"])
 def test_a_spelling_writes_the_phrase(phrase: str) -> None:
     found = spellings(phrase)
-    texts = rescoring._tokens()
+    texts = decoder_tokens.tokens()
     written = {b"".join(texts[token] for token in way).replace(SPACE, b" ").decode().strip() for way in found}
     assert phrase in written and len(set(found)) == len(found)
     assert {text.lower() for text in written} == {phrase}
@@ -74,7 +65,7 @@ def test_a_long_phrase_is_spelled_at_once() -> None:
 
 @needs_encoder
 def test_what_the_tokens_cannot_write_has_no_spelling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rescoring, "_tokens", lambda: (b"", b"", b"", SPACE + b"a", b"b"))
+    monkeypatch.setattr(decoder_tokens, "tokens", lambda: (b"", b"", b"", SPACE + b"a", b"b"))
     assert spellings("ab") == ((3, 4),)
     assert spellings("ac") == ()
 
@@ -93,8 +84,8 @@ def said_by_the_decoder(states: np.ndarray, sequences: Sequence[Sequence[int]]) 
     path = package_file(DECODER_FILE)
     assert path is not None
     package = session(str(path))
-    texts = rescoring._tokens()
-    next_word = np.array([number == END or text.startswith(rescoring.NEXT_WORD) for number, text in enumerate(texts)])
+    texts = decoder_tokens.tokens()
+    next_word = np.array([number == END or text.startswith(NEXT_WORD) for number, text in enumerate(texts)])
     caches = [entry.name for entry in package.get_inputs() if entry.name.startswith("past_key_values")]
 
     def log_p(tokens: Sequence[int]) -> np.ndarray:

@@ -14,6 +14,7 @@ import torch
 from core.errors import HarkError
 from core.onnx import session
 from model import encoder_backbone
+from model.decoder_tokens import spellings
 from model.encoder import loaded_backbone
 from model.encoder_backbone import STATE_FRAMES, STATES_AFTER, STATES_BEFORE, SecondPass, encoder_path
 from model.encoder_detector import EncoderDetector
@@ -21,7 +22,7 @@ from model.export import check_parity
 from model.features import CHUNK_SAMPLES
 from model.keyword_hmm import KeywordHMM
 from model.phones import PHONE_OUTPUTS, outputs_of
-from model.rescoring import rescoring_graph, spellings
+from model.rescoring import rescoring_graph
 from model.second_pass import (
     CERTAIN_WEIGHT,
     NOISE_WEIGHT,

@@ -56,8 +56,12 @@ def make_report(phrase: str = "hey compass", people: int = 0) -> dict[str, Any]:
         "thresholds": [{"fa_per_day": r, "threshold": t, "extrapolated": r < 12} for r, t in RATES.items()],
         "results": {
             "people": {"utterances": people, "miss_rate": a_share(people // 2, people)},
+            "far": {"utterances": 0, "miss_rate": a_share(0, 0)},
             "hours": 2.0,
+            "distinct_hours": 2.0,
             "positives": 40,
+            "utterances": 40,
+            "clips": {"clean": 20, "noisy": 20},
             "at_rates": [
                 {
                     "fa_per_hour_wanted": 0.5, "threshold": 0.6, "false_alarms": 1, "fa_per_hour": alarms,

@@ -38,9 +38,9 @@ def keyword_hmm_model(phrase: str, size: str = "standard") -> Any:
 
 def large_detector(phrase: str, window_s: float = 1.2, above: float = -3.2, verified: bool = True) -> Any:
     """A large detector whose second pass is asked from that match score on."""
+    from model.decoder_tokens import spellings
     from model.encoder_detector import EncoderDetector
     from model.phones import outputs_of
-    from model.rescoring import spellings
     from model.second_pass import verifier_name
 
     name = verifier_name() if verified else ""

@@ -16,6 +16,7 @@ import pytest
 from core.data_folder import REPOSITORY
 from db.database import DATABASE_NAME
 from tests.support.library_server import LibraryServer
+from tests.support.small_data import make_data
 
 pytestmark = [pytest.mark.topology, pytest.mark.slow(reason="starts a database server and Hark's commands")]
 
@@ -141,10 +142,8 @@ def files_of(data: Path) -> dict[str, bytes]:
 
 def test_from_sqlite_under_use_to_a_server_and_back(tmp_path: Path, server: LibraryServer) -> None:
     first = Installation(tmp_path / "first")
-    with zipfile.ZipFile(REPOSITORY / "tests" / "fixtures" / "earlier-data.zip") as archive:
-        archive.extractall(first.data)
+    make_data(first.data)
     with server.started() as (database, _process):
-        # Restored as it is, by an earlier version's tables: they are brought up to date on the way.
         first.hark("backup", str(tmp_path / "old.zip"))
         recording = first.python(FILL)
         writer = subprocess.Popen(

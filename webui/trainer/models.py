@@ -15,7 +15,6 @@ from django.utils.translation import gettext as _
 
 from core import file_store
 from core.errors import HarkError
-from model.plain import with_current_names
 from pipeline.training.verdict import misses_most
 from webui.jobs.models import Job
 from webui.organizations.access import Things
@@ -160,7 +159,7 @@ class Version(models.Model):
         """The whole report. Raises HarkError where its file is gone or cut off."""
         path = self.path / "report.json"
         try:
-            report: dict[str, Any] = with_current_names(json.loads(file_store.newest(path).read_text(encoding="utf-8")))
+            report: dict[str, Any] = json.loads(file_store.newest(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise HarkError(
                 _("The report of this version cannot be read."),

@@ -22,7 +22,6 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from core import file_store
 from core.errors import HarkError
-from model.plain import with_current_names
 from pipeline.training.config import DEVICES
 from pipeline.training.targets import Target, files_for, is_small, targets_of
 from webui.accounts.models import User
@@ -259,14 +258,7 @@ def _of_people(report: Report) -> dict[str, Any]:
 def _trials(report: Report) -> dict[str, int]:
     """How many utterances of the phrase the test had, by condition: of all, each is counted once."""
     results = report["results"]
-    counts = (
-        results.get("clips")
-        or {  # older reports measure all voices together, and count renderings
-            name: sum(row["clips"] for row in results["by_engine"] if row["condition"] == name)
-            for name in CONDITIONS[1:]
-        }
-    )
-    return {**counts, "all": int(results.get("utterances", results["positives"]))}
+    return {**results["clips"], "all": int(results["utterances"])}
 
 
 def operating_points(report: Report) -> list[OperatingPoint]:
@@ -274,15 +266,9 @@ def operating_points(report: Report) -> list[OperatingPoint]:
     return [_operating_point(report, row) for row in sorted(report["thresholds"], key=lambda row: row["fa_per_day"])]
 
 
-def _measured(results: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """Figures at the shipped thresholds, the lowest first; earlier reports have them at other ones."""
-    rows: Sequence[Mapping[str, Any]] = results.get("at_thresholds") or results["at_rates"][::-1]
-    return rows
-
-
 def _operating_point(report: Report, row: Mapping[str, Any]) -> OperatingPoint:
     threshold, hours = float(row["threshold"]), report["results"]["hours"]
-    measured = next((at for at in _measured(report["results"]) if at["threshold"] == threshold), NOT_MEASURED)
+    measured = next((at for at in report["results"]["at_thresholds"] if at["threshold"] == threshold), NOT_MEASURED)
     point = OperatingPoint(
         rate=f"{row['fa_per_day']:g}",
         threshold=_number(threshold, 3),
@@ -326,7 +312,7 @@ def _how(point: OperatingPoint) -> str:
 
 def far(report: Report) -> str:
     """What was missed in the hardest condition, in words; "" where it was not measured."""
-    measured = report["results"].get("far") or {"utterances": 0}  # not in reports of before
+    measured = report["results"]["far"]
     if not measured["utterances"]:
         return ""
     missed = share(measured["miss_rate"])
@@ -373,7 +359,7 @@ def plot(curves: Iterable[tuple[str, str, Report, str]], points: Sequence[Operat
         curve = report["results"]["det"][condition]
         drawn.append({"kind": kind, "label": label, "alarms": curve["fa_per_hour"], "missed": curve["miss_rate"]})
         lowest = max(lowest, 1.0 / max(report["results"]["hours"], 1e-3))
-        strictest = _measured(report["results"])[-1]
+        strictest = report["results"]["at_thresholds"][-1]
         top = max(top, strictest["miss_rate"][condition]["value"] or 0.0)
     return {
         "curves": drawn,
@@ -514,7 +500,7 @@ def _made_of(version: Version) -> dict[str, str]:
 
     report = version.report()
     backbone, verifier, compared = (report.get(part) or {} for part in ("backbone", "verifier", "compared"))
-    anti_keywords = with_current_names(report.get("model", {})).get("anti_keywords", ())
+    anti_keywords = report.get("model", {}).get("anti_keywords", ())
     made = {
         _("Effort"): _(report["effort"]),
         _("Seed"): str(report["seed"]),

@@ -13,7 +13,7 @@ import pytest
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.errors import HarkError
 from model.asr.decoding import error_rate
-from model.rescoring import token_texts
+from model.decoder_tokens import token_texts
 from phrase_augmentation.normalize import normalize
 from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription import moonshine_engine, registry

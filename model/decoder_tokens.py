@@ -1,0 +1,68 @@
+"""Tokens of Moonshine Tiny's decoder, and the sequences of them that write a phrase."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from model.encoder_backbone import TOKENIZER_FILE, package_content
+
+VOCABULARY = 32_768
+BEGIN, END = 1, 2  # tokens
+FIRST_TEXT = 3  # those before it are no text
+NO_TEXT = b"<<ST_"  # nor are those that begin so
+SPACE = "\N{LOWER ONE EIGHTH BLOCK}".encode()  # begins a token that begins a word
+NEXT_WORD = (SPACE, b".", b",", b"!", b"?", b";", b":")  # begin a token before which a word is complete
+SPELLINGS_A_FORM = 2  # with and without capitals, that is
+
+
+def token_texts(content: bytes) -> list[bytes]:
+    """The text of each token. The file is each token's length and bytes; a length of 128 and more has two bytes, the
+    lower seven bits first.
+    """
+    texts: list[bytes] = []
+    at = 0
+    while at < len(content):
+        length = content[at]
+        at += 1
+        if length >= 128:
+            length += 128 * content[at] - 128
+            at += 1
+        texts.append(content[at : at + length])
+        at += length
+    return texts
+
+
+@cache
+def tokens() -> tuple[bytes, ...]:
+    return tuple(token_texts(package_content(TOKENIZER_FILE)))
+
+
+def spellings(phrase: str) -> tuple[tuple[int, ...], ...]:
+    """Sequences of tokens that write a phrase, with and without capitals, the :data:`SPELLINGS_A_FORM` shortest of
+    each; none where the tokens cannot write it."""
+    number = {text: token for token, text in reversed(list(enumerate(tokens()))) if token >= FIRST_TEXT}
+    words = phrase.split()
+    forms = dict.fromkeys(
+        " ".join(form) for form in (words, [words[0].capitalize(), *words[1:]], [word.capitalize() for word in words])
+    )
+    found = [sequence for form in forms for sequence in _split((" " + form).encode().replace(b" ", SPACE), number)]
+    return tuple(dict.fromkeys(found))
+
+
+def _split(text: bytes, number: dict[bytes, int]) -> list[tuple[int, ...]]:
+    """The :data:`SPELLINGS_A_FORM` shortest sequences of tokens that write a text, the shortest first."""
+    # Of each beginning of the text the shortest ways to write it: what follows does not depend on them.
+    ways: list[list[tuple[int, ...]]] = [[()]]
+    longest = max(map(len, number), default=0)
+    size = {token: len(piece) for piece, token in number.items()}
+    for end in range(1, len(text) + 1):
+        found = [
+            (*way, number[text[start:end]])
+            for start in range(max(0, end - longest), end)
+            if text[start:end] in number
+            for way in ways[start]
+        ]
+        # Of those as short, the ones that begin with long tokens.
+        found.sort(key=lambda way: (len(way), [-size[token] for token in way]))
+        ways.append(found[:SPELLINGS_A_FORM])
+    return ways[len(text)]
