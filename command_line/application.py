@@ -21,9 +21,9 @@ DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130
 
 # Each module has ``register(commands)``. They import what is slow when they run.
 COMMANDS = (
-    "train", "detect", "evaluate", "wyoming", "bundle_web", "serve", "admin", "remote", "record", "mine", "try_phrase",
-    "confusers", "library", "backup", "transcribe", "speakers", "watch", "asr", "summarizer", "engines", "bench",
-    "doctor", "release", "test",
+    "train", "detect", "evaluate", "wyoming", "bundle_web", "serve", "admin", "record", "mine", "try_phrase",
+    "confusers", "library", "backup", "transcribe", "watch", "asr", "summarizer", "engines", "bench", "doctor",
+    "release", "test",
 )  # fmt: skip
 
 # How --help shows the commands.
@@ -31,9 +31,9 @@ GROUPS = {
     "Start here": ("train", "try", "detect", "serve", "doctor"),
     "A better detector": ("advise", "plan", "confusers", "record", "evaluate", "retrain"),
     "Devices": ("wyoming", "bundle-web"),
-    "Recordings": ("transcribe", "speakers", "watch", "summarizer"),
+    "Recordings": ("transcribe", "watch", "summarizer"),
     "Library and voices": ("library", "mine", "voices", "engines"),
-    "Portal and data": ("worker", "admin", "remote", "backup", "restore"),
+    "Portal and data": ("worker", "admin", "backup", "restore"),
     "Advanced": ("asr", "bench", "release", "test"),
 }
 

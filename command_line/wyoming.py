@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Mapping
@@ -45,7 +46,6 @@ def register(commands: Commands[Parser]) -> None:
 
 def run_wyoming(options: argparse.Namespace, screen: Screen) -> int:
     """``wyoming MODEL...``: runs until Ctrl-C, or with stdio:// until stdin ends."""
-    from command_line.remote import token_of
     from pipeline.serving.wakes import WakeSender
     from pipeline.serving.wyoming import open_wake_words, server_at
 
@@ -61,7 +61,7 @@ def run_wyoming(options: argparse.Namespace, screen: Screen) -> int:
             "Its address takes what that detector heard.",
             "Serve each detector with a command of its own, at an address of its own.",
         )
-    sender = WakeSender(options.send, token_of(options.token_file)) if options.send else None
+    sender = WakeSender(options.send, _token(options.token_file)) if options.send else None
     server_at(options.uri)  # what is wrong with it is said before anything is loaded
     detectors = open_wake_words(options.models, options.fa_per_day)
     for name, detector in detectors.items():
@@ -69,6 +69,23 @@ def run_wyoming(options: argparse.Namespace, screen: Screen) -> int:
     if asyncio.run(_serve(options.uri, detectors, screen, sender)):
         raise KeyboardInterrupt  # ended by a signal, as every command is
     return 0
+
+
+def _token(file: Path | None) -> str:
+    """Read the API token from a file, or else from HARK_TOKEN. Raises HarkError where there is none."""
+    try:
+        text = os.environ.get("HARK_TOKEN", "") if file is None else file.expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = f"{file}: {getattr(error, 'strerror', error)}."
+        raise HarkError("The token could not be read.", why, "Check --token-file.") from error
+    text = text.strip()
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise HarkError(
+            "There is no token.",
+            f"{file} holds none." if file else "HARK_TOKEN is not set.",
+            "Make one on your account's page, or there with ./hark admin token --name NAME.",
+        )
+    return text
 
 
 async def _serve(uri: str, detectors: Mapping[str, Detector], screen: Screen, sender: WakeSender | None = None) -> bool:

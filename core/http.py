@@ -34,13 +34,11 @@ class HttpError(HarkError):
 
     Attributes:
         status: of the answer; 0 where there is none.
-        body: beginning of the answer, as the server sent it: it may repeat the key.
         again: whether another attempt can succeed.
         wait_s: what the server asks for (``Retry-After``).
     """
 
     status = 0
-    body = b""
     again = False
     wait_s: float | None = None
 
@@ -191,7 +189,7 @@ class Server:
         if wait_s is not None and wait_s > LONGEST_WAIT_S:
             why = worded("%(why)s It asks for %(seconds)s s of rest.", why=why, seconds=round(wait_s))
         found = HttpError(what, why, self.check)
-        found.status, found.body, found.again, found.wait_s = status, body, status in AGAIN, wait_s
+        found.status, found.again, found.wait_s = status, status in AGAIN, wait_s
         return found
 
     def _without_key(self, text: str) -> str:

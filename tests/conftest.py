@@ -42,7 +42,7 @@ NOT_QUICK = {
     "starts Hark's command line or portal, or builds the site": """
         command_line/test_application command_line/test_backup command_line/test_detect command_line/test_doctor
         command_line/test_engines command_line/test_library command_line/test_mine command_line/test_record
-        command_line/test_remote command_line/test_summarizer command_line/test_test command_line/test_train
+        command_line/test_summarizer command_line/test_test command_line/test_train
         command_line/test_transcribe
         test_launcher tools/test_docs_site
         webui/accounts/test_owner_links webui/test_http_connection webui/test_rate_limits webui/test_setup

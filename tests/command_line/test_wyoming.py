@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from command_line.application import main
 
 
 def test_sending_is_for_one_detector_and_wants_a_token(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.delenv("HARK_TOKEN", raising=False)
     send = ["--send", "http://127.0.0.1:9/api/v1/detectors/1/wakes"]
@@ -16,3 +18,7 @@ def test_sending_is_for_one_detector_and_wants_a_token(
     assert "--send is for one detector." in capsys.readouterr().err
     assert main(["wyoming", "a.zip", *send]) == 2
     assert "HARK_TOKEN is not set." in capsys.readouterr().err
+    (tmp_path / "token").write_text("two words\n")
+    for name, words in (("token", "holds none."), ("gone", "could not be read.")):
+        assert main(["wyoming", "a.zip", *send, "--token-file", str(tmp_path / name)]) == 2
+        assert words in capsys.readouterr().err
