@@ -67,10 +67,6 @@ class Reporter:
 
         return Reporter(sink)
 
-    def repeat(self, event: Event) -> None:
-        """An event that another process's reporter has emitted."""
-        self._sink(event)
-
 
 def _said(message: str) -> dict[str, Any]:
     return {"message": str(message), "said": message.parts()} if isinstance(message, Worded) else {"message": message}

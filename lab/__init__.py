@@ -27,8 +27,7 @@ class BenchOptions:
 
     seed: int = 0
     engines: tuple[str, ...] = ()  # empty: all that are used by default and ready
-    phrase: str = "hey compass"
-    effort: str = "quick"
+    phrase: str = "something"  # that is mined
     bundles: tuple[Path, ...] = ()
     anchors: int = 400  # phrases of LibriPhrase, about
     pairs: Path | None = None  # the folder that LibriPhrase's pairs are written to
@@ -55,19 +54,14 @@ MEASUREMENTS = {
     "confusables": Measurement("measure.confusables", IN_LAB["confusables"], ("bundles", "anchors", "pairs")),
     "detector": Measurement("measure.detector", IN_LAB["detector"]),
     "mining": Measurement("measure.mining", IN_LAB["mining"], ("phrase",)),
-    "engines": Measurement(
-        "measure.engines", "clips a second of each speech engine, persistent against a process each", ("engines",)
-    ),
+    "engines": Measurement("measure.engines", "clips a second of each speech engine", ("engines",)),
     "audio": Measurement("measure.audio", "engines of recognition: speed, memory, word errors", ("engines",)),
-    "training": Measurement(
-        "measure.training", "a whole training run: seconds by stage, memory", ("phrase", "effort", "engines")
-    ),
     "portal": Measurement("measure.portal", "the portal's pages with many clips, jobs and detectors"),
     "hostile": Measurement("chaos.hostile", "a thousand files that are damaged or mean harm"),
     "kills": Measurement(
         "chaos.kills", "200 jobs of a portal whose processes are killed at random: lost, doubled, left", ("servers",)
     ),
-    "load": Measurement("chaos.load", "floods, live transcriptions and mixed use that a portal holds", ("minutes",)),
+    "load": Measurement("chaos.load", "a flood of uploads, and mixed use that a portal holds", ("minutes",)),
 }
 
 

@@ -15,7 +15,6 @@ from command_line.options import Parser, add_command, common_options, count, nam
 from core.database_url import DATABASE
 from core.errors import HarkError
 from lab import MEASUREMENTS, BenchOptions, run_measurement, without_servers
-from pipeline.training.config import EFFORTS
 
 if TYPE_CHECKING:
     from command_line.console import Screen
@@ -44,9 +43,7 @@ def _add(command: Parser, option: str) -> None:
         command.add_argument("--servers", action="store_true", help=what)
     else:
         types = {"seed": seed, "engines": names, "minutes": count}
-        choices = list(EFFORTS) if option == "effort" else None
-        default = getattr(BenchOptions, option)
-        command.add_argument(f"--{option}", type=types.get(option, str), choices=choices, default=default)
+        command.add_argument(f"--{option}", type=types[option], default=getattr(BenchOptions, option))
 
 
 def run(options: argparse.Namespace, screen: Screen) -> int:

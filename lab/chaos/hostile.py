@@ -63,13 +63,12 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
     return opened(options.seed, FILES, reporter)
 
 
-def opened(seed: int, files: int, reporter: Reporter, harmful: bool = True, keep: Path | None = None) -> Figures:
+def opened(seed: int, files: int, reporter: Reporter, harmful: bool = True) -> Figures:
     """Open ``files`` files or a few more, as many of each kind; counts by kind, and what became of the library that
     archives were imported into.
 
     Args:
         harmful: also models that never end, of which each takes minutes.
-        keep: a folder for those that went wrong.
     """
     with tempfile.TemporaryDirectory(prefix="hark-hostile-") as folder, orphans_become_children():
         place = Path(folder)
@@ -78,7 +77,7 @@ def opened(seed: int, files: int, reporter: Reporter, harmful: bool = True, keep
         progress = Progress(reporter, share * len(kinds))
         counts: dict[str, Count] = {}
         with ExitStack() as stack:
-            openers = {door: stack.enter_context(_Opener(place / "work", door, keep)) for door in DOORS}
+            openers = {door: stack.enter_context(_Opener(place / "work", door)) for door in DOORS}
             for name, make in kinds.items():
                 reporter.stage("hostile", f"Opening: {name}")
                 counts[name] = Count()
@@ -94,7 +93,7 @@ def opened(seed: int, files: int, reporter: Reporter, harmful: bool = True, keep
             reporter.stage("hostile", f"Opening: {HARMFUL}")
             counts[HARMFUL] = Count()
             for path in harmful_bundles(place / "harmful"):  # a process for each, as on the command line
-                with _Opener(place / "work", "bundle", keep) as opener:
+                with _Opener(place / "work", "bundle") as opener:
                     opener.open(path, counts[HARMFUL], HARMFUL_S)
         return {"kinds": {name: vars(count) for name, count in counts.items()}, **_library(place / "work" / "data")}
 
@@ -115,8 +114,8 @@ def _level(count: Count) -> str:
 class _Opener:
     """A process at a door, and what is left behind each file that it opens."""
 
-    def __init__(self, folder: Path, door: str, keep: Path | None) -> None:
-        self._door, self._keep, self._folder = door, keep, folder
+    def __init__(self, folder: Path, door: str) -> None:
+        self._door, self._folder = door, folder
         self._data, self._temporary = folder / "data", folder / "tmp"
         for path in (self._data, self._temporary):
             path.mkdir(parents=True, exist_ok=True)
@@ -152,8 +151,7 @@ class _Opener:
         if left_processes := set(descendants(os.getpid())) - others:
             count.processes_left += len(left_processes)
             defects.append(f"processes left: {len(left_processes)}")
-        for defect in defects:
-            self._remember(path, count, defect)
+        count.defects += [f"{path.name}: {defect}"[:600] for defect in defects]
         if self._worker is not None:
             self._look_at_memory(count)
 
@@ -163,11 +161,6 @@ class _Opener:
             self._before_kib = resident_kib(self._worker.pid)
         elif count.files > WARM_UP and self._before_kib:
             count.growth_mib = round((resident_kib(self._worker.pid) - self._before_kib) / 1024, 1)
-
-    def _remember(self, path: Path, count: Count, defect: str) -> None:
-        count.defects.append(f"{path.name}: {defect}"[:600])
-        if self._keep is not None and path.is_file():
-            (self._keep / f"{len(count.defects)}-{path.name}").write_bytes(path.read_bytes())
 
     def _files(self) -> set[str]:
         """All that may not be there after a file was opened: the library, with its clips, may."""

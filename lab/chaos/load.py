@@ -1,17 +1,15 @@
 """``python -m lab load``: what a portal holds on this machine.
 
-First a flood: four people send a hundred recordings each at the same moment, beside a training. Then a crowd: a hundred
-are sent at the same moment, while twenty people are transcribed live. Then mixed use: pages and a few uploads at random
-moments, at a rate that is raised until the portal does not follow. At the highest one that it followed it is used for
-an hour; whether memory or the queue grows is looked at. A real ``serve`` with its workers answers, in a data folder of
-its own, with the limits that every portal has.
+First a flood: four people send a hundred recordings each at the same moment, beside a training. Then mixed use: pages
+and a few uploads at random moments, at a rate that is raised until the portal does not follow. At the highest one that
+it followed it is used for an hour; whether memory or the queue grows is looked at. A real ``serve`` with its workers
+answers, in a data folder of its own, with the limits that every portal has.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import statistics
 import subprocess
@@ -20,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -29,8 +27,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 from benchmark import Figures
 from benchmark.wakeword_summary import aligned
@@ -49,10 +45,7 @@ if TYPE_CHECKING:
     from webui.accounts.models import User
 
 FLOOD, FLOODING = 400, 4  # recordings, and who send them
-UPLOADS, STREAMS = 100, 20
-PEOPLE = 10  # accounts; each may have two live transcriptions
-STREAM_S, RECORDING_S = 60.0, 20.0  # of speech
-CHUNK_S = 0.25  # of a stream
+PEOPLE = 10  # accounts
 WEIGHTS = {"page": 8, "recording": 5, "search": 3, "list": 3, "ask": 1, "advice": 1, "upload": 1}  # of mixed use
 SHORT_S = 10.0  # an upload of mixed use
 RATES = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)  # requests a second
@@ -78,16 +71,6 @@ class Person:
 
     token: str
     session: str
-
-
-@dataclass
-class Crowd:
-    """What became of the uploads and the streams."""
-
-    sent_s: list[float] = field(default_factory=list)  # of each upload that was taken
-    behind_s: list[float] = field(default_factory=list)  # of each utterance: until it was said, after its end
-    whole: int = 0  # streams that were transcribed to their end
-    wrong: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -159,10 +142,6 @@ def loaded(data: Path, minutes: float, seed: int, reporter: Reporter) -> Figures
         with _training(data):
             flood = _flood(server, people[:FLOODING], talk)
         _wait_for_jobs(reporter)
-        reporter.stage("load", f"{UPLOADS} uploads at once, and {STREAMS} live transcriptions")
-        crowd = _crowd(server.port, people, talk)
-        done_s = _wait_for_jobs(reporter)
-        _check(crowd)
         reporter.stage("load", "Looking for the highest rate that is held")
         rates = {}
         for rate in RATES:
@@ -181,10 +160,6 @@ def loaded(data: Path, minutes: float, seed: int, reporter: Reporter) -> Figures
         "flood": {
             "uploads": FLOOD, "statuses": dict(flood.statuses), "late": flood.late, "whole": flood.whole,
             "seconds": round(flood.seconds, 1), "web_mib": flood.web_mib, "wrong": flood.wrong,
-        },
-        "crowd": {
-            "uploads": UPLOADS, "streams": STREAMS, "streams_whole": crowd.whole, "upload": _times(crowd.sent_s),
-            "said": _times(crowd.behind_s), "transcribed_s": round(done_s, 1), "wrong": crowd.wrong,
         },
         "rates": {f"{rate:g}": {"p95_s": round(one.p95_s(), 2), "wrong": dict(one.wrong),
                                 "waiting": one.wait_at_its_end(), "held": one.is_held()}
@@ -328,70 +303,6 @@ def _flood(server: Server, people: Sequence[Person], talk: np.ndarray) -> Flood:
     return flood
 
 
-def _crowd(port: int, people: Sequence[Person], talk: np.ndarray) -> Crowd:
-    crowd = Crowd()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        closing(_client(port)) as client,
-        ThreadPoolExecutor(UPLOADS + STREAMS) as pool,
-    ):
-        streams = [
-            pool.submit(_stream, port, people[number % len(people)], _long(talk, STREAM_S, 1000 * number), crowd)
-            for number in range(STREAMS)
-        ]
-
-        def upload(number: int) -> float:
-            began = time.monotonic()
-            audio = _long(talk, RECORDING_S, 700 * number)
-            _send(client, people[number % len(people)], f"upload-{number}.wav", audio, Path(folder))
-            return time.monotonic() - began
-
-        uploads = [pool.submit(upload, number) for number in range(UPLOADS)]
-        errors = [doing.exception() for doing in uploads] + [doing.exception() for doing in streams]
-        crowd.wrong += [f"{type(error).__name__}: {error}" for error in errors if error is not None]
-        crowd.sent_s = [doing.result() for doing in uploads if doing.exception() is None]
-        crowd.whole = sum(doing.exception() is None for doing in streams)
-    return crowd
-
-
-def _stream(port: int, person: Person, audio: np.ndarray, crowd: Crowd) -> None:
-    """Have audio [samples] transcribed while it is said, and kept. Raises HarkError where it ends before its time."""
-    content = (audio * 32767).astype("<i2").tobytes()
-    size = 2 * round(CHUNK_S * SAMPLE_RATE)
-    ended = saved = False
-    try:
-        with connect(f"ws://127.0.0.1:{port}/ws/transcribe", open_timeout=ANSWER_S, ping_timeout=None) as socket:
-            socket.send(json.dumps({"token": person.token}))
-            socket.send(json.dumps({"start": {"language": "en", "save": True}}))
-            said = json.loads(socket.recv(ANSWER_S))
-            if "ready" not in said:
-                raise HarkError("A live transcription did not begin.", str(said), "See serve.log.")
-            began = time.monotonic()
-
-            def hear(until: float) -> None:
-                nonlocal ended, saved
-                while (wait := until - time.monotonic()) > 0 and not ended:
-                    try:
-                        said = json.loads(socket.recv(wait))
-                    except TimeoutError:
-                        return
-                    if "final" in said:
-                        crowd.behind_s.append(time.monotonic() - began - said["final"]["end_s"])
-                    if "error" in said:
-                        crowd.wrong.append(f"a live transcription says: {said['error']}")
-                    saved, ended = saved or "saved" in said, "ended" in said
-
-            for number, start in enumerate(range(0, len(content), size)):
-                socket.send(content[start : start + size])
-                hear(began + (number + 1) * CHUNK_S)
-            socket.send(json.dumps({"stop": True}))
-            hear(time.monotonic() + ANSWER_S)
-    except ConnectionClosed as error:
-        raise HarkError("A live transcription was closed.", str(error), "See serve.log.") from error
-    if not (ended and saved):
-        raise HarkError("A live transcription did not end.", f"Kept: {saved}.", "See serve.log.")
-
-
 def _wait_for_jobs(reporter: Reporter) -> float:
     """Until none is left; how long that was [s]."""
     from webui.jobs.models import Job
@@ -405,27 +316,6 @@ def _wait_for_jobs(reporter: Reporter) -> float:
             raise HarkError("The jobs do not end.", f"{going} are still queued or at work.", "See what their logs say.")
         time.sleep(0.5)
     return time.monotonic() - began
-
-
-def _check(crowd: Crowd) -> None:
-    """Each recording that was taken, and each stream that was saved, is there once, as long as it was, with its
-    words."""
-    from webui.audio.models import Recording
-    from webui.audio.services import transcript_of
-
-    made = list(Recording.objects.select_related("user"))
-    for prefix, number, seconds in (("upload-", len(crowd.sent_s), RECORDING_S), ("Live", crowd.whole, STREAM_S)):
-        found = [one for one in made if one.name.startswith(prefix)]
-        if len(found) != number:
-            crowd.wrong.append(f"{prefix}: {len(found)} recordings of {number}")
-        for one in found:
-            text = (
-                " ".join(part.text for part in transcript_of(one).segments)
-                if one.state == Recording.State.READY
-                else ""
-            )
-            if WORD not in text.lower() or abs((one.duration_s or 0.0) - seconds) > CHUNK_S:
-                crowd.wrong.append(f"{one.name}: {one.state}, {one.duration_s} s, {text[:80]!r}")
 
 
 @contextmanager
@@ -534,16 +424,11 @@ def _parts(values: Sequence[float], of: Callable[[Sequence[float]], float] = sta
 
 def table(figures: Figures) -> str:
     """The figures of :func:`run` for people, and what went wrong."""
-    flood, crowd, use = figures["flood"], figures["crowd"], figures["use"]
+    flood, use = figures["flood"], figures["use"]
     rows: list[tuple[str, ...]] = [("", "number", "p50 [s]", "p95 [s]", "longest [s]")]
-
-    def row(name: str, times: Mapping[str, float]) -> None:
-        rows.append((name, *(str(times.get(column, "–")) for column in ("count", "p50_s", "p95_s", "max_s"))))
-
-    row("uploads at once", crowd["upload"])
-    row("live: words after their end", crowd["said"])
     for kind, times in use["answers"].items():
-        row(f"{use['rate']:g} a second: {kind}", times)
+        columns = (str(times.get(column, "–")) for column in ("count", "p50_s", "p95_s", "max_s"))
+        rows.append((f"{use['rate']:g} a second: {kind}", *columns))
     tried = ", ".join(
         f"{rate} a second: p95 {one['p95_s']} s, {one['waiting']} jobs wait{'' if one['held'] else ' (not held)'}"
         for rate, one in figures["rates"].items()
@@ -553,13 +438,10 @@ def table(figures: Figures) -> str:
         f"{flood['uploads']} uploads at the same moment beside a training, in {flood['seconds']} s: {answers}; "
         f"{flood['whole']} recordings whole; {flood['late']} refused after their body; web server, before, most and "
         f"after: {flood['web_mib']} MiB",
-        f"taken {crowd['upload']['count']} of {crowd['uploads']} uploads, all transcribed after "
-        f"{crowd['transcribed_s']} s; {crowd['streams_whole']} of {crowd['streams']} live transcriptions whole",
         f"rates: {tried}",
         f"in {PARTS} parts of {use['minutes']:g} minutes: web server {use['web_mib']} MiB, all {use['all_mib']} MiB, "
         f"most jobs that waited {use['waiting']}; the queue was empty {use['queue_empty_after_s']} s after",
         *flood["wrong"],
-        *crowd["wrong"],
         *(f"{rate} a second: {what} ({times} times)" for rate, one in figures["rates"].items()
           for what, times in one["wrong"].items()),
         *(f"{what} ({times} times)" for what, times in use["wrong"].items()),

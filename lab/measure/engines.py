@@ -1,4 +1,4 @@
-"""Each speech engine that is ready: clips a second, by a persistent worker and one process each."""
+"""Each speech engine that is ready: clips a second."""
 
 from __future__ import annotations
 
@@ -19,19 +19,17 @@ from lab import BenchOptions
 from pipeline.training.plan import ready_engines
 
 TEXTS = ("hey compass", "hey campus", "compass", "the compass is on the table", "hey, tom passed it on")
-PERSISTENT_CLIPS = 200
-PROCESS_CLIPS = 12
+CLIPS = 200
 LONGEST_S = 20.0  # for each measurement; a slow engine speaks fewer clips
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
     """Measure each engine that is ready (or those of the options), voices and settings drawn at random.
 
-    Every clip counts only when it passed the host's checks. The comparison is the same engine, asked for the same
-    requests, but ended after each, so that each phrase pays for starting a process and loading a voice.
+    Every clip counts only when it passed the host's checks.
 
     Returns:
-        For each engine: clips_per_s, clips_per_s_one_process_each, ratio, speech_s_per_s (seconds of speech a second).
+        For each engine: clips_per_s, speech_s_per_s (seconds of speech a second).
     """
     if options.engines:
         ready_engines(options.engines, "en")  # says which one is unknown or not ready
@@ -53,43 +51,32 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
 def _measure(engine: Engine, seed: int, folder: Path) -> dict[str, float]:
     requests = _requests(engine, seed)
     engine.close()
-    alone = _spoken(engine, requests[:PROCESS_CLIPS], folder, each_alone=True)
     _spoken(engine, requests[:1], folder)  # the worker is running and has loaded a voice before its clock starts
-    persistent = _spoken(engine, requests, folder)
+    clips_per_s, speech_s_per_s = _spoken(engine, requests, folder)
     engine.close()
-    return {
-        "clips_per_s": round(persistent[0], 2),
-        "clips_per_s_one_process_each": round(alone[0], 2),
-        "ratio": round(persistent[0] / alone[0], 1) if alone[0] else 0.0,
-        "speech_s_per_s": round(persistent[1], 1),
-    }
+    return {"clips_per_s": round(clips_per_s, 2), "speech_s_per_s": round(speech_s_per_s, 1)}
 
 
 def _requests(engine: Engine, seed: int) -> list[SpeechRequest]:
     rng = np.random.default_rng(seed)
     voices = engine.voices("en")
-    drawn = [voices[index] for index in rng.integers(0, len(voices), PERSISTENT_CLIPS)]
+    drawn = [voices[index] for index in rng.integers(0, len(voices), CLIPS)]
     return [
         SpeechRequest(str(number), TEXTS[number % len(TEXTS)], voice.name, "en", engine.draw_settings(voice, rng))
         for number, voice in enumerate(drawn)
     ]
 
 
-def _spoken(
-    engine: Engine, requests: Sequence[SpeechRequest], folder: Path, each_alone: bool = False
-) -> tuple[float, float]:
-    """Good clips a second, and seconds of their speech a second."""
+def _spoken(engine: Engine, requests: Sequence[SpeechRequest], folder: Path) -> tuple[float, float]:
+    """Return good clips a second, and seconds of their speech a second."""
     clips, speech_s = 0, 0.0
     start = time.perf_counter()
-    for batch in [[request] for request in requests] if each_alone else [requests]:
-        for result in islice(engine.synthesize(batch, folder), len(batch)):
-            if isinstance(result, GeneratedClip):
-                clips += 1
-                speech_s += result.duration_s
-                result.path.unlink()
-            if time.perf_counter() - start > LONGEST_S:
-                break
-        if each_alone:
-            engine.close()
+    for result in islice(engine.synthesize(requests, folder), len(requests)):
+        if isinstance(result, GeneratedClip):
+            clips += 1
+            speech_s += result.duration_s
+            result.path.unlink()
+        if time.perf_counter() - start > LONGEST_S:
+            break
     elapsed = time.perf_counter() - start
     return clips / elapsed, speech_s / elapsed

@@ -1,11 +1,8 @@
-"""The inventory of speech that ships with Hark for the engine splice, and whether what splice said is understood.
+"""The inventory of speech that ships with Hark for the engine splice.
 
 ``python -m lab.weights.unit_inventory FOLDER... --out FILE`` makes it from transcribed corpora: phones are placed by
 the recognizer, recordings are cut at their pauses, the people are taken whose splices are understood best, and of them
 the stretches that hold the most pairs of phones.
-
-``python -m lab.weights.unit_inventory FOLDER... --measure splice espeak ...`` says instead how well engines are
-understood, and words cut out of the corpora beside them.
 """
 
 from __future__ import annotations
@@ -14,8 +11,6 @@ import argparse
 import itertools
 import json
 import sys
-import tempfile
-import time
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,8 +22,6 @@ from typing import Any
 import numpy as np
 
 from audio_augmentation import codec
-from audio_generation.engine import GeneratedClip, SpeechRequest
-from audio_generation.registry import engine_named
 from audio_generation.splice_side.inventory import (
     LEAST_CONFIDENCE,
     SHIPPED,
@@ -42,14 +35,12 @@ from core.audio_file import SAMPLE_RATE, read_audio
 from core.data_folder import atomic_path
 from core.errors import HarkError
 from db.records import AlignedUnit
-from model.asr.decoding import edit_distance, greedy
 from model.asr.emissions import Aligner
-from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import phonemes_of_words
 from pipeline.corpora.alignment import Alignment, align
 from pipeline.corpora.layouts import layout_of
 from pipeline.corpora.licences import licence_of
-from pipeline.training.keyword_scoring import TAIL_S, best_score, intelligible, ways_to_say
+from pipeline.training.keyword_scoring import intelligible
 
 PEOPLE = 9
 SECONDS_EACH = 295.0
@@ -60,7 +51,6 @@ SHORTEST_S, LONGEST_S = 0.8, 12.0  # of a stretch
 LOW_VOICE_HZ = 150.0  # median pitch below which a voice counts as a man's
 BETWEEN_S = 0.05  # of silence between recordings, so that the codec does not smear one into the next
 VOCABULARY = 20_000  # words whose pairs of phones should be there
-REAL_CLIPS = 200  # of one to four words, cut out of recordings, to compare engines with
 TRIAL_TEXTS = 60  # that everyone says before some are chosen
 KEYPHRASES = ("computer", "smart mirror", "hey compass", "snowboy", "hey jarvis", "view glass", "okay robot")
 
@@ -104,18 +94,6 @@ class Speaker:
     @property
     def seconds(self) -> float:
         return sum(stretch.seconds for stretch in self.stretches)
-
-
-def _emissions(audios: Sequence[np.ndarray], ear: Aligner) -> Iterator[np.ndarray]:
-    tail = round(TAIL_S * SAMPLE_RATE)
-    yield from ear.log_probabilities_of(np.pad(audio, (0, tail)) for audio in audios)
-
-
-def heard(log_p: np.ndarray, text: str, language: str = "en") -> tuple[float, float]:
-    """Of a text in an emission [time, outputs]: its score from 0 to 1, and the phone error rate of greedy decoding."""
-    ways = ways_to_say(normalize(text, language), language)
-    errors = min((edit_distance(way, greedy(log_p)) / len(way) for way in ways), default=1.0)
-    return best_score(log_p, ways), errors
 
 
 def speakers_of(
@@ -330,63 +308,10 @@ def measured_texts() -> list[str]:
     return [str(text) for text in rng.permutation([*KEYPHRASES, *texts])]
 
 
-def measure_engine(name: str, ear: Aligner) -> dict[str, Any]:
-    """How an engine's voices, drawn at random, are understood, and how many clips it speaks a second.
-
-    Raises:
-        HarkError: there is no such engine, or it is not ready.
-    """
-    engine = engine_named(name)
-    rng = np.random.default_rng(0)
-    voices = engine.voices("en")
-    requests = []
-    for number, text in enumerate(measured_texts()):
-        voice = voices[int(rng.integers(len(voices)))]
-        requests.append(SpeechRequest(str(number), text, voice.name, "en", engine.draw_settings(voice, rng)))
-    clips: list[tuple[str, np.ndarray]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        list(engine.synthesize(requests, Path(folder)))  # voices are loaded
-        started = time.monotonic()
-        for result in engine.synthesize(requests, Path(folder)):
-            if isinstance(result, GeneratedClip):
-                clips.append((result.text, read_audio(result.path)))
-        rate = len(clips) / (time.monotonic() - started)
-    engine.close()
-    return {**_summary(clips, ear), "clips_a_second": round(rate, 1), "failed": len(requests) - len(clips)}
-
-
-def measure_real(speakers: Sequence[Speaker], ear: Aligner) -> dict[str, Any]:
-    """How one to four words are understood that are cut out of real recordings, with 0.1 s around them."""
-    rng = np.random.default_rng(0)
-    parts = [part for speaker in speakers for part in speaker.stretches]
-    clips = []
-    for index in rng.choice(len(parts), min(REAL_CLIPS, len(parts)), replace=False):
-        part = parts[index]
-        first = int(rng.integers(len(part.words)))
-        words = part.words[first : first + int(rng.integers(1, 5))]
-        start, end = max(0.0, words[0].start_s - 0.1), words[-1].end_s + 0.1
-        sound = part.audio[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
-        clips.append((" ".join(word.label for word in words), sound))
-    return _summary(clips, ear)
-
-
-def _summary(clips: Sequence[tuple[str, np.ndarray]], ear: Aligner) -> dict[str, Any]:
-    results = [heard(log_p, text) for (text, _), log_p in zip(clips, _emissions([audio for _, audio in clips], ear))]
-    scores = [score for score, _ in results]
-    return {
-        "clips": len(clips),
-        "score_quantiles": dict(
-            zip(("10", "25", "50", "75", "90"), np.quantile(scores, (0.1, 0.25, 0.5, 0.75, 0.9)).round(3).tolist())
-        ),
-        "mean_score": round(float(np.mean(scores)), 3),
-        "phone_error_rate": round(float(np.mean([errors for _, errors in results])), 3),
-    }
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; see ``--help``."""
     parser = argparse.ArgumentParser(prog="python -m lab.weights.unit_inventory", description=__doc__)
-    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="a transcribed corpus")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a transcribed corpus")
     parser.add_argument("--out", type=Path, default=SHIPPED, help="the inventory to be written")
     parser.add_argument("--leave-out", nargs="*", default=[], metavar="SPEAKER", help="people who are not wanted")
     parser.add_argument(
@@ -394,19 +319,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--people", type=int, default=PEOPLE)
     parser.add_argument("--seconds", type=float, default=SECONDS_EACH, help="of each person")
-    parser.add_argument("--measure", nargs="+", metavar="ENGINE", help="measure these engines, and write no inventory")
     options = parser.parse_args(arguments)
     own = dict(item.partition("=")[::2] for item in options.licence)
     try:
         ear = Aligner()
         speakers = [s for folder in options.folders for s in speakers_of(folder, ear, options.leave_out, own)]
-        if options.measure:
-            result = {name: measure_engine(name, ear) for name in options.measure}
-            if speakers:
-                result["words cut out of the corpora"] = measure_real(speakers, ear)
-        else:
-            about = build(speakers, options.out, ear, options.people, options.seconds)
-            result = {**about, "bytes": options.out.stat().st_size}
+        about = build(speakers, options.out, ear, options.people, options.seconds)
+        result = {**about, "bytes": options.out.stat().st_size}
     except HarkError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -36,11 +36,11 @@ def test_a_measurement_says_what_was_measured(
         return {"name": name}
 
     monkeypatch.setattr("lab.__main__.run_measurement", measured)
-    assert run("training", "--phrase", "smart mirror", "--engines", "espeak,flite", "--json") == 0
+    assert run("engines", "--seed", "3", "--engines", "espeak,flite", "--json") == 0
     result = json.loads(capsys.readouterr().out)
     assert set(result) == {"name", "command", "commit", "machine", "figures"}
-    assert result["command"] == "python -m lab training --phrase 'smart mirror' --engines espeak,flite"
-    assert asked == [BenchOptions(phrase="smart mirror", engines=("espeak", "flite"))]
+    assert result["command"] == "python -m lab engines --engines espeak,flite --seed 3"
+    assert asked == [BenchOptions(seed=3, engines=("espeak", "flite"))]
     monkeypatch.setattr("lab.measure.confusables.table", lambda figures: "a table")
     assert run("confusables", "a.zip", "--anchors", "9") == 0
     shown = capsys.readouterr().out
@@ -74,7 +74,7 @@ def test_memory_of_a_process() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["engines", "--engines", "nobody"], ["training", "--phrase", "🦜"], ["kills", "--servers"], ["nothing"]]
+    "words", [["engines", "--engines", "nobody"], ["engines", "--seed", "🦜"], ["kills", "--servers"], ["nothing"]]
 )
 def test_what_cannot_be_done_is_explained(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
     assert run(*words, "--json") == 2

@@ -1,4 +1,4 @@
-"""A portal under load: a small crowd, and a few seconds of mixed use."""
+"""A portal under load: a small flood, and a few seconds of mixed use."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ import json, sys
 from pathlib import Path
 from lab.chaos import load
 from core.events import silent_reporter
-load.UPLOADS, load.STREAMS, load.PEOPLE, load.STREAM_S, load.RECORDING_S = 3, 2, 2, 10.0, 10.0
-load.FLOOD, load.FLOODING = 6, 2
+load.FLOOD, load.FLOODING, load.PEOPLE = 6, 2, 2
 load.RATES, load.STEP_S, load.LOOK_EVERY_S = (3.0,), 4.0, 0.5
 print(json.dumps(load.loaded(Path(sys.argv[1]), 0.1, 1, silent_reporter())))
 """
@@ -23,16 +22,14 @@ print(json.dumps(load.loaded(Path(sys.argv[1]), 0.1, 1, silent_reporter())))
 
 @pytest.mark.slow(reason="starts a portal, and transcribes")
 @pytest.mark.timeout(900)
-def test_a_crowd_and_mixed_use(tmp_path: Path) -> None:
+def test_a_flood_and_mixed_use(tmp_path: Path) -> None:
     figures = figures_of(PROGRAM, tmp_path, timeout_s=840)
     said = table(figures)
-    flood, crowd, use = figures["flood"], figures["crowd"], figures["use"]
+    flood, use = figures["flood"], figures["use"]
     assert flood["wrong"] == [] and flood["whole"] == flood["statuses"]["201"] == 6, said
-    assert crowd["wrong"] == [] and (crowd["upload"]["count"], crowd["streams_whole"]) == (3, 2), said
-    assert crowd["said"]["count"] >= 2, said
     assert use["wrong"] == {} and sum(one["count"] for one in use["answers"].values()) >= 3, said
     assert min(use["web_mib"]) > 0 and all(web <= whole for web, whole in zip(use["web_mib"], use["all_mib"])), said
-    assert "taken 3 of 3 uploads" in said and "2 of 2 live transcriptions whole" in said
+    assert "6 uploads at the same moment" in said
 
 
 def test_a_rate_is_held_where_answers_are_quick_and_nothing_piles_up() -> None:

@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.audio_file import SAMPLE_RATE, write_audio
 from core.errors import HarkError
 from core.events import silent_reporter
 from lab import BenchOptions, run_measurement
-from lab.measure import audio, mining
-from tests.support.scripted_engine import Scripted, said
+from lab.measure import mining
 
 
 @pytest.mark.parametrize("name", ["audio", "mining"])
@@ -39,17 +37,3 @@ def test_a_corner_of_mining(shared_data: Path, data_dir: Path, monkeypatch: pyte
     assert figures["emissions"]["times_real_time_a_core"] > 10
     assert figures["boundaries"]["viterbi"]["start_median_ms"] < 40
     assert figures["queries"]["cuts"] > 0 and figures["queries"]["recordings_with_it"] > 5
-
-
-def test_what_expected_words_mend_and_spoil_is_counted(tmp_path: Path) -> None:
-    write_audio(tmp_path / "a.wav", np.full(SAMPLE_RATE, 0.1, np.float32))
-    engine = Scripted()
-    engine.write = lambda audio: [
-        said("ask Siobhan and Katie" if "siobhan" in engine.expected[-1] else "ask Chevon and me", 0.0, 1.0)
-    ]
-    figures = audio._errors(engine, [(tmp_path / "a.wav", "ASK SIOBHAN AND ME")])  # type: ignore[arg-type]
-    assert figures == {
-        "utterances": 1, "wer": 0.25, "expecting": {"wer": 0.25, "missed": 1, "found": 1, "unsaid": 1},
-    }  # fmt: skip
-    engine.expects = False
-    assert set(audio._errors(engine, [(tmp_path / "a.wav", "ask")])) == {"utterances", "wer"}  # type: ignore[arg-type]
