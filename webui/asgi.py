@@ -22,6 +22,7 @@ from channels.db import database_sync_to_async
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.conf import settings
 from django.contrib.auth import get_user
+from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest, parse_cookie
@@ -32,7 +33,6 @@ from core.errors import HarkError
 from pipeline.recordings.media import MediaLimits
 from webui.accounts.models import User
 from webui.accounts.services import user_of_token
-from webui.accounts.session_store import SessionStore
 from webui.accounts.socket_sign_in import NothingHere, OwnPagesAndPrograms
 from webui.audio.consumers import TranscribeConsumer
 from webui.audio.uploads import LARGE, LARGEST_CHUNK, QUEUED, check_body

@@ -13,6 +13,7 @@ from pathlib import Path
 from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
@@ -20,7 +21,6 @@ from core.errors import HarkError
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.second_factor import PURPOSE as SECOND_FACTOR
-from webui.accounts.session_store import SessionStore
 from webui.api.models import Webhook
 from webui.api.sealing import reseal
 from webui.api.webhooks import PURPOSE as WEBHOOK

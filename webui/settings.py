@@ -323,7 +323,6 @@ CSRF_FAILURE_VIEW = "webui.errors.csrf_failure"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-SESSION_ENGINE = "webui.accounts.session_store"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_AGE = 3 * 24 * 3600  # since it was last used; 14 days in all (webui.accounts.middleware)
 SESSION_COOKIE_SAMESITE = "Lax"

@@ -80,17 +80,17 @@ def _prepare() -> tuple[dict[str, str], str]:
     from webui.setup import ready
 
     ready()
+    from django.conf import settings
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+    from django.contrib.sessions.backends.db import SessionStore
 
     from webui.accounts.services import owner
-    from webui.accounts.session_store import SessionStore
-    from webui.accounts.sessions import BACKEND
 
     user = owner()
     assert user is not None
     session = SessionStore()
     session[SESSION_KEY] = str(user.pk)
-    session[BACKEND_SESSION_KEY] = BACKEND
+    session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
     session.create()
     pages = {

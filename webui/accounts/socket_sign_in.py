@@ -14,6 +14,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.security.websocket import OriginValidator, WebsocketDenier
 from django.conf import settings
 from django.contrib.auth import get_user
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import DatabaseError
 from django.http import HttpRequest
 from django.utils.translation import activate
@@ -21,7 +22,6 @@ from django.utils.translation import activate
 from core.errors import HarkError
 from webui.accounts.models import User
 from webui.accounts.services import user_of_token
-from webui.accounts.session_store import SessionStore
 from webui.parameters import json_object
 from webui.translation import explained, language_of
 
