@@ -21,7 +21,6 @@ from core.errors import HarkError
 if TYPE_CHECKING:
     from command_line.console import Screen
 
-BACKEND = "tools/packaging_backend.py"
 LICENCES, DIGESTS, COMPONENTS = "THIRD-PARTY.md", "SHA256SUMS", "sbom.cdx.json"
 CYCLONEDX = "cyclonedx-bom==7.5.0"  # in an environment of its own
 TRIED = ("--help", "doctor --json", "confusers lantern --json")  # what the installed command is asked
@@ -46,7 +45,7 @@ def run_release(options: argparse.Namespace, screen: Screen) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     with screen.reporter() as reporter:
         reporter.stage("build", "Building the wheel and the source archive")
-        _python(BACKEND, str(folder))
+        _python("-m", "hatchling", "build", "-d", str(folder))
         wheel, source = folder / f"hark-{version}-py3-none-any.whl", folder / f"hark-{version}.tar.gz"
         with tempfile.TemporaryDirectory(prefix="hark-release-") as beside:
             installed, built = Path(beside) / "wheel", Path(beside) / "source"
@@ -57,7 +56,7 @@ def run_release(options: argparse.Namespace, screen: Screen) -> int:
             _start(installed)
             reporter.stage("try", f"Building {source.name}, installing it, and starting it")
             _python("-m", "venv", str(built))
-            _pip(built, "--no-deps", "--no-index", "--no-build-isolation", str(source))
+            _pip(built, "--no-deps", str(source))
             (_packages(built) / "of-the-wheel.pth").write_text(f"{_packages(installed)}\n")
             _start(built)
             reporter.stage("licences", "Listing what was installed with the wheel, and its licences")
@@ -113,7 +112,7 @@ def _packages(environment: Path) -> Path:
 
 def _start(environment: Path) -> None:
     for words in TRIED:
-        _python("-m", "hark", *words.split(), program=str(environment / "bin" / "python"))
+        _python(str(environment / "bin" / "hark"), *words.split(), program=str(environment / "bin" / "python"))
 
 
 def third_parties(packages: Path) -> str:
