@@ -53,27 +53,6 @@ def register(commands: Commands[Parser]) -> None:
     )
     link.add_argument("--user", metavar="NAME", help="who may choose a new password with it (default: the owner)")
     link.add_argument("--url", type=_address, default=HERE, help=f"where the portal is reached (default: {HERE})")
-    summary = "put what is here alone into STORAGE_URL's bucket"
-    add_command(group, "storage", "", summary, run_storage)
-
-
-def run_storage(options: argparse.Namespace, screen: Screen) -> int:
-    """``admin storage``."""
-    from core import file_store
-
-    if not file_store.is_used():
-        raise HarkError(
-            "There is no file store.",
-            "STORAGE_URL is not set, so all files are in the data folder.",
-            f"Set it ({file_store.EXAMPLE}) in the settings file, then run the same command again.",
-        )
-    file_store.check()
-    with screen.reporter() as reporter:
-        reporter.stage("files", "Putting files into the store")
-        files, put = file_store.put_missing(reporter)
-    screen.result({"files": files, "put": put})
-    screen.show(f"The store has {files:,} files; {put:,} of them were put there now.")
-    return 0
 
 
 def run_factor_off(options: argparse.Namespace, screen: Screen) -> int:

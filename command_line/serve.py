@@ -12,19 +12,17 @@ import sys
 import threading
 import time
 import webbrowser
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
 from command_line.options import Commands, Parser, add_command
 from command_line.server_part import Part
-from core import earlier_settings, file_store
+from core import earlier_settings
 from core.backup import serving
 from core.child_process import signal_group
-from core.copies import begin
 from core.data_folder import data_folder, keep_private, storing
-from core.database_url import DATABASE
 from core.errors import HarkError
 
 if TYPE_CHECKING:
@@ -32,9 +30,6 @@ if TYPE_CHECKING:
 
 PORT = 8000
 ALL_LANES = ("training", "audio", "webhooks")  # webui.jobs.services, which loads Django
-SHARING = "audio"  # the lane whose jobs need the portal's data folder: imports, corrections
-RECORDINGS = "recordings"  # of pipeline.jobs: what a worker that is apart may do of that lane, if it is told to
-NEEDED_APART = (DATABASE, file_store.STORAGE, "HARK_SECRET_KEY")
 GPU = "gpu"  # of pipeline.jobs: a worker's, where its machine has one
 WEB = "web"
 MOST_FILES, MOST_CONNECTIONS = 65_536, 10_000  # of this process; programs that close all that they might have are slow
@@ -62,12 +57,8 @@ def register(commands: Commands[Parser]) -> None:
     )
     worker = add_command(commands, "worker", "[options]", "do the jobs of a portal, without its pages", run_worker)
     worker.add_argument(
-        "--lane", action="append", choices=(*ALL_LANES, RECORDINGS, GPU),
-        help="that it takes jobs of; may be repeated (default: all but recordings; gpu where there is one)",
-    )  # fmt: skip
-    worker.add_argument(
-        "--apart", action="store_true",
-        help="without the portal's data folder: files come from STORAGE_URL (docs/scaling.md)",
+        "--lane", action="append", choices=(*ALL_LANES, GPU),
+        help="that it takes jobs of; may be repeated (default: all; gpu where there is one)",
     )  # fmt: skip
     worker.add_argument(
         "--workers", type=int, metavar="N", help="jobs of a lane that it does at once (default: HARK_WORKERS)"
@@ -92,28 +83,7 @@ def run_worker(options: argparse.Namespace, screen: Screen) -> int:
         if options.workers < 1:
             raise HarkError("No workers can be started.", f"--workers is {options.workers}.", "Give a number above 0.")
         os.environ["HARK_WORKERS"] = str(options.workers)
-    if options.apart:
-        _check_apart(options.lane or ())
-        begin(data_folder())
-        os.environ[file_store.APART] = "1"
     return _run(screen, partial(_work, options, screen))
-
-
-def _check_apart(lanes: Collection[str]) -> None:
-    """Raises HarkError for what a worker cannot do without the portal's data folder."""
-    if SHARING in lanes:
-        raise HarkError(
-            f"The lane {SHARING} needs the portal's data folder.",
-            "Imports and corrections lie there.",
-            f"Leave --apart out where the folder is shared; or take the lane {RECORDINGS}, which transcribes.",
-        )
-    missing = [name for name in NEEDED_APART if not os.environ.get(name, "").strip()]
-    if missing:
-        raise HarkError(
-            "This worker cannot reach what the portal has.",
-            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set.",
-            "Set them as they are on the portal's machine (docs/scaling.md).",
-        )
 
 
 def _run(screen: Screen, work: Callable[[], int]) -> int:
@@ -132,8 +102,7 @@ def _work(options: argparse.Namespace, screen: Screen) -> int:
     from webui.setup import ready
 
     ready()
-    wanted = options.lane or [lane for lane in _lanes_of_this_machine() if not (options.apart and lane == SHARING)]
-    lanes = list(dict.fromkeys(wanted))
+    lanes = list(dict.fromkeys(options.lane or _lanes_of_this_machine()))
     parts = [Part(lane, _WORKERS) for lane in lanes]
     try:
         screen.note(f"Doing the jobs of {', '.join(lanes)} (Ctrl-C ends it)")
@@ -240,13 +209,12 @@ def _watch(parts: list[Part], screen: Screen) -> None:
     from webui.accounts.exporting import remove_old_exports
     from webui.accounts.retention import delete_what_is_old
     from webui.api.webhooks import stuck as webhooks_are_stuck
-    from webui.audio.services import take_over_transcripts
     from webui.jobs.services import WEBHOOKS, forget_results, recover, stuck_lanes
     from webui.organizations.services import withdraw_what_is_old
     from webui.trainer.services import adopt_runs
 
-    # Taking a job back may touch its files, which a machine that is apart or only sends webhooks does not have.
-    sees_to_jobs = any(part.name != WEBHOOKS for part in parts) and not file_store.is_apart()
+    # Taking a job back may touch its files, which a machine that only sends webhooks does not have.
+    sees_to_jobs = any(part.name != WEBHOOKS for part in parts)
     next_recovery = next_minute = 0.0
     while True:
         _look_after(parts, screen)
@@ -258,7 +226,6 @@ def _watch(parts: list[Part], screen: Screen) -> None:
                     if taken:
                         screen.note(f"{taken} jobs whose worker was killed are taken care of.")
                     adopt_runs()
-                    take_over_transcripts()
                     finish_deletions()
                     remove_old_exports()
                     delete_what_is_old()

@@ -30,7 +30,6 @@ from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
-from core import file_store
 from core.data_folder import REPOSITORY, StorageFull, atomic_path, is_full
 from core.errors import HarkError
 from core.events import Progress, Reporter
@@ -160,8 +159,6 @@ def back_up(data: Path, target: Path, reporter: Reporter, server: Server | None 
     data, target = data.resolve(), target.resolve()
     try:
         _refuse_bad_place(data, target)
-        for one in file_store.stored(data):
-            file_store.local(one.path)
         unnamed: set[str] = set()
         names = set(_files(data, unnamed))
         if not names and not (server is not None and server.is_used()):

@@ -11,7 +11,7 @@ from core.errors import HarkError
 
 SHORTEST = 32  # characters of a key: a shorter one can be guessed, and with it one signs in as any user
 KEY = "HARK_SECRET_KEY"
-_URLS = ("DATABASE_URL", "REDIS_URL", "STORAGE_URL")  # which hold passwords
+_URLS = ("DATABASE_URL", "REDIS_URL")  # which hold passwords
 _PLACEHOLDER = re.compile(
     r"change.?(me|this|it)|replace.?(me|this|with)|placeholder|example|insecure|your.?(own|secret|key|password|token)"
     r"|(?-i:^[A-Z]+(_[A-Z0-9]+)+$|^(PASSWORD|SECRET|KEY|TOKEN)$)",

@@ -24,7 +24,7 @@ PLACE = "HARK_DATA"  # of the data folder; the file beside the code may say it
 # Names that a restored file may have. Those of Hark's own that say which program or package runs are not among them.
 _HARMLESS = re.compile(
     r"HARK_(?!(FLITE_PROGRAM|ENGINES_ENV|TORCH|TORCH_INDEX|SETTINGS_FILE|PYANNOTE_\w+|FUNASR_\w+)$)[A-Z_]+|"
-    r"(DATABASE|REDIS|STORAGE)_URL|(GOOGLE|OPENAI|ELEVENLABS)_[A-Z_]+|HF_(TOKEN|HOME|HUB_OFFLINE|HUB_CACHE)|"
+    r"(DATABASE|REDIS)_URL|(GOOGLE|OPENAI|ELEVENLABS)_[A-Z_]+|HF_(TOKEN|HOME|HUB_OFFLINE|HUB_CACHE)|"
     rf"OTEL_(EXPORTER_OTLP_[A-Z_]+|SERVICE_NAME)|{'|'.join(EARLIER)}"
 )
 

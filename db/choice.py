@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import file_store
 from core.database_url import DATABASE, need, server_of
 from core.earlier_settings import taken
 from db.database import DATABASE_NAME, MARKER, MARKERS, Database
@@ -25,7 +24,7 @@ def database_of(folder: Path) -> Database:
 
 def marker_in(folder: Path) -> Path | None:
     """The file that names the folder's library on a server; None where none was made there."""
-    return next((path for marker in MARKERS if file_store.local(path := folder / marker).is_file()), None)
+    return next((path for marker in MARKERS if (path := folder / marker).is_file()), None)
 
 
 def on_server(folder: Path) -> ServerDatabase:

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from core import file_store
 from core.audio_file import SAMPLE_RATE
 
 CLIPS_FOLDER = "clips"
@@ -53,12 +52,11 @@ def relative_path(digest: str) -> str:
 def store(data_dir: Path, digest: str, samples: np.ndarray) -> bool:
     """Write a clip's file unless it is there; True if it was written.
 
-    With STORAGE_URL it is in the store before it is here. The file is synced before it gets its name, so the name never
-    stands for half a file. The folder is not synced: a name lost in a power cut leaves at worst a row without a file,
-    which ``Library.check`` mends.
+    The file is synced before it gets its name, so the name never stands for half a file. The folder is not synced: a
+    name lost in a power cut leaves at worst a row without a file, which ``Library.check`` mends.
     """
     target = data_dir / relative_path(digest)
-    if file_store.is_there(target):
+    if target.is_file():
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
     encoded = io.BytesIO()
@@ -71,7 +69,6 @@ def store(data_dir: Path, digest: str, samples: np.ndarray) -> bool:
             file.flush()
             os.fchmod(file.fileno(), 0o644)
             os.fsync(file.fileno())
-        file_store.keep(target, temporary)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

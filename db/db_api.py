@@ -29,7 +29,6 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from core import file_store
 from core.audio_file import SAMPLE_RATE
 from core.data_folder import atomic_path, storage_error, storing
 from core.database_url import as_servers_take_it
@@ -435,16 +434,8 @@ class Library:
     # -- audio -------------------------------------------------------------------------------------------------
 
     def file(self, clip: Clip) -> Path:
-        """The absolute path of a clip's audio, which is fetched where it is in the store alone."""
-        with storing("fetching a clip"):
-            return file_store.local((self.data_dir / clip.path).absolute())
-
-    def files(self, clips: Sequence[Clip]) -> list[Path]:
-        """The absolute path of each clip's audio, fetched side by side."""
-        if not file_store.is_used():
-            return [self.file(clip) for clip in clips]
-        with ThreadPoolExecutor(WRITE_THREADS) as pool:
-            return list(pool.map(self.file, clips))
+        """The absolute path of a clip's audio."""
+        return (self.data_dir / clip.path).absolute()
 
     def read_audio(self, clip: Clip, start: int = 0, stop: int | None = None) -> np.ndarray:
         """A clip's audio, or samples ``start`` to ``stop`` of it, mono float32 [samples] at 16 kHz."""
@@ -479,7 +470,6 @@ class Library:
                 relative = f"{EMISSIONS_FOLDER}/{aligner}/{found[0].sha256[:2]}/{found[0].sha256}.npy"
                 with atomic_path(self.data_dir / relative) as temporary:
                     np.save(temporary, np.asarray(matrix, dtype=np.uint8 if matrix.dtype == np.uint8 else np.float16))
-                file_store.keep(self.data_dir / relative)
                 rows.append((clip_id, aligner, len(matrix), relative))
         with self._writing("storing emissions") as connection:
             connection.executemany(
@@ -494,7 +484,7 @@ class Library:
         if not rows:
             return None
         try:
-            return np.asarray(np.load(file_store.local(self.data_dir / rows[0][0])))
+            return np.asarray(np.load(self.data_dir / rows[0][0]))
         except (OSError, ValueError, EOFError):
             return None
 
@@ -647,7 +637,7 @@ class Library:
         expected = {self.data_dir / path: digest for digest, path in rows}
         problems: list[Problem] = []
         for path, digest in expected.items():
-            if path not in files and not file_store.is_there(path):
+            if path not in files and not path.is_file():
                 mended = mend and self._remove_clips_of(path, digest, only_if_missing=True)
                 problems.append(Problem("row without file", str(path.relative_to(self.data_dir)), mended))
         if verify_audio:
@@ -655,9 +645,7 @@ class Library:
             with ThreadPoolExecutor(usable_cores()) as pool:
                 for (path, digest), on_disk in zip(there.items(), pool.map(clip_files.digest_on_disk, there)):
                     if on_disk != digest and path.is_file():
-                        mended = mend and (
-                            _fetched_anew(path, digest) or self._remove_clips_of(path, digest, only_if_missing=False)
-                        )
+                        mended = mend and self._remove_clips_of(path, digest, only_if_missing=False)
                         why = "no clip can be read from it" if on_disk is None else "its audio is another one"
                         problems.append(Problem("wrong audio", f"{path.relative_to(self.data_dir)}: {why}", mended))
         query = "SELECT 1 FROM clip WHERE path = ?"
@@ -693,7 +681,7 @@ class Library:
     def _remove_clips_of(self, path: Path, digest: str, only_if_missing: bool) -> bool:
         """Remove the rows of a digest and their file; looks again first, while no other process can write."""
         with self._writing(MENDING) as connection:
-            if not (only_if_missing and file_store.is_there(path)):
+            if not (only_if_missing and path.is_file()):
                 connection.execute("DELETE FROM clip WHERE sha256 = ?", (digest,))
                 _unlink(path)
         return True
@@ -869,28 +857,13 @@ def _no_such_clip(clip_id: int) -> HarkError:
 
 
 def _unlink(path: Path) -> None:
-    _unlink_here(path)
-    file_store.forget(path)
-
-
-def _unlink_here(path: Path) -> None:
     with storing(MENDING):
         path.unlink(missing_ok=True)
 
 
 def _files_below(folder: Path) -> dict[Path, float]:
-    """The files below a folder, here or in the store, with their times [seconds since the epoch]."""
-    here = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
-    return {one.path: one.modified for one in file_store.stored(folder)} | {path: _modified(path) for path in here}
-
-
-def _fetched_anew(path: Path, digest: str) -> bool:
-    """Whether the file store has what a damaged file was; it is put in its place then."""
-    if not file_store.is_used():
-        return False
-    _unlink_here(path)
-    with storing(MENDING):
-        return clip_files.digest_on_disk(file_store.local(path)) == digest
+    """The files below a folder, in order, with their times [seconds since the epoch]."""
+    return {path: _modified(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def _modified(path: Path) -> float:

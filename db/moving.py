@@ -12,7 +12,6 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import file_store
 from core.database_url import as_servers_take_it, first_line
 from core.errors import HarkError
 from core.events import Reporter
@@ -89,9 +88,6 @@ class Libraries:
             if marker_in((data / name).parent) is not None:  # it is none of the portal's
                 with suppress(HarkError):  # rows that nobody uses harm nobody
                     on_server((data / name).parent).remove()
-                for marker in MARKERS:  # as it was before the folder was moved aside
-                    with suppress(HarkError):
-                        file_store.forget((self._data / name).with_name(marker))
 
 
 @contextmanager

@@ -17,7 +17,6 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, ClassVar, TypeVar
 
-from core import file_store
 from core.data_folder import StorageFull, atomic_path, storing
 from core.database_url import DATABASE, first_line, no_answer
 from core.earlier_settings import taken
@@ -270,7 +269,6 @@ class ServerDatabase(ABC):
         if (name := self.name()) is not None:
             self.drop(name)
             with storing("removing the clip library"):
-                file_store.forget(self._marker)
                 self._marker.unlink(missing_ok=True)
 
     def drop(self, name: str) -> None:
@@ -285,7 +283,7 @@ class ServerDatabase(ABC):
         """What the library is called on the server; None before it was made."""
         with storing("opening the clip library"):
             try:
-                name = file_store.local(self._marker).read_text(encoding="utf-8", errors="replace").strip()
+                name = self._marker.read_text(encoding="utf-8", errors="replace").strip()
             except FileNotFoundError:
                 return None
         if not _NAME.fullmatch(name):
@@ -297,17 +295,7 @@ class ServerDatabase(ABC):
         return name
 
     def made(self) -> str:
-        """Make the library, then the file that names it: a kill in between leaves an empty one that nobody uses.
-
-        Raises:
-            HarkError: this machine cannot know whether there is none.
-        """
-        if file_store.is_apart():
-            raise HarkError(
-                "The clip library cannot be reached from this machine.",
-                f"It is a file of the portal's machine, or {file_store.STORAGE} was set after it was made.",
-                "There, run ./hark admin storage, or move it to the database (./hark backup, ./hark restore).",
-            )
+        """Make the library, then the file that names it: a kill in between leaves an empty one that nobody uses."""
         with closing(self.connected()) as raw:
             self._lock_making(raw)
             name = self.name()  # another process may have been first
@@ -316,7 +304,6 @@ class ServerDatabase(ABC):
                 self._make(raw, name)
                 with storing("making the clip library"), atomic_path(self._marker) as temporary:
                     temporary.write_text(f"{name}\n", encoding="utf-8")
-                    file_store.keep(self._marker, temporary)
         return name
 
 

@@ -20,7 +20,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from core import file_store
 from core.child_process import end_with_parent, parent_is_gone
 from core.data_folder import StorageFull, atomic_path, data_folder, installation_folder, is_full, storage_error
 from core.errors import HarkError
@@ -33,8 +32,6 @@ NICENESS = 10  # of a job and all that it starts: a page that somebody waits for
 LONGEST_IMPORT_S = 6 * 3600  # of an upload; 2 GB of speech take an hour
 TRAINING, AUDIO = "training", "audio"
 GPU = "gpu"  # a lane for jobs of the lane TRAINING, on machines that have one
-RECORDINGS = "recordings"  # a lane for jobs of the lane AUDIO that need no data folder of the portal's
-IN_STORE = "in_store"  # in the spec of one: the file store has its recording
 PARTS = "parts"  # in a job's result: specs of those that do it
 WHOLE = "whole"  # in what a job is asked: the id of the job that it is, or is a part of
 IMPORTS = "uploads/imports"  # below the user's data: a folder for each import, gone when its job has ended well
@@ -306,13 +303,7 @@ KINDS = {
         Kind("import-part", AUDIO, _import_part, memory_bytes=2 << 30),
         Kind(worded("enable"), AUDIO, _enable),
         Kind(worded("pull"), AUDIO, _pull),
-        Kind(
-            worded("transcribe"),
-            AUDIO,
-            _of("job:transcribe_recording"),
-            TRANSCRIPTION_STAGES,
-            better=lambda spec: RECORDINGS if spec.get(IN_STORE) else "",
-        ),
+        Kind(worded("transcribe"), AUDIO, _of("job:transcribe_recording"), TRANSCRIPTION_STAGES),
         Kind(worded("summarize"), AUDIO, _of("job:summarize_recording"), (("summarize", worded("Summarize")),)),
         Kind(worded("speakers"), AUDIO, _of("job:detect_speakers"), (TRANSCRIPTION_STAGES[3],)),
         Kind(worded("minable"), AUDIO, _of("job:make_minable")),
@@ -356,7 +347,7 @@ def main() -> int:
     _limit_memory(kind.memory_bytes)
     name = sys.argv[1]
     whole = job.get(WHOLE, name)
-    finished = file_store.local(finished_file(data, name))
+    finished = finished_file(data, name)
     if finished.is_file():  # a worker was killed before it could write down the end
         sink({"event": "result", "result": json.loads(finished.read_text())})
         return DONE
@@ -364,7 +355,6 @@ def main() -> int:
         result = kind.run({**job["spec"], WHOLE: whole}, data, reporter)
         with atomic_path(finished) as temporary:
             temporary.write_text(json.dumps(result))
-            file_store.keep(finished, temporary)  # another machine's worker may take the job over
     except KeyboardInterrupt:
         return INTERRUPTED
     except HarkError as error:

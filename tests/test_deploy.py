@@ -155,7 +155,7 @@ def test_every_lane_has_a_worker_and_only_the_proxy_is_reached_from_elsewhere() 
     ports = {name: said["ports"] for name, said in services.items() if "ports" in said}
     assert set(ports) == {"nginx", "grafana"} and all(port.startswith("127.0.0.1:") for port in ports["grafana"])
     inside = {name for name, said in services.items() if said.get("networks") == ["inside"]}
-    assert inside == {"postgres", "redis", "s3"}
+    assert inside == {"postgres", "redis"}
 
 
 def test_every_setting_of_compose_is_in_the_example() -> None:

@@ -1,7 +1,5 @@
-"""What users do, through Nginx, on PostgreSQL and Redis, with three workers that train and one for each other lane.
-
-Those that train or transcribe have no data folder of the portal's.
-"""
+"""What users do, through Nginx, on PostgreSQL, Redis and one data folder, with three workers that train and one for
+each other lane."""
 
 from __future__ import annotations
 
@@ -11,13 +9,11 @@ import socket
 import subprocess
 import time
 import zipfile
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.jobs import RECORDINGS
 from tests.browser.test_portal import test_from_the_first_start_to_a_detector_that_hears as journey_of_a_detector
 from tests.browser.test_recordings_in_browser import conversation_and_question, journey_of_a_recording
 from tests.support.earlier_addresses import Walk
@@ -122,12 +118,8 @@ def test_a_run_whose_worker_is_killed_is_done_by_another(tmp_path: Path) -> None
             wait_for(lambda: now()[0] not in ("queued", "running"), DONE_S)
             assert now()[0] == "done"
             assert rows.execute("SELECT count(*) FROM trainer_version").fetchone() == (1,)
-        (key,) = (name for name in portal.store.files if re.fullmatch(r"models/[^/]+/[^/]+\.zip", name))
-        assert zipfile.is_zipfile(BytesIO(portal.store.files[key]))
-        assert any(name.startswith("clips/") for name in portal.store.files)
-        assert not (portal.data / "models").exists()  # whoever has trained does not share the portal's folder,
-        # and keeps no copy of what is the user's; the one that was killed could not see to that.
-        assert len(list(tmp_path.glob("apart-*/clips"))) <= 1
+        (bundle,) = portal.data.glob("models/*/*.zip")
+        assert zipfile.is_zipfile(bundle)
         logged = (portal.folder / "access.log").read_text()
         assert "/api/v1/jobs" in logged and "/account/setup/" not in logged
         token = sign_in(client)  # the first one works for a quarter of an hour
@@ -138,12 +130,12 @@ def test_a_run_whose_worker_is_killed_is_done_by_another(tmp_path: Path) -> None
             time.sleep(0.1)
         number = detector["id"]
         fetched = client.get(f"/api/v1/detectors/{number}/versions/1/bundle", headers=token)
-        assert fetched.status_code == 200 and fetched.content == portal.store.files[key]
+        assert fetched.status_code == 200 and fetched.content == bundle.read_bytes()
         for file in ("report.html", "dataset.jsonl"):
             page = client.get(f"/api/v1/detectors/{number}/versions/1/files/{file}", headers=token)
             assert page.status_code == 200 and "compass" in page.text
 
-        # Another version, which is compared with the first, by workers that have neither.
+        # Another version, which is compared with the first.
         again = client.post("/api/v1/jobs", json={**wish, "seed": 1}, headers=token)
         assert again.status_code == 201, again.text
         with psycopg.connect(portal.database, autocommit=True) as rows:
@@ -194,6 +186,3 @@ def test_a_recording_in_a_browser(tmp_path: Path) -> None:
     conversation, question = conversation_and_question(tmp_path)
     with topology(tmp_path) as portal, chromium_running(question, *portal.chromium) as browser:
         journey_of_a_recording(browser, portal, conversation)
-        lanes = portal.rows("SELECT DISTINCT lane FROM jobs_job WHERE kind = 'transcribe'")
-        assert lanes == [(RECORDINGS,)], "by a worker without the portal's folder"
-        assert portal.rows("SELECT 1 FROM audio_recording") and not list(tmp_path.glob("apart-*/audio"))

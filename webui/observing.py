@@ -21,7 +21,6 @@ from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, genera
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from core import file_store
 from core.errors import HarkError
 from webui.accounts.models import User
 from webui.api.problems import ApiError
@@ -95,16 +94,6 @@ def _queue() -> str:
     return OK
 
 
-def _file_store() -> str:
-    """Whether the bucket of STORAGE_URL answers."""
-    try:
-        file_store.check()
-    except HarkError as error:
-        log.warning("%s %s", error.what, error.why)
-        return "The file store does not answer."
-    return OK
-
-
 def _workers(lane: str) -> str:
     """Whether one was heard of within the time of a lease, and the queue moves."""
     try:
@@ -136,7 +125,6 @@ NEEDED: dict[str, Callable[[], str]] = {
     "database": _database,
     "storage": _storage,
     **({"queue": _queue} if settings.REDIS else {}),
-    **({"file_store": _file_store} if file_store.is_used() else {}),
     **{f"workers_{lane}": partial(_workers, lane) for lane in LANES},
     "recognition": _recognition,
 }

@@ -8,7 +8,6 @@ HARK_ALLOWED_HOSTS  names under which the portal may be reached, with commas bet
 DATABASE_URL        a database of PostgreSQL, MariaDB or MySQL for accounts, jobs and clip libraries (default: files in
                     the data folder)
 REDIS_URL           a Redis server: the queue of the workers, and the count of requests (default: the database, a file)
-STORAGE_URL         a bucket of S3 for clips, recordings' sound and detectors (default: the data folder alone)
 HARK_WORKERS        processes of each lane that this machine starts (default: as many as HARK_JOBS_RUNNING)
 HARK_HTTPS          1: cookies only travel encrypted, behind a proxy that sets X-Forwarded-Proto
 HARK_DEBUG          1: Django's own error pages; never where others can reach it
@@ -265,7 +264,6 @@ Q_CLUSTER = {
     "ALT_CLUSTERS": {
         "audio": {"workers": WORKERS, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
         "gpu": {"workers": WORKERS, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
-        "recordings": {"workers": WORKERS, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
         # Others' servers may be slow: what is sent to them has a lane of its own.
         "webhooks": {"workers": WEBHOOKS_SENT_AT_ONCE, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
     },

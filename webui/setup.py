@@ -7,7 +7,6 @@ import os
 import sqlite3
 from pathlib import Path
 
-from core import file_store
 from core.data_folder import keep_private, storage_error, storing
 from core.database_url import DATABASE, MYSQL_COLLATION, MYSQL_LOCK, check_encoding, first_line, no_answer, server_name
 from core.errors import HarkError
@@ -44,7 +43,6 @@ def ready() -> None:
         connection.close()
     if settings.REDIS:
         check_redis()
-    file_store.prepare()
 
 
 def _prepare_file(database: Path) -> None:

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audio_generation.splice_side import SPLICE
-from core import file_store
 from core.audio_file import SAMPLE_RATE, read_audio, write_audio
 from core.data_folder import storing
 from core.errors import HarkError
@@ -195,13 +194,11 @@ def _keep(model: Recognizer, folder: Path, before: float, after: float) -> Path 
 
     if after >= before:
         return None
-    earlier = file_store.found(folder, OWN_WEIGHTS)
+    earlier = list(folder.glob(OWN_WEIGHTS))
     # A name of its own, so that whoever holds the earlier weights does not take them for these.
     weights = folder / OWN_WEIGHTS.replace("*", secrets.token_hex(4))
     save_weights(model, weights, {"name": "own", "version": 1, "before": before, "after": after}, half=True)
-    file_store.keep(weights)
     for path in earlier:
-        file_store.forget(path)
         path.unlink(missing_ok=True)
     return weights
 
@@ -219,8 +216,7 @@ def _word_errors(errors: Mapping[str, float]) -> float:
 
 def collect(data: Path, reporter: Reporter) -> Iterator[Passage]:
     """The passages of a user's recordings, in order of their ids; recordings in other languages are left out."""
-    folders = [path.parent for path in _found(data / RECORDINGS, f"*/{TRANSCRIPT}")]
-    texts = set(_found(data / RECORDINGS, f"*/{GIVEN_TEXT}"))
+    folders = [path.parent for path in sorted((data / RECORDINGS).glob(f"*/{TRANSCRIPT}"))]
     for number, folder in enumerate(folders):
         reporter.progress(number, len(folders))
         try:
@@ -228,21 +224,14 @@ def collect(data: Path, reporter: Reporter) -> Iterator[Passage]:
         except HarkError as error:
             reporter.log(f"{folder.name} is left out: {error.why}", "warning")
             continue
-        if base_language(transcript.language or LANGUAGE) != LANGUAGE or not file_store.is_there(folder / AUDIO):
+        if base_language(transcript.language or LANGUAGE) != LANGUAGE or not (folder / AUDIO).is_file():
             continue
-        if folder / GIVEN_TEXT in texts:
+        if (folder / GIVEN_TEXT).is_file():
             yield from _of_text(folder, reporter)
         else:
             for segment in transcript.segments:
                 if segment.edited:
                     yield from _passage(folder.name, segment)
-
-
-def _found(folder: Path, pattern: str) -> list[Path]:
-    """Files of recordings: those of the portal, whose folder this is, or copies of what it has put into the store."""
-    if not file_store.is_apart():
-        return sorted(folder.glob(pattern))
-    return [file_store.newest(path) for path in file_store.found(folder, pattern)]
 
 
 def _passage(recording: str, segment: Segment) -> Iterator[Passage]:
@@ -256,7 +245,7 @@ def _of_text(folder: Path, reporter: Reporter) -> Iterator[Passage]:
     from pipeline.corpora.alignment import NotAligned, align
 
     text = (folder / GIVEN_TEXT).read_text(encoding="utf-8", errors="replace")[:LONGEST_TEXT]
-    mono = read_audio(file_store.local(folder / AUDIO))
+    mono = read_audio(folder / AUDIO)
     aligner = _aligner()
     try:
         aligned = align(aligner.log_probabilities(mono), text, aligner, LANGUAGE)
@@ -310,7 +299,7 @@ def _pack(passages: list[Passage], measured: frozenset[str], folder: Path, repor
     reporter.stage("cut", worded("Cutting %(n)d passages", n=len(passages)))
     for number, (passage, said) in enumerate(zip(passages, phones)):
         reporter.progress(number, len(passages))
-        audio = file_store.local(folder.parent.parent / RECORDINGS / passage.recording / AUDIO)
+        audio = folder.parent.parent / RECORDINGS / passage.recording / AUDIO
         _cut(audio, passage, cuts / f"{passage.name}.flac")
         utterances.append(
             Utterance(

@@ -11,7 +11,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import file_store
 from core.data_folder import atomic_path, remove_unfinished, storing
 from core.errors import HarkError
 from core.events import Reporter
@@ -22,13 +21,10 @@ from phrase_augmentation.normalize import normalize as normalized
 from pipeline.corpora.importing import ENGINE, LONGEST_S, SHORTEST_S
 from pipeline.recordings.recording_folder import (
     AUDIO,
-    FILES,
-    GIVEN_TEXT,
     POLISHED,
     POLISHED_TEXT,
     SUMMARY,
     TEXT,
-    TRANSCRIBED,
     TRANSCRIPT,
     WAVEFORM,
 )
@@ -50,10 +46,10 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
         spec: ``recording`` (id), ``folder`` below ``data``, ``originals`` (names of files in it, in their order), and
             ``options``: engine, language, speakers, diarize, summarize; ``words``: that are likely to be said;
             ``owner``: it is the owner's, who can raise limits; ``most_s``: that the user has left of a quota [s], none
-            unless given; ``in_store``: the file store has the originals.
+            unless given.
 
     Returns:
-        What the portal shows of it; without the portal's folder also its texts (:data:`FILES`).
+        What the portal shows of it.
 
     Raises:
         HarkError: no recording, beyond the limits, an engine that is not ready or failed, a full disk.
@@ -80,17 +76,11 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
         (folder / SUMMARY).unlink()  # of an earlier transcript
     # Last: until then the earlier one is there.
     _keep(transcript, folder / TRANSCRIPT, folder / TEXT, str(spec.get("name", "")))
-    file_store.keep(folder / TRANSCRIPT)
     return {
-        **({FILES: _texts(folder)} if file_store.is_apart() else {}),
         "duration_s": transcript.duration_s, "channels": soundfile.info(str(audio)).channels,
         "language": transcript.language, "engine": transcript.engine, "speakers": len(transcript.speakers),
         "words": sum(len(segment.text.split()) for segment in transcript.segments), "warnings": warnings,
     }  # fmt: skip
-
-
-def _texts(folder: Path) -> dict[str, str]:
-    return {name: (folder / name).read_text("utf-8") for name in TRANSCRIBED if (folder / name).is_file()}
 
 
 def _prepare(spec: Mapping[str, Any], folder: Path, reporter: Reporter) -> None:
@@ -98,9 +88,9 @@ def _prepare(spec: Mapping[str, Any], folder: Path, reporter: Reporter) -> None:
     from pipeline.recordings.media import MediaLimits
 
     originals = list(spec["originals"])
-    if file_store.local(folder / AUDIO).is_file():
+    if (folder / AUDIO).is_file():
         return
-    missing = [name for name in originals if not file_store.local(folder / name).is_file()]
+    missing = [name for name in originals if not (folder / name).is_file()]
     if missing or not originals:
         raise HarkError(
             worded("The recording is gone."),
@@ -110,9 +100,6 @@ def _prepare(spec: Mapping[str, Any], folder: Path, reporter: Reporter) -> None:
     reporter.stage("normalize", worded("Preparing the audio"))
     limits = replace(MediaLimits.from_environment(owner=bool(spec.get("owner", True))), left_s=spec.get("most_s"))
     _normalize(folder, originals, limits, reporter)
-    given = [GIVEN_TEXT] if (folder / GIVEN_TEXT).is_file() else []
-    for name in (*([] if spec.get("in_store") else originals), AUDIO, *given):
-        file_store.keep(folder / name)
 
 
 def _normalize(folder: Path, originals: list[str], limits: MediaLimits, reporter: Reporter) -> None:
@@ -188,7 +175,7 @@ def detect_speakers(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> 
     from pipeline.recordings.diarization import voiceprints
     from pipeline.recordings.diarization.speakers import diarize
 
-    audio = file_store.local(data / spec["folder"] / AUDIO)
+    audio = data / spec["folder"] / AUDIO
     found = diarize(audio, speakers=spec["speakers"], voices=data / voiceprints.FILE, reporter=reporter)
     return {
         "turns": [asdict(turn) for turn in found.turns], "method": found.method, "names": dict(found.names),
@@ -350,7 +337,7 @@ def bring_up_to_date(data: Path, recording: str, folder: Path, transcript: Trans
         kept = {source for source, clip in there.items() if clip.id not in stale}
         new = {source: segment for source, segment in wanted.items() if source not in kept}
         if new:
-            library.add_clips(_clips(recording, file_store.local(folder / AUDIO), transcript, new))
+            library.add_clips(_clips(recording, folder / AUDIO, transcript, new))
     return len(wanted), len(stale)
 
 

@@ -11,6 +11,3 @@ POLISHED = "polished.json"  # as the language model writes it
 POLISHED_TEXT = "polished.txt"
 TRANSLATIONS = "translations"  # a folder: <language>.json
 GIVEN_TEXT = "given.txt"  # what the user says was said, to train from
-
-TRANSCRIBED = WAVEFORM, SUMMARY, TEXT, TRANSCRIPT  # texts that the job "transcribe" leaves
-FILES = "files"  # these by their names, in the result of such a job without the portal's folder

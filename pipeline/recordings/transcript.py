@@ -113,23 +113,10 @@ def save_transcript(transcript: Transcript, path: Path) -> None:
 def load_transcript(path: Path) -> Transcript:
     """Read what :func:`save_transcript` wrote. Raises HarkError where it is gone, cut off or of another version."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise _unreadable(path.name, error) from error
-    return transcript_of_text(text, path.name)
-
-
-def transcript_of_text(text: str, name: str) -> Transcript:
-    """Read the content of such a file. Raises HarkError, which says the ``name``, where it is of another version."""
-    try:
-        return from_json(json.loads(text))
-    except (ValueError, KeyError, TypeError) as error:
-        raise _unreadable(name, error) from error
-
-
-def _unreadable(name: str, error: Exception) -> HarkError:
-    return HarkError(
-        worded("The transcript cannot be read."),
-        f"{name}: {error}.",
-        worded("Have the recording transcribed again."),
-    )
+        return from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HarkError(
+            worded("The transcript cannot be read."),
+            f"{path.name}: {error}.",
+            worded("Have the recording transcribed again."),
+        ) from error

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from audio_augmentation.compose import compose_stream
-from core import file_store
 from core.data_folder import REPOSITORY, atomic_path, remove_unfinished
 from core.errors import HarkError
 from core.events import Reporter
@@ -133,8 +132,6 @@ def write_bundle(
     for name in ("model.pt", "report.html", "report.json"):
         with atomic_path(folder / name) as temporary:
             temporary.write_bytes(contents[name])
-    for name in (bundle.name, "model.pt", "report.html", "report.json"):
-        file_store.keep(folder / name)
     for path in (pt_path, onnx_path, int8_path):
         path.unlink(missing_ok=True)
     return BundleFiles(bundle, folder / "model.pt", folder / "report.html")

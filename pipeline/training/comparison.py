@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from core import file_store
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from core.events import Progress, Reporter
@@ -136,7 +135,6 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
     kept = data / "models" / runs[0] / COMPARISON
     with atomic_path(kept) as temporary:
         temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False))
-    file_store.keep(kept)
     return result
 
 
@@ -146,8 +144,8 @@ def _open(runs: Sequence[str], data: Path) -> tuple[list[Trained], dict[str, str
         config = config_of_run(data / "jobs" / run)
         try:
             detector, manifest = version_before(data, run)
-            clips = pd.read_csv(file_store.newest(data / "jobs" / run / "clips.csv"), keep_default_na=False)
-            report_file = file_store.newest(data / "models" / run / "report.json")
+            clips = pd.read_csv(data / "jobs" / run / "clips.csv", keep_default_na=False)
+            report_file = data / "models" / run / "report.json"
             report = json.loads(report_file.read_text(encoding="utf-8"))
         except HarkError as error:
             left_out[run] = error.why

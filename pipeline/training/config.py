@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from core import file_store
 from core.data_folder import REPOSITORY
 from core.worded import worded
 from phrase_augmentation.keyphrase import Keyphrase
@@ -199,17 +198,15 @@ def size_for(config: RunConfig) -> str:
 
 
 def job_folder(data: Path, config: RunConfig) -> Path:
-    """The folder of the run: the newest one that is not finished, or a new one after the last finished one. Raises
-    HarkError where the file store does not answer."""
+    """The folder of the run: the newest one that is not finished, or a new one after the last finished one."""
     number = 1 + len(list(finished_folders(data, config)))
     return _numbered(data, config, number)
 
 
 def finished_folders(data: Path, config: RunConfig) -> Iterator[Path]:
-    """The folders of a configuration's finished runs, the oldest first. Raises HarkError where the file store does not
-    answer."""
+    """The folders of a configuration's finished runs, the oldest first."""
     folders = (_numbered(data, config, number) for number in itertools.count(1))
-    return itertools.takewhile(lambda folder: file_store.is_there(folder / RESULT), folders)
+    return itertools.takewhile(lambda folder: (folder / RESULT).is_file(), folders)
 
 
 def _numbered(data: Path, config: RunConfig, number: int) -> Path:

@@ -78,8 +78,6 @@ def clip_table(plan: Plan, library: Library) -> pd.DataFrame:
     cut_out_of = [clip.parent_id for clip in chosen.values() if clip.parent_id is not None]
     parents = {parent.id: parent for parent in library.clips(cut_out_of)}
     spoken = library.clips_of_requests([request.request_id for request in plan.requests])
-    # Fetched side by side, so that none of the rows waits for its own.
-    library.files([*chosen.values(), *spoken.values()])
     rows: list[Row] = []
     for planned in plan.clips:
         clip = chosen.get(planned.clip_id)

@@ -18,7 +18,6 @@ import numpy as np
 from audio_generation.engine import Engine, Setting, Voice
 from audio_generation.registry import engines as all_engines
 from audio_generation.splice_side import SPLICE
-from core import file_store
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from core.worded import listed, worded
@@ -474,7 +473,7 @@ def load_plan(path: Path) -> Plan | None:
 def config_of_run(folder: Path) -> RunConfig | None:
     """What the run of a job's folder was asked for, of this Hark or an earlier one; None where it is gone."""
     try:
-        return _config_of(json.loads(file_store.newest(folder / "plan.json").read_text())["config"])
+        return _config_of(json.loads((folder / "plan.json").read_text())["config"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

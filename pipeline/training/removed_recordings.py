@@ -8,7 +8,6 @@ import re
 import shutil
 from pathlib import Path
 
-from core import file_store
 from core.data_folder import atomic_path
 from core.errors import HarkError
 from core.lock import held
@@ -27,8 +26,7 @@ class _GoesOn(HarkError):
 
 def forget_in_runs(data: Path, library: Library) -> None:
     """Call :func:`forget_in_run` for all runs of a data folder; one that goes on does it itself when it ends."""
-    for table in file_store.found(data / "jobs", f"*/{TABLE}"):
-        table.parent.mkdir(parents=True, exist_ok=True)
+    for table in sorted((data / "jobs").glob(f"*/{TABLE}")):
         try:
             with held(table.parent / "lock", lambda holder: _GoesOn(holder, "", ""), patience_s=0):
                 forget_in_run(table.parent, library)
@@ -38,7 +36,7 @@ def forget_in_runs(data: Path, library: Library) -> None:
 
 def forget_in_run(folder: Path, library: Library) -> None:
     """Remove what a run holds of recordings that are gone. A run that has not ended well makes its tables again."""
-    table = file_store.newest(folder / TABLE)
+    table = folder / TABLE
     rows = _rows(table)
     ids = {found for row in rows if (found := _recording_of(row))}
     gone = {one for one in ids if not library.with_source(f"{CORPUS}-{one}")}
@@ -46,7 +44,7 @@ def forget_in_run(folder: Path, library: Library) -> None:
         return
     for made in ("features", DEVICES_FOLDER):
         shutil.rmtree(folder / made, ignore_errors=True)
-    if not file_store.is_there(folder / RESULT):
+    if not (folder / RESULT).is_file():
         for path in (table, *folder.glob("*.pt")):
             path.unlink(missing_ok=True)
         return
@@ -55,17 +53,15 @@ def forget_in_run(folder: Path, library: Library) -> None:
             row |= dict.fromkeys(row.keys() & {"text", "speaker", "corpus"}, "")
     of_them = re.compile(rf"({'|'.join(sorted(gone))})[\w-]*")
     for name in ("report.json", "report.html"):
-        report = file_store.newest(folder.parents[1] / "models" / folder.name / name)
+        report = folder.parents[1] / "models" / folder.name / name
         if report.is_file():
             with atomic_path(report) as temporary:
                 temporary.write_text(of_them.sub("", report.read_text(encoding="utf-8")), encoding="utf-8")
-            file_store.keep(report)
     # Last: until then the table says what is still to be done.
     with atomic_path(table) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
         writer = csv.DictWriter(lines, rows[0].keys())
         writer.writeheader()
         writer.writerows(rows)
-    file_store.keep(table)
 
 
 def _rows(table: Path) -> list[dict[str, str]]:

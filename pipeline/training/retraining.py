@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core import file_store
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.worded import worded
@@ -68,7 +67,7 @@ def version_before(data: Path, run: str) -> tuple[Detector, dict[str, Any]]:
     """The detector of a finished run and its bundle's manifest. Raises HarkError where it is gone or damaged."""
     from model.checkpoint import load_checkpoint
 
-    path = file_store.local(data / "models" / run / "model.pt")
+    path = data / "models" / run / "model.pt"
     if not path.is_file():
         raise HarkError(
             worded("There is nothing to start from."),

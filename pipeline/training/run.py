@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from core import file_store
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
 from core.events import Outlook, Progress, Reporter
@@ -154,7 +153,7 @@ def retraining_of(data: Path, run: str) -> RunConfig:
     """The configuration that makes a finished run's detector better. Raises HarkError where the run is gone."""
     # A bundle names its run, and may come from a stranger.
     config = config_of_run(data / "jobs" / run) if RUN_NAME.fullmatch(run) else None
-    if config is None or not file_store.is_there(data / "models" / run / "model.pt"):
+    if config is None or not (data / "models" / run / "model.pt").is_file():
         raise HarkError(
             worded("This detector cannot be retrained here."),
             worded("The run %(run)s was not made in this data folder, or it is gone.", run=run),
@@ -170,7 +169,7 @@ def plan_run(config: RunConfig, data: Path, reporter: Reporter) -> Plan:
     folder = job_folder(data, config)
     reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
     with Library(data) as library:
-        plan = load_plan(file_store.local(folder / "plan.json"))
+        plan = load_plan(folder / "plan.json")
         return plan or make_plan(config, run_texts(config, library), folder.name, library)
 
 
@@ -246,7 +245,7 @@ def _finished_for(made_for: str, data: Path, config: RunConfig) -> Path | None:
     """The folder of the finished run that was made for ``made_for``, with its bundle; None: there is none."""
     for folder in finished_folders(data, config) if made_for else ():
         result = _result_for(made_for, folder)
-        if result is not None and file_store.is_there(_bundle_of(result, data)):
+        if result is not None and _bundle_of(result, data).is_file():
             return folder
     return None
 
@@ -254,7 +253,7 @@ def _finished_for(made_for: str, data: Path, config: RunConfig) -> Path | None:
 def _result_for(made_for: str, folder: Path) -> dict[str, Any] | None:
     """The result of a finished run; None where it was made for something else, or is damaged."""
     try:
-        result = json.loads(file_store.local(folder / RESULT).read_text())
+        result = json.loads((folder / RESULT).read_text())
     except ValueError:
         return None
     return result if made_for and isinstance(result, dict) and result.get("made_for") == made_for else None
@@ -289,7 +288,7 @@ def _run(
 
     clock = StageClock(folder / "seconds.json")
     before = _version_before(config, data, library, reporter) if config.start_from else None
-    plan = load_plan(file_store.local(folder / "plan.json"))
+    plan = load_plan(folder / "plan.json")
     if plan is not None:
         reporter.stage("plan", worded("Going on with the run %(run)s", run=folder.name))
     else:
@@ -301,7 +300,6 @@ def _run(
             reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
             plan = make_plan(config, texts, folder.name, library)
             save_plan(plan, folder / "plan.json")
-            file_store.keep(folder / "plan.json")  # its clips are numbered, wherever the run goes on
     to_hear = not store_is_complete(folder / "features")
     left = remaining(plan.requests, library)
     outlook = Outlook(reporter, estimated_s(config, plan.clips, plan.requests, left, to_hear), plan.estimate_s)
@@ -381,10 +379,8 @@ def _run(
         **({"compared": report["compared"]} if before is not None else {}),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    file_store.keep(folder / "clips.csv")
     with atomic_path(folder / RESULT) as temporary:
         temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False))
-        file_store.keep(folder / RESULT, temporary)  # until then the run is not over
     return result
 
 
@@ -392,7 +388,7 @@ def _small(config: RunConfig, data: Path, large_run: str, reporter: Reporter) ->
     """The bundle of a run of size standard, as files in a folder of a large one's."""
     standard = replace(config, size="standard", devices=(), start_from="")
     result = run_training(standard, data, reporter, made_for=large_run)
-    with zipfile.ZipFile(file_store.local(_bundle_of(result, data))) as archive:
+    with zipfile.ZipFile(_bundle_of(result, data)) as archive:
         files = {f"{SMALL}/{name}": archive.read(name) for name in archive.namelist()}
     report = json.loads(files[f"{SMALL}/report.json"])
     summary = report["summary"]

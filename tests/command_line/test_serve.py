@@ -84,17 +84,6 @@ def test_a_worker_takes_what_its_machine_can_do(monkeypatch: pytest.MonkeyPatch)
     assert _lanes_of_this_machine() == (*ALL_LANES, "gpu")
 
 
-def test_a_worker_that_is_apart_needs_what_all_machines_share(
-    main: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("DATABASE_URL", "STORAGE_URL", "HARK_SECRET_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    assert main("worker", "--apart") == 2
-    assert "DATABASE_URL and STORAGE_URL and HARK_SECRET_KEY are not set" in capsys.readouterr().err
-    assert main("worker", "--apart", "--lane", "audio") == 2
-    assert "needs the portal's data folder" in capsys.readouterr().err
-
-
 def test_workers_that_cannot_be_are_refused(main: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     assert main("worker", "--workers", "0") == 2
     assert "above 0" in capsys.readouterr().err

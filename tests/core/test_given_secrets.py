@@ -14,7 +14,7 @@ from core.given_secrets import check_given_secrets
 from tests.webui.test_servers import prepared
 
 SHIPPED = re.findall(
-    r"^  (DATABASE_URL|REDIS_URL|STORAGE_URL|HARK_SECRET_KEY|HARK_METRICS_TOKEN): (.+)$",
+    r"^  (DATABASE_URL|REDIS_URL|HARK_SECRET_KEY|HARK_METRICS_TOKEN): (.+)$",
     (REPOSITORY / "deploy" / "kubernetes" / "data.yaml").read_text(),
     re.MULTILINE,
 )
@@ -43,11 +43,11 @@ def test_what_can_be_guessed_is_refused(name: str, value: str) -> None:
 
 
 def test_what_is_shipped_has_all_of_them() -> None:
-    assert len(SHIPPED) == 5
+    assert len(SHIPPED) == 4
 
 
 def test_real_secrets_are_taken() -> None:
     for make in (secrets.token_hex, secrets.token_urlsafe):
         for _ in range(1000):
             check_given_secrets({"HARK_SECRET_KEY": make(32), "DATABASE_URL": f"postgresql://hark:{make(24)}@db/hark"})
-    check_given_secrets({"REDIS_URL": "redis://cache", "STORAGE_URL": "http://[", "HARK_METRICS_TOKEN": "0123abcd"})
+    check_given_secrets({"REDIS_URL": "redis://[", "HARK_METRICS_TOKEN": "0123abcd"})

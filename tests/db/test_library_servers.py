@@ -20,7 +20,6 @@ from db.database import DATABASE_NAME, MARKERS, SCHEMA_VERSION
 from db.db_api import Library, library_exists, remove_rows
 from db.records import NewClip
 from tests.support.library_server import LibraryServer
-from tests.support.s3_server import store_of
 from tests.support.servers import PASSWORD, free_port
 
 
@@ -211,29 +210,6 @@ def test_what_is_said_of_a_library_that_cannot_be_opened(
     assert "DATABASE_URL is not set" in refused(tmp_path).why
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert f"{on_server.driver} is not installed" in refused(tmp_path).why
-
-
-def test_another_folder_finds_the_library_by_the_file_store(
-    tmp_path: Path, on_server: LibraryServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As a worker does that does not share the portal's data folder."""
-    with store_of(tmp_path / "portal", monkeypatch) as store:
-        with Library(tmp_path / "portal") as library:
-            ids = library.add_clips([clip("a")])
-        assert on_server.marker in store.files
-        monkeypatch.setenv("HARK_DATA", str(tmp_path / "apart"))
-        monkeypatch.setenv("HARK_APART", "1")
-        assert library_exists(tmp_path / "apart")
-        with Library(tmp_path / "apart") as library:
-            (found,) = library.clips(ids)
-            assert len(library.read_audio(found)) == 160
-        assert on_server.called(tmp_path / "apart") == on_server.called(tmp_path / "portal")
-        made = on_server.libraries()
-        assert "cannot be reached from this machine" in refused(tmp_path / "apart" / "users" / "2").what
-        assert on_server.libraries() == made, "it makes none"
-        monkeypatch.setenv("HARK_DATA", str(tmp_path / "portal"))
-        remove_rows(tmp_path / "portal")
-        assert on_server.marker not in store.files
 
 
 def test_rows_are_removed_for_good(tmp_path: Path, on_server: LibraryServer) -> None:

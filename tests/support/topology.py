@@ -17,9 +17,8 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from core.data_folder import REPOSITORY
-from pipeline.jobs import RECORDINGS, TRAINING
+from pipeline.jobs import TRAINING
 from tests.support.portal_driver import HOST, Portal
-from tests.support.s3_server import S3Server, s3_server
 from tests.support.servers import answers, free_port, postgresql, program, redis_server, running, wait_for
 from tests.test_deploy import nginx_settings
 from webui.jobs.services import LANES
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 STARTS_S = 600.0  # on two busy cores
 ENDS_S = 180.0  # an idle machine needs eight
 TRAINING_WORKERS = 3  # `./hark worker`, each with one job at a time; the other lanes have one
-APART = TRAINING, RECORDINGS  # the lanes whose workers have a data folder of their own, as on other machines
 
 
 @dataclass
@@ -40,14 +38,12 @@ class Topology(Portal):
     Attributes:
         port: of Nginx, on 127.0.0.1.
         database: its URL.
-        store: where clips, sound and detectors are kept.
         folder: of Nginx: its log, and the certificate.
         training: the workers of that lane, which a test may kill.
     """
 
     port: int
     database: str
-    store: S3Server
     folder: Path
     training: list[subprocess.Popen[bytes]]
 
@@ -57,14 +53,6 @@ class Topology(Portal):
 
         with psycopg.connect(self.database) as rows:
             return rows.execute(query.encode(), values).fetchall()
-
-    def file(self, pattern: str) -> Path:
-        """A file of its data folder, or else a copy of the store's."""
-        for name, content in self.store.files.items():
-            if Path(name).match(pattern) and not (self.data / name).is_file():
-                (self.data / name).parent.mkdir(parents=True, exist_ok=True)
-                (self.data / name).write_bytes(content)
-        return super().file(pattern)
 
     @property
     def trust(self) -> ssl.SSLContext:
@@ -137,9 +125,8 @@ def topology(folder: Path) -> Iterator[Topology]:
     with ExitStack() as stack:
         database = stack.enter_context(postgresql())
         redis = stack.enter_context(redis_server(folder / "redis"))
-        store = stack.enter_context(s3_server())
         settings = {
-            "DATABASE_URL": database, "REDIS_URL": redis, "STORAGE_URL": store.url, "HARK_DATA": str(data),
+            "DATABASE_URL": database, "REDIS_URL": redis, "HARK_DATA": str(data),
             "HARK_ALLOWED_HOSTS": HOST, "HARK_SECRET_KEY": token_hex(32),
             "HARK_HTTPS": "1", "HARK_JOBS_LEASE_S": "15", "HARK_SPEECH_SOCKET": str(folder / "speech.sock"),
         }  # fmt: skip
@@ -148,18 +135,13 @@ def topology(folder: Path) -> Iterator[Topology]:
             cwd=REPOSITORY, env={**os.environ, **settings}, capture_output=True, text=True, timeout=STARTS_S,
         )  # fmt: skip
         assert made.returncode == 0, made.stderr
-        workers = {lane: TRAINING_WORKERS if lane == TRAINING else 1 for lane in (*LANES, RECORDINGS)}
         processes = {
             (lane, number): stack.enter_context(
-                started(
-                    folder / f"{lane}-{number}.log", "worker", "--lane", lane, "--workers", "1",
-                    *(["--apart"] if lane in APART else []),
-                    **settings | ({"HARK_DATA": str(folder / f"apart-{lane}-{number}")} if lane in APART else {}),
-                )
+                started(folder / f"{lane}-{number}.log", "worker", "--lane", lane, "--workers", "1", **settings)
             )
-            for lane, several in workers.items()
-            for number in range(several)
-        }  # fmt: skip
+            for lane in LANES
+            for number in range(TRAINING_WORKERS if lane == TRAINING else 1)
+        }
         for port in web:
             serve = ("serve", "--no-workers", "--port", str(port))
             stack.enter_context(started(folder / f"web-{port}.log", *serve, **settings))
@@ -168,7 +150,7 @@ def topology(folder: Path) -> Iterator[Topology]:
         port = stack.enter_context(nginx(folder / "nginx", *web))
         address = f"https://{HOST}"
         training = [process for (lane, _number), process in processes.items() if lane == TRAINING]
-        running_one = Topology(address, "", data, port, database, store, folder / "nginx", training)
+        running_one = Topology(address, "", data, port, database, folder / "nginx", training)
         with asking(running_one) as client:
             # Starting, each web server makes a newer link, maybe after it has answered; the last one made counts.
             wait_for(lambda: len(_links(folder)) == len(web), STARTS_S)
@@ -176,5 +158,4 @@ def topology(folder: Path) -> Iterator[Topology]:
             assert works, "no web server has said how the owner is made"
             running_one.link = address + works[-1]
             wait_for(lambda: all(client.get("/ready").json()["checks"][f"workers_{lane}"] for lane in LANES), STARTS_S)
-        wait_for(lambda: running_one.rows("SELECT 1 FROM jobs_heartbeat WHERE lane = %s", RECORDINGS), STARTS_S)
         yield running_one

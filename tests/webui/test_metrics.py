@@ -136,7 +136,7 @@ def test_the_alerts_name_parts_lanes_and_reasons_that_exist() -> None:
     text = (REPOSITORY / "deploy" / "alerts.yml").read_text()
     for parts in re.findall(r'part=~?"([^"]+)"', text):
         for part in parts.split("|"):
-            assert [name for name in (*PARTS, "queue", "file_store") if re.fullmatch(part, name)], part
+            assert [name for name in (*PARTS, "queue") if re.fullmatch(part, name)], part
     for lanes in re.findall(r'lane=~?"([^"]+)"', text):
         assert set(lanes.split("|")) <= {*LANES, *BETTER_LANES}
     assert set(re.findall(r'reason="(\w+)"', text)) <= {*REASONS.values(), "interrupted", "refused"}

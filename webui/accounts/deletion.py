@@ -16,7 +16,6 @@ from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from core import file_store
 from core.errors import HarkError
 from db.db_api import remove_rows
 from webui.accounts.audit import Action, record
@@ -82,7 +81,6 @@ def finish_deletions() -> int:
             remove_rows(folder)
             if folder.exists():
                 shutil.rmtree(folder)
-            file_store.forget_folder(folder)
             export_file(user).unlink(missing_ok=True)
         except (OSError, HarkError) as error:
             log.warning("the data of a deleted account is not removed yet: %s", error)

@@ -24,7 +24,6 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
-from core import file_store
 from core.errors import HarkError
 from webui.accounts.audit import Action, record
 from webui.accounts.models import ApiToken, OneTimeLink, SpentToken, User
@@ -87,19 +86,7 @@ def create_user(*, username: str, password: str | None, email: str = "") -> User
         user.is_owner = password is not None and owner() is None
         user.save()
         record(Action.OWNER_MADE if user.is_owner else Action.USER_ADDED, about=user)
-    if not user.is_owner:
-        _forget_earlier(user)
     return user
-
-
-def _forget_earlier(user: User) -> None:
-    """After a restore a number may be given again: what the file store has of whoever had it is not this user's."""
-    from webui.jobs.services import user_data
-
-    try:
-        file_store.forget_folder(user_data(user))
-    except HarkError as error:
-        log.warning("the file store was not asked whether it has anything of a new user's number: %s", error)
 
 
 def _checked_user(username: str, password: str | None, email: str) -> User:

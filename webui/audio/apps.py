@@ -12,9 +12,7 @@ class AudioConfig(AppConfig):
 
     def ready(self) -> None:
         """A recording's state is that of its job."""
-        from webui.audio.services import job_begins as job_has_begun
         from webui.audio.services import job_has_ended
-        from webui.jobs.services import job_begins, job_ended
+        from webui.jobs.services import job_ended
 
-        job_begins.connect(job_has_begun, dispatch_uid="recordings")
         job_ended.connect(job_has_ended, dispatch_uid="recordings")

@@ -11,14 +11,9 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from core import file_store
-from core.data_folder import atomic_path, storing
-from pipeline.recordings.recording_folder import TRANSCRIBED
-from webui.audio import history
 from webui.jobs.models import Job
 from webui.organizations.access import Owned, Things
 from webui.organizations.models import shared_with
-from webui.transactions import alone
 
 
 class Recording(models.Model):
@@ -49,7 +44,6 @@ class Recording(models.Model):
     words = models.IntegerField(default=0)
     version = models.IntegerField(default=0)  # of the transcript: one more with each change
     minable = models.BooleanField(default=False)  # phrases of it may go into detectors
-    made_elsewhere = models.BooleanField(default=False)  # there is a row of MadeElsewhere
     organization = shared_with(related_name="recordings")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -64,34 +58,10 @@ class Recording(models.Model):
 
     @property
     def path(self) -> Path:
-        """The folder of its files; a transcript that another machine has made is put into it first.
-
-        Raises:
-            HarkError: the disk is full.
-        """
+        """The folder of its files."""
         from webui.jobs.services import user_data
 
-        folder = user_data(self.user) / self.folder
-        if self.made_elsewhere and not file_store.is_apart():
-            self._take_over(folder)
-            self.made_elsewhere = False
-        return folder
-
-    def _take_over(self, folder: Path) -> None:
-        with alone():
-            made = MadeElsewhere.objects.filter(recording=self.pk).first()
-            if made is None:
-                return  # somebody else has just done it
-            with storing("keeping the transcript"):
-                for name in TRANSCRIBED:
-                    if name in made.files:
-                        with atomic_path(folder / name) as temporary:
-                            temporary.write_text(made.files[name], "utf-8")
-                    else:
-                        (folder / name).unlink(missing_ok=True)
-            history.forget_all(folder)
-            made.delete()
-            Recording.objects.filter(pk=self.pk).update(made_elsewhere=False)
+        return user_data(self.user) / self.folder
 
     @property
     def minutes(self) -> str:
@@ -109,16 +79,6 @@ class Recording(models.Model):
     def error(self) -> dict[str, str] | None:
         """Why there is no (new) transcript: what, why, what_to_do. None unless its job has failed."""
         return self.job.error if self.job is not None and not self.job.is_going else None
-
-
-class MadeElsewhere(models.Model):
-    """What a worker without the portal's folder has made of a recording, until it is in that folder."""
-
-    recording = models.OneToOneField(Recording, on_delete=models.CASCADE, related_name="+")
-    files = models.JSONField()  # texts by names of files; those of TRANSCRIBED that are missing were not made
-
-    def __str__(self) -> str:
-        return f"files of {self.recording_id}"
 
 
 class Passages(Things["Passage"]):

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,19 +27,15 @@ from django.utils import timezone
 from django.utils.translation import get_language_info
 from django.utils.translation import gettext as _
 
-from core import file_store
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
-from pipeline.jobs import IN_STORE
-from pipeline.jobs import RECORDINGS as TRANSCRIBING
 from pipeline.recordings.media import MediaLimits, clean_name, probe, shown_text, suffix_of
-from pipeline.recordings.recording_folder import AUDIO, FILES, RECORDINGS, SUMMARY, TEXT, TRANSCRIPT, TRANSLATIONS
+from pipeline.recordings.recording_folder import AUDIO, RECORDINGS, SUMMARY, TEXT, TRANSCRIPT, TRANSLATIONS
 from pipeline.recordings.transcript import (
     Segment,
     Transcript,
     load_transcript,
     save_transcript,
-    transcript_of_text,
 )
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
@@ -56,7 +51,7 @@ from webui.audio.editing import (
     with_other_segments,
     without_segment,
 )
-from webui.audio.models import MadeElsewhere, Recording, Share
+from webui.audio.models import Recording, Share
 from webui.audio.search import Hit
 from webui.jobs import services as jobs
 from webui.jobs.models import Job, JobEvent
@@ -157,15 +152,14 @@ def create_recording(
     )  # fmt: skip
     with storing("keeping the recording"), ExitStack() as undo:
         recording.path.mkdir(parents=True)  # of two who finish the same upload the second is refused here
-        undo.callback(_forget_files, recording.path)
+        undo.callback(shutil.rmtree, recording.path, ignore_errors=True)
         for path, kept in zip(sources, recording.originals, strict=True):
             shutil.move(path, recording.path / kept)
             undo.callback(shutil.move, recording.path / kept, path)
-        in_store = _put_originals(recording)
         with alone():
             transaction.on_commit(undo.pop_all)  # first of all: whatever fails after the commit, the files stay
             recording.save(force_insert=True)
-            _submit(recording, in_store, even_if_full, seconds)
+            _submit(recording, even_if_full, seconds)
         undo.pop_all()
     return recording
 
@@ -177,29 +171,7 @@ def _seconds_in(path: Path) -> float:
     return 0.0
 
 
-def _forget_files(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    with suppress(HarkError):
-        file_store.forget_folder(folder)
-
-
-def _put_originals(recording: Recording) -> bool:
-    """Whether a worker elsewhere is to transcribe it: then its files are put into the file store. Voices that the user
-    has had remembered stay in the portal's folder, and what they may be heard in is transcribed there."""
-    if not (file_store.is_used() and jobs.is_quicker(TRANSCRIBING)) or voices_of(recording.user):
-        return False
-    try:
-        there = {one.path.name for one in file_store.stored(recording.path)}
-        if AUDIO not in there:
-            for name in set(recording.originals) - there:
-                file_store.keep(recording.path / name)
-    except (HarkError, OSError) as error:
-        log.warning("a recording is not in the file store: %s", error)
-        return False
-    return True
-
-
-def _submit(recording: Recording, in_store: bool, even_if_full: bool = False, seconds: float = 0.0) -> None:
+def _submit(recording: Recording, even_if_full: bool = False, seconds: float = 0.0) -> None:
     """Queue the transcription with the recording's options; ``seconds``: how long it is, as far as that is known."""
     if not even_if_full:
         check_minutes(recording.user, seconds)
@@ -208,7 +180,6 @@ def _submit(recording: Recording, in_store: bool, even_if_full: bool = False, se
         "recording": str(recording.pk), "folder": recording.folder, "originals": recording.originals,
         "name": recording.name, "options": recording.options, "owner": recording.user.is_owner,
         "words": expected_words(recording.user, recording.options.get("language")),
-        **({IN_STORE: True} if in_store else {}),
         **({} if even_if_full else {MOST_S: left_s}),
         **({} if left_s is None else {SECONDS: seconds}),
     }  # fmt: skip
@@ -285,12 +256,10 @@ def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None 
         HarkError: it is being transcribed, or options make no sense.
     """
     (recording.path / "progress.jsonl").unlink(missing_ok=True)
-    in_store = _put_originals(recording)
     with alone():
         try:
             current = Recording.objects.select_related("job").get(pk=recording.pk)
         except Recording.DoesNotExist:
-            file_store.forget_folder(recording.path)  # deleted while its files were put there
             raise
         old = current.job
         if old is not None and old.is_going:
@@ -301,7 +270,7 @@ def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None 
             recording.options = checked_options({**recording.options, **options})
         recording.job = None
         recording.save(update_fields=["job"])
-        _submit(recording, in_store, seconds=recording.duration_s or 0.0)
+        _submit(recording, seconds=recording.duration_s or 0.0)
         if old is not None and old.pk != recording.job_id:
             jobs.forget(old)
 
@@ -322,13 +291,7 @@ def transcribed(job: Job) -> None:
     if recording is None:
         return  # deleted meanwhile
     try:
-        if files := result.pop(FILES, None):
-            transcript = transcript_of_text(files[TRANSCRIPT], TRANSCRIPT)
-            MadeElsewhere.objects.update_or_create(recording=recording, defaults={"files": files})
-            job.save(update_fields=["result"])
-            recording.made_elsewhere = True
-        else:
-            transcript = load_transcript(recording.path / TRANSCRIPT)
+        transcript = load_transcript(recording.path / TRANSCRIPT)
     except HarkError:
         log.exception("recording %s has no transcript although its job is done", recording.pk)
         Recording.objects.filter(pk=recording.pk).update(state=Recording.State.FAILED)
@@ -339,32 +302,11 @@ def transcribed(job: Job) -> None:
     recording.channels, recording.words = result.get("channels"), result.get("words", 0)
     recording.version += 1
     recording.save()
-    if not recording.made_elsewhere:
-        history.forget_all(recording.path)
+    history.forget_all(recording.path)
     take_minutes(recording.user, transcript.duration_s, len(transcript.speakers))
     searching.index(recording, transcript)
     if recording.minable:
         _bring_library_up_to_date(recording)
-
-
-def take_over_transcripts(**of: Any) -> None:
-    """Put what other machines have transcribed into the data folder, though nobody asks for it. Called every few
-    seconds; what the disk has no room for is tried again.
-
-    Args:
-        of: which recordings, as a filter takes it; all unless given.
-    """
-    if not file_store.is_apart():
-        for recording in Recording.objects.filter(made_elsewhere=True, **of).select_related("user"):
-            try:
-                _folder = recording.path
-            except HarkError as error:
-                log.warning("a transcript is not in the data folder yet: %s", error)
-
-
-def job_begins(sender: object, job: Job, **more: Any) -> None:
-    """Its process reads the user's folder, and knows nothing of the database."""
-    take_over_transcripts(user=job.user_id)
 
 
 def job_has_ended(sender: object, job: Job, **more: Any) -> None:
@@ -392,7 +334,6 @@ def _remove_leftovers(job: Job) -> None:
     remove_from_library(user_data(job.user), job.spec["recording"])
     folder = user_data(job.user) / job.spec["folder"]
     shutil.rmtree(folder, ignore_errors=True)
-    file_store.forget_folder(folder)
     jobs.forget(job)  # its title and log say what was in the recording
 
 
@@ -414,7 +355,6 @@ def delete(*, recording: Recording) -> None:
             doomed = recording.path.with_name(f".deleted-{recording.pk}-{secrets.token_hex(4)}")
             recording.path.rename(doomed)
             shutil.rmtree(doomed)
-        file_store.forget_folder(recording.path)
     with alone():
         record(Action.RECORDING_DELETED, what=str(recording.pk), about=recording.user)
         recording.delete()
@@ -1028,16 +968,6 @@ def _write(recording: Recording, transcript: Transcript, summary: Mapping[str, A
         searching.index(recording, transcript)
         if recording.minable:
             bring_up_to_date(user_data(recording.user), str(recording.pk), recording.path, transcript)
-    transaction.on_commit(partial(keep_in_store, recording.path / TRANSCRIPT))
-
-
-def keep_in_store(path: Path) -> None:
-    """A corrected transcript, or what was said, for a recognizer that is trained on another machine. Nobody has to wait
-    for the store: what it did not take, ``./hark admin storage`` puts there."""
-    try:
-        file_store.keep(path)
-    except (HarkError, OSError) as error:
-        log.warning("%s is not in the file store yet: %s", path.name, error)
 
 
 @contextmanager
@@ -1070,9 +1000,7 @@ def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:
     _check_speaker(transcript, speaker)
     alone = [part for part in transcript.segments if part.speaker == speaker and not part.overlap]
     side = list(channels.NAMES).index(speaker) if transcript.diarization == "channels" else None
-    audio = voiceprints.voice_of(
-        file_store.local(recording.path / AUDIO), [(part.start_s, part.end_s) for part in alone], side
-    )
+    audio = voiceprints.voice_of(recording.path / AUDIO, [(part.start_s, part.end_s) for part in alone], side)
     voiceprints.remember(_voices(recording.user), shown_text(name)[:LONGEST_NAME], audio, consent=True)
 
 

@@ -17,7 +17,6 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
-from core import file_store
 from core.errors import HarkError
 from pipeline.jobs import TRANSCRIPTION_STAGES
 from pipeline.recordings.recording_folder import AUDIO, POLISHED_TEXT, TRANSCRIPT, WAVEFORM
@@ -357,7 +356,7 @@ def audio(request: HttpRequest, recording_id: UUID) -> HttpResponseBase:
 def send_audio(request: HttpRequest, recording: Recording) -> HttpResponseBase:
     """The normalized audio. Raises HarkError (404) where it is not there (yet)."""
     try:
-        return file_or_part(request, file_store.local(recording.path / AUDIO), "audio/flac")
+        return file_or_part(request, recording.path / AUDIO, "audio/flac")
     except OSError as error:
         raise _no_file(_("The recording's audio is not there.")) from error
 
@@ -405,7 +404,7 @@ def original(request: HttpRequest, recording_id: UUID) -> FileResponse:
     """The file as it was uploaded; of several the first."""
     found = recording_of(request, recording_id)
     try:
-        file = file_store.local(found.path / found.originals[0]).open("rb")
+        file = (found.path / found.originals[0]).open("rb")
     except (OSError, IndexError) as error:
         raise _no_file(_("The uploaded file is not there.")) from error
     # "a.wav and 2 more" is the name of no file.

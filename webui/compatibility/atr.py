@@ -109,7 +109,6 @@ def _keep(user: User, sound: UploadedFile, text: str, language: str | None) -> R
     if text.strip():
         with storing("keeping the text"), atomic_path(made.path / GIVEN_TEXT) as temporary:
             temporary.write_text(" ".join(text.split()), encoding="utf-8")
-        services.keep_in_store(made.path / GIVEN_TEXT)
     return made
 
 

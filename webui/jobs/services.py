@@ -20,12 +20,10 @@ from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from core import file_store
 from core.child_process import signal_group
 from core.errors import HarkError
 from core.worded import worded
-from db.db_api import Library
-from pipeline.jobs import AUDIO, GPU, IN_STORE, KINDS, RECORDINGS, TRAINING, TRAINING_STAGES, finished_file, run_config
+from pipeline.jobs import AUDIO, GPU, KINDS, TRAINING, TRAINING_STAGES, finished_file, run_config
 from webui import tracing
 from webui.accounts.models import User
 from webui.jobs.heartbeat import ages
@@ -53,14 +51,13 @@ from webui.translation import shown
 
 WEBHOOKS = "webhooks"  # a lane without jobs
 LANES = TRAINING, AUDIO, WEBHOOKS  # each has workers
-BETTER_LANES = {GPU: TRAINING, RECORDINGS: AUDIO}  # may have some; whose jobs they take
+BETTER_LANES = {GPU: TRAINING}  # may have some; whose jobs they take
 WAIT_FOR = "wait_for"
 
 LOCKED_S = 2.0  # a write that waits longer finds that the database was locked
 
 _locked_until: float | None = None  # as far as this process knows; time.monotonic
 
-job_begins = Signal()  # sent with ``job``, a part too, before its process is started
 job_ended = Signal()  # sent with ``job``, never a part, within the transaction in which it has ended, however it did
 
 
@@ -135,8 +132,6 @@ def submit(
     """
     if not even_if_full:
         check_room(user)
-    if file_store.is_used() and KINDS[kind].lane == TRAINING:
-        Library(user_data(user)).close()  # made here, where there is none: a worker that is apart cannot know
     with alone():
         going = Job.objects.filter(state__in=Job.GOING)
         alike = going.filter(user=user, kind=kind).exclude(state=Job.State.CANCELLING)
@@ -163,13 +158,6 @@ def _lane(kind: str, spec: Mapping[str, Any]) -> str:
     """Its kind's, or a better one if any of its workers lives."""
     better = KINDS[kind].better(spec)
     return better if better and _has_worker(better) else KINDS[kind].lane
-
-
-def is_quicker(lane: str) -> bool:
-    """Whether a lane of BETTER_LANES has a worker that lives, and no more jobs that wait than the usual one."""
-    waiting = Job.objects.filter(state=Job.State.QUEUED)
-    usual = BETTER_LANES[lane]
-    return _has_worker(lane) and waiting.filter(lane=lane).count() <= waiting.filter(lane=usual).count()
 
 
 def _has_worker(lane: str) -> bool:
@@ -461,10 +449,7 @@ def retry(*, job: Job) -> None:
         webui.jobs.quota.QuotaUsedUp: the user's jobs of today are, or the minutes of this month that it would take.
         webui.jobs.quota.NoRoom: the user's share of the disk is full.
     """
-    spec, lane = job.spec, job.lane
-    if lane == RECORDINGS:  # what failed elsewhere is tried where the portal's folder is
-        lane = BETTER_LANES[lane]
-        spec = {name: value for name, value in spec.items() if name != IN_STORE}
+    spec = job.spec
     if job.can_be_retried:
         check_room(job.user)
     with alone():  # of several at once the first may use up what is left
@@ -475,7 +460,7 @@ def retry(*, job: Job) -> None:
             check_queue(job.user)
         again = Job.objects.filter(id=job.id, state__in=Job.CAN_BE_RETRIED).update(
             state=Job.State.QUEUED, queued_at=timezone.now(), sent_at=None, error=None, result=None, finished_at=None,
-            takeovers=0, done=0.0, total=0.0, stage="", message="", said=None, spec=spec, lane=lane,
+            takeovers=0, done=0.0, total=0.0, stage="", message="", said=None, spec=spec,
         )  # fmt: skip
         if again:
             take_job(job.user)
@@ -549,10 +534,8 @@ def forget_results() -> None:
 
 
 def forget_result(finished: Path) -> None:
-    """Remove what was kept of a job (``pipeline.jobs.finished_file``); what a file store keeps does no harm."""
+    """Remove what was kept of a job (``pipeline.jobs.finished_file``)."""
     finished.unlink(missing_ok=True)
-    with suppress(HarkError):
-        file_store.forget(finished)
 
 
 def log_of(job: Job) -> Path:

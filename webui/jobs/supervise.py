@@ -20,7 +20,6 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from core.child_process import signal_group
-from core.copies import copies_of
 from core.data_folder import REPOSITORY, storage_error
 from core.errors import HarkError
 from core.worded import worded
@@ -76,12 +75,6 @@ def _stop(number: int, frame: object) -> None:
 
 def _supervise(job: Job) -> None:
     data = services.user_data(job.user)
-    with copies_of(data):
-        _do(job, data)
-
-
-def _do(job: Job, data: Path) -> None:
-    services.job_begins.send(Job, job=job)
     try:
         log_file = services.log_of(job)
         log_file.parent.mkdir(parents=True, exist_ok=True)

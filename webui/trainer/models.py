@@ -13,7 +13,6 @@ from django.db import models
 from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext as _
 
-from core import file_store
 from core.errors import HarkError
 from pipeline.training.verdict import misses_most
 from webui.jobs.models import Job
@@ -152,14 +151,14 @@ class Version(models.Model):
 
     @property
     def bundle_path(self) -> Path:
-        """The bundle's file. Raises HarkError where the file store does not answer."""
-        return file_store.local(self.path / self.bundle)
+        """The bundle's file."""
+        return self.path / self.bundle
 
     def report(self) -> dict[str, Any]:
         """The whole report. Raises HarkError where its file is gone or cut off."""
         path = self.path / "report.json"
         try:
-            report: dict[str, Any] = json.loads(file_store.newest(path).read_text(encoding="utf-8"))
+            report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise HarkError(
                 _("The report of this version cannot be read."),

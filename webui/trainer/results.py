@@ -20,7 +20,6 @@ from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from core import file_store
 from core.errors import HarkError
 from pipeline.training.config import DEVICES
 from pipeline.training.targets import Target, files_for, is_small, targets_of
@@ -538,7 +537,7 @@ def downloads(version: Version) -> list[dict[str, Any]]:
     sizes = sizes_in_bundle(version)
     found = []
     for name, words in FILES.items():
-        path = _dataset_table(version) if name == DATASET else file_store.local(version.path / name)
+        path = _dataset_table(version) if name == DATASET else version.path / name
         if path.is_file():
             size = None if name == DATASET else path.stat().st_size  # it is made when it is asked for
         elif name in sizes:
@@ -578,7 +577,7 @@ def content(version: Version, name: str, reader: User) -> bytes | Path:
 
     if name == DATASET:
         return dataset_manifest(version, reader)
-    path = file_store.local(version.path / name)
+    path = version.path / name
     if path.is_file():
         return path
     try:
@@ -784,4 +783,4 @@ def dataset_manifest(version: Version, reader: User) -> bytes:
 
 def _dataset_table(version: Version) -> Path:
     """The run's table of clips: a run has a folder under ``jobs/`` and one of the same name under ``models/``."""
-    return file_store.newest(version.path.parents[1] / "jobs" / version.path.name / "clips.csv")
+    return version.path.parents[1] / "jobs" / version.path.name / "clips.csv"

@@ -14,7 +14,6 @@ from django.http import Http404
 from django.utils.translation import get_language_info
 from django.utils.translation import gettext as _
 
-from core import file_store
 from core.data_folder import storing
 from core.errors import HarkError
 from phrase_augmentation.normalize import base_language
@@ -272,7 +271,7 @@ def comparison_of(versions: Sequence[Version]) -> tuple[dict[str, Any] | None, b
 
     for version in versions:
         try:
-            found: dict[str, Any] = json.loads(file_store.newest(version.path / COMPARISON).read_text("utf-8"))
+            found: dict[str, Any] = json.loads((version.path / COMPARISON).read_text("utf-8"))
         except (OSError, ValueError):
             continue
         return found, found["asked"] != runs_to_compare(versions)
@@ -422,11 +421,9 @@ def _remove(folders: Iterable[Path], user: User) -> None:
     models = (jobs.user_data(user) / "models").resolve()
     for folder in folders:
         # Nothing but a run's own folder, whatever the database says.
-        if folder.resolve().parent == models:
-            file_store.forget_folder(folder)
-            if folder.is_dir():
-                with storing("removing the detector's files"):
-                    shutil.rmtree(folder)
+        if folder.resolve().parent == models and folder.is_dir():
+            with storing("removing the detector's files"):
+                shutil.rmtree(folder)
 
 
 def set_note(*, version: Version, note: str) -> None:

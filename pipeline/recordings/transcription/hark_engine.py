@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from core import file_store
 from core.audio_file import SAMPLE_RATE
 from core.readiness import Readiness
 from core.worded import worded
@@ -36,8 +35,7 @@ def own_model(data: Path) -> str:
 
 def own_weights(data: Path) -> Path | None:
     """The file of the weights that a user has trained last; None where there are none."""
-    found = [path for path in file_store.found(data / OWN_FOLDER, OWN_WEIGHTS) if file_store.local(path).is_file()]
-    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+    return max((data / OWN_FOLDER).glob(OWN_WEIGHTS), key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
 class HarkCtc(RecognitionEngine):

@@ -68,35 +68,6 @@ def test_what_a_gpu_makes_faster_goes_to_one_while_its_workers_live(owner: User)
     assert Job.objects.get(spec__phrase="3").lane == "training", "others do it, too"
 
 
-def test_what_is_in_the_store_is_transcribed_by_workers_that_are_apart_while_they_live(owner: User) -> None:
-    def lane(number: int, **spec: bool) -> str:
-        return services.submit(user=owner, kind="transcribe", title="r", spec={"recording": number, **spec}).lane
-
-    assert lane(1, in_store=True) == "audio"
-    beat("recordings")
-    assert (lane(2), lane(3, in_store=True)) == ("audio", "recordings")
-    Heartbeat.objects.update(seen_at=timezone.now() - timedelta(minutes=2))
-    services.recover()
-    assert Job.objects.get(spec__recording=3).lane == "audio"
-    assert not services.is_quicker("recordings")
-    beat("recordings")
-    assert services.is_quicker("recordings")
-    Job.objects.create(user=owner, kind="transcribe", lane="recordings", title="r", spec={"recording": 4})
-    Job.objects.filter(lane="audio").delete()
-    assert not services.is_quicker("recordings"), "more wait there"
-
-
-def test_what_failed_elsewhere_is_tried_where_the_portal_is(owner: User) -> None:
-    beat("recordings")
-    failed = Job.objects.create(
-        user=owner, kind="transcribe", lane="recordings", title="r", spec={"recording": 1, "in_store": True},
-        state=Job.State.FAILED,
-    )  # fmt: skip
-    services.retry(job=failed)
-    failed.refresh_from_db()
-    assert (failed.lane, failed.spec, failed.state) == ("audio", {"recording": 1}, Job.State.QUEUED)
-
-
 def test_sent_twice_it_is_one_job(owner: User, other: User) -> None:
     assert submit(owner).id == submit(owner).id
     assert submit(other).id != submit(owner).id
