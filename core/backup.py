@@ -52,7 +52,7 @@ IN_PLACE = (".before-", ".restoring-")  # beginnings of what restoring in place 
 # Nor what names a place on a server, whose rows are in the backup as a database.
 NOT_KEPT = {
     "cache", "engines", "voices", "exports", "logs", "log", "tmp", "portal/requests.sqlite3", "library.postgresql",
-    "library.mysql", MANIFEST,
+    MANIFEST,
 }  # fmt: skip
 DOWNLOADED = {"whisper", "funasr", "pyannote", "summary", "question-answering", "embedding"}
 _OF_A_PROCESS = (".lock", *(DATABASE + end for end in ("-wal", "-shm", "-journal")))

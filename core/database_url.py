@@ -1,4 +1,5 @@
-"""DATABASE_URL: the database of PostgreSQL, MariaDB or MySQL that takes the place of Hark's SQLite files.
+"""DATABASE_URL: the database in place of SQLite files. PostgreSQL holds the portal and clip libraries, MariaDB and
+MySQL the portal alone.
 
 A URL holds a password, so nothing that is said about one repeats it.
 """
@@ -8,25 +9,14 @@ from __future__ import annotations
 import importlib.util
 import re
 from typing import Any, Literal
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from core.errors import HarkError
 
 DATABASE = "DATABASE_URL"
 EXAMPLE = "postgresql://NAME:PASSWORD@HOST:5432/DATABASE"
-MYSQL_EXAMPLE = "mysql://NAME:PASSWORD@HOST:3306/DATABASE"
 CONNECT_S = 5  # until a server has taken a connection
 # As long as SQLite waits for another's transaction; one whose process vanished in the middle keeps nobody longer.
 WAITS = "-c lock_timeout=30s -c idle_in_transaction_session_timeout=60s"
-MYSQL = "MariaDB or MySQL"  # in messages
-# In order of bytes, and a space at the end counts; each server reads its own name.
-MYSQL_COLLATION = "/*M! utf8mb4_nopad_bin *//*!80017 utf8mb4_0900_bin */"
-# Of what its first value says, in this database: until the connection is closed.
-MYSQL_LOCK = "SELECT GET_LOCK(SHA1(CONCAT('hark ', %s, DATABASE())), 86400)"
-# In a comment that MySQL does not read: it has no such limit.
-MYSQL_WAITS = "innodb_lock_wait_timeout = 30 /*M! , idle_transaction_timeout = 60 */"
-MYSQL_MODE = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"  # what does not fit is an error, and never cut off
-MYSQL_OPTIONS = {"unix_socket", "ssl_ca", "ssl_cert", "ssl_key"}  # of the URL
 # After an even number of backslashes: \u0000, and a surrogate without its other half.
 _REFUSED_IN_JSON = re.compile(
     r"(?<!\\)((?:\\\\)*)\\u(?:0000|d[89ab][0-9a-f]{2}(?!\\ud[c-f])|(?<!\\ud[89ab][0-9a-f]{2}\\u)d[c-f][0-9a-f]{2})"
@@ -63,38 +53,6 @@ def parameters(url: str) -> dict[str, Any]:
     return {"connect_timeout": CONNECT_S, "application_name": "hark", "options": WAITS, **said}
 
 
-def mysql_parameters(url: str) -> dict[str, Any]:
-    """DATABASE_URL as what PyMySQL connects with; ``database`` is always there. A certificate is checked where it names
-    who has signed it (``ssl_ca``).
-
-    Raises:
-        HarkError: it is no URL of a database of MariaDB or MySQL, or the driver is missing.
-    """
-    if server_of(url) != "mysql":
-        raise unusable(DATABASE, "It names no database of MariaDB or MySQL", MYSQL_EXAMPLE)
-    need("pymysql", "pymysql", DATABASE)
-    try:
-        parts = urlsplit(url)
-        said: dict[str, Any] = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
-        port = parts.port or 3306
-    except ValueError:
-        raise unusable(DATABASE, "It is malformed", MYSQL_EXAMPLE) from None
-    if not said.keys() <= MYSQL_OPTIONS:
-        raise unusable(DATABASE, f"Of parameters Hark knows {', '.join(sorted(MYSQL_OPTIONS))}", MYSQL_EXAMPLE)
-    database = unquote(parts.path.removeprefix("/"))
-    if not database or "/" in database:
-        raise unusable(DATABASE, "It is malformed, or names no database", MYSQL_EXAMPLE)
-    if "ssl_ca" in said:
-        said |= {"ssl_verify_cert": True, "ssl_verify_identity": True}
-    return {
-        **{"host": parts.hostname or "127.0.0.1", "port": port, "database": database, "charset": "utf8mb4"},
-        **{"user": unquote(parts.username or ""), "password": unquote(parts.password or "")},
-        "init_command": f"SET time_zone = '+00:00', sql_mode = '{MYSQL_MODE}', {MYSQL_WAITS}",
-        "connect_timeout": CONNECT_S,
-        **said,
-    }
-
-
 def as_servers_take_it(document: str) -> str:
     """JSON without the character 0 and half surrogates: U+FFFD stands in for them."""
     return _REFUSED_IN_JSON.sub(r"\1\\ufffd", document)
@@ -112,7 +70,7 @@ def check_encoding(encoding: str) -> None:
 
 def server_name(vendor: str) -> str:
     """Of a kind of server, in messages."""
-    return {"postgresql": "PostgreSQL", "mysql": MYSQL}[vendor]
+    return {"postgresql": "PostgreSQL", "mysql": "MariaDB or MySQL"}[vendor]
 
 
 def no_answer(server: str, name: str, error: Exception) -> HarkError:

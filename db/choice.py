@@ -1,4 +1,4 @@
-"""Where a library's rows are: in the SQLite file of its folder, or on the server of DATABASE_URL."""
+"""Where a library's rows are: in the SQLite file of its folder, or on the PostgreSQL server of DATABASE_URL."""
 
 from __future__ import annotations
 
@@ -7,36 +7,32 @@ from typing import TYPE_CHECKING
 
 from core.database_url import DATABASE, need, server_of
 from core.earlier_settings import taken
-from db.database import DATABASE_NAME, MARKER, MARKERS, Database
+from db.database import DATABASE_NAME, MARKER, Database
 from db.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
-    from db.server import ServerDatabase
+    from db.postgresql import PostgresqlDatabase
 
 
 def database_of(folder: Path) -> Database:
-    """The file, where there is one; else a server, where the library was made there or DATABASE_URL names a
-    database."""
+    """The file, where there is one; else PostgreSQL, where the library was made there or DATABASE_URL names it. MariaDB
+    and MySQL have no libraries."""
     file = folder / DATABASE_NAME
-    served = not file.is_file() and (marker_in(folder) is not None or taken(DATABASE))
+    if file.is_file():
+        return SqliteDatabase(file)
+    url = taken(DATABASE)
+    served = is_on_server(folder) or (url and server_of(url) == "postgresql")
     return on_server(folder) if served else SqliteDatabase(file)
 
 
-def marker_in(folder: Path) -> Path | None:
-    """The file that names the folder's library on a server; None where none was made there."""
-    return next((path for marker in MARKERS if (path := folder / marker).is_file()), None)
+def is_on_server(folder: Path) -> bool:
+    """Whether the folder's library was made on PostgreSQL."""
+    return (folder / MARKER).is_file()
 
 
-def on_server(folder: Path) -> ServerDatabase:
-    """The library of a folder on the server where it was made, or that DATABASE_URL names. Raises HarkError where the
-    driver is not installed."""
-    made, url = marker_in(folder), taken(DATABASE)
-    if made.name == MARKER if made else not url or server_of(url) == "postgresql":
-        need("psycopg", "psycopg[binary]", DATABASE)
-        from db.postgresql import PostgresqlDatabase
+def on_server(folder: Path) -> PostgresqlDatabase:
+    """The library of a folder on PostgreSQL. Raises HarkError where the driver is not installed."""
+    need("psycopg", "psycopg[binary]", DATABASE)
+    from db.postgresql import PostgresqlDatabase
 
-        return PostgresqlDatabase(folder)
-    need("pymysql", "pymysql", DATABASE)
-    from db.mysql import MysqlDatabase
-
-    return MysqlDatabase(folder)
+    return PostgresqlDatabase(folder)

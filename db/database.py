@@ -1,5 +1,4 @@
-"""What the library asks of its database, in SQLite's SQL: ``postgresql.py`` and ``mysql.py`` rewrite the few words that
-differ."""
+"""What the library asks of its database, in SQLite's SQL: ``postgresql.py`` rewrites the few words that differ."""
 
 from __future__ import annotations
 
@@ -15,8 +14,7 @@ from core.worded import worded
 SCHEMA = Path(__file__).with_name("db.sql")
 SCHEMA_VERSION = 1
 DATABASE_NAME = "library.sqlite3"
-# Instead of it, in the data folder: what the library is called on PostgreSQL, or on MariaDB or MySQL.
-MARKER, MYSQL_MARKER = MARKERS = ("library.postgresql", "library.mysql")
+MARKER = "library.postgresql"  # instead of it, in the data folder: what the library is called on PostgreSQL
 BUSY_TIMEOUT_S = 30.0  # until a writer gives up waiting for another
 FULL_TEXT_DIFFERS = "the full-text index does not agree with the clips"
 

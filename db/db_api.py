@@ -36,7 +36,7 @@ from core.errors import HarkError
 from core.processors import usable_cores
 from core.worded import worded
 from db import clip_files
-from db.choice import database_of, marker_in, on_server
+from db.choice import database_of, is_on_server, on_server
 from db.database import DATABASE_NAME, Connection
 from db.records import (
     AlignedUnit,
@@ -78,7 +78,7 @@ def source_id(corpus: str, relative: str) -> str:
 
 def library_exists(data_dir: Path) -> bool:
     """Whether anything was put into a library under this data folder yet; looking at it makes none."""
-    return (data_dir / DATABASE_NAME).is_file() or marker_in(data_dir) is not None
+    return (data_dir / DATABASE_NAME).is_file() or is_on_server(data_dir)
 
 
 def remove_rows(data_dir: Path) -> None:
@@ -87,7 +87,7 @@ def remove_rows(data_dir: Path) -> None:
     Raises:
         HarkError: the server does not answer.
     """
-    if marker_in(data_dir) is not None:
+    if is_on_server(data_dir):
         on_server(data_dir).remove()
 
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from core.database_url import as_servers_take_it, first_line
 from core.errors import HarkError
 from core.events import Reporter
-from db.choice import marker_in, on_server
-from db.database import DATABASE_NAME, MARKERS, Connection, Database
+from db.choice import is_on_server, on_server
+from db.database import DATABASE_NAME, MARKER, Connection, Database
 from db.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
-    from db.server import ServerDatabase
+    from db.postgresql import PostgresqlDatabase
 
 CLIPS = 200  # at a time; one of a long recording may have thousands of phones
 ORDER = {  # of each table's rows: first the number of their clip
@@ -38,7 +38,7 @@ class Libraries:
 
     def names(self, data: Path) -> list[str]:
         """The SQLite files that a backup has of them."""
-        markers = [path for name in MARKERS for path in (data / name, *sorted(data.glob(f"users/*/{name}")))]
+        markers = (data / MARKER, *sorted(data.glob(f"users/*/{MARKER}")))
         files = [marker.with_name(DATABASE_NAME) for marker in markers if marker.is_file()]
         return [file.relative_to(data).as_posix() for file in files if not file.exists()]
 
@@ -50,7 +50,7 @@ class Libraries:
         """Write a library, as it is at one moment, into a new SQLite file. Raises FileNotFoundError where it is
         gone."""
         folder = (self._data / name).parent
-        if marker_in(folder) is None:  # its user was deleted; connecting would make it again
+        if not is_on_server(folder):  # its user was deleted; connecting would make it again
             raise FileNotFoundError(folder)
         source = on_server(folder)
         saying = _said(source, "The clip library cannot be copied.")
@@ -62,7 +62,7 @@ class Libraries:
         """Put the rows of an unpacked backup's libraries into new ones, and take its SQLite files away. Where the block
         raises, these go again."""
         files = [staged / DATABASE_NAME, *sorted(staged.glob(f"users/*/{DATABASE_NAME}"))]
-        made: dict[str, ServerDatabase] = {}  # by name: the folder may be moved before that is dropped
+        made: dict[str, PostgresqlDatabase] = {}  # by name: the folder may be moved before that is dropped
         try:
             for file in files:
                 if not file.is_file():
@@ -85,7 +85,7 @@ class Libraries:
     def forget(self, data: Path, names: Iterable[str]) -> None:
         """Remove the rows of libraries that were saved as these files."""
         for name in names:
-            if marker_in((data / name).parent) is not None:  # it is none of the portal's
+            if is_on_server((data / name).parent):  # it is none of the portal's
                 with suppress(HarkError):  # rows that nobody uses harm nobody
                     on_server((data / name).parent).remove()
 

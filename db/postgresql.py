@@ -1,27 +1,39 @@
 """The clip library on PostgreSQL: a schema for each, which the file ``library.postgresql`` in its folder names.
 
 The tables are those of ``db.sql``, with PostgreSQL's types. In place of SQLite's write lock there is an advisory lock.
+In place of SQLite's full-text index, ``clip_fts`` has the words of each text, as SQLite's own tokenizer finds them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from functools import cache
+from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import psycopg
 from psycopg import errors
 from psycopg.conninfo import make_conninfo
 
-from core.database_url import check_encoding, parameters
+from core.data_folder import StorageFull, atomic_path, storing
+from core.database_url import DATABASE, check_encoding, first_line, no_answer, parameters
+from core.earlier_settings import taken
+from core.errors import HarkError
 from db import database
-from db.database import MARKER, SCHEMA_VERSION
-from db.server import ServerConnection, ServerDatabase, Trouble, patiently, tables, words_of
+from db.database import FULL_TEXT_DIFFERS, MARKER, SCHEMA, SCHEMA_VERSION, Check, in_use, newer
 
 KEY = 0x4841524C  # "HARL": of the advisory locks; each library's writers have one, by the name of its schema
 MAKING = 0  # of the lock under which a library is made
 LONGEST_WORD = 500  # letters: an entry of PostgreSQL's index has at most 2.7 kB
+PAGE_ROWS = 1000  # whose words are compared at a time
+RESTARTS_S, AGAIN_AFTER_S = 20.0, 0.5  # a server that is away may be one that restarts
 NO_ANSWER = {"08", "28", "3D", "53", "57"}  # SQLSTATE: connection, who signs in, which database, too much, ended
+_NAME = re.compile(r"hark_library_[0-9a-f]{16}")
 # What PostgreSQL says differently in the statements of db_api.py.
 _DIALECT = {
     "IN (SELECT value FROM json_each(?))": "= ANY(?)",
@@ -34,6 +46,7 @@ _DIALECT = {
     "%": "%%",
     "?": "%s",
 }
+# Instead of SQLite's types: {regular expression: what stands there}. One with ``.*?`` spans lines.
 _TYPES = {
     r"--.*": "",
     r"CREATE VIRTUAL TABLE .*?;": """
@@ -56,10 +69,38 @@ def _translated(query: str) -> str:
     return query
 
 
-class PostgresqlConnection(ServerConnection):
-    """A ``db.database.Connection``."""
+def _tables() -> str:
+    found = f"{SCHEMA.read_text(encoding='utf-8')}CREATE TABLE library (\n    version BIGINT NOT NULL\n);"
+    for words, instead in _TYPES.items():
+        found = re.sub(words, instead, found, flags=re.DOTALL if "*?" in words else 0)
+    return found
 
-    snapshot_begins = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
+
+def _words_of(texts: Sequence[str]) -> list[list[str]]:
+    """The words of each text in order, as SQLite's full-text index has them."""
+    tokenizer = re.search(r'tokenize = ".*?"', SCHEMA.read_text(encoding="utf-8"))
+    assert tokenizer is not None
+    found: list[list[str]] = [[] for _ in texts]
+    with closing(sqlite3.connect(":memory:")) as memory:
+        memory.execute(f"CREATE VIRTUAL TABLE text USING fts5 (content, {tokenizer[0]})")
+        memory.execute("CREATE VIRTUAL TABLE word USING fts5vocab (text, instance)")
+        memory.executemany("INSERT INTO text (rowid, content) VALUES (?, ?)", enumerate(texts))
+        for row, word in memory.execute("SELECT doc, term FROM word ORDER BY doc, offset"):
+            found[row].append(word[:LONGEST_WORD])
+    return found
+
+
+class PostgresqlConnection:
+    """A ``db.database.Connection``. One that the server has closed is made again, but for within a transaction.
+
+    Args:
+        name: of the library's schema on the server of ``database``.
+    """
+
+    def __init__(self, database: PostgresqlDatabase, name: str) -> None:
+        self._database, self._name = database, name
+        self._within = False
+        self._raw = self._opened()
 
     def _opened(self) -> psycopg.Connection:
         raw = self._database.connected()
@@ -69,19 +110,15 @@ class PostgresqlConnection(ServerConnection):
         )
         return raw
 
-    def _run(self, query: str, values: Sequence[Any]) -> psycopg.Cursor:
-        cursor: psycopg.Cursor = self._raw.execute(_translated(query), values)
-        return cursor
-
-    def _has_lost(self, error: Exception) -> bool:
-        return isinstance(error, psycopg.OperationalError) and bool(self._raw.closed)
-
-    def _lock(self) -> None:
-        self.execute(f"SELECT pg_advisory_xact_lock({KEY}, hashtext(?))", [self._name])
-
-    def stored(self, words: Sequence[str]) -> list[str]:
-        """An array."""
-        return [word[:LONGEST_WORD] for word in words]
+    def execute(self, query: str, values: Sequence[Any] = ()) -> psycopg.Cursor:
+        """Run one statement."""
+        try:
+            return self._raw.execute(_translated(query), values)
+        except psycopg.OperationalError:
+            if self._within or not self._raw.closed:
+                raise
+        self._raw = self._opened()
+        return self._raw.execute(_translated(query), values)
 
     def executemany(self, query: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each row of values."""
@@ -90,24 +127,71 @@ class PostgresqlConnection(ServerConnection):
     def insert(self, clip: Mapping[str, Any]) -> int:
         """Add a clip; its id."""
         query = f"INSERT INTO clip ({', '.join(clip)}) VALUES ({', '.join('?' * len(clip))}) RETURNING id"
-        return int(self.execute(query, list(clip.values())).fetchone()[0])
+        (clip_id,) = self.execute(query, list(clip.values())).fetchone() or (0,)
+        return int(clip_id)
+
+    def index(self, texts: Mapping[int, str]) -> None:
+        """Keep the words of texts: {clip id: text}; clips that are not there are left out."""
+        self.executemany(
+            "INSERT INTO clip_fts (rowid, words) SELECT id, ? FROM clip WHERE id = ? "
+            "ON CONFLICT (rowid) DO UPDATE SET words = excluded.words",
+            zip(_words_of(list(texts.values())), texts),
+        )
 
     def number(self) -> None:
         """Let new clips be numbered from the highest number on."""
         self.execute("SELECT setval(pg_get_serial_sequence('clip', 'id'), MAX(id)) FROM clip")
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """While the library looks as at the beginning of the block, whatever others write."""
+        self.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        self._within = True
+        try:
+            yield
+        finally:
+            self._within = False
+            with suppress(psycopg.Error):  # the connection may be gone
+                self.execute("ROLLBACK")
 
-class PostgresqlDatabase(ServerDatabase):
-    """A ``db.database.Database``: a schema."""
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """With the lock of the library's writers from its beginning."""
+        self.execute("BEGIN")
+        self._within = True
+        try:
+            self.execute(f"SELECT pg_advisory_xact_lock({KEY}, hashtext(?))", [self._name])
+            yield
+            self.execute("COMMIT")
+        except BaseException:
+            with suppress(psycopg.Error):  # the connection may be gone, and with it the transaction
+                self.execute("ROLLBACK")
+            raise
+        finally:
+            self._within = False
+
+    def close(self) -> None:
+        """Give it back."""
+        self._raw.close()
+
+
+class PostgresqlDatabase:
+    """A ``db.database.Database``: a schema.
+
+    Args:
+        folder: the library's; where it names no schema yet, one is made.
+    """
 
     errors = psycopg.Error
     refused = psycopg.IntegrityError
-    server, marker, called = "PostgreSQL", MARKER, "schema"
-    connection = PostgresqlConnection
+
+    def __init__(self, folder: Path) -> None:
+        self._marker = folder / MARKER
+        self.checks = (Check("full-text index", _full_text_differs, _build_full_text_index),)
 
     def phrase(self, phrase: str) -> tuple[str, list[Any]]:
         """The index finds rows with all words; of these, the words are compared in order."""
-        words = [word[:LONGEST_WORD] for word in words_of([phrase])[0]]
+        (words,) = _words_of([phrase])
         if not words:
             return "FALSE", []
         return "words @> ? AND strpos(' ' || array_to_string(words, ' ') || ' ', ?) > 0", [
@@ -116,42 +200,129 @@ class PostgresqlDatabase(ServerDatabase):
         ]
 
     def connected(self) -> psycopg.Connection:
-        said = {**parameters(self.url()), "client_encoding": "utf8"}
-        refusals = 0
+        """The driver's connection to the database of DATABASE_URL, as soon as its server is there."""
+        if not (url := taken(DATABASE)):
+            raise HarkError(
+                "The clip library is on PostgreSQL.",
+                f"The file {MARKER} in the data folder says so, but {DATABASE} is not set.",
+                f"Set {DATABASE} as it was when the library was made.",
+            )
+        said = {**parameters(url), "client_encoding": "utf8"}
+        until, refusals = time.monotonic() + RESTARTS_S, 0
+        while True:
+            try:
+                return psycopg.connect(**said, autocommit=True)
+            except psycopg.OperationalError:
+                # Nothing listens, or the server begins or ends. One that answers and refuses may have begun between the
+                # two, so it has to refuse twice.
+                ping = psycopg.pq.PGconn.ping(make_conninfo(**said).encode())
+                refusals += ping not in (psycopg.pq.Ping.REJECT, psycopg.pq.Ping.NO_RESPONSE)
+                if time.monotonic() > until or refusals >= 2:
+                    raise
+            time.sleep(AGAIN_AFTER_S)
 
-        def is_away(error: Exception) -> bool:
-            """Whether nothing listens, or the server begins or ends; not where it answers, and refuses. It may have
-            begun between the two, so it has to refuse twice."""
-            nonlocal refusals
-            ping = psycopg.pq.PGconn.ping(make_conninfo(**said).encode())
-            refusals += ping not in (psycopg.pq.Ping.REJECT, psycopg.pq.Ping.NO_RESPONSE)
-            return isinstance(error, psycopg.OperationalError) and refusals < 2
+    def connect(self) -> PostgresqlConnection:
+        """A new connection; the first one makes the library and its tables."""
+        name = self.name() or self.made()
+        connection = PostgresqlConnection(self, name)
+        try:
+            (version,) = connection.execute("SELECT version FROM library").fetchone() or (0,)
+            if version > SCHEMA_VERSION:
+                raise newer(f"The schema {name}", version)
+        except BaseException as error:
+            connection.close()
+            if not isinstance(error, errors.UndefinedTable):
+                raise
+            # It is not made again: check --mend would take the clips' files for left over.
+            raise HarkError(
+                "The database does not have this clip library.",
+                f"{MARKER} in the data folder names the schema {name}, which is not there.",
+                f"Let {DATABASE} name the database where it was made, or restore a backup.",
+            ) from None
+        return connection
 
-        return patiently(lambda: psycopg.connect(**said, autocommit=True), is_away)
-
-    def _is_missing(self, error: Exception) -> bool:
-        return isinstance(error, errors.UndefinedTable)
-
-    def _lock_making(self, raw: psycopg.Connection) -> None:
-        check_encoding(raw.execute("SHOW server_encoding").fetchone()[0])  # type: ignore[index]
-        raw.execute("SELECT pg_advisory_lock(%s, %s)", (KEY, MAKING))
-
-    def _make(self, raw: psycopg.Connection, name: str) -> None:
-        with raw.transaction():
-            raw.execute(f"CREATE SCHEMA {name}; SET LOCAL search_path TO {name}; {tables(_TYPES)}")  # type: ignore[call-overload]
-            raw.execute("INSERT INTO library VALUES (%s)", (SCHEMA_VERSION,))
-
-    def _drop(self, raw: psycopg.Connection, name: str) -> None:
-        raw.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")  # type: ignore[call-overload]
-
-    def _trouble(self, error: Exception) -> Trouble | None:
+    def explained(self, error: Exception, doing: str) -> Exception:
+        """The HarkError for what the server met; what is an error in Hark itself comes back as it is."""
+        said = f"PostgreSQL says: {first_line(error)}."
         if isinstance(error, errors.LockNotAvailable):
-            return Trouble.IN_USE
+            return in_use("it", doing)
         if isinstance(error, errors.DiskFull):
-            return Trouble.FULL
+            what_to_do = "Free some space there, then run the same command again; what was finished is kept."
+            return StorageFull(f"The disk of the database is full: {doing} stopped.", said, what_to_do)
         if isinstance(error, (errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction)):
-            return Trouble.REFUSED
+            what_to_do = f"The user of {DATABASE} must own the database, which must not be read-only."
+            return HarkError(f"Hark may not write there: {doing} stopped.", said, what_to_do)
         if isinstance(error, (errors.DataCorrupted, errors.IndexCorrupted)):
-            return Trouble.DAMAGED
+            what_to_do = "Restore a backup, or mend the database by PostgreSQL's own means."
+            return HarkError(f"The clip library is damaged: {doing} stopped.", said, what_to_do)
         gone = isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
-        return Trouble.AWAY if gone and (getattr(error, "sqlstate", None) or "08")[:2] in NO_ANSWER else None
+        if gone and (getattr(error, "sqlstate", None) or "08")[:2] in NO_ANSWER:
+            return no_answer("PostgreSQL", DATABASE, error)
+        return error
+
+    def remove(self) -> None:
+        """Drop the library with all rows, and forget it."""
+        if (name := self.name()) is not None:
+            self.drop(name)
+            with storing("removing the clip library"):
+                self._marker.unlink(missing_ok=True)
+
+    def drop(self, name: str) -> None:
+        """Drop a library with all rows, whatever the folder's file names."""
+        try:
+            with closing(self.connected()) as raw:
+                raw.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")  # type: ignore[call-overload]
+        except psycopg.Error as error:
+            raise self.explained(error, "removing the clip library") from error
+
+    def name(self) -> str | None:
+        """What the library's schema is called; None before it was made."""
+        with storing("opening the clip library"):
+            try:
+                name = self._marker.read_text(encoding="utf-8", errors="replace").strip()
+            except FileNotFoundError:
+                return None
+        if not _NAME.fullmatch(name):
+            raise HarkError(
+                "The clip library cannot be opened.",
+                f"{self._marker} does not hold the name of a schema of Hark's.",
+                "Put that file back as it was, from a copy of the data folder.",
+            )
+        return name
+
+    def made(self) -> str:
+        """Make the library, then the file that names it: a kill in between leaves an empty one that nobody uses."""
+        with closing(self.connected()) as raw:
+            check_encoding(raw.execute("SHOW server_encoding").fetchone()[0])  # type: ignore[index]
+            raw.execute("SELECT pg_advisory_lock(%s, %s)", (KEY, MAKING))  # until the connection is closed
+            name = self.name()  # another process may have been first
+            if name is None:
+                name = f"hark_library_{token_hex(8)}"  # never used before, as the rows of a folder that was deleted
+                with raw.transaction():
+                    raw.execute(f"CREATE SCHEMA {name}; SET LOCAL search_path TO {name}; {_tables()}")  # type: ignore[call-overload]
+                    raw.execute("INSERT INTO library VALUES (%s)", (SCHEMA_VERSION,))
+                with storing("making the clip library"), atomic_path(self._marker) as temporary:
+                    temporary.write_text(f"{name}\n", encoding="utf-8")
+        return name
+
+
+def _differing(connection: PostgresqlConnection) -> Iterator[dict[int, str]]:
+    """The clips whose words are not those of their text, some at a time: {clip id: text}."""
+    after = 0
+    while rows := connection.execute(
+        "SELECT id, text_normalized, words FROM clip LEFT JOIN clip_fts ON rowid = id WHERE id > ? ORDER BY id LIMIT ?",
+        (after, PAGE_ROWS),
+    ).fetchall():
+        after = rows[-1][0]
+        expected = _words_of([text for _, text, _ in rows])
+        if wrong := {clip_id: text for (clip_id, text, kept), right in zip(rows, expected) if kept != right}:
+            yield wrong
+
+
+def _full_text_differs(connection: PostgresqlConnection) -> list[str]:
+    return [FULL_TEXT_DIFFERS] if any(_differing(connection)) else []
+
+
+def _build_full_text_index(connection: PostgresqlConnection) -> None:
+    for texts in _differing(connection):
+        connection.index(texts)

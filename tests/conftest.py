@@ -14,10 +14,10 @@ import pytest
 from django.db import connection
 
 from db.db_api import Library
-from tests.support.library_server import KINDS, LibraryServer
+from tests.support.library_server import LibraryServer
 from tests.support.long_tests import LIST
 from tests.support.mounting import mount
-from tests.support.servers import NEEDED, mysql, postgresql
+from tests.support.servers import NEEDED, postgresql
 
 # As the speech service has it: with threads of torch that spin while they wait, a test took 172 s on two busy cores
 # instead of 8.
@@ -34,7 +34,6 @@ if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 << 30:
 ENGINES = (
     "sqlite",
     pytest.param("postgresql", marks=[pytest.mark.topology, pytest.mark.slow(reason="starts PostgreSQL")]),
-    pytest.param("mysql", marks=[pytest.mark.topology, pytest.mark.slow(reason="starts MariaDB")]),
 )
 
 # What takes the tests of a file their time, where they are not quick: `./hark test -m quick` leaves them out.
@@ -187,17 +186,10 @@ def postgresql_url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session")
-def mysql_url() -> Iterator[str]:
-    """The same of MariaDB."""
-    with mysql() as url:
-        yield url
-
-
 @pytest.fixture(params=ENGINES[1:])
 def server(request: pytest.FixtureRequest) -> LibraryServer:
-    """Each server where libraries may be."""
-    return KINDS[request.param](request.getfixturevalue(f"{request.param}_url"))
+    """The server where libraries may be."""
+    return LibraryServer(request.getfixturevalue("postgresql_url"))
 
 
 @pytest.fixture
@@ -211,7 +203,7 @@ def on_server(server: LibraryServer, monkeypatch: pytest.MonkeyPatch) -> Library
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Where new libraries are."""
     if request.param != "sqlite":
-        monkeypatch.setenv("DATABASE_URL", request.getfixturevalue(f"{request.param}_url"))
+        monkeypatch.setenv("DATABASE_URL", request.getfixturevalue("postgresql_url"))
     return str(request.param)
 
 

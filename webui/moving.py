@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -83,8 +83,10 @@ class PortalServer(Libraries):
         reporter.stage("database", "Filling the database")
         file = staged / PORTAL_DATABASE
         file.parent.mkdir(parents=True, exist_ok=True)
+        served = connection.vendor == "postgresql"  # MariaDB and MySQL have no libraries
+        libraries = super().replaced_by(staged, reporter) if served else nullcontext()
         filling = _said("The database cannot be filled: the backup was not restored.")
-        with super().replaced_by(staged, reporter), filling, _opened(file), transaction.atomic(using=SERVER):
+        with libraries, filling, _opened(file), transaction.atomic(using=SERVER):
             _refuse_newer()
             migrate(FILE)
             with connection.cursor() as cursor:

@@ -5,8 +5,8 @@ HARK_DATA           the data folder (default: data/ beside the code)
 HARK_SECRET_KEY     else one is made in the data folder at the first start (./hark admin rotate-secret makes another)
 HARK_SECRET_KEY_FALLBACKS  with it: earlier keys, with commas between, which are still accepted
 HARK_ALLOWED_HOSTS  names under which the portal may be reached, with commas between (default: this machine only)
-DATABASE_URL        a database of PostgreSQL, MariaDB or MySQL for accounts, jobs and clip libraries (default: files in
-                    the data folder)
+DATABASE_URL        a database of PostgreSQL for accounts, jobs and clip libraries; of MariaDB or MySQL for all but
+                    libraries (default: files in the data folder)
 REDIS_URL           a Redis server: the queue of the workers, and the count of requests (default: the database, a file)
 HARK_WORKERS        processes of each lane that this machine starts (default: as many as HARK_JOBS_RUNNING)
 HARK_HTTPS          1: cookies only travel encrypted, behind a proxy that sets X-Forwarded-Proto
@@ -270,7 +270,10 @@ Q_CLUSTER = {
 }
 
 FILE_UPLOAD_TEMP_DIR = DATA / "tmp"
-SILENCED_SYSTEM_CHECKS = ["files.E001"]  # that folder is made by the first upload
+SILENCED_SYSTEM_CHECKS = [
+    "files.E001",  # that folder is made by the first upload
+    "models.W036", "models.W044",  # MariaDB and MySQL lack such unique indices: services look for themselves
+]  # fmt: skip
 FILE_UPLOAD_HANDLERS = [
     "django.core.files.uploadhandler.MemoryFileUploadHandler",
     "webui.uploads.DataFolderUploads",

@@ -8,8 +8,11 @@ import sqlite3
 from pathlib import Path
 
 from core.data_folder import keep_private, storage_error, storing
-from core.database_url import DATABASE, MYSQL_COLLATION, MYSQL_LOCK, check_encoding, first_line, no_answer, server_name
+from core.database_url import DATABASE, check_encoding, first_line, no_answer, server_name
 from core.errors import HarkError
+
+# Without case, as names are compared, and a space at the end counts; MariaDB and MySQL each read their own name.
+MYSQL_COLLATION = "/*M! uca1400_nopad_as_ci *//*!80017 utf8mb4_0900_as_ci */"
 
 
 def ready() -> None:
@@ -75,7 +78,7 @@ def prepare_server() -> None:
         with connection.cursor() as cursor:
             # Another process may take a while; the lock ends when the connection is closed.
             if connection.vendor == "mysql":
-                cursor.execute(MYSQL_LOCK, ["portal "])
+                cursor.execute("SELECT GET_LOCK(SHA1(CONCAT('hark ', DATABASE())), 86400)")
                 cursor.execute("SHOW TABLES LIKE 'django_migrations'")
                 if not cursor.fetchall():  # all tables are yet to be made
                     cursor.execute(f"ALTER DATABASE CHARACTER SET utf8mb4 COLLATE {MYSQL_COLLATION}")
@@ -91,7 +94,7 @@ def prepare_server() -> None:
         raise HarkError(
             "The portal's database cannot be used.",
             f"{server} says: {first_line(error)}.",
-            "The user of DATABASE_URL must own the database (PostgreSQL 14, MariaDB 10.6, MySQL 8.0.23 or newer).",
+            "The user of DATABASE_URL must own the database (PostgreSQL 14, MariaDB 10.11, MySQL 8.0.23 or newer).",
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""The clip library in an SQLite file, and on servers: the same tests for all."""
+"""The clip library in an SQLite file, and on PostgreSQL: the same tests for both."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from db.database import DATABASE_NAME
 from db.db_api import Library
-from tests.support.library_server import KINDS, LibraryServer
+from tests.support.library_server import LibraryServer
 
 Run = Callable[..., None]
 
@@ -27,7 +27,7 @@ def library(tmp_path: Path, engine: str) -> Iterator[Library]:
 @pytest.fixture
 def beside(engine: str, request: pytest.FixtureRequest) -> LibraryServer | None:
     """The server where the libraries are."""
-    return None if engine == "sqlite" else KINDS[engine](request.getfixturevalue(f"{engine}_url"))
+    return None if engine == "sqlite" else LibraryServer(request.getfixturevalue("postgresql_url"))
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def behind(beside: LibraryServer | None) -> Callable[[Path], AbstractContextMana
                 beside.use(cursor, beside.called(folder))
 
             def run(query: str, values: Sequence[Any] = ()) -> None:
-                cursor.execute(query if beside is None else beside.statement(query, beside.called(folder)), values)
+                cursor.execute(query if beside is None else query.replace("?", "%s"), values)
 
             yield run
 

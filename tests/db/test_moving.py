@@ -14,7 +14,7 @@ import pytest
 from core.backup import back_up, restore
 from core.errors import HarkError
 from core.events import silent_reporter
-from db.database import DATABASE_NAME
+from db.database import DATABASE_NAME, MARKER
 from db.db_api import Library, remove_rows
 from db.moving import Libraries
 from db.records import AlignedUnit, Clip, Filters, NewClip
@@ -76,7 +76,7 @@ def test_libraries_go_to_a_server_and_back(
     second = tmp_path / "second"
     restore(tmp_path / "a.zip", second, QUIET, server=Libraries(second))
     for folder, expected in zip((second, second / "users" / "2"), before):
-        assert not (folder / DATABASE_NAME).exists() and (folder / server.marker).is_file()
+        assert not (folder / DATABASE_NAME).exists() and (folder / MARKER).is_file()
         assert content(folder) == expected
     with Library(second) as library:
         (new,) = library.add_clips([NewClip(np.full(160, 0.2), "new", "new", "en", "corpus", source="c:new")])
@@ -106,7 +106,7 @@ def test_a_library_that_is_replaced_is_an_sqlite_file_of_the_folder_moved_aside(
     assert len(on_server.libraries() - others) == 1
     _, aside = restore(tmp_path / "a.zip", data, QUIET, replace=True, server=Libraries(data))
     assert aside is not None and content(data) == before
-    assert len(on_server.libraries() - others) == 1 and not (aside / on_server.marker).exists()
+    assert len(on_server.libraries() - others) == 1 and not (aside / MARKER).exists()
     with closing(sqlite3.connect(aside / DATABASE_NAME)) as raw:
         assert raw.execute("SELECT text_original FROM clip WHERE id = 1").fetchall() == [("Later.",)]
     remove_rows(data)

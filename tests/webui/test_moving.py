@@ -8,14 +8,16 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.data_folder import REPOSITORY
-from db.database import DATABASE_NAME
-from tests.support.library_server import LibraryServer
+from db.database import DATABASE_NAME, MARKER
+from tests.support.servers import Server, mysql_server, postgresql_server
 from tests.support.small_data import make_data
 
 pytestmark = [pytest.mark.topology, pytest.mark.slow(reason="starts a database server and Hark's commands")]
@@ -140,10 +142,14 @@ def files_of(data: Path) -> dict[str, bytes]:
     return {path.relative_to(data).as_posix(): path.read_bytes() for path in found}
 
 
-def test_from_sqlite_under_use_to_a_server_and_back(tmp_path: Path, server: LibraryServer) -> None:
+@pytest.mark.parametrize("started", [postgresql_server, mysql_server])
+def test_from_sqlite_under_use_to_a_server_and_back(
+    tmp_path: Path, started: Callable[[], AbstractContextManager[tuple[str, Server]]]
+) -> None:
+    holds_libraries = started is postgresql_server
     first = Installation(tmp_path / "first")
     make_data(first.data)
-    with server.started() as (database, _process):
+    with started() as (database, _process):
         first.hark("backup", str(tmp_path / "old.zip"))
         recording = first.python(FILL)
         writer = subprocess.Popen(
@@ -172,9 +178,11 @@ def test_from_sqlite_under_use_to_a_server_and_back(tmp_path: Path, server: Libr
         assert aside.python(f"{BEGIN}print(User.objects.count())") == "1", "what the database had is an SQLite file"
 
         assert not (second.data / "portal" / "portal.sqlite3").exists()
-        assert (second.data / server.marker).is_file() and not (second.data / DATABASE_NAME).exists()
+        assert (second.data / MARKER).is_file() == holds_libraries != (second.data / DATABASE_NAME).exists()
         after = second.visit(recording)
-        assert after.pop("vendor") in server.marker and before.pop("vendor") == "sqlite"
+        assert (
+            after.pop("vendor") == ("postgresql" if holds_libraries else "mysql") and before.pop("vendor") == "sqlite"
+        )
         for name in ("bundle", "original", "clips"):
             assert after[name] == before[name], name
         assert after["original"] == "RIFF of a recording" and after["clips"]

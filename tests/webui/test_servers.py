@@ -28,7 +28,7 @@ def test_a_url_becomes_django_s_settings() -> None:
     for scheme in ("mysql", "mariadb"):
         found = servers.database_settings(f"{scheme}://hark:a%20b%2Fc@db.example.org/portal?ssl_ca=/ca.pem")
         assert (found["NAME"], found["USER"], found["PASSWORD"]) == ("portal", "hark", "a b/c")
-        assert (found["ENGINE"], found["HOST"], found["PORT"]) == ("webui.mysql", "db.example.org", "3306")
+        assert (found["ENGINE"], found["HOST"], found["PORT"]) == ("django.db.backends.mysql", "db.example.org", "3306")
         options = found["OPTIONS"]
         assert options["ssl_ca"] == "/ca.pem" and options["ssl_verify_identity"] and options["charset"] == "utf8mb4"
 
@@ -136,14 +136,6 @@ refused
 """
 
 
-@pytest.mark.parametrize("first", ["webui.mysql.base", "db.mysql"])
-def test_pymysql_is_there_once(first: str) -> None:
-    source = f"import {first}, webui.mysql.base, db.mysql, pymysql; print(db.mysql.err.Error is pymysql.Error)"
-    command = [sys.executable, "-c", f"import django.conf; django.conf.settings.configure(); {source}"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
-    assert done.stdout == "True\n", done.stderr
-
-
 DATABASES = pytest.mark.parametrize("database", [postgresql, mysql])
 
 
@@ -199,29 +191,38 @@ def test_the_portal_is_prepared_on_both_and_a_wrong_password_is_said(tmp_path: P
 
 UNIQUE = """
 from webui.setup import ready; ready()
-from django.db import IntegrityError, connection, transaction
+from django.db import connection
+from core.errors import HarkError
+from tests.support.racing import race
 from webui.accounts.models import User
+from webui.accounts.services import create_user
 from webui.jobs.models import Quota
+from webui.jobs.quota import Limits, set_quota
+from webui.organizations import services
 from webui.organizations.models import Organization
-def made(model, **fields):
+def made(make, *values, **fields):
     try:
-        with transaction.atomic():
-            model.objects.create(**fields)
-    except IntegrityError:
+        make(*values, **fields)
+    except HarkError:
         return False
     return True
-print([made(User, username=name, email=mail, is_owner=owner) for name, mail, owner in (
-    ("olivia", "olivia@example.org", True), ("Olivia", "", False), ("oscar", "", False), ("Oskar", "", False),
-    ("olga", "OLIVIA@example.org", False), ("otto", "", True), ("olivia ", "otto@example.org", False))])
-print([made(Quota, user=None), made(Quota, user=None), made(Quota, user=User.objects.get(username="oscar"))])
-print([made(Organization, name=name) for name in ("Harbour", "HARBOUR", "Harbor")])
+def add(name, email="", password=None):
+    return made(create_user, username=name, email=email, password=password)
+print([add("olivia", "olivia@example.org", "a-good-long-password"), *map(add, ("Olivia", "oscar", "Oskar")),
+    add("olga", "OLIVIA@example.org")])
+user = User.objects.get(is_owner=True)
+print([made(services.create, user=user, name=name) for name in ("Harbour", "HARBOUR", "Harbor")])
+harbour = Organization.objects.get(name="Harbour")
+print(made(services.rename, organization=harbour, name="harbor"))
+services.rename(organization=harbour, name="HARBOUR")
+print([name for name in Organization.objects.values_list("name", flat=True) if name.lower() == "harbour"])
 print(User.objects.filter(username__iexact="OSCAR").count(), User.objects.filter(username__iexact="o_car").count())
-with connection.schema_editor() as editor:
-    for model in (User, Quota, Organization):
-        for constraint in model._meta.constraints:
-            editor.remove_constraint(model, constraint)
-            editor.add_constraint(model, constraint)
-print(made(User, username="OSCAR"))
+connection.close()
+def racing(number):
+    return [add(f"oona-{number}", "oona@example.org"), add("otto"),
+        made(services.create, user=user, name="Lighthouse"), made(set_quota, None, Limits(1, 2, 3))]
+assert race(racing)
+print(User.objects.count(), Organization.objects.count(), Quota.objects.count())
 """
 
 
@@ -231,5 +232,8 @@ print(made(User, username="OSCAR"))
 def test_what_must_be_there_once_is_there_once(tmp_path: Path, database: Database) -> None:
     with database() as url:
         done = on_server(tmp_path, url, UNIQUE)
-    first = [True, False, True, True, False, False, True]
-    assert done.stdout == f"{first}\n[True, False, True]\n[True, False, True]\n1 0\nFalse\n", done.stdout + done.stderr
+    names, organizations = [True, False, True, True, False], [True, False, True]
+    said = f"{names}\n{organizations}\nFalse\n['HARBOUR']\n1 0\n"
+    assert done.stdout.startswith(said), done.stdout + done.stderr
+    *raced, counts = done.stdout.removeprefix(said).splitlines()
+    assert len(raced) == 4 and counts == "5 3 1", done.stdout + done.stderr

@@ -83,6 +83,7 @@ def create_user(*, username: str, password: str | None, email: str = "") -> User
     """
     user = _checked_user(username, password, email)
     with _not_taken():
+        user.validate_constraints()
         user.is_owner = password is not None and owner() is None
         user.save()
         record(Action.OWNER_MADE if user.is_owner else Action.USER_ADDED, about=user)
@@ -116,7 +117,7 @@ def _not_taken() -> Iterator[None]:
     try:
         with alone():
             yield
-    except IntegrityError as error:
+    except (IntegrityError, ValidationError) as error:
         raise HarkError(
             _("The user was not made."),
             _("The name or the e-mail address is taken."),
@@ -235,6 +236,7 @@ def use_owner_link(*, secret: str, username: str, password: str, email: str = ""
         _use(secret, for_owner=True)
         if owner() is not None:
             raise _gone()
+        user.validate_constraints()
         user.save()
         record(Action.OWNER_MADE, by=user)
     return user

@@ -24,6 +24,7 @@ from core.errors import HarkError
 from webui.accounts.models import User
 from webui.jobs.models import Job, Quota, Usage
 from webui.organizations.models import Membership, Organization
+from webui.transactions import alone
 
 MOST_S = "most_s"  # in the spec of a job that transcribes: what is left of its user's quota,
 SECONDS = "seconds"  # and how long its recording is, as far as that is known
@@ -80,7 +81,8 @@ def set_quota(user: User | None, limits: Limits) -> None:
     Of a number that is None the next rule holds (:func:`limits_of`); 0 is no limit.
     """
     values = {"disk_bytes": limits.disk_bytes, "jobs_a_day": limits.jobs_a_day}
-    Quota.objects.update_or_create(user=user, defaults={**values, "minutes_a_month": limits.minutes_a_month})
+    with alone():  # MariaDB and MySQL may have several rows without a user
+        Quota.objects.update_or_create(user=user, defaults={**values, "minutes_a_month": limits.minutes_a_month})
 
 
 def check_room_of(folder: Path, size: int, most: int) -> None:

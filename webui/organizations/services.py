@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import secrets
 import unicodedata
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import astuple
 from datetime import timedelta
 from typing import cast
 
-from django.db import IntegrityError
+from django.core.exceptions import ValidationError
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -106,9 +104,11 @@ def _for_owners() -> MayNot:
 def create(*, user: User, name: str) -> Organization:
     """A new one, whose owner the user is. Raises HarkError: the name cannot be used, or they are in too many."""
     name = _checked_name(name)
-    with _name_taken(), alone():
+    with alone():
         _check_number(user)
-        made = Organization.objects.create(name=name)
+        made = Organization(name=name)
+        _check_free(made)
+        made.save()
         Membership.objects.create(organization=made, user=user, role=Role.OWNER)
         record(Action.ORGANIZATION_MADE, what=name, about=user, organization=made.pk)
     return made
@@ -117,17 +117,21 @@ def create(*, user: User, name: str) -> Organization:
 def rename(*, organization: Organization, name: str) -> None:
     """Call it by another name. Raises HarkError: that cannot be used."""
     name = _checked_name(name)
-    with _name_taken(), alone():
-        if Organization.objects.filter(pk=organization.pk).exclude(name=name).update(name=name):
-            record(Action.ORGANIZATION_RENAMED, what=f"{organization.name} -> {name}", organization=organization.pk)
+    with alone():
+        current = Organization.objects.filter(pk=organization.pk).first()
+        if current is not None and current.name != name:
+            before, current.name = current.name, name
+            _check_free(current)
+            current.save(update_fields=["name"])
+            record(Action.ORGANIZATION_RENAMED, what=f"{before} -> {name}", organization=current.pk)
     organization.name = name
 
 
-@contextmanager
-def _name_taken() -> Iterator[None]:
+def _check_free(organization: Organization) -> None:
+    """Raises HarkError where another one has that name: MariaDB and MySQL would take it."""
     try:
-        yield
-    except IntegrityError as error:
+        organization.validate_constraints()
+    except ValidationError as error:
         raise HarkError(
             _("The organization cannot be called that."), _("The name is taken."), _("Choose another name.")
         ) from error

@@ -87,8 +87,8 @@ def test_rows_of_a_library_on_a_server_go_too(
     called = on_server.called(folder)
     delete_account(user=other)
     wait_over()
-    monkeypatch.setattr("db.server.RESTARTS_S", 0.0)
-    monkeypatch.setenv("DATABASE_URL", f"{on_server.url.partition(':')[0]}://hark@127.0.0.1:1/hark")
+    monkeypatch.setattr("db.postgresql.RESTARTS_S", 0.0)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://hark@127.0.0.1:1/hark")
     assert finish_deletions() == 0 and folder.exists(), "tried again when the server is back"
     monkeypatch.setenv("DATABASE_URL", on_server.url)
     assert finish_deletions() == 1 and not folder.exists()

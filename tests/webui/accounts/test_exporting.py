@@ -19,6 +19,7 @@ from django.utils import timezone
 from core.backup import check
 from core.data_folder import REPOSITORY
 from core.events import silent_reporter
+from db.database import MARKER
 from db.db_api import Library
 from db.records import NewClip
 from tests.support.library_server import LibraryServer
@@ -94,7 +95,7 @@ def test_a_library_on_a_server_is_in_it_as_an_sqlite_file(
     run_as_a_worker(Job.objects.get(kind="export"), folder, portal)
     with zipfile.ZipFile(export_file(other)) as opened:
         opened.extractall(portal / "unpacked")
-    assert not (portal / "unpacked" / on_server.marker).exists()
+    assert not (portal / "unpacked" / MARKER).exists()
     with Library(portal / "unpacked") as library:
         assert [clip.text_original for clip in library.search("hey compass", 9)] == ["hey compass"]
         assert library.check(left_over_after_s=0).problems == ()
