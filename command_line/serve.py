@@ -52,9 +52,7 @@ def register(commands: Commands[Parser]) -> None:
         "--host", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0: others may reach it (see docs/portal.md)"
     )
     serve.add_argument("--open", action="store_true", help="open it in the browser when it is up")
-    serve.add_argument(
-        "--no-workers", action="store_true", help="the web server alone: ./hark worker does the jobs (docs/scaling.md)"
-    )
+    serve.add_argument("--no-workers", action="store_true", help="the web server alone: ./hark worker does the jobs")
     worker = add_command(commands, "worker", "[options]", "do the jobs of a portal, without its pages", run_worker)
     worker.add_argument(
         "--lane", action="append", choices=(*ALL_LANES, GPU),

@@ -89,7 +89,7 @@ def _take_any_json() -> None:
     def adapted(operations: DatabaseOperations, value: Any, encoder: Any) -> str:
         return as_servers_take_it(adapt(operations, value, encoder))
 
-    DatabaseOperations.adapt_json_value = adapted  # type: ignore[method-assign]
+    DatabaseOperations.adapt_json_value = adapted  # type: ignore[method-assign, assignment]
 
 
 @cache
