@@ -6,12 +6,12 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from command_line.console import PROGRAM, Screen, table
 from command_line.options import Commands, Parser, add_command, add_group, names, whole
-from command_line.program import PROGRAM
 from core.errors import HarkError
+from webui.setup import ready
 
 if TYPE_CHECKING:
-    from command_line.console import Screen
     from webui.accounts.models import User
 
 DAYS = 30  # longer than a session or a refresh token works
@@ -57,8 +57,6 @@ def register(commands: Commands[Parser]) -> None:
 
 def run_factor_off(options: argparse.Namespace, screen: Screen) -> int:
     """``admin factor-off``."""
-    from webui.setup import ready
-
     ready()
     from webui.accounts.second_factor import turn_off
 
@@ -71,8 +69,6 @@ def run_factor_off(options: argparse.Namespace, screen: Screen) -> int:
 
 def run_rotate(options: argparse.Namespace, screen: Screen) -> int:
     """``admin rotate-secret``."""
-    from webui.setup import ready
-
     ready()
     from webui.rotation import rotate_key
 
@@ -97,8 +93,6 @@ def _address(text: str) -> str:
 
 def run_users(options: argparse.Namespace, screen: Screen) -> int:
     """``admin``: who may sign in."""
-    from webui.setup import ready
-
     ready()
     from webui.accounts.models import User
 
@@ -106,7 +100,6 @@ def run_users(options: argparse.Namespace, screen: Screen) -> int:
     screen.result({"users": [{"user": u.username, "is_owner": u.is_owner, "is_active": u.is_active} for u in users]})
     if screen.json_wanted:
         return 0
-    from command_line.console import table
 
     if users:
         states = ["owner" if user.is_owner else "" if user.is_active else "deactivated" for user in users]
@@ -120,8 +113,6 @@ def run_create(options: argparse.Namespace, screen: Screen) -> int:
     """``admin create``."""
     name = options.name or _ask(screen, "Name", "--name NAME")
     password = _password_of_stdin() if options.password_stdin else _ask_password(screen)
-    from webui.setup import ready
-
     ready()
     from webui.accounts.services import create_user
 
@@ -133,8 +124,6 @@ def run_create(options: argparse.Namespace, screen: Screen) -> int:
 
 def run_token(options: argparse.Namespace, screen: Screen) -> int:
     """``admin token``."""
-    from webui.setup import ready
-
     ready()
     from webui.accounts.services import create_token
 
@@ -148,8 +137,6 @@ def run_token(options: argparse.Namespace, screen: Screen) -> int:
 
 def run_link(options: argparse.Namespace, screen: Screen) -> int:
     """``admin link``."""
-    from webui.setup import ready
-
     ready()
     from webui.accounts.services import owner, owner_link, password_link
 

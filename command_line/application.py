@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
+from command_line.console import PROGRAM, OutputClosed, Screen
 from command_line.options import Parser, UsageError, common_options
-from command_line.program import PROGRAM
 from command_line.test import run_tests
 from core.errors import HarkError
 from core.settings_file import read_settings_files
@@ -92,18 +92,17 @@ def main(arguments: Sequence[str] | None = None, build: Callable[[], Parser] = b
 
 
 def _run(options: argparse.Namespace) -> int:
+    if getattr(options, "data", None) is not None:
+        os.environ["HARK_DATA"] = str(options.data)
     try:
-        from command_line.console import OutputClosed, Screen
-    except ModuleNotFoundError as error:  # not even errors can be drawn
+        screen = Screen(json_wanted=getattr(options, "json", False))
+    except ModuleNotFoundError as error:  # without rich not even errors can be drawn
         lacking = _lacking(error)
         sys.stderr.write(f"{lacking.what}\n  Why: {lacking.why}\n  What to do: {lacking.what_to_do}\n")
         return MENDABLE
     from command_line.log import keep_warnings, write_bug
     from command_line.train import ask_and_train
 
-    if getattr(options, "data", None) is not None:
-        os.environ["HARK_DATA"] = str(options.data)
-    screen = Screen(json_wanted=getattr(options, "json", False))
     _interrupt_on_signals()
     try:
         with screen, keep_warnings():
@@ -146,8 +145,6 @@ def _lacking(error: ModuleNotFoundError) -> HarkError:
 
 
 def _explain_usage(error: UsageError, json_wanted: bool) -> int:
-    from command_line.console import Screen
-
     what = error.message[0].upper() + error.message[1:]
     what += "" if what.endswith((".", "?")) else "."
     screen = Screen(json_wanted)

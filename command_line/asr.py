@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from command_line.console import Screen, table
 from command_line.curves import curves_line, require_tensorboard, training_options
 from command_line.options import Commands, Parser, above_zero, add_command, add_group, count_or_none, language
 from core.data_folder import data_folder
@@ -14,7 +15,6 @@ from core.errors import HarkError
 from pipeline.corpora.alignment_methods import METHODS, VITERBI
 
 if TYPE_CHECKING:
-    from command_line.console import Screen
     from model.asr.emissions import Aligner
 
 TRANSCRIPTS = 50_000  # of the library, from which pairs of words are learned
@@ -138,7 +138,6 @@ def run_recognize(options: argparse.Namespace, screen: Screen) -> int:
 
 def run_align(options: argparse.Namespace, screen: Screen) -> int:
     """``asr align AUDIO TEXT``."""
-    from command_line.console import table
     from core.foreign_audio import read_foreign_audio
     from pipeline.corpora.alignment import align
 

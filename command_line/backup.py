@@ -8,14 +8,13 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
+from command_line.console import PROGRAM, Screen, short_path
 from command_line.options import Commands, Parser, add_command, folder
-from command_line.program import PROGRAM
 from core.data_folder import data_folder
 from core.earlier_settings import taken
 from core.settings_file import NAME, values_of
 
 if TYPE_CHECKING:
-    from command_line.console import Screen
     from core.backup import Backup, Server
 
 
@@ -35,7 +34,6 @@ def register(commands: Commands[Parser]) -> None:
 
 def run_backup(options: argparse.Namespace, screen: Screen) -> int:
     """``backup FILE [--check]``."""
-    from command_line.console import short_path
     from core.backup import back_up
     from db.moving import Libraries
 

@@ -9,15 +9,12 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from command_line.console import PROGRAM, Screen, facts, short_path
 from command_line.options import Commands, Parser, add_command, add_group, count_or_none, folder, names, seed
-from command_line.program import PROGRAM
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
-
-if TYPE_CHECKING:
-    from command_line.console import Screen
 
 ALL = ("all",)  # of wakeword's --engines
 IN_LAB = {  # what is measured beside the product, in the folder ``lab`` of the source
@@ -85,8 +82,6 @@ def run_in_lab(options: argparse.Namespace, screen: Screen) -> int:
 
 def command_of(options: argparse.Namespace, *before: str) -> str:
     """The command that gives the same figures: the bundles, and the options that are not the default."""
-    from command_line.console import short_path
-
     words = [*before, *(short_path(bundle) for bundle in getattr(options, "bundles", ()))]  # argparse wants them first
     for action in options.parser._actions:
         value = getattr(options, action.dest, action.default)
@@ -101,7 +96,6 @@ def command_of(options: argparse.Namespace, *before: str) -> str:
 def show_figures(name: str, command: str, figures: Mapping[str, Any], table: str | None, screen: Screen) -> None:
     """Show what was measured, by what command and where; without a table of their own, figures are listed."""
     from benchmark import commit, machine
-    from command_line.console import facts
 
     result: dict[str, Any] = {
         "name": name,

@@ -5,13 +5,10 @@ from __future__ import annotations
 import argparse
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from command_line.console import Screen
 from command_line.options import Commands, Parser, add_command, folder
 from core.data_folder import data_folder
-
-if TYPE_CHECKING:
-    from command_line.console import Screen
 
 
 def register(commands: Commands[Parser]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from command_line.console import Screen, table
 from command_line.options import Commands, Parser, add_command, at_least_zero, count, language
 from core.data_folder import data_folder
 from core.errors import HarkError
@@ -16,7 +17,6 @@ from core.errors import HarkError
 if TYPE_CHECKING:
     import numpy as np
 
-    from command_line.console import Screen
     from db.db_api import Library
     from db.records import Clip
     from phrase_augmentation.keyphrase import Keyphrase
@@ -42,7 +42,6 @@ def register(commands: Commands[Parser]) -> None:
 def run_confusers(options: argparse.Namespace, screen: Screen) -> int:
     """``confusers PHRASE``: exit code 0 whatever is found."""
     from audio_generation.registry import close_engines
-    from command_line.console import table
     from db.db_api import Library, library_exists
     from phrase_augmentation.confusers import confusers
     from phrase_augmentation.keyphrase import Keyphrase

@@ -12,20 +12,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 from unicodedata import category
 
-from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgressColumn, TextColumn
-from rich.table import Table
-from rich.text import Text
-
-from command_line.log import WrittenBug
-from command_line.program import PROGRAM
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
 
+if TYPE_CHECKING:  # every command imports this module, and --help has no use for rich
+    from rich.console import Console, RenderableType
+    from rich.progress import TaskID
+    from rich.table import Table
+
+    from command_line.log import WrittenBug
+
+PROGRAM = "./hark"
 WIDTH_OF_A_FILE = 160  # columns where the output is no terminal: wide enough that no cell is folded
 PLAIN_EVERY_S = 5.0  # between two lines of progress where there is no terminal
 SHOWN_METRICS = {"loss": "loss", "validation_miss_rate": "missed"}
@@ -84,7 +85,7 @@ class Screen:
         console = _console(self._stdout)
         with console.capture() as captured:
             for line in lines:
-                console.print(line, soft_wrap=isinstance(line, str | Text))
+                _print(console, line)
         text = captured.get()
         # Tables are filled up with spaces to their right, which are noise in a file.
         self._write(text if console.is_terminal else "".join(f"{line.rstrip()}\n" for line in text.splitlines()))
@@ -120,36 +121,38 @@ class Screen:
     def warn_of(self, error: HarkError) -> None:
         """The three sentences on stderr, while the command goes on."""
         what, why, what_to_do = map(_printable, (error.what, error.why, error.what_to_do))
-        self._print(Text(what, "bold red"), f"  Why: {why}", f"  What to do: {what_to_do}")
+        self._failed(what, f"  Why: {why}", f"  What to do: {what_to_do}")
 
     def usage(self, usage: str, error: HarkError) -> None:
         """A command line that could not be read."""
-        self._print(Text(error.what, "bold red"), usage, f"More: {error.what_to_do}")
+        self._failed(error.what, usage, f"More: {error.what_to_do}")
         self.result({"error": error.as_dict()})
 
     def bug(self, bug: WrittenBug) -> None:
         """An unexpected exception: one sentence, no traceback."""
         where = f"the details are in {bug.log}" if bug.log else f"no log could be written ({bug.summary})"
         what = f"Hark failed by a fault of its own (id {bug.identifier}); {where}."
-        self._print(Text(what, "bold red"))
+        self._failed(what)
         to_do = f"Report it with that part of the log and the output of {PROGRAM} doctor."
         self.result({"error": {"what": what, "why": bug.summary, "what_to_do": to_do, "id": bug.identifier}})
 
     def stopped(self, message: str) -> None:
         """Ctrl-C."""
         self.err = _console(self._stderr)  # the old one may hold a line that it was interrupted in
-        self._print(message)
+        self.note(message)
         again = "Run the same command again to go on."
         self.result({"error": {"what": "Stopped.", "why": "It was interrupted.", "what_to_do": again}})
 
     def note(self, *lines: RenderableType) -> None:
         """Something a person may want to know meanwhile, on stderr, with or without JSON."""
-        self._print(*lines)
-
-    def _print(self, *lines: RenderableType) -> None:
         with contextlib.suppress(OSError):
             for line in lines:
-                self.err.print(line, soft_wrap=isinstance(line, str | Text))
+                _print(self.err, line)
+
+    def _failed(self, what: str, *more: str) -> None:
+        from rich.text import Text
+
+        self.note(Text(what, "bold red"), *more)
 
     # Progress.
 
@@ -167,10 +170,18 @@ class Screen:
 
 
 def _console(stream: TextIO) -> Console:
+    from rich.console import Console
+
     console = Console(file=stream, markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = WIDTH_OF_A_FILE
     return console
+
+
+def _print(console: Console, line: RenderableType) -> None:
+    from rich.text import Text
+
+    console.print(line, soft_wrap=isinstance(line, str | Text))
 
 
 def _let_go_of_stdout() -> None:
@@ -185,6 +196,8 @@ class Bars:
     """For a terminal: the stage that runs as a bar, those that are done as a line each (unless ``keep`` is false)."""
 
     def __init__(self, console: Console, keep: bool = True) -> None:
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+
         self._console, self._keep = console, keep
         self._progress = Progress(
             SpinnerColumn(finished_text=" "),
@@ -210,6 +223,8 @@ class Bars:
 
     def draw(self, event: Event) -> None:
         """Draw one event of ``core.events``."""
+        from rich.text import Text
+
         kind = event["event"]
         if kind == "stage":
             self._end_stage()
@@ -230,6 +245,8 @@ class Bars:
             )
 
     def _end_stage(self, finished: bool = True) -> None:
+        from rich.text import Text
+
         if self._task is None:
             return
         self._progress.remove_task(self._task)
@@ -288,6 +305,9 @@ def _metrics(values: Mapping[str, float]) -> str:
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[int] = ()) -> Table:
     """A table without a frame; the columns whose numbers are in ``right`` are set to the right."""
+    from rich.table import Table
+    from rich.text import Text
+
     drawn = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
     to_the_right = set(right)
     for number, header in enumerate(headers):
@@ -299,6 +319,9 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], right: Itera
 
 def facts(rows: Iterable[tuple[str, object]]) -> Table:
     """Names and values without a header."""
+    from rich.table import Table
+    from rich.text import Text
+
     drawn = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     drawn.add_column(style="dim", no_wrap=True)
     drawn.add_column(overflow="fold")

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from command_line.console import Screen, clock
 from command_line.options import Commands, Parser, above_zero, add_command, score
 
 if TYPE_CHECKING:
-    from command_line.console import Screen
     from pipeline.serving.detection import HeardFile
 
 
@@ -27,7 +27,6 @@ def register(commands: Commands[Parser]) -> None:
 
 def run_detect(options: argparse.Namespace, screen: Screen) -> int:
     """``detect BUNDLE AUDIO...``; a recording that cannot be read does not stop the others."""
-    from command_line.console import clock
     from pipeline.serving.detection import listen, open_detector
 
     detector = open_detector(options.bundle, options.fa_per_day, options.threshold, options.int8)
@@ -61,8 +60,6 @@ def run_detect(options: argparse.Namespace, screen: Screen) -> int:
 
 def _show(heard: HeardFile, frame_s: float, screen: Screen) -> None:
     from rich.text import Text
-
-    from command_line.console import clock
 
     for number, value in enumerate(heard.scores):
         screen.show_line(f"{heard.file}  {clock((number + 1) * frame_s, exact=True)}  {value:.4f}")

@@ -16,8 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from command_line.console import PROGRAM, Screen, facts, table
 from command_line.options import Commands, Parser, add_command
-from command_line.program import PROGRAM
 from core import earlier_settings
 from core.confined import confined, not_held
 from core.data_folder import REPOSITORY, data_folder
@@ -26,7 +26,6 @@ from core.given_secrets import check_given_secrets
 from core.processors import usable_cores
 
 if TYPE_CHECKING:
-    from command_line.console import Screen
     from core.readiness import Readiness
 
 SPACE_FOR_A_RUN = 2.0  # GB: clips, and features while a run lasts
@@ -69,8 +68,6 @@ def register(commands: Commands[Parser]) -> None:
 def run_doctor(options: argparse.Namespace, screen: Screen) -> int:
     """``doctor``: exit code 2 where something is missing that Hark cannot do without."""
     from rich.text import Text
-
-    from command_line.console import facts, table
 
     findings: list[Finding] = []
     with screen.reporter() as reporter:

@@ -6,13 +6,12 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from command_line.console import PROGRAM, Screen, command, short_path, table
 from command_line.options import Commands, Parser, add_command, add_group, language
-from command_line.program import PROGRAM
 from core.errors import HarkError
 
 if TYPE_CHECKING:
     from audio_generation.engine import Engine, Voice
-    from command_line.console import Screen
     from core.readiness import Readiness
     from pipeline.recordings.transcription.engine import RecognitionEngine
 
@@ -58,7 +57,6 @@ def _known(name: str, engines: dict[str, T]) -> T:
 def run_voices(options: argparse.Namespace, screen: Screen) -> int:
     """``voices list``."""
     from audio_generation.registry import engine_named
-    from command_line.console import command, table
 
     chosen = [engine_named(options.engine)] if options.engine else list(offered_engines().values())
     found = {engine.name: engine.voices(options.language) for engine in chosen}
@@ -93,7 +91,6 @@ def _some(voices: list[Voice]) -> str:
 
 def run_pull(options: argparse.Namespace, screen: Screen) -> int:
     """``voices pull ENGINE VOICE``."""
-    from command_line.console import short_path
     from pipeline.engine_setup import pull_voice
 
     engine = _known(options.engine, offered_engines())
@@ -111,8 +108,6 @@ def run_pull(options: argparse.Namespace, screen: Screen) -> int:
 def run_engines(options: argparse.Namespace, screen: Screen) -> int:
     """``engines list``."""
     from rich.text import Text
-
-    from command_line.console import table
 
     rows, described = [], []
     for name, engine in offered_engines().items():
@@ -135,7 +130,6 @@ def run_engines(options: argparse.Namespace, screen: Screen) -> int:
 def run_enable(options: argparse.Namespace, screen: Screen) -> int:
     """``engines enable NAME``."""
     from audio_generation.tps_side import peoples_speech
-    from command_line.console import short_path
     from pipeline.engine_setup import enable_engine
     from pipeline.recordings.diarization import pyannote_engine
     from pipeline.recordings.transcription import registry
@@ -156,7 +150,6 @@ def run_enable(options: argparse.Namespace, screen: Screen) -> int:
 
 def run_pull_model(options: argparse.Namespace, screen: Screen) -> int:
     """``engines pull NAME``."""
-    from command_line.console import short_path
     from pipeline.engine_setup import pull_model
 
     with screen.reporter() as reporter:

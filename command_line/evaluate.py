@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from command_line.console import Screen, clock, table
 from command_line.options import Commands, Parser, add_command, folder
 from core.errors import HarkError
 
 if TYPE_CHECKING:
-    from command_line.console import Screen
     from pipeline.serving.evaluate import Evaluation, Outcome
 
 LISTED = 20  # recordings that were missed, and false alarms
@@ -72,8 +72,6 @@ def _result(phrase: str, found: Evaluation, usual: float) -> dict[str, Any]:
 
 
 def _show(found: Evaluation, usual: float, screen: Screen) -> None:
-    from command_line.console import clock, table
-
     rows = [
         (
             f"{one.fa_per_day:g}{' (usual)' if one.fa_per_day == usual else ''}",

@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from command_line.console import Screen, command, facts, short_path, table
 from command_line.options import Commands, Parser, above_zero, add_command, add_group, count, folder, language
 from core.data_folder import data_folder
 from core.errors import HarkError
 
 if TYPE_CHECKING:
-    from command_line.console import Screen
     from pipeline.corpora.importing import ImportReport
 
 SHOWN_PROBLEMS = 10
@@ -52,7 +52,6 @@ def register(commands: Commands[Parser]) -> None:
 
 def run_stats(options: argparse.Namespace, screen: Screen) -> int:
     """``library stats``."""
-    from command_line.console import command, facts, table
     from db.db_api import Library
 
     with Library(data_folder()) as library:
@@ -79,7 +78,6 @@ def run_stats(options: argparse.Namespace, screen: Screen) -> int:
 
 def run_check(options: argparse.Namespace, screen: Screen) -> int:
     """``library check [--mend]``: exit code 2 where something is wrong and was not mended."""
-    from command_line.console import command, table
     from db.db_api import Library
 
     with Library(data_folder()) as library, screen.reporter() as reporter:
@@ -155,8 +153,6 @@ def run_import_peoples(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _show_import(report: ImportReport, screen: Screen) -> int:
-    from command_line.console import facts
-
     screen.result(asdict(report))
     skipped = ", ".join(f"{count} {reason}" for reason, count in report.skipped.items())
     rows: list[tuple[str, object]] = [
@@ -177,7 +173,6 @@ def _show_import(report: ImportReport, screen: Screen) -> int:
 
 def run_export(options: argparse.Namespace, screen: Screen) -> int:
     """``library export FOLDER``."""
-    from command_line.console import short_path
     from db.db_api import Library
 
     with Library(data_folder()) as library, screen.reporter() as reporter:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from command_line.asr import add_method, add_weights, chosen_aligner
+from command_line.console import Screen, facts, table
 from command_line.options import Commands, Parser, add_command, count, folder, language, score, seed
 from core.data_folder import atomic_path, data_folder, storing
 from core.errors import HarkError
 
 if TYPE_CHECKING:
-    from command_line.console import Screen
     from db.db_api import Library
     from pipeline.training.mining import MiningResult
 
@@ -47,7 +47,6 @@ def register(commands: Commands[Parser]) -> None:
 
 def run_mine(options: argparse.Namespace, screen: Screen) -> int:
     """``mine PHRASE``."""
-    from command_line.console import facts, table
     from db.db_api import Library
     from db.records import Where
     from phrase_augmentation.keyphrase import Keyphrase

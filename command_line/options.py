@@ -7,14 +7,11 @@ import difflib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-from command_line.program import PROGRAM
+from command_line.console import PROGRAM, Screen
 
-if TYPE_CHECKING:  # importing it draws rich in, which --help has no use for
-    from command_line.console import Screen
-
-Handler = Callable[[argparse.Namespace, "Screen"], int]
+Handler = Callable[[argparse.Namespace, Screen], int]
 
 
 class UsageError(Exception):
@@ -92,7 +89,7 @@ def common_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_command(commands: Commands[Parser], name: str, arguments: str, summary: str, handler: Handler) -> Parser:
+def add_command(commands: Commands[Parser], name: str, arguments: str, summary: str, handler: Handler | None) -> Parser:
     """A subcommand with the common options; ``arguments`` is what its short usage shows."""
     parser: Parser = commands.add_parser(
         name, summary=summary, help=summary, description=summary[0].upper() + summary[1:] + ".",
@@ -107,12 +104,8 @@ def add_group(
     commands: Commands[Parser], name: str, summary: str, handler: Handler | None = None, **defaults: Any
 ) -> Commands[Parser]:
     """A subcommand that has subcommands; without one of them it is ``handler`` with ``defaults``, or a mistake."""
-    parser: Parser = commands.add_parser(
-        name, summary=summary, help=summary, description=summary[0].upper() + summary[1:] + ".",
-        usage="%(prog)s [COMMAND] ...",
-    )  # fmt: skip
-    common_options(parser)
-    parser.set_defaults(handler=handler, parser=parser, **defaults)
+    parser = add_command(commands, name, "[COMMAND] ...", summary, handler)
+    parser.set_defaults(**defaults)
     group: Commands[Parser] = parser.add_subparsers(
         title="commands",
         metavar="COMMAND" if handler else None,  # None: a mistake names the subcommands that there are
@@ -133,42 +126,39 @@ def folder(text: str) -> Path:
     return Path(text).expanduser()
 
 
+def _number(kind: Callable[[str], Any], within: Callable[[Any], bool], wanted: str) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not within(value):
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not {wanted}")
+        return value
+
+    return read
+
+
+def _whole(text: str) -> int:
+    """Take 1e3 too. Raises ValueError."""
+    value = float(text)
+    if not value.is_integer():
+        raise ValueError(text)
+    return int(value)
+
+
 def whole(least: int, most: int) -> Callable[[str], int]:
-    """A type of whole numbers within these bounds."""
-    return lambda text: _number(text, int, lambda n: least <= n <= most, f"a whole number from {least} to {most}")
+    """Make a type of whole numbers within these bounds."""
+    return _number(int, lambda value: least <= value <= most, f"a whole number from {least} to {most}")
 
 
 seed = whole(0, 2**32 - 1)  # NumPy takes no negative seed
-
-
-def above_zero(text: str) -> float:
-    """A number above 0."""
-    return _number(text, float, lambda value: 0 < value < math.inf, "a number above 0")
-
-
-def at_least_zero(text: str) -> float:
-    """A number, 0 or more."""
-    return _number(text, float, lambda value: 0 <= value < math.inf, "a number, 0 or more")
-
-
-def count(text: str) -> int:
-    """A whole number above 0."""
-    return _number(text, _whole, lambda value: value > 0, "a whole number above 0")
-
-
-def count_or_none(text: str) -> int:
-    """A whole number, 0 or more."""
-    return _number(text, _whole, lambda value: value >= 0, "a whole number, 0 or more")
-
-
-def score(text: str) -> float:
-    """A score from 0 to 1."""
-    return _number(text, float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
-
-
-def per_cent(text: str) -> float:
-    """A share in per cent, above 0."""
-    return _number(text, float, lambda value: 0 < value <= 100, "a number above 0, at most 100")
+above_zero = _number(float, lambda value: 0 < value < math.inf, "a number above 0")
+at_least_zero = _number(float, lambda value: 0 <= value < math.inf, "a number, 0 or more")
+count = _number(_whole, lambda value: value > 0, "a whole number above 0")
+count_or_none = _number(_whole, lambda value: value >= 0, "a whole number, 0 or more")
+score = _number(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+per_cent = _number(float, lambda value: 0 < value <= 100, "a number above 0, at most 100")
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -185,21 +175,3 @@ def language(text: str) -> str:
     if not code.replace("-", "").isalnum() or not code.isascii() or len(code) > 20:
         raise argparse.ArgumentTypeError(f"{text[:40]!r} names no language; give a code such as en, de or pt-br")
     return code
-
-
-def _whole(text: str) -> int:
-    """1e3 too. Raises ValueError."""
-    value = float(text)
-    if not value.is_integer():
-        raise ValueError(text)
-    return int(value)
-
-
-def _number(text: str, kind: Callable[[str], Any], within: Callable[[Any], bool], wanted: str) -> Any:
-    try:
-        value = kind(text)
-    except ValueError:
-        value = None
-    if value is None or not within(value):
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not {wanted}")
-    return value

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from command_line.console import Screen
 from command_line.options import Commands, Parser, add_command, folder, language, whole
 from core.data_folder import data_folder
 from core.errors import HarkError
 
 if TYPE_CHECKING:
-    from command_line.console import Screen
     from pipeline.corpora.enrolment import Take
 
 COUNT, MOST = 10, 500
@@ -73,17 +73,14 @@ def run_record(options: argparse.Namespace, screen: Screen) -> int:
             row["heard"] = hit
         result["heard"] = sum(hits)
     screen.result(result)
-    screen.show(f'{len(kept)} recordings of "{phrase}" are in the library, {_meaning(options.role)}.')
+    use = "kept out of every training" if options.role == "test" else "for training from now on"
+    screen.show(f'{len(kept)} recordings of "{phrase}" are in the library, {use}.')
     if detector is not None:
         screen.show(f'"{detector.phrase}" detects {result["heard"]} of {len(kept)}.')
         for row in takes:
             if not row["heard"]:
                 screen.show_line(f"  missed: {row['file']}")
     return 0
-
-
-def _meaning(role: str) -> str:
-    return "kept out of every training" if role == "test" else "for training from now on"
 
 
 def _from_microphone(phrase: str, options: argparse.Namespace, screen: Screen) -> Iterator[tuple[str, Take]]:

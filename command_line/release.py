@@ -12,14 +12,11 @@ import sys
 import tempfile
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from command_line.console import Screen
 from command_line.options import Commands, Parser, add_command
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
-
-if TYPE_CHECKING:
-    from command_line.console import Screen
 
 LICENCES, DIGESTS, COMPONENTS = "THIRD-PARTY.md", "SHA256SUMS", "sbom.cdx.json"
 CYCLONEDX = "cyclonedx-bom==7.5.0"  # in an environment of its own

@@ -15,8 +15,8 @@ import webbrowser
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING
 
+from command_line.console import Screen
 from command_line.options import Commands, Parser, add_command
 from command_line.server_part import Part
 from core import earlier_settings
@@ -24,9 +24,7 @@ from core.backup import serving
 from core.child_process import signal_group
 from core.data_folder import data_folder, keep_private, storing
 from core.errors import HarkError
-
-if TYPE_CHECKING:
-    from command_line.console import Screen
+from webui.setup import ready
 
 PORT = 8000
 ALL_LANES = ("training", "audio", "webhooks")  # webui.jobs.services, which loads Django
@@ -97,8 +95,6 @@ def _run(screen: Screen, work: Callable[[], int]) -> int:
 
 
 def _work(options: argparse.Namespace, screen: Screen) -> int:
-    from webui.setup import ready
-
     ready()
     lanes = list(dict.fromkeys(options.lane or _lanes_of_this_machine()))
     parts = [Part(lane, _WORKERS) for lane in lanes]
@@ -118,7 +114,6 @@ def _lanes_of_this_machine() -> tuple[str, ...]:
 
 def _serve(options: argparse.Namespace, screen: Screen) -> int:
     from pipeline.recordings.model_client import stop as stop_speech_service
-    from webui.setup import ready
 
     ready()
     from webui.accounts.services import owner, owner_link

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from command_line.console import Screen
 from command_line.curves import curves_line, require_tensorboard, training_options
 from command_line.options import Commands, Parser, add_command, add_group, count, language
 from core.data_folder import data_folder, installation_folder
@@ -14,7 +15,6 @@ from core.errors import HarkError
 from pipeline.recordings.recording_folder import RECORDINGS
 
 if TYPE_CHECKING:
-    from command_line.console import Screen
     from pipeline.recordings.transcript import Transcript
 
 ENGINES = ("auto", "extractive", "character", "transformers", "llm")

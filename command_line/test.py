@@ -8,15 +8,12 @@ import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
+from command_line.console import Screen
 from command_line.options import Commands, Parser, add_command
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.processors import usable_cores
-
-if TYPE_CHECKING:
-    from command_line.console import Screen
 
 STOPPING_S = 3.0
 # Options of pytest that say which tests, as paths do.

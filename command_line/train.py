@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from command_line.asr import add_method
+from command_line.console import PROGRAM, Screen, command, duration, facts, percent, short_path, table
 from command_line.curves import curves_line, require_tensorboard
 from command_line.options import Commands, Parser, add_command, language, names, seed
-from command_line.program import PROGRAM
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
 from pipeline.training.config import AUTO_SIZE, EFFORT_WORDS, EFFORTS, OWN, SIZES, TARGETS, RunConfig
@@ -21,7 +21,6 @@ from pipeline.training.config import AUTO_SIZE, EFFORT_WORDS, EFFORTS, OWN, SIZE
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from command_line.console import Screen
     from pipeline.training.advice import Advice
     from pipeline.training.targets import Target
 
@@ -42,12 +41,12 @@ LEVEL_STYLES = {"good": ("✓", "green"), "caution": ("!", "yellow"), "warning":
 def register(commands: Commands[Parser]) -> None:
     """Add the commands of this module."""
     train = add_command(commands, "train", "PHRASE [options]", "train a detector for a phrase", run_train)
-    _run_here(train)
+    _run_options(train)
     _no_question(train)
     train.add_argument("--no-download", action="store_true", help="do not install neural voices that are missing")
     train.add_argument("--tensorboard", action="store_true", help="write curves for TensorBoard into the run's folder")
     plan = add_command(commands, "plan", "PHRASE [options]", "show what training would do, without doing it", run_plan)
-    _run_here(plan)
+    _run_options(plan)
     retrain = add_command(
         commands,
         "retrain",
@@ -70,8 +69,7 @@ def _phrase(parser: Parser) -> None:
     parser.add_argument("--language", type=language, default=RunConfig.language, help=f"default: {RunConfig.language}")
 
 
-def run_options(parser: Parser) -> None:
-    """The options of a run, wherever it is trained."""
+def _run_options(parser: Parser) -> None:
     _phrase(parser)
     parser.add_argument(
         "--effort", choices=list(EFFORTS), default=RunConfig.effort, help=f"how much work (default: {RunConfig.effort})"
@@ -100,17 +98,15 @@ def run_options(parser: Parser) -> None:
     add_method(parser, "--mining-method")
     what = "speech engines to use (default: all free ones that are ready)"
     parser.add_argument("--engines", type=names, default=(), metavar="A,B", help=what)
-
-
-def _run_here(parser: Parser) -> None:
-    run_options(parser)
     what = 'engine that is kept for the test, or "none" (default: by rule)'
     parser.add_argument("--hold-out", default="", metavar="ENGINE", help=what)
 
 
-def wanted_run(options: argparse.Namespace) -> RunConfig:
-    """What :func:`run_options` asked for; the phrase is not checked yet."""
-    return RunConfig(
+def _config(options: argparse.Namespace) -> RunConfig:
+    """The run that is asked for. Raises HarkError for a phrase that cannot be used, before anything slow begins."""
+    from pipeline.training.run import prepare
+
+    wanted = RunConfig(
         phrase=" ".join(options.phrase),
         language=options.language,
         effort=options.effort,
@@ -121,14 +117,9 @@ def wanted_run(options: argparse.Namespace) -> RunConfig:
         from_scratch=options.from_scratch,
         engines=options.engines,
         devices=tuple(sorted({target for target in options.targets if target in OWN})),
-        hold_out=getattr(options, "hold_out", ""),
+        hold_out=options.hold_out,
     )
-
-
-def _config(options: argparse.Namespace) -> RunConfig:
-    from pipeline.training.run import prepare
-
-    return prepare(wanted_run(options))  # a phrase that cannot be used is said before anything slow begins
+    return prepare(wanted)
 
 
 def _check_hold_out(config: RunConfig) -> None:
@@ -201,8 +192,6 @@ def _ask(config: RunConfig, screen: Screen, to_install: Mapping[str, int]) -> Ru
 
 def _about(seconds: float) -> str:
     """``about 12 min``: an estimate, in whole minutes."""
-    from command_line.console import duration
-
     return f"about {duration(60 * max(1, round(seconds / 60)))}"
 
 
@@ -261,7 +250,7 @@ def ask_and_train(options: argparse.Namespace, screen: Screen) -> int:
         raise _no_command("Without one Hark asks for a keyphrase, which goes with no --json.")
     effort = RunConfig.effort
     if not at_terminal:
-        phrase = _piped_line()
+        phrase = sys.stdin.buffer.readline().decode(errors="replace").strip() if sys.stdin is not None else ""
         if not phrase:
             raise _no_command("Without one Hark asks for a keyphrase, and here is neither a terminal nor an answer.")
         advice = advise(phrase)
@@ -280,11 +269,6 @@ def ask_and_train(options: argparse.Namespace, screen: Screen) -> int:
     return _agree_and_train(_as_usual(advice.normalized, effort), screen)
 
 
-def _piped_line() -> str:
-    """The first line of a stdin that is no terminal; empty where there is none."""
-    return sys.stdin.buffer.readline().decode(errors="replace").strip() if sys.stdin is not None else ""
-
-
 def _no_command(why: str) -> HarkError:
     what_to_do = f'{PROGRAM} train "{EXAMPLE}" trains, {PROGRAM} --help shows all commands.'
     return HarkError("No command was given.", why, what_to_do)
@@ -292,8 +276,6 @@ def _no_command(why: str) -> HarkError:
 
 def _show_advice(advice: Advice, screen: Screen) -> None:
     from rich.text import Text
-
-    from command_line.console import facts
 
     if screen.json_wanted:
         return
@@ -312,7 +294,6 @@ def _show_advice(advice: Advice, screen: Screen) -> None:
 def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> dict[str, Any]:
     from rich.text import Text
 
-    from command_line.console import command, facts, table
     from pipeline.engine_setup import voices_to_install
     from pipeline.training.run import plan_run, plan_summary
 
@@ -371,16 +352,15 @@ def _train(config: RunConfig, screen: Screen, tensorboard: bool = False, targets
 
     with screen.reporter() as reporter:
         result = run_training(config, data_folder(), reporter, tensorboard)
-    chosen = chosen_targets(Path(result["bundle"]), targets, result.get("devices_left_out", ()))
+    chosen = _chosen_targets(Path(result["bundle"]), targets, result.get("devices_left_out", ()))
     screen.result({**result, "for": {target.name: target.as_dict() for target in chosen}} if chosen else result)
     _show_result(result, screen, tensorboard)
-    show_targets(chosen, screen)
+    _show_targets(chosen, screen)
     return 0
 
 
-def chosen_targets(bundle: Path, names: Collection[str], left_out: Collection[str] = ()) -> list[Target]:
+def _chosen_targets(bundle: Path, names: Collection[str], left_out: Collection[str] = ()) -> list[Target]:
     """What the devices that were named take of a bundle."""
-    from command_line.console import short_path
     from pipeline.training.targets import targets_of_bundle
 
     if not names:
@@ -390,7 +370,7 @@ def chosen_targets(bundle: Path, names: Collection[str], left_out: Collection[st
     return [target for name, target in targets_of_bundle(bundle, typed, left_out).items() if name in names]
 
 
-def show_targets(chosen: Iterable[Target], screen: Screen) -> None:
+def _show_targets(chosen: Iterable[Target], screen: Screen) -> None:
     """Which file each of them takes, and what is typed there."""
     from rich.text import Text
 
@@ -408,11 +388,10 @@ def show_targets(chosen: Iterable[Target], screen: Screen) -> None:
                 screen.show_line(f"  {line}")
 
 
-def headline(phrase: str, metrics: Mapping[str, Any]) -> Text:
+def _headline(phrase: str, metrics: Mapping[str, Any]) -> Text:
     """Whether the phrase has a detector that can be used."""
     from rich.text import Text
 
-    from command_line.console import percent
     from pipeline.training.verdict import misses_most
 
     if misses_most(metrics):
@@ -426,7 +405,6 @@ def headline(phrase: str, metrics: Mapping[str, Any]) -> Text:
 def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -> None:
     from rich.text import Text
 
-    from command_line.console import command, duration, facts, percent, short_path, table
     from pipeline.training.verdict import misses_most
 
     if screen.json_wanted:
@@ -447,38 +425,14 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
         ("near-phrases accepted", *rate("confusers_accepted")),
         ("false alarms an hour", hourly("value"), f"{hourly('low')} to {hourly('high')}"),
     ]
-    counts = result["counts"].values()
-    made = ", ".join(f"{sum(row[kind] for row in counts)} {kind}" for kind in ("generated", "reused", "mined"))
-    seconds = result["seconds"]
-    stages = ", ".join(f"{name} {duration(value)}" for name, value in seconds.items() if value >= 1)
-    bundle = short_path(result["bundle"])
-    fooled_by = ", ".join(f'"{text}"' for text in metrics.get("fooled_by", ()))
-    files = [
-        *([("fooled by, for example", fooled_by)] if fooled_by else []),
-        *(
-            (
-                f"for {device['title']}",
-                f"missed {percent(device['miss_rate_clean']['value'])}, in noise "
-                f"{percent(device['miss_rate_noisy']['value'])}, by synthetic voices: people more often; in the bundle "
-                f"{', '.join(device['bytes'])}",
-            )
-            for device in result.get("devices", {}).values()
-        ),
-        ("clips", made),
-        ("time", f"{duration(sum(seconds.values()))} ({stages})" if stages else duration(sum(seconds.values()))),
-        ("report", short_path(result["report"])),
-    ]
-    curves = _job_folder(result) / "tensorboard"
-    if tensorboard and curves.is_dir():  # else nothing was trained
-        files.append(("curves", curves_line(short_path(curves))))
     screen.show(
         "",
-        headline(result["phrase"], metrics),
+        _headline(result["phrase"], metrics),
         *([verdict["sentence"], verdict["advice"]] if (verdict := result.get("verdict")) else []),
         "",
         table(["of the test's voices", "", "95 % interval"], measured, right=[1]),
         "",
-        facts([*files, ("bundle, and its model.pt", "")]),
+        facts([*_about_run(result, tensorboard), ("bundle, and its model.pt", "")]),
     )
     for name in ("bundle", "model_pt"):
         screen.show_line(str(Path(result[name]).absolute()))
@@ -486,7 +440,25 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
         screen.show("", "Train it with more effort, or choose another phrase; the report says where it fails.")
         return
     screen.show("", Text("Try it:", "dim"))
-    screen.show_line(f"  {command('detect', bundle, _test_clip(result) or 'recording.wav')}")
+    clip = _test_clip(result) or "recording.wav"
+    screen.show_line(f"  {command('detect', short_path(result['bundle']), clip)}")
+
+
+def _about_run(result: Mapping[str, Any], tensorboard: bool) -> Iterator[tuple[str, str]]:
+    if fooled_by := ", ".join(f'"{text}"' for text in result["metrics"].get("fooled_by", ())):
+        yield "fooled by, for example", fooled_by
+    for device in result.get("devices", {}).values():
+        clean, noisy = (percent(device[name]["value"]) for name in ("miss_rate_clean", "miss_rate_noisy"))
+        rates = f"missed {clean}, in noise {noisy}, by synthetic voices: people more often"
+        yield f"for {device['title']}", f"{rates}; in the bundle {', '.join(device['bytes'])}"
+    counts, seconds = result["counts"].values(), result["seconds"]
+    yield "clips", ", ".join(f"{sum(row[kind] for row in counts)} {kind}" for kind in ("generated", "reused", "mined"))
+    stages = ", ".join(f"{name} {duration(value)}" for name, value in seconds.items() if value >= 1)
+    yield "time", duration(sum(seconds.values())) + (f" ({stages})" if stages else "")
+    yield "report", short_path(result["report"])
+    curves = _job_folder(result) / "tensorboard"
+    if tensorboard and curves.is_dir():  # else nothing was trained
+        yield "curves", curves_line(short_path(curves))
 
 
 def _job_folder(result: Mapping[str, Any]) -> Path:
@@ -497,8 +469,6 @@ def _job_folder(result: Mapping[str, Any]) -> Path:
 
 def _test_clip(result: Mapping[str, Any]) -> str:
     """A clip of the phrase in a voice that training has not heard, so that there is something to try at once."""
-    from command_line.console import short_path
-
     try:
         with (_job_folder(result) / "clips.csv").open(encoding="utf-8", newline="") as rows:
             for row in csv.DictReader(rows):

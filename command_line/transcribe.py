@@ -10,13 +10,13 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from command_line.console import Screen
 from command_line.options import Commands, Parser, add_command, language, whole
 from core.data_folder import atomic_path, data_folder, storing
 from core.errors import HarkError
 from pipeline.recordings.captions import FORMATS
 
 if TYPE_CHECKING:
-    from command_line.console import Screen
     from core.events import Reporter
     from pipeline.recordings.transcript import Transcript
 

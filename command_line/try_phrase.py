@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from command_line.console import Screen, clock
 from command_line.options import Commands, Parser, add_command, count, language, score
-
-if TYPE_CHECKING:
-    from command_line.console import Screen
 
 
 def register(commands: Commands[Parser]) -> None:
@@ -27,7 +25,6 @@ def run_try(options: argparse.Namespace, screen: Screen) -> int:
     """``try PHRASE --wav FILE``: exit code 0 whether it is heard or not."""
     import time
 
-    from command_line.console import clock
     from core.foreign_audio import foreign_audio_blocks
     from phrase_augmentation.keyphrase import Keyphrase
     from pipeline.training.keyword_scoring import places

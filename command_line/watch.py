@@ -6,14 +6,11 @@ import argparse
 import mimetypes
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from command_line.console import Screen
 from command_line.options import Commands, Parser, add_command, whole
 from command_line.transcribe import save_transcript_file, transcribed_file, transcription_options
 from core.errors import HarkError
-
-if TYPE_CHECKING:
-    from command_line.console import Screen
 
 MORE_SUFFIXES = {".flac", ".m4a", ".mkv", ".ogg", ".opus", ".wma"}  # some systems have no media type for these
 LOOK_S = 5  # between two looks into the folder

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from command_line.console import Screen
 from command_line.options import Commands, Parser, above_zero, add_command
 from core.errors import HarkError
 
 if TYPE_CHECKING:
-    from command_line.console import Screen
     from model.runtime.detector import Detector
     from pipeline.serving.wakes import WakeSender
     from pipeline.serving.wyoming import Heard

@@ -6,18 +6,15 @@ import argparse
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING
 
-from command_line import program
 from command_line.application import main
 from command_line.bench import IN_LAB, add_options, command_of, show_figures
+from command_line.console import PROGRAM as HARK
+from command_line.console import Screen
 from command_line.options import Parser, add_command, common_options, count, names, seed
 from core.database_url import DATABASE
 from core.errors import HarkError
 from lab import MEASUREMENTS, BenchOptions, run_measurement, without_servers
-
-if TYPE_CHECKING:
-    from command_line.console import Screen
 
 PROGRAM = "python -m lab"
 
@@ -61,7 +58,7 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
         figures = run_measurement(name, chosen, reporter)
     module = importlib.import_module(f"lab.{MEASUREMENTS[name].module}")
     table = module.table(figures) if hasattr(module, "table") else None
-    by_name = (program.PROGRAM, "bench", name) if name in IN_LAB else (*PROGRAM.split(), name)
+    by_name = (HARK, "bench", name) if name in IN_LAB else (*PROGRAM.split(), name)
     show_figures(name, command_of(options, *by_name), figures, table, screen)
     return 0
 

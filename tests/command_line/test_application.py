@@ -181,7 +181,7 @@ def test_a_missing_package(
     monkeypatch.setattr("command_line.library.run_stats", failing(error))
     assert main("library", "stats", "--json") == 2
     assert "'torch'" in error_of(capsys.readouterr().out)["why"]
-    monkeypatch.setitem(sys.modules, "command_line.console", None)  # as where rich is not installed
+    monkeypatch.setitem(sys.modules, "rich.console", None)  # as where rich is not installed
     assert main("library", "stats") == 2
     assert "  What to do: ./hark installs" in capsys.readouterr().err
 

@@ -69,7 +69,7 @@ def test_serve_and_restore_keep_each_other_out(
         while_serving.append(refused.value.what)
         raise HarkError("No further.", "This test ends here.", "Nothing.")
 
-    monkeypatch.setattr("webui.setup.ready", ready)
+    monkeypatch.setattr("command_line.serve.ready", ready)
     said = as_json(main, capsys, "serve", "--port", "18765", code=2)
     assert said["error"]["what"] == "No further." and while_serving == ["The portal is running on that data folder."]
     with held(data_dir / SERVING_LOCK, lambda process: HarkError(process, "", "")):  # as restore has it

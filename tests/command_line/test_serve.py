@@ -19,7 +19,7 @@ def test_settings_of_another_system_that_are_not_taken_are_said(
     def no_further() -> None:
         raise HarkError("No further.", "This test ends here.", "Nothing.")
 
-    monkeypatch.setattr("webui.setup.ready", no_further)
+    monkeypatch.setattr("command_line.serve.ready", no_further)
     for name, value in (("DATABASE_URL", "sqlite:///x.db"), ("ALGORITHM", "RS256"), ("HF_TOKEN", "hf_x")):
         monkeypatch.setenv(name, value)
     with socket.create_server(("127.0.0.1", 0)) as listener:

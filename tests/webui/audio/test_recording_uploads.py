@@ -189,7 +189,7 @@ def test_the_server_s_start_removes_what_no_request_can_own(
         raise Started
 
     monkeypatch.setattr(serving, "Part", started)
-    monkeypatch.setattr("webui.setup.ready", lambda: None)
+    monkeypatch.setattr(serving, "ready", lambda: None)
     with pytest.raises(Started):
         serving.run_serve(argparse.Namespace(host="127.0.0.1", port=0, open=False, no_workers=False), None)  # type: ignore[arg-type]
     assert not [path for path in left if path.exists()] and all(path.exists() for path in kept)

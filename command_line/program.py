@@ -1,5 +1,0 @@
-"""The name that the command line goes by."""
-
-from __future__ import annotations
-
-PROGRAM = "./hark"
