@@ -32,7 +32,12 @@ class Part:
         It has a session of its own: Ctrl-C in the terminal reaches ``serve`` alone, which ends the others in order.
         Should ``serve`` be killed, they end by themselves; workers finish their job first.
         """
-        environment = {**os.environ, "Q_CLUSTER_NAME": self.name}  # which queue the workers take from
+        environment = {
+            **os.environ,
+            "Q_CLUSTER_NAME": self.name,  # which queue the workers take from
+            # Else glibc has an arena a thread, and what a burst of requests took is never given back.
+            "MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2"),
+        }
         self.process = subprocess.Popen(
             self.command, cwd=REPOSITORY, env=environment, start_new_session=True,
             preexec_fn=partial(end_with_parent, signal.SIGTERM),

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from core.errors import HarkError
 
 SHORTEST = 32  # characters of a key: a shorter one can be guessed, and with it one signs in as any user
-KEY = "HARK_SECRET_KEY"
+KEY, EARLIER_KEYS = "HARK_SECRET_KEY", "HARK_SECRET_KEY_FALLBACKS"
 _URLS = ("DATABASE_URL", "REDIS_URL")  # which hold passwords
 _PLACEHOLDER = re.compile(
     r"change.?(me|this|it)|replace.?(me|this|with)|placeholder|example|insecure|your.?(own|secret|key|password|token)"
@@ -21,10 +21,11 @@ _PLACEHOLDER = re.compile(
 
 def check_given_secrets(environment: Mapping[str, str] = os.environ) -> None:
     """Refuse a secret that can be guessed, by a HarkError that does not repeat it."""
-    given = {name: environment.get(name, "").strip() for name in (KEY, "HARK_METRICS_TOKEN")}
-    given |= {name: _password(environment.get(name, "")) for name in _URLS}
-    for name, text in given.items():
-        why = "" if not text else weakness(text) if name == KEY else placeholder(text)
+    given = [(name, environment.get(name, "").strip()) for name in (KEY, "HARK_METRICS_TOKEN")]
+    given += [(EARLIER_KEYS, key.strip()) for key in environment.get(EARLIER_KEYS, "").split(",")]
+    given += [(name, _password(environment.get(name, ""))) for name in _URLS]
+    for name, text in given:
+        why = "" if not text else weakness(text) if name in (KEY, EARLIER_KEYS) else placeholder(text)
         if why:
             raise HarkError(
                 f"{name} can be guessed.",

@@ -390,14 +390,16 @@ class Library:
         return self._column(query, [_plain_list(digests)])
 
     def transcripts(self, language: str, limit: int, seed: int) -> list[str]:
-        """Up to ``limit`` different normalized transcripts of imported speech, drawn by ``seed``.
+        """Up to ``limit`` different normalized transcripts of imported corpora, drawn by ``seed``.
 
-        A longer list begins with the shorter one, as long as the library does not change.
+        The words of the portal's recordings are not among them: what engines speak is seen by everybody with whom a
+        detector is shared, and outlives a recording that is deleted. A longer list begins with the shorter one, as long
+        as the library does not change.
         """
         draw = random.Random(seed)
         factor, offset, prime = draw.randrange(10**6, 10**9), draw.randrange(10**9), 2_147_483_647
         rows = self._rows(
-            "SELECT text_normalized FROM clip WHERE language = ? AND source IS NOT NULL AND text_known = 1 "
+            "SELECT text_normalized FROM clip WHERE language = ? AND source NOT LIKE 'recording-%' AND text_known = 1 "
             "AND parent_id IS NULL AND state = 'ready' AND text_normalized <> '' GROUP BY text_normalized "
             "ORDER BY ((MIN(id) % ?) * ? + ?) % ?, text_normalized LIMIT ?",
             (language, prime, factor, offset, prime, limit),

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import re
+import signal
+import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,7 +35,7 @@ from core.worded import number, worded
 LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000  # Hz; below a telephone's rate there is no speech to recognize
 MOST_CHANNELS = 64  # what ffmpeg can mix
 MERGE_PAUSE_S = 0.5  # between the files of a session: long enough that no segment runs across
-PROBE_TIMEOUT_S = 30.0
+PROBE_TIMEOUT_S = 300.0  # one takes a fraction of a second, on a machine that is busy or a slow disk many times that
 DECODE_TIMEOUT_S = 900.0  # half an hour of sound takes some 10 s, a large video on a slow disk minutes
 BLOCK_FRAMES = 1 << 16
 UNKNOWN_FRAMES = 1 << 48  # and more: a FLAC without samples does not give their number
@@ -409,12 +411,25 @@ def _number(text: object) -> float:
 
 
 def _told(command: list[str], path: Path) -> tuple[Any, str]:
-    """What a program prints of a file as JSON, None where it is none; and the last that it said beside."""
+    """Return what a program prints of a file as JSON, None where it is none, and the last line of its errors.
+
+    Raises HarkError where it did not end in time, which says nothing of the file.
+    """
+    started = time.monotonic()
     with listened_to(command, path, PROBE_TIMEOUT_S) as (process, said):
         assert process.stdout is not None
         text = process.stdout.read(1_000_000)
         code = process.wait()
         why = last_words(said)
+    if code == -signal.SIGKILL and time.monotonic() - started >= PROBE_TIMEOUT_S:
+        raise HarkError(
+            worded("The file was not read in time."),
+            worded(
+                "%(program)s had not ended after %(seconds)s s: this machine is busy, or its disk slow.",
+                program=command[0], seconds=number(PROBE_TIMEOUT_S),
+            ),
+            worded("Try again when the machine has less to do."),
+        )  # fmt: skip
     try:
         return untrusted_json(text) if code == 0 else None, why
     except ValueError:

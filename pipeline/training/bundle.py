@@ -23,6 +23,7 @@ from model.features import CHUNK_SAMPLES, SAMPLE_RATE
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError, manifest_digest
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES
 from pipeline.training.plan import Plan
+from pipeline.training.removed_recordings import CORPUS
 from pipeline.training.report import det_plot, devices_in_words, html_report
 from pipeline.training.targets import readme
 
@@ -215,12 +216,15 @@ def _parity_audio(clips: pd.DataFrame, seed: int) -> np.ndarray:
 
 
 def training_corpora(clips: pd.DataFrame, report: Mapping[str, Any]) -> list[str]:
-    """The corpora of real speech that went into training: the run's own, and those of what ships."""
+    """List the corpora of real speech that went into training: the run's own, and those of what ships.
+
+    The portal's recordings are one corpus without their ids: a bundle is given away, and outlives a recording.
+    """
     own: Iterable[str] = (
         clips[clips["engine"].isin(REAL_ENGINES) & (clips["split"] != "test")]["corpus"] if "corpus" in clips else []
     )
     shipped = [name for part in SHIPPED_SPEECH for name in report.get(part, {}).get("training_corpora", [])]
-    return sorted({*map(str, own), *shipped})
+    return sorted({CORPUS if str(name).startswith(f"{CORPUS}-") else str(name) for name in own} | {*shipped})
 
 
 def licences_text(clips: pd.DataFrame, report: Mapping[str, Any]) -> str:

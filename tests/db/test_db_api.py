@@ -218,6 +218,7 @@ def test_transcripts_are_of_imported_speech_and_seeded(library: Library) -> None
     library.add_clips(
         [new_clip("made", 100), new_clip("real 1", 101, source="c:again"), new_clip("", 102, source="c:e")]
     )
+    library.add_clips([new_clip("said in a recording", 103, source="recording-7a7cf72e:1")])
     drawn = library.transcripts("en", 100, seed=1)
     assert sorted(drawn) == sorted({f"real {n}" for n in range(50)})
     assert library.transcripts("en", 10, seed=1) == drawn[:10]

@@ -113,6 +113,8 @@ def _head(meeting: Recording) -> dict[str, Any]:
             said["status"], job = "polishing", polishing
     if job is not None and job.is_going:
         said["progress"] = progress_of(job)
+    if (failure := failure_of(meeting)) is not None:
+        said["error"] = explained(failure)
     return said
 
 
@@ -137,8 +139,6 @@ def meeting(request: HttpRequest, meeting_id: UUID) -> HttpResponse:
         services.delete(recording=found)
         return HttpResponse(status=204)
     said = _head(found)
-    if said["status"] == Recording.State.FAILED:
-        said["error"] = explained(failure_of(found))
     polishing = services.newest_job(found, "polish") if found.options.get("session") == POLISHED_SESSION else None
     if polishing is not None and polishing.error is not None:
         said["polish_error"] = explained(polishing.error)

@@ -42,13 +42,13 @@ def tone(seconds: float, rate: int = 16_000, hertz: float = 440.0, level: float 
 
 
 @pytest.fixture
-def fake_ffmpeg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
-    """Put a shell script in the place of ffmpeg; ffprobe stays the real one."""
+def fake_ffmpeg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Put a shell script in the place of ffmpeg, or of another program; the others stay the real ones."""
 
-    def make(script: str) -> None:
+    def make(script: str, name: str = "ffmpeg") -> None:
         folder = tmp_path / "programs"
         folder.mkdir()
-        program = folder / "ffmpeg"
+        program = folder / name
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
         monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
@@ -175,6 +175,18 @@ def test_ffmpeg_that_hangs(tmp_path: Path, fake_ffmpeg: Callable[[str], None], m
         normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits())
     assert time.monotonic() - started < 10
     assert files_in(tmp_path) == ["in.wav"]
+
+
+@needs_ffmpeg
+def test_a_busy_machine_says_nothing_of_the_file(
+    tmp_path: Path, fake_ffmpeg: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile.write(tmp_path / "in.wav", tone(1), 16_000)
+    fake_ffmpeg("exec sleep 60", "ffprobe")
+    monkeypatch.setattr(media, "PROBE_TIMEOUT_S", 0.3)
+    with pytest.raises(HarkError, match="not read in time") as refused:
+        normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits())
+    assert "ffprobe" in refused.value.why and "machine is busy" in refused.value.why
 
 
 @pytest.mark.parametrize(

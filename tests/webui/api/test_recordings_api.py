@@ -48,7 +48,7 @@ def test_an_upload_is_queued_with_its_options(call: Call, owner: User, recording
     }  # fmt: skip
     assert made.json()["state"] == "working" and made.json()["job"] == str(kept.job_id)
     assert call("get", f"/jobs/{kept.job_id}", headers=headers).json()["kind"] == "transcribe"
-    for wrong in ({"engine": "ears"}, {"speakers": "0"}, {"speakers": "x"}, {"language": "??"}):
+    for wrong in ({"engine": "ears"}, {"speakers": "0"}, {"speakers": "x"}, {"language": "??"}, {"polish": "1"}):
         problem_of(upload(call, headers, recording, **wrong), 422)
     assert Recording.objects.count() == 1
 

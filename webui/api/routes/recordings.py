@@ -35,6 +35,7 @@ from webui.api.routes.jobs import job_out
 from webui.api.schemas import JobOut
 from webui.audio import asking, services
 from webui.audio.models import Recording
+from webui.compatibility.endpoint import only_known
 from webui.compatibility.uploads import name_of, received
 from webui.organizations.access import owned, to_change, visible
 from webui.template_filters import UNNAMED
@@ -83,6 +84,7 @@ def create(
     summarize: bool = Form(True, examples=[True]),
 ) -> Made:
     """Keeps it and queues its transcription; its ``state`` is ready when the transcript is there."""
+    only_known([*request.POST, *request.FILES], ("audio", "engine", "language", "speakers", "diarize", "summarize"))
     user = caller(request).user
     options = {
         "engine": engine, "language": language or None, "speakers": speakers, "diarize": diarize,
