@@ -5,9 +5,10 @@ import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.text
 import django.utils.timezone
-import webui.accounts.validators
 from django.conf import settings
 from django.db import migrations, models
+
+import webui.accounts.validators
 
 
 class Migration(migrations.Migration):
