@@ -99,6 +99,7 @@ INSTALLED_APPS = [
     "allauth.mfa",
     "allauth.socialaccount",
     "allauth.socialaccount.providers.google",
+    "allauth.usersessions",
     "channels",
     "corsheaders",
     "csp",
@@ -190,7 +191,6 @@ AUTH_USER_MODEL = "accounts.User"
 LOGIN_URL = "accounts:login"
 LOGIN_REDIRECT_URL = "trainer:home"
 LOGOUT_REDIRECT_URL = "accounts:login"
-# Of allauth only its talk with Google is used; the second is named by sessions that began before the first was there.
 AUTHENTICATION_BACKENDS = ["webui.accounts.backend.Backend", "django.contrib.auth.backends.ModelBackend"]
 PASSWORD_HASHERS = [
     "webui.accounts.hashing.FewAtOnce",
@@ -205,8 +205,22 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "webui.accounts.validators.MoreThanTheName"},
 ]
 ACCESS_TOKEN_MINUTES = int(taken("ACCESS_TOKEN_EXPIRE_MINUTES") or 15)
+ACCOUNT_ADAPTER = "webui.accounts.adapters.AccountAdapter"
 ACCOUNT_EMAIL_VERIFICATION = "none"
-MFA_ADAPTER = "webui.accounts.second_factor.SealingAdapter"
+ACCOUNT_FORMS = {"change_password": "webui.accounts.forms.ChangePasswordForm"}
+ACCOUNT_RATE_LIMITS = MFA_RATE_LIMITS = False  # guesses are counted in the database (webui.accounts.sign_in)
+MFA_ADAPTER = "webui.accounts.adapters.SealingAdapter"
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+MFA_FORMS = {
+    "authenticate": "webui.accounts.second_factor.CodeForm",
+    "authenticate_webauthn": "webui.accounts.second_factor.PasskeyForm",
+    "reauthenticate": "webui.accounts.second_factor.CodeAgainForm",
+    "reauthenticate_webauthn": "webui.accounts.second_factor.PasskeyAgainForm",
+    "add_webauthn": "webui.accounts.second_factor.NewPasskeyForm",
+}
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_TOTP_ISSUER = "Hark"
 MFA_TOTP_TOLERANCE = 1  # codes of 30 s before and after, for clocks that are not quite right
 MFA_RECOVERY_CODE_DIGITS = 10
 SOCIALACCOUNT_ADAPTER = "webui.accounts.google.GoogleAdapter"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -9,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from django import template
+from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
 from django.utils.html import escape, format_html
@@ -31,6 +34,23 @@ def moment(time: datetime | str, shown: str = "minute") -> SafeString:
     time = (datetime.fromisoformat(time) if isinstance(time, str) else time).astimezone(UTC)
     words = f"{time:%Y-%m-%d}" if shown == "day" else f"{time:%Y-%m-%d %H:%M} UTC"
     return format_html('<time datetime="{}" data-moment="{}">{}</time>', time.isoformat(), shown, words)
+
+
+@register.filter
+def can_have_passkeys(request: HttpRequest) -> bool:
+    """Whether browsers use passkeys on this page: over https under a name, or on localhost."""
+    host = request.get_host().rpartition(":")[0] or request.get_host()
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return request.is_secure() or host == "localhost"
+    return False
+
+
+@register.filter
+def json_attribute(options: Mapping[str, Any]) -> str:
+    """What allauth asks a browser's authenticator, for an attribute."""
+    return json.dumps(options, default=dict)
 
 
 @register.filter

@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.urls import include, path
 
 from webui import help, observing
-from webui.accounts import google
 
 urlpatterns = [
     path("live", observing.live, name="live"),
@@ -20,8 +19,7 @@ urlpatterns = [
     path("recordings/", include("webui.audio.urls")),
     path("account/", include("webui.accounts.urls")),
     path("organizations/", include("webui.organizations.urls")),
-    path("sign-in/google/login/", google.begin, name="google_login"),  # the names that allauth knows them by
-    path("sign-in/google/login/callback/", google.back, name="google_callback"),
+    path("", include("webui.accounts.allauth_urls")),
     path("", include("webui.compatibility.urls")),
 ]
 handler404 = "webui.errors.not_found"

@@ -27,8 +27,10 @@ def test_from_adding_a_passkey_to_signing_in_with_it(chromium: Browser, tmp_path
         authenticator = devices.send("WebAuthn.addVirtualAuthenticator", {"options": PHONE})["authenticatorId"]
         make_owner(page, portal)
         page.goto(f"{portal.address}/account/second-factor")
-        page.get_by_label("Name of the passkey").fill("phone")
-        page.fill("[name=passkey-password]", PASSWORD)
+        page.get_by_role("link", name="Add a passkey").click()
+        page.fill("[name=password]", PASSWORD)
+        page.get_by_role("button", name="Continue").click()
+        page.fill("[name=name]", "phone")
         page.get_by_role("button", name="Add a passkey").click()
         page.get_by_text("The passkey is added.").wait_for()
         assert page.locator("li code").count() == 10 and not axe(page)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from html import unescape
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +17,7 @@ from db.records import NewClip
 from tests.support.detector_versions import address, make_comparison, make_report, make_version
 from tests.webui.audio.conftest import SAID, ready_recording, transcript_of_words
 from tests.webui.conftest import PASSWORD
-from webui.accounts import second_factor, services
+from webui.accounts import services
 from webui.accounts.models import User
 from webui.api.models import Webhook
 from webui.audio.models import Recording
@@ -115,6 +114,8 @@ def every_page(user: User) -> dict[str, str]:
         "engines": "/engines",
         "account": "/account/",
         "second factor": "/account/second-factor",
+        "confirm": "/account/again",
+        "password": "/account/password",
         "log": "/account/log",
         "sessions": "/account/sessions",
         "help": "/help",
@@ -142,16 +143,13 @@ def fragments(client: Client, pages: dict[str, str]) -> dict[str, str]:
 
 def pages_of_strangers(owner: User, other: User) -> dict[str, Any]:
     """Answers to those who are not signed in, by name; ``other`` has a second factor then."""
-    from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
+    from allauth.mfa.totp.internal.auth import TOTP
 
     link = services.password_link(user=owner, base_url="http://localhost")
     recording = ready_recording(owner, "shared.wav")
     _share, token = share(recording=recording)
     stranger = Client()
-    secret = 32 * "A"
-    second_factor.turn_on(
-        user=other, secret=secret, code=format_hotp_value(hotp_value(secret, int(time.time()) // 30 - 1))
-    )
+    TOTP.activate(other, 32 * "A")
     waiting = Client()
     waiting.post("/account/login", {"name": other.username, "password": PASSWORD})
     asked = {"login": "/account/login", "setup": link.removeprefix("http://localhost"), "gone": "/account/setup/x"}

@@ -33,6 +33,7 @@ OPEN = {
 }
 PUBLIC = {
     "accounts:login",
+    ":account_login",
     "accounts:setup",
     "trainer:device_file",
     *SHARED,

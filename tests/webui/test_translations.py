@@ -119,7 +119,8 @@ def test_nothing_has_been_added_since() -> None:
         said |= said_in_code(path)
     known = {parts["msgid"]: parts.get("msgid_plural", "") for _, parts in ENTRIES}
     assert said == {text: known.get(text) for text in said}
-    in_templates = {words for path in (portal / "templates").rglob("*.html") for words in said_in_template(path)}
+    templates = [path for path in (portal / "templates").rglob("*.*") if path.suffix in (".html", ".txt")]
+    in_templates = {words for path in templates for words in said_in_template(path)}
     assert in_templates | set(said) == set(known)
 
 

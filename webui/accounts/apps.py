@@ -11,9 +11,14 @@ class AccountsConfig(AppConfig):
     name = "webui.accounts"
 
     def ready(self) -> None:
-        """A session has a beginning."""
+        """Connect what is done when a session begins, a password changes or a second factor is set up."""
+        from allauth.account.signals import password_changed, password_set
         from django.contrib.auth.signals import user_logged_in
 
+        from webui.accounts import second_factor  # noqa: F401  # connects its own
+        from webui.accounts.audit import Action, record
         from webui.accounts.sessions import begins
 
         user_logged_in.connect(begins, dispatch_uid="sessions")
+        for signal in (password_changed, password_set):
+            signal.connect(lambda **signal: record(Action.PASSWORD), weak=False, dispatch_uid="audit")

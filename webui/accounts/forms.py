@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, ClassVar
 
+from allauth.account import forms as allauth_forms
+from allauth.account.adapter import get_adapter
 from allauth.socialaccount.models import SocialAccount
 from django import forms
 from django.contrib.auth import password_validation
@@ -12,11 +14,9 @@ from django.contrib.auth.forms import SetPasswordForm, UsernameField
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from core.errors import HarkError
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.services import SCOPES
-from webui.accounts.sign_in import sign_in
 from webui.jobs.models import Quota
 from webui.jobs.quota import Limits
 
@@ -49,17 +49,6 @@ class SignInForm(forms.Form):
         max_length=4096,
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
-    )
-
-
-class CodeForm(forms.Form):
-    """A code of an authenticator app, or a recovery code."""
-
-    code = forms.CharField(
-        label=_("Code"),
-        max_length=20,
-        help_text=_("Of your authenticator app, or one of your recovery codes."),
-        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric", "autofocus": True}),
     )
 
 
@@ -122,87 +111,15 @@ class NewPasswordForm(SetPasswordForm):
         self.fields["new_password2"].help_text = ""
 
 
-class ChangePasswordForm(NewPasswordForm):
-    """The same for somebody who has a password: it is asked for, so that an open browser gives no account away.
+class ChangePasswordForm(allauth_forms.ChangePasswordForm):
+    """The current password and a new one; guesses count as failed sign-ins."""
 
-    Guessing it is counted with the failed sign-ins.
-    """
-
-    old_password = forms.CharField(
-        label=_("Current password"),
-        strip=False,
-        max_length=4096,
-        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
-    )
-    field_order = ("old_password", "new_password1", "new_password2")
-
-    def __init__(self, user: User, *args: Any, address: str = "", browser: str = "", **kwargs: Any) -> None:
-        super().__init__(user, *args, **kwargs)
-        self.address, self.browser = address, browser
-
-    def clean_old_password(self) -> str:
-        """It must be right."""
-        return _right_password(self.user, self.cleaned_data["old_password"], self.address, self.browser)
-
-
-def _right_password(user: User, password: str, address: str, browser: str) -> str:
-    """The password, where it is the user's. Raises ValidationError; guesses are counted."""
-    try:
-        sign_in(name=user.get_username(), password=password, address=address, browser=browser)
-    except HarkError as error:
-        if getattr(error, "status", 0) in (429, 503):
-            raise ValidationError(f"{error.what} {error.what_to_do}") from error
-        raise ValidationError(_("The password is wrong.")) from error
-    return password
-
-
-class DeleteForm(forms.Form):
-    """The password of whoever deletes their account."""
-
-    prefix = "delete"
-    password = forms.CharField(
-        label=_("Password"),
-        strip=False,
-        max_length=4096,
-        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
-    )
-
-    def __init__(self, user: User, *args: Any, address: str = "", browser: str = "", **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.user, self.address, self.browser = user, address, browser
-
-    def clean_password(self) -> str:
-        """It must be right."""
-        return _right_password(self.user, self.cleaned_data["password"], self.address, self.browser)
-
-
-class FactorForm(DeleteForm):
-    """The password of whoever changes their second factor, and a code of the app that it is turned on with."""
-
-    prefix = "factor"
-    code = forms.CharField(
-        label=_("Code that the app shows"),
-        max_length=20,
-        required=False,
-        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"}),
-    )
-
-    def __init__(self, user: User, *args: Any, needs_code: bool, **kwargs: Any) -> None:
-        super().__init__(user, *args, **kwargs)
-        self.fields["code"].required = needs_code
-
-
-class PasskeyForm(DeleteForm):
-    """A new passkey: what it is called, what the browser has made, and the password of whose it is."""
-
-    prefix = "passkey"
-    name = forms.CharField(
-        label=_("Name of the passkey"),
-        max_length=60,
-        help_text=_("Such as the phone or the security key that keeps it."),
-        widget=forms.TextInput(attrs={"autocomplete": "off"}),
-    )
-    credential = forms.CharField(max_length=50_000, widget=forms.HiddenInput)
+    def clean_oldpassword(self) -> str:
+        """Called by Django."""
+        password: str = self.cleaned_data["oldpassword"]
+        if not get_adapter().reauthenticate(self.user, password):
+            raise get_adapter().validation_error("incorrect_password")
+        return password
 
 
 class TokenForm(forms.Form):

@@ -1,8 +1,8 @@
-"""Signing in with Google. allauth speaks with Google; who comes in is decided here, and none of its pages is shown."""
+"""Signing in with Google. allauth speaks with Google; who comes in is decided here."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from allauth.core.exceptions import ImmediateHttpResponse
@@ -10,6 +10,7 @@ from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialAccount, SocialLogin
 from allauth.socialaccount.providers.base.constants import AuthError
 from allauth.socialaccount.providers.google.views import oauth2_callback, oauth2_login
+from allauth.utils import generate_unique_username
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse
@@ -28,29 +29,20 @@ from webui.errors import explain
 from webui.transactions import alone
 
 
-@login_not_required
-@never_cache
-@require_POST
-def begin(request: HttpRequest) -> HttpResponse:
-    """Off to Google."""
-    _only_where_it_is_on()
-    response: HttpResponse = oauth2_login(request)
-    return response
+def where_it_is_on(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """allauth's view, which is not there without GOOGLE_CLIENT_ID."""
+
+    @login_not_required
+    @never_cache
+    def only(request: HttpRequest) -> HttpResponse:
+        if not settings.GOOGLE_SIGN_IN:
+            raise Http404
+        return view(request)
+
+    return only
 
 
-@login_not_required
-@never_cache
-@require_GET
-def back(request: HttpRequest) -> HttpResponse:
-    """Where Google sends people back to."""
-    _only_where_it_is_on()
-    response: HttpResponse = oauth2_callback(request)
-    return response
-
-
-def _only_where_it_is_on() -> None:
-    if not settings.GOOGLE_SIGN_IN:
-        raise Http404
+begin, back = require_POST(where_it_is_on(oauth2_login)), require_GET(where_it_is_on(oauth2_callback))
 
 
 class GoogleAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
@@ -62,11 +54,8 @@ class GoogleAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     """
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> NoReturn:
-        """Called by allauth when Google has said who it is. It never goes on from here."""
-        try:
-            user = user_of(sociallogin)
-        except HarkError as error:
-            raise ImmediateHttpResponse(explain(request, error, 403)) from error
+        """Called by allauth when Google has said who it is. It never goes on from here. Raises GoogleRefused."""
+        user = user_of(sociallogin)
         then = safe_address(request, sociallogin.get_redirect_url(request) or "")
         raise ImmediateHttpResponse(sign_in_or_ask(request, user, then, Action.SIGNED_IN_BY_GOOGLE))
 
@@ -88,7 +77,7 @@ def user_of(sociallogin: SocialLogin) -> User:
     """The user whom a Google account belongs to.
 
     Raises:
-        HarkError: there is no such user, or the user may not sign in.
+        GoogleRefused: there is no such user, or the user may not sign in.
     """
     addresses = [address.email for address in sociallogin.email_addresses if address.verified]
     if not addresses:
@@ -97,7 +86,8 @@ def user_of(sociallogin: SocialLogin) -> User:
     with alone():
         user = User.objects.filter(email__iexact=addresses[0]).first()
         if user is None and settings.OPEN_SIGN_UP:
-            user = services.create_user(username=_free_name(addresses[0]), password=None, email=addresses[0])
+            name = generate_unique_username([addresses[0], "user"])
+            user = services.create_user(username=name, password=None, email=addresses[0])
         if user is None:
             raise _refused(_("%(email)s belongs to no user here.") % {"email": addresses[0]})
         if not user.is_active:
@@ -110,14 +100,11 @@ def user_of(sociallogin: SocialLogin) -> User:
     return user
 
 
-def _refused(why: str) -> HarkError:
-    return HarkError(_("You could not be signed in."), why, _("Ask the owner, or sign in with your password."))
+class GoogleRefused(HarkError):
+    """Answered with 403."""
+
+    status = 403
 
 
-def _free_name(email: str) -> str:
-    wanted = re.sub(r"[^\w.+-]", "", email.partition("@")[0])[:100] or "user"
-    name, number = wanted, 1
-    while User.objects.filter(username__iexact=name).exists():
-        number += 1
-        name = f"{wanted}-{number}"
-    return name
+def _refused(why: str) -> GoogleRefused:
+    return GoogleRefused(_("You could not be signed in."), why, _("Ask the owner, or sign in with your password."))

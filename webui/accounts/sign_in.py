@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from core.errors import HarkError
-from webui.accounts.addresses import network_of
+from webui.accounts.addresses import client_address, network_of
 from webui.accounts.audit import Action, record
 from webui.accounts.hashing import HashingBusy
 from webui.accounts.models import SignInFailure, User
@@ -79,8 +79,13 @@ def sign_in(*, name: str, password: str, address: str, browser: str = "") -> Use
             _("The name or the password is wrong, or the account is deactivated."),
             _("Check both. A forgotten password is replaced by a link from the owner."),
         )
-    SignInFailure.objects.filter(name_digest=failure.name_digest, address_digest=failure.address_digest).delete()
+    forgive_failure(failure)
     return signed_in
+
+
+def sender(request: HttpRequest) -> dict[str, str]:
+    """Who asks, as :func:`sign_in` takes it."""
+    return {"address": client_address(request), "browser": request.COOKIES.get(KNOWN_BROWSER, "")}
 
 
 def remember_browser(request: HttpRequest, response: HttpResponse, user: User) -> None:
@@ -142,6 +147,11 @@ def too_many(wait_s: int) -> TooManyFailures:
     )
     error.wait_s = wait_s
     return error
+
+
+def forgive_failure(failure: SignInFailure) -> None:
+    """Forget an expected failure, which was none, and those before it of the same name from the same place."""
+    SignInFailure.objects.filter(name_digest=failure.name_digest, address_digest=failure.address_digest).delete()
 
 
 def forgive(*, user: User) -> None:

@@ -7,12 +7,11 @@ from django.views.decorators.http import require_POST
 from django.views.i18n import set_language
 
 from webui import navigation
-from webui.accounts import audit_views, factor_views, user_views, views
+from webui.accounts import audit_views, user_views, views
 
 app_name = "accounts"
 urlpatterns = [
     path("", views.me, name="me"),
-    path("password", views.password, name="password"),
     path("language", require_POST(set_language), name="language"),
     path("theme", navigation.choose_theme, name="theme"),
     path("tokens", views.tokens, name="tokens"),
@@ -21,17 +20,13 @@ urlpatterns = [
     path("webhooks/<int:webhook_id>/remove", views.remove_webhook, name="remove_webhook"),
     path("setup/<str:secret>", views.setup, name="setup"),
     path("login", views.login, name="login"),
-    path("code", factor_views.code, name="code"),
-    path("second-factor", factor_views.factor, name="factor"),
-    path("second-factor/passkeys", factor_views.passkeys, name="passkeys"),
     path("logout", views.logout, name="logout"),
     path("retention", views.retention, name="retention"),
     path("export", views.export, name="export"),
     path("export.zip", views.exported, name="exported"),
     path("delete", views.delete, name="delete"),
     path("log", audit_views.own, name="log"),
-    path("sessions", views.sessions, name="sessions"),
-    path("sessions/<str:number>/end", views.end_session, name="end_session"),
+    path("sessions/<int:number>/end", views.end_session, name="end_session"),
     path("users/log", audit_views.everybody, name="users_log"),
     path("users/use", user_views.use, name="users_use"),
     path("users", user_views.users, name="users"),

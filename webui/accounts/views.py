@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.account.forms import ReauthenticateForm
+from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib import auth, messages
-from django.contrib.auth import REDIRECT_FIELD_NAME, update_session_auth_hash
+from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.decorators import login_not_required
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render, resolve_url
@@ -18,15 +20,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from core.errors import HarkError
 from webui.accounts import second_factor, services
-from webui.accounts import sessions as open_sessions
-from webui.accounts.addresses import client_address
 from webui.accounts.audit import Action, entries_of, record
 from webui.accounts.deletion import delete_account
 from webui.accounts.exporting import begin_export, export_file
 from webui.accounts.forms import (
     EVENT_WORDS,
-    ChangePasswordForm,
-    DeleteForm,
     NewPasswordForm,
     PersonForm,
     RetentionForm,
@@ -37,11 +35,7 @@ from webui.accounts.forms import (
 from webui.accounts.models import ApiToken, User
 from webui.accounts.retention import set_retention
 from webui.accounts.sessions import sign_in_or_ask
-from webui.accounts.sign_in import (
-    KNOWN_BROWSER,
-    forgive,
-    sign_in,
-)
+from webui.accounts.sign_in import forgive, sender, sign_in
 from webui.accounts.signed_in import signed_in
 from webui.api import webhooks as outgoing
 from webui.api.models import Webhook
@@ -52,6 +46,7 @@ from webui.shown_once import show_next, shown_now
 INVALID = 422
 LATEST = 5  # entries of the audit log on the page of an account
 TOKEN, HOOK = "token", "secret of a webhook"  # that are shown once
+DELETION = "delete"  # the prefix of a form
 
 
 def safe_address(request: HttpRequest, wanted: str) -> str:
@@ -79,12 +74,7 @@ def login(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         values = form.cleaned_data
         try:
-            user = sign_in(
-                name=values["name"],
-                password=values["password"],
-                address=client_address(request),
-                browser=request.COOKIES.get(KNOWN_BROWSER, ""),
-            )
+            user = sign_in(name=values["name"], password=values["password"], **sender(request))
             return sign_in_or_ask(request, user, _then(request))
         except HarkError as error:
             problem = error
@@ -154,21 +144,6 @@ def me(request: HttpRequest) -> HttpResponse:
 
 
 @never_cache
-@sensitive_post_parameters()
-@require_POST
-def password(request: HttpRequest) -> HttpResponse:
-    """A new password. This session goes on, all others end."""
-    form = _password_form(request, request.POST)
-    if not form.is_valid():
-        return _page(request, password=form)
-    user = form.save()
-    record(Action.PASSWORD)
-    update_session_auth_hash(request, user)
-    messages.success(request, _("Your password is changed. All other sessions have been signed out."))
-    return redirect("accounts:me")
-
-
-@never_cache
 @require_POST
 def tokens(request: HttpRequest) -> HttpResponse:
     """A new API token. The page shows it, this once."""
@@ -226,7 +201,7 @@ def remove_webhook(request: HttpRequest, webhook_id: int) -> HttpResponse:
 @require_POST
 def delete(request: HttpRequest) -> HttpResponse:
     """Delete one's own account with all its data."""
-    form = _delete_form(request, request.POST)
+    form = ReauthenticateForm(request.POST, user=signed_in(request), prefix=DELETION)
     if not form.is_valid():
         return _page(request, deletion=form)
     delete_account(user=signed_in(request))
@@ -235,20 +210,14 @@ def delete(request: HttpRequest) -> HttpResponse:
     return redirect("accounts:login")
 
 
-@never_cache
-@require_safe
-def sessions(request: HttpRequest) -> HttpResponse:
-    """The browsers in which one is signed in."""
-    content = {"sessions": open_sessions.sessions_of(signed_in(request)), "here": request.session.session_key}
-    return render(request, "accounts/sessions.html", content)
-
-
 @require_POST
-def end_session(request: HttpRequest, number: str) -> HttpResponse:
-    """Sign out in one of them."""
-    open_sessions.end_session(user=signed_in(request), number=number)
+def end_session(request: HttpRequest, number: int) -> HttpResponse:
+    """Sign out in another browser."""
+    session = get_object_or_404(UserSession, pk=number, user=signed_in(request))
+    session.end()
+    record(Action.SIGNED_OUT, what=session.ip)
     messages.success(request, _("That session has ended."))
-    return redirect("accounts:sessions")
+    return redirect("usersessions_list")
 
 
 @require_POST
@@ -279,11 +248,6 @@ def exported(request: HttpRequest) -> FileResponse:
     return FileResponse(file, as_attachment=True, filename=f"hark-{signed_in(request).username}.zip")
 
 
-def _delete_form(request: HttpRequest, sent: Any = None) -> DeleteForm:
-    browser = request.COOKIES.get(KNOWN_BROWSER, "")
-    return DeleteForm(signed_in(request), sent, address=client_address(request), browser=browser)
-
-
 def _person_form(request: HttpRequest, sent: Any = None) -> PersonForm:
     user = signed_in(request)
     # Else one could take somebody else's address, and they would land in this account when they sign in with Google.
@@ -291,21 +255,11 @@ def _person_form(request: HttpRequest, sent: Any = None) -> PersonForm:
     return PersonForm(sent, instance=User.objects.get(pk=user.pk), email_fixed=fixed)
 
 
-def _password_form(request: HttpRequest, sent: Any = None) -> NewPasswordForm:
-    user = signed_in(request)
-    if user.has_usable_password():
-        return ChangePasswordForm(
-            user, sent, address=client_address(request), browser=request.COOKIES.get(KNOWN_BROWSER, "")
-        )
-    return NewPasswordForm(user, sent)
-
-
 def _page(request: HttpRequest, **content: Any) -> HttpResponse:
     user = signed_in(request)
     invalid = any(getattr(form, "errors", None) for form in content.values())
     content = {
         "person": _person_form(request),
-        "password": _password_form(request),
         "made": shown_now(request, TOKEN),
         "hooked": shown_now(request, HOOK),
         "token": TokenForm(user),
@@ -313,7 +267,7 @@ def _page(request: HttpRequest, **content: Any) -> HttpResponse:
         "webhook": WebhookForm(),
         "factor_is_on": second_factor.is_on(user),
         "exported": export_file(user).is_file(),
-        "deletion": _delete_form(request),
+        "deletion": ReauthenticateForm(user=user, prefix=DELETION),
         "retention": RetentionForm(initial={"recordings_days": user.recordings_days, "jobs_days": user.jobs_days}),
         "usage": usage_of(user),
         "entries": entries_of(user)[:LATEST],

@@ -52,7 +52,7 @@ def test_what_one_does_to_one_s_account(client: Client, other: User) -> None:
     client.post("/account/webhooks", hook)
     client.post(f"/account/webhooks/{Webhook.objects.get().pk}/remove")
     client.post("/account/", {"username": "oskar", "email": ""})
-    client.post("/account/password", {"old_password": PASSWORD, "new_password1": NEW, "new_password2": NEW})
+    client.post("/account/password", {"oldpassword": PASSWORD, "password1": NEW, "password2": NEW})
     assert log() == [
         ("oscar", "token_made", "ci: read, audio", "oscar"),
         ("oscar", "token_revoked", "ci", "oscar"),
@@ -103,7 +103,7 @@ def test_it_holds_no_secrets(client: Client, other: User) -> None:
     client.force_login(other)
     token, text = create_token(user=other, name="ci", scopes=["read"])
     client.post("/account/webhooks", {"url": "https://user:hidden@example.org/x", "events": ["job.done"]})
-    client.post("/account/password", {"old_password": PASSWORD, "new_password1": NEW, "new_password2": NEW})
+    client.post("/account/password", {"oldpassword": PASSWORD, "password1": NEW, "password2": NEW})
     with connection.cursor() as cursor:
         cursor.execute("SELECT * FROM accounts_auditentry")
         kept = str(cursor.fetchall())

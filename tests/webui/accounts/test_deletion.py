@@ -114,7 +114,7 @@ def test_the_password_is_asked_for_and_guesses_are_counted(client: Client, other
         answer = client.post("/account/delete", {"delete-password": "wrong"})
         assert answer.status_code == 422 and "The password is wrong." in answer.content.decode()
     answer = client.post("/account/delete", {"delete-password": PASSWORD})
-    assert answer.status_code == 422 and "Too many failed sign-ins." in answer.content.decode()
+    assert answer.status_code == 429 and "Too many failed sign-ins." in answer.content.decode()
     other.refresh_from_db()
     assert other.is_active and other.deletion_asked_at is None
 

@@ -14,7 +14,8 @@ from webui.accounts.middleware import LoginRequiredMiddleware
 from webui.accounts.models import User
 
 OPEN = {
-    *("accounts:login", "accounts:code", "accounts:logout", "accounts:setup", "google_login", "google_callback"),
+    *("accounts:login", "account_login", "mfa_authenticate", "accounts:logout", "accounts:setup"),
+    *("google_login", "google_callback"),
     *("api-docs", "api-schema"),
     # Whoever has a link that works sees its recording.
     *("audio:shared", "audio:shared_audio", "audio:shared_waveform", "audio:shared_words"),

@@ -6,16 +6,17 @@ import html
 import json
 import re
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from allauth.mfa.models import Authenticator as Kept
 from django.db import connection
+from django.db.models import QuerySet
 from django.test import Client
 
 from tests.support.authenticator import ORIGIN, Authenticator
 from tests.support.portal_password import PASSWORD
-from tests.support.rendered_pages import flat
-from tests.webui.accounts.test_second_factor import PAGE, code_of, turned_on
+from tests.webui.accounts.test_second_factor import CODES, PAGE, code_of, confirmed, turned_on
 from webui.accounts import second_factor
 from webui.accounts.models import AuditEntry, SignInFailure, User
 from webui.accounts.services import issue_pair
@@ -50,9 +51,14 @@ def is_signed_in(client: Client) -> bool:
     return client.get("/account/").status_code == 200
 
 
-def add(client: Client, authenticator: Authenticator, name: str = "phone", password: str = PASSWORD) -> Any:
-    credential = authenticator.made(options_on(client.get(PAGE).content.decode()))
-    return client.post(ADD, {"passkey-name": name, "passkey-password": password, "passkey-credential": credential})
+def add(client: Client, authenticator: Authenticator, name: str = "phone") -> Any:
+    confirmed(client)
+    credential = authenticator.made(options_on(client.get(ADD).content.decode()))
+    return client.post(ADD, {"name": name, "credential": credential})
+
+
+def passkeys_of(user: User) -> QuerySet[Kept]:
+    return Kept.objects.filter(user=user, type="webauthn").order_by("pk")
 
 
 def actions() -> list[str]:
@@ -64,11 +70,11 @@ def test_from_the_page_to_signing_in(other: User) -> None:
     client, elsewhere, phone = browser(), browser(), Authenticator()
     password_step(client)
     elsewhere.force_login(other)
-    assert add(client, phone, password="wrong").status_code == 422 and not second_factor.is_on(other)
+    assert client.get(ADD)["Location"] == f"/account/again?next={quote(ADD, '')}" and not second_factor.is_on(other)
     assert add(client, phone).status_code == 302
-    page = client.get(PAGE).content.decode()
-    codes = re.findall(r"<li><code>(\d{10})</code></li>", page)
-    assert len(codes) == 10 and "phone" in page and codes[0] not in client.get(PAGE).content.decode()
+    codes = re.findall(r"<li><code>(\d{10})</code></li>", client.get(CODES).content.decode())
+    assert len(codes) == 10 and codes[0] not in client.get(CODES).content.decode()
+    assert "phone" in client.get(PAGE).content.decode()
     assert is_signed_in(client) and not is_signed_in(elsewhere)
     assert client.get("/api/v1/me", headers={"Authorization": f"Bearer {access}"}).status_code == 401
     assert "PRIVATE" not in "\n".join(connection.connection.iterdump())
@@ -83,7 +89,7 @@ def test_from_the_page_to_signing_in(other: User) -> None:
     again = browser()
     password_step(again)
     again.get("/account/code")
-    assert again.post("/account/code", {"credential": signed}).status_code == 401, "it answers one question"
+    assert again.post("/account/code", {"credential": signed}).status_code == 422, "it answers one question"
     assert again.post("/account/code", {"code": codes[0]}).status_code == 302, "recovery codes work, too"
     assert actions().count("passkey_added") == 1 and "factor_on" in actions() and "factor_failed" in actions()
 
@@ -95,17 +101,19 @@ def test_beside_an_app_and_the_last_one(other: User) -> None:
     client.force_login(other)
     for authenticator, name in ((phone, "phone"), (token, "token")):
         assert add(client, authenticator, name).status_code == 302
-    assert "recovery codes</h2>" not in flat(client.get(PAGE)), "those of before stay"
-    page = flat(client.get(PAGE))
-    numbers = re.findall(r'name="remove" value="(\d+)"', page)
-    assert client.post(PAGE, {"remove": numbers[0]}).status_code == 422, "the password is asked for"
-    assert client.post(PAGE, {"remove": numbers[0], "factor-password": PASSWORD}).status_code == 302
-    assert [each.wrap().name for each in second_factor.passkeys_of(other)] == ["token"]
+    assert actions().count("recovery_codes") == 1, "those of before stay"
+    removes = re.findall(r'href="([^"]*/remove)"', client.get(PAGE).content.decode())
+    app, *passkeys = removes
+    unconfirmed = browser()
+    unconfirmed.force_login(User.objects.get(pk=other.pk))
+    assert unconfirmed.post(passkeys[0])["Location"].startswith("/account/again"), "the password is asked for"
+    assert client.post(passkeys[0])["Location"] == PAGE
+    assert [each.wrap().name for each in passkeys_of(other)] == ["token"]
     new = browser()
     password_step(new)
     assert new.post("/account/code", {"code": code_of("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ")}).status_code == 302
-    Kept.objects.filter(user=other, type="totp").delete()
-    client.post(PAGE, {"remove": numbers[1], "factor-password": PASSWORD})
+    client.post(app)
+    client.post(passkeys[1])
     assert not Kept.objects.exists() and not second_factor.is_on(other), "recovery codes alone are no factor"
     assert actions()[-2:] == ["passkey_removed", "factor_off"]
 
@@ -114,9 +122,11 @@ def test_nobody_removes_those_of_others(owner: User, other: User) -> None:
     client = browser()
     client.force_login(other)
     add(client, Authenticator())
-    number = second_factor.passkeys_of(other).get().pk
-    second_factor.remove_passkey(user=owner, number=number)
-    assert second_factor.passkeys_of(other).exists()
+    theirs = browser()
+    theirs.force_login(owner)
+    confirmed(theirs)
+    assert theirs.post(f"{ADD}/{passkeys_of(other).get().pk}/remove").status_code == 404
+    assert passkeys_of(other).exists()
 
 
 def test_what_is_no_passkey_opens_nothing(other: User) -> None:
@@ -134,14 +144,14 @@ def test_what_is_no_passkey_opens_nothing(other: User) -> None:
         password_step(new)
         asked = options_on(new.get("/account/code").content.decode())
         credential = each.shown(asked) if isinstance(each, Authenticator) else json.dumps(each)
-        assert new.post("/account/code", {"credential": credential}).status_code == 401 and not is_signed_in(new), each
-        assert client.post(ADD, {"passkey-name": "x", "passkey-password": PASSWORD, "passkey-credential": credential})
+        assert new.post("/account/code", {"credential": credential}).status_code == 422 and not is_signed_in(new), each
+        assert client.post(ADD, {"name": "x", "credential": credential}).status_code == 422
         SignInFailure.objects.all().delete()
     new = browser()
     password_step(new)
     for each in range(6):  # and they are counted as wrong codes are
-        assert new.post("/account/code", {"credential": "{}"}).status_code == (429 if each == 5 else 401)
-    assert second_factor.passkeys_of(other).count() == 1
+        assert new.post("/account/code", {"credential": "{}"}).status_code == (429 if each == 5 else 422)
+    assert passkeys_of(other).count() == 1
 
 
 @pytest.mark.parametrize(
@@ -155,7 +165,7 @@ def test_where_browsers_use_none_it_is_said(other: User, host: str, scheme: str,
     client = browser(host, scheme)
     client.force_login(other)
     page = client.get(PAGE).content.decode()
-    assert ("data-passkey" in page) == can and ("Passkeys work where" in page) != can
+    assert (f'href="{ADD}"' in page) == can and ("Passkeys work where" in page) != can
 
 
 def test_a_user_has_a_number_of_them(other: User, monkeypatch: pytest.MonkeyPatch) -> None:

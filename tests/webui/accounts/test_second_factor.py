@@ -6,10 +6,12 @@ import re
 import time
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from allauth.mfa.models import Authenticator
-from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value
 from django.db import connection
 from django.db.models import F, QuerySet
 from django.test import Client
@@ -20,6 +22,7 @@ from webui.accounts.models import AuditEntry, SignInFailure, User
 from webui.accounts.services import issue_pair, password_link
 
 PAGE = "/account/second-factor"
+APP, CODES = f"{PAGE}/app", f"{PAGE}/codes"
 SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
 
 
@@ -28,8 +31,15 @@ def code_of(secret: str, steps: int = 0) -> str:
 
 
 def turned_on(user: User, secret: str = SECRET) -> list[str]:
-    """Recovery codes. The code of the step before is used up by it, so that of now still works."""
-    return second_factor.turn_on(user=user, secret=secret, code=code_of(secret, -1))
+    """Recovery codes."""
+    TOTP.activate(user, secret)
+    codes: list[str] = RecoveryCodes.activate(user).get_unused_codes()
+    return codes
+
+
+def confirmed(client: Client, password: str = PASSWORD) -> Any:
+    """The page that asks for the password before a change."""
+    return client.post("/account/again", {"password": password})
 
 
 def password_step(client: Client) -> Any:
@@ -50,17 +60,17 @@ def test_from_the_page_to_signing_in(client: Client, other: User) -> None:
     elsewhere = Client()
     elsewhere.force_login(other)
     password_step(client)
-    page = client.get(PAGE).content.decode()
+    assert client.get(APP)["Location"] == f"/account/again?next={quote(APP, '')}"
+    assert confirmed(client, "wrong").status_code == 422 and client.get(APP).status_code == 302
+    confirmed(client)
+    page = client.get(APP).content.decode()
     found = re.search(r'<code class="break">([A-Z2-7]{32})</code>', page)
-    assert found and 'src="data:image/svg+xml' in page
+    assert found and 'src="data:image/svg+xml;base64,' in page
     secret = found[1]
-    for wrong in ({"password": "wrong", "code": code_of(secret)}, {"password": PASSWORD, "code": "000000"}):
-        sent = {f"factor-{name}": value for name, value in wrong.items()}
-        assert client.post(PAGE, sent).status_code == 422 and not second_factor.is_on(other)
-    right = {"factor-password": PASSWORD, "factor-code": code_of(secret, -1)}
-    page = client.post(PAGE, right, follow=True).content.decode()
+    assert client.post(APP, {"code": "000000"}).status_code == 422 and not second_factor.is_on(other)
+    page = client.post(APP, {"code": code_of(secret, -1)}, follow=True).content.decode()
     codes = re.findall(r"<li><code>(\d{10})</code></li>", page)
-    assert len(codes) == 10 and codes[0] not in client.get(PAGE).content.decode()
+    assert len(codes) == 10 and codes[0] not in client.get(CODES).content.decode()
     assert is_signed_in(client) and not is_signed_in(elsewhere)
     assert client.get("/api/v1/me", headers={"Authorization": f"Bearer {access}"}).status_code == 401
     assert secret not in "\n".join(connection.connection.iterdump())
@@ -68,14 +78,14 @@ def test_from_the_page_to_signing_in(client: Client, other: User) -> None:
     new = Client()
     answer = password_step(new)
     assert answer.status_code == 302 and answer["Location"] == "/account/code" and not is_signed_in(new)
-    assert new.post("/account/code", {"code": "123456"}).status_code == 401 and not is_signed_in(new)
+    assert new.post("/account/code", {"code": "123456"}).status_code == 422 and not is_signed_in(new)
     code = code_of(secret)
     answer = new.post("/account/code", {"code": code})
     assert answer.status_code == 302 and answer["Location"] == "/jobs/" and is_signed_in(new)
     again = Client()
     password_step(again)
-    assert again.post("/account/code", {"code": code}).status_code == 401  # it works once
-    for expected in (302, 401):  # a recovery code, too
+    assert again.post("/account/code", {"code": code}).status_code == 422  # it works once
+    for expected in (302, 422):  # a recovery code, too
         password_step(again)
         assert again.post("/account/code", {"code": codes[3]}).status_code == expected
         again.post("/account/logout")
@@ -87,7 +97,7 @@ def test_codes_are_not_guessed(client: Client, other: User) -> None:
     turned_on(other)
     password_step(client)
     for _ in range(5):
-        assert client.post("/account/code", {"code": "000000"}).status_code == 401
+        assert client.post("/account/code", {"code": "000000"}).status_code == 422
     password_step(client)  # the password again gives no more tries
     answer = client.post("/account/code", {"code": code_of(SECRET)})
     assert answer.status_code == 429 and int(answer["Retry-After"]) > 0 and not is_signed_in(client)
@@ -110,11 +120,11 @@ def test_guesses_from_many_addresses_wait_longer_and_longer_and_are_told(client:
         QuerySet.update(AuditEntry.objects.all(), at=F("at") - timedelta(minutes=minutes))
         SignInFailure.objects.all().delete()
 
-    assert [guess(number).status_code for number in range(12)] == [401] * 10 + [429] * 2
+    assert [guess(number).status_code for number in range(12)] == [422] * 10 + [429] * 2
     waits = []
     for minutes in (11, 21, 41, 81):
         later(minutes)
-        assert guess(20).status_code == 401
+        assert guess(20).status_code == 422
         waits.append(round(int(guess(21)["Retry-After"]) / 60))
     assert waits == [20, 40, 80, 160]
     known.post("/account/logout")
@@ -155,11 +165,14 @@ def test_programs_are_told_to_use_a_token(client: Client, other: User) -> None:
 def test_off_and_new_recovery_codes_ask_for_the_password(client: Client, other: User) -> None:
     codes = turned_on(other)
     client.force_login(other)
-    assert client.post(PAGE, {"factor-password": "wrong"}).status_code == 422 and second_factor.is_on(other)
-    page = client.post(PAGE, {"factor-password": PASSWORD, "codes": "1"}, follow=True).content.decode()
+    for change in (f"{CODES}/new", f"{APP}/remove"):
+        assert client.post(change)["Location"] == f"/account/again?next={quote(change, '')}"
+    assert confirmed(client, "wrong").status_code == 422 and second_factor.is_on(other)
+    confirmed(client)
+    page = client.post(f"{CODES}/new", follow=True).content.decode()
     new = re.findall(r"<li><code>(\d{10})</code></li>", page)
     assert len(new) == 10 and not set(new) & set(codes)
-    client.post(PAGE, {"factor-password": PASSWORD})
+    client.post(f"{APP}/remove")
     assert not second_factor.is_on(other) and not Authenticator.objects.exists()
 
 

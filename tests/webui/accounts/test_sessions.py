@@ -49,6 +49,10 @@ def test_they_are_listed_and_end_one_by_one(other: User, owner: User) -> None:
     assert here.post(end).status_code == 302
     assert phone.get("/account/").status_code == 302 and here.get("/account/").status_code == 200
     assert "Phone" not in here.get("/account/sessions").content.decode()
+    phone.post("/account/login", {"name": "oscar", "password": PASSWORD})
+    here.post("/account/sessions")
+    assert phone.get("/account/").status_code == 302 and here.get("/account/").status_code == 200
+    assert stranger.get("/account/").status_code == 200
 
 
 def test_signing_in_again_begins_another(client: Client, other: User) -> None:

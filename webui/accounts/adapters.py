@@ -1,0 +1,95 @@
+"""What allauth asks the portal while its views sign people in and change passwords, second factors and sessions."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, ClassVar
+
+import segno
+from allauth.account.adapter import DefaultAccountAdapter
+from allauth.mfa.adapter import DefaultMFAAdapter
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from webui.accounts.addresses import client_address
+from webui.accounts.audit import Action, record
+from webui.accounts.models import User
+from webui.accounts.second_factor import PURPOSE, wrong_since_last_sign_in
+from webui.accounts.sign_in import SignInRefused, remember_browser, sender, sign_in
+from webui.api.sealing import seal, unseal
+
+NOTICED = 3  # wrong codes: people mistype one
+
+
+class AccountAdapter(DefaultAccountAdapter):
+    """How allauth signs in, and asks for the password again."""
+
+    error_messages: ClassVar = {
+        **DefaultAccountAdapter.error_messages,
+        "incorrect_password": gettext_lazy("The password is wrong."),
+    }
+
+    def get_login_stages(self) -> list[str]:
+        """Ask for the second factor only; addresses are not verified by mail."""
+        return ["webui.accounts.second_factor.CodeStage"]
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """Trust the proxy that HARK_HTTPS speaks of."""
+        return client_address(request) or "127.0.0.1"
+
+    def get_password_change_redirect_url(self, request: HttpRequest) -> str:
+        """Lead back to the page of the account."""
+        return reverse("accounts:me")
+
+    def reauthenticate(self, user: User, password: str) -> bool:
+        """Check the password again; guesses count as failed sign-ins. Raises TooManyFailures and HashingBusy."""
+        try:
+            sign_in(name=user.get_username(), password=password, **sender(self.request))
+        except SignInRefused:
+            return False
+        return True
+
+    def post_login(self, request: HttpRequest, user: User, **hooks: Any) -> HttpResponse:
+        """Write it down, and know the browser from now on."""
+        if (wrong := wrong_since_last_sign_in(user)) >= NOTICED:
+            warning = _("%(n)d wrong codes were sent with your password since you last signed in.") % {"n": wrong}
+            advice = _("If that was not you, somebody knows your password: change it.")
+            messages.warning(request, f"{warning} {advice}")
+        record(Action(hooks["signal_kwargs"]["how"]))
+        response: HttpResponse = super().post_login(request, user, **hooks)
+        remember_browser(request, response, user)
+        return response
+
+
+class SealingAdapter(DefaultMFAAdapter):
+    """How allauth stores the secrets of second factors, and what authenticators call the portal."""
+
+    def encrypt(self, text: str) -> str:
+        """Seal a secret with the portal's key."""
+        return seal(text, PURPOSE)
+
+    def decrypt(self, encrypted_text: str) -> str:
+        """Open a secret. Raises HarkError where the portal has another key by now."""
+        return unseal(encrypted_text, PURPOSE)
+
+    def get_totp_label(self, user: User) -> str:
+        """Name the user, who need not have an address."""
+        return user.get_username()
+
+    def generate_authenticator_name(self, user: User, type: object) -> str:
+        """Name a passkey until its user does."""
+        return _("Passkey")
+
+    def build_totp_svg(self, url: str) -> str:
+        """Draw the QR code of a secret."""
+        picture = io.BytesIO()
+        segno.make(url).save(picture, kind="svg", scale=5, light="white")
+        return picture.getvalue().decode()
+
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        """Name the portal; a passkey works under the host name that it was made under."""
+        return {**super().get_public_key_credential_rp_entity(), "name": settings.MFA_TOTP_ISSUER}
