@@ -74,8 +74,8 @@ def _texts(data: Path) -> list[str]:
 
 def _transcribe(user: User, number: int) -> Made:
     from pipeline.recordings.transcript import load_transcript
+    from webui.audio.intake import create_recording
     from webui.audio.models import Recording
-    from webui.audio.services import create_recording
 
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / f"{number}.wav"
@@ -91,7 +91,7 @@ def _transcribe(user: User, number: int) -> Made:
 
 
 def _minable(user: User, number: int) -> Made:
-    from webui.audio.services import set_minable
+    from webui.audio.sharing import set_minable
     from webui.jobs.services import user_data
 
     recording = _ready_recording(user, number)
@@ -110,7 +110,7 @@ def _minable(user: User, number: int) -> Made:
 
 
 def _summarize(user: User, number: int) -> Made:
-    from webui.audio.services import summarize_again, summary_of
+    from webui.audio.derived import summarize_again, summary_of
 
     recording = _ready_recording(user, number)
     job = summarize_again(recording=recording)

@@ -141,7 +141,7 @@ def _of_recordings(user: Any) -> dict[str, str]:
     from django.urls import reverse
 
     from webui.audio.models import Recording
-    from webui.audio.services import share
+    from webui.audio.sharing import share
 
     pages = {
         "recordings": reverse("audio:index"),

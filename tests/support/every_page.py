@@ -21,7 +21,7 @@ from webui.accounts import services
 from webui.accounts.models import User
 from webui.api.models import Webhook
 from webui.audio.models import Recording
-from webui.audio.services import share
+from webui.audio.sharing import share
 from webui.jobs.models import Job
 from webui.jobs.services import user_data
 from webui.listening.models import Sample

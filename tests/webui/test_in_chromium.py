@@ -25,7 +25,8 @@ from tests.support.rendered_pages import ADDRESS, in_chromium
 from tests.webui.audio.conftest import SAID, ready_recording, transcript_of_words
 from webui.accounts.models import User
 from webui.audio.models import Recording
-from webui.audio.services import detect_speakers_again, share
+from webui.audio.sharing import share
+from webui.audio.speaker_changes import detect_speakers_again
 from webui.jobs.models import Job, JobEvent
 from webui.listening.models import Sample
 from webui.trainer.models import Version

@@ -12,7 +12,7 @@ class AudioConfig(AppConfig):
 
     def ready(self) -> None:
         """A recording's state is that of its job."""
-        from webui.audio.services import job_has_ended
+        from webui.audio.job_results import job_has_ended
         from webui.jobs.services import job_ended
 
         job_ended.connect(job_has_ended, dispatch_uid="recordings")

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 from core.errors import HarkError
 from core.foreign_audio import read_foreign_audio
 from webui.accounts.signed_in import signed_in
-from webui.audio import asking, services
+from webui.audio import asking, transcripts
 from webui.audio.models import Recording
 from webui.audio.views import recording_of
 from webui.uploads import on_disk
@@ -32,12 +32,12 @@ def search(request: HttpRequest) -> HttpResponse:
 
     user = signed_in(request)
     query = request.GET.get("q", "").strip()[:400]
-    hits = services.search(user=user, query=query, limit=HITS) if query else []
+    hits = transcripts.search(user=user, query=query, limit=HITS) if query else []
     context = {
         "query": query,
         "hits": [{"hit": hit, "clock": clock(hit.start_s)} for hit in hits],
         "most": HITS,
-        "anything": services.recordings_seen_by(user).exists(),
+        "anything": transcripts.recordings_seen_by(user).exists(),
         "speaks": asking.voice_for(user, "en") is not None,
     }
     return render(request, "audio/search.html", context)

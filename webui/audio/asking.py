@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from core.errors import HarkError
 from pipeline.recordings.local_models import LocalModel
 from webui.accounts.models import User
-from webui.audio import search, services
+from webui.audio import search, transcripts
 from webui.audio.models import Recording
 from webui.jobs.services import user_data
 from webui.translation import shown
@@ -49,7 +49,7 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
     language = "en"
     for one in asked.values():
         try:
-            transcript = services.transcript_of(one)
+            transcript = transcripts.transcript_of(one)
         except HarkError:
             if recording is not None:
                 raise
@@ -87,11 +87,11 @@ def _promising(user: User, question: str) -> dict[UUID, Recording]:
     words = search.terms(question.replace('"', " "))
     hits = search.find(user, words, recording=None, limit=MOST_SEGMENTS, every=False)
     ids = list(dict.fromkeys(hit.recording_id for hit in hits))[:MOST_RECORDINGS]
-    transcribed = services.recordings_seen_by(user).filter(version__gt=0)
+    transcribed = transcripts.recordings_seen_by(user).filter(version__gt=0)
     if EMBEDDING.readiness().ok or llm.available().ok:
         newest = transcribed.values_list("pk", flat=True)[:MOST_RECORDINGS]
         ids = list(dict.fromkeys([*ids, *newest]))[:MOST_RECORDINGS]
-    found = {one.pk: one for one in services.recordings_seen_by(user).select_related("user").filter(pk__in=ids)}
+    found = {one.pk: one for one in transcripts.recordings_seen_by(user).select_related("user").filter(pk__in=ids)}
     return {pk: found[pk] for pk in ids if pk in found}
 
 

@@ -18,7 +18,7 @@ from core.errors import HarkError
 from pipeline.recordings.captions import clock
 from pipeline.recordings.media import clean_name
 from webui.accounts.signed_in import signed_in
-from webui.audio import services
+from webui.audio import corrections, sharing, speaker_changes, transcripts
 from webui.audio.models import Recording, Share
 from webui.audio.views import (
     recording_of,
@@ -46,13 +46,13 @@ def segment(request: HttpRequest, recording_id: UUID, number: int) -> JsonRespon
     """
     found = recording_of(request, recording_id, to_change)
     try:
-        changed, version, heard, said, places = services.update_segment(
+        changed, version, heard, said, places = corrections.update_segment(
             recording=found,
             number=number,
             text=request.POST.get("text", ""),
             version=whole_number(request.POST.get("version")),
         )
-    except services.Changed as error:
+    except transcripts.Changed as error:
         return JsonResponse({**explained(error), "version": error.version, "text": error.text}, status=409)
     shown = None
     if changed is not None:
@@ -75,7 +75,7 @@ def replace(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     ``version`` that was seen."""
     found = recording_of(request, recording_id, to_change)
     asked = request.POST
-    changed = services.replace_words(
+    changed = corrections.replace_words(
         recording=found, heard=asked.get("heard", ""), said=asked.get("said", ""),
         besides=whole_number(asked.get("besides")), version=whole_number(asked.get("version")),
     )  # fmt: skip
@@ -101,15 +101,15 @@ def speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
             _("That needs a name, and the consent of the person whose voice it is."),
             _("Ask them, then tick both boxes."),
         )
-    services.name_speakers(recording=found, names=names, version=whole_number(request.POST.get("version")))
+    speaker_changes.name_speakers(recording=found, names=names, version=whole_number(request.POST.get("version")))
     if request.headers.get("Accept") == "application/json":  # where the name was clicked
         found.refresh_from_db(fields=["version"])
-        transcript = services.transcript_of(found)
+        transcript = transcripts.transcript_of(found)
         kept = {who: transcript.speaker_name(who) for who in names}
         shown = {who: speaker_name(name) for who, name in kept.items()}
         return JsonResponse({"names": kept, "shown": shown, "version": found.version})
     for who in remember:
-        services.remember_voice(recording=found, speaker=who, name=names[who])
+        speaker_changes.remember_voice(recording=found, speaker=who, name=names[who])
         messages.success(
             request,
             _("The name %(name)s is offered in later recordings where the voice is recognized.") % {"name": names[who]},
@@ -124,7 +124,7 @@ def speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 def detect_speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Find out once more who speaks when: ``speakers``, how many there are (empty: estimated)."""
     found = recording_of(request, recording_id, to_change)
-    services.detect_speakers_again(recording=found, speakers=whole_number(request.POST.get("speakers")))
+    speaker_changes.detect_speakers_again(recording=found, speakers=whole_number(request.POST.get("speakers")))
     return redirect(reverse("audio:recording", args=[recording_id]) + "#who-speaks")
 
 
@@ -136,13 +136,13 @@ def assign(request: HttpRequest, recording_id: UUID, number: int) -> HttpRespons
     found = recording_of(request, recording_id, to_change)
     if request.method == "POST":
         who = request.POST.get("speaker", "")
-        services.assign_speaker(
+        speaker_changes.assign_speaker(
             recording=found, number=number, speaker=None if who == NEW_SPEAKER else who,
             start_s=request.POST.get("start", ""), from_word=whole_number(request.POST.get("from_word")) or 0,
             all_of_theirs="all" in request.POST,
         )  # fmt: skip
         return redirect(reverse("audio:recording", args=[recording_id]) + f"#passage-{number}")
-    transcript = services.transcript_of(found)
+    transcript = transcripts.transcript_of(found)
     if number >= len(transcript.segments):
         raise Http404
     passage = transcript.segments[number]
@@ -165,7 +165,7 @@ def assign(request: HttpRequest, recording_id: UUID, number: int) -> HttpRespons
 def join(request: HttpRequest, recording_id: UUID, number: int) -> HttpResponse:
     """Make a passage and the next one into one: ``start`` of the passage that was seen."""
     found = recording_of(request, recording_id, to_change)
-    services.join_with_next(recording=found, number=number, start_s=request.POST.get("start", ""))
+    corrections.join_with_next(recording=found, number=number, start_s=request.POST.get("start", ""))
     return redirect(reverse("audio:recording", args=[recording_id]) + f"#passage-{number}")
 
 
@@ -173,7 +173,7 @@ def join(request: HttpRequest, recording_id: UUID, number: int) -> HttpResponse:
 def undo(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Take the last change of the transcript back: ``version`` that was seen."""
     found = recording_of(request, recording_id, to_change)
-    services.undo(recording=found, version=whole_number(request.POST.get("version")))
+    corrections.undo(recording=found, version=whole_number(request.POST.get("version")))
     messages.success(request, _("The last change was taken back."), extra_tags="near-said")
     return redirect(reverse("audio:recording", args=[recording_id]) + "#said")
 
@@ -181,7 +181,7 @@ def undo(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 @require_POST
 def forget_voice(request: HttpRequest) -> HttpResponse:
     """Delete a remembered voice: ``name``."""
-    services.forget_voice(user=signed_in(request), name=request.POST.get("name", ""))
+    speaker_changes.forget_voice(user=signed_in(request), name=request.POST.get("name", ""))
     messages.success(request, _("The voice is forgotten."))
     return redirect("audio:index")
 
@@ -190,7 +190,7 @@ def forget_voice(request: HttpRequest) -> HttpResponse:
 def forget_word(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Expect a word of the user's corrections no longer: ``word``."""
     found = recording_of(request, recording_id, owned)
-    services.forget_word(user=found.user, word=request.POST.get("word", ""))
+    corrections.forget_word(user=found.user, word=request.POST.get("word", ""))
     return redirect(reverse("audio:recording", args=[recording_id]) + "#expected-words")
 
 
@@ -207,7 +207,7 @@ def rename(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 def minable(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Whether phrases of it may go into detectors."""
     wanted = "minable" in request.POST
-    services.set_minable(recording=recording_of(request, recording_id, owned), minable=wanted)
+    sharing.set_minable(recording=recording_of(request, recording_id, owned), minable=wanted)
     if wanted:
         words = _("Its passages are put into your clip library: training finds phrases in them from now on.")
     else:
@@ -225,7 +225,7 @@ def share(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """A new link for ``days`` days; the recording's page shows it, this once. GET: that page."""
     found = recording_of(request, recording_id, owned)
     if request.method == "POST":
-        _made, token = services.share(recording=found, days=whole_number(request.POST.get("days")) or 0)
+        _made, token = sharing.share(recording=found, days=whole_number(request.POST.get("days")) or 0)
         link = request.build_absolute_uri(reverse("audio:shared", args=[token]))
         show_next(request, f"link of {found.pk}", {"link": link})
     return redirect(reverse("audio:recording", args=[recording_id]) + "#sharing")
@@ -235,14 +235,14 @@ def share(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 def revoke(request: HttpRequest, recording_id: UUID, share_id: int) -> HttpResponse:
     """Take a link back."""
     found = recording_of(request, recording_id, owned)
-    services.revoke(share=get_object_or_404(Share, id=share_id, recording=found))
+    sharing.revoke(share=get_object_or_404(Share, id=share_id, recording=found))
     messages.success(request, _("The link does not work any more."), extra_tags="near-sharing")
     return redirect(reverse("audio:recording", args=[recording_id]) + "#sharing")
 
 
 def _shared(token: str) -> Recording:
     try:
-        return services.shared(token).recording
+        return sharing.shared(token).recording
     except Share.DoesNotExist as error:
         raise Http404 from error
 
@@ -253,7 +253,7 @@ def _shared(token: str) -> Recording:
 def shared(request: HttpRequest, token: str) -> HttpResponse:
     """What the owner of a recording shows to those who have the link: to be read and played, not changed."""
     found = _shared(token)
-    context = {"recording": found, "token": token, **transcript_context(found, services.transcript_of(found))}
+    context = {"recording": found, "token": token, **transcript_context(found, transcripts.transcript_of(found))}
     response = render(request, "audio/shared.html", context)
     response["X-Robots-Tag"] = "noindex"
     response["Referrer-Policy"] = "no-referrer"
@@ -281,4 +281,4 @@ def shared_waveform(request: HttpRequest, token: str) -> HttpResponse:
 def shared_words(request: HttpRequest, token: str) -> JsonResponse:
     """Its words with their times."""
     found = _shared(token)
-    return JsonResponse(transcript_json(found, services.transcript_of(found)))
+    return JsonResponse(transcript_json(found, transcripts.transcript_of(found)))

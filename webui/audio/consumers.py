@@ -19,7 +19,7 @@ from core.errors import HarkError
 from webui.accounts.models import User
 from webui.accounts.socket_sign_in import TOO_MANY, SignsIn
 from webui.audio import live
-from webui.audio.services import checked_options
+from webui.audio.intake import checked_options
 from webui.jobs.services import user_data
 from webui.parameters import json_object
 from webui.translation import explained

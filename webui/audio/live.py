@@ -17,7 +17,7 @@ from core.audio_file import SAMPLE_RATE
 from core.data_folder import storing
 from core.errors import HarkError
 from webui.accounts.models import User
-from webui.audio import asking, services, uploads
+from webui.audio import asking, intake, uploads
 from webui.audio.models import Recording
 from webui.jobs.quota import check_minutes
 from webui.jobs.services import check_room
@@ -154,7 +154,7 @@ def new_file(user: User) -> Path:
 def keep(*, user: User, path: Path, engine: str, language: str | None) -> Recording:
     """Make a recording of the live audio. Raises HarkError; the file is still there then."""
     name = _("Live, %(time)s") % {"time": f"{timezone.localtime():%Y-%m-%d %H.%M}"}
-    return services.create_recording(
+    return intake.create_recording(
         user=user, name=f"{name}.wav", source=path, options={"engine": engine, "language": language}, even_if_full=True
     )
 

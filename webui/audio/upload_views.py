@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from core.errors import HarkError
 from pipeline.recordings.media import clean_name
 from webui.accounts.signed_in import signed_in
-from webui.audio import services, uploads
+from webui.audio import intake, transcripts, uploads
 from webui.audio.models import Recording, UploadInProgress
 from webui.audio.views import options_of
 from webui.jobs.services import LimitReached
@@ -45,7 +45,7 @@ def form(request: HttpRequest) -> HttpResponse:
         if "together" in request.POST and len(files) > 1:
             first, *more = files
             made = [
-                services.create_recording(
+                intake.create_recording(
                     user=user, name=sent[0].name or "", source=first, options=options, more=more
                 )
             ]  # fmt: skip
@@ -53,7 +53,7 @@ def form(request: HttpRequest) -> HttpResponse:
             made = []
             for file, path in zip(sent, files, strict=True):
                 try:
-                    one = services.create_recording(user=user, name=file.name or "", source=path, options=options)
+                    one = intake.create_recording(user=user, name=file.name or "", source=path, options=options)
                     made.append(one)
                 except LimitReached as error:
                     if not made:
@@ -104,7 +104,7 @@ def piece(request: HttpRequest, upload_id: UUID) -> HttpResponse:
 @require_POST
 def done(request: HttpRequest, upload_id: UUID) -> JsonResponse:
     """``{"options", "with": [ids of further uploads that belong to it]}`` to ``{"recording", "address"}``."""
-    taken = services.recordings_of(signed_in(request)).filter(pk=upload_id).first()
+    taken = transcripts.recordings_of(signed_in(request)).filter(pk=upload_id).first()
     if taken is not None:  # the answer was lost on its way, and it is asked for again
         return _made(taken)
     upload = _upload(request, upload_id)

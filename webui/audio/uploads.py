@@ -24,7 +24,7 @@ from core.data_folder import storage_error, storing
 from core.errors import HarkError
 from pipeline.recordings.media import clean_name, suffix_of
 from webui.accounts.models import User
-from webui.audio import services
+from webui.audio import intake
 from webui.audio.models import Recording, UploadInProgress
 from webui.jobs.quota import NoRoom, check_minutes, note_taken
 from webui.jobs.services import check_queue, check_room, take_room, user_data
@@ -90,7 +90,7 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
     forget_abandoned()
     if size <= 0:
         raise HarkError(_("The recording is empty."), _("The file has 0 bytes."), _("Choose another file."))
-    services.check_size(user, size)
+    intake.check_size(user, size)
     check_minutes(user)
     going = UploadInProgress.objects.owned_by(user)
     if going.count() >= MOST_AT_ONCE:
@@ -192,7 +192,7 @@ def finish(
     """Make a recording of an upload that is complete, or one of several together.
 
     Raises:
-        HarkError: something is missing, or see ``services.create_recording``; the uploads are still there then.
+        HarkError: something is missing, or see ``intake.create_recording``; the uploads are still there then.
     """
     together = [upload, *(more or [])]
     for one in together:
@@ -205,7 +205,7 @@ def finish(
             )
     with storing("keeping the recording"):  # of two who finish the same upload one finds no file
         with_suffixes = [_named(one) for one in together] if len(together) > 1 else [upload.path]
-        recording = services.create_recording(
+        recording = intake.create_recording(
             user=user,
             name=upload.name,
             source=with_suffixes[0],
@@ -255,7 +255,7 @@ def on_disk(user: User, file: UploadedFile) -> Iterator[Path]:
     Raises:
         HarkError: it is too large, or the disk is full.
     """
-    services.check_size(user, file.size or 0)
+    intake.check_size(user, file.size or 0)
     take_room(user, file.size or 0)
     folder = user_data(user) / RECEIVED
     path: Path | None = None

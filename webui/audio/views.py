@@ -22,7 +22,7 @@ from pipeline.jobs import TRANSCRIPTION_STAGES
 from pipeline.recordings.recording_folder import AUDIO, POLISHED_TEXT, TRANSCRIPT, WAVEFORM
 from pipeline.recordings.transcript import Transcript
 from webui.accounts.signed_in import signed_in
-from webui.audio import asking, live, services
+from webui.audio import asking, corrections, derived, intake, live, sharing, speaker_changes, transcripts
 from webui.audio.history import newest
 from webui.audio.models import Recording
 from webui.audio.ranges import file_or_part
@@ -53,7 +53,7 @@ def recording_of(request: HttpRequest, recording_id: UUID, who: Callable[..., Re
 @require_GET
 def index(request: HttpRequest) -> HttpResponse:
     """All recordings, newest first, and the form for more."""
-    voices = services.voices_of(signed_in(request))
+    voices = speaker_changes.voices_of(signed_in(request))
     return render(request, "audio/index.html", {**_rows(request), **form_context(), "voices": voices})
 
 
@@ -64,7 +64,7 @@ def rows(request: HttpRequest) -> HttpResponse:
 
 
 def _rows(request: HttpRequest) -> dict[str, Any]:
-    page = page_asked_for(request, services.recordings_seen_by(signed_in(request)), PAGE)
+    page = page_asked_for(request, transcripts.recordings_seen_by(signed_in(request)), PAGE)
     recordings = list(page.object_list)
     going = any(recording.now == Recording.State.WORKING for recording in recordings)
     return {"page": page, "recordings": recordings, "going": going}
@@ -80,14 +80,14 @@ def form_context() -> dict[str, Any]:
     limits = MediaLimits.from_environment()
     able = ready()
     chosen, _why = choose(AUTO, None, among=able)
-    took = cache.get_or_set("seconds-a-minute", services.seconds_a_minute, PACED_S) or {}
+    took = cache.get_or_set("seconds-a-minute", intake.seconds_a_minute, PACED_S) or {}
     named = [(engine.name, described(engine)) for engine in able]
     return {
         "engines": [{"name": name, "words": words, "facts": facts(words, took.get(words))} for name, words in named],
         "engines_source": source(),
         "auto": described(chosen),
         "auto_why": chosen.why,
-        "most_speakers": range(1, services.MOST_SPEAKERS + 1),
+        "most_speakers": range(1, intake.MOST_SPEAKERS + 1),
         "most_mb": limits.max_bytes // 1_000_000,
         "most_bytes": limits.max_bytes,
         "most_seconds": f"{limits.max_seconds:.0f}",
@@ -106,24 +106,24 @@ def _longest(seconds: float) -> str:
 def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """One recording: how far it is, or what was said in it; a link to it that was made just now is shown, once."""
     found = recording_of(request, recording_id)
-    sharing = sharing_of(found, signed_in(request))
+    standing = sharing_of(found, signed_in(request))
     context: dict[str, Any]
     if found.now == Recording.State.WORKING or found.version == 0:
         context = {"recording": found, "job": found.job, "stages": stages_of("transcribe"), "problem": found.error}
         context |= so_far_context(found) | {"unreadable": _is_unreadable(found.job)}
         if found.job is None or not found.job.is_going:
             context |= form_context()
-        return render(request, "audio/working.html", {**context, **sharing})
+        return render(request, "audio/working.html", {**context, **standing})
     context = {
         "recording": found,
-        **transcript_context(found, services.transcript_of(found)),
-        **sharing,
-        "shares": list(found.shares.all()) if sharing["own"] else [],
-        "share_days": services.SHARE_DAYS,
-        "most_share_days": services.MOST_SHARE_DAYS,
+        **transcript_context(found, transcripts.transcript_of(found)),
+        **standing,
+        "shares": list(found.shares.all()) if standing["own"] else [],
+        "share_days": sharing.SHARE_DAYS,
+        "most_share_days": sharing.MOST_SHARE_DAYS,
         "new_link": shown_now(request, f"link of {found.pk}").get("link", ""),
         "warnings": (found.job.result or {}).get("warnings", []) if found.job is not None else [],
-        "expected_words": services.expected_words(found.user, found.language or None) if sharing["own"] else [],
+        "expected_words": corrections.expected_words(found.user, found.language or None) if standing["own"] else [],
         **_made_beside(found),
         "network": for_the_network(request),
         "undoes": newest(found.path) is not None,
@@ -193,7 +193,7 @@ def transcript_context(recording: Recording, transcript: Transcript) -> dict[str
         "segments": rows,
         "speakers": speakers,
         "formats": list(FORMATS),
-        "summary": summary_context(services.summary_of(recording), transcript),
+        "summary": summary_context(derived.summary_of(recording), transcript),
         "duration": f"{transcript.duration_s:.3f}",
         "clock": clock(transcript.duration_s),
         "unsure": str(UNSURE),
@@ -242,7 +242,7 @@ def summary_context(summary: dict[str, Any] | None, transcript: Transcript) -> d
         "sentiment": summary.get("sentiment"),
         "note": summary.get("note", ""),
         "engine": summary.get("engine", ""),
-        "outdated": services.summary_is_outdated(summary, transcript),
+        "outdated": derived.summary_is_outdated(summary, transcript),
     }
 
 
@@ -251,7 +251,7 @@ def _made_beside(recording: Recording) -> dict[str, Any]:
     from pipeline.recordings import llm
     from pipeline.recordings.summarization import engines
 
-    newest = services.newest_jobs(recording, "summarize", "polish", "translate", "speakers")
+    newest = transcripts.newest_jobs(recording, "summarize", "polish", "translate", "speakers")
     job, first = newest.get("summarize"), recording.job
     if job is not None and first is not None and first.created_at > job.created_at:
         del newest["summarize"]  # it was transcribed again since, with a summary
@@ -260,14 +260,14 @@ def _made_beside(recording: Recording) -> dict[str, Any]:
     polishes = llm.available().ok
     polished, transcript = recording.path / POLISHED_TEXT, recording.path / TRANSCRIPT
     there = polished.is_file() and transcript.is_file()
-    summary = services.summary_of(recording)
-    follows = summary is not None and services.engine_that_follows(recording, summary)
+    summary = derived.summary_of(recording)
+    follows = summary is not None and derived.engine_that_follows(recording, summary)
     return {
         "polishes": polishes,
-        "translations": services.translations_of(recording),
+        "translations": derived.translations_of(recording),
         "translating": going.get("translate"),
         "translation_problem": problems.get("translate"),
-        "languages": [one for one in services.languages_of_translation() if one[0] != recording.language]
+        "languages": [one for one in derived.languages_of_translation() if one[0] != recording.language]
         if polishes
         else [],
         "polishing": going.get("polish"),
@@ -276,8 +276,8 @@ def _made_beside(recording: Recording) -> dict[str, Any]:
         "polished_before": there and polished.stat().st_mtime < transcript.stat().st_mtime,
         "summarizing": going.get("summarize"),
         "summary_problem": problems.get("summarize"),
-        "pause_s": round(services.FOLLOWS_AFTER_S),
-        "follows_after_s": services.seconds_of_rest(recording) if follows else 0,
+        "pause_s": round(derived.FOLLOWS_AFTER_S),
+        "follows_after_s": derived.seconds_of_rest(recording) if follows else 0,
         "detecting": going.get("speakers"),
         "detecting_problem": problems.get("speakers"),
         "summary_engines": [engine.name for engine in engines() if engine.available().ok],
@@ -290,14 +290,14 @@ def summary(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     ``follow`` only if words were corrected since, which the page asks for by itself."""
     found = recording_of(request, recording_id, to_change if request.method == "POST" else visible)
     if "follow" in request.POST:
-        services.follow_corrections(recording=found)
+        derived.follow_corrections(recording=found)
     elif request.method == "POST":
-        services.summarize_again(recording=found, engine=request.POST.get("engine") or "auto")
+        derived.summarize_again(recording=found, engine=request.POST.get("engine") or "auto")
         return redirect(reverse("audio:recording", args=[recording_id]) + "#summary")
-    transcript = services.transcript_of(found)
+    transcript = transcripts.transcript_of(found)
     context = {
         "recording": found,
-        "summary": summary_context(services.summary_of(found), transcript),
+        "summary": summary_context(derived.summary_of(found), transcript),
         "segments": transcript.segments,
         **sharing_of(found, signed_in(request)),
         **_made_beside(found),
@@ -310,13 +310,13 @@ def polished(request: HttpRequest, recording_id: UUID) -> HttpResponseBase:
     """The polished transcript as a text file; POST has it made."""
     found = recording_of(request, recording_id, to_change if request.method == "POST" else visible)
     if request.method == "POST":
-        services.polish(recording=found)
+        derived.polish(recording=found)
         return redirect(reverse("audio:recording", args=[recording_id]) + "#more-title")
     try:
         file = (found.path / POLISHED_TEXT).open("rb")
     except OSError as error:
         raise _no_file(_("There is no polished transcript.")) from error
-    name = f"{services.file_stem(found)} (polished).txt"
+    name = f"{derived.file_stem(found)} (polished).txt"
     return FileResponse(file, as_attachment=True, filename=name, content_type="text/plain; charset=utf-8")
 
 
@@ -344,7 +344,7 @@ def transcript_json(recording: Recording, transcript: Transcript) -> dict[str, A
 def words(request: HttpRequest, recording_id: UUID) -> JsonResponse:
     """The words with their times."""
     found = recording_of(request, recording_id)
-    return JsonResponse(transcript_json(found, services.transcript_of(found)))
+    return JsonResponse(transcript_json(found, transcripts.transcript_of(found)))
 
 
 @require_safe
@@ -387,13 +387,13 @@ def export(request: HttpRequest, recording_id: UUID) -> FileResponse:
     """The transcript as a file: ``?format=`` one of ``pipeline.recordings.captions.FORMATS``; with ``?language=`` its
     translation."""
     wanted, language = request.GET.get("format", "txt").lower(), request.GET.get("language", "")
-    return services.export(recording_of(request, recording_id), wanted, language)
+    return derived.export(recording_of(request, recording_id), wanted, language)
 
 
 @require_POST
 def translate(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Have the transcript translated into ``language``."""
-    services.translate(
+    derived.translate(
         recording=recording_of(request, recording_id, to_change), language=request.POST.get("language", "")
     )
     return redirect(reverse("audio:recording", args=[recording_id]) + "#more-title")
@@ -416,14 +416,14 @@ def original(request: HttpRequest, recording_id: UUID) -> FileResponse:
 def again(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Transcribe it once more, with other options."""
     found = recording_of(request, recording_id, to_change)
-    services.transcribe_again(recording=found, options=options_of(request))
+    intake.transcribe_again(recording=found, options=options_of(request))
     return redirect("audio:recording", recording_id)
 
 
 @require_POST
 def retry(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Go on with a transcription that has failed."""
-    services.retry(recording=recording_of(request, recording_id, to_change))
+    intake.retry(recording=recording_of(request, recording_id, to_change))
     return redirect("audio:recording", recording_id)
 
 
@@ -452,6 +452,6 @@ def delete(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     found = recording_of(request, recording_id, owned)
     if request.method != "POST":
         return render(request, "audio/delete.html", {"recording": found})
-    services.delete(recording=found)
+    intake.delete(recording=found)
     messages.success(request, _("The recording is deleted."))
     return redirect("audio:index")

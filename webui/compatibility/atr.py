@@ -34,7 +34,7 @@ from pipeline.recordings.recording_folder import GIVEN_TEXT
 from pipeline.recordings.transcription.hark_engine import HarkCtc, own_weights
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
-from webui.audio import asking, services
+from webui.audio import asking, intake, transcripts
 from webui.audio.asking import LONGEST_QUESTION_S, spoken
 from webui.audio.models import Recording
 from webui.compatibility.endpoint import endpoint, switch, wrong
@@ -103,7 +103,7 @@ def _read_text(sent: UploadedFile | None) -> str:
 
 def _keep(user: User, sound: UploadedFile, text: str, language: str | None) -> Recording:
     with received(user, sound) as (path, _facts):
-        made = services.create_recording(
+        made = intake.create_recording(
             user=user, name=name_of(sound), source=path, options={"language": language, "session": SESSION}
         )
     if text.strip():
@@ -121,8 +121,8 @@ def train_real(request: HttpRequest) -> HttpResponse:
         why = "A recognizer learns nothing from words that it wrote itself."
         raise wrong("Unchecked transcripts are not trained on.", why, "Leave out all; correct passages, or send texts.")
     user = signed_in(request)
-    coming = [str(one.job_id) for one in services.recordings_of(user).filter(job__state__in=Job.GOING)]
-    if not coming and not services.recordings_of(user).filter(state=Recording.State.READY).exists():
+    coming = [str(one.job_id) for one in transcripts.recordings_of(user).filter(job__state__in=Job.GOING)]
+    if not coming and not transcripts.recordings_of(user).filter(state=Recording.State.READY).exists():
         raise wrong("There is nothing to learn from.", "You have no transcribed recording.", "Upload some first.", 409)
     job = _newest_run(user)
     if job is None or not job.is_going:
@@ -160,7 +160,7 @@ def progress(request: HttpRequest) -> HttpResponse:
 def progress_shape(user: User) -> dict[str, Any]:
     """Percent is of the whole run; ``stages`` says which are before and after the present one."""
     job = _newest_run(user)
-    recordings = services.recordings_of(user)
+    recordings = transcripts.recordings_of(user)
     going = recordings.filter(job__state__in=Job.GOING)
     uploads = [{"id": str(one.pk), "name": one.name, **progress_of(one.job)} for one in going if one.job is not None]
     newest = recordings.filter(options__session=SESSION).first()
@@ -321,7 +321,7 @@ def _is_page(request: HttpRequest) -> bool:
 @require_safe
 def upload_tab(request: HttpRequest) -> HttpResponse:
     """The tab Upload."""
-    recordings = services.recordings_of(signed_in(request)).filter(options__session=SESSION)[:SHOWN]
+    recordings = transcripts.recordings_of(signed_in(request)).filter(options__session=SESSION)[:SHOWN]
     return _tab(request, "upload", {"recordings": recordings})
 
 

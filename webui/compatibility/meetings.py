@@ -17,7 +17,7 @@ from pipeline.recordings import llm
 from pipeline.recordings.recording_folder import POLISHED, POLISHED_TEXT, SUMMARY, TEXT, TRANSCRIPT
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
-from webui.audio import services
+from webui.audio import intake, transcripts
 from webui.audio.models import Recording
 from webui.compatibility.endpoint import endpoint, switch, wrong
 from webui.compatibility.transcribing import failure_of
@@ -66,9 +66,7 @@ def meetings(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
     with ExitStack() as kept:
         first, *more = [kept.enter_context(received(user, upload))[0] for upload in uploads]
-        meeting = services.create_recording(
-            user=user, name=name_of(uploads[0]), source=first, options=options, more=more
-        )
+        meeting = intake.create_recording(user=user, name=name_of(uploads[0]), source=first, options=options, more=more)
     response = JsonResponse(_head(meeting), status=202)
     response["Location"] = f"/api/meetings/{meeting.pk}"
     return response
@@ -96,7 +94,8 @@ def _polish_wanted(sent: QueryDict) -> bool:
 
 
 def _meetings(user: User) -> QuerySet[Recording]:
-    return services.recordings_of(user).select_related("user").filter(options__session__in=(SESSION, POLISHED_SESSION))
+    mine = transcripts.recordings_of(user).select_related("user")
+    return mine.filter(options__session__in=(SESSION, POLISHED_SESSION))
 
 
 def _head(meeting: Recording) -> dict[str, Any]:
@@ -108,7 +107,7 @@ def _head(meeting: Recording) -> dict[str, Any]:
         "created_at": meeting.created_at.isoformat(),
     }
     if status == Recording.State.READY and meeting.options.get("session") == POLISHED_SESSION:
-        polishing = services.newest_job(meeting, "polish")
+        polishing = transcripts.newest_job(meeting, "polish")
         if polishing is not None and polishing.is_going:
             said["status"], job = "polishing", polishing
     if job is not None and job.is_going:
@@ -136,10 +135,10 @@ def meeting(request: HttpRequest, meeting_id: UUID) -> HttpResponse:
     """``GET /api/meetings/<id>``: how far it is, and its artefacts; ``DELETE`` removes it with all files."""
     found = get_object_or_404(_meetings(signed_in(request)), pk=meeting_id)
     if request.method == "DELETE":
-        services.delete(recording=found)
+        intake.delete(recording=found)
         return HttpResponse(status=204)
     said = _head(found)
-    polishing = services.newest_job(found, "polish") if found.options.get("session") == POLISHED_SESSION else None
+    polishing = transcripts.newest_job(found, "polish") if found.options.get("session") == POLISHED_SESSION else None
     if polishing is not None and polishing.error is not None:
         said["polish_error"] = explained(polishing.error)
     said["artefacts"] = [

@@ -14,7 +14,7 @@ from core.errors import HarkError
 from pipeline.recordings.transcript import Transcript
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
-from webui.audio import services
+from webui.audio import derived, intake, transcripts
 from webui.audio.models import Recording
 from webui.compatibility.endpoint import endpoint, number, wrong
 from webui.compatibility.transcribing import failure_of
@@ -52,7 +52,7 @@ def sessions(request: HttpRequest) -> HttpResponse:
 
 
 def _sessions(user: User) -> QuerySet[Recording]:
-    return services.recordings_of(user).filter(options__session=SESSION)
+    return transcripts.recordings_of(user).filter(options__session=SESSION)
 
 
 def _with_status(rows: QuerySet[Recording], status: str) -> QuerySet[Recording]:
@@ -75,7 +75,7 @@ def _begin(request: HttpRequest) -> HttpResponse:
     def take(upload: UploadedFile) -> Recording:
         with received(user, upload) as (path, facts):
             _check_two_channels(facts.channels)
-            return services.create_recording(user=user, name=name_of(upload), source=path, options=options)
+            return intake.create_recording(user=user, name=name_of(upload), source=path, options=options)
 
     made, refused = one_by_one(uploads, take)
     if len(uploads) == 1:
@@ -112,10 +112,10 @@ def _whole(recording: Recording) -> dict[str, Any]:
     if said["status"] == "failed":
         said["error"] = explained(failure_of(recording))
     if said["status"] == "completed":
-        transcript = services.transcript_of(recording)
+        transcript = transcripts.transcript_of(recording)
         said["transcript"] = {"segments": segments_of(transcript)}
         said["segments"] = said["transcript"]["segments"]  # where Hark had them before
-        said["summary"] = summary_shape(services.summary_of(recording))
+        said["summary"] = summary_shape(derived.summary_of(recording))
         said["metadata"] = {
             "duration": round(transcript.duration_s, 3),
             "processing_time": _seconds(recording),

@@ -30,7 +30,7 @@ from pipeline.recordings.transcript import Segment, Transcript, as_json, from_js
 from pipeline.recordings.transcription.transcribe import PROGRESS_FILE
 from webui.accounts.models import User
 from webui.api.problems import ApiError
-from webui.audio import services
+from webui.audio import intake, transcripts
 from webui.audio.models import Recording
 from webui.compatibility.uploads import name_of, received
 from webui.jobs.quota import check_minutes, take_minutes
@@ -95,7 +95,7 @@ def transcribe_upload(
             finally:
                 flac.unlink(missing_ok=True)
         options = {"engine": engine, "language": language, "diarize": False, "summarize": False}
-        recording = services.create_recording(
+        recording = intake.create_recording(
             user=user, name=name_of(upload), source=path, options={**options, "translate": translate}
         )
         told(recording.path / PROGRESS_FILE)
@@ -136,12 +136,12 @@ def _waited_for(recording: Recording) -> Transcript:
                 "Send it again if that was not meant.",
             ) from None
         if recording.state == recording.State.READY:
-            transcript = services.transcript_of(recording)
-            services.delete(recording=recording)
+            transcript = transcripts.transcript_of(recording)
+            intake.delete(recording=recording)
             return transcript
         if recording.state == recording.State.FAILED:
             error = failure_of(recording)
-            services.delete(recording=recording)
+            intake.delete(recording=recording)
             raise error
         time.sleep(LOOK_EVERY_S)
     raise ApiError(

@@ -40,7 +40,7 @@ SEVERITY = {"good": ("good", "✓"), "caution": ("warning", "!"), "warning": ("b
 @require_GET
 def home(request: HttpRequest) -> HttpResponse:
     """A phrase, or recordings, to begin with; the user's detectors and newest recordings, and what is going on."""
-    from webui.audio.services import recordings_seen_by
+    from webui.audio.transcripts import recordings_seen_by
     from webui.audio.views import form_context
 
     detectors = Detector.objects.visible_to(signed_in(request)).select_related("organization")

@@ -50,8 +50,9 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> None:
     """Detectors of this world hear at once, and a language model is set up."""
     monkeypatch.setattr("pipeline.recordings.llm.available", lambda: Readiness(True))
     monkeypatch.setattr("webui.listening.services.detect_in_file", lambda version, path, rate: dict(HEARD))
-    for name in ("remember_voice", "join_with_next", "undo"):  # which want a voice, two passages, a change
-        monkeypatch.setattr(f"webui.audio.services.{name}", lambda **of: None)
+    # Which want a voice, two passages, a change.
+    for name in ("speaker_changes.remember_voice", "corrections.join_with_next", "corrections.undo"):
+        monkeypatch.setattr(f"webui.audio.{name}", lambda **of: None)
     monkeypatch.setattr("webui.listening.services.sort_wake", lambda phrase, language, audio: Sorted("unsure", ""))
 
 

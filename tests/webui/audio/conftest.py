@@ -12,7 +12,7 @@ from pipeline.recordings import recording_folder
 from pipeline.recordings.summarization import Point, Sentiment, Summary, save_summary
 from pipeline.recordings.transcript import Segment, Transcript, Word, save_transcript
 from webui.accounts.models import User
-from webui.audio import services
+from webui.audio import intake, job_results, transcripts
 from webui.audio.models import Recording
 from webui.jobs.models import Job
 
@@ -57,14 +57,14 @@ def ready_recording(user: User, name: str = "meeting.wav", transcript: Transcrip
     )  # fmt: skip
     save_summary(summary, recording.path / recording_folder.SUMMARY)
     spec = {"recording": str(recording.pk), "folder": recording.folder, "originals": ["original.wav"], "options": {}}
-    recording.options = services.checked_options({})
+    recording.options = intake.checked_options({})
     recording.job = Job.objects.create(
         user=user, kind="transcribe", lane="audio", title=name, state=Job.State.DONE, spec=spec,
         result={"channels": 1, "words": 18, "warnings": []},
     )  # fmt: skip
     recording.save(force_insert=True)
-    services.transcribed(recording.job)
-    return services.recordings_of(user).select_related("user").get(pk=recording.pk)
+    job_results.transcribed(recording.job)
+    return transcripts.recordings_of(user).select_related("user").get(pk=recording.pk)
 
 
 @pytest.fixture

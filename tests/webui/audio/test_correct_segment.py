@@ -6,7 +6,7 @@ from django.test import Client
 
 from tests.webui.audio.conftest import ready_recording, transcript_of_words
 from webui.accounts.models import User
-from webui.audio import services
+from webui.audio import corrections, derived, transcripts
 from webui.audio.models import Recording
 from webui.jobs.services import user_data
 
@@ -15,11 +15,11 @@ def test_correction_is_stored_indexed_and_counted(owners: Client, recording: Rec
     address = f"/recordings/{recording.pk}/segments/0"
     answer = owners.post(address, {"text": " We meet at the\nlighthouse\x00 ", "version": "1"})
     assert answer.json()["version"] == 2 and answer.json()["segment"]["text"] == "We meet at the lighthouse"
-    now = services.transcript_of(Recording.objects.get(pk=recording.pk))
+    now = transcripts.transcript_of(Recording.objects.get(pk=recording.pk))
     assert now.segments[0].edited and now.segments[1] == transcript_of_words().segments[1]
     assert "lighthouse" in (recording.path / "transcript.txt").read_text()
-    assert [hit.number for hit in services.search(user=owner, query="lighthouse")] == [0]
-    assert services.search(user=owner, query="harbour") == []
+    assert [hit.number for hit in transcripts.search(user=owner, query="lighthouse")] == [0]
+    assert transcripts.search(user=owner, query="harbour") == []
 
 
 def test_outdated_version_gets_409(owners: Client, recording: Recording) -> None:
@@ -37,12 +37,12 @@ def test_empty_text_removes_the_segment_and_renumbers_the_summary(
     answer = owners.post(f"/recordings/{recording.pk}/segments/1", {"text": " ", "version": "1"})
     assert answer.json()["segment"] is None
     recording = Recording.objects.get(pk=recording.pk)
-    assert [s.text.split()[0] for s in services.transcript_of(recording).segments] == ["We", "Anna"]
-    summary = services.summary_of(recording)
+    assert [s.text.split()[0] for s in transcripts.transcript_of(recording).segments] == ["We", "Anna"]
+    summary = derived.summary_of(recording)
     assert summary is not None
     assert [point["segments"] for point in summary["key_points"]] == [[0]]
     assert summary["action_items"][0]["segments"] == [1] and summary["segments"] == [0, 1]
-    assert [hit.number for hit in services.search(user=owner, query="map")] == [1]
+    assert [hit.number for hit in transcripts.search(user=owner, query="map")] == [1]
     assert owners.post(f"/recordings/{recording.pk}/segments/7", {"text": "x"}).status_code == 422
 
 
@@ -59,17 +59,17 @@ def test_names_of_corrections_are_expected_by_the_next_transcript(
     owners.post(f"{address}/again", {"engine": "auto", "language": "en"})
     job = Recording.objects.get(pk=recording.pk).job
     assert job is not None and job.spec["words"] == ["Siobhan"]
-    assert services.expected_words(other, None) == []
+    assert corrections.expected_words(other, None) == []
     client.force_login(other)
     assert client.post(f"{address}/words/forget", {"word": "Siobhan"}).status_code == 404
-    assert services.expected_words(recording.user, "en") == ["Siobhan"]
+    assert corrections.expected_words(recording.user, "en") == ["Siobhan"]
 
 
 def test_a_correction_stands_although_its_words_cannot_be_kept(owners: Client, recording: Recording) -> None:
     (user_data(recording.user) / "words.json").write_text("{")
     answer = owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet Siobhan", "version": "1"})
     assert answer.status_code == 200
-    assert services.transcript_of(Recording.objects.get(pk=recording.pk)).segments[0].text == "We meet Siobhan"
+    assert transcripts.transcript_of(Recording.objects.get(pk=recording.pk)).segments[0].text == "We meet Siobhan"
     assert owners.get(f"/recordings/{recording.pk}").status_code == 200
     owners.post(f"/recordings/{recording.pk}/again", {"engine": "auto", "language": "en"})
     job = Recording.objects.get(pk=recording.pk).job
@@ -93,9 +93,9 @@ def test_words_that_were_misheard_are_replaced_in_the_other_passages_and_taken_b
     page = owners.post(f"{place}/replace", wish, follow=True).content.decode()
     assert "Replaced in 1 passage." in page
     texts = ["Karpathy met Karpati", "karpathy's lantern (Karpathy)", "Karpatinger"]
-    assert [one.text for one in services.transcript_of(recording).segments] == texts
-    assert [one.edited for one in services.transcript_of(recording).segments] == [True, True, False]
+    assert [one.text for one in transcripts.transcript_of(recording).segments] == texts
+    assert [one.edited for one in transcripts.transcript_of(recording).segments] == [True, True, False]
     owners.post(f"{place}/undo", {"version": Recording.objects.get().version})
-    assert services.transcript_of(recording).segments[1].text == said[1][1]
+    assert transcripts.transcript_of(recording).segments[1].text == said[1][1]
     told = owners.post(f"{place}/segments/2", {"text": "Siobhan"}).json()
     assert told["elsewhere"] is None  # no other passage has that

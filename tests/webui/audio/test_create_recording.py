@@ -9,14 +9,14 @@ from django.test import Client
 
 from core.errors import HarkError
 from webui.accounts.models import User
-from webui.audio import services
+from webui.audio import intake
 from webui.audio.models import Recording
 from webui.jobs import services as jobs
 
 
 def test_file_is_moved_and_transcription_is_queued(owner: User, wav: Path, portal: Path) -> None:
     content = wav.read_bytes()
-    recording = services.create_recording(user=owner, name="C:\\calls\\../Mon\x00day\u202e.WAV", source=wav)
+    recording = intake.create_recording(user=owner, name="C:\\calls\\../Mon\x00day\u202e.WAV", source=wav)
     assert not wav.exists()
     assert recording.name == "Monday.WAV" and recording.path == portal / "audio" / str(recording.pk)
     assert (recording.path / "original.wav").read_bytes() == content
@@ -28,7 +28,7 @@ def test_file_is_moved_and_transcription_is_queued(owner: User, wav: Path, porta
 def test_several_files_keep_their_order(owner: User, wav: Path, tmp_path: Path) -> None:
     second = tmp_path / "b.mp3"
     second.write_bytes(b"not looked into here")
-    recording = services.create_recording(user=owner, name="session", source=wav, more=[second])
+    recording = intake.create_recording(user=owner, name="session", source=wav, more=[second])
     assert recording.name == "session and 1 more"
     assert recording.originals == ["original-1.wav", "original-2.mp3"]
     assert (recording.path / "original-2.mp3").read_bytes() == b"not looked into here"
@@ -37,7 +37,7 @@ def test_several_files_keep_their_order(owner: User, wav: Path, tmp_path: Path) 
 def test_full_queue_leaves_the_file_in_place(owner: User, wav: Path, portal: Path, settings: object) -> None:
     settings.JOBS_WAITING = 0  # type: ignore[attr-defined]
     with pytest.raises(jobs.LimitReached):
-        services.create_recording(user=owner, name="a.wav", source=wav)
+        intake.create_recording(user=owner, name="a.wav", source=wav)
     assert wav.is_file() and not Recording.objects.exists() and not list((portal / "audio").iterdir())
 
 
@@ -47,14 +47,14 @@ def test_full_queue_leaves_the_file_in_place(owner: User, wav: Path, portal: Pat
 )
 def test_invalid_options_are_refused(owner: User, wav: Path, options: dict[str, object]) -> None:
     with pytest.raises(HarkError, match="cannot be transcribed like that"):
-        services.create_recording(user=owner, name="a.wav", source=wav, options=options)
+        intake.create_recording(user=owner, name="a.wav", source=wav, options=options)
     assert wav.is_file()
 
 
 def test_file_above_the_limit_gets_413(owner: User, wav: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_UPLOAD_MAX_BYTES", "1000")
     with pytest.raises(HarkError, match="too large") as refused:
-        services.create_recording(user=owner, name="a.wav", source=wav)
+        intake.create_recording(user=owner, name="a.wav", source=wav)
     assert getattr(refused.value, "status", None) == 413 and wav.is_file()
 
 
@@ -68,8 +68,8 @@ def test_limits_are_on_the_form_and_in_the_refusal(
     monkeypatch.setenv("HARK_UPLOAD_MAX_BYTES", "100")
     for user, remedy in ((owner, "set HARK_UPLOAD_MAX_BYTES"), (other, "ask the owner")):
         with pytest.raises(HarkError, match="too large") as error:
-            services.create_recording(user=user, name="a.wav", source=wav)
+            intake.create_recording(user=user, name="a.wav", source=wav)
         assert remedy in error.value.what_to_do
     monkeypatch.delenv("HARK_UPLOAD_MAX_BYTES")
-    made = services.create_recording(user=other, name="a.wav", source=wav)
+    made = intake.create_recording(user=other, name="a.wav", source=wav)
     assert made.job is not None and made.job.spec["owner"] is False

@@ -21,7 +21,7 @@ from tests.webui.api.test_sockets import Socket
 from tests.webui.audio.conftest import ready_recording, transcript_of_words
 from webui.accounts.models import User
 from webui.accounts.services import create_token
-from webui.audio import consumers, live, services, uploads
+from webui.audio import consumers, live, transcripts, uploads
 from webui.audio.models import Recording
 from webui.trainer.models import Detector, Version
 
@@ -165,7 +165,7 @@ def test_what_was_heard_is_kept_where_that_is_wished(
         return await all_of_it(socket, save=True)
 
     (saved,) = of_kind(talk(user, conversation), "saved")
-    recording = services.recordings_of(user).select_related("user").get()
+    recording = transcripts.recordings_of(user).select_related("user").get()
     assert saved == {"recording": str(recording.pk), "address": f"/recordings/{recording.pk}"}
     kept = read_audio(recording.path / "original.wav")
     assert len(kept) == len(spoken(PHRASE, 0.5, 1.5)) and recording.now == "working"
@@ -182,7 +182,7 @@ def test_a_connection_that_breaks_loses_nothing(owner: User) -> None:
         return []
 
     talk(owner, conversation)
-    recording = services.recordings_of(owner).select_related("user").get()
+    recording = transcripts.recordings_of(owner).select_related("user").get()
     assert len(read_audio(recording.path / "original.wav")) == len(spoken(PHRASE, 0.5, 1.5))
 
 

@@ -11,7 +11,7 @@ from django.test import Client
 from core.events import silent_reporter
 from pipeline.recordings.job import polish_recording
 from webui.accounts.models import User
-from webui.audio import services
+from webui.audio import transcripts
 from webui.audio.models import Recording
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
@@ -51,6 +51,6 @@ def test_transcript_is_polished_where_a_language_model_is_set_up(
     answer = owners.get(address)
     assert answer["Content-Disposition"] == 'attachment; filename="meeting (polished).txt"'
     assert b"ANNA BRINGS THE LANTERN" in b"".join(answer.streaming_content)  # type: ignore[attr-defined]
-    assert "Anna brings the lantern" in services.transcript_of(recording).text, "and the transcript is what it was"
+    assert "Anna brings the lantern" in transcripts.transcript_of(recording).text, "and the transcript is what it was"
     os.utime(recording.path / "polished.txt", (1, 1))
     assert "The transcript was changed since." in owners.get(page).content.decode()

@@ -12,7 +12,7 @@ from pipeline.recordings import recording_folder
 from pipeline.recordings.summarization import Point, Sentiment, Summary, save_summary
 from tests.webui.audio.conftest import ready_recording, transcript_of_words
 from webui.accounts.models import User
-from webui.audio import services
+from webui.audio import derived, sharing, transcripts
 from webui.audio.models import Recording
 
 
@@ -28,12 +28,12 @@ def test_recording_of_another_user_gets_404(client: Client, other: User, recordi
     for rest in ("", "/audio", "/words", "/waveform", "/export", "/delete", "/original", "/segments/0/speaker"):
         assert client.get(f"/recordings/{recording.pk}{rest}").status_code == 404
     assert client.post(f"/recordings/{recording.pk}/delete").status_code == 404
-    assert services.search(user=other, query="lantern") == []
+    assert transcripts.search(user=other, query="lantern") == []
 
 
 def test_summary_is_plain_json(recording: Recording, owner: User) -> None:
-    json.dumps(services.summary_of(recording))
-    assert services.recordings_of(owner).count() == 1
+    json.dumps(derived.summary_of(recording))
+    assert transcripts.recordings_of(owner).count() == 1
 
 
 @pytest.mark.parametrize(("engine", "said"), [("hark", "four wrong words"), ("pocketsphinx en-us", "many wrong")])
@@ -41,7 +41,7 @@ def test_weak_engine_gets_a_warning(owners: Client, owner: User, engine: str, sa
     one = ready_recording(owner, transcript=replace(transcript_of_words(), engine=engine))
     page = owners.get(f"/recordings/{one.pk}").content.decode()
     assert said in page and '<a href="/engines">Get one</a>' in page
-    made = services.share(recording=one)[1]
+    made = sharing.share(recording=one)[1]
     page = Client().get(f"/recordings/shared/{made}").content.decode()
     assert said in page and "Get one" not in page
 

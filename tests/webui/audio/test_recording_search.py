@@ -24,7 +24,7 @@ from tests.support.llm_double import running_double, set_up
 from tests.webui.audio.conftest import ready_recording, transcript_of_words
 from tests.webui.compatibility.conftest import token_text
 from webui.accounts.models import User
-from webui.audio import asking, live, services
+from webui.audio import asking, intake, job_results, live, transcripts
 from webui.audio.models import Passage, Recording
 from webui.audio.search import terms
 from webui.jobs.services import user_data
@@ -33,18 +33,18 @@ HTMX = {"HX-Request": "true"}
 
 
 def numbers(user: User, query: str, **more: Any) -> list[int]:
-    return sorted(hit.number for hit in services.search(user=user, query=query, **more))
+    return sorted(hit.number for hit in transcripts.search(user=user, query=query, **more))
 
 
 def test_words_are_found_in_all_recordings_and_in_one(owner: User, recording: Recording) -> None:
     second = ready_recording(owner, "call.mp3", transcript_of_words((("S1", "The lantern burns", 0.9),)))
     assert numbers(owner, "lantern") == [0, 1, 2]
     assert numbers(owner, "LANTERN", recording=recording) == [1, 2]
-    assert [hit.recording_id for hit in services.search(user=owner, query="burns")] == [second.pk]
+    assert [hit.recording_id for hit in transcripts.search(user=owner, query="burns")] == [second.pk]
     assert numbers(owner, "lantern map") == [2]  # all words
     assert numbers(owner, "lant") == [0, 1, 2]  # the beginning of the last one
     assert numbers(owner, '"the lantern and"') == [2] and numbers(owner, '"lantern the"') == []
-    assert len(services.search(user=owner, query="lantern", limit=1)) == 1
+    assert len(transcripts.search(user=owner, query="lantern", limit=1)) == 1
 
 
 def test_accents_and_case_do_not_matter(owner: User) -> None:
@@ -53,7 +53,7 @@ def test_accents_and_case_do_not_matter(owner: User) -> None:
 
 
 def test_what_matched_is_marked_and_the_rest_is_text(owner: User, recording: Recording) -> None:
-    (hit,) = services.search(user=owner, query="brings who")
+    (hit,) = transcripts.search(user=owner, query="brings who")
     assert hit.marked == "<mark>Who</mark> <mark>brings</mark> the &lt;b&gt;lantern&lt;/b&gt;"
     assert hit.text == "Who brings the <b>lantern</b>" and hit.speaker == "S2" and hit.recording == "meeting.wav"
 
@@ -68,7 +68,7 @@ def test_what_matched_is_marked_and_the_rest_is_text(owner: User, recording: Rec
     ],
 )  # fmt: skip
 def test_any_text_is_a_query(owners: Client, owner: User, recording: Recording, query: str) -> None:
-    services.search(user=owner, query=query)
+    transcripts.search(user=owner, query=query)
     answer = owners.get("/recordings/search", {"q": query.encode("utf-8", "replace").decode()})
     assert answer.status_code == 200 and b"<script>alert" not in answer.content
     assert Passage.objects.count() == 3
@@ -79,9 +79,9 @@ def test_terms() -> None:
 
 
 def test_the_index_follows_what_is_deleted_and_made_again(owner: User, recording: Recording) -> None:
-    services.transcribed(recording.job)  # type: ignore[arg-type]
+    job_results.transcribed(recording.job)  # type: ignore[arg-type]
     assert numbers(owner, "lantern") == [1, 2]
-    services.delete(recording=recording)
+    intake.delete(recording=recording)
     assert numbers(owner, "lantern") == []
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from webui.accounts.models import User
 from webui.accounts.services import digest
-from webui.audio import services
+from webui.audio import intake, sharing
 from webui.audio.models import Recording, Share
 
 
@@ -79,7 +79,7 @@ def test_a_link_ends_with_its_recording_and_with_its_user(owner: User, recording
     User.objects.filter(pk=owner.pk).update(is_active=False)
     assert Client().get(link).status_code == 410
     User.objects.filter(pk=owner.pk).update(is_active=True)
-    services.delete(recording=recording)
+    intake.delete(recording=recording)
     assert Client().get(link).status_code == 404
 
 
@@ -95,7 +95,7 @@ def test_links_do_not_work_for_ever(owners: Client, recording: Recording, days: 
 
 
 def test_of_another_s_recording_nobody_makes_or_takes_links(client: Client, other: User, recording: Recording) -> None:
-    share, _token = services.share(recording=recording)
+    share, _token = sharing.share(recording=recording)
     client.force_login(other)
     assert client.post(f"/recordings/{recording.pk}/share", {"days": "7"}).status_code == 404
     assert client.post(f"/recordings/{recording.pk}/share/{share.pk}/revoke").status_code == 404
@@ -104,7 +104,7 @@ def test_of_another_s_recording_nobody_makes_or_takes_links(client: Client, othe
 
 
 def test_words_that_were_corrected_are_not_shown_in_a_summary_from_before(owners: Client, recording: Recording) -> None:
-    token = services.share(recording=recording)[1]
+    token = sharing.share(recording=recording)[1]
     shared = f"/recordings/shared/{token}"
     assert "Tuesday, in the harbour." in Client().get(shared).content.decode()
     owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet on the pier"})

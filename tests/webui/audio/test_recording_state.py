@@ -10,53 +10,53 @@ from django.utils import timezone
 
 from core.errors import HarkError
 from webui.accounts.models import User
-from webui.audio import services
+from webui.audio import corrections, intake, transcripts
 from webui.audio.models import Passage, Recording
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
 
 
 def test_failed_job_makes_the_recording_failed_until_retried(owner: User, wav: Path) -> None:
-    recording = services.create_recording(user=owner, name="a.wav", source=wav)
+    recording = intake.create_recording(user=owner, name="a.wav", source=wav)
     job = recording.job
     assert job is not None
     Job.objects.filter(pk=job.pk).update(sent_at=timezone.now())
     job = jobs.claim(job.pk)
     assert job is not None
     jobs.finish(job, Job.State.FAILED, HarkError("It failed.", "Because.", "Do."))
-    recording = services.recordings_of(owner).get(pk=recording.pk)
+    recording = transcripts.recordings_of(owner).get(pk=recording.pk)
     assert recording.state == "failed" and recording.now == "failed"
-    with pytest.raises(services.NotReady, match="no transcript"):
-        services.transcript_of(recording)
-    services.retry(recording=recording)
-    assert services.recordings_of(owner).get(pk=recording.pk).now == "working"
+    with pytest.raises(transcripts.NotReady, match="no transcript"):
+        transcripts.transcript_of(recording)
+    intake.retry(recording=recording)
+    assert transcripts.recordings_of(owner).get(pk=recording.pk).now == "working"
 
 
 def test_page_of_a_failed_recording_shows_the_error_and_retries(owners: Client, owner: User, wav: Path) -> None:
-    recording = services.create_recording(user=owner, name="a.wav", source=wav)
+    recording = intake.create_recording(user=owner, name="a.wav", source=wav)
     error = {"what": "It is <silent>.", "why": "Because.", "what_to_do": "Do."}
     Job.objects.filter(pk=recording.job_id).update(state=Job.State.FAILED, error=error)
     page = owners.get(f"/recordings/{recording.pk}").content.decode()
     assert "It is &lt;silent&gt;." in page and "Try again" in page
     assert owners.post(f"/recordings/{recording.pk}/retry").status_code == 302
-    assert services.recordings_of(owner).get(pk=recording.pk).now == "working"
+    assert transcripts.recordings_of(owner).get(pk=recording.pk).now == "working"
     assert b"Waiting for its turn" in owners.get(f"/recordings/{recording.pk}").content
 
 
 def test_a_failed_recording_can_be_given_a_language(owners: Client, owner: User, wav: Path) -> None:
-    recording = services.create_recording(user=owner, name="a.wav", source=wav)
+    recording = intake.create_recording(user=owner, name="a.wav", source=wav)
     assert 'name="language"' not in owners.get(f"/recordings/{recording.pk}").content.decode()
     error = {"what": "The speech was not recognized.", "why": "Because.", "what_to_do": "Name the language."}
     Job.objects.filter(pk=recording.job_id).update(state=Job.State.FAILED, error=error)
     page = owners.get(f"/recordings/{recording.pk}").content.decode()
     assert 'name="language"' in page and f"/recordings/{recording.pk}/again" in page
     owners.post(f"/recordings/{recording.pk}/again", {"language": "en", "speakers": ""})
-    job = services.recordings_of(owner).get(pk=recording.pk).job
+    job = transcripts.recordings_of(owner).get(pk=recording.pk).job
     assert job is not None and job.spec["options"]["language"] == "en"
 
 
 def test_who_sent_a_file_that_cannot_be_read_is_asked_for_another(owners: Client, owner: User, wav: Path) -> None:
-    recording = services.create_recording(user=owner, name="a.wav", source=wav)
+    recording = intake.create_recording(user=owner, name="a.wav", source=wav)
     error = {"what": "The file is no recording.", "why": "Because.", "what_to_do": "Do."}
     jobs_of_it = Job.objects.filter(pk=recording.job_id)
     for stage, offered in (("normalize", True), ("transcribe", False)):
@@ -76,19 +76,19 @@ def test_done_job_makes_the_recording_ready_and_indexed(recording: Recording) ->
 def test_transcribing_again_keeps_the_old_transcript_meanwhile(recording: Recording, owner: User) -> None:
     before = recording.job_id
     (recording.path / "progress.jsonl").write_text("{}")
-    services.transcribe_again(recording=recording, options={"engine": "hark", "summarize": False})
-    now = services.recordings_of(owner).select_related("user").get(pk=recording.pk)
+    intake.transcribe_again(recording=recording, options={"engine": "hark", "summarize": False})
+    now = transcripts.recordings_of(owner).select_related("user").get(pk=recording.pk)
     assert now.now == "working" and now.options["engine"] == "hark" and now.job_id != before
     assert not Job.objects.filter(pk=before).exists() and not (recording.path / "progress.jsonl").exists()
-    assert services.transcript_of(now).segments
-    with pytest.raises(services.NotReady):
-        services.update_segment(recording=now, number=0, text="x")
-    with pytest.raises(services.NotReady):
-        services.transcribe_again(recording=now)
+    assert transcripts.transcript_of(now).segments
+    with pytest.raises(transcripts.NotReady):
+        corrections.update_segment(recording=now, number=0, text="x")
+    with pytest.raises(transcripts.NotReady):
+        intake.transcribe_again(recording=now)
 
 
 def test_failed_second_transcription_is_shown_with_the_old_transcript(owners: Client, recording: Recording) -> None:
-    services.transcribe_again(recording=recording)
+    intake.transcribe_again(recording=recording)
     error = {"what": "The engine broke.", "why": "", "what_to_do": ""}
     recording.refresh_from_db()
     Job.objects.filter(pk=recording.job_id).update(state=Job.State.FAILED, error=error)

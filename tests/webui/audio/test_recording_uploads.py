@@ -20,7 +20,7 @@ from command_line import serve as serving
 from core.errors import HarkError
 from webui.accounts.models import User
 from webui.asgi import LARGEST_FORM, largest_body
-from webui.audio import services, uploads
+from webui.audio import transcripts, uploads
 from webui.audio.models import Recording, UploadInProgress
 from webui.jobs.services import user_data
 
@@ -50,7 +50,7 @@ def test_a_file_in_pieces_becomes_a_recording(owners: Client, owner: User, wav: 
     assert send(owners, upload["address"], 1000, content[1000:], "put").json()["offset"] == len(content)
     made = done(owners, upload["address"], options={"engine": "hark", "speakers": 2})
     assert made.status_code == 201
-    recording = services.recordings_of(owner).select_related("user").get()
+    recording = transcripts.recordings_of(owner).select_related("user").get()
     assert made.json() == {"recording": str(recording.pk), "address": f"/recordings/{recording.pk}"}
     assert recording.name == "Call.WAV" and recording.options["speakers"] == 2
     assert (recording.path / "original.wav").read_bytes() == content
@@ -152,7 +152,7 @@ def test_several_uploads_become_one_recording(owners: Client, owner: User) -> No
         send(owners, upload["address"], 0, content)
         sent.append(upload)
     assert done(owners, sent[0]["address"], **{"with": [sent[1]["id"]]}).status_code == 201
-    recording = services.recordings_of(owner).select_related("user").get()
+    recording = transcripts.recordings_of(owner).select_related("user").get()
     files = [(recording.path / name).read_bytes() for name in recording.originals]
     assert files == [b"first", b"second"] and recording.originals == ["original-1.wav", "original-2.mp3"]
     assert not UploadInProgress.objects.exists()

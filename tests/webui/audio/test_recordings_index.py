@@ -12,14 +12,14 @@ from django.test import Client
 from tests.support.rendered_pages import flat
 from tests.webui.audio.conftest import ready_recording
 from webui.accounts.models import User
-from webui.audio import services
+from webui.audio import intake, sharing
 from webui.audio.models import Recording
 from webui.jobs.models import Job, JobEvent
 
 
 def test_list_shows_state_and_progress(owners: Client, owner: User, recording: Recording, wav: Path) -> None:
     assert b"every 2s" not in owners.get("/recordings/").content
-    going = services.create_recording(user=owner, name="going.wav", source=wav)
+    going = intake.create_recording(user=owner, name="going.wav", source=wav)
     Job.objects.filter(pk=going.job_id).update(state="running", done=3.0, total=10.0, message="Writing it down")
     page = owners.get("/recordings/").content.decode()
     assert "every 2s" in page and 'value="3.000"' in page and "Writing it down" in page
@@ -39,7 +39,7 @@ def test_number_of_queries_is_constant(
     for index in range(number):
         one = ready_recording(owner, f"{index}.wav")
     for _ in range(number):
-        services.share(recording=one)
+        sharing.share(recording=one)
     for address in ("/recordings/", "/recordings/search?q=lantern", f"/recordings/{one.pk}"):
         with django_assert_max_num_queries(10):  # type: ignore[operator]
             assert owners.get(address).status_code == 200

@@ -18,7 +18,7 @@ from pipeline.recordings import captions, recording_folder
 from pipeline.recordings import job as recording_job
 from pipeline.recordings.transcript import load_transcript
 from webui.accounts.models import User
-from webui.audio import live, services
+from webui.audio import corrections, intake, live, search, sharing, transcripts
 from webui.audio.models import Recording
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
@@ -53,8 +53,8 @@ def texts_of(recording: Recording) -> list[str]:
 
 
 def test_what_was_switched_last_counts_whatever_ended_last(recording: Recording) -> None:
-    on = claimed(services.set_minable(recording=recording, minable=True))
-    off = claimed(services.set_minable(recording=recording, minable=False))
+    on = claimed(sharing.set_minable(recording=recording, minable=True))
+    off = claimed(sharing.set_minable(recording=recording, minable=False))
     ended(off)
     ended(on)
     again = Job.objects.get(kind="minable", state=Job.State.QUEUED)
@@ -64,12 +64,12 @@ def test_what_was_switched_last_counts_whatever_ended_last(recording: Recording)
 
 
 def test_clips_that_were_added_after_a_deletion_go_too(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = claimed(services.set_minable(recording=recording, minable=True))
+    job = claimed(sharing.set_minable(recording=recording, minable=True))
     real = recording_job._clips
 
     def deleted_meanwhile(*arguments: Any) -> Iterator[Any]:
         found = list(real(*arguments))
-        services.delete(recording=recording)
+        intake.delete(recording=recording)
         yield from found
 
     monkeypatch.setattr(recording_job, "_clips", deleted_meanwhile)
@@ -93,18 +93,18 @@ def test_a_correction_that_fails_changes_nothing(
         if full == "text":
             patched.setattr(captions, "write", no_room)
         else:
-            patched.setattr(services.searching, "index", no_room_said)
+            patched.setattr(search, "index", no_room_said)
         with pytest.raises(HarkError):
-            services.update_segment(recording=recording, number=0, text="", version=1)
+            corrections.update_segment(recording=recording, number=0, text="", version=1)
     assert texts_of(recording) == before
     assert not list(recording.path.glob("*.before"))
-    services.update_segment(recording=Recording.objects.get(), number=0, text="", version=1)
+    corrections.update_segment(recording=Recording.objects.get(), number=0, text="", version=1)
     assert texts_of(recording) == before[1:]  # one is gone, not two
 
 
 def test_a_full_queue_keeps_no_recording_from_its_end(recording: Recording, owner: User, settings: Any) -> None:
     Recording.objects.filter(pk=recording.pk).update(minable=True)
-    services.transcribe_again(recording=Recording.objects.select_related("user", "job").get())
+    intake.transcribe_again(recording=Recording.objects.select_related("user", "job").get())
     job = claimed(Job.objects.get(kind="transcribe", state=Job.State.QUEUED))
     settings.JOBS_WAITING = 1
     jobs.submit(user=owner, kind="plan", title="waits", spec={})
@@ -140,16 +140,16 @@ def test_an_upload_whose_last_answer_got_lost_is_one_recording(owners: Client, w
 
 def test_transcribing_again_twice_at_once_is_one_job(recording: Recording) -> None:
     first, second = (Recording.objects.select_related("user", "job").get() for _ in range(2))
-    services.transcribe_again(recording=first, options={"language": "en"})
-    with pytest.raises(services.NotReady):
-        services.transcribe_again(recording=second, options={"language": "de"})
+    intake.transcribe_again(recording=first, options={"language": "en"})
+    with pytest.raises(transcripts.NotReady):
+        intake.transcribe_again(recording=second, options={"language": "de"})
     assert Job.objects.filter(kind="transcribe", state=Job.State.QUEUED).count() == 1
 
 
 def test_a_recording_is_deleted_while_something_writes_into_it(recording: Recording) -> None:
     (recording.path / "progress.jsonl").write_text("{}")
     folder = recording.path
-    services.delete(recording=recording)
+    intake.delete(recording=recording)
     assert not folder.exists() and not list(folder.parent.glob(".deleted-*"))
 
 
@@ -157,7 +157,7 @@ def test_what_was_said_live_is_kept_however_many_wait(owner: User, settings: Any
     settings.JOBS_WAITING = 1
     jobs.submit(user=owner, kind="plan", title="waits", spec={})
     with pytest.raises(jobs.LimitReached):
-        services.create_recording(user=owner, name="sent.wav", source=wav)
+        intake.create_recording(user=owner, name="sent.wav", source=wav)
     assert wav.is_file()
     kept = live.keep(user=owner, path=wav, engine="auto", language="en")
     assert kept.now == Recording.State.WORKING and not wav.exists()
@@ -171,6 +171,6 @@ def test_a_database_that_locks_after_the_commit_loses_no_upload(
 
     monkeypatch.setattr(jobs, "send_waiting", locked)
     content = wav.read_bytes()
-    made = services.create_recording(user=owner, name="sent.wav", source=wav)
+    made = intake.create_recording(user=owner, name="sent.wav", source=wav)
     assert (made.path / "original.wav").read_bytes() == content and not wav.exists()
     assert Job.objects.get().state == Job.State.QUEUED

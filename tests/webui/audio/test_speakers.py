@@ -10,7 +10,7 @@ from django.test import Client
 
 from tests.support.rendered_pages import flat
 from webui.accounts.models import User
-from webui.audio import services
+from webui.audio import derived, sharing, speaker_changes, transcripts
 from webui.audio.models import Recording
 from webui.jobs.models import Job
 from webui.jobs.services import job_ended
@@ -21,16 +21,16 @@ def test_rename_speaker(owners: Client, owner: User, recording: Recording) -> No
     assert answer.status_code == 302
     page = owners.get(f"/recordings/{recording.pk}").content.decode()
     assert "Böhm &lt;i&gt;" in page
-    assert services.search(user=owner, query="lantern who")[0].speaker == "Böhm <i>"
+    assert transcripts.search(user=owner, query="lantern who")[0].speaker == "Böhm <i>"
     assert owners.post(f"/recordings/{recording.pk}/speakers", {"speaker": "S9", "name": "x"}).status_code == 422
 
 
 def test_all_names_are_kept_at_once_or_none(owners: Client, recording: Recording) -> None:
     place = f"/recordings/{recording.pk}/speakers"
     assert owners.post(place, {"speaker": ["S1", "S2"], "name": ["Anna", "Ben"]}).status_code == 302
-    assert services.transcript_of(recording).speakers == {"S1": "Anna", "S2": "Ben"}
+    assert transcripts.transcript_of(recording).speakers == {"S1": "Anna", "S2": "Ben"}
     assert owners.post(place, {"speaker": ["S1", "S2"], "name": ["Ben", "Anna"]}).status_code == 302  # swapped
-    assert services.transcript_of(recording).speakers == {"S1": "Ben", "S2": "Anna"}
+    assert transcripts.transcript_of(recording).speakers == {"S1": "Ben", "S2": "Anna"}
     version = Recording.objects.get().version
     twice = owners.post(
         place,
@@ -40,16 +40,16 @@ def test_all_names_are_kept_at_once_or_none(owners: Client, recording: Recording
     assert twice.status_code == 422 and 'href="http://testserver/recordings/x"' in twice.content.decode()
     assert owners.post(place, {"speaker": ["S1", "S9"], "name": ["Cleo", "Dora"]}).status_code == 422
     assert owners.post(place, {"speaker": ["S1", "S2"], "name": ["Ben", "Anna"]}).status_code == 302  # nothing is new
-    assert services.transcript_of(recording).speakers == {"S1": "Ben", "S2": "Anna"}
+    assert transcripts.transcript_of(recording).speakers == {"S1": "Ben", "S2": "Anna"}
     assert Recording.objects.get().version == version
-    services.name_speakers(recording=recording, names={"S2": "Dora"})  # by another page
+    speaker_changes.name_speakers(recording=recording, names={"S2": "Dora"})  # by another page
     stale = {"speaker": ["S1", "S2"], "name": ["Cleo", "Anna"], "version": version}
     assert owners.post(place, stale).status_code == 409
-    assert services.transcript_of(recording).speakers == {"S1": "Ben", "S2": "Dora"}
+    assert transcripts.transcript_of(recording).speakers == {"S1": "Ben", "S2": "Dora"}
 
 
 def who_says(recording: Recording) -> list[str]:
-    return [segment.speaker for segment in services.transcript_of(recording).segments]
+    return [segment.speaker for segment in transcripts.transcript_of(recording).segments]
 
 
 def test_assign_segment_to_another_speaker_and_back(owners: Client, owner: User, recording: Recording) -> None:
@@ -63,15 +63,15 @@ def test_assign_segment_to_another_speaker_and_back(owners: Client, owner: User,
     answer = owners.post(address, {"speaker": "S2", "start": "0.000"})
     assert answer.status_code == 302 and answer["Location"].endswith(f"{recording.pk}#passage-0")
     assert who_says(recording) == ["S2", "S2", "S1"]
-    segment = services.transcript_of(recording).segments[0]
+    segment = transcripts.transcript_of(recording).segments[0]
     assert segment.text == "We meet on the pier" and segment.edited
     # what is made of it follows
-    services.name_speakers(recording=recording, names={"S2": "Ben"})
+    speaker_changes.name_speakers(recording=recording, names={"S2": "Ben"})
     assert b"Ben: We meet on the pier" in owners.get(f"/recordings/{recording.pk}/export?format=txt").getvalue()
-    assert services.search(user=owner, query="pier")[0].speaker == "Ben"
+    assert transcripts.search(user=owner, query="pier")[0].speaker == "Ben"
     summary = flat(owners.get(f"/recordings/{recording.pk}/summary"))
     assert "Ben</span> 0:00" in summary
-    token = services.share(recording=recording)[1]
+    token = sharing.share(recording=recording)[1]
     assert "Ben" in flat(Client().get(f"/recordings/shared/{token}"))
     assert (recording.path / "transcript.txt").read_text().count("Ben") >= 1
     owners.post(address, {"speaker": "S1"})
@@ -82,11 +82,11 @@ def test_assign_to_a_new_speaker_and_merge_two(owners: Client, owner: User, reco
     address = f"/recordings/{recording.pk}/segments/{{}}/speaker"
     owners.post(address.format(2), {"speaker": "new"})
     assert who_says(recording) == ["S1", "S2", "S3"]
-    assert services.transcript_of(recording).speakers["S3"] == "Speaker 3"
-    assert services.recordings_of(owner).get().speakers == 3
+    assert transcripts.transcript_of(recording).speakers["S3"] == "Speaker 3"
+    assert transcripts.recordings_of(owner).get().speakers == 3
     owners.post(address.format(2), {"speaker": "S2", "all": "on"})
     owners.post(address.format(1), {"speaker": "S1", "all": "on"})
-    assert who_says(recording) == ["S1", "S1", "S1"] and services.recordings_of(owner).get().speakers == 1
+    assert who_says(recording) == ["S1", "S1", "S1"] and transcripts.recordings_of(owner).get().speakers == 1
     page = owners.get(f"/recordings/{recording.pk}").content.decode()
     assert 'name="speaker" value="S1"' in page and 'name="speaker" value="S2"' not in page
     assert 'value="S2"' in owners.get(address.format(1)).content.decode()  # can be given back
@@ -98,20 +98,20 @@ def test_a_passage_of_two_speakers_is_divided_at_a_word(owners: Client, owner: U
     owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet at the pier on Tuesday"})  # a correction
     address = f"/recordings/{recording.pk}/segments/0/speaker"
     assert '<option value="2">… at</option>' in owners.get(address).content.decode()
-    before = services.transcript_of(recording)
+    before = transcripts.transcript_of(recording)
     answer = owners.post(address, {"speaker": "S2", "start": "0.000", "from_word": "2", "all": "on"})
     assert answer.status_code == 302
-    after = services.transcript_of(recording)
+    after = transcripts.transcript_of(recording)
     assert who_says(recording) == ["S1", "S2", "S2", "S1"]
     first, second = after.segments[:2]
     assert (first.text, second.text) == ("We meet", "at the pier on Tuesday") and first.edited and second.edited
     assert first.words + second.words == before.segments[0].words
     assert (first.start_s, second.end_s) == (before.segments[0].start_s, before.segments[0].end_s)
     assert first.end_s <= second.start_s
-    summary = services.summary_of(recording)
+    summary = derived.summary_of(recording)
     assert summary is not None and summary["key_points"][0]["segments"] == [0, 1]
     assert [point["segments"] for point in summary["action_items"]] == [[3]]
-    assert services.search(user=owner, query="pier")[0].start_s == second.start_s
+    assert transcripts.search(user=owner, query="pier")[0].start_s == second.start_s
     page = owners.get(f"/recordings/{recording.pk}").content.decode()
     assert 'id="passage-3"' in page and "We meet" in page
 
@@ -148,9 +148,9 @@ def found(job: Job, *turns: tuple[float, float, str], sounds_like: dict[str, str
 def test_speakers_detected_again_keep_corrections_and_names(owners: Client, owner: User, recording: Recording) -> None:
     place = f"/recordings/{recording.pk}"
     owners.post(f"{place}/segments/0", {"text": "We meet on the pier"})  # a correction
-    services.name_speakers(recording=recording, names={"S1": "Anna"})
+    speaker_changes.name_speakers(recording=recording, names={"S1": "Anna"})
     assert owners.post(f"{place}/speakers/detect", {"speakers": "3"}).status_code == 302
-    job = services.newest_job(recording, "speakers")
+    job = transcripts.newest_job(recording, "speakers")
     assert job is not None and job.spec["speakers"] == 3
     page = flat(owners.get(place))
     assert "The speakers are being detected." in page and f'hx-get="/jobs/{job.pk}/over"' in page
@@ -158,7 +158,7 @@ def test_speakers_detected_again_keep_corrections_and_names(owners: Client, owne
     assert owners.post(f"{place}/speakers/detect", {"speakers": "2"}).status_code == 409
     owners.post(f"{place}/segments/1", {"text": "Who brings a lantern"})  # while the job is at work
     found(job, (0, 0.9, "x"), (1, 1.9, "y"), (2, 2.4, "x"), (2.4, 2.9, "z"))
-    after = services.transcript_of(recording)
+    after = transcripts.transcript_of(recording)
     assert [(one.speaker, one.text, one.edited) for one in after.segments] == [
         ("S1", "We meet on the pier", True),
         ("S2", "Who brings a lantern", True),
@@ -166,10 +166,10 @@ def test_speakers_detected_again_keep_corrections_and_names(owners: Client, owne
         ("S3", "lantern and the map", False),
     ]
     assert after.speakers["S1"] == "Anna" and after.speakers["S3"] == "Speaker 3"
-    assert services.recordings_of(owner).get().speakers == 3
-    summary = services.summary_of(recording)
+    assert transcripts.recordings_of(owner).get().speakers == 3
+    summary = derived.summary_of(recording)
     assert summary is not None and [point["segments"] for point in summary["action_items"]] == [[2, 3]]
-    assert services.search(user=owner, query="map")[0].speaker == "Speaker 3"
+    assert transcripts.search(user=owner, query="map")[0].speaker == "Speaker 3"
     assert "The speakers are being detected." not in flat(owners.get(place))
     over = owners.get(f"/jobs/{job.pk}/over")
     assert over.headers["HX-Trigger"] == "job-over" and "Show it" in flat(over)
@@ -177,7 +177,7 @@ def test_speakers_detected_again_keep_corrections_and_names(owners: Client, owne
 
 
 def test_who_watched_a_job_that_failed_stays_with_its_error(owners: Client, recording: Recording) -> None:
-    job = services.detect_speakers_again(recording=recording, speakers=2)
+    job = speaker_changes.detect_speakers_again(recording=recording, speakers=2)
     page = f"/jobs/{job.pk}"
     for state, leads_on in ((Job.State.DONE, True), (Job.State.FAILED, False), (Job.State.CANCELLED, False)):
         Job.objects.filter(pk=job.pk).update(state=state)
@@ -187,7 +187,7 @@ def test_who_watched_a_job_that_failed_stays_with_its_error(owners: Client, reco
 
 def test_another_number_of_speakers_than_there_can_be_is_refused(owners: Client, recording: Recording) -> None:
     assert owners.post(f"/recordings/{recording.pk}/speakers/detect", {"speakers": "21"}).status_code == 422
-    assert services.newest_job(recording, "speakers") is None
+    assert transcripts.newest_job(recording, "speakers") is None
 
 
 def test_who_renames_in_place_is_told_the_name_that_is_shown(owners: Client, recording: Recording) -> None:
@@ -203,17 +203,17 @@ def test_a_voice_that_is_known_is_offered_and_one_click_names_it(
 ) -> None:
     place = f"/recordings/{recording.pk}"
     owners.post(f"{place}/speakers/detect", {"speakers": "2"})
-    job = services.newest_job(recording, "speakers")
+    job = transcripts.newest_job(recording, "speakers")
     assert job is not None
     found(job, (0, 0.9, "x"), (1, 1.9, "y"), (2, 2.9, "x"), sounds_like={"x": "Anna", "y": "Ben"})
-    said = services.transcript_of(Recording.objects.get())
+    said = transcripts.transcript_of(Recording.objects.get())
     assert said.speakers == {"S1": "Speaker 1", "S2": "Speaker 2"} and said.sounds_like == {"S1": "Anna", "S2": "Ben"}
     page = owners.get(place).content.decode()
     assert "Speaker 1 sounds like Anna." in page and "Yes, name them Anna" in page and "like Ben." in page
-    _, token = services.share(recording=recording)
+    _, token = sharing.share(recording=recording)
     assert "sounds like" not in owners.get(f"/recordings/shared/{token}").content.decode()
     owners.post(f"{place}/speakers", {"speaker": "S1", "name": "Anna"})
-    said = services.transcript_of(Recording.objects.get())
+    said = transcripts.transcript_of(Recording.objects.get())
     assert said.speakers == {"S1": "Anna", "S2": "Speaker 2"} and said.sounds_like == {"S2": "Ben"}
     page = owners.get(place).content.decode()
     assert "like Anna." not in page and "Speaker 2 sounds like Ben." in page
@@ -227,7 +227,7 @@ def test_voice_is_remembered_with_consent_only(owners: Client, recording: Record
     assert owners.post(f"/recordings/{recording.pk}/speakers", unnamed).status_code == 422
     two = {"speaker": ["S1", "S2"], "name": ["Anna", "Ben"], "remember": ["S1", "S2"], "consent": "S2"}
     assert owners.post(f"/recordings/{recording.pk}/speakers", two).status_code == 422
-    assert services.transcript_of(recording).speakers["S1"] == "S1"
+    assert transcripts.transcript_of(recording).speakers["S1"] == "S1"
 
 
 def test_remembered_voice_can_be_forgotten(
@@ -247,7 +247,7 @@ def test_remembered_voice_can_be_forgotten(
     (portal / "voices.json").write_text(json.dumps(voices))
     assert b"Forget Anna" in owners.get("/recordings/").content
     assert owners.post("/recordings/voices/forget", {"name": "Anna"}).status_code == 302
-    assert services.voices_of(owner) == [] and not (portal / "voices.json").exists()
+    assert speaker_changes.voices_of(owner) == [] and not (portal / "voices.json").exists()
 
 
 def test_message_about_a_name_is_shown_once_beside_the_speakers(owners: Client, recording: Recording) -> None:
@@ -275,4 +275,4 @@ def test_a_name_keeps_its_signs_and_is_given_once(owners: Client, recording: Rec
     assert given.json()["names"]["S1"] == "Anna / Peter"
     twice = owners.post(place, {"speaker": "S2", "name": "anna / peter"}, headers=headers)
     assert twice.status_code == 422 and "Another speaker is called" in twice.json()["what"]
-    assert services.transcript_of(recording).speakers["S2"] == "S2"
+    assert transcripts.transcript_of(recording).speakers["S2"] == "S2"

@@ -19,7 +19,7 @@ from pipeline.recordings import job as recording_job
 from pipeline.recordings import recording_folder
 from tests.support.rendered_pages import flat
 from webui.accounts.models import User
-from webui.audio import services
+from webui.audio import corrections, derived, intake, sharing
 from webui.audio.editing import without_segment
 from webui.audio.models import Recording
 from webui.jobs import services as jobs
@@ -53,7 +53,7 @@ def test_summary_is_made_again_after_corrections(owners: Client, recording: Reco
     shown = flat(owners.get(page))
     assert "Another summary is being written." in shown and f'hx-get="{page}/summary"' in shown
     assert summarized(recording).state == "done"
-    summary = services.summary_of(recording)
+    summary = derived.summary_of(recording)
     assert summary is not None and summary["engine"].startswith("extractive") and "lighthouse" in str(summary)
     fragment = flat(owners.get(f"{page}/summary"))
     assert "hx-get" not in fragment and outdated not in fragment and "Summarize again" in fragment
@@ -72,7 +72,7 @@ def test_unknown_engine_and_second_request_are_refused(owners: Client, recording
     stranger = Client()
     stranger.force_login(other)
     assert stranger.post(page).status_code == 404
-    services.transcribe_again(recording=Recording.objects.select_related("user", "job").get())
+    intake.transcribe_again(recording=Recording.objects.select_related("user", "job").get())
     Job.objects.filter(kind="summarize").delete()
     assert owners.post(page).status_code == 409
 
@@ -80,19 +80,19 @@ def test_unknown_engine_and_second_request_are_refused(owners: Client, recording
 def test_summary_of_removed_segments_is_not_stored(
     owners: Client, recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    services.summarize_again(recording=recording)
+    derived.summarize_again(recording=recording)
     real = recording_job._summary
 
     def corrected_meanwhile(*arguments: object) -> object:
         made = real(*arguments)  # type: ignore[arg-type]
-        services.update_segment(recording=recording, number=1, text="", version=None)
+        corrections.update_segment(recording=recording, number=1, text="", version=None)
         return made
 
     monkeypatch.setattr(recording_job, "_summary", corrected_meanwhile)
-    before = services.summary_of(recording)
+    before = derived.summary_of(recording)
     assert before is not None
     assert summarized(recording).state == "failed"
-    after = services.summary_of(recording)
+    after = derived.summary_of(recording)
     assert after == {**before, **without_segment(before, 1)}
     shown = owners.get(f"/recordings/{recording.pk}").content.decode()
     assert "Summarizing it again failed." in shown and "does not fit any more" in shown
@@ -102,7 +102,7 @@ def test_recording_without_a_summary_offers_one(owners: Client, recording: Recor
     (recording.path / recording_folder.SUMMARY).unlink()
     shown = flat(owners.get(f"/recordings/{recording.pk}"))
     assert "There is no summary." in shown and '<button class="quiet">Summarize</button>' in shown
-    _made, token = services.share(recording=recording)
+    _made, token = sharing.share(recording=recording)
     assert "There is no summary." not in flat(Client().get(f"/recordings/shared/{token}"))
 
 
@@ -135,7 +135,7 @@ def test_summary_follows_corrections(owners: Client, recording: Recording) -> No
     owners.post(f"{page}/summary", {"follow": "1"})
     (job,) = summaries()
     assert job.kind == "summarize" and job.spec["engine"] == "extractive" and summarized(recording).state == "done"
-    assert "lighthouse" in str(services.summary_of(recording))
+    assert "lighthouse" in str(derived.summary_of(recording))
     owners.post(f"{page}/summary", {"follow": "1"})
     assert summaries().count() == 1, "it is up to date"
 

@@ -14,7 +14,7 @@ from core.events import silent_reporter
 from pipeline.recordings.job import translate_recording
 from webui.accounts.models import User
 from webui.accounts.services import create_token
-from webui.audio import services
+from webui.audio import derived, intake, transcripts
 from webui.audio.models import Recording
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
@@ -57,7 +57,7 @@ def test_a_transcript_is_translated_and_exported(
     assert answer["Content-Disposition"] == 'attachment; filename="meeting (de).srt"'
     srt = b"".join(answer.streaming_content).decode()  # type: ignore[attr-defined]
     assert "ANNA BRINGS THE LANTERN" in srt and "-->" in srt
-    transcript = services.transcript_of(recording)
+    transcript = transcripts.transcript_of(recording)
     found = json.loads((recording.path / "translations" / "de.json").read_text())
     assert [one["start_s"] for one in found["segments"]] == [segment.start_s for segment in transcript.segments]
     assert "Anna brings the lantern" in transcript.text, "and the transcript is what it was"
@@ -82,10 +82,8 @@ def test_by_api(client: Client, owner: User, recording: Recording, model: None) 
 def test_a_recording_that_was_deleted_meanwhile_does_not_come_back(
     recording: Recording, owner: User, model: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = services.translate(recording=recording, language="de")
-    monkeypatch.setattr(
-        "pipeline.recordings.translation.translate", lambda *given: services.delete(recording=recording)
-    )
+    job = derived.translate(recording=recording, language="de")
+    monkeypatch.setattr("pipeline.recordings.translation.translate", lambda *given: intake.delete(recording=recording))
     with pytest.raises(HarkError, match="The recording is gone"):
         translate_recording(job.spec, jobs.user_data(owner), silent_reporter())
     assert not recording.path.exists()

@@ -10,12 +10,12 @@ from pipeline.recordings.recording_folder import TRANSCRIPT
 from tests.support.rendered_pages import flat
 from tests.webui.audio.conftest import ready_recording, transcript_of_words
 from webui.accounts.models import User
-from webui.audio import history, services
+from webui.audio import derived, history, job_results, speaker_changes, transcripts
 from webui.audio.models import Recording
 
 
 def said(recording: Recording) -> list[tuple[str, str]]:
-    return [(one.speaker, one.text) for one in services.transcript_of(recording).segments]
+    return [(one.speaker, one.text) for one in transcripts.transcript_of(recording).segments]
 
 
 def undo(client: Client, recording: Recording, version: int | str = "") -> int:
@@ -23,22 +23,21 @@ def undo(client: Client, recording: Recording, version: int | str = "") -> int:
 
 
 def test_changes_are_taken_back_one_after_another(owners: Client, owner: User, recording: Recording) -> None:
-    before = services.transcript_of(recording), services.summary_of(recording)
+    before = transcripts.transcript_of(recording), derived.summary_of(recording)
     page = f"/recordings/{recording.pk}"
     assert "data-undo hidden" in flat(owners.get(page))
     owners.post(f"{page}/segments/1", {"text": ""})  # the passage goes, and the point that rests on it
     owners.post(f"{page}/segments/0/speaker", {"speaker": "new"})
-    services.name_speakers(recording=recording, names={"S1": "Anna"})
+    speaker_changes.name_speakers(recording=recording, names={"S1": "Anna"})
     assert said(recording)[0][0] == "S3" and len(said(recording)) == 2
     assert "data-undo>" in flat(owners.get(page))
     assert undo(owners, recording) == 302
-    assert services.transcript_of(recording).speakers["S1"] == "S1" and said(recording)[0][0] == "S3"
+    assert transcripts.transcript_of(recording).speakers["S1"] == "S1" and said(recording)[0][0] == "S3"
     assert undo(owners, recording) == 302 and said(recording)[0][0] == "S1"
     assert undo(owners, recording) == 302
-    assert (services.transcript_of(recording), services.summary_of(recording)) == before
-    assert (
-        services.search(user=owner, query="lantern who") and b"S2" in (recording.path / "transcript.txt").read_bytes()
-    )
+    assert (transcripts.transcript_of(recording), derived.summary_of(recording)) == before
+    assert transcripts.search(user=owner, query="lantern who")
+    assert b"S2" in (recording.path / "transcript.txt").read_bytes()
     recording.refresh_from_db()
     assert recording.version == 7 and recording.speakers == 2
     assert undo(owners, recording) == 422 and "data-undo hidden" in flat(owners.get(page))
@@ -47,7 +46,7 @@ def test_changes_are_taken_back_one_after_another(owners: Client, owner: User, r
 def test_a_change_that_the_page_has_not_seen_is_not_taken_back(owners: Client, recording: Recording) -> None:
     answer = owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet on the pier"})
     seen = json.loads(answer.content)["version"]
-    services.name_speakers(recording=recording, names={"S1": "Anna"})
+    speaker_changes.name_speakers(recording=recording, names={"S1": "Anna"})
     assert undo(owners, recording, seen) == 409
     assert said(recording)[0] == ("S1", "We meet on the pier")
     assert undo(owners, recording, seen + 1) == 302
@@ -64,13 +63,13 @@ def test_a_name_that_was_changed_on_the_page_tells_the_version(owners: Client, r
 def test_a_new_transcript_forgets_what_was_before(owners: Client, recording: Recording) -> None:
     owners.post(f"/recordings/{recording.pk}/segments/0", {"text": "We meet on the pier"})
     assert history.newest(recording.path) is not None and recording.job is not None
-    services.transcribed(recording.job)
+    job_results.transcribed(recording.job)
     assert undo(owners, recording) == 422
 
 
 def test_only_so_many_changes_are_kept(recording: Recording) -> None:
     for number in range(history.MOST + 3):
-        services.name_speakers(recording=recording, names={"S1": f"Anna {number}"})
+        speaker_changes.name_speakers(recording=recording, names={"S1": f"Anna {number}"})
     assert len(list((recording.path / history.FOLDER).iterdir())) == history.MOST
 
 
@@ -92,10 +91,10 @@ def test_two_passages_become_one(owners: Client, owner: User) -> None:
     assert owners.post(f"{page}/2/join").status_code == 422  # nothing is next
     assert owners.post(f"{page}/0/join", {"start": "0.500"}).status_code == 422  # another one was seen
     assert owners.post(f"{page}/0/join", {"start": "0.000"})["Location"].endswith("#passage-0")
-    first, second = services.transcript_of(recording).segments
+    first, second = transcripts.transcript_of(recording).segments
     assert (first.start_s, first.end_s, first.text) == (0.0, 1.9, "We meet in the harbour")
     assert len(first.words) == 5 and first.confidence == 0.72 and second.speaker == "S2"
-    summary = services.summary_of(recording)
+    summary = derived.summary_of(recording)
     assert summary is not None
     assert [point["segments"] for point in summary["key_points"]] == [[0], [0]]
     assert summary["action_items"][0]["segments"] == [1]

@@ -17,7 +17,7 @@ from pipeline.recordings.short_transcription import SUMMARIZE, TRANSCRIBE
 from pipeline.recordings.transcript import Segment, Transcript, Word, as_json, save_transcript
 from webui.accounts.models import User
 from webui.accounts.services import create_token
-from webui.audio import search, services
+from webui.audio import intake, job_results, search
 from webui.audio.models import Recording
 from webui.jobs.models import Job
 
@@ -89,7 +89,7 @@ def ready_recording(user: User, name: str = "meeting.mp3") -> Recording:
     """A recording with a transcript and a summary, of which no job is known."""
     identifier = uuid.uuid4()
     made = Recording.objects.create(
-        id=identifier, user=user, name=name, folder=f"audio/{identifier}", options=services.checked_options({}),
+        id=identifier, user=user, name=name, folder=f"audio/{identifier}", options=intake.checked_options({}),
         state=Recording.State.READY, version=1, language="en", engine="double 1", speakers=2, words=11, duration_s=4.0,
         channels=2,
     )  # fmt: skip
@@ -122,7 +122,7 @@ def finish() -> Finish:
         result = {"channels": 2, "words": 11, "duration_s": 4.0}
         Job.objects.filter(pk=job.pk).update(state=Job.State.DONE, result=result)
         job.refresh_from_db()
-        services.transcribed(job)
+        job_results.transcribed(job)
         recording.refresh_from_db()
         assert recording.state == Recording.State.READY
         return recording

@@ -17,7 +17,7 @@ from pipeline.jobs import KINDS
 from tests.support.rendered_pages import flat
 from tests.webui.compatibility.conftest import SAID, Finish, token_text
 from webui.accounts.models import User
-from webui.audio import services
+from webui.audio import transcripts
 from webui.audio.models import Recording
 from webui.compatibility import atr
 from webui.jobs import services as jobs
@@ -292,7 +292,7 @@ def test_the_tabs(owners: Client, owner: User, recording_file: Path, finish: Fin
     with recording_file.open("rb") as file:
         assert owners.post("/upload", {"files": file}, headers=PAGE)["Location"] == "/workspace"
     assert "call.wav" in flat(owners.get("/workspace"))
-    finish(services.recordings_of(owner).get())
+    finish(transcripts.recordings_of(owner).get())
     assert owners.post("/train-real", {"epochs": "1"}, headers=PAGE)["Location"] == "/workspace/training"
     Job.objects.filter(kind="train-recognizer").update(state="running", stage="train", done=1, total=4)
     page = flat(owners.get("/workspace/training"))
@@ -333,7 +333,7 @@ def test_an_address_of_a_form_leads_to_its_tab(owners: Client, address: str, tab
 def test_the_tabs_lead_to_the_recordings(owners: Client, owner: User, recording_file: Path, finish: Finish) -> None:
     with recording_file.open("rb") as file:
         owners.post("/upload", {"files": file}, headers=PAGE)
-    made = services.recordings_of(owner).get()
+    made = transcripts.recordings_of(owner).get()
     finish(made)
     assert f'<a href="/recordings/{made.pk}">call.wav</a>' in flat(owners.get("/workspace"))
     page = flat(owners.post("/interact", {"text": "When do we ship the compass?"}, headers=PAGE))

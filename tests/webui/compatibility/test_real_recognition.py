@@ -19,7 +19,7 @@ from core.errors import HarkError
 from core.events import silent_reporter
 from pipeline.jobs import KINDS
 from pipeline.recordings import model_client
-from webui.audio import services
+from webui.audio import job_results
 from webui.audio.models import Recording
 from webui.compatibility.speaking import named_voice
 from webui.jobs.models import Job
@@ -94,7 +94,7 @@ def test_a_call_with_a_person_on_each_channel(
     result = KINDS[job.kind].run(job.spec, portal, silent_reporter())
     Job.objects.filter(pk=job.pk).update(state=Job.State.DONE, result=result)
     job.refresh_from_db()
-    services.transcribed(job)
+    job_results.transcribed(job)
     said = client.get(f"/api/v1/transcribe/{recording.pk}", headers=token).json()
     assert said["status"] == "completed"
     sides = [segment["speaker"] for segment in said["segments"]]

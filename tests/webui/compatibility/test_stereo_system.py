@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from tests.webui.compatibility.conftest import SAID, Finish, token_text
 from webui.accounts.models import User
-from webui.audio import services
+from webui.audio import transcripts
 from webui.audio.models import Recording
 from webui.jobs.heartbeat import beat
 from webui.jobs.models import Job
@@ -127,7 +127,7 @@ def test_a_queue_that_fills_up_takes_the_first_ones(client: Client, token: dict[
 def test_the_list(client: Client, token: dict[str, str], recording_file: Path, finish: Finish, owner: User) -> None:
     for _number in range(3):
         begin(client, token, recording_file)
-    newest, middle, oldest = services.recordings_of(owner)
+    newest, middle, oldest = transcripts.recordings_of(owner)
     finish(oldest)
     Job.objects.filter(pk=middle.job_id).update(state=Job.State.RUNNING)
     said = client.get(f"{ADDRESS}?limit=2&offset=1", headers=token).json()

@@ -20,7 +20,7 @@ from tests.support.rendered_pages import flat
 from tests.webui.test_shares import sound
 from webui.accounts.models import AuditEntry, User
 from webui.accounts.services import create_token
-from webui.audio import services as audio
+from webui.audio import intake, job_results
 from webui.audio.models import Recording
 from webui.jobs import services
 from webui.jobs.models import Job, Usage
@@ -135,7 +135,7 @@ def test_the_earlier_addresses_refuse_them_too(
 def test_what_failed_is_not_tried_again_without_minutes(client: Client, other: User, portal: Any) -> None:
     source = portal / "a.wav"
     source.write_bytes(sound().read())
-    recording = audio.create_recording(user=other, name="a.wav", source=source)
+    recording = intake.create_recording(user=other, name="a.wav", source=source)
     Job.objects.update(state=Job.State.FAILED)
     set_quota(other, Limits(None, None, 1))
     take_minutes(other, 60)
@@ -164,7 +164,7 @@ def test_minutes_count_what_waits_and_runs(other: User, portal: Any) -> None:
     def sent(seconds: float) -> Job | None:
         source = portal / "a.wav"
         soundfile.write(source, np.zeros(round(16_000 * seconds)), 16_000)
-        return audio.create_recording(user=other, name="a.wav", source=source).job
+        return intake.create_recording(user=other, name="a.wav", source=source).job
 
     first, second = sent(50), sent(50)
     with pytest.raises(QuotaUsedUp, match="2 minutes transcribed a month; 0 are left"):
@@ -182,7 +182,7 @@ def test_a_header_that_lies_gives_no_minutes(other: User, portal: Any) -> None:
     set_quota(other, Limits(None, None, 1))
     source = portal / "a.flac"
     source.write_bytes(flac_that_lies(seconds=90, claimed_s=5))
-    recording = audio.create_recording(user=other, name="a.flac", source=source)
+    recording = intake.create_recording(user=other, name="a.flac", source=source)
     assert recording.job is not None and recording.job.spec["most_s"] == 60.0
     with pytest.raises(HarkError, match=r"minutes of recordings are used up.*longer than the 1 minutes that are left"):
         KINDS["transcribe"].run(recording.job.spec, services.user_data(other), silent_reporter())
@@ -193,13 +193,13 @@ def test_a_transcription_is_told_what_is_left_and_counts_when_it_is_done(other: 
     take_minutes(other, 8 * 60)
     source = portal / "a.wav"
     source.write_bytes(b"RIFF")
-    recording = audio.create_recording(user=other, name="a.wav", source=source)
+    recording = intake.create_recording(user=other, name="a.wav", source=source)
     assert recording.job is not None and recording.job.spec["most_s"] == 120.0
     from pipeline.recordings.transcript import Transcript, save_transcript
 
     save_transcript(Transcript(90.0, "en", "x", ()), recording.path / "transcript.json")
-    audio.transcribed(Job(spec=recording.job.spec, result={}))
-    audio.delete(recording=recording)
+    job_results.transcribed(Job(spec=recording.job.spec, result={}))
+    intake.delete(recording=recording)
     assert services.usage_of(other)["minutes"] == pytest.approx(9.5)
 
 

@@ -18,7 +18,7 @@ from webui.accounts.exporting import rows_of
 from webui.accounts.models import AuditEntry, User
 from webui.accounts.services import LinkGone, set_active
 from webui.audio.models import Recording
-from webui.audio.services import search
+from webui.audio.transcripts import search
 from webui.jobs.models import Job
 from webui.jobs.quota import Limits
 from webui.jobs.services import user_data

@@ -33,7 +33,7 @@ from webui.api.recording_schemas import (
 )
 from webui.api.routes.jobs import job_out
 from webui.api.schemas import JobOut
-from webui.audio import asking, services
+from webui.audio import asking, corrections, derived, intake, speaker_changes, transcripts
 from webui.audio.models import Recording
 from webui.compatibility.endpoint import only_known
 from webui.compatibility.uploads import name_of, received
@@ -61,7 +61,7 @@ def recordings(
     state: Literal["uploaded", "working", "ready", "failed"] | None = None,
 ) -> dict[str, Any]:
     """Newest first."""
-    rows = services.recordings_seen_by(caller(request).user).select_related("user")
+    rows = transcripts.recordings_seen_by(caller(request).user).select_related("user")
     if state is not None:
         rows = rows.filter(state=state)
     return page(request, rows, paging)
@@ -91,7 +91,7 @@ def create(
         "summarize": summarize,
     }  # fmt: skip
     with received(user, audio) as (path, _facts):
-        made = services.create_recording(user=user, name=name_of(audio), source=path, options=options)
+        made = intake.create_recording(user=user, name=name_of(audio), source=path, options=options)
     return Made(RecordingOut.from_orm(made), f"/api/v1/recordings/{made.pk}")
 
 
@@ -104,7 +104,7 @@ def search(
 ) -> HitsOut:
     """Segments that hold all of the words, best first."""
     one = a_recording(request, recording) if recording is not None else None
-    hits = services.search(user=caller(request).user, query=q, recording=one, limit=limit)
+    hits = transcripts.search(user=caller(request).user, query=q, recording=one, limit=limit)
     return HitsOut(
         items=[
             HitOut(
@@ -133,7 +133,7 @@ def recording(request: HttpRequest, recording_id: UUID) -> Recording:
 @router.delete(ONE, response={204: None}, summary="Delete a recording", **needs("audio"))
 def delete(request: HttpRequest, recording_id: UUID) -> Status:
     """With everything that was made of it: files, text, links, clips in the library."""
-    services.delete(recording=a_recording(request, recording_id, owned))
+    intake.delete(recording=a_recording(request, recording_id, owned))
     return Status(204, None)
 
 
@@ -141,7 +141,7 @@ def delete(request: HttpRequest, recording_id: UUID) -> Status:
 def transcript(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
     """Words, times, speakers. 409 while there is none. Whose voice a speaker's is like is told to its user only."""
     one = a_recording(request, recording_id)
-    found = as_json(services.transcript_of(one))
+    found = as_json(transcripts.transcript_of(one))
     if one.user != caller(request).user:
         found["sounds_like"] = {}
     return {name: value for name, value in found.items() if name != "schema"}
@@ -153,7 +153,7 @@ def detect_speakers(request: HttpRequest, recording_id: UUID, wish: SpeakersIn) 
     """Queues it; words, corrections and names stay. 409 while the recording is being transcribed, or its speakers are
     being detected."""
     mine = a_recording(request, recording_id, to_change)
-    job = services.detect_speakers_again(recording=mine, speakers=wish.speakers)
+    job = speaker_changes.detect_speakers_again(recording=mine, speakers=wish.speakers)
     return Made(job_out(job, caller(request).user), f"/api/v1/jobs/{job.id}")
 
 
@@ -161,7 +161,7 @@ def detect_speakers(request: HttpRequest, recording_id: UUID, wish: SpeakersIn) 
 def name_speaker(request: HttpRequest, recording_id: UUID, speaker: str, wish: SpeakerIn) -> dict[str, Any]:
     """The transcript, in which the speaker is called that."""
     mine = a_recording(request, recording_id, to_change)
-    services.name_speakers(recording=mine, names={speaker: wish.name})
+    speaker_changes.name_speakers(recording=mine, names={speaker: wish.name})
     return transcript(request, recording_id)
 
 
@@ -169,7 +169,7 @@ def name_speaker(request: HttpRequest, recording_id: UUID, speaker: str, wish: S
 def remember_voice(request: HttpRequest, recording_id: UUID, speaker: str, wish: VoiceIn) -> dict[str, Any]:
     """Names the speaker, and keeps what their voice is known by: later recordings offer the name (``sounds_like``)."""
     mine = a_recording(request, recording_id, owned)
-    name = wish.name.strip() or services.transcript_of(mine).speakers.get(speaker, "")
+    name = wish.name.strip() or transcripts.transcript_of(mine).speakers.get(speaker, "")
     if not wish.consent or UNNAMED.fullmatch(name):
         raise ApiError(
             422,
@@ -177,21 +177,21 @@ def remember_voice(request: HttpRequest, recording_id: UUID, speaker: str, wish:
             _("That needs a name, and the consent of the person whose voice it is."),
             _("Ask them; if they agree, send their name and consent: true."),
         )
-    services.name_speakers(recording=mine, names={speaker: name})
-    services.remember_voice(recording=mine, speaker=speaker, name=name)
+    speaker_changes.name_speakers(recording=mine, names={speaker: name})
+    speaker_changes.remember_voice(recording=mine, speaker=speaker, name=name)
     return voices(request)
 
 
 @router.get("/remembered-voices", response=VoicesOut, summary="Remembered voices", **needs("read"))
 def voices(request: HttpRequest) -> dict[str, Any]:
     """Their names. They are personal data."""
-    return {"voices": services.voices_of(caller(request).user)}
+    return {"voices": speaker_changes.voices_of(caller(request).user)}
 
 
 @router.delete("/remembered-voices/{person}", response={204: None}, summary="Forget a voice", **needs("audio"))
 def forget_voice(request: HttpRequest, person: str) -> Status[None]:
     """Deletes it; names in transcripts stay."""
-    if not services.forget_voice(user=caller(request).user, name=person):
+    if not speaker_changes.forget_voice(user=caller(request).user, name=person):
         raise Http404
     return Status(204, None)
 
@@ -202,7 +202,7 @@ def forget_voice(request: HttpRequest, person: str) -> Status[None]:
 def assign_speaker(request: HttpRequest, recording_id: UUID, number: int, wish: PassageSpeakerIn) -> dict[str, Any]:
     """Says who speaks in a passage, or in all of that speaker; the transcript as it is then."""
     mine = a_recording(request, recording_id, to_change)
-    services.assign_speaker(
+    speaker_changes.assign_speaker(
         recording=mine, number=number, speaker=wish.speaker, from_word=wish.from_word,
         all_of_theirs=wish.all_of_theirs,
     )  # fmt: skip
@@ -212,14 +212,14 @@ def assign_speaker(request: HttpRequest, recording_id: UUID, number: int, wish: 
 @router.post(ONE + "/segments/{int:number}/join", response=TranscriptOut, summary="Join two passages", **needs("audio"))
 def join_segments(request: HttpRequest, recording_id: UUID, number: int) -> dict[str, Any]:
     """Makes a passage and the next one, by the same speaker, into one; the transcript as it is then."""
-    services.join_with_next(recording=a_recording(request, recording_id, to_change), number=number)
+    corrections.join_with_next(recording=a_recording(request, recording_id, to_change), number=number)
     return transcript(request, recording_id)
 
 
 @router.post(ONE + "/undo", response=TranscriptOut, summary="Undo the last change", **needs("audio"))
 def undo(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
     """Takes back what was changed last in the transcript; the transcript as it is then. 422 where nothing was."""
-    services.undo(recording=a_recording(request, recording_id, to_change))
+    corrections.undo(recording=a_recording(request, recording_id, to_change))
     return transcript(request, recording_id)
 
 
@@ -237,7 +237,7 @@ def export(
 ) -> FileResponse:
     """As a file: text, captions (SRT, VTT), JSON, a table (CSV) or a document (DOCX). 409 where there is no such
     translation."""
-    return services.export(a_recording(request, recording_id), format, language)
+    return derived.export(a_recording(request, recording_id), format, language)
 
 
 @router.post(ONE + "/translations", response={201: JobOut}, summary="Translate the transcript", **needs("audio"))
@@ -249,7 +249,7 @@ def translate(
 ) -> Made:
     """Queues a translation by the language model that the owner has set up; the transcript stays as it is. What was
     translated is exported with its ``language``."""
-    job = services.translate(recording=a_recording(request, recording_id, to_change), language=language)
+    job = derived.translate(recording=a_recording(request, recording_id, to_change), language=language)
     return Made(job_out(job, caller(request).user), f"/api/v1/jobs/{job.id}")
 
 
@@ -262,7 +262,7 @@ def summarize(
 ) -> Made:
     """Queues another summary, of the transcript as it is now; the summary that is there stays until then. 409 while
     the recording is being transcribed or summarized."""
-    job = services.summarize_again(recording=a_recording(request, recording_id, to_change), engine=engine)
+    job = derived.summarize_again(recording=a_recording(request, recording_id, to_change), engine=engine)
     return Made(job_out(job, caller(request).user), f"/api/v1/jobs/{job.id}")
 
 
@@ -270,8 +270,8 @@ def summarize(
 def summary(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
     """Text, key points and action items, each with the segments that say it; sentiment. 409 where there is none."""
     mine = a_recording(request, recording_id)
-    services.transcript_of(mine)
-    found = services.summary_of(mine)
+    transcripts.transcript_of(mine)
+    found = derived.summary_of(mine)
     if found is None:
         raise ApiError(
             409,

@@ -1,0 +1,267 @@
+"""Corrections of a transcript, which can be undone; the words that later transcripts expect."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from django.utils.translation import gettext as _
+
+from core.data_folder import atomic_path, storing
+from core.errors import HarkError
+from pipeline.recordings.recording_folder import SUMMARY, TEXT, TRANSCRIPT
+from pipeline.recordings.transcript import (
+    Segment,
+    Transcript,
+    save_transcript,
+)
+from webui.accounts.models import User
+from webui.audio import history
+from webui.audio import search as searching
+from webui.audio.derived import summary_of
+from webui.audio.editing import (
+    corrected,
+    joined,
+    with_joined_segments,
+    without_segment,
+)
+from webui.audio.models import Recording
+from webui.audio.transcripts import check_version, transcript_to_change
+from webui.jobs.services import user_data
+from webui.transactions import alone
+
+log = logging.getLogger(__name__)
+
+LONGEST_TEXT = 5000  # letters of a passage
+
+
+class Correction(NamedTuple):
+    """What a correction made: the segment (None: it is gone), the transcript's version, and words (``heard``, ``said``)
+    that may be wrong in other ``places``, too."""
+
+    segment: Segment | None
+    version: int
+    heard: str = ""
+    said: str = ""
+    places: int = 0
+
+
+def update_segment(*, recording: Recording, number: int, text: str, version: int | None = None) -> Correction:
+    """Correct a segment's text; without any text the segment goes.
+
+    Args:
+        version: that the person saw; None changes whatever is there.
+
+    Raises:
+        Changed: the transcript is another one by now.
+        HarkError: no such segment, or a text that is too long.
+    """
+    from pipeline.recordings import vocabulary
+
+    text = " ".join(searching.plain(text).split())
+    if len(text) > LONGEST_TEXT:
+        raise HarkError(
+            _("The text is too long."), _("A passage has %(most)d letters at most.") % {"most": LONGEST_TEXT},
+            _("Write what is said in it."),
+        )  # fmt: skip
+    with alone():
+        recording, transcript = transcript_to_change(recording)
+        segments = list(transcript.segments)
+        there = segments[number].text if number < len(segments) else ""
+        kept = _("Your text is still in its field: read what is there now, then save again.")
+        check_version(recording, version, kept, there)
+        if not 0 <= number < len(segments):
+            raise HarkError(_("There is no such passage."), _("It was removed."), _("Reload the page."))
+        before = segments[number]
+        changed = corrected(before, text) if text else None
+        segments[number : number + 1] = [changed] if changed is not None else []
+        summary = summary_of(recording) if changed is None else None
+        keep(
+            recording,
+            transcript.with_segments(tuple(segments)),
+            None if summary is None else without_segment(summary, number),
+        )
+    language = before.language or recording.language
+    words, heard, said = vocabulary.learned(before.text, text, language)
+    _learn(recording, words, language)
+    others = [one.text for place, one in enumerate(segments) if heard and place != number]
+    places = sum(vocabulary.put(other, heard, said) != other for other in others)
+    return Correction(changed, recording.version, heard, said, places)
+
+
+def replace_words(
+    *, recording: Recording, heard: str, said: str, besides: int | None, version: int | None = None
+) -> int:
+    """Put words in place of others in all segments, as one change; in how many. One that would become too long stays.
+
+    Args:
+        besides: the number of a segment that stays as it is.
+        version: that the person saw; None changes whatever is there.
+
+    Raises:
+        Changed: the transcript is another one by now.
+        HarkError: the words are missing.
+    """
+    from pipeline.recordings import vocabulary
+
+    heard, said = (" ".join(searching.plain(words).split()) for words in (heard, said))
+    if not (heard and said):
+        raise HarkError(
+            _("The words were not replaced."),
+            _("What was heard and what was said are both needed."),
+            _("Correct the passages one by one."),
+        )
+    with alone():
+        recording, transcript = transcript_to_change(recording)
+        check_version(recording, version, _("Reload the page, then correct the word in one passage once more."))
+        segments, changed = [], 0
+        for number, one in enumerate(transcript.segments):
+            text = one.text if number == besides else vocabulary.put(one.text, heard, said)
+            if text != one.text and len(text) <= LONGEST_TEXT:
+                one, changed = corrected(one, text), changed + 1
+            segments.append(one)
+        if changed:
+            keep(recording, transcript.with_segments(tuple(segments)))
+    return changed
+
+
+def _learn(recording: Recording, words: Sequence[str], language: str) -> None:
+    """Keep the words of a correction for the user's next transcripts; the correction stands anyway."""
+    from pipeline.recordings import vocabulary
+
+    if words:
+        try:
+            vocabulary.learn(_words(recording.user), words, language)
+        except HarkError as error:
+            log.warning("words of a correction are not kept: %s", error)
+
+
+def expected_words(user: User, language: str | None) -> list[str]:
+    """Words of a user's corrections that the next transcript in a language expects (None: in any), newest first; none
+    where they cannot be read."""
+    from pipeline.recordings import vocabulary
+
+    try:
+        return list(vocabulary.expected(_words(user), language))
+    except HarkError as error:
+        log.warning("words of corrections are not expected: %s", error)
+        return []
+
+
+def forget_word(*, user: User, word: str) -> None:
+    """Expect a word no longer; nothing where it was not expected."""
+    from pipeline.recordings import vocabulary
+
+    vocabulary.forget(_words(user), word)
+
+
+def _words(user: User) -> Path:
+    from pipeline.recordings.vocabulary import FILE
+
+    return user_data(user) / FILE
+
+
+def join_with_next(*, recording: Recording, number: int, start_s: str = "") -> None:
+    """Make a passage and the next one, by the same speaker, into one.
+
+    Args:
+        start_s: where the passage begins that the person saw, as the page has it.
+
+    Raises:
+        HarkError: no such passage, none after it, or somebody else says that.
+    """
+    with alone():
+        recording, transcript = transcript_to_change(recording)
+        segments = list(transcript.segments)
+        if not 0 <= number < len(segments) or start_s not in ("", f"{segments[number].start_s:.3f}"):
+            raise HarkError(_("There is no such passage."), _("It was removed."), _("Reload the page."))
+        if number + 1 == len(segments) or segments[number + 1].speaker != segments[number].speaker:
+            raise HarkError(
+                _("The passages cannot be joined."),
+                _("The next one is said by somebody else, or there is none."),
+                _("Give both to one speaker first."),
+            )
+        segments[number : number + 2] = [joined(segments[number], segments[number + 1])]
+        summary = summary_of(recording)
+        summary = None if summary is None else with_joined_segments(summary, number)
+        keep(recording, transcript.with_segments(tuple(segments)), summary)
+
+
+def undo(*, recording: Recording, version: int | None = None) -> None:
+    """Take the last change of the transcript back: words, speakers, names. Words that it taught are still expected.
+
+    Args:
+        version: that the person saw; None takes back whatever was changed last.
+
+    Raises:
+        Changed: the transcript is another one by now.
+        HarkError: nothing was changed, or what was before cannot be read.
+    """
+    with alone():
+        recording, _transcript = transcript_to_change(recording)
+        check_version(recording, version, _("Reload the page, then see what the last change is."))
+        before = history.newest(recording.path)
+        if before is None:
+            raise HarkError(
+                _("There is nothing to take back."),
+                _("The transcript was not changed, or its changes were taken back."),
+                _("Reload the page."),
+            )
+        transcript, summary = history.read(before)
+        recording.speakers = len({one.speaker for one in transcript.segments} - {""})
+        _write(recording, transcript, summary)
+        history.forget(before)
+
+
+def keep(recording: Recording, transcript: Transcript, summary: Mapping[str, Any] | None = None) -> None:
+    """Write a changed transcript (and summary), so that it can be taken back, or, on failure, nowhere."""
+    with storing("keeping the transcript"):
+        before = history.remember(recording.path, recording.version)
+    try:
+        _write(recording, transcript, summary)
+    except BaseException:
+        history.forget(before)
+        raise
+
+
+def _write(recording: Recording, transcript: Transcript, summary: Mapping[str, Any] | None) -> None:
+    """Write a transcript (and summary) to files, search index and clip library, or, on failure, nowhere."""
+    from pipeline.recordings.captions import write
+    from pipeline.recordings.job import bring_up_to_date
+
+    with _undone_on_failure(recording.path, TRANSCRIPT, TEXT, SUMMARY):
+        with storing("keeping the transcript"):
+            save_transcript(transcript, recording.path / TRANSCRIPT)
+            with atomic_path(recording.path / TEXT) as temporary:
+                temporary.write_bytes(write(transcript, "txt", recording.name))
+            if summary is not None:
+                with atomic_path(recording.path / SUMMARY) as temporary:
+                    temporary.write_text(json.dumps(summary, ensure_ascii=False), encoding="utf-8")
+        recording.version += 1
+        recording.words = sum(len(segment.text.split()) for segment in transcript.segments)
+        recording.save(update_fields=["version", "speakers", "words"])
+        searching.index(recording, transcript)
+        if recording.minable:
+            bring_up_to_date(user_data(recording.user), str(recording.pk), recording.path, transcript)
+
+
+@contextmanager
+def _undone_on_failure(folder: Path, *names: str) -> Iterator[None]:
+    """Where the block fails, these files are what they were, as the database is; needs no room on the disk."""
+    kept = [(folder / name, folder / f".{name}.before") for name in names if (folder / name).is_file()]
+    for path, before in kept:
+        before.unlink(missing_ok=True)
+        before.hardlink_to(path)
+    try:
+        yield
+    except BaseException:
+        for path, before in kept:
+            before.replace(path)
+        raise
+    finally:
+        for _path, before in kept:
+            before.unlink(missing_ok=True)

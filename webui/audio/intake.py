@@ -1,0 +1,273 @@
+"""Recordings are taken in, transcribed again, and deleted."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import secrets
+import shutil
+import statistics
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from core.data_folder import storing
+from core.errors import HarkError
+from pipeline.recordings.media import MediaLimits, clean_name, probe, suffix_of
+from pipeline.recordings.recording_folder import RECORDINGS
+from webui.accounts.audit import Action, record
+from webui.accounts.models import User
+from webui.audio.corrections import expected_words
+from webui.audio.models import Recording
+from webui.audio.transcripts import NotReady
+from webui.jobs import services as jobs
+from webui.jobs.models import Job, JobEvent
+from webui.jobs.quota import MOST_S, SECONDS, check_minutes, seconds_left
+from webui.jobs.services import user_data
+from webui.transactions import alone
+
+DEFAULTS: dict[str, Any] = {
+    "engine": "auto",  # of recognition
+    "language": None,  # as a code; None: found out
+    "speakers": None,  # how many there are; None: estimated
+    "diarize": True,
+    "summarize": True,
+    "translate": False,  # into English
+    "session": None,  # what an earlier system called the session that a recording belongs to
+}
+MOST_SPEAKERS = 20
+PACED, LEAST_PACED_S = 50, 10.0  # recordings that say how fast recognizers are here, and their least length
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")
+
+
+def create_recording(
+    *,
+    user: User,
+    name: str,
+    source: Path,
+    options: Mapping[str, Any] | None = None,
+    more: Sequence[Path] = (),
+    identifier: uuid.UUID | None = None,
+    even_if_full: bool = False,
+) -> Recording:
+    """Take an audio file over (it is moved, and counts in its user's quota already) and queue its transcription.
+
+    Args:
+        name: as it is shown; a file's name, without its path and what cannot be shown. Where there are ``more``, that
+            of ``source``: the recording's says how many more there are.
+        options: of :data:`DEFAULTS`; others are refused.
+        more: further files that belong to it, joined behind ``source`` in this order (moved, too).
+        identifier: of the recording; a new one unless given.
+        even_if_full: taken however many jobs wait, since it could not be had again.
+
+    Raises:
+        HarkError: an empty or too large file, options that make no sense, or a full disk.
+        webui.jobs.services.LimitReached: too many are waiting. The files are where they were.
+        webui.jobs.quota.QuotaUsedUp: the user's jobs of today, or minutes of this month, are.
+    """
+    chosen = checked_options(options or {})
+    sources = [source, *more]
+    size = _checked_size(user, sources)
+    name = clean_name(name)
+    originals = _kept_names(name, sources)
+    seconds = 0.0 if seconds_left(user) is None else sum(map(_seconds_in, sources))
+    if more:
+        name = _("%(name)s and %(n)d more") % {"name": name, "n": len(more)}
+    identifier = identifier or uuid.uuid4()
+    recording = Recording(
+        id=identifier, user=user, name=name, folder=f"{RECORDINGS}/{identifier}", options=chosen, bytes=size,
+        originals=originals,
+    )  # fmt: skip
+    with storing("keeping the recording"), ExitStack() as undo:
+        recording.path.mkdir(parents=True)  # of two who finish the same upload the second is refused here
+        undo.callback(shutil.rmtree, recording.path, ignore_errors=True)
+        for path, kept in zip(sources, recording.originals, strict=True):
+            shutil.move(path, recording.path / kept)
+            undo.callback(shutil.move, recording.path / kept, path)
+        with alone():
+            transaction.on_commit(undo.pop_all)  # first of all: whatever fails after the commit, the files stay
+            recording.save(force_insert=True)
+            _submit(recording, even_if_full, seconds)
+        undo.pop_all()
+    return recording
+
+
+def _seconds_in(path: Path) -> float:
+    """How long a recording is by its header, which may lie: its job may not take more than is left."""
+    with suppress(HarkError):
+        return probe(path).duration_s
+    return 0.0
+
+
+def _submit(recording: Recording, even_if_full: bool = False, seconds: float = 0.0) -> None:
+    """Queue the transcription with the recording's options; ``seconds``: how long it is, as far as that is known."""
+    if not even_if_full:
+        check_minutes(recording.user, seconds)
+    left_s = seconds_left(recording.user)
+    spec = {
+        "recording": str(recording.pk), "folder": recording.folder, "originals": recording.originals,
+        "name": recording.name, "options": recording.options, "owner": recording.user.is_owner,
+        "words": expected_words(recording.user, recording.options.get("language")),
+        **({} if even_if_full else {MOST_S: left_s}),
+        **({} if left_s is None else {SECONDS: seconds}),
+    }  # fmt: skip
+    recording.job = jobs.submit(
+        user=recording.user, kind="transcribe", title=recording.name, spec=spec, even_if_full=even_if_full,
+        organization=recording.organization_id,
+    )  # fmt: skip
+    recording.state = Recording.State.WORKING
+    recording.save(update_fields=["job", "state", "options"])
+
+
+def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a transcription, all of them, with what was not said as in :data:`DEFAULTS`. Raises HarkError."""
+    from pipeline.recordings.transcription.registry import engines
+
+    unknown = set(options) - set(DEFAULTS)
+    chosen = {**DEFAULTS, **options}
+    if unknown:
+        raise _no_options(_("There is no option %(name)s.") % {"name": str(min(unknown))[:40]})
+    engine, language, speakers = chosen["engine"] or "auto", chosen["language"] or None, chosen["speakers"] or None
+    if engine != "auto" and engine not in [known.name for known in engines()]:
+        raise _no_options(_("There is no engine of recognition called %(name)s.") % {"name": str(engine)[:40]})
+    if language is not None and not (isinstance(language, str) and _LANGUAGE.fullmatch(language.lower())):
+        raise _no_options(_("A language is a code such as en, de or pt-br."))
+    if speakers is not None and not (
+        isinstance(speakers, int) and not isinstance(speakers, bool) and 1 <= speakers <= MOST_SPEAKERS
+    ):
+        raise _no_options(_("The number of speakers is from 1 to %(most)d.") % {"most": MOST_SPEAKERS})
+    session = chosen["session"]
+    return {
+        "engine": engine,
+        "language": language.lower() if language else None,
+        "speakers": speakers,
+        "diarize": bool(chosen["diarize"]),
+        "summarize": bool(chosen["summarize"]),
+        "session": None if session is None else str(session)[:100],
+        **({"translate": True} if chosen["translate"] else {}),
+    }
+
+
+def _no_options(why: str) -> HarkError:
+    return HarkError(_("The recording cannot be transcribed like that."), why, _("Choose something else."))
+
+
+def check_size(user: User, size: int) -> None:
+    """Raise HarkError (413) for a recording of more bytes than are allowed."""
+    limits = MediaLimits.from_environment(owner=user.is_owner)
+    try:
+        limits.check_bytes(size)
+    except HarkError as error:
+        error.__dict__["status"] = 413
+        raise
+
+
+def _checked_size(user: User, sources: Sequence[Path]) -> int:
+    sizes = [path.stat().st_size for path in sources]
+    if not min(sizes):
+        raise HarkError(_("The recording is empty."), _("The file has 0 bytes."), _("Choose another file."))
+    check_size(user, sum(sizes))
+    return sum(sizes)
+
+
+def _kept_names(name: str, sources: Sequence[Path]) -> list[str]:
+    """Names of the files in the recording's folder: of what was sent they have a harmless suffix, nothing else."""
+    if len(sources) == 1:
+        return [f"original{suffix_of(name) or suffix_of(sources[0].name)}"]
+    return [f"original-{number}{suffix_of(path.name)}" for number, path in enumerate(sources, 1)]
+
+
+def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None = None) -> None:
+    """Queue another transcription; what there is stays until the new one is there.
+
+    Raises:
+        HarkError: it is being transcribed, or options make no sense.
+    """
+    (recording.path / "progress.jsonl").unlink(missing_ok=True)
+    with alone():
+        try:
+            current = Recording.objects.select_related("job").get(pk=recording.pk)
+        except Recording.DoesNotExist:
+            raise
+        old = current.job
+        if old is not None and old.is_going:
+            raise NotReady(
+                _("The recording is being transcribed."), _("One thing at a time."), _("Wait, or cancel the job.")
+            )
+        if options is not None:
+            recording.options = checked_options({**recording.options, **options})
+        recording.job = None
+        recording.save(update_fields=["job"])
+        _submit(recording, seconds=recording.duration_s or 0.0)
+        if old is not None and old.pk != recording.job_id:
+            jobs.forget(old)
+
+
+def retry(*, recording: Recording) -> None:
+    """Go on with a transcription that did not end well, from where it was."""
+    if recording.job is None:
+        transcribe_again(recording=recording)
+    elif recording.job.can_be_retried:
+        jobs.retry(job=recording.job)
+        Recording.objects.filter(pk=recording.pk).update(state=Recording.State.WORKING)
+
+
+def remove_leftovers(job: Job) -> None:
+    from pipeline.recordings.job import remove_from_library
+
+    remove_from_library(user_data(job.user), job.spec["recording"])
+    folder = user_data(job.user) / job.spec["folder"]
+    shutil.rmtree(folder, ignore_errors=True)
+    jobs.forget(job)  # its title and log say what was in the recording
+
+
+def delete(*, recording: Recording) -> None:
+    """Delete a recording with all that was made of it: files, text, links, clips in the library, its job and its log.
+
+    Raises:
+        HarkError: a file could not be removed; the recording is still there then.
+    """
+    from pipeline.recordings.job import remove_from_library
+
+    going = list(Job.objects.filter(user=recording.user, spec__recording=str(recording.pk)))
+    for job in going:
+        jobs.cancel(job=job)
+    with storing("deleting the recording"):
+        remove_from_library(user_data(recording.user), str(recording.pk))
+        if recording.path.exists():
+            # Renamed first: a job that still writes cannot keep half of it here.
+            doomed = recording.path.with_name(f".deleted-{recording.pk}-{secrets.token_hex(4)}")
+            recording.path.rename(doomed)
+            shutil.rmtree(doomed)
+    with alone():
+        record(Action.RECORDING_DELETED, what=str(recording.pk), about=recording.user)
+        recording.delete()
+    for job in going:
+        job.refresh_from_db()
+        if not job.is_going:
+            remove_leftovers(job)  # of one that is going, when it has ended
+
+
+def seconds_a_minute() -> dict[str, float]:
+    """How long the recognition of a minute of audio took on this machine, by recognizer: the median over the newest
+    recordings."""
+    done = Recording.objects.filter(job__kind="transcribe", job__state=Job.State.DONE, duration_s__gte=LEAST_PACED_S)
+    newest = {
+        job: (engine, seconds)
+        for job, engine, seconds in done.order_by("-created_at").values_list("job_id", "engine", "duration_s")[:PACED]
+    }
+    stages: dict[uuid.UUID, list[dict[str, Any]]] = {}
+    for job, event in JobEvent.objects.filter(job__in=newest, event__event="stage").values_list("job_id", "event"):
+        stages.setdefault(job, []).append(event)
+    found: dict[str, list[float]] = {}
+    for job, events in stages.items():
+        engine, seconds = newest[job]
+        for event, following in itertools.pairwise(events):
+            if event["name"] == "transcribe":
+                found.setdefault(engine, []).append(60 * (following["time"] - event["time"]) / seconds)
+    return {engine: statistics.median(times) for engine, times in found.items()}

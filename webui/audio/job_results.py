@@ -1,0 +1,68 @@
+"""What the end of a job does to its recording."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.db import transaction
+
+from core.errors import HarkError
+from pipeline.recordings.recording_folder import TRANSCRIPT
+from pipeline.recordings.transcript import (
+    load_transcript,
+)
+from webui.audio import history
+from webui.audio import search as searching
+from webui.audio.intake import remove_leftovers
+from webui.audio.models import Recording
+from webui.audio.sharing import bring_library_up_to_date
+from webui.audio.speaker_changes import speakers_detected
+from webui.jobs.models import Job
+from webui.jobs.quota import take_minutes
+
+log = logging.getLogger(__name__)
+
+
+def transcribed(job: Job) -> None:
+    """A transcription is done. Called within the job's transaction."""
+    result = job.result or {}
+    recording = Recording.objects.select_related("user").filter(pk=job.spec["recording"]).first()
+    if recording is None:
+        return  # deleted meanwhile
+    try:
+        transcript = load_transcript(recording.path / TRANSCRIPT)
+    except HarkError:
+        log.exception("recording %s has no transcript although its job is done", recording.pk)
+        Recording.objects.filter(pk=recording.pk).update(state=Recording.State.FAILED)
+        return
+    recording.state = Recording.State.READY
+    recording.duration_s, recording.language = transcript.duration_s, transcript.language[:20]
+    recording.engine, recording.speakers = transcript.engine[:200], len(transcript.speakers)
+    recording.channels, recording.words = result.get("channels"), result.get("words", 0)
+    recording.version += 1
+    recording.save()
+    history.forget_all(recording.path)
+    take_minutes(recording.user, transcript.duration_s, len(transcript.speakers))
+    searching.index(recording, transcript)
+    if recording.minable:
+        bring_library_up_to_date(recording)
+
+
+def job_has_ended(sender: object, job: Job, **more: Any) -> None:
+    """However a job has ended: its recording's state; and what it wrote after its recording was deleted goes, too."""
+    if "recording" not in job.spec:
+        return
+    recording = Recording.objects.filter(pk=job.spec["recording"])
+    if not recording.exists():
+        transaction.on_commit(lambda: remove_leftovers(job))
+    elif job.kind == "transcribe" and job.state == Job.State.DONE:
+        transcribed(job)
+    elif job.kind == "transcribe":
+        recording.update(state=Recording.State.FAILED)
+    elif job.kind == "speakers" and job.state == Job.State.DONE:
+        speakers_detected(recording.select_related("user", "job").get(), job.result or {})
+    elif job.kind == "minable":
+        current = recording.select_related("user").get()
+        if job.spec["minable"] != current.minable:  # it was switched meanwhile, and who ended last must not decide
+            bring_library_up_to_date(current, after=job)

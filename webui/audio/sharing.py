@@ -1,0 +1,81 @@
+"""Links to a recording, and its part in detectors."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from core.errors import HarkError
+from webui.accounts.audit import Action, record
+from webui.accounts.services import digest
+from webui.audio.models import Recording, Share
+from webui.audio.transcripts import transcript_of
+from webui.jobs import services as jobs
+from webui.jobs.models import Job
+from webui.transactions import alone
+
+SHARE_DAYS, MOST_SHARE_DAYS = 7, 90
+
+
+class Gone(HarkError):
+    """A link that does not work any more; answered with 410."""
+
+    status = 410
+
+
+def share(*, recording: Recording, days: int = SHARE_DAYS) -> tuple[Share, str]:
+    """A link that works for ``days`` days, and its token, which is shown now and never again."""
+    transcript_of(recording)
+    if not 1 <= days <= MOST_SHARE_DAYS:
+        raise HarkError(
+            _("The link was not made."), _("It works for 1 to %(most)d days.") % {"most": MOST_SHARE_DAYS},
+            _("Choose another time."),
+        )  # fmt: skip
+    token = secrets.token_urlsafe(24)
+    until = timezone.now() + timedelta(days=days)
+    with alone():
+        made = Share.objects.create(recording=recording, digest=digest(token), expires_at=until)
+        record(Action.RECORDING_SHARED, what=str(recording.pk), about=recording.user)
+    return made, token
+
+
+def revoke(*, share: Share) -> None:
+    """The link stops working."""
+    with alone():
+        if Share.objects.filter(pk=share.pk, revoked_at=None).update(revoked_at=timezone.now()):
+            record(Action.SHARE_REVOKED, what=str(share.recording_id), about=share.recording.user)
+
+
+def shared(token: str) -> Share:
+    """The share of a token. Raises Share.DoesNotExist where there is none, Gone where it works no more."""
+    found = Share.objects.select_related("recording__user", "recording__job").get(digest=digest(token))
+    if not found.works or not found.recording.user.is_active:
+        raise Gone(
+            _("This link does not work any more."),
+            _("It has expired or was revoked."),
+            _("Ask the person who sent it for a new one."),
+        )
+    return found
+
+
+def set_minable(*, recording: Recording, minable: bool) -> Job | None:
+    """Let phrases of a recording go into detectors, or take them out again; the job that does it, None if none must."""
+    transcript_of(recording)
+    with alone():
+        Recording.objects.filter(pk=recording.pk).update(minable=minable)
+        recording.minable = minable
+        return bring_library_up_to_date(recording)
+
+
+def bring_library_up_to_date(recording: Recording, after: Job | None = None) -> Job | None:
+    spec = {
+        "recording": str(recording.pk), "folder": recording.folder, "minable": recording.minable,
+        "version": recording.version, "after": str(after.pk) if after is not None else None,
+    }  # fmt: skip
+    return jobs.submit(
+        user=recording.user, kind="minable", title=recording.name, spec=spec, even_if_full=True,
+        organization=recording.organization_id,
+    )  # fmt: skip

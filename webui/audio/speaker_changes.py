@@ -1,0 +1,200 @@
+"""Who speaks in a recording: names, passages, another detection, remembered voices."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from core.errors import HarkError
+from pipeline.recordings.media import shown_text
+from pipeline.recordings.recording_folder import AUDIO
+from pipeline.recordings.transcript import (
+    Transcript,
+)
+from webui.accounts.models import User
+from webui.audio.corrections import keep
+from webui.audio.derived import summary_of
+from webui.audio.editing import (
+    divided,
+    with_divided_segment,
+    with_other_segments,
+)
+from webui.audio.intake import checked_options
+from webui.audio.models import Recording
+from webui.audio.transcripts import check_version, submit_alone, transcript_of, transcript_to_change
+from webui.jobs.models import Job
+from webui.jobs.services import user_data
+from webui.transactions import alone
+
+LONGEST_NAME = 100  # letters of a name
+
+
+def name_speakers(*, recording: Recording, names: Mapping[str, str], version: int | None = None) -> None:
+    """Call speakers by names, all or none of them; "" takes a name back.
+
+    Args:
+        names: what they are called, by the id of the speaker; who is called that already is left as they are.
+        version: that the person saw; None names them in whatever is there.
+
+    Raises:
+        Changed: the transcript is another one by now.
+        HarkError: there is no such speaker, or two who speak would have one name.
+    """
+    with alone():
+        recording, transcript = transcript_to_change(recording)
+        check_version(recording, version, _("Open the recording again, then type the names once more."))
+        named = {}
+        for speaker, name in names.items():
+            _check_speaker(transcript, speaker)
+            name = shown_text(name)[:LONGEST_NAME] or _unnamed(speaker)
+            if name != transcript.speakers[speaker]:
+                named[speaker] = name
+        if not named:
+            return
+        speakers = {**transcript.speakers, **named}
+        for speaker, name in named.items():
+            others = {one.speaker for one in transcript.segments} - {speaker}
+            if name.casefold() in (speakers.get(one, one).casefold() for one in others):
+                raise HarkError(
+                    _("Another speaker is called “%(name)s”.") % {"name": name},
+                    _("Two speakers of one name could not be told apart."),
+                    _("If they are one person, choose Speaker beside a passage and give all passages to them."),
+                )
+        like = {who: known for who, known in transcript.sounds_like.items() if who not in named}
+        keep(recording, replace(transcript, speakers=speakers, sounds_like=like))
+
+
+def _unnamed(speaker: str) -> str:
+    """What a speaker whom nobody has named is called: "Speaker 1" for S1."""
+    return f"Speaker {speaker[1:]}" if re.fullmatch(r"S\d+", speaker) else speaker
+
+
+def _check_speaker(transcript: Transcript, speaker: str) -> None:
+    if speaker not in transcript.speakers:
+        raise HarkError(
+            _("There is no such speaker."), _("The recording has no speaker with that name."), _("Reload the page.")
+        )
+
+
+def assign_speaker(
+    *,
+    recording: Recording,
+    number: int,
+    speaker: str | None,
+    start_s: str = "",
+    from_word: int = 0,
+    all_of_theirs: bool = False,
+) -> None:
+    """Say who speaks in a passage; it can be undone by assigning it back.
+
+    Args:
+        speaker: an id of the transcript's, "" (unknown), or None: a new speaker.
+        start_s: where the passage begins that the person saw, as the page has it.
+        from_word: the passage becomes two, and the second, which begins with this word, is assigned; 0: all of it.
+        all_of_theirs: also assign all passages of its present speaker: two speakers become one.
+
+    Raises:
+        HarkError: no such passage, word or speaker.
+    """
+    with alone():
+        recording, transcript = transcript_to_change(recording)
+        segments = list(transcript.segments)
+        if not 0 <= number < len(segments) or start_s not in ("", f"{segments[number].start_s:.3f}"):
+            raise HarkError(_("There is no such passage."), _("It was removed."), _("Reload the page."))
+        speakers = dict(transcript.speakers)
+        if speaker is None:
+            new = next(n for n in itertools.count(1) if f"S{n}" not in speakers)
+            speaker = f"S{new}"
+            speakers[speaker] = f"Speaker {new}"
+        elif speaker:
+            _check_speaker(transcript, speaker)
+        before, summary = segments[number].speaker, None
+        if from_word:
+            if not 0 < from_word < len(segments[number].words):
+                raise HarkError(_("There is no such word."), _("The passage was corrected."), _("Reload the page."))
+            segments[number : number + 1] = divided(segments[number], from_word)
+            summary = summary_of(recording)
+            summary = None if summary is None else with_divided_segment(summary, number)
+            number += 1
+        for n, one in enumerate(segments):
+            if n == number or (all_of_theirs and not from_word and one.speaker == before):
+                segments[n] = replace(one, speaker=speaker)
+        recording.speakers = len({one.speaker for one in segments} - {""})
+        keep(recording, replace(transcript, segments=tuple(segments), speakers=speakers), summary)
+
+
+def detect_speakers_again(*, recording: Recording, speakers: int | None = None) -> Job:
+    """Queue another detection of who speaks when; words, corrections and names stay. The job.
+
+    Args:
+        speakers: how many there are; None: estimated.
+
+    Raises:
+        NotReady: there is no transcript yet, or the recording is being transcribed, or its speakers are being detected.
+        HarkError: no such number of speakers.
+        webui.jobs.services.LimitReached: too many are waiting.
+    """
+    speakers = checked_options({"speakers": speakers})["speakers"]
+    with alone():
+        current, _transcript = transcript_to_change(recording)
+        return submit_alone(current, "speakers", _("The speakers are being detected."), speakers=speakers)
+
+
+def speakers_detected(recording: Recording, found: Mapping[str, Any]) -> None:
+    """Take up what the job "speakers" has found, in the transcript as it is now."""
+    from pipeline.recordings.diarization.speakers import assign_again
+    from pipeline.recordings.diarization.turns import Diarization, Turn
+
+    if recording.now == Recording.State.WORKING:
+        return  # the new transcript will have its own
+    before = transcript_of(recording)
+    turns = tuple(Turn(**turn) for turn in found["turns"])
+    detected = Diarization(
+        turns, found["method"], found["names"], found["versions"], sounds_like=found.get("sounds_like", {})
+    )
+    after = assign_again(before, detected)
+    summary = summary_of(recording)
+    recording.speakers = len(after.speakers)
+    keep(recording, after, None if summary is None else with_other_segments(summary, before.segments, after.segments))
+
+
+def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:
+    """Remember a speaker's voice under a name, to be offered in later recordings. Only with that person's consent.
+
+    Raises:
+        HarkError: no such speaker, or too little speech of theirs.
+    """
+    from pipeline.recordings.diarization import channels, voiceprints
+
+    transcript = transcript_of(recording)
+    _check_speaker(transcript, speaker)
+    alone = [part for part in transcript.segments if part.speaker == speaker and not part.overlap]
+    side = list(channels.NAMES).index(speaker) if transcript.diarization == "channels" else None
+    audio = voiceprints.voice_of(recording.path / AUDIO, [(part.start_s, part.end_s) for part in alone], side)
+    voiceprints.remember(_voices(recording.user), shown_text(name)[:LONGEST_NAME], audio, consent=True)
+
+
+def voices_of(user: User) -> list[str]:
+    """The names of the voices that are remembered for a user."""
+    from pipeline.recordings.diarization import voiceprints
+
+    return voiceprints.names(_voices(user))
+
+
+def forget_voice(*, user: User, name: str) -> bool:
+    """Delete a remembered voice; whether there was one of that name."""
+    from pipeline.recordings.diarization import voiceprints
+
+    return voiceprints.forget(_voices(user), name)
+
+
+def _voices(user: User) -> Path:
+    from pipeline.recordings.diarization.voiceprints import FILE
+
+    return user_data(user) / FILE

@@ -1,0 +1,107 @@
+"""Recordings that a user may see, their transcripts, and jobs about them."""
+
+from __future__ import annotations
+
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+
+from core.errors import HarkError
+from pipeline.recordings.recording_folder import TRANSCRIPT
+from pipeline.recordings.transcript import (
+    Transcript,
+    load_transcript,
+)
+from webui.accounts.models import User
+from webui.audio import search as searching
+from webui.audio.models import Recording
+from webui.audio.search import Hit
+from webui.jobs import services as jobs
+from webui.jobs.models import Job
+
+
+class NotReady(HarkError):
+    """There is no transcript yet; answered with 409."""
+
+    status = 409
+
+
+class Changed(HarkError):
+    """The transcript has changed meanwhile; answered with 409. ``version`` and ``text`` are the current ones."""
+
+    status = 409
+    version = 0
+    text = ""
+
+
+def recordings_of(user: User) -> QuerySet[Recording]:
+    """A user's own recordings, newest first."""
+    return Recording.objects.owned_by(user).select_related("job")
+
+
+def recordings_seen_by(user: User) -> QuerySet[Recording]:
+    """A user's own recordings and those that are shared with them, newest first."""
+    return Recording.objects.visible_to(user).select_related("job", "organization")
+
+
+def transcript_of(recording: Recording) -> Transcript:
+    """Return the transcript. Raises NotReady while it is being made, HarkError where the file is damaged."""
+    if recording.version == 0:
+        if recording.now == Recording.State.FAILED:
+            raise NotReady(
+                _("There is no transcript."),
+                _("The transcription failed; the recording's page says why."),
+                _("Try again there."),
+            )
+        raise NotReady(_("There is no transcript yet."), _("The recording is being transcribed."), _("Wait a little."))
+    return load_transcript(recording.path / TRANSCRIPT)
+
+
+def submit_alone(recording: Recording, kind: str, going: str, **more: str | int | None) -> Job:
+    """Queue a job about a recording. Raises NotReady, which says ``going``, while one of its kind goes on."""
+    newest = newest_job(recording, kind)
+    if newest is not None and newest.is_going:
+        raise NotReady(going, _("One thing at a time."), _("Wait, or cancel the job."))
+    spec = {"recording": str(recording.pk), "folder": recording.folder, **more}
+    return jobs.submit(
+        user=recording.user, kind=kind, title=recording.name, spec=spec, organization=recording.organization_id
+    )
+
+
+def newest_jobs(recording: Recording, *kinds: str) -> dict[str, Job]:
+    """The newest job of each kind about a recording."""
+    about = Job.objects.filter(user_id=recording.user_id, kind__in=kinds, spec__recording=str(recording.pk))
+    return {job.kind: job for job in about.order_by("created_at")}
+
+
+def newest_job(recording: Recording, kind: str) -> Job | None:
+    """The newest job of a kind about a recording."""
+    return newest_jobs(recording, kind).get(kind)
+
+
+def transcript_to_change(recording: Recording) -> tuple[Recording, Transcript]:
+    """The recording as it is now; SQLite's transactions that write are one after another (settings.DATABASES)."""
+    current = Recording.objects.select_related("user", "job").get(pk=recording.pk)
+    if current.now == Recording.State.WORKING:
+        raise NotReady(
+            _("The recording is being transcribed again."),
+            _("The new transcript would undo the change."),
+            _("Wait a little."),
+        )
+    return current, transcript_of(current)
+
+
+def check_version(recording: Recording, version: int | None, what_to_do: str, text: str = "") -> None:
+    """Raise Changed, with the current ``text``, where a person saw another version; None is whatever is there."""
+    if version in (None, recording.version):
+        return
+    error = Changed(
+        _("The transcript was changed meanwhile."), _("By another page, or by another program."), what_to_do
+    )
+    error.version, error.text = recording.version, text
+    raise error
+
+
+def search(*, user: User, query: str, recording: Recording | None = None, limit: int = 50) -> list[Hit]:
+    """Segments of what a user may see that hold all words of a query, best first. Any text is a query; one without
+    words finds nothing."""
+    return searching.find(user, searching.terms(query), recording=recording, limit=limit, every=True)
