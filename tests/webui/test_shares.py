@@ -49,7 +49,7 @@ def uploads(client: Client) -> dict[str, Any]:
         "pieces": client.post(
             "/recordings/uploads", {"name": "a.wav", "size": 500}, content_type="application/json", headers=JSON
         ),
-        "the API": client.post("/api/v1/recordings", {"file": sound(), "audio": sound()}),
+        "the API": client.post("/api/v1/recordings", {"audio": sound()}),
         "an archive": client.post("/library/import/upload", {"archive": sound("a.zip")}, headers=JSON),
         "a take": client.post(
             "/library/record/keep",
