@@ -190,11 +190,7 @@ def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None 
     """
     (recording.path / "progress.jsonl").unlink(missing_ok=True)
     with alone():
-        try:
-            current = Recording.objects.select_related("job").get(pk=recording.pk)
-        except Recording.DoesNotExist:
-            raise
-        old = current.job
+        old = Recording.objects.select_related("job").get(pk=recording.pk).job
         if old is not None and old.is_going:
             raise NotReady(
                 _("The recording is being transcribed."), _("One thing at a time."), _("Wait, or cancel the job.")
