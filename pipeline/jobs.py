@@ -237,8 +237,8 @@ def _better_for_training(spec: Spec) -> str:
 
 TRAINING_STAGES = (
     ("enable", worded("Install neural voices")),
-    ("mine", worded("Find the phrase in recordings")),
     ("plan", worded("Plan")),
+    ("mine", worded("Find the phrase in recordings")),
     ("synthesize", worded("Synthesize clips")),
     ("features", worded("Add rooms and noise")),
     ("train", worded("Train")),

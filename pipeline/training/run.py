@@ -292,12 +292,12 @@ def _run(
     if plan is not None:
         reporter.stage("plan", worded("Going on with the run %(run)s", run=folder.name))
     else:
+        reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
         with clock.stage("plan"):
             texts = run_texts(config, library)
         with clock.stage("mine"):
             _mine(config, texts, library, reporter)
         with clock.stage("plan"):
-            reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
             plan = make_plan(config, texts, folder.name, library)
             save_plan(plan, folder / "plan.json")
     to_hear = not store_is_complete(folder / "features")

@@ -14,15 +14,15 @@ import pytest
 
 from core.audio_file import read_audio, write_audio
 from model.runtime.detector import Bundle
-from tests.support.portal_driver import SIZES, Portal, axe, comes_true, make_owner, served, watched
+from tests.support.portal_driver import JOURNEYS, SIZES, Portal, axe, comes_true, make_owner, served, watched
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = pytest.mark.slow(reason="drives a browser")
+pytestmark = [pytest.mark.slow(reason="drives a browser"), pytest.mark.timeout(1800)]
 
 PHRASE = "hey compass"
-TRAINING_MS = 400_000
+TRAINING_MS = 800_000  # on a busy machine
 DETECTOR = re.compile(r"/detectors/\d+/\d+$")
 
 
@@ -32,7 +32,7 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
         yield portal
 
 
-@pytest.fixture(params=SIZES)
+@pytest.fixture(params=JOURNEYS)
 def page(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
     with watched(chromium, viewport=SIZES[request.param]) as page:
         yield page
