@@ -19,7 +19,6 @@ HERE = "http://127.0.0.1:8000"
 
 
 def register(commands: Commands[Parser]) -> None:
-    """Add the commands of this module."""
     group = add_group(commands, "admin", "users and tokens of the portal", run_users)
     create = add_command(group, "create", "[--name NAME --password-stdin]", "add a user of the portal", run_create)
     create.add_argument("--name", help="of the user (default: it is asked for)")
@@ -56,7 +55,6 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_factor_off(options: argparse.Namespace, screen: Screen) -> int:
-    """``admin factor-off``."""
     ready()
     from webui.accounts.second_factor import turn_off
 
@@ -68,7 +66,6 @@ def run_factor_off(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_rotate(options: argparse.Namespace, screen: Screen) -> int:
-    """``admin rotate-secret``."""
     ready()
     from webui.rotation import rotate_key
 
@@ -110,7 +107,6 @@ def run_users(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_create(options: argparse.Namespace, screen: Screen) -> int:
-    """``admin create``."""
     name = options.name or _ask(screen, "Name", "--name NAME")
     password = _password_of_stdin() if options.password_stdin else _ask_password(screen)
     ready()
@@ -123,7 +119,6 @@ def run_create(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_token(options: argparse.Namespace, screen: Screen) -> int:
-    """``admin token``."""
     ready()
     from webui.accounts.services import create_token
 
@@ -136,7 +131,6 @@ def run_token(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_link(options: argparse.Namespace, screen: Screen) -> int:
-    """``admin link``."""
     ready()
     from webui.accounts.services import owner, owner_link, password_link
 

@@ -21,7 +21,6 @@ TRANSCRIPTS = 50_000  # of the library, from which pairs of words are learned
 
 
 def register(commands: Commands[Parser]) -> None:
-    """Add the commands of this module."""
     group = add_group(commands, "asr", "Hark's own acoustic model: words of recordings, and their times")
     recognize = add_command(group, "recognize", "AUDIO... [options]", "words of recordings", run_recognize)
     recognize.add_argument("audio", nargs="+", metavar="AUDIO", help="recordings (WAV, FLAC, Ogg, MP3, M4A ...)")
@@ -137,7 +136,6 @@ def run_recognize(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_align(options: argparse.Namespace, screen: Screen) -> int:
-    """``asr align AUDIO TEXT``."""
     from core.foreign_audio import read_foreign_audio
     from pipeline.corpora.alignment import align
 

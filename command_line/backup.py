@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 
 def register(commands: Commands[Parser]) -> None:
-    """Add the commands of this module."""
     summary = "write the data folder into one file, also while it is in use"
     backup = add_command(commands, "backup", "FILE [--check]", summary, run_backup)
     backup.add_argument("file", type=folder, metavar="FILE", help="the zip to write")
@@ -33,7 +32,6 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_backup(options: argparse.Namespace, screen: Screen) -> int:
-    """``backup FILE [--check]``."""
     from core.backup import back_up
     from db.moving import Libraries
 
@@ -53,7 +51,6 @@ def run_backup(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_restore(options: argparse.Namespace, screen: Screen) -> int:
-    """``restore FILE [--replace | --verify]``."""
     from core.backup import restore
 
     if options.verify:

@@ -25,7 +25,6 @@ IN_LAB = {  # what is measured beside the product, in the folder ``lab`` of the 
 
 
 def register(commands: Commands[Parser]) -> None:
-    """Add the commands of this module."""
     group = add_group(commands, "bench", "measure detectors on real recordings, as the results do")
     what = "bundles on real recordings of their phrase (needs the shared audio, see HARK_SHARED, or --fetch)"
     wakeword = add_command(group, "wakeword", "BUNDLE... [options]", what, run_wakeword)
@@ -52,7 +51,6 @@ def add_options(command: Parser, name: str) -> None:
 
 
 def run_wakeword(options: argparse.Namespace, screen: Screen) -> int:
-    """``bench wakeword BUNDLE...``."""
     from benchmark import wakeword
     from benchmark.wakeword_summary import table
 

@@ -12,7 +12,6 @@ from core.data_folder import data_folder
 
 
 def register(commands: Commands[Parser]) -> None:
-    """Add the command of this module."""
     parser = add_command(
         commands, "bundle-web", "BUNDLE [options]", "unpack a detector so that it runs in a browser", run_bundle_web
     )

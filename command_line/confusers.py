@@ -26,7 +26,6 @@ HOURS = 1.0
 
 
 def register(commands: Commands[Parser]) -> None:
-    """Add the commands of this module."""
     parser = add_command(
         commands, "confusers", "PHRASE [options]", "what sounds like a phrase, before any training", run_confusers
     )

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 
 def register(commands: Commands[Parser]) -> None:
-    """Add the command of this module."""
     parser = add_command(commands, "detect", "BUNDLE AUDIO... [options]", "find the phrase in recordings", run_detect)
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that training made, or its folder")
     parser.add_argument("audio", nargs="+", metavar="AUDIO", help="recordings (WAV, FLAC, Ogg, MP3, M4A ...)")

@@ -58,7 +58,6 @@ class Finding:
 
 
 def register(commands: Commands[Parser]) -> None:
-    """Add the command of this module."""
     parser = add_command(
         commands, "doctor", "[--all]", "what works here, what is missing and how to enable it", run_doctor
     )

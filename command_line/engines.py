@@ -22,7 +22,6 @@ MODELS = ("reader", "embedding", "summary", "funasr", "pyannote")  # that ``engi
 
 
 def register(commands: Commands[Parser]) -> None:
-    """Add the commands of this module."""
     voices = add_group(
         commands, "voices", "the voices that can speak here, and getting more", run_voices, language="en", engine=None
     )
@@ -55,7 +54,6 @@ def _known(name: str, engines: dict[str, T]) -> T:
 
 
 def run_voices(options: argparse.Namespace, screen: Screen) -> int:
-    """``voices list``."""
     from audio_generation.registry import engine_named
 
     chosen = [engine_named(options.engine)] if options.engine else list(offered_engines().values())
@@ -90,7 +88,6 @@ def _some(voices: list[Voice]) -> str:
 
 
 def run_pull(options: argparse.Namespace, screen: Screen) -> int:
-    """``voices pull ENGINE VOICE``."""
     from pipeline.engine_setup import pull_voice
 
     engine = _known(options.engine, offered_engines())
@@ -106,7 +103,6 @@ def run_pull(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_engines(options: argparse.Namespace, screen: Screen) -> int:
-    """``engines list``."""
     from rich.text import Text
 
     rows, described = [], []
@@ -128,7 +124,6 @@ def run_engines(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_enable(options: argparse.Namespace, screen: Screen) -> int:
-    """``engines enable NAME``."""
     from audio_generation.tps_side import peoples_speech
     from pipeline.engine_setup import enable_engine
     from pipeline.recordings.diarization import pyannote_engine
@@ -149,7 +144,6 @@ def run_enable(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_pull_model(options: argparse.Namespace, screen: Screen) -> int:
-    """``engines pull NAME``."""
     from pipeline.engine_setup import pull_model
 
     with screen.reporter() as reporter:

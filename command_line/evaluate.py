@@ -17,7 +17,6 @@ LISTED = 20  # recordings that were missed, and false alarms
 
 
 def register(commands: Commands[Parser]) -> None:
-    """Add the command of this module."""
     what = "measure a detector on recordings of your own"
     parser = add_command(commands, "evaluate", "BUNDLE --positives DIR --negatives DIR", what, run_evaluate)
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that training made, or its folder")

@@ -21,7 +21,6 @@ CONFIGURATIONS = ("clean", "clean_sa", "dirty", "dirty_sa")
 
 
 def register(commands: Commands[Parser]) -> None:
-    """Add the commands of this module."""
     summary = "the clip library: its contents, its condition, import and export"
     group = add_group(commands, "library", summary, run_stats)
     add_command(group, "stats", "", "what the library holds", run_stats)
@@ -51,7 +50,6 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_stats(options: argparse.Namespace, screen: Screen) -> int:
-    """``library stats``."""
     from db.db_api import Library
 
     with Library(data_folder()) as library:
@@ -126,7 +124,6 @@ def run_voices(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_import(options: argparse.Namespace, screen: Screen) -> int:
-    """``library import FOLDER``."""
     from db.db_api import Library
     from pipeline.corpora.importing import import_corpus
 
@@ -137,7 +134,6 @@ def run_import(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_import_peoples(options: argparse.Namespace, screen: Screen) -> int:
-    """``library import-peoples-speech``."""
     from audio_generation.tps_side.peoples_speech import REPOSITORY
     from db.db_api import Library
     from pipeline.corpora.importing import import_peoples_speech
@@ -172,7 +168,6 @@ def _show_import(report: ImportReport, screen: Screen) -> int:
 
 
 def run_export(options: argparse.Namespace, screen: Screen) -> int:
-    """``library export FOLDER``."""
     from db.db_api import Library
 
     with Library(data_folder()) as library, screen.reporter() as reporter:

@@ -25,7 +25,6 @@ PLAYERS = (("ffplay", "-nodisp", "-autoexit", "-loglevel", "quiet"), ("play", "-
 
 
 def register(commands: Commands[Parser]) -> None:
-    """Add the command."""
     mining = add_command(
         commands, "mine", "PHRASE [options]", "cut a phrase out of the library's real recordings", run_mine
     )
@@ -46,7 +45,6 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_mine(options: argparse.Namespace, screen: Screen) -> int:
-    """``mine PHRASE``."""
     from db.db_api import Library
     from db.records import Where
     from phrase_augmentation.keyphrase import Keyphrase

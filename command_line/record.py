@@ -23,7 +23,6 @@ WALK_S = 5.0  # to where a hint asks to go
 
 
 def register(commands: Commands[Parser]) -> None:
-    """Add the command of this module."""
     parser = add_command(commands, "record", "PHRASE [options]", "record the phrase yourself", run_record)
     parser.add_argument("phrase", nargs="+", metavar="PHRASE", help='the keyphrase, such as "hey compass"')
     parser.add_argument("--from", dest="folder", type=folder, metavar="FOLDER", help="recordings to take instead")

@@ -24,7 +24,6 @@ TRIED = ("--help", "doctor --json", "confusers lantern --json")  # what the inst
 
 
 def register(commands: Commands[Parser]) -> None:
-    """Add the command of this module."""
     command = add_command(commands, "release", "FOLDER [options]", "make the files of a release of Hark", run_release)
     command.add_argument("folder", type=Path, metavar="FOLDER", help="where they go; it is made")
     command.add_argument(

@@ -41,7 +41,6 @@ STOPPING_S = 8.0  # in all, until they are killed: those who are at a job give i
 
 
 def register(commands: Commands[Parser]) -> None:
-    """Add the command of this module."""
     serve = add_command(commands, "serve", "[options]", "start the portal, to be used in a browser", run_serve)
     serve.add_argument(
         "--port", type=int, default=usual_port(), metavar="N", help=f"where it listens (default: PORT, or {PORT})"

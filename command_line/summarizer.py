@@ -22,7 +22,6 @@ STDIN = "-"
 
 
 def register(commands: Commands[Parser]) -> None:
-    """Add the commands of this module."""
     group = add_group(commands, "summarizer", "summaries: train Hark's own summarizer, summarize a text")
     training = add_command(group, "train", "[PAIRS] [options]", "train the character summarizer", run_train)
     training.add_argument(
@@ -62,7 +61,6 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_summarize(options: argparse.Namespace, screen: Screen) -> int:
-    """``summarizer summarize FILE``."""
     from pipeline.recordings.summarization import as_json, summarize
 
     with screen.reporter(passing=True) as reporter:

@@ -21,7 +21,6 @@ CHOOSING = ("-m", "-k", "--lf", "--last-failed", "--ff", "--failed-first", "--sw
 
 
 def register(commands: Commands[Parser]) -> None:
-    """Add the command of this module."""
     add_command(commands, "test", "[PYTEST OPTIONS]", "run Hark's own tests", run_tests)
 
 

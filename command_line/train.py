@@ -39,7 +39,6 @@ LEVEL_STYLES = {"good": ("✓", "green"), "caution": ("!", "yellow"), "warning":
 
 
 def register(commands: Commands[Parser]) -> None:
-    """Add the commands of this module."""
     train = add_command(commands, "train", "PHRASE [options]", "train a detector for a phrase", run_train)
     _run_options(train)
     _no_question(train)
@@ -137,7 +136,6 @@ def _check_hold_out(config: RunConfig) -> None:
 
 
 def run_train(options: argparse.Namespace, screen: Screen) -> int:
-    """``train PHRASE``."""
     if options.tensorboard:
         require_tensorboard()
     config = _config(options)
@@ -222,7 +220,6 @@ def run_retrain(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_plan(options: argparse.Namespace, screen: Screen) -> int:
-    """``plan PHRASE``."""
     config = _config(options)
     _check_hold_out(config)
     _show_plan(config, screen)
@@ -230,7 +227,6 @@ def run_plan(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_advise(options: argparse.Namespace, screen: Screen) -> int:
-    """``advise PHRASE``."""
     from pipeline.training.advice import advise
 
     advice = advise(" ".join(options.phrase), options.language)

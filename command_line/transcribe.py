@@ -24,7 +24,6 @@ MOST_SPEAKERS = 20
 
 
 def register(commands: Commands[Parser]) -> None:
-    """Add the command of this module."""
     parser = add_command(commands, "transcribe", "[FILE...] [options]", "recordings to text", run_transcribe)
     parser.add_argument("files", nargs="*", metavar="FILE", help="recordings (whatever ffmpeg reads)")
     transcription_options(parser)

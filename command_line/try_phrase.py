@@ -11,7 +11,6 @@ from command_line.options import Commands, Parser, add_command, count, language,
 
 
 def register(commands: Commands[Parser]) -> None:
-    """Add the command."""
     trying = add_command(commands, "try", "PHRASE --wav FILE [options]", "find a phrase without any training", run_try)
     trying.add_argument("phrase", metavar="PHRASE")
     trying.add_argument("--wav", required=True, action="append", metavar="FILE", help="a recording; may be repeated")

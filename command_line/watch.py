@@ -19,7 +19,6 @@ State = tuple[int, int]  # of a file: its size [bytes], and when it was changed 
 
 
 def register(commands: Commands[Parser]) -> None:
-    """Add the command of this module."""
     parser = add_command(commands, "watch", "FOLDER [options]", "transcribe what is put into a folder", run_watch)
     parser.add_argument("folder", metavar="FOLDER", help="meeting.mp3 in it gets meeting.mp3.txt beside it")
     transcription_options(parser)

@@ -24,7 +24,6 @@ DEFAULT_URI = "tcp://127.0.0.1:10400"
 
 
 def register(commands: Commands[Parser]) -> None:
-    """Add the command of this module."""
     parser = add_command(
         commands, "wyoming", "MODEL... [options]", "serve detectors as wake words to Home Assistant", run_wyoming
     )

@@ -13,7 +13,6 @@ class CompressPages(GZipMiddleware):
     """Django's own, which adds bytes at random, so that lengths tell nothing of a secret (BREACH)."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        """Called by Django."""
         if response.streaming or not response.headers.get("Content-Type", "").startswith(COMPRESSED):
             return response
         return super().process_response(request, response)

@@ -17,7 +17,6 @@ class ContentPolicy:
         self._get_response, self._policy = get_response, build_policy()
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Called by Django."""
         response = self._get_response(request)
         response.headers[HEADER] = self._policy
         return response

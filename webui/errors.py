@@ -131,7 +131,6 @@ class InALine(logging.Filter):
     """What was sent wrong, a full disk and a locked database are no faults whose traceback would help."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Called by logging."""
         error = record.exc_info[1] if record.exc_info else None
         if is_full(error) or is_locked(error) or isinstance(error, SuspiciousOperation):
             record.exc_info, record.exc_text = None, None

@@ -19,7 +19,6 @@ class Connection(H11Protocol):
     _patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Called by asyncio."""
         super().connection_made(transport)
         if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency:
             transport.abort()
@@ -27,7 +26,6 @@ class Connection(H11Protocol):
         self._patience = self.loop.call_later(HEAD_S, transport.abort)
 
     def data_received(self, data: bytes) -> None:
-        """Called by asyncio."""
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._stop_waiting()
@@ -35,7 +33,6 @@ class Connection(H11Protocol):
             self._patience = self.loop.call_later(HEAD_S, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Called by asyncio."""
         self._stop_waiting()
         super().connection_lost(exc)
 

@@ -39,7 +39,6 @@ class JsonLines(logging.Formatter):
     """``fields`` of a record (``extra={"fields": {...}}``) stand beside what every line has."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Called by logging."""
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -64,7 +63,6 @@ class NoAddress(logging.Filter):
     """What Django says of a request names its view, too."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Called by logging."""
         request = getattr(record, "request", None)
         if isinstance(request, HttpRequest) and isinstance(record.args, tuple):
             record.args = tuple(view_of(request) if one == request.path else one for one in record.args)

@@ -56,7 +56,6 @@ class Jobs(Collector):
     """How many jobs wait and run, and of the last hour how many ended, how, and how long they took."""
 
     def collect(self) -> Iterator[Metric]:
-        """Called by prometheus_client for each answer."""
         from pipeline.jobs import AUDIO, TRAINING
         from webui.audio.models import Recording
         from webui.jobs.models import Job
@@ -104,7 +103,6 @@ class Installation(Collector):
     """What only the owner sees: queues, all jobs that are kept, stages, failures, and uploads."""
 
     def collect(self) -> Iterator[Metric]:
-        """Called by prometheus_client for each answer."""
         since = timezone.now() - LOOKED_BACK
         yield from _queues()
         yield _kept_jobs()

@@ -115,7 +115,6 @@ class ChangePasswordForm(allauth_forms.ChangePasswordForm):
     """The current password and a new one; guesses count as failed sign-ins."""
 
     def clean_oldpassword(self) -> str:
-        """Called by Django."""
         password: str = self.cleaned_data["oldpassword"]
         if not get_adapter().reauthenticate(self.user, password):
             raise get_adapter().validation_error("incorrect_password")

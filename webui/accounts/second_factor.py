@@ -133,7 +133,6 @@ class _Refusing:
     """Mixed into allauth's forms of passkeys: what no authenticator has made for this session is an error."""
 
     def full_clean(self) -> None:
-        """Called by Django."""
         try:
             super().full_clean()  # type: ignore[misc]
         except _FALSE:
@@ -185,7 +184,6 @@ class NewPasskeyForm(_Refusing, AddWebAuthnForm):
     """A passkey that a browser has just made."""
 
     def clean(self) -> dict[str, Any]:
-        """Called by Django."""
         if Authenticator.objects.filter(user=self.user, type=PASSKEY).count() >= MOST_PASSKEYS:
             raise ValidationError(_("A user may have %(most)d passkeys.") % {"most": MOST_PASSKEYS})
         return dict(super().clean())

@@ -50,7 +50,6 @@ class OwnPagesAndPrograms(OriginValidator):  # type: ignore[misc]
         return await super().__call__(scope, receive, send)
 
     def valid_origin(self, parsed_origin: Any) -> bool:
-        """Called by channels."""
         return parsed_origin is None or bool(super().valid_origin(parsed_origin))
 
 

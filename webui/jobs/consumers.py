@@ -38,7 +38,6 @@ class TellsInALanguage(SignsIn, AsyncJsonWebsocketConsumer):
 
     @classmethod
     async def decode_json(cls, text_data: str) -> Any:
-        """Called by channels."""
         return untrusted_json(text_data)
 
     async def receive_json(self, content: Any, **kwargs: Any) -> None:

@@ -19,7 +19,6 @@ class RedisBroker(OneAtATime, Redis):
 
     @staticmethod
     def get_connection(list_key: str | None = None) -> Any:
-        """Called by django-q."""
         return servers.redis()
 
     def ping(self) -> bool:
