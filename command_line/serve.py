@@ -28,7 +28,6 @@ from webui.setup import ready
 
 PORT = 8000
 ALL_LANES = ("training", "audio", "webhooks")  # webui.jobs.services, which loads Django
-GPU = "gpu"  # of pipeline.jobs: a worker's, where its machine has one
 WEB = "web"
 MOST_FILES, MOST_CONNECTIONS = 65_536, 10_000  # of this process; programs that close all that they might have are slow
 MOST_AT_ONCE = 2048  # connections that are accepted in one go
@@ -52,9 +51,8 @@ def register(commands: Commands[Parser]) -> None:
     serve.add_argument("--no-workers", action="store_true", help="the web server alone: ./hark worker does the jobs")
     worker = add_command(commands, "worker", "[options]", "do the jobs of a portal, without its pages", run_worker)
     worker.add_argument(
-        "--lane", action="append", choices=(*ALL_LANES, GPU),
-        help="that it takes jobs of; may be repeated (default: all; gpu where there is one)",
-    )  # fmt: skip
+        "--lane", action="append", choices=ALL_LANES, help="that it takes jobs of; may be repeated (default: all)"
+    )
     worker.add_argument(
         "--workers", type=int, metavar="N", help="jobs of a lane that it does at once (default: HARK_WORKERS)"
     )
@@ -95,7 +93,7 @@ def _run(screen: Screen, work: Callable[[], int]) -> int:
 
 def _work(options: argparse.Namespace, screen: Screen) -> int:
     ready()
-    lanes = list(dict.fromkeys(options.lane or _lanes_of_this_machine()))
+    lanes = list(dict.fromkeys(options.lane or ALL_LANES))
     parts = [Part(lane, _WORKERS) for lane in lanes]
     try:
         screen.note(f"Doing the jobs of {', '.join(lanes)} (Ctrl-C ends it)")
@@ -103,12 +101,6 @@ def _work(options: argparse.Namespace, screen: Screen) -> int:
     finally:
         _stop(parts)
     return 0
-
-
-def _lanes_of_this_machine() -> tuple[str, ...]:
-    from model.gpu import wanted
-
-    return (*ALL_LANES, GPU) if wanted() else ALL_LANES
 
 
 def _serve(options: argparse.Namespace, screen: Screen) -> int:

@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from importlib import import_module
 from pathlib import Path
@@ -31,9 +31,7 @@ DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes, as everywhere in 
 NICENESS = 10  # of a job and all that it starts: a page that somebody waits for comes first (python -m lab portal)
 LONGEST_IMPORT_S = 6 * 3600  # of an upload; 2 GB of speech take an hour
 TRAINING, AUDIO = "training", "audio"
-GPU = "gpu"  # a lane for jobs of the lane TRAINING, on machines that have one
-PARTS = "parts"  # in a job's result: specs of those that do it
-WHOLE = "whole"  # in what a job is asked: the id of the job that it is, or is a part of
+JOB = "job"  # in what a job is asked: its id
 IMPORTS = "uploads/imports"  # below the user's data: a folder for each import, gone when its job has ended well
 EXPORTS = "exports"  # folder of the installation, with a zip for each user who asked for one
 SAMPLES = 6  # of each bucket, that a plan offers to be listened to
@@ -57,7 +55,7 @@ def _train(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     config = run_config(spec)
     if spec.get("install_voices"):
         install_voices(voices_to_install(config), reporter)
-    return run_training(config, data, reporter, made_for=spec.get(WHOLE, ""))
+    return run_training(config, data, reporter, made_for=spec.get(JOB, ""))
 
 
 def _plan(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
@@ -75,16 +73,15 @@ def _plan(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
 
 
 def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
-    """A corpus: a ``folder`` of this machine, or an ``archive`` below the data folder that was uploaded.
+    """Import a corpus: a ``folder`` of this machine, or an ``archive`` below the data folder that was uploaded.
 
-    What is more than a part of it is done in parts, which need the list and the unpacked archive until their end. The
-    portal removes these and the archive when the job has ended well.
+    The portal removes the archive, and what it was unpacked to, when the job has ended well.
     """
+    from db.db_api import Library
     from pipeline.corpora.archive import unpack_confined
-    from pipeline.corpora.import_parts import listed
+    from pipeline.corpora.importing import import_corpus
 
     archive = data / spec["archive"] if spec.get("archive") else None
-    place = archive.parent if archive else data / IMPORTS / spec.get(WHOLE, "import")
     # Named as the archive, so that the corpus's name in the library says what it is.
     folder = Path(spec["folder"]) if archive is None else archive.parent / "unpacked" / (archive.name.split(".")[0])
     try:
@@ -104,64 +101,33 @@ def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
                 inside[0].is_dir()
             ):
                 folder = inside[0]
-        parts = listed(folder, place / "listing.jsonl", spec["language"], reporter, spec.get("licence") or None)
-        if len(parts) > 1:
-            reporter.stage("import", worded("Importing in %(parts)d parts", parts=len(parts)))
-            return {PARTS: parts}
-        return _import_part(parts[0], data, reporter)
+        with Library(data) as library:
+            return asdict(import_corpus(folder, library, spec["language"], reporter, spec.get("licence") or None))
     except BaseException as error:
-        # An archive that is itself at fault is of no use any more; tried again, any other is unpacked anew.
-        at_fault = isinstance(error, HarkError) and not isinstance(error, StorageFull)
-        shutil.rmtree(place if at_fault or archive is None else place / "unpacked", ignore_errors=True)
+        if archive is not None:
+            # An archive that is itself at fault is of no use any more; tried again, any other is unpacked again.
+            at_fault = isinstance(error, HarkError) and not isinstance(error, StorageFull)
+            shutil.rmtree(archive.parent if at_fault else archive.parent / "unpacked", ignore_errors=True)
         raise
 
 
-def _import_part(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
-    from db.db_api import Library
-    from pipeline.corpora.import_parts import import_part
-
-    with Library(data) as library:
-        return asdict(import_part(spec, library, reporter))
-
-
-def _imported(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    from pipeline.corpora.import_parts import joined
-
-    return joined(results)
-
-
 def _align(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
-    """All recordings of the library that mining would have to hear, so that it finds them aligned."""
+    """Align all recordings of the library that mining would have to hear."""
     from db.db_api import Library
     from model.asr.emissions import default_aligner
-    from pipeline.corpora.alignment import unaligned
+    from pipeline.corpora.alignment import align_clips, unaligned
 
     reporter.stage("align", worded("Aligning words and recordings"))
+    aligner = default_aligner()
     with Library(data) as library:
-        parts = [{"clips": ids, "count": len(ids)} for ids in unaligned(library, default_aligner())]
-    if len(parts) > 1:
-        return {PARTS: parts}
-    return _align_part(parts[0] if parts else {"clips": []}, data, reporter)
-
-
-def _align_part(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
-    from db.db_api import Library
-    from model.asr.emissions import default_aligner
-    from pipeline.corpora.alignment import align_clips
-
-    with Library(data) as library:
-        report = align_clips(library, default_aligner(), library.clips(spec["clips"]), reporter)
+        report = align_clips(library, aligner, library.clips(unaligned(library, aligner)), reporter)
     return {"aligned": len(report.aligned), "failed": len(report.failed)}
-
-
-def _aligned(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return {name: sum(result[name] for result in results) for name in ("aligned", "failed")}
 
 
 def _retrain(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     from pipeline.training.run import retraining_of, run_training
 
-    return run_training(retraining_of(data, spec["run"]), data, reporter, made_for=spec.get(WHOLE, ""))
+    return run_training(retraining_of(data, spec["run"]), data, reporter, made_for=spec.get(JOB, ""))
 
 
 def _compare(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
@@ -216,9 +182,6 @@ class Kind:
         run: does it; its result is plain JSON.
         stages: (name, title) of those that a page lists before they begin.
         memory_bytes: that such a job may hold itself.
-        better: a lane that one with that spec is given to while a worker of it lives; "" without one.
-        parts: the kind of the jobs that do it where its result is ``{PARTS: their specs}``; each spec has a ``count``.
-        joined: its result out of theirs.
     """
 
     name: str
@@ -226,13 +189,6 @@ class Kind:
     run: Callable[[Spec, Path, Reporter], dict[str, Any]]
     stages: tuple[tuple[str, str], ...] = ()
     memory_bytes: int | None = None
-    better: Callable[[Spec], str] = lambda spec: ""
-    parts: str = ""
-    joined: Callable[[Sequence[dict[str, Any]]], dict[str, Any]] = lambda results: {}
-
-
-def _better_for_training(spec: Spec) -> str:
-    return GPU if run_config({"phrase": "", **spec}).trains else ""
 
 
 TRAINING_STAGES = (
@@ -273,13 +229,7 @@ KINDS = {
     kind.name: kind
     for kind in (
         Kind(worded("plan"), AUDIO, _plan),
-        Kind(
-            worded("train"),
-            TRAINING,
-            _train,
-            TRAINING_STAGES,
-            better=_better_for_training,
-        ),
+        Kind(worded("train"), TRAINING, _train, TRAINING_STAGES),
         Kind(worded("retrain"), TRAINING, _retrain, TRAINING_STAGES),
         Kind(worded("compare"), TRAINING, _compare, COMPARISON_STAGES),
         Kind(
@@ -288,19 +238,8 @@ KINDS = {
             _import,
             IMPORT_STAGES,
             memory_bytes=2 << 30,  # it needs a tenth
-            parts="import-part",
-            joined=_imported,
         ),
-        Kind(
-            worded("align"),
-            AUDIO,
-            _align,
-            (("align", worded("Align words and recordings")),),
-            parts="align-part",
-            joined=_aligned,
-        ),
-        Kind("align-part", AUDIO, _align_part),
-        Kind("import-part", AUDIO, _import_part, memory_bytes=2 << 30),
+        Kind(worded("align"), AUDIO, _align, (("align", worded("Align words and recordings")),)),
         Kind(worded("enable"), AUDIO, _enable),
         Kind(worded("pull"), AUDIO, _pull),
         Kind(worded("transcribe"), AUDIO, _of("job:transcribe_recording"), TRANSCRIPTION_STAGES),
@@ -310,13 +249,7 @@ KINDS = {
         Kind(worded("polish"), AUDIO, _of("job:polish_recording"), (("polish", worded("Polish")),)),
         Kind(worded("translate"), AUDIO, _of("job:translate_recording"), (("translate", worded("Translate")),)),
         Kind(worded("export"), AUDIO, _export, EXPORT_STAGES),
-        Kind(
-            worded("train-recognizer"),
-            TRAINING,
-            _of("adapt_recognizer:train_recognizer"),
-            RECOGNIZER_STAGES,
-            better=lambda spec: GPU,
-        ),
+        Kind(worded("train-recognizer"), TRAINING, _of("adapt_recognizer:train_recognizer"), RECOGNIZER_STAGES),
     )
 }
 
@@ -346,13 +279,12 @@ def main() -> int:
     kind = KINDS[job["kind"]]
     _limit_memory(kind.memory_bytes)
     name = sys.argv[1]
-    whole = job.get(WHOLE, name)
     finished = finished_file(data, name)
     if finished.is_file():  # a worker was killed before it could write down the end
         sink({"event": "result", "result": json.loads(finished.read_text())})
         return DONE
     try:
-        result = kind.run({**job["spec"], WHOLE: whole}, data, reporter)
+        result = kind.run({**job["spec"], JOB: name}, data, reporter)
         with atomic_path(finished) as temporary:
             temporary.write_text(json.dumps(result))
     except KeyboardInterrupt:
@@ -379,7 +311,7 @@ def main() -> int:
         reporter.error(
             HarkError(
                 worded("The job stopped because of a bug in Hark."),
-                worded("The log of job %(name)s says where.", name=whole),
+                worded("The log of job %(name)s says where.", name=name),
                 worded("Retry goes on from where it was; if it fails again, please report it with the log."),
             )
         )

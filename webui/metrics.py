@@ -59,14 +59,11 @@ class Jobs(Collector):
         from pipeline.jobs import AUDIO, TRAINING
         from webui.audio.models import Recording
         from webui.jobs.models import Job
-        from webui.jobs.services import BETTER_LANES
 
         going = GaugeMetricFamily("hark_jobs", "Jobs that wait or are at work.", labels=("lane", "state"))
-        # Parts wait for nothing but a worker, and a job that is split keeps none.
-        here = Job.objects.filter(state=Job.State.QUEUED, parent=None) | Job.objects.all().at_work()
-        rows = here.values("lane", "state").order_by().annotate(n=Count("id"))
+        rows = Job.objects.filter(state__in=Job.GOING).values("lane", "state").order_by().annotate(n=Count("id"))
         counts = {(row["lane"], row["state"]): row["n"] for row in rows}
-        for lane in (TRAINING, AUDIO, *BETTER_LANES):
+        for lane in (TRAINING, AUDIO):
             for state in Job.GOING:
                 going.add_metric((lane, state.value), counts.get((lane, state.value), 0))
         yield going
@@ -129,7 +126,7 @@ def _queues() -> Iterator[Metric]:
     from webui.api.models import Delivery
     from webui.jobs import heartbeat
     from webui.jobs.models import Job
-    from webui.jobs.services import BETTER_LANES, LANES, WEBHOOKS
+    from webui.jobs.services import LANES, WEBHOOKS
 
     now = timezone.now()
     queued = Job.objects.filter(state=Job.State.QUEUED).values("lane").order_by()
@@ -138,8 +135,7 @@ def _queues() -> Iterator[Metric]:
     waiting[WEBHOOKS] = messages["n"], messages["at"]
     depth = GaugeMetricFamily("hark_queue_depth", "Jobs (webhooks: messages) that wait in a queue.", labels=("lane",))
     oldest = GaugeMetricFamily("hark_queue_oldest_seconds", "How long the oldest has waited.", labels=("lane",))
-    lanes = (*LANES, *BETTER_LANES)
-    for lane in lanes:
+    for lane in LANES:
         number, at = waiting.get(lane, (0, None))
         depth.add_metric((lane,), number)
         oldest.add_metric((lane,), max(0.0, (now - at).total_seconds()) if at else 0.0)
@@ -148,7 +144,7 @@ def _queues() -> Iterator[Metric]:
     seen = GaugeMetricFamily(
         "hark_worker_seen_seconds", "How long ago a worker of a queue was heard of.", labels=("lane",)
     )
-    for lane, age in sorted(heartbeat.ages(lanes).items()):
+    for lane, age in sorted(heartbeat.ages(LANES).items()):
         seen.add_metric((lane,), age)
     yield seen
 

@@ -22,7 +22,6 @@ HARK_WAKES_PER_DAY, HARK_WAKES_WAITING    what devices may send a detector in a 
                     be confirmed (200)
 HARK_WEBHOOKS_PRIVATE  1: webhooks may be sent into this network, not only to the open internet
 HARK_IMPORT_FOLDERS    folders, with colons between, from below which the owner may import corpora (default: none)
-HARK_IMPORT_PART    utterances that one job of an import takes; a larger corpus is shared by several workers (500)
 HARK_UPLOAD_MAX_BYTES, HARK_UPLOAD_MAX_SECONDS    of one recording (1000000000, 14400)
 HARK_METRICS_TOKEN  what Prometheus must send to read /metrics (default: only the owner, signed in, reads it)
 OTEL_EXPORTER_OTLP_ENDPOINT    where traces are sent, by OTLP over HTTP (default: nowhere; docs/portal.md)
@@ -277,7 +276,6 @@ Q_CLUSTER = {
     "catch_up": False,
     "ALT_CLUSTERS": {
         "audio": {"workers": WORKERS, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
-        "gpu": {"workers": WORKERS, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
         # Others' servers may be slow: what is sent to them has a lane of its own.
         "webhooks": {"workers": WEBHOOKS_SENT_AT_ONCE, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
     },

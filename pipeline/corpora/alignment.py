@@ -332,20 +332,19 @@ def align_clips(
     return AlignReport(frozenset(aligned), failed, heard_s)
 
 
-PART = 200  # clips that a job aligns: some twenty minutes of speech
+LOOKED_UP = 200  # clips at once
 
 
-def unaligned(library: Library, aligner: Aligner) -> list[list[int]]:
-    """The ids of all transcribed recordings of people that mining would have to hear yet, in parts of a job's size."""
+def unaligned(library: Library, aligner: Aligner) -> list[int]:
+    """Find the ids of all transcribed recordings of people that mining would have to hear yet."""
     speech = Where(imported=True, slices=False, text_known=True)
     ids = [clip.id for clip in library.iter_clips(speech)]
-    parts: list[list[int]] = []
-    for start in range(0, len(ids), PART):
-        part = ids[start : start + PART]
-        there = library.with_alignment(alignment_name(aligner, VITERBI), part)
-        if missing := [clip_id for clip_id in part if clip_id not in there]:
-            parts.append(missing)
-    return parts
+    missing: list[int] = []
+    for start in range(0, len(ids), LOOKED_UP):
+        some = ids[start : start + LOOKED_UP]
+        there = library.with_alignment(alignment_name(aligner, VITERBI), some)
+        missing += [clip_id for clip_id in some if clip_id not in there]
+    return missing
 
 
 ALIGNED_PEOPLE = 60  # of a library, unless more are asked for: six hours of speech

@@ -120,7 +120,7 @@ def import_corpus(
         )
     with reading(folder):
         total = sum(1 for _ in utterances()) if limit_hours is None else 0
-        import_utterances(parts, library, language, report, reporter, limit_hours, total, own)
+        _import(parts, partial(_decode, own=own), library, language, limit_hours, report, reporter, total)
     return report
 
 
@@ -159,20 +159,6 @@ def reading(folder: Path) -> Iterator[None]:
         raise disappeared(folder) or unreadable(folder, error) from error
     if gone := disappeared(folder):
         raise gone
-
-
-def import_utterances(
-    parts: Iterable[tuple[str, Utterance]],
-    library: Library,
-    language: str,
-    report: ImportReport,
-    reporter: Reporter,
-    limit_hours: float | None = None,
-    total: int = 0,
-    own: bool = False,
-) -> None:
-    """Import utterances, each with its source; ``report`` grows meanwhile."""
-    _import(parts, partial(_decode, own=own), library, language, limit_hours, report, reporter, total)
 
 
 def disappeared(folder: Path) -> HarkError | None:

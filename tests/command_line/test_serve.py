@@ -75,15 +75,6 @@ def test_lanes_of_the_command_line_are_those_of_the_portal() -> None:
     assert ALL_LANES == LANES
 
 
-def test_a_worker_takes_what_its_machine_can_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    from command_line.serve import ALL_LANES, _lanes_of_this_machine
-
-    monkeypatch.setenv("HARK_TORCH", "cpu")
-    assert _lanes_of_this_machine() == ALL_LANES
-    monkeypatch.setenv("HARK_TORCH", "cuda")
-    assert _lanes_of_this_machine() == (*ALL_LANES, "gpu")
-
-
 def test_workers_that_cannot_be_are_refused(main: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     assert main("worker", "--workers", "0") == 2
     assert "above 0" in capsys.readouterr().err

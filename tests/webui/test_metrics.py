@@ -19,7 +19,7 @@ from webui.accounts.models import User
 from webui.audio.models import Recording, UploadInProgress
 from webui.jobs.heartbeat import beat
 from webui.jobs.models import Job, JobEvent
-from webui.jobs.services import BETTER_LANES, LANES, retry
+from webui.jobs.services import LANES, retry
 from webui.metrics import REASONS
 from webui.observing import PARTS
 
@@ -138,5 +138,5 @@ def test_the_alerts_name_parts_lanes_and_reasons_that_exist() -> None:
         for part in parts.split("|"):
             assert [name for name in (*PARTS, "queue") if re.fullmatch(part, name)], part
     for lanes in re.findall(r'lane=~?"([^"]+)"', text):
-        assert set(lanes.split("|")) <= {*LANES, *BETTER_LANES}
+        assert set(lanes.split("|")) <= set(LANES)
     assert set(re.findall(r'reason="(\w+)"', text)) <= {*REASONS.values(), "interrupted", "refused"}

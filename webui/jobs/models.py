@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from webui.accounts.models import User
 from webui.organizations.access import Things
 from webui.organizations.models import shared_with
 from webui.translation import explained, shown
-
-
-class Jobs(Things["Job"]):
-    """Parts of a job are nobody's: their job says how far they are."""
-
-    def _own(self, user: User) -> models.Q:
-        return super()._own(user) & models.Q(parent=None)
-
-    def at_work(self) -> Self:
-        """What a worker has: a job that its parts do is none of these."""
-        return self.filter(state__in=Job.WORKING).exclude(lease="")
 
 
 class Job(models.Model):
@@ -32,9 +20,6 @@ class Job(models.Model):
 
     queued -> running -> done | failed | interrupted; running -> cancelling -> cancelled; queued -> cancelled;
     running -> queued (once) where the worker was killed.
-
-    A job may have itself done in parts, jobs that have it as ``parent``. It is running, and no worker's, until the last
-    of them has ended, with which they are deleted.
     """
 
     class State(models.TextChoices):
@@ -81,15 +66,14 @@ class Job(models.Model):
     error = models.JSONField(null=True)  # what, why, what_to_do; said, where they can be translated
     traceparent = models.CharField(max_length=55, default="")  # of the request that asked for it (webui.tracing)
     organization = shared_with(related_name="jobs")  # with which the thing is shared that it is about
-    parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, related_name="parts")
 
-    objects: ClassVar = Jobs.as_manager()
+    objects: ClassVar = Things["Job"].as_manager()
 
     class Meta:
         ordering = ("-created_at",)
         indexes = (
             models.Index(fields=("user", "-created_at")),
-            models.Index(fields=("state", "sent_at", "created_at")),  # who is next; parts may be many
+            models.Index(fields=("state", "sent_at", "created_at")),  # who is next
         )
 
     def __str__(self) -> str:
@@ -108,16 +92,6 @@ class Job(models.Model):
     def can_be_retried(self) -> bool:
         """Whether Retry makes sense."""
         return self.state in self.CAN_BE_RETRIED
-
-    @property
-    def whole_id(self) -> uuid.UUID:
-        """Of the job that it is a part of, else its own."""
-        return self.parent_id or self.id
-
-    @property
-    def is_split(self) -> bool:
-        """Whether its parts are at work."""
-        return self.state in self.WORKING and not self.lease
 
     @property
     def seconds(self) -> float | None:
@@ -139,10 +113,6 @@ class Job(models.Model):
 
     def snapshot(self) -> dict[str, Any]:
         """What a page needs to draw it, as plain JSON."""
-        done, eta_s = self.done, self.eta_s
-        if self.is_split and (of_parts := self.parts.aggregate(done=models.Sum("done"))["done"]) is not None:
-            done = of_parts
-            eta_s = (self.seconds or 0.0) * (self.total - done) / done if done else None
         return {
             "id": str(self.id),
             "kind": self.kind,
@@ -151,9 +121,9 @@ class Job(models.Model):
             "state_words": self.get_state_display(),
             "stage": self.stage,
             "message": self.shown_message,
-            "done": done,
+            "done": self.done,
             "total": self.total,
-            "eta_s": eta_s,
+            "eta_s": self.eta_s,
             "seconds": self.seconds,
             "error": explained(self.error) if self.error else None,
             "going": self.is_going,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -23,10 +22,9 @@ from django.utils.translation import gettext as _
 from core.child_process import signal_group
 from core.errors import HarkError
 from core.worded import worded
-from pipeline.jobs import AUDIO, GPU, KINDS, TRAINING, TRAINING_STAGES, finished_file, run_config
+from pipeline.jobs import AUDIO, KINDS, TRAINING, TRAINING_STAGES, finished_file, run_config
 from webui import tracing
 from webui.accounts.models import User
-from webui.jobs.heartbeat import ages
 from webui.jobs.models import Job, JobEvent
 from webui.jobs.queue import enqueue, this_cluster
 from webui.jobs.quota import (
@@ -51,14 +49,13 @@ from webui.translation import shown
 
 WEBHOOKS = "webhooks"  # a lane without jobs
 LANES = TRAINING, AUDIO, WEBHOOKS  # each has workers
-BETTER_LANES = {GPU: TRAINING}  # may have some; whose jobs they take
 WAIT_FOR = "wait_for"
 
 LOCKED_S = 2.0  # a write that waits longer finds that the database was locked
 
 _locked_until: float | None = None  # as far as this process knows; time.monotonic
 
-job_ended = Signal()  # sent with ``job``, never a part, within the transaction in which it has ended, however it did
+job_ended = Signal()  # sent with ``job`` within the transaction in which it has ended, however it did
 
 
 class LimitReached(HarkError):
@@ -142,7 +139,7 @@ def submit(
             check_queue(user)
         take_job(user)
         job = Job.objects.create(
-            user=user, kind=kind, lane=_lane(kind, spec), title=title[:400], spec=spec, organization_id=organization,
+            user=user, kind=kind, lane=KINDS[kind].lane, title=title[:400], spec=spec, organization_id=organization,
             traceparent=tracing.current(),
         )  # fmt: skip
         _send_after_commit()
@@ -154,16 +151,6 @@ def _does_the_same(kind: str, spec: Mapping[str, Any], other: Mapping[str, Any])
     return spec == other if kind != "train" else run_config(spec) == run_config(other)
 
 
-def _lane(kind: str, spec: Mapping[str, Any]) -> str:
-    """Its kind's, or a better one if any of its workers lives."""
-    better = KINDS[kind].better(spec)
-    return better if better and _has_worker(better) else KINDS[kind].lane
-
-
-def _has_worker(lane: str) -> bool:
-    return ages([lane]).get(lane, math.inf) < settings.JOBS_LEASE_S
-
-
 def check_queue(user: User, coming: int = 0) -> None:
     """See to it that one more job may wait beside those that wait, or are ``coming``.
 
@@ -172,7 +159,7 @@ def check_queue(user: User, coming: int = 0) -> None:
         webui.jobs.quota.QuotaUsedUp: the user's jobs of today are.
     """
     check_jobs(user)
-    waiting = Job.objects.filter(state=Job.State.QUEUED, parent=None)
+    waiting = Job.objects.filter(state=Job.State.QUEUED)
     for queue, most, why in (
         (
             waiting.filter(user=user),
@@ -208,26 +195,22 @@ def going_of(ids: Iterable[str]) -> QuerySet[Job]:
 
 
 def send_waiting() -> None:
-    """Give as many waiting jobs to the clusters as the limits allow, oldest first; a second part of the same job where
-    nothing else waits. One whose spec has :data:`WAIT_FOR`, ids of other jobs, waits until these have ended.
-    """
+    """Give as many waiting jobs to the clusters as the limits allow, oldest first. One whose spec has
+    :data:`WAIT_FOR`, ids of other jobs, waits until these have ended."""
     with alone():
         sent = Job.objects.filter(state__in=Job.GOING, sent_at__isnull=False)
         by_lane: Counter[str] = Counter()
         by_user: Counter[tuple[str, int]] = Counter()
-        begun: set[UUID | None] = set()  # jobs of which a part is at work
-        for lane, user_id, parent in sent.values_list("lane", "user_id", "parent_id"):
+        for lane, user_id in sent.values_list("lane", "user_id"):
             by_lane[lane] += 1
             by_user[lane, user_id] += 1
-            begun.add(parent)
         waits: list[UUID] = []
-        while job := _next_waiting(by_lane, by_user, begun - {None}, waits):
+        while job := _next_waiting(by_lane, by_user, waits):
             if going_of(job.spec.get(WAIT_FOR, ())).exists():
                 waits.append(job.id)
                 continue
             by_lane[job.lane] += 1
             by_user[job.lane, job.user_id] += 1
-            begun.add(job.parent_id)
             Job.objects.filter(id=job.id).update(sent_at=timezone.now())
             enqueue("webui.jobs.supervise.run", job.id, job.lane, lost=partial(_not_sent, job.id))
 
@@ -237,20 +220,14 @@ def _send_after_commit() -> None:
     transaction.on_commit(send_waiting, robust=True)
 
 
-def _next_waiting(
-    by_lane: Mapping[str, int],
-    by_user: Mapping[tuple[str, int], int],
-    begun: Collection[UUID | None],
-    waits: list[UUID],
-) -> Job | None:
-    """The next that the limits allow. Parts may be a hundred thousand, so the database looks for it."""
+def _next_waiting(by_lane: Mapping[str, int], by_user: Mapping[tuple[str, int], int], waits: list[UUID]) -> Job | None:
+    """Find the next job that the limits allow."""
     waiting = Job.objects.filter(state=Job.State.QUEUED, sent_at__isnull=True).exclude(id__in=waits)
     waiting = waiting.exclude(lane__in=[lane for lane, sent in by_lane.items() if sent >= settings.JOBS_RUNNING])
     for (lane, user_id), sent in by_user.items():
         if sent >= settings.JOBS_RUNNING_PER_USER:
             waiting = waiting.exclude(lane=lane, user_id=user_id)
-    waiting = waiting.order_by("created_at").only("id", "lane", "user_id", "spec", "parent_id")
-    return waiting.exclude(parent__in=begun).first() or (waiting.first() if begun else None)
+    return waiting.order_by("created_at").only("id", "lane", "user_id", "spec").first()
 
 
 def _not_sent(job_id: UUID) -> None:
@@ -336,63 +313,11 @@ def finish(job: Job, state: str, error: HarkError | None = None) -> None:
     send_waiting()
 
 
-def split(job: Job, parts: Sequence[Mapping[str, Any]]) -> bool:
-    """Have a job that this worker has done by its parts from now on, each by whichever worker is free; False where it
-    is not this worker's, or shall end.
-
-    Args:
-        parts: their specs; ``count`` in one is how much it has to do.
-    """
-    kind = KINDS[job.kind].parts
-    with alone():
-        mine = Job.objects.filter(id=job.id, lease=job.lease, state=Job.State.RUNNING)
-        total = sum(part["count"] for part in parts)
-        change = {"sent_at": None, "lease": "", "lease_until": None, "process_group": None, "cluster": ""}
-        if not mine.update(**change, result=None, done=0.0, total=total, eta_s=None):
-            return False
-        Job.objects.bulk_create(
-            Job(user_id=job.user_id, kind=kind, lane=job.lane, title=job.title, spec=part, parent=job) for part in parts
-        )
-        _send_after_commit()
-    return True
-
-
 def _ended(job: Job) -> None:
-    """See to what follows from the end of a job or of a part, within its transaction. A part that does not end well
-    ends the whole, as the same would in a job that is not split. What a cancelled one had just finished goes."""
+    """Tell of the end of a job, within its transaction. What a cancelled one had just finished goes."""
     if job.state == Job.State.CANCELLED:
         transaction.on_commit(partial(forget_result, finished_file(user_data(job.user), str(job.pk))))
-    if job.parent_id is None:
-        job_ended.send(Job, job=job)
-        return
-    if job.state != Job.State.DONE:
-        _cancel_parts(job.parent_id)
-    _end_whole(job.parent_id)
-
-
-def _cancel_parts(whole_id: UUID) -> None:
-    parts = Job.objects.filter(parent=whole_id)
-    parts.filter(state=Job.State.QUEUED).update(state=Job.State.CANCELLED, finished_at=timezone.now(), sent_at=None)
-    parts.filter(state=Job.State.RUNNING).update(state=Job.State.CANCELLING)
-
-
-def _end_whole(whole_id: UUID) -> None:
-    """End a job whose parts have all ended: done where all of them are, else as the first that did not end well."""
-    whole = Job.objects.select_related("user").get(id=whole_id)
-    if not whole.is_split or whole.parts.filter(state__in=Job.GOING).exists():
-        return
-    parts = list(whole.parts.order_by("created_at").only("state", "result", "error"))
-    for state in (Job.State.FAILED, Job.State.INTERRUPTED, Job.State.CANCELLED, Job.State.DONE):
-        found = [part for part in parts if part.state == state]
-        if found:
-            break
-    whole.state, whole.error, whole.finished_at, whole.done = state, found[0].error, timezone.now(), whole.total
-    whole.eta_s = None
-    if state == Job.State.DONE:
-        whole.result = KINDS[whole.kind].joined([part.result or {} for part in parts])
-    whole.save(update_fields=("state", "error", "finished_at", "done", "eta_s", "result"))
-    Job.objects.filter(parent=whole).delete()
-    job_ended.send(Job, job=whole)
+    job_ended.send(Job, job=job)
 
 
 def take_up_again(job: Job, why: str) -> bool:
@@ -409,7 +334,7 @@ def take_up_again(job: Job, why: str) -> bool:
 
 def _warn(job: Job, message: str) -> None:
     event = {"event": "log", "time": time.time(), "level": "warning", "message": message}
-    JobEvent.objects.create(job_id=job.whole_id, event=event)
+    JobEvent.objects.create(job=job, event=event)
 
 
 def give_back(job: Job) -> None:
@@ -427,9 +352,8 @@ def cancel(*, job: Job) -> None:
         )
         if ended:
             _ended(Job.objects.get(id=job.id))
-        elif Job.objects.filter(id=job.id, state=Job.State.RUNNING).update(state=Job.State.CANCELLING):
-            _cancel_parts(job.id)
-            _end_whole(job.id)
+        else:
+            Job.objects.filter(id=job.id, state=Job.State.RUNNING).update(state=Job.State.CANCELLING)
     if ended:
         send_waiting()
 
@@ -513,9 +437,6 @@ def recover() -> int:
     # of what was sent later than now, before the clock was set back, nobody can say.
     unseen = Q(sent_at__lt=now - 4 * lease) | Q(sent_at__gt=now + lease)
     Job.objects.filter(unseen, state=Job.State.QUEUED).update(sent_at=None)
-    for better, usual in BETTER_LANES.items():
-        if not _has_worker(better):  # any more
-            Job.objects.filter(lane=better, state=Job.State.QUEUED).update(lane=usual, sent_at=None)
     send_waiting()
     return taken
 
@@ -539,8 +460,8 @@ def forget_result(finished: Path) -> None:
 
 
 def log_of(job: Job) -> Path:
-    """Where what a job and its parts said is written, beside their events."""
-    return user_data(job.user) / "log" / f"job-{job.whole_id}.log"
+    """Where what a job said is written, beside its events."""
+    return user_data(job.user) / "log" / f"job-{job.id}.log"
 
 
 def stuck_lanes() -> set[str]:
@@ -555,7 +476,7 @@ def stuck_lanes() -> set[str]:
     stuck = set()
     for lane in waiting:
         # Workers of these lanes do nothing but jobs.
-        at_work = Job.objects.filter(lane=lane).at_work().count()
+        at_work = Job.objects.filter(lane=lane, state__in=Job.WORKING).count()
         a_worker_is_free = at_work < min(settings.JOBS_RUNNING, settings.WORKERS)
         if a_worker_is_free and not Job.objects.filter(lane=lane, started_at__gte=patience).exists():
             stuck.add(lane)

@@ -23,7 +23,7 @@ from core.child_process import signal_group
 from core.data_folder import REPOSITORY, storage_error
 from core.errors import HarkError
 from core.worded import worded
-from pipeline.jobs import PARTS, finished_file
+from pipeline.jobs import finished_file
 from webui.jobs import services
 from webui.jobs.models import Job
 from webui.logs import about_job
@@ -91,7 +91,7 @@ def _supervise(job: Job) -> None:
     try:
         _patiently(partial(services.started_process, job, process.pid))
         try:
-            asked = {"kind": job.kind, "spec": job.spec, "data": str(data), "whole": str(job.whole_id)}
+            asked = {"kind": job.kind, "spec": job.spec, "data": str(data)}
             process.stdin.write(json.dumps(asked).encode())
             process.stdin.close()
         except BrokenPipeError:
@@ -161,11 +161,7 @@ def _conclude(job: Job, exit_code: int) -> None:
     finished = finished_file(services.user_data(job.user), str(job.id))
     # A wish to cancel came too late to throw anything away, also where the child was told of it after its last word.
     result = job.result if exit_code == 0 or job.state == Job.State.CANCELLING else None
-    if result is not None and PARTS in result:
-        services.forget_result(finished)  # first: tried again, it is divided anew
-        if not services.split(job, result[PARTS]):
-            services.finish(job, Job.State.CANCELLED)
-    elif result is not None:
+    if result is not None:
         services.finish(job, Job.State.DONE)
         services.forget_result(finished)
     elif job.state == Job.State.CANCELLING:

@@ -177,16 +177,16 @@ def keep_archive(user: User, sent: UploadedFile, name: str) -> tuple[str, str]:
 
 def forget_upload(job: Job, **kwargs: Any) -> None:
     """Remove what an import needed, when it has ended and will not be tried again."""
-    if job.kind == "import" and job.state in (Job.State.DONE, Job.State.CANCELLED):
-        data = jobs.user_data(job.user)
-        place = (data / job.spec["archive"]).parent if job.spec.get("archive") else data / IMPORTS / str(job.id)
+    archive = job.spec.get("archive") if job.kind == "import" else None
+    if archive and job.state in (Job.State.DONE, Job.State.CANCELLED):
+        place = (jobs.user_data(job.user) / archive).parent
         transaction.on_commit(partial(shutil.rmtree, place, ignore_errors=True))
 
 
 def _forget_old(user: User, uploads: Path) -> None:
     """Remove the archives of imports that were interrupted, or failed, a day ago."""
-    going = Job.objects.owned_by(user).filter(kind="import", state__in=Job.GOING).values_list("id", "spec")
-    needed = {str(spec["archive"]).split("/")[-2] if spec.get("archive") else str(pk) for pk, spec in going}
+    going = Job.objects.owned_by(user).filter(kind="import", state__in=Job.GOING).values_list("spec", flat=True)
+    needed = {str(spec["archive"]).split("/")[-2] for spec in going if spec.get("archive")}
     for place in uploads.iterdir():
         try:
             written = place.stat().st_mtime

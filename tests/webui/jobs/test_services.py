@@ -15,8 +15,7 @@ from core.errors import HarkError
 from pipeline.jobs import TRAINING_STAGES, finished_file
 from webui.accounts.models import User
 from webui.jobs import services
-from webui.jobs.heartbeat import beat
-from webui.jobs.models import Heartbeat, Job
+from webui.jobs.models import Job
 
 pytestmark = pytest.mark.django_db(transaction=True)  # jobs are sent when their transaction has ended
 
@@ -51,21 +50,6 @@ def test_a_job_is_sent_to_its_lane(owner: User) -> None:
         ("training", (str(job.id),)),
         ("audio", (str(plan.id),)),
     ]
-
-
-def test_what_a_gpu_makes_faster_goes_to_one_while_its_workers_live(owner: User) -> None:
-    def lane(language: str, number: int) -> str:
-        spec = {"phrase": str(number), "language": language}
-        return services.submit(user=owner, kind="train", title="p", spec=spec).lane
-
-    assert lane("de", 1) == "training"
-    beat("gpu")
-    assert (lane("en", 2), lane("de", 3)) == ("training", "gpu")
-    services.recover()
-    assert Job.objects.get(spec__phrase="3").lane == "gpu"
-    Heartbeat.objects.update(seen_at=timezone.now() - timedelta(minutes=2))
-    services.recover()
-    assert Job.objects.get(spec__phrase="3").lane == "training", "others do it, too"
 
 
 def test_sent_twice_it_is_one_job(owner: User, other: User) -> None:
@@ -320,80 +304,3 @@ def test_events_are_written_by_the_lease_holder_only(owner: User) -> None:
 def test_users_have_folders_of_their_own(owner: User, other: User, settings: Any) -> None:
     assert services.user_data(owner) == settings.DATA
     assert services.user_data(other) == settings.DATA / "users" / str(other.pk)
-
-
-def divided(user: User, parts: int = 3) -> tuple[Job, list[Job]]:
-    """A job that its parts do, and these, oldest first."""
-    whole = services.claim(services.submit(user=user, kind="import", title="mine.zip", spec={}).id)
-    assert whole is not None and services.split(whole, [{"count": 10, "n": n} for n in range(parts)])
-    return Job.objects.get(id=whole.id), list(whole.parts.order_by("created_at"))
-
-
-def ended(part: Job, state: str, **fields: Any) -> None:
-    claimed = services.claim(part.id)
-    assert claimed is not None
-    Job.objects.filter(id=part.id).update(**fields)
-    services.finish(claimed, state)
-
-
-def test_parts_are_given_to_workers_and_seen_by_nobody(owner: User) -> None:
-    whole, parts = divided(owner)
-    assert [row.task["args"] for row in OrmQ.objects.order_by("id")[1:]] == [(str(part.id),) for part in parts[:2]]
-    assert list(Job.objects.visible_to(owner)) == list(Job.objects.owned_by(owner)) == [whole]
-    assert services.recover() == 0, "no worker has the whole, and none is missing"
-    assert not Job.objects.all().at_work().exists() and services.stuck_lanes() == set()
-
-
-def test_a_part_waits_for_whole_jobs_once_another_is_at_work(owner: User, other: User, settings: Any) -> None:
-    settings.JOBS_RUNNING = settings.JOBS_RUNNING_PER_USER = 1
-    _whole, parts = divided(owner)
-    younger = services.submit(user=other, kind="plan", title="p", spec={})
-    first = services.claim(parts[0].id)
-    assert first is not None
-    settings.JOBS_RUNNING = 2
-    services.send_waiting()
-    sent = set(Job.objects.filter(sent_at__isnull=False).values_list("id", flat=True))
-    assert sent == {parts[0].id, younger.id}
-    settings.JOBS_WAITING = 3
-    assert services.submit(user=other, kind="plan", title="p", spec={"n": 2}), "parts take nobody's place in the queue"
-
-
-def test_a_part_that_fails_ends_the_whole(owner: User) -> None:
-    whole, (first, second, third) = divided(owner)
-    running = services.claim(second.id)
-    assert running is not None
-    error = {"what": "A.", "why": "B.", "what_to_do": "C."}
-    ended(first, Job.State.FAILED, error=error)
-    third.refresh_from_db()
-    assert third.state == Job.State.CANCELLED and services.renew(running) == Job.State.CANCELLING
-    services.finish(running, Job.State.CANCELLED)
-    whole.refresh_from_db()
-    assert (whole.state, whole.error) == (Job.State.FAILED, error) and not whole.parts.exists()
-    services.retry(job=whole)
-    assert services.claim(whole.id) is not None, "it is divided anew"
-
-
-def test_a_part_whose_worker_is_killed_is_taken_up_once(owner: User) -> None:
-    whole, parts = divided(owner, 2)
-    for part in parts[:1] * 2:
-        assert services.claim(part.id) is not None
-        lapse(part)
-        assert services.recover() == 1
-    whole.refresh_from_db()
-    assert whole.state == Job.State.INTERRUPTED and whole.error is not None
-    assert [event.event["level"] for event in whole.events.all()] == ["warning", "warning"], "the page tells of it"
-
-
-def test_cancelling_the_whole_cancels_its_parts(owner: User) -> None:
-    whole, parts = divided(owner)
-    running = services.claim(parts[0].id)
-    assert running is not None
-    services.cancel(job=whole)
-    whole.refresh_from_db()
-    assert whole.state == Job.State.CANCELLING and services.renew(running) == Job.State.CANCELLING
-    services.finish(running, Job.State.CANCELLED)
-    whole.refresh_from_db()
-    assert whole.state == Job.State.CANCELLED
-    again, _parts = divided(owner)
-    services.cancel(job=again)
-    assert Job.objects.get(id=again.id).state == Job.State.CANCELLED, "nobody is at work"

@@ -48,7 +48,7 @@ def test_what_the_child_says_is_kept(job: Job, child: Child, portal: Path) -> No
     run(job)
     assert job.state == Job.State.DONE
     assert job.result == {
-        "kind": "plan", "spec": {"phrase": "hey compass"}, "data": str(portal), "whole": str(job.id)
+        "kind": "plan", "spec": {"phrase": "hey compass"}, "data": str(portal)
     }  # fmt: skip
     assert [event.event["event"] for event in job.events.all()] == ["stage", "log"]
     assert "noise" in (portal / "log" / f"job-{job.id}.log").read_text()
@@ -336,31 +336,3 @@ def test_a_locked_database_is_waited_for_beyond_the_lease(
     monkeypatch.setattr(supervise, "connection", SimpleNamespace(close=lambda: None))
     settings.JOBS_LEASE_S = -1
     assert supervise._patiently(locked_twice) == "written" and len(tries) == 3
-
-
-def test_a_job_that_is_done_in_parts(owner: User, child: Child, portal: Path) -> None:
-    whole = services.submit(user=owner, kind="import", title="mine.zip", spec={"folder": "x"})
-    child("say('stage', name='import', message='m')\nsay('result', result={'parts': [{'count': 2}, {'count': 3}]})")
-    run(whole)
-    assert (whole.state, whole.is_split, whole.total) == (Job.State.RUNNING, True, 5.0)
-    result = (
-        "{'added': 1, 'already_there': 0, 'hours': 0.5, 'transcribed': 0, 'unknown_text': 0, 'skipped': {'empty': 1}}"
-    )
-    child(f"say('progress', done=job['spec']['count'], total=9, eta_s=None)\nsay('result', result={result})")
-    first, second = whole.parts.order_by("created_at")
-    assert run(first).state == Job.State.DONE
-    assert whole.snapshot()["done"] == 2.0
-    supervise.run(str(second.id))
-    whole.refresh_from_db()
-    assert (whole.state, whole.done, whole.parts.count()) == (Job.State.DONE, 5.0, 0)
-    assert whole.result == {
-        "added": 2, "already_there": 0, "hours": 1.0, "transcribed": 0, "unknown_text": 0, "skipped": {"empty": 2}
-    }  # fmt: skip
-    assert [path.name for path in (portal / "log").iterdir()] == [f"job-{whole.id}.log"], "one log for all"
-
-
-def test_what_divides_a_job_that_was_cancelled_meanwhile_divides_nothing(owner: User) -> None:
-    whole = services.claim(services.submit(user=owner, kind="import", title="m", spec={}).id)
-    assert whole is not None
-    services.cancel(job=whole)
-    assert not services.split(whole, [{"count": 1}, {"count": 1}]) and not whole.parts.exists()

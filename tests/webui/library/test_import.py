@@ -164,31 +164,6 @@ def test_a_folder_is_imported(owners: Client, corpora: Path, library: Library) -
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("upload", [True, False])
-def test_a_large_corpus_is_imported_in_parts(
-    owners: Client, portal: Path, corpora: Path, library: Library, monkeypatch: pytest.MonkeyPatch, upload: bool
-) -> None:
-    monkeypatch.setenv("HARK_IMPORT_PART", "2")
-    files = {**corpus_files(), "mine/again.wav": wav(0), "mine/again.txt": b"the samples of another part"}
-    (corpora / "mine/again.wav").write_bytes(wav(0))
-    if upload:
-        owners.post(ASGI_UPLOAD, {"archive": archive(files)})
-    else:
-        owners.post("/library/import/folder", {"folder": str(corpora)})
-    whole = finished(Job.objects.get())
-    assert whole.is_split and whole.total == 6 and list((portal / "uploads/imports").iterdir())
-    for part in whole.parts.order_by("?"):
-        finished_part(part)
-    whole.refresh_from_db()
-    assert whole.state == "done" and whole.result is not None, whole.error
-    assert (whole.result["added"], whole.result["already_there"]) == (3, 1)
-    assert whole.result["skipped"] == {"too short": 1, "unreadable": 1}
-    assert len(list(library.iter_clips())) == 3
-    assert not list((portal / "uploads/imports").iterdir()), "neither the list nor an archive is left"
-    assert "1 too short" in owners.get(f"/jobs/{whole.id}").content.decode()
-
-
-@pytest.mark.django_db(transaction=True)
 def test_all_recordings_are_aligned(owners: Client, library: Library) -> None:
     texts = "one two", "three", "four"
     library.add_clips(
@@ -349,7 +324,7 @@ def test_an_archive_that_is_not_at_fault_is_kept_for_another_try(
     (place / "a.zip").write_bytes(archive(corpus_files()).read())
     spec = {"archive": "uploads/x/a.zip", "language": "en"}
     with monkeypatch.context() as patched, pytest.raises(type(error)):
-        patched.setattr("pipeline.corpora.import_parts.listed", fail)
+        patched.setattr("pipeline.corpora.importing.import_corpus", fail)
         run_job.KINDS["import"].run(spec, tmp_path, Reporter(lambda event: None))
     assert [path.name for path in place.iterdir()] == ["a.zip"], "what was unpacked is gone"
     assert run_job.KINDS["import"].run(spec, tmp_path, Reporter(lambda event: None))["added"] > 0

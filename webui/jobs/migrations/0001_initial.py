@@ -79,12 +79,6 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "parent",
-                    models.ForeignKey(
-                        null=True, on_delete=django.db.models.deletion.CASCADE, related_name="parts", to="jobs.job"
-                    ),
-                ),
-                (
                     "user",
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.CASCADE, related_name="jobs", to=settings.AUTH_USER_MODEL
