@@ -39,15 +39,9 @@ class TinyCRNNConfig(DetectorConfig):
     dropout: float = 0.1
 
     @staticmethod
-    def of_size(size: str, window_s: float) -> TinyCRNNConfig:
-        """The size dial: ``standard`` or ``micro``, for phrases that fit into ``window_s`` seconds."""
-        frames = max(12, round(window_s / 0.04))
-        if size == "micro":
-            small = BackboneConfig(stem_channels=(8, 8), channels=32)
-            return TinyCRNNConfig(small, recurrent_input=24, recurrent_size=24, window_frames=frames)
-        if size == "standard":
-            return TinyCRNNConfig(window_frames=frames)
-        raise ValueError(f"no such size: {size}")
+    def for_window(window_s: float) -> TinyCRNNConfig:
+        """Make the shape for phrases that fit into ``window_s`` seconds."""
+        return TinyCRNNConfig(window_frames=max(12, round(window_s / 0.04)))
 
     @property
     def stored(self) -> StoredFrames:

@@ -67,7 +67,7 @@ def _models(seed: int) -> Iterator[tuple[str, Detector]]:
     if encoder_path() is not None:
         yield "large", EncoderDetector.of_phrase(phrase, WINDOW_S, spellings(PHRASE), verifier=verifier_name())
     yield "standard", FusedDetector.of_phrase(shipped_backbone()[0], phrase, WINDOW_S)
-    yield "from_nothing", TinyCRNN(TinyCRNNConfig.of_size("standard", WINDOW_S)).eval()
+    yield "from_nothing", TinyCRNN(TinyCRNNConfig.for_window(WINDOW_S)).eval()
 
 
 def _openwakeword(audio: np.ndarray) -> Figures:

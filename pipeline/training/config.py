@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from enum import Enum
 from pathlib import Path
 
 from core.data_folder import REPOSITORY
@@ -37,10 +38,10 @@ class BucketSize:
 class Effort:
     """The one dial for how much work goes into a detector.
 
-    A detector that is trained from nothing (:attr:`RunConfig.trains`) hears the buckets, ``variants`` times, for
-    ``steps``. One whose network learns the phrase (:attr:`RunConfig.has_network`), or one for a device, hears the
-    smaller ``small_buckets``. One that is only calibrated learns nothing of clips: they measure it, and effort is the
-    size of its test and the hours of real speech that its threshold is set on.
+    A detector that is trained from nothing hears the buckets, ``variants`` times, for ``steps``. One whose network
+    learns the phrase, or one for a device, hears the smaller ``small_buckets``. One that is only calibrated learns
+    nothing of clips: they measure it, and effort is the size of its test and the hours of real speech that its
+    threshold is set on.
     """
 
     name: str
@@ -114,13 +115,21 @@ DEVICES = ("esphome", "openwakeword")  # devices with a file format of their own
 SMALL = "small"  # computers and pages for which a large detector is too much: they take one of size standard
 OWN = (*DEVICES, SMALL)  # what a detector of its own is trained for, beside the run's
 TARGETS = (*OWN, "browser", "pi", "python")  # where a detector may run
-SIZES = ("large", "standard", "micro")
+SIZES = ("large", "standard")
 NEGATIVE_SET = REPOSITORY / "model" / "shipped" / "negative-set-large.zip"
 AUTO_SIZE = "auto"  # large where it can be had, else standard
 BACKBONE_LANGUAGE = "en"
 NOISE_FOLDER = "noise"  # under the data folder: recordings of noise that a user puts there are used for augmentation
 VARIANTS = 2  # augmented versions of each clip that a network of a standard detector, or a device's, learns from
 GROWTH_CONSTANT = 20  # clips that every run adds to a bucket, so that the library gets richer with each phrase
+
+
+class Recipe(Enum):
+    """How a run comes to its own detector."""
+
+    CALIBRATED = "calibrated"  # a keyword HMM on shipped weights: only its threshold is set
+    NETWORK = "network"  # and beside the HMM a network that learns the phrase
+    FROM_NOTHING = "from nothing"
 
 
 @dataclass(frozen=True)
@@ -147,29 +156,27 @@ class RunConfig:
         return Keyphrase(self.phrase, self.language)
 
     @property
-    def trains(self) -> bool:
-        """Whether the run trains a detector from nothing. On the shipped weights, which know English only, it
-        calibrates one."""
-        return self.from_scratch or self.size == "micro" or not is_known(self.language)
-
-    @property
-    def has_network(self) -> bool:
-        """Whether a network on the shipped backbone learns the phrase, beside the keyword HMM."""
-        return self.size == "standard" and not self.trains and EFFORTS[self.effort].network_steps > 0
+    def recipe(self) -> Recipe:
+        """How its detector is made; the shipped weights know English only."""
+        if self.from_scratch or not is_known(self.language):
+            return Recipe.FROM_NOTHING
+        has_network = self.size == "standard" and EFFORTS[self.effort].network_steps > 0
+        return Recipe.NETWORK if has_network else Recipe.CALIBRATED
 
     @property
     def learns(self) -> bool:
-        """Whether anything of the run is trained on clips: the detector or a part of it, or one for a device."""
-        return self.trains or self.has_network or bool(self.devices)
+        """Whether anything of the run is trained on clips: its own detector, or one for a device."""
+        return self.recipe is not Recipe.CALIBRATED or bool(self.devices)
 
     @property
     def variants(self) -> int:
-        """Augmented versions of each clip that the run's own detector learns from; 0: it is only calibrated."""
-        return EFFORTS[self.effort].variants if self.trains else VARIANTS if self.has_network else 0
+        """How many augmented versions of each clip its own detector learns from."""
+        learned = {Recipe.NETWORK: VARIANTS, Recipe.FROM_NOTHING: EFFORTS[self.effort].variants}
+        return learned.get(self.recipe, 0)
 
     def bucket_size(self, bucket: str) -> BucketSize:
         """How many texts and clips of a bucket the run wants."""
-        if self.learns and not self.trains:
+        if self.learns and self.recipe is not Recipe.FROM_NOTHING:
             return EFFORTS[self.effort].small_buckets[BUCKETS.index(bucket)]
         return EFFORTS[self.effort].size(bucket)
 
@@ -193,7 +200,7 @@ def size_for(config: RunConfig) -> str:
     """
     from model.encoder_backbone import encoder_path
 
-    large = not config.trains and config.effort != "trial" and encoder_path() is not None
+    large = config.recipe is not Recipe.FROM_NOTHING and config.effort != "trial" and encoder_path() is not None
     return "large" if large else "standard"
 
 

@@ -25,7 +25,7 @@ from model.phones import outputs_of
 from model.second_pass import verifier_name
 from model.shipped_weights import shipped_backbone
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
-from pipeline.training.config import BUCKETS, NEGATIVE_SET, NOISE_FOLDER, VARIANTS, RunConfig
+from pipeline.training.config import BUCKETS, NEGATIVE_SET, NOISE_FOLDER, VARIANTS, Recipe, RunConfig
 from pipeline.training.mining import ENGINE as MINED
 from pipeline.training.negative_set import STREAM_S, NegativePiece, pieces_with_gains, rescoring_threshold, stream_row
 from pipeline.training.negative_speech import BITRATE
@@ -111,12 +111,12 @@ def untrained_detector(config: RunConfig, window_s: float, rescored: bool) -> De
     import torch
 
     torch.manual_seed(config.seed)
-    if config.trains:
-        return TinyCRNN(TinyCRNNConfig.of_size(config.size, window_s))
+    if config.recipe is Recipe.FROM_NOTHING:
+        return TinyCRNN(TinyCRNNConfig.for_window(window_s))
     said = outputs_of(config.keyphrase)
     window_s += BACKBONE_DELAY_S
     if config.size == "standard":
-        kind = FusedDetector if config.has_network else BackboneDetector
+        kind = FusedDetector if config.recipe is Recipe.NETWORK else BackboneDetector
         return kind.of_phrase(shipped_backbone()[0], said, window_s)
     if not rescored:
         return EncoderDetector.of_phrase(said, window_s)

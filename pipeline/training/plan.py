@@ -30,7 +30,7 @@ from phrase_augmentation.plain_negatives import plain_negatives
 from phrase_augmentation.positives import positives
 from pipeline.training.audition import cannot_say
 from pipeline.training.clip_choice import Chooser, PlannedClip
-from pipeline.training.config import BUCKETS, DEVICES, EFFORTS, RunConfig
+from pipeline.training.config import BUCKETS, DEVICES, EFFORTS, Recipe, RunConfig
 from pipeline.training.evaluation import REAL_ENGINES, ROBOT_ENGINES
 from pipeline.training.splits import (
     SPLITS,
@@ -414,8 +414,8 @@ def estimated_s(
         examples += 1 if once else config.variants if one.split == "train" else 2
     hearing = examples * (LARGE_SECONDS_PER_EXAMPLE if config.size == "large" else SECONDS_PER_EXAMPLE)
     training = effort.steps * SECONDS_PER_STEP * effort.batch_size / 128
-    after = training if config.trains else CALIBRATION_S[config.size]
-    after += SECONDS_PER_NETWORK_STEP * effort.network_steps if config.has_network else 0.0
+    after = training if config.recipe is Recipe.FROM_NOTHING else CALIBRATION_S[config.size]
+    after += SECONDS_PER_NETWORK_STEP * effort.network_steps if config.recipe is Recipe.NETWORK else 0.0
     stages = {"synthesize": max(speaking.values(), default=0.0), "features": hearing, "train": after}
     teacher_s = TEACHER_S
     for device in config.devices:

@@ -39,6 +39,7 @@ from pipeline.training.config import (
     RESULT,
     SIZES,
     SMALL,
+    Recipe,
     RunConfig,
     finished_folders,
     job_folder,
@@ -118,7 +119,7 @@ def prepare(config: RunConfig) -> RunConfig:
             worded("Known are: %(sizes)s.", sizes=listed(SIZES)),
             worded("Choose one."),
         )
-    if config.size == "large" and config.trains:
+    if config.size == "large" and config.recipe is Recipe.FROM_NOTHING:
         raise HarkError(
             worded("%(phrase)s cannot have a large detector.", phrase=repr(config.phrase)),
             worded("Its encoder knows English, and is not trained from nothing."),
@@ -313,13 +314,13 @@ def _run(
     outlook.over("features")
     trained: TrainResult | None = None
     anti_keywords = AntiKeywords()
-    if config.trains:
+    if config.recipe is Recipe.FROM_NOTHING:
         with clock.stage("train"):
             detector, trained = _train(config, detector, store, folder, reporter, tensorboard)
             validation = score_split(detector, store, "validation")
             thresholds = calibrate(validation)
     else:
-        if config.has_network:
+        if config.recipe is Recipe.NETWORK:
             with clock.stage("train"):
                 detector, trained = _train(config, detector, store, folder, reporter, tensorboard)
         with clock.stage("calibrate"):
@@ -480,19 +481,19 @@ def _features(
         if before is None and config.size == "large":
             reporter.stage("features", worded("Looking for matches of the phrase in real speech"))
         window_s, phrase_s = window_seconds(clips, config.phrase)
-        if before is not None and not config.has_network:
+        if before is not None and config.recipe is not Recipe.NETWORK:
             detector = before.detector
         else:
             detector = untrained_detector(config, window_s, rescored=True)
         save_checkpoint(detector, str(start_file))
         effort = EFFORTS[config.effort]
-        bitrate = BITRATE if config.has_network else 0
+        bitrate = BITRATE if config.recipe is Recipe.NETWORK else 0
         need = detector.config.receptive_samples
         examples = plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, config.variants, bitrate)
         hours = effort.negative_hours, effort.speech_hours
         pieces = shipped_negatives(detector, config.keyphrase, *hours, config.seed, data, reporter)
         reporter.stage("features", worded("Adding rooms and noise to %(n)d examples", n=len(examples.specs)))
-        if not config.trains and complaint():
+        if config.recipe is not Recipe.FROM_NOTHING and complaint():
             reporter.log(complaint(), "warning")
         progress = Progress(reporter, len(examples.specs))
         build_store(detector, examples, pieces, folder, store_folder, progress, reporter)
@@ -532,7 +533,7 @@ def _train(
     tensorboard: bool,
 ) -> tuple[Detector, TrainResult]:
     board = str(folder / "tensorboard") if tensorboard else ""
-    settings = settings_of_standard(config) if config.has_network else settings_from_nothing(config)
+    settings = (settings_of_standard if config.recipe is Recipe.NETWORK else settings_from_nothing)(config)
     train_config = replace(settings, tensorboard=board)
     reporter.stage("train", worded("Training for %(n)d steps", n=train_config.steps))
     return train_and_tell(store, detector, train_config, folder, reporter)
@@ -548,7 +549,7 @@ def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:
     heard = {"negative_speech": about_negative_speech()} if config.devices else {}
     if "esphome" in config.devices:
         heard["micro_network"] = shipped_micro_network()[1]
-    if config.trains:
+    if config.recipe is Recipe.FROM_NOTHING:
         return heard
     passes = {"rescored": False, "verified": False}
     if isinstance(detector, EncoderDetector):

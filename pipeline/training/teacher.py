@@ -14,7 +14,7 @@ import pandas as pd
 
 from core.events import Progress, Reporter
 from core.worded import worded
-from pipeline.training.config import RunConfig
+from pipeline.training.config import Recipe, RunConfig
 from pipeline.training.network_training import settings_of_standard, train_and_tell
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def make_teacher(
     )
     from pipeline.training.negative_speech import heard_negatives
 
-    if not _standard(config).has_network:
+    if _standard(config).recipe is not Recipe.NETWORK:
         return None
     folder = job / "teacher"
     is_trained = isinstance(detector, FusedDetector)

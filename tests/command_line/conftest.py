@@ -48,11 +48,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from model.features import CHUNK_SAMPLES
     from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
     from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES
-    from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
+    from model.tiny_crnn import TinyCRNN
+    from tests.support.small_crnn import small_crnn
 
     folder = tmp_path_factory.mktemp("bundle")
     torch.manual_seed(0)
-    model = TinyCRNN(TinyCRNNConfig.of_size("micro", 0.6)).eval()
+    model = TinyCRNN(small_crnn(0.6)).eval()
     state_size = model.export(folder / "model.onnx")
     quantize_weights(folder / "model.onnx", folder / "model.int8.onnx")
     contents = {name: (folder / name).read_bytes() for name in ("model.onnx", "model.int8.onnx")}

@@ -19,6 +19,7 @@ from model.features import CHUNK_SAMPLES, SAMPLE_RATE, log_mel
 from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
+from tests.support.small_crnn import small_crnn
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -43,10 +44,10 @@ def syllables(seconds: float, seed: int = 0) -> np.ndarray:
     return np.asarray(0.08 * wander(0.0, 1.5) * (tone + noise), np.float32)
 
 
-def lively_model(size: str = "micro", window_s: float = 1.2, seed: int = 0) -> TinyCRNN:
+def lively_model(size: str = "small", window_s: float = 1.2, seed: int = 0) -> TinyCRNN:
     """A random detector whose scores go up and down with what it hears, as a trained one's do."""
     torch.manual_seed(seed)
-    model = TinyCRNN(TinyCRNNConfig.of_size(size, window_s))
+    model = TinyCRNN(small_crnn(window_s) if size == "small" else TinyCRNNConfig.for_window(window_s))
     features = torch.from_numpy(log_mel(syllables(8.0, 99)))[None]
     norms = [module for module in model.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
@@ -112,7 +113,7 @@ def bundle_of(exported: Exported, folder: Path, **changes: Any) -> Path:
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """A lively micro detector in all its forms."""
+    """A lively small detector in all its forms."""
     return export(lively_model(), tmp_path_factory.mktemp("exported"))
 
 

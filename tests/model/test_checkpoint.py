@@ -16,7 +16,8 @@ from model.backbone import BackboneConfig
 from model.backbone_detector import BackboneDetectorConfig
 from model.checkpoint import config_from_dict, load_checkpoint, save_checkpoint
 from model.encoder_detector import EncoderDetectorConfig
-from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
+from model.tiny_crnn import TinyCRNN
+from tests.support.small_crnn import small_crnn
 
 WAYS = ((5, 12, 30, 8), (5, 12, 31, 8))
 
@@ -24,7 +25,7 @@ WAYS = ((5, 12, 30, 8), (5, 12, 31, 8))
 @pytest.mark.parametrize(
     "config",
     [
-        replace(TinyCRNNConfig.of_size("micro", 1.1), backbone=BackboneConfig(dilations=(1, 3)), dropout=0.25),
+        replace(small_crnn(1.1), backbone=BackboneConfig(dilations=(1, 3)), dropout=0.25),
         BackboneDetectorConfig(
             pronunciations=WAYS, backbone=BackboneConfig(phones=41), anti_keywords=WAYS[:1], anti_keyword_margin=0.05
         ),

@@ -13,9 +13,9 @@ from model.dataset import PREFIX_SHARE, AudioDataset, FeatureWriter, open_store
 from model.examples import CONDITIONS, ExampleBuilder, ExampleSpec, SoundSources, build_examples, spoken_seconds
 from model.features import MELS
 from model.front_end import FrontEnd
-from model.tiny_crnn import TinyCRNNConfig
+from tests.support.small_crnn import small_crnn
 
-CONFIG = TinyCRNNConfig.of_size("micro", 1.2)
+CONFIG = small_crnn(1.2)
 SOURCES = SoundSources(rooms=2)
 LOG_MEL = FrontEnd(CONFIG.stored)
 COLUMNS = {

@@ -33,7 +33,7 @@ def audio(speech: Callable[..., np.ndarray]) -> np.ndarray:
     return speech(12.0, 3)
 
 
-@pytest.mark.parametrize(("size", "window_s"), [("standard", 1.6), ("micro", 0.8)])
+@pytest.mark.parametrize(("size", "window_s"), [("standard", 1.6), ("small", 0.8)])
 def test_all_forms_agree(
     size: str,
     window_s: float,

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from model.features import CHUNK_FRAMES, CHUNK_SAMPLES, HOP, MELS, WINDOW, log_mel
-from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
+from model.tiny_crnn import TinyCRNN
 
-SIZES = [("standard", 1.6), ("micro", 0.5), ("micro", 3.0)]
+SIZES = [("standard", 1.6), ("small", 0.5), ("small", 3.0)]
 
 
 @torch.no_grad()
@@ -80,19 +80,13 @@ def test_a_window_cut_out_gives_the_logit_of_the_stream(
 
 
 @pytest.mark.parametrize("window_s", [0.8, 3.0])
-def test_sizes_keep_their_limits(
+def test_the_size_keeps_its_limits(
     window_s: float, make_model: Callable[..., TinyCRNN], make_export: Callable[..., Any], tmp_path: Path
 ) -> None:
-    standard, micro = make_model("standard", window_s), make_model("micro", window_s)
+    standard = make_model("standard", window_s)
     assert standard.parameter_count() <= 600_000
     assert make_export(standard, tmp_path / "standard").int8.stat().st_size < 900_000
-    assert make_export(micro, tmp_path / "micro").int8.stat().st_size <= 60_000
     assert abs(standard.config.window_frames * 0.04 - window_s) <= 0.02
-
-
-def test_an_unknown_size_is_refused() -> None:
-    with pytest.raises(ValueError, match="huge"):
-        TinyCRNNConfig.of_size("huge", 1.0)
 
 
 def test_dropout_is_off_in_evaluation_and_gradients_reach_every_parameter(make_model: Callable[..., TinyCRNN]) -> None:

@@ -338,10 +338,11 @@ class Source:
     @cached_property
     def _good_checkpoint(self) -> bytes:
         from model.checkpoint import save_checkpoint
-        from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
+        from model.tiny_crnn import TinyCRNN
+        from tests.support.small_crnn import small_crnn
 
         path = self.folder / "model.pt"
-        save_checkpoint(TinyCRNN(TinyCRNNConfig.of_size("micro", 1.2)), str(path), {"manifest": {}})
+        save_checkpoint(TinyCRNN(small_crnn(1.2)), str(path), {"manifest": {}})
         return path.read_bytes()
 
     def _checkpoint(self, rng: Random, number: int) -> Made:

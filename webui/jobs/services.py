@@ -23,6 +23,7 @@ from core.child_process import signal_group
 from core.errors import HarkError
 from core.worded import worded
 from pipeline.jobs import AUDIO, KINDS, TRAINING, TRAINING_STAGES, finished_file, run_config
+from pipeline.training.config import Recipe
 from webui import tracing
 from webui.accounts.models import User
 from webui.jobs.models import Job, JobEvent
@@ -182,7 +183,7 @@ def stages_of(kind: str, spec: Mapping[str, Any] | None = None) -> list[tuple[st
     stages = KINDS[kind].stages
     if spec is not None and stages is TRAINING_STAGES:
         config = run_config({"phrase": "", **spec})
-        skipped = {"calibrate"} if config.trains else set() if config.has_network else {"train"}
+        skipped = {Recipe.FROM_NOTHING: {"calibrate"}, Recipe.CALIBRATED: {"train"}}.get(config.recipe, set())
         skipped |= set() if config.devices else {"devices"}
         skipped |= set() if spec.get("install_voices") else {"enable"}
         stages = tuple(stage for stage in stages if stage[0] not in skipped)

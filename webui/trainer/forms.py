@@ -20,7 +20,6 @@ SIZE_WORDS = {
     "auto": _("the most accurate one here"),
     "large": _("large: far fewer misses with real people; 34 MB, a twentieth of a computer's core; English only"),
     "standard": _("standard: 3 MB, for small computers and telephones"),
-    "micro": _("micro: 60 kB, learned from nothing; far more misses"),
 }
 METHOD_WORDS = {
     VITERBI: _("Hark's own alignment: faster, surer of what is right"),

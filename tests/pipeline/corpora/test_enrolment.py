@@ -156,7 +156,7 @@ def run(library: Library, make_choir: type, tiny_effort: Any, monkeypatch: pytes
     return lambda: clip_table(make_plan(RUN, run_texts(RUN, library), "run-1", library), library)
 
 
-RUN = RunConfig("hey compass", effort="tiny", size="micro", growth_constant=5, from_scratch=True)
+RUN = RunConfig("hey compass", effort="tiny", growth_constant=5, from_scratch=True)
 
 
 # Of these, the hash would put some into training and some into the test.

@@ -63,10 +63,11 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A zip from before there was a detect.html."""
     import torch
 
-    from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
+    from model.tiny_crnn import TinyCRNN
+    from tests.support.small_crnn import small_crnn
 
     torch.manual_seed(0)
-    model = TinyCRNN(TinyCRNNConfig.of_size("micro", 0.6)).eval()
+    model = TinyCRNN(small_crnn(0.6)).eval()
     folder = bundle_of(tmp_path_factory.mktemp("bundle") / "x", model, "hey compass", 0.5)
     path = folder.parent / "x.zip"
     with zipfile.ZipFile(path, "w") as archive:

@@ -22,12 +22,13 @@ from core.events import Event, Reporter
 from core.worded import worded
 from model.checkpoint import load_checkpoint
 from model.runtime.detector import SCHEMA, Bundle, Detector
-from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
+from model.tiny_crnn import TinyCRNN
 from pipeline.training import bundle as bundling
 from pipeline.training.bundle import BundleFiles, bundle_at, licences_text, model_card, write_bundle
 from pipeline.training.config import RunConfig
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, FA_PER_DAY
 from pipeline.training.plan import Plan
+from tests.support.small_crnn import small_crnn
 
 THRESHOLDS = [
     {"fa_per_day": rate, "threshold": 0.9 - 0.1 * n, "extrapolated": n < 2} for n, rate in enumerate(FA_PER_DAY)
@@ -41,7 +42,7 @@ def model() -> TinyCRNN:
 
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    return TinyCRNN(TinyCRNNConfig.of_size("micro", 0.8)).eval()
+    return TinyCRNN(small_crnn(0.8)).eval()
 
 
 @pytest.fixture

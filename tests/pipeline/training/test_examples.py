@@ -17,7 +17,7 @@ from model.encoder_detector import EncoderDetector
 from model.fused_detector import FusedDetector
 from model.tiny_crnn import TinyCRNN
 from pipeline.training import plan as planning
-from pipeline.training.config import BUCKETS, EFFORTS, Effort, RunConfig
+from pipeline.training.config import BUCKETS, EFFORTS, Effort, Recipe, RunConfig
 from pipeline.training.examples import (
     CLIP_COLUMNS,
     WINDOW_S,
@@ -30,12 +30,12 @@ from pipeline.training.examples import (
 from pipeline.training.plan import Plan, make_plan, run_splits, run_texts
 from pipeline.training.splits import split_of
 
-CONFIG = RunConfig("hey compass", effort="tiny", size="micro", growth_constant=5, from_scratch=True)
+CONFIG = RunConfig("hey compass", effort="tiny", growth_constant=5, from_scratch=True)
 RECEPTIVE, PHRASE_S = 32_000, 0.8
 
 
 def examples_of(plan: Plan, clips: pd.DataFrame, noise: Path | None = None) -> ExamplePlan:
-    variants = EFFORTS[plan.config.effort].variants if plan.config.trains else 0
+    variants = EFFORTS[plan.config.effort].variants if plan.config.recipe is Recipe.FROM_NOTHING else 0
     return plan_examples(plan.config, clips, noise, RECEPTIVE, PHRASE_S, variants)
 
 
@@ -265,12 +265,11 @@ def test_the_window_holds_the_phrase(planned: Plan, library: Library) -> None:
 @pytest.mark.parametrize(
     ("changes", "kind"),
     [
-        ({"size": "micro"}, TinyCRNN),
         ({"size": "standard"}, FusedDetector),
         ({"size": "standard", "effort": "trial"}, BackboneDetector),
         ({"size": "large"}, EncoderDetector),
         ({"size": "standard", "from_scratch": True}, TinyCRNN),
-        ({"size": "micro", "phrase": "hallo kompass", "language": "de"}, TinyCRNN),
+        ({"phrase": "hallo kompass", "language": "de"}, TinyCRNN),
     ],
 )
 def test_a_run_begins_with_the_detector_of_its_size_and_language(changes: dict[str, Any], kind: type[Any]) -> None:

@@ -15,13 +15,14 @@ from model.backbone_detector import BackboneDetector
 from model.examples import SoundSources
 from model.phones import outputs_of
 from model.shipped_weights import shipped_backbone
-from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
+from model.tiny_crnn import TinyCRNN
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training import negative_speech
 from pipeline.training.negative_speech import TESTED, UNHEARD, heard_negatives
 from pipeline.training.negatives import about_shipped_negatives, shipped_negatives
 from pipeline.training.splits import SPLITS
 from tests.pipeline.training.tiny_run import FEW_ROOMS
+from tests.support.small_crnn import small_crnn
 
 PHRASE = Keyphrase("hey compass")
 TEXTS = ("the tea is cold", "well hey compass", "nobody has a compass", "it rains")
@@ -102,7 +103,7 @@ def test_detectors_that_hear_different_parts_leave_out_the_same(
 
 
 def test_a_detector_that_is_trained_from_nothing_has_none(tmp_path: Path) -> None:
-    detector = TinyCRNN(TinyCRNNConfig.of_size("micro", 1.2))
+    detector = TinyCRNN(small_crnn(1.2))
     assert not list(shipped_negatives(detector, PHRASE, 1.0, 1.0, 0, tmp_path, silent_reporter()))
     assert about_shipped_negatives(detector) == {}
 

@@ -489,7 +489,7 @@ def test_a_detector_is_trained_from_nothing(
     monkeypatch.setattr(SoundSources.__init__, "__defaults__", FEW_ROOMS)
     monkeypatch.setitem(sys.modules, "pymicro_features", None)  # what ESPHome's detector hears with is not installed
     told: list[Event] = []
-    config = replace(CONFIG, size="micro", from_scratch=True, engines=engines, devices=("esphome",))
+    config = replace(CONFIG, from_scratch=True, engines=engines, devices=("esphome",))
     result = run_training(config, tmp_path, Reporter(told.append))
     report = json.loads(Path(result["report"]).with_name("report.json").read_text())
     assert report["model"]["kind"] == "crnn" and "backbone" not in report and "negative_set" not in report
