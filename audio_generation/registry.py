@@ -16,8 +16,8 @@ from audio_generation.kokoro_side.kokoro import Kokoro
 from audio_generation.piper_side.piper import Piper
 from audio_generation.splice_side.splice import Splice
 from audio_generation.suno_side.suno import Suno
-from core.errors import HarkError
-from core.worded import listed, worded
+from core.errors import no_such
+from core.worded import worded
 
 ENGINES = (
     Espeak,
@@ -53,14 +53,8 @@ def engine_named(name: str) -> Engine:
     """
     engine = engines().get(name)
     if engine is None:
-        raise HarkError(
-            worded("There is no engine %(name)s.", name=repr(name)),
-            worded("Hark has %(engines)s.", engines=listed(engines())),
-            worded("Name one of these."),
-        )
-    ready = engine.available()
-    if not ready.ok:
-        raise HarkError(worded("The engine %(name)s cannot speak here.", name=name), ready.why, ready.how_to_enable)
+        raise no_such(worded("speech engine"), name, engines())
+    engine.available().require(worded("The engine %(name)s cannot speak here.", name=name))
     return engine
 
 

@@ -69,7 +69,6 @@ class WorkerEngine:
         return []
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
-        """See ``Engine.draw_settings``."""
         raise NotImplementedError
 
     def missing(self) -> Readiness | None:
@@ -93,7 +92,6 @@ class WorkerEngine:
     # The contract.
 
     def available(self) -> Readiness:
-        """See ``Engine.available``."""
         try:
             lacks = environments.lacking(self.name, self.packages)
             if lacks:
@@ -116,7 +114,6 @@ class WorkerEngine:
         return found or Readiness(True)
 
     def voices(self, language: str) -> list[Voice]:
-        """See ``Engine.voices``."""
         try:
             found = self.find_voices(language) if self.available().ok else []
         except WorkerGone as reason:
@@ -130,15 +127,12 @@ class WorkerEngine:
         return found
 
     def kept_voices(self, language: str) -> list[Voice]:
-        """See ``Engine.kept_voices``."""
         return self.find_kept_voices(language) if self.available().ok else []
 
     def languages(self) -> set[str]:
-        """See ``Engine.languages``."""
         return {voice.language for voice in self.voices("")} - {""}
 
     def synthesize(self, requests: Iterable[SpeechRequest], folder: Path) -> Iterator[GeneratedClip | FailedRequest]:
-        """See ``Engine.synthesize``."""
         with storing("speech generation"):
             folder.mkdir(parents=True, exist_ok=True)
         waiting = iter(requests)
@@ -178,7 +172,6 @@ class WorkerEngine:
             self._speaking.release()
 
     def close(self) -> None:
-        """See ``Engine.close``."""
         if self._worker is not None:
             self._worker.kill()
             self._worker = None

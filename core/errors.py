@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from core.worded import Worded
+from core.worded import Worded, listed, worded
 
 
 class HarkError(Exception):
@@ -36,3 +37,12 @@ class HarkError(Exception):
     def __reduce__(self) -> tuple[type[HarkError], tuple[str, str, str]]:
         # Exceptions are pickled from worker processes; the default would call __init__ with one string.
         return type(self), (self.what, self.why, self.what_to_do)
+
+
+def no_such(kind: str, name: str, known: Iterable[str]) -> HarkError:
+    """Return the error for a name that none of the ``known`` ones of a kind has."""
+    return HarkError(
+        worded("There is no %(kind)s called %(name)s.", kind=kind, name=repr(name[:40])),
+        worded("Hark has %(known)s.", known=listed(known)),
+        worded("Name one of these."),
+    )

@@ -111,7 +111,6 @@ class PostgresqlConnection:
         return raw
 
     def execute(self, query: str, values: Sequence[Any] = ()) -> psycopg.Cursor:
-        """Run one statement."""
         try:
             return self._raw.execute(_translated(query), values)
         except psycopg.OperationalError:
@@ -121,11 +120,9 @@ class PostgresqlConnection:
         return self._raw.execute(_translated(query), values)
 
     def executemany(self, query: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Run one statement for each row of values."""
         self._raw.cursor().executemany(_translated(query), rows)
 
     def insert(self, clip: Mapping[str, Any]) -> int:
-        """Add a clip; its id."""
         query = f"INSERT INTO clip ({', '.join(clip)}) VALUES ({', '.join('?' * len(clip))}) RETURNING id"
         (clip_id,) = self.execute(query, list(clip.values())).fetchone() or (0,)
         return int(clip_id)
@@ -171,7 +168,6 @@ class PostgresqlConnection:
             self._within = False
 
     def close(self) -> None:
-        """Give it back."""
         self._raw.close()
 
 
@@ -242,7 +238,6 @@ class PostgresqlDatabase:
         return connection
 
     def explained(self, error: Exception, doing: str) -> Exception:
-        """The HarkError for what the server met; what is an error in Hark itself comes back as it is."""
         said = f"PostgreSQL says: {first_line(error)}."
         if isinstance(error, errors.LockNotAvailable):
             return in_use("it", doing)

@@ -27,11 +27,9 @@ class SqliteConnection:
         self._raw = sqlite3.connect(str(file), timeout=database.BUSY_TIMEOUT_S, isolation_level=None)
 
     def execute(self, query: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
-        """Run one statement."""
         return self._raw.execute(query, [json.dumps(one) if isinstance(one, list) else one for one in values])
 
     def executemany(self, query: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Run one statement for each row of values."""
         self._raw.executemany(query, rows)
 
     def executescript(self, script: str) -> None:
@@ -39,7 +37,6 @@ class SqliteConnection:
         self._raw.executescript(script)
 
     def insert(self, clip: Mapping[str, Any]) -> int:
-        """Add a clip; its id."""
         query = f"INSERT INTO clip ({', '.join(clip)}) VALUES ({', '.join('?' * len(clip))})"
         return int(self._raw.execute(query, list(clip.values())).lastrowid or 0)
 
@@ -62,7 +59,6 @@ class SqliteConnection:
             raise
 
     def close(self) -> None:
-        """Give it back."""
         self._raw.close()
 
 
@@ -80,7 +76,6 @@ class SqliteDatabase:
         )
 
     def connect(self) -> SqliteConnection:
-        """A new connection; the first one makes the tables."""
         connection = SqliteConnection(self.file)
         try:
             connection.execute("PRAGMA foreign_keys = ON")
@@ -111,7 +106,6 @@ class SqliteDatabase:
         return "clip_fts MATCH ?", ['"' + phrase.replace('"', '""') + '"']
 
     def explained(self, error: Exception, doing: str) -> Exception:
-        """The HarkError for what SQLite met; what is an error in Hark itself comes back as it is."""
         code = _primary_code(error)
         full = code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and self._free_bytes() < 1 << 16)
         if full:

@@ -69,7 +69,6 @@ class Speaker:
 
 
 def set_up() -> tuple[dict[str, Any], Any]:
-    """For ``serve``."""
     speaker = Speaker(os.environ["ELEVENLABS_API_KEY"], os.environ.get("ELEVENLABS_BASE_URL"))
     return speaker.facts(), speaker.speak
 

@@ -44,7 +44,6 @@ class Speaker:
         return {"version": version(self.library), "languages": languages, "variants": variants}
 
     def speak(self, request: dict[str, Any]) -> None:
-        """Serve one request of the protocol."""
         self._set_voice(request["voice"])
         settings = {**DEFAULTS, **request["settings"]}
         for name, value in settings.items():
@@ -71,7 +70,6 @@ class Speaker:
 
 
 def set_up() -> tuple[dict[str, Any], Any]:
-    """For ``serve``."""
     speaker = Speaker()
     return speaker.facts(), speaker.speak
 

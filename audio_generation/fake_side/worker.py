@@ -102,7 +102,6 @@ def misbehave(behave: str, path: str) -> None:
 
 
 def speak(request: dict[str, Any]) -> None:
-    """Serve one request of the protocol."""
     settings = request["settings"]
     if settings.get("behave") == "slow":  # and good
         time.sleep(SLOW_S)

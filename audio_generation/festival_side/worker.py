@@ -60,7 +60,6 @@ class Festival:
         self.voices = [line.split()[1] for line in self._lines_until("hark_ready") if line.startswith("hark_voice ")]
 
     def speak(self, request: dict[str, Any]) -> None:
-        """Serve one request of the protocol."""
         if request["voice"] not in self.voices:
             raise Refused(f"festival has no voice {request['voice']}")
         numbers = [float(request["settings"].get(name, default)) for name, default in DEFAULTS.items()]
@@ -108,7 +107,6 @@ def _plain(text: str) -> str:
 
 
 def set_up() -> tuple[dict[str, Any], Any]:
-    """For ``serve``."""
     festival = Festival()
     if not festival.voices:
         raise Unavailable("festival is installed without a voice.")

@@ -78,7 +78,6 @@ class Library:
         }
 
     def speak(self, request: dict[str, Any]) -> None:
-        """Serve one request of the protocol."""
         name, settings = request["voice"], request["settings"]
         if name not in self.voices:
             raise Refused(f"flite has no voice {name}")
@@ -109,7 +108,6 @@ class Program:
         self.voices = [voice for voice in VOICES if voice in listed.split()]
 
     def speak(self, request: dict[str, Any]) -> None:
-        """Serve one request of the protocol."""
         if request["voice"] not in self.voices:
             raise Refused(f"flite has no voice {request['voice']}")
         command = [self.program, "-voice", request["voice"], "-o", request["path"]]
@@ -138,7 +136,6 @@ def _plain(text: str) -> str:
 
 
 def set_up() -> tuple[dict[str, Any], Any]:
-    """For ``serve``."""
     voxes = sorted(Path(os.environ.get("HARK_FLITE_VOICES", "/nonexistent")).glob("*.flitevox"))
     program = shutil.which("flite")
     speaker: Library | Program

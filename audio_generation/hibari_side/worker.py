@@ -36,7 +36,6 @@ class Speaker:
         self.network = Hibari()
 
     def speak(self, request: dict[str, Any]) -> None:
-        """Serve one request of the protocol."""
         np, settings = self.numpy, request["settings"]
         numbers = [self.network.vocab[sign] for sign in self.network.g2p(request["text"]) if sign in self.network.vocab]
         if not 0 < len(numbers) <= LONGEST:
@@ -92,7 +91,6 @@ class Speaker:
 
 
 def set_up() -> tuple[dict[str, Any], Any]:
-    """For ``serve``."""
     return {}, Speaker().speak
 
 

@@ -39,7 +39,6 @@ class Speaker:
         self.phonemes = cache(lambda accent: G2P(british=accent == "gb"))
 
     def speak(self, request: dict[str, Any]) -> None:
-        """Serve one request of the protocol."""
         np = self.numpy
         accent, _, name = request["voice"].partition("/")
         spoken = [self.numbers[sign] for sign in self.phonemes(accent)(request["text"]) if sign in self.numbers]
@@ -69,7 +68,6 @@ class Speaker:
 
 
 def set_up() -> tuple[dict[str, Any], Any]:
-    """For ``serve``."""
     return {}, Speaker().speak
 
 

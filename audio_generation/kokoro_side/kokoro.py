@@ -47,7 +47,6 @@ class Kokoro(WorkerEngine):
         )
 
     def worker_environment(self) -> Mapping[str, str]:
-        """Where the voices lie."""
         return {"HARK_VOICES": str(self.folder())}
 
     def find_voices(self, language: str) -> list[Voice]:

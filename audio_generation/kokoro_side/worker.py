@@ -75,7 +75,6 @@ def _phonemizer(letter: str) -> Any:
 
 
 def set_up() -> tuple[dict[str, Any], Any]:
-    """For ``serve``."""
     return {}, Speaker(Path(os.environ["HARK_VOICES"])).speak
 
 

@@ -55,7 +55,6 @@ class Piper(WorkerEngine):
         )
 
     def worker_environment(self) -> Mapping[str, str]:
-        """Where the voices lie."""
         folders = dict.fromkeys([str(self.folder()), *(str(path.parent) for path in self.models())])
         return {"HARK_VOICES": os.pathsep.join(folders)}
 

@@ -66,7 +66,6 @@ def _speaker_number(config: Any, speaker: str) -> int | None:
 
 
 def set_up() -> tuple[dict[str, Any], Any]:
-    """For ``serve``."""
     return {}, Speaker([Path(folder) for folder in os.environ["HARK_VOICES"].split(os.pathsep)]).speak
 
 

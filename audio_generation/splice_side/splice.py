@@ -48,7 +48,6 @@ class Splice(WorkerEngine):
         )
 
     def worker_environment(self) -> Mapping[str, str]:
-        """Where the recordings are."""
         return {"HARK_SPLICE_SHIPPED": str(self.shipped), "HARK_SPLICE_DATA": str(data_folder())}
 
     def find_voices(self, language: str) -> list[Voice]:

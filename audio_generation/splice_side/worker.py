@@ -10,7 +10,6 @@ from core.worker_protocol import Refused, serve
 
 
 def set_up() -> tuple[dict[str, Any], Any]:
-    """For ``serve``."""
     from audio_generation.splice_side.inventory import Inventory
     from audio_generation.splice_side.selection import NotSpeakable
     from audio_generation.splice_side.speaking import speak, write_clip

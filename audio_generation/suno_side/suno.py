@@ -45,7 +45,6 @@ class Suno(WorkerEngine):
         )
 
     def worker_environment(self) -> Mapping[str, str]:
-        """Where the model lies."""
         return {"HARK_VOICES": str(self.folder())}
 
     def find_voices(self, language: str) -> list[Voice]:

@@ -58,7 +58,6 @@ class Speaker:
 
 
 def set_up() -> tuple[dict[str, Any], Any]:
-    """For ``serve``."""
     speaker = Speaker(Path(os.environ["HARK_VOICES"]))
     return {}, speaker.speak
 

@@ -70,9 +70,7 @@ def rows(
     Raises:
         HarkError: its environment is not made, no such folder or dataset, no network, a damaged file.
     """
-    readiness = available()
-    if not readiness.ok:
-        raise HarkError("The People's Speech cannot be read.", readiness.why, readiness.how_to_enable)
+    available().require("The People's Speech cannot be read.")
     for number, (row, encoded) in enumerate(_stream(location, configuration, split)):
         identifier = row.get("id") or str(number)
         if skip(identifier):

@@ -18,7 +18,6 @@ ROWS = 32  # an answer
 
 
 def set_up() -> tuple[dict[str, Any], Speak]:
-    """For ``serve``."""
     try:
         import datasets
     except Exception as error:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from core.errors import HarkError
-from core.worded import listed, worded
+from core.errors import HarkError, no_such
+from core.worded import worded
 
 if TYPE_CHECKING:
     from model.asr.emissions import Aligner
@@ -20,11 +20,7 @@ METHODS = {
 def check_method(method: str) -> None:
     """Raise HarkError where there is no such method, or it cannot be used here."""
     if method not in METHODS:
-        raise HarkError(
-            worded("There is no method %(method)s of alignment.", method=repr(method[:40])),
-            worded("Hark has %(methods)s.", methods=listed(METHODS)),
-            worded("Name one."),
-        )
+        raise no_such(worded("method of alignment"), method, METHODS)
     if method == CTC_SEGMENTATION:
         package()
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from html import escape
 from typing import NamedTuple
 
-from core.errors import HarkError
-from core.worded import listed, worded
+from core.errors import no_such
+from core.worded import worded
 from pipeline.recordings.transcript import Segment, Transcript, as_json
 from pipeline.recordings.transcription.whisper_text import spread
 
@@ -73,11 +73,7 @@ def write(transcript: Transcript, format: str, title: str = "") -> bytes:
     """
     chosen = FORMATS.get(format.lower())
     if chosen is None:
-        raise HarkError(
-            worded("A transcript cannot be written in that format."),
-            worded("There is no format %(format)s.", format=repr(format[:20])),
-            worded("Choose one of %(formats)s.", formats=listed(FORMATS)),
-        )
+        raise no_such(worded("format of transcripts"), format, FORMATS)
     return chosen.writer(transcript, _clean(title))
 
 

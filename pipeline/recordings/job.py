@@ -19,6 +19,10 @@ from db.db_api import Library, library_exists, source_id
 from db.records import NewClip
 from phrase_augmentation.normalize import normalize as normalized
 from pipeline.corpora.importing import ENGINE, LONGEST_S, SHORTEST_S
+from pipeline.recordings.captions import write
+from pipeline.recordings.diarization import voiceprints
+from pipeline.recordings.diarization.speakers import assign, diarize
+from pipeline.recordings.media import MediaLimits, merge, normalize, open_normalized, read_part, waveform
 from pipeline.recordings.recording_folder import (
     AUDIO,
     POLISHED,
@@ -28,7 +32,11 @@ from pipeline.recordings.recording_folder import (
     TRANSCRIPT,
     WAVEFORM,
 )
+from pipeline.recordings.summarization import save_summary, summarize, words_of
+from pipeline.recordings.summarization.polish import polish
 from pipeline.recordings.transcript import Segment, Transcript, load_transcript, save_transcript
+from pipeline.recordings.transcription.transcribe import TranscribeOptions, transcribe
+from pipeline.recordings.translation import translate, translation_file
 from pipeline.training.removed_recordings import CORPUS, forget_in_runs
 
 if TYPE_CHECKING:
@@ -55,8 +63,6 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
         HarkError: no recording, beyond the limits, an engine that is not ready or failed, a full disk.
     """
     import soundfile
-
-    from pipeline.recordings.media import waveform
 
     folder, options = data / spec["folder"], spec["options"]
     audio = folder / AUDIO
@@ -85,8 +91,6 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
 
 def _prepare(spec: Mapping[str, Any], folder: Path, reporter: Reporter) -> None:
     """16 kHz audio out of whatever was uploaded; several files become one."""
-    from pipeline.recordings.media import MediaLimits
-
     originals = list(spec["originals"])
     if (folder / AUDIO).is_file():
         return
@@ -103,8 +107,6 @@ def _prepare(spec: Mapping[str, Any], folder: Path, reporter: Reporter) -> None:
 
 
 def _normalize(folder: Path, originals: list[str], limits: MediaLimits, reporter: Reporter) -> None:
-    from pipeline.recordings.media import merge, normalize
-
     if len(originals) == 1:
         normalize(folder / originals[0], folder / AUDIO, limits, reporter)
         return
@@ -127,8 +129,6 @@ def _normalize(folder: Path, originals: list[str], limits: MediaLimits, reporter
 def _transcript(
     audio: Path, folder: Path, data: Path, options: Mapping[str, Any], words: tuple[str, ...], reporter: Reporter
 ) -> Transcript:
-    from pipeline.recordings.transcription.transcribe import TranscribeOptions, transcribe
-
     wanted = TranscribeOptions(
         engine=options.get("engine") or "auto",
         language=options.get("language") or None,
@@ -144,9 +144,6 @@ def _with_speakers(
     transcript: Transcript, audio: Path, data: Path, speakers: int | None, reporter: Reporter, warnings: list[str]
 ) -> Transcript:
     """The transcript with who speaks; without, and with a warning, where that cannot be found out."""
-    from pipeline.recordings.diarization import voiceprints
-    from pipeline.recordings.diarization.speakers import assign, diarize
-
     voices = data / voiceprints.FILE
     try:
         if transcript.diarization != "channels":
@@ -172,9 +169,6 @@ def detect_speakers(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> 
     Raises:
         HarkError: the recording cannot be read, or speakers cannot be told apart here.
     """
-    from pipeline.recordings.diarization import voiceprints
-    from pipeline.recordings.diarization.speakers import diarize
-
     audio = data / spec["folder"] / AUDIO
     found = diarize(audio, speakers=spec["speakers"], voices=data / voiceprints.FILE, reporter=reporter)
     return {
@@ -193,8 +187,6 @@ def summarize_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter)
         HarkError: no such engine, or it failed; the recording was deleted or cut differently meanwhile; a full disk.
             The summary that was there stays.
     """
-    from pipeline.recordings.summarization import save_summary
-
     folder = data / spec["folder"]
     transcript = load_transcript(folder / TRANSCRIPT)
     summary = _summary(transcript, str(spec.get("engine") or "auto"), reporter)
@@ -214,16 +206,12 @@ def _spans(transcript: Transcript) -> list[tuple[float, float]]:
 
 
 def _summary(transcript: Transcript, engine: str, reporter: Reporter) -> Summary:
-    from pipeline.recordings.summarization import summarize, words_of
-
     reporter.stage("summarize", worded("Summarizing"))
     return replace(summarize(transcript, engine), made_of=words_of(transcript))
 
 
 def _summarize(transcript: Transcript, folder: Path, reporter: Reporter, warnings: list[str]) -> None:
     """Write the summary; a warning, and no summary, where none can be made."""
-    from pipeline.recordings.summarization import save_summary
-
     try:
         summary = _summary(transcript, "auto", reporter)
     except HarkError as error:
@@ -244,8 +232,6 @@ def polish_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
     Raises:
         HarkError: no language model, or it failed; the recording was deleted; a full disk.
     """
-    from pipeline.recordings.summarization.polish import polish
-
     folder = data / spec["folder"]
     _check_there(folder / TRANSCRIPT)
     reporter.stage("polish", worded("Having the transcript written out by the language model"))
@@ -265,8 +251,6 @@ def translate_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter)
     Raises:
         HarkError: no language model, or it failed; the recording was deleted; a full disk.
     """
-    from pipeline.recordings.translation import translate, translation_file
-
     folder = data / spec["folder"]
     _check_there(folder / TRANSCRIPT)
     reporter.stage("translate", worded("Having the transcript translated by the language model"))
@@ -290,8 +274,6 @@ def _check_there(path: Path) -> None:
 
 
 def _keep(transcript: Transcript, file: Path, text_file: Path, title: str = "") -> None:
-    from pipeline.recordings.captions import write
-
     with storing("keeping the transcript"):
         with atomic_path(text_file) as temporary:
             temporary.write_bytes(write(transcript, "txt", title))
@@ -371,8 +353,6 @@ def _is_usable(segment: Segment, transcript: Transcript) -> bool:
 
 
 def _clips(recording: str, audio: Path, transcript: Transcript, wanted: Mapping[str, Segment]) -> Iterator[NewClip]:
-    from pipeline.recordings.media import open_normalized, read_part
-
     with open_normalized(audio) as file:
         for source, segment in wanted.items():
             samples = read_part(file, segment.start_s - AROUND_S, segment.end_s + AROUND_S).mean(axis=1)

@@ -230,10 +230,10 @@ def _decoded(source: Path) -> Iterator[tuple[int, np.ndarray]]:
         raise _damaged(error.why) from error
 
 
-def merge(sources: Sequence[Path], target: Path, limits: MediaLimits) -> list[float]:
+def merge(sources: Sequence[Path], target: Path, limits: MediaLimits) -> None:
     """Join files that :func:`normalize` made into one session, with a short pause between them.
 
-    Two channels only where all have two. Returns the second of ``target`` at which each of them begins.
+    Two channels only where all have two.
 
     Raises:
         HarkError: longer than the limit together, one that cannot be read, a full disk.
@@ -245,24 +245,17 @@ def merge(sources: Sequence[Path], target: Path, limits: MediaLimits) -> list[fl
             channels = min(channels, recording.channels)
     limits.check_seconds(seconds)
     pause = np.zeros((int(MERGE_PAUSE_S * SAMPLE_RATE), channels), np.float32)
-    starts: list[float] = []
-    written = 0
     with (
         storing("joining the recordings"),
         atomic_path(target) as temporary,
         _flac_writer(temporary, channels) as write,
     ):
-        for path in sources:
-            if starts:
+        for number, path in enumerate(sources):
+            if number:
                 write(pause)
-                written += len(pause)
-            starts.append(written / SAMPLE_RATE)
             with open_normalized(path) as recording:
                 for block in read_blocks(recording):
-                    kept = block if channels == block.shape[1] else block.mean(axis=1, keepdims=True)
-                    write(kept)
-                    written += len(kept)
-    return starts
+                    write(block if channels == block.shape[1] else block.mean(axis=1, keepdims=True))
 
 
 def waveform(path: Path, points: int = 1600) -> list[float]:

@@ -12,7 +12,9 @@ import numpy as np
 from core.errors import HarkError
 from core.events import silent_reporter
 from core.worded import worded
+from pipeline.recordings.summarization import summarize
 from pipeline.recordings.transcript import as_json, from_json
+from pipeline.recordings.transcription.transcribe import TranscribeOptions, transcribe
 
 TRANSCRIBE, SUMMARIZE = "transcribe", "summarize"  # their names in the speech service's table
 
@@ -31,8 +33,6 @@ def transcribe_operation(request: Mapping[str, Any], audio: np.ndarray | None = 
     Raises:
         HarkError: see ``pipeline.recordings.transcription.transcribe``; or the file is gone.
     """
-    from pipeline.recordings.transcription.transcribe import TranscribeOptions, transcribe
-
     path = Path(str(request["audio_file"]))
     if not path.is_file():
         raise HarkError(
@@ -55,7 +55,5 @@ def summarize_operation(request: Mapping[str, Any], audio: np.ndarray | None = N
     Raises:
         HarkError: see ``pipeline.recordings.summarization``.
     """
-    from pipeline.recordings.summarization import summarize
-
     transcript = from_json(request["transcript"])
     return asdict(summarize(transcript, engine=str(request.get("engine") or "auto")))

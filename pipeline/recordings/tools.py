@@ -9,6 +9,12 @@ from audio_generation.tps_side import peoples_speech
 from core.environments import is_enabled, requirements
 from core.readiness import Readiness
 from core.worded import Worded
+from pipeline.recordings import question_answering, summarization, text_similarity
+from pipeline.recordings.diarization import acoustic, pyannote_engine
+from pipeline.recordings.summarization.transformer import SUMMARY, LocalTransformer
+from pipeline.recordings.transcription.engine import described
+from pipeline.recordings.transcription.measured import facts, size_of
+from pipeline.recordings.transcription.registry import engines
 
 RECOGNITION, SPEAKERS, QUESTIONS, SUMMARIES = "recognition", "speakers", "questions", "summaries"
 CORPORA = "corpora"
@@ -37,20 +43,11 @@ class Tool:
     @property
     def downloads(self) -> list[tuple[str, Worded | None]]:
         """The ``sizes``, each with how much it is to download."""
-        from pipeline.recordings.transcription.measured import size_of
-
         return [(size, size_of(f"{self.pulled} {size}")) for size in self.sizes]
 
 
 def tools() -> Iterator[Tool]:
     """All of them, the best of each kind first. Loads no model and asks no network."""
-    from pipeline.recordings import question_answering, summarization, text_similarity
-    from pipeline.recordings.diarization import acoustic, pyannote_engine
-    from pipeline.recordings.summarization.transformer import SUMMARY, LocalTransformer
-    from pipeline.recordings.transcription.engine import described
-    from pipeline.recordings.transcription.measured import facts
-    from pipeline.recordings.transcription.registry import engines
-
     for engine in engines():
         enabled = engine.name if requirements(engine.name).is_file() and not is_enabled(engine.name) else ""
         sizes = SIZES if engine.name == "faster-whisper" else ()

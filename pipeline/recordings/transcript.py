@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +80,6 @@ class Transcript:
     def speaker_name(self, speaker: str) -> str:
         """What a speaker is called; the id itself where nobody has named it."""
         return self.speakers.get(speaker, speaker)
-
-    def with_segments(self, segments: tuple[Segment, ...]) -> Transcript:
-        """The same recording with other segments."""
-        return replace(self, segments=segments)
 
 
 def as_json(transcript: Transcript) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from uuid import UUID
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from core.errors import HarkError
 from core.foreign_audio import read_foreign_audio
+from pipeline.recordings.captions import clock
 from webui.accounts.signed_in import signed_in
 from webui.audio import asking, transcripts
 from webui.audio.models import Recording
@@ -28,8 +28,6 @@ HITS = 50
 @require_GET
 def search(request: HttpRequest) -> HttpResponse:
     """``?q=``: where something was said, in all recordings; and the field for questions to all of them."""
-    from pipeline.recordings.captions import clock
-
     user = signed_in(request)
     query = request.GET.get("q", "").strip()[:400]
     hits = transcripts.search(user=user, query=query, limit=HITS) if query else []
@@ -69,17 +67,11 @@ def _answered(request: HttpRequest, recording: Recording | None) -> HttpResponse
 
 
 def _answer(request: HttpRequest, recording: Recording | None) -> dict[str, Any]:
-    from pipeline.recordings.captions import clock
-
     user = signed_in(request)
     spoken = request.FILES.get("audio")
     if spoken is not None and spoken.size:
         if spoken.size > LARGEST_QUESTION:
-            raise HarkError(
-                _("The question is too long."),
-                _("It has %(most)d seconds at most.") % {"most": asking.LONGEST_QUESTION_S},
-                _("Ask more briefly, or type it."),
-            )
+            raise asking.too_long()
         with on_disk(spoken) as path:
             audio = read_foreign_audio(path, max_seconds=asking.LONGEST_QUESTION_S + 1.0)
         question = asking.question_of(user, audio, (recording.language or None) if recording is not None else None)

@@ -11,12 +11,22 @@ import numpy as np
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
+from audio_generation.registry import engine_named
+from audio_generation.splice_side import SPLICE
+from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
+from pipeline.recordings import llm, model_client
 from pipeline.recordings.local_models import LocalModel
+from pipeline.recordings.question_answering import READER, passages
+from pipeline.recordings.question_answering import answer as answer_from
+from pipeline.recordings.text_similarity import EMBEDDING
+from pipeline.recordings.transcription.recognizing import recognize
+from pipeline.recordings.transcription.registry import choose
 from webui.accounts.models import User
 from webui.audio import search, transcripts
 from webui.audio.models import Recording
 from webui.jobs.services import user_data
+from webui.trainer.services import free_engines, speak
 from webui.translation import shown
 
 MOST_RECORDINGS = 20  # that are read for one answer to a question to all of them
@@ -39,11 +49,6 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
     Raises:
         HarkError: the question is empty or far too long, or the one recording has no transcript yet.
     """
-    from pipeline.recordings import llm
-    from pipeline.recordings.question_answering import READER, passages
-    from pipeline.recordings.question_answering import answer as answer_from
-    from pipeline.recordings.text_similarity import EMBEDDING
-
     asked = {recording.pk: recording} if recording is not None else _promising(user, question)
     texts = []
     language = "en"
@@ -81,9 +86,6 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
 def _promising(user: User, question: str) -> dict[UUID, Recording]:
     """Recordings that the user may see in which words of the question occur, best first; where a model knows more than
     words, others too, the newest first."""
-    from pipeline.recordings import llm
-    from pipeline.recordings.text_similarity import EMBEDDING
-
     words = search.terms(question.replace('"', " "))
     hits = search.find(user, words, recording=None, limit=MOST_SEGMENTS, every=False)
     ids = list(dict.fromkeys(hit.recording_id for hit in hits))[:MOST_RECORDINGS]
@@ -97,23 +99,24 @@ def _promising(user: User, question: str) -> dict[UUID, Recording]:
 
 def _loaded_model(operation: str, model: LocalModel) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """An operation of a model in the model service; not ready where there is none, which costs no process."""
-    from pipeline.recordings.model_client import call
+    return lambda request: (
+        model_client.call(operation, request, timeout_s=60.0) if model.readiness().ok else {"ready": False}
+    )
 
-    return lambda request: call(operation, request, timeout_s=60.0) if model.readiness().ok else {"ready": False}
+
+def too_long() -> HarkError:
+    """Return the error for a spoken question that takes too long."""
+    return HarkError(
+        _("The question is too long."),
+        _("It has %(most)d seconds at most.") % {"most": LONGEST_QUESTION_S},
+        _("Ask more briefly, or type it."),
+    )
 
 
 def question_of(user: User, audio: np.ndarray, language: str | None = None) -> str:
     """The text of a recorded question (float32 [samples], 16 kHz). Raises HarkError where no words are recognized."""
-    from core.audio_file import SAMPLE_RATE
-    from pipeline.recordings.transcription.recognizing import recognize
-    from pipeline.recordings.transcription.registry import choose
-
     if len(audio) > LONGEST_QUESTION_S * SAMPLE_RATE:
-        raise HarkError(
-            _("The question is too long."),
-            _("It has %(most)d seconds at most.") % {"most": LONGEST_QUESTION_S},
-            _("Ask more briefly, or type it."),
-        )
+        raise too_long()
     engine, _why = choose("auto", language, user_data(user))
     text = " ".join(segment.text for segment in recognize(engine, audio, language)).strip()
     if not text:
@@ -127,10 +130,6 @@ def question_of(user: User, audio: np.ndarray, language: str | None = None) -> s
 
 def voice_for(user: User, language: str) -> tuple[str, str] | None:
     """Engine and voice that speak answers in a language here; None where none does."""
-    from audio_generation.registry import engine_named
-    from audio_generation.splice_side import SPLICE
-    from webui.trainer.services import free_engines
-
     ready = [name for name in free_engines(language, user) if name != SPLICE]
     voices = {name: [voice.name for voice in engine_named(name).voices(language)] for name in ready}
     for engine, voice in VOICES:
@@ -144,8 +143,6 @@ def voice_for(user: User, language: str) -> tuple[str, str] | None:
 
 def spoken(*, user: User, text: str, language: str) -> bytes:
     """A text as a WAV file, spoken by the best voice that there is. Raises HarkError where there is none."""
-    from webui.trainer.services import speak
-
     voice = voice_for(user, language)
     if voice is None:
         raise HarkError(

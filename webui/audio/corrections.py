@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,30 +15,26 @@ from django.utils.translation import gettext as _
 
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
+from pipeline.recordings import vocabulary
+from pipeline.recordings.captions import write
+from pipeline.recordings.job import bring_up_to_date
 from pipeline.recordings.recording_folder import SUMMARY, TEXT, TRANSCRIPT
-from pipeline.recordings.transcript import (
-    Segment,
-    Transcript,
-    save_transcript,
-)
+from pipeline.recordings.transcript import Segment, Transcript, save_transcript
 from webui.accounts.models import User
 from webui.audio import history
 from webui.audio import search as searching
 from webui.audio.derived import summary_of
-from webui.audio.editing import (
-    corrected,
-    joined,
-    with_joined_segments,
-    without_segment,
-)
+from webui.audio.editing import corrected, joined, with_joined_segments, without_segment
 from webui.audio.models import Recording
-from webui.audio.transcripts import check_version, transcript_to_change
+from webui.audio.transcripts import check_version, segments_with, transcript_to_change
 from webui.jobs.services import user_data
 from webui.transactions import alone
 
 log = logging.getLogger(__name__)
 
 LONGEST_TEXT = 5000  # letters of a passage
+
+Recited = Callable[[dict[str, Any]], dict[str, Any]]  # makes a summary cite the segments as they are now
 
 
 class Correction(NamedTuple):
@@ -60,8 +58,6 @@ def update_segment(*, recording: Recording, number: int, text: str, version: int
         Changed: the transcript is another one by now.
         HarkError: no such segment, or a text that is too long.
     """
-    from pipeline.recordings import vocabulary
-
     text = " ".join(searching.plain(text).split())
     if len(text) > LONGEST_TEXT:
         raise HarkError(
@@ -74,17 +70,11 @@ def update_segment(*, recording: Recording, number: int, text: str, version: int
         there = segments[number].text if number < len(segments) else ""
         kept = _("Your text is still in its field: read what is there now, then save again.")
         check_version(recording, version, kept, there)
-        if not 0 <= number < len(segments):
-            raise HarkError(_("There is no such passage."), _("It was removed."), _("Reload the page."))
-        before = segments[number]
+        before = segments_with(transcript, number)[number]
         changed = corrected(before, text) if text else None
         segments[number : number + 1] = [changed] if changed is not None else []
-        summary = summary_of(recording) if changed is None else None
-        keep(
-            recording,
-            transcript.with_segments(tuple(segments)),
-            None if summary is None else without_segment(summary, number),
-        )
+        recited = None if changed is not None else partial(without_segment, number=number)
+        keep(recording, replace(transcript, segments=tuple(segments)), recited)
     language = before.language or recording.language
     words, heard, said = vocabulary.learned(before.text, text, language)
     _learn(recording, words, language)
@@ -106,8 +96,6 @@ def replace_words(
         Changed: the transcript is another one by now.
         HarkError: the words are missing.
     """
-    from pipeline.recordings import vocabulary
-
     heard, said = (" ".join(searching.plain(words).split()) for words in (heard, said))
     if not (heard and said):
         raise HarkError(
@@ -125,14 +113,12 @@ def replace_words(
                 one, changed = corrected(one, text), changed + 1
             segments.append(one)
         if changed:
-            keep(recording, transcript.with_segments(tuple(segments)))
+            keep(recording, replace(transcript, segments=tuple(segments)))
     return changed
 
 
 def _learn(recording: Recording, words: Sequence[str], language: str) -> None:
     """Keep the words of a correction for the user's next transcripts; the correction stands anyway."""
-    from pipeline.recordings import vocabulary
-
     if words:
         try:
             vocabulary.learn(_words(recording.user), words, language)
@@ -143,8 +129,6 @@ def _learn(recording: Recording, words: Sequence[str], language: str) -> None:
 def expected_words(user: User, language: str | None) -> list[str]:
     """Words of a user's corrections that the next transcript in a language expects (None: in any), newest first; none
     where they cannot be read."""
-    from pipeline.recordings import vocabulary
-
     try:
         return list(vocabulary.expected(_words(user), language))
     except HarkError as error:
@@ -154,15 +138,11 @@ def expected_words(user: User, language: str | None) -> list[str]:
 
 def forget_word(*, user: User, word: str) -> None:
     """Expect a word no longer; nothing where it was not expected."""
-    from pipeline.recordings import vocabulary
-
     vocabulary.forget(_words(user), word)
 
 
 def _words(user: User) -> Path:
-    from pipeline.recordings.vocabulary import FILE
-
-    return user_data(user) / FILE
+    return user_data(user) / vocabulary.FILE
 
 
 def join_with_next(*, recording: Recording, number: int, start_s: str = "") -> None:
@@ -176,9 +156,7 @@ def join_with_next(*, recording: Recording, number: int, start_s: str = "") -> N
     """
     with alone():
         recording, transcript = transcript_to_change(recording)
-        segments = list(transcript.segments)
-        if not 0 <= number < len(segments) or start_s not in ("", f"{segments[number].start_s:.3f}"):
-            raise HarkError(_("There is no such passage."), _("It was removed."), _("Reload the page."))
+        segments = segments_with(transcript, number, start_s)
         if number + 1 == len(segments) or segments[number + 1].speaker != segments[number].speaker:
             raise HarkError(
                 _("The passages cannot be joined."),
@@ -186,9 +164,7 @@ def join_with_next(*, recording: Recording, number: int, start_s: str = "") -> N
                 _("Give both to one speaker first."),
             )
         segments[number : number + 2] = [joined(segments[number], segments[number + 1])]
-        summary = summary_of(recording)
-        summary = None if summary is None else with_joined_segments(summary, number)
-        keep(recording, transcript.with_segments(tuple(segments)), summary)
+        keep(recording, replace(transcript, segments=tuple(segments)), partial(with_joined_segments, number=number))
 
 
 def undo(*, recording: Recording, version: int | None = None) -> None:
@@ -217,8 +193,11 @@ def undo(*, recording: Recording, version: int | None = None) -> None:
         history.forget(before)
 
 
-def keep(recording: Recording, transcript: Transcript, summary: Mapping[str, Any] | None = None) -> None:
-    """Write a changed transcript (and summary), so that it can be taken back, or, on failure, nowhere."""
+def keep(recording: Recording, transcript: Transcript, recited: Recited | None = None) -> None:
+    """Write a changed transcript, and what ``recited`` makes of its summary; on failure, write nothing."""
+    summary = summary_of(recording) if recited is not None else None
+    if recited is not None and summary is not None:
+        summary = recited(summary)
     with storing("keeping the transcript"):
         before = history.remember(recording.path, recording.version)
     try:
@@ -230,9 +209,6 @@ def keep(recording: Recording, transcript: Transcript, summary: Mapping[str, Any
 
 def _write(recording: Recording, transcript: Transcript, summary: Mapping[str, Any] | None) -> None:
     """Write a transcript (and summary) to files, search index and clip library, or, on failure, nowhere."""
-    from pipeline.recordings.captions import write
-    from pipeline.recordings.job import bring_up_to_date
-
     with _undone_on_failure(recording.path, TRANSCRIPT, TEXT, SUMMARY):
         with storing("keeping the transcript"):
             save_transcript(transcript, recording.path / TRANSCRIPT)

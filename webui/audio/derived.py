@@ -16,11 +16,12 @@ from django.utils.translation import get_language_info
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
+from pipeline.recordings import llm
+from pipeline.recordings.captions import FORMATS, write
 from pipeline.recordings.recording_folder import SUMMARY, TRANSCRIPT, TRANSLATIONS
-from pipeline.recordings.transcript import (
-    Transcript,
-    load_transcript,
-)
+from pipeline.recordings.summarization import check_engine, engines, words_of
+from pipeline.recordings.transcript import Transcript, load_transcript
+from pipeline.recordings.translation import translation_file
 from webui.audio.models import Recording
 from webui.audio.transcripts import NotReady, newest_job, submit_alone, transcript_of, transcript_to_change
 from webui.jobs.models import Job
@@ -37,9 +38,6 @@ def export(recording: Recording, wanted: str, language: str = "") -> FileRespons
     Raises:
         HarkError: another format, or there is no such translation.
     """
-    from pipeline.recordings.captions import FORMATS, write
-    from pipeline.recordings.translation import translation_file
-
     if language and language not in {one["language"] for one in translations_of(recording)}:
         raise NotReady(
             _("There is no such translation."),
@@ -68,8 +66,6 @@ def summary_of(recording: Recording) -> dict[str, Any] | None:
 
 def summary_is_outdated(summary: dict[str, Any], transcript: Transcript) -> bool:
     """Whether words were corrected after the summary was made."""
-    from pipeline.recordings.summarization import words_of
-
     if made_of := summary.get("made_of"):
         return bool(made_of != words_of(transcript))
     return any(segment.edited for segment in transcript.segments)  # made before that was kept
@@ -86,7 +82,7 @@ def summarize_again(*, recording: Recording, engine: str = "auto") -> Job:
         HarkError: no such engine, or it is not ready.
         webui.jobs.services.LimitReached: too many are waiting.
     """
-    _check_summary_engine(engine)
+    check_engine(engine)
     with alone():
         current, _transcript = transcript_to_change(recording)
         return submit_alone(current, "summarize", _("The recording is being summarized."), engine=engine)
@@ -98,8 +94,6 @@ def engine_that_follows(recording: Recording, summary: Mapping[str, Any]) -> str
     A language model that costs something, or is elsewhere, writes again only where the user has chosen it by name. What
     has been tried since the last correction is not tried again.
     """
-    from pipeline.recordings.summarization import engines
-
     last = newest_job(recording, "summarize")
     if last is not None and (last.is_going or last.created_at.timestamp() > _changed_at(recording)):
         return ""
@@ -134,23 +128,6 @@ def _changed_at(recording: Recording) -> float:
         return 0.0
 
 
-def _check_summary_engine(engine: str) -> None:
-    from pipeline.recordings.summarization import AUTO, engines
-
-    known = {found.name: found for found in engines()}
-    if engine == AUTO:
-        return
-    if engine not in known:
-        raise HarkError(
-            _("The recording cannot be summarized like that."),
-            _("There is no engine of summaries called %(name)s.") % {"name": engine[:40]},
-            _("Choose something else."),
-        )
-    ready = known[engine].available()
-    if not ready.ok:
-        raise HarkError(_("The recording cannot be summarized like that."), ready.why, ready.how_to_enable)
-
-
 def polish(*, recording: Recording) -> Job:
     """Queue the polishing of a transcript by the owner's language model, as files beside it. The job.
 
@@ -159,11 +136,7 @@ def polish(*, recording: Recording) -> Job:
         HarkError: no language model is set up.
         webui.jobs.services.LimitReached: too many are waiting.
     """
-    from pipeline.recordings import llm
-
-    ready = llm.available()
-    if not ready.ok:
-        raise HarkError(_("The recording cannot be polished here."), ready.why, ready.how_to_enable)
+    llm.available().require(_("The recording cannot be polished here."))
     with alone():
         current, _transcript = transcript_to_change(recording)
         return submit_alone(current, "polish", _("The recording is being polished."))
@@ -180,11 +153,7 @@ def translate(*, recording: Recording, language: str) -> Job:
         HarkError: no language model is set up, or there is no such language.
         webui.jobs.services.LimitReached: too many are waiting.
     """
-    from pipeline.recordings import llm
-
-    ready = llm.available()
-    if not ready.ok:
-        raise HarkError(_("The recording cannot be translated here."), ready.why, ready.how_to_enable)
+    llm.available().require(_("The recording cannot be translated here."))
     if language not in dict(languages_of_translation()):
         raise HarkError(
             _("The recording cannot be translated like that."),

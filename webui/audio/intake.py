@@ -18,8 +18,10 @@ from django.utils.translation import gettext as _
 
 from core.data_folder import storing
 from core.errors import HarkError
+from pipeline.recordings.job import remove_from_library
 from pipeline.recordings.media import MediaLimits, clean_name, probe, suffix_of
 from pipeline.recordings.recording_folder import RECORDINGS
+from pipeline.recordings.transcription.registry import engines
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.audio.corrections import expected_words
@@ -126,8 +128,6 @@ def _submit(recording: Recording, even_if_full: bool = False, seconds: float = 0
 
 def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of a transcription, all of them, with what was not said as in :data:`DEFAULTS`. Raises HarkError."""
-    from pipeline.recordings.transcription.registry import engines
-
     unknown = set(options) - set(DEFAULTS)
     chosen = {**DEFAULTS, **options}
     if unknown:
@@ -214,8 +214,6 @@ def retry(*, recording: Recording) -> None:
 
 
 def remove_leftovers(job: Job) -> None:
-    from pipeline.recordings.job import remove_from_library
-
     remove_from_library(user_data(job.user), job.spec["recording"])
     folder = user_data(job.user) / job.spec["folder"]
     shutil.rmtree(folder, ignore_errors=True)
@@ -228,8 +226,6 @@ def delete(*, recording: Recording) -> None:
     Raises:
         HarkError: a file could not be removed; the recording is still there then.
     """
-    from pipeline.recordings.job import remove_from_library
-
     going = list(Job.objects.filter(user=recording.user, spec__recording=str(recording.pk)))
     for job in going:
         jobs.cancel(job=job)

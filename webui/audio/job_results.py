@@ -9,9 +9,7 @@ from django.db import transaction
 
 from core.errors import HarkError
 from pipeline.recordings.recording_folder import TRANSCRIPT
-from pipeline.recordings.transcript import (
-    load_transcript,
-)
+from pipeline.recordings.transcript import load_transcript
 from webui.audio import history
 from webui.audio import search as searching
 from webui.audio.intake import remove_leftovers

@@ -16,6 +16,10 @@ from django.utils.translation import gettext as _
 from core.audio_file import SAMPLE_RATE
 from core.data_folder import storing
 from core.errors import HarkError
+from pipeline.recordings.transcription.engine import described
+from pipeline.recordings.transcription.recognizing import recognize
+from pipeline.recordings.transcription.registry import choose
+from pipeline.recordings.transcription.streaming import StreamingTranscriber
 from webui.accounts.models import User
 from webui.audio import asking, intake, uploads
 from webui.audio.models import Recording
@@ -83,11 +87,6 @@ class Session:
     def __init__(
         self, engine: str, language: str | None, versions: list[Version], keep: Path | None, data: Path
     ) -> None:
-        from pipeline.recordings.transcription.engine import described
-        from pipeline.recordings.transcription.recognizing import recognize
-        from pipeline.recordings.transcription.registry import choose
-        from pipeline.recordings.transcription.streaming import StreamingTranscriber
-
         chosen, self.why = choose(engine, language, data)
         self.engine = described(chosen)
         self.detectors = [(version.detector.phrase, runtime_of(version)) for version in versions]

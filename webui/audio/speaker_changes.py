@@ -6,28 +6,25 @@ import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
+from pipeline.recordings.diarization import channels, voiceprints
+from pipeline.recordings.diarization.speakers import assign_again
+from pipeline.recordings.diarization.turns import Diarization, Turn
 from pipeline.recordings.media import shown_text
 from pipeline.recordings.recording_folder import AUDIO
-from pipeline.recordings.transcript import (
-    Transcript,
-)
+from pipeline.recordings.transcript import Transcript
 from webui.accounts.models import User
 from webui.audio.corrections import keep
-from webui.audio.derived import summary_of
-from webui.audio.editing import (
-    divided,
-    with_divided_segment,
-    with_other_segments,
-)
+from webui.audio.editing import divided, with_divided_segment, with_other_segments
 from webui.audio.intake import checked_options
 from webui.audio.models import Recording
-from webui.audio.transcripts import check_version, submit_alone, transcript_of, transcript_to_change
+from webui.audio.transcripts import check_version, segments_with, submit_alone, transcript_of, transcript_to_change
 from webui.jobs.models import Job
 from webui.jobs.services import user_data
 from webui.transactions import alone
@@ -104,9 +101,7 @@ def assign_speaker(
     """
     with alone():
         recording, transcript = transcript_to_change(recording)
-        segments = list(transcript.segments)
-        if not 0 <= number < len(segments) or start_s not in ("", f"{segments[number].start_s:.3f}"):
-            raise HarkError(_("There is no such passage."), _("It was removed."), _("Reload the page."))
+        segments = segments_with(transcript, number, start_s)
         speakers = dict(transcript.speakers)
         if speaker is None:
             new = next(n for n in itertools.count(1) if f"S{n}" not in speakers)
@@ -114,19 +109,18 @@ def assign_speaker(
             speakers[speaker] = f"Speaker {new}"
         elif speaker:
             _check_speaker(transcript, speaker)
-        before, summary = segments[number].speaker, None
+        before, recited = segments[number].speaker, None
         if from_word:
             if not 0 < from_word < len(segments[number].words):
                 raise HarkError(_("There is no such word."), _("The passage was corrected."), _("Reload the page."))
             segments[number : number + 1] = divided(segments[number], from_word)
-            summary = summary_of(recording)
-            summary = None if summary is None else with_divided_segment(summary, number)
+            recited = partial(with_divided_segment, number=number)
             number += 1
         for n, one in enumerate(segments):
             if n == number or (all_of_theirs and not from_word and one.speaker == before):
                 segments[n] = replace(one, speaker=speaker)
         recording.speakers = len({one.speaker for one in segments} - {""})
-        keep(recording, replace(transcript, segments=tuple(segments), speakers=speakers), summary)
+        keep(recording, replace(transcript, segments=tuple(segments), speakers=speakers), recited)
 
 
 def detect_speakers_again(*, recording: Recording, speakers: int | None = None) -> Job:
@@ -148,9 +142,6 @@ def detect_speakers_again(*, recording: Recording, speakers: int | None = None) 
 
 def speakers_detected(recording: Recording, found: Mapping[str, Any]) -> None:
     """Take up what the job "speakers" has found, in the transcript as it is now."""
-    from pipeline.recordings.diarization.speakers import assign_again
-    from pipeline.recordings.diarization.turns import Diarization, Turn
-
     if recording.now == Recording.State.WORKING:
         return  # the new transcript will have its own
     before = transcript_of(recording)
@@ -159,9 +150,8 @@ def speakers_detected(recording: Recording, found: Mapping[str, Any]) -> None:
         turns, found["method"], found["names"], found["versions"], sounds_like=found.get("sounds_like", {})
     )
     after = assign_again(before, detected)
-    summary = summary_of(recording)
     recording.speakers = len(after.speakers)
-    keep(recording, after, None if summary is None else with_other_segments(summary, before.segments, after.segments))
+    keep(recording, after, partial(with_other_segments, before=before.segments, after=after.segments))
 
 
 def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:
@@ -170,8 +160,6 @@ def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:
     Raises:
         HarkError: no such speaker, or too little speech of theirs.
     """
-    from pipeline.recordings.diarization import channels, voiceprints
-
     transcript = transcript_of(recording)
     _check_speaker(transcript, speaker)
     alone = [part for part in transcript.segments if part.speaker == speaker and not part.overlap]
@@ -182,19 +170,13 @@ def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:
 
 def voices_of(user: User) -> list[str]:
     """The names of the voices that are remembered for a user."""
-    from pipeline.recordings.diarization import voiceprints
-
     return voiceprints.names(_voices(user))
 
 
 def forget_voice(*, user: User, name: str) -> bool:
     """Delete a remembered voice; whether there was one of that name."""
-    from pipeline.recordings.diarization import voiceprints
-
     return voiceprints.forget(_voices(user), name)
 
 
 def _voices(user: User) -> Path:
-    from pipeline.recordings.diarization.voiceprints import FILE
-
-    return user_data(user) / FILE
+    return user_data(user) / voiceprints.FILE

@@ -7,10 +7,7 @@ from django.utils.translation import gettext as _
 
 from core.errors import HarkError
 from pipeline.recordings.recording_folder import TRANSCRIPT
-from pipeline.recordings.transcript import (
-    Transcript,
-    load_transcript,
-)
+from pipeline.recordings.transcript import Segment, Transcript, load_transcript
 from webui.accounts.models import User
 from webui.audio import search as searching
 from webui.audio.models import Recording
@@ -88,6 +85,15 @@ def transcript_to_change(recording: Recording) -> tuple[Recording, Transcript]:
             _("Wait a little."),
         )
     return current, transcript_of(current)
+
+
+def segments_with(transcript: Transcript, number: int, start_s: str = "") -> list[Segment]:
+    """Return the segments of a transcript. Raises HarkError where that passage is not there, or not the one that a
+    person saw: ``start_s`` is where it begins, as the page has it, "" for any."""
+    segments = list(transcript.segments)
+    if not 0 <= number < len(segments) or start_s not in ("", f"{segments[number].start_s:.3f}"):
+        raise HarkError(_("There is no such passage."), _("It was removed."), _("Reload the page."))
+    return segments
 
 
 def check_version(recording: Recording, version: int | None, what_to_do: str, text: str = "") -> None:

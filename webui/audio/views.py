@@ -19,8 +19,16 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from core.errors import HarkError
 from pipeline.jobs import TRANSCRIPTION_STAGES
+from pipeline.recordings import llm
+from pipeline.recordings.captions import FORMATS, clock
+from pipeline.recordings.media import MediaLimits
 from pipeline.recordings.recording_folder import AUDIO, POLISHED_TEXT, TRANSCRIPT, WAVEFORM
+from pipeline.recordings.summarization import engines
 from pipeline.recordings.transcript import Transcript
+from pipeline.recordings.transcription.engine import described
+from pipeline.recordings.transcription.measured import facts, source
+from pipeline.recordings.transcription.registry import AUTO, choose, ready
+from pipeline.recordings.transcription.transcribe import recognized_so_far
 from webui.accounts.signed_in import signed_in
 from webui.audio import asking, corrections, derived, intake, live, sharing, speaker_changes, transcripts
 from webui.audio.history import newest
@@ -34,6 +42,7 @@ from webui.organizations.sharing import sharing_of
 from webui.pages import page_asked_for
 from webui.parameters import for_the_network, whole_number
 from webui.shown_once import shown_now
+from webui.translation import shown
 
 PAGE = 25
 PACED_S = 60.0  # how fast recognizers are is kept so long: several pages ask for it, home among them
@@ -72,11 +81,6 @@ def _rows(request: HttpRequest) -> dict[str, Any]:
 
 def form_context() -> dict[str, Any]:
     """What a form that transcribes offers."""
-    from pipeline.recordings.media import MediaLimits
-    from pipeline.recordings.transcription.engine import described
-    from pipeline.recordings.transcription.measured import facts, source
-    from pipeline.recordings.transcription.registry import AUTO, choose, ready
-
     limits = MediaLimits.from_environment()
     able = ready()
     chosen, _why = choose(AUTO, None, among=able)
@@ -91,14 +95,8 @@ def form_context() -> dict[str, Any]:
         "most_mb": limits.max_bytes // 1_000_000,
         "most_bytes": limits.max_bytes,
         "most_seconds": f"{limits.max_seconds:.0f}",
-        "longest": _longest(limits.max_seconds),
+        "longest": shown(limits.longest),
     }
-
-
-def _longest(seconds: float) -> str:
-    if seconds >= 7200:
-        return _("%(hours)s hours") % {"hours": f"{seconds / 3600:.3g}"}
-    return _("%(minutes)s minutes") % {"minutes": f"{seconds / 60:.3g}"}
 
 
 @never_cache
@@ -142,9 +140,6 @@ def so_far(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 def so_far_context(recording: Recording) -> dict[str, Any]:
     """What :func:`so_far` shows."""
-    from pipeline.recordings.captions import clock
-    from pipeline.recordings.transcription.transcribe import recognized_so_far
-
     going = recording.now == Recording.State.WORKING
     segments = recognized_so_far(recording.path) if going else []
     said = [(clock(segment.start_s), segment.text) for segment in segments[-MOST_SO_FAR:]]
@@ -153,8 +148,6 @@ def so_far_context(recording: Recording) -> dict[str, Any]:
 
 def transcript_context(recording: Recording, transcript: Transcript) -> dict[str, Any]:
     """What the page of a transcript shows, for its owner and for those it is shared with."""
-    from pipeline.recordings.captions import FORMATS, clock
-
     colours = {speaker: number % COLOURS for number, speaker in enumerate(transcript.speakers)}
     said: dict[str, float] = {}
     rows = []
@@ -211,8 +204,6 @@ def _is_unreadable(job: Job | None) -> bool:
 
 def summary_context(summary: dict[str, Any] | None, transcript: Transcript) -> dict[str, Any] | None:
     """A summary with the times that its points cite. What does not fit the transcript (any more) is left out."""
-    from pipeline.recordings.captions import clock
-
     if summary is None:
         return None
 
@@ -248,9 +239,6 @@ def summary_context(summary: dict[str, Any] | None, transcript: Transcript) -> d
 
 def _made_beside(recording: Recording) -> dict[str, Any]:
     """What the owner of a recording sees of what is made of its transcript: how it is begun, or how far it is."""
-    from pipeline.recordings import llm
-    from pipeline.recordings.summarization import engines
-
     newest = transcripts.newest_jobs(recording, "summarize", "polish", "translate", "speakers")
     job, first = newest.get("summarize"), recording.job
     if job is not None and first is not None and first.created_at > job.created_at:

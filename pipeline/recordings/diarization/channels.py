@@ -78,11 +78,10 @@ def turns_of(comparison: ChannelComparison) -> Diarization:
 
 def compare(path: Path) -> ChannelComparison:
     """Listen to both channels of a 16 kHz recording, a block at a time. Raises HarkError where it cannot be read."""
-    delay, _ = _delay(path)
     hearing = (SpeechProbability(), SpeechProbability())
     speech: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     powers: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-    for block in _aligned(path, delay):
+    for block in _aligned(path, _delay(path)):
         for number in (0, 1):
             audio = np.ascontiguousarray(block[:, number])
             speech[number].append(hearing[number].feed(audio))
@@ -109,8 +108,8 @@ def _read(path: Path, frames: int) -> Iterator[np.ndarray]:
         yield from read_blocks(recording, frames)
 
 
-def _delay(path: Path) -> tuple[int, float]:
-    """(samples by which the right channel is behind the left, correlation there); (0, ...) where they are not alike."""
+def _delay(path: Path) -> int:
+    """Return the samples by which the right channel is behind the left; 0 where they are not alike."""
     most = int(MOST_DELAY_S * SAMPLE_RATE)
     total = np.zeros(2 * most + 1)
     energy = 0.0
@@ -121,10 +120,9 @@ def _delay(path: Path) -> tuple[int, float]:
         total += np.concatenate([product[-most:], product[: most + 1]])
         energy += float(np.sqrt(np.prod(np.sum(np.square(block, dtype=np.float64), axis=0))))
     if energy < 1e-9:
-        return 0, 0.0
+        return 0
     peak = int(np.abs(total).argmax())
-    correlation = min(1.0, float(abs(total[peak]) / energy))
-    return (peak - most if correlation >= ALIKE else 0), correlation
+    return peak - most if abs(total[peak]) / energy >= ALIKE else 0
 
 
 def _aligned(path: Path, delay: int) -> Iterator[np.ndarray]:

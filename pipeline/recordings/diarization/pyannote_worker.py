@@ -11,7 +11,6 @@ from core.worker_protocol import Speak, Unavailable, serve
 
 
 def set_up() -> tuple[dict[str, Any], Speak]:
-    """For ``serve``."""
     # Version 4 reports how it is used, unless it is told not to; and nothing may be looked for on the network.
     os.environ.update(PYANNOTE_METRICS_ENABLED="0", HF_HUB_OFFLINE="1")
     try:

@@ -17,6 +17,7 @@ from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.kept_file import KeptFile
 from core.worded import worded
+from pipeline.recordings import model_client
 from pipeline.recordings.diarization.clustering import unit
 from pipeline.recordings.media import open_normalized, read_part
 
@@ -98,8 +99,6 @@ def remember(file: Path, name: str, audio: np.ndarray, *, consent: bool) -> None
             ),
             worded("Remember the person from a recording in which they say more."),
         )
-    from pipeline.recordings import model_client
-
     embedding = np.array(model_client.call("embed", {}, audio)["embedding"], np.float64)
     with _VOICES.to_change(file) as kept:
         before = kept.get(name)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Protocol
 
-from core.errors import HarkError
+from core.errors import HarkError, no_such
 from core.readiness import Readiness
-from core.worded import listed, worded
+from core.worded import worded
 from pipeline.recordings.summarization.summary import (
     Point,
     Sentiment,
@@ -19,7 +19,8 @@ from pipeline.recordings.summarization.summary import (
 from pipeline.recordings.transcript import Transcript
 
 __all__ = [
-    "Point", "Sentiment", "Summary", "SummaryEngine", "as_json", "engines", "save_summary", "summarize", "words_of",
+    "Point", "Sentiment", "Summary", "SummaryEngine", "as_json", "check_engine", "engines", "save_summary", "summarize",
+    "words_of",
 ]  # fmt: skip
 
 NOTHING_SAID = "Nothing was said in this recording."
@@ -50,6 +51,15 @@ def engines() -> list[SummaryEngine]:
     return [LanguageModel(), LocalTransformer(), Extractive(), Character()]
 
 
+def check_engine(name: str) -> None:
+    """Raise HarkError where no engine of that name can write here; "auto" always can."""
+    known = {found.name: found for found in engines()}
+    if name != AUTO and name not in known:
+        raise no_such(worded("engine of summaries"), name, [AUTO, *known])
+    if name != AUTO:
+        known[name].available().require(worded("The engine %(engine)s cannot write summaries here.", engine=name))
+
+
 def summarize(transcript: Transcript, engine: str = AUTO) -> Summary:
     """What a recording comes down to.
 
@@ -61,23 +71,11 @@ def summarize(transcript: Transcript, engine: str = AUTO) -> Summary:
     Raises:
         HarkError: there is no such engine, it is not ready, or it failed (not with ``auto``).
     """
-    known = {found.name: found for found in engines()}
-    if engine != AUTO and engine not in known:
-        raise HarkError(
-            worded("The summary cannot be written."),
-            worded("There is no engine %(engine)s for summaries.", engine=repr(engine[:40])),
-            worded("Choose one of %(engines)s.", engines=listed([AUTO, *known])),
-        )
+    check_engine(engine)
     if not any(segment.text.strip() for segment in transcript.segments):
         return Summary(NOTHING_SAID, (), (), None, engine)
+    known = {found.name: found for found in engines()}
     if engine != AUTO:
-        ready = known[engine].available()
-        if not ready.ok:
-            raise HarkError(
-                worded("The engine %(engine)s cannot write summaries here.", engine=engine),
-                ready.why,
-                ready.how_to_enable,
-            )
         return known[engine].summarize(transcript)
     notes: list[str] = []
     for found in known.values():

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from core.worded import worded
 from pipeline.recordings import llm
+from pipeline.recordings.retiming import retimed
 from pipeline.recordings.summarization.language_model import segment_rows, texts_by_segment
-from pipeline.recordings.transcript import Segment, Transcript, Word
+from pipeline.recordings.transcript import Segment, Transcript
 
 CHANGED_SHARE = 0.3  # of a segment's words; one word may always change
 TASK = (
@@ -32,7 +32,8 @@ def polish(transcript: Transcript) -> Transcript:
     """
     chosen = llm.needed(worded("The transcript cannot be polished."))
     corrected: dict[int, str] = {}
-    for rows in segment_rows(_unedited(transcript), chosen.part_characters):
+    unedited = tuple(replace(segment, text="") if segment.edited else segment for segment in transcript.segments)
+    for rows in segment_rows(replace(transcript, segments=unedited), chosen.part_characters):
         # A segment that was too long for one request is in several: it stays as it is.
         whole = [row for row in rows if row["text"] == " ".join(transcript.segments[row["segment"]].text.split())]
         if whole:
@@ -44,12 +45,6 @@ def polish(transcript: Transcript) -> Transcript:
     return replace(transcript, segments=segments, versions={**transcript.versions, "polish": chosen.model})
 
 
-def _unedited(transcript: Transcript) -> Transcript:
-    return transcript.with_segments(
-        tuple(replace(segment, text="") if segment.edited else segment for segment in transcript.segments)
-    )
-
-
 def _corrected(segment: Segment, text: str) -> Segment:
     old, new = _bare(segment.text.split()), _bare(text.split())
     changed = sum(
@@ -59,33 +54,8 @@ def _corrected(segment: Segment, text: str) -> Segment:
     )
     if not new or changed > max(1, CHANGED_SHARE * len(old)):
         return segment
-    return replace(segment, text=text, words=retimed(segment.words, text))
-
-
-def retimed(words: Sequence[Word], text: str) -> tuple[Word, ...]:
-    """The words of a text that has replaced these, with their times: where words agree their own, elsewhere they share
-    the time of those they replace."""
-    if not words:
-        return ()
-    shown = text.split()
-    found: list[Word] = []
-    matcher = difflib.SequenceMatcher(None, _bare(word.text for word in words), _bare(shown), autojunk=False)
-    for kind, i1, i2, j1, j2 in matcher.get_opcodes():
-        if kind == "equal":
-            found += [replace(word, text=new) for word, new in zip(words[i1:i2], shown[j1:j2])]
-            continue
-        if i1 < i2:
-            start_s, end_s = words[i1].start_s, words[i2 - 1].end_s
-            confidence = min(word.confidence for word in words[i1:i2])
-        else:  # something was put in between two words
-            start_s = words[i1 - 1].end_s if i1 else words[0].start_s
-            end_s = max(start_s, words[i1].start_s if i1 < len(words) else words[-1].end_s)
-            confidence = 0.0  # nobody heard it
-        step = (end_s - start_s) / max(1, j2 - j1)
-        found += [
-            Word(shown[j], start_s + (j - j1) * step, start_s + (j - j1 + 1) * step, confidence) for j in range(j1, j2)
-        ]
-    return tuple(found)
+    words = retimed(segment.words, text, segment.start_s, segment.end_s) if segment.words else ()
+    return replace(segment, text=text, words=words)
 
 
 def _bare(words: Any) -> list[str]:

@@ -24,7 +24,7 @@ from pipeline.recordings.summarization.citing import supporting
 from pipeline.recordings.summarization.sentences import Sentence, sentences
 from pipeline.recordings.summarization.sentiment import sentiment
 from pipeline.recordings.summarization.summary import Point, Summary
-from pipeline.recordings.transcript import Transcript
+from pipeline.recordings.transcript import Segment, Transcript
 
 SUMMARY = LocalModel(
     "summary",
@@ -111,8 +111,6 @@ class Character(_Local):
 
 def sentences_of(text: str) -> list[str]:
     """The sentences of a model's output."""
-    from pipeline.recordings.transcript import Segment
-
     whole = Transcript(0.0, "", "", (Segment(0.0, 0.0, text, 1.0),))
     return [sentence.text for sentence in sentences(whole)]
 
@@ -151,10 +149,9 @@ def operation(request: dict[str, Any], audio: object = None) -> dict[str, Any]:
         path = character_file()
         summarizer = open_summarizer(str(path), path.stat().st_mtime_ns if path.is_file() else 0)
         return {"summaries": summarizer(parts), "model": path.stem}
+    SUMMARY.readiness().require(worded("The summary cannot be written."))
     folder = SUMMARY.folder()
-    if folder is None:
-        ready = SUMMARY.readiness()
-        raise HarkError(worded("The summary cannot be written."), ready.why, ready.how_to_enable)
+    assert folder is not None
     return {"summaries": _model(str(folder)).summarize(parts), "model": folder.name}
 
 

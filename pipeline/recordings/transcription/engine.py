@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from core.audio_file import SAMPLE_RATE, SILENCE_PEAK
-from core.errors import HarkError
 from core.readiness import Readiness
 from core.worded import worded
 from phrase_augmentation.normalize import base_language
@@ -79,11 +78,7 @@ class RecognitionEngine:
 
     def check(self) -> None:
         """Raise HarkError where the engine cannot be used here."""
-        ready = self.available()
-        if not ready.ok:
-            raise HarkError(
-                worded("The engine %(name)s cannot be used here.", name=self.name), ready.why, ready.how_to_enable
-            )
+        self.available().require(worded("The engine %(name)s cannot be used here.", name=self.name))
 
     def recognize(
         self, audio: np.ndarray, language: str | None, translate: bool = False, words: Sequence[str] = ()

@@ -16,7 +16,6 @@ UNIT = re.compile(r"(?:[A-Za-z0-9'@]+|[^\W\d_])(?:[^\w\s]+)?")
 
 
 def set_up() -> tuple[dict[str, Any], Speak]:
-    """For ``serve``."""
     try:
         import soundfile
         import torch

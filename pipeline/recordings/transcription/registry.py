@@ -6,7 +6,7 @@ import threading
 from functools import cache
 from pathlib import Path
 
-from core.errors import HarkError
+from core.errors import HarkError, no_such
 from core.worded import listed, worded
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.transcription.engine import RecognitionEngine, described, knows
@@ -52,12 +52,7 @@ def engine(name: str) -> RecognitionEngine:
     """
     found = _engines().get(name)
     if found is None:
-        known = ", ".join([AUTO, *_engines()])
-        raise HarkError(
-            worded("There is no engine of recognition called %(name)s.", name=repr(name[:40])),
-            worded("Hark has %(known)s.", known=known),
-            worded("Name one."),
-        )
+        raise no_such(worded("engine of recognition"), name, [AUTO, *_engines()])
     found.check()
     return found
 

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from core.data_folder import installation_folder
-from core.errors import HarkError
+from core.errors import HarkError, no_such
 from core.events import Reporter
 from core.worded import worded
 from pipeline.recordings.local_models import hub_folder, pulling
@@ -98,12 +98,7 @@ def pull(size: str, reporter: Reporter) -> Path:
         HarkError: no such size, no network, a full disk, or the package faster-whisper is missing.
     """
     if size not in SIZES:
-        known = ", ".join(SIZES)
-        raise HarkError(
-            worded("There is no Whisper model %(size)s.", size=repr(size[:40])),
-            worded("Hark knows %(known)s.", known=known),
-            worded("Name one of these."),
-        )
+        raise no_such(worded("Whisper model"), size, SIZES)
     target = own_folder() / size
     if is_converted(target):
         reporter.log(f"The model {size} is there already: {target}")

@@ -12,7 +12,6 @@ from core.worker_protocol import Speak, Unavailable, serve
 
 
 def set_up() -> tuple[dict[str, Any], Speak]:
-    """For ``serve``."""
     try:
         import soundfile
         import torch

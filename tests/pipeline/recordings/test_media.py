@@ -238,8 +238,7 @@ class SmallFile:
 def test_files_joined_to_a_session(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "1.flac", np.stack([tone(1), 0 * tone(1)], axis=1), 16_000)
     soundfile.write(tmp_path / "2.flac", np.stack([tone(2), tone(2)], axis=1), 16_000)
-    starts = merge([tmp_path / "1.flac", tmp_path / "2.flac"], tmp_path / "s.flac", MediaLimits())
-    assert starts == [0.0, 1.5]
+    merge([tmp_path / "1.flac", tmp_path / "2.flac"], tmp_path / "s.flac", MediaLimits())
     found, rate = soundfile.read(tmp_path / "s.flac")
     assert found.shape == (56_000, 2) and rate == 16_000
     assert np.abs(found[16_000:24_000]).max() == 0 and np.abs(found[:16_000, 0]).max() > 0.4

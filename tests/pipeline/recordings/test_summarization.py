@@ -27,7 +27,7 @@ from pipeline.recordings.summarization.action_items import action_items
 from pipeline.recordings.summarization.citing import supporting
 from pipeline.recordings.summarization.extractive import most_telling
 from pipeline.recordings.summarization.language_model import segment_rows
-from pipeline.recordings.summarization.polish import polish, retimed
+from pipeline.recordings.summarization.polish import polish
 from pipeline.recordings.summarization.sentences import Sentence, sentences
 from pipeline.recordings.summarization.sentiment import sentiment
 from pipeline.recordings.summarization.training import SummarizerRun, pairs_of, train, transcript_pairs
@@ -546,17 +546,3 @@ def test_polish_keeps_the_segments(double: Double, rows: Any) -> None:
 def test_polish_needs_a_model() -> None:
     with pytest.raises(HarkError, match="cannot be polished"):
         polish(TALK)
-
-
-def test_words_get_times_by_those_they_replace() -> None:
-    words = timed("a b c d").words
-    assert retimed(words, "A, B c. D") == tuple(replace(w, text=t) for w, t in zip(words, ["A,", "B", "c.", "D"]))
-    split = retimed(words, "a x y c d")
-    assert [word.text for word in split] == ["a", "x", "y", "c", "d"]
-    assert [(word.start_s, word.end_s) for word in split[1:3]] == [(1.0, 1.25), (1.25, 1.5)]
-    added = retimed(words, "a new b c d")
-    assert (added[1].start_s, added[1].end_s, added[1].confidence) == (0.5, 1.0, 0.0)
-    assert [word.text for word in retimed(words, "a d")] == ["a", "d"] and retimed((), "a b") == ()
-    for text in ("z a b c d e", "", "q r s", "d c b a"):
-        starts = [word.start_s for word in retimed(words, text)]
-        assert starts == sorted(starts) and len(starts) == len(text.split())

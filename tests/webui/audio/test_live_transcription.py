@@ -49,12 +49,8 @@ class Double:
 @pytest.fixture(autouse=True)
 def engine(monkeypatch: pytest.MonkeyPatch) -> Double:
     double = Double()
-    monkeypatch.setattr(
-        "pipeline.recordings.transcription.registry.choose", lambda name, language, data: (double, "it is a test")
-    )
-    monkeypatch.setattr(
-        "pipeline.recordings.transcription.recognizing.recognize", lambda engine, audio, language: double.hear(audio)
-    )
+    monkeypatch.setattr("webui.audio.live.choose", lambda name, language, data: (double, "it is a test"))
+    monkeypatch.setattr("webui.audio.live.recognize", lambda engine, audio, language: double.hear(audio))
     return double
 
 
@@ -212,7 +208,7 @@ def test_without_an_engine_it_says_why(owner: User, monkeypatch: pytest.MonkeyPa
     def none_is_ready(name: str, language: str | None, data: Path) -> Any:
         raise HarkError("No engine is ready.", "Because.", "Do.")
 
-    monkeypatch.setattr("pipeline.recordings.transcription.registry.choose", none_is_ready)
+    monkeypatch.setattr("webui.audio.live.choose", none_is_ready)
     heard = talk(owner, all_of_it)
     assert heard[0]["error"]["what"] == "No engine is ready." and heard[-1] == 1000
 

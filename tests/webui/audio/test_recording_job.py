@@ -47,7 +47,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         alone = tuple(replace(segment, speaker="") for segment in transcript_of_words().segments)
         return replace(transcript_of_words(), segments=alone, speakers={}, diarization="")
 
-    monkeypatch.setattr("pipeline.recordings.transcription.transcribe.transcribe", transcribe)
+    monkeypatch.setattr("pipeline.recordings.job.transcribe", transcribe)
     return asked
 
 
@@ -123,7 +123,7 @@ def test_silence_gives_a_transcript_without_words(
     spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nothing = replace(transcript_of_words(), segments=(), speakers={}, diarization="")
-    monkeypatch.setattr("pipeline.recordings.transcription.transcribe.transcribe", lambda *given: nothing)
+    monkeypatch.setattr("pipeline.recordings.job.transcribe", lambda *given: nothing)
     spec["options"]["diarize"] = True
     result = recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
     assert result["words"] == 0 and not (tmp_path / "audio/r/summary.json").exists()
@@ -135,7 +135,7 @@ def test_without_a_summary_the_transcript_is_there(
     def fail(*given: Any, **more: Any) -> Any:
         raise HarkError("It cannot be summarized.", "Because.", "Do.")
 
-    monkeypatch.setattr("pipeline.recordings.summarization.summarize", fail)
+    monkeypatch.setattr("pipeline.recordings.job.summarize", fail)
     result = recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
     assert result["warnings"] == ["It cannot be summarized. Because. Do."]
     assert (tmp_path / "audio/r/transcript.json").is_file()

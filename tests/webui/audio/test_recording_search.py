@@ -209,7 +209,7 @@ def test_a_question_may_be_spoken(
         heard.append(len(audio))
         return [Segment(0.0, 1.0, "who brings the map", 0.9)]
 
-    monkeypatch.setattr("pipeline.recordings.transcription.recognizing.recognize", recognize)
+    monkeypatch.setattr("webui.audio.asking.recognize", recognize)
     upload = SimpleUploadedFile("question.wav", wav.read_bytes())
     fragment = owners.post(f"/recordings/{recording.pk}/ask", {"audio": upload}, headers=HTMX).content.decode()
     assert heard == [SAMPLE_RATE] and "Heard:" in fragment and "Anna brings the lantern and the map" in fragment
@@ -227,7 +227,7 @@ def test_each_user_is_heard_with_the_weights_that_they_trained(
         heard.append(engine.model)
         return [Segment(0.0, 1.0, "who brings the map", 0.9)]
 
-    monkeypatch.setattr("pipeline.recordings.transcription.recognizing.recognize", recognize)
+    monkeypatch.setattr("webui.audio.asking.recognize", recognize)
     monkeypatch.setattr(registry, "_engines", lambda: {"hark": HarkCtc()})
     sound = np.zeros(SAMPLE_RATE, np.float32)
     for user in (owner, other):
@@ -237,7 +237,7 @@ def test_each_user_is_heard_with_the_weights_that_they_trained(
 
 
 def test_a_question_in_which_nothing_is_heard_says_so(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.recordings.transcription.recognizing.recognize", lambda *given: [])
+    monkeypatch.setattr("webui.audio.asking.recognize", lambda *given: [])
     with pytest.raises(HarkError, match="not heard"):
         asking.question_of(owner, np.zeros(SAMPLE_RATE, np.float32))
     with pytest.raises(HarkError, match="too long"):
@@ -265,8 +265,8 @@ def test_kathleen_speaks_where_she_is(owner: User, monkeypatch: pytest.MonkeyPat
             return [type("Voice", (), {"name": name}) for name in self.names]
 
     there = {"espeak": Engine("gmw/en"), "piper": Engine("en_US-lessac-medium", "en_US-kathleen-low")}
-    monkeypatch.setattr("webui.trainer.services.free_engines", lambda language, user: list(there))
-    monkeypatch.setattr("audio_generation.registry.engine_named", lambda name: there[name])
+    monkeypatch.setattr("webui.audio.asking.free_engines", lambda language, user: list(there))
+    monkeypatch.setattr("webui.audio.asking.engine_named", lambda name: there[name])
     assert asking.voice_for(owner, "en") == ("piper", "en_US-kathleen-low")
     there["piper"] = Engine("en_US-lessac-medium")
     assert asking.voice_for(owner, "en") == ("piper", "en_US-lessac-medium")

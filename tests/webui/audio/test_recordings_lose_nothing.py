@@ -14,8 +14,8 @@ from django.test import Client
 from core.errors import HarkError
 from core.events import silent_reporter
 from db.db_api import Library
-from pipeline.recordings import captions, recording_folder
 from pipeline.recordings import job as recording_job
+from pipeline.recordings import recording_folder
 from pipeline.recordings.transcript import load_transcript
 from webui.accounts.models import User
 from webui.audio import corrections, intake, live, search, sharing, transcripts
@@ -91,7 +91,7 @@ def test_a_correction_that_fails_changes_nothing(
     before = texts_of(recording)
     with monkeypatch.context() as patched:
         if full == "text":
-            patched.setattr(captions, "write", no_room)
+            patched.setattr(corrections, "write", no_room)
         else:
             patched.setattr(search, "index", no_room_said)
         with pytest.raises(HarkError):

@@ -83,7 +83,7 @@ def test_a_recording_that_was_deleted_meanwhile_does_not_come_back(
     recording: Recording, owner: User, model: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = derived.translate(recording=recording, language="de")
-    monkeypatch.setattr("pipeline.recordings.translation.translate", lambda *given: intake.delete(recording=recording))
+    monkeypatch.setattr("pipeline.recordings.job.translate", lambda *given: intake.delete(recording=recording))
     with pytest.raises(HarkError, match="The recording is gone"):
         translate_recording(job.spec, jobs.user_data(owner), silent_reporter())
     assert not recording.path.exists()

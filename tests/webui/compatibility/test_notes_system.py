@@ -200,7 +200,7 @@ def test_it_is_heard_for_whom_it_is(
         chosen.append(options)
         return transcript_of()
 
-    monkeypatch.setattr("pipeline.recordings.transcription.transcribe.transcribe", transcribe)
+    monkeypatch.setattr("pipeline.recordings.short_transcription.transcribe", transcribe)
     transcribe_operation({**request, "audio_file": str(recording_file)})
     assert chosen[0].data == portal
 

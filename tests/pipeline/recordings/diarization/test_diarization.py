@@ -292,8 +292,7 @@ def test_two_people_or_one_sound_twice(
 
 def test_a_delay_is_found(doubles: None, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.flac", np.stack([ALL, later(ALL, 0.15)], axis=1), RATE)
-    delay, correlation = _delay(tmp_path / "a.flac")
-    assert delay == round(0.15 * RATE) and correlation > 0.9
+    assert _delay(tmp_path / "a.flac") == round(0.15 * RATE)
 
 
 def test_turns_by_channels(doubles: None, tmp_path: Path) -> None:

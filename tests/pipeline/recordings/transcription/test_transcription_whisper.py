@@ -234,7 +234,7 @@ def test_the_service_takes_the_model_that_the_client_names(converted: Path, tmp_
 
 def test_pulling_names_what_there_is(monkeypatch: pytest.MonkeyPatch, data_dir: Path, converted: Path) -> None:
     faster_whisper = pytest.importorskip("faster_whisper")
-    with pytest.raises(HarkError, match="no Whisper model 'huge'"):
+    with pytest.raises(HarkError, match="no Whisper model called 'huge'"):
         whisper_models.pull("huge", silent_reporter())
 
     def unreachable(size: str, output_dir: str) -> None:
