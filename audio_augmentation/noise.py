@@ -21,6 +21,7 @@ from audio_augmentation.equalizer import (
 )
 from audio_augmentation.gain_speed import SILENCE, active_rms, limit_peak
 from core.audio_file import SAMPLE_RATE, read_audio
+from core.data_folder import check_folder
 from core.errors import HarkError
 from core.worded import listed, worded
 
@@ -214,12 +215,7 @@ def load_noise_folder(folder: Path) -> NoiseLibrary:
     Raises:
         HarkError: no such folder, or no audio file in it.
     """
-    if not folder.is_dir():
-        raise HarkError(
-            worded("There is no noise folder %(folder)s.", folder=str(folder)),
-            worded("The path names no folder."),
-            worded("Check the path."),
-        )
+    check_folder(folder)
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
     if not paths:
         raise HarkError(

@@ -157,7 +157,7 @@ def back_up(data: Path, target: Path, reporter: Reporter, server: Server | None 
             Nothing is left then.
     """
     data, target = data.resolve(), target.resolve()
-    try:
+    with _writing("the backup was not written"):
         _refuse_bad_place(data, target)
         unnamed: set[str] = set()
         names = set(_files(data, unnamed))
@@ -169,8 +169,6 @@ def back_up(data: Path, target: Path, reporter: Reporter, server: Server | None 
             zipfile.ZipFile(temporary, "w") as archive,
         ):
             return _Writer(data, archive, Path(copies), reporter, server).write(names, unnamed)
-    except OSError as error:
-        raise _write_error(error, "the backup was not written") from error
 
 
 def _refuse_bad_place(data: Path, target: Path) -> None:
@@ -359,7 +357,16 @@ def _full(doing: str, said: str) -> tuple[str, str, str]:
     )
 
 
-def _write_error(error: OSError, doing: str) -> HarkError:
+@contextmanager
+def _writing(doing: str) -> Iterator[None]:
+    """Raise a HarkError for an OSError in the block; ``doing`` says what was not done."""
+    try:
+        yield
+    except OSError as error:
+        raise _not_written(error, doing) from error
+
+
+def _not_written(error: OSError, doing: str) -> HarkError:
     where = f": {Path(str(error.filename)).name}" if error.filename else ""
     said = f"{error.strerror or error}{where}"
     if is_full(error):
@@ -394,7 +401,7 @@ def restore(
         HarkError: what :func:`check` raises, a data folder that holds something or whose portal is running, a server
             that is used, a full disk. The data folder and the server are as they were then.
     """
-    try:
+    with _writing("the backup was not restored"):
         occupied = data.exists() and (not data.is_dir() or bool(_held_by(data)))
         if occupied and not replace:
             raise _holds_something(data)
@@ -413,8 +420,6 @@ def restore(
             aside = _free_name(data) if occupied else None
             _put_in_place(staged, data, aside)
             return backup, aside
-    except OSError as error:
-        raise _write_error(error, "the backup was not restored") from error
 
 
 def _room(data: Path) -> Path:
@@ -618,29 +623,25 @@ def _new_file(into: Path | None, file: Entry) -> Iterator[Callable[[bytes], obje
         return
     path = into / file.path
     private = file.path in SECRETS or file.path.startswith("portal/")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600 if private else 0o644)
-        target = os.fdopen(handle, "wb")
-    except (FileExistsError, NotADirectoryError) as error:
-        raise _refused("A name in it is a file and a folder at once.") from error
-    except OSError as error:
-        raise _write_error(error, "the backup was not restored") from error
+    doing = "the backup was not restored"
+    with _writing(doing):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600 if private else 0o644)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise _refused("A name in it is a file and a folder at once.") from error
+    target = os.fdopen(handle, "wb")
 
     def write(block: bytes) -> None:
-        try:
+        with _writing(doing):
             target.write(block)
-        except OSError as error:
-            raise _write_error(error, "the backup was not restored") from error
 
     try:
         yield write
     finally:
-        try:
+        with _writing(doing):
             target.close()
             os.utime(path, (file.modified, file.modified))
-        except OSError as error:
-            raise _write_error(error, "the backup was not restored") from error
 
 
 def _manifest_of(opened: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> Backup:

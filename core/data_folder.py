@@ -137,3 +137,13 @@ def remove_unfinished(folder: Path) -> None:
     for path in folder.glob(".*"):
         if _UNFINISHED.fullmatch(path.name):
             path.unlink(missing_ok=True)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise HarkError where there is no such folder."""
+    if not folder.is_dir():
+        raise HarkError(
+            worded("There is no folder %(folder)s.", folder=str(folder)),
+            worded("The path names no folder."),
+            worded("Check the path."),
+        )

@@ -462,7 +462,8 @@ class Library:
             ValueError: an aligner's name that is no file name.
             HarkError: an unknown clip id, besides the usual.
         """
-        _check_name(aligner)
+        if not _NAME.fullmatch(aligner):
+            raise ValueError(f"an aligner's name is made of letters, digits, '.', '_' and '-': {aligner!r}")
         rows: list[tuple[int, str, int, str]] = []
         with storing("storing emissions"):
             for clip_id, matrix in emissions:
@@ -580,21 +581,19 @@ class Library:
         Args:
             mend: put right what was found.
             verify_audio: also decode every file and compare digests.
-            left_over_after_s: younger files without a row are only counted; a writer may be about to add the row.
+            left_over_after_s: younger files without a row are no problem; a writer may be about to add the row.
                 Temporary files are given ten minutes in any case.
         """
         left_over_before = time.time() - left_over_after_s
         problems = [*self._check_database(mend), *self._check_references(mend)]
-        files = in_flight = 0
+        files = 0
         for prefix in range(256):
-            found, count, young = self._check_clip_folder(f"{prefix:02x}", mend, verify_audio, left_over_before)
+            found, count = self._check_clip_folder(f"{prefix:02x}", mend, verify_audio, left_over_before)
             problems += found
             files += count
-            in_flight += young
-        emission_problems, young = self._check_emissions(mend, left_over_before)
-        problems += emission_problems
+        problems += self._check_emissions(mend, left_over_before)
         ((clips,),) = self._rows("SELECT COUNT(*) FROM clip")
-        return CheckReport(int(clips), files, in_flight + young, tuple(problems))
+        return CheckReport(int(clips), files, tuple(problems))
 
     def _check_database(self, mend: bool) -> list[Problem]:
         problems: list[Problem] = []
@@ -629,8 +628,8 @@ class Library:
 
     def _check_clip_folder(
         self, prefix: str, mend: bool, verify_audio: bool, left_over_before: float
-    ) -> tuple[list[Problem], int, int]:
-        """Compare the rows and files of one digest prefix: (problems, files, files too young to judge)."""
+    ) -> tuple[list[Problem], int]:
+        """Compare the rows and files of one digest prefix; return the problems, and how many files there are."""
         folder = self.data_dir / clip_files.CLIPS_FOLDER / prefix
         # The files first: a row added meanwhile has its file already, or it is young.
         files = _files_below(folder)
@@ -651,13 +650,12 @@ class Library:
                         why = "no clip can be read from it" if on_disk is None else "its audio is another one"
                         problems.append(Problem("wrong audio", f"{path.relative_to(self.data_dir)}: {why}", mended))
         query = "SELECT 1 FROM clip WHERE path = ?"
-        left_over, in_flight = self._check_left_over(files, expected, query, "", mend, left_over_before)
-        return [*problems, *left_over], len(files), in_flight
+        return [*problems, *self._check_left_over(files, expected, query, "", mend, left_over_before)], len(files)
 
     def _check_left_over(
         self, files: Mapping[Path, float], expected: Collection[Path], query: str, what: str, mend: bool, before: float
-    ) -> tuple[list[Problem], int]:
-        """The files that no row names, and how many others are too young to judge.
+    ) -> list[Problem]:
+        """Return the files that no row names, but for those that are too young to judge.
 
         Args:
             files: with the time of each [seconds since the epoch].
@@ -666,19 +664,17 @@ class Library:
             before: seconds since the epoch; younger files are not judged.
         """
         problems: list[Problem] = []
-        in_flight = 0
         for path, modified in files.items():
             if path in expected:
                 continue
             temporary = path.suffix == clip_files.TEMPORARY_SUFFIX
             # A writer survives the loss of a finished file (it looks again), but not that of its temporary one.
             if modified > min(before, time.time() - LEFT_OVER_AFTER_S if temporary else math.inf):
-                in_flight += 1
                 continue
             kind = "temporary file" if temporary else f"{what}file without row"
             mended = mend and self._remove_file_without_row(path, query)
             problems.append(Problem(kind, str(path.relative_to(self.data_dir)), mended))
-        return problems, in_flight
+        return problems
 
     def _remove_clips_of(self, path: Path, digest: str, only_if_missing: bool) -> bool:
         """Remove the rows of a digest and their file; looks again first, while no other process can write."""
@@ -694,7 +690,7 @@ class Library:
                 _unlink(path)
         return True
 
-    def _check_emissions(self, mend: bool, left_over_before: float) -> tuple[list[Problem], int]:
+    def _check_emissions(self, mend: bool, left_over_before: float) -> list[Problem]:
         problems: list[Problem] = []
         files = _files_below(self.data_dir / EMISSIONS_FOLDER)
         rows = [file for (file,) in self._rows("SELECT DISTINCT file FROM emission", doing=CHECKING)]
@@ -706,8 +702,7 @@ class Library:
                 problems.append(Problem("emission without file", relative, mend))
         expected = {self.data_dir / relative for relative in rows}
         query = "SELECT 1 FROM emission WHERE file = ?"
-        left_over, in_flight = self._check_left_over(files, expected, query, "emission ", mend, left_over_before)
-        return [*problems, *left_over], in_flight
+        return [*problems, *self._check_left_over(files, expected, query, "emission ", mend, left_over_before)]
 
     # -- the database ------------------------------------------------------------------------------------------
 
@@ -843,11 +838,6 @@ def _plain_list(texts: Collection[str]) -> list[str]:
 def _settings(settings: Mapping[str, Any]) -> str:
     """Settings as they are stored."""
     return as_servers_take_it(json.dumps(dict(settings), sort_keys=True))
-
-
-def _check_name(aligner: str) -> None:
-    if not _NAME.fullmatch(aligner):
-        raise ValueError(f"an aligner's name is made of letters, digits, '.', '_' and '-': {aligner!r}")
 
 
 def _no_such_clip(clip_id: int) -> HarkError:

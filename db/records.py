@@ -155,11 +155,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """The result of ``Library.check``; ``in_flight`` counts files too new to be called left over."""
+    """The result of ``Library.check``."""
 
     clips: int
     files: int
-    in_flight: int
     problems: tuple[Problem, ...]
 
     @property

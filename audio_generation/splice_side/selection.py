@@ -51,7 +51,6 @@ class Wanted:
 
     label: str
     word: str | None = None
-    starts_word: bool = False
     ends_word: bool = False
     stressed: bool = False
 

@@ -34,7 +34,7 @@ def wanted_phones(text: str, language: str) -> list[Wanted]:
             vowels = 0
             for place, phone in enumerate(phones):
                 vowel = is_vowel(phone)
-                result.append(Wanted(phone, word, place == 0, place + 1 == len(phones), vowel and vowels == stressed))
+                result.append(Wanted(phone, word, place + 1 == len(phones), vowel and vowels == stressed))
                 vowels += vowel
     return [*result, Wanted(PAUSE)] if result else []
 

@@ -67,7 +67,7 @@ class UnitTable:
         names: of the recordings; ``audio``: their samples, int16, brought to one level and one rough spectrum.
         labels: the phones that there are, the pause first; ``label`` holds indices into it.
         start, cut, end: samples in the recording.
-        word: index into ``words``, NO_WORD for pauses; ``starts_word``, ``ends_word``: first or last phone of it.
+        word: index into ``words``, NO_WORD for pauses; ``ends_word``: the last phone of it.
         stressed: the main stress of its word lies on it.
         cost: what is wrong with the segment itself (badly recognized, an odd length), 0 for nothing.
         sound: cepstra and their slopes at the cut [segments, 2 * CEPSTRA], each of variance 1 over the table.
@@ -85,7 +85,6 @@ class UnitTable:
     cut: np.ndarray
     end: np.ndarray
     word: np.ndarray
-    starts_word: np.ndarray
     ends_word: np.ndarray
     stressed: np.ndarray
     cost: np.ndarray
@@ -249,10 +248,10 @@ def _segments(
     most = round(PAUSE_S * SAMPLE_RATE)
     spoken = [(p, round(p.start_s * SAMPLE_RATE), round(p.end_s * SAMPLE_RATE)) for p in recording.phones]
     spoken = [(p, max(0, start), min(samples, end)) for p, start, end in spoken if start < samples - HOP]
-    rows: list[tuple[int, int, int, int, bool, bool, bool, float]] = []
+    rows: list[tuple[int, int, int, int, bool, bool, float]] = []
 
     def pause(start: int, end: int) -> None:
-        rows.append((0, start, end, NO_WORD, False, False, False, 0.0))
+        rows.append((0, start, end, NO_WORD, False, False, 0.0))
 
     if spoken and spoken[0][1] > 0:
         pause(max(0, spoken[0][1] - most), spoken[0][1])
@@ -265,8 +264,7 @@ def _segments(
         if number + 1 < len(spoken) and gap < LEAST_PAUSE_S * SAMPLE_RATE:
             end = following
         owner = of_word[number]
-        first = owner != place
-        place, vowels = owner, 0 if first else vowels
+        place, vowels = owner, vowels if owner == place else 0
         word = recording.words[owner] if owner != NO_WORD else None
         vowel = is_vowel(phone.label)
         rows.append(
@@ -275,7 +273,6 @@ def _segments(
                 start,
                 end,
                 words.setdefault(word.label, len(words)) if word else NO_WORD,
-                first,
                 number + 1 == len(spoken) or of_word[number + 1] != owner,
                 bool(word and vowel and word.stressed == vowels),
                 min(3.0, -float(np.log(max(phone.confidence, 1e-3)))),
@@ -290,7 +287,7 @@ def _segments(
             else:
                 pause(end, end + most)
                 pause(following - most, following)
-    names = ("label", "start", "end", "word", "starts_word", "ends_word", "stressed", "cost")
+    names = ("label", "start", "end", "word", "ends_word", "stressed", "cost")
     return {name: np.array(values) for name, values in zip(names, zip(*rows))}
 
 

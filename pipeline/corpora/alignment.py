@@ -70,11 +70,10 @@ class Alignment:
 
 @dataclass(frozen=True)
 class AlignReport:
-    """What :func:`align_clips` did; ``heard_s`` is the audio [seconds] that the acoustic model had to hear for it."""
+    """The clips that :func:`align_clips` has aligned, by their ids, and why others failed."""
 
     aligned: frozenset[int]
     failed: dict[int, HarkError]
-    heard_s: float
 
 
 def align(
@@ -256,8 +255,8 @@ def stored_emission(library: Library, clip: Clip, aligner: Aligner) -> np.ndarra
 
 def emissions(
     library: Library, aligner: Aligner, clips: Sequence[Clip], failed: dict[int, HarkError]
-) -> Iterator[tuple[Clip, np.ndarray, bool]]:
-    """(clip, emission, whether it had to be made) of each clip; made ones are kept. What fails goes to ``failed``."""
+) -> Iterator[tuple[Clip, np.ndarray]]:
+    """Yield each clip with its emission; one that is not there is made and kept. What fails goes to ``failed``."""
     there = library.with_emission(aligner.name, [clip.id for clip in clips])
     missing: list[Clip] = []
     for clip in clips:
@@ -265,7 +264,7 @@ def emissions(
         if known is None:
             missing.append(clip)
         else:
-            yield clip, known, False
+            yield clip, known
     for batch in _batches(missing):
         audios: list[np.ndarray] = []
         heard: list[Clip] = []
@@ -277,8 +276,7 @@ def emissions(
                 failed[clip.id] = error
         made = list(aligner.log_probabilities_of(audios))
         library.add_emissions(aligner.name, ((clip.id, pack(log_p)) for clip, log_p in zip(heard, made, strict=True)))
-        for clip, log_p in zip(heard, made, strict=True):
-            yield clip, log_p, True
+        yield from zip(heard, made, strict=True)
 
 
 def _batches(clips: Iterable[Clip]) -> Iterator[list[Clip]]:
@@ -313,12 +311,10 @@ def align_clips(
     todo = [clip for clip in clips if clip.id not in there]
     aligned = set(there)
     failed: dict[int, HarkError] = {}
-    heard_s = 0.0
     progress = Progress(reporter or silent_reporter(), len(todo))
     for batch in _batches(todo):
         done: dict[int, tuple[AlignedUnit, ...]] = {}
-        for clip, log_p, made in emissions(library, aligner, batch, failed):
-            heard_s += clip.duration_s if made else 0.0
+        for clip, log_p in emissions(library, aligner, batch, failed):
             try:
                 if not clip.text_known:
                     what = f"Clip {clip.id} cannot be aligned."
@@ -329,7 +325,7 @@ def align_clips(
             progress.advance()
         library.set_alignments(name, done)
         aligned |= set(done)
-    return AlignReport(frozenset(aligned), failed, heard_s)
+    return AlignReport(frozenset(aligned), failed)
 
 
 LOOKED_UP = 200  # clips at once

@@ -35,9 +35,7 @@ _END_BYTES, _LOCATOR_BYTES = 22, 20
 _OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File}
 
 
-def unpack(
-    archive: Path | str, folder: Path | str, most_bytes: int = LARGEST_TOTAL, most_files: int = MOST_FILES
-) -> int:
+def unpack(archive: Path | str, folder: Path | str) -> int:
     """Unpack a zip or tar (plain, gz, bz2) into a folder that is new or empty; how many files were in it.
 
     Raises:
@@ -50,8 +48,8 @@ def unpack(
         count = total = 0
         seen: set[str] = set()
         for members, (name, content) in enumerate(_members(archive), 1):
-            if members > most_files:
-                raise refused(worded("It holds more than %(most_files)s files.", most_files=most_files))
+            if members > MOST_FILES:
+                raise refused(worded("It holds more than %(most_files)s files.", most_files=MOST_FILES))
             if content is None:
                 continue
             count += 1
@@ -64,8 +62,8 @@ def unpack(
             with target.open("xb") as written:
                 while block := content.read(BLOCK):
                     total += len(block)
-                    if total > most_bytes:
-                        raise refused(worded("It holds more than %(gb)s GB.", gb=number(most_bytes / 1e9)))
+                    if total > LARGEST_TOTAL:
+                        raise refused(worded("It holds more than %(gb)s GB.", gb=number(LARGEST_TOTAL / 1e9)))
                     written.write(block)
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise refused(worded("A name in it is a file and a folder at once.")) from error

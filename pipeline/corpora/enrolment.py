@@ -15,6 +15,7 @@ import numpy as np
 
 from audio_augmentation.silence import speech_bounds
 from core.audio_file import SAMPLE_RATE
+from core.data_folder import check_folder
 from core.errors import HarkError
 from core.foreign_audio import read_foreign_audio
 from core.worded import worded
@@ -142,12 +143,7 @@ def examine(audio: np.ndarray, hint: str = "", identifier: str = "") -> Take:
 
 def takes_in(folder: Path) -> list[tuple[Path, Take]]:
     """The recordings in a folder, examined. Raises HarkError for a folder without any, and for a damaged one."""
-    if not folder.is_dir():
-        raise HarkError(
-            worded("There is no folder %(folder)s.", folder=str(folder)),
-            worded("The path names no folder."),
-            worded("Check the path."),
-        )
+    check_folder(folder)
     files = [path for path in files_below(folder) if is_audio(path)]
     if not files:
         raise HarkError(

@@ -9,7 +9,9 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import soundfile
 
 from core.data_folder import atomic_path, remove_unfinished, storing
 from core.errors import HarkError
@@ -32,16 +34,12 @@ from pipeline.recordings.recording_folder import (
     TRANSCRIPT,
     WAVEFORM,
 )
-from pipeline.recordings.summarization import save_summary, summarize, words_of
+from pipeline.recordings.summarization import Summary, save_summary, summarize, words_of
 from pipeline.recordings.summarization.polish import polish
 from pipeline.recordings.transcript import Segment, Transcript, load_transcript, save_transcript
 from pipeline.recordings.transcription.transcribe import TranscribeOptions, transcribe
 from pipeline.recordings.translation import translate, translation_file
 from pipeline.training.removed_recordings import CORPUS, forget_in_runs
-
-if TYPE_CHECKING:
-    from pipeline.recordings.media import MediaLimits
-    from pipeline.recordings.summarization import Summary
 
 LICENCE = "private"
 AROUND_S = 0.1  # kept before and after a segment: boundaries are never exact
@@ -62,8 +60,6 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
     Raises:
         HarkError: no recording, beyond the limits, an engine that is not ready or failed, a full disk.
     """
-    import soundfile
-
     folder, options = data / spec["folder"], spec["options"]
     audio = folder / AUDIO
     with storing("preparing the recording"):

@@ -14,7 +14,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import zip_longest
 from typing import Any
@@ -54,8 +54,7 @@ WINDOW_TOKENS, STRIDE_TOKENS = 384, 128  # as the model was trained
 NULL_MARGIN = 0.0  # how much better than "no answer" the best span's logits must be
 BEST_SPANS = 20  # that share the probability
 
-Read = Callable[[dict[str, Any]], Mapping[str, Any]]
-Compare = Callable[[dict[str, Any]], Mapping[str, Any]]
+Model = Callable[[dict[str, Any]], Mapping[str, Any]]  # what answers a request
 
 # Words that say nothing about what is asked for. Question words are among them: they say what kind of answer is meant.
 STOP_WORDS = frozenset(
@@ -156,10 +155,6 @@ class Answer:
     nearest: tuple[Citation, ...] = ()
     note: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON shows it."""
-        return asdict(self)
-
 
 def passages(recording: str, transcript: Transcript) -> list[Passage]:
     """Windows of about :data:`WINDOW_WORDS` words over a transcript; each begins in the middle of the one before."""
@@ -196,8 +191,8 @@ def _words_in(text: str) -> int:
 def answer(
     question: str,
     passages: Sequence[Passage],
-    read: Read | None = None,
-    compare: Compare | None = None,
+    read: Model | None = None,
+    compare: Model | None = None,
     language_model: llm.LlmSettings | None = None,
 ) -> Answer:
     """The answer to a question from these passages, of one recording or of many.
@@ -274,7 +269,7 @@ def _best_line(
     return max(((line, row) for row in best for line in passages[row].lines), key=score)
 
 
-def _nearest(question: str, passages: Sequence[Passage], ranked: Sequence[int], compare: Compare) -> list[int]:
+def _nearest(question: str, passages: Sequence[Passage], ranked: Sequence[int], compare: Model) -> list[int]:
     """Rows of the passages that mean what is asked for, the nearest first; none where nobody can tell."""
     rows = list(dict.fromkeys([*ranked, *range(min(len(passages), MOST_COMPARED))]))[:MOST_COMPARED]
     if not rows:
@@ -288,7 +283,7 @@ def _nearest(question: str, passages: Sequence[Passage], ranked: Sequence[int], 
 
 
 def _nearest_lines(
-    question: str, weights: Mapping[str, float], lines: Sequence[Citation], index: _Index, compare: Compare | None
+    question: str, weights: Mapping[str, float], lines: Sequence[Citation], index: _Index, compare: Model | None
 ) -> list[Citation]:
     """The segments that come nearest: by meaning where that is asked for and can be told, else by their words."""
     values: Sequence[float] = ()
@@ -326,7 +321,7 @@ def _written(question: str, lines: Iterable[Citation], chosen: llm.LlmSettings) 
     return llm.ask(f"{_WRITE} The question: {llm.quoted([{'question': question}])}", rows, check, chosen)
 
 
-def _read(question: str, best: Sequence[Passage], read: Read) -> Answer | bool | None:
+def _read(question: str, best: Sequence[Passage], read: Model) -> Answer | bool | None:
     """What a model marks; False where it finds nothing, None where there is none, or it cannot be asked."""
     try:
         marked = read({"question": question, "passages": [passage.text for passage in best]})

@@ -42,7 +42,8 @@ def words_taken(table: UnitTable, pieces: list[Piece]) -> list[list[str]]:
     result = []
     for run in runs(pieces):
         inside = range(run.first, run.last + 1)
-        starts = {int(table.word[i]) for i in inside if table.starts_word[i]}
+        begins = [i == 0 or table.ends_word[i - 1] or table.word[i - 1] != table.word[i] for i in inside]
+        starts = {int(table.word[i]) for i, begin in zip(inside, begins) if begin}
         ends = {int(table.word[i]) for i in inside if table.ends_word[i]}
         result.append([table.words[i] for i in dict.fromkeys(table.word[j] for j in inside) if i in starts & ends])
     return result

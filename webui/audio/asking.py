@@ -77,9 +77,8 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
         for places in (found.citations, found.nearest)
     )
     return {
-        "question": question.strip(), "text": text, "found": found.found, "how": found.how,
-        "score": found.score, "language": language, "citations": citations, "nearest": nearest,
-        "note": found.note,
+        **asdict(found), "question": question.strip(), "text": text, "language": language, "citations": citations,
+        "nearest": nearest,
     }  # fmt: skip
 
 

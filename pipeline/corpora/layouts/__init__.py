@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from core.data_folder import check_folder
 from core.errors import HarkError
 from core.worded import worded
 from pipeline.corpora.layouts import common_voice, librispeech, ljspeech, nemo_manifest, plain_folder, vctk
@@ -26,12 +27,7 @@ def layout_of(folder: Path) -> Layout:
     Raises:
         HarkError: no such folder, or no audio in it.
     """
-    if not folder.is_dir():
-        raise HarkError(
-            worded("There is no folder %(folder)s.", folder=str(folder)),
-            worded("The path names no folder."),
-            worded("Check the path."),
-        )
+    check_folder(folder)
     for layout in LAYOUTS:
         if layout.recognizes(folder):
             return layout

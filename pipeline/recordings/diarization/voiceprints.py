@@ -44,20 +44,19 @@ _VOICES: KeptFile[Voices] = KeptFile(
 )
 
 
-def voice_of(
-    audio_file: Path, spans: Iterable[tuple[float, float]], channel: int | None = None, most_s: float = MOST_SPEECH_S
-) -> np.ndarray:
-    """What a speaker says in the (start, end) seconds of a normalized recording, joined: float32 [samples] at 16 kHz.
+def voice_of(audio_file: Path, spans: Iterable[tuple[float, float]], channel: int | None = None) -> np.ndarray:
+    """Join what a speaker says in the (start, end) seconds of a normalized recording: float32 [samples] at 16 kHz.
+
+    The longest spans come first, until :data:`MOST_SPEECH_S` are there.
 
     Args:
         channel: 0 (left) or 1 (right) where a channel is a person; None: all mixed.
-        most_s: the longest spans first until so much is there.
 
     Raises:
         HarkError: the recording cannot be read.
     """
     parts: list[np.ndarray] = []
-    left_s = most_s
+    left_s = MOST_SPEECH_S
     with open_normalized(audio_file) as recording:
         for start, end in sorted(spans, key=lambda span: span[0] - span[1]):
             if left_s <= 0:

@@ -8,14 +8,10 @@ from typing import Protocol
 from core.errors import HarkError, no_such
 from core.readiness import Readiness
 from core.worded import worded
-from pipeline.recordings.summarization.summary import (
-    Point,
-    Sentiment,
-    Summary,
-    as_json,
-    save_summary,
-    words_of,
-)
+from pipeline.recordings.summarization.extractive import Extractive
+from pipeline.recordings.summarization.language_model import LanguageModel
+from pipeline.recordings.summarization.summary import Point, Sentiment, Summary, as_json, save_summary, words_of
+from pipeline.recordings.summarization.transformer import Character, LocalTransformer
 from pipeline.recordings.transcript import Transcript
 
 __all__ = [
@@ -44,10 +40,6 @@ class SummaryEngine(Protocol):
 
 def engines() -> list[SummaryEngine]:
     """All engines, those that ``auto`` prefers first."""
-    from pipeline.recordings.summarization.extractive import Extractive
-    from pipeline.recordings.summarization.language_model import LanguageModel
-    from pipeline.recordings.summarization.transformer import Character, LocalTransformer
-
     return [LanguageModel(), LocalTransformer(), Extractive(), Character()]
 
 

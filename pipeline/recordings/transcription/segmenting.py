@@ -10,6 +10,7 @@ from pipeline.recordings.transcription.whisper_text import segment_of
 
 PAUSE_S = 0.8  # a longer one parts segments
 LONGEST_S = 15.0  # of a segment; a longer one is parted at its longest pause
+LEAST_OVERLAP_S = 0.2  # during which two speak, so that it is marked
 EDGE = 0.2  # of the words at either end, where it is not parted: a word alone is no segment to read
 
 
@@ -61,7 +62,7 @@ def shifted(segment: Segment, seconds: float, speaker: str = "") -> Segment:
     )
 
 
-def with_overlaps(segments: Iterable[Segment], least_s: float = 0.2) -> tuple[Segment, ...]:
+def with_overlaps(segments: Iterable[Segment]) -> tuple[Segment, ...]:
     """In order of time; those during which another speaker speaks are marked."""
     ordered = sorted(segments, key=lambda segment: (segment.start_s, segment.end_s))
     marked = set()
@@ -70,6 +71,6 @@ def with_overlaps(segments: Iterable[Segment], least_s: float = 0.2) -> tuple[Se
             other = ordered[later]
             if other.start_s >= one.end_s:
                 break
-            if other.speaker != one.speaker and min(one.end_s, other.end_s) - other.start_s >= least_s:
+            if other.speaker != one.speaker and min(one.end_s, other.end_s) - other.start_s >= LEAST_OVERLAP_S:
                 marked |= {number, later}
     return tuple(replace(s, overlap=True) if n in marked else s for n, s in enumerate(ordered))

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def test_the_best_sentence_is_cited(question: str, segment: int) -> None:
     assert (citation.start_s, citation.end_s) == (5.0 * segment, 5.0 * segment + 4)
     assert citation.speaker == CALL.splitlines()[segment].split(":")[0]
     assert 0 < found.score <= 1
-    json.dumps(found.as_dict())
+    json.dumps(asdict(found))
 
 
 def test_who_speaks_is_searched_too() -> None:
