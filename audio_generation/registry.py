@@ -59,6 +59,5 @@ def engine_named(name: str) -> Engine:
 
 
 def close_engines() -> None:
-    """End all workers."""
     for engine in engines().values():
         engine.close()

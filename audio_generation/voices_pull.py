@@ -174,7 +174,6 @@ def _download(hub: Server, path: str, target: Path, file: _RemoteFile, progress:
 
 
 def _digest(path: Path, file: _RemoteFile) -> str:
-    """Of the kind that ``file.digest`` is."""
     git_blob = f"blob {path.stat().st_size}\0".encode()
     digest = hashlib.sha256() if len(file.digest) == 64 else hashlib.sha1(git_blob)
     with path.open("rb") as content:

@@ -122,7 +122,6 @@ class Server(Protocol):
 
 @cache
 def hark_version() -> str:
-    """The version of this Hark."""
     with (REPOSITORY / "pyproject.toml").open("rb") as file:
         return str(tomllib.load(file)["project"]["version"])
 

@@ -75,7 +75,6 @@ def load() -> tuple[Any, int]:
 
 
 def version(library: Any) -> str:
-    """The version of espeak-ng."""
     return str(library.espeak_Info(None).decode("utf-8", "replace").split()[0])
 
 

@@ -56,11 +56,9 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """The number of the process."""
         return self._process.pid
 
     def alive(self) -> bool:
-        """Whether the process runs."""
         return self._process.poll() is None
 
     def send(self, message: dict[str, Any]) -> None:

@@ -407,7 +407,6 @@ class Library:
         return [text for (text,) in rows]
 
     def stats(self) -> LibraryStats:
-        """Counts and hours, over all clips."""
         ((clips, seconds, files, unknown, rejected, slices),) = self._rows(
             "SELECT COUNT(*), COALESCE(SUM(duration_s), 0), COUNT(DISTINCT sha256), "
             "COUNT(*) FILTER (WHERE text_known = 0), COUNT(*) FILTER (WHERE state = 'rejected'), COUNT(parent_id) "
@@ -793,7 +792,6 @@ def _clip(row: Sequence[Any]) -> Clip:
 
 
 def _condition(where: Where) -> tuple[str, list[Any]]:
-    """The SQL condition and its values."""
     parts: list[str] = ["TRUE"]
     values: list[Any] = []
     for condition, value in (
@@ -836,7 +834,6 @@ def _plain_list(texts: Collection[str]) -> list[str]:
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
-    """Settings as they are stored."""
     return as_servers_take_it(json.dumps(dict(settings), sort_keys=True))
 
 

@@ -33,7 +33,6 @@ class SqliteConnection:
         self._raw.executemany(query, rows)
 
     def executescript(self, script: str) -> None:
-        """Run several statements."""
         self._raw.executescript(script)
 
     def insert(self, clip: Mapping[str, Any]) -> int:

@@ -64,5 +64,4 @@ class Grammar:
 
 @lru_cache(maxsize=1)
 def english() -> Grammar:
-    """Everyday English."""
     return Grammar(ENGLISH)

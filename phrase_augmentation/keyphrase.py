@@ -105,7 +105,6 @@ class Keyphrase:
 
     @cached_property
     def words(self) -> tuple[str, ...]:
-        """Its words."""
         return tuple(self.text.split())
 
     @cached_property

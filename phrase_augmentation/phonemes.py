@@ -150,7 +150,6 @@ def _choose_language(hello: dict[str, Any]) -> str:
 
 
 def version() -> str:
-    """The version of espeak-ng."""
     return str(_phonemizer.hello()["version"])
 
 

@@ -39,7 +39,6 @@ def text_to_phones(library: Any, text: str) -> str:
 
 
 def set_up() -> tuple[dict[str, Any], Speak]:
-    """For ``serve``."""
     library, _ = espeak.load()
     voices = voices_of_languages(library)
     current = ""

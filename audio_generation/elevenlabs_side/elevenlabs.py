@@ -12,7 +12,9 @@ import numpy as np
 from audio_generation.engine import Setting, SpeechRequest, Voice, speaks
 from audio_generation.worker import WorkerEngine
 from core.data_folder import installation_folder
+from core.errors import HarkError
 from core.readiness import Readiness
+from core.settings_file import values_of
 from core.worded import worded
 
 KEY = "ELEVENLABS_API_KEY"
@@ -95,14 +97,12 @@ class ElevenLabs(WorkerEngine):
         }
 
     def limit(self) -> int:
-        """Characters that may be spent altogether."""
         try:
             return int(_configured(LIMIT) or DEFAULT_LIMIT)
         except ValueError:
             return 0  # a limit that cannot be read lets nothing through
 
     def characters_left(self) -> int:
-        """Characters that may still be spent."""
         try:
             return self.limit() - int(self._spent_file().read_text())
         except FileNotFoundError:
@@ -132,8 +132,6 @@ def _configured(name: str) -> str:
     if os.environ.get(name):
         return os.environ[name]
     try:
-        lines = ENV_FILE.read_text(encoding="utf-8").splitlines()
-    except OSError:
+        return values_of(ENV_FILE).get(name, "")
+    except HarkError:  # there is no such file, or it cannot be read
         return ""
-    pairs = (line.partition("=") for line in lines if not line.lstrip().startswith("#"))
-    return next((value.strip().strip("\"'") for key, _, value in pairs if key.strip() == name), "")

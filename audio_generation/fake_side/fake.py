@@ -19,9 +19,7 @@ class Fake(WorkerEngine):
     request_timeout_s = 5.0
 
     def find_voices(self, language: str) -> list[Voice]:
-        """The same in every language."""
         return [Voice(self.name, name, language, f"fake-{name}", "CC0-1.0", "fake") for name in self.facts()["voices"]]
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
-        """Factors of rate and pitch."""
         return {"rate": round(float(rng.uniform(0.8, 1.25)), 3), "pitch": round(float(rng.uniform(0.9, 1.1)), 3)}

@@ -33,7 +33,6 @@ class Festival(WorkerEngine):
         return ready if ready.ok else Readiness(False, ready.why, f"apt-get install {DEBIAN_PACKAGES}")
 
     def find_voices(self, language: str) -> list[Voice]:
-        """English only."""
         return [
             Voice(self.name, name, spoken, speaker, licence, f"festival {name}")
             for name, (speaker, spoken, licence) in KNOWN.items()

@@ -30,11 +30,9 @@ class Flite(WorkerEngine):
         return ready if ready.ok else Readiness(False, ready.why, "apt-get install flite")
 
     def worker_environment(self) -> Mapping[str, str]:
-        """Where further voices lie."""
         return {"HARK_FLITE_VOICES": str(installation_folder() / "voices" / "flite")}
 
     def find_voices(self, language: str) -> list[Voice]:
-        """English only."""
         facts = self.facts()
         found = [
             Voice(

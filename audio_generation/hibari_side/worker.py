@@ -90,9 +90,5 @@ class Speaker:
         return spectrum[low] * (1 - share) + spectrum[low + 1] * share
 
 
-def set_up() -> tuple[dict[str, Any], Any]:
-    return {}, Speaker().speak
-
-
 if __name__ == "__main__":
-    serve(set_up)
+    serve(lambda: ({}, Speaker().speak))

@@ -24,7 +24,6 @@ ACCENTS = {"us": "en-us", "gb": "en-gb"}
 
 @cache
 def styles() -> tuple[str, ...]:
-    """The names of all styles."""
     with np.load(STYLES_FILE) as file:
         return tuple(map(str, file["names"]))
 

@@ -67,9 +67,5 @@ class Speaker:
         return style[above - 1 : above] * (1 - share) + style[above : above + 1] * share
 
 
-def set_up() -> tuple[dict[str, Any], Any]:
-    return {}, Speaker().speak
-
-
 if __name__ == "__main__":
-    serve(set_up)
+    serve(lambda: ({}, Speaker().speak))

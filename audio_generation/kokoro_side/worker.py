@@ -74,9 +74,5 @@ def _phonemizer(letter: str) -> Any:
     return lambda text: other(text)[0]
 
 
-def set_up() -> tuple[dict[str, Any], Any]:
-    return {}, Speaker(Path(os.environ["HARK_VOICES"])).speak
-
-
 if __name__ == "__main__":
-    serve(set_up)
+    serve(lambda: ({}, Speaker(Path(os.environ["HARK_VOICES"])).speak))

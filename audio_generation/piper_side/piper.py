@@ -30,12 +30,10 @@ class Piper(WorkerEngine):
 
     @staticmethod
     def folder() -> Path:
-        """Where pulled voices lie."""
         return installation_folder() / "voices" / "piper"
 
     @staticmethod
     def packaged() -> Path:
-        """Where packages with voices lie."""
         return environments.packages_folder(Piper.name)
 
     def models(self) -> list[Path]:
@@ -45,7 +43,6 @@ class Piper(WorkerEngine):
         return [path for _, path in sorted(found.items())]
 
     def missing(self) -> Readiness | None:
-        """At least one voice is needed."""
         if any(path.with_suffix(".onnx.json").is_file() for path in self.models()):
             return None
         return Readiness(

@@ -65,9 +65,5 @@ def _speaker_number(config: Any, speaker: str) -> int | None:
     raise Refused(f"this Piper voice has no speaker {speaker}")
 
 
-def set_up() -> tuple[dict[str, Any], Any]:
-    return {}, Speaker([Path(folder) for folder in os.environ["HARK_VOICES"].split(os.pathsep)]).speak
-
-
 if __name__ == "__main__":
-    serve(set_up)
+    serve(lambda: ({}, Speaker([Path(folder) for folder in os.environ["HARK_VOICES"].split(os.pathsep)]).speak))

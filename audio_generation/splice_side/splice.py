@@ -34,7 +34,6 @@ class Splice(WorkerEngine):
         self.shipped = shipped
 
     def missing(self) -> Readiness | None:
-        """No person has enough recordings."""
         if shipped_people(self.shipped) or library_people(data_folder()):
             return None
         return Readiness(
@@ -51,7 +50,6 @@ class Splice(WorkerEngine):
         return {"HARK_SPLICE_SHIPPED": str(self.shipped), "HARK_SPLICE_DATA": str(data_folder())}
 
     def find_voices(self, language: str) -> list[Voice]:
-        """One voice a person."""
         return [
             Voice(self.name, person.name, person.language, person.speaker, person.licence, person.model)
             for person in people(self.shipped, data_folder())

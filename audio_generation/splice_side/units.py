@@ -96,7 +96,6 @@ class UnitTable:
 
     @property
     def seconds(self) -> float:
-        """Of audio."""
         return sum(len(audio) for audio in self.audio) / SAMPLE_RATE
 
 

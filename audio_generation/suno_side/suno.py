@@ -34,7 +34,6 @@ class Suno(WorkerEngine):
         return installation_folder() / "voices" / "suno"
 
     def missing(self) -> Readiness | None:
-        """The model's weights are needed."""
         weights = ("pytorch_model.bin", "model.safetensors")
         if (self.folder() / "config.json").is_file() and any((self.folder() / name).is_file() for name in weights):
             return None

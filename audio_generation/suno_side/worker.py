@@ -57,10 +57,5 @@ class Speaker:
         return {f"{part}_prompt": numpy.load(path) for part, path in files.items()}
 
 
-def set_up() -> tuple[dict[str, Any], Any]:
-    speaker = Speaker(Path(os.environ["HARK_VOICES"]))
-    return {}, speaker.speak
-
-
 if __name__ == "__main__":
-    serve(set_up)
+    serve(lambda: ({}, Speaker(Path(os.environ["HARK_VOICES"])).speak))

@@ -52,7 +52,6 @@ class LlmSettings:
 
     @property
     def server(self) -> Server:
-        """Where requests go."""
         return Server(
             self.url,
             worded("The language model"),

@@ -43,7 +43,6 @@ class LocalModel:
 
     @property
     def own_folder(self) -> Path:
-        """Where it is downloaded to."""
         return installation_folder() / self.place
 
     def folder(self) -> Path | None:

@@ -415,7 +415,6 @@ class _Index:
         return {term: math.log(1 + (total - n + 0.5) / (n + 0.5)) for term, n in counts.items()}
 
     def in_line(self, term: str, line: Citation) -> bool:
-        """Whether a segment has the term."""
         return self._line_row[line] in self.rows("line", term)
 
     def rows(self, table: str, term: str) -> frozenset[int]:

@@ -15,7 +15,11 @@ import numpy as np
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
+from phrase_augmentation.heard import can_be_heard_in
+from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.recordings.model_client import call
+from pipeline.recordings.transcription import registry
+from pipeline.training.config import is_known
 
 PHRASE, OTHER, UNSURE = "phrase", "other", "unsure"
 OPERATION = "sort_wake"  # of the model server
@@ -49,9 +53,6 @@ def sort_wake(phrase: str, language: str, audio: np.ndarray) -> Sorted:
 
 def sort_operation(request: Mapping[str, Any], audio: np.ndarray | None) -> dict[str, Any]:
     """The model server's operation: ``phrase`` and ``language`` to the fields of :class:`Sorted`."""
-    from phrase_augmentation.heard import can_be_heard_in
-    from phrase_augmentation.keyphrase import Keyphrase
-    from pipeline.training.config import is_known
     from pipeline.training.keyword_scoring import phone_score  # torch comes with it
 
     assert audio is not None
@@ -75,8 +76,6 @@ def sorted_by(score: float | None, said: bool) -> str:
 
 def _words(audio: np.ndarray, language: str) -> str:
     """What the best recognizer of this machine hears; "" where there is none for the language."""
-    from pipeline.recordings.transcription import registry
-
     try:
         engine, _why = registry.choose(registry.AUTO, language)
         if engine.hosted:  # what devices hear is sent to nobody else

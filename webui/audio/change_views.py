@@ -263,7 +263,6 @@ def shared(request: HttpRequest, token: str) -> HttpResponse:
 @login_not_required
 @require_safe
 def shared_audio(request: HttpRequest, token: str) -> HttpResponseBase:
-    """Its sound."""
     return send_audio(request, _shared(token))
 
 
@@ -271,7 +270,6 @@ def shared_audio(request: HttpRequest, token: str) -> HttpResponseBase:
 @never_cache
 @require_GET
 def shared_waveform(request: HttpRequest, token: str) -> HttpResponse:
-    """Its outline."""
     return send_waveform(_shared(token))
 
 
@@ -279,6 +277,5 @@ def shared_waveform(request: HttpRequest, token: str) -> HttpResponse:
 @never_cache
 @require_GET
 def shared_words(request: HttpRequest, token: str) -> JsonResponse:
-    """Its words with their times."""
     found = _shared(token)
     return JsonResponse(transcript_json(found, transcripts.transcript_of(found)))

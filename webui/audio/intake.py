@@ -26,7 +26,7 @@ from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.audio.corrections import expected_words
 from webui.audio.models import Recording
-from webui.audio.transcripts import NotReady
+from webui.audio.transcripts import NotReady, submit
 from webui.jobs import services as jobs
 from webui.jobs.models import Job, JobEvent
 from webui.jobs.quota import MOST_S, SECONDS, check_minutes, seconds_left
@@ -111,16 +111,12 @@ def _submit(recording: Recording, even_if_full: bool = False, seconds: float = 0
     if not even_if_full:
         check_minutes(recording.user, seconds)
     left_s = seconds_left(recording.user)
-    spec = {
-        "recording": str(recording.pk), "folder": recording.folder, "originals": recording.originals,
-        "name": recording.name, "options": recording.options, "owner": recording.user.is_owner,
-        "words": expected_words(recording.user, recording.options.get("language")),
+    recording.job = submit(
+        recording, "transcribe", even_if_full, originals=recording.originals, name=recording.name,
+        options=recording.options, owner=recording.user.is_owner,
+        words=expected_words(recording.user, recording.options.get("language")),
         **({} if even_if_full else {MOST_S: left_s}),
         **({} if left_s is None else {SECONDS: seconds}),
-    }  # fmt: skip
-    recording.job = jobs.submit(
-        user=recording.user, kind="transcribe", title=recording.name, spec=spec, even_if_full=even_if_full,
-        organization=recording.organization_id,
     )  # fmt: skip
     recording.state = Recording.State.WORKING
     recording.save(update_fields=["job", "state", "options"])

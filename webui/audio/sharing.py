@@ -12,8 +12,7 @@ from core.errors import HarkError
 from webui.accounts.audit import Action, record
 from webui.accounts.services import digest
 from webui.audio.models import Recording, Share
-from webui.audio.transcripts import transcript_of
-from webui.jobs import services as jobs
+from webui.audio.transcripts import submit, transcript_of
 from webui.jobs.models import Job
 from webui.transactions import alone
 
@@ -71,11 +70,7 @@ def set_minable(*, recording: Recording, minable: bool) -> Job | None:
 
 
 def bring_library_up_to_date(recording: Recording, after: Job | None = None) -> Job | None:
-    spec = {
-        "recording": str(recording.pk), "folder": recording.folder, "minable": recording.minable,
-        "version": recording.version, "after": str(after.pk) if after is not None else None,
-    }  # fmt: skip
-    return jobs.submit(
-        user=recording.user, kind="minable", title=recording.name, spec=spec, even_if_full=True,
-        organization=recording.organization_id,
+    return submit(
+        recording, "minable", even_if_full=True, minable=recording.minable, version=recording.version,
+        after=str(after.pk) if after is not None else None,
     )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
@@ -58,10 +60,16 @@ def submit_alone(recording: Recording, kind: str, going: str, **more: str | int 
     newest = newest_job(recording, kind)
     if newest is not None and newest.is_going:
         raise NotReady(going, _("One thing at a time."), _("Wait, or cancel the job."))
-    spec = {"recording": str(recording.pk), "folder": recording.folder, **more}
+    return submit(recording, kind, **more)
+
+
+def submit(recording: Recording, kind: str, even_if_full: bool = False, **more: Any) -> Job:
+    """Queue a job about a recording; its spec is which one and where, and what there is ``more``."""
     return jobs.submit(
-        user=recording.user, kind=kind, title=recording.name, spec=spec, organization=recording.organization_id
-    )
+        user=recording.user, kind=kind, title=recording.name, even_if_full=even_if_full,
+        spec={"recording": str(recording.pk), "folder": recording.folder, **more},
+        organization=recording.organization_id,
+    )  # fmt: skip
 
 
 def newest_jobs(recording: Recording, *kinds: str) -> dict[str, Job]:

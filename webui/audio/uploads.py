@@ -121,7 +121,6 @@ def _check_room(folder: Path, size: int) -> None:
 
 
 def offset(upload: UploadInProgress) -> int:
-    """How many bytes of it are there."""
     try:
         return upload.path.stat().st_size
     except OSError:

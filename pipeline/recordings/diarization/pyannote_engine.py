@@ -29,7 +29,6 @@ TIMES_REAL_TIME = 5.0  # a slow processor takes no longer for a recording
 
 
 def own_folder() -> Path:
-    """Where the pipeline is fetched to."""
     return installation_folder() / "models" / NAME
 
 

@@ -44,7 +44,6 @@ class Extractive:
     licence = "Apache-2.0"  # sumy's
 
     def available(self) -> Readiness:
-        """Ready wherever Hark is installed."""
         return Readiness(True)
 
     def summarize(self, transcript: Transcript) -> Summary:

@@ -40,7 +40,6 @@ class LanguageModel:
     licence = "that of the model"
 
     def available(self) -> Readiness:
-        """Ready where one is set up."""
         return llm.available()
 
     def summarize(self, transcript: Transcript) -> Summary:

@@ -87,7 +87,6 @@ class LocalTransformer(_Local):
     licence: str = worded("that of the model")
 
     def available(self) -> Readiness:
-        """Ready where such a model is on this machine."""
         return SUMMARY.readiness()
 
 
@@ -98,7 +97,6 @@ class Character(_Local):
     licence = "Apache-2.0"
 
     def available(self) -> Readiness:
-        """Ready where it has been trained."""
         path = character_file()
         if path.is_file():
             return Readiness(True)
@@ -110,7 +108,6 @@ class Character(_Local):
 
 
 def sentences_of(text: str) -> list[str]:
-    """The sentences of a model's output."""
     whole = Transcript(0.0, "", "", (Segment(0.0, 0.0, text, 1.0),))
     return [sentence.text for sentence in sentences(whole)]
 

@@ -14,6 +14,7 @@ import numpy as np
 from core.audio_file import SAMPLE_RATE
 from core.readiness import Readiness
 from core.worded import worded
+from phrase_augmentation.normalize import normalize
 from pipeline.recordings.transcript import Segment, Word
 from pipeline.recordings.transcription.engine import RecognitionEngine
 from pipeline.recordings.transcription.whisper_text import segment_of
@@ -103,6 +104,5 @@ class HarkCtc(RecognitionEngine):
 def _decoder_expecting(words: tuple[str, ...]) -> Any:
     """The decoder for English with these words in its vocabulary, too. Takes some seconds."""
     from model.asr.recognition import decoder_for
-    from phrase_augmentation.normalize import normalize
 
     return decoder_for("en", [normalized for word in words if (normalized := normalize(word, "en"))] * SAID_BEFORE)

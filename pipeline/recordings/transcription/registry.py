@@ -166,6 +166,5 @@ def with_model(name: str, model: str, language: str | None) -> RecognitionEngine
 
 
 def close_engines() -> None:
-    """Let all models go."""
     for one in [*engines(), *_held.values()]:
         one.close()

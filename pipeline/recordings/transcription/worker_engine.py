@@ -55,7 +55,6 @@ class WorkerEngine(RecognitionEngine):
         return Readiness(False, why, f"./hark engines enable {self.name}")
 
     def load(self) -> Any:
-        """The worker, ready."""
         command = [str(environments.interpreter(self.name)), "-m", f"pipeline.recordings.transcription.{self.module}"]
         try:
             environment = {**PATIENT_THREADS, **self.worker_environment()}
@@ -64,7 +63,6 @@ class WorkerEngine(RecognitionEngine):
             raise self._failed(worded("The engine %(name)s could not be started.", name=self.name), error) from error
 
     def unload(self, model: Any) -> None:
-        """End the worker."""
         model.kill()
 
     def run(
