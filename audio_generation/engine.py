@@ -75,7 +75,7 @@ class Engine(Protocol):
         about: one sentence to choose it by: how it sounds, its size, its speed.
         licence: SPDX identifier (or short name) of the program; each voice has its own.
         paid: costs money a character; speaks only when the user names it.
-        by_default: used without being named where it is ready (false: paid, very slow, unproven, or a test double).
+        by_default: used without being named where it is ready (false: paid, very slow or unproven).
         unsure: some of its clips cannot be understood; a run keeps those in which Hark's recognizer finds the text.
     """
 

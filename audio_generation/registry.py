@@ -7,7 +7,6 @@ from functools import cache
 from audio_generation.elevenlabs_side.elevenlabs import ElevenLabs
 from audio_generation.engine import Engine
 from audio_generation.espeak_side.espeak import Espeak
-from audio_generation.fake_side.fake import Fake
 from audio_generation.festival_side.festival import Festival
 from audio_generation.flite_side.flite import Flite
 from audio_generation.hibari_side.hibari import Hibari
@@ -30,7 +29,6 @@ ENGINES = (
     Splice,
     Suno,
     ElevenLabs,
-    Fake,
 )
 
 

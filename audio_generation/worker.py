@@ -75,6 +75,10 @@ class WorkerEngine:
         """What is missing here (programs, weights, a key), found without starting the worker; None where nothing is."""
         return None
 
+    def worker_module(self) -> str:
+        """The module that the worker runs."""
+        return f"audio_generation.{self.name}_side.worker"
+
     def worker_environment(self) -> Mapping[str, str]:
         """Variables to be added to the worker's environment."""
         return {}
@@ -188,7 +192,7 @@ class WorkerEngine:
             if self._worker is None:
                 self._worker = WorkerProcess(
                     self.name,
-                    [str(environments.interpreter(self.name)), "-m", f"audio_generation.{self.name}_side.worker"],
+                    [str(environments.interpreter(self.name)), "-m", self.worker_module()],
                     self.worker_environment(),
                     self.start_timeout_s,
                 )

@@ -16,12 +16,14 @@ from audio_generation.registry import default_engines, engine_named, engines
 from core.audio_file import read_audio
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
+from tests.support.fake_engine import Fake
 
+ALL = {**engines(), Fake.name: Fake()}
 TEXTS = ("hey compass", "turn off the kitchen lights, please!", "Six.")
 
 
 def ready(name: str) -> Engine:
-    engine = engines()[name]
+    engine = ALL[name]
     readiness = engine.available()
     if not readiness.ok:
         pytest.skip(f"{name} is not ready here: {readiness.why} ({readiness.how_to_enable})")
@@ -32,9 +34,9 @@ def ready(name: str) -> Engine:
     return engine
 
 
-@pytest.mark.parametrize("name", list(engines()))
+@pytest.mark.parametrize("name", list(ALL))
 def test_an_engine_names_itself_and_says_whether_it_is_ready(name: str) -> None:
-    engine = engines()[name]
+    engine = ALL[name]
     assert engine.name == name and engine.licence
     readiness = engine.available()
     if not readiness.ok:
@@ -45,7 +47,7 @@ def test_an_engine_names_itself_and_says_whether_it_is_ready(name: str) -> None:
         assert caught.value.what_to_do == readiness.how_to_enable
 
 
-@pytest.mark.parametrize("name", list(engines()))
+@pytest.mark.parametrize("name", list(ALL))
 def test_voices_belong_to_the_engine_and_speak_the_language(name: str) -> None:
     engine = ready(name)
     voices = engine.voices("en")
@@ -58,7 +60,7 @@ def test_voices_belong_to_the_engine_and_speak_the_language(name: str) -> None:
         assert engine.languages() == {voice.language for voice in engine.voices("")} >= {v.language for v in voices}
 
 
-@pytest.mark.parametrize("name", list(engines()))
+@pytest.mark.parametrize("name", list(ALL))
 def test_every_request_is_answered_in_order_with_sound_or_a_reason(name: str, tmp_path: Path) -> None:
     engine = ready(name)
     if not engine.by_default and name not in ("fake", "splice"):
@@ -86,7 +88,7 @@ def test_every_request_is_answered_in_order_with_sound_or_a_reason(name: str, tm
         assert 0.1 < result.duration_s < 0.5 * len(request.text)
 
 
-@pytest.mark.parametrize("name", list(engines()))
+@pytest.mark.parametrize("name", list(ALL))
 def test_settings_are_natural_seeded_and_heard(name: str, tmp_path: Path) -> None:
     engine = ready(name)
     if not engine.by_default and name not in ("fake", "splice"):
@@ -101,7 +103,7 @@ def test_settings_are_natural_seeded_and_heard(name: str, tmp_path: Path) -> Non
     assert not any(np.array_equal(sounds[0], other) for other in sounds[2:])
 
 
-@pytest.mark.parametrize("name", list(engines()))
+@pytest.mark.parametrize("name", list(ALL))
 def test_a_worker_stands_alone(name: str) -> None:
     """It runs in interpreters without Hark's dependencies, and no GPL code comes near Hark's own process."""
     tree = ast.parse((REPOSITORY / "audio_generation" / f"{name}_side" / "worker.py").read_text(encoding="utf-8"))
@@ -130,9 +132,8 @@ def test_gpl_code_stays_out_of_the_process_that_uses_the_engines() -> None:
     subprocess.run([sys.executable, "-c", GPL_CHECK], check=True, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
 
 
-def test_paid_engines_and_the_test_double_are_never_used_by_default() -> None:
-    for engine in default_engines().values():
-        assert not engine.paid and engine.name != "fake"
+def test_paid_engines_are_never_used_by_default() -> None:
+    assert not any(engine.paid for engine in default_engines().values())
 
 
 def test_an_unknown_engine_is_refused_with_the_list_of_those_that_exist() -> None:

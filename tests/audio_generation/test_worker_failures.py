@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from audio_generation.engine import FailedRequest, GeneratedClip, SpeechRequest
-from audio_generation.fake_side.fake import Fake
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
+from tests.support.fake_engine import Fake
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ def test_a_worker_dies_with_its_host_even_in_the_middle_of_a_hang(tmp_path: Path
         [
             sys.executable,
             "-c",
-            "import sys; from pathlib import Path; from audio_generation.fake_side.fake import Fake\n"
+            "import sys; from pathlib import Path; from tests.support.fake_engine import Fake\n"
             "from audio_generation.engine import SpeechRequest\n"
             "fake = Fake(); fake.request_timeout_s = 600; fake.facts(); print(fake._worker._process.pid, flush=True)\n"
             "list(fake.synthesize([SpeechRequest('a', 'b', 'low', 'en', {'behave': 'hang'})], Path(sys.argv[1])))",

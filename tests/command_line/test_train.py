@@ -97,7 +97,7 @@ def test_every_option_reaches_the_run(
 ) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: True if name == "tensorboard" else find(name))
-    options = "--effort quick --seed 7 --size standard --from-scratch --no-mining --engines espeak,fake --hold-out fake"
+    options = "--effort quick --seed 7 --size standard --from-scratch --no-mining --engines espeak,flite --hold-out flite"
     options += " --mining-method ctc-segmentation"
     assert main("train", "hey", "compass", *options.split(), "--language", "EN_gb", "--tensorboard", "--json") == 0
     expected = RunConfig(
@@ -109,8 +109,8 @@ def test_every_option_reaches_the_run(
         mining=False,
         mining_method="ctc-segmentation",
         from_scratch=True,
-        engines=("espeak", "fake"),
-        hold_out="fake",
+        engines=("espeak", "flite"),
+        hold_out="flite",
     )
     assert trained == [(expected, True)]
 

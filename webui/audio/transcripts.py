@@ -60,7 +60,7 @@ def submit_alone(recording: Recording, kind: str, going: str, **more: str | int 
     newest = newest_job(recording, kind)
     if newest is not None and newest.is_going:
         raise NotReady(going, _("One thing at a time."), _("Wait, or cancel the job."))
-    return submit(recording, kind, **more)
+    return submit(recording, kind, False, **more)
 
 
 def submit(recording: Recording, kind: str, even_if_full: bool = False, **more: Any) -> Job:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from audio_generation.engine import Setting, Voice
-from audio_generation.fake_side.fake import Fake
 from core.events import Event, Reporter
 from pipeline.acoustic.data import synthetic_utterances
+from tests.support.fake_engine import Fake
 
 
 def test_clips_that_an_engine_could_not_say_are_left_out_and_told(

@@ -20,7 +20,6 @@ import pytest
 
 from audio_generation.engine import Engine, Voice
 from audio_generation.espeak_side.espeak import Espeak
-from audio_generation.fake_side.fake import Fake
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import Event, Pace, Reporter
@@ -28,6 +27,7 @@ from db.db_api import Library
 from pipeline.training.config import RunConfig
 from pipeline.training.plan import Plan, PlannedRequest, remaining, run_splits
 from pipeline.training.synthesis import GenerationReport, generate
+from tests.support.fake_engine import Fake
 
 
 class Watched(Reporter):
@@ -230,7 +230,7 @@ import os, signal, sys
 from pathlib import Path
 from db import db_api
 from db.db_api import Library
-from audio_generation.fake_side.fake import Fake
+from tests.support.fake_engine import Fake
 from core.events import Reporter
 from pipeline.training.synthesis import generate
 from tests.pipeline.training.test_synthesis import plan_of, request

@@ -61,7 +61,7 @@ def test_done_job_names_its_version(call: Call, world: World) -> None:
 
 def test_paid_and_unknown_engines_are_refused(call: Call, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     headers = a_token(owner, "train")
-    for engine in ("elevenlabs", "unknown", "fake"):
+    for engine in ("elevenlabs", "unknown"):
         said = problem_of(
             call("post", "/plans", body={"phrase": "hey compass", "engines": [engine]}, headers=headers), 422
         )

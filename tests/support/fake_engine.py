@@ -1,4 +1,4 @@
-"""The test double as an engine. It speaks only where it is named."""
+"""A test double that is an engine like the others: vowel-like sound from the text, and every way to fail."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from core.worded import worded
 
 
 class Fake(WorkerEngine):
-    """Two voices in every language. The setting ``behave`` makes a request fail (see ``worker.misbehave``)."""
+    """Two voices in every language. The setting ``behave`` makes a request fail (see ``fake_worker.misbehave``)."""
 
     name = "fake"
     about = worded("Tones in place of speech, for tests.")
     licence = "Apache-2.0"
     by_default = False
     request_timeout_s = 5.0
+
+    def worker_module(self) -> str:
+        return "tests.support.fake_worker"
 
     def find_voices(self, language: str) -> list[Voice]:
         return [Voice(self.name, name, language, f"fake-{name}", "CC0-1.0", "fake") for name in self.facts()["voices"]]
