@@ -63,9 +63,9 @@ def summarize(transcript: Transcript, engine: str = AUTO) -> Summary:
     Raises:
         HarkError: there is no such engine, it is not ready, or it failed (not with ``auto``).
     """
-    check_engine(engine)
     if not any(segment.text.strip() for segment in transcript.segments):
         return Summary(NOTHING_SAID, (), (), None, engine)
+    check_engine(engine)
     known = {found.name: found for found in engines()}
     if engine != AUTO:
         return known[engine].summarize(transcript)

@@ -227,7 +227,8 @@ def test_each_user_is_heard_with_the_weights_that_they_trained(
         heard.append(engine.model)
         return [Segment(0.0, 1.0, "who brings the map", 0.9)]
 
-    monkeypatch.setattr("webui.audio.asking.recognize", recognize)
+    for door in ("asking", "live"):
+        monkeypatch.setattr(f"webui.audio.{door}.recognize", recognize)
     monkeypatch.setattr(registry, "_engines", lambda: {"hark": HarkCtc()})
     sound = np.zeros(SAMPLE_RATE, np.float32)
     for user in (owner, other):
