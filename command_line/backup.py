@@ -61,7 +61,8 @@ def run_restore(options: argparse.Namespace, screen: Screen) -> int:
     screen.result({"folder": str(data_folder()), "before": before, "ok": True, **_summary(restored)})
     screen.show(f"Restored: {_in_words(restored)}")
     screen.show_line(str(data_folder()))
-    named = [taken("DATABASE_URL", _settings_of(folder)) for folder in (data_folder(), aside)]
+    files = [folder / NAME for folder in (data_folder(), aside) if folder is not None]
+    named = [taken("DATABASE_URL", values_of(file) if file.is_file() else {}) for file in files]
     if any(named) and named[0] != taken("DATABASE_URL"):
         screen.note(
             f"The restored settings file ({NAME}) does not name the database that was filled, or names another one: "
@@ -85,11 +86,6 @@ def _server() -> Server | None:
     from webui.moving import PortalServer
 
     return PortalServer(data_folder())
-
-
-def _settings_of(folder: Path | None) -> dict[str, str]:
-    file = None if folder is None else folder / NAME
-    return values_of(file) if file is not None and file.is_file() else {}
 
 
 def _check(file: Path, screen: Screen) -> int:

@@ -363,10 +363,9 @@ def command(*words: str) -> str:
 
 
 def _printing(draw: Callable[[Event], None]) -> Reporter:
-    def draw_printable(event: Event) -> None:
-        draw({**event, "message": _printable(event["message"])} if "message" in event else event)
-
-    return Reporter(draw_printable)
+    return Reporter(
+        lambda event: draw({**event, "message": _printable(event["message"])} if "message" in event else event)
+    )
 
 
 def _printable(text: str) -> str:

@@ -113,7 +113,7 @@ def _findings() -> Iterator[Finding]:
     yield from _engines()
     yield from _mining_methods()
     yield from _recording_tools()
-    yield _program("ffmpeg", "reads M4A, WebM and other formats")
+    yield _ffmpeg()
     yield _confinement()
     yield _microphone()
     yield _library()
@@ -249,11 +249,10 @@ def _readiness(name: str, readiness: Readiness) -> Finding:
     return Finding(name, OPTIONAL, readiness.why, readiness.how_to_enable, extra=True)
 
 
-def _program(name: str, use: str) -> Finding:
-    path = shutil.which(name)
-    if path:
-        return Finding(name, OK, path)
-    return Finding(name, OPTIONAL, f"not installed; it {use}", f"apt-get install {name}")
+def _ffmpeg() -> Finding:
+    if path := shutil.which("ffmpeg"):
+        return Finding("ffmpeg", OK, path)
+    return Finding("ffmpeg", OPTIONAL, "not installed; it reads M4A, WebM and other formats", "apt-get install ffmpeg")
 
 
 def _confinement() -> Finding:

@@ -116,7 +116,7 @@ def run_engines(options: argparse.Namespace, screen: Screen) -> int:
     screen.result({"engines": described})
     screen.show(table(["engine", "", "used", "licence", "why not"], rows))
     lacking = [one for one in described if not one["ready"]]
-    if lacking and not screen.json_wanted:
+    if lacking:
         screen.show("", "To enable:")
         for other in lacking:
             screen.show_line(f"  {other['name']}: {other['how_to_enable']}")

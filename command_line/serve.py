@@ -12,9 +12,8 @@ import sys
 import threading
 import time
 import webbrowser
-from collections.abc import Callable
-from contextlib import ExitStack
-from functools import partial
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 from command_line.console import Screen
 from command_line.options import Commands, Parser, add_command
@@ -41,8 +40,10 @@ STOPPING_S = 8.0  # in all, until they are killed: those who are at a job give i
 
 def register(commands: Commands[Parser]) -> None:
     serve = add_command(commands, "serve", "[options]", "start the portal, to be used in a browser", run_serve)
+    said = os.environ.get("PORT", "")  # platforms that run containers set it
+    port = int(said) if said.isascii() and said.isdigit() else PORT
     serve.add_argument(
-        "--port", type=int, default=usual_port(), metavar="N", help=f"where it listens (default: PORT, or {PORT})"
+        "--port", type=int, default=port, metavar="N", help=f"where it listens (default: PORT, or {PORT})"
     )
     serve.add_argument(
         "--host", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0: others may reach it (see docs/portal.md)"
@@ -58,28 +59,26 @@ def register(commands: Commands[Parser]) -> None:
     )
 
 
-def usual_port() -> int:
-    """What PORT says, as platforms that run containers set it."""
-    said = os.environ.get("PORT", "")
-    return int(said) if said.isascii() and said.isdigit() else PORT
-
-
-def run_serve(options: argparse.Namespace, screen: Screen) -> int:
-    """``serve``: runs until Ctrl-C; a part that ends is started again."""
-    _refuse_taken_port(options.host, options.port)
-    return _run(screen, partial(_serve, options, screen))
-
-
 def run_worker(options: argparse.Namespace, screen: Screen) -> int:
     """``worker``: the same for the workers of some lanes. Ctrl-C gives their jobs back to the queue."""
     if options.workers is not None:
         if options.workers < 1:
             raise HarkError("No workers can be started.", f"--workers is {options.workers}.", "Give a number above 0.")
         os.environ["HARK_WORKERS"] = str(options.workers)
-    return _run(screen, partial(_work, options, screen))
+    with _data_in_use(screen):
+        lanes = list(dict.fromkeys(options.lane or ALL_LANES))
+        parts = [Part(lane, _WORKERS) for lane in lanes]
+        try:
+            screen.note(f"Doing the jobs of {', '.join(lanes)} (Ctrl-C ends it)")
+            _watch(parts, screen)
+        finally:
+            _stop(parts)
+    return 0
 
 
-def _run(screen: Screen, work: Callable[[], int]) -> int:
+@contextmanager
+def _data_in_use(screen: Screen) -> Iterator[None]:
+    """Have Django ready on the data folder, and other commands know that it is served."""
     for setting in earlier_settings.found():
         if not setting.taken:
             screen.note(f"{setting.name} is not taken: {setting.said} {setting.what_to_do}")
@@ -88,25 +87,20 @@ def _run(screen: Screen, work: Callable[[], int]) -> int:
         with storing("starting the portal"):
             keep_private(data_folder())
             lock.enter_context(serving(data_folder()))
-        return work()
+        ready()
+        yield
 
 
-def _work(options: argparse.Namespace, screen: Screen) -> int:
-    ready()
-    lanes = list(dict.fromkeys(options.lane or ALL_LANES))
-    parts = [Part(lane, _WORKERS) for lane in lanes]
-    try:
-        screen.note(f"Doing the jobs of {', '.join(lanes)} (Ctrl-C ends it)")
-        _watch(parts, screen)
-    finally:
-        _stop(parts)
+def run_serve(options: argparse.Namespace, screen: Screen) -> int:
+    """``serve``: runs until Ctrl-C; a part that ends is started again."""
+    _refuse_taken_port(options.host, options.port)
+    with _data_in_use(screen):
+        _serve(options, screen)
     return 0
 
 
-def _serve(options: argparse.Namespace, screen: Screen) -> int:
+def _serve(options: argparse.Namespace, screen: Screen) -> None:
     from pipeline.recordings.model_client import stop as stop_speech_service
-
-    ready()
     from webui.accounts.services import owner, owner_link
     from webui.audio.uploads import remove_leftovers
 
@@ -131,7 +125,6 @@ def _serve(options: argparse.Namespace, screen: Screen) -> int:
         _stop(parts)
         if not options.no_workers:  # else others may use it; it ends when it is idle
             stop_speech_service()
-    return 0
 
 
 def _open_when_up(port: int, page: str, screen: Screen) -> None:
@@ -147,16 +140,13 @@ def _open_when_up(port: int, page: str, screen: Screen) -> None:
     else:
         return  # what keeps it from answering is in its log
     try:
-        opened = _is_graphical(webbrowser.get()) and webbrowser.open(page)
+        # A browser of the terminal would take it over. BROWSER is somebody's own choice.
+        graphical = "BROWSER" in os.environ or type(webbrowser.get()) is not webbrowser.GenericBrowser
+        opened = graphical and webbrowser.open(page)
     except webbrowser.Error:
         opened = False
     if not opened:
         screen.note("No browser was found to open it here: open the address above yourself.")
-
-
-def _is_graphical(browser: webbrowser.BaseBrowser) -> bool:
-    # One of the terminal would take it over. BROWSER is somebody's own choice.
-    return "BROWSER" in os.environ or type(browser) is not webbrowser.GenericBrowser
 
 
 def _web(options: argparse.Namespace, files: int) -> list[str]:

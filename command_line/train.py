@@ -273,8 +273,6 @@ def _no_command(why: str) -> HarkError:
 def _show_advice(advice: Advice, screen: Screen) -> None:
     from rich.text import Text
 
-    if screen.json_wanted:
-        return
     phones = " ".join("".join(word) for word in advice.phones)
     sounds = [f'"{other.text}"' for other in advice.near_homophones[:5]]
     screen.show(
@@ -297,8 +295,6 @@ def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> dict[s
         plan = plan_summary(plan_run(config, data_folder(), reporter), data_folder())
     to_install = {} if short else voices_to_install(config)
     screen.result({**plan, "to_install_mb": to_install})
-    if screen.json_wanted:
-        return plan
     columns = ("phrases", "target", "reused", "mined", "generate")
     rows = [
         [bucket.replace("_", " "), *(row[name] for name in columns), _counts(row["by_engine"])]
@@ -370,8 +366,6 @@ def _show_targets(chosen: Iterable[Target], screen: Screen) -> None:
     """Which file each of them takes, and what is typed there."""
     from rich.text import Text
 
-    if screen.json_wanted:
-        return
     for target in chosen:
         screen.show(
             "", Text.assemble((target.title, "bold"), "  ", ", ".join(target.files)), Text(str(target.size), "dim")
@@ -403,8 +397,6 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
 
     from pipeline.training.verdict import misses_most
 
-    if screen.json_wanted:
-        return
     metrics = result["metrics"]
 
     def rate(name: str) -> tuple[str, str]:

@@ -9,14 +9,17 @@ from csp.utils import build_policy
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from webui.logs import Middleware
 
-class ContentPolicy:
-    """django-csp's header for ``settings.CONTENT_SECURITY_POLICY``."""
+
+class ContentPolicy(Middleware):
+    """Set django-csp's header for ``settings.CONTENT_SECURITY_POLICY``."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self._get_response, self._policy = get_response, build_policy()
+        super().__init__(get_response)
+        self._policy = build_policy()
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response = self._get_response(request)
+        response = super().__call__(request)
         response.headers[HEADER] = self._policy
         return response

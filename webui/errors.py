@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
 
 from django.core.exceptions import DisallowedHost, RequestDataTooBig, SuspiciousOperation
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -16,6 +15,7 @@ from django.utils.translation import gettext as _
 
 from core.data_folder import is_full
 from core.errors import HarkError
+from webui.logs import Middleware
 from webui.transactions import is_locked
 from webui.translation import explained
 
@@ -23,6 +23,14 @@ log = logging.getLogger(__name__)
 
 LONGEST_LINE = 500  # of the log, for what was sent wrong
 LONGEST_NAME = 80  # of a host that is shown again
+
+
+class StatusError(HarkError):
+    """A failure with a status of its own, and the seconds after which it is worth another try."""
+
+    def __init__(self, status: int, what: str, why: str, what_to_do: str, wait_s: int | None = None) -> None:
+        super().__init__(what, why, what_to_do)
+        self.status, self.wait_s = status, wait_s
 
 
 def explain(request: HttpRequest, error: HarkError, status: int) -> HttpResponse:
@@ -64,18 +72,32 @@ def known(error: BaseException | None) -> tuple[HarkError, int] | None:
     if isinstance(error, HarkError):
         return error, int(getattr(error, "status", 422))
     if isinstance(error, RequestDataTooBig):
-        return _too_large(), 413
+        return too_large(), 413
     if isinstance(error, SuspiciousOperation | MultiPartParserError):
         return unreadable(), 400
     if is_full(error):
-        return _full(), 507
+        full = HarkError(
+            _("The disk of this server is full."),
+            _("Your request could not be stored."),
+            _("Ask the owner to free some space, then try again."),
+        )
+        return full, 507
     if is_locked(error):
-        return _busy(), 503
+        busy = StatusError(
+            503,
+            _("Hark is busy."),
+            _("Its database has been locked by something else for half a minute."),
+            _("Send the request again in a moment."),
+            wait_s=30,
+        )
+        return busy, 503
     return None
 
 
-def _too_large() -> HarkError:
-    return HarkError(
+def too_large() -> StatusError:
+    """413."""
+    return StatusError(
+        413,
         _("The request is too large."),
         _("Its body is longer than this address takes."),
         _("Send less; /api/docs says how much."),
@@ -88,14 +110,6 @@ def unreadable() -> HarkError:
         _("The request could not be read."),
         _("Its body is malformed, or was cut off."),
         _("Send well-formed JSON, or a form where /api/docs says so."),
-    )
-
-
-def _full() -> HarkError:
-    return HarkError(
-        _("The disk of this server is full."),
-        _("Your request could not be stored."),
-        _("Ask the owner to free some space, then try again."),
     )
 
 
@@ -113,20 +127,6 @@ def broken() -> HarkError:
     )
 
 
-class Busy(HarkError):
-    """The database is locked; answered with 503."""
-
-    status, wait_s = 503, 30
-
-
-def _busy() -> HarkError:
-    return Busy(
-        _("Hark is busy."),
-        _("Its database has been locked by something else for half a minute."),
-        _("Send the request again in a moment."),
-    )
-
-
 class InALine(logging.Filter):
     """What was sent wrong, a full disk and a locked database are no faults whose traceback would help."""
 
@@ -139,14 +139,8 @@ class InALine(logging.Filter):
         return True
 
 
-class ExplainErrorsMiddleware:
-    """Turns what :func:`known` knows of what a view raises into an answer that explains it."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
+class ExplainErrorsMiddleware(Middleware):
+    """Turn what :func:`known` knows of what a view raises into an answer that explains it."""
 
     def process_template_response(self, request: HttpRequest, response: TemplateResponse) -> TemplateResponse:
         """Called by Django for pages of allauth: one whose form has errors is answered with 422."""

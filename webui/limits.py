@@ -13,6 +13,7 @@ from typing import Any
 
 from core.data_folder import storage_error
 from core.errors import HarkError
+from webui.errors import StatusError, too_large
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -23,18 +24,6 @@ LONGEST_NUMBER = 18  # digits
 PIECE_S, LEAST = 60.0, 120_000  # a body that is waited for so long must bring so many bytes meanwhile, or end
 LOOK_EVERY = 16_000_000  # bytes, after which it is looked again whether there is room
 READ_ON_S = 5.0  # a body that is refused: else the client has no answer, since it is still sending
-
-
-class TooLarge(HarkError):
-    """Answered with 413."""
-
-    status = 413
-
-
-class TooSlow(HarkError):
-    """Answered with 408."""
-
-    status = 408
 
 
 @dataclass(eq=False)
@@ -82,7 +71,10 @@ def limit_bodies(
             try:
                 message = await asyncio.wait_for(receive(), PIECE_S - waited_s if going_on else None)
             except TimeoutError as error:
-                raise _too_slow() from error
+                what_to_do = "Send it again."
+                raise StatusError(
+                    408, "The request was cut off.", "Next to nothing came for a minute.", what_to_do
+                ) from error
             going_on = message.get("more_body", False)
             new = len(message.get("body", b""))
             read += new
@@ -90,7 +82,7 @@ def limit_bodies(
             if came >= LEAST:
                 waited_s, came = 0.0, 0
             if read > most:
-                raise _too_large()
+                raise too_large()
             if body is not None:
                 body.size, body.is_whole = max(body.size, read), not going_on
                 if read - looked_at >= LOOK_EVERY:
@@ -105,7 +97,7 @@ def limit_bodies(
 
         try:
             if len(said) > LONGEST_NUMBER:
-                raise _too_large()
+                raise too_large()
             size = int(said) if said.isdigit() else 0
             if most > for_all:
                 user = await user_of(scope)
@@ -116,7 +108,7 @@ def limit_bodies(
                     coming.append(body)
                     await check(body, coming[:-1])
             if size > most:
-                raise _too_large()
+                raise too_large()
             await application(scope, counted, watched)
         except (HarkError, OSError) as error:  # OSError: of the disk that the body is kept on
             if answered:
@@ -130,18 +122,6 @@ def limit_bodies(
     return limited
 
 
-def _too_large() -> HarkError:
-    return TooLarge(
-        "The request is too large.",
-        "Its body is longer than this address takes.",
-        "Send less; /api/docs says how much.",
-    )
-
-
-def _too_slow() -> HarkError:
-    return TooSlow("The request was cut off.", "Next to nothing came for a minute.", "Send it again.")
-
-
 async def _refuse(scope: Scope, receive: Receive | None, send: Send, error: HarkError) -> None:
     headers = dict(scope["headers"])
     status = int(getattr(error, "status", 422))
@@ -152,7 +132,7 @@ async def _refuse(scope: Scope, receive: Receive | None, send: Send, error: Hark
     length = str(len(answer)).encode()
     said = [(b"content-type", kind), (b"content-length", length), (b"connection", b"close")]
     if status in (429, 503):
-        said.append((b"retry-after", str(getattr(error, "wait_s", 30)).encode()))
+        said.append((b"retry-after", str(getattr(error, "wait_s", None) or 30).encode()))
     await send({"type": "http.response.start", "status": status, "headers": said})
     await send({"type": "http.response.body", "body": answer, "more_body": True})
     if receive is not None and b"expect" not in headers:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 from django.http import HttpRequest
@@ -18,7 +19,7 @@ from django.http.response import HttpResponseBase
 log = logging.getLogger(__name__)
 
 HEADER = "X-Request-ID"
-METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}  # a caller may invent others
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _USABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -59,6 +60,11 @@ def view_of(request: HttpRequest) -> str:
     return str(request.resolver_match.view_name) if request.resolver_match else "none"
 
 
+def method_of(request: HttpRequest) -> str:
+    """Its method, where that is one: a caller may invent others."""
+    return request.method if request.method in METHODS else "other"
+
+
 class NoAddress(logging.Filter):
     """What Django says of a request names its view, too."""
 
@@ -69,11 +75,20 @@ class NoAddress(logging.Filter):
         return True
 
 
-class RequestIds:
-    """Middleware: a request has the id that a proxy gave it, or one of its own; the answer names it."""
+class Middleware:
+    """What is done to each request and its answer."""
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer the request; called by Django."""
+        response: HttpResponseBase = self.get_response(request)
+        return response
+
+
+class RequestIds(Middleware):
+    """Give a request the id that a proxy gave it, or one of its own; the answer names it."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         given = request.headers.get(HEADER, "")

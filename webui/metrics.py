@@ -9,23 +9,25 @@ from __future__ import annotations
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import pairwise
 
 import numpy as np
 from django.conf import settings
 from django.db.models import Count, Min, Sum
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.utils import timezone
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from webui.logs import METHODS
+from webui.logs import Middleware, method_of, view_of
 
 BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 300.0)
 LOOKED_BACK = timedelta(hours=1)
+Values = dict[tuple[str, ...], float]  # by the values of a figure's labels
 
 disable_created_metrics()
 REQUESTS = CollectorRegistry()
@@ -36,17 +38,13 @@ _SECONDS = Histogram(
 )  # fmt: skip
 
 
-class CountRequests:
-    """Middleware: how long each answer took, and what it was."""
+class CountRequests(Middleware):
+    """Count each answer: how long it took, and what it was."""
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
         began = time.perf_counter()
         response = self.get_response(request)
-        method = request.method if request.method in METHODS else "other"  # a caller may invent methods and addresses
-        view = request.resolver_match.view_name if request.resolver_match else "none"
+        method, view = method_of(request), view_of(request)
         _ANSWERED.labels(method, view, response.status_code).inc()
         _SECONDS.labels(method, view).observe(time.perf_counter() - began)
         return response
@@ -60,40 +58,44 @@ class Jobs(Collector):
         from webui.audio.models import Recording
         from webui.jobs.models import Job
 
-        going = GaugeMetricFamily("hark_jobs", "Jobs that wait or are at work.", labels=("lane", "state"))
         rows = Job.objects.filter(state__in=Job.GOING).values("lane", "state").order_by().annotate(n=Count("id"))
-        counts = {(row["lane"], row["state"]): row["n"] for row in rows}
-        for lane in (TRAINING, AUDIO):
-            for state in Job.GOING:
-                going.add_metric((lane, state.value), counts.get((lane, state.value), 0))
-        yield going
+        counts: Values = {(lane, state.value): 0 for lane in (TRAINING, AUDIO) for state in Job.GOING}
+        counts |= {(row["lane"], row["state"]): row["n"] for row in rows}
+        yield _gauge("hark_jobs", "Jobs that wait or are at work.", ("lane", "state"), counts)
         yield GaugeMetricFamily("hark_jobs_running_limit", "How many may run in a lane.", settings.JOBS_RUNNING)
         yield GaugeMetricFamily("hark_jobs_waiting_limit", "How many may wait.", settings.JOBS_WAITING)
 
         since = timezone.now() - LOOKED_BACK
-        ended: dict[tuple[str, str], int] = defaultdict(int)
-        worked: dict[str, list[float]] = defaultdict(list)
+        ended: dict[tuple[str, ...], int] = defaultdict(int)
+        worked: dict[tuple[str, ...], list[float]] = defaultdict(list)
         past = Job.objects.filter(finished_at__gte=since).values_list("kind", "state", "started_at", "finished_at")
         for kind, how_ended, began, finished in past.order_by():
             ended[kind, how_ended] += 1
             if how_ended == Job.State.DONE and began is not None and finished is not None:
-                worked[kind].append((finished - began).total_seconds())
-        how = GaugeMetricFamily("hark_jobs_ended", "Jobs that ended in the last hour.", labels=("kind", "state"))
-        for labels, number in sorted(ended.items()):
-            how.add_metric(labels, number)
-        yield how
-        took = GaugeMetricFamily(
-            "hark_job_seconds", "How long jobs that were done in the last hour took.", labels=("kind", "quantile")
-        )
-        for kind, seconds in sorted(worked.items()):
-            for quantile in (0.5, 0.95):
-                took.add_metric((kind, str(quantile)), float(np.quantile(seconds, quantile)))
-        yield took
+                worked[(kind,)].append((finished - began).total_seconds())
+        yield _gauge("hark_jobs_ended", "Jobs that ended in the last hour.", ("kind", "state"), ended)
+        took = "How long jobs that were done in the last hour took."
+        yield _gauge("hark_job_seconds", took, ("kind", "quantile"), _quantiles(worked))
         transcribed = Recording.objects.filter(job__finished_at__gte=since, job__state=Job.State.DONE)
         yield GaugeMetricFamily(
             "hark_transcribed_seconds", "Sound that was transcribed in the last hour.",
             transcribed.aggregate(s=Sum("duration_s"))["s"] or 0.0,
         )  # fmt: skip
+
+
+def _gauge(name: str, about: str, labels: tuple[str, ...], values: Mapping[tuple[str, ...], float]) -> Metric:
+    gauge = GaugeMetricFamily(name, about, labels=labels)
+    for of, value in sorted(values.items()):
+        gauge.add_metric(of, value)
+    return gauge
+
+
+def _quantiles(seconds: Mapping[tuple[str, ...], list[float]]) -> Values:
+    return {
+        (*of, str(quantile)): float(np.quantile(values, quantile))
+        for of, values in seconds.items()
+        for quantile in (0.5, 0.95)
+    }
 
 
 class Installation(Collector):
@@ -133,29 +135,23 @@ def _queues() -> Iterator[Metric]:
     waiting = {row["lane"]: (row["n"], row["at"]) for row in queued.annotate(n=Count("id"), at=Min("queued_at"))}
     messages = Delivery.objects.filter(state=Delivery.State.WAITING).aggregate(n=Count("id"), at=Min("created_at"))
     waiting[WEBHOOKS] = messages["n"], messages["at"]
-    depth = GaugeMetricFamily("hark_queue_depth", "Jobs (webhooks: messages) that wait in a queue.", labels=("lane",))
-    oldest = GaugeMetricFamily("hark_queue_oldest_seconds", "How long the oldest has waited.", labels=("lane",))
+    depth: Values = {}
+    oldest: Values = {}
     for lane in LANES:
-        number, at = waiting.get(lane, (0, None))
-        depth.add_metric((lane,), number)
-        oldest.add_metric((lane,), max(0.0, (now - at).total_seconds()) if at else 0.0)
-    yield depth
-    yield oldest
-    seen = GaugeMetricFamily(
-        "hark_worker_seen_seconds", "How long ago a worker of a queue was heard of.", labels=("lane",)
-    )
-    for lane, age in sorted(heartbeat.ages(LANES).items()):
-        seen.add_metric((lane,), age)
-    yield seen
+        depth[(lane,)], at = waiting.get(lane, (0, None))
+        oldest[(lane,)] = max(0.0, (now - at).total_seconds()) if at else 0.0
+    yield _gauge("hark_queue_depth", "Jobs (webhooks: messages) that wait in a queue.", ("lane",), depth)
+    yield _gauge("hark_queue_oldest_seconds", "How long the oldest has waited.", ("lane",), oldest)
+    seen: Values = {(lane,): age for lane, age in heartbeat.ages(LANES).items()}
+    yield _gauge("hark_worker_seen_seconds", "How long ago a worker of a queue was heard of.", ("lane",), seen)
 
 
 def _kept_jobs() -> Metric:
     from webui.jobs.models import Job
 
-    kept = GaugeMetricFamily("hark_jobs_kept", "All jobs in the database.", labels=("kind", "state"))
-    for row in Job.objects.values("kind", "state").order_by("kind", "state").annotate(n=Count("id")):
-        kept.add_metric((row["kind"], row["state"]), row["n"])
-    return kept
+    rows = Job.objects.values("kind", "state").order_by().annotate(n=Count("id"))
+    kept: Values = {(row["kind"], row["state"]): row["n"] for row in rows}
+    return _gauge("hark_jobs_kept", "All jobs in the database.", ("kind", "state"), kept)
 
 
 def _stages(since: datetime) -> Metric:
@@ -167,54 +163,37 @@ def _stages(since: datetime) -> Metric:
     stages = JobEvent.objects.filter(job__in=ended.order_by(), event__event="stage").order_by("id")
     for job_id, event in stages.values_list("job_id", "event"):
         began[job_id].append((event["name"], event["time"]))
-    took: dict[tuple[str, str], list[float]] = defaultdict(list)
+    took: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for job_id, kind, started_at, finished_at in ended.values_list("id", "kind", "started_at", "finished_at"):
         assert started_at is not None and finished_at is not None  # the query says so
         mine = [(stage, at) for stage, at in began[job_id] if at >= started_at.timestamp()]
         for (stage, at), (_next, end) in pairwise([*mine, ("", finished_at.timestamp())]):
             took[kind, stage].append(max(0.0, end - at))
-    seconds = GaugeMetricFamily(
-        "hark_stage_seconds", "How long stages of the jobs that ended in the last hour took.",
-        labels=("kind", "stage", "quantile"),
-    )  # fmt: skip
-    for (kind, stage), values in sorted(took.items()):
-        for quantile in (0.5, 0.95):
-            seconds.add_metric((kind, stage, str(quantile)), float(np.quantile(values, quantile)))
-    return seconds
+    about = "How long stages of the jobs that ended in the last hour took."
+    return _gauge("hark_stage_seconds", about, ("kind", "stage", "quantile"), _quantiles(took))
 
 
 def _memory(since: datetime) -> Metric:
     from webui.jobs.models import JobEvent
 
-    most: dict[str, int] = defaultdict(int)
+    most: dict[tuple[str, ...], int] = defaultdict(int)
     said = JobEvent.objects.filter(job__finished_at__gte=since, event__event="memory")
     for kind, event in said.values_list("job__kind", "event").order_by():
-        most[kind] = max(most[kind], event["bytes"])
-    memory = GaugeMetricFamily(
-        "hark_job_memory_bytes",
-        "The most that a process of the jobs that ended in the last hour held.",
-        labels=("kind",),
-    )
-    for kind, size in sorted(most.items()):
-        memory.add_metric((kind,), size)
-    return memory
+        most[(kind,)] = max(most[(kind,)], event["bytes"])
+    about = "The most that a process of the jobs that ended in the last hour held."
+    return _gauge("hark_job_memory_bytes", about, ("kind",), most)
 
 
 def _failures(since: datetime) -> Metric:
     from webui.jobs.models import Job
 
-    counts: dict[tuple[str, str, str], int] = defaultdict(int)
+    counts: dict[tuple[str, ...], int] = defaultdict(int)
     failed = Job.objects.filter(finished_at__gte=since, state__in=(Job.State.FAILED, Job.State.INTERRUPTED))
     for kind, stage, state, error in failed.values_list("kind", "stage", "state", "error").order_by():
         reason = "interrupted" if state == Job.State.INTERRUPTED else reason_of(error)
         counts[kind, stage or "none", reason] += 1
-    failures = GaugeMetricFamily(
-        "hark_job_failures", "Jobs that failed or were interrupted in the last hour.",
-        labels=("kind", "stage", "reason"),
-    )  # fmt: skip
-    for labels, number in sorted(counts.items()):
-        failures.add_metric(labels, number)
-    return failures
+    about = "Jobs that failed or were interrupted in the last hour."
+    return _gauge("hark_job_failures", about, ("kind", "stage", "reason"), counts)
 
 
 REASONS = {  # how the first sentence of an error begins; the sentence itself may hold a user's words
@@ -240,17 +219,13 @@ def _recordings(since: datetime) -> Iterator[Metric]:
     yield GaugeMetricFamily("hark_uploads_going", "Uploads that are under way.", UploadInProgress.objects.count())
     transcribed = Job.objects.filter(kind="transcribe", state=Job.State.DONE, finished_at__gte=since)
     done = transcribed.values_list("started_at", "finished_at", "result").order_by()
-    worked, by_engine = 0.0, defaultdict[str, float](float)
+    worked, by_engine = 0.0, defaultdict[tuple[str, ...], float](float)
     for began, end, result in done:
         worked += (end - began).total_seconds() if began and end else 0.0
         if result:
-            by_engine[result["engine"]] += result["duration_s"]
-    recognized = GaugeMetricFamily(
-        "hark_recognized_seconds", "Sound that each engine has recognized in the last hour.", labels=("engine",)
-    )
-    for engine, seconds in sorted(by_engine.items()):
-        recognized.add_metric((engine,), seconds)
-    yield recognized
+            by_engine[(result["engine"],)] += result["duration_s"]
+    about = "Sound that each engine has recognized in the last hour."
+    yield _gauge("hark_recognized_seconds", about, ("engine",), by_engine)
     yield GaugeMetricFamily(
         "hark_transcribing_seconds", "How long transcriptions that were done in the last hour took.", worked
     )

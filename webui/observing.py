@@ -14,7 +14,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import DatabaseError, connection
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
@@ -23,13 +23,14 @@ from prometheus_client.registry import Collector
 
 from core.errors import HarkError
 from webui.accounts.models import User
-from webui.api.problems import ApiError
 from webui.api.webhooks import stuck as webhooks_are_stuck
 from webui.compatibility.endpoint import endpoint
 from webui.compatibility.notes import can_recognize, can_summarize
+from webui.errors import StatusError
 from webui.jobs import heartbeat
 from webui.jobs.models import Heartbeat
 from webui.jobs.services import LANES, WEBHOOKS, stuck_lanes
+from webui.logs import Middleware
 from webui.metrics import REQUESTS, Disk, Installation, Jobs
 from webui.servers import check_redis
 
@@ -43,16 +44,13 @@ PROBE = "ready"  # the row that is written to see whether the database can be
 _PROBE_BYTES = 4096  # bytes of the file that is written to see whether the data folder can be
 
 
-class AnyName:
-    """Middleware: programs that watch ask each web server by its own address, whatever names people reach it under."""
+class AnyName(Middleware):
+    """Let programs that watch ask each web server by its own address, whatever names people reach it under."""
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.path in ASKED_BY_ADDRESS:
             request.META["HTTP_HOST"] = "localhost"
-        return self.get_response(request)
+        return super().__call__(request)
 
 
 def _database() -> str:
@@ -108,27 +106,20 @@ def _workers(lane: str) -> str:
     return "The workers of this queue take nothing." if stuck else OK
 
 
-def _ffmpeg() -> str:
-    found = shutil.which("ffmpeg") is not None and shutil.which("ffprobe") is not None
-    return OK if found else "ffmpeg or ffprobe is not installed."
-
-
-def _recognition() -> str:
-    return OK if can_recognize() else "No recognizer is ready."
-
-
-def _summaries() -> str:
-    return OK if can_summarize() else "No summarizer is ready."
-
-
 NEEDED: dict[str, Callable[[], str]] = {
     "database": _database,
     "storage": _storage,
     **({"queue": _queue} if settings.REDIS else {}),
     **{f"workers_{lane}": partial(_workers, lane) for lane in LANES},
-    "recognition": _recognition,
+    "recognition": lambda: OK if can_recognize() else "No recognizer is ready.",
 }
-PARTS = {**NEEDED, "ffmpeg": _ffmpeg, "summaries": _summaries}
+PARTS: dict[str, Callable[[], str]] = {
+    **NEEDED,
+    "ffmpeg": lambda: (
+        OK if shutil.which("ffmpeg") and shutil.which("ffprobe") else "ffmpeg or ffprobe is not installed."
+    ),
+    "summaries": lambda: OK if can_summarize() else "No summarizer is ready.",
+}
 
 
 def parts() -> dict[str, str]:
@@ -174,24 +165,22 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 def _check_may_watch(request: HttpRequest) -> None:
-    if not _may_watch(request):
-        if settings.METRICS_TOKEN:
-            raise ApiError(
-                401,
-                "The metrics are not for everybody.",
-                "The request has no valid token, and no session of the owner.",
-                "Send Authorization: Bearer with the value of HARK_METRICS_TOKEN.",
-            )
-        raise ApiError(
-            404, "There is nothing here.", "The metrics are off.", "Set HARK_METRICS_TOKEN, or sign in as the owner."
-        )
-
-
-def _may_watch(request: HttpRequest) -> bool:
     scheme, _space, token = request.headers.get("Authorization", "").partition(" ")
     if settings.METRICS_TOKEN and scheme.lower() == "bearer":
-        return constant_time_compare(token.strip(), settings.METRICS_TOKEN)
-    return isinstance(request.user, User) and request.user.is_owner
+        may = constant_time_compare(token.strip(), settings.METRICS_TOKEN)
+    else:
+        may = isinstance(request.user, User) and request.user.is_owner
+    if not may and settings.METRICS_TOKEN:
+        raise StatusError(
+            401,
+            "The metrics are not for everybody.",
+            "The request has no valid token, and no session of the owner.",
+            "Send Authorization: Bearer with the value of HARK_METRICS_TOKEN.",
+        )
+    if not may:
+        raise StatusError(
+            404, "There is nothing here.", "The metrics are off.", "Set HARK_METRICS_TOKEN, or sign in as the owner."
+        )
 
 
 @endpoint("GET")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +26,10 @@ from core.errors import HarkError
 from webui.accounts.addresses import client_address, network_of
 from webui.accounts.models import User
 from webui.accounts.services import user_of_token
-from webui.api.problems import ApiError, problem
+from webui.api.problems import problem
 from webui.compatibility.endpoint import is_page
-from webui.errors import explain
+from webui.errors import StatusError, explain
+from webui.logs import Middleware
 from webui.servers import redis
 
 log = logging.getLogger(__name__)
@@ -124,14 +125,11 @@ def _counted_in_file(limits: Mapping[str, int], window: int) -> list[tuple[int, 
     return found
 
 
-class RateLimitMiddleware:
-    """Counts each request that has an address here, before anything is done for it."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.get_response = get_response
+class RateLimitMiddleware(Middleware):
+    """Count each request that has an address here, before anything is done for it."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response = self.get_response(request)
+        response = super().__call__(request)
         allowance: Allowance | None = getattr(request, "allowance", None)
         if allowance is not None:
             for name, value in _headers(request, allowance).items():
@@ -146,7 +144,7 @@ class RateLimitMiddleware:
         request.allowance = allowance  # type: ignore[attr-defined]
         if allowance is None or allowance.n <= allowance.most:
             return None
-        error = ApiError(
+        error = StatusError(
             429,
             _("Too many requests."),
             _("%(most)d a minute are allowed here.") % {"most": allowance.most},
@@ -156,14 +154,12 @@ class RateLimitMiddleware:
         return _refused(request, view_func, error)
 
 
-def _refused(request: HttpRequest, view_func: Any, error: ApiError) -> HttpResponseBase:
+def _refused(request: HttpRequest, view_func: Any, error: StatusError) -> HttpResponseBase:
     """In the form of the address that was asked: a page, problem details, OpenAI's object."""
     shape = getattr(view_func, "shape", problem if request.path.startswith("/api/") else None)
     if shape is None or (shape is problem and is_page(request)):
-        response: HttpResponseBase = explain(request, error, 429)
-    else:
-        response = shape(error, 429)
-    response["Retry-After"] = str(error.wait_s)
+        return explain(request, error, 429)
+    response: HttpResponseBase = shape(error, 429)
     return response
 
 

@@ -22,7 +22,7 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from core.errors import HarkError
-from webui.logs import HEADER, METHODS
+from webui.logs import HEADER, Middleware, method_of, view_of
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -58,25 +58,23 @@ def provider() -> TracerProvider:
     return made
 
 
-class TraceRequests:
-    """Middleware: a span for each request, in the trace that the caller's ``traceparent`` names."""
+class TraceRequests(Middleware):
+    """Make a span for each request, in the trace that the caller's ``traceparent`` names."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.get_response = get_response
+        super().__init__(get_response)
         self.tracer = provider().get_tracer(__name__)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         from opentelemetry.trace import SpanKind, Status, StatusCode
 
-        method = request.method if request.method in METHODS else "other"
-        parent = _context(request.headers.get(PARENT, ""))
-        with self.tracer.start_as_current_span(str(method), context=parent, kind=SpanKind.SERVER) as span:
+        method, parent = method_of(request), _context(request.headers.get(PARENT, ""))
+        with self.tracer.start_as_current_span(method, context=parent, kind=SpanKind.SERVER) as span:
             response = self.get_response(request)
-            view = request.resolver_match.view_name if request.resolver_match else "none"
-            span.update_name(f"{method} {view}")
+            span.update_name(f"{method} {view_of(request)}")
             span.set_attributes(
                 {
-                    "http.request.method": str(method),
+                    "http.request.method": method,
                     "http.response.status_code": response.status_code,
                     "hark.request_id": response.get(HEADER, ""),
                 }

@@ -14,6 +14,7 @@ from django.core.files.uploadhandler import TemporaryFileUploadHandler
 
 from core.data_folder import storing
 from core.errors import HarkError
+from webui.errors import StatusError
 
 LONGEST_SUFFIX = 10
 
@@ -43,7 +44,5 @@ def on_disk(upload: UploadedFile) -> Iterator[Path]:
         try:
             yield Path(kept.name)
         except HarkError as error:
-            texts = (text.replace(kept.name, name) for text in (error.what, error.why, error.what_to_do))
-            said = HarkError(*texts)
-            said.__dict__.update({"status": getattr(error, "status", 422)})
-            raise said from error
+            what, why, to_do = (text.replace(kept.name, name) for text in (error.what, error.why, error.what_to_do))
+            raise StatusError(getattr(error, "status", 422), what, why, to_do) from error

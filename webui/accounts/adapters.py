@@ -46,7 +46,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return reverse("accounts:me")
 
     def reauthenticate(self, user: User, password: str) -> bool:
-        """Check the password again; guesses count as failed sign-ins. Raises TooManyFailures and HashingBusy."""
+        """Check the password again; guesses count as failed sign-ins. Raises HarkError where too many were made."""
         try:
             sign_in(name=user.get_username(), password=password, **sender(self.request))
         except SignInRefused:

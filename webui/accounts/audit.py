@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from webui.accounts.addresses import client_address
 from webui.accounts.models import AuditEntry, User
+from webui.logs import Middleware
 
 Action = AuditEntry.Action
 
@@ -31,15 +32,12 @@ def asked_by(request: HttpRequest) -> Iterator[None]:
         _asked.reset(before)
 
 
-class AuditMiddleware:
-    """Says whose request it is that something is recorded of."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.get_response = get_response
+class AuditMiddleware(Middleware):
+    """Say whose request it is that something is recorded of."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         with asked_by(request):
-            return self.get_response(request)
+            return super().__call__(request)
 
 
 def record(
@@ -63,7 +61,7 @@ def record(
         by = request.user
     about = about or by
     now = timezone.now()
-    AuditEntry.objects.older_than(now - timedelta(days=settings.AUDIT_DAYS)).forget()
+    AuditEntry.objects.forget_before(now - timedelta(days=settings.AUDIT_DAYS))
     AuditEntry.objects.create(
         at=now,
         action=action,

@@ -6,7 +6,6 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from webui.accounts.audit import entries_of
@@ -19,7 +18,6 @@ from webui.parameters import whole_number
 PAGE = 50
 
 
-@never_cache
 @require_safe
 def own(request: HttpRequest) -> HttpResponse:
     """What one did, and what was done to one's account."""
@@ -27,7 +25,6 @@ def own(request: HttpRequest) -> HttpResponse:
 
 
 @owner_only
-@never_cache
 @require_safe
 def everybody(request: HttpRequest) -> HttpResponse:
     """What all users did; with ``?user=ID``, what concerns one of them."""

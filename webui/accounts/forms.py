@@ -19,6 +19,7 @@ from webui.accounts.models import User
 from webui.accounts.services import SCOPES
 from webui.jobs.models import Quota
 from webui.jobs.quota import Limits
+from webui.organizations.models import Organization
 
 SCOPE_WORDS = {
     "read": _("read: detectors, jobs, transcripts"),
@@ -161,7 +162,7 @@ class QuotaForm(forms.Form):
         label=_("Minutes of recordings a month"), min_value=0, max_value=1_000_000, required=False
     )
 
-    def __init__(self, quota: Quota | None, sent: Any = None) -> None:
+    def __init__(self, quota: Quota | Organization | None, sent: Any = None) -> None:
         said = {} if quota is None else {name: getattr(quota, name) for name in ("jobs_a_day", "minutes_a_month")}
         if quota is not None and quota.disk_bytes is not None:
             said["disk_gb"] = (Decimal(quota.disk_bytes) / 10**9).normalize()

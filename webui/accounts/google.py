@@ -25,7 +25,7 @@ from webui.accounts.audit import Action
 from webui.accounts.models import User
 from webui.accounts.sessions import sign_in_or_ask
 from webui.accounts.views import safe_address
-from webui.errors import explain
+from webui.errors import StatusError, explain
 from webui.transactions import alone
 
 
@@ -54,7 +54,7 @@ class GoogleAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     """
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> NoReturn:
-        """Called by allauth when Google has said who it is. It never goes on from here. Raises GoogleRefused."""
+        """Called by allauth when Google has said who it is. It never goes on from here. Raises StatusError."""
         user = user_of(sociallogin)
         then = safe_address(request, sociallogin.get_redirect_url(request) or "")
         raise ImmediateHttpResponse(sign_in_or_ask(request, user, then, Action.SIGNED_IN_BY_GOOGLE))
@@ -77,7 +77,7 @@ def user_of(sociallogin: SocialLogin) -> User:
     """The user whom a Google account belongs to.
 
     Raises:
-        GoogleRefused: there is no such user, or the user may not sign in.
+        StatusError: there is no such user, or the user may not sign in.
     """
     addresses = [address.email for address in sociallogin.email_addresses if address.verified]
     if not addresses:
@@ -100,11 +100,6 @@ def user_of(sociallogin: SocialLogin) -> User:
     return user
 
 
-class GoogleRefused(HarkError):
-    """Answered with 403."""
-
-    status = 403
-
-
-def _refused(why: str) -> GoogleRefused:
-    return GoogleRefused(_("You could not be signed in."), why, _("Ask the owner, or sign in with your password."))
+def _refused(why: str) -> StatusError:
+    what_to_do = _("Ask the owner, or sign in with your password.")
+    return StatusError(403, _("You could not be signed in."), why, what_to_do)

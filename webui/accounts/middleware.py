@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -16,6 +15,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from core.errors import HarkError
 from webui.accounts.sessions import note_use
 from webui.errors import explain
+from webui.logs import Middleware
 
 
 class LoginRequiredMiddleware(django_middleware.LoginRequiredMiddleware):
@@ -37,35 +37,32 @@ class LoginRequiredMiddleware(django_middleware.LoginRequiredMiddleware):
         if htmx:
             return HttpResponseClientRedirect(sign_in_address(htmx.current_url_abs_path or ""))
         if "application/json" in request.headers.get("Accept", ""):
-            return explain(request, _not_signed_in(), 401)
+            error = HarkError(
+                _("You are not signed in."), _("There is no session, or it has ended."), _("Sign in, then try again.")
+            )
+            return explain(request, error, 401)
         if request.method not in ("GET", "HEAD"):  # the form is lost, and its address may show no page
             return HttpResponse(status=303, headers={"Location": sign_in_address("")})
         return super().handle_no_permission(request, view_func)
 
 
-class SessionLimitsMiddleware:
-    """The end of a session moves on while it is used."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.get_response = get_response
+class SessionLimitsMiddleware(Middleware):
+    """Move the end of a session on while it is used."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if SESSION_KEY in request.session:
             note_use(request.session)
-        return self.get_response(request)
+        return super().__call__(request)
 
 
-class PrivateAnswersMiddleware:
+class PrivateAnswersMiddleware(Middleware):
     """What is answered to somebody who is signed in stays in no cache: not on this computer, nor in a proxy's.
 
     Answers that say themselves how long they may be kept are let be.
     """
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        response = self.get_response(request)
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = super().__call__(request)
         if "Cache-Control" not in response and request.user.is_authenticated:
             response["Cache-Control"] = "private, no-store"
         return response
@@ -77,9 +74,3 @@ def sign_in_address(then: str) -> str:
     if then:
         query[REDIRECT_FIELD_NAME] = then
     return resolve_url(settings.LOGIN_URL) + (f"?{query.urlencode(safe='/')}" if query else "")
-
-
-def _not_signed_in() -> HarkError:
-    return HarkError(
-        _("You are not signed in."), _("There is no session, or it has ended."), _("Sign in, then try again.")
-    )

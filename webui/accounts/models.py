@@ -143,13 +143,9 @@ class SignInFailure(models.Model):
 class AuditEntries(models.QuerySet["AuditEntry"]):
     """Entries are added and, when their time is over, forgotten; nothing else is done with them."""
 
-    def older_than(self, time: datetime) -> AuditEntries:
-        """Those of before a point in time."""
-        return self.filter(at__lt=time)
-
-    def forget(self) -> None:
-        """Delete these."""
-        super().delete()
+    def forget_before(self, time: datetime) -> None:
+        """Delete those of before a point in time."""
+        super(AuditEntries, self.filter(at__lt=time)).delete()
 
     def update(self, **values: Any) -> NoReturn:
         """Refused."""

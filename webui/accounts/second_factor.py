@@ -79,7 +79,7 @@ def sign_in_program(*, name: str, password: str, address: str) -> User:
 
     Raises:
         CodeNeeded: the account has a second factor.
-        SignInRefused, TooManyFailures: as of :func:`webui.accounts.sign_in.sign_in`.
+        SignInRefused, StatusError: as of :func:`webui.accounts.sign_in.sign_in`.
     """
     user = sign_in(name=name, password=password, address=address)
     if is_on(user):
@@ -143,7 +143,7 @@ class _Counted(_Refusing):
     """Mixed into allauth's forms that a second factor is shown in: guesses are counted, and a code works once."""
 
     def full_clean(self) -> None:
-        """Called by Django. Raises TooManyFailures."""
+        """Called by Django. Raises StatusError after too many."""
         if not self.is_bound:  # type: ignore[attr-defined]
             return super().full_clean()
         failure = _expect_wrong(self.user, "code" in self.fields, **sender(context.request))  # type: ignore[attr-defined]

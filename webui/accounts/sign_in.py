@@ -22,6 +22,7 @@ from webui.accounts.addresses import client_address, network_of
 from webui.accounts.audit import Action, record
 from webui.accounts.hashing import HashingBusy
 from webui.accounts.models import SignInFailure, User
+from webui.errors import StatusError
 from webui.transactions import alone
 
 # Of a name from one address, of all names from one, and of a name from anywhere. The last is for who guesses from many
@@ -37,17 +38,6 @@ class SignInRefused(HarkError):
     status = 401
 
 
-class TooManyFailures(HarkError):
-    """Passwords were guessed too often; answered with 429.
-
-    Attributes:
-        wait_s: until the next try is looked at [s].
-    """
-
-    status = 429
-    wait_s = 0
-
-
 def sign_in(*, name: str, password: str, address: str, browser: str = "") -> User:
     """The user whom a name (or e-mail address) and a password belong to.
 
@@ -56,7 +46,7 @@ def sign_in(*, name: str, password: str, address: str, browser: str = "") -> Use
         browser: its cookie of a known browser. What others guess does not count there.
 
     Raises:
-        TooManyFailures: of this name or from this address, in the last ten minutes.
+        StatusError: too many failures of this name or from this address, in the last ten minutes.
         SignInRefused: wrong, or deactivated. Which of them is not said.
         HashingBusy: too many sign in at once.
     """
@@ -137,16 +127,16 @@ def _wait(now: datetime, failures: Iterable[datetime], allowed: int) -> int:
     return max(1, round((times[-allowed] + FAILURES_WITHIN - now).total_seconds()))
 
 
-def too_many(wait_s: int) -> TooManyFailures:
-    """The error of who has to wait so long [s]."""
+def too_many(wait_s: int) -> StatusError:
+    """Make the error of who has to wait so long [s]."""
     minutes = -(-wait_s // 60)
-    error = TooManyFailures(
+    return StatusError(
+        429,
         _("Too many failed sign-ins."),
         _("A wrong name or password was entered too many times."),
         ngettext("Wait %(n)d minute, then try again.", "Wait %(n)d minutes, then try again.", minutes) % {"n": minutes},
+        wait_s,
     )
-    error.wait_s = wait_s
-    return error
 
 
 def forgive_failure(failure: SignInFailure) -> None:

@@ -12,7 +12,6 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
@@ -46,7 +45,6 @@ def owner_only(view: Callable[Concatenate[HttpRequest, P], HttpResponse]) -> Cal
 
 
 @owner_only
-@never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def users(request: HttpRequest) -> HttpResponse:
     """All users; sent, it adds one, and the page shows the link that they choose their password with."""
@@ -61,7 +59,6 @@ def users(request: HttpRequest) -> HttpResponse:
 
 
 @owner_only
-@never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def user(request: HttpRequest, user_id: int) -> HttpResponse:
     """Name and address of a user."""
@@ -88,7 +85,6 @@ def _user_page(request: HttpRequest, user_id: int, form: PersonForm, quota: Quot
 
 
 @owner_only
-@never_cache
 @require_POST
 def quota(request: HttpRequest, user_id: int | None = None) -> HttpResponse:
     """What a user may have, or (without a number) everybody who has no quota of their own."""
@@ -106,7 +102,6 @@ def quota(request: HttpRequest, user_id: int | None = None) -> HttpResponse:
 
 
 @owner_only
-@never_cache
 @require_safe
 def use(request: HttpRequest) -> HttpResponse:
     """What was done by week, by user and by organization."""
@@ -115,7 +110,6 @@ def use(request: HttpRequest) -> HttpResponse:
 
 
 @owner_only
-@never_cache
 @require_POST
 def link(request: HttpRequest, user_id: int) -> HttpResponse:
     """A link for a new password. The page shows it, this once."""

@@ -129,7 +129,6 @@ def setup(request: HttpRequest, secret: str) -> HttpResponse:
     return render(request, "accounts/setup.html", content, status=INVALID if sent is not None else 200)
 
 
-@never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def me(request: HttpRequest) -> HttpResponse:
     """One's own account; sent, it changes name and address."""
@@ -143,7 +142,6 @@ def me(request: HttpRequest) -> HttpResponse:
     return redirect("accounts:me")
 
 
-@never_cache
 @require_POST
 def tokens(request: HttpRequest) -> HttpResponse:
     """A new API token. The page shows it, this once."""
@@ -171,7 +169,6 @@ def revoke(request: HttpRequest, token_id: int) -> HttpResponse:
     return redirect("accounts:me")
 
 
-@never_cache
 @require_POST
 def webhooks(request: HttpRequest) -> HttpResponse:
     """A new webhook. The page shows its secret, this once."""
@@ -196,7 +193,6 @@ def remove_webhook(request: HttpRequest, webhook_id: int) -> HttpResponse:
     return redirect("accounts:me")
 
 
-@never_cache
 @sensitive_post_parameters()
 @require_POST
 def delete(request: HttpRequest) -> HttpResponse:
@@ -237,7 +233,6 @@ def export(request: HttpRequest) -> HttpResponse:
     return redirect("jobs:detail", begin_export(user=signed_in(request)).pk)
 
 
-@never_cache
 @require_safe
 def exported(request: HttpRequest) -> FileResponse:
     """That zip, for a day."""

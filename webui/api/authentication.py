@@ -12,7 +12,7 @@ from ninja.utils import check_csrf
 
 from webui.accounts.models import User
 from webui.accounts.services import SCOPES, TOKEN_START, user_of_token
-from webui.api.problems import ApiError
+from webui.errors import StatusError
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Token(AuthBase):
         if self.scopes and not self.scopes & caller.scopes:
             raise missing_scope(*self.scopes)
         if self.person and not caller.person and "admin" not in caller.scopes:
-            raise ApiError(
+            raise StatusError(
                 403,
                 _("That is not allowed."),
                 _("An API token needs the scope admin to create or revoke tokens, and to manage organizations."),
@@ -50,9 +50,9 @@ class Token(AuthBase):
         return caller
 
 
-def missing_scope(*scopes: str) -> ApiError:
+def missing_scope(*scopes: str) -> StatusError:
     """403 for a token that is good for other things."""
-    return ApiError(
+    return StatusError(
         403,
         _("The token may not do this."),
         _("It lacks the scope %(scopes)s.") % {"scopes": " / ".join(sorted(scopes))},
@@ -78,7 +78,7 @@ def _caller(request: HttpRequest) -> Caller:
     if header is None and isinstance(user, User) and user.is_active:
         refused = check_csrf(request)
         if refused is not None:
-            raise ApiError(
+            raise StatusError(
                 403,
                 _("The request was not accepted."),
                 _("A request with a session cookie needs the header X-CSRFToken to change anything."),

@@ -21,11 +21,12 @@ from ninja import Schema
 from ninja.operation import Operation
 from ninja.utils import contribute_operation_callback
 
+from core.errors import HarkError
 from webui.accounts.models import User
 from webui.api.authentication import caller
 from webui.api.models import KeptAnswer
-from webui.api.problems import ApiError
 from webui.api.sealing import seal, unseal
+from webui.errors import StatusError
 from webui.transactions import alone
 
 KEPT_FOR = timedelta(hours=24)
@@ -65,7 +66,9 @@ def creation(in_transaction: bool = True) -> Callable[..., Any]:
                 return _answer(view(request, *args, **kwargs))
             mine = _claim(caller(request).user, _key_digest(key), _request_digest(request))
             if mine.status is not None:
-                return _again(mine)
+                answer = _created(unseal(mine.sealed_answer, _purpose(mine)), mine.location)
+                answer["Idempotent-Replayed"] = "true"
+                return answer
             try:
                 with alone() if in_transaction else nullcontext():
                     answer = _answer(view(request, *args, **kwargs))
@@ -96,12 +99,6 @@ def _answer(made: Made) -> HttpResponse:
     return _created(made.content.model_dump_json(), made.location)
 
 
-def _again(kept: KeptAnswer) -> HttpResponse:
-    response = _created(unseal(kept.sealed_answer, _purpose(kept)), kept.location)
-    response["Idempotent-Replayed"] = "true"
-    return response
-
-
 def _created(content: str, location: str) -> HttpResponse:
     response = HttpResponse(content, status=201, content_type="application/json")
     response["Cache-Control"] = "no-store"
@@ -116,8 +113,7 @@ def _purpose(kept: KeptAnswer) -> str:
 
 def _key_digest(key: str) -> str:
     if not 1 <= len(key) <= LONGEST_KEY or not key.isprintable():
-        raise ApiError(
-            422,
+        raise HarkError(
             _("The Idempotency-Key cannot be used."),
             _("It must have 1 to %(most)d printable characters.") % {"most": LONGEST_KEY},
             _("Send a UUID, for example."),
@@ -157,7 +153,7 @@ def _claim(user: User, key: str, request: str) -> KeptAnswer:
         if is_new:
             return kept
         if kept.request_digest != request:
-            raise ApiError(
+            raise StatusError(
                 409,
                 _("This Idempotency-Key was used for another request."),
                 _("A key stands for one request, and this one has another address or body."),
@@ -166,7 +162,7 @@ def _claim(user: User, key: str, request: str) -> KeptAnswer:
         if kept.status is not None:
             return kept
         if time.monotonic() > until:
-            raise ApiError(
+            raise StatusError(
                 409,
                 _("The same request is being worked on."),
                 _("An earlier request with this Idempotency-Key is not answered yet."),

@@ -27,14 +27,6 @@ BUSY_WAIT_S = 30  # until a 429 that does not say so itself is worth another try
 NAMED = 5  # wrong fields that the sentence names; all are in the list
 
 
-class ApiError(HarkError):
-    """A failure with a status of its own."""
-
-    def __init__(self, status: int, what: str, why: str, what_to_do: str, wait_s: int | None = None) -> None:
-        super().__init__(what, why, what_to_do)
-        self.status, self.wait_s = status, wait_s
-
-
 def problem(error: HarkError, /, status: int | None = None, **more: Any) -> HttpResponse:
     """The answer that explains an error; ``more`` are further members of it."""
     status = status or getattr(error, "status", 422)
@@ -54,14 +46,10 @@ def problem(error: HarkError, /, status: int | None = None, **more: Any) -> Http
 
 def install(api: NinjaAPI) -> None:
     """Answer all that an operation may raise."""
-    answers: dict[type[Exception], Callable[[HttpRequest, Any], HttpResponse]] = {
-        ValidationError: lambda request, error: _invalid(error),
-        HttpError: lambda request, error: problem(unreadable(), error.status_code),
-        Http404: lambda request, error: problem(*in_words(request, error)),
-        Exception: lambda request, error: problem(*in_words(request, error)),
-    }
-    for kind, answer in answers.items():
-        api.add_exception_handler(kind, answer)
+    api.add_exception_handler(ValidationError, lambda request, error: _invalid(error))
+    api.add_exception_handler(HttpError, lambda request, error: problem(unreadable(), error.status_code))
+    for kind in (Http404, Exception):
+        api.add_exception_handler(kind, lambda request, error: problem(*in_words(request, error)))
 
 
 def in_words(request: HttpRequest, error: Exception) -> tuple[HarkError, int]:

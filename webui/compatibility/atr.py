@@ -37,7 +37,7 @@ from webui.accounts.signed_in import signed_in
 from webui.audio import asking, intake, transcripts
 from webui.audio.asking import LONGEST_QUESTION_S, spoken
 from webui.audio.models import Recording
-from webui.compatibility.endpoint import endpoint, switch, wrong
+from webui.compatibility.endpoint import endpoint, is_page, switch, wrong
 from webui.compatibility.meetings import progress_of
 from webui.compatibility.notes import json_or_form
 from webui.compatibility.transcribing import text_of, transcribe_upload
@@ -80,7 +80,7 @@ def upload(request: HttpRequest) -> HttpResponse:
         return _keep(signed_in(request), sound, text, request.POST.get("language") or None)
 
     made, refused = one_by_one(sounds, take)
-    if _is_page(request):
+    if is_page(request):
         for one in refused:
             messages.error(request, _("Not taken: %(name)s. %(why)s") % {"name": one["filename"], "why": one["why"]})
         return redirect("compatibility:workspace")
@@ -124,11 +124,11 @@ def train_real(request: HttpRequest) -> HttpResponse:
     coming = [str(one.job_id) for one in transcripts.recordings_of(user).filter(job__state__in=Job.GOING)]
     if not coming and not transcripts.recordings_of(user).filter(state=Recording.State.READY).exists():
         raise wrong("There is nothing to learn from.", "You have no transcribed recording.", "Upload some first.", 409)
-    job = _newest_run(user)
+    job = _runs(user).first()
     if job is None or not job.is_going:
         spec = {**asdict(options), jobs.WAIT_FOR: coming}
         job = jobs.submit(user=user, kind=KIND, title="Recognizer", spec=spec)
-    if _is_page(request):
+    if is_page(request):
         return redirect("compatibility:training")
     said = (
         "Your recordings are transcribed, and can then be asked. The recognizer is trained only if a person has "
@@ -147,10 +147,6 @@ def _runs(user: User) -> QuerySet[Job]:
     return Job.objects.owned_by(user).filter(kind=KIND).order_by("-created_at")
 
 
-def _newest_run(user: User) -> Job | None:
-    return _runs(user).first()
-
-
 @endpoint("GET", scopes=("audio", "train", "read"))
 def progress(request: HttpRequest) -> HttpResponse:
     """``GET /progress``: of the caller's newest training run, and of uploads that are being transcribed."""
@@ -159,13 +155,16 @@ def progress(request: HttpRequest) -> HttpResponse:
 
 def progress_shape(user: User) -> dict[str, Any]:
     """Percent is of the whole run; ``stages`` says which are before and after the present one."""
-    job = _newest_run(user)
+    job = _runs(user).first()
     recordings = transcripts.recordings_of(user)
     going = recordings.filter(job__state__in=Job.GOING)
     uploads = [{"id": str(one.pk), "name": one.name, **progress_of(one.job)} for one in going if one.job is not None]
     newest = recordings.filter(options__session=SESSION).first()
     weights = own_weights(user_data(user))
-    stage = _stage(job) if job is not None and job.is_going else ""
+    stage = ""
+    if job is not None and job.is_going:  # one that has not begun waits for the transcripts of earlier uploads
+        waits = jobs.going_of(job.spec.get(jobs.WAIT_FOR, ())).exists()
+        stage = job.stage or ("transcribe" if waits else "")
     said: dict[str, Any] = {
         "is_training": job is not None and job.is_going,
         "trained": weights is not None or _runs(user).filter(state=Job.State.DONE, result__has_key="steps").exists(),
@@ -187,13 +186,8 @@ def progress_shape(user: User) -> dict[str, Any]:
         "eta_s": job.eta_s,
         "job": str(job.id),
         "error": explained(job.error) if job.error else None,
-        "result": _shown_result(job.result),
+        "result": job.result and {name: value for name, value in job.result.items() if name != "weights"},
     }
-
-
-def _stage(job: Job) -> str:
-    """The stage of a run; one that has not begun waits for the transcripts of what was uploaded before it."""
-    return job.stage or ("transcribe" if jobs.going_of(job.spec.get(jobs.WAIT_FOR, ())).exists() else "")
 
 
 def _percent(job: Job) -> float:
@@ -210,12 +204,10 @@ def _percent(job: Job) -> float:
 
 
 def _within(job: Job) -> float:
-    """How much of its present stage is done."""
     return min(1.0, job.done / job.total) if job.total else 0.0
 
 
 def _transcribed(job: Job) -> float:
-    """How much of a transcription is done."""
     if job.stage not in TRANSCRIBING:
         return 0.0
     return (TRANSCRIBING.index(job.stage) + _within(job)) / len(TRANSCRIBING)
@@ -240,11 +232,6 @@ def _outcome(user: User, result: dict[str, Any]) -> str:
     }
 
 
-def _shown_result(result: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Without where things lie on the server."""
-    return None if result is None else {name: value for name, value in result.items() if name != "weights"}
-
-
 @endpoint("POST", scopes=("audio",), fields=("text", "message", "audio", "file"))
 def interact(request: HttpRequest) -> HttpResponse:
     """``POST /interact``: a question, typed or recorded, answered from the caller's recordings, and spoken."""
@@ -261,23 +248,15 @@ def interact(request: HttpRequest) -> HttpResponse:
         if not question:
             raise wrong("The question was not heard.", "No words were recognized in it.", "Speak nearer, or type it.")
     answer = asking.answer(user=user, question=question)
-    reply = {
-        "question": answer["question"],
-        "reply": answer["text"],
-        "found": answer["found"],
-        "how": answer["how"],
-        "citations": answer["citations"],
-        "nearest": answer["nearest"],
-        "note": answer["note"],
-        "audio_url": None,
-        "audio_problem": None,
-    }
+    told = ("question", "found", "how", "citations", "nearest", "note")
+    reply = {name: answer[name] for name in told}
+    reply |= {"reply": answer["text"], "audio_url": None, "audio_problem": None}
     try:
         name = _keep_reply(user, spoken(user=user, text=answer["text"], language=answer["language"]))
         reply["audio_url"] = reverse("compatibility:reply", args=[name])
     except HarkError as error:  # the answer is worth having without its sound
         reply["audio_problem"] = explained(error)
-    if _is_page(request):
+    if is_page(request):
         return _tab(request, "interact", {"reply": reply})
     return JsonResponse(reply)
 
@@ -311,11 +290,6 @@ def reply_audio(request: HttpRequest, reply_id: UUID) -> FileResponse:
         return FileResponse(path.open("rb"), content_type="audio/wav")
     except OSError as error:
         raise Http404 from error
-
-
-def _is_page(request: HttpRequest) -> bool:
-    """Whether a browser's form sent it: a page is the answer then."""
-    return "text/html" in request.headers.get("Accept", "")
 
 
 @require_safe

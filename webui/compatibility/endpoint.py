@@ -14,7 +14,8 @@ from django.views.decorators.csrf import csrf_exempt
 
 from core.errors import HarkError
 from webui.api.authentication import Token
-from webui.api.problems import ApiError, in_words, problem
+from webui.api.problems import in_words, problem
+from webui.errors import StatusError
 from webui.parameters import json_object, whole_number
 
 Shape = Callable[[HarkError, int], HttpResponse]  # an error and its status as an answer
@@ -84,13 +85,13 @@ def is_page(request: HttpRequest) -> bool:
     return "text/html" in request.headers.get("Accept", "")
 
 
-def wrong(what: str, why: str, what_to_do: str, status: int = 422) -> ApiError:
+def wrong(what: str, why: str, what_to_do: str, status: int = 422) -> StatusError:
     """An error in what was sent."""
-    return ApiError(status, what, why, what_to_do)
+    return StatusError(status, what, why, what_to_do)
 
 
 def number(request: HttpRequest, name: str, usual: int, most: int) -> int:
-    """A whole number of the query, from 0 to ``most``. Raises ApiError for anything else."""
+    """A whole number of the query, from 0 to ``most``. Raises StatusError for anything else."""
     text = request.GET.get(name, "")
     if not text:
         return usual
@@ -105,7 +106,7 @@ def number(request: HttpRequest, name: str, usual: int, most: int) -> int:
 
 
 def switch(sent: Mapping[str, Any], name: str, usual: bool) -> bool:
-    """Read a yes or no as forms and JSON have it. Raises ApiError for anything else."""
+    """Read a yes or no as forms and JSON have it. Raises StatusError for anything else."""
     text = str("" if sent.get(name) is None else sent[name]).strip().lower()
     if text in ("1", "true", "yes", "on"):
         return True
@@ -117,7 +118,7 @@ def switch(sent: Mapping[str, Any], name: str, usual: bool) -> bool:
 
 
 def only_known(names: Iterable[str], fields: Collection[str]) -> None:
-    """Refuse a name that is not among the fields. Raises ApiError."""
+    """Refuse a name that is not among the fields. Raises StatusError."""
     if unknown := sorted(set(names).difference(fields, ["csrfmiddlewaretoken"])):
         raise wrong(
             f"There is no option {unknown[0][:40]!r} here.",

@@ -82,7 +82,7 @@ def _count(text: str | None) -> int | None:
 
 
 def _polish_wanted(sent: QueryDict) -> bool:
-    """``auto``: where a language model is configured. Raises ApiError where it is asked for and none is."""
+    """``auto``: where a language model is configured. Raises StatusError where it is asked for and none is."""
     ready = llm.available()
     if sent.get("polish", "").strip().lower() in ("", "auto"):
         return ready.ok

@@ -70,7 +70,7 @@ def _chosen(request: HttpRequest) -> dict[str, Any]:
 
 
 def json_or_form(request: HttpRequest) -> dict[str, Any]:
-    """What was sent, as JSON or as a form. Raises ApiError for JSON that is none."""
+    """What was sent, as JSON or as a form. Raises StatusError for JSON that is none."""
     if request.content_type != "application/json":
         return dict(request.POST.items())
     try:

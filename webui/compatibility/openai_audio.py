@@ -14,13 +14,12 @@ from core.errors import HarkError
 from pipeline.recordings.captions import write
 from pipeline.recordings.transcript import Segment, Transcript
 from webui.accounts.signed_in import signed_in
-from webui.api.problems import ApiError
 from webui.compatibility import speaking
 from webui.compatibility.endpoint import endpoint, only_known, switch
 from webui.compatibility.streaming import stream
 from webui.compatibility.transcribing import place, text_of, transcribe_upload
 from webui.compatibility.uploads import sent_file
-from webui.errors import with_wait
+from webui.errors import StatusError, with_wait
 from webui.parameters import json_object
 from webui.trainer.services import free_engines
 from webui.trainer.speech import spoken
@@ -45,7 +44,7 @@ SPOKEN_WITH = (
 LEAST_CONFIDENCE = 1e-6  # its logarithm is the lowest avg_logprob
 
 
-class Refused(ApiError):
+class Refused(StatusError):
     """An error about one parameter, with OpenAI's code for it."""
 
     def __init__(self, status: int, message: str, param: str | None, code: str | None = None) -> None:

@@ -9,13 +9,14 @@ from webui.accounts.addresses import client_address
 from webui.accounts.second_factor import sign_in_program
 from webui.accounts.services import SCOPES, issue_pair
 from webui.accounts.sign_in import SignInRefused
-from webui.api.problems import ApiError, problem
+from webui.api.problems import problem
 from webui.compatibility.endpoint import endpoint
+from webui.errors import StatusError
 
 GRANT = "password"
 
 
-class _Refused(ApiError):
+class _Refused(StatusError):
     """An error with the word that OAuth has for it."""
 
     def __init__(self, word: str, why: str, what_to_do: str) -> None:

@@ -113,12 +113,13 @@ def _whole(recording: Recording) -> dict[str, Any]:
         said["error"] = explained(failure_of(recording))
     if said["status"] == "completed":
         transcript = transcripts.transcript_of(recording)
+        seconds = recording.job.seconds if recording.job is not None else None
         said["transcript"] = {"segments": segments_of(transcript)}
         said["segments"] = said["transcript"]["segments"]  # where Hark had them before
         said["summary"] = summary_shape(derived.summary_of(recording))
         said["metadata"] = {
             "duration": round(transcript.duration_s, 3),
-            "processing_time": _seconds(recording),
+            "processing_time": None if seconds is None else round(seconds, 3),
             "model_versions": dict(transcript.versions),
         }
     return said
@@ -136,11 +137,6 @@ def _head(recording: Recording) -> dict[str, Any]:
         "created_at": recording.created_at.isoformat(),
         "progress": {"stage": job.stage, "done": job.done, "total": job.total} if job is not None else None,
     }
-
-
-def _seconds(recording: Recording) -> float | None:
-    seconds = recording.job.seconds if recording.job is not None else None
-    return None if seconds is None else round(seconds, 3)
 
 
 def segments_of(transcript: Transcript) -> list[dict[str, Any]]:

@@ -29,10 +29,10 @@ from pipeline.recordings.short_transcription import SUMMARIZE, TRANSCRIBE
 from pipeline.recordings.transcript import Segment, Transcript, as_json, from_json
 from pipeline.recordings.transcription.transcribe import PROGRESS_FILE
 from webui.accounts.models import User
-from webui.api.problems import ApiError
 from webui.audio import intake, transcripts
 from webui.audio.models import Recording
 from webui.compatibility.uploads import name_of, received
+from webui.errors import StatusError
 from webui.jobs.quota import check_minutes, take_minutes
 from webui.jobs.services import user_data
 
@@ -68,7 +68,7 @@ def transcribe_upload(
 
     Raises:
         HarkError: it is no recording, is beyond the limits, or could not be transcribed.
-        ApiError: it takes longer than this address waits (504), or too many wait already (429).
+        StatusError: it takes longer than this address waits (504), or too many wait already (429).
     """
     with received(user, upload) as (path, facts), place(user):
         limits = MediaLimits.from_environment(owner=user.is_owner)
@@ -118,9 +118,9 @@ def place(user: User) -> Iterator[None]:
             _going[user.pk] -= 1
 
 
-def _busy(why: str) -> ApiError:
+def _busy(why: str) -> StatusError:
     what_to_do = "Try again in a moment; a recording can be uploaded (POST /api/v1/recordings), and waits its turn."
-    return ApiError(429, "Hark is busy.", why, what_to_do, wait_s=5)
+    return StatusError(429, "Hark is busy.", why, what_to_do, wait_s=5)
 
 
 def _waited_for(recording: Recording) -> Transcript:
@@ -129,7 +129,7 @@ def _waited_for(recording: Recording) -> Transcript:
         try:
             recording.refresh_from_db()
         except ObjectDoesNotExist:
-            raise ApiError(
+            raise StatusError(
                 410,
                 "The recording was deleted.",
                 "Somebody deleted it while it was being transcribed.",
@@ -144,7 +144,7 @@ def _waited_for(recording: Recording) -> Transcript:
             intake.delete(recording=recording)
             raise error
         time.sleep(LOOK_EVERY_S)
-    raise ApiError(
+    raise StatusError(
         504,
         "The recording takes longer than this address waits.",
         f"It is longer than {AT_ONCE_S / 60:.0f} minutes or many wait before it; it is being transcribed still.",
@@ -171,7 +171,7 @@ def summary_of_transcript(transcript: Transcript, user: User) -> dict[str, Any]:
     """Summary of a transcript by the best engine that is ready (``pipeline.recordings.summarization``), as JSON.
 
     Raises:
-        ApiError: too many wait already (429).
+        StatusError: too many wait already (429).
     """
     with place(user):
         return model_client.call(SUMMARIZE, {"transcript": as_json(transcript)}, timeout_s=AT_ONCE_TIMEOUT_S)

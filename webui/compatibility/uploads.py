@@ -32,7 +32,7 @@ def takes_recordings(path: str) -> bool:
 
 
 def sent_files(request: HttpRequest, *names: str) -> list[UploadedFile]:
-    """The files in any of these fields, in the order of the fields. Raises ApiError where there is none."""
+    """The files in any of these fields, in the order of the fields. Raises StatusError where there is none."""
     found = [file for name in names for file in request.FILES.getlist(name)]
     if not found:
         raise wrong(
@@ -44,7 +44,7 @@ def sent_files(request: HttpRequest, *names: str) -> list[UploadedFile]:
 
 
 def sent_file(request: HttpRequest, *names: str) -> UploadedFile:
-    """The one file in one of these fields. Raises ApiError where there is none, or more than one."""
+    """The one file in one of these fields. Raises StatusError where there is none, or more than one."""
     found = sent_files(request, *names)
     if len(found) > 1:
         raise wrong("There are several files.", f"{len(found)} were sent; this address takes one.", "Send one a time.")

@@ -64,11 +64,7 @@ class JobConsumer(TellsInALanguage):
     async def may(self, user: User) -> bool:
         """Who sees the job."""
         self.job_id = self.scope["url_route"]["kwargs"]["job_id"]
-        return await self._is_theirs(user)
-
-    async def is_theirs_still(self, user: User) -> bool:
-        """Until what it is about is withdrawn, or they have left the organization."""
-        return await self._is_theirs(user)
+        return await self.is_theirs_still(user)
 
     async def receive_json(self, content: Any, **kwargs: Any) -> None:
         """The client says from where on."""
@@ -100,7 +96,8 @@ class JobConsumer(TellsInALanguage):
             return news(self.job_id, after)
 
     @database_sync_to_async
-    def _is_theirs(self, user: User) -> bool:
+    def is_theirs_still(self, user: User) -> bool:
+        """Until what it is about is withdrawn, or they have left the organization."""
         return bool(Job.objects.visible_to(user).filter(id=self.job_id).exists())
 
 

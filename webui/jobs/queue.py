@@ -21,7 +21,7 @@ def this_cluster() -> str:
     return os.environ.get(CLUSTER, "")
 
 
-def enqueue(task: str, identifier: UUID, lane: str, lost: Callable[[], None] = lambda: None) -> None:
+def enqueue(task: str, identifier: UUID, lane: str, lost: Callable[[], object] = lambda: None) -> None:
     """Give a task to the workers of a lane, in this transaction; through Redis once it is committed.
 
     Args:
@@ -36,7 +36,7 @@ def enqueue(task: str, identifier: UUID, lane: str, lost: Callable[[], None] = l
         send()
 
 
-def _send(send: Callable[[], object], lost: Callable[[], None]) -> None:
+def _send(send: Callable[[], object], lost: Callable[[], object]) -> None:
     from redis.exceptions import RedisError
 
     try:

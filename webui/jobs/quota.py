@@ -85,38 +85,27 @@ def set_quota(user: User | None, limits: Limits) -> None:
         Quota.objects.update_or_create(user=user, defaults={**values, "minutes_a_month": limits.minutes_a_month})
 
 
-def check_room_of(folder: Path, size: int, most: int) -> None:
-    """See to it that ``size`` bytes more are within the ``most`` of the user whose data the folder is.
-
-    Raises:
-        NoRoom: that is more than is left.
-    """
-    if bytes_used(folder) + size >= most:
-        forget_count(folder)
-    used = bytes_used(folder)
-    if used + size >= most:
-        raise NoRoom(
-            _("Your storage quota is used up."),
-            _("Your recordings, clips and detectors use %(used).1f GB; your quota is %(most).1f GB.")
-            % {"used": used / 1e9, "most": most / 1e9},
-            _("Delete what you do not need, or ask whoever runs Hark."),
-        )
-
-
-def check_room_together(folders: Sequence[Path], size: int, most: int, name: str) -> None:
-    """Raise NoRoom where ``size`` bytes more are too many for the people of an organization, whose data the folders
-    are."""
+def check_room_in(folders: Sequence[Path], size: int, most: int, organization: Organization | None = None) -> None:
+    """Raise NoRoom where ``size`` bytes more are too many for the user whose data the folder is, or for the people of
+    an organization, whose data the folders are."""
     if sum(map(bytes_used, folders)) + size >= most:
         for folder in folders:
             forget_count(folder)
     used = sum(map(bytes_used, folders))
-    if used + size >= most:
+    if used + size < most:
+        return
+    said = {"name": organization and organization.name, "used": used / 1e9, "most": most / 1e9}
+    if organization is None:
         raise NoRoom(
-            _("The storage quota of your organization is used up."),
-            _("The people of %(name)s use %(used).1f GB; its quota is %(most).1f GB.")
-            % {"name": name, "used": used / 1e9, "most": most / 1e9},
-            _("Delete what you do not need, or ask one of its owners."),
+            _("Your storage quota is used up."),
+            _("Your recordings, clips and detectors use %(used).1f GB; your quota is %(most).1f GB.") % said,
+            _("Delete what you do not need, or ask whoever runs Hark."),
         )
+    raise NoRoom(
+        _("The storage quota of your organization is used up."),
+        _("The people of %(name)s use %(used).1f GB; its quota is %(most).1f GB.") % said,
+        _("Delete what you do not need, or ask one of its owners."),
+    )
 
 
 def note_taken(folder: Path, size: int) -> None:

@@ -34,8 +34,7 @@ from webui.jobs.quota import (
     bytes_used,
     check_jobs,
     check_minutes,
-    check_room_of,
-    check_room_together,
+    check_room_in,
     counted_in,
     jobs_today,
     limited,
@@ -51,6 +50,8 @@ from webui.translation import shown
 WEBHOOKS = "webhooks"  # a lane without jobs
 LANES = TRAINING, AUDIO, WEBHOOKS  # each has workers
 WAIT_FOR = "wait_for"
+NO_WORKER: dict[str, Any] = {"lease": "", "lease_until": None, "process_group": None}  # fields of a job without one
+QUEUED_AGAIN = {**NO_WORKER, "state": Job.State.QUEUED, "sent_at": None}
 
 LOCKED_S = 2.0  # a write that waits longer finds that the database was locked
 
@@ -83,10 +84,10 @@ def check_room(user: User, size: int = 0) -> None:
     """
     for organization in limited(user, "disk_bytes"):
         folders = [user_data(membership.user) for membership in counted_in(organization)]
-        check_room_together(folders, size, organization.disk_bytes or 0, organization.name)
+        check_room_in(folders, size, organization.disk_bytes or 0, organization)
     most = limits_of(user).disk_bytes
     if most is not None:
-        check_room_of(user_data(user), size, most)
+        check_room_in([user_data(user)], size, most)
 
 
 def take_room(user: User, size: int) -> None:
@@ -133,8 +134,7 @@ def submit(
     with alone():
         going = Job.objects.filter(state__in=Job.GOING)
         alike = going.filter(user=user, kind=kind).exclude(state=Job.State.CANCELLING)
-        same = next((job for job in alike if _does_the_same(kind, job.spec, spec)), None)
-        if same is not None:
+        if same := next((job for job in alike if _does_the_same(kind, job.spec, spec)), None):
             return same
         if not even_if_full:
             check_queue(user)
@@ -213,7 +213,9 @@ def send_waiting() -> None:
             by_lane[job.lane] += 1
             by_user[job.lane, job.user_id] += 1
             Job.objects.filter(id=job.id).update(sent_at=timezone.now())
-            enqueue("webui.jobs.supervise.run", job.id, job.lane, lost=partial(_not_sent, job.id))
+            # Where Redis takes no task, the next call tries again.
+            not_sent = partial(Job.objects.filter(id=job.id, state=Job.State.QUEUED).update, sent_at=None)
+            enqueue("webui.jobs.supervise.run", job.id, job.lane, lost=not_sent)
 
 
 def _send_after_commit() -> None:
@@ -229,11 +231,6 @@ def _next_waiting(by_lane: Mapping[str, int], by_user: Mapping[tuple[str, int], 
         if sent >= settings.JOBS_RUNNING_PER_USER:
             waiting = waiting.exclude(lane=lane, user_id=user_id)
     return waiting.order_by("created_at").only("id", "lane", "user_id", "spec").first()
-
-
-def _not_sent(job_id: UUID) -> None:
-    """Redis took no task: the next :func:`send_waiting` tries again."""
-    Job.objects.filter(id=job_id, state=Job.State.QUEUED).update(sent_at=None)
 
 
 def claim(job_id: UUID | str) -> Job | None:
@@ -270,11 +267,6 @@ def renew(job: Job) -> str:
     state, lasts = found
     fresh = lasts is not None and until - lease / 6 < lasts <= until  # beyond that: of before the clock was set back
     return str(state) if fresh or mine.update(lease_until=until) else ""
-
-
-def started_process(job: Job, process_group: int) -> None:
-    """Remember what has to be ended if the supervisor is killed."""
-    Job.objects.filter(id=job.id, lease=job.lease).update(process_group=process_group)
 
 
 def record(job: Job, events: Iterable[dict[str, Any]]) -> None:
@@ -317,7 +309,7 @@ def finish(job: Job, state: str, error: HarkError | None = None) -> None:
 def _ended(job: Job) -> None:
     """Tell of the end of a job, within its transaction. What a cancelled one had just finished goes."""
     if job.state == Job.State.CANCELLED:
-        transaction.on_commit(partial(forget_result, finished_file(user_data(job.user), str(job.pk))))
+        transaction.on_commit(partial(finished_file(user_data(job.user), str(job.pk)).unlink, missing_ok=True))
     job_ended.send(Job, job=job)
 
 
@@ -325,8 +317,7 @@ def take_up_again(job: Job, why: str) -> bool:
     """Put a running job whose process was killed back into the queue, once; False where that was done before."""
     with alone():
         mine = Job.objects.filter(id=job.id, lease=job.lease, state=Job.State.RUNNING, takeovers=0)
-        change = {"sent_at": None, "takeovers": 1, "lease": "", "lease_until": None, "process_group": None}
-        if not mine.update(state=Job.State.QUEUED, queued_at=timezone.now(), **change):
+        if not mine.update(**QUEUED_AGAIN, queued_at=timezone.now(), takeovers=1):
             return False
         _warn(job, f"{why} It goes on from where it was.")
         _send_after_commit()
@@ -340,9 +331,8 @@ def _warn(job: Job, message: str) -> None:
 
 def give_back(job: Job) -> None:
     """Put a running job back into the queue: its worker is being stopped, and the next one goes on with it."""
-    Job.objects.filter(id=job.id, lease=job.lease, state=Job.State.RUNNING).update(
-        state=Job.State.QUEUED, queued_at=timezone.now(), sent_at=None, lease="", lease_until=None, process_group=None
-    )
+    mine = Job.objects.filter(id=job.id, lease=job.lease, state=Job.State.RUNNING)
+    mine.update(**QUEUED_AGAIN, queued_at=timezone.now())
 
 
 def cancel(*, job: Job) -> None:
@@ -362,7 +352,7 @@ def cancel(*, job: Job) -> None:
 def forget(job: Job) -> None:
     """Delete a job that has ended, with its log."""
     log_of(job).unlink(missing_ok=True)
-    forget_result(finished_file(user_data(job.user), str(job.pk)))
+    finished_file(user_data(job.user), str(job.pk)).unlink(missing_ok=True)
     Job.objects.filter(pk=job.pk).exclude(state__in=Job.GOING).delete()
 
 
@@ -392,6 +382,11 @@ def retry(*, job: Job) -> None:
     send_waiting()
 
 
+def interrupted(why: str) -> HarkError:
+    """Say why a job ended before it was done, through no fault of its own."""
+    return HarkError(worded("The job was interrupted."), why, worded("Retry goes on from where it was."))
+
+
 def recover() -> int:
     """Take back the jobs whose lease ran out (their worker was killed); how many there were.
 
@@ -416,21 +411,17 @@ def recover() -> int:
         if job.state == Job.State.CANCELLING:
             change: dict[str, Any] = {"state": Job.State.CANCELLED, "finished_at": now}
         elif job.takeovers == 0:
-            change = {"state": Job.State.QUEUED, "queued_at": now, "sent_at": None, "takeovers": 1}
+            change = {**QUEUED_AGAIN, "queued_at": now, "takeovers": 1}
         else:
-            why = HarkError(
-                worded("The job was interrupted."),
-                worded("The process that did it was killed, twice (out of memory, or the machine was restarted)."),
-                worded("Retry goes on from where it was."),
-            )
-            change = {"state": Job.State.INTERRUPTED, "finished_at": now, "error": why.parts()}
+            why = worded("The process that did it was killed, twice (out of memory, or the machine was restarted).")
+            change = {"state": Job.State.INTERRUPTED, "finished_at": now, "error": interrupted(why).parts()}
         with alone():
-            if not mine.update(lease="", lease_until=None, process_group=None, **change):
+            if not mine.update(**{**NO_WORKER, **change}):
                 continue
             taken += 1
             goes_on = change["state"] == Job.State.QUEUED
             _warn(job, "The worker was killed. " + ("It goes on from where it was." if goes_on else "It has ended."))
-            if change["state"] != Job.State.QUEUED:
+            if not goes_on:
                 _ended(Job.objects.get(id=job.id))
         if job.process_group is not None:
             end_group(job.process_group, str(job.id))
@@ -452,12 +443,7 @@ def forget_results() -> None:
     over = Job.State.DONE, Job.State.CANCELLED
     wanted = Job.objects.filter(pk__in=left).exclude(state__in=over).values_list("pk", flat=True)
     for job_id in left.keys() - set(wanted):
-        forget_result(left[job_id])
-
-
-def forget_result(finished: Path) -> None:
-    """Remove what was kept of a job (``pipeline.jobs.finished_file``)."""
-    finished.unlink(missing_ok=True)
+        left[job_id].unlink(missing_ok=True)
 
 
 def log_of(job: Job) -> Path:

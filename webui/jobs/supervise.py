@@ -21,7 +21,6 @@ from django.db import InterfaceError, OperationalError, connection
 
 from core.child_process import signal_group
 from core.data_folder import REPOSITORY, storage_error
-from core.errors import HarkError
 from core.worded import worded
 from pipeline.jobs import finished_file
 from webui.jobs import services
@@ -89,7 +88,8 @@ def _supervise(job: Job) -> None:
         )  # fmt: skip
     assert process.stdin is not None and process.stdout is not None
     try:
-        _patiently(partial(services.started_process, job, process.pid))
+        mine = Job.objects.filter(id=job.id, lease=job.lease)
+        _patiently(partial(mine.update, process_group=process.pid))  # to be ended if this process is killed
         try:
             asked = {"kind": job.kind, "spec": job.spec, "data": str(data)}
             process.stdin.write(json.dumps(asked).encode())
@@ -163,7 +163,7 @@ def _conclude(job: Job, exit_code: int) -> None:
     result = job.result if exit_code == 0 or job.state == Job.State.CANCELLING else None
     if result is not None:
         services.finish(job, Job.State.DONE)
-        services.forget_result(finished)
+        finished.unlink(missing_ok=True)
     elif job.state == Job.State.CANCELLING:
         services.finish(job, Job.State.CANCELLED)
     elif job.error is not None:
@@ -171,14 +171,10 @@ def _conclude(job: Job, exit_code: int) -> None:
     elif exit_code == -signal.SIGKILL:
         killed = worded("The process was killed, most likely because memory ran out.")
         if not services.take_up_again(job, killed):
-            _interrupted(job, killed)
+            services.finish(job, Job.State.INTERRUPTED, services.interrupted(killed))
     else:
-        _interrupted(job, f"The process ended with code {exit_code} and gave no reason.")
-
-
-def _interrupted(job: Job, why: str) -> None:
-    error = HarkError(worded("The job was interrupted."), why, worded("Retry goes on from where it was."))
-    services.finish(job, Job.State.INTERRUPTED, error)
+        why = f"The process ended with code {exit_code} and gave no reason."
+        services.finish(job, Job.State.INTERRUPTED, services.interrupted(why))
 
 
 def _read(stream: IO[bytes], said: queue.SimpleQueue[dict[str, Any]]) -> None:

@@ -38,11 +38,9 @@ LONGEST_TEXT = 2000  # letters of a transcript
 FOLDERS = ("clips", EMISSIONS_FOLDER, "models", "jobs")
 
 
-@contextmanager
-def library_of(user: User) -> Iterator[Library]:
-    """The user's own library, for as long as the block lasts."""
-    with Library(user_data(user)) as library:
-        yield library
+def library_of(user: User) -> Library:
+    """Open the user's own library, for as long as a block lasts."""
+    return Library(user_data(user))
 
 
 def has_library(user: User) -> bool:

@@ -186,12 +186,11 @@ def act(request: HttpRequest) -> HttpResponse:
 
 
 def _done(action: str, count: int) -> str:
-    if action == "reject":
-        words = ngettext(
+    words = {
+        "reject": ngettext(
             "%(n)d clip is put aside and trains nothing.", "%(n)d clips are put aside and train nothing.", count
-        )
-    elif action == "restore":
-        words = ngettext("%(n)d clip is in use again.", "%(n)d clips are in use again.", count)
-    else:
-        words = ngettext("%(n)d clip is deleted.", "%(n)d clips are deleted.", count)
-    return words % {"n": count}
+        ),
+        "restore": ngettext("%(n)d clip is in use again.", "%(n)d clips are in use again.", count),
+        "delete": ngettext("%(n)d clip is deleted.", "%(n)d clips are deleted.", count),
+    }
+    return words[action] % {"n": count}

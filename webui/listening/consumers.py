@@ -177,14 +177,13 @@ class ListenConsumer(_Listens):
     @database_sync_to_async
     def _kept(self, verdict: str, audio: np.ndarray) -> Sample:
         assert self.user is not None
-        place = {"detector_id": self.version.detector_id, "number": self.version.number}
-        version = version_of(user=self.user, **place, who=to_change)
+        version = version_of(self.user, self.version.detector_id, self.version.number, to_change)
         return services.keep_sample(user=self.user, version=version, verdict=verdict, audio=audio)
 
     @database_sync_to_async
     def _version(self, user: User) -> Version | None:
         place = self.scope["url_route"]["kwargs"]
         try:
-            return version_of(user=user, detector_id=place["detector_id"], number=place["number"])
+            return version_of(user, place["detector_id"], place["number"])
         except Http404:
             return None

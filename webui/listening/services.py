@@ -32,11 +32,11 @@ from pipeline.serving.sorting import sort_wake
 from pipeline.training.config import is_known
 from pipeline.training.retraining import CORPUS, FALSE_ALARM_OF
 from webui.accounts.models import User
+from webui.errors import StatusError
 from webui.jobs.models import Job
 from webui.jobs.services import take_room, user_data
 from webui.listening.models import Sample, WakeIntake
 from webui.trainer.models import Detector, Version
-from webui.trainer.results import FileGone
 from webui.transactions import alone
 
 if TYPE_CHECKING:
@@ -46,18 +46,7 @@ LONGEST_FILE_S = 600.0  # of a recording that is scored while a person waits
 PEAKS = 1200  # of a waveform that is drawn
 SHORTEST_S, LONGEST_S = 0.3, 10.0  # of a sample
 LONGEST_WAKE_S = 5.0  # that a device sends
-
-
-class NotTaken(HarkError):
-    """What a device sent is not wanted: answered with 403."""
-
-    status = 403
-
-
-class EnoughWakes(HarkError):
-    """More than a day's share, or than may wait: answered with 429."""
-
-    status, wait_s = 429, 3600
+SEND_AGAIN_AFTER_S = 3600  # where no more is taken
 
 
 def runtime_of(version: Version, fa_per_day: float | None = None) -> Runtime:
@@ -158,13 +147,13 @@ def keep_wake(*, user: User, version: Version, path: Path, kind: str, score: flo
     """Put a recording that a device made of a wake or a near-miss into the inbox, sorted.
 
     Raises:
-        NotTaken: the owner has not allowed it.
-        EnoughWakes: as many came today as may, or wait.
+        StatusError: the owner has not allowed it (403), or as many came today as may, or wait (429).
         HarkError: it is no recording, too short or too long, or the disk is full.
     """
     detector = version.detector
     if not takes_wakes(detector):
-        raise NotTaken(
+        raise StatusError(
+            403,
             _("This detector takes nothing from devices."),
             _("Its owner has not switched that on."),
             _("Switch it on, on the detector's page."),
@@ -197,10 +186,12 @@ def keep_wake(*, user: User, version: Version, path: Path, kind: str, score: flo
 def _count_wake(detector: Detector) -> None:
     waiting = Sample.objects.filter(detector=detector, state=Sample.State.NEW).exclude(kind="").count()
     if waiting >= settings.WAKES_WAITING:
-        raise EnoughWakes(
+        raise StatusError(
+            429,
             _("The inbox is full."),
             _("%(n)d recordings of this detector wait to be confirmed.") % {"n": waiting},
             _("Confirm or discard some in the inbox."),
+            SEND_AGAIN_AFTER_S,
         )
     today = timezone.now().date()
     with alone():
@@ -208,10 +199,12 @@ def _count_wake(detector: Detector) -> None:
         intake.exclude(day=today).update(day=today, sent=0)
         intake.filter(day=None).update(day=today, sent=0)
         if not intake.filter(sent__lt=settings.WAKES_PER_DAY).update(sent=F("sent") + 1):
-            raise EnoughWakes(
+            raise StatusError(
+                429,
                 _("That is enough for today."),
                 _("%(n)d recordings a day are taken for a detector.") % {"n": settings.WAKES_PER_DAY},
                 _("Send again tomorrow."),
+                SEND_AGAIN_AFTER_S,
             )
 
 
@@ -277,11 +270,12 @@ def keep_stretch(*, user: User, version: Version, path: Path, verdict: str, star
 
 
 def audio_response(sample: Sample) -> FileResponse:
-    """The audio of a sample. Raises FileGone where it is not there."""
+    """Open the audio of a sample. Raises StatusError where it is gone."""
     try:
         return FileResponse(sample.path.open("rb"), content_type="audio/flac", filename=f"sample-{sample.pk}.flac")
     except OSError as error:
-        raise FileGone(_("The sample's audio is gone."), str(error.strerror), _("Discard the sample.")) from error
+        why = str(error.strerror)
+        raise StatusError(410, _("The sample's audio is gone."), why, _("Discard the sample.")) from error
 
 
 def discard(*, sample: Sample) -> None:

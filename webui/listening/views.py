@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -30,14 +30,10 @@ from webui.uploads import on_disk
 PAGE = 30
 
 
-def _version(request: HttpRequest, detector_id: int, number: int, who: Callable[..., Version] = visible) -> Version:
-    return version_of(user=signed_in(request), detector_id=detector_id, number=number, who=who)
-
-
 @require_GET
 def attempt(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     """The page: microphone and file; ``?fa_per_day=X`` hears with the threshold for that rate."""
-    version, rate = _version(request, detector_id, number), asked_rate(request)
+    version, rate = version_of(signed_in(request), detector_id, number), asked_rate(request)
     mine = Version.objects.editable_by(signed_in(request)).filter(pk=version.pk)
     content = {"version": version, "rate": "" if rate is None else f"{rate:g}", "may_change": mine.exists()}
     return render(request, "listening/try.html", content)
@@ -56,7 +52,7 @@ def ready(request: HttpRequest) -> HttpResponse:
 @require_POST
 def file(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     """The outline, scores and detections of a whole recording, as JSON; ``?fa_per_day=X`` as for the page."""
-    version, rate = _version(request, detector_id, number), asked_rate(request)
+    version, rate = version_of(signed_in(request), detector_id, number), asked_rate(request)
     with _uploaded(request) as path:
         return JsonResponse(services.detect_in_file(version, path, rate))
 
@@ -64,7 +60,7 @@ def file(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
 @require_POST
 def mark(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     """A stretch of a recording for the inbox: the recording once more, ``start_s``, ``end_s``, ``verdict``."""
-    version = _version(request, detector_id, number, to_change)
+    version = version_of(signed_in(request), detector_id, number, to_change)
     try:
         start, end = float(request.POST["start_s"]), float(request.POST["end_s"])
         if not (start >= 0.0 and math.isfinite(end)):

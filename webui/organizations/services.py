@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import unicodedata
+from collections.abc import Callable
 from dataclasses import astuple
 from datetime import timedelta
 from typing import cast
@@ -20,7 +21,7 @@ from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.services import LINK_LIFE, LinkGone, digest
 from webui.audio.models import Recording
-from webui.jobs.models import Job, Quota
+from webui.jobs.models import Job
 from webui.jobs.quota import Limits
 from webui.organizations.access import MayNot
 from webui.organizations.models import CHANGING, Invitation, Membership, Organization, Role
@@ -32,10 +33,6 @@ MOST_OF_A_USER = 20  # organizations that one is in
 MOST_OPEN = 50  # invitations of one that may wait
 
 Thing = Detector | Recording
-
-
-class NotShared(HarkError):
-    """A thing that cannot be shared like that; answered with 422."""
 
 
 # ---- organizations, and who may do what in them
@@ -67,6 +64,12 @@ def membership_of(user: User, organization: Organization) -> Membership | None:
     return Membership.objects.filter(organization=organization, user=user).first()
 
 
+def member(organization: Organization, user_id: int) -> Membership:
+    """How somebody is in it. Raises Http404 where they are not."""
+    people = Membership.objects.select_related("user", "organization")
+    return get_object_or_404(people, organization=organization, user__id=user_id)
+
+
 def manages(user: User, organization: Organization) -> bool:
     """Whether a user is one of its owners."""
     return Membership.objects.filter(organization=organization, user=user, role=Role.OWNER).exists()
@@ -77,28 +80,21 @@ def administers(user: User, organization: Organization) -> bool:
     return user.is_owner or manages(user, organization)
 
 
-def owned(user: User, number: int) -> Organization:
+def owned(user: User, number: int, may: Callable[[User, Organization], bool] = manages) -> Organization:
     """One of which the user is an owner. Raises Http404 where they do not see it, MayNot where they are none."""
     found = visible(user, number)
-    if not manages(user, found):
-        raise _for_owners()
+    if not may(user, found):
+        raise MayNot(
+            _("Only an owner of the organization may do that."),
+            _("You are in it as a member or a viewer, or not at all."),
+            _("Ask one of its owners; its page names them."),
+        )
     return found
 
 
 def administered(user: User, number: int) -> Organization:
     """As :func:`owned`; the owner of the installation may, too."""
-    found = visible(user, number)
-    if not administers(user, found):
-        raise _for_owners()
-    return found
-
-
-def _for_owners() -> MayNot:
-    return MayNot(
-        _("Only an owner of the organization may do that."),
-        _("You are in it as a member or a viewer, or not at all."),
-        _("Ask one of its owners; its page names them."),
-    )
+    return owned(user, number, administers)
 
 
 def create(*, user: User, name: str) -> Organization:
@@ -351,11 +347,12 @@ def share(*, thing: Thing, organization: Organization | None, by: User) -> None:
             )
         if before == organization:
             return
-        if not is_detector and organization is not None and _is_too_old(cast(Recording, thing), organization):
-            raise NotShared(
+        days = None if is_detector or organization is None else organization.recordings_days
+        if days is not None and thing.created_at < timezone.now() - timedelta(days=days):
+            raise HarkError(
                 _("This recording cannot be shared."),
                 _("%(name)s keeps recordings shared for %(days)d days after they were made.")
-                % {"name": organization.name, "days": organization.recordings_days},
+                % {"name": organization and organization.name, "days": days},
                 _("Ask one of its owners; its page names them."),
             )
         _give(thing, organization)
@@ -382,11 +379,6 @@ def _jobs_about(thing: Thing) -> QuerySet[Job]:
 # ---- how long recordings stay shared
 
 
-def _is_too_old(recording: Recording, organization: Organization) -> bool:
-    days = organization.recordings_days
-    return days is not None and recording.created_at < timezone.now() - timedelta(days=days)
-
-
 def set_retention(*, organization: Organization, recordings_days: int | None) -> None:
     """Have recordings shared for so many days after they were made; None: until somebody withdraws them."""
     Organization.objects.filter(pk=organization.pk).update(recordings_days=recordings_days)
@@ -410,15 +402,6 @@ def withdraw_what_is_old() -> int:
 
 
 # ---- quota
-
-
-def quota_of(organization: Organization) -> Quota:
-    """Its quota, for a form."""
-    return Quota(
-        disk_bytes=organization.disk_bytes,
-        jobs_a_day=organization.jobs_a_day,
-        minutes_a_month=organization.minutes_a_month,
-    )
 
 
 def may_set_quota(user: User, organization: Organization) -> bool:

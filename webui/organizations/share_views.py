@@ -15,13 +15,13 @@ from webui.audio.models import Recording
 from webui.organizations import services
 from webui.organizations.access import visible
 from webui.parameters import whole_number
-from webui.trainer.models import Detector
+from webui.trainer.services import detector_of
 
 
 @require_POST
 def detector(request: HttpRequest, detector_id: int) -> HttpResponse:
     """Share a detector with ``organization``; without one it is withdrawn."""
-    thing = visible(Detector.objects.select_related("user", "organization"), signed_in(request), id=detector_id)
+    thing = detector_of(signed_in(request), detector_id)
     return _share(request, thing, "trainer:detector", "trainer:home")
 
 

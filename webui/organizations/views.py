@@ -10,7 +10,6 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
@@ -30,7 +29,6 @@ PAGE = 50
 LINK = "invitation to"
 
 
-@never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def index(request: HttpRequest) -> HttpResponse:
     """The organizations that one is in; sent, it makes another one. The owner of the installation sees all."""
@@ -43,16 +41,12 @@ def index(request: HttpRequest) -> HttpResponse:
         except HarkError as error:
             form.add_error("name", error.why)
     roles = dict(user.memberships.values_list("organization", "role"))
-    rows = [(each, Role(roles[each.pk]).label if each.pk in roles else "") for each in _seen(request)]
+    seen = services.with_counts(services.seen_by(user))
+    rows = [(each, Role(roles[each.pk]).label if each.pk in roles else "") for each in seen]
     content = {"rows": rows, "form": form}
     return render(request, "organizations/index.html", content, status=INVALID if form.errors else 200)
 
 
-def _seen(request: HttpRequest) -> Any:
-    return services.with_counts(services.seen_by(signed_in(request)))
-
-
-@never_cache
 @require_safe
 def organization(request: HttpRequest, organization_id: int) -> HttpResponse:
     """Who is in it, what is shared with it; for its owners invitations, quota and all that changes it."""
@@ -80,7 +74,7 @@ def _page(request: HttpRequest, organization_id: int, status: int = 200, **more:
         "name": NameForm(initial={"name": shown.name}),
         "invitation": InvitationForm(),
         "may_set_quota": services.may_set_quota(user, shown),
-        "quota": QuotaForm(services.quota_of(shown)),
+        "quota": QuotaForm(shown),
         "kept": SharedForm(initial={"recordings_days": shown.recordings_days}),
         "usage": use_of.usage_of(shown) if services.administers(user, shown) else None,
         **more,
@@ -88,7 +82,6 @@ def _page(request: HttpRequest, organization_id: int, status: int = 200, **more:
     return render(request, "organizations/organization.html", content, status=status)
 
 
-@never_cache
 @require_POST
 def rename(request: HttpRequest, organization_id: int) -> HttpResponse:
     """Another name."""
@@ -104,7 +97,6 @@ def rename(request: HttpRequest, organization_id: int) -> HttpResponse:
     return _page(request, organization_id, INVALID, name=form)
 
 
-@never_cache
 @require_POST
 def delete(request: HttpRequest, organization_id: int) -> HttpResponse:
     """End it; the form repeats its name, so that it is not done by a slip."""
@@ -123,7 +115,6 @@ def delete(request: HttpRequest, organization_id: int) -> HttpResponse:
 # ---- people
 
 
-@never_cache
 @require_POST
 def invite(request: HttpRequest, organization_id: int) -> HttpResponse:
     """A link for somebody to join with. The page shows it, this once."""
@@ -148,7 +139,6 @@ def revoke(request: HttpRequest, organization_id: int, invitation_id: int) -> Ht
     return redirect("organizations:organization", organization_id)
 
 
-@never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def join(request: HttpRequest, secret: str) -> HttpResponse:
     """What an invitation is to; sent, one is in it."""
@@ -183,9 +173,7 @@ def remove(request: HttpRequest, organization_id: int, user_id: int) -> HttpResp
 
 
 def _person(request: HttpRequest, organization_id: int, user_id: int) -> Membership:
-    found = services.administered(signed_in(request), organization_id)
-    people = Membership.objects.select_related("user", "organization")
-    return get_object_or_404(people, organization=found, user_id=user_id)
+    return services.member(services.administered(signed_in(request), organization_id), user_id)
 
 
 @require_POST
@@ -202,7 +190,6 @@ def leave(request: HttpRequest, organization_id: int) -> HttpResponse:
 # ---- what its owners see
 
 
-@never_cache
 @require_POST
 def quota(request: HttpRequest, organization_id: int) -> HttpResponse:
     """What all its people may have together."""
@@ -216,7 +203,6 @@ def quota(request: HttpRequest, organization_id: int) -> HttpResponse:
     return redirect("organizations:organization", organization_id)
 
 
-@never_cache
 @require_POST
 def retention(request: HttpRequest, organization_id: int) -> HttpResponse:
     """How long recordings stay shared with it."""
@@ -229,7 +215,6 @@ def retention(request: HttpRequest, organization_id: int) -> HttpResponse:
     return redirect("organizations:organization", organization_id)
 
 
-@never_cache
 @require_safe
 def log(request: HttpRequest, organization_id: int) -> HttpResponse:
     """What was done in it. Whose addresses these were, its owners do not see."""
@@ -238,7 +223,6 @@ def log(request: HttpRequest, organization_id: int) -> HttpResponse:
     return render(request, "organizations/log.html", {"organization": found, "page": page})
 
 
-@never_cache
 @require_safe
 def use(request: HttpRequest, organization_id: int) -> HttpResponse:
     """What its people did by week."""
@@ -247,7 +231,6 @@ def use(request: HttpRequest, organization_id: int) -> HttpResponse:
     return render(request, "organizations/use.html", content)
 
 
-@never_cache
 @require_safe
 def export(request: HttpRequest, organization_id: int) -> HttpResponse:
     """All that Hark knows of it, as JSON; what is shared with it is in the exports of whose it is."""

@@ -44,7 +44,7 @@ def device_file(
 @require_POST
 def address(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     """Who may fetch the files for devices: ``served``; with ``renew``, under another address than before."""
-    version = services.version_of(user=signed_in(request), detector_id=detector_id, number=number, who=owned)
+    version = services.version_of(signed_in(request), detector_id, number, owned)
     if "renew" in request.POST:
         services.renew_link(version=version)
         messages.warning(request, _("The secret address is a new one: copy it into your devices again."))

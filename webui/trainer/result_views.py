@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,7 +19,7 @@ from core.errors import HarkError
 from pipeline.training.config import DEVICES
 from webui.accounts.signed_in import signed_in
 from webui.jobs.services import stages_of, user_data
-from webui.organizations.access import owned, to_change, visible
+from webui.organizations.access import owned, to_change
 from webui.organizations.sharing import sharing_of
 from webui.parameters import for_the_network
 from webui.trainer import results, services
@@ -31,14 +30,6 @@ from webui.translation import shown
 REPORT = "report.html"
 
 
-def _detector(request: HttpRequest, detector_id: int, who: Callable[..., Detector] = visible) -> Detector:
-    return who(Detector.objects.select_related("user", "organization"), signed_in(request), id=detector_id)
-
-
-def _version(request: HttpRequest, detector_id: int, number: int, who: Callable[..., Version] = visible) -> Version:
-    return services.version_of(user=signed_in(request), detector_id=detector_id, number=number, who=who)
-
-
 def _versions(detector: Detector) -> QuerySet[Version]:
     return detector.versions.select_related("detector__user", "job")
 
@@ -46,7 +37,7 @@ def _versions(detector: Detector) -> QuerySet[Version]:
 @require_safe
 def detector(request: HttpRequest, detector_id: int) -> HttpResponse:
     """The newest version that is offered."""
-    newest = _detector(request, detector_id).current
+    newest = services.detector_of(signed_in(request), detector_id).current
     if newest is None:
         raise Http404
     return redirect("trainer:version", detector_id, newest.number)
@@ -57,7 +48,7 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
     """The report of a version; ``?fa_per_day=X`` sets the dial where there is no JavaScript."""
     from webui.listening.services import takes_wakes
 
-    shown = _version(request, detector_id, number)
+    shown = services.version_of(signed_in(request), detector_id, number)
     report = shown.report()
     points = results.operating_points(report)
     default = results.shipped_with(report, points)
@@ -153,14 +144,14 @@ def _conditions() -> list[tuple[str, str]]:
 @require_POST
 def retrain(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     """Make the next version from this one and what was marked since."""
-    version = _version(request, detector_id, number, to_change)
+    version = services.version_of(signed_in(request), detector_id, number, to_change)
     return redirect("jobs:detail", services.retrain(version=version).id)
 
 
 @require_POST
 def make_current(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     """Make this version the one in use."""
-    services.use(version=_version(request, detector_id, number, to_change))
+    services.use(version=services.version_of(signed_in(request), detector_id, number, to_change))
     return redirect("trainer:version", detector_id, number)
 
 
@@ -169,9 +160,9 @@ def compare(request: HttpRequest, detector_id: int) -> HttpResponse:
     """Versions side by side: on the same stream, where that was measured (POST does), and each on the test of its own
     run; ``?v=1&v=2`` chooses the curves, ``?before=1&after=2`` the two of which it says what changed."""
     if request.method == "POST":
-        mine = _detector(request, detector_id, to_change)
+        mine = services.detector_of(signed_in(request), detector_id, to_change)
         return redirect("jobs:detail", services.compare(detector=mine).id)
-    mine = _detector(request, detector_id)
+    mine = services.detector_of(signed_in(request), detector_id)
     versions = list(_versions(mine))
     comparison, outdated = services.comparison_of(versions)
     together = results.same_stream(comparison, versions) if comparison else []
@@ -228,25 +219,23 @@ def _changed(request: HttpRequest, versions: list[Version], together: list[dict[
 @require_safe
 def use(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     """Commands and code for programs that use this very bundle."""
-    shown = _version(request, detector_id, number)
+    shown = services.version_of(signed_in(request), detector_id, number)
     results.bundle_file(shown)
-    context = {
-        "version": shown,
-        "detector": shown.detector,
-    }
-    return render(request, "trainer/use.html", context)
+    return render(request, "trainer/use.html", {"version": shown, "detector": shown.detector})
 
 
 @require_safe
 def bundle(request: HttpRequest, detector_id: int, number: int) -> FileResponse:
     """The bundle; with ``?fa_per_day=X`` the same with that rate as its default."""
-    return results.bundle_response(_version(request, detector_id, number), results.asked_rate(request))
+    return results.bundle_response(
+        services.version_of(signed_in(request), detector_id, number), results.asked_rate(request)
+    )
 
 
 @require_safe
 def file(request: HttpRequest, detector_id: int, number: int, name: str) -> FileResponse:
     """One file of a version, as a download; its report in the reader's language."""
-    found = _version(request, detector_id, number)
+    found = services.version_of(signed_in(request), detector_id, number)
     page = _translated_report(found, get_language() or "en") if name == REPORT else None
     if page is None:
         return results.file_response(found, name, signed_in(request))
@@ -269,19 +258,22 @@ def _translated_report(version: Version, language: str) -> str | None:
 @require_POST
 def delete(request: HttpRequest, detector_id: int) -> HttpResponse:
     """Remove a detector, its versions and their folders. Its clips stay, and a job that is training goes on."""
-    services.remove_detector(detector=_detector(request, detector_id, owned))
+    services.remove_detector(detector=services.detector_of(signed_in(request), detector_id, owned))
     return redirect("trainer:home")
 
 
 @require_POST
 def delete_version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     """Remove one version and its files; then the one that is in use."""
-    services.remove_version(version=_version(request, detector_id, number, owned))
+    services.remove_version(version=services.version_of(signed_in(request), detector_id, number, owned))
     return redirect("trainer:detector", detector_id)
 
 
 @require_POST
 def note(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     """Keep the user's own words about a version."""
-    services.set_note(version=_version(request, detector_id, number, to_change), note=request.POST.get("note", ""))
+    services.set_note(
+        version=services.version_of(signed_in(request), detector_id, number, to_change),
+        note=request.POST.get("note", ""),
+    )
     return redirect("trainer:version", detector_id, number)

@@ -24,6 +24,7 @@ from core.errors import HarkError
 from pipeline.training.config import DEVICES
 from pipeline.training.targets import Target, files_for, is_small, targets_of
 from webui.accounts.models import User
+from webui.errors import StatusError
 from webui.trainer.models import Version, in_use_of
 from webui.translation import shown
 
@@ -64,12 +65,6 @@ class DeviceFile:
     suffix: str
     digest: str
     modified: int
-
-
-class FileGone(HarkError):
-    """A file of a version that is no longer there, or no longer whole; answered with 410."""
-
-    status = 410
 
 
 @dataclass(frozen=True)
@@ -171,7 +166,6 @@ def again(version: Version, report: Report, **more: str) -> str:
 
 
 def _chosen(version: Version, report: Report) -> set[str]:
-    """The devices that were chosen for it."""
     return {*report.get("devices", ()), *(version.job.spec.get("targets", ()) if version.job else ())}
 
 
@@ -567,31 +561,12 @@ def sizes_in_bundle(version: Version) -> dict[str, int]:
         return {}
 
 
-def content(version: Version, name: str, reader: User) -> bytes | Path:
-    """A file of :data:`FILES`: where it lies, or, where it is in the bundle only, its bytes.
-
-    Raises:
-        FileGone: it is neither here nor there.
-    """
-    from model.runtime.detector import Bundle, BundleError
-
-    if name == DATASET:
-        return dataset_manifest(version, reader)
-    path = version.path / name
-    if path.is_file():
-        return path
-    try:
-        return Bundle(version.bundle_path).read(name)
-    except BundleError as error:
-        raise _gone(version, name) from error
-
-
 def device_file(version: Version, name: str) -> DeviceFile:
     """A manifest or a model that a device loads, by its name in the bundle.
 
     Raises:
         Http404: there is no file for a device of that name.
-        FileGone: the bundle is gone or damaged.
+        StatusError: the bundle is gone or damaged (410).
     """
     from model.runtime.detector import Bundle, BundleError
 
@@ -604,15 +579,15 @@ def device_file(version: Version, name: str) -> DeviceFile:
         content = bundle.read(name)
         modified = int(path.stat().st_mtime)
     except (BundleError, OSError) as error:
-        raise _gone(version, name) from error
+        raise _gone(name) from error
     return DeviceFile(content, Path(name).suffix, bundle.manifest["files"][name], modified)
 
 
-def _gone(version: Version, name: str) -> FileGone:
-    return FileGone(
+def _gone(name: str) -> StatusError:
+    return StatusError(
+        410,
         _("%(file)s is gone.") % {"file": name},
-        _("It is no longer in the folder of this version, nor to be read from its bundle %(bundle)s.")
-        % {"bundle": version.bundle},
+        _("It is neither in the folder of this version nor in a bundle there."),
         _("Bring the folder back from a backup, or train the phrase again."),
     )
 
@@ -692,12 +667,23 @@ def file_response(version: Version, name: str, reader: User) -> FileResponse:
 
     Raises:
         Http404: there is no file of that name.
-        FileGone: it is neither in the folder nor in the bundle.
+        StatusError: it is neither in the folder nor in the bundle (410).
     """
+    from model.runtime.detector import Bundle, BundleError
+
     if name not in FILES:
         raise Http404
-    found = content(version, name, reader)
-    opened: Any = io.BytesIO(found) if isinstance(found, bytes) else found.open("rb")
+    path = version.path / name
+    opened: IO[bytes]
+    if name == DATASET:
+        opened = io.BytesIO(dataset_manifest(version, reader))
+    elif path.is_file():
+        opened = path.open("rb")
+    else:
+        try:
+            opened = io.BytesIO(Bundle(version.bundle_path).read(name))
+        except BundleError as error:
+            raise _gone(name) from error
     return FileResponse(opened, as_attachment=True, filename=name)
 
 
@@ -715,7 +701,7 @@ def asked_rate(request: HttpRequest) -> float | None:
 
 
 def bundle_response(version: Version, fa_per_day: float | None) -> FileResponse:
-    """The bundle as a download; with ``fa_per_day`` that rate is its default. Raises FileGone where it is not there."""
+    """The bundle as a download; with ``fa_per_day`` that rate is its default. Raises StatusError where it is gone."""
     path, name = bundle_file(version), version.bundle
     file: IO[bytes]
     if fa_per_day is None:
@@ -735,14 +721,10 @@ def bundle_response(version: Version, fa_per_day: float | None) -> FileResponse:
 
 
 def bundle_file(version: Version) -> Path:
-    """The bundle. Raises FileGone where it is not there."""
+    """Find the bundle. Raises StatusError where it is gone."""
     path = version.bundle_path
     if not path.is_file():
-        raise FileGone(
-            _("The bundle of this version is gone."),
-            _("There is no file %(file)s in its folder.") % {"file": version.bundle},
-            _("Bring the folder back from a backup, or train the phrase again."),
-        )
+        raise _gone(version.bundle)
     return path
 
 
@@ -750,7 +732,7 @@ def dataset_manifest(version: Version, reader: User) -> bytes:
     """The clips that a version was trained and measured on, one JSON object a line, as NVIDIA NeMo reads them.
 
     Paths are relative to the user's data folder, where the file belongs. Others that the detector is shared with read
-    neither text nor speaker of people's clips. Raises FileGone where the run's table is gone.
+    neither text nor speaker of people's clips. Raises StatusError where the run's table is gone.
     """
     from pipeline.training.evaluation import REAL_ENGINES
 
@@ -758,7 +740,8 @@ def dataset_manifest(version: Version, reader: User) -> bytes:
         with _dataset_table(version).open(encoding="utf-8", newline="") as table:
             rows = list(csv.DictReader(table))
     except OSError as error:
-        raise FileGone(
+        raise StatusError(
+            410,
             _("The list of clips is gone."),
             _("The folder of the training run was removed; the clips are in the library still."),
             _("Train the phrase again to have a list."),

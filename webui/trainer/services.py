@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,11 +72,6 @@ def free_engines(language: str, user: User) -> list[str]:
     return [name for name, engine in ready_engines(user).items() if engine.voices(language)]
 
 
-def languages_of(engines: Mapping[str, Engine]) -> dict[str, set[str]]:
-    """The languages that each of the engines speaks, by the engines' names."""
-    return {name: {base_language(tag) for tag in engine.languages()} for name, engine in engines.items()}
-
-
 def ready_engines(user: User) -> dict[str, Engine]:
     """The ready engines that a run in the portal may use, by name, whatever they speak."""
     from audio_generation.registry import engines
@@ -133,7 +128,12 @@ def language_name(code: str) -> str:
         return code
 
 
-def version_of(*, user: User, detector_id: int, number: int, who: Callable[..., Version] = visible) -> Version:
+def detector_of(user: User, detector_id: int, who: Callable[..., Detector] = visible) -> Detector:
+    """A detector that the user may see; with ``who`` as :func:`version_of`."""
+    return who(Detector.objects.select_related("user", "organization"), user, id=detector_id)
+
+
+def version_of(user: User, detector_id: int, number: int, who: Callable[..., Version] = visible) -> Version:
     """A version that the user may see; with ``who`` of ``webui.organizations.access``: may change, or owns. Raises
     Http404 where it is none, and MayNot where it is not theirs to change."""
     versions = Version.objects.select_related("detector__user", "detector__organization", "job")
@@ -355,20 +355,16 @@ def _new_version(user: User, result: dict[str, Any], phrase: str, language: str,
         if job is not None and detector.organization_id:
             Job.objects.filter(pk=job.pk).update(organization=detector.organization_id)
         newest = detector.versions.aggregate(newest=Max("number"))["newest"] or 0
+        current = detector.current
         return detector.versions.create(
             job=job,
             number=newest + 1,
             folder=folder,
             bundle=bundle.name,
             summary=result["metrics"],
-            offered=_is_offered(detector, result),
+            # Another one than the first only if its run found it better than the one in use, on the same streams.
+            offered=current is None or (_was_compared_with(current, result) and bool(result["compared"]["better"])),
         )
-
-
-def _is_offered(detector: Detector, result: dict[str, Any]) -> bool:
-    """The first version; another one only if its run found it better than the one in use, on the same streams."""
-    current = detector.current
-    return current is None or (_was_compared_with(current, result) and bool(result["compared"]["better"]))
 
 
 def _was_compared_with(version: Version, result: dict[str, Any]) -> bool:

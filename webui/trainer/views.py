@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from core.errors import HarkError
 from phrase_augmentation.keyphrase import OtherScript
+from phrase_augmentation.normalize import base_language
 from pipeline.training.config import is_known
 from pipeline.training.targets import TITLES
 from webui.accounts.signed_in import signed_in
@@ -47,13 +48,11 @@ def home(request: HttpRequest) -> HttpResponse:
     page = page_asked_for(request, detectors.order_by("-created_at", "-id"), PAGE)
     in_use = services.in_use(page.object_list)
     jobs = Job.objects.visible_to(signed_in(request))
-    going = jobs.filter(state__in=Job.GOING, kind__in=services.TRAINING_KINDS)
-    newest = recordings_seen_by(signed_in(request))[:NEWEST]
     context = {
         "page": page,
         "detectors": [(detector, in_use.get(detector.pk)) for detector in page],
-        "going": going,
-        "recordings": newest,
+        "going": jobs.filter(state__in=Job.GOING, kind__in=services.TRAINING_KINDS),
+        "recordings": recordings_seen_by(signed_in(request))[:NEWEST],
         "examples": EXAMPLES,
         **form_context(),
     }
@@ -64,7 +63,7 @@ def new(request: HttpRequest) -> HttpResponse:
     """Phrase, language, effort; sent, it becomes a plan."""
     asked = request.POST or request.GET  # a phrase may come with the address, chosen in a transcript
     ready = services.ready_engines(signed_in(request))
-    spoken = services.languages_of(ready)
+    spoken = {name: {base_language(tag) for tag in engine.languages()} for name, engine in ready.items()}
     languages = services.trainable(set().union(*spoken.values()))
     language = services.nearest_language(asked.get("language") or "en", dict(languages))
     able = [name for name, theirs in spoken.items() if language in theirs]
@@ -133,8 +132,7 @@ def plan(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """What training would do: waits for the plan, then shows it with its switches and Start."""
     job = owned(Job.objects.all(), signed_in(request), id=job_id, kind="plan")
     if job.is_going:
-        template = "trainer/planning.html"
-        return render(request, template, {"job": job})
+        return render(request, "trainer/planning.html", {"job": job})
     if request.headers.get("HX-Request"):  # the waiting page, which is done with waiting
         return HttpResponse(headers={"HX-Refresh": "true"})
     found = job.result or {}
@@ -205,8 +203,7 @@ def speak(request: HttpRequest) -> FileResponse:
 def samples(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """A fragment: clips that the run has made so far, to listen to."""
     job = owned(Job.objects.all(), signed_in(request), id=job_id, kind="train")
-    clips = services.clips_of_run(job, SAMPLES)
-    return render(request, "trainer/samples.html", {"clips": clips})
+    return render(request, "trainer/samples.html", {"clips": services.clips_of_run(job, SAMPLES)})
 
 
 @require_GET

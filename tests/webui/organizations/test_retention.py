@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from core.errors import HarkError
 from tests.webui.organizations.conftest import House
 from webui.accounts.models import AuditEntry
 from webui.audio.models import Recording
@@ -53,5 +54,5 @@ def test_what_is_too_old_is_not_shared(house: House) -> None:
     house.organization.refresh_from_db()
     Recording.objects.filter(pk=house.recording.pk).update(created_at=timezone.now() - timedelta(days=8))
     house.recording.refresh_from_db()
-    with pytest.raises(services.NotShared, match="7 days after they were made"):
+    with pytest.raises(HarkError, match="7 days after they were made"):
         services.share(thing=house.recording, organization=house.organization, by=house.sam)

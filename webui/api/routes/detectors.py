@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from django.db.models import Count, Exists, Max, OuterRef, QuerySet
@@ -34,7 +33,7 @@ from webui.api.schemas import (
 from webui.compatibility.transcribing import place
 from webui.listening import services as listening
 from webui.listening.models import WakeIntake
-from webui.organizations.access import owned, to_change, visible
+from webui.organizations.access import owned, to_change
 from webui.trainer import results, services
 from webui.trainer.models import Detector, Version
 from webui.uploads import on_disk
@@ -52,10 +51,6 @@ def _detectors(user: User) -> QuerySet[Detector]:
     return seen.annotate(count=Count("versions"), newest=Max("versions__number"), takes_wakes=takes_wakes)
 
 
-def _detector(request: HttpRequest, detector_id: int, who: Callable[..., Detector] = visible) -> Detector:
-    return who(Detector.objects.select_related("user", "organization"), caller(request).user, id=detector_id)
-
-
 def _version_out(version: Version, in_use: Version | None) -> VersionOut:
     return VersionOut(
         detector=version.detector_id,
@@ -68,11 +63,6 @@ def _version_out(version: Version, in_use: Version | None) -> VersionOut:
         in_use=version == in_use,
         note=version.note,
     )
-
-
-def a_version(request: HttpRequest, detector_id: int, number: int, who: Callable[..., Version] = visible) -> Version:
-    """A version that the caller may see; with ``who``: may change. Raises Http404 where it is none."""
-    return services.version_of(user=caller(request).user, detector_id=detector_id, number=number, who=who)
 
 
 @router.get("/detectors", response=Page[DetectorOut], summary="All detectors", **needs("read"))
@@ -90,7 +80,7 @@ def detector(request: HttpRequest, detector_id: int) -> Detector:
 @router.delete("/detectors/{int:detector_id}", response={204: None}, summary="Delete a detector", **needs("train"))
 def delete(request: HttpRequest, detector_id: int) -> Status:
     """With all its versions and their files. Its clips stay in the library, and a job that is training goes on."""
-    services.remove_detector(detector=_detector(request, detector_id, owned))
+    services.remove_detector(detector=services.detector_of(caller(request).user, detector_id, owned))
     return Status(204, None)
 
 
@@ -102,7 +92,7 @@ def delete(request: HttpRequest, detector_id: int) -> Status:
 )
 def versions(request: HttpRequest, detector_id: int, paging: Query[Paging]) -> dict[str, Any]:
     """Newest first, each with its figures."""
-    seen = _detector(request, detector_id)
+    seen = services.detector_of(caller(request).user, detector_id)
     rows = seen.versions.select_related("detector__user").order_by("-number")
     found, in_use = page(request, rows, paging), seen.current
     return {**found, "items": [_version_out(version, in_use) for version in found["items"]]}
@@ -116,7 +106,7 @@ def versions(request: HttpRequest, detector_id: int, paging: Query[Paging]) -> d
 )
 def comparison(request: HttpRequest, detector_id: int) -> ComparisonOut:
     """The last time that its versions were measured on one stream, which none of them was trained on."""
-    versions = list(_detector(request, detector_id).versions.select_related("detector__user"))
+    versions = list(services.detector_of(caller(request).user, detector_id).versions.select_related("detector__user"))
     found, outdated = services.comparison_of(versions)
     return ComparisonOut(outdated=outdated, comparison=found)
 
@@ -127,7 +117,7 @@ def comparison(request: HttpRequest, detector_id: int) -> ComparisonOut:
 @creation()
 def compare(request: HttpRequest, detector_id: int) -> Made:
     """Queues a job that measures its versions on one stream; the comparison is there when it is done."""
-    job = services.compare(detector=_detector(request, detector_id, to_change))
+    job = services.compare(detector=services.detector_of(caller(request).user, detector_id, to_change))
     return Made(job_out(job, caller(request).user), f"/api/v1/jobs/{job.id}")
 
 
@@ -135,21 +125,21 @@ def compare(request: HttpRequest, detector_id: int) -> Made:
 @creation()
 def retrain(request: HttpRequest, detector_id: int, number: int) -> Made:
     """Queues a job that makes the next version from this one and what was marked, recorded and imported since."""
-    job = services.retrain(version=a_version(request, detector_id, number, to_change))
+    job = services.retrain(version=services.version_of(caller(request).user, detector_id, number, to_change))
     return Made(job_out(job, caller(request).user), f"/api/v1/jobs/{job.id}")
 
 
 @router.get(VERSION, response=VersionOut, summary="A version", **needs("read"))
 def version(request: HttpRequest, detector_id: int, number: int) -> VersionOut:
     """Its figures, and its bundle's name and size."""
-    found = a_version(request, detector_id, number)
+    found = services.version_of(caller(request).user, detector_id, number)
     return _version_out(found, found.detector.current)
 
 
 @router.patch(VERSION, response=VersionOut, summary="Note something about a version", **needs("train"))
 def set_note(request: HttpRequest, detector_id: int, number: int, sent: NoteIn) -> VersionOut:
     """Keeps words of your own."""
-    found = a_version(request, detector_id, number, to_change)
+    found = services.version_of(caller(request).user, detector_id, number, to_change)
     services.set_note(version=found, note=sent.note)
     return _version_out(found, found.detector.current)
 
@@ -157,14 +147,14 @@ def set_note(request: HttpRequest, detector_id: int, number: int, sent: NoteIn) 
 @router.delete(VERSION, response={204: None}, summary="Delete a version", **needs("train"))
 def delete_version(request: HttpRequest, detector_id: int, number: int) -> Status:
     """With its files, whose addresses for devices stop working. The only version of a detector is not deleted alone."""
-    services.remove_version(version=a_version(request, detector_id, number, owned))
+    services.remove_version(version=services.version_of(caller(request).user, detector_id, number, owned))
     return Status(204, None)
 
 
 @router.post(VERSION + "/use", response=VersionOut, summary="Use a version", **needs("train"))
 def use(request: HttpRequest, detector_id: int, number: int) -> VersionOut:
     """Makes it the version in use. A newer one takes its place when it has been found better on the same streams."""
-    chosen = a_version(request, detector_id, number, to_change)
+    chosen = services.version_of(caller(request).user, detector_id, number, to_change)
     services.use(version=chosen)
     return _version_out(chosen, chosen)
 
@@ -177,19 +167,22 @@ def changes(
     since: int = Query(..., ge=1, le=2**31 - 1, description="The version that it is held against.", examples=[1]),
 ) -> list[dict[str, str]]:
     """What is different in how two versions were made, in words. Their figures on one stream: the comparison."""
-    return results.changes(a_version(request, detector_id, since), a_version(request, detector_id, number))
+    return results.changes(
+        services.version_of(caller(request).user, detector_id, since),
+        services.version_of(caller(request).user, detector_id, number),
+    )
 
 
 @router.get(VERSION + "/report", response=dict[str, Any], summary="The whole report", **needs("read"))
 def report(request: HttpRequest, detector_id: int, number: int) -> dict[str, Any]:
     """The file report.json: how it was measured, on what, and everything that was found."""
-    return a_version(request, detector_id, number).report()
+    return services.version_of(caller(request).user, detector_id, number).report()
 
 
 @router.get(VERSION + "/thresholds", response=list[ThresholdOut], summary="Settings of the dial", **needs("read"))
 def thresholds(request: HttpRequest, detector_id: int, number: int) -> list[ThresholdOut]:
     """What each rate of false alarms a day means, the rarest first: its threshold, and what it misses then."""
-    found = a_version(request, detector_id, number).report()
+    found = services.version_of(caller(request).user, detector_id, number).report()
     points = results.operating_points(found)
     shipped = results.shipped_with(found, points)
     rows = sorted(found["thresholds"], key=lambda row: row["fa_per_day"])
@@ -210,7 +203,7 @@ def thresholds(request: HttpRequest, detector_id: int, number: int) -> list[Thre
 @router.get(VERSION + "/files", response=list[FileOut], summary="Files of a version", **needs("read"))
 def files(request: HttpRequest, detector_id: int, number: int) -> list[FileOut]:
     """What can be downloaded beside the bundle."""
-    found = a_version(request, detector_id, number)
+    found = services.version_of(caller(request).user, detector_id, number)
     return [
         FileOut(
             name=row["name"],
@@ -230,7 +223,9 @@ def files(request: HttpRequest, detector_id: int, number: int) -> list[FileOut]:
 )
 def file(request: HttpRequest, detector_id: int, number: int, name: str) -> FileResponse:
     """One of the files of a version, as its list names it."""
-    return results.file_response(a_version(request, detector_id, number), name, caller(request).user)
+    return results.file_response(
+        services.version_of(caller(request).user, detector_id, number), name, caller(request).user
+    )
 
 
 @router.get(
@@ -243,7 +238,7 @@ def bundle(
     fa_per_day: float | None = Query(None, gt=0, le=1e6, description="Another default for it.", examples=[2.0]),
 ) -> FileResponse:
     """The zip that runs wherever onnxruntime does; with ``fa_per_day`` that rate is its default."""
-    return results.bundle_response(a_version(request, detector_id, number), fa_per_day)
+    return results.bundle_response(services.version_of(caller(request).user, detector_id, number), fa_per_day)
 
 
 @router.post(VERSION + "/detect", response=HeardOut, summary="Listen to a recording", **needs("audio"))
@@ -256,7 +251,7 @@ def detect(
     scores: bool = Query(False, description="Also every score, and the outline of the waveform.", examples=[False]),
 ) -> HeardOut:
     """Where the phrase occurs in a recording. The recording is not kept."""
-    seen = a_version(request, detector_id, number)
+    seen = services.version_of(caller(request).user, detector_id, number)
     with place(caller(request).user), on_disk(audio) as path:
         found = listening.detect_in_file(seen, path, fa_per_day)
     if not scores:
@@ -272,7 +267,7 @@ def detect(
 )
 def allow_wakes(request: HttpRequest, detector_id: int, sent: WakesIn) -> Detector:
     """Allows or forbids it; its user alone may. What has come stays."""
-    listening.allow_wakes(detector=_detector(request, detector_id, owned), allowed=sent.allowed)
+    listening.allow_wakes(detector=services.detector_of(caller(request).user, detector_id, owned), allowed=sent.allowed)
     return detector(request, detector_id)
 
 
@@ -293,7 +288,7 @@ def add_wake(
 ) -> Made:
     """A wake, or a score a little below the threshold, for the inbox, sorted by a recognizer. The detector's user
     allows that before (``PUT``)."""
-    in_use = _detector(request, detector_id, to_change).current
+    in_use = services.detector_of(caller(request).user, detector_id, to_change).current
     if in_use is None:
         raise Http404
     with on_disk(audio) as path:
@@ -315,7 +310,7 @@ def add_sample(
     end_s: float | None = Form(None, ge=0, description="Where the sample ends; none: with the recording."),
 ) -> Made:
     """Puts 0.3 to 10 seconds into the inbox. Sending it is the consent that it is kept."""
-    changed = a_version(request, detector_id, number, to_change)
+    changed = services.version_of(caller(request).user, detector_id, number, to_change)
     with place(caller(request).user), on_disk(audio) as path:
         made = listening.keep_stretch(
             user=caller(request).user,

@@ -11,13 +11,14 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from ninja import Query, Router
 
+from core.errors import HarkError
 from pipeline.training.config import RunConfig
 from webui.accounts.models import User
 from webui.api.authentication import caller, missing_scope, needs
 from webui.api.idempotency import Made, creation
 from webui.api.paging import Page, Paging, page
-from webui.api.problems import ApiError
 from webui.api.schemas import ClipOut, EventsOut, JobOut, JobState, TrainIn, VersionPlace
+from webui.errors import StatusError
 from webui.jobs import services
 from webui.jobs.models import Job, JobEvent
 from webui.organizations.access import owned, to_change, visible
@@ -64,8 +65,7 @@ def configuration(user: User, chosen: dict[str, Any]) -> RunConfig:
         free = trainer.free_engines(chosen["language"], user)
         unknown = [engine for engine in engines if engine not in free]
         if unknown:
-            raise ApiError(
-                422,
+            raise HarkError(
                 _("The engine %(name)s cannot be used.") % {"name": unknown[0][:40]},
                 _("It is unknown, not ready, costs money, or has no voice of the language."),
                 _("Name some of these, or none: %(names)s.") % {"names": ", ".join(free)},
@@ -80,16 +80,14 @@ def train(request: HttpRequest, wish: TrainIn) -> Made:
     The detector is there when the job is done: its ``result`` names it."""
     user = caller(request).user
     if (wish.plan is None) == (wish.phrase is None):
-        raise ApiError(
-            422,
+        raise HarkError(
             _("It is not clear what to train."),
             _("There must be either a phrase or a plan."),
             _("Send one of them; /api/docs shows examples."),
         )
     if wish.plan is not None:
         if wish.model_fields_set - {"install_voices"} != {"plan"}:
-            raise ApiError(
-                422,
+            raise HarkError(
                 _("It is not clear what to train."),
                 _("A plan already contains all choices."),
                 _("Send the plan alone, or the choices without it."),
@@ -121,10 +119,6 @@ def jobs(
 @router.get("/jobs/{uuid:job_id}", response=JobOut, summary="A job", **needs("read"))
 def job(request: HttpRequest, job_id: UUID) -> JobOut:
     """How far it is."""
-    return _told(request, job_id)
-
-
-def _told(request: HttpRequest, job_id: UUID) -> JobOut:
     reader = caller(request).user
     return job_out(a_job(reader, job_id), reader)
 
@@ -156,9 +150,8 @@ def _event(event: dict[str, Any]) -> dict[str, Any]:
 @router.post("/jobs/{uuid:job_id}/cancel", response=JobOut, summary="Cancel a job", **needs("train", "audio"))
 def cancel(request: HttpRequest, job_id: UUID) -> JobOut:
     """A waiting job ends at once, one at work within seconds. One that has ended already stays as it is."""
-    found = _to_change(request, job_id)
-    services.cancel(job=found)
-    return _told(request, job_id)
+    services.cancel(job=_to_change(request, job_id))
+    return job(request, job_id)
 
 
 @router.post("/jobs/{uuid:job_id}/retry", response=JobOut, summary="Try a job again", **needs("train", "audio"))
@@ -166,7 +159,7 @@ def retry(request: HttpRequest, job_id: UUID) -> JobOut:
     """Queues a job again that was cancelled, failed or interrupted; it goes on from where it was."""
     found = _to_change(request, job_id)
     if not found.can_be_retried:
-        raise ApiError(
+        raise StatusError(
             409,
             _("The job cannot be tried again."),
             _("It is %(state)s; only a cancelled, failed or interrupted job can be tried again.")
@@ -174,7 +167,7 @@ def retry(request: HttpRequest, job_id: UUID) -> JobOut:
             _("Look at it first."),
         )
     services.retry(job=found)
-    return _told(request, job_id)
+    return job(request, job_id)
 
 
 @router.get("/jobs/{uuid:job_id}/clips", response=list[ClipOut], summary="Clips of a run", **needs("read"))

@@ -32,7 +32,7 @@ from webui.jobs.quota import Limits
 from webui.organizations import services, use_of
 from webui.organizations.access import visible
 from webui.organizations.models import Invitation, Membership, Organization
-from webui.trainer.models import Detector
+from webui.trainer.services import detector_of
 
 router = Router(tags=["Organizations"])
 
@@ -106,15 +106,10 @@ def members(request: HttpRequest, organization_id: int, paging: Query[Paging]) -
     return page(request, found.memberships.select_related("user"), paging)
 
 
-def _member(organization: Organization, user_id: int) -> Membership:
-    people = Membership.objects.select_related("user", "organization")
-    return get_object_or_404(people, organization=organization, user__id=user_id)
-
-
 @router.patch(MEMBER, response=MemberOut, summary="Change a role", **needs(person=True))
 def change(request: HttpRequest, organization_id: int, user_id: int, wish: MemberIn) -> Membership:
     """Owner, member or viewer. Its owners may, and the owner of Hark; one owner stays."""
-    found = _member(services.administered(caller(request).user, organization_id), user_id)
+    found = services.member(services.administered(caller(request).user, organization_id), user_id)
     services.set_role(membership=found, role=wish.role)
     return found
 
@@ -124,7 +119,7 @@ def remove(request: HttpRequest, organization_id: int, user_id: int) -> Status:
     """What they have shared is theirs alone again. Everybody may remove themselves, but not the last owner."""
     user = caller(request).user
     find = services.visible if user_id == user.pk else services.administered
-    services.remove(membership=_member(find(user, organization_id), user_id), by=user)
+    services.remove(membership=services.member(find(user, organization_id), user_id), by=user)
     return Status(204, None)
 
 
@@ -164,7 +159,7 @@ def revoke(request: HttpRequest, organization_id: int, invitation_id: int) -> St
 @router.put(ONE + "/detectors/{int:detector_id}", response={204: None}, summary="Share a detector", **needs("train"))
 def share_detector(request: HttpRequest, organization_id: int, detector_id: int) -> Status:
     """With all its versions. Whose it is may, as a member or an owner; a thing is shared with one organization."""
-    return _share(request, organization_id, _detector(request, detector_id))
+    return _share(request, organization_id, detector_of(caller(request).user, detector_id))
 
 
 @router.delete(
@@ -172,7 +167,7 @@ def share_detector(request: HttpRequest, organization_id: int, detector_id: int)
 )
 def withdraw_detector(request: HttpRequest, organization_id: int, detector_id: int) -> Status:
     """Whose it is may, and an owner of the organization."""
-    return _withdraw(request, organization_id, _detector(request, detector_id))
+    return _withdraw(request, organization_id, detector_of(caller(request).user, detector_id))
 
 
 @router.put(
@@ -189,10 +184,6 @@ def share_recording(request: HttpRequest, organization_id: int, recording_id: UU
 def withdraw_recording(request: HttpRequest, organization_id: int, recording_id: UUID) -> Status:
     """Whose it is may, and an owner of the organization."""
     return _withdraw(request, organization_id, _recording(request, recording_id))
-
-
-def _detector(request: HttpRequest, detector_id: int) -> Detector:
-    return visible(Detector.objects.select_related("user", "organization"), caller(request).user, id=detector_id)
 
 
 def _recording(request: HttpRequest, recording_id: UUID) -> Recording:

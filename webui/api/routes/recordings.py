@@ -10,12 +10,12 @@ from django.http import FileResponse, Http404, HttpRequest
 from django.utils.translation import gettext as _
 from ninja import File, Form, Query, Router, Status, UploadedFile
 
+from core.errors import HarkError
 from pipeline.recordings.transcript import as_json
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
 from webui.api.idempotency import Made, creation
 from webui.api.paging import Page, Paging, page
-from webui.api.problems import ApiError
 from webui.api.recording_schemas import (
     AnswerOut,
     ExportFormat,
@@ -37,6 +37,7 @@ from webui.audio import asking, corrections, derived, intake, speaker_changes, t
 from webui.audio.models import Recording
 from webui.compatibility.endpoint import only_known
 from webui.compatibility.uploads import name_of, received
+from webui.errors import StatusError
 from webui.organizations.access import owned, to_change, visible
 from webui.template_filters import UNNAMED
 
@@ -171,8 +172,7 @@ def remember_voice(request: HttpRequest, recording_id: UUID, speaker: str, wish:
     mine = a_recording(request, recording_id, owned)
     name = wish.name.strip() or transcripts.transcript_of(mine).speakers.get(speaker, "")
     if not wish.consent or UNNAMED.fullmatch(name):
-        raise ApiError(
-            422,
+        raise HarkError(
             _("The voice is not remembered."),
             _("That needs a name, and the consent of the person whose voice it is."),
             _("Ask them; if they agree, send their name and consent: true."),
@@ -273,7 +273,7 @@ def summary(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
     transcripts.transcript_of(mine)
     found = derived.summary_of(mine)
     if found is None:
-        raise ApiError(
+        raise StatusError(
             409,
             _("There is no summary."),
             _("None was requested, the recording has no speech, or no engine could write one."),

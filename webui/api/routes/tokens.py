@@ -12,7 +12,7 @@ from webui.accounts import services
 from webui.accounts.addresses import client_address
 from webui.accounts.models import ApiToken
 from webui.accounts.second_factor import sign_in_program
-from webui.accounts.services import SCOPES, TokenPair
+from webui.accounts.services import SCOPES
 from webui.api.authentication import caller, missing_scope, needs
 from webui.api.idempotency import Made, creation
 from webui.api.paging import Page, Paging, page
@@ -65,13 +65,13 @@ def revoke(request: HttpRequest, token_id: int) -> Status:
 def sign_in_for_pair(request: HttpRequest, wish: PairIn) -> Status:
     """A pair of tokens for a program that a person uses. Wrong passwords are counted as on the page of signing in."""
     user = sign_in_program(name=wish.name, password=wish.password, address=client_address(request))
-    return Status(201, _pair_out(services.issue_pair(user=user, scopes=SCOPES if wish.scopes is None else wish.scopes)))
+    return Status(201, services.issue_pair(user=user, scopes=SCOPES if wish.scopes is None else wish.scopes))
 
 
 @router.post("/pairs/refresh", response={201: PairOut}, summary="Refresh a pair", auth=None)
 def refresh(request: HttpRequest, wish: RefreshIn) -> Status:
     """A new pair. The refresh token is spent by that; used twice, all that came of the signing in is ended."""
-    return Status(201, _pair_out(services.rotate_pair(refresh=wish.refresh)))
+    return Status(201, services.rotate_pair(refresh=wish.refresh))
 
 
 @router.post("/pairs/end", response={204: None}, summary="Sign out", auth=None)
@@ -79,7 +79,3 @@ def end(request: HttpRequest, wish: RefreshIn) -> Status:
     """Ends the pair, and all that came of the same signing in."""
     services.end_pair(refresh=wish.refresh)
     return Status(204, None)
-
-
-def _pair_out(pair: TokenPair) -> PairOut:
-    return PairOut(access=pair.access, refresh=pair.refresh, expires_in=pair.expires_in)
