@@ -97,7 +97,9 @@ def test_every_option_reaches_the_run(
 ) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: True if name == "tensorboard" else find(name))
-    options = "--effort quick --seed 7 --size standard --from-scratch --no-mining --engines espeak,flite --hold-out flite"
+    options = (
+        "--effort quick --seed 7 --size standard --from-scratch --no-mining --engines espeak,flite --hold-out flite"
+    )
     options += " --mining-method ctc-segmentation"
     assert main("train", "hey", "compass", *options.split(), "--language", "EN_gb", "--tensorboard", "--json") == 0
     expected = RunConfig(
