@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -10,6 +11,7 @@ from django.views.decorators.http import require_POST
 
 from webui.accounts.signed_in import signed_in
 from webui.accounts.views import safe_address
+from webui.counts import CountsOfUser
 
 THEMES = ("light", "dark")  # any other: the system's
 THEME_S = 365 * 24 * 3600
@@ -22,14 +24,20 @@ def around_the_page(request: HttpRequest) -> dict[str, Any]:
 
 
 def _waiting(request: HttpRequest) -> dict[str, int]:
-    """Count the jobs that are not over, and the marked clips that nobody has decided about."""
+    counts = _counts().of(signed_in(request))
+    return counts | {"all": sum(counts.values())}
+
+
+@cache
+def _counts() -> CountsOfUser:
+    """Jobs that are not over, and marked clips that nobody has decided about."""
     from webui.jobs.models import Job
     from webui.listening.models import Sample
 
-    user = signed_in(request)
-    jobs = Job.objects.owned_by(user).filter(state__in=Job.GOING).count()
-    clips = Sample.objects.editable_by(user).filter(state=Sample.State.NEW).count()
-    return {"jobs": jobs, "clips": clips, "all": jobs + clips}
+    return CountsOfUser(
+        jobs=lambda user: Job.objects.owned_by(user).filter(state__in=Job.GOING),
+        clips=lambda user: Sample.objects.editable_by(user).filter(state=Sample.State.NEW),
+    )
 
 
 @require_POST

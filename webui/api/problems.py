@@ -46,10 +46,14 @@ def problem(error: HarkError, /, status: int | None = None, **more: Any) -> Http
 
 def install(api: NinjaAPI) -> None:
     """Answer all that an operation may raise."""
-    api.add_exception_handler(ValidationError, lambda request, error: _invalid(error))
-    api.add_exception_handler(HttpError, lambda request, error: problem(unreadable(), error.status_code))
-    for kind in (Http404, Exception):
-        api.add_exception_handler(kind, lambda request, error: problem(*in_words(request, error)))
+    answers: dict[type[Exception], Callable[[HttpRequest, Any], HttpResponse]] = {
+        ValidationError: lambda request, error: _invalid(error),
+        HttpError: lambda request, error: problem(unreadable(), error.status_code),
+        Http404: lambda request, error: problem(*in_words(request, error)),
+        Exception: lambda request, error: problem(*in_words(request, error)),
+    }
+    for kind, answer in answers.items():
+        api.add_exception_handler(kind, answer)
 
 
 def in_words(request: HttpRequest, error: Exception) -> tuple[HarkError, int]:

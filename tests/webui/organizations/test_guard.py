@@ -142,5 +142,7 @@ def test_raw_sql_asks_the_same_place() -> None:
         if ("cursor.execute" in source or "objects.raw(" in source) and "migrations" not in name.parts
     }
     about_the_database = {"moving.py", "observing.py", "setup.py", "transactions.py"}
-    assert raw == {"audio/search.py", *about_the_database}
+    who_asks = {"accounts/backend.py"}
+    put_together_of_querysets = {"counts.py"}  # which doors give it
+    assert raw == {"audio/search.py", *about_the_database, *who_asks, *put_together_of_querysets}
     assert files[Path("audio/search.py")].count("visible_to(user)") == 2  # SQLite's words, and PostgreSQL's
