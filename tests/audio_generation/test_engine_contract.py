@@ -103,7 +103,7 @@ def test_settings_are_natural_seeded_and_heard(name: str, tmp_path: Path) -> Non
     assert not any(np.array_equal(sounds[0], other) for other in sounds[2:])
 
 
-@pytest.mark.parametrize("name", list(ALL))
+@pytest.mark.parametrize("name", [name for name in ALL if name != "fake"])
 def test_a_worker_stands_alone(name: str) -> None:
     """It runs in interpreters without Hark's dependencies, and no GPL code comes near Hark's own process."""
     tree = ast.parse((REPOSITORY / "audio_generation" / f"{name}_side" / "worker.py").read_text(encoding="utf-8"))
