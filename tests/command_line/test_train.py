@@ -357,7 +357,7 @@ def flat(said: str) -> str:
     return " ".join(said.split())
 
 
-TRAIN = ("train", "hey compass", "--effort", "quick", "--engines", "fake,espeak")
+TRAIN = ("train", "hey compass", "--effort", "quick", "--engines", "flite,espeak")
 
 
 @pytest.mark.slow(reason="runs two trainings")
