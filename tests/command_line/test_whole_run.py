@@ -15,7 +15,7 @@ import pytest
 from tests.support.command_line_samples import REPOSITORY
 
 SCRIPT = Path(__file__).with_name("tiny_command.py")
-TRAIN = ["train", "hey compass", "--effort", "tiny", "--size", "standard", "--from-scratch", "--engines", "espeak,flite"]
+TRAIN = "train|hey compass|--effort|tiny|--size|standard|--from-scratch|--engines|espeak,flite".split("|")
 
 
 def start(data: Path, *arguments: str) -> subprocess.Popen[str]:
