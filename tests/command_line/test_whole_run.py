@@ -15,7 +15,7 @@ import pytest
 from tests.support.command_line_samples import REPOSITORY
 
 SCRIPT = Path(__file__).with_name("tiny_command.py")
-TRAIN = "train|hey compass|--effort|tiny|--size|standard|--from-scratch|--engines|espeak,flite".split("|")
+TRAIN = ["train", "hey compass", "--effort", "tiny", "--from-scratch", "--engines", "espeak,flite"]
 
 
 def start(data: Path, *arguments: str) -> subprocess.Popen[str]:
