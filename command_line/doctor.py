@@ -206,10 +206,10 @@ def _data_folder() -> Iterator[Finding]:
 
 
 def _engines() -> Iterator[Finding]:
-    from command_line.engines import offered_engines
+    from audio_generation.registry import engines
 
     ready = 0
-    for name, engine in offered_engines().items():
+    for name, engine in engines().items():
         try:
             finding = _readiness(f"engine {name}", engine.available())
             if finding.status == OK:

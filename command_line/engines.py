@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from command_line.console import PROGRAM, Screen, command, short_path, table
 from command_line.options import Commands, Parser, add_command, add_group, language
-from core.errors import HarkError
+from core.errors import HarkError, no_such
+from core.worded import worded
 
 if TYPE_CHECKING:
     from audio_generation.engine import Engine, Voice
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from pipeline.recordings.transcription.engine import RecognitionEngine
 
 T = TypeVar("T")
-TEST_DOUBLE = "fake"  # an engine like the others, but nothing to offer to people
 SHOWN_VOICES = 3
 MODELS = ("reader", "embedding", "summary", "funasr", "pyannote")  # that ``engines pull`` downloads
 
@@ -39,24 +39,16 @@ def register(commands: Commands[Parser]) -> None:
     pull.add_argument("name", choices=MODELS, help="pyannote needs HF_TOKEN, its terms accepted")
 
 
-def offered_engines() -> dict[str, Engine]:
-    """The speech engines by name, without the test double."""
-    from audio_generation.registry import engines
-
-    return {name: engine for name, engine in engines().items() if name != TEST_DOUBLE}
-
-
 def _known(name: str, engines: dict[str, T]) -> T:
     if name not in engines:
-        what = f"There is no speech engine called {name!r}."
-        raise HarkError(what, f"Hark has {', '.join(engines)}.", "Name one of these.")
+        raise no_such(worded("speech engine"), name, engines)
     return engines[name]
 
 
 def run_voices(options: argparse.Namespace, screen: Screen) -> int:
-    from audio_generation.registry import engine_named
+    from audio_generation.registry import engine_named, engines
 
-    chosen = [engine_named(options.engine)] if options.engine else list(offered_engines().values())
+    chosen = [engine_named(options.engine)] if options.engine else list(engines().values())
     found = {engine.name: engine.voices(options.language) for engine in chosen}
     if not any(found.values()):
         raise HarkError(
@@ -88,9 +80,10 @@ def _some(voices: list[Voice]) -> str:
 
 
 def run_pull(options: argparse.Namespace, screen: Screen) -> int:
+    from audio_generation.registry import engines
     from pipeline.engine_setup import pull_voice
 
-    engine = _known(options.engine, offered_engines())
+    engine = _known(options.engine, engines())
     with screen.reporter() as reporter:
         files = pull_voice(options.engine, options.voice, reporter)
     readiness = engine.available()
@@ -105,8 +98,10 @@ def run_pull(options: argparse.Namespace, screen: Screen) -> int:
 def run_engines(options: argparse.Namespace, screen: Screen) -> int:
     from rich.text import Text
 
+    from audio_generation.registry import engines
+
     rows, described = [], []
-    for name, engine in offered_engines().items():
+    for name, engine in engines().items():
         readiness = engine.available()
         about = {"name": name, "licence": engine.licence, "paid": engine.paid, "by_default": engine.by_default}
         described.append({**about, **_as_json(readiness)})
@@ -124,6 +119,7 @@ def run_engines(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_enable(options: argparse.Namespace, screen: Screen) -> int:
+    from audio_generation.registry import engines
     from audio_generation.tps_side import peoples_speech
     from pipeline.engine_setup import enable_engine
     from pipeline.recordings.diarization import pyannote_engine
@@ -131,7 +127,7 @@ def run_enable(options: argparse.Namespace, screen: Screen) -> int:
 
     recognizers: dict[str, Engine | RecognitionEngine] = {engine.name: engine for engine in registry.engines()}
     name: str = options.name
-    checks = {known: engine.available for known, engine in {**offered_engines(), **recognizers}.items()}
+    checks = {known: engine.available for known, engine in {**engines(), **recognizers}.items()}
     checks |= {pyannote_engine.NAME: pyannote_engine.readiness, peoples_speech.NAME: peoples_speech.available}
     check = _known(name, checks)
     with screen.reporter() as reporter:

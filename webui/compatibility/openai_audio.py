@@ -231,7 +231,7 @@ def _speaker(request: HttpRequest, wish: dict[str, Any], language: str) -> tuple
     if not isinstance(name, str) or not name:
         raise Refused(400, "you must provide a voice parameter", "voice")
     if model not in ANY_SPEAKER and model not in engines():
-        known = ", ".join((*ANY_SPEAKER, *(name for name in engines() if name != "fake")))
+        known = ", ".join((*ANY_SPEAKER, *engines()))
         raise Refused(404, f"The model {model[:80]!r} does not exist; here are {known}.", "model", "model_not_found")
     engine = speaking.chosen_engine(signed_in(request), "" if model in ANY_SPEAKER else model, language)
     if name in VOICES:

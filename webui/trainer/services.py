@@ -80,7 +80,7 @@ def ready_engines(user: User) -> dict[str, Engine]:
     return {
         name: engine
         for name, engine in engines().items()
-        if not (name == "fake" or engine.paid or (name == SPLICE and not user.is_owner)) and engine.available().ok
+        if not (engine.paid or (name == SPLICE and not user.is_owner)) and engine.available().ok
     }
 
 
@@ -88,7 +88,7 @@ def all_engines(language: str) -> list[tuple[Engine, Readiness, list[Voice]]]:
     """Every speech engine, whether it is ready, and its voices of the language; ready ones first."""
     from audio_generation.registry import engines
 
-    found = [(engine, engine.available()) for name, engine in engines().items() if name != "fake"]
+    found = [(engine, engine.available()) for engine in engines().values()]
     rows = [(engine, ready, engine.voices(language) if ready.ok else []) for engine, ready in found]
     return sorted(rows, key=lambda row: (not row[1].ok, row[0].name))
 
