@@ -40,7 +40,8 @@ def tokens() -> tuple[bytes, ...]:
 def spellings(phrase: str) -> tuple[tuple[int, ...], ...]:
     """Sequences of tokens that write a phrase, with and without capitals, the :data:`SPELLINGS_A_FORM` shortest of
     each; none where the tokens cannot write it."""
-    number = {text: token for token, text in reversed(list(enumerate(tokens()))) if token >= FIRST_TEXT}
+    # Of ASCII each character is a token twice, first as a byte, which the decoder never writes: the last one counts.
+    number = {text: token for token, text in enumerate(tokens()) if token >= FIRST_TEXT}
     words = phrase.split()
     forms = dict.fromkeys(
         " ".join(form) for form in (words, [words[0].capitalize(), *words[1:]], [word.capitalize() for word in words])
