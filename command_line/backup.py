@@ -15,7 +15,8 @@ from core.earlier_settings import taken
 from core.settings_file import NAME, values_of
 
 if TYPE_CHECKING:
-    from core.backup import Backup, Server
+    from db.backup import Backup
+    from db.moving import Libraries
 
 
 def register(commands: Commands[Parser]) -> None:
@@ -32,7 +33,7 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_backup(options: argparse.Namespace, screen: Screen) -> int:
-    from core.backup import back_up
+    from db.backup import back_up
     from db.moving import Libraries
 
     if options.check:
@@ -51,7 +52,7 @@ def run_backup(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_restore(options: argparse.Namespace, screen: Screen) -> int:
-    from core.backup import restore
+    from db.backup import restore
 
     if options.verify:
         return _check(options.file, screen)
@@ -74,7 +75,7 @@ def run_restore(options: argparse.Namespace, screen: Screen) -> int:
     return 0
 
 
-def _server() -> Server | None:
+def _server() -> Libraries | None:
     """The databases that DATABASE_URL has; None without it."""
     if not taken("DATABASE_URL"):
         return None
@@ -89,7 +90,7 @@ def _server() -> Server | None:
 
 
 def _check(file: Path, screen: Screen) -> int:
-    from core.backup import check
+    from db.backup import check
 
     with screen.reporter() as reporter:
         found = check(file, reporter)

@@ -50,11 +50,8 @@ def joined(blocks: Iterable[np.ndarray], max_seconds: float | None) -> np.ndarra
 
 
 def seconds_of_audio(path: Path) -> float:
-    """How long a file's sound is: what its header says, and where that cannot be, what comes out of decoding it.
-
-    Raises:
-        HarkError: it is no sound.
-    """
+    """How long a file's sound is: what its header says, and where that cannot be, what comes out of decoding it. Raises
+    HarkError: it is no sound."""
     try:
         info = soundfile.info(str(path))
         if 0 < info.frames <= path.stat().st_size * FLAC_FRAMES_A_BYTE:
@@ -69,12 +66,10 @@ def read_audio_blocks(path: Path | str, block_s: float = READ_BLOCK_S, start_s: 
     constant.
 
     Formats: what libsndfile reads (WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF ...); others (M4A, WebM ...) through the
-    ffmpeg program where it is installed.
-
-    Raises:
-        HarkError: no such file, not audio, no samples, a sample rate that makes no sense; or, after the blocks that
-            could be read, broken off: decoding failed, or a WAV, FLAC or AIFF holds less than its header says. (MP3
-            and Ogg do not say their length reliably; one that ends early is read as far as it goes.)
+    ffmpeg program where it is installed. Raises HarkError: no such file, not audio, no samples, a sample rate that
+    makes no sense; or, after the blocks that could be read, broken off: decoding failed, or a WAV, FLAC or AIFF holds
+    less than its header says. (MP3 and Ogg do not say their length reliably; one that ends early is read as far as it
+    goes.)
     """
     path = Path(path)
     check_file(path)
@@ -82,7 +77,6 @@ def read_audio_blocks(path: Path | str, block_s: float = READ_BLOCK_S, start_s: 
 
 
 def check_file(path: Path) -> None:
-    """Raise HarkError where there is no file, or nothing in it."""
     if not path.is_file():
         raise HarkError(
             worded("There is no audio file %(path)s.", path=str(path)),
@@ -126,12 +120,9 @@ def _by_libsndfile(path: Path, block_s: float, start_s: float) -> Iterator[tuple
 def mono_blocks(
     path: Path, parts: Iterator[tuple[int, np.ndarray]], start_s: float, max_seconds: float | None = None
 ) -> Iterator[np.ndarray]:
-    """The decoded parts of a file (sample rate, float32 [frames, channels]) as blocks of mono at 16 kHz.
-
-    Raises:
-        HarkError: as :func:`read_audio_blocks`. A part from ``start_s`` on, or of ``max_seconds``, is not compared
-            with what the header promises.
-    """
+    """The decoded parts of a file (sample rate, float32 [frames, channels]) as blocks of mono at 16 kHz. Raises
+    HarkError: as :func:`read_audio_blocks`. A part from ``start_s`` on, or of ``max_seconds``, is not compared with
+    what the header promises."""
     decoded_s = 0.0
     try:
         for block, seconds in _mono(parts):
@@ -222,20 +213,13 @@ def not_audio(path: Path, why: str) -> HarkError:
             "Convert it to WAV, FLAC or Ogg, or install ffmpeg (apt-get install ffmpeg), which reads more formats."
         )
     )
-    return HarkError(
-        worded("%(path)s is not audio that Hark can read.", path=str(path)),
-        why,
-        to_do,
-    )
+    return HarkError(worded("%(path)s is not audio that Hark can read.", path=str(path)), why, to_do)
 
 
 def write_audio(path: Path, audio: np.ndarray, sample_rate: int = SAMPLE_RATE) -> None:
     """Write mono float audio [samples] in [-1, 1] as 16-bit PCM; the suffix gives the format (.wav, .flac, .aiff).
-
-    Raises:
-        OSError: from the file system (full disk, read-only), with its errno (:func:`core.data_folder.storage_error`).
-        ValueError: a suffix that names no format with 16-bit PCM.
-    """
+    Raises OSError: from the file system (full disk, read-only), with its errno
+    (:func:`core.data_folder.storage_error`). ValueError: a suffix that names no format with 16-bit PCM."""
     # Encoded in memory first: libsndfile reports a full disk as "System error" or "decoder problem", without an errno.
     encoded = io.BytesIO()
     format_name = path.suffix.removeprefix(".").upper()

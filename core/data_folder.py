@@ -42,11 +42,8 @@ def _absolute(folder: str) -> Path:
 
 
 def keep_private(folder: Path) -> None:
-    """Make a folder that no other account of the machine can look into, whatever it was before.
-
-    Raises:
-        OSError: it cannot be made. A folder of another user is left as it is.
-    """
+    """Make a folder that no other account of the machine can look into, whatever it was before. Raises OSError: it
+    cannot be made. A folder of another user is left as it is."""
     folder.mkdir(parents=True, exist_ok=True)
     if folder.stat().st_uid == os.getuid():
         folder.chmod(0o700)
@@ -140,7 +137,6 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise HarkError where there is no such folder."""
     if not folder.is_dir():
         raise HarkError(
             worded("There is no folder %(folder)s.", folder=str(folder)),

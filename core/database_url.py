@@ -33,11 +33,8 @@ def server_of(url: str) -> Literal["postgresql", "mysql"]:
 
 
 def parameters(url: str) -> dict[str, Any]:
-    """DATABASE_URL as what psycopg connects with; ``dbname`` is always there.
-
-    Raises:
-        HarkError: it is no URL of a PostgreSQL database, or the driver is missing.
-    """
+    """DATABASE_URL as what psycopg connects with; ``dbname`` is always there. Raises HarkError: it is no URL of a
+    PostgreSQL database, or the driver is missing."""
     if server_of(url) != "postgresql":
         raise unusable(DATABASE, "It names no PostgreSQL database", EXAMPLE)
     need("psycopg", "psycopg[binary]", DATABASE)
@@ -69,12 +66,10 @@ def check_encoding(encoding: str) -> None:
 
 
 def server_name(vendor: str) -> str:
-    """Of a kind of server, in messages."""
     return {"postgresql": "PostgreSQL", "mysql": "MariaDB or MySQL"}[vendor]
 
 
 def no_answer(server: str, name: str, error: Exception) -> HarkError:
-    """What is said of a server that refuses or does not answer; ``error`` is its driver's."""
     return HarkError(
         f"{server} does not answer.",
         f"{first_line(error)}.",
@@ -100,5 +95,4 @@ def need(module: str, package: str, name: str) -> None:
 
 
 def unusable(name: str, why: str, example: str) -> HarkError:
-    """What is said of a setting that is no URL of such a server."""
     return HarkError(f"{name} cannot be used.", f"{why}.", f"Write it as {example}, or take it out.")

@@ -40,7 +40,6 @@ class HarkError(Exception):
 
 
 def no_such(kind: str, name: str, known: Iterable[str]) -> HarkError:
-    """Return the error for a name that none of the ``known`` ones of a kind has."""
     return HarkError(
         worded("There is no %(kind)s called %(name)s.", kind=kind, name=repr(name[:40])),
         worded("Hark has %(known)s.", known=listed(known)),

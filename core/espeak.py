@@ -39,11 +39,8 @@ class _Voice(ctypes.Structure):
 
 
 def load() -> tuple[Any, int]:
-    """The initialized library, that of espeakng-loader or the system's, and its sample rate.
-
-    Raises:
-        Unavailable: with the reason.
-    """
+    """The initialized library, that of espeakng-loader or the system's, and its sample rate. Raises Unavailable: with
+    the reason."""
     data: bytes | None = None
     try:
         import espeakng_loader
@@ -79,11 +76,8 @@ def version(library: Any) -> str:
 
 
 def voices(library: Any, language: bytes | None = None) -> Iterator[tuple[str, list[tuple[int, str]]]]:
-    """Each voice's identifier and its languages, as (priority, name); a low priority fits best.
-
-    Args:
-        language: only voices of it; ``b"variant"`` gives those that are put behind another voice's name.
-    """
+    """Each voice's identifier and its languages, as (priority, name); a low priority fits best. ``language``: only
+    voices of it; ``b"variant"`` gives those that are put behind another voice's name."""
     wish = ctypes.c_char_p(language)
     spec = _Voice(languages=ctypes.cast(wish, ctypes.c_void_p))
     found = library.espeak_ListVoices(ctypes.byref(spec) if language else None)

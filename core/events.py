@@ -29,7 +29,6 @@ class Reporter:
         self._sink({"event": event, "time": round(time.time(), 3), **fields})
 
     def stage(self, name: str, message: str) -> None:
-        """A new stage of the run has begun."""
         self._emit("stage", name=name, **_said(message))
 
     def progress(self, done: float, total: float, eta_s: float | None = None) -> None:
@@ -50,7 +49,6 @@ class Reporter:
         self._emit("metric", name=name, value=value)
 
     def artifact(self, kind: str, path: str) -> None:
-        """A file that the run made."""
         self._emit("artifact", kind=kind, path=path)
 
     def error(self, error: HarkError) -> None:
@@ -90,7 +88,6 @@ class Pace:
         self.done += count
 
     def left_s(self) -> float | None:
-        """Seconds; None as long as they would be a guess."""
         if self.done >= self.total:
             return 0.0
         counted, elapsed = self.done - self._first, time.monotonic() - self._first_at
@@ -149,8 +146,6 @@ class Outlook:
 
 
 def json_lines_sink(stream: TextIO) -> Callable[[Event], None]:
-    """A sink that writes one JSON object a line."""
-
     def sink(event: Event) -> None:
         stream.write(json.dumps(event, ensure_ascii=False) + "\n")
         stream.flush()
@@ -159,6 +154,5 @@ def json_lines_sink(stream: TextIO) -> Callable[[Event], None]:
 
 
 def silent_reporter() -> Reporter:
-    """A reporter that only writes to the log, for callers that show no progress."""
     logger = logging.getLogger("hark.events")
     return Reporter(lambda event: logger.debug("%s", event))

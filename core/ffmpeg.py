@@ -35,7 +35,6 @@ AU_HEADER = struct.Struct(">4s5I")  # ".snd", offset of the sound, its size, enc
 
 
 def have_ffmpeg() -> bool:
-    """Whether both programs are installed."""
     return shutil.which("ffmpeg") is not None and shutil.which("ffprobe") is not None
 
 
@@ -88,7 +87,6 @@ class NotDecoded(Exception):
 
     @property
     def why(self) -> Worded:
-        """The same as a sentence."""
         return worded("%(said)s.", said=self.args[0])
 
 
@@ -98,9 +96,7 @@ def decoded(
     """The first stream of sound of a file, or a part of it: its sample rate and float32 [frames, channels], in blocks.
 
     ffmpeg decodes it, where that is installed, else libsndfile. Nothing comes from a part that begins after the end.
-
-    Raises:
-        NotDecoded: no sound, or, after the blocks that could be decoded, it was stopped.
+    Raises NotDecoded: no sound, or, after the blocks that could be decoded, it was stopped.
     """
     by_ffmpeg = have_ffmpeg()
     command = _by_ffmpeg(path, start_s, seconds) if by_ffmpeg else by_libsndfile("decode", path, start_s, seconds)

@@ -27,22 +27,16 @@ def read_foreign_audio(path: Path | str, max_seconds: float | None = None, start
 def foreign_audio_blocks(
     path: Path | str, start_s: float = 0.0, max_seconds: float | None = None
 ) -> Iterator[np.ndarray]:
-    """A file as consecutive blocks of mono float32 at 16 kHz; memory stays constant.
-
-    Raises:
-        HarkError: as :func:`core.audio_file.read_audio_blocks`.
-    """
+    """A file as consecutive blocks of mono float32 at 16 kHz; memory stays constant. Raises HarkError: as
+    :func:`core.audio_file.read_audio_blocks`."""
     path = Path(path)
     check_file(path)
     yield from mono_blocks(path, decoded(path, start_s, max_seconds), start_s, max_seconds)
 
 
 def seconds_of(path: Path) -> float:
-    """How long a file's sound is, measured by decoding it; a broken one counts as far as it goes.
-
-    Raises:
-        HarkError: it is no sound.
-    """
+    """How long a file's sound is, measured by decoding it; a broken one counts as far as it goes. Raises HarkError: it
+    is no sound."""
     seconds = 0.0
     try:
         for block in foreign_audio_blocks(path):

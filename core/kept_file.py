@@ -40,11 +40,7 @@ class KeptFile(Generic[Kept]):
     empty: Callable[[], Kept]
 
     def load(self, file: Path) -> Kept:
-        """What is kept in ``file``.
-
-        Raises:
-            HarkError: the file cannot be read.
-        """
+        """What is kept in ``file``. Raises HarkError: the file cannot be read."""
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
             if content["schema"] != SCHEMA:
@@ -62,10 +58,7 @@ class KeptFile(Generic[Kept]):
     @contextmanager
     def to_change(self, file: Path) -> Iterator[Kept]:
         """What is kept, written back at the end of the block; of two processes (or threads) one waits for the other.
-
-        Raises:
-            HarkError: the file cannot be read or written, or another process does not let go of it.
-        """
+        Raises HarkError: the file cannot be read or written, or another process does not let go of it."""
         with storing(self.doing):
             file.parent.mkdir(parents=True, exist_ok=True)
             with held(file.with_suffix(".lock"), self._being_changed):

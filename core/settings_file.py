@@ -33,10 +33,8 @@ def read_settings_files() -> list[Path]:
     """Put the settings of the files into the environment; which were read, the first that counts first.
 
     Calling it again changes nothing. To be called before anything else looks at the environment. Names that an earlier
-    system had count, too (``core.earlier_settings``).
-
-    Raises:
-        HarkError: a file is there and cannot be read, or the one that HARK_SETTINGS_FILE names is not there.
+    system had count, too (``core.earlier_settings``). Raises HarkError: a file is there and cannot be read, or the one
+    that HARK_SETTINGS_FILE names is not there.
     """
     read = _read()
     adopt()

@@ -81,7 +81,6 @@ class WorkerProcess:
         return message
 
     def kill(self) -> None:
-        """End the process at once and free its pipes."""
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout, self._log):

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 from core.database_url import DATABASE, need, server_of
 from core.earlier_settings import taken
-from db.database import DATABASE_NAME, MARKER, Database
-from db.sqlite import SqliteDatabase
+from db.database import DATABASE_NAME, MARKER
+from db.sqlite import SqliteConnection, SqliteDatabase
 
 if TYPE_CHECKING:
-    from db.postgresql import PostgresqlDatabase
+    from db.postgresql import PostgresqlConnection, PostgresqlDatabase
+
+    Connection = SqliteConnection | PostgresqlConnection
+    Database = SqliteDatabase | PostgresqlDatabase
 
 
 def database_of(folder: Path) -> Database:
@@ -31,7 +34,6 @@ def is_on_server(folder: Path) -> bool:
 
 
 def on_server(folder: Path) -> PostgresqlDatabase:
-    """The library of a folder on PostgreSQL. Raises HarkError where the driver is not installed."""
     need("psycopg", "psycopg[binary]", DATABASE)
     from db.postgresql import PostgresqlDatabase
 

@@ -19,11 +19,8 @@ FULL_SCALE = 32768.0  # of 16-bit samples; soundfile divides by the same, so tha
 
 
 def to_samples(audio: np.ndarray) -> np.ndarray:
-    """Float audio [samples] in [-1, 1] as little-endian int16, clipped.
-
-    Raises:
-        ValueError: not one-dimensional, empty, or not finite.
-    """
+    """Float audio [samples] in [-1, 1] as little-endian int16, clipped. Raises ValueError: not one-dimensional, empty,
+    or not finite."""
     audio = np.asarray(audio)
     if audio.ndim != 1 or not len(audio):
         raise ValueError(f"a clip is a non-empty vector of samples, not an array of shape {audio.shape}")

@@ -1,6 +1,6 @@
 """The clip library: every SQL statement of Hark that asks for clips or changes them is in this file.
 
-Its rows are in an SQLite file (``sqlite.py``), or on a server (``postgresql.py``, ``mysql.py``) where DATABASE_URL says
+Its rows are in an SQLite file (``sqlite.py``), or on a server (``postgresql.py``) where DATABASE_URL says
 so and the library has no such file. The statements are SQLite's.
 
 Order of writing: a clip's file first (synced, then named), its row after it, a batch of rows in one transaction. A kill
@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile
@@ -37,18 +37,11 @@ from core.processors import usable_cores
 from core.worded import worded
 from db import clip_files
 from db.choice import database_of, is_on_server, on_server
-from db.database import DATABASE_NAME, Connection
-from db.records import (
-    AlignedUnit,
-    CheckReport,
-    Clip,
-    ExportReport,
-    Filters,
-    LibraryStats,
-    NewClip,
-    Problem,
-    Where,
-)
+from db.database import DATABASE_NAME
+from db.records import AlignedUnit, CheckReport, Clip, ExportReport, Filters, LibraryStats, NewClip, Problem, Where
+
+if TYPE_CHECKING:
+    from db.choice import Connection
 
 EMISSIONS_FOLDER = "emissions"
 CHECKING, MENDING = "checking the clip library", "mending the clip library"  # in messages
@@ -82,11 +75,8 @@ def library_exists(data_dir: Path) -> bool:
 
 
 def remove_rows(data_dir: Path) -> None:
-    """Take a library's rows away from its server, for good, before its folder is deleted. An SQLite file stays.
-
-    Raises:
-        HarkError: the server does not answer.
-    """
+    """Take a library's rows away from its server, for good, before its folder is deleted. An SQLite file stays. Raises
+    HarkError: the server does not answer."""
     if is_on_server(data_dir):
         on_server(data_dir).remove()
 
@@ -110,7 +100,6 @@ class Library:
         self._rows("SELECT 1", doing="opening the clip library")
 
     def close(self) -> None:
-        """Close this thread's connection; another use opens a new one."""
         connection = self._local.__dict__.pop("connection", None)
         if connection is not None and self._local.pid == os.getpid():
             connection.close()
@@ -128,10 +117,8 @@ class Library:
         ``once``, so do samples that are there, whoever stores them at the same time.
 
         The iterable is consumed in batches; memory does not grow with it. Where it raises, what it gave before is
-        stored and the exception goes on.
-
-        Raises:
-            ValueError: audio that is empty, not a vector or not finite (an error in the calling code).
+        stored and the exception goes on. Raises ValueError: audio that is empty, not a vector or not finite (an error
+        in the calling code).
         """
         ids: list[int] = []
         batch: list[tuple[NewClip, str, np.ndarray]] = []
@@ -305,7 +292,6 @@ class Library:
         return self._select(condition, values, where or Where(), limit) if condition else []
 
     def search_ids(self, phrase: str, where: Where | None = None) -> list[int]:
-        """The ids of all clips that :meth:`search` would find, in order; cheap for a hundred thousand of them."""
         condition, values = self._phrase_condition(phrase)
         if not condition:
             return []
@@ -334,13 +320,11 @@ class Library:
         return clips[::-1] if upward else clips
 
     def count(self, filters: Filters, most: int) -> int:
-        """How many clips a person looks for; it does not count beyond ``most``."""
         source, condition, values = self._filter_condition(filters)
         query = f"SELECT COUNT(*) FROM (SELECT 1 FROM {source} WHERE {condition} LIMIT ?) AS found"
         return int(self._rows(query, [*values, most])[0][0])
 
     def engines_and_languages(self) -> tuple[list[str], list[str]]:
-        """The engines and the languages that there are clips of, in order of name."""
         pairs = self._rows("SELECT DISTINCT engine, language FROM clip")
         return sorted({engine for engine, _ in pairs}), sorted({language for _, language in pairs})
 
@@ -435,7 +419,6 @@ class Library:
     # -- audio -------------------------------------------------------------------------------------------------
 
     def file(self, clip: Clip) -> Path:
-        """The absolute path of a clip's audio."""
         return (self.data_dir / clip.path).absolute()
 
     def read_audio(self, clip: Clip, start: int = 0, stop: int | None = None) -> np.ndarray:
@@ -455,11 +438,8 @@ class Library:
         """Keep an acoustic model's output for clips: (clip id, matrix [frames, labels]), stored as float16, or as
         it is where it is uint8 (packed by the caller).
 
-        An emission that is there is replaced. Clips with the same audio share one file.
-
-        Raises:
-            ValueError: an aligner's name that is no file name.
-            HarkError: an unknown clip id, besides the usual.
+        An emission that is there is replaced. Clips with the same audio share one file. Raises ValueError: an aligner's
+        name that is no file name. HarkError: an unknown clip id, besides the usual.
         """
         if not _NAME.fullmatch(aligner):
             raise ValueError(f"an aligner's name is made of letters, digits, '.', '_' and '-': {aligner!r}")
@@ -829,7 +809,6 @@ def _plain_or_none(text: str | None) -> str | None:
 
 
 def _plain_list(texts: Collection[str]) -> list[str]:
-    """Many texts as one value of a statement."""
     return [_plain(text) for text in texts]
 
 
@@ -851,12 +830,10 @@ def _unlink(path: Path) -> None:
 
 
 def _files_below(folder: Path) -> dict[Path, float]:
-    """The files below a folder, in order, with their times [seconds since the epoch]."""
     return {path: _modified(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def _modified(path: Path) -> float:
-    """When a file was last written [seconds since the epoch]; "now" where it has gone meanwhile."""
     try:
         return path.stat().st_mtime
     except OSError:

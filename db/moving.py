@@ -16,10 +16,11 @@ from core.database_url import as_servers_take_it, first_line
 from core.errors import HarkError
 from core.events import Reporter
 from db.choice import is_on_server, on_server
-from db.database import DATABASE_NAME, MARKER, Connection, Database
+from db.database import DATABASE_NAME, MARKER
 from db.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
+    from db.choice import Connection, Database
     from db.postgresql import PostgresqlDatabase
 
 CLIPS = 200  # at a time; one of a long recording may have thousands of phones
@@ -31,19 +32,19 @@ ORDER = {  # of each table's rows: first the number of their clip
 
 
 class Libraries:
-    """The clip libraries of a data folder and of its users that are on a server, for ``core.backup``."""
+    """The clip libraries of a data folder and of its users that are on a server, for ``db.backup``."""
 
     def __init__(self, data: Path) -> None:
         self._data = data
 
     def names(self, data: Path) -> list[str]:
-        """The SQLite files that a backup has of them."""
+        """The SQLite files that would be in a data folder without a server: their paths below it."""
         markers = (data / MARKER, *sorted(data.glob(f"users/*/{MARKER}")))
         files = [marker.with_name(DATABASE_NAME) for marker in markers if marker.is_file()]
         return [file.relative_to(data).as_posix() for file in files if not file.exists()]
 
     def is_used(self) -> bool:
-        """Nothing of a library is replaced."""
+        """Whether restoring would replace something: accounts."""
         return False
 
     def save(self, name: str, copy: Path) -> None:

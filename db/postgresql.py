@@ -91,11 +91,8 @@ def _words_of(texts: Sequence[str]) -> list[list[str]]:
 
 
 class PostgresqlConnection:
-    """A ``db.database.Connection``. One that the server has closed is made again, but for within a transaction.
-
-    Args:
-        name: of the library's schema on the server of ``database``.
-    """
+    """As ``SqliteConnection``. One that the server has closed is made again, but for within a transaction. ``name``: of
+    the library's schema on the server of ``database``."""
 
     def __init__(self, database: PostgresqlDatabase, name: str) -> None:
         self._database, self._name = database, name
@@ -136,7 +133,6 @@ class PostgresqlConnection:
         )
 
     def number(self) -> None:
-        """Let new clips be numbered from the highest number on."""
         self.execute("SELECT setval(pg_get_serial_sequence('clip', 'id'), MAX(id)) FROM clip")
 
     @contextmanager
@@ -153,7 +149,6 @@ class PostgresqlConnection:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """With the lock of the library's writers from its beginning."""
         self.execute("BEGIN")
         self._within = True
         try:
@@ -172,11 +167,7 @@ class PostgresqlConnection:
 
 
 class PostgresqlDatabase:
-    """A ``db.database.Database``: a schema.
-
-    Args:
-        folder: the library's; where it names no schema yet, one is made.
-    """
+    """As ``SqliteDatabase``: a schema. ``folder``: the library's; where it names no schema yet, one is made."""
 
     errors = psycopg.Error
     refused = psycopg.IntegrityError
@@ -196,7 +187,6 @@ class PostgresqlDatabase:
         ]
 
     def connected(self) -> psycopg.Connection:
-        """The driver's connection to the database of DATABASE_URL, as soon as its server is there."""
         if not (url := taken(DATABASE)):
             raise HarkError(
                 "The clip library is on PostgreSQL.",

@@ -129,8 +129,6 @@ class AlignedUnit:
 
 @dataclass(frozen=True)
 class LibraryStats:
-    """Counts of the library; ``hours`` counts a shared file once for each clip that uses it."""
-
     clips: int
     hours: float
     files: int
@@ -155,20 +153,16 @@ class Problem:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """The result of ``Library.check``."""
-
     clips: int
     files: int
     problems: tuple[Problem, ...]
 
     @property
     def ok(self) -> bool:
-        """True where nothing is wrong (any more)."""
         return all(problem.mended for problem in self.problems)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Problems by kind."""
         kinds = [problem.kind for problem in self.problems]
         return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
 

@@ -21,7 +21,8 @@ from db.database import FULL_TEXT_DIFFERS, SCHEMA, SCHEMA_VERSION, Check, in_use
 
 
 class SqliteConnection:
-    """A ``db.database.Connection``."""
+    """A connection of one thread. A list among the values stands for the many of ``IN (SELECT value FROM
+    json_each(?))``."""
 
     def __init__(self, file: Path) -> None:
         self._raw = sqlite3.connect(str(file), timeout=database.BUSY_TIMEOUT_S, isolation_level=None)
@@ -40,14 +41,13 @@ class SqliteConnection:
         return int(self._raw.execute(query, list(clip.values())).lastrowid or 0)
 
     def index(self, texts: Mapping[int, str]) -> None:
-        """Nothing is left to do: triggers have done it."""
+        """Put clips' texts, {clip id: text}, into the full-text index after they were stored: triggers have done it."""
 
     def number(self) -> None:
-        """Nothing is left to do."""
+        """Let new clips be numbered from the highest number on: SQLite does."""
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """With SQLite's write lock from its beginning."""
         self._raw.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -62,8 +62,6 @@ class SqliteConnection:
 
 
 class SqliteDatabase:
-    """A ``db.database.Database``."""
-
     errors = sqlite3.Error
     refused = sqlite3.IntegrityError
 
@@ -101,10 +99,12 @@ class SqliteDatabase:
         return connection
 
     def phrase(self, phrase: str) -> tuple[str, list[Any]]:
-        """Within quotes nothing has a meaning to FTS5."""
+        """The condition, and its values, on a row of ``clip_fts``: the words of the phrase are in it, one after the
+        other. Within quotes nothing has a meaning to FTS5."""
         return "clip_fts MATCH ?", ['"' + phrase.replace('"', '""') + '"']
 
     def explained(self, error: Exception, doing: str) -> Exception:
+        """The HarkError for what the driver met; what is an error in Hark itself comes back as it is."""
         code = _primary_code(error)
         full = code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and self._free_bytes() < 1 << 16)
         if full:

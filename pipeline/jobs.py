@@ -153,7 +153,7 @@ def _pull(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
 
 def _export(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     """All files of a user, as a backup of their data folder alone."""
-    from core.backup import back_up
+    from db.backup import back_up
     from db.moving import Libraries
 
     target = installation_folder() / EXPORTS / f"{spec['user']}.zip"

@@ -54,8 +54,8 @@ def test_serve_and_restore_keep_each_other_out(
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from core.backup import SERVING_LOCK, restore
     from core.lock import held
+    from db.backup import SERVING_LOCK, restore
 
     folder = tmp_path_factory.mktemp("elsewhere")
     (data_dir / "noise").mkdir()

@@ -11,7 +11,7 @@ import pytest
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.given_secrets import check_given_secrets
-from tests.webui.test_servers import prepared
+from tests.support.programs import prepared
 
 SHIPPED = re.findall(
     r"^  (DATABASE_URL|REDIS_URL|HARK_SECRET_KEY|HARK_METRICS_TOKEN): (.+)$",

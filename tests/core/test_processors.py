@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import pytest
 
-from core.data_folder import REPOSITORY
 from core.processors import MOST_CROWDING, crowding
+from tests.support.programs import run_python
 
 PRINT_CORES = "from core.processors import usable_cores; print(usable_cores())"
 
@@ -17,8 +15,7 @@ PRINT_CORES = "from core.processors import usable_cores; print(usable_cores())"
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system keeps no process to some processors")
 def test_a_process_that_is_kept_to_one_processor_counts_one() -> None:
     one = f"import os; os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1]); {PRINT_CORES}"
-    ran = subprocess.run([sys.executable, "-c", one], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert ran.stdout.split() == ["1"]
+    assert run_python(one).stdout.split() == ["1"]
 
 
 @pytest.mark.parametrize(("waiting", "times"), [(0.0, 1.0), (0.9, 1.0), (2.5, 2.5), (400.0, MOST_CROWDING)])

@@ -11,9 +11,9 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 
-from core.backup import back_up, restore
 from core.errors import HarkError
 from core.events import silent_reporter
+from db.backup import back_up, restore
 from db.database import DATABASE_NAME, MARKER
 from db.db_api import Library, remove_rows
 from db.moving import Libraries

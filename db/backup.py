@@ -22,13 +22,13 @@ import time
 import tomllib
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 from core.data_folder import REPOSITORY, StorageFull, atomic_path, is_full
 from core.errors import HarkError
@@ -36,6 +36,7 @@ from core.events import Progress, Reporter
 from core.lock import held
 from core.settings_file import NAME, remove_unknown
 from core.untrusted_json import untrusted_json
+from db.moving import Libraries
 
 MANIFEST = "hark-backup.json"
 FORMAT = 1
@@ -92,32 +93,7 @@ class Backup:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Files of it that nobody else may read."""
         return tuple(file.path for file in self.files if file.path in SECRETS)
-
-
-class Server(Protocol):
-    """A database server with what would be SQLite files of the data folder without it: ``db.moving``, ``webui.moving``.
-
-    Its methods raise HarkError where it does not answer, and for what it refuses.
-    """
-
-    def names(self, data: Path) -> list[str]:
-        """Those files: their paths below the data folder."""
-
-    def is_used(self) -> bool:
-        """Whether restoring would replace something: accounts."""
-
-    def save(self, name: str, copy: Path) -> None:
-        """Write one of these files, as its database is at one moment, to a new place. Raises FileNotFoundError where it
-        is gone."""
-
-    def replaced_by(self, staged: Path, reporter: Reporter) -> AbstractContextManager[None]:
-        """Fill it from the files of an unpacked backup, which are taken away. Where the block raises, it stays as it
-        was."""
-
-    def forget(self, data: Path, names: Iterable[str]) -> None:
-        """Remove what it still has of a folder that was moved aside, with these files of it, which were saved."""
 
 
 @cache
@@ -145,7 +121,7 @@ def is_kept(path: PurePosixPath) -> bool:
 # Making one.
 
 
-def back_up(data: Path, target: Path, reporter: Reporter, server: Server | None = None) -> Backup:
+def back_up(data: Path, target: Path, reporter: Reporter, server: Libraries | None = None) -> Backup:
     """Write a backup of a data folder, which may be in use; an earlier file of that name is replaced at the end.
 
     Args:
@@ -203,7 +179,7 @@ def _is_backup(path: Path) -> bool:
 
 class _Writer:
     def __init__(
-        self, data: Path, archive: zipfile.ZipFile, copies: Path, reporter: Reporter, server: Server | None
+        self, data: Path, archive: zipfile.ZipFile, copies: Path, reporter: Reporter, server: Libraries | None
     ) -> None:
         self.data, self.archive, self.copies, self.reporter, self.server = data, archive, copies, reporter, server
         self.written: dict[str, Entry] = {}
@@ -358,7 +334,6 @@ def _full(doing: str, said: str) -> tuple[str, str, str]:
 
 @contextmanager
 def _writing(doing: str) -> Iterator[None]:
-    """Raise a HarkError for an OSError in the block; ``doing`` says what was not done."""
     try:
         yield
     except OSError as error:
@@ -378,16 +353,13 @@ def _not_written(error: OSError, doing: str) -> HarkError:
 
 
 def check(archive: Path, reporter: Reporter) -> Backup:
-    """Read all of a backup and compare every digest.
-
-    Raises:
-        HarkError: no backup, a damaged one, or one with a file that Hark does not put into backups.
-    """
+    """Read all of a backup and compare every digest. Raises HarkError: no backup, a damaged one, or one with a file
+    that Hark does not put into backups."""
     return _read_backup(archive, None, reporter)
 
 
 def restore(
-    archive: Path, data: Path, reporter: Reporter, replace: bool = False, server: Server | None = None
+    archive: Path, data: Path, reporter: Reporter, replace: bool = False, server: Libraries | None = None
 ) -> tuple[Backup, Path | None]:
     """Put a backup into a data folder that is empty or not there; all of it is checked before.
 
@@ -476,7 +448,7 @@ def _put_back(renames: list[tuple[Path, Path]], aside: Path | None) -> None:
         aside.rmdir()
 
 
-def _put_on_server(server: Server, staged: Path, data: Path, occupied: bool, reporter: Reporter) -> Path | None:
+def _put_on_server(server: Libraries, staged: Path, data: Path, occupied: bool, reporter: Reporter) -> Path | None:
     """The same with the databases on a server, all or nothing."""
     with _temporary_folder(data) as before:
         saved: dict[str, Path] = {}
@@ -540,12 +512,8 @@ def _without_portal(data: Path) -> Iterator[None]:
 
 @contextmanager
 def serving(data: Path) -> Iterator[None]:
-    """While a portal uses a data folder, which may have several: nothing is restored there.
-
-    Raises:
-        HarkError: something is just being restored.
-        OSError: the folder cannot be written.
-    """
+    """While a portal uses a data folder, which may have several: nothing is restored there. Raises HarkError: something
+    is just being restored. OSError: the folder cannot be written."""
 
     def refusal(process: str) -> HarkError:
         return HarkError(

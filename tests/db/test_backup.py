@@ -21,11 +21,11 @@ from typing import IO, Any
 import numpy as np
 import pytest
 
-from core import backup
-from core.backup import MANIFEST, back_up, check, is_kept, restore, serving
 from core.data_folder import atomic_path
 from core.errors import HarkError
 from core.events import Reporter, silent_reporter
+from db import backup
+from db.backup import MANIFEST, back_up, check, is_kept, restore, serving
 from db.db_api import Library
 from db.records import NewClip
 from tests.support.detector_versions import RUN
