@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
 
 from django.core.exceptions import DisallowedHost, RequestDataTooBig, SuspiciousOperation
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -21,6 +22,8 @@ from webui.translation import explained
 
 log = logging.getLogger(__name__)
 
+PROBLEM = "application/problem+json"
+BUSY_WAIT_S = 30  # until a 429 that does not say so itself is worth another try
 LONGEST_LINE = 500  # of the log, for what was sent wrong
 LONGEST_NAME = 80  # of a host that is shown again
 
@@ -36,15 +39,26 @@ class StatusError(HarkError):
 def explain(request: HttpRequest, error: HarkError, status: int) -> HttpResponse:
     """The error as a page; as JSON (problem details, RFC 9457) for programs; as a fragment for HTMX."""
     if "application/json" in request.headers.get("Accept", "") or request.path.startswith("/api/"):
-        said = explained(error)
-        content = {"title": said["what"], "status": status, **said}
-        return with_wait(error, JsonResponse(content, status=status, content_type="application/problem+json"))
+        return problem(error, status)
     template = "fragments/problem.html" if getattr(request, "htmx", False) else "problem.html"
     response = render(request, template, {"problem": error, "status": status, "back": _form_of(request)}, status=status)
     if getattr(request, "htmx", False):
         response["HX-Retarget"] = "#problems"
         response["HX-Reswap"] = "innerHTML"
     return with_wait(error, response)
+
+
+def problem(error: HarkError, /, status: int | None = None, **more: Any) -> HttpResponse:
+    """The answer that explains an error to programs (RFC 9457); ``more`` are further members of it."""
+    status = status or getattr(error, "status", 422)
+    said = explained(error)
+    content = {"type": "about:blank", "title": said["what"], "status": status, **said, **more}
+    response = with_wait(error, JsonResponse(content, status=status, content_type=PROBLEM))
+    if status == 429:
+        response.setdefault("Retry-After", str(BUSY_WAIT_S))
+    if status == 401:
+        response["WWW-Authenticate"] = 'Bearer realm="Hark"'
+    return response
 
 
 def with_wait(error: BaseException | None, response: HttpResponse) -> HttpResponse:

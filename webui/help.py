@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from core.backup import hark_version
+from db.backup import hark_version
 
 
 @require_GET

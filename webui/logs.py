@@ -61,7 +61,6 @@ def view_of(request: HttpRequest) -> str:
 
 
 def method_of(request: HttpRequest) -> str:
-    """Its method, where that is one: a caller may invent others."""
     return request.method if request.method in METHODS else "other"
 
 
@@ -76,13 +75,10 @@ class NoAddress(logging.Filter):
 
 
 class Middleware:
-    """What is done to each request and its answer."""
-
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Answer the request; called by Django."""
         response: HttpResponseBase = self.get_response(request)
         return response
 

@@ -39,8 +39,6 @@ _SECONDS = Histogram(
 
 
 class CountRequests(Middleware):
-    """Count each answer: how long it took, and what it was."""
-
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         began = time.perf_counter()
         response = self.get_response(request)
@@ -112,8 +110,6 @@ class Installation(Collector):
 
 
 class Disk(Collector):
-    """The data folder's."""
-
     def collect(self) -> Iterator[Metric]:
         """Called by prometheus_client for each answer; says nothing where the folder is gone."""
         try:

@@ -20,10 +20,10 @@ from django.core.management.color import no_style
 from django.db import DatabaseError, DataError, connection, connections, models, transaction
 from django.db.migrations.executor import MigrationExecutor
 
-from core.backup import PORTAL_DATABASE
 from core.database_url import as_servers_take_it, first_line
 from core.errors import HarkError
 from core.events import Progress, Reporter
+from db.backup import PORTAL_DATABASE
 from db.moving import Libraries
 from webui.audio.search import index_all
 from webui.setup import migrate, prepare_server
@@ -41,7 +41,7 @@ Digests = dict[str, tuple[int, int]]  # of each table: rows, and the sum of thei
 
 
 class PortalServer(Libraries):
-    """The database of DATABASE_URL, for ``core.backup``: the portal's tables, and the clip libraries that are there.
+    """The database of DATABASE_URL, for ``db.backup``: the portal's tables, and the clip libraries that are there.
 
     Raises HarkError where the server does not answer.
     """
@@ -56,7 +56,6 @@ class PortalServer(Libraries):
         return [PORTAL_DATABASE, *super().names(data)]
 
     def is_used(self) -> bool:
-        """Whether anybody has an account in it."""
         from webui.accounts.models import User
 
         return User.objects.exists()
@@ -134,7 +133,6 @@ def _refuse_newer() -> None:
 
 
 def _tables() -> list[type[models.Model]]:
-    """The models of all tables, those of many-to-many relations too."""
     found = apps.get_models(include_auto_created=True)
     return [model for model in found if model._meta.managed and not model._meta.proxy]
 
@@ -211,7 +209,6 @@ class _Digest:
         self.count = self.sum = 0
 
     def of(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-        """The same rows, counted."""
         for row in rows:
             plain = repr([_plain(value, is_json) for value, is_json in zip(row, self._json)])
             digest = hashlib.sha256(plain.encode("utf-8", "surrogatepass")).digest()

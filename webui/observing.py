@@ -83,7 +83,6 @@ def _storage() -> str:
 
 
 def _queue() -> str:
-    """Whether Redis answers."""
     try:
         check_redis()
     except HarkError as error:
@@ -123,7 +122,6 @@ PARTS: dict[str, Callable[[], str]] = {
 
 
 def parts() -> dict[str, str]:
-    """Each part, with "ok" or why it is not."""
     return {name: check() for name, check in PARTS.items()}
 
 

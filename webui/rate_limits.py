@@ -26,9 +26,8 @@ from core.errors import HarkError
 from webui.accounts.addresses import client_address, network_of
 from webui.accounts.models import User
 from webui.accounts.services import user_of_token
-from webui.api.problems import problem
 from webui.compatibility.endpoint import is_page
-from webui.errors import StatusError, explain
+from webui.errors import StatusError, explain, problem
 from webui.logs import Middleware
 from webui.servers import redis
 
@@ -58,7 +57,6 @@ class Allowance:
 
     @property
     def reset_s(self) -> int:
-        """Seconds until then."""
         return max(1, round(self.resets_at - time.time()))
 
 
@@ -139,7 +137,6 @@ class RateLimitMiddleware(Middleware):
     def process_view(
         self, request: HttpRequest, view_func: Any, view_args: tuple[Any, ...], view_kwargs: dict[str, Any]
     ) -> HttpResponseBase | None:
-        """Called by Django before the view; None lets it go on."""
         allowance = count(_limits(request))
         request.allowance = allowance  # type: ignore[attr-defined]
         if allowance is None or allowance.n <= allowance.most:

@@ -36,10 +36,8 @@ STEPS = timedelta(hours=1)  # while all is sealed again, the earlier key is need
 def rotate_key(days: int) -> datetime | None:
     """Make a new key, and use it; until when that of before is accepted. With 0 days, earlier keys end at once.
 
-    None where the environment gives the keys: they are used, and stay as they are.
-
-    Raises:
-        HarkError: the data folder cannot be written, or the environment gives one key only.
+    None where the environment gives the keys: they are used, and stay as they are. Raises HarkError: the data folder
+    cannot be written, or the environment gives one key only.
     """
     until = None
     if not os.environ.get(FROM_ENVIRONMENT):

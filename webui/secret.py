@@ -20,11 +20,8 @@ NAME = "secret.key"  # of its file, in the portal's folder
 
 
 def secret_key(path: Path) -> str:
-    """The secret in a file; the first caller makes it. Two who start at once get the same one.
-
-    Raises:
-        HarkError: the data folder cannot be written, or the file is damaged.
-    """
+    """The secret in a file; the first caller makes it. Two who start at once get the same one. Raises HarkError: the
+    data folder cannot be written, or the file is damaged."""
     with storing("starting the portal"):
         key = _read(path)[0]  # first, as every request asks, several times
         if not key:
@@ -72,11 +69,8 @@ def all_keys() -> list[str]:
 
 
 def rotate(path: Path, until: datetime) -> None:
-    """Make a new key; the one of now, and those of before, are accepted until their time.
-
-    Raises:
-        HarkError: the data folder cannot be written, or the file is damaged.
-    """
+    """Make a new key; the one of now, and those of before, are accepted until their time. Raises HarkError: the data
+    folder cannot be written, or the file is damaged."""
     key = secret_key(path)
     with storing("rotating the secret key"):
         now = datetime.now(UTC)
@@ -98,7 +92,6 @@ def _new_key() -> str:
 
 
 def _read(path: Path) -> tuple[str, list[tuple[str, datetime]]]:
-    """The key, and those of before with their times. A file that is not there yet has none."""
     try:
         key, *lines = path.read_bytes().decode("ascii", "replace").strip().split("\n")
         earlier = [line.rsplit(" ", 1) for line in lines]

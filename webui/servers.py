@@ -10,16 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from core.database_url import (
-    CONNECT_S,
-    DATABASE,
-    as_servers_take_it,
-    need,
-    no_answer,
-    parameters,
-    server_of,
-    unusable,
-)
+from core.database_url import CONNECT_S, DATABASE, as_servers_take_it, need, no_answer, parameters, server_of, unusable
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -36,11 +27,8 @@ MYSQL_BEGINS = (
 
 
 def database_settings(url: str) -> dict[str, Any]:
-    """DATABASE_URL as Django's settings of a database.
-
-    Raises:
-        HarkError: it is no URL of such a database, or the driver is missing.
-    """
+    """DATABASE_URL as Django's settings of a database. Raises HarkError: it is no URL of such a database, or the driver
+    is missing."""
     if server_of(url) == "mysql":
         return _mysql_settings(url)
     said = parameters(url)
@@ -113,11 +101,7 @@ def _take_any_text() -> None:
 
 
 def uses_redis() -> bool:
-    """Whether REDIS_URL is set.
-
-    Raises:
-        HarkError: it is no URL of a Redis server, or the driver is missing.
-    """
+    """Whether REDIS_URL is set. Raises HarkError: it is no URL of a Redis server, or the driver is missing."""
     url = os.environ.get(REDIS, "").strip()
     if not url:
         return False
@@ -149,7 +133,6 @@ def _client(url: str) -> Redis:
 
 
 def check_redis() -> None:
-    """Raises HarkError where the server does not answer."""
     from redis.exceptions import RedisError
 
     try:

@@ -191,10 +191,7 @@ LOGIN_URL = "accounts:login"
 LOGIN_REDIRECT_URL = "trainer:home"
 LOGOUT_REDIRECT_URL = "accounts:login"
 AUTHENTICATION_BACKENDS = ["webui.accounts.backend.Backend", "django.contrib.auth.backends.ModelBackend"]
-PASSWORD_HASHERS = [
-    "webui.accounts.hashing.FewAtOnce",
-    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
-]
+PASSWORD_HASHERS = ["webui.accounts.hashing.FewAtOnce", "django.contrib.auth.hashers.PBKDF2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     *(
         {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -286,10 +283,7 @@ SILENCED_SYSTEM_CHECKS = [
     "files.E001",  # that folder is made by the first upload
     "models.W036", "models.W044",  # MariaDB and MySQL lack such unique indices: services look for themselves
 ]  # fmt: skip
-FILE_UPLOAD_HANDLERS = [
-    "django.core.files.uploadhandler.MemoryFileUploadHandler",
-    "webui.uploads.DataFolderUploads",
-]
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler", "webui.uploads.DataFolderUploads"]
 
 # Pages
 STATIC_URL = "static/"

@@ -16,11 +16,8 @@ MYSQL_COLLATION = "/*M! uca1400_nopad_as_ci *//*!80017 utf8mb4_0900_as_ci */"
 
 
 def ready() -> None:
-    """Load Django and bring its database up to date. Several processes may call this at once, and each again.
-
-    Raises:
-        HarkError: the data folder or the database cannot be used.
-    """
+    """Load Django and bring its database up to date. Several processes may call this at once, and each again. Raises
+    HarkError: the data folder or the database cannot be used."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webui.settings")
     import django
 
@@ -99,7 +96,6 @@ def prepare_server() -> None:
 
 
 def migrate(database: str = "default") -> None:
-    """Bring one of Django's databases up to date."""
     from django.core.management import call_command
     from django.db import connections
     from django.db.migrations.executor import MigrationExecutor

@@ -22,6 +22,5 @@ def show_next(request: HttpRequest, name: str, shown: Mapping[str, str]) -> None
 
 
 def shown_now(request: HttpRequest, name: str) -> dict[str, str]:
-    """What was kept, this once; nothing after that."""
     sealed = request.session.pop(f"{PURPOSE}: {name}", None) if request.method == "GET" else None
     return {} if sealed is None else dict(json.loads(unseal(sealed, PURPOSE)))

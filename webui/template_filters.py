@@ -55,7 +55,6 @@ def json_attribute(options: Mapping[str, Any]) -> str:
 
 @register.filter
 def shown(said: str) -> str:
-    """What a lower layer says, in the reader's language."""
     return translation.shown(said)
 
 

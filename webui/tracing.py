@@ -35,7 +35,6 @@ PARENT = "traceparent"  # W3C's name for where a trace has come from
 
 
 def wanted() -> bool:
-    """Whether traces are to be sent."""
     return any(os.environ.get(name) for name in ENDPOINTS)
 
 

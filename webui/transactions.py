@@ -29,6 +29,5 @@ def alone() -> Iterator[None]:
 
 
 def is_locked(error: BaseException | None) -> bool:
-    """Whether another writer held the database for longer than it is waited for."""
     said = ("is locked", "Lock wait timeout")  # SQLite; MariaDB and MySQL
     return isinstance(error, OperationalError) and any(words in str(error) for words in said)

@@ -27,11 +27,8 @@ SENTIMENTS = (_("negative"), _("neutral"), _("positive"))  # of summaries
 
 
 def shown(said: str | Mapping[str, Any]) -> str:
-    """What the pipeline said, in the reader's language; in English what is not in the catalogue.
-
-    Args:
-        said: a sentence, or the parts of a worded one as they come out of JSON.
-    """
+    """What the pipeline said, in the reader's language; in English what is not in the catalogue. ``said``: a sentence,
+    or the parts of a worded one as they come out of JSON."""
     if isinstance(said, Worded):
         said = said.parts()
     if isinstance(said, str):
@@ -43,11 +40,8 @@ def shown(said: str | Mapping[str, Any]) -> str:
 
 
 def explained(error: HarkError | Mapping[str, Any]) -> dict[str, str]:
-    """The three sentences of an error, in the reader's language.
-
-    Args:
-        error: one that was raised, or what a job keeps of it.
-    """
+    """The three sentences of an error, in the reader's language. ``error``: one that was raised, or what a job keeps of
+    it."""
     kept = error.parts() if isinstance(error, HarkError) else error
     said = kept.get("said", {})
     return {name: shown(said.get(name, kept[name])) for name in ("what", "why", "what_to_do")}

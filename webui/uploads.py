@@ -23,7 +23,6 @@ class DataFolderUploads(TemporaryFileUploadHandler):
     """Large uploads come in on the data folder's disk: the system's folder for temporary files may be small."""
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
-        """A file begins."""
         Path(settings.FILE_UPLOAD_TEMP_DIR).mkdir(parents=True, exist_ok=True)
         super().new_file(*args, **kwargs)
 

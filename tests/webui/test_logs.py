@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
-import subprocess
 import sys
+from collections.abc import Iterator
 from typing import NoReturn
 
 import pytest
@@ -16,7 +15,7 @@ from django.http import HttpRequest
 from django.test import Client
 from django.urls import clear_url_caches, path
 
-from core.data_folder import REPOSITORY
+from tests.support.programs import run_python
 from webui import urls
 from webui.accounts.services import owner_link
 from webui.logs import JsonLines, about_job, request_id
@@ -28,6 +27,20 @@ pytestmark = pytest.mark.django_db
 def no_request() -> None:
     """The last request of another test is forgotten."""
     request_id.set("")
+
+
+@pytest.fixture
+def ids(caplog: pytest.LogCaptureFixture) -> Iterator[list[tuple[str, str]]]:
+    """The logger of each record, and the request's id as it is written."""
+    found: list[tuple[str, str]] = []
+
+    def look(record: logging.LogRecord) -> bool:
+        found.append((record.name, request_id.get()))
+        return True
+
+    caplog.handler.addFilter(look)
+    yield found
+    caplog.handler.removeFilter(look)
 
 
 def line(**fields: object) -> dict[str, object]:
@@ -53,20 +66,10 @@ def test_a_line() -> None:
         assert "ValueError: bad" in str(line(exc_info=sys.exc_info())["exception"])
 
 
-def test_a_request_has_an_id(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_request_has_an_id(client: Client, caplog: pytest.LogCaptureFixture, ids: list[tuple[str, str]]) -> None:
     caplog.set_level(logging.INFO, "webui.logs")
-    seen: list[str] = []
-
-    def look(record: logging.LogRecord) -> bool:
-        seen.append(request_id.get())
-        return True
-
-    caplog.handler.addFilter(look)
-    try:
-        assert client.get("/live", headers={"X-Request-ID": "from-a.proxy_1"})["X-Request-ID"] == "from-a.proxy_1"
-    finally:
-        caplog.handler.removeFilter(look)
-    assert seen == ["from-a.proxy_1"]
+    assert client.get("/live", headers={"X-Request-ID": "from-a.proxy_1"})["X-Request-ID"] == "from-a.proxy_1"
+    assert ids == [("webui.logs", "from-a.proxy_1")]
     for bad in ("", "a b", "x" * 65, "a\tb", '"'):
         own = client.get("/live", headers={"X-Request-ID": bad})["X-Request-ID"]
         assert own != bad and len(own) == 32
@@ -74,19 +77,9 @@ def test_a_request_has_an_id(client: Client, caplog: pytest.LogCaptureFixture) -
     assert (fields["view"], fields["status"], fields["method"]) == ("live", 200, "GET")
 
 
-def test_what_django_says_of_an_answer_has_the_id_too(client: Client, caplog: pytest.LogCaptureFixture) -> None:
-    said: list[tuple[str, str]] = []
-
-    def look(record: logging.LogRecord) -> bool:
-        said.append((record.name, request_id.get()))
-        return True
-
-    caplog.handler.addFilter(look)
-    try:
-        assert client.get("/ready", headers={"X-Request-ID": "probe-7"}).status_code == 503
-    finally:
-        caplog.handler.removeFilter(look)
-    assert ("django.request", "probe-7") in said
+def test_what_django_says_of_an_answer_has_the_id_too(client: Client, ids: list[tuple[str, str]]) -> None:
+    assert client.get("/ready", headers={"X-Request-ID": "probe-7"}).status_code == 503
+    assert ("django.request", "probe-7") in ids
 
 
 def test_the_line_of_a_request_names_no_address(client: Client, caplog: pytest.LogCaptureFixture) -> None:
@@ -134,10 +127,8 @@ logging.getLogger("uvicorn.error").warning("of the web server")
 
 @pytest.mark.parametrize("as_json", ["1", ""])
 def test_the_setting(as_json: str) -> None:
-    environment = {**os.environ, "HARK_LOG_JSON": as_json, "DJANGO_SETTINGS_MODULE": "webui.settings"}
-    said = subprocess.run(
-        [sys.executable, "-c", SAY], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True
-    ).stderr.splitlines()
+    done = run_python(SAY, HARK_LOG_JSON=as_json, DJANGO_SETTINGS_MODULE="webui.settings")
+    said = done.stderr.splitlines()
     if not as_json:
         assert len(said) == 1 and "of the web server" in said[0]
         return

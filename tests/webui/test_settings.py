@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from core.data_folder import REPOSITORY
+from tests.support.programs import run_python
 
 ASK = """
 from django.http import HttpResponse
@@ -23,10 +20,5 @@ for scheme in "https", "http":
 
 @pytest.mark.parametrize(("https", "said"), [("1", ["max-age=31536000", "None"]), ("", ["None", "None"])])
 def test_behind_tls_browsers_are_told_to_stay_there(https: str, said: list[str], tmp_path: Path) -> None:
-    environment = {
-        **os.environ, "DJANGO_SETTINGS_MODULE": "webui.settings", "HARK_DATA": str(tmp_path), "HARK_HTTPS": https,
-    }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-c", ASK], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True
-    )
+    done = run_python(ASK, DJANGO_SETTINGS_MODULE="webui.settings", HARK_DATA=str(tmp_path), HARK_HTTPS=https)
     assert done.stdout.split() == said

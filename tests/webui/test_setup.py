@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from core.data_folder import REPOSITORY, keep_private
+from core.data_folder import keep_private
 from core.errors import HarkError
+from tests.support.programs import prepared
 from webui.secret import secret_key
-
-
-def prepared(data: Path) -> subprocess.CompletedProcess[str]:
-    """``ready()`` in a process of its own, as every command of the portal's begins."""
-    program = "from webui.setup import ready\nfrom core.errors import HarkError\n"
-    program += "try: ready()\nexcept HarkError as error: print(error)"
-    environment = {**os.environ, "HARK_DATA": str(data)}
-    return subprocess.run(
-        [sys.executable, "-c", program], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120
-    )
 
 
 def test_nobody_else_looks_into_the_data(tmp_path: Path) -> None:
     data = tmp_path / "data"
     (data / "users").mkdir(parents=True)
     data.chmod(0o755)  # as an earlier version left it
-    done = prepared(data)
-    assert done.stdout == "" and done.returncode == 0, done.stderr
+    assert prepared(data) == "ready\n"
     assert data.stat().st_mode & 0o777 == 0o700
 
 
@@ -55,11 +43,11 @@ def test_a_damaged_key_is_said_and_not_used(tmp_path: Path, content: bytes) -> N
 def test_it_is_said_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "portal").mkdir()
     (tmp_path / "portal" / "secret.key").write_bytes(b"\n")
-    assert "secret key is damaged" in prepared(tmp_path).stdout
+    assert "secret key is damaged" in prepared(tmp_path)
 
 
 def test_a_damaged_database_names_what_can_be_done(tmp_path: Path) -> None:
     (tmp_path / "portal").mkdir()
     (tmp_path / "portal" / "portal.sqlite3").write_bytes(b"no database at all" * 1000)
-    said = prepared(tmp_path).stdout
+    said = prepared(tmp_path)
     assert "cannot be used" in said and "a copy of the data folder" in said

@@ -34,15 +34,12 @@ class AccountAdapter(DefaultAccountAdapter):
     }
 
     def get_login_stages(self) -> list[str]:
-        """Ask for the second factor only; addresses are not verified by mail."""
         return ["webui.accounts.second_factor.CodeStage"]
 
     def get_client_ip(self, request: HttpRequest) -> str:
-        """Trust the proxy that HARK_HTTPS speaks of."""
         return client_address(request) or "127.0.0.1"
 
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
-        """Lead back to the page of the account."""
         return reverse("accounts:me")
 
     def reauthenticate(self, user: User, password: str) -> bool:
@@ -69,7 +66,6 @@ class SealingAdapter(DefaultMFAAdapter):
     """How allauth stores the secrets of second factors, and what authenticators call the portal."""
 
     def encrypt(self, text: str) -> str:
-        """Seal a secret with the portal's key."""
         return seal(text, PURPOSE)
 
     def decrypt(self, encrypted_text: str) -> str:
@@ -77,15 +73,12 @@ class SealingAdapter(DefaultMFAAdapter):
         return unseal(encrypted_text, PURPOSE)
 
     def get_totp_label(self, user: User) -> str:
-        """Name the user, who need not have an address."""
         return user.get_username()
 
     def generate_authenticator_name(self, user: User, type: object) -> str:
-        """Name a passkey until its user does."""
         return _("Passkey")
 
     def build_totp_svg(self, url: str) -> str:
-        """Draw the QR code of a secret."""
         picture = io.BytesIO()
         segno.make(url).save(picture, kind="svg", scale=5, light="white")
         return picture.getvalue().decode()

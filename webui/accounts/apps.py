@@ -6,12 +6,9 @@ from django.apps import AppConfig
 
 
 class AccountsConfig(AppConfig):
-    """Known to Django as ``accounts``."""
-
     name = "webui.accounts"
 
     def ready(self) -> None:
-        """Connect what is done when a session begins, a password changes or a second factor is set up."""
         from allauth.account.signals import password_changed, password_set
         from django.contrib.auth.signals import user_logged_in
 

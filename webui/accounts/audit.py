@@ -33,8 +33,6 @@ def asked_by(request: HttpRequest) -> Iterator[None]:
 
 
 class AuditMiddleware(Middleware):
-    """Say whose request it is that something is recorded of."""
-
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         with asked_by(request):
             return super().__call__(request)
@@ -81,5 +79,4 @@ def entries_of(user: User) -> QuerySet[AuditEntry]:
 
 
 def entries_of_organization(number: int) -> QuerySet[AuditEntry]:
-    """What was done in an organization; newest first."""
     return AuditEntry.objects.filter(organization_id=number)

@@ -20,7 +20,6 @@ PAGE = 50
 
 @require_safe
 def own(request: HttpRequest) -> HttpResponse:
-    """What one did, and what was done to one's account."""
     return _page(request, entries_of(signed_in(request)), None)
 
 

@@ -18,8 +18,6 @@ FETCHED = (
 
 
 class Backend(ModelBackend):
-    """See the module."""
-
     def get_user(self, user_id: Any) -> User | None:
         """The user, unless they are deactivated; with whether they are in no organization."""
         found = next(iter(User.objects.raw(FETCHED, [user_id])), None)

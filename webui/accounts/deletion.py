@@ -34,11 +34,7 @@ PATIENCE = timedelta(seconds=15)  # sockets see within five seconds that their u
 
 
 def delete_account(*, user: User) -> None:
-    """Close an account for good; :func:`finish_deletions` removes its data.
-
-    Raises:
-        HarkError: it is the owner's.
-    """
+    """Close an account for good; :func:`finish_deletions` removes its data. Raises HarkError: it is the owner's."""
     if user.is_owner:
         raise HarkError(
             _("The owner's account cannot be deleted."),

@@ -31,6 +31,23 @@ from webui.transactions import alone
 
 KEPT_S = 24 * 3600
 ACCOUNT = "account.json"
+TABLES: dict[str, tuple[Any, str, str]] = {  # by kind: the model, its way to the user, what is told of each row
+    "tokens": (ApiToken, "user", "name prefix scopes created_at last_used_at expires_at revoked_at"),
+    "webhooks": (Webhook, "user", "url events created_at"),
+    "organizations": (Membership, "user", "organization__name role joined_at"),
+    "detectors": (Detector, "user", "id phrase language organization__name created_at"),
+    "versions": (
+        Version, "detector__user", "detector_id number folder bundle summary offered served created_at",
+    ),
+    "samples": (Sample, "user", "detector_id verdict state file seconds marked_by__username created_at"),
+    "recordings": (
+        Recording, "user",
+        "id name folder originals options duration_s language speakers minable organization__name created_at",
+    ),
+    "shares": (Share, "recording__user", "recording_id created_at expires_at revoked_at"),
+    "jobs": (Job, "user", "id kind title spec state created_at finished_at result error"),
+    "usage": (Usage, "user", "day jobs seconds speakers"),
+}  # fmt: skip
 
 
 def export_file(user: User) -> Path:
@@ -39,12 +56,8 @@ def export_file(user: User) -> Path:
 
 
 def begin_export(*, user: User) -> Job:
-    """Queue the job that makes the zip.
-
-    Raises:
-        HarkError: it is the owner, or the disk is full.
-        webui.jobs.quota.QuotaUsedUp: there was one within a day.
-    """
+    """Queue the job that makes the zip. Raises HarkError: it is the owner, or the disk is full.
+    webui.jobs.quota.QuotaUsedUp: there was one within a day."""
     if user.is_owner:
         raise HarkError(
             _("The owner's account is not exported."),
@@ -69,49 +82,12 @@ def begin_export(*, user: User) -> Job:
 
 def rows_of(user: User) -> dict[str, Any]:
     """What the database has of a user, by kind; no digests, no sealed secrets."""
+    fields = ("username", "email", "date_joined", "last_login", "recordings_days", "jobs_days")
+    rows: dict[str, Any] = {"account": User.objects.values(*fields).get(pk=user.pk)}
+    for kind, (model, whose, columns) in TABLES.items():
+        rows[kind] = [*model.objects.filter(**{whose: user}).values(*columns.split())]
     entries = entries_of(user).values("at", "action", "what", "by_name", "about_name", "address")
-    mine = {"user": user}
-    return {
-        "account": User.objects.values(
-            "username", "email", "date_joined", "last_login", "recordings_days", "jobs_days"
-        ).get(pk=user.pk),
-        "tokens": [
-            *ApiToken.objects.filter(**mine).values(
-                "name", "prefix", "scopes", "created_at", "last_used_at", "expires_at", "revoked_at"
-            )
-        ],
-        "webhooks": [*Webhook.objects.filter(**mine).values("url", "events", "created_at")],
-        "organizations": [*Membership.objects.filter(**mine).values("organization__name", "role", "joined_at")],
-        "detectors": [
-            *Detector.objects.filter(**mine).values("id", "phrase", "language", "organization__name", "created_at")
-        ],
-        "versions": [
-            *Version.objects.filter(detector__user=user).values(
-                "detector_id", "number", "folder", "bundle", "summary", "offered", "served", "created_at"
-            )
-        ],
-        "samples": [
-            *Sample.objects.filter(**mine).values(
-                "detector_id", "verdict", "state", "file", "seconds", "marked_by__username", "created_at"
-            )
-        ],
-        "recordings": [
-            *Recording.objects.filter(**mine).values(
-                "id", "name", "folder", "originals", "options", "duration_s", "language", "speakers", "minable",
-                "organization__name", "created_at",
-            )
-        ],
-        "shares": [
-            *Share.objects.filter(recording__user=user).values("recording_id", "created_at", "expires_at", "revoked_at")
-        ],
-        "jobs": [
-            *Job.objects.filter(**mine).values(
-                "id", "kind", "title", "spec", "state", "created_at", "finished_at", "result", "error"
-            )
-        ],
-        "usage": [*Usage.objects.filter(**mine).values("day", "jobs", "seconds", "speakers")],
-        "audit_log": [*entries],
-    }  # fmt: skip
+    return {**rows, "audit_log": [*entries]}
 
 
 def remove_old_exports() -> None:

@@ -54,8 +54,6 @@ class SignInForm(forms.Form):
 
 
 class PersonForm(forms.ModelForm):
-    """Name and address of a user."""
-
     class Meta:
         model = User
         fields = ("username", "email")
@@ -85,7 +83,6 @@ class PersonForm(forms.ModelForm):
         return name
 
     def clean_email(self) -> str:
-        """An address belongs to one user."""
         email = User.objects.normalize_email(self.cleaned_data["email"])
         if email and User.objects.filter(email__iexact=email).exclude(pk=self.instance.pk).exists():
             raise ValidationError(_("Another user has this address."))
@@ -102,8 +99,6 @@ class PersonForm(forms.ModelForm):
 
 
 class NewPasswordForm(SetPasswordForm):
-    """A password, twice."""
-
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
         super().__init__(user, *args, **kwargs)
         self.fields["new_password1"].label = _("New password")
@@ -123,8 +118,6 @@ class ChangePasswordForm(allauth_forms.ChangePasswordForm):
 
 
 class TokenForm(forms.Form):
-    """A new API token."""
-
     name = forms.CharField(
         label=_("Name of the token"),
         max_length=100,
@@ -170,7 +163,6 @@ class QuotaForm(forms.Form):
 
     @property
     def limits(self) -> Limits:
-        """What was sent."""
         gb = self.cleaned_data["disk_gb"]
         size = None if gb is None else int(gb * 10**9)
         return Limits(size, self.cleaned_data["jobs_a_day"], self.cleaned_data["minutes_a_month"])

@@ -74,11 +74,8 @@ class GoogleAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
 
 
 def user_of(sociallogin: SocialLogin) -> User:
-    """The user whom a Google account belongs to.
-
-    Raises:
-        StatusError: there is no such user, or the user may not sign in.
-    """
+    """The user whom a Google account belongs to. Raises StatusError: there is no such user, or the user may not sign
+    in."""
     addresses = [address.email for address in sociallogin.email_addresses if address.verified]
     if not addresses:
         raise _refused(_("Google has not verified the e-mail address of this Google account."))

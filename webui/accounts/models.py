@@ -99,7 +99,6 @@ class ApiToken(models.Model):
 
     @property
     def is_expired(self) -> bool:
-        """Whether its time has run out."""
         return self.expires_at is not None and self.expires_at <= timezone.now()
 
 
@@ -144,15 +143,12 @@ class AuditEntries(models.QuerySet["AuditEntry"]):
     """Entries are added and, when their time is over, forgotten; nothing else is done with them."""
 
     def forget_before(self, time: datetime) -> None:
-        """Delete those of before a point in time."""
         super(AuditEntries, self.filter(at__lt=time)).delete()
 
     def update(self, **values: Any) -> NoReturn:
-        """Refused."""
         raise TypeError("entries of the audit log are not changed")
 
     def delete(self) -> NoReturn:
-        """Refused."""
         raise TypeError("entries of the audit log are not deleted")
 
 
@@ -160,8 +156,6 @@ class AuditEntry(models.Model):
     """Something that was done. Users are numbers and names, so that it outlives their accounts."""
 
     class Action(models.TextChoices):
-        """What it was."""
-
         SIGNED_IN = "signed_in", _("signed in")
         SIGNED_IN_BY_GOOGLE = "signed_in_by_google", _("signed in with Google")
         SIGNED_IN_BY_PROGRAM = "signed_in_by_program", _("signed in a program with the password")
@@ -237,15 +231,12 @@ class AuditEntry(models.Model):
 
     @property
     def words(self) -> str:
-        """What was done, in the reader's language."""
         return str(self.Action(self.action).label)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Once only."""
         if self.pk is not None:
             raise TypeError("entries of the audit log are not changed")
         super().save(*args, **kwargs)
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refused."""
         raise TypeError("entries of the audit log are not deleted")

@@ -75,12 +75,8 @@ def turn_off(*, user: User) -> None:
 
 
 def sign_in_program(*, name: str, password: str, address: str) -> User:
-    """The user of a program that sends name and password, and could send no code.
-
-    Raises:
-        CodeNeeded: the account has a second factor.
-        SignInRefused, StatusError: as of :func:`webui.accounts.sign_in.sign_in`.
-    """
+    """The user of a program that sends name and password, and could send no code. Raises CodeNeeded: the account has a
+    second factor. SignInRefused, StatusError: as of :func:`webui.accounts.sign_in.sign_in`."""
     user = sign_in(name=name, password=password, address=address)
     if is_on(user):
         raise CodeNeeded(
@@ -181,8 +177,6 @@ class PasskeyAgainForm(_Counted, ReauthenticateWebAuthnForm):
 
 
 class NewPasskeyForm(_Refusing, AddWebAuthnForm):
-    """A passkey that a browser has just made."""
-
     def clean(self) -> dict[str, Any]:
         if Authenticator.objects.filter(user=self.user, type=PASSKEY).count() >= MOST_PASSKEYS:
             raise ValidationError(_("A user may have %(most)d passkeys.") % {"most": MOST_PASSKEYS})

@@ -76,11 +76,8 @@ def users_there() -> QuerySet[User]:
 
 
 def create_user(*, username: str, password: str | None, email: str = "") -> User:
-    """A new user; the first one becomes the owner. Without a password they need a link (:func:`password_link`).
-
-    Raises:
-        HarkError: the name, the password or the address cannot be used.
-    """
+    """A new user; the first one becomes the owner. Without a password they need a link (:func:`password_link`). Raises
+    HarkError: the name, the password or the address cannot be used."""
     user = _checked_user(username, password, email)
     with _not_taken():
         user.validate_constraints()
@@ -128,10 +125,8 @@ def _not_taken() -> Iterator[None]:
 def set_active(*, user: User, active: bool) -> None:
     """Let a user in, or out: an inactive one's sessions and tokens end, their data stays.
 
-    They end for good: a user who is let in again signs in again, and makes new tokens.
-
-    Raises:
-        HarkError: it is the owner.
+    They end for good: a user who is let in again signs in again, and makes new tokens. Raises HarkError: it is the
+    owner.
     """
     if user.is_owner and not active:
         raise HarkError(
@@ -151,11 +146,8 @@ def set_active(*, user: User, active: bool) -> None:
 
 
 def owner_link(*, base_url: str) -> str:
-    """A link that makes the owner, to be opened once within a week; older ones stop working.
-
-    Raises:
-        HarkError: there is an owner.
-    """
+    """A link that makes the owner, to be opened once within a week; older ones stop working. Raises HarkError: there is
+    an owner."""
     with alone():
         if owner() is not None:
             raise HarkError(
@@ -167,11 +159,8 @@ def owner_link(*, base_url: str) -> str:
 
 
 def password_link(*, user: User, base_url: str) -> str:
-    """A link that lets a user choose a password, once within a week; older ones of theirs stop working.
-
-    Raises:
-        HarkError: they are deactivated.
-    """
+    """A link that lets a user choose a password, once within a week; older ones of theirs stop working. Raises
+    HarkError: they are deactivated."""
     if not user.is_active:
         raise HarkError(
             _("The link was not made."),
@@ -191,11 +180,7 @@ def _new_link(user: User | None, base_url: str) -> str:
 
 
 def find_link(*, secret: str) -> OneTimeLink:
-    """The link, if it works still.
-
-    Raises:
-        LinkGone: it does not.
-    """
+    """The link, if it works still. Raises LinkGone: it does not."""
     link = OneTimeLink.objects.select_related("user").filter(_works(secret)).first()
     if link is None or (link.user is None and owner() is not None) or (link.user and not link.user.is_active):
         raise _gone()
@@ -223,12 +208,8 @@ def _use(secret: str, for_owner: bool) -> None:
 
 
 def use_owner_link(*, secret: str, username: str, password: str, email: str = "") -> User:
-    """Make the owner.
-
-    Raises:
-        LinkGone: the link does not work, or another was faster.
-        HarkError: the name, the password or the address cannot be used; the link works still.
-    """
+    """Make the owner. Raises LinkGone: the link does not work, or another was faster. HarkError: the name, the password
+    or the address cannot be used; the link works still."""
     find_link(secret=secret)
     user = _checked_user(username, password, email)
     user.is_owner = True
@@ -243,11 +224,7 @@ def use_owner_link(*, secret: str, username: str, password: str, email: str = ""
 
 
 def use_password_link(*, secret: str, password: str) -> User:
-    """Set the password of the link's user. Their other sessions end.
-
-    Raises:
-        LinkGone: the link does not work.
-    """
+    """Set the password of the link's user. Their other sessions end. Raises LinkGone: the link does not work."""
     user = find_link(secret=secret).user
     if user is None:
         raise _gone()
@@ -265,10 +242,7 @@ def use_password_link(*, secret: str, password: str) -> User:
 
 def create_token(*, user: User, name: str, scopes: Collection[str], days: int | None = None) -> tuple[ApiToken, str]:
     """A new API token and its text, which is shown now and never again; ``days`` is how long it works (None: for ever).
-
-    Raises:
-        HarkError: the name, the scopes or the days cannot be used.
-    """
+    Raises HarkError: the name, the scopes or the days cannot be used."""
     name = name.strip()
     if not name or len(name) > 100 or any(unicodedata.category(letter)[0] == "C" for letter in name):
         raise _no_token(_("Its name must have 1 to 100 characters, none of which is a control character."))
@@ -299,11 +273,8 @@ def _no_token(why: str) -> HarkError:
 
 
 def check_token(*, text: str) -> ApiToken:
-    """The API token of this text, with its user; the use of it is noted once a minute.
-
-    Raises:
-        TokenRefused: unknown, revoked, expired, or its user is deactivated.
-    """
+    """The API token of this text, with its user; the use of it is noted once a minute. Raises TokenRefused: unknown,
+    revoked, expired, or its user is deactivated."""
     known = ApiToken.objects.select_related("user")
     token = known.filter(digest=digest(text)).first() if text.isascii() else None
     if token is None:
@@ -322,7 +293,6 @@ def check_token(*, text: str) -> ApiToken:
 
 
 def revoke_token(*, token: ApiToken) -> None:
-    """It stops working at once."""
     if ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now()):
         record(Action.TOKEN_REVOKED, what=token.name, about=token.user)
 
@@ -355,9 +325,8 @@ def rotate_pair(*, refresh: str) -> TokenPair:
     """A new pair for a refresh token, which is spent by that.
 
     If one is used twice, one of the two users has stolen it, so then all that came of the same signing in is ended.
-
-    Raises:
-        TokenRefused: forged, expired, used before, no refresh token, or its user is deactivated or has a new password.
+    Raises TokenRefused: forged, expired, used before, no refresh token, or its user is deactivated or has a new
+    password.
     """
     claims = _claims(refresh, "refresh")
     user = _user_of_claims(claims)
@@ -372,11 +341,8 @@ def rotate_pair(*, refresh: str) -> TokenPair:
 
 
 def end_pair(*, refresh: str) -> None:
-    """Sign a program out: the refresh token and all that came of the same signing in stop working.
-
-    Raises:
-        TokenRefused: it is none, or has expired.
-    """
+    """Sign a program out: the refresh token and all that came of the same signing in stop working. Raises TokenRefused:
+    it is none, or has expired."""
     _end_family(_claims(refresh, "refresh"))
 
 
@@ -452,10 +418,8 @@ def _allowed(user: User, scopes: Collection[str]) -> frozenset[str]:
 def user_of_token(header: str | None, going_on: bool = False) -> tuple[User, frozenset[str]]:
     """Who sent ``Authorization: Bearer <API token or access JWT>``, and what the token allows; the header's value.
 
-    What is ``going_on`` since the token was accepted does not end with a JWT's quarter of an hour.
-
-    Raises:
-        TokenRefused: no user has it.
+    What is ``going_on`` since the token was accepted does not end with a JWT's quarter of an hour. Raises TokenRefused:
+    no user has it.
     """
     scheme, _space, text = (header or "").strip().partition(" ")
     text = text.strip()

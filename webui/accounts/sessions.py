@@ -23,7 +23,6 @@ WRITTEN_EVERY_S = 3600
 
 
 def begins(sender: object, request: HttpRequest, **more: Any) -> None:
-    """Note the beginning of a session; called by Django."""
     request.session.pop(USED, None)  # of an earlier session in this browser
     note_use(request.session)
 

@@ -128,7 +128,6 @@ def _wait(now: datetime, failures: Iterable[datetime], allowed: int) -> int:
 
 
 def too_many(wait_s: int) -> StatusError:
-    """Make the error of who has to wait so long [s]."""
     minutes = -(-wait_s // 60)
     return StatusError(
         429,
@@ -145,7 +144,6 @@ def forgive_failure(failure: SignInFailure) -> None:
 
 
 def forgive(*, user: User) -> None:
-    """Forget the failed sign-ins of a user."""
     SignInFailure.objects.filter(name_digest=_keyed(f"user {user.pk}")).delete()
 
 

@@ -41,7 +41,6 @@ class OwnPagesAndPrograms(OriginValidator):  # type: ignore[misc]
     """Refuses the pages of other sites. Browsers always say which page opens a socket, programs need not."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
-        """Called by channels; another port of the same machine is another site, too."""
         headers = dict(scope.get("headers", []))
         host = headers.get(b"host", b"").decode("latin-1")
         proxied = settings.SECURE_PROXY_SSL_HEADER and headers.get(b"x-forwarded-proto") == b"https"
@@ -71,10 +70,7 @@ def is_own_page(origin: str, host: str, encrypted: bool = False) -> bool:
 
 
 class NothingHere(AsyncWebsocketConsumer):  # type: ignore[misc]
-    """The answer of addresses that are none."""
-
     async def connect(self) -> None:
-        """Refused."""
         await self.close(NOT_YOURS)
 
 
@@ -94,7 +90,6 @@ class SignsIn:
     _counted: int | None = None  # among whose sockets it is
 
     async def __call__(self, *arguments: Any) -> None:
-        """As of channels' class; its place is free again however it ends, also by a fault."""
         try:
             await super().__call__(*arguments)  # type: ignore[misc]
         finally:
@@ -124,7 +119,6 @@ class SignsIn:
         await super().receive(text_data=text_data, bytes_data=bytes_data)  # type: ignore[misc]
 
     async def connect(self) -> None:
-        """Accept, at once or for the time in which a token must come."""
         user = self.scope.get("user")  # type: ignore[attr-defined]
         if user is None or not user.is_authenticated:
             await self.accept()  # type: ignore[attr-defined]
@@ -138,7 +132,6 @@ class SignsIn:
             await self._let_in(user)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
-        """The token first, then what the consumer is for."""
         if self.user is not None:
             # Samples come ten times a second; what is said in words may change something.
             if text_data is None or await self._is_still_in():
@@ -148,7 +141,6 @@ class SignsIn:
             await self._sign_in(text_data)
 
     async def disconnect(self, code: int) -> None:
-        """Nothing more is waited for."""
         for task in (self._patience, self._watching):
             if task is not None:
                 task.cancel()
@@ -232,7 +224,6 @@ class SignsIn:
         await self.close(UNKNOWN)  # type: ignore[attr-defined]
 
     async def say(self, **content: Any) -> None:
-        """Send a JSON object."""
         await self.send(text_data=json.dumps(content))  # type: ignore[attr-defined]
 
     async def _refuse(self, error: HarkError, code: int) -> None:

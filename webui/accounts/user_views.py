@@ -33,8 +33,6 @@ LINK = "link of a user"
 
 
 def owner_only(view: Callable[Concatenate[HttpRequest, P], HttpResponse]) -> Callable[..., HttpResponse]:
-    """A page that everybody else is refused."""
-
     @wraps(view)
     def only(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         if not signed_in(request).is_owner:
@@ -61,7 +59,6 @@ def users(request: HttpRequest) -> HttpResponse:
 @owner_only
 @require_http_methods(["GET", "HEAD", "POST"])
 def user(request: HttpRequest, user_id: int) -> HttpResponse:
-    """Name and address of a user."""
     shown = get_object_or_404(services.users_there(), pk=user_id)
     form = PersonForm(request.POST if request.method == "POST" else None, instance=shown)
     if form.is_valid():
@@ -104,7 +101,6 @@ def quota(request: HttpRequest, user_id: int | None = None) -> HttpResponse:
 @owner_only
 @require_safe
 def use(request: HttpRequest) -> HttpResponse:
-    """What was done by week, by user and by organization."""
     content = {"users": use_of.of_all_users(), "organizations": use_of.of_all_organizations(), "most": use_of.WEEKS}
     return render(request, "accounts/use.html", content)
 

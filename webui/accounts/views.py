@@ -92,7 +92,6 @@ def login(request: HttpRequest) -> HttpResponse:
 @login_not_required
 @require_POST
 def logout(request: HttpRequest) -> HttpResponse:
-    """End the session."""
     if request.user.is_authenticated:
         record(Action.SIGNED_OUT)
     auth.logout(request)
@@ -162,7 +161,6 @@ def tokens(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def revoke(request: HttpRequest, token_id: int) -> HttpResponse:
-    """End an API token."""
     token = get_object_or_404(ApiToken, pk=token_id, user=signed_in(request))
     services.revoke_token(token=token)
     messages.success(request, _("The token %(name)s is revoked.") % {"name": token.name})
@@ -196,7 +194,6 @@ def remove_webhook(request: HttpRequest, webhook_id: int) -> HttpResponse:
 @sensitive_post_parameters()
 @require_POST
 def delete(request: HttpRequest) -> HttpResponse:
-    """Delete one's own account with all its data."""
     form = ReauthenticateForm(request.POST, user=signed_in(request), prefix=DELETION)
     if not form.is_valid():
         return _page(request, deletion=form)
@@ -208,7 +205,6 @@ def delete(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def end_session(request: HttpRequest, number: int) -> HttpResponse:
-    """Sign out in another browser."""
     session = get_object_or_404(UserSession, pk=number, user=signed_in(request))
     session.end()
     record(Action.SIGNED_OUT, what=session.ip)
@@ -218,7 +214,6 @@ def end_session(request: HttpRequest, number: int) -> HttpResponse:
 
 @require_POST
 def retention(request: HttpRequest) -> HttpResponse:
-    """How long one's own recordings and jobs are kept."""
     form = RetentionForm(request.POST)
     if not form.is_valid():
         return _page(request, retention=form)
@@ -229,7 +224,6 @@ def retention(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def export(request: HttpRequest) -> HttpResponse:
-    """Begin to make a zip of all that is one's own; the page of the job shows how far it is."""
     return redirect("jobs:detail", begin_export(user=signed_in(request)).pk)
 
 

@@ -40,7 +40,6 @@ class UntrustedJson(Parser):
     """Ninja's, but what is nested too deep or holds an infinite number is no JSON."""
 
     def parse_body(self, request: HttpRequest) -> dict[str, Any]:
-        """Called by ninja. Raises ValueError."""
         return cast(dict[str, Any], untrusted_json(request.body))
 
 
@@ -48,11 +47,9 @@ class PortalApi(NinjaAPI):
     """Ninja's, with a schema in which everything has an example."""
 
     def get_openapi_schema(self, *, path_prefix: str | None = None, path_params: Any = NOT_SET) -> OpenAPISchema:
-        """OpenAPI 3.1."""
         return complete(super().get_openapi_schema(path_prefix=path_prefix))
 
     def get_openapi_operation_id(self, operation: Operation) -> str:
-        """Such as jobs_cancel."""
         return f"{operation.view_func.__module__.rpartition('.')[2]}_{operation.view_func.__name__}"
 
 

@@ -6,12 +6,9 @@ from django.apps import AppConfig
 
 
 class ApiConfig(AppConfig):
-    """Known to Django as ``api``."""
-
     name = "webui.api"
 
     def ready(self) -> None:
-        """Webhooks want to know when a job ends."""
         from webui.api.webhooks import tell
         from webui.jobs.services import job_ended
 

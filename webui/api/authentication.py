@@ -66,7 +66,6 @@ def needs(*scopes: str, person: bool = False, **more: Any) -> dict[str, Any]:
 
 
 def caller(request: HttpRequest) -> Caller:
-    """Who :class:`Token` has let in."""
     found = getattr(request, "auth", None)
     assert isinstance(found, Caller)
     return found

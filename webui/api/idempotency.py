@@ -53,10 +53,8 @@ class Made:
 
 def creation(in_transaction: bool = True) -> Callable[..., Any]:
     """For operations that return :class:`Made`; an error is not kept, so what is mended can be sent again.
-
-    Args:
-        in_transaction: made and written down at once; not for what takes long, as no other request can write meanwhile.
-    """
+    ``in_transaction``: made and written down at once; not for what takes long, as no other request can write
+    meanwhile."""
 
     def decorate(view: Callable[..., Made]) -> Callable[..., HttpResponse]:
         @wraps(view)

@@ -47,8 +47,6 @@ class Delivery(models.Model):
     """One message to a webhook, and how far it has got."""
 
     class State(models.TextChoices):
-        """waiting -> delivered | failed."""
-
         WAITING = "waiting"
         DELIVERED = "delivered"
         FAILED = "failed"

@@ -46,7 +46,7 @@ class OrganizationOut(Schema):
     quota_is_fixed: bool = Field(description="The owner of Hark has set it.", examples=[False])
 
 
-class MemberIn(Wish):
+class RoleIn(Wish):
     """What a person shall be."""
 
     role: RoleName = Field(examples=["member"])
@@ -61,12 +61,6 @@ class MemberOut(Schema):
     joined_at: datetime = Field(examples=[WHEN])
 
     resolve_name = staticmethod(name_of_user)
-
-
-class InvitationIn(Wish):
-    """What whoever is invited will be."""
-
-    role: RoleName = Field(examples=["member"])
 
 
 class InvitationOut(Schema):

@@ -36,11 +36,8 @@ class NotSent(Exception):
 
 
 def check_url(url: str) -> SplitResult:
-    """The parts of an address that may be one of a webhook; names are looked up only when something is sent.
-
-    Raises:
-        AddressRefused: malformed, of another scheme, with a password in it, or plainly in this network.
-    """
+    """The parts of an address that may be one of a webhook; names are looked up only when something is sent. Raises
+    AddressRefused: malformed, of another scheme, with a password in it, or plainly in this network."""
     if not 1 <= len(url) <= LONGEST_URL or not url.isascii() or not url.isprintable() or " " in url:
         raise _refused(_("It must have 1 to %(most)d ASCII characters without spaces.") % {"most": LONGEST_URL})
     try:
@@ -82,12 +79,9 @@ def is_public(address: str) -> bool:
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
-    """Send ``body``; the status of the answer. Redirects are not followed, proxies of the environment not used.
-
-    Raises:
-        AddressRefused: the address is not of the open internet.
-        NotSent: its name leads nowhere there, no connection, no answer in time, or none that is HTTP.
-    """
+    """Send ``body``; the status of the answer. Redirects are not followed, proxies of the environment not used. Raises
+    AddressRefused: the address is not of the open internet. NotSent: its name leads nowhere there, no connection, no
+    answer in time, or none that is HTTP."""
     parts = check_url(url)
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -149,7 +143,6 @@ class _Connection(http.client.HTTPConnection):
         self.was_cut_off = False
 
     def connect(self) -> None:
-        """Open the connection."""
         self.sock = socket.create_connection((self._address, self.port), CONNECT_S)
         self.sock.settimeout(ANSWER_S)
         if self._secure:

@@ -9,39 +9,19 @@ from http.client import responses
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
 from core.errors import HarkError
-from webui.errors import broken, forbidden, known, unreadable
+from webui.errors import PROBLEM, broken, forbidden, known, problem, unreadable
 from webui.logs import view_of
-from webui.translation import explained as in_language
 
 log = logging.getLogger(__name__)
 
-CONTENT_TYPE = "application/problem+json"
-BUSY_WAIT_S = 30  # until a 429 that does not say so itself is worth another try
 NAMED = 5  # wrong fields that the sentence names; all are in the list
-
-
-def problem(error: HarkError, /, status: int | None = None, **more: Any) -> HttpResponse:
-    """The answer that explains an error; ``more`` are further members of it."""
-    status = status or getattr(error, "status", 422)
-    said = in_language(error)
-    response = JsonResponse(
-        {"type": "about:blank", "title": said["what"], "status": status, **said, **more},
-        status=status,
-        content_type=CONTENT_TYPE,
-    )
-    wait_s = getattr(error, "wait_s", None) or (BUSY_WAIT_S if status == 429 else None)
-    if wait_s:
-        response["Retry-After"] = str(wait_s)
-    if status == 401:
-        response["WWW-Authenticate"] = 'Bearer realm="Hark"'
-    return response
 
 
 def install(api: NinjaAPI) -> None:
@@ -97,7 +77,7 @@ def explained(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRespon
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         response = view(request, *args, **kwargs)
         status = response.status_code
-        if status < 400 or response.headers.get("Content-Type") == CONTENT_TYPE:
+        if status < 400 or response.headers.get("Content-Type") == PROBLEM:
             return response
         allowed = response.headers.get("Allow", "")
         if status == 405:

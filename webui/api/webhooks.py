@@ -53,11 +53,8 @@ TASK = "webui.api.webhooks.deliver"
 
 
 def add(*, user: User, url: str, events: Collection[str]) -> tuple[Webhook, str]:
-    """A new webhook and its secret, which is shown now and never again.
-
-    Raises:
-        HarkError: the address or the events cannot be used, or there are too many.
-    """
+    """A new webhook and its secret, which is shown now and never again. Raises HarkError: the address or the events
+    cannot be used, or there are too many."""
     check_url(url)
     wanted = [event for event in EVENTS if event in events]
     if not wanted or len(wanted) != len(set(events)):
@@ -111,11 +108,8 @@ def summary(job: Job) -> dict[str, Any]:
 
 
 def ping(*, webhook: Webhook) -> Delivery:
-    """Send a message that says nothing, to see whether it arrives.
-
-    Raises:
-        LimitReached: so many wait that one more tells nothing new.
-    """
+    """Send a message that says nothing, to see whether it arrives. Raises LimitReached: so many wait that one more
+    tells nothing new."""
     if _waiting(webhook).filter(event=PING).count() >= MOST_PINGS:
         raise LimitReached(
             _("The webhook was not tried."),

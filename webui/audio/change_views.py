@@ -17,6 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from core.errors import HarkError
 from pipeline.recordings.captions import clock
 from pipeline.recordings.media import clean_name
+from webui.access import owned, to_change
 from webui.accounts.signed_in import signed_in
 from webui.audio import corrections, sharing, speaker_changes, transcripts
 from webui.audio.models import Recording, Share
@@ -27,7 +28,6 @@ from webui.audio.views import (
     transcript_context,
     transcript_json,
 )
-from webui.organizations.access import owned, to_change
 from webui.parameters import whole_number
 from webui.shown_once import show_next
 from webui.template_filters import UNNAMED, speaker_name

@@ -11,9 +11,8 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from webui.access import Owned, Things, shared_with
 from webui.jobs.models import Job
-from webui.organizations.access import Owned, Things
-from webui.organizations.models import shared_with
 
 
 class Recording(models.Model):

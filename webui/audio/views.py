@@ -29,6 +29,7 @@ from pipeline.recordings.transcription.engine import described
 from pipeline.recordings.transcription.measured import facts, source
 from pipeline.recordings.transcription.registry import AUTO, choose, ready
 from pipeline.recordings.transcription.transcribe import recognized_so_far
+from webui.access import owned, to_change, visible
 from webui.accounts.signed_in import signed_in
 from webui.audio import asking, corrections, derived, intake, live, sharing, speaker_changes, transcripts
 from webui.audio.history import newest
@@ -37,8 +38,7 @@ from webui.audio.ranges import file_or_part
 from webui.jobs.models import Job
 from webui.jobs.services import stages_of
 from webui.metrics import reason_of
-from webui.organizations.access import owned, to_change, visible
-from webui.organizations.sharing import sharing_of
+from webui.organizations.services import sharing_of
 from webui.pages import page_asked_for
 from webui.parameters import for_the_network, whole_number
 from webui.shown_once import shown_now
@@ -54,7 +54,7 @@ ROUGH = ("hark", "pocketsphinx")  # engines that get many words wrong, which is 
 
 
 def recording_of(request: HttpRequest, recording_id: UUID, who: Callable[..., Recording] = visible) -> Recording:
-    """A recording that the user may see; with ``who`` of ``webui.organizations.access``: may change, or owns. Raises
+    """A recording that the user may see; with ``who`` of ``webui.access``: may change, or owns. Raises
     Http404 where it is none, and MayNot where it is not theirs to change."""
     return who(Recording.objects.select_related("user", "job", "organization"), signed_in(request), id=recording_id)
 

@@ -14,8 +14,8 @@ from django.views.decorators.csrf import csrf_exempt
 
 from core.errors import HarkError
 from webui.api.authentication import Token
-from webui.api.problems import in_words, problem
-from webui.errors import StatusError
+from webui.api.problems import in_words
+from webui.errors import StatusError, problem
 from webui.parameters import json_object, whole_number
 
 Shape = Callable[[HarkError, int], HttpResponse]  # an error and its status as an answer

@@ -10,8 +10,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from webui.organizations.access import Things
-from webui.organizations.models import shared_with
+from webui.access import Things, shared_with
 from webui.translation import explained, shown
 
 

@@ -22,11 +22,8 @@ def this_cluster() -> str:
 
 
 def enqueue(task: str, identifier: UUID, lane: str, lost: Callable[[], object] = lambda: None) -> None:
-    """Give a task to the workers of a lane, in this transaction; through Redis once it is committed.
-
-    Args:
-        lost: called where Redis does not take it. It raises nothing: what is due stands in the database.
-    """
+    """Give a task to the workers of a lane, in this transaction; through Redis once it is committed. ``lost``: called
+    where Redis does not take it. It raises nothing: what is due stands in the database."""
     from django_q.tasks import async_task
 
     send = partial(async_task, task, str(identifier), q_options={"cluster": lane})

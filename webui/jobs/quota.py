@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from django.conf import settings
-from django.db.models import F, QuerySet, Sum
+from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
 from webui.accounts.models import User
 from webui.jobs.models import Job, Quota, Usage
-from webui.organizations.models import Membership, Organization
+from webui.organizations.models import Organization
 from webui.transactions import alone
 
 MOST_S = "most_s"  # in the spec of a job that transcribes: what is left of its user's quota,
@@ -85,17 +85,68 @@ def set_quota(user: User | None, limits: Limits) -> None:
         Quota.objects.update_or_create(user=user, defaults={**values, "minutes_a_month": limits.minutes_a_month})
 
 
-def check_room_in(folders: Sequence[Path], size: int, most: int, organization: Organization | None = None) -> None:
-    """Raise NoRoom where ``size`` bytes more are too many for the user whose data the folder is, or for the people of
-    an organization, whose data the folders are."""
+@dataclass(frozen=True)
+class Account:
+    """A user, or the people of an organization, who have one quota together.
+
+    Attributes:
+        limits: what they may have.
+        people: whose use counts, and from which day on.
+        name: of the organization; "" of a user alone.
+    """
+
+    limits: Limits
+    people: Mapping[User, date]
+    name: str = ""
+
+    def usage(self, since: date) -> list[Usage]:
+        """What they used by day from a day on."""
+        rows = Usage.objects.filter(user__in=list(self.people), day__gte=since).select_related("user")
+        return [row for row in rows if row.day >= self.people[row.user]]
+
+    def jobs_today(self) -> int:
+        return sum(row.jobs for row in self.usage(_today()))
+
+    def seconds_this_month(self) -> float:
+        return sum((row.seconds for row in self.usage(_today().replace(day=1))), 0.0)
+
+    def seconds_left(self, states: Sequence[str], but: Job | None = None) -> float:
+        """Of this month, less the recordings of jobs in these states, but for one, as far as their length is known."""
+        jobs = Job.objects.filter(user__in=list(self.people), kind="transcribe", state__in=states)
+        others = jobs if but is None else jobs.exclude(pk=but.pk)
+        waiting = sum(spec.get(SECONDS, 0.0) for spec in others.values_list("spec", flat=True))
+        return (self.limits.minutes_a_month or 0) * 60 - self.seconds_this_month() - waiting
+
+
+def account_of(whose: User | Organization) -> Account:
+    """The account of a user or of an organization; the owner of the installation does not count in the latter."""
+    if isinstance(whose, User):
+        return Account(limits_of(whose), {whose: date.min})
+    memberships = whose.memberships.filter(user__is_owner=False).select_related("user")
+    people = {membership.user: membership.joined_at.date() for membership in memberships}
+    return Account(Limits(whose.disk_bytes, whose.jobs_a_day, whose.minutes_a_month), people, whose.name)
+
+
+def accounts_of(user: User) -> list[Account]:
+    """The account of a user, and those of their organizations; none of the owner of the installation."""
+    if user.is_owner:
+        return []
+    return [account_of(user), *map(account_of, Organization.objects.filter(memberships__user=user))]
+
+
+def check_room_in(account: Account, folders: Sequence[Path], size: int) -> None:
+    """Raise NoRoom where ``size`` bytes more are too many for those whose data the folders are."""
+    most = account.limits.disk_bytes
+    if not most:
+        return
     if sum(map(bytes_used, folders)) + size >= most:
         for folder in folders:
             forget_count(folder)
     used = sum(map(bytes_used, folders))
     if used + size < most:
         return
-    said = {"name": organization and organization.name, "used": used / 1e9, "most": most / 1e9}
-    if organization is None:
+    said = {"name": account.name, "used": used / 1e9, "most": most / 1e9}
+    if not account.name:
         raise NoRoom(
             _("Your storage quota is used up."),
             _("Your recordings, clips and detectors use %(used).1f GB; your quota is %(most).1f GB.") % said,
@@ -155,117 +206,51 @@ def _add(user: User, **more: float) -> None:
 
 
 def check_jobs(user: User) -> None:
-    """Raise QuotaUsedUp where a user has begun all jobs that a day has for them."""
-    most = limits_of(user).jobs_a_day
-    if most is not None and jobs_today(user) >= most:
-        raise QuotaUsedUp(
-            _("Your jobs of today are used up."),
-            _("You may begin %(most)d jobs a day.") % {"most": most},
-            _("Begin this one after midnight (UTC), or ask the owner for more."),
-        )
-    for organization in limited(user, "jobs_a_day"):
-        if jobs_today_of(organization) >= (organization.jobs_a_day or 0):
+    """Raise QuotaUsedUp where a user, or their organization, has begun all jobs that a day has for them."""
+    for account in accounts_of(user):
+        most = account.limits.jobs_a_day
+        if not most or account.jobs_today() < most:
+            continue
+        if not account.name:
             raise QuotaUsedUp(
-                _("The jobs of your organization are used up for today."),
-                _("The people of %(name)s may begin %(most)d jobs a day together.")
-                % {"name": organization.name, "most": organization.jobs_a_day},
-                _("Begin this one after midnight (UTC), or ask one of its owners for more."),
+                _("Your jobs of today are used up."),
+                _("You may begin %(most)d jobs a day.") % {"most": most},
+                _("Begin this one after midnight (UTC), or ask the owner for more."),
             )
+        raise QuotaUsedUp(
+            _("The jobs of your organization are used up for today."),
+            _("The people of %(name)s may begin %(most)d jobs a day together.") % {"name": account.name, "most": most},
+            _("Begin this one after midnight (UTC), or ask one of its owners for more."),
+        )
 
 
 def check_minutes(user: User, seconds: float = 0.0) -> None:
     """Raise QuotaUsedUp where a recording of so many seconds (0: not known yet) is more than the month has left beside
     those that wait or are transcribed."""
-    most = limits_of(user).minutes_a_month
-    left = None if most is None else _left(most, user, Job.GOING)
-    if left is not None and (left <= 0 or seconds > left):
-        raise QuotaUsedUp(
-            _("Your minutes of recordings are used up."),
-            _("You may have %(most)d minutes transcribed a month; %(left)d are left.")
-            % {"most": most, "left": max(0, int(left // 60))},
-            _("Wait for the first of the month (UTC), or ask the owner for more."),
-        )
-    for organization in limited(user, "minutes_a_month"):
-        left = _left_of(organization, Job.GOING)
-        if left <= 0 or seconds > left:
+    for account in accounts_of(user):
+        most = account.limits.minutes_a_month
+        if not most or ((left := account.seconds_left(Job.GOING)) > 0 and seconds <= left):
+            continue
+        said = {"name": account.name, "most": most, "left": max(0, int(left // 60))}
+        if not account.name:
             raise QuotaUsedUp(
-                _("The minutes of your organization are used up."),
-                _("The people of %(name)s may have %(most)d minutes transcribed a month together; %(left)d are left.")
-                % {"name": organization.name, "most": organization.minutes_a_month, "left": max(0, int(left // 60))},
-                _("Wait for the first of the month (UTC), or ask one of its owners for more."),
+                _("Your minutes of recordings are used up."),
+                _("You may have %(most)d minutes transcribed a month; %(left)d are left.") % said,
+                _("Wait for the first of the month (UTC), or ask the owner for more."),
             )
+        raise QuotaUsedUp(
+            _("The minutes of your organization are used up."),
+            _("The people of %(name)s may have %(most)d minutes transcribed a month together; %(left)d are left.")
+            % said,
+            _("Wait for the first of the month (UTC), or ask one of its owners for more."),
+        )
 
 
 def seconds_left(user: User, job: Job | None = None) -> float | None:
     """Of this month, for a job that begins now: what others that wait will take is theirs when they begin. None: any
     number."""
-    most = limits_of(user).minutes_a_month
-    left = [] if most is None else [_left(most, user, Job.WORKING, job)]
-    for organization in limited(user, "minutes_a_month"):
-        left.append(_left_of(organization, Job.WORKING, job))
-    return max(0.0, min(left)) if left else None
-
-
-def _left(minutes: int, user: User, states: Sequence[str], but: Job | None = None) -> float:
-    return minutes * 60 - seconds_this_month(user) - _seconds_of(Job.objects.filter(user=user), states, but)
-
-
-def _seconds_of(jobs: QuerySet[Job], states: Sequence[str], but: Job | None) -> float:
-    """How long the recordings are, as far as it is known, that wait or are transcribed, but for one."""
-    counted = jobs.filter(kind="transcribe", state__in=states)
-    if but is not None:
-        counted = counted.exclude(pk=but.pk)
-    return float(sum(spec.get(SECONDS, 0.0) for spec in counted.values_list("spec", flat=True)))
-
-
-def jobs_today(user: User) -> int:
-    """How many a user has begun since midnight, UTC."""
-    return sum(Usage.objects.filter(user=user, day=_today()).values_list("jobs", flat=True))
-
-
-def seconds_this_month(user: User) -> float:
-    """Of a user's recordings that were transcribed since the first of the month, UTC."""
-    days = Usage.objects.filter(user=user, day__gte=_today().replace(day=1))
-    return float(days.aggregate(sum=Sum("seconds"))["sum"] or 0.0)
-
-
-# Organizations
-
-
-def limited(user: User, what: str) -> list[Organization]:
-    """The organizations of a user that have a limit of that kind; none of the owner of the installation."""
-    if user.is_owner:
-        return []
-    theirs = Membership.objects.filter(user=user).values("organization")
-    return list(Organization.objects.filter(pk__in=theirs, **{f"{what}__gt": 0}))
-
-
-def counted_in(organization: Organization) -> QuerySet[Membership]:
-    """Whose use counts in an organization."""
-    return organization.memberships.filter(user__is_owner=False).select_related("user")
-
-
-def usage_in(organization: Organization, since: date) -> list[Usage]:
-    """What its people used by day from a day on, but nothing of before they joined."""
-    joined = {membership.user_id: membership.joined_at.date() for membership in counted_in(organization)}
-    rows = Usage.objects.filter(user__in=joined, day__gte=since).select_related("user")
-    return [row for row in rows if row.day >= joined[row.user_id]]
-
-
-def jobs_today_of(organization: Organization) -> int:
-    """How many its people have begun since midnight, UTC."""
-    return sum(row.jobs for row in usage_in(organization, _today()))
-
-
-def seconds_this_month_of(organization: Organization) -> float:
-    """Of its people's recordings that were transcribed since the first of the month, UTC."""
-    return sum(row.seconds for row in usage_in(organization, _today().replace(day=1)))
-
-
-def _left_of(organization: Organization, states: Sequence[str], but: Job | None = None) -> float:
-    people = Job.objects.filter(user__in=[membership.user_id for membership in counted_in(organization)])
-    taken = seconds_this_month_of(organization) + _seconds_of(people, states, but)
-    return (organization.minutes_a_month or 0) * 60 - taken
+    accounts = [account for account in accounts_of(user) if account.limits.minutes_a_month]
+    return max(0.0, min(account.seconds_left(Job.WORKING, job) for account in accounts)) if accounts else None
 
 
 def _today() -> date:

@@ -13,8 +13,6 @@ from webui.jobs.broker import OneAtATime
 
 
 class RedisBroker(OneAtATime, Redis):
-    """One list a lane."""
-
     away = RedisError, DatabaseError
 
     @staticmethod

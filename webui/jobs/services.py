@@ -31,19 +31,17 @@ from webui.jobs.queue import enqueue, this_cluster
 from webui.jobs.quota import (
     MOST_S,
     SECONDS,
+    account_of,
+    accounts_of,
     bytes_used,
     check_jobs,
     check_minutes,
     check_room_in,
-    counted_in,
-    jobs_today,
-    limited,
-    limits_of,
     note_taken,
     seconds_left,
-    seconds_this_month,
     take_job,
 )
+from webui.organizations.models import Organization
 from webui.transactions import alone
 from webui.translation import shown
 
@@ -61,8 +59,6 @@ job_ended = Signal()  # sent with ``job`` within the transaction in which it has
 
 
 class LimitReached(HarkError):
-    """Too many jobs; answered with 429."""
-
     status = 429
 
 
@@ -77,17 +73,10 @@ def user_data(user: User) -> Path:
 
 
 def check_room(user: User, size: int = 0) -> None:
-    """See to it that ``size`` bytes more are within a user's share of the disk. The owner's share is the disk.
-
-    Raises:
-        webui.jobs.quota.NoRoom: they are not.
-    """
-    for organization in limited(user, "disk_bytes"):
-        folders = [user_data(membership.user) for membership in counted_in(organization)]
-        check_room_in(folders, size, organization.disk_bytes or 0, organization)
-    most = limits_of(user).disk_bytes
-    if most is not None:
-        check_room_in([user_data(user)], size, most)
+    """See to it that ``size`` bytes more are within a user's share of the disk. The owner's share is the disk. Raises
+    webui.jobs.quota.NoRoom: they are not."""
+    for account in accounts_of(user):
+        check_room_in(account, list(map(user_data, account.people)), size)
 
 
 def take_room(user: User, size: int) -> None:
@@ -96,16 +85,16 @@ def take_room(user: User, size: int) -> None:
     note_taken(user_data(user), size)
 
 
-def usage_of(user: User) -> dict[str, Any]:
-    """What a user has used of their quota, as pages show it; the owner's disk is not counted."""
-    limits = limits_of(user)
-    disk = None if user.is_owner else bytes_used(user_data(user))
+def usage_of(whose: User | Organization) -> dict[str, Any]:
+    """What was used of a quota, as pages show it; the owner's disk is not counted."""
+    account = account_of(whose)
+    is_counted = not (isinstance(whose, User) and whose.is_owner)
     return {
-        "limits": limits,
-        "disk_gb": None if disk is None else disk / 1e9,
-        "most_gb": None if limits.disk_bytes is None else limits.disk_bytes / 1e9,
-        "jobs": jobs_today(user),
-        "minutes": seconds_this_month(user) / 60,
+        "limits": account.limits,
+        "disk_gb": sum(bytes_used(user_data(user)) for user in account.people) / 1e9 if is_counted else None,
+        "most_gb": None if account.limits.disk_bytes is None else account.limits.disk_bytes / 1e9,
+        "jobs": account.jobs_today(),
+        "minutes": account.seconds_this_month() / 60,
     }
 
 
@@ -118,17 +107,11 @@ def submit(
     even_if_full: bool = False,
     organization: int | None = None,
 ) -> Job:
-    """Queue a job; the same one, if the user has it waiting or at work already (a double click).
-
-    Args:
-        user: whose data it works on, whoever asks for it.
-        organization: the number of that with which the thing is shared that it is about.
-
-    Raises:
-        LimitReached: so many are waiting, or so many of this user's, that no more is taken.
-        webui.jobs.quota.QuotaUsedUp: the user's jobs of today are.
-        webui.jobs.quota.NoRoom: the user's share of the disk is full.
-    """
+    """Queue a job; the same one, if the user has it waiting or at work already (a double click). ``user``: whose data
+    it works on, whoever asks for it. ``organization``: the number of that with which the thing is shared that it is
+    about. Raises LimitReached: so many are waiting, or so many of this user's, that no more is taken.
+    webui.jobs.quota.QuotaUsedUp: the user's jobs of today are. webui.jobs.quota.NoRoom: the user's share of the disk is
+    full."""
     if not even_if_full:
         check_room(user)
     with alone():
@@ -153,12 +136,9 @@ def _does_the_same(kind: str, spec: Mapping[str, Any], other: Mapping[str, Any])
 
 
 def check_queue(user: User, coming: int = 0) -> None:
-    """See to it that one more job may wait beside those that wait, or are ``coming``.
-
-    Raises:
-        LimitReached: so many are waiting, or so many of this user's, that no more is taken.
-        webui.jobs.quota.QuotaUsedUp: the user's jobs of today are.
-    """
+    """See to it that one more job may wait beside those that wait, or are ``coming``. Raises LimitReached: so many are
+    waiting, or so many of this user's, that no more is taken. webui.jobs.quota.QuotaUsedUp: the user's jobs of today
+    are."""
     check_jobs(user)
     waiting = Job.objects.filter(state=Job.State.QUEUED)
     for queue, most, why in (
@@ -175,11 +155,8 @@ def check_queue(user: User, coming: int = 0) -> None:
 
 
 def stages_of(kind: str, spec: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
-    """Names and titles of the stages that a page lists before a job has reached them.
-
-    Args:
-        spec: of a training job, which trains or calibrates, and may install voices; None: all of that.
-    """
+    """Names and titles of the stages that a page lists before a job has reached them. ``spec``: of a training job,
+    which trains or calibrates, and may install voices; None: all of that."""
     stages = KINDS[kind].stages
     if spec is not None and stages is TRAINING_STAGES:
         config = run_config({"phrase": "", **spec})
@@ -191,7 +168,6 @@ def stages_of(kind: str, spec: Mapping[str, Any] | None = None) -> list[tuple[st
 
 
 def going_of(ids: Iterable[str]) -> QuerySet[Job]:
-    """Those of these jobs that have not ended."""
     return Job.objects.filter(pk__in=list(ids), state__in=Job.GOING)
 
 
@@ -224,7 +200,6 @@ def _send_after_commit() -> None:
 
 
 def _next_waiting(by_lane: Mapping[str, int], by_user: Mapping[tuple[str, int], int], waits: list[UUID]) -> Job | None:
-    """Find the next job that the limits allow."""
     waiting = Job.objects.filter(state=Job.State.QUEUED, sent_at__isnull=True).exclude(id__in=waits)
     waiting = waiting.exclude(lane__in=[lane for lane, sent in by_lane.items() if sent >= settings.JOBS_RUNNING])
     for (lane, user_id), sent in by_user.items():
@@ -357,13 +332,9 @@ def forget(job: Job) -> None:
 
 
 def retry(*, job: Job) -> None:
-    """Queue a job again that did not end well. What it finished is there still, so it goes on from where it was.
-
-    Raises:
-        LimitReached: too many are waiting.
-        webui.jobs.quota.QuotaUsedUp: the user's jobs of today are, or the minutes of this month that it would take.
-        webui.jobs.quota.NoRoom: the user's share of the disk is full.
-    """
+    """Queue a job again that did not end well. What it finished is there still, so it goes on from where it was. Raises
+    LimitReached: too many are waiting. webui.jobs.quota.QuotaUsedUp: the user's jobs of today are, or the minutes of
+    this month that it would take. webui.jobs.quota.NoRoom: the user's share of the disk is full."""
     spec = job.spec
     if job.can_be_retried:
         check_room(job.user)
@@ -383,7 +354,6 @@ def retry(*, job: Job) -> None:
 
 
 def interrupted(why: str) -> HarkError:
-    """Say why a job ended before it was done, through no fault of its own."""
     return HarkError(worded("The job was interrupted."), why, worded("Retry goes on from where it was."))
 
 

@@ -195,6 +195,5 @@ def _drain(said: queue.SimpleQueue[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill the child and all that it started."""
     signal_group(process.pid)
     process.wait()

@@ -9,10 +9,10 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
+from webui.access import to_change, visible
 from webui.accounts.signed_in import signed_in
 from webui.jobs import services
 from webui.jobs.models import Job, JobEvent
-from webui.organizations.access import to_change, visible
 from webui.pages import page_asked_for
 from webui.parameters import whole_number
 from webui.translation import explained, shown
@@ -22,11 +22,8 @@ EVENTS = 500  # in one answer
 
 
 def news(job_id: UUID | str, after: int) -> dict[str, Any]:
-    """The job as it is now and its events after number ``after``, at most :data:`EVENTS`.
-
-    Raises:
-        Job.DoesNotExist: it was deleted.
-    """
+    """The job as it is now and its events after number ``after``, at most :data:`EVENTS`. Raises Job.DoesNotExist: it
+    was deleted."""
     job = Job.objects.get(id=job_id)
     events = list(JobEvent.objects.filter(job_id=job_id, id__gt=after)[:EVENTS])
     snapshot = job.snapshot()
@@ -40,7 +37,6 @@ def news(job_id: UUID | str, after: int) -> dict[str, Any]:
 
 
 def _shown(event: dict[str, Any]) -> dict[str, Any]:
-    """An event in the reader's language."""
     if event["event"] == "error":
         return {**event, **explained(event)}
     said = event.get("said") or event.get("message")
@@ -87,13 +83,11 @@ def over(request: HttpRequest, job_id: UUID) -> HttpResponse:
 
 @require_POST
 def cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    """Ask for its end."""
     services.cancel(job=to_change(Job.objects.all(), signed_in(request), id=job_id))
     return redirect("jobs:detail", job_id)
 
 
 @require_POST
 def retry(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    """Queue it again."""
     services.retry(job=to_change(Job.objects.all(), signed_in(request), id=job_id))
     return redirect("jobs:detail", job_id)

@@ -17,11 +17,11 @@ from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from model.runtime.detector import BundleError
 from model.runtime.detector import Detector as Runtime
+from webui.access import to_change
 from webui.accounts.models import User
 from webui.accounts.socket_sign_in import SignsIn
 from webui.listening import services
 from webui.listening.models import Sample
-from webui.organizations.access import to_change
 from webui.parameters import json_object
 from webui.trainer.models import Version
 from webui.trainer.services import version_of

@@ -10,9 +10,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from webui.access import CHANGING, Things, organizations_of
 from webui.accounts.models import User
-from webui.organizations.access import Things, organizations_of
-from webui.organizations.models import CHANGING
 from webui.trainer.models import Detector
 
 

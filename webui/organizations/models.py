@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Lower
@@ -16,9 +14,6 @@ class Role(models.TextChoices):
     OWNER = "owner", _("owner")  # what a member may, and manages people, quota and sharing
     MEMBER = "member", _("member")  # reads and changes
     VIEWER = "viewer", _("viewer")  # reads
-
-
-CHANGING = (Role.OWNER, Role.MEMBER)
 
 
 class Organization(models.Model):
@@ -42,8 +37,6 @@ class Organization(models.Model):
 
 
 class Membership(models.Model):
-    """That a person is in an organization."""
-
     organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=6, choices=Role.choices)
@@ -58,13 +51,11 @@ class Membership(models.Model):
 
     @property
     def manages(self) -> bool:
-        """Whether they are an owner."""
         return self.role == Role.OWNER
 
     @property
     def changes(self) -> bool:
-        """Whether they may change what others have shared."""
-        return self.role in CHANGING
+        return self.role != Role.VIEWER
 
 
 class Invitation(models.Model):
@@ -83,8 +74,3 @@ class Invitation(models.Model):
 
     def __str__(self) -> str:
         return f"invitation to {self.organization}"
-
-
-def shared_with(**more: Any) -> models.ForeignKey[Any, Any]:
-    """The field of a thing that can be shared: the organization that it is shared with, none unless its user did."""
-    return models.ForeignKey(Organization, on_delete=models.SET_NULL, null=True, blank=True, **more)

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import astuple
 from datetime import timedelta
-from typing import cast
+from typing import Any, cast
 
 from django.core.exceptions import ValidationError
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
@@ -17,14 +17,14 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
+from webui.access import CHANGING, READING, MayNot, not_yours, organizations_of
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.services import LINK_LIFE, LinkGone, digest
 from webui.audio.models import Recording
 from webui.jobs.models import Job
 from webui.jobs.quota import Limits
-from webui.organizations.access import MayNot
-from webui.organizations.models import CHANGING, Invitation, Membership, Organization, Role
+from webui.organizations.models import Invitation, Membership, Organization, Role
 from webui.trainer.models import Detector
 from webui.transactions import alone
 
@@ -39,8 +39,7 @@ Thing = Detector | Recording
 
 
 def of_user(user: User) -> QuerySet[Organization]:
-    """The organizations that a user is in."""
-    return Organization.objects.filter(pk__in=Membership.objects.filter(user=user).values("organization"))
+    return Organization.objects.filter(pk__in=organizations_of(user, READING))
 
 
 def seen_by(user: User) -> QuerySet[Organization]:
@@ -50,8 +49,7 @@ def seen_by(user: User) -> QuerySet[Organization]:
 
 def to_share_with(user: User) -> QuerySet[Organization]:
     """Those with which a user may share: where they are more than a viewer."""
-    memberships = Membership.objects.filter(user=user, role__in=CHANGING)
-    return Organization.objects.filter(pk__in=memberships.values("organization"))
+    return Organization.objects.filter(pk__in=organizations_of(user, CHANGING))
 
 
 def visible(user: User, number: int) -> Organization:
@@ -60,18 +58,15 @@ def visible(user: User, number: int) -> Organization:
 
 
 def membership_of(user: User, organization: Organization) -> Membership | None:
-    """How a user is in it; None: they are not."""
     return Membership.objects.filter(organization=organization, user=user).first()
 
 
 def member(organization: Organization, user_id: int) -> Membership:
-    """How somebody is in it. Raises Http404 where they are not."""
     people = Membership.objects.select_related("user", "organization")
     return get_object_or_404(people, organization=organization, user__id=user_id)
 
 
 def manages(user: User, organization: Organization) -> bool:
-    """Whether a user is one of its owners."""
     return Membership.objects.filter(organization=organization, user=user, role=Role.OWNER).exists()
 
 
@@ -164,11 +159,8 @@ def delete(*, organization: Organization) -> None:
 
 
 def invite(*, organization: Organization, by: User, role: str, base_url: str) -> tuple[Invitation, str]:
-    """An invitation and its link, which is shown now and never again; it works once, for a week.
-
-    Raises:
-        HarkError: no such role, or too many invitations wait.
-    """
+    """An invitation and its link, which is shown now and never again; it works once, for a week. Raises HarkError: no
+    such role, or too many invitations wait."""
     if role not in Role.values:
         raise _no_role()
     secret = secrets.token_urlsafe(30)
@@ -220,11 +212,7 @@ def find_invitation(*, secret: str) -> Invitation:
 
 def join(*, user: User, secret: str) -> Organization:
     """Bring a user into the organization of an invitation, which is used up by that; who is in it stays what they are.
-
-    Raises:
-        LinkGone: it does not work.
-        HarkError: they are in it already, or in too many.
-    """
+    Raises LinkGone: it does not work. HarkError: they are in it already, or in too many."""
     with alone():
         invitation = find_invitation(secret=secret)
         organization = invitation.organization
@@ -242,7 +230,6 @@ def join(*, user: User, secret: str) -> Organization:
 
 
 def revoke_invitation(*, invitation: Invitation) -> None:
-    """The link stops working."""
     with alone():
         if Invitation.objects.filter(pk=invitation.pk, used_at=None).delete()[0]:
             organization = invitation.organization
@@ -267,11 +254,8 @@ def set_role(*, membership: Membership, role: str) -> None:
 
 
 def remove(*, membership: Membership, by: User) -> None:
-    """A person leaves, or is removed. What they have shared with it is theirs alone again.
-
-    Raises:
-        HarkError: they are its last owner.
-    """
+    """A person leaves, or is removed. What they have shared with it is theirs alone again. Raises HarkError: they are
+    its last owner."""
     with alone():
         _check_owner_stays(membership)
         _end(membership, by)
@@ -320,10 +304,7 @@ def share(*, thing: Thing, organization: Organization | None, by: User) -> None:
     """Share a detector (with all its versions) or a recording with an organization; None: with none any more.
 
     Who has it shares it, with an organization in which they are more than a viewer; an owner of the organization may
-    withdraw it, too.
-
-    Raises:
-        MayNot: the user may not.
+    withdraw it, too. Raises MayNot: the user may not.
     """
     is_detector = isinstance(thing, Detector)
     withdrawn = Action.DETECTOR_WITHDRAWN if is_detector else Action.RECORDING_WITHDRAWN
@@ -334,11 +315,7 @@ def share(*, thing: Thing, organization: Organization | None, by: User) -> None:
         ).organization
         own = thing.user_id == by.pk
         if not own and (organization is not None or before is None or not manages(by, before)):
-            raise MayNot(
-                _("Only whose it is may do that."),
-                _("It is shared with you, and belongs to somebody else."),
-                _("Ask that person."),
-            )
+            raise not_yours()
         if organization is not None and not to_share_with(by).filter(pk=organization.pk).exists():
             raise MayNot(
                 _("You cannot share with this organization."),
@@ -413,10 +390,7 @@ def set_quota(*, organization: Organization, limits: Limits, by: User) -> None:
     """Set what all its people may have together; of None and 0 any number.
 
     Where the owner of the installation sets one, its own owners may not change it any more; where that is emptied, they
-    may again.
-
-    Raises:
-        MayNot: the user may not.
+    may again. Raises MayNot: the user may not.
     """
     disk, jobs, minutes = (value or None for value in astuple(limits))
     fixed = by.is_owner and any((disk, jobs, minutes))
@@ -440,5 +414,18 @@ def set_quota(*, organization: Organization, limits: Limits, by: User) -> None:
 
 
 def with_counts(organizations: QuerySet[Organization]) -> QuerySet[Organization]:
-    """With ``people``: how many are in each."""
     return organizations.annotate(people=Count("memberships"))
+
+
+def sharing_of(thing: Thing, user: User) -> dict[str, Any]:
+    """``own``: it is the reader's; ``may_change``; ``may_withdraw``; ``share_with``: organizations to choose from."""
+    own = thing.user_id == user.pk
+    organization = thing.organization
+    membership = None if organization is None else membership_of(user, organization)
+    return {
+        "own": own,
+        "may_change": own or (membership is not None and membership.changes),
+        "may_withdraw": organization is not None and (own or (membership is not None and membership.manages)),
+        "share_with": list(to_share_with(user)) if own else [],
+        "organization": organization,
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from webui.organizations import share_views, views
+from webui.organizations import views
 
 app_name = "organizations"
 ONE = "<int:organization_id>"
@@ -24,6 +24,6 @@ urlpatterns = [
     path(f"{ONE}/invitations/<int:invitation_id>/revoke", views.revoke, name="revoke"),
     path(f"{ONE}/people/<int:user_id>/role", views.role, name="role"),
     path(f"{ONE}/people/<int:user_id>/remove", views.remove, name="remove"),
-    path("detectors/<int:detector_id>", share_views.detector, name="share_detector"),
-    path("recordings/<uuid:recording_id>", share_views.recording, name="share_recording"),
+    path("detectors/<int:detector_id>", views.share_detector, name="share_detector"),
+    path("recordings/<uuid:recording_id>", views.share_recording, name="share_recording"),
 ]

@@ -1,4 +1,4 @@
-"""What the people of an organization have used, and done by week; and all that is known of it, as plain data."""
+"""What the people of an organization have done by week; and all that is known of it, as plain data."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from django.utils import timezone
 
 from webui.accounts.audit import entries_of_organization
 from webui.jobs.models import Usage
-from webui.jobs.quota import bytes_used, counted_in, jobs_today_of, seconds_this_month_of, usage_in
-from webui.jobs.services import user_data
+from webui.jobs.quota import account_of
 from webui.organizations.models import Organization
 
 WEEKS = 26  # that are shown
@@ -21,26 +20,13 @@ TOLD = (
 )  # fmt: skip
 
 
-def usage_of(organization: Organization) -> dict[str, Any]:
-    """What its people have used of its quota together, as pages show it."""
-    disk = sum(bytes_used(user_data(membership.user)) for membership in counted_in(organization))
-    return {
-        "limits": {"jobs_a_day": organization.jobs_a_day, "minutes_a_month": organization.minutes_a_month},
-        "disk_gb": disk / 1e9,
-        "most_gb": None if organization.disk_bytes is None else organization.disk_bytes / 1e9,
-        "jobs": jobs_today_of(organization),
-        "minutes": seconds_this_month_of(organization) / 60,
-    }
-
-
 def by_week(organization: Organization) -> list[dict[str, Any]]:
     """Of the last weeks in which anything was done, newest first: ``week`` (its Monday), ``hours``, ``speakers`` and
     ``jobs`` of all, and ``people``: the same of each."""
-    return weeks((row.user.username, row) for row in usage_in(organization, first_week()))
+    return weeks((row.user.username, row) for row in account_of(organization).usage(first_week()))
 
 
 def of_all_users() -> list[dict[str, Any]]:
-    """The same of all users of the installation, its owner too."""
     rows = Usage.objects.filter(day__gte=first_week()).select_related("user")
     return weeks((row.user.username, row) for row in rows)
 
@@ -48,12 +34,11 @@ def of_all_users() -> list[dict[str, Any]]:
 def of_all_organizations() -> list[dict[str, Any]]:
     """The same by organization; whoever is in two counts in both."""
     since = first_week()
-    everything = [(each.name, row) for each in Organization.objects.all() for row in usage_in(each, since)]
+    everything = [(each.name, row) for each in Organization.objects.all() for row in account_of(each).usage(since)]
     return weeks(everything)
 
 
 def first_week() -> date:
-    """The Monday of the oldest week that is shown, UTC."""
     today = timezone.now().date()
     return today - timedelta(days=today.weekday(), weeks=WEEKS - 1)
 

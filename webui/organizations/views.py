@@ -1,9 +1,10 @@
-"""The pages of organizations: all that one is in, one of them, the page of an invitation."""
+"""The pages of organizations: all that one is in, one of them, the page of an invitation; and sharing a thing."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
+from uuid import UUID
 
 from django.contrib import messages
 from django.core.serializers.json import DjangoJSONEncoder
@@ -13,17 +14,21 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
+from webui.access import visible
 from webui.accounts.audit import Action, entries_of_organization, record
 from webui.accounts.forms import QuotaForm
 from webui.accounts.signed_in import signed_in
 from webui.accounts.views import INVALID
 from webui.audio.models import Recording
+from webui.jobs.services import usage_of
 from webui.organizations import services, use_of
 from webui.organizations.forms import InvitationForm, NameForm, SharedForm
 from webui.organizations.models import Invitation, Membership, Role
 from webui.pages import page_asked_for
+from webui.parameters import whole_number
 from webui.shown_once import show_next, shown_now
 from webui.trainer.models import Detector
+from webui.trainer.services import detector_of
 
 PAGE = 50
 LINK = "invitation to"
@@ -76,7 +81,7 @@ def _page(request: HttpRequest, organization_id: int, status: int = 200, **more:
         "may_set_quota": services.may_set_quota(user, shown),
         "quota": QuotaForm(shown),
         "kept": SharedForm(initial={"recordings_days": shown.recordings_days}),
-        "usage": use_of.usage_of(shown) if services.administers(user, shown) else None,
+        "usage": usage_of(shown) if services.administers(user, shown) else None,
         **more,
     }
     return render(request, "organizations/organization.html", content, status=status)
@@ -84,7 +89,6 @@ def _page(request: HttpRequest, organization_id: int, status: int = 200, **more:
 
 @require_POST
 def rename(request: HttpRequest, organization_id: int) -> HttpResponse:
-    """Another name."""
     found = services.owned(signed_in(request), organization_id)
     form = NameForm(request.POST)
     if form.is_valid():
@@ -132,7 +136,6 @@ def invite(request: HttpRequest, organization_id: int) -> HttpResponse:
 
 @require_POST
 def revoke(request: HttpRequest, organization_id: int, invitation_id: int) -> HttpResponse:
-    """Take an invitation back."""
     found = services.owned(signed_in(request), organization_id)
     services.revoke_invitation(invitation=get_object_or_404(Invitation, pk=invitation_id, organization=found))
     messages.success(request, _("The invitation does not work any more."))
@@ -154,7 +157,6 @@ def join(request: HttpRequest, secret: str) -> HttpResponse:
 
 @require_POST
 def role(request: HttpRequest, organization_id: int, user_id: int) -> HttpResponse:
-    """Make somebody in it owner, member or viewer: ``role``."""
     services.set_role(membership=_person(request, organization_id, user_id), role=request.POST.get("role", ""))
     messages.success(request, _("Saved."))
     return redirect("organizations:organization", organization_id)
@@ -178,7 +180,6 @@ def _person(request: HttpRequest, organization_id: int, user_id: int) -> Members
 
 @require_POST
 def leave(request: HttpRequest, organization_id: int) -> HttpResponse:
-    """Leave it; what one has shared with it is one's own alone again."""
     user = signed_in(request)
     people = Membership.objects.select_related("user", "organization")
     membership = get_object_or_404(people, organization_id=organization_id, user=user)
@@ -192,7 +193,6 @@ def leave(request: HttpRequest, organization_id: int) -> HttpResponse:
 
 @require_POST
 def quota(request: HttpRequest, organization_id: int) -> HttpResponse:
-    """What all its people may have together."""
     user = signed_in(request)
     found = services.visible(user, organization_id)
     form = QuotaForm(None, request.POST)
@@ -205,7 +205,6 @@ def quota(request: HttpRequest, organization_id: int) -> HttpResponse:
 
 @require_POST
 def retention(request: HttpRequest, organization_id: int) -> HttpResponse:
-    """How long recordings stay shared with it."""
     found = services.owned(signed_in(request), organization_id)
     form = SharedForm(request.POST)
     if not form.is_valid():
@@ -225,7 +224,6 @@ def log(request: HttpRequest, organization_id: int) -> HttpResponse:
 
 @require_safe
 def use(request: HttpRequest, organization_id: int) -> HttpResponse:
-    """What its people did by week."""
     found = services.administered(signed_in(request), organization_id)
     content = {"organization": found, "weeks": use_of.by_week(found), "most": use_of.WEEKS}
     return render(request, "organizations/use.html", content)
@@ -241,3 +239,33 @@ def export(request: HttpRequest, organization_id: int) -> HttpResponse:
     response = HttpResponse(content, content_type="application/json")
     response["Content-Disposition"] = f'attachment; filename="organization-{found.pk}.json"'
     return response
+
+
+# ---- what is shared
+
+
+@require_POST
+def share_detector(request: HttpRequest, detector_id: int) -> HttpResponse:
+    """Share a detector with ``organization``; without one it is withdrawn."""
+    thing = detector_of(signed_in(request), detector_id)
+    return _share(request, thing, "trainer:detector", "trainer:home")
+
+
+@require_POST
+def share_recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+    thing = visible(Recording.objects.select_related("user", "organization"), signed_in(request), id=recording_id)
+    return _share(request, thing, "audio:recording", "audio:index")
+
+
+def _share(request: HttpRequest, thing: services.Thing, page: str, pages: str) -> HttpResponse:
+    """Then on to its page; to the page of all where it was somebody else's, and is withdrawn."""
+    user = signed_in(request)
+    chosen = request.POST.get("organization", "")
+    organization = services.visible(user, whole_number(chosen) or 0) if chosen else None
+    services.share(thing=thing, organization=organization, by=user)
+    if organization is None:
+        messages.success(request, _("It is shared with no organization."))
+    else:
+        messages.success(request, _("It is shared with %(name)s.") % {"name": organization.name})
+    gone = organization is None and thing.user_id != user.pk
+    return redirect(pages) if gone else redirect(page, thing.pk)

@@ -15,9 +15,8 @@ from django.utils.translation import gettext as _
 
 from core.errors import HarkError
 from pipeline.training.verdict import misses_most
+from webui.access import Things, shared_with
 from webui.jobs.models import Job
-from webui.organizations.access import Things
-from webui.organizations.models import shared_with
 from webui.secret import all_keys
 
 LONGEST_NOTE = 200  # characters

@@ -17,10 +17,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from core.errors import HarkError
 from pipeline.training.config import DEVICES
+from webui.access import owned, to_change
 from webui.accounts.signed_in import signed_in
 from webui.jobs.services import stages_of, user_data
-from webui.organizations.access import owned, to_change
-from webui.organizations.sharing import sharing_of
+from webui.organizations.services import sharing_of
 from webui.parameters import for_the_network
 from webui.trainer import results, services
 from webui.trainer.models import PUBLIC_KEY, Detector, Version, before_in_use, in_use_of

@@ -19,11 +19,11 @@ from core.errors import HarkError
 from phrase_augmentation.normalize import base_language
 from pipeline.jobs import run_config
 from pipeline.training.config import AUTO_SIZE, RESULT, RunConfig
+from webui.access import visible
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
-from webui.organizations.access import visible
 from webui.trainer.models import LONGEST_NOTE, Detector, Version, in_use_of
 from webui.trainer.speech import spoken
 from webui.transactions import alone
@@ -134,7 +134,7 @@ def detector_of(user: User, detector_id: int, who: Callable[..., Detector] = vis
 
 
 def version_of(user: User, detector_id: int, number: int, who: Callable[..., Version] = visible) -> Version:
-    """A version that the user may see; with ``who`` of ``webui.organizations.access``: may change, or owns. Raises
+    """A version that the user may see; with ``who`` of ``webui.access``: may change, or owns. Raises
     Http404 where it is none, and MayNot where it is not theirs to change."""
     versions = Version.objects.select_related("detector__user", "detector__organization", "job")
     # detector__id, not detector_id: Django finds nothing for a number too large for the database there, and fails here.

@@ -18,11 +18,11 @@ from phrase_augmentation.keyphrase import OtherScript
 from phrase_augmentation.normalize import base_language
 from pipeline.training.config import is_known
 from pipeline.training.targets import TITLES
+from webui.access import owned
 from webui.accounts.signed_in import signed_in
 from webui.jobs.models import Job
 from webui.library.services import audio_response
 from webui.listening.services import only_trained
-from webui.organizations.access import owned
 from webui.pages import page_asked_for
 from webui.parameters import uuid_of
 from webui.trainer import services

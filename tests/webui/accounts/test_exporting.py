@@ -16,9 +16,9 @@ import numpy as np
 from django.test import Client
 from django.utils import timezone
 
-from core.backup import check
 from core.data_folder import REPOSITORY
 from core.events import silent_reporter
+from db.backup import check
 from db.database import MARKER
 from db.db_api import Library
 from db.records import NewClip

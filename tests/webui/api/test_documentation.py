@@ -12,6 +12,7 @@ import pytest
 from django.test import Client
 
 from core.data_folder import REPOSITORY
+from tests.support.programs import run_python
 from tests.webui.api.conftest import Call, World, a_token
 from tests.webui.api.test_operations import HEARD, OPERATIONS, SCHEMA
 from webui.api import schemas, webhooks
@@ -123,12 +124,9 @@ def test_every_status_and_scope_that_is_described_is_one() -> None:
 
 
 def test_the_addresses_need_no_torch() -> None:
-    import subprocess
-    import sys
-
     program = (
         "import os, sys; os.environ['DJANGO_SETTINGS_MODULE'] = 'webui.settings'; import django; django.setup(); "
         "import webui.urls; from webui.api.api import api; api.get_openapi_schema(); print('torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    done = run_python(program)
     assert done.stdout.strip() == "False", done.stderr[-1000:]

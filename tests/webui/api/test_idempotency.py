@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from core.data_folder import REPOSITORY
+from tests.support.programs import run_python
 from tests.webui.api.conftest import Call, World, a_pair, a_token, problem_of
 from webui.accounts.models import ApiToken, User
 from webui.api.models import KeptAnswer
@@ -138,8 +135,5 @@ for thread in threads: thread.start()
 for thread in threads: thread.join()
 print(len(answers), sorted({status for status, _ in answers}), len(set(answers)), ApiToken.objects.count())
 """
-    environment = {**os.environ, "HARK_DATA": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120
-    )
+    done = run_python(program, HARK_DATA=str(tmp_path))
     assert done.stdout.strip() == "8 [201] 1 1", done.stdout + done.stderr[-2000:]

@@ -1,4 +1,4 @@
-"""No view, route or socket looks for a thing of a user's but through ``webui.organizations.access``."""
+"""No view, route or socket looks for a thing of a user's but through ``webui.access``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from django.apps import apps
 
 from core.data_folder import REPOSITORY
-from webui.organizations.access import Owned
+from webui.access import Owned
 
 GUARDED = {model.__name__ for model in apps.get_models() if issubclass(model._default_manager._queryset_class, Owned)}
 SCOPES = {"owned_by", "visible_to", "editable_by"}  # of a queryset

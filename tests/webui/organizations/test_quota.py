@@ -10,12 +10,12 @@ from django.utils import timezone
 
 from tests.webui.organizations.conftest import House
 from tests.webui.test_shares import sound
+from webui.access import MayNot
 from webui.accounts.models import User
 from webui.jobs.models import Job, Usage
 from webui.jobs.quota import Limits, NoRoom, QuotaUsedUp, check_minutes, seconds_left, set_quota, take_minutes
 from webui.jobs.services import check_room, submit, user_data
 from webui.organizations import services, use_of
-from webui.organizations.access import MayNot
 from webui.organizations.models import Membership, Organization
 
 pytestmark = pytest.mark.django_db

@@ -13,6 +13,7 @@ from django.utils import timezone
 from core.errors import HarkError
 from tests.support.detector_versions import make_version
 from tests.webui.organizations.conftest import House, person
+from webui.access import MayNot, owned, to_change, visible
 from webui.accounts.deletion import delete_account, finish_deletions
 from webui.accounts.exporting import rows_of
 from webui.accounts.models import AuditEntry, User
@@ -24,7 +25,6 @@ from webui.jobs.quota import Limits
 from webui.jobs.services import user_data
 from webui.listening.models import Sample
 from webui.organizations import services
-from webui.organizations.access import MayNot, owned, to_change, visible
 from webui.organizations.models import Invitation, Membership, Organization, Role
 from webui.trainer.models import Detector, Version
 from webui.trainer.services import retrain

@@ -10,6 +10,7 @@ from django.http import FileResponse, Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 from ninja import File, Form, Query, Router, Status, UploadedFile
 
+from webui.access import owned, to_change
 from webui.accounts.models import User
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
@@ -33,7 +34,6 @@ from webui.api.schemas import (
 from webui.compatibility.transcribing import place
 from webui.listening import services as listening
 from webui.listening.models import WakeIntake
-from webui.organizations.access import owned, to_change
 from webui.trainer import results, services
 from webui.trainer.models import Detector, Version
 from webui.uploads import on_disk
@@ -99,10 +99,7 @@ def versions(request: HttpRequest, detector_id: int, paging: Query[Paging]) -> d
 
 
 @router.get(
-    "/detectors/{int:detector_id}/comparison",
-    response=ComparisonOut,
-    summary="Versions side by side",
-    **needs("read"),
+    "/detectors/{int:detector_id}/comparison", response=ComparisonOut, summary="Versions side by side", **needs("read")
 )
 def comparison(request: HttpRequest, detector_id: int) -> ComparisonOut:
     """The last time that its versions were measured on one stream, which none of them was trained on."""

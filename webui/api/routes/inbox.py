@@ -8,13 +8,13 @@ from typing import Any, Literal
 from django.http import FileResponse, HttpRequest
 from ninja import Query, Router, Status
 
+from webui.access import to_change, visible
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
 from webui.api.paging import Page, Paging, page
 from webui.api.schemas import SampleOut
 from webui.listening import services
 from webui.listening.models import Sample
-from webui.organizations.access import to_change, visible
 
 router = Router(tags=["Inbox"])
 
@@ -46,10 +46,7 @@ def sample(request: HttpRequest, sample_id: int) -> Sample:
 
 
 @router.get(
-    "/inbox/{int:sample_id}/audio",
-    response=None,
-    summary="Hear a sample",
-    **needs("read", **file_of("audio/flac")),
+    "/inbox/{int:sample_id}/audio", response=None, summary="Hear a sample", **needs("read", **file_of("audio/flac"))
 )
 def audio(request: HttpRequest, sample_id: int) -> FileResponse:
     """As a FLAC file."""

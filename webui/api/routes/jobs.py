@@ -13,6 +13,7 @@ from ninja import Query, Router
 
 from core.errors import HarkError
 from pipeline.training.config import RunConfig
+from webui.access import owned, to_change, visible
 from webui.accounts.models import User
 from webui.api.authentication import caller, missing_scope, needs
 from webui.api.idempotency import Made, creation
@@ -21,7 +22,6 @@ from webui.api.schemas import ClipOut, EventsOut, JobOut, JobState, TrainIn, Ver
 from webui.errors import StatusError
 from webui.jobs import services
 from webui.jobs.models import Job, JobEvent
-from webui.organizations.access import owned, to_change, visible
 from webui.trainer import services as trainer
 
 if TYPE_CHECKING:

@@ -82,10 +82,7 @@ def delete(request: HttpRequest, clip_id: int) -> Status:
 
 
 @router.get(
-    "/clips/{int:clip_id}/audio",
-    response=None,
-    summary="Hear a clip",
-    **needs("read", **file_of("audio/flac")),
+    "/clips/{int:clip_id}/audio", response=None, summary="Hear a clip", **needs("read", **file_of("audio/flac"))
 )
 def audio(request: HttpRequest, clip_id: int) -> FileResponse:
     """As a FLAC (or WAV) file."""

@@ -10,27 +10,27 @@ from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from ninja import Query, Router, Status
 
+from webui.access import visible
 from webui.accounts.audit import entries_of_organization
 from webui.api.authentication import caller, needs
 from webui.api.idempotency import Made, creation
 from webui.api.organization_schemas import (
     EntryOut,
-    InvitationIn,
     InvitationMadeOut,
     InvitationOut,
     JoinIn,
-    MemberIn,
     MemberOut,
     OrganizationIn,
     OrganizationOut,
     QuotaIn,
+    RoleIn,
     UseOut,
 )
 from webui.api.paging import Page, Paging, page
 from webui.audio.models import Recording
 from webui.jobs.quota import Limits
+from webui.jobs.services import usage_of
 from webui.organizations import services, use_of
-from webui.organizations.access import visible
 from webui.organizations.models import Invitation, Membership, Organization
 from webui.trainer.services import detector_of
 
@@ -107,7 +107,7 @@ def members(request: HttpRequest, organization_id: int, paging: Query[Paging]) -
 
 
 @router.patch(MEMBER, response=MemberOut, summary="Change a role", **needs(person=True))
-def change(request: HttpRequest, organization_id: int, user_id: int, wish: MemberIn) -> Membership:
+def change(request: HttpRequest, organization_id: int, user_id: int, wish: RoleIn) -> Membership:
     """Owner, member or viewer. Its owners may, and the owner of Hark; one owner stays."""
     found = services.member(services.administered(caller(request).user, organization_id), user_id)
     services.set_role(membership=found, role=wish.role)
@@ -132,7 +132,7 @@ def invitations(request: HttpRequest, organization_id: int, paging: Query[Paging
 
 @router.post(ONE + "/invitations", response={201: InvitationMadeOut}, summary="Invite somebody", **needs(person=True))
 @creation()
-def invite(request: HttpRequest, organization_id: int, wish: InvitationIn) -> Made:
+def invite(request: HttpRequest, organization_id: int, wish: RoleIn) -> Made:
     """Whoever opens the link, signed in, joins, once within a week. For its owners."""
     user = caller(request).user
     made, link = services.invite(
@@ -221,7 +221,7 @@ def quota(request: HttpRequest, organization_id: int, wish: QuotaIn) -> Organiza
 def use(request: HttpRequest, organization_id: int) -> dict[str, Any]:
     """Of its quota, and by week and person. For its owners, and the owner of Hark."""
     found = services.administered(caller(request).user, organization_id)
-    used = use_of.usage_of(found)
+    used = usage_of(found)
     return {
         "disk_bytes": round(used["disk_gb"] * 1e9),
         "jobs_today": used["jobs"],

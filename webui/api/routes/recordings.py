@@ -12,6 +12,7 @@ from ninja import File, Form, Query, Router, Status, UploadedFile
 
 from core.errors import HarkError
 from pipeline.recordings.transcript import as_json
+from webui.access import owned, to_change, visible
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
 from webui.api.idempotency import Made, creation
@@ -38,7 +39,6 @@ from webui.audio.models import Recording
 from webui.compatibility.endpoint import only_known
 from webui.compatibility.uploads import name_of, received
 from webui.errors import StatusError
-from webui.organizations.access import owned, to_change, visible
 from webui.template_filters import UNNAMED
 
 router = Router(tags=["Recordings"])
@@ -57,9 +57,7 @@ def a_recording(request: HttpRequest, recording_id: UUID, who: Callable[..., Rec
 
 @router.get("/recordings", response=Page[RecordingOut], summary="All recordings", **needs("read"))
 def recordings(
-    request: HttpRequest,
-    paging: Query[Paging],
-    state: Literal["uploaded", "working", "ready", "failed"] | None = None,
+    request: HttpRequest, paging: Query[Paging], state: Literal["uploaded", "working", "ready", "failed"] | None = None
 ) -> dict[str, Any]:
     """Newest first."""
     rows = transcripts.recordings_seen_by(caller(request).user).select_related("user")
@@ -68,12 +66,7 @@ def recordings(
     return page(request, rows, paging)
 
 
-@router.post(
-    "/recordings",
-    response={201: RecordingOut},
-    summary="Upload a recording",
-    **needs("audio"),
-)
+@router.post("/recordings", response={201: RecordingOut}, summary="Upload a recording", **needs("audio"))
 @creation(in_transaction=False)
 def create(
     request: HttpRequest,

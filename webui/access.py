@@ -17,9 +17,10 @@ from django.utils.translation import gettext as _
 
 from core.errors import HarkError
 from webui.accounts.models import User
-from webui.organizations.models import CHANGING, Membership, Role
+from webui.organizations.models import Membership, Organization, Role
 
 READING: Collection[str] = (Role.OWNER, Role.MEMBER, Role.VIEWER)
+CHANGING: Collection[str] = (Role.OWNER, Role.MEMBER)
 
 Row = TypeVar("Row", bound=models.Model)
 
@@ -28,6 +29,11 @@ class MayNot(HarkError):
     """One sees the thing and may not do that to it; answered with 403."""
 
     status = 403
+
+
+def shared_with(**more: Any) -> models.ForeignKey[Any, Any]:
+    """The field of a thing that can be shared: the organization that it is shared with, none unless its user did."""
+    return models.ForeignKey(Organization, on_delete=models.SET_NULL, null=True, blank=True, **more)
 
 
 def organizations_of(user: User, roles: Collection[str]) -> models.QuerySet[Membership, Any]:
@@ -90,9 +96,13 @@ def owned(things: Things[Row], user: User, **which: Any) -> Row:
     """The thing, for what its user alone decides. Raises Http404 as :func:`visible`, and MayNot for all others."""
     found = visible(things, user, **which)
     if not things.owned_by(user).filter(pk=found.pk).exists():
-        raise MayNot(
-            _("Only whose it is may do that."),
-            _("It is shared with you, and belongs to somebody else."),
-            _("Ask that person."),
-        )
+        raise not_yours()
     return found
+
+
+def not_yours() -> MayNot:
+    return MayNot(
+        _("Only whose it is may do that."),
+        _("It is shared with you, and belongs to somebody else."),
+        _("Ask that person."),
+    )

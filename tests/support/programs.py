@@ -1,0 +1,34 @@
+"""Programs in a Python of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from core.data_folder import REPOSITORY
+
+READY = """
+from core.errors import HarkError
+try:
+    from webui.setup import ready
+    ready()
+    print("ready")
+except HarkError as error:
+    print(error)
+"""
+
+
+def run_python(program: str, said: str | None = None, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a program, which reads ``said``, with these settings in its environment."""
+    return subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, env={**os.environ, **settings}, input=said,
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+def prepared(data: Path, **settings: str) -> str:
+    """Return what ``ready()`` says, as every command of the portal's begins."""
+    done = run_python(READY, HARK_DATA=str(data), **settings)
+    return done.stdout + done.stderr
