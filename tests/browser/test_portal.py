@@ -14,7 +14,7 @@ import pytest
 
 from core.audio_file import read_audio, write_audio
 from model.runtime.detector import Bundle
-from tests.support.portal_driver import JOURNEYS, SIZES, Portal, axe, comes_true, make_owner, served, watched
+from tests.support.portal_driver import SIZES, Portal, axe, comes_true, make_owner, served, watched
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -32,9 +32,9 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
         yield portal
 
 
-@pytest.fixture(params=JOURNEYS)
-def page(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    with watched(chromium, viewport=SIZES[request.param]) as page:
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Page]:
+    with watched(chromium, viewport=SIZES["wide"]) as page:
         yield page
 
 

@@ -12,7 +12,6 @@ import pytest
 from core.audio_file import SAMPLE_RATE, read_audio, write_audio
 from core.data_folder import REPOSITORY
 from tests.support.portal_driver import (
-    JOURNEYS,
     SIZES,
     Portal,
     axe,
@@ -48,7 +47,7 @@ def conversation_and_question(folder: Path) -> tuple[Path, Path]:
     return conversation, question
 
 
-@pytest.mark.parametrize("size", JOURNEYS)
+@pytest.mark.parametrize("size", ["wide", pytest.param("phone", marks=pytest.mark.long)])
 def test_from_an_upload_to_a_link_that_was_taken_back(tmp_path: Path, size: str) -> None:
     conversation, question = conversation_and_question(tmp_path)
     data = tmp_path / "data"

@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import pytest
-
 from core.data_folder import REPOSITORY
 from tests.support.servers import missing
 
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
 
 PASSWORD = "a-good-long-password"
 SIZES = {"wide": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}  # of windows
-# What goes through minutes of work at each size: on a phone only where all tests run.
-JOURNEYS = ("wide", pytest.param("phone", marks=pytest.mark.long))
 HOST = "hark.example.org"  # of a deployment, in tests
 COMES_TRUE_S = 30
 
