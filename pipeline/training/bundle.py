@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -28,9 +28,9 @@ from pipeline.training.report import det_plot, devices_in_words, html_report
 from pipeline.training.targets import readme
 
 if TYPE_CHECKING:
-    from model.detector import Detector
     from model.export import Parity
     from pipeline.training.devices import DeviceDetector
+    from pipeline.training.making import Made
 
 # Parts of a report that say what real speech a detector has from what ships: `training_corpora` and `licences`.
 SHIPPED_SPEECH = ("backbone", "verifier", "negative_set", "negative_speech", "micro_network")
@@ -52,30 +52,46 @@ class BundleFiles:
     report: Path
 
 
-def write_bundle(
-    data: Path,
-    job: Path,
+def write_bundle(data: Path, run: str, contents: Mapping[str, bytes]) -> BundleFiles:
+    """Write the files of :func:`bundle_contents` as a bundle, and ``.pt`` and report beside it, under
+    ``models/<run>/``."""
+    folder = data / "models" / run
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(folder)  # of a run that was killed here
+    bundle = folder / f"{run}.zip"
+    with atomic_path(bundle) as temporary, temporary.open("wb") as file:
+        _pack(contents, file)
+    for name in ("model.pt", "report.html", "report.json"):
+        with atomic_path(folder / name) as temporary:
+            temporary.write_bytes(contents[name])
+    return BundleFiles(bundle, folder / "model.pt", folder / "report.html")
+
+
+def bundle_contents(
+    folder: Path,
     plan: Plan,
     clips: pd.DataFrame,
-    detector: Detector,
-    thresholds: Sequence[Mapping[str, Any]],
+    made: Made,
     report: dict[str, Any],
     devices: Mapping[str, DeviceDetector],
     reporter: Reporter,
-) -> BundleFiles:
-    """Export the detector, check that its forms agree, and write bundle, ``.pt`` and report under ``models/<run>/``.
+) -> dict[str, bytes]:
+    """Export the detector and check that its forms agree: the files of its bundle by name, the manifest among them.
 
     8-bit weights that are too far off are left out; the reporter and the report say so.
 
+    Args:
+        folder: for the forms while they are made.
+
     Raises:
-        HarkError: its float forms disagree; nothing is written then.
+        HarkError: its float forms disagree.
     """
     from model.checkpoint import save_checkpoint
     from model.export import check_parity, quantize_weights
     from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 
-    config = plan.config
-    onnx_path, int8_path, pt_path = job / "model.onnx", job / "model.int8.onnx", job / "model.pt"
+    config, detector = plan.config, made.detector
+    onnx_path, int8_path, pt_path = folder / "model.onnx", folder / "model.int8.onnx", folder / "model.pt"
     state_size = detector.export(onnx_path)
     small = int8_path if detector.quantizes else None
     if small is not None:
@@ -97,7 +113,7 @@ def write_bundle(
         "refractory_s": REFRACTORY_S,
         "receptive_samples": detector.config.stream_samples,
         "state_size": state_size,
-        "thresholds": [dict(row) for row in thresholds],
+        "thresholds": [dict(row) for row in made.thresholds],
         "default_fa_per_day": DEFAULT_FA_PER_DAY,
         "created": report["created"],
         "run": plan.run,
@@ -120,22 +136,10 @@ def write_bundle(
         "MODEL_CARD.md": model_card(report).encode(),
         "LICENSES.txt": licences_text(clips, report).encode(),
     }
-    about = readme(f"{plan.run}.zip", contents, report, measured)
-    contents["README.md"] = about.encode()
-    manifest["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-
-    folder = data / "models" / plan.run
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_unfinished(folder)  # of a run that was killed here
-    bundle = folder / f"{plan.run}.zip"
-    with atomic_path(bundle) as temporary, temporary.open("wb") as file:
-        _pack(manifest, contents, file)
-    for name in ("model.pt", "report.html", "report.json"):
-        with atomic_path(folder / name) as temporary:
-            temporary.write_bytes(contents[name])
+    contents["README.md"] = readme(f"{plan.run}.zip", contents, report, measured).encode()
     for path in (pt_path, onnx_path, int8_path):
         path.unlink(missing_ok=True)
-    return BundleFiles(bundle, folder / "model.pt", folder / "report.html")
+    return _signed(manifest, contents)
 
 
 def _int8_left_out(parity: Parity) -> Worded:
@@ -178,16 +182,21 @@ def bundle_at(bundle: Path, fa_per_day: float, out: IO[bytes]) -> None:
             ),
             worded("Choose a rate within that."),
         )
-    manifest = {key: value for key, value in source.manifest.items() if key != "digest"}
-    _pack(manifest | {"default_fa_per_day": float(fa_per_day)}, contents, out)
+    _pack(_signed(source.manifest | {"default_fa_per_day": float(fa_per_day)}, contents), out)
 
 
-def _pack(manifest: dict[str, Any], contents: Mapping[str, bytes], out: IO[bytes]) -> None:
-    """The files and the manifest, signed with its digest, as a zip. The same contents give the same zip."""
-    signed = manifest | {"digest": manifest_digest(manifest)}
-    files = {**contents, "manifest.json": json.dumps(signed, indent=1, ensure_ascii=False).encode()}
+def _signed(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The files and their manifest, with their digests and its own."""
+    files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    unsigned = {**{key: value for key, value in manifest.items() if key != "digest"}, "files": files}
+    signed = unsigned | {"digest": manifest_digest(unsigned)}
+    return {**contents, "manifest.json": json.dumps(signed, indent=1, ensure_ascii=False).encode()}
+
+
+def _pack(contents: Mapping[str, bytes], out: IO[bytes]) -> None:
+    """The files as a zip. The same contents give the same zip."""
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in sorted(files.items()):
+        for name, content in sorted(contents.items()):
             entry = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
             entry.external_attr = (0o755 if name.endswith("detect.py") else 0o644) << 16
             entry.compress_type = zipfile.ZIP_DEFLATED

@@ -53,8 +53,8 @@ class Effort:
     variants: int  # augmented versions of each aligned clip
     steps: int
     batch_size: int
-    # Of a detector that is calibrated: clips of the phrase in its test, and of confusers. Of 400, a miss rate of 3 % is
-    # known to 2 points.
+    # Of a detector that is calibrated: clips of the phrase, most of them in its test, and of confusers. Of 400, a miss
+    # rate of 3 % is known to 2 points.
     test_clips: int
     # Of what learns from fewer clips: the size of each of `BUCKETS`, and training steps, of a detector for a device and
     # of the network of a standard one (0: it has none).

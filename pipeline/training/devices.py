@@ -19,18 +19,17 @@ import numpy as np
 import pandas as pd
 
 from core.errors import HarkError
-from core.events import Progress, Reporter
+from core.events import Reporter
 from core.worded import worded
 from model.runtime.detector import logit
 from pipeline.training.config import EFFORTS, RunConfig
-from pipeline.training.evaluation import calibrate, measure, score_split, threshold_at
-from pipeline.training.network_training import settings_of_device, train_and_tell
+from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, threshold_at
+from pipeline.training.making import Made, calibrated, hear, learn, make, settings_of_device
 from pipeline.training.targets import PACKAGES
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
     from model.detector import TrainedDetector
-    from model.train import TrainConfig
     from pipeline.training.teacher import Teacher
 
 NAMES = {"esphome": "ESPHome", "openwakeword": "openWakeWord"}
@@ -116,25 +115,24 @@ def make_for_device(
     from model.devices.openwakeword import OpenWakeWordDetector
 
     folder = job / device
-    folder.mkdir(parents=True, exist_ok=True)
     detector = untrained(device, config.seed)
-    store = _features(detector, config, clips, data, folder, reporter, make_teacher)
+    store = _heard(detector, config, clips, data, folder, reporter, make_teacher)
     steps = max(2, round(STEP_SHARES[device] * EFFORTS[config.effort].device_steps))
-    detector = _train(detector, store, settings_of_device(device, steps, config.seed), folder, device, reporter)
-    if isinstance(detector, MicroDetector):
+
+    def finish(detector: Any) -> Any:
+        if not isinstance(detector, MicroDetector):
+            return detector
         small = detector.in_8_bits(_windows(store, detector, config.seed))
-        rounded = folder / "8-bit"
-        rounded.mkdir(exist_ok=True)
         again = settings_of_device(device, max(2, round(EIGHT_BIT_SHARE * steps)), config.seed)
         again = replace(again, learning_rate=again.learning_rate / 10)
-        small = _train(small, store, again, rounded, device, reporter)
-        assert isinstance(small, MicroDetector)
-        detector = _within_8_bits(small, store)
-    validation = score_split(detector, store, "validation")
-    thresholds = calibrate(validation)
-    results = measure(score_split(detector, store, "test"), thresholds, validation, config.language)
+        rounded = folder / "8-bit"
+        rounded.mkdir(exist_ok=True)
+        return _within_8_bits(learn(small, store, again, rounded, reporter)[0], store)
+
+    settings = settings_of_device(device, steps, config.seed)
+    made = make(detector, store, settings, folder, config.language, reporter, finish)
+    detector, cutoff = made.detector, made.results["default_threshold"]
     name = file_name(config.phrase)
-    cutoff = results["default_threshold"]
     if isinstance(detector, MicroDetector):
         files = _esphome_files(detector, config, name, cutoff)
     else:
@@ -153,11 +151,11 @@ def make_for_device(
                 "This is a bug in Hark or in an installed package: please report it with the output of ./hark doctor."
             ),
         )
-    about = _about(device, files, results, thresholds, detector, off)
-    return DeviceDetector(files, about | {"taught": store.told is not None})
+    sizes = {name: len(content) for name, content in files.items()}
+    return DeviceDetector(files, about(NAMES[device], sizes, made, off) | {"taught": store.told is not None})
 
 
-def _features(
+def _heard(
     detector: TrainedDetector,
     config: RunConfig,
     clips: pd.DataFrame,
@@ -166,32 +164,21 @@ def _features(
     reporter: Reporter,
     make_teacher: Callable[[], Teacher | None],
 ) -> FeatureStore:
-    from model.dataset import keep_told, open_store, store_is_complete
-    from pipeline.training.examples import build_store, device_examples, device_samples
+    """What a device's detector hears, with what its teacher says of it."""
+    from model.dataset import keep_told, open_store
+    from pipeline.training.examples import ExamplePlan, device_examples, device_samples
     from pipeline.training.negative_speech import heard_negatives
 
-    if not store_is_complete(folder / "features"):
+    def examples() -> ExamplePlan:
         teacher = make_teacher()
-        negatives = list(heard_negatives(detector, config.keyphrase, device_samples(), data, reporter))
-        examples = teacher.examples if teacher else device_examples(config, clips, data, device_samples())
-        reporter.stage("features", worded("Adding rooms and noise to %(n)d examples", n=len(examples.specs)))
-        progress = Progress(reporter, len(examples.specs))
-        build_store(detector, examples, negatives, folder, folder / "features", progress)
-    store = open_store(folder / "features", detector.config.stored.width)
-    if store.told is not None:
-        return store
-    teacher = make_teacher()
-    if teacher is None:
+        return teacher.examples if teacher else device_examples(config, clips, data, device_samples())
+
+    negatives = heard_negatives(detector, config.keyphrase, device_samples(), data, reporter)
+    store = hear(detector, examples, negatives, folder, reporter)
+    if store.told is not None or (teacher := make_teacher()) is None:
         return store
     keep_told(folder / "features", teacher.told(store, detector.config.stored))
     return open_store(folder / "features", detector.config.stored.width)
-
-
-def _train(
-    detector: TrainedDetector, store: FeatureStore, config: TrainConfig, folder: Path, device: str, reporter: Reporter
-) -> Any:
-    reporter.stage("train", worded("Training for %(device)s, %(n)d steps", device=NAMES[device], n=config.steps))
-    return train_and_tell(store, detector, config, folder, reporter)[0]
 
 
 def file_name(phrase: str) -> str:
@@ -215,7 +202,7 @@ def _windows(store: FeatureStore, detector: TrainedDetector, seed: int) -> np.nd
 
 def _within_8_bits(detector: Any, store: FeatureStore) -> Any:
     """The detector with its threshold where probabilities of 8 bits are still told apart."""
-    threshold = threshold_at(calibrate(score_split(detector, store, "validation")), 12.0)
+    threshold = threshold_at(calibrated(detector, store)[1], DEFAULT_FA_PER_DAY)
     if threshold > HIGHEST_CUTOFF:
         detector = detector.lowered(float(logit(threshold) - logit(CUTOFF)))
     return detector
@@ -325,21 +312,21 @@ def _off_in_openwakeword(detector: Any, path: Path, audio: np.ndarray, cutoff: f
     return float(np.abs(here - np.asarray(there)[-len(here) :]).max())
 
 
-def _about(
-    device: str,
-    files: Mapping[str, bytes],
-    results: Mapping[str, Any],
-    thresholds: Any,
-    detector: Any,
-    off: float,
-) -> dict[str, Any]:
-    at_default = next(row for row in results["at_rates"] if row["fa_per_hour_wanted"] == 0.5)
+def about(title: str, sizes: Mapping[str, int], made: Made, off: float) -> dict[str, Any]:
+    """What the report says of a detector that a run makes beside its own.
+
+    Args:
+        sizes: bytes of the files that a device loads, by their names in the bundle.
+        off: the largest difference in score between such a file and the detector.
+    """
+    results = made.results
+    at_default = next(row for row in results["at_rates"] if row["fa_per_hour_wanted"] == DEFAULT_FA_PER_DAY / 24)
     return {
-        "title": NAMES[device],
-        "bytes": {name: len(content) for name, content in files.items()},
-        "parameters": detector.parameter_count(),
+        "title": title,
+        "bytes": dict(sizes),
+        "parameters": made.detector.parameter_count(),
         "threshold": results["default_threshold"],
-        "thresholds": [dict(row) for row in thresholds],
+        "thresholds": [dict(row) for row in made.thresholds],
         "miss_rate_clean": at_default["miss_rate"]["clean"],
         "miss_rate_noisy": at_default["miss_rate"]["noisy"],
         "fa_per_hour": at_default["fa_per_hour"],

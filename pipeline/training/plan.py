@@ -72,6 +72,7 @@ POSITIVE_SHARES = {"train": 0.70, "validation": 0.12, "test": 0.18}  # of a dete
 CALIBRATED_SHARES = {"confuser": 1.0, "inbetween": 0.5, "plain_negative": 1.0}
 DEVICE_S = 240.0  # a detector for a device: hearing its clips, and training
 TEACHER_S = 150.0  # the same of the teacher of all of them
+VALIDATION_SHARE = 0.2  # of the clips of the phrase: how much of it the floor against near-phrases may cost
 VALIDATION_POSITIVES = 150  # of a retraining that is calibrated: how much of the phrase anti-keywords may cost
 
 
@@ -245,9 +246,10 @@ def wanted_clips(bucket: str, texts: Mapping[str, Sequence[str]], config: RunCon
     if config.learns or bucket == "plain_negative":
         return {split: each * len(texts[split]) for split in SPLITS}
     if bucket == "positive":
-        return {
-            "train": 0, "validation": VALIDATION_POSITIVES if config.start_from else 0, "test": effort.test_clips
-        }  # fmt: skip
+        if config.start_from:
+            return {"train": 0, "validation": VALIDATION_POSITIVES, "test": effort.test_clips}
+        validation = round(VALIDATION_SHARE * effort.test_clips)
+        return {"train": 0, "validation": validation, "test": effort.test_clips - validation}
     return {"train": 0, "validation": 0, "test": len(texts["test"])}
 
 

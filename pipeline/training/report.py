@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from model.dataset import FeatureStore
     from model.detector import Detector
-    from model.train import TrainResult
+    from pipeline.training.making import Made
 
 Report = dict[str, Any]
 
@@ -33,23 +33,15 @@ NOT_MEASURED = {"utterances": 0, "miss_rate": dict.fromkeys(("value", "low", "hi
 
 
 def build_report(
-    plan: Plan,
-    clips: pd.DataFrame,
-    store: FeatureStore,
-    detector: Detector,
-    trained: TrainResult | None,
-    thresholds: Sequence[Mapping[str, Any]],
-    results: Mapping[str, Any],
-    generated: GenerationReport,
-    foundation: Mapping[str, Any] | None = None,
+    plan: Plan, clips: pd.DataFrame, made: Made, generated: GenerationReport, foundation: Mapping[str, Any]
 ) -> Report:
     """Everything that is known about a run, as plain JSON values.
 
     Args:
-        trained: None: nothing was, the detector was calibrated.
-        foundation: what is said about the shipped weights that the run built on: ``backbone``,
-            ``verifier`` and ``negative_set``.
+        foundation: what is said about the shipped weights that the run built on, and of the version before it:
+            ``backbone``, ``verifier``, ``negative_set``, ``compared``.
     """
+    detector, store, trained, results = made.detector, made.store, made.trained, made.results
     counts = {}
     for bucket in BUCKETS:
         rows = clips[clips["bucket"] == bucket]
@@ -106,8 +98,8 @@ def build_report(
         "licences": sorted(set(clips["licence"])),
         "training": training,
         "model": detector.config.as_dict(),
-        **(foundation or {}),
-        "thresholds": [dict(row) for row in thresholds],
+        **foundation,
+        "thresholds": [dict(row) for row in made.thresholds],
         "results": dict(results),
     }
     report["in_words"] = in_words(report)

@@ -10,7 +10,7 @@ chosen on the validation split, so that the phrase itself is hardly ever lost.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,13 @@ import numpy as np
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
+from core.events import Reporter
 from core.worded import worded
 from db.db_api import Library
 from db.records import Clip
+from pipeline.training.config import RunConfig
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, at_threshold, score_split, threshold_at
+from pipeline.training.making import Made, calibrated
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
@@ -61,6 +64,64 @@ class Marked:
 
     false_alarms: Sequence[np.ndarray] = ()
     misses: Sequence[np.ndarray] = ()
+
+
+@dataclass
+class Retraining:
+    """The version that a run makes better, what people marked in it, and what was made of their marks."""
+
+    run: str
+    detector: Detector
+    thresholds: Sequence[dict[str, Any]]
+    marked: Marked
+    reporter: Reporter
+    anti_keywords: AntiKeywords = field(default_factory=AntiKeywords)
+
+    @classmethod
+    def of(cls, config: RunConfig, data: Path, library: Library, reporter: Reporter) -> Retraining:
+        """The retraining that a run is. Raises HarkError for what speaks against it, before anything is made."""
+        from pipeline.training.examples import untrained_detector
+
+        detector, manifest = version_before(data, config.start_from)
+        if detector.front_end_id != untrained_detector(config, 1.0, rescored=False).front_end_id:
+            raise HarkError(
+                worded("This detector cannot be retrained."),
+                worded("It stands on a backbone that came with another version of Hark."),
+                worded("Train the phrase anew."),
+            )
+        marked = marked_audio(library, config.phrase, config.language)
+        return cls(config.start_from, detector, manifest["thresholds"], marked, reporter)
+
+    def with_anti_keywords(self, detector: Any, store: FeatureStore) -> Any:
+        """The detector with anti-keywords of what was marked; as it is where it is no keyphrase HMM. It is calibrated
+        for them: that says which of the phrase it hears, and so what they cost."""
+        from model.keyword_hmm import HMMDetector
+
+        if not isinstance(detector, HMMDetector):
+            return detector
+        detector, thresholds, _ = calibrated(detector, store)
+        self.reporter.stage("calibrate", worded("Making anti-keywords of marked false alarms"))
+        threshold = threshold_at(thresholds, DEFAULT_FA_PER_DAY)
+        self.anti_keywords = found = find_anti_keywords(detector, threshold, self.marked.false_alarms, store)
+        return detector.with_anti_keywords(found.phones, found.margin)
+
+    def compared(self, made: Made) -> dict[str, Any]:
+        """Both versions on the same test streams, each at its own threshold, and on what was marked; ``better``: see
+        :func:`is_better`."""
+        old, new = (
+            counted(detector, score_split(detector, made.store, "test"), threshold_at(thresholds, DEFAULT_FA_PER_DAY),
+                    self.marked)
+            for detector, thresholds in ((self.detector, self.thresholds), (made.detector, made.thresholds))
+        )  # fmt: skip
+        return {
+            "run": self.run,
+            "before": old,
+            "after": new,
+            "marked": len(self.marked.false_alarms),
+            "marked_misses": len(self.marked.misses),
+            "better": is_better(new, old),
+            "anti_keywords": asdict(self.anti_keywords),
+        }
 
 
 def version_before(data: Path, run: str) -> tuple[Detector, dict[str, Any]]:
@@ -170,29 +231,6 @@ def _best_scores(detector: HMMDetector, store: FeatureStore, table: Any) -> np.n
     from model.metrics import phrase_scores
 
     return phrase_scores(score_segments(detector, store, table))
-
-
-def compare(
-    before: Detector,
-    thresholds_before: Sequence[dict[str, Any]],
-    after: Detector,
-    thresholds: Sequence[dict[str, Any]],
-    store: FeatureStore,
-    marked: Marked,
-) -> dict[str, Any]:
-    """Both versions on the same test streams, each at its own threshold, and on what was marked; ``better``: see
-    :func:`is_better`."""
-    old = counted(
-        before, score_split(before, store, "test"), threshold_at(thresholds_before, DEFAULT_FA_PER_DAY), marked
-    )
-    new = counted(after, score_split(after, store, "test"), threshold_at(thresholds, DEFAULT_FA_PER_DAY), marked)
-    return {
-        "before": old,
-        "after": new,
-        "marked": len(marked.false_alarms),
-        "marked_misses": len(marked.misses),
-        "better": is_better(new, old),
-    }
 
 
 def is_better(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:

@@ -6,12 +6,11 @@ import json
 import re
 import shutil
 import time
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ import pandas as pd
 
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
-from core.events import Outlook, Progress, Reporter
+from core.events import Outlook, Reporter
 from core.lock import held
 from core.worded import listed, worded
 from db.db_api import Library
@@ -45,10 +44,9 @@ from pipeline.training.config import (
     job_folder,
     size_for,
 )
-from pipeline.training.devices import DeviceDetector, NoRuntimeError, make_for_device
-from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, calibrate, measure, score_split, threshold_at
+from pipeline.training.devices import DeviceDetector, NoRuntimeError, about, make_for_device
+from pipeline.training.making import hear, make, settings_of_run
 from pipeline.training.mining import MiningConfig, mine, mine_negatives
-from pipeline.training.network_training import settings_from_nothing, settings_of_standard, train_and_tell
 from pipeline.training.plan import (
     Plan,
     config_of_run,
@@ -62,18 +60,16 @@ from pipeline.training.plan import (
     what_is_left,
 )
 from pipeline.training.removed_recordings import DEVICES_FOLDER, forget_in_run
-from pipeline.training.retraining import AntiKeywords, Marked, compare, find_anti_keywords, marked_audio, version_before
+from pipeline.training.retraining import Retraining
 from pipeline.training.splits import SPLITS
-from pipeline.training.synthesis import generate
+from pipeline.training.synthesis import GenerationReport, generate
 from pipeline.training.targets import HEARS_S, TITLES
 from pipeline.training.teacher import make_teacher
 from pipeline.training.verdict import verdict_of
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
-    from model.detector import Detector, TrainedDetector
-    from model.keyword_hmm import HMMDetector
-    from model.train import TrainResult
+    from model.detector import Detector
 
 RUN_NAME = re.compile(r"\w[\w.-]*")
 MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # of each confuser: there are hundreds of them
@@ -144,7 +140,7 @@ def _refuse_too_long(config: RunConfig) -> None:
                 worded("%(phrase)s is too long for %(device)s.", phrase=repr(config.phrase), device=TITLES[device]),
                 worded(
                     "It takes about %(said)s s to say, and a detector there hears %(heard)s s at once.",
-                    said=f"{said_s:.1f}", heard=HEARS_S[device],
+                    said=round(said_s, 1), heard=HEARS_S[device],
                 ),
                 worded("Choose a shorter phrase, or train it without that device."),
             )  # fmt: skip
@@ -204,7 +200,7 @@ def run_training(
     stage, counts by bucket, metrics.
 
     Args:
-        made_for: the job, or the other run, that needs the detector. It is made once for that, also where whoever
+        made_for: the job that needs the detector. It is made once for that, also where whoever
             asked was killed before they had the result.
 
     Raises:
@@ -284,23 +280,12 @@ def _run(
     made_for: str,
 ) -> dict[str, Any]:
     from model.dataset import store_is_complete
-    from pipeline.training.bundle import write_bundle
+    from pipeline.training.bundle import bundle_contents, write_bundle
     from pipeline.training.report import build_report
 
     clock = StageClock(folder / "seconds.json")
-    before = _version_before(config, data, library, reporter) if config.start_from else None
-    plan = load_plan(folder / "plan.json")
-    if plan is not None:
-        reporter.stage("plan", worded("Going on with the run %(run)s", run=folder.name))
-    else:
-        reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
-        with clock.stage("plan"):
-            texts = run_texts(config, library)
-        with clock.stage("mine"):
-            _mine(config, texts, library, reporter)
-        with clock.stage("plan"):
-            plan = make_plan(config, texts, folder.name, library)
-            save_plan(plan, folder / "plan.json")
+    before = Retraining.of(config, data, library, reporter) if config.start_from else None
+    plan = _planned(config, folder, library, clock, reporter)
     to_hear = not store_is_complete(folder / "features")
     left = remaining(plan.requests, library)
     outlook = Outlook(reporter, estimated_s(config, plan.clips, plan.requests, left, to_hear), plan.estimate_s)
@@ -310,61 +295,24 @@ def _run(
         generated = generate(plan, engines, library, reporter)
     outlook.over("synthesize")
     with clock.stage("features"):
-        clips, detector, store = _features(plan, data, folder, library, before, reporter)
+        clips = _clips(plan, folder, library)
+        detector, store = _heard(config, clips, data, folder, reporter, before)
     outlook.over("features")
-    trained: TrainResult | None = None
-    anti_keywords = AntiKeywords()
-    if config.recipe is Recipe.FROM_NOTHING:
-        with clock.stage("train"):
-            detector, trained = _train(config, detector, store, folder, reporter, tensorboard)
-            validation = score_split(detector, store, "validation")
-            thresholds = calibrate(validation)
-    else:
-        if config.recipe is Recipe.NETWORK:
-            with clock.stage("train"):
-                detector, trained = _train(config, detector, store, folder, reporter, tensorboard)
-        with clock.stage("calibrate"):
-            if before is not None:
-                detector, anti_keywords = _with_anti_keywords(detector, before.marked, store, reporter)
-            detector, thresholds, validation = _calibrate(detector, store, reporter)
-    with clock.stage("report"):
-        reporter.stage("report", worded("Measuring on voices that were held out"))
-        results = measure(score_split(detector, store, "test"), thresholds, validation, config.language)
-        foundation = _foundation(config, detector)
-        if before is not None:
-            compared = compare(before.detector, before.thresholds, detector, thresholds, store, before.marked)
-            foundation["compared"] = {**compared, "run": config.start_from, "anti_keywords": asdict(anti_keywords)}
-        report = build_report(plan, clips, store, detector, trained, thresholds, results, generated, foundation)
+    settings = settings_of_run(config)
+    if settings is not None and tensorboard:
+        settings = replace(settings, tensorboard=str(folder / "tensorboard"))
+    finish = partial(before.with_anti_keywords, store=store) if before is not None else None
+    made = make(detector, store, settings, folder, config.language, reporter, finish, clock.stage)
+    compared = {"compared": before.compared(made)} if before is not None else {}
+    report = build_report(plan, clips, made, generated, _foundation(config, made.detector) | compared)
     if config.devices:
         reporter.log(verdict_of(report).sentence)  # those for devices take some minutes more
     outlook.over("train")
-    devices: dict[str, DeviceDetector] = {}
-    within = reporter.within("devices")
-    teacher = cache(lambda: make_teacher(detector, config, clips, data, folder / DEVICES_FOLDER, within))
-    report["devices_left_out"] = []
-    for number, device in enumerate(config.devices, 1):
-        reporter.stage(
-            "devices",
-            worded(
-                "The detector is measured. Detector %(number)s of %(all)s for devices: %(device)s",
-                number=str(number), all=str(len(config.devices)), device=TITLES[device],
-            ),
-        )  # fmt: skip
-        with clock.stage(device):
-            try:
-                if device == SMALL:
-                    devices[device] = _small(config, data, folder.name, within)
-                else:
-                    place = folder / DEVICES_FOLDER
-                    devices[device] = make_for_device(device, config, clips, data, place, within, teacher)
-            except NoRuntimeError as error:
-                reporter.log(str(error), "warning")
-                report["in_words"].append(worded("%(what)s %(why)s %(what_to_do)s", **error.as_dict()))
-                report["devices_left_out"].append(device)
-        outlook.over(device)
+    devices = _for_devices(made.detector, report, plan, clips, generated, data, folder, clock, outlook, reporter)
     with clock.stage("bundle"):
         reporter.stage("bundle", worded("Exporting and checking that all forms agree"))
-        files = write_bundle(data, folder, plan, clips, detector, thresholds, report, devices, reporter)
+        contents = bundle_contents(folder, plan, clips, made, report, devices, reporter)
+        files = write_bundle(data, plan.run, contents)
     result = {
         "phrase": config.phrase,
         "made_for": made_for,
@@ -377,7 +325,7 @@ def _run(
         "verdict": asdict(verdict_of(report)),
         "devices": report["devices"],
         "devices_left_out": report["devices_left_out"],
-        **({"compared": report["compared"]} if before is not None else {}),
+        **compared,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     with atomic_path(folder / RESULT) as temporary:
@@ -385,52 +333,80 @@ def _run(
     return result
 
 
-def _small(config: RunConfig, data: Path, large_run: str, reporter: Reporter) -> DeviceDetector:
-    """The bundle of a run of size standard, as files in a folder of a large one's."""
-    standard = replace(config, size="standard", devices=(), start_from="")
-    result = run_training(standard, data, reporter, made_for=large_run)
-    with zipfile.ZipFile(_bundle_of(result, data)) as archive:
-        files = {f"{SMALL}/{name}": archive.read(name) for name in archive.namelist()}
-    report = json.loads(files[f"{SMALL}/report.json"])
-    summary = report["summary"]
-    about = {name: summary[name] for name in ("parameters", "threshold", "miss_rate_clean", "miss_rate_noisy",
-             "fa_per_hour", "confusers_accepted", "test_hours")}  # fmt: skip
-    return DeviceDetector(
-        files,
-        about | {
-            "title": TITLES[SMALL], "bytes": {f"{SMALL}/{name}": size for name, size in report["bytes"].items()},
-            "thresholds": report["thresholds"], "utterances": report["results"]["utterances"],
-            "difference": report["parity"]["pt_against_onnx"],
-        },
-    )  # fmt: skip
+def _planned(config: RunConfig, folder: Path, library: Library, clock: StageClock, reporter: Reporter) -> Plan:
+    """The plan of the run; where it is made, the library is mined for it."""
+    plan = load_plan(folder / "plan.json")
+    if plan is not None:
+        reporter.stage("plan", worded("Going on with the run %(run)s", run=folder.name))
+        return plan
+    reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
+    with clock.stage("plan"):
+        texts = run_texts(config, library)
+    with clock.stage("mine"):
+        _mine(config, texts, library, reporter)
+    with clock.stage("plan"):
+        plan = make_plan(config, texts, folder.name, library)
+        save_plan(plan, folder / "plan.json")
+    return plan
 
 
-@dataclass(frozen=True)
-class _Before:
-    """The version that a retraining makes better, and what people said it got wrong."""
+def _for_devices(
+    detector: Detector,
+    report: dict[str, Any],
+    plan: Plan,
+    clips: pd.DataFrame,
+    generated: GenerationReport,
+    data: Path,
+    folder: Path,
+    clock: StageClock,
+    outlook: Outlook,
+    reporter: Reporter,
+) -> dict[str, DeviceDetector]:
+    """What the run makes beside its own detector; the report says what it was made without. One of size standard
+    comes first, since it teaches the others."""
+    config, place = plan.config, folder / DEVICES_FOLDER
+    devices: dict[str, DeviceDetector] = {}
+    report["devices_left_out"] = []
+    within = reporter.within("devices")
+    teacher = cache(lambda: make_teacher(detector, config, clips, data, place, within))
+    for number, device in enumerate(sorted(config.devices, key=lambda device: device != SMALL), 1):
+        reporter.stage(
+            "devices",
+            worded(
+                "The detector is measured. Detector %(number)s of %(all)s for devices: %(device)s",
+                number=str(number), all=str(len(config.devices)), device=TITLES[device],
+            ),
+        )  # fmt: skip
+        with clock.stage(device):
+            try:
+                if device == SMALL:
+                    detector, devices[device] = _small(plan, clips, generated, data, place / SMALL, within)
+                else:
+                    devices[device] = make_for_device(device, config, clips, data, place, within, teacher)
+            except NoRuntimeError as error:
+                reporter.log(str(error), "warning")
+                report["in_words"].append(worded("%(what)s %(why)s %(what_to_do)s", **error.as_dict()))
+                report["devices_left_out"].append(device)
+        outlook.over(device)
+    return devices
 
-    detector: Any
-    thresholds: Sequence[dict[str, Any]]
-    marked: Marked
 
+def _small(
+    plan: Plan, clips: pd.DataFrame, generated: GenerationReport, data: Path, folder: Path, reporter: Reporter
+) -> tuple[Detector, DeviceDetector]:
+    """The detector of size standard beside a large one, and its bundle as files in a folder of that one's."""
+    from pipeline.training.bundle import bundle_contents
+    from pipeline.training.report import build_report
 
-def _version_before(config: RunConfig, data: Path, library: Library, reporter: Reporter) -> _Before:
-    """Raises HarkError for what speaks against a retraining, before anything is made."""
-    from model.encoder_detector import EncoderDetector
-    from pipeline.training.examples import untrained_detector
-
-    detector, manifest = version_before(data, config.start_from)
-    if isinstance(detector, EncoderDetector) and not detector.config.verifier:
-        reporter.log(
-            "This detector is of an earlier version: train the phrase anew; fewer similar phrases wake it then."
-        )
-    if detector.front_end_id != untrained_detector(config, 1.0, rescored=False).front_end_id:
-        raise HarkError(
-            worded("This detector cannot be retrained."),
-            worded("It stands on a backbone that came with another version of Hark."),
-            worded("Train the phrase anew."),
-        )
-    return _Before(detector, manifest["thresholds"], marked_audio(library, config.phrase, config.language))
+    config = replace(plan.config, size="standard", devices=(), start_from="")
+    plan = replace(plan, config=config)
+    detector, store = _heard(config, clips, data, folder, reporter)
+    made = make(detector, store, settings_of_run(config), folder, config.language, reporter)
+    report = build_report(plan, clips, made, generated, _foundation(config, made.detector))
+    contents = bundle_contents(folder, plan, clips, made, report, {}, reporter)
+    files = {f"{SMALL}/{name}": content for name, content in contents.items()}
+    sizes = {f"{SMALL}/{name}": size for name, size in report["bytes"].items()}
+    return made.detector, DeviceDetector(files, about(TITLES[SMALL], sizes, made, report["parity"]["pt_against_onnx"]))
 
 
 def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library: Library, reporter: Reporter) -> None:
@@ -453,90 +429,60 @@ def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library:
     )  # fmt: skip
 
 
-def _features(
-    plan: Plan, data: Path, folder: Path, library: Library, before: _Before | None, reporter: Reporter
-) -> tuple[pd.DataFrame, Any, FeatureStore]:
-    """The run's clips, the detector that it begins with, and the stored frames of both; made once. What learns begins
+def _clips(plan: Plan, folder: Path, library: Library) -> pd.DataFrame:
+    """The run's clips (:data:`pipeline.training.examples.CLIP_COLUMNS`). Raises HarkError where they are too few."""
+    from model.dataset import store_is_complete
+    from pipeline.training.examples import clip_table
+
+    table = folder / "clips.csv"
+    if not (table.is_file() and store_is_complete(folder / "features")):
+        clips = clip_table(plan, library)
+        _refuse_too_little(clips, plan)
+        with atomic_path(table) as temporary:
+            clips.to_csv(temporary, index=False)
+    return pd.read_csv(table, keep_default_na=False)
+
+
+def _heard(
+    config: RunConfig,
+    clips: pd.DataFrame,
+    data: Path,
+    folder: Path,
+    reporter: Reporter,
+    before: Retraining | None = None,
+) -> tuple[Any, FeatureStore]:
+    """The detector that a run begins with, and what it hears of the clips; made once in ``folder``. What learns begins
     anew, and hears what was marked among its clips."""
     from model.checkpoint import load_checkpoint, save_checkpoint
-    from model.dataset import open_store, store_is_complete
+    from model.dataset import store_is_complete
     from model.gpu import complaint
-    from pipeline.training.examples import (
-        build_store,
-        clip_table,
-        plan_examples,
-        untrained_detector,
-        window_seconds,
-    )
+    from pipeline.training.examples import ExamplePlan, plan_examples, untrained_detector, window_seconds
     from pipeline.training.negative_speech import BITRATE
     from pipeline.training.negatives import shipped_negatives
 
-    config = plan.config
-    table_file, start_file, store_folder = folder / "clips.csv", folder / "start.pt", folder / "features"
-    if not (table_file.is_file() and start_file.is_file() and store_is_complete(store_folder)):
-        clips = clip_table(plan, library)
-        _refuse_too_little(clips, plan)
-        with atomic_path(table_file) as temporary:
-            clips.to_csv(temporary, index=False)
-        if before is None and config.size == "large":
-            reporter.stage("features", worded("Looking for matches of the phrase in real speech"))
-        window_s, phrase_s = window_seconds(clips, config.phrase)
+    start = folder / "start.pt"
+    if not (start.is_file() and store_is_complete(folder / "features")):
+        folder.mkdir(parents=True, exist_ok=True)
         if before is not None and config.recipe is not Recipe.NETWORK:
             detector = before.detector
         else:
-            detector = untrained_detector(config, window_s, rescored=True)
-        save_checkpoint(detector, str(start_file))
-        effort = EFFORTS[config.effort]
-        bitrate = BITRATE if config.recipe is Recipe.NETWORK else 0
-        need = detector.config.receptive_samples
-        examples = plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, config.variants, bitrate)
-        hours = effort.negative_hours, effort.speech_hours
-        pieces = shipped_negatives(detector, config.keyphrase, *hours, config.seed, data, reporter)
-        reporter.stage("features", worded("Adding rooms and noise to %(n)d examples", n=len(examples.specs)))
+            if config.size == "large":
+                reporter.stage("features", worded("Looking for matches of the phrase in real speech"))
+            detector = untrained_detector(config, window_seconds(clips, config.phrase)[0], rescored=True)
+        save_checkpoint(detector, str(start))
         if config.recipe is not Recipe.FROM_NOTHING and complaint():
             reporter.log(complaint(), "warning")
-        progress = Progress(reporter, len(examples.specs))
-        build_store(detector, examples, pieces, folder, store_folder, progress, reporter)
-    detector, _ = load_checkpoint(str(start_file))
-    clips = pd.read_csv(table_file, keep_default_na=False)
-    return clips, detector, open_store(store_folder, detector.config.stored.width)
+    detector, _ = load_checkpoint(str(start))
 
+    def examples() -> ExamplePlan:
+        bitrate = BITRATE if config.recipe is Recipe.NETWORK else 0
+        need, phrase_s = detector.config.receptive_samples, window_seconds(clips, config.phrase)[1]
+        return plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, config.variants, bitrate)
 
-def _calibrate(
-    detector: HMMDetector, store: FeatureStore, reporter: Reporter
-) -> tuple[HMMDetector, list[dict[str, Any]], ScoredSplit]:
-    from pipeline.training.calibration import calibrated
-
-    frames = store.where(split="validation", bucket="plain_negative")["frames"].sum()
-    hours = round(float(frames) * detector.config.stored.step / 360_000, 1)
-    reporter.stage("calibrate", worded("Calibrating on %(hours)s hours of speech", hours=hours))
-    return calibrated(detector, store)
-
-
-def _with_anti_keywords(
-    detector: HMMDetector, marked: Marked, store: FeatureStore, reporter: Reporter
-) -> tuple[HMMDetector, AntiKeywords]:
-    """The detector with anti-keywords of what was marked. It is calibrated first: that says which of the phrase it
-    hears, and so what they cost."""
-    detector, thresholds, _ = _calibrate(detector, store, reporter)
-    reporter.stage("calibrate", worded("Making anti-keywords of marked false alarms"))
-    found = find_anti_keywords(detector, threshold_at(thresholds, DEFAULT_FA_PER_DAY), marked.false_alarms, store)
-    return detector.with_anti_keywords(found.phones, found.margin), found
-
-
-def _train(
-    config: RunConfig,
-    detector: TrainedDetector,
-    store: FeatureStore,
-    folder: Path,
-    reporter: Reporter,
-    tensorboard: bool,
-) -> tuple[Detector, TrainResult]:
-    board = str(folder / "tensorboard") if tensorboard else ""
-    settings = (settings_of_standard if config.recipe is Recipe.NETWORK else settings_from_nothing)(config)
-    train_config = replace(settings, tensorboard=board)
-    reporter.stage("train", worded("Training for %(n)d steps", n=train_config.steps))
-    return train_and_tell(store, detector, train_config, folder, reporter)
+    effort = EFFORTS[config.effort]
+    hours = effort.negative_hours, effort.speech_hours
+    pieces = shipped_negatives(detector, config.keyphrase, *hours, config.seed, data, reporter)
+    return detector, hear(detector, examples, pieces, folder, reporter)
 
 
 def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from core.events import Progress, Reporter
-from core.worded import worded
+from core.events import Reporter
 from pipeline.training.config import Recipe, RunConfig
-from pipeline.training.network_training import settings_of_standard, train_and_tell
+from pipeline.training.making import hear, learn, settings_of_run
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
@@ -72,7 +71,7 @@ class Teacher:
 def make_teacher(
     detector: Any, config: RunConfig, clips: pd.DataFrame, data: Path, job: Path, reporter: Reporter
 ) -> Teacher | None:
-    """The run's own detector where it is of size standard; else one is trained. None where a run of that size would
+    """The detector of size standard that the run has made; else one is trained. None where a run of that size would
     have no network. Stopped at any point, the same call goes on from there.
 
     Args:
@@ -80,40 +79,23 @@ def make_teacher(
         clips: of the run (:data:`pipeline.training.examples.CLIP_COLUMNS`).
         job: the run's folder for devices.
     """
-    from model.dataset import open_store, store_is_complete
     from model.fused_detector import FusedDetector
-    from pipeline.training.examples import (
-        build_store,
-        device_examples,
-        device_samples,
-        untrained_detector,
-        window_seconds,
-    )
+    from pipeline.training.examples import device_examples, device_samples, untrained_detector, window_seconds
     from pipeline.training.negative_speech import heard_negatives
 
-    if _standard(config).recipe is not Recipe.NETWORK:
+    standard = replace(config, size="standard", devices=())
+    settings = settings_of_run(standard)
+    if standard.recipe is not Recipe.NETWORK or settings is None:
         return None
     folder = job / "teacher"
     is_trained = isinstance(detector, FusedDetector)
     splits = ("train",) if is_trained else ("train", "validation")
     if not is_trained:
-        window_s, _ = window_seconds(clips, config.phrase)
-        detector = untrained_detector(_standard(config), window_s, rescored=False)
+        detector = untrained_detector(standard, window_seconds(clips, config.phrase)[0], rescored=False)
     examples = device_examples(config, clips, data, max(device_samples(), detector.config.receptive_samples))
-    if not store_is_complete(folder / "features"):
-        folder.mkdir(parents=True, exist_ok=True)
-        negatives = heard_negatives(detector, config.keyphrase, device_samples(), data, reporter, splits=splits)
-        own = replace(examples, specs=tuple(s for s in examples.specs if s.columns["split"] in splits))
-        reporter.stage("features", worded("Hearing %(n)d examples as their teacher does", n=len(own.specs)))
-        progress = Progress(reporter, len(own.specs))
-        build_store(detector, own, list(negatives), folder, folder / "features", progress)
-    store = open_store(folder / "features", detector.config.stored.width)
+    own = replace(examples, specs=tuple(s for s in examples.specs if s.columns["split"] in splits))
+    negatives = heard_negatives(detector, config.keyphrase, device_samples(), data, reporter, splits=splits)
+    store = hear(detector, lambda: own, negatives, folder, reporter)
     if not is_trained:
-        settings = settings_of_standard(config)
-        reporter.stage("train", worded("Training the teacher, %(n)d steps", n=settings.steps))
-        detector, _ = train_and_tell(store, detector, settings, folder, reporter)
+        detector, _ = learn(detector, store, settings, folder, reporter)
     return Teacher(detector, store, examples)
-
-
-def _standard(config: RunConfig) -> RunConfig:
-    return replace(config, size="standard", devices=())

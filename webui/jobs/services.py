@@ -160,7 +160,7 @@ def stages_of(kind: str, spec: Mapping[str, Any] | None = None) -> list[tuple[st
     stages = KINDS[kind].stages
     if spec is not None and stages is TRAINING_STAGES:
         config = run_config({"phrase": "", **spec})
-        skipped = {Recipe.FROM_NOTHING: {"calibrate"}, Recipe.CALIBRATED: {"train"}}.get(config.recipe, set())
+        skipped = {"train"} if config.recipe is Recipe.CALIBRATED else set()
         skipped |= set() if config.devices else {"devices"}
         skipped |= set() if spec.get("install_voices") else {"enable"}
         stages = tuple(stage for stage in stages if stage[0] not in skipped)

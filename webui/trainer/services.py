@@ -328,8 +328,6 @@ def adopt_runs() -> int:
             continue
         try:
             result = json.loads(path.read_text(encoding="utf-8"))
-            if result.get("made_for") and (data / "jobs" / result["made_for"]).is_dir():
-                continue  # it is a part of that run's bundle
             bundle = Path(result["bundle"])
             report = json.loads(bundle.with_name("report.json").read_text(encoding="utf-8"))
             if bundle.is_file() and bundle.parent == data / "models" / path.parent.name:

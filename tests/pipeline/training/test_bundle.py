@@ -9,7 +9,7 @@ import py_compile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -21,12 +21,14 @@ from core.errors import HarkError
 from core.events import Event, Reporter
 from core.worded import worded
 from model.checkpoint import load_checkpoint
+from model.dataset import FeatureStore
 from model.runtime.detector import SCHEMA, Bundle, Detector
 from model.tiny_crnn import TinyCRNN
 from pipeline.training import bundle as bundling
-from pipeline.training.bundle import BundleFiles, bundle_at, licences_text, model_card, write_bundle
+from pipeline.training.bundle import BundleFiles, bundle_at, bundle_contents, licences_text, model_card, write_bundle
 from pipeline.training.config import RunConfig
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, FA_PER_DAY
+from pipeline.training.making import Made
 from pipeline.training.plan import Plan
 from tests.support.small_crnn import small_crnn
 
@@ -85,7 +87,13 @@ def write(
     monkeypatch.setattr(bundling, "html_report", lambda report: "<!doctype html>page")
     job = tmp_path / "job"
     job.mkdir()
-    return lambda: write_bundle(tmp_path, job, PLAN, clips, model, THRESHOLDS, report(), {}, Reporter(told.append))
+    made = Made(model, cast(FeatureStore, None), THRESHOLDS, {}, None)
+
+    def write() -> BundleFiles:
+        contents = bundle_contents(job, PLAN, clips, made, report(), {}, Reporter(told.append))
+        return write_bundle(tmp_path, PLAN.run, contents)
+
+    return write
 
 
 def test_a_bundle_is_whole_and_every_digest_holds(write: Callable[[], BundleFiles], tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from model.backbone_detector import BackboneDetector, BackboneDetectorConfig
 from model.dataset import FeatureStore, FeatureWriter, open_store
 from model.encoder_detector import EncoderDetector
 from model.keyword_hmm import HMMDetector, KeywordHMM
-from model.metrics import count_false_alarms
+from model.metrics import count_false_alarms, phrase_scores
 from model.runtime.detector import logit
-from pipeline.training.calibration import calibrated
 from pipeline.training.evaluation import calibrate, score_split, threshold_at
+from pipeline.training.making import calibrated
 from tests.support.untrained_bundle import line
 
 WAYS = ((5, 12, 30, 8), (5, 12, 31))
@@ -30,8 +30,9 @@ def detector_of(kind: str) -> HMMDetector:
     )
 
 
-def store_of(detector: HMMDetector, folder: Path, minutes: int = 60) -> FeatureStore:
-    """Phones at random, a minute each; where there is a column for it, some frames are rescored."""
+def store_of(detector: HMMDetector, folder: Path, minutes: int = 60, said: int = 0, unsaid: int = 0) -> FeatureStore:
+    """Phones at random, a minute each; where there is a column for it, some frames are rescored. And the phrase,
+    ``said`` times as it is and ``unsaid`` times as nothing like it."""
     rng = np.random.default_rng(0)
     writer = FeatureWriter(folder)
     for number in range(minutes):
@@ -41,6 +42,15 @@ def store_of(detector: HMMDetector, folder: Path, minutes: int = 60) -> FeatureS
             np.concatenate([frames, column], axis=1)[:, : detector.config.stored.width], phrase_start=-1,
             phrase_end=-1, label=0, split=("validation", "test")[number % 10 == 0], condition="clean",
             bucket="plain_negative", engine="x", voice="", speaker="", clip_id=-1, text="",
+        )  # fmt: skip
+    for number in range(said + unsaid):
+        phones = np.full((100, detector.config.stored.width), 0.01)
+        phones[:, 41:] = 0.0
+        if number < said:
+            phones[60:90, :41][np.arange(30), np.repeat(WAYS[1], 10)], phones[60:, 41:] = 0.99, 6.0
+        writer.append(
+            phones, phrase_start=60, phrase_end=90, label=1, split="validation", condition="clean", bucket="positive",
+            engine="piper", voice="", speaker="", clip_id=number, text="",
         )  # fmt: skip
     writer.close()
     return open_store(folder, detector.config.stored.width)
@@ -88,6 +98,21 @@ def test_no_default_threshold_is_lower_than_what_similar_phrases_have(
     assert count_false_alarms(validation.streams, 0.5) <= 0.5 * sum(stream.hours for stream in validation.streams)
     monkeypatch.setattr(EncoderDetector, "least", level - 0.5)
     assert calibrated(detector, store)[1] == thresholds
+
+
+@pytest.mark.parametrize(("unsaid", "raised"), [(1, True), (4, False)])
+def test_a_floor_costs_a_tenth_of_the_phrase_at_most(
+    unsaid: int, raised: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = detector_of("encoder")
+    store = store_of(detector, tmp_path, 12, said=16, unsaid=unsaid)
+    free, _, validation = calibrated(detector, store)
+    level = -free.match.bias.item() / free.match.weight.item()
+    heard = phrase_scores(validation.pick(validation.positive))
+    assert (heard < 0.5).sum() == unsaid
+    monkeypatch.setattr(EncoderDetector, "least", level + 0.5)
+    _, thresholds, _ = calibrated(detector, store)
+    assert [row["fa_per_day"] for row in thresholds if row.get("raised")][-1:] == ([12.0] if raised else [])
 
 
 def test_a_line_of_before_is_replaced(tmp_path: Path) -> None:

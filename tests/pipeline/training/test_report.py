@@ -20,6 +20,7 @@ from model.train import TrainResult
 from pipeline.training.bundle import model_card
 from pipeline.training.config import BUCKETS, RunConfig
 from pipeline.training.evaluation import FA_PER_DAY, REPORTED_FA_PER_HOUR, ScoredSplit, calibrate, measure
+from pipeline.training.making import Made
 from pipeline.training.plan import BucketPlan, Plan
 from pipeline.training.report import Report, build_report, det_plot, devices_in_words, html_report, in_words
 from pipeline.training.synthesis import GenerationReport
@@ -113,16 +114,8 @@ def report_of(
     thresholds = [{"fa_per_day": rate, "threshold": 0.7, "extrapolated": rate < 12} for rate in FA_PER_DAY]
     generated = GenerationReport({"positive": 3}, {"flite": {"a crash": 2}})
     store = FeatureStore(np.zeros((0, 40), np.float16), segments)
-    return build_report(
-        replace(plan, **plan_changes),
-        pd.DataFrame(table),
-        store,
-        model,
-        trained,
-        thresholds,
-        results or results_of(real),
-        generated,
-    )
+    made = Made(model, store, thresholds, results or results_of(real), trained)
+    return build_report(replace(plan, **plan_changes), pd.DataFrame(table), made, generated, {})
 
 
 def words(report: Report) -> str:

@@ -25,16 +25,17 @@ from model.phones import outputs_of
 from model.shipped_weights import shipped_backbone
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training import retraining
-from pipeline.training import run as training_run
 from pipeline.training.clip_choice import real_negatives
 from pipeline.training.config import RunConfig
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, score_split
+from pipeline.training.making import Made
 from pipeline.training.plan import Plan, save_plan
 from pipeline.training.retraining import (
     CORPUS,
     FALSE_ALARM_OF,
     AntiKeywords,
     Marked,
+    Retraining,
     counted,
     find_anti_keywords,
     marked_audio,
@@ -178,10 +179,12 @@ def test_what_anti_keywords_cost_is_told_by_a_calibrated_detector(
         return AntiKeywords((WRITTEN_NEAR,), 0.1)
 
     thresholds = [{"fa_per_day": DEFAULT_FA_PER_DAY, "threshold": 0.625}]
-    monkeypatch.setattr(training_run, "_calibrate", lambda *given: (calibrated, thresholds, None))
-    monkeypatch.setattr(training_run, "find_anti_keywords", find)
-    made, found = training_run._with_anti_keywords(scripted, Marked(), store, silent_reporter())
-    assert asked == [(calibrated, 0.625)] and found.phones == made.config.anti_keywords == (WRITTEN_NEAR,)
+    monkeypatch.setattr(retraining, "calibrated", lambda *given: (calibrated, thresholds, None))
+    monkeypatch.setattr(retraining, "find_anti_keywords", find)
+    this = Retraining("run-1", scripted, thresholds, Marked(), silent_reporter())
+    made = this.with_anti_keywords(scripted, store)
+    assert asked == [(calibrated, 0.625)]
+    assert this.anti_keywords.phones == made.config.anti_keywords == (WRITTEN_NEAR,)
 
 
 @pytest.mark.parametrize(
@@ -211,9 +214,11 @@ def test_a_version_is_better_only_if_nothing_is_worse(
     thresholds = [{"fa_per_day": 12.0, "threshold": 0.5}]
     nothing: Any = None
     marked = Marked([np.zeros(1)] * 2, [np.zeros(1)] * 3)
-    compared = retraining.compare(nothing, thresholds, nothing, thresholds, nothing, marked)
+    found = AntiKeywords(((1, 2, 3),), marked=2)
+    this = Retraining("run-1", nothing, thresholds, marked, silent_reporter(), found)
+    compared = this.compared(Made(nothing, nothing, thresholds, {}, None))
     assert compared["better"] is better
-    words = retraining.in_words({**compared, "run": "run-1", "anti_keywords": {"phones": [(1, 2, 3)], "alike": 0}})
+    words = retraining.in_words(compared)
     assert all(isinstance(sentence, Worded) for sentence in words)
     assert words[-1].startswith("It is better" if better else "It is not better")
     assert f"missed {compared['after']['missed']} of 100 test recordings of 50 utterances (before: 10)" in words[0]

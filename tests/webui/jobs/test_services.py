@@ -30,8 +30,8 @@ def submit(user: User, number: int = 0) -> Job:
         ("train", {"phrase": "p", "size": "large"}, {"train", "enable", "devices"}),
         ("train", {"phrase": "p", "size": "large", "devices": ["esphome"]}, {"enable", "train"}),
         ("train", {"phrase": "p", "size": "standard"}, {"enable", "devices"}),
-        ("train", {"phrase": "p", "from_scratch": True, "install_voices": True}, {"calibrate", "devices"}),
-        ("retrain", {"phrase": "p", "language": "de", "run": "p-1"}, {"calibrate", "enable", "devices"}),
+        ("train", {"phrase": "p", "from_scratch": True, "install_voices": True}, {"devices"}),
+        ("retrain", {"phrase": "p", "language": "de", "run": "p-1"}, {"enable", "devices"}),
         ("train", None, set()),
     ],
 )

@@ -55,16 +55,6 @@ def test_a_trial_of_the_command_line_is_shown_as_one(owners: Client, owner: User
     assert "A trial: train it properly before you use it." in owners.get("/").content.decode()
 
 
-def test_the_standard_detector_in_a_large_one_s_bundle_is_no_version_of_its_own(owner: User, portal: Path) -> None:
-    finished_run(portal, "hey-compass-standard", made_for="hey-compass-large")
-    (portal / "jobs" / "hey-compass-large").mkdir()
-    assert services.adopt_runs() == 0
-    (portal / "jobs" / "hey-compass-large").rmdir()
-    finished_run(portal, "hey-compass-large", made_for="the id of a job that is gone")
-    assert services.adopt_runs() == 1
-    assert Version.objects.get().folder == "models/hey-compass-large"
-
-
 def test_what_is_damaged_or_elsewhere_is_left_alone(owner: User, portal: Path) -> None:
     finished_run(portal, "cut")
     (portal / "jobs/cut/result.json").write_text('{"phrase": "hey')
