@@ -78,8 +78,8 @@ def _run_options(parser: Parser) -> None:
         "--size",
         choices=(AUTO_SIZE, *SIZES),
         default=AUTO_SIZE,
-        help="of the detector: large (34 MB) misses far less, standard (3 MB) suits small computers (default: large for "
-        "English, else standard, and standard for a trial)",
+        help="of the detector: large (34 MB) misses far less, standard (3 MB) suits small computers (default: large "
+        "for English, else standard, and standard for a trial)",
     )
     parser.add_argument(
         "--for",
