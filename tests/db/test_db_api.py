@@ -19,16 +19,7 @@ from core.errors import HarkError
 from db import clip_files
 from db.db_api import Library, source_id
 from db.records import AlignedUnit, NewClip, Where
-from tests.db.conftest import Run
-
-
-def tone(seed: int, seconds: float = 0.1) -> np.ndarray:
-    return (0.1 * np.random.default_rng(seed).standard_normal(int(seconds * 16000))).astype(np.float32)
-
-
-def new_clip(text: str, seed: int = 0, **fields: object) -> NewClip:
-    values: dict[str, object] = {"audio": tone(seed), "text": text, "text_normalized": text, "language": "en"}
-    return NewClip(**(values | {"engine": "fake"} | fields))  # type: ignore[arg-type]
+from tests.db.conftest import Run, new_clip, tone
 
 
 def test_a_clip_comes_back_as_it_was_given(library: Library) -> None:
@@ -130,21 +121,10 @@ def test_finding_by_text(library: Library) -> None:
     assert rejected.id not in {clip.id for clip in library.search("hey compass", 10)}
 
 
-NASTY = [
-    "'; DROP TABLE clip; --",
-    '"',
-    "NEAR(a b)",
-    "*",
-    "a* OR b",
-    "text_normalized:a",
-    "^a",
-    "../../etc/passwd",
-    "\x00",
-    "",
-]
-
-
-@pytest.mark.parametrize("text", NASTY)
+@pytest.mark.parametrize(
+    "text",
+    ["'; DROP TABLE clip; --", '"', "NEAR(a b)", "*", "a* OR b", "text_normalized:a", "^a", "../../etc", "\x00", ""],
+)
 def test_sql_like_text_is_just_text(library: Library, text: str) -> None:
     library.add_clips(
         [new_clip("plain words", 1), new_clip(text, 2, request_id=text, source=f"c:{text}", speaker=text)]
@@ -177,6 +157,9 @@ def test_search_finds_whole_words_in_order(library: Library) -> None:
     assert found("*") == found("") == found("   ") == found('"') == []
     assert found("hey NEAR compass") == []
     assert len(library.search("hey", 2)) == 2
+    for phrase in ("hey compass", "compass", '"', "", "小爱"):
+        assert library.search_ids(phrase) == [clip.id for clip in library.search(phrase, 10)]
+    assert library.search_ids("hey compass", Where(language="de")) == []
 
 
 def test_search_in_a_script_without_spaces(library: Library) -> None:
@@ -234,6 +217,10 @@ def test_emissions_and_alignments(library: Library) -> None:
     assert stored is not None and stored.dtype == np.float16 and np.abs(stored - matrix).max() < 0.01
     assert library.emission(second, "ctc-1") is None
     assert library.with_emission("ctc-1", [first, second]) == {first}
+    packed = np.arange(32, dtype=np.uint8).reshape(2, 16)
+    library.add_emissions("packed", [(second, packed)])
+    again = library.emission(second, "packed")
+    assert again is not None and again.dtype == np.uint8 and (again == packed).all(), "as its maker packed it"
     with pytest.raises(ValueError):
         library.add_emissions("../x", [(first, matrix)])
     with pytest.raises(HarkError):
@@ -252,10 +239,7 @@ def test_emissions_and_alignments(library: Library) -> None:
 
 def test_export_can_be_read_again(library: Library, tmp_path: Path) -> None:
     library.add_clips(
-        [
-            NewClip(tone(1), "Hey compass!", "hey compass", "en", "fake", speaker="s1"),
-            new_clip("", 2, text_known=False),
-        ]
+        [NewClip(tone(1), "Hey compass!", "hey compass", "en", "fake", speaker="s1"), new_clip("", 2, text_known=False)]
     )
     report = library.export(tmp_path / "out")
     lines = [json.loads(line) for line in report.manifest.read_text(encoding="utf-8").splitlines()]

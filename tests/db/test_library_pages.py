@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,16 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from db.db_api import Library
-from db.records import AlignedUnit, Filters, NewClip, Where
-
-
-def new_clip(text: str, seed: int = 0, **fields: object) -> NewClip:
-    audio = (0.1 * np.random.default_rng(seed).standard_normal(1600)).astype(np.float32)
-    values: dict[str, object] = {"audio": audio, "text": text, "text_normalized": text, "language": "en"}
-    return NewClip(**(values | {"engine": "fake"} | fields))  # type: ignore[arg-type]
+from db.records import AlignedUnit, Filters, Where
+from tests.db.conftest import new_clip
+from tests.support.programs import run_python
 
 
 def everything(library: Library, filters: Filters, size: int = 7) -> list[int]:
@@ -129,8 +122,7 @@ library = Library(Path({str(library.data_dir)!r}))
 library._remove_file_without_row = lambda path, query: os._exit(9)
 library.delete_clips({ids[:3]})
 """
-    ended = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY)
-    assert ended.returncode == 9
+    assert run_python(program).returncode == 9
     assert [clip.id for clip in library.iter_clips()] == ids[3:]
     assert library.check(mend=True, left_over_after_s=0).counts == {"file without row": 3}
     assert library.check(left_over_after_s=0).problems == ()
@@ -167,8 +159,3 @@ def test_settings_are_changed_and_the_others_stay(library: Library) -> None:
     ]
     library.change_settings([one], {"more": None})
     assert "more" not in library.clips([one])[0].settings
-
-
-def test_sources_of_one_kind(library: Library) -> None:
-    library.add_clips([new_clip("a", n, source=source) for n, source in enumerate(("a:1", "ab:1", "a:2", "b:1"))])
-    assert [clip.source for clip in library.with_source("a")] == ["a:1", "a:2"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 
@@ -13,8 +11,8 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
-from core.data_folder import REPOSITORY
 from tests.support.portal_password import PASSWORD
+from tests.support.programs import run_python
 from webui.accounts.models import User
 from webui.audio.models import Recording, Share, UploadInProgress
 from webui.jobs.models import Job
@@ -170,5 +168,5 @@ def test_the_addresses_load_nothing_that_is_slow() -> None:
         "slow &= set(sys.modules);"
         "sys.exit(str(slow) if slow else 0)"
     )
-    ended = subprocess.run([sys.executable, "-c", check], cwd=REPOSITORY, capture_output=True, text=True)
+    ended = run_python(check)
     assert ended.returncode == 0, ended.stderr

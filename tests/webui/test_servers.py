@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from core.data_folder import REPOSITORY
 from core.errors import HarkError
+from tests.support.programs import prepared, run_python
 from tests.support.servers import PASSWORD, free_port, mysql, postgresql, redis_server
 from webui import servers
 
@@ -73,17 +70,6 @@ def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         servers.uses_redis()
 
 
-def prepared(data: Path, **settings: str) -> str:
-    """What ``ready()`` says in a process of its own, as every command of the portal's begins."""
-    program = "from core.errors import HarkError\ntry:\n    from webui.setup import ready; ready(); print('ready')\n"
-    program += "except HarkError as error: print(error)"
-    environment = {**os.environ, "HARK_DATA": str(data), **settings}
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300
-    )
-    return done.stdout + done.stderr
-
-
 @pytest.mark.slow(reason="starts the portal")
 @pytest.mark.parametrize(
     ("name", "scheme"), [("DATABASE_URL", "postgresql"), ("DATABASE_URL", "mysql"), ("REDIS_URL", "redis")]
@@ -91,12 +77,6 @@ def prepared(data: Path, **settings: str) -> str:
 def test_a_server_that_does_not_answer_is_said(tmp_path: Path, name: str, scheme: str) -> None:
     said = prepared(tmp_path, **{name: f"{scheme}://hark:{SECRET}@127.0.0.1:{free_port()}/0"})
     assert "does not answer" in said and name in said and SECRET not in said and "Traceback" not in said
-
-
-def on_server(folder: Path, database: str, source: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "HARK_DATA": str(folder / "data"), "DATABASE_URL": database}
-    command = [sys.executable, "-c", source]
-    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300)
 
 
 SAYS = """
@@ -144,7 +124,7 @@ DATABASES = pytest.mark.parametrize("database", [postgresql, mysql])
 @DATABASES
 def test_a_server_takes_any_text_and_finds_words(tmp_path: Path, database: Database) -> None:
     with database() as url:
-        done = on_server(tmp_path, url, SAYS)
+        done = run_python(SAYS, HARK_DATA=str(tmp_path / "data"), DATABASE_URL=url)
     said = SAID if database is postgresql else SAID.replace("'a\\ufffdb' {", "'a\\x00b' {")  # MariaDB takes it as it is
     assert done.stdout.replace('"', "'") == said.replace('"', "'"), done.stderr
 
@@ -171,7 +151,7 @@ print("jobs:", Job.objects.count())
 @DATABASES
 def test_of_requests_that_come_at_once_one_makes_the_job(tmp_path: Path, database: Database) -> None:
     with database() as url:
-        done = on_server(tmp_path, url, AT_ONCE)
+        done = run_python(AT_ONCE, HARK_DATA=str(tmp_path / "data"), DATABASE_URL=url)
     assert "jobs: 5" in done.stdout, done.stdout + done.stderr
 
 
@@ -231,7 +211,7 @@ print(User.objects.count(), Organization.objects.count(), Quota.objects.count())
 @DATABASES
 def test_what_must_be_there_once_is_there_once(tmp_path: Path, database: Database) -> None:
     with database() as url:
-        done = on_server(tmp_path, url, UNIQUE)
+        done = run_python(UNIQUE, HARK_DATA=str(tmp_path / "data"), DATABASE_URL=url)
     names, organizations = [True, False, True, True, False], [True, False, True]
     said = f"{names}\n{organizations}\nFalse\n['HARBOUR']\n1 0\n"
     assert done.stdout.startswith(said), done.stdout + done.stderr

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -11,9 +9,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from tests.support.http_server import Reply, serving
+from tests.support.programs import run_python
 from tests.webui.jobs.conftest import Child, child
 from webui import tracing
 from webui.accounts.models import User
@@ -116,8 +114,5 @@ WSGIHandler()
 import webui.jobs.supervise
 print("webui.tracing.TraceRequests" in django.conf.settings.MIDDLEWARE, "opentelemetry" in sys.modules)
 """
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "webui.settings", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120
-    )
+    done = run_python(program, DJANGO_SETTINGS_MODULE="webui.settings", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
     assert done.stdout.split() == 2 * [str(bool(endpoint))], done.stderr

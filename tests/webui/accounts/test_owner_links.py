@@ -16,11 +16,13 @@ from django.urls import reverse
 from django.utils import timezone
 
 import webui.settings
+from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from webui.accounts import services
 from webui.accounts.models import OneTimeLink, User
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+pytestmark = pytest.mark.django_db
+
 BASE = "http://testserver"
 PASSWORD = "correct horse battery"
 FORM = {"username": "olga", "email": "olga@example.org", "new_password1": PASSWORD, "new_password2": PASSWORD}
@@ -31,7 +33,6 @@ def path_of(link: str) -> str:
     return link.removeprefix(BASE)
 
 
-@pytest.mark.django_db
 def test_the_link_makes_the_owner_and_signs_in(client: Client, settings: Any) -> None:
     settings.PASSWORD_HASHERS = webui.settings.PASSWORD_HASHERS
     address = path_of(services.owner_link(base_url=BASE))
@@ -46,7 +47,6 @@ def test_the_link_makes_the_owner_and_signs_in(client: Client, settings: Any) ->
     assert client.session["_auth_user_id"] == str(user.pk)
 
 
-@pytest.mark.django_db
 def test_it_works_once(client: Client) -> None:
     address = path_of(services.owner_link(base_url=BASE))
     client.post(address, FORM)
@@ -59,14 +59,12 @@ def test_it_works_once(client: Client) -> None:
         services.owner_link(base_url=BASE)
 
 
-@pytest.mark.django_db
 def test_a_new_link_makes_the_older_one_invalid(client: Client) -> None:
     old, new = (path_of(services.owner_link(base_url=BASE)) for _ in range(2))
     assert client.get(old).status_code == 410
     assert client.get(new).status_code == 200
 
 
-@pytest.mark.django_db
 def test_it_is_not_for_ever(client: Client) -> None:
     address = path_of(services.owner_link(base_url=BASE))
     OneTimeLink.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
@@ -74,14 +72,12 @@ def test_it_is_not_for_ever(client: Client) -> None:
     assert not User.objects.exists()
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize("secret", ["x", "a" * 40, "a%00b", "../x", "é"])
 def test_a_wrong_link(client: Client, secret: str) -> None:
     services.owner_link(base_url=BASE)
     assert client.get(f"/account/setup/{secret}").status_code in (404, 410)
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -108,7 +104,6 @@ def test_what_cannot_be_used_is_said_beside_its_field(client: Client, change: di
     assert client.post(address, FORM).status_code == 302  # the link was not used up by that
 
 
-@pytest.mark.django_db
 def test_the_link_itself_is_not_in_the_database() -> None:
     from django.db import connection
 
@@ -151,7 +146,6 @@ def test_of_several_who_set_up_at_once_one_becomes_the_owner(tmp_path: Path) -> 
     assert users == f"('{won[0]}', True)"
 
 
-@pytest.mark.django_db
 def test_the_first_user_becomes_the_owner_and_no_other() -> None:
     first = services.create_user(username="first", password=PASSWORD)
     second = services.create_user(username="second", password=PASSWORD)

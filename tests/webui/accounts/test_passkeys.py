@@ -16,7 +16,7 @@ from django.test import Client
 
 from tests.support.authenticator import ORIGIN, Authenticator
 from tests.support.portal_password import PASSWORD
-from tests.webui.accounts.test_second_factor import CODES, PAGE, code_of, confirmed, turned_on
+from tests.webui.accounts.test_second_factor import CODES, PAGE, code_of, confirmed, is_signed_in, turned_on
 from webui.accounts import second_factor
 from webui.accounts.models import AuditEntry, SignInFailure, User
 from webui.accounts.services import issue_pair
@@ -45,10 +45,6 @@ def options_on(page: str) -> dict[str, Any]:
 def password_step(client: Client, **more: str) -> Any:
     sent = {"name": "oscar", "password": PASSWORD, "next": "/jobs/", **more}
     return client.post("/account/login", sent, headers={"Referer": ORIGIN})
-
-
-def is_signed_in(client: Client) -> bool:
-    return client.get("/account/").status_code == 200
 
 
 def add(client: Client, authenticator: Authenticator, name: str = "phone") -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Coroutine, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -56,8 +56,46 @@ class Socket:
         return said.get("code", 1000) if said["type"] == "websocket.close" else json.loads(said["text"])
 
 
-def talk(conversation: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(conversation())  # type: ignore[arg-type]
+_runners: list[asyncio.Runner] = []
+
+
+def run(awaited: Coroutine[Any, Any, Any]) -> Any:
+    """Wait for it; sockets are served while something is waited for."""
+    if not _runners:
+        _runners.append(asyncio.Runner())
+    return _runners[0].run(awaited)
+
+
+@pytest.fixture(autouse=True)
+def no_socket_is_left() -> Iterator[None]:
+    yield
+    while _runners:
+        _runners.pop().close()
+
+
+class Program:
+    """The same end, for programs that do one thing after the other."""
+
+    def __init__(self, path: str, origin: str | None = None, host: str = "localhost") -> None:
+        self._socket = Socket(path, origin, host)
+        self.end = self._socket.end
+
+    def open(self) -> bool:
+        return bool(run(self._socket.open()))
+
+    def say(self, content: Any) -> None:
+        run(self._socket.say(content))
+
+    def hear(self, wait_s: float = WAIT_S) -> Any:
+        return run(self._socket.hear(wait_s))
+
+
+def signed_in(path: str, token: str) -> Program:
+    """A socket that was opened, with its token sent."""
+    socket = Program(path)
+    assert socket.open()
+    socket.say({"token": token})
+    return socket
 
 
 def token_of(user: User, *scopes: str) -> str:
@@ -68,18 +106,12 @@ def test_a_program_follows_a_job(world: World) -> None:
     JobEvent.objects.create(job=world.failed, event={"event": "log", "time": 2.0, "message": "m", "level": "info"})
     text = token_of(world.user, "read")
     access = issue_pair(user=world.user).access
-
-    async def conversation() -> None:
-        for token in (text, access):
-            socket = Socket(f"/ws/jobs/{world.failed.id}")
-            assert await socket.open()
-            await socket.say({"token": token})
-            await socket.say({"after": 0})
-            said = await socket.hear()
-            assert said["job"]["state"] == "failed" and [event["event"] for event in said["events"]][-1] == "log"
-            assert await socket.hear() == 1000
-
-    talk(conversation)
+    for token in (text, access):
+        socket = signed_in(f"/ws/jobs/{world.failed.id}", token)
+        socket.say({"after": 0})
+        said = socket.hear()
+        assert said["job"]["state"] == "failed" and [event["event"] for event in said["events"]][-1] == "log"
+        assert socket.hear() == 1000
 
 
 def test_one_socket_tells_a_user_of_all_their_jobs_and_of_nobody_else_s(world: World, other: User) -> None:
@@ -88,45 +120,37 @@ def test_one_socket_tells_a_user_of_all_their_jobs_and_of_nobody_else_s(world: W
     own = Job.objects.create(user=world.user, title="mine", **made)
     foreign = Job.objects.create(user=other, title="theirs", **made)
     expected = {str(job.pk) for job in Job.objects.filter(user=world.user)}
-
-    async def conversation() -> None:
-        first, second = Socket("/ws/jobs"), Socket("/ws/jobs")
-        for socket, token in ((first, mine), (second, theirs)):
-            await socket.open()
-            await socket.say({"token": token})
-        assert {job["id"] for job in (await first.hear())["jobs"]} == expected
-        assert [job["id"] for job in (await second.hear())["jobs"]] == [str(foreign.pk)]
-        await Job.objects.filter(pk=own.pk).aupdate(stage="transcribe", done=1.0, total=4.0)
-        (said,) = (await first.hear())["jobs"]
-        assert (said["id"], said["stage"], said["done"], said["total"]) == (str(own.pk), "transcribe", 1.0, 4.0)
-        assert said["recording"] == "r"
-        await Job.objects.filter(pk=own.pk).aupdate(state="done")
-        (said,) = (await first.hear())["jobs"]
-        assert said["state"] == "done" and not said["going"]
-        await Job.objects.filter(pk=own.pk).adelete()
-        assert await first.hear() == {"jobs": [], "gone": [str(own.pk)]}
-        await Job.objects.filter(pk=foreign.pk).aupdate(state="failed")
-        assert [job["state"] for job in (await second.hear())["jobs"]] == ["failed"]
-        assert await first.end.receive_nothing(1.2)
-        await first.say("{")
-        assert await first.hear() == 1007
-
-    talk(conversation)
+    first, second = Program("/ws/jobs"), Program("/ws/jobs")
+    for socket, token in ((first, mine), (second, theirs)):
+        socket.open()
+        socket.say({"token": token})
+    assert {job["id"] for job in first.hear()["jobs"]} == expected
+    assert [job["id"] for job in second.hear()["jobs"]] == [str(foreign.pk)]
+    Job.objects.filter(pk=own.pk).update(stage="transcribe", done=1.0, total=4.0)
+    (said,) = first.hear()["jobs"]
+    assert (said["id"], said["stage"], said["done"], said["total"]) == (str(own.pk), "transcribe", 1.0, 4.0)
+    assert said["recording"] == "r"
+    Job.objects.filter(pk=own.pk).update(state="done")
+    (said,) = first.hear()["jobs"]
+    assert said["state"] == "done" and not said["going"]
+    Job.objects.filter(pk=own.pk).delete()
+    assert first.hear() == {"jobs": [], "gone": [str(own.pk)]}
+    Job.objects.filter(pk=foreign.pk).update(state="failed")
+    assert [job["state"] for job in second.hear()["jobs"]] == ["failed"]
+    assert run(first.end.receive_nothing(1.2))
+    first.say("{")
+    assert first.hear() == 1007
 
 
 def test_the_socket_of_all_jobs_is_for_those_who_sign_in(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webui.accounts.socket_sign_in.WAIT_S", 0.2)
     only_train = token_of(world.user, "train")
-
-    async def conversation() -> None:
-        silent, without_scope = Socket("/ws/jobs"), Socket("/ws/jobs")
-        await silent.open()
-        assert await silent.hear() == 4401
-        await without_scope.open()
-        await without_scope.say({"token": only_train})
-        assert "scope" in (await without_scope.hear())["error"]["why"] and await without_scope.hear() == 4403
-
-    talk(conversation)
+    silent, without_scope = Program("/ws/jobs"), Program("/ws/jobs")
+    silent.open()
+    assert silent.hear() == 4401
+    without_scope.open()
+    without_scope.say({"token": only_train})
+    assert "scope" in without_scope.hear()["error"]["why"] and without_scope.hear() == 4403
 
 
 def test_a_page_hears_of_a_job_in_its_own_language(world: World) -> None:
@@ -135,29 +159,19 @@ def test_a_page_hears_of_a_job_in_its_own_language(world: World) -> None:
     event = {"event": "stage", "time": 1.0, "name": "synthesize", "message": "Speaking 3 clips", "said": said}
     JobEvent.objects.create(job=world.failed, event=event)
     Job.objects.filter(pk=world.failed.pk).update(message="Speaking 3 clips", said=said)
-
-    async def conversation() -> None:
-        for language, message in (("de", "3 Clips werden gesprochen"), ("../x", "Speaking 3 clips"), (7, None)):
-            socket = Socket(f"/ws/jobs/{world.failed.id}")
-            await socket.open()
-            await socket.say({"token": token})
-            await socket.say({"after": 0, "language": language})
-            heard = await socket.hear()
-            assert heard["job"]["message"] == heard["events"][-1]["message"] == (message or "Speaking 3 clips")
-
-    talk(conversation)
+    for language, message in (("de", "3 Clips werden gesprochen"), ("../x", "Speaking 3 clips"), (7, None)):
+        socket = signed_in(f"/ws/jobs/{world.failed.id}", token)
+        socket.say({"after": 0, "language": language})
+        heard = socket.hear()
+        assert heard["job"]["message"] == heard["events"][-1]["message"] == (message or "Speaking 3 clips")
 
 
 def test_who_says_nothing_is_sent_away(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webui.accounts.socket_sign_in.WAIT_S", 0.2)
-
-    async def conversation() -> None:
-        for path in (f"/ws/jobs/{world.failed.id}", f"/ws/listen/{world.version.detector_id}/1"):
-            socket = Socket(path)
-            assert await socket.open()
-            assert await socket.hear() == 4401
-
-    talk(conversation)
+    for path in (f"/ws/jobs/{world.failed.id}", f"/ws/listen/{world.version.detector_id}/1"):
+        socket = Program(path)
+        assert socket.open()
+        assert socket.hear() == 4401
 
 
 @pytest.mark.parametrize(
@@ -166,89 +180,63 @@ def test_who_says_nothing_is_sent_away(world: World, monkeypatch: pytest.MonkeyP
      json.dumps({"token": "x" * 9000})],
 )  # fmt: skip
 def test_who_begins_with_anything_else_is_sent_away(world: World, first: Any) -> None:
-    async def conversation() -> None:
-        for path in (f"/ws/jobs/{world.failed.id}", f"/ws/listen/{world.version.detector_id}/1"):
-            socket = Socket(path)
-            assert await socket.open()
-            await socket.say(first)
-            said = await socket.hear()
-            assert set(said["error"]) == {"what", "why", "what_to_do"}
-            assert await socket.hear() == 4401
-
-    talk(conversation)
+    for path in (f"/ws/jobs/{world.failed.id}", f"/ws/listen/{world.version.detector_id}/1"):
+        socket = Program(path)
+        assert socket.open()
+        socket.say(first)
+        said = socket.hear()
+        assert set(said["error"]) == {"what", "why", "what_to_do"}
+        assert socket.hear() == 4401
 
 
 def test_ended_tokens_and_other_scopes_are_refused(world: World) -> None:
     token, text = create_token(user=world.user, name="old", scopes=["read"])
     ApiToken.objects.filter(pk=token.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
     only_train = token_of(world.user, "train")
-
-    async def conversation() -> None:
-        for sent, code, why in ((text, 4401, "expired"), (only_train, 4403, "scope")):
-            socket = Socket(f"/ws/jobs/{world.failed.id}")
-            await socket.open()
-            await socket.say({"token": sent})
-            assert why in (await socket.hear())["error"]["why"]
-            assert await socket.hear() == code
-
-    talk(conversation)
+    for sent, code, why in ((text, 4401, "expired"), (only_train, 4403, "scope")):
+        socket = signed_in(f"/ws/jobs/{world.failed.id}", sent)
+        assert why in socket.hear()["error"]["why"]
+        assert socket.hear() == code
 
 
 def test_others_find_nothing(world: World, other: User) -> None:
     text = token_of(other)
-
-    async def conversation() -> None:
-        for path in (f"/ws/jobs/{world.failed.id}", f"/ws/listen/{world.version.detector_id}/1"):
-            socket = Socket(path)
-            await socket.open()
-            await socket.say({"token": text})
-            assert await socket.hear() == 4404
-
-    talk(conversation)
+    for path in (f"/ws/jobs/{world.failed.id}", f"/ws/listen/{world.version.detector_id}/1"):
+        socket = signed_in(path, text)
+        assert socket.hear() == 4404
 
 
 def test_pages_of_other_sites_are_refused(world: World) -> None:
-    async def conversation() -> None:
-        for host, origin, opens in (
-            ("localhost", "https://evil.example", False),
-            ("localhost", "null", False),
-            ("localhost:8000", "http://localhost:8000", True),
-            ("localhost", "http://localhost", True),
-            ("localhost:80", "http://localhost", True),
-            ("localhost:443", "https://localhost", True),
-            ("localhost:8000", "http://localhost:9999", False),  # another program of this machine
-            ("localhost:8000", "http://127.0.0.1:8000", False),
-            ("evil.example", "http://evil.example", False),  # a name that somebody lets lead here
-            ("localhost", "http://localhost:x", False),
-        ):
-            assert await Socket(f"/ws/jobs/{world.failed.id}", origin, host).open() == opens, (host, origin)
-
-    talk(conversation)
+    for host, origin, opens in (
+        ("localhost", "https://evil.example", False),
+        ("localhost", "null", False),
+        ("localhost:8000", "http://localhost:8000", True),
+        ("localhost", "http://localhost", True),
+        ("localhost:80", "http://localhost", True),
+        ("localhost:443", "https://localhost", True),
+        ("localhost:8000", "http://localhost:9999", False),  # another program of this machine
+        ("localhost:8000", "http://127.0.0.1:8000", False),
+        ("evil.example", "http://evil.example", False),  # a name that somebody lets lead here
+        ("localhost", "http://localhost:x", False),
+    ):
+        assert Program(f"/ws/jobs/{world.failed.id}", origin, host).open() == opens, (host, origin)
 
 
 def test_behind_a_proxy_with_tls_no_page_without_it_is_taken_for_the_portal_s(world: World, settings: Any) -> None:
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-
-    async def conversation() -> None:
-        for origin, opens in (("https://localhost", True), ("http://localhost", False)):
-            socket = Socket(f"/ws/jobs/{world.failed.id}", origin)
-            socket.end.scope["headers"].append((b"x-forwarded-proto", b"https"))
-            assert await socket.open() == opens, origin
-
-    talk(conversation)
+    for origin, opens in (("https://localhost", True), ("http://localhost", False)):
+        socket = Program(f"/ws/jobs/{world.failed.id}", origin)
+        socket.end.scope["headers"].append((b"x-forwarded-proto", b"https"))
+        assert socket.open() == opens, origin
 
 
 def test_a_token_in_the_address_is_not_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webui.accounts.socket_sign_in.WAIT_S", 0.2)
     text = token_of(world.user)
-
-    async def conversation() -> None:
-        socket = Socket(f"/ws/jobs/{world.failed.id}")
-        socket.end.scope["query_string"] = f"token={text}".encode()
-        assert await socket.open()
-        assert await socket.hear() == 4401
-
-    talk(conversation)
+    socket = Program(f"/ws/jobs/{world.failed.id}")
+    socket.end.scope["query_string"] = f"token={text}".encode()
+    assert socket.open()
+    assert socket.hear() == 4401
 
 
 class Bundle:
@@ -270,16 +258,10 @@ class Runtime:
 def test_a_program_listens(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webui.listening.services.runtime_of", lambda version: Runtime())
     text = token_of(world.user, "audio")
-
-    async def conversation() -> None:
-        socket = Socket(f"/ws/listen/{world.version.detector_id}/1")
-        await socket.open()
-        await socket.say({"token": text})
-        assert (await socket.hear())["ready"]
-        await socket.say(bytes(2 * 1280))
-        assert await socket.hear() == {"time_s": 0.08, "scores": [0.25], "detections": []}
-
-    talk(conversation)
+    socket = signed_in(f"/ws/listen/{world.version.detector_id}/1", text)
+    assert socket.hear()["ready"]
+    socket.say(bytes(2 * 1280))
+    assert socket.hear() == {"time_s": 0.08, "scores": [0.25], "detections": []}
 
 
 def test_a_model_that_never_ends_is_stopped_and_the_page_told(
@@ -289,30 +271,11 @@ def test_a_model_that_never_ends_is_stopped_and_the_page_told(
     runtime = open_detector(loop_bundle(tmp_path / "hostile", from_level=0.5))
     monkeypatch.setattr("webui.listening.services.runtime_of", lambda version: runtime)
     text = token_of(world.user, "audio")
-
-    async def conversation() -> None:
-        socket = Socket(f"/ws/listen/{world.version.detector_id}/1")
-        await socket.open()
-        await socket.say({"token": text})
-        assert (await socket.hear())["ready"]
-        await socket.say(np.full(1280, 20_000, "<i2").tobytes())
-        assert "more than" in (await socket.hear())["error"]["why"]
-        assert await socket.hear() == 1000
-
-    talk(conversation)
-
-
-def test_what_is_no_json_closes_the_socket_of_a_job(world: World) -> None:
-    text = token_of(world.user)
-
-    async def conversation() -> None:
-        socket = Socket(f"/ws/jobs/{world.failed.id}")
-        await socket.open()
-        await socket.say({"token": text})
-        await socket.say("{")
-        assert await socket.hear() == 1007
-
-    talk(conversation)
+    socket = signed_in(f"/ws/listen/{world.version.detector_id}/1", text)
+    assert socket.hear()["ready"]
+    socket.say(np.full(1280, 20_000, "<i2").tobytes())
+    assert "more than" in socket.hear()["error"]["why"]
+    assert socket.hear() == 1000
 
 
 def test_what_is_sent_wrong_closes_the_socket_with_a_code(
@@ -322,39 +285,29 @@ def test_what_is_sent_wrong_closes_the_socket_with_a_code(
     token = token_of(world.user)
     place = f"/ws/listen/{world.version.detector_id}/{world.version.number}"
     deep = "[" * 7000
-
-    async def conversation() -> None:
-        assert not await Socket("/ws/none").open()
-        for first in ('{"token": "hark_\\ud800"}', deep):  # before anybody is known
-            socket = Socket("/ws/transcribe")
-            assert await socket.open()
-            await socket.say(first)
-            assert "error" in await socket.hear()
-            assert await socket.hear() == 4401
-        for path in (f"/ws/jobs/{world.failed.id}", "/ws/transcribe"):
-            socket = Socket(path)
-            assert await socket.open()
-            await socket.say({"token": token})
-            await socket.say(deep * 30)
-            assert await socket.hear() == 1007
-        socket = Socket(f"/ws/jobs/{world.failed.id}")
-        assert await socket.open()
-        await socket.say({"token": token})
-        for after in (10**30, -1):
-            await socket.say({"after": after})  # no number of an event
-        await socket.say({"after": 0})
-        assert (await socket.hear())["job"]["state"] == "failed"
-        socket = Socket(place)
-        assert await socket.open()
-        await socket.say({"token": token})
-        assert (await socket.hear())["ready"]
-        for wrong in (deep * 30, '{"mark": "missed", "time_s": 1e308}', '{"mark": "missed", "time_s": 1e999}'):
-            await socket.say(wrong)
-        await socket.say('{"mark": "missed", "time_s": ' + "9" * 4000 + "}")
-        await socket.say(bytes(3200))
-        assert (await socket.hear(10))["time_s"] == 0.1  # it goes on
-
-    talk(conversation)
+    assert not Program("/ws/none").open()
+    for first in ('{"token": "hark_\\ud800"}', deep):  # before anybody is known
+        socket = Program("/ws/transcribe")
+        assert socket.open()
+        socket.say(first)
+        assert "error" in socket.hear()
+        assert socket.hear() == 4401
+    for path in (f"/ws/jobs/{world.failed.id}", "/ws/transcribe"):
+        socket = signed_in(path, token)
+        socket.say(deep * 30)
+        assert socket.hear() == 1007
+    socket = signed_in(f"/ws/jobs/{world.failed.id}", token)
+    for after in (10**30, -1):
+        socket.say({"after": after})  # no number of an event
+    socket.say({"after": 0})
+    assert socket.hear()["job"]["state"] == "failed"
+    socket = signed_in(place, token)
+    assert socket.hear()["ready"]
+    for wrong in (deep * 30, '{"mark": "missed", "time_s": 1e308}', '{"mark": "missed", "time_s": 1e999}'):
+        socket.say(wrong)
+    socket.say('{"mark": "missed", "time_s": ' + "9" * 4000 + "}")
+    socket.say(bytes(3200))
+    assert socket.hear(10)["time_s"] == 0.1  # it goes on
     assert "Traceback" not in caplog.text
 
 
@@ -366,27 +319,17 @@ def test_one_user_s_sockets_leave_room_for_the_others(
     browser = Client()
     browser.force_login(world.user)
     session = (b"cookie", f"sessionid={browser.cookies['sessionid'].value}".encode())
-
-    async def signed_in(text: str) -> Socket:
-        socket = Socket("/ws/jobs")
-        assert await socket.open()
-        await socket.say({"token": text})
-        return socket
-
-    async def conversation() -> None:
-        first, second = await signed_in(token), await signed_in(token)
-        assert "jobs" in await first.hear() and "jobs" in await second.hear()
-        third = await signed_in(token)
-        assert "error" in await third.hear() and await third.hear() == 4429
-        page = Socket("/ws/jobs")
-        page.end.scope["headers"].append(session)
-        assert not await page.open()
-        assert "jobs" in await (await signed_in(another)).hear()
-        await first.end.send_input({"type": "websocket.disconnect", "code": 1000})
-        await first.end.wait(3)
-        assert "jobs" in await (await signed_in(token)).hear()
-
-    talk(conversation)
+    first, second = signed_in("/ws/jobs", token), signed_in("/ws/jobs", token)
+    assert "jobs" in first.hear() and "jobs" in second.hear()
+    third = signed_in("/ws/jobs", token)
+    assert "error" in third.hear() and third.hear() == 4429
+    page = Program("/ws/jobs")
+    page.end.scope["headers"].append(session)
+    assert not page.open()
+    assert "jobs" in signed_in("/ws/jobs", another).hear()
+    run(first.end.send_input({"type": "websocket.disconnect", "code": 1000}))
+    run(first.end.wait(3))
+    assert "jobs" in signed_in("/ws/jobs", token).hear()
 
 
 @pytest.mark.parametrize("ended", ["token", "user", "pair", "session"])
@@ -411,20 +354,17 @@ def test_a_socket_ends_with_what_opened_it(
         else:
             browser.post("/account/logout")
 
-    async def conversation() -> None:
-        socket = Socket(f"/ws/jobs/{job.id}")
-        if ended == "session":
-            socket.end.scope["headers"].append((b"cookie", f"sessionid={browser.cookies['sessionid'].value}".encode()))
-        assert await socket.open()
-        if ended != "session":
-            await socket.say({"token": pair.access if ended == "pair" else text})
-        await socket.say({"after": 0})
-        assert (await socket.hear())["job"]["state"] == "running"
-        await asyncio.sleep(0.5)  # it goes on as long as nothing ends
-        await sync_to_async(end)()
-        assert await socket.hear() == 4401
-
-    talk(conversation)
+    socket = Program(f"/ws/jobs/{job.id}")
+    if ended == "session":
+        socket.end.scope["headers"].append((b"cookie", f"sessionid={browser.cookies['sessionid'].value}".encode()))
+    assert socket.open()
+    if ended != "session":
+        socket.say({"token": pair.access if ended == "pair" else text})
+    socket.say({"after": 0})
+    assert socket.hear()["job"]["state"] == "running"
+    run(asyncio.sleep(0.5))  # it goes on as long as nothing ends
+    end()
+    assert socket.hear() == 4401
 
 
 def test_a_client_that_goes_as_its_socket_is_closed_leaves_no_traceback(
@@ -459,7 +399,7 @@ def test_a_client_that_goes_as_its_socket_is_closed_leaves_no_traceback(
         await socket.end.wait(WAIT_S)
         assert not [task.exception() for task in tasks if task.done() and not task.cancelled() and task.exception()]
 
-    talk(conversation)
+    run(conversation())
 
 
 def test_an_access_token_that_expires_meanwhile_ends_no_socket(
@@ -469,40 +409,30 @@ def test_an_access_token_that_expires_meanwhile_ends_no_socket(
     job = Job.objects.create(user=other, kind="plan", lane="audio", title="t", spec={}, state="running")
     settings.ACCESS_TOKEN_MINUTES = 2 / 60
     access = issue_pair(user=other).access
-
-    async def conversation() -> None:
-        first, second = Socket(f"/ws/jobs/{job.id}"), Socket(f"/ws/jobs/{job.id}")
-        assert await first.open()
-        await first.say({"token": access})
-        await first.say({"after": 0})
-        assert (await first.hear())["job"]["state"] == "running"
-        await asyncio.sleep(2.5)
-        assert await second.open()
-        await second.say({"token": access})
-        assert "expired" in (await second.hear())["error"]["why"] and await second.hear() == 4401
-        await sync_to_async(Job.objects.update)(message="on it")
-        assert (await first.hear())["job"]["message"] == "on it"
-
-    talk(conversation)
+    first, second = Program(f"/ws/jobs/{job.id}"), Program(f"/ws/jobs/{job.id}")
+    assert first.open()
+    first.say({"token": access})
+    first.say({"after": 0})
+    assert first.hear()["job"]["state"] == "running"
+    run(asyncio.sleep(2.5))
+    assert second.open()
+    second.say({"token": access})
+    assert "expired" in second.hear()["error"]["why"] and second.hear() == 4401
+    Job.objects.update(message="on it")
+    assert first.hear()["job"]["message"] == "on it"
 
 
 def test_a_token_that_was_revoked_marks_nothing_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webui.listening.services.runtime_of", lambda version: Runtime())
     made, text = create_token(user=world.user, name="socket", scopes=["audio"])
     samples = Sample.objects.count()
-
-    async def conversation() -> None:
-        socket = Socket(f"/ws/listen/{world.version.detector_id}/1")
-        await socket.open()
-        await socket.say({"token": text})
-        assert (await socket.hear())["ready"]
-        await socket.say(bytes(2 * 32_000))
-        await socket.hear()
-        await sync_to_async(revoke_token)(token=made)
-        await socket.say({"mark": "missed", "time_s": 2.0})
-        assert await socket.hear() == 4401
-
-    talk(conversation)
+    socket = signed_in(f"/ws/listen/{world.version.detector_id}/1", text)
+    assert socket.hear()["ready"]
+    socket.say(bytes(2 * 32_000))
+    socket.hear()
+    revoke_token(token=made)
+    socket.say({"mark": "missed", "time_s": 2.0})
+    assert socket.hear() == 4401
     assert Sample.objects.count() == samples
 
 
@@ -515,50 +445,32 @@ def test_a_program_tries_a_phrase_that_nothing_was_trained_for(world: World, mon
 
     monkeypatch.setattr("webui.listening.services.untrained_runtime", untrained)
     text = token_of(world.user, "audio")
-
-    async def conversation() -> None:
-        socket = Socket("/ws/try?phrase=hey+compass&language=en-GB")
-        await socket.open()
-        await socket.say({"token": text})
-        assert (await socket.hear())["threshold"] == 0.5
-        for nothing in ('{"mark": "missed", "time_s": 0}', '{"fa_per_day": 2}'):  # there is no detector to turn
-            await socket.say(nothing)
-        await socket.say(bytes(2 * 1280))
-        assert await socket.hear() == {"time_s": 0.08, "scores": [0.25], "detections": []}
-
-    talk(conversation)
+    socket = signed_in("/ws/try?phrase=hey+compass&language=en-GB", text)
+    assert socket.hear()["threshold"] == 0.5
+    for nothing in ('{"mark": "missed", "time_s": 0}', '{"fa_per_day": 2}'):  # there is no detector to turn
+        socket.say(nothing)
+    socket.say(bytes(2 * 1280))
+    assert socket.hear() == {"time_s": 0.08, "scores": [0.25], "detections": []}
     assert asked == [("hey compass", "en-GB")]
 
 
 @pytest.mark.parametrize(("address", "what"), [("language=de&phrase=hallo", "tried yet"), ("phrase=", "phrase")])
 def test_what_cannot_be_tried_is_told(world: World, address: str, what: str) -> None:
     text = token_of(world.user, "audio")
-
-    async def conversation() -> None:
-        socket = Socket(f"/ws/try?{address}")
-        await socket.open()
-        await socket.say({"token": text})
-        said = (await socket.hear())["error"]
-        assert what in said["what"] and said["why"] and said["what_to_do"]
-        assert await socket.hear() == 1000
-
-    talk(conversation)
+    socket = signed_in(f"/ws/try?{address}", text)
+    said = socket.hear()["error"]
+    assert what in said["what"] and said["why"] and said["what_to_do"]
+    assert socket.hear() == 1000
 
 
 def test_the_dial_moves_the_threshold_while_it_listens(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = Runtime()
     monkeypatch.setattr("webui.listening.services.runtime_of", lambda version: runtime)
     text = token_of(world.user, "audio")
-
-    async def conversation() -> None:
-        socket = Socket(f"/ws/listen/{world.version.detector_id}/1")
-        await socket.open()
-        await socket.say({"token": text})
-        assert (await socket.hear())["ready"]
-        for nonsense in ("0", '"x"', "-1", "1e999", "[]"):
-            await socket.say(f'{{"fa_per_day": {nonsense}}}')
-        await socket.say('{"fa_per_day": 12}')
-        assert await socket.hear() == {"threshold": 12 / 100}
-
-    talk(conversation)
+    socket = signed_in(f"/ws/listen/{world.version.detector_id}/1", text)
+    assert socket.hear()["ready"]
+    for nonsense in ("0", '"x"', "-1", "1e999", "[]"):
+        socket.say(f'{{"fa_per_day": {nonsense}}}')
+    socket.say('{"fa_per_day": 12}')
+    assert socket.hear() == {"threshold": 12 / 100}
     assert runtime.threshold == 12 / 100

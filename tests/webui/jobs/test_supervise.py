@@ -22,6 +22,7 @@ from core.errors import HarkError
 from core.events import silent_reporter
 from pipeline import jobs
 from pipeline.jobs import KINDS, NICENESS
+from tests.support.programs import run_python
 from tests.webui.jobs.conftest import Child
 from webui.accounts.models import User
 from webui.jobs import services, supervise
@@ -228,9 +229,7 @@ def test_a_job_leaves_the_machine_to_whoever_waits_for_a_page(tmp_path: Path) ->
         "sys.argv = ['jobs', 'name']\nsys.exit(jobs.main())"
     )
     job = json.dumps({"kind": "nice", "spec": {}, "data": str(tmp_path)})
-    done = subprocess.run(
-        [sys.executable, "-c", program], input=job, capture_output=True, text=True, cwd=REPOSITORY, timeout=60
-    )
+    done = run_python(program, job)
     said = json.loads(done.stdout.splitlines()[-1])
     wanted = min(19, os.nice(0) + NICENESS)
     assert said["result"] == {"job": wanted, "its own": wanted}, done.stderr
@@ -258,9 +257,7 @@ def test_an_import_has_two_gigabytes(tmp_path: Path) -> None:
         "sys.argv = ['jobs', 'name']\nsys.exit(jobs.main())"
     )
     job = json.dumps({"kind": "import", "spec": {}, "data": str(tmp_path)})
-    done = subprocess.run(
-        [sys.executable, "-c", program], input=job, capture_output=True, text=True, cwd=REPOSITORY, timeout=60
-    )
+    done = run_python(program, job)
     assert KINDS["import"].memory_bytes == 2 << 30 and done.returncode == 2, done.stderr
     assert "more memory" in json.loads(done.stdout.splitlines()[-1])["why"]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from asgiref.sync import sync_to_async
 from django.test import Client
 
-from tests.webui.api.test_sockets import Socket, talk, token_of
+from tests.webui.api.test_sockets import Program, no_socket_is_left, signed_in, token_of  # noqa: F401
 from tests.webui.organizations.conftest import House
 from webui.jobs.consumers import JobsConsumer
 from webui.jobs.models import Job
@@ -30,22 +29,14 @@ def test_a_job_s_socket(house: House) -> None:
     job = house.version.job_id
     Job.objects.filter(pk=job).update(state=Job.State.RUNNING)
     membership = Membership.objects.select_related("user", "organization").get(user=house.people["vera"])
-
-    async def conversation() -> None:
-        for name in ("otto", "rita"):
-            socket = Socket(f"/ws/jobs/{job}")
-            await socket.open()
-            await socket.say({"token": tokens[name]})
-            assert await socket.hear() == 4404
-        socket = Socket(f"/ws/jobs/{job}")
-        await socket.open()
-        await socket.say({"token": tokens["vera"]})
-        await socket.say({"after": 0})
-        assert (await socket.hear())["job"]["title"] == "hey compass"
-        await sync_to_async(services.remove)(membership=membership, by=house.people["ada"])
-        assert await socket.hear() == 4404
-
-    talk(conversation)
+    for name in ("otto", "rita"):
+        socket = signed_in(f"/ws/jobs/{job}", tokens[name])
+        assert socket.hear() == 4404
+    socket = signed_in(f"/ws/jobs/{job}", tokens["vera"])
+    socket.say({"after": 0})
+    assert socket.hear()["job"]["title"] == "hey compass"
+    services.remove(membership=membership, by=house.people["ada"])
+    assert socket.hear() == 4404
 
 
 def test_a_detector_s_socket(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,23 +48,14 @@ def test_a_detector_s_socket(house: House, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("webui.listening.consumers.ListenConsumer.loaded", lambda consumer: Silent())
     detector = house.version.detector
     at = f"/ws/listen/{house.version.detector_id}/1"
-
-    async def conversation() -> None:
-        socket = Socket(at)
-        await socket.open()
-        await socket.say({"token": tokens["otto"]})
-        assert await socket.hear() == 4404
-        socket = Socket(at)
-        await socket.open()
-        await socket.say({"token": tokens["vera"]})
-        assert (await socket.hear())["ready"]
-        await socket.say({"mark": "missed", "time_s": 1.0})
-        assert (await socket.hear())["error"]["what"] == "You may not change this."
-        withdraw = sync_to_async(services.share)
-        await withdraw(thing=detector, organization=None, by=house.sam)
-        assert await socket.hear() == 4404
-
-    talk(conversation)
+    socket = signed_in(at, tokens["otto"])
+    assert socket.hear() == 4404
+    socket = signed_in(at, tokens["vera"])
+    assert socket.hear()["ready"]
+    socket.say({"mark": "missed", "time_s": 1.0})
+    assert socket.hear()["error"]["what"] == "You may not change this."
+    services.share(thing=detector, organization=None, by=house.sam)
+    assert socket.hear() == 4404
 
 
 def test_live_transcription_with_a_detector_of_others(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,20 +64,16 @@ def test_live_transcription_with_a_detector_of_others(house: House, monkeypatch:
     monkeypatch.setattr("webui.audio.live.Session", lambda *arguments: silent)
     memberships = Membership.objects.select_related("user", "organization")
     vera, mia = (memberships.get(user=house.people[name]) for name in ("vera", "mia"))
-
-    async def conversation() -> None:
-        with_it, without = Socket("/ws/transcribe"), Socket("/ws/transcribe")
-        for socket, name, detectors in ((with_it, "vera", [house.version.detector_id]), (without, "mia", [])):
-            await socket.open()
-            await socket.say({"token": tokens[name]})
-            await socket.say({"start": {"detectors": detectors}})
-            assert (await socket.hear())["ready"]
-        for membership in (vera, mia):
-            await sync_to_async(services.remove)(membership=membership, by=house.people["ada"])
-        assert await with_it.hear() == 4404
-        await without.say({"stop": True})  # it is nobody else's
-
-    talk(conversation)
+    with_it, without = Program("/ws/transcribe"), Program("/ws/transcribe")
+    for socket, name, detectors in ((with_it, "vera", [house.version.detector_id]), (without, "mia", [])):
+        socket.open()
+        socket.say({"token": tokens[name]})
+        socket.say({"start": {"detectors": detectors}})
+        assert socket.hear()["ready"]
+    for membership in (vera, mia):
+        services.remove(membership=membership, by=house.people["ada"])
+    assert with_it.hear() == 4404
+    without.say({"stop": True})  # it is nobody else's
 
 
 def test_who_joins_while_a_socket_is_open_has_what_is_shared(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,15 +92,11 @@ def test_who_joins_while_a_socket_is_open_has_what_is_shared(house: House, monke
 
     monkeypatch.setattr(JobsConsumer, "begin", looked)
     monkeypatch.setattr(JobsConsumer, "message", message)
-
-    async def conversation() -> None:
-        socket = Socket("/ws/jobs")
-        socket.end.scope["headers"].append(cookie)
-        assert await socket.open()
-        await socket.hear()
-        await Membership.objects.acreate(organization=house.organization, user=house.people["rita"], role=Role.VIEWER)
-        await socket.say({})
-        await socket.hear()
-
-    talk(conversation)
+    socket = Program("/ws/jobs")
+    socket.end.scope["headers"].append(cookie)
+    assert socket.open()
+    socket.hear()
+    Membership.objects.create(organization=house.organization, user=house.people["rita"], role=Role.VIEWER)
+    socket.say({})
+    socket.hear()
     assert asked == [0, 1]
