@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from core.data_folder import atomic_path
 from model.dataset import AudioDataset, BatchRecipe, BatchSampler, FeatureStore
 from model.detector import TrainedDetector, score_segments, scores_of_many
+from model.fit import Fit, write_checkpoint
 from model.metrics import selection_measure
 from model.training_options import curves
 
@@ -36,7 +34,6 @@ class TrainConfig:
     weight_decay: float = 1e-2
     warmup_share: float = 0.05  # of the steps; then a cosine down to nothing
     ema_decay: float = 0.998  # of the averaged weights, which are what is measured and shipped
-    gradient_clip: float = 1.0
     mine_at: tuple[float, ...] = (0.35, 0.65)  # shares of the steps after which hard negatives are looked for
     hard_windows: int = 3000  # kept a time
     mining_hours: float = 3.0  # of negatives that are searched, at most
@@ -75,13 +72,6 @@ def best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def warmup_and_cosine(optimizer: torch.optim.Optimizer, warmup: int, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
-    """The learning rate over ``steps``: up in the first ``warmup``, and a cosine down to nothing."""
-    return torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda s: min(1.0, (s + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * min(1.0, s / steps)))
-    )
 
 
 def detection_loss(logits: Tensor, labels: Tensor, told: Tensor | None = None) -> Tensor:
@@ -141,56 +131,38 @@ def train(
     val_negative = validation[validation["bucket"].isin(["plain_negative", "noise"])]
 
     model = copy.deepcopy(detector).to(device)
-    average = copy.deepcopy(model).eval()
     optimizer = torch.optim.AdamW(model.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     warmup = max(1, int(config.steps * config.warmup_share))
-    schedule = warmup_and_cosine(optimizer, warmup, config.steps)
-    amp = device == "cuda"
+    fit = Fit(model, optimizer, config.steps, warmup, config.ema_decay)
+    average = fit.average
     best: tuple[float, int] = (float("inf"), 0)
     history: list[dict[str, float]] = []
-    first_step, spent, stale = 0, 0.0, 0  # stale: evaluations since the best one
+    spent, stale = 0.0, 0  # stale: evaluations since the best one
     identity = {
         "model": detector.config.as_dict(),
         "train": repr(asdict(replace(config, tensorboard=""))),
         "segments": len(segments),
     }
     last = folder / "last.pt"
-    if last.is_file():
-        saved = torch.load(last, map_location=device, weights_only=True)
-        if saved["identity"] == identity:
-            model.load_state_dict(saved["model"])
-            average.load_state_dict(saved["average"])
-            optimizer.load_state_dict(saved["optimizer"])
-            schedule.load_state_dict(saved["schedule"])
-            first_step, spent, stale = saved["step"], saved["seconds"], saved["stale"]
-            best, history = (saved["best"][0], saved["best"][1]), saved["history"]
-            rng = np.random.default_rng((config.seed, first_step))
-            sampler.rng = rng
+    if saved := fit.resume(last, identity):
+        spent, stale, best, history = saved["seconds"], saved["stale"], tuple(saved["best"]), saved["history"]
+        rng = sampler.rng = np.random.default_rng((config.seed, fit.step))
     started = time.monotonic() - spent
     every = max(1, config.steps // config.evaluations)
     mine_steps = {int(config.steps * share) for share in config.mine_at}
-    if any(step <= first_step for step in mine_steps) and 0 < first_step < config.steps:
+    if any(step <= fit.step for step in mine_steps) and 0 < fit.step < config.steps:
         sampler.set_hard(*find_hard_windows(average, dataset, sampler, config, rng))
-    running_loss, step = float("nan"), first_step
     with curves(config.tensorboard) as draw:
-        while step < config.steps and not (stale >= config.patience and step > config.steps // 2):
-            step += 1
+        while fit.step < config.steps and not (stale >= config.patience and fit.step > config.steps // 2):
             model.train()
             batch, labels, told = sampler.draw()
             batch = model.augmented(batch, rng).to(device)
             labels = labels.to(device)
-            with torch.autocast(device_type="cuda", dtype=torch.bfloat16, enabled=amp):
+            with torch.autocast(device_type="cuda", dtype=torch.bfloat16, enabled=device == "cuda"):
                 logits = model(batch)[:, 0]
                 loss = detection_loss(logits.float(), labels, told.to(device) if store.told is not None else None)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
-            optimizer.step()
-            schedule.step()
-            decay = min(config.ema_decay, step / (step + 10.0))
-            update_average(average, model, decay)
-            value = float(loss.detach())
-            running_loss = value if running_loss != running_loss else 0.95 * running_loss + 0.05 * value
+            fit.learn(loss)
+            step = fit.step
 
             measure = None
             if step % every == 0 or step == config.steps:
@@ -198,55 +170,19 @@ def train(
                     score_segments(average, store, val_positive), score_segments(average, store, val_negative)
                 )
                 stale = 0 if measure < best[0] else stale + 1
-                history.append({"step": step, "loss": running_loss, "measure": measure})
+                history.append({"step": step, "loss": fit.loss, "measure": measure})
                 if measure <= best[0]:
                     best = (measure, step)
-                    write_checkpoint(
-                        folder / "best.pt",
-                        {"config": detector.config.as_dict(), "weights": cpu_weights(average), "step": step},
-                    )
-                write_checkpoint(
-                    last,
-                    {
-                        "identity": identity,
-                        "model": model.state_dict(),
-                        "average": average.state_dict(),
-                        "optimizer": optimizer.state_dict(),
-                        "schedule": schedule.state_dict(),
-                        "step": step,
-                        "stale": stale,
-                        "seconds": time.monotonic() - started,
-                        "best": list(best),
-                        "history": history,
-                    },
-                )
-                draw("loss/train", running_loss, step)
+                    weights = {name: value.cpu() for name, value in average.state_dict().items()}
+                    content = {"config": detector.config.as_dict(), "weights": weights, "step": step}
+                    write_checkpoint(folder / "best.pt", content)
+                seconds = time.monotonic() - started
+                fit.save(last, identity, stale=stale, seconds=seconds, best=list(best), history=history)
+                draw("loss/train", fit.loss, step)
                 draw("validation/mean_miss_rate", measure, step)
             if step in mine_steps:
                 sampler.set_hard(*find_hard_windows(average, dataset, sampler, config, rng))
             elapsed = time.monotonic() - started
-            on_progress(
-                TrainProgress(step, config.steps, running_loss, measure, elapsed / step * (config.steps - step))
-            )
-    return TrainResult(best[1], best[0], step, time.monotonic() - started, device, history)
-
-
-@torch.no_grad()
-def update_average(average: torch.nn.Module, model: torch.nn.Module, decay: float) -> None:
-    """Move the averaged weights towards the model's (exponential moving average); counters are copied."""
-    for target, source in zip(average.state_dict().values(), model.state_dict().values()):
-        if target.dtype.is_floating_point:
-            target.lerp_(source, 1.0 - decay)
-        else:
-            target.copy_(source)
-
-
-def cpu_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """A copy of all weights and counters, on the CPU."""
-    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-
-
-def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write a file that loads with ``weights_only=True``; complete or not at all."""
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+            left_s = elapsed / step * (config.steps - step)
+            on_progress(TrainProgress(step, config.steps, fit.loss, measure, left_s))
+    return TrainResult(best[1], best[0], fit.step, time.monotonic() - started, device, history)

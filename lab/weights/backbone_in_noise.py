@@ -13,19 +13,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from core.errors import HarkError
 from core.processors import usable_cores
+from lab.weights.learning import learn
 from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
 from model.asr.packed import BatchSource, Packed, SpeechBatch
 from model.asr.train import ctc_losses, targets_of
 from model.embedding_backbone import FRAMES_AT_ONCE, MEL_FFT, STEP_FRAMES, EmbeddingBackbone
 from model.features import HOP
+from model.fit import Fit
 from model.shipped_weights import shipped_backbone, weights_digest
-from model.train import update_average, warmup_and_cosine, write_checkpoint
-from model.training_options import curves
 
 STEP = STEP_FRAMES * HOP  # samples of the backbone's step
 TAIL_STEPS = 5  # after an item, in which the last phone is written
@@ -35,7 +35,7 @@ AFTER_SPEECH = 16  # steps that still depend on it
 SILENCE_WEIGHT = 0.25  # of steps without speech, in the loss
 CTC_WEIGHT = 0.1
 VALIDATED = 4  # batches
-KEPT_EVERY = 100  # updates, after which it can go on
+KEPT_EVERY = 100  # updates, after which it can go on; a multiple of those after which progress is told
 PRECISION = torch.bfloat16  # on a GPU
 
 
@@ -118,22 +118,16 @@ def train_in_noise(
     identity = {"teacher": weights_digest(teacher), "train": repr(asdict(config)), "speech": packed.digest}
     teacher.to(device)
     student = copy.deepcopy(teacher)
-    average = copy.deepcopy(teacher)
     pretrained = list(student.convs.parameters())
     others = [value for name, value in student.named_parameters() if not name.startswith("convs.")]
     slower = config.convolutions_rate * config.learning_rate
     groups: list[dict[str, Any]] = [{"params": others}, {"params": pretrained, "lr": slower}]
     optimizer = torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay)
-    schedule = warmup_and_cosine(optimizer, min(config.warmup_steps, config.steps), config.steps)
-    kept: dict[str, Any] = {"student": student, "average": average, "optimizer": optimizer, "schedule": schedule}
+    fit = Fit(student, optimizer, config.steps, min(config.warmup_steps, config.steps), config.ema_decay)
+    average = fit.average
     folder.mkdir(parents=True, exist_ok=True)
-    last, done = folder / "last.pt", 0
-    if last.is_file():
-        saved = torch.load(last, map_location=device, weights_only=True)
-        if saved["identity"] == identity:
-            for name, part in kept.items():
-                part.load_state_dict(saved[name])
-            done = saved["step"]
+    last = folder / "last.pt"
+    fit.resume(last, identity)
 
     def drawn(source: BatchSource, step: int) -> SpeechBatch:
         own = copy.copy(source)
@@ -146,29 +140,24 @@ def train_in_noise(
     held = [parallel(drawn(sources[1], step)) for step in range(VALIDATED)]
     deviation = held[0].states.flatten(0, 1).std(0) + 1e-3
     cores = usable_cores()
-    with curves(tensorboard) as draw, ThreadPoolExecutor(cores) as pool:
-        first = range(done + 1, min(done + cores, config.steps) + 1)
+    with ThreadPoolExecutor(cores) as pool:
+        first = range(fit.step + 1, min(fit.step + cores, config.steps) + 1)
         waiting = [pool.submit(drawn, sources[0], step) for step in first]
-        for step in range(done + 1, config.steps + 1):
+
+        def loss() -> Tensor:
             batch = waiting.pop(0).result()
-            if step + cores <= config.steps:
-                waiting.append(pool.submit(drawn, sources[0], step + cores))
+            if fit.step + 1 + cores <= config.steps:
+                waiting.append(pool.submit(drawn, sources[0], fit.step + 1 + cores))
             speech = parallel(batch)
             of_states, of_phones, logits = losses(student.train(), speech, deviation)
-            loss = of_states + of_phones + CTC_WEIGHT * read_loss(logits, packed, batch, speech.lengths)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-            if bool(torch.isfinite(norm)):
-                optimizer.step()
-            schedule.step()
-            update_average(average, student, min(config.ema_decay, step / (step + 10.0)))
-            if step % KEPT_EVERY == 0 or step == config.steps:
-                state = {name: part.state_dict() for name, part in kept.items()}
-                write_checkpoint(last, {"identity": identity, "step": step, **state})
-            if step % 20 == 0 or step in (1, config.steps):
-                on_progress(step, config.steps, loss.item())
-                draw("loss", loss.item(), step)
+            return of_states + of_phones + CTC_WEIGHT * read_loss(logits, packed, batch, speech.lengths)
+
+        def tell(done: int, total: int, loss: float) -> None:
+            if done % KEPT_EVERY == 0 or done == total:
+                fit.save(last, identity)
+            on_progress(done, total, loss)
+
+        learn(fit, loss, tell, tensorboard)
     with torch.no_grad():
         errors = {}
         for name, model in (("", average), ("teacher/", teacher)):

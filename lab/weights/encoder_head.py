@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+from lab.weights.learning import learn
 from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
 from model.asr.decoding import error_rate, greedy
 from model.asr.packed import Packed
 from model.encoder import encoder_session
+from model.fit import Fit
 from model.phone_head import ENCODER_WIDTH, PhoneHead
 from model.phones import BLANK, phone_indices
-from model.training_options import curves
 
 OUTPUTS_FILE, PLACES_FILE = "encoder.f16", "encoder.json"
 LONGEST_S = 14.0  # of an utterance that is learned from
@@ -74,27 +75,16 @@ def train_head(
     rng = np.random.default_rng(config.seed)
     head = PhoneHead()
     optimizer = torch.optim.AdamW(head.parameters(), config.learning_rate, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, total_steps=config.steps, pct_start=0.1
-    )
+    fit = Fit(head, optimizer, config.steps, max(1, config.steps // 10))
     learned = sorted((h for h in heard if packed.utterances[h.index].split == "train"), key=lambda h: h.frames)
     groups = [[h for h in learned if packed.utterances[h.index].real == real] for real in (True, False)]
     groups = [group for group in groups if group]
-    running = float("nan")
-    with curves(tensorboard) as draw:
-        for step in range(1, config.steps + 1):
-            group = groups[0] if len(groups) == 1 or rng.random() < config.real_share else groups[1]
-            batch = _draw(group, config.batch_frames, rng)
-            loss = _loss(head, outputs, packed, batch)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(head.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            running = loss.item() if running != running else 0.98 * running + 0.02 * loss.item()
-            if step % 50 == 0 or step == config.steps:
-                on_progress(step, config.steps, running)
-                draw("loss", running, step)
+
+    def loss() -> Tensor:
+        group = groups[0] if len(groups) == 1 or rng.random() < config.real_share else groups[1]
+        return _loss(head, outputs, packed, _draw(group, config.batch_frames, rng))
+
+    learn(fit, loss, on_progress, tensorboard)
     return head.eval(), _errors(head, outputs, packed, heard)
 
 

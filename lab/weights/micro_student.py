@@ -4,7 +4,6 @@ speech without them."""
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -18,6 +17,7 @@ from torch.nn import functional
 from core.audio_file import SAMPLE_RATE
 from core.data_folder import atomic_path
 from core.errors import HarkError
+from lab.weights.learning import learn
 from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
 from model.asr.packed import BatchSource, Packed
 from model.devices.micro_network import FEATURE_SCALE, STRIDE, MicroNetwork
@@ -25,9 +25,8 @@ from model.devices.microwakeword import micro_features
 from model.embedding_backbone import FRAMES_AT_ONCE, MEL_FFT, STEP_FRAMES, EmbeddingBackbone
 from model.feature_augmentation import mask, warp_frequency
 from model.features import HOP
+from model.fit import Fit
 from model.shipped_weights import shipped_backbone
-from model.train import update_average, warmup_and_cosine
-from model.training_options import curves
 
 FEATURE_WINDOW = 480  # samples of a feature
 BEGINNING = 30  # steps of a stretch that are not learned from: the network has not heard what was before
@@ -131,28 +130,19 @@ def train_student(
     some = heard.states[::50].astype(np.float32)
     mean, deviation = some.mean(0), some.std(0) + 1e-3
     student = Student(MicroNetwork(), heard.states.shape[1], heard.phones.shape[1])
-    average = copy.deepcopy(student).eval()
     optimizer = torch.optim.AdamW(student.parameters(), config.learning_rate, weight_decay=config.weight_decay)
-    schedule = warmup_and_cosine(optimizer, config.warmup_steps, config.steps)
+    fit = Fit(student, optimizer, config.steps, config.warmup_steps, config.ema_decay)
+    average = fit.average
     share = heard.steps[learned] / heard.steps[learned].sum()
-    running = float("nan")
-    with curves(tensorboard) as draw:
-        for step in range(1, config.steps + 1):
-            pieces = rng.choice(learned, config.batch, p=share)
-            features, states, phones = heard.stretches(pieces, config.stretch, mean, deviation, rng)
-            features = mask(warp_frequency(features, rng), rng, 0.0)
-            of_states, of_phones = losses(student.train(), features, states, phones)
-            loss = of_states + PHONES_WEIGHT * of_phones
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            update_average(average, student, min(config.ema_decay, step / (step + 10.0)))
-            running = loss.item() if running != running else 0.98 * running + 0.02 * loss.item()
-            if step % 50 == 0 or step == config.steps:
-                on_progress(step, config.steps, running)
-                draw("loss", running, step)
+
+    def loss() -> Tensor:
+        pieces = rng.choice(learned, config.batch, p=share)
+        features, states, phones = heard.stretches(pieces, config.stretch, mean, deviation, rng)
+        features = mask(warp_frequency(features, rng), rng, 0.0)
+        of_states, of_phones = losses(student.train(), features, states, phones)
+        return of_states + PHONES_WEIGHT * of_phones
+
+    learn(fit, loss, on_progress, tensorboard)
     measured = heard.stretches(kept[:VALIDATED], config.stretch, mean, deviation, np.random.default_rng(0))
     with torch.no_grad():
         of_states, of_phones = losses(average, *measured)

@@ -22,19 +22,20 @@ from core.data_folder import atomic_path
 from core.errors import HarkError
 from core.onnx import session
 from lab.weights.encoder_head import HeadTrainConfig
+from lab.weights.learning import learn
 from model.asr.augmentation import BatchAugmenter
 from model.asr.emissions import default_aligner
 from model.asr.packed import Packed
 from model.decoder_tokens import spellings
 from model.encoder import loaded_backbone
 from model.encoder_backbone import STATE_FRAMES, STATES_AFTER, STATES_BEFORE
+from model.fit import Fit
 from model.keyword_hmm import Ways
 from model.metrics import equal_error_rate
 from model.phone_head import ENCODER_WIDTH
 from model.phones import PHONE_OUTPUTS, PHONES, outputs_of, phones_of
 from model.rescoring import rescoring_graph
 from model.second_pass import phones_and_lengths
-from model.training_options import curves
 from model.verifier import Verifier, located
 from phrase_augmentation.distance import exchange_cost, phone_distance
 from phrase_augmentation.keyphrase import Keyphrase
@@ -397,38 +398,25 @@ def _train(
     on_progress: Callable[[int, int, float], None],
     tensorboard: str,
 ) -> None:
-    """Adam with a cosine; what is kept is the mean of the weights over the last steps."""
     optimizer = torch.optim.AdamW(verifier.parameters(), config.learning_rate, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, total_steps=config.steps, pct_start=min(0.3, 100 / config.steps)
-    )
-    mean = torch.optim.swa_utils.AveragedModel(verifier, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995))
-    running = float("nan")
-    with curves(tensorboard) as draw:
-        for step in range(1, config.steps + 1):
-            items = speech.hits(config.batch // HITS_SHARE)
-            while len(items) < config.batch:
-                items += speech.drawn()
-            batch = batch_of(items)
-            with torch.no_grad():
-                chosen = batch.best(located(batch.given[0], *batch.given[2:])[0])
-            said = torch.tensor([float(item.said) for item in items])
-            given = batch.rows(chosen)
-            logit, each, _ = verifier.train()(*given)
-            right = (torch.arange(each.shape[1])[None] < given[3][:, None]) & (said > 0)[:, None]
-            loss = functional.binary_cross_entropy_with_logits(logit, said)
-            loss = loss + 0.2 * functional.softplus(-each[right]).mean()  # of what was said, each phone is right
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(verifier.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            mean.update_parameters(verifier)
-            running = loss.item() if running != running else 0.98 * running + 0.02 * loss.item()
-            if step % 50 == 0 or step == config.steps:
-                on_progress(step, config.steps, running)
-                draw("loss", running, step)
-    verifier.load_state_dict(mean.module.state_dict())
+    fit = Fit(verifier, optimizer, config.steps, min(100, config.steps), ema_decay=0.995)
+
+    def loss() -> Tensor:
+        items = speech.hits(config.batch // HITS_SHARE)
+        while len(items) < config.batch:
+            items += speech.drawn()
+        batch = batch_of(items)
+        with torch.no_grad():
+            chosen = batch.best(located(batch.given[0], *batch.given[2:])[0])
+        said = torch.tensor([float(item.said) for item in items])
+        given = batch.rows(chosen)
+        logit, each, _ = verifier.train()(*given)
+        right = (torch.arange(each.shape[1])[None] < given[3][:, None]) & (said > 0)[:, None]
+        of_phones = functional.softplus(-each[right]).mean()  # of what was said, each phone is right
+        return functional.binary_cross_entropy_with_logits(logit, said) + 0.2 * of_phones
+
+    learn(fit, loss, on_progress, tensorboard)
+    verifier.load_state_dict(fit.average.state_dict())
     verifier.eval()
 
 
@@ -475,14 +463,10 @@ def _fit_logistic(
 ) -> None:
     """``penalty``: of squared weights."""
     optimizer = torch.optim.AdamW(module.parameters(), 1e-2, weight_decay=0.0 if penalty else 0.1)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, config.judge_steps)
+    fit = Fit(module, optimizer, config.judge_steps, 1)
     for _ in range(config.judge_steps):
         loss = functional.binary_cross_entropy_with_logits(module(known)[:, 0], wanted)
-        loss = loss + penalty * sum(weight.square().sum() for weight in module.parameters())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+        fit.learn(loss + penalty * sum(weight.square().sum() for weight in module.parameters()))
 
 
 def _fit_judge(verifier: Verifier, cases: Sequence[tuple[Item, np.ndarray]], config: VerifierTrainConfig) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,10 +21,10 @@ from model.asr.packed import BatchSource, Packed, SpeechBatch
 from model.backbone import STEM_STRIDE
 from model.embedding_backbone import STEP_FRAMES, EmbeddingBackbone
 from model.features import HOP, LOG_MEL_MEAN, WINDOW
+from model.fit import Fit
 from model.phones import BLANK, character_indices, phone_indices, text_of
 from model.plain import plain
 from model.shipped_weights import save_weights
-from model.train import update_average, write_checkpoint
 from model.training_options import curves
 
 TAIL_S = 0.3  # after an item, so that a causal backbone has time to write the last phone
@@ -45,7 +44,6 @@ class AcousticTrainConfig:
     weight_decay: float = 1e-2
     warmup_steps: int = 300
     ema_decay: float = 0.999
-    gradient_clip: float = 1.0
     # CTC stays at all-blank for thousands of steps on long noisy items; short clean ones in small batches break that.
     easy_steps: int = 600
     easy_longest_s: float = 4.0
@@ -147,26 +145,19 @@ def train_acoustic(
     seconds = math.inf if config.batch_size else config.batch_seconds
     normal = BatchSource(packed, transcribed, seconds, rng, config.real_share, most=config.batch_size)
     model = model.to(device)
-    average = copy.deepcopy(model).eval()
     optimizer = torch.optim.AdamW(
         model.parameters(), config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
     )
     identity = {"model": plain(model.config), "train": repr(asdict(config)), "speech": packed.digest}
-    step, best, best_errors = 0, float("inf"), dict[str, float]()
-    last, resumed = folder / "last.pt", False
-    if last.is_file():
-        saved = torch.load(last, map_location=device, weights_only=True)
-        if saved["identity"] == identity:
-            model.load_state_dict(saved["model"])
-            average.load_state_dict(saved["average"])
-            optimizer.load_state_dict(saved["optimizer"])
-            resumed = True
-            step, best, best_errors = saved["step"], saved["best"], saved["errors"]
-            rng.bit_generator.state = np.random.default_rng((config.seed, step)).bit_generator.state
-    if not resumed:
+    fit = Fit(model, optimizer, config.steps, config.warmup_steps, config.ema_decay)
+    average, last = fit.average, folder / "last.pt"
+    best, best_errors = float("inf"), dict[str, float]()
+    if saved := fit.resume(last, identity):
+        best, best_errors = saved["best"], saved["errors"]
+        rng.bit_generator.state = np.random.default_rng((config.seed, fit.step)).bit_generator.state
+    else:
         (folder / BEST).unlink(missing_ok=True)  # of another training
-    evaluated_at = 0.0
-    running: dict[str, float] = {}
+    evaluated_at, loss = 0.0, None
     told_every = max(1, min(50, config.steps // 50))
 
     def batch_of(step: int) -> SpeechBatch:
@@ -176,30 +167,19 @@ def train_acoustic(
 
     # A thread draws batches while the device works on the one before.
     with curves(tensorboard) as draw, ThreadPoolExecutor(1) as pool:
-        waiting = [pool.submit(batch_of, number) for number in range(step + 1, min(step + AHEAD, config.steps) + 1)]
-        while step < config.steps:
-            share = step / config.steps
-            step += 1
-            rate = min(1.0, step / config.warmup_steps) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * max(rate, 1e-3)
+        first = range(fit.step + 1, min(fit.step + AHEAD, config.steps) + 1)
+        waiting = [pool.submit(batch_of, number) for number in first]
+        while fit.step < config.steps:
+            share, step = fit.step / config.steps, fit.step + 1
             batch = waiting.pop(0).result()
             if step + AHEAD <= config.steps:
                 waiting.append(pool.submit(batch_of, step + AHEAD))
             parts = _losses(model, augmenter, packed, batch, config, step, device)
-            loss = torch.stack(list(parts.values())).sum()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
-            if bool(torch.isfinite(norm)):
-                optimizer.step()
-            decay = min(config.ema_decay, step / (step + 10.0))
-            update_average(average, model, decay)
-            if step % told_every == 0 or not running:
-                for name, part in parts.items():
-                    running[name] = part.item()
-                on_progress(AcousticProgress(step, share, _sum(running), None))
-                draw("loss", sum(running.values()), step)
+            fit.learn(torch.stack(list(parts.values())).sum())
+            if step % told_every == 0 or loss is None:
+                loss = fit.loss
+                on_progress(AcousticProgress(step, share, loss, None))
+                draw("loss", loss, step)
             if share - evaluated_at >= 1.0 / config.evaluations:
                 evaluated_at = share
                 errors = evaluate(average, packed, "validation", device, augmenter)
@@ -207,23 +187,14 @@ def train_acoustic(
                 if measure <= best:
                     best, best_errors = measure, errors
                     save_weights(average, folder / BEST, {"step": step, "errors": errors})
-                for name, value in {**errors, **{f"loss/{k}": v for k, v in running.items()}}.items():
+                for name, value in {**errors, **{f"loss/{k}": v.item() for k, v in parts.items()}}.items():
                     draw(name, value, step)
-                state = {
-                    "identity": identity, "model": model.state_dict(), "average": average.state_dict(),
-                    "optimizer": optimizer.state_dict(), "step": step,
-                    "best": best, "errors": best_errors,
-                }  # fmt: skip
-                write_checkpoint(last, state)
-                on_progress(AcousticProgress(step, share, _sum(running), errors))
+                fit.save(last, identity, best=best, errors=best_errors)
+                on_progress(AcousticProgress(step, share, loss, errors))
     errors = evaluate(average, packed, "validation", device, augmenter)
-    save_weights(average, folder / FINAL, {"step": step, "errors": errors})
-    on_progress(AcousticProgress(step, 1.0, _sum(running), errors))
+    save_weights(average, folder / FINAL, {"step": fit.step, "errors": errors})
+    on_progress(AcousticProgress(fit.step, 1.0, loss, errors))
     return best_errors or errors
-
-
-def _sum(losses: Mapping[str, float]) -> float | None:
-    return sum(losses.values()) if losses else None
 
 
 def _phone_errors(errors: Mapping[str, float]) -> float:

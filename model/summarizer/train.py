@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from core.data_folder import atomic_path
 from core.errors import HarkError
+from model.fit import Fit
 from model.summarizer.decoding import load_summarizer, padded, save_summarizer, summarize
 from model.summarizer.network import END, PAD, START, Summarizer, SummarizerConfig
 from model.summarizer.pairs import Pair, Split
@@ -41,7 +41,6 @@ class SummarizerTraining:
     learning_rate: float = 5e-4
     warmup_share: float = 0.05  # of all steps
     weight_decay: float = 0.01
-    gradient_clip: float = 1.0
     label_smoothing: float = 0.05
     save_every_s: float = 120.0  # besides the end of each epoch
 
@@ -90,33 +89,24 @@ def train_summarizer(
     )
     steps_an_epoch = math.ceil(len(split.train) / training.batch_size)
     steps = training.epochs * steps_an_epoch
-    identity = _identity(split, shape, training)
-    step, best = 0, math.inf
+    fit = Fit(model, optimizer, steps, max(1, round(training.warmup_share * steps)))
+    # What a run that goes on must have in common with the one that was stopped.
+    told = repr((split, shape, replace(training, save_every_s=0.0)))
+    identity = hashlib.sha256(told.encode(errors="backslashreplace")).hexdigest()
     last, best_path = folder / LAST, folder / BEST
-    if last.is_file():
-        saved = torch.load(last, map_location=device, weights_only=True)
-        if saved["identity"] == identity and (best_path.is_file() or saved["best"] == math.inf):
-            model.load_state_dict(saved["model"])
-            optimizer.load_state_dict(saved["optimizer"])
-            step, best = saved["step"], saved["best"]
-
+    saved = fit.resume(last, identity, lambda saved: best_path.is_file() or saved["best"] == math.inf)
+    best = saved.get("best", math.inf)
     saved_at = time.monotonic()
     with curves(tensorboard) as draw:
-        while step < steps:
-            epoch, within = divmod(step, steps_an_epoch)
+        while fit.step < steps:
+            epoch, within = divmod(fit.step, steps_an_epoch)
             order = np.random.default_rng((training.seed, epoch)).permutation(len(split.train))
             batch = [split.train[i] for i in order[within * training.batch_size : (within + 1) * training.batch_size]]
-            step += 1
+            step = fit.step + 1
             torch.manual_seed(training.seed * 1_000_003 + step)  # of the dropout
-            for group in optimizer.param_groups:
-                group["lr"] = training.learning_rate * schedule(step, steps, training.warmup_share)
             model.train()
             loss = batch_loss(model, batch, training.label_smoothing, device)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.gradient_clip)
-            if bool(torch.isfinite(norm)):  # one batch with an overflow must not spoil the model
-                optimizer.step()
+            fit.learn(loss)
             validation = None
             if step % steps_an_epoch == 0:
                 validation = mean_loss(model, split.validation, training.batch_size, device)
@@ -125,12 +115,7 @@ def train_summarizer(
                     save_summarizer(best_path, model, {"step": step, "validation_loss": validation})
             if validation is not None or time.monotonic() - saved_at > training.save_every_s:
                 saved_at = time.monotonic()
-                state = {
-                    "identity": identity, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
-                    "step": step, "best": best,
-                }  # fmt: skip
-                with atomic_path(last) as temporary:
-                    torch.save(state, temporary)
+                fit.save(last, identity, best=best)
             now = SummarizerProgress(step, steps, loss.item(), validation)
             draw("loss/train", now.loss, step)
             if validation is not None:
@@ -146,21 +131,7 @@ def train_summarizer(
     written = summarize(load_summarizer(best_path, device), [pair.text for pair in measured])
     wanted = [pair.summary for pair in measured]
     baseline = [first_sentence(pair.text, shape.longest_summary) for pair in measured]
-    return SummarizerResult(best_path, step, best, rouge_1(written, wanted), rouge_1(baseline, wanted))
-
-
-def _identity(split: Split, shape: SummarizerConfig, training: SummarizerTraining) -> str:
-    """What a run that goes on must have in common with the one that was stopped."""
-    told = (split, shape, replace(training, save_every_s=0.0))
-    return hashlib.sha256(repr(told).encode(errors="backslashreplace")).hexdigest()
-
-
-def schedule(step: int, steps: int, warmup_share: float) -> float:
-    """The share of the learning rate at a step: a line up, then half a cosine down."""
-    warmup = max(1, round(warmup_share * steps))
-    if step <= warmup:
-        return step / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+    return SummarizerResult(best_path, steps, best, rouge_1(written, wanted), rouge_1(baseline, wanted))
 
 
 def batch_loss(model: Summarizer, batch: Sequence[Pair], label_smoothing: float, device: str) -> Tensor:

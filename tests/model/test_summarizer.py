@@ -16,7 +16,7 @@ from model.summarizer.decoding import load_summarizer, open_summarizer, padded, 
 from model.summarizer.network import END, PAD, START, UNKNOWN, Summarizer, SummarizerConfig, sinusoids
 from model.summarizer.pairs import Pair, Split, read_pairs, split_pairs
 from model.summarizer.rouge import first_sentence, rouge_1
-from model.summarizer.train import SummarizerProgress, SummarizerTraining, schedule, train_summarizer
+from model.summarizer.train import SummarizerProgress, SummarizerTraining, train_summarizer
 
 TINY = SummarizerConfig(
     layers=1, heads=4, width=64, feedforward=128, dropout=0.0, longest_text=60, longest_summary=16
@@ -208,9 +208,3 @@ def test_rouge_and_its_baseline() -> None:
     assert first_sentence(" Hello there. More of it. ", 100) == "Hello there."
     assert first_sentence("no end at 3.5 all", 100) == "no end at 3.5 all"
     assert first_sentence("A long one. B", 3) == "A l" and first_sentence("", 5) == ""
-
-
-def test_the_learning_rate_goes_up_and_down() -> None:
-    rates = [schedule(step, 100, 0.1) for step in range(1, 101)]
-    assert rates[0] == 0.1 and max(rates) == rates[9] == 1.0 and rates[-1] == pytest.approx(0.0, abs=1e-9)
-    assert rates[9:] == sorted(rates[9:], reverse=True)
