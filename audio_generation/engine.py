@@ -77,6 +77,8 @@ class Engine(Protocol):
         paid: costs money a character; speaks only when the user names it.
         by_default: used without being named where it is ready (false: paid, very slow or unproven).
         unsure: some of its clips cannot be understood; a run keeps those in which Hark's recognizer finds the text.
+        clip_s: seconds that a clip takes, by `python -m lab engines` on two cores, rounded up.
+        rule_based: formant or diphone synthesis; detectors miss such voices more often than people.
     """
 
     name: str
@@ -85,6 +87,8 @@ class Engine(Protocol):
     paid: bool
     by_default: bool
     unsure: bool
+    clip_s: float
+    rule_based: bool
 
     def available(self) -> Readiness:
         """Whether the engine can speak here. Fast (no weights are loaded), never raises."""

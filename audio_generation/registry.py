@@ -18,18 +18,9 @@ from audio_generation.suno_side.suno import Suno
 from core.errors import no_such
 from core.worded import worded
 
-ENGINES = (
-    Espeak,
-    Flite,
-    Festival,
-    Piper,
-    Kokoro,
-    KokoroInt8,
-    Hibari,
-    Splice,
-    Suno,
-    ElevenLabs,
-)
+ENGINES = (Espeak, Flite, Festival, Piper, Kokoro, KokoroInt8, Hibari, Splice, Suno, ElevenLabs)
+CLIP_S = {engine.name: engine.clip_s for engine in ENGINES}
+RULE_BASED = frozenset(engine.name for engine in ENGINES if engine.rule_based)
 
 
 @cache

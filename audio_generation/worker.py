@@ -45,6 +45,8 @@ class WorkerEngine:
     paid: bool = False
     by_default: bool = True
     unsure: bool = False
+    clip_s: float = 1.0
+    rule_based: bool = False
     packages: tuple[str, ...] = ()  # modules that the worker imports; looked for before it is started
     loads_weights: bool = False  # starting the worker is slow, so ``available`` does without
     requests_ahead: int = 3  # in flight, so that the worker speaks the next one while the host checks the last

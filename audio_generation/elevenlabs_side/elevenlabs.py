@@ -32,6 +32,7 @@ class ElevenLabs(WorkerEngine):
     name = "elevenlabs"
     about = worded("A paid service with voices like people. The texts leave this machine.")
     licence = "proprietary service"
+    clip_s = 1.5
     paid = True
     by_default = False
     packages = ("elevenlabs",)

@@ -26,6 +26,8 @@ class Espeak(WorkerEngine):
     name = "espeak"
     about = worded("Robot voices of 100 languages, built in. They make a detector robust.")
     licence = "GPL-3.0-or-later"
+    clip_s = 0.02
+    rule_based = True
     packages = ("espeakng_loader",)
 
     def languages(self) -> set[str]:

@@ -24,6 +24,8 @@ class Festival(WorkerEngine):
     name = "festival"
     about = worded("Two robot voices, of Debian's package festival.")
     licence = "BSD-like (University of Edinburgh)"
+    clip_s = 0.15
+    rule_based = True
 
     def available(self) -> Readiness:
         """Names the Debian packages where festival or its voices are missing."""

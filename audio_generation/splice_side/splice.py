@@ -26,6 +26,7 @@ class Splice(WorkerEngine):
     name = SPLICE
     about = worded("Cuts of nine real people, joined. It is part of Hark and speaks for the test.")
     licence = "Apache-2.0"
+    clip_s = 0.1
     unsure = True
     request_timeout_s = 60.0  # the first request of a person cuts the recordings: a second or two
 

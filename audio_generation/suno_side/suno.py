@@ -22,6 +22,7 @@ class Suno(WorkerEngine):
     name = "suno"
     about = worded("Voices like people, with breath and laughter. Slower than speech without a GPU.")
     licence = "MIT"
+    clip_s = 30.0
     by_default = False  # a minute a phrase on two cores
     packages = ("transformers", "torch")
     loads_weights = True

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from audio_generation.registry import RULE_BASED
 from model import metrics
 from model.metrics import ScoredStream
 from model.runtime.detector import logit
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 FA_PER_DAY = (0.5, 1.0, 2.0, 5.0, 12.0, 24.0, 48.0, 240.0)  # rates that the manifest has thresholds for
 DEFAULT_FA_PER_DAY = 12.0  # 0.5 an hour: the rate that the field reports miss rates at
 REAL_ENGINES = ("corpus", "mined")  # of clips that people spoke: whole recordings, and cuts out of them
-# Formant and diphone synthesis: detectors miss such voices more often than people, so their figures stand apart.
-ROBOT_ENGINES = ("espeak", "flite", "festival")
 REPORTED_FA_PER_HOUR = (0.1, 0.5, 2.0)
 # Logits that a threshold rises by where false alarms become e times rarer and ordinary speech needs no rise.
 # Near-phrases become e times rarer in twice as many (docs/results.md); to follow them would cost most of the phrase.
@@ -78,7 +77,7 @@ class ScoredSplit:
 
     @property
     def _by_robots(self) -> np.ndarray:
-        return self.table["engine"].isin(ROBOT_ENGINES).to_numpy()
+        return self.table["engine"].isin(RULE_BASED).to_numpy()
 
     def _nearest(self, mask: np.ndarray) -> np.ndarray:
         """Of the masked segments those by people and by the voices nearest to them (neural and spliced); where there

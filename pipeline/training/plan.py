@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from audio_generation.engine import Engine, Setting, Voice
+from audio_generation.registry import CLIP_S, RULE_BASED
 from audio_generation.registry import engines as all_engines
-from audio_generation.splice_side import SPLICE
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from core.worded import listed, worded
@@ -31,7 +31,7 @@ from phrase_augmentation.positives import positives
 from pipeline.training.audition import cannot_say
 from pipeline.training.clip_choice import Chooser, PlannedClip
 from pipeline.training.config import BUCKETS, DEVICES, EFFORTS, Recipe, RunConfig
-from pipeline.training.evaluation import REAL_ENGINES, ROBOT_ENGINES
+from pipeline.training.evaluation import REAL_ENGINES
 from pipeline.training.splits import (
     SPLITS,
     VoiceSplits,
@@ -43,19 +43,6 @@ from pipeline.training.splits import (
 POSITIVE_KINDS_WITH_KNOWN_END = ("alone", "punctuated", "end")
 TRANSCRIPTS = 20_000  # of the library, from which plain negatives are drawn
 
-# For the estimate only: seconds a clip, measured by `python -m lab engines` on two cores, rounded up.
-SECONDS_PER_CLIP = {
-    "espeak": 0.02,
-    "flite": 0.1,
-    "festival": 0.15,
-    SPLICE: 0.1,
-    "piper": 0.3,
-    "kokoro": 2.0,
-    "kokoro_int8": 0.6,
-    "hibari": 0.1,
-    "suno": 30.0,
-    "elevenlabs": 1.5,
-}
 # An engine that takes longer speaks accordingly fewer clips; more of those that are learned from, for which its voices
 # are worth waiting.
 SLOW_CLIP_S, SLOW_LEARNED_CLIP_S = 0.25, 0.6
@@ -269,8 +256,8 @@ def draw_voice(
 
 
 def _share(engine: str, people: int, slow_clip_s: float) -> float:
-    share = people**0.5 * min(1.0, slow_clip_s / SECONDS_PER_CLIP.get(engine, slow_clip_s))
-    return share * ROBOT_SHARE if engine in ROBOT_ENGINES else share
+    share = people**0.5 * min(1.0, slow_clip_s / CLIP_S.get(engine, slow_clip_s))
+    return share * ROBOT_SHARE if engine in RULE_BASED else share
 
 
 def draw_requests(
@@ -406,7 +393,7 @@ def estimated_s(
     effort = EFFORTS[config.effort]
     speaking: dict[str, float] = {}
     for request in to_speak:
-        speaking[request.engine] = speaking.get(request.engine, 0.0) + SECONDS_PER_CLIP.get(request.engine, 1.0)
+        speaking[request.engine] = speaking.get(request.engine, 0.0) + CLIP_S.get(request.engine, 1.0)
     examples = 0
     heard: list[PlannedClip | PlannedRequest] = [*clips, *requests]
     for one in heard if to_hear else ():

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from audio_generation.registry import RULE_BASED
 from audio_generation.splice_side import SPLICE
 from core.worded import Worded, worded
 from pipeline.training import retraining
 from pipeline.training.config import BUCKETS
-from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES, ROBOT_ENGINES
+from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES
 from pipeline.training.plan import Plan
 from pipeline.training.synthesis import GenerationReport
 from pipeline.training.verdict import expected_of_people, predicts_people, verdict_of
@@ -404,8 +405,8 @@ def _raised(thresholds: Sequence[Mapping[str, Any]]) -> str:
 
 def _about_voices(results: Mapping[str, Any], engines: Sequence[str]) -> str:
     """Which voices the miss rate is of."""
-    near = [engine for engine in engines if engine not in ROBOT_ENGINES]
-    robots = [engine for engine in engines if engine in ROBOT_ENGINES]
+    near = [engine for engine in engines if engine not in RULE_BASED]
+    robots = [engine for engine in engines if engine in RULE_BASED]
     kind = worded("synthetic and real") if set(engines) & set(REAL_ENGINES) else worded("all synthetic")
     if not near or not robots:
         return worded("The test voices are %(kind)s (%(engines)s).", kind=kind, engines=", ".join(engines))

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from audio_generation.registry import RULE_BASED
 from core.worded import Worded, worded
 from model.metrics import QUANTILE
 from model.runtime.detector import logit
-from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ROBOT_ENGINES
+from pipeline.training.evaluation import DEFAULT_FA_PER_DAY
 
 MOST = 0.5
 MOST_SIMILAR = 0.2  # share of similar phrases that may wake it
@@ -48,7 +49,7 @@ def predicts_people(report: Mapping[str, Any]) -> bool:
     """Whether what these test voices were missed has been shown to predict people (docs/results.md): of large
     detectors, by other voices than those of robots."""
     engines = {row["engine"] for row in report["results"]["by_engine"]}
-    return report.get("model", {}).get("kind") == "encoder" and bool(engines - set(ROBOT_ENGINES))
+    return report.get("model", {}).get("kind") == "encoder" and bool(engines - RULE_BASED)
 
 
 def expected_of_people(rate: Mapping[str, float | None], error: float = PREDICTION_ERROR) -> dict[str, float | None]:
