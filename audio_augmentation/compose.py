@@ -42,10 +42,7 @@ def compose_stream(
 
 
 def surround(
-    phrase: np.ndarray,
-    before: np.ndarray | None,
-    after: np.ndarray | None,
-    rng: np.random.Generator,
+    phrase: np.ndarray, before: np.ndarray | None, after: np.ndarray | None, rng: np.random.Generator
 ) -> tuple[np.ndarray, int, int]:
     """A phrase between other speech, as one talker would say it.
 

@@ -44,14 +44,7 @@ from core.errors import HarkError
 from core.events import Progress, Reporter, silent_reporter
 from core.processors import usable_cores
 from model.encoder_detector import EncoderDetector
-from model.metrics import (
-    REFRACTORY_S,
-    SCORE_PERIOD_S,
-    Interval,
-    detections,
-    poisson_interval,
-    wilson_interval,
-)
+from model.metrics import REFRACTORY_S, SCORE_PERIOD_S, Interval, detections, poisson_interval, wilson_interval
 from model.runtime import detector as detector_module
 from model.runtime.detector import Bundle, BundleError, Detector
 from phrase_augmentation.heard import ear

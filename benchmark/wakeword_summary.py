@@ -55,11 +55,7 @@ def pooled(measured: Sequence[Measured]) -> Figures:
             "positives": ones[0].figures["positives"],
             "clips": ones[0].figures["conditions"]["clean"]["clips"],
             "conditions": conditions,
-            "confusers_accepted": {
-                "mean": float(np.mean(accepted)),
-                "lowest": min(accepted),
-                "highest": max(accepted),
-            },
+            "confusers_accepted": {"mean": float(np.mean(accepted)), "lowest": min(accepted), "highest": max(accepted)},
         }
     return result
 

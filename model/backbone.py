@@ -9,17 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.features import (
-    FFT,
-    HOP,
-    LOG_MEL_MEAN,
-    LOG_MEL_SCALE,
-    MELS,
-    POWER_FLOOR,
-    WINDOW,
-    hann_window,
-    mel_filterbank,
-)
+from model.features import FFT, HOP, LOG_MEL_MEAN, LOG_MEL_SCALE, MELS, POWER_FLOOR, WINDOW, hann_window, mel_filterbank
 
 STEM_KERNELS = (5, 3)  # log-mel frames; the first convolution halves the frame rate to 20 ms
 STEM_STRIDE = 2

@@ -18,15 +18,7 @@ from model.embedding_backbone import MEL_TAIL, EmbeddingBackbone, EmbeddingBackb
 from model.export import Carried, export_backbone, export_streaming
 from model.features import CHUNK_SAMPLES, StoredFrames, lead_in
 from model.front_end import BackboneFrontEnd
-from model.keyword_hmm import (
-    CHUNK_STEPS,
-    MATCH_FLOOR,
-    HMMConfig,
-    HMMDetector,
-    KeywordHMM,
-    Ways,
-    window_frames,
-)
+from model.keyword_hmm import CHUNK_STEPS, MATCH_FLOOR, HMMConfig, HMMDetector, KeywordHMM, Ways, window_frames
 
 
 @dataclass(frozen=True, kw_only=True)

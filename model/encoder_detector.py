@@ -21,14 +21,7 @@ from torch import Tensor
 
 from model.backbone import STEM_STRIDE
 from model.encoder import OPSET, any_time, encoder_name, loaded_backbone, prefixed, to_onnx, window_graph
-from model.encoder_backbone import (
-    FRAME_SAMPLES,
-    STATE_FRAMES,
-    STATES_AFTER,
-    STATES_BEFORE,
-    SecondPass,
-    frame_places,
-)
+from model.encoder_backbone import FRAME_SAMPLES, STATE_FRAMES, STATES_AFTER, STATES_BEFORE, SecondPass, frame_places
 from model.export import Call
 from model.features import CHUNK_SAMPLES, HOP, StoredFrames
 from model.front_end import EncoderFrontEnd

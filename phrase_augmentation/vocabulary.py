@@ -21,14 +21,7 @@ import numpy as np
 from core.data_folder import atomic_path, installation_folder
 from phrase_augmentation.distance import PhoneMatrix
 from phrase_augmentation.normalize import base_language, normalize, script_of, scripts_of
-from phrase_augmentation.phonemes import (
-    Phones,
-    accents,
-    phones_of_texts,
-    raw_phones,
-    remember_raw_phones,
-    version,
-)
+from phrase_augmentation.phonemes import Phones, accents, phones_of_texts, raw_phones, remember_raw_phones, version
 
 WORDS = 25_000  # the most frequent ones; in English down to about one in two million words of text
 WORDFREQ_NAMES = {"cmn": "zh", "no": "nb", "hr": "sh", "sr": "sh", "bs": "sh", "hbs": "sh"}

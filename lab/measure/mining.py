@@ -98,10 +98,7 @@ def _boundaries(speech: Path, aligner: Aligner, seed: int) -> dict[str, Any]:
                 (unit.start_s - start, unit.end_s - end)
                 for unit, (_, start, end) in zip(found.words, row["words"], strict=True)
             ]
-        figures[method] = {
-            **_errors(np.asarray(errors)),
-            "median_confidence": round(float(np.median(confidences)), 3),
-        }
+        figures[method] = {**_errors(np.asarray(errors)), "median_confidence": round(float(np.median(confidences)), 3)}
     apart = np.abs(np.subtract(starts[VITERBI], starts[CTC_SEGMENTATION]))
     figures["methods_agree_within_50_ms"] = round(float((apart <= 0.05).mean()), 4)
     figures["pocketsphinx"] = _second_aligner(rows, audios, iter(starts[VITERBI]))

@@ -22,11 +22,7 @@ from typing import Any
 import numpy as np
 
 from audio_augmentation import codec
-from audio_generation.splice_side.inventory import (
-    LEAST_CONFIDENCE,
-    SHIPPED,
-    confidence,
-)
+from audio_generation.splice_side.inventory import LEAST_CONFIDENCE, SHIPPED, confidence
 from audio_generation.splice_side.selection import NotSpeakable
 from audio_generation.splice_side.speaking import speak
 from audio_generation.splice_side.text import with_stress
@@ -97,10 +93,7 @@ class Speaker:
 
 
 def speakers_of(
-    folder: Path,
-    aligner: Aligner,
-    leave_out: Sequence[str] = (),
-    licences: Mapping[str, str] | None = None,
+    folder: Path, aligner: Aligner, leave_out: Sequence[str] = (), licences: Mapping[str, str] | None = None
 ) -> list[Speaker]:
     """Everyone in a corpus (any layout that Hark reads) with the stretches that were surely aligned.
 

@@ -15,12 +15,7 @@ from typing import Any
 import numpy as np
 
 from model.features import HOP, SAMPLE_RATE, WINDOW, log_mel
-from model.phones import (
-    CHARACTER_OUTPUTS,
-    PHONE_OUTPUTS,
-    PHONES,
-    phone_indices,
-)
+from model.phones import CHARACTER_OUTPUTS, PHONE_OUTPUTS, PHONES, phone_indices
 from phrase_augmentation.phonemes import phonemes_of_words
 
 OUTPUT_SAMPLES = 320  # of the recognizer: 20 ms

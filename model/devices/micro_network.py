@@ -180,10 +180,6 @@ class QuantizedMicroNetwork(_Convolutions):
             scale = gives
         return (heard * scale).float()[:, 0]
 
-    def device_scores(self, frames: Tensor) -> Tensor:
-        """Features [batch, time, FEATURES] to what the file gives: 256 times the probability [batch, time / STRIDE]."""
-        return torch.round(torch.sigmoid(self.device_logits(frames)) / OUTPUT_SCALE).clamp(0, LEVELS)
-
     @torch.no_grad()
     def _follow(self, number: int, values: Tensor) -> None:
         seen = torch.stack([values.amin().clamp(max=0.0), values.amax().clamp(min=1e-3)])

@@ -328,9 +328,7 @@ class Model:
         allowed = CALL_S + CALL_TIMES * seconds
         try:
             outputs: list[np.ndarray] = _within(
-                allowed,
-                lambda: self._session.run(None, inputs, options),
-                lambda: setattr(options, "terminate", True),
+                allowed, lambda: self._session.run(None, inputs, options), lambda: setattr(options, "terminate", True)
             )
             return outputs
         except OutOfTime as error:

@@ -5,14 +5,7 @@ import pytest
 
 from audio_augmentation import reverb
 from audio_augmentation.gain_speed import rms
-from audio_augmentation.reverb import (
-    direct_path,
-    reverberate,
-    reverberation_time,
-    room_pool,
-    simulate_room,
-    trim_rir,
-)
+from audio_augmentation.reverb import direct_path, reverberate, reverberation_time, room_pool, simulate_room, trim_rir
 from core.audio_file import SAMPLE_RATE
 
 

@@ -6,16 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.asr.emissions import (
-    CONTEXT_OUTPUTS,
-    KEPT,
-    STEP,
-    WINDOW_OUTPUTS,
-    Aligner,
-    output_count,
-    pack,
-    unpack,
-)
+from model.asr.emissions import CONTEXT_OUTPUTS, KEPT, STEP, WINDOW_OUTPUTS, Aligner, output_count, pack, unpack
 from model.asr.network import Recognizer, RecognizerConfig
 from model.phones import CHARACTER_OUTPUTS, PHONE_OUTPUTS
 

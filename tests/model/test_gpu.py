@@ -33,10 +33,7 @@ def test_a_gpu_that_is_asked_for_and_absent_is_told(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("count", [5, 70])  # in one process, and in several
 def test_a_backbone_hears_the_same_in_batches(
-    count: int,
-    folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    count: int, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     front_end = keyword_hmm_model("computer").front_end(tmp_path)
     specs = [aligned(folder, ("train", "noisy")[seed % 2], seed) for seed in range(count)]

@@ -15,13 +15,7 @@ from core.errors import HarkError
 from model import decoder, decoder_tokens, encoder_backbone, rescoring
 from model.decoder_tokens import BEGIN, END, FIRST_TEXT, NEXT_WORD, SPACE, spellings
 from model.encoder import loaded_backbone
-from model.encoder_backbone import (
-    ASSETS,
-    DECODER_FILE,
-    encoder_path,
-    package_file,
-    session,
-)
+from model.encoder_backbone import ASSETS, DECODER_FILE, encoder_path, package_file, session
 from model.rescoring import LATER_COST, LEAST_LOG_PROBABILITY, LEAST_MARGIN, MOST_MARGIN, rescoring_graph
 from tests.support.untrained_bundle import said_in_quiet
 

@@ -14,13 +14,7 @@ import pytest
 from core.errors import HarkError
 from core.worker_process import WorkerGone
 from phrase_augmentation import phonemes as module
-from phrase_augmentation.phonemes import (
-    accents,
-    phonemes,
-    phonemes_of_words,
-    phones_of_texts,
-    stressed_vowel,
-)
+from phrase_augmentation.phonemes import accents, phonemes, phonemes_of_words, phones_of_texts, stressed_vowel
 
 
 def test_phones_of_known_words() -> None:

@@ -12,14 +12,7 @@ import torch
 from core.audio_file import write_audio
 from core.errors import HarkError
 from lab.weights import verifier as verifier_training
-from lab.weights.verifier import (
-    Speech,
-    VerifierTrainConfig,
-    batch_of,
-    near_words,
-    train_verifier,
-    ways_of,
-)
+from lab.weights.verifier import Speech, VerifierTrainConfig, batch_of, near_words, train_verifier, ways_of
 from model.asr.packed import Packed, Utterance, open_pack, pack
 from model.encoder_backbone import encoder_path
 from model.shipped_weights import load_weights, save_weights
