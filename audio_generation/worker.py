@@ -21,7 +21,7 @@ import numpy as np
 from audio_generation.clip_check import check_clip
 from audio_generation.engine import FailedRequest, GeneratedClip, Setting, SpeechRequest, Voice
 from core import environments
-from core.data_folder import storage_error, storing
+from core.data_folder import installation_folder, storage_error, storing
 from core.errors import HarkError
 from core.readiness import Readiness
 from core.worded import listed, number, worded
@@ -81,9 +81,13 @@ class WorkerEngine:
         """The module that the worker runs."""
         return f"audio_generation.{self.name}_side.worker"
 
+    def folder(self) -> Path:
+        """Where the weights and voices lie that were downloaded for it."""
+        return installation_folder() / "voices" / self.name
+
     def worker_environment(self) -> Mapping[str, str]:
         """Variables to be added to the worker's environment."""
-        return {}
+        return {"HARK_VOICES": str(self.folder())}
 
     def voice_named(self, name: str, language: str) -> Voice | None:
         """The voice of that name, or None."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from audio_generation.engine import Setting, Voice, speaks
 from audio_generation.worker import WorkerEngine
-from core.data_folder import installation_folder
 from core.readiness import Readiness
 from core.worded import worded
 
@@ -30,9 +27,6 @@ class Flite(WorkerEngine):
         """Names the Debian package where flite is missing."""
         ready = super().available()
         return ready if ready.ok else Readiness(False, ready.why, "apt-get install flite")
-
-    def worker_environment(self) -> Mapping[str, str]:
-        return {"HARK_FLITE_VOICES": str(installation_folder() / "voices" / "flite")}
 
     def find_voices(self, language: str) -> list[Voice]:
         facts = self.facts()

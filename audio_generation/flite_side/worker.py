@@ -136,7 +136,7 @@ def _plain(text: str) -> str:
 
 
 def set_up() -> tuple[dict[str, Any], Any]:
-    voxes = sorted(Path(os.environ.get("HARK_FLITE_VOICES", "/nonexistent")).glob("*.flitevox"))
+    voxes = sorted(Path(os.environ.get("HARK_VOICES", "/nonexistent")).glob("*.flitevox"))
     program = shutil.which("flite")
     speaker: Library | Program
     try:

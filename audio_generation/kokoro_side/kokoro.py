@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
 import numpy as np
 
 from audio_generation.engine import Setting, Voice, speaks
 from audio_generation.worker import WorkerEngine
-from core.data_folder import installation_folder
 from core.readiness import Readiness
 from core.worded import worded
 
@@ -30,11 +26,6 @@ class Kokoro(WorkerEngine):
     start_timeout_s = 300.0
     request_timeout_s = 120.0
 
-    @staticmethod
-    def folder() -> Path:
-        """Where model, configuration and voices lie."""
-        return installation_folder() / "voices" / "kokoro"
-
     def missing(self) -> Readiness | None:
         """The model, its configuration and at least one voice are needed."""
         folder = self.folder()
@@ -46,9 +37,6 @@ class Kokoro(WorkerEngine):
             worded("There is no %(file)s in %(folder)s.", file=lacking[0], folder=str(folder)),
             "./hark voices pull kokoro all",
         )
-
-    def worker_environment(self) -> Mapping[str, str]:
-        return {"HARK_VOICES": str(self.folder())}
 
     def find_voices(self, language: str) -> list[Voice]:
         """Every voice, then as many blends: each voice with the next one of the same accent, both halves.

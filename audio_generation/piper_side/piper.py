@@ -13,7 +13,6 @@ import numpy as np
 from audio_generation.engine import Setting, Voice, speaks
 from audio_generation.worker import WorkerEngine
 from core import environments
-from core.data_folder import installation_folder
 from core.readiness import Readiness
 from core.worded import worded
 
@@ -28,10 +27,6 @@ class Piper(WorkerEngine):
     packages = ("piper",)
     loads_weights = True
     request_timeout_s = 60.0
-
-    @staticmethod
-    def folder() -> Path:
-        return installation_folder() / "voices" / "piper"
 
     @staticmethod
     def packaged() -> Path:

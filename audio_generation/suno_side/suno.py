@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
 import numpy as np
 
 from audio_generation.engine import Setting, Voice, speaks
 from audio_generation.worker import WorkerEngine
-from core.data_folder import installation_folder
 from core.readiness import Readiness
 from core.worded import worded
 
@@ -29,12 +25,8 @@ class Suno(WorkerEngine):
     start_timeout_s = 600.0
     request_timeout_s = 900.0
 
-    @staticmethod
-    def folder() -> Path:
-        """Where the model lies, in the layout of the repository suno/bark-small."""
-        return installation_folder() / "voices" / "suno"
-
     def missing(self) -> Readiness | None:
+        """The model is needed, in the layout of the repository suno/bark-small."""
         weights = ("pytorch_model.bin", "model.safetensors")
         if (self.folder() / "config.json").is_file() and any((self.folder() / name).is_file() for name in weights):
             return None
@@ -43,9 +35,6 @@ class Suno(WorkerEngine):
             worded("There is no Bark model in %(folder)s.", folder=str(self.folder())),
             "./hark voices pull suno bark-small",
         )
-
-    def worker_environment(self) -> Mapping[str, str]:
-        return {"HARK_VOICES": str(self.folder())}
 
     def find_voices(self, language: str) -> list[Voice]:
         """Presets of the language; ``random`` speaks all that Bark knows."""
