@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -27,6 +27,7 @@ RECOGNIZER = "recognizer.safetensors"
 HEAD = "encoder-head.safetensors"
 VERIFIER = "verifier.safetensors"
 AnyModel = EmbeddingBackbone | MicroNetwork | Recognizer | PhoneHead | Verifier
+Kind = TypeVar("Kind", EmbeddingBackbone, MicroNetwork, Recognizer, PhoneHead, Verifier)
 KINDS: dict[str, Callable[[dict[str, Any]], AnyModel]] = {
     "EmbeddingBackbone": lambda config: EmbeddingBackbone(from_plain(EmbeddingBackboneConfig, config)),
     "MicroNetwork": lambda config: MicroNetwork(from_plain(MicroShape, config)),
@@ -86,40 +87,23 @@ def weights_digest(model: AnyModel) -> str:
     return digest.hexdigest()[:12]
 
 
-def shipped_head() -> tuple[PhoneHead, dict[str, Any]]:
-    """The phone outputs of the encoder. Raises HarkError where their file is missing or damaged."""
-    model, about = load_weights(FOLDER / HEAD)
-    assert isinstance(model, PhoneHead)
-    return model, about
+def _shipped(file: str, kind: type[Kind]) -> Callable[[], tuple[Kind, dict[str, Any]]]:
+    """Make the function that loads what ships, and what is said about it; it raises HarkError where the file is missing
+    or damaged."""
+
+    def shipped() -> tuple[Kind, dict[str, Any]]:
+        model, about = load_weights(FOLDER / file)
+        assert isinstance(model, kind)
+        return model, about
+
+    return shipped
 
 
-def shipped_verifier() -> tuple[Verifier, dict[str, Any]]:
-    """The verifier of large detectors. Raises HarkError where its file is missing or damaged."""
-    model, about = load_weights(FOLDER / VERIFIER)
-    assert isinstance(model, Verifier)
-    return model, about
-
-
-def shipped_recognizer() -> tuple[Recognizer, dict[str, Any]]:
-    """The recognizer. Raises HarkError where its file is missing or damaged."""
-    model, about = load_weights(FOLDER / RECOGNIZER)
-    assert isinstance(model, Recognizer)
-    return model, about
-
-
-def shipped_backbone() -> tuple[EmbeddingBackbone, dict[str, Any]]:
-    """The backbone of ``standard`` detectors. Raises HarkError where its file is missing or damaged."""
-    model, about = load_weights(FOLDER / BACKBONE)
-    assert isinstance(model, EmbeddingBackbone)
-    return model, about
-
-
-def shipped_micro_network() -> tuple[MicroNetwork, dict[str, Any]]:
-    """The network for microcontrollers, before it learns a phrase. Raises HarkError where its file is missing or
-    damaged."""
-    model, about = load_weights(FOLDER / MICRO_NETWORK)
-    assert isinstance(model, MicroNetwork)
-    return model, about
+shipped_head = _shipped(HEAD, PhoneHead)  # the phone outputs of the encoder
+shipped_verifier = _shipped(VERIFIER, Verifier)  # of large detectors
+shipped_recognizer = _shipped(RECOGNIZER, Recognizer)
+shipped_backbone = _shipped(BACKBONE, EmbeddingBackbone)  # of standard detectors
+shipped_micro_network = _shipped(MICRO_NETWORK, MicroNetwork)  # before it learns a phrase
 
 
 def about_front_end(size: str) -> dict[str, Any]:
