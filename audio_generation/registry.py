@@ -30,7 +30,6 @@ def engines() -> dict[str, Engine]:
 
 
 def default_engines() -> dict[str, Engine]:
-    """Those that are used without being named and are ready here."""
     return {name: engine for name, engine in engines().items() if engine.by_default and engine.available().ok}
 
 

@@ -67,7 +67,6 @@ class WorkerEngine:
         raise NotImplementedError
 
     def find_kept_voices(self, language: str) -> list[Voice]:
-        """See ``Engine.kept_voices``; most engines have none."""
         return []
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:

@@ -69,7 +69,6 @@ class OpenWakeWord:
     score_period_s = CHUNK_SAMPLES / SAMPLE_RATE
 
     def __init__(self, heads: Sequence[Path]) -> None:
-        """Load TFLite files of heads."""
         self._heads = [pyopen_wakeword.OpenWakeWord.from_model(path) for path in heads]
         self._embed = embedding()
         self.phrases = tuple(_phrase(path) for path in heads)
@@ -78,7 +77,6 @@ class OpenWakeWord:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything heard."""
         for head in self._heads:
             head.reset()
         self._audio = np.zeros(0, np.float32)
@@ -103,7 +101,6 @@ class MicroWakeWord:
     name = "microWakeWord"
 
     def __init__(self, manifest: Path) -> None:
-        """Load a model by its manifest."""
         self._network = pymicro_wakeword.MicroWakeWord.from_config(manifest)
         self._stride = int(self._network.stride)
         self.phrases: tuple[str, ...] = (normalize(self._network.wake_word),)
@@ -113,7 +110,6 @@ class MicroWakeWord:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything heard."""
         self._network.reset()
         self._frontend = MicroFrontend()
         self._pending = b""
@@ -165,7 +161,6 @@ class PocketSphinx:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything heard."""
         self._pending = np.zeros(0, np.int16)
 
     def scores(self, samples: np.ndarray) -> np.ndarray:

@@ -96,7 +96,6 @@ class Stream:
 
     @cached_property
     def _borders(self) -> list[int]:
-        """The middle of each pause between two clips."""
         return [(end + first) // 2 for (_, end), (first, _) in pairwise(self.spans)]
 
 

@@ -272,7 +272,6 @@ class EvaluationSet:
         return self._note(said), SYNTHESIZED
 
     def confusers(self, phrase: str, language: str, speakers: Speakers) -> Stream:
-        """Texts that sound like the phrase."""
         texts = confuser_texts(phrase, language, self.seed)
         return self._note(spoken(texts, speakers, language, self.seed, self.cache, f"confusers {phrase}"))
 
@@ -431,13 +430,11 @@ def _confusers(listener: Listener, column: int, threshold: float, evaluation: Ev
 
 
 def _by_engine(stream: Stream, missed: np.ndarray) -> dict[str, float]:
-    """Miss rates at 0.5 false alarms an hour by the engine that spoke."""
     engines = np.asarray([about["engine"] for about in stream.about])
     return {str(engine): round(float(missed[engines == engine].mean()), 4) for engine in np.unique(engines)}
 
 
 def share_of(events: np.ndarray) -> Interval:
-    """The share of events (bool) that happened."""
     return wilson_interval(int(events.sum()), len(events))
 
 
@@ -658,7 +655,6 @@ def bench_wakeword(
 
 
 def _of_any_phrase(bundles: Figures) -> list[Peer]:
-    """The peers that listen for any English phrase, for those of the bundles."""
     phrases = sorted({str(one["phrase"]) for one in bundles.values() if base_language(one["language"]) == "en"})
     return [PocketSphinx(phrases)] if phrases else []
 

@@ -137,7 +137,6 @@ def predictions(bundles: Mapping[str, Any]) -> Figures:
 
 
 def shipped_misses(one: Mapping[str, Any], condition: str) -> Mapping[str, float]:
-    """What a bundle misses at its own threshold, with its interval."""
     missed: Mapping[str, float] = one["conditions"][condition]["as_shipped"]["miss_rate"]
     return missed
 

@@ -62,7 +62,6 @@ class BackboneConfig:
 
     @property
     def width(self) -> int:
-        """Numbers in an output frame."""
         return self.phones or self.channels
 
     @property

@@ -92,7 +92,6 @@ class Detector(nn.Module, ABC):
         """
 
     def parameter_count(self) -> int:
-        """Parameters of all that it runs."""
         return sum(p.numel() for p in self.parameters())
 
 

@@ -54,12 +54,10 @@ class EmbeddingBackboneConfig:
 
     @property
     def width(self) -> int:
-        """Numbers in an output frame."""
         return self.phones + (self.channels // FRAMES_AT_ONCE if self.states else 0)
 
     @property
     def at_once(self) -> int:
-        """Output frames that come together."""
         return FRAMES_AT_ONCE
 
     @property

@@ -225,7 +225,6 @@ class HMMDetector(Detector):
         return match
 
     def logits(self, match: Tensor) -> Tensor:
-        """Match scores of any shape along the line."""
         logits: Tensor = self.match(match.unsqueeze(-1)).squeeze(-1)
         return logits
 

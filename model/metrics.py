@@ -96,7 +96,6 @@ def detections(scores: np.ndarray, threshold: float, refractory_s: float = REFRA
 
 
 def count_false_alarms(streams: list[ScoredStream], threshold: float) -> int:
-    """Detections in streams that do not hold the phrase."""
     return sum(len(detections(s.scores, threshold)) for s in streams)
 
 

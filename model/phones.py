@@ -57,7 +57,6 @@ def character_indices(text: str) -> list[int]:
 
 
 def text_of(indices: Sequence[int]) -> str:
-    """The text of character outputs without blanks."""
     return " ".join("".join(CHARACTERS[index - 1] for index in indices).split())
 
 

@@ -59,7 +59,6 @@ class PhraseVerifier(nn.Module):
 
 
 def phones_and_lengths(pronunciations: Ways) -> tuple[Tensor, Tensor]:
-    """Pronunciations as a verifier takes them."""
     longest = max(map(len, pronunciations))
     phones = torch.tensor([[*way, *[0] * (longest - len(way))] for way in pronunciations])
     return phones, torch.tensor([len(way) for way in pronunciations])

@@ -68,7 +68,6 @@ VOWEL_FOR_CONSONANT = 1.2
 
 
 def is_vowel(phone: str) -> bool:
-    """Whether a phone is a vowel or a diphthong."""
     return phone[:1] in VOWEL_LETTERS
 
 

@@ -62,7 +62,6 @@ class ElevenLabs(WorkerEngine):
         return None
 
     def worker_environment(self) -> Mapping[str, str]:
-        """The key, and the address where it is not the service's own."""
         return {name: value for name in (KEY, ADDRESS) if (value := _configured(name))}
 
     def find_voices(self, language: str) -> list[Voice]:

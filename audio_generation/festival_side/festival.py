@@ -28,7 +28,6 @@ class Festival(WorkerEngine):
     rule_based = True
 
     def available(self) -> Readiness:
-        """Names the Debian packages where festival or its voices are missing."""
         ready = super().available()
         if ready.ok and not any(voice in KNOWN for voice in self.facts()["voices"]):
             ready = Readiness(False, worded("festival is installed without an English voice that Hark knows."))

@@ -24,7 +24,6 @@ class Flite(WorkerEngine):
     rule_based = True
 
     def available(self) -> Readiness:
-        """Names the Debian package where flite is missing."""
         ready = super().available()
         return ready if ready.ok else Readiness(False, ready.why, "apt-get install flite")
 

@@ -38,7 +38,6 @@ class Hibari(WorkerEngine):
         return [self._voice(name, who) for name, who in people.items()]
 
     def find_kept_voices(self, language: str) -> list[Voice]:
-        """People of the same kinds, drawn by numbers that no run uses."""
         names = [f"{kind}-{FIRST_KEPT + number}" for kind, count in KEPT.items() for number in range(count)]
         return [self._voice(name, f"hibari-{name}") for name in names if speaks("en-us", language)]
 

@@ -45,11 +45,9 @@ class KokoroInt8(WorkerEngine):
     request_timeout_s = 120.0
 
     def find_voices(self, language: str) -> list[Voice]:
-        """Each style but the kept ones, in both accents."""
         return self._voices([name for name in styles() if name not in KEPT], language)
 
     def find_kept_voices(self, language: str) -> list[Voice]:
-        """Styles that no run uses, each in both accents."""
         return self._voices(KEPT, language)
 
     def _voices(self, names: Sequence[str], language: str) -> list[Voice]:

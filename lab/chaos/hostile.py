@@ -185,7 +185,6 @@ def _judged(count: Count, said: dict[str, Any]) -> Iterator[str]:
 
 
 def _is_sentence(text: str) -> bool:
-    """Something that can be shown to people."""
     return 0 < len(text) <= LONGEST_SENTENCE and text.isprintable() and "Traceback" not in text
 
 

@@ -108,11 +108,9 @@ class Use:
         return float(np.percentile(took, 95)) if took else float("inf")
 
     def wait_at_its_end(self) -> int:
-        """Jobs that waited when it was looked at last."""
         return self.waiting[-1] if self.waiting else 0
 
     def is_held(self) -> bool:
-        """Whether the portal followed."""
         return not self.wrong and self.p95_s() < SLOW_S and self.wait_at_its_end() <= BEHIND
 
 

@@ -191,7 +191,6 @@ def _write_states(states: np.ndarray, rng: np.random.Generator, archive: zipfile
 
 
 def seconds_of(path: Path) -> float:
-    """How long a recording is, from its header."""
     return float(soundfile.info(path).duration)
 
 

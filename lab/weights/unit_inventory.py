@@ -180,7 +180,6 @@ def chosen_stretches(speaker: Speaker, weights: Counter[tuple[str, str]], second
 
 
 def recordings(parts: Sequence[Stretch], language: str = "en-us") -> list[Recording]:
-    """Stretches as splice's recordings."""
     return [Recording(part.name, part.audio, part.phones, with_stress(part.words, language)) for part in parts]
 
 

@@ -137,7 +137,6 @@ class Speech:
 
     @cached_property
     def texts(self) -> list[str]:
-        """All texts of stretches."""
         return sorted({self.text(stretch) for stretch in self.stretches})
 
     @cached_property
@@ -377,7 +376,6 @@ class Batch:
 
 
 def batch_of(items: Sequence[Item]) -> Batch:
-    """Items as one batch."""
     rows = [(number, way) for number, item in enumerate(items) for way in item.ways]
     frames = max(len(item.heard) for item in items)
     heard = torch.zeros(len(rows), frames, PHONE_OUTPUTS)

@@ -175,7 +175,6 @@ class BatchSource:
             self._pools += [(v, share * weight / total / self.packed.length[v].mean()) for v, weight in pools]
 
     def __bool__(self) -> bool:
-        """Whether there is anything to draw."""
         return bool(self._pools)
 
     def draw(self) -> SpeechBatch:

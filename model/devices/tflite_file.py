@@ -107,7 +107,6 @@ class TFLiteFile:
         self._graphs: list[Graph] = []
 
     def graph(self, name: str) -> Graph:
-        """A new graph."""
         self._graphs.append(Graph(name, self._buffers, self._codes))
         return self._graphs[-1]
 
