@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from audio_generation.engine import Setting, SpeechRequest, Voice, speaks
-from audio_generation.worker import WorkerEngine
+from audio_generation.engine import Engine, Setting, SpeechRequest, Voice, speaks
 from core.data_folder import installation_folder
 from core.errors import HarkError
 from core.readiness import Readiness
@@ -26,7 +25,7 @@ ENV_FILE = Path(__file__).parent / "internals" / ".env"
 ACCENTS = {"american": "en-us", "british": "en-gb", "australian": "en-au", "irish": "en-ie", "indian": "en-in"}
 
 
-class ElevenLabs(WorkerEngine):
+class ElevenLabs(Engine):
     """Key, limit and address come from the environment or from ``internals/.env`` (lines of ``NAME=value``)."""
 
     name = "elevenlabs"

@@ -6,8 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from audio_generation.engine import Setting, Voice, speaks
-from audio_generation.worker import WorkerEngine
+from audio_generation.engine import Engine, Setting, Voice, speaks
 from core.worded import worded
 
 # Effects rather than people, and a speed test. They stand last in the list of voices, so that a choice of the first
@@ -20,7 +19,7 @@ NOVELTY = frozenset(
 OTHER_SCRIPT = frozenset({"gmw/en-Shaw"})
 
 
-class Espeak(WorkerEngine):
+class Espeak(Engine):
     """Voices are named as espeak-ng names them, ``gmw/en-US+f3``; the speaker is the variant, whatever the accent."""
 
     name = "espeak"

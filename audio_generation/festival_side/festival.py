@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from audio_generation.engine import Setting, Voice, speaks
-from audio_generation.worker import WorkerEngine
+from audio_generation.engine import Engine, Setting, Voice, speaks
 from core.readiness import Readiness
 from core.worded import worded
 
@@ -18,7 +17,7 @@ KNOWN = {
 }
 
 
-class Festival(WorkerEngine):
+class Festival(Engine):
     """Two diphone voices and a statistical one. Other languages' voices, with encodings of their own, are left out."""
 
     name = "festival"

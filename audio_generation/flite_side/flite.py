@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from audio_generation.engine import Setting, Voice, speaks
-from audio_generation.worker import WorkerEngine
+from audio_generation.engine import Engine, Setting, Voice, speaks
 from core.readiness import Readiness
 from core.worded import worded
 
@@ -14,7 +13,7 @@ ACCENTS = {"awb": "en-gb-scotland"}  # Alan W Black; the others are American
 PITCH_SPREAD_HZ = {"kal16": 12.0, "awb": 20.0, "rms": 15.0, "slt": 25.0}
 
 
-class Flite(WorkerEngine):
+class Flite(Engine):
     """Speakers are named as in CMU's Arctic, so that other engines' voices of the same people are known as such."""
 
     name = "flite"

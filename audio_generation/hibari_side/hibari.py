@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from audio_generation.engine import Setting, Voice, speaks
-from audio_generation.worker import WorkerEngine
+from audio_generation.engine import Engine, Setting, Voice, speaks
 from core.worded import worded
 
 COUNTS = {"man": 12, "woman": 12, "child": 6}
@@ -14,7 +13,7 @@ FIRST_KEPT = 101
 LICENCE = "Apache-2.0 (hibari, distilled from Kokoro-82M)"
 
 
-class Hibari(WorkerEngine):
+class Hibari(Engine):
     """A voice is ``heart``, as the network was trained, or ``man-3``: a kind and a number that draws the rest."""
 
     name = "hibari"

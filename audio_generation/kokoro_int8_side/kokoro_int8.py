@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from audio_generation.engine import Setting, Voice, speaks
-from audio_generation.worker import WorkerEngine
+from audio_generation.engine import Engine, Setting, Voice, speaks
 from core.worded import worded
 
 STYLES_FILE = Path(__file__).parent / "styles.npz"  # written by lab.weights.kokoro_styles
@@ -28,7 +27,7 @@ def styles() -> tuple[str, ...]:
         return tuple(map(str, file["names"]))
 
 
-class KokoroInt8(WorkerEngine):
+class KokoroInt8(Engine):
     """A voice is an accent and a style, ``us/af_bella``; the speaker is the style, whatever the accent.
 
     A style's name begins with the language that it was made for: of the 54, 20 are American and 8 British; the others

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from audio_generation.engine import Setting, Voice, speaks
-from audio_generation.worker import WorkerEngine
+from audio_generation.engine import Engine, Setting, Voice, speaks
 from core.readiness import Readiness
 from core.worded import worded
 
@@ -14,7 +13,7 @@ LANGUAGES = {"a": "en-us", "b": "en-gb", "e": "es", "f": "fr-fr", "h": "hi", "i"
 LICENCE = "Apache-2.0 (Kokoro-82M)"
 
 
-class Kokoro(WorkerEngine):
+class Kokoro(Engine):
     """A blend is named ``af_heart*0.5+am_adam*0.5``; any weights are spoken, halves are listed."""
 
     name = "kokoro"

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from audio_generation.engine import Setting, Voice, speaks
-from audio_generation.worker import WorkerEngine
+from audio_generation.engine import Engine, Setting, Voice, speaks
 from core import environments
 from core.readiness import Readiness
 from core.worded import worded
 
 
-class Piper(WorkerEngine):
+class Piper(Engine):
     """A voice is ``key.onnx`` with ``key.onnx.json``; its name is ``key``, or ``key#speaker`` where it has several."""
 
     name = "piper"

@@ -9,16 +9,15 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from audio_generation.engine import FailedRequest, GeneratedClip, Setting, SpeechRequest, Voice, speaks
+from audio_generation.engine import Engine, FailedRequest, GeneratedClip, Setting, SpeechRequest, Voice, speaks
 from audio_generation.splice_side import SPLICE
 from audio_generation.splice_side.inventory import SHIPPED, library_people, people, shipped_people
-from audio_generation.worker import WorkerEngine
 from core.data_folder import data_folder
 from core.readiness import Readiness
 from core.worded import worded
 
 
-class Splice(WorkerEngine):
+class Splice(Engine):
     """Voices are people; ``Voice.speaker`` is the speaker of their recordings in the library, so that a person's
     recordings and what was cut out of them are in one split.
     """  # fmt: skip

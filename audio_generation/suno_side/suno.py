@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from audio_generation.engine import Setting, Voice, speaks
-from audio_generation.worker import WorkerEngine
+from audio_generation.engine import Engine, Setting, Voice, speaks
 from core.readiness import Readiness
 from core.worded import worded
 
 LICENCE = "MIT (Bark)"
 
 
-class Suno(WorkerEngine):
+class Suno(Engine):
     """The voice of preset ``v2/en_speaker_6`` is named ``en_speaker_6``; ``random`` is a new voice for each seed."""
 
     name = "suno"

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from audio_generation.engine import Engine, FailedRequest, GeneratedClip, SpeechRequest
-from audio_generation.worker import STORAGE_ERRORS
+from audio_generation.engine import STORAGE_ERRORS, Engine, FailedRequest, GeneratedClip, SpeechRequest
 from core.audio_file import read_audio
 from core.data_folder import storage_error, storing
 from core.errors import HarkError

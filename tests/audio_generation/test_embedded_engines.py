@@ -10,15 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audio_generation.engine import FailedRequest, GeneratedClip, Setting, SpeechRequest, speaks
+from audio_generation.engine import Engine, FailedRequest, GeneratedClip, Setting, SpeechRequest, speaks
 from audio_generation.espeak_side.espeak import NOVELTY, Espeak
 from audio_generation.festival_side.festival import Festival
 from audio_generation.flite_side.flite import Flite
-from audio_generation.worker import WorkerEngine
 from core.audio_file import SAMPLE_RATE, read_audio
 
 
-def ready(engine: WorkerEngine) -> Iterator[WorkerEngine]:
+def ready(engine: Engine) -> Iterator[Engine]:
     if not engine.available().ok:
         pytest.skip(f"{engine.available().why} {engine.available().how_to_enable}")
     yield engine
@@ -26,22 +25,22 @@ def ready(engine: WorkerEngine) -> Iterator[WorkerEngine]:
 
 
 @pytest.fixture(scope="module")
-def espeak() -> Iterator[WorkerEngine]:
+def espeak() -> Iterator[Engine]:
     yield from ready(Espeak())
 
 
 @pytest.fixture(scope="module")
-def flite() -> Iterator[WorkerEngine]:
+def flite() -> Iterator[Engine]:
     yield from ready(Flite())
 
 
 @pytest.fixture(scope="module")
-def festival() -> Iterator[WorkerEngine]:
+def festival() -> Iterator[Engine]:
     yield from ready(Festival())
 
 
 def say(
-    engine: WorkerEngine,
+    engine: Engine,
     folder: Path,
     voice: str,
     settings: Mapping[str, Setting] | None = None,
@@ -52,7 +51,7 @@ def say(
 
 
 def sound(
-    engine: WorkerEngine,
+    engine: Engine,
     folder: Path,
     voice: str,
     settings: Mapping[str, Setting] | None = None,
@@ -77,7 +76,7 @@ def pitch_hz(audio: np.ndarray) -> float:
     return float(np.median(found))
 
 
-def test_espeak_has_every_accent_times_every_variant_people_first(espeak: WorkerEngine) -> None:
+def test_espeak_has_every_accent_times_every_variant_people_first(espeak: Engine) -> None:
     voices = espeak.voices("en")
     names = [voice.name for voice in voices]
     assert {"gmw/en-US+f3", "gmw/en", "gmw/en-GB-scotland+m2"} <= set(names) and len(names) > 500
@@ -89,7 +88,7 @@ def test_espeak_has_every_accent_times_every_variant_people_first(espeak: Worker
     assert {voice.name for voice in espeak.voices("de")} >= {"gmw/de", "gmw/de+f2"}
 
 
-def test_espeak_gives_the_same_samples_in_every_run(espeak: WorkerEngine, tmp_path: Path) -> None:
+def test_espeak_gives_the_same_samples_in_every_run(espeak: Engine, tmp_path: Path) -> None:
     runs = []
     for _ in range(2):
         espeak.close()
@@ -97,7 +96,7 @@ def test_espeak_gives_the_same_samples_in_every_run(espeak: WorkerEngine, tmp_pa
     assert all(np.array_equal(one, two) for one, two in zip(*runs))
 
 
-def test_espeak_settings_are_heard(espeak: WorkerEngine, tmp_path: Path) -> None:
+def test_espeak_settings_are_heard(espeak: Engine, tmp_path: Path) -> None:
     slow, fast = (len(sound(espeak, tmp_path, "gmw/en-US", {"rate": rate})) for rate in (120, 240))
     assert slow > 1.5 * fast
     low, high = (pitch_hz(sound(espeak, tmp_path, "gmw/en-US", {"pitch": pitch})) for pitch in (20, 80))
@@ -108,7 +107,7 @@ def test_espeak_settings_are_heard(espeak: WorkerEngine, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("voice", ["gmw/en-US+nosuch", "gmw/xx", "", "../en", "en-us"])
 def test_espeak_refuses_voices_that_it_would_speak_with_another(
-    espeak: WorkerEngine, tmp_path: Path, voice: str, monkeypatch: pytest.MonkeyPatch
+    espeak: Engine, tmp_path: Path, voice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = espeak.voices("en")[0]
     monkeypatch.setattr(espeak, "voice_named", lambda name, language: known)  # past the host's own check
@@ -117,7 +116,7 @@ def test_espeak_refuses_voices_that_it_would_speak_with_another(
     assert isinstance(say(espeak, tmp_path, "gmw/en-US"), GeneratedClip)
 
 
-def test_espeak_reads_markup_as_text_and_refuses_unknown_settings(espeak: WorkerEngine, tmp_path: Path) -> None:
+def test_espeak_reads_markup_as_text_and_refuses_unknown_settings(espeak: Engine, tmp_path: Path) -> None:
     marked = sound(espeak, tmp_path, "gmw/en-US", text='<break time="3s"/>compass')
     plain = sound(espeak, tmp_path, "gmw/en-US", text="compass")
     assert len(marked) > 1.5 * len(plain)  # "less than break time ..." is spoken
@@ -127,7 +126,7 @@ def test_espeak_reads_markup_as_text_and_refuses_unknown_settings(espeak: Worker
 
 @pytest.mark.parametrize("text", ["", "...", "🙂", "\0", "hey\0compass", 'a"b\\c', "日本", "(quit)", "x" * 40])
 def test_odd_texts_are_answered_by_each_engine(
-    espeak: WorkerEngine, flite: WorkerEngine, festival: WorkerEngine, tmp_path: Path, text: str
+    espeak: Engine, flite: Engine, festival: Engine, tmp_path: Path, text: str
 ) -> None:
     for engine in (espeak, flite, festival):
         voice = engine.voices("en")[0].name
@@ -135,7 +134,7 @@ def test_odd_texts_are_answered_by_each_engine(
         assert isinstance(say(engine, tmp_path, voice), GeneratedClip)
 
 
-def test_flite_settings_are_heard_and_leave_no_trace(flite: WorkerEngine, tmp_path: Path) -> None:
+def test_flite_settings_are_heard_and_leave_no_trace(flite: Engine, tmp_path: Path) -> None:
     before = sound(flite, tmp_path, "kal16")
     slow = sound(flite, tmp_path, "slt", {"duration_stretch": 1.5})
     fast = sound(flite, tmp_path, "slt", {"duration_stretch": 0.75})
@@ -147,7 +146,7 @@ def test_flite_settings_are_heard_and_leave_no_trace(flite: WorkerEngine, tmp_pa
 
 
 def test_flite_speaks_through_its_program_where_the_library_is_missing(
-    flite: WorkerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    flite: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if shutil.which("flite") is None:
         pytest.skip("the flite program is not installed: apt-get install flite")
@@ -161,9 +160,7 @@ def test_flite_speaks_through_its_program_where_the_library_is_missing(
     assert abs(len(other) - len(ours)) < 0.05 * len(ours)
 
 
-def test_flite_reads_voices_of_the_users_own(
-    flite: WorkerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_flite_reads_voices_of_the_users_own(flite: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if flite.facts()["through"] != "libflite":
         pytest.skip("libflite is not installed")
     folder = tmp_path / "voices" / "flite"
@@ -182,7 +179,7 @@ def test_flite_reads_voices_of_the_users_own(
     engine.close()
 
 
-def test_festival_settings_are_heard_and_leave_no_trace(festival: WorkerEngine, tmp_path: Path) -> None:
+def test_festival_settings_are_heard_and_leave_no_trace(festival: Engine, tmp_path: Path) -> None:
     names = [voice.name for voice in festival.voices("en")]
     for voice in names:
         before = sound(festival, tmp_path, voice)
@@ -194,7 +191,7 @@ def test_festival_settings_are_heard_and_leave_no_trace(festival: WorkerEngine, 
         assert high > 1.3 * low
 
 
-def test_engines_with_the_same_person_name_the_same_speaker(flite: WorkerEngine, festival: WorkerEngine) -> None:
+def test_engines_with_the_same_person_name_the_same_speaker(flite: Engine, festival: Engine) -> None:
     shared = {voice.speaker for voice in flite.voices("en")} & {voice.speaker for voice in festival.voices("en")}
     assert shared <= {"slt", "kal"} and shared
 

@@ -22,24 +22,23 @@ import soundfile
 from audio_generation.clip_check import ClipFacts
 from audio_generation.elevenlabs_side import elevenlabs
 from audio_generation.elevenlabs_side.elevenlabs import ElevenLabs
-from audio_generation.engine import FailedRequest, GeneratedClip, SpeechRequest
+from audio_generation.engine import Engine, FailedRequest, GeneratedClip, SpeechRequest
 from audio_generation.kokoro_side.kokoro import Kokoro
 from audio_generation.piper_side.piper import Piper
 from audio_generation.suno_side.suno import Suno
-from audio_generation.worker import WorkerEngine
 from core import environments
 from core.audio_file import read_audio
 from core.data_folder import data_folder
 
 
 @pytest.fixture
-def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[WorkerEngine], WorkerEngine]]:
+def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Engine], Engine]]:
     """Gives an engine whose data folder is a temporary one, but whose environment is the real one; skips without it."""
     monkeypatch.setenv("HARK_ENGINES_ENV", os.environ.get("HARK_ENGINES_ENV") or str(data_folder() / "engines"))
     monkeypatch.setenv("HARK_DATA", str(tmp_path))
-    made: list[WorkerEngine] = []
+    made: list[Engine] = []
 
-    def make(engine: WorkerEngine) -> WorkerEngine:
+    def make(engine: Engine) -> Engine:
         lacks = environments.lacking(engine.name, engine.packages)
         if lacks:
             pytest.skip(f"{', '.join(lacks)} not installed: ./hark engines enable {engine.name}")
@@ -59,15 +58,15 @@ def any_sound_passes(monkeypatch: pytest.MonkeyPatch) -> None:
         info = soundfile.info(str(path))
         return ClipFacts(info.duration, info.samplerate)
 
-    monkeypatch.setattr("audio_generation.worker.check_clip", facts)
+    monkeypatch.setattr("audio_generation.engine.check_clip", facts)
 
 
-def run_in(engine: WorkerEngine, program: str, *arguments: str) -> None:
+def run_in(engine: Engine, program: str, *arguments: str) -> None:
     """Run a program in the engine's own interpreter."""
     subprocess.run([str(environments.interpreter(engine.name)), "-c", program, *arguments], check=True)
 
 
-def only_clip(engine: WorkerEngine, request: SpeechRequest, folder: Path) -> GeneratedClip:
+def only_clip(engine: Engine, request: SpeechRequest, folder: Path) -> GeneratedClip:
     (result,) = engine.synthesize([request], folder)
     assert isinstance(result, GeneratedClip), result
     return result
@@ -122,7 +121,7 @@ def make_piper_voice(path: Path, speakers: int) -> None:
 
 
 def test_piper_speaks_every_speaker_of_every_voice(
-    driver: Callable[[WorkerEngine], WorkerEngine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    driver: Callable[[Engine], Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = driver(Piper())
     monkeypatch.setattr(Piper, "packaged", staticmethod(lambda: tmp_path / "packages"))
@@ -200,7 +199,7 @@ for name in ("af_one", "af_two", "am_three", "bf_four"):
 
 @pytest.mark.slow(reason="builds and runs a Kokoro model")
 def test_kokoro_speaks_voices_and_blends(
-    driver: Callable[[WorkerEngine], WorkerEngine], any_sound_passes: None, tmp_path: Path
+    driver: Callable[[Engine], Engine], any_sound_passes: None, tmp_path: Path
 ) -> None:
     engine = driver(Kokoro())
     folder = tmp_path / "voices" / "kokoro"
@@ -272,9 +271,7 @@ np.save(presets / "en_speaker_0_fine_prompt.npy", rng.integers(0, 1024, (8, 120)
 
 
 @pytest.mark.slow(reason="builds and runs a Bark model")
-def test_bark_speaks_its_presets(
-    driver: Callable[[WorkerEngine], WorkerEngine], any_sound_passes: None, tmp_path: Path
-) -> None:
+def test_bark_speaks_its_presets(driver: Callable[[Engine], Engine], any_sound_passes: None, tmp_path: Path) -> None:
     engine = driver(Suno())
     folder = tmp_path / "voices" / "suno"
     assert "no Bark model" in engine.available().why
@@ -350,7 +347,7 @@ def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[Se
 
 
 def test_elevenlabs_needs_a_key_speaks_and_stops_at_its_limit(
-    driver: Callable[[WorkerEngine], WorkerEngine], service: type[Service], tmp_path: Path
+    driver: Callable[[Engine], Engine], service: type[Service], tmp_path: Path
 ) -> None:
     engine = driver(ElevenLabs())
     assert isinstance(engine, ElevenLabs) and engine.paid and not engine.by_default
@@ -378,7 +375,7 @@ def test_elevenlabs_needs_a_key_speaks_and_stops_at_its_limit(
 
 
 def test_elevenlabs_says_that_a_key_is_wrong(
-    driver: Callable[[WorkerEngine], WorkerEngine],
+    driver: Callable[[Engine], Engine],
     service: type[Service],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audio_generation.engine import FailedRequest, GeneratedClip, SpeechRequest
+from audio_generation.engine import Engine, FailedRequest, GeneratedClip, SpeechRequest
 from audio_generation.hibari_side.hibari import COUNTS, Hibari
 from audio_generation.kokoro_int8_side.kokoro_int8 import KEPT, KokoroInt8, styles
-from audio_generation.worker import WorkerEngine
 from core.audio_file import read_audio
 from core.data_folder import REPOSITORY
 
@@ -54,7 +53,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
     folder.mkdir()
     monkeypatch.setenv("HARK_ENGINES_ENV", str(tmp_path / "engines"))
     paths = f"{REPOSITORY}{os.pathsep}{folder}"
-    monkeypatch.setattr(WorkerEngine, "worker_environment", lambda self: {"PYTHONPATH": paths})
+    monkeypatch.setattr(Engine, "worker_environment", lambda self: {"PYTHONPATH": paths})
     monkeypatch.syspath_prepend(folder)
 
     def write(name: str, content: str | bytes) -> None:
@@ -104,7 +103,7 @@ def kokoro(package: Callable[[str, str | bytes], None], tmp_path: Path) -> Itera
 
 
 def spoken(
-    engine: WorkerEngine, folder: Path, voices: list[str], *settings: dict[str, float]
+    engine: Engine, folder: Path, voices: list[str], *settings: dict[str, float]
 ) -> list[GeneratedClip | FailedRequest]:
     requests = [
         SpeechRequest(f"{voice} {each}", "hey compass", voice, "en", each) for voice in voices for each in settings

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 import audio_generation.engine
-import audio_generation.worker
 from command_line.application import build_parser, main
 from command_line.options import UsageError
 from core import worker_protocol
@@ -144,7 +143,7 @@ def test_the_detector_in_python_runs(bundle: Path, tmp_path: Path, monkeypatch: 
 
 def test_the_engine_that_is_an_example_speaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     host, process = [block for page, block in runs("python") if page == "adding-an-engine.md"]
-    names: dict[str, Any] = {**vars(audio_generation.worker), **vars(audio_generation.engine), "__name__": "example"}
+    names: dict[str, Any] = {**vars(audio_generation.engine), "__name__": "example"}
     exec("from __future__ import annotations\nimport shutil\nimport numpy as np\n" + host, names)
     engine = names["Example"]()
     assert engine.name == "example" and 0.8 <= engine.draw_settings(None, np.random.default_rng(0))["rate"] <= 1.3

@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from audio_generation.engine import GeneratedClip, SpeechRequest
+from audio_generation.engine import Engine, GeneratedClip, SpeechRequest
 from audio_generation.hibari_side.hibari import Hibari
 from audio_generation.kokoro_int8_side.kokoro_int8 import KokoroInt8
 from audio_generation.piper_side.piper import Piper
 from audio_generation.tps_side import peoples_speech
-from audio_generation.worker import WorkerEngine
 from core import environments
 from core.audio_file import read_audio
 
@@ -66,7 +65,7 @@ def test_pyannote_tells_speakers_apart(tmp_path: Path, data_dir: Path, monkeypat
 
 
 @pytest.mark.parametrize("engine", [Hibari(), KokoroInt8(), Piper()], ids=lambda engine: engine.name)
-def test_packaged_neural_voices_speak(engine: WorkerEngine, tmp_path: Path, data_dir: Path) -> None:
+def test_packaged_neural_voices_speak(engine: Engine, tmp_path: Path, data_dir: Path) -> None:
     from pipeline.training.keyword_scoring import intelligible
 
     python_of(engine.name)

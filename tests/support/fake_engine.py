@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from audio_generation.engine import Setting, Voice
-from audio_generation.worker import WorkerEngine
+from audio_generation.engine import Engine, Setting, Voice
 from core.worded import worded
 
 
-class Fake(WorkerEngine):
+class Fake(Engine):
     """Two voices in every language. The setting ``behave`` makes a request fail (see ``fake_worker.misbehave``)."""
 
     name = "fake"

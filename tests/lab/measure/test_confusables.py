@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from audio_generation.engine import Engine
 from audio_generation.hibari_side.hibari import Hibari
 from audio_generation.kokoro_int8_side.kokoro_int8 import KokoroInt8
-from audio_generation.worker import WorkerEngine
 from benchmark import synthetic
 from core.audio_file import write_audio
 from core.errors import HarkError
@@ -107,7 +107,7 @@ def test_voices_that_are_kept_to_measure_on_speak_first(
 
 
 @pytest.mark.parametrize("engine", [Hibari(), KokoroInt8()])
-def test_no_run_hears_a_kept_voice(engine: WorkerEngine) -> None:
+def test_no_run_hears_a_kept_voice(engine: Engine) -> None:
     listed, kept = engine.find_voices("en"), engine.find_kept_voices("en")
     assert len({voice.speaker for voice in kept}) >= 12
     assert not {voice.name for voice in kept} & {voice.name for voice in listed}
