@@ -50,7 +50,7 @@ NOT_QUICK = {
         audio_generation/test_embedded_engines audio_generation/test_engine_contract
         audio_generation/test_environments audio_generation/test_packaged_voices
         audio_generation/test_splice_engine
-        audio_generation/test_worker_failures db/test_db_processes pipeline/recordings/test_model_server
+        audio_generation/test_worker_failures db/test_db_processes pipeline/recordings/test_speech_service
         pipeline/serving/test_wyoming pipeline/training/test_synthesis webui/jobs/test_supervise
         webui/library/test_import
     """,

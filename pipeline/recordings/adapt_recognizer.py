@@ -89,17 +89,11 @@ def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
     """Collect, train, measure. Ended before its end, it goes on from its last checkpoint.
 
     Args:
-        spec: ``epochs`` over the passages, ``batch_size`` (utterances), ``subset`` (per cent of those learned from;
-            all that are left out are measured).
+        spec: ``epochs`` over the passages, ``batch_size`` (utterances), ``subset`` (per cent of those learned from; all
+            that are left out are measured).
 
-    Returns:
-        ``segments``, all that is there where they are fewer than :data:`LEAST_PASSAGES`; else ``weights`` (path; ""
-        where they did not get better and are not kept), ``checked``, ``held_out``, ``hours``, ``steps``, the word error
-        rates of the passages left out ``before`` and ``after`` (and as ``_percent``, for showing), and whether it got
-        ``better``.
 
-    Raises:
-        HarkError: passages that cannot be read, an option out of range, or a full disk.
+    Raises HarkError: passages that cannot be read, an option out of range, or a full disk.
     """
     options = training_options(spec, most_epochs=MOST_EPOCHS)
     reporter.stage("collect", worded("Collecting passages whose words are known"))
@@ -210,7 +204,6 @@ def forget_speech(folder: Path) -> None:
 
 
 def _word_errors(errors: Mapping[str, float]) -> float:
-    """The word error rate of real speech among a model's errors by group."""
     return round(float(np.mean([value for name, value in errors.items() if name.startswith("wer/real")])), 4)
 
 

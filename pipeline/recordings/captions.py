@@ -67,10 +67,8 @@ class Format(NamedTuple):
 
 
 def write(transcript: Transcript, format: str, title: str = "") -> bytes:
-    """The transcript as the content of a file; ``title`` is shown where the format has a place for it.
-
-    Raises HarkError where :data:`FORMATS` has no such format.
-    """
+    """The transcript as the content of a file; ``title`` is shown where the format has a place for it. Raises HarkError
+    where :data:`FORMATS` has no such format."""
     chosen = FORMATS.get(format.lower())
     if chosen is None:
         raise no_such(worded("format of transcripts"), format, FORMATS)
@@ -78,10 +76,8 @@ def write(transcript: Transcript, format: str, title: str = "") -> bytes:
 
 
 def captions(transcript: Transcript, named: bool) -> list[Caption]:
-    """The transcript as captions, in the order of their beginnings.
-
-    ``named`` leaves room for "Name: " in front of the first caption after each change of speaker, and writes it.
-    """
+    """The transcript as captions, in the order of their beginnings. ``named`` leaves room for "Name: " in front of the
+    first caption after each change of speaker, and writes it."""
     found: list[Caption] = []
     before = ""
     for segment in sorted(transcript.segments, key=lambda segment: segment.start_s):
@@ -132,9 +128,7 @@ def _tokens(segment: Segment) -> Iterator[_Token]:
         parts = _broken(token.text)
         for number, part in enumerate(parts):
             share = (end_s - start_s) / len(parts)
-            yield _Token(
-                part, token.spaced and number == 0, start_s + number * share, start_s + (number + 1) * share
-            )  # fmt: skip
+            yield _Token(part, token.spaced and number == 0, start_s + number * share, start_s + (number + 1) * share)
 
 
 def _timed(segment: Segment) -> list[_Token]:

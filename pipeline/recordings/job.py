@@ -25,15 +25,7 @@ from pipeline.recordings.captions import write
 from pipeline.recordings.diarization import voiceprints
 from pipeline.recordings.diarization.speakers import assign, diarize
 from pipeline.recordings.media import MediaLimits, merge, normalize, open_normalized, read_part, waveform
-from pipeline.recordings.recording_folder import (
-    AUDIO,
-    POLISHED,
-    POLISHED_TEXT,
-    SUMMARY,
-    TEXT,
-    TRANSCRIPT,
-    WAVEFORM,
-)
+from pipeline.recordings.recording_folder import AUDIO, POLISHED, POLISHED_TEXT, SUMMARY, TEXT, TRANSCRIPT, WAVEFORM
 from pipeline.recordings.summarization import Summary, save_summary, summarize, words_of
 from pipeline.recordings.summarization.polish import polish
 from pipeline.recordings.transcript import Segment, Transcript, load_transcript, save_transcript
@@ -54,11 +46,8 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
             ``owner``: it is the owner's, who can raise limits; ``most_s``: that the user has left of a quota [s], none
             unless given.
 
-    Returns:
-        What the portal shows of it.
 
-    Raises:
-        HarkError: no recording, beyond the limits, an engine that is not ready or failed, a full disk.
+    Raises HarkError: no recording, beyond the limits, an engine that is not ready or failed, a full disk.
     """
     folder, options = data / spec["folder"], spec["options"]
     audio = folder / AUDIO
@@ -68,7 +57,15 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
     if not (folder / WAVEFORM).is_file():
         with storing("drawing the waveform"), atomic_path(folder / WAVEFORM) as temporary:
             temporary.write_text(json.dumps(waveform(audio)))
-    transcript = _transcript(audio, folder, data, options, tuple(spec.get("words") or ()), reporter)
+    wanted = TranscribeOptions(
+        engine=options.get("engine") or "auto",
+        language=options.get("language") or None,
+        channels=bool(options.get("diarize", True)) and options.get("speakers") in (None, 2),
+        data=data,
+        translate=bool(options.get("translate")),
+        words=tuple(spec.get("words") or ()),
+    )
+    transcript = transcribe(audio, wanted, folder, reporter)
     warnings: list[str] = []
     if options.get("diarize", True) and transcript.segments:
         transcript = _with_speakers(transcript, audio, data, options.get("speakers") or None, reporter, warnings)
@@ -99,10 +96,6 @@ def _prepare(spec: Mapping[str, Any], folder: Path, reporter: Reporter) -> None:
         )
     reporter.stage("normalize", worded("Preparing the audio"))
     limits = replace(MediaLimits.from_environment(owner=bool(spec.get("owner", True))), left_s=spec.get("most_s"))
-    _normalize(folder, originals, limits, reporter)
-
-
-def _normalize(folder: Path, originals: list[str], limits: MediaLimits, reporter: Reporter) -> None:
     if len(originals) == 1:
         normalize(folder / originals[0], folder / AUDIO, limits, reporter)
         return
@@ -120,20 +113,6 @@ def _normalize(folder: Path, originals: list[str], limits: MediaLimits, reporter
     merge(parts, folder / AUDIO, limits)
     for part in parts:
         part.unlink()
-
-
-def _transcript(
-    audio: Path, folder: Path, data: Path, options: Mapping[str, Any], words: tuple[str, ...], reporter: Reporter
-) -> Transcript:
-    wanted = TranscribeOptions(
-        engine=options.get("engine") or "auto",
-        language=options.get("language") or None,
-        channels=bool(options.get("diarize", True)) and options.get("speakers") in (None, 2),
-        data=data,
-        translate=bool(options.get("translate")),
-        words=words,
-    )
-    return transcribe(audio, wanted, folder, reporter)
 
 
 def _with_speakers(
@@ -157,14 +136,9 @@ def _with_speakers(
 
 
 def detect_speakers(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
-    """The job "speakers": who speaks when in a recording, found once more. The transcript is not touched.
-
-    Args:
-        spec: ``recording`` (id), ``folder`` below ``data``, and ``speakers``: how many there are; None: estimated.
-
-    Raises:
-        HarkError: the recording cannot be read, or speakers cannot be told apart here.
-    """
+    """The job "speakers": who speaks when in a recording, found once more. The transcript is not touched. ``spec``:
+    ``recording`` (id), ``folder`` below ``data``, and ``speakers``: how many there are; None: estimated. Raises
+    HarkError: the recording cannot be read, or speakers cannot be told apart here."""
     audio = data / spec["folder"] / AUDIO
     found = diarize(audio, speakers=spec["speakers"], voices=data / voiceprints.FILE, reporter=reporter)
     return {
@@ -174,15 +148,9 @@ def detect_speakers(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> 
 
 
 def summarize_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
-    """The job "summarize": another summary of a recording, of its transcript as it is now.
-
-    Args:
-        spec: ``recording`` (id), ``folder`` below ``data``, and ``engine`` (of summaries, or "auto").
-
-    Raises:
-        HarkError: no such engine, or it failed; the recording was deleted or cut differently meanwhile; a full disk.
-            The summary that was there stays.
-    """
+    """The job "summarize": another summary of a recording, of its transcript as it is now. ``spec``: ``recording``
+    (id), ``folder`` below ``data``, and ``engine`` (of summaries, or "auto"). Raises HarkError: no such engine, or it
+    failed; the recording was deleted or cut differently meanwhile; a full disk. The summary that was there stays."""
     folder = data / spec["folder"]
     transcript = load_transcript(folder / TRANSCRIPT)
     summary = _summary(transcript, str(spec.get("engine") or "auto"), reporter)
@@ -220,14 +188,8 @@ def _summarize(transcript: Transcript, folder: Path, reporter: Reporter, warning
 
 def polish_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
     """The job "polish": a transcript written out properly by the language model that the owner has configured, beside
-    the recognized one; times and speakers stay.
-
-    Args:
-        spec: ``recording`` (id) and ``folder`` below ``data``.
-
-    Raises:
-        HarkError: no language model, or it failed; the recording was deleted; a full disk.
-    """
+    the recognized one; times and speakers stay. ``spec``: ``recording`` (id) and ``folder`` below ``data``. Raises
+    HarkError: no language model, or it failed; the recording was deleted; a full disk."""
     folder = data / spec["folder"]
     _check_there(folder / TRANSCRIPT)
     reporter.stage("polish", worded("Having the transcript written out by the language model"))
@@ -239,14 +201,8 @@ def polish_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
 
 def translate_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
     """The job "translate": a transcript in another language, beside the recognized one, by the language model that the
-    owner has configured.
-
-    Args:
-        spec: ``recording`` (id), ``folder`` below ``data``, ``language`` (code) and ``name`` of it in English.
-
-    Raises:
-        HarkError: no language model, or it failed; the recording was deleted; a full disk.
-    """
+    owner has configured. ``spec``: ``recording`` (id), ``folder`` below ``data``, ``language`` (code) and ``name`` of
+    it in English. Raises HarkError: no language model, or it failed; the recording was deleted; a full disk."""
     folder = data / spec["folder"]
     _check_there(folder / TRANSCRIPT)
     reporter.stage("translate", worded("Having the transcript translated by the language model"))
@@ -281,10 +237,7 @@ def _keep(transcript: Transcript, file: Path, text_file: Path, title: str = "") 
 
 def make_minable(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
     """The job "minable": the recording's segments are clips of the user's library, or are taken out of it again.
-
-    Args:
-        spec: ``recording`` (id), ``folder`` below ``data``, ``minable``.
-    """
+    ``spec``: ``recording`` (id), ``folder`` below ``data``, ``minable``."""
     if not spec["minable"]:
         reporter.stage("library", worded("Taking it out of the library"))
         return {"clips": 0, "removed": remove_from_library(data, spec["recording"])}

@@ -42,8 +42,6 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class LlmSettings:
-    """Where the model is and what it is called."""
-
     url: str  # with the version, without the endpoint: "http://localhost:8080/v1"
     model: str
     key: str = field(default="", repr=False)
@@ -68,10 +66,8 @@ class LlmSettings:
 
 def settings() -> LlmSettings | None:
     """From the environment: HARK_LLM_URL, _KEY and _MODEL, or OPENAI_BASE_URL, _API_KEY and _MODEL; None where no model
-    is named. The two are never mixed, so that one's key does not go to the other's address.
-
-    Raises HarkError where they are given and make no sense.
-    """
+    is named. The two are never mixed, so that one's key does not go to the other's address. Raises HarkError where they
+    are given and make no sense."""
     for url, key, model in (
         ("HARK_LLM_URL", "HARK_LLM_KEY", "HARK_LLM_MODEL"),
         ("OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL"),
@@ -120,22 +116,16 @@ def needed(what: str) -> LlmSettings:
     return chosen
 
 
-def ask(
-    task: str,
-    data: Iterable[Mapping[str, Any]],
-    check: Callable[[Any], T],
-    chosen: LlmSettings,
-) -> T:
+def ask(task: str, data: Iterable[Mapping[str, Any]], check: Callable[[Any], T], chosen: LlmSettings) -> T:
     """What ``check`` makes of the model's answer to a task about some data.
 
     Args:
         data: what the task is about, an object a line.
-        check: gets the answer as JSON, gives what the caller needs, raises ValueError (KeyError, TypeError) with
-            words where it does not hold. The model is told these and asked once more.
+        check: gets the answer as JSON, gives what the caller needs, raises ValueError (KeyError, TypeError) with words
+            where it does not hold. The model is told these and asked once more.
 
-    Raises:
-        HarkError: no connection, a time-out, a limit that lasts, a refused key or model, an answer that does not hold
-            twice.
+    Raises HarkError: no connection, a time-out, a limit that lasts, a refused key or model, an answer that does not
+    hold twice.
     """
     messages = [
         {"role": "system", "content": SYSTEM},
@@ -201,17 +191,10 @@ def chat(messages: list[dict[str, str]], chosen: LlmSettings) -> str:
     asked = {"model": chosen.model, "messages": messages, "temperature": 0}
     answer = chosen.server.ask("POST", "/chat/completions", {"Accept": "application/json"}, json=asked)
     try:
-        return _content(answer.json())
-    except ValueError as error:
+        content = answer.json()["choices"][0]["message"]["content"]
+        if not isinstance(content, str) or not content.strip():
+            raise ValueError("its message is empty")
+        return content
+    except (ValueError, KeyError, IndexError, TypeError) as error:
         why = f"{chosen.server.host} sent no message of a model ({str(error)[:200]})."
         raise HarkError(worded("The language model gave no answer."), why, chosen.server.check) from error
-
-
-def _content(answer: Any) -> str:
-    try:
-        content = answer["choices"][0]["message"]["content"]
-    except (KeyError, IndexError, TypeError) as error:
-        raise ValueError("it holds no message") from error
-    if not isinstance(content, str) or not content.strip():
-        raise ValueError("its message is empty")
-    return content

@@ -60,7 +60,6 @@ class LocalModel:
         return folder if complete(folder) else None
 
     def readiness(self) -> Readiness:
-        """Whether it can be used here; loads nothing."""
         if self.folder() is not None:
             return Readiness(True)
         names = {"without": self.without, "variable": self.variable, "repository": self.repository, "name": self.name}
@@ -73,18 +72,14 @@ class LocalModel:
 
 
 def complete(folder: Path) -> bool:
-    """Whether a folder holds a model: its configuration and weights."""
     return (folder / "config.json").is_file() and any(
         path.is_file() for path in (*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin"))
     )
 
 
 def load(folder: str, kind: str, what: str, what_to_do: str) -> tuple[Any, Any]:
-    """(tokenizer, model) of a folder, the model for use; ``kind`` is a class of transformers ("AutoModel").
-
-    Raises:
-        HarkError: they cannot be loaded; with ``what`` and ``what_to_do``.
-    """
+    """(tokenizer, model) of a folder, the model for use; ``kind`` is a class of transformers ("AutoModel"). Raises
+    HarkError: they cannot be loaded; with ``what`` and ``what_to_do``."""
     import transformers
 
     try:

@@ -81,7 +81,6 @@ class MediaLimits:
         )
 
     def check_bytes(self, size: int) -> None:
-        """Raise HarkError where ``size`` bytes are more than allowed."""
         if size > self.max_bytes:
             raise HarkError(
                 worded("The file is too large."),
@@ -112,7 +111,6 @@ class MediaLimits:
 
     @property
     def longest(self) -> str:
-        """The longest recording, in words."""
         if self.max_seconds >= 7200:
             return worded("%(n)s hours", n=number(self.max_seconds / 3600))
         return worded("%(n)s minutes", n=number(self.max_seconds / 60))
@@ -166,11 +164,8 @@ def probe(path: Path) -> MediaFacts:
 
 
 def check_header(path: Path, limits: MediaLimits) -> MediaFacts:
-    """What the header of a file says. Nothing is decoded, so a damaged file may still pass.
-
-    Raises:
-        HarkError: it holds no sound, or is beyond the limits as far as its header can be believed.
-    """
+    """What the header of a file says. Nothing is decoded, so a damaged file may still pass. Raises HarkError: it holds
+    no sound, or is beyond the limits as far as its header can be believed."""
     return _within(path, limits)[0]
 
 
@@ -186,8 +181,7 @@ def normalize(source: Path, target: Path, limits: MediaLimits, reporter: Reporte
 
     The target appears whole or not at all. Returns the facts of what was written, so the duration is measured.
 
-    Raises:
-        HarkError: not a recording, beyond the limits, cut off, or it could not be written.
+    Raises HarkError: not a recording, beyond the limits, cut off, or it could not be written.
     """
     facts, container = _within(source, limits)
     with storing("preparing the recording"), atomic_path(target) as temporary:
@@ -235,8 +229,7 @@ def merge(sources: Sequence[Path], target: Path, limits: MediaLimits) -> None:
 
     Two channels only where all have two.
 
-    Raises:
-        HarkError: longer than the limit together, one that cannot be read, a full disk.
+    Raises HarkError: longer than the limit together, one that cannot be read, a full disk.
     """
     seconds, channels = MERGE_PAUSE_S * (len(sources) - 1), 2
     for path in sources:
@@ -260,10 +253,7 @@ def merge(sources: Sequence[Path], target: Path, limits: MediaLimits) -> None:
 
 def waveform(path: Path, points: int = 1600) -> list[float]:
     """The loudest sample (0 to 1, of any channel) of each of at most ``points`` equal parts of a normalized recording.
-
-    Raises:
-        HarkError: it cannot be read.
-    """
+    Raises HarkError: it cannot be read."""
     with open_normalized(path) as recording:
         step = _step(recording.frames, points)
         blocks = read_blocks(recording, step * max(1, BLOCK_FRAMES // step))
@@ -320,7 +310,6 @@ def read(recording: soundfile.SoundFile, frames: int) -> np.ndarray:
 
 
 def read_blocks(recording: soundfile.SoundFile, frames: int = BLOCK_FRAMES) -> Iterator[np.ndarray]:
-    """The rest of a recording as :func:`read` gives it."""
     while len(block := read(recording, frames)):
         yield block
 
@@ -333,7 +322,6 @@ def read_part(recording: soundfile.SoundFile, start_s: float, end_s: float) -> n
 
 
 def _probe(path: Path, limits: MediaLimits | None = None) -> tuple[MediaFacts, frozenset[str]]:
-    """The facts and the names of the container."""
     if not path.is_file():
         raise HarkError(
             worded("There is no such recording."),
@@ -404,10 +392,8 @@ def _number(text: object) -> float:
 
 
 def _told(command: list[str], path: Path) -> tuple[Any, str]:
-    """Return what a program prints of a file as JSON, None where it is none, and the last line of its errors.
-
-    Raises HarkError where it did not end in time, which says nothing of the file.
-    """
+    """Return what a program prints of a file as JSON, None where it is none, and the last line of its errors. Raises
+    HarkError where it did not end in time, which says nothing of the file."""
     started = time.monotonic()
     with listened_to(command, path, PROBE_TIMEOUT_S) as (process, said):
         assert process.stdout is not None
@@ -507,7 +493,5 @@ def _not_audio(why: str, what_to_do: str = UPLOAD) -> HarkError:
 
 def _damaged(why: str) -> HarkError:
     return HarkError(
-        worded("The recording is damaged."),
-        why,
-        worded("Convert it again from the original and upload that."),
+        worded("The recording is damaged."), why, worded("Convert it again from the original and upload that.")
     )

@@ -54,7 +54,8 @@ WINDOW_TOKENS, STRIDE_TOKENS = 384, 128  # as the model was trained
 NULL_MARGIN = 0.0  # how much better than "no answer" the best span's logits must be
 BEST_SPANS = 20  # that share the probability
 
-Model = Callable[[dict[str, Any]], Mapping[str, Any]]  # what answers a request
+Reader = Callable[[str, list[str]], Mapping[str, Any] | None]  # as :func:`read_passages`
+Comparer = Callable[[str, list[str]], Sequence[float]]  # as ``pipeline.recordings.text_similarity.similarities``
 
 # Words that say nothing about what is asked for. Question words are among them: they say what kind of answer is meant.
 STOP_WORDS = frozenset(
@@ -191,21 +192,19 @@ def _words_in(text: str) -> int:
 def answer(
     question: str,
     passages: Sequence[Passage],
-    read: Model | None = None,
-    compare: Model | None = None,
+    read: Reader | None = None,
+    compare: Comparer | None = None,
     language_model: llm.LlmSettings | None = None,
 ) -> Answer:
     """The answer to a question from these passages, of one recording or of many.
 
     Args:
-        read: who reads: a callable with the request and answer of :func:`read_operation` (that function itself, or a
-            call of the speech service). None, not ready or failing: the best sentence.
-        compare: who compares meanings, in the same way (``pipeline.recordings.text_similarity.operation``); what a
-            reader reads, and what is nearest, is then found by meaning too.
+        read: :func:`read_passages`, or a call of the speech service for it. None, not ready or failing: the best
+            sentence.
+        compare: compares meanings; what a reader reads, and what is nearest, is then found by meaning too.
         language_model: answers in place of a reader; where it fails, the others do.
 
-    Raises:
-        HarkError: the question is empty or far too long.
+    Raises HarkError: the question is empty or far too long.
     """
     terms = _terms(question)
     with _Index(passages) as index:
@@ -269,27 +268,27 @@ def _best_line(
     return max(((line, row) for row in best for line in passages[row].lines), key=score)
 
 
-def _nearest(question: str, passages: Sequence[Passage], ranked: Sequence[int], compare: Model) -> list[int]:
+def _nearest(question: str, passages: Sequence[Passage], ranked: Sequence[int], compare: Comparer) -> list[int]:
     """Rows of the passages that mean what is asked for, the nearest first; none where nobody can tell."""
     rows = list(dict.fromkeys([*ranked, *range(min(len(passages), MOST_COMPARED))]))[:MOST_COMPARED]
     if not rows:
         return []
     try:
-        compared = compare({"question": question, "passages": [passages[row].text for row in rows]})
+        compared = compare(question, [passages[row].text for row in rows])
     except HarkError:
         return []
-    near = {row: value for row, value in zip(rows, compared.get("similarities", ())) if value >= NEAR}
+    near = {row: value for row, value in zip(rows, compared) if value >= NEAR}
     return sorted(near, key=lambda row: -near[row])[:READ]
 
 
 def _nearest_lines(
-    question: str, weights: Mapping[str, float], lines: Sequence[Citation], index: _Index, compare: Model | None
+    question: str, weights: Mapping[str, float], lines: Sequence[Citation], index: _Index, compare: Comparer | None
 ) -> list[Citation]:
     """The segments that come nearest: by meaning where that is asked for and can be told, else by their words."""
     values: Sequence[float] = ()
     if compare is not None:
         try:
-            values = compare({"question": question, "passages": [line.text for line in lines]}).get("similarities", ())
+            values = compare(question, [line.text for line in lines])
         except HarkError:
             pass  # by their words
     if len(values) != len(lines):
@@ -299,10 +298,8 @@ def _nearest_lines(
 
 
 def _written(question: str, lines: Iterable[Citation], chosen: llm.LlmSettings) -> Answer | bool:
-    """What the language model answers from segments, the best first; False where they do not hold the answer.
-
-    Raises HarkError: it does not answer, or cites what it was not given twice.
-    """
+    """What the language model answers from segments, the best first; False where they do not hold the answer. Raises
+    HarkError: it does not answer, or cites what it was not given twice."""
     given: list[Citation] = []
     for line in dict.fromkeys(lines):
         if given and sum(len(one.text) for one in (*given, line)) > chosen.part_characters:
@@ -321,24 +318,21 @@ def _written(question: str, lines: Iterable[Citation], chosen: llm.LlmSettings) 
     return llm.ask(f"{_WRITE} The question: {llm.quoted([{'question': question}])}", rows, check, chosen)
 
 
-def _read(question: str, best: Sequence[Passage], read: Model) -> Answer | bool | None:
+def _read(question: str, best: Sequence[Passage], read: Reader) -> Answer | bool | None:
     """What a model marks; False where it finds nothing, None where there is none, or it cannot be asked."""
     try:
-        marked = read({"question": question, "passages": [passage.text for passage in best]})
+        marked = read(question, [passage.text for passage in best])
     except HarkError:
         return None
-    if not marked.get("ready"):
-        return None
-    if not marked.get("found"):
-        return False
-    passage = best[int(marked["passage"])]
-    start, end = int(marked["start"]), int(marked["end"])
+    if not marked:
+        return None if marked is None else False
+    passage, start, end = best[marked["passage"]], marked["start"], marked["end"]
     cited, place = [], 0
     for line in passage.lines:
         if place < end and start < place + len(line.text):
             cited.append(line)
         place += len(line.text) + 1
-    return Answer(passage.text[start:end], tuple(cited), True, "reader", float(marked["score"]))
+    return Answer(passage.text[start:end], tuple(cited), True, "reader", marked["score"])
 
 
 def _terms(question: str) -> list[str]:
@@ -434,35 +428,25 @@ def _spaced(text: str) -> str:
 # The model that reads.
 
 
-def read_operation(request: dict[str, Any], audio: object = None) -> dict[str, Any]:
-    """Mark the answer to ``question`` in ``passages`` (texts). An operation of the speech service; needs torch.
-
-    Returns ``ready`` (False: there is no model, and nothing else is said), ``found``, and then the number of the
-    ``passage``, the answer's ``start`` and ``end`` in its characters, its ``text``, its ``score`` (a probability) and
-    the ``model``.
-
-    Raises HarkError where the model cannot be loaded.
-    """
+def read_passages(question: str, passages: Sequence[str]) -> dict[str, Any] | None:
+    """Mark the answer in texts, in the speech service; needs torch. Raises HarkError where the model cannot be loaded.
+    Returns the number of the ``passage``, the answer's ``start`` and ``end`` in its characters and its ``score`` (a
+    probability); nothing where none answers; None where there is no model."""
     folder = READER.folder()
     if folder is None:
-        return {"ready": False}
+        return None
     reader = _reader(str(folder))
-    texts = [str(text)[:20_000] for text in request["passages"]][:50]
     spans = sorted(
-        (span for number, text in enumerate(texts) for span in reader.spans(str(request["question"]), text, number)),
+        (span for number, text in enumerate(passages) for span in reader.spans(question, text, number)),
         key=lambda span: span.logits, reverse=True,
     )  # fmt: skip
-    found = bool(spans) and spans[0].logits - spans[0].null > NULL_MARGIN
-    if not found:
-        return {"ready": True, "found": False, "model": folder.name}
+    if not spans or spans[0].logits - spans[0].null <= NULL_MARGIN:
+        return {}
     best = spans[0]
     highest = max(best.logits, best.null)
     shares = [math.exp(span.logits - highest) for span in spans[:BEST_SPANS]] + [math.exp(best.null - highest)]
-    return {
-        "ready": True, "found": True, "passage": best.passage, "start": best.start, "end": best.end,
-        "text": texts[best.passage][best.start : best.end], "score": round(shares[0] / sum(shares), 4),
-        "model": folder.name,
-    }  # fmt: skip
+    score = round(shares[0] / sum(shares), 4)
+    return {"passage": best.passage, "start": best.start, "end": best.end, "score": score}
 
 
 @dataclass(frozen=True)

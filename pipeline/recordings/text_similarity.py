@@ -7,8 +7,8 @@ never fetched; without one, passages are found by their words alone.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -27,18 +27,14 @@ BATCH = 32
 REMEMBERED = 20_000  # vectors: the passages of a user's recordings are compared with every question
 
 
-def operation(request: dict[str, Any], audio: object = None) -> dict[str, Any]:
-    """How near each of ``passages`` (texts) is to the ``question``. An operation of the speech service; needs torch.
-
-    Returns ``ready`` (False: there is no model, and nothing else is said) and ``similarities``, cosines.
-
-    Raises HarkError where the model cannot be loaded.
-    """
+def similarities(question: str, passages: Sequence[str]) -> list[float]:
+    """The cosine of each text and a question, none without a model; in the speech service, as it needs torch. Raises
+    HarkError where the model cannot be loaded."""
     folder = EMBEDDING.folder()
     if folder is None:
-        return {"ready": False}
-    vectors = _embedder(str(folder)).vectors([str(text) for text in (request["question"], *request["passages"])])
-    return {"ready": True, "similarities": [round(float(value), 4) for value in vectors[1:] @ vectors[0]]}
+        return []
+    vectors = _embedder(str(folder)).vectors([question, *passages])
+    return [round(float(value), 4) for value in vectors[1:] @ vectors[0]]
 
 
 class _Embedder:

@@ -74,16 +74,13 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """All of it, a line a segment."""
         return "\n".join(segment.text for segment in self.segments)
 
     def speaker_name(self, speaker: str) -> str:
-        """What a speaker is called; the id itself where nobody has named it."""
         return self.speakers.get(speaker, speaker)
 
 
 def as_json(transcript: Transcript) -> dict[str, Any]:
-    """The object that :func:`from_json` reads."""
     return {"schema": SCHEMA, **asdict(transcript)}
 
 

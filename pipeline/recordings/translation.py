@@ -22,7 +22,6 @@ TASK = (
 
 
 def translation_file(folder: Path, language: str) -> Path:
-    """Where the translation of the recording in ``folder`` into a language (its code) is kept."""
     return folder / TRANSLATIONS / f"{language}.json"
 
 
@@ -33,8 +32,7 @@ def translate(transcript: Transcript, language: str, name: str) -> Transcript:
         language: its code.
         name: what it is called in English, for the model.
 
-    Raises:
-        HarkError: no language model is set up, or it does not answer as it should.
+    Raises HarkError: no language model is set up, or it does not answer as it should.
     """
     chosen = llm.needed(worded("The transcript cannot be translated."))
     translated = ["" for _ in transcript.segments]

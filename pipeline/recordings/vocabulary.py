@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from core.kept_file import KeptFile
 from core.worded import worded
@@ -29,12 +29,12 @@ _NOUNS_CAPITALIZED = ("de",)  # where a capital letter makes no name
 Row = dict[str, str]  # "word", as it is written, and its "language"
 
 
-def _rows(content: Any) -> list[Row]:
-    return [{"word": str(row["word"]), "language": str(row["language"])} for row in content]
-
-
 _WORDS: KeptFile[list[Row]] = KeptFile(
-    "words", worded("The words of your corrections"), worded("keeping the words of your corrections"), _rows, list
+    "words",
+    worded("The words of your corrections"),
+    worded("keeping the words of your corrections"),
+    lambda content: [{"word": str(row["word"]), "language": str(row["language"])} for row in content],
+    list,
 )
 
 
@@ -52,18 +52,18 @@ def learned(before: str, after: str, language: str) -> Learned:
     if base_language(language) in UNSPACED:
         return Learned()
     old, new = before.split(), after.split()
-    known = {_bare(word).casefold() for word in old}
-    differences = _differences(old, new)
+    first, second = ([_bare(word).casefold() for word in words] for words in (old, new))
+    differences = difflib.SequenceMatcher(None, first, second, False).get_opcodes()
     found: dict[str, None] = {}
     for what, _, _, begin, end in differences:
         if what in ("replace", "insert"):
             for at in range(begin, end):
                 word = _bare(new[at])
                 begins = at == 0 or new[at - 1].endswith(_SENTENCE_END)
-                if word.casefold() not in known and _is_telling(word, begins, language):
+                if word.casefold() not in first and _is_telling(word, begins, language):
                     found[word] = None
-    for what, first, last, begin, end in differences:
-        heard, said = ([_bare(word) for word in words] for words in (old[first:last], new[begin:end]))
+    for what, start, last, begin, end in differences:
+        heard, said = ([_bare(word) for word in words] for words in (old[start:last], new[begin:end]))
         if what == "replace" and set(said) <= set(found) and _may_be_elsewhere(heard, said, language):
             return Learned(tuple(found), " ".join(heard), " ".join(said))
     return Learned(tuple(found))
@@ -78,7 +78,6 @@ def _may_be_elsewhere(heard: list[str], said: list[str], language: str) -> bool:
 
 
 def saying(words: str) -> re.Pattern[str]:
-    """Finds words that stand for themselves, in whatever case."""
     return re.compile(rf"(?<!\w){re.escape(words)}(?!\w)", re.IGNORECASE)
 
 
@@ -92,11 +91,6 @@ def put(text: str, heard: str, said: str) -> str:
         return (said[0].upper() if found[0][0].isupper() else said[0].lower()) + said[1:]
 
     return saying(heard).sub(as_there, text)
-
-
-def _differences(old: Sequence[str], new: Sequence[str]) -> Sequence[tuple[str, int, int, int, int]]:
-    first, second = ([_bare(word).casefold() for word in words] for words in (old, new))
-    return difflib.SequenceMatcher(None, first, second, False).get_opcodes()
 
 
 def _bare(word: str) -> str:
@@ -115,11 +109,8 @@ def _is_telling(word: str, begins_sentence: bool, language: str) -> bool:
 
 
 def learn(file: Path, words: Iterable[str], language: str) -> None:
-    """Keep words of a language, the newest last; the oldest go where there are too many.
-
-    Raises:
-        HarkError: the file cannot be read or written.
-    """
+    """Keep words of a language, the newest last; the oldest go where there are too many. Raises HarkError: the file
+    cannot be read or written."""
     language = base_language(language)
     with _WORDS.to_change(file) as kept:
         for word in words:

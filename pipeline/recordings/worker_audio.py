@@ -15,12 +15,8 @@ from core.worker_process import WorkerGone, WorkerProcess
 
 
 def ask(worker: WorkerProcess, audio: np.ndarray, timeout_s: float, doing: str, **request: Any) -> Any:
-    """What the worker says, as JSON, about audio (float32 [samples] at 16 kHz).
-
-    Raises:
-        WorkerGone: it failed, died, or wrote nonsense.
-        HarkError: the audio could not be written; ``doing`` says what for.
-    """
+    """What the worker says, as JSON, about audio (float32 [samples] at 16 kHz). Raises WorkerGone: it failed, died, or
+    wrote nonsense; HarkError: the audio could not be written; ``doing`` says what for."""
     with tempfile.TemporaryDirectory(prefix="hark-worker-") as folder:
         audio_file, answer_file = Path(folder) / "audio.wav", Path(folder) / "answer.json"
         with storing(doing):

@@ -34,14 +34,9 @@ NPM_TIMEOUT_S = 600.0
 
 
 def web_runtime(data: Path, tarball: Path | None = None) -> Path:
-    """The folder with :data:`FILES`, fetched into the data folder where it is not there yet.
-
-    Args:
-        tarball: the package as ``npm pack`` makes it, where this machine has no network.
-
-    Raises:
-        HarkError: it can neither be found nor fetched, or is not what was pinned.
-    """
+    """The folder with :data:`FILES`, fetched into the data folder where it is not there yet. ``tarball``: the package
+    as ``npm pack`` makes it, where this machine has no network. Raises HarkError: it can neither be found nor fetched,
+    or is not what was pinned."""
     folder = data / "cache" / f"{PACKAGE}-{VERSION}"
     if all((folder / name).is_file() for name in FILES):
         return folder
@@ -63,7 +58,6 @@ def web_runtime(data: Path, tarball: Path | None = None) -> Path:
 
 
 def is_pinned(content: bytes) -> bool:
-    """Whether these are the bytes that :data:`INTEGRITY` was made of."""
     return f"sha512-{base64.b64encode(hashlib.sha512(content).digest()).decode()}" == INTEGRITY
 
 
@@ -86,10 +80,7 @@ def _fetched() -> bytes:
     registry = os.environ.get("NPM_CONFIG_REGISTRY", REGISTRY).rstrip("/")
     server = Server(registry, "The registry", "Try again later.", timeout_s=TIMEOUT_S, largest=LARGEST, redirects=True)
     try:
-        with (
-            storing(worded("downloading %(name)s", name=PACKAGE)),
-            tempfile.TemporaryDirectory() as folder,
-        ):
+        with storing(worded("downloading %(name)s", name=PACKAGE)), tempfile.TemporaryDirectory() as folder:
             server.download(f"/{PACKAGE}/-/{PACKAGE}-{VERSION}.tgz", Path(folder) / "package.tgz")
             return (Path(folder) / "package.tgz").read_bytes()
     except HttpError as error:
@@ -119,8 +110,7 @@ def unpack_for_browser(bundle: Path, folder: Path, data: Path, tarball: Path | N
 
     A bundle from before there was a detect.html gets the one of today. Returns the page's path.
 
-    Raises:
-        HarkError: no bundle, a damaged one, or onnxruntime-web could not be had.
+    Raises HarkError: no bundle, a damaged one, or onnxruntime-web could not be had.
     """
     try:
         opened = Bundle(bundle)

@@ -45,11 +45,8 @@ class HeardFile:
 def open_detector(
     bundle: Path, fa_per_day: float | None = None, threshold: float | None = None, int8: bool = False
 ) -> Detector:
-    """A detector of a bundle (zip or folder), its files checked.
-
-    Raises:
-        HarkError: no such bundle, a damaged one, one of another schema, or a false-alarm rate that makes no sense.
-    """
+    """A detector of a bundle (zip or folder), its files checked. Raises HarkError: no such bundle, a damaged one, one
+    of another schema, or a false-alarm rate that makes no sense."""
     try:
         return Detector(bundle, fa_per_day=fa_per_day, threshold=threshold, int8=int8)
     except BundleError as error:
@@ -67,10 +64,7 @@ def open_detector(
 
 def listen(detector: Detector, file: Path | str, reporter: Reporter, keep_scores: bool = False) -> HeardFile:
     """Run the detector over one recording; one that cannot be read (to its end) is no exception but a ``failure``.
-
-    Raises:
-        HarkError: the detector itself failed, or took too much time or memory.
-    """
+    Raises HarkError: the detector itself failed, or took too much time or memory."""
     heard = HeardFile(str(file))
     try:
         for scores in detector.score_recording(_watched(Path(file), heard, reporter)):

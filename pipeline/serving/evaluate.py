@@ -55,8 +55,7 @@ def evaluate(detector: Detector, positives: Path | None, negatives: Path | None,
         positives: a folder of recordings, in each of which the phrase is said once; None: misses are not measured.
         negatives: a folder of recordings of any length without it; None: false alarms are not measured.
 
-    Raises:
-        HarkError: a folder that is gone or has no recordings, or the detector failed.
+    Raises HarkError: a folder that is gone or has no recordings, or the detector failed.
     """
     with_phrase, without = (_recordings(folder) if folder else [] for folder in (positives, negatives))
     reporter.stage("evaluate", f"Listening to {len(with_phrase) + len(without)} recordings")

@@ -7,9 +7,7 @@ here. Made-up names are seldom written as they are spelled, so words alone refut
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,12 +15,11 @@ from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from phrase_augmentation.heard import can_be_heard_in
 from phrase_augmentation.keyphrase import Keyphrase
-from pipeline.recordings.model_client import call
+from pipeline.recordings.speech_client import call
 from pipeline.recordings.transcription import registry
 from pipeline.training.config import is_known
 
 PHRASE, OTHER, UNSURE = "phrase", "other", "unsure"
-OPERATION = "sort_wake"  # of the model server
 # Scores of ``keyword_scoring.phone_score``. Of 63 utterances of eight phrases (speech/custom-keywords, which the
 # recognizer has heard in its training) 56 were sorted as the phrase and 7 unsure; 260 of other phrases all as other.
 SURE, NOT_AT_ALL = 0.95, 0.1
@@ -43,26 +40,24 @@ class Sorted:
 
 
 def sort_wake(phrase: str, language: str, audio: np.ndarray) -> Sorted:
-    """Sort audio [samples, 16 kHz], in the model server. Where no recognizer can hear it, it is unsure."""
+    """Sort audio [samples, 16 kHz], in the speech service. Where no recognizer can hear it, it is unsure."""
     try:
-        return Sorted(**call(OPERATION, {"phrase": phrase, "language": language}, audio, TIMEOUT_S))
+        return call(TIMEOUT_S, sorted_here, phrase, language, audio)
     except HarkError as error:
         log.warning("what a device sent is not sorted: %s", error)
         return Sorted(UNSURE, "")
 
 
-def sort_operation(request: Mapping[str, Any], audio: np.ndarray | None) -> dict[str, Any]:
-    """The model server's operation: ``phrase`` and ``language`` to the fields of :class:`Sorted`."""
+def sorted_here(phrase: str, language: str, audio: np.ndarray) -> Sorted:
+    """:func:`sort_wake`, in the speech service."""
     from pipeline.training.keyword_scoring import phone_score  # torch comes with it
 
-    assert audio is not None
     padded = np.pad(audio, round(PADDING_S * SAMPLE_RATE))
-    phrase, language = str(request["phrase"]), str(request["language"])
     text = _words(padded, language)
     said = bool(text) and can_be_heard_in(phrase, text, language)
     # The recognizer knows the phones of English only.
     score = phone_score(padded, Keyphrase.of(phrase, language)) if is_known(language) else None
-    return asdict(Sorted(sorted_by(score, said), text))
+    return Sorted(sorted_by(score, said), text)
 
 
 def sorted_by(score: float | None, said: bool) -> str:

@@ -7,14 +7,20 @@ import numpy as np
 from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 from model.runtime.detector import Detection, Trigger
 from phrase_augmentation.keyphrase import Keyphrase
-from pipeline.recordings.model_client import call
+from pipeline.recordings.speech_client import TIMEOUT_S, call
 
 CHUNK = 1_280  # samples: 80 ms
 HOP_CHUNKS = 6  # a window is scored every 480 ms
 
 
+def _score(phrase: str, language: str, window: np.ndarray | None = None) -> tuple[float, float, int]:
+    from pipeline.training.zero_shot import window_score  # torch comes with it, which only the speech service loads
+
+    return window_score(phrase, language, window)
+
+
 class UntrainedStream:
-    """Scores a stream of audio as ``model.runtime.detector.Detector`` does; the model server does the work.
+    """Scores a stream of audio as ``model.runtime.detector.Detector`` does; the speech service does the work.
 
     Attributes:
         threshold: the score from which the phrase counts as detected.
@@ -24,16 +30,12 @@ class UntrainedStream:
     score_period_s = SCORE_PERIOD_S
 
     def __init__(self, keyphrase: Keyphrase) -> None:
-        """Have the phrase's scorer loaded, which takes some seconds the first time.
-
-        Raises:
-            HarkError: the phrase has no phones, or the model server fails.
-        """
-        self._request = {"phrase": keyphrase.text, "language": keyphrase.language}
-        ready = call("untrained_score", self._request)
-        self.threshold: float = ready["threshold"]
+        """Have the phrase's scorer loaded, which takes some seconds the first time. Raises HarkError: the phrase has no
+        phones, or the speech service fails."""
+        self._phrase = keyphrase.text, keyphrase.language
+        _none, self.threshold, samples = call(TIMEOUT_S, _score, *self._phrase)
         self._trigger = Trigger(self.threshold, round(REFRACTORY_S / SCORE_PERIOD_S))
-        self._window = np.zeros(ready["samples"], np.float32)
+        self._window = np.zeros(samples, np.float32)
         self._pending = np.zeros(0, np.float32)
         self._chunks, self._score = 0, 0.0
 
@@ -47,7 +49,7 @@ class UntrainedStream:
             self._window = np.concatenate([self._window[CHUNK:], chunk])
             self._chunks += 1
             if self._chunks % HOP_CHUNKS == 0:
-                self._score = float(call("untrained_score", self._request, self._window)["score"])
+                self._score = call(TIMEOUT_S, _score, *self._phrase, self._window)[0]
             found[number] = self._score
         self._pending = self._pending[count * CHUNK :]
         return found

@@ -53,10 +53,7 @@ HeardBy = Callable[[Heard], None]
 
 def open_wake_words(bundles: Sequence[Path], fa_per_day: float | None = None) -> dict[str, Detector]:
     """Detectors by the name under which clients know them: the phrase with underscores, a number where it is taken.
-
-    Raises:
-        HarkError: a bundle is missing, damaged, or of another kind.
-    """
+    Raises HarkError: a bundle is missing, damaged, or of another kind."""
     found: dict[str, Detector] = {}
     for path in bundles:
         detector = open_detector(path, fa_per_day)
@@ -76,7 +73,6 @@ def open_wake_words(bundles: Sequence[Path], fa_per_day: float | None = None) ->
 
 
 def information(detectors: Mapping[str, Detector]) -> Info:
-    """What the service says of itself and of its wake words."""
     maker = Attribution(name="Hark", url="")  # the protocol asks for one; Hark has no address
     models = [
         WakeModel(
@@ -111,11 +107,8 @@ class Stream:
         }
 
     def process(self, samples: np.ndarray) -> list[Heard]:
-        """Give the next samples (float32 in [-1, 1], 16 kHz, any number); get what was heard in them, by time.
-
-        Raises:
-            BundleError: a model failed, or took too much time or memory.
-        """
+        """Give the next samples (float32 in [-1, 1], 16 kHz, any number); get what was heard in them, by time. Raises
+        BundleError: a model failed, or took too much time or memory."""
         found = [
             Heard(name, hit.time_s, hit.score)
             for name, detector in self._detectors.items()
@@ -277,11 +270,8 @@ def _plain(name: str) -> str:
 
 
 def server_at(uri: str) -> AsyncServer:
-    """The server for an address (``tcp://HOST:PORT``, ``unix://PATH``, ``stdio://``); it does not listen yet.
-
-    Raises:
-        HarkError: no such kind of address, or one that is taken by a file or another server.
-    """
+    """The server for an address (``tcp://HOST:PORT``, ``unix://PATH``, ``stdio://``); it does not listen yet. Raises
+    HarkError: no such kind of address, or one that is taken by a file or another server."""
     try:
         address = urlparse(uri)
         if address.scheme == "tcp" and not address.port:
@@ -340,14 +330,8 @@ async def serve(
     heard_by: HeardBy = lambda heard: None,
     sender: WakeSender | None = None,
 ) -> None:
-    """Serve clients until ``stopping`` is set (with ``stdio://``, or until stdin ends).
-
-    Args:
-        sender: gets wakes and near-misses; None: nobody does.
-
-    Raises:
-        HarkError: it cannot listen there.
-    """
+    """Serve clients until ``stopping`` is set (with ``stdio://``, or until stdin ends). ``sender``: gets wakes and
+    near-misses; None: nobody does. Raises HarkError: it cannot listen there."""
     server = server_at(uri)
     info = information(detectors)
 

@@ -8,10 +8,8 @@ number for all phrases.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from threading import Lock
-from typing import Any
 
 import numpy as np
 
@@ -103,18 +101,14 @@ def _scorer(phrase: str, language: str) -> UntrainedDetector | PhoneScorer:
     return scorer
 
 
-def window_operation(request: Mapping[str, Any], audio: np.ndarray | None) -> dict[str, Any]:
-    """The model server's operation: the score of ``phrase`` in ``language`` at the end of audio [samples, 16 kHz],
-    which is padded with silence; without audio the scorer is only made ready.
-
-    Returns:
-        ``score``, ``threshold``, and ``samples``, which is how much audio is heard at once.
-    """
+def window_score(phrase: str, language: str, audio: np.ndarray | None = None) -> tuple[float, float, int]:
+    """The score of a phrase at the end of audio [samples, 16 kHz], padded with silence, its threshold, and how much
+    audio is heard at once; without audio the scorer is only made ready. For the speech service."""
     with _making:  # once, and not by two requests at a time: its graphs come from torch's exporter, which is for one
-        scorer = _scorer(request["phrase"], request["language"])
+        scorer = _scorer(phrase, language)
     samples = scorer.window_samples
     score = 0.0
     if audio is not None:
         heard = audio[-samples:]
         score = scorer.window_score(np.pad(heard, (samples - len(heard), 0)))
-    return {"score": score, "threshold": scorer.least, "samples": samples}
+    return score, scorer.least, samples

@@ -74,10 +74,28 @@ def hang(seconds: float = 1.5) -> Callable[[list[dict[str, str]]], Reply]:
     return reply
 
 
+def unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the environment's: no language model."""
+    for name in ("URL", "KEY", "MODEL", "PART_CHARACTERS"):
+        monkeypatch.delenv(f"HARK_LLM_{name}", raising=False)
+    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A language model as a `.env` sets it up, without a server; what it writes is in capitals."""
+
+    def ask(task: str, rows: Any, check: Any, chosen: Any) -> Any:
+        return check({"segments": [{"segment": row["segment"], "text": row["text"].upper()} for row in rows]})
+
+    monkeypatch.setenv("HARK_LLM_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("HARK_LLM_MODEL", "double")
+    monkeypatch.setattr("pipeline.recordings.llm.ask", ask)
+
+
 def set_up(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
     """Point the settings at it."""
-    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL", "HARK_LLM_PART_CHARACTERS"):
-        monkeypatch.delenv(name, raising=False)
+    unset(monkeypatch)
     monkeypatch.setenv("HARK_LLM_URL", double.url + "/")
     monkeypatch.setenv("HARK_LLM_KEY", KEY)
     monkeypatch.setenv("HARK_LLM_MODEL", MODEL)

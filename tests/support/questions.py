@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmark import manifest_rows
 from phrase_augmentation.normalize import normalize
 from pipeline.recordings.question_answering import Answer, Passage, answer
-from pipeline.recordings.text_similarity import operation as compare
+from pipeline.recordings.text_similarity import similarities as compare
 from pipeline.recordings.transcript import Segment, Transcript
 
 QUESTIONS = Path(__file__).with_name("questions.json")

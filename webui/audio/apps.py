@@ -6,8 +6,6 @@ from django.apps import AppConfig
 
 
 class AudioConfig(AppConfig):
-    """Known to Django as ``audio``."""
-
     name = "webui.audio"
 
     def ready(self) -> None:

@@ -49,7 +49,6 @@ def ask(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def ask_one(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """A question to one recording."""
     return _answered(request, recording_of(request, recording_id))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -15,13 +16,13 @@ from audio_generation.registry import engine_named
 from audio_generation.splice_side import SPLICE
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
-from pipeline.recordings import llm, model_client
+from pipeline.recordings import llm, speech_client
 from pipeline.recordings.local_models import LocalModel
-from pipeline.recordings.question_answering import READER, passages
+from pipeline.recordings.question_answering import READER, passages, read_passages
 from pipeline.recordings.question_answering import answer as answer_from
-from pipeline.recordings.text_similarity import EMBEDDING
-from pipeline.recordings.transcription.recognizing import recognize
+from pipeline.recordings.text_similarity import EMBEDDING, similarities
 from pipeline.recordings.transcription.registry import choose
+from pipeline.recordings.transcription.transcribe import recognize
 from webui.accounts.models import User
 from webui.audio import search, transcripts
 from webui.audio.models import Recording
@@ -34,20 +35,15 @@ MOST_SEGMENTS = 300  # by which those are chosen
 LONGEST_SPOKEN = 600  # letters
 LONGEST_QUESTION_S = 30.0  # of a question that is spoken
 VOICES = (("piper", "en_US-kathleen-low"),)  # that speak before all others
+T = TypeVar("T")
 SPEAKING_ORDER = ("piper", "kokoro", "flite", "espeak", "festival", "suno")
 
 
 def answer(*, user: User, question: str, recording: Recording | None = None) -> dict[str, Any]:
     """An answer with what it cites, as plain JSON.
 
-    Returns:
-        ``question``, ``text``, ``found``, ``how``, ``score`` and ``note`` as
-        :class:`pipeline.recordings.question_answering.Answer` has them, ``language``, ``citations`` and, where nothing
-        was found, ``nearest``: each ``recording`` (id), ``name``, ``segment``, ``start_s``, ``end_s``, ``speaker``,
-        ``text``.
 
-    Raises:
-        HarkError: the question is empty or far too long, or the one recording has no transcript yet.
+    Raises HarkError: the question is empty or far too long, or the one recording has no transcript yet.
     """
     asked = {recording.pk: recording} if recording is not None else _promising(user, question)
     texts = []
@@ -64,8 +60,8 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
     found = answer_from(
         question,
         texts,
-        read=_loaded_model("read_answer", READER),
-        compare=_loaded_model("compare_texts", EMBEDDING),
+        read=_in_service(read_passages, READER),
+        compare=_in_service(similarities, EMBEDDING),
         language_model=llm.settings() if llm.available().ok else None,
     )
     text = found.text
@@ -96,15 +92,12 @@ def _promising(user: User, question: str) -> dict[UUID, Recording]:
     return {pk: found[pk] for pk in ids if pk in found}
 
 
-def _loaded_model(operation: str, model: LocalModel) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """An operation of a model in the model service; not ready where there is none, which costs no process."""
-    return lambda request: (
-        model_client.call(operation, request, timeout_s=60.0) if model.readiness().ok else {"ready": False}
-    )
+def _in_service(function: Callable[[str, list[str]], T], model: LocalModel) -> Callable[[str, list[str]], T] | None:
+    """A function of a model in the speech service; None where there is no model."""
+    return partial(speech_client.call, 60.0, function) if model.readiness().ok else None
 
 
 def too_long() -> HarkError:
-    """Return the error for a spoken question that takes too long."""
     return HarkError(
         _("The question is too long."),
         _("It has %(most)d seconds at most.") % {"most": LONGEST_QUESTION_S},

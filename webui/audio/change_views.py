@@ -21,13 +21,7 @@ from webui.access import owned, to_change
 from webui.accounts.signed_in import signed_in
 from webui.audio import corrections, sharing, speaker_changes, transcripts
 from webui.audio.models import Recording, Share
-from webui.audio.views import (
-    recording_of,
-    send_audio,
-    send_waveform,
-    transcript_context,
-    transcript_json,
-)
+from webui.audio.views import recording_of, send_audio, send_waveform, transcript_context, transcript_json
 from webui.parameters import whole_number
 from webui.shown_once import show_next
 from webui.template_filters import UNNAMED, speaker_name
@@ -196,7 +190,6 @@ def forget_word(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 @require_POST
 def rename(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Another name for the recording."""
     name = clean_name(request.POST.get("name", ""))
     found = recording_of(request, recording_id, to_change)
     Recording.objects.editable_by(signed_in(request)).filter(pk=found.pk).update(name=name)
@@ -205,7 +198,6 @@ def rename(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 @require_POST
 def minable(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Whether phrases of it may go into detectors."""
     wanted = "minable" in request.POST
     sharing.set_minable(recording=recording_of(request, recording_id, owned), minable=wanted)
     if wanted:
@@ -233,7 +225,6 @@ def share(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 @require_POST
 def revoke(request: HttpRequest, recording_id: UUID, share_id: int) -> HttpResponse:
-    """Take a link back."""
     found = recording_of(request, recording_id, owned)
     sharing.revoke(share=get_object_or_404(Share, id=share_id, recording=found))
     messages.success(request, _("The link does not work any more."), extra_tags="near-sharing")

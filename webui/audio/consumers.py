@@ -71,7 +71,6 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
             self.place = None
 
     async def may(self, user: User) -> bool:
-        """Every user."""
         return True
 
     async def is_theirs_still(self, user: User) -> bool:
@@ -82,7 +81,6 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
         return {version.detector_id for version in seen} == set(self.detectors)
 
     async def begin(self) -> None:
-        """Wait for the first message."""
         self.waiting = bytearray()
         self.news = asyncio.Event()
         self.stopping = False
@@ -91,7 +89,6 @@ class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
         self.answering: set[asyncio.Task[None]] = set()
 
     async def message(self, text_data: str | None, bytes_data: bytes | None) -> None:
-        """Samples, or what to do."""
         if bytes_data is not None:
             if self.stopping:
                 return

@@ -49,15 +49,9 @@ class Correction(NamedTuple):
 
 
 def update_segment(*, recording: Recording, number: int, text: str, version: int | None = None) -> Correction:
-    """Correct a segment's text; without any text the segment goes.
-
-    Args:
-        version: that the person saw; None changes whatever is there.
-
-    Raises:
-        Changed: the transcript is another one by now.
-        HarkError: no such segment, or a text that is too long.
-    """
+    """Correct a segment's text; without any text the segment goes. ``version``: that the person saw; None changes
+    whatever is there. Raises Changed: the transcript is another one by now; HarkError: no such segment, or a text that
+    is too long."""
     text = " ".join(searching.plain(text).split())
     if len(text) > LONGEST_TEXT:
         raise HarkError(
@@ -92,9 +86,7 @@ def replace_words(
         besides: the number of a segment that stays as it is.
         version: that the person saw; None changes whatever is there.
 
-    Raises:
-        Changed: the transcript is another one by now.
-        HarkError: the words are missing.
+    Raises Changed: the transcript is another one by now; HarkError: the words are missing.
     """
     heard, said = (" ".join(searching.plain(words).split()) for words in (heard, said))
     if not (heard and said):
@@ -137,7 +129,6 @@ def expected_words(user: User, language: str | None) -> list[str]:
 
 
 def forget_word(*, user: User, word: str) -> None:
-    """Expect a word no longer; nothing where it was not expected."""
     vocabulary.forget(_words(user), word)
 
 
@@ -146,14 +137,8 @@ def _words(user: User) -> Path:
 
 
 def join_with_next(*, recording: Recording, number: int, start_s: str = "") -> None:
-    """Make a passage and the next one, by the same speaker, into one.
-
-    Args:
-        start_s: where the passage begins that the person saw, as the page has it.
-
-    Raises:
-        HarkError: no such passage, none after it, or somebody else says that.
-    """
+    """Make a passage and the next one, by the same speaker, into one. ``start_s``: where the passage begins that the
+    person saw, as the page has it. Raises HarkError: no such passage, none after it, or somebody else says that."""
     with alone():
         recording, transcript = transcript_to_change(recording)
         segments = segments_with(transcript, number, start_s)
@@ -169,14 +154,8 @@ def join_with_next(*, recording: Recording, number: int, start_s: str = "") -> N
 
 def undo(*, recording: Recording, version: int | None = None) -> None:
     """Take the last change of the transcript back: words, speakers, names. Words that it taught are still expected.
-
-    Args:
-        version: that the person saw; None takes back whatever was changed last.
-
-    Raises:
-        Changed: the transcript is another one by now.
-        HarkError: nothing was changed, or what was before cannot be read.
-    """
+    ``version``: that the person saw; None takes back whatever was changed last. Raises Changed: the transcript is
+    another one by now; HarkError: nothing was changed, or what was before cannot be read."""
     with alone():
         recording, _transcript = transcript_to_change(recording)
         check_version(recording, version, _("Reload the page, then see what the last change is."))

@@ -33,11 +33,8 @@ FOLLOWS_AFTER_S = 20.0  # without corrections, after which the summary follows t
 
 def export(recording: Recording, wanted: str, language: str = "") -> FileResponse:
     """The transcript, or its translation into a language (its code), as a file of one of
-    ``pipeline.recordings.captions.FORMATS``, without the names that nobody has confirmed.
-
-    Raises:
-        HarkError: another format, or there is no such translation.
-    """
+    ``pipeline.recordings.captions.FORMATS``, without the names that nobody has confirmed. Raises HarkError: another
+    format, or there is no such translation."""
     if language and language not in {one["language"] for one in translations_of(recording)}:
         raise NotReady(
             _("There is no such translation."),
@@ -51,12 +48,10 @@ def export(recording: Recording, wanted: str, language: str = "") -> FileRespons
 
 
 def file_stem(recording: Recording) -> str:
-    """The recording's name without the suffix of a file."""
     return re.sub(r"[.][A-Za-z0-9]{1,8}$", "", recording.name) or "recording"
 
 
 def summary_of(recording: Recording) -> dict[str, Any] | None:
-    """The summary as in ``summary.json``; None where there is none."""
     try:
         summary: dict[str, Any] = json.loads((recording.path / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -77,10 +72,8 @@ def summarize_again(*, recording: Recording, engine: str = "auto") -> Job:
     Args:
         engine: of summaries; "auto", as at the first time, is the best that is ready.
 
-    Raises:
-        NotReady: there is no transcript yet, or the recording is being transcribed or summarized.
-        HarkError: no such engine, or it is not ready.
-        webui.jobs.services.LimitReached: too many are waiting.
+    Raises NotReady: there is no transcript yet, or the recording is being transcribed or summarized; HarkError: no such
+    engine, or it is not ready; webui.jobs.services.LimitReached: too many are waiting.
     """
     check_engine(engine)
     with alone():
@@ -129,13 +122,9 @@ def _changed_at(recording: Recording) -> float:
 
 
 def polish(*, recording: Recording) -> Job:
-    """Queue the polishing of a transcript by the owner's language model, as files beside it. The job.
-
-    Raises:
-        NotReady: there is no transcript yet, or the recording is being transcribed or polished.
-        HarkError: no language model is set up.
-        webui.jobs.services.LimitReached: too many are waiting.
-    """
+    """Queue the polishing of a transcript by the owner's language model, as files beside it. The job. Raises NotReady:
+    there is no transcript yet, or the recording is being transcribed or polished; HarkError: no language model is set
+    up; webui.jobs.services.LimitReached: too many are waiting."""
     llm.available().require(_("The recording cannot be polished here."))
     with alone():
         current, _transcript = transcript_to_change(recording)
@@ -148,10 +137,8 @@ def translate(*, recording: Recording, language: str) -> Job:
     Args:
         language: the code of one of :func:`languages_of_translation`.
 
-    Raises:
-        NotReady: there is no transcript yet, or the recording is being transcribed or translated.
-        HarkError: no language model is set up, or there is no such language.
-        webui.jobs.services.LimitReached: too many are waiting.
+    Raises NotReady: there is no transcript yet, or the recording is being transcribed or translated; HarkError: no
+    language model is set up, or there is no such language; webui.jobs.services.LimitReached: too many are waiting.
     """
     llm.available().require(_("The recording cannot be translated here."))
     if language not in dict(languages_of_translation()):

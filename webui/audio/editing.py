@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipeline.recordings.retiming import retimed
 from pipeline.recordings.transcript import Segment, Word
-from pipeline.recordings.transcription.whisper_text import segment_of
+from pipeline.recordings.transcription.whisper_text import retimed, segment_of
 
 POINTS = ("key_points", "action_items")  # of a summary
 
@@ -37,7 +36,6 @@ def divided(segment: Segment, word: int) -> tuple[Segment, Segment]:
 
 
 def joined(first: Segment, second: Segment) -> Segment:
-    """Two segments, one after the other, as one."""
     words = first.words + second.words
     lengths = [max(1, len(one.text.split())) for one in (first, second)]
     confidence = (first.confidence * lengths[0] + second.confidence * lengths[1]) / sum(lengths)

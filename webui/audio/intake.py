@@ -67,22 +67,31 @@ def create_recording(
         identifier: of the recording; a new one unless given.
         even_if_full: taken however many jobs wait, since it could not be had again.
 
-    Raises:
-        HarkError: an empty or too large file, options that make no sense, or a full disk.
-        webui.jobs.services.LimitReached: too many are waiting. The files are where they were.
-        webui.jobs.quota.QuotaUsedUp: the user's jobs of today, or minutes of this month, are.
+    Raises HarkError: an empty or too large file, options that make no sense, or a full disk;
+    webui.jobs.services.LimitReached: too many are waiting. The files are where they were; webui.jobs.quota.QuotaUsedUp:
+    the user's jobs of today, or minutes of this month, are.
     """
     chosen = checked_options(options or {})
     sources = [source, *more]
-    size = _checked_size(user, sources)
+    sizes = [path.stat().st_size for path in sources]
+    if not min(sizes):
+        raise HarkError(_("The recording is empty."), _("The file has 0 bytes."), _("Choose another file."))
+    check_size(user, sum(sizes))
     name = clean_name(name)
-    originals = _kept_names(name, sources)
-    seconds = 0.0 if seconds_left(user) is None else sum(map(_seconds_in, sources))
+    # In its folder the files have a harmless suffix of what was sent, nothing else.
+    originals = [f"original{suffix_of(name) or suffix_of(source.name)}"]
+    if more:
+        originals = [f"original-{number}{suffix_of(path.name)}" for number, path in enumerate(sources, 1)]
+    seconds = 0.0
+    if seconds_left(user) is not None:  # a header may lie: the job may not take more than is left
+        for path in sources:
+            with suppress(HarkError):
+                seconds += probe(path).duration_s
     if more:
         name = _("%(name)s and %(n)d more") % {"name": name, "n": len(more)}
     identifier = identifier or uuid.uuid4()
     recording = Recording(
-        id=identifier, user=user, name=name, folder=f"{RECORDINGS}/{identifier}", options=chosen, bytes=size,
+        id=identifier, user=user, name=name, folder=f"{RECORDINGS}/{identifier}", options=chosen, bytes=sum(sizes),
         originals=originals,
     )  # fmt: skip
     with storing("keeping the recording"), ExitStack() as undo:
@@ -97,13 +106,6 @@ def create_recording(
             _submit(recording, even_if_full, seconds)
         undo.pop_all()
     return recording
-
-
-def _seconds_in(path: Path) -> float:
-    """How long a recording is by its header, which may lie: its job may not take more than is left."""
-    with suppress(HarkError):
-        return probe(path).duration_s
-    return 0.0
 
 
 def _submit(recording: Recording, even_if_full: bool = False, seconds: float = 0.0) -> None:
@@ -163,27 +165,9 @@ def check_size(user: User, size: int) -> None:
         raise
 
 
-def _checked_size(user: User, sources: Sequence[Path]) -> int:
-    sizes = [path.stat().st_size for path in sources]
-    if not min(sizes):
-        raise HarkError(_("The recording is empty."), _("The file has 0 bytes."), _("Choose another file."))
-    check_size(user, sum(sizes))
-    return sum(sizes)
-
-
-def _kept_names(name: str, sources: Sequence[Path]) -> list[str]:
-    """Names of the files in the recording's folder: of what was sent they have a harmless suffix, nothing else."""
-    if len(sources) == 1:
-        return [f"original{suffix_of(name) or suffix_of(sources[0].name)}"]
-    return [f"original-{number}{suffix_of(path.name)}" for number, path in enumerate(sources, 1)]
-
-
 def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None = None) -> None:
-    """Queue another transcription; what there is stays until the new one is there.
-
-    Raises:
-        HarkError: it is being transcribed, or options make no sense.
-    """
+    """Queue another transcription; what there is stays until the new one is there. Raises HarkError: it is being
+    transcribed, or options make no sense."""
     (recording.path / "progress.jsonl").unlink(missing_ok=True)
     with alone():
         old = Recording.objects.select_related("job").get(pk=recording.pk).job
@@ -218,10 +202,7 @@ def remove_leftovers(job: Job) -> None:
 
 def delete(*, recording: Recording) -> None:
     """Delete a recording with all that was made of it: files, text, links, clips in the library, its job and its log.
-
-    Raises:
-        HarkError: a file could not be removed; the recording is still there then.
-    """
+    Raises HarkError: a file could not be removed; the recording is still there then."""
     going = list(Job.objects.filter(user=recording.user, spec__recording=str(recording.pk)))
     for job in going:
         jobs.cancel(job=job)

@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 
 
 def transcribed(job: Job) -> None:
-    """A transcription is done. Called within the job's transaction."""
     result = job.result or {}
     recording = Recording.objects.select_related("user").filter(pk=job.spec["recording"]).first()
     if recording is None:

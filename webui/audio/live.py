@@ -17,9 +17,9 @@ from core.audio_file import SAMPLE_RATE
 from core.data_folder import storing
 from core.errors import HarkError
 from pipeline.recordings.transcription.engine import described
-from pipeline.recordings.transcription.recognizing import recognize
 from pipeline.recordings.transcription.registry import choose
 from pipeline.recordings.transcription.streaming import StreamingTranscriber
+from pipeline.recordings.transcription.transcribe import recognize
 from webui.accounts.models import User
 from webui.audio import asking, intake, uploads
 from webui.audio.models import Recording
@@ -62,7 +62,6 @@ def chosen_versions(user: User, ids: object) -> list[Version]:
 
 
 def too_many(most: int) -> HarkError:
-    """For who begins one session more than a user may have."""
     return HarkError(
         _("You are transcribing live already."),
         _("A user can have %(most)d sessions at once.") % {"most": most},
@@ -80,8 +79,7 @@ class Session:
         keep: a file that the audio is written to, so that it can become a recording.
         data: the user's data folder; see ``pipeline.recordings.transcription.registry.choose``.
 
-    Raises:
-        HarkError: no engine is ready, or a detector's bundle cannot be read.
+    Raises HarkError: no engine is ready, or a detector's bundle cannot be read.
     """
 
     def __init__(
@@ -122,14 +120,12 @@ class Session:
             return [*news, {"error": explained(error)}]
 
     def finish(self) -> list[dict[str, Any]]:
-        """What was not said yet when the audio ended."""
         try:
             return [_said(result) for result in self.transcriber.finish()]
         except HarkError as error:
             return [{"error": explained(error)}]
 
     def close(self) -> None:
-        """No more audio will come: the file is whole."""
         if self.file is not None:
             self.file.close()
             self.file = None

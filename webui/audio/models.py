@@ -19,8 +19,6 @@ class Recording(models.Model):
     """Audio that was given to Hark to be transcribed. Its files are in a folder of its own below the user's data."""
 
     class State(models.TextChoices):
-        """How far it is."""
-
         UPLOADED = "uploaded", _("Uploaded")
         WORKING = "working", _("Working")
         READY = "ready", _("Ready")
@@ -57,14 +55,12 @@ class Recording(models.Model):
 
     @property
     def path(self) -> Path:
-        """The folder of its files."""
         from webui.jobs.services import user_data
 
         return user_data(self.user) / self.folder
 
     @property
     def minutes(self) -> str:
-        """Its length as people write it: h:mm:ss."""
         from pipeline.recordings.captions import clock
 
         return clock(self.duration_s or 0.0)
@@ -145,5 +141,4 @@ class Share(models.Model):
 
     @property
     def works(self) -> bool:
-        """Whether it has neither been revoked nor run out."""
         return self.revoked_at is None and self.expires_at > timezone.now()

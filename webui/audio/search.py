@@ -135,7 +135,6 @@ def _vector(text: str) -> str:
 
 
 def _line(text: str) -> str:
-    """The words with a space around each."""
     return " ".join(["", *(word for word, _begin, _end in _words(text) if word), ""])
 
 

@@ -42,7 +42,6 @@ def share(*, recording: Recording, days: int = SHARE_DAYS) -> tuple[Share, str]:
 
 
 def revoke(*, share: Share) -> None:
-    """The link stops working."""
     with alone():
         if Share.objects.filter(pk=share.pk, revoked_at=None).update(revoked_at=timezone.now()):
             record(Action.SHARE_REVOKED, what=str(share.recording_id), about=share.recording.user)

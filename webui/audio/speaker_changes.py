@@ -39,9 +39,8 @@ def name_speakers(*, recording: Recording, names: Mapping[str, str], version: in
         names: what they are called, by the id of the speaker; who is called that already is left as they are.
         version: that the person saw; None names them in whatever is there.
 
-    Raises:
-        Changed: the transcript is another one by now.
-        HarkError: there is no such speaker, or two who speak would have one name.
+    Raises Changed: the transcript is another one by now; HarkError: there is no such speaker, or two who speak would
+    have one name.
     """
     with alone():
         recording, transcript = transcript_to_change(recording)
@@ -96,8 +95,7 @@ def assign_speaker(
         from_word: the passage becomes two, and the second, which begins with this word, is assigned; 0: all of it.
         all_of_theirs: also assign all passages of its present speaker: two speakers become one.
 
-    Raises:
-        HarkError: no such passage, word or speaker.
+    Raises HarkError: no such passage, word or speaker.
     """
     with alone():
         recording, transcript = transcript_to_change(recording)
@@ -129,10 +127,8 @@ def detect_speakers_again(*, recording: Recording, speakers: int | None = None) 
     Args:
         speakers: how many there are; None: estimated.
 
-    Raises:
-        NotReady: there is no transcript yet, or the recording is being transcribed, or its speakers are being detected.
-        HarkError: no such number of speakers.
-        webui.jobs.services.LimitReached: too many are waiting.
+    Raises NotReady: there is no transcript yet, or the recording is being transcribed, or its speakers are being
+    detected; HarkError: no such number of speakers; webui.jobs.services.LimitReached: too many are waiting.
     """
     speakers = checked_options({"speakers": speakers})["speakers"]
     with alone():
@@ -156,10 +152,7 @@ def speakers_detected(recording: Recording, found: Mapping[str, Any]) -> None:
 
 def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:
     """Remember a speaker's voice under a name, to be offered in later recordings. Only with that person's consent.
-
-    Raises:
-        HarkError: no such speaker, or too little speech of theirs.
-    """
+    Raises HarkError: no such speaker, or too little speech of theirs."""
     transcript = transcript_of(recording)
     _check_speaker(transcript, speaker)
     alone = [part for part in transcript.segments if part.speaker == speaker and not part.overlap]
@@ -169,12 +162,10 @@ def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:
 
 
 def voices_of(user: User) -> list[str]:
-    """The names of the voices that are remembered for a user."""
     return voiceprints.names(_voices(user))
 
 
 def forget_voice(*, user: User, name: str) -> bool:
-    """Delete a remembered voice; whether there was one of that name."""
     return voiceprints.forget(_voices(user), name)
 
 

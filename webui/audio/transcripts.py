@@ -33,7 +33,6 @@ class Changed(HarkError):
 
 
 def recordings_of(user: User) -> QuerySet[Recording]:
-    """A user's own recordings, newest first."""
     return Recording.objects.owned_by(user).select_related("job")
 
 
@@ -73,13 +72,11 @@ def submit(recording: Recording, kind: str, even_if_full: bool = False, **more: 
 
 
 def newest_jobs(recording: Recording, *kinds: str) -> dict[str, Job]:
-    """The newest job of each kind about a recording."""
     about = Job.objects.filter(user_id=recording.user_id, kind__in=kinds, spec__recording=str(recording.pk))
     return {job.kind: job for job in about.order_by("created_at")}
 
 
 def newest_job(recording: Recording, kind: str) -> Job | None:
-    """The newest job of a kind about a recording."""
     return newest_jobs(recording, kind).get(kind)
 
 

@@ -45,10 +45,8 @@ def form(request: HttpRequest) -> HttpResponse:
         if "together" in request.POST and len(files) > 1:
             first, *more = files
             made = [
-                intake.create_recording(
-                    user=user, name=sent[0].name or "", source=first, options=options, more=more
-                )
-            ]  # fmt: skip
+                intake.create_recording(user=user, name=sent[0].name or "", source=first, options=options, more=more)
+            ]
         else:
             made = []
             for file, path in zip(sent, files, strict=True):
@@ -135,7 +133,6 @@ def _upload(request: HttpRequest, upload_id: UUID) -> UploadInProgress:
 
 
 def _json(request: HttpRequest) -> dict[str, Any]:
-    """The body as a JSON object. Raises HarkError."""
     try:
         return json_object(request.read(LARGEST_JSON) or b"{}")
     except ValueError as error:

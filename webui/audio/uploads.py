@@ -58,11 +58,8 @@ class Refused(HarkError):
 
 
 def check_body(body: Body, before: Sequence[Body]) -> None:
-    """See to it that the body of a request may come beside those that came ``before`` it.
-
-    Raises:
-        HarkError: no room on the disk or in the quota, no place in the queue, or too many large ones of this user.
-    """
+    """See to it that the body of a request may come beside those that came ``before`` it. Raises HarkError: no room on
+    the disk or in the quota, no place in the queue, or too many large ones of this user."""
     coming = [one for one in (*before, body) if not one.is_whole]
     theirs = [one for one in coming if one.user == body.user]
     if body.size > LARGE and sum(one.size > LARGE for one in theirs) > LARGE_AT_ONCE:
@@ -82,12 +79,11 @@ def check_body(body: Body, before: Sequence[Body]) -> None:
 
 
 def begin(*, user: User, name: str, size: int) -> UploadInProgress:
-    """A new upload of ``size`` bytes.
-
-    Raises:
-        HarkError: an empty file, one that is larger than allowed, a full disk, too many uploads at once.
-    """
-    forget_abandoned()
+    """A new upload of ``size`` bytes. Raises HarkError: an empty file, one that is larger than allowed, a full disk,
+    too many uploads at once."""
+    old = UploadInProgress.objects.filter(touched_at__lt=timezone.now() - FORGOTTEN_AFTER)
+    for abandoned in old.select_related("user"):
+        discard(upload=abandoned)
     if size <= 0:
         raise HarkError(_("The recording is empty."), _("The file has 0 bytes."), _("Choose another file."))
     intake.check_size(user, size)
@@ -133,9 +129,8 @@ def append(*, upload: UploadInProgress, at: int, body: IO[bytes] | Any) -> int:
     A piece that is too long, or that makes the file longer than was said, leaves nothing behind. One for which there is
     no room can be sent again when there is: what came before it stays.
 
-    Raises:
-        WrongPlace: it begins elsewhere than where the last one ended.
-        HarkError: it is too long, or the disk is (nearly) full.
+    Raises WrongPlace: it begins elsewhere than where the last one ended; HarkError: it is too long, or the disk is
+    (nearly) full.
     """
     try:
         with upload.path.open("r+b") as file:
@@ -188,11 +183,8 @@ def _copy(body: IO[bytes] | Any, file: IO[bytes], start: int, most: int) -> int:
 def finish(
     *, user: User, upload: UploadInProgress, options: dict[str, Any], more: list[UploadInProgress] | None = None
 ) -> Recording:
-    """Make a recording of an upload that is complete, or one of several together.
-
-    Raises:
-        HarkError: something is missing, or see ``intake.create_recording``; the uploads are still there then.
-    """
+    """Make a recording of an upload that is complete, or one of several together. Raises HarkError: something is
+    missing, or see ``intake.create_recording``; the uploads are still there then."""
     together = [upload, *(more or [])]
     for one in together:
         if offset(one) != one.size:
@@ -227,17 +219,9 @@ def _named(upload: UploadInProgress) -> Path:
 
 
 def discard(*, upload: UploadInProgress) -> None:
-    """Forget an upload and what there is of it."""
     for path in upload.path.parent.glob(f"{upload.id.hex}*"):
         path.unlink(missing_ok=True)
     upload.delete()
-
-
-def forget_abandoned() -> None:
-    """Delete uploads that were idle for over a day."""
-    old = UploadInProgress.objects.filter(touched_at__lt=timezone.now() - FORGOTTEN_AFTER)
-    for upload in old.select_related("user"):
-        discard(upload=upload)
 
 
 def folder_of(user: User) -> Path:
@@ -249,11 +233,8 @@ def folder_of(user: User) -> Path:
 
 @contextmanager
 def on_disk(user: User, file: UploadedFile) -> Iterator[Path]:
-    """An uploaded file below the user's data, so that it can be moved; removed afterwards unless it was moved.
-
-    Raises:
-        HarkError: it is too large, or the disk is full.
-    """
+    """An uploaded file below the user's data, so that it can be moved; removed afterwards unless it was moved. Raises
+    HarkError: it is too large, or the disk is full."""
     intake.check_size(user, file.size or 0)
     take_room(user, file.size or 0)
     folder = user_data(user) / RECEIVED

@@ -61,7 +61,6 @@ def recording_of(request: HttpRequest, recording_id: UUID, who: Callable[..., Re
 
 @require_GET
 def index(request: HttpRequest) -> HttpResponse:
-    """All recordings, newest first, and the form for more."""
     voices = speaker_changes.voices_of(signed_in(request))
     return render(request, "audio/index.html", {**_rows(request), **form_context(), "voices": voices})
 
@@ -80,7 +79,6 @@ def _rows(request: HttpRequest) -> dict[str, Any]:
 
 
 def form_context() -> dict[str, Any]:
-    """What a form that transcribes offers."""
     limits = MediaLimits.from_environment()
     able = ready()
     chosen, _why = choose(AUTO, None, among=able)
@@ -139,7 +137,6 @@ def so_far(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 
 def so_far_context(recording: Recording) -> dict[str, Any]:
-    """What :func:`so_far` shows."""
     going = recording.now == Recording.State.WORKING
     segments = recognized_so_far(recording.path) if going else []
     said = [(clock(segment.start_s), segment.text) for segment in segments[-MOST_SO_FAR:]]
@@ -313,7 +310,6 @@ def _letters(text: str) -> str:
 
 
 def transcript_json(recording: Recording, transcript: Transcript) -> dict[str, Any]:
-    """The words with their times, for the script of the page."""
     return {
         "version": recording.version,
         "segments": [
@@ -330,14 +326,12 @@ def transcript_json(recording: Recording, transcript: Transcript) -> dict[str, A
 
 @require_GET
 def words(request: HttpRequest, recording_id: UUID) -> JsonResponse:
-    """The words with their times."""
     found = recording_of(request, recording_id)
     return JsonResponse(transcript_json(found, transcripts.transcript_of(found)))
 
 
 @require_safe
 def audio(request: HttpRequest, recording_id: UUID) -> HttpResponseBase:
-    """Its sound, or a part of it."""
     return send_audio(request, recording_of(request, recording_id))
 
 
@@ -351,7 +345,6 @@ def send_audio(request: HttpRequest, recording: Recording) -> HttpResponseBase:
 
 @require_GET
 def waveform(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Its outline, to be drawn."""
     return send_waveform(recording_of(request, recording_id))
 
 
@@ -380,7 +373,6 @@ def export(request: HttpRequest, recording_id: UUID) -> FileResponse:
 
 @require_POST
 def translate(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Have the transcript translated into ``language``."""
     derived.translate(
         recording=recording_of(request, recording_id, to_change), language=request.POST.get("language", "")
     )
@@ -410,13 +402,11 @@ def again(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 @require_POST
 def retry(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Go on with a transcription that has failed."""
     intake.retry(recording=recording_of(request, recording_id, to_change))
     return redirect("audio:recording", recording_id)
 
 
 def options_of(request: HttpRequest) -> dict[str, Any]:
-    """The options of a transcription as a form has them."""
     sent = request.POST
     speakers = sent.get("speakers", "")
     return {

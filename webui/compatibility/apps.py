@@ -6,8 +6,6 @@ from django.apps import AppConfig
 
 
 class CompatibilityConfig(AppConfig):
-    """Known to Django as ``compatibility``."""
-
     name = "webui.compatibility"
 
     def ready(self) -> None:

@@ -294,7 +294,6 @@ def reply_audio(request: HttpRequest, reply_id: UUID) -> FileResponse:
 
 @require_safe
 def upload_tab(request: HttpRequest) -> HttpResponse:
-    """The tab Upload."""
     recordings = transcripts.recordings_of(signed_in(request)).filter(options__session=SESSION)[:SHOWN]
     return _tab(request, "upload", {"recordings": recordings})
 
@@ -309,7 +308,6 @@ def training_tab(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def interact_tab(request: HttpRequest) -> HttpResponse:
-    """The tab Interact."""
     return _tab(request, "interact", {"reply": None})
 
 

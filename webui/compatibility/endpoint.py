@@ -86,7 +86,6 @@ def is_page(request: HttpRequest) -> bool:
 
 
 def wrong(what: str, why: str, what_to_do: str, status: int = 422) -> StatusError:
-    """An error in what was sent."""
     return StatusError(status, what, why, what_to_do)
 
 
@@ -128,7 +127,6 @@ def only_known(names: Iterable[str], fields: Collection[str]) -> None:
 
 
 def _names(request: HttpRequest) -> Iterable[str]:
-    """List what the fields of a form or of JSON are called."""
     if request.content_type != "application/json":
         return [*request.POST, *request.FILES]
     try:

@@ -118,7 +118,6 @@ def _head(meeting: Recording) -> dict[str, Any]:
 
 
 def progress_of(job: Job) -> dict[str, Any]:
-    """How far a job is, of its present stage."""
     percent = round(100 * job.done / job.total, 1) if job.total else None
     return {
         "job": str(job.id),

@@ -6,6 +6,8 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from pipeline.recordings import summarization
+from pipeline.recordings.transcription import registry
 from webui.accounts.signed_in import signed_in
 from webui.compatibility.endpoint import endpoint, wrong
 from webui.compatibility.transcribing import as_transcript, summary_of_transcript, text_of, transcribe_upload
@@ -25,17 +27,11 @@ def health(request: HttpRequest) -> HttpResponse:
 
 
 def can_recognize() -> bool:
-    """Whether an engine of recognition is ready; nothing is loaded for that."""
-    from pipeline.recordings.transcription.registry import engines
-
-    return any(engine.available().ok for engine in engines())
+    return any(engine.available().ok for engine in registry.engines())
 
 
 def can_summarize() -> bool:
-    """Whether an engine of summaries is ready; nothing is loaded for that."""
-    from pipeline.recordings.summarization import engines
-
-    return any(engine.available().ok for engine in engines())
+    return any(engine.available().ok for engine in summarization.engines())
 
 
 @endpoint("POST", scopes=("audio",), fields=(*FIELDS, *CHOICES))
@@ -53,7 +49,7 @@ def summarize(request: HttpRequest) -> HttpResponse:
         raise wrong("There is nothing to summarize.", "The field text is missing or empty.", 'Send {"text": "..."}.')
     if len(text) > LONGEST_TEXT:
         raise wrong("The text is too long.", f"It may have {LONGEST_TEXT:,} characters.", "Send it in parts.", 413)
-    return JsonResponse({"summary": summary_of_transcript(as_transcript(text), signed_in(request))["text"]})
+    return JsonResponse({"summary": summary_of_transcript(as_transcript(text), signed_in(request)).text})
 
 
 @endpoint("POST", scopes=("audio",), fields=(*FIELDS, *CHOICES))
@@ -61,7 +57,7 @@ def voice_to_notes(request: HttpRequest) -> HttpResponse:
     """``POST /api/voice-to-notes``: audio to ``{transcript, summary}``; nothing said gives both empty."""
     transcript = transcribe_upload(user=signed_in(request), upload=sent_file(request, *FIELDS), **_chosen(request))
     text = text_of(transcript)
-    summary = summary_of_transcript(transcript, signed_in(request))["text"] if text else ""
+    summary = summary_of_transcript(transcript, signed_in(request)).text if text else ""
     return JsonResponse({"transcript": text, "summary": summary})
 
 

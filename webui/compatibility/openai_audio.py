@@ -38,9 +38,7 @@ HEARD_WITH = (
     "file", "model", "language", "response_format", "timestamp_granularities[]", "timestamp_granularities", "stream",
     "prompt", "temperature",
 )  # fmt: skip
-SPOKEN_WITH = (
-    "model", "input", "voice", "response_format", "stream_format", "speed", "language", "instructions",
-)  # fmt: skip
+SPOKEN_WITH = ("model", "input", "voice", "response_format", "stream_format", "speed", "language", "instructions")
 LEAST_CONFIDENCE = 1e-6  # its logarithm is the lowest avg_logprob
 
 

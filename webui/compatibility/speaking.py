@@ -30,11 +30,8 @@ SLOWEST, FASTEST = 0.25, 4.0
 
 
 def chosen_engine(user: User, name: str = "", language: str = "en") -> Engine:
-    """The engine of that name, or the one that speaks answers on the pages; it is ready and costs nothing.
-
-    Raises:
-        HarkError: none is ready for the language, or not that one.
-    """
+    """The engine of that name, or the one that speaks answers on the pages; it is ready and costs nothing. Raises
+    HarkError: none is ready for the language, or not that one."""
     from audio_generation.registry import engine_named
 
     if not name:
@@ -54,7 +51,6 @@ def chosen_engine(user: User, name: str = "", language: str = "en") -> Engine:
 
 
 def named_voice(engine: Engine, name: str, language: str = "en") -> Voice:
-    """The engine's voice of that name. Raises HarkError where there is none."""
     voices = engine.voices(language)
     found = next((voice for voice in voices if voice.name == name), None)
     if found is None:
@@ -66,11 +62,8 @@ def named_voice(engine: Engine, name: str, language: str = "en") -> Voice:
 
 
 def converted(wav: bytes, format_name: str, speed: float = 1.0) -> bytes:
-    """A WAV file in another of :data:`FORMATS`, said ``speed`` times as fast at the same pitch.
-
-    Raises:
-        HarkError: ffmpeg is not installed or failed.
-    """
+    """A WAV file in another of :data:`FORMATS`, said ``speed`` times as fast at the same pitch. Raises HarkError:
+    ffmpeg is not installed or failed."""
     if format_name == "wav" and speed == 1.0:
         return wav
     if shutil.which("ffmpeg") is None:

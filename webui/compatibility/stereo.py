@@ -74,22 +74,19 @@ def _begin(request: HttpRequest) -> HttpResponse:
 
     def take(upload: UploadedFile) -> Recording:
         with received(user, upload) as (path, facts):
-            _check_two_channels(facts.channels)
+            if facts.channels != 2:
+                raise wrong(
+                    "The recording is not stereo.",
+                    f"It has {facts.channels} channel{'' if facts.channels == 1 else 's'}; here each of two holds one "
+                    "person.",
+                    "Send it to POST /api/v1/recordings, where speakers are told by their voices.",
+                )
             return intake.create_recording(user=user, name=name_of(upload), source=path, options=options)
 
     made, refused = one_by_one(uploads, take)
     if len(uploads) == 1:
         return JsonResponse(_head(made[0]), status=202)
     return JsonResponse({"sessions": [_head(one) for one in made], "refused": refused}, status=202)
-
-
-def _check_two_channels(channels: int) -> None:
-    if channels != 2:
-        raise wrong(
-            "The recording is not stereo.",
-            f"It has {channels} channel{'' if channels == 1 else 's'}; here each of two holds one person.",
-            "Send it to POST /api/v1/recordings, where speakers are told by their voices.",
-        )
 
 
 @endpoint("GET", scopes=("audio", "read"))

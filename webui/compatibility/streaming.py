@@ -76,7 +76,6 @@ class _Transcription:
         return [text for text in texts if text]
 
     def close(self) -> None:
-        """Read no more."""
         if self._file is not None:
             self._file.close()
 

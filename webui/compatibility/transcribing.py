@@ -1,6 +1,6 @@
 """Recordings that are transcribed while the client waits for the answer.
 
-Short ones go to the model service, where the models are loaded already, and are not kept. Longer ones are transcribed
+Short ones go to the speech service, where the models are loaded already, and are not kept. Longer ones are transcribed
 by a job, as those on the page of recordings are, and removed when they have been answered; a client that waits too long
 is told where the transcript will be.
 """
@@ -17,17 +17,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.core.files.uploadedfile import UploadedFile
 
 from core.errors import HarkError
-from pipeline.recordings import model_client
+from pipeline.recordings import speech_client
 from pipeline.recordings.media import MediaLimits, normalize
-from pipeline.recordings.short_transcription import SUMMARIZE, TRANSCRIBE
-from pipeline.recordings.transcript import Segment, Transcript, as_json, from_json
-from pipeline.recordings.transcription.transcribe import PROGRESS_FILE
+from pipeline.recordings.summarization import Summary, summarize
+from pipeline.recordings.transcript import Segment, Transcript
+from pipeline.recordings.transcription.transcribe import PROGRESS_FILE, TranscribeOptions, transcribe
 from webui.accounts.models import User
 from webui.audio import intake, transcripts
 from webui.audio.models import Recording
@@ -66,9 +65,8 @@ def transcribe_upload(
 
     ``told`` is called with the file in which the pieces that are done are written down (it may not be there yet).
 
-    Raises:
-        HarkError: it is no recording, is beyond the limits, or could not be transcribed.
-        StatusError: it takes longer than this address waits (504), or too many wait already (429).
+    Raises HarkError: it is no recording, is beyond the limits, or could not be transcribed; StatusError: it takes
+    longer than this address waits (504), or too many wait already (429).
     """
     with received(user, upload) as (path, facts), place(user):
         limits = MediaLimits.from_environment(owner=user.is_owner)
@@ -81,17 +79,13 @@ def transcribe_upload(
             try:
                 measured = normalize(path, flac, limits)
                 if measured.duration_s <= AT_ONCE_S:
-                    request = {
-                        "audio_file": str(flac), "engine": engine, "language": language, "data": str(user_data(user)),
-                        "translate": translate,
-                    }  # fmt: skip
+                    wanted = TranscribeOptions(engine, language, data=user_data(user), translate=translate)
                     check_minutes(user, measured.duration_s)
                     with tempfile.TemporaryDirectory(dir=path.parent) as work:
                         told(Path(work) / PROGRESS_FILE)
-                        request["work"] = work
-                        answer = model_client.call(TRANSCRIBE, request, timeout_s=AT_ONCE_TIMEOUT_S)
+                        found = speech_client.call(AT_ONCE_TIMEOUT_S, transcribe, flac, wanted, Path(work))
                     take_minutes(user, measured.duration_s)
-                    return from_json(answer)
+                    return found
             finally:
                 flac.unlink(missing_ok=True)
         options = {"engine": engine, "language": language, "diarize": False, "summarize": False}
@@ -163,18 +157,13 @@ def failure_of(recording: Recording) -> HarkError:
 
 
 def text_of(transcript: Transcript) -> str:
-    """All that is said, in one line."""
     return " ".join(segment.text.strip() for segment in transcript.segments if segment.text.strip())
 
 
-def summary_of_transcript(transcript: Transcript, user: User) -> dict[str, Any]:
-    """Summary of a transcript by the best engine that is ready (``pipeline.recordings.summarization``), as JSON.
-
-    Raises:
-        StatusError: too many wait already (429).
-    """
+def summary_of_transcript(transcript: Transcript, user: User) -> Summary:
+    """Summary of a transcript by the best engine that is ready. Raises StatusError: too many wait already (429)."""
     with place(user):
-        return model_client.call(SUMMARIZE, {"transcript": as_json(transcript)}, timeout_s=AT_ONCE_TIMEOUT_S)
+        return speech_client.call(AT_ONCE_TIMEOUT_S, summarize, transcript)
 
 
 def as_transcript(text: str) -> Transcript:

@@ -27,7 +27,6 @@ _WHOLE = re.compile(
 
 
 def takes_recordings(path: str) -> bool:
-    """Whether a request to this address may be as large as a recording."""
     return _WHOLE.fullmatch(path) is not None
 
 
@@ -52,18 +51,14 @@ def sent_file(request: HttpRequest, *names: str) -> UploadedFile:
 
 
 def name_of(upload: UploadedFile) -> str:
-    """What an upload is shown as."""
     return clean_name(upload.name or "recording")
 
 
 def one_by_one(
     sent: Sequence[UploadedFile], take: Callable[[UploadedFile], Recording]
 ) -> tuple[list[Recording], list[dict[str, str]]]:
-    """The recordings that were made of files, and which files were refused, and why.
-
-    Raises:
-        HarkError: none was taken.
-    """
+    """The recordings that were made of files, and which files were refused, and why. Raises HarkError: none was
+    taken."""
     made: list[Recording] = []
     refused: list[dict[str, str]] = []
     for number, upload in enumerate(sent):
@@ -87,9 +82,6 @@ def one_by_one(
 @contextmanager
 def received(user: User, upload: UploadedFile) -> Iterator[tuple[Path, MediaFacts]]:
     """The upload as a file on the disk of the user's data (``webui.audio.uploads.on_disk``), and what its header says.
-
-    Raises:
-        HarkError: it is too large, the disk is full, or its header shows that it is no recording or too long.
-    """
+    Raises HarkError: it is too large, the disk is full, or its header shows that it is no recording or too long."""
     with on_disk(user, upload) as path:
         yield path, check_header(path, MediaLimits.from_environment(owner=user.is_owner))

@@ -52,7 +52,6 @@ def start(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def folder(request: HttpRequest) -> HttpResponse:
-    """A folder of this machine."""
     user = signed_in(request)
     if not user.is_owner:
         raise PermissionDenied
@@ -70,7 +69,6 @@ def align(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def upload(request: HttpRequest) -> HttpResponse:
-    """An archive."""
     user = signed_in(request)
     sent = request.FILES.get("archive")
     if sent is None or not sent.size:

@@ -39,7 +39,6 @@ FOLDERS = ("clips", EMISSIONS_FOLDER, "models", "jobs")
 
 
 def library_of(user: User) -> Library:
-    """Open the user's own library, for as long as a block lasts."""
     return Library(user_data(user))
 
 
@@ -124,11 +123,8 @@ def outline(library: Library, clip: Clip) -> dict[str, Any]:
 
 
 def relabel(library: Library, clip: Clip, text: str) -> None:
-    """Give a clip other words. What was mined out of it by the old ones goes.
-
-    Raises:
-        HarkError: nothing in the text can be said.
-    """
+    """Give a clip other words. What was mined out of it by the old ones goes. Raises HarkError: nothing in the text can
+    be said."""
     text = " ".join(text.split())[:LONGEST_TEXT]
     normalized = normalize(text, clip.language)
     if not normalized:
@@ -149,8 +145,7 @@ def trim(library: Library, clip: Clip, *, start_s: float, end_s: float, text: st
 
     Trimming twice alike gives the same clip.
 
-    Raises:
-        HarkError: the part is too short, or the whole clip, or the text holds no word.
+    Raises HarkError: the part is too short, or the whole clip, or the text holds no word.
     """
     if not (math.isfinite(start_s) and math.isfinite(end_s)):
         raise _no_part(_("Start and end are numbers of seconds."))

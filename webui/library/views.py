@@ -91,7 +91,6 @@ def _short(text: str, most: int) -> str:
 
 @require_GET
 def space(request: HttpRequest) -> HttpResponse:
-    """A fragment: what the library holds and what it takes."""
     user = signed_in(request)
     stats = None
     if services.has_library(user):
@@ -103,7 +102,6 @@ def space(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def clip(request: HttpRequest, clip_id: int) -> HttpResponse:
-    """One clip: what is known of it, its waveform, its transcript, trimming."""
     with services.clip_of(signed_in(request), clip_id) as (library, found):
         parent = library.clips([found.parent_id]) if found.parent_id else []
         cuts = library.cuts_of([found.id])
@@ -118,14 +116,12 @@ def clip(request: HttpRequest, clip_id: int) -> HttpResponse:
 
 @require_GET
 def outline(request: HttpRequest, clip_id: int) -> JsonResponse:
-    """The waveform, to be drawn."""
     with services.clip_of(signed_in(request), clip_id) as (library, found):
         return JsonResponse(services.outline(library, found))
 
 
 @require_POST
 def text(request: HttpRequest, clip_id: int) -> HttpResponse:
-    """Another transcript."""
     with services.clip_of(signed_in(request), clip_id) as (library, found):
         services.relabel(library, found, request.POST.get("text", ""))
     messages.success(request, _("The transcript is changed."))

@@ -49,7 +49,6 @@ class _Listens(SignsIn, AsyncWebsocketConsumer):
         raise NotImplementedError
 
     async def begin(self) -> None:
-        """Load the detector."""
         self.samples = 0
         try:
             self.runtime = await asyncio.to_thread(self.loaded)
@@ -60,7 +59,6 @@ class _Listens(SignsIn, AsyncWebsocketConsumer):
         await self.say(ready=True, threshold=self.runtime.threshold, frame_s=self.runtime.score_period_s)
 
     async def message(self, text_data: str | None, bytes_data: bytes | None) -> None:
-        """Samples, or words."""
         if self.runtime is None:
             return
         if bytes_data is not None:
@@ -103,7 +101,6 @@ class TryConsumer(_Listens):
     """Hears a phrase that nothing was trained for."""
 
     async def may(self, user: User) -> bool:
-        """Every user."""
         return True
 
     def loaded(self) -> UntrainedStream:
@@ -123,7 +120,6 @@ class ListenConsumer(_Listens):
     runtime: Runtime | None
 
     async def may(self, user: User) -> bool:
-        """Who sees the detector."""
         version = await self._version(user)
         if version is None:
             return False

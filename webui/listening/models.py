@@ -56,8 +56,6 @@ class Sample(models.Model):
         MISSED = "missed"
 
     class State(models.TextChoices):
-        """What became of it."""
-
         NEW = "new"
         TAKEN = "taken"  # it is a clip of the library, for the next training
 
@@ -90,7 +88,6 @@ class Sample(models.Model):
 
     @property
     def path(self) -> Path:
-        """Its audio."""
         from webui.jobs.services import user_data
 
         return user_data(self.user) / self.file

@@ -70,11 +70,8 @@ def only_trained() -> str:
 
 
 def detect_in_file(version: Version, path: Path, fa_per_day: float | None = None) -> dict[str, Any]:
-    """What a version detects in a recording: detections, scores, and the outline of the waveform, as plain JSON.
-
-    Raises:
-        HarkError: the recording cannot be read, or is longer than :data:`LONGEST_FILE_S`.
-    """
+    """What a version detects in a recording: detections, scores, and the outline of the waveform, as plain JSON. Raises
+    HarkError: the recording cannot be read, or is longer than :data:`LONGEST_FILE_S`."""
     audio = read_foreign_audio(path, LONGEST_FILE_S + 1.0)
     if len(audio) > LONGEST_FILE_S * SAMPLE_RATE:
         raise HarkError(
@@ -99,11 +96,8 @@ def detect_in_file(version: Version, path: Path, fa_per_day: float | None = None
 
 def keep_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray, **more: Any) -> Sample:
     """Put marked audio [samples, 16 kHz] into the inbox of whose the detector is; ``more``: fields of what a device
-    sent. A sender whom the detector is shared with has it in theirs, too.
-
-    Raises:
-        HarkError: too short or too long, or the disk is full.
-    """
+    sent. A sender whom the detector is shared with has it in theirs, too. Raises HarkError: too short or too long, or
+    the disk is full."""
     seconds = len(audio) / SAMPLE_RATE
     if not SHORTEST_S <= seconds <= LONGEST_S or not (verdict in Sample.Verdict.values or more):
         raise HarkError(
@@ -131,7 +125,6 @@ def keep_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray
 
 
 def takes_wakes(detector: Detector) -> bool:
-    """Whether devices may send what they heard."""
     return WakeIntake.objects.filter(detector=detector).exists()
 
 
@@ -144,12 +137,9 @@ def allow_wakes(*, detector: Detector, allowed: bool) -> None:
 
 
 def keep_wake(*, user: User, version: Version, path: Path, kind: str, score: float, device: str) -> Sample:
-    """Put a recording that a device made of a wake or a near-miss into the inbox, sorted.
-
-    Raises:
-        StatusError: the owner has not allowed it (403), or as many came today as may, or wait (429).
-        HarkError: it is no recording, too short or too long, or the disk is full.
-    """
+    """Put a recording that a device made of a wake or a near-miss into the inbox, sorted. Raises StatusError: the owner
+    has not allowed it (403), or as many came today as may, or wait (429); HarkError: it is no recording, too short or
+    too long, or the disk is full."""
     detector = version.detector
     if not takes_wakes(detector):
         raise StatusError(
@@ -222,7 +212,6 @@ def sorted_waiting(user: User) -> QuerySet[Sample]:
 
 
 def confirm_sorted(*, user: User) -> None:
-    """A person agrees with all that a recognizer is sure of."""
     for sample in sorted_waiting(user).select_related("user", "detector"):
         confirm(sample=sample, is_phrase=sample.sorted_as == Sample.Sorted.PHRASE)
 
@@ -279,7 +268,6 @@ def audio_response(sample: Sample) -> FileResponse:
 
 
 def discard(*, sample: Sample) -> None:
-    """Forget a sample and its audio."""
     path = sample.path
     sample.delete()
     path.unlink(missing_ok=True)

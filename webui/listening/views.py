@@ -119,7 +119,6 @@ def wakes(request: HttpRequest, detector_id: int) -> HttpResponse:
 
 @require_GET
 def sample_audio(request: HttpRequest, sample_id: int) -> FileResponse:
-    """The audio of a sample."""
     sample = visible(Sample.objects.select_related("user"), signed_in(request), id=sample_id)
     return services.audio_response(sample)
 

@@ -5,7 +5,7 @@ and windows with like numbers are the same person.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
@@ -50,10 +50,8 @@ _lock = threading.Lock()
 
 
 def diarize_audio(audio: np.ndarray, speakers: int | None = None, reporter: Reporter | None = None) -> Diarization:
-    """The turns in float32 [samples] at 16 kHz. ``speakers``: how many there are, where that is known.
-
-    Raises HarkError where resemblyzer is not installed.
-    """
+    """The turns in float32 [samples] at 16 kHz. ``speakers``: how many there are, where that is known. Raises HarkError
+    where resemblyzer is not installed."""
     reporter = reporter or silent_reporter()
     probabilities = speech_probabilities([audio])
     spoken = speech_regions(probabilities, *SPOKEN)
@@ -110,26 +108,13 @@ def embed(audio: np.ndarray) -> np.ndarray:
     return np.asarray(unit(_embeddings(audio, windows, silent_reporter()).mean(axis=0)), np.float32)
 
 
-def embed_operation(request: Mapping[str, Any], audio: np.ndarray | None) -> dict[str, Any]:
-    """For the speech service: {"embedding": 256 numbers} of ``audio`` (float32 [samples] at 16 kHz)."""
-    if audio is None or not len(audio):
-        raise HarkError(
-            worded("There is no audio to know a voice by."),
-            worded("The request came without audio."),
-            worded("Send audio."),
-        )
-    return {"embedding": [round(float(value), 6) for value in embed(np.asarray(audio, np.float32))]}
-
-
 def readiness() -> Readiness:
-    """Whether resemblyzer is installed; imports nothing."""
     if find_spec("resemblyzer") is not None:
         return Readiness(True)
     return Readiness(False, worded("The package %(name)s is not installed.", name=PACKAGES[0]), INSTALL)
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Of the packages whose models are used, as far as they are installed."""
     found = {}
     for package in packages:
         try:
@@ -169,7 +154,9 @@ def _embeddings(audio: np.ndarray, windows: Sequence[tuple[float, float]], repor
 
     with _lock:  # loaded once, however many threads ask
         encoder = _encoder()
-    gain = max(1.0, LEVEL / max(1e-9, _mean_square(audio, windows)))
+    parts = [audio[int(start * SAMPLE_RATE) : int(end * SAMPLE_RATE)] for start, end in windows]
+    energy = float(sum(np.sum(np.square(part), dtype=np.float64) for part in parts))
+    gain = max(1.0, LEVEL / max(1e-9, energy / max(1, sum(map(len, parts)))))
     progress = Progress(reporter, len(windows))
     found: list[np.ndarray] = []
     spectra: list[np.ndarray] = []
@@ -181,11 +168,6 @@ def _embeddings(audio: np.ndarray, windows: Sequence[tuple[float, float]], repor
             progress.advance(len(spectra))
             spectra.clear()
     return np.concatenate(found)
-
-
-def _mean_square(audio: np.ndarray, windows: Sequence[tuple[float, float]]) -> float:
-    parts = [audio[int(start * SAMPLE_RATE) : int(end * SAMPLE_RATE)] for start, end in windows]
-    return float(sum(np.sum(np.square(part), dtype=np.float64) for part in parts)) / max(1, sum(map(len, parts)))
 
 
 def _spectra(audio: np.ndarray, windows: Sequence[tuple[float, float]]) -> Iterator[np.ndarray]:

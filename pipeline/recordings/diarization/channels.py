@@ -49,7 +49,6 @@ class ChannelComparison:
 
     @property
     def two_speakers(self) -> bool:
-        """Whether each channel has a person of its own."""
         return bool(min(self.left_s, self.right_s) >= max(LEAST_S, LEAST_SHARE * self.speech_s))
 
 

@@ -60,11 +60,8 @@ def readiness() -> Readiness:
 
 
 def diarize_pyannote(audio_file: Path, speakers: int | None = None) -> Diarization:
-    """The turns of a recording, whose channels are mixed. ``speakers``: how many there are, where that is known.
-
-    Raises:
-        HarkError: the file cannot be read, or pyannote does not get along with its pipeline.
-    """
+    """The turns of a recording, whose channels are mixed. ``speakers``: how many there are, where that is known. Raises
+    HarkError: the file cannot be read, or pyannote does not get along with its pipeline."""
     audio = read_audio(audio_file)
     longest_s = START_TIMEOUT_S + TIMES_REAL_TIME * len(audio) / SAMPLE_RATE
     try:

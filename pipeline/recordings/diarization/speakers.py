@@ -34,8 +34,7 @@ def diarize(
         speakers: how many there are, where that is known.
         voices: the file of remembered voices, which speakers are compared with.
 
-    Raises:
-        HarkError: the recording cannot be read, or there is no way to tell speakers apart here.
+    Raises HarkError: the recording cannot be read, or there is no way to tell speakers apart here.
     """
     reporter = reporter or silent_reporter()
     reporter.stage("speakers", worded("Telling speakers apart"))

@@ -38,7 +38,6 @@ class Diarization:
 
     @property
     def speakers(self) -> tuple[str, ...]:
-        """The speakers in the order in which they begin."""
         return tuple(dict.fromkeys(turn.speaker for turn in self.turns))
 
 

@@ -17,7 +17,8 @@ from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.kept_file import KeptFile
 from core.worded import worded
-from pipeline.recordings import model_client
+from pipeline.recordings import speech_client
+from pipeline.recordings.diarization.acoustic import embed
 from pipeline.recordings.diarization.clustering import unit
 from pipeline.recordings.media import open_normalized, read_part
 
@@ -52,8 +53,7 @@ def voice_of(audio_file: Path, spans: Iterable[tuple[float, float]], channel: in
     Args:
         channel: 0 (left) or 1 (right) where a channel is a person; None: all mixed.
 
-    Raises:
-        HarkError: the recording cannot be read.
+    Raises HarkError: the recording cannot be read.
     """
     parts: list[np.ndarray] = []
     left_s = MOST_SPEECH_S
@@ -72,8 +72,7 @@ def remember(file: Path, name: str, audio: np.ndarray, *, consent: bool) -> None
 
     A name that is known already becomes better known: what is kept is the mean.
 
-    Raises:
-        HarkError: no consent, no name, too little speech, or the file cannot be read or written.
+    Raises HarkError: no consent, no name, too little speech, or the file cannot be read or written.
     """
     if not consent:
         raise HarkError(
@@ -98,7 +97,7 @@ def remember(file: Path, name: str, audio: np.ndarray, *, consent: bool) -> None
             ),
             worded("Remember the person from a recording in which they say more."),
         )
-    embedding = np.array(model_client.call("embed", {}, audio)["embedding"], np.float64)
+    embedding = np.array(speech_client.call(speech_client.TIMEOUT_S, embed, audio), np.float64)
     with _VOICES.to_change(file) as kept:
         before = kept.get(name)
         times = 0
@@ -129,7 +128,6 @@ def match_all(file: Path, embeddings: Mapping[str, Sequence[float] | np.ndarray]
 
 
 def names(file: Path) -> list[str]:
-    """The names of all voices that are remembered."""
     return sorted(_VOICES.load(file))
 
 

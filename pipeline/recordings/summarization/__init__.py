@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
 
 from core.errors import HarkError, no_such
-from core.readiness import Readiness
 from core.worded import worded
 from pipeline.recordings.summarization.extractive import Extractive
 from pipeline.recordings.summarization.language_model import LanguageModel
@@ -15,31 +13,23 @@ from pipeline.recordings.summarization.transformer import Character, LocalTransf
 from pipeline.recordings.transcript import Transcript
 
 __all__ = [
-    "Point", "Sentiment", "Summary", "SummaryEngine", "as_json", "check_engine", "engines", "save_summary", "summarize",
+    "Point",
+    "Sentiment",
+    "Summary",
+    "as_json",
+    "check_engine",
+    "engines",
+    "save_summary",
+    "summarize",
     "words_of",
-]  # fmt: skip
+]
 
 NOTHING_SAID = "Nothing was said in this recording."
 AUTO = "auto"
 
 
-class SummaryEngine(Protocol):
-    """Who can write a summary."""
-
-    name: str
-    licence: str
-
-    def available(self) -> Readiness:
-        """Whether it can be used here; fast, loads nothing, never raises."""
-        ...
-
-    def summarize(self, transcript: Transcript) -> Summary:
-        """The summary of a transcript in which something is said. Raises HarkError."""
-        ...
-
-
-def engines() -> list[SummaryEngine]:
-    """All engines, those that ``auto`` prefers first."""
+def engines() -> list[LanguageModel | LocalTransformer | Extractive | Character]:
+    """All engines, those that ``auto`` prefers first. They are asked only where something is said."""
     return [LanguageModel(), LocalTransformer(), Extractive(), Character()]
 
 
@@ -56,12 +46,11 @@ def summarize(transcript: Transcript, engine: str = AUTO) -> Summary:
     """What a recording comes down to.
 
     Args:
-        engine: "auto" or the name of an engine. ``auto`` is the language model that the owner has set up, else a
-            local transformers model that is here, else extractive; where the first of them fails, the next one writes,
-            and the summary's ``note`` says so.
+        engine: "auto" or the name of an engine. ``auto`` is the language model that the owner has set up, else a local
+            transformers model that is here, else extractive; where the first of them fails, the next one writes, and
+            the summary's ``note`` says so.
 
-    Raises:
-        HarkError: there is no such engine, it is not ready, or it failed (not with ``auto``).
+    Raises HarkError: there is no such engine, it is not ready, or it failed (not with ``auto``).
     """
     if not any(segment.text.strip() for segment in transcript.segments):
         return Summary(NOTHING_SAID, (), (), None, engine)

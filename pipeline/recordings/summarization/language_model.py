@@ -34,8 +34,6 @@ MERGE = (
 
 
 class LanguageModel:
-    """Any OpenAI-compatible server."""
-
     name = "llm"
     licence = "that of the model"
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from core.worded import worded
 from pipeline.recordings import llm
-from pipeline.recordings.retiming import retimed
 from pipeline.recordings.summarization.language_model import segment_rows, texts_by_segment
 from pipeline.recordings.transcript import Segment, Transcript
+from pipeline.recordings.transcription.whisper_text import retimed
 
 CHANGED_SHARE = 0.3  # of a segment's words; one word may always change
 TASK = (
@@ -26,10 +26,8 @@ TASK = (
 
 
 def polish(transcript: Transcript) -> Transcript:
-    """The transcript with corrected texts. What a person has edited is not touched.
-
-    Raises HarkError where no language model is set up, or it does not answer as it should.
-    """
+    """The transcript with corrected texts. What a person has edited is not touched. Raises HarkError where no language
+    model is set up, or it does not answer as it should."""
     chosen = llm.needed(worded("The transcript cannot be polished."))
     corrected: dict[int, str] = {}
     unedited = tuple(replace(segment, text="") if segment.edited else segment for segment in transcript.segments)

@@ -23,11 +23,7 @@ def sentiment(sentences: Sequence[Sentence], language: str) -> Sentiment | None:
     if not sum(weights):
         return None
     scores = [_analyzer().polarity_scores(sentence.text)["compound"] for sentence in sentences]
-    return labelled(sum(weight * score for weight, score in zip(weights, scores)) / sum(weights))
-
-
-def labelled(score: float) -> Sentiment:
-    """The label of a score in [-1, 1]."""
+    score = sum(weight * score for weight, score in zip(weights, scores)) / sum(weights)
     label = "positive" if score >= NEUTRAL else "negative" if score <= -NEUTRAL else "neutral"
     return Sentiment(label, round(score, 3))
 

@@ -59,7 +59,6 @@ def words_of(transcript: Transcript) -> str:
 
 
 def as_json(summary: Summary) -> dict[str, Any]:
-    """The object that is kept beside a transcript."""
     return {"schema": SCHEMA, **asdict(summary)}
 
 

@@ -41,9 +41,7 @@ def train(
     run: SummarizerRun, folder: Path, reporter: Reporter, shape: SummarizerConfig | None = None
 ) -> dict[str, Any]:
     """Train a model of this shape (None: the usual one) into ``folder``; the same command goes on where it was stopped.
-
-    Returns where the weights are, and ROUGE-1 beside the first-sentence baseline. Raises HarkError.
-    """
+    Returns where the weights are, and ROUGE-1 beside the first-sentence baseline. Raises HarkError."""
     import torch
 
     from model.summarizer.network import SummarizerConfig

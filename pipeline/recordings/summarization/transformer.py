@@ -6,22 +6,23 @@ that share its words. A sentence that shares none was invented and is left out. 
 
 from __future__ import annotations
 
+import math
 import os
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from core.data_folder import installation_folder
 from core.errors import HarkError
 from core.readiness import Readiness
 from core.worded import worded
-from pipeline.recordings import model_client
+from pipeline.recordings import speech_client
 from pipeline.recordings.local_models import LocalModel, load
+from pipeline.recordings.question_answering import STOP_WORDS
 from pipeline.recordings.summarization.action_items import action_items
-from pipeline.recordings.summarization.citing import supporting
-from pipeline.recordings.summarization.sentences import Sentence, sentences
+from pipeline.recordings.summarization.sentences import Sentence, sentences, words_of
 from pipeline.recordings.summarization.sentiment import sentiment
 from pipeline.recordings.summarization.summary import Point, Summary
 from pipeline.recordings.transcript import Segment, Transcript
@@ -39,11 +40,11 @@ LONGEST_OUTPUT = 128  # tokens of a part's summary
 BEAMS = 4
 MOST_POINTS = 12
 TEXT_POINTS = 4  # sentences of the text
+MOST_CITED = 3  # segments that a sentence rests on: those that share its words
+SHARE_OF_BEST = 0.6  # of the best segment's score: what shares that much is cited too
 
 
 class _Local:
-    """What both models have in common."""
-
     name: str
     licence: str
 
@@ -52,20 +53,19 @@ class _Local:
         said = sentences(transcript)
         pieces = list(parts(said, PART_CHARACTERS[self.name]))
         texts = [" ".join(sentence.text for sentence in piece) for piece in pieces]
-        done = model_client.call("summarize_abstractive", {"engine": self.name, "parts": texts})
+        summaries, model = speech_client.call(speech_client.TIMEOUT_S, write, self.name, texts)
         points: list[list[Point]] = []
-        for part, written in zip(pieces, done["summaries"]):
+        for part, written in zip(pieces, summaries):
             within = sorted({number for sentence in part for number in sentence.segments})
             points.append([])
-            for sentence in sentences_of(str(written)):
-                cited = supporting(sentence, transcript, within)
-                if cited:
-                    points[-1].append(Point(sentence, cited))
+            for sentence in sentences(Transcript(0.0, "", "", (Segment(0.0, 0.0, written, 1.0),))):
+                if cited := supporting(sentence.text, transcript, within):
+                    points[-1].append(Point(sentence.text, cited))
         every = list(dict.fromkeys(point for part_points in points for point in part_points))
         if not every:
             raise HarkError(
                 worded("The model wrote no summary."),
-                worded("%(done)s wrote nothing that the recording says.", done=done["model"]),
+                worded("%(done)s wrote nothing that the recording says.", done=model),
                 worded("Choose another engine for summaries; extractive always works."),
             )
         lead = [point for part_points in points for point in part_points[:1]]
@@ -75,9 +75,23 @@ class _Local:
             key_points=tuple(every[:MOST_POINTS]),
             action_items=action_items(said),
             sentiment=sentiment(said, transcript.language),
-            engine=f"{self.name} {done['model']}",
+            engine=f"{self.name} {model}",
             segments=tuple(dict.fromkeys(number for point in lead for number in point.segments)),
         )
+
+
+def supporting(text: str, transcript: Transcript, segments: Sequence[int]) -> tuple[int, ...]:
+    """The segments, out of some, with most of the text's words, rare words first; none where no such word was said."""
+    wanted = set(words_of(text)) - STOP_WORDS
+    said = {number: set(words_of(transcript.segments[number].text)) for number in segments}
+    counts = Counter(word for words in said.values() for word in words)
+    weight = {word: math.log(1 + len(said) / counts[word]) for word in wanted if counts[word]}
+    scores = {number: sum(weight[word] for word in wanted & words) for number, words in said.items()}
+    best = max(scores.values(), default=0.0)
+    if best == 0.0:
+        return ()
+    close = [number for number, score in scores.items() if score >= SHARE_OF_BEST * best]
+    return tuple(sorted(sorted(close, key=lambda number: -scores[number])[:MOST_CITED]))
 
 
 class LocalTransformer(_Local):
@@ -107,11 +121,6 @@ class Character(_Local):
         )
 
 
-def sentences_of(text: str) -> list[str]:
-    whole = Transcript(0.0, "", "", (Segment(0.0, 0.0, text, 1.0),))
-    return [sentence.text for sentence in sentences(whole)]
-
-
 def parts(said: list[Sentence], characters: int) -> Iterator[list[Sentence]]:
     """Consecutive sentences of about so many characters."""
     part: list[Sentence] = []
@@ -132,24 +141,21 @@ def character_file() -> Path:
     return Path(given).expanduser() if given else installation_folder() / CHARACTER_FILE
 
 
-def operation(request: dict[str, Any], audio: object = None) -> dict[str, Any]:
-    """Summarize each of ``parts`` (texts) with ``engine`` ("transformers" or "character"); needs torch.
+def write(engine: str, parts: list[str]) -> tuple[list[str], str]:
+    """A summary of each text by an engine ("transformers" or "character"), and the model's name; needs torch.
 
-    Returns ``summaries``, as many texts, and the ``model``. An operation of the speech service.
-
-    Raises HarkError where the model is not there or cannot be loaded.
+    In the speech service. Raises HarkError where the model is not there or cannot be loaded.
     """
-    parts = [str(part)[:20_000] for part in request["parts"]]
-    if request["engine"] == "character":
+    if engine == "character":
         from model.summarizer.decoding import open_summarizer
 
         path = character_file()
         summarizer = open_summarizer(str(path), path.stat().st_mtime_ns if path.is_file() else 0)
-        return {"summaries": summarizer(parts), "model": path.stem}
+        return summarizer(parts), path.stem
     SUMMARY.readiness().require(worded("The summary cannot be written."))
     folder = SUMMARY.folder()
     assert folder is not None
-    return {"summaries": _model(str(folder)).summarize(parts), "model": folder.name}
+    return _model(str(folder)).summarize(parts), folder.name
 
 
 class _Model:

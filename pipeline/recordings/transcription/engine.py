@@ -70,14 +70,12 @@ class RecognitionEngine:
     def run(
         self, model: Any, audio: np.ndarray, language: str | None, translate: bool, words: Sequence[str]
     ) -> list[Segment]:
-        """``recognize`` with the loaded model."""
         raise NotImplementedError
 
     def unload(self, model: Any) -> None:
         """End what the model holds beside memory."""
 
     def check(self) -> None:
-        """Raise HarkError where the engine cannot be used here."""
         self.available().require(worded("The engine %(name)s cannot be used here.", name=self.name))
 
     def recognize(
@@ -91,12 +89,8 @@ class RecognitionEngine:
             translate: write it in English; for an engine that ``translates``.
             words: names and others that are likely to be said, as they are written; see ``expects``.
 
-        Returns:
-            Segments in order, times in seconds from the start of the piece, words with times and confidences. Nothing
-            where nothing is said.
 
-        Raises:
-            HarkError: the engine cannot be used here, or failed for a reason that the user can mend.
+        Raises HarkError: the engine cannot be used here, or failed for a reason that the user can mend.
         """
         audio = np.ascontiguousarray(audio[: int(PIECE_S * SAMPLE_RATE)], dtype=np.float32)
         if not len(audio) or float(np.abs(audio).max()) < SILENCE_PEAK:

@@ -23,7 +23,6 @@ REPOSITORIES = tuple(f"funasr/{name}" for name in (PARAFORMER, VAD, PUNCTUATION)
 
 
 def own_folder() -> Path:
-    """Where the models are fetched to, a folder each."""
     return installation_folder() / "models" / "funasr"
 
 

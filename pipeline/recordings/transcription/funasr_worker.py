@@ -31,7 +31,6 @@ def set_up() -> tuple[dict[str, Any], Speak]:
     model = AutoModel(model=folder, device=device, disable_update=True, disable_pbar=True, **models)
 
     def hear(request: dict[str, Any]) -> None:
-        """Write the answer to one piece to the request's ``path``."""
         audio, rate = soundfile.read(request["audio"], dtype="float32")
         answer = answer_of(model.generate(input=audio, fs=rate, output_timestamp=True), len(audio) / rate)
         Path(request["path"]).write_text(json.dumps(answer, ensure_ascii=False), encoding="utf-8")
@@ -40,11 +39,9 @@ def set_up() -> tuple[dict[str, Any], Speak]:
 
 
 def answer_of(results: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
-    """What ``AutoModel.generate`` gave, as ``worker_engine.segments_of`` reads it.
-
-    ``text`` is characters (and Latin words), with spaces between or punctuation; ``timestamp`` gives [begin, end] in
-    milliseconds for each. Where their numbers differ, the words share the time evenly.
-    """
+    """What ``AutoModel.generate`` gave, as ``worker_engine.segments_of`` reads it. ``text`` is characters (and Latin
+    words), with spaces between or punctuation; ``timestamp`` gives [begin, end] in milliseconds for each. Where their
+    numbers differ, the words share the time evenly."""
     segments = []
     for result in results:
         units = UNIT.findall(str(result.get("text", "")))

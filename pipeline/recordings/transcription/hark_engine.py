@@ -40,11 +40,8 @@ def own_weights(data: Path) -> Path | None:
 
 
 class HarkCtc(RecognitionEngine):
-    """It knows English only, in lower case and without punctuation.
-
-    Args:
-        model: :data:`SHIPPED`, or the path of other weights.
-    """
+    """It knows English only, in lower case and without punctuation. ``model``: :data:`SHIPPED`, or the path of other
+    weights."""
 
     name = "hark"
     why = worded("neither a Whisper model nor Moonshine is on this machine")

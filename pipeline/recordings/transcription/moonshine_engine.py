@@ -113,7 +113,6 @@ class _Attempt:
 
     @property
     def whole(self) -> bool:
-        """Whether what was written so far is an expected word."""
         return self._place.whole
 
     def next(self, row: np.ndarray) -> int | None:
@@ -214,7 +213,7 @@ class _Model:
     """Encoder and decoder, and the text of each token."""
 
     def __init__(self, folder: Path) -> None:
-        # With the arena, half a minute leaves 245 MiB behind and is heard 3 % faster; see model_client.PATIENT_THREADS.
+        # With the arena, half a minute leaves 245 MiB behind and is heard 3 % faster; see PATIENT_THREADS.
         self._encoder = session(folder / ENCODER, min(MOST_THREADS, usable_cores()), lean=True)
         self._decoder = session(folder / DECODER, lean=True)  # it writes token by token: there is too little to share
         self._caches = [each.name for each in self._decoder.get_inputs() if each.name.startswith("past_key_values")]
@@ -339,8 +338,7 @@ def _times(spoken: Sequence[Sequence[str]], units: Sequence[AlignedUnit]) -> lis
 
 def _placed(written: Sequence[_Written], times: Sequence[Time | None], seconds: float) -> tuple[Word, ...]:
     """Words of a piece of ``seconds``. Those without a time share what is between their neighbours; where that is too
-    little, the time of the one before them, too.
-    """
+    little, the time of the one before them, too."""
     placed: list[Time] = []
     while (number := len(placed)) < len(times):
         time = times[number]

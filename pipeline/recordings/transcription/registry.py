@@ -40,16 +40,11 @@ def engines() -> list[RecognitionEngine]:
 
 
 def ready() -> list[RecognitionEngine]:
-    """Those of :func:`engines` that can hear here now."""
     return [one for one in engines() if one.available().ok]
 
 
 def engine(name: str) -> RecognitionEngine:
-    """The engine of that name, ready.
-
-    Raises:
-        HarkError: there is none, or it cannot hear here.
-    """
+    """The engine of that name, ready. Raises HarkError: there is none, or it cannot hear here."""
     found = _engines().get(name)
     if found is None:
         raise no_such(worded("engine of recognition"), name, [AUTO, *_engines()])
@@ -72,8 +67,7 @@ def choose(
         translate: what is said is to be written in English.
         among: what :func:`ready` returned, where it was asked already.
 
-    Raises:
-        HarkError: the engine is not ready, does not know the language or cannot translate; with "auto": none does.
+    Raises HarkError: the engine is not ready, does not know the language or cannot translate; with "auto": none does.
     """
     if name != AUTO:
         found = engine(name)
@@ -149,8 +143,7 @@ def with_model(name: str, model: str, language: str | None) -> RecognitionEngine
 
     One model an engine is held: asking for another one lets the first go.
 
-    Raises:
-        HarkError: as :func:`engine` and :func:`choose`.
+    Raises HarkError: as :func:`engine` and :func:`choose`.
     """
     kind = CHOOSABLE.get(name)
     if kind is None or not model or _engines()[name].model == model:

@@ -25,10 +25,8 @@ Recognize = Callable[[np.ndarray], list[Segment]]
 
 @dataclass(frozen=True)
 class Heard:
-    """What was recognized in an utterance; times in seconds from the start of the stream.
-
-    ``final``: the utterance has ended. Otherwise it is a guess, which the next one replaces.
-    """
+    """What was recognized in an utterance; times in seconds from the start of the stream. ``final``: the utterance has
+    ended. Otherwise it is a guess, which the next one replaces."""
 
     start_s: float
     end_s: float
@@ -45,7 +43,7 @@ class StreamingTranscriber:
 
     Args:
         recognize: gives the segments of one piece of at most ``PIECE_S`` seconds, times from its start; such as
-            ``lambda audio: recognizing.recognize(engine, audio, language)``. It may raise HarkError: ``feed`` then
+            ``lambda audio: recognize(engine, audio, language)``. It may raise HarkError: ``feed`` then
             does, and the stream can go on.
     """
 
@@ -66,9 +64,7 @@ class StreamingTranscriber:
 
     def feed(self, audio: np.ndarray) -> list[Heard]:
         """What the next part of the stream brings, in order: utterances that ended in it, and a guess at the open one.
-
-        Raises HarkError of ``recognize``: the utterance is lost, the stream is not.
-        """
+        Raises HarkError of ``recognize``: the utterance is lost, the stream is not."""
         samples = np.ascontiguousarray(audio, dtype=np.float32).reshape(-1)
         samples = np.clip(np.nan_to_num(samples), -1.0, 1.0)
         found: list[Heard] = []
@@ -101,7 +97,8 @@ class StreamingTranscriber:
                 found += self._close(self._last_speech)
             elif frame + 1 - self._first() >= self._longest:
                 found += self._part()
-        self._forget()
+        if self._open is None:  # of a pause only what may become the margin of the next utterance is kept
+            self._drop(max(self._base, self._next - self._margin))
         return found
 
     def _first(self) -> int:
@@ -150,11 +147,6 @@ class StreamingTranscriber:
 
     def _between(self, begin: int, end: int) -> np.ndarray:
         return self._audio[(begin - self._base) * FRAME : (end - self._base) * FRAME]
-
-    def _forget(self) -> None:
-        """Keep of a pause only what may become the margin of the next utterance."""
-        if self._open is None:
-            self._drop(max(self._base, self._next - self._margin))
 
     def _drop(self, until: int) -> None:
         count = min(until - self._base, len(self._probabilities))

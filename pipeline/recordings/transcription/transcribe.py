@@ -1,4 +1,7 @@
-"""A whole recording to a transcript, piece by piece, going on where a run before it was ended."""
+"""A whole recording to a transcript, piece by piece, going on where a run before it was ended.
+
+Pieces, and short recordings for which somebody waits, are recognized by the speech service, which holds the models.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import importlib.metadata
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,18 +22,18 @@ import soundfile
 from core.audio_file import SAMPLE_RATE
 from core.data_folder import storing
 from core.errors import HarkError
-from core.events import Reporter
+from core.events import Reporter, silent_reporter
 from core.voice_activity import FRAME, SpeechProbability
 from core.worded import listed, worded
 from core.worded import number as rounded
 from phrase_augmentation.normalize import base_language
+from pipeline.recordings import speech_client
 from pipeline.recordings.diarization.channels import two_speakers
 from pipeline.recordings.media import open_normalized, read, read_blocks
 from pipeline.recordings.transcript import Segment, Transcript, segment_of_json
 from pipeline.recordings.transcription import registry
 from pipeline.recordings.transcription.engine import RecognitionEngine, described
 from pipeline.recordings.transcription.pieces import Stretch, pieces
-from pipeline.recordings.transcription.recognizing import recognize
 from pipeline.recordings.transcription.segmenting import shifted, split, with_overlaps
 
 PROGRESS_FILE = "progress.jsonl"
@@ -44,6 +47,7 @@ LOUD_PERCENTILE = 95.0
 # Speech in which an engine of one language finds less than this share that is of it, is in another language.
 LEAST_KNOWN = 0.1
 LEAST_SPOKEN_S = 1.0
+PIECE_TIMEOUT_S = 900.0  # a large model on a slow processor, and its loading
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,9 @@ class _Piece:
         return self.speaker, self.stretch.start, self.stretch.end
 
 
-def transcribe(audio_file: Path, options: TranscribeOptions, work: Path, reporter: Reporter) -> Transcript:
+def transcribe(
+    audio_file: Path, options: TranscribeOptions, work: Path, reporter: Reporter | None = None
+) -> Transcript:
     """Hear a recording; not yet diarized, unless it has one person on each of two channels.
 
     Args:
@@ -86,10 +92,10 @@ def transcribe(audio_file: Path, options: TranscribeOptions, work: Path, reporte
         work: a folder of this recording; ``progress.jsonl`` in it keeps the pieces that are done. The same engine,
             model, language and audio go on from there.
 
-    Raises:
-        HarkError: no engine for it, a file that cannot be read, an engine that failed, a full disk; or the language was
-            not given, and is none that the engine knows.
+    Raises HarkError: no engine for it, a file that cannot be read, an engine that failed, a full disk; or the language
+    was not given, and is none that the engine knows.
     """
+    reporter = reporter or silent_reporter()
     engine, why = registry.choose(options.engine, options.language, options.data, options.translate)
     reporter.stage("listen", worded("Looking for speech"))
     reporter.log(f"Recognition by {why}")
@@ -118,6 +124,27 @@ def transcribe(audio_file: Path, options: TranscribeOptions, work: Path, reporte
     )
 
 
+def recognize(
+    engine: RecognitionEngine,
+    audio: np.ndarray,
+    language: str | None,
+    translate: bool = False,
+    words: Sequence[str] = (),
+) -> list[Segment]:
+    """What is said in one piece: ``engine.recognize``, done where the model is loaded. Raises HarkError as that."""
+    if engine.hosted:  # there is no model to share, and its key stays in this process
+        return engine.recognize(audio, language, translate, words)
+    asked = (engine.name, engine.model, audio, language, translate, tuple(words))
+    return speech_client.call(PIECE_TIMEOUT_S, recognize_by_name, *asked)
+
+
+def recognize_by_name(
+    name: str, model: str, audio: np.ndarray, language: str | None, translate: bool, words: Sequence[str]
+) -> list[Segment]:
+    """:func:`recognize`, in the speech service, whose engines are other objects."""
+    return registry.with_model(name, model, language).recognize(audio, language, translate, words)
+
+
 def recognized_so_far(work: Path) -> list[Segment]:
     """What a transcription that goes on in a folder has recognized, in order of time; nobody is told apart yet."""
     segments: list[Segment] = []
@@ -129,7 +156,6 @@ def recognized_so_far(work: Path) -> list[Segment]:
 
 
 def _plan(recording: soundfile.SoundFile, sides: bool, reporter: Reporter) -> list[_Piece]:
-    """What is to be recognized, in order of time."""
     speakers = list(SIDES) if sides else [""]
     hearing = [SpeechProbability() for _ in speakers]
     probabilities: list[list[np.ndarray]] = [[] for _ in speakers]
@@ -268,7 +294,6 @@ class _Progress:
         self._file.close()
 
     def add(self, piece: _Piece, segments: list[Segment]) -> None:
-        """Keep what was recognized in a piece. Raises OSError."""
         self._write({"piece": piece.key(), "segments": [asdict(segment) for segment in segments]})
 
     def _write(self, row: dict[str, Any]) -> None:

@@ -54,7 +54,6 @@ def is_converted(folder: Path) -> bool:
 
 
 def best(names: dict[str, Path]) -> str:
-    """The most accurate of the models found; "" where there is none."""
     return max(names, key=lambda name: SIZES.index(name) if name in SIZES else -1, default="")
 
 
@@ -66,11 +65,9 @@ class WhisperEngine(RecognitionEngine):
         self._given = model
 
     def found(self) -> dict[str, Path]:
-        """Models in the engine's form that are on this machine, by size."""
         raise NotImplementedError
 
     def is_model(self, path: Path) -> bool:
-        """Whether the path is a model in the engine's form."""
         raise NotImplementedError
 
     @property
@@ -79,7 +76,6 @@ class WhisperEngine(RecognitionEngine):
         return best(self.found()) if wished in ("", "auto") else wished
 
     def file(self) -> Path | None:
-        """The model's file or folder; None where it is not on this machine."""
         model = self.model
         if "/" not in model and not model.endswith(".pt"):
             return self.found().get(model) if model else None
@@ -92,11 +88,8 @@ class WhisperEngine(RecognitionEngine):
 
 
 def pull(size: str, reporter: Reporter) -> Path:
-    """Download a model in CTranslate2's form into Hark's folder; its folder there. An explicit act of the owner.
-
-    Raises:
-        HarkError: no such size, no network, a full disk, or the package faster-whisper is missing.
-    """
+    """Download a model in CTranslate2's form into Hark's folder; its folder there. An explicit act of the owner. Raises
+    HarkError: no such size, no network, a full disk, or the package faster-whisper is missing."""
     if size not in SIZES:
         raise no_such(worded("Whisper model"), size, SIZES)
     target = own_folder() / size

@@ -1,8 +1,11 @@
-"""What all Whisper engines share: the words that they give, made into ours, and telling what a model has invented."""
+"""Words with times: those of Whisper engines made into ours, those of a text that replaced what was recognized."""
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.transcript import Segment, Word
@@ -13,6 +16,8 @@ LEAST_LOG_P_EVER = -1.5
 
 # Written without spaces, so that a word does not begin with one.
 UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "km", "yue"})
+
+_EDGES = re.compile(r"^\W+|\W+$")
 
 RawWord = tuple[str, float, float, float]  # text with the space before it, start, end [s], confidence
 
@@ -28,8 +33,7 @@ def invented(average_log_p: float, no_speech: float = 0.0, compression: float = 
 
 def words_of(raw: Iterable[RawWord], language: str, seconds: float) -> tuple[Word, ...]:
     """Words of a piece of ``seconds``, without spaces; what does not begin with a space belongs to the word before it
-    ("well" + "-known"). A model hears every piece as 30 s, so it can place words after the end.
-    """
+    ("well" + "-known"). A model hears every piece as 30 s, so it can place words after the end."""
     spaced = base_language(language or "en") not in UNSPACED
     words: list[Word] = []
     for text, start, end, confidence in raw:
@@ -67,3 +71,34 @@ def segment_of(words: Sequence[Word], language: str) -> Segment | None:
     confidence = round(sum(word.confidence for word in words) / len(words), 4)
     text = " ".join(word.text for word in words)
     return Segment(words[0].start_s, words[-1].end_s, text, confidence, tuple(words), language)
+
+
+def retimed(
+    words: Sequence[Word], text: str, start_s: float, end_s: float, confidence: float | None = None
+) -> tuple[Word, ...]:
+    """Return the words of a text, with the times of those that it replaces.
+
+    Words that stay keep their times and confidence. Others share the time of those that they replace, or the gap
+    between two words, or between a word and the end of the segment.
+
+    Args:
+        start_s, end_s: of the segment.
+        confidence: of words that are new; None: the least of those that they replace, 0 where there are none.
+    """
+    shown = text.split()
+    found: list[Word] = []
+    # Case and the punctuation around a word change nothing about when it was said.
+    texts = ([word.text for word in words], shown)
+    old, new = ([_EDGES.sub("", word).casefold() or word for word in said] for said in texts)
+    for kind, i1, i2, j1, j2 in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if kind == "equal":
+            found += [replace(word, text=new) for word, new in zip(words[i1:i2], shown[j1:j2], strict=True)]
+            continue
+        if i1 < i2:
+            start, end = words[i1].start_s, words[i2 - 1].end_s
+        else:
+            start = words[i1 - 1].end_s if i1 else start_s
+            end = words[i1].start_s if i1 < len(words) else end_s
+        sure = min((word.confidence for word in words[i1:i2]), default=0.0) if confidence is None else confidence
+        found += spread(" ".join(shown[j1:j2]), start, max(start, end), sure)
+    return tuple(found)

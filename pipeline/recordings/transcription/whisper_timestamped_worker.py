@@ -25,7 +25,6 @@ def set_up() -> tuple[dict[str, Any], Speak]:
     model = whisper_timestamped.load_model(path, device=device)
 
     def hear(request: dict[str, Any]) -> None:
-        """Write the answer to one piece to the request's ``path``."""
         audio, _ = soundfile.read(request["audio"], dtype="float32")
         language = (request["language"] or "").partition("-")[0] or None
         answer = transcribed(whisper_timestamped, model, audio, language, ", ".join(request["words"]) or None)

@@ -18,7 +18,7 @@ from core.readiness import Readiness
 from core.worded import listed, worded
 from core.worker_process import WorkerGone, WorkerProcess
 from pipeline.recordings import worker_audio
-from pipeline.recordings.model_client import PATIENT_THREADS
+from pipeline.recordings.speech_client import PATIENT_THREADS
 from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription.engine import RecognitionEngine
 from pipeline.recordings.transcription.whisper_text import invented, segment_of, words_of
@@ -35,15 +35,12 @@ class WorkerEngine(RecognitionEngine):
     packages: tuple[str, ...]  # that the worker imports
 
     def worker_environment(self) -> Mapping[str, str]:
-        """Variables that tell the worker which model to load."""
         raise NotImplementedError
 
     def lacking(self) -> list[str]:
-        """Packages that the worker would not find."""
         return environments.lacking(self.name, self.packages)
 
     def packages_there(self) -> Readiness:
-        """Whether the worker would find its packages."""
         lacking = self.lacking()
         if not lacking:
             return Readiness(True)
@@ -95,9 +92,7 @@ class WorkerEngine(RecognitionEngine):
 
 def segments_of(answer: Mapping[str, Any], seconds: float) -> list[Segment]:
     """Segments out of a worker's answer: ``language`` and ``segments`` of ``words`` (text, start, end, confidence).
-
-    Raises KeyError, TypeError or ValueError where it is none.
-    """
+    Raises KeyError, TypeError or ValueError where it is none."""
     language = str(answer["language"])
     found = []
     for segment in answer["segments"]:

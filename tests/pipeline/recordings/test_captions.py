@@ -16,16 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from core.errors import HarkError
-from pipeline.recordings.captions import (
-    FORMATS,
-    LINE_WIDTH,
-    LINES,
-    LONGEST_S,
-    Caption,
-    captions,
-    clock,
-    write,
-)
+from pipeline.recordings.captions import FORMATS, LINE_WIDTH, LINES, LONGEST_S, Caption, captions, clock, write
 from pipeline.recordings.transcript import Segment, Transcript, Word, from_json
 
 LONG = (
@@ -118,9 +109,7 @@ def test_captions_are_short_and_in_order(named: bool) -> None:
 
 def test_pauses_and_sentences_end_a_caption() -> None:
     pause = Segment(0, 9, "One two three.", 0.9, (Word("One", 0, 1, 1), Word("two", 1, 2, 1), Word("three.", 8, 9, 1)))
-    assert captions(transcript(pause), named=True) == [
-        Caption(0, 2, "", ("One two",)), Caption(8, 9, "", ("three.",)),
-    ]  # fmt: skip
+    assert captions(transcript(pause), named=True) == [Caption(0, 2, "", ("One two",)), Caption(8, 9, "", ("three.",))]
 
 
 def test_words_without_times_share_the_segments() -> None:

@@ -6,7 +6,6 @@ import json
 import logging
 import socket
 import traceback
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,16 +13,9 @@ import pytest
 from core.errors import HarkError
 from pipeline.recordings import llm
 from pipeline.recordings.llm import LlmSettings, ask, available, chat, quoted, settings
-from tests.support.llm_double import KEY, MODEL, Double, data_of, hang, running_double, set_up
+from tests.support.llm_double import KEY, MODEL, Double, data_of, hang
 
 MESSAGES = [{"role": "user", "content": "hello"}]
-
-
-@pytest.fixture
-def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
-    with running_double() as running:
-        set_up(running, monkeypatch)
-        yield running
 
 
 @pytest.fixture

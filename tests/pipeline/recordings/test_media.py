@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 import stat
 import sys
 import time
@@ -32,9 +31,7 @@ from pipeline.recordings.media import (
     suffix_of,
     waveform,
 )
-
-FFMPEG = shutil.which("ffmpeg") is not None and shutil.which("ffprobe") is not None
-needs_ffmpeg = pytest.mark.skipif(not FFMPEG, reason="the ffmpeg programs are not installed")
+from tests.pipeline.recordings.conftest import needs_ffmpeg
 
 
 def tone(seconds: float, rate: int = 16_000, hertz: float = 440.0, level: float = 0.5) -> np.ndarray:
@@ -54,13 +51,6 @@ def fake_ffmpeg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[...
         monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
     return make
-
-
-@pytest.fixture(params=[pytest.param("ffmpeg", marks=needs_ffmpeg), "libsndfile"])
-def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    if request.param == "libsndfile":
-        monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    return str(request.param)
 
 
 def test_one_channel_is_kept_and_resampled(decoder: str, tmp_path: Path) -> None:

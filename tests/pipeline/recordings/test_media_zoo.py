@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import struct
 import subprocess
@@ -18,17 +17,8 @@ import soundfile
 from core.errors import HarkError
 from pipeline.recordings import media
 from pipeline.recordings.media import MediaLimits, normalize
+from tests.pipeline.recordings.conftest import needs_ffmpeg
 from tests.support.hostile_files import PLAYLISTS, flac_that_lies, noise, wav_that_lies
-
-FFMPEG = shutil.which("ffmpeg") is not None and shutil.which("ffprobe") is not None
-needs_ffmpeg = pytest.mark.skipif(not FFMPEG, reason="the ffmpeg programs are not installed")
-
-
-@pytest.fixture(params=[pytest.param("ffmpeg", marks=needs_ffmpeg), "libsndfile"])
-def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    if request.param == "libsndfile":
-        monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    return str(request.param)
 
 
 def zipped(path: Path) -> bytes:

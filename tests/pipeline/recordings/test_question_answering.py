@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -15,12 +14,13 @@ import pytest
 
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
-from pipeline.recordings import llm, text_similarity
+from pipeline.recordings import llm
 from pipeline.recordings import question_answering as qa
-from pipeline.recordings.question_answering import Answer, Passage, answer, passages, read_operation
+from pipeline.recordings.question_answering import Answer, Passage, answer, passages, read_passages
+from pipeline.recordings.text_similarity import EMBEDDING, similarities
 from pipeline.recordings.transcript import Segment, Transcript
 from tests.support import questions
-from tests.support.llm_double import Double, data_of, running_double, set_up
+from tests.support.llm_double import Double, data_of
 
 CALL = """Anna: Good morning, this is the weekly meeting about the website.
 Ben: I finished the landing page yesterday and the designers are happy.
@@ -47,9 +47,7 @@ CALL_PASSAGES = passages("call", transcript(CALL))
 
 
 def test_passages_cover_everything_and_overlap() -> None:
-    hour = Transcript(
-        9.0, "en", "test", tuple(Segment(float(n), n + 1.0, "word " * (n % 25), 1.0) for n in range(300))
-    )  # fmt: skip
+    hour = Transcript(9.0, "en", "test", tuple(Segment(float(n), n + 1.0, "word " * (n % 25), 1.0) for n in range(300)))
     found = passages("long", hour)
     numbers = [[line.segment for line in passage.lines] for passage in found]
     assert sorted({number for passage in numbers for number in passage}) == [n for n in range(300) if n % 25]
@@ -133,17 +131,14 @@ def test_what_was_said_in_other_words_is_not_denied(question: str) -> None:
 
 
 def test_what_a_reader_does_not_find_is_shown_where_it_comes_nearest() -> None:
-    found = answer("Which form fails on old browsers?", CALL_PASSAGES, Marking(ready=True, found=False))
+    found = answer("Which form fails on old browsers?", CALL_PASSAGES, Marking())
     assert not found.found and found.how == "nothing" and found.text == qa.NOT_FOUND
     assert [line.segment for line in found.nearest] == [3]
 
 
 def test_what_is_nearest_is_found_by_meaning_where_that_can_be_told() -> None:
-    def compare(request: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "ready": True,
-            "similarities": [0.9 if "Carla" in t or "ten" in t else 0.1 for t in request["passages"]],
-        }
+    def compare(question: str, texts: list[str]) -> list[float]:
+        return [0.9 if "Carla" in text or "ten" in text else 0.1 for text in texts]
 
     found = answer("Did they cope with crowds of guests?", CALL_PASSAGES, None, compare)
     assert not found.found and found.nearest[0].segment == 9
@@ -180,44 +175,35 @@ def test_the_best_of_several_recordings_comes_first() -> None:
 class Marking:
     """A reader that marks what it was told to."""
 
-    def __init__(self, **result: Any) -> None:
-        self.result, self.asked = result, list[dict[str, Any]]()
+    def __init__(self, ready: bool = True, **result: Any) -> None:
+        self.result, self.asked = result if ready else None, list[list[str]]()
 
-    def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
-        self.asked.append(request)
+    def __call__(self, question: str, texts: list[str]) -> dict[str, Any] | None:
+        self.asked.append(texts)
         return self.result
 
 
 def test_what_a_reader_marks_is_cited_with_all_its_segments() -> None:
     text = CALL_PASSAGES[0].text
     start = text.index("old browsers")
-    reader = Marking(
-        ready=True, found=True, passage=0, start=start, end=text.index(" by Wednesday"), score=0.8, model="m", text=""
-    )
+    reader = Marking(passage=0, start=start, end=text.index(" by Wednesday"), score=0.8)
     found = answer("Which form fails on old browsers?", CALL_PASSAGES[:1], reader)
     assert found.how == "reader" and found.score == 0.8
     assert found.text == "old browsers. I'll repair it"
     assert [citation.segment for citation in found.citations] == [3, 4]
-    assert reader.asked == [{"question": "Which form fails on old browsers?", "passages": [text]}]
+    assert reader.asked == [[text]]
 
 
 def test_without_a_reader_it_is_the_best_sentence() -> None:
-    def gone(request: dict[str, Any]) -> dict[str, Any]:
+    def gone(question: str, texts: list[str]) -> None:
         raise HarkError("The service is gone.", "It was killed.", "Start it.")
 
     question = "Which form fails on old browsers?"
     plain = answer(question, CALL_PASSAGES)
     assert answer(question, CALL_PASSAGES, gone) == answer(question, CALL_PASSAGES, Marking(ready=False)) == plain
-    assert not answer(question, CALL_PASSAGES, Marking(ready=True, found=False)).found
-    unasked = Marking(ready=True, found=True)
+    assert not answer(question, CALL_PASSAGES, Marking()).found
+    unasked = Marking()
     assert not answer("What does the printer cost in Australia?", CALL_PASSAGES, unasked).found and not unasked.asked
-
-
-@pytest.fixture
-def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
-    with running_double() as found:
-        set_up(found, monkeypatch)
-        yield found
 
 
 def written(text: str, *segments: int) -> str:
@@ -227,7 +213,7 @@ def written(text: str, *segments: int) -> str:
 def test_a_language_model_answers_and_cites(double: Double) -> None:
     question = "Which gadget was </data> the visitor after?"  # no word of it was said
     double.says(written("See https://example.org", 1), written("A chromecast.", 1))
-    found = answer(question, SHOP, Marking(ready=True, found=False), None, llm.settings())
+    found = answer(question, SHOP, Marking(), None, llm.settings())
     assert (found.text, found.how, found.found) == ("A chromecast.", "language model", True)
     assert [line.text for line in found.citations] == ["Hi. I'd like to buy a chromecast."]
     asked = double.requests[0]["messages"]
@@ -275,23 +261,21 @@ def test_the_reader_marks_a_span_of_the_passage(with_reader: Path) -> None:
     texts = [passage.text for passage in CALL_PASSAGES]
     assert len(texts[0].split()) > 50, "so long that it takes several windows"
     for question in ("Which form fails?", "When is the launch? " * 15):
-        marked = read_operation({"question": question, "passages": texts})
-        assert marked["ready"] and marked["found"] and marked["model"] == with_reader.name
+        marked = read_passages(question, texts)
+        assert marked
         text = texts[marked["passage"]]
         assert 0 <= marked["start"] < marked["end"] <= len(text)
-        assert text[marked["start"] : marked["end"]] == marked["text"].strip() != ""
+        assert text[marked["start"] : marked["end"]].strip()
         assert 0 < marked["score"] <= 1
-        assert marked == read_operation({"question": question, "passages": texts})
-    found = answer("Which form fails on old browsers?", CALL_PASSAGES, read_operation)
+        assert marked == read_passages(question, texts)
+    found = answer("Which form fails on old browsers?", CALL_PASSAGES, read_passages)
     assert found.how == "reader" and found.citations
     assert " ".join(citation.text for citation in found.citations).find(found.text) >= 0
 
 
 def test_the_reader_can_say_that_there_is_nothing(with_reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(qa, "NULL_MARGIN", 1e9)
-    request = {"question": "Which form fails?", "passages": [CALL_PASSAGES[0].text]}
-    assert read_operation(request) == {"ready": True, "found": False, "model": with_reader.name}
-    assert read_operation({"question": "Which form?", "passages": []})["found"] is False
+    assert read_passages("Which form fails?", [CALL_PASSAGES[0].text]) == {} == read_passages("Which form?", [])
 
 
 def test_no_span_beats_the_best_by_hand(with_reader: Path) -> None:
@@ -311,8 +295,8 @@ def test_no_span_beats_the_best_by_hand(with_reader: Path) -> None:
         key=lambda span: float(output.start_logits[0, span[0]] + output.end_logits[0, span[1]]),
     )
     offsets = coded["offset_mapping"][0].tolist()
-    marked = read_operation({"question": "Which form?", "passages": [text]})
-    assert (marked["start"], marked["end"]) == (offsets[best[0]][0], offsets[best[1]][1])
+    marked = read_passages("Which form?", [text])
+    assert marked and (marked["start"], marked["end"]) == (offsets[best[0]][0], offsets[best[1]][1])
 
 
 def test_where_the_reader_is_looked_for(
@@ -321,7 +305,7 @@ def test_where_the_reader_is_looked_for(
     monkeypatch.delenv("HARK_QA_MODEL", raising=False)
     monkeypatch.delenv("HARK_INSTALLATION", raising=False)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    assert read_operation({"question": "Which form?", "passages": ["a form"]}) == {"ready": False}
+    assert read_passages("Which form?", ["a form"]) is None
     assert qa.READER.repository in qa.READER.readiness().why
     cached = tmp_path / "hub" / "models--distilbert--distilbert-base-cased-distilled-squad"
     (cached / "refs").mkdir(parents=True)
@@ -342,8 +326,8 @@ def test_a_damaged_reader_says_so(reader: Path, tmp_path: Path, monkeypatch: pyt
         (tmp_path / path.name).write_bytes(path.read_bytes()[: 3000 if path.suffix == ".safetensors" else None])
     monkeypatch.setenv("HARK_QA_MODEL", str(tmp_path))
     with pytest.raises(HarkError, match="cannot be loaded"):
-        read_operation({"question": "Which form?", "passages": ["a form"]})
-    assert answer("Which form fails on old browsers?", CALL_PASSAGES, read_operation).how == "best sentence"
+        read_passages("Which form?", ["a form"])
+    assert answer("Which form fails on old browsers?", CALL_PASSAGES, read_passages).how == "best sentence"
 
 
 def test_asking_pulls_in_neither_torch_nor_django() -> None:
@@ -380,41 +364,38 @@ def encoder(reader: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 def test_texts_are_compared(encoder: Path) -> None:
     texts = ["the form fails", "browsers", "the form fails", *(f"text {number}" for number in range(60))]
-    found = text_similarity.operation({"question": "the form fails", "passages": texts})
-    assert found["ready"] and len(found["similarities"]) == len(texts)
-    assert found["similarities"][0] == found["similarities"][2] == pytest.approx(1.0, abs=1e-3)
-    assert all(-1.001 <= value <= 1.001 for value in found["similarities"]) and found["similarities"][1] < 0.999
-    alone = text_similarity.operation({"question": "the form fails", "passages": ["browsers"]})
-    assert alone["similarities"] == [pytest.approx(found["similarities"][1], abs=1e-3)], "padding changes nothing"
-    assert text_similarity.EMBEDDING.readiness().ok
+    found = similarities("the form fails", texts)
+    assert len(found) == len(texts) and found[0] == found[2] == pytest.approx(1.0, abs=1e-3)
+    assert all(-1.001 <= value <= 1.001 for value in found) and found[1] < 0.999
+    alone = similarities("the form fails", ["browsers"])
+    assert alone == [pytest.approx(found[1], abs=1e-3)], "padding changes nothing"
+    assert EMBEDDING.readiness().ok
 
 
 def test_without_an_encoder_words_decide(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HARK_EMBEDDING_MODEL", raising=False)
     monkeypatch.delenv("HARK_INSTALLATION", raising=False)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    assert text_similarity.operation({"question": "a", "passages": ["b"]}) == {"ready": False}
-    assert not text_similarity.EMBEDDING.readiness().ok
+    assert similarities("a", ["b"]) == []
+    assert not EMBEDDING.readiness().ok
     reader = Marking(ready=False)
     plain = answer("Which form fails on old browsers?", CALL_PASSAGES)
-    assert answer("Which form fails on old browsers?", CALL_PASSAGES, reader, text_similarity.operation) == plain
+    assert answer("Which form fails on old browsers?", CALL_PASSAGES, reader, similarities) == plain
 
 
 def test_what_is_near_is_read_though_its_words_are_others() -> None:
-    asked: list[dict[str, Any]] = []
+    asked: list[str] = []
 
-    def compare(request: dict[str, Any]) -> dict[str, Any]:
-        asked.append(request)
-        return {"ready": True, "similarities": [0.9 if "ten thousand" in text else 0.1 for text in request["passages"]]}
+    def compare(question: str, texts: list[str]) -> list[float]:
+        asked.append(question)
+        return [0.9 if "ten thousand" in text else 0.1 for text in texts]
 
-    reader = Marking(ready=True, found=True, passage=0, start=0, end=3, score=0.5)
+    reader = Marking(passage=0, start=0, end=3, score=0.5)
     found = answer("Who coped with crowds of guests?", CALL_PASSAGES, reader, compare)
     assert found.how == "reader" and len(asked) == 1
-    assert [("ten thousand" in text) for text in reader.asked[0]["passages"]] == [True] * len(
-        reader.asked[0]["passages"]
-    )
-    nowhere = Marking(ready=True, found=True)
-    assert not answer("Who coped with crowds?", CALL_PASSAGES, nowhere, lambda request: {"ready": False}).found
+    assert reader.asked[0] and all("ten thousand" in text for text in reader.asked[0])
+    nowhere = Marking()
+    assert not answer("Who coped with crowds?", CALL_PASSAGES, nowhere, lambda question, texts: []).found
     assert nowhere.asked == []
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,26 +13,18 @@ import pytest
 from core.errors import HarkError
 from core.events import Reporter, silent_reporter
 from pipeline.recordings import llm, summarization
-from pipeline.recordings.summarization import (
-    Point,
-    Sentiment,
-    Summary,
-    as_json,
-    engines,
-    save_summary,
-    summarize,
-)
+from pipeline.recordings.summarization import Point, Sentiment, Summary, as_json, engines, save_summary, summarize
 from pipeline.recordings.summarization import transformer as local
 from pipeline.recordings.summarization.action_items import action_items
-from pipeline.recordings.summarization.citing import supporting
 from pipeline.recordings.summarization.extractive import most_telling
 from pipeline.recordings.summarization.language_model import segment_rows
 from pipeline.recordings.summarization.polish import polish
 from pipeline.recordings.summarization.sentences import Sentence, sentences
 from pipeline.recordings.summarization.sentiment import sentiment
 from pipeline.recordings.summarization.training import SummarizerRun, pairs_of, train, transcript_pairs
+from pipeline.recordings.summarization.transformer import supporting
 from pipeline.recordings.transcript import Segment, Transcript, Word, save_transcript
-from tests.support.llm_double import KEY, MODEL, Double, data_of, hang, running_double, set_up
+from tests.support.llm_double import KEY, MODEL, Double, data_of, hang, unset
 
 MEETING = """Anna: Good morning everybody, thanks for joining the weekly meeting about the new website.
 Ben: Morning. I finished the landing page yesterday and the designers are really happy with it.
@@ -53,10 +45,8 @@ Anna: Yes, thank you all, see you next week."""
 @pytest.fixture(autouse=True)
 def no_models(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> None:
     """Nothing is set up unless a test does it."""
-    for name in (
-        "HARK_LLM_URL", "HARK_LLM_KEY", "HARK_LLM_MODEL", "OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL",
-        "HARK_SUMMARY_MODEL", "HARK_SUMMARIZER", "HARK_INSTALLATION",
-    ):  # fmt: skip
+    unset(monkeypatch)
+    for name in ("HARK_SUMMARY_MODEL", "HARK_SUMMARIZER", "HARK_INSTALLATION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
 
@@ -239,16 +229,16 @@ def test_citations_go_to_what_shares_rare_words() -> None:
 
 
 def test_what_a_model_invents_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    def writes(operation: str, request: dict[str, Any]) -> dict[str, Any]:
-        assert request["engine"] == "transformers" and "privacy policy" in " ".join(request["parts"])
-        return {"summaries": ["The launch is in March. Elephants dance."] * len(request["parts"]), "model": "m"}
+    def writes(timeout_s: float, function: Any, engine: str, parts: list[str]) -> tuple[list[str], str]:
+        assert engine == "transformers" and "privacy policy" in " ".join(parts)
+        return ["The launch is in March. Elephants dance."] * len(parts), "m"
 
-    monkeypatch.setattr("pipeline.recordings.model_client.call", writes)
+    monkeypatch.setattr("pipeline.recordings.speech_client.call", writes)
     summary = local.LocalTransformer().summarize(TALK)
     assert summary.text == "The launch is in March." and summary.engine == "transformers m"
     assert [point.segments for point in summary.key_points] == [(7,)] and summary.segments == (7,)
     assert len(summary.action_items) == 5 and summary.sentiment is not None
-    monkeypatch.setattr("pipeline.recordings.model_client.call", lambda *_: {"summaries": ["Elephants."], "model": "m"})
+    monkeypatch.setattr("pipeline.recordings.speech_client.call", lambda *_: (["Elephants."], "m"))
     with pytest.raises(HarkError, match="wrote no summary"):
         local.LocalTransformer().summarize(TALK)
 
@@ -282,10 +272,9 @@ def tiny_bart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_transformers_model_writes(tiny_bart: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_SUMMARY_MODEL", str(tiny_bart))
     assert local.LocalTransformer().available().ok
-    done = local.operation({"engine": "transformers", "parts": [MEETING, "launch website policy"]})
-    assert done["model"] == tiny_bart.name and len(done["summaries"]) == 2
-    assert all(isinstance(text, str) for text in done["summaries"])
-    assert done == local.operation({"engine": "transformers", "parts": [MEETING, "launch website policy"]})
+    done = local.write("transformers", [MEETING, "launch website policy"])
+    assert done[1] == tiny_bart.name and len(done[0]) == 2 and all(isinstance(text, str) for text in done[0])
+    assert done == local.write("transformers", [MEETING, "launch website policy"])
     # Whatever random weights write: each point is cited, or the recording is summarized by the next engine.
     summary = summarize(TALK)
     assert cited(summary) <= set(range(len(TALK.segments)))
@@ -297,12 +286,12 @@ def test_a_transformers_model_that_is_damaged_says_so(
 ) -> None:
     monkeypatch.setenv("HARK_SUMMARY_MODEL", str(tmp_path / "bart"))
     with pytest.raises(HarkError, match="holds no model"):
-        local.operation({"engine": "transformers", "parts": ["a"]})
+        local.write("transformers", ["a"])
     (tmp_path / "bart").mkdir()
     (tmp_path / "bart" / "config.json").write_text((tiny_bart / "config.json").read_text())
     (tmp_path / "bart" / "model.safetensors").write_bytes(b"cut off")
     with pytest.raises(HarkError, match="cannot be loaded"):
-        local.operation({"engine": "transformers", "parts": ["a"]})
+        local.write("transformers", ["a"])
     fallen_back = summarize(TALK)
     assert fallen_back.engine.startswith("extractive") and "cannot be loaded" in fallen_back.note
 
@@ -321,8 +310,8 @@ def test_the_own_summarizer_is_trained_and_writes(data_dir: Path) -> None:
     assert 0 <= result["rouge_1"] <= 1 and 0 < result["rouge_1_first_sentence"] <= 1
     assert {"stage", "progress", "metric", "artifact"} <= {event["event"] for event in events}
     assert local.Character().available().ok
-    done = local.operation({"engine": "character", "parts": ["Text 3.", ""]})
-    assert len(done["summaries"]) == 2 and done["model"] == "best"
+    summaries, model = local.write("character", ["Text 3.", ""])
+    assert len(summaries) == 2 and model == "best"
 
 
 def test_who_has_no_summaries_learns_from_transcripts(tmp_path: Path) -> None:
@@ -383,13 +372,6 @@ def test_transcripts_and_corpora_are_learned_from(
 
 
 # The owner's language model.
-
-
-@pytest.fixture
-def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
-    with running_double() as running:
-        set_up(running, monkeypatch)
-        yield running
 
 
 def written(segments: list[int], text: str = "They plan a launch.") -> dict[str, Any]:
@@ -508,12 +490,7 @@ def test_polish_corrects_and_keeps_times(double: Double) -> None:
     rough = Transcript(30.0, "en", "test", said)
     double.says(
         json.dumps(
-            {
-                "segments": [
-                    {"segment": 2, "text": "Fine."},
-                    {"segment": 0, "text": "Hello, Ben, how are you today?"},
-                ]
-            }
+            {"segments": [{"segment": 2, "text": "Fine."}, {"segment": 0, "text": "Hello, Ben, how are you today?"}]}
         )
     )
     polished = polish(rough)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
 from core.errors import HarkError
 from pipeline.recordings.transcript import Segment, Transcript, Word
 from pipeline.recordings.translation import translate
-from tests.support.llm_double import MODEL, Double, data_of, running_double, set_up
+from tests.support.llm_double import MODEL, Double, data_of, unset
 
 TALK = Transcript(
     30.0, "en", "test",
@@ -19,14 +18,6 @@ TALK = Transcript(
         Segment(3.0, 9.0, "a " * 40, 0.9),
     ),
 )  # fmt: skip
-
-
-@pytest.fixture
-def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
-    """A language model that answers what a test says."""
-    with running_double() as model:
-        set_up(model, monkeypatch)
-        yield model
 
 
 def answer(*texts: str) -> str:
@@ -68,7 +59,6 @@ def test_answers_that_do_not_hold_are_refused(double: Double, said: str) -> None
 
 
 def test_it_needs_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HARK_LLM_URL", "HARK_LLM_MODEL", "OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL"):
-        monkeypatch.delenv(name, raising=False)
+    unset(monkeypatch)
     with pytest.raises(HarkError, match="cannot be translated"):
         translate(TALK, "de", "German")

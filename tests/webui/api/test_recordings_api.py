@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from pipeline.recordings import model_client
+from pipeline.recordings import speech_client
 from pipeline.recordings.diarization import voiceprints
 from tests.webui.api.conftest import Call, World, a_token, problem_of
 from tests.webui.compatibility.conftest import SAID, ready_recording
@@ -158,7 +158,7 @@ def test_voices_are_remembered_and_forgotten(
 ) -> None:
     headers, place = a_token(world.user), f"/recordings/{world.recording.pk}"
     monkeypatch.setattr(voiceprints, "voice_of", lambda *of: np.zeros(5 * 16_000, np.float32))
-    monkeypatch.setattr(model_client, "call", lambda *of: {"embedding": [0.0, 1.0] + 254 * [0.0]})
+    monkeypatch.setattr(speech_client, "call", lambda *of: [0.0, 1.0] + 254 * [0.0])
     first = call("get", f"{place}/transcript", headers=headers).json()["segments"][0]["speaker"]
     address = f"{place}/speakers/{first}/voice"
     problem_of(call("post", address, body={"name": "Paula", "consent": False}, headers=headers), 422)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import pytest
 from django.test import Client
 
 from core.events import silent_reporter
 from pipeline.recordings.job import polish_recording
+from tests.support.llm_double import in_capitals, unset
 from webui.accounts.models import User
 from webui.audio import transcripts
 from webui.audio.models import Recording
@@ -20,20 +20,13 @@ from webui.jobs.models import Job
 def test_transcript_is_polished_where_a_language_model_is_set_up(
     owners: Client, recording: Recording, other: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("HARK_LLM_URL", "HARK_LLM_MODEL", "OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL"):
-        monkeypatch.delenv(name, raising=False)
+    unset(monkeypatch)
     page = f"/recordings/{recording.pk}"
     address = f"{page}/polished"
     assert address not in owners.get(page).content.decode()
     refused = owners.post(address)
     assert refused.status_code == 422 and b"The recording cannot be polished here." in refused.content
-    monkeypatch.setenv("HARK_LLM_URL", "http://127.0.0.1:9/v1")
-    monkeypatch.setenv("HARK_LLM_MODEL", "double")
-
-    def ask(task: str, rows: Any, check: Any, chosen: Any) -> Any:
-        return check({"segments": [{"segment": row["segment"], "text": row["text"].upper()} for row in rows]})
-
-    monkeypatch.setattr("pipeline.recordings.llm.ask", ask)
+    in_capitals(monkeypatch)
     stranger = Client()
     stranger.force_login(other)
     assert stranger.post(address).status_code == stranger.get(address).status_code == 404

@@ -155,18 +155,18 @@ def test_meanings_are_compared_where_a_model_can(
 ) -> None:
     asked: list[str] = []
 
-    def call(operation: str, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-        asked.append(operation)
-        return {"ready": True, "similarities": [0.9 if "harbour" in text else 0.1 for text in request["passages"]]}
+    def call(timeout_s: float, function: Any, question: str, passages: list[str]) -> list[float]:
+        asked.append(function.__name__)
+        return [0.9 if "harbour" in text else 0.1 for text in passages]
 
     question = "Which pier is the rendezvous at?"
     assert asking.answer(user=owner, question=question)["nearest"] == [] and asked == []
-    monkeypatch.setattr("pipeline.recordings.model_client.call", call)
+    monkeypatch.setattr("pipeline.recordings.speech_client.call", call)
     monkeypatch.setattr(
         "pipeline.recordings.local_models.LocalModel.readiness", lambda model: Readiness("embedding" in model.place)
     )
     nearest = asking.answer(user=owner, question=question)["nearest"]  # no word of it is in any recording
-    assert nearest[0]["text"] == "We meet in the harbour on Tuesday" and set(asked) == {"compare_texts"}
+    assert nearest[0]["text"] == "We meet in the harbour on Tuesday" and set(asked) == {"similarities"}
 
 
 def test_a_language_model_answers_at_every_door(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
 
 import pytest
 from django.test import Client
@@ -12,6 +11,7 @@ from django.test import Client
 from core.errors import HarkError
 from core.events import silent_reporter
 from pipeline.recordings.job import translate_recording
+from tests.support.llm_double import in_capitals, unset
 from webui.accounts.models import User
 from webui.accounts.services import create_token
 from webui.audio import derived, intake, transcripts
@@ -22,15 +22,7 @@ from webui.jobs.models import Job
 
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A language model that answers in capitals."""
-    monkeypatch.setenv("HARK_LLM_URL", "http://127.0.0.1:9/v1")
-    monkeypatch.setenv("HARK_LLM_MODEL", "double")
-
-    def ask(task: str, rows: Any, check: Any, chosen: Any) -> Any:
-        assert "into German" in task
-        return check({"segments": [{"segment": row["segment"], "text": row["text"].upper()} for row in rows]})
-
-    monkeypatch.setattr("pipeline.recordings.llm.ask", ask)
+    in_capitals(monkeypatch)
 
 
 def test_a_transcript_is_translated_and_exported(
@@ -92,8 +84,7 @@ def test_a_recording_that_was_deleted_meanwhile_does_not_come_back(
 def test_without_a_language_model_nothing_is_offered(
     owners: Client, recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("HARK_LLM_URL", "HARK_LLM_MODEL", "OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL"):
-        monkeypatch.delenv(name, raising=False)
+    unset(monkeypatch)
     page = f"/recordings/{recording.pk}"
     assert f"{page}/translate" not in owners.get(page).content.decode()
     refused = owners.post(f"{page}/translate", {"language": "de"})

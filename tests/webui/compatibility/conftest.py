@@ -13,8 +13,9 @@ import pytest
 import soundfile
 
 from core.audio_file import SAMPLE_RATE
-from pipeline.recordings.short_transcription import SUMMARIZE, TRANSCRIBE
-from pipeline.recordings.transcript import Segment, Transcript, Word, as_json, save_transcript
+from pipeline.recordings.summarization import Summary, summarize
+from pipeline.recordings.transcript import Segment, Transcript, Word, save_transcript
+from pipeline.recordings.transcription.transcribe import transcribe
 from webui.accounts.models import User
 from webui.accounts.services import create_token
 from webui.audio import intake, job_results, search
@@ -71,17 +72,17 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     """What the speech service was asked; in its place a double answers, which has looked at the file."""
     calls: list[tuple[str, dict[str, Any]]] = []
 
-    def call(operation: str, request: dict[str, Any], audio: Any = None, timeout_s: float = 0) -> dict[str, Any]:
-        calls.append((operation, dict(request)))
-        if operation == TRANSCRIBE:
-            facts = soundfile.info(request["audio_file"])
+    def call(timeout_s: float, function: Any, given: Any, *more: Any) -> Transcript | Summary:
+        if function is transcribe:
+            calls.append(("transcribe", {**vars(more[0]), "audio_file": given}))
+            facts = soundfile.info(given)
             assert facts.samplerate == SAMPLE_RATE and facts.format == "FLAC"
-            return as_json(transcript_of(facts.duration))
-        assert operation == SUMMARIZE
-        text = request["transcript"]["segments"][0]["text"]
-        return {**SUMMARY, "text": text}
+            return transcript_of(facts.duration)
+        assert function is summarize
+        calls.append(("summarize", {"transcript": given}))
+        return Summary(given.segments[0].text, (), (), None, "double")
 
-    monkeypatch.setattr("pipeline.recordings.model_client.call", call)
+    monkeypatch.setattr("pipeline.recordings.speech_client.call", call)
     return calls
 
 

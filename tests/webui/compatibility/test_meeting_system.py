@@ -11,6 +11,7 @@ from django.test import Client
 
 from core.events import silent_reporter
 from pipeline.jobs import KINDS as DONE_BY
+from tests.support.llm_double import in_capitals, unset
 from tests.webui.compatibility.conftest import SAID, Finish, token_text
 from webui.accounts.models import User
 from webui.audio.models import Recording
@@ -23,21 +24,12 @@ ADDRESS = "/api/meetings"
 
 @pytest.fixture(autouse=True)
 def no_llm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the environment's: no language model."""
-    for name in ("HARK_LLM_URL", "HARK_LLM_KEY", "HARK_LLM_MODEL", "OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL"):
-        monkeypatch.delenv(name, raising=False)
+    unset(monkeypatch)
 
 
 @pytest.fixture
 def llm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A language model, as a `.env` sets it up; what it writes is in capitals."""
-    monkeypatch.setenv("HARK_LLM_URL", "http://127.0.0.1:9/v1")
-    monkeypatch.setenv("HARK_LLM_MODEL", "double")
-
-    def ask(task: str, rows: Any, check: Any, chosen: Any) -> Any:
-        return check({"segments": [{"segment": row["segment"], "text": row["text"].upper()} for row in rows]})
-
-    monkeypatch.setattr("pipeline.recordings.llm.ask", ask)
+    in_capitals(monkeypatch)
 
 
 def send(client: Client, token: dict[str, str], path: Path, **options: Any) -> Any:

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from pipeline.recordings.model_client import ServiceBusy
-from pipeline.recordings.short_transcription import transcribe_operation
-from tests.webui.compatibility.conftest import SAID, token_text, transcript_of
+from pipeline.recordings.speech_client import ServiceBusy
+from tests.webui.compatibility.conftest import SAID, token_text
 from webui.accounts.models import User
 from webui.audio.models import Recording
 from webui.compatibility import transcribing
@@ -46,7 +45,7 @@ def test_a_text_to_a_summary(client: Client, token: dict[str, str], asked: Asked
     text = "The compass ships on Friday. Nobody minds.\nThe budget is fine!"
     answer = client.post("/api/nlp/summarize", {"text": text}, content_type="application/json", headers=token)
     assert answer.status_code == 200 and answer.json() == {"summary": "The compass ships on Friday."}
-    said = [segment["text"] for segment in asked[0][1]["transcript"]["segments"]]
+    said = [segment.text for segment in asked[0][1]["transcript"].segments]
     assert said == ["The compass ships on Friday.", "Nobody minds.", "The budget is fine!"]
 
 
@@ -143,11 +142,7 @@ def test_a_longer_one_is_a_job_that_is_waited_for(
 
 
 def test_who_waits_too_long_is_told_where_it_will_be(
-    client: Client,
-    token: dict[str, str],
-    recording_file: Path,
-    long_ones: None,
-    monkeypatch: pytest.MonkeyPatch,
+    client: Client, token: dict[str, str], recording_file: Path, long_ones: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HARK_WAIT_S", "3")
     monkeypatch.setattr(transcribing, "time", _Clock(lambda: None))
@@ -159,11 +154,7 @@ def test_who_waits_too_long_is_told_where_it_will_be(
 
 
 def test_a_job_that_fails_says_why(
-    client: Client,
-    token: dict[str, str],
-    recording_file: Path,
-    long_ones: None,
-    monkeypatch: pytest.MonkeyPatch,
+    client: Client, token: dict[str, str], recording_file: Path, long_ones: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail() -> None:
         error = {"what": "No engine.", "why": "None is ready.", "what_to_do": "Get one."}
@@ -193,16 +184,7 @@ def test_it_is_heard_for_whom_it_is(
     with recording_file.open("rb") as audio:
         client.post("/api/asr/transcribe", {"audio": audio}, headers=token)
     ((_operation, request),) = asked
-    assert request["data"] == str(portal)
-    chosen: list[Any] = []
-
-    def transcribe(path: Path, options: Any, work: Path, reporter: Any) -> Any:
-        chosen.append(options)
-        return transcript_of()
-
-    monkeypatch.setattr("pipeline.recordings.short_transcription.transcribe", transcribe)
-    transcribe_operation({**request, "audio_file": str(recording_file)})
-    assert chosen[0].data == portal
+    assert request["data"] == portal
 
 
 def test_busy_models_are_said_to_be_busy(
@@ -211,7 +193,7 @@ def test_busy_models_are_said_to_be_busy(
     def busy(*arguments: Any, **more: Any) -> Any:
         raise ServiceBusy("The speech service is busy.", "32 requests are being served.", "Try again in a minute.")
 
-    monkeypatch.setattr("pipeline.recordings.model_client.call", busy)
+    monkeypatch.setattr("pipeline.recordings.speech_client.call", busy)
     for address in ("/api/asr/transcribe", "/v1/audio/transcriptions"):
         with recording_file.open("rb") as audio:
             sent = {"audio": audio} if address.startswith("/api/") else {"file": audio, "model": "whisper-1"}

@@ -18,7 +18,7 @@ from django.test import AsyncClient
 
 from core.errors import HarkError
 from core.readiness import Readiness
-from pipeline.recordings.transcript import as_json
+from pipeline.recordings.transcript import Transcript
 from pipeline.recordings.transcription.faster_whisper_engine import FasterWhisper
 from tests.webui.compatibility.conftest import SAID, token_text, transcript_of
 from webui.accounts.models import User
@@ -99,15 +99,15 @@ def test_words_are_sent_while_the_rest_is_heard(
 ) -> None:
     first_was_sent = threading.Event()
 
-    def call(operation: str, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-        progress = Path(request["work"]) / "progress.jsonl"
+    def call(timeout_s: float, function: Any, file: Path, options: Any, work: Path) -> Transcript:
+        progress = work / "progress.jsonl"
         progress.write_text('{"schema": 1}\n' + PIECE % SAID[0])
         assert first_was_sent.wait(30)
         with progress.open("a") as file:
             file.write(PIECE % SAID[1])
-        return as_json(transcript_of(2.0))
+        return transcript_of(2.0)
 
-    monkeypatch.setattr("pipeline.recordings.model_client.call", call)
+    monkeypatch.setattr("pipeline.recordings.speech_client.call", call)
 
     async def events() -> list[dict[str, Any]]:
         found = []
@@ -125,12 +125,12 @@ def test_words_are_sent_while_the_rest_is_heard(
 def test_what_goes_wrong_after_the_first_words_is_an_event(
     api: Any, recording_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def call(operation: str, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-        (Path(request["work"]) / "progress.jsonl").write_text(PIECE % SAID[0])
+    def call(timeout_s: float, function: Any, file: Path, options: Any, work: Path) -> Transcript:
+        (work / "progress.jsonl").write_text(PIECE % SAID[0])
         time.sleep(1.0)
         raise HarkError("It failed.", "The test wanted it.", "Again.")
 
-    monkeypatch.setattr("pipeline.recordings.model_client.call", call)
+    monkeypatch.setattr("pipeline.recordings.speech_client.call", call)
     said = iter(api.audio.transcriptions.create(model="whisper-1", file=recording_file, stream=True))
     assert next(said).delta == SAID[0]
     with pytest.raises(openai.APIError, match="The test wanted it"):

@@ -18,7 +18,7 @@ from audio_generation.registry import close_engines, engine_named
 from core.errors import HarkError
 from core.events import silent_reporter
 from pipeline.jobs import KINDS
-from pipeline.recordings import model_client
+from pipeline.recordings import speech_client
 from webui.audio import job_results
 from webui.audio.models import Recording
 from webui.compatibility.speaking import named_voice
@@ -38,7 +38,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     try:
         yield
     finally:
-        model_client.stop()
+        speech_client.stop()
         close_engines()
 
 

@@ -122,7 +122,7 @@ def test_the_earlier_addresses_refuse_them_too(
     def heard(*asked: object, **more: object) -> None:
         raise AssertionError("nothing may be transcribed")
 
-    monkeypatch.setattr("pipeline.recordings.model_client.call", heard)
+    monkeypatch.setattr("pipeline.recordings.speech_client.call", heard)
     set_quota(other, Limits(None, None, 1))
     take_minutes(other, 60)
     bearer = {"Authorization": f"Bearer {create_token(user=other, name='x', scopes=('audio',))[1]}"}

@@ -75,9 +75,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("-created_at", "-id"),
-            },
+            options={"ordering": ("-created_at", "-id")},
         ),
         migrations.CreateModel(
             name="Passage",
@@ -95,9 +93,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("recording", "number"),
-            },
+            options={"ordering": ("recording", "number")},
         ),
         migrations.CreateModel(
             name="Share",
@@ -114,9 +110,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "ordering": ("-created_at", "-id"),
-            },
+            options={"ordering": ("-created_at", "-id")},
         ),
         migrations.CreateModel(
             name="UploadInProgress",

@@ -222,12 +222,11 @@ def test_what_lies_between_two_voices_is_marked() -> None:
     assert not acoustic._both(steps @ ann[:, None], ann[None]).any()
 
 
-def test_an_embedding_for_the_speech_service(doubles: None) -> None:
-    found = acoustic.embed_operation({}, np.concatenate([silence(1), hum(4, 700)]))
-    assert np.linalg.norm(found["embedding"]) == pytest.approx(1, abs=1e-3) and len(found["embedding"]) == 256
-    for nothing in (None, np.zeros(0, np.float32), silence(3)):
-        with pytest.raises(HarkError):
-            acoustic.embed_operation({}, nothing)
+def test_an_embedding(doubles: None) -> None:
+    found = acoustic.embed(np.concatenate([silence(1), hum(4, 700)]))
+    assert np.linalg.norm(found) == pytest.approx(1, abs=1e-3) and len(found) == 256
+    with pytest.raises(HarkError):
+        acoustic.embed(silence(3))
 
 
 def test_without_resemblyzer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import stat
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ import soundfile
 
 from core.errors import HarkError
 from core.kept_file import KeptFile
-from pipeline.recordings import model_client
+from pipeline.recordings import speech_client
 from pipeline.recordings.diarization import voiceprints
+from pipeline.recordings.diarization.acoustic import embed
 from pipeline.recordings.diarization.voiceprints import forget, match_all, names, remember, voice_of
 
 RATE = 16_000
@@ -31,11 +31,11 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     """Embeddings that the speech service gives, one a call."""
     given: list[np.ndarray] = []
 
-    def call(operation: str, request: Mapping[str, Any], audio: np.ndarray | None = None) -> dict[str, Any]:
-        assert operation == "embed" and audio is not None
-        return {"embedding": (given[0] / np.linalg.norm(given.pop(0))).tolist()}
+    def call(timeout_s: float, function: Any, audio: np.ndarray) -> np.ndarray:
+        assert function is embed
+        return given[0] / np.linalg.norm(given.pop(0))
 
-    monkeypatch.setattr(model_client, "call", call)
+    monkeypatch.setattr(speech_client, "call", call)
     return given
 
 

@@ -151,8 +151,7 @@ def test_no_key_is_no_header(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("status", "why"),
-    [(401, "Unauthorized"), (404, "Not Found"), (413, "Too Large"), (429, "Many"), (500, "Error")],
+    ("status", "why"), [(401, "Unauthorized"), (404, "Not Found"), (413, "Too Large"), (429, "Many"), (500, "Error")]
 )
 def test_refusals_are_explained(endpoint: Endpoint, status: int, why: str) -> None:
     endpoint.says({"error": {"message": f"your key {KEY} is wrong"}}, status)
@@ -189,7 +188,7 @@ def test_times_outside_of_the_piece_are_put_inside() -> None:
         "text": "late early",
         "words": [{"word": "late", "start": -5, "end": 1}, {"word": "early", "start": 90, "end": 99}],
         "segments": [{"start": -1, "end": 500, "text": "late early"}],
-    }  # fmt: skip
+    }
     (segment,) = segments_of(answer, 3.0, "en")
     assert [(word.start_s, word.end_s) for word in segment.words] == [(0.0, 1.0), (3.0, 3.0)]
 

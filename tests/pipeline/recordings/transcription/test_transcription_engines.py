@@ -10,9 +10,10 @@ import pytest
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.readiness import Readiness
-from pipeline.recordings import model_client
-from pipeline.recordings.transcription import recognizing, registry
+from pipeline.recordings import speech_client
+from pipeline.recordings.transcription import registry
 from pipeline.recordings.transcription.engine import RecognitionEngine, described, knows
+from pipeline.recordings.transcription.transcribe import recognize
 from pipeline.recordings.transcription.whisper_text import invented, spread, words_of
 from tests.support.scripted_engine import Scripted, said
 from tests.support.untrained_bundle import spoken
@@ -148,28 +149,19 @@ def test_noise_alone_is_little_or_nothing() -> None:
     assert sum(len(segment.words) for segment in found) <= 2
 
 
-def test_a_longer_piece_than_allowed_is_refused_by_the_operation() -> None:
-    with pytest.raises(HarkError, match="cannot be recognized"):
-        recognizing.operation({"engine": "hark"}, np.zeros(40 * SAMPLE_RATE, np.float32))
-    with pytest.raises(HarkError, match="cannot be recognized"):
-        recognizing.operation({"engine": "hark"}, None)
-
-
 def test_segments_survive_the_way_to_the_service_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
     double = Scripted()
     monkeypatch.setattr(registry, "_engines", lambda: {"scripted": double})
     expected = said("grüße an alle", 0.1, 0.9, "de")
     double.write = lambda audio: [expected]
-    assert recognizing.recognize(double, spoken(TEXT), "de") == [expected]
-    answer = model_client.call("recognize", {"engine": "scripted", "model": "a"}, spoken(TEXT))
-    assert answer["engine"] == "scripted" and answer["model"] == "a"
+    assert recognize(double, spoken(TEXT), "de") == [expected]
 
 
 def test_a_hosted_engine_is_asked_without_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     double = Scripted()
     double.hosted = True
-    monkeypatch.setattr(model_client, "call", lambda *args: pytest.fail("its key must stay in this process"))
-    assert len(recognizing.recognize(double, spoken(TEXT), None)) == 1
+    monkeypatch.setattr(speech_client, "call", lambda *args: pytest.fail("its key must stay in this process"))
+    assert len(recognize(double, spoken(TEXT), None)) == 1
 
 
 def test_languages_by_their_base() -> None:

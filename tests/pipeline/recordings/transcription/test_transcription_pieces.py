@@ -9,11 +9,7 @@ import pytest
 
 from core.audio_file import SAMPLE_RATE
 from core.voice_activity import FRAME, FRAME_S, speech_probabilities
-from pipeline.recordings.transcription.pieces import (
-    LONGEST_PAUSE_S,
-    MARGIN_S,
-    pieces,
-)
+from pipeline.recordings.transcription.pieces import LONGEST_PAUSE_S, MARGIN_S, pieces
 from tests.support.untrained_bundle import spoken
 
 TEXT = "the weather will be nice tomorrow"

@@ -15,9 +15,10 @@ import pytest
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.events import silent_reporter
-from pipeline.recordings.transcription import recognizing, registry, whisper_models
+from pipeline.recordings.transcription import registry, whisper_models
 from pipeline.recordings.transcription.faster_whisper_engine import FasterWhisper
 from pipeline.recordings.transcription.funasr_worker import answer_of
+from pipeline.recordings.transcription.transcribe import recognize, recognize_by_name
 from pipeline.recordings.transcription.whisper_timestamped_engine import WhisperTimestamped
 from pipeline.recordings.transcription.whisper_timestamped_worker import transcribed
 from pipeline.recordings.transcription.worker_engine import segments_of
@@ -69,9 +70,9 @@ def test_faster_whisper_translates(converted: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(model, "transcribe", watched)
     monkeypatch.setattr(engine, "_loaded", model)
-    (segment,) = recognizing.recognize(engine, NOISE, "de", translate=True)
+    (segment,) = recognize(engine, NOISE, "de", translate=True)
     assert tasks == ["translate"] and segment.text == SAYS and segment.language == "en"
-    (segment,) = recognizing.recognize(engine, NOISE, "de")
+    (segment,) = recognize(engine, NOISE, "de")
     assert tasks == ["translate", "transcribe"] and segment.language == "de"
     assert not FasterWhisper("small.en").translates and not FasterWhisper("large-v3-turbo").translates
     monkeypatch.setenv("HARK_WHISPER_MODEL", str(converted / "none"))
@@ -93,8 +94,8 @@ def test_whisper_is_told_which_words_to_expect(converted: Path, monkeypatch: pyt
 
     monkeypatch.setattr(model, "get_prompt", watched)
     monkeypatch.setattr(engine, "_loaded", model)
-    assert recognizing.recognize(engine, NOISE, "en")[0].text == SAYS
-    recognizing.recognize(engine, NOISE, "en", words=("Siobhan", "Grafana"))  # after which this one says other things
+    assert recognize(engine, NOISE, "en")[0].text == SAYS
+    recognize(engine, NOISE, "en", words=("Siobhan", "Grafana"))  # after which this one says other things
     without, told = (model.hf_tokenizer.decode(prompt) for prompt in (prompts[0], prompts[-1]))
     assert "Siobhan, Grafana" in told and "Siobhan" not in without
     asked: list[str | None] = []
@@ -221,13 +222,13 @@ def test_the_service_takes_the_model_that_the_client_names(converted: Path, tmp_
     pytest.importorskip("faster_whisper")
     other = tiny_whisper(tmp_path, "converted", says="Another one.")
     first, second = FasterWhisper(str(converted)), FasterWhisper(str(other))
-    assert recognizing.recognize(first, NOISE, "en")[0].text == SAYS
+    assert recognize(first, NOISE, "en")[0].text == SAYS
     held = registry._held["faster-whisper"]
-    assert recognizing.recognize(first, NOISE, "en")[0].text == SAYS and registry._held["faster-whisper"] is held
-    assert recognizing.recognize(second, NOISE, "en")[0].text == "Another one."
+    assert recognize(first, NOISE, "en")[0].text == SAYS and registry._held["faster-whisper"] is held
+    assert recognize(second, NOISE, "en")[0].text == "Another one."
     assert held._loaded is None  # type: ignore[attr-defined]  # the first one was let go
     with pytest.raises(HarkError, match="not on this machine"):
-        recognizing.operation({"engine": "faster-whisper", "model": "/no/such/model"}, NOISE)
+        recognize_by_name("faster-whisper", "/no/such/model", NOISE, None, False, ())
     registry.close_engines()
     registry._held.clear()
 

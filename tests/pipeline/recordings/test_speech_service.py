@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import shutil
@@ -23,24 +24,24 @@ import numpy as np
 import pytest
 
 from core.errors import HarkError
-from pipeline.recordings import model_client, model_operations
-from pipeline.recordings import model_server as speech_service
+from pipeline.recordings import speech_client, speech_service
+from pipeline.recordings.speech_client import call
+from tests.pipeline.recordings.service_double import bug, die_once, refuse, signal_this_thread, sleep, use_model
 
-DOUBLE = Path(__file__).with_name("service_double.py")
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture
 def service(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The service with the operations of ``service_double.py``; its socket, which is not there yet."""
+    """The socket of a service, which is not there yet."""
     folder = Path(tempfile.mkdtemp(prefix="hs-"))  # a test's own folder may have a longer path than a socket's can be
     monkeypatch.setenv("HARK_SPEECH_SOCKET", str(folder / "s.sock"))
     monkeypatch.delenv("HARK_SPEECH_SERVICE", raising=False)
     monkeypatch.delenv("HARK_INSTALLATION", raising=False)
-    monkeypatch.setattr(model_client, "SERVICE", (str(DOUBLE),))
     try:
         yield folder / "s.sock"
     finally:
-        model_client.stop()
+        speech_client.stop()
         shutil.rmtree(folder)
 
 
@@ -55,7 +56,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
 
 def is_gone(pid: int) -> bool:
     """Ended, and waited for where it was this process's child."""
-    model_client._wait_for_ended()
+    speech_client._wait_for_ended()
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -67,70 +68,67 @@ def test_many_clients_at_once_start_one_service_and_load_a_model_once(service: P
     loads = tmp_path / "loads"
 
     def ask(number: int) -> dict[str, object]:
-        return model_client.call("use_model", {"loads": str(loads)}, np.full(1000, number, np.float32))
+        return call(30.0, use_model, loads, np.full(1000, number, np.float32))
 
     with ThreadPoolExecutor(6) as together:
         answers = list(together.map(ask, range(6)))
     assert len({answer["pid"] for answer in answers}) == 1
     assert [answer["sum"] for answer in answers] == [1000.0 * number for number in range(6)]
     assert len(loads.read_text().splitlines()) == 1
-    status = model_client.status()
-    assert status is not None and status["loaded"] == ["use_model"]
 
 
 def test_two_processes_share_the_service(service: Path, tmp_path: Path) -> None:
     program = (
-        "import sys; from pipeline.recordings import model_client; model_client.SERVICE = (sys.argv[1],)\n"
-        "print(model_client.call('use_model', {'loads': sys.argv[2]})['pid'])"
+        "import sys, pathlib; from pipeline.recordings.speech_client import call\n"
+        "from tests.pipeline.recordings.service_double import use_model\n"
+        "print(call(60.0, use_model, pathlib.Path(sys.argv[1]))['pid'])"
     )
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", program, str(DOUBLE), str(tmp_path / "loads")],
-            stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3],
+            [sys.executable, "-c", program, str(tmp_path / "loads")], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
         )
         for _ in range(2)
-    ]  # fmt: skip
+    ]
     said = [process.communicate(timeout=60)[0].strip() for process in started]
     assert said[0] == said[1] != ""
     # It outlives those who started it.
-    assert model_client.call("use_model", {"loads": str(tmp_path / "loads")})["pid"] == int(said[0])
+    assert call(30.0, use_model, tmp_path / "loads")["pid"] == int(said[0])
     assert len((tmp_path / "loads").read_text().splitlines()) == 1
 
 
 def test_a_service_that_is_killed_in_the_middle_is_started_again(service: Path, tmp_path: Path) -> None:
-    answer = model_client.call("die_once", {"deaths": str(tmp_path / "deaths"), "times": 1})
+    pid = call(30.0, die_once, tmp_path / "deaths", 1)
     (dead,) = (tmp_path / "deaths").read_text().splitlines()
-    assert answer["pid"] != int(dead) and is_gone(int(dead))
+    assert pid != int(dead) and is_gone(int(dead))
 
 
 def test_a_request_that_kills_the_service_each_time_is_given_up(service: Path, tmp_path: Path) -> None:
     with pytest.raises(HarkError, match="twice"):
-        model_client.call("die_once", {"deaths": str(tmp_path / "deaths"), "times": 5})
+        call(30.0, die_once, tmp_path / "deaths", 5)
     assert len((tmp_path / "deaths").read_text().splitlines()) == 2
 
 
 def test_a_service_killed_between_requests_is_started_again(service: Path, tmp_path: Path) -> None:
-    first = model_client.call("use_model", {"loads": str(tmp_path / "loads")})["pid"]
+    first = call(30.0, use_model, tmp_path / "loads")["pid"]
     os.kill(first, signal.SIGKILL)
-    second = model_client.call("use_model", {"loads": str(tmp_path / "loads")})["pid"]
+    second = call(30.0, use_model, tmp_path / "loads")["pid"]
     assert second != first
     assert stat.S_ISSOCK(service.stat().st_mode)
 
 
 def test_it_ends_when_idle_and_leaves_no_socket(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_SPEECH_IDLE_S", "0.4")
-    model_client.call("sleep", {"seconds": 0.8})  # being at work is not idle
-    pid = model_client._started[-1].pid
+    call(30.0, sleep, 0.8)  # being at work is not idle
+    pid = speech_client._started[-1].pid
     assert wait_until(lambda: is_gone(pid))
     assert not service.exists()
-    assert model_client.status() is None
-    assert model_client.call("sleep", {"seconds": 0.0}) == {"slept": 0.0}  # and is started again
+    assert call(30.0, sleep) == "slept"  # and is started again
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_cleanly(service: Path, number: signal.Signals) -> None:
-    model_client.call("sleep", {"seconds": 0.0})
-    pid = model_client._started[-1].pid
+    call(30.0, sleep)
+    pid = speech_client._started[-1].pid
     os.kill(pid, number)
     assert wait_until(lambda: is_gone(pid))
     assert not service.exists()
@@ -138,30 +136,30 @@ def test_a_signal_ends_it_cleanly(service: Path, number: signal.Signals) -> None
 
 def test_a_signal_that_reaches_another_thread_ends_it_cleanly(service: Path) -> None:
     """The system may give a signal to any thread: what waits for a connection then hears of it between two waits."""
-    model_client.call("signal_this_thread", {"number": int(signal.SIGINT)})
-    pid = model_client._started[-1].pid
+    call(30.0, signal_this_thread, int(signal.SIGINT))
+    pid = speech_client._started[-1].pid
     assert wait_until(lambda: is_gone(pid))
     assert not service.exists()
 
 
 def test_it_ends_when_its_socket_is_taken_away(service: Path) -> None:
-    model_client.call("sleep", {"seconds": 0.0})
-    pid = model_client._started[-1].pid
+    call(30.0, sleep)
+    pid = speech_client._started[-1].pid
     service.unlink()
     assert wait_until(lambda: is_gone(pid))
 
 
 def test_stop_waits_until_it_is_gone(service: Path) -> None:
-    model_client.call("sleep", {"seconds": 0.0})
-    pid = model_client._started[-1].pid
-    model_client.stop()
+    call(30.0, sleep)
+    pid = speech_client._started[-1].pid
+    speech_client.stop()
     assert is_gone(pid) and not service.exists()
-    model_client.stop()  # where there is none, nothing happens
+    speech_client.stop()  # where there is none, nothing happens
 
 
 def test_an_error_that_the_user_can_mend_arrives_as_it_is(service: Path) -> None:
     with pytest.raises(HarkError) as caught:
-        model_client.call("refuse", {})
+        call(30.0, refuse)
     assert caught.value.as_dict() == {
         "what": "It is refused.", "why": "The test wants it so.", "what_to_do": "Change the test.",
     }  # fmt: skip
@@ -172,35 +170,37 @@ def test_a_service_with_too_many_clients_says_that_it_is_busy(service: Path, mon
     here = threading.Thread(target=speech_service.SpeechService(service, 60.0).run)
     here.start()
     try:
-        with pytest.raises(model_client.ServiceBusy) as caught:
-            model_client.call("recognize", {}, np.zeros(10, np.float32))
+        with pytest.raises(speech_client.ServiceBusy) as caught:
+            call(30.0, sleep)
         assert caught.value.status == 503 and caught.value.wait_s and "busy" in caught.value.what
     finally:
-        model_client.stop()
+        speech_client.stop()
         here.join(10)
 
 
 def test_a_bug_is_told_without_its_traceback_which_is_in_the_log(service: Path) -> None:
     with pytest.raises(HarkError) as caught:
-        model_client.call("bug", {})
+        call(30.0, bug)
     said = str(caught.value)
     assert "fault of its own" in said and "Traceback" not in said and "ZeroDivision" not in said
-    assert "ZeroDivisionError" in model_client.log_file().read_text()
-    assert model_client.call("sleep", {"seconds": 0.0}) == {"slept": 0.0}
+    assert "ZeroDivisionError" in speech_client.log_file().read_text()
+    assert call(30.0, sleep) == "slept"
 
 
-def test_a_missing_module_fails_its_own_operation_only(service: Path) -> None:
-    with pytest.raises(HarkError, match="no_such_module_at_all"):
-        model_client.call("missing", {})
-    with pytest.raises(HarkError, match="does not know"):
-        model_client.call("no such operation", {})
-    assert model_client.call("sleep", {"seconds": 0.0}) == {"slept": 0.0}
+def test_a_function_that_it_does_not_have_fails_alone(service: Path, tmp_path: Path) -> None:
+    (tmp_path / "of_tomorrow.py").write_text("def work(): ...")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(tmp_path)
+        work = importlib.import_module("of_tomorrow").work
+    with pytest.raises(HarkError, match="another version"):
+        call(30.0, work)
+    assert call(30.0, sleep) == "slept"
 
 
 def test_what_takes_too_long_is_told(service: Path) -> None:
-    model_client.call("sleep", {"seconds": 0.0})
+    call(30.0, sleep)
     with pytest.raises(HarkError, match="in time"):
-        model_client.call("sleep", {"seconds": 3.0}, timeout_s=0.3)
+        call(0.3, sleep, 3.0)
 
 
 def test_one_that_is_started_too_late_is_no_fault_of_the_disk(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,9 +209,9 @@ def test_one_that_is_started_too_late_is_no_fault_of_the_disk(service: Path, mon
         time.sleep(0.2)
         yield
 
-    monkeypatch.setattr(model_client, "held", late)
+    monkeypatch.setattr(speech_client, "held", late)
     with pytest.raises(HarkError, match="in time"):
-        model_client.call("sleep", {"seconds": 0.0}, timeout_s=0.1)
+        call(0.1, sleep)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_one_that_is_started_too_late_is_no_fault_of_the_disk(service: Path, mon
     ],
 )
 def test_nonsense_on_the_socket_ends_nothing(service: Path, raw: bytes) -> None:
-    model_client.call("sleep", {"seconds": 0.0})
+    call(30.0, sleep)
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(service))
         connection.sendall(raw)
@@ -233,22 +233,22 @@ def test_nonsense_on_the_socket_ends_nothing(service: Path, raw: bytes) -> None:
         connection.settimeout(10)
         while connection.recv(4096):
             pass
-    assert model_client.call("sleep", {"seconds": 0.0}) == {"slept": 0.0}
+    assert call(30.0, sleep) == "slept"
 
 
 def test_a_service_that_cannot_start_says_so(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_client, "SERVICE", ("-c", "raise SystemExit(7)"))
+    monkeypatch.setattr(speech_client, "SERVICE", ("-c", "raise SystemExit(7)"))
     with pytest.raises(HarkError, match="could not be started") as caught:
-        model_client.call("sleep", {"seconds": 0.0})
+        call(30.0, sleep)
     assert "code 7" in caught.value.why
 
 
 def test_only_this_user_can_reach_it(service: Path) -> None:
-    model_client.call("sleep", {"seconds": 0.0})
+    call(30.0, sleep)
     assert stat.S_IMODE(service.stat().st_mode) & 0o077 == 0
     here, there = socket.socketpair()
     with here, there:
-        assert model_client.of_this_user(here)
+        assert speech_client.of_this_user(here)
 
 
 def test_the_socket_is_in_a_private_folder_named_after_the_installation(
@@ -259,46 +259,37 @@ def test_the_socket_is_in_a_private_folder_named_after_the_installation(
         monkeypatch.delenv("HARK_SPEECH_SOCKET", raising=False)
         monkeypatch.setattr(tempfile, "tempdir", str(folder))
         monkeypatch.setenv("HARK_INSTALLATION", str(tmp_path / "one"))
-        one = model_client.socket_path()
+        one = speech_client.socket_path()
         monkeypatch.setenv("HARK_DATA", str(tmp_path / "users" / "7"))
-        assert model_client.socket_path() == one  # all users of an installation share it
+        assert speech_client.socket_path() == one  # all users of an installation share it
         monkeypatch.setenv("HARK_INSTALLATION", str(tmp_path / "two"))
-        assert model_client.socket_path() != one
+        assert speech_client.socket_path() != one
         assert stat.S_IMODE(one.parent.stat().st_mode) == 0o700
         one.parent.chmod(0o755)
         with pytest.raises(HarkError, match="safely"):
-            model_client.socket_path()
+            speech_client.socket_path()
         one.parent.rmdir()
         one.parent.symlink_to(tmp_path)  # somebody else's trap
         with pytest.raises(HarkError, match="safely"):
-            model_client.socket_path()
+            speech_client.socket_path()
         monkeypatch.setenv("HARK_SPEECH_SOCKET", f"/tmp/{'x' * 120}.sock")
         with pytest.raises(HarkError, match="107"):
-            model_client.socket_path()
+            speech_client.socket_path()
     finally:
         shutil.rmtree(folder)
 
 
 def test_without_a_service_it_is_done_here(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
-    here = threading.get_ident()
-    monkeypatch.setitem(model_operations.OPERATIONS, "here", f"{__name__}:operation_here")
-    assert model_client.call("here", {"a": (1, 2)}, np.ones(3)) == {"thread": here, "a": (1, 2), "samples": 3}
-    assert not service.exists()
-
-
-def operation_here(request: dict[str, object], audio: np.ndarray | None) -> dict[str, object]:
-    return {"thread": threading.get_ident(), **request, "samples": 0 if audio is None else len(audio)}
+    assert call(30.0, os.getpid) == os.getpid() and not service.exists()
 
 
 def test_the_client_needs_no_torch() -> None:
     program = (
-        "import sys, pipeline.recordings.model_client, pipeline.recordings.transcription.streaming\n"
+        "import sys, pipeline.recordings.speech_client, pipeline.recordings.transcription.streaming\n"
         "import pipeline.recordings.transcription.transcribe\n"
         "print(*sorted({'torch', 'django', 'faster_whisper', 'whisper'} & set(sys.modules)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == ""

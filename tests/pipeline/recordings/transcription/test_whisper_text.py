@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.recordings.retiming import retimed
 from pipeline.recordings.transcript import Word
+from pipeline.recordings.transcription.whisper_text import retimed
 
 
 def test_words_get_times_by_those_they_replace() -> None:

@@ -1,7 +1,7 @@
-"""One process for an installation that holds loaded models: ``python -m pipeline.recordings.model_server``.
+"""One process for an installation that holds loaded models: ``python -m pipeline.recordings.speech_service``.
 
-Pages, jobs and the command line ask it through ``pipeline.recordings.model_client``, which starts it on demand, so that
-a model is loaded once and not once a request. It ends after a time without requests (HARK_SPEECH_IDLE_S, 600 seconds),
+Pages, jobs and the command line ask it through ``speech_client``, which starts it on demand, so that a model is loaded
+once and not once a request. It ends after a time without requests (HARK_SPEECH_IDLE_S, 600 seconds),
 when it is told to, and when its socket is taken away. Requests are threads; models have locks of their own.
 """
 
@@ -24,8 +24,7 @@ from core.errors import HarkError
 from core.lock import held
 from core.settings_file import positive_number
 from core.worded import worded
-from pipeline.recordings.model_client import ServiceBusy, log_file, of_this_user, socket_path
-from pipeline.recordings.model_operations import perform
+from pipeline.recordings.speech_client import STOP, ServiceBusy, log_file, of_this_user, socket_path
 
 IDLE_S = 600.0
 MOST_CLIENTS = 32  # at once; more are told to come back
@@ -45,7 +44,6 @@ class SpeechService:
         self._active = 0
         self._last = time.monotonic()
         self._count = threading.Lock()
-        self._worked: set[str] = set()
 
     def run(self) -> None:
         """Make the socket and take connections, a thread each, until the end."""
@@ -96,7 +94,11 @@ class SpeechService:
         with connection:
             try:
                 if connection.poll(WAIT_FOR_REQUEST_S):
-                    answer = self._answer(*connection.recv())
+                    try:
+                        message = connection.recv()
+                    except (ImportError, AttributeError) as error:  # it does not have the function
+                        message = (_refuse_unknown, (str(error),), {})
+                    answer = self._answer(*message)
                     with contextlib.suppress(OSError):  # the client did not wait for the answer
                         connection.send(answer)
             except Exception as error:  # what is no request can fail in any way
@@ -109,29 +111,35 @@ class SpeechService:
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
                 knock.connect(str(self.path))  # which ends the waiting for a connection
 
-    def _answer(self, operation: str, request: dict[str, Any], audio: Any) -> dict[str, Any] | HarkError:
-        if operation == "status":
-            return {"pid": os.getpid(), "loaded": sorted(self._worked)}
-        if operation == "stop":
+    def _answer(self, function: Any, arguments: Any, more: Any) -> tuple[Any, HarkError | None]:
+        if function == STOP:
             self.stopped = True
-            return {"pid": os.getpid()}
+            return os.getpid(), None
         if self._active > MOST_CLIENTS:
             why = f"{MOST_CLIENTS} requests are being served."
-            return ServiceBusy(worded("The speech service is busy."), why, worded("Try again in a minute."))
+            return None, ServiceBusy(worded("The speech service is busy."), why, worded("Try again in a minute."))
         try:
-            result = perform(operation, request, audio)
+            return function(*arguments, **more), None
         except HarkError as error:
-            return error
+            return None, error
         except Exception:
             identifier = secrets.token_hex(4)
-            logger.exception("bug %s in %s", identifier, operation)
-            return HarkError(
-                worded("The speech service failed at %(operation)s by a fault of its own.", operation=operation),
+            logger.exception("bug %s in %s", identifier, function.__name__)
+            return None, HarkError(
+                worded(
+                    "The speech service failed at %(operation)s by a fault of its own.", operation=function.__name__
+                ),
                 worded("The details are in %(log)s, id %(identifier)s.", log=str(log_file()), identifier=identifier),
                 worded("Try again; if it happens again, report it with that part of the log."),
             )
-        self._worked.add(operation)
-        return result
+
+
+def _refuse_unknown(why: str) -> None:
+    raise HarkError(
+        worded("The speech service is of another version."),
+        f"{why}.",
+        worded("Restart ./hark serve, so that all processes are of one version."),
+    )
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""Asks the speech service, which holds the loaded models: see ``pipeline.recordings.model_server``.
+"""Asks the speech service, which holds the loaded models: see ``pipeline.recordings.speech_service``.
 
-One request per connection, pickled, over a Unix socket that only this user can open: (operation, request, audio). The
-answer is the operation's result, or the HarkError that it raised.
+One request per connection, pickled, over a Unix socket that only this user can open: a function of a module with its
+arguments. The answer is what it returned, or the HarkError that it raised, as a pair with None.
 """
 
 from __future__ import annotations
@@ -16,12 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, ParamSpec, TypeVar
 
 from core.data_folder import REPOSITORY, installation_folder, storing
 from core.errors import HarkError
@@ -32,13 +30,17 @@ TIMEOUT_S = 300.0  # for one request, the loading of a model included
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 DYING_S = 2.0  # a process that was killed takes connections for a moment more
-PROTOCOL = 2  # in the socket's name: a client never meets a service that speaks otherwise
+PROTOCOL = 3  # in the socket's name: a client never meets a service that speaks otherwise
 LONGEST_PATH = 107  # bytes of a Unix socket's path (sun_path of unix(7), without the closing zero)
 LARGEST_LOG = 2_000_000  # bytes; a longer one is begun anew
-SERVICE = ("-m", "pipeline.recordings.model_server")  # what Python runs
+STOP = "stop"  # in place of a function
+SERVICE = ("-m", "pipeline.recordings.speech_service")  # what Python runs
 # Threads of torch and CTranslate2 that wait for each other must not spin: on two busy cores Hark's recognizer took 4
 # times as much work with spinning, whisper-timestamped 3 times (python -m lab audio).
 PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _started: list[subprocess.Popen[bytes]] = []  # by this process; they are waited for when they have ended
 
@@ -57,34 +59,35 @@ class _TooLate(Exception):
     """The time for an answer is over. No TimeoutError: that is an OSError, which storage may have, too."""
 
 
-def call(
-    operation: str, request: Mapping[str, Any], audio: np.ndarray | None = None, timeout_s: float = TIMEOUT_S
-) -> dict[str, Any]:
-    """Have the service do one operation; starts it where it is not running, and once more where it dies meanwhile.
+def call(timeout_s: float, function: Callable[P, R], *arguments: P.args, **more: P.kwargs) -> R:
+    """Have the service call a function of a module; starts it where it is not running, and once more where it dies
+    meanwhile. What goes there and comes back is pickled.
 
-    Args:
-        operation: a name in ``pipeline.recordings.model_server.OPERATIONS``.
-        request: JSON-able.
-        audio: mono float32 [samples] at 16 kHz, where the operation hears.
+    With HARK_SPEECH_SERVICE=0 this process calls the function.
 
-    With HARK_SPEECH_SERVICE=0 the operation is done in this process.
-
-    Raises:
-        ServiceBusy: it serves others.
-        HarkError: the operation's own, or that the service does not start or does not answer in time.
+    Raises ServiceBusy: it serves others; HarkError: the function's own, or that the service does not start or does not
+    answer in time.
     """
     if os.environ.get("HARK_SPEECH_SERVICE") == "0":
-        from pipeline.recordings.model_operations import perform
-
-        return perform(operation, request, audio)
+        return function(*arguments, **more)
     deadline = time.monotonic() + timeout_s
     for last in (False, True):
         try:
-            return _answer(_connected(deadline), (operation, dict(request), audio), deadline)
+            path = socket_path()
+            try:
+                connection = _connect(path, deadline)
+            except ServiceGone:
+                connection = _start_and_connect(path, deadline)
+            result: R = _answer(connection, (function, arguments, more), deadline)
+            return result
         except _TooLate:
             raise HarkError(
                 worded("The speech service did not answer in time."),
-                worded("It had %(timeout_s)s s for %(operation)s.", timeout_s=number(timeout_s), operation=operation),
+                worded(
+                    "It had %(timeout_s)s s for %(operation)s.",
+                    timeout_s=number(timeout_s),
+                    operation=function.__name__,
+                ),
                 worded(
                     "Try again; a smaller model is faster, and the log tells what it was doing: %(log)s",
                     log=str(log_file()),
@@ -101,20 +104,11 @@ def call(
     raise AssertionError("unreachable")
 
 
-def status() -> dict[str, Any] | None:
-    """``pid`` and ``loaded`` (the operations that have succeeded); None where the service is not running."""
-    deadline = time.monotonic() + STOP_TIMEOUT_S
-    with contextlib.suppress(ServiceGone, TimeoutError, HarkError):
-        return _answer(_connect(socket_path(), deadline), ("status", {}, None), deadline)
-    return None
-
-
 def stop() -> None:
-    """End the service and wait until it is gone."""
     path = socket_path()
     deadline = time.monotonic() + STOP_TIMEOUT_S
     with contextlib.suppress(ServiceGone, TimeoutError):
-        pid = _answer(_connect(path, deadline), ("stop", {}, None), deadline)["pid"]
+        pid = _answer(_connect(path, deadline), (STOP, (), {}), deadline)
         _wait_until_dead(path, deadline)
         for process in _started:
             if process.pid == pid:
@@ -125,10 +119,7 @@ def stop() -> None:
 
 def socket_path() -> Path:
     """The service's socket: HARK_SPEECH_SOCKET, or one named after the installation in a folder of this user's own.
-
-    Raises:
-        HarkError: the folder is not private, or the path is longer than a socket's may be.
-    """
+    Raises HarkError: the folder is not private, or the path is longer than a socket's may be."""
     given = os.environ.get("HARK_SPEECH_SOCKET", "").strip()
     if given:
         path = Path(given).expanduser().absolute()
@@ -159,7 +150,6 @@ def socket_path() -> Path:
 
 
 def log_file() -> Path:
-    """What the service says of itself and of its faults."""
     return installation_folder() / "logs" / "speech-service.log"
 
 
@@ -172,28 +162,19 @@ def of_this_user(connection: socket.socket) -> bool:
     return bool(struct.unpack("3i", credentials)[1] == os.getuid())
 
 
-def _answer(connection: Connection, message: tuple[str, dict[str, Any], Any], deadline: float) -> dict[str, Any]:
+def _answer(connection: Connection, message: tuple[Any, ...], deadline: float) -> Any:
     """Send one request and close the connection after its answer."""
     try:
         with connection:
             connection.send(message)
             if not connection.poll(max(0.0, deadline - time.monotonic())):
                 raise _TooLate
-            answer: dict[str, Any] | HarkError = connection.recv()
+            result, problem = connection.recv()
     except (OSError, EOFError) as error:
         raise ServiceGone(f"{type(error).__name__}: {error}") from error
-    if isinstance(answer, HarkError):
-        raise answer
-    return answer
-
-
-def _connected(deadline: float) -> Connection:
-    """A connection to the running service, which is started where there is none."""
-    path = socket_path()
-    try:
-        return _connect(path, deadline)
-    except ServiceGone:
-        return _start_and_connect(path, deadline)
+    if problem is not None:
+        raise problem
+    return result
 
 
 def _connect(path: Path, deadline: float) -> Connection:

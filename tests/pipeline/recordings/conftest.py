@@ -1,0 +1,29 @@
+"""Doubles that tests of recordings share."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.llm_double import Double, running_double, set_up
+
+FFMPEG = shutil.which("ffmpeg") is not None and shutil.which("ffprobe") is not None
+needs_ffmpeg = pytest.mark.skipif(not FFMPEG, reason="the ffmpeg programs are not installed")
+
+
+@pytest.fixture
+def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
+    """A language model that answers what a test says."""
+    with running_double() as model:
+        set_up(model, monkeypatch)
+        yield model
+
+
+@pytest.fixture(params=[pytest.param("ffmpeg", marks=needs_ffmpeg), "libsndfile"])
+def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    if request.param == "libsndfile":
+        monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    return str(request.param)
