@@ -92,8 +92,10 @@ def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
         spec: ``epochs`` over the passages, ``batch_size`` (utterances), ``subset`` (per cent of those learned from; all
             that are left out are measured).
 
-
-    Raises HarkError: passages that cannot be read, an option out of range, or a full disk.
+    Returns ``segments``, all that is there where they are fewer than :data:`LEAST_PASSAGES`; else ``weights`` (path; ""
+    where they did not get better and are not kept), ``checked``, ``held_out``, ``hours``, ``steps``, the word error
+    rates of the passages left out ``before`` and ``after`` (and as ``_percent``, for showing), and whether it got
+    ``better``. Raises HarkError: passages that cannot be read, an option out of range, or a full disk.
     """
     options = training_options(spec, most_epochs=MOST_EPOCHS)
     reporter.stage("collect", worded("Collecting passages whose words are known"))

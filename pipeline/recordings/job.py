@@ -46,8 +46,8 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
             ``owner``: it is the owner's, who can raise limits; ``most_s``: that the user has left of a quota [s], none
             unless given.
 
-
-    Raises HarkError: no recording, beyond the limits, an engine that is not ready or failed, a full disk.
+    Returns what the portal shows of it. Raises HarkError: no recording, beyond the limits, an engine that is not ready
+    or failed, a full disk.
     """
     folder, options = data / spec["folder"], spec["options"]
     audio = folder / AUDIO

@@ -25,21 +25,13 @@ def hub_folder() -> Path:
 
 @dataclass(frozen=True)
 class LocalModel:
-    """A model of transformers on this machine; it is downloaded only when the owner asks for that.
+    """A model of transformers on this machine; it is downloaded only when the owner asks for that."""
 
-    Attributes:
-        name: as ``pipeline.engine_setup.pull_model`` knows it.
-        repository: its name on Hugging Face.
-        place: its folder below the installation's data folder.
-        variable: the environment variable that names another folder.
-        without: what Hark does without it.
-    """
-
-    name: str
-    repository: str
-    place: str
-    variable: str
-    without: str
+    name: str  # as ``pipeline.engine_setup.pull_model`` knows it.
+    repository: str  # its name on Hugging Face
+    place: str  # its folder below the installation's data folder
+    variable: str  # the environment variable that names another folder
+    without: str  # what Hark does without it
 
     @property
     def own_folder(self) -> Path:

@@ -59,17 +59,12 @@ _OTHER_KINDS = (
 
 @dataclass(frozen=True)
 class MediaLimits:
-    """What an upload may be at most.
-
-    Attributes:
-        owner: whoever reads a refusal runs this server, and can raise the limit.
-        left_s: what is left of the month's minutes [s]; None: they have no limit.
-    """
+    """What an upload may be at most."""
 
     max_bytes: int = 1_000_000_000
     max_seconds: float = 4 * 3600.0  # telling the speakers of so much apart takes about 2 GB of memory
-    owner: bool = True
-    left_s: float | None = None
+    owner: bool = True  # whoever reads a refusal runs this server, and can raise the limit
+    left_s: float | None = None  # what is left of the month's minutes [s]; None: they have no limit
 
     @classmethod
     def from_environment(cls, *, owner: bool = True) -> MediaLimits:
@@ -125,15 +120,10 @@ class MediaLimits:
 
 @dataclass(frozen=True)
 class MediaFacts:
-    """What a file holds: its first stream of sound.
+    """What a file holds: its first stream of sound."""
 
-    Attributes:
-        duration_s: as far as it is known, else 0.
-        sample_rate: Hz.
-    """
-
-    duration_s: float
-    sample_rate: int
+    duration_s: float  # as far as it is known, else 0
+    sample_rate: int  # Hz
     channels: int
 
 
@@ -225,12 +215,8 @@ def _decoded(source: Path) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def merge(sources: Sequence[Path], target: Path, limits: MediaLimits) -> None:
-    """Join files that :func:`normalize` made into one session, with a short pause between them.
-
-    Two channels only where all have two.
-
-    Raises HarkError: longer than the limit together, one that cannot be read, a full disk.
-    """
+    """Join files that :func:`normalize` made into one session, with a short pause between them; two channels only where
+    all have two. Raises HarkError: longer than the limit together, one that cannot be read, a full disk."""
     seconds, channels = MERGE_PAUSE_S * (len(sources) - 1), 2
     for path in sources:
         with open_normalized(path) as recording:

@@ -143,9 +143,8 @@ class Answer:
         how: "language model" (it wrote the text), "reader" (a model marked these words), "best sentence" (the segment
             whose words match best, no model took part), "nearest" (nothing has read the passages: ``nearest`` may hold
             the answer), "nothing" (no passage was found that answers it). The last two have no citations.
-        score: of a reader its probability, of the best sentence the share of the question's weight that occurs there.
-        nearest: where nothing was found, the segments that come nearest to the question, best first.
-        note: why the language model took no part, though it is set up.
+        score: of a reader its probability, of the best sentence the share of the question's weight that occurs there
+        nearest: where nothing was found, the segments that come nearest to the question, best first
     """
 
     text: str
@@ -154,7 +153,7 @@ class Answer:
     how: str
     score: float
     nearest: tuple[Citation, ...] = ()
-    note: str = ""
+    note: str = ""  # why the language model took no part, though it is set up
 
 
 def passages(recording: str, transcript: Transcript) -> list[Passage]:

@@ -22,23 +22,16 @@ CORPORA = "corpora"
 
 @dataclass(frozen=True)
 class Tool:
-    """One engine or model: what it is for (one of the words above), what it is called, and whether it can be used.
-
-    Attributes:
-        enabled: the name by which ``pipeline.engine_setup.enable_engine`` makes its environment, or "".
-        pulled: the name by which ``pipeline.engine_setup.pull_model`` downloads it; "" where it cannot.
-        sizes: of which one has to be chosen.
-        facts: of a recognizer: its size, time and word errors.
-    """
+    """One engine or model: what it is for (one of the words above), what it is called, and whether it can be used."""
 
     use: str
     name: str
     licence: str
     readiness: Readiness
-    enabled: str = ""
-    pulled: str = ""
-    sizes: tuple[str, ...] = ()
-    facts: tuple[Worded, ...] = ()
+    enabled: str = ""  # the name by which ``pipeline.engine_setup.enable_engine`` makes its environment, or "".
+    pulled: str = ""  # the name by which ``pipeline.engine_setup.pull_model`` downloads it; "" where it cannot.
+    sizes: tuple[str, ...] = ()  # of which one has to be chosen
+    facts: tuple[Worded, ...] = ()  # of a recognizer: its size, time and word errors
 
     @property
     def downloads(self) -> list[tuple[str, Worded | None]]:

@@ -31,14 +31,9 @@ class Word:
 
 @dataclass(frozen=True)
 class Segment:
-    """What one person says without a longer pause; ``text`` is its words with spaces between.
-
-    Attributes:
-        speaker: an id such as "S1", a key of ``Transcript.speakers``; "" where it is not known.
-        overlap: somebody else speaks at the same time.
-        edited: a person has corrected it; ``words`` then keep what was heard where texts agree, and share the time
-            of the segment where they do not.
-    """
+    """What one person says without a longer pause; ``text`` is its words with spaces between. ``edited``: a person has
+    corrected it; ``words`` then keep what was heard where texts agree, and share the time of the segment where they do
+    not."""
 
     start_s: float
     end_s: float
@@ -46,8 +41,8 @@ class Segment:
     confidence: float
     words: tuple[Word, ...] = ()
     language: str = ""  # of this segment, "" where it is the transcript's
-    speaker: str = ""
-    overlap: bool = False
+    speaker: str = ""  # an id such as "S1", a key of ``Transcript.speakers``; "" where it is not known.
+    overlap: bool = False  # somebody else speaks at the same time
     edited: bool = False
 
 
@@ -56,20 +51,17 @@ class Transcript:
     """A whole recording.
 
     Attributes:
-        engine: which engine of recognition wrote it, with its model ("faster-whisper small").
-        diarization: how speakers were told apart: "channels", "acoustic", "pyannote"; "" where nobody asked.
-        speakers: what each speaker's id is shown as; ids in the order of their first words.
-        sounds_like: by a speaker's id, whose remembered voice it is near, until the speaker has a name.
-        versions: of the models that took part, for provenance.
+        speakers: what each speaker's id is shown as; ids in the order of their first words
+        sounds_like: by a speaker's id, whose remembered voice it is near, until the speaker has a name
     """
 
     duration_s: float
     language: str
-    engine: str
+    engine: str  # which engine of recognition wrote it, with its model ("faster-whisper small")
     segments: tuple[Segment, ...] = ()
     speakers: Mapping[str, str] = field(default_factory=dict)
-    diarization: str = ""
-    versions: Mapping[str, str] = field(default_factory=dict)
+    diarization: str = ""  # how speakers were told apart: "channels", "acoustic", "pyannote"; "" where nobody asked
+    versions: Mapping[str, str] = field(default_factory=dict)  # of the models that took part, for provenance
     sounds_like: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -26,14 +26,9 @@ def translation_file(folder: Path, language: str) -> Path:
 
 
 def translate(transcript: Transcript, language: str, name: str) -> Transcript:
-    """The transcript in a language. Segments keep their times and speakers, and have no words with times of their own.
-
-    Args:
-        language: its code.
-        name: what it is called in English, for the model.
-
-    Raises HarkError: no language model is set up, or it does not answer as it should.
-    """
+    """The transcript in a language (its code, and its name in English for the model). Segments keep their times and
+    speakers, and have no words with times of their own. Raises HarkError: no language model is set up, or it does not
+    answer as it should."""
     chosen = llm.needed(worded("The transcript cannot be translated."))
     translated = ["" for _ in transcript.segments]
     for rows in segment_rows(transcript, chosen.part_characters):

@@ -23,23 +23,14 @@ PROGRESS_FROM_S = 120.0  # recordings shorter than that are done before anyone c
 
 @dataclass
 class HeardFile:
-    """What a detector heard in one recording.
+    """What a detector heard in one recording."""
 
-    Attributes:
-        file: the path as it was given.
-        seconds: of audio that could be read.
-        detections: in order of time.
-        scores: one for each 80 ms, where they were asked for.
-        silent: nothing in it is louder than -60 dB of full scale.
-        failure: what ended the reading early; the attributes above are of what comes before.
-    """
-
-    file: str
-    seconds: float = 0.0
-    detections: list[Detection] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    silent: bool = True
-    failure: HarkError | None = None
+    file: str  # the path as it was given
+    seconds: float = 0.0  # of audio that could be read
+    detections: list[Detection] = field(default_factory=list)  # in order of time
+    scores: list[float] = field(default_factory=list)  # one for each 80 ms, where they were asked for
+    silent: bool = True  # nothing in it is louder than -60 dB of full scale
+    failure: HarkError | None = None  # what ended the reading early; the attributes above are of what comes before
 
 
 def open_detector(

@@ -19,20 +19,13 @@ from pipeline.serving.detection import HeardFile, listen
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a detector did at one of its thresholds.
+    """What a detector did at one of its thresholds."""
 
-    Attributes:
-        fa_per_day: false alarms a day that the threshold was set for.
-        missed: of the recordings with the phrase, those in which the detector did not fire.
-        doubles: how often it fired again in one of them.
-        alarms: file and time [s] of each time that it fired without the phrase.
-    """
-
-    fa_per_day: float
+    fa_per_day: float  # false alarms a day that the threshold was set for
     threshold: float
-    missed: list[str]
-    doubles: int
-    alarms: list[tuple[str, float]]
+    missed: list[str]  # of the recordings with the phrase, those in which the detector did not fire
+    doubles: int  # how often it fired again in one of them
+    alarms: list[tuple[str, float]]  # file and time [s] of each time that it fired without the phrase
     miss_rate: Interval
     fa_per_hour: Interval
 

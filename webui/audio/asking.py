@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -42,6 +41,9 @@ SPEAKING_ORDER = ("piper", "kokoro", "flite", "espeak", "festival", "suno")
 def answer(*, user: User, question: str, recording: Recording | None = None) -> dict[str, Any]:
     """An answer with what it cites, as plain JSON.
 
+    Returns ``question``, ``text``, ``found``, ``how``, ``score`` and ``note`` as
+    :class:`pipeline.recordings.question_answering.Answer` has them, ``language``, ``citations`` and, where nothing was
+    found, ``nearest``: each ``recording`` (id), ``name``, ``segment``, ``start_s``, ``end_s``, ``speaker``, ``text``.
 
     Raises HarkError: the question is empty or far too long, or the one recording has no transcript yet.
     """
@@ -94,7 +96,9 @@ def _promising(user: User, question: str) -> dict[UUID, Recording]:
 
 def _in_service(function: Callable[[str, list[str]], T], model: LocalModel) -> Callable[[str, list[str]], T] | None:
     """A function of a model in the speech service; None where there is no model."""
-    return partial(speech_client.call, 60.0, function) if model.readiness().ok else None
+    if not model.readiness().ok:
+        return None
+    return lambda question, texts: speech_client.call(60.0, function, question, texts)
 
 
 def too_long() -> HarkError:

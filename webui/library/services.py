@@ -141,12 +141,8 @@ def relabel(library: Library, clip: Clip, text: str) -> None:
 
 
 def trim(library: Library, clip: Clip, *, start_s: float, end_s: float, text: str, put_aside: bool) -> int:
-    """A part of a clip as a clip of its own; its id. It is used wherever the whole one was.
-
-    Trimming twice alike gives the same clip.
-
-    Raises HarkError: the part is too short, or the whole clip, or the text holds no word.
-    """
+    """A part of a clip as a clip of its own; its id. It is used wherever the whole one was. Trimming twice alike gives
+    the same clip. Raises HarkError: the part is too short, or the whole clip, or the text holds no word."""
     if not (math.isfinite(start_s) and math.isfinite(end_s)):
         raise _no_part(_("Start and end are numbers of seconds."))
     start_s, end_s = max(0.0, round(start_s, 3)), min(round(end_s, 3), clip.duration_s)

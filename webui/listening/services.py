@@ -218,17 +218,11 @@ def confirm_sorted(*, user: User) -> None:
 
 @dataclass(frozen=True)
 class Retrainable:
-    """A detector that was told of errors since it was trained.
+    """A detector that was told of errors since it was trained."""
 
-    Attributes:
-        version: that is in use.
-        recordings: how many samples were taken since.
-        job: that retrains it; None: none does.
-    """
-
-    version: Version
-    recordings: int
-    job: Job | None
+    version: Version  # that is in use
+    recordings: int  # how many samples were taken since
+    job: Job | None  # that retrains it; None: none does
 
 
 def retrainable(user: User) -> list[Retrainable]:

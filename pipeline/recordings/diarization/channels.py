@@ -32,20 +32,13 @@ LEAST_S, LEAST_SHARE = 0.4, 0.03  # of the speech, that each of two people has f
 
 @dataclass(frozen=True)
 class ChannelComparison:
-    """Two channels [frames of 32 ms], the later one moved to fit the other.
+    """Two channels [frames of 32 ms], the later one moved to fit the other."""
 
-    Attributes:
-        speech: probability of speech [2, frames].
-        lead_db: how much louder the left one is than the right one, each by its own loud level [frames].
-        left_s, right_s: seconds of speech that each has for itself.
-        speech_s: seconds of speech in either.
-    """
-
-    speech: np.ndarray
-    lead_db: np.ndarray
-    left_s: float
-    right_s: float
-    speech_s: float
+    speech: np.ndarray  # probability of speech [2, frames]
+    lead_db: np.ndarray  # how much louder the left one is than the right one, each by its own loud level [frames]
+    left_s: float  # of speech that the left one has for itself
+    right_s: float  # the same of the right one
+    speech_s: float  # of speech in either
 
     @property
     def two_speakers(self) -> bool:

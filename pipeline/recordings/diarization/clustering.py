@@ -22,13 +22,8 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def voices(embeddings: np.ndarray, times_s: np.ndarray, speakers: int | None = None) -> np.ndarray:
-    """The voices (centroids of length 1, [voices, dimensions]) that windows belong to, at least one.
-
-    Args:
-        embeddings: of the windows, [windows, dimensions], of length 1; at least one.
-        times_s: where each window's middle is.
-        speakers: how many voices there are, where that is known.
-    """
+    """The voices (centroids of length 1, [voices, dimensions]) that windows belong to, at least one: windows by their
+    embeddings [windows, dimensions] of length 1, and where each one's middle is."""
     every = -(-len(embeddings) // MOST_WINDOWS)
     embeddings, times_s = embeddings[::every].astype(np.float32), times_s[::every]
     likeness = _Likeness(embeddings, times_s)

@@ -27,14 +27,9 @@ def diarize(
 ) -> Diarization:
     """The turns of a normalized recording.
 
-    By channel where each of two channels is a person; else by pyannote where it is set up, else by the voices
-    (:mod:`pipeline.recordings.diarization.acoustic`).
-
-    Args:
-        speakers: how many there are, where that is known.
-        voices: the file of remembered voices, which speakers are compared with.
-
-    Raises HarkError: the recording cannot be read, or there is no way to tell speakers apart here.
+    By channel where each of two channels is a person; else by pyannote where it is set up, else by the voices. With
+    ``voices``, a file of remembered voices, speakers are compared with these. Raises HarkError: the recording cannot be
+    read, or there is no way to tell speakers apart here.
     """
     reporter = reporter or silent_reporter()
     reporter.stage("speakers", worded("Telling speakers apart"))

@@ -22,17 +22,14 @@ class Diarization:
     """The turns of a recording, by start.
 
     Attributes:
-        method: how they were found: "channels", "acoustic" or "pyannote".
-        names: what a speaker is called where a channel names it.
-        versions: of the models that took part.
-        embeddings: a speaker's voice, where it was computed (256 numbers of length 1).
-        sounds_like: whose remembered voice a speaker's is near; whether it is theirs, a person decides.
+        embeddings: a speaker's voice, where it was computed (256 numbers of length 1)
+        sounds_like: whose remembered voice a speaker's is near; whether it is theirs, a person decides
     """
 
     turns: tuple[Turn, ...]
-    method: str
-    names: Mapping[str, str] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
+    method: str  # how they were found: "channels", "acoustic" or "pyannote"
+    names: Mapping[str, str] = field(default_factory=dict)  # what a speaker is called where a channel names it
+    versions: Mapping[str, str] = field(default_factory=dict)  # of the models that took part
     embeddings: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     sounds_like: Mapping[str, str] = field(default_factory=dict)
 

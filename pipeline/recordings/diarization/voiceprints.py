@@ -46,15 +46,9 @@ _VOICES: KeptFile[Voices] = KeptFile(
 
 
 def voice_of(audio_file: Path, spans: Iterable[tuple[float, float]], channel: int | None = None) -> np.ndarray:
-    """Join what a speaker says in the (start, end) seconds of a normalized recording: float32 [samples] at 16 kHz.
-
-    The longest spans come first, until :data:`MOST_SPEECH_S` are there.
-
-    Args:
-        channel: 0 (left) or 1 (right) where a channel is a person; None: all mixed.
-
-    Raises HarkError: the recording cannot be read.
-    """
+    """Join what a speaker says in the (start, end) seconds of a normalized recording: float32 [samples] at 16 kHz, the
+    longest spans first, until :data:`MOST_SPEECH_S` are there. ``channel``: 0 (left) or 1 (right) where a channel is a
+    person; None: all mixed. Raises HarkError: the recording cannot be read."""
     parts: list[np.ndarray] = []
     left_s = MOST_SPEECH_S
     with open_normalized(audio_file) as recording:

@@ -33,23 +33,16 @@ class Sentiment:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a recording comes down to.
-
-    Attributes:
-        segments: what ``text`` rests on.
-        engine: who wrote it, with its model ("extractive LSA").
-        note: what the reader should know about how it came about ("" where it went as asked).
-        made_of: :func:`words_of` the transcript that it is of ("" where nobody kept it).
-    """
+    """What a recording comes down to."""
 
     text: str
     key_points: tuple[Point, ...]
     action_items: tuple[Point, ...]
     sentiment: Sentiment | None  # None where nobody can tell: no lexicon of that language
-    engine: str
-    segments: tuple[int, ...] = ()
-    note: str = ""
-    made_of: str = ""
+    engine: str  # who wrote it, with its model ("extractive LSA")
+    segments: tuple[int, ...] = ()  # what ``text`` rests on
+    note: str = ""  # what the reader should know about how it came about ("" where it went as asked)
+    made_of: str = ""  # :func:`words_of` the transcript that it is of ("" where nobody kept it)
 
 
 def words_of(transcript: Transcript) -> str:

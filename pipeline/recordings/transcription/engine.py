@@ -21,21 +21,13 @@ LONGEST_TEXT_A_SECOND = 40  # characters; nobody says more, so an engine that wr
 
 
 class RecognitionEngine:
-    """Recognizes one piece of speech at a time, others wait. Its model is loaded at the first piece.
+    """Recognizes one piece of speech at a time, others wait. Its model is loaded at the first piece."""
 
-    Attributes:
-        name: its name in the registry, in transcripts and on the command line.
-        why: why ``auto`` takes it, where it does; worded, without its full stop.
-        licence: SPDX identifier (or short name) of the program.
-        hosted: sends audio to another machine; it is used only where its owner has configured that.
-        expects: can be told words that are likely to be said; others pass over them.
-    """
-
-    name: str
-    why: str
-    licence: str
-    hosted = False
-    expects = True
+    name: str  # its name in the registry, in transcripts and on the command line
+    why: str  # why ``auto`` takes it, where it does; worded, without its full stop
+    licence: str  # SPDX identifier (or short name) of the program
+    hosted = False  # sends audio to another machine; it is used only where its owner has configured that
+    expects = True  # can be told words that are likely to be said; others pass over them
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -89,8 +81,9 @@ class RecognitionEngine:
             translate: write it in English; for an engine that ``translates``.
             words: names and others that are likely to be said, as they are written; see ``expects``.
 
-
-        Raises HarkError: the engine cannot be used here, or failed for a reason that the user can mend.
+        Returns segments in order, times in seconds from the start of the piece, words with times and confidences;
+        nothing where nothing is said. Raises HarkError: the engine cannot be used here, or failed for a reason that the
+        user can mend.
         """
         audio = np.ascontiguousarray(audio[: int(PIECE_S * SAMPLE_RATE)], dtype=np.float32)
         if not len(audio) or float(np.abs(audio).max()) < SILENCE_PEAK:

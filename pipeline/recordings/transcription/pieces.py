@@ -58,12 +58,7 @@ def speech(probabilities: np.ndarray) -> list[tuple[int, int]]:
 
 
 def pieces(probabilities: np.ndarray, samples: int) -> list[Stretch]:
-    """What an engine is to hear, in order and without overlap, each at most :data:`PIECE_S` long.
-
-    Args:
-        probabilities: of the whole recording.
-        samples: its length.
-    """
+    """What an engine is to hear of a recording, in order and without overlap, each at most :data:`PIECE_S` long."""
     runs = speech(probabilities)
     margin = round(MARGIN_S / FRAME_S)
     longest = int((PIECE_S - 2 * MARGIN_S) / FRAME_S)

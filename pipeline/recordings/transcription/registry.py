@@ -139,12 +139,8 @@ def _fitted(engine: RecognitionEngine, data: Path | None) -> RecognitionEngine:
 
 
 def with_model(name: str, model: str, language: str | None) -> RecognitionEngine:
-    """The engine with a certain model, ready, for a process that does not share the environment of who asks.
-
-    One model an engine is held: asking for another one lets the first go.
-
-    Raises HarkError: as :func:`engine` and :func:`choose`.
-    """
+    """The engine with a certain model, ready, for a process that does not share the environment of who asks. One model
+    an engine is held: asking for another one lets the first go. Raises HarkError: as :func:`engine`, :func:`choose`."""
     kind = CHOOSABLE.get(name)
     if kind is None or not model or _engines()[name].model == model:
         return choose(name, language)[0]

@@ -52,23 +52,15 @@ PIECE_TIMEOUT_S = 900.0  # a large model on a slow processor, and its loading
 
 @dataclass(frozen=True)
 class TranscribeOptions:
-    """How a recording is heard.
+    """How a recording is heard. ``data``: the data folder of the user for whom it is; see
+    ``pipeline.recordings.transcription.registry.choose``."""
 
-    Attributes:
-        engine: a name in the registry, or "auto": the best one that is ready for the language.
-        language: what is spoken ("en", "de"); None: the engine decides piece by piece.
-        channels: hear the two channels of a file with one person each by themselves; False: always together.
-        data: the data folder of the user for whom it is; see ``pipeline.recordings.transcription.registry.choose``.
-        translate: write it in English, whatever is spoken.
-        words: that are likely to be said; see ``RecognitionEngine.recognize``.
-    """
-
-    engine: str = registry.AUTO
-    language: str | None = None
-    channels: bool = True
+    engine: str = registry.AUTO  # a name in the registry, or "auto": the best one that is ready for the language
+    language: str | None = None  # what is spoken ("en", "de"); None: the engine decides piece by piece
+    channels: bool = True  # hear the two channels of a file with one person each by themselves; False: always together
     data: Path | None = None
-    translate: bool = False
-    words: tuple[str, ...] = ()
+    translate: bool = False  # write it in English, whatever is spoken
+    words: tuple[str, ...] = ()  # that are likely to be said; see ``RecognitionEngine.recognize``
 
 
 @dataclass(frozen=True)

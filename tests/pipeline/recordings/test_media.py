@@ -147,18 +147,12 @@ def files_in(folder: Path) -> list[str]:
 
 
 @needs_ffmpeg
-def test_ffmpeg_that_is_killed(tmp_path: Path, fake_ffmpeg: Callable[[str], None]) -> None:
+@pytest.mark.parametrize("script", ["kill -9 $$", "exec sleep 60"])
+def test_ffmpeg_that_is_killed_or_hangs(
+    tmp_path: Path, fake_ffmpeg: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
     soundfile.write(tmp_path / "in.wav", tone(1), 16_000)
-    fake_ffmpeg("kill -9 $$")
-    with pytest.raises(HarkError, match="SIGKILL"):
-        normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits())
-    assert files_in(tmp_path) == ["in.wav"]
-
-
-@needs_ffmpeg
-def test_ffmpeg_that_hangs(tmp_path: Path, fake_ffmpeg: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    soundfile.write(tmp_path / "in.wav", tone(1), 16_000)
-    fake_ffmpeg("exec sleep 60")
+    fake_ffmpeg(script)
     monkeypatch.setattr(media, "DECODE_TIMEOUT_S", 0.3)
     started = time.monotonic()
     with pytest.raises(HarkError, match="SIGKILL"):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from pipeline.recordings import llm
 from pipeline.recordings import question_answering as qa
@@ -328,19 +325,6 @@ def test_a_damaged_reader_says_so(reader: Path, tmp_path: Path, monkeypatch: pyt
     with pytest.raises(HarkError, match="cannot be loaded"):
         read_passages("Which form?", ["a form"])
     assert answer("Which form fails on old browsers?", CALL_PASSAGES, read_passages).how == "best sentence"
-
-
-def test_asking_pulls_in_neither_torch_nor_django() -> None:
-    program = (
-        "import sys; from pipeline.recordings.question_answering import *; "
-        "import pipeline.recordings.captions, pipeline.recordings.summarization; "
-        "import pipeline.recordings.llm; READER.readiness(); pipeline.recordings.llm.available(); "
-        "[engine.available() for engine in pipeline.recordings.summarization.engines()]; "
-        "print(*sorted({'torch', 'django', 'transformers', 'docx', 'sumy', 'nltk'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == ""
 
 
 # Passages found by their meaning, by an encoder that nobody has trained.

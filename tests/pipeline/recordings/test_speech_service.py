@@ -125,28 +125,19 @@ def test_it_ends_when_idle_and_leaves_no_socket(service: Path, monkeypatch: pyte
     assert call(30.0, sleep) == "slept"  # and is started again
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_cleanly(service: Path, number: signal.Signals) -> None:
-    call(30.0, sleep)
-    pid = speech_client._started[-1].pid
-    os.kill(pid, number)
-    assert wait_until(lambda: is_gone(pid))
-    assert not service.exists()
-
-
-def test_a_signal_that_reaches_another_thread_ends_it_cleanly(service: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, "a signal to another thread", "its socket goes"])
+def test_it_ends_cleanly(service: Path, how: object) -> None:
     """The system may give a signal to any thread: what waits for a connection then hears of it between two waits."""
-    call(30.0, signal_this_thread, int(signal.SIGINT))
-    pid = speech_client._started[-1].pid
-    assert wait_until(lambda: is_gone(pid))
-    assert not service.exists()
-
-
-def test_it_ends_when_its_socket_is_taken_away(service: Path) -> None:
     call(30.0, sleep)
     pid = speech_client._started[-1].pid
-    service.unlink()
+    if isinstance(how, signal.Signals):
+        os.kill(pid, how)
+    elif how == "its socket goes":
+        service.unlink()
+    else:
+        call(30.0, signal_this_thread, int(signal.SIGINT))
     assert wait_until(lambda: is_gone(pid))
+    assert not service.exists()
 
 
 def test_stop_waits_until_it_is_gone(service: Path) -> None:
@@ -284,12 +275,18 @@ def test_without_a_service_it_is_done_here(service: Path, monkeypatch: pytest.Mo
     assert call(30.0, os.getpid) == os.getpid() and not service.exists()
 
 
-def test_the_client_needs_no_torch() -> None:
-    program = (
-        "import sys, pipeline.recordings.speech_client, pipeline.recordings.transcription.streaming\n"
-        "import pipeline.recordings.transcription.transcribe\n"
-        "print(*sorted({'torch', 'django', 'faster_whisper', 'whisper'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+CLIENT = "pipeline.recordings.transcription.streaming, pipeline.recordings.transcription.transcribe"
+ASKING = (
+    "pipeline.recordings.captions, pipeline.recordings.summarization as s, pipeline.recordings.llm as llm\n"
+    "import pipeline.recordings.question_answering as q\n"
+    "q.READER.readiness(); llm.available(); [engine.available() for engine in s.engines()]"
+)
+
+
+@pytest.mark.parametrize("imported", [CLIENT, ASKING])
+def test_who_asks_needs_neither_torch_nor_django(imported: str) -> None:
+    slow = {"torch", "django", "transformers", "faster_whisper", "whisper", "docx", "sumy", "nltk"}
+    program = f"import sys, {imported}\nprint(*sorted({slow} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == ""
