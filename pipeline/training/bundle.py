@@ -21,7 +21,7 @@ from core.events import Reporter
 from core.worded import Worded, number, worded
 from model.features import CHUNK_SAMPLES, SAMPLE_RATE
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError, manifest_digest
-from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES
+from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES, Made
 from pipeline.training.plan import Plan
 from pipeline.training.removed_recordings import CORPUS
 from pipeline.training.report import det_plot, devices_in_words, html_report
@@ -30,7 +30,6 @@ from pipeline.training.targets import readme
 if TYPE_CHECKING:
     from model.export import Parity
     from pipeline.training.devices import DeviceDetector
-    from pipeline.training.making import Made
 
 # Parts of a report that say what real speech a detector has from what ships: `training_corpora` and `licences`.
 SHIPPED_SPEECH = ("backbone", "verifier", "negative_set", "negative_speech", "micro_network")

@@ -23,8 +23,8 @@ from core.events import Reporter
 from core.worded import worded
 from model.runtime.detector import logit
 from pipeline.training.config import EFFORTS, RunConfig
-from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, threshold_at
-from pipeline.training.making import Made, calibrated, hear, learn, make, settings_of_device
+from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, Made, calibrated, threshold_at
+from pipeline.training.making import hear, learn, make, settings_of_device
 from pipeline.training.targets import PACKAGES
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from model.dataset import FeatureStore
     from model.detector import Detector
+    from model.train import TrainResult
 
 FA_PER_DAY = (0.5, 1.0, 2.0, 5.0, 12.0, 24.0, 48.0, 240.0)  # rates that the manifest has thresholds for
 DEFAULT_FA_PER_DAY = 12.0  # 0.5 an hour: the rate that the field reports miss rates at
@@ -29,6 +30,7 @@ REPORTED_FA_PER_HOUR = (0.1, 0.5, 2.0)
 # Logits that a threshold rises by where false alarms become e times rarer and ordinary speech needs no rise.
 # Near-phrases become e times rarer in twice as many (docs/results.md); to follow them would cost most of the phrase.
 NEAR_PHRASE_SCALE = 1.0
+MOST_LOST = 0.1  # of the phrase, that a floor against near-phrases may cost
 HIGHEST_LOGIT = 20.0  # of a threshold: what runs a bundle tells none above apart
 
 
@@ -116,6 +118,23 @@ class ScoredSplit:
         return self.table["bucket"].isin(["confuser", "inbetween"]).to_numpy()
 
 
+@dataclass(frozen=True)
+class Made:
+    """A detector, and what is known of it.
+
+    Attributes:
+        thresholds: a row for each rate of false alarms (:func:`calibrate`).
+        results: of the test (:func:`measure`).
+        trained: what its training gave; None where it learned nothing.
+    """
+
+    detector: Any
+    store: FeatureStore
+    thresholds: list[dict[str, Any]]
+    results: dict[str, Any]
+    trained: TrainResult | None
+
+
 def score_split(detector: Detector, store: FeatureStore, split: str) -> ScoredSplit:
     """Run the detector over a split."""
     from model.detector import score_segments
@@ -155,6 +174,43 @@ def calibrate(validation: ScoredSplit, rates: Sequence[float] = FA_PER_DAY, leas
 def threshold_at(thresholds: Sequence[dict[str, Any]], fa_per_day: float) -> float:
     """The calibrated threshold of a rate that is in the table."""
     return float(next(row["threshold"] for row in thresholds if row["fa_per_day"] == fa_per_day))
+
+
+def calibrated(detector: Any, store: FeatureStore) -> tuple[Any, list[dict[str, Any]], ScoredSplit]:
+    """The detector, its thresholds, and the validation split that they come from.
+
+    A keyphrase HMM is moved so that its default threshold is 0.5: the phrase is followed through the split once, and
+    the line from match score to logit is set afterwards. No default threshold lies below the match score
+    ``detector.least``, however rare false alarms are there, unless that costs more than :data:`MOST_LOST` of what is
+    said close and quiet.
+    """
+    from model.detector import as_streams, in_batches
+    from model.keyword_hmm import HMMDetector
+    from model.metrics import phrase_scores
+
+    if not isinstance(detector, HMMDetector):
+        validation = score_split(detector, store, "validation")
+        return detector, calibrate(validation), validation
+    table = store.where(split="validation").reset_index(drop=True)
+    stored = detector.config.stored
+    pieces = [store.features(row) for row in table.itertuples()]
+    matches = in_batches(detector.matches, pieces, stored, detector.batch_frames)
+
+    def scored(level: float, least: float) -> tuple[HMMDetector, list[dict[str, Any]], ScoredSplit]:
+        centred = detector.centred(level)
+        scores = (centred.score(match) for match in matches)
+        validation = ScoredSplit(table, as_streams(centred, scores, table))
+        return centred, calibrate(validation, least=least), validation
+
+    def match(score: float) -> float:
+        return float(detector.level + logit(score) / detector.slope)
+
+    _, thresholds, validation = scored(detector.level, 0.0)
+    level, floor = match(threshold_at(thresholds, DEFAULT_FA_PER_DAY)), detector.least
+    quiet = validation.pick(validation.headline & (table["condition"] == "clean").to_numpy())
+    if quiet:
+        floor = min(floor, match(float(np.quantile(phrase_scores(quiet), MOST_LOST))))
+    return scored(floor, 0.5) if level < floor else scored(level, 0.0)
 
 
 def at_threshold(test: ScoredSplit, threshold: float) -> dict[str, Any]:

@@ -4,42 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from core.events import Progress, Reporter
 from core.worded import worded
-from model.runtime.detector import logit
 from pipeline.training.config import EFFORTS, Recipe, RunConfig
-from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, calibrate, measure, score_split, threshold_at
+from pipeline.training.evaluation import Made, calibrated, measure, score_split
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
     from model.train import TrainConfig, TrainResult
     from pipeline.training.examples import ExamplePlan
     from pipeline.training.negative_set import NegativePiece
-
-MOST_LOST = 0.1  # of the phrase, that a floor against near-phrases may cost
-
-
-@dataclass(frozen=True)
-class Made:
-    """A detector, and what is known of it.
-
-    Attributes:
-        thresholds: a row for each rate of false alarms (:func:`pipeline.training.evaluation.calibrate`).
-        results: of the test (:func:`pipeline.training.evaluation.measure`).
-        trained: what its training gave; None where it learned nothing.
-    """
-
-    detector: Any
-    store: FeatureStore
-    thresholds: list[dict[str, Any]]
-    results: dict[str, Any]
-    trained: TrainResult | None
 
 
 def settings_of_run(config: RunConfig) -> TrainConfig | None:
@@ -104,43 +81,6 @@ def learn(
     reporter.stage("train", worded("Training for %(n)d steps", n=settings.steps))
     result = train(store, detector, settings, folder, on_progress)
     return load_checkpoint(str(folder / "best.pt"))[0], result
-
-
-def calibrated(detector: Any, store: FeatureStore) -> tuple[Any, list[dict[str, Any]], ScoredSplit]:
-    """The detector, its thresholds, and the validation split that they come from.
-
-    A keyphrase HMM is moved so that its default threshold is 0.5: the phrase is followed through the split once, and
-    the line from match score to logit is set afterwards. No default threshold lies below the match score
-    ``detector.least``, however rare false alarms are there, unless that costs more than :data:`MOST_LOST` of what is
-    said close and quiet.
-    """
-    from model.detector import as_streams, in_batches
-    from model.keyword_hmm import HMMDetector
-    from model.metrics import phrase_scores
-
-    if not isinstance(detector, HMMDetector):
-        validation = score_split(detector, store, "validation")
-        return detector, calibrate(validation), validation
-    table = store.where(split="validation").reset_index(drop=True)
-    stored = detector.config.stored
-    pieces = [store.features(row) for row in table.itertuples()]
-    matches = in_batches(detector.matches, pieces, stored, detector.batch_frames)
-
-    def scored(level: float, least: float) -> tuple[HMMDetector, list[dict[str, Any]], ScoredSplit]:
-        centred = detector.centred(level)
-        scores = (centred.score(match) for match in matches)
-        validation = ScoredSplit(table, as_streams(centred, scores, table))
-        return centred, calibrate(validation, least=least), validation
-
-    def match(score: float) -> float:
-        return float(detector.level + logit(score) / detector.slope)
-
-    _, thresholds, validation = scored(detector.level, 0.0)
-    level, floor = match(threshold_at(thresholds, DEFAULT_FA_PER_DAY)), detector.least
-    quiet = validation.pick(validation.headline & (table["condition"] == "clean").to_numpy())
-    if quiet:
-        floor = min(floor, match(float(np.quantile(phrase_scores(quiet), MOST_LOST))))
-    return scored(floor, 0.5) if level < floor else scored(level, 0.0)
 
 
 def make(

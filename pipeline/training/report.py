@@ -14,7 +14,7 @@ from audio_generation.splice_side import SPLICE
 from core.worded import Worded, worded
 from pipeline.training import retraining
 from pipeline.training.config import BUCKETS
-from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES
+from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES, Made
 from pipeline.training.plan import Plan
 from pipeline.training.synthesis import GenerationReport
 from pipeline.training.verdict import expected_of_people, predicts_people, verdict_of
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from model.dataset import FeatureStore
     from model.detector import Detector
-    from pipeline.training.making import Made
 
 Report = dict[str, Any]
 

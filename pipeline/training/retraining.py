@@ -23,8 +23,15 @@ from core.worded import worded
 from db.db_api import Library
 from db.records import Clip
 from pipeline.training.config import RunConfig
-from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, at_threshold, score_split, threshold_at
-from pipeline.training.making import Made, calibrated
+from pipeline.training.evaluation import (
+    DEFAULT_FA_PER_DAY,
+    Made,
+    ScoredSplit,
+    at_threshold,
+    calibrated,
+    score_split,
+    threshold_at,
+)
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore

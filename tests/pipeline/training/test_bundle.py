@@ -27,8 +27,7 @@ from model.tiny_crnn import TinyCRNN
 from pipeline.training import bundle as bundling
 from pipeline.training.bundle import BundleFiles, bundle_at, bundle_contents, licences_text, model_card, write_bundle
 from pipeline.training.config import RunConfig
-from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, FA_PER_DAY
-from pipeline.training.making import Made
+from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, FA_PER_DAY, Made
 from pipeline.training.plan import Plan
 from tests.support.small_crnn import small_crnn
 

@@ -15,8 +15,7 @@ from model.encoder_detector import EncoderDetector
 from model.keyword_hmm import HMMDetector, KeywordHMM
 from model.metrics import count_false_alarms, phrase_scores
 from model.runtime.detector import logit
-from pipeline.training.evaluation import calibrate, score_split, threshold_at
-from pipeline.training.making import calibrated
+from pipeline.training.evaluation import calibrate, calibrated, score_split, threshold_at
 from tests.support.untrained_bundle import line
 
 WAYS = ((5, 12, 30, 8), (5, 12, 31))

@@ -24,7 +24,7 @@ from model.examples import SoundSources
 from model.features import StoredFrames
 from model.fused_detector import FusedDetector
 from phrase_augmentation.keyphrase import Keyphrase
-from pipeline.training import devices, making, negative_speech
+from pipeline.training import devices, evaluation, negative_speech
 from pipeline.training import teacher as teacher_module
 from pipeline.training.config import DEVICES, EFFORTS, BucketSize, Effort, RunConfig
 from pipeline.training.devices import NoRuntimeError, make_for_device
@@ -111,7 +111,7 @@ def test_the_file_hears_the_phrase_in_the_devices_own_runtime(
 ) -> None:
     # Some minutes of melodies do not say which threshold gives one false alarm in two hours.
     half = [{"fa_per_day": rate, "threshold": 0.5, "extrapolated": False} for rate in FA_PER_DAY]
-    monkeypatch.setattr(making, "calibrate", lambda validation: half)
+    monkeypatch.setattr(evaluation, "calibrate", lambda validation: half)
     monkeypatch.setitem(devices.STEP_SHARES, "esphome", 0.6)  # enough for melodies
     job = tmp_path / "job"
     made = make_for_device(device, CONFIG, clips, tmp_path / "data", job, silent_reporter())

@@ -19,8 +19,7 @@ from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
 from model.train import TrainResult
 from pipeline.training.bundle import model_card
 from pipeline.training.config import BUCKETS, RunConfig
-from pipeline.training.evaluation import FA_PER_DAY, REPORTED_FA_PER_HOUR, ScoredSplit, calibrate, measure
-from pipeline.training.making import Made
+from pipeline.training.evaluation import FA_PER_DAY, REPORTED_FA_PER_HOUR, Made, ScoredSplit, calibrate, measure
 from pipeline.training.plan import BucketPlan, Plan
 from pipeline.training.report import Report, build_report, det_plot, devices_in_words, html_report, in_words
 from pipeline.training.synthesis import GenerationReport

@@ -27,8 +27,7 @@ from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training import retraining
 from pipeline.training.clip_choice import real_negatives
 from pipeline.training.config import RunConfig
-from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, score_split
-from pipeline.training.making import Made
+from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, Made, score_split
 from pipeline.training.plan import Plan, save_plan
 from pipeline.training.retraining import (
     CORPUS,
