@@ -22,7 +22,6 @@ from core.events import Reporter
 from core.worded import worded
 from db.db_api import Library
 from db.records import Clip
-from pipeline.training.config import RunConfig
 from pipeline.training.evaluation import (
     DEFAULT_FA_PER_DAY,
     Made,
@@ -83,21 +82,6 @@ class Retraining:
     marked: Marked
     reporter: Reporter
     anti_keywords: AntiKeywords = field(default_factory=AntiKeywords)
-
-    @classmethod
-    def of(cls, config: RunConfig, data: Path, library: Library, reporter: Reporter) -> Retraining:
-        """The retraining that a run is. Raises HarkError for what speaks against it, before anything is made."""
-        from pipeline.training.examples import untrained_detector
-
-        detector, manifest = version_before(data, config.start_from)
-        if detector.front_end_id != untrained_detector(config, 1.0, rescored=False).front_end_id:
-            raise HarkError(
-                worded("This detector cannot be retrained."),
-                worded("It stands on a backbone that came with another version of Hark."),
-                worded("Train the phrase anew."),
-            )
-        marked = marked_audio(library, config.phrase, config.language)
-        return cls(config.start_from, detector, manifest["thresholds"], marked, reporter)
 
     def with_anti_keywords(self, detector: Any, store: FeatureStore) -> Any:
         """The detector with anti-keywords of what was marked; as it is where it is no keyphrase HMM. It is calibrated

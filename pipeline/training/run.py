@@ -60,7 +60,7 @@ from pipeline.training.plan import (
     what_is_left,
 )
 from pipeline.training.removed_recordings import DEVICES_FOLDER, forget_in_run
-from pipeline.training.retraining import Retraining
+from pipeline.training.retraining import Retraining, marked_audio, version_before
 from pipeline.training.splits import SPLITS
 from pipeline.training.synthesis import GenerationReport, generate
 from pipeline.training.targets import HEARS_S, TITLES
@@ -284,7 +284,7 @@ def _run(
     from pipeline.training.report import build_report
 
     clock = StageClock(folder / "seconds.json")
-    before = Retraining.of(config, data, library, reporter) if config.start_from else None
+    before = _retraining(config, data, library, reporter) if config.start_from else None
     plan = _planned(config, folder, library, clock, reporter)
     to_hear = not store_is_complete(folder / "features")
     left = remaining(plan.requests, library)
@@ -331,6 +331,21 @@ def _run(
     with atomic_path(folder / RESULT) as temporary:
         temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False))
     return result
+
+
+def _retraining(config: RunConfig, data: Path, library: Library, reporter: Reporter) -> Retraining:
+    """The retraining that a run is. Raises HarkError for what speaks against it, before anything is made."""
+    from pipeline.training.examples import untrained_detector
+
+    detector, manifest = version_before(data, config.start_from)
+    if detector.front_end_id != untrained_detector(config, 1.0, rescored=False).front_end_id:
+        raise HarkError(
+            worded("This detector cannot be retrained."),
+            worded("It stands on a backbone that came with another version of Hark."),
+            worded("Train the phrase anew."),
+        )
+    marked = marked_audio(library, config.phrase, config.language)
+    return Retraining(config.start_from, detector, manifest["thresholds"], marked, reporter)
 
 
 def _planned(config: RunConfig, folder: Path, library: Library, clock: StageClock, reporter: Reporter) -> Plan:

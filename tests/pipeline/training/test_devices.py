@@ -24,11 +24,11 @@ from model.examples import SoundSources
 from model.features import StoredFrames
 from model.fused_detector import FusedDetector
 from phrase_augmentation.keyphrase import Keyphrase
-from pipeline.training import devices, evaluation, negative_speech
+from pipeline.training import devices, making, negative_speech
 from pipeline.training import teacher as teacher_module
 from pipeline.training.config import DEVICES, EFFORTS, BucketSize, Effort, RunConfig
 from pipeline.training.devices import NoRuntimeError, make_for_device
-from pipeline.training.evaluation import FA_PER_DAY
+from pipeline.training.evaluation import FA_PER_DAY, score_split
 from pipeline.training.examples import CLIP_COLUMNS, ExamplePlan
 from pipeline.training.negative_speech import TESTED, heard_for_calibration, heard_negatives
 from pipeline.training.teacher import Teacher, make_teacher
@@ -111,8 +111,9 @@ def test_the_file_hears_the_phrase_in_the_devices_own_runtime(
 ) -> None:
     # Some minutes of melodies do not say which threshold gives one false alarm in two hours.
     half = [{"fa_per_day": rate, "threshold": 0.5, "extrapolated": False} for rate in FA_PER_DAY]
-    monkeypatch.setattr(evaluation, "calibrate", lambda validation: half)
-    monkeypatch.setitem(devices.STEP_SHARES, "esphome", 0.6)  # enough for melodies
+    for module in (making, devices):
+        monkeypatch.setattr(module, "calibrated", lambda one, store: (one, half, score_split(one, store, "validation")))
+    monkeypatch.setitem(devices.STEP_SHARES, "esphome", 1.5)  # enough for melodies
     job = tmp_path / "job"
     made = make_for_device(device, CONFIG, clips, tmp_path / "data", job, silent_reporter())
     about = made.report
