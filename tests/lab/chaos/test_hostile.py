@@ -75,7 +75,7 @@ def test_what_must_not_happen_is_counted(
     monkeypatch.setattr(hostile, "WORKER", (sys.executable, "-c", DOOR))
     monkeypatch.setattr("core.worker_process.crowding", lambda: 1.0)
     count = hostile.Count()
-    with hostile.orphans_become_children(), hostile._Opener(tmp_path, "any", None) as opener:
+    with hostile.orphans_become_children(), hostile._Opener(tmp_path, "any") as opener:
         for path in (tmp_path / name, tmp_path / "harmless"):
             opener.open(path, count, 3.0)
     assert vars(count)[counted] == 1 and count.used >= 1 and len(count.defects) == 1, count
@@ -87,7 +87,7 @@ def test_what_must_not_happen_is_counted(
 def test_growing_memory_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hostile, "WORKER", (sys.executable, "-c", DOOR))
     count = hostile.Count()
-    with hostile._Opener(tmp_path, "any", None) as opener:
+    with hostile._Opener(tmp_path, "any") as opener:
         for _ in range(hostile.WARM_UP + 3):
             opener.open(tmp_path / "grows", count, 20.0)
     assert count.growth_mib is not None and 55 < count.growth_mib < 70
