@@ -169,9 +169,12 @@ def _answer(connection: Connection, message: tuple[Any, ...], deadline: float) -
             connection.send(message)
             if not connection.poll(max(0.0, deadline - time.monotonic())):
                 raise _TooLate
-            result, problem = connection.recv()
+            answer = connection.recv()
     except (OSError, EOFError) as error:
         raise ServiceGone(f"{type(error).__name__}: {error}") from error
+    if not isinstance(answer, tuple):
+        raise ServiceGone("it is of an earlier version")
+    result, problem = answer
     if problem is not None:
         raise problem
     return result

@@ -57,6 +57,7 @@ def hear(
     if store_is_complete(folder / "features"):
         return open_store(folder / "features", detector.config.stored.width)
     folder.mkdir(parents=True, exist_ok=True)
+    negatives = list(negatives)  # first: another run may be hearing them, which is said before any work is done
     examples = plan_examples()
     reporter.stage("features", worded("Adding rooms and noise to %(n)d examples", n=len(examples.specs)))
     progress = Progress(reporter, len(examples.specs))

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.connection import Listener
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,18 @@ def test_stop_waits_until_it_is_gone(service: Path) -> None:
     speech_client.stop()
     assert is_gone(pid) and not service.exists()
     speech_client.stop()  # where there is none, nothing happens
+
+
+def test_one_of_an_earlier_version_stops_nobody(service: Path) -> None:
+    def answer() -> None:
+        with listener.accept() as connection:
+            connection.recv()
+            connection.send({"pid": 1})
+
+    with Listener(str(service), "AF_UNIX") as listener, ThreadPoolExecutor(1) as pool:
+        answered = pool.submit(answer)
+        speech_client.stop()
+        answered.result(5)
 
 
 def test_an_error_that_the_user_can_mend_arrives_as_it_is(service: Path) -> None:
