@@ -77,6 +77,7 @@ def read_audio_blocks(path: Path | str, block_s: float = READ_BLOCK_S, start_s: 
 
 
 def check_file(path: Path) -> None:
+    """Raise HarkError where there is no file, or nothing in it."""
     if not path.is_file():
         raise HarkError(
             worded("There is no audio file %(path)s.", path=str(path)),

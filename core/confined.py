@@ -126,6 +126,7 @@ def _can_filter() -> bool:
 
 
 def _call(number: int, *arguments: object) -> int:
+    """A system call; -1 where the kernel refuses it."""
     libc = ctypes.CDLL(None, use_errno=True)
     given = (ctypes.c_long(one) if isinstance(one, int) else one for one in arguments)
     return int(libc.syscall(ctypes.c_long(number), *given))

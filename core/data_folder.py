@@ -137,6 +137,7 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def check_folder(folder: Path) -> None:
+    """Raise HarkError where there is no such folder."""
     if not folder.is_dir():
         raise HarkError(
             worded("There is no folder %(folder)s.", folder=str(folder)),

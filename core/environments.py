@@ -57,6 +57,7 @@ def requirements(name: str) -> Path:
 
 
 def environment(name: str) -> Path:
+    """The folder of an engine's environment, made or not."""
     base = os.environ.get("HARK_ENGINES_ENV")
     return (Path(base).expanduser().resolve() if base else installation_folder() / "engines") / name / "venv"
 
@@ -128,6 +129,7 @@ def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path
 
 
 def packages_folder(name: str) -> Path:
+    """Where the packages of an engine's environment lie, made or not."""
     return next(environment(name).glob("lib/python*/site-packages"), environment(name) / "none")
 
 

@@ -88,6 +88,7 @@ class Pace:
         self.done += count
 
     def left_s(self) -> float | None:
+        """Seconds; None as long as they would be a guess."""
         if self.done >= self.total:
             return 0.0
         counted, elapsed = self.done - self._first, time.monotonic() - self._first_at

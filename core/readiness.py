@@ -16,5 +16,6 @@ class Readiness:
     how_to_enable: str = ""
 
     def require(self, what: str) -> None:
+        """Raise HarkError where it cannot; ``what`` says what is not done then."""
         if not self.ok:
             raise HarkError(what, self.why, self.how_to_enable)

@@ -84,6 +84,7 @@ def serve(set_up: Callable[[], tuple[dict[str, Any], Speak]]) -> None:
 
 
 def write_wav(path: str, samples: bytes, sample_rate: int) -> None:
+    """Write mono 16-bit samples (little-endian bytes)."""
     with wave.open(path, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)

@@ -34,6 +34,7 @@ def is_on_server(folder: Path) -> bool:
 
 
 def on_server(folder: Path) -> PostgresqlDatabase:
+    """The library of a folder on PostgreSQL. Raises HarkError where the driver is not installed."""
     need("psycopg", "psycopg[binary]", DATABASE)
     from db.postgresql import PostgresqlDatabase
 

@@ -100,6 +100,7 @@ class Library:
         self._rows("SELECT 1", doing="opening the clip library")
 
     def close(self) -> None:
+        """Close this thread's connection; another use opens a new one."""
         connection = self._local.__dict__.pop("connection", None)
         if connection is not None and self._local.pid == os.getpid():
             connection.close()
@@ -292,6 +293,7 @@ class Library:
         return self._select(condition, values, where or Where(), limit) if condition else []
 
     def search_ids(self, phrase: str, where: Where | None = None) -> list[int]:
+        """The ids of all clips that :meth:`search` would find, in order; cheap for a hundred thousand of them."""
         condition, values = self._phrase_condition(phrase)
         if not condition:
             return []
@@ -320,6 +322,7 @@ class Library:
         return clips[::-1] if upward else clips
 
     def count(self, filters: Filters, most: int) -> int:
+        """How many clips a person looks for; it does not count beyond ``most``."""
         source, condition, values = self._filter_condition(filters)
         query = f"SELECT COUNT(*) FROM (SELECT 1 FROM {source} WHERE {condition} LIMIT ?) AS found"
         return int(self._rows(query, [*values, most])[0][0])
@@ -830,10 +833,12 @@ def _unlink(path: Path) -> None:
 
 
 def _files_below(folder: Path) -> dict[Path, float]:
+    """The files below a folder, in order, with their times [seconds since the epoch]."""
     return {path: _modified(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def _modified(path: Path) -> float:
+    """When a file was last written [seconds since the epoch]; "now" where it has gone meanwhile."""
     try:
         return path.stat().st_mtime
     except OSError:

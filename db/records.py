@@ -129,6 +129,8 @@ class AlignedUnit:
 
 @dataclass(frozen=True)
 class LibraryStats:
+    """Counts of the library; ``hours`` counts a shared file once for each clip that uses it."""
+
     clips: int
     hours: float
     files: int

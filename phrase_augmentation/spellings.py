@@ -39,6 +39,7 @@ _LETTERS_OF_ONE_SOUND = [
 
 
 def is_vowel_letter(letter: str) -> bool:
+    """Whether a letter usually stands for a vowel (accents aside)."""
     return unicodedata.normalize("NFD", letter)[0] in VOWEL_LETTERS
 
 

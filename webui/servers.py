@@ -133,6 +133,7 @@ def _client(url: str) -> Redis:
 
 
 def check_redis() -> None:
+    """Raises HarkError where the server does not answer."""
     from redis.exceptions import RedisError
 
     try:

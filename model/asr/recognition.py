@@ -91,6 +91,7 @@ class TrigramModel:
         self._known: dict[tuple[str, ...], float] = {}
 
     def alone(self, word: str) -> float:
+        """log P(word)."""
         return self._probability((word,))
 
     def after(self, before: tuple[str, ...], word: str) -> float:

@@ -45,6 +45,7 @@ def load_summarizer(path: Path, device: str = "cpu") -> Summarizer:
 
 
 def padded(rows: list[list[int]], device: str = "cpu") -> Tensor:
+    """Rows of numbers as one tensor [rows, longest]."""
     longest = max(1, *map(len, rows))
     return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows], device=device)
 

@@ -52,6 +52,7 @@ class LocalModel:
         return folder if complete(folder) else None
 
     def readiness(self) -> Readiness:
+        """Whether it can be used here; loads nothing."""
         if self.folder() is not None:
             return Readiness(True)
         names = {"without": self.without, "variable": self.variable, "repository": self.repository, "name": self.name}

@@ -76,6 +76,7 @@ class MediaLimits:
         )
 
     def check_bytes(self, size: int) -> None:
+        """Raise HarkError where ``size`` bytes are more than allowed."""
         if size > self.max_bytes:
             raise HarkError(
                 worded("The file is too large."),

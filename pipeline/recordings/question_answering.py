@@ -32,6 +32,7 @@ MOST_COMPARED = 400  # passages whose meaning is compared with the question's: t
 NEAR = 0.4  # cosine from which a passage may be read though it shares few words with the question
 WRITTEN_FROM = 20  # passages that a language model reads
 LONGEST_WRITTEN = 1_000  # characters of its answer
+MOST_PASSAGES, LONGEST_PASSAGE = 50, 20_000  # that a reader reads; characters of each
 NOT_FOUND: str = worded("No passage was found that answers this.")
 NO_WORDS: str = worded("No passage was found with the words of this question.")
 MOST_NEAREST = 3  # segments that are shown then
@@ -435,8 +436,9 @@ def read_passages(question: str, passages: Sequence[str]) -> dict[str, Any] | No
     if folder is None:
         return None
     reader = _reader(str(folder))
+    texts = [text[:LONGEST_PASSAGE] for text in passages[:MOST_PASSAGES]]
     spans = sorted(
-        (span for number, text in enumerate(passages) for span in reader.spans(question, text, number)),
+        (span for number, text in enumerate(texts) for span in reader.spans(question, text, number)),
         key=lambda span: span.logits, reverse=True,
     )  # fmt: skip
     if not spans or spans[0].logits - spans[0].null <= NULL_MARGIN:

@@ -69,6 +69,7 @@ class Transcript:
         return "\n".join(segment.text for segment in self.segments)
 
     def speaker_name(self, speaker: str) -> str:
+        """What a speaker is called; the id itself where nobody has named it."""
         return self.speakers.get(speaker, speaker)
 
 

@@ -138,6 +138,7 @@ def bundle_contents(
     contents["README.md"] = readme(f"{plan.run}.zip", contents, report, measured).encode()
     for path in (pt_path, onnx_path, int8_path):
         path.unlink(missing_ok=True)
+    manifest["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     return _signed(manifest, contents)
 
 
@@ -185,9 +186,8 @@ def bundle_at(bundle: Path, fa_per_day: float, out: IO[bytes]) -> None:
 
 
 def _signed(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The files and their manifest, with their digests and its own."""
-    files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    unsigned = {**{key: value for key, value in manifest.items() if key != "digest"}, "files": files}
+    """The files and their manifest, which has their digests, with its own."""
+    unsigned = {key: value for key, value in manifest.items() if key != "digest"}
     signed = unsigned | {"digest": manifest_digest(unsigned)}
     return {**contents, "manifest.json": json.dumps(signed, indent=1, ensure_ascii=False).encode()}
 

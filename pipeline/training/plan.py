@@ -59,7 +59,7 @@ POSITIVE_SHARES = {"train": 0.70, "validation": 0.12, "test": 0.18}  # of a dete
 CALIBRATED_SHARES = {"confuser": 1.0, "inbetween": 0.5, "plain_negative": 1.0}
 DEVICE_S = 240.0  # a detector for a device: hearing its clips, and training
 TEACHER_S = 150.0  # the same of the teacher of all of them
-VALIDATION_SHARE = 0.2  # of the clips of the phrase: how much of it the floor against near-phrases may cost
+VALIDATION_SHARE = 0.2  # of the clips of the phrase, which say what a large detector's floor against near-phrases costs
 VALIDATION_POSITIVES = 150  # of a retraining that is calibrated: how much of the phrase anti-keywords may cost
 
 
@@ -235,7 +235,9 @@ def wanted_clips(bucket: str, texts: Mapping[str, Sequence[str]], config: RunCon
     if bucket == "positive":
         if config.start_from:
             return {"train": 0, "validation": VALIDATION_POSITIVES, "test": effort.test_clips}
-        validation = round(VALIDATION_SHARE * effort.test_clips)
+        validation = (
+            round(VALIDATION_SHARE * effort.test_clips) if config.size == "large" else 0
+        )  # others have no floor
         return {"train": 0, "validation": validation, "test": effort.test_clips - validation}
     return {"train": 0, "validation": 0, "test": len(texts["test"])}
 

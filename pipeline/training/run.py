@@ -476,6 +476,7 @@ def _heard(
     from pipeline.training.negatives import shipped_negatives
 
     start = folder / "start.pt"
+    seconds = cache(lambda: window_seconds(clips, config.phrase))  # reads hundreds of clips
     if not (start.is_file() and store_is_complete(folder / "features")):
         folder.mkdir(parents=True, exist_ok=True)
         if before is not None and config.recipe is not Recipe.NETWORK:
@@ -483,7 +484,7 @@ def _heard(
         else:
             if config.size == "large":
                 reporter.stage("features", worded("Looking for matches of the phrase in real speech"))
-            detector = untrained_detector(config, window_seconds(clips, config.phrase)[0], rescored=True)
+            detector = untrained_detector(config, seconds()[0], rescored=True)
         save_checkpoint(detector, str(start))
         if config.recipe is not Recipe.FROM_NOTHING and complaint():
             reporter.log(complaint(), "warning")
@@ -491,7 +492,7 @@ def _heard(
 
     def examples() -> ExamplePlan:
         bitrate = BITRATE if config.recipe is Recipe.NETWORK else 0
-        need, phrase_s = detector.config.receptive_samples, window_seconds(clips, config.phrase)[1]
+        need, phrase_s = detector.config.receptive_samples, seconds()[1]
         return plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, config.variants, bitrate)
 
     effort = EFFORTS[config.effort]

@@ -43,9 +43,11 @@ class FewAtOnce(Argon2PasswordHasher):
     parallelism = 1
 
     def encode(self, password: str, salt: str) -> str:
+        """Called by Django. Raises HashingBusy."""
         with _place():
             return str(super().encode(password, salt))
 
     def verify(self, password: str, encoded: str) -> bool:
+        """Called by Django. Raises HashingBusy."""
         with _place():
             return bool(super().verify(password, encoded))

@@ -128,6 +128,7 @@ def _wait(now: datetime, failures: Iterable[datetime], allowed: int) -> int:
 
 
 def too_many(wait_s: int) -> StatusError:
+    """Make the error of who has to wait so long [s]."""
     minutes = -(-wait_s // 60)
     return StatusError(
         429,

@@ -23,6 +23,7 @@ class MoreThanTheName:
     """A password is more than its user's name again and again. Django's own compares the two as a whole."""
 
     def validate(self, password: str, user: AbstractBaseUser | None = None) -> None:
+        """Called by Django. Raises ValidationError."""
         name = user.get_username().casefold() if user is not None else ""
         if name and name in password.casefold() and len(password.casefold().replace(name, "")) < FURTHER:
             raise ValidationError(self.get_help_text(), code="password_too_similar")

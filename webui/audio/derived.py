@@ -52,6 +52,7 @@ def file_stem(recording: Recording) -> str:
 
 
 def summary_of(recording: Recording) -> dict[str, Any] | None:
+    """The summary as in ``summary.json``; None where there is none."""
     try:
         summary: dict[str, Any] = json.loads((recording.path / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -166,6 +166,7 @@ def voices_of(user: User) -> list[str]:
 
 
 def forget_voice(*, user: User, name: str) -> bool:
+    """Delete a remembered voice; whether there was one of that name."""
     return voiceprints.forget(_voices(user), name)
 
 

@@ -133,6 +133,7 @@ def _upload(request: HttpRequest, upload_id: UUID) -> UploadInProgress:
 
 
 def _json(request: HttpRequest) -> dict[str, Any]:
+    """The body as a JSON object. Raises HarkError."""
     try:
         return json_object(request.read(LARGEST_JSON) or b"{}")
     except ValueError as error:

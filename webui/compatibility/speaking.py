@@ -51,6 +51,7 @@ def chosen_engine(user: User, name: str = "", language: str = "en") -> Engine:
 
 
 def named_voice(engine: Engine, name: str, language: str = "en") -> Voice:
+    """The engine's voice of that name. Raises HarkError where there is none."""
     voices = engine.voices(language)
     found = next((voice for voice in voices if voice.name == name), None)
     if found is None:

@@ -127,11 +127,13 @@ def account_of(whose: User | Organization) -> Account:
     return Account(Limits(whose.disk_bytes, whose.jobs_a_day, whose.minutes_a_month), people, whose.name)
 
 
-def accounts_of(user: User) -> list[Account]:
-    """The account of a user, and those of their organizations; none of the owner of the installation."""
+def accounts_of(user: User, limit: str) -> list[Account]:
+    """The account of a user, and those of their organizations that have such a limit (a field of :class:`Limits`); none
+    of the owner of the installation."""
     if user.is_owner:
         return []
-    return [account_of(user), *map(account_of, Organization.objects.filter(memberships__user=user))]
+    organizations = Organization.objects.filter(memberships__user=user, **{f"{limit}__gt": 0})
+    return [account_of(user), *map(account_of, organizations)]
 
 
 def check_room_in(account: Account, folders: Sequence[Path], size: int) -> None:
@@ -207,7 +209,7 @@ def _add(user: User, **more: float) -> None:
 
 def check_jobs(user: User) -> None:
     """Raise QuotaUsedUp where a user, or their organization, has begun all jobs that a day has for them."""
-    for account in accounts_of(user):
+    for account in accounts_of(user, "jobs_a_day"):
         most = account.limits.jobs_a_day
         if not most or account.jobs_today() < most:
             continue
@@ -227,7 +229,7 @@ def check_jobs(user: User) -> None:
 def check_minutes(user: User, seconds: float = 0.0) -> None:
     """Raise QuotaUsedUp where a recording of so many seconds (0: not known yet) is more than the month has left beside
     those that wait or are transcribed."""
-    for account in accounts_of(user):
+    for account in accounts_of(user, "minutes_a_month"):
         most = account.limits.minutes_a_month
         if not most or ((left := account.seconds_left(Job.GOING)) > 0 and seconds <= left):
             continue
@@ -249,7 +251,7 @@ def check_minutes(user: User, seconds: float = 0.0) -> None:
 def seconds_left(user: User, job: Job | None = None) -> float | None:
     """Of this month, for a job that begins now: what others that wait will take is theirs when they begin. None: any
     number."""
-    accounts = [account for account in accounts_of(user) if account.limits.minutes_a_month]
+    accounts = [account for account in accounts_of(user, "minutes_a_month") if account.limits.minutes_a_month]
     return max(0.0, min(account.seconds_left(Job.WORKING, job) for account in accounts)) if accounts else None
 
 

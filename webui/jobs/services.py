@@ -59,6 +59,8 @@ job_ended = Signal()  # sent with ``job`` within the transaction in which it has
 
 
 class LimitReached(HarkError):
+    """Too many jobs; answered with 429."""
+
     status = 429
 
 
@@ -75,7 +77,7 @@ def user_data(user: User) -> Path:
 def check_room(user: User, size: int = 0) -> None:
     """See to it that ``size`` bytes more are within a user's share of the disk. The owner's share is the disk. Raises
     webui.jobs.quota.NoRoom: they are not."""
-    for account in accounts_of(user):
+    for account in accounts_of(user, "disk_bytes"):
         check_room_in(account, list(map(user_data, account.people)), size)
 
 

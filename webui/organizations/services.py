@@ -58,10 +58,12 @@ def visible(user: User, number: int) -> Organization:
 
 
 def membership_of(user: User, organization: Organization) -> Membership | None:
+    """How a user is in it; None: they are not."""
     return Membership.objects.filter(organization=organization, user=user).first()
 
 
 def member(organization: Organization, user_id: int) -> Membership:
+    """How somebody is in it. Raises Http404 where they are not."""
     people = Membership.objects.select_related("user", "organization")
     return get_object_or_404(people, organization=organization, user__id=user_id)
 

@@ -109,6 +109,7 @@ def embed(audio: np.ndarray) -> np.ndarray:
 
 
 def readiness() -> Readiness:
+    """Whether resemblyzer is installed; imports nothing."""
     if find_spec("resemblyzer") is not None:
         return Readiness(True)
     return Readiness(False, worded("The package %(name)s is not installed.", name=PACKAGES[0]), INSTALL)

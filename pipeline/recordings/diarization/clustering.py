@@ -18,6 +18,7 @@ MOST_WINDOWS = 4000  # that are compared with each other: 64 MB a matrix; of mor
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors [..., n] scaled to length 1."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
 
 

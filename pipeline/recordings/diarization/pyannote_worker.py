@@ -26,6 +26,7 @@ def set_up() -> tuple[dict[str, Any], Speak]:
         pipeline.to(torch.device("cuda"))
 
     def tell_apart(request: dict[str, Any]) -> None:
+        """Write the turns [start, end, label] of one recording to the request's ``path``."""
         audio, rate = soundfile.read(request["audio"], dtype="float32")
         sound = {"waveform": torch.from_numpy(audio)[None], "sample_rate": rate}
         found = pipeline(sound, num_speakers=request["speakers"])
@@ -35,6 +36,7 @@ def set_up() -> tuple[dict[str, Any], Speak]:
 
 
 def turns_of(found: Any) -> list[tuple[float, float, str]]:
+    """[start, end, label] of each turn of what a pipeline gave."""
     annotation = getattr(found, "speaker_diarization", found)  # version 4 wraps what version 3 gives
     return [
         (float(segment.start), float(segment.end), str(label))

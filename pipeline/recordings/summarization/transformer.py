@@ -40,6 +40,7 @@ LONGEST_OUTPUT = 128  # tokens of a part's summary
 BEAMS = 4
 MOST_POINTS = 12
 TEXT_POINTS = 4  # sentences of the text
+LONGEST_PART = 20_000  # characters of a text that a model is given
 MOST_CITED = 3  # segments that a sentence rests on: those that share its words
 SHARE_OF_BEST = 0.6  # of the best segment's score: what shares that much is cited too
 
@@ -146,6 +147,7 @@ def write(engine: str, parts: list[str]) -> tuple[list[str], str]:
 
     In the speech service. Raises HarkError where the model is not there or cannot be loaded.
     """
+    parts = [part[:LONGEST_PART] for part in parts]
     if engine == "character":
         from model.summarizer.decoding import open_summarizer
 

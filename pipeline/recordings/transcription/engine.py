@@ -68,6 +68,7 @@ class RecognitionEngine:
         """End what the model holds beside memory."""
 
     def check(self) -> None:
+        """Raise HarkError where the engine cannot be used here."""
         self.available().require(worded("The engine %(name)s cannot be used here.", name=self.name))
 
     def recognize(

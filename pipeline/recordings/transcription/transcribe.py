@@ -32,7 +32,7 @@ from pipeline.recordings.diarization.channels import two_speakers
 from pipeline.recordings.media import open_normalized, read, read_blocks
 from pipeline.recordings.transcript import Segment, Transcript, segment_of_json
 from pipeline.recordings.transcription import registry
-from pipeline.recordings.transcription.engine import RecognitionEngine, described
+from pipeline.recordings.transcription.engine import PIECE_S, RecognitionEngine, described
 from pipeline.recordings.transcription.pieces import Stretch, pieces
 from pipeline.recordings.transcription.segmenting import shifted, split, with_overlaps
 
@@ -133,7 +133,14 @@ def recognize(
 def recognize_by_name(
     name: str, model: str, audio: np.ndarray, language: str | None, translate: bool, words: Sequence[str]
 ) -> list[Segment]:
-    """:func:`recognize`, in the speech service, whose engines are other objects."""
+    """:func:`recognize`, in the speech service, whose engines are other objects. Raises HarkError for a piece that is
+    longer than an engine accepts."""
+    if len(audio) > (PIECE_S + 1) * SAMPLE_RATE:
+        raise HarkError(
+            worded("The piece cannot be recognized."),
+            worded("An engine accepts at most %(piece_s)s s at once.", piece_s=rounded(PIECE_S)),
+            worded("Cut the recording into pieces first."),
+        )
     return registry.with_model(name, model, language).recognize(audio, language, translate, words)
 
 
@@ -286,6 +293,7 @@ class _Progress:
         self._file.close()
 
     def add(self, piece: _Piece, segments: list[Segment]) -> None:
+        """Keep what was recognized in a piece. Raises OSError."""
         self._write({"piece": piece.key(), "segments": [asdict(segment) for segment in segments]})
 
     def _write(self, row: dict[str, Any]) -> None:

@@ -54,6 +54,7 @@ def is_converted(folder: Path) -> bool:
 
 
 def best(names: dict[str, Path]) -> str:
+    """The most accurate of the models found; "" where there is none."""
     return max(names, key=lambda name: SIZES.index(name) if name in SIZES else -1, default="")
 
 
@@ -76,6 +77,7 @@ class WhisperEngine(RecognitionEngine):
         return best(self.found()) if wished in ("", "auto") else wished
 
     def file(self) -> Path | None:
+        """The model's file or folder; None where it is not on this machine."""
         model = self.model
         if "/" not in model and not model.endswith(".pt"):
             return self.found().get(model) if model else None

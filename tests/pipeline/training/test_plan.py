@@ -136,13 +136,22 @@ def test_what_learns_nothing_of_clips_asks_for_those_of_its_test(
 ) -> None:
     plan = plan_of(library, CALIBRATED)
     asked = Counter((request.bucket, request.split) for request in plan.requests)
-    assert asked["positive", "test"] + asked["positive", "validation"] == tiny_effort.test_clips
-    assert asked["positive", "test"] >= 0.75 * tiny_effort.test_clips and asked["positive", "validation"]
-    assert {split for bucket, split in asked if bucket in ("confuser", "inbetween")} == {"test"}
+    assert asked["positive", "test"] == tiny_effort.test_clips
+    assert {split for bucket, split in asked if bucket != "plain_negative"} == {"test"}
     assert {split for bucket, split in asked if bucket == "plain_negative"} == {"validation", "test"}
     voices = run_splits(plan, choirs).voices  # type: ignore[arg-type]
     assert not voices["train"] and set(voices["test"]) == {"alpha", "beta", "gamma"}
     assert sum(asked.values()) < len(plan_of(library).requests)
+
+
+def test_some_of_the_phrase_says_what_a_floor_costs_a_large_detector(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort
+) -> None:
+    plan = plan_of(library, replace(CALIBRATED, size="large"))
+    asked = Counter((request.bucket, request.split) for request in plan.requests)
+    assert asked["positive", "test"] + asked["positive", "validation"] == tiny_effort.test_clips
+    assert asked["positive", "test"] >= 0.75 * tiny_effort.test_clips and asked["positive", "validation"]
+    assert {split for bucket, split in asked if bucket in ("confuser", "inbetween")} == {"test"}
 
 
 def test_a_detector_for_a_device_learns_from_clips_of_voices_that_the_test_does_not_hear(

@@ -13,7 +13,7 @@ from core.readiness import Readiness
 from pipeline.recordings import speech_client
 from pipeline.recordings.transcription import registry
 from pipeline.recordings.transcription.engine import RecognitionEngine, described, knows
-from pipeline.recordings.transcription.transcribe import recognize
+from pipeline.recordings.transcription.transcribe import recognize, recognize_by_name
 from pipeline.recordings.transcription.whisper_text import invented, spread, words_of
 from tests.support.scripted_engine import Scripted, said
 from tests.support.untrained_bundle import spoken
@@ -147,6 +147,11 @@ def test_noise_alone_is_little_or_nothing() -> None:
     noise = (0.05 * np.random.default_rng(0).standard_normal(2 * SAMPLE_RATE)).astype(np.float32)
     found = registry.engine("hark").recognize(noise, "en")
     assert sum(len(segment.words) for segment in found) <= 2
+
+
+def test_a_longer_piece_than_allowed_is_refused_by_the_operation() -> None:
+    with pytest.raises(HarkError, match="cannot be recognized"):
+        recognize_by_name("hark", "", np.zeros(40 * SAMPLE_RATE, np.float32), None, False, ())
 
 
 def test_segments_survive_the_way_to_the_service_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
