@@ -158,9 +158,13 @@ class Engine:
         """Where the weights and voices lie that were downloaded for it."""
         return installation_folder() / "voices" / self.name
 
+    def worker_arguments(self) -> list[str]:
+        """What the worker is started with: its voices' folder, unless the engine says otherwise."""
+        return [str(self.folder())]
+
     def worker_environment(self) -> Mapping[str, str]:
-        """Variables to be added to the worker's environment."""
-        return {"HARK_VOICES": str(self.folder())}
+        """Secrets for the worker, which other users of the machine could read in its arguments."""
+        return {}
 
     def voice_named(self, name: str, language: str) -> Voice | None:
         """The voice of that name, or None."""
@@ -277,7 +281,7 @@ class Engine:
             if self._worker is None:
                 self._worker = WorkerProcess(
                     self.name,
-                    [str(environments.interpreter(self.name)), "-m", self.worker_module()],
+                    [str(environments.interpreter(self.name)), "-m", self.worker_module(), *self.worker_arguments()],
                     self.worker_environment(),
                     self.start_timeout_s,
                 )

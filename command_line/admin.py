@@ -31,7 +31,7 @@ def register(commands: Commands[Parser]) -> None:
     token.add_argument("--user", metavar="NAME", help="whose token it is (default: the owner's)")
     token.add_argument(
         "--scopes", type=names, default=("read", "train", "audio"), metavar="A,B",
-        help="of read, train, audio, admin (default: read,train,audio)",
+        help="of read, train, audio, wakes, admin (default: read,train,audio)",
     )  # fmt: skip
     token.add_argument("--days", type=whole(1, 3650), metavar="N", help="default: until it is revoked")
     factor = add_command(group, "factor-off", "[--user NAME]", "turn off a lost second factor", run_factor_off)

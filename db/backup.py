@@ -52,7 +52,7 @@ IN_PLACE = (".before-", ".restoring-")  # beginnings of what restoring in place 
 # What can be had again, of every user's folder and of the models in it; and the portal's counts of requests.
 # Nor what names a place on a server, whose rows are in the backup as a database.
 NOT_KEPT = {
-    "cache", "engines", "voices", "exports", "logs", "log", "tmp", "portal/requests.sqlite3", "library.postgresql",
+    "cache", "engines", "voices", "exports", "logs", "log", "tmp", "library.postgresql",
     MANIFEST,
 }  # fmt: skip
 DOWNLOADED = {"whisper", "funasr", "pyannote", "summary", "question-answering", "embedding"}

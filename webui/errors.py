@@ -142,7 +142,7 @@ def broken() -> HarkError:
 
 
 class InALine(logging.Filter):
-    """What was sent wrong, a full disk and a locked database are no faults whose traceback would help."""
+    """Shorten what needs no traceback (a malformed request, a full disk, a locked database); 503 is only a warning."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -150,6 +150,8 @@ class InALine(logging.Filter):
             record.exc_info, record.exc_text = None, None
             said, why = record.getMessage(), str(error)
             record.msg, record.args = (said if why in said else f"{said}: {why}")[:LONGEST_LINE], ()
+        if getattr(record, "status_code", None) == 503:
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
         return True
 
 

@@ -1,22 +1,18 @@
 """How many requests a minute a user, a token and an address may make; what is beyond is answered 429.
 
-Requests are counted in windows of a minute in a small SQLite file of its own, which every process of the web server
-shares: one statement a request, which waits for nothing that the portal's database is doing. Where there is a Redis, it
-counts, for the web servers of all machines.
+Requests are counted in windows of a minute: in memory, or for the web servers of all machines in Redis.
 """
 
 from __future__ import annotations
 
 import logging
-import sqlite3
 import time
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core.cache import caches
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.crypto import salted_hmac
@@ -29,17 +25,10 @@ from webui.accounts.services import user_of_token
 from webui.compatibility.endpoint import is_page
 from webui.errors import StatusError, explain, problem
 from webui.logs import Middleware
-from webui.servers import redis
 
 log = logging.getLogger(__name__)
 
 WINDOW_S = 60
-PATIENCE_S = 1.0  # for another process that is counting
-_TABLE = "CREATE TABLE IF NOT EXISTS asked (who TEXT PRIMARY KEY, window INTEGER, n INTEGER) WITHOUT ROWID"
-_COUNT = (
-    "INSERT INTO asked VALUES (?, ?, 1) ON CONFLICT (who) DO UPDATE SET "
-    "n = CASE WHEN window = excluded.window THEN n + 1 ELSE 1 END, window = excluded.window RETURNING n"
-)
 
 
 @dataclass(frozen=True)
@@ -60,67 +49,34 @@ class Allowance:
         return max(1, round(self.resets_at - time.time()))
 
 
-def _digest(who: str) -> str:
-    return salted_hmac("hark.rate_limits", who).hexdigest()
-
-
 def count(limits: Mapping[str, int], now: float | None = None) -> Allowance | None:
     """Count a request of all of ``limits`` (most a minute by name; 0: no limit); how far who has least left is.
 
-    None where there is no limit, or nothing can be counted: then requests are let through.
+    None where there is no limit, or Redis does not count: then requests are let through.
     """
-    limits = {who: most for who, most in limits.items() if most}
-    if not limits:
-        return None
     window = int((time.time() if now is None else now) // WINDOW_S)
-    counted = _counted_by_redis(limits, window) if settings.REDIS else _counted_in_file(limits, window)
-    if counted is None:
-        return None
-    found = [Allowance(most, n, (window + 1) * WINDOW_S) for most, n in counted]
-    return min(found, key=lambda allowance: allowance.most - allowance.n)
-
-
-def _counted_by_redis(limits: Mapping[str, int], window: int) -> list[tuple[int, int]] | None:
-    """Most and made of each, up to the first that is beyond; None where Redis does not count."""
-    from redis.exceptions import RedisError
-
     found = []
     try:
         for who, most in limits.items():
-            counting = redis().pipeline()
-            name = f"hark:asked:{_digest(who)}:{window}"
-            counting.incr(name)
-            counting.expire(name, 2 * WINDOW_S)
-            n = int(counting.execute()[0])
-            found.append((most, n))
-            if n > most:  # a token that asks too much takes nothing from its user's others
-                break
-    except RedisError as error:
-        log.warning("requests are not counted: %s", error)
-        return None
-    return found
-
-
-def _counted_in_file(limits: Mapping[str, int], window: int) -> list[tuple[int, int]] | None:
-    """The same, in the data folder."""
-    path = Path(settings.PORTAL_DATA) / "requests.sqlite3"
-    found = []
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(path, PATIENCE_S)) as file, file:
-            # What is lost with a crash is a minute's counts, so nothing waits for the disk.
-            file.executescript(f"PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; {_TABLE}")
-            for who, most in limits.items():
-                n = file.execute(_COUNT, (_digest(who), window)).fetchone()[0]
-                found.append((most, n))
-                if n > most:  # as above
+            if most:
+                key = f"{salted_hmac('hark.rate_limits', who).hexdigest()}:{window}"
+                caches["requests"].add(key, 0, 2 * WINDOW_S)
+                found.append(Allowance(most, caches["requests"].incr(key), (window + 1) * WINDOW_S))
+                if found[-1].n > most:  # a token that asks too much takes nothing from its user's others
                     break
-            if n == 1:
-                file.execute("DELETE FROM asked WHERE window < ?", (window,))
-    except (OSError, sqlite3.Error) as error:
+    except _failures() as error:
         log.warning("requests are not counted: %s", error)
         return None
-    return found
+    return min(found, key=lambda allowance: allowance.most - allowance.n, default=None)
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What counting may raise: a Redis that does not answer, a key that it has dropped."""
+    if not settings.REDIS:
+        return (ValueError,)
+    from redis.exceptions import RedisError
+
+    return RedisError, ValueError
 
 
 class RateLimitMiddleware(Middleware):

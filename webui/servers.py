@@ -115,6 +115,16 @@ def uses_redis() -> bool:
     return True
 
 
+def request_cache() -> dict[str, Any]:
+    """Django's settings of a cache in the Redis that REDIS_URL names; empty without one."""
+    if not uses_redis():
+        return {}
+    return {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": os.environ[REDIS].strip(),
+        "KEY_PREFIX": "hark", "OPTIONS": {"socket_connect_timeout": CONNECT_S, "socket_timeout": ANSWER_S},
+    }  # fmt: skip
+
+
 def redis() -> Redis:
     """The client of the server that REDIS_URL names; it connects when it is first asked."""
     return _client(os.environ[REDIS].strip())

@@ -7,26 +7,23 @@ HARK_SECRET_KEY_FALLBACKS  with it: earlier keys, with commas between, which are
 HARK_ALLOWED_HOSTS  names under which the portal may be reached, with commas between (default: this machine only)
 DATABASE_URL        a database of PostgreSQL for accounts, jobs and clip libraries; of MariaDB or MySQL for all but
                     libraries (default: files in the data folder)
-REDIS_URL           a Redis server: the queue of the workers, and the count of requests (default: the database, a file)
+REDIS_URL           a Redis server: the queue of the workers, and the count of requests (default: the database, memory)
 HARK_WORKERS        processes of each lane that this machine starts (default: as many as HARK_JOBS_RUNNING)
 HARK_HTTPS          1: cookies only travel encrypted, behind a proxy that sets X-Forwarded-Proto
-HARK_DEBUG          1: Django's own error pages; never where others can reach it
 HARK_JOBS_RUNNING, HARK_JOBS_RUNNING_PER_USER      jobs at work in a lane (3), of one user (2)
-HARK_JOBS_WAITING, HARK_JOBS_WAITING_PER_USER      jobs that wait (200), of one user (50)
+HARK_JOBS_WAITING   jobs that wait (200), a quarter of them of one user
 HARK_AUDIT_DAYS     how long the audit log keeps what was done (365)
 HARK_USER_MAX_BYTES  of the disk that a user other than the owner may take, unless a quota says otherwise (50000000000)
-HARK_REQUESTS_PER_USER, HARK_REQUESTS_PER_TOKEN, HARK_REQUESTS_PER_ADDRESS    requests a minute of a user (1200), of one
-                    of their tokens (600), of an address that sends neither token nor session (600); 0: any number
+HARK_REQUESTS_PER_MINUTE    of a token, and of an address that sends neither token nor session (600), of a user twice as
+                    many; 0: any number
 HARK_LIVE_PER_USER  live transcriptions of one user at a time (2)
-HARK_WAKES_PER_DAY, HARK_WAKES_WAITING    what devices may send a detector in a day (50), and how much of that waits to
-                    be confirmed (200)
+HARK_WAKES_PER_DAY  what devices may send a detector in a day (50); four times as much may wait to be confirmed
 HARK_WEBHOOKS_PRIVATE  1: webhooks may be sent into this network, not only to the open internet
 HARK_IMPORT_FOLDERS    folders, with colons between, from below which the owner may import corpora (default: none)
 HARK_UPLOAD_MAX_BYTES, HARK_UPLOAD_MAX_SECONDS    of one recording (1000000000, 14400)
 HARK_METRICS_TOKEN  what Prometheus must send to read /metrics (default: only the owner, signed in, reads it)
 OTEL_EXPORTER_OTLP_ENDPOINT    where traces are sent, by OTLP over HTTP (default: nowhere; docs/portal.md)
 HARK_LOG_JSON       1: the log is a JSON object a line, with the ids of the request and of the job (docs/portal.md)
-HARK_WAIT_S         how long an earlier system's address waits for a long recording (300)
 GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET    sign-in with Google, off unless both are set
 ACCESS_TOKEN_EXPIRE_MINUTES  how long an access token works (15); this and other names of an earlier system's settings:
                     core/earlier_settings.py
@@ -52,7 +49,7 @@ from core.settings_file import read_settings_files
 from webui import tracing
 from webui.secret import NAME as KEY_FILE
 from webui.secret import EarlierKeys, secret_key
-from webui.servers import database_settings, uses_redis
+from webui.servers import database_settings, request_cache, uses_redis
 
 # Small files (style sheets, scripts) are read at once wherever they are served from.
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
@@ -73,7 +70,7 @@ def _number(name: str, default: int, least: int = 1) -> int:
     return int(text) if text.isdecimal() and int(text) >= least else default
 
 
-DEBUG = _flag("HARK_DEBUG")
+DEBUG = False
 # Made when it is first needed: importing the settings (linters, tests) writes nothing.
 if os.environ.get("HARK_SECRET_KEY"):
     SECRET_KEY = os.environ["HARK_SECRET_KEY"]
@@ -169,6 +166,8 @@ CACHES = {
     "default": IN_MEMORY,
     # Menus (templates/base.html), the form for recordings. Each process has its own: an upgrade empties them.
     "template_fragments": {**IN_MEMORY, "LOCATION": "fragments", "OPTIONS": {"MAX_ENTRIES": 2000}},
+    # Requests of a minute (webui/rate_limits.py): of all web servers where there is a Redis, else of this one.
+    "requests": request_cache() or {**IN_MEMORY, "LOCATION": "requests", "OPTIONS": {"MAX_ENTRIES": 100_000}},
 }
 DATABASES = {
     "default": database_settings(taken("DATABASE_URL"))
@@ -241,15 +240,15 @@ IMPORT_FOLDERS = [Path(name) for name in os.environ.get("HARK_IMPORT_FOLDERS", "
 JOBS_RUNNING = _number("HARK_JOBS_RUNNING", 3)
 JOBS_RUNNING_PER_USER = _number("HARK_JOBS_RUNNING_PER_USER", 2)
 JOBS_WAITING = _number("HARK_JOBS_WAITING", 200)
-JOBS_WAITING_PER_USER = _number("HARK_JOBS_WAITING_PER_USER", 50)
+JOBS_WAITING_PER_USER = max(1, JOBS_WAITING // 4)
 USER_MAX_BYTES = _number("HARK_USER_MAX_BYTES", 50_000_000_000)
 JOBS_LEASE_S = _number("HARK_JOBS_LEASE_S", 30)
-REQUESTS_PER_USER = _number("HARK_REQUESTS_PER_USER", 1200, least=0)
-REQUESTS_PER_TOKEN = _number("HARK_REQUESTS_PER_TOKEN", 600, least=0)
-REQUESTS_PER_ADDRESS = _number("HARK_REQUESTS_PER_ADDRESS", 600, least=0)
+REQUESTS_PER_TOKEN = REQUESTS_PER_ADDRESS = _number("HARK_REQUESTS_PER_MINUTE", 600, least=0)
+REQUESTS_PER_USER = 2 * REQUESTS_PER_TOKEN
 METRICS_TOKEN = os.environ.get("HARK_METRICS_TOKEN", "").strip()
 LIVE_PER_USER = _number("HARK_LIVE_PER_USER", 2)
-WAKES_PER_DAY, WAKES_WAITING = _number("HARK_WAKES_PER_DAY", 50), _number("HARK_WAKES_WAITING", 200)
+WAKES_PER_DAY = _number("HARK_WAKES_PER_DAY", 50)
+WAKES_WAITING = 4 * WAKES_PER_DAY
 WEBHOOKS_PRIVATE = _flag("HARK_WEBHOOKS_PRIVATE")
 WEBHOOKS_SENT_AT_ONCE = 4
 WORKERS = _number("HARK_WORKERS", JOBS_RUNNING)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -136,12 +136,10 @@ def _plain(text: str) -> str:
 
 
 def set_up() -> tuple[dict[str, Any], Any]:
-    voxes = sorted(Path(os.environ.get("HARK_VOICES", "/nonexistent")).glob("*.flitevox"))
+    voxes = sorted(Path(sys.argv[1]).glob("*.flitevox"))
     program = shutil.which("flite")
     speaker: Library | Program
     try:
-        if os.environ.get("HARK_FLITE_PROGRAM") == "1":
-            raise OSError("the program was asked for")
         speaker = Library(voxes)
         through = "libflite"
     except (OSError, AttributeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -75,4 +76,4 @@ def _phonemizer(letter: str) -> Any:
 
 
 if __name__ == "__main__":
-    serve(lambda: ({}, Speaker(Path(os.environ["HARK_VOICES"])).speak))
+    serve(lambda: ({}, Speaker(Path(sys.argv[1])).speak))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -46,9 +44,8 @@ class Piper(Engine):
             "./hark voices pull piper en_US-libritts_r-medium",
         )
 
-    def worker_environment(self) -> Mapping[str, str]:
-        folders = dict.fromkeys([str(self.folder()), *(str(path.parent) for path in self.models())])
-        return {"HARK_VOICES": os.pathsep.join(folders)}
+    def worker_arguments(self) -> list[str]:
+        return list(dict.fromkeys([str(self.folder()), *(str(path.parent) for path in self.models())]))
 
     def find_voices(self, language: str) -> list[Voice]:
         """As the JSON files beside the models describe them; a file that cannot be read is no voice."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -66,4 +66,4 @@ def _speaker_number(config: Any, speaker: str) -> int | None:
 
 
 if __name__ == "__main__":
-    serve(lambda: ({}, Speaker([Path(folder) for folder in os.environ["HARK_VOICES"].split(os.pathsep)]).speak))
+    serve(lambda: ({}, Speaker([Path(folder) for folder in sys.argv[1:]]).speak))

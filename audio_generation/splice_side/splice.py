@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,8 +46,8 @@ class Splice(Engine):
             "git checkout model/shipped, or ./hark library import a corpus and ./hark mine a phrase of it.",
         )
 
-    def worker_environment(self) -> Mapping[str, str]:
-        return {"HARK_SPLICE_SHIPPED": str(self.shipped), "HARK_SPLICE_DATA": str(data_folder())}
+    def worker_arguments(self) -> list[str]:
+        return [str(self.shipped), str(data_folder())]
 
     def find_voices(self, language: str) -> list[Voice]:
         return [

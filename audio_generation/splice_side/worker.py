@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,7 @@ def set_up() -> tuple[dict[str, Any], Any]:
     from audio_generation.splice_side.speaking import speak, write_clip
     from core.errors import HarkError
 
-    shipped = os.environ.get("HARK_SPLICE_SHIPPED")
-    inventory = Inventory(Path(shipped) if shipped else None, Path(os.environ["HARK_SPLICE_DATA"]))
+    inventory = Inventory(*map(Path, sys.argv[1:]))
 
     def answer(request: dict[str, Any]) -> None:
         person = inventory.person(request["voice"])

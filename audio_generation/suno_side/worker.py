@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -58,4 +59,4 @@ class Speaker:
 
 
 if __name__ == "__main__":
-    serve(lambda: ({}, Speaker(Path(os.environ["HARK_VOICES"])).speak))
+    serve(lambda: ({}, Speaker(Path(sys.argv[1])).speak))

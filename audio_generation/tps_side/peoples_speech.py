@@ -89,9 +89,9 @@ def _stream(location: str | Path, configuration: str, split: str) -> Iterator[tu
         "split": split,
         "cache": str(data_folder() / "cache" / "datasets"),
     }
-    command = [str(environments.interpreter(NAME)), "-m", "audio_generation.tps_side.worker"]
+    command = [str(environments.interpreter(NAME)), "-m", "audio_generation.tps_side.worker", json.dumps(wish)]
     try:
-        worker = WorkerProcess(NAME, command, {"HARK_PEOPLES_SPEECH": json.dumps(wish)}, START_TIMEOUT_S)
+        worker = WorkerProcess(NAME, command, {}, START_TIMEOUT_S)
         try:
             while True:
                 with tempfile.TemporaryDirectory(prefix="hark-rows-") as place:

@@ -6,7 +6,7 @@ A request's ``path`` is a folder: ``rows.json`` of it names the rows, whose enco
 from __future__ import annotations
 
 import json
-import os
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -22,7 +22,7 @@ def set_up() -> tuple[dict[str, Any], Speak]:
         import datasets
     except Exception as error:
         raise Unavailable(f"datasets cannot be imported: {error}") from error
-    rows = _rows(datasets, json.loads(os.environ["HARK_PEOPLES_SPEECH"]))
+    rows = _rows(datasets, json.loads(sys.argv[1]))
 
     def read(request: dict[str, Any]) -> None:
         """Write the next rows; none: there are no more."""

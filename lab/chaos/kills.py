@@ -77,7 +77,7 @@ def killed(data: Path, seed: int, jobs: int, reporter: Reporter) -> Figures:
         HarkError: they have not ended in an hour, or the database is somebody's.
     """
     most = str(10 * jobs)
-    os.environ.update(HARK_DATA=str(data), HARK_JOBS_WAITING=most, HARK_JOBS_WAITING_PER_USER=most)
+    os.environ.update(HARK_DATA=str(data), HARK_JOBS_WAITING=most)
     from webui.setup import ready
 
     ready()

@@ -49,7 +49,7 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
     """
     elsewhere = _asked_elsewhere()
     with tempfile.TemporaryDirectory(prefix="hark-bench-") as folder:
-        os.environ.update(HARK_DATA=folder, HARK_REQUESTS_PER_USER="0")
+        os.environ.update(HARK_DATA=folder, HARK_REQUESTS_PER_MINUTE="0")
         from webui.setup import ready
 
         ready()

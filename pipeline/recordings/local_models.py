@@ -30,7 +30,6 @@ class LocalModel:
     name: str  # as ``pipeline.engine_setup.pull_model`` knows it.
     repository: str  # its name on Hugging Face
     place: str  # its folder below the installation's data folder
-    variable: str  # the environment variable that names another folder
     without: str  # what Hark does without it
 
     @property
@@ -38,10 +37,7 @@ class LocalModel:
         return installation_folder() / self.place
 
     def folder(self) -> Path | None:
-        """The folder that the environment names, Hark's own, or that in the cache of Hugging Face; None: none is."""
-        if given := os.environ.get(self.variable):
-            folder = Path(given).expanduser()
-            return folder if complete(folder) else None
+        """Hark's own folder, or that in the cache of Hugging Face; None: neither has it."""
         if complete(self.own_folder):
             return self.own_folder
         cached = hub_folder() / f"models--{self.repository.replace('/', '--')}"
@@ -55,13 +51,8 @@ class LocalModel:
         """Whether it can be used here; loads nothing."""
         if self.folder() is not None:
             return Readiness(True)
-        names = {"without": self.without, "variable": self.variable, "repository": self.repository, "name": self.name}
-        if given := os.environ.get(self.variable):
-            why = worded("%(without)s: %(variable)s names %(given)s, which holds no model.", **names, given=given)
-            return Readiness(False, why, worded("Name the model's folder in %(variable)s, or unset it.", **names))
-        why = worded("%(without)s: %(repository)s is not here.", **names)
-        get = worded("Run ./hark engines pull %(name)s, or name the model's folder in %(variable)s.", **names)
-        return Readiness(False, why, get)
+        why = worded("%(without)s: %(repository)s is not here.", without=self.without, repository=self.repository)
+        return Readiness(False, why, f"./hark engines pull {self.name}")
 
 
 def complete(folder: Path) -> bool:

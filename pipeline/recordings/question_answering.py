@@ -47,7 +47,6 @@ READER = LocalModel(
     "reader",
     "distilbert/distilbert-base-cased-distilled-squad",
     "models/question-answering",
-    "HARK_QA_MODEL",
     worded("Answers are the best matching sentence"),
 )
 LONGEST_ANSWER = 30  # tokens

@@ -32,6 +32,7 @@ STOP_TIMEOUT_S = 10.0
 DYING_S = 2.0  # a process that was killed takes connections for a moment more
 PROTOCOL = 3  # in the socket's name: a client never meets a service that speaks otherwise
 LONGEST_PATH = 107  # bytes of a Unix socket's path (sun_path of unix(7), without the closing zero)
+IDLE_S = 600.0  # without requests, after which the service ends
 LARGEST_LOG = 2_000_000  # bytes; a longer one is begun anew
 STOP = "stop"  # in place of a function
 SERVICE = ("-m", "pipeline.recordings.speech_service")  # what Python runs
@@ -249,7 +250,7 @@ def _start(path: Path) -> subprocess.Popen[bytes]:
     begun = log_file().is_file() and log_file().stat().st_size < LARGEST_LOG
     with log_file().open("ab" if begun else "wb") as log:
         return subprocess.Popen(
-            [sys.executable, *SERVICE],
+            [sys.executable, *SERVICE, str(IDLE_S)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

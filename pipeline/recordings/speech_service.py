@@ -1,8 +1,8 @@
 """One process for an installation that holds loaded models: ``python -m pipeline.recordings.speech_service``.
 
 Pages, jobs and the command line ask it through ``speech_client``, which starts it on demand, so that a model is loaded
-once and not once a request. It ends after a time without requests (HARK_SPEECH_IDLE_S, 600 seconds),
-when it is told to, and when its socket is taken away. Requests are threads; models have locks of their own.
+once and not once a request. It ends after a time without requests (its argument, in seconds), when it is told to, and
+when its socket is taken away. Requests are threads; models have locks of their own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import threading
 import time
 from multiprocessing.connection import Connection
@@ -22,11 +23,9 @@ from typing import Any
 
 from core.errors import HarkError
 from core.lock import held
-from core.settings_file import positive_number
 from core.worded import worded
 from pipeline.recordings.speech_client import STOP, ServiceBusy, log_file, of_this_user, socket_path
 
-IDLE_S = 600.0
 MOST_CLIENTS = 32  # at once; more are told to come back
 WAIT_FOR_REQUEST_S = 30.0  # a client that says nothing is dropped
 WAIT_FOR_LOCK_S = 15.0  # a service that is ending lets go of its lock soon
@@ -146,7 +145,7 @@ def main() -> None:
     """Serve, unless another process does so already. Ends the process."""
     logging.basicConfig(format="%(asctime)s %(process)d %(levelname)s %(message)s", level=logging.INFO)
     path = socket_path()
-    service = SpeechService(path, positive_number("HARK_SPEECH_IDLE_S", IDLE_S))
+    service = SpeechService(path, float(sys.argv[1]))
 
     def stop(number: int, frame: FrameType | None) -> None:
         service.stopped = True  # no exception: one that is raised between two turns of a loop may miss its ``finally``

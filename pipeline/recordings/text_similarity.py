@@ -19,7 +19,6 @@ EMBEDDING = LocalModel(
     "embedding",
     "sentence-transformers/all-MiniLM-L6-v2",
     "models/embedding",
-    "HARK_EMBEDDING_MODEL",
     worded("Passages are found by their words alone"),
 )
 LONGEST_TOKENS = 256

@@ -49,7 +49,7 @@ def tools() -> Iterator[Tool]:
         known = tuple(facts(name)) if ready.ok else ()
         yield Tool(RECOGNITION, name, engine.licence, ready, enabled, pulled, sizes, known)
     enabled = "" if is_enabled(pyannote_engine.NAME) else pyannote_engine.NAME
-    pulled = pyannote_engine.NAME if pyannote_engine.pipeline_path() is None else ""
+    pulled = "" if pyannote_engine.is_pulled() else pyannote_engine.NAME
     licence = "MIT (program); CC-BY-4.0 (pipeline)"
     yield Tool(SPEAKERS, "pyannote", licence, pyannote_engine.readiness(), enabled, pulled)
     yield Tool(SPEAKERS, "resemblyzer", "Apache-2.0", acoustic.readiness())

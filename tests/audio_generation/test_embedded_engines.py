@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from audio_generation.espeak_side.espeak import NOVELTY, Espeak
 from audio_generation.festival_side.festival import Festival
 from audio_generation.flite_side.flite import Flite
 from core.audio_file import SAMPLE_RATE, read_audio
+from core.data_folder import REPOSITORY
 
 
 def ready(engine: Engine) -> Iterator[Engine]:
@@ -150,8 +152,15 @@ def test_flite_speaks_through_its_program_where_the_library_is_missing(
 ) -> None:
     if shutil.which("flite") is None:
         pytest.skip("the flite program is not installed: apt-get install flite")
-    monkeypatch.setenv("HARK_FLITE_PROGRAM", "1")
+    no_library = tmp_path / "no_library.py"  # a worker on a machine without libflite
+    no_library.write_text(
+        "from audio_generation.flite_side import worker\n"
+        "def missing(voxes): raise OSError('libflite.so.1: no such file')\n"
+        "worker.Library = missing\nworker.serve(worker.set_up)\n"
+    )
     program = Flite()
+    monkeypatch.setattr(program, "worker_module", lambda: "no_library")
+    monkeypatch.setattr(program, "worker_environment", lambda: {"PYTHONPATH": f"{REPOSITORY}{os.pathsep}{tmp_path}"})
     assert program.facts()["through"] == "program"
     assert len(program.voices("en")) == 4
     other = sound(program, tmp_path, "slt", {"duration_stretch": 1.2})

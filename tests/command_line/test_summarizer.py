@@ -23,8 +23,8 @@ Last year the website went down on the first day and customers were angry.
 
 
 @pytest.fixture(autouse=True)
-def no_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HARK_LLM_URL", "HARK_LLM_MODEL", "OPENAI_MODEL", "HARK_SUMMARY_MODEL", "HARK_SUMMARIZER"):
+def no_models(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HARK_LLM_URL", "HARK_LLM_MODEL", "OPENAI_MODEL"):
         monkeypatch.delenv(name, raising=False)
 
 

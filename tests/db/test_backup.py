@@ -65,7 +65,7 @@ def data(small: Path, tmp_path: Path) -> Path:
     put(folder, "noise/Küche.wav", b"noise")
     for name in (
         "cache/x", "engines/piper/venv/bin/python", "voices/v", "logs/hark.log", "log/1.txt", "tmp/t",
-        "models/whisper/m", "portal/setup.lock", "portal/requests.sqlite3",
+        "models/whisper/m", "portal/setup.lock",
         f"jobs/{RUN}/features/f.npy",
         "users/2/cache/x", "users/2/tmp/t", "audio/7/.audio-x.flac",
     ):  # fmt: skip

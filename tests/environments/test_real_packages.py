@@ -35,11 +35,11 @@ def run(python: str, *arguments: str) -> None:
     subprocess.run([python, "-W", "ignore", *arguments], check=True, capture_output=True, text=True)
 
 
-def test_funasr_hears(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.recordings.transcription.funasr_engine import FunAsr
+def test_funasr_hears(data_dir: Path) -> None:
+    from pipeline.recordings.transcription.funasr_engine import FunAsr, own_folder
 
-    run(python_of("funasr"), str(HERE / "tiny_paraformer.py"), str(tmp_path / "paraformer"))
-    monkeypatch.setenv("HARK_FUNASR_MODEL", str(tmp_path / "paraformer"))
+    own_folder().mkdir(parents=True)
+    run(python_of("funasr"), str(HERE / "tiny_paraformer.py"), str(own_folder() / "paraformer-zh"))
     engine = FunAsr()
     assert engine.available().ok
     try:
@@ -51,12 +51,13 @@ def test_funasr_hears(tmp_path: Path, data_dir: Path, monkeypatch: pytest.Monkey
     assert len(starts) > 3 and starts == sorted(starts) and segment.words[-1].end_s <= 8
 
 
-def test_pyannote_tells_speakers_apart(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pyannote_tells_speakers_apart(tmp_path: Path, data_dir: Path) -> None:
     from pipeline.recordings.diarization import pyannote_engine
 
-    run(python_of("pyannote"), str(HERE / "tiny_pyannote.py"), str(tmp_path / "pipeline"))
+    python = python_of("pyannote")
     assert not pyannote_engine.readiness().ok
-    monkeypatch.setenv("HARK_PYANNOTE_MODEL", str(tmp_path / "pipeline"))
+    pyannote_engine.own_folder().parent.mkdir(parents=True)
+    run(python, str(HERE / "tiny_pyannote.py"), str(pyannote_engine.own_folder()))
     assert pyannote_engine.readiness().ok
     soundfile.write(tmp_path / "a.flac", NOISE, 16_000)
     found = pyannote_engine.diarize_pyannote(tmp_path / "a.flac", 2)

@@ -69,8 +69,7 @@ def test_funasrs_models_come_together(data_dir: Path, monkeypatch: pytest.Monkey
     folders = pull_model("funasr", "", silent_reporter())
     assert asked == ["funasr/paraformer-zh", "funasr/fsmn-vad", "funasr/ct-punc"]
     assert engine.available().ok and engine.model == "paraformer-zh"
-    names = ("HARK_FUNASR_FOLDER", "HARK_FUNASR_VAD", "HARK_FUNASR_PUNCTUATION")
-    assert [engine.worker_environment()[name] for name in names] == [str(folder) for folder in folders]
+    assert engine.worker_arguments() == [str(folder) for folder in folders]
 
 
 def test_pyannotes_pipeline_needs_a_token(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,13 +82,12 @@ def test_pyannotes_pipeline_needs_a_token(data_dir: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     monkeypatch.delenv("HF_TOKEN", raising=False)
-    monkeypatch.delenv("HARK_PYANNOTE_MODEL", raising=False)
     with pytest.raises(HarkError) as error:
         pull_model("pyannote", "", silent_reporter())
     assert "HF_TOKEN" in error.value.why and "terms" in error.value.why
     monkeypatch.setenv("HF_TOKEN", "a token")
     (folder,) = pull_model("pyannote", "", silent_reporter())
-    assert pyannote_engine.pipeline_path() == folder
+    assert pyannote_engine.own_folder() == folder
 
 
 def test_a_portal_s_run_installs_the_voices_that_it_was_told_to(

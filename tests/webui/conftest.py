@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.cache import cache
+from django.core.cache import cache, caches
 from django.test import Client
 
 from webui.accounts.models import User
@@ -18,6 +18,7 @@ PASSWORD = "a-good-long-password"  # of both users; signs in nowhere but here
 def portal(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The data folder; whatever a test writes is in it. Nothing is kept of the test before."""
     cache.clear()
+    caches["requests"].clear()
     settings.DATA = tmp_path
     settings.PORTAL_DATA = tmp_path / "portal"
     settings.FILE_UPLOAD_TEMP_DIR = tmp_path / "tmp"

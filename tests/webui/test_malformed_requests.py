@@ -135,6 +135,7 @@ def test_a_locked_database_is_told_with_when_to_try_again(
         answer = client.get(address, headers=headers)
     assert answer.status_code == 503 and answer.headers["Retry-After"] == "30", answer.content
     assert all(InALine().filter(record) and record.exc_info is None for record in caplog.records)
+    assert "ERROR" not in {record.levelname for record in caplog.records}
 
 
 def test_an_upload_that_the_disk_has_no_room_for(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,6 @@ is told where the transcript will be.
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 import threading
@@ -37,18 +36,13 @@ from webui.jobs.services import user_data
 
 AT_ONCE_S = 120.0  # seconds of audio that are transcribed without a job
 AT_ONCE_TIMEOUT_S = 300.0  # a first request loads the model
+LONGEST_WAIT_S = 300.0  # of an address for a job
 LOOK_EVERY_S = 0.5
 MOST_AT_ONCE, MOST_OF_A_USER = 8, 4  # requests that wait for the speech service; it transcribes one after the other
 SENTENCE_S = 5.0  # that a sentence of a text without sound is given, so that it can be cited
 
 _going: Counter[int] = Counter()  # of them by user; the web server is one process
 _counting = threading.Lock()
-
-
-def longest_wait_s() -> float:
-    """How long an address waits for a job (HARK_WAIT_S, 300 s unless given)."""
-    text = os.environ.get("HARK_WAIT_S", "")
-    return float(text) if text.isascii() and text.isdecimal() else 300.0
 
 
 def transcribe_upload(
@@ -118,7 +112,7 @@ def _busy(why: str) -> StatusError:
 
 
 def _waited_for(recording: Recording) -> Transcript:
-    until = time.monotonic() + longest_wait_s()
+    until = time.monotonic() + LONGEST_WAIT_S
     while time.monotonic() < until:
         try:
             recording.refresh_from_db()

@@ -18,6 +18,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db.models import F
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
@@ -147,18 +148,22 @@ def check_room_in(account: Account, folders: Sequence[Path], size: int) -> None:
     used = sum(map(bytes_used, folders))
     if used + size < most:
         return
-    said = {"name": account.name, "used": used / 1e9, "most": most / 1e9}
+    said = {"name": account.name, "used": _gigabytes(used), "most": _gigabytes(most)}
     if not account.name:
         raise NoRoom(
             _("Your storage quota is used up."),
-            _("Your recordings, clips and detectors use %(used).1f GB; your quota is %(most).1f GB.") % said,
+            _("Your recordings, clips and detectors use %(used)s GB; your quota is %(most)s GB.") % said,
             _("Delete what you do not need, or ask whoever runs Hark."),
         )
     raise NoRoom(
         _("The storage quota of your organization is used up."),
-        _("The people of %(name)s use %(used).1f GB; its quota is %(most).1f GB.") % said,
+        _("The people of %(name)s use %(used)s GB; its quota is %(most)s GB.") % said,
         _("Delete what you do not need, or ask one of its owners."),
     )
+
+
+def _gigabytes(size: int) -> str:
+    return str(number_format(round(size / 1e9, 3)))
 
 
 def note_taken(folder: Path, size: int) -> None:

@@ -7,7 +7,6 @@ file.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from pipeline.recordings import worker_audio
 from pipeline.recordings.diarization.turns import Diarization, Turn, with_overlaps
 
 NAME = "pyannote"
-MODEL = "HARK_PYANNOTE_MODEL"
 REPOSITORY = "pyannote/speaker-diarization-community-1"
 START_TIMEOUT_S = 300.0
 TIMES_REAL_TIME = 5.0  # a slow processor takes no longer for a recording
@@ -32,11 +30,8 @@ def own_folder() -> Path:
     return installation_folder() / "models" / NAME
 
 
-def pipeline_path() -> Path | None:
-    """The pipeline on this machine: what HARK_PYANNOTE_MODEL names, else the one that was fetched."""
-    named = os.environ.get(MODEL, "").strip()
-    path = Path(named).expanduser().resolve() if named else own_folder()
-    return path if path.is_file() or (path / "config.yaml").is_file() else None
+def is_pulled() -> bool:
+    return (own_folder() / "config.yaml").is_file()
 
 
 def readiness() -> Readiness:
@@ -45,15 +40,13 @@ def readiness() -> Readiness:
         return Readiness(
             False, worded("The environment of pyannote.audio is not made."), f"./hark engines enable {NAME}"
         )
-    if pipeline_path() is None:
+    if not is_pulled():
         return Readiness(
             False,
             worded("There is no pipeline of pyannote's on this machine."),
             worded(
-                "Accept the terms on the page of %(repository)s, set HF_TOKEN and run ./hark engines pull pyannote; or "
-                "name a pipeline in %(variable)s.",
+                "Accept the terms on the page of %(repository)s, set HF_TOKEN and run ./hark engines pull pyannote.",
                 repository=REPOSITORY,
-                variable=MODEL,
             ),
         )
     return Readiness(True)
@@ -77,8 +70,7 @@ def diarize_pyannote(audio_file: Path, speakers: int | None = None) -> Diarizati
             worded("pyannote could not tell the speakers apart."),
             f"{str(error)[:300].rstrip('.')}.",
             worded(
-                "Check the pipeline (%(model)s, else %(folder)s), or take it away: Hark's own way is taken then.",
-                model=MODEL,
+                "Check the pipeline (%(folder)s), or take it away: Hark's own way is taken then.",
                 folder=str(own_folder()),
             ),
         ) from error
@@ -90,4 +82,4 @@ def diarize_pyannote(audio_file: Path, speakers: int | None = None) -> Diarizati
 
 def _worker() -> Any:
     command = [str(environments.interpreter(NAME)), "-m", "pipeline.recordings.diarization.pyannote_worker"]
-    return WorkerProcess(NAME, command, {"HARK_PYANNOTE_FOLDER": str(pipeline_path())}, START_TIMEOUT_S)
+    return WorkerProcess(NAME, [*command, str(own_folder())], {}, START_TIMEOUT_S)

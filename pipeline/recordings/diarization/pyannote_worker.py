@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ def set_up() -> tuple[dict[str, Any], Speak]:
         from pyannote.audio import Pipeline, __version__
     except Exception as error:
         raise Unavailable(f"pyannote.audio cannot be imported: {error}") from error
-    pipeline = Pipeline.from_pretrained(os.environ["HARK_PYANNOTE_FOLDER"])
+    pipeline = Pipeline.from_pretrained(sys.argv[1])
     if pipeline is None:
         raise Unavailable("the pipeline cannot be loaded")
     if torch.cuda.is_available():

@@ -7,7 +7,6 @@ that share its words. A sentence that shares none was invented and is left out. 
 from __future__ import annotations
 
 import math
-import os
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -31,7 +30,6 @@ SUMMARY = LocalModel(
     "summary",
     "facebook/bart-large-cnn",
     "models/summary",
-    "HARK_SUMMARY_MODEL",
     worded("Summaries quote the recording"),
 )
 CHARACTER_FILE = "models/summarizer/best.pt"  # the same: what ./hark summarizer train writes
@@ -137,9 +135,8 @@ def parts(said: list[Sentence], characters: int) -> Iterator[list[Sentence]]:
 
 
 def character_file() -> Path:
-    """The weights of Hark's own summarizer: HARK_SUMMARIZER, or where training puts them."""
-    given = os.environ.get("HARK_SUMMARIZER")
-    return Path(given).expanduser() if given else installation_folder() / CHARACTER_FILE
+    """Where training puts the weights of Hark's own summarizer."""
+    return installation_folder() / CHARACTER_FILE
 
 
 def write(engine: str, parts: list[str]) -> tuple[list[str], str]:

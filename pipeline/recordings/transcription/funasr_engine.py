@@ -1,15 +1,14 @@
 """Mandarin by FunASR (MIT; Paraformer's weights have a licence of their own), in a process of its own.
 
 Its packages are many, hence the environment of its own (``./hark engines enable funasr``). The model must be on this
-machine: HARK_FUNASR_MODEL names a folder, else ``models/funasr/`` of the installation, where ``./hark engines pull
-funasr`` puts it, and ModelScope's cache are looked through. Punctuation is added where its model lies there too; that
+machine: in ``models/funasr/`` of the installation, where ``./hark engines pull funasr`` puts it, or in ModelScope's
+cache. Punctuation is added where its model lies there too; that
 takes FunASR's own voice activity detector beside it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from core import environments
@@ -49,29 +48,22 @@ class FunAsr(WorkerEngine):
             return Readiness(
                 False,
                 worded("There is no Paraformer model on this machine."),
-                worded("./hark engines pull funasr, or name the folder of one in HARK_FUNASR_MODEL."),
+                "./hark engines pull funasr",
             )
         return Readiness(True)
 
     def languages(self) -> tuple[str, ...] | None:
         return ("zh", "cmn")
 
-    def worker_environment(self) -> Mapping[str, str]:
-        beside = {"HARK_FUNASR_VAD": VAD, "HARK_FUNASR_PUNCTUATION": PUNCTUATION}
-        there = {name: own_folder() / folder for name, folder in beside.items()}
-        usable = all(_is_model(folder) for folder in there.values())
-        found = {name: str(folder) for name, folder in there.items()} if usable else {}
-        return {"HARK_FUNASR_FOLDER": str(self._folder() or ""), **found}
+    def worker_arguments(self) -> list[str]:
+        beside = [own_folder() / name for name in (VAD, PUNCTUATION)]
+        return [str(self._folder() or ""), *(map(str, beside) if all(map(_is_model, beside)) else ())]
 
     def lacking(self) -> list[str]:
         """See ``WorkerEngine.lacking``: only an environment of its own counts, whose packages were imported."""
         return [] if environments.is_enabled(self.name) else list(self.packages)
 
     def _folder(self) -> Path | None:
-        named = os.environ.get("HARK_FUNASR_MODEL", "").strip()
-        if named:
-            folder = Path(named).expanduser().resolve()
-            return folder if _is_model(folder) else None
         cache = Path(os.environ.get("MODELSCOPE_CACHE") or Path.home() / ".cache" / "modelscope")
         places = [
             own_folder() / PARAFORMER,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,11 @@ def set_up() -> tuple[dict[str, Any], Speak]:
         from funasr import AutoModel
     except Exception as error:
         raise Unavailable(f"funasr cannot be imported: {error}") from error
-    folder = os.environ["HARK_FUNASR_FOLDER"]
+    folder, *beside = sys.argv[1:]
     if not Path(folder).is_dir():
         raise Unavailable(f"There is no FunASR model {folder}.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    beside = {"vad_model": os.environ.get("HARK_FUNASR_VAD"), "punc_model": os.environ.get("HARK_FUNASR_PUNCTUATION")}
-    models = {name: path for name, path in beside.items() if path}
+    models = dict(zip(("vad_model", "punc_model"), beside))
     model = AutoModel(model=folder, device=device, disable_update=True, disable_pbar=True, **models)
 
     def hear(request: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from core.readiness import Readiness
@@ -42,5 +41,5 @@ class WhisperTimestamped(whisper_models.WhisperEngine, WorkerEngine):
     def versions(self) -> dict[str, str]:
         return {"whisper": Path(self.model).name}
 
-    def worker_environment(self) -> Mapping[str, str]:
-        return {"HARK_WHISPER_FILE": str(self.file() or "")}
+    def worker_arguments(self) -> list[str]:
+        return [str(self.file() or "")]

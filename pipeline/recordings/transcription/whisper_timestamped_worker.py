@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import sys
 import traceback
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ def set_up() -> tuple[dict[str, Any], Speak]:
         import whisper_timestamped
     except Exception as error:
         raise Unavailable(f"whisper-timestamped cannot be imported: {error}") from error
-    path = os.environ["HARK_WHISPER_FILE"]
+    path = sys.argv[1]
     if not Path(path).is_file():
         raise Unavailable(f"There is no Whisper model {path}.")
     device = "cuda" if torch.cuda.is_available() else "cpu"

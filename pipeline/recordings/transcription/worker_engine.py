@@ -34,7 +34,8 @@ class WorkerEngine(RecognitionEngine):
     module: str  # of the worker
     packages: tuple[str, ...]  # that the worker imports
 
-    def worker_environment(self) -> Mapping[str, str]:
+    def worker_arguments(self) -> list[str]:
+        """The paths of its models, for the worker."""
         raise NotImplementedError
 
     def lacking(self) -> list[str]:
@@ -52,10 +53,10 @@ class WorkerEngine(RecognitionEngine):
         return Readiness(False, why, f"./hark engines enable {self.name}")
 
     def load(self) -> Any:
-        command = [str(environments.interpreter(self.name)), "-m", f"pipeline.recordings.transcription.{self.module}"]
+        module = f"pipeline.recordings.transcription.{self.module}"
+        command = [str(environments.interpreter(self.name)), "-m", module, *self.worker_arguments()]
         try:
-            environment = {**PATIENT_THREADS, **self.worker_environment()}
-            return WorkerProcess(self.name, command, environment, START_TIMEOUT_S)
+            return WorkerProcess(self.name, command, PATIENT_THREADS, START_TIMEOUT_S)
         except (WorkerGone, OSError) as error:
             raise self._failed(worded("The engine %(name)s could not be started.", name=self.name), error) from error
 

@@ -13,6 +13,7 @@ import pytest
 from core.errors import HarkError
 from pipeline.recordings import llm
 from pipeline.recordings import question_answering as qa
+from pipeline.recordings.local_models import LocalModel
 from pipeline.recordings.question_answering import Answer, Passage, answer, passages, read_passages
 from pipeline.recordings.text_similarity import EMBEDDING, similarities
 from pipeline.recordings.transcript import Segment, Transcript
@@ -247,9 +248,14 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def pulled(model: LocalModel, folder: Path) -> None:
+    model.own_folder.parent.mkdir(parents=True, exist_ok=True)
+    model.own_folder.symlink_to(folder)
+
+
 @pytest.fixture
-def with_reader(reader: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("HARK_QA_MODEL", str(reader))
+def with_reader(reader: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    pulled(qa.READER, reader)
     monkeypatch.setattr(qa, "NULL_MARGIN", -1e9)  # random weights must not say that there is nothing
     return reader
 
@@ -299,7 +305,6 @@ def test_no_span_beats_the_best_by_hand(with_reader: Path) -> None:
 def test_where_the_reader_is_looked_for(
     reader: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("HARK_QA_MODEL", raising=False)
     monkeypatch.delenv("HARK_INSTALLATION", raising=False)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     assert read_passages("Which form?", ["a form"]) is None
@@ -310,18 +315,14 @@ def test_where_the_reader_is_looked_for(
     (cached / "snapshots").mkdir()
     (cached / "snapshots" / "abc").symlink_to(reader)
     assert qa.READER.folder() == cached / "snapshots" / "abc" and qa.READER.readiness().ok
-    own = data_dir / qa.READER.place
-    own.parent.mkdir(parents=True)
-    own.symlink_to(reader)
-    assert qa.READER.folder() == own
-    monkeypatch.setenv("HARK_QA_MODEL", str(tmp_path / "nowhere"))
-    assert qa.READER.folder() is None and "HARK_QA_MODEL" in qa.READER.readiness().why
+    pulled(qa.READER, reader)
+    assert qa.READER.folder() == data_dir / qa.READER.place
 
 
-def test_a_damaged_reader_says_so(reader: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_reader_says_so(reader: Path, data_dir: Path, tmp_path: Path) -> None:
     for path in reader.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes()[: 3000 if path.suffix == ".safetensors" else None])
-    monkeypatch.setenv("HARK_QA_MODEL", str(tmp_path))
+    pulled(qa.READER, tmp_path)
     with pytest.raises(HarkError, match="cannot be loaded"):
         read_passages("Which form?", ["a form"])
     assert answer("Which form fails on old browsers?", CALL_PASSAGES, read_passages).how == "best sentence"
@@ -331,7 +332,7 @@ def test_a_damaged_reader_says_so(reader: Path, tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.fixture
-def encoder(reader: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def encoder(reader: Path, data_dir: Path, tmp_path: Path) -> Path:
     import torch
     from transformers import DistilBertConfig, DistilBertModel
 
@@ -342,7 +343,7 @@ def encoder(reader: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     for path in reader.iterdir():
         if not (folder / path.name).exists():
             (folder / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setenv("HARK_EMBEDDING_MODEL", str(folder))
+    pulled(EMBEDDING, folder)
     return folder
 
 
@@ -357,7 +358,6 @@ def test_texts_are_compared(encoder: Path) -> None:
 
 
 def test_without_an_encoder_words_decide(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HARK_EMBEDDING_MODEL", raising=False)
     monkeypatch.delenv("HARK_INSTALLATION", raising=False)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     assert similarities("a", ["b"]) == []

@@ -118,7 +118,7 @@ def test_a_service_killed_between_requests_is_started_again(service: Path, tmp_p
 
 
 def test_it_ends_when_idle_and_leaves_no_socket(service: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HARK_SPEECH_IDLE_S", "0.4")
+    monkeypatch.setattr(speech_client, "IDLE_S", 0.4)
     call(30.0, sleep, 0.8)  # being at work is not idle
     pid = speech_client._started[-1].pid
     assert wait_until(lambda: is_gone(pid))

@@ -46,8 +46,7 @@ Anna: Yes, thank you all, see you next week."""
 def no_models(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> None:
     """Nothing is set up unless a test does it."""
     unset(monkeypatch)
-    for name in ("HARK_SUMMARY_MODEL", "HARK_SUMMARIZER", "HARK_INSTALLATION"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("HARK_INSTALLATION", raising=False)
     monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
 
 
@@ -269,11 +268,12 @@ def tiny_bart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_transformers_model_writes(tiny_bart: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HARK_SUMMARY_MODEL", str(tiny_bart))
+def test_a_transformers_model_writes(tiny_bart: Path) -> None:
+    local.SUMMARY.own_folder.parent.mkdir(parents=True)
+    local.SUMMARY.own_folder.symlink_to(tiny_bart)
     assert local.LocalTransformer().available().ok
     done = local.write("transformers", [MEETING, "launch website policy"])
-    assert done[1] == tiny_bart.name and len(done[0]) == 2 and all(isinstance(text, str) for text in done[0])
+    assert done[1] == "summary" and len(done[0]) == 2 and all(isinstance(text, str) for text in done[0])
     assert done == local.write("transformers", [MEETING, "launch website policy"])
     # Whatever random weights write: each point is cited, or the recording is summarized by the next engine.
     summary = summarize(TALK)
@@ -281,15 +281,13 @@ def test_a_transformers_model_writes(tiny_bart: Path, monkeypatch: pytest.Monkey
     assert summary.engine.startswith("transformers") or summary.note.startswith("transformers: The model wrote")
 
 
-def test_a_transformers_model_that_is_damaged_says_so(
-    tiny_bart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HARK_SUMMARY_MODEL", str(tmp_path / "bart"))
-    with pytest.raises(HarkError, match="holds no model"):
+def test_a_transformers_model_that_is_damaged_says_so(tiny_bart: Path) -> None:
+    with pytest.raises(HarkError, match="is not here"):
         local.write("transformers", ["a"])
-    (tmp_path / "bart").mkdir()
-    (tmp_path / "bart" / "config.json").write_text((tiny_bart / "config.json").read_text())
-    (tmp_path / "bart" / "model.safetensors").write_bytes(b"cut off")
+    folder = local.SUMMARY.own_folder
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text((tiny_bart / "config.json").read_text())
+    (folder / "model.safetensors").write_bytes(b"cut off")
     with pytest.raises(HarkError, match="cannot be loaded"):
         local.write("transformers", ["a"])
     fallen_back = summarize(TALK)

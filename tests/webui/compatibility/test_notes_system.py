@@ -144,7 +144,7 @@ def test_a_longer_one_is_a_job_that_is_waited_for(
 def test_who_waits_too_long_is_told_where_it_will_be(
     client: Client, token: dict[str, str], recording_file: Path, long_ones: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HARK_WAIT_S", "3")
+    monkeypatch.setattr(transcribing, "LONGEST_WAIT_S", 3.0)
     monkeypatch.setattr(transcribing, "time", _Clock(lambda: None))
     with recording_file.open("rb") as audio:
         answer = client.post("/api/asr/transcribe", {"audio": audio}, headers=token)

@@ -107,7 +107,8 @@ def test_workers_take_one_job_after_the_other_while_one_of_them_is_free(
 
 
 @pytest.mark.topology
-def test_requests_are_counted_by_redis(redis: None) -> None:
+def test_requests_are_counted_by_redis(redis: None, settings: Any) -> None:
+    settings.CACHES = {**settings.CACHES, "requests": servers.request_cache()}
     left = [count({"token a": 2, "user b": 10}, now=120.0) for _each in range(3)]
     assert [(one.most, one.n) for one in left if one] == [(2, 1), (2, 2), (2, 3)]
     fresh = count({"user b": 10}, now=120.0)

@@ -71,7 +71,7 @@ def test_models_for_recordings_are_downloaded_as_jobs(owners: Client, client: Cl
 
 
 def test_what_is_missing_is_said_in_german_too(owners: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HARK_ASR_URL", "HARK_LLM_URL", "OPENAI_BASE_URL", "HARK_QA_MODEL"):
+    for name in ("HARK_ASR_URL", "HARK_LLM_URL", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     page = owners.get("/engines", headers={"Accept-Language": "de"}).content.decode()
     for said in ("Es ist kein Endpunkt eingerichtet.", "die des Endpunkts", "Es ist kein Sprachmodell eingerichtet."):

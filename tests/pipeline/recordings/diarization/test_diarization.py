@@ -360,9 +360,8 @@ def pyannote(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     python.chmod(0o755)
     monkeypatch.setattr(environments, "interpreter", lambda name: python)
     monkeypatch.setattr(environments, "is_enabled", lambda name: name == "pyannote")
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.yaml").write_text("")
-    monkeypatch.setenv("HARK_PYANNOTE_MODEL", str(tmp_path / "model"))
+    pyannote_engine.own_folder().mkdir(parents=True)
+    (pyannote_engine.own_folder() / "config.yaml").write_text("")
     return package / "asked.jsonl"
 
 
@@ -374,7 +373,7 @@ def test_pyannote_where_it_is_set_up(doubles: None, pyannote: Path, tmp_path: Pa
     expected = (Turn(0, 2, "S1"), Turn(2, 3, "S1", True), Turn(2, 3, "S2", True), Turn(3, 5, "S2"))
     assert found.turns == expected
     asked = [json.loads(line) for line in pyannote.read_text().splitlines()]
-    assert asked == [str(tmp_path / "model"), [[1, len(ALL)], RATE, number]]
+    assert asked == [str(pyannote_engine.own_folder()), [[1, len(ALL)], RATE, number]]
 
 
 def test_pyannote_that_fails_costs_nothing(doubles: None, pyannote: Path, tmp_path: Path) -> None:
@@ -385,10 +384,8 @@ def test_pyannote_that_fails_costs_nothing(doubles: None, pyannote: Path, tmp_pa
     assert any("no such number of people" in str(event.get("message")) for event in said)
 
 
-def test_pyannote_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("HARK_PYANNOTE_MODEL", raising=False)
+def test_pyannote_that_is_not_there(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not pyannote_engine.readiness().ok
-    monkeypatch.setenv("HARK_PYANNOTE_MODEL", str(tmp_path / "nothing"))
     assert "engines enable pyannote" in pyannote_engine.readiness().how_to_enable
     monkeypatch.setattr(environments, "is_enabled", lambda name: True)
     assert not pyannote_engine.readiness().ok

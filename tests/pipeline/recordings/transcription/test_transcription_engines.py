@@ -29,7 +29,6 @@ def nothing_configured(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "HARK_ASR_URL",
         "HARK_ASR_KEY",
         "HARK_ASR_MODEL",
-        "HARK_FUNASR_MODEL",
         "HF_HUB_CACHE",
     ):
         monkeypatch.delenv(name, raising=False)

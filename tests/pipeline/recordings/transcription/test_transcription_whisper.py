@@ -321,7 +321,7 @@ def test_the_funasr_worker_with_a_module_of_the_test(tmp_path: Path, monkeypatch
     fake = ModuleType("funasr")
     fake.AutoModel = AutoModel  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "funasr", fake)
-    monkeypatch.setenv("HARK_FUNASR_FOLDER", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["funasr_worker", str(tmp_path)])
     _, hear = funasr_worker.set_up()
     assert made["model"] == str(tmp_path) and made["disable_update"] is True  # a folder: nothing is downloaded
     write_audio(tmp_path / "piece.wav", NOISE)
@@ -330,16 +330,17 @@ def test_the_funasr_worker_with_a_module_of_the_test(tmp_path: Path, monkeypatch
     assert segment.text == "你 好"
 
 
-def test_funasr_needs_its_packages_and_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.recordings.transcription.funasr_engine import FunAsr
+def test_funasr_needs_its_packages_and_a_model(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.recordings.transcription.funasr_engine import FunAsr, own_folder
 
     engine = FunAsr()
     monkeypatch.setattr(engine, "lacking", lambda: ["funasr"])
     assert "funasr" in engine.available().why and "enable" in engine.available().how_to_enable
     monkeypatch.setattr(engine, "lacking", list)
-    assert "HARK_FUNASR_MODEL" in engine.available().how_to_enable
+    assert engine.available().how_to_enable == "./hark engines pull funasr"
+    folder = own_folder() / "paraformer-zh"
+    folder.mkdir(parents=True)
     for name in ("model.pt", "config.yaml"):
-        (tmp_path / name).write_bytes(b"")
-    monkeypatch.setenv("HARK_FUNASR_MODEL", str(tmp_path))
-    assert engine.available().ok and engine.worker_environment() == {"HARK_FUNASR_FOLDER": str(tmp_path)}
+        (folder / name).write_bytes(b"")
+    assert engine.available().ok and engine.worker_arguments() == [str(folder)]
     assert engine.languages() is not None and "zh" in (engine.languages() or ())
