@@ -99,5 +99,5 @@ def set_up(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_LLM_URL", double.url + "/")
     monkeypatch.setenv("HARK_LLM_KEY", KEY)
     monkeypatch.setenv("HARK_LLM_MODEL", MODEL)
-    monkeypatch.setenv("HARK_LLM_TIMEOUT_S", "0.5")
+    monkeypatch.setenv("HARK_LLM_TIMEOUT_S", "10")
     monkeypatch.setattr("core.http.sleep", lambda seconds: None)

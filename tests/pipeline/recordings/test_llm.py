@@ -6,6 +6,7 @@ import json
 import logging
 import socket
 import traceback
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -83,7 +84,7 @@ def test_the_key_is_nowhere(double: Double, chosen: LlmSettings, caplog: pytest.
     ):
         double.says(reply)  # type: ignore[arg-type]
         try:
-            ask("task", [{"a": 1}], json.loads, chosen)
+            ask("task", [{"a": 1}], json.loads, replace(chosen, timeout_s=0.5))
         except HarkError:
             shown.append(traceback.format_exc())
     assert len(shown) == 4 and all(KEY not in text for text in shown)

@@ -445,7 +445,8 @@ def test_a_lie_is_not_shown(double: Double, lie: dict[str, Any]) -> None:
     assert fallen_back.engine.startswith("extractive") and "no usable answer" in fallen_back.note
 
 
-def test_where_it_hangs_the_recording_is_summarized_here(double: Double) -> None:
+def test_where_it_hangs_the_recording_is_summarized_here(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARK_LLM_TIMEOUT_S", "0.5")
     double.says(hang(0.7))
     fallen_back = summarize(TALK)
     assert fallen_back.engine.startswith("extractive") and "did not answer" in fallen_back.note

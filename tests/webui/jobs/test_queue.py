@@ -56,7 +56,6 @@ def test_a_job_that_redis_does_not_take_is_sent_again(
     job = submit(owner, 1)
     job.refresh_from_db()
     assert job.state == Job.State.QUEUED and job.sent_at is None
-    assert count({"somebody": 5}) is None, "requests are let through"
 
 
 def take_one_after_the_other(broker: Any, owner: User, other: User) -> Job:

@@ -350,7 +350,7 @@ def note(what):
 
 
 @pytest.fixture
-def pyannote(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def pyannote(data_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A stand-in for the package pyannote.audio, for a real worker process; the file takes what it was asked."""
     package = tmp_path / "packages" / "pyannote" / "audio"
     package.mkdir(parents=True)
