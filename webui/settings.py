@@ -16,7 +16,6 @@ HARK_AUDIT_DAYS     how long the audit log keeps what was done (365)
 HARK_USER_MAX_BYTES  of the disk that a user other than the owner may take, unless a quota says otherwise (50000000000)
 HARK_REQUESTS_PER_MINUTE    of a token, and of an address that sends neither token nor session (600), of a user twice as
                     many; 0: any number
-HARK_LIVE_PER_USER  live transcriptions of one user at a time (2)
 HARK_WAKES_PER_DAY  what devices may send a detector in a day (50); four times as much may wait to be confirmed
 HARK_WEBHOOKS_PRIVATE  1: webhooks may be sent into this network, not only to the open internet
 HARK_IMPORT_FOLDERS    folders, with colons between, from below which the owner may import corpora (default: none)
@@ -246,7 +245,7 @@ JOBS_LEASE_S = _number("HARK_JOBS_LEASE_S", 30)
 REQUESTS_PER_TOKEN = REQUESTS_PER_ADDRESS = _number("HARK_REQUESTS_PER_MINUTE", 600, least=0)
 REQUESTS_PER_USER = 2 * REQUESTS_PER_TOKEN
 METRICS_TOKEN = os.environ.get("HARK_METRICS_TOKEN", "").strip()
-LIVE_PER_USER = _number("HARK_LIVE_PER_USER", 2)
+LIVE_PER_USER = 2  # live transcriptions at a time
 WAKES_PER_DAY = _number("HARK_WAKES_PER_DAY", 50)
 WAKES_WAITING = 4 * WAKES_PER_DAY
 WEBHOOKS_PRIVATE = _flag("HARK_WEBHOOKS_PRIVATE")

@@ -1,8 +1,7 @@
 """Speakers by pyannote.audio, in a process and an environment of its own, with a pipeline that lies on this machine.
 
 ``./hark engines enable pyannote`` makes the environment, ``./hark engines pull pyannote`` fetches the pipeline (its
-terms have to be accepted on its page before, and HF_TOKEN set). HARK_PYANNOTE_MODEL names another one: a folder, or its
-file.
+terms have to be accepted on its page before, and HF_TOKEN set).
 """
 
 from __future__ import annotations
