@@ -37,7 +37,7 @@ FRAME_SAMPLES = 320  # of a frame that is handed on: 20 ms
 BATCH_STEP = 96_000  # samples of a recording that are heard at once, between others that only help to hear them
 BATCH_MARGIN = 19_200
 EDGE = 3_840  # samples of silence before and after a recording
-STATE_FRAMES = 4  # frames a state that is handed on: a third of them says as much as all (docs/experiments.md)
+STATE_FRAMES = 4  # frames a state that is handed on: a third of them says as much as all (lab/experiments.md)
 # States that a phrase is asked for in, before and after the end of a match: 1.6 s at least, and 0.5 s.
 STATES_BEFORE, STATES_AFTER = 20, 7
 

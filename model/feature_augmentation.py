@@ -30,7 +30,7 @@ def warp_frequency(batch: Tensor, rng: np.random.Generator) -> Tensor:
     """Stretch the mel axis of most windows by a random factor: vocal tract length perturbation (Jaitly, Hinton 2013).
 
     The few voices of the embedded engines do not cover people's vocal tracts. Without this, a woman's voice that was
-    kept out of training was missed almost always (docs/experiments.md).
+    kept out of training was missed almost always (lab/experiments.md).
     """
     size, _, mels = batch.shape
     low, high = np.log(WARP_FACTOR)

@@ -23,7 +23,7 @@ CONFIDENCE = 0.95
 QUANTILE = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)  # of the normal distribution: half of an interval
 DET_POINTS = 120
 TAIL_PEAKS = 50  # highest false-alarm peaks that the tail is fitted to
-TAIL_PRIOR = 0.1  # what is added to the shape of a tail: half of its standard error (docs/experiments.md)
+TAIL_PRIOR = 0.1  # what is added to the shape of a tail: half of its standard error (lab/experiments.md)
 
 
 @dataclass(frozen=True)

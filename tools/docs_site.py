@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parents[1]
 # What pages link to and is not below docs/: pages, and files that are shown as they are.
 ALSO = (
-    "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "model/shipped/MODEL_CARD.md",
+    "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "lab/experiments.md", "model/shipped/MODEL_CARD.md",
     "pipeline/recordings/transcript.py",
 )  # fmt: skip
 COMMANDS_PAGE = "docs/commands.md"

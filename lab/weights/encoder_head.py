@@ -38,7 +38,7 @@ class HeadTrainConfig:
     weight_decay: float = 1e-2
     real_share: float = 0.8  # of the batches
     seed: int = 0
-    # Harder noise than this made what is spotted in noise worse (docs/experiments.md).
+    # Harder noise than this made what is spotted in noise worse (lab/experiments.md).
     augmentation: SpeechAugmentation = field(
         default_factory=lambda: SpeechAugmentation(
             speed_share=0.4, speed=(0.88, 1.15), room_share=0.3, noise_share=0.75, snr_db=(0.0, 25.0),

@@ -84,7 +84,7 @@ def negative_pieces(path: Path, hours: float, seed: int, keyphrase: Keyphrase | 
     which the phrase is said, as its detection there is no false alarm, unless they are nearly all.
 
     What was put aside for training sets thresholds too: one false alarm in some hours wants many hours, and peaks of
-    people whom the front end has learned from lie where those of others do (docs/experiments.md). With less than an
+    people whom the front end has learned from lie where those of others do (lab/experiments.md). With less than an
     hour the test gives no more than that. Raises HarkError: the file is missing or damaged.
     """
     rng = np.random.default_rng((seed, 6))

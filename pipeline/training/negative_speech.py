@@ -95,7 +95,7 @@ def heard_for_calibration(
     at most ``hours`` of all others set thresholds. Each piece is heard quiet, in noise and across a room. Where a part
     of it ``learns``, most of the others are for that, twice in rooms and noise.
 
-    Peaks of people whom the backbone has learned from lie where those of others do (docs/experiments.md). With less
+    Peaks of people whom the backbone has learned from lie where those of others do (lab/experiments.md). With less
     than an hour the test gives no more than that. See :func:`_heard`.
     """
     rng = np.random.default_rng(0)

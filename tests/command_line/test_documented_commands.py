@@ -30,14 +30,13 @@ API = "api.md"  # its blocks are run by tests/webui/api/test_documentation.py
 CHEAP = {"advise", "doctor", "engines", "voices", "library"}  # commands that take seconds, and change nothing
 NAMED = re.compile(r"`\./hark ([^`|]*)`")  # in a sentence or a table: its arguments may be left out
 LEFT_OUT = re.compile(r"arguments are required|expected one argument|'(?:JOB|NAME)'")
-PAST = {"defects.md"}  # names what was wrong
 
 PARSER = build_parser()
 
 
 def documents() -> list[Path]:
     pages = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md"), *(REPOSITORY / "deploy").glob("*.md")]
-    return sorted(page for page in pages if page.name not in PAST)
+    return sorted(pages)
 
 
 def typed() -> Iterator[tuple[str, list[str]]]:

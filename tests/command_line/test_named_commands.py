@@ -16,7 +16,6 @@ OPTION = re.compile(r"--[a-z][\w-]*")
 ENDING = re.compile(r"[.,:)'\"`]+$|</?\w+>?.*$")
 VERBS = {"a", "does", "goes", "has", "installs", "leaves", "prefers", "puts", "shows", "with", "works"}  # of prose
 KINDS = {".py", ".html", ".md", ".js", ".txt", ""}
-PAST = {"docs/defects.md"}  # names what was wrong
 
 PARSER: argparse.ArgumentParser = build_parser()
 
@@ -25,7 +24,7 @@ def named() -> Iterator[tuple[str, list[str]]]:
     """(file, words after the program's name) of each place."""
     for path in repository_files():
         name = str(path.relative_to(REPOSITORY))
-        if path.suffix in KINDS and name not in PAST and path.name != "test_named_commands.py":
+        if path.suffix in KINDS and path.name != "test_named_commands.py":
             for match in NAMED.finditer(path.read_text(encoding="utf-8", errors="replace")):
                 yield name, PHRASE.sub("PHRASE", match[1]).split()
 
