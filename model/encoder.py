@@ -11,16 +11,16 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.onnx import session
 from model import shipped_weights
 from model.encoder_backbone import ENCODER_FILE, EncoderBackbone, package_model
 from model.export import write_onnx
+from model.onnx_graph import Nodes, prefixed, tensor
 from model.phone_head import ENCODER_WIDTH, PhoneHead
 from model.phones import PHONE_OUTPUTS
 
@@ -34,19 +34,6 @@ OPSET = 18
 def any_time(*names: str) -> dict[str, dict[int, str]]:
     """The second dimension of those inputs and outputs is open, for :func:`to_onnx`."""
     return {name: {1: "time"} for name in names}
-
-
-@cache
-def _encoder() -> onnx.ModelProto:
-    """The encoder as ONNX: ``input_values`` [1, samples], ``attention_mask`` [1, samples] to ``last_hidden_state``."""
-    model = package_model(ENCODER_FILE)
-    del model.graph.value_info[:]
-    return model
-
-
-def encoder_session(threads: int = 1) -> Any:
-    """The encoder alone, by onnxruntime: ``input_values`` and ``attention_mask`` [1, samples] to [1, time, 288]."""
-    return session(_encoder().SerializeToString(), threads)
 
 
 def to_onnx(
@@ -65,64 +52,28 @@ def to_onnx(
         return onnx.load(str(path))
 
 
-def prefixed(graph: onnx.GraphProto, prefix: str) -> onnx.GraphProto:
-    """A copy in which the name of every value begins so, those in loops and branches, too: ``onnx.compose.add_prefix``
-    leaves out what these take from around them."""
-    from onnx import AttributeProto, GraphProto
-
-    copy = GraphProto()
-    copy.CopyFrom(graph)
-
-    def rename(part: onnx.GraphProto) -> None:
-        for value in (*part.input, *part.output, *part.initializer, *part.value_info):
-            value.name = prefix + value.name
-        for node in part.node:
-            node.name = node.name and prefix + node.name
-            for names in (node.input, node.output):
-                names[:] = [name and prefix + name for name in names]
-            for attribute in node.attribute:
-                if attribute.type == AttributeProto.GRAPH:
-                    rename(attribute.g)
-
-    rename(copy)
-    return copy
-
-
 @cache
 def window_graph() -> onnx.ModelProto:
     """Encoder and shipped head: ``audio`` [1, samples] to ``probabilities`` [1, time at 24 ms, PHONE_OUTPUTS] and
     ``states`` [1, time at 24 ms, 288]."""
-    import onnx
-    from onnx import helper
+    from onnx import numpy_helper
 
-    encoder = _encoder()
+    encoder = package_model(ENCODER_FILE)
     probabilities = nn.Sequential(shipped_head(), nn.Softmax(dim=2)).eval()
     axes = any_time("heard", "probabilities")
     made = to_onnx(probabilities, (torch.zeros(1, 50, ENCODER_WIDTH),), ["heard"], ["probabilities"], axes)
-    head = prefixed(made.graph, "head/")
-    ones = onnx.numpy_helper.from_array(np.ones(1, np.int64))
-    nodes = [
-        helper.make_node("Shape", ["audio"], ["audio/shape"]),
-        helper.make_node("ConstantOfShape", ["audio/shape"], ["attention_mask"], value=ones),
-        helper.make_node("Identity", ["audio"], ["input_values"]),
-        *encoder.graph.node,
-        helper.make_node("Identity", ["last_hidden_state"], ["head/heard"]),
-        *head.node,
-        helper.make_node("Identity", ["head/probabilities"], ["probabilities"]),
-        helper.make_node("Identity", ["last_hidden_state"], ["states"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "window",
-        [helper.make_tensor_value_info("audio", onnx.TensorProto.FLOAT, [1, "samples"])],
-        [
-            helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, [1, "time", PHONE_OUTPUTS]),
-            helper.make_tensor_value_info("states", onnx.TensorProto.FLOAT, [1, "time", ENCODER_WIDTH]),
-        ],
-        [*encoder.graph.initializer, *head.initializer],
-    )
-    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=encoder.ir_version)
+    graph = Nodes()
+    graph.add("Shape", ["audio"], "audio/shape")
+    ones = numpy_helper.from_array(np.ones(1, np.int64))
+    graph.add("ConstantOfShape", ["audio/shape"], "attention_mask", value=ones)
+    graph.copy("audio", "input_values")
+    graph.include(encoder.graph)
+    graph.copy("last_hidden_state", "head/heard")
+    graph.include(prefixed(made.graph, "head/"))
+    graph.copy("head/probabilities", "probabilities")
+    graph.copy("last_hidden_state", "states")
+    outputs = [tensor("probabilities", [1, "time", PHONE_OUTPUTS]), tensor("states", [1, "time", ENCODER_WIDTH])]
+    return graph.model("window", [tensor("audio", [1, "samples"])], outputs, encoder)
 
 
 @cache

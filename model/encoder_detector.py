@@ -20,12 +20,13 @@ import torch
 from torch import Tensor
 
 from model.backbone import STEM_STRIDE
-from model.encoder import OPSET, any_time, encoder_name, loaded_backbone, prefixed, to_onnx, window_graph
+from model.encoder import any_time, encoder_name, loaded_backbone, to_onnx, window_graph
 from model.encoder_backbone import FRAME_SAMPLES, STATE_FRAMES, STATES_AFTER, STATES_BEFORE, SecondPass, frame_places
 from model.export import Call
 from model.features import CHUNK_SAMPLES, HOP, StoredFrames
 from model.front_end import EncoderFrontEnd
 from model.keyword_hmm import CHUNK_STEPS, HMMConfig, HMMDetector, KeywordHMM, Ways, window_frames
+from model.onnx_graph import Nodes, prefixed, tensor
 from model.phones import PHONE_OUTPUTS
 from model.rescoring import decoder_weights
 from model.second_pass import second_pass_graph, shipped_verifier
@@ -222,145 +223,123 @@ def stream_graph(detector: EncoderDetector) -> onnx.ModelProto:
     the window before. Nothing but audio is carried on between two windows, so no path through the phrase is torn where
     they meet, and nothing older than a window can matter.
     """
-    from onnx import TensorProto, helper, numpy_helper
+    window = detector.config.window_samples
+    graph = Nodes()
+    graph.constants(_stream_constants(detector.config))
+    every_chunk = _every_chunk(_new_score(detector, graph), window)
+    graph.add("Split", ["state", "sizes"], "buffer_first", "waited_first", "score_first", axis=1)
+    graph.add("Reshape", ["audio", "rows_shape"], "chunks")
+    graph.add("Shape", ["chunks"], "chunks_shape")
+    graph.add("Gather", ["chunks_shape", "first"], "chunk_count", axis=0)
+    first = ["chunk_count", "yes", "buffer_first", "waited_first", "score_first"]
+    graph.add("Loop", first, "buffer_last", "waited_last", "score_last", "scores", body=every_chunk)
+    graph.add("Reshape", ["scores", "flat"], "score")
+    graph.add("Concat", ["buffer_last", "waited_last", "score_last"], "new_state", axis=1)
+    inputs = [tensor("audio", [1, "samples"]), tensor("state", [1, window + 2])]
+    outputs = [tensor("score", [1, "chunks"]), tensor("new_state", [1, window + 2])]
+    return graph.model("detector", inputs, outputs, window_graph())
 
-    config, window = detector.config, detector.config.window_samples
-    frames = window // FRAME_SAMPLES
-    one = torch.zeros(1, 1)
-    hearing = prefixed(window_graph().graph, "hear/")
-    heard = torch.zeros(1, frames, PHONE_OUTPUTS)
-    match, score = Call(detector, detector.window_match), Call(detector, detector.window_total)
-    following = prefixed(to_onnx(match, (heard,), ["heard"], ["best", "frame", "match"]).graph, "match/")
-    scoring = prefixed(to_onnx(score, (one, one), ["matched", "gain"], ["score"]).graph, "score/")
-    places = frame_places(window, frames)
-    constants = {
-        "chunk_shape": np.asarray([1, CHUNK_SAMPLES], np.int64),
-        "rows_shape": np.asarray([-1, CHUNK_SAMPLES], np.int64),
-        "flat": np.asarray([1, -1], np.int64),
+
+def _stream_constants(config: EncoderDetectorConfig) -> dict[str, object]:
+    """What the nodes of :func:`stream_graph` read, by name."""
+    places = frame_places(config.window_samples, config.window_samples // FRAME_SAMPLES)
+    return {
+        "chunk_shape": [1, CHUNK_SAMPLES],
+        "rows_shape": [-1, CHUNK_SAMPLES],
+        "flat": [1, -1],
         "places": places,
-        "chunk": np.asarray([CHUNK_SAMPLES], np.int64),
-        "end": np.asarray([2**31], np.int64),
-        "axis": np.asarray([1], np.int64),
-        "first": np.asarray(0, np.int64),
+        "chunk": [CHUNK_SAMPLES],
+        "end": [2**31],
+        "axis": [1],
+        "first": 0,
         "one": np.ones((1, 1), np.float32),
         "hop": np.asarray([[ENCODER_HOP / CHUNK_SAMPLES - 0.5]], np.float32),
         "zero": np.zeros((1, 1), np.float32),
-        "yes": np.asarray(True),
-        "sizes": np.asarray([window, 1, 1], np.int64),
-        "above": np.asarray(config.rescore_above, np.float32),
+        "yes": np.bool_(True),
+        "sizes": [config.window_samples, 1, 1],
+        "above": np.float32(config.rescore_above),
         "state_places": places[::STATE_FRAMES],
-        "state_frames": np.asarray([STATE_FRAMES], np.int64),
-        "states_before": np.asarray([config.states_before], np.int64),
-        "states_after": np.asarray([STATES_AFTER], np.int64),
-        "no_states": np.asarray([0], np.int64),
-        "single": np.asarray([-1], np.int64),
+        "state_frames": [STATE_FRAMES],
+        "states_before": [config.states_before],
+        "states_after": [STATES_AFTER],
+        "no_states": [0],
+        "single": [-1],
     }
-    made = [numpy_helper.from_array(value, name) for name, value in constants.items()]
 
-    def tensor(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
-    def copied(source: str, target: str) -> onnx.NodeProto:
-        return helper.make_node("Identity", [source], [target])
+def _every_chunk(hear: onnx.GraphProto, window: int) -> onnx.GraphProto:
+    """Return the body of the loop over chunks: each is put behind the ``window`` samples before it, and every hop
+    ``hear`` gives a new score."""
+    wait = Nodes()
+    wait.copy("score_before", "same_score")
+    otherwise = wait.body("wait", [], [tensor("same_score", [1, 1])])
+    chunk = Nodes()
+    chunk.add("Gather", ["chunks", "number"], "row", axis=0)
+    chunk.add("Reshape", ["row", "chunk_shape"], "new")
+    chunk.add("Slice", ["buffer", "chunk", "end", "axis"], "kept")
+    chunk.add("Concat", ["kept", "new"], "buffer_after", axis=1)
+    chunk.add("Add", ["waited", "one"], "counted")
+    chunk.add("Greater", ["counted", "hop"], "due")
+    chunk.add("Where", ["due", "zero", "counted"], "waited_after")
+    chunk.add("Squeeze", ["due"], "is_due")
+    chunk.add("If", ["is_due"], "score_after", then_branch=hear, else_branch=otherwise)
+    chunk.copy("score_after", "chunk_score")
+    chunk.copy("going", "going_on")
+    inputs = [
+        tensor("number", [], "INT64"), tensor("going", [], "BOOL"),
+        tensor("buffer", [1, window]), tensor("waited", [1, 1]), tensor("score_before", [1, 1]),
+    ]  # fmt: skip
+    outputs = [
+        tensor("going_on", [], "BOOL"), tensor("buffer_after", [1, window]), tensor("waited_after", [1, 1]),
+        tensor("score_after", [1, 1]), tensor("chunk_score", [1, 1]),
+    ]  # fmt: skip
+    return chunk.body("every_chunk", inputs, outputs)
 
-    second = [copied("zero", "gain")]
-    if config.spellings:
-        asking = second_pass_graph(config.pronunciations, config.spellings, config.verifier)
-        asking = prefixed(asking.graph, "ask/")
-        made += asking.initializer
-        ask = helper.make_graph(
-            [
-                helper.make_node("Gather", ["hear/states", "state_places"], ["states_all"], axis=1),
-                helper.make_node("Reshape", ["match/frame", "single"], ["frame"]),
-                helper.make_node("Div", ["frame", "state_frames"], ["place"]),
-                helper.make_node("Sub", ["place", "states_before"], ["place_before"]),
-                helper.make_node("Max", ["place_before", "no_states"], ["states_from"]),
-                helper.make_node("Add", ["place", "states_after"], ["states_to"]),
-                helper.make_node("Slice", ["states_all", "states_from", "states_to", "axis"], ["ask/states"]),
-                helper.make_node("Mul", ["states_from", "state_frames"], ["frames_from"]),
-                helper.make_node("Mul", ["states_to", "state_frames"], ["frames_to"]),
-                helper.make_node("Slice", ["match/heard", "frames_from", "frames_to", "axis"], ["ask/heard"]),
-                *asking.node,
-                copied("ask/gain", "asked"),
-            ],
-            "ask",
-            [],
-            [tensor("asked", [1, 1])],
-        )
-        none = helper.make_graph([copied("zero", "not_asked")], "none", [], [tensor("not_asked", [1, 1])])
-        second = [
-            helper.make_node("Greater", ["match/best", "above"], ["matches"]),
-            helper.make_node("Squeeze", ["matches"], ["is_match"]),
-            helper.make_node("If", ["is_match"], ["gain"], then_branch=ask, else_branch=none),
-        ]
-    hear = helper.make_graph(
-        [
-            copied("buffer_after", "hear/audio"),
-            *hearing.node,
-            helper.make_node("Gather", ["hear/probabilities", "places"], ["read"], axis=1),
-            helper.make_node("Sqrt", ["read"], ["match/heard"]),
-            *following.node,
-            *second,
-            copied("match/match", "score/matched"),
-            copied("gain", "score/gain"),
-            *scoring.node,
-            copied("score/score", "new_score"),
-        ],
-        "hear",
-        [],
-        [tensor("new_score", [1, 1])],
-    )
-    wait = helper.make_graph([copied("score_before", "same_score")], "wait", [], [tensor("same_score", [1, 1])])
-    every_chunk = helper.make_graph(
-        [
-            helper.make_node("Gather", ["chunks", "number"], ["row"], axis=0),
-            helper.make_node("Reshape", ["row", "chunk_shape"], ["new"]),
-            helper.make_node("Slice", ["buffer", "chunk", "end", "axis"], ["kept"]),
-            helper.make_node("Concat", ["kept", "new"], ["buffer_after"], axis=1),
-            helper.make_node("Add", ["waited", "one"], ["counted"]),
-            helper.make_node("Greater", ["counted", "hop"], ["due"]),
-            helper.make_node("Where", ["due", "zero", "counted"], ["waited_after"]),
-            helper.make_node("Squeeze", ["due"], ["is_due"]),
-            helper.make_node("If", ["is_due"], ["score_after"], then_branch=hear, else_branch=wait),
-            copied("score_after", "chunk_score"),
-            copied("going", "going_on"),
-        ],
-        "every_chunk",
-        [
-            helper.make_tensor_value_info("number", TensorProto.INT64, []),
-            helper.make_tensor_value_info("going", TensorProto.BOOL, []),
-            tensor("buffer", [1, window]),
-            tensor("waited", [1, 1]),
-            tensor("score_before", [1, 1]),
-        ],
-        [
-            helper.make_tensor_value_info("going_on", TensorProto.BOOL, []),
-            tensor("buffer_after", [1, window]),
-            tensor("waited_after", [1, 1]),
-            tensor("score_after", [1, 1]),
-            tensor("chunk_score", [1, 1]),
-        ],
-    )
-    nodes = [
-        helper.make_node("Split", ["state", "sizes"], ["buffer_first", "waited_first", "score_first"], axis=1),
-        helper.make_node("Reshape", ["audio", "rows_shape"], ["chunks"]),
-        helper.make_node("Shape", ["chunks"], ["chunks_shape"]),
-        helper.make_node("Gather", ["chunks_shape", "first"], ["chunk_count"], axis=0),
-        helper.make_node(
-            "Loop",
-            ["chunk_count", "yes", "buffer_first", "waited_first", "score_first"],
-            ["buffer_last", "waited_last", "score_last", "scores"],
-            body=every_chunk,
-        ),
-        helper.make_node("Reshape", ["scores", "flat"], ["score"]),
-        helper.make_node("Concat", ["buffer_last", "waited_last", "score_last"], ["new_state"], axis=1),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "detector",
-        [tensor("audio", [1, "samples"]), tensor("state", [1, window + 2])],
-        [tensor("score", [1, "chunks"]), tensor("new_state", [1, window + 2])],
-        [*made, *hearing.initializer, *following.initializer, *scoring.initializer],
-    )
-    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=window_graph().ir_version)
+
+def _new_score(detector: EncoderDetector, graph: Nodes) -> onnx.GraphProto:
+    """Return the branch of ``graph`` that hears the window ``buffer_after`` and gives ``new_score``."""
+    one = torch.zeros(1, 1)
+    heard = torch.zeros(1, detector.config.window_samples // FRAME_SAMPLES, PHONE_OUTPUTS)
+    match, score = Call(detector, detector.window_match), Call(detector, detector.window_total)
+    following = to_onnx(match, (heard,), ["heard"], ["best", "frame", "match"])
+    scoring = to_onnx(score, (one, one), ["matched", "gain"], ["score"])
+    ask = _second_pass_branch(detector.config, graph) if detector.config.spellings else None
+    hear = Nodes(graph)
+    hear.copy("buffer_after", "hear/audio")
+    hear.include(prefixed(window_graph().graph, "hear/"))
+    hear.add("Gather", ["hear/probabilities", "places"], "read", axis=1)
+    hear.add("Sqrt", ["read"], "match/heard")
+    hear.include(prefixed(following.graph, "match/"))
+    if ask is None:
+        hear.copy("zero", "gain")
+    else:
+        none = Nodes(graph)
+        none.copy("zero", "not_asked")
+        otherwise = none.body("none", [], [tensor("not_asked", [1, 1])])
+        hear.add("Greater", ["match/best", "above"], "matches")
+        hear.add("Squeeze", ["matches"], "is_match")
+        hear.add("If", ["is_match"], "gain", then_branch=ask, else_branch=otherwise)
+    hear.copy("match/match", "score/matched")
+    hear.copy("gain", "score/gain")
+    hear.include(prefixed(scoring.graph, "score/"))
+    hear.copy("score/score", "new_score")
+    return hear.body("hear", [], [tensor("new_score", [1, 1])])
+
+
+def _second_pass_branch(config: EncoderDetectorConfig, graph: Nodes) -> onnx.GraphProto:
+    """Return the branch of ``graph`` that asks the second pass about the best match of a window."""
+    asked = second_pass_graph(config.pronunciations, config.spellings, config.verifier)
+    ask = Nodes(graph)
+    ask.add("Gather", ["hear/states", "state_places"], "states_all", axis=1)
+    ask.add("Reshape", ["match/frame", "single"], "frame")
+    ask.add("Div", ["frame", "state_frames"], "place")
+    ask.add("Sub", ["place", "states_before"], "place_before")
+    ask.add("Max", ["place_before", "no_states"], "states_from")
+    ask.add("Add", ["place", "states_after"], "states_to")
+    ask.add("Slice", ["states_all", "states_from", "states_to", "axis"], "ask/states")
+    ask.add("Mul", ["states_from", "state_frames"], "frames_from")
+    ask.add("Mul", ["states_to", "state_frames"], "frames_to")
+    ask.add("Slice", ["match/heard", "frames_from", "frames_to", "axis"], "ask/heard")
+    ask.include(prefixed(asked.graph, "ask/"))
+    ask.copy("ask/gain", "asked")
+    return ask.body("ask", [], [tensor("asked", [1, 1])])

@@ -214,12 +214,3 @@ def selection_measure(positives: list[ScoredStream], negatives: list[ScoredStrea
     """
     rates = (0.5, 2.0, 8.0)
     return float(np.mean([miss_rate_at(positives, threshold_for(negatives, r).threshold).value for r in rates]))
-
-
-def equal_error_rate(positives: np.ndarray, negatives: np.ndarray) -> float:
-    """The share of errors at the threshold where as many positives are missed as negatives are accepted."""
-    thresholds = np.unique(np.concatenate([positives, negatives]))
-    missed = np.searchsorted(np.sort(positives), thresholds) / len(positives)
-    accepted = 1 - np.searchsorted(np.sort(negatives), thresholds) / len(negatives)
-    place = np.abs(missed - accepted).argmin()
-    return float(missed[place] + accepted[place]) / 2

@@ -11,17 +11,17 @@ it hears, and the phrase is asked for at the place where its first token fits be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.decoder import position_tables, shipped_decoder
+from model.decoder import add_position_tables, shipped_decoder
 from model.decoder_tokens import BEGIN, END, NEXT_WORD, VOCABULARY
 from model.decoder_tokens import tokens as decoder_tokens
-from model.encoder import prefixed, to_onnx
+from model.encoder import to_onnx
+from model.onnx_graph import Nodes, prefixed, tensor
 
 if TYPE_CHECKING:
     import onnx
@@ -31,57 +31,11 @@ MOST_WRITTEN = 20  # tokens that the decoder writes; the audio holds two or thre
 LATER_COST = 2.0  # nats that it costs the phrase to follow other words: what is wanted is seldom said so
 LEAST_LOG_PROBABILITY = -20.0  # a rescoring of 0; a phrase that is certain has 1
 LEAST_MARGIN, MOST_MARGIN = -12.0, 4.0
-RESULT = "result/"  # begins the names of what comes after the decoder
 
 
 def decoder_weights() -> list[onnx.TensorProto]:
     """The decoder's weights and other constants."""
     return list(shipped_decoder().weights)
-
-
-class _Nodes:
-    """Nodes that are being put together, and their constants."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-
-    def add(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        from onnx import helper
-
-        self.nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
-        return output
-
-    def constant(self, name: str, value: object, kind: Any = np.int64) -> str:
-        from onnx import numpy_helper
-
-        self.constants.append(numpy_helper.from_array(np.asarray(value, kind), name))
-        return name
-
-    def decode(self, prefix: str, ids: str, place: str) -> str:
-        """Log-probabilities of the next token by the decoder [n, positions, tokens], from position ``place`` on.
-
-        The keys and values of the states are there already (:attr:`model.decoder.Decoder.of_states`).
-        """
-        from onnx import NodeProto
-
-        decoder = shipped_decoder()
-        given = {"input_ids": ids}
-        made = {output for node in decoder.of_tokens for output in node.output}
-
-        def copied(original: onnx.NodeProto) -> None:
-            node = NodeProto()
-            node.CopyFrom(original)
-            for side in (node.input, node.output):
-                side[:] = [given.get(n, prefix + n if n in made else n) for n in side]
-            self.nodes.append(node)
-
-        for original in decoder.of_tokens:
-            copied(original)
-        given["normalized"] = self.add("Slice", [f"{prefix}normalized", place, "end", "second"], f"{prefix}wanted")
-        given["logits"] = f"{prefix}logits"
-        copied(decoder.of_output)
-        return self.add("LogSoftmax", [f"{prefix}logits"], f"{prefix}log_p", axis=-1)
 
 
 class _Asked(nn.Module):
@@ -133,41 +87,41 @@ def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
         sequences: of tokens that write the phrase (:func:`model.decoder_tokens.spellings`); its probability is the sum
             of theirs.
     """
-    from onnx import TensorProto, helper
-
+    decoder, graph, asked = shipped_decoder(), Nodes(), _Asked(sequences)
     count, longest = len(sequences), max(map(len, sequences))
-    asked = _Asked(sequences)
+    graph.constants(
+        {
+            "begin": [[BEGIN]], "most": MOST_WRITTEN, "firsts": sorted({sequence[0] for sequence in sequences}),
+            "last": [-1], "end": [2**31], "start": [0], "one": [1], "one_s": 1, "second": [1], "stop": END,
+            "tokens": asked.tokens[:, :, 0].numpy(), "many": [count, 1], "going": np.bool_(True),
+            "later": np.float32(LATER_COST), "least": np.float32(-LATER_COST),
+        }
+    )  # fmt: skip
+    graph.copy("states", "encoder_hidden_states")
+    add_position_tables(graph, 1 + MOST_WRITTEN + longest)
+    graph.nodes += decoder.of_states
+    graph.add("Loop", ["most", "going", "begin"], "written", "fit", body=_write())
+    _find_place(graph)
+    graph.add("Slice", ["written", "start", "place_after", "second"], "before")
+    graph.add("Expand", ["before", "many"], "before_all")
+    graph.add("Concat", ["before_all", "tokens"], "asked", axis=1)
+    graph.copy(_decode(graph, "ask/", "asked", "place"), "result/log_p")
+    graph.copy("place", "result/place")
     example = (torch.zeros(count, longest + 1, VOCABULARY), torch.zeros(1, dtype=torch.int64))
-    result = prefixed(to_onnx(asked, example, ["log_p", "place"], ["rescoring", "evidence"]).graph, RESULT)
+    result = to_onnx(asked, example, ["log_p", "place"], ["rescoring", "evidence"])
+    graph.include(prefixed(result.graph, "result/"))
+    for name in ("rescoring", "evidence"):
+        graph.copy(f"result/{name}", name)
+    graph.initializers += decoder.weights
+    outputs = [tensor("rescoring", [1, 1]), tensor("evidence", [1, 3])]
+    return graph.model("rescoring", [tensor("states", [1, "time", STATE_WIDTH])], outputs, decoder.model)
 
-    made = _Nodes()
-    for name, value in {
-        "begin": [[BEGIN]],
-        "most": MOST_WRITTEN,
-        "firsts": sorted({sequence[0] for sequence in sequences}),
-        "last": [-1],
-        "end": [2**31],
-        "start": [0],
-        "one": [1],
-        "one_s": 1,
-        "second": [1],
-        "stop": END,
-        "tokens": asked.tokens[:, :, 0].numpy(),
-        "many": [count, 1],
-    }.items():  # fmt: skip
-        made.constant(name, value)
-    made.constant("going", True, np.bool_)
-    made.constant("later", LATER_COST, np.float32)
-    made.constant("least", -LATER_COST, np.float32)
 
-    decoder = shipped_decoder()
-    tables, values = position_tables(1 + MOST_WRITTEN + longest)
-    made.nodes += [helper.make_node("Identity", ["states"], ["encoder_hidden_states"]), *tables, *decoder.of_states]
-    for name, table in values.items():
-        made.constant(name, table, table.dtype)
-
-    write = _Nodes()
-    log_p = write.decode("write/", "ids", "last")
+def _write() -> onnx.GraphProto:
+    """Return the body of the loop in which the decoder writes a token: ``ids`` with it, and how well the phrase would
+    fit in its place (``fits``)."""
+    write = Nodes()
+    log_p = _decode(write, "write/", "ids", "last")
     write.add("Gather", [log_p, "firsts"], "first_p", axis=2)
     write.add("ReduceLogSumExp", ["first_p"], "fits", keepdims=0)
     write.add("ArgMax", [log_p], "token", axis=2, keepdims=0)
@@ -180,44 +134,42 @@ def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
     write.add("Or", ["stops", "is_found"], "ends")
     write.add("Not", ["ends"], "goes")
     write.add("Squeeze", ["goes"], "going_after")
-    body = helper.make_graph(
-        write.nodes,
-        "write",
-        [
-            helper.make_tensor_value_info("number", TensorProto.INT64, []),
-            helper.make_tensor_value_info("going_before", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("ids", TensorProto.INT64, [1, "length"]),
-        ],
-        [
-            helper.make_tensor_value_info("going_after", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("ids_after", TensorProto.INT64, [1, "longer"]),
-            helper.make_tensor_value_info("fits", TensorProto.FLOAT, []),
-        ],
-    )
-    made.nodes.append(helper.make_node("Loop", ["most", "going", "begin"], ["written", "fit"], body=body))
-    # Where in what was written the phrase begins: at its beginning, or, at a cost, after some tokens.
-    made.add("Slice", ["fit", "one", "end", "start"], "fit_later")
-    made.add("Slice", ["fit", "start", "one", "start"], "fit_first")
-    made.add("Sub", ["fit_later", "later"], "fit_less")
-    made.add("Concat", ["fit_first", "fit_less"], "fit_all", axis=0)
-    made.add("ArgMax", ["fit_all"], "place", axis=0, keepdims=1)
-    made.add("Add", ["place", "one"], "place_after")
-    made.add("Slice", ["written", "start", "place_after", "second"], "before")
-    made.add("Expand", ["before", "many"], "before_all")
-    made.add("Concat", ["before_all", "tokens"], "asked", axis=1)
-    made.add("Identity", [made.decode("ask/", "asked", "place")], f"{RESULT}log_p")
-    made.add("Identity", ["place"], f"{RESULT}place")
-    made.nodes += result.node
-    for name in ("rescoring", "evidence"):
-        made.add("Identity", [RESULT + name], name)
-    graph = helper.make_graph(
-        made.nodes,
-        "rescoring",
-        [helper.make_tensor_value_info("states", TensorProto.FLOAT, [1, "time", STATE_WIDTH])],
-        [
-            helper.make_tensor_value_info("rescoring", TensorProto.FLOAT, [1, 1]),
-            helper.make_tensor_value_info("evidence", TensorProto.FLOAT, [1, 3]),
-        ],
-        [*made.constants, *result.initializer, *decoder.weights],
-    )
-    return helper.make_model(graph, opset_imports=list(decoder.model.opset_import), ir_version=decoder.model.ir_version)
+    inputs = [tensor("number", [], "INT64"), tensor("going_before", [], "BOOL"), tensor("ids", [1, "length"], "INT64")]
+    outputs = [tensor("going_after", [], "BOOL"), tensor("ids_after", [1, "longer"], "INT64"), tensor("fits", [])]
+    return write.body("write", inputs, outputs)
+
+
+def _find_place(graph: Nodes) -> None:
+    """Add where in what was written the phrase begins: at its beginning, or, at a cost, after some tokens."""
+    graph.add("Slice", ["fit", "one", "end", "start"], "fit_later")
+    graph.add("Slice", ["fit", "start", "one", "start"], "fit_first")
+    graph.add("Sub", ["fit_later", "later"], "fit_less")
+    graph.add("Concat", ["fit_first", "fit_less"], "fit_all", axis=0)
+    graph.add("ArgMax", ["fit_all"], "place", axis=0, keepdims=1)
+    graph.add("Add", ["place", "one"], "place_after")
+
+
+def _decode(graph: Nodes, prefix: str, ids: str, place: str) -> str:
+    """Add the decoder's log-probabilities of the next token [n, positions, tokens], from position ``place`` on.
+
+    The keys and values of the states are there already (:attr:`model.decoder.Decoder.of_states`).
+    """
+    from onnx import NodeProto
+
+    decoder = shipped_decoder()
+    given = {"input_ids": ids}
+    made = {output for node in decoder.of_tokens for output in node.output}
+
+    def copied(original: onnx.NodeProto) -> None:
+        node = NodeProto()
+        node.CopyFrom(original)
+        for side in (node.input, node.output):
+            side[:] = [given.get(n, prefix + n if n in made else n) for n in side]
+        graph.nodes.append(node)
+
+    for original in decoder.of_tokens:
+        copied(original)
+    given["normalized"] = graph.add("Slice", [f"{prefix}normalized", place, "end", "second"], f"{prefix}wanted")
+    given["logits"] = f"{prefix}logits"
+    copied(decoder.of_output)
+    return graph.add("LogSoftmax", [f"{prefix}logits"], f"{prefix}log_p", axis=-1)

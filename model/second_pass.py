@@ -6,13 +6,15 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from core.errors import HarkError
 from model import shipped_weights
-from model.encoder import prefixed, to_onnx
+from model.encoder import to_onnx
 from model.keyword_hmm import Ways
+from model.onnx_graph import Nodes, prefixed, tensor
 from model.phone_head import ENCODER_WIDTH
 from model.phones import PHONE_OUTPUTS
 from model.rescoring import rescoring_graph
@@ -89,8 +91,6 @@ def second_pass_graph(pronunciations: Ways, spellings: Ways, verifier: str) -> o
     Raises:
         HarkError: the verifier that ships with this version of Hark has another name.
     """
-    from onnx import TensorProto, helper, numpy_helper
-
     if verifier not in ("", verifier_name()):
         raise HarkError(
             "This detector cannot be used.",
@@ -98,29 +98,19 @@ def second_pass_graph(pronunciations: Ways, spellings: Ways, verifier: str) -> o
             "Train the phrase anew.",
         )
     asked = rescoring_graph(spellings)
-    decoder = prefixed(asked.graph, "ask/")
-    nodes = [helper.make_node("Identity", ["states"], ["ask/states"]), *decoder.node]
-    weight = CERTAIN_WEIGHT if verifier else RESCORED_WEIGHT
-    constants = [*decoder.initializer, helper.make_tensor("weight", TensorProto.FLOAT, [], [weight])]
-    nodes.append(helper.make_node("Mul", ["ask/rescoring", "weight"], ["rescored"]))
+    graph = Nodes()
+    graph.copy("states", "ask/states")
+    graph.include(prefixed(asked.graph, "ask/"))
+    graph.constants({"weight": np.float32(CERTAIN_WEIGHT if verifier else RESCORED_WEIGHT)})
+    graph.add("Mul", ["ask/rescoring", "weight"], "rescored")
     if verifier:
-        verify = prefixed(_verifier_graph(), "verify/")
-        for name, value in zip(("phones", "lengths"), phones_and_lengths(pronunciations)):
-            constants.append(numpy_helper.from_array(value.numpy(), f"verify/{name}"))
+        phones, lengths = phones_and_lengths(pronunciations)
+        graph.constants({"verify/phones": phones.numpy(), "verify/lengths": lengths.numpy()})
         for name, source in {"heard": "heard", "states": "states", "decoder": "ask/evidence"}.items():
-            nodes.append(helper.make_node("Identity", [source], [f"verify/{name}"]))
-        nodes += [*verify.node, helper.make_node("Add", ["rescored", "verify/gain"], ["gain"])]
-        constants += verify.initializer
+            graph.copy(source, f"verify/{name}")
+        graph.include(prefixed(_verifier_graph(), "verify/"))
+        graph.add("Add", ["rescored", "verify/gain"], "gain")
     else:
-        nodes.append(helper.make_node("Identity", ["rescored"], ["gain"]))
-    graph = helper.make_graph(
-        nodes,
-        "second_pass",
-        [
-            helper.make_tensor_value_info("heard", TensorProto.FLOAT, [1, "frames", PHONE_OUTPUTS]),
-            helper.make_tensor_value_info("states", TensorProto.FLOAT, [1, "time", ENCODER_WIDTH]),
-        ],
-        [helper.make_tensor_value_info("gain", TensorProto.FLOAT, [1, 1])],
-        constants,
-    )
-    return helper.make_model(graph, opset_imports=list(asked.opset_import), ir_version=asked.ir_version)
+        graph.copy("rescored", "gain")
+    inputs = [tensor("heard", [1, "frames", PHONE_OUTPUTS]), tensor("states", [1, "time", ENCODER_WIDTH])]
+    return graph.model("second_pass", inputs, [tensor("gain", [1, 1])], asked)

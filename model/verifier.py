@@ -88,6 +88,17 @@ def located(heard: Tensor, phones: Tensor, lengths: Tensor) -> tuple[Tensor, Ten
     return score / lengths, end, entered[:, 0::2]
 
 
+def _at(values: Tensor, frames: Tensor) -> Tensor:
+    return values.gather(1, frames[..., None].expand(-1, -1, values.shape[2]))
+
+
+def _sureness(heard: Tensor, end: Tensor) -> Tensor:
+    """How sure the encoder was before each end [batch]: the mean log-probability of its best outputs."""
+    frames = torch.arange(heard.shape[1], device=heard.device)[None]
+    judged = ((frames > end[:, None] - JUDGED_FRAMES) & (frames <= end[:, None])).float()
+    return (2 * torch.log(heard.clamp(min=MATCH_LEAST)).amax(dim=2) * judged).sum(dim=1) / judged.sum(dim=1)
+
+
 class Verifier(nn.Module):
     """See the module. Phones of phrases are outputs [batch, phones], any behind their ``lengths`` [batch]; what was
     heard are roots of phone probabilities [batch, time, PHONE_OUTPUTS] and states [batch, time / 4, ENCODER_WIDTH].
@@ -136,12 +147,9 @@ class Verifier(nn.Module):
         ends = torch.maximum(ends, begins + 1).clamp(max=time)
         lead = (begins - 1).clamp(min=0)
 
-        def at(values: Tensor, frames: Tensor) -> Tensor:
-            return values.gather(1, frames[..., None].expand(-1, -1, values.shape[2]))
-
         def summed(values: Tensor) -> Tensor:  # over each phone
             running = functional.pad(values.cumsum(dim=1), (0, 0, 1, 0))
-            return at(running, ends) - at(running, lead)
+            return _at(running, ends) - _at(running, lead)
 
         own = log_p.gather(2, phones[:, None].expand(-1, time, -1))
         best = log_p.amax(dim=2)
@@ -161,8 +169,8 @@ class Verifier(nn.Module):
             torch.cat(
                 [
                     summed(x) / (ends - lead)[..., None],
-                    at(x, (begins - 3).clamp(min=0)),
-                    at(x, (ends + 1).clamp(max=time - 1)),
+                    _at(x, (begins - 3).clamp(min=0)),
+                    _at(x, (ends + 1).clamp(max=time - 1)),
                     *(self.embed(each) for each in (phones, before, after)),
                     torch.stack(features, dim=2),
                 ],
@@ -171,14 +179,11 @@ class Verifier(nn.Module):
         )
         said = places < lengths[:, None]
         mirrored = torch.where(said, lengths[:, None] - 1 - places, places)
-        context = [self.onward(x)[0], at(self.homeward(at(x, mirrored))[0], mirrored)]
+        context = [self.onward(x)[0], _at(self.homeward(_at(x, mirrored))[0], mirrored)]
         each = self.phone(torch.cat([x, *context], dim=2))[..., 0]
         any_wrong = torch.logsumexp(torch.where(said, -each, -1e4), dim=1)
         logit = self.bias - any_wrong * functional.softplus(self.scale)
-
-        frames = torch.arange(time, device=heard.device)[None]
-        judged = ((frames > end[:, None] - JUDGED_FRAMES) & (frames <= end[:, None])).float()
-        sure = (2 * torch.log(heard.clamp(min=MATCH_LEAST)).amax(dim=2) * judged).sum(dim=1) / judged.sum(dim=1)
+        sure = _sureness(heard, end)
         least = torch.where(said, each, 1e4).amin(dim=1)
         return logit, each, torch.stack([score, sure, logit, least, self.noisy(states)], dim=1)
 

@@ -31,11 +31,11 @@ from core.events import Progress, Reporter
 from core.processors import usable_cores
 from db.records import AlignedUnit
 from lab import on_one_core
+from lab.metrics import equal_error_rate
 from model.asr.emissions import default_aligner
 from model.decoder_tokens import spellings
 from model.encoder import loaded_backbone
 from model.encoder_detector import EncoderDetector
-from model.metrics import equal_error_rate
 from model.phones import PHONES, outputs_of, phone_indices
 from model.second_pass import verifier_name
 from phrase_augmentation.keyphrase import Keyphrase

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from core.onnx import session
 from lab.weights.learning import learn
 from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
 from model.asr.decoding import error_rate, greedy
 from model.asr.packed import Packed
-from model.encoder import encoder_session
+from model.encoder_backbone import ENCODER_FILE, package_model
 from model.fit import Fit
 from model.phone_head import ENCODER_WIDTH, PhoneHead
 from model.phones import BLANK, phone_indices
@@ -98,7 +99,7 @@ def _outputs(
     known: dict[str, Any] = json.loads(table.read_text()) if table.is_file() else {}
     if known.get("made") != wanted:
         table.unlink(missing_ok=True)
-        session = encoder_session()
+        encoder = session(package_model(ENCODER_FILE).SerializeToString())
         augmenter = BatchAugmenter(config.augmentation, packed.noise, packed.rooms, "cpu")
         rng = np.random.default_rng(config.seed)
         torch.manual_seed(config.seed)
@@ -106,7 +107,7 @@ def _outputs(
         rows, first = [], 0
         with file.open("wb") as target:
             for number, index in enumerate(indices):
-                given = session.run(None, _sound(packed, index, augmenter, rng))[0][0].astype(np.float16)
+                given = encoder.run(None, _sound(packed, index, augmenter, rng))[0][0].astype(np.float16)
                 given.tofile(target)
                 rows.append([index, first, len(given)])
                 first += len(given)

@@ -44,7 +44,8 @@ def train_weights(kind: str, run: AcousticRun, folder: Path, reporter: Reporter)
     """
     packed = packed_speech(run, folder, reporter)
     if kind == "backbone":
-        from model.embedding_backbone import EmbeddingBackbone, EmbeddingBackboneConfig, with_public_embedding
+        from lab.weights.public_embedding import with_public_embedding
+        from model.embedding_backbone import EmbeddingBackbone, EmbeddingBackboneConfig
 
         backbone = with_public_embedding(EmbeddingBackbone(EmbeddingBackboneConfig()))
         backbone.convs.requires_grad_(False)  # trained further they cost three times as much and hear less in quiet

@@ -21,6 +21,7 @@ from core.audio_file import SAMPLE_RATE
 from core.data_folder import atomic_path
 from core.errors import HarkError
 from core.onnx import session
+from lab.metrics import equal_error_rate
 from lab.weights.encoder_head import HeadTrainConfig
 from lab.weights.learning import learn
 from model.asr.augmentation import BatchAugmenter
@@ -31,7 +32,6 @@ from model.encoder import loaded_backbone
 from model.encoder_backbone import STATE_FRAMES, STATES_AFTER, STATES_BEFORE
 from model.fit import Fit
 from model.keyword_hmm import Ways
-from model.metrics import equal_error_rate
 from model.phone_head import ENCODER_WIDTH
 from model.phones import PHONE_OUTPUTS, PHONES, outputs_of, phones_of
 from model.rescoring import rescoring_graph

@@ -13,12 +13,13 @@ import pytest
 import torch
 
 from core.audio_file import write_audio
+from lab.weights.public_embedding import with_public_embedding
 from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
 from model.asr.decoding import edit_distance, error_rate, greedy
 from model.asr.network import Recognizer, RecognizerConfig
 from model.asr.packed import BatchSource, Packed, Utterance, open_pack, pack
 from model.asr.train import BEST, FINAL, AcousticModel, AcousticProgress, AcousticTrainConfig, train_acoustic
-from model.embedding_backbone import EmbeddingBackbone, EmbeddingBackboneConfig, with_public_embedding
+from model.embedding_backbone import EmbeddingBackbone, EmbeddingBackboneConfig
 from model.features import log_mel
 from model.phones import PHONE_OUTPUTS, character_indices, phone_index, phone_indices, phones_of, text_of
 from model.shipped_weights import load_weights

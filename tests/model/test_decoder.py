@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from core.onnx import session
-from model.decoder import position_tables, shipped_decoder
+from model.decoder import add_position_tables, shipped_decoder
 from model.encoder_backbone import DECODER_FILE, encoder_path, package_file
+from model.onnx_graph import Nodes, tensor
 
 pytestmark = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
 
 
 def test_its_numbers_are_those_of_the_package() -> None:
     decoder = shipped_decoder()
-    tables, constants = position_tables(12)
-    graph = helper.make_graph(
-        [*tables, *decoder.of_states, *decoder.of_tokens, decoder.of_output],
-        "decoder",
-        [
-            helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["n", "length"]),
-            helper.make_tensor_value_info("encoder_hidden_states", TensorProto.FLOAT, [1, "time", 288]),
-        ],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", "length", "tokens"])],
-        [*decoder.weights, *(numpy_helper.from_array(value, name) for name, value in constants.items())],
-    )
-    made = helper.make_model(graph, opset_imports=list(decoder.model.opset_import), ir_version=decoder.model.ir_version)
+    graph = Nodes()
+    add_position_tables(graph, 12)
+    graph.nodes += [*decoder.of_states, *decoder.of_tokens, decoder.of_output]
+    graph.initializers += decoder.weights
+    inputs = [tensor("input_ids", ["n", "length"], "INT64"), tensor("encoder_hidden_states", [1, "time", 288])]
+    made = graph.model("decoder", inputs, [tensor("logits", ["n", "length", "tokens"])], decoder.model)
     flat, package = session(made.SerializeToString()), session(str(package_file(DECODER_FILE)))
     caches = [entry.name for entry in package.get_inputs() if entry.name.startswith("past_key_values")]
     rng = np.random.default_rng(0)

@@ -10,17 +10,11 @@ import pytest
 import torch
 from torch.nn import functional
 
+from lab.weights.public_embedding import public_convolutions, with_public_embedding
 from model.backbone_detector import BackboneDetector
 from model.checkpoint import load_checkpoint, save_checkpoint
 from model.devices.openwakeword import EMBEDDED_FRAMES, embedding
-from model.embedding_backbone import (
-    FLOOR,
-    SLOPE,
-    EmbeddingBackbone,
-    EmbeddingBackboneConfig,
-    public_convolutions,
-    with_public_embedding,
-)
+from model.embedding_backbone import FLOOR, SLOPE, EmbeddingBackbone, EmbeddingBackboneConfig
 from model.export import Carried, check_parity, quantize_weights
 from model.features import CHUNK_FRAMES, CHUNK_SAMPLES, FFT, HOP
 from model.phones import phone_indices

@@ -28,7 +28,7 @@ from lab.measure.libriphrase import (
     score_pairs,
     summary,
 )
-from model.metrics import equal_error_rate
+from lab.metrics import equal_error_rate
 from tests.support.untrained_bundle import spoken
 
 
