@@ -19,11 +19,9 @@ SILENCE = -13.8  # log-mel of digital silence
 
 def augment_features(batch: Tensor, rng: np.random.Generator) -> Tensor:
     """Frequency warping, level, and masks; log-mel [batch, frames, MELS] in, the same shape out."""
-    return mask(warp_frequency(batch, rng) + _levels(len(batch), rng), rng)
-
-
-def _levels(size: int, rng: np.random.Generator) -> Tensor:
-    return torch.from_numpy(rng.normal(0.0, LEVEL_SIGMA, (size, 1, 1)).astype(np.float32))
+    warped = warp_frequency(batch, rng)
+    levels = rng.normal(0.0, LEVEL_SIGMA, (len(batch), 1, 1)).astype(np.float32)
+    return mask(warped + torch.from_numpy(levels), rng)
 
 
 def warp_frequency(batch: Tensor, rng: np.random.Generator) -> Tensor:

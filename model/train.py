@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -89,11 +89,11 @@ def detection_loss(logits: Tensor, labels: Tensor, told: Tensor | None = None) -
 
 
 def find_hard_windows(
-    model: TrainedDetector, dataset: AudioDataset, sampler: BatchSampler, config: TrainConfig, rng: np.random.Generator
+    model: TrainedDetector, sampler: BatchSampler, config: TrainConfig
 ) -> tuple[np.ndarray, np.ndarray]:
     """Run the detector over negatives as a stream; the segments and window ends where it comes nearest to firing."""
-    stored = model.config.stored
-    order = rng.permutation(sampler.negatives)
+    stored, dataset = model.config.stored, sampler.dataset
+    order = sampler.rng.permutation(sampler.negatives)
     budget = config.mining_hours * 3600 * FRAMES_A_SECOND / stored.step
     order = order[np.cumsum(dataset.length[order]) <= budget]
     found: list[tuple[float, int, int]] = []
@@ -121,68 +121,73 @@ def train(
     """
     device = best_device() if detector.on_gpu else "cpu"
     torch.manual_seed(config.seed)
-    rng = np.random.default_rng(config.seed)
     segments = store.where(split="train")
     dataset = AudioDataset(segments, store.frames, detector.config.stored, detector.end_jitter, store.told)
-    sampler = BatchSampler(dataset, config.recipe, config.batch_size, rng)
-    validation = store.where(split="validation")
-    val_positive = validation[validation["label"] == 1]
-    # Confusers are said far more densely than in life: false alarms per hour are counted on ordinary speech and noise.
-    val_negative = validation[validation["bucket"].isin(["plain_negative", "noise"])]
-
+    sampler = BatchSampler(dataset, config.recipe, config.batch_size, np.random.default_rng(config.seed))
     model = copy.deepcopy(detector).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     warmup = max(1, int(config.steps * config.warmup_share))
     fit = Fit(model, optimizer, config.steps, warmup, config.ema_decay)
-    average = fit.average
-    best: tuple[float, int] = (float("inf"), 0)
-    history: list[dict[str, float]] = []
-    spent, stale = 0.0, 0  # stale: evaluations since the best one
     identity = {
         "model": detector.config.as_dict(),
         "train": repr(asdict(replace(config, tensorboard=""))),
         "segments": len(segments),
     }
-    last = folder / "last.pt"
+    last, started = folder / "last.pt", time.monotonic()
+    history: list[dict[str, float]] = []
     if saved := fit.resume(last, identity):
-        spent, stale, best, history = saved["seconds"], saved["stale"], tuple(saved["best"]), saved["history"]
-        rng = sampler.rng = np.random.default_rng((config.seed, fit.step))
-    started = time.monotonic() - spent
+        started, history = started - saved["seconds"], saved["history"]
+        sampler.rng = np.random.default_rng((config.seed, fit.step))
     every = max(1, config.steps // config.evaluations)
     mine_steps = {int(config.steps * share) for share in config.mine_at}
     if any(step <= fit.step for step in mine_steps) and 0 < fit.step < config.steps:
-        sampler.set_hard(*find_hard_windows(average, dataset, sampler, config, rng))
+        sampler.set_hard(*find_hard_windows(fit.average, sampler, config))
     with curves(config.tensorboard) as draw:
-        while fit.step < config.steps and not (stale >= config.patience and fit.step > config.steps // 2):
-            model.train()
-            batch, labels, told = sampler.draw()
-            batch = model.augmented(batch, rng).to(device)
-            labels = labels.to(device)
-            with torch.autocast(device_type="cuda", dtype=torch.bfloat16, enabled=device == "cuda"):
-                logits = model(batch)[:, 0]
-                loss = detection_loss(logits.float(), labels, told.to(device) if store.told is not None else None)
-            fit.learn(loss)
-            step = fit.step
-
-            measure = None
+        while fit.step < config.steps and not (_stale(history) >= config.patience and fit.step > config.steps // 2):
+            fit.learn(_loss(model, sampler, device))
+            step, measure = fit.step, None
             if step % every == 0 or step == config.steps:
-                measure = selection_measure(
-                    score_segments(average, store, val_positive), score_segments(average, store, val_negative)
-                )
-                stale = 0 if measure < best[0] else stale + 1
+                measure = _validated(fit.average, store)
                 history.append({"step": step, "loss": fit.loss, "measure": measure})
-                if measure <= best[0]:
-                    best = (measure, step)
-                    weights = {name: value.cpu() for name, value in average.state_dict().items()}
-                    content = {"config": detector.config.as_dict(), "weights": weights, "step": step}
-                    write_checkpoint(folder / "best.pt", content)
-                seconds = time.monotonic() - started
-                fit.save(last, identity, stale=stale, seconds=seconds, best=list(best), history=history)
+                if measure <= min(row["measure"] for row in history):
+                    _write_best(fit.average, step, folder / "best.pt")
+                fit.save(last, identity, seconds=time.monotonic() - started, history=history)
                 draw("loss/train", fit.loss, step)
                 draw("validation/mean_miss_rate", measure, step)
             if step in mine_steps:
-                sampler.set_hard(*find_hard_windows(average, dataset, sampler, config, rng))
-            elapsed = time.monotonic() - started
-            left_s = elapsed / step * (config.steps - step)
+                sampler.set_hard(*find_hard_windows(fit.average, sampler, config))
+            left_s = (time.monotonic() - started) / step * (config.steps - step)
             on_progress(TrainProgress(step, config.steps, fit.loss, measure, left_s))
-    return TrainResult(best[1], best[0], fit.step, time.monotonic() - started, device, history)
+    best = min(reversed(history), key=lambda row: row["measure"])
+    return TrainResult(int(best["step"]), best["measure"], fit.step, time.monotonic() - started, device, history)
+
+
+def _stale(history: Sequence[dict[str, float]]) -> int:
+    """How many evaluations there were since the first of the best ones."""
+    measures = [row["measure"] for row in history]
+    return len(measures) - 1 - measures.index(min(measures)) if measures else 0
+
+
+def _loss(model: TrainedDetector, sampler: BatchSampler, device: str) -> Tensor:
+    """The loss of the next batch, in training."""
+    model.train()
+    batch, labels, told = sampler.draw()
+    batch = model.augmented(batch, sampler.rng).to(device)
+    labels = labels.to(device)
+    with torch.autocast(device_type="cuda", dtype=torch.bfloat16, enabled=device == "cuda"):
+        logits = model(batch)[:, 0]
+        return detection_loss(logits.float(), labels, told.to(device) if sampler.dataset.told is not None else None)
+
+
+def _validated(detector: TrainedDetector, store: FeatureStore) -> float:
+    """The selection measure on the store's ``validation`` split."""
+    rows = store.where(split="validation")
+    # Confusers are said far more densely than in life: false alarms per hour are counted on ordinary speech and noise.
+    ordinary = rows[rows["bucket"].isin(["plain_negative", "noise"])]
+    positive = score_segments(detector, store, rows[rows["label"] == 1])
+    return selection_measure(positive, score_segments(detector, store, ordinary))
+
+
+def _write_best(detector: TrainedDetector, step: int, path: Path) -> None:
+    weights = {name: value.cpu() for name, value in detector.state_dict().items()}
+    write_checkpoint(path, {"config": detector.config.as_dict(), "weights": weights, "step": step})

@@ -29,6 +29,8 @@ GENERAL_WEIGHT = 5.0  # pairs of words in transcripts that the general probabili
 ROOT = 0
 IMPOSSIBLE = -100.0  # nats; what the trigrams give for words that they do not have
 UNLISTED = -3.0  # nats by which a word outside the trigrams' vocabulary is less probable than its frequency says
+# Log-probability, and the words as (those before, the last), by (last words, node of the tree, last output).
+Beams = dict[tuple[tuple[str, ...], int, int], tuple[float, tuple | None]]
 
 
 @dataclass(frozen=True)
@@ -180,65 +182,21 @@ class WordDecoder:
     def words(self, log_p: np.ndarray, config: DecodingConfig | None = None) -> list[str]:
         """The words of a phone emission [time, outputs]; empty where nothing is said."""
         config = config or DecodingConfig()
-        children, ahead, words_at, after = self._children, self._ahead, self._words, self.model.after
-        weight, bonus = config.word_weight, config.word_bonus
         still = math.log(config.still)
         order = np.argsort(-log_p, axis=1)[:, : config.outputs]
-        History = tuple | None
-        context = self.model.context
-        State = tuple[tuple[str, ...], int, int]
-        beams: dict[State, tuple[float, History]] = {((), ROOT, BLANK): (0.0, None)}
+        beams: Beams = {((), ROOT, BLANK): (0.0, None)}
         for number in range(len(log_p)):
             frame = log_p[number].tolist()
-            grown: dict[State, tuple[float, History]] = {}
-            very_still = frame[BLANK] > still
             blank = frame[BLANK] - config.blank_cost
-            if very_still:
-                for (before, node, _), entry in beams.items():
-                    key = (before, node, BLANK)
-                    known = grown.get(key)
-                    if known is None or known[0] < entry[0] + blank:
-                        grown[key] = (entry[0] + blank, entry[1])
-                beams = grown
+            if frame[BLANK] > still:
+                beams = _waited(beams, blank)
                 continue
             active = [o for o in order[number].tolist() if o != BLANK and frame[o] > config.output_floor]
-            for (before, node, last), (score, history) in beams.items():
-                key = (before, node, BLANK)
-                known = grown.get(key)
-                if known is None or known[0] < score + blank:
-                    grown[key] = (score + blank, history)
-                if last != BLANK:
-                    key = (before, node, last)
-                    same = score + frame[last]
-                    known = grown.get(key)
-                    if known is None or known[0] < same:
-                        grown[key] = (same, history)
-                below = children[node]
-                for output in active:
-                    if output == last:
-                        continue
-                    child = below.get(output)
-                    if child is None:
-                        continue
-                    reached = score + frame[output] - weight * ahead[node]
-                    if children[child]:
-                        further = reached + weight * ahead[child]
-                        key = (before, child, output)
-                        known = grown.get(key)
-                        if known is None or known[0] < further:
-                            grown[key] = (further, history)
-                    for word in words_at[child]:
-                        ended = reached + weight * after(before, word) + bonus
-                        key = ((*before, word)[-context:], ROOT, output)
-                        known = grown.get(key)
-                        if known is None or known[0] < ended:
-                            grown[key] = (ended, (history, word))
-            if len(grown) > config.beam:
-                kept = heapq.nlargest(config.beam, grown.items(), key=_score)
+            beams = self._grown(beams, frame, blank, active, config)
+            if len(beams) > config.beam:
+                kept = heapq.nlargest(config.beam, beams.items(), key=lambda item: item[1][0])
                 least = kept[0][1][0] - config.beam_nats
                 beams = {key: entry for key, entry in kept if entry[0] >= least}
-            else:
-                beams = grown
         # A word that was not finished is left out.
         finished = [entry for (_, node, _), entry in beams.items() if node == ROOT]
         _, history = max(finished or beams.values(), key=lambda entry: entry[0])
@@ -248,9 +206,55 @@ class WordDecoder:
             found.append(word)
         return found[::-1]
 
+    def _grown(
+        self, beams: Beams, frame: list[float], blank: float, active: list[int], config: DecodingConfig
+    ) -> Beams:
+        """Extend each beam by a frame: by a blank, the same output again, or another active one."""
+        children, ahead, words_at, after = self._children, self._ahead, self._words, self.model.after
+        weight, bonus, context = config.word_weight, config.word_bonus, self.model.context
+        grown: Beams = {}
+        for (before, node, last), (score, history) in beams.items():
+            key = (before, node, BLANK)
+            known = grown.get(key)
+            if known is None or known[0] < score + blank:
+                grown[key] = (score + blank, history)
+            if last != BLANK:
+                key = (before, node, last)
+                same = score + frame[last]
+                known = grown.get(key)
+                if known is None or known[0] < same:
+                    grown[key] = (same, history)
+            below = children[node]
+            for output in active:
+                if output == last:
+                    continue
+                child = below.get(output)
+                if child is None:
+                    continue
+                reached = score + frame[output] - weight * ahead[node]
+                if children[child]:
+                    further = reached + weight * ahead[child]
+                    key = (before, child, output)
+                    known = grown.get(key)
+                    if known is None or known[0] < further:
+                        grown[key] = (further, history)
+                for word in words_at[child]:
+                    ended = reached + weight * after(before, word) + bonus
+                    key = ((*before, word)[-context:], ROOT, output)
+                    known = grown.get(key)
+                    if known is None or known[0] < ended:
+                        grown[key] = (ended, (history, word))
+        return grown
 
-def _score(item: tuple[tuple[tuple[str, ...], int, int], tuple[float, tuple | None]]) -> float:
-    return item[1][0]
+
+def _waited(beams: Beams, blank: float) -> Beams:
+    """Extend each beam by a blank alone."""
+    grown: Beams = {}
+    for (before, node, _), (score, history) in beams.items():
+        known = grown.get((before, node, BLANK))
+        if known is None or known[0] < score + blank:
+            grown[before, node, BLANK] = (score + blank, history)
+    return grown
 
 
 def decoder_for(language: str = "en", transcripts: Iterable[str] = ()) -> WordDecoder:

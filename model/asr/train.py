@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -60,7 +61,6 @@ class AcousticProgress:
     """What the loop tells its caller."""
 
     step: int
-    share: float  # of the training that is done
     loss: float | None  # None before the first step
     errors: dict[str, float] | None  # by group, where an evaluation was made
 
@@ -137,13 +137,7 @@ def train_acoustic(
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     augmenter = BatchAugmenter(config.augmentation, packed.noise, packed.rooms, device)
-    transcribed = packed.where("train", transcribed=True)
-    easy = BatchSource(
-        packed, transcribed, config.easy_seconds, rng, config.real_share, config.easy_longest_s, join=False,
-        most=config.batch_size,
-    )  # fmt: skip
-    seconds = math.inf if config.batch_size else config.batch_seconds
-    normal = BatchSource(packed, transcribed, seconds, rng, config.real_share, most=config.batch_size)
+    batch_of = _batches(packed, config, rng)
     model = model.to(device)
     optimizer = torch.optim.AdamW(
         model.parameters(), config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
@@ -159,27 +153,16 @@ def train_acoustic(
         (folder / BEST).unlink(missing_ok=True)  # of another training
     evaluated_at, loss = 0.0, None
     told_every = max(1, min(50, config.steps // 50))
-
-    def batch_of(step: int) -> SpeechBatch:
-        return (
-            easy or normal if step <= config.easy_steps else normal
-        ).draw()  # where nothing is short, nothing is easy
-
-    # A thread draws batches while the device works on the one before.
-    with curves(tensorboard) as draw, ThreadPoolExecutor(1) as pool:
-        first = range(fit.step + 1, min(fit.step + AHEAD, config.steps) + 1)
-        waiting = [pool.submit(batch_of, number) for number in first]
-        while fit.step < config.steps:
-            share, step = fit.step / config.steps, fit.step + 1
-            batch = waiting.pop(0).result()
-            if step + AHEAD <= config.steps:
-                waiting.append(pool.submit(batch_of, step + AHEAD))
+    steps = range(fit.step + 1, config.steps + 1)
+    with curves(tensorboard) as draw, closing(_drawn_ahead(batch_of, steps)) as batches:
+        for step, batch in zip(steps, batches):
             parts = _losses(model, augmenter, packed, batch, config, step, device)
             fit.learn(torch.stack(list(parts.values())).sum())
             if step % told_every == 0 or loss is None:
                 loss = fit.loss
-                on_progress(AcousticProgress(step, share, loss, None))
+                on_progress(AcousticProgress(step, loss, None))
                 draw("loss", loss, step)
+            share = (step - 1) / config.steps
             if share - evaluated_at >= 1.0 / config.evaluations:
                 evaluated_at = share
                 errors = evaluate(average, packed, "validation", device, augmenter)
@@ -190,11 +173,35 @@ def train_acoustic(
                 for name, value in {**errors, **{f"loss/{k}": v.item() for k, v in parts.items()}}.items():
                     draw(name, value, step)
                 fit.save(last, identity, best=best, errors=best_errors)
-                on_progress(AcousticProgress(step, share, loss, errors))
+                on_progress(AcousticProgress(step, loss, errors))
     errors = evaluate(average, packed, "validation", device, augmenter)
     save_weights(average, folder / FINAL, {"step": fit.step, "errors": errors})
-    on_progress(AcousticProgress(fit.step, 1.0, loss, errors))
+    on_progress(AcousticProgress(fit.step, loss, errors))
     return best_errors or errors
+
+
+def _batches(packed: Packed, config: AcousticTrainConfig, rng: np.random.Generator) -> Callable[[int], SpeechBatch]:
+    """Return what draws the batch of a step by its number."""
+    transcribed = packed.where("train", transcribed=True)
+    easy = BatchSource(
+        packed, transcribed, config.easy_seconds, rng, config.real_share, config.easy_longest_s, join=False,
+        most=config.batch_size,
+    )  # fmt: skip
+    seconds = math.inf if config.batch_size else config.batch_seconds
+    normal = BatchSource(packed, transcribed, seconds, rng, config.real_share, most=config.batch_size)
+    # Where nothing is short, nothing is easy.
+    return lambda step: (easy or normal if step <= config.easy_steps else normal).draw()
+
+
+def _drawn_ahead(batch_of: Callable[[int], SpeechBatch], steps: range) -> Generator[SpeechBatch]:
+    """Give the batch of each step; a thread draws the next ones while the device works on one."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = [pool.submit(batch_of, step) for step in steps[:AHEAD]]
+        for step in steps:
+            batch = waiting.pop(0).result()
+            if step + AHEAD in steps:
+                waiting.append(pool.submit(batch_of, step + AHEAD))
+            yield batch
 
 
 def _phone_errors(errors: Mapping[str, float]) -> float:

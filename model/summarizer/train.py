@@ -99,17 +99,13 @@ def train_summarizer(
     saved_at = time.monotonic()
     with curves(tensorboard) as draw:
         while fit.step < steps:
-            epoch, within = divmod(fit.step, steps_an_epoch)
-            order = np.random.default_rng((training.seed, epoch)).permutation(len(split.train))
-            batch = [split.train[i] for i in order[within * training.batch_size : (within + 1) * training.batch_size]]
-            step = fit.step + 1
-            torch.manual_seed(training.seed * 1_000_003 + step)  # of the dropout
-            model.train()
-            loss = batch_loss(model, batch, training.label_smoothing, device)
+            loss = _loss(model, split.train, fit.step, training, device)
             fit.learn(loss)
+            step = fit.step
             validation = None
             if step % steps_an_epoch == 0:
                 validation = mean_loss(model, split.validation, training.batch_size, device)
+                draw("loss/validation", validation, step)
                 if validation < best:
                     best = validation
                     save_summarizer(best_path, model, {"step": step, "validation_loss": validation})
@@ -118,8 +114,6 @@ def train_summarizer(
                 fit.save(last, identity, best=best)
             now = SummarizerProgress(step, steps, loss.item(), validation)
             draw("loss/train", now.loss, step)
-            if validation is not None:
-                draw("loss/validation", validation, step)
             on_progress(now)
     if best == math.inf:
         raise HarkError(
@@ -132,6 +126,15 @@ def train_summarizer(
     wanted = [pair.summary for pair in measured]
     baseline = [first_sentence(pair.text, shape.longest_summary) for pair in measured]
     return SummarizerResult(best_path, steps, best, rouge_1(written, wanted), rouge_1(baseline, wanted))
+
+
+def _loss(model: Summarizer, pairs: Sequence[Pair], step: int, training: SummarizerTraining, device: str) -> Tensor:
+    """The loss of the batch that comes after ``step`` steps, in training."""
+    epoch, within = divmod(step, math.ceil(len(pairs) / training.batch_size))
+    order = np.random.default_rng((training.seed, epoch)).permutation(len(pairs))
+    batch = [pairs[i] for i in order[within * training.batch_size : (within + 1) * training.batch_size]]
+    torch.manual_seed(training.seed * 1_000_003 + step + 1)  # of the dropout
+    return batch_loss(model.train(), batch, training.label_smoothing, device)
 
 
 def batch_loss(model: Summarizer, batch: Sequence[Pair], label_smoothing: float, device: str) -> Tensor:

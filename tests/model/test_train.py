@@ -208,7 +208,7 @@ def test_hard_windows_are_where_the_detector_comes_nearest_to_firing(
     dataset = AudioDataset(segments, store.frames, CONFIG.stored)
     sampler = BatchSampler(dataset, BatchRecipe(), 32, np.random.default_rng(0))
     config = TrainConfig(hard_windows=25)
-    index, end = find_hard_windows(model, dataset, sampler, config, np.random.default_rng(0))
+    index, end = find_hard_windows(model, sampler, config)
     assert len(index) == len(end) == 25
     assert (dataset.labels[index] == 0).all()
     assert (end >= NEED).all() and (end <= dataset.length[index]).all()
