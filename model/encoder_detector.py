@@ -241,7 +241,7 @@ def stream_graph(detector: EncoderDetector) -> onnx.ModelProto:
 
 
 def _stream_constants(config: EncoderDetectorConfig) -> dict[str, object]:
-    """What the nodes of :func:`stream_graph` read, by name."""
+    """Return what the nodes of :func:`stream_graph` read, by name."""
     places = frame_places(config.window_samples, config.window_samples // FRAME_SAMPLES)
     return {
         "chunk_shape": [1, CHUNK_SAMPLES],

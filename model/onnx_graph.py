@@ -75,8 +75,8 @@ def tensor(name: str, shape: Sequence[int | str], kind: str = "FLOAT") -> onnx.V
 
 
 def prefixed(graph: onnx.GraphProto, prefix: str) -> onnx.GraphProto:
-    """A copy in which the name of every value begins so, those in loops and branches, too: ``onnx.compose.add_prefix``
-    leaves out what these take from around them."""
+    """Return a copy in which the name of every value begins so, those in loops and branches, too:
+    ``onnx.compose.add_prefix`` leaves out what these take from around them."""
     from onnx import AttributeProto, GraphProto
 
     copy = GraphProto()

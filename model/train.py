@@ -163,13 +163,13 @@ def train(
 
 
 def _stale(history: Sequence[dict[str, float]]) -> int:
-    """How many evaluations there were since the first of the best ones."""
+    """Count the evaluations since the first of the best ones."""
     measures = [row["measure"] for row in history]
     return len(measures) - 1 - measures.index(min(measures)) if measures else 0
 
 
 def _loss(model: TrainedDetector, sampler: BatchSampler, device: str) -> Tensor:
-    """The loss of the next batch, in training."""
+    """Return the loss of the next batch, in training."""
     model.train()
     batch, labels, told = sampler.draw()
     batch = model.augmented(batch, sampler.rng).to(device)
@@ -180,7 +180,7 @@ def _loss(model: TrainedDetector, sampler: BatchSampler, device: str) -> Tensor:
 
 
 def _validated(detector: TrainedDetector, store: FeatureStore) -> float:
-    """The selection measure on the store's ``validation`` split."""
+    """Return the selection measure on the store's ``validation`` split."""
     rows = store.where(split="validation")
     # Confusers are said far more densely than in life: false alarms per hour are counted on ordinary speech and noise.
     ordinary = rows[rows["bucket"].isin(["plain_negative", "noise"])]

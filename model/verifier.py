@@ -93,7 +93,7 @@ def _at(values: Tensor, frames: Tensor) -> Tensor:
 
 
 def _sureness(heard: Tensor, end: Tensor) -> Tensor:
-    """How sure the encoder was before each end [batch]: the mean log-probability of its best outputs."""
+    """Return how sure the encoder was before each end [batch]: the mean log-probability of its best outputs."""
     frames = torch.arange(heard.shape[1], device=heard.device)[None]
     judged = ((frames > end[:, None] - JUDGED_FRAMES) & (frames <= end[:, None])).float()
     return (2 * torch.log(heard.clamp(min=MATCH_LEAST)).amax(dim=2) * judged).sum(dim=1) / judged.sum(dim=1)

@@ -129,7 +129,7 @@ def train_summarizer(
 
 
 def _loss(model: Summarizer, pairs: Sequence[Pair], step: int, training: SummarizerTraining, device: str) -> Tensor:
-    """The loss of the batch that comes after ``step`` steps, in training."""
+    """Return the loss of the batch that comes after ``step`` steps, in training."""
     epoch, within = divmod(step, math.ceil(len(pairs) / training.batch_size))
     order = np.random.default_rng((training.seed, epoch)).permutation(len(pairs))
     batch = [pairs[i] for i in order[within * training.batch_size : (within + 1) * training.batch_size]]

@@ -122,12 +122,10 @@ def test_the_encoder_that_is_missing_or_another_one_is_said_plainly(
     other = tmp_path / "encoder_model.ort"
     other.write_bytes(b"another")
     for found in (None, other):
-        encoder._encoder.cache_clear()
         monkeypatch.setattr(encoder_backbone, "package_file", lambda name, found=found: found)
         with pytest.raises(HarkError) as caught:
-            encoder._encoder()
+            encoder_backbone.package_model(encoder_backbone.ENCODER_FILE)
         assert "moonshine-voice" in caught.value.why and "--size standard" in caught.value.what_to_do
-    encoder._encoder.cache_clear()
 
 
 def test_a_head_is_kept_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
