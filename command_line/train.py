@@ -395,23 +395,21 @@ def _headline(phrase: str, metrics: Mapping[str, Any]) -> Text:
 def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -> None:
     from rich.text import Text
 
+    from pipeline.training.report_words import per_hour
     from pipeline.training.verdict import misses_most
 
     metrics = result["metrics"]
+    alarms, least, most = (per_hour(metrics["fa_per_hour"][name]) for name in ("value", "low", "high"))
 
     def rate(name: str) -> tuple[str, str]:
         value = metrics[name]
         return percent(value["value"]), f"{percent(value['low'])} to {percent(value['high'])}"
 
-    def hourly(name: str) -> str:
-        value = metrics["fa_per_hour"][name]
-        return "not measured" if value is None else f"{value:.2f}"
-
     measured = [
         ("missed, close and quiet", *rate("miss_rate_clean")),
         ("missed, in noise at 10 dB", *rate("miss_rate_noisy")),
         ("near-phrases accepted", *rate("confusers_accepted")),
-        ("false alarms an hour", hourly("value"), f"{hourly('low')} to {hourly('high')}"),
+        ("false alarms an hour", alarms, f"{least} to {most}"),
     ]
     screen.show(
         "",

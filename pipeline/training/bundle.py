@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -24,7 +24,8 @@ from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES, Made
 from pipeline.training.plan import Plan
 from pipeline.training.removed_recordings import CORPUS
-from pipeline.training.report import det_plot, devices_in_words, html_report
+from pipeline.training.report import det_plot, html_report
+from pipeline.training.report_words import devices_in_words
 from pipeline.training.targets import readme
 
 if TYPE_CHECKING:
@@ -87,46 +88,30 @@ def bundle_contents(
     """
     from model.checkpoint import save_checkpoint
     from model.export import check_parity, quantize_weights
-    from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 
-    config, detector = plan.config, made.detector
+    detector = made.detector
     onnx_path, int8_path, pt_path = folder / "model.onnx", folder / "model.int8.onnx", folder / "model.pt"
     state_size = detector.export(onnx_path)
     small = int8_path if detector.quantizes else None
     if small is not None:
         quantize_weights(onnx_path, small)
-    parity = check_parity(detector, onnx_path, small, _parity_audio(clips, config.seed))
+    parity = check_parity(detector, onnx_path, small, _parity_audio(clips, plan.config.seed))
     if small is not None and not parity.int8_agrees:
         left_out = _int8_left_out(parity)
         reporter.log(left_out, "warning")
         report["in_words"].append(left_out)
-    models = [pt_path, onnx_path, *([int8_path] if parity.int8_agrees else [])]
-    manifest: dict[str, Any] = {
-        "schema": SCHEMA,
-        "phrase": config.phrase,
-        "language": config.language,
-        "sample_rate": SAMPLE_RATE,
-        "chunk_samples": CHUNK_SAMPLES,
-        "score_period_s": SCORE_PERIOD_S,
-        "smoothing_frames": SMOOTHING_FRAMES,
-        "refractory_s": REFRACTORY_S,
-        "receptive_samples": detector.config.stream_samples,
-        "state_size": state_size,
-        "thresholds": [dict(row) for row in made.thresholds],
-        "default_fa_per_day": DEFAULT_FA_PER_DAY,
-        "created": report["created"],
-        "run": plan.run,
-        "training_corpora": training_corpora(clips, report),
-    }
+    manifest = _manifest(plan, made, state_size, report["created"], training_corpora(clips, report))
     save_checkpoint(detector, str(pt_path), {"manifest": manifest})
-    sizes = {path.name: path.stat().st_size for path in models}
-    report["parity"], report["bytes"] = parity.as_dict(), sizes
+    models = {
+        path.name: path.read_bytes() for path in (pt_path, onnx_path, *([int8_path] if parity.int8_agrees else []))
+    }
+    report["parity"], report["bytes"] = parity.as_dict(), {name: len(content) for name, content in models.items()}
     report["devices"] = {name: device.report for name, device in devices.items()}
     measured = dict(zip(report["devices"], devices_in_words(report["devices"])))
     report["in_words"] += measured.values()
     report["in_words_said"] = [one.parts() if isinstance(one, Worded) else one for one in report["in_words"]]
     contents: dict[str, bytes] = {
-        **{path.name: path.read_bytes() for path in models},
+        **models,
         **{name: content for device in devices.values() for name, content in device.files.items()},
         **programs(),
         "det.png": det_plot(report, "png"),
@@ -138,8 +123,30 @@ def bundle_contents(
     contents["README.md"] = readme(f"{plan.run}.zip", contents, report, measured).encode()
     for path in (pt_path, onnx_path, int8_path):
         path.unlink(missing_ok=True)
-    manifest["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     return _signed(manifest, contents)
+
+
+def _manifest(plan: Plan, made: Made, state_size: int, created: str, corpora: Sequence[str]) -> dict[str, Any]:
+    """Describe the detector for the programs that run it."""
+    from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
+
+    return {
+        "schema": SCHEMA,
+        "phrase": plan.config.phrase,
+        "language": plan.config.language,
+        "sample_rate": SAMPLE_RATE,
+        "chunk_samples": CHUNK_SAMPLES,
+        "score_period_s": SCORE_PERIOD_S,
+        "smoothing_frames": SMOOTHING_FRAMES,
+        "refractory_s": REFRACTORY_S,
+        "receptive_samples": made.detector.config.stream_samples,
+        "state_size": state_size,
+        "thresholds": [dict(row) for row in made.thresholds],
+        "default_fa_per_day": DEFAULT_FA_PER_DAY,
+        "created": created,
+        "run": plan.run,
+        "training_corpora": corpora,
+    }
 
 
 def _int8_left_out(parity: Parity) -> Worded:
@@ -186,8 +193,9 @@ def bundle_at(bundle: Path, fa_per_day: float, out: IO[bytes]) -> None:
 
 
 def _signed(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The files and their manifest, which has their digests, with its own."""
-    unsigned = {key: value for key, value in manifest.items() if key != "digest"}
+    """Add the manifest to the files, with their digests and its own."""
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    unsigned = {key: value for key, value in manifest.items() if key != "digest"} | {"files": digests}
     signed = unsigned | {"digest": manifest_digest(unsigned)}
     return {**contents, "manifest.json": json.dumps(signed, indent=1, ensure_ascii=False).encode()}
 
@@ -253,48 +261,14 @@ def licences_text(clips: pd.DataFrame, report: Mapping[str, Any]) -> str:
 
 
 def model_card(report: Mapping[str, Any]) -> str:
-    """The card in Markdown, in the usual order: what it is, how to use it, how it was measured, its limits."""
-    summary = report["summary"]
-    table = ["| false alarms a day | threshold | |", "| --- | --- | --- |"]
-    for row in report["thresholds"]:
-        how = "extrapolated" if row["extrapolated"] else "observed on the validation streams"
-        how = "raised against near-phrases" if row.get("raised") else how
-        table.append(f"| {row['fa_per_day']:g} | {row['threshold']:.5f} | {how} |")
-    sizes = ", ".join(f"{name} {size / 1000:.0f} kB" for name, size in report["bytes"].items())
-    encoder = report.get("backbone", {}).get("encoder")
-    kind = KINDS[report["model"]["kind"]]
-    return "\n".join(
-        [
-            f"# Detector for “{report['phrase']}”",
-            "",
-            f"{kind} ({summary['parameters']:,} parameters; {sizes}) that detects one phrase in 16 kHz audio, 80 ms "
-            f"at a time. Made by Hark on {report['created'][:10]}, effort {report['effort']}, run `{report['run']}`.",
-            "",
-            "## Use",
-            "",
-            "README.md says which device takes which file, and what is typed there. `--fa-per-day` of detect.py "
-            "chooses another of these thresholds:",
-            "",
-            *table,
-            "",
-            "## What was measured",
-            "",
-            *[f"- {sentence}" for sentence in report["in_words"]],
-            "",
-            "![DET curve](det.png)",
-            "",
-            "## Forms",
-            "",
-            "Largest difference in score on test audio: "
-            + ", ".join(f"{name.replace('_', ' ')} {value:.1e}" for name, value in report["parity"].items())
-            + (" (8-bit: smoothed, an edge may be 80 ms off)." if "pt_against_int8" in report["parity"] else "."),
-            "",
-            "model.onnx is the whole detector. model.pt is a checkpoint for Hark: "
-            + ("two numbers and the encoder's name, since the encoder is not trained." if encoder else "its weights."),
-            "",
-            "## Data and licences",
-            "",
-            "See LICENSES.txt. " + "; ".join(report["licences"]) + ".",
-            "",
-        ]
+    """Write the card in Markdown, in the usual order: what it is, how to use it, how it was measured, its limits."""
+    from jinja2 import Template
+
+    template = Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
+    return Template(template, trim_blocks=True, keep_trailing_newline=True).render(
+        report=report,
+        kind=KINDS[report["model"]["kind"]],
+        sizes=", ".join(f"{name} {size / 1000:.0f} kB" for name, size in report["bytes"].items()),
+        differences=", ".join(f"{name.replace('_', ' ')} {value:.1e}" for name, value in report["parity"].items()),
+        encoder=report.get("backbone", {}).get("encoder"),
     )

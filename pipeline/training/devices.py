@@ -319,19 +319,11 @@ def about(title: str, sizes: Mapping[str, int], made: Made, off: float) -> dict[
         sizes: bytes of the files that a device loads, by their names in the bundle.
         off: the largest difference in score between such a file and the detector.
     """
-    results = made.results
-    at_default = next(row for row in results["at_rates"] if row["fa_per_hour_wanted"] == DEFAULT_FA_PER_DAY / 24)
     return {
         "title": title,
         "bytes": dict(sizes),
-        "parameters": made.detector.parameter_count(),
-        "threshold": results["default_threshold"],
+        **made.summary(),
         "thresholds": [dict(row) for row in made.thresholds],
-        "miss_rate_clean": at_default["miss_rate"]["clean"],
-        "miss_rate_noisy": at_default["miss_rate"]["noisy"],
-        "fa_per_hour": at_default["fa_per_hour"],
-        "confusers_accepted": results["confusers"]["rate"],
-        "utterances": results["utterances"],
-        "test_hours": results["hours"],
+        "utterances": made.results["utterances"],
         "difference": off,
     }

@@ -27,6 +27,7 @@ FA_PER_DAY = (0.5, 1.0, 2.0, 5.0, 12.0, 24.0, 48.0, 240.0)  # rates that the man
 DEFAULT_FA_PER_DAY = 12.0  # 0.5 an hour: the rate that the field reports miss rates at
 REAL_ENGINES = ("corpus", "mined")  # of clips that people spoke: whole recordings, and cuts out of them
 REPORTED_FA_PER_HOUR = (0.1, 0.5, 2.0)
+FOOLED_BY = 5  # near-phrases that a summary names
 # Logits that a threshold rises by where false alarms become e times rarer and ordinary speech needs no rise.
 # Near-phrases become e times rarer in twice as many (docs/results.md); to follow them would cost most of the phrase.
 NEAR_PHRASE_SCALE = 1.0
@@ -133,6 +134,22 @@ class Made:
     thresholds: list[dict[str, Any]]
     results: dict[str, Any]
     trained: TrainResult | None
+
+    def summary(self) -> dict[str, Any]:
+        """Give the figures at the threshold that ships, as a report has them of each detector."""
+        results = self.results
+        at_default = next(row for row in results["at_rates"] if row["fa_per_hour_wanted"] == DEFAULT_FA_PER_DAY / 24)
+        return {
+            "miss_rate": at_default["miss_rate"]["all"],
+            "miss_rate_clean": at_default["miss_rate"]["clean"],
+            "miss_rate_noisy": at_default["miss_rate"]["noisy"],
+            "fa_per_hour": at_default["fa_per_hour"],
+            "threshold": at_default["threshold"],
+            "confusers_accepted": results["confusers"]["rate"],
+            "fooled_by": [row["text"] for row in results["confusers"]["worst"][:FOOLED_BY]],
+            "test_hours": results["hours"],
+            "parameters": self.detector.parameter_count(),
+        }
 
 
 def score_split(detector: Detector, store: FeatureStore, split: str) -> ScoredSplit:

@@ -31,6 +31,99 @@ NEEDED = {
     "python": ("detect.py", "model.onnx"),
 }
 SHARE = "/share/openwakeword"  # where the add-on looks for models
+SIZES = {
+    **dict.fromkeys(DEVICES, worded("It has a detector of its own, whatever the size of the usual one.")),
+    SMALL: worded("Size standard (3 MB): a sixth of the work of size large. It misses more people."),
+    "browser": worded(
+        "A detector of size large has 34 MB, loaded once; one of size standard, 3 MB, suits slow networks and misses "
+        "more."
+    ),
+    "pi": worded("Size large for a Raspberry Pi 4 or 5, size standard for a smaller one, which misses more."),
+    "python": worded("Size large. Size standard (3 MB) suits small computers and misses more."),
+}
+UNPACK = "unzip {bundle} -d {folder}\ncd {folder}\n"
+INSTALL = "pip install numpy onnxruntime soundfile sounddevice\n"
+YAML = "micro_wake_word:\n  models:\n    - model: "
+# Where a detector runs, what to do there, and the lines to copy. {bundle}: its path, {name}: without the folders before
+# it, {folder}: what it is unpacked into; {file}: what the device loads, {file_name}: without its folder in the bundle,
+# {address}: where files for devices are served.
+STEPS = (
+    (
+        "esphome",
+        worded(
+            "Unpack the bundle and copy both files into the folder of the ESPHome configuration. In the ESPHome "
+            "dashboard edit the device: if it has a block micro_wake_word, add the last line to its models; else add "
+            "the block. Install. Then choose the wake word on the device's page in Home Assistant."
+        ),
+        YAML + "{file_name}",
+    ),
+    (
+        "esphome, served",
+        worded(
+            "In the ESPHome dashboard (Home Assistant, add-on ESPHome Device Builder) edit the device. If it has a "
+            "block micro_wake_word, add the last line to its models; else add the block. Install. Then choose the "
+            "wake word on the device's page in Home Assistant."
+        ),
+        YAML + "{address}{file}",
+    ),
+    (
+        "openwakeword",
+        worded(
+            "Unpack the bundle on the machine that runs Home Assistant (add-on Terminal & SSH). Then restart the "
+            "add-on openWakeWord and choose the wake word in the voice assistant's settings."
+        ),
+        f"mkdir -p {SHARE}\ncp {{file}} {SHARE}/{{file_name}}",
+    ),
+    (
+        "openwakeword, served",
+        worded(
+            "On the machine that runs Home Assistant (add-on Terminal & SSH). Then restart the add-on openWakeWord and "
+            "choose the wake word in the voice assistant's settings."
+        ),
+        f"mkdir -p {SHARE}\nwget -O {SHARE}/{{file_name}} {{address}}{{file}}",
+    ),
+    (
+        SMALL,
+        worded("The folder %(folder)s of the bundle is a whole bundle of its own, for a page, too.", folder=SMALL),
+        f"{UNPACK}cd {SMALL}\n{INSTALL}python detect.py --mic",
+    ),
+    (
+        "small alone",
+        worded("The bundle's own detector is small enough, for a page, too."),
+        f"{UNPACK}{INSTALL}python detect.py --mic",
+    ),
+    (
+        "browser",
+        worded(
+            "In the folder of Hark. The first line adds onnxruntime-web, which it downloads once. Then open "
+            "http://localhost:8080/detect.html. Any other web server can serve the folder."
+        ),
+        "./hark bundle-web {bundle} --to web\npython -m http.server --bind 127.0.0.1 --directory web 8080",
+    ),
+    (
+        "pi",
+        worded("Copy the bundle to a Raspberry Pi with the 64-bit system and a microphone. There:"),
+        "sudo apt-get install python3-venv libportaudio2 unzip\n"
+        "unzip {name} -d {folder}\n"
+        "cd {folder}\n"
+        "python3 -m venv venv\n"
+        "venv/bin/pip install numpy onnxruntime sounddevice\n"
+        "venv/bin/python detect.py --mic",
+    ),
+    (
+        "pi",
+        worded(
+            "As a wake-word service for Home Assistant, in the folder of Hark. In Home Assistant: Settings, Devices & "
+            "services, Add integration, Wyoming Protocol; the host is this machine, the port 10400."
+        ),
+        "./hark wyoming --uri tcp://0.0.0.0:10400 {bundle}",
+    ),
+    (
+        "python",
+        worded("A recording, then the microphone until Ctrl-C."),
+        f"{UNPACK}{INSTALL}python detect.py --wav recording.wav\npython detect.py --mic",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -104,7 +197,7 @@ def targets_of(
         steps = tuple(_steps(target, bundle, files, address)) if files else ()
         missing = None if files else _missing(target, target in left_out)
         typed = "" if files else _typed(target, target in left_out)
-        found[target] = Target(target, TITLES[target], files, _size(target), steps, missing, typed)
+        found[target] = Target(target, TITLES[target], files, SIZES[target], steps, missing, typed)
     return found
 
 
@@ -140,111 +233,16 @@ def _typed(target: str, left_out: bool) -> str:
     return f"{install}./hark train, with --for {target}" if target in (*DEVICES, SMALL) else ""
 
 
-def _size(target: str) -> Worded:
-    if target in DEVICES:
-        return worded("It has a detector of its own, whatever the size of the usual one.")
-    if target == SMALL:
-        return worded("Size standard (3 MB): a sixth of the work of size large. It misses more people.")
-    if target == "browser":
-        return worded(
-            "A detector of size large has 34 MB, loaded once; one of size standard, 3 MB, suits slow networks and "
-            "misses more."
-        )
-    if target == "pi":
-        return worded("Size large for a Raspberry Pi 4 or 5, size standard for a smaller one, which misses more.")
-    return worded("Size large. Size standard (3 MB) suits small computers and misses more.")
-
-
-def _step(about: Worded, *lines: str) -> Step:
-    return Step(about, "\n".join(lines))
-
-
 def _steps(target: str, path: str, files: tuple[str, ...], address: str) -> Iterable[Step]:
-    bundle = shlex.quote(path)
-    if target == "esphome":
-        manifest = next(name for name in files if name.endswith(".json"))
-        place = address + manifest if address else PurePosixPath(manifest).name
-        yield _step(
-            worded(
-                "In the ESPHome dashboard (Home Assistant, add-on ESPHome Device Builder) edit the device. If it has a "
-                "block micro_wake_word, add the last line to its models; else add the block. Install. Then choose the "
-                "wake word on the device's page in Home Assistant."
-            )
-            if address
-            else worded(
-                "Unpack the bundle and copy both files into the folder of the ESPHome configuration. In the ESPHome "
-                "dashboard edit the device: if it has a block micro_wake_word, add the last line to its models; else "
-                "add the block. Install. Then choose the wake word on the device's page in Home Assistant."
-            ),
-            "micro_wake_word:",
-            "  models:",
-            f"    - model: {place}",
-        )
-    elif target == "openwakeword":
-        (model,) = files
-        place = f"{SHARE}/{PurePosixPath(model).name}"
-        yield _step(
-            worded(
-                "On the machine that runs Home Assistant (add-on Terminal & SSH). Then restart the add-on openWakeWord "
-                "and choose the wake word in the voice assistant's settings."
-            )
-            if address
-            else worded(
-                "Unpack the bundle on the machine that runs Home Assistant (add-on Terminal & SSH). Then restart the "
-                "add-on openWakeWord and choose the wake word in the voice assistant's settings."
-            ),
-            f"mkdir -p {SHARE}",
-            f"wget -O {place} {address}{model}" if address else f"cp {model} {place}",
-        )
-    elif target == SMALL:
-        beside = files[0].startswith(f"{SMALL}/")
-        yield _step(
-            worded("The folder %(folder)s of the bundle is a whole bundle of its own, for a page, too.", folder=SMALL)
-            if beside
-            else worded("The bundle's own detector is small enough, for a page, too."),
-            *_unpacked(path),
-            *([f"cd {SMALL}"] if beside else []),
-            "pip install numpy onnxruntime soundfile sounddevice",
-            "python detect.py --mic",
-        )
-    elif target == "browser":
-        yield _step(
-            worded(
-                "In the folder of Hark. The first line adds onnxruntime-web, which it downloads once. Then open "
-                "http://localhost:8080/detect.html. Any other web server can serve the folder."
-            ),
-            f"./hark bundle-web {bundle} --to web",
-            "python -m http.server --bind 127.0.0.1 --directory web 8080",
-        )
-    elif target == "pi":
-        yield _step(
-            worded("Copy the bundle to a Raspberry Pi with the 64-bit system and a microphone. There:"),
-            "sudo apt-get install python3-venv libportaudio2 unzip",
-            *_unpacked(Path(path).name),
-            "python3 -m venv venv",
-            "venv/bin/pip install numpy onnxruntime sounddevice",
-            "venv/bin/python detect.py --mic",
-        )
-        yield _step(
-            worded(
-                "As a wake-word service for Home Assistant, in the folder of Hark. In Home Assistant: Settings, "
-                "Devices & services, Add integration, Wyoming Protocol; the host is this machine, the port 10400."
-            ),
-            f"./hark wyoming --uri tcp://0.0.0.0:10400 {bundle}",
-        )
-    else:
-        yield _step(
-            worded("A recording, then the microphone until Ctrl-C."),
-            *_unpacked(path),
-            "pip install numpy onnxruntime soundfile sounddevice",
-            "python detect.py --wav recording.wav",
-            "python detect.py --mic",
-        )
-
-
-def _unpacked(path: str) -> tuple[str, str]:
-    folder = shlex.quote(Path(path).stem)
-    return f"unzip {shlex.quote(path)} -d {folder}", f"cd {folder}"
+    way = f"{target}, served" if address and target in DEVICES else target
+    if target == SMALL and not files[0].startswith(f"{SMALL}/"):
+        way = "small alone"
+    file = next((name for name in files if name.endswith(".json")), files[0])
+    places = {
+        "bundle": shlex.quote(path), "name": shlex.quote(Path(path).name), "folder": shlex.quote(Path(path).stem),
+        "file": file, "file_name": PurePosixPath(file).name, "address": address,
+    }  # fmt: skip
+    return [Step(about, lines.format(**places)) for named, about, lines in STEPS if named == way]
 
 
 def readme(bundle: str, names: Collection[str], report: Mapping[str, Any], measured: Mapping[str, str]) -> str:

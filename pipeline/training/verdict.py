@@ -21,6 +21,17 @@ OF = 20  # people, of whom it is said how many are heard
 # Standard deviation, in logits, of the miss rates of real people around those of test voices, beyond chance: of 14
 # words and phrases in quiet and in noise (docs/results.md).
 PREDICTION_ERROR = 0.8
+ADVICE = {  # by the state of a verdict
+    "useless": worded("It misses most of what is said to it: do not use it."),
+    "trial": worded("This is a trial, to see the whole way: do not use it. Train the phrase properly."),
+    "wakes": worded("It wakes too often: set it for fewer false alarms, or choose a phrase that is less like others."),
+    "alike": worded(
+        "Similar phrases wake it: use it where they are seldom said, set it for fewer false alarms, or choose one less "
+        "like others."
+    ),
+    "unproven": worded("No recording of a person was in its test: record yourself to see how well it hears you."),
+    "good": worded("It is ready for a device."),
+}
 
 
 @dataclass(frozen=True)
@@ -77,7 +88,7 @@ def verdict_of(report: Mapping[str, Any]) -> Verdict:
     sentence = worded(
         "%(heard)s; %(similar)s; %(alarms)s.", heard=_heard(report), similar=_similar(report), alarms=alarms
     )
-    return Verdict(state, sentence, _advice(state))
+    return Verdict(state, sentence, ADVICE[state])
 
 
 def _state(report: Mapping[str, Any]) -> str:
@@ -91,23 +102,6 @@ def _state(report: Mapping[str, Any]) -> str:
     if (summary["confusers_accepted"]["value"] or 0.0) > MOST_SIMILAR:
         return "alike"
     return "good" if report["results"]["people"]["utterances"] else "unproven"
-
-
-def _advice(state: str) -> Worded:
-    if state == "useless":
-        return worded("It misses most of what is said to it: do not use it.")
-    if state == "trial":
-        return worded("This is a trial, to see the whole way: do not use it. Train the phrase properly.")
-    if state == "wakes":
-        return worded("It wakes too often: set it for fewer false alarms, or choose a phrase that is less like others.")
-    if state == "alike":
-        return worded(
-            "Similar phrases wake it: use it where they are seldom said, set it for fewer false alarms, or choose one "
-            "less like others."
-        )
-    if state == "unproven":
-        return worded("No recording of a person was in its test: record yourself to see how well it hears you.")
-    return worded("It is ready for a device.")
 
 
 def _heard(report: Mapping[str, Any]) -> Worded:

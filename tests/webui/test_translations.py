@@ -27,13 +27,13 @@ from tests.support.rendered_pages import flat
 from webui import translation
 from webui.accounts.models import User
 from webui.jobs import services
-from webui.jobs.management.commands.makemessages import SAYING
+from webui.jobs.management.commands.makemessages import SAYING, TEMPLATES
 from webui.jobs.models import Job
 
 LOCALE = REPOSITORY / "webui" / "locale" / "de" / "LC_MESSAGES"
 PLACEHOLDER = re.compile(r"%%|%(?:\(\w+\))?[sd]|</?\w+>")
 CALLED = {"_", "gettext", "gettext_lazy", "gettext_noop", "ngettext", "ngettext_lazy", "worded"}
-CALLED |= {"storing", "storage_error"}
+CALLED |= {"storing", "storage_error", "Sentence"}
 GERMAN = {"Accept-Language": "de-DE,de;q=0.9,en;q=0.5"}
 
 
@@ -120,6 +120,7 @@ def test_nothing_has_been_added_since() -> None:
     known = {parts["msgid"]: parts.get("msgid_plural", "") for _, parts in ENTRIES}
     assert said == {text: known.get(text) for text in said}
     templates = [path for path in (portal / "templates").rglob("*.*") if path.suffix in (".html", ".txt")]
+    templates += [REPOSITORY / template for template in TEMPLATES]
     in_templates = {words for path in templates for words in said_in_template(path)}
     assert in_templates | set(said) == set(known)
 

@@ -29,6 +29,7 @@ from pipeline.training.clip_choice import real_negatives
 from pipeline.training.config import RunConfig
 from pipeline.training.evaluation import DEFAULT_FA_PER_DAY, Made, score_split
 from pipeline.training.plan import Plan, save_plan
+from pipeline.training.report_words import compared_in_words
 from pipeline.training.retraining import (
     CORPUS,
     FALSE_ALARM_OF,
@@ -217,7 +218,7 @@ def test_a_version_is_better_only_if_nothing_is_worse(
     this = Retraining("run-1", nothing, thresholds, marked, silent_reporter(), found)
     compared = this.compared(Made(nothing, nothing, thresholds, {}, None))
     assert compared["better"] is better
-    words = retraining.in_words(compared)
+    words = compared_in_words(compared)
     assert all(isinstance(sentence, Worded) for sentence in words)
     assert words[-1].startswith("It is better" if better else "It is not better")
     assert f"missed {compared['after']['missed']} of 100 test recordings of 50 utterances (before: 10)" in words[0]

@@ -17,18 +17,22 @@ SAYING = (
     "pipeline",
 )  # packages beside webui/ that say something to be translated
 
+TEMPLATES = ("pipeline/training/report.html",)
+
 
 class Command(makemessages.Command):
     """Run in ``webui/``: ``manage.py makemessages -l de --add-location file --no-wrap``."""
 
     xgettext_options = makemessages.Command.xgettext_options + [
         *("--keyword=worded:1", "--keyword=worded:1,2"),
+        "--keyword=Sentence:1",  # of pipeline.training.report_words
         *("--keyword=storing:1", "--keyword=storage_error:2"),  # what was being done, of core.data_folder
     ]
 
     def find_files(self, root: str) -> list[Any]:
-        """The files of the portal, and the Python files of the packages below it."""
+        """The files of the portal, and the Python files and page templates of the packages below it."""
         below = sorted(path for package in SAYING for path in Path("..", package).rglob("*.py"))
+        below += [Path("..", template) for template in TEMPLATES]
         made = self.translatable_file_class
         return super().find_files(root) + [
             made(str(path.parent), path.name, self.default_locale_path) for path in below
