@@ -1,4 +1,4 @@
-"""Template filters and tags of all pages: points in time, what lower layers say, names of speakers, icons."""
+"""Template filters and tags of all pages: points in time, figures, what lower layers say, names of speakers, icons."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -14,6 +15,7 @@ from django import template
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
+from django.utils.formats import number_format
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
@@ -25,6 +27,43 @@ register = template.Library()
 # Commands that the portal has a page for: who reads an error there need not have a command line.
 OF_ENGINES = re.compile(r"\./hark (?:engines(?: (?:enable|pull) [\w-]+)?|voices(?: pull [\w-]+ [\w-]+)?)(?![\w-])")
 UNNAMED = re.compile(r"Speaker (\d+)")  # as transcripts call whom nobody has named
+MOST_A_SHORT_TEST_TELLS = 1000.0  # false alarms an hour: an interval that reaches so far says nothing
+
+Interval = Mapping[str, float | None]  # value, low, high: model.metrics.Interval.as_dict
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured number as it is read: "28.1 %", and its 95 % interval, "23.4 to 33.3 %" ("" where there is none)."""
+
+    value: str
+    interval: str
+
+
+def number(value: float | None, places: int = 2) -> str:
+    """Write a number as the reader's language does."""
+    # number_format cuts off what it does not show
+    return _("not measured") if value is None else str(number_format(round(value, places), places))
+
+
+@register.filter
+def share(interval: Interval, places: int = 1) -> Figure:
+    """Write a share with its interval."""
+    if interval["value"] is None:
+        return Figure(_("not measured"), "")
+    value, low, high = (number(100 * (interval[name] or 0.0), places) for name in ("value", "low", "high"))
+    return Figure(f"{value} %", _("%(low)s to %(high)s %%") % {"low": low, "high": high})
+
+
+@register.filter
+def rate(interval: Interval) -> Figure:
+    """Write a rate with its interval."""
+    if interval["value"] is None:
+        return Figure(_("not measured"), "")
+    if interval["high"] is None or interval["high"] > MOST_A_SHORT_TEST_TELLS:
+        return Figure(number(interval["value"]), _("too short a test to say"))
+    between = {"low": number(interval["low"]), "high": number(interval["high"])}
+    return Figure(number(interval["value"]), _("%(low)s to %(high)s") % between)
 
 
 @register.filter

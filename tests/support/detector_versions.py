@@ -62,6 +62,7 @@ def make_report(phrase: str = "hey compass", people: int = 0) -> dict[str, Any]:
             "positives": 40,
             "utterances": 40,
             "clips": {"clean": 20, "noisy": 20},
+            "voices": 12,
             "at_rates": [
                 {
                     "fa_per_hour_wanted": 0.5, "threshold": 0.6, "false_alarms": 1, "fa_per_hour": alarms,

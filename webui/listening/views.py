@@ -23,8 +23,8 @@ from webui.listening import services
 from webui.listening.models import Sample
 from webui.pages import page_asked_for
 from webui.trainer.models import Detector, Version
-from webui.trainer.results import asked_rate
 from webui.trainer.services import version_of
+from webui.trainer.version_files import asked_rate
 from webui.uploads import on_disk
 
 PAGE = 30

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from core.errors import HarkError
 from webui.access import owned
 from webui.accounts.signed_in import signed_in
-from webui.trainer import results, services
+from webui.trainer import services, version_files
 from webui.trainer.models import Version
 
 CONTENT_TYPES = {".json": "application/json", ".tflite": "application/octet-stream"}
@@ -29,7 +29,7 @@ def device_file(
     """A manifest or a model, for a device that has the address; nothing else of the bundle. It is revalidated each
     time, so that an address that was taken back stops working at once."""
     version = services.served_version(detector_id=detector_id, number=number, key=key)
-    found = results.device_file(version, f"{device}/{name}")
+    found = version_files.device_file(version, f"{device}/{name}")
     response = HttpResponse(found.content, content_type=CONTENT_TYPES[found.suffix])
     response["ETag"] = quote_etag(found.digest)
     response["Last-Modified"] = http_date(found.modified)

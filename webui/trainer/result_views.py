@@ -22,7 +22,7 @@ from webui.accounts.signed_in import signed_in
 from webui.jobs.services import stages_of, user_data
 from webui.organizations.services import sharing_of
 from webui.parameters import for_the_network
-from webui.trainer import results, services
+from webui.trainer import results, services, version_files
 from webui.trainer.models import PUBLIC_KEY, Detector, Version, before_in_use, in_use_of
 from webui.trainer.views import BUCKET_WORDS
 from webui.translation import shown
@@ -70,19 +70,17 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
         "before": before_in_use(versions),
         "together": together,
         "comparing": services.going_comparison(shown.detector) if len(versions) > 1 else None,
-        "headline": results.headline(report),
+        "expected": results.expected(report),
         "verdict": results.verdict(shown, report, results.winner_over(shown, report, versions, together)),
-        "far": results.far(report),
         "own_voice": f"{reverse('library:own_voice')}?{of_phrase}&version={number}&detector={detector_id}",
         "default_rate": default.words["rate"],
         "points": points,
         "chosen": chosen,
         "conditions": _conditions(),
         "plot": results.plot(by_condition, points),
-        "by_engine": results.by_engine(report),
+        "held_out": report["held_out_engine"] if report["training"]["steps"] else "",
         "worst_voices": voices[:8],
         "other_voices": voices[8:],
-        "sources": results.sources(report),
         "confusers": results.confusers(report, user_data(shown.detector.user)),
         "counts": [(BUCKET_WORDS[bucket][0], row) for bucket, row in report["counts"].items()],
         "parity": results.parity(report),
@@ -90,8 +88,8 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
         **_where(request, shown, report),
         "takes_wakes": takes_wakes(shown.detector),
         "wakes_per_day": settings.WAKES_PER_DAY,
-        "bundle_bytes": results.bundle_size(shown),
-        "downloads": results.downloads(shown),
+        "bundle_bytes": version_files.bundle_size(shown),
+        "downloads": version_files.downloads(shown),
         "stages": [(words, taken[stage]) for stage, words in stages_of("train") if stage in taken],
     }
     return render(request, "trainer/version.html", context)
@@ -166,7 +164,7 @@ def compare(request: HttpRequest, detector_id: int) -> HttpResponse:
     versions = list(_versions(mine))
     comparison, outdated = services.comparison_of(versions)
     together = results.same_stream(comparison, versions) if comparison else []
-    rows = results.compared(versions)
+    rows = results.reports(versions)
     # The curves are of the stream that all were scored on, where there is one.
     reports = {row["version"]: results.as_report(comparison, row["found"]) for row in together if comparison}
     for row in rows:
@@ -210,7 +208,7 @@ def _changed(request: HttpRequest, versions: list[Version], together: list[dict[
         found["rows"] = results.changes(before, after)
     except HarkError as error:
         return {**found, "problem": error}
-    measured = {row["version"]: row for row in together}
+    measured = {row["version"]: row["found"] for row in together}
     if before in measured and after in measured:
         found["figures"] = results.changed_figures(measured[before], measured[after])
     return found
@@ -220,15 +218,15 @@ def _changed(request: HttpRequest, versions: list[Version], together: list[dict[
 def use(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     """Commands and code for programs that use this very bundle."""
     shown = services.version_of(signed_in(request), detector_id, number)
-    results.bundle_file(shown)
+    version_files.bundle_file(shown)
     return render(request, "trainer/use.html", {"version": shown, "detector": shown.detector})
 
 
 @require_safe
 def bundle(request: HttpRequest, detector_id: int, number: int) -> FileResponse:
     """The bundle; with ``?fa_per_day=X`` the same with that rate as its default."""
-    return results.bundle_response(
-        services.version_of(signed_in(request), detector_id, number), results.asked_rate(request)
+    return version_files.bundle_response(
+        services.version_of(signed_in(request), detector_id, number), version_files.asked_rate(request)
     )
 
 
@@ -238,7 +236,7 @@ def file(request: HttpRequest, detector_id: int, number: int, name: str) -> File
     found = services.version_of(signed_in(request), detector_id, number)
     page = _translated_report(found, get_language() or "en") if name == REPORT else None
     if page is None:
-        return results.file_response(found, name, signed_in(request))
+        return version_files.file_response(found, name, signed_in(request))
     return FileResponse(io.BytesIO(page.encode()), as_attachment=True, filename=name)
 
 

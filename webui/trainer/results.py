@@ -1,78 +1,39 @@
-"""What the result pages show: the numbers of a report made ready to be read, and the files of a version."""
+"""What the result pages show: the figures of a report, and what follows from them."""
 
 from __future__ import annotations
 
 import csv
-import io
-import json
 import math
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlencode
 
-from django.http import FileResponse, Http404, HttpRequest
 from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import ngettext
 
 from core.errors import HarkError
 from pipeline.training.config import DEVICES
-from pipeline.training.targets import Target, files_for, is_small, targets_of
-from webui.accounts.models import User
-from webui.errors import StatusError
+from pipeline.training.targets import Target, is_small, targets_of
+from webui.template_filters import Figure, Interval, number, rate, share
 from webui.trainer.models import Version, in_use_of
+from webui.trainer.version_files import dataset_table, sizes_in_bundle
 from webui.translation import shown
 
 Report = Mapping[str, Any]
-Interval = Mapping[str, float | None]  # value, low, high: model.metrics.Interval.as_dict
 
 CLIPS_TO_PLAY = 3  # of each confuser
 HIGHEST_ALARMS = 20.0  # an hour: what the plot shows at least
 CURVES_COMPARED = 6  # more lines in one plot cannot be told apart
-DATASET = "dataset.jsonl"
-IN_MEMORY = 16_000_000  # bytes of a bundle that is made for a download, before it goes to the disk
 CONDITIONS = ("all", "clean", "noisy")
 NO_INTERVAL: Interval = dict.fromkeys(("value", "low", "high"))
 NOT_MEASURED: Mapping[str, Any] = {
     "miss_rate": dict.fromkeys(CONDITIONS, NO_INTERVAL), "fa_per_hour": NO_INTERVAL, "false_alarms": 0,
 }  # fmt: skip
-
-# What may be downloaded beside the bundle, with a word about each.
-FILES = {
-    "model.onnx": gettext_lazy("for onnxruntime: raw audio in, scores out"),
-    "model.int8.onnx": gettext_lazy("the same with 8-bit weights: small, not faster"),
-    "model.pt": gettext_lazy("Hark's checkpoint, to train on from: it needs Hark"),
-    "report.html": gettext_lazy("this report as one file"),
-    "report.json": gettext_lazy("this report for programs"),
-    "det.png": gettext_lazy("the DET curve as a picture"),
-    "README.md": gettext_lazy("which device takes which file, and what is typed there"),
-    "MODEL_CARD.md": gettext_lazy("what it is, how it was measured, its limits"),
-    "LICENSES.txt": gettext_lazy("every voice and corpus that went in"),
-    DATASET: gettext_lazy("the clips used, as a NeMo manifest (JSON lines; paths from your data folder)"),
-}
-
-
-@dataclass(frozen=True)
-class DeviceFile:
-    """A file for a device, as it is served: ``digest`` (SHA-256) of its content, ``modified`` [s since 1970]."""
-
-    content: bytes
-    suffix: str
-    digest: str
-    modified: int
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A measured number as it is read: "28.1 %", and its 95 % interval, "23.4 to 33.3 %" ("" where there is none)."""
-
-    value: str
-    interval: str
 
 
 @dataclass(frozen=True)
@@ -98,32 +59,6 @@ class OperatingPoint:
     x: float
     y: dict[str, float | None]
     words: dict[str, str]
-
-
-MOST_A_SHORT_TEST_TELLS = 1000.0  # false alarms an hour: an interval that reaches so far says nothing
-
-
-def _number(value: float | None, places: int = 2) -> str:
-    # number_format cuts off what it does not show
-    return _("not measured") if value is None else str(number_format(round(value, places), places))
-
-
-def share(interval: Interval) -> Figure:
-    """A share with its interval."""
-    if interval["value"] is None:
-        return Figure(_("not measured"), "")
-    value, low, high = (_number(100 * (interval[name] or 0.0), 1) for name in ("value", "low", "high"))
-    return Figure(f"{value} %", _("%(low)s to %(high)s %%") % {"low": low, "high": high})
-
-
-def rate(interval: Interval) -> Figure:
-    """A rate with its interval."""
-    if interval["value"] is None:
-        return Figure(_("not measured"), "")
-    if interval["high"] is None or interval["high"] > MOST_A_SHORT_TEST_TELLS:
-        return Figure(_number(interval["value"]), _("too short a test to say"))
-    between = {"low": _number(interval["low"]), "high": _number(interval["high"])}
-    return Figure(_number(interval["value"]), _("%(low)s to %(high)s") % between)
 
 
 def verdict(version: Version, report: Report, winner: Version | None = None) -> dict[str, str]:
@@ -191,67 +126,14 @@ def winner_over(
     return next((other for other in versions if other.path.name == compared.get("run")), None)
 
 
-def headline(report: Report) -> list[dict[str, Any]]:
-    """The figures at the top: what, how much, and of how many clips or hours that is said."""
-    results, summary = report["results"], report["summary"]
-    said = _trials(report)
-    people, confusers = results["people"], results["confusers"]
-    kind = _("all synthetic")
-    if people["utterances"]:
-        kind = _("synthetic and real") if people["utterances"] < said["all"] else _("all of real people")
-    return [
-        {
-            "what": _("missed on held-out voices"),
-            "figure": share(summary["miss_rate"]),
-            "of": _("of %(n)d utterances by %(voices)d voices, %(kind)s")
-            % {"n": said["all"], "voices": results.get("voices", len(results["by_speaker"])), "kind": kind},
-        },
-        {
-            "what": _("missed close and quiet"),
-            "figure": share(summary["miss_rate_clean"]),
-            "of": _("of %(n)d utterances") % {"n": said["clean"]},
-        },
-        {
-            "what": _("missed in noise"),
-            "figure": share(summary["miss_rate_noisy"]),
-            "of": _("of %(n)d utterances at 10 dB signal-to-noise") % {"n": said["noisy"]},
-        },
-        _of_people(report),
-        {
-            "what": _("confusable phrases accepted"),
-            "figure": share(summary["confusers_accepted"]),
-            "of": _("of %(n)d utterances of confusable phrases") % {"n": confusers["said"]},
-        },
-        {
-            "what": _("false alarms an hour"),
-            "figure": rate(summary["fa_per_hour"]),
-            "of": _("in %(hours)s h of test speech and noise") % {"hours": _number(results["hours"])},
-        },
-    ]
-
-
-def _of_people(report: Report) -> dict[str, Any]:
-    """What was missed of real people, or what the verdict expects of them, or that neither is known."""
+def expected(report: Report) -> Figure | None:
+    """What the verdict expects to be missed of real people close and quiet; None where it expects nothing."""
     from pipeline.training.verdict import expected_of_people, predicts_people
 
-    what = _("missed of real people")
-    people, quiet, noisy = report["results"]["people"], *(report["summary"][f"miss_rate_{at}"] for at in CONDITIONS[1:])
-    if people["utterances"]:
-        of = _("of %(n)d utterances") % {"n": people["utterances"]}
-        return {"what": what, "figure": share(people["miss_rate"]), "of": of}
+    quiet, noisy = (report["summary"][f"miss_rate_{condition}"] for condition in ("clean", "noisy"))
     if not predicts_people(report) or quiet["value"] is None or noisy["value"] is None:
-        none = _("no recording of a person saying it was at hand")
-        return {"what": what, "figure": Figure(_("not measured"), ""), "of": none}
-    expected = expected_of_people(quiet)
-    low, high = (_number(100 * (expected[name] or 0.0), 0) for name in ("low", "high"))
-    of = _("expected, close and quiet; no recording of a person saying it was at hand")
-    return {"what": what, "figure": Figure(_("%(low)s to %(high)s %%") % {"low": low, "high": high}, ""), "of": of}
-
-
-def _trials(report: Report) -> dict[str, int]:
-    """How many utterances of the phrase the test had, by condition: of all, each is counted once."""
-    results = report["results"]
-    return {**results["clips"], "all": int(results["utterances"])}
+        return None
+    return Figure(share(expected_of_people(quiet), places=0).interval, "")
 
 
 def operating_points(report: Report) -> list[OperatingPoint]:
@@ -264,7 +146,7 @@ def _operating_point(report: Report, row: Mapping[str, Any]) -> OperatingPoint:
     measured = next((at for at in report["results"]["at_thresholds"] if at["threshold"] == threshold), NOT_MEASURED)
     point = OperatingPoint(
         rate=f"{row['fa_per_day']:g}",
-        threshold=_number(threshold, 3),
+        threshold=number(threshold, 3),
         extrapolated=bool(row["extrapolated"]),
         raised=bool(row.get("raised")),
         missed={name: share(measured["miss_rate"][name]) for name in CONDITIONS},
@@ -303,20 +185,10 @@ def _how(point: OperatingPoint) -> str:
     return _("Observed: on the validation streams a threshold of %(threshold)s gave that rate, or less.")
 
 
-def far(report: Report) -> str:
-    """What was missed in the hardest condition, in words; "" where it was not measured."""
-    measured = report["results"]["far"]
-    if not measured["utterances"]:
-        return ""
-    missed = share(measured["miss_rate"])
-    said = {"missed": missed.value, "interval": missed.interval, "n": measured["utterances"]}
-    return _("Across a room, in noise and among other speech it missed %(missed)s (%(interval)s) of %(n)d.") % said
-
-
 def _in_words(point: OperatingPoint, fa_per_day: float, hours: float) -> dict[str, str]:
     rates = {"rate": number_format(point.rate), "hour": number_format(f"{fa_per_day / 24:.2g}")}
     names = {**rates, "threshold": point.threshold, "n": point.count, "similar": point.similar.value}
-    figures = {"alarms": point.alarms.value, "interval": point.alarms.interval, "hours": _number(hours)}
+    figures = {"alarms": point.alarms.value, "interval": point.alarms.interval, "hours": number(hours)}
     # "n" of the plural is whole; a rate such as 0.5 has the form of many
     many = 1 if fa_per_day == 1 else 2
     setting = (
@@ -364,16 +236,6 @@ def plot(curves: Iterable[tuple[str, str, Report, str]], points: Sequence[Operat
     }
 
 
-def sources(report: Report) -> list[dict[str, Any]]:
-    """False alarms by where the sound came from."""
-    rows = []
-    for row in report["results"]["false_alarms_by"]:
-        origin, _colon, corpus = row["engine"].partition(":")
-        source = _("people: %(corpus)s (negative set)") % {"corpus": corpus} if origin == "bank" else row["engine"]
-        rows.append({**row, "source": source, "figure": rate(row["fa_per_hour"])})
-    return rows
-
-
 def confusers(report: Report, data: Path) -> list[dict[str, Any]]:
     """The confusers that fooled it, each with some of its clips in the library under ``data``."""
     from db.db_api import Library, library_exists
@@ -389,17 +251,7 @@ def confusers(report: Report, data: Path) -> list[dict[str, Any]]:
 
 def speakers(report: Report) -> list[dict[str, Any]]:
     """Voices of the test, those missed most first."""
-    rows = sorted(report["results"]["by_speaker"], key=lambda row: (-(row["miss_rate"]["value"] or 0.0), -row["clips"]))
-    return [{**row, "said": row.get("utterances", row["clips"]), "figure": share(row["miss_rate"])} for row in rows]
-
-
-def by_engine(report: Report) -> list[dict[str, Any]]:
-    """Misses by engine and condition."""
-    held_out = report["held_out_engine"] if report["training"]["steps"] else None
-    return [
-        {**row, "held_out": row["engine"] == held_out, "figure": share(row["miss_rate"])}
-        for row in report["results"]["by_engine"]
-    ]
+    return sorted(report["results"]["by_speaker"], key=lambda row: (-(row["miss_rate"]["value"] or 0.0), -row["clips"]))
 
 
 def corpora(report: Report) -> dict[str, str]:
@@ -413,45 +265,22 @@ def parity(report: Report) -> list[tuple[str, str]]:
     return [(name.replace("_", " "), f"{value:.1e}") for name, value in report.get("parity", {}).items()]
 
 
-def compared(versions: Iterable[Version]) -> list[dict[str, Any]]:
-    """The figures of each version; ``report`` is None where its file is gone."""
-    rows = []
+def reports(versions: Iterable[Version]) -> list[dict[str, Any]]:
+    """Each version with its ``report``, None where the file is gone."""
+    rows: list[dict[str, Any]] = []
     for version in versions:
         try:
-            report = version.report()
+            rows.append({"version": version, "report": version.report()})
         except HarkError:
-            report = None
-        summary = version.summary
-        rows.append(
-            {
-                "version": version,
-                "report": report,
-                "said": _trials(report)["all"] if report else None,
-                "missed": share(summary["miss_rate"]),
-                "clean": share(summary["miss_rate_clean"]),
-                "noisy": share(summary["miss_rate_noisy"]),
-                "confusers": share(summary["confusers_accepted"]),
-                "alarms": rate(summary["fa_per_hour"]),
-                "hours": _number(summary["test_hours"]),
-            }
-        )
+            rows.append({"version": version, "report": None})
     return rows
 
 
 def same_stream(comparison: Report, versions: Sequence[Version]) -> list[dict[str, Any]]:
-    """The figures of each version in a comparison on the one stream that all were scored on, the newest first."""
+    """Each version in a comparison with what was ``found`` on the one stream that all were scored on, in its order."""
     by_run = {version.path.name: version for version in versions}
     return [
-        {
-            "version": by_run[found["run"]],
-            "found": found,
-            "missed": {name: share(found["miss_rate"][name]) for name in CONDITIONS},
-            "people": share(found["people"]),
-            "confusers": share(found["confusers"]),
-            "alarms": rate(found["fa_per_hour"]),
-        }
-        for found in comparison["versions"]
-        if found["run"] in by_run
+        {"version": by_run[found["run"]], "found": found} for found in comparison["versions"] if found["run"] in by_run
     ]
 
 
@@ -475,14 +304,14 @@ def changes(before: Version, after: Version) -> list[dict[str, str]]:
     return found
 
 
-def changed_figures(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Two rows of :func:`same_stream` as ``what``, ``before`` and ``after`` (each a :class:`Figure`)."""
-    read: dict[str, Callable[[Mapping[str, Any]], Figure]] = {
-        _("Missed"): lambda row: row["missed"]["all"],
-        _("Confusers accepted"): lambda row: row["confusers"],
-        _("False alarms/h"): lambda row: row["alarms"],
-        _("Fires on marked false alarms"): lambda row: Figure(str(row["found"]["marked_fired"]), ""),
-        _("Misses marked misses"): lambda row: Figure(str(row["found"]["marked_missed"]), ""),
+def changed_figures(before: Report, after: Report) -> list[dict[str, Any]]:
+    """What was found of two versions (:func:`same_stream`) as ``what``, ``before`` and ``after`` (:class:`Figure`)."""
+    read: dict[str, Callable[[Report], Figure]] = {
+        _("Missed"): lambda found: share(found["miss_rate"]["all"]),
+        _("Confusers accepted"): lambda found: share(found["confusers"]),
+        _("False alarms/h"): lambda found: rate(found["fa_per_hour"]),
+        _("Fires on marked false alarms"): lambda found: Figure(str(found["marked_fired"]), ""),
+        _("Misses marked misses"): lambda found: Figure(str(found["marked_missed"]), ""),
     }
     return [{"what": what, "before": figure(before), "after": figure(after)} for what, figure in read.items()]
 
@@ -502,7 +331,7 @@ def _made_of(version: Version) -> dict[str, str]:
         _("Verifier"): f"{verifier['name']} {verifier['version']}" if verifier else "",
         _("Parameters"): number_format(report["summary"]["parameters"]),
         _("Training steps"): number_format(report["training"]["steps"]),
-        _("Threshold it is shipped with"): _number(report["summary"]["threshold"], 3),
+        _("Threshold it is shipped with"): number(report["summary"]["threshold"], 3),
         _("Marked false alarms"): number_format(compared.get("marked", 0)),
         _("Marked misses"): number_format(compared.get("marked_misses", 0)),
         _("Anti-keywords"): "; ".join(" ".join(phones_of(phones)) for phones in anti_keywords),
@@ -514,7 +343,7 @@ def _made_of(version: Version) -> dict[str, str]:
 def _clip_ids(version: Version) -> set[str] | None:
     """The clips of a version's run; None where its table is gone."""
     try:
-        with _dataset_table(version).open(encoding="utf-8", newline="") as table:
+        with dataset_table(version).open(encoding="utf-8", newline="") as table:
             return {row["clip_id"] for row in csv.DictReader(table)}
     except OSError:
         return None
@@ -524,72 +353,6 @@ def as_report(comparison: Report, found: Report) -> dict[str, Any]:
     """As much of a report as :func:`plot` needs, of one version's figures in a comparison."""
     hours = comparison["stream"]["hours"]
     return {"results": {"hours": hours, "det": {"all": found["det"]}, "at_thresholds": [found]}}
-
-
-def downloads(version: Version) -> list[dict[str, Any]]:
-    """The files that are there, each with what it is and its size [bytes]."""
-    sizes = sizes_in_bundle(version)
-    found = []
-    for name, words in FILES.items():
-        path = _dataset_table(version) if name == DATASET else version.path / name
-        if path.is_file():
-            size = None if name == DATASET else path.stat().st_size  # it is made when it is asked for
-        elif name in sizes:
-            size = sizes[name]
-        else:
-            continue
-        found.append({"name": name, "words": words, "bytes": size})
-    return found
-
-
-def bundle_size(version: Version) -> int | None:
-    """Bytes of the bundle; None where it is gone."""
-    try:
-        return version.bundle_path.stat().st_size
-    except OSError:
-        return None
-
-
-def sizes_in_bundle(version: Version) -> dict[str, int]:
-    """Bytes of each file in the bundle; none where it is gone."""
-    import zipfile
-
-    try:
-        with zipfile.ZipFile(version.bundle_path) as archive:
-            return {entry.filename: entry.file_size for entry in archive.infolist()}
-    except (OSError, zipfile.BadZipFile):
-        return {}
-
-
-def device_file(version: Version, name: str) -> DeviceFile:
-    """A manifest or a model that a device loads, by its name in the bundle.
-
-    Raises:
-        Http404: there is no file for a device of that name.
-        StatusError: the bundle is gone or damaged (410).
-    """
-    from model.runtime.detector import Bundle, BundleError
-
-    path = version.bundle_path
-    try:
-        bundle = Bundle(path)
-        names = [each for device in DEVICES for each in files_for(device, bundle.manifest["files"])]
-        if name not in names:
-            raise Http404
-        content = bundle.read(name)
-        modified = int(path.stat().st_mtime)
-    except (BundleError, OSError) as error:
-        raise _gone(name) from error
-    return DeviceFile(content, Path(name).suffix, bundle.manifest["files"][name], modified)
-
-
-def _gone(name: str) -> StatusError:
-    return StatusError(
-        410,
-        _("%(file)s is gone.") % {"file": name},
-        _("It is neither in the folder of this version nor in a bundle there."),
-        _("Bring the folder back from a backup, or train the phrase again."),
-    )
 
 
 def targets(version: Version, report: Report, address: str) -> list[dict[str, Any]]:
@@ -604,32 +367,21 @@ def targets(version: Version, report: Report, address: str) -> list[dict[str, An
     def found(address: str) -> dict[str, Target]:
         return targets_of(version.bundle, sizes, is_small(report), report.get("devices_left_out", ()), address)
 
-    def steps(target: Target) -> list[dict[str, Any]]:
-        return [
-            {"about": shown(step.about), "code": step.code, "rows": step.code.count("\n") + 1} for step in target.steps
-        ]
-
     from_bundle = found("")
-    rows = [
-        {
-            "target": target,
-            "chosen": target.name in chosen,
-            "files": [
-                {
-                    "name": name,
-                    "bytes": sizes[name],
-                    "address": address + name if address and target.name in DEVICES else "",
-                }
-                for name in target.files
-            ],
-            "size": shown(target.size),
-            "heard": _heard_by(report.get("devices", {}).get(target.name)),
-            "missing": shown(target.missing) if target.missing else "",
-            "steps": steps(target),
-            "from_bundle": steps(from_bundle[target.name]) if address and target.name in DEVICES else [],
-        }
-        for target in found(address).values()
-    ]
+    rows = []
+    for name, target in found(address).items():
+        served = address if name in DEVICES else ""
+        rows.append(
+            {
+                "target": target,
+                "chosen": name in chosen,
+                "files": [
+                    {"name": file, "bytes": sizes[file], "address": served and served + file} for file in target.files
+                ],
+                "heard": _heard_by(report.get("devices", {}).get(name)),
+                "from_bundle": from_bundle[name].steps if served else (),
+            }
+        )
     return sorted(rows, key=lambda row: not row["chosen"])
 
 
@@ -660,110 +412,3 @@ def qr_code(address: str) -> str:
     import segno
 
     return mark_safe(segno.make(address, micro=False).svg_inline(scale=4, light="#fff"))
-
-
-def file_response(version: Version, name: str, reader: User) -> FileResponse:
-    """One of :data:`FILES` as a download: a report that was opened here would run in this site's name.
-
-    Raises:
-        Http404: there is no file of that name.
-        StatusError: it is neither in the folder nor in the bundle (410).
-    """
-    from model.runtime.detector import Bundle, BundleError
-
-    if name not in FILES:
-        raise Http404
-    path = version.path / name
-    opened: IO[bytes]
-    if name == DATASET:
-        opened = io.BytesIO(dataset_manifest(version, reader))
-    elif path.is_file():
-        opened = path.open("rb")
-    else:
-        try:
-            opened = io.BytesIO(Bundle(version.bundle_path).read(name))
-        except BundleError as error:
-            raise _gone(name) from error
-    return FileResponse(opened, as_attachment=True, filename=name)
-
-
-def asked_rate(request: HttpRequest) -> float | None:
-    """``?fa_per_day=`` of an address; None without one. Raises HarkError for what is no number."""
-    asked = request.GET.get("fa_per_day")
-    if asked is None:
-        return None
-    try:
-        return float(asked)
-    except ValueError as error:
-        raise HarkError(
-            _("That is no rate of false alarms."), _("“%s” is no number.") % asked[:40], _("Give one such as 2.")
-        ) from error
-
-
-def bundle_response(version: Version, fa_per_day: float | None) -> FileResponse:
-    """The bundle as a download; with ``fa_per_day`` that rate is its default. Raises StatusError where it is gone."""
-    path, name = bundle_file(version), version.bundle
-    file: IO[bytes]
-    if fa_per_day is None:
-        file = path.open("rb")
-    else:
-        from pipeline.training.bundle import bundle_at
-
-        file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  the response closes it
-        try:
-            bundle_at(path, fa_per_day, file)
-        except BaseException:
-            file.close()
-            raise
-        file.seek(0)
-        name = f"{path.stem}-{fa_per_day:g}-a-day.zip"
-    return FileResponse(file, as_attachment=True, filename=name)
-
-
-def bundle_file(version: Version) -> Path:
-    """Find the bundle. Raises StatusError where it is gone."""
-    path = version.bundle_path
-    if not path.is_file():
-        raise _gone(version.bundle)
-    return path
-
-
-def dataset_manifest(version: Version, reader: User) -> bytes:
-    """The clips that a version was trained and measured on, one JSON object a line, as NVIDIA NeMo reads them.
-
-    Paths are relative to the user's data folder, where the file belongs. Others that the detector is shared with read
-    neither text nor speaker of people's clips. Raises StatusError where the run's table is gone.
-    """
-    from pipeline.training.evaluation import REAL_ENGINES
-
-    try:
-        with _dataset_table(version).open(encoding="utf-8", newline="") as table:
-            rows = list(csv.DictReader(table))
-    except OSError as error:
-        raise StatusError(
-            410,
-            _("The list of clips is gone."),
-            _("The folder of the training run was removed; the clips are in the library still."),
-            _("Train the phrase again to have a list."),
-        ) from error
-    if version.detector.user_id != reader.pk:
-        for row in rows:
-            row |= {"text": "", "speaker": ""} if row["engine"] in REAL_ENGINES else {}
-    lines = [
-        json.dumps(
-            {
-                "audio_filepath": "/".join(Path(row["path"]).parts[-3:]),  # clips/ab/abcd.flac
-                "text": row["text"],
-                "duration": float(row["seconds"]),
-                **{name: row[name] for name in ("bucket", "engine", "voice", "speaker", "split", "licence")},
-            },
-            ensure_ascii=False,
-        )
-        for row in rows
-    ]
-    return "".join(line + "\n" for line in lines).encode()
-
-
-def _dataset_table(version: Version) -> Path:
-    """The run's table of clips: a run has a folder under ``jobs/`` and one of the same name under ``models/``."""
-    return version.path.parents[1] / "jobs" / version.path.name / "clips.csv"

@@ -34,7 +34,7 @@ from webui.api.schemas import (
 from webui.compatibility.transcribing import place
 from webui.listening import services as listening
 from webui.listening.models import WakeIntake
-from webui.trainer import results, services
+from webui.trainer import results, services, version_files
 from webui.trainer.models import Detector, Version
 from webui.uploads import on_disk
 
@@ -58,7 +58,7 @@ def _version_out(version: Version, in_use: Version | None) -> VersionOut:
         created_at=version.created_at,
         job=version.job_id,
         bundle=version.bundle,
-        bundle_bytes=results.bundle_size(version),
+        bundle_bytes=version_files.bundle_size(version),
         metrics=version.summary,
         in_use=version == in_use,
         note=version.note,
@@ -208,7 +208,7 @@ def files(request: HttpRequest, detector_id: int, number: int) -> list[FileOut]:
             bytes=row["bytes"],
             href=f"/api/v1/detectors/{detector_id}/versions/{number}/files/{row['name']}",
         )
-        for row in results.downloads(found)
+        for row in version_files.downloads(found)
     ]
 
 
@@ -220,7 +220,7 @@ def files(request: HttpRequest, detector_id: int, number: int) -> list[FileOut]:
 )
 def file(request: HttpRequest, detector_id: int, number: int, name: str) -> FileResponse:
     """One of the files of a version, as its list names it."""
-    return results.file_response(
+    return version_files.file_response(
         services.version_of(caller(request).user, detector_id, number), name, caller(request).user
     )
 
@@ -235,7 +235,7 @@ def bundle(
     fa_per_day: float | None = Query(None, gt=0, le=1e6, description="Another default for it.", examples=[2.0]),
 ) -> FileResponse:
     """The zip that runs wherever onnxruntime does; with ``fa_per_day`` that rate is its default."""
-    return results.bundle_response(services.version_of(caller(request).user, detector_id, number), fa_per_day)
+    return version_files.bundle_response(services.version_of(caller(request).user, detector_id, number), fa_per_day)
 
 
 @router.post(VERSION + "/detect", response=HeardOut, summary="Listen to a recording", **needs("audio"))

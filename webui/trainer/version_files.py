@@ -1,0 +1,221 @@
+"""The files of a version: what may be downloaded, its bundle at another rate, and what devices fetch."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from django.http import FileResponse, Http404, HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from core.errors import HarkError
+from pipeline.training.config import DEVICES
+from pipeline.training.targets import files_for
+from webui.accounts.models import User
+from webui.errors import StatusError
+from webui.trainer.models import Version
+
+DATASET = "dataset.jsonl"
+IN_MEMORY = 16_000_000  # bytes of a bundle that is made for a download, before it goes to the disk
+
+# What may be downloaded beside the bundle, with a word about each.
+FILES = {
+    "model.onnx": gettext_lazy("for onnxruntime: raw audio in, scores out"),
+    "model.int8.onnx": gettext_lazy("the same with 8-bit weights: small, not faster"),
+    "model.pt": gettext_lazy("Hark's checkpoint, to train on from: it needs Hark"),
+    "report.html": gettext_lazy("this report as one file"),
+    "report.json": gettext_lazy("this report for programs"),
+    "det.png": gettext_lazy("the DET curve as a picture"),
+    "README.md": gettext_lazy("which device takes which file, and what is typed there"),
+    "MODEL_CARD.md": gettext_lazy("what it is, how it was measured, its limits"),
+    "LICENSES.txt": gettext_lazy("every voice and corpus that went in"),
+    DATASET: gettext_lazy("the clips used, as a NeMo manifest (JSON lines; paths from your data folder)"),
+}
+
+
+@dataclass(frozen=True)
+class DeviceFile:
+    """A file for a device, as it is served: ``digest`` (SHA-256) of its content, ``modified`` [s since 1970]."""
+
+    content: bytes
+    suffix: str
+    digest: str
+    modified: int
+
+
+def downloads(version: Version) -> list[dict[str, Any]]:
+    """The files that are there, each with what it is and its size [bytes]."""
+    sizes = sizes_in_bundle(version)
+    found = []
+    for name, words in FILES.items():
+        path = dataset_table(version) if name == DATASET else version.path / name
+        if path.is_file():
+            size = None if name == DATASET else path.stat().st_size  # it is made when it is asked for
+        elif name in sizes:
+            size = sizes[name]
+        else:
+            continue
+        found.append({"name": name, "words": words, "bytes": size})
+    return found
+
+
+def bundle_size(version: Version) -> int | None:
+    """Bytes of the bundle; None where it is gone."""
+    try:
+        return version.bundle_path.stat().st_size
+    except OSError:
+        return None
+
+
+def sizes_in_bundle(version: Version) -> dict[str, int]:
+    """Bytes of each file in the bundle; none where it is gone."""
+    try:
+        with zipfile.ZipFile(version.bundle_path) as archive:
+            return {entry.filename: entry.file_size for entry in archive.infolist()}
+    except (OSError, zipfile.BadZipFile):
+        return {}
+
+
+def device_file(version: Version, name: str) -> DeviceFile:
+    """A manifest or a model that a device loads, by its name in the bundle.
+
+    Raises:
+        Http404: there is no file for a device of that name.
+        StatusError: the bundle is gone or damaged (410).
+    """
+    from model.runtime.detector import Bundle, BundleError
+
+    path = version.bundle_path
+    try:
+        bundle = Bundle(path)
+        names = [each for device in DEVICES for each in files_for(device, bundle.manifest["files"])]
+        if name not in names:
+            raise Http404
+        content = bundle.read(name)
+        modified = int(path.stat().st_mtime)
+    except (BundleError, OSError) as error:
+        raise _gone(name) from error
+    return DeviceFile(content, Path(name).suffix, bundle.manifest["files"][name], modified)
+
+
+def _gone(name: str) -> StatusError:
+    return StatusError(
+        410,
+        _("%(file)s is gone.") % {"file": name},
+        _("It is neither in the folder of this version nor in a bundle there."),
+        _("Bring the folder back from a backup, or train the phrase again."),
+    )
+
+
+def file_response(version: Version, name: str, reader: User) -> FileResponse:
+    """One of :data:`FILES` as a download: a report that was opened here would run in this site's name.
+
+    Raises:
+        Http404: there is no file of that name.
+        StatusError: it is neither in the folder nor in the bundle (410).
+    """
+    from model.runtime.detector import Bundle, BundleError
+
+    if name not in FILES:
+        raise Http404
+    path = version.path / name
+    opened: IO[bytes]
+    if name == DATASET:
+        opened = io.BytesIO(dataset_manifest(version, reader))
+    elif path.is_file():
+        opened = path.open("rb")
+    else:
+        try:
+            opened = io.BytesIO(Bundle(version.bundle_path).read(name))
+        except BundleError as error:
+            raise _gone(name) from error
+    return FileResponse(opened, as_attachment=True, filename=name)
+
+
+def asked_rate(request: HttpRequest) -> float | None:
+    """``?fa_per_day=`` of an address; None without one. Raises HarkError for what is no number."""
+    asked = request.GET.get("fa_per_day")
+    if asked is None:
+        return None
+    try:
+        return float(asked)
+    except ValueError as error:
+        raise HarkError(
+            _("That is no rate of false alarms."), _("“%s” is no number.") % asked[:40], _("Give one such as 2.")
+        ) from error
+
+
+def bundle_response(version: Version, fa_per_day: float | None) -> FileResponse:
+    """The bundle as a download; with ``fa_per_day`` that rate is its default. Raises StatusError where it is gone."""
+    path, name = bundle_file(version), version.bundle
+    file: IO[bytes]
+    if fa_per_day is None:
+        file = path.open("rb")
+    else:
+        from pipeline.training.bundle import bundle_at
+
+        file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  the response closes it
+        try:
+            bundle_at(path, fa_per_day, file)
+        except BaseException:
+            file.close()
+            raise
+        file.seek(0)
+        name = f"{path.stem}-{fa_per_day:g}-a-day.zip"
+    return FileResponse(file, as_attachment=True, filename=name)
+
+
+def bundle_file(version: Version) -> Path:
+    """Find the bundle. Raises StatusError where it is gone."""
+    path = version.bundle_path
+    if not path.is_file():
+        raise _gone(version.bundle)
+    return path
+
+
+def dataset_manifest(version: Version, reader: User) -> bytes:
+    """The clips that a version was trained and measured on, one JSON object a line, as NVIDIA NeMo reads them.
+
+    Paths are relative to the user's data folder, where the file belongs. Others that the detector is shared with read
+    neither text nor speaker of people's clips. Raises StatusError where the run's table is gone.
+    """
+    from pipeline.training.evaluation import REAL_ENGINES
+
+    try:
+        with dataset_table(version).open(encoding="utf-8", newline="") as table:
+            rows = list(csv.DictReader(table))
+    except OSError as error:
+        raise StatusError(
+            410,
+            _("The list of clips is gone."),
+            _("The folder of the training run was removed; the clips are in the library still."),
+            _("Train the phrase again to have a list."),
+        ) from error
+    if version.detector.user_id != reader.pk:
+        for row in rows:
+            row |= {"text": "", "speaker": ""} if row["engine"] in REAL_ENGINES else {}
+    lines = [
+        json.dumps(
+            {
+                "audio_filepath": "/".join(Path(row["path"]).parts[-3:]),  # clips/ab/abcd.flac
+                "text": row["text"],
+                "duration": float(row["seconds"]),
+                **{name: row[name] for name in ("bucket", "engine", "voice", "speaker", "split", "licence")},
+            },
+            ensure_ascii=False,
+        )
+        for row in rows
+    ]
+    return "".join(line + "\n" for line in lines).encode()
+
+
+def dataset_table(version: Version) -> Path:
+    """The run's table of clips: a run has a folder under ``jobs/`` and one of the same name under ``models/``."""
+    return version.path.parents[1] / "jobs" / version.path.name / "clips.csv"
