@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,6 +80,7 @@ class Stream:
         if condition not in CONDITIONS:
             raise ValueError(f"{condition!r} is none of {CONDITIONS}")
         rng = np.random.default_rng(seed)
+        borders = [(end + first) // 2 for (_, end), (first, _) in pairwise(self.spans)]
         start = 0
         for end in self.block_ends:
             speech = self.speech(start, end).astype(np.float32) / np.float32(FULL_SCALE)
@@ -90,13 +90,9 @@ class Stream:
                 noise, snr_db = np.tile(kitchen, repeats)[first : first + len(speech)], SNR_DB
             else:
                 noise, snr_db = colored_noise(len(speech), 1.0, rng), CLEAN_FLOOR_DB
-            edges = [0, *(border - start for border in self._borders if start < border < end), end - start]
+            edges = [0, *(border - start for border in borders if start < border < end), end - start]
             yield np.concatenate([add_noise(speech[a:b], noise[a:b], snr_db) for a, b in pairwise(edges)])
             start = end
-
-    @cached_property
-    def _borders(self) -> list[int]:
-        return [(end + first) // 2 for (_, end), (first, _) in pairwise(self.spans)]
 
 
 def stream_of_files(files: Sequence[Path], folder: Path, cache: Path, gap_s: float = GAP_S) -> Stream:

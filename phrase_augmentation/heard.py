@@ -139,7 +139,7 @@ class PhraseEar:
                     ways = {in_context, _chained([of_word[word] for word in words])}
                     if base_language(self.language) == "en":
                         ways.add(_chained([_weak_form(word, accent) or of_word[word] for word in words]))
-                    result[index] = any(self._found(pattern, phones, accent) for phones in ways)
+                    result[index] = any(pattern.search(spoken_form(phones, accent)) for phones in ways)
         return result
 
     def _clipped(self, by_word: Sequence[Phones]) -> Phones:
@@ -151,10 +151,6 @@ class PhraseEar:
             for phones, after in zip(by_word, [*by_word[1:], ()])
         ]
         return _chained(clipped)
-
-    @staticmethod
-    def _found(pattern: re.Pattern[str], phones: Phones, accent: str) -> bool:
-        return pattern.search(spoken_form(phones, accent)) is not None
 
     def hears_in_lines(self, lines: str, accent: str, whole: bool = False) -> list[int]:
         """The numbers of the lines, each a :func:`spoken_form`, in which the phrase is heard. Takes milliseconds.

@@ -289,33 +289,10 @@ def main() -> int:
             temporary.write_text(json.dumps(result))
     except KeyboardInterrupt:
         return INTERRUPTED
-    except HarkError as error:
-        reporter.error(error)
-        return MENDABLE
-    except MemoryError:
-        reporter.error(
-            HarkError(
-                worded("The job was stopped."),
-                worded("It needs more memory than a job of its kind may have."),
-                worded("Try it with less at a time."),
-            )
-        )
-        return MENDABLE
     except Exception as error:
-        if isinstance(error, OSError) and is_full(error):
-            reporter.error(storage_error(error, "the job"))
-            return MENDABLE
-        import traceback
-
-        traceback.print_exc()  # to the job's log
-        reporter.error(
-            HarkError(
-                worded("The job stopped because of a bug in Hark."),
-                worded("The log of job %(name)s says where.", name=name),
-                worded("Retry goes on from where it was; if it fails again, please report it with the log."),
-            )
-        )
-        return BUG
+        told, code = _told(error, name)
+        reporter.error(told)
+        return code
     finally:
         registry = sys.modules.get("audio_generation.registry")
         if registry is not None:
@@ -323,6 +300,30 @@ def main() -> int:
     sink({"event": "memory", "time": time.time(), "bytes": _most_memory()})
     sink({"event": "result", "result": result})
     return DONE
+
+
+def _told(error: Exception, name: str) -> tuple[HarkError, int]:
+    """Return what people are told of the error that ended job ``name``, and the exit code."""
+    if isinstance(error, HarkError):
+        return error, MENDABLE
+    if isinstance(error, MemoryError):
+        too_large = HarkError(
+            worded("The job was stopped."),
+            worded("It needs more memory than a job of its kind may have."),
+            worded("Try it with less at a time."),
+        )
+        return too_large, MENDABLE
+    if isinstance(error, OSError) and is_full(error):
+        return storage_error(error, "the job"), MENDABLE
+    import traceback
+
+    traceback.print_exception(error)  # to the job's log
+    bug = HarkError(
+        worded("The job stopped because of a bug in Hark."),
+        worded("The log of job %(name)s says where.", name=name),
+        worded("Retry goes on from where it was; if it fails again, please report it with the log."),
+    )
+    return bug, BUG
 
 
 def _most_memory() -> int:

@@ -193,7 +193,8 @@ def _gather(run: AcousticRun, folder: Path, reporter: Reporter) -> None:
         target = (folder / "synthetic").resolve()
         spoken = synthetic_utterances(ready, counts, transcripts_of(utterances), target, run.seed, reporter)
         utterances += [replace(u, path=str(target / u.path)) for u in spoken]
-    noises = [*(_recordings(Path(run.noise)) if run.noise else []), *_made_noises(run.seed)]
+    files = files_below(Path(run.noise)) if run.noise else ()
+    noises = [_at_level(read_audio(path)) for path in files if is_audio(path)] + _made_noises(run.seed)
     reporter.stage("pack", f"Decoding {len(utterances)} recordings")
     pack(utterances, Path("/"), folder / "speech", noises, room_pool(ROOMS, run.seed))
     for corpus in run.corpora:
@@ -228,10 +229,6 @@ def _measurable(utterances: list[Utterance], reporter: Reporter) -> list[Utteran
             "warning",
         )
     return [replace(u, split="validation" if u.path in held else "train") if u.text else u for u in utterances]
-
-
-def _recordings(folder: Path) -> list[np.ndarray]:
-    return [_at_level(read_audio(path)) for path in files_below(folder) if is_audio(path)]
 
 
 def _made_noises(seed: int) -> list[np.ndarray]:

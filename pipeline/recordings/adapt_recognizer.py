@@ -37,6 +37,7 @@ from pipeline.recordings.transcription.hark_engine import OWN_FOLDER, OWN_WEIGHT
 
 if TYPE_CHECKING:
     from model.asr.network import Recognizer
+    from model.asr.packed import Packed
 
 FOLDER = OWN_FOLDER  # below the user's data
 
@@ -113,62 +114,38 @@ def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
 
 def _train(passages: list[Passage], options: TrainingOptions, folder: Path, reporter: Reporter) -> dict[str, Any]:
     from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
-    from model.asr.network import Recognizer
-    from model.asr.packed import open_pack
-    from model.asr.train import FINAL, AcousticProgress, AcousticTrainConfig, evaluate, train_acoustic
-    from model.shipped_weights import load_weights, shipped_recognizer
+    from model.asr.train import evaluate
+    from model.shipped_weights import shipped_recognizer
     from model.train import best_device
 
     measured = left_out(passages)
-    _pack(passages, measured, folder, reporter)
-    packed = open_pack(folder / "speech")
-    real = [index for index in packed.where("train", transcribed=True) if packed.utterances[index].real]
-    if not real or not len(packed.where("validation", transcribed=True)):
-        raise HarkError(
-            "There is too little to learn from.",
-            "None of the passages could be read.",
-            "Transcribe the recordings again.",
-        )
-    seconds = float(packed.length[real].sum()) / SAMPLE_RATE
-    an_epoch = len(real) / options.batch_size if options.batch_size else seconds / BATCH_S
+    packed, count, seconds = _packed(passages, measured, folder, reporter)
+    an_epoch = count / options.batch_size if options.batch_size else seconds / BATCH_S
     steps = min(MOST_STEPS, max(FEWEST_STEPS, math.ceil(options.epochs * an_epoch / REAL_SHARE)))
     device = "cuda" if best_device() == "cuda" else "cpu"
+    augmenter = BatchAugmenter(SpeechAugmentation(), packed.noise, packed.rooms, device)
+
+    def word_errors(model: Recognizer) -> float:
+        errors = evaluate(model.to(device), packed, "validation", device, augmenter)
+        return round(float(np.mean([value for name, value in errors.items() if name.startswith("wer/real")])), 4)
 
     model, _about = shipped_recognizer()
-    augmenter = BatchAugmenter(SpeechAugmentation(), packed.noise, packed.rooms, device)
     reporter.stage("measure", worded("Measuring what it gets wrong now"))
-    before = _word_errors(evaluate(model.to(device), packed, "validation", device, augmenter))
+    before = word_errors(model)
     reporter.metric("before", before)
-    config = AcousticTrainConfig(
-        steps=steps, batch_seconds=BATCH_S, batch_size=options.batch_size, learning_rate=LEARNING_RATE,
-        warmup_steps=min(50, steps // 4), easy_steps=0, real_share=REAL_SHARE,
-        evaluations=max(2, min(10, steps // 50)),
-    )  # fmt: skip
     minutes = round(seconds / 60, 1)
     reporter.stage(
         "train", worded("Training on %(minutes)s minutes of speech for %(n)d steps", minutes=minutes, n=steps)
     )
-
-    def show(state: AcousticProgress) -> None:
-        reporter.progress(state.step, steps)
-        if state.loss is not None:
-            reporter.metric("loss", state.loss)
-        for name, value in (state.errors or {}).items():
-            reporter.metric(name, value)
-
-    out = folder / "run"
-    train_acoustic(model, packed, config, out, show, device=device)
+    trained = _trained(model, packed, steps, options.batch_size, folder / "run", device, reporter)
     reporter.stage("compare", worded("Measuring what it gets wrong after the training"))
-    # The last weights, not the best of those on the passages left out: what is measured must not choose.
-    trained, _ = load_weights(out / FINAL)
-    assert isinstance(trained, Recognizer)
-    after = _word_errors(evaluate(trained.to(device), packed, "validation", device, augmenter))
+    after = word_errors(trained)
     reporter.metric("after", after)
     weights = _keep(trained.cpu(), folder, before, after)
     if weights is not None:
         reporter.artifact("weights", str(weights))
     forget_speech(folder)
-    shutil.rmtree(out, ignore_errors=True)  # checkpoints; the next run is another one
+    shutil.rmtree(folder / "run", ignore_errors=True)  # checkpoints; the next run is another one
     return {
         "weights": str(weights or ""),
         "segments": len(passages),
@@ -182,6 +159,52 @@ def _train(passages: list[Passage], options: TrainingOptions, folder: Path, repo
         "after_percent": round(100 * after, 1),
         "better": after < before,
     }
+
+
+def _packed(
+    passages: list[Passage], measured: frozenset[str], folder: Path, reporter: Reporter
+) -> tuple[Packed, int, float]:
+    """Pack the passages; returns also how many of them are learned from, and their seconds."""
+    from model.asr.packed import open_pack
+
+    _pack(passages, measured, folder, reporter)
+    packed = open_pack(folder / "speech")
+    real = [index for index in packed.where("train", transcribed=True) if packed.utterances[index].real]
+    if not real or not len(packed.where("validation", transcribed=True)):
+        raise HarkError(
+            "There is too little to learn from.",
+            "None of the passages could be read.",
+            "Transcribe the recordings again.",
+        )
+    return packed, len(real), float(packed.length[real].sum()) / SAMPLE_RATE
+
+
+def _trained(
+    model: Recognizer, packed: Packed, steps: int, batch_size: int, folder: Path, device: str, reporter: Reporter
+) -> Recognizer:
+    """Train from the weights of ``model``. Returns the last weights, not the best of those on the passages left out:
+    what is measured must not choose."""
+    from model.asr.network import Recognizer
+    from model.asr.train import FINAL, AcousticProgress, AcousticTrainConfig, train_acoustic
+    from model.shipped_weights import load_weights
+
+    config = AcousticTrainConfig(
+        steps=steps, batch_seconds=BATCH_S, batch_size=batch_size, learning_rate=LEARNING_RATE,
+        warmup_steps=min(50, steps // 4), easy_steps=0, real_share=REAL_SHARE,
+        evaluations=max(2, min(10, steps // 50)),
+    )  # fmt: skip
+
+    def show(state: AcousticProgress) -> None:
+        reporter.progress(state.step, steps)
+        if state.loss is not None:
+            reporter.metric("loss", state.loss)
+        for name, value in (state.errors or {}).items():
+            reporter.metric(name, value)
+
+    train_acoustic(model, packed, config, folder, show, device=device)
+    trained, _ = load_weights(folder / FINAL)
+    assert isinstance(trained, Recognizer)
+    return trained
 
 
 def _keep(model: Recognizer, folder: Path, before: float, after: float) -> Path | None:
@@ -203,10 +226,6 @@ def forget_speech(folder: Path) -> None:
     """Remove the sound that a run has cut out. A run that is training keeps what it has open."""
     for name in ("cuts", "synthetic", "speech"):
         shutil.rmtree(folder / name, ignore_errors=True)
-
-
-def _word_errors(errors: Mapping[str, float]) -> float:
-    return round(float(np.mean([value for name, value in errors.items() if name.startswith("wer/real")])), 4)
 
 
 def collect(data: Path, reporter: Reporter) -> Iterator[Passage]:

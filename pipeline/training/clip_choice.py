@@ -110,7 +110,7 @@ class Chooser:
                 if (parent := parents.get(cut.parent_id or 0)) and parent.engine == "corpus" and parent.state == "ready"
             ]
         # What is drawn must not depend on the library's order, which engines that speak side by side make.
-        candidates.sort(key=lambda pair: (*_rank(pair[0]), _lot(pair[0], config.seed)))
+        candidates.sort(key=lambda pair: _lot(pair[0], config.seed))
         left = dict(wanted)
         chosen: list[tuple[PlannedClip, Clip]] = []
         for clip, parent in candidates:
@@ -160,12 +160,9 @@ class Chooser:
         return ""
 
 
-def _rank(clip: Clip) -> tuple[bool, bool]:
-    """What the user has recorded comes first, then other people."""
-    return "role" not in clip.settings, clip.engine not in REAL_ENGINES
-
-
-def _lot(clip: Clip, seed: int) -> bytes:
-    """What clips are drawn by: each has its own, so that one more of a kind never leaves fewer of that kind."""
+def _lot(clip: Clip, seed: int) -> tuple[bool, bool, bytes]:
+    """Return what clips are sorted by: what the user has recorded comes first, then other people; within a kind each
+    clip has a lot of its own, so that one more of a kind never leaves fewer of that kind."""
     asked = (clip.text_original, clip.engine, clip.voice, json.dumps(clip.settings, sort_keys=True), clip.source or "")
-    return hashlib.sha256(repr((seed, 4, asked)).encode()).digest()
+    lot = hashlib.sha256(repr((seed, 4, asked)).encode()).digest()
+    return "role" not in clip.settings, clip.engine not in REAL_ENGINES, lot

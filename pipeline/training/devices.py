@@ -139,6 +139,13 @@ def make_for_device(
         assert isinstance(detector, OpenWakeWordDetector)
         files = {f"openwakeword/{name}.tflite": detector.tflite(float(logit(cutoff)))}
     off = difference(detector, files, _sound(clips), cutoff)
+    _refuse_difference(device, off)
+    sizes = {name: len(content) for name, content in files.items()}
+    return DeviceDetector(files, about(NAMES[device], sizes, made, off) | {"taught": store.told is not None})
+
+
+def _refuse_difference(device: str, off: float) -> None:
+    """Raise HarkError where a device's file gives scores that are ``off`` by more than is accepted."""
     if off > TOLERANCE[device]:
         raise HarkError(
             worded("The file for %(titles)s was not made.", titles=NAMES[device]),
@@ -151,8 +158,6 @@ def make_for_device(
                 "This is a bug in Hark or in an installed package: please report it with the output of ./hark doctor."
             ),
         )
-    sizes = {name: len(content) for name, content in files.items()}
-    return DeviceDetector(files, about(NAMES[device], sizes, made, off) | {"taught": store.told is not None})
 
 
 def _heard(

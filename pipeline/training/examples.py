@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,7 @@ CLIP_COLUMNS = (
     "phrase_start_s",  # where the words are in the clip, of a cut out of running speech; -1: from its first sound
     "phrase_end_s",  # to its last
 )  # fmt: skip
+KEPT_COLUMNS = ("label", "bucket", "engine", "voice", "speaker", "clip_id", "text")  # of examples
 
 
 def clip_row(library: Library, clip: Clip, bucket: str, split: str, reused: bool, parent: Clip | None = None) -> Row:
@@ -161,7 +162,7 @@ def plan_examples(
         plain = rows[rows["bucket"] == "plain_negative"]
         neighbours = plain["path"].to_numpy()
         for row in rows[rows["bucket"] != "plain_negative"].itertuples():
-            columns = _columns(row, split)
+            columns = {"split": split, **{name: getattr(row, name) for name in KEPT_COLUMNS}}
             carried = row.bucket == "positive" and row.text != config.phrase
             # People call a device after a pause: but for training and the hardest condition, clips are heard alone.
             if split == "train":
@@ -177,24 +178,13 @@ def plan_examples(
                     if condition in ("train", "far") and len(neighbours) and rng.random() < share
                 }
                 start_s, end_s = float(str(row.phrase_start_s)), float(str(row.phrase_end_s))
-                place = (start_s, end_s) if end_s >= 0 else None
-                last_seconds = phrase_s if carried else 0.0
-                coded = bitrate if split == "train" else 0
-                words = {"last_seconds": last_seconds, "place_s": place, "bitrate": coded}
-                spec([str(row.path)], True, condition, columns, **words, **drawn)
-        # One engine's or one corpus's speech a block, so that false alarms can be told by where they came from.
-        for engine, group in plain.groupby("engine"):
-            order = rng.permutation(len(group))
-            block: list[Any] = []
-            number = 0
-            for index in order:
-                block.append(group.iloc[index])
-                if sum(r.seconds for r in block) >= STREAM_S or index == order[-1]:
-                    condition = "train" if split == "train" else ("clean", "noisy", "far")[number % 3]
-                    speakers = {r.speaker for r in block}
-                    speaker = speakers.pop() if len(speakers) == 1 else ""
-                    spec([r.path for r in block], False, condition, stream_row(split, str(engine), speaker))
-                    block, number = [], number + 1
+                spec(
+                    [str(row.path)], True, condition, columns, last_seconds=phrase_s if carried else 0.0,
+                    place_s=(start_s, end_s) if end_s >= 0 else None, bitrate=bitrate if split == "train" else 0,
+                    **drawn,
+                )  # fmt: skip
+        for paths, condition, columns in _streams(plain, split, rng):
+            spec(paths, False, condition, columns)
         for _ in range(NOISE_BLOCKS if split == "train" else NOISE_BLOCKS // 4):
             condition = "train" if split == "train" else "noisy"
             spec([], False, condition, stream_row(split, "noise", bucket="noise"))
@@ -202,6 +192,27 @@ def plan_examples(
     babble = tuple(train_plain["path"].sample(min(BABBLE_CLIPS, len(train_plain)), random_state=config.seed))
     folder = str(noise_folder) if noise_folder is not None and noise_folder.is_dir() else ""
     return ExamplePlan(tuple(specs), SoundSources(folder, rooms_seed=config.seed, babble=babble))
+
+
+def _streams(
+    plain: pd.DataFrame, split: str, rng: np.random.Generator
+) -> Iterator[tuple[list[str], str, dict[str, Any]]]:
+    """Draw streams of ordinary speech: files, condition and columns of each.
+
+    One engine's or one corpus's speech a stream, so that false alarms can be told by where they came from.
+    """
+    for engine, group in plain.groupby("engine"):
+        order = rng.permutation(len(group))
+        block: list[Any] = []
+        number = 0
+        for index in order:
+            block.append(group.iloc[index])
+            if sum(r.seconds for r in block) >= STREAM_S or index == order[-1]:
+                condition = "train" if split == "train" else ("clean", "noisy", "far")[number % 3]
+                speakers = {r.speaker for r in block}
+                speaker = speakers.pop() if len(speakers) == 1 else ""
+                yield [r.path for r in block], condition, stream_row(split, str(engine), speaker)
+                block, number = [], number + 1
 
 
 def device_samples() -> int:
@@ -217,11 +228,6 @@ def device_examples(config: RunConfig, clips: pd.DataFrame, data: Path, need: in
     score of any of them depends on."""
     _, phrase_s = window_seconds(clips, config.phrase)
     return plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, VARIANTS, BITRATE)
-
-
-def _columns(row: Any, split: str) -> dict[str, Any]:
-    names = ("label", "bucket", "engine", "voice", "speaker", "clip_id", "text")
-    return {"split": split, **{name: getattr(row, name) for name in names}}
 
 
 def build_store(

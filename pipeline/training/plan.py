@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from core.worded import listed, worded
 from db.db_api import Library
+from db.records import Clip
 from phrase_augmentation.confusers import confusers
 from phrase_augmentation.inbetween import inbetween
 from phrase_augmentation.normalize import normalize
@@ -32,12 +33,7 @@ from pipeline.training.audition import cannot_say
 from pipeline.training.clip_choice import Chooser, PlannedClip
 from pipeline.training.config import BUCKETS, DEVICES, EFFORTS, Recipe, RunConfig
 from pipeline.training.evaluation import REAL_ENGINES
-from pipeline.training.splits import (
-    SPLITS,
-    VoiceSplits,
-    split_voices,
-    splits_of_takes,
-)
+from pipeline.training.splits import SPLITS, VoiceSplits, split_voices, splits_of_takes
 
 # The phrase's end must be known to train on it: said alone or last, it ends where the speech ends.
 POSITIVE_KINDS_WITH_KNOWN_END = ("alone", "punctuated", "end")
@@ -306,6 +302,32 @@ def make_plan(config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], r
         )
     voices = {name: engine.voices(config.language) for name, engine in engines.items()}
     splits = split_voices(voices, config.hold_out, config.learns)
+    _refuse_empty(config, splits, engines, texts_of["positive"])
+    recorded = splits_of_takes(library.clips_with_texts([config.phrase], config.language))
+    if not config.learns:
+        recorded = dict.fromkeys(recorded, "test")
+    splits = replace(splits, speaker_split={**splits.speaker_split, **recorded})
+    buckets = _Buckets(run, config, engines, splits, Chooser(config, library, splits, engines))
+    for bucket in BUCKETS:
+        buckets.plan(bucket, texts_of[bucket])
+    return Plan(
+        run=run,
+        config=config,
+        buckets=tuple(buckets.rows),
+        requests=tuple(buckets.requests),
+        clips=tuple(buckets.clips),
+        real_hours=buckets.real_hours,
+        engines={name: len({v.speaker for v in voices[name]}) for name in sorted(voices)},
+        engines_missing=missing,
+        held_out=splits.held_out,
+        estimate_s=sum(estimated_s(config, buckets.clips, buckets.requests, buckets.requests).values()),
+    )
+
+
+def _refuse_empty(
+    config: RunConfig, splits: VoiceSplits, engines: Iterable[str], positive: Sequence[PhraseText]
+) -> None:
+    """Raise HarkError for a split without a voice, and for a phrase without a text."""
     for split in SPLITS if config.learns else SPLITS[1:]:
         if not splits.voices[split]:
             raise HarkError(
@@ -317,70 +339,76 @@ def make_plan(config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], r
                 ),
                 worded("Enable another speech engine (./hark engines), or use --hold-out none."),
             )
-    takes = library.clips_with_texts([config.phrase], config.language)
-    recorded = splits_of_takes(takes)
-    if not config.learns:
-        recorded = dict.fromkeys(recorded, "test")
-    splits = replace(splits, speaker_split={**splits.speaker_split, **recorded})
-    chooser = Chooser(config, library, splits, engines)
-    rows: list[BucketPlan] = []
-    clips: list[PlannedClip] = []
-    requests: list[PlannedRequest] = []
-    real_hours = 0.0
-    for position, bucket in enumerate(BUCKETS):
-        texts = texts_of[bucket]
-        if bucket == "positive" and not texts:
-            raise HarkError(
-                worded("%(phrase)s cannot be spoken.", phrase=repr(config.phrase)),
-                worded("No text could be made of it."),
-                worded("Choose another phrase."),
-            )
-        own = texts_of_splits(bucket, texts, config, splits)
-        wanted = wanted_clips(bucket, own, config)
-        chosen = chooser.of_texts(bucket, texts, wanted)
-        missing_clips = {split: max(0, wanted[split] - sum(c.split == split for c, _ in chosen)) for split in SPLITS}
+    if not positive:
+        raise HarkError(
+            worded("%(phrase)s cannot be spoken.", phrase=repr(config.phrase)),
+            worded("No text could be made of it."),
+            worded("Choose another phrase."),
+        )
+
+
+@dataclass
+class _Buckets:
+    """Plans the buckets one after another, so that each clip of the library is used once."""
+
+    run: str
+    config: RunConfig
+    engines: Mapping[str, Engine]
+    splits: VoiceSplits
+    chooser: Chooser
+    rows: list[BucketPlan] = field(default_factory=list)
+    clips: list[PlannedClip] = field(default_factory=list)
+    requests: list[PlannedRequest] = field(default_factory=list)
+    real_hours: float = 0.0
+
+    def plan(self, bucket: str, texts: Sequence[PhraseText]) -> None:
+        """Choose the clips of a bucket, and draw the requests for what is missing."""
+        own = texts_of_splits(bucket, texts, self.config, self.splits)
+        wanted = wanted_clips(bucket, own, self.config)
+        chosen = self.chooser.of_texts(bucket, texts, wanted)
+        missing = {split: max(0, wanted[split] - sum(c.split == split for c, _ in chosen)) for split in SPLITS}
         if bucket == "plain_negative":
-            ordinary, real_hours = chooser.ordinary()
-            for split in SPLITS if config.learns else ():
+            ordinary, self.real_hours = self.chooser.ordinary()
+            for split in SPLITS if self.config.learns else ():
                 # Real speech takes the place of at most half of the synthetic plain negatives: were all positives
                 # synthetic and all ordinary speech real, a detector would learn to tell machines from people.
                 real = sum(clip.split == split for clip, _ in ordinary)
-                missing_clips[split] -= min(real, missing_clips[split], wanted[split] // 2)
+                missing[split] -= min(real, missing[split], wanted[split] // 2)
             chosen += ordinary
-        grown = "train" if config.learns else "test"
-        rest = config.growth_constant - sum(missing_clips.values())
+        rest = self.config.growth_constant - sum(missing.values())
         if texts and rest > 0:
-            missing_clips[grown] += rest
-        rng = np.random.default_rng((config.seed, 2, position))
-        drawn: list[PlannedRequest] = []
-        for split, count in missing_clips.items():
-            if own[split]:
-                have = Counter(clip.text_normalized for planned, clip in chosen if planned.split == split)
-                existing = {text: have[normalize(text, config.language)] for text in own[split]}
-                prefix = f"{run}:{bucket}:{split}-"
-                drawn += draw_requests(prefix, bucket, split, own[split], count, splits, engines, rng, existing)
+            missing["train" if self.config.learns else "test"] += rest
+        drawn = self._drawn(bucket, own, missing, chosen)
         real_clips = sum(clip.engine in REAL_ENGINES for _, clip in chosen)
-        rows.append(
+        self.rows.append(
             BucketPlan(
                 bucket, tuple(t.text for t in texts), -(-sum(wanted.values()) // max(1, len(texts))),
                 sum(wanted.values()), len(chosen) - real_clips, real_clips, len(drawn),
                 dict(sorted(Counter(request.engine for request in drawn).items())),
             )
         )  # fmt: skip
-        clips += [planned for planned, _ in chosen]
-        requests += drawn
-    return Plan(
-        run=run,
-        config=config,
-        buckets=tuple(rows),
-        requests=tuple(requests),
-        clips=tuple(clips),
-        real_hours=real_hours,
-        engines={name: len({v.speaker for v in voices[name]}) for name in sorted(voices)},
-        engines_missing=missing,
-        held_out=splits.held_out,
-        estimate_s=sum(estimated_s(config, clips, requests, requests).values()),
-    )
+        self.clips += [planned for planned, _ in chosen]
+        self.requests += drawn
+
+    def _drawn(
+        self,
+        bucket: str,
+        texts: Mapping[str, Sequence[str]],
+        missing: Mapping[str, int],
+        chosen: Sequence[tuple[PlannedClip, Clip]],
+    ) -> list[PlannedRequest]:
+        """Draw requests for the clips that are missing, by split."""
+        rng = np.random.default_rng((self.config.seed, 2, BUCKETS.index(bucket)))
+        drawn: list[PlannedRequest] = []
+        for split, count in missing.items():
+            if texts[split]:
+                have = Counter(clip.text_normalized for planned, clip in chosen if planned.split == split)
+                existing = {text: have[normalize(text, self.config.language)] for text in texts[split]}
+                drawn += draw_requests(
+                    f"{self.run}:{bucket}:{split}-", bucket, split, texts[split], count, self.splits, self.engines,
+                    rng, existing,
+                )  # fmt: skip
+        return drawn
 
 
 def estimated_s(

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
@@ -221,9 +221,10 @@ def run_training(
             folder = _finished_for(made_for, data, config) or job_folder(data, config)
             folder.mkdir(parents=True, exist_ok=True)
             with held(folder / "lock", going_on), Library(data) as library:
+                work = _Work(config, data, folder, library, StageClock(folder / "seconds.json"), reporter)
                 try:
                     if not (folder / RESULT).is_file():
-                        result = _run(config, data, folder, library, reporter, tensorboard, made_for)
+                        result = _run(work, tensorboard, made_for)
                     else:  # it was finished for the same, or by another process a moment ago: then this is the next run
                         result = _result_for(made_for, folder)
                     _remove_what_can_be_made_again(folder)
@@ -270,33 +271,37 @@ def _remove_what_can_be_made_again(folder: Path) -> None:
     shutil.rmtree(folder / DEVICES_FOLDER, ignore_errors=True)
 
 
-def _run(
-    config: RunConfig,
-    data: Path,
-    folder: Path,
-    library: Library,
-    reporter: Reporter,
-    tensorboard: bool,
-    made_for: str,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Work:
+    """What a run works with."""
+
+    config: RunConfig
+    data: Path
+    folder: Path  # the run's own, in which it goes on
+    library: Library
+    clock: StageClock
+    reporter: Reporter
+
+
+def _run(work: _Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
     from model.dataset import store_is_complete
     from pipeline.training.bundle import bundle_contents, write_bundle
     from pipeline.training.report import build_report
 
-    clock = StageClock(folder / "seconds.json")
-    before = _retraining(config, data, library, reporter) if config.start_from else None
-    plan = _planned(config, folder, library, clock, reporter)
+    config, folder, clock, reporter = work.config, work.folder, work.clock, work.reporter
+    before = _retraining(work) if config.start_from else None
+    plan = _planned(work)
     to_hear = not store_is_complete(folder / "features")
-    left = remaining(plan.requests, library)
+    left = remaining(plan.requests, work.library)
     outlook = Outlook(reporter, estimated_s(config, plan.clips, plan.requests, left, to_hear), plan.estimate_s)
     with clock.stage("synthesize"):
         # An engine that has spoken all that it should need not be there any more.
         engines = ready_engines(tuple(plan.engines), config.language)[0] if left else {}
-        generated = generate(plan, engines, library, reporter)
+        generated = generate(plan, engines, work.library, reporter)
     outlook.over("synthesize")
     with clock.stage("features"):
-        clips = _clips(plan, folder, library)
-        detector, store = _heard(config, clips, data, folder, reporter, before)
+        clips = _clips(plan, work)
+        detector, store = _heard(work, clips, before)
     outlook.over("features")
     settings = settings_of_run(config)
     if settings is not None and tensorboard:
@@ -308,11 +313,11 @@ def _run(
     if config.devices:
         reporter.log(verdict_of(report).sentence)  # those for devices take some minutes more
     outlook.over("train")
-    devices = _for_devices(made.detector, report, plan, clips, generated, data, folder, clock, outlook, reporter)
+    devices = _for_devices(work, made.detector, report, plan, clips, generated, outlook)
     with clock.stage("bundle"):
         reporter.stage("bundle", worded("Exporting and checking that all forms agree"))
         contents = bundle_contents(folder, plan, clips, made, report, devices, reporter)
-        files = write_bundle(data, plan.run, contents)
+        files = write_bundle(work.data, plan.run, contents)
     result = {
         "phrase": config.phrase,
         "made_for": made_for,
@@ -333,73 +338,73 @@ def _run(
     return result
 
 
-def _retraining(config: RunConfig, data: Path, library: Library, reporter: Reporter) -> Retraining:
+def _retraining(work: _Work) -> Retraining:
     """The retraining that a run is. Raises HarkError for what speaks against it, before anything is made."""
     from pipeline.training.examples import untrained_detector
 
-    detector, manifest = version_before(data, config.start_from)
+    config = work.config
+    detector, manifest = version_before(work.data, config.start_from)
     if detector.front_end_id != untrained_detector(config, 1.0, rescored=False).front_end_id:
         raise HarkError(
             worded("This detector cannot be retrained."),
             worded("It stands on a backbone that came with another version of Hark."),
             worded("Train the phrase anew."),
         )
-    marked = marked_audio(library, config.phrase, config.language)
-    return Retraining(config.start_from, detector, manifest["thresholds"], marked, reporter)
+    marked = marked_audio(work.library, config.phrase, config.language)
+    return Retraining(config.start_from, detector, manifest["thresholds"], marked, work.reporter)
 
 
-def _planned(config: RunConfig, folder: Path, library: Library, clock: StageClock, reporter: Reporter) -> Plan:
+def _planned(work: _Work) -> Plan:
     """The plan of the run; where it is made, the library is mined for it."""
-    plan = load_plan(folder / "plan.json")
+    file, config = work.folder / "plan.json", work.config
+    plan = load_plan(file)
     if plan is not None:
-        reporter.stage("plan", worded("Going on with the run %(run)s", run=folder.name))
+        work.reporter.stage("plan", worded("Going on with the run %(run)s", run=work.folder.name))
         return plan
-    reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
-    with clock.stage("plan"):
-        texts = run_texts(config, library)
-    with clock.stage("mine"):
-        _mine(config, texts, library, reporter)
-    with clock.stage("plan"):
-        plan = make_plan(config, texts, folder.name, library)
-        save_plan(plan, folder / "plan.json")
+    work.reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
+    with work.clock.stage("plan"):
+        texts = run_texts(config, work.library)
+    with work.clock.stage("mine"):
+        _mine(config, texts, work.library, work.reporter)
+    with work.clock.stage("plan"):
+        plan = make_plan(config, texts, work.folder.name, work.library)
+        save_plan(plan, file)
     return plan
 
 
 def _for_devices(
+    work: _Work,
     detector: Detector,
     report: dict[str, Any],
     plan: Plan,
     clips: pd.DataFrame,
     generated: GenerationReport,
-    data: Path,
-    folder: Path,
-    clock: StageClock,
     outlook: Outlook,
-    reporter: Reporter,
 ) -> dict[str, DeviceDetector]:
     """What the run makes beside its own detector; the report says what it was made without. One of size standard
     comes first, since it teaches the others."""
-    config, place = plan.config, folder / DEVICES_FOLDER
+    config, place = plan.config, work.folder / DEVICES_FOLDER
     devices: dict[str, DeviceDetector] = {}
     report["devices_left_out"] = []
-    within = reporter.within("devices")
-    teacher = cache(lambda: make_teacher(detector, config, clips, data, place, within))
+    within = work.reporter.within("devices")
+    teacher = cache(lambda: make_teacher(detector, config, clips, work.data, place, within))
     for number, device in enumerate(sorted(config.devices, key=lambda device: device != SMALL), 1):
-        reporter.stage(
+        work.reporter.stage(
             "devices",
             worded(
                 "The detector is measured. Detector %(number)s of %(all)s for devices: %(device)s",
                 number=str(number), all=str(len(config.devices)), device=TITLES[device],
             ),
         )  # fmt: skip
-        with clock.stage(device):
+        with work.clock.stage(device):
             try:
                 if device == SMALL:
-                    detector, devices[device] = _small(plan, clips, generated, data, place / SMALL, within)
+                    of_small = replace(work, folder=place / SMALL, reporter=within)
+                    detector, devices[device] = _small(of_small, plan, clips, generated)
                 else:
-                    devices[device] = make_for_device(device, config, clips, data, place, within, teacher)
+                    devices[device] = make_for_device(device, config, clips, work.data, place, within, teacher)
             except NoRuntimeError as error:
-                reporter.log(str(error), "warning")
+                work.reporter.log(str(error), "warning")
                 report["in_words"].append(worded("%(what)s %(why)s %(what_to_do)s", **error.as_dict()))
                 report["devices_left_out"].append(device)
         outlook.over(device)
@@ -407,7 +412,7 @@ def _for_devices(
 
 
 def _small(
-    plan: Plan, clips: pd.DataFrame, generated: GenerationReport, data: Path, folder: Path, reporter: Reporter
+    work: _Work, plan: Plan, clips: pd.DataFrame, generated: GenerationReport
 ) -> tuple[Detector, DeviceDetector]:
     """The detector of size standard beside a large one, and its bundle as files in a folder of that one's."""
     from pipeline.training.bundle import bundle_contents
@@ -415,10 +420,10 @@ def _small(
 
     config = replace(plan.config, size="standard", devices=(), start_from="")
     plan = replace(plan, config=config)
-    detector, store = _heard(config, clips, data, folder, reporter)
-    made = make(detector, store, settings_of_run(config), folder, config.language, reporter)
+    detector, store = _heard(replace(work, config=config), clips)
+    made = make(detector, store, settings_of_run(config), work.folder, config.language, work.reporter)
     report = build_report(plan, clips, made, generated, _foundation(config, made.detector))
-    contents = bundle_contents(folder, plan, clips, made, report, {}, reporter)
+    contents = bundle_contents(work.folder, plan, clips, made, report, {}, work.reporter)
     files = {f"{SMALL}/{name}": content for name, content in contents.items()}
     sizes = {f"{SMALL}/{name}": size for name, size in report["bytes"].items()}
     return made.detector, DeviceDetector(files, about(TITLES[SMALL], sizes, made, report["parity"]["pt_against_onnx"]))
@@ -444,29 +449,22 @@ def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library:
     )  # fmt: skip
 
 
-def _clips(plan: Plan, folder: Path, library: Library) -> pd.DataFrame:
+def _clips(plan: Plan, work: _Work) -> pd.DataFrame:
     """The run's clips (:data:`pipeline.training.examples.CLIP_COLUMNS`). Raises HarkError where they are too few."""
     from model.dataset import store_is_complete
     from pipeline.training.examples import clip_table
 
-    table = folder / "clips.csv"
-    if not (table.is_file() and store_is_complete(folder / "features")):
-        clips = clip_table(plan, library)
+    table = work.folder / "clips.csv"
+    if not (table.is_file() and store_is_complete(work.folder / "features")):
+        clips = clip_table(plan, work.library)
         _refuse_too_little(clips, plan)
         with atomic_path(table) as temporary:
             clips.to_csv(temporary, index=False)
     return pd.read_csv(table, keep_default_na=False)
 
 
-def _heard(
-    config: RunConfig,
-    clips: pd.DataFrame,
-    data: Path,
-    folder: Path,
-    reporter: Reporter,
-    before: Retraining | None = None,
-) -> tuple[Any, FeatureStore]:
-    """The detector that a run begins with, and what it hears of the clips; made once in ``folder``. What learns begins
+def _heard(work: _Work, clips: pd.DataFrame, before: Retraining | None = None) -> tuple[Any, FeatureStore]:
+    """The detector that a run begins with, and what it hears of the clips; made once in its folder. What learns begins
     anew, and hears what was marked among its clips."""
     from model.checkpoint import load_checkpoint, save_checkpoint
     from model.dataset import store_is_complete
@@ -475,6 +473,7 @@ def _heard(
     from pipeline.training.negative_speech import BITRATE
     from pipeline.training.negatives import shipped_negatives
 
+    config, folder, reporter = work.config, work.folder, work.reporter
     start = folder / "start.pt"
     seconds = cache(lambda: window_seconds(clips, config.phrase))  # reads hundreds of clips
     if not (start.is_file() and store_is_complete(folder / "features")):
@@ -493,11 +492,11 @@ def _heard(
     def examples() -> ExamplePlan:
         bitrate = BITRATE if config.recipe is Recipe.NETWORK else 0
         need, phrase_s = detector.config.receptive_samples, seconds()[1]
-        return plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, config.variants, bitrate)
+        return plan_examples(config, clips, work.data / NOISE_FOLDER, need, phrase_s, config.variants, bitrate)
 
     effort = EFFORTS[config.effort]
     hours = effort.negative_hours, effort.speech_hours
-    pieces = shipped_negatives(detector, config.keyphrase, *hours, config.seed, data, reporter)
+    pieces = shipped_negatives(detector, config.keyphrase, *hours, config.seed, work.data, reporter)
     return detector, hear(detector, examples, pieces, folder, reporter)
 
 

@@ -49,17 +49,17 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
     if not todo:
         return report
     reporter.stage("synthesize", worded("Speaking %(n)d clips", n=len(todo)))
-    progress = Progress(reporter, len(todo))
     with storing("speech synthesis"):
         folder = library.data_dir / "tmp" / f"speech-{plan.run}"
         shutil.rmtree(folder, ignore_errors=True)  # of the same run, when it was killed
         folder.mkdir(parents=True)
+    speaking = _Speaking(plan, engines, library, folder, report, reporter, Progress(reporter, len(todo)))
     try:
-        failed = _speak(todo, plan, engines, library, folder, progress, report, reporter)
+        failed = speaking.speak(todo)
         if failed and len(engines) > 1:
             retried = _reassign(failed, plan, engines)
             reporter.log(worded("%(n)d clips failed and are spoken by other engines.", n=len(retried)), "warning")
-            failed = _speak(retried, plan, engines, library, folder, progress, report, reporter)
+            speaking.speak(retried)
     finally:
         for engine in engines.values():
             engine.close()
@@ -93,60 +93,73 @@ def _reassign(failed: list[PlannedRequest], plan: Plan, engines: dict[str, Engin
     return result
 
 
-def _speak(
-    requests: list[PlannedRequest],
-    plan: Plan,
-    engines: dict[str, Engine],
-    library: Library,
-    folder: Path,
-    progress: Progress,
-    report: GenerationReport,
-    reporter: Reporter,
-) -> list[PlannedRequest]:
-    """One thread an engine, one writer. Returns the requests that gave no clip."""
-    by_id = {request.request_id: request for request in requests}
-    by_engine: dict[str, list[PlannedRequest]] = {}
-    for request in requests:
-        by_engine.setdefault(request.engine, []).append(request)
-    results: queue.Queue[tuple[str, NewClip | FailedRequest | BaseException | None]] = queue.Queue(WAITING_CLIPS)
-    stop = threading.Event()
+@dataclass
+class _Speaking:
+    """Engines that speak side by side, a thread each, and one writer."""
 
-    def put(name: str, item: NewClip | FailedRequest | BaseException | None) -> None:
-        while not stop.is_set():
+    plan: Plan
+    engines: dict[str, Engine]
+    library: Library
+    folder: Path
+    report: GenerationReport
+    reporter: Reporter
+    progress: Progress
+    results: queue.Queue[tuple[str, NewClip | FailedRequest | BaseException | None]] = field(init=False)
+    stop: threading.Event = field(init=False)
+
+    def speak(self, requests: list[PlannedRequest]) -> list[PlannedRequest]:
+        """Store the clips of requests. Returns the requests that gave no clip."""
+        by_engine: dict[str, list[PlannedRequest]] = {}
+        for request in requests:
+            by_engine.setdefault(request.engine, []).append(request)
+        for name in by_engine:
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self.results, self.stop = queue.Queue(WAITING_CLIPS), threading.Event()
+        threads = [threading.Thread(target=self._run, args=each, daemon=True) for each in by_engine.items()]
+        for thread in threads:
+            thread.start()
+        left = {request.request_id: request for request in requests}
+        try:
+            self.library.add_clips(self._arriving(left, {name: Pace(len(own)) for name, own in by_engine.items()}))
+        except OSError as error:
+            raise storage_error(error, "speech synthesis") from error
+        finally:
+            self.stop.set()
+            for thread in threads:
+                thread.join(timeout=10)
+        return list(left.values())
+
+    def _run(self, name: str, requests: list[PlannedRequest]) -> None:
+        """Put what an engine makes of its requests into the queue, and None at its end."""
+        language, engine = self.plan.config.language, self.engines[name]
+        spoken = (
+            SpeechRequest(r.request_id, r.text, r.voice, language, r.settings)
+            for r in requests
+            if not self.stop.is_set()
+        )
+        try:
+            for result in engine.synthesize(spoken, self.folder / name):
+                if self.stop.is_set():
+                    break
+                clip = _new_clip(result, name, language)
+                self._put(name, _if_understood(clip) if engine.unsure else clip)
+        except BaseException as error:  # an engine's bug must not end the run: its requests count as failed
+            self._put(name, error)
+        finally:
+            self._put(name, None)
+
+    def _put(self, name: str, item: NewClip | FailedRequest | BaseException | None) -> None:
+        while not self.stop.is_set():
             try:
-                return results.put((name, item), timeout=0.2)
+                return self.results.put((name, item), timeout=0.2)
             except queue.Full:
                 continue
 
-    def speak(name: str) -> None:
-        spoken = (
-            SpeechRequest(r.request_id, r.text, r.voice, plan.config.language, r.settings)
-            for r in by_engine[name]
-            if not stop.is_set()
-        )
-        try:
-            for result in engines[name].synthesize(spoken, folder / name):
-                if stop.is_set():
-                    break
-                clip = _new_clip(result, name, plan.config.language)
-                put(name, _if_understood(clip) if engines[name].unsure else clip)
-        except BaseException as error:  # an engine's bug must not end the run: its requests count as failed
-            put(name, error)
-        finally:
-            put(name, None)
-
-    for name in by_engine:
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    threads = [threading.Thread(target=speak, args=(name,), daemon=True) for name in by_engine]
-    for thread in threads:
-        thread.start()
-    done: set[str] = set()
-    paces = {name: Pace(len(own)) for name, own in by_engine.items()}
-
-    def arriving() -> Iterator[NewClip]:
+    def _arriving(self, left: dict[str, PlannedRequest], paces: dict[str, Pace]) -> Iterator[NewClip]:
+        """Give clips until every engine has ended, and take their requests out of ``left``."""
         while paces:
             try:
-                name, item = results.get(timeout=0.5)
+                name, item = self.results.get(timeout=0.5)
             except queue.Empty:
                 continue
             if item is None:
@@ -155,33 +168,22 @@ def _speak(
                     others = ", ".join(
                         worded("%(engine)s (%(n)d left)", engine=e, n=p.total - p.done) for e, p in paces.items()
                     )
-                    reporter.log(worded("%(engine)s is done; still speaking: %(others)s.", engine=name, others=others))
+                    text = worded("%(engine)s is done; still speaking: %(others)s.", engine=name, others=others)
+                    self.reporter.log(text)
                 continue
             paces[name].advance()
             if isinstance(item, HarkError) or (isinstance(item, OSError) and item.errno in STORAGE_ERRORS):
                 raise item
             elif isinstance(item, BaseException):
-                report.failed[name][f"the engine stopped: {type(item).__name__}: {item}"] += 1
-                reporter.log(worded("%(engine)s stopped: %(why)s", engine=name, why=str(item)), "warning")
+                self.report.failed[name][f"the engine stopped: {type(item).__name__}: {item}"] += 1
+                self.reporter.log(worded("%(engine)s stopped: %(why)s", engine=name, why=str(item)), "warning")
             elif isinstance(item, FailedRequest):
-                report.failed[name][item.why] += 1
-            else:
-                assert item.request_id is not None
-                done.add(item.request_id)
-                report.generated[by_id[item.request_id].bucket] += 1
-                report.seconds_of_audio += len(item.audio) / 16_000
-                progress.advance(paces=paces.values())
+                self.report.failed[name][item.why] += 1
+            elif request := left.pop(item.request_id or "", None):
+                self.report.generated[request.bucket] += 1
+                self.report.seconds_of_audio += len(item.audio) / 16_000
+                self.progress.advance(paces=paces.values())
                 yield item
-
-    try:
-        library.add_clips(arriving())
-    except OSError as error:
-        raise storage_error(error, "speech synthesis") from error
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(timeout=10)
-    return [request for request in requests if request.request_id not in done]
 
 
 def _if_understood(clip: NewClip | FailedRequest) -> NewClip | FailedRequest:

@@ -168,12 +168,13 @@ def test_a_finished_run_is_followed_by_a_new_one(tmp_path: Path) -> None:
 
 
 def test_what_was_made_for_a_job_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(config: RunConfig, data: Path, folder: Path, *rest: Any) -> dict[str, Any]:
-        bundle = data / "models" / folder.name / f"{folder.name}.zip"
+    def run(work: Any, tensorboard: bool, made_for: str) -> dict[str, Any]:
+        folder = work.folder
+        bundle = work.data / "models" / folder.name / f"{folder.name}.zip"
         bundle.parent.mkdir(parents=True)
         bundle.write_bytes(b"a bundle")
         (folder / "best.pt").write_bytes(b"large")
-        result = {"bundle": str(bundle), "report": "report.html", "made_for": rest[-1]}
+        result = {"bundle": str(bundle), "report": "report.html", "made_for": made_for}
         (folder / "result.json").write_text(json.dumps(result))
         raise KeyboardInterrupt  # killed before anybody was told
 
@@ -201,7 +202,7 @@ def test_a_run_that_another_process_has_just_finished_is_not_taken_for_one_s_own
     config = prepare(replace(CONFIG, effort="quick"))
     begun: list[str] = []
     made = {"bundle": "compass.zip", "report": "report.html"}
-    monkeypatch.setattr(training_pipeline, "_run", lambda *arguments: begun.append(arguments[2].name) or made)
+    monkeypatch.setattr(training_pipeline, "_run", lambda work, *rest: begun.append(work.folder.name) or made)
 
     @contextmanager
     def slow(path: Path, refusal: object) -> Iterator[None]:
@@ -568,7 +569,7 @@ def test_a_decoder_of_another_version_is_said_before_anything_slow(
 def test_two_processes_do_not_work_on_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[Path] = []
     made = {"bundle": "compass.zip", "report": "report.html"}
-    monkeypatch.setattr(training_pipeline, "_run", lambda *arguments: begun.append(arguments[2]) or made)
+    monkeypatch.setattr(training_pipeline, "_run", lambda work, *rest: begun.append(work.folder) or made)
     config = replace(CONFIG, effort="quick")
     folder = job_folder(tmp_path, config)
     folder.mkdir(parents=True)
