@@ -22,7 +22,7 @@ from phrase_augmentation.confusers import confusers
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
-from phrase_augmentation.positives import positives
+from phrase_augmentation.texts import positives
 from pipeline.training.keyword_scoring import is_understood
 from pipeline.training.splits import split_of, split_voices
 

@@ -17,7 +17,7 @@ from model.asr.packed import Utterance
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import accents, phones_of_texts
-from phrase_augmentation.plain_negatives import plain_negatives
+from phrase_augmentation.texts import plain_negatives
 from pipeline.corpora.layouts import layout_of
 
 VALIDATION_SHARE = 0.06  # of the speakers of a corpus, and of the voices of an engine

@@ -24,11 +24,9 @@ from core.worded import listed, worded
 from db.db_api import Library
 from db.records import Clip
 from phrase_augmentation.confusers import confusers
-from phrase_augmentation.inbetween import inbetween
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
-from phrase_augmentation.plain_negatives import plain_negatives
-from phrase_augmentation.positives import positives
+from phrase_augmentation.texts import inbetween, plain_negatives, positives
 from pipeline.training.audition import cannot_say
 from pipeline.training.clip_choice import Chooser, PlannedClip
 from pipeline.training.config import BUCKETS, DEVICES, EFFORTS, Recipe, RunConfig

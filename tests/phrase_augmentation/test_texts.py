@@ -8,13 +8,10 @@ from collections import Counter
 import pytest
 
 from phrase_augmentation.heard import can_be_heard_in, ear
-from phrase_augmentation.inbetween import inbetween
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
-from phrase_augmentation.plain_negatives import plain_negatives
-from phrase_augmentation.positives import positives
-from phrase_augmentation.punctuation import punctuated
 from phrase_augmentation.sentences import CARRIERS, PLACES, carried, generated_sentence, generator
+from phrase_augmentation.texts import inbetween, plain_negatives, positives, punctuated
 from phrase_augmentation.unfit_words import UNFIT
 
 

@@ -1,0 +1,138 @@
+"""Texts to speak: the keyphrase alone and in sentences, parts of it in other sentences, ordinary speech without it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from phrase_augmentation.confusers import confusers
+from phrase_augmentation.heard import ear
+from phrase_augmentation.keyphrase import Keyphrase
+from phrase_augmentation.normalize import normalize
+from phrase_augmentation.phrase_text import PhraseText
+from phrase_augmentation.sentences import carried, generated_sentence, generator
+
+ENDINGS = ("", ".", "!", "?", "...", ",")
+ALONE_SHARE = 0.6  # of the texts hold the phrase and nothing else: so a detector is mostly addressed
+PLAIN_SHARE = 0.4  # of those are the bare phrase; the others vary its punctuation and capitals
+RELATED = 400  # nearest confusers that are put into sentences
+BATCH = 256
+PATIENCE = 20  # batches without a new usable text, after which no more come
+LONGEST_TRANSCRIPT = 40  # words; longer ones are recordings for mining, not sentences to be spoken
+
+
+def punctuated(text: str) -> list[str]:
+    """Distinct ways to write a text of plain words: endings, capitals and one pause at each place between words, which
+    engines turn into different melodies and pauses.
+
+    The first is the text itself; the most natural ones come first. "hey compass" gives "hey compass", "Hey compass.",
+    "Hey compass!", "Hey compass?", "Hey, compass.", "hey... compass" and so on.
+    """
+    words = text.split()
+    if not words:
+        return []
+    plain = " ".join(words)
+    capital = plain[0].upper() + plain[1:]
+    variants = [plain, f"{capital}.", f"{capital}!", f"{capital}?"]
+    for place in range(1, len(words)):
+        before, after = " ".join(words[:place]), " ".join(words[place:])
+        variants += [f"{before}, {after}", f"{before[0].upper()}{before[1:]}, {after}!"]
+    variants += [f"{plain}{ending}" for ending in ENDINGS] + [f"{capital}{ending}" for ending in ENDINGS]
+    variants.append(" ".join(word[0].upper() + word[1:] for word in words))
+    for place in range(1, len(words)):
+        before, after = " ".join(words[:place]), " ".join(words[place:])
+        variants += [f"{before}, {after}?", f"{before}... {after}", f"{before}. {after}."]
+    return list(dict.fromkeys(variants))
+
+
+def positives(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseText]:
+    """``count`` utterances that hold the phrase; one entry is one clip to be spoken.
+
+    Kinds: "alone" (the bare phrase), "punctuated" (alone, with other punctuation and capitals), "start", "middle" and
+    "end" (in a sentence). The phrase alone can be written in a few ways only, so those texts recur, for other voices
+    to say. A longer list begins with the shorter one.
+    """
+    phrase, language = keyphrase.text, keyphrase.language
+    rng = generator(seed, "positives", language, phrase)
+    variants = punctuated(phrase)[1:]
+    # The natural variants come first and more often: each draw takes the smaller of two.
+    result: list[PhraseText] = []
+    for index in range(count):
+        if index == 0 or rng.random() < ALONE_SHARE:
+            if index == 0 or rng.random() < PLAIN_SHARE:
+                result.append(PhraseText(phrase, "alone", 0.0))
+            else:
+                variant = variants[int(rng.integers(len(variants), size=2).min())]
+                result.append(PhraseText(variant, "punctuated", 0.0))
+        else:
+            text, place = carried(phrase, language, rng)
+            result.append(PhraseText(text, place, 0.0))
+    return result
+
+
+def inbetween(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseText]:
+    """``count`` distinct sentences with something of the phrase in them, in which the phrase cannot be heard.
+
+    Kinds: "part" (words of the phrase, beginnings and ends of its words), "related" (words near to it in sound, or of
+    the same stem). The sentences are those of the positives, with the gap filled otherwise. A longer list begins with
+    the shorter one. Fewer come back only where the phrase is heard in nearly everything.
+
+    Raises:
+        HarkError: espeak-ng does not have the language.
+    """
+    phrase, language, words = keyphrase.text, keyphrase.language, keyphrase.words
+    near = confusers(keyphrase, RELATED, seed)
+    parts = [*words] if len(words) > 1 else []
+    parts += [text.text for text in near if text.kind in ("partial", "repeated", "reordered")]
+    related = [text.text for text in near if text.kind == "vocabulary"]
+    rng = generator(seed, "inbetween", language, phrase)
+    listener = ear(phrase, language)
+    found: dict[str, PhraseText] = {}
+    idle = 0
+    while len(found) < count and idle < PATIENCE and (parts or related):
+        batch: list[PhraseText] = []
+        for _ in range(BATCH):
+            kind, source = ("part", parts) if parts and (not related or rng.random() < 0.5) else ("related", related)
+            filler = source[int(rng.integers(len(source)))]
+            batch.append(PhraseText(carried(filler, language, rng)[0], kind))
+        before = len(found)
+        for text, heard in zip(batch, listener.hears([text.text for text in batch])):
+            if not heard:
+                found.setdefault(text.text, text)
+        idle = idle + 1 if len(found) == before else 0
+    return list(found.values())[:count]
+
+
+def plain_negatives(keyphrase: Keyphrase, transcripts: Sequence[str], count: int, seed: int = 0) -> list[PhraseText]:
+    """``count`` distinct texts in which the phrase cannot be heard.
+
+    Kinds: "transcript" (of ``transcripts``, mixed by the seed), then "generated" (see ``sentences.py``). A longer list
+    begins with the shorter one. Fewer come back where the transcripts run out in a language whose words are unknown,
+    or where the phrase is heard in nearly everything.
+
+    Raises:
+        HarkError: espeak-ng does not have the language.
+    """
+    language = keyphrase.language
+    listener = ear(keyphrase.text, language)
+    found: dict[str, PhraseText] = {}
+    order = generator(seed, "transcripts", language).permutation(len(transcripts))
+    for begin in range(0, len(order), BATCH):
+        if len(found) >= count:
+            break
+        batch = [transcripts[index] for index in order[begin : begin + BATCH]]
+        _keep(batch, "transcript", listener.hears(batch), found, language)
+    rng = generator(seed, "sentences", language)
+    idle = 0
+    while len(found) < count and idle < PATIENCE:
+        batch = [generated_sentence(language, rng) for _ in range(BATCH)]
+        before = len(found)
+        _keep(batch, "generated", listener.hears(batch), found, language)
+        idle = idle + 1 if len(found) == before else 0
+    return list(found.values())[:count]
+
+
+def _keep(texts: list[str], kind: str, heard: list[bool], found: dict[str, PhraseText], language: str) -> None:
+    for text, is_heard in zip(texts, heard):
+        plain = normalize(text, language)
+        if plain and not is_heard and len(plain.split()) <= LONGEST_TRANSCRIPT:
+            found.setdefault(plain, PhraseText(" ".join(text.split()), kind))
