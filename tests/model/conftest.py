@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from model.checkpoint import save_checkpoint
-from model.export import quantize_weights
+from model.checkpoint import load_checkpoint, save_checkpoint
+from model.export import check_parity, quantize_weights
 from model.features import CHUNK_SAMPLES, SAMPLE_RATE, log_mel
 from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES
@@ -127,6 +127,23 @@ def bundle(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path
 def own_bundle(exported: Exported, tmp_path: Path) -> Callable[..., Path]:
     """Makes a bundle's folder for a test that damages it."""
     return lambda **changes: bundle_of(exported, tmp_path / "bundle", **changes)
+
+
+@pytest.fixture
+def forms_agree(tmp_path: Path) -> Callable[[Any, np.ndarray], None]:
+    """Checks that every form of a detector on a backbone, and its checkpoint, give the same scores of some audio."""
+
+    def check(detector: Any, audio: np.ndarray) -> None:
+        made = export(detector, tmp_path)
+        parity = check_parity(detector, made.onnx, made.int8, audio)
+        assert max(parity.onnx, parity.streaming) < 1e-4 and parity.int8_agrees
+        assert made.int8.stat().st_size < 900_000
+        save_checkpoint(detector, str(tmp_path / "model.pt"))
+        again, _ = load_checkpoint(str(tmp_path / "model.pt"))
+        assert again.config == detector.config
+        np.testing.assert_array_equal(again.stream_scores(audio), detector.stream_scores(audio))
+
+    return check
 
 
 @pytest.fixture(scope="session")

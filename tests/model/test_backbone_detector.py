@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,7 +10,6 @@ import torch
 
 from model.backbone import BackboneConfig
 from model.backbone_detector import BackboneDetector, BackboneDetectorConfig
-from model.export import check_parity, quantize_weights
 from model.features import log_mel
 from model.phones import PHONE_OUTPUTS, phone_indices
 from tests.support.untrained_bundle import line
@@ -42,14 +41,13 @@ def detector() -> BackboneDetector:
     return line(model, 2.0, 1.0).eval()
 
 
-def test_all_forms_agree(detector: BackboneDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_forms_agree(
+    detector: BackboneDetector, forms_agree: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     # This backbone hears phones in silence, and in the zeros that a graph's state begins with; they must be forgotten.
     monkeypatch.setattr("model.keyword_hmm.MATCH_LEAK", 0.05)
     audio = noise()
-    detector.export(tmp_path / "a.onnx")
-    quantize_weights(tmp_path / "a.onnx", tmp_path / "b.onnx")
-    parity = check_parity(detector, tmp_path / "a.onnx", tmp_path / "b.onnx", audio)
-    assert max(parity.onnx, parity.streaming) < 1e-4 and parity.int8_agrees
+    forms_agree(detector, audio)
     assert detector.stream_scores(audio).std() > 1e-3, "the scores must vary for this to say anything"
 
 

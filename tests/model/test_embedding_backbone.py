@@ -12,10 +12,9 @@ from torch.nn import functional
 
 from lab.weights.public_embedding import public_convolutions, with_public_embedding
 from model.backbone_detector import BackboneDetector
-from model.checkpoint import load_checkpoint, save_checkpoint
 from model.devices.openwakeword import EMBEDDED_FRAMES, embedding
 from model.embedding_backbone import FLOOR, SLOPE, EmbeddingBackbone, EmbeddingBackboneConfig
-from model.export import Carried, check_parity, quantize_weights
+from model.export import Carried
 from model.features import CHUNK_FRAMES, CHUNK_SAMPLES, FFT, HOP
 from model.phones import phone_indices
 
@@ -71,18 +70,12 @@ def test_a_stream_hears_what_the_whole_hears(backbone: EmbeddingBackbone, audio:
     np.testing.assert_allclose(stream[-len(whole) :], whole, atol=1e-5)
 
 
-def test_all_forms_of_a_detector_agree(backbone: EmbeddingBackbone, audio: np.ndarray, tmp_path: Path) -> None:
+def test_all_forms_of_a_detector_agree(
+    backbone: EmbeddingBackbone, audio: np.ndarray, forms_agree: Callable[..., None]
+) -> None:
     detector = BackboneDetector.of_phrase(backbone, (SNOWBOY, SNOWBOY[:3]), 1.2)
     detector.centre(-2.0)
-    detector.export(tmp_path / "a.onnx")
-    quantize_weights(tmp_path / "a.onnx", tmp_path / "b.onnx")
-    assert (tmp_path / "b.onnx").stat().st_size < 900_000
-    parity = check_parity(detector, tmp_path / "a.onnx", tmp_path / "b.onnx", audio)
-    assert max(parity.onnx, parity.streaming) < 1e-4 and parity.int8_agrees
-    save_checkpoint(detector, str(tmp_path / "model.pt"))
-    again, _ = load_checkpoint(str(tmp_path / "model.pt"))
-    assert again.config == detector.config
-    np.testing.assert_array_equal(again.stream_scores(audio), detector.stream_scores(audio))
+    forms_agree(detector, audio)
 
 
 def test_a_front_end_stores_as_many_frames_as_it_says(
