@@ -11,7 +11,6 @@ import soundfile
 import soxr
 from scipy import fft
 
-from audio_augmentation.crop import random_segment, repeat_to
 from audio_augmentation.equalizer import (
     GRID_HZ,
     high_pass_response,
@@ -28,7 +27,34 @@ from core.worded import listed, worded
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".m4a", ".webm")
 PIECE_S = 20.0  # seconds of a file that are read, and kept, as one piece
 KEPT_PIECES = 200  # in memory: 256 MB
+SEAM = SAMPLE_RATE // 100  # samples (10 ms) of crossfade where noise is repeated
 DRAW_TRIES = 8  # pieces tried for one that can be read and is not digital silence
+
+
+def repeat_to(audio: np.ndarray, samples: int) -> np.ndarray:
+    """Audio of ``samples`` samples: cut, or repeated with short crossfades so that the seams do not click."""
+    if len(audio) >= samples:
+        return audio[:samples].astype(np.float32)
+    if not len(audio):
+        return np.zeros(samples, dtype=np.float32)
+    fade = min(SEAM, len(audio) // 4)
+    period = len(audio) - fade
+    # One period in which the tail of the audio fades out under its own beginning; repeating it has no seam.
+    loop = audio[:period].astype(np.float32)
+    if fade:
+        ramp = np.linspace(0.0, 1.0, fade, dtype=np.float32)
+        loop[:fade] = audio[:fade] * ramp + audio[period:] * (1.0 - ramp)
+    repeated = np.tile(loop, -(-samples // period))[:samples]
+    repeated[:fade] = audio[:fade]
+    return repeated
+
+
+def random_segment(audio: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
+    """``samples`` samples full of sound: a random part of longer audio; shorter audio repeated from a random place."""
+    if len(audio) > samples:
+        start = int(rng.integers(len(audio) - samples + 1))
+        return audio[start : start + samples].astype(np.float32)
+    return repeat_to(np.roll(audio, -int(rng.integers(max(1, len(audio))))), samples)
 
 
 def add_noise(audio: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:

@@ -54,24 +54,21 @@ def available() -> Readiness:
 
 
 def rows(
-    skip: Callable[[str], bool],
-    location: str | Path = REPOSITORY,
-    configuration: str = CONFIGURATION,
-    split: str = "train",
+    skip: Callable[[str], bool], location: str | Path = REPOSITORY, configuration: str = CONFIGURATION
 ) -> Iterator[SpeechRow]:
-    """Rows in the corpus's order, decoded one at a time; the caller stops when it has enough.
+    """Rows of the training split in the corpus's order, decoded one at a time; the caller stops when it has enough.
 
     Args:
         skip: rows whose identifier it accepts are passed over without being decoded.
-        location: the dataset's name, or a local folder with ``*.parquet`` files (``configuration`` and ``split`` then
-            choose files by their path where some path has both, as the corpus's own repository is laid out).
+        location: the dataset's name, or a local folder with ``*.parquet`` files (``configuration`` then chooses files
+            by their path where some path has it, as the corpus's own repository is laid out).
         configuration: clean, clean_sa, dirty, dirty_sa.
 
     Raises:
         HarkError: its environment is not made, no such folder or dataset, no network, a damaged file.
     """
     available().require("The People's Speech cannot be read.")
-    for number, (row, encoded) in enumerate(_stream(location, configuration, split)):
+    for number, (row, encoded) in enumerate(_stream(location, configuration)):
         identifier = row.get("id") or str(number)
         if skip(identifier):
             continue
@@ -79,14 +76,13 @@ def rows(
         yield SpeechRow(identifier, row.get("text") or "", licence, _decode(encoded) if encoded else None)
 
 
-def _stream(location: str | Path, configuration: str, split: str) -> Iterator[tuple[dict[str, str], bytes]]:
+def _stream(location: str | Path, configuration: str) -> Iterator[tuple[dict[str, str], bytes]]:
     """Each row's columns, and its encoded audio (empty: none), as the worker reads them."""
     folder = Path(location).expanduser()
     wish = {
-        "files": _parquet_files(folder.resolve(), configuration, split) if folder.is_dir() else [],
+        "files": _parquet_files(folder.resolve(), configuration) if folder.is_dir() else [],
         "location": str(location),
         "configuration": configuration,
-        "split": split,
         "cache": str(data_folder() / "cache" / "datasets"),
     }
     command = [str(environments.interpreter(NAME)), "-m", "audio_generation.tps_side.worker", json.dumps(wish)]
@@ -116,8 +112,8 @@ def _stream(location: str | Path, configuration: str, split: str) -> Iterator[tu
         ) from error
 
 
-def _parquet_files(folder: Path, configuration: str, split: str) -> list[str]:
-    """The parquet files of a configuration and split, by folder and file name; all where none is named like that."""
+def _parquet_files(folder: Path, configuration: str) -> list[str]:
+    """The parquet files to train on of a configuration, by folder and file name; all where none is named like that."""
     files = sorted(folder.rglob("*.parquet"))
     if not files:
         raise HarkError(
@@ -125,7 +121,7 @@ def _parquet_files(folder: Path, configuration: str, split: str) -> list[str]:
             f"{folder} holds no .parquet file.",
             "Give the folder of a local copy of the corpus.",
         )
-    chosen = [path for path in files if path.parent.name == configuration and path.name.startswith(split)]
+    chosen = [path for path in files if path.parent.name == configuration and path.name.startswith("train")]
     return [str(path) for path in chosen or files]
 
 

@@ -38,11 +38,11 @@ def set_up() -> tuple[dict[str, Any], Speak]:
 
 
 def _rows(datasets: Any, wish: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    more = {"streaming": True, "cache_dir": wish["cache"]}
+    more = {"split": "train", "streaming": True, "cache_dir": wish["cache"]}
     if wish["files"]:
-        stream = datasets.load_dataset("parquet", data_files=wish["files"], split="train", **more)
+        stream = datasets.load_dataset("parquet", data_files=wish["files"], **more)
     else:
-        stream = datasets.load_dataset(wish["location"], wish["configuration"], split=wish["split"], **more)
+        stream = datasets.load_dataset(wish["location"], wish["configuration"], **more)
     if isinstance((stream.features or {}).get("audio"), datasets.Audio):
         # The bytes as they are: decoding by datasets needs torchcodec, which needs a matching ffmpeg.
         stream = stream.cast_column("audio", datasets.Audio(decode=False))
