@@ -47,11 +47,6 @@ def _in_16_bits(samples: np.ndarray) -> np.ndarray:
     return np.round(np.clip(samples, -1.0, 1.0) * FULL_SCALE).astype("<i2")
 
 
-def _phrase(path: Path) -> str:
-    """What the detector of a file listens for, by the file's name: "hey_jarvis_v0.1.tflite"."""
-    return normalize(path.stem.split("_v0")[0].replace("_", " "))
-
-
 class OpenWakeWord:
     """openWakeWord: log-mels, Google's speech embedding each 80 ms, and a small head for each phrase.
 
@@ -71,7 +66,8 @@ class OpenWakeWord:
     def __init__(self, heads: Sequence[Path]) -> None:
         self._heads = [pyopen_wakeword.OpenWakeWord.from_model(path) for path in heads]
         self._embed = embedding()
-        self.phrases = tuple(_phrase(path) for path in heads)
+        # A file is called by what its detector listens for: "hey_jarvis_v0.1.tflite".
+        self.phrases = tuple(normalize(path.stem.split("_v0")[0].replace("_", " ")) for path in heads)
         self.thresholds = (USUAL_THRESHOLD,) * len(heads)
         self.digest = _digest("pyopen-wakeword", heads)
         self.reset()

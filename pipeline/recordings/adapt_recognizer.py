@@ -314,7 +314,9 @@ def _pack(passages: list[Passage], measured: frozenset[str], folder: Path, repor
     for number, (passage, said) in enumerate(zip(passages, phones)):
         reporter.progress(number, len(passages))
         audio = folder.parent.parent / RECORDINGS / passage.recording / AUDIO
-        _cut(audio, passage, cuts / f"{passage.name}.flac")
+        with open_normalized(audio) as file:
+            samples = read_part(file, passage.start_s - AROUND_S, passage.end_s + AROUND_S)
+        write_audio(cuts / f"{passage.name}.flac", samples.mean(axis=1))
         utterances.append(
             Utterance(
                 f"cuts/{passage.name}.flac", passage.text, said, f"{passage.recording}/{passage.speaker}", "own", True,
@@ -337,9 +339,3 @@ def _pack(passages: list[Passage], measured: frozenset[str], folder: Path, repor
     made_from.write_text(wanted)
     shutil.rmtree(cuts, ignore_errors=True)
     shutil.rmtree(folder / "synthetic", ignore_errors=True)
-
-
-def _cut(audio: Path, passage: Passage, target: Path) -> None:
-    with open_normalized(audio) as file:
-        samples = read_part(file, passage.start_s - AROUND_S, passage.end_s + AROUND_S)
-    write_audio(target, samples.mean(axis=1))

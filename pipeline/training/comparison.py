@@ -121,7 +121,12 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
         store = _store(group[0], examples, pieces, folder / str(number), progress)
         for version in group:
             test = score_split(version.detector, store, "test")
-            figures[version.run] = {"run": version.run, **_figures(version, test, marked)}
+            figures[version.run] = {
+                "run": version.run,
+                **counted(version.detector, test, version.threshold, marked),
+                "people": test.miss_rate(test.people, version.threshold),
+                "det": det_curve(test.pick(test.positive), test.pick(test.ordinary)),
+            }
             progress.advance()
         shutil.rmtree(folder / str(number))
     assert test is not None
@@ -233,16 +238,6 @@ def _store(
     folder.mkdir(parents=True)
     of_test = (piece for piece in negatives if piece.row["split"] == "test")
     return build_store(one.detector, examples, of_test, folder, folder, progress)
-
-
-def _figures(version: Trained, test: ScoredSplit, marked: Marked) -> dict[str, Any]:
-    figures = counted(version.detector, test, version.threshold, marked)
-    curve = det_curve(test.pick(test.positive), test.pick(test.ordinary))
-    return {
-        **figures,
-        "people": test.miss_rate(test.people, version.threshold),
-        "det": curve,
-    }
 
 
 def _about(test: ScoredSplit, negatives: bool, marked: Marked) -> dict[str, Any]:

@@ -120,20 +120,13 @@ def version_before(data: Path, run: str) -> tuple[Detector, dict[str, Any]]:
     from model.checkpoint import load_checkpoint
 
     path = data / "models" / run / "model.pt"
-    if not path.is_file():
-        raise HarkError(
-            worded("There is nothing to start from."),
-            worded("%(name)s of the run %(run)s is gone.", name=path.name, run=run),
-            worded("Train the phrase anew."),
-        )
-    detector, about = load_checkpoint(str(path))
-    if not isinstance(about.get("manifest"), dict):
-        raise HarkError(
-            worded("There is nothing to start from."),
-            worded("%(name)s of the run %(run)s is damaged.", name=path.name, run=run),
-            worded("Train the phrase anew."),
-        )
-    return detector, about["manifest"]
+    why = worded("%(name)s of the run %(run)s is gone.", name=path.name, run=run)
+    if path.is_file():
+        detector, about = load_checkpoint(str(path))
+        if isinstance(about.get("manifest"), dict):
+            return detector, about["manifest"]
+        why = worded("%(name)s of the run %(run)s is damaged.", name=path.name, run=run)
+    raise HarkError(worded("There is nothing to start from."), why, worded("Train the phrase anew."))
 
 
 def marked_false_alarms(library: Library, phrase: str) -> list[Clip]:
@@ -162,8 +155,6 @@ def find_anti_keywords(
     """Anti-keywords of marked audio [samples], with the smallest margin at which the phrase is not lost to them in the
     validation split. ``threshold`` is the one from which on an utterance counts as heard.
     """
-    if not marked:
-        return AntiKeywords()
     table = store.where(split="validation", label=1).reset_index(drop=True)
     return anti_keywords_of(detector, threshold, marked, lambda with_them: _best_scores(with_them, store, table))
 

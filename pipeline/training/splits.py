@@ -111,12 +111,6 @@ def held_out_engine(voices: Mapping[str, Sequence[Voice]], wanted: str) -> str:
     return min((name for name in voices if own[name]), key=lambda name: (own[name], name), default="")
 
 
-def _can_be_kept(voice: Voice) -> bool:
-    """Whether an engine that is held out may speak with that voice: splice not as people of the library, whose
-    recordings are trained on."""
-    return voice.engine != SPLICE or voice.model != LIBRARY_MODEL
-
-
 def split_voices(voices: Mapping[str, Sequence[Voice]], hold_out: str = "", trains: bool = True) -> VoiceSplits:
     """Divide the engines' voices. A person who speaks in two engines is in one split only.
 
@@ -138,7 +132,8 @@ def split_voices(voices: Mapping[str, Sequence[Voice]], hold_out: str = "", trai
     for engine in sorted(voices):
         by_speaker: dict[str, list[Voice]] = {}
         for voice in voices[engine]:
-            if engine != held_out or _can_be_kept(voice):
+            # Held out, splice does not speak as people of the library, whose recordings are trained on.
+            if engine != held_out or voice.engine != SPLICE or voice.model != LIBRARY_MODEL:
                 by_speaker.setdefault(voice.speaker, []).append(voice)
         for speaker, its_voices in sorted(by_speaker.items()):
             if engine == held_out:

@@ -7,7 +7,6 @@ terms have to be accepted on its page before, and HF_TOKEN set).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from core import environments
 from core.audio_file import SAMPLE_RATE, read_audio
@@ -57,7 +56,8 @@ def diarize_pyannote(audio_file: Path, speakers: int | None = None) -> Diarizati
     audio = read_audio(audio_file)
     longest_s = START_TIMEOUT_S + TIMES_REAL_TIME * len(audio) / SAMPLE_RATE
     try:
-        worker = _worker()
+        command = [str(environments.interpreter(NAME)), "-m", "pipeline.recordings.diarization.pyannote_worker"]
+        worker = WorkerProcess(NAME, [*command, str(own_folder())], {}, START_TIMEOUT_S)
         try:
             rows = worker_audio.ask(worker, audio, longest_s, "telling speakers apart", speakers=speakers)
             found = [Turn(round(start, 3), round(end, 3), label) for start, end, label in rows]
@@ -77,8 +77,3 @@ def diarize_pyannote(audio_file: Path, speakers: int | None = None) -> Diarizati
     names = {label: f"S{place}" for place, label in enumerate(dict.fromkeys(turn.speaker for turn in found), 1)}
     named = [Turn(turn.start_s, turn.end_s, names[turn.speaker]) for turn in found]
     return Diarization(with_overlaps(named), NAME, versions={"pyannote.audio": version})
-
-
-def _worker() -> Any:
-    command = [str(environments.interpreter(NAME)), "-m", "pipeline.recordings.diarization.pyannote_worker"]
-    return WorkerProcess(NAME, [*command, str(own_folder())], {}, START_TIMEOUT_S)
