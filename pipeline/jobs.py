@@ -290,8 +290,8 @@ def main() -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        told, code = _told(error, name)
-        reporter.error(told)
+        end, code = _ending(error, name)
+        reporter.error(end)
         return code
     finally:
         registry = sys.modules.get("audio_generation.registry")
@@ -302,8 +302,8 @@ def main() -> int:
     return DONE
 
 
-def _told(error: Exception, name: str) -> tuple[HarkError, int]:
-    """Return what people are told of the error that ended job ``name``, and the exit code."""
+def _ending(error: Exception, name: str) -> tuple[HarkError, int]:
+    """Return the error that people see where ``error`` ended job ``name``, and the exit code."""
     if isinstance(error, HarkError):
         return error, MENDABLE
     if isinstance(error, MemoryError):

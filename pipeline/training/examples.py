@@ -46,7 +46,7 @@ CLIP_COLUMNS = (
     "phrase_start_s",  # where the words are in the clip, of a cut out of running speech; -1: from its first sound
     "phrase_end_s",  # to its last
 )  # fmt: skip
-KEPT_COLUMNS = ("label", "bucket", "engine", "voice", "speaker", "clip_id", "text")  # of examples
+EXAMPLE_COLUMNS = ("label", "bucket", "engine", "voice", "speaker", "clip_id", "text")  # of examples
 
 
 def clip_row(library: Library, clip: Clip, bucket: str, split: str, reused: bool, parent: Clip | None = None) -> Row:
@@ -162,7 +162,7 @@ def plan_examples(
         plain = rows[rows["bucket"] == "plain_negative"]
         neighbours = plain["path"].to_numpy()
         for row in rows[rows["bucket"] != "plain_negative"].itertuples():
-            columns = {"split": split, **{name: getattr(row, name) for name in KEPT_COLUMNS}}
+            columns = {"split": split, **{name: getattr(row, name) for name in EXAMPLE_COLUMNS}}
             carried = row.bucket == "positive" and row.text != config.phrase
             # People call a device after a pause: but for training and the hardest condition, clips are heard alone.
             if split == "train":
