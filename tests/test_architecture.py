@@ -130,6 +130,18 @@ def test_no_modules_import_each_other() -> None:
     assert not circles(imports)
 
 
+def test_nothing_imports_the_earlier_systems() -> None:
+    room, sources = "webui.compatibility", product()  # webui.urls and the settings name it in a string
+    others = {module: source for module, source in sources.items() if not module.startswith(room)}
+    found = [
+        (module, line, name)
+        for module, source in others.items()
+        for line, name in imported_modules(source, sources)
+        if name.startswith(room)
+    ]
+    assert not found
+
+
 def test_every_file_has_a_layer() -> None:
     homeless = [module for module in product() if not package_of(module)]
     assert homeless == ["pipeline"]

@@ -35,8 +35,7 @@ from webui.accounts.models import User
 from webui.accounts.services import user_of_token
 from webui.accounts.socket_sign_in import NothingHere, OwnPagesAndPrograms
 from webui.audio.consumers import TranscribeConsumer
-from webui.audio.uploads import LARGE, LARGEST_CHUNK, QUEUED, check_body
-from webui.compatibility.uploads import takes_recordings
+from webui.audio.uploads import LARGE, LARGEST_CHUNK, QUEUED, WHOLE, check_body
 from webui.jobs.consumers import JobConsumer, JobsConsumer
 from webui.limits import Application, Scope, limit_bodies
 from webui.listening.consumers import ListenConsumer, TryConsumer
@@ -56,7 +55,7 @@ def largest_body(scope: Scope) -> int:
     """Bytes that may be sent with a request: many only to where they belong."""
     if PIECES.fullmatch(scope["path"]):
         return LARGEST_CHUNK
-    if takes_recordings(scope["path"]):
+    if WHOLE.fullmatch(scope["path"]):
         return MediaLimits.from_environment().max_bytes + LARGEST_FORM
     return LARGEST_RECORDING if UPLOADS.fullmatch(scope["path"]) else LARGEST_FORM
 

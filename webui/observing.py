@@ -22,16 +22,17 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from core.errors import HarkError
+from pipeline.recordings import summarization
+from pipeline.recordings.transcription import registry
 from webui.accounts.models import User
 from webui.api.webhooks import stuck as webhooks_are_stuck
-from webui.compatibility.endpoint import endpoint
-from webui.compatibility.notes import can_recognize, can_summarize
 from webui.errors import StatusError
 from webui.jobs import heartbeat
 from webui.jobs.models import Heartbeat
 from webui.jobs.services import LANES, WEBHOOKS, stuck_lanes
 from webui.logs import Middleware
 from webui.metrics import REQUESTS, Disk, Installation, Jobs
+from webui.requests import endpoint
 from webui.servers import check_redis
 
 log = logging.getLogger(__name__)
@@ -103,6 +104,14 @@ def _workers(lane: str) -> str:
     if age > settings.JOBS_LEASE_S:
         return f"No worker of this queue was heard of for {age:.0f} seconds."
     return "The workers of this queue take nothing." if stuck else OK
+
+
+def can_recognize() -> bool:
+    return any(engine.available().ok for engine in registry.engines())
+
+
+def can_summarize() -> bool:
+    return any(engine.available().ok for engine in summarization.engines())
 
 
 NEEDED: dict[str, Callable[[], str]] = {

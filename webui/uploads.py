@@ -14,9 +14,8 @@ from django.core.files.uploadhandler import TemporaryFileUploadHandler
 
 from core.data_folder import storing
 from core.errors import HarkError
+from pipeline.recordings.media import suffix_of
 from webui.errors import StatusError
-
-LONGEST_SUFFIX = 10
 
 
 class DataFolderUploads(TemporaryFileUploadHandler):
@@ -28,20 +27,25 @@ class DataFolderUploads(TemporaryFileUploadHandler):
 
 
 @contextmanager
-def on_disk(upload: UploadedFile) -> Iterator[Path]:
-    """The upload's file; what goes wrong with it is said of the name that it was sent under."""
+def on_disk(upload: UploadedFile, folder: Path | None = None) -> Iterator[Path]:
+    """Write the upload to a file in ``folder``, which is removed afterwards unless it was moved. Errors about the file
+    have the name that it was sent under. Raises HarkError: the disk is full."""
     name = Path(upload.name or "recording").name
-    folder = Path(settings.FILE_UPLOAD_TEMP_DIR)
-    with storing("receiving the recording"):
-        folder.mkdir(parents=True, exist_ok=True)
-        kept = tempfile.NamedTemporaryFile(dir=folder, suffix=Path(name).suffix[:LONGEST_SUFFIX])  # noqa: SIM115
-    with kept:
+    folder = folder or Path(settings.FILE_UPLOAD_TEMP_DIR)
+    path: Path | None = None
+    try:
         with storing("receiving the recording"):
-            for chunk in upload.chunks():
-                kept.write(chunk)
-            kept.flush()
-        try:
-            yield Path(kept.name)
-        except HarkError as error:
-            what, why, to_do = (text.replace(kept.name, name) for text in (error.what, error.why, error.what_to_do))
-            raise StatusError(getattr(error, "status", 422), what, why, to_do) from error
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=folder, suffix=suffix_of(name), delete=False) as kept:
+                path = Path(kept.name)
+                for chunk in upload.chunks():
+                    kept.write(chunk)
+        yield path
+    except HarkError as error:
+        if path is None or str(path) not in str(error):
+            raise
+        what, why, to_do = (text.replace(str(path), name) for text in (error.what, error.why, error.what_to_do))
+        raise StatusError(getattr(error, "status", 422), what, why, to_do) from error
+    finally:
+        if path is not None:
+            path.unlink(missing_ok=True)

@@ -142,7 +142,7 @@ def test_an_upload_that_the_disk_has_no_room_for(browser: Client, monkeypatch: p
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("webui.audio.uploads.tempfile.NamedTemporaryFile", full)
+    monkeypatch.setattr("webui.uploads.tempfile.NamedTemporaryFile", full)
     sent = {"audio": SimpleUploadedFile("a.wav", b"RIFF")}
     assert browser.post("/recordings/upload", sent, headers=JSON).status_code == 507
 

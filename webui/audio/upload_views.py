@@ -41,7 +41,7 @@ def form(request: HttpRequest) -> HttpResponse:
         )
     options = options_of(request)
     with contextlib.ExitStack() as kept:
-        files = [kept.enter_context(uploads.on_disk(user, file)) for file in sent]
+        files = [kept.enter_context(uploads.kept_on_disk(user, file)) for file in sent]
         if "together" in request.POST and len(files) > 1:
             first, *more = files
             made = [

@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,13 +21,14 @@ from django.utils.translation import gettext as _
 
 from core.data_folder import storage_error, storing
 from core.errors import HarkError
-from pipeline.recordings.media import clean_name, suffix_of
+from pipeline.recordings.media import MediaFacts, MediaLimits, check_header, clean_name, suffix_of
 from webui.accounts.models import User
 from webui.audio import intake
 from webui.audio.models import Recording, UploadInProgress
 from webui.jobs.quota import NoRoom, check_minutes, note_taken
 from webui.jobs.services import check_queue, check_room, take_room, user_data
 from webui.limits import Body
+from webui.uploads import on_disk
 
 LARGEST_CHUNK = 8_000_000  # bytes of one request
 BLOCK = 256 * 1024  # bytes that are in memory
@@ -37,6 +37,11 @@ KEPT_FREE = 500_000_000  # bytes of the disk that uploads never take
 LARGE, LARGE_AT_ONCE = 2_500_000, 10  # bytes of a body; how many of a user may come at the same time
 COPIES = 3  # of a body, until its file is where it stays
 QUEUED = re.compile(r"/recordings/upload|/api/v1/recordings|/api/meetings")  # what is sent there becomes a job
+# Programs send whole recordings to these addresses, and no more than a form to others.
+WHOLE = re.compile(
+    r"/upload|/interact|/v1/audio/(transcriptions|translations)"
+    r"|/api/(asr/transcribe|voice-to-notes|meetings|v1/(transcribe|recordings))"
+)
 FORGOTTEN_AFTER = timedelta(days=1)
 ABANDONED_AFTER_S = 3600.0  # a file that was not written to for that long belongs to no request
 IN_PIECES, RECEIVED = Path("uploads") / "recordings", Path("uploads") / "received"  # below a user's data
@@ -232,24 +237,26 @@ def folder_of(user: User) -> Path:
 
 
 @contextmanager
-def on_disk(user: User, file: UploadedFile) -> Iterator[Path]:
-    """An uploaded file below the user's data, so that it can be moved; removed afterwards unless it was moved. Raises
-    HarkError: it is too large, or the disk is full."""
-    intake.check_size(user, file.size or 0)
-    take_room(user, file.size or 0)
-    folder = user_data(user) / RECEIVED
-    path: Path | None = None
-    try:
-        with storing("receiving the recording"):
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=folder, suffix=suffix_of(file.name or ""), delete=False) as kept:
-                path = Path(kept.name)
-                for chunk in file.chunks():
-                    kept.write(chunk)
+def kept_on_disk(user: User, upload: UploadedFile) -> Iterator[Path]:
+    """The file as by :func:`on_disk`, but below the user's data and in their quota. Raises HarkError as that does, and
+    where it is too large."""
+    size = upload.size or 0
+    intake.check_size(user, size)
+    take_room(user, size)
+    with on_disk(upload, user_data(user) / RECEIVED) as path:
         yield path
-    finally:
-        if path is not None:
-            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def received(user: User, upload: UploadedFile) -> Iterator[tuple[Path, MediaFacts]]:
+    """The file as by :func:`kept_on_disk`, and what its header says. Raises HarkError as that does, and where by its
+    header it is not a recording or too long."""
+    with kept_on_disk(user, upload) as path:
+        yield path, check_header(path, MediaLimits.from_environment(owner=user.is_owner))
+
+
+def name_of(upload: UploadedFile) -> str:
+    return clean_name(upload.name or "recording")
 
 
 def remove_leftovers() -> None:

@@ -37,18 +37,20 @@ from webui.accounts.signed_in import signed_in
 from webui.audio import asking, intake, transcripts
 from webui.audio.asking import LONGEST_QUESTION_S, spoken
 from webui.audio.models import Recording
-from webui.compatibility.endpoint import endpoint, is_page, switch, wrong
+from webui.audio.uploads import name_of, received
 from webui.compatibility.meetings import progress_of
 from webui.compatibility.notes import json_or_form
 from webui.compatibility.transcribing import text_of, transcribe_upload
-from webui.compatibility.uploads import name_of, one_by_one, received, sent_file, sent_files
+from webui.compatibility.uploads import one_by_one, sent_file, sent_files
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.jobs.services import user_data
+from webui.requests import endpoint, is_page, switch, wrong
 from webui.translation import explained
 
 SESSION = "atr"  # the option of the recordings that were sent here
 KIND = "train-recognizer"
+UPLOADED = ("file", "files", "audio", "text", "language")  # fields of an upload
 MOST_FILES = 50  # of one upload
 EPOCHS = 4  # unless another number is asked for
 REPLIES = Path("uploads") / "replies"  # spoken answers, below the user's data
@@ -59,7 +61,7 @@ TRANSCRIBING = ("normalize", "transcribe", "speakers", "summarize")  # the stage
 SHOWN = 10  # recordings and runs on a tab
 
 
-@endpoint("POST", scopes=("audio",), fields=("file", "files", "audio", "text", "language"))
+@endpoint("POST", scopes=("audio",), fields=UPLOADED, form="compatibility:workspace")
 def upload(request: HttpRequest) -> HttpResponse:
     """``POST /upload``: recordings, and what is said in them where that is known (``text``, or ``name.txt`` beside)."""
     sent = sent_files(request, "file", "files", "audio")
@@ -112,7 +114,7 @@ def _keep(user: User, sound: UploadedFile, text: str, language: str | None) -> R
     return made
 
 
-@endpoint("POST", scopes=("train",), fields=("epochs", "batch_size", "subset", "all"))
+@endpoint("POST", scopes=("train",), fields=("epochs", "batch_size", "subset", "all"), form="compatibility:training")
 def train_real(request: HttpRequest) -> HttpResponse:
     """``POST /train-real``: fit the recognizer to the caller's recordings whose words are known. One run at a time."""
     wish = json_or_form(request)
@@ -232,7 +234,7 @@ def _outcome(user: User, result: dict[str, Any]) -> str:
     }
 
 
-@endpoint("POST", scopes=("audio",), fields=("text", "message", "audio", "file"))
+@endpoint("POST", scopes=("audio",), fields=("text", "message", "audio", "file"), form="compatibility:interact-tab")
 def interact(request: HttpRequest) -> HttpResponse:
     """``POST /interact``: a question, typed or recorded, answered from the caller's recordings, and spoken."""
     user = signed_in(request)

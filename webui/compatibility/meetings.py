@@ -19,12 +19,13 @@ from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
 from webui.audio import intake, transcripts
 from webui.audio.models import Recording
-from webui.compatibility.endpoint import endpoint, switch, wrong
+from webui.audio.uploads import name_of, received
 from webui.compatibility.transcribing import failure_of
-from webui.compatibility.uploads import name_of, received, sent_files
+from webui.compatibility.uploads import sent_files
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.parameters import whole_number
+from webui.requests import endpoint, switch, wrong
 from webui.translation import explained
 
 log = logging.getLogger(__name__)

@@ -6,13 +6,12 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from pipeline.recordings import summarization
-from pipeline.recordings.transcription import registry
 from webui.accounts.signed_in import signed_in
-from webui.compatibility.endpoint import endpoint, wrong
 from webui.compatibility.transcribing import as_transcript, summary_of_transcript, text_of, transcribe_upload
 from webui.compatibility.uploads import sent_file
+from webui.observing import can_recognize, can_summarize
 from webui.parameters import json_object
+from webui.requests import endpoint, wrong
 
 LONGEST_TEXT = 300_000  # characters: five hours of talk; the more sentences, the longer it takes
 FIELDS = ("audio", "file")
@@ -24,14 +23,6 @@ def health(request: HttpRequest) -> HttpResponse:
     """``GET /health``: whether something here can recognize speech, and something summarize."""
     asr, nlp = can_recognize(), can_summarize()
     return JsonResponse({"status": "ok" if asr and nlp else "degraded", "asr_loaded": asr, "nlp_loaded": nlp})
-
-
-def can_recognize() -> bool:
-    return any(engine.available().ok for engine in registry.engines())
-
-
-def can_summarize() -> bool:
-    return any(engine.available().ok for engine in summarization.engines())
 
 
 @endpoint("POST", scopes=("audio",), fields=(*FIELDS, *CHOICES))

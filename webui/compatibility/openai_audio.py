@@ -15,12 +15,13 @@ from pipeline.recordings.captions import write
 from pipeline.recordings.transcript import Segment, Transcript
 from webui.accounts.signed_in import signed_in
 from webui.compatibility import speaking
-from webui.compatibility.endpoint import endpoint, only_known, switch
 from webui.compatibility.streaming import stream
-from webui.compatibility.transcribing import place, text_of, transcribe_upload
+from webui.compatibility.transcribing import text_of, transcribe_upload
 from webui.compatibility.uploads import sent_file
 from webui.errors import StatusError, with_wait
 from webui.parameters import json_object
+from webui.places import place
+from webui.requests import endpoint, only_known, switch
 from webui.trainer.services import free_engines
 from webui.trainer.speech import spoken
 

@@ -16,10 +16,11 @@ from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
 from webui.audio import derived, intake, transcripts
 from webui.audio.models import Recording
-from webui.compatibility.endpoint import endpoint, number, wrong
+from webui.audio.uploads import name_of, received
 from webui.compatibility.transcribing import failure_of
-from webui.compatibility.uploads import name_of, one_by_one, received, sent_files
+from webui.compatibility.uploads import one_by_one, sent_files
 from webui.jobs.models import Job
+from webui.requests import endpoint, number, wrong
 from webui.translation import explained
 
 SESSION = "stereo"  # the option of the recordings that were sent here

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import re
 import tempfile
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,20 +26,17 @@ from pipeline.recordings.transcription.transcribe import PROGRESS_FILE, Transcri
 from webui.accounts.models import User
 from webui.audio import intake, transcripts
 from webui.audio.models import Recording
-from webui.compatibility.uploads import name_of, received
+from webui.audio.uploads import name_of, received
 from webui.errors import StatusError
 from webui.jobs.quota import check_minutes, take_minutes
 from webui.jobs.services import user_data
+from webui.places import place
 
 AT_ONCE_S = 120.0  # seconds of audio that are transcribed without a job
 AT_ONCE_TIMEOUT_S = 300.0  # a first request loads the model
 LONGEST_WAIT_S = 300.0  # of an address for a job
 LOOK_EVERY_S = 0.5
-MOST_AT_ONCE, MOST_OF_A_USER = 8, 4  # requests that wait for the speech service; it transcribes one after the other
 SENTENCE_S = 5.0  # that a sentence of a text without sound is given, so that it can be cited
-
-_going: Counter[int] = Counter()  # of them by user; the web server is one process
-_counting = threading.Lock()
 
 
 def transcribe_upload(
@@ -88,27 +82,6 @@ def transcribe_upload(
         )
         told(recording.path / PROGRESS_FILE)
     return _waited_for(recording)
-
-
-@contextmanager
-def place(user: User) -> Iterator[None]:
-    """A place among the requests that wait, for the length of the block; no user can have all of them."""
-    with _counting:
-        if _going[user.pk] >= MOST_OF_A_USER:
-            raise _busy(f"{MOST_OF_A_USER} of your own requests are waited for.")
-        if _going.total() >= MOST_AT_ONCE:
-            raise _busy(f"{MOST_AT_ONCE} requests of others are waited for.")
-        _going[user.pk] += 1
-    try:
-        yield
-    finally:
-        with _counting:
-            _going[user.pk] -= 1
-
-
-def _busy(why: str) -> StatusError:
-    what_to_do = "Try again in a moment; a recording can be uploaded (POST /api/v1/recordings), and waits its turn."
-    return StatusError(429, "Hark is busy.", why, what_to_do, wait_s=5)
 
 
 def _waited_for(recording: Recording) -> Transcript:

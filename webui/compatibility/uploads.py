@@ -1,33 +1,18 @@
-"""Files that are sent to these addresses, on disk below the user's data, within the limits of every upload."""
+"""Files that are sent to these addresses."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest
 
 from core.errors import HarkError
-from pipeline.recordings.media import MediaFacts, MediaLimits, check_header, clean_name
-from webui.accounts.models import User
 from webui.audio.models import Recording
-from webui.audio.uploads import on_disk
-from webui.compatibility.endpoint import wrong
+from webui.audio.uploads import name_of
 from webui.jobs.services import LimitReached
+from webui.requests import wrong
 from webui.translation import explained
-
-# Addresses whose bodies hold whole recordings; all others take no more than a form.
-_WHOLE = re.compile(
-    r"/upload|/interact|/v1/audio/(transcriptions|translations)"
-    r"|/api/(asr/transcribe|voice-to-notes|meetings|v1/(transcribe|recordings))"
-)
-
-
-def takes_recordings(path: str) -> bool:
-    return _WHOLE.fullmatch(path) is not None
 
 
 def sent_files(request: HttpRequest, *names: str) -> list[UploadedFile]:
@@ -48,10 +33,6 @@ def sent_file(request: HttpRequest, *names: str) -> UploadedFile:
     if len(found) > 1:
         raise wrong("There are several files.", f"{len(found)} were sent; this address takes one.", "Send one a time.")
     return found[0]
-
-
-def name_of(upload: UploadedFile) -> str:
-    return clean_name(upload.name or "recording")
 
 
 def one_by_one(
@@ -77,11 +58,3 @@ def one_by_one(
         why = " ".join(f"{one['filename']}: {one['what']} {one['why']}" for one in refused)
         raise wrong("None of the recordings was taken.", why, "Send others.")
     return made, refused
-
-
-@contextmanager
-def received(user: User, upload: UploadedFile) -> Iterator[tuple[Path, MediaFacts]]:
-    """The upload as a file on the disk of the user's data (``webui.audio.uploads.on_disk``), and what its header says.
-    Raises HarkError: it is too large, the disk is full, or its header shows that it is no recording or too long."""
-    with on_disk(user, upload) as path:
-        yield path, check_header(path, MediaLimits.from_environment(owner=user.is_owner))

@@ -18,10 +18,10 @@ from django.views.decorators.http import require_GET, require_POST
 from core.errors import HarkError
 from webui.access import owned, to_change, visible
 from webui.accounts.signed_in import signed_in
-from webui.compatibility.transcribing import place
 from webui.listening import services
 from webui.listening.models import Sample
 from webui.pages import page_asked_for
+from webui.places import place
 from webui.trainer.models import Detector, Version
 from webui.trainer.services import version_of
 from webui.trainer.version_files import asked_rate

@@ -12,7 +12,7 @@ from django.urls import resolve
 from core.data_folder import REPOSITORY
 from db.database import DATABASE_NAME
 from pipeline.recordings.transcription.registry import ENGINES
-from webui.compatibility.uploads import takes_recordings
+from webui.audio.uploads import WHOLE
 from webui.compatibility.urls import urlpatterns
 from webui.jobs.heartbeat import beat
 from webui.jobs.services import LANES
@@ -47,8 +47,8 @@ def test_it_answers_whom_it_says(client: Client, method: str, address: str, scop
 def test_what_takes_recordings_may_be_as_large_as_one() -> None:
     with_files = {address for _method, address, sent in SENT if "form:" in sent}
     assert len(with_files) == 8
-    assert all(takes_recordings(address) for address in with_files) and takes_recordings("/api/v1/recordings")
-    assert not any(takes_recordings(address) for _method, address, _scopes in ROWS if address not in with_files)
+    assert all(WHOLE.fullmatch(address) for address in with_files) and WHOLE.fullmatch("/api/v1/recordings")
+    assert not any(WHOLE.fullmatch(address) for _method, address, _scopes in ROWS if address not in with_files)
 
 
 def test_who_recognizes_and_where_clips_are_is_named() -> None:

@@ -11,6 +11,7 @@ from django.test import Client
 
 from pipeline.recordings.speech_client import ServiceBusy
 from tests.webui.compatibility.conftest import SAID, token_text
+from webui import places
 from webui.accounts.models import User
 from webui.audio.models import Recording
 from webui.compatibility import transcribing
@@ -210,11 +211,11 @@ def test_busy_models_are_said_to_be_busy(
 def test_only_so_many_wait_at_once(
     client: Client, owner: User, token: dict[str, str], recording_file: Path, asked: Asked, whose: str
 ) -> None:
-    most = transcribing.MOST_OF_A_USER if whose == "own" else transcribing.MOST_AT_ONCE
-    assert transcribing.MOST_OF_A_USER < transcribing.MOST_AT_ONCE  # one user leaves places for the others
+    most = places.MOST_OF_A_USER if whose == "own" else places.MOST_AT_ONCE
+    assert places.MOST_OF_A_USER < places.MOST_AT_ONCE  # one user leaves places for the others
     with ExitStack() as taken:
         for n in range(most):
-            taken.enter_context(transcribing.place(owner if whose == "own" else User(pk=1000 + n)))
+            taken.enter_context(places.place(owner if whose == "own" else User(pk=1000 + n)))
         with recording_file.open("rb") as audio:
             answer = client.post("/api/asr/transcribe", {"audio": audio}, headers=token)
         assert answer.status_code == 429 and answer["Retry-After"] == "5"

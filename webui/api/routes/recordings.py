@@ -36,9 +36,9 @@ from webui.api.routes.jobs import job_out
 from webui.api.schemas import JobOut
 from webui.audio import asking, corrections, derived, intake, speaker_changes, transcripts
 from webui.audio.models import Recording
-from webui.compatibility.endpoint import only_known
-from webui.compatibility.uploads import name_of, received
+from webui.audio.uploads import name_of, received
 from webui.errors import StatusError
+from webui.requests import only_known
 from webui.template_filters import UNNAMED
 
 router = Router(tags=["Recordings"])

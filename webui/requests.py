@@ -1,4 +1,4 @@
-"""What all these addresses have in common: who may call, and how a failure is answered."""
+"""Views for programs: who may call, which fields they take, and how a failure is answered."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ from webui.parameters import json_object, whole_number
 
 Shape = Callable[[HarkError, int], HttpResponse]  # an error and its status as an answer
 
-TABS = {  # where a browser finds the form that an address takes
-    "compatibility:upload": "compatibility:workspace",
-    "compatibility:train-real": "compatibility:training",
-    "compatibility:interact": "compatibility:interact-tab",
-}
 HEADERS = {"Retry-After", "WWW-Authenticate"}  # that a page about an error keeps
 
 
 def endpoint(
-    *methods: str, scopes: tuple[str, ...] = (), shape: Shape = problem, fields: Collection[str] = ()
+    *methods: str,
+    scopes: tuple[str, ...] = (),
+    shape: Shape = problem,
+    fields: Collection[str] = (),
+    form: str = "",
 ) -> Callable[..., Any]:
     """A view for programs: an API token or a session with its CSRF token, and errors that are explained.
 
@@ -38,6 +37,7 @@ def endpoint(
         scopes: a token needs one of them; none: anybody may call, signed in or not.
         shape: how errors are written; problem details unless given.
         fields: that a POST may have, where others are refused, as they would have no effect.
+        form: the page whose form is sent here; a browser that reloads the address, or goes back to it, gets that page.
     """
     allowed = [*methods, *(["HEAD"] if "GET" in methods else [])]
 
@@ -57,9 +57,8 @@ def endpoint(
         @wraps(view)
         def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             if request.method not in allowed:
-                tab = TABS.get(getattr(request.resolver_match, "view_name", ""))
-                if tab and request.method == "GET" and is_page(request):  # reloaded, or from the history
-                    return redirect(tab)
+                if form and request.method == "GET" and is_page(request):
+                    return redirect(form)
                 why = f"{request.method} is not for this address, but {', '.join(methods)}."
                 response = failed(request, HarkError("That cannot be done.", why, "See docs/compatibility.md."), 405)
                 response["Allow"] = ", ".join(allowed)

@@ -1,0 +1,37 @@
+"""Places among the requests that wait for the speech service, which transcribes one after the other."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from webui.accounts.models import User
+from webui.errors import StatusError
+
+MOST_AT_ONCE, MOST_OF_A_USER = 8, 4
+
+_going: Counter[int] = Counter()  # requests by user; the web server is one process
+_counting = threading.Lock()
+
+
+@contextmanager
+def place(user: User) -> Iterator[None]:
+    """A place among the requests that wait, for the length of the block; no user can have all of them."""
+    with _counting:
+        if _going[user.pk] >= MOST_OF_A_USER:
+            raise _busy(f"{MOST_OF_A_USER} of your own requests are waited for.")
+        if _going.total() >= MOST_AT_ONCE:
+            raise _busy(f"{MOST_AT_ONCE} requests of others are waited for.")
+        _going[user.pk] += 1
+    try:
+        yield
+    finally:
+        with _counting:
+            _going[user.pk] -= 1
+
+
+def _busy(why: str) -> StatusError:
+    what_to_do = "Try again in a moment; a recording can be uploaded (POST /api/v1/recordings), and waits its turn."
+    return StatusError(429, "Hark is busy.", why, what_to_do, wait_s=5)
