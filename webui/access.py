@@ -15,20 +15,14 @@ from django.db.models import Q
 from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 
-from core.errors import HarkError
 from webui.accounts.models import User
+from webui.errors import StatusError
 from webui.organizations.models import Membership, Organization, Role
 
 READING: Collection[str] = (Role.OWNER, Role.MEMBER, Role.VIEWER)
 CHANGING: Collection[str] = (Role.OWNER, Role.MEMBER)
 
 Row = TypeVar("Row", bound=models.Model)
-
-
-class MayNot(HarkError):
-    """One sees the thing and may not do that to it; answered with 403."""
-
-    status = 403
 
 
 def shared_with(**more: Any) -> models.ForeignKey[Any, Any]:
@@ -81,10 +75,11 @@ def visible(things: Things[Row], user: User, **which: Any) -> Row:
 
 
 def to_change(things: Things[Row], user: User, **which: Any) -> Row:
-    """The thing, for a change. Raises Http404 as :func:`visible`, and MayNot for who may only read it."""
+    """The thing, for a change. Raises Http404 as :func:`visible`, and StatusError (403) for who may only read it."""
     found = visible(things, user, **which)
     if not things.editable_by(user).filter(pk=found.pk).exists():
-        raise MayNot(
+        raise StatusError(
+            403,
             _("You may not change this."),
             _("It is shared with you for reading."),
             _("Ask an owner of the organization to make you a member."),
@@ -93,16 +88,18 @@ def to_change(things: Things[Row], user: User, **which: Any) -> Row:
 
 
 def owned(things: Things[Row], user: User, **which: Any) -> Row:
-    """The thing, for what its user alone decides. Raises Http404 as :func:`visible`, and MayNot for all others."""
+    """The thing, for what its user alone decides. Raises Http404 as :func:`visible`, and StatusError (403) for all
+    others."""
     found = visible(things, user, **which)
     if not things.owned_by(user).filter(pk=found.pk).exists():
         raise not_yours()
     return found
 
 
-def not_yours() -> MayNot:
-    return MayNot(
-        _("Only whose it is may do that."),
+def not_yours() -> StatusError:
+    return StatusError(
+        403,
+        _("Only the owner can do that."),
         _("It is shared with you, and belongs to somebody else."),
         _("Ask that person."),
     )

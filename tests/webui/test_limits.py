@@ -11,7 +11,8 @@ from core.errors import HarkError
 from webui.accounts.models import User
 from webui.accounts.services import create_token
 from webui.audio.uploads import LARGE_AT_ONCE, check_body
-from webui.jobs.quota import Limits, NoRoom, set_quota, take_minutes
+from webui.errors import StatusError
+from webui.jobs.quota import Limits, set_quota, take_minutes
 from webui.limits import Body, limit_bodies
 
 
@@ -140,7 +141,7 @@ def test_room_is_looked_at_as_a_body_comes(monkeypatch: pytest.MonkeyPatch) -> N
     async def check(body: Body, before: Any) -> None:
         seen.append(body.size)
         if body.size > 20_000:
-            raise NoRoom("No room.", "None.", "Leave.")
+            raise StatusError(507, "No room.", "None.", "Leave.")
 
     async def user_of(scope: Any) -> str:
         return "olivia"

@@ -21,9 +21,9 @@ from webui.accounts.audit import Action, entries_of, record
 from webui.accounts.models import ApiToken, User
 from webui.api.models import Webhook
 from webui.audio.models import Recording, Share
+from webui.errors import StatusError
 from webui.jobs import services as jobs
 from webui.jobs.models import Job, Usage
-from webui.jobs.quota import QuotaUsedUp
 from webui.listening.models import Sample
 from webui.organizations.models import Membership
 from webui.trainer.models import Detector, Version
@@ -57,7 +57,7 @@ def export_file(user: User) -> Path:
 
 def begin_export(*, user: User) -> Job:
     """Queue the job that makes the zip. Raises HarkError: it is the owner, or the disk is full.
-    webui.jobs.quota.QuotaUsedUp: there was one within a day."""
+    StatusError (429): there was one within a day."""
     if user.is_owner:
         raise HarkError(
             _("The owner's account is not exported."),
@@ -70,7 +70,8 @@ def begin_export(*, user: User) -> Job:
     with alone():
         exports = Job.objects.filter(user=user, kind="export").exclude(state__in=Job.CAN_BE_RETRIED)
         if exports.filter(finished_at__gt=timezone.now() - timedelta(seconds=KEPT_S)).exists():
-            raise QuotaUsedUp(
+            raise StatusError(
+                429,
                 _("Your account was exported less than a day ago."),
                 _("It may be exported once a day."),
                 _("Download that one, or come back tomorrow."),

@@ -27,6 +27,7 @@ from django.utils.translation import gettext as _
 from core.errors import HarkError
 from webui.accounts.audit import Action, record
 from webui.accounts.models import ApiToken, OneTimeLink, SpentToken, User
+from webui.errors import StatusError
 from webui.secret import all_keys
 from webui.transactions import alone
 
@@ -49,12 +50,6 @@ class LinkGone(HarkError):
     """A one-time link that does not work (any more); answered with 410."""
 
     status = 410
-
-
-class TokenRefused(HarkError):
-    """A token that is not accepted; answered with 401."""
-
-    status = 401
 
 
 def digest(text: str) -> str:
@@ -273,8 +268,8 @@ def _no_token(why: str) -> HarkError:
 
 
 def check_token(*, text: str) -> ApiToken:
-    """The API token of this text, with its user; the use of it is noted once a minute. Raises TokenRefused: unknown,
-    revoked, expired, or its user is deactivated."""
+    """The API token of this text, with its user; the use of it is noted once a minute. Raises StatusError (401):
+    unknown, revoked, expired, or its user is deactivated."""
     known = ApiToken.objects.select_related("user")
     token = known.filter(digest=digest(text)).first() if text.isascii() else None
     if token is None:
@@ -297,9 +292,9 @@ def revoke_token(*, token: ApiToken) -> None:
         record(Action.TOKEN_REVOKED, what=token.name, about=token.user)
 
 
-def _refused(why: str) -> TokenRefused:
-    return TokenRefused(
-        _("The request was not let in."), why, _("Make a token on your account's page, or sign in for a new one.")
+def _refused(why: str) -> StatusError:
+    return StatusError(
+        401, _("The request was not let in."), why, _("Make a token on your account's page, or sign in for a new one.")
     )
 
 
@@ -325,7 +320,7 @@ def rotate_pair(*, refresh: str) -> TokenPair:
     """A new pair for a refresh token, which is spent by that.
 
     If one is used twice, one of the two users has stolen it, so then all that came of the same signing in is ended.
-    Raises TokenRefused: forged, expired, used before, no refresh token, or its user is deactivated or has a new
+    Raises StatusError (401): forged, expired, used before, no refresh token, or its user is deactivated or has a new
     password.
     """
     claims = _claims(refresh, "refresh")
@@ -341,8 +336,8 @@ def rotate_pair(*, refresh: str) -> TokenPair:
 
 
 def end_pair(*, refresh: str) -> None:
-    """Sign a program out: the refresh token and all that came of the same signing in stop working. Raises TokenRefused:
-    it is none, or has expired."""
+    """Sign a program out: the refresh token and all that came of the same signing in stop working. Raises StatusError
+    (401): it is none, or has expired."""
     _end_family(_claims(refresh, "refresh"))
 
 
@@ -418,8 +413,8 @@ def _allowed(user: User, scopes: Collection[str]) -> frozenset[str]:
 def user_of_token(header: str | None, going_on: bool = False) -> tuple[User, frozenset[str]]:
     """Who sent ``Authorization: Bearer <API token or access JWT>``, and what the token allows; the header's value.
 
-    What is ``going_on`` since the token was accepted does not end with a JWT's quarter of an hour. Raises TokenRefused:
-    no user has it.
+    What is ``going_on`` since the token was accepted does not end with a JWT's quarter of an hour. Raises StatusError
+    (401): no user has it.
     """
     scheme, _space, text = (header or "").strip().partition(" ")
     text = text.strip()

@@ -23,7 +23,8 @@ from pipeline.recordings.summarization import check_engine, engines, words_of
 from pipeline.recordings.transcript import Transcript, load_transcript
 from pipeline.recordings.translation import translation_file
 from webui.audio.models import Recording
-from webui.audio.transcripts import NotReady, newest_job, submit_alone, transcript_of, transcript_to_change
+from webui.audio.transcripts import newest_job, submit_alone, transcript_of, transcript_to_change
+from webui.errors import StatusError
 from webui.jobs.models import Job
 from webui.transactions import alone
 
@@ -36,7 +37,8 @@ def export(recording: Recording, wanted: str, language: str = "") -> FileRespons
     ``pipeline.recordings.captions.FORMATS``, without the names that nobody has confirmed. Raises HarkError: another
     format, or there is no such translation."""
     if language and language not in {one["language"] for one in translations_of(recording)}:
-        raise NotReady(
+        raise StatusError(
+            409,
             _("There is no such translation."),
             _("The transcript was not translated into that language."),
             _("Have it translated first."),
@@ -73,8 +75,8 @@ def summarize_again(*, recording: Recording, engine: str = "auto") -> Job:
     Args:
         engine: of summaries; "auto", as at the first time, is the best that is ready.
 
-    Raises NotReady: there is no transcript yet, or the recording is being transcribed or summarized; HarkError: no such
-    engine, or it is not ready; webui.jobs.services.LimitReached: too many are waiting.
+    Raises StatusError (409): there is no transcript yet, or the recording is being transcribed or summarized;
+    HarkError: no such engine, or it is not ready; webui.jobs.services.LimitReached: too many are waiting.
     """
     check_engine(engine)
     with alone():
@@ -123,9 +125,9 @@ def _changed_at(recording: Recording) -> float:
 
 
 def polish(*, recording: Recording) -> Job:
-    """Queue the polishing of a transcript by the owner's language model, as files beside it. The job. Raises NotReady:
-    there is no transcript yet, or the recording is being transcribed or polished; HarkError: no language model is set
-    up; webui.jobs.services.LimitReached: too many are waiting."""
+    """Queue the polishing of a transcript by the owner's language model, as files beside it. The job. Raises
+    StatusError (409): there is no transcript yet, or the recording is being transcribed or polished; HarkError: no
+    language model is set up; webui.jobs.services.LimitReached: too many are waiting."""
     llm.available().require(_("The recording cannot be polished here."))
     with alone():
         current, _transcript = transcript_to_change(recording)
@@ -138,8 +140,9 @@ def translate(*, recording: Recording, language: str) -> Job:
     Args:
         language: the code of one of :func:`languages_of_translation`.
 
-    Raises NotReady: there is no transcript yet, or the recording is being transcribed or translated; HarkError: no
-    language model is set up, or there is no such language; webui.jobs.services.LimitReached: too many are waiting.
+    Raises StatusError (409): there is no transcript yet, or the recording is being transcribed or translated;
+    HarkError: no language model is set up, or there is no such language; webui.jobs.services.LimitReached: too many are
+    waiting.
     """
     llm.available().require(_("The recording cannot be translated here."))
     if language not in dict(languages_of_translation()):

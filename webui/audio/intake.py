@@ -26,7 +26,8 @@ from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.audio.corrections import expected_words
 from webui.audio.models import Recording
-from webui.audio.transcripts import NotReady, submit
+from webui.audio.transcripts import submit
+from webui.errors import StatusError
 from webui.jobs import services as jobs
 from webui.jobs.models import Job, JobEvent
 from webui.jobs.quota import MOST_S, SECONDS, check_minutes, seconds_left
@@ -68,8 +69,8 @@ def create_recording(
         even_if_full: taken however many jobs wait, since it could not be had again.
 
     Raises HarkError: an empty or too large file, options that make no sense, or a full disk;
-    webui.jobs.services.LimitReached: too many are waiting. The files are where they were; webui.jobs.quota.QuotaUsedUp:
-    the user's jobs of today, or minutes of this month, are.
+    webui.jobs.services.LimitReached: too many are waiting. The files are where they were; StatusError (429): the user's
+    jobs of today, or minutes of this month, are used up.
     """
     chosen = checked_options(options or {})
     sources = [source, *more]
@@ -161,8 +162,7 @@ def check_size(user: User, size: int) -> None:
     try:
         limits.check_bytes(size)
     except HarkError as error:
-        error.__dict__["status"] = 413
-        raise
+        raise StatusError(413, error.what, error.why, error.what_to_do) from error
 
 
 def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None = None) -> None:
@@ -172,8 +172,8 @@ def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None 
     with alone():
         old = Recording.objects.select_related("job").get(pk=recording.pk).job
         if old is not None and old.is_going:
-            raise NotReady(
-                _("The recording is being transcribed."), _("One thing at a time."), _("Wait, or cancel the job.")
+            raise StatusError(
+                409, _("The recording is being transcribed."), _("One thing at a time."), _("Wait, or cancel the job.")
             )
         if options is not None:
             recording.options = checked_options({**recording.options, **options})

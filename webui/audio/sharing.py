@@ -13,16 +13,11 @@ from webui.accounts.audit import Action, record
 from webui.accounts.services import digest
 from webui.audio.models import Recording, Share
 from webui.audio.transcripts import submit, transcript_of
+from webui.errors import StatusError
 from webui.jobs.models import Job
 from webui.transactions import alone
 
 SHARE_DAYS, MOST_SHARE_DAYS = 7, 90
-
-
-class Gone(HarkError):
-    """A link that does not work any more; answered with 410."""
-
-    status = 410
 
 
 def share(*, recording: Recording, days: int = SHARE_DAYS) -> tuple[Share, str]:
@@ -48,10 +43,11 @@ def revoke(*, share: Share) -> None:
 
 
 def shared(token: str) -> Share:
-    """The share of a token. Raises Share.DoesNotExist where there is none, Gone where it works no more."""
+    """The share of a token. Raises Share.DoesNotExist where there is none, StatusError (410) where it works no more."""
     found = Share.objects.select_related("recording__user", "recording__job").get(digest=digest(token))
     if not found.works or not found.recording.user.is_active:
-        raise Gone(
+        raise StatusError(
+            410,
             _("This link does not work any more."),
             _("It has expired or was revoked."),
             _("Ask the person who sent it for a new one."),

@@ -127,8 +127,8 @@ def detect_speakers_again(*, recording: Recording, speakers: int | None = None) 
     Args:
         speakers: how many there are; None: estimated.
 
-    Raises NotReady: there is no transcript yet, or the recording is being transcribed, or its speakers are being
-    detected; HarkError: no such number of speakers; webui.jobs.services.LimitReached: too many are waiting.
+    Raises StatusError (409): there is no transcript yet, or the recording is being transcribed, or its speakers are
+    being detected; HarkError: no such number of speakers; webui.jobs.services.LimitReached: too many are waiting.
     """
     speakers = checked_options({"speakers": speakers})["speakers"]
     with alone():

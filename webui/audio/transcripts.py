@@ -14,14 +14,9 @@ from webui.accounts.models import User
 from webui.audio import search as searching
 from webui.audio.models import Recording
 from webui.audio.search import Hit
+from webui.errors import StatusError
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
-
-
-class NotReady(HarkError):
-    """There is no transcript yet; answered with 409."""
-
-    status = 409
 
 
 class Changed(HarkError):
@@ -42,23 +37,26 @@ def recordings_seen_by(user: User) -> QuerySet[Recording]:
 
 
 def transcript_of(recording: Recording) -> Transcript:
-    """Return the transcript. Raises NotReady while it is being made, HarkError where the file is damaged."""
+    """Return the transcript. Raises StatusError (409) while it is being made, HarkError where the file is damaged."""
     if recording.version == 0:
         if recording.now == Recording.State.FAILED:
-            raise NotReady(
+            raise StatusError(
+                409,
                 _("There is no transcript."),
                 _("The transcription failed; the recording's page says why."),
                 _("Try again there."),
             )
-        raise NotReady(_("There is no transcript yet."), _("The recording is being transcribed."), _("Wait a little."))
+        raise StatusError(
+            409, _("There is no transcript yet."), _("The recording is being transcribed."), _("Wait a little.")
+        )
     return load_transcript(recording.path / TRANSCRIPT)
 
 
 def submit_alone(recording: Recording, kind: str, going: str, **more: str | int | None) -> Job:
-    """Queue a job about a recording. Raises NotReady, which says ``going``, while one of its kind goes on."""
+    """Queue a job about a recording. Raises StatusError (409), which says ``going``, while one of its kind goes on."""
     newest = newest_job(recording, kind)
     if newest is not None and newest.is_going:
-        raise NotReady(going, _("One thing at a time."), _("Wait, or cancel the job."))
+        raise StatusError(409, going, _("One thing at a time."), _("Wait, or cancel the job."))
     return submit(recording, kind, False, **more)
 
 
@@ -84,7 +82,8 @@ def transcript_to_change(recording: Recording) -> tuple[Recording, Transcript]:
     """The recording as it is now; SQLite's transactions that write are one after another (settings.DATABASES)."""
     current = Recording.objects.select_related("user", "job").get(pk=recording.pk)
     if current.now == Recording.State.WORKING:
-        raise NotReady(
+        raise StatusError(
+            409,
             _("The recording is being transcribed again."),
             _("The new transcript would undo the change."),
             _("Wait a little."),

@@ -25,7 +25,8 @@ from pipeline.recordings.media import MediaFacts, MediaLimits, check_header, cle
 from webui.accounts.models import User
 from webui.audio import intake
 from webui.audio.models import Recording, UploadInProgress
-from webui.jobs.quota import NoRoom, check_minutes, note_taken
+from webui.errors import StatusError
+from webui.jobs.quota import check_minutes, note_taken
 from webui.jobs.services import check_queue, check_room, take_room, user_data
 from webui.limits import Body
 from webui.uploads import on_disk
@@ -56,19 +57,14 @@ class WrongPlace(HarkError):
     offset = 0
 
 
-class Refused(HarkError):
-    """Too many or too much; answered with 429."""
-
-    status = 429
-
-
 def check_body(body: Body, before: Sequence[Body]) -> None:
     """See to it that the body of a request may come beside those that came ``before`` it. Raises HarkError: no room on
     the disk or in the quota, no place in the queue, or too many large ones of this user."""
     coming = [one for one in (*before, body) if not one.is_whole]
     theirs = [one for one in coming if one.user == body.user]
     if body.size > LARGE and sum(one.size > LARGE for one in theirs) > LARGE_AT_ONCE:
-        raise Refused(
+        raise StatusError(
+            429,
             _("Too many uploads at once."),
             _("%(most)d large ones have not ended yet.") % {"most": LARGE_AT_ONCE},
             _("Wait until one of them has ended."),
@@ -95,7 +91,8 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
     check_minutes(user)
     going = UploadInProgress.objects.owned_by(user)
     if going.count() >= MOST_AT_ONCE:
-        raise Refused(
+        raise StatusError(
+            429,
             _("Too many uploads at once."),
             _("%(most)d have not ended yet.") % {"most": MOST_AT_ONCE},
             _("Wait until some finish; idle uploads are deleted after a day."),
@@ -112,9 +109,10 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
 
 
 def _check_room(folder: Path, size: int) -> None:
-    """Raise NoRoom where ``size`` bytes would not leave :data:`KEPT_FREE` of the disk."""
+    """Raise StatusError (507) where ``size`` bytes would not leave :data:`KEPT_FREE` of the disk."""
     if shutil.disk_usage(folder).free < size + KEPT_FREE:
-        raise NoRoom(
+        raise StatusError(
+            507,
             _("There is no room for this recording."),
             _("The disk of this server is nearly full."),
             _("Delete recordings that nobody needs, or ask whoever runs Hark."),
@@ -167,19 +165,18 @@ def append(*, upload: UploadInProgress, at: int, body: IO[bytes] | Any) -> int:
 
 
 def _copy(body: IO[bytes] | Any, file: IO[bytes], start: int, most: int) -> int:
-    """Write all of a body behind ``start``; raises HarkError (413) where that goes beyond ``most``."""
+    """Write all of a body behind ``start``; raises StatusError (413) where that goes beyond ``most``."""
     end = start
     while block := body.read(BLOCK):
         end += len(block)
         if end > most:
-            error = HarkError(
+            raise StatusError(
+                413,
                 _("This piece is too long."),
                 _("A piece has %(mb)d MB at most, and all of them together what was said at the beginning.")
                 % {"mb": LARGEST_CHUNK // 1_000_000},
                 _("Send less at once, or begin again."),
             )
-            error.__dict__["status"] = 413
-            raise error
         file.write(block)
     file.flush()
     return end

@@ -17,7 +17,6 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
-from core.errors import HarkError
 from pipeline.jobs import TRANSCRIPTION_STAGES
 from pipeline.recordings import llm
 from pipeline.recordings.captions import FORMATS, clock
@@ -35,6 +34,7 @@ from webui.audio import asking, corrections, derived, intake, live, sharing, spe
 from webui.audio.history import newest
 from webui.audio.models import Recording
 from webui.audio.ranges import file_or_part
+from webui.errors import StatusError
 from webui.jobs.models import Job
 from webui.jobs.services import stages_of
 from webui.metrics import reason_of
@@ -55,7 +55,7 @@ ROUGH = ("hark", "pocketsphinx")  # engines that get many words wrong, which is 
 
 def recording_of(request: HttpRequest, recording_id: UUID, who: Callable[..., Recording] = visible) -> Recording:
     """A recording that the user may see; with ``who`` of ``webui.access``: may change, or owns. Raises
-    Http404 where it is none, and MayNot where it is not theirs to change."""
+    Http404 where it is none, and StatusError (403) where it is not theirs to change."""
     return who(Recording.objects.select_related("user", "job", "organization"), signed_in(request), id=recording_id)
 
 
@@ -357,10 +357,10 @@ def send_waveform(recording: Recording) -> HttpResponse:
     return JsonResponse({"peaks": content})
 
 
-def _no_file(what: str) -> HarkError:
-    error = HarkError(what, _("It is made while the recording is transcribed."), _("Wait, or transcribe it again."))
-    error.__dict__["status"] = 404
-    return error
+def _no_file(what: str) -> StatusError:
+    return StatusError(
+        404, what, _("It is made while the recording is transcribed."), _("Wait, or transcribe it again.")
+    )
 
 
 @require_GET

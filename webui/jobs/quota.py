@@ -21,8 +21,8 @@ from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from core.errors import HarkError
 from webui.accounts.models import User
+from webui.errors import StatusError
 from webui.jobs.models import Job, Quota, Usage
 from webui.organizations.models import Organization
 from webui.transactions import alone
@@ -32,18 +32,6 @@ SECONDS = "seconds"  # and how long its recording is, as far as that is known
 COUNTED_FOR_S = 60.0  # looking at all files takes a while
 
 _counted: dict[Path, tuple[float, int]] = {}  # by folder: when, and how many bytes
-
-
-class NoRoom(HarkError):
-    """There is no room for more; answered with 507."""
-
-    status = 507
-
-
-class QuotaUsedUp(HarkError):
-    """The jobs of the day or the minutes of the month are used up; answered with 429."""
-
-    status = 429
 
 
 @dataclass(frozen=True)
@@ -138,7 +126,7 @@ def accounts_of(user: User, limit: str) -> list[Account]:
 
 
 def check_room_in(account: Account, folders: Sequence[Path], size: int) -> None:
-    """Raise NoRoom where ``size`` bytes more are too many for those whose data the folders are."""
+    """Raise StatusError (507) where ``size`` bytes more are too many for those whose data the folders are."""
     most = account.limits.disk_bytes
     if not most:
         return
@@ -150,12 +138,14 @@ def check_room_in(account: Account, folders: Sequence[Path], size: int) -> None:
         return
     said = {"name": account.name, "used": _gigabytes(used), "most": _gigabytes(most)}
     if not account.name:
-        raise NoRoom(
+        raise StatusError(
+            507,
             _("Your storage quota is used up."),
             _("Your recordings, clips and detectors use %(used)s GB; your quota is %(most)s GB.") % said,
             _("Delete what you do not need, or ask whoever runs Hark."),
         )
-    raise NoRoom(
+    raise StatusError(
+        507,
         _("The storage quota of your organization is used up."),
         _("The people of %(name)s use %(used)s GB; its quota is %(most)s GB.") % said,
         _("Delete what you do not need, or ask one of its owners."),
@@ -213,18 +203,20 @@ def _add(user: User, **more: float) -> None:
 
 
 def check_jobs(user: User) -> None:
-    """Raise QuotaUsedUp where a user, or their organization, has begun all jobs that a day has for them."""
+    """Raise StatusError (429) where a user, or their organization, has begun all jobs that a day has for them."""
     for account in accounts_of(user, "jobs_a_day"):
         most = account.limits.jobs_a_day
         if not most or account.jobs_today() < most:
             continue
         if not account.name:
-            raise QuotaUsedUp(
+            raise StatusError(
+                429,
                 _("Your jobs of today are used up."),
                 _("You may begin %(most)d jobs a day.") % {"most": most},
                 _("Begin this one after midnight (UTC), or ask the owner for more."),
             )
-        raise QuotaUsedUp(
+        raise StatusError(
+            429,
             _("The jobs of your organization are used up for today."),
             _("The people of %(name)s may begin %(most)d jobs a day together.") % {"name": account.name, "most": most},
             _("Begin this one after midnight (UTC), or ask one of its owners for more."),
@@ -232,20 +224,22 @@ def check_jobs(user: User) -> None:
 
 
 def check_minutes(user: User, seconds: float = 0.0) -> None:
-    """Raise QuotaUsedUp where a recording of so many seconds (0: not known yet) is more than the month has left beside
-    those that wait or are transcribed."""
+    """Raise StatusError (429) where a recording of so many seconds (0: not known yet) is more than the month has left
+    beside those that wait or are transcribed."""
     for account in accounts_of(user, "minutes_a_month"):
         most = account.limits.minutes_a_month
         if not most or ((left := account.seconds_left(Job.GOING)) > 0 and seconds <= left):
             continue
         said = {"name": account.name, "most": most, "left": max(0, int(left // 60))}
         if not account.name:
-            raise QuotaUsedUp(
+            raise StatusError(
+                429,
                 _("Your minutes of recordings are used up."),
                 _("You may have %(most)d minutes transcribed a month; %(left)d are left.") % said,
                 _("Wait for the first of the month (UTC), or ask the owner for more."),
             )
-        raise QuotaUsedUp(
+        raise StatusError(
+            429,
             _("The minutes of your organization are used up."),
             _("The people of %(name)s may have %(most)d minutes transcribed a month together; %(left)d are left.")
             % said,

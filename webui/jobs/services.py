@@ -76,13 +76,13 @@ def user_data(user: User) -> Path:
 
 def check_room(user: User, size: int = 0) -> None:
     """See to it that ``size`` bytes more are within a user's share of the disk. The owner's share is the disk. Raises
-    webui.jobs.quota.NoRoom: they are not."""
+    StatusError (507): they are not."""
     for account in accounts_of(user, "disk_bytes"):
         check_room_in(account, list(map(user_data, account.people)), size)
 
 
 def take_room(user: User, size: int) -> None:
-    """Take so much of it for a file that is to be written now. Raises NoRoom as :func:`check_room`."""
+    """Take so much of it for a file that is to be written now. Raises StatusError (507) as :func:`check_room`."""
     check_room(user, size)
     note_taken(user_data(user), size)
 
@@ -111,9 +111,8 @@ def submit(
 ) -> Job:
     """Queue a job; the same one, if the user has it waiting or at work already (a double click). ``user``: whose data
     it works on, whoever asks for it. ``organization``: the number of that with which the thing is shared that it is
-    about. Raises LimitReached: so many are waiting, or so many of this user's, that no more is taken.
-    webui.jobs.quota.QuotaUsedUp: the user's jobs of today are. webui.jobs.quota.NoRoom: the user's share of the disk is
-    full."""
+    about. Raises LimitReached: so many are waiting, or so many of this user's, that no more is taken; StatusError: the
+    user's jobs of today are used up (429), or their share of the disk is full (507)."""
     if not even_if_full:
         check_room(user)
     with alone():
@@ -139,8 +138,7 @@ def _does_the_same(kind: str, spec: Mapping[str, Any], other: Mapping[str, Any])
 
 def check_queue(user: User, coming: int = 0) -> None:
     """See to it that one more job may wait beside those that wait, or are ``coming``. Raises LimitReached: so many are
-    waiting, or so many of this user's, that no more is taken. webui.jobs.quota.QuotaUsedUp: the user's jobs of today
-    are."""
+    waiting, or so many of this user's, that no more is taken; StatusError (429): their jobs of today are used up."""
     check_jobs(user)
     waiting = Job.objects.filter(state=Job.State.QUEUED)
     for queue, most, why in (
@@ -335,8 +333,8 @@ def forget(job: Job) -> None:
 
 def retry(*, job: Job) -> None:
     """Queue a job again that did not end well. What it finished is there still, so it goes on from where it was. Raises
-    LimitReached: too many are waiting. webui.jobs.quota.QuotaUsedUp: the user's jobs of today are, or the minutes of
-    this month that it would take. webui.jobs.quota.NoRoom: the user's share of the disk is full."""
+    LimitReached: too many are waiting; StatusError: the user's jobs of today, or minutes of this month, are used up
+    (429), or their share of the disk is full (507)."""
     spec = job.spec
     if job.can_be_retried:
         check_room(job.user)

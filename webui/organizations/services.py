@@ -17,11 +17,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
-from webui.access import CHANGING, READING, MayNot, not_yours, organizations_of
+from webui.access import CHANGING, READING, not_yours, organizations_of
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.services import LINK_LIFE, LinkGone, digest
 from webui.audio.models import Recording
+from webui.errors import StatusError
 from webui.jobs.models import Job
 from webui.jobs.quota import Limits
 from webui.organizations.models import Invitation, Membership, Organization, Role
@@ -78,10 +79,12 @@ def administers(user: User, organization: Organization) -> bool:
 
 
 def owned(user: User, number: int, may: Callable[[User, Organization], bool] = manages) -> Organization:
-    """One of which the user is an owner. Raises Http404 where they do not see it, MayNot where they are none."""
+    """One of which the user is an owner. Raises Http404 where they do not see it, StatusError (403) where they are
+    none."""
     found = visible(user, number)
     if not may(user, found):
-        raise MayNot(
+        raise StatusError(
+            403,
             _("Only an owner of the organization may do that."),
             _("You are in it as a member or a viewer, or not at all."),
             _("Ask one of its owners; its page names them."),
@@ -306,7 +309,7 @@ def share(*, thing: Thing, organization: Organization | None, by: User) -> None:
     """Share a detector (with all its versions) or a recording with an organization; None: with none any more.
 
     Who has it shares it, with an organization in which they are more than a viewer; an owner of the organization may
-    withdraw it, too. Raises MayNot: the user may not.
+    withdraw it, too. Raises StatusError (403): the user may not.
     """
     is_detector = isinstance(thing, Detector)
     withdrawn = Action.DETECTOR_WITHDRAWN if is_detector else Action.RECORDING_WITHDRAWN
@@ -319,7 +322,8 @@ def share(*, thing: Thing, organization: Organization | None, by: User) -> None:
         if not own and (organization is not None or before is None or not manages(by, before)):
             raise not_yours()
         if organization is not None and not to_share_with(by).filter(pk=organization.pk).exists():
-            raise MayNot(
+            raise StatusError(
+                403,
                 _("You cannot share with this organization."),
                 _("You are in it as a viewer, or not at all."),
                 _("Ask one of its owners to make you a member."),
@@ -392,14 +396,15 @@ def set_quota(*, organization: Organization, limits: Limits, by: User) -> None:
     """Set what all its people may have together; of None and 0 any number.
 
     Where the owner of the installation sets one, its own owners may not change it any more; where that is emptied, they
-    may again. Raises MayNot: the user may not.
+    may again. Raises StatusError (403): the user may not.
     """
     disk, jobs, minutes = (value or None for value in astuple(limits))
     fixed = by.is_owner and any((disk, jobs, minutes))
     with alone():
         organization.refresh_from_db()
         if not may_set_quota(by, organization):
-            raise MayNot(
+            raise StatusError(
+                403,
                 _("You may not set this quota."),
                 _("The owner of the installation has set it, or you are no owner of the organization."),
                 _("Ask the owner of the installation."),

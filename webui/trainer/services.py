@@ -135,7 +135,7 @@ def detector_of(user: User, detector_id: int, who: Callable[..., Detector] = vis
 
 def version_of(user: User, detector_id: int, number: int, who: Callable[..., Version] = visible) -> Version:
     """A version that the user may see; with ``who`` of ``webui.access``: may change, or owns. Raises
-    Http404 where it is none, and MayNot where it is not theirs to change."""
+    Http404 where it is none, and StatusError (403) where it is not theirs to change."""
     versions = Version.objects.select_related("detector__user", "detector__organization", "job")
     # detector__id, not detector_id: Django finds nothing for a number too large for the database there, and fails here.
     return who(versions, user, detector__id=detector_id, number=number)

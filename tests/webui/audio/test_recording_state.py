@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from django.test import Client
 from django.utils import timezone
 
 from core.errors import HarkError
+from tests.support.refusals import refuses
 from webui.accounts.models import User
 from webui.audio import corrections, intake, transcripts
 from webui.audio.models import Passage, Recording
@@ -26,7 +26,7 @@ def test_failed_job_makes_the_recording_failed_until_retried(owner: User, wav: P
     jobs.finish(job, Job.State.FAILED, HarkError("It failed.", "Because.", "Do."))
     recording = transcripts.recordings_of(owner).get(pk=recording.pk)
     assert recording.state == "failed" and recording.now == "failed"
-    with pytest.raises(transcripts.NotReady, match="no transcript"):
+    with refuses(409, match="no transcript"):
         transcripts.transcript_of(recording)
     intake.retry(recording=recording)
     assert transcripts.recordings_of(owner).get(pk=recording.pk).now == "working"
@@ -81,9 +81,9 @@ def test_transcribing_again_keeps_the_old_transcript_meanwhile(recording: Record
     assert now.now == "working" and now.options["engine"] == "hark" and now.job_id != before
     assert not Job.objects.filter(pk=before).exists() and not (recording.path / "progress.jsonl").exists()
     assert transcripts.transcript_of(now).segments
-    with pytest.raises(transcripts.NotReady):
+    with refuses(409):
         corrections.update_segment(recording=now, number=0, text="x")
-    with pytest.raises(transcripts.NotReady):
+    with refuses(409):
         intake.transcribe_again(recording=now)
 
 

@@ -17,8 +17,9 @@ from db.db_api import Library
 from pipeline.recordings import job as recording_job
 from pipeline.recordings import recording_folder
 from pipeline.recordings.transcript import load_transcript
+from tests.support.refusals import refuses
 from webui.accounts.models import User
-from webui.audio import corrections, intake, live, search, sharing, transcripts
+from webui.audio import corrections, intake, live, search, sharing
 from webui.audio.models import Recording
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
@@ -141,7 +142,7 @@ def test_an_upload_whose_last_answer_got_lost_is_one_recording(owners: Client, w
 def test_transcribing_again_twice_at_once_is_one_job(recording: Recording) -> None:
     first, second = (Recording.objects.select_related("user", "job").get() for _ in range(2))
     intake.transcribe_again(recording=first, options={"language": "en"})
-    with pytest.raises(transcripts.NotReady):
+    with refuses(409):
         intake.transcribe_again(recording=second, options={"language": "de"})
     assert Job.objects.filter(kind="transcribe", state=Job.State.QUEUED).count() == 1
 
