@@ -74,8 +74,8 @@ class NothingHere(AsyncWebsocketConsumer):  # type: ignore[misc]
         await self.close(NOT_YOURS)
 
 
-class SignsIn:
-    """Mixed into a consumer, before channels' class: lets in who is signed in, or sends ``{"token": "..."}`` in time.
+class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
+    """Lets in who is signed in, or sends ``{"token": "..."}`` in time.
 
     A token in the address would end up in logs. The consumer says whose it is (:meth:`may`) and what comes then
     (:meth:`begin`, :meth:`message`).
@@ -91,7 +91,7 @@ class SignsIn:
 
     async def __call__(self, *arguments: Any) -> None:
         try:
-            await super().__call__(*arguments)  # type: ignore[misc]
+            await super().__call__(*arguments)
         finally:
             if self._counted is not None:
                 _open[self._counted] -= 1
@@ -101,7 +101,7 @@ class SignsIn:
         if not self._closed:
             self._closed = True
             with suppress(OSError):
-                await super().close(code, reason)  # type: ignore[misc]
+                await super().close(code, reason)
 
     async def may(self, user: User) -> bool:
         """Whether the thing that the address names is this user's."""
@@ -116,19 +116,19 @@ class SignsIn:
 
     async def message(self, text_data: str | None, bytes_data: bytes | None) -> None:
         """What came after that; unless a consumer says otherwise it is for channels' class."""
-        await super().receive(text_data=text_data, bytes_data=bytes_data)  # type: ignore[misc]
+        await super().receive(text_data=text_data, bytes_data=bytes_data)
 
     async def connect(self) -> None:
-        user = self.scope.get("user")  # type: ignore[attr-defined]
+        user = self.scope.get("user")
         if user is None or not user.is_authenticated:
-            await self.accept()  # type: ignore[attr-defined]
+            await self.accept()
             self._patience = asyncio.create_task(self._lose_patience())
         elif not await self.may(user):
-            await self.close(NOT_YOURS)  # type: ignore[attr-defined]
+            await self.close(NOT_YOURS)
         elif not self._is_counted(user):
-            await self.close(TOO_MANY)  # type: ignore[attr-defined]  # before it is open: pages ask then
+            await self.close(TOO_MANY)  # before it is open: pages ask then
         else:
-            await self.accept()  # type: ignore[attr-defined]
+            await self.accept()
             await self._let_in(user)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
@@ -156,7 +156,7 @@ class SignsIn:
     async def _let_in(self, user: User) -> None:
         self.user = user
         user.is_alone = False  # who joins an organization meanwhile has what is shared with it
-        activate(language_of(self.scope))  # type: ignore[attr-defined]
+        activate(language_of(self.scope))
         self._watching = asyncio.create_task(self._watch())
         await self.begin()
 
@@ -168,14 +168,14 @@ class SignsIn:
     async def _is_still_in(self) -> bool:
         assert self.user is not None
         if not await database_sync_to_async(self._may_go_on)():
-            await self.close(UNKNOWN)  # type: ignore[attr-defined]
+            await self.close(UNKNOWN)
             return False
         try:
             theirs = await self.is_theirs_still(self.user)
         except DatabaseError:  # a moment's trouble
             return True
         if not theirs:
-            await self.close(NOT_YOURS)  # type: ignore[attr-defined]
+            await self.close(NOT_YOURS)
         return theirs
 
     def _may_go_on(self) -> bool:
@@ -183,7 +183,7 @@ class SignsIn:
         try:
             if self._token is not None:
                 return user_of_token(self._token, going_on=True)[0] == self.user
-            key = getattr(self.scope.get("session"), "session_key", None)  # type: ignore[attr-defined]
+            key = getattr(self.scope.get("session"), "session_key", None)
             request = HttpRequest()
             request.session = SessionStore(key)
             return bool(get_user(request) == self.user)
@@ -210,7 +210,7 @@ class SignsIn:
             )
             await self._refuse(lacking, MAY_NOT)
         elif not await self.may(user):
-            await self.close(NOT_YOURS)  # type: ignore[attr-defined]
+            await self.close(NOT_YOURS)
         elif not self._is_counted(user):
             many = HarkError(
                 "Too many sockets at once.", f"{MOST_OF_A_USER} of one user may be open.", "Close one, then try again."
@@ -221,11 +221,11 @@ class SignsIn:
 
     async def _lose_patience(self) -> None:
         await asyncio.sleep(WAIT_S)
-        await self.close(UNKNOWN)  # type: ignore[attr-defined]
+        await self.close(UNKNOWN)
 
     async def say(self, **content: Any) -> None:
-        await self.send(text_data=json.dumps(content))  # type: ignore[attr-defined]
+        await self.send(text_data=json.dumps(content))
 
     async def _refuse(self, error: HarkError, code: int) -> None:
         await self.say(error=explained(error))
-        await self.close(code)  # type: ignore[attr-defined]
+        await self.close(code)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from channels.db import database_sync_to_async
-from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.urls import reverse
 
@@ -42,7 +41,7 @@ async def _apart(do: Callable[..., T], *arguments: Any) -> T:
     return await asyncio.get_running_loop().run_in_executor(_recognizing, do, *arguments)
 
 
-class TranscribeConsumer(SignsIn, AsyncWebsocketConsumer):
+class TranscribeConsumer(SignsIn):
     """Answers samples with ``{"partial": {"text", "start_s", "end_s"}}`` and ``{"final": the same and "segments"}``.
 
     A first text message may say how: ``{"start": {"engine", "language", "detectors": [ids], "answer": true, "save":

@@ -45,7 +45,7 @@ DEFAULTS: dict[str, Any] = {
 }
 MOST_SPEAKERS = 20
 PACED, LEAST_PACED_S = 50, 10.0  # recordings that say how fast recognizers are here, and their least length
-_LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")
+_LANGUAGE = re.compile(r"([a-z]{2,3}(-[a-z0-9]{2,8})*)?")
 
 
 def create_recording(
@@ -126,15 +126,15 @@ def _submit(recording: Recording, even_if_full: bool = False, seconds: float = 0
 
 
 def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of a transcription, all of them, with what was not said as in :data:`DEFAULTS`. Raises HarkError."""
+    """All options of a transcription: what is missing or empty is as in :data:`DEFAULTS`. Raises HarkError."""
     unknown = set(options) - set(DEFAULTS)
     chosen = {**DEFAULTS, **options}
     if unknown:
         raise _no_options(_("There is no option %(name)s.") % {"name": str(min(unknown))[:40]})
-    engine, language, speakers = chosen["engine"] or "auto", chosen["language"] or None, chosen["speakers"] or None
+    engine, language, speakers = chosen["engine"] or "auto", chosen["language"] or "", chosen["speakers"] or None
     if engine != "auto" and engine not in [known.name for known in engines()]:
         raise _no_options(_("There is no engine of recognition called %(name)s.") % {"name": str(engine)[:40]})
-    if language is not None and not (isinstance(language, str) and _LANGUAGE.fullmatch(language.lower())):
+    if not (isinstance(language, str) and _LANGUAGE.fullmatch(language := language.strip().lower())):
         raise _no_options(_("A language is a code such as en, de or pt-br."))
     if speakers is not None and not (
         isinstance(speakers, int) and not isinstance(speakers, bool) and 1 <= speakers <= MOST_SPEAKERS
@@ -143,7 +143,7 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
     session = chosen["session"]
     return {
         "engine": engine,
-        "language": language.lower() if language else None,
+        "language": language or None,
         "speakers": speakers,
         "diarize": bool(chosen["diarize"]),
         "summarize": bool(chosen["summarize"]),

@@ -410,8 +410,8 @@ def options_of(request: HttpRequest) -> dict[str, Any]:
     sent = request.POST
     speakers = sent.get("speakers", "")
     return {
-        "engine": sent.get("engine") or "auto",
-        "language": sent.get("language", "").strip() or None,
+        "engine": sent.get("engine"),
+        "language": sent.get("language"),
         "speakers": whole_number(speakers),
         "diarize": speakers != "none",
         "summarize": "summarize" in sent,

@@ -79,7 +79,7 @@ def upload(request: HttpRequest) -> HttpResponse:
 
     def take(sound: UploadedFile) -> Recording:
         text = given or _read_text(texts.get(Path(name_of(sound)).stem))
-        return _keep(signed_in(request), sound, text, request.POST.get("language") or None)
+        return _keep(signed_in(request), sound, text, request.POST.get("language"))
 
     made, refused = one_by_one(sounds, take)
     if is_page(request):

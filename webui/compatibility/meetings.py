@@ -57,8 +57,8 @@ def meetings(request: HttpRequest) -> HttpResponse:
         why = "Without diarize speakers are not distinguished."
         raise wrong("speakers would have no effect.", why, "Leave one of the two out.")
     options = {
-        "engine": request.POST.get("engine") or "auto",
-        "language": request.POST.get("language") or None,
+        "engine": request.POST.get("engine"),
+        "language": request.POST.get("language"),
         "speakers": _count(request.POST.get("speakers")),
         "diarize": diarize,
         "summarize": switch(request.POST, "summary", True),

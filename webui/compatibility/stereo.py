@@ -70,8 +70,8 @@ def _begin(request: HttpRequest) -> HttpResponse:
     uploads = sent_files(request, "file", "files", "audio")
     if len(uploads) > MOST_FILES:
         raise wrong("Too many files.", f"{MOST_FILES} may be sent at once.", "Send the rest afterwards.")
-    user, language = signed_in(request), request.POST.get("language") or None
-    options = {"engine": request.POST.get("engine") or "auto", "language": language, "session": SESSION}
+    user = signed_in(request)
+    options = {name: request.POST.get(name) for name in ("engine", "language")} | {"session": SESSION}
 
     def take(upload: UploadedFile) -> Recording:
         with received(user, upload) as (path, facts):

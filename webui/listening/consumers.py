@@ -10,7 +10,6 @@ from urllib.parse import parse_qs
 
 import numpy as np
 from channels.db import database_sync_to_async
-from channels.generic.websocket import AsyncWebsocketConsumer
 from django.http import Http404
 
 from core.audio_file import SAMPLE_RATE
@@ -38,7 +37,7 @@ LONGEST_PHRASE, LONGEST_LANGUAGE = 300, 20  # characters
 TOO_MUCH = 4413  # close code
 
 
-class _Listens(SignsIn, AsyncWebsocketConsumer):
+class _Listens(SignsIn):
     """Answers each message of samples with ``{"time_s", "scores", "detections"}``."""
 
     needed_scope = "audio"

@@ -81,8 +81,7 @@ def create(
     only_known([*request.POST, *request.FILES], ("audio", "engine", "language", "speakers", "diarize", "summarize"))
     user = caller(request).user
     options = {
-        "engine": engine, "language": language or None, "speakers": speakers, "diarize": diarize,
-        "summarize": summarize,
+        "engine": engine, "language": language, "speakers": speakers, "diarize": diarize, "summarize": summarize,
     }  # fmt: skip
     with received(user, audio) as (path, _facts):
         made = intake.create_recording(user=user, name=name_of(audio), source=path, options=options)
