@@ -37,7 +37,7 @@ from webui.accounts.socket_sign_in import NothingHere, OwnPagesAndPrograms
 from webui.audio.consumers import TranscribeConsumer
 from webui.audio.uploads import LARGE, LARGEST_CHUNK, QUEUED, WHOLE, check_body
 from webui.jobs.consumers import JobConsumer, JobsConsumer
-from webui.limits import Application, Scope, limit_bodies
+from webui.limits import Application, LimitBodies, Scope
 from webui.listening.consumers import ListenConsumer, TryConsumer
 
 LARGEST_FORM, LARGEST_RECORDING = LARGE, 201_000_000  # bytes; a form around a file takes some, too
@@ -116,7 +116,7 @@ sockets = URLRouter(
 )
 application = ProtocolTypeRouter(
     {
-        "http": limit_bodies(
+        "http": LimitBodies(
             cast(Application, Pages()),
             largest_body,
             LARGEST_FORM,

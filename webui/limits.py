@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from core.data_folder import storage_error
@@ -41,85 +41,94 @@ class Body:
     is_whole: bool = False
 
 
-def limit_bodies(
-    application: Application,
-    largest: Callable[[Scope], int],
-    for_all: int,
-    user_of: Callable[[Scope], Awaitable[Any]],
-    check: Callable[[Body, Sequence[Body]], Awaitable[None]],
-) -> Application:
+@dataclass(eq=False)
+class LimitBodies:
     """An ASGI application that answers 413 where a body is too long, 408 where it stops, and 507 on a full disk.
 
-    Args:
+    Attributes:
         largest: bytes that a request may have there.
         for_all: bytes that anybody's request may have; more only where ``user_of`` finds whose it is.
         check: raises HarkError where a body may not come beside those of all users that came before it.
+        coming: those bodies.
     """
-    coming: list[Body] = []
 
-    async def limited(scope: Scope, receive: Receive, send: Send) -> None:
-        most = largest(scope)
-        said = dict(scope["headers"]).get(b"content-length", b"")
-        answered = False
-        read, looked_at, going_on = 0, 0, True
-        waited_s, came = 0.0, 0
-        body: Body | None = None
+    application: Application
+    largest: Callable[[Scope], int]
+    for_all: int
+    user_of: Callable[[Scope], Awaitable[Any]]
+    check: Callable[[Body, Sequence[Body]], Awaitable[None]]
+    coming: list[Body] = field(default_factory=list)
 
-        async def counted() -> dict[str, Any]:
-            nonlocal read, looked_at, going_on, waited_s, came
-            began = time.monotonic()
-            try:
-                message = await asyncio.wait_for(receive(), PIECE_S - waited_s if going_on else None)
-            except TimeoutError as error:
-                what_to_do = "Send it again."
-                raise StatusError(
-                    408, "The request was cut off.", "Next to nothing came for a minute.", what_to_do
-                ) from error
-            going_on = message.get("more_body", False)
-            new = len(message.get("body", b""))
-            read += new
-            waited_s, came = waited_s + time.monotonic() - began, came + new
-            if came >= LEAST:
-                waited_s, came = 0.0, 0
-            if read > most:
-                raise too_large()
-            if body is not None:
-                body.size, body.is_whole = max(body.size, read), not going_on
-                if read - looked_at >= LOOK_EVERY:
-                    looked_at = read
-                    await check(body, coming[: coming.index(body)])
-            return message
-
-        async def watched(message: dict[str, Any]) -> None:
-            nonlocal answered
-            answered = True
-            await send(message)
-
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = _Request(self, scope, receive, send)
         try:
-            if len(said) > LONGEST_NUMBER:
-                raise too_large()
-            size = int(said) if said.isdigit() else 0
-            if most > for_all:
-                user = await user_of(scope)
-                if user is None:
-                    most = for_all
-                elif size <= most and scope["method"] in ("POST", "PUT", "PATCH"):
-                    body = Body(user, scope["path"], size)
-                    coming.append(body)
-                    await check(body, coming[:-1])
-            if size > most:
-                raise too_large()
-            await application(scope, counted, watched)
+            await request.admit()
+            await self.application(scope, request.receive, request.send)
         except (HarkError, OSError) as error:  # OSError: of the disk that the body is kept on
-            if answered:
+            if request.answered:
                 raise
             refused = storage_error(error, "receiving the request") if isinstance(error, OSError) else error
-            await _refuse(scope, receive if going_on and read <= for_all else None, send, refused)
+            unread = receive if request.going_on and request.read <= self.for_all else None
+            await _refuse(scope, unread, send, refused)
         finally:
-            if body is not None:
-                coming.remove(body)
+            if request.body is not None:
+                self.coming.remove(request.body)
 
-    return limited
+
+class _Request:
+    """A request whose body is counted as it comes."""
+
+    def __init__(self, limits: LimitBodies, scope: Scope, receive: Receive, send: Send) -> None:
+        self.limits, self.scope, self._receive, self._send = limits, scope, receive, send
+        self.most = limits.largest(scope)
+        self.body: Body | None = None  # of a user
+        self.read = self.looked_at = 0
+        self.going_on, self.answered = True, False
+        self.waited_s, self.came = 0.0, 0  # since the last LEAST bytes
+
+    async def admit(self) -> None:
+        """Raise HarkError where its body may not come."""
+        said = dict(self.scope["headers"]).get(b"content-length", b"")
+        if len(said) > LONGEST_NUMBER:
+            raise too_large()
+        size = int(said) if said.isdigit() else 0
+        if self.most > self.limits.for_all:
+            user = await self.limits.user_of(self.scope)
+            if user is None:
+                self.most = self.limits.for_all
+            elif size <= self.most and self.scope["method"] in ("POST", "PUT", "PATCH"):
+                self.body = Body(user, self.scope["path"], size)
+                self.limits.coming.append(self.body)
+                await self.limits.check(self.body, self.limits.coming[:-1])
+        if size > self.most:
+            raise too_large()
+
+    async def receive(self) -> dict[str, Any]:
+        """The next message. Raises HarkError where the body stops, is too long, or may not come on."""
+        began = time.monotonic()
+        try:
+            message = await asyncio.wait_for(self._receive(), PIECE_S - self.waited_s if self.going_on else None)
+        except TimeoutError as error:
+            why = "Next to nothing came for a minute."
+            raise StatusError(408, "The request was cut off.", why, "Send it again.") from error
+        self.going_on = message.get("more_body", False)
+        new = len(message.get("body", b""))
+        self.read += new
+        self.waited_s, self.came = self.waited_s + time.monotonic() - began, self.came + new
+        if self.came >= LEAST:
+            self.waited_s, self.came = 0.0, 0
+        if self.read > self.most:
+            raise too_large()
+        if self.body is not None:
+            self.body.size, self.body.is_whole = max(self.body.size, self.read), not self.going_on
+            if self.read - self.looked_at >= LOOK_EVERY:
+                self.looked_at = self.read
+                await self.limits.check(self.body, self.limits.coming[: self.limits.coming.index(self.body)])
+        return message
+
+    async def send(self, message: dict[str, Any]) -> None:
+        self.answered = True
+        await self._send(message)
 
 
 async def _refuse(scope: Scope, receive: Receive | None, send: Send, error: HarkError) -> None:

@@ -13,7 +13,7 @@ from webui.accounts.services import create_token
 from webui.audio.uploads import LARGE_AT_ONCE, check_body
 from webui.errors import StatusError
 from webui.jobs.quota import Limits, set_quota, take_minutes
-from webui.limits import Body, limit_bodies
+from webui.limits import Body, LimitBodies
 
 
 def asked(application: Any, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> tuple[int, bytes]:
@@ -47,7 +47,7 @@ def limited(read: Any, user: bool) -> Any:
     async def check(body: Any, before: Any) -> None:
         pass
 
-    return limit_bodies(application, lambda scope: 50_000, 5_000, user_of, check)
+    return LimitBodies(application, lambda scope: 50_000, 5_000, user_of, check)
 
 
 @pytest.mark.parametrize(("user", "length", "status"), [(True, 40_000, 200), (False, 40_000, 413), (False, 4_000, 200)])
@@ -150,7 +150,7 @@ def test_room_is_looked_at_as_a_body_comes(monkeypatch: pytest.MonkeyPatch) -> N
         while (await receive())["more_body"]:
             pass
 
-    limited = limit_bodies(application, lambda scope: 50_000, 5_000, user_of, check)
+    limited = LimitBodies(application, lambda scope: 50_000, 5_000, user_of, check)
     assert asked(limited, "/recordings/upload", [], b"x" * 40_000)[0] == 507 and seen == [0, 10_000, 20_000, 30_000]
 
 
