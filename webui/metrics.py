@@ -11,7 +11,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from itertools import pairwise
 
 import numpy as np
 from django.conf import settings
@@ -151,20 +150,11 @@ def _kept_jobs() -> Metric:
 
 
 def _stages(since: datetime) -> Metric:
-    """From one stage's beginning to the next one's, or to the end of the job; of its last try only."""
-    from webui.jobs.models import Job, JobEvent
+    from webui.jobs.models import Job, stage_times
 
-    ended = Job.objects.filter(finished_at__gte=since, started_at__isnull=False)
-    began: dict[object, list[tuple[str, float]]] = defaultdict(list)
-    stages = JobEvent.objects.filter(job__in=ended.order_by(), event__event="stage").order_by("id")
-    for job_id, event in stages.values_list("job_id", "event"):
-        began[job_id].append((event["name"], event["time"]))
     took: dict[tuple[str, ...], list[float]] = defaultdict(list)
-    for job_id, kind, started_at, finished_at in ended.values_list("id", "kind", "started_at", "finished_at"):
-        assert started_at is not None and finished_at is not None  # the query says so
-        mine = [(stage, at) for stage, at in began[job_id] if at >= started_at.timestamp()]
-        for (stage, at), (_next, end) in pairwise([*mine, ("", finished_at.timestamp())]):
-            took[kind, stage].append(max(0.0, end - at))
+    for job, stage, began, end in stage_times(Job.objects.filter(finished_at__gte=since, started_at__isnull=False)):
+        took[job.kind, stage].append(end - began)
     about = "How long stages of the jobs that ended in the last hour took."
     return _gauge("hark_stage_seconds", about, ("kind", "stage", "quantile"), _quantiles(took))
 

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,8 @@ def _copy_table(model: type[models.Model], source: str, target: str) -> None:
     insert = f"INSERT INTO {quote(model._meta.db_table)} ({columns}) VALUES ({marks})"
     given = _Digest(fields)
     with to.cursor() as cursor:
-        for rows in _batches(given.of(_rows(model, source))):
+        from_source = given.of(_rows(model, source))
+        while rows := list(islice(from_source, ROWS)):
             # As a field stores it, without what it would set when a row is saved (auto_now_add).
             values = [[field.get_db_prep_save(value, to) for field, value in zip(fields, row)] for row in rows]
             try:
@@ -188,17 +190,6 @@ def _copy_table(model: type[models.Model], source: str, target: str) -> None:
 def _rows(model: type[models.Model], database: str) -> Iterable[tuple[Any, ...]]:
     names = [field.attname for field in model._meta.concrete_fields]
     return model._base_manager.using(database).order_by().values_list(*names).iterator(chunk_size=ROWS)
-
-
-def _batches(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
-    batch: list[tuple[Any, ...]] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == ROWS:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 class _Digest:

@@ -14,12 +14,10 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.utils import timezone
 
 from core.errors import HarkError
 from webui.logs import HEADER, Middleware, method_of, view_of
@@ -102,26 +100,20 @@ def job_span(job: Job) -> Iterator[None]:
         return
     from opentelemetry.trace import SpanKind, Status, StatusCode
 
+    from webui.jobs.models import stage_times
+
     tracer = provider().get_tracer(__name__)
     told = {"hark.job.id": str(job.pk), "hark.job.kind": job.kind, "hark.job.lane": job.lane}
     parent = _context(job.traceparent)
     with tracer.start_as_current_span(f"job {job.kind}", parent, SpanKind.CONSUMER, told) as span:
         yield
-        job.refresh_from_db(fields=["state", "started_at", "finished_at"])
+        job.refresh_from_db(fields=["state"])
         span.set_attribute("hark.job.state", job.state)
         if job.state in (job.State.FAILED, job.State.INTERRUPTED):
             span.set_status(Status(StatusCode.ERROR))
-        end = (job.finished_at or timezone.now()).timestamp()
-        for (stage, began), (_next, ended) in pairwise([*_stages(job), ("", end)]):
-            tracer.start_span(f"stage {stage}", start_time=_ns(began)).end(_ns(max(began, ended)))
+        for _job, stage, began, end in stage_times(type(job).objects.filter(pk=job.pk)):
+            tracer.start_span(f"stage {stage}", start_time=_ns(began)).end(_ns(end))
     provider().force_flush()  # a worker may be ended at any time
-
-
-def _stages(job: Job) -> list[tuple[str, float]]:
-    """(name, beginning [s since 1970]) of this try's stages."""
-    since = job.started_at.timestamp() if job.started_at else 0.0
-    events = job.events.filter(event__event="stage").order_by("id").values_list("event", flat=True)
-    return [(event["name"], event["time"]) for event in events if event["time"] >= since]
 
 
 def _ns(seconds: float) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import secrets
 import shutil
@@ -29,7 +28,7 @@ from webui.audio.models import Recording
 from webui.audio.transcripts import submit
 from webui.errors import StatusError
 from webui.jobs import services as jobs
-from webui.jobs.models import Job, JobEvent
+from webui.jobs.models import Job, stage_times
 from webui.jobs.quota import MOST_S, SECONDS, check_minutes, seconds_left
 from webui.jobs.services import user_data
 from webui.transactions import alone
@@ -226,17 +225,13 @@ def seconds_a_minute() -> dict[str, float]:
     """How long the recognition of a minute of audio took on this machine, by recognizer: the median over the newest
     recordings."""
     done = Recording.objects.filter(job__kind="transcribe", job__state=Job.State.DONE, duration_s__gte=LEAST_PACED_S)
-    newest = {
+    newest: dict[Any, tuple[str, Any]] = {
         job: (engine, seconds)
         for job, engine, seconds in done.order_by("-created_at").values_list("job_id", "engine", "duration_s")[:PACED]
     }
-    stages: dict[uuid.UUID, list[dict[str, Any]]] = {}
-    for job, event in JobEvent.objects.filter(job__in=newest, event__event="stage").values_list("job_id", "event"):
-        stages.setdefault(job, []).append(event)
     found: dict[str, list[float]] = {}
-    for job, events in stages.items():
-        engine, seconds = newest[job]
-        for event, following in itertools.pairwise(events):
-            if event["name"] == "transcribe":
-                found.setdefault(engine, []).append(60 * (following["time"] - event["time"]) / seconds)
+    for job, stage, began, end in stage_times(Job.objects.filter(pk__in=newest)):
+        engine, seconds = newest[job.pk]
+        if stage == "transcribe":
+            found.setdefault(engine, []).append(60 * (end - began) / seconds)
     return {engine: statistics.median(times) for engine, times in found.items()}

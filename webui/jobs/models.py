@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -141,6 +144,20 @@ class JobEvent(models.Model):
 
     def __str__(self) -> str:
         return str(self.event.get("event"))
+
+
+def stage_times(jobs: models.QuerySet[Job]) -> Iterator[tuple[Job, str, float, float]]:
+    """Each job with each stage of its last try: name, beginning and end [s since 1970]. A stage ends where the next one
+    begins, the last one with the job."""
+    began: dict[uuid.UUID, list[tuple[str, float]]] = defaultdict(list)
+    for event in JobEvent.objects.filter(job__in=jobs.order_by(), event__event="stage").order_by("id"):
+        began[event.job_id].append((event.event["name"], event.event["time"]))
+    for job in jobs.only("kind", "started_at", "finished_at"):
+        since = job.started_at.timestamp() if job.started_at else 0.0
+        until = (job.finished_at or timezone.now()).timestamp()
+        stages = [(name, at) for name, at in began[job.pk] if at >= since]
+        for (name, at), (_next, end) in pairwise([*stages, ("", until)]):
+            yield job, name, at, max(at, end)
 
 
 class Heartbeat(models.Model):
