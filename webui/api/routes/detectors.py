@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from django.db.models import Count, Exists, Max, OuterRef, QuerySet
@@ -10,7 +11,7 @@ from django.http import FileResponse, Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 from ninja import File, Form, Query, Router, Status, UploadedFile
 
-from webui.access import owned, to_change
+from webui.access import owned, to_change, visible
 from webui.accounts.models import User
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
@@ -49,6 +50,11 @@ def _detectors(user: User) -> QuerySet[Detector]:
     seen = Detector.objects.visible_to(user).select_related("user", "organization")
     takes_wakes = Exists(WakeIntake.objects.filter(detector=OuterRef("pk")))
     return seen.annotate(count=Count("versions"), newest=Max("versions__number"), takes_wakes=takes_wakes)
+
+
+def a_version(request: HttpRequest, detector_id: int, number: int, who: Callable[..., Version] = visible) -> Version:
+    """A version that the caller may see; with ``who``: may change, or owns. Raises Http404 where there is none."""
+    return services.version_of(caller(request).user, detector_id, number, who)
 
 
 def _version_out(version: Version, in_use: Version | None) -> VersionOut:
@@ -122,21 +128,21 @@ def compare(request: HttpRequest, detector_id: int) -> Made:
 @creation()
 def retrain(request: HttpRequest, detector_id: int, number: int) -> Made:
     """Queues a job that makes the next version from this one and what was marked, recorded and imported since."""
-    job = services.retrain(version=services.version_of(caller(request).user, detector_id, number, to_change))
+    job = services.retrain(version=a_version(request, detector_id, number, to_change))
     return Made(job_out(job, caller(request).user), f"/api/v1/jobs/{job.id}")
 
 
 @router.get(VERSION, response=VersionOut, summary="A version", **needs("read"))
 def version(request: HttpRequest, detector_id: int, number: int) -> VersionOut:
     """Its figures, and its bundle's name and size."""
-    found = services.version_of(caller(request).user, detector_id, number)
+    found = a_version(request, detector_id, number)
     return _version_out(found, found.detector.current)
 
 
 @router.patch(VERSION, response=VersionOut, summary="Note something about a version", **needs("train"))
 def set_note(request: HttpRequest, detector_id: int, number: int, sent: NoteIn) -> VersionOut:
     """Keeps words of your own."""
-    found = services.version_of(caller(request).user, detector_id, number, to_change)
+    found = a_version(request, detector_id, number, to_change)
     services.set_note(version=found, note=sent.note)
     return _version_out(found, found.detector.current)
 
@@ -144,14 +150,14 @@ def set_note(request: HttpRequest, detector_id: int, number: int, sent: NoteIn) 
 @router.delete(VERSION, response={204: None}, summary="Delete a version", **needs("train"))
 def delete_version(request: HttpRequest, detector_id: int, number: int) -> Status:
     """With its files, whose addresses for devices stop working. The only version of a detector is not deleted alone."""
-    services.remove_version(version=services.version_of(caller(request).user, detector_id, number, owned))
+    services.remove_version(version=a_version(request, detector_id, number, owned))
     return Status(204, None)
 
 
 @router.post(VERSION + "/use", response=VersionOut, summary="Use a version", **needs("train"))
 def use(request: HttpRequest, detector_id: int, number: int) -> VersionOut:
     """Makes it the version in use. A newer one takes its place when it has been found better on the same streams."""
-    chosen = services.version_of(caller(request).user, detector_id, number, to_change)
+    chosen = a_version(request, detector_id, number, to_change)
     services.use(version=chosen)
     return _version_out(chosen, chosen)
 
@@ -164,22 +170,19 @@ def changes(
     since: int = Query(..., ge=1, le=2**31 - 1, description="The version that it is held against.", examples=[1]),
 ) -> list[dict[str, str]]:
     """What is different in how two versions were made, in words. Their figures on one stream: the comparison."""
-    return results.changes(
-        services.version_of(caller(request).user, detector_id, since),
-        services.version_of(caller(request).user, detector_id, number),
-    )
+    return results.changes(a_version(request, detector_id, since), a_version(request, detector_id, number))
 
 
 @router.get(VERSION + "/report", response=dict[str, Any], summary="The whole report", **needs("read"))
 def report(request: HttpRequest, detector_id: int, number: int) -> dict[str, Any]:
     """The file report.json: how it was measured, on what, and everything that was found."""
-    return services.version_of(caller(request).user, detector_id, number).report()
+    return a_version(request, detector_id, number).report()
 
 
 @router.get(VERSION + "/thresholds", response=list[ThresholdOut], summary="Settings of the dial", **needs("read"))
 def thresholds(request: HttpRequest, detector_id: int, number: int) -> list[ThresholdOut]:
     """What each rate of false alarms a day means, the rarest first: its threshold, and what it misses then."""
-    found = services.version_of(caller(request).user, detector_id, number).report()
+    found = a_version(request, detector_id, number).report()
     points = results.operating_points(found)
     shipped = results.shipped_with(found, points)
     rows = sorted(found["thresholds"], key=lambda row: row["fa_per_day"])
@@ -200,7 +203,7 @@ def thresholds(request: HttpRequest, detector_id: int, number: int) -> list[Thre
 @router.get(VERSION + "/files", response=list[FileOut], summary="Files of a version", **needs("read"))
 def files(request: HttpRequest, detector_id: int, number: int) -> list[FileOut]:
     """What can be downloaded beside the bundle."""
-    found = services.version_of(caller(request).user, detector_id, number)
+    found = a_version(request, detector_id, number)
     return [
         FileOut(
             name=row["name"],
@@ -220,9 +223,7 @@ def files(request: HttpRequest, detector_id: int, number: int) -> list[FileOut]:
 )
 def file(request: HttpRequest, detector_id: int, number: int, name: str) -> FileResponse:
     """One of the files of a version, as its list names it."""
-    return version_files.file_response(
-        services.version_of(caller(request).user, detector_id, number), name, caller(request).user
-    )
+    return version_files.file_response(a_version(request, detector_id, number), name, caller(request).user)
 
 
 @router.get(
@@ -235,7 +236,7 @@ def bundle(
     fa_per_day: float | None = Query(None, gt=0, le=1e6, description="Another default for it.", examples=[2.0]),
 ) -> FileResponse:
     """The zip that runs wherever onnxruntime does; with ``fa_per_day`` that rate is its default."""
-    return version_files.bundle_response(services.version_of(caller(request).user, detector_id, number), fa_per_day)
+    return version_files.bundle_response(a_version(request, detector_id, number), fa_per_day)
 
 
 @router.post(VERSION + "/detect", response=HeardOut, summary="Listen to a recording", **needs("audio"))
@@ -248,7 +249,7 @@ def detect(
     scores: bool = Query(False, description="Also every score, and the outline of the waveform.", examples=[False]),
 ) -> HeardOut:
     """Where the phrase occurs in a recording. The recording is not kept."""
-    seen = services.version_of(caller(request).user, detector_id, number)
+    seen = a_version(request, detector_id, number)
     with place(caller(request).user), on_disk(audio) as path:
         found = listening.detect_in_file(seen, path, fa_per_day)
     if not scores:
@@ -307,7 +308,7 @@ def add_sample(
     end_s: float | None = Form(None, ge=0, description="Where the sample ends; none: with the recording."),
 ) -> Made:
     """Puts 0.3 to 10 seconds into the inbox. Sending it is the consent that it is kept."""
-    changed = services.version_of(caller(request).user, detector_id, number, to_change)
+    changed = a_version(request, detector_id, number, to_change)
     with place(caller(request).user), on_disk(audio) as path:
         made = listening.keep_stretch(
             user=caller(request).user,
