@@ -1,4 +1,4 @@
-"""Numbers, ids, JSON objects and the host as requests have them."""
+"""Numbers, ids, JSON objects, the host and the page of a long list as requests have them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from django.core.paginator import Page, Paginator
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest
 
 from core.untrusted_json import untrusted_json
@@ -49,3 +51,11 @@ def for_the_network(request: HttpRequest) -> dict[str, str]:
         "command": f"HARK_ALLOWED_HOSTS={name} ./hark serve --host 0.0.0.0 --port {port}",
         "address": f"http://{name}:{port}",
     }
+
+
+def page_asked_for(request: HttpRequest, rows: QuerySet[Any, Any], size: int) -> Page[Any]:
+    """The page that the address names (``?page=``), or the nearest there is. What fits on one page is not counted."""
+    if "page" in request.GET:
+        return Paginator(rows, size).get_page(request.GET["page"])
+    first = list(rows[: size + 1])
+    return Page(first[:size], 1, Paginator(rows if len(first) > size else first, size))

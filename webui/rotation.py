@@ -22,10 +22,10 @@ from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.second_factor import PURPOSE as SECOND_FACTOR
 from webui.api.models import Webhook
-from webui.api.sealing import reseal
 from webui.api.webhooks import PURPOSE as WEBHOOK
 from webui.jobs.models import Job
 from webui.jobs.services import send_waiting
+from webui.sealing import reseal
 from webui.secret import NAME, forget_earlier, rotate
 from webui.transactions import alone
 

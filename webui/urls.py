@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from webui import help, observing
+from webui import navigation, observing
 
 urlpatterns = [
     path("live", observing.live, name="live"),
     path("ready", observing.ready, name="ready"),
     path("metrics", observing.metrics, name="metrics"),
-    path("help", help.page, name="help"),
+    path("help", navigation.help_page, name="help"),
     path("", include("webui.trainer.urls")),
     path("", include("webui.listening.urls")),
     path("jobs/", include("webui.jobs.urls")),

@@ -9,7 +9,7 @@ from django.test import RequestFactory
 
 from webui.accounts.models import User
 from webui.jobs.models import Job
-from webui.pages import page_asked_for
+from webui.parameters import page_asked_for
 
 pytestmark = pytest.mark.django_db
 SIZE = 3

@@ -26,9 +26,9 @@ from tests.webui.accounts.test_second_factor import SECRET, code_of, is_signed_i
 from webui.accounts.models import AuditEntry, User
 from webui.accounts.services import create_token, issue_pair, password_link, rotate_pair, user_of_token
 from webui.api import webhooks
-from webui.api.sealing import seal, unseal
 from webui.jobs.models import Job
 from webui.rotation import rotate_key
+from webui.sealing import seal, unseal
 from webui.secret import EarlierKeys, rotate, secret_key
 
 

@@ -12,8 +12,7 @@ from webui.accounts.audit import entries_of
 from webui.accounts.models import AuditEntry, User
 from webui.accounts.signed_in import signed_in
 from webui.accounts.user_views import owner_only
-from webui.pages import page_asked_for
-from webui.parameters import whole_number
+from webui.parameters import page_asked_for, whole_number
 
 PAGE = 50
 

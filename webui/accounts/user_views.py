@@ -26,7 +26,7 @@ from webui.jobs.models import Quota
 from webui.jobs.quota import set_quota
 from webui.jobs.services import usage_of
 from webui.organizations import use_of
-from webui.shown_once import show_next, shown_now
+from webui.sealing import show_next, shown_now
 
 P = ParamSpec("P")
 LINK = "link of a user"

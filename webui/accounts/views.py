@@ -41,7 +41,7 @@ from webui.api import webhooks as outgoing
 from webui.api.models import Webhook
 from webui.errors import with_wait
 from webui.jobs.services import usage_of
-from webui.shown_once import show_next, shown_now
+from webui.sealing import show_next, shown_now
 
 INVALID = 422
 LATEST = 5  # entries of the audit log on the page of an account

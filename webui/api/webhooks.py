@@ -29,10 +29,10 @@ from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.api.models import Delivery, Webhook
 from webui.api.outgoing import LONGEST_S, NotSent, check_url, post
-from webui.api.sealing import seal, unseal
 from webui.jobs.models import Job
 from webui.jobs.queue import enqueue
 from webui.jobs.services import WEBHOOKS, LimitReached
+from webui.sealing import seal, unseal
 from webui.transactions import alone
 from webui.translation import explained
 

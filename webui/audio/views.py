@@ -39,9 +39,8 @@ from webui.jobs.models import Job
 from webui.jobs.services import stages_of
 from webui.metrics import reason_of
 from webui.organizations.services import sharing_of
-from webui.pages import page_asked_for
-from webui.parameters import for_the_network, whole_number
-from webui.shown_once import shown_now
+from webui.parameters import for_the_network, page_asked_for, whole_number
+from webui.sealing import shown_now
 from webui.translation import shown
 
 PAGE = 25

@@ -13,8 +13,7 @@ from webui.access import to_change, visible
 from webui.accounts.signed_in import signed_in
 from webui.jobs import services
 from webui.jobs.models import Job, JobEvent
-from webui.pages import page_asked_for
-from webui.parameters import whole_number
+from webui.parameters import page_asked_for, whole_number
 from webui.translation import explained, shown
 
 PAGE = 25

@@ -20,7 +20,7 @@ from webui.access import owned, to_change, visible
 from webui.accounts.signed_in import signed_in
 from webui.listening import services
 from webui.listening.models import Sample
-from webui.pages import page_asked_for
+from webui.parameters import page_asked_for
 from webui.places import place
 from webui.trainer.models import Detector, Version
 from webui.trainer.services import version_of

@@ -24,9 +24,8 @@ from webui.jobs.services import usage_of
 from webui.organizations import services, use_of
 from webui.organizations.forms import InvitationForm, NameForm, SharedForm
 from webui.organizations.models import Invitation, Membership, Role
-from webui.pages import page_asked_for
-from webui.parameters import whole_number
-from webui.shown_once import show_next, shown_now
+from webui.parameters import page_asked_for, whole_number
+from webui.sealing import show_next, shown_now
 from webui.trainer.models import Detector
 from webui.trainer.services import detector_of
 

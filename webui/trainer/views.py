@@ -23,8 +23,7 @@ from webui.accounts.signed_in import signed_in
 from webui.jobs.models import Job
 from webui.library.services import audio_response
 from webui.listening.services import only_trained
-from webui.pages import page_asked_for
-from webui.parameters import uuid_of
+from webui.parameters import page_asked_for, uuid_of
 from webui.trainer import services
 from webui.trainer.forms import RunForm
 from webui.trainer.models import Detector

@@ -143,6 +143,6 @@ def test_raw_sql_asks_the_same_place() -> None:
     }
     about_the_database = {"moving.py", "observing.py", "setup.py", "transactions.py"}
     who_asks = {"accounts/backend.py"}
-    put_together_of_querysets = {"counts.py"}  # which doors give it
+    put_together_of_querysets = {"navigation.py"}  # which doors give it
     assert raw == {"audio/search.py", *about_the_database, *who_asks, *put_together_of_querysets}
     assert files[Path("audio/search.py")].count("visible_to(user)") == 2  # SQLite's words, and PostgreSQL's

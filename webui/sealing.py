@@ -1,15 +1,23 @@
-"""Secrets that must be read again (webhooks sign with theirs) lie in the database sealed with the portal's own key."""
+"""Secrets that must be read again (webhooks sign with theirs) lie in the database sealed with the portal's own key.
+
+So does what is made once and shown once (links, tokens, secrets): a form that makes something is answered with a
+redirect, as reloading the answer would make a second one. Until that page is asked for, it lies in the session.
+"""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
 from core.errors import HarkError
 from webui.secret import all_keys
+
+SHOWN_ONCE = "shown once"
 
 
 def _box(purpose: str) -> MultiFernet:
@@ -44,3 +52,13 @@ def _opened(opens: Callable[[bytes], bytes], text: str) -> str:
         raise HarkError(
             "A secret cannot be read any more.", "The key of the portal is another one than it was.", "Make it anew."
         ) from error
+
+
+def show_next(request: HttpRequest, name: str, shown: Mapping[str, str]) -> None:
+    """Keep it for the next page that asks :func:`shown_now` for that name."""
+    request.session[f"{SHOWN_ONCE}: {name}"] = seal(json.dumps(dict(shown)), SHOWN_ONCE)
+
+
+def shown_now(request: HttpRequest, name: str) -> dict[str, str]:
+    sealed = request.session.pop(f"{SHOWN_ONCE}: {name}", None) if request.method == "GET" else None
+    return {} if sealed is None else dict(json.loads(unseal(sealed, SHOWN_ONCE)))

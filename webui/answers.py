@@ -1,0 +1,37 @@
+"""How answers go out: with one Content-Security-Policy; pages and JSON compressed to whoever takes that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from csp.constants import HEADER
+from csp.utils import build_policy
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
+
+from webui.logs import Middleware
+
+COMPRESSED = ("text/html", "application/json")  # sound, files and streams go as they are
+
+
+class ContentPolicy(Middleware):
+    """Set django-csp's header for ``settings.CONTENT_SECURITY_POLICY``, put together once, as it has no nonces."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        super().__init__(get_response)
+        self._policy = build_policy()
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = super().__call__(request)
+        response.headers[HEADER] = self._policy
+        return response
+
+
+class CompressPages(GZipMiddleware):
+    """Django's own, which adds bytes at random, so that lengths tell nothing of a secret (BREACH)."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if response.streaming or not response.headers.get("Content-Type", "").startswith(COMPRESSED):
+            return response
+        return super().process_response(request, response)
