@@ -63,8 +63,10 @@ class Things(Owned[Row]):
     def _of(self, user: User, roles: Collection[str]) -> Self:
         if user.is_alone or not user.is_active:
             return self.owned_by(user)
-        shared = Q(**{f"{self.to_thing}organization__in": organizations_of(user, roles)})
-        return self.filter(self._own(user) | shared)
+        return self.filter(self._own(user) | self._shared(user, roles))
+
+    def _shared(self, user: User, roles: Collection[str]) -> Q:
+        return Q(**{f"{self.to_thing}organization__in": organizations_of(user, roles)})
 
 
 def visible(things: Things[Row], user: User, **which: Any) -> Row:
