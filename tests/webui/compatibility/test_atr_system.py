@@ -273,16 +273,6 @@ def test_spoken_answers_are_their_asker_s_and_go_after_an_hour(
     assert len(list(portal.rglob("replies/*.wav"))) == 1
 
 
-@pytest.mark.parametrize(
-    ("method", "address"), [("post", "/upload"), ("post", "/train-real"), ("post", "/interact"), ("get", "/progress")]
-)
-def test_strangers(client: Client, owner: User, method: str, address: str) -> None:
-    assert getattr(client, method)(address).status_code == 401
-    scopes = {"/train-real": "audio"}.get(address, "read" if method == "post" else "admin")
-    headers = {"Authorization": f"Bearer {token_text(owner, scopes)}"}
-    assert getattr(client, method)(address, headers=headers).status_code == 403
-
-
 def test_the_tabs(owners: Client, owner: User, recording_file: Path, finish: Finish) -> None:
     for address in ("/workspace", "/workspace/training", "/workspace/interact"):
         page = owners.get(address)

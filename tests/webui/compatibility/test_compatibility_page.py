@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from functools import partial
 
 import pytest
 from django.test import Client
@@ -12,6 +13,9 @@ from django.urls import resolve
 from core.data_folder import REPOSITORY
 from db.database import DATABASE_NAME
 from pipeline.recordings.transcription.registry import ENGINES
+from tests.webui.compatibility.conftest import token_text
+from webui.accounts.models import User
+from webui.accounts.services import SCOPES
 from webui.audio.uploads import WHOLE
 from webui.compatibility.urls import urlpatterns
 from webui.jobs.heartbeat import beat
@@ -37,11 +41,16 @@ def expected_of_nobody(method: str, scopes: str) -> int:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("method", "address", "scopes"), ROWS)
-def test_it_answers_whom_it_says(client: Client, method: str, address: str, scopes: str) -> None:
+def test_it_answers_whom_it_says(client: Client, owner: User, method: str, address: str, scopes: str) -> None:
     for lane in LANES:
         beat(lane)  # or it is not ready
-    answer = getattr(client, method.lower())(filled(address))
-    assert answer.status_code == expected_of_nobody(method, scopes)
+    ask = partial(getattr(client, method.lower()), filled(address))
+    expected = expected_of_nobody(method, scopes)
+    assert ask().status_code == expected
+    if expected == 401:
+        others = [scope for scope in SCOPES if scope not in re.findall(r"\w+", scopes)]
+        refused = ask(headers={"Authorization": f"Bearer {token_text(owner, *others)}"})
+        assert refused.status_code == 403 and (address.startswith("/v1/") or scopes[:5] in refused.json()["why"])
 
 
 def test_what_takes_recordings_may_be_as_large_as_one() -> None:

@@ -156,7 +156,6 @@ def test_sessions_are_their_owner_s(
     theirs = {"Authorization": f"Bearer {token_text(other)}"}
     assert client.get(f"{ADDRESS}/{begun['session_id']}", headers=theirs).status_code == 404
     assert client.get(ADDRESS, headers=theirs).json()["sessions"] == []
-    assert client.get(ADDRESS).status_code == client.post(ADDRESS).status_code == 401
     assert client.get(f"{ADDRESS}/{uuid.uuid4()}", headers=token).status_code == 404
     # What came another way is no session of this system's.
     Recording.objects.update(options={"session": None})
