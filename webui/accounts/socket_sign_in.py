@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,7 +30,7 @@ LONGEST_FIRST = 8_000  # characters
 MOST_OF_A_USER = 20  # sockets at once: each looks into the database again and again
 UNKNOWN, MAY_NOT, NOT_YOURS, TOO_MANY = 4401, 4403, 4404, 4429  # close codes
 
-_open: Counter[int] = Counter()  # sockets by user; the web server is one process, and counts on one thread
+_open: dict[SignsIn, int] = {}  # whose each is; the web server is one process, and counts on one thread
 
 
 PORTS = {"http": 80, "https": 443}  # that addresses leave out
@@ -87,14 +86,12 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
     _watching: asyncio.Task[None] | None = None
     _token: str | None = None  # the header that says whose it is; None: the session does
     _closed = False
-    _counted: int | None = None  # among whose sockets it is
 
     async def __call__(self, *arguments: Any) -> None:
         try:
             await super().__call__(*arguments)
         finally:
-            if self._counted is not None:
-                _open[self._counted] -= 1
+            _open.pop(self, None)
 
     async def close(self, code: int | None = None, reason: str | None = None) -> None:
         """As of channels' class, but once, and for a client that has gone meanwhile too."""
@@ -147,10 +144,9 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     def _is_counted(self, user: User) -> bool:
         """Count it among the user's; False where these are too many already."""
-        if _open[user.pk] >= MOST_OF_A_USER:
+        if list(_open.values()).count(user.pk) >= MOST_OF_A_USER:
             return False
-        _open[user.pk] += 1
-        self._counted = user.pk
+        _open[self] = user.pk
         return True
 
     async def _let_in(self, user: User) -> None:

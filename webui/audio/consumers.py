@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,7 +32,7 @@ UNREADABLE = 1007
 T = TypeVar("T")
 # Of its own: asyncio's threads (6 on two cores) send everybody's audio, and must not wait for a recognizer.
 _recognizing = ThreadPoolExecutor(8, "live")
-_going: Counter[int] = Counter()  # sessions by user; the web server is one process, and counts on one thread
+_going: dict[TranscribeConsumer, int] = {}  # whose each at work is; the web server counts on one thread
 
 
 async def _apart(do: Callable[..., T], *arguments: Any) -> T:
@@ -55,19 +54,13 @@ class TranscribeConsumer(SignsIn):
     session: live.Session | None = None
     working: asyncio.Task[None] | None = None
     detectors: Sequence[int] = ()  # that listen along
-    place: int | None = None  # whose place among those at work it has
 
     async def __call__(self, *arguments: Any) -> None:
         """As of channels' class; the place is free again however it ends, also by a fault."""
         try:
             await super().__call__(*arguments)
         finally:
-            self._leave()
-
-    def _leave(self) -> None:
-        if self.place is not None:
-            _going[self.place] -= 1
-            self.place = None
+            _going.pop(self, None)
 
     async def may(self, user: User) -> bool:
         return True
@@ -135,13 +128,12 @@ class TranscribeConsumer(SignsIn):
 
     async def _start(self, wish: dict[str, Any]) -> bool:
         assert self.user is not None
-        if self.place is None:
-            if _going[self.user.pk] >= settings.LIVE_PER_USER:
+        if self not in _going:
+            if list(_going.values()).count(self.user.pk) >= settings.LIVE_PER_USER:
                 await self.say(error=explained(live.too_many(settings.LIVE_PER_USER)))
                 await self.close(TOO_MANY)
                 return False
-            _going[self.user.pk] += 1
-            self.place = self.user.pk
+            _going[self] = self.user.pk
         engine, language = wish.get("engine"), wish.get("language")
         self.wish = {
             "engine": engine if isinstance(engine, str) and engine else "auto",
@@ -181,7 +173,7 @@ class TranscribeConsumer(SignsIn):
         if self.answering:
             await asyncio.wait(self.answering, timeout=30.0)
         await self._keep(session, told=True)
-        self._leave()  # before it is said: the next one may begin at once
+        _going.pop(self, None)  # before it is said: the next one may begin at once
         await self.say(ended=True)
         await self.close()
 
