@@ -70,8 +70,9 @@ def writable_again() -> Iterator[None]:
 
 
 def test_live(client: Client, db: None) -> None:
-    answer = client.get("/live")
-    assert answer.status_code == 200 and answer.json() == {"status": "alive"}
+    for address in ("/live", "/api/v1/live", "/api/v1/health/live"):
+        answer = client.get(address)
+        assert answer.status_code == 200 and answer.json() == {"status": "alive"}
 
 
 def test_ready(client: Client, at_work: None) -> None:
@@ -82,6 +83,8 @@ def test_ready(client: Client, at_work: None) -> None:
             answer.json()["parts"]
         )
         assert all(answer.json()["parts"][name] == "ok" for name in observing.NEEDED)
+        assert answer.json()["checks"]["database"]
+    assert client.get("/api/v1/health").json()["status"] == "healthy"
 
 
 @pytest.mark.parametrize("path", ["/live", "/ready", "/metrics"])
@@ -115,6 +118,7 @@ def test_the_part_that_is_stopped_is_named(
     assert why in said[part] and answer.json()["checks"][part] is False
     assert str(portal) not in answer.content.decode()
     assert client.get("/live").status_code == 200
+    assert client.get("/api/v1/health").json()["status"] == "degraded"
 
 
 def test_a_database_that_does_not_answer(client: Client, at_work: None) -> None:

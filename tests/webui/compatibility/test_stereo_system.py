@@ -20,9 +20,7 @@ from tests.webui.compatibility.conftest import SAID, Finish, token_text
 from webui.accounts.models import User
 from webui.audio import transcripts
 from webui.audio.models import Recording
-from webui.jobs.heartbeat import beat
 from webui.jobs.models import Job
-from webui.jobs.services import LANES
 
 pytestmark = pytest.mark.django_db
 ADDRESS = "/api/v1/transcribe"
@@ -160,19 +158,6 @@ def test_sessions_are_their_owner_s(
     # What came another way is no session of this system's.
     Recording.objects.update(options={"session": None})
     assert client.get(f"{ADDRESS}/{begun['session_id']}", headers=token).status_code == 404
-
-
-@pytest.mark.parametrize("place", ["/api/v1/health", "/api/v1"])
-def test_health(client: Client, db: None, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
-    for lane in LANES:
-        beat(lane)
-    assert client.get(f"{place}/live").json() == {"status": "alive"}
-    ready = client.get(f"{place}/ready")
-    assert ready.status_code == 200 and ready.json()["status"] == "ready" and ready.json()["checks"]["database"]
-    assert client.get("/api/v1/health").json()["status"] == "healthy"
-    monkeypatch.setattr("pipeline.recordings.transcription.registry.engines", lambda: [])
-    assert client.get(f"{place}/ready").status_code == 503
-    assert client.get("/api/v1/health").json()["status"] == "degraded"
 
 
 @pytest.fixture
