@@ -113,8 +113,8 @@ def _head(meeting: Recording) -> dict[str, Any]:
             said["status"], job = "polishing", polishing
     if job is not None and job.is_going:
         said["progress"] = progress_of(job)
-    if (failure := failure_of(meeting)) is not None:
-        said["error"] = explained(failure)
+    if status == Recording.State.FAILED:
+        said["error"] = explained(failure_of(meeting))
     return said
 
 

@@ -46,9 +46,10 @@ def test_from_audio_to_artefacts(
     assert meeting.options["speakers"] == 2 and meeting.options["diarize"] and meeting.options["summarize"]
     going = client.get(answer["Location"], headers=token).json()
     assert going["status"] == "working" and going["progress"]["state"] == "queued" and going["artefacts"] == []
+    assert "error" not in going
     finish(meeting)
     said = client.get(answer["Location"], headers=token).json()
-    assert said["status"] == "ready"
+    assert said["status"] == "ready" and "error" not in said
     files = {row["name"]: row["url"] for row in said["artefacts"]}
     assert set(files) == {"transcript.txt", "transcript.json", "summary.json"}
     text = b"".join(client.get(files["transcript.txt"], headers=token).streaming_content).decode()
@@ -57,6 +58,8 @@ def test_from_audio_to_artefacts(
     assert [segment["speaker"] for segment in content["segments"]] == ["S1", "S2"]
     assert client.get(f"{answer['Location']}/artefacts/audio.flac", headers=token).status_code == 404
     assert client.get(ADDRESS, headers=token).json()["meetings"][0]["meeting_id"] == str(meeting.pk)
+    Recording.objects.update(state=Recording.State.FAILED)
+    assert client.get(ADDRESS, headers=token).json()["meetings"][0]["error"]["why"]
     assert client.delete(answer["Location"], headers=token).status_code == 204
     assert not meeting.path.exists() and client.get(answer["Location"], headers=token).status_code == 404
 
