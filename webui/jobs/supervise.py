@@ -133,12 +133,15 @@ def _patiently(act: Callable[[], T]) -> T:
         try:
             return act()
         except (OperationalError, InterfaceError) as error:
-            answers = connection.connection is not None and connection.is_usable()
-            if not is_locked(error) and (time.monotonic() > until or answers):
+            if not is_locked(error) and (time.monotonic() > until or _answers()):
                 raise
             log.warning("the database does not answer, and is tried again: %s", error)
             connection.close()
             time.sleep(EVERY_S)
+
+
+def _answers() -> bool:
+    return connection.connection is not None and connection.is_usable()
 
 
 def _keep_small(log: Path) -> None:
