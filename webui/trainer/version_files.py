@@ -140,7 +140,7 @@ def file_response(version: Version, name: str, reader: User) -> FileResponse:
 
 
 def asked_rate(request: HttpRequest) -> float | None:
-    """``?fa_per_day=`` of an address; None without one. Raises HarkError for what is no number."""
+    """``?fa_per_day=`` of an address; None without one. Raises HarkError for what is not a number."""
     asked = request.GET.get("fa_per_day")
     if asked is None:
         return None
@@ -148,7 +148,7 @@ def asked_rate(request: HttpRequest) -> float | None:
         return float(asked)
     except ValueError as error:
         raise HarkError(
-            _("That is no rate of false alarms."), _("“%s” is no number.") % asked[:40], _("Give one such as 2.")
+            _("Invalid false-alarm rate."), _("“%s” is not a number.") % asked[:40], _("Give one such as 2.")
         ) from error
 
 
