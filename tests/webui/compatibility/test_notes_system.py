@@ -164,16 +164,6 @@ def test_a_job_that_fails_says_why(
     assert answer.status_code == 422 and answer.json()["what_to_do"] == "Get one."
 
 
-def test_a_full_queue_is_said(
-    client: Client, token: dict[str, str], recording_file: Path, long_ones: None, settings: Any, portal: Path
-) -> None:
-    settings.JOBS_WAITING = 0
-    with recording_file.open("rb") as audio:
-        answer = client.post("/api/asr/transcribe", {"audio": audio}, headers=token)
-    assert answer.status_code == 429 and answer["Retry-After"] and answer.json()["what"] == "Hark is busy."
-    assert not list((portal / "uploads").rglob("*.wav"))
-
-
 def test_it_is_heard_for_whom_it_is(
     client: Client, token: dict[str, str], recording_file: Path, asked: Asked, portal: Path,
     monkeypatch: pytest.MonkeyPatch,

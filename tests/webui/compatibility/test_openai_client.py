@@ -204,13 +204,14 @@ def test_a_key_that_lets_nobody_in(live_server: Any, owner: User, recording_file
 
 
 def test_a_full_queue_is_a_rate_limit(
-    api: Any, recording_file: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+    api: Any, recording_file: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, portal: Path
 ) -> None:
     monkeypatch.setattr("webui.compatibility.transcribing.AT_ONCE_S", 1.0)
     settings.JOBS_WAITING = 0
     with pytest.raises(openai.RateLimitError) as raised:
         api.audio.transcriptions.create(model="whisper-1", file=recording_file)
     assert "waiting" in raised.value.message and raised.value.code == "rate_limit_exceeded"
+    assert raised.value.response.headers["Retry-After"] and not list((portal / "uploads").rglob("*.wav"))
 
 
 @pytest.mark.parametrize("wanted", ["wav", "mp3", "flac", "opus", "aac", "pcm"])
