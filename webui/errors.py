@@ -54,16 +54,14 @@ def problem(error: HarkError, /, status: int | None = None, **more: Any) -> Http
     said = explained(error)
     content = {"type": "about:blank", "title": said["what"], "status": status, **said, **more}
     response = with_wait(error, JsonResponse(content, status=status, content_type=PROBLEM))
-    if status == 429:
-        response.setdefault("Retry-After", str(BUSY_WAIT_S))
     if status == 401:
         response["WWW-Authenticate"] = 'Bearer realm="Hark"'
     return response
 
 
 def with_wait(error: BaseException | None, response: HttpResponse) -> HttpResponse:
-    """The response, which says after how many seconds to try again, where the error does."""
-    wait_s = getattr(error, "wait_s", None)
+    """Say in the response after how many seconds to try again, where the error does or the status is 429."""
+    wait_s = getattr(error, "wait_s", None) or (BUSY_WAIT_S if response.status_code == 429 else None)
     if wait_s:
         response["Retry-After"] = str(wait_s)
     return response

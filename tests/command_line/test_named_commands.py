@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from command_line.application import build_parser
 from tests.test_architecture import REPOSITORY, repository_files
 
-NAMED = re.compile(r"(?:\./hark|\{PROGRAM\})((?: [^\s`|&#;<>]+)*)")
+NAMED = re.compile(r"(?:\./hark|\{PROGRAM\})((?: [^\s`|&#;<>\\]+)*)")
 WORD = re.compile(r"[a-z][a-z_-]*")
 PHRASE = re.compile(r"""(["'])[\w {}]+\1""")
 OPTION = re.compile(r"--[a-z][\w-]*")
