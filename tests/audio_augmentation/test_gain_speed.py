@@ -17,6 +17,7 @@ from audio_augmentation.gain_speed import (
     to_db,
 )
 from core.audio_file import SAMPLE_RATE
+from tests.support import sounds
 
 
 def loudest_hz(audio: np.ndarray) -> float:
@@ -31,7 +32,7 @@ def centre(audio: np.ndarray) -> float:
 
 @pytest.fixture
 def tone() -> np.ndarray:
-    return (0.5 * np.sin(2 * np.pi * 440 * np.arange(32_000) / SAMPLE_RATE)).astype(np.float32)
+    return sounds.tone(2.0, level=0.5)
 
 
 @pytest.mark.parametrize("gain_db", [-24.0, -6.0, 0.0, 5.0])

@@ -16,7 +16,8 @@ from benchmark.synthetic import spoken, voices_for
 from benchmark.wakeword import best_scores, score_stream
 from core.audio_file import SAMPLE_RATE
 from phrase_augmentation.phrase_text import PhraseText
-from tests.support.wakeword_samples import device_files, tone
+from tests.support.sounds import tone
+from tests.support.wakeword_samples import device_files
 
 
 def unpacked(folder: Path, name: str = "hey_robot") -> Path:
@@ -35,7 +36,7 @@ def peer(request: pytest.FixtureRequest, tmp_path: Path) -> Peer:
 
 
 def test_blocks_change_no_score_and_reset_forgets(peer: Peer) -> None:
-    audio = np.concatenate([np.zeros(8000, np.float32), tone(1000, 1.0), np.zeros(40_000, np.float32)])
+    audio = np.concatenate([np.zeros(8000, np.float32), tone(1.0, 1000), np.zeros(40_000, np.float32)])
     whole = score_stream(peer, [audio])
     in_blocks = score_stream(peer, [audio[at : at + 777] for at in range(0, len(audio), 777)])
     np.testing.assert_allclose(in_blocks, whole, atol=1e-5)

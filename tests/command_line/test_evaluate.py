@@ -12,7 +12,8 @@ import pytest
 from core.audio_file import SAMPLE_RATE, write_audio
 from model.metrics import poisson_interval, wilson_interval
 from tests.support.command_line_samples import as_json, error_of
-from tests.support.wakeword_samples import tone, tone_bundle
+from tests.support.sounds import tone
+from tests.support.wakeword_samples import tone_bundle
 
 Main = Callable[..., int]
 Shown = pytest.CaptureFixture[str]
@@ -29,11 +30,11 @@ def positives(tmp_path: Path) -> Path:
     """Loud, less loud and faint; and one that says the phrase twice."""
     folder = tmp_path / "positives"
     (folder / "anna").mkdir(parents=True)
-    write_audio(folder / "anna" / "loud.wav", tone(1000))
-    write_audio(folder / "less.wav", tone(1000, level=0.25))
-    write_audio(folder / "faint.wav", tone(1000, level=0.01))
+    write_audio(folder / "anna" / "loud.wav", tone(0.6, 1000))
+    write_audio(folder / "less.wav", tone(0.6, 1000, 0.25))
+    write_audio(folder / "faint.wav", tone(0.6, 1000, 0.01))
     pause = np.zeros(4 * SAMPLE_RATE, np.float32)
-    write_audio(folder / "twice.wav", np.concatenate([tone(1000), pause, tone(1000)]))
+    write_audio(folder / "twice.wav", np.concatenate([tone(0.6, 1000), pause, tone(0.6, 1000)]))
     return folder
 
 
@@ -42,8 +43,8 @@ def negatives(tmp_path: Path) -> Path:
     """A minute of another tone, with the phrase's tone, less loud, in it."""
     folder = tmp_path / "negatives"
     folder.mkdir()
-    minute = tone(300, 60.0)
-    minute[30 * SAMPLE_RATE : 31 * SAMPLE_RATE] = tone(1000, 1.0, 0.25)
+    minute = tone(60.0, 300)
+    minute[30 * SAMPLE_RATE : 31 * SAMPLE_RATE] = tone(1.0, 1000, 0.25)
     write_audio(folder / "talk.flac", minute)
     return folder
 

@@ -13,6 +13,7 @@ import pytest
 from core.events import Reporter
 from pipeline.acoustic.training import AcousticRun
 from pipeline.recordings.summarization.training import SummarizerRun
+from pipeline.recordings.summarization.transformer import character_file
 from tests.support.command_line_samples import error_of
 
 Main = Callable[..., int]
@@ -33,14 +34,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         }  # fmt: skip
 
     def summarizer(run: SummarizerRun, folder: Path, reporter: Reporter) -> dict[str, Any]:
+        assert folder == character_file().parent, "the engine reads them there"
         runs.append(run)
-        return {
-            "weights": "w",
-            "curves": "runs",
-            "validation_loss": 2.5,
-            "rouge_1": 0.5,
-            "rouge_1_first_sentence": 0.25,
-        }
+        figures = {"validation_loss": 2.5, "rouge_1": 0.5, "rouge_1_first_sentence": 0.25}
+        return {"weights": "w", "curves": "runs", **figures}
 
     monkeypatch.setattr("pipeline.acoustic.training.train_acoustic_model", acoustic)
     monkeypatch.setattr("pipeline.recordings.summarization.training.train", summarizer)
@@ -60,7 +57,8 @@ def test_epochs_batches_of_utterances_and_a_part_in_per_cent(
     assert "WER, CER not measured: no recording is left" in capsys.readouterr().out
     assert main("summarizer", "train", "pairs", *words) == 0
     said = capsys.readouterr().out
-    assert "curves   tensorboard --logdir runs" in said and "loss     2.500" in said and "WER, CER not measured" in said
+    assert "curves   tensorboard --logdir runs" in said and "loss     2.500" in said and "ROUGE-1" in said
+    assert "WER, CER not measured" in said
     assert asked == [
         AcousticRun((Path("corpus"),), epochs=2.0, batch_size=8, subset=2.0),
         AcousticRun((Path("corpus"),), epochs=2.0, batch_size=8, subset=2.0, seed=1),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -46,34 +45,6 @@ def test_a_transcript_is_summarized(main: Main, capsys: Shown, tmp_path: Path) -
     summary = as_json(main, capsys, "summarizer", "summarize", str(tmp_path / "transcript.json"))
     assert summary["action_items"] == [{"text": "I'll write the policy by Friday.", "segments": [1]}]
     assert summary["sentiment"]["label"] in ("negative", "neutral", "positive")
-
-
-def test_the_summarizer_is_trained_and_then_ready(
-    main: Main, capsys: Shown, tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from model.summarizer.network import SummarizerConfig
-    from pipeline.recordings.summarization import training
-
-    small = SummarizerConfig(layers=1, heads=2, width=16, feedforward=16, longest_text=60, longest_summary=10)
-    real = training.train
-    monkeypatch.setattr(training, "train", lambda run, folder, reporter: real(run, folder, reporter, small))
-    pairs = tmp_path / "pairs"
-    pairs.mkdir()
-    rows = [{"text": f"Text {n} is long. And more.", "summary": f"Text {n}"} for n in range(40)]
-    (pairs / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    words = ["summarizer", "train", str(pairs), "--epochs", "2", "--batch_size", "8", "--subset", "2"]
-    result = as_json(main, capsys, *words, "--seed", "3")
-    assert result["pairs"] == {"train": 16, "validation": 2, "test": 2} and result["steps"] == 4
-    assert result["rouge_1"] >= 0 and result["rouge_1_first_sentence"] > 0.3
-    weights = data_dir / "models" / "summarizer" / "best.pt"
-    assert Path(result["weights"]) == weights.resolve() and weights.is_file()
-    assert main(*words, "--seed", "3") == 0, "the same command again is done at once"
-    assert "ROUGE-1" in capsys.readouterr().out
-    (tmp_path / "notes.txt").write_text(TEXT)
-    code = main("summarizer", "summarize", str(tmp_path / "notes.txt"), "--engine", "character", "--json")
-    said = json.loads(capsys.readouterr().out)
-    # Weights of six steps write letters; none of them may pass for a summary that nothing supports.
-    assert (code, "error" in said) in ((0, False), (2, True))
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,9 @@ import soundfile
 
 from core.audio_file import SAMPLE_RATE, read_audio, read_audio_blocks, write_audio
 from core.errors import HarkError
+from tests.support.sounds import noise, tone
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
-
-
-def tone(seconds: float, rate: int = SAMPLE_RATE, hz: float = 440.0, level: float = 0.3) -> np.ndarray:
-    return level * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)
 
 
 def loudest_hz(audio: np.ndarray) -> float:
@@ -43,7 +40,7 @@ def assert_three_sentences(error: HarkError, *words: str) -> None:
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".aiff"])
 def test_what_was_written_is_read(tmp_path: Path, suffix: str) -> None:
-    audio = tone(1.0).astype(np.float32)
+    audio = tone(1.0)
     write_audio(tmp_path / f"a{suffix}", audio)
     read = read_audio(tmp_path / f"a{suffix}")
     assert read.dtype == np.float32
@@ -53,7 +50,7 @@ def test_what_was_written_is_read(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000, 96_000])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_any_rate_and_channels_become_16_khz_mono(tmp_path: Path, rate: int, channels: int) -> None:
-    audio = tone(1.3, rate)
+    audio = tone(1.3, rate=rate)
     soundfile.write(tmp_path / "a.wav", np.stack([audio] * channels, axis=1), rate)
     read = read_audio(tmp_path / "a.wav")
     assert abs(len(read) - 1.3 * SAMPLE_RATE) <= 1
@@ -107,7 +104,7 @@ def test_a_playlist_does_not_make_ffmpeg_open_other_files(tmp_path: Path) -> Non
 def test_silent_and_clipped_audio_are_read_as_they_are(tmp_path: Path) -> None:
     write_audio(tmp_path / "silent.wav", np.zeros(SAMPLE_RATE))
     assert not read_audio(tmp_path / "silent.wav").any()
-    clipped = np.clip(20 * tone(1.0, 44_100), -1, 1)
+    clipped = np.clip(20 * tone(1.0, rate=44_100), -1, 1)
     soundfile.write(tmp_path / "clipped.wav", clipped, 44_100)
     read = read_audio(tmp_path / "clipped.wav")  # resampling overshoots at the edges
     assert np.abs(read).max() <= 1.0
@@ -116,7 +113,7 @@ def test_silent_and_clipped_audio_are_read_as_they_are(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rate", [SAMPLE_RATE, 44_100])
 def test_numbers_that_are_none_do_not_spread(tmp_path: Path, rate: int) -> None:
-    audio = tone(1.0, rate).astype(np.float32)
+    audio = tone(1.0, rate=rate)
     audio[1_000], audio[2_000], audio[3_000], audio[4_000] = np.nan, np.inf, -np.inf, 1e30
     soundfile.write(tmp_path / "a.wav", audio, rate, subtype="FLOAT")
     read = read_audio(tmp_path / "a.wav")
@@ -163,7 +160,7 @@ def test_a_renamed_pdf(tmp_path: Path, ffmpeg: bool, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("kept", [0.3, 0.6, 0.95])
 def test_a_file_that_was_cut_off_says_so(tmp_path: Path, suffix: str, kept: float) -> None:
     path = tmp_path / f"a{suffix}"
-    write_audio(path, tone(3.0) + 0.05 * np.random.default_rng(0).standard_normal(3 * SAMPLE_RATE))
+    write_audio(path, tone(3.0) + noise(3.0, level=0.05))
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
     with pytest.raises(HarkError) as caught:
         read_audio(path)
@@ -212,7 +209,7 @@ def test_a_nonsense_sample_rate_is_refused(tmp_path: Path, rate: int) -> None:
 @pytest.mark.parametrize("rate", [SAMPLE_RATE, 44_100])
 @pytest.mark.parametrize("seconds", [0.999, 1.0, 2.0, 2.0001])
 def test_blocks_join_to_the_whole(tmp_path: Path, rate: int, seconds: float) -> None:
-    soundfile.write(tmp_path / "a.wav", tone(seconds, rate), rate)
+    soundfile.write(tmp_path / "a.wav", tone(seconds, rate=rate), rate)
     whole = read_audio(tmp_path / "a.wav")
     blocks = list(read_audio_blocks(tmp_path / "a.wav", block_s=0.25))
     assert len(blocks) > 3

@@ -15,13 +15,10 @@ from core.audio_file import SAMPLE_RATE, read_audio
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.foreign_audio import foreign_audio_blocks, read_foreign_audio, seconds_of
+from tests.support.sounds import noise, tone
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 ALL_ONES = (1 << 36) - 1  # what a FLAC header can say at most
-
-
-def noise(seconds: float, rate: int = SAMPLE_RATE) -> np.ndarray:
-    return 0.1 * np.random.default_rng(0).standard_normal(round(seconds * rate))
 
 
 def flac_that_promises(path: Path, seconds: float, frames: int) -> Path:
@@ -79,8 +76,7 @@ def test_tags_without_end_are_not_written_to_the_log(tmp_path: Path, capfd: pyte
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.aiff", "a.ogg"])
 def test_it_reads_what_the_fast_way_reads(tmp_path: Path, rate: int, name: str) -> None:
-    tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
-    soundfile.write(tmp_path / name, np.stack([tone, tone / 2], axis=1), rate)
+    soundfile.write(tmp_path / name, np.stack([tone(rate=rate), tone(rate=rate) / 2], axis=1), rate)
     fast, foreign = read_audio(tmp_path / name), read_foreign_audio(tmp_path / name)
     assert abs(len(fast) - len(foreign)) <= (400 if name == "a.ogg" else 1)  # Vorbis: where the last block ends
     least = min(len(fast), len(foreign)) - (160 if name == "a.ogg" else 0)

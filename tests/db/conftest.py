@@ -8,23 +8,19 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from db.database import DATABASE_NAME
 from db.db_api import Library
 from db.records import NewClip
 from tests.support.library_server import LibraryServer
+from tests.support.sounds import noise
 
 Run = Callable[..., None]
 
 
-def tone(seed: int, seconds: float = 0.1) -> np.ndarray:
-    return (0.1 * np.random.default_rng(seed).standard_normal(int(seconds * 16000))).astype(np.float32)
-
-
 def new_clip(text: str, seed: int = 0, **fields: object) -> NewClip:
-    values: dict[str, object] = {"audio": tone(seed), "text": text, "text_normalized": text, "language": "en"}
+    values: dict[str, object] = {"audio": noise(0.1, seed), "text": text, "text_normalized": text, "language": "en"}
     return NewClip(**(values | {"engine": "fake"} | fields))  # type: ignore[arg-type]
 
 

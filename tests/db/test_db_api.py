@@ -19,13 +19,14 @@ from core.errors import HarkError
 from db import clip_files
 from db.db_api import Library, source_id
 from db.records import AlignedUnit, NewClip, Where
-from tests.db.conftest import Run, new_clip, tone
+from tests.db.conftest import Run, new_clip
+from tests.support.sounds import noise
 
 
 def test_a_clip_comes_back_as_it_was_given(library: Library) -> None:
     (parent,) = library.add_clips([new_clip("a long sentence with hey compass in it", seed=1, source="c:1.wav")])
     given_clip = NewClip(
-        audio=tone(2),
+        audio=noise(0.1, 2),
         text="Hey, compass!",
         text_normalized="hey compass",
         language="en",
@@ -69,7 +70,9 @@ def test_the_same_audio_is_two_clips_and_one_file(library: Library) -> None:
     ids = library.add_clips([new_clip("a", 1, request_id="r1"), new_clip("a", 1, request_id="r2")])
     assert len(set(ids)) == 2 and library.stats().files == 1
     assert len(list((library.data_dir / "clips").rglob("*.flac"))) == 1
-    assert library.digests_present({clip_files.audio_digest(tone(1)), "no"}) == {clip_files.audio_digest(tone(1))}
+    assert library.digests_present({clip_files.audio_digest(noise(0.1, 1)), "no"}) == {
+        clip_files.audio_digest(noise(0.1, 1))
+    }
 
 
 def test_once_samples_that_are_there_keep_their_clip(library: Library) -> None:
@@ -189,7 +192,7 @@ def test_sources_of_one_corpus_only(library: Library) -> None:
 
 def test_iterating_by_conditions(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("db.db_api.PAGE_ROWS", 3)
-    ids = library.add_clips([new_clip(f"t{n}", n, source=f"c:{n}", audio=tone(n, 0.1 * (n + 1))) for n in range(8)])
+    ids = library.add_clips([new_clip(f"t{n}", n, source=f"c:{n}", audio=noise(0.1 * (n + 1), n)) for n in range(8)])
     library.add_clips([new_clip("slice", 20, parent_id=ids[0], start_s=0.0, end_s=0.1, engine="mined")])
     assert [clip.id for clip in library.iter_clips(Where(imported=True))] == ids
     assert [clip.engine for clip in library.iter_clips(Where(slices=True))] == ["mined"]
@@ -239,14 +242,17 @@ def test_emissions_and_alignments(library: Library) -> None:
 
 def test_export_can_be_read_again(library: Library, tmp_path: Path) -> None:
     library.add_clips(
-        [NewClip(tone(1), "Hey compass!", "hey compass", "en", "fake", speaker="s1"), new_clip("", 2, text_known=False)]
+        [
+            NewClip(noise(0.1, 1), "Hey compass!", "hey compass", "en", "fake", speaker="s1"),
+            new_clip("", 2, text_known=False),
+        ]
     )
     report = library.export(tmp_path / "out")
     lines = [json.loads(line) for line in report.manifest.read_text(encoding="utf-8").splitlines()]
     assert report.clips == 2 and [line.get("text") for line in lines] == ["hey compass", None]
     assert lines[0]["text_original"] == "Hey compass!" and lines[0]["speaker"] == "s1"
     audio, rate = soundfile.read(str(report.manifest.parent / lines[0]["audio_filepath"]), dtype="float32")
-    assert rate == 16000 and clip_files.audio_digest(audio) == clip_files.audio_digest(tone(1))
+    assert rate == 16000 and clip_files.audio_digest(audio) == clip_files.audio_digest(noise(0.1, 1))
     assert library.export(tmp_path / "out").clips == 2
 
 

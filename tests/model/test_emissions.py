@@ -9,16 +9,13 @@ import torch
 from model.asr.emissions import CONTEXT_OUTPUTS, KEPT, STEP, WINDOW_OUTPUTS, Aligner, output_count, pack, unpack
 from model.asr.network import Recognizer, RecognizerConfig
 from model.phones import CHARACTER_OUTPUTS, PHONE_OUTPUTS
+from tests.support.sounds import noise
 
 
 @pytest.fixture(scope="module")
 def small() -> Recognizer:
     torch.manual_seed(0)
     return Recognizer(RecognizerConfig(channels=(4, 4), projection=16, hidden=16, layers=1))
-
-
-def noise(seconds: float, seed: int = 0) -> np.ndarray:
-    return (0.1 * np.random.default_rng(seed).standard_normal(int(seconds * 16_000))).astype(np.float32)
 
 
 def test_log_probabilities_of_any_length(small: Recognizer) -> None:

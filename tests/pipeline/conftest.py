@@ -94,6 +94,14 @@ def make_choir() -> type[Choir]:
 
 
 @pytest.fixture
+def choirs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Choir]:
+    """Three of them, and no other engine, wherever a run is planned."""
+    engines = {name: Choir(name, count) for name, count in (("alpha", 12), ("beta", 9), ("gamma", 4))}
+    monkeypatch.setattr("pipeline.training.plan.all_engines", lambda: dict(engines))
+    return engines
+
+
+@pytest.fixture
 def new_clip() -> Callable[..., NewClip]:
     """Makes a clip for the library: text, speaker, engine, and whatever else."""
 

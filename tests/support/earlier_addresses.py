@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import soundfile
 
-from core.audio_file import SAMPLE_RATE
+from tests.support import sounds
 from tests.support.untrained_bundle import spoken
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class Walk:
 
 def wav(*sentences: str) -> bytes:
     """Sentences as they are spoken, one after the other, as a file."""
-    return _file(np.concatenate([spoken(text, 0.3, 0.7) for text in sentences]))
+    return sounds.wav(np.concatenate([spoken(text, 0.3, 0.7) for text in sentences]))
 
 
 def call(left: str, right: str) -> bytes:
@@ -154,13 +154,7 @@ def call(left: str, right: str) -> bytes:
     first, second = spoken(left, 0.3, 0.7), spoken(right, 0.3, 0.7)
     both = np.zeros((len(first) + len(second), 2), np.float32)
     both[: len(first), 0], both[len(first) :, 1] = first, second
-    return _file(both + 1e-4 * np.random.default_rng(0).standard_normal(both.shape))
-
-
-def _file(samples: np.ndarray) -> bytes:
-    content = io.BytesIO()
-    soundfile.write(content, samples, SAMPLE_RATE, format="WAV")
-    return content.getvalue()
+    return sounds.wav(both + 1e-4 * np.random.default_rng(0).standard_normal(both.shape))
 
 
 def heard(text: str) -> int:

@@ -17,14 +17,9 @@ from core.audio_file import SAMPLE_RATE, write_audio
 from model.devices.micro_network import MicroNetwork
 from model.devices.openwakeword import OpenWakeWordDetector
 from model.runtime.detector import manifest_digest
+from tests.support.sounds import noise, tone
 
 CHUNK = 1280
-
-
-def tone(frequency: float, seconds: float = 0.6, level: float = 0.3) -> np.ndarray:
-    """A sine [samples]."""
-    time = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
-    return (level * np.sin(2 * np.pi * frequency * time)).astype(np.float32)
 
 
 def save_model(path: Path, nodes: list[Any], inputs: Mapping[str, list[Any]], outputs: Mapping[str, list[Any]],
@@ -116,7 +111,7 @@ def recordings(folder: Path) -> Path:
     for number in range(8):
         path = folder / "keyphrases" / "computer" / f"{number}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_audio(path, tone(1000, level=0.0005 if number < 2 else 0.3))
+        write_audio(path, tone(0.6, 1000, 0.0005 if number < 2 else 0.3))
     for name in ("librispeech-dev-clean", "librispeech-test-other", "commonvoice-mini"):
         for number in range(12):
             path = folder / "speech" / name / "audio" / f"{number}.wav"
@@ -124,10 +119,10 @@ def recordings(folder: Path) -> Path:
             # One of each twelve sounds a little like the phrase.
             alike = number == 5
             pitch = 1000.0 if alike else float(rng.choice([300.0, 450.0, 2300.0]))
-            write_audio(path, tone(pitch, 2.0, 0.005 if alike else 0.3))
+            write_audio(path, tone(2.0, pitch, 0.005 if alike else 0.3))
     hiss = folder / "noise" / "speech-commands" / "doing_the_dishes.ogg"
     hiss.parent.mkdir(parents=True)
     wav = hiss.with_suffix(".wav")
-    write_audio(wav, (0.1 * rng.standard_normal(5 * SAMPLE_RATE)).astype(np.float32))
+    write_audio(wav, noise(5.0))
     wav.rename(hiss)  # what a file is, its content tells
     return folder

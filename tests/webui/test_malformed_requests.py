@@ -68,7 +68,7 @@ def test_times_beyond_all_recordings(browser: Client, owner: User, portal: Path,
 
     import soundfile
 
-    from tests.webui.api.conftest import noise
+    from tests.support.sounds import noise
 
     kept = io.BytesIO()
     soundfile.write(kept, noise(1.0), 16_000, format="WAV")

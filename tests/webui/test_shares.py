@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from tests.support.detector_versions import make_version
+from tests.support.sounds import upload
 from webui.accounts.models import User
 from webui.accounts.services import create_token
 from webui.audio import live
@@ -37,9 +36,7 @@ def full(client: Client, other: User, portal: Path, settings: Any) -> Client:
 
 
 def sound(name: str = "a.wav", channels: int = 1) -> SimpleUploadedFile:
-    content = io.BytesIO()
-    soundfile.write(content, np.zeros((SAMPLE_RATE, channels)), SAMPLE_RATE, format="WAV")
-    return SimpleUploadedFile(name, content.getvalue())
+    return upload(np.zeros((SAMPLE_RATE, channels)), name)
 
 
 def uploads(client: Client) -> dict[str, Any]:

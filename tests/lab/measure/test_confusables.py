@@ -20,7 +20,8 @@ from core.events import silent_reporter
 from lab import BenchOptions, run_measurement
 from lab.measure import confusables
 from lab.measure.confusables import near_texts, phones_apart, table
-from tests.support.wakeword_samples import recordings, tone, tone_bundle
+from tests.support.sounds import tone
+from tests.support.wakeword_samples import recordings, tone_bundle
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_dir: Path, make
     corpus.mkdir(parents=True)
     rows = []
     for number, (text, pitch) in enumerate([("commuter", 1000.0), ("computer", 1000.0), ("dog", 1000.0)] * 3):
-        write_audio(corpus / f"{number}.wav", tone(pitch))
+        write_audio(corpus / f"{number}.wav", tone(0.6, pitch))
         rows.append({"audio_filepath": f"{number}.wav", "text": text, "speaker": "anna"})
     (corpus / "manifest.jsonl").write_text("\n".join(map(json.dumps, rows)))
     monkeypatch.setenv("HARK_SHARED", str(folder))

@@ -21,6 +21,7 @@ from model.asr.emissions import Aligner
 from pipeline.corpora.alignment import Alignment, align, align_people
 from pipeline.training.keyword_scoring import intelligible
 from pipeline.training.splits import real_speaker
+from tests.support.sounds import noise
 from tests.support.spoken_words import joined, say
 
 LARGEST = 6_000_000  # bytes
@@ -33,10 +34,6 @@ def aligner() -> Aligner:
 
 def units(level: str, *rows: tuple[str, float, float]) -> tuple[AlignedUnit, ...]:
     return tuple(AlignedUnit(level, label, start, end, 0.9) for label, start, end in rows)
-
-
-def noise(seconds: float, seed: int = 0) -> np.ndarray:
-    return (0.05 * np.random.default_rng(seed).standard_normal(round(seconds * SAMPLE_RATE))).astype(np.float32)
 
 
 def stretch(name: str, labels: str, seed: int = 0) -> Stretch:

@@ -32,10 +32,7 @@ from pipeline.recordings.media import (
     waveform,
 )
 from tests.pipeline.recordings.conftest import needs_ffmpeg
-
-
-def tone(seconds: float, rate: int = 16_000, hertz: float = 440.0, level: float = 0.5) -> np.ndarray:
-    return level * np.sin(2 * np.pi * hertz * np.arange(int(seconds * rate)) / rate)
+from tests.support.sounds import tone
 
 
 @pytest.fixture
@@ -54,7 +51,7 @@ def fake_ffmpeg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[...
 
 
 def test_one_channel_is_kept_and_resampled(decoder: str, tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "in.wav", tone(2, 44_100), 44_100)
+    soundfile.write(tmp_path / "in.wav", tone(2, rate=44_100), 44_100)
     facts = normalize(tmp_path / "in.wav", tmp_path / "out" / "audio.flac", MediaLimits())
     found, rate = soundfile.read(tmp_path / "out" / "audio.flac")
     assert (rate, found.ndim, facts.channels) == (16_000, 1, 1)
@@ -104,7 +101,7 @@ def test_video_with_sound(tmp_path: Path) -> None:
 
 
 def test_facts_of_a_header(decoder: str, tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "in.flac", np.stack([tone(1, 48_000)] * 2, axis=1), 48_000)
+    soundfile.write(tmp_path / "in.flac", np.stack([tone(1, rate=48_000)] * 2, axis=1), 48_000)
     assert probe(tmp_path / "in.flac") == MediaFacts(1.0, 48_000, 2)
 
 
@@ -133,7 +130,7 @@ def test_limits_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     with pytest.raises(HarkError, match="too long") as error:
         normalize(tmp_path / "in.flac", tmp_path / "a.flac", MediaLimits.from_environment())
     assert "HARK_UPLOAD_MAX_SECONDS" in error.value.what_to_do
-    soundfile.write(tmp_path / "in.wav", tone(4, 32_000), 32_000)
+    soundfile.write(tmp_path / "in.wav", tone(4, rate=32_000), 32_000)
     with pytest.raises(HarkError, match="too large"):
         normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits.from_environment())
     assert not (tmp_path / "a.flac").exists()

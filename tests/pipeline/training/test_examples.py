@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from model.backbone_detector import BackboneDetector
 from model.encoder_detector import EncoderDetector
 from model.fused_detector import FusedDetector
 from model.tiny_crnn import TinyCRNN
-from pipeline.training import plan as planning
 from pipeline.training.config import BUCKETS, EFFORTS, Effort, Recipe, RunConfig
 from pipeline.training.examples import (
     CLIP_COLUMNS,
@@ -37,19 +36,6 @@ RECEPTIVE, PHRASE_S = 32_000, 0.8
 def examples_of(plan: Plan, clips: pd.DataFrame, noise: Path | None = None) -> ExamplePlan:
     variants = EFFORTS[plan.config.effort].variants if plan.config.recipe is Recipe.FROM_NOTHING else 0
     return plan_examples(plan.config, clips, noise, RECEPTIVE, PHRASE_S, variants)
-
-
-@pytest.fixture
-def choirs(make_choir: type, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    engines = {name: make_choir(name, count) for name, count in (("alpha", 12), ("beta", 9), ("gamma", 4))}
-    monkeypatch.setattr(planning, "all_engines", lambda: dict(engines))
-    return engines
-
-
-@pytest.fixture
-def library(tmp_path: Path) -> Iterator[Library]:
-    with Library(tmp_path / "data") as opened:
-        yield opened
 
 
 def speaker_of(voice: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -46,19 +46,6 @@ from pipeline.training.splits import SPLITS, split_of, split_voices
 GROWTH = 5
 CONFIG = RunConfig("hey compass", effort="tiny", growth_constant=GROWTH, from_scratch=True)
 CALIBRATED = replace(CONFIG, from_scratch=False, seed=1)  # with texts in every split
-
-
-@pytest.fixture
-def library(tmp_path: Path) -> Iterator[Library]:
-    with Library(tmp_path / "data") as opened:
-        yield opened
-
-
-@pytest.fixture
-def choirs(make_choir: type, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    engines = {name: make_choir(name, count) for name, count in (("alpha", 12), ("beta", 9), ("gamma", 4))}
-    monkeypatch.setattr(planning, "all_engines", lambda: dict(engines))
-    return engines
 
 
 def plan_of(library: Library, config: RunConfig = CONFIG, run: str = "run-1") -> Plan:

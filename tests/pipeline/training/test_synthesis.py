@@ -42,12 +42,6 @@ class Watched(Reporter):
         return "\n".join(e["message"] for e in self.events if e["event"] == "log" and e["level"] == "warning")
 
 
-@pytest.fixture
-def library(tmp_path: Path) -> Iterator[Library]:
-    with Library(tmp_path / "data") as opened:
-        yield opened
-
-
 def request(number: int, engine: str, voice: str, behave: str = "", split: str = "train") -> PlannedRequest:
     settings: dict[str, float | int | str] = {"behave": behave} if behave else {}
     text = f"hey compass {'abcdefgh'[number % 8]}"

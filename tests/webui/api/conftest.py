@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import soundfile
 from django.test import Client
@@ -17,6 +16,7 @@ from core.audio_file import SAMPLE_RATE
 from db.db_api import Library
 from db.records import NewClip
 from tests.support.detector_versions import make_version
+from tests.support.sounds import noise
 from tests.webui.compatibility.conftest import ready_recording
 from webui.accounts.models import User
 from webui.accounts.services import SCOPES, create_token, digest, issue_pair
@@ -129,12 +129,6 @@ def _organizations(
     to_theirs, _link = organizations.invite(organization=theirs, by=guest, role="viewer", base_url="http://x")
     Invitation.objects.filter(pk=to_theirs.pk).update(digest=digest(SECRET))
     return made, invitation
-
-
-def noise(seconds: float) -> np.ndarray:
-    """Float32 [samples] at 16 kHz, the same every time."""
-    rng = np.random.default_rng(0)
-    return (0.1 * rng.standard_normal(round(seconds * SAMPLE_RATE))).astype(np.float32)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 def test_search_is_paged(call: Call, world: World, portal: Path) -> None:
     from db.db_api import Library
     from db.records import NewClip
-    from tests.webui.api.conftest import noise
+    from tests.support.sounds import noise
 
     with Library(portal) as library:
         library.add_clips(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from core.audio_file import SAMPLE_RATE, write_audio
+from core.audio_file import write_audio
 from pipeline.recordings import recording_folder
 from pipeline.recordings.summarization import Point, Sentiment, Summary, save_summary
 from pipeline.recordings.transcript import Segment, Transcript, Word, save_transcript
+from tests.support.sounds import tone
 from webui.accounts.models import User
 from webui.audio import intake, job_results, transcripts
 from webui.audio.models import Recording
@@ -45,10 +45,8 @@ def ready_recording(user: User, name: str = "meeting.wav", transcript: Transcrip
     recording = Recording(user=user, name=name, state=Recording.State.WORKING, originals=["original.wav"])
     recording.folder = f"audio/{recording.pk}"
     recording.path.mkdir(parents=True)
-    time = np.arange(round(transcript.duration_s * SAMPLE_RATE)) / SAMPLE_RATE
-    tone = (0.1 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
-    write_audio(recording.path / "original.wav", tone)
-    write_audio(recording.path / recording_folder.AUDIO, tone)
+    for name in ("original.wav", recording_folder.AUDIO):
+        write_audio(recording.path / name, tone(transcript.duration_s, level=0.1))
     (recording.path / recording_folder.WAVEFORM).write_text("[0.1, 0.5, 0.1]")
     save_transcript(transcript, recording.path / recording_folder.TRANSCRIPT)
     summary = Summary(
@@ -77,8 +75,7 @@ def recording(owner: User) -> Recording:
 def wav(tmp_path: Path) -> Path:
     """A file as it may be uploaded: a second of a tone."""
     path = tmp_path / "upload.wav"
-    time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
-    write_audio(path, (0.1 * np.sin(2 * np.pi * 300 * time)).astype(np.float32))
+    write_audio(path, tone(level=0.1))
     return path
 
 

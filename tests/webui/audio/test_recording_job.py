@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from core.audio_file import SAMPLE_RATE, read_audio, write_audio
@@ -15,22 +14,18 @@ from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
 from pipeline.recordings import job as recording_job
 from pipeline.recordings.transcript import Transcript, load_transcript
+from tests.support.sounds import tone
 from tests.support.untrained_bundle import spoken
 from tests.webui.audio.conftest import transcript_of_words
 
 OPTIONS = {"engine": "auto", "language": None, "speakers": None, "diarize": True, "summarize": True}
 
 
-def tone(path: Path, seconds: float) -> None:
-    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
-    write_audio(path, (0.1 * np.sin(2 * np.pi * 300 * time)).astype(np.float32))
-
-
 @pytest.fixture
 def spec(tmp_path: Path) -> dict[str, Any]:
     folder = tmp_path / "audio" / "r"
     folder.mkdir(parents=True)
-    tone(folder / "original.wav", 3.0)
+    write_audio(folder / "original.wav", tone(3.0))
     return {
         "recording": "r", "folder": "audio/r", "originals": ["original.wav"], "name": "meeting.wav",
         "options": {**OPTIONS, "diarize": False},
@@ -89,7 +84,7 @@ def test_what_is_finished_is_not_done_again(
 
 def test_files_that_belong_together_follow_each_other(spec: dict[str, Any], engine: list[Any], tmp_path: Path) -> None:
     folder = tmp_path / "audio" / "r"
-    tone(folder / "second.wav", 2.0)
+    write_audio(folder / "second.wav", tone(2.0))
     spec["originals"].append("second.wav")
     recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
     assert 5.0 <= len(read_audio(folder / "audio.flac")) / SAMPLE_RATE < 7.0

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from scipy.signal import resample_poly
 
@@ -19,6 +18,7 @@ from core.errors import HarkError
 from core.events import silent_reporter
 from pipeline.jobs import KINDS
 from pipeline.recordings import speech_client
+from tests.support.sounds import upload
 from webui.audio import job_results
 from webui.audio.models import Recording
 from webui.compatibility.speaking import named_voice
@@ -53,12 +53,6 @@ def speech(engine: str, text: str, language: str = "en") -> np.ndarray:
     return np.asarray(resample_poly(samples, 16_000, rate), np.float32)
 
 
-def wav(name: str, samples: np.ndarray) -> SimpleUploadedFile:
-    content = io.BytesIO()
-    soundfile.write(content, samples, 16_000, format="WAV")
-    return SimpleUploadedFile(name, content.getvalue())
-
-
 def heard(text: str) -> int:
     """How many of the words that were said are in a text."""
     return len(set(SAID.lower().rstrip(".").split()) & set(text.lower().split()))
@@ -66,13 +60,13 @@ def heard(text: str) -> int:
 
 def test_audio_is_heard_and_summarized(client: Client, token: dict[str, str], service: None) -> None:
     sound = speech("flite", SAID)
-    files = {"file": wav("said.wav", sound), "model": "hark", "response_format": "verbose_json"}
+    files = {"file": upload(sound, "said.wav"), "model": "hark", "response_format": "verbose_json"}
     said = client.post("/v1/audio/transcriptions", files, headers=token).json()
     assert heard(said["text"]) >= 4, said
     assert 0 <= said["segments"][0]["start"] < said["segments"][-1]["end"] <= said["duration"] + 0.01
-    notes = client.post("/api/voice-to-notes", {"audio": wav("said.wav", sound), "engine": "hark"}, headers=token)
+    notes = client.post("/api/voice-to-notes", {"audio": upload(sound, "said.wav"), "engine": "hark"}, headers=token)
     assert heard(notes.json()["transcript"]) >= 4 and heard(notes.json()["summary"]) >= 4
-    quiet = wav("quiet.wav", np.zeros(32_000, np.float32))
+    quiet = upload(np.zeros(32_000, np.float32), "quiet.wav")
     silence = client.post("/api/asr/transcribe", {"audio": quiet, "engine": "hark"}, headers=token)
     assert silence.json() == {"transcript": ""}, "nothing is invented"
 
@@ -86,7 +80,7 @@ def test_a_call_with_a_person_on_each_channel(
     call[: len(left), 0] = left
     call[len(left) + len(gap) :, 1] = right
     call += 1e-4 * np.random.default_rng(0).standard_normal(call.shape).astype(np.float32)
-    answer: Any = client.post("/api/v1/transcribe", {"file": wav("call.wav", call), "engine": "hark"}, headers=token)
+    answer: Any = client.post("/api/v1/transcribe", {"file": upload(call, "call.wav"), "engine": "hark"}, headers=token)
     assert answer.status_code == 202
     recording = Recording.objects.get()
     job = recording.job
@@ -106,12 +100,12 @@ def test_german_without_a_language_is_refused_at_every_door(
     client: Client, token: dict[str, str], service: None, portal: Path
 ) -> None:
     sound = speech("espeak", "Guten Morgen. Heute ist das Wetter schön, und wir gehen zusammen in den Garten.", "de")
-    said = client.post("/api/asr/transcribe", {"audio": wav("de.wav", sound)}, headers=token)
+    said = client.post("/api/asr/transcribe", {"audio": upload(sound, "de.wav")}, headers=token)
     assert said.status_code == 422 and "Name the language" in said.json()["what_to_do"]
-    form = {"file": wav("de.wav", sound), "model": "whisper-1"}
+    form = {"file": upload(sound, "de.wav"), "model": "whisper-1"}
     said = client.post("/v1/audio/transcriptions", form, headers=token)
     assert said.status_code == 400 and "Name the language" in said.json()["error"]["message"]
-    assert client.post("/upload", {"file": wav("de.wav", sound)}, headers=token).status_code == 200
+    assert client.post("/upload", {"file": upload(sound, "de.wav")}, headers=token).status_code == 200
     job = Recording.objects.get().job
     assert job is not None
     with pytest.raises(HarkError, match="Name the language"):  # which the page and API v1 show

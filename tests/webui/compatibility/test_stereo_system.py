@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import uuid
 from datetime import timedelta
@@ -11,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
+from tests.support.sounds import upload
 from tests.webui.compatibility.conftest import SAID, Finish, token_text
 from webui.accounts.models import User
 from webui.audio import transcripts
@@ -68,10 +67,8 @@ def test_without_a_person_on_each_channel_nobody_is_left_or_right(
     assert [segment["speaker"] for segment in said["segments"]] == ["S1", "S2"] and said["summary"] is None
 
 
-def wav(name: str, seconds: float, channels: int = 2) -> SimpleUploadedFile:
-    content = io.BytesIO()
-    soundfile.write(content, np.zeros((int(8000 * seconds), channels)), 8000, format="WAV")
-    return SimpleUploadedFile(name, content.getvalue())
+def sent(name: str, seconds: float, channels: int = 2) -> SimpleUploadedFile:
+    return upload(np.zeros((int(8000 * seconds), channels)), name, 8000)
 
 
 def test_what_the_file_already_shows_is_refused_at_once(
@@ -79,12 +76,12 @@ def test_what_the_file_already_shows_is_refused_at_once(
 ) -> None:
     monkeypatch.setenv("HARK_UPLOAD_MAX_SECONDS", "3")
     for file, why in (
-        (wav("mono.wav", 1.0, channels=1), "1 channel;"),
-        (wav("six.wav", 1.0, channels=6), "6 channels;"),
+        (sent("mono.wav", 1.0, 1), "1 channel;"),
+        (sent("six.wav", 1.0, 6), "6 channels;"),
         (SimpleUploadedFile("notes.wav", b"These are no samples at all, but words. " * 50), ""),
         (SimpleUploadedFile("report.wav", b"%PDF-1.7 and so on"), "PDF"),
-        (SimpleUploadedFile("cut.wav", wav("x", 1.0).read()[:30]), ""),
-        (wav("long.wav", 3.5), "minutes"),
+        (SimpleUploadedFile("cut.wav", sent("x", 1.0).read()[:30]), ""),
+        (sent("long.wav", 3.5), "minutes"),
     ):
         answer = client.post(ADDRESS, {"file": file}, headers=token)
         assert answer.status_code == 422 and why in answer.json()["why"], (file.name, answer.content)
@@ -93,7 +90,7 @@ def test_what_the_file_already_shows_is_refused_at_once(
 
 
 def test_several_files_are_a_session_each(client: Client, token: dict[str, str], portal: Path) -> None:
-    files = [wav("a.wav", 1.0), wav("mono.wav", 1.0, channels=1), wav("b.wav", 1.0)]
+    files = [sent("a.wav", 1.0), sent("mono.wav", 1.0, 1), sent("b.wav", 1.0)]
     answer = client.post(ADDRESS, {"file": files, "language": "en"}, headers=token)
     said = answer.json()
     assert answer.status_code == 202 and [one["filename"] for one in said["sessions"]] == ["a.wav", "b.wav"]
@@ -101,18 +98,18 @@ def test_several_files_are_a_session_each(client: Client, token: dict[str, str],
     for one in said["sessions"]:
         assert client.get(f"{ADDRESS}/{one['session_id']}", headers=token).json()["status"] == "pending"
     assert not [path for path in (portal / "uploads").rglob("*") if path.is_file()], "the refused one is gone"
-    none = client.post(ADDRESS, {"file": [wav("c.wav", 1.0, 1), wav("d.wav", 1.0, 1)]}, headers=token)
+    none = client.post(ADDRESS, {"file": [sent("c.wav", 1.0, 1), sent("d.wav", 1.0, 1)]}, headers=token)
     assert none.status_code == 422 and "c.wav" in none.json()["why"] and "d.wav" in none.json()["why"]
-    assert client.post(ADDRESS, {"file": [wav("x.wav", 0.1)] * 51}, headers=token).status_code == 422
+    assert client.post(ADDRESS, {"file": [sent("x.wav", 0.1)] * 51}, headers=token).status_code == 422
     assert Recording.objects.count() == 2
 
 
 def test_a_queue_that_fills_up_takes_the_first_ones(client: Client, token: dict[str, str], settings: Any) -> None:
     settings.JOBS_WAITING = 1
-    files = [wav("a.wav", 1.0), wav("b.wav", 1.0), wav("c.wav", 1.0)]
+    files = [sent("a.wav", 1.0), sent("b.wav", 1.0), sent("c.wav", 1.0)]
     said = client.post(ADDRESS, {"file": files}, headers=token).json()
     assert len(said["sessions"]) == 1 and [one["filename"] for one in said["refused"]] == ["b.wav", "c.wav"]
-    assert client.post(ADDRESS, {"file": [wav("d.wav", 1.0)] * 2}, headers=token).status_code == 429
+    assert client.post(ADDRESS, {"file": [sent("d.wav", 1.0)] * 2}, headers=token).status_code == 429
 
 
 def test_the_list(client: Client, token: dict[str, str], recording_file: Path, finish: Finish, owner: User) -> None:

@@ -12,9 +12,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
@@ -24,6 +22,7 @@ from core.events import Reporter
 from db.db_api import Library
 from db.records import NewClip
 from pipeline import jobs as run_job
+from tests.support.sounds import noise, wav
 from webui.accounts.models import User
 from webui.jobs import services as jobs
 from webui.jobs import supervise
@@ -38,20 +37,10 @@ def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webui.jobs.services.send_waiting", lambda: None)
 
 
-def noise(seed: int, seconds: float) -> np.ndarray:
-    return (0.1 * np.random.default_rng(seed).standard_normal(round(16000 * seconds))).astype(np.float32)
-
-
-def wav(seed: int, seconds: float = 1.0) -> bytes:
-    written = io.BytesIO()
-    soundfile.write(written, noise(seed, seconds), 16000, format="WAV")
-    return written.getvalue()
-
-
 def corpus_files() -> dict[str, bytes]:
-    files = {f"mine/{number}.wav": wav(number) for number in range(3)}
+    files = {f"mine/{number}.wav": wav(noise(seed=number)) for number in range(3)}
     files |= {f"mine/{number}.txt": f"sentence number {number}".encode() for number in range(3)}
-    return files | {"mine/broken.wav": b"RIFF", "mine/short.wav": wav(9, 0.05), "mine/LICENSE": b"CC0"}
+    return files | {"mine/broken.wav": b"RIFF", "mine/short.wav": wav(noise(0.05)), "mine/LICENSE": b"CC0"}
 
 
 def archive(files: dict[str, bytes], name: str = "mine.zip") -> SimpleUploadedFile:
@@ -167,7 +156,7 @@ def test_a_folder_is_imported(owners: Client, corpora: Path, library: Library) -
 def test_all_recordings_are_aligned(owners: Client, library: Library) -> None:
     texts = "one two", "three", "four"
     library.add_clips(
-        NewClip(audio=noise(n, 1.0), text=text, text_normalized=text, language="en", engine="corpus", source=f"c:{n}")
+        NewClip(audio=noise(seed=n), text=text, text_normalized=text, language="en", engine="corpus", source=f"c:{n}")
         for n, text in enumerate(texts)
     )
     assert "/library/import/align" in owners.get("/library/import").content.decode()
@@ -250,7 +239,7 @@ def test_where_no_more_jobs_may_wait_nothing_is_kept(owners: Client, portal: Pat
 def test_a_hostile_archive_harms_nobody(owners: Client, portal: Path) -> None:
     before = sorted(path.name for path in portal.parent.iterdir())
     for number, name in enumerate(("../../../../escaped.wav", "/tmp/escaped-by-hark.wav")):
-        owners.post(ASGI_UPLOAD, {"archive": archive({name: wav(0)}, f"evil{number}.zip")})
+        owners.post(ASGI_UPLOAD, {"archive": archive({name: wav(noise())}, f"evil{number}.zip")})
     for job in Job.objects.all():
         finished(job)
         assert job.state == "failed" and job.error is not None and "leads out" in job.error["why"]
@@ -274,7 +263,7 @@ def test_what_is_no_archive_is_refused_before_it_is_kept(owners: Client, portal:
 
 
 def test_a_name_of_an_upload_is_no_path(owners: Client, portal: Path) -> None:
-    sent = archive({"a.wav": wav(1)})
+    sent = archive({"a.wav": wav(noise(seed=1))})
     sent._name = "..\\..\\so me/ü<b>.tar.zip"  # type: ignore[attr-defined]  # past the check that Django makes itself
     owners.post(ASGI_UPLOAD, {"archive": sent})
     (job,) = Job.objects.all()
@@ -285,11 +274,11 @@ def test_a_name_of_an_upload_is_no_path(owners: Client, portal: Path) -> None:
 
 def test_archives_that_nobody_waits_for_are_forgotten(owners: Client, owner: User, portal: Path) -> None:
     for number, name in enumerate(("waiting", "cancelled")):
-        owners.post(ASGI_UPLOAD, {"archive": archive({"a.wav": wav(number)}, f"{name}.zip")})
+        owners.post(ASGI_UPLOAD, {"archive": archive({"a.wav": wav(noise(seed=number))}, f"{name}.zip")})
     Job.objects.filter(title="cancelled.zip").update(state=Job.State.CANCELLED)
     for place in (portal / "uploads/imports").iterdir():
         os.utime(place, (1, 1))
-    owners.post(ASGI_UPLOAD, {"archive": archive({"a.wav": wav(5)}, "new.zip")})
+    owners.post(ASGI_UPLOAD, {"archive": archive({"a.wav": wav(noise(seed=5))}, "new.zip")})
     left = {path.name for path in (portal / "uploads/imports").glob("*/*")}
     assert left == {"waiting.zip", "new.zip"}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import uuid
 from html import unescape
@@ -11,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
+from core.audio_file import SAMPLE_RATE
 from db.db_api import Library
 from pipeline.corpora import enrolment as recordings
+from tests.support.sounds import noise, upload
 from webui.accounts.models import User
 from webui.jobs.services import user_data
 from webui.trainer.models import Detector, Version
@@ -30,21 +30,14 @@ def by_energy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recordings, "speech_bounds", lambda audio, method: speech_bounds(audio, "energy"))
 
 
-def wav(seed: int = 0, level: float = 0.1, rate: int = 16000) -> SimpleUploadedFile:
+def take(seed: int = 0, level: float = 0.1) -> SimpleUploadedFile:
     """Half a second of noise within silence."""
-    audio = np.pad(level * np.random.default_rng(seed).standard_normal(rate // 2), rate).clip(-1, 1)
-    return uploaded(audio, rate)
-
-
-def uploaded(audio: np.ndarray, rate: int = 16000) -> SimpleUploadedFile:
-    written = io.BytesIO()
-    soundfile.write(written, audio, rate, format="WAV", subtype="PCM_16")
-    return SimpleUploadedFile("take.wav", written.getvalue(), "audio/wav")
+    return upload(np.pad(noise(0.5, seed, level), SAMPLE_RATE).clip(-1, 1), "take.wav")
 
 
 def keep(client: Client, seed: int = 0, **fields: Any) -> Any:
     values = {"phrase": "Hey, Compass!", "language": "en", "hint": "close", "take": str(uuid.uuid4())}
-    return client.post("/library/record/keep", values | {"audio": wav(seed)} | fields)
+    return client.post("/library/record/keep", values | {"audio": take(seed)} | fields)
 
 
 def test_the_page_asks_for_a_phrase_and_then_for_takes(owners: Client, owner: User) -> None:
@@ -62,11 +55,11 @@ def test_the_page_asks_for_a_phrase_and_then_for_takes(owners: Client, owner: Us
 
 
 def test_a_take_is_judged_and_not_stored(owners: Client, portal: Path) -> None:
-    good = owners.post("/library/record/check", {"audio": wav()}).json()
+    good = owners.post("/library/record/check", {"audio": take()}).json()
     assert good["usable"] and good["problems"] == [] and 0.9 < good["seconds"] < 1.3
-    loud = owners.post("/library/record/check", {"audio": wav(level=3.0)}).json()
+    loud = owners.post("/library/record/check", {"audio": take(level=3.0)}).json()
     assert loud["usable"] and "clipped" in loud["problems"][0]
-    silent = owners.post("/library/record/check", {"audio": uploaded(np.zeros(16000))}).json()
+    silent = owners.post("/library/record/check", {"audio": upload(np.zeros(16000))}).json()
     assert not silent["usable"] and silent["problems"]
     assert not (portal / "library.sqlite3").exists() and not list((portal / "tmp").iterdir())
 
@@ -84,7 +77,7 @@ def test_what_is_no_take_is_explained(owners: Client, portal: Path) -> None:
             assert answer.status_code == 422 and answer.json()["what_to_do"]
     assert keep(owners, take="../../x").status_code == 422
     assert keep(owners, phrase="").status_code == 422
-    assert keep(owners, audio=uploaded(np.zeros(16000))).status_code == 422
+    assert keep(owners, audio=upload(np.zeros(16000))).status_code == 422
     assert not (portal / "library.sqlite3").exists() or Library(portal).stats().clips == 0
 
 

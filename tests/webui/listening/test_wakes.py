@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import re
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import soundfile
 from django.test import Client
 
-from core.audio_file import SAMPLE_RATE
 from core.data_folder import REPOSITORY
 from db.db_api import Library
 from pipeline.serving.sorting import Sorted
 from pipeline.training.retraining import marked_audio
 from tests.support.detector_versions import address, make_version
+from tests.support.sounds import noise, upload
 from webui.accounts.models import User
 from webui.accounts.services import SCOPES, create_token
 from webui.jobs.models import Job
@@ -46,15 +44,6 @@ def version(owner: User, portal: Path) -> Version:
     return made
 
 
-def wav(seconds: float = 1.5) -> io.BytesIO:
-    file = io.BytesIO()
-    noise = 0.1 * np.random.default_rng(0).standard_normal(round(seconds * SAMPLE_RATE))
-    soundfile.write(file, noise, SAMPLE_RATE, format="WAV")
-    file.seek(0)
-    file.name = "wake.wav"
-    return file
-
-
 def send(user: User, version: Version, seconds: float = 1.5, scopes: tuple[str, ...] = ("wakes",), **more: Any) -> Any:
     """What a device does, which has nothing but a token."""
     count = user.api_tokens.count()
@@ -62,7 +51,7 @@ def send(user: User, version: Version, seconds: float = 1.5, scopes: tuple[str, 
     fields = {"kind": "wake", "score": "0.93", "device": "kitchen", **more}
     return Client().post(
         f"/api/v1/detectors/{version.detector_id}/wakes",
-        {**fields, "audio": wav(seconds)},
+        {**fields, "audio": upload(noise(seconds))},
         headers={"Authorization": f"Bearer {token}"},
     )
 

@@ -1,4 +1,4 @@
-"""Who speaks when: by channels, by voices, by pyannote; whose words they are; and how wrong a diarization is."""
+"""Who speaks when: by channels, by voices, by pyannote; and whose words they are."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from scipy.optimize import linear_sum_assignment
 
 from core import environments
 from core.errors import HarkError
@@ -22,71 +23,28 @@ from pipeline.recordings.diarization.clustering import unit, voices
 from pipeline.recordings.diarization.speakers import assign, assign_again, diarize
 from pipeline.recordings.diarization.turns import Diarization, Turn, with_overlaps
 from pipeline.recordings.transcript import Segment, Transcript, Word
-from tests.support.diarization_errors import DiarizationErrors, diarization_errors, overlap_found, read_rttm
 
 RATE = 16_000
 
 
-# ---- how wrong a diarization is
+def error_rate(reference: Sequence[Turn], found: Sequence[Turn], collar_s: float = 0.25) -> float:
+    """Return the diarization error rate under the best naming of speakers, on a grid of 10 ms.
 
+    Overlapped speech is scored; what lies within ``collar_s`` of a reference turn's edge is not.
+    """
+    times = np.arange(0, max(turn.end_s for turn in (*reference, *found)), 0.01)
+    edges = np.array([edge for turn in reference for edge in (turn.start_s, turn.end_s)])
+    times = times[np.abs(times[:, None] - edges).min(axis=1) > collar_s]
 
-def test_errors_counted_by_hand() -> None:
-    reference = [Turn(0, 10, "ann"), Turn(10, 20, "bob")]
-    perfect = [Turn(0, 10, "2"), Turn(10, 20, "1")]
-    assert diarization_errors(reference, perfect, 0) == DiarizationErrors(20, 0, 0, 0)
-    # Ann's last 2 s are given to Bob, his last 1 s is not found, and there are 3 s of nobody.
-    found = [Turn(0, 8, "x"), Turn(8, 19, "y"), Turn(20, 23, "y")]
-    errors = diarization_errors(reference, found, 0)
-    assert errors == DiarizationErrors(speech_s=20, missed_s=1, false_alarm_s=3, confused_s=2)
-    assert errors.rate == pytest.approx(0.3)
+    def spoken(turns: Sequence[Turn]) -> np.ndarray:
+        rows: dict[str, np.ndarray] = {}
+        for turn in turns:
+            rows[turn.speaker] = rows.get(turn.speaker, 0) | (turn.start_s <= times) & (times < turn.end_s)
+        return np.array(list(rows.values()), int)
 
-
-def test_errors_where_two_speak() -> None:
-    reference = [Turn(0, 10, "ann"), Turn(6, 12, "bob")]
-    assert diarization_errors(reference, [Turn(0, 10, "x"), Turn(10, 12, "y")], 0) == DiarizationErrors(16, 4, 0, 0)
-    # One too many where one speaks: 6 s of a second speaker.
-    both = [Turn(0, 12, "x"), Turn(0, 12, "y")]
-    assert diarization_errors(reference, both, 0) == DiarizationErrors(16, 0, 8, 0)
-
-
-def test_speakers_are_named_to_fit_best() -> None:
-    # Greedily "x" would be Ann (5 s), and 8 s go wrong; with x as Bob (4 s) and y as Ann (4 s) only 5 do.
-    reference = [Turn(0, 9, "ann"), Turn(9, 13, "bob")]
-    found = [Turn(0, 5, "x"), Turn(5, 9, "y"), Turn(9, 13, "x")]
-    assert diarization_errors(reference, found, 0).confused_s == pytest.approx(5)
-    found = [Turn(0, 5, "x"), Turn(5, 9, "y"), Turn(9, 13, "z")]  # one speaker too many: 4 s go wrong
-    assert diarization_errors(reference, found, 0).confused_s == pytest.approx(4)
-
-
-def test_the_collar_forgives_what_nobody_can_place() -> None:
-    reference = [Turn(1, 5, "ann"), Turn(5, 9, "bob")]
-    found = [Turn(0.8, 5.2, "x"), Turn(5.2, 9.2, "y")]
-    assert diarization_errors(reference, found).rate == 0
-    assert diarization_errors(reference, found).speech_s == pytest.approx(7)  # 0.25 s at four edges (one is shared)
-    assert diarization_errors(reference, found, 0).rate == pytest.approx(0.6 / 8)
-
-
-def test_errors_of_nothing() -> None:
-    assert diarization_errors([], []).rate == 0
-    assert diarization_errors([Turn(0, 4, "ann")], []).rate == 1
-    assert diarization_errors([], [Turn(0, 4, "x")]).rate == 1
-    assert (DiarizationErrors(10, 1, 0, 0) + DiarizationErrors(10, 0, 1, 2)).rate == pytest.approx(0.2)
-
-
-def test_overlap_found() -> None:
-    reference = [Turn(0, 10, "ann"), Turn(6, 12, "bob")]
-    found = [Turn(0, 8, "x"), Turn(8, 11, "x", overlap=True), Turn(8, 11, "y", overlap=True)]
-    assert overlap_found(reference, found) == pytest.approx((4, 3, 2))
-
-
-def test_rttm(tmp_path: Path) -> None:
-    lines = "SPKR-INFO a 1 <NA> <NA> <NA> unknown x <NA> <NA>\n"
-    lines += "SPEAKER a 1 3.5 1.25 <NA> <NA> bob <NA> <NA>\n\nSPEAKER a 1 0.5 1 <NA> <NA> MÉO <NA> <NA>\n"
-    (tmp_path / "a.rttm").write_text(lines, encoding="utf-8")
-    assert read_rttm(tmp_path / "a.rttm") == {"a": [Turn(0.5, 1.5, "MÉO"), Turn(3.5, 4.75, "bob")]}
-    (tmp_path / "b.rttm").write_text("SPEAKER a 1 soon 1 <NA> <NA> bob\n")
-    with pytest.raises(ValueError, match="line 1"):
-        read_rttm(tmp_path / "b.rttm")
+    true, guessed = spoken(reference), spoken(found)
+    right = (true @ guessed.T)[linear_sum_assignment(true @ guessed.T, maximize=True)].sum()
+    return float((np.maximum(true.sum(0), guessed.sum(0)).sum() - right) / true.sum())
 
 
 def test_turns_cut_at_overlaps() -> None:
@@ -201,7 +159,7 @@ def test_turns_by_voices(doubles: None) -> None:
     found = diarize_audio(audio)
     truth = [Turn(0, 6, "a"), Turn(7, 12, "b"), Turn(12, 16, "a"), Turn(17, 19, "b")]
     assert found.method == "acoustic" and found.speakers == ("S1", "S2")
-    assert diarization_errors(truth, found.turns, 0.5).rate == 0
+    assert error_rate(truth, found.turns, 0.5) == 0
     assert set(found.embeddings) == {"S1", "S2"} and len(found.embeddings["S1"]) == 256
     assert {"silero-vad"} <= set(found.versions)
 
@@ -299,9 +257,10 @@ def test_turns_by_channels(doubles: None, tmp_path: Path) -> None:
     found = turns_of(compare(tmp_path / "a.flac"))
     truth = [Turn(0.5, 4, "L"), Turn(9, 13, "L"), Turn(17, 19, "L"), Turn(4.5, 8.5, "R"), Turn(12.5, 16, "R")]
     assert found.method == "channels" and set(found.speakers) == {"L", "R"}
-    assert diarization_errors(truth, found.turns).rate < 0.05
-    real, marked, both = overlap_found(truth, found.turns)
-    assert both > 0.7 * real and marked < 3 * real
+    assert error_rate(truth, found.turns) < 0.05
+    overlaps = {(turn.start_s, turn.end_s) for turn in found.turns if turn.overlap}  # in truth 12.5 s to 13 s
+    assert sum(max(0, min(end, 13) - max(start, 12.5)) for start, end in overlaps) > 0.35
+    assert sum(end - start for start, end in overlaps) < 1.5
 
 
 def test_recordings_that_have_no_two_channels(tmp_path: Path, doubles: None) -> None:
@@ -467,10 +426,7 @@ def test_segments_without_words_or_edited_stay_whole() -> None:
     bare = Segment(1, 5, "words without times", 0.5)
     edited = said("a b c d e f", 1, edited=True)
     found = assign(transcript(bare, edited), Diarization(turns, "acoustic"))
-    assert [part.speaker for part in found.segments] == ["S1", "S2"] or [part.speaker for part in found.segments] == [
-        "S1",
-        "S1",
-    ]
+    assert [part.speaker for part in found.segments] in (["S1", "S2"], ["S1", "S1"])
     assert [part.text for part in found.segments] == [bare.text, edited.text]
 
 
@@ -528,4 +484,4 @@ def test_real_voices(shared_data: Path) -> None:
         mix = labelled_mix(people, number, seconds, np.random.default_rng(number))
         found = diarize_audio(mix.audio)
         assert len(found.speakers) == number
-        assert diarization_errors(mix.turns, found.turns).rate < 0.15
+        assert error_rate(mix.turns, found.turns) < 0.15

@@ -1,0 +1,33 @@
+"""Plain sounds for the tests, and files of them."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import soundfile
+from django.core.files.uploadedfile import SimpleUploadedFile
+
+from core.audio_file import SAMPLE_RATE
+
+
+def tone(seconds: float = 1.0, hertz: float = 440.0, level: float = 0.3, rate: int = SAMPLE_RATE) -> np.ndarray:
+    """Return a sine, float32 [samples]."""
+    return (level * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+def noise(seconds: float = 1.0, seed: int = 0, level: float = 0.1, rate: int = SAMPLE_RATE) -> np.ndarray:
+    """Return white noise, float32 [samples]."""
+    return (level * np.random.default_rng(seed).standard_normal(round(seconds * rate))).astype(np.float32)
+
+
+def wav(audio: np.ndarray, rate: int = SAMPLE_RATE) -> bytes:
+    """Return the WAV file of [samples] or [samples, channels]."""
+    written = io.BytesIO()
+    soundfile.write(written, audio, rate, format="WAV")
+    return written.getvalue()
+
+
+def upload(audio: np.ndarray, name: str = "a.wav", rate: int = SAMPLE_RATE) -> SimpleUploadedFile:
+    """Return that file as a form sends it."""
+    return SimpleUploadedFile(name, wav(audio, rate), "audio/wav")
