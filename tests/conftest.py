@@ -57,13 +57,13 @@ NOT_QUICK = {
     "trains, or computes with torch or an encoder": """
         benchmark/test_listening_together benchmark/test_wakeword model/test_asr_train model/test_checkpoint
         model/test_encoder_detector model/test_gpu
-        model/test_hostile_models model/test_keyword_hmm model/test_metrics model/test_rescoring model/test_scoring
+        model/test_hostile_models model/test_keyword_hmm model/test_metrics model/test_rescoring
         model/test_second_pass pipeline/training/test_devices
         model/test_summarizer model/test_train model/test_backbone_detector pipeline/acoustic/test_training
         pipeline/training/test_calibration pipeline/training/test_comparison pipeline/training/test_evaluation
         pipeline/training/test_keyword_scoring pipeline/training/test_mining pipeline/training/test_negative_set
         pipeline/training/test_retraining pipeline/training/test_run pipeline/training/test_bundle
-        pipeline/training/test_report pipeline/training/test_zero_shot pipeline/corpora/test_alignment
+        pipeline/training/test_report pipeline/corpora/test_alignment
         webui/listening/test_listening webui/library/test_record
     """,
     "recognizes, summarizes or tells speakers apart": """
@@ -77,7 +77,7 @@ NOT_QUICK = {
     "decodes many files": """
         audio_augmentation/test_augment core/test_audio_file pipeline/corpora/test_hostile_corpora
         pipeline/corpora/test_importing pipeline/recordings/test_media pipeline/recordings/test_media_zoo
-        webui/audio/test_correct_segment webui/audio/test_delete_recording webui/audio/test_recording_page
+        webui/audio/test_correct_segment webui/audio/test_recording_page
         webui/audio/test_recording_uploads webui/audio/test_recordings_index webui/audio/test_speakers
         webui/audio/test_summarize_again
     """,
@@ -89,7 +89,7 @@ NOT_QUICK = {
         webui/api/test_documentation webui/api/test_idempotency webui/api/test_operations webui/api/test_sockets
         webui/api/test_webhooks webui/compatibility/test_atr_system webui/compatibility/test_meeting_system
         webui/compatibility/test_openai_client webui/test_every_page webui/trainer/test_new_detector
-        webui/trainer/test_compare webui/trainer/test_delete_detector webui/trainer/test_detector_address
+        webui/trainer/test_compare webui/trainer/test_detector_address
         webui/trainer/test_version_files webui/trainer/test_version_page
     """,
 }

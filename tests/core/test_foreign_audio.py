@@ -15,6 +15,7 @@ from core.audio_file import SAMPLE_RATE, read_audio
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.foreign_audio import foreign_audio_blocks, read_foreign_audio, seconds_of
+from core.untrusted_json import untrusted_json
 from tests.support.sounds import noise, tone
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
@@ -109,3 +110,16 @@ def test_no_page_and_no_import_opens_an_upload_by_itself() -> None:
     ]
     found = {path.relative_to(REPOSITORY).as_posix() for path in files if own.search(path.read_text())}
     assert found <= allowed
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[" * 200_000, '{"a":' * 200_000, "1e999", '{"a": -1e999}', "NaN", "[Infinity]", "9" * 5000, b"\xff"],
+)
+def test_what_is_no_json_or_too_much(text: str | bytes) -> None:
+    with pytest.raises(ValueError):
+        untrusted_json(text)
+
+
+def test_what_is() -> None:
+    assert untrusted_json(b'{"a": [1, -2.5, "\xc3\xa4", null]}') == {"a": [1, -2.5, "ä", None]}

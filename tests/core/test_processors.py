@@ -1,11 +1,16 @@
-"""How many processors a process counts."""
+"""How many processors a process counts; and onnxruntime, as Hark uses it."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
+import onnxruntime
 import pytest
 
+from core.data_folder import REPOSITORY
 from core.processors import MOST_CROWDING, crowding
 from tests.support.programs import run_python
 
@@ -30,3 +35,22 @@ def test_work_takes_longer_where_more_waits_than_there_are_cores(
 def test_where_the_load_is_not_counted_nothing_takes_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "getloadavg")
     assert crowding() == 1.0
+
+
+MODEL = Path(onnxruntime.__file__).parent / "datasets" / "mul_1.onnx"
+OPENED = {
+    "by Hark": "from core.onnx import session; session(open(path, 'rb').read())",
+    "by a bundle's own program": "from model.runtime.detector import Model; Model(open(path, 'rb').read())",
+}
+
+
+@pytest.mark.parametrize("how", OPENED)
+def test_nothing_is_told_of_its_use(tmp_path: Path, how: str) -> None:
+    """Where it tells Microsoft, it begins with a file that names the machine, in the folder for temporary files."""
+    program = f"import sys, time; path = sys.argv[1]; {OPENED[how]}; time.sleep(1)"
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run(
+        [sys.executable, "-c", program, str(MODEL)], cwd=REPOSITORY, check=True, timeout=60,
+        env={**environment, "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    assert not list(tmp_path.iterdir())

@@ -8,6 +8,7 @@ import pickle
 
 import pytest
 
+from core.errors import HarkError
 from core.worded import Worded, listed, number, worded, worded_again
 
 
@@ -60,3 +61,18 @@ def test_a_name_is_replaced_in_its_values() -> None:
 def test_values() -> None:
     assert (number(30.0), number(0.5), number(1 / 3)) == (30, 0.5, 0.33) and isinstance(number(30.0), int)
     assert listed(["a", 1]) == "a, 1"
+
+
+def test_the_three_sentences_survive_a_process_boundary() -> None:
+    error = pickle.loads(pickle.dumps(HarkError("It stopped.", "The disk is full.", "Free some space.")))
+    assert isinstance(error, HarkError)
+    assert error.as_dict() == {"what": "It stopped.", "why": "The disk is full.", "what_to_do": "Free some space."}
+    assert str(error) == "It stopped. The disk is full. Free some space."
+
+
+def test_what_can_be_translated_survives_too() -> None:
+    error = pickle.loads(pickle.dumps(HarkError(worded("%(name)s stopped.", name="It"), "No reason.", "Try again.")))
+    assert error.parts() == {
+        **error.as_dict(), "said": {"what": {"template": "%(name)s stopped.", "plural": "", "values": {"name": "It"}}}
+    }  # fmt: skip
+    assert HarkError("It stopped.", "No reason.", "Try again.").parts().keys() == {"what", "why", "what_to_do"}

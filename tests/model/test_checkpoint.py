@@ -16,6 +16,7 @@ from model.backbone import BackboneConfig
 from model.backbone_detector import BackboneDetectorConfig
 from model.checkpoint import config_from_dict, load_checkpoint, save_checkpoint
 from model.encoder_detector import EncoderDetectorConfig
+from model.shipped_weights import BACKBONE, FOLDER, HEAD, MICRO_NETWORK, RECOGNIZER, VERIFIER, load_weights
 from model.tiny_crnn import TinyCRNN
 from tests.support.small_crnn import small_crnn
 
@@ -73,3 +74,9 @@ def test_a_damaged_checkpoint_is_refused_in_words(
         load_checkpoint(str(path))
     assert refused.value.what.startswith("The detector's checkpoint") and str(refused.value).isprintable()
     assert len(refused.value.why) < 400
+
+
+@pytest.mark.parametrize("file", [BACKBONE, HEAD, MICRO_NETWORK, VERIFIER, RECOGNIZER])
+def test_each_names_the_licence_of_all_that_it_learned_from(file: str) -> None:
+    about = load_weights(FOLDER / file)[1]
+    assert about["training_corpora"] and set(about["training_corpora"]) <= set(about["licences"])

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from core.audio_file import SAMPLE_RATE, read_audio
+from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from model import encoder, encoder_backbone
 from model.encoder_backbone import FRAME_SAMPLES, STATE_FRAMES, EncoderBackbone, encoder_path, frame_places
 from model.encoder_detector import ENCODER_HOP, EncoderDetector
 from model.export import check_parity, onnx_scores
 from model.features import CHUNK_SAMPLES, HOP
+from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
 from model.phones import PHONE_OUTPUTS
+from model.runtime.detector import Trigger, smooth_scores
 from model.shipped_weights import load_weights, save_weights
-from tests.support.untrained_bundle import line
+from tests.support.untrained_bundle import keyword_hmm_model, line
 
 needs_encoder = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
 PHRASE = ((5, 12, 30, 8),)
@@ -140,3 +145,21 @@ def test_a_head_is_kept_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(HarkError, match=r"head\.safetensors"):
         load_weights(path)
+
+
+CLIPS = 12
+APART = 3 * SAMPLE_RATE
+RECORDINGS = Path(os.environ.get("HARK_SHARED") or REPOSITORY.parent / "shared" / "data") / "keyphrases"
+
+
+@pytest.mark.slow(reason="runs the encoder on real recordings")
+@pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
+@pytest.mark.skipif(not RECORDINGS.is_dir(), reason="the real recordings are not here")
+@pytest.mark.parametrize("phrase", ["computer", "snowboy"])
+def test_a_real_utterance_is_detected_once(phrase: str) -> None:
+    files = sorted((RECORDINGS / phrase).glob("*.ogg"))[:CLIPS]
+    audio = np.concatenate([np.pad(read_audio(file), (0, APART)) for file in files])
+    scores = smooth_scores(keyword_hmm_model(phrase, "large").stream_scores(audio))
+    fired = Trigger(0.5, round(REFRACTORY_S / SCORE_PERIOD_S)).fired(scores)
+    assert len(fired) <= CLIPS, f"{CLIPS} utterances gave {len(fired)} detections"
+    assert len(fired) >= 0.9 * CLIPS

@@ -38,45 +38,12 @@ def test_a_logit_depends_on_exactly_its_receptive_field(
         assert frames == list(range(index * CHUNK_FRAMES, index * CHUNK_FRAMES + need))
 
 
-@pytest.mark.parametrize(("size", "window_s"), SIZES[:2])
-def test_one_sample_outside_of_the_receptive_field_changes_no_bit(
-    size: str, window_s: float, make_model: Callable[..., TinyCRNN], speech: Callable[..., np.ndarray]
-) -> None:
-    model = make_model(size, window_s)
-    need = model.config.receptive_samples
-    start = CHUNK_SAMPLES
-    audio = speech((need + 3 * CHUNK_SAMPLES) / 16_000)
-    before = logits_of(model, audio)
-
-    def changed_at(position: int) -> bool:
-        changed = audio.copy()
-        changed[position] += 0.7
-        return bool(logits_of(model, changed)[1] != before[1])
-
-    assert not changed_at(start - 1) and not changed_at(start + need)
-    assert not changed_at(0) and not changed_at(len(audio) - 1)
-    # The window function is nearly 0 at its ends, so a sample there hardly counts: look a little further in.
-    assert changed_at(start + WINDOW // 2) and changed_at(start + need - WINDOW // 2)
-
-
 @pytest.mark.parametrize("samples_more", [0, 1, CHUNK_SAMPLES - 1, CHUNK_SAMPLES, 5 * CHUNK_SAMPLES])
 def test_one_logit_every_80_ms(samples_more: int, make_model: Callable[..., TinyCRNN]) -> None:
     model = make_model()
     audio = np.zeros(model.config.receptive_samples + samples_more, np.float32)
     assert len(logits_of(model, audio)) == 1 + samples_more // CHUNK_SAMPLES
     assert model.config.receptive_samples == (model.config.receptive_frames - 1) * HOP + WINDOW
-
-
-def test_a_window_cut_out_gives_the_logit_of_the_stream(
-    make_model: Callable[..., TinyCRNN], speech: Callable[..., np.ndarray]
-) -> None:
-    model = make_model()
-    audio = speech(4.0)
-    stream = logits_of(model, audio)
-    need = model.config.receptive_samples
-    for index in (0, 3, len(stream) - 1):
-        alone = logits_of(model, audio[index * CHUNK_SAMPLES : index * CHUNK_SAMPLES + need])
-        torch.testing.assert_close(alone[0], stream[index], atol=2e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("window_s", [0.8, 3.0])

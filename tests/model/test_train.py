@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from core.errors import HarkError
 from model import train as train_module
 from model.backbone import BackboneConfig
 from model.checkpoint import load_checkpoint
 from model.dataset import AudioDataset, BatchRecipe, BatchSampler, FeatureStore, FeatureWriter, open_store
 from model.detector import score_segments
 from model.features import CHUNK_FRAMES, SAMPLE_RATE, log_mel
+from model.fit import Fit
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
 from model.train import (
     LABEL_SMOOTHING,
@@ -26,6 +28,7 @@ from model.train import (
     find_hard_windows,
     train,
 )
+from model.training_options import TrainingOptions, part_of, training_options
 
 CONFIG = TinyCRNNConfig(
     BackboneConfig(stem_channels=(8, 8), channels=24, dilations=(1, 2)), recurrent_input=16, recurrent_size=16,
@@ -246,3 +249,46 @@ def test_the_loss_is_even_between_classes_and_smooths_labels() -> None:
     assert value([3.0, 3.0], [1.0, 0.0]) > value([3.0, -3.0], [1.0, 0.0])
     best = float(np.log((1 - LABEL_SMOOTHING / 2) / (LABEL_SMOOTHING / 2)))  # surer than this costs
     assert value([best], [1.0]) < value([best + 2], [1.0])
+
+
+def test_the_learning_rate_goes_up_and_down_and_an_overflow_changes_nothing() -> None:
+    model = torch.nn.Linear(1, 1)
+    fit = Fit(model, torch.optim.SGD(model.parameters(), 1.0), 100, 10, ema_decay=0.9)
+    rates = []
+    for step in range(100):
+        rates += fit.schedule.get_last_lr()
+        before = model.weight.clone()
+        fit.learn(model.weight.sum() * float("inf" if step else 1))
+        assert torch.equal(model.weight, before) == bool(step)
+    assert rates[0] == pytest.approx(0.1) and max(rates) == rates[9] and 0.0 < rates[-1] < 0.001
+    assert rates[9:] == sorted(rates[9:], reverse=True)
+
+
+def test_what_is_absent_is_as_by_default() -> None:
+    assert (
+        training_options({}) == training_options({"epochs": "", "batch_size": None, "all": True}) == TrainingOptions()
+    )
+    assert training_options({"epochs": "2", "batch_size": 8, "subset": "2.5"}) == TrainingOptions(2.0, 8, 2.5)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"epochs": 0},
+        {"epochs": 51},
+        {"epochs": "x"},
+        {"batch_size": -1},
+        {"subset": 0},
+        {"subset": 101},
+        {"subset": "nan"},
+    ],
+)
+def test_what_is_out_of_range_is_refused(values: dict[str, object]) -> None:
+    with pytest.raises(HarkError, match=next(iter(values))):
+        training_options(values, most_epochs=50)
+
+
+def test_a_part_is_never_nothing_and_never_more_than_there_is() -> None:
+    assert [part_of(1132, 2.0), part_of(3, 2.0), part_of(0, 2.0), part_of(40, 100.0), part_of(300, 2.0, 20)] == [
+        23, 1, 0, 40, 20,
+    ]  # fmt: skip

@@ -100,17 +100,6 @@ def test_a_stranger_is_asked_to_sign_in(
         assert asked or for_programs or answer.status_code == 405
 
 
-@pytest.mark.parametrize(("name", "route"), [row for row in ADDRESSES if re.search(r"_id>", row[1])])
-@pytest.mark.parametrize("method", ["get", "post"])
-def test_another_user_s_things_do_not_exist(
-    client: Client, things: dict[str, str], other: User, name: str, route: str, method: str
-) -> None:
-    client.force_login(other)
-    answer = getattr(client, method)(filled(route, things), {"decision": "take"})
-    assert answer.status_code in (403, 404, 405)
-    assert b"hey compass" not in answer.content
-
-
 def test_nothing_inline_and_nothing_from_elsewhere(owners: Client, things: dict[str, str]) -> None:
     for _, route in ADDRESSES:
         answer = owners.get(filled(route, things))

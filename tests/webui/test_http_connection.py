@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import gzip
 import resource
 import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from urllib.request import urlopen
 
 import pytest
 import uvicorn
+from django.test import Client
+from django.urls import reverse
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
@@ -25,7 +28,9 @@ from command_line import serve as serving
 from core.data_folder import REPOSITORY
 from tests.support.portal_driver import served
 from tests.support.servers import wait_for
+from tests.webui.audio.conftest import ready_recording
 from webui import http_connection
+from webui.accounts.models import User
 
 MOST = 8
 
@@ -228,3 +233,25 @@ def test_a_portal_with_1024_files_outlives_1200_half_requests(tmp_path: Path, ma
         wait_for(is_healthy, http_connection.HEAD_S + 10)
         said = (tmp_path / "serve.log").read_text()
         assert len(said.splitlines()) < 10, said
+
+
+ASKS: Mapping[str, str] = {"Accept-Encoding": "gzip, br"}
+
+
+def test_pages_and_json_are_compressed(owners: Client) -> None:
+    for address in (reverse("trainer:home"), reverse("jobs:index"), "/api/v1/jobs"):
+        plain, sent = owners.get(address), owners.get(address, headers=ASKS)
+        assert "Content-Encoding" not in plain.headers
+        if len(plain.content) > 200:
+            assert sent.headers["Content-Encoding"] == "gzip" and len(sent.content) < len(plain.content) * 0.7
+            assert "Accept-Encoding" in sent.headers["Vary"]
+            assert gzip.decompress(sent.content)[:40] == plain.content[:40]
+    assert owners.get(reverse("trainer:home"), headers=ASKS).headers["Content-Encoding"] == "gzip"
+
+
+def test_sound_is_sent_as_it_is(owners: Client, owner: User) -> None:
+    recording = ready_recording(owner)
+    sound = owners.get(reverse("audio:audio", args=[recording.pk]), headers=ASKS)
+    assert sound.status_code == 200 and "Content-Encoding" not in sound.headers
+    part = owners.get(reverse("audio:audio", args=[recording.pk]), headers={**ASKS, "Range": "bytes=0-3"})
+    assert part.status_code == 206 and b"".join(part) == b"fLaC"

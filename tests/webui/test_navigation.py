@@ -1,11 +1,12 @@
-"""What is around every page: what waits for the reader, and the theme they chose."""
+"""What is around every page: what waits for the reader, the theme they chose, and long lists a page at a time."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from tests.support.every_page import every_page
@@ -14,6 +15,7 @@ from webui.accounts.models import User
 from webui.jobs.models import Job
 from webui.listening.models import Sample
 from webui.organizations.models import Membership, Organization, Role
+from webui.parameters import page_asked_for
 from webui.trainer.models import Detector
 
 pytestmark = pytest.mark.django_db
@@ -82,3 +84,38 @@ def test_a_theme_that_is_none_is_the_system_s(owners: Client, theme: str) -> Non
     owners.cookies["theme"] = theme
     page = owners.get("/").content.decode()
     assert "data-theme" not in page and theme not in page
+
+
+SIZE = 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "asked", "expected", "pages", "statements"),
+    [
+        (0, "", [], 1, 1),
+        (3, "", [0, 1, 2], 1, 1),
+        (4, "", [0, 1, 2], 2, 2),
+        (4, "?page=1", [0, 1, 2], 2, 2),
+        (4, "?page=2", [3], 2, 2),
+        (4, "?page=9", [3], 2, 2),
+        (4, "?page=x", [0, 1, 2], 2, 2),
+        (0, "?page=2", [], 1, 1),
+    ],
+)
+def test_a_page(
+    rf: RequestFactory,
+    owner: User,
+    django_assert_num_queries: Any,
+    rows: int,
+    asked: str,
+    expected: list[int],
+    pages: int,
+    statements: int,
+) -> None:
+    for number in range(rows):
+        Job.objects.create(user=owner, kind="train", lane="training", title=str(number))
+    with django_assert_num_queries(statements):
+        page = page_asked_for(rf.get(f"/{asked}"), Job.objects.order_by("created_at"), SIZE)
+        assert [int(job.title) for job in page] == expected
+        assert page.paginator.num_pages == pages
+    assert page.has_next() == (pages > page.number)

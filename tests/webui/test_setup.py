@@ -1,15 +1,20 @@
-"""Before the portal starts: who may look into its data, and what is said of a damaged key or database."""
+"""Before the portal starts, what is said of a damaged key or database; and Django's own settings and commands."""
 
 from __future__ import annotations
 
 import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from core.data_folder import keep_private
+from core.data_folder import REPOSITORY, keep_private
 from core.errors import HarkError
-from tests.support.programs import prepared
+from tests.support.programs import prepared, run_python
 from webui.secret import secret_key
 
 
@@ -51,3 +56,56 @@ def test_a_damaged_database_names_what_can_be_done(tmp_path: Path) -> None:
     (tmp_path / "portal" / "portal.sqlite3").write_bytes(b"no database at all" * 1000)
     said = prepared(tmp_path)
     assert "cannot be used" in said and "a copy of the data folder" in said
+
+
+ASK = """
+from django.http import HttpResponse
+from django.middleware.security import SecurityMiddleware
+from django.test import RequestFactory
+for scheme in "https", "http":
+    request = RequestFactory().get("/", headers={"X-Forwarded-Proto": scheme})
+    print(SecurityMiddleware(lambda request: HttpResponse())(request).get("Strict-Transport-Security"))
+"""
+
+
+@pytest.mark.parametrize(("https", "said"), [("1", ["max-age=31536000", "None"]), ("", ["None", "None"])])
+def test_behind_tls_browsers_are_told_to_stay_there(https: str, said: list[str], tmp_path: Path) -> None:
+    done = run_python(ASK, DJANGO_SETTINGS_MODULE="webui.settings", HARK_DATA=str(tmp_path), HARK_HTTPS=https)
+    assert done.stdout.split() == said
+
+
+STARTS_S = 120
+
+
+@pytest.mark.slow(reason="starts a server")
+def test_runserver_serves_jobs_and_sockets(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path / "log"
+    with log.open("w") as said:
+        process = subprocess.Popen(
+            [sys.executable, "webui/manage.py", "runserver", f"127.0.0.1:{port}"], cwd=REPOSITORY,
+            env={**os.environ, "HARK_DATA": str(tmp_path / "data")}, stdout=said, stderr=said,
+        )  # fmt: skip
+    try:
+        until = time.monotonic() + STARTS_S
+        while (answer := _upgrade(port)) == "" and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.5)
+        assert answer.startswith("HTTP/1.1 101 "), (answer, log.read_text())
+        assert f"Hark is at http://localhost:{port}" in log.read_text()  # said when its workers have been started
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def _upgrade(port: int) -> str:
+    """The first line of what a client of the sockets is answered; empty where nobody listens."""
+    key = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
+    request = f"GET /ws/transcribe HTTP/1.1\r\nHost: localhost\r\n{key}Sec-WebSocket-Version: 13\r\n\r\n"
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(request.encode())
+            return connection.recv(1000).decode(errors="replace").partition("\r\n")[0]
+    except OSError:
+        return ""

@@ -15,7 +15,6 @@ from core.errors import HarkError
 from tests.support.detector_versions import make_version
 from tests.support.sounds import upload
 from webui.accounts.models import User
-from webui.accounts.services import create_token
 from webui.audio import live
 from webui.listening.services import keep_sample
 
@@ -63,15 +62,6 @@ def test_all_that_is_kept_is_refused_in_words(full: Client) -> None:
     answers = uploads(full)
     said = {name: (answer.status_code, answer.json().get("what")) for name, answer in answers.items()}
     assert said == dict.fromkeys(answers, (507, "Your storage quota is used up."))
-
-
-@pytest.mark.parametrize(
-    ("address", "field"), {"/upload": "file", "/api/meetings": "audio", "/api/v1/transcribe": "file"}.items()
-)
-def test_the_earlier_addresses_keep_nothing_either(full: Client, other: User, address: str, field: str) -> None:
-    bearer = {"Authorization": f"Bearer {create_token(user=other, name='x', scopes=('audio',))[1]}"}
-    answer = Client().post(address, {field: sound(channels=2)}, headers=bearer)
-    assert answer.status_code == 507 and answer.json()["what"] == "Your storage quota is used up."
 
 
 def test_what_is_kept_while_somebody_listens(full: Client, other: User, portal: Path) -> None:

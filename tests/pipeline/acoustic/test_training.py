@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from audio_generation.engine import Setting, Voice
 from core.audio_file import write_audio
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
@@ -12,10 +13,11 @@ from model.asr.network import RecognizerConfig
 from model.asr.packed import open_pack
 from model.shipped_weights import load_weights, shipped_backbone, shipped_micro_network, shipped_recognizer
 from pipeline.acoustic import training as acoustic_training
-from pipeline.acoustic.data import acoustic_split, corpus_utterances, spoken_texts
+from pipeline.acoustic.data import acoustic_split, corpus_utterances, spoken_texts, synthetic_utterances
 from pipeline.acoustic.training import AcousticRun, train_acoustic_model
 from pipeline.training.config import NEGATIVE_SET
 from pipeline.training.negative_set import about_negatives, negative_pieces
+from tests.support.fake_engine import Fake
 
 
 @pytest.fixture(autouse=True)
@@ -145,3 +147,26 @@ def test_a_damaged_negative_set_is_refused(tmp_path: Path) -> None:
     (tmp_path / "negatives.zip").write_bytes(b"nothing")
     with pytest.raises(HarkError, match="cannot be read"):
         next(negative_pieces(tmp_path / "negatives.zip", 1.0, 0))
+
+
+def test_clips_that_an_engine_could_not_say_are_left_out_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def settings(voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
+        asked.append(len(asked))
+        return {"behave": "refuse"} if len(asked) % 3 == 0 else {}
+
+    fake = Fake()
+    monkeypatch.setattr(fake, "draw_settings", settings)
+    events: list[Event] = []
+    try:
+        made = list(
+            synthetic_utterances({"fake": fake}, {"fake": 9}, ["hey compass"], tmp_path, 0, Reporter(events.append))
+        )
+    finally:
+        fake.close()
+    assert len(made) == 6 and all((tmp_path / one.path).is_file() for one in made)
+    (told,) = [event for event in events if event["event"] == "log"]
+    assert told["level"] == "warning" and "fake: 3 clips failed" in told["message"] and "refuse" in told["message"]

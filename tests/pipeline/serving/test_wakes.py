@@ -15,6 +15,7 @@ import soundfile
 
 from core.errors import HarkError
 from model.runtime.detector import Detection, Detector
+from pipeline.serving import sorting
 from pipeline.serving.wakes import WakeSender, WakeWatch
 from pipeline.serving.wyoming import Stream, open_wake_words
 from tests.support.http_server import Reply, serving
@@ -90,3 +91,30 @@ def test_a_dead_address_disturbs_nothing(detectors: dict[str, Detector], caplog:
 def test_what_is_no_address_is_refused_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(HarkError, match="no address to send to"):
         WakeSender("kitchen", "x")
+
+
+@pytest.mark.parametrize(
+    ("score", "said", "kind"),
+    [
+        (1.0, False, "phrase"), (0.6, True, "phrase"), (0.6, False, "unsure"), (0.05, True, "unsure"),
+        (0.05, False, "other"), (0.3, False, "unsure"), (None, True, "phrase"), (None, False, "unsure"),
+    ],
+)  # fmt: skip
+def test_phones_decide_and_words_make_surer(score: float | None, said: bool, kind: str) -> None:
+    assert sorting.sorted_by(score, said) == kind
+
+
+def test_a_voice_that_says_the_phrase_or_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
+    assert sorting.sort_wake("hey compass", "en", spoken("hey compass")).kind == "phrase"
+    other = sorting.sort_wake("hey compass", "en", spoken("where is my umbrella"))
+    assert other.kind == "other"
+    assert sorting.sort_wake("hey compass", "en", np.zeros(16_000, np.float32)) == sorting.Sorted("other", "")
+
+
+def test_without_a_recognizer_it_is_unsure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_args: object) -> None:
+        raise HarkError("The speech service is away.", "It ended.", "Start it.")
+
+    monkeypatch.setattr(sorting, "call", away)
+    assert sorting.sort_wake("hey compass", "en", np.zeros(16_000, np.float32)) == sorting.Sorted("unsure", "")

@@ -31,6 +31,7 @@ from model.runtime import detector as run_time
 from model.runtime.detector import Detector
 from pipeline.serving.wyoming import Stream, open_wake_words, serve, server_at
 from tests.support.hostile_bundles import loop_bundle
+from tests.support.servers import free_port
 from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
 
 RATE = 16_000
@@ -84,12 +85,6 @@ def in_a_loop(work: Coroutine[Any, Any, None]) -> None:
     """``asyncio.run`` in a thread of its own: while a test's browser is open, this one has a loop already."""
     with ThreadPoolExecutor(1) as pool:
         pool.submit(asyncio.run, work).result()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager

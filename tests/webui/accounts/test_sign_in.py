@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils import timezone
 
+import webui.settings
+from core.errors import HarkError
 from tests.support.portal_password import PASSWORD
+from webui.accounts import hashing
 from webui.accounts.addresses import client_address
 from webui.accounts.models import SignInFailure, User
-from webui.accounts.services import set_active
+from webui.accounts.services import create_user, set_active
 from webui.accounts.sign_in import (
     FAILURES_FROM_ANYWHERE,
     FAILURES_OF_A_NAME,
@@ -25,6 +30,8 @@ from webui.accounts.sign_in import (
     sign_in,
 )
 from webui.errors import StatusError
+
+pytestmark = pytest.mark.django_db
 
 LOGIN = "/account/login"
 
@@ -259,3 +266,67 @@ def test_a_deactivated_user_is_out_at_once(client: Client, owner: User, other: U
     assert client.get("/account/").status_code == 302  # the session has ended for good
     client.force_login(User.objects.get(pk=other.pk))
     assert client.get("/account/").status_code == 200
+
+
+@pytest.fixture
+def hashed(settings: Any, other: User) -> User:
+    """A user whose password was hashed with Django's own parameters, by an earlier Hark."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+    User.objects.filter(pk=other.pk).update(password=make_password(PASSWORD))
+    settings.PASSWORD_HASHERS = webui.settings.PASSWORD_HASHERS
+    return other
+
+
+def test_beyond_its_places_it_is_503_and_no_failure(
+    client: Client, hashed: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hashing, "PATIENCE_S", 0.01)
+    with ExitStack() as others:
+        for _ in range(hashing.MOST_AT_ONCE):
+            others.enter_context(hashing._place())
+        page = client.post("/account/login", {"name": "oscar", "password": PASSWORD})
+        program = client.post("/api/v1/pairs", {"name": "oscar", "password": PASSWORD}, "application/json")
+        unknown = client.post("/account/login", {"name": "nobody", "password": PASSWORD})
+    assert [(answer.status_code, answer["Retry-After"]) for answer in (page, program, unknown)] == [(503, "2")] * 3
+    assert not SignInFailure.objects.exists(), "the passwords were not looked at"
+    assert client.post("/account/login", {"name": "oscar", "password": PASSWORD}).status_code == 302
+
+
+def test_a_hash_takes_19_megabytes_and_older_ones_are_replaced(client: Client, hashed: User) -> None:
+    assert "m=102400,t=2,p=8" in hashed.__class__.objects.get(pk=hashed.pk).password
+    assert client.post("/account/login", {"name": "oscar", "password": PASSWORD}).status_code == 302
+    kept = User.objects.get(pk=hashed.pk).password
+    assert "m=19456,t=2,p=1" in kept and check_password(PASSWORD, kept)
+
+
+@pytest.mark.parametrize("name", ["аlice", "алиса", "αlice", "alice٣", "ａlice\u0430"])
+def test_letters_of_other_alphabets(name: str) -> None:
+    with pytest.raises(HarkError, match="Latin"):
+        create_user(username=name, password=PASSWORD)
+
+
+@pytest.mark.parametrize("name", ["alice", "Müller", "Zoë.B", "łukasz_2", "ａlice"])
+def test_latin_ones(name: str) -> None:
+    assert create_user(username=name, password=PASSWORD).pk
+
+
+def test_an_older_name_of_another_alphabet_signs_in(client: Client) -> None:
+    User.objects.create_user("алиса", password=PASSWORD)  # as Hark made it before it looked at letters
+    assert client.post("/account/login", {"name": "алиса", "password": PASSWORD}).status_code == 302
+    assert client.get("/account/").status_code == 200
+
+
+@pytest.mark.parametrize("password", ["carolcarol", "carolcarolcarol", "CarolCAROL12", "-carol-carol"])
+def test_a_name_twice_is_no_password(password: str) -> None:
+    with pytest.raises(HarkError, match="more than your name"):
+        create_user(username="Carol", password=password)
+
+
+def test_one_has_twelve_letters_at_least() -> None:
+    with pytest.raises(HarkError, match="12 characters"):
+        create_user(username="carol", password="compass-sea")
+    assert create_user(username="carol", password="compass-seas").pk
+
+
+def test_a_long_one_may_hold_it() -> None:
+    assert create_user(username="carol", password="carol likes 7 compasses").pk

@@ -1,12 +1,14 @@
-"""/detectors, their versions, and the inbox."""
+"""Detectors, clips and phrases by the API."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from core.readiness import Readiness
 from tests.webui.api.conftest import Call, World, a_pair, a_token, problem_of
 from webui.accounts.models import User
 
@@ -83,3 +85,51 @@ def test_delete_removes_the_files(call: Call, world: World) -> None:
 )
 def test_ids_beyond_the_database_get_404(call: Call, owner: User, path: str) -> None:
     problem_of(call("get", path.format(10**23), headers=a_pair(owner)), 404)
+
+
+def test_search_is_paged(call: Call, world: World, portal: Path) -> None:
+    from db.db_api import Library
+    from db.records import NewClip
+    from tests.support.sounds import noise
+
+    with Library(portal) as library:
+        library.add_clips(
+            NewClip(
+                audio=noise(0.1 + n / 100), text="compass", text_normalized="compass", language="en", engine="flite"
+            )
+            for n in range(3)
+        )
+    headers = a_token(world.user, "read")
+    first = call("get", "/clips?phrase=compass&limit=3", headers=headers).json()
+    then = call("get", first["next"], headers=headers).json()
+    assert [clip["id"] for clip in first["items"] + then["items"]] == [1, 2, 3, 4] and then["next"] is None
+    assert call("get", "/clips?engine=espeak", headers=headers).json()["items"][0]["text"] == "Hey, compass!"
+    assert call("get", "/clips?phrase=nothing", headers=headers).json()["items"] == []
+
+
+def test_change_and_delete(call: Call, world: World, portal: Path) -> None:
+    headers = a_token(world.user, "train", "read")
+    place = f"/clips/{world.clip}"
+    said = call("patch", place, body={"text": "Hey campus.", "state": "rejected"}, headers=headers).json()
+    assert (said["text"], said["state"]) == ("Hey campus.", "rejected")
+    assert call("get", "/clips?phrase=campus&state=ready", headers=headers).json()["items"] == []
+    problem_of(call("patch", place, body={"text": "!"}, headers=headers), 422)
+    assert call("delete", place, headers=headers).status_code == 204
+    problem_of(call("get", f"{place}/audio", headers=headers), 404)
+    problem_of(call("delete", place, headers=headers), 404)
+
+
+WHY = "There is no Piper voice in /srv/hark/data/voices/piper."
+
+
+def test_paths_of_the_server_are_told_to_its_owner_only(
+    call: Call, owner: User, other: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    piper = SimpleNamespace(name="piper", licence="GPL-3.0", paid=False)
+    espeak = SimpleNamespace(name="espeak", licence="GPL-3.0-or-later", paid=False)
+    rows = [(espeak, Readiness(True), []), (piper, Readiness(False, WHY, "./hark voices pull piper x"), [])]
+    monkeypatch.setattr("webui.trainer.services.all_engines", lambda language: rows)
+    told = {user: call("get", "/engines", headers=a_token(user, "read")).json() for user in (owner, other)}
+    assert told[owner][1]["why"] == WHY and told[owner][1]["how_to_enable"].startswith("./hark")
+    assert told[other][1]["why"] == "It is not set up on this server." and "/srv" not in str(told[other])
+    assert [row["ready"] for row in told[other]] == [True, False] and told[other][0] == told[owner][0]

@@ -140,15 +140,6 @@ def test_owner_gets_the_documented_answer(
         assert call("get", response["Location"], headers=a_pair(world.user)).status_code == 200
 
 
-@named(OF_ONE)
-def test_other_user_gets_404(
-    path: str, method: str, operation: Any, call: Call, world: World, recording: Path, other: User
-) -> None:
-    problem_of(send(call, world, recording, path, method, operation, a_pair(other)), 404)
-    owners = send(call, world, recording, path, method, operation, a_pair(world.user))
-    assert owners.status_code < 300, "and it is the owner's still"
-
-
 @named(OF_OWNER)
 def test_operation_of_the_owner_refuses_others(
     path: str, method: str, operation: Any, call: Call, world: World, recording: Path, other: User

@@ -23,14 +23,6 @@ def test_words_and_summary_are_escaped_text(owners: Client, recording: Recording
     assert "test engine" in page and "Play from 0:00:01" in page
 
 
-def test_recording_of_another_user_gets_404(client: Client, other: User, recording: Recording) -> None:
-    client.force_login(other)
-    for rest in ("", "/audio", "/words", "/waveform", "/export", "/delete", "/original", "/segments/0/speaker"):
-        assert client.get(f"/recordings/{recording.pk}{rest}").status_code == 404
-    assert client.post(f"/recordings/{recording.pk}/delete").status_code == 404
-    assert transcripts.search(user=other, query="lantern") == []
-
-
 def test_summary_is_plain_json(recording: Recording, owner: User) -> None:
     json.dumps(derived.summary_of(recording))
     assert transcripts.recordings_of(owner).count() == 1
@@ -85,3 +77,68 @@ def test_answer_equal_to_its_citation_is_shown_once(owners: Client, recording: R
     form = {"question": "Who brings the lantern and the map?"}
     answer = owners.post(f"/recordings/{recording.pk}/ask", form, headers={"HX-Request": "true"}).content.decode()
     assert answer.count("Anna brings the lantern and the map") == 1 and "The nearest passage:" in answer
+
+
+@pytest.mark.parametrize(
+    ("wanted", "begins"),
+    [("txt", b"meeting"), ("srt", b"1\n00:00:00,000"), ("vtt", b"WEBVTT"), ("json", b"{"), ("docx", b"PK")],
+)
+def test_formats(owners: Client, recording: Recording, wanted: str, begins: bytes) -> None:
+    answer = owners.get(f"/recordings/{recording.pk}/export?format={wanted}")
+    assert answer.getvalue().startswith(begins)
+    assert f'filename="meeting.{wanted}"' in answer["Content-Disposition"]
+
+
+def test_unknown_format_gets_422(owners: Client, recording: Recording) -> None:
+    assert owners.get(f"/recordings/{recording.pk}/export?format=exe").status_code == 422
+
+
+def test_name_is_quoted_in_the_header(owners: Client, recording: Recording) -> None:
+    Recording.objects.update(name='a"; b\r\nX: y – ü.wav')
+    said = owners.get(f"/recordings/{recording.pk}/export?format=txt")["Content-Disposition"]
+    assert "\n" not in said and '"' not in said and "filename*=utf-8''" in said
+
+
+def test_words_have_times(owners: Client, recording: Recording) -> None:
+    content = owners.get(f"/recordings/{recording.pk}/words").json()
+    assert content["version"] == 1
+    assert content["segments"][1]["words"][0] == ["Who", 1.0, 1.225, 0.3]
+    assert owners.get(f"/recordings/{recording.pk}/waveform").json() == {"peaks": [0.1, 0.5, 0.1]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "first", "last"),
+    [
+        (None, 200, 0, None),
+        ("bytes=0-", 206, 0, None),
+        ("bytes=10-19", 206, 10, 19),
+        ("bytes=100-999999999", 206, 100, None),
+        ("bytes=-5", 206, -5, None),
+        ("bytes=5-2", 200, 0, None),
+        ("bytes=0-1,5-6", 200, 0, None),
+        ("lines=1-2", 200, 0, None),
+        ("bytes=-", 200, 0, None),
+    ],
+)
+def test_range_of_the_audio(
+    owners: Client, recording: Recording, asked: str | None, status: int, first: int, last: int | None
+) -> None:
+    whole = (recording.path / "audio.flac").read_bytes()
+    answer = owners.get(f"/recordings/{recording.pk}/audio", headers={"Range": asked} if asked else {})
+    wanted = whole[first : None if last is None else last + 1]
+    assert answer.status_code == status and b"".join(answer.streaming_content) == wanted  # type: ignore[attr-defined]
+    assert answer["Accept-Ranges"] == "bytes" and int(answer["Content-Length"]) == len(wanted)
+    if status == 206:
+        start = first if first >= 0 else len(whole) + first
+        assert answer["Content-Range"] == f"bytes {start}-{start + len(wanted) - 1}/{len(whole)}"
+
+
+def test_range_beyond_the_end_gets_416_and_if_range_is_checked(owners: Client, recording: Recording) -> None:
+    address = f"/recordings/{recording.pk}/audio"
+    answer = owners.get(address, headers={"Range": "bytes=99999999-"})
+    assert answer.status_code == 416 and answer["Content-Range"].startswith("bytes */")
+    assert owners.get(address, headers={"Range": "bytes=0-1", "If-Range": '"old"'}).status_code == 200
+    head = owners.head(address)
+    assert head.status_code == 200 and head.content == b"" and int(head["Content-Length"]) > 100
+    tag = head["ETag"]
+    assert owners.get(address, headers={"Range": "bytes=0-1", "If-Range": tag}).status_code == 206

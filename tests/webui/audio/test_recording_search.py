@@ -36,7 +36,7 @@ def numbers(user: User, query: str, **more: Any) -> list[int]:
     return sorted(hit.number for hit in transcripts.search(user=user, query=query, **more))
 
 
-def test_words_are_found_in_all_recordings_and_in_one(owner: User, recording: Recording) -> None:
+def test_words_are_found_in_all_recordings_and_in_one(owner: User, other: User, recording: Recording) -> None:
     second = ready_recording(owner, "call.mp3", transcript_of_words((("S1", "The lantern burns", 0.9),)))
     assert numbers(owner, "lantern") == [0, 1, 2]
     assert numbers(owner, "LANTERN", recording=recording) == [1, 2]
@@ -45,6 +45,7 @@ def test_words_are_found_in_all_recordings_and_in_one(owner: User, recording: Re
     assert numbers(owner, "lant") == [0, 1, 2]  # the beginning of the last one
     assert numbers(owner, '"the lantern and"') == [2] and numbers(owner, '"lantern the"') == []
     assert len(transcripts.search(user=owner, query="lantern", limit=1)) == 1
+    assert numbers(other, "lantern") == []
 
 
 def test_accents_and_case_do_not_matter(owner: User) -> None:

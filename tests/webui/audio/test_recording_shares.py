@@ -94,15 +94,6 @@ def test_links_do_not_work_for_ever(owners: Client, recording: Recording, days: 
     assert not Share.objects.exists()
 
 
-def test_of_another_s_recording_nobody_makes_or_takes_links(client: Client, other: User, recording: Recording) -> None:
-    share, _token = sharing.share(recording=recording)
-    client.force_login(other)
-    assert client.post(f"/recordings/{recording.pk}/share", {"days": "7"}).status_code == 404
-    assert client.post(f"/recordings/{recording.pk}/share/{share.pk}/revoke").status_code == 404
-    share.refresh_from_db()
-    assert share.works
-
-
 def test_words_that_were_corrected_are_not_shown_in_a_summary_from_before(owners: Client, recording: Recording) -> None:
     token = sharing.share(recording=recording)[1]
     shared = f"/recordings/shared/{token}"

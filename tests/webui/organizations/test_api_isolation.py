@@ -16,7 +16,7 @@ from core.readiness import Readiness
 from pipeline.recordings.recording_folder import TRANSCRIPT
 from pipeline.recordings.transcript import load_transcript, save_transcript
 from tests.support.detector_versions import make_version
-from tests.webui.api.conftest import a_pair, a_token
+from tests.webui.api.conftest import a_pair, a_token, problem_of
 from tests.webui.api.test_operations import OF_ONE, OF_OWNER
 from tests.webui.organizations.conftest import House
 from tests.webui.organizations.test_isolation import state
@@ -92,7 +92,7 @@ def test_for_who_is_not_in_it_nothing_exists(house: House, places: dict[str, str
     before = state(house)
     for path, method, operation in OF_ONE:
         answer = call(house.people[who], places, path, method, operation)
-        assert answer.status_code == 404, (operation["operationId"], answer.status_code)
+        problem_of(answer, 404)
         assert b"hey compass" not in answer.content and b"Harbour" not in answer.content
     assert state(house) == before
 

@@ -167,14 +167,6 @@ def test_taken_back_and_made_anew(owners: Client, version: Version, stranger: Cl
     assert choose(owners, version, served="x").status_code == 422
 
 
-def test_only_its_owner_chooses(client: Client, version: Version, other: User) -> None:
-    client.force_login(other)
-    assert choose(client, version, served="public").status_code == 404
-    assert choose(client, version, renew="").status_code == 404
-    version.refresh_from_db()
-    assert version.served == "link" and version.link_number == 1
-
-
 def test_nothing_of_a_user_who_was_deactivated(owners: Client, owner: User, version: Version, stranger: Client) -> None:
     manifest = served_at(owners, version)
     User.objects.filter(pk=owner.pk).update(is_active=False)

@@ -11,6 +11,7 @@ import pytest
 from django.test import Client
 
 from core.worded import worded
+from model.runtime.detector import Bundle
 from tests.support.detector_versions import RUN, address, body
 from webui.trainer.models import Version
 
@@ -72,3 +73,27 @@ def test_dataset_is_a_manifest_that_the_library_imports(owners: Client, version:
 def test_other_names_get_404(owners: Client, version: Version, name: str) -> None:
     answer = owners.get(f"{address('version', version)}/files/{name}")
     assert answer.status_code == 404
+
+
+def test_stored_bundle_is_sent_unchanged(owners: Client, version: Version) -> None:
+    answer = owners.get(address("bundle", version))
+    assert body(answer) == (version.path / version.bundle).read_bytes()
+    assert answer["Content-Disposition"] == f'attachment; filename="{version.bundle}"'
+
+
+def test_bundle_of_another_rate_is_valid(owners: Client, version: Version, tmp_path: Path) -> None:
+    got = tmp_path / "got.zip"
+    answer = owners.get(address("bundle", version), {"fa_per_day": "48"})
+    got.write_bytes(body(answer))
+    named = f'attachment; filename="{version.bundle.removesuffix(".zip")}-48-a-day.zip"'
+    assert answer["Content-Disposition"] == named, "two settings are two files"
+    bundle = Bundle(got)
+    assert bundle.manifest["default_fa_per_day"] == 48.0 and bundle.threshold() == pytest.approx(0.4)
+    for name in bundle.manifest["files"]:
+        bundle.read(name)
+
+
+@pytest.mark.parametrize("rate", ["", "x", "nan", "inf", "-1", "0", "0.1", "1e9"])
+def test_invalid_rate_gets_422(owners: Client, version: Version, rate: str) -> None:
+    answer = owners.get(address("bundle", version), {"fa_per_day": rate})
+    assert answer.status_code == 422 and re.search("false.alarm", answer.content.decode())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from django.urls import reverse
 from core.worded import worded
 from db.db_api import Library
 from db.records import NewClip
-from tests.support.detector_versions import a_share, address, make_comparison, make_report, make_version
+from tests.support.detector_versions import RUN, a_share, address, make_comparison, make_report, make_version
 from webui.accounts.models import User
 from webui.trainer.models import Version
 
@@ -196,3 +198,15 @@ def test_the_sentences_of_the_report_are_in_the_reader_s_language(owners: Client
     assert "<p>The engine festival is in the test only.</p>" in owners.get(address("version", version)).content.decode()
     (version.path / "report.json").write_text(json.dumps(report))
     assert "Of an earlier Hark." in owners.get(address("version", version)).content.decode()
+
+
+def test_programs_name_this_bundle(owners: Client, version: Version) -> None:
+    page = html.unescape(owners.get(address("use", version)).content.decode())
+    assert f"./hark detect {RUN}.zip recording.wav" in page and f'Detector("{RUN}.zip"' in page
+    assert f'href="{address("version", version)}#where"' in page
+
+
+def test_the_programs_can_be_copied(owners: Client, version: Version) -> None:
+    page = html.unescape(owners.get(address("use", version)).content.decode())
+    programs = re.findall(r"<textarea[^>]*>((?:from|import) .*?)</textarea>", page, re.S)
+    assert [len(ast.parse(program).body) for program in programs] == [3, 10]

@@ -7,9 +7,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from django.test import Client
+from django.urls import reverse
 
+from db.db_api import Library
+from db.records import NewClip
+from pipeline.training.config import job_folder
 from tests.support.detector_versions import address, make_version
 from tests.support.rendered_pages import flat
 from webui.accounts.models import User
@@ -17,6 +22,8 @@ from webui.accounts.services import create_token
 from webui.jobs.models import Job
 from webui.trainer import services
 from webui.trainer.models import Detector, Version
+from webui.trainer.services import as_spec, configuration
+from webui.trainer.views import SAMPLES
 
 SHARE = {"value": 0.1, "low": 0.0, "high": 0.2}
 
@@ -181,13 +188,6 @@ def test_one_click_goes_back_to_what_was_in_use_before(owners: Client, owner: Us
     assert "Use this version" in owners.get(address("version", made[2])).content.decode(), "it is kept"
 
 
-def test_nobody_else_chooses(client: Client, owner: User, other: User, portal: Path) -> None:
-    make_version(owner, portal)
-    client.force_login(other)
-    address = f"/detectors/{Version.objects.get().detector_id}/1/make-current"
-    assert client.post(address).status_code == 404 and client.get(address).status_code == 405
-
-
 def test_same_stream_figures_come_first(owners: Client, owner: User, portal: Path) -> None:
     first, second = make_version(owner, portal), make_version(owner, portal, 2)
     Version.objects.filter(pk=second.pk).update(offered=False)
@@ -224,14 +224,6 @@ def test_a_version_is_deleted_alone(owners: Client, owner: User, version: Versio
     assert second.path.exists() and list(Version.objects.all()) == [second]
 
 
-def test_nobody_else_deletes_a_version_or_notes_something(client: Client, other: User, version: Version) -> None:
-    client.force_login(other)
-    for name in ("delete_version", "note"):
-        assert client.post(address(name, version), {"note": "mine"}).status_code == 404
-    version.refresh_from_db()
-    assert version.path.exists() and version.note == ""
-
-
 def test_a_version_has_a_note(owners: Client, owner: User, version: Version, portal: Path) -> None:
     make_version(owner, portal, 2)
     assert owners.post(address("note", version), {"note": "  with <b>May's</b>\n recordings "}).status_code == 302
@@ -247,3 +239,19 @@ def test_a_version_has_a_note(owners: Client, owner: User, version: Version, por
     assert owners.patch(at, {"note": "x" * 201}, content_type="application/json", headers=headers).status_code == 422
     assert owners.delete(at, headers=headers).status_code == 204
     assert owners.get(at, headers=headers).status_code == 404
+
+
+def test_the_phrase_is_among_them_however_much_else_was_spoken_since(owners: Client, owner: User, portal: Path) -> None:
+    config = configuration(phrase="hello robin", effort="trial")
+    job = Job.objects.create(user=owner, kind="train", lane="training", title="hello robin", spec=as_spec(config))
+    run = job_folder(portal, config).name
+    spoken = [("positive", "hello robin")] * 10 + [("plain_negative", "many small words")] * 30
+    with Library(portal) as library:
+        library.add_clips(
+            NewClip(np.full(160 + n, 0.1, np.float32), text, text, "en", "espeak", request_id=f"{run}:{bucket}:{n}")
+            for n, (bucket, text) in enumerate(spoken)
+        )
+    page = flat(owners.get(reverse("trainer:samples", args=[job.pk])))
+    assert page.count("data-play") == SAMPLES == 12
+    assert page.count("▶</button> hello robin") == 6
+    assert page.index("▶</button> hello robin") < page.index("▶</button> many small words")
