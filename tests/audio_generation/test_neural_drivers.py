@@ -5,13 +5,11 @@ They run where an engine's own interpreter has its packages (``./hark engines en
 
 from __future__ import annotations
 
-import http.server
 import json
 import math
 import os
 import struct
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,6 +27,7 @@ from audio_generation.suno_side.suno import Suno
 from core import environments
 from core.audio_file import read_audio
 from core.data_folder import data_folder
+from tests.support.http_server import Reply, serving
 
 
 @pytest.fixture
@@ -293,61 +292,43 @@ def test_bark_speaks_its_presets(driver: Callable[[Engine], Engine], any_sound_p
 # ElevenLabs
 
 
-class Service(http.server.BaseHTTPRequestHandler):
+class Service:
     """Answers as ElevenLabs does."""
 
-    bodies: list[dict[str, object]]
-    fail: int
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, object]] = []
+        self.fail = 0
 
-    def do_GET(self) -> None:
-        assert self.path.startswith("/v1/voices")
-        if self.headers["xi-api-key"] != "test-key":
-            self.answer(
-                401, json.dumps({"detail": {"status": "invalid_api_key", "message": "Invalid API key"}}).encode()
-            )
-            return
-        voices = [
-            {"voice_id": "id1", "name": "Rachel", "labels": {"language": "en", "accent": "american"}},
-            {"voice_id": "id2", "name": "Hans", "labels": {"language": "de", "accent": "standard"}},
-        ]
-        self.answer(200, json.dumps({"voices": voices}).encode())
-
-    def do_POST(self) -> None:
-        assert self.path == "/v1/text-to-speech/id1?output_format=pcm_24000", self.path
-        self.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+    def __call__(self, path: str, headers: dict[str, str], body: bytes) -> Reply:
+        if path.startswith("/v1/voices"):
+            if headers["xi-api-key"] != "test-key":
+                return 401, {}, b'{"detail": {"status": "invalid_api_key", "message": "Invalid API key"}}'
+            voices = [
+                {"voice_id": "id1", "name": "Rachel", "labels": {"language": "en", "accent": "american"}},
+                {"voice_id": "id2", "name": "Hans", "labels": {"language": "de", "accent": "standard"}},
+            ]
+            return 200, {}, json.dumps({"voices": voices}).encode()
+        assert path == "/v1/text-to-speech/id1?output_format=pcm_24000", path
+        self.bodies.append(json.loads(body))
         if self.fail:
-            self.answer(self.fail, json.dumps({"detail": {"message": "quota exceeded"}}).encode())
-            return
+            return self.fail, {}, b'{"detail": {"message": "quota exceeded"}}'
         tone = (int(8000 * math.sin(0.05 * n) * math.sin(n / 300)) for n in range(24000))
-        self.answer(200, b"".join(struct.pack("<h", sample) for sample in tone), "audio/pcm")
-
-    def answer(self, code: int, body: bytes, kind: str = "application/json") -> None:
-        self.send_response(code)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *arguments: object) -> None:
-        pass
+        return 200, {"Content-Type": "audio/pcm"}, b"".join(struct.pack("<h", sample) for sample in tone)
 
 
 @pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[Service]]:
-    Service.bodies, Service.fail = [], 0
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Service)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Service]:
+    service = Service()
     monkeypatch.setattr(elevenlabs, "ENV_FILE", tmp_path / ".env")
-    monkeypatch.setenv("ELEVENLABS_BASE_URL", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.delenv("ELEVENLABS_API_KEY", raising=False)
     monkeypatch.delenv("ELEVENLABS_CHARACTER_LIMIT", raising=False)
-    yield Service
-    server.shutdown()
-    server.server_close()
+    with serving(service) as url:
+        monkeypatch.setenv("ELEVENLABS_BASE_URL", url)
+        yield service
 
 
 def test_elevenlabs_needs_a_key_speaks_and_stops_at_its_limit(
-    driver: Callable[[Engine], Engine], service: type[Service], tmp_path: Path
+    driver: Callable[[Engine], Engine], service: Service, tmp_path: Path
 ) -> None:
     engine = driver(ElevenLabs())
     assert isinstance(engine, ElevenLabs) and engine.paid and not engine.by_default
@@ -376,7 +357,7 @@ def test_elevenlabs_needs_a_key_speaks_and_stops_at_its_limit(
 
 def test_elevenlabs_says_that_a_key_is_wrong(
     driver: Callable[[Engine], Engine],
-    service: type[Service],
+    service: Service,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

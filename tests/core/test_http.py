@@ -17,31 +17,15 @@ import pytest
 
 from core import http
 from core.http import HttpError, Server
-from tests.support.http_server import Reply, serving
+from tests.support.http_server import Recorder, Reply, serving
 
 KEY = "sk-very-secret-0123456789"
 
 
-class Double:
-    """Gives ``replies``, one a request, the last one again and again; keeps what it was asked."""
-
-    def __init__(self) -> None:
-        self.replies: list[Reply] = [(200, {}, b"{}")]
-        self.asked: list[tuple[str, dict[str, str], bytes]] = []
-        self.hangs_s = 0.0
-        self.url = ""
-
-
 @pytest.fixture
-def double() -> Iterator[Double]:
-    double = Double()
-
-    def answer(path: str, headers: dict[str, str], body: bytes) -> Reply:
-        double.asked.append((path, headers, body))
-        time.sleep(double.hangs_s)
-        return double.replies.pop(0) if len(double.replies) > 1 else double.replies[0]
-
-    with serving(answer) as double.url:
+def double() -> Iterator[Recorder]:
+    double = Recorder()
+    with serving(double) as double.url:
         yield double
 
 
@@ -57,7 +41,7 @@ def server(url: str, **more: Any) -> Server:
     return Server(url, "The other side", "Check it.", KEY, **{"timeout_s": 0.5, "attempts": 4, **more})
 
 
-def test_it_asks_and_answers(double: Double) -> None:
+def test_it_asks_and_answers(double: Recorder) -> None:
     double.replies = [(200, {"X-More": "yes"}, b'{"a": 1}')]
     answer = server(double.url).ask("POST", "/v1/x", {"Accept": "application/json"}, json={"b": 2})
     assert answer.json() == {"a": 1} and answer.headers["x-more"] == "yes"
@@ -68,7 +52,7 @@ def test_it_asks_and_answers(double: Double) -> None:
     assert "Authorization" not in double.asked[1][1]
 
 
-def test_limits_and_faults_are_waited_for(double: Double, waits: list[float]) -> None:
+def test_limits_and_faults_are_waited_for(double: Recorder, waits: list[float]) -> None:
     double.replies = [
         (429, {"Retry-After": "7"}, b""), (503, {"Retry-After": "soon"}, b"<html>"), (500, {}, b""), (200, {}, b"done")
     ]  # fmt: skip
@@ -76,7 +60,7 @@ def test_limits_and_faults_are_waited_for(double: Double, waits: list[float]) ->
     assert waits == [7.0, 2.0, 4.0]
 
 
-def test_a_limit_that_lasts(double: Double, waits: list[float]) -> None:
+def test_a_limit_that_lasts(double: Recorder, waits: list[float]) -> None:
     double.replies = [(429, {}, b'{"error": {"message": "Rate limit\\nreached."}}')]
     with pytest.raises(HttpError, match=r"answered 429 \(Too Many Requests: Rate limit") as caught:
         server(double.url).ask("GET", "/")
@@ -93,7 +77,7 @@ def test_a_wait_may_be_a_date() -> None:
     assert http._seconds("nonsense") is None and http._seconds("") is None and http._seconds("-5") == 0.0
 
 
-def test_a_server_that_hangs_gets_one_more_attempt(double: Double, waits: list[float]) -> None:
+def test_a_server_that_hangs_gets_one_more_attempt(double: Recorder, waits: list[float]) -> None:
     double.hangs_s = 1.0
     started = time.monotonic()
     with pytest.raises(HttpError, match=r"did not answer within 0\.2 s"):
@@ -124,7 +108,7 @@ def test_an_answer_that_drips_in_ends(waits: list[float]) -> None:
     listener.close()
 
 
-def test_what_is_too_long_is_not_read(double: Double, tmp_path: Path) -> None:
+def test_what_is_too_long_is_not_read(double: Recorder, tmp_path: Path) -> None:
     double.replies = [(200, {}, b"x" * 5000)]
     with pytest.raises(HttpError, match="more than 1,000 bytes"):
         server(double.url, largest=1000).ask("GET", "/")
@@ -132,7 +116,7 @@ def test_what_is_too_long_is_not_read(double: Double, tmp_path: Path) -> None:
         server(double.url, largest=1000).download("/", tmp_path / "x")
 
 
-def test_a_download_tells_of_its_progress_and_of_its_end(double: Double, tmp_path: Path) -> None:
+def test_a_download_tells_of_its_progress_and_of_its_end(double: Recorder, tmp_path: Path) -> None:
     double.replies = [(200, {}, b"x" * 3_000_000)]
     seen: list[int] = []
     server(double.url).download("/", tmp_path / "x", progress=seen.append)
@@ -143,14 +127,14 @@ def test_a_download_tells_of_its_progress_and_of_its_end(double: Double, tmp_pat
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 413, 499])
-def test_a_refusal_is_not_tried_again(double: Double, status: int) -> None:
+def test_a_refusal_is_not_tried_again(double: Recorder, status: int) -> None:
     double.replies = [(status, {}, json.dumps({"message": f"Incorrect API key {KEY} or sk-ver*****789."}).encode())]
     with pytest.raises(HttpError, match=str(status)) as caught:
         server(double.url).ask("GET", "/")
     assert len(double.asked) == 1 and not caught.value.again and "sk-" not in str(caught.value)
 
 
-def test_redirects(double: Double) -> None:
+def test_redirects(double: Recorder) -> None:
     moved: Reply = (307, {"Location": f"{double.url}/elsewhere"}, b"")
     double.replies = [moved]
     with pytest.raises(HttpError, match=r"answered 307 \(to .*/elsewhere"):
@@ -174,7 +158,7 @@ def test_a_proxy_that_cannot_be_used(proxy: str, waits: list[float], monkeypatch
         server("http://example.invalid").ask("GET", "/")
 
 
-def test_the_key_is_nowhere(double: Double, waits: list[float], caplog: pytest.LogCaptureFixture) -> None:
+def test_the_key_is_nowhere(double: Recorder, waits: list[float], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     assert KEY not in repr(server(double.url))
     shown = []
@@ -195,7 +179,7 @@ def test_the_key_is_nowhere(double: Double, waits: list[float], caplog: pytest.L
     assert "a-password" not in caplog.text
 
 
-def test_what_is_no_json(double: Double) -> None:
+def test_what_is_no_json(double: Recorder) -> None:
     for body in (b"", b"<html>", b"\xff\xfe", b"[" * 100_000):
         double.replies = [(200, {}, body)]
         with pytest.raises(ValueError):

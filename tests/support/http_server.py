@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 Reply = tuple[int, dict[str, str], bytes]  # status, headers, body
+
+
+class Recorder:
+    """Gives ``replies``, one a request, the last one again and again; keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.replies: list[Reply] = [(200, {}, b"{}")]
+        self.asked: list[tuple[str, dict[str, str], bytes]] = []  # path, headers, body
+        self.hangs_s = 0.0
+        self.url = ""
+
+    def __call__(self, path: str, headers: dict[str, str], body: bytes) -> Reply:
+        self.asked.append((path, headers, body))
+        time.sleep(self.hangs_s)
+        return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Listening for a phrase without training."""
+"""Listening for a phrase without training: by phones, and with a large detector."""
 
 from __future__ import annotations
 
@@ -88,6 +88,10 @@ def test_real_recordings_of_a_phrase(shared_data: Path) -> None:
     assert np.mean(np.asarray(scores) > 0.1) > 0.9
 
 
+needs_encoder = pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
+
+
+@needs_encoder
 def test_a_phrase_is_found_once_where_it_is_said() -> None:
     ear = UntrainedDetector(Keyphrase("smart mirror"))
     gap = np.zeros(24_000, np.float32)
@@ -101,6 +105,7 @@ def test_a_phrase_is_found_once_where_it_is_said() -> None:
     assert all(guess.end_s - guess.start_s < 1.5 and guess.score > ear.least for guess in found)
 
 
+@needs_encoder
 def test_what_is_not_said_is_not_found() -> None:
     ear = UntrainedDetector(Keyphrase("hey compass"))
     for audio in (np.zeros(0, np.float32), np.zeros(100, np.float32), np.zeros(32_000, np.float32)):
@@ -109,6 +114,7 @@ def test_what_is_not_said_is_not_found() -> None:
     assert ear.scores(np.pad(say("the weather is very nice"), 8_000))[0].max() < ear.least
 
 
+@needs_encoder
 @pytest.mark.slow(reason="scores real recordings")
 def test_an_untrained_detector_hears_real_recordings_of_a_phrase(shared_data: Path) -> None:
     ear = UntrainedDetector(Keyphrase("smart mirror"))

@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +17,7 @@ from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
 from core.errors import HarkError
-from tests.support.http_server import Reply, serving
+from tests.support.http_server import Recorder, serving
 from tests.webui.api.conftest import Call, a_token, problem_of
 from webui.accounts.models import User
 from webui.accounts.services import set_active
@@ -30,30 +29,15 @@ from webui.jobs.models import Job
 pytestmark = pytest.mark.django_db
 
 
-@dataclass
-class Double:
-    """A server that is told things, and answers as it was told to."""
-
-    url: str = ""
-    status: int = 204
-    slow_s: float = 0.0
-    heard: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
-
-
 @pytest.fixture
-def double(settings: Any) -> Iterator[Double]:
-    """On this machine, which the webhooks of these tests may reach."""
+def double(settings: Any) -> Iterator[Recorder]:
+    """A server on this machine, which the webhooks of these tests may reach."""
     settings.WEBHOOKS_PRIVATE = True
-    said = Double()
-
-    def answer(path: str, headers: dict[str, str], body: bytes) -> Reply:
-        said.heard.append((path, headers, body))
-        time.sleep(said.slow_s)
-        return said.status, {"Location": "/elsewhere"} if 300 <= said.status < 400 else {}, b""
-
-    with serving(answer) as url:
-        said.url = f"{url}/hook?for=hark"
-        yield said
+    double = Recorder()
+    double.replies = [(204, {}, b"")]
+    with serving(double) as url:
+        double.url = f"{url}/hook?for=hark"
+        yield double
 
 
 def ended(user: User, state: str, error: HarkError | None = None) -> Job:
@@ -83,11 +67,11 @@ def work_later() -> int:
     return len(rows)
 
 
-def test_a_message_is_signed_with_its_time(owner: User, double: Double) -> None:
+def test_a_message_is_signed_with_its_time(owner: User, double: Recorder) -> None:
     _hook, secret = webhooks.add(user=owner, url=double.url, events=["job.done"])
     job = ended(owner, Job.State.DONE)
     assert work() == 1
-    ((path, headers, body),) = double.heard
+    ((path, headers, body),) = double.asked
     assert path == "/hook?for=hark" and headers["Hark-Event"] == "job.done"
     parts = dict(part.split("=", 1) for part in headers["Hark-Signature"].split(","))
     signed = hmac.new(secret.encode(), parts["t"].encode() + b"." + body, hashlib.sha256).hexdigest()
@@ -99,22 +83,22 @@ def test_a_message_is_signed_with_its_time(owner: User, double: Double) -> None:
     assert (delivery.state, delivery.tries, delivery.answer_status) == ("delivered", 1, 204)
     assert not Schedule.objects.exists()
     webhooks.deliver(str(delivery.pk))  # a task that comes twice
-    assert len(double.heard) == 1
+    assert len(double.asked) == 1
 
 
 @pytest.mark.parametrize("state", ["done", "failed", "cancelled", "interrupted"])
-def test_each_way_to_end_is_an_event(owner: User, other: User, double: Double, state: str) -> None:
+def test_each_way_to_end_is_an_event(owner: User, other: User, double: Recorder, state: str) -> None:
     webhooks.add(user=owner, url=double.url, events=webhooks.EVENTS)
     webhooks.add(user=owner, url=double.url, events=[name for name in webhooks.EVENTS if name != f"job.{state}"])
     webhooks.add(user=other, url=double.url, events=webhooks.EVENTS)
     ended(owner, state, HarkError("A.", "B.", "C.") if state == "failed" else None)
     assert work() == 1
-    ((_path, headers, body),) = double.heard
+    ((_path, headers, body),) = double.asked
     assert headers["Hark-Event"] == f"job.{state}"
     assert (json.loads(body)["job"]["error"] is not None) == (state == "failed")
 
 
-def test_a_waiting_job_that_is_cancelled_and_one_whose_worker_died_are_told_of(owner: User, double: Double) -> None:
+def test_a_waiting_job_that_is_cancelled_and_one_whose_worker_died_are_told_of(owner: User, double: Recorder) -> None:
     webhooks.add(user=owner, url=double.url, events=webhooks.EVENTS)
     services.cancel(job=Job.objects.create(user=owner, kind="plan", lane="audio", title="a", spec={}))
     queued = Job.objects.create(
@@ -127,9 +111,9 @@ def test_a_waiting_job_that_is_cancelled_and_one_whose_worker_died_are_told_of(o
     assert sorted(Delivery.objects.values_list("event", flat=True)) == ["job.cancelled", "job.interrupted"]
 
 
-def test_it_is_tried_again_later_and_later_then_given_up(owner: User, double: Double) -> None:
+def test_it_is_tried_again_later_and_later_then_given_up(owner: User, double: Recorder) -> None:
     webhooks.add(user=owner, url=double.url, events=["job.done"])
-    double.status = 503
+    double.replies = [(503, {}, b"")]
     ended(owner, Job.State.DONE)
     work()
     delivery = Delivery.objects.get()
@@ -145,7 +129,7 @@ def test_it_is_tried_again_later_and_later_then_given_up(owner: User, double: Do
     assert (delivery.state, delivery.tries) == ("failed", len(waits) + 1)
 
 
-def test_the_next_try_is_booked_before_this_one(owner: User, double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_try_is_booked_before_this_one(owner: User, double: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     webhooks.add(user=owner, url=double.url, events=["job.done"])
     ended(owner, Job.State.DONE)
 
@@ -159,26 +143,26 @@ def test_the_next_try_is_booked_before_this_one(owner: User, double: Double, mon
     assert work_later() == 1 and Delivery.objects.get().state == "delivered"
 
 
-def test_a_worker_that_was_killed_before_it_began_loses_nothing(owner: User, double: Double) -> None:
+def test_a_worker_that_was_killed_before_it_began_loses_nothing(owner: User, double: Recorder) -> None:
     webhooks.add(user=owner, url=double.url, events=["job.done"])
     ended(owner, Job.State.DONE)
     OrmQ.objects.all().delete()
     assert work_later() == 1 and Delivery.objects.get().state == "delivered" and not Schedule.objects.exists()
 
 
-def test_redirects_are_not_followed(owner: User, double: Double) -> None:
+def test_redirects_are_not_followed(owner: User, double: Recorder) -> None:
     webhooks.add(user=owner, url=double.url, events=["job.done"])
-    double.status = 302
+    double.replies = [(302, {"Location": "/elsewhere"}, b"")]
     ended(owner, Job.State.DONE)
     work()
-    assert [path for path, _headers, _body in double.heard] == ["/hook?for=hark"]
+    assert [path for path, _headers, _body in double.asked] == ["/hook?for=hark"]
     assert Delivery.objects.get().answer_status == 302 and Delivery.objects.get().state == "waiting"
 
 
-def test_who_does_not_answer_is_not_waited_for(owner: User, double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_does_not_answer_is_not_waited_for(owner: User, double: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outgoing, "ANSWER_S", 0.3)
     webhooks.add(user=owner, url=double.url, events=["job.done"])
-    double.slow_s = 2.0
+    double.hangs_s = 2.0
     ended(owner, Job.State.DONE)
     began = time.monotonic()
     work()
@@ -242,7 +226,7 @@ def test_of_too_many_that_wait_the_oldest_is_given_up(owner: User, monkeypatch: 
     assert [states[one.pk] for one in sent] == ["failed", "failed", "waiting", "waiting", "waiting"]
 
 
-def test_a_users_slow_server_leaves_workers_for_the_others(owner: User, other: User, double: Double) -> None:
+def test_a_users_slow_server_leaves_workers_for_the_others(owner: User, other: User, double: Recorder) -> None:
     slow, _secret = webhooks.add(user=owner, url="https://example.org/", events=["job.done"])
     quick, _secret = webhooks.add(user=other, url=double.url, events=["job.done"])
     for _number in range(webhooks.AT_ONCE):  # they are being sent
@@ -258,7 +242,7 @@ def test_a_users_slow_server_leaves_workers_for_the_others(owner: User, other: U
     assert Delivery.objects.get(pk=theirs.pk).state == "delivered"
 
 
-def test_deliveries_that_nobody_tries_are_seen(owner: User, double: Double, settings: Any) -> None:
+def test_deliveries_that_nobody_tries_are_seen(owner: User, double: Recorder, settings: Any) -> None:
     hook, _secret = webhooks.add(user=owner, url=double.url, events=["job.done"])
     assert not webhooks.stuck()
     old, new = (webhooks.send(webhook=hook, event="ping", content={}) for _number in range(2))
@@ -380,7 +364,7 @@ def test_a_job_ends_even_where_telling_fails(owner: User, monkeypatch: pytest.Mo
     assert Job.objects.get(id=ended(owner, Job.State.DONE).id).state == "done"
 
 
-def test_the_secret_is_shown_once_and_not_readable_in_the_database(call: Call, owner: User, double: Double) -> None:
+def test_the_secret_is_shown_once_and_not_readable_in_the_database(call: Call, owner: User, double: Recorder) -> None:
     from django.db import connection
 
     headers = a_token(owner, "train", "read")
@@ -390,7 +374,7 @@ def test_the_secret_is_shown_once_and_not_readable_in_the_database(call: Call, o
     assert made["secret"] not in "\n".join(connection.connection.iterdump())
     assert call("post", f"/webhooks/{made['id']}/ping", headers=headers).status_code == 201
     work()
-    ((_path, sent, _body),) = double.heard
+    ((_path, sent, _body),) = double.asked
     assert sent["Hark-Event"] == "ping"
     (row,) = call("get", f"/webhooks/{made['id']}/deliveries", headers=headers).json()["items"]
     assert (row["state"], row["answer_status"], row["tries"]) == ("delivered", 204, 1)
@@ -405,9 +389,9 @@ def test_only_so_many_webhooks(owner: User) -> None:
         webhooks.add(user=owner, url="https://example.org/", events=["job.done"])
 
 
-def test_who_is_deactivated_is_told_nothing(other: User, double: Double) -> None:
+def test_who_is_deactivated_is_told_nothing(other: User, double: Recorder) -> None:
     webhooks.add(user=other, url=double.url, events=["job.done"])
     ended(other, Job.State.DONE)
     set_active(user=other, active=False)
     work()
-    assert double.heard == [] and Delivery.objects.get().state == "failed"
+    assert double.asked == [] and Delivery.objects.get().state == "failed"

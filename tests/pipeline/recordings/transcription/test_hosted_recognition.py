@@ -18,10 +18,11 @@ from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from pipeline.recordings.transcription import registry
 from pipeline.recordings.transcription.openai_engine import OpenAiEndpoint, segments_of
-from tests.support.http_server import Reply, serving
+from tests.support.http_server import Recorder, serving
+from tests.support.sounds import noise
 
 KEY = "sk-a-key-that-nobody-may-see"
-AUDIO = (0.1 * np.random.default_rng(0).standard_normal(3 * SAMPLE_RATE)).astype(np.float32)
+AUDIO = noise(3.0)
 GOOD = {
     "task": "transcribe", "language": "english", "duration": 3.0, "text": "Hello world. Bye.",
     "words": [
@@ -38,17 +39,9 @@ GOOD = {
 }  # fmt: skip
 
 
-class Endpoint:
-    """What the server answers, and what it was asked."""
-
-    def __init__(self) -> None:
-        self.answers: list[tuple[int, bytes]] = []  # status, body
-        self.asked: list[tuple[str, dict[str, str], bytes]] = []
-        self.url = ""
-
+class Endpoint(Recorder):
     def says(self, body: object, status: int = 200) -> None:
-        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.answers.append((status, raw))
+        self.replies = [(status, {}, body if isinstance(body, bytes) else json.dumps(body).encode())]
 
     def fields(self, number: int = -1) -> dict[str, list[bytes]]:
         """The form of a request."""
@@ -65,13 +58,7 @@ class Endpoint:
 def endpoint(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> Iterator[Endpoint]:
     """A server on this machine, named in the environment with a key."""
     double = Endpoint()
-
-    def answer(path: str, headers: dict[str, str], body: bytes) -> Reply:
-        double.asked.append((path, headers, body))
-        status, raw = double.answers[0]
-        return status, {}, raw
-
-    with serving(answer) as url:
+    with serving(double) as url:
         double.url = f"{url}/v1"
         monkeypatch.setenv("HARK_ASR_URL", double.url)
         monkeypatch.setenv("HARK_ASR_KEY", KEY)
@@ -127,7 +114,6 @@ def test_a_text_alone_is_enough(endpoint: Endpoint) -> None:
     endpoint.says({"text": "just a text"})
     (segment,) = OpenAiEndpoint().recognize(AUDIO, None)
     assert segment.text == "just a text" and segment.start_s == 0.0 and segment.end_s == pytest.approx(3.0)
-    endpoint.answers.clear()
     endpoint.says({"text": "", "segments": [], "words": []})
     assert OpenAiEndpoint().recognize(AUDIO, None) == []
 
@@ -211,7 +197,6 @@ def test_an_address_that_is_none(endpoint: Endpoint, url: str, monkeypatch: pyte
 def test_the_key_is_in_no_log_and_no_description(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     for status in (200, 401, 500):
-        endpoint.answers.clear()
         endpoint.says(GOOD, status)
         try:
             OpenAiEndpoint().recognize(AUDIO, None)
