@@ -1,8 +1,8 @@
 """Pictures of every page, light and dark, wide and narrow: ``python -m tests.browser.screenshots DATA FOLDER``.
 
 DATA is a data folder whose portal has an owner (it is copied, not changed). What it has is shown: a detector, a plan,
-recordings; pages of what it lacks are left out, and said. ``--axe`` has axe look at every page; ``--only a,b`` takes
-pages whose names begin so. With ``--docs`` only the few that docs/portal.md shows are written, small.
+recordings; pages of what it lacks are left out, and said. ``--only a,b`` takes pages whose names begin so. With
+``--docs`` only the few that docs/portal.md shows are written, small.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,8 @@ import numpy as np
 
 from core.audio_file import write_audio
 from core.data_folder import REPOSITORY
-from tests.support.portal_driver import axe
+from tests.support.portal_driver import chromium_running
+from tests.support.servers import answers
 from tests.support.untrained_bundle import spoken
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
-SIZES = {"wide": (1280, 900), "narrow": (360, 780)}
-SCHEMES = ("light", "dark")
+SIZES: dict[str, Any] = {"wide": {"width": 1280, "height": 900}, "narrow": {"width": 360, "height": 780}}
+SCHEMES: tuple[Any, ...] = ("light", "dark")
 IN_DOCS = {
     "plan": ("wide", "light"),
     "version": ("wide", "light"),
@@ -44,16 +44,14 @@ IN_DOCS = {
 COLOURS = 96  # of the documents' pictures
 PORT = 8193
 ANSWER_MS = 60_000
-STARTING_S = 90
 
 
-def main() -> int:
+def main() -> None:
     """Takes a few minutes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--docs", action="store_true")
-    parser.add_argument("--axe", action="store_true")
     parser.add_argument("--only", default="", metavar="A,B")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -66,13 +64,13 @@ def main() -> int:
         pages = {name: address for name, address in pages.items() if not only or name.startswith(only)}
         server = subprocess.Popen([sys.executable, "main.py", "serve", "--port", str(PORT)], cwd=REPOSITORY)
         try:
-            problems = _take(pages, session, options.folder, options.docs, options.axe)
+            while not answers(PORT):
+                assert server.poll() is None, "The portal did not start."
+                time.sleep(0.5)
+            _take(pages, session, options.folder, options.docs)
         finally:
             server.terminate()
             server.wait()
-    for problem in problems:
-        print(problem)
-    return 1 if problems else 0
 
 
 def _prepare() -> tuple[dict[str, str], str]:
@@ -80,19 +78,14 @@ def _prepare() -> tuple[dict[str, str], str]:
     from webui.setup import ready
 
     ready()
-    from django.conf import settings
-    from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-    from django.contrib.sessions.backends.db import SessionStore
+    from django.test import Client
 
     from webui.accounts.services import owner
 
     user = owner()
     assert user is not None
-    session = SessionStore()
-    session[SESSION_KEY] = str(user.pk)
-    session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
-    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
-    session.create()
+    client = Client()
+    client.force_login(user)
     pages = {
         "start": "/",
         "new": "/new",
@@ -109,7 +102,7 @@ def _prepare() -> tuple[dict[str, str], str]:
         "users": "/account/users",
         "missing": "/nothing-here",
     }
-    return pages, str(session.session_key)
+    return pages, client.cookies["sessionid"].value
 
 
 def _of_detectors(user: Any) -> dict[str, str]:
@@ -230,41 +223,27 @@ BEFORE: dict[str, Callable[[Page], None]] = {  # what is done on a page before i
 }
 
 
-def _take(pages: dict[str, str], session: str, folder: Path, docs: bool, check: bool) -> list[str]:
-    from playwright.sync_api import sync_playwright
-
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    problems: list[str] = []
-    _wait()
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        for scheme in SCHEMES:
-            for size, (width, height) in SIZES.items():
-                context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
-                stranger = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
-                context.add_cookies([{"name": "sessionid", "value": session, "url": f"http://localhost:{PORT}"}])
-                for name, address in pages.items():
-                    if docs and IN_DOCS.get(name) != (size, scheme):
-                        continue
-                    page = (stranger if name == "shared" else context).new_page()
-                    page.set_default_timeout(2 * ANSWER_MS)  # on a busy machine
-                    page.goto(f"http://localhost:{PORT}{address}", wait_until="networkidle")
-                    if name in BEFORE:
-                        BEFORE[name](page)
-                    page.evaluate("document.activeElement.blur(), window.scrollTo(0, 0)")  # what sticks is in its place
-                    path = folder / (f"{name}.png" if docs else f"{name}-{size}-{scheme}.png")
-                    page.screenshot(path=path, full_page=not docs)
-                    if docs:
-                        _make_small(path)
-                    problems += [f"{name}, {size}, {scheme}: {said}" for said in (axe(page) if check else [])]
-                    wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-                    if wider > 0:
-                        problems.append(f"{name}, {size}, {scheme}: {wider} pixels wider than the window")
-                    page.close()
-                context.close()
-                stranger.close()
-        browser.close()
-    return problems
+def _take(pages: dict[str, str], session: str, folder: Path, docs: bool) -> None:
+    with chromium_running() as browser:
+        for scheme, (size, viewport) in product(SCHEMES, SIZES.items()):
+            context, stranger = (browser.new_context(viewport=viewport, color_scheme=scheme) for _ in range(2))
+            context.add_cookies([{"name": "sessionid", "value": session, "url": f"http://localhost:{PORT}"}])
+            for name, address in pages.items():
+                if docs and IN_DOCS.get(name) != (size, scheme):
+                    continue
+                page = (stranger if name == "shared" else context).new_page()
+                page.set_default_timeout(2 * ANSWER_MS)  # on a busy machine
+                page.goto(f"http://localhost:{PORT}{address}", wait_until="networkidle")
+                if name in BEFORE:
+                    BEFORE[name](page)
+                page.evaluate("document.activeElement.blur(), window.scrollTo(0, 0)")  # what sticks is in its place
+                path = folder / (f"{name}.png" if docs else f"{name}-{size}-{scheme}.png")
+                page.screenshot(path=path, full_page=not docs)
+                if docs:
+                    _make_small(path)
+                page.close()
+            context.close()
+            stranger.close()
 
 
 def _make_small(path: Path) -> None:
@@ -276,18 +255,5 @@ def _make_small(path: Path) -> None:
     small.save(path, optimize=True)
 
 
-def _wait() -> None:
-    until = time.monotonic() + STARTING_S
-    while time.monotonic() < until:
-        try:
-            urllib.request.urlopen(f"http://localhost:{PORT}/account/sign-in")
-            return
-        except urllib.error.HTTPError:
-            return
-        except OSError:
-            time.sleep(0.5)
-    raise SystemExit("The portal did not start.")
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

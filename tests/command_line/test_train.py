@@ -31,21 +31,6 @@ Shown = pytest.CaptureFixture[str]
 
 INTERVAL = {"value": 0.031, "low": 0.015, "high": 0.06}
 
-BAD_PHRASES = {
-    "empty": "",
-    "blank": "   ",
-    "one letter": "a",
-    "300 letters": "a" * 300,
-    "300 letters in words": "compass " * 38,
-    "emoji": "🦜🔥",
-    "punctuation": "?!...",
-    "other script": "привет компас",
-    "half other script": "hey компас",
-    "nul": "hey\x1bcompass" * 20,
-}
-# Texts that look dangerous are texts: they are said as they stand, or refused, but nothing else happens.
-ODD_PHRASES = ["'; DROP TABLE clip; --", "../../etc/passwd", "$(reboot)", "%s%s%n", "hey [bold]compass[/bold]"]
-
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> list[tuple[RunConfig, bool]]:
@@ -210,25 +195,19 @@ def test_a_detector_that_misses_most_has_no_tick(
     assert "Try it" not in shown and "run.zip" in shown
 
 
-@pytest.mark.parametrize("name", BAD_PHRASES)
-def test_bad_phrases(main: Main, capsys: Shown, trained: list[tuple[RunConfig, bool]], name: str) -> None:
-    for command in ("train", "plan", "advise"):
-        assert main(command, BAD_PHRASES[name], "--json") == 2
-        error_of(capsys.readouterr().out)
-        assert main(command, BAD_PHRASES[name]) == 2
-        shown = capsys.readouterr()
-        assert shown.out == "" and "  What to do: " in shown.err
+@pytest.mark.parametrize("command", ["train", "plan", "advise"])
+def test_a_bad_phrase(main: Main, capsys: Shown, trained: list[tuple[RunConfig, bool]], command: str) -> None:
+    assert main(command, "hey компас", "--json") == 2
+    error_of(capsys.readouterr().out)
+    assert main(command, "") == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and "  What to do: " in shown.err
     assert trained == []
 
 
-@pytest.mark.parametrize("phrase", ODD_PHRASES)
-def test_odd_phrases_are_only_texts(
-    main: Main, capsys: Shown, trained: list[tuple[RunConfig, bool]], phrase: str, data_dir: Path
-) -> None:
-    code = main("train", "--json", "--", phrase)
-    result = json.loads(capsys.readouterr().out)
-    assert (code == 0 and trained[0][0].phrase.replace(" ", "").isalpha()) or (code == 2 and "error" in result)
-    assert main("library", "check", "--json") == 0
+def test_an_odd_phrase_is_only_a_text(main: Main, capsys: Shown, trained: list[tuple[RunConfig, bool]]) -> None:
+    assert main("train", "--", "-- hey [bold]compass[/bold]; $(reboot)") == 0
+    assert trained[0][0].phrase == "hey bold compass bold reboot" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["train", "plan"])

@@ -37,6 +37,8 @@ OwnBundle = Callable[..., Path]
         ("phrase", "hey \u202ecompass"),
         ("phrase", "x" * 100_000),
         ("phrase", ["hey"]),
+        ("phrase", None),
+        ("sample_rate", "fast"),
     ],
 )
 def test_a_value_that_no_detector_has(own_bundle: OwnBundle, key: str, value: Any) -> None:

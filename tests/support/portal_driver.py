@@ -7,7 +7,6 @@ import re
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from core.data_folder import REPOSITORY
-from tests.support.servers import missing
+from tests.support.servers import answers, free_port, missing
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -69,9 +68,7 @@ def served(data: Path, files: int | None = None, **settings: str) -> Iterator[Po
     """``serve`` on a free port, ended afterwards; nothing in its log may be a traceback. No process of it may open more
     than ``files``."""
     limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (files, files)) if files else None
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     log = data / "serve.log"
     environment = {**os.environ, "HARK_DATA": str(data), **settings}
     command = [sys.executable, "main.py", "serve", "--port", str(port)]
@@ -79,7 +76,7 @@ def served(data: Path, files: int | None = None, **settings: str) -> Iterator[Po
         process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=said, stdout=said, preexec_fn=limit)
     try:
         until = time.monotonic() + 90
-        while not (found := re.search(r"http\S+/account/setup/\S+", log.read_text())) or not _answers(port):
+        while not (found := re.search(r"http\S+/account/setup/\S+", log.read_text())) or not answers(port):
             assert process.poll() is None and time.monotonic() < until, log.read_text()
             time.sleep(0.3)
         yield Portal(f"http://localhost:{port}", found.group(0), data)
@@ -87,11 +84,6 @@ def served(data: Path, files: int | None = None, **settings: str) -> Iterator[Po
         process.send_signal(signal.SIGTERM)
         process.wait(30)
     assert "Traceback" not in log.read_text(), log.read_text()
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import soundfile
 
@@ -22,6 +20,7 @@ from pipeline.acoustic.data import corpus_utterances
 from pipeline.corpora import listing
 from pipeline.corpora.importing import ImportReport, import_corpus
 from pipeline.corpora.layouts.utterance import Utterance
+from tests.support.sounds import noise
 
 OUTSIDE = "outside of the corpus"
 UNREADABLE_TEXT = "text unreadable or too long"
@@ -35,8 +34,7 @@ def secret(tmp_path: Path) -> Path:
 
 def put(path: Path, seed: int = 0, seconds: float = 0.5) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    audio = 0.1 * np.random.default_rng(seed).standard_normal(int(16000 * seconds))
-    soundfile.write(str(path), audio.astype(np.float32), 16000)
+    soundfile.write(path, noise(seconds, seed), 16000)
     return path
 
 
@@ -226,21 +224,6 @@ def test_a_line_of_many_megabytes_takes_no_memory(
     tracemalloc.stop()
     assert peak < 25e6, f"{peak / 1e6:.0f} MB for a text of 30 MB"
     assert report.skipped.get(UNREADABLE_TEXT) == 1, report
-
-
-@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
-@pytest.mark.parametrize("own", [False, True])
-@pytest.mark.parametrize("frames", [0, (1 << 36) - 1])
-def test_an_import_of_a_flac_that_does_not_know_its_length_ends(
-    folder: Path, library: Library, frames: int, own: bool
-) -> None:
-    path = put(folder / "a.flac", 1, seconds=50)
-    content = bytearray(path.read_bytes())
-    content[21] = content[21] & 0xF0 | frames >> 32
-    content[22:26] = (frames & 0xFFFFFFFF).to_bytes(4, "big")
-    path.write_bytes(content)
-    report = run(folder, library, own)
-    assert (report.added, report.skipped) == (2, {}) and report.hours * 3600 == pytest.approx(50)
 
 
 @pytest.mark.parametrize(
