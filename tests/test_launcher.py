@@ -8,11 +8,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from tests.support.servers import wait_for
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COPIED = (
@@ -272,9 +273,7 @@ def test_two_starts_at_once_install_once(launcher: Launcher) -> None:
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_installation_ends_pip_and_says_so(launcher: Launcher, kind: signal.Signals) -> None:
     process = launcher.start("train", PIP_SLEEPS="30")
-    deadline = time.monotonic() + 30
-    while not (launcher.folder / "calls").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_for((launcher.folder / "calls").exists, 30)
     os.killpg(process.pid, kind)
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (130, "")

@@ -18,7 +18,7 @@ from tests.browser.test_portal import test_from_the_first_start_to_a_detector_th
 from tests.browser.test_recordings_in_browser import conversation_and_question, journey_of_a_recording
 from tests.support.earlier_addresses import Walk
 from tests.support.portal_driver import HOST, PASSWORD, chromium_running, watched
-from tests.support.processes import descendants, kill_process
+from tests.support.processes import descendants, has_ended, kill_process
 from tests.support.servers import wait_for
 from tests.support.topology import STARTS_S, Topology, asking, topology
 from tests.webui.compatibility.test_compatibility_page import PAGE, ROWS, expected_of_nobody, filled
@@ -63,14 +63,6 @@ def first_message(portal: Topology, path: str, *says: Any) -> Any:
 def worker_of(portal: Topology, child: int | None) -> subprocess.Popen[bytes] | None:
     """Which `./hark worker` does the job of that process."""
     return next((one for one in portal.training if child in descendants(one.pid)), None)
-
-
-def has_ended(pid: int) -> bool:
-    """Whether there is no such process, or nobody has waited for its end yet."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 def test_a_run_whose_worker_is_killed_is_done_by_another(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from audio_generation.engine import FailedRequest, GeneratedClip, SpeechRequest
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from tests.support.fake_engine import Fake
+from tests.support.processes import has_ended
+from tests.support.servers import wait_for
 
 
 @pytest.fixture
@@ -225,14 +227,4 @@ def test_a_worker_dies_with_its_host_even_in_the_middle_of_a_hang(tmp_path: Path
     host.send_signal(signal.SIGKILL)
     host.wait()
     host.stdout.close()
-    deadline = time.monotonic() + 5
-    while _alive(worker) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not _alive(worker)
-
-
-def _alive(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
+    wait_for(lambda: has_ended(worker), 5)

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line_samples import REPOSITORY
+from tests.support.processes import of_session
+from tests.support.servers import wait_for
 
 SCRIPT = Path(__file__).with_name("tiny_command.py")
 TRAIN = ["train", "hey compass", "--effort", "tiny", "--from-scratch", "--engines", "espeak,flite"]
@@ -23,26 +25,6 @@ def start(data: Path, *arguments: str) -> subprocess.Popen[str]:
         [sys.executable, str(SCRIPT), *arguments], env={**os.environ, "HARK_DATA": str(data)}, start_new_session=True,
         cwd=data, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-
-
-def processes_of(session: int) -> list[str]:
-    """The command lines of the processes of a session that are still there."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state = (folder / "stat").read_text().rsplit(")", 1)[1].split()
-            if int(state[3]) == session and state[0] != "Z":
-                found.append((folder / "cmdline").read_text().replace("\0", " "))
-        except OSError:
-            continue
-    return found
-
-
-def wait_for_nobody(session: int) -> list[str]:
-    deadline = time.monotonic() + 10
-    while (left := processes_of(session)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return left
 
 
 @pytest.mark.slow(reason="runs a whole training, interrupted three times")
@@ -59,7 +41,7 @@ def test_interrupted_in_each_stage_and_finished(tmp_path: Path) -> None:
         assert process.returncode == 130, errors
         assert "Traceback" not in errors and "leaked" not in errors, errors
         assert errors.splitlines()[-1] == "stopped; run the same command again to go on"
-        assert wait_for_nobody(process.pid) == []
+        wait_for(lambda session=process.pid: not of_session(session), 10)
 
     process = start(tmp_path, *TRAIN, "--json")
     output, errors = process.communicate(timeout=300)

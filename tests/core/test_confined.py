@@ -20,6 +20,8 @@ from core import confined as module
 from core.confined import MEMORY_BYTES, confined, not_held
 from core.data_folder import REPOSITORY
 from core.foreign_audio import read_foreign_audio
+from tests.support.processes import has_ended
+from tests.support.servers import wait_for
 
 needs_kernel = pytest.mark.skipif(bool(not_held()), reason=f"this kernel does not confine: {not_held()}")
 NOBODY = 65_534
@@ -218,12 +220,7 @@ def test_it_ends_with_who_started_it() -> None:
     assert Path(f"/proc/{child}").exists()
     parent.kill()
     parent.wait()
-    until = time.monotonic() + 10
-    while time.monotonic() < until and Path(f"/proc/{child}").exists():
-        if ") Z " in Path(f"/proc/{child}/stat").read_text():
-            return
-        time.sleep(0.05)
-    assert not Path(f"/proc/{child}").exists()
+    wait_for(lambda: has_ended(child), 10)
 
 
 @pytest.mark.parametrize("by", ["ffmpeg", "libsndfile"])

@@ -4,10 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +17,8 @@ from core.worker_process import WorkerGone
 from phrase_augmentation import phonemes as module
 from phrase_augmentation.distance import PhoneMatrix, exchange_cost, phone_distance
 from phrase_augmentation.phonemes import accents, phonemes, phonemes_of_words, phones_of_texts, stressed_vowel
+from tests.support.processes import has_ended
+from tests.support.servers import wait_for
 
 
 def test_phones_of_known_words() -> None:
@@ -118,13 +118,7 @@ def test_the_process_ends_with_its_parent() -> None:
         "import os; print(p._phonemizer._process._process.pid, flush=True); os._exit(0)"
     )
     pid = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=30).stdout)
-    for _ in range(50):
-        if not Path(f"/proc/{pid}").exists():
-            return
-        if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[-1].split()[0] == "Z":
-            return
-        time.sleep(0.1)
-    pytest.fail("the phonemizer outlived its parent")
+    wait_for(lambda: has_ended(pid), 5)
 
 
 PHONES = ["k", "ʌ", "m", "p", "ə", "s", "eɪ", "h", "tʃ", "ɹ", "ɑ̃", "ɑu2", "rʲ", "?"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
+from tests.support.servers import answers, free_port
 
 ENDS_S = 60.0  # in order
 STARTS_S = 300.0
@@ -33,9 +33,7 @@ class Server:
     def start(self) -> None:
         """On a port of its own each time: the killed one's may not be free yet."""
         self.starts += 1
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         command = [sys.executable, "main.py", "serve", "--port", str(self.port)]
         self.process = subprocess.Popen(
             command, cwd=REPOSITORY, env=self._environment, stdout=self.log, stderr=self.log
@@ -45,9 +43,8 @@ class Server:
         """Until it answers. Raises HarkError."""
         until = time.monotonic() + STARTS_S
         while time.monotonic() < until and self.process.poll() is None:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
+            if answers(self.port):
+                return
             time.sleep(0.2)
         raise HarkError("The portal did not start.", f"{self.log.name} says why.", "See whether ./hark serve works.")
 

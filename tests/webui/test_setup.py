@@ -15,6 +15,7 @@ import pytest
 from core.data_folder import REPOSITORY, keep_private
 from core.errors import HarkError
 from tests.support.programs import prepared, run_python
+from tests.support.servers import free_port
 from webui.secret import secret_key
 
 
@@ -79,9 +80,7 @@ STARTS_S = 120
 
 @pytest.mark.slow(reason="starts a server")
 def test_runserver_serves_jobs_and_sockets(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     log = tmp_path / "log"
     with log.open("w") as said:
         process = subprocess.Popen(

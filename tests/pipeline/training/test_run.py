@@ -32,7 +32,7 @@ from model import encoder_backbone
 from model.dataset import FeatureWriter
 from model.encoder_backbone import encoder_path
 from model.examples import SoundSources
-from model.runtime.detector import BundleError, Detector
+from model.runtime.detector import Detector
 from pipeline.training import bundle, negative_set, negatives
 from pipeline.training import plan as planning
 from pipeline.training import run as training_pipeline
@@ -41,6 +41,7 @@ from pipeline.training.plan import Plan, save_plan
 from pipeline.training.run import StageClock, plan_run, plan_summary, prepare, run_training
 from tests.conftest import ENGINES
 from tests.pipeline.training.tiny_run import FEW_ROOMS, TINY
+from tests.support.processes import of_session
 
 # Where the run is killed, in this order: each run goes on from what the one before has left.
 KILLS = ("plan:0", "synthesize:2", "features:2", "train:1", "calibrate:0", "report:0", "bundle:0", "zip:3")
@@ -271,23 +272,10 @@ class Attempt:
     events: list[dict[str, Any]]
     stderr: str
     clips: dict[str, int]  # by request id
-    left_behind: list[str]
+    left_behind: list[bytes]
 
     def stages(self) -> list[str]:
         return [e["name"] for e in self.events if e["event"] == "stage"]
-
-
-def processes_of_session(session: int) -> list[str]:
-    """Command lines of the processes of a session (Linux)."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            state, _, _, its_session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
-            if int(its_session) == session and state != "Z":
-                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        except (OSError, ValueError):
-            continue  # it has just ended
-    return found
 
 
 def attempt(runs: subprocess.Popen[str], data: Path, engines: str, kill_at: str) -> Attempt:
@@ -297,7 +285,7 @@ def attempt(runs: subprocess.Popen[str], data: Path, engines: str, kill_at: str)
     runs.stdin.flush()
     session, returncode = (int(runs.stdout.readline()) for _ in range(2))
     deadline = time.monotonic() + 3
-    while (left := processes_of_session(session)) and time.monotonic() < deadline:
+    while (left := of_session(session)) and time.monotonic() < deadline:
         time.sleep(0.1)
     if left:
         os.killpg(session, signal.SIGKILL)
@@ -467,19 +455,6 @@ def test_the_bundle_runs_without_hark_and_without_torch(attempts: tuple[Path, li
         answer = json.loads(done.stdout)
         if not more:
             assert [found["time_s"] for found in answer["detections"]] == wanted
-
-
-@pytest.mark.slow(reason="needs the killed and finished training")
-def test_a_changed_byte_in_the_finished_bundle_is_refused(attempts: tuple[Path, list[Attempt]], tmp_path: Path) -> None:
-    with zipfile.ZipFile(result_of(attempts)["bundle"]) as archive:
-        contents = {name: archive.read(name) for name in archive.namelist()}
-    damaged = bytearray(contents["model.onnx"])
-    damaged[1000] ^= 1
-    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
-        for name, content in {**contents, "model.onnx": bytes(damaged)}.items():
-            archive.writestr(name, content)
-    with pytest.raises(BundleError, match=r"model\.onnx does not have the digest"):
-        Detector(tmp_path / "b.zip")
 
 
 @pytest.mark.slow(reason="trains from scratch")

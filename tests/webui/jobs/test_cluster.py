@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from core.data_folder import REPOSITORY
+from tests.support.servers import wait_for
 
 STARTER = """
 import subprocess, sys, time
@@ -38,14 +38,6 @@ def _group(leader: int) -> list[int]:
     return found
 
 
-def _wait(condition: object, seconds: float = 60.0) -> None:
-    assert callable(condition)
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.1)
-
-
 @pytest.mark.slow(reason="starts a server and its workers")
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_workers_that_cannot_end_are_ended_when_their_server_was_killed(portal: Path) -> None:
@@ -57,12 +49,12 @@ def test_workers_that_cannot_end_are_ended_when_their_server_was_killed(portal: 
     assert starter.stdout is not None
     leader = int(starter.stdout.readline())
     try:
-        _wait(lambda: len(_group(leader)) >= 5)  # cluster, sentinel, monitor, pusher, workers
+        wait_for(lambda: len(_group(leader)) >= 5, 60)  # cluster, sentinel, monitor, pusher, workers
         for process in set(_group(leader)) - {leader}:
             os.kill(process, signal.SIGSTOP)  # as one that waits for a lock which a killed one has taken along
         starter.kill()
         starter.wait()
-        _wait(lambda: not _group(leader), 30.0)
+        wait_for(lambda: not _group(leader), 30)
     finally:
         starter.kill()
         for process in _group(leader):

@@ -15,6 +15,7 @@ import pytest
 from django.utils import timezone
 
 from core.data_folder import REPOSITORY
+from tests.support.servers import wait_for
 from webui.jobs.heartbeat import ages, beat
 from webui.jobs.models import Heartbeat
 
@@ -64,9 +65,7 @@ def test_workers_are_heard_of_until_they_are_killed(portal: Path) -> None:
         [sys.executable, "-m", "webui.jobs.cluster"], cwd=REPOSITORY, env=environment, start_new_session=True
     )
     try:
-        until = time.monotonic() + 60
-        while "webhooks" not in heard_of():
-            assert time.monotonic() < until
+        wait_for(lambda: "webhooks" in heard_of(), 60)
         time.sleep(8)
         assert heard_of()["webhooks"] < 6 and "audio" not in heard_of()
     finally:

@@ -22,7 +22,9 @@ from core.errors import HarkError
 from core.events import silent_reporter
 from pipeline import jobs
 from pipeline.jobs import KINDS, NICENESS
+from tests.support.processes import has_ended
 from tests.support.programs import run_python
+from tests.support.servers import wait_for
 from tests.webui.jobs.conftest import Child
 from webui.accounts.models import User
 from webui.jobs import services, supervise
@@ -92,9 +94,7 @@ def test_cancelled_it_ends_with_all_it_started(job: Job, child: Child, tmp_path:
         supervise.GRACE_S = supervise_grace
     assert job.state == Job.State.CANCELLED
     pid = int((tmp_path / "pid").read_text())
-    time.sleep(0.2)
-    state = Path(f"/proc/{pid}/stat")
-    assert not state.exists() or state.read_text().split()[2] == "Z"
+    wait_for(lambda: has_ended(pid), 0.2)
 
 
 def test_a_worker_that_is_told_to_end_gives_its_job_back(job: Job, child: Child, tmp_path: Path) -> None:
@@ -212,12 +212,7 @@ def test_a_child_dies_with_its_supervisor() -> None:
     time.sleep(1.5)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    until = time.monotonic() + 5
-    while time.monotonic() < until and Path(f"/proc/{pid}/stat").exists():
-        if Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z":
-            return
-        time.sleep(0.1)
-    assert not Path(f"/proc/{pid}").exists()
+    wait_for(lambda: has_ended(pid), 5)
 
 
 def test_a_job_leaves_the_machine_to_whoever_waits_for_a_page(tmp_path: Path) -> None:
