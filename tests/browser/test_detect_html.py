@@ -23,10 +23,10 @@ from model.runtime.detector import REARM, Bundle, Detector, Trigger, smooth_scor
 from pipeline.serving.browser import unpack_for_browser, web_runtime
 from pipeline.serving.wakes import WakeWatch
 from pipeline.training.bundle import programs
+from tests.support.portal_driver import chromium_running
 from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
 
 DETECT_JS = REPOSITORY / "model" / "runtime" / "detect.js"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PHRASE = "hey compass"
 WAIT_MS = 90_000
 CACHE = data_folder()  # onnxruntime-web is fetched once, not in each test's own data folder
@@ -229,17 +229,8 @@ def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser(microphone: Path) -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        pytest.skip("needs chromium")
-    fake = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
-    with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", *fake, f"--use-file-for-fake-audio-capture={microphone}"]
-        )
+    with chromium_running(microphone) as chromium:
         yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.command_line_samples import REPOSITORY, Run, write_bundle
+from tests.support.command_line_samples import REPOSITORY, Run
 
 
 @pytest.fixture
@@ -44,35 +43,13 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle with an untrained model: it hears nothing in particular, but all of it is real."""
     import torch
 
-    from model.export import quantize_weights
-    from model.features import CHUNK_SAMPLES
-    from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
-    from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES
     from model.tiny_crnn import TinyCRNN
     from tests.support.small_crnn import small_crnn
+    from tests.support.untrained_bundle import bundle_of
 
-    folder = tmp_path_factory.mktemp("bundle")
     torch.manual_seed(0)
+    thresholds = [{"fa_per_day": 1.0, "threshold": 0.999}, {"fa_per_day": 100.0, "threshold": 0.001}]
+    folder = tmp_path_factory.mktemp("bundle") / "hey-compass"
     model = TinyCRNN(small_crnn(0.6)).eval()
-    state_size = model.export(folder / "model.onnx")
-    quantize_weights(folder / "model.onnx", folder / "model.int8.onnx")
-    contents = {name: (folder / name).read_bytes() for name in ("model.onnx", "model.int8.onnx")}
-    manifest: dict[str, Any] = {
-        "schema": SCHEMA,
-        "phrase": "hey compass",
-        "language": "en",
-        "sample_rate": 16_000,
-        "chunk_samples": CHUNK_SAMPLES,
-        "score_period_s": SCORE_PERIOD_S,
-        "smoothing_frames": SMOOTHING_FRAMES,
-        "refractory_s": REFRACTORY_S,
-        "receptive_samples": model.config.receptive_samples,
-        "state_size": state_size,
-        "thresholds": [
-            {"fa_per_day": 1.0, "threshold": 0.999, "extrapolated": False},
-            {"fa_per_day": 100.0, "threshold": 0.001, "extrapolated": False},
-        ],
-        "default_fa_per_day": 1.0,
-        "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
-    }
-    return write_bundle(folder / "hey-compass.zip", manifest, contents)
+    bundle_of(folder, model, "hey compass", 0.0, thresholds=thresholds, default_fa_per_day=1.0)
+    return Path(shutil.make_archive(str(folder), "zip", folder))

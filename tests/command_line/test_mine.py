@@ -13,14 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from audio_generation.engine import GeneratedClip, SpeechRequest
-from audio_generation.espeak_side.espeak import Espeak
 from core.audio_file import write_audio
 from core.data_folder import REPOSITORY
 from db.db_api import Library
 from model.encoder_backbone import encoder_path
 from model.shipped_weights import save_weights, shipped_recognizer
 from tests.support.command_line_samples import as_json, error_of
+from tests.support.spoken_words import by_espeak
 
 Main = Callable[..., int]
 Shown = pytest.CaptureFixture[str]
@@ -30,19 +29,8 @@ SENTENCE = "please open the big window before seven"
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recording of the sentence, with its transcript beside it."""
-    from core.audio_file import read_audio
-
     folder = tmp_path_factory.mktemp("corpus")
-    engine = Espeak()
-    if not engine.available().ok:
-        pytest.skip(engine.available().why)
-    voice = next(v.name for v in engine.voices("en") if v.language == "en-us" and "+" not in v.name)
-    try:
-        (clip,) = engine.synthesize([SpeechRequest("x", SENTENCE, voice, "en", {})], folder)
-        assert isinstance(clip, GeneratedClip), clip
-        write_audio(folder / "a.wav", np.pad(read_audio(clip.path), 8000))
-    finally:
-        engine.close()
+    write_audio(folder / "a.wav", np.pad(by_espeak(SENTENCE), 8000))
     line = {"audio_filepath": "a.wav", "text": SENTENCE, "speaker": "ann", "duration": 3.0}
     (folder / "manifest.jsonl").write_text(json.dumps(line) + "\n")
     (folder / "LICENSE").write_text("CC0 1.0")

@@ -4,7 +4,6 @@ import errno
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,24 +12,6 @@ import pytest
 from core.audio_file import read_audio, write_audio
 from core.data_folder import REPOSITORY, atomic_path, data_folder, remove_unfinished, storage_error, storing
 from core.errors import HarkError
-
-
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB."""
-    folder = tmp_path / "tiny"
-    folder.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small file system")
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no mount program")
-    if done.returncode:
-        pytest.skip(f"no tmpfs can be mounted here: {done.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_the_folder_is_beside_the_code_or_where_the_environment_says(
@@ -78,24 +59,24 @@ def test_a_block_that_removes_its_file_fails_without_a_trace(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac"])
-def test_a_full_disk_gives_enospc_and_leaves_nothing(tiny_disk: Path, suffix: str) -> None:
-    noise = np.random.default_rng(0).uniform(-1, 1, 400_000)
-    with pytest.raises(OSError) as caught, atomic_path(tiny_disk / f"clip{suffix}") as temporary:
+def test_a_full_disk_gives_enospc_and_leaves_nothing(small_disk: Path, suffix: str) -> None:
+    noise = np.random.default_rng(0).uniform(-1, 1, 800_000)
+    with pytest.raises(OSError) as caught, atomic_path(small_disk / f"clip{suffix}") as temporary:
         write_audio(temporary, noise)
     assert caught.value.errno == errno.ENOSPC
-    assert list(tiny_disk.iterdir()) == []
+    assert list(small_disk.iterdir()) == []
     shown = storage_error(caught.value, "saving clips")
     assert "disk is full" in shown.what
     assert "saving clips" in shown.what
     assert "HARK_DATA" in shown.what_to_do
-    with atomic_path(tiny_disk / f"clip{suffix}") as temporary:  # what fits still goes
+    with atomic_path(small_disk / f"clip{suffix}") as temporary:  # what fits still goes
         write_audio(temporary, noise[:10_000])
-    assert len(read_audio(tiny_disk / f"clip{suffix}")) == 10_000
+    assert len(read_audio(small_disk / f"clip{suffix}")) == 10_000
 
 
-def test_a_read_only_disk(tiny_disk: Path) -> None:
-    subprocess.run(["mount", "-o", "remount,ro", str(tiny_disk)], check=True)
-    with pytest.raises(OSError) as caught, atomic_path(tiny_disk / "clip.wav"):
+def test_a_read_only_disk(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(OSError) as caught, atomic_path(small_disk / "clip.wav"):
         pass
     assert caught.value.errno == errno.EROFS
     assert "may not write" in storage_error(caught.value, "saving clips").what

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,16 +37,6 @@ def assert_mendable(done: subprocess.CompletedProcess[str]) -> None:
     """Exit code 2, and on stderr what happened, why and what to do."""
     assert done.returncode == 2, done.stderr
     assert "  Why: " in done.stderr and "  What to do: " in done.stderr
-
-
-def write_bundle(path: Path, manifest: Any, contents: dict[str, bytes]) -> Path:
-    """A bundle's zip, whatever is wrong with its contents."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in contents.items():
-            archive.writestr(name, content)
-        if manifest is not None:
-            archive.writestr("manifest.json", json.dumps(manifest))
-    return path
 
 
 def babble(seconds: float, rate: int = 16_000, level: float = 0.1) -> np.ndarray:

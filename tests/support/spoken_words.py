@@ -14,23 +14,26 @@ from audio_generation.engine import GeneratedClip, SpeechRequest
 from audio_generation.espeak_side.espeak import Espeak
 from core.audio_file import SAMPLE_RATE, read_audio
 
-VOICE = "en-us"
-
 
 @cache
-def say(text: str) -> np.ndarray:
-    """Audio [samples] of a text, without the silence around it; skips the test where espeak cannot speak."""
+def by_espeak(text: str, rate: int = 140) -> np.ndarray:
+    """Audio [samples] of espeak saying a text; skips the test where it cannot speak."""
     engine = Espeak()
     if not engine.available().ok:
         pytest.skip(engine.available().why)
-    voice = next(v.name for v in engine.voices("en") if v.language == VOICE and "+" not in v.name)
+    voice = next(v.name for v in engine.voices("en") if v.language == "en-us" and "+" not in v.name)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            (clip,) = engine.synthesize([SpeechRequest("x", text, voice, "en", {"rate": 140})], Path(folder))
+            (clip,) = engine.synthesize([SpeechRequest("x", text, voice, "en", {"rate": rate})], Path(folder))
             assert isinstance(clip, GeneratedClip), clip
-            audio = read_audio(clip.path)
+            return read_audio(clip.path)
     finally:
         engine.close()
+
+
+def say(text: str) -> np.ndarray:
+    """Audio [samples] of a text, without the silence around it."""
+    audio = by_espeak(text)
     loud = np.flatnonzero(np.abs(audio) > 0.02 * np.abs(audio).max())
     return audio[loud[0] : loud[-1] + 1]
 

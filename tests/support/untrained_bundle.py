@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
-from audio_generation.engine import GeneratedClip, SpeechRequest
-from audio_generation.espeak_side.espeak import Espeak
-from core.audio_file import SAMPLE_RATE, read_audio
+from core.audio_file import SAMPLE_RATE
 from phrase_augmentation.keyphrase import Keyphrase
+from tests.support.spoken_words import by_espeak
 
 
 def keyword_hmm_bundle(
@@ -105,18 +102,7 @@ def bundle_of(folder: Path, model: Any, phrase: str, threshold: float, **changes
 @cache
 def spoken(text: str, lead_s: float = 1.0, tail_s: float = 1.0) -> np.ndarray:
     """Audio [samples] of espeak saying a text, with near-silence around it; skips the test where it cannot speak."""
-    engine = Espeak()
-    if not engine.available().ok:
-        pytest.skip(engine.available().why)
-    voice = next(v.name for v in engine.voices("en") if v.language == "en-us" and "+" not in v.name)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            (clip,) = engine.synthesize([SpeechRequest("x", text, voice, "en", {"rate": 150})], Path(folder))
-            assert isinstance(clip, GeneratedClip), clip
-            audio = read_audio(clip.path)
-    finally:
-        engine.close()
-    padded = np.pad(audio, (round(lead_s * SAMPLE_RATE), round(tail_s * SAMPLE_RATE)))
+    padded = np.pad(by_espeak(text, 150), (round(lead_s * SAMPLE_RATE), round(tail_s * SAMPLE_RATE)))
     return np.asarray(padded + 3e-4 * np.random.default_rng(0).standard_normal(len(padded)), np.float32)
 
 

@@ -22,6 +22,16 @@ def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
         yield model
 
 
+@pytest.fixture
+def no_recognizers(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No models, caches or endpoints of this machine, and no speech service."""
+    for name in ("HARK_WHISPER_MODEL", "HARK_ASR_URL", "HARK_ASR_KEY", "HARK_ASR_MODEL", "HF_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HF_HOME", "XDG_CACHE_HOME", "MODELSCOPE_CACHE"):
+        monkeypatch.setenv(name, str(data_dir / "cache"))
+    monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
+
+
 @pytest.fixture(params=[pytest.param("ffmpeg", marks=needs_ffmpeg), "libsndfile"])
 def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     if request.param == "libsndfile":

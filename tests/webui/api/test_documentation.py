@@ -12,10 +12,9 @@ import pytest
 from django.test import Client
 
 from core.data_folder import REPOSITORY
-from tests.support.programs import run_python
 from tests.webui.api.conftest import Call, World, a_token
 from tests.webui.api.test_operations import HEARD, OPERATIONS, SCHEMA
-from webui.api import schemas, webhooks
+from webui.api import recording_schemas, schemas, webhooks
 from webui.api.documentation import example_of
 
 pytestmark = pytest.mark.django_db
@@ -50,9 +49,16 @@ def test_the_schema_is_complete(client: Client) -> None:
     assert set(schema["components"]["securitySchemes"]) == {"Token", "Session"}
 
 
-@pytest.mark.parametrize("name", [name for name in dir(schemas) if name.endswith(("Out", "In")) or name == "Problem"])
-def test_examples_fit_their_schemas(name: str) -> None:
-    model: Any = getattr(schemas, name)
+@pytest.mark.parametrize(
+    "model",
+    [
+        getattr(module, name)
+        for module in (schemas, recording_schemas)
+        for name in dir(module)
+        if name.endswith(("Out", "In")) or name == "Problem"
+    ],
+)
+def test_examples_fit_their_schemas(model: Any) -> None:
     described = model.model_json_schema(ref_template="#/components/schemas/{model}")
     model.model_validate(example_of(described, described.get("$defs", {})))
 
@@ -121,12 +127,3 @@ def test_every_status_and_scope_that_is_described_is_one() -> None:
 
     assert set(re.findall(r"^\| `(\w+)` \|", DOCS, flags=re.MULTILINE)) == set(SCOPES)
     assert all(event in DOCS for event in webhooks.EVENTS)
-
-
-def test_the_addresses_need_no_torch() -> None:
-    program = (
-        "import os, sys; os.environ['DJANGO_SETTINGS_MODULE'] = 'webui.settings'; import django; django.setup(); "
-        "import webui.urls; from webui.api.api import api; api.get_openapi_schema(); print('torch' in sys.modules)"
-    )
-    done = run_python(program)
-    assert done.stdout.strip() == "False", done.stderr[-1000:]

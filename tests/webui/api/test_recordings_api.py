@@ -18,19 +18,10 @@ from pipeline.recordings.diarization import voiceprints
 from tests.webui.api.conftest import Call, World, a_token, problem_of
 from tests.webui.compatibility.conftest import SAID, ready_recording
 from webui.accounts.models import User
-from webui.api import recording_schemas
-from webui.api.documentation import example_of
 from webui.audio.models import Recording
 from webui.jobs.models import Job
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.mark.parametrize("name", [name for name in dir(recording_schemas) if name.endswith(("Out", "In"))])
-def test_examples_fit_their_schemas(name: str) -> None:
-    model: Any = getattr(recording_schemas, name)
-    described = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    model.model_validate(example_of(described, described.get("$defs", {})))
 
 
 def upload(call: Call, headers: dict[str, str], recording: Path, **options: Any) -> Any:

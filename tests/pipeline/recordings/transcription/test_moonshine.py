@@ -126,11 +126,7 @@ def test_it_is_let_go_and_taken_up_again(engine: Moonshine) -> None:
 # ---- without them
 
 
-def test_without_the_package_it_says_so_and_auto_goes_on(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> None:
-    for name in ("HARK_WHISPER_MODEL", "HARK_ASR_URL"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("HF_HOME", "XDG_CACHE_HOME"):
-        monkeypatch.setenv(name, str(data_dir / "no-cache"))
+def test_without_the_package_it_says_so_and_auto_goes_on(no_recognizers: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moonshine_engine, "find_spec", lambda name: None)
     ready = Moonshine().available()
     assert not ready.ok and "not installed" in ready.why

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,23 +21,9 @@ from pipeline.recordings.transcription.whisper_text import invented, spread, wor
 from tests.support.scripted_engine import Scripted, said
 from tests.support.untrained_bundle import spoken
 
+pytestmark = pytest.mark.usefixtures("no_recognizers")
+
 TEXT = "the weather will be nice tomorrow"
-
-
-@pytest.fixture(autouse=True)
-def nothing_configured(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No models, caches or endpoints of this machine."""
-    for name in (
-        "HARK_WHISPER_MODEL",
-        "HARK_ASR_URL",
-        "HARK_ASR_KEY",
-        "HARK_ASR_MODEL",
-        "HF_HUB_CACHE",
-    ):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("HF_HOME", "XDG_CACHE_HOME", "MODELSCOPE_CACHE"):
-        monkeypatch.setenv(name, str(data_dir / "no-cache"))
-    monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
 
 
 def test_every_engine_keeps_the_contract() -> None:

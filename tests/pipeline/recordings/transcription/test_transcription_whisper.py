@@ -45,13 +45,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def alone(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def alone(no_recognizers: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """No models of this machine, and no network."""
-    monkeypatch.delenv("HARK_WHISPER_MODEL", raising=False)
-    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
-    for name in ("HF_HOME", "XDG_CACHE_HOME", "MODELSCOPE_CACHE"):
-        monkeypatch.setenv(name, str(data_dir / "cache"))
-    monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
 
     def refuse(self: socket.socket, address: object) -> None:
         raise AssertionError(f"a recognition asked the network: {address}")
