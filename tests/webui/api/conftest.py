@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import soundfile
@@ -16,7 +18,7 @@ from core.audio_file import SAMPLE_RATE
 from db.db_api import Library
 from db.records import NewClip
 from tests.support.detector_versions import make_version
-from tests.support.sounds import noise
+from tests.support.sounds import noise, upload
 from tests.webui.compatibility.conftest import ready_recording
 from webui.accounts.models import User
 from webui.accounts.services import SCOPES, create_token, digest, issue_pair
@@ -52,7 +54,7 @@ class World:
     organization: Organization
     invitation: Invitation
 
-    def place(self, name: str, path: str) -> str:
+    def place(self, name: str) -> str:
         """What stands for a name in an address."""
         places = {
             "plan_id": self.plan.id,
@@ -167,6 +169,20 @@ def call(client: Client) -> Call:
         return getattr(client, method)(address, headers=headers or {}, **more)
 
     return do
+
+
+def call_example(path: str, method: str, operation: Any, place: Callable[[str], str], headers: dict[str, str]) -> Any:
+    """Call an operation of the schema with its own examples; ``place`` gives what stands for a name in its address."""
+    address = re.sub(r"{(\w+)}", lambda name: place(name.group(1)), path)
+    asked = {p["name"]: p["example"] for p in operation["parameters"] if p["in"] == "query" and p["required"]}
+    address += f"?{urlencode(asked)}" if asked else ""
+    body: dict[str, Any] = {}
+    for kind, content in operation.get("requestBody", {}).get("content", {}).items():
+        if kind == "application/json":
+            body = {"data": json.dumps(content["example"]), "content_type": "application/json"}
+        else:
+            body = {"data": {**content["example"], "audio": upload(noise(1.0))}}
+    return getattr(Client(), method)(address, headers=headers, **body)
 
 
 def problem_of(response: Any, status: int) -> dict[str, Any]:

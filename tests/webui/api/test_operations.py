@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +11,7 @@ from django.utils import timezone
 
 from core.readiness import Readiness
 from pipeline.serving.sorting import Sorted
-from tests.webui.api.conftest import Call, World, a_pair, a_token, bearer, problem_of
+from tests.webui.api.conftest import Call, World, a_pair, a_token, bearer, call_example, problem_of
 from webui.accounts.models import ApiToken, User
 from webui.accounts.services import SCOPES, create_token, revoke_token
 from webui.api.views import _schema
@@ -56,20 +54,9 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webui.listening.services.sort_wake", lambda phrase, language, audio: Sorted("unsure", ""))
 
 
-def send(call: Call, world: World, recording: Path, path: str, method: str, operation: Any, headers: Any) -> Any:
+def send(world: World, path: str, method: str, operation: Any, headers: dict[str, str]) -> Any:
     """Call an operation with its own examples."""
-    path = re.sub(r"{(\w+)}", lambda name: world.place(name.group(1), path), path)
-    asked = {p["name"]: p["example"] for p in operation["parameters"] if p["in"] == "query" and p["required"]}
-    if asked:
-        from urllib.parse import urlencode
-
-        path += "?" + urlencode(asked)
-    for kind, content in operation.get("requestBody", {}).get("content", {}).items():
-        if kind == "application/json":
-            return call(method, path, body=json.dumps(content["example"]), headers=headers)
-        with recording.open("rb") as file:
-            return call(method, path, body={**content["example"], "audio": file}, form=True, headers=headers)
-    return call(method, path, headers=headers)
+    return call_example(path, method, operation, world.place, headers)
 
 
 @named(OPERATIONS)
@@ -85,32 +72,28 @@ def test_operation_is_documented_with_examples(path: str, method: str, operation
 
 
 @named(CLOSED)
-def test_without_the_right_token_it_is_refused(
-    path: str, method: str, operation: Any, call: Call, world: World, recording: Path
-) -> None:
-    response = send(call, world, recording, path, method, operation, {})
+def test_without_the_right_token_it_is_refused(path: str, method: str, operation: Any, world: World) -> None:
+    response = send(world, path, method, operation, {})
     problem_of(response, 401)
     assert response["WWW-Authenticate"].startswith("Bearer")
 
     token, text = create_token(user=world.user, name="ended", scopes=SCOPES)
     revoke_token(token=token)
-    said = problem_of(send(call, world, recording, path, method, operation, bearer(text)), 401)
+    said = problem_of(send(world, path, method, operation, bearer(text)), 401)
     assert "revoked" in said["why"]
     ApiToken.objects.filter(pk=token.pk).update(revoked_at=None, expires_at=timezone.now() - timedelta(seconds=1))
-    said = problem_of(send(call, world, recording, path, method, operation, bearer(text)), 401)
+    said = problem_of(send(world, path, method, operation, bearer(text)), 401)
     assert "expired" in said["why"]
 
     if operation["x-scopes"]:
         wrong = [scope for scope in SCOPES if scope not in operation["x-scopes"]]
         headers = a_token(world.user, *wrong)
-        said = problem_of(send(call, world, recording, path, method, operation, headers), 403)
+        said = problem_of(send(world, path, method, operation, headers), 403)
         assert operation["x-scopes"][0] in said["why"]
 
 
 @named([entry for entry in OPERATIONS if entry not in CLOSED])
-def test_open_operation_needs_a_valid_secret(
-    path: str, method: str, operation: Any, call: Call, world: World, recording: Path
-) -> None:
+def test_open_operation_needs_a_valid_secret(path: str, method: str, operation: Any, call: Call, world: World) -> None:
     example = dict(operation["requestBody"]["content"]["application/json"]["example"])
     if "password" in example:
         example["password"] = "guessed"
@@ -118,10 +101,8 @@ def test_open_operation_needs_a_valid_secret(
 
 
 @named(CLOSED)
-def test_owner_gets_the_documented_answer(
-    path: str, method: str, operation: Any, call: Call, world: World, recording: Path
-) -> None:
-    response = send(call, world, recording, path, method, operation, a_pair(world.user))
+def test_owner_gets_the_documented_answer(path: str, method: str, operation: Any, call: Call, world: World) -> None:
+    response = send(world, path, method, operation, a_pair(world.user))
     (status,) = [status for status in operation["responses"] if status != "default"]
     assert response.status_code == int(status), response.content[:600]
     content = operation["responses"][status].get("content", {})
@@ -142,39 +123,33 @@ def test_owner_gets_the_documented_answer(
 
 @named(OF_OWNER)
 def test_operation_of_the_owner_refuses_others(
-    path: str, method: str, operation: Any, call: Call, world: World, recording: Path, other: User
+    path: str, method: str, operation: Any, world: World, other: User
 ) -> None:
-    problem_of(send(call, world, recording, path, method, operation, a_pair(other)), 403)
+    problem_of(send(world, path, method, operation, a_pair(other)), 403)
     token, text = create_token(user=other, name="forged", scopes=["read"])
     ApiToken.objects.filter(pk=token.pk).update(scopes=["admin"])
-    problem_of(send(call, world, recording, path, method, operation, bearer(text)), 403)
+    problem_of(send(world, path, method, operation, bearer(text)), 403)
 
 
 @named([entry for entry in CLOSED if entry not in (*OF_ONE, *OF_OWNER) and entry[1] == "get"])
-def test_list_holds_own_items_only(
-    path: str, method: str, operation: Any, call: Call, world: World, recording: Path, other: User
-) -> None:
-    response = send(call, world, recording, path, method, operation, a_pair(other))
+def test_list_holds_own_items_only(path: str, method: str, operation: Any, world: World, other: User) -> None:
+    response = send(world, path, method, operation, a_pair(other))
     assert response.status_code == 200
     if response.get("Content-Type", "").startswith("application/json") and "items" in response.json():
         assert response.json()["items"] == []
 
 
 @named([entry for entry in SCOPED if entry[2]["operationId"] not in PERSONAL])
-def test_one_named_scope_is_enough(
-    path: str, method: str, operation: Any, call: Call, world: World, recording: Path
-) -> None:
+def test_one_named_scope_is_enough(path: str, method: str, operation: Any, world: World) -> None:
     scope = "train" if "train" in operation["x-scopes"] else operation["x-scopes"][0]
-    response = send(call, world, recording, path, method, operation, a_token(world.user, scope))
+    response = send(world, path, method, operation, a_token(world.user, scope))
     assert response.status_code < 300, response.content[:500]
 
 
 @named([entry for entry in CLOSED if entry[2]["operationId"] in PERSONAL])
-def test_api_token_makes_and_ends_no_tokens(
-    path: str, method: str, operation: Any, call: Call, world: World, recording: Path
-) -> None:
+def test_api_token_makes_and_ends_no_tokens(path: str, method: str, operation: Any, world: World) -> None:
     assert len([entry for entry in CLOSED if entry[2]["operationId"] in PERSONAL]) == len(PERSONAL)
     headers = a_token(world.user, "read", "train", "audio")
-    problem_of(send(call, world, recording, path, method, operation, headers), 403)
-    admin = send(call, world, recording, path, method, operation, a_token(world.user, *SCOPES))
+    problem_of(send(world, path, method, operation, headers), 403)
+    admin = send(world, path, method, operation, a_token(world.user, *SCOPES))
     assert admin.status_code < 300

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import json
 import re
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
@@ -16,11 +13,10 @@ from core.readiness import Readiness
 from pipeline.recordings.recording_folder import TRANSCRIPT
 from pipeline.recordings.transcript import load_transcript, save_transcript
 from tests.support.detector_versions import make_version
-from tests.webui.api.conftest import a_pair, a_token, problem_of
+from tests.webui.api.conftest import a_pair, a_token, call_example, problem_of
 from tests.webui.api.test_operations import OF_ONE, OF_OWNER
 from tests.webui.organizations.conftest import House
 from tests.webui.organizations.test_isolation import state
-from tests.webui.test_shares import sound
 from webui.accounts.models import User
 from webui.api import webhooks
 from webui.audio.models import Recording
@@ -71,16 +67,7 @@ def places(house: House, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 
 def call(user: User, places: dict[str, str], path: str, method: str, operation: Any) -> Any:
-    address = re.sub(r"{(\w+)}", lambda name: places[name.group(1)], path)
-    asked = {p["name"]: p["example"] for p in operation["parameters"] if p["in"] == "query" and p["required"]}
-    body: dict[str, Any] = {}
-    for kind, content in operation.get("requestBody", {}).get("content", {}).items():
-        if kind == "application/json":
-            body = {"data": json.dumps(content["example"]), "content_type": "application/json"}
-        else:
-            body = {"data": {**content["example"], "audio": io.BytesIO(sound().read())}}
-    address += f"?{urlencode(asked)}" if asked else ""
-    return getattr(Client(), method)(address, headers=a_pair(user), **body)
+    return call_example(path, method, operation, places.__getitem__, a_pair(user))
 
 
 def names_of(path: str) -> set[str]:
