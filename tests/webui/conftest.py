@@ -9,7 +9,9 @@ import pytest
 from django.core.cache import cache, caches
 from django.test import Client
 
+from tests.support.detector_versions import make_version
 from webui.accounts.models import User
+from webui.trainer.models import Version
 
 PASSWORD = "a-good-long-password"  # of both users; signs in nowhere but here
 
@@ -46,3 +48,9 @@ def owners(client: Client, owner: User) -> Client:
     """A browser in which the owner is signed in."""
     client.force_login(owner)
     return client
+
+
+@pytest.fixture
+def version(owner: User, portal: Path) -> Version:
+    """The first version of a detector of the owner's."""
+    return make_version(owner, portal)

@@ -43,6 +43,32 @@ SIDEWAYS = """() => [...document.querySelectorAll('main *')]
   .map((node) => `${node.tagName}.${node.className} ${node.textContent.trim().slice(0, 40)}`
     + ` ${node.scrollWidth} > ${node.clientWidth}`)"""
 
+# What can be pressed and is not whole: beyond the window, cut off by a box around it, or below another thing to press
+# (of the bar at the bottom of a recording's page only what is in it: the page scrolls beneath).
+CUT_OFF = """() => {
+  const shown = [...document.querySelectorAll('main :is(button, a.button, input, select, audio)')]
+    .filter((node) => node.checkVisibility() && node.type !== 'hidden' && node.type !== 'file');
+  const names = (node) => `${node.tagName} ${node.textContent.trim() || node.name || node.src || node.type}`;
+  const bad = [];
+  for (const node of shown) {
+    const box = node.getBoundingClientRect();
+    if (box.left < 0 || box.right > innerWidth + 0.5 || box.width < 16) bad.push(`${names(node)}: beyond the window`);
+    for (let around = node.parentElement; around; around = around.parentElement) {
+      const limit = around.getBoundingClientRect();
+      const cuts = getComputedStyle(around).overflowX !== 'visible' && box.right > limit.right + 0.5;
+      if (cuts) bad.push(`${names(node)}: cut off`);
+    }
+    for (const other of shown) {
+      const next = other.getBoundingClientRect();
+      const across = Math.min(box.right, next.right) - Math.max(box.left, next.left);
+      const down = Math.min(box.bottom, next.bottom) - Math.max(box.top, next.top);
+      const apart = !!node.closest('.dock') !== !!other.closest('.dock');
+      if (node !== other && !apart && across > 1 && down > 1) bad.push(`${names(node)}: over ${names(other)}`);
+    }
+  }
+  return bad;
+}"""
+
 
 def test_every_page_fits_can_be_read_and_has_one_filled_button(
     owners: Client, owner: User, other: User, portal: Path
@@ -62,6 +88,7 @@ def test_every_page_fits_can_be_read_and_has_one_filled_button(
             page.goto(ADDRESS + path)
             comes_true(page, "!document.querySelector('.htmx-request')")
             found["more than one button filled, 390 px"][path] = page.evaluate(FILLED)[1:]
+            found["cut off, 390 px"][path] = page.evaluate(CUT_OFF)
             page.evaluate(UNFOLD)
             found["to be moved sideways, 390 px"][path] = page.evaluate(SIDEWAYS)
             found["wider than the screen, 390 px"][path] = page.evaluate(BEYOND)
