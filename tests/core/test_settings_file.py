@@ -101,9 +101,11 @@ SHIPPED = re.findall(
 
 
 def test_the_start_refuses_a_placeholder_in_words(tmp_path: Path) -> None:
-    said = prepared(tmp_path, HARK_SECRET_KEY="replace-with-a-long-random-string")
+    data = tmp_path / "new"
+    data.mkdir()
+    said = prepared(data, HARK_SECRET_KEY="replace-with-a-long-random-string")
     assert said.startswith("HARK_SECRET_KEY can be guessed. It is a placeholder") and "openssl rand" in said
-    assert "Traceback" not in said and "replace-with" not in said and list(tmp_path.iterdir()) == []
+    assert "Traceback" not in said and "replace-with" not in said and list(data.iterdir()) == []
 
 
 @pytest.mark.parametrize(
