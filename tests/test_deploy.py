@@ -17,7 +17,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from socketserver import BaseRequestHandler, UDPServer
 from threading import Thread
@@ -28,6 +27,7 @@ import yaml
 
 from command_line.application import build_parser
 from core.data_folder import REPOSITORY
+from tests.support.http_server import serving
 from tests.support.mounting import mount
 from tests.support.portal_driver import HOST
 from tests.support.servers import free_port, program, running, wait_for
@@ -272,14 +272,12 @@ def test_nginx_looks_up_the_web_servers_again(tmp_path: Path) -> None:
             except urllib.error.HTTPError as error:
                 return str(error.code)
 
-        first = stack.enter_context(web_server("127.0.0.2", web))
-        stack.enter_context(running([program("nginx"), "-c", str(settings)], port, tmp_path))
-        assert answer() == "127.0.0.2"
-        first.shutdown()
-        first.server_close()
-        stack.enter_context(web_server("127.0.0.3", web))
+        with serving(lambda *asked: (200, {}, b"the first"), ("127.0.0.2", web)):
+            stack.enter_context(running([program("nginx"), "-c", str(settings)], port, tmp_path))
+            assert answer() == "the first"
+        stack.enter_context(serving(lambda *asked: (200, {}, b"the second"), ("127.0.0.3", web)))
         addresses[:] = ["127.0.0.3"]
-        wait_for(lambda: answer() == "127.0.0.3")
+        wait_for(lambda: answer() == "the second")
 
 
 @contextmanager
@@ -298,25 +296,6 @@ def small_dns(*addresses: str) -> Iterator[tuple[int, list[str]]]:
     with UDPServer(("127.0.0.1", 0), Answer) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_address[1], known
-        server.shutdown()
-
-
-@contextmanager
-def web_server(address: str, port: int) -> Iterator[HTTPServer]:
-    """One that says its own address."""
-
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(address.encode())
-
-        def log_message(self, *_said: object) -> None:
-            pass
-
-    with HTTPServer((address, port), Page) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield server
         server.shutdown()
 
 

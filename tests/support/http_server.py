@@ -27,7 +27,9 @@ class Recorder:
 
 
 @contextmanager
-def serving(answer: Callable[[str, dict[str, str], bytes], Reply]) -> Iterator[str]:
+def serving(
+    answer: Callable[[str, dict[str, str], bytes], Reply], at: tuple[str, int] = ("127.0.0.1", 0)
+) -> Iterator[str]:
     """Its address. ``answer`` gets a request's path, headers and body."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -48,7 +50,7 @@ def serving(answer: Callable[[str, dict[str, str], bytes], Reply]) -> Iterator[s
         def log_message(self, *unused: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(at, Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
