@@ -58,7 +58,7 @@ def test_one_channel_is_kept_and_resampled(decoder: str, tmp_path: Path) -> None
     assert facts.duration_s == pytest.approx(2.0, abs=0.01) and len(found) == pytest.approx(32_000, abs=160)
     spectrum = np.abs(np.fft.rfft(found[:16_000]))
     assert int(spectrum.argmax()) == 440
-    assert np.abs(found[1000:-1000]).max() == pytest.approx(0.5, abs=0.02)
+    assert np.abs(found[1000:-1000]).max() == pytest.approx(0.3, abs=0.02)
     assert soundfile.info(tmp_path / "out" / "audio.flac").subtype == "PCM_16"
 
 
@@ -222,12 +222,12 @@ def test_files_joined_to_a_session(tmp_path: Path) -> None:
     merge([tmp_path / "1.flac", tmp_path / "2.flac"], tmp_path / "s.flac", MediaLimits())
     found, rate = soundfile.read(tmp_path / "s.flac")
     assert found.shape == (56_000, 2) and rate == 16_000
-    assert np.abs(found[16_000:24_000]).max() == 0 and np.abs(found[:16_000, 0]).max() > 0.4
+    assert np.abs(found[16_000:24_000]).max() == 0 and np.abs(found[:16_000, 0]).max() > 0.25
     soundfile.write(tmp_path / "3.flac", tone(1), 16_000)
     merge([tmp_path / "1.flac", tmp_path / "3.flac"], tmp_path / "t.flac", MediaLimits())
     mixed, _ = soundfile.read(tmp_path / "t.flac")
     assert mixed.ndim == 1
-    assert np.abs(mixed[:16_000]).max() == pytest.approx(0.25, abs=0.01)  # the mean of the two channels
+    assert np.abs(mixed[:16_000]).max() == pytest.approx(0.15, abs=0.01)  # the mean of the two channels
 
 
 def test_what_cannot_be_joined(tmp_path: Path) -> None:
