@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from core.audio_file import read_audio
+from model.encoder_backbone import encoder_path
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.keyword_scoring import (
     PhoneScorer,
