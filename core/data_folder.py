@@ -49,10 +49,16 @@ def keep_private(folder: Path) -> None:
         folder.chmod(0o700)
 
 
-class StorageFull(HarkError):
+class StorageError(HarkError):
+    """Hark's own disk, or database, cannot be written."""
+
+    reason = "storage"
+
+
+class StorageFull(StorageError):
     """There is no room left on the disk; the portal answers with 507."""
 
-    status = 507
+    status, reason = 507, "disk_full"
 
 
 def is_full(error: BaseException | None) -> bool:
@@ -79,7 +85,7 @@ def storage_error(error: OSError, doing: str) -> HarkError:
             ),
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return HarkError(
+        return StorageError(
             worded("Hark may not write there: %(doing)s stopped.", doing=doing),
             f"{error.strerror}: {where}.",
             worded(
@@ -87,7 +93,7 @@ def storage_error(error: OSError, doing: str) -> HarkError:
                 "command again."
             ),
         )
-    return HarkError(
+    return StorageError(
         worded("A file could not be written: %(doing)s stopped.", doing=doing),
         f"{error.strerror or error}: {where}.",
         worded("Check the disk, then run the same command again; what was finished is kept."),

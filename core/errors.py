@@ -17,7 +17,10 @@ class HarkError(Exception):
         what: what happened, in one sentence.
         why: the cause, as far as it is known.
         what_to_do: the next step for the user.
+        reason: a word for programs: "refused" for what the user can fix, or what a subclass says.
     """
+
+    reason = "refused"
 
     def __init__(self, what: str, why: str, what_to_do: str) -> None:
         super().__init__(f"{what} {why} {what_to_do}")
@@ -30,9 +33,11 @@ class HarkError(Exception):
         return {"what": self.what, "why": self.why, "what_to_do": self.what_to_do}
 
     def parts(self) -> dict[str, Any]:
-        """The same, and under ``said`` what each sentence that can be translated is made of, for JSON."""
+        """The same for JSON, with ``said``, what each translatable sentence is made of, and a ``reason`` other than
+        "refused"."""
         said = {name: text.parts() for name, text in self.as_dict().items() if isinstance(text, Worded)}
-        return {**self.as_dict(), **({"said": said} if said else {})}
+        reason = {"reason": self.reason} if self.reason != HarkError.reason else {}
+        return {**self.as_dict(), **({"said": said} if said else {}), **reason}
 
     def __reduce__(self) -> tuple[type[HarkError], tuple[str, str, str]]:
         # Exceptions are pickled from worker processes; the default would call __init__ with one string.

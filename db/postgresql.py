@@ -20,7 +20,7 @@ import psycopg
 from psycopg import errors
 from psycopg.conninfo import make_conninfo
 
-from core.data_folder import StorageFull, atomic_path, storing
+from core.data_folder import StorageError, StorageFull, atomic_path, storing
 from core.database_url import DATABASE, check_encoding, first_line, no_answer, parameters
 from core.earlier_settings import taken
 from core.errors import HarkError
@@ -236,7 +236,7 @@ class PostgresqlDatabase:
             return StorageFull(f"The disk of the database is full: {doing} stopped.", said, what_to_do)
         if isinstance(error, (errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction)):
             what_to_do = f"The user of {DATABASE} must own the database, which must not be read-only."
-            return HarkError(f"Hark may not write there: {doing} stopped.", said, what_to_do)
+            return StorageError(f"Hark may not write there: {doing} stopped.", said, what_to_do)
         if isinstance(error, (errors.DataCorrupted, errors.IndexCorrupted)):
             what_to_do = "Restore a backup, or mend the database by PostgreSQL's own means."
             return HarkError(f"The clip library is damaged: {doing} stopped.", said, what_to_do)

@@ -302,12 +302,24 @@ def main() -> int:
     return DONE
 
 
+class Bug(HarkError):
+    """An exception that Hark did not expect."""
+
+    reason = "bug"
+
+
+class LimitReached(HarkError):
+    """A job took more time or memory than one of its kind may have."""
+
+    reason = "limit"
+
+
 def _ending(error: Exception, name: str) -> tuple[HarkError, int]:
     """Return the error that people see where ``error`` ended job ``name``, and the exit code."""
     if isinstance(error, HarkError):
         return error, MENDABLE
     if isinstance(error, MemoryError):
-        too_large = HarkError(
+        too_large = LimitReached(
             worded("The job was stopped."),
             worded("It needs more memory than a job of its kind may have."),
             worded("Try it with less at a time."),
@@ -318,7 +330,7 @@ def _ending(error: Exception, name: str) -> tuple[HarkError, int]:
     import traceback
 
     traceback.print_exception(error)  # to the job's log
-    bug = HarkError(
+    bug = Bug(
         worded("The job stopped because of a bug in Hark."),
         worded("The log of job %(name)s says where.", name=name),
         worded("Retry goes on from where it was; if it fails again, please report it with the log."),
@@ -340,7 +352,7 @@ def _limit_memory(size: int | None) -> None:
 
 def _end_after(seconds: int) -> None:
     def stop(number: int, frame: object) -> None:
-        raise HarkError(
+        raise LimitReached(
             worded("The job was stopped."),
             worded("It took more than %(seconds)s hours.", seconds=seconds // 3600),
             worded("Upload the recordings in parts."),

@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, disable_cre
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from core.errors import HarkError
 from webui.logs import Middleware, method_of, view_of
 
 BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 300.0)
@@ -176,23 +177,10 @@ def _failures(since: datetime) -> Metric:
     counts: dict[tuple[str, ...], int] = defaultdict(int)
     failed = Job.objects.filter(finished_at__gte=since, state__in=(Job.State.FAILED, Job.State.INTERRUPTED))
     for kind, stage, state, error in failed.values_list("kind", "stage", "state", "error").order_by():
-        reason = "interrupted" if state == Job.State.INTERRUPTED else reason_of(error)
+        reason = "interrupted" if state == Job.State.INTERRUPTED else (error or {}).get("reason", HarkError.reason)
         counts[kind, stage or "none", reason] += 1
     about = "Jobs that failed or were interrupted in the last hour."
     return _gauge("hark_job_failures", about, ("kind", "stage", "reason"), counts)
-
-
-REASONS = {  # how the first sentence of an error begins; the sentence itself may hold a user's words
-    "The job stopped because of a bug": "bug",
-    "The job was stopped.": "limit",
-    "The disk is full": "disk_full",
-}
-
-
-def reason_of(error: dict[str, str] | None) -> str:
-    """A word for why a job failed; "refused" for what its user can mend."""
-    what = (error or {}).get("what", "")
-    return next((reason for start, reason in REASONS.items() if what.startswith(start)), "refused")
 
 
 def _recordings(since: datetime) -> Iterator[Metric]:

@@ -234,7 +234,7 @@ SOCIALACCOUNT_PROVIDERS = {
 AUDIT_DAYS = _number("HARK_AUDIT_DAYS", 365)
 IMPORT_FOLDERS = [Path(name) for name in os.environ.get("HARK_IMPORT_FOLDERS", "").split(":") if name.startswith("/")]
 
-# Jobs: a lane is a cluster of its own, so that a training run never makes a transcription wait. Both take their tasks
+# Jobs: a lane is a cluster of its own, so that a training run never makes a transcription wait. All take their tasks
 # from the database, or from Redis; Hark's leases (webui/jobs) say what is done with a task whose worker was killed.
 JOBS_RUNNING = _number("HARK_JOBS_RUNNING", 3)
 JOBS_RUNNING_PER_USER = _number("HARK_JOBS_RUNNING_PER_USER", 2)

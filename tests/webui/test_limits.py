@@ -88,9 +88,15 @@ def test_a_body_that_stops_coming_or_drips_is_not_waited_for(monkeypatch: pytest
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("what", ["quota", "disk", "queue", "minutes"])
+@pytest.mark.parametrize(
+    ("what", "path"),
+    [
+        *((what, "/api/v1/recordings") for what in ("quota", "disk", "queue", "minutes")),
+        *(("minutes", path) for path in ("/upload", "/recordings/upload", "/api/meetings", "/api/v1/transcribe")),
+    ],
+)
 def test_what_has_no_room_is_refused_before_its_body(
-    owner: User, other: User, settings: Any, monkeypatch: pytest.MonkeyPatch, what: str
+    owner: User, other: User, settings: Any, monkeypatch: pytest.MonkeyPatch, what: str, path: str
 ) -> None:
     from webui.asgi import application
 
@@ -117,7 +123,7 @@ def test_what_has_no_room_is_refused_before_its_body(
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": "/api/v1/recordings", "headers": headers}
+    scope = {"type": "http", "method": "POST", "path": path, "headers": headers}
     asyncio.run(asyncio.wait_for(application(scope, nothing_comes, send), 10.0))
     assert sent[0]["status"] == status and b"what_to_do" in sent[1]["body"]
 

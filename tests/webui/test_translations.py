@@ -91,11 +91,6 @@ def test_what_is_compiled_is_what_is_written() -> None:
     assert compiled == written
 
 
-def test_nothing_of_a_machine_is_in_it() -> None:
-    places = [line[3:].split() for comments, _ in ENTRIES for line in comments.splitlines() if line.startswith("#: ")]
-    assert places and all((REPOSITORY / "webui" / place).is_file() for line in places for place in line)
-
-
 def said_in_template(path: Path) -> set[str]:
     """What a template has translated."""
     text = templatize(path.read_text(encoding="utf-8"))
@@ -112,7 +107,7 @@ def said_in_code(path: Path) -> dict[str, str]:
 
 
 def test_nothing_has_been_added_since() -> None:
-    """Else, in webui/: manage.py makemessages -l de --add-location file, translate, manage.py compilemessages."""
+    """Else, in webui/: manage.py makemessages -l de --no-location, translate, manage.py compilemessages."""
     portal = REPOSITORY / "webui"
     said: dict[str, str] = {}
     for path in (*portal.rglob("*.py"), *(path for room in SAYING for path in (REPOSITORY / room).rglob("*.py"))):

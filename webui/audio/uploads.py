@@ -37,7 +37,8 @@ MOST_AT_ONCE = 200  # uploads of a user that have not ended
 KEPT_FREE = 500_000_000  # bytes of the disk that uploads never take
 LARGE, LARGE_AT_ONCE = 2_500_000, 10  # bytes of a body; how many of a user may come at the same time
 COPIES = 3  # of a body, until its file is where it stays
-QUEUED = re.compile(r"/recordings/upload|/api/v1/recordings|/api/meetings")  # what is sent there becomes a job
+# What is sent there becomes a job.
+QUEUED = re.compile(r"/upload|/recordings/upload|/api/meetings|/api/v1/(recordings|transcribe)")
 # Programs send whole recordings to these addresses, and no more than a form to others.
 WHOLE = re.compile(
     r"/upload|/interact|/v1/audio/(transcriptions|translations)"

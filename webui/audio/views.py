@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
+from core.errors import HarkError
 from pipeline.jobs import TRANSCRIPTION_STAGES
 from pipeline.recordings import llm
 from pipeline.recordings.captions import FORMATS, clock
@@ -37,7 +38,6 @@ from webui.audio.ranges import file_or_part
 from webui.errors import StatusError
 from webui.jobs.models import Job
 from webui.jobs.services import stages_of
-from webui.metrics import reason_of
 from webui.organizations.services import sharing_of
 from webui.parameters import for_the_network, page_asked_for, whole_number
 from webui.sealing import shown_now
@@ -195,7 +195,7 @@ def _is_unreadable(job: Job | None) -> bool:
     """Whether the upload itself is at fault, so that another try ends as this one did."""
     if job is None or job.state != Job.State.FAILED or job.stage != TRANSCRIPTION_STAGES[0][0]:
         return False
-    return reason_of(job.error) == "refused"
+    return (job.error or {}).get("reason", HarkError.reason) == HarkError.reason
 
 
 def summary_context(summary: dict[str, Any] | None, transcript: Transcript) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ from django.views.decorators.http import require_safe
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 from model.training_options import training_options
-from pipeline.jobs import RECOGNIZER_STAGES
+from pipeline.jobs import RECOGNIZER_STAGES, TRANSCRIPTION_STAGES
 from pipeline.recordings.adapt_recognizer import (
     FOLDER,
     LANGUAGE,
@@ -57,7 +57,7 @@ REPLIES = Path("uploads") / "replies"  # spoken answers, below the user's data
 REPLY_KEPT_S = 3600.0
 # What the stages of a run usually take of its time [%], the transcribing of the uploads that it waits for first.
 SHARES = {"transcribe": 10, **dict(zip(dict(RECOGNIZER_STAGES), (3, 2, 20, 3, 5, 52, 5), strict=True))}
-TRANSCRIBING = ("normalize", "transcribe", "speakers", "summarize")  # the stages of a transcription
+TRANSCRIBING = tuple(dict(TRANSCRIPTION_STAGES))
 SHOWN = 10  # recordings and runs on a tab
 
 

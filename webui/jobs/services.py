@@ -260,7 +260,8 @@ def record(job: Job, events: Iterable[dict[str, Any]]) -> None:
             fields.update(stage=event["name"], message=event["message"][:400], said=event.get("said"))
             fields.update(done=0.0, total=0.0, eta_s=None)
         elif kind == "error":
-            fields["error"] = {name: event[name] for name in ("what", "why", "what_to_do", "said") if name in event}
+            sentences = ("what", "why", "what_to_do", "said", "reason")
+            fields["error"] = {name: event[name] for name in sentences if name in event}
         kept.append(JobEvent(job=job, event=event))
     with transaction.atomic():  # of this job alone: nobody has to wait for it
         if fields and not Job.objects.filter(id=job.id, lease=job.lease).update(**fields):

@@ -9,6 +9,7 @@ from pathlib import Path
 from django.test import Client
 from django.utils import timezone
 
+from core.data_folder import storage_error
 from core.errors import HarkError
 from pipeline.recordings.transcription.transcribe import PROGRESS_FILE
 from tests.support.refusals import refuses
@@ -67,7 +68,8 @@ def test_who_sent_a_file_that_cannot_be_read_is_asked_for_another(owners: Client
         jobs_of_it.update(state=Job.State.FAILED, stage=stage, error=error)
         page = owners.get(f"/recordings/{recording.pk}").content.decode()
         assert ("Upload another file" in page) is offered and "Try again" in page
-    jobs_of_it.update(stage="normalize", error={**error, "what": "The disk is full: it stopped."})
+    ours = storage_error(PermissionError(13, "No permission", "/data/x"), "it")
+    jobs_of_it.update(stage="normalize", error=ours.parts())
     assert "Upload another file" not in owners.get(f"/recordings/{recording.pk}").content.decode()
 
 

@@ -31,7 +31,7 @@ router = Router(tags=["Jobs"])
 
 MOST_EVENTS = 500
 SAMPLES = 12
-TRAINING_KINDS = ("train", "retrain", "compare", "plan")  # all others need the scope audio
+OF_SCOPE_TRAIN = ("train", "retrain", "compare", "plan")  # all others need the scope audio
 
 
 def job_fields(job: Job, reader: User) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def clips(request: HttpRequest, job_id: UUID) -> list[Clip]:
 def _to_change(request: HttpRequest, job_id: UUID) -> Job:
     allowed = caller(request)
     found = a_job(allowed.user, job_id, to_change)
-    scope = "train" if found.kind in TRAINING_KINDS else "audio"
+    scope = "train" if found.kind in OF_SCOPE_TRAIN else "audio"
     if scope not in allowed.scopes:
         raise missing_scope(scope)
     return found

@@ -21,7 +21,7 @@ TEMPLATES = ("pipeline/training/report.html",)
 
 
 class Command(makemessages.Command):
-    """Run in ``webui/``: ``manage.py makemessages -l de --add-location file --no-wrap``."""
+    """Run in ``webui/``: ``manage.py makemessages -l de --no-location --no-wrap``."""
 
     xgettext_options = makemessages.Command.xgettext_options + [
         *("--keyword=worded:1", "--keyword=worded:1,2"),
