@@ -114,6 +114,7 @@ def test_what_has_no_room_is_refused_before_its_body(
         take_minutes(other, 60)
     _token, text = create_token(user=other, name="t", scopes=["audio"])
     headers = [(b"authorization", f"Bearer {text}".encode()), (b"content-length", str(size).encode())]
+    headers.append((b"accept", b"application/json"))
     sent: list[dict[str, Any]] = []
 
     async def nothing_comes() -> dict[str, Any]:
