@@ -1,5 +1,5 @@
-"""No request may fill the disk: bodies are counted before anything else sees them; large ones are users' only, who must
-have room for them before they come and as they come."""
+"""Limit request bodies, so that no request fills the disk: count bytes before anything else reads them, refuse large
+bodies of clients without an account, and check a user's free space before a body arrives and while it does."""
 
 from __future__ import annotations
 

@@ -160,8 +160,8 @@ def retraining_of(data: Path, run: str) -> RunConfig:
 
 
 def plan_run(config: RunConfig, data: Path, reporter: Reporter) -> Plan:
-    """The plan of the run that :func:`run_training` would do (or goes on with); makes nothing, and mines nothing: what
-    mining will find, the run need not speak."""
+    """Plan the run that :func:`run_training` would start or continue, without making clips. It does not mine either, so
+    the run may have to speak less than the plan says."""
     config = prepare(config)
     folder = job_folder(data, config)
     reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))

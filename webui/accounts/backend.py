@@ -1,5 +1,4 @@
-"""Whose a session is: Django's own answer, by a statement that is put together once, as every request of a browser
-asks for it."""
+"""Find the user of a session as Django does, with an SQL statement that is built once: each page asks for it."""
 
 from __future__ import annotations
 

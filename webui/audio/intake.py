@@ -60,8 +60,8 @@ def create_recording(
     """Take an audio file over (it is moved, and counts in its user's quota already) and queue its transcription.
 
     Args:
-        name: as it is shown; a file's name, without its path and what cannot be shown. Where there are ``more``, that
-            of ``source``: the recording's says how many more there are.
+        name: the file name of ``source``, shown without its path and control characters; with ``more``, the
+            recording's name also says how many further files there are.
         options: of :data:`DEFAULTS`; others are refused.
         more: further files that belong to it, joined behind ``source`` in this order (moved, too).
         identifier: of the recording; a new one unless given.

@@ -30,8 +30,8 @@ Tasks = list[tuple[object, bytes]]
 
 
 class OneAtATime(Broker):
-    """What a cluster takes while all of its workers are busy would wait for them beside idle ones elsewhere, so it
-    takes one job at a time, and none before the last one has begun."""
+    """Take one job at a time, and none before the last one has begun: a job taken while all workers of this cluster are
+    busy would wait here although workers elsewhere are idle."""
 
     away: tuple[type[Exception], ...] = (DatabaseError,)  # raised where a server does not answer
     _taken: tuple[str, datetime, float] | None = None  # the last job, when it was sent, and when it was taken

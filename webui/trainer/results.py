@@ -107,10 +107,10 @@ def _chosen(version: Version, report: Report) -> set[str]:
 def winner_over(
     version: Version, report: Report, versions: Sequence[Version], together: Sequence[Mapping[str, Any]]
 ) -> Version | None:
-    """The version that this one lost to on the same streams; None where it did not lose.
+    """Return the version that beat this one on the same streams; None if none did.
 
-    Of the figures ``together`` (:func:`same_stream`) the one in use counts, which this one must be better than; to the
-    one in use itself, any that is better. Without them its own run says whether it is better than what it was made of.
+    With the figures ``together`` (:func:`same_stream`), a version is compared with the one in use, and the one in use
+    with all others. Without them, the comparison of its own run with its predecessor decides.
     """
     from pipeline.training.retraining import is_better
 
