@@ -121,7 +121,7 @@ def request_cache() -> dict[str, Any]:
         return {}
     return {
         "BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": os.environ[REDIS].strip(),
-        "KEY_PREFIX": "hark", "OPTIONS": {"socket_connect_timeout": CONNECT_S, "socket_timeout": ANSWER_S},
+        "KEY_PREFIX": "hark", "OPTIONS": _redis_options(),
     }  # fmt: skip
 
 
@@ -133,13 +133,17 @@ def redis() -> Redis:
 @cache
 def _client(url: str) -> Redis:
     from redis import Redis
+
+    return Redis.from_url(url, **_redis_options())
+
+
+def _redis_options() -> dict[str, Any]:
+    """Return what every connection to Redis is made with."""
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
     # Tried again once: a connection may have been closed since it was last used.
-    return Redis.from_url(
-        url, socket_connect_timeout=CONNECT_S, socket_timeout=ANSWER_S, retry=Retry(NoBackoff(), 1),
-    )  # fmt: skip
+    return {"socket_connect_timeout": CONNECT_S, "socket_timeout": ANSWER_S, "retry": Retry(NoBackoff(), 1)}
 
 
 def check_redis() -> None:
