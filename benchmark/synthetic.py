@@ -1,4 +1,4 @@
-"""Synthesized clips to measure on: confusers, and the phrase itself where there is no recording of it.
+"""Synthesized clips to measure on: confusables, and the phrase itself where there is no recording of it.
 
 They are spoken by the embedded engines. For a bundle these are the voices that its training did not hear: the engine it
 held out and the test voices of the others (:mod:`pipeline.training.splits`). A peer never heard any of them.
@@ -18,7 +18,7 @@ from audio_generation.registry import default_engines
 from benchmark.streams import GAP_S, Stream, StreamClip, stream_of
 from core.audio_file import read_audio
 from core.errors import HarkError
-from phrase_augmentation.confusers import confusers
+from phrase_augmentation.confusables import confusables
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
@@ -27,9 +27,9 @@ from pipeline.training.keyword_scoring import is_understood
 from pipeline.training.splits import split_of, split_voices
 
 EMBEDDED_ENGINES = ("espeak", "flite", "festival")  # there wherever Hark is, so that figures can be compared
-CONFUSER_CLIPS = 200
-CONFUSER_TEXTS = 2000  # asked for; a fifth of them belongs to the test
-PARTIAL_SHARE = 0.25  # of the confusers at most are parts of the phrase
+CONFUSABLE_CLIPS = 200
+CONFUSABLE_TEXTS = 2000  # asked for; a fifth of them belongs to the test
+PARTIAL_SHARE = 0.25  # of the confusables at most are parts of the phrase
 POSITIVE_CLIPS = 120
 
 Speakers = Mapping[str, Sequence[Sequence[Voice]]]  # by engine; the voices of each speaker
@@ -65,9 +65,9 @@ def voices_for(language: str, engines: Sequence[str] | None = None, held_out: st
     return {"all": embedded(everyone), "test": embedded(splits.voices["test"]), "kept": kept}
 
 
-def confuser_texts(phrase: str, language: str, seed: int, count: int = CONFUSER_CLIPS) -> list[PhraseText]:
+def confusable_texts(phrase: str, language: str, seed: int, count: int = CONFUSABLE_CLIPS) -> list[PhraseText]:
     """At most ``count`` texts that sound like the phrase: parts of it, and texts that no run's training may hear."""
-    found = confusers(Keyphrase(phrase, language), CONFUSER_TEXTS, seed)
+    found = confusables(Keyphrase(phrase, language), CONFUSABLE_TEXTS, seed)
     rng = np.random.default_rng((seed, 1))
     partial = [text for text in found if text.kind == "partial"]
     others = [t for t in found if t.kind != "partial" and split_of(normalize(t.text, language)) == "test"]

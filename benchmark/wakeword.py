@@ -26,7 +26,7 @@ from benchmark import manifest_rows, public_audio, shared_folder, transcripts
 from benchmark.listening_together import large_detector, scores_together
 from benchmark.peers import USUAL_THRESHOLD, MicroWakeWord, OpenWakeWord, Peer, PocketSphinx, packaged_peers
 from benchmark.streams import CLEAN_FLOOR_DB, CONDITIONS, SAID_GAP_S, SNR_DB, Stream, stream_of_files
-from benchmark.synthetic import Speakers, confuser_texts, positive_texts, spoken, voices_for
+from benchmark.synthetic import Speakers, confusable_texts, positive_texts, spoken, voices_for
 from benchmark.wakeword_summary import (
     RATES,
     REAL,
@@ -65,8 +65,8 @@ OTHER_SPEECH = (
 KITCHEN_NOISE = "noise/speech-commands/doing_the_dishes.ogg"
 WORDS = "speech/speech-commands"
 HIT_AFTER_S = 1.0  # a detection counts until this long after a clip's end
-CONFUSER_RATE = "0.5"  # false alarms an hour: the rate whose threshold, in quiet, confusers are held against
-WORST_CONFUSERS = 10  # named in the figures
+CONFUSABLE_RATE = "0.5"  # false alarms an hour: the rate whose threshold, in quiet, confusables are held against
+WORST_CONFUSABLES = 10  # named in the figures
 LEVELS = {"good": 0, "caution": 1, "warning": 2}  # what a note of the adviser counts
 
 
@@ -81,7 +81,7 @@ class Listener:
         phrases: what it listens for, a column of scores each.
         thresholds: by name, for each phrase.
         language: of the phrases.
-        speakers: for each phrase, who says its confusers, and the phrase itself where there is no real recording of it.
+        speakers: for each phrase, who says its confusables, and the phrase where there is no real recording of it.
         digest: of everything that its scores come from, to keep them by.
     """
 
@@ -271,9 +271,9 @@ class EvaluationSet:
         said = spoken(texts, speakers, language, self.seed, self.cache, name, SAID_GAP_S)
         return self._note(said), SYNTHESIZED
 
-    def confusers(self, phrase: str, language: str, speakers: Speakers) -> Stream:
-        texts = confuser_texts(phrase, language, self.seed)
-        return self._note(spoken(texts, speakers, language, self.seed, self.cache, f"confusers {phrase}"))
+    def confusables(self, phrase: str, language: str, speakers: Speakers) -> Stream:
+        texts = confusable_texts(phrase, language, self.seed)
+        return self._note(spoken(texts, speakers, language, self.seed, self.cache, f"confusables {phrase}"))
 
     def scores(self, listener: Listener, stream: Stream, condition: str, seed: int, what: str) -> np.ndarray:
         """Scores [n, phrases] of a stream of ``what`` in a condition; they are kept."""
@@ -347,7 +347,7 @@ def measure(listener: Listener, evaluation: EvaluationSet) -> list[Measured]:
 
     Thresholds are those at which the detector has exactly that rate on the other speech of the same condition, where a
     second detection of one clip of the phrase counts as a false alarm; beside them, what the detector's own thresholds
-    give, and the share of confusers that pass the one for 0.5 an hour clean.
+    give, and the share of confusables that pass the one for 0.5 an hour clean.
     """
     others = _other_scores(listener, evaluation)
     return [_measure_phrase(listener, column, others, evaluation) for column in range(len(listener.phrases))]
@@ -401,18 +401,18 @@ def _measure_phrase(
                 "doubles": doubles,
             }
         if kind == SYNTHESIZED:
-            conditions[condition]["miss_rate_by_engine"] = _by_engine(positives, missed[condition][CONFUSER_RATE])
-    limit = conditions["clean"]["at_fa_per_hour"][CONFUSER_RATE]["threshold"]
+            conditions[condition]["miss_rate_by_engine"] = _by_engine(positives, missed[condition][CONFUSABLE_RATE])
+    limit = conditions["clean"]["at_fa_per_hour"][CONFUSABLE_RATE]["threshold"]
     figures: Figures = {"phrase": phrase, "positives": kind, "conditions": conditions}
-    figures["confusers"] = _confusers(listener, column, limit, evaluation)
+    figures["confusables"] = _confusables(listener, column, limit, evaluation)
     return Measured(listener.name, phrase, figures, missed)
 
 
-def _confusers(listener: Listener, column: int, threshold: float, evaluation: EvaluationSet) -> Figures:
-    """The share of confusers, spoken in quiet, that pass a threshold."""
+def _confusables(listener: Listener, column: int, threshold: float, evaluation: EvaluationSet) -> Figures:
+    """The share of confusables, spoken in quiet, that pass a threshold."""
     phrase = listener.phrases[column]
-    stream = evaluation.confusers(phrase, listener.language, listener.speakers[column])
-    scores = evaluation.scores(listener, stream, "clean", evaluation.seed + 2, f"confusers of “{phrase}”")[:, column]
+    stream = evaluation.confusables(phrase, listener.language, listener.speakers[column])
+    scores = evaluation.scores(listener, stream, "clean", evaluation.seed + 2, f"confusables of “{phrase}”")[:, column]
     best = best_scores(scores, stream.spans, listener.period_s)
     accepted = best >= threshold
     kinds = np.asarray([about["kind"] for about in stream.about])
@@ -425,7 +425,7 @@ def _confusers(listener: Listener, column: int, threshold: float, evaluation: Ev
             for kind in np.unique(kinds)
         },
         "clips_by_engine": dict(sorted(Counter(str(about["engine"]) for about in stream.about).items())),
-        "worst": [stream.about[i]["text"] for i in np.argsort(-best, kind="stable")[:WORST_CONFUSERS] if accepted[i]],
+        "worst": [stream.about[i]["text"] for i in np.argsort(-best, kind="stable")[:WORST_CONFUSABLES] if accepted[i]],
     }
 
 

@@ -49,13 +49,17 @@ def pooled(measured: Sequence[Measured]) -> Figures:
                 rate: _pool(np.stack([one.missed[condition][rate] for one in ones]))
                 for rate in ones[0].missed[condition]
             }
-        accepted = [one.figures["confusers"]["accepted"]["value"] for one in ones]
+        accepted = [one.figures["confusables"]["accepted"]["value"] for one in ones]
         result[phrase] = {
             "bundles": [one.name for one in ones],
             "positives": ones[0].figures["positives"],
             "clips": ones[0].figures["conditions"]["clean"]["clips"],
             "conditions": conditions,
-            "confusers_accepted": {"mean": float(np.mean(accepted)), "lowest": min(accepted), "highest": max(accepted)},
+            "confusables_accepted": {
+                "mean": float(np.mean(accepted)),
+                "lowest": min(accepted),
+                "highest": max(accepted),
+            },
         }
     return result
 
@@ -201,7 +205,7 @@ HEADER = (
     "condition",
     *(f"{rate:g} FA/h" for rate in RATES),
     "at its own threshold: missed, FA/h, doubles",
-    "confusers",
+    "confusables",
 )
 
 
@@ -288,7 +292,7 @@ def _rows(name: str, one: Mapping[str, Any]) -> list[tuple[str, ...]]:
                 condition,
                 *(with_interval(at["miss_rate"]) for at in figures["at_fa_per_hour"].values()),
                 f"{percent(own['miss_rate']['value'])}, {own['fa_per_hour']['value']:.2f}, {own['doubles']}",
-                with_interval(one["confusers"]["accepted"]) if condition == "clean" else "",
+                with_interval(one["confusables"]["accepted"]) if condition == "clean" else "",
             )
         )
     return rows
@@ -303,7 +307,7 @@ def _rows_of_phrase(phrase: str, one: Mapping[str, Any]) -> list[tuple[str, ...]
             for at in one["conditions"][condition].values()
         ]
         what = f"“{phrase}”, mean of {len(one['bundles'])} [range]" if condition == "clean" else ""
-        accepted = percent(one["confusers_accepted"]["mean"]) if condition == "clean" else ""
+        accepted = percent(one["confusables_accepted"]["mean"]) if condition == "clean" else ""
         rows.append((what, condition, *cells, "", accepted))
     return rows
 

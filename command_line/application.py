@@ -22,14 +22,14 @@ DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130
 # Each module has ``register(commands)``. They import what is slow when they run.
 COMMANDS = (
     "train", "detect", "evaluate", "wyoming", "bundle_web", "serve", "admin", "record", "mine", "try_phrase",
-    "confusers", "library", "backup", "transcribe", "watch", "asr", "summarizer", "engines", "bench", "doctor",
+    "confusables", "library", "backup", "transcribe", "watch", "asr", "summarizer", "engines", "bench", "doctor",
     "release", "test",
 )  # fmt: skip
 
 # How --help shows the commands.
 GROUPS = {
     "Start here": ("train", "try", "detect", "serve", "doctor"),
-    "A better detector": ("advise", "plan", "confusers", "record", "evaluate", "retrain"),
+    "A better detector": ("advise", "plan", "confusables", "record", "evaluate", "retrain"),
     "Devices": ("wyoming", "bundle-web"),
     "Recordings": ("transcribe", "watch", "summarizer"),
     "Library and voices": ("library", "mine", "voices", "engines"),

@@ -18,7 +18,7 @@ from core.errors import HarkError
 
 ALL = ("all",)  # of wakeword's --engines
 IN_LAB = {  # what is measured beside the product, in the folder ``lab`` of the source
-    "confusables": "phrases told from near ones: LibriPhrase, and near-phrases of bundles (needs the shared audio)",
+    "confusables": "phrases told from confusables: LibriPhrase, and what bundles accept (needs the shared audio)",
     "detector": "a detector's share of one core and its size, for each size and form",
     "mining": "emissions, alignment and mining: speed, size, accuracy, a library of 100 h (needs the shared audio)",
 }

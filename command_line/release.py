@@ -20,7 +20,7 @@ from core.errors import HarkError
 
 LICENCES, DIGESTS, COMPONENTS = "THIRD-PARTY.md", "SHA256SUMS", "sbom.cdx.json"
 CYCLONEDX = "cyclonedx-bom==7.5.0"  # in an environment of its own
-TRIED = ("--help", "doctor --json", "confusers lantern --json")  # what the installed command is asked
+TRIED = ("--help", "doctor --json", "confusables lantern --json")  # what the installed command is asked
 
 
 def register(commands: Commands[Parser]) -> None:

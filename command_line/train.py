@@ -408,7 +408,7 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
     measured = [
         ("missed, close and quiet", *rate("miss_rate_clean")),
         ("missed, in noise at 10 dB", *rate("miss_rate_noisy")),
-        ("near-phrases accepted", *rate("confusers_accepted")),
+        ("confusables accepted", *rate("confusables_accepted")),
         ("false alarms an hour", alarms, f"{least} to {most}"),
     ]
     screen.show(

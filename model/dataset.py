@@ -29,7 +29,7 @@ PREFIX_SHARE = (0.2, 0.6)  # of the phrase: a window that ends there has heard t
 SEGMENT_COLUMNS = (
     "first",  # index of the segment's first frame in the frames file
     "frames",
-    "phrase_start",  # frames into the segment; -1 where there is no aligned phrase or confuser
+    "phrase_start",  # frames into the segment; -1 where there is no aligned phrase or confusable
     "phrase_end",
     "label",  # 1 the phrase, 0 anything else
     "split",  # train, validation, test
@@ -185,7 +185,7 @@ class BatchRecipe:
     """Shares of a batch; what is left goes to random windows of negatives."""
 
     positive: float = 0.25
-    aligned_negative: float = 0.30  # confusers and in-between negatives, aligned like the phrase
+    aligned_negative: float = 0.30  # confusables and in-between negatives, aligned like the phrase
     hard: float = 0.15  # windows of negatives that had the highest scores when the detector was half-trained
     prefix: float = 0.05  # the phrase's own beginning
 

@@ -79,7 +79,7 @@ class ExampleSpec:
 
     Attributes:
         clips: audio files; one for an aligned example, several for a stream of ordinary speech, none for noise alone.
-        aligned: the clip's end matters (the phrase, a confuser); else the example is a stream.
+        aligned: the clip's end matters (the phrase, a confusable); else the example is a stream.
         before, after: neighbours of an aligned clip; empty for none.
         place_s: where an aligned clip's words begin and end in it [seconds], of a cut out of running speech; None:
             with its first and last sound.

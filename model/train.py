@@ -182,7 +182,7 @@ def _loss(model: TrainedDetector, sampler: BatchSampler, device: str) -> Tensor:
 def _validated(detector: TrainedDetector, store: FeatureStore) -> float:
     """Return the selection measure on the store's ``validation`` split."""
     rows = store.where(split="validation")
-    # Confusers are said far more densely than in life: false alarms per hour are counted on ordinary speech and noise.
+    # Confusables are far denser than in life: false alarms per hour are counted on ordinary speech and noise.
     ordinary = rows[rows["bucket"].isin(["plain_negative", "noise"])]
     positive = score_segments(detector, store, rows[rows["label"] == 1])
     return selection_measure(positive, score_segments(detector, store, ordinary))

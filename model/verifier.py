@@ -1,6 +1,6 @@
 """The verifier: whether each phone of a phrase was said where the keyword HMM has heard its phones.
 
-A keyword HMM adds its phones up, so one wrong phone among eight costs little, and near-phrases pass. The verifier
+A keyword HMM adds its phones up, so one wrong phone among eight costs little, and confusables pass. The verifier
 locates the phrase anew, reads the speech encoder's states at each of its phones, and gives each phone a logit; all of
 them must be right. What the decoder says of the phrase (:mod:`model.rescoring`) is evidence beside it. It knows no
 phrase: it was trained once, on very many pairs of speech and a text that was said in it or nearly so

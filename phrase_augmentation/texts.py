@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from phrase_augmentation.confusers import confusers
+from phrase_augmentation.confusables import confusables
 from phrase_augmentation.heard import ear
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
@@ -14,7 +14,7 @@ from phrase_augmentation.sentences import carried, generated_sentence, generator
 ENDINGS = ("", ".", "!", "?", "...", ",")
 ALONE_SHARE = 0.6  # of the texts hold the phrase and nothing else: so a detector is mostly addressed
 PLAIN_SHARE = 0.4  # of those are the bare phrase; the others vary its punctuation and capitals
-RELATED = 400  # nearest confusers that are put into sentences
+RELATED = 400  # nearest confusables that are put into sentences
 BATCH = 256
 PATIENCE = 20  # batches without a new usable text, after which no more come
 LONGEST_TRANSCRIPT = 40  # words; longer ones are recordings for mining, not sentences to be spoken
@@ -80,7 +80,7 @@ def inbetween(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseTex
         HarkError: espeak-ng does not have the language.
     """
     phrase, language, words = keyphrase.text, keyphrase.language, keyphrase.words
-    near = confusers(keyphrase, RELATED, seed)
+    near = confusables(keyphrase, RELATED, seed)
     parts = [*words] if len(words) > 1 else []
     parts += [text.text for text in near if text.kind in ("partial", "repeated", "reordered")]
     related = [text.text for text in near if text.kind == "vocabulary"]

@@ -1,6 +1,6 @@
 """Frequent words that sentences out of such words leave out: without context they offend or frighten who hears them.
 
-Near-phrases keep them where they sound like the phrase: a detector must not answer to them.
+Confusables keep them where they sound like the phrase: a detector must not answer to them.
 """
 
 from __future__ import annotations

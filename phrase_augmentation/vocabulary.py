@@ -1,4 +1,4 @@
-"""The words of a language with their phones: where confusers, generated sentences and advice come from.
+"""The words of a language with their phones: where confusables, generated sentences and advice come from.
 
 The words and their frequencies are those of ``wordfreq``; the phones are espeak-ng's and kept on disk, since they are
 the slow part (a second or two a language).

@@ -82,7 +82,7 @@ NOT_QUICK = {
         webui/audio/test_summarize_again
     """,
     "pronounces thousands of texts": """
-        phrase_augmentation/test_confusers phrase_augmentation/test_texts phrase_augmentation/test_vocabulary
+        phrase_augmentation/test_confusables phrase_augmentation/test_texts phrase_augmentation/test_vocabulary
         pipeline/training/test_advice pipeline/training/test_examples pipeline/training/test_plan
     """,
     "asks every page or operation": """

@@ -20,7 +20,7 @@ from core.worded import Worded
 # Words that pages show by name, not by a sentence in the code: here so that makemessages finds them.
 EFFORTS = (_("trial"), _("quick"), _("standard"), _("thorough"))
 CONDITIONS = (_("clean"), _("noisy"), _("far"))
-BUCKETS = (_("positive"), _("confuser"), _("inbetween"), _("plain negative"))
+BUCKETS = (_("positive"), _("confusable"), _("inbetween"), _("plain negative"))
 SPLITS = (_("train"), _("validation"), _("test"))
 TOOL_USES = (_("recognition"), _("speakers"), _("questions"), _("summaries"), _("corpora"))
 SENTIMENTS = (_("negative"), _("neutral"), _("positive"))  # of summaries

@@ -1,6 +1,6 @@
-"""Phrases told from others that sound alike: LibriPhrase without training, and near-phrases of bundles.
+"""Phrases told from others that sound alike: LibriPhrase without training, and confusables of bundles.
 
-Near-phrases are real words, said by neural voices and by people (Speech Commands), in quiet and with dishes at 10 dB,
+Confusables are real words, said by neural voices and by people (Speech Commands), in quiet and with dishes at 10 dB,
 each between silence. A bundle accepts one where it fires once at its own threshold.
 """
 
@@ -26,7 +26,7 @@ from lab import BenchOptions
 from lab.measure.libriphrase import SOURCE, LargeDetector, bench_libriphrase
 from model.asr.decoding import edit_distance
 from model.phones import phone_indices
-from phrase_augmentation.confusers import confusers
+from phrase_augmentation.confusables import confusables
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import accents, phones_of_texts
@@ -34,8 +34,8 @@ from phrase_augmentation.phrase_text import PhraseText
 from pipeline.training.splits import split_of
 
 VOICES = ("hibari", "kokoro_int8", "piper")  # neural ones that the package index has
-CANDIDATES = 2000  # confusers among which real words are looked for
-TEXTS, TAKES = 100, 3  # near-phrases of a phrase, and how often each is said
+CANDIDATES = 2000  # confusables among which real words are looked for
+TEXTS, TAKES = 100, 3  # confusables of a phrase, and how often each is said
 PHRASE_TAKES = 60
 MORE = 4  # phones away: what is farther counts as that
 WORD_TAKES = 60  # of each word of Speech Commands ...
@@ -86,7 +86,7 @@ def near_texts(phrase: str, language: str, seed: int) -> list[str]:
 
     Texts that no training may hear come first. Homophones are left out.
     """
-    every = (text for text in confusers(Keyphrase(phrase, language), CANDIDATES, seed) if text.kind == "vocabulary")
+    every = (text for text in confusables(Keyphrase(phrase, language), CANDIDATES, seed) if text.kind == "vocabulary")
     found = [text.text for text in every if text.text.count(" ") <= phrase.count(" ") + 1]  # "calm pew ter" is no text
     rng = np.random.default_rng((seed, 27))
     at: dict[int, list[str]] = defaultdict(list)
@@ -110,9 +110,9 @@ def _voices(language: str, missing: dict[str, str]) -> Speakers:
 
 
 def _streams(listener: Listener, evaluation: EvaluationSet, missing: dict[str, str]) -> dict[str, Said]:
-    """What a bundle is to hear: its phrase and near-phrases by the same voices, and words by people."""
+    """What a bundle is to hear: its phrase and confusables by the same voices, and words by people."""
     phrase, language, seed, cache = listener.phrases[0], listener.language, evaluation.seed, evaluation.cache
-    evaluation.reporter.stage("bench", f"Near-phrases of “{phrase}”")
+    evaluation.reporter.stage("bench", f"Confusables of “{phrase}”")
     said: dict[str, Said] = {}
     if speakers := _voices(language, missing):
         near = [PhraseText(text, "vocabulary") for text in near_texts(phrase, language, seed) * TAKES]
@@ -179,7 +179,7 @@ def table(figures: Mapping[str, Any]) -> str:
         lines += [*aligned(rows), f"The pairs are in {whole['list']}.", ""]
     for name, one in figures["bundles"].items():
         rows = [(f"{name}: “{one['phrase']}” at {one['threshold']:.3f}", "clips", *CONDITIONS)]
-        for kind, what in (("itself", "the phrase, detected"), ("near", "near-phrases"), ("words", "real words")):
+        for kind, what in (("itself", "the phrase, detected"), ("near", "confusables"), ("words", "real words")):
             for part, at in one.get(kind, {}).get(CONDITIONS[0], {}).items():
                 if kind == "itself" and part != "all":
                     continue

@@ -33,7 +33,7 @@ PHRASE = "silver lantern"  # that is trained meanwhile
 LONGEST_S = 900.0  # of the training that is watched
 SHARE = {"value": 0.1, "low": 0.05, "high": 0.2}
 SUMMARY = {
-    **dict.fromkeys(("miss_rate", "miss_rate_clean", "miss_rate_noisy", "fa_per_hour", "confusers_accepted"), SHARE),
+    **dict.fromkeys(("miss_rate", "miss_rate_clean", "miss_rate_noisy", "fa_per_hour", "confusables_accepted"), SHARE),
     "threshold": 0.5,
     "test_hours": 1.0,
     "parameters": 500_000,

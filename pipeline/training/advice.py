@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from core.worded import worded
-from phrase_augmentation.confusers import distances_to
+from phrase_augmentation.confusables import distances_to
 from phrase_augmentation.distance import REDUCED, is_vowel
 from phrase_augmentation.heard import ear, spoken_form
 from phrase_augmentation.keyphrase import Keyphrase

@@ -169,7 +169,7 @@ def unheard(versions: Sequence[Trained], library: Library, config: RunConfig) ->
     """The clips (:data:`CLIP_COLUMNS`, all in the split "test") that none of the versions has heard in training.
 
     Neither the recording nor anybody who speaks in it was in the training or the validation of one of them. Texts need
-    no such rule: ``pipeline.training.splits.split_of`` puts a confuser into the same split in every run.
+    no such rule: ``pipeline.training.splits.split_of`` puts a confusable into the same split in every run.
     """
     from pipeline.training.examples import CLIP_COLUMNS, clip_row  # torch comes with it
 
@@ -249,7 +249,7 @@ def _about(test: ScoredSplit, negatives: bool, marked: Marked) -> dict[str, Any]
         "renderings": int(test.positive.sum()),
         "people": test.utterances(test.people),
         "voices": int(test.table[test.positive]["speaker"].nunique()),
-        "confusers": test.utterances(test.confusers),
+        "confusables": test.utterances(test.confusables),
         "hours": _hours(ordinary),
         "negative_hours": _hours(from_negative_set) if negatives else 0.0,
         "marked": len(marked.false_alarms),

@@ -19,7 +19,7 @@ from phrase_augmentation.normalize import base_language
 from pipeline.corpora.alignment_methods import VITERBI
 
 RESULT = "result.json"  # in the folder of a run that has ended well; written last
-BUCKETS = ("positive", "confuser", "inbetween", "plain_negative")
+BUCKETS = ("positive", "confusable", "inbetween", "plain_negative")
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,15 @@ class Effort:
 
     name: str
     positive: BucketSize
-    confuser: BucketSize
+    confusable: BucketSize
     inbetween: BucketSize
     plain_negative: BucketSize
     corpus_hours: float  # of real speech from the library used as negatives, at most
     variants: int  # augmented versions of each aligned clip
     steps: int
     batch_size: int
-    # Of a detector that is calibrated: clips of the phrase, most of them in its test, and of confusers. Of 400, a miss
-    # rate of 3 % is known to 2 points.
+    # For a calibrated detector: clips of the phrase, most of them for its test, and of confusables. 400 clips give a
+    # miss rate of 3 % to within 2 points.
     test_clips: int
     # Of what learns from fewer clips: the size of each of `BUCKETS`, and training steps, of a detector for a device and
     # of the network of a standard one (0: it has none).

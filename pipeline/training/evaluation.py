@@ -27,11 +27,11 @@ FA_PER_DAY = (0.5, 1.0, 2.0, 5.0, 12.0, 24.0, 48.0, 240.0)  # rates that the man
 DEFAULT_FA_PER_DAY = 12.0  # 0.5 an hour: the rate that the field reports miss rates at
 REAL_ENGINES = ("corpus", "mined")  # of clips that people spoke: whole recordings, and cuts out of them
 REPORTED_FA_PER_HOUR = (0.1, 0.5, 2.0)
-FOOLED_BY = 5  # near-phrases that a summary names
+FOOLED_BY = 5  # confusables that a summary names
 # Logits that a threshold rises by where false alarms become e times rarer and ordinary speech needs no rise.
-# Near-phrases become e times rarer in twice as many (docs/results.md); to follow them would cost most of the phrase.
-NEAR_PHRASE_SCALE = 1.0
-MOST_LOST = 0.1  # of the phrase, that a floor against near-phrases may cost
+# Confusables become e times rarer in twice as many (docs/results.md); to follow them would cost most of the phrase.
+CONFUSABLE_SCALE = 1.0
+MOST_LOST = 0.1  # of the phrase, that a floor against confusables may cost
 HIGHEST_LOGIT = 20.0  # of a threshold: what runs a bundle tells none above apart
 
 
@@ -114,9 +114,9 @@ class ScoredSplit:
         return self.positive & self.table["engine"].isin(REAL_ENGINES).to_numpy()
 
     @property
-    def confusers(self) -> np.ndarray:
-        """Mask of confusers and in-between negatives, each said once."""
-        return self.table["bucket"].isin(["confuser", "inbetween"]).to_numpy()
+    def confusables(self) -> np.ndarray:
+        """Mask of confusables and in-between negatives, each said once."""
+        return self.table["bucket"].isin(["confusable", "inbetween"]).to_numpy()
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,8 @@ class Made:
             "miss_rate_noisy": at_default["miss_rate"]["noisy"],
             "fa_per_hour": at_default["fa_per_hour"],
             "threshold": at_default["threshold"],
-            "confusers_accepted": results["confusers"]["rate"],
-            "fooled_by": [row["text"] for row in results["confusers"]["worst"][:FOOLED_BY]],
+            "confusables_accepted": results["confusables"]["rate"],
+            "fooled_by": [row["text"] for row in results["confusables"]["worst"][:FOOLED_BY]],
             "test_hours": results["hours"],
             "parameters": self.detector.parameter_count(),
         }
@@ -167,8 +167,8 @@ def calibrate(validation: ScoredSplit, rates: Sequence[float] = FA_PER_DAY, leas
     higher one. A threshold that its rate does not need is ``raised``.
 
     Args:
-        least: the floor of the default threshold, against near-phrases. Where it holds, ordinary speech says nothing of
-            stricter settings: each lets through fewer near-phrases (:data:`NEAR_PHRASE_SCALE`).
+        least: the floor of the default threshold, against confusables. Where it holds, ordinary speech says nothing of
+            stricter settings: each lets through fewer confusables (:data:`CONFUSABLE_SCALE`).
     """
     streams = validation.pick(validation.ordinary)
     rows: list[dict[str, Any]] = []
@@ -178,7 +178,7 @@ def calibrate(validation: ScoredSplit, rates: Sequence[float] = FA_PER_DAY, leas
         row["extrapolated"] = operating.extrapolated
         lowest = max(rows[-1]["threshold"] if rows else 0.0, least if rate <= DEFAULT_FA_PER_DAY else 0.0)
         if rate < DEFAULT_FA_PER_DAY and row["threshold"] <= lowest:
-            height = float(logit(lowest)) + NEAR_PHRASE_SCALE * math.log(rows[-1]["fa_per_day"] / rate)
+            height = float(logit(lowest)) + CONFUSABLE_SCALE * math.log(rows[-1]["fa_per_day"] / rate)
             row |= {"threshold": float(1.0 / (1.0 + np.exp(-min(height, HIGHEST_LOGIT))))}
             row |= {"extrapolated": False, "raised": True}
         elif row["threshold"] < least and rate == DEFAULT_FA_PER_DAY:
@@ -231,7 +231,7 @@ def calibrated(detector: Any, store: FeatureStore) -> tuple[Any, list[dict[str, 
 
 
 def at_threshold(test: ScoredSplit, threshold: float) -> dict[str, Any]:
-    """What a detector with that threshold did: false alarms in ordinary sound, misses by condition, near-phrases
+    """What a detector with that threshold did: false alarms in ordinary sound, misses by condition, confusables
     accepted."""
     negatives = test.pick(test.ordinary)
     alarms = metrics.count_false_alarms(negatives, threshold)
@@ -243,7 +243,7 @@ def at_threshold(test: ScoredSplit, threshold: float) -> dict[str, Any]:
             name: test.miss_rate(test.headline & mask, threshold)
             for name, mask in _conditions(test.table["condition"].to_numpy())
         },
-        "confusers": _accepted(test, threshold)[1],
+        "confusables": _accepted(test, threshold)[1],
     }
 
 
@@ -278,7 +278,7 @@ def measure(
         "by_engine": _misses_by(test, ["engine", "condition"], threshold),
         "by_speaker": _unnamed(_misses_by(test, ["engine", "speaker"], threshold)),
         "false_alarms_by": _alarms_by(test, threshold),
-        "confusers": accepted_confusers(test, threshold, language),
+        "confusables": accepted_confusables(test, threshold, language),
         "det": {
             name: metrics.det_curve(test.pick(test.headline & mask), negatives) for name, mask in _conditions(condition)
         },
@@ -323,15 +323,15 @@ def _alarms_by(split: ScoredSplit, threshold: float) -> list[dict[str, Any]]:
 
 
 def _accepted(split: ScoredSplit, threshold: float) -> tuple[dict[int, bool], dict[str, float | None]]:
-    """Whether each confuser was taken for the phrase, by its row, and the share; the interval counts utterances."""
-    fired = {int(i): bool((split.streams[i].scores >= threshold).any()) for i in np.flatnonzero(split.confusers)}
-    utterances = split.utterances(split.confusers)
+    """Whether each confusable was taken for the phrase, by its row, and the share; the interval counts utterances."""
+    fired = {int(i): bool((split.streams[i].scores >= threshold).any()) for i in np.flatnonzero(split.confusables)}
+    utterances = split.utterances(split.confusables)
     accepted = sum(fired.values()) * utterances / max(1, len(fired))
     return fired, metrics.wilson_interval(accepted, utterances).as_dict()
 
 
-def accepted_confusers(split: ScoredSplit, threshold: float, language: str = "en") -> dict[str, Any]:
-    """How many confusers were taken for the phrase, and which: first what is most likely to be said and accepted,
+def accepted_confusables(split: ScoredSplit, threshold: float, language: str = "en") -> dict[str, Any]:
+    """How many confusables were taken for the phrase, and which: first what is most likely to be said and accepted,
     by how common its words are and how often it was accepted."""
     fired, rate = _accepted(split, threshold)
     by_text: dict[str, list[bool]] = {}

@@ -188,7 +188,7 @@ def hardest_in(
     return heapq.nlargest(count, found, key=lambda row: row[1].score)  # of equal ones the first
 
 
-def ranked_confusers(texts: Sequence[tuple[str, np.ndarray]], keyphrase: Keyphrase) -> list[tuple[str, float]]:
+def ranked_confusables(texts: Sequence[tuple[str, np.ndarray]], keyphrase: Keyphrase) -> list[tuple[str, float]]:
     """Spoken texts (text, audio) with the score of the phrase in each, those nearest to it first."""
     scored = [(text, phone_score(audio, keyphrase)) for text, audio in texts]
     return sorted(scored, key=lambda row: (-row[1], row[0]))

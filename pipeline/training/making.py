@@ -34,7 +34,7 @@ def settings_of_run(config: RunConfig) -> TrainConfig | None:
 
 
 def settings_of_device(device: str, steps: int, seed: int) -> TrainConfig:
-    """How a device's detector is trained. Near-phrases are few in a batch: with more, people are missed."""
+    """How a device's detector is trained. Confusables are few in a batch: with more, people are missed."""
     from model.dataset import BatchRecipe
     from model.train import TrainConfig
 

@@ -136,7 +136,7 @@ def mine_negatives(
     reporter: Reporter,
     config: MiningConfig | None = None,
 ) -> dict[str, MiningResult]:
-    """Cut texts that resemble the phrase (confusers, in-between phrases) out of recordings in which it is not said.
+    """Cut texts that resemble the phrase (confusables, in-between phrases) out of recordings in which it is not said.
 
     Returns:
         Results by normalized text, of the texts that are in the library.

@@ -23,7 +23,7 @@ from core.errors import HarkError
 from core.worded import listed, worded
 from db.db_api import Library
 from db.records import Clip
-from phrase_augmentation.confusers import confusers
+from phrase_augmentation.confusables import confusables
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.texts import inbetween, plain_negatives, positives
@@ -50,10 +50,10 @@ CALIBRATION_S = {"large": 80.0, "standard": 30.0}
 
 POSITIVE_SHARES = {"train": 0.70, "validation": 0.12, "test": 0.18}  # of a detector that is trained
 # Negatives of a detector that is calibrated, for each clip of the phrase in its test.
-CALIBRATED_SHARES = {"confuser": 1.0, "inbetween": 0.5, "plain_negative": 1.0}
+CALIBRATED_SHARES = {"confusable": 1.0, "inbetween": 0.5, "plain_negative": 1.0}
 DEVICE_S = 240.0  # a detector for a device: hearing its clips, and training
 TEACHER_S = 150.0  # the same of the teacher of all of them
-VALIDATION_SHARE = 0.2  # of the clips of the phrase, which say what a large detector's floor against near-phrases costs
+VALIDATION_SHARE = 0.2  # of the clips of the phrase, which say what a large detector's floor against confusables costs
 VALIDATION_POSITIVES = 150  # of a retraining that is calibrated: how much of the phrase anti-keywords may cost
 
 
@@ -191,8 +191,8 @@ def _bucket_texts(bucket: str, config: RunConfig, transcripts: Sequence[str]) ->
         return [t for t in texts if t.kind in POSITIVE_KINDS_WITH_KNOWN_END][:count]
     if not config.learns:
         count = int(min(count, CALIBRATED_SHARES[bucket] * effort.test_clips))
-    if bucket == "confuser":
-        return confusers(keyphrase, count, seed)
+    if bucket == "confusable":
+        return confusables(keyphrase, count, seed)
     if bucket == "inbetween":
         return inbetween(keyphrase, count, seed)
     return plain_negatives(keyphrase, transcripts, count, seed)

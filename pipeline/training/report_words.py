@@ -110,11 +110,11 @@ SENTENCES: Sequence[Choice] = (
     ),
     Sentence(
         "False alarms at that threshold: %(value)s per hour (95 %% interval %(low)s to %(high)s) in %(hours)s. "
-        "Near-phrases accepted: %(accepted)s%(most)s.",
-        hours="heard", accepted="summary.confusers_accepted",
+        "Confusables accepted: %(accepted)s%(most)s.",
+        hours="heard", accepted="summary.confusables_accepted",
     ),
     (
-        Sentence("No voice and no near-phrase of the test was used in training. %(voices)s", when="training.steps"),
+        Sentence("No voice and no confusable of the test was used in training. %(voices)s", when="training.steps"),
         "voices",
     ),
     (
@@ -216,7 +216,7 @@ DEVICE = Sentence(
     "The detector for %(device)s (%(files)s; %(parameters)s parameters) missed %(quiet)s close and quiet, and "
     "%(noisy)s in noise at 10 dB SNR, of %(said)d test utterances by voices that it has not heard; people may be "
     "missed more often. It gave %(alarms)s false alarms per hour (%(least)s to %(most)s) in %(hours)s hours; the "
-    "threshold in its file was set for %(wanted)s%(extrapolated)s. Near-phrases accepted: %(accepted)s.%(untaught)s",
+    "threshold in its file was set for %(wanted)s%(extrapolated)s. Confusables accepted: %(accepted)s.%(untaught)s",
     device="title", quiet="miss_rate_clean", noisy="miss_rate_noisy", said="utterances",
 )  # fmt: skip
 EXTRAPOLATED = Sentence(", extrapolated from the highest scores of fewer hours than that takes", when="extrapolated")
@@ -256,7 +256,7 @@ def _device_in_words(about: Row) -> str:
         **dict(zip(("alarms", "least", "most"), _alarms(about))),
         "hours": f"{about['test_hours']:.1f}",
         "wanted": WANTED,
-        "accepted": percent(about["confusers_accepted"]["value"]),
+        "accepted": percent(about["confusables_accepted"]["value"]),
         "extrapolated": EXTRAPOLATED.of(extrapolated),
         "untaught": UNTAUGHT.of(untaught),
     }

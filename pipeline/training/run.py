@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from model.detector import Detector
 
 RUN_NAME = re.compile(r"\w[\w.-]*")
-MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # of each confuser: there are hundreds of them
+MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # of each confusable: there are hundreds of them
 
 
 class StageClock:
@@ -437,14 +437,14 @@ def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library:
     if next(library.iter_clips(where), None) is None:
         return
     found = mine(config.keyphrase, library, reporter, MiningConfig(method=config.mining_method))
-    negatives = [text.text for bucket in ("confuser", "inbetween") for text in texts[bucket]]
+    negatives = [text.text for bucket in ("confusable", "inbetween") for text in texts[bucket]]
     method = replace(MINED_NEGATIVES, method=config.mining_method)
     near = mine_negatives(config.keyphrase, negatives, library, reporter, method)
     reporter.log(
         worded(
-            "Utterances in recordings: %(cuts)d of the phrase, %(near)d of %(confusers)d near-phrases. Those of the "
+            "Utterances in recordings: %(cuts)d of the phrase, %(near)d of %(confusables)d confusables. Those of the "
             "test train nothing.",
-            cuts=len(found.cuts), near=sum(len(result.cuts) for result in near.values()), confusers=len(near),
+            cuts=len(found.cuts), near=sum(len(result.cuts) for result in near.values()), confusables=len(near),
         )
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Which speakers are for training and which for the test: one rule for generated and for real voices.
 
-A clip belongs to a split by its speaker *and* by its text, and both must agree, so that no voice and no confuser is in
-both training and test. The phrase itself and real recordings are split by speaker alone.
+A clip belongs to a split by its speaker *and* by its text, and both must agree, so that no voice and no confusable
+is in both training and test. The phrase itself and real recordings are split by speaker alone.
 """
 
 from __future__ import annotations

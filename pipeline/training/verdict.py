@@ -99,7 +99,7 @@ def _state(report: Mapping[str, Any]) -> str:
         return "trial"
     if (summary["fa_per_hour"]["value"] or 0.0) > MOST_ALARMS:
         return "wakes"
-    if (summary["confusers_accepted"]["value"] or 0.0) > MOST_SIMILAR:
+    if (summary["confusables_accepted"]["value"] or 0.0) > MOST_SIMILAR:
         return "alike"
     return "good" if report["results"]["people"]["utterances"] else "unproven"
 
@@ -134,10 +134,10 @@ def _heard_of(missed: Mapping[str, float | None]) -> str:
 
 
 def _similar(report: Mapping[str, Any]) -> Worded:
-    similar = report["results"]["confusers"]
+    similar = report["results"]["confusables"]
     if not similar["said"]:
         return worded("similar phrases were not tested")
-    if not (woken := _times(report["summary"]["confusers_accepted"], similar["said"])):
+    if not (woken := _times(report["summary"]["confusables_accepted"], similar["said"])):
         return worded("none of %(said)d similar phrases wakes it", said=similar["said"])
     wake = worded(
         "%(n)d of %(said)d similar phrases wakes it", "%(n)d of %(said)d similar phrases wake it",

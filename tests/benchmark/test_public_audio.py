@@ -68,7 +68,7 @@ def test_detectors_are_measured_on_audio_that_was_fetched(
 ) -> None:
     monkeypatch.setattr(synthetic, "default_engines", lambda: {"choir": make_choir()})
     monkeypatch.setattr(synthetic, "EMBEDDED_ENGINES", ("choir",))
-    monkeypatch.setattr(synthetic, "CONFUSER_TEXTS", 100)
+    monkeypatch.setattr(synthetic, "CONFUSABLE_TEXTS", 100)
     monkeypatch.setenv("HARK_SHARED", str(tmp_path / "nowhere"))
     folder = tmp_path / "audio"
     figures = wakeword.run([tone_bundle(tmp_path / "computer")], False, folder, 0, QUIET)

@@ -43,12 +43,12 @@ from tests.support.wakeword_samples import device_files, recordings, tone_bundle
 
 @pytest.fixture
 def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_dir: Path, make_choir: Any) -> Path:
-    """Recordings to measure on, an engine that hums, and few confusers."""
+    """Recordings to measure on, an engine that hums, and few confusables."""
     folder = recordings(tmp_path / "shared")
     monkeypatch.setenv("HARK_SHARED", str(folder))
     monkeypatch.setattr(synthetic, "default_engines", lambda: {"choir": make_choir()})
     monkeypatch.setattr(synthetic, "EMBEDDED_ENGINES", ("choir",))
-    monkeypatch.setattr(synthetic, "CONFUSER_TEXTS", 100)
+    monkeypatch.setattr(synthetic, "CONFUSABLE_TEXTS", 100)
     monkeypatch.setattr(synthetic, "POSITIVE_CLIPS", 20)
     return folder
 
@@ -209,7 +209,7 @@ def test_a_bundle_is_measured_and_measured_again_from_what_is_kept(
     events: list[Event] = []
     figures = bench_wakeword([bundle], reporter=Reporter(events.append))
     stages = [event["message"] for event in events if event["event"] == "stage"]
-    assert stages[-1] == "computer-quick-1: confusers of “computer”, clean" and len(stages) == len(set(stages)) == 5
+    assert stages[-1] == "computer-quick-1: confusables of “computer”, clean" and len(stages) == len(set(stages)) == 5
     assert all(event["done"] <= event["total"] for event in events if event["event"] == "progress")
     assert sum(event["event"] == "progress" and event["done"] == event["total"] for event in events) == 5
     one = figures["bundles"]["computer-quick-1"]
@@ -222,8 +222,8 @@ def test_a_bundle_is_measured_and_measured_again_from_what_is_kept(
     assert clean["as_shipped"]["miss_rate"]["value"] == 0.25
     assert clean["as_shipped"]["fa_per_hour"]["value"] == 0 < clean["as_shipped"]["fa_per_hour"]["high"]
     assert clean["alarms_in"] == []  # not one is allowed in a few minutes
-    assert one["confusers"]["clips"] == sum(kind["clips"] for kind in one["confusers"]["by_kind"].values()) > 10
-    assert one["confusers"]["clips_by_engine"] == {"choir": one["confusers"]["clips"]}
+    assert one["confusables"]["clips"] == sum(kind["clips"] for kind in one["confusables"]["by_kind"].values()) > 10
+    assert one["confusables"]["clips_by_engine"] == {"choir": one["confusables"]["clips"]}
     assert figures["not_measured"] == {"speech/barista-untranscribed": "there is no audio"}
     assert "peers" not in figures
     assert figures["streams"]["streams"] == 3 and figures["streams"]["mebibytes"] > 4
@@ -330,7 +330,7 @@ def test_peers_score_the_same_streams_once(shared: Path, tmp_path: Path, monkeyp
     figures = bench_wakeword([bundle], peers=True)
     assert set(figures["peers"]) == {"openWakeWord: hey robot", "pocketsphinx: computer"}
     robot = figures["peers"]["openWakeWord: hey robot"]
-    assert robot["positives"] == "synthesized" and robot["confusers"]["clips"] > 10
+    assert robot["positives"] == "synthesized" and robot["confusables"]["clips"] > 10
     hours = figures["bundles"]["computer"]["conditions"]["clean"]["hours"]
     assert robot["conditions"]["clean"]["hours"] == pytest.approx(hours, abs=1e-3)
     assert robot["conditions"]["kitchen"]["at_half"]["threshold"] == 0.5
@@ -361,7 +361,7 @@ def measured(name: str, phrase: str, missed: list[list[bool]], positives: str = 
     figures = {
         "positives": positives,
         "conditions": {"clean": {"clips": len(missed[0])}},
-        "confusers": {"accepted": {"value": 0.1}},
+        "confusables": {"accepted": {"value": 0.1}},
     }
     rates = [{rate: np.array(row) for rate in ("0.1", "0.5", "2")} for row in missed]
     return [Measured(f"{name} {i}", phrase, figures, {"clean": at, "kitchen": at}) for i, at in enumerate(rates)]
@@ -424,7 +424,7 @@ def test_the_table_says_what_was_heard_in_training(shared: Path, tmp_path: Path)
     assert "silent does not say which real recordings" in text
 
 
-def test_confusers_are_spoken_by_voices_that_training_did_not_use(
+def test_confusables_are_spoken_by_voices_that_training_did_not_use(
     make_choir: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     choirs = {name: make_choir(name) for name in ("espeak", "flite", "festival")}
@@ -433,16 +433,16 @@ def test_confusers_are_spoken_by_voices_that_training_did_not_use(
     assert len(voices["test"]["festival"]) == 12 and 1 <= len(voices["test"]["espeak"]) < 6
     assert len(voices["all"]["espeak"]) == 12
     assert len(synthetic.voices_for("en")["test"]["festival"]) < 6  # where none was held out
-    texts = synthetic.confuser_texts("smart mirror", "en", 0, 40)
+    texts = synthetic.confusable_texts("smart mirror", "en", 0, 40)
     assert len(texts) == 40 == len({text.text for text in texts})
     assert 1 <= sum(text.kind == "partial" for text in texts) <= 10
-    assert texts == synthetic.confuser_texts("smart mirror", "en", 0, 40)
+    assert texts == synthetic.confusable_texts("smart mirror", "en", 0, 40)
     choirs["flite"].fails = lambda request: "hoarse"
-    stream = synthetic.spoken(texts, voices["test"], "en", 0, tmp_path, "confusers")
-    again = synthetic.spoken(texts, voices["test"], "en", 0, tmp_path / "elsewhere", "confusers")
+    stream = synthetic.spoken(texts, voices["test"], "en", 0, tmp_path, "confusables")
+    again = synthetic.spoken(texts, voices["test"], "en", 0, tmp_path / "elsewhere", "confusables")
     assert stream.about == again.about
     assert {about["engine"] for about in stream.about} == {"espeak", "festival"} and len(stream.spans) >= 26
     allowed = {voice.name for engine in voices["test"].values() for one in engine for voice in one}
     assert {about["voice"] for about in stream.about} <= allowed
     with pytest.raises(HarkError, match="No engine can speak"):
-        synthetic.spoken(texts, {}, "en", 0, tmp_path, "confusers")
+        synthetic.spoken(texts, {}, "en", 0, tmp_path, "confusables")

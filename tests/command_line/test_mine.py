@@ -102,23 +102,23 @@ def test_a_phrase_is_found_without_training(main: Main, capsys: Shown, spoken: P
 def test_what_the_ear_mixes_up_is_shown(main: Main, capsys: Shown, spoken: Path) -> None:
     assert main("library", "import", str(spoken)) == 0
     capsys.readouterr()
-    result = as_json(main, capsys, "confusers", "big winter", "--texts", "12")
+    result = as_json(main, capsys, "confusables", "big winter", "--texts", "12")
     scores = [row["score"] for row in result["texts"]]
     assert len(scores) == 13 and scores == sorted(scores, reverse=True) and scores[-1] < 0.2
     assert result["texts"][0]["text"] == "big winter" and scores[0] > 0.4
     place = result["recordings"][0]
     assert place["text"] == SENTENCE and 0.5 < place["start_s"] < 3.5, "the big window"
-    said = as_json(main, capsys, "confusers", "big window", "--texts", "3")
-    assert said["recordings"] == [], "where the phrase is said, it is no confuser"
-    assert main("confusers", "big winter", "--texts", "3") == 0
+    said = as_json(main, capsys, "confusables", "big window", "--texts", "3")
+    assert said["recordings"] == [], "where the phrase is said, it is no confusable"
+    assert main("confusables", "big winter", "--texts", "3") == 0
     shown = capsys.readouterr()
     assert "scored by Hark's recognizer" in shown.out
     assert "Speaking “big winter” and 3 texts that resemble it" in shown.err
     heard = re.search(r"Listening to ([\d.e-]+) h of the library's recordings", shown.err)
     assert heard is not None and float(heard[1]) < 0.1, "there are some seconds"
-    assert main("confusers", "big window", "--texts", "3") == 0
+    assert main("confusables", "big window", "--texts", "3") == 0
     assert "Listening" not in capsys.readouterr().err, "there is nothing to listen to"
-    assert main("confusers", "big winter", "--texts", "3", "--hours", "0") == 0
+    assert main("confusables", "big winter", "--texts", "3", "--hours", "0") == 0
 
 
 def test_words_are_recognized_and_aligned(main: Main, capsys: Shown, spoken: Path) -> None:

@@ -56,7 +56,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> list[tuple[RunCo
             "seconds": {"plan": 0.2, "synthesize": 61.0, "train": 100.0},
             "counts": {"positive": {"reused": 3, "mined": 0, "generated": 40}},
             "metrics": {
-                **dict.fromkeys(("miss_rate", "miss_rate_clean", "miss_rate_noisy", "confusers_accepted"), INTERVAL),
+                **dict.fromkeys(("miss_rate", "miss_rate_clean", "miss_rate_noisy", "confusables_accepted"), INTERVAL),
                 "fa_per_hour": {"value": 0.4, "low": 0.1, "high": 1.2},
                 "test_hours": 2.5,
                 "fooled_by": ["hey campus", "a compass"],
@@ -230,7 +230,7 @@ def test_plan(main: Main, capsys: Shown, data_dir: Path) -> None:
     words = ("plan", "hey compass", "--effort", "quick", "--engines", "espeak")
     assert main(*words, "--json") == 0
     plan = json.loads(capsys.readouterr().out)
-    assert set(plan["buckets"]) == {"positive", "confuser", "inbetween", "plain_negative"}
+    assert set(plan["buckets"]) == {"positive", "confusable", "inbetween", "plain_negative"}
     assert plan["buckets"]["positive"]["by_engine"] == {"espeak": plan["buckets"]["positive"]["generate"]}
     assert main(*words) == 0
     assert "estimate" in capsys.readouterr().out

@@ -48,7 +48,7 @@ def test_interrupted_in_each_stage_and_finished(tmp_path: Path) -> None:
     assert process.returncode == 0, errors
     result = json.loads(output)
     assert "Going on with the run" in errors and Path(result["bundle"]).is_file() and Path(result["report"]).is_file()
-    assert set(result["counts"]) == {"positive", "confuser", "inbetween", "plain_negative"}
+    assert set(result["counts"]) == {"positive", "confusable", "inbetween", "plain_negative"}
 
     check = subprocess.run(
         [sys.executable, str(REPOSITORY / "main.py"), "library", "check", "--json"],

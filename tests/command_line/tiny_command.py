@@ -14,7 +14,7 @@ EFFORTS["tiny"] = replace(
     EFFORTS["quick"],
     name="tiny",
     positive=BucketSize(6, 12),
-    confuser=BucketSize(20, 1),
+    confusable=BucketSize(20, 1),
     inbetween=BucketSize(10, 1),
     plain_negative=BucketSize(60, 1),
     negative_hours=0.05,

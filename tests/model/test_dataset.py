@@ -44,12 +44,12 @@ def add(
 
 @pytest.fixture
 def store(tmp_path: Path) -> FeatureStore:
-    """Positives, confusers and streams, shortest first and last, so that a step beyond one lands in another."""
+    """Positives, confusables and streams, shortest first and last, so that a step beyond one lands in another."""
     writer = FeatureWriter(tmp_path / "store")
     for number in range(6):
         add(writer, number, NEED + 70, "positive", NEED - 10, NEED + 20 + number)
     for number in range(6, 10):
-        add(writer, number, NEED + 60, "confuser", NEED, NEED + 25)
+        add(writer, number, NEED + 60, "confusable", NEED, NEED + 25)
     for number, frames in ((10, 1000), (11, 100), (12, NEED)):
         add(writer, number, frames, "plain_negative")
     writer.close()
@@ -61,7 +61,7 @@ def test_what_was_written_is_read_from_a_memory_map(store: FeatureStore) -> None
     assert len(store.segments) == 13 and store.segments["text"].tolist() == ["null"] * 13  # a text, not a missing one
     for number, row in enumerate(store.segments.itertuples()):
         np.testing.assert_array_equal(store.features(row), marked(number, row.frames))
-    assert len(store.where(bucket="confuser", label=0)) == 4 and len(store.where(split="test")) == 0
+    assert len(store.where(bucket="confusable", label=0)) == 4 and len(store.where(split="test")) == 0
 
 
 def test_a_store_exists_only_once_it_is_closed(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_teacher_tells_of_the_end_of_each_window(store: FeatureStore, tmp_path
     assert logits.shape == (64,) and 0 < int(logits.isnan().sum()) < 32
 
 
-def test_there_may_be_no_confusers(store: FeatureStore) -> None:
-    dataset = AudioDataset(store.segments[store.segments["bucket"] != "confuser"], store.frames, STORED)
+def test_there_may_be_no_confusables(store: FeatureStore) -> None:
+    dataset = AudioDataset(store.segments[store.segments["bucket"] != "confusable"], store.frames, STORED)
     batch, labels, _ = BatchSampler(dataset, RECIPE, 32, np.random.default_rng(0)).draw()
     assert len(batch) == 32 and labels.sum() == 8

@@ -67,7 +67,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
         condition = "train" if split == "train" else "clean"
         row = {"split": split, "condition": condition, "engine": "fake", "voice": "", "speaker": "", "clip_id": 1}
         for _ in range(count):
-            for label, bucket, notes in ((1, "positive", NOTES), (0, "confuser", NOTES[::-1])):
+            for label, bucket, notes in ((1, "positive", NOTES), (0, "confusable", NOTES[::-1])):
                 features = log_mel(melody(notes, rng))[: end + 120]
                 writer.append(
                     features, phrase_start=end - 36, phrase_end=end, label=label, bucket=bucket, text="", **row
@@ -112,7 +112,7 @@ def test_a_small_detector_learns_a_melody_in_seconds(
     streams = score_segments(model, store, validation)
     best = np.array([s.scores.max() for s in streams])
     heard = best[validation["label"] == 1]
-    not_heard = best[validation["bucket"] == "confuser"]
+    not_heard = best[validation["bucket"] == "confusable"]
     ranked = (heard[:, None] > not_heard[None]).mean()
     assert ranked > 0.9, "the melody scores above the same notes in another order; 0.5 is chance"
 

@@ -119,7 +119,7 @@ def new_clip() -> Callable[..., NewClip]:
 def tiny_effort(monkeypatch: pytest.MonkeyPatch) -> Effort:
     """An effort called "tiny" of a few dozen clips."""
     tiny = replace(
-        config.EFFORTS["quick"], name="tiny", positive=BucketSize(4, 6), confuser=BucketSize(12, 2),
+        config.EFFORTS["quick"], name="tiny", positive=BucketSize(4, 6), confusable=BucketSize(12, 2),
         inbetween=BucketSize(5, 1), plain_negative=BucketSize(20, 1), corpus_hours=0.05,
         variants=2, steps=4, batch_size=8, test_clips=10, network_steps=0,
     )  # fmt: skip

@@ -38,7 +38,7 @@ def make_report(phrase: str = "hey compass", people: int = 0) -> dict[str, Any]:
         "created": "2026-01-02T03:04:05+00:00", "machine": {"python": "3.11", "system": "Linux", "device": "cpu"},
         "summary": {
             "miss_rate": shipped["all"], "miss_rate_clean": shipped["clean"], "miss_rate_noisy": shipped["noisy"],
-            "fa_per_hour": alarms, "threshold": 0.6, "confusers_accepted": a_share(2, 10), "test_hours": 2.0,
+            "fa_per_hour": alarms, "threshold": 0.6, "confusables_accepted": a_share(2, 10), "test_hours": 2.0,
             "parameters": 12_345,
         },
         "counts": {"positive": {"reused": 1, "mined": 2, "generated": 3}},
@@ -71,7 +71,7 @@ def make_report(phrase: str = "hey compass", people: int = 0) -> dict[str, Any]:
             ],
             "at_thresholds": [
                 {
-                    "threshold": threshold, "false_alarms": alarms, "confusers": a_share(2, 10),
+                    "threshold": threshold, "false_alarms": alarms, "confusables": a_share(2, 10),
                     "fa_per_hour": poisson_interval(alarms, 2.0).as_dict(),
                     "miss_rate": shipped if threshold == 0.6 else dict.fromkeys(misses, a_share(missed, 40)),
                 }
@@ -89,7 +89,7 @@ def make_report(phrase: str = "hey compass", people: int = 0) -> dict[str, Any]:
             "false_alarms_by": [
                 {"engine": "bank:kitchen", "condition": "clean", "hours": 2.0, "false_alarms": 1, "fa_per_hour": alarms}
             ],
-            "confusers": {
+            "confusables": {
                 "said": 10, "accepted": 2, "rate": a_share(2, 10),
                 "worst": [{"text": "hey campus", "accepted": 2, "said": 2}, {"text": "gone", "accepted": 1, "said": 2}],
             },
@@ -167,12 +167,12 @@ def make_comparison(*versions: Version, left_out: dict[str, str] | None = None, 
             "fa_per_hour": poisson_interval(1, 3.0).as_dict(), "utterances": 50, "renderings": 100,
             "missed": 10 + 10 * place, "marked_fired": place, "marked_missed": place,
             "miss_rate": {name: a_share(5 + 5 * place, 50) for name in results.CONDITIONS},
-            "people": a_share(place, 7), "confusers": a_share(2, 20),
+            "people": a_share(place, 7), "confusables": a_share(2, 20),
         }
         for place, version in enumerate(versions)
     ]  # fmt: skip
     about = {
-        "utterances": 50, "renderings": 100, "people": 7, "voices": 9, "confusers": 20, "hours": 3.0,
+        "utterances": 50, "renderings": 100, "people": 7, "voices": 9, "confusables": 20, "hours": 3.0,
         "negative_hours": 1.25, "marked": 2, "marked_misses": 3,
     }  # fmt: skip
     made = {

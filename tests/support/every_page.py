@@ -33,7 +33,7 @@ PLAN: dict[str, Any] = {
     "phrase": "hey compass", "effort": "trial", "estimate_s": 60, "real_negative_hours": 0, "held_out_engine": "flite",
     "buckets": {
         name: {"phrases": 1234, "target": 12_345, "reused": 1234, "mined": 1234, "generate": 12_345}
-        for name in ("positive", "confuser", "inbetween", "plain_negative")
+        for name in ("positive", "confusable", "inbetween", "plain_negative")
     },
     "samples": {"positive": [{"text": "hey compass", "engine": "espeak", "voice": "en"}]},
     "engines": {"espeak": 9, "flite": 1}, "engines_missing": {"piper": "There is no Piper voice in /srv/hark/voices."},

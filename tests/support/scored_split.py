@@ -12,7 +12,7 @@ MINUTE = 750  # scores
 
 
 def split_of(seed: int, minutes: int = 240) -> ScoredSplit:
-    """Positives of two engines (espeak is heard better), confusers, and ordinary speech with false peaks."""
+    """Positives of two engines (espeak is heard better), confusables, and ordinary speech with false peaks."""
     rng = np.random.default_rng(seed)
     rows: list[dict[str, object]] = []
     streams: list[ScoredStream] = []
@@ -39,7 +39,7 @@ def split_of(seed: int, minutes: int = 240) -> ScoredSplit:
         scores = rng.uniform(0, 0.05, 40)
         scores[20:22] = (0.998, 0.999)[number % 2] if number < 6 else 0.1
         text = ("hay compass", "hey compost")[number % 2]
-        bucket = ("confuser", "inbetween")[number // 20]
+        bucket = ("confusable", "inbetween")[number // 20]
         add(scores, [], label=0, bucket=bucket, engine="espeak", condition="clean", text=text)
     for number in range(minutes):
         scores = 1 / (1 + np.exp(4 - rng.exponential(0.6, MINUTE)))

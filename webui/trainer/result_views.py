@@ -81,7 +81,7 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
         "held_out": report["held_out_engine"] if report["training"]["steps"] else "",
         "worst_voices": voices[:8],
         "other_voices": voices[8:],
-        "confusers": results.confusers(report, user_data(shown.detector.user)),
+        "confusables": results.confusables(report, user_data(shown.detector.user)),
         "counts": [(BUCKET_WORDS[bucket][0], row) for bucket, row in report["counts"].items()],
         "parity": results.parity(report),
         "corpora": results.corpora(report),

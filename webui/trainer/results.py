@@ -26,7 +26,7 @@ from webui.translation import shown
 
 Report = Mapping[str, Any]
 
-CLIPS_TO_PLAY = 3  # of each confuser
+CLIPS_TO_PLAY = 3  # of each confusable
 HIGHEST_ALARMS = 20.0  # an hour: what the plot shows at least
 CURVES_COMPARED = 6  # more lines in one plot cannot be told apart
 CONDITIONS = ("all", "clean", "noisy")
@@ -152,7 +152,7 @@ def _operating_point(report: Report, row: Mapping[str, Any]) -> OperatingPoint:
         missed={name: share(measured["miss_rate"][name]) for name in CONDITIONS},
         alarms=rate(measured["fa_per_hour"]),
         count=int(measured["false_alarms"]),
-        similar=share(measured.get("confusers", NO_INTERVAL)),
+        similar=share(measured.get("confusables", NO_INTERVAL)),
         x=float(measured["fa_per_hour"]["value"] or 0.0),
         y={name: measured["miss_rate"][name]["value"] for name in CONDITIONS},
         words={},
@@ -236,11 +236,11 @@ def plot(curves: Iterable[tuple[str, str, Report, str]], points: Sequence[Operat
     }
 
 
-def confusers(report: Report, data: Path) -> list[dict[str, Any]]:
-    """The confusers that fooled it, each with some of its clips in the library under ``data``."""
+def confusables(report: Report, data: Path) -> list[dict[str, Any]]:
+    """The confusables that fooled it, each with some of its clips in the library under ``data``."""
     from db.db_api import Library, library_exists
 
-    worst = report["results"]["confusers"]["worst"]
+    worst = report["results"]["confusables"]["worst"]
     clips: dict[str, list[Any]] = {}
     if worst and library_exists(data):
         with Library(data) as library:
@@ -308,7 +308,7 @@ def changed_figures(before: Report, after: Report) -> list[dict[str, Any]]:
     """What was found of two versions (:func:`same_stream`) as ``what``, ``before`` and ``after`` (:class:`Figure`)."""
     read: dict[str, Callable[[Report], Figure]] = {
         _("Missed"): lambda found: share(found["miss_rate"]["all"]),
-        _("Confusers accepted"): lambda found: share(found["confusers"]),
+        _("Confusables accepted"): lambda found: share(found["confusables"]),
         _("False alarms/h"): lambda found: rate(found["fa_per_hour"]),
         _("Fires on marked false alarms"): lambda found: Figure(str(found["marked_fired"]), ""),
         _("Misses marked misses"): lambda found: Figure(str(found["marked_missed"]), ""),
@@ -395,7 +395,7 @@ def _heard_by(about: Mapping[str, Any] | None) -> str:
     if None in missed:
         return ""
     quiet, noisy = (1.0 - share for share in missed)
-    accepted = about["confusers_accepted"]["value"]
+    accepted = about["confusables_accepted"]["value"]
     said = _("Its own detector heard %(quiet)s %% of the test's voices close and quiet, %(noisy)s %% in noise.") % {
         "quiet": round(100 * quiet), "noisy": round(100 * noisy),
     }  # fmt: skip

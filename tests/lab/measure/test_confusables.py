@@ -1,4 +1,4 @@
-"""Near-phrases of bundles: which texts, which voices, and what a detector of tones accepts of them."""
+"""Confusables of bundles: which texts, which voices, and what a detector of tones accepts of them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_distances_are_in_phones() -> None:
     assert phones_apart("sauce", ["source"]) == [0]  # in London
 
 
-def test_near_phrases_are_real_words_at_every_distance() -> None:
+def test_confusables_are_real_words_at_every_distance() -> None:
     texts = near_texts("computer", "en", 0)
     assert texts == near_texts("computer", "en", 0) != near_texts("computer", "en", 1)
     assert len(texts) == len(set(texts)) == confusables.TEXTS

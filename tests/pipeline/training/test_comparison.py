@@ -34,7 +34,7 @@ from pipeline.training.retraining import CORPUS, FALSE_ALARM_OF
 from tests.support.untrained_bundle import spoken
 
 PHRASE = "hey compass"
-NEAR = "hey campus"  # near-phrase
+NEAR = "hey campus"  # confusable
 CONFIG = RunConfig(PHRASE, effort="trial")
 
 

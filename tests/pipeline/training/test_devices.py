@@ -70,7 +70,7 @@ def clips(tmp_path: Path) -> pd.DataFrame:
             said = number % 2 == 0
             path = tmp_path / f"{split}-{number}.wav"
             write_audio(path, sung(MELODY if said else others(rng), rng))
-            bucket = "positive" if said else ("confuser", "plain_negative")[number // 2 % 2]
+            bucket = "positive" if said else ("confusable", "plain_negative")[number // 2 % 2]
             text = PHRASE if said else f"another melody {number}"
             rows.append(
                 {**dict.fromkeys(CLIP_COLUMNS, 0), "clip_id": len(rows), "path": str(path), "label": int(said),

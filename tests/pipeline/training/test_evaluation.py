@@ -15,7 +15,7 @@ from pipeline.training.evaluation import (
     FA_PER_DAY,
     REPORTED_FA_PER_HOUR,
     ScoredSplit,
-    accepted_confusers,
+    accepted_confusables,
     at_threshold,
     calibrate,
     measure,
@@ -40,10 +40,10 @@ def thresholds(validation: ScoredSplit) -> list[dict[str, Any]]:
 
 
 def test_masks_divide_the_segments(validation: ScoredSplit) -> None:
-    masks = np.stack([validation.positive, validation.confusers, validation.ordinary])
+    masks = np.stack([validation.positive, validation.confusables, validation.ordinary])
     assert (masks.sum(axis=0) == 1).all()
     assert masks.sum(axis=1).tolist() == [80, 40, 240]
-    assert len(validation.pick(validation.confusers)) == 40
+    assert len(validation.pick(validation.confusables)) == 40
 
 
 def test_a_rarer_false_alarm_has_no_lower_threshold(validation: ScoredSplit, thresholds: list[dict[str, Any]]) -> None:
@@ -61,12 +61,12 @@ def test_a_rarer_false_alarm_has_no_lower_threshold(validation: ScoredSplit, thr
 
 @pytest.mark.parametrize("least", [0.0, 0.5, 0.9, 0.999])
 def test_a_stricter_setting_is_stricter(validation: ScoredSplit, least: float) -> None:
-    """Also where the floor against near-phrases is higher than any rate of ordinary speech needs."""
+    """Also where the floor against confusables is higher than any rate of ordinary speech needs."""
     rates = sorted({*FA_PER_DAY, *(24 * rate for rate in REPORTED_FA_PER_HOUR)})
     rows = {row["fa_per_day"]: row for row in calibrate(validation, rates, least)}
     levels = [row["threshold"] for rate, row in rows.items() if rate <= DEFAULT_FA_PER_DAY]
     assert levels == sorted(set(levels), reverse=True) and levels[-1] >= least and levels[0] < 1.0
-    accepted = [at_threshold(validation, level)["confusers"]["value"] for level in levels]
+    accepted = [at_threshold(validation, level)["confusables"]["value"] for level in levels]
     assert accepted == sorted(accepted)
     # The floor holds from the default rate on; who wants more false alarms than that gets them.
     assert rows[240.0] == calibrate(validation)[FA_PER_DAY.index(240.0)]
@@ -111,7 +111,7 @@ def test_an_utterance_that_is_heard_twice_is_one_trial(
     table = test.table.copy()
     positive = np.flatnonzero(test.positive)
     table.loc[positive, "clip_id"] = [1000 + place // 4 * 2 + place % 2 for place in range(len(positive))]
-    confusing = np.flatnonzero(test.confusers)
+    confusing = np.flatnonzero(test.confusables)
     table.loc[confusing, "clip_id"] = [2000 + place // 2 for place in range(len(confusing))]
     twice = measure(ScoredSplit(table, test.streams), thresholds, validation)
     assert (twice["positives"], twice["utterances"]) == (80, 40) and results["utterances"] == 80
@@ -121,8 +121,8 @@ def test_an_utterance_that_is_heard_twice_is_one_trial(
         assert new == pytest.approx(wilson_interval(old["value"] * 40, 40).as_dict())
         assert new["low"] < old["low"] and new["high"] > old["high"]
         assert rate["miss_rate"]["clean"] == before["miss_rate"]["clean"], "each is there once"
-    assert twice["confusers"]["said"] == 40
-    assert twice["confusers"]["rate"] == pytest.approx(wilson_interval(3, 20).as_dict())
+    assert twice["confusables"]["said"] == 40
+    assert twice["confusables"]["rate"] == pytest.approx(wilson_interval(3, 20).as_dict())
     assert all(row["utterances"] <= row["clips"] for row in twice["by_speaker"])
 
 
@@ -190,9 +190,9 @@ def test_tables_add_up(results: dict[str, Any]) -> None:
     assert sum(r["false_alarms"] for r in results["false_alarms_by"]) == at_default["false_alarms"]
     assert sum(r["hours"] for r in results["false_alarms_by"]) == pytest.approx(results["hours"])
     assert {r["engine"] for r in results["false_alarms_by"]} == {"corpus", "noise"}
-    confusers = results["confusers"]
-    assert (confusers["said"], confusers["accepted"]) == (40, 6) and confusers["rate"]["value"] == 0.15
-    assert confusers["worst"] == [
+    confusables = results["confusables"]
+    assert (confusables["said"], confusables["accepted"]) == (40, 6) and confusables["rate"]["value"] == 0.15
+    assert confusables["worst"] == [
         {"text": "hey compost", "accepted": 3, "said": 20},
         {"text": "hay compass", "accepted": 3, "said": 20},
     ]
@@ -203,22 +203,22 @@ def test_tables_add_up(results: dict[str, Any]) -> None:
 
 def test_what_people_say_comes_first_of_what_fooled_it(test: ScoredSplit) -> None:
     table = test.table.copy()
-    confusers = np.flatnonzero(test.confusers)
-    table.loc[confusers[::2], "text"] = "hey clompass"  # no word
-    found = accepted_confusers(ScoredSplit(table, test.streams), 0.0)
+    confusables = np.flatnonzero(test.confusables)
+    table.loc[confusables[::2], "text"] = "hey clompass"  # no word
+    found = accepted_confusables(ScoredSplit(table, test.streams), 0.0)
     assert [row["text"] for row in found["worst"]][-1] == "hey clompass"
-    table.loc[confusers, "bucket"] = "inbetween"
-    table.loc[confusers[1::2], "text"] = "hey compost good night"
-    table.loc[confusers[0], ["text", "bucket"]] = ["hey compost", "confuser"]
-    found = accepted_confusers(ScoredSplit(table, test.streams), 0.0)
+    table.loc[confusables, "bucket"] = "inbetween"
+    table.loc[confusables[1::2], "text"] = "hey compost good night"
+    table.loc[confusables[0], ["text", "bucket"]] = ["hey compost", "confusable"]
+    found = accepted_confusables(ScoredSplit(table, test.streams), 0.0)
     assert found["worst"][0] == {"text": "hey compost", "accepted": 1, "said": 1}, "a phrase before any sentence"
 
 
-def test_no_confusers_and_no_noisy_positives_are_no_numbers(
+def test_no_confusables_and_no_noisy_positives_are_no_numbers(
     validation: ScoredSplit, test: ScoredSplit, thresholds: list[dict[str, Any]]
 ) -> None:
-    keep = ~test.confusers & ~(test.positive & (test.table["condition"] == "noisy").to_numpy())
+    keep = ~test.confusables & ~(test.positive & (test.table["condition"] == "noisy").to_numpy())
     fewer = ScoredSplit(test.table[keep].reset_index(drop=True), test.pick(keep))
     results = measure(fewer, thresholds, validation)
-    assert results["confusers"]["rate"] == {"value": None, "low": 0.0, "high": 1.0}
+    assert results["confusables"]["rate"] == {"value": None, "low": 0.0, "high": 1.0}
     assert results["at_rates"][0]["miss_rate"]["noisy"]["value"] is None

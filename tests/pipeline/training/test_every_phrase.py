@@ -99,7 +99,7 @@ def smallest(little_speech: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """An effort of which every stage is real, and takes a second."""
     few = (BucketSize(3, 6), BucketSize(14, 1), BucketSize(6, 1), BucketSize(24, 1))
     effort = replace(
-        EFFORTS["quick"], name="smallest", positive=few[0], confuser=few[1], inbetween=few[2], plain_negative=few[3],
+        EFFORTS["quick"], name="smallest", positive=few[0], confusable=few[1], inbetween=few[2], plain_negative=few[3],
         small_buckets=few, test_clips=12, negative_hours=0.02, speech_hours=0.02, steps=10, network_steps=10,
         device_steps=10, batch_size=8, variants=1,
     )  # fmt: skip

@@ -64,7 +64,7 @@ def test_the_table_has_every_clip_once_with_its_row(planned: Plan, library: Libr
     assert (table[table["engine"] != "corpus"]["reused"] == 0).all()
 
 
-def test_neither_a_voice_nor_a_confuser_is_on_both_sides(planned: Plan, library: Library) -> None:
+def test_neither_a_voice_nor_a_confusable_is_on_both_sides(planned: Plan, library: Library) -> None:
     plan = planned
     table = clip_table(plan, library)
     assert (table.groupby("speaker")["split"].nunique() == 1).all()
@@ -85,7 +85,7 @@ def test_clips_of_the_wrong_side_or_of_no_engine_of_the_run_stay_out(
     planned: Plan, library: Library, choirs: dict[str, Any], new_clip: Callable[..., NewClip]
 ) -> None:
     splits = run_splits(planned, choirs)
-    negative = next(r for r in planned.requests if r.bucket == "confuser")
+    negative = next(r for r in planned.requests if r.bucket == "confusable")
     stranger = next(
         speaker for speaker, split in splits.speaker_split.items()
         if split != negative.split and not speaker.startswith(planned.held_out)

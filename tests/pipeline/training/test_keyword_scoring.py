@@ -16,7 +16,7 @@ from pipeline.training.keyword_scoring import (
     keyword_scores,
     phone_score,
     places,
-    ranked_confusers,
+    ranked_confusables,
 )
 from pipeline.training.zero_shot import UntrainedDetector
 from tests.support.spoken_words import joined, say
@@ -76,7 +76,7 @@ def test_the_hardest_places_come_first() -> None:
     found = hardest_in(streams, Keyphrase("smart mirror"), 3, least=0.001)
     assert found[0][0] == 8 and len(found) <= 3
     assert [guess.score for _, guess in found] == sorted((guess.score for _, guess in found), reverse=True)
-    ranked = ranked_confusers(
+    ranked = ranked_confusables(
         [("the weather", streams[0][1]), ("start mirror", streams[1][1])], Keyphrase("smart mirror")
     )
     assert [text for text, _ in ranked] == ["start mirror", "the weather"]

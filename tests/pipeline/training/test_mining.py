@@ -266,7 +266,7 @@ def test_mining_real_speech(shared_data: Path, library: Library, method: str) ->
 
 def test_a_run_mines_the_phrase_and_what_resembles_it(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     library.add_clips([recording(SENTENCE), recording("open the window seven", "bob")])
-    near = {"confuser": ("the window", "wind"), "inbetween": ("open the",)}
+    near = {"confusable": ("the window", "wind"), "inbetween": ("open the",)}
     near_texts = {bucket: [PhraseText(text, "partial") for text in texts] for bucket, texts in near.items()}
     config = RunConfig("big window")
     events: list[dict[str, Any]] = []

@@ -138,7 +138,7 @@ def test_some_of_the_phrase_says_what_a_floor_costs_a_large_detector(
     asked = Counter((request.bucket, request.split) for request in plan.requests)
     assert asked["positive", "test"] + asked["positive", "validation"] == tiny_effort.test_clips
     assert asked["positive", "test"] >= 0.75 * tiny_effort.test_clips and asked["positive", "validation"]
-    assert {split for bucket, split in asked if bucket in ("confuser", "inbetween")} == {"test"}
+    assert {split for bucket, split in asked if bucket in ("confusable", "inbetween")} == {"test"}
 
 
 def test_a_detector_for_a_device_learns_from_clips_of_voices_that_the_test_does_not_hear(
@@ -213,7 +213,7 @@ def test_texts_with_few_clips_come_first(choirs: dict[str, Any]) -> None:
     splits = split_voices({name: engine.voices("en") for name, engine in choirs.items()})
     existing = {"one": 5, "two": 1, "three": 0, "four": 2}
     rng = np.random.default_rng(0)
-    requests = draw_requests("r:", "confuser", "train", list(existing), 8, splits, choirs, rng, existing)
+    requests = draw_requests("r:", "confusable", "train", list(existing), 8, splits, choirs, rng, existing)
     counts = {text: existing[text] + sum(r.text == text for r in requests) for text in existing}
     assert counts == {"one": 5, "two": 4, "three": 4, "four": 3}
 
@@ -226,7 +226,7 @@ def test_the_plan_survives_its_file(
     assert load_plan(tmp_path / "plan.json") == plan
     summary = json.loads(json.dumps(plan.summary()))
     assert summary["phrase"] == "hey compass" and summary["engines"] == {"alpha": 12, "beta": 9}
-    assert summary["buckets"]["confuser"]["generate"] == plan.bucket("confuser").generate
+    assert summary["buckets"]["confusable"]["generate"] == plan.bucket("confusable").generate
     assert config_of_run(tmp_path) == plan.config and config_of_run(tmp_path / "gone") is None
 
 

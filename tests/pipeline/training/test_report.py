@@ -66,7 +66,7 @@ def results_of(real: bool) -> dict[str, Any]:
             {"engine": engine, "condition": "clean", "hours": 2.0, "false_alarms": 2, "fa_per_hour": ALARMS},
             {"engine": "noise", "condition": "noisy", "hours": 0.5, "false_alarms": 0, "fa_per_hour": ALARMS},
         ],
-        "confusers": {
+        "confusables": {
             "said": 10, "accepted": 1, "rate": interval(0.1),
             "worst": [{"text": "<script>alert(1)</script>", "accepted": 1, "said": 2}],
         },
@@ -162,7 +162,7 @@ RULES = [
     ({}, {"clips": [{**SPLICE, "split": "train"}]}, "not such utterances"),
     ({}, {"clips": [{**SPLICE, "split": "test"}]}, "30 clips of the test are joined"),
     ({}, {"summary.fooled_by": []}, "not for example"),
-    ({}, {"summary.confusers_accepted": interval(None)}, "Near-phrases accepted: not measured"),
+    ({}, {"summary.confusables_accepted": interval(None)}, "Confusables accepted: not measured"),
     ({}, {"summary.miss_rate_noisy": interval(None)}, "in quiet and not measured in noise"),
     ({}, {"results.far": {"utterances": 0, "miss_rate": interval(None)}}, "not across a room"),
     ({}, {"results.utterances": 0}, "no utterance of “hey compass” alone"),
@@ -244,7 +244,7 @@ LACKING = {
     "across a room": lambda table: table["condition"] == "far",
     "robots": lambda table: (table["label"] == 1) & ~_splice(table),
     "neural voices": _splice,
-    "confusers": lambda table: table["bucket"].isin(["confuser", "inbetween"]),
+    "confusables": lambda table: table["bucket"].isin(["confusable", "inbetween"]),
     "ordinary speech": lambda table: table["bucket"].isin(["plain_negative", "noise"]),
     "any sound without the phrase": lambda table: table["label"] == 0,
 }
@@ -276,7 +276,7 @@ def test_a_report_of_a_test_that_lacks_something(lacking: str, kind: str) -> Non
     assert len(operating_points(report)) == len(thresholds)
     assert plot([(name, name, report, name) for name in CONDITIONS], operating_points(report))["curves"]
     about = {name: report["summary"][name] for name in ("miss_rate_clean", "miss_rate_noisy", "fa_per_hour")}
-    about |= {"confusers_accepted": report["summary"]["confusers_accepted"], "thresholds": thresholds, "bytes": {}}
+    about |= {"confusables_accepted": report["summary"]["confusables_accepted"], "thresholds": thresholds, "bytes": {}}
     devices_in_words({"esphome": about | {"title": "X", "parameters": 1, "utterances": 0, "test_hours": 0.0}})
     if lacking == "splice in quiet":
         assert "in quiet not measured, in noise" in words(report)
@@ -345,7 +345,7 @@ def test_what_devices_did_can_be_said_in_another_language() -> None:
     about = {
         "title": "ESPHome", "bytes": {"a.tflite": 1}, "parameters": 12_345, "miss_rate_clean": share,
         "miss_rate_noisy": share, "utterances": 40, "fa_per_hour": share, "test_hours": 2.0,
-        "thresholds": [{"fa_per_day": 12.0, "extrapolated": True}], "confusers_accepted": share,
+        "thresholds": [{"fa_per_day": 12.0, "extrapolated": True}], "confusables_accepted": share,
     }  # fmt: skip
     (said,) = devices_in_words({"esphome": about})
     assert isinstance(said, Worded) and said.startswith("The detector for ESPHome (a.tflite; 12,345 parameters) missed")

@@ -119,7 +119,7 @@ def test_a_marked_false_alarm_is_silent_and_the_phrase_is_not(scripted: Scripted
     assert highest(better, other, phrase, other) > THRESHOLD
 
 
-def test_marks_of_spoken_near_phrases_silence_some_of_them_and_never_the_phrase(tmp_path: Path) -> None:
+def test_marks_of_spoken_confusables_silence_some_of_them_and_never_the_phrase(tmp_path: Path) -> None:
     # Which ones are silenced hangs on the weights: an anti-keyword that ends before the phrase does is heard too early.
     nears = ("hey campus", "hey compost", "he compasses", "hey rumpus", "hey come past")
     model = lenient(keyword_hmm_model("hey compass"), "hey compass")

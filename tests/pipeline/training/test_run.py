@@ -46,7 +46,7 @@ from tests.support.processes import of_session
 # Where the run is killed, in this order: each run goes on from what the one before has left.
 KILLS = ("plan:0", "synthesize:2", "features:2", "train:1", "calibrate:0", "report:0", "bundle:0", "zip:3")
 FEW = {
-    "confuser": BucketSize(8, 1),
+    "confusable": BucketSize(8, 1),
     "inbetween": BucketSize(3, 1),
     "plain_negative": BucketSize(16, 1),
     "test_clips": 16,

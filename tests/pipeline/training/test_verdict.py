@@ -13,7 +13,7 @@ from tests.support.detector_versions import a_share, make_report
 
 def a_report(people: int = 0, **summary: Any) -> dict[str, Any]:
     report = make_report(people=people)
-    report["summary"] |= {"confusers_accepted": a_share(1, 10), **summary}
+    report["summary"] |= {"confusables_accepted": a_share(1, 10), **summary}
     return report
 
 
@@ -53,10 +53,10 @@ def test_some_of_what_wakes_it_is_named() -> None:
 
 def test_none_and_not_tested_are_told_apart() -> None:
     nothing = {"value": 0.0, "low": 0.0, "high": 1.0}
-    report = a_report(confusers_accepted=nothing, fa_per_hour=nothing)
+    report = a_report(confusables_accepted=nothing, fa_per_hour=nothing)
     report["results"]["hours"] = 0.75
     assert "none of 10 similar phrases wakes it; no false alarm in 45 minutes" in verdict_of(report).sentence
-    report["results"]["confusers"]["said"] = report["results"]["hours"] = 0
+    report["results"]["confusables"]["said"] = report["results"]["hours"] = 0
     assert "similar phrases were not tested; other speech was not tested" in verdict_of(report).sentence
 
 
@@ -65,12 +65,12 @@ def test_none_and_not_tested_are_told_apart() -> None:
     [
         ("trial", 9, {"miss_rate_clean": a_share(6, 10)}, "useless"),
         ("trial", 9, {}, "trial"),
-        ("quick", 9, {"confusers_accepted": a_share(3, 10)}, "alike"),
+        ("quick", 9, {"confusables_accepted": a_share(3, 10)}, "alike"),
         ("quick", 9, {"fa_per_hour": {"value": 1.5, "low": 0.1, "high": 4.0}}, "wakes"),
-        ("quick", 9, {"fa_per_hour": {"value": 1.5}, "confusers_accepted": a_share(3, 10)}, "wakes"),
+        ("quick", 9, {"fa_per_hour": {"value": 1.5}, "confusables_accepted": a_share(3, 10)}, "wakes"),
         ("standard", 0, {}, "unproven"),
         ("standard", 9, {}, "good"),
-        ("standard", 9, {"confusers_accepted": a_share(0, 0)}, "good"),
+        ("standard", 9, {"confusables_accepted": a_share(0, 0)}, "good"),
     ],
 )
 def test_one_state_says_what_to_do_next(effort: str, people: int, summary: dict[str, Any], state: str) -> None:

@@ -26,7 +26,7 @@ TINY = replace(
     config.EFFORTS["quick"],
     name="tiny",
     positive=BucketSize(5, 24),
-    confuser=BucketSize(40, 1),
+    confusable=BucketSize(40, 1),
     inbetween=BucketSize(12, 1),
     plain_negative=BucketSize(70, 1),
     negative_hours=0.05,
@@ -99,10 +99,10 @@ def run(data: Path, engines: str, kill_at: str) -> None:
 def serve() -> None:
     """Do the runs that are asked for, one after the other."""
     import pipeline.training.run  # noqa: F401 - what takes seconds is loaded before the first fork
-    from phrase_augmentation.confusers import confusers
+    from phrase_augmentation.confusables import confusables
     from phrase_augmentation.keyphrase import Keyphrase
 
-    confusers(Keyphrase(PHRASE), 1, 0)
+    confusables(Keyphrase(PHRASE), 1, 0)
     for line in sys.stdin:
         data, engines, kill_at, output, errors = json.loads(line)
         pid = os.fork()

@@ -99,7 +99,7 @@ def test_what_changed_between_two_versions(owners: Client, owner: User, version:
         "Anti-keywords": ("none", "z eɪ k"),
         "Clips": ("1", "1 (1 new, 1 gone)"),
         "Missed, on the same stream": ("20.0 % 11.2 to 33.0 %", "10.0 % 4.3 to 21.4 %"),
-        "Confusers accepted, on the same stream": ("10.0 % 2.8 to 30.1 %", "10.0 % 2.8 to 30.1 %"),
+        "Confusables accepted, on the same stream": ("10.0 % 2.8 to 30.1 %", "10.0 % 2.8 to 30.1 %"),
         "False alarms/h, on the same stream": ("0.33 0.01 to 1.86", "0.33 0.01 to 1.86"),
         "Fires on marked false alarms, on the same stream": ("1", "0"),
         "Misses marked misses, on the same stream": ("1", "0"),

@@ -18,7 +18,7 @@ from webui.trainer import results, services
 from webui.trainer.models import Version
 
 ABOUT = {
-    "miss_rate_clean": {"value": 0.455}, "miss_rate_noisy": {"value": 0.636}, "confusers_accepted": {"value": 0.6},
+    "miss_rate_clean": {"value": 0.455}, "miss_rate_noisy": {"value": 0.636}, "confusables_accepted": {"value": 0.6},
     "fa_per_hour": {"value": 0.86}, "test_hours": 1.16,
 }  # fmt: skip
 

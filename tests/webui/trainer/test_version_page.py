@@ -74,7 +74,7 @@ def test_a_verdict_has_one_colour_and_one_next_step(
 ) -> None:
     report = make_report(people=people)
     report["effort"] = changes.get("effort", "quick")
-    report["summary"]["confusers_accepted"] = a_share(changes.get("alike", 0), 10)
+    report["summary"]["confusables_accepted"] = a_share(changes.get("alike", 0), 10)
     report["summary"]["fa_per_hour"] = {"value": changes.get("alarms", 0.0), "low": 0.0, "high": 99.0}
     report["summary"]["miss_rate_clean"] = a_share(changes.get("misses", 0), 10)
     (version.path / "report.json").write_text(json.dumps(report))
@@ -141,7 +141,7 @@ def test_detector_trained_from_scratch(owners: Client, version: Version) -> None
     report = make_report()
     del report["backbone"]
     report["held_out_engine"] = None
-    report["results"]["confusers"]["worst"] = []
+    report["results"]["confusables"]["worst"] = []
     report["results"]["by_engine"][0]["miss_rate"] = a_share(0, 0)
     (version.path / "report.json").write_text(json.dumps(report))
     page = owners.get(address("version", version)).content.decode()
@@ -166,7 +166,7 @@ def test_version_without_its_job(owners: Client, version: Version) -> None:
     assert owners.get(address("compare", version)).status_code == 200
 
 
-def test_confusers_have_clips_to_play(owners: Client, version: Version, portal: Path) -> None:
+def test_confusables_have_clips_to_play(owners: Client, version: Version, portal: Path) -> None:
     with Library(portal) as library:
         ids = library.add_clips(
             NewClip(

@@ -193,7 +193,7 @@ def test_same_stream_figures_come_first(owners: Client, owner: User, portal: Pat
     Version.objects.filter(pk=second.pk).update(offered=False)
     share = {"value": 0.125, "low": 0.1, "high": 0.2}
     figures = {**FIGURES, "miss_rate": dict.fromkeys(("all", "clean", "noisy"), share), "people": share}
-    figures |= {"confusers": share, "fa_per_hour": share}
+    figures |= {"confusables": share, "fa_per_hour": share}
     asked = [second.path.name, first.path.name]
     comparison = {"asked": asked, "versions": [{"run": run, **figures} for run in asked], "left_out": {}}
     (second.path / "comparison.json").write_text(json.dumps(comparison))

@@ -47,7 +47,7 @@ class _Reach:
     spelled_pair: int  # misspellings a side where two words are misspelt
 
 
-def confusers(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseText]:
+def confusables(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseText]:
     """At most ``count`` distinct texts near the phrase, nearest first (phone distance, the smallest over the accents).
 
     Kinds: "vocabulary" (a real word in place of one, the phones parted into other words, words of the same stem),
@@ -61,7 +61,7 @@ def confusers(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseTex
     if count < 1:
         return []
     phrase, language = keyphrase.text, keyphrase.language
-    rng = generator(seed, "confusers", language, phrase)
+    rng = generator(seed, "confusables", language, phrase)
     words = len(keyphrase.words)
     mixed: dict[str, list[PhraseText]] = {}
     for kind, pool in _pools(phrase, language):

@@ -1,4 +1,4 @@
-"""``confusers``: what sounds like a phrase to Hark's recognizer, before any training."""
+"""``confusables``: what sounds like a phrase to Hark's recognizer, before any training."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HOURS = 1.0
 
 def register(commands: Commands[Parser]) -> None:
     parser = add_command(
-        commands, "confusers", "PHRASE [options]", "what sounds like a phrase, before any training", run_confusers
+        commands, "confusables", "PHRASE [options]", "what sounds like a phrase, before any training", run_confusables
     )
     parser.add_argument("phrase", metavar="PHRASE")
     parser.add_argument("--texts", type=count, default=TEXTS, metavar="N", help=f"spoken texts (default: {TEXTS})")
@@ -38,21 +38,21 @@ def register(commands: Commands[Parser]) -> None:
     parser.add_argument("--language", type=language, default="en", help="default: en")
 
 
-def run_confusers(options: argparse.Namespace, screen: Screen) -> int:
-    """``confusers PHRASE``: exit code 0 whatever is found."""
+def run_confusables(options: argparse.Namespace, screen: Screen) -> int:
+    """``confusables PHRASE``: exit code 0 whatever is found."""
     from audio_generation.registry import close_engines
     from db.db_api import Library, library_exists
-    from phrase_augmentation.confusers import confusers
+    from phrase_augmentation.confusables import confusables
     from phrase_augmentation.keyphrase import Keyphrase
-    from pipeline.training.keyword_scoring import ranked_confusers
+    from pipeline.training.keyword_scoring import ranked_confusables
 
     keyphrase = Keyphrase.of(options.phrase, options.language)
-    texts = [text.text for text in confusers(keyphrase, options.texts)]
+    texts = [text.text for text in confusables(keyphrase, options.texts)]
     try:
         with screen.reporter() as reporter:
-            reporter.stage("confusers", f"Speaking “{options.phrase}” and {len(texts)} texts that resemble it")
+            reporter.stage("confusables", f"Speaking “{options.phrase}” and {len(texts)} texts that resemble it")
             spoken, voice = _spoken([keyphrase.text, *texts], keyphrase.language)
-            ranked = ranked_confusers(spoken, keyphrase)
+            ranked = ranked_confusables(spoken, keyphrase)
     finally:
         close_engines()
     found: list[dict[str, Any]] = []

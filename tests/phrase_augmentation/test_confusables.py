@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import HarkError
-from phrase_augmentation.confusers import LEAST_DISTANCE, _in_turns, confusers
+from phrase_augmentation.confusables import LEAST_DISTANCE, _in_turns, confusables
 from phrase_augmentation.heard import can_be_heard_in
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
@@ -25,8 +25,8 @@ def plain(text: str, accent: str) -> str:
 
 
 @pytest.mark.parametrize("phrase", ["computer", "hey compass", "smart mirror", "alexa"])
-def test_thousands_of_confusers_none_of_which_is_heard_as_the_phrase(phrase: str) -> None:
-    found = confusers(Keyphrase(phrase), 2500)
+def test_thousands_of_confusables_none_of_which_is_heard_as_the_phrase(phrase: str) -> None:
+    found = confusables(Keyphrase(phrase), 2500)
     texts = [text.text for text in found]
     assert len(found) == len(set(texts)) == 2500
     assert {text.kind for text in found} <= KINDS
@@ -45,19 +45,19 @@ def test_thousands_of_confusers_none_of_which_is_heard_as_the_phrase(phrase: str
 
 
 def test_the_expected_ones_are_there() -> None:
-    texts = {text.text for text in confusers(Keyphrase("hey compass"), 2500)}
+    texts = {text.text for text in confusables(Keyphrase("hey compass"), 2500)}
     assert {"hey campus", "they compass", "compass hey", "hey", "compass", "hey comp"} <= texts
-    assert {"alex", "alexis", "alexander"} <= {text.text for text in confusers(Keyphrase("alexa"), 2500)}
-    texts = {text.text for text in confusers(Keyphrase("computer"), 2500)}
+    assert {"alex", "alexis", "alexander"} <= {text.text for text in confusables(Keyphrase("alexa"), 2500)}
+    texts = {text.text for text in confusables(Keyphrase("computer"), 2500)}
     assert {"commuter", "computing", "computed", "compute", "computation"} <= texts
 
 
 def test_misspellings_that_other_readers_take_for_the_phrase_are_left_out() -> None:
-    texts = {text.text for text in confusers(Keyphrase("hey compass"), 6000)}
+    texts = {text.text for text in confusables(Keyphrase("hey compass"), 6000)}
     assert not {"hey compess", "hey compas", "hey cumpass", "hey kompass", "hecompass", "hay compass"} & texts
 
 
-@pytest.mark.slow(reason="generates near-phrases for 8 random phrases")
+@pytest.mark.slow(reason="generates confusables for 8 random phrases")
 @settings(max_examples=8, deadline=None)
 @given(
     st.lists(st.integers(0, 20_000).map(lambda index: vocabulary().words[index]), min_size=1, max_size=3),
@@ -66,7 +66,7 @@ def test_misspellings_that_other_readers_take_for_the_phrase_are_left_out() -> N
 def test_any_phrase(words: list[str], seed: int) -> None:
     phrase = " ".join(words)
     try:
-        found = confusers(Keyphrase(phrase), 150, seed)
+        found = confusables(Keyphrase(phrase), 150, seed)
     except HarkError:
         assert sum(map(len, words)) < 2
         return
@@ -76,20 +76,20 @@ def test_any_phrase(words: list[str], seed: int) -> None:
 
 
 def test_seeds_and_counts() -> None:
-    assert confusers(Keyphrase("hey compass"), 300, seed=1) == confusers(Keyphrase("hey compass"), 300, seed=1)
-    assert confusers(Keyphrase("hey compass"), 300, seed=1) != confusers(Keyphrase("hey compass"), 300, seed=2)
-    assert set(confusers(Keyphrase("hey compass"), 100, seed=1)) <= set(
-        confusers(Keyphrase("hey compass"), 300, seed=1)
+    assert confusables(Keyphrase("hey compass"), 300, seed=1) == confusables(Keyphrase("hey compass"), 300, seed=1)
+    assert confusables(Keyphrase("hey compass"), 300, seed=1) != confusables(Keyphrase("hey compass"), 300, seed=2)
+    assert set(confusables(Keyphrase("hey compass"), 100, seed=1)) <= set(
+        confusables(Keyphrase("hey compass"), 300, seed=1)
     )
-    assert confusers(Keyphrase("hey compass"), 0) == []
+    assert confusables(Keyphrase("hey compass"), 0) == []
 
 
 @pytest.mark.slow(reason="starts Python several times")
 def test_the_same_in_another_process() -> None:
     code = (
-        "from phrase_augmentation.confusers import confusers; import hashlib;"
+        "from phrase_augmentation.confusables import confusables; import hashlib;"
         "from phrase_augmentation.keyphrase import Keyphrase;"
-        "print(hashlib.sha256(repr(confusers(Keyphrase('smart mirror'), 400)).encode()).hexdigest())"
+        "print(hashlib.sha256(repr(confusables(Keyphrase('smart mirror'), 400)).encode()).hexdigest())"
     )
     digests = {
         subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60).stdout
@@ -102,15 +102,15 @@ def test_the_same_in_another_process() -> None:
     "phrase", ["oh", "i i", "zz", "drop table clips", "etc passwd", "turn on the light in the hall now"]
 )
 def test_odd_phrases_give_what_there_is(phrase: str) -> None:
-    assert not [text for text in confusers(Keyphrase(phrase), 200) if can_be_heard_in(phrase, text.text)]
+    assert not [text for text in confusables(Keyphrase(phrase), 200) if can_be_heard_in(phrase, text.text)]
 
 
-def test_a_phrase_of_which_every_confuser_is_a_homophone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from phrase_augmentation import confusers as module
+def test_a_phrase_of_which_every_confusable_is_a_homophone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from phrase_augmentation import confusables as module
 
     monkeypatch.setattr(module, "_candidates", lambda *_: iter([("flour", "vocabulary"), ("flowers", "vocabulary")]))
     module._pools.cache_clear()
-    assert confusers(Keyphrase("flower"), 50) == []
+    assert confusables(Keyphrase("flower"), 50) == []
     module._pools.cache_clear()
 
 
@@ -120,7 +120,7 @@ def test_a_phrase_of_which_every_confuser_is_a_homophone(monkeypatch: pytest.Mon
     [("hallo kompass", "de"), ("bonjour", "fr"), ("привет компас", "ru"), ("你好世界", "zh"), ("habari yako", "sw")],
 )
 def test_other_languages(phrase: str, language: str) -> None:
-    found = confusers(Keyphrase(phrase, language), 60)
+    found = confusables(Keyphrase(phrase, language), 60)
     assert len(found) >= (2 if language == "sw" else 60)
     assert not [text for text in found if can_be_heard_in(phrase, text.text, language)]
 
