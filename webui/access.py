@@ -1,8 +1,8 @@
-"""What a user may see and change: the one place that decides it, for pages, the API, sockets and downloads.
+"""The one place that decides what a user may see and change, for pages, the API, sockets and downloads.
 
-Things are their user's, and may be shared with one organization, whose people see them; what cannot be shared has the
-same three questions, so that no view looks for anything without one of them (``tests/webui/organizations/
-test_guard.py``).
+A thing belongs to its user and may be shared with one organization, whose people then see it. What cannot be shared
+answers the same three questions, so that no view looks anything up without one of them
+(``tests/webui/organizations/test_guard.py``).
 """
 
 from __future__ import annotations
@@ -26,23 +26,25 @@ Row = TypeVar("Row", bound=models.Model)
 
 
 def shared_with(**more: Any) -> models.ForeignKey[Any, Any]:
-    """The field of a thing that can be shared: the organization that it is shared with, none unless its user did."""
+    """Make the field for the organization that a thing is shared with; None until its user shares it."""
     return models.ForeignKey(Organization, on_delete=models.SET_NULL, null=True, blank=True, **more)
 
 
 def organizations_of(user: User, roles: Collection[str]) -> models.QuerySet[Membership, Any]:
-    """The organizations in which a user has one of the roles, for a subquery: a join would have a thing once for each
-    person of its organization."""
+    """Return the organizations in which a user has one of the roles, as a subquery.
+
+    A join would return a thing once for each person of its organization.
+    """
     return Membership.objects.filter(user=user, role__in=roles).values("organization")
 
 
 class Owned(models.QuerySet[Row]):
-    """Rows of what has a user, and is never shared with an organization."""
+    """Rows that belong to a user and are never shared with an organization."""
 
-    to_thing = ""  # the way from a row to the thing that it belongs to, such as "recording__"
+    to_thing = ""  # the path from a row to the thing that it belongs to, such as "recording__"
 
     def owned_by(self, user: User) -> Self:
-        """A user's own; nothing is a deactivated one's."""
+        """Return the user's own rows; a deactivated user has none."""
         return self.filter(self._own(user)) if user.is_active else self.none()
 
     def _own(self, user: User) -> Q:
@@ -50,14 +52,14 @@ class Owned(models.QuerySet[Row]):
 
 
 class Things(Owned[Row]):
-    """Rows of things that have a user, and an organization where they are shared."""
+    """Rows that belong to a user and may be shared with an organization."""
 
     def visible_to(self, user: User) -> Self:
-        """Their own, and what is shared with an organization that they are in."""
+        """Return the user's own rows, and those shared with an organization that they are in."""
         return self._of(user, READING)
 
     def editable_by(self, user: User) -> Self:
-        """Their own, and what is shared with an organization in which they are more than a viewer."""
+        """Return the user's own rows, and those shared with an organization in which they are more than a viewer."""
         return self._of(user, CHANGING)
 
     def _of(self, user: User, roles: Collection[str]) -> Self:
@@ -70,12 +72,12 @@ class Things(Owned[Row]):
 
 
 def visible(things: Things[Row], user: User, **which: Any) -> Row:
-    """The thing, for reading. Raises Http404 where there is none that the user may see."""
+    """Return a thing for reading. Raises Http404 if there is none that the user may see."""
     return get_object_or_404(things.visible_to(user), **which)
 
 
 def to_change(things: Things[Row], user: User, **which: Any) -> Row:
-    """The thing, for a change. Raises Http404 as :func:`visible`, and StatusError (403) for who may only read it."""
+    """Return a thing for a change. Raises Http404 as :func:`visible`, StatusError (403) if it is only to be read."""
     found = visible(things, user, **which)
     if not things.editable_by(user).filter(pk=found.pk).exists():
         raise StatusError(
@@ -88,8 +90,7 @@ def to_change(things: Things[Row], user: User, **which: Any) -> Row:
 
 
 def owned(things: Things[Row], user: User, **which: Any) -> Row:
-    """The thing, for what its user alone decides. Raises Http404 as :func:`visible`, and StatusError (403) for all
-    others."""
+    """Return a thing for its user's decisions. Raises Http404 as :func:`visible`, and StatusError (403) for others."""
     found = visible(things, user, **which)
     if not things.owned_by(user).filter(pk=found.pk).exists():
         raise not_yours()

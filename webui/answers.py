@@ -1,4 +1,4 @@
-"""How answers go out: with one Content-Security-Policy; pages and JSON compressed to whoever takes that."""
+"""Middleware for responses: one Content-Security-Policy, and compression of pages and JSON."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from django.middleware.gzip import GZipMiddleware
 
 from webui.logs import Middleware
 
-COMPRESSED = ("text/html", "application/json")  # sound, files and streams go as they are
+COMPRESSED = ("text/html", "application/json")  # audio, files and streams are not compressed
 
 
 class ContentPolicy(Middleware):
-    """Set django-csp's header for ``settings.CONTENT_SECURITY_POLICY``, put together once, as it has no nonces."""
+    """Sets the header of ``settings.CONTENT_SECURITY_POLICY``, built once since it has no nonces."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         super().__init__(get_response)
@@ -29,7 +29,7 @@ class ContentPolicy(Middleware):
 
 
 class CompressPages(GZipMiddleware):
-    """Django's own, which adds bytes at random, so that lengths tell nothing of a secret (BREACH)."""
+    """Django's middleware, which adds random bytes so that lengths reveal no secret (BREACH), for pages and JSON."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if response.streaming or not response.headers.get("Content-Type", "").startswith(COMPRESSED):

@@ -40,7 +40,7 @@ from webui.jobs.consumers import JobConsumer, JobsConsumer
 from webui.limits import Application, LimitBodies, Scope
 from webui.listening.consumers import ListenConsumer, TryConsumer
 
-LARGEST_FORM, LARGEST_RECORDING = LARGE, 201_000_000  # bytes; a form around a file takes some, too
+LARGEST_FORM, LARGEST_RECORDING = LARGE, 201_000_000  # bytes, with the form around a file
 
 TAKEN_OVER_AT_ONCE = 8
 IN_MEMORY = 100_000  # bytes of a body
@@ -52,7 +52,7 @@ PIECES = re.compile(r"/recordings/uploads/[0-9a-f-]{36}")
 
 
 def largest_body(scope: Scope) -> int:
-    """Bytes that may be sent with a request: many only to where they belong."""
+    """Return how many bytes a request may send; only some addresses take large bodies."""
     if PIECES.fullmatch(scope["path"]):
         return LARGEST_CHUNK
     if WHOLE.fullmatch(scope["path"]):
@@ -61,7 +61,7 @@ def largest_body(scope: Scope) -> int:
 
 
 def user_of(scope: Scope) -> User | None:
-    """Whose token or session the request has."""
+    """Return the user of the request's token or session; None without a valid one."""
     headers = dict(scope["headers"])
     if b"authorization" in headers:
         try:
@@ -74,18 +74,20 @@ def user_of(scope: Scope) -> User | None:
 
 
 class Pages(ASGIHandler):
-    """Django's own; bodies wait on the data folder's disk, since the system's temporary folder may be memory, and of
-    recordings only a few are taken over at once, each by a thread with a connection to the database."""
+    """Django's handler with request bodies on the data folder's disk, as the system's temporary folder may be memory.
+
+    Only a few recordings are taken over at once: each needs a thread with a connection to the database.
+    """
 
     _places = asyncio.Semaphore(TAKEN_OVER_AT_ONCE)
 
     async def run_get_response(self, request: HttpRequest) -> HttpResponseBase:
-        """The answer to a request whose body is there."""
+        """Answer a request whose body has arrived."""
         async with self._places if QUEUED.fullmatch(request.path) and request.method == "POST" else nullcontext():
             return await super().run_get_response(request)
 
     async def read_body(self, receive: Callable[[], Awaitable[Mapping[str, Any]]]) -> IO[bytes]:
-        """The body as a file. Raises RequestAborted where the client leaves, OSError on a full disk."""
+        """Return the body as a file. Raises RequestAborted if the client disconnects, OSError on a full disk."""
         folder = settings.FILE_UPLOAD_TEMP_DIR
         folder.mkdir(parents=True, exist_ok=True)
         body = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(folder))  # noqa: SIM115
@@ -120,7 +122,7 @@ application = ProtocolTypeRouter(
             cast(Application, Pages()),
             largest_body,
             LARGEST_FORM,
-            # Each in a thread of its own: one that waits for the database holds up no other.
+            # In threads of their own, so that a request that waits for the database does not block others.
             database_sync_to_async(user_of, thread_sensitive=False),
             database_sync_to_async(check_body, thread_sensitive=False),
         ),

@@ -1,4 +1,4 @@
-"""Every failure as a page, or as problem details, of the same three sentences: what happened, why, what to do."""
+"""Failures as pages or problem details, each in three sentences: what happened, why, what to do."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from webui.translation import explained
 log = logging.getLogger(__name__)
 
 PROBLEM = "application/problem+json"
-BUSY_WAIT_S = 30  # until a 429 that does not say so itself is worth another try
-LONGEST_LINE = 500  # of the log, for what was sent wrong
-LONGEST_NAME = 80  # of a host that is shown again
+BUSY_WAIT_S = 30  # until the next attempt, for a 429 without a time of its own
+LONGEST_LINE = 500  # characters in the log about a malformed request
+LONGEST_NAME = 80  # characters of a host name that a page repeats
 
 
 class StatusError(HarkError):
-    """A failure with a status of its own, and the seconds after which it is worth another try."""
+    """A failure with its own HTTP status, and the seconds after which it is worth another try."""
 
     def __init__(self, status: int, what: str, why: str, what_to_do: str, wait_s: int | None = None) -> None:
         super().__init__(what, why, what_to_do)
@@ -37,7 +37,7 @@ class StatusError(HarkError):
 
 
 def explain(request: HttpRequest, error: HarkError, status: int) -> HttpResponse:
-    """The error as a page; as JSON (problem details, RFC 9457) for programs; as a fragment for HTMX."""
+    """Return the error as a page; for programs as JSON (problem details, RFC 9457); for HTMX as a fragment."""
     if "application/json" in request.headers.get("Accept", "") or request.path.startswith("/api/"):
         return problem(error, status)
     template = "fragments/problem.html" if getattr(request, "htmx", False) else "problem.html"
@@ -49,7 +49,7 @@ def explain(request: HttpRequest, error: HarkError, status: int) -> HttpResponse
 
 
 def problem(error: HarkError, /, status: int | None = None, **more: Any) -> HttpResponse:
-    """The answer that explains an error to programs (RFC 9457); ``more`` are further members of it."""
+    """Return the error as problem details (RFC 9457); ``more`` are further members."""
     status = status or getattr(error, "status", 422)
     said = explained(error)
     content = {"type": "about:blank", "title": said["what"], "status": status, **said, **more}
@@ -60,7 +60,7 @@ def problem(error: HarkError, /, status: int | None = None, **more: Any) -> Http
 
 
 def with_wait(error: BaseException | None, response: HttpResponse) -> HttpResponse:
-    """Say in the response after how many seconds to try again, where the error does or the status is 429."""
+    """Set Retry-After to the error's ``wait_s``, or to a default if the status is 429."""
     wait_s = getattr(error, "wait_s", None) or (BUSY_WAIT_S if response.status_code == 429 else None)
     if wait_s:
         response["Retry-After"] = str(wait_s)
@@ -68,7 +68,7 @@ def with_wait(error: BaseException | None, response: HttpResponse) -> HttpRespon
 
 
 def _form_of(request: HttpRequest) -> str:
-    """The page of this portal that sent a form; "" where that is not known."""
+    """Return the page of this portal that sent a form; "" if unknown."""
     referer = request.headers.get("Referer", "")
     try:
         here = request.get_host()
@@ -80,7 +80,7 @@ def _form_of(request: HttpRequest) -> str:
 
 
 def known(error: BaseException | None) -> tuple[HarkError, int] | None:
-    """An exception in words, and its status; None for what is a fault of Hark's own, or what Django explains itself."""
+    """Return an exception as a HarkError with its status; None for bugs and for what Django explains."""
     if isinstance(error, HarkError):
         return error, int(getattr(error, "status", 422))
     if isinstance(error, RequestDataTooBig):
@@ -107,7 +107,6 @@ def known(error: BaseException | None) -> tuple[HarkError, int] | None:
 
 
 def too_large() -> StatusError:
-    """413."""
     return StatusError(
         413,
         _("The request is too large."),
@@ -117,7 +116,6 @@ def too_large() -> StatusError:
 
 
 def unreadable() -> HarkError:
-    """400 for a body that is none."""
     return HarkError(
         _("The request could not be read."),
         _("Its body is malformed, or was cut off."),
@@ -126,12 +124,10 @@ def unreadable() -> HarkError:
 
 
 def forbidden() -> HarkError:
-    """403."""
     return HarkError(_("That is not allowed."), _("Your account may not do it."), _("Ask the owner."))
 
 
 def broken() -> HarkError:
-    """500."""
     return HarkError(
         _("Something is broken in Hark."),
         _("The log of the server says more."),
@@ -140,7 +136,7 @@ def broken() -> HarkError:
 
 
 class InALine(logging.Filter):
-    """Shorten what needs no traceback (a malformed request, a full disk, a locked database); 503 is only a warning."""
+    """Logs malformed requests, full disks and locked databases in a line without traceback; 503 is only a warning."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -154,23 +150,22 @@ class InALine(logging.Filter):
 
 
 class ExplainErrorsMiddleware(Middleware):
-    """Turn what :func:`known` knows of what a view raises into an answer that explains it."""
+    """Explains the exceptions of views that :func:`known` covers."""
 
     def process_template_response(self, request: HttpRequest, response: TemplateResponse) -> TemplateResponse:
-        """Called by Django for pages of allauth: one whose form has errors is answered with 422."""
+        """Answer 422 if a form of an allauth page has errors."""
         content = response.context_data or {}
         if any(getattr(content.get(name), "errors", None) for name in ("form", "webauthn_form")):
             response.status_code = 422
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Called by Django for whatever a view raised."""
         found = known(exception)
         return None if found is None else explain(request, *found)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """404; also for things of other users, so that ids tell nothing."""
+    """Answer 404, also for things of other users, so that ids reveal nothing."""
     error = HarkError(
         _("There is nothing here."),
         _("The address is wrong, or the item was deleted or belongs to another user."),
@@ -180,12 +175,10 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def refused(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """403."""
     return explain(request, forbidden(), 403)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """400."""
     error = HarkError(_("That could not be read."), _("The request is malformed."), _("Go back and try again."))
     if isinstance(exception, DisallowedHost):
         host = request.META.get("HTTP_HOST", "")[:LONGEST_NAME]
@@ -198,7 +191,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """403 of a form that was opened too long ago, or sent from another site."""
+    """Answer 403 to a form that was opened too long ago or sent from another site."""
     error = HarkError(
         _("The form was not accepted."),
         _("It was opened long ago, or sent from elsewhere."),
@@ -208,7 +201,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def bug(request: HttpRequest) -> HttpResponse:
-    """500: Django has logged the traceback. Also for what is raised outside of views: a session on a full disk."""
+    """Answer 500, whose traceback Django has logged, or an error outside of views, as of a session on a full disk."""
     found = known(sys.exception())
     if found is not None:
         return explain(request, *found)

@@ -1,4 +1,4 @@
-"""A connection of uvicorn's that does not wait for ever: it has no time-out of its own for a request's head."""
+"""A connection of uvicorn with a time limit for a request's head, which uvicorn lacks."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import asyncio
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-HEAD_S = 20.0  # in which the first line and the headers of a request must come
+HEAD_S = 20.0  # for the first line and the headers of a request to arrive
 
 
 class Connection(H11Protocol):
-    """Closed where no whole head of a request comes in time, and at once where there are too many connections.
+    """Closes if no complete request head arrives in time, and at once if there are too many connections.
 
-    Without that, connections that say nothing use up the files that the process may open.
+    Otherwise silent connections would use up the files that the process may open.
     """
 
     _patience: asyncio.TimerHandle | None = None
@@ -29,7 +29,7 @@ class Connection(H11Protocol):
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._stop_waiting()
-        elif self._patience is None:  # of the next request on this connection
+        elif self._patience is None:  # the next request on this connection
             self._patience = self.loop.call_later(HEAD_S, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -1,5 +1,8 @@
-"""Limit request bodies, so that no request fills the disk: count bytes before anything else reads them, refuse large
-bodies of clients without an account, and check a user's free space before a body arrives and while it does."""
+"""Limits on request bodies, so that no request fills the disk.
+
+Bytes are counted before anything else reads them, large bodies without an account are refused, and a user's free space
+is checked before a body arrives and while it does.
+"""
 
 from __future__ import annotations
 
@@ -21,18 +24,18 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LONGEST_NUMBER = 18  # digits
-PIECE_S, LEAST = 60.0, 120_000  # a body that is waited for so long must bring so many bytes meanwhile, or end
-LOOK_EVERY = 16_000_000  # bytes, after which it is looked again whether there is room
-READ_ON_S = 5.0  # a body that is refused: else the client has no answer, since it is still sending
+PIECE_S, LEAST = 60.0, 120_000  # seconds of waiting in which so many bytes of a body must arrive, unless it ends
+LOOK_EVERY = 16_000_000  # bytes between checks of the free space
+READ_ON_S = 5.0  # of a refused body: a client that is still sending would get no answer
 
 
 @dataclass(eq=False)
 class Body:
-    """What a user sends.
+    """A user's request body.
 
     Attributes:
-        size: bytes as its header gives them, or as many as have come.
-        is_whole: it has come.
+      size: bytes according to its header, or received so far.
+      is_whole: it has arrived completely.
     """
 
     user: Any
@@ -43,13 +46,13 @@ class Body:
 
 @dataclass(eq=False)
 class LimitBodies:
-    """An ASGI application that answers 413 where a body is too long, 408 where it stops, and 507 on a full disk.
+    """ASGI application that answers 413 if a body is too long, 408 if it stalls, and 507 on a full disk.
 
     Attributes:
-        largest: bytes that a request may have there.
-        for_all: bytes that anybody's request may have; more only where ``user_of`` finds whose it is.
-        check: raises HarkError where a body may not come beside those of all users that came before it.
-        coming: those bodies.
+      largest: returns the most bytes of a request.
+      for_all: the most bytes of any request; more only for a user that ``user_of`` finds.
+      check: raises HarkError if a body may not arrive beside those of all users that began before it.
+      coming: the bodies that are arriving.
     """
 
     application: Application
@@ -64,7 +67,7 @@ class LimitBodies:
         try:
             await request.admit()
             await self.application(scope, request.receive, request.send)
-        except (HarkError, OSError) as error:  # OSError: of the disk that the body is kept on
+        except (HarkError, OSError) as error:  # OSError: of the disk that stores the body
             if request.answered:
                 raise
             refused = storage_error(error, "receiving the request") if isinstance(error, OSError) else error
@@ -76,7 +79,7 @@ class LimitBodies:
 
 
 class _Request:
-    """A request whose body is counted as it comes."""
+    """A request whose body is counted as it arrives."""
 
     def __init__(self, limits: LimitBodies, scope: Scope, receive: Receive, send: Send) -> None:
         self.limits, self.scope, self._receive, self._send = limits, scope, receive, send
@@ -87,7 +90,7 @@ class _Request:
         self.waited_s, self.came = 0.0, 0  # since the last LEAST bytes
 
     async def admit(self) -> None:
-        """Raise HarkError where its body may not come."""
+        """Raise HarkError if the body may not arrive."""
         said = dict(self.scope["headers"]).get(b"content-length", b"")
         if len(said) > LONGEST_NUMBER:
             raise too_large()
@@ -104,7 +107,7 @@ class _Request:
             raise too_large()
 
     async def receive(self) -> dict[str, Any]:
-        """The next message. Raises HarkError where the body stops, is too long, or may not come on."""
+        """Return the next message. Raises HarkError if the body stalls, is too long, or no longer has room."""
         began = time.monotonic()
         try:
             message = await asyncio.wait_for(self._receive(), PIECE_S - self.waited_s if self.going_on else None)

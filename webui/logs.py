@@ -1,4 +1,4 @@
-"""The log for programs (HARK_LOG_JSON=1): a JSON object a line, with the ids of the request and of the job."""
+"""JSON log lines (HARK_LOG_JSON=1) with the ids of the request and of the job."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ job_id: ContextVar[str] = ContextVar("job_id", default="")
 
 @contextmanager
 def about_job(id_: str) -> Iterator[None]:
-    """What is logged meanwhile is about this job."""
+    """Log everything in this context with the job's id."""
     before = job_id.set(id_)
     try:
         yield
@@ -37,7 +37,7 @@ def about_job(id_: str) -> Iterator[None]:
 
 
 class JsonLines(logging.Formatter):
-    """``fields`` of a record (``extra={"fields": {...}}``) stand beside what every line has."""
+    """A record as a JSON object; the record's ``fields`` (``extra={"fields": {...}}``) are added to it."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
@@ -56,7 +56,7 @@ class JsonLines(logging.Formatter):
 
 
 def view_of(request: HttpRequest) -> str:
-    """What a request is called in the log: its view, since its address may hold a token or be invented."""
+    """Return the view's name for the log: the address may hold a token or be made up."""
     return str(request.resolver_match.view_name) if request.resolver_match else "none"
 
 
@@ -65,7 +65,7 @@ def method_of(request: HttpRequest) -> str:
 
 
 class NoAddress(logging.Filter):
-    """What Django says of a request names its view, too."""
+    """Names the view instead of the address in what Django logs about a request."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         request = getattr(record, "request", None)
@@ -84,11 +84,11 @@ class Middleware:
 
 
 class RequestIds(Middleware):
-    """Give a request the id that a proxy gave it, or one of its own; the answer names it."""
+    """Gives a request the id from its proxy or a new one, which the answer repeats."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         given = request.headers.get(HEADER, "")
-        # Not taken back: Django says something of the answer afterwards. The next request sets its own.
+        # Not reset: Django logs about the answer afterwards, and the next request sets its own.
         request_id.set(given if _USABLE.fullmatch(given) else uuid4().hex)
         began = time.perf_counter()
         response = self.get_response(request)

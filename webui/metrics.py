@@ -1,7 +1,7 @@
-"""Figures for Prometheus: the requests that this process has answered, and the jobs of the whole installation.
+"""Metrics for Prometheus: the requests answered by this process, and the jobs of the whole installation.
 
-Requests are counted here; everything else is looked up in the database and on the disk whenever somebody asks, so that
-all processes say the same. Sums of all users, and no names.
+Requests are counted here; everything else is read from the database and the disk at each scrape, so that all processes
+report the same. Figures are sums over all users, without names.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from webui.logs import Middleware, method_of, view_of
 
 BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 300.0)
 LOOKED_BACK = timedelta(hours=1)
-Values = dict[tuple[str, ...], float]  # by the values of a figure's labels
+Values = dict[tuple[str, ...], float]  # by label values
 
 disable_created_metrics()
 REQUESTS = CollectorRegistry()
@@ -49,7 +49,7 @@ class CountRequests(Middleware):
 
 
 class Jobs(Collector):
-    """How many jobs wait and run, and of the last hour how many ended, how, and how long they took."""
+    """Waiting and running jobs, and the number, states and durations of those that ended in the last hour."""
 
     def collect(self) -> Iterator[Metric]:
         from pipeline.jobs import AUDIO, TRAINING
@@ -97,7 +97,7 @@ def _quantiles(seconds: Mapping[tuple[str, ...], list[float]]) -> Values:
 
 
 class Installation(Collector):
-    """What only the owner sees: queues, all jobs that are kept, stages, failures, and uploads."""
+    """Metrics for the owner only: queues, all stored jobs, stages, failures, and uploads."""
 
     def collect(self) -> Iterator[Metric]:
         since = timezone.now() - LOOKED_BACK
@@ -111,7 +111,7 @@ class Installation(Collector):
 
 class Disk(Collector):
     def collect(self) -> Iterator[Metric]:
-        """Called by prometheus_client for each answer; says nothing where the folder is gone."""
+        """Report the disk's size and free space; nothing if the folder is gone."""
         try:
             usage = shutil.disk_usage(settings.DATA)
         except OSError:

@@ -1,7 +1,7 @@
-"""The portal's database on a server as an SQLite file, and back: so a backup is the same whatever database there is.
+"""Copy the portal's database on a server to an SQLite file and back, so that backups look alike for every database.
 
-Rows go from one database to the other through the models' fields, in one transaction of each, and are then compared:
-their number, and a digest of what they hold.
+Rows are copied through the models' fields, in one transaction of each database, and then compared: their number, and a
+digest of their values.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from db.moving import Libraries
 from webui.audio.search import index_all
 from webui.setup import migrate, prepare_server
 
-SERVER, FILE = "default", "file"  # of Django's databases
+SERVER, FILE = "default", "file"  # Django's database aliases
 ROWS = 2000  # at a time
-NO_IDLE_LIMIT = {  # the comment is none to MariaDB
+NO_IDLE_LIMIT = {  # MariaDB executes the comment
     "postgresql": "SET LOCAL idle_in_transaction_session_timeout = 0",
     "mysql": "SET @is_filled = 1 /*M! , idle_transaction_timeout = 0 */",
 }
-# What the queue notes of tasks that it has done: jobs have results of their own, and these are pickled.
+# The queue's results of finished tasks: jobs store their own, and these are pickled.
 NOT_KEPT = {"django_q.task"}
 
-Digests = dict[str, tuple[int, int]]  # of each table: rows, and the sum of their digests
+Digests = dict[str, tuple[int, int]]  # by table: rows, and the sum of their digests
 
 
 class PortalServer(Libraries):
-    """The database of DATABASE_URL, for ``db.backup``: the portal's tables, and the clip libraries that are there.
+    """The database of DATABASE_URL, for ``db.backup``: the portal's tables and the clip libraries on the same server.
 
-    Raises HarkError where the server does not answer.
+    Raises HarkError if the server does not answer.
     """
 
     def __init__(self, data: Path) -> None:
@@ -53,7 +53,7 @@ class PortalServer(Libraries):
         connection.close()  # and with it the lock on migrations
 
     def names(self, data: Path) -> list[str]:
-        """The SQLite files that a backup has of it."""
+        """Return the names of its SQLite files in a backup."""
         return [PORTAL_DATABASE, *super().names(data)]
 
     def is_used(self) -> bool:
@@ -62,8 +62,10 @@ class PortalServer(Libraries):
         return User.objects.exists()
 
     def save(self, name: str, copy: Path) -> None:
-        """Write the portal's database or a library, as it is at one moment, into a new SQLite file. Raises
-        FileNotFoundError where it is gone."""
+        """Write a consistent copy of the portal's database or a library to a new SQLite file.
+
+        Raises FileNotFoundError if it is gone.
+        """
         if name != PORTAL_DATABASE:
             super().save(name, copy)
             return
@@ -78,8 +80,10 @@ class PortalServer(Libraries):
 
     @contextmanager
     def replaced_by(self, staged: Path, reporter: Reporter) -> Iterator[None]:
-        """Put the rows of an unpacked backup's SQLite file into the database in place of its own, and take the file
-        away. They are there for others when the block has ended; where it raises, the database is as it was."""
+        """Replace the database's rows by those of an unpacked backup's SQLite file, and remove the file.
+
+        Others see them once the block has ended; if it raises, the database is unchanged.
+        """
         reporter.stage("database", "Filling the database")
         file = staged / PORTAL_DATABASE
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +106,7 @@ class PortalServer(Libraries):
 
 @contextmanager
 def _opened(file: Path) -> Iterator[None]:
-    """An SQLite file as Django's database :data:`FILE`."""
+    """Open an SQLite file as Django's database :data:`FILE`."""
     options = {"ENGINE": "django.db.backends.sqlite3", "NAME": file, "OPTIONS": {"transaction_mode": "IMMEDIATE"}}
     connections.settings[FILE] = connections.configure_settings({SERVER: {}, FILE: options})[FILE]
     try:
@@ -139,11 +143,11 @@ def _tables() -> list[type[models.Model]]:
 
 
 def _copy(source: str, target: str, progress: Progress | None = None) -> None:
-    """Replace all rows of one database by those of the other, within a transaction of each, and compare them."""
+    """Replace all rows of ``target`` by those of ``source``, within a transaction of each, and compare them."""
     names = [str(model._meta.db_table) for model in _tables()]
     to = connections[target]
     with to.cursor() as cursor:
-        # MariaDB's and MySQL's TRUNCATE would end the transaction; their numbers go on by themselves.
+        # On MariaDB and MySQL TRUNCATE would end the transaction; their counters continue automatically.
         for statement in to.ops.sql_flush(no_style(), names, reset_sequences=to.vendor != "mysql"):
             cursor.execute(statement)
         with to.constraint_checks_disabled():
@@ -166,7 +170,7 @@ def _copy_table(model: type[models.Model], source: str, target: str) -> None:
     with to.cursor() as cursor:
         from_source = given.of(_rows(model, source))
         while rows := list(islice(from_source, ROWS)):
-            # As a field stores it, without what it would set when a row is saved (auto_now_add).
+            # Values as fields store them, without those that saving a row would set (auto_now_add).
             values = [[field.get_db_prep_save(value, to) for field, value in zip(fields, row)] for row in rows]
             try:
                 cursor.executemany(insert, values)
@@ -193,7 +197,7 @@ def _rows(model: type[models.Model], database: str) -> Iterable[tuple[Any, ...]]
 
 
 class _Digest:
-    """The number of rows, and the sum of their digests, which does not depend on their order."""
+    """The number of rows and the sum of their digests, which does not depend on their order."""
 
     def __init__(self, fields: Iterable[models.Field]) -> None:
         self._json = [isinstance(field, models.JSONField) for field in fields]
@@ -208,7 +212,7 @@ class _Digest:
 
 
 def _plain(value: Any, is_json: bool) -> Any:
-    """A value as both databases give it back."""
+    """Return a value as both databases return it."""
     if is_json and value is not None:
         return as_servers_take_it(json.dumps(_numbers(value), sort_keys=True))
     if isinstance(value, str):
@@ -219,7 +223,7 @@ def _plain(value: Any, is_json: bool) -> Any:
 
 
 def _numbers(value: Any) -> Any:
-    """JSON's value with all numbers as floats: 1 and 1.0, 1e300 and its digits are the same number."""
+    """Return JSON with all numbers as floats: 1 and 1.0, 1e300 and its digits are the same number."""
     if isinstance(value, dict):
         return {name: _numbers(one) for name, one in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What every page shows around its content: what waits for the reader, and the theme they chose. The page of help."""
+"""The frame of every page: counts of what waits for the user, and the chosen theme. Also the help page."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
 from webui.accounts.views import safe_address
 
-ANYONE = User(pk=-(2**31) + 1)  # stands for the user, wherever a query asks for one
+ANYONE = User(pk=-(2**31) + 1)  # placeholder for the user in a query
 THEMES = ("light", "dark")  # any other: the system's
 THEME_S = 365 * 24 * 3600
 
 
 class CountsOfUser:
-    """Counts rows by queries that depend on the user's id alone: one statement, put together once in a process.
+    """Counts rows by queries that depend on the user's id alone, in one statement that is built once a process.
 
-    Of the processor's time for a small page, putting these queries together was a quarter; the database's was none.
+    Building these queries took a quarter of a small page's processor time; executing them took next to none.
     """
 
     def __init__(self, **queries: Callable[[User], QuerySet[Any, Any]]) -> None:
         self._queries = queries
 
     def of(self, user: User) -> dict[str, int]:
-        """The number of rows of each query; none is a deactivated user's."""
+        """Return the number of rows of each query; 0 for a deactivated user."""
         if not user.is_active:
             return dict.fromkeys(self._queries, 0)
         sql, values = self._statement
@@ -53,7 +53,7 @@ class CountsOfUser:
 
 
 def around_the_page(request: HttpRequest) -> dict[str, Any]:
-    """A context processor. Counts are made where a template asks for them."""
+    """Provide the theme and the counts, which are queried only if a template uses them (context processor)."""
     theme = request.COOKIES.get("theme", "")
     return {"waiting": SimpleLazyObject(lambda: _waiting(request)), "theme": theme if theme in THEMES else ""}
 
@@ -65,7 +65,7 @@ def _waiting(request: HttpRequest) -> dict[str, int]:
 
 @cache
 def _counts() -> CountsOfUser:
-    """Jobs that are not over, and marked clips that nobody has decided about."""
+    """Count active jobs, and marked clips that await a decision."""
     from webui.jobs.models import Job
     from webui.listening.models import Sample
 
@@ -77,7 +77,7 @@ def _counts() -> CountsOfUser:
 
 @require_POST
 def choose_theme(request: HttpRequest) -> HttpResponse:
-    """``theme`` is light, dark or anything else for the system's; back to the page ``next``."""
+    """Set the ``theme``: light, dark, or anything else for the system's; redirect to the page ``next``."""
     theme = request.POST.get("theme", "")
     then = safe_address(request, request.POST.get("next", ""))
     response = HttpResponse(status=303, headers={"Location": then})
@@ -90,5 +90,5 @@ def choose_theme(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def help_page(request: HttpRequest) -> HttpResponse:
-    """What can be done here, what the figures mean, which keys do what, and Hark's version."""
+    """Show the tasks, figures and keys of the portal, and Hark's version."""
     return render(request, "help.html", {"version": hark_version()})

@@ -1,6 +1,6 @@
-"""How the portal is, for programs that watch it: ``/live``, ``/ready`` and ``/metrics``.
+"""Health checks and metrics for monitoring: ``/live``, ``/ready`` and ``/metrics``.
 
-The earlier systems' addresses below ``/api/v1/`` answer the same.
+The addresses of earlier systems below ``/api/v1/`` return the same.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ log = logging.getLogger(__name__)
 
 OK = "ok"
 ASKED_BY_ADDRESS = frozenset(("/live", "/ready", "/metrics"))
-LEAST_FREE = 500_000_000  # bytes of the data folder's disk, below which jobs may fail for want of room
-PATIENCE_MS = 3000  # for another process that is writing to the database; who asks waits not much longer
-PROBE = "ready"  # the row that is written to see whether the database can be
-_PROBE_BYTES = 4096  # bytes of the file that is written to see whether the data folder can be
+LEAST_FREE = 500_000_000  # bytes on the data folder's disk, below which jobs may run out of space
+PATIENCE_MS = 3000  # for another process that is writing to the database; monitors wait little longer
+PROBE = "ready"  # the row that tests whether the database can be written
+_PROBE_BYTES = 4096  # of the file that tests whether the data folder can be written
 
 
 class AnyName(Middleware):
-    """Let programs that watch ask each web server by its own address, whatever names people reach it under."""
+    """Lets monitors reach each web server by its own address, whatever HARK_ALLOWED_HOSTS is."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.path in ASKED_BY_ADDRESS:
@@ -55,7 +55,6 @@ class AnyName(Middleware):
 
 
 def _database() -> str:
-    """Read and write a row."""
     try:
         with connection.cursor() as cursor:
             if connection.vendor == "sqlite":
@@ -68,7 +67,7 @@ def _database() -> str:
 
 
 def _storage() -> str:
-    """Write a file into the data folder, and look how much room there is."""
+    """Write a file into the data folder, and check the free space."""
     folder = Path(settings.DATA)
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -93,7 +92,7 @@ def _queue() -> str:
 
 
 def _workers(lane: str) -> str:
-    """Whether one was heard of within the time of a lease, and the queue moves."""
+    """Check that a worker of the queue reported within the time of a lease, and that the queue moves."""
     try:
         age = heartbeat.ages([lane]).get(lane)
         stuck = webhooks_are_stuck() if lane == WEBHOOKS else lane in stuck_lanes()
@@ -136,13 +135,13 @@ def parts() -> dict[str, str]:
 
 @endpoint("GET")
 def live(request: HttpRequest) -> HttpResponse:
-    """``GET /live``: the process answers."""
+    """Answer ``GET /live``: the process responds."""
     return JsonResponse({"status": "alive"})
 
 
 @endpoint("GET")
 def ready(request: HttpRequest) -> HttpResponse:
-    """``GET /ready``: 200 where work is taken and done, else 503; each part with "ok" or why not."""
+    """Answer ``GET /ready``: 200 if jobs are accepted and processed, else 503; each part has "ok" or the reason."""
     found = parts()
     good = all(found[name] == OK for name in NEEDED)
     content = {"status": "ready" if good else "not ready", **_shown(found)}
@@ -151,7 +150,7 @@ def ready(request: HttpRequest) -> HttpResponse:
 
 @endpoint("GET")
 def health(request: HttpRequest) -> HttpResponse:
-    """``GET /api/v1/health``: always 200; what can be done without counts, too."""
+    """Answer ``GET /api/v1/health``: always 200; optional parts count too."""
     found = parts()
     good = all(said == OK for said in found.values())
     return JsonResponse({"status": "healthy" if good else "degraded", **_shown(found)})
@@ -163,7 +162,7 @@ def _shown(found: dict[str, str]) -> dict[str, dict[str, bool] | dict[str, str]]
 
 @endpoint("GET")
 def metrics(request: HttpRequest) -> HttpResponse:
-    """``GET /metrics``: for Prometheus, which sends HARK_METRICS_TOKEN as a bearer token, and for the owner."""
+    """Answer ``GET /metrics``, for Prometheus with HARK_METRICS_TOKEN as a bearer token, and for the owner."""
     _check_may_watch(request)
     registry = _registry(Jobs(), Installation())
     registry.register(Disk())
@@ -192,14 +191,14 @@ def _check_may_watch(request: HttpRequest) -> None:
 
 @endpoint("GET")
 def open_metrics(request: HttpRequest) -> HttpResponse:
-    """``GET /api/v1/metrics``, an earlier system's address: for the same, with the requests of this process."""
+    """Answer ``GET /api/v1/metrics``, an earlier system's address, with the requests of this process."""
     _check_may_watch(request)
     content = generate_latest(_registry(Jobs())) + generate_latest(REQUESTS)
     return HttpResponse(content, content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 def _registry(*figures: Collector) -> CollectorRegistry:
-    """The parts, and the figures that come from the database, where it can be used."""
+    """Register the checks of the parts, and ``figures`` if the database can be used."""
     registry = CollectorRegistry()
     gauge = Gauge("hark_check", "Whether a part is in order.", ("part",), registry=registry)
     found = parts()

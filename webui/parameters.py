@@ -1,4 +1,4 @@
-"""Numbers, ids, JSON objects, the host and the page of a long list as requests have them."""
+"""Parsers for request parameters: numbers, ids, JSON objects, the host, and the page of a long list."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from django.http import Http404, HttpRequest
 from core.untrusted_json import untrusted_json
 
 HERE = ("localhost", "127.0.0.1", "::1")  # names under which only this machine reaches the portal
-LARGEST = 2**63 - 1  # that the database takes
+LARGEST = 2**63 - 1  # the database's limit
 
 
 def whole_number(text: str | None) -> int | None:
-    """The number that a text of at most 18 ASCII digits says; None for any other text."""
+    """Return the number in a text of at most 18 ASCII digits; None for any other text."""
     if not text or not text.isascii() or not text.isdecimal() or len(text) > 18:
         return None
     return int(text)
 
 
 def uuid_of(text: object) -> UUID:
-    """The id that is sent for a thing. Raises Http404 for what is none."""
+    """Return the id in a text. Raises Http404 if it is not a UUID."""
     try:
         return UUID(str(text))
     except ValueError as error:
@@ -33,7 +33,7 @@ def uuid_of(text: object) -> UUID:
 
 
 def json_object(text: str | bytes) -> dict[str, Any]:
-    """A JSON object that comes from outside. Raises ValueError for anything else."""
+    """Parse an untrusted JSON object. Raises ValueError for anything else."""
     sent = untrusted_json(text)
     if not isinstance(sent, dict):
         raise ValueError("not an object")
@@ -41,8 +41,10 @@ def json_object(text: str | bytes) -> dict[str, Any]:
 
 
 def for_the_network(request: HttpRequest) -> dict[str, str]:
-    """The ``command`` that starts the portal for other machines, and the ``address`` that it has there; empty where
-    addresses that are made of this request can be opened elsewhere."""
+    """Return the ``command`` that opens the portal to other machines, and its ``address`` there.
+
+    Empty if addresses made from this request already work on other machines.
+    """
     opened = urlsplit(f"//{request.get_host()}")
     if opened.hostname not in HERE:
         return {}
@@ -54,7 +56,7 @@ def for_the_network(request: HttpRequest) -> dict[str, str]:
 
 
 def page_asked_for(request: HttpRequest, rows: QuerySet[Any, Any], size: int) -> Page[Any]:
-    """The page that the address names (``?page=``), or the nearest there is. What fits on one page is not counted."""
+    """Return the page that the address names (``?page=``), or the nearest one. A single page needs no count."""
     if "page" in request.GET:
         return Paginator(rows, size).get_page(request.GET["page"])
     first = list(rows[: size + 1])

@@ -1,4 +1,4 @@
-"""Places among the requests that wait for the speech service, which transcribes one after the other."""
+"""Limits on the requests that wait for the speech service, which transcribes one at a time."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from webui.errors import StatusError
 
 MOST_AT_ONCE, MOST_OF_A_USER = 8, 4
 
-_going: Counter[int] = Counter()  # requests by user; the web server is one process
+_going: Counter[int] = Counter()  # waiting requests by user; the web server is one process
 _counting = threading.Lock()
 
 
 @contextmanager
 def place(user: User) -> Iterator[None]:
-    """A place among the requests that wait, for the length of the block; no user can have all of them."""
+    """Hold a place among the waiting requests during the block. Raises StatusError (429) if there is none left."""
     with _counting:
         if _going[user.pk] >= MOST_OF_A_USER:
             raise _busy(f"{MOST_OF_A_USER} of your own requests are waited for.")

@@ -1,6 +1,6 @@
-"""How many requests a minute a user, a token and an address may make; what is beyond is answered 429.
+"""Limits on the requests a minute of a user, a token and an address; excess requests get 429.
 
-Requests are counted in windows of a minute: in memory, or for the web servers of all machines in Redis.
+They are counted in windows of a minute: in memory, or in Redis for the web servers of all machines.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ WINDOW_S = 60
 
 @dataclass(frozen=True)
 class Allowance:
-    """How many requests are left.
+    """The state of a limit.
 
     Attributes:
-        most: requests in a window; n: made in this one.
-        resets_at: when the next one begins [s since 1970].
+      most: requests allowed in a window; n: made in this one.
+      resets_at: start of the next window [s since 1970].
     """
 
     most: int
@@ -50,9 +50,9 @@ class Allowance:
 
 
 def count(limits: Mapping[str, int], now: float | None = None) -> Allowance | None:
-    """Count a request of all of ``limits`` (most a minute by name; 0: no limit); how far who has least left is.
+    """Count a request against all ``limits`` (requests a minute by name; 0: none); return the one with the least left.
 
-    None where there is no limit, or Redis does not count: then requests are let through.
+    None if there is no limit or Redis fails; then requests are let through.
     """
     window = int((time.time() if now is None else now) // WINDOW_S)
     found = []
@@ -62,7 +62,7 @@ def count(limits: Mapping[str, int], now: float | None = None) -> Allowance | No
                 key = f"{salted_hmac('hark.rate_limits', who).hexdigest()}:{window}"
                 caches["requests"].add(key, 0, 2 * WINDOW_S)
                 found.append(Allowance(most, caches["requests"].incr(key), (window + 1) * WINDOW_S))
-                if found[-1].n > most:  # a token that asks too much takes nothing from its user's others
+                if found[-1].n > most:  # a token over its limit takes nothing from the user's other tokens
                     break
     except _failures() as error:
         log.warning("requests are not counted: %s", error)
@@ -71,7 +71,7 @@ def count(limits: Mapping[str, int], now: float | None = None) -> Allowance | No
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """What counting may raise: a Redis that does not answer, a key that it has dropped."""
+    """Return the exceptions of a Redis that does not answer, and of a key that the cache has dropped."""
     if not settings.REDIS:
         return (ValueError,)
     from redis.exceptions import RedisError
@@ -80,7 +80,7 @@ def _failures() -> tuple[type[Exception], ...]:
 
 
 class RateLimitMiddleware(Middleware):
-    """Count each request that has an address here, before anything is done for it."""
+    """Counts each request to a known address before it is processed."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = super().__call__(request)
@@ -108,7 +108,7 @@ class RateLimitMiddleware(Middleware):
 
 
 def _refused(request: HttpRequest, view_func: Any, error: StatusError) -> HttpResponseBase:
-    """In the form of the address that was asked: a page, problem details, OpenAI's object."""
+    """Answer in the format of the address: a page, problem details, or OpenAI's error object."""
     shape = getattr(view_func, "shape", problem if request.path.startswith("/api/") else None)
     if shape is None or (shape is problem and is_page(request)):
         return explain(request, error, 429)
@@ -117,7 +117,7 @@ def _refused(request: HttpRequest, view_func: Any, error: StatusError) -> HttpRe
 
 
 def _limits(request: HttpRequest) -> dict[str, int]:
-    """Who asks: a token and its user, the user of a session, or, where neither is known, an address."""
+    """Return the limits of the token and its user, of the session's user, or if neither is known of the address."""
     header = request.headers.get("Authorization")
     user = None
     limits = {}
@@ -147,7 +147,7 @@ def _headers(request: HttpRequest, allowance: Allowance) -> dict[str, str]:
         "X-RateLimit-Remaining": remaining,
         "X-RateLimit-Reset": str(allowance.resets_at),
     }
-    if request.path.startswith("/v1/"):  # as OpenAI calls them
+    if request.path.startswith("/v1/"):  # OpenAI's names
         headers["x-ratelimit-limit-requests"] = most
         headers["x-ratelimit-remaining-requests"] = remaining
         headers["x-ratelimit-reset-requests"] = f"{allowance.reset_s}s"

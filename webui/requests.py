@@ -1,4 +1,4 @@
-"""Views for programs: who may call, which fields they take, and how a failure is answered."""
+"""Views for programs: authentication, accepted fields, and the format of errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from webui.parameters import json_object, whole_number
 
 Shape = Callable[[HarkError, int], HttpResponse]  # an error and its status as an answer
 
-HEADERS = {"Retry-After", "WWW-Authenticate"}  # that a page about an error keeps
+HEADERS = {"Retry-After", "WWW-Authenticate"}  # copied to a page about the error
 
 
 def endpoint(
@@ -30,14 +30,14 @@ def endpoint(
     fields: Collection[str] = (),
     form: str = "",
 ) -> Callable[..., Any]:
-    """A view for programs: an API token or a session with its CSRF token, and errors that are explained.
+    """Make a view for programs, with an API token or a session and its CSRF token, and with explained errors.
 
     Args:
-        methods: that the address takes; HEAD goes with GET.
-        scopes: a token needs one of them; none: anybody may call, signed in or not.
-        shape: how errors are written; problem details unless given.
-        fields: that a POST may have, where others are refused, as they would have no effect.
-        form: the page whose form is sent here; a browser that reloads the address, or goes back to it, gets that page.
+      methods: accepted methods; GET includes HEAD.
+      scopes: a token needs one of them; without any, everybody may call.
+      shape: makes the answer of an error; problem details by default.
+      fields: the only fields that a POST may have; others would have no effect and are refused.
+      form: the page whose form is sent here; a browser that reloads the address or goes back is redirected to it.
     """
     allowed = [*methods, *(["HEAD"] if "GET" in methods else [])]
 
@@ -51,7 +51,7 @@ def endpoint(
         return page
 
     def decorate(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-        @csrf_exempt  # Token looks at it, where the caller has a session only
+        @csrf_exempt  # Token checks it for a caller with a session
         @login_not_required
         @never_cache
         @wraps(view)
@@ -72,7 +72,7 @@ def endpoint(
             except Exception as error:
                 return failed(request, *in_words(request, error))
 
-        answered.scopes = scopes  # type: ignore[attr-defined]  # a test looks at who may come in
+        answered.scopes = scopes  # type: ignore[attr-defined]  # read by a test
         answered.shape = shape  # type: ignore[attr-defined]  # of a refusal before this is called: webui.rate_limits
         return answered
 
@@ -80,7 +80,7 @@ def endpoint(
 
 
 def is_page(request: HttpRequest) -> bool:
-    """Whether a browser asks: a page is the answer then, of an error, too."""
+    """Return whether a browser asks, so that the answer, even an error, is a page."""
     return "text/html" in request.headers.get("Accept", "")
 
 
@@ -89,7 +89,7 @@ def wrong(what: str, why: str, what_to_do: str, status: int = 422) -> StatusErro
 
 
 def number(request: HttpRequest, name: str, usual: int, most: int) -> int:
-    """A whole number of the query, from 0 to ``most``. Raises StatusError for anything else."""
+    """Return a whole number of the query, from 0 to ``most``. Raises StatusError for anything else."""
     text = request.GET.get(name, "")
     if not text:
         return usual
@@ -104,7 +104,7 @@ def number(request: HttpRequest, name: str, usual: int, most: int) -> int:
 
 
 def switch(sent: Mapping[str, Any], name: str, usual: bool) -> bool:
-    """Read a yes or no as forms and JSON have it. Raises StatusError for anything else."""
+    """Return a yes or no from a form or JSON. Raises StatusError for anything else."""
     text = str("" if sent.get(name) is None else sent[name]).strip().lower()
     if text in ("1", "true", "yes", "on"):
         return True
@@ -116,7 +116,7 @@ def switch(sent: Mapping[str, Any], name: str, usual: bool) -> bool:
 
 
 def only_known(names: Iterable[str], fields: Collection[str]) -> None:
-    """Refuse a name that is not among the fields. Raises StatusError."""
+    """Raise StatusError if a name is not among the fields."""
     if unknown := sorted(set(names).difference(fields, ["csrfmiddlewaretoken"])):
         raise wrong(
             f"There is no option {unknown[0][:40]!r} here.",
@@ -130,5 +130,5 @@ def _names(request: HttpRequest) -> Iterable[str]:
         return [*request.POST, *request.FILES]
     try:
         return json_object(request.body)
-    except ValueError:  # as the view says
+    except ValueError:  # the view reports it
         return ()

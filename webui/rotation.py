@@ -1,7 +1,6 @@
-"""A new secret key: nobody is signed out by it, and what lies sealed in the database is sealed with the new one.
+"""Rotation of the secret key: nobody is signed out, and sealed secrets are sealed again with the new key.
 
-What is derived from a key and is with others (sessions, JSON Web Tokens, addresses of devices) works until the key of
-before is no longer accepted.
+What others hold and a key signed (sessions, JSON Web Tokens, addresses of devices) works until the previous key ends.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ from webui.secret import NAME, forget_earlier, rotate
 from webui.transactions import alone
 
 FROM_ENVIRONMENT = "HARK_SECRET_KEY"
-STEPS = timedelta(hours=1)  # while all is sealed again, the earlier key is needed
+STEPS = timedelta(hours=1)  # the previous key is needed until everything is sealed again
 
 
 def rotate_key(days: int) -> datetime | None:
-    """Make a new key, and use it; until when that of before is accepted. With 0 days, earlier keys end at once.
+    """Make and use a new key; return until when the previous one is accepted. 0 days end previous keys at once.
 
-    None where the environment gives the keys: they are used, and stay as they are. Raises HarkError: the data folder
-    cannot be written, or the environment gives one key only.
+    None if the environment provides the keys, which stay as they are. Raises HarkError if the data folder cannot be
+    written, or if the environment provides a single key.
     """
     until = None
     if not os.environ.get(FROM_ENVIRONMENT):
@@ -59,7 +58,7 @@ def rotate_key(days: int) -> datetime | None:
             for name in {"secret", "seed"} & kept.data.keys():
                 kept.data[name] = reseal(kept.data[name], SECOND_FACTOR)
             kept.save(update_fields=["data"])
-    # Their tasks are signed with the key of before, which the workers refuse.
+    # Their tasks are signed with the previous key, which workers refuse.
     Job.objects.filter(state=Job.State.QUEUED).update(sent_at=None)
     send_waiting()
     if until is not None and not days:
@@ -69,8 +68,10 @@ def rotate_key(days: int) -> datetime | None:
 
 
 def _move_sessions() -> None:
-    """Tie the sessions to the new key. Django does so when one is used, under another name: of two requests that a page
-    makes at once, the second would be signed out."""
+    """Tie the sessions to the new key.
+
+    Django does so at the next request, but renames the session, which signs out the second of two parallel requests.
+    """
     users = {str(user.pk): user for user in User.objects.all()}
     for session in Session.objects.filter(expire_date__gt=timezone.now()).iterator():
         content = session.get_decoded()

@@ -1,7 +1,7 @@
-"""Secrets that must be read again (webhooks sign with theirs) lie in the database sealed with the portal's own key.
+"""Sealed storage of secrets that Hark must read again, such as those that sign webhooks, under the portal's own key.
 
-So does what is made once and shown once (links, tokens, secrets): a form that makes something is answered with a
-redirect, as reloading the answer would make a second one. Until that page is asked for, it lies in the session.
+Also for links, tokens and secrets that are shown once: the form is answered with a redirect, since reloading the
+answer would make a second one, and the secret lies sealed in the session until that page is requested.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SHOWN_ONCE = "shown once"
 
 
 def _box(purpose: str) -> MultiFernet:
-    """Seals with the key of now, opens with those of before, too."""
+    """Return a box that seals with the current key and opens with previous ones too."""
     return MultiFernet(
         [
             Fernet(base64.urlsafe_b64encode(salted_hmac("hark.api.sealing", purpose, key, algorithm="sha256").digest()))
@@ -31,17 +31,17 @@ def _box(purpose: str) -> MultiFernet:
 
 
 def seal(text: str, purpose: str) -> str:
-    """Readable with the same purpose and the same key of the portal only."""
+    """Seal a text; opening it needs the same purpose and the portal's key."""
     return _box(purpose).encrypt(text.encode()).decode()
 
 
 def unseal(text: str, purpose: str) -> str:
-    """What was sealed. Raises HarkError where the portal's key is another now."""
+    """Open a sealed text. Raises HarkError if the portal's key has changed."""
     return _opened(_box(purpose).decrypt, text)
 
 
 def reseal(text: str, purpose: str) -> str:
-    """The same, sealed with the key of now. Raises HarkError as :func:`unseal`."""
+    """Seal again with the current key. Raises HarkError as :func:`unseal`."""
     return _opened(_box(purpose).rotate, text)
 
 
@@ -55,7 +55,7 @@ def _opened(opens: Callable[[bytes], bytes], text: str) -> str:
 
 
 def show_next(request: HttpRequest, name: str, shown: Mapping[str, str]) -> None:
-    """Keep it for the next page that asks :func:`shown_now` for that name."""
+    """Store ``shown`` for the next page that calls :func:`shown_now` with the same name."""
     request.session[f"{SHOWN_ONCE}: {name}"] = seal(json.dumps(dict(shown)), SHOWN_ONCE)
 
 

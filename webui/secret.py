@@ -1,7 +1,7 @@
-"""The secret that signs sessions and tokens: made once, readable by its owner only; and its rotation.
+"""The secret key that signs sessions and tokens: made once, readable by its owner only, and its rotation.
 
-The file holds the key, and below it, a line each, the keys of before with the time until which they are accepted. It is
-read whenever a key is needed, so a rotation reaches all processes at once.
+The file holds the key, then a line for each previous key with the time until which it is accepted. It is read whenever
+a key is needed, so a rotation reaches all processes at once.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from pathlib import Path
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 
-SHORTEST = 32  # characters of what is a key
+SHORTEST = 32  # characters of a key
 NAME = "secret.key"  # of its file, in the portal's folder
 
 
 def secret_key(path: Path) -> str:
-    """The secret in a file; the first caller makes it. Two who start at once get the same one. Raises HarkError: the
-    data folder cannot be written, or the file is damaged."""
+    """Return the key in the file, made by the first caller; simultaneous callers get the same one.
+
+    Raises HarkError if the data folder cannot be written or the file is damaged.
+    """
     with storing("starting the portal"):
-        key = _read(path)[0]  # first, as every request asks, several times
+        key = _read(path)[0]  # first, as every request needs it several times
         if not key:
             _make(path)
             key = _read(path)[0]
@@ -39,7 +41,7 @@ def _make(path: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     try:
-        os.link(mine, path)  # unlike a rename it fails where another process was faster
+        os.link(mine, path)  # unlike a rename, it fails if another process was faster
     except FileExistsError:
         pass
     finally:
@@ -47,7 +49,7 @@ def _make(path: Path) -> None:
 
 
 class EarlierKeys(list[str]):
-    """Django's SECRET_KEY_FALLBACKS: the keys of before in a file, as they are when somebody looks."""
+    """Django's SECRET_KEY_FALLBACKS: the previous keys in a file, read at each use."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -58,19 +60,18 @@ class EarlierKeys(list[str]):
         return (key for key, until in _read(self.path)[1] if until > now)
 
     def __len__(self) -> int:
-        return sum(1 for _key in self)  # not of a tuple, which asks for the length first
+        return sum(1 for _key in self)  # not len(tuple(self)), which would call this
 
 
 def all_keys() -> list[str]:
-    """The key that Django signs with, and those of before that it accepts."""
+    """Return the key that Django signs with, and the previous ones that it accepts."""
     from django.conf import settings
 
     return [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
 
 
 def rotate(path: Path, until: datetime) -> None:
-    """Make a new key; the one of now, and those of before, are accepted until their time. Raises HarkError: the data
-    folder cannot be written, or the file is damaged."""
+    """Make a new key; accept the current one until ``until``, and earlier ones until their time. Raises HarkError."""
     key = secret_key(path)
     with storing("rotating the secret key"):
         now = datetime.now(UTC)
@@ -81,7 +82,7 @@ def rotate(path: Path, until: datetime) -> None:
 
 
 def forget_earlier(path: Path) -> None:
-    """Accept no earlier key any more. Raises HarkError as :func:`rotate` does."""
+    """Stop accepting previous keys. Raises HarkError as :func:`rotate`."""
     key = secret_key(path)
     with storing("rotating the secret key"), atomic_path(path, mode=0o600) as temporary:
         temporary.write_text(key)

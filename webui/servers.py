@@ -1,6 +1,6 @@
-"""Database servers and Redis, where DATABASE_URL and REDIS_URL name them; without these SQLite does the work of both.
+"""Settings for database servers and Redis from DATABASE_URL and REDIS_URL; without these SQLite does both.
 
-A URL holds a password, so nothing that is said about one repeats it.
+A URL holds a password, so no message repeats it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from redis import Redis
 
 REDIS = "REDIS_URL"
-ANSWER_S = 5  # until Redis has answered
+ANSWER_S = 5  # for an answer of Redis
 MYSQL_EXAMPLE = "mysql://NAME:PASSWORD@HOST:3306/DATABASE"
 MYSQL_OPTIONS = {"unix_socket", "ssl_ca", "ssl_cert", "ssl_key"}  # of the URL
-# What does not fit is an error, and never cut off. MySQL does not read the comment: it has no such limit.
+# Values that do not fit are errors instead of being cut off. MySQL, which has no idle limit, ignores the comment.
 MYSQL_BEGINS = (
     "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = 30"
     " /*M! , idle_transaction_timeout = 60 */"
@@ -27,8 +27,7 @@ MYSQL_BEGINS = (
 
 
 def database_settings(url: str) -> dict[str, Any]:
-    """DATABASE_URL as Django's settings of a database. Raises HarkError: it is no URL of such a database, or the driver
-    is missing."""
+    """Return Django's settings for DATABASE_URL. Raises HarkError if it is unusable or the driver is missing."""
     if server_of(url) == "mysql":
         return _mysql_settings(url)
     said = parameters(url)
@@ -39,8 +38,7 @@ def database_settings(url: str) -> dict[str, Any]:
 
 
 def _mysql_settings(url: str) -> dict[str, Any]:
-    """Those of Django's own backend, with PyMySQL. A certificate is checked where the URL names who has signed it
-    (``ssl_ca``)."""
+    """Return the settings of Django's MySQL backend with PyMySQL. ``ssl_ca`` in the URL has certificates checked."""
     need("pymysql", "pymysql", DATABASE)
     try:
         parts = urlsplit(url)
@@ -66,7 +64,7 @@ def _mysql_settings(url: str) -> dict[str, Any]:
 
 @cache
 def _take_any_json() -> None:
-    """Let Django find PyMySQL; MariaDB and MySQL refuse half surrogates in JSON, as PostgreSQL does."""
+    """Make PyMySQL Django's driver, and replace lone surrogates in JSON, which MariaDB and MySQL refuse."""
     import pymysql
 
     pymysql.install_as_MySQLdb()
@@ -82,8 +80,7 @@ def _take_any_json() -> None:
 
 @cache
 def _take_any_text() -> None:
-    """PostgreSQL refuses the character 0, and half surrogates in JSON, which strangers may send: as on SQLite they are
-    no failure, but U+FFFD stands in for them."""
+    """Replace NUL, and lone surrogates in JSON, by U+FFFD: PostgreSQL refuses them, SQLite does not."""
     import psycopg
     from psycopg.types.json import Jsonb, JsonbDumper
     from psycopg.types.string import StrDumperUnknown
@@ -101,7 +98,7 @@ def _take_any_text() -> None:
 
 
 def uses_redis() -> bool:
-    """Whether REDIS_URL is set. Raises HarkError: it is no URL of a Redis server, or the driver is missing."""
+    """Return whether REDIS_URL is set. Raises HarkError if it is not a Redis URL or the driver is missing."""
     url = os.environ.get(REDIS, "").strip()
     if not url:
         return False
@@ -116,7 +113,7 @@ def uses_redis() -> bool:
 
 
 def request_cache() -> dict[str, Any]:
-    """Django's settings of a cache in the Redis that REDIS_URL names; empty without one."""
+    """Return Django's cache settings for the Redis of REDIS_URL; empty without one."""
     if not uses_redis():
         return {}
     return {
@@ -126,7 +123,7 @@ def request_cache() -> dict[str, Any]:
 
 
 def redis() -> Redis:
-    """The client of the server that REDIS_URL names; it connects when it is first asked."""
+    """Return the client of the server at REDIS_URL; it connects at its first use."""
     return _client(os.environ[REDIS].strip())
 
 
@@ -138,16 +135,16 @@ def _client(url: str) -> Redis:
 
 
 def _redis_options() -> dict[str, Any]:
-    """Return what every connection to Redis is made with."""
+    """Return the options of every connection to Redis."""
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
-    # Tried again once: a connection may have been closed since it was last used.
+    # One retry, since a connection may have been closed since its last use.
     return {"socket_connect_timeout": CONNECT_S, "socket_timeout": ANSWER_S, "retry": Retry(NoBackoff(), 1)}
 
 
 def check_redis() -> None:
-    """Raises HarkError where the server does not answer."""
+    """Raise HarkError if the server does not answer."""
     from redis.exceptions import RedisError
 
     try:

@@ -1,33 +1,34 @@
-"""Django's settings. Everything comes from the environment, or from a file ``.env`` in the data folder or beside the
-code (``core.settings_file``; HARK_SETTINGS_FILE names another); without any of it the portal runs on this machine.
+"""Django's settings, from the environment or a file ``.env`` in the data folder or beside the code.
+
+``core.settings_file`` reads it; HARK_SETTINGS_FILE names another. Without any setting the portal runs on this machine.
 
 HARK_DATA           the data folder (default: data/ beside the code)
-HARK_SECRET_KEY     else one is made in the data folder at the first start (./hark admin rotate-secret makes another)
-HARK_SECRET_KEY_FALLBACKS  with it: earlier keys, with commas between, which are still accepted
-HARK_ALLOWED_HOSTS  names under which the portal may be reached, with commas between (default: this machine only)
+HARK_SECRET_KEY     default: a key made in the data folder at the first start (./hark admin rotate-secret replaces it)
+HARK_SECRET_KEY_FALLBACKS  with it: previous keys that are still accepted, separated by commas
+HARK_ALLOWED_HOSTS  names under which the portal may be reached, separated by commas (default: this machine only)
 DATABASE_URL        a database of PostgreSQL for accounts, jobs and clip libraries; of MariaDB or MySQL for all but
                     libraries (default: files in the data folder)
-REDIS_URL           a Redis server: the queue of the workers, and the count of requests (default: the database, memory)
+REDIS_URL           a Redis server for the workers' queue and the count of requests (default: the database, memory)
 HARK_WORKERS        processes of each lane that this machine starts (default: as many as HARK_JOBS_RUNNING)
 HARK_HTTPS          1: cookies only travel encrypted, behind a proxy that sets X-Forwarded-Proto
-HARK_JOBS_RUNNING, HARK_JOBS_RUNNING_PER_USER      jobs at work in a lane (3), of one user (2)
-HARK_JOBS_WAITING   jobs that wait (200), a quarter of them of one user
-HARK_AUDIT_DAYS     how long the audit log keeps what was done (365)
-HARK_USER_MAX_BYTES  of the disk that a user other than the owner may take, unless a quota says otherwise (50000000000)
-HARK_REQUESTS_PER_MINUTE    of a token, and of an address that sends neither token nor session (600), of a user twice as
-                    many; 0: any number
-HARK_WAKES_PER_DAY  what devices may send a detector in a day (50); four times as much may wait to be confirmed
+HARK_JOBS_RUNNING, HARK_JOBS_RUNNING_PER_USER      running jobs of a lane (3), of a user (2)
+HARK_JOBS_WAITING   waiting jobs (200), a quarter of them of one user
+HARK_AUDIT_DAYS     days until entries of the audit log are deleted (365)
+HARK_USER_MAX_BYTES  disk space of a user other than the owner, unless a quota differs (50000000000)
+HARK_REQUESTS_PER_MINUTE    of a token, and of an address that sends neither token nor session (600); twice as many of
+                    a user; 0: no limit
+HARK_WAKES_PER_DAY  clips that devices may send for a detector in a day (50); four times as many may await confirmation
 HARK_WEBHOOKS_PRIVATE  1: webhooks may be sent into this network, not only to the open internet
-HARK_IMPORT_FOLDERS    folders, with colons between, from below which the owner may import corpora (default: none)
+HARK_IMPORT_FOLDERS    folders below which the owner may import corpora, separated by colons (default: none)
 HARK_UPLOAD_MAX_BYTES, HARK_UPLOAD_MAX_SECONDS    of one recording (1000000000, 14400)
-HARK_METRICS_TOKEN  what Prometheus must send to read /metrics (default: only the owner, signed in, reads it)
+HARK_METRICS_TOKEN  the bearer token for /metrics (default: only the owner, signed in, reads it)
 OTEL_EXPORTER_OTLP_ENDPOINT    where traces are sent, by OTLP over HTTP (default: nowhere; docs/portal.md)
-HARK_LOG_JSON       1: the log is a JSON object a line, with the ids of the request and of the job (docs/portal.md)
+HARK_LOG_JSON       1: log JSON lines with the ids of the request and of the job (docs/portal.md)
 GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET    sign-in with Google, off unless both are set
-ACCESS_TOKEN_EXPIRE_MINUTES  how long an access token works (15); this and other names of an earlier system's settings:
-                    core/earlier_settings.py
-CORS_ORIGINS        origins, with commas between, whose pages may call Hark (default: none)
-HARK_OPEN_SIGN_UP   1: whoever has a Google account gets an account; else only users whom the owner has added sign in
+ACCESS_TOKEN_EXPIRE_MINUTES  minutes that an access token works (15); this and other names of an earlier system's
+                    settings: core/earlier_settings.py
+CORS_ORIGINS        origins whose pages may call Hark, separated by commas (default: none)
+HARK_OPEN_SIGN_UP   1: anybody with a Google account gets an account; otherwise only users whom the owner has added
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ from webui.secret import NAME as KEY_FILE
 from webui.secret import EarlierKeys, secret_key
 from webui.servers import database_settings, request_cache, uses_redis
 
-# Small files (style sheets, scripts) are read at once wherever they are served from.
+# Static files are small, so reading them at once does no harm.
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 
 HERE = Path(__file__).resolve().parent
@@ -70,7 +71,7 @@ def _number(name: str, default: int, least: int = 1) -> int:
 
 
 DEBUG = False
-# Made when it is first needed: importing the settings (linters, tests) writes nothing.
+# The key is made at its first use, so that importing the settings (linters, tests) writes nothing.
 if os.environ.get("HARK_SECRET_KEY"):
     SECRET_KEY = os.environ["HARK_SECRET_KEY"]
     SECRET_KEY_FALLBACKS = [key for key in os.environ.get("HARK_SECRET_KEY_FALLBACKS", "").split(",") if key]
@@ -163,9 +164,9 @@ TEMPLATES = [
 IN_MEMORY = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 CACHES = {
     "default": IN_MEMORY,
-    # Menus (templates/base.html), the form for recordings. Each process has its own: an upgrade empties them.
+    # Menus (templates/base.html), the form for recordings. One cache a process, so that an upgrade empties it.
     "template_fragments": {**IN_MEMORY, "LOCATION": "fragments", "OPTIONS": {"MAX_ENTRIES": 2000}},
-    # Requests of a minute (webui/rate_limits.py): of all web servers where there is a Redis, else of this one.
+    # Requests of a minute (webui/rate_limits.py): of all web servers with Redis, else of this one.
     "requests": request_cache() or {**IN_MEMORY, "LOCATION": "requests", "OPTIONS": {"MAX_ENTRIES": 100_000}},
 }
 DATABASES = {
@@ -176,7 +177,7 @@ DATABASES = {
         "NAME": PORTAL_DATA / "portal.sqlite3",
         "OPTIONS": {
             "timeout": 30,
-            "transaction_mode": "IMMEDIATE",  # a transaction that begins with a read cannot be refused its write later
+            "transaction_mode": "IMMEDIATE",  # so that no write is refused after a read
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         },
     }
@@ -215,7 +216,7 @@ MFA_FORMS = {
 MFA_RECOVERY_CODES_SHOW_ONCE = True
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_TOTP_ISSUER = "Hark"
-MFA_TOTP_TOLERANCE = 1  # codes of 30 s before and after, for clocks that are not quite right
+MFA_TOTP_TOLERANCE = 1  # codes of 30 s before and after, for inaccurate clocks
 MFA_RECOVERY_CODE_DIGITS = 10
 SOCIALACCOUNT_ADAPTER = "webui.accounts.google.GoogleAdapter"
 SOCIALACCOUNT_LOGIN_ON_GET = False
@@ -234,8 +235,8 @@ SOCIALACCOUNT_PROVIDERS = {
 AUDIT_DAYS = _number("HARK_AUDIT_DAYS", 365)
 IMPORT_FOLDERS = [Path(name) for name in os.environ.get("HARK_IMPORT_FOLDERS", "").split(":") if name.startswith("/")]
 
-# Jobs: a lane is a cluster of its own, so that a training run never makes a transcription wait. All take their tasks
-# from the database, or from Redis; Hark's leases (webui/jobs) say what is done with a task whose worker was killed.
+# Jobs: each lane has its own cluster, so that a training run never delays a transcription. All take their tasks from
+# the database or from Redis; Hark's leases (webui/jobs) decide what happens to a task whose worker was killed.
 JOBS_RUNNING = _number("HARK_JOBS_RUNNING", 3)
 JOBS_RUNNING_PER_USER = _number("HARK_JOBS_RUNNING_PER_USER", 2)
 JOBS_WAITING = _number("HARK_JOBS_WAITING", 200)
@@ -252,7 +253,7 @@ WEBHOOKS_PRIVATE = _flag("HARK_WEBHOOKS_PRIVATE")
 WEBHOOKS_SENT_AT_ONCE = 4
 WORKERS = _number("HARK_WORKERS", JOBS_RUNNING)
 REDIS = uses_redis()
-_YEAR_S = 365 * 24 * 3600  # a job may take as long as it takes
+_YEAR_S = 365 * 24 * 3600  # no time limit for jobs
 Q_CLUSTER = {
     "name": "training",
     "label": "Tasks",
@@ -271,15 +272,15 @@ Q_CLUSTER = {
     "catch_up": False,
     "ALT_CLUSTERS": {
         "audio": {"workers": WORKERS, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
-        # Others' servers may be slow: what is sent to them has a lane of its own.
+        # Webhooks have their own lane, since the receivers may be slow.
         "webhooks": {"workers": WEBHOOKS_SENT_AT_ONCE, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
     },
 }
 
 FILE_UPLOAD_TEMP_DIR = DATA / "tmp"
 SILENCED_SYSTEM_CHECKS = [
-    "files.E001",  # that folder is made by the first upload
-    "models.W036", "models.W044",  # MariaDB and MySQL lack such unique indices: services look for themselves
+    "files.E001",  # the first upload makes that folder
+    "models.W036", "models.W044",  # MariaDB and MySQL lack such unique indices; services check instead
 ]  # fmt: skip
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler", "webui.uploads.DataFolderUploads"]
 
@@ -296,7 +297,7 @@ TIME_ZONE = "UTC"
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 
-# Nothing from elsewhere, nothing inline.
+# Nothing from other origins, nothing inline.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],
@@ -307,14 +308,14 @@ CONTENT_SECURITY_POLICY = {
         "font-src": [SELF],
         "connect-src": [SELF],
         "worker-src": [SELF],
-        # Browsers also hold the redirect that answers a form to this.
+        # Browsers apply this to the redirect after a form too.
         "form-action": [SELF, "https://accounts.google.com"] if GOOGLE_SIGN_IN else [SELF],
         "frame-ancestors": [NONE],
         "base-uri": [NONE],
         "manifest-src": [SELF],
     }
 }
-# Pages of other origins: none, unless the owner lists them. Only theirs may send what a browser knows of the user.
+# Pages of other origins: only those that the owner lists, which may also send cookies.
 CORS_ALLOWED_ORIGINS = [origin for origin in taken("CORS_ORIGINS").split(",") if origin]
 CORS_ALLOW_CREDENTIALS = True
 CORS_ALLOW_HEADERS = (*default_headers, "idempotency-key")
@@ -329,7 +330,7 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_HTTPONLY = True
-SESSION_COOKIE_AGE = 3 * 24 * 3600  # since it was last used; 14 days in all (webui.accounts.middleware)
+SESSION_COOKIE_AGE = 3 * 24 * 3600  # since the last use; 14 days in all (webui.accounts.sessions)
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _flag("HARK_HTTPS")
 if _flag("HARK_HTTPS"):
@@ -338,7 +339,7 @@ if _flag("HARK_HTTPS"):
     CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS]
 
 LOG_JSON = _flag("HARK_LOG_JSON")
-_MORE = "INFO" if LOG_JSON else "WARNING"  # each request and each job, in a log that programs read
+_MORE = "INFO" if LOG_JSON else "WARNING"  # log each request and job for programs
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -361,7 +362,7 @@ LOGGING = {
         "django.request": {"level": "ERROR"},
         "webui.logs": {"level": _MORE},
         "webui.jobs.supervise": {"level": _MORE},
-        # The web server has a handler of its own, for plain lines.
+        # Its own handler writes plain lines.
         **({"uvicorn": {"level": "WARNING", "handlers": [], "propagate": True}} if LOG_JSON else {}),
     },
 }

@@ -1,4 +1,4 @@
-"""Makes Django and its database ready, for the commands that need them outside of ``manage.py``."""
+"""Preparation of Django and its database for commands outside of ``manage.py``."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from core.data_folder import keep_private, storage_error, storing
 from core.database_url import DATABASE, check_encoding, first_line, no_answer, server_name
 from core.errors import HarkError
 
-# Without case, as names are compared, and a space at the end counts; MariaDB and MySQL each read their own name.
+# Case-insensitive, as names are compared, without ignoring trailing spaces; MariaDB and MySQL each read their own name.
 MYSQL_COLLATION = "/*M! uca1400_nopad_as_ci *//*!80017 utf8mb4_0900_as_ci */"
 
 
 def ready() -> None:
-    """Load Django and bring its database up to date. Several processes may call this at once, and each again. Raises
-    HarkError: the data folder or the database cannot be used."""
+    """Load Django and bring its database up to date; safe to call repeatedly and from several processes.
+
+    Raises HarkError if the data folder or the database cannot be used.
+    """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webui.settings")
     import django
 
@@ -33,7 +35,7 @@ def ready() -> None:
         tracing.provider()
     with storing("preparing the portal's database"):
         keep_private(Path(settings.DATA))
-        str(settings.SECRET_KEY)  # read, or made, before anything is started that needs it
+        str(settings.SECRET_KEY)  # read or make it before starting anything that needs it
     try:
         if connection.vendor == "sqlite":
             _prepare_file(Path(str(settings.DATABASES["default"]["NAME"])))
@@ -50,7 +52,7 @@ def _prepare_file(database: Path) -> None:
 
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))  # it holds sessions: for its owner only
+        os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))  # it holds sessions, so readable by its owner only
         with database.with_name("setup.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             migrate()
@@ -65,7 +67,7 @@ def _prepare_file(database: Path) -> None:
 
 
 def prepare_server() -> None:
-    """Bring the database of DATABASE_URL up to date. Raises HarkError where it does not answer or cannot be used."""
+    """Bring the database of DATABASE_URL up to date. Raises HarkError if it does not answer or cannot be used."""
     from django.db import DatabaseError, OperationalError, connection
 
     from webui.transactions import KEY
@@ -73,11 +75,11 @@ def prepare_server() -> None:
     server = server_name(connection.vendor)
     try:
         with connection.cursor() as cursor:
-            # Another process may take a while; the lock ends when the connection is closed.
+            # Another process may take a while; closing the connection releases the lock.
             if connection.vendor == "mysql":
                 cursor.execute("SELECT GET_LOCK(SHA1(CONCAT('hark ', DATABASE())), 86400)")
                 cursor.execute("SHOW TABLES LIKE 'django_migrations'")
-                if not cursor.fetchall():  # all tables are yet to be made
+                if not cursor.fetchall():  # no tables yet
                     cursor.execute(f"ALTER DATABASE CHARACTER SET utf8mb4 COLLATE {MYSQL_COLLATION}")
             else:
                 cursor.execute("SHOW server_encoding")

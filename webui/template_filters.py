@@ -1,4 +1,4 @@
-"""Template filters and tags of all pages: points in time, figures, what lower layers say, names of speakers, icons."""
+"""Template filters and tags of all pages: times, figures, messages of lower layers, speakers' names, icons."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ from core.errors import HarkError
 from webui import translation
 
 register = template.Library()
-# Commands that the portal has a page for: who reads an error there need not have a command line.
+# Commands that the portal has a page for, since readers of an error there may not have a command line.
 OF_ENGINES = re.compile(r"\./hark (?:engines(?: (?:enable|pull) [\w-]+)?|voices(?: pull [\w-]+ [\w-]+)?)(?![\w-])")
-UNNAMED = re.compile(r"Speaker (\d+)")  # as transcripts call whom nobody has named
-MOST_A_SHORT_TEST_TELLS = 1000.0  # false alarms an hour: an interval that reaches so far says nothing
+UNNAMED = re.compile(r"Speaker (\d+)")  # an unnamed speaker in transcripts
+MOST_A_SHORT_TEST_TELLS = 1000.0  # false alarms an hour: an interval that reaches this far says nothing
 
 Interval = Mapping[str, float | None]  # value, low, high: model.metrics.Interval.as_dict
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured number as it is read: "28.1 %", and its 95 % interval, "23.4 to 33.3 %" ("" where there is none)."""
+    """A measured number as displayed: "28.1 %", and its 95 % interval, "23.4 to 33.3 %" ("" without one)."""
 
     value: str
     interval: str
 
 
 def number(value: float | None, places: int = 2) -> str:
-    """Write a number as the reader's language does."""
-    # number_format cuts off what it does not show
+    """Format a number in the reader's language."""
+    # number_format truncates
     return _("not measured") if value is None else str(number_format(round(value, places), places))
 
 
 @register.filter
 def share(interval: Interval, places: int = 1) -> Figure:
-    """Write a share with its interval."""
+    """Format a share and its interval in per cent."""
     if interval["value"] is None:
         return Figure(_("not measured"), "")
     value, low, high = (number(100 * (interval[name] or 0.0), places) for name in ("value", "low", "high"))
@@ -57,7 +57,7 @@ def share(interval: Interval, places: int = 1) -> Figure:
 
 @register.filter
 def rate(interval: Interval) -> Figure:
-    """Write a rate with its interval."""
+    """Format a rate and its interval."""
     if interval["value"] is None:
         return Figure(_("not measured"), "")
     if interval["high"] is None or interval["high"] > MOST_A_SHORT_TEST_TELLS:
@@ -68,8 +68,7 @@ def rate(interval: Interval) -> Figure:
 
 @register.filter
 def moment(time: datetime | str, shown: str = "minute") -> SafeString:
-    """``<time>`` of a point in time (ISO text, too): to the minute, or with ``"day"`` its date. It is UTC, which
-    ``page.js`` changes into the reader's own zone."""
+    """Return ``<time>`` in UTC, to the minute or as a date (``"day"``); ``page.js`` localizes it."""
     time = (datetime.fromisoformat(time) if isinstance(time, str) else time).astimezone(UTC)
     words = f"{time:%Y-%m-%d}" if shown == "day" else f"{time:%Y-%m-%d %H:%M} UTC"
     return format_html('<time datetime="{}" data-moment="{}">{}</time>', time.isoformat(), shown, words)
@@ -77,7 +76,7 @@ def moment(time: datetime | str, shown: str = "minute") -> SafeString:
 
 @register.filter
 def can_have_passkeys(request: HttpRequest) -> bool:
-    """Whether browsers use passkeys on this page: over https under a name, or on localhost."""
+    """Return whether browsers use passkeys on this page: over https under a name, or on localhost."""
     host = request.get_host().rpartition(":")[0] or request.get_host()
     try:
         ipaddress.ip_address(host.strip("[]"))
@@ -88,7 +87,7 @@ def can_have_passkeys(request: HttpRequest) -> bool:
 
 @register.filter
 def json_attribute(options: Mapping[str, Any]) -> str:
-    """What allauth asks a browser's authenticator, for an attribute."""
+    """Return allauth's options for a browser's authenticator as JSON, for an attribute."""
     return json.dumps(options, default=dict)
 
 
@@ -99,8 +98,10 @@ def shown(said: str) -> str:
 
 @register.filter
 def said(error: HarkError | Mapping[str, Any], which: str) -> str:
-    """A sentence of an error ("what", "why", "what_to_do"), in the reader's language; for a command that sets engines
-    up it names the page that does."""
+    """Return a sentence of an error ("what", "why", "what_to_do") in the reader's language.
+
+    A command that sets up engines is replaced by a link to the page that does.
+    """
     sentence = translation.explained(error)[which]
     if which == "what" or not OF_ENGINES.search(sentence):
         return sentence
@@ -110,7 +111,7 @@ def said(error: HarkError | Mapping[str, Any], which: str) -> str:
 
 @register.filter
 def speaker_name(name: str) -> str:
-    """A speaker as the page calls them: "Speaker 1" in the reader's language."""
+    """Return a speaker's display name: "Speaker 1" in the reader's language."""
     unnamed = UNNAMED.fullmatch(name)
     return _("Speaker %(number)s") % {"number": unnamed[1]} if unnamed else name
 
@@ -118,6 +119,6 @@ def speaker_name(name: str) -> str:
 @register.simple_tag
 @cache
 def icon(name: str) -> SafeString:
-    """A symbol of ``static/hark/icons.svg``, which screen readers pass over: a word stands beside it."""
+    """Return a symbol of ``static/hark/icons.svg``, hidden from screen readers since a word stands beside it."""
     address = f"{static('hark/icons.svg')}#{name}"
     return format_html('<svg class="icon" aria-hidden="true"><use href="{}"></use></svg>', address)

@@ -1,11 +1,11 @@
-"""Traces for OpenTelemetry, sent by OTLP over HTTP where OTEL_EXPORTER_OTLP_ENDPOINT says whereto.
+"""Traces for OpenTelemetry, sent by OTLP over HTTP to OTEL_EXPORTER_OTLP_ENDPOINT.
 
-A request is a span, and so is a job, with one for each of its stages: its trace goes on that of the request that asked
-for it. OpenTelemetry's other settings (OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER ...) count as its documents say. Without
-that address nothing of it is imported.
+A request is a span, and so are a job and each of its stages; a job continues the trace of the request that submitted
+it. OpenTelemetry's other settings (OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER ...) work as documented. Without the endpoint
+nothing of it is imported.
 
-A span names its view, not its address, which may hold a token: so requests are not left to OpenTelemetry's own package
-for Django, which has the addresses in it.
+A span names its view, not its address, which may hold a token. OpenTelemetry's package for Django would record
+addresses, so it is not used.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 PACKAGES = "opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
-PARENT = "traceparent"  # W3C's name for where a trace has come from
+PARENT = "traceparent"  # the header and key of the W3C trace context
 
 
 def wanted() -> bool:
@@ -38,7 +38,7 @@ def wanted() -> bool:
 
 @cache
 def provider() -> TracerProvider:
-    """What sends the spans of this process. Raises HarkError where the packages are missing."""
+    """Return the provider that sends the spans of this process. Raises HarkError if packages are missing."""
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.trace import TracerProvider
@@ -56,7 +56,7 @@ def provider() -> TracerProvider:
 
 
 class TraceRequests(Middleware):
-    """Make a span for each request, in the trace that the caller's ``traceparent`` names."""
+    """Makes a span for each request, in the trace that the caller's ``traceparent`` names."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         super().__init__(get_response)
@@ -82,7 +82,7 @@ class TraceRequests(Middleware):
 
 
 def current() -> str:
-    """Where the trace is now, for a job to go on with; "" where nothing is traced."""
+    """Return the current trace context, for a job to continue; "" if nothing is traced."""
     if not wanted():
         return ""
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -94,7 +94,7 @@ def current() -> str:
 
 @contextmanager
 def job_span(job: Job) -> Iterator[None]:
-    """What a worker does with a job, as a span; its stages are known when it has ended, and are told then."""
+    """Trace the work on a job as a span; the spans of its stages are added when it has ended."""
     if not wanted():
         yield
         return

@@ -1,4 +1,4 @@
-"""Transactions of the portal: one at a time, whatever the database is."""
+"""Serialized transactions of the portal, on every database."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from contextlib import contextmanager
 
 from django.db import OperationalError, connection, transaction
 
-KEY = 0x4841524B  # "HARK": of PostgreSQL's advisory lock
+KEY = 0x4841524B  # "HARK", for PostgreSQL's advisory lock
 
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """A transaction beside which no other one of these runs, so that what it has read stays true until its end.
+    """Run a transaction while no other one of these runs, so that what it has read stays true until its end.
 
-    SQLite has one writer at a time (``transaction_mode`` in the settings). Servers have many, so there it takes a lock,
-    on MariaDB and MySQL that of a row which nobody changes; it ends with the transaction. Within another transaction it
-    is a savepoint.
+    SQLite has one writer at a time (``transaction_mode`` in the settings). Servers have many, so the transaction holds
+    a lock: an advisory one on PostgreSQL, the lock of an unchanging row on MariaDB and MySQL. Nested, it is a
+    savepoint.
     """
     with transaction.atomic():
         if connection.vendor == "postgresql":

@@ -1,7 +1,7 @@
-"""What lower layers say, in the reader's language.
+"""Messages of lower layers, in the reader's language.
 
-Sentences are extracted where they are worded (see ``webui/jobs/management/commands/makemessages.py``); names, which are
-also keys, are listed here.
+Sentences are extracted from where they are written (``webui/jobs/management/commands/makemessages.py``); names that
+are also keys are listed here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from django.utils.translation import gettext_noop as _
 from core.errors import HarkError
 from core.worded import Worded
 
-# Words that pages show by name, not by a sentence in the code: here so that makemessages finds them.
+# Words that pages look up by name; listed so that makemessages finds them.
 EFFORTS = (_("trial"), _("quick"), _("standard"), _("thorough"))
 CONDITIONS = (_("clean"), _("noisy"), _("far"))
 BUCKETS = (_("positive"), _("confusable"), _("inbetween"), _("plain negative"))
@@ -27,12 +27,11 @@ SENTIMENTS = (_("negative"), _("neutral"), _("positive"))  # of summaries
 
 
 def shown(said: str | Mapping[str, Any]) -> str:
-    """What the pipeline said, in the reader's language; in English what is not in the catalogue. ``said``: a sentence,
-    or the parts of a worded one as they come out of JSON."""
+    """Translate a message: a sentence, or the parts of a worded one from JSON; in English if it has no translation."""
     if isinstance(said, Worded):
         said = said.parts()
     if isinstance(said, str):
-        return gettext(said) if said else ""  # gettext("") is the catalogue's own head
+        return gettext(said) if said else ""  # gettext("") is the catalogue's header
     values = {name: _shown_value(value) for name, value in said["values"].items()}
     if said["plural"]:
         return ngettext(said["template"], said["plural"], values["n"]) % values
@@ -40,15 +39,14 @@ def shown(said: str | Mapping[str, Any]) -> str:
 
 
 def explained(error: HarkError | Mapping[str, Any]) -> dict[str, str]:
-    """The three sentences of an error, in the reader's language. ``error``: one that was raised, or what a job keeps of
-    it."""
+    """Translate the three sentences of an error, raised or as a job stores it."""
     kept = error.parts() if isinstance(error, HarkError) else error
     said = kept.get("said", {})
     return {name: shown(said.get(name, kept[name])) for name in ("what", "why", "what_to_do")}
 
 
 def language_of(scope: Mapping[str, Any]) -> str:
-    """The language of whoever has opened a socket, as :class:`LocaleMiddleware` finds that of a page."""
+    """Return the language of a socket's user, chosen as :class:`LocaleMiddleware` does for a page."""
     request = HttpRequest()
     request.META["HTTP_ACCEPT_LANGUAGE"] = dict(scope["headers"]).get(b"accept-language", b"").decode("latin-1")
     request.COOKIES = dict(scope.get("cookies", {}))
@@ -56,7 +54,7 @@ def language_of(scope: Mapping[str, Any]) -> str:
 
 
 def _shown_value(value: Any) -> Any:
-    """A part of a sentence: worded ones and numbers in the reader's language, names as they are."""
+    """Translate a value within a sentence: nested messages and numbers; names stay as they are."""
     if isinstance(value, Mapping):
         return shown(value)
     return number_format(value) if isinstance(value, float) else value

@@ -1,4 +1,4 @@
-"""An uploaded recording as a file on disk, for as long as it is listened to."""
+"""Uploaded recordings as files on disk while they are processed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from webui.errors import StatusError
 
 
 class DataFolderUploads(TemporaryFileUploadHandler):
-    """Large uploads come in on the data folder's disk: the system's folder for temporary files may be small."""
+    """Stores large uploads on the data folder's disk: the system's temporary folder may be small."""
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
         Path(settings.FILE_UPLOAD_TEMP_DIR).mkdir(parents=True, exist_ok=True)
@@ -28,8 +28,10 @@ class DataFolderUploads(TemporaryFileUploadHandler):
 
 @contextmanager
 def on_disk(upload: UploadedFile, folder: Path | None = None) -> Iterator[Path]:
-    """Write the upload to a file in ``folder``, which is removed afterwards unless it was moved. Errors about the file
-    have the name that it was sent under. Raises HarkError: the disk is full."""
+    """Write the upload to a file in ``folder``, and remove it afterwards unless it was moved.
+
+    Errors about the file name it as it was uploaded. Raises HarkError on a full disk.
+    """
     name = Path(upload.name or "recording").name
     folder = folder or Path(settings.FILE_UPLOAD_TEMP_DIR)
     path: Path | None = None

@@ -1,4 +1,4 @@
-"""Which page answers which address."""
+"""The addresses of all pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What allauth asks the portal while its views sign people in and change passwords, second factors and sessions."""
+"""Adapters with which Hark changes allauth: sign-in, passwords, second factors and sessions."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from webui.accounts.second_factor import PURPOSE, wrong_since_last_sign_in
 from webui.accounts.sign_in import SignInRefused, remember_browser, sender, sign_in
 from webui.sealing import seal, unseal
 
-NOTICED = 3  # wrong codes: people mistype one
+NOTICED = 3  # wrong codes before a warning: people mistype one
 
 
 class AccountAdapter(DefaultAccountAdapter):
-    """How allauth signs in, and asks for the password again."""
+    """Hark's rules for sign-in, and for asking for the password again."""
 
     error_messages: ClassVar = {
         **DefaultAccountAdapter.error_messages,
@@ -43,7 +43,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return reverse("accounts:me")
 
     def reauthenticate(self, user: User, password: str) -> bool:
-        """Check the password again; guesses count as failed sign-ins. Raises HarkError where too many were made."""
+        """Check the password again; a wrong one counts as a failed sign-in. Raises HarkError after too many."""
         try:
             sign_in(name=user.get_username(), password=password, **sender(self.request))
         except SignInRefused:
@@ -51,7 +51,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return True
 
     def post_login(self, request: HttpRequest, user: User, **hooks: Any) -> HttpResponse:
-        """Write it down, and know the browser from now on."""
+        """Record the sign-in, warn of wrong codes since the last one, and remember the browser."""
         if (wrong := wrong_since_last_sign_in(user)) >= NOTICED:
             warning = _("%(n)d wrong codes were sent with your password since you last signed in.") % {"n": wrong}
             advice = _("If that was not you, somebody knows your password: change it.")
@@ -63,13 +63,13 @@ class AccountAdapter(DefaultAccountAdapter):
 
 
 class SealingAdapter(DefaultMFAAdapter):
-    """How allauth stores the secrets of second factors, and what authenticators call the portal."""
+    """Sealed storage of the secrets of second factors, and the names that authenticators show."""
 
     def encrypt(self, text: str) -> str:
         return seal(text, PURPOSE)
 
     def decrypt(self, encrypted_text: str) -> str:
-        """Open a secret. Raises HarkError where the portal has another key by now."""
+        """Open a sealed secret. Raises HarkError if the portal's secret key has changed since."""
         return unseal(encrypted_text, PURPOSE)
 
     def get_totp_label(self, user: User) -> str:
@@ -84,5 +84,5 @@ class SealingAdapter(DefaultMFAAdapter):
         return picture.getvalue().decode()
 
     def get_public_key_credential_rp_entity(self) -> dict[str, str]:
-        """Name the portal; a passkey works under the host name that it was made under."""
+        """Name the portal; a passkey works only under the host name that it was made for."""
         return {**super().get_public_key_credential_rp_entity(), "name": settings.MFA_TOTP_ISSUER}

@@ -1,4 +1,4 @@
-"""The application of accounts: who signs in, and for how long."""
+"""The Django application of accounts and sign-in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class AccountsConfig(AppConfig):
         from allauth.account.signals import password_changed, password_set
         from django.contrib.auth.signals import user_logged_in
 
-        from webui.accounts import second_factor  # noqa: F401  # connects its own
+        from webui.accounts import second_factor  # noqa: F401  # connects its own signals
         from webui.accounts.audit import Action, record
         from webui.accounts.sessions import begins
 

@@ -1,4 +1,4 @@
-"""The audit log: who did what, when and from where. It holds no secrets, and nothing of what a recording says."""
+"""The audit log: who did what, when and from where. It holds no secrets and no content of recordings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _asked: ContextVar[HttpRequest | None] = ContextVar("audited_request", default=N
 
 @contextmanager
 def asked_by(request: HttpRequest) -> Iterator[None]:
-    """What is recorded meanwhile was asked for by this request."""
+    """Attribute everything recorded in this context to the request."""
     before = _asked.set(request)
     try:
         yield
@@ -46,13 +46,13 @@ def record(
     by: User | None = None,
     organization: int | None = None,
 ) -> None:
-    """Write down what was done, and forget what is older than ``settings.AUDIT_DAYS``.
+    """Record an action, and delete entries older than ``settings.AUDIT_DAYS``.
 
     Args:
-        what: it was done to: the name of a token, the number of a recording. Never a secret.
-        about: whose account it concerns; that of who did it unless given.
-        by: who did it; whoever sent the request unless given. Without a request it was a command on the machine.
-        organization: the number of that which it concerns; its owners see it, too.
+      what: the object of the action: a token's name, a recording's number. Never a secret.
+      about: the user whose account it concerns; by default the one who did it.
+      by: the user who did it; by default the one who sent the request. Without a request, a command on the machine.
+      organization: the number of the organization it concerns, whose owners see the entry too.
     """
     request = _asked.get()
     if by is None and request is not None and isinstance(request.user, User):
@@ -74,7 +74,7 @@ def record(
 
 
 def entries_of(user: User) -> QuerySet[AuditEntry]:
-    """What a user did, and what was done to their account; newest first."""
+    """Return what a user did and what was done to their account, newest first."""
     return AuditEntry.objects.filter(Q(by_id=user.pk) | Q(about_id=user.pk))
 
 

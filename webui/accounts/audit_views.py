@@ -1,4 +1,4 @@
-"""The audit log: one's own, and the owner's of all users."""
+"""Pages of the audit log: a user's own entries, and for the owner those of all users."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def own(request: HttpRequest) -> HttpResponse:
 @owner_only
 @require_safe
 def everybody(request: HttpRequest) -> HttpResponse:
-    """What all users did; with ``?user=ID``, what concerns one of them."""
+    """Show the entries of all users, or with ``?user=ID`` those that concern one of them."""
     chosen = whole_number(request.GET.get("user"))
     shown = get_object_or_404(User, pk=chosen) if chosen else None
     return _page(request, entries_of(shown) if shown else AuditEntry.objects.all(), shown, all_users=True)

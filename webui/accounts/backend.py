@@ -1,4 +1,4 @@
-"""Find the user of a session as Django does, with an SQL statement that is built once: each page asks for it."""
+"""Find the user of a session as Django does, but with SQL that is built once, since every page needs it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ FETCHED = (
 
 class Backend(ModelBackend):
     def get_user(self, user_id: Any) -> User | None:
-        """The user, unless they are deactivated; with whether they are in no organization."""
+        """Return the user with ``is_alone`` set, or None if there is none or they are deactivated."""
         found = next(iter(User.objects.raw(FETCHED, [user_id])), None)
         return found if found is not None and self.user_can_authenticate(found) else None

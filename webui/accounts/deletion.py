@@ -1,7 +1,7 @@
-"""Deleting an account with all its data.
+"""Deletion of an account with all its data.
 
-At once nobody can sign in to it any more, its tokens, links and webhooks are dead, and its name is free again. Its
-files and rows go when its jobs have ended and whoever was connected is gone; ``./hark serve`` sees to that.
+At once nobody can sign in to it any more, its tokens, links and webhooks stop working, and its name is free again.
+``./hark serve`` removes its files and rows once its jobs have ended and its open connections are closed.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from webui.transactions import alone
 
 log = logging.getLogger(__name__)
 
-PATIENCE = timedelta(seconds=15)  # sockets see within five seconds that their user is gone
+PATIENCE = timedelta(seconds=15)  # sockets notice within five seconds that their user is gone
 
 
 def delete_account(*, user: User) -> None:
-    """Close an account for good; :func:`finish_deletions` removes its data. Raises HarkError: it is the owner's."""
+    """Close an account for good; :func:`finish_deletions` removes its data. Raises HarkError for the owner's."""
     if user.is_owner:
         raise HarkError(
             _("The owner's account cannot be deleted."),
@@ -57,16 +57,16 @@ def delete_account(*, user: User) -> None:
 
 
 def _cancel_jobs(user: User) -> bool:
-    """Whether none is left that goes on."""
+    """Cancel the user's jobs; return True if none is active any more."""
     for job in Job.objects.filter(user=user, state__in=(Job.State.QUEUED, Job.State.RUNNING)):
         jobs.cancel(job=job)
     return not Job.objects.filter(user=user, state__in=Job.GOING).exists()
 
 
 def finish_deletions() -> int:
-    """Remove files and rows of accounts that were deleted; how many are gone now.
+    """Remove the files and rows of deleted accounts; return how many accounts are gone.
 
-    Called every few seconds. What cannot be removed yet is tried again the next time.
+    Called every few seconds, so what cannot be removed yet is tried again.
     """
     gone = 0
     for user in User.objects.filter(deletion_asked_at__lt=timezone.now() - PATIENCE, is_owner=False):

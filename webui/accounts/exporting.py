@@ -1,4 +1,4 @@
-"""Everything that Hark has of a user, as one zip: their files, and ``account.json`` with what the database has."""
+"""Export of everything Hark stores about a user, as one zip: their files, and ``account.json`` with their rows."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from webui.transactions import alone
 
 KEPT_S = 24 * 3600
 ACCOUNT = "account.json"
-TABLES: dict[str, tuple[Any, str, str]] = {  # by kind: the model, its way to the user, what is told of each row
+TABLES: dict[str, tuple[Any, str, str]] = {  # by kind: the model, its path to the user, the exported columns
     "tokens": (ApiToken, "user", "name prefix scopes created_at last_used_at expires_at revoked_at"),
     "webhooks": (Webhook, "user", "url events created_at"),
     "organizations": (Membership, "user", "organization__name role joined_at"),
@@ -51,13 +51,15 @@ TABLES: dict[str, tuple[Any, str, str]] = {  # by kind: the model, its way to th
 
 
 def export_file(user: User) -> Path:
-    """Where the zip of a user lies when it is made."""
+    """Return where a user's zip lies once it is made."""
     return Path(settings.DATA) / EXPORTS / f"{user.pk}.zip"
 
 
 def begin_export(*, user: User) -> Job:
-    """Queue the job that makes the zip. Raises HarkError: it is the owner, or the disk is full.
-    StatusError (429): there was one within a day."""
+    """Queue the job that makes the zip.
+
+    Raises HarkError for the owner or on a full disk, StatusError (429) if there was an export within a day.
+    """
     if user.is_owner:
         raise HarkError(
             _("The owner's account is not exported."),
@@ -82,7 +84,7 @@ def begin_export(*, user: User) -> Job:
 
 
 def rows_of(user: User) -> dict[str, Any]:
-    """What the database has of a user, by kind; no digests, no sealed secrets."""
+    """Return the user's rows by kind, without digests and sealed secrets."""
     fields = ("username", "email", "date_joined", "last_login", "recordings_days", "jobs_days")
     rows: dict[str, Any] = {"account": User.objects.values(*fields).get(pk=user.pk)}
     for kind, (model, whose, columns) in TABLES.items():
@@ -92,7 +94,7 @@ def rows_of(user: User) -> dict[str, Any]:
 
 
 def remove_old_exports() -> None:
-    """Delete those that are older than a day. Called every few seconds."""
+    """Delete exports older than a day. Called every few seconds."""
     for path in (Path(settings.DATA) / EXPORTS).glob("*.zip"):
         with suppress(OSError):
             if path.stat().st_mtime < time.time() - KEPT_S:

@@ -1,4 +1,4 @@
-"""What people are asked about themselves, their passwords and their tokens."""
+"""Forms for users, passwords, tokens, quotas, retention and webhooks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NAME = {"autocomplete": "username", "autocapitalize": "none", "spellcheck": "fal
 
 
 class SignInForm(forms.Form):
-    """Name or address, and password. Whether they are right is for :func:`webui.accounts.sign_in.sign_in` to say."""
+    """Name or address, and password; :func:`webui.accounts.sign_in.sign_in` checks them."""
 
     name = forms.CharField(
         label=_("Name or e-mail address"), max_length=254, widget=forms.TextInput(attrs={**NAME, "autofocus": True})
@@ -76,7 +76,7 @@ class PersonForm(forms.ModelForm):
             )
 
     def clean_username(self) -> str:
-        """Names that differ in upper and lower case only are one."""
+        """Refuse a name that differs from another user's in case only."""
         name: str = self.cleaned_data["username"]
         if User.objects.filter(username__iexact=name).exclude(pk=self.instance.pk).exists():
             raise ValidationError(_("This name is taken."))
@@ -89,7 +89,7 @@ class PersonForm(forms.ModelForm):
         return email
 
     def save(self, commit: bool = True) -> User:
-        """Also undoes the tie to a Google account where the address is another now."""
+        """Save, and untie the Google account if the address has changed."""
         if commit and "email" in self.changed_data:
             SocialAccount.objects.filter(user=self.instance).delete()
         user: User = super().save(commit)
@@ -108,7 +108,7 @@ class NewPasswordForm(SetPasswordForm):
 
 
 class ChangePasswordForm(allauth_forms.ChangePasswordForm):
-    """The current password and a new one; guesses count as failed sign-ins."""
+    """The current password and a new one; a wrong one counts as a failed sign-in."""
 
     def clean_oldpassword(self) -> str:
         password: str = self.cleaned_data["oldpassword"]
@@ -137,7 +137,7 @@ class TokenForm(forms.Form):
         scopes.choices = [(scope, SCOPE_WORDS[scope]) for scope in SCOPES if scope != "admin" or user.is_owner]
 
     def clean_name(self) -> str:
-        """Another one, which also keeps a page that is reloaded from making a second token."""
+        """Refuse the name of a token in use, which also keeps a reloaded page from making a second token."""
         name: str = self.cleaned_data["name"]
         if self.user.api_tokens.filter(name=name, revoked_at=None).exists():
             raise ValidationError(_("You have a token of this name. Revoke it, or choose another name."))
@@ -145,7 +145,7 @@ class TokenForm(forms.Form):
 
 
 class QuotaForm(forms.Form):
-    """What a user may have. Empty: as everybody; 0: any number."""
+    """A quota. An empty field means the general limit, 0 no limit."""
 
     disk_gb = forms.DecimalField(
         label=_("Disk [GB]"), min_value=0, max_value=1_000_000, decimal_places=3, required=False
@@ -169,7 +169,7 @@ class QuotaForm(forms.Form):
 
 
 class RetentionForm(forms.Form):
-    """How many days recordings and jobs are kept. Empty: until they are deleted by hand."""
+    """Days until recordings and jobs are deleted. An empty field means never."""
 
     prefix = "kept"
     recordings_days = forms.IntegerField(
@@ -181,7 +181,7 @@ class RetentionForm(forms.Form):
 
 
 class WebhookForm(forms.Form):
-    """A new webhook. Whether its address can be used is for :func:`webui.api.webhooks.add` to say."""
+    """A new webhook; :func:`webui.api.webhooks.add` checks its address."""
 
     url = forms.CharField(
         label=_("Address"),

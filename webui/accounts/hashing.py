@@ -1,4 +1,4 @@
-"""Argon2 with OWASP's parameters, and few at once: a try needs no account, and costs memory and a core."""
+"""Argon2 with OWASP's parameters, a few hashes at a time: an attempt needs no account but costs memory and a core."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from django.utils.translation import gettext as _
 from core.errors import HarkError
 
 MOST_AT_ONCE = 4
-PATIENCE_S = 1.0  # one takes some 30 ms
+PATIENCE_S = 1.0  # one hash takes about 30 ms
 _places = threading.BoundedSemaphore(MOST_AT_ONCE)  # the web server is one process
 
 
 class HashingBusy(HarkError):
-    """Too many passwords are being looked at; answered with 503."""
+    """Too many passwords are being checked; answered with 503."""
 
     status, wait_s = 503, 2
 
@@ -37,17 +37,15 @@ def _place() -> Iterator[None]:
 
 
 class FewAtOnce(Argon2PasswordHasher):
-    """See the module. Hashes with other parameters are replaced when their users sign in."""
+    """Argon2 for a few passwords at a time. Hashes with other parameters are replaced at the next sign-in."""
 
     memory_cost = 19 * 1024  # KiB
     parallelism = 1
 
     def encode(self, password: str, salt: str) -> str:
-        """Called by Django. Raises HashingBusy."""
         with _place():
             return str(super().encode(password, salt))
 
     def verify(self, password: str, encoded: str) -> bool:
-        """Called by Django. Raises HashingBusy."""
         with _place():
             return bool(super().verify(password, encoded))

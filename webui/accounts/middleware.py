@@ -1,4 +1,4 @@
-"""Every page is for those who are signed in, unless it is marked with Django's ``login_not_required``."""
+"""Middleware that keeps pages for signed-in users, except those marked with Django's ``login_not_required``."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from webui.logs import Middleware
 
 
 class LoginRequiredMiddleware(django_middleware.LoginRequiredMiddleware):
-    """Django's own, but the API looks after itself, and fragments and JSON get no page of signing in for an answer."""
+    """Django's middleware, except that the API checks for itself, and fragments and JSON get no sign-in page."""
 
     def process_view(
         self, request: HttpRequest, view_func: Any, view_args: tuple[Any, ...], view_kwargs: dict[str, Any]
     ) -> HttpResponseBase | None:
-        """Called by Django before the view; None lets it go on."""
+        """Check a request before its view. None lets it through."""
         if request.path_info.startswith("/api/"):
             return None
         return super().process_view(request, view_func, view_args, view_kwargs)
@@ -32,7 +32,7 @@ class LoginRequiredMiddleware(django_middleware.LoginRequiredMiddleware):
     def handle_no_permission(  # type: ignore[override]
         self, request: HttpRequest, view_func: Any
     ) -> HttpResponseBase:
-        """To the page of signing in, and back afterwards to the page (not to the fragment) that asked."""
+        """Redirect to the sign-in page, and from there back to the page (not the fragment) that asked."""
         htmx = getattr(request, "htmx", None)
         if htmx:
             return HttpResponseClientRedirect(sign_in_address(htmx.current_url_abs_path or ""))
@@ -47,7 +47,7 @@ class LoginRequiredMiddleware(django_middleware.LoginRequiredMiddleware):
 
 
 class SessionLimitsMiddleware(Middleware):
-    """Move the end of a session on while it is used."""
+    """Extends a session while it is used."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if SESSION_KEY in request.session:
@@ -56,9 +56,9 @@ class SessionLimitsMiddleware(Middleware):
 
 
 class PrivateAnswersMiddleware(Middleware):
-    """What is answered to somebody who is signed in stays in no cache: not on this computer, nor in a proxy's.
+    """Keeps answers to signed-in users out of every cache, in the browser and in proxies.
 
-    Answers that say themselves how long they may be kept are let be.
+    Answers that set Cache-Control themselves are left alone.
     """
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
@@ -69,7 +69,7 @@ class PrivateAnswersMiddleware(Middleware):
 
 
 def sign_in_address(then: str) -> str:
-    """The page of signing in, which leads on to ``then``."""
+    """Return the address of the sign-in page that leads on to ``then``."""
     query = QueryDict(mutable=True)
     if then:
         query[REDIRECT_FIELD_NAME] = then

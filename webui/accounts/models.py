@@ -1,4 +1,4 @@
-"""Who may use the portal, and with which token, link or password. ``webui.accounts.services`` changes these."""
+"""Users, their tokens and one-time links, failed sign-ins and the audit log; changed by ``webui.accounts.services``."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from webui.accounts.validators import latin_letters
 
 
 class User(AbstractUser):
-    """A person. The owner is the first one; the installation's own data folder is theirs (``webui.jobs.services``).
+    """A person. The first one is the owner, whose data folder is that of the installation (``webui.jobs.services``).
 
     Attributes:
-        is_alone: known to be in no organization (``webui.accounts.backend`` has looked); for who has signed in.
+      is_alone: True if the user is known to be in no organization; ``webui.accounts.backend`` sets it at sign-in.
     """
 
     is_alone = False
 
-    # No @, so that nobody can be called as somebody else's e-mail address, which signs in too.
+    # No @: nobody may take another user's e-mail address as a name, since addresses sign in too.
     username = models.CharField(
         _("name"),
         max_length=150,
@@ -40,11 +40,11 @@ class User(AbstractUser):
     is_owner = models.BooleanField(default=False)
     deletion_asked_at = models.DateTimeField(
         null=True, blank=True
-    )  # its data goes soon after (webui.accounts.deletion)
-    # Older ones are deleted (webui.accounts.retention); None: by hand only.
+    )  # its data is removed soon after (webui.accounts.deletion)
+    # Older recordings and jobs are deleted (webui.accounts.retention); None: by hand only.
     recordings_days = models.PositiveIntegerField(null=True, blank=True)
     jobs_days = models.PositiveIntegerField(null=True, blank=True)
-    times_let_out = models.PositiveIntegerField(default=0)  # deactivated; sessions and JWTs of before stay ended
+    times_let_out = models.PositiveIntegerField(default=0)  # deactivations; earlier sessions and JWTs stay ended
 
     class Meta(AbstractUser.Meta):
         abstract = False
@@ -64,26 +64,26 @@ class User(AbstractUser):
 
     @property
     def signed_in_by(self) -> str:
-        """What all sessions and JWTs are tied to."""
+        """The text that all sessions and JWTs are tied to."""
         return self.password + (f" {self.times_let_out}" if self.times_let_out else "")
 
     def has_session(self, hashed: str) -> bool:
-        """Whether that is what a session of this user is tied to, with the secret key of now or one of before."""
+        """Return whether ``hashed`` ties a session to this user, under the current secret key or a previous one."""
         known = (self.get_session_auth_hash(), *self.get_session_auth_fallback_hash())
         return any(constant_time_compare(hashed, each) for each in known)
 
     def _get_session_auth_hash(self, secret: str | None = None) -> str:
-        """As of Django, which ties sessions to the password only."""
+        """Tie sessions to :attr:`signed_in_by`; Django ties them to the password only."""
         salt = "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash"
         return salted_hmac(salt, self.signed_in_by, secret=secret, algorithm="sha256").hexdigest()
 
 
 class ApiToken(models.Model):
-    """What a program signs in with for long. The token itself is not kept, only its SHA-256."""
+    """A long-lived token of a program. Only its SHA-256 is stored."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
     name = models.CharField(max_length=100)
-    prefix = models.CharField(max_length=12)  # what lists show of it
+    prefix = models.CharField(max_length=12)  # shown in lists
     digest = models.CharField(max_length=64, unique=True)
     scopes = models.JSONField(default=list)  # of webui.accounts.services.SCOPES
     created_at = models.DateTimeField(auto_now_add=True)
@@ -116,17 +116,17 @@ class OneTimeLink(models.Model):
 
 
 class SpentToken(models.Model):
-    """A JWT that must not be accepted again: a refresh token that was used, or a whole family that was ended."""
+    """A JWT that must not be accepted again: a used refresh token, or a revoked family."""
 
     id = models.CharField(primary_key=True, max_length=32)  # jti, or fam
-    expires_at = models.DateTimeField(db_index=True)  # after this the token is refused for its age
+    expires_at = models.DateTimeField(db_index=True)  # the token is refused anyway after this
 
     def __str__(self) -> str:
         return self.id
 
 
 class SignInFailure(models.Model):
-    """A password that was wrong. Hashed, because people type passwords into the field of names."""
+    """A wrong password. Names are hashed, because people type passwords into the name field."""
 
     name_digest = models.CharField(max_length=64)
     address_digest = models.CharField(max_length=64)
@@ -140,7 +140,7 @@ class SignInFailure(models.Model):
 
 
 class AuditEntries(models.QuerySet["AuditEntry"]):
-    """Entries are added and, when their time is over, forgotten; nothing else is done with them."""
+    """Entries of the audit log, which can only be added and, in time, forgotten."""
 
     def forget_before(self, time: datetime) -> None:
         super(AuditEntries, self.filter(at__lt=time)).delete()
@@ -153,7 +153,7 @@ class AuditEntries(models.QuerySet["AuditEntry"]):
 
 
 class AuditEntry(models.Model):
-    """Something that was done. Users are numbers and names, so that it outlives their accounts."""
+    """An action. It stores users' numbers and names, so that it outlives their accounts."""
 
     class Action(models.TextChoices):
         SIGNED_IN = "signed_in", _("signed in")
@@ -208,17 +208,17 @@ class AuditEntry(models.Model):
         RECORDING_GIVEN = "recording_given", _("shared a recording with the organization")
         RECORDING_WITHDRAWN = "recording_withdrawn", _("withdrew a recording from the organization")
 
-    MACHINE = "machine"  # in the place of an address: a command on the server
+    MACHINE = "machine"  # instead of an address: a command on the server
 
     at = models.DateTimeField(db_index=True)
     action = models.CharField(max_length=30)  # of Action
-    what = models.CharField(max_length=200, blank=True)  # the name or number of what it was done to
-    by_id = models.BigIntegerField(null=True, db_index=True)  # None: nobody who had signed in
+    what = models.CharField(max_length=200, blank=True)  # the name or number of the object
+    by_id = models.BigIntegerField(null=True, db_index=True)  # None: nobody was signed in
     by_name = models.CharField(max_length=150, blank=True)
     about_id = models.BigIntegerField(null=True, db_index=True)
     about_name = models.CharField(max_length=150, blank=True)
     address = models.CharField(max_length=64, blank=True)
-    organization_id = models.BigIntegerField(null=True, db_index=True)  # that it concerns
+    organization_id = models.BigIntegerField(null=True, db_index=True)
 
     objects: ClassVar = AuditEntries.as_manager()
 

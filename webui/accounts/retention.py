@@ -1,6 +1,6 @@
-"""Recordings and jobs that a user no longer wants to have: deleted by themselves when they are old enough.
+"""Automatic deletion of a user's old recordings and jobs.
 
-Off until the user says a number of days. ``./hark serve`` sees to it.
+Off until the user sets a number of days. ``./hark serve`` runs it.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from webui.jobs.services import forget
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 20  # of each kind; whoever calls has other things to do, too, and calls again
+AT_ONCE = 20  # of each kind; the caller has other work and calls again
 
 
 def set_retention(*, user: User, recordings_days: int | None, jobs_days: int | None) -> None:
-    """Keep them for so many days; None: until they are deleted by hand."""
+    """Set after how many days recordings and jobs are deleted; None: never."""
     User.objects.filter(pk=user.pk).update(recordings_days=recordings_days, jobs_days=jobs_days)
     said = f"recordings: {recordings_days or 'no limit'}, jobs: {jobs_days or 'no limit'}"
     record(Action.RETENTION, what=said, about=user)
 
 
 def delete_what_is_old() -> int:
-    """Delete what users have said they keep no longer; how much was. Called every few seconds."""
+    """Delete what is older than its user's retention; return how many things. Called every few seconds."""
     gone = 0
     for user in User.objects.filter(~Q(recordings_days=None) | ~Q(jobs_days=None), is_active=True):
         if user.recordings_days is not None:
@@ -43,7 +43,7 @@ def delete_what_is_old() -> int:
 
 
 def _delete_recordings(user: User, days: int) -> int:
-    """With all that was made of them, as by hand. One that is being worked on waits."""
+    """Delete old recordings with everything made from them; one with an active job waits."""
     old = Recording.objects.filter(user=user, created_at__lt=timezone.now() - timedelta(days=days))
     gone = 0
     for recording in old.exclude(job__state__in=Job.GOING).order_by("created_at")[:AT_ONCE]:
@@ -57,7 +57,7 @@ def _delete_recordings(user: User, days: int) -> int:
 
 
 def _delete_jobs(user: User, days: int) -> int:
-    """With their logs. A job that a recording or a version comes from stays with it."""
+    """Delete old jobs with their logs. The job of a recording or a version stays with it."""
     before = timezone.now() - timedelta(days=days)
     old = Job.objects.filter(user=user, finished_at__lt=before, recording=None, version=None)
     ended = list(old.exclude(state__in=Job.GOING).order_by("finished_at")[:AT_ONCE])

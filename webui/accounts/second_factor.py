@@ -1,9 +1,8 @@
-"""A second factor: codes of an authenticator app (TOTP, RFC 6238), passkeys (WebAuthn), and recovery codes for users
-who have lost these.
+"""A second factor: codes of an authenticator app (TOTP, RFC 6238), passkeys (WebAuthn), and recovery codes.
 
-allauth stores and checks them, and its views show them in our templates; secrets lie sealed in the database
-(``adapters.py``). Here stands what Hark adds: a code works once, guesses are counted, changes are in the audit log, and
-with the first factor all other sessions end.
+allauth stores and checks them, and its views show them in Hark's templates; ``adapters.py`` seals their secrets. This
+module adds that a code works once, that guesses are counted, that changes are in the audit log, and that adding the
+first factor ends all other sessions.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ RECOVERY_CODES, PASSKEY = Authenticator.Type.RECOVERY_CODES, Authenticator.Type.
 MOST_PASSKEYS = 20
 GUESSES, DAY = 10, timedelta(days=1)
 CODE_LIFE = timedelta(seconds=90)  # with MFA_TOTP_TOLERANCE
-# What a credential that no authenticator made may raise, in allauth and in fido2.
+# Exceptions that allauth and fido2 raise for a forged credential.
 _FALSE = (InvalidSignature, ValueError, TypeError, LookupError, AttributeError)
 
 
@@ -63,20 +62,22 @@ class CodeNeeded(SignInRefused):
 
 
 def is_on(user: User) -> bool:
-    """Whether signing in asks for a code or a passkey; recovery codes alone are no factor."""
+    """Return whether sign-in asks for a code or a passkey; recovery codes alone do not count."""
     return Authenticator.objects.filter(user=user).exclude(type=RECOVERY_CODES).exists()
 
 
 def turn_off(*, user: User) -> None:
-    """Turn it off: the app, the passkeys and the recovery codes go."""
+    """Remove the app, the passkeys and the recovery codes."""
     with alone():
         for each in Authenticator.objects.filter(user=user):
             each.delete()
 
 
 def sign_in_program(*, name: str, password: str, address: str) -> User:
-    """The user of a program that sends name and password, and could send no code. Raises CodeNeeded: the account has a
-    second factor. SignInRefused, StatusError: as of :func:`webui.accounts.sign_in.sign_in`."""
+    """Return the user of a program that sends name and password, and could not send a code.
+
+    Raises CodeNeeded if the account has a second factor, and what :func:`webui.accounts.sign_in.sign_in` raises.
+    """
     user = sign_in(name=name, password=password, address=address)
     if is_on(user):
         raise CodeNeeded(
@@ -88,7 +89,7 @@ def sign_in_program(*, name: str, password: str, address: str) -> User:
 
 
 def wrong_since_last_sign_in(user: User) -> int:
-    """How many wrong codes were sent with the password of a user since they signed in the last time."""
+    """Return how many wrong codes were sent with the user's password since their last sign-in."""
     signed_in = AuditEntry.objects.filter(
         by_id=user.pk, action__in=(Action.SIGNED_IN, Action.SIGNED_IN_BY_GOOGLE)
     ).first()  # the newest
@@ -97,9 +98,10 @@ def wrong_since_last_sign_in(user: User) -> int:
 
 
 def _expect_wrong(user: User, is_code: bool, address: str, browser: str) -> SignInFailure:
-    """Write down a failure before a code or a passkey is looked at. Three codes of a million are right at a time, and
-    who guesses has the password already: after :data:`GUESSES` in a day each wrong one doubles the wait. A known
-    browser is exempt.
+    """Record a failure before a code or a passkey is checked.
+
+    Three of a million codes are valid at any time, and an attacker here knows the password: after :data:`GUESSES` in a
+    day, each wrong code doubles the wait. A known browser is exempt.
     """
     if is_known(browser, user):
         return expect_failure(f"code of user {user.pk} in {browser}", browser)
@@ -120,13 +122,13 @@ class CodeStage(AuthenticateStage):
     """allauth's step after the password."""
 
     def exit(self) -> HttpResponse:
-        """Begin the session, unless the password was changed or the user deactivated meanwhile."""
+        """Begin the session, unless the password has changed or the user was deactivated meanwhile."""
         as_before = self.login.user.has_session(self.login.signal_kwargs["hash"])
         return super().exit() if as_before else self.abort()
 
 
 class _Refusing:
-    """Mixed into allauth's forms of passkeys: what no authenticator has made for this session is an error."""
+    """Mixin for allauth's passkey forms: a forged credential is an error of the form."""
 
     def full_clean(self) -> None:
         try:
@@ -136,10 +138,10 @@ class _Refusing:
 
 
 class _Counted(_Refusing):
-    """Mixed into allauth's forms that a second factor is shown in: guesses are counted, and a code works once."""
+    """Mixin for allauth's forms that check a second factor: guesses are counted, and a code works once."""
 
     def full_clean(self) -> None:
-        """Called by Django. Raises StatusError after too many."""
+        """Check the form. Raises StatusError after too many failures."""
         if not self.is_bound:  # type: ignore[attr-defined]
             return super().full_clean()
         failure = _expect_wrong(self.user, "code" in self.fields, **sender(context.request))  # type: ignore[attr-defined]
@@ -150,7 +152,7 @@ class _Counted(_Refusing):
             forgive_failure(failure)
 
     def clean_code(self) -> str:
-        """Called by Django; of two requests with the same code, the second is refused."""
+        """Check the code, and refuse the second of two requests with the same one."""
         code: str = super().clean_code()  # type: ignore[misc]
         spent = digest(f"{self.user.pk} {normalize_user_code(code)}")[:32]  # type: ignore[attr-defined]
         now = timezone.now()
@@ -161,11 +163,11 @@ class _Counted(_Refusing):
 
 
 class CodeForm(_Counted, AuthenticateForm):
-    """A code of the app, or a recovery code, in the second step of signing in."""
+    """A code of the app or a recovery code, as the second step of a sign-in."""
 
 
 class PasskeyForm(_Counted, AuthenticateWebAuthnForm):
-    """A passkey in that step."""
+    """A passkey as the second step of a sign-in."""
 
 
 class CodeAgainForm(_Counted, ReauthenticateForm):
@@ -197,7 +199,7 @@ def _added(instance: Authenticator, created: bool, **signal: Any) -> None:
         record(Action.FACTOR_ON, about=user)
         User.objects.filter(pk=user.pk).update(times_let_out=F("times_let_out") + 1)
         user.refresh_from_db()
-        if (request := context.request) is not None and request.user == user:  # whose session goes on
+        if (request := context.request) is not None and request.user == user:  # keep this session
             update_session_auth_hash(request, user)
             UserSession.objects.create_from_request(request)
 

@@ -1,4 +1,4 @@
-"""Users, one-time links, and the tokens that programs sign in with. Passwords and their guessing: ``sign_in.py``."""
+"""Users, one-time links, and the tokens of programs. ``sign_in.py`` handles passwords and limits guesses."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ AUDIENCE = "hark"
 
 
 class LinkGone(HarkError):
-    """A one-time link that does not work (any more); answered with 410."""
+    """A one-time link that does not work, or no longer; answered with 410."""
 
     status = 410
 
 
 def digest(text: str) -> str:
-    """SHA-256, in hexadecimal. Enough for what is random and long; passwords are hashed with Argon2 by Django."""
+    """Return the SHA-256 in hexadecimal, which is enough for long random text. Django hashes passwords with Argon2."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -61,18 +61,17 @@ def digest(text: str) -> str:
 
 
 def owner() -> User | None:
-    """Whose installation this is, once it has been set up."""
+    """Return the owner of the installation; None before it is set up."""
     return User.objects.filter(is_owner=True).first()
 
 
 def users_there() -> QuerySet[User]:
-    """All users but those whose accounts are being deleted."""
+    """Return all users, except those whose accounts are being deleted."""
     return User.objects.filter(deletion_asked_at=None)
 
 
 def create_user(*, username: str, password: str | None, email: str = "") -> User:
-    """A new user; the first one becomes the owner. Without a password they need a link (:func:`password_link`). Raises
-    HarkError: the name, the password or the address cannot be used."""
+    """Make a user, the first one as the owner. Without a password they need :func:`password_link`. Raises HarkError."""
     user = _checked_user(username, password, email)
     with _not_taken():
         user.validate_constraints()
@@ -83,7 +82,7 @@ def create_user(*, username: str, password: str | None, email: str = "") -> User
 
 
 def _checked_user(username: str, password: str | None, email: str) -> User:
-    """A user who is not saved yet. The password is hashed before any transaction: it takes a while, and others wait."""
+    """Return an unsaved user. The password is hashed before any transaction: that takes long enough to block others."""
     from django.contrib.auth.password_validation import validate_password
 
     user = User(username=User.normalize_username(username), email=User.objects.normalize_email(email))
@@ -105,7 +104,7 @@ def _checked_user(username: str, password: str | None, email: str) -> User:
 
 @contextmanager
 def _not_taken() -> Iterator[None]:
-    """A transaction. Raises HarkError where a user of that name or address was made just now."""
+    """Open a transaction. Raises HarkError if a user of the same name or address was made just now."""
     try:
         with alone():
             yield
@@ -118,10 +117,9 @@ def _not_taken() -> Iterator[None]:
 
 
 def set_active(*, user: User, active: bool) -> None:
-    """Let a user in, or out: an inactive one's sessions and tokens end, their data stays.
+    """Activate a user, or deactivate one: their sessions and tokens end for good, their data stays.
 
-    They end for good: a user who is let in again signs in again, and makes new tokens. Raises HarkError: it is the
-    owner.
+    A user who is activated again must sign in and make new tokens. Raises HarkError for the owner.
     """
     if user.is_owner and not active:
         raise HarkError(
@@ -141,8 +139,7 @@ def set_active(*, user: User, active: bool) -> None:
 
 
 def owner_link(*, base_url: str) -> str:
-    """A link that makes the owner, to be opened once within a week; older ones stop working. Raises HarkError: there is
-    an owner."""
+    """Make a link that creates the owner, once within a week; older ones end. Raises HarkError if there is an owner."""
     with alone():
         if owner() is not None:
             raise HarkError(
@@ -154,8 +151,7 @@ def owner_link(*, base_url: str) -> str:
 
 
 def password_link(*, user: User, base_url: str) -> str:
-    """A link that lets a user choose a password, once within a week; older ones of theirs stop working. Raises
-    HarkError: they are deactivated."""
+    """Make a link to choose a password, once within a week; older ones end. Raises HarkError for a deactivated user."""
     if not user.is_active:
         raise HarkError(
             _("The link was not made."),
@@ -175,7 +171,7 @@ def _new_link(user: User | None, base_url: str) -> str:
 
 
 def find_link(*, secret: str) -> OneTimeLink:
-    """The link, if it works still. Raises LinkGone: it does not."""
+    """Return the link if it still works. Raises LinkGone otherwise."""
     link = OneTimeLink.objects.select_related("user").filter(_works(secret)).first()
     if link is None or (link.user is None and owner() is not None) or (link.user and not link.user.is_active):
         raise _gone()
@@ -197,14 +193,13 @@ def _gone() -> LinkGone:
 
 
 def _use(secret: str, for_owner: bool) -> None:
-    """Marks the link as used; of two who try at once one fails."""
+    """Mark the link as used; of two simultaneous uses one fails."""
     if not OneTimeLink.objects.filter(_works(secret), user__isnull=for_owner).update(used_at=timezone.now()):
         raise _gone()
 
 
 def use_owner_link(*, secret: str, username: str, password: str, email: str = "") -> User:
-    """Make the owner. Raises LinkGone: the link does not work, or another was faster. HarkError: the name, the password
-    or the address cannot be used; the link works still."""
+    """Make the owner. Raises LinkGone, or HarkError (and the link stays valid) for an unusable name or password."""
     find_link(secret=secret)
     user = _checked_user(username, password, email)
     user.is_owner = True
@@ -219,7 +214,7 @@ def use_owner_link(*, secret: str, username: str, password: str, email: str = ""
 
 
 def use_password_link(*, secret: str, password: str) -> User:
-    """Set the password of the link's user. Their other sessions end. Raises LinkGone: the link does not work."""
+    """Set the password of the link's user and end their other sessions. Raises LinkGone if the link does not work."""
     user = find_link(secret=secret).user
     if user is None:
         raise _gone()
@@ -236,8 +231,7 @@ def use_password_link(*, secret: str, password: str) -> User:
 
 
 def create_token(*, user: User, name: str, scopes: Collection[str], days: int | None = None) -> tuple[ApiToken, str]:
-    """A new API token and its text, which is shown now and never again; ``days`` is how long it works (None: for ever).
-    Raises HarkError: the name, the scopes or the days cannot be used."""
+    """Return a new API token and its text, shown only now. ``days``: its life (None: for ever). Raises HarkError."""
     name = name.strip()
     if not name or len(name) > 100 or any(unicodedata.category(letter)[0] == "C" for letter in name):
         raise _no_token(_("Its name must have 1 to 100 characters, none of which is a control character."))
@@ -268,8 +262,10 @@ def _no_token(why: str) -> HarkError:
 
 
 def check_token(*, text: str) -> ApiToken:
-    """The API token of this text, with its user; the use of it is noted once a minute. Raises StatusError (401):
-    unknown, revoked, expired, or its user is deactivated."""
+    """Return the API token with this text, and its user; its use is noted at most once a minute.
+
+    Raises StatusError (401) if it is unknown, revoked or expired, or its user is deactivated.
+    """
     known = ApiToken.objects.select_related("user")
     token = known.filter(digest=digest(text)).first() if text.isascii() else None
     if token is None:
@@ -282,7 +278,7 @@ def check_token(*, text: str) -> ApiToken:
         raise _refused(_("The token has expired."))
     now = timezone.now()
     if token.last_used_at is None or token.last_used_at <= now - USE_NOTED_EVERY:
-        with suppress(DatabaseError):  # on a full disk one may still read
+        with suppress(DatabaseError):  # on a full disk reading still works
             ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
     return token
 
@@ -303,7 +299,7 @@ def _refused(why: str) -> StatusError:
 
 @dataclass(frozen=True)
 class TokenPair:
-    """What a program gets: ``access`` works for ``expires_in`` seconds, ``refresh`` is good for one new pair."""
+    """A program's tokens: ``access`` works for ``expires_in`` seconds, ``refresh`` buys one new pair."""
 
     access: str
     refresh: str
@@ -311,16 +307,16 @@ class TokenPair:
 
 
 def issue_pair(*, user: User, scopes: Collection[str] = SCOPES) -> TokenPair:
-    """A pair of JWTs for a user who has just signed in, with those of the scopes that they may have."""
+    """Issue JWTs to a user who has just signed in, with those of the scopes that they may have."""
     record(Action.SIGNED_IN_BY_PROGRAM, by=user)
     return _pair(user, [scope for scope in SCOPES if scope in scopes], family=secrets.token_hex(16))
 
 
 def rotate_pair(*, refresh: str) -> TokenPair:
-    """A new pair for a refresh token, which is spent by that.
+    """Exchange a refresh token for a new pair.
 
-    If one is used twice, one of the two users has stolen it, so then all that came of the same signing in is ended.
-    Raises StatusError (401): forged, expired, used before, no refresh token, or its user is deactivated or has a new
+    If a refresh token is used twice, one of the two was stolen, so all tokens of the same sign-in are revoked. Raises
+    StatusError (401) if it is forged, expired, used, or not a refresh token, or its user is deactivated or has a new
     password.
     """
     claims = _claims(refresh, "refresh")
@@ -336,8 +332,7 @@ def rotate_pair(*, refresh: str) -> TokenPair:
 
 
 def end_pair(*, refresh: str) -> None:
-    """Sign a program out: the refresh token and all that came of the same signing in stop working. Raises StatusError
-    (401): it is none, or has expired."""
+    """Revoke a refresh token and all of the same sign-in. Raises StatusError (401) if it is none, or has expired."""
     _end_family(_claims(refresh, "refresh"))
 
 
@@ -369,7 +364,7 @@ def _jwt_key(secret: str | None = None) -> bytes:
 
 
 def _password_mark(user: User, secret: str | None = None) -> str:
-    """Changes with the password, and with each time that the user is let out, so that these end all JWTs."""
+    """Return a mark that changes with the password and with each deactivation, both of which end all JWTs."""
     return salted_hmac("hark.accounts.jwt.password", user.signed_in_by, secret, algorithm="sha256").hexdigest()[:32]
 
 
@@ -387,7 +382,7 @@ def _claims(text: str, kind: str, even_if_old: bool = False) -> dict[str, Any]:
 
 
 def _signed_claims(text: str, options: Any) -> dict[str, Any]:
-    """Those of a token that was signed with the secret key of now or one of before. Raises what PyJWT raises."""
+    """Return the claims of a token that the current secret key or a previous one signed. Raises what PyJWT raises."""
     *newer, oldest = all_keys()
     for secret in newer:
         with suppress(jwt.InvalidSignatureError):
@@ -411,10 +406,10 @@ def _allowed(user: User, scopes: Collection[str]) -> frozenset[str]:
 
 
 def user_of_token(header: str | None, going_on: bool = False) -> tuple[User, frozenset[str]]:
-    """Who sent ``Authorization: Bearer <API token or access JWT>``, and what the token allows; the header's value.
+    """Return the sender of ``Authorization: Bearer <API token or access JWT>`` and the token's scopes.
 
-    What is ``going_on`` since the token was accepted does not end with a JWT's quarter of an hour. Raises StatusError
-    (401): no user has it.
+    ``header`` is the header's value. With ``going_on`` an expired JWT is accepted, for a connection that was opened
+    while it was valid. Raises StatusError (401) if the token belongs to nobody.
     """
     scheme, _space, text = (header or "").strip().partition(" ")
     text = text.strip()

@@ -1,4 +1,4 @@
-"""Beginning a session, whichever way a user has shown who they are, and its end."""
+"""The beginning of a session, for every way to sign in, and its end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def begins(sender: object, request: HttpRequest, **more: Any) -> None:
 
 
 def note_use(session: SessionBase) -> None:
-    """Write down that a session is used: it ends SESSION_COOKIE_AGE later, and :data:`LONGEST_S` after it began."""
+    """Record that a session is used: it ends SESSION_COOKIE_AGE later, at most :data:`LONGEST_S` after it began."""
     now = time.time()
     if now - session.get(USED, 0.0) < WRITTEN_EVERY_S:
         return
@@ -39,7 +39,7 @@ def note_use(session: SessionBase) -> None:
 
 
 def sign_in_or_ask(request: HttpRequest, user: User, then: str, how: Action = Action.SIGNED_IN) -> HttpResponse:
-    """Begin the session of a user, after a code where the account has a second factor; then on to ``then``."""
+    """Begin a user's session, after a code if the account has a second factor; then redirect to ``then``."""
     if request.user.is_authenticated:
         auth.logout(request)
     told = {"how": how, "hash": user.get_session_auth_hash()}

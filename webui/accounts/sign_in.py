@@ -1,4 +1,4 @@
-"""Signing in with a password, and how often one may be guessed."""
+"""Sign-in with a password, and the limits on guessing one."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from webui.accounts.models import SignInFailure, User
 from webui.errors import StatusError
 from webui.transactions import alone
 
-# Of a name from one address, of all names from one, and of a name from anywhere. The last is for who guesses from many
-# addresses, and keeps nobody out of a browser in which they have signed in before.
+# For a name from one address, for all names from one address, and for a name from anywhere. The last stops guesses from
+# many addresses, and locks nobody out of a browser in which they have signed in before.
 FAILURES_OF_A_NAME, FAILURES_OF_AN_ADDRESS, FAILURES_FROM_ANYWHERE = 5, 20, 50
 FAILURES_WITHIN = timedelta(minutes=10)
 KNOWN_BROWSER, KNOWN_FOR_S = "hark_browser", 180 * 24 * 3600  # a cookie
@@ -39,16 +39,16 @@ class SignInRefused(HarkError):
 
 
 def sign_in(*, name: str, password: str, address: str, browser: str = "") -> User:
-    """The user whom a name (or e-mail address) and a password belong to.
+    """Return the user with this name (or e-mail address) and password.
 
     Args:
-        address: where the request came from.
-        browser: its cookie of a known browser. What others guess does not count there.
+      address: the address of the request.
+      browser: its known-browser cookie; failures elsewhere do not count there.
 
     Raises:
-        StatusError: too many failures of this name or from this address, in the last ten minutes.
-        SignInRefused: wrong, or deactivated. Which of them is not said.
-        HashingBusy: too many sign in at once.
+      StatusError: too many failures of this name or from this address in the last ten minutes.
+      SignInRefused: wrong, or deactivated; the message does not say which.
+      HashingBusy: too many people are signing in at once.
     """
     name = unicodedata.normalize("NFKC", name.strip())
     user = User.objects.filter(Q(username__iexact=name) | Q(email__iexact=name)).first() if name else None
@@ -56,11 +56,11 @@ def sign_in(*, name: str, password: str, address: str, browser: str = "") -> Use
     if user is not None and is_known(browser, user):
         who, place = f"{who} in {browser}", browser
     failure = expect_failure(who, place)
-    # For an unknown name it hashes too, so that the time that it takes tells nothing.
+    # Hash for an unknown name too, so that the time reveals nothing.
     try:
         signed_in = ModelBackend().authenticate(None, username=user.get_username() if user else "\0", password=password)
     except HashingBusy:
-        failure.delete()  # the password was not looked at
+        failure.delete()  # the password was not checked
         raise
     if not isinstance(signed_in, User):
         record(Action.SIGN_IN_FAILED, about=user)
@@ -74,12 +74,12 @@ def sign_in(*, name: str, password: str, address: str, browser: str = "") -> Use
 
 
 def sender(request: HttpRequest) -> dict[str, str]:
-    """Who asks, as :func:`sign_in` takes it."""
+    """Return the address and browser of a request, as :func:`sign_in` takes them."""
     return {"address": client_address(request), "browser": request.COOKIES.get(KNOWN_BROWSER, "")}
 
 
 def remember_browser(request: HttpRequest, response: HttpResponse, user: User) -> None:
-    """Give a browser in which somebody has signed in the cookie by which it is known."""
+    """Set the cookie that marks a browser in which the user has signed in."""
     if is_known(request.COOKIES.get(KNOWN_BROWSER, ""), user):
         return
     response.set_cookie(
@@ -93,7 +93,7 @@ def remember_browser(request: HttpRequest, response: HttpResponse, user: User) -
 
 
 def is_known(cookie: str, user: User) -> bool:
-    """Whether that cookie is of a browser in which the user has signed in before."""
+    """Return whether the cookie belongs to a browser in which the user has signed in before."""
     try:
         return bool(signing.loads(cookie, salt=KNOWN_BROWSER, max_age=KNOWN_FOR_S)[0] == user.pk)
     except signing.BadSignature:
@@ -101,11 +101,11 @@ def is_known(cookie: str, user: User) -> bool:
 
 
 def expect_failure(who: str, place: str, from_anywhere: int = FAILURES_FROM_ANYWHERE) -> SignInFailure:
-    """Write down a failure before the password is looked at: many guesses at once are counted one by one so."""
+    """Record a failure before the password is checked, so that simultaneous guesses are counted one by one."""
     now = timezone.now()
     name_digest, address_digest = _keyed(who), _keyed(place)
     with alone():
-        # Those of the future are of a clock that was set back since.
+        # Failures in the future come from a clock that was set back since.
         SignInFailure.objects.filter(Q(at__lte=now - FAILURES_WITHIN) | Q(at__gt=now)).delete()
         of_name = SignInFailure.objects.filter(name_digest=name_digest).values_list("at", flat=True)
         of_address = SignInFailure.objects.filter(address_digest=address_digest).values_list("at", flat=True)
@@ -120,7 +120,7 @@ def expect_failure(who: str, place: str, from_anywhere: int = FAILURES_FROM_ANYW
 
 
 def _wait(now: datetime, failures: Iterable[datetime], allowed: int) -> int:
-    """Seconds until one more may be tried, 0 where it may now."""
+    """Return the seconds until another attempt is allowed; 0: now."""
     times = sorted(failures)
     if len(times) < allowed:
         return 0
@@ -128,7 +128,7 @@ def _wait(now: datetime, failures: Iterable[datetime], allowed: int) -> int:
 
 
 def too_many(wait_s: int) -> StatusError:
-    """Make the error of who has to wait so long [s]."""
+    """Make the error that asks for a wait of ``wait_s`` seconds."""
     minutes = -(-wait_s // 60)
     return StatusError(
         429,
@@ -140,7 +140,7 @@ def too_many(wait_s: int) -> StatusError:
 
 
 def forgive_failure(failure: SignInFailure) -> None:
-    """Forget an expected failure, which was none, and those before it of the same name from the same place."""
+    """Forget an expected failure that did not occur, and the earlier ones of the same name from the same place."""
     SignInFailure.objects.filter(name_digest=failure.name_digest, address_digest=failure.address_digest).delete()
 
 

@@ -1,4 +1,4 @@
-"""Who asks, for views that only those who are signed in can reach."""
+"""The user of a request, for views that need a sign-in."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from webui.accounts.models import User
 
 
 def signed_in(request: HttpRequest) -> User:
-    """The user of a request that ``LoginRequiredMiddleware`` or an endpoint has let through."""
+    """Return the user of a request that ``LoginRequiredMiddleware`` or an endpoint has let through."""
     assert isinstance(request.user, User)
     return request.user

@@ -1,4 +1,4 @@
-"""Sockets for browsers, which have a session, and for programs, which send their token as the first message."""
+"""WebSocket sign-in: browsers have a session, programs send their token as the first message."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from webui.accounts.services import user_of_token
 from webui.parameters import json_object
 from webui.translation import explained, language_of
 
-WAIT_S = 5.0  # for the first message of who has no session
-LOOK_EVERY_S = 5.0  # whether who is connected may still be
+WAIT_S = 5.0  # for the first message, without a session
+LOOK_EVERY_S = 5.0  # between checks that the user may still be connected
 LONGEST_FIRST = 8_000  # characters
-MOST_OF_A_USER = 20  # sockets at once: each looks into the database again and again
+MOST_OF_A_USER = 20  # sockets at once: each polls the database
 UNKNOWN, MAY_NOT, NOT_YOURS, TOO_MANY = 4401, 4403, 4404, 4429  # close codes
 
-_open: dict[SignsIn, int] = {}  # whose each is; the web server is one process, and counts on one thread
+_open: dict[SignsIn, int] = {}  # the user of each; the web server is one process, and counts on one thread
 
 
-PORTS = {"http": 80, "https": 443}  # that addresses leave out
+PORTS = {"http": 80, "https": 443}  # omitted in addresses
 
 
 class OwnPagesAndPrograms(OriginValidator):  # type: ignore[misc]
-    """Refuses the pages of other sites. Browsers always say which page opens a socket, programs need not."""
+    """Refuses pages of other sites. Browsers always name the page that opens a socket; programs need not."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
         headers = dict(scope.get("headers", []))
@@ -52,9 +52,9 @@ class OwnPagesAndPrograms(OriginValidator):  # type: ignore[misc]
 
 
 def is_own_page(origin: str, host: str, encrypted: bool = False) -> bool:
-    """Whether a page of ``origin`` is that of the portal asked as ``host``, or is trusted by forms or CORS_ORIGINS.
+    """Return whether ``origin`` is the portal asked as ``host``, or is trusted by CSRF_TRUSTED_ORIGINS or CORS_ORIGINS.
 
-    Where the portal was asked ``encrypted``, a page that was not may be anybody's on the way.
+    If the request was ``encrypted``, the page must have been too: an unencrypted one may have been forged on the way.
     """
     if origin in (*settings.CSRF_TRUSTED_ORIGINS, *settings.CORS_ALLOWED_ORIGINS):
         return True
@@ -74,9 +74,9 @@ class NothingHere(AsyncWebsocketConsumer):  # type: ignore[misc]
 
 
 class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
-    """Lets in who is signed in, or sends ``{"token": "..."}`` in time.
+    """Admits a client with a session, or one that sends ``{"token": "..."}`` in time.
 
-    A token in the address would end up in logs. The consumer says whose it is (:meth:`may`) and what comes then
+    A token in the address would end up in logs. Subclasses decide who may connect (:meth:`may`) and what happens then
     (:meth:`begin`, :meth:`message`).
     """
 
@@ -84,7 +84,7 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
     user: User | None = None
     _patience: asyncio.Task[None] | None = None
     _watching: asyncio.Task[None] | None = None
-    _token: str | None = None  # the header that says whose it is; None: the session does
+    _token: str | None = None  # the header that identifies the user; None: the session does
     _closed = False
 
     async def __call__(self, *arguments: Any) -> None:
@@ -94,25 +94,25 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
             _open.pop(self, None)
 
     async def close(self, code: int | None = None, reason: str | None = None) -> None:
-        """As of channels' class, but once, and for a client that has gone meanwhile too."""
+        """Close once, even if the client has already gone."""
         if not self._closed:
             self._closed = True
             with suppress(OSError):
                 await super().close(code, reason)
 
     async def may(self, user: User) -> bool:
-        """Whether the thing that the address names is this user's."""
+        """Return whether the user may open what the address names."""
         raise NotImplementedError
 
     async def is_theirs_still(self, user: User) -> bool:
-        """The same of an open socket, every few seconds; what is shared may be withdrawn."""
+        """Return whether an open socket's user still may; asked every few seconds, since sharing can be withdrawn."""
         return True
 
     async def begin(self) -> None:
-        """Called once, when the socket is open and it is known whose it is."""
+        """Start; called once, when the socket is open and its user known."""
 
     async def message(self, text_data: str | None, bytes_data: bytes | None) -> None:
-        """What came after that; unless a consumer says otherwise it is for channels' class."""
+        """Handle a later message; by default with channels' own method."""
         await super().receive(text_data=text_data, bytes_data=bytes_data)
 
     async def connect(self) -> None:
@@ -123,14 +123,14 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
         elif not await self.may(user):
             await self.close(NOT_YOURS)
         elif not self._is_counted(user):
-            await self.close(TOO_MANY)  # before it is open: pages ask then
+            await self.close(TOO_MANY)  # before it is open, so that pages poll instead
         else:
             await self.accept()
             await self._let_in(user)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
         if self.user is not None:
-            # Samples come ten times a second; what is said in words may change something.
+            # Samples come ten times a second; only text may change something.
             if text_data is None or await self._is_still_in():
                 await self.message(text_data, bytes_data)
         elif self._patience is not None and not self._patience.done():
@@ -143,7 +143,7 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
                 task.cancel()
 
     def _is_counted(self, user: User) -> bool:
-        """Count it among the user's; False where these are too many already."""
+        """Count the socket among the user's; False if they have too many already."""
         if list(_open.values()).count(user.pk) >= MOST_OF_A_USER:
             return False
         _open[self] = user.pk
@@ -151,13 +151,13 @@ class SignsIn(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def _let_in(self, user: User) -> None:
         self.user = user
-        user.is_alone = False  # who joins an organization meanwhile has what is shared with it
+        user.is_alone = False  # the user may join an organization meanwhile
         activate(language_of(self.scope))
         self._watching = asyncio.create_task(self._watch())
         await self.begin()
 
     async def _watch(self) -> None:
-        """End the connection soon after the token, the session or the user that opened it has ended."""
+        """Close the connection soon after the token, the session or the user that opened it has ended."""
         while await self._is_still_in():
             await asyncio.sleep(LOOK_EVERY_S)
 

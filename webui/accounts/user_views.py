@@ -1,4 +1,4 @@
-"""The owner's pages of users."""
+"""The owner's pages about users."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def owner_only(view: Callable[Concatenate[HttpRequest, P], HttpResponse]) -> Cal
 @owner_only
 @require_http_methods(["GET", "HEAD", "POST"])
 def users(request: HttpRequest) -> HttpResponse:
-    """All users; sent, it adds one, and the page shows the link that they choose their password with."""
+    """List all users; POST adds one, and the page shows the link with which they choose a password."""
     form = PersonForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
         try:
@@ -84,7 +84,7 @@ def _user_page(request: HttpRequest, user_id: int, form: PersonForm, quota: Quot
 @owner_only
 @require_POST
 def quota(request: HttpRequest, user_id: int | None = None) -> HttpResponse:
-    """What a user may have, or (without a number) everybody who has no quota of their own."""
+    """Set the quota of a user, or (without a number) that of everybody who has none of their own."""
     shown = None if user_id is None else get_object_or_404(services.users_there(), pk=user_id, is_owner=False)
     form = QuotaForm(None, request.POST)
     if not form.is_valid():
@@ -108,14 +108,13 @@ def use(request: HttpRequest) -> HttpResponse:
 @owner_only
 @require_POST
 def link(request: HttpRequest, user_id: int) -> HttpResponse:
-    """A link for a new password. The page shows it, this once."""
+    """Make a link for a new password, which the page shows once."""
     return _show_link(request, get_object_or_404(services.users_there(), pk=user_id))
 
 
 @owner_only
 @require_POST
 def active(request: HttpRequest, user_id: int) -> HttpResponse:
-    """Let a user in (active=1) or out (active=0)."""
     shown = get_object_or_404(services.users_there(), pk=user_id)
     wanted = request.POST.get("active") == "1"
     services.set_active(user=shown, active=wanted)
@@ -127,7 +126,7 @@ def active(request: HttpRequest, user_id: int) -> HttpResponse:
 @owner_only
 @require_POST
 def factor_off(request: HttpRequest, user_id: int) -> HttpResponse:
-    """Turn off the second factor of somebody who has lost the app and the recovery codes."""
+    """Turn off the second factor of a user who has lost the app and the recovery codes."""
     shown = get_object_or_404(services.users_there(), pk=user_id)
     second_factor.turn_off(user=shown)
     messages.success(request, _("%(name)s signs in with the password alone.") % {"name": shown.username})
@@ -137,7 +136,7 @@ def factor_off(request: HttpRequest, user_id: int) -> HttpResponse:
 @owner_only
 @require_POST
 def delete(request: HttpRequest, user_id: int) -> HttpResponse:
-    """Delete a user's account with all its data; the form repeats the name, so that it is not done by a slip."""
+    """Delete a user's account with all its data; the form repeats the name to prevent slips."""
     shown = get_object_or_404(services.users_there(), pk=user_id)
     if request.POST.get("name", "").strip() != shown.username:
         raise HarkError(

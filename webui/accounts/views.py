@@ -1,4 +1,4 @@
-"""Setting up, signing in and out, and the page of one's own account."""
+"""Setup, sign-in, sign-out, and the user's own account."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ from webui.sealing import show_next, shown_now
 
 INVALID = 422
 LATEST = 5  # entries of the audit log on the page of an account
-TOKEN, HOOK = "token", "secret of a webhook"  # that are shown once
+TOKEN, HOOK = "token", "secret of a webhook"  # shown once
 DELETION = "delete"  # the prefix of a form
 
 
 def safe_address(request: HttpRequest, wanted: str) -> str:
-    """Where to go on: what was wanted if it is a page of this portal, else the start."""
+    """Return ``wanted`` if it is a page of this portal, else the start page."""
     if url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure()):
         return wanted
     return resolve_url(settings.LOGIN_REDIRECT_URL)
@@ -66,7 +66,6 @@ def _then(request: HttpRequest) -> str:
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
 def login(request: HttpRequest) -> HttpResponse:
-    """Name and password, or Google."""
     if request.user.is_authenticated:
         return redirect(_then(request))
     form = SignInForm(request.POST or None)
@@ -103,7 +102,7 @@ def logout(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
 def setup(request: HttpRequest, secret: str) -> HttpResponse:
-    """The page of a one-time link: the owner chooses name and password, an invited user a password."""
+    """Show the page of a one-time link: the owner chooses name and password, an invited user a password."""
     link = services.find_link(secret=secret)
     sent = request.POST if request.method == "POST" else None
     person = None if link.user else PersonForm(sent)
@@ -130,7 +129,7 @@ def setup(request: HttpRequest, secret: str) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def me(request: HttpRequest) -> HttpResponse:
-    """One's own account; sent, it changes name and address."""
+    """Show the user's account; POST changes name and address."""
     if request.method != "POST":
         return _page(request)
     form = _person_form(request, request.POST)
@@ -143,7 +142,7 @@ def me(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def tokens(request: HttpRequest) -> HttpResponse:
-    """A new API token. The page shows it, this once."""
+    """Make an API token, which the page shows once."""
     user = signed_in(request)
     form = TokenForm(user, request.POST)
     if form.is_valid():
@@ -169,7 +168,7 @@ def revoke(request: HttpRequest, token_id: int) -> HttpResponse:
 
 @require_POST
 def webhooks(request: HttpRequest) -> HttpResponse:
-    """A new webhook. The page shows its secret, this once."""
+    """Add a webhook, whose secret the page shows once."""
     form = WebhookForm(request.POST)
     if form.is_valid():
         values = form.cleaned_data
@@ -184,7 +183,6 @@ def webhooks(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def remove_webhook(request: HttpRequest, webhook_id: int) -> HttpResponse:
-    """Forget a webhook; what was not sent yet is not sent any more."""
     hook = get_object_or_404(Webhook, pk=webhook_id, user=signed_in(request))
     outgoing.remove(webhook=hook)
     messages.success(request, _("The webhook %(url)s is removed.") % {"url": hook.url})
@@ -229,7 +227,7 @@ def export(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def exported(request: HttpRequest) -> FileResponse:
-    """That zip, for a day."""
+    """Download the export, for a day."""
     try:
         file = export_file(signed_in(request)).open("rb")
     except OSError as error:
@@ -239,7 +237,7 @@ def exported(request: HttpRequest) -> FileResponse:
 
 def _person_form(request: HttpRequest, sent: Any = None) -> PersonForm:
     user = signed_in(request)
-    # Else one could take somebody else's address, and they would land in this account when they sign in with Google.
+    # Otherwise one could take another person's address, whose Google sign-in would then open this account.
     fixed = settings.GOOGLE_SIGN_IN and not user.is_owner
     return PersonForm(sent, instance=User.objects.get(pk=user.pk), email_fixed=fixed)
 
