@@ -1,4 +1,4 @@
-"""The application of jobs and of the workers that do them."""
+"""The Django application of jobs and their workers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from django.apps import AppConfig
 
 
 class JobsConfig(AppConfig):
-    """Known to Django as ``jobs``."""
-
     name = "webui.jobs"
 
     def ready(self) -> None:
-        """Each worker says from time to time that it lives."""
+        """Start the heartbeat of each worker."""
         from django_q.signals import post_spawn
 
         from webui.jobs.heartbeat import keep_beating

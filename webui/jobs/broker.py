@@ -1,6 +1,6 @@
-"""django-q's queue for workers of several processes and machines: each takes a job when one of its workers is free.
+"""django-q's queue for workers of several processes and machines, each of which takes a job when it has a free worker.
 
-A task is handed out once. One that is lost, with Redis or with who took it, is sent again by ``webui.jobs.services``.
+A task is handed out once. ``webui.jobs.services`` sends a lost one again, whether Redis or a worker lost it.
 """
 
 from __future__ import annotations
@@ -25,19 +25,21 @@ from webui.jobs.services import WEBHOOKS
 
 log = logging.getLogger(__name__)
 
-AGAIN_AFTER_S = 2.0  # where a server does not answer
+AGAIN_AFTER_S = 2.0  # if a server does not answer
 Tasks = list[tuple[object, bytes]]
 
 
 class OneAtATime(Broker):
-    """Take one job at a time, and none before the last one has begun: a job taken while all workers of this cluster are
-    busy would wait here although workers elsewhere are idle."""
+    """Takes one job at a time, and no other before that one has begun.
 
-    away: tuple[type[Exception], ...] = (DatabaseError,)  # raised where a server does not answer
-    _taken: tuple[str, datetime, float] | None = None  # the last job, when it was sent, and when it was taken
+    A job taken while all workers of this cluster are busy would wait here although workers elsewhere are idle.
+    """
+
+    away: tuple[type[Exception], ...] = (DatabaseError,)  # raised if a server does not answer
+    _taken: tuple[str, datetime, float] | None = None  # the last job, when sent, when taken
 
     def dequeue(self) -> Tasks | None:
-        """The next task, after a while at most; None for none."""
+        """Return the next task; None if none arrives for a while."""
         try:
             if Conf.CLUSTER_NAME == WEBHOOKS:  # the lane without jobs
                 return super().dequeue()
@@ -48,7 +50,7 @@ class OneAtATime(Broker):
             for _number, package in found or ():
                 try:
                     job_id = SignedPackage.loads(package)["args"][0]
-                except BadSignature:  # of before a rotation of the key; django-q drops it, and it is sent again
+                except BadSignature:  # signed before a key rotation; django-q drops it, and it is sent again
                     continue
                 sent_at = (
                     Job.objects.filter(id=job_id, state=Job.State.QUEUED).values_list("sent_at", flat=True).first()
@@ -75,8 +77,11 @@ class OneAtATime(Broker):
         return Job.objects.filter(cluster=this_cluster(), state__in=Job.WORKING).count()
 
     def _end_if_stuck(self, job_id: str, taken_at: float) -> None:
-        """A worker that was killed while it waited for a task took the lock of their queue with it: no other one gets
-        any. Whoever started the cluster starts it again."""
+        """End this cluster if a worker was killed while it waited for a task.
+
+        Such a worker keeps the lock of their queue, so no other gets a task. The process that started the cluster
+        restarts it.
+        """
         if time.monotonic() - taken_at > 2 * settings.JOBS_LEASE_S and self._busy() < Conf.WORKERS:
             log.error("The workers for %s take no jobs.", Conf.CLUSTER_NAME)
             Job.objects.filter(id=job_id, state=Job.State.QUEUED).update(sent_at=None)

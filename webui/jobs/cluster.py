@@ -1,7 +1,7 @@
-"""The workers of one lane, as ``serve`` starts them: ``python -m webui.jobs.cluster``, Q_CLUSTER_NAME says which lane.
+"""The workers of one lane, started by ``serve``: ``python -m webui.jobs.cluster``, with the lane in Q_CLUSTER_NAME.
 
-django-q's cluster ends when it is told to, unless one of its processes was killed while it held a lock of their queue:
-then it waits for ever. Where ``serve`` was killed, too, no process is left to end it, so it does that itself.
+django-q's cluster ends on a signal, unless one of its processes was killed while it held a lock of their queue: then it
+waits for ever. If ``serve`` was killed too, no process is left to end it, so it ends itself.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ LOOK_EVERY_S = 1.0
 
 
 def main() -> None:
-    """Work until the end of the process that started this; leaves a process group of its own."""
+    """Work until the process that started this ends; runs in its own process group."""
     from django.core.management import execute_from_command_line
 
     sys.path[:0] = [str(REPOSITORY)]
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webui.settings")
     os.environ[CLUSTER] = f"{socket.gethostname()[:80]}:{os.getpid()}"
     threading.Thread(target=_end_after, args=(os.getppid(),), daemon=True).start()
-    execute_from_command_line(["manage.py", "qcluster", "--skip-checks"])  # which would load every page
+    execute_from_command_line(["manage.py", "qcluster", "--skip-checks"])  # checks would load every page
 
 
 def _end_after(parent: int) -> None:
@@ -36,7 +36,7 @@ def _end_after(parent: int) -> None:
 
     while not parent_is_gone(parent):
         time.sleep(LOOK_EVERY_S)
-    # The signal that the kernel sent has told the workers to end. After the time of a lease their jobs are others'.
+    # The kernel's signal has asked the workers to end. After the time of a lease others take their jobs.
     time.sleep(settings.JOBS_LEASE_S)
     signal_group(os.getpgrp(), signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""Progress over WebSocket: ``/ws/jobs/<id>`` of one job, ``/ws/jobs`` of all of a user's."""
+"""Progress over WebSocket: ``/ws/jobs/<id>`` of one job, ``/ws/jobs`` of all jobs of a user."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from webui.jobs.models import Job
 from webui.jobs.views import news
 
 EVERY_S = 0.5
-NEWEST = 50  # jobs that are told whatever their state
+NEWEST = 50  # jobs that are sent whatever their state
 UNREADABLE = 1007  # close code
 LARGEST_ID = 2**63 - 1
 
 
 class TellsInALanguage(SignsIn, AsyncJsonWebsocketConsumer):
-    """Follows something in a task until it is left; the client may say ``{"language": "de"}``."""
+    """Follows something in a task until the client disconnects; ``{"language": "de"}`` sets the language."""
 
     language = "en"
     following: asyncio.Task[None] | None = None
 
     async def message(self, text_data: str | None, bytes_data: bytes | None) -> None:
-        """JSON only."""
+        """Accept JSON only."""
         try:
             await super().message(text_data, bytes_data)
         except ValueError:
@@ -41,13 +41,12 @@ class TellsInALanguage(SignsIn, AsyncJsonWebsocketConsumer):
         return untrusted_json(text_data)
 
     async def receive_json(self, content: Any, **kwargs: Any) -> None:
-        """The language of the messages."""
+        """Set the language of the messages."""
         language = content.get("language") if isinstance(content, dict) else None
         if isinstance(language, str) and language in dict(settings.LANGUAGES):
             self.language = language
 
     async def disconnect(self, code: int) -> None:
-        """Stop reading."""
         await super().disconnect(code)
         if self.following is not None:
             self.following.cancel()
@@ -56,18 +55,17 @@ class TellsInALanguage(SignsIn, AsyncJsonWebsocketConsumer):
 class JobConsumer(TellsInALanguage):
     """Sends what is new about one job twice a second until it has ended: ``{"job", "events", "last"}``.
 
-    It reads the database, as polling does, so it needs no message broker and nothing is lost while it is not connected.
-    The client says ``{"after": N}`` first: events up to N are not sent again; ``"language": "de"`` beside it is that of
-    the messages. Programs send their token before that.
+    It reads the database, as polling does, so it needs no message broker, and nothing is lost while it is disconnected.
+    The client begins with ``{"after": N}``, which skips events up to N, and may add ``"language": "de"`` for the
+    messages. Programs send their token before that.
     """
 
     async def may(self, user: User) -> bool:
-        """Who sees the job."""
         self.job_id = self.scope["url_route"]["kwargs"]["job_id"]
         return await self.is_theirs_still(user)
 
     async def receive_json(self, content: Any, **kwargs: Any) -> None:
-        """The client says from where on."""
+        """Start with the events after the number that the client sends."""
         await super().receive_json(content, **kwargs)
         after = content.get("after") if isinstance(content, dict) else None
         if self.following is None and isinstance(after, int) and 0 <= after <= LARGEST_ID:
@@ -97,25 +95,21 @@ class JobConsumer(TellsInALanguage):
 
     @database_sync_to_async
     def is_theirs_still(self, user: User) -> bool:
-        """Until what it is about is withdrawn, or they have left the organization."""
+        """Return False once the job's thing is withdrawn or the user has left the organization."""
         return bool(Job.objects.visible_to(user).filter(id=self.job_id).exists())
 
 
 class JobsConsumer(TellsInALanguage):
-    """All of a user's jobs: ``{"jobs": [...], "gone": [ids]}``.
+    """Sends all jobs of a user: ``{"jobs": [...], "gone": [ids]}``.
 
-    At first those that go on and the newest that have ended, then each that has changed, and the ids of those that were
-    deleted.
-
-    Each is told as by :class:`JobConsumer`, with ``recording`` where it is about one.
+    At first the active jobs and the newest ended ones, then each changed job, and the ids of deleted ones. A job looks
+    as in :class:`JobConsumer`, with the ``recording`` that it is about, if any.
     """
 
     async def may(self, user: User) -> bool:
-        """Everybody has jobs of their own."""
         return True
 
     async def begin(self) -> None:
-        """Nothing has to be asked for."""
         self.following = asyncio.create_task(self._follow())
 
     async def _follow(self) -> None:
@@ -134,7 +128,7 @@ class JobsConsumer(TellsInALanguage):
 
     @database_sync_to_async
     def _jobs(self, told: list[str]) -> tuple[list[dict[str, Any]], set[str]]:
-        """What goes on, what is new and what was told before, newest first; and which of it is new."""
+        """Return active, newest and previously sent jobs, newest first, and the ids of the newest."""
         assert self.user is not None
         mine = Job.objects.owned_by(self.user)
         newest = {str(pk) for pk in mine.values_list("pk", flat=True)[:NEWEST]}

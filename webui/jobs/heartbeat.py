@@ -1,6 +1,6 @@
-"""Whether the workers of a queue are alive: each says so in the database, for whoever watches over them.
+"""Heartbeats of the workers of each queue, in the database, for monitoring.
 
-A thread of the worker's own does it, so that a worker at a long job is heard, and one that was killed is not.
+A thread of the worker writes them, so that one with a long job counts as alive, and a killed one does not.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BEATS_IN_A_LEASE = 6
 
 
 def beat(lane: str) -> None:
-    """A worker of this queue is alive. Writes nothing where another one has just said so."""
+    """Record that a worker of this queue is alive, unless another one just did."""
     now = timezone.now()
     just_now = now - timedelta(seconds=settings.JOBS_LEASE_S / BEATS_IN_A_LEASE / 2)
     if not Heartbeat.objects.filter(lane=lane, seen_at__gt=just_now, seen_at__lte=now).exists():
@@ -31,9 +31,9 @@ def beat(lane: str) -> None:
 
 
 def ages(lanes: Collection[str]) -> dict[str, float]:
-    """How long ago a worker of each queue was heard of [s]; queues whose workers never were are left out.
+    """Return the seconds since the last heartbeat of each queue; queues that never had one are left out.
 
-    What lies ahead was written before the clock was set back, by a worker that has not been heard of since.
+    A heartbeat in the future was written before the clock was set back, by a worker that has been silent since.
     """
     now = timezone.now()
     seen = Heartbeat.objects.filter(lane__in=lanes).values_list("lane", "seen_at")
@@ -41,7 +41,7 @@ def ages(lanes: Collection[str]) -> dict[str, float]:
 
 
 def keep_beating(**kwargs: object) -> None:
-    """Called by django-q in each worker as it begins."""
+    """Start the heartbeat; called by django-q in each new worker."""
     from django_q.conf import Conf
 
     threading.Thread(target=_beat, args=(Conf.CLUSTER_NAME,), daemon=True).start()

@@ -1,4 +1,4 @@
-"""A job, and what it said while it ran."""
+"""Jobs and their events, heartbeats of workers, quotas and usage."""
 
 from __future__ import annotations
 
@@ -18,15 +18,13 @@ from webui.translation import explained, shown
 
 
 class Job(models.Model):
-    """Work that outlives the page that asked for it. ``webui.jobs.services`` changes its state, nothing else does.
+    """Work that outlives the page that started it. Only ``webui.jobs.services`` changes its state.
 
     queued -> running -> done | failed | interrupted; running -> cancelling -> cancelled; queued -> cancelled;
-    running -> queued (once) where the worker was killed.
+    running -> queued (once) if the worker was killed.
     """
 
     class State(models.TextChoices):
-        """How far it is."""
-
         QUEUED = "queued", _("Queued")
         RUNNING = "running", _("Running")
         CANCELLING = "cancelling", _("Cancelling")
@@ -42,7 +40,7 @@ class Job(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="jobs")
     kind = models.CharField(max_length=40)
-    lane = models.CharField(max_length=20)  # the django-q2 cluster that does it
+    lane = models.CharField(max_length=20)  # the django-q2 cluster that runs it
     title = models.CharField(max_length=400)
     spec = models.JSONField(default=dict)
     state = models.CharField(max_length=12, choices=State.choices, default=State.QUEUED, db_index=True)
@@ -51,23 +49,23 @@ class Job(models.Model):
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
 
-    sent_at = models.DateTimeField(null=True)  # when it was given to the cluster; not yet where limits keep it waiting
-    lease = models.CharField(max_length=32, default="")  # of the worker that has it
+    sent_at = models.DateTimeField(null=True)  # to the cluster; None while limits keep it waiting
+    lease = models.CharField(max_length=32, default="")  # of its worker
     lease_until = models.DateTimeField(null=True)
     process_group = models.IntegerField(null=True)
-    cluster = models.CharField(max_length=100, default="")  # the workers that took it last (webui.jobs.queue)
+    cluster = models.CharField(max_length=100, default="")  # of its last worker (webui.jobs.queue)
     takeovers = models.IntegerField(default=0)  # after a worker was killed
 
     stage = models.CharField(max_length=40, default="")
     message = models.CharField(max_length=400, default="")
-    said = models.JSONField(null=True)  # what the message is made of, where it can be translated (core.worded)
+    said = models.JSONField(null=True)  # the message's parts, if it can be translated (core.worded)
     done = models.FloatField(default=0.0)
     total = models.FloatField(default=0.0)
     eta_s = models.FloatField(null=True)
     result = models.JSONField(null=True)
-    error = models.JSONField(null=True)  # what, why, what_to_do; said, where they can be translated
-    traceparent = models.CharField(max_length=55, default="")  # of the request that asked for it (webui.tracing)
-    organization = shared_with(related_name="jobs")  # with which the thing is shared that it is about
+    error = models.JSONField(null=True)  # what, why, what_to_do; said, if they can be translated
+    traceparent = models.CharField(max_length=55, default="")  # of the request that submitted it (webui.tracing)
+    organization = shared_with(related_name="jobs")  # that of the thing it is about
 
     objects: ClassVar = Things["Job"].as_manager()
 
@@ -82,39 +80,37 @@ class Job(models.Model):
         return f"{self.title} ({self.state})"
 
     def get_state_display(self) -> str:  # type: ignore[no-redef]
-        """Its state in the reader's language. Django's own makes a dictionary of all states for each job of a list."""
+        """Return the state in the reader's language. Django's method builds a dictionary of all states for each job."""
         return str(self.State(self.state).label)
 
     @property
     def is_going(self) -> bool:
-        """Whether anything more will happen by itself."""
+        """True if the job will change without anybody's help."""
         return self.state in self.GOING
 
     @property
     def can_be_retried(self) -> bool:
-        """Whether Retry makes sense."""
         return self.state in self.CAN_BE_RETRIED
 
     @property
     def seconds(self) -> float | None:
-        """How long it has been, or was, at work [s]."""
+        """Time at work so far [s]; None before it has started."""
         if self.started_at is None:
             return None
         return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
 
     @property
     def shown_message(self) -> str:
-        """The message in the reader's language."""
         return shown(self.said or self.message)
 
     @property
     def doing(self) -> str:
-        """What a job that goes on is doing, whether or not it has said so."""
+        """The activity of an active job in the reader's language, with a default for one that has reported nothing."""
         begins = _("Waiting for its turn") if self.state == self.State.QUEUED else _("Starting")
         return self.shown_message or str(begins)
 
     def snapshot(self) -> dict[str, Any]:
-        """What a page needs to draw it, as plain JSON."""
+        """Return what a page needs to show the job, as plain JSON."""
         return {
             "id": str(self.id),
             "kind": self.kind,
@@ -133,7 +129,7 @@ class Job(models.Model):
 
 
 class JobEvent(models.Model):
-    """Something a job said that is kept: stages, log lines, metrics, artifacts, errors (progress is not)."""
+    """A stored event of a job: stages, log lines, metrics, artifacts, errors (not progress)."""
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="events")
     event = models.JSONField()
@@ -147,8 +143,7 @@ class JobEvent(models.Model):
 
 
 def stage_times(jobs: models.QuerySet[Job]) -> Iterator[tuple[Job, str, float, float]]:
-    """Each job with each stage of its last try: name, beginning and end [s since 1970]. A stage ends where the next one
-    begins, the last one with the job."""
+    """Yield jobs with each stage of their last attempt: name, beginning, and end (or the job's) [s since 1970]."""
     began: dict[uuid.UUID, list[tuple[str, float]]] = defaultdict(list)
     for event in JobEvent.objects.filter(job__in=jobs.order_by(), event__event="stage").order_by("id"):
         began[event.job_id].append((event.event["name"], event.event["time"]))
@@ -161,7 +156,7 @@ def stage_times(jobs: models.QuerySet[Job]) -> Iterator[tuple[Job, str, float, f
 
 
 class Heartbeat(models.Model):
-    """When a worker of a queue last said that it lives (``webui.jobs.heartbeat``)."""
+    """The last heartbeat of a queue's workers (``webui.jobs.heartbeat``)."""
 
     lane = models.CharField(max_length=20, primary_key=True)
     seen_at = models.DateTimeField()
@@ -171,7 +166,7 @@ class Heartbeat(models.Model):
 
 
 class Quota(models.Model):
-    """What a user may have; without a user, what everybody may. Of None the next rule holds, 0 is no limit."""
+    """A user's quota; without a user, everybody's. 0: no limit; None: the next rule applies (``webui.jobs.quota``)."""
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="quota")
     disk_bytes = models.BigIntegerField(null=True)
@@ -188,7 +183,7 @@ class Quota(models.Model):
 
 
 class Usage(models.Model):
-    """What a user has taken of a day (UTC)."""
+    """A user's usage on a day (UTC)."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="usage")
     day = models.DateField()

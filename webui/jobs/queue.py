@@ -1,4 +1,4 @@
-"""How tasks get to the workers of a lane: through the database, or through Redis where REDIS_URL names one."""
+"""Delivery of tasks to the workers of a lane, through the database or, with REDIS_URL, through Redis."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ CLUSTER = "HARK_CLUSTER"  # set by webui.jobs.cluster for the workers that it st
 
 
 def this_cluster() -> str:
-    """The workers of a lane that one process has started, as "host:process"; "" where this process is none of them."""
+    """Return the workers of a lane that one process has started as "host:process"; "" outside of a worker."""
     return os.environ.get(CLUSTER, "")
 
 
 def enqueue(task: str, identifier: UUID, lane: str, lost: Callable[[], object] = lambda: None) -> None:
-    """Give a task to the workers of a lane, in this transaction; through Redis once it is committed. ``lost``: called
-    where Redis does not take it. It raises nothing: what is due stands in the database."""
+    """Send a task to the workers of a lane in this transaction; through Redis once it is committed.
+
+    ``lost`` is called if Redis does not accept it. Raises nothing: the database holds what is due.
+    """
     from django_q.tasks import async_task
 
     send = partial(async_task, task, str(identifier), q_options={"cluster": lane})

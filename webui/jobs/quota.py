@@ -1,8 +1,8 @@
-"""How much of the disk, how many jobs a day and how many minutes of recordings a month a user may have.
+"""Quotas of disk space, jobs a day and minutes of recordings a month.
 
-The owner of the installation has no quota. What a user takes by the day is written down apart from jobs and recordings,
-so that deleting these gives nothing back. An organization's quota is for all that its people use together, shared or
-not, since they have been in it; the owner of the installation is left out of it, too.
+The owner of the installation has no quota. Daily use is stored apart from jobs and recordings, so that deleting them
+returns nothing. An organization's quota covers all that its people use together since they joined, shared or not,
+except the owner of the installation.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from webui.jobs.models import Job, Quota, Usage
 from webui.organizations.models import Organization
 from webui.transactions import alone
 
-MOST_S = "most_s"  # in the spec of a job that transcribes: what is left of its user's quota,
-SECONDS = "seconds"  # and how long its recording is, as far as that is known
-COUNTED_FOR_S = 60.0  # looking at all files takes a while
+MOST_S = "most_s"  # in the spec of a transcription: seconds left of its user's quota
+SECONDS = "seconds"  # there too: the length of its recording, if known
+COUNTED_FOR_S = 60.0  # cached, since a count visits all files
 
 _counted: dict[Path, tuple[float, int]] = {}  # by folder: when, and how many bytes
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a user may have; None: any number.
+    """A quota; None: no limit.
 
     Attributes:
-        disk_bytes: of all files.
-        jobs_a_day: begun since midnight, UTC.
-        minutes_a_month: of recordings that were transcribed since the first of the month, UTC.
+      disk_bytes: of all files.
+      jobs_a_day: begun since midnight, UTC.
+      minutes_a_month: of recordings transcribed since the first of the month, UTC.
     """
 
     disk_bytes: int | None
@@ -50,7 +50,7 @@ class Limits:
 
 
 def limits_of(user: User) -> Limits:
-    """The quota of a user: their own, else that of everybody, else that of the settings."""
+    """Return the quota of a user: their own, else everybody's, else that of the settings."""
     if user.is_owner:
         return Limits(None, None, None)
     rows = {quota.user_id: quota for quota in Quota.objects.filter(user=user) | Quota.objects.filter(user=None)}
@@ -65,9 +65,9 @@ def limits_of(user: User) -> Limits:
 
 
 def set_quota(user: User | None, limits: Limits) -> None:
-    """Set the quota of a user, or (None) of everybody who has none of their own.
+    """Set the quota of a user, or (None) of everybody without their own.
 
-    Of a number that is None the next rule holds (:func:`limits_of`); 0 is no limit.
+    For a number that is None the next rule applies (:func:`limits_of`); 0 is no limit.
     """
     values = {"disk_bytes": limits.disk_bytes, "jobs_a_day": limits.jobs_a_day}
     with alone():  # MariaDB and MySQL may have several rows without a user
@@ -76,12 +76,12 @@ def set_quota(user: User | None, limits: Limits) -> None:
 
 @dataclass(frozen=True)
 class Account:
-    """A user, or the people of an organization, who have one quota together.
+    """A user, or the people of an organization who share a quota.
 
     Attributes:
-        limits: what they may have.
-        people: whose use counts, and from which day on.
-        name: of the organization; "" of a user alone.
+      limits: the quota.
+      people: users whose use counts, and from which day on.
+      name: of the organization; "" for a user.
     """
 
     limits: Limits
@@ -89,7 +89,7 @@ class Account:
     name: str = ""
 
     def usage(self, since: date) -> list[Usage]:
-        """What they used by day from a day on."""
+        """Return the rows of usage since a day."""
         rows = Usage.objects.filter(user__in=list(self.people), day__gte=since).select_related("user")
         return [row for row in rows if row.day >= self.people[row.user]]
 
@@ -100,7 +100,7 @@ class Account:
         return sum((row.seconds for row in self.usage(_today().replace(day=1))), 0.0)
 
     def seconds_left(self, states: Sequence[str], but: Job | None = None) -> float:
-        """Of this month, less the recordings of jobs in these states, but for one, as far as their length is known."""
+        """Return the seconds left this month, less the known lengths of jobs in these states except ``but``."""
         jobs = Job.objects.filter(user__in=list(self.people), kind="transcribe", state__in=states)
         others = jobs if but is None else jobs.exclude(pk=but.pk)
         waiting = sum(spec.get(SECONDS, 0.0) for spec in others.values_list("spec", flat=True))
@@ -108,7 +108,7 @@ class Account:
 
 
 def account_of(whose: User | Organization) -> Account:
-    """The account of a user or of an organization; the owner of the installation does not count in the latter."""
+    """Return the account of a user or of an organization, in which the owner of the installation does not count."""
     if isinstance(whose, User):
         return Account(limits_of(whose), {whose: date.min})
     memberships = whose.memberships.filter(user__is_owner=False).select_related("user")
@@ -117,8 +117,7 @@ def account_of(whose: User | Organization) -> Account:
 
 
 def accounts_of(user: User, limit: str) -> list[Account]:
-    """The account of a user, and those of their organizations that have such a limit (a field of :class:`Limits`); none
-    of the owner of the installation."""
+    """Return the accounts of a user and their organizations with a ``limit`` (of :class:`Limits`); [] for the owner."""
     if user.is_owner:
         return []
     organizations = Organization.objects.filter(memberships__user=user, **{f"{limit}__gt": 0})
@@ -126,7 +125,7 @@ def accounts_of(user: User, limit: str) -> list[Account]:
 
 
 def check_room_in(account: Account, folders: Sequence[Path], size: int) -> None:
-    """Raise StatusError (507) where ``size`` bytes more are too many for those whose data the folders are."""
+    """Raise StatusError (507) if ``size`` more bytes exceed the quota of the account with these data folders."""
     most = account.limits.disk_bytes
     if not most:
         return
@@ -157,19 +156,18 @@ def _gigabytes(size: int) -> str:
 
 
 def note_taken(folder: Path, size: int) -> None:
-    """``size`` bytes more are in a folder, or will be soon."""
+    """Add ``size`` bytes to the cached count of a folder."""
     at, used = _counted.get(folder, (0.0, 0))
     if folder in _counted:
         _counted[folder] = (at, used + size)
 
 
 def forget_count(folder: Path) -> None:
-    """Count anew the next time."""
     _counted.pop(folder, None)
 
 
 def bytes_used(folder: Path) -> int:
-    """What the files in a folder have, with what was taken since; counted again after a minute."""
+    """Return the bytes of the files in a folder, counted at most once a minute and corrected by :func:`note_taken`."""
     at, used = _counted.get(folder, (0.0, 0))
     if folder not in _counted or time.monotonic() - at > COUNTED_FOR_S:
         at, used = time.monotonic(), bytes_below(folder)
@@ -178,11 +176,11 @@ def bytes_used(folder: Path) -> int:
 
 
 def bytes_below(folder: Path) -> int:
-    """What all files in a folder have, and in the folders in it."""
+    """Return the bytes of all files in a folder and its subfolders."""
     total = 0
     for below, _folders, names in os.walk(folder):
         for name in names:
-            with suppress(OSError):  # it has gone meanwhile
+            with suppress(OSError):  # deleted meanwhile
                 total += os.lstat(f"{below}/{name}").st_size
     return total
 
@@ -193,7 +191,7 @@ def take_job(user: User) -> None:
 
 
 def take_minutes(user: User, seconds: float, speakers: int = 0) -> None:
-    """Count a recording that was transcribed, and how many speak in it."""
+    """Count a transcribed recording and its speakers."""
     _add(user, seconds=seconds, speakers=speakers)
 
 
@@ -203,7 +201,7 @@ def _add(user: User, **more: float) -> None:
 
 
 def check_jobs(user: User) -> None:
-    """Raise StatusError (429) where a user, or their organization, has begun all jobs that a day has for them."""
+    """Raise StatusError (429) if the user or an organization of theirs has no more jobs today."""
     for account in accounts_of(user, "jobs_a_day"):
         most = account.limits.jobs_a_day
         if not most or account.jobs_today() < most:
@@ -224,8 +222,7 @@ def check_jobs(user: User) -> None:
 
 
 def check_minutes(user: User, seconds: float = 0.0) -> None:
-    """Raise StatusError (429) where a recording of so many seconds (0: not known yet) is more than the month has left
-    beside those that wait or are transcribed."""
+    """Raise StatusError (429) if ``seconds`` of recording (0: unknown) exceed what active jobs leave of the month."""
     for account in accounts_of(user, "minutes_a_month"):
         most = account.limits.minutes_a_month
         if not most or ((left := account.seconds_left(Job.GOING)) > 0 and seconds <= left):
@@ -248,8 +245,7 @@ def check_minutes(user: User, seconds: float = 0.0) -> None:
 
 
 def seconds_left(user: User, job: Job | None = None) -> float | None:
-    """Of this month, for a job that begins now: what others that wait will take is theirs when they begin. None: any
-    number."""
+    """Return the seconds left this month for a job that begins now, waiting jobs not counted; None: no limit."""
     accounts = [account for account in accounts_of(user, "minutes_a_month") if account.limits.minutes_a_month]
     return max(0.0, min(account.seconds_left(Job.WORKING, job) for account in accounts)) if accounts else None
 

@@ -20,8 +20,8 @@ class RedisBroker(OneAtATime, Redis):
         return servers.redis()
 
     def ping(self) -> bool:
-        """A cluster may begin before the server answers."""
+        """Return True even without an answer: a cluster may begin before the server does."""
         return True
 
     def set_stat(self, key: str, value: str, timeout: int) -> None:
-        """Nobody reads it: ``webui.jobs.heartbeat`` says who lives."""
+        """Store nothing: monitoring uses ``webui.jobs.heartbeat``."""

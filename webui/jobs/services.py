@@ -1,4 +1,4 @@
-"""Everything that changes a job's state. Each change is one conditional update: of two who try, one succeeds."""
+"""Changes of jobs' states. Each is one conditional update, so of two concurrent ones only one succeeds."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ from webui.translation import shown
 WEBHOOKS = "webhooks"  # a lane without jobs
 LANES = TRAINING, AUDIO, WEBHOOKS  # each has workers
 WAIT_FOR = "wait_for"
-NO_WORKER: dict[str, Any] = {"lease": "", "lease_until": None, "process_group": None}  # fields of a job without one
+NO_WORKER: dict[str, Any] = {"lease": "", "lease_until": None, "process_group": None}  # of a job without a worker
 QUEUED_AGAIN = {**NO_WORKER, "state": Job.State.QUEUED, "sent_at": None}
 
-LOCKED_S = 2.0  # a write that waits longer finds that the database was locked
+LOCKED_S = 2.0  # a write that took longer means that the database was locked
 
-_locked_until: float | None = None  # as far as this process knows; time.monotonic
+_locked_until: float | None = None  # time.monotonic, as far as this process knows
 
-job_ended = Signal()  # sent with ``job`` within the transaction in which it has ended, however it did
+job_ended = Signal()  # sent with ``job`` within the transaction that ends it, in whatever state
 
 
 class LimitReached(HarkError):
@@ -65,9 +65,9 @@ class LimitReached(HarkError):
 
 
 def user_data(user: User) -> Path:
-    """The data folder of a user: clips, models, jobs. The owner's is the installation's own, as on the command line.
+    """Return the data folder of a user: clips, models, jobs. The owner's is that of the installation and command line.
 
-    A folder each keeps one person's recordings out of another's detectors without a condition in every query.
+    One folder each keeps a person's recordings out of another's detectors without a condition in every query.
     """
     if user.is_owner:
         return Path(settings.DATA)
@@ -75,20 +75,19 @@ def user_data(user: User) -> Path:
 
 
 def check_room(user: User, size: int = 0) -> None:
-    """See to it that ``size`` bytes more are within a user's share of the disk. The owner's share is the disk. Raises
-    StatusError (507): they are not."""
+    """Raise StatusError (507) if ``size`` more bytes exceed the user's quota. The owner's is the disk."""
     for account in accounts_of(user, "disk_bytes"):
         check_room_in(account, list(map(user_data, account.people)), size)
 
 
 def take_room(user: User, size: int) -> None:
-    """Take so much of it for a file that is to be written now. Raises StatusError (507) as :func:`check_room`."""
+    """Reserve ``size`` bytes for a file that is about to be written. Raises StatusError (507) as :func:`check_room`."""
     check_room(user, size)
     note_taken(user_data(user), size)
 
 
 def usage_of(whose: User | Organization) -> dict[str, Any]:
-    """What was used of a quota, as pages show it; the owner's disk is not counted."""
+    """Return the use of a quota as pages show it; the owner's disk space is not counted."""
     account = account_of(whose)
     is_counted = not (isinstance(whose, User) and whose.is_owner)
     return {
@@ -109,10 +108,11 @@ def submit(
     even_if_full: bool = False,
     organization: int | None = None,
 ) -> Job:
-    """Queue a job; the same one, if the user has it waiting or at work already (a double click). ``user``: whose data
-    it works on, whoever asks for it. ``organization``: the number of that with which the thing is shared that it is
-    about. Raises LimitReached: so many are waiting, or so many of this user's, that no more is taken; StatusError: the
-    user's jobs of today are used up (429), or their share of the disk is full (507)."""
+    """Queue a job, or return the same one that is already waiting or running (a double click).
+
+    ``user``: whose data it works on; ``organization``: the number of that with which its thing is shared. Raises
+    LimitReached if too many jobs wait, StatusError if the user's jobs of today (429) or disk space (507) are used up.
+    """
     if not even_if_full:
         check_room(user)
     with alone():
@@ -132,13 +132,12 @@ def submit(
 
 
 def _does_the_same(kind: str, spec: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two jobs would make the same files; those of a training run have its configuration in their name."""
+    """Return whether two jobs would make the same files; a training run's are named after its configuration."""
     return spec == other if kind != "train" else run_config(spec) == run_config(other)
 
 
 def check_queue(user: User, coming: int = 0) -> None:
-    """See to it that one more job may wait beside those that wait, or are ``coming``. Raises LimitReached: so many are
-    waiting, or so many of this user's, that no more is taken; StatusError (429): their jobs of today are used up."""
+    """Check that one more job may wait beside ``coming`` ones. Raises LimitReached, or StatusError (429) by quota."""
     check_jobs(user)
     waiting = Job.objects.filter(state=Job.State.QUEUED)
     for queue, most, why in (
@@ -155,8 +154,7 @@ def check_queue(user: User, coming: int = 0) -> None:
 
 
 def stages_of(kind: str, spec: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
-    """Names and titles of the stages that a page lists before a job has reached them. ``spec``: of a training job,
-    which trains or calibrates, and may install voices; None: all of that."""
+    """Return names and titles of a kind's stages; with a training job's ``spec`` only those that it runs."""
     stages = KINDS[kind].stages
     if spec is not None and stages is TRAINING_STAGES:
         config = run_config({"phrase": "", **spec})
@@ -172,8 +170,7 @@ def going_of(ids: Iterable[str]) -> QuerySet[Job]:
 
 
 def send_waiting() -> None:
-    """Give as many waiting jobs to the clusters as the limits allow, oldest first. One whose spec has
-    :data:`WAIT_FOR`, ids of other jobs, waits until these have ended."""
+    """Send waiting jobs to the clusters, oldest first, as limits and :data:`WAIT_FOR` (job ids in the spec) allow."""
     with alone():
         sent = Job.objects.filter(state__in=Job.GOING, sent_at__isnull=False)
         by_lane: Counter[str] = Counter()
@@ -189,13 +186,13 @@ def send_waiting() -> None:
             by_lane[job.lane] += 1
             by_user[job.lane, job.user_id] += 1
             Job.objects.filter(id=job.id).update(sent_at=timezone.now())
-            # Where Redis takes no task, the next call tries again.
+            # If Redis does not accept the task, the next call tries again.
             not_sent = partial(Job.objects.filter(id=job.id, state=Job.State.QUEUED).update, sent_at=None)
             enqueue("webui.jobs.supervise.run", job.id, job.lane, lost=not_sent)
 
 
 def _send_after_commit() -> None:
-    """Where it fails, what was committed stays as it is, and the watcher's next :func:`recover` sends."""
+    """Send after the transaction; if that fails, the next :func:`recover` sends."""
     transaction.on_commit(send_waiting, robust=True)
 
 
@@ -209,7 +206,7 @@ def _next_waiting(by_lane: Mapping[str, int], by_user: Mapping[tuple[str, int], 
 
 
 def claim(job_id: UUID | str) -> Job | None:
-    """Take a queued job to work on it; None where it is not queued (any more)."""
+    """Take a queued job to work on it; None if it is not queued, or no longer."""
     now = timezone.now()
     mine = Job.objects.filter(id=job_id, state=Job.State.QUEUED, sent_at__isnull=False).update(
         state=Job.State.RUNNING,
@@ -224,15 +221,14 @@ def claim(job_id: UUID | str) -> Job | None:
     if not mine:
         return None
     job = Job.objects.select_related("user").get(id=job_id)
-    if job.spec.get(MOST_S) is not None:  # more or less may be left than when it was queued
+    if job.spec.get(MOST_S) is not None:  # it may have changed since the job was queued
         job.spec = {**job.spec, MOST_S: seconds_left(job.user, job)}
         job.save(update_fields=["spec"])
     return job
 
 
 def renew(job: Job) -> str:
-    """Keep the lease; the state as it is now, "" where another worker has it. Twice a second it is looked at, and now
-    and then written."""
+    """Keep the lease; return the job's state, "" if another worker has it. Reads at each call, writes now and then."""
     lease = timedelta(seconds=settings.JOBS_LEASE_S)
     until = timezone.now() + lease
     mine = Job.objects.filter(id=job.id, lease=job.lease, state__in=Job.WORKING)
@@ -240,12 +236,12 @@ def renew(job: Job) -> str:
     if found is None:
         return ""
     state, lasts = found
-    fresh = lasts is not None and until - lease / 6 < lasts <= until  # beyond that: of before the clock was set back
+    fresh = lasts is not None and until - lease / 6 < lasts <= until  # later: written before the clock was set back
     return str(state) if fresh or mine.update(lease_until=until) else ""
 
 
 def record(job: Job, events: Iterable[dict[str, Any]]) -> None:
-    """Write down what a job said, in one transaction."""
+    """Store the events of a job in one transaction."""
     kept: list[JobEvent] = []
     fields: dict[str, Any] = {}
     for event in events:
@@ -263,14 +259,14 @@ def record(job: Job, events: Iterable[dict[str, Any]]) -> None:
             sentences = ("what", "why", "what_to_do", "said", "reason")
             fields["error"] = {name: event[name] for name in sentences if name in event}
         kept.append(JobEvent(job=job, event=event))
-    with transaction.atomic():  # of this job alone: nobody has to wait for it
+    with transaction.atomic():  # only this job's rows, so nobody has to wait
         if fields and not Job.objects.filter(id=job.id, lease=job.lease).update(**fields):
-            return  # it is not ours any more
+            return  # another worker has it
         JobEvent.objects.bulk_create(kept)
 
 
 def finish(job: Job, state: str, error: HarkError | None = None) -> None:
-    """End a job that this worker has, tell who wants to know, and let the next one begin."""
+    """End a job of this worker, send :data:`job_ended`, and let the next one begin."""
     with alone():
         fields: dict[str, Any] = {"state": state, "finished_at": timezone.now(), "eta_s": None, "process_group": None}
         if error is not None:
@@ -283,14 +279,14 @@ def finish(job: Job, state: str, error: HarkError | None = None) -> None:
 
 
 def _ended(job: Job) -> None:
-    """Tell of the end of a job, within its transaction. What a cancelled one had just finished goes."""
+    """Announce the end of a job within its transaction; the leftover result of a cancelled one is removed."""
     if job.state == Job.State.CANCELLED:
         transaction.on_commit(partial(finished_file(user_data(job.user), str(job.pk)).unlink, missing_ok=True))
     job_ended.send(Job, job=job)
 
 
 def take_up_again(job: Job, why: str) -> bool:
-    """Put a running job whose process was killed back into the queue, once; False where that was done before."""
+    """Queue a running job again whose process was killed, once; False if that was done before."""
     with alone():
         mine = Job.objects.filter(id=job.id, lease=job.lease, state=Job.State.RUNNING, takeovers=0)
         if not mine.update(**QUEUED_AGAIN, queued_at=timezone.now(), takeovers=1):
@@ -306,13 +302,13 @@ def _warn(job: Job, message: str) -> None:
 
 
 def give_back(job: Job) -> None:
-    """Put a running job back into the queue: its worker is being stopped, and the next one goes on with it."""
+    """Queue a running job again because its worker is being stopped; the next worker continues it."""
     mine = Job.objects.filter(id=job.id, lease=job.lease, state=Job.State.RUNNING)
     mine.update(**QUEUED_AGAIN, queued_at=timezone.now())
 
 
 def cancel(*, job: Job) -> None:
-    """Ask for the end of a job. A waiting one ends at once, a running one when its supervisor sees it."""
+    """Cancel a job: a waiting one at once, a running one when its supervisor notices."""
     with alone():
         ended = Job.objects.filter(id=job.id, state=Job.State.QUEUED).update(
             state=Job.State.CANCELLED, finished_at=timezone.now(), sent_at=None
@@ -326,20 +322,21 @@ def cancel(*, job: Job) -> None:
 
 
 def forget(job: Job) -> None:
-    """Delete a job that has ended, with its log."""
+    """Delete an ended job with its log."""
     log_of(job).unlink(missing_ok=True)
     finished_file(user_data(job.user), str(job.pk)).unlink(missing_ok=True)
     Job.objects.filter(pk=job.pk).exclude(state__in=Job.GOING).delete()
 
 
 def retry(*, job: Job) -> None:
-    """Queue a job again that did not end well. What it finished is there still, so it goes on from where it was. Raises
-    LimitReached: too many are waiting; StatusError: the user's jobs of today, or minutes of this month, are used up
-    (429), or their share of the disk is full (507)."""
+    """Queue a job again that did not end well; it continues where it stopped.
+
+    Raises as :func:`submit`, and StatusError (429) if the minutes of this month are used up.
+    """
     spec = job.spec
     if job.can_be_retried:
         check_room(job.user)
-    with alone():  # of several at once the first may use up what is left
+    with alone():  # another retry may use up what is left
         if job.can_be_retried:
             if MOST_S in spec:
                 check_minutes(job.user, spec.get(SECONDS, 0.0))
@@ -359,21 +356,21 @@ def interrupted(why: str) -> HarkError:
 
 
 def recover() -> int:
-    """Take back the jobs whose lease ran out (their worker was killed); how many there were.
+    """Take back the jobs whose lease ran out because their worker was killed; return how many.
 
-    Each goes back into the queue once; after that it is interrupted, and a person decides. Called every few seconds by
-    ``./hark serve``, and safe to be called by several at once.
+    Each is queued again once; after that it is interrupted, and a person decides. ``./hark serve`` calls this every few
+    seconds; simultaneous calls are safe.
     """
     global _locked_until
     now, began = timezone.now(), time.monotonic()
     lease = timedelta(seconds=settings.JOBS_LEASE_S)
     try:
-        # A lease of longer than that is of before the clock was set back: who lives renews it.
+        # A longer lease is from before the clock was set back; live workers renew it.
         Job.objects.filter(state__in=Job.WORKING, lease_until__gt=now + lease).update(lease_until=now + lease)
     finally:
         if time.monotonic() - began > LOCKED_S:
             _locked_until = time.monotonic()
-    # Who lives could not renew a lease while the database was locked, and does so now.
+    # Live workers could not renew their leases while the database was locked, and do so now.
     renewed = _locked_until is None or time.monotonic() - _locked_until > settings.JOBS_LEASE_S / 2
     lost = list(Job.objects.filter(state__in=Job.WORKING, lease_until__lt=now)) if renewed else []
     taken = 0
@@ -396,8 +393,8 @@ def recover() -> int:
                 _ended(Job.objects.get(id=job.id))
         if job.process_group is not None:
             end_group(job.process_group, str(job.id))
-    # Given to a cluster that has lost it: the queue was emptied, or the worker was killed before it began. Which it is
-    # of what was sent later than now, before the clock was set back, nobody can say.
+    # Sent to a cluster that lost it: the queue was emptied, or the worker was killed before it began. Jobs with a time
+    # in the future, sent before the clock was set back, may have been lost too.
     unseen = Q(sent_at__lt=now - 4 * lease) | Q(sent_at__gt=now + lease)
     Job.objects.filter(unseen, state=Job.State.QUEUED).update(sent_at=None)
     send_waiting()
@@ -405,8 +402,7 @@ def recover() -> int:
 
 
 def forget_results() -> None:
-    """Remove the results of jobs that are done or cancelled, which workers leave that are killed at the very end.
-    Called every minute."""
+    """Remove the results that a worker killed at the very end leaves of done or cancelled jobs. Called every minute."""
     left: dict[UUID, Path] = {}
     for path in (*settings.DATA.glob("jobs/finished-*.json"), *settings.DATA.glob("users/*/jobs/finished-*.json")):
         with suppress(ValueError):
@@ -418,22 +414,22 @@ def forget_results() -> None:
 
 
 def log_of(job: Job) -> Path:
-    """Where what a job said is written, beside its events."""
+    """Return the path of a job's log, which holds its output beside the events."""
     return user_data(job.user) / "log" / f"job-{job.id}.log"
 
 
 def stuck_lanes() -> set[str]:
-    """Lanes with a job that was given to their cluster long ago, a free worker, and none that has taken a job since.
+    """Return the lanes whose cluster has had a job for long and a free worker, and has begun none since.
 
-    A worker of django-q that is killed while it waits for a task takes the lock of the task queue with it: the cluster
-    lives, and does nothing more. It has to be started again. How many workers there are is known of this machine alone:
-    where as many jobs of the lane are at work, on whatever machine, none counts as free.
+    A worker of django-q that is killed while it waits for a task keeps the lock of the task queue: the cluster lives,
+    but does nothing more until it is restarted. The number of workers is known of this machine only: if as many jobs of
+    the lane are running, on whatever machine, none counts as free.
     """
     patience = timezone.now() - timedelta(seconds=2 * settings.JOBS_LEASE_S)
     waiting = Job.objects.filter(state=Job.State.QUEUED, sent_at__lt=patience).values_list("lane", flat=True).distinct()
     stuck = set()
     for lane in waiting:
-        # Workers of these lanes do nothing but jobs.
+        # Workers of these lanes run jobs only.
         at_work = Job.objects.filter(lane=lane, state__in=Job.WORKING).count()
         a_worker_is_free = at_work < min(settings.JOBS_RUNNING, settings.WORKERS)
         if a_worker_is_free and not Job.objects.filter(lane=lane, started_at__gte=patience).exists():
@@ -442,7 +438,7 @@ def stuck_lanes() -> set[str]:
 
 
 def end_group(process_group: int, job_id: str) -> None:
-    """Kill what is left of a job, if that process group is still the job's own."""
+    """Kill the remaining processes of a job, if the process group is still its own."""
     try:
         command = Path(f"/proc/{process_group}/cmdline").read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""What a worker does with a job: one child process, its events into the database, a lease that is renewed."""
+"""A worker's supervision of a job: one child process, its events into the database, and the renewal of the lease."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ from webui.transactions import is_locked
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-EVERY_S = 0.5  # events are written, and a wish to cancel is seen, so often
-LARGEST_LOG = 10_000_000  # bytes; of a log that grows beyond, the beginning and what comes last are kept
-GRACE_S = 10.0  # for a child to end by itself
+EVERY_S = 0.5  # between writes of events and checks for cancellation
+LARGEST_LOG = 10_000_000  # bytes; a larger log keeps its beginning and its end
+GRACE_S = 10.0  # for a child to end on its own
 CHILD = (sys.executable, "-m", "pipeline.jobs")
 
 
 class _Stopping(Exception):
-    """The worker itself was told to end."""
+    """The worker itself is asked to end."""
 
 
 def run(job_id: str) -> None:
-    """Called by django-q2. Does nothing where the job was taken, cancelled or deleted meanwhile."""
+    """Run a job, unless it was taken, cancelled or deleted meanwhile. Called by django-q2."""
     job = services.claim(job_id)
     if job is None:
         return
@@ -89,7 +89,7 @@ def _supervise(job: Job) -> None:
     assert process.stdin is not None and process.stdout is not None
     try:
         mine = Job.objects.filter(id=job.id, lease=job.lease)
-        _patiently(partial(mine.update, process_group=process.pid))  # to be ended if this process is killed
+        _patiently(partial(mine.update, process_group=process.pid))  # so that it can be ended if this process is killed
         try:
             asked = {"kind": job.kind, "spec": job.spec, "data": str(data)}
             process.stdin.write(json.dumps(asked).encode())
@@ -126,8 +126,10 @@ def _supervise(job: Job) -> None:
 
 
 def _patiently(act: Callable[[], T]) -> T:
-    """Do something with the database; again where its server has gone away, as long as the lease lasts, and where it is
-    locked, as long as it is: that keeps everybody else from taking the job, too."""
+    """Retry a database action if the server is away, as long as the lease lasts, or while the database is locked.
+
+    A lock keeps everybody else from taking the job too.
+    """
     until = time.monotonic() + settings.JOBS_LEASE_S
     while True:
         try:
@@ -145,7 +147,7 @@ def _answers() -> bool:
 
 
 def _keep_small(log: Path) -> None:
-    """Cut a log that is too long: what is written to it is appended, so it goes on from there."""
+    """Truncate a long log; it is opened for appending, so writing continues there."""
     try:
         if log.stat().st_size > LARGEST_LOG:
             os.truncate(log, LARGEST_LOG // 2)
@@ -156,10 +158,10 @@ def _keep_small(log: Path) -> None:
 
 
 def _conclude(job: Job, exit_code: int) -> None:
-    # The lease stays the one that this worker was given: a worker with another one has the job by now.
+    # Not the lease, which must stay this worker's own: another worker may have the job by now.
     job.refresh_from_db(fields=["state", "result", "error"])
     finished = finished_file(services.user_data(job.user), str(job.id))
-    # A wish to cancel came too late to throw anything away, also where the child was told of it after its last word.
+    # A finished result is kept even if the job was cancelled at the last moment.
     result = job.result if exit_code == 0 or job.state == Job.State.CANCELLING else None
     if result is not None:
         services.finish(job, Job.State.DONE)

@@ -1,4 +1,4 @@
-"""The pages of jobs: all of them, one of them, what is new about it, cancel, retry."""
+"""Pages of jobs: the list, one job, its events, cancel and retry."""
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ EVENTS = 500  # in one answer
 
 
 def news(job_id: UUID | str, after: int) -> dict[str, Any]:
-    """The job as it is now and its events after number ``after``, at most :data:`EVENTS`. Raises Job.DoesNotExist: it
-    was deleted."""
+    """Return the job and at most :data:`EVENTS` events after number ``after``. Raises Job.DoesNotExist."""
     job = Job.objects.get(id=job_id)
     events = list(JobEvent.objects.filter(job_id=job_id, id__gt=after)[:EVENTS])
     snapshot = job.snapshot()
     if len(events) == EVENTS:
-        snapshot["going"] = True  # there is more to be fetched
+        snapshot["going"] = True  # more events follow
     return {
         "job": snapshot,
         "events": [_shown(event.event) for event in events],
@@ -44,20 +43,20 @@ def _shown(event: dict[str, Any]) -> dict[str, Any]:
 
 @require_GET
 def index(request: HttpRequest) -> HttpResponse:
-    """All jobs of the user and about what is shared with them, newest first."""
+    """List the user's jobs and those about things shared with them, newest first."""
     jobs = Job.objects.visible_to(signed_in(request)).select_related("organization")
     return render(request, "jobs/index.html", {"page": page_asked_for(request, jobs, PAGE)})
 
 
 @require_GET
 def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    """One job: its stages, curves and log, kept up to date by ``job.js``."""
+    """Show a job: its stages, curves and log, kept up to date by ``job.js``."""
     job = visible(Job.objects.select_related("organization", "version"), signed_in(request), id=job_id)
     version = getattr(job, "version", None)
     stages = services.stages_of(job.kind, job.spec)
     mine = job.user_id == signed_in(request).pk
-    recording = job.spec.get("recording")  # that it changes
-    if job.kind == "transcribe":  # that it makes
+    recording = job.spec.get("recording")  # one that it changes
+    if job.kind == "transcribe":  # one that it makes
         recording = getattr(getattr(job, "recording", None), "pk", None)
     content = {"job": job, "version": version, "recording": recording, "stages": stages, "mine": mine}
     return render(request, "jobs/detail.html", content)
@@ -65,14 +64,14 @@ def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
 
 @require_GET
 def events(request: HttpRequest, job_id: UUID) -> JsonResponse:
-    """The same as over WebSocket, for those who cannot have one: ``?after=N``."""
+    """Return the same as the WebSocket, for pages that cannot connect one: ``?after=N``."""
     visible(Job.objects.all(), signed_in(request), id=job_id)
     return JsonResponse(news(job_id, whole_number(request.GET.get("after")) or 0))
 
 
 @require_GET
 def over(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    """A fragment for a page that shows what a job changes, and asks until it is over: nothing before that."""
+    """Trigger ``job-over`` on a page that waits for a job; 204 until the job has ended."""
     if visible(Job.objects.all(), signed_in(request), id=job_id).is_going:
         return HttpResponse(status=204)
     response = render(request, "jobs/over.html")

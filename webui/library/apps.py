@@ -1,4 +1,4 @@
-"""The application of the clip library: looking into it, recording for it, importing into it."""
+"""The Django application of the clip library."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from django.apps import AppConfig
 
 
 class LibraryConfig(AppConfig):
-    """Known to Django as ``library``; it has no tables: clips are in the user's own clip library."""
+    """The application ``library``; it has no tables, as clips are in the user's own clip library."""
 
     name = "webui.library"
 
     def ready(self) -> None:
-        """What was uploaded for an import goes when the import has ended."""
+        """Remove uploads of imports when these have ended."""
         from webui.jobs.services import job_ended
         from webui.library.import_views import forget_upload
 

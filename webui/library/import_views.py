@@ -1,4 +1,4 @@
-"""Importing a corpus: a folder of the server (the owner only, where it is allowed) or an archive that is uploaded."""
+"""Import of a corpus: an allowed folder of the server (the owner only) or an uploaded archive."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")
 
 @require_GET
 def start(request: HttpRequest) -> HttpResponse:
-    """The page: what can be imported, and the last imports."""
+    """Show the page with the possible imports and the last ones."""
     user = signed_in(request)
     context = {
         "folders": [str(folder) for folder in settings.IMPORT_FOLDERS] if user.is_owner else [],
@@ -62,7 +62,7 @@ def folder(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def align(request: HttpRequest) -> HttpResponse:
-    """Align all recordings of the library now, not when a phrase is first looked for in them."""
+    """Align all recordings of the library now instead of at the first search for a phrase."""
     job = jobs.submit(user=signed_in(request), kind="align", title=_("Library"), spec={})
     return redirect("jobs:detail", job.id)
 
@@ -87,10 +87,10 @@ def upload(request: HttpRequest) -> HttpResponse:
 
 
 def import_archive(*, user: User, sent: UploadedFile, name: str, said: dict[str, Any]) -> Job:
-    """Keep an upload and import it; each has a folder of its own, so that no two imports meet in one.
+    """Store an upload and import it; each upload has its own folder, so that no two imports share one.
 
-    While the same archive waits or is at work, under the same name and with the same answers, that job is answered: a
-    double click is one import.
+    If the same archive is already waiting or running, under the same name and with the same answers, that job is
+    returned: a double click is one import.
     """
     archive, digest = keep_archive(user, sent, name)
     spec = {"archive": archive, "digest": digest, **said}
@@ -117,16 +117,16 @@ def _said(request: HttpRequest) -> dict[str, Any]:
 
 
 def allowed_folder(text: str, allowed: list[Path]) -> Path:
-    """A folder below one of the allowed ones, links followed. Raises HarkError for any other.
+    """Return a folder below one of the allowed ones, links resolved. Raises HarkError for any other.
 
-    One that is not there and one that is not allowed are answered alike.
+    A missing folder and a forbidden one get the same error.
     """
     try:
         path = Path(text.strip()).resolve()
         inside = text.strip().startswith("/") and any(path.is_relative_to(root.resolve()) for root in allowed)
         if inside and path.is_dir():
             return path
-    except (OSError, ValueError, RuntimeError):  # no path at all, or a loop of links
+    except (OSError, ValueError, RuntimeError):  # not a path, or a loop of links
         pass
     if allowed:
         why = _("It does not exist, or is not inside a folder that HARK_IMPORT_FOLDERS allows (%(folders)s).")
@@ -141,7 +141,7 @@ def allowed_folder(text: str, allowed: list[Path]) -> Path:
 
 
 def archive_name(sent: str) -> str:
-    """A file name out of what a browser says it is. Raises HarkError for what is no archive."""
+    """Return a safe file name from the one that a browser sent. Raises HarkError for an unknown suffix."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", sent.replace("\\", "/").rsplit("/", 1)[-1])[-80:].lstrip(".-")
     if not plain.lower().endswith(SUFFIXES) or plain.startswith("."):
         raise HarkError(
@@ -153,7 +153,7 @@ def archive_name(sent: str) -> str:
 
 
 def keep_archive(user: User, sent: UploadedFile, name: str) -> tuple[str, str]:
-    """Write an upload to disk, into a new folder; where, relative to the user's data, and the digest of it."""
+    """Write an upload into a new folder; return its path relative to the user's data, and its digest."""
     jobs.take_room(user, sent.size or 0)
     data = jobs.user_data(user)
     uploads = data / IMPORTS
@@ -174,7 +174,7 @@ def keep_archive(user: User, sent: UploadedFile, name: str) -> tuple[str, str]:
 
 
 def forget_upload(job: Job, **kwargs: Any) -> None:
-    """Remove what an import needed, when it has ended and will not be tried again."""
+    """Remove the upload of an import that has ended and will not be retried."""
     archive = job.spec.get("archive") if job.kind == "import" else None
     if archive and job.state in (Job.State.DONE, Job.State.CANCELLED):
         place = (jobs.user_data(job.user) / archive).parent
@@ -182,14 +182,14 @@ def forget_upload(job: Job, **kwargs: Any) -> None:
 
 
 def _forget_old(user: User, uploads: Path) -> None:
-    """Remove the archives of imports that were interrupted, or failed, a day ago."""
+    """Remove the archives of imports that were interrupted or failed a day ago."""
     going = Job.objects.owned_by(user).filter(kind="import", state__in=Job.GOING).values_list("spec", flat=True)
     needed = {str(spec["archive"]).split("/")[-2] for spec in going if spec.get("archive")}
     for place in uploads.iterdir():
         try:
             written = place.stat().st_mtime
         except FileNotFoundError:
-            continue  # another upload of the same archive has just cleaned up after itself
+            continue  # another upload of the same archive has just removed it
         if place.name not in needed and time.time() - written > FORGOTTEN_AFTER_S:
             if place.is_dir():
                 shutil.rmtree(place, ignore_errors=True)

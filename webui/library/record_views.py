@@ -1,4 +1,4 @@
-"""Recording one's own utterances: asked for one by one, judged, kept as a test or for training."""
+"""Recording of one's own utterances: prompted one by one, checked, and stored for the test or training."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from webui.parameters import whole_number
 from webui.trainer.models import Detector, Version, in_use_of
 from webui.uploads import on_disk
 
-MOST_TAKES = 50  # that are asked for
-MOST_TRIED = 100  # the newest takes that a detector is tried on while a person waits
+MOST_TAKES = 50  # prompted
+MOST_TRIED = 100  # newest takes that a detector is tried on while the user waits
 LARGEST_TAKE = 2_000_000  # bytes
 
 
 @require_GET
 def record(request: HttpRequest) -> HttpResponse:
-    """Which phrase; and where that is said (``?phrase=&language=&count=``), the recorder."""
+    """Ask for a phrase, or show its recorder (``?phrase=&language=&count=``)."""
     user = signed_in(request)
     words, language = request.GET.get("phrase", "").strip(), request.GET.get("language") or "en"
     detectors = list(Detector.objects.owned_by(user))
@@ -55,7 +55,7 @@ def record(request: HttpRequest) -> HttpResponse:
         "recording": True,
         "count": len(hints),
         "hints": json.dumps(hints),
-        "seconds": str(recordings.TAKE_S),  # for the script: with a point in every language
+        "seconds": str(recordings.TAKE_S),  # for the script: a decimal point in every language
         "takes": f"{reverse('library:takes')}?{urlencode({'phrase': phrase, 'language': language})}",
     }
     return render(request, "library/record.html", context)
@@ -63,7 +63,7 @@ def record(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def check(request: HttpRequest) -> JsonResponse:
-    """What is wrong with a take, and what of it would be kept. Nothing is stored."""
+    """Return the problems of a take and its usable part. Nothing is stored."""
     take = recordings.examine(_audio(request))
     return JsonResponse(
         {
@@ -77,7 +77,7 @@ def check(request: HttpRequest) -> JsonResponse:
 
 @require_POST
 def keep(request: HttpRequest) -> JsonResponse:
-    """Store a take: ``audio``, ``phrase``, ``language``, ``hint``, and ``take``, its id, by which it is stored once."""
+    """Store a take: ``audio``, ``phrase``, ``language``, ``hint``, and its id ``take``, which prevents duplicates."""
     user = signed_in(request)
     try:
         identifier = str(UUID(request.POST.get("take", "")))
@@ -107,7 +107,7 @@ def _audio(request: HttpRequest) -> Any:
 
 @require_GET
 def takes(request: HttpRequest) -> HttpResponse:
-    """A fragment: the takes of a phrase; with ``?try=1`` which of them its detector hears: the version in use."""
+    """Show the takes of a phrase (a fragment); with ``?try=1`` which of them the detector's version in use detects."""
     user = signed_in(request)
     phrase, language = request.GET.get("phrase", ""), request.GET.get("language", "en")
     version = in_use_of(_versions(user, phrase, language))
@@ -126,8 +126,10 @@ def takes(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def own_voice(request: HttpRequest) -> HttpResponse:
-    """A fragment: how many of one's own takes of a phrase that version of its detector hears, those that are no test
-    left out; ``?phrase=&language=&version=``, ``&detector=`` of one that may be shared with the reader."""
+    """Show how many of the user's own test takes of a phrase a version of its detector detects (a fragment).
+
+    ``?phrase=&language=&version=``, and ``&detector=`` for one that may be shared with the user.
+    """
     user = signed_in(request)
     phrase, language = request.GET.get("phrase", ""), request.GET.get("language", "en")
     number = whole_number(request.GET.get("version"))
@@ -142,7 +144,7 @@ def own_voice(request: HttpRequest) -> HttpResponse:
 
 
 def _versions(user: User, phrase: str, language: str, detector: int | None = None) -> list[Version]:
-    """Of the user's own detector of a phrase; of the one with that number, where they may see it."""
+    """Return the versions of the user's own detector of a phrase, or of the visible one with that number."""
     known = Version.objects.select_related("detector__user")
     found = known.owned_by(user) if detector is None else known.visible_to(user).filter(detector__id=detector)
     return list(found.filter(detector__phrase=phrase, detector__language=language))
@@ -151,8 +153,7 @@ def _versions(user: User, phrase: str, language: str, detector: int | None = Non
 def _takes(
     user: User, phrase: str, language: str, version: Version | None, role: str | None = None
 ) -> list[dict[str, Any]]:
-    """The newest takes of a phrase, of one role or of all; ``heard`` says of each whether the version hears it, and is
-    None without one."""
+    """Return the newest takes of a phrase, of one role or all; ``heard`` is None without a version."""
     with services.library_of(user) as library:
         clips = recordings.kept_takes(library, phrase=phrase, language=language)
         clips = [clip for clip in clips if role in (None, clip.settings["role"])][-MOST_TRIED:]
@@ -167,7 +168,7 @@ def _with_role(clips: list[Clip], role: str) -> int:
 
 
 def _results(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """How many are heard, those that were never trained on apart from the others."""
+    """Count the detected takes, those for the test and those for training separately."""
     found = []
     for role in recordings.ROLES:
         of_role = [row["heard"] for row in rows if row["clip"].settings["role"] == role]
@@ -184,7 +185,7 @@ def _results(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @require_POST
 def role(request: HttpRequest) -> HttpResponse:
-    """Give the takes of a phrase for training."""
+    """Use the takes of a phrase for training."""
     user = signed_in(request)
     phrase, language = request.POST.get("phrase", ""), request.POST.get("language", "en")
     if services.has_library(user):

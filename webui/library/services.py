@@ -1,4 +1,4 @@
-"""What the pages do to a user's clip library. Every function takes that user's library and no other."""
+"""Operations on a user's own clip library."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from webui.parameters import LARGEST
 
 PAGE = 50  # clips
 MOST_COUNTED = 10_000  # matches; beyond that a page says "more than"
-MOST_AT_ONCE = 500  # clips that one form may change
-PEAKS = 600  # of an outline that is drawn
-STATES = {"": "ready", "rejected": "rejected", "any": ""}  # what a page calls them, and what the library does
+MOST_AT_ONCE = 500  # clips in one form
+PEAKS = 600  # of a drawn waveform
+STATES = {"": "ready", "rejected": "rejected", "any": ""}  # the page's names, and the library's
 LONGEST_TEXT = 2000  # letters of a transcript
 FOLDERS = ("clips", EMISSIONS_FOLDER, "models", "jobs")
 
@@ -43,13 +43,13 @@ def library_of(user: User) -> Library:
 
 
 def has_library(user: User) -> bool:
-    """Whether there is one already; looking at it makes none."""
+    """Return whether the library exists, without making it."""
     return library_exists(user_data(user))
 
 
 @contextmanager
 def clip_of(user: User, clip_id: int) -> Iterator[tuple[Library, Clip]]:
-    """The user's library, open, and a clip of it. Raises Http404: another's clip is not there."""
+    """Open the user's library with one of its clips. Raises Http404 if it has no such clip."""
     if clip_id > LARGEST or not has_library(user):
         raise Http404
     with library_of(user) as library:
@@ -60,7 +60,7 @@ def clip_of(user: User, clip_id: int) -> Iterator[tuple[Library, Clip]]:
 
 
 def audio_response(user: User, clip_id: int) -> FileResponse:
-    """The audio of a clip, as the library has it: FLAC or WAV. Raises Http404 where it is not there."""
+    """Return the audio of a clip as stored, FLAC or WAV. Raises Http404 if it is missing."""
     with clip_of(user, clip_id) as (library, clip):
         path = library.file(clip)
     if not path.is_file():
@@ -70,7 +70,7 @@ def audio_response(user: User, clip_id: int) -> FileResponse:
 
 
 def filters_of(query: Mapping[str, str]) -> Filters:
-    """What the form of the library page asks for; what makes no sense is left out."""
+    """Return the filters of the library page's form, without invalid values."""
     origin = query.get("origin", "")
     language = query.get("language", "")[:20]
     words = query.get("q", "")[:300]
@@ -86,7 +86,7 @@ def filters_of(query: Mapping[str, str]) -> Filters:
 
 @dataclass(frozen=True)
 class Page:
-    """Clips that were looked for, newest first; ``newer`` and ``older`` are the ids that the next page goes on from."""
+    """A page of found clips, newest first; ``newer`` and ``older`` are the ids from which the next pages continue."""
 
     clips: list[Clip]
     newer: int | None
@@ -94,7 +94,7 @@ class Page:
 
 
 def page(library: Library, filters: Filters, before: int | None = None, after: int | None = None) -> Page:
-    """The page before an id, or after one. It takes as long at the end of the library as at its beginning."""
+    """Return the page before an id, or after one. It takes as long at the end of the library as at its beginning."""
     clips = library.page(filters, PAGE + 1, before_id=before, after_id=None if before is not None else after)
     more = len(clips) > PAGE
     if after is not None and before is None:
@@ -107,7 +107,7 @@ def page(library: Library, filters: Filters, before: int | None = None, after: i
 
 
 def space(user: User) -> dict[str, Any]:
-    """Bytes by folder, and what is free on that disk."""
+    """Return the bytes by folder, and the free space of the disk."""
     data = user_data(user)
     used = {name: bytes_below(data / name) for name in FOLDERS}
     try:
@@ -118,13 +118,12 @@ def space(user: User) -> dict[str, Any]:
 
 
 def outline(library: Library, clip: Clip) -> dict[str, Any]:
-    """The outline of a clip's waveform: its length [s] and the loudest sample (0 to 1) of each of its parts."""
+    """Return the length [s] of a clip, and the peaks (0 to 1) of its waveform."""
     return {"seconds": round(clip.duration_s, 3), "peaks": peaks(library.read_audio(clip), PEAKS)}
 
 
 def relabel(library: Library, clip: Clip, text: str) -> None:
-    """Give a clip other words. What was mined out of it by the old ones goes. Raises HarkError: nothing in the text can
-    be said."""
+    """Change the transcript of a clip, and delete segments mined by the old one. Raises HarkError if it has no word."""
     text = " ".join(text.split())[:LONGEST_TEXT]
     normalized = normalize(text, clip.language)
     if not normalized:
@@ -141,8 +140,7 @@ def relabel(library: Library, clip: Clip, text: str) -> None:
 
 
 def trim(library: Library, clip: Clip, *, start_s: float, end_s: float, text: str, put_aside: bool) -> int:
-    """A part of a clip as a clip of its own; its id. It is used wherever the whole one was. Trimming twice alike gives
-    the same clip. Raises HarkError: the part is too short, or the whole clip, or the text holds no word."""
+    """Store a part of a clip as a clip; return its id, the same if repeated. Raises HarkError for a bad part."""
     if not (math.isfinite(start_s) and math.isfinite(end_s)):
         raise _no_part(_("Start and end are numbers of seconds."))
     start_s, end_s = max(0.0, round(start_s, 3)), min(round(end_s, 3), clip.duration_s)
@@ -156,7 +154,7 @@ def trim(library: Library, clip: Clip, *, start_s: float, end_s: float, text: st
     settings = dict(clip.settings)
     parent, offset_s = clip.id, 0.0
     if clip.engine == MINED and clip.parent_id is not None:
-        # A part of a cut is a cut of the same recording; where the phrase is in it, moves.
+        # A part of a segment is a segment of the same recording; the phrase's place in it moves.
         parent, offset_s = clip.parent_id, clip.start_s or 0.0
         length = end_s - start_s
         for name in ("phrase_start_s", "phrase_end_s"):
@@ -172,7 +170,7 @@ def trim(library: Library, clip: Clip, *, start_s: float, end_s: float, text: st
                 speaker=real_speaker(clip) if clip.engine == MINED else clip.speaker, licence=clip.licence,
                 settings=settings, parent_id=parent, start_s=round(offset_s + start_s, 3),
                 end_s=round(offset_s + end_s, 3), request_id=f"trimmed:{clip.sha256[:16]}:{clip.id}:{milliseconds}",
-                # As pieces of recordings are named everywhere: the same voice, and no name that an import makes.
+                # Named like segments of recordings: the same voice, and no name that an import makes.
                 source=None if clip.source is None else f"{clip.source}@{milliseconds}",
             )
         ]
@@ -187,7 +185,7 @@ def _no_part(why: str) -> HarkError:
 
 
 def change(library: Library, ids: Collection[int], action: str) -> int:
-    """``reject``, ``restore`` or ``delete`` clips; how many were there."""
+    """Apply ``reject``, ``restore`` or ``delete`` to clips; return how many existed."""
     there = [clip.id for clip in library.clips(ids)]
     if action == "delete":
         library.delete_clips(there)
@@ -199,5 +197,5 @@ def change(library: Library, ids: Collection[int], action: str) -> int:
 
 
 def anywhere(filters: Filters) -> bool:
-    """Whether nothing in particular is looked for."""
+    """Return whether the filters restrict nothing but the state."""
     return filters == replace(Filters(), state=filters.state)

@@ -1,4 +1,4 @@
-"""The clip library in the browser: search, listen, trim, put right, put aside, delete."""
+"""The clip library in the browser: search, listen, trim, correct, exclude, delete."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from webui.accounts.signed_in import signed_in
 from webui.library import services
 from webui.parameters import whole_number
 
-FIELDS = ("q", "engine", "voice", "language", "origin", "state")  # of the form; the rest of an address is the place
+FIELDS = ("q", "engine", "voice", "language", "origin", "state")  # of the form; the rest of the query is the page
 ORIGIN_WORDS = {
     "generated": _("spoken by an engine"),
     "imported": _("recordings of people"),
@@ -33,7 +33,7 @@ ACTIONS = ("reject", "restore", "delete")
 
 @require_GET
 def index(request: HttpRequest) -> HttpResponse:
-    """Clips, newest first, fifty at a time, with a search."""
+    """List clips, newest first, fifty a page, with a search."""
     user = signed_in(request)
     if not services.has_library(user):
         return render(request, "library/index.html", {"empty": True})
@@ -65,7 +65,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 def _row(clip: Clip) -> dict[str, Any]:
-    """What the page shows of a clip, made here: fifty times each is noticed in a template."""
+    """Prepare a row of the page here: fifty times each is slow in a template."""
     mark: Any = ""
     if clip.settings.get("recorded"):
         mark = _("mine, for training") if clip.settings.get("role") == "train" else _("mine, a test")
@@ -130,7 +130,7 @@ def text(request: HttpRequest, clip_id: int) -> HttpResponse:
 
 @require_POST
 def trim(request: HttpRequest, clip_id: int) -> HttpResponse:
-    """A part of it as a clip; the whole one is put aside unless it shall stay."""
+    """Make a part of the clip a clip; the whole one is excluded unless it shall stay."""
     put_aside = "put_aside" in request.POST
     with services.clip_of(signed_in(request), clip_id) as (library, found):
         try:
@@ -148,7 +148,7 @@ def trim(request: HttpRequest, clip_id: int) -> HttpResponse:
 
 @require_POST
 def act(request: HttpRequest) -> HttpResponse:
-    """Put clips aside, put them back, or delete them: ``clip`` (ids), ``action``; deleting asks once more."""
+    """Exclude, restore or delete clips: ``clip`` (ids), ``action``; deleting asks for confirmation."""
     ids = {number for text in request.POST.getlist("clip") if (number := whole_number(text))}
     action = request.POST.get("action", "")
     if action not in ACTIONS or len(ids) > services.MOST_AT_ONCE:
@@ -176,7 +176,7 @@ def act(request: HttpRequest) -> HttpResponse:
     at = whole_number(request.POST.get("at"))
     if at and action != "delete":
         return redirect("library:clip", at)
-    # Only the query comes from the form: it leads to this page and nowhere else.
+    # Only the query comes from the form, so it cannot lead to another page.
     back = QueryDict(request.POST.get("back", ""), mutable=False).urlencode()
     return redirect(reverse("library:index") + (f"?{back}" if back else ""))
 

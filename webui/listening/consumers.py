@@ -1,5 +1,7 @@
-"""Live audio over WebSocket, 16-bit mono samples at 16 kHz in, scores out: ``/ws/listen/<detector>/<version>``, and
-``/ws/try?phrase=&language=`` before anything was trained."""
+"""Live detection over WebSocket: 16-bit mono samples at 16 kHz in, scores out.
+
+``/ws/listen/<detector>/<version>`` runs a detector, ``/ws/try?phrase=&language=`` a phrase before training.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 LONGEST_MESSAGE = 2 * SAMPLE_RATE * 2  # bytes: two seconds
 LONGEST_S = 1800.0  # of one connection
-KEPT_S = 60.0  # of the latest audio, from which a marked sample is taken
+KEPT_S = 60.0  # of the latest audio, from which samples are marked
 BEFORE_ALARM_S = 2.5
 LONGEST_PHRASE, LONGEST_LANGUAGE = 300, 20  # characters
 TOO_MUCH = 4413  # close code
@@ -44,7 +46,7 @@ class _Listens(SignsIn):
     runtime: Runtime | UntrainedStream | None = None
 
     def loaded(self) -> Runtime | UntrainedStream:
-        """What listens; called in a thread. Raises HarkError."""
+        """Load the detector; called in a thread. Raises HarkError."""
         raise NotImplementedError
 
     async def begin(self) -> None:
@@ -73,7 +75,7 @@ class _Listens(SignsIn):
             await self.told(wish)
 
     async def told(self, wish: dict[str, Any]) -> None:
-        """A message in words."""
+        """Handle a text message."""
 
     async def _score(self, audio: np.ndarray) -> None:
         assert self.runtime is not None
@@ -93,11 +95,11 @@ class _Listens(SignsIn):
         )
 
     def heard(self, audio: np.ndarray) -> None:
-        """Called with all audio [samples]."""
+        """Receive all audio [samples]."""
 
 
 class TryConsumer(_Listens):
-    """Hears a phrase that nothing was trained for."""
+    """Scores a phrase without training."""
 
     async def may(self, user: User) -> bool:
         return True
@@ -109,11 +111,11 @@ class TryConsumer(_Listens):
 
 
 class ListenConsumer(_Listens):
-    """Hears with a version of a detector.
+    """Scores with a version of a detector.
 
     A text message ``{"fa_per_day": x}`` sets the threshold for that many false alarms a day, and is answered with
-    ``{"threshold"}``. ``{"mark": "false_alarm" | "missed", "time_s": t}`` keeps the audio just before ``t`` in the
-    inbox: sending it is the consent, nothing else is stored. Programs send their token before all that.
+    ``{"threshold"}``. ``{"mark": "false_alarm" | "missed", "time_s": t}`` puts the audio just before ``t`` into the
+    inbox: sending it is the consent, and nothing else is stored. Programs send their token before all that.
     """
 
     runtime: Runtime | None
@@ -127,7 +129,7 @@ class ListenConsumer(_Listens):
         return True
 
     async def is_theirs_still(self, user: User) -> bool:
-        """Until the detector is withdrawn, or they have left the organization."""
+        """Return False once the detector is withdrawn or the user has left the organization."""
         return await self._version(user) is not None
 
     def loaded(self) -> Runtime:

@@ -1,4 +1,4 @@
-"""The inbox: audio that a person marked, with consent, because a detector was wrong about it, and what devices sent."""
+"""The inbox: audio of detection errors that a person marked, with consent, and clips that devices sent."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from webui.trainer.models import Detector
 
 
 class WakeIntake(models.Model):
-    """The owner's consent that devices send what a detector woke on; without such a row they may not."""
+    """The owner's consent that devices may send audio of a detector's activations; without a row they may not."""
 
     detector = models.OneToOneField(Detector, on_delete=models.CASCADE, primary_key=True, related_name="wake_intake")
-    day = models.DateField(null=True)  # UTC, of the last that was sent
+    day = models.DateField(null=True)  # UTC, of the last clip sent
     sent = models.PositiveIntegerField(default=0)  # on that day
 
     def __str__(self) -> str:
@@ -27,40 +27,40 @@ class WakeIntake(models.Model):
 
 
 class Samples(Things["Sample"]):
-    """Samples are whose the detector is; who sent one sees it, too, for as long as they may change the detector."""
+    """Samples belong to the detector's user; their sender sees them too while they may change the detector."""
 
     def _shared(self, user: User, roles: Collection[str]) -> Q:
         return Q(marked_by=user, detector__organization__in=organizations_of(user, CHANGING))
 
 
 class Sample(models.Model):
-    """A few seconds of audio beside what a person says about it."""
+    """A few seconds of audio with a person's verdict."""
 
     class Kind(models.TextChoices):
-        """Why a device sent it."""
+        """The reason why a device sent it."""
 
-        WAKE = "wake"  # the detector heard the phrase
+        WAKE = "wake"  # the detector fired
         NEAR_MISS = "near_miss"  # its score was a little below the threshold
 
     class Sorted(models.TextChoices):
-        """What a recognizer says of what a device sent; see ``pipeline.serving.sorting``."""
+        """A recognizer's verdict on a device's clip; see ``pipeline.serving.sorting``."""
 
         PHRASE = "phrase"
         OTHER = "other"
         UNSURE = "unsure"
 
     class Verdict(models.TextChoices):
-        """What the detector did wrong. Of what a device sent: it is the phrase (missed), or is not (false alarm)."""
+        """The detector's error. For a device's clip: it is the phrase (missed), or is not (false alarm)."""
 
         FALSE_ALARM = "false_alarm"
         MISSED = "missed"
 
     class State(models.TextChoices):
         NEW = "new"
-        TAKEN = "taken"  # it is a clip of the library, for the next training
+        TAKEN = "taken"  # a clip of the library, for the next training
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="samples")
-    marked_by = models.ForeignKey(  # who sent it, where the detector is shared with them; None: its user
+    marked_by = models.ForeignKey(  # the sender, if the detector is shared with them; None: its user
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
     detector = models.ForeignKey(Detector, on_delete=models.CASCADE, related_name="samples")
@@ -68,14 +68,14 @@ class Sample(models.Model):
     state = models.CharField(max_length=6, choices=State.choices, default=State.NEW)
     file = models.CharField(max_length=200)  # relative to the user's data folder
     seconds = models.FloatField()
-    version = models.IntegerField()  # that was wrong
+    version = models.IntegerField()  # the one that was wrong
     kind = models.CharField(max_length=10, choices=Kind.choices, blank=True)  # "": a person marked it
-    device = models.CharField(max_length=60, blank=True)  # as it calls itself
+    device = models.CharField(max_length=60, blank=True)  # the name it gives itself
     score = models.FloatField(null=True)
     sorted_as = models.CharField(max_length=6, choices=Sorted.choices, blank=True)
-    text = models.CharField(max_length=200, blank=True)  # the words that a recognizer heard
+    text = models.CharField(max_length=200, blank=True)  # a recognizer's transcript
     created_at = models.DateTimeField(auto_now_add=True)
-    taken_at = models.DateTimeField(null=True)  # null, too: taken before that was kept
+    taken_at = models.DateTimeField(null=True)  # also None if taken before this was stored
 
     objects: ClassVar = Samples.as_manager()
 

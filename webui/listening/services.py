@@ -1,4 +1,4 @@
-"""Trying a detector, and keeping what it was wrong about."""
+"""Trying a detector, and storing samples of its errors."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ from webui.transactions import alone
 if TYPE_CHECKING:
     from pipeline.serving.untrained import UntrainedStream
 
-LONGEST_FILE_S = 600.0  # of a recording that is scored while a person waits
-PEAKS = 1200  # of a waveform that is drawn
+LONGEST_FILE_S = 600.0  # of a recording that is scored while the user waits
+PEAKS = 1200  # of a drawn waveform
 SHORTEST_S, LONGEST_S = 0.3, 10.0  # of a sample
-LONGEST_WAKE_S = 5.0  # that a device sends
-SEND_AGAIN_AFTER_S = 3600  # where no more is taken
+LONGEST_WAKE_S = 5.0  # of a device's clip
+SEND_AGAIN_AFTER_S = 3600  # if no more are accepted
 
 
 def runtime_of(version: Version, fa_per_day: float | None = None) -> Runtime:
-    """The detector of a version, ready to listen. Raises HarkError where its bundle is gone or damaged."""
+    """Load the detector of a version. Raises HarkError if its bundle is gone or damaged."""
     return open_detector(version.bundle_path, fa_per_day)
 
 
 def untrained_runtime(phrase: str, language: str) -> UntrainedStream:
-    """A phrase that nothing was trained for, ready to be heard. Raises HarkError where it cannot be."""
+    """Make a detector of a phrase without training. Raises HarkError if there is none."""
     from pipeline.serving.untrained import UntrainedStream
 
     keyphrase = Keyphrase.of(phrase, language)
@@ -65,13 +65,12 @@ def untrained_runtime(phrase: str, language: str) -> UntrainedStream:
 
 
 def only_trained() -> str:
-    """Why phrases of some languages cannot be tried before they were trained."""
+    """Return why phrases of some languages cannot be tried without training."""
     return _("Without training Hark hears phrases in English only.")
 
 
 def detect_in_file(version: Version, path: Path, fa_per_day: float | None = None) -> dict[str, Any]:
-    """What a version detects in a recording: detections, scores, and the outline of the waveform, as plain JSON. Raises
-    HarkError: the recording cannot be read, or is longer than :data:`LONGEST_FILE_S`."""
+    """Return detections, scores and waveform of a recording as plain JSON. Raises HarkError: unreadable or too long."""
     audio = read_foreign_audio(path, LONGEST_FILE_S + 1.0)
     if len(audio) > LONGEST_FILE_S * SAMPLE_RATE:
         raise HarkError(
@@ -95,9 +94,10 @@ def detect_in_file(version: Version, path: Path, fa_per_day: float | None = None
 
 
 def keep_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray, **more: Any) -> Sample:
-    """Put marked audio [samples, 16 kHz] into the inbox of whose the detector is; ``more``: fields of what a device
-    sent. A sender whom the detector is shared with has it in theirs, too. Raises HarkError: too short or too long, or
-    the disk is full."""
+    """Put marked audio [samples, 16 kHz] into the inbox of the detector's user; ``more``: fields of a device's clip.
+
+    A sender with whom the detector is shared sees it too. Raises HarkError: too short or too long, or a full disk.
+    """
     seconds = len(audio) / SAMPLE_RATE
     if not SHORTEST_S <= seconds <= LONGEST_S or not (verdict in Sample.Verdict.values or more):
         raise HarkError(
@@ -129,7 +129,7 @@ def takes_wakes(detector: Detector) -> bool:
 
 
 def allow_wakes(*, detector: Detector, allowed: bool) -> None:
-    """The owner's choice whether devices may send what they heard. What has come stays."""
+    """Store the owner's choice whether devices may send clips; earlier clips stay."""
     if allowed:
         WakeIntake.objects.get_or_create(detector=detector)
     else:
@@ -137,9 +137,11 @@ def allow_wakes(*, detector: Detector, allowed: bool) -> None:
 
 
 def keep_wake(*, user: User, version: Version, path: Path, kind: str, score: float, device: str) -> Sample:
-    """Put a recording that a device made of a wake or a near-miss into the inbox, sorted. Raises StatusError: the owner
-    has not allowed it (403), or as many came today as may, or wait (429); HarkError: it is no recording, too short or
-    too long, or the disk is full."""
+    """Put a device's clip of an activation or a near miss into the inbox, sorted.
+
+    Raises StatusError (403: the owner has not allowed it; 429: too many today or waiting), HarkError for unusable
+    audio.
+    """
     detector = version.detector
     if not takes_wakes(detector):
         raise StatusError(
@@ -166,7 +168,7 @@ def keep_wake(*, user: User, version: Version, path: Path, kind: str, score: flo
         device=device,
         sorted_as=Sample.Sorted.UNSURE,
     )
-    # It is kept already, so that nothing is lost where no recognizer answers.
+    # It is stored already, so that nothing is lost if no recognizer answers.
     found = sort_wake(detector.phrase, detector.language, audio)
     sample.sorted_as, sample.text = found.kind, found.text
     Sample.objects.filter(pk=sample.pk).update(sorted_as=found.kind, text=found.text)
@@ -199,14 +201,14 @@ def _count_wake(detector: Detector) -> None:
 
 
 def confirm(*, sample: Sample, is_phrase: bool) -> None:
-    """A person says what a device's recording is; it becomes a clip of the library, as what was marked does."""
+    """Store a person's verdict on a device's clip, which becomes a clip of the library like a marked sample."""
     sample.verdict = Sample.Verdict.MISSED if is_phrase else Sample.Verdict.FALSE_ALARM
     Sample.objects.filter(pk=sample.pk).update(verdict=sample.verdict)
     take(sample=sample)
 
 
 def sorted_waiting(user: User) -> QuerySet[Sample]:
-    """What devices sent and a recognizer is sure of, and no person has confirmed."""
+    """Return clips from devices of which a recognizer is sure and which nobody has confirmed."""
     sure = Sample.objects.editable_by(user).filter(state=Sample.State.NEW, verdict="").exclude(kind="")
     return sure.exclude(sorted_as=Sample.Sorted.UNSURE)
 
@@ -218,15 +220,15 @@ def confirm_sorted(*, user: User) -> None:
 
 @dataclass(frozen=True)
 class Retrainable:
-    """A detector that was told of errors since it was trained."""
+    """A detector with errors marked since its training."""
 
-    version: Version  # that is in use
-    recordings: int  # how many samples were taken since
-    job: Job | None  # that retrains it; None: none does
+    version: Version  # the one in use
+    recordings: int  # samples taken since
+    job: Job | None  # one that retrains it
 
 
 def retrainable(user: User) -> list[Retrainable]:
-    """The detectors for which samples wait that no training has begun with, and those that are being retrained."""
+    """Return the detectors with samples that no training has used yet, and those that are being retrained."""
     found = []
     detectors = Detector.objects.owned_by(user).filter(samples__taken_at__isnull=False).distinct()
     for detector in detectors.prefetch_related("versions__job"):
@@ -246,14 +248,14 @@ def retrainable(user: User) -> list[Retrainable]:
 
 
 def keep_stretch(*, user: User, version: Version, path: Path, verdict: str, start_s: float, end_s: float) -> Sample:
-    """Put a stretch [s] of a recording into the inbox. Raises HarkError as :func:`keep_sample`, or for no recording."""
+    """Put a segment [s] of a recording into the inbox. Raises HarkError as :func:`keep_sample`, or for no audio."""
     audio = read_foreign_audio(path, max_seconds=LONGEST_FILE_S)
     start, end = (round(min(max(0.0, time_s), LONGEST_FILE_S) * SAMPLE_RATE) for time_s in (start_s, end_s))
     return keep_sample(user=user, version=version, verdict=verdict, audio=audio[start:end])
 
 
 def audio_response(sample: Sample) -> FileResponse:
-    """Open the audio of a sample. Raises StatusError where it is gone."""
+    """Return the audio of a sample. Raises StatusError if it is gone."""
     try:
         return FileResponse(sample.path.open("rb"), content_type="audio/flac", filename=f"sample-{sample.pk}.flac")
     except OSError as error:
@@ -270,7 +272,7 @@ def discard(*, sample: Sample) -> None:
 def take(*, sample: Sample) -> None:
     """Make the sample a clip of the user's library: a miss is the phrase by a person, a false alarm is not the phrase.
 
-    Taking it twice stores it once. Raises HarkError where nobody has said yet what it is.
+    Taking it twice stores it once. Raises HarkError if nobody has confirmed it.
     """
     if not sample.verdict:
         raise HarkError(

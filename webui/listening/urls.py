@@ -1,4 +1,4 @@
-"""Addresses of trying a detector, and of the inbox."""
+"""Addresses for trying a detector, and of the inbox."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Try a detector on a microphone or a file, and the inbox of what it was wrong about."""
+"""Pages to try a detector with a microphone or a file, and the inbox."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PAGE = 30
 
 @require_GET
 def attempt(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
-    """The page: microphone and file; ``?fa_per_day=X`` hears with the threshold for that rate."""
+    """Show the page with microphone and file; ``?fa_per_day=X`` sets the threshold for that rate."""
     version, rate = version_of(signed_in(request), detector_id, number), asked_rate(request)
     mine = Version.objects.editable_by(signed_in(request)).filter(pk=version.pk)
     content = {"version": version, "rate": "" if rate is None else f"{rate:g}", "may_change": mine.exists()}
@@ -41,8 +41,7 @@ def attempt(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
 
 @require_GET
 def ready(request: HttpRequest) -> HttpResponse:
-    """Have loaded what hears ``?phrase=&language=`` without training, so that trying it begins at once. An empty
-    answer; what cannot be loaded is said when it is tried."""
+    """Preload the untrained detector of ``?phrase=&language=``; errors are reported when the phrase is tried."""
     signed_in(request)
     with suppress(HarkError):
         services.untrained_runtime(request.GET.get("phrase", ""), request.GET.get("language") or "en")
@@ -51,7 +50,7 @@ def ready(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def file(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
-    """The outline, scores and detections of a whole recording, as JSON; ``?fa_per_day=X`` as for the page."""
+    """Return waveform, scores and detections of a recording as JSON; ``?fa_per_day=X`` as for the page."""
     version, rate = version_of(signed_in(request), detector_id, number), asked_rate(request)
     with _uploaded(request) as path:
         return JsonResponse(services.detect_in_file(version, path, rate))
@@ -59,7 +58,7 @@ def file(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
 
 @require_POST
 def mark(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
-    """A stretch of a recording for the inbox: the recording once more, ``start_s``, ``end_s``, ``verdict``."""
+    """Put a segment of a recording into the inbox: the recording once more, ``start_s``, ``end_s``, ``verdict``."""
     version = version_of(signed_in(request), detector_id, number, to_change)
     try:
         start, end = float(request.POST["start_s"]), float(request.POST["end_s"])
@@ -82,7 +81,7 @@ def mark(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
 
 @contextmanager
 def _uploaded(request: HttpRequest) -> Iterator[Path]:
-    """The uploaded file as one on disk, gone afterwards, while the user has a place among the requests that wait."""
+    """Store the upload on disk during the block, in which the user holds a place among the waiting requests."""
     upload = request.FILES.get("audio")
     if upload is None:
         raise HarkError(_("There is no recording."), _("The form came without a file."), _("Choose a file."))
@@ -92,7 +91,7 @@ def _uploaded(request: HttpRequest) -> Iterator[Path]:
 
 @require_GET
 def inbox(request: HttpRequest) -> HttpResponse:
-    """What was marked and what devices sent, newest first; of shared detectors what one has marked oneself."""
+    """List marked samples and clips from devices, newest first; of shared detectors only the user's own."""
     samples = Sample.objects.visible_to(signed_in(request)).select_related("detector__organization")
     page = page_asked_for(request, samples, PAGE)
     context: dict[str, Any] = {"page": page}
@@ -104,14 +103,14 @@ def inbox(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def confirm_sorted(request: HttpRequest) -> HttpResponse:
-    """Agree with the recognizer on all that it is sure of."""
+    """Accept the recognizer's verdict on all clips of which it is sure."""
     services.confirm_sorted(user=signed_in(request))
     return redirect("listening:inbox")
 
 
 @require_POST
 def wakes(request: HttpRequest, detector_id: int) -> HttpResponse:
-    """Whether devices may send what they heard: ``allowed`` in the form, or not."""
+    """Set whether devices may send clips: ``allowed`` in the form, or not."""
     mine = owned(Detector.objects.all(), signed_in(request), id=detector_id)
     services.allow_wakes(detector=mine, allowed="allowed" in request.POST)
     return redirect(reverse("trainer:detector", args=[detector_id]))
@@ -125,7 +124,7 @@ def sample_audio(request: HttpRequest, sample_id: int) -> FileResponse:
 
 @require_POST
 def decide(request: HttpRequest, sample_id: int) -> HttpResponse:
-    """``decision`` is take or discard; of what a device sent: phrase, other or discard."""
+    """Apply the ``decision``: take or discard; for a device's clip phrase, other or discard."""
     sample = to_change(Sample.objects.select_related("user", "detector"), signed_in(request), id=sample_id)
     if request.POST.get("decision") == "take":
         services.take(sample=sample)

@@ -1,4 +1,4 @@
-"""The forms of organizations."""
+"""Forms of organizations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from webui.organizations.services import LONGEST_NAME
 
 
 class NameForm(forms.Form):
-    """What an organization is called. Whether it may be is for :mod:`webui.organizations.services` to say."""
+    """The name of an organization, which :mod:`webui.organizations.services` checks."""
 
     name = forms.CharField(
         label=_("Name"), max_length=LONGEST_NAME, widget=forms.TextInput(attrs={"autocomplete": "off"})
@@ -19,7 +19,7 @@ class NameForm(forms.Form):
 
 
 class SharedForm(forms.Form):
-    """How many days recordings stay shared. Empty: until somebody withdraws them."""
+    """Days for which recordings stay shared. Empty: until somebody withdraws them."""
 
     recordings_days = forms.IntegerField(
         label=_("Withdraw recordings after [days]"), min_value=1, max_value=MOST_DAYS, required=False
@@ -27,6 +27,6 @@ class SharedForm(forms.Form):
 
 
 class InvitationForm(forms.Form):
-    """What whoever is invited will be."""
+    """The role that an invitation gives."""
 
     role = forms.ChoiceField(label=_("Role"), choices=Role.choices, initial=Role.MEMBER)

@@ -1,4 +1,4 @@
-"""Organizations, who is in them, and the links that invite people. ``webui.organizations.services`` changes these."""
+"""Organizations, their members, and invitations; changed by ``webui.organizations.services``."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from django.utils.translation import gettext_lazy as _
 
 
 class Role(models.TextChoices):
-    """What a person may do in an organization, and with what others have shared with it."""
+    """A person's rights in an organization and over what others share with it."""
 
-    OWNER = "owner", _("owner")  # what a member may, and manages people, quota and sharing
+    OWNER = "owner", _("owner")  # a member's rights; also manages people, quota and sharing
     MEMBER = "member", _("member")  # reads and changes
     VIEWER = "viewer", _("viewer")  # reads
 
 
 class Organization(models.Model):
-    """People who share detectors and recordings. What is shared stays its user's, in that user's folder."""
+    """People who share detectors and recordings. Shared things stay their users', in those users' folders."""
 
     name = models.CharField(_("name"), max_length=100)
     created_at = models.DateTimeField(auto_now_add=True)
-    # Its quota: what all its people may have together. None is no limit.
+    # The quota of all its people together. None: no limit.
     disk_bytes = models.BigIntegerField(null=True)
     jobs_a_day = models.IntegerField(null=True)
     minutes_a_month = models.IntegerField(null=True)
-    recordings_days = models.PositiveIntegerField(null=True)  # that one stays shared after it was made; None: for ever
+    recordings_days = models.PositiveIntegerField(null=True)  # of sharing; None: for ever
     quota_is_fixed = models.BooleanField(default=False)  # the owner of the installation has set it
 
     class Meta:
@@ -59,7 +59,7 @@ class Membership(models.Model):
 
 
 class Invitation(models.Model):
-    """A link that works once: whoever opens it, signed in, joins. It works while whoever made it is an owner."""
+    """A link that works once: a signed-in user who opens it joins. It works while its maker is an owner."""
 
     organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="invitations")
     role = models.CharField(max_length=6, choices=Role.choices)

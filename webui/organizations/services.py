@@ -1,4 +1,4 @@
-"""Everything that changes an organization: who is in it, what is shared with it, its quota, its end."""
+"""Changes of organizations: people, sharing, quota, deletion."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from webui.trainer.models import Detector
 from webui.transactions import alone
 
 LONGEST_NAME = 100
-MOST_OF_A_USER = 20  # organizations that one is in
-MOST_OPEN = 50  # invitations of one that may wait
+MOST_OF_A_USER = 20  # organizations of a user
+MOST_OPEN = 50  # open invitations of an organization
 
 Thing = Detector | Recording
 
 
-# ---- organizations, and who may do what in them
+# ---- organizations, and rights in them
 
 
 def of_user(user: User) -> QuerySet[Organization]:
@@ -44,27 +44,27 @@ def of_user(user: User) -> QuerySet[Organization]:
 
 
 def seen_by(user: User) -> QuerySet[Organization]:
-    """Those whose page a user sees: their own; the owner of the installation sees all, but nothing shared in them."""
+    """Return the organizations whose page the user sees: their own; all for the owner of the installation."""
     return Organization.objects.all() if user.is_owner else of_user(user)
 
 
 def to_share_with(user: User) -> QuerySet[Organization]:
-    """Those with which a user may share: where they are more than a viewer."""
+    """Return the organizations with which the user may share: those where they are more than a viewer."""
     return Organization.objects.filter(pk__in=organizations_of(user, CHANGING))
 
 
 def visible(user: User, number: int) -> Organization:
-    """Raises Http404 where a user is in no organization of that number."""
+    """Return an organization. Raises Http404 if the user does not see it."""
     return get_object_or_404(seen_by(user), pk=number)
 
 
 def membership_of(user: User, organization: Organization) -> Membership | None:
-    """How a user is in it; None: they are not."""
+    """Return a user's membership; None if they are not in the organization."""
     return Membership.objects.filter(organization=organization, user=user).first()
 
 
 def member(organization: Organization, user_id: int) -> Membership:
-    """How somebody is in it. Raises Http404 where they are not."""
+    """Return a person's membership. Raises Http404 if they are not in the organization."""
     people = Membership.objects.select_related("user", "organization")
     return get_object_or_404(people, organization=organization, user__id=user_id)
 
@@ -74,13 +74,12 @@ def manages(user: User, organization: Organization) -> bool:
 
 
 def administers(user: User, organization: Organization) -> bool:
-    """Whether a user may change roles, remove people, and delete it: its owners, and the owner of the installation."""
+    """Return whether the user may change roles, remove people and delete it: an owner, or the installation's owner."""
     return user.is_owner or manages(user, organization)
 
 
 def owned(user: User, number: int, may: Callable[[User, Organization], bool] = manages) -> Organization:
-    """One of which the user is an owner. Raises Http404 where they do not see it, StatusError (403) where they are
-    none."""
+    """Return an organization that the user owns. Raises Http404 if unseen, StatusError (403) if not an owner."""
     found = visible(user, number)
     if not may(user, found):
         raise StatusError(
@@ -93,12 +92,12 @@ def owned(user: User, number: int, may: Callable[[User, Organization], bool] = m
 
 
 def administered(user: User, number: int) -> Organization:
-    """As :func:`owned`; the owner of the installation may, too."""
+    """Return an organization as :func:`owned` does, but for the owner of the installation too."""
     return owned(user, number, administers)
 
 
 def create(*, user: User, name: str) -> Organization:
-    """A new one, whose owner the user is. Raises HarkError: the name cannot be used, or they are in too many."""
+    """Make an organization owned by the user. Raises HarkError: unusable name, or the user is in too many."""
     name = _checked_name(name)
     with alone():
         _check_number(user)
@@ -111,7 +110,7 @@ def create(*, user: User, name: str) -> Organization:
 
 
 def rename(*, organization: Organization, name: str) -> None:
-    """Call it by another name. Raises HarkError: that cannot be used."""
+    """Rename an organization. Raises HarkError if the name cannot be used."""
     name = _checked_name(name)
     with alone():
         current = Organization.objects.filter(pk=organization.pk).first()
@@ -124,7 +123,7 @@ def rename(*, organization: Organization, name: str) -> None:
 
 
 def _check_free(organization: Organization) -> None:
-    """Raises HarkError where another one has that name: MariaDB and MySQL would take it."""
+    """Raise HarkError if another organization has the name, which MariaDB and MySQL would accept."""
     try:
         organization.validate_constraints()
     except ValidationError as error:
@@ -154,7 +153,7 @@ def _check_number(user: User) -> None:
 
 
 def delete(*, organization: Organization) -> None:
-    """End it. What was shared with it is its users' alone again; nothing of that is deleted."""
+    """Delete an organization. What was shared with it belongs to its users alone again; nothing of that is deleted."""
     with alone():
         record(Action.ORGANIZATION_DELETED, what=organization.name, organization=organization.pk)
         organization.delete()
@@ -164,8 +163,7 @@ def delete(*, organization: Organization) -> None:
 
 
 def invite(*, organization: Organization, by: User, role: str, base_url: str) -> tuple[Invitation, str]:
-    """An invitation and its link, which is shown now and never again; it works once, for a week. Raises HarkError: no
-    such role, or too many invitations wait."""
+    """Make an invitation and its link, which is shown only now and works once, for a week. Raises HarkError."""
     if role not in Role.values:
         raise _no_role()
     secret = secrets.token_urlsafe(30)
@@ -192,7 +190,7 @@ def _no_role() -> HarkError:
 
 
 def open_invitations(organization: Organization) -> QuerySet[Invitation]:
-    """Those that work still: not used, not too old, and made by somebody who is an owner of it now."""
+    """Return the invitations that still work: unused, recent, and made by a current owner."""
     return _working().filter(organization=organization)
 
 
@@ -204,7 +202,7 @@ def _working() -> QuerySet[Invitation]:
 
 
 def find_invitation(*, secret: str) -> Invitation:
-    """The invitation of a link. Raises LinkGone where it does not work (any more)."""
+    """Return the invitation of a link. Raises LinkGone if it does not work, or no longer."""
     found = _working().select_related("organization", "invited_by").filter(digest=digest(secret)).first()
     if found is None:
         raise LinkGone(
@@ -216,8 +214,7 @@ def find_invitation(*, secret: str) -> Invitation:
 
 
 def join(*, user: User, secret: str) -> Organization:
-    """Bring a user into the organization of an invitation, which is used up by that; who is in it stays what they are.
-    Raises LinkGone: it does not work. HarkError: they are in it already, or in too many."""
+    """Add a user to an invitation's organization. Raises LinkGone; HarkError if they are in it, or in too many."""
     with alone():
         invitation = find_invitation(secret=secret)
         organization = invitation.organization
@@ -242,7 +239,7 @@ def revoke_invitation(*, invitation: Invitation) -> None:
 
 
 def set_role(*, membership: Membership, role: str) -> None:
-    """Make a person owner, member or viewer. Raises HarkError: no such role, or it would have no owner then."""
+    """Make a person owner, member or viewer. Raises HarkError: unknown role, or no owner would be left."""
     if role not in Role.values:
         raise _no_role()
     organization = membership.organization
@@ -259,8 +256,7 @@ def set_role(*, membership: Membership, role: str) -> None:
 
 
 def remove(*, membership: Membership, by: User) -> None:
-    """A person leaves, or is removed. What they have shared with it is theirs alone again. Raises HarkError: they are
-    its last owner."""
+    """Remove a person (who may be leaving); what they shared is theirs alone again. Raises HarkError: last owner."""
     with alone():
         _check_owner_stays(membership)
         _end(membership, by)
@@ -278,7 +274,7 @@ def _end(membership: Membership, by: User) -> None:
 
 def _check_owner_stays(membership: Membership) -> None:
     others = Membership.objects.filter(organization=membership.organization, role=Role.OWNER).exclude(pk=membership.pk)
-    current = get_object_or_404(Membership, pk=membership.pk)  # they may have gone meanwhile
+    current = get_object_or_404(Membership, pk=membership.pk)  # they may have left meanwhile
     if current.role == Role.OWNER and not others.exists():
         raise HarkError(
             _("The organization needs an owner."),
@@ -288,8 +284,10 @@ def _check_owner_stays(membership: Membership) -> None:
 
 
 def leave_all(*, user: User) -> None:
-    """Of an account that is deleted. Where nobody else is, the organization ends; where no owner is left, whoever has
-    been there longest becomes one, members before viewers. Called within a transaction."""
+    """Remove the user of a deleted account from all organizations. Called within a transaction.
+
+    An empty organization is deleted; one without an owner gets its longest-standing person, members before viewers.
+    """
     for membership in Membership.objects.filter(user=user).select_related("organization", "user"):
         organization = membership.organization
         _end(membership, user)
@@ -302,19 +300,19 @@ def leave_all(*, user: User) -> None:
             set_role(membership=heir, role=Role.OWNER)
 
 
-# ---- what is shared
+# ---- sharing
 
 
 def share(*, thing: Thing, organization: Organization | None, by: User) -> None:
-    """Share a detector (with all its versions) or a recording with an organization; None: with none any more.
+    """Share a detector (with all its versions) or a recording with an organization, or withdraw it (None).
 
-    Who has it shares it, with an organization in which they are more than a viewer; an owner of the organization may
-    withdraw it, too. Raises StatusError (403): the user may not.
+    Its user may share it with an organization in which they are more than a viewer; an owner of the organization may
+    withdraw it. Raises StatusError (403) otherwise.
     """
     is_detector = isinstance(thing, Detector)
     withdrawn = Action.DETECTOR_WITHDRAWN if is_detector else Action.RECORDING_WITHDRAWN
     shared = Action.DETECTOR_SHARED if is_detector else Action.RECORDING_GIVEN
-    with alone():  # who may is asked in it, too: nobody is removed, and nothing shared otherwise, meanwhile
+    with alone():  # includes the check of rights, so that nobody is removed and nothing else shared meanwhile
         before = cast(
             Thing, get_object_or_404(type(thing).objects.select_related("organization"), pk=thing.pk)
         ).organization
@@ -363,15 +361,14 @@ def _jobs_about(thing: Thing) -> QuerySet[Job]:
 
 
 def set_retention(*, organization: Organization, recordings_days: int | None) -> None:
-    """Have recordings shared for so many days after they were made; None: until somebody withdraws them."""
+    """Set for how many days recordings stay shared after they were made; None: until somebody withdraws them."""
     Organization.objects.filter(pk=organization.pk).update(recordings_days=recordings_days)
     said = f"{organization.name}: {recordings_days or 'no limit'}"
     record(Action.ORGANIZATION_RETENTION, what=said, organization=organization.pk)
 
 
 def withdraw_what_is_old() -> int:
-    """Withdraw recordings from organizations that have them no longer; how many. They stay their users'. Called every
-    few seconds."""
+    """Withdraw recordings whose sharing period is over; return how many. Called every few seconds."""
     gone = 0
     for organization in Organization.objects.exclude(recordings_days=None):
         since = timezone.now() - timedelta(days=organization.recordings_days or 0)
@@ -388,15 +385,15 @@ def withdraw_what_is_old() -> int:
 
 
 def may_set_quota(user: User, organization: Organization) -> bool:
-    """Its owners, until the owner of the installation has set it; who always may."""
+    """Return whether the user may: the installation's owner always, its own owners until that owner has set a quota."""
     return user.is_owner or (not organization.quota_is_fixed and manages(user, organization))
 
 
 def set_quota(*, organization: Organization, limits: Limits, by: User) -> None:
-    """Set what all its people may have together; of None and 0 any number.
+    """Set the quota of all its people together; None and 0 mean no limit.
 
-    Where the owner of the installation sets one, its own owners may not change it any more; where that is emptied, they
-    may again. Raises StatusError (403): the user may not.
+    A quota from the owner of the installation can no longer be changed by the organization's owners until it is
+    removed. Raises StatusError (403) if the user may not set it.
     """
     disk, jobs, minutes = (value or None for value in astuple(limits))
     fixed = by.is_owner and any((disk, jobs, minutes))
@@ -417,7 +414,7 @@ def set_quota(*, organization: Organization, limits: Limits, by: User) -> None:
     organization.refresh_from_db()
 
 
-# ---- what pages and the API show
+# ---- for pages and the API
 
 
 def with_counts(organizations: QuerySet[Organization]) -> QuerySet[Organization]:
@@ -425,7 +422,7 @@ def with_counts(organizations: QuerySet[Organization]) -> QuerySet[Organization]
 
 
 def sharing_of(thing: Thing, user: User) -> dict[str, Any]:
-    """``own``: it is the reader's; ``may_change``; ``may_withdraw``; ``share_with``: organizations to choose from."""
+    """Return what a page shows of a thing's sharing; ``share_with``: the organizations to choose from."""
     own = thing.user_id == user.pk
     organization = thing.organization
     membership = None if organization is None else membership_of(user, organization)

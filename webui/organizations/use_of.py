@@ -1,4 +1,4 @@
-"""What the people of an organization have done by week; and all that is known of it, as plain data."""
+"""Weekly use of organizations and users, and an organization's data for its export."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from webui.jobs.models import Usage
 from webui.jobs.quota import account_of
 from webui.organizations.models import Organization
 
-WEEKS = 26  # that are shown
+WEEKS = 26  # shown
 TOLD = (
     "id", "name", "created_at", "disk_bytes", "jobs_a_day", "minutes_a_month", "recordings_days", "quota_is_fixed",
 )  # fmt: skip
 
 
 def by_week(organization: Organization) -> list[dict[str, Any]]:
-    """Of the last weeks in which anything was done, newest first: ``week`` (its Monday), ``hours``, ``speakers`` and
-    ``jobs`` of all, and ``people``: the same of each."""
+    """Return the last weeks with any use, newest first.
+
+    Each has ``week`` (its Monday), ``hours``, ``speakers`` and ``jobs`` of all, and ``people`` with the same of each.
+    """
     return weeks((row.user.username, row) for row in account_of(organization).usage(first_week()))
 
 
@@ -32,7 +34,7 @@ def of_all_users() -> list[dict[str, Any]]:
 
 
 def of_all_organizations() -> list[dict[str, Any]]:
-    """The same by organization; whoever is in two counts in both."""
+    """Return the weekly use by organization; a person in two counts in both."""
     since = first_week()
     everything = [(each.name, row) for each in Organization.objects.all() for row in account_of(each).usage(since)]
     return weeks(everything)
@@ -44,7 +46,7 @@ def first_week() -> date:
 
 
 def weeks(rows: Iterable[tuple[str, Usage]]) -> list[dict[str, Any]]:
-    """What was used by day, by week and by the name that stands before it."""
+    """Sum the use of days by week and by the name beside each row."""
     found: dict[date, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(float)))
     for name, row in rows:
         person = found[row.day - timedelta(days=row.day.weekday())][name]
@@ -62,7 +64,7 @@ def weeks(rows: Iterable[tuple[str, Usage]]) -> list[dict[str, Any]]:
 
 
 def rows_of(organization: Organization) -> dict[str, Any]:
-    """What the database has of it, by kind; no digests of links, and no addresses of people."""
+    """Return an organization's rows by kind, without digests of links and addresses of people."""
     of_it = organization
     return {
         "organization": {name: getattr(of_it, name) for name in TOLD},

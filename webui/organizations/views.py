@@ -1,4 +1,4 @@
-"""The pages of organizations: all that one is in, one of them, the page of an invitation; and sharing a thing."""
+"""Pages of organizations and invitations, and sharing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LINK = "invitation to"
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def index(request: HttpRequest) -> HttpResponse:
-    """The organizations that one is in; sent, it makes another one. The owner of the installation sees all."""
+    """List the user's organizations, or all for the owner of the installation; POST makes one."""
     user = signed_in(request)
     form = NameForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
@@ -53,7 +53,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def organization(request: HttpRequest, organization_id: int) -> HttpResponse:
-    """Who is in it, what is shared with it; for its owners invitations, quota and all that changes it."""
+    """Show people and shared things; for its owners also invitations, quota and settings."""
     return _page(request, organization_id)
 
 
@@ -70,7 +70,7 @@ def _page(request: HttpRequest, organization_id: int, status: int = 200, **more:
         "administers": services.administers(user, shown),
         "people": shown.memberships.select_related("user"),
         "roles": Role.choices,
-        # Of the reader's, so that the owner of an installation sees nothing that is not shared with them.
+        # Only what the reader may see: the owner of the installation sees nothing that is not shared with them.
         "detectors": Detector.objects.visible_to(user).filter(**of_it).select_related("user"),
         "recordings": Recording.objects.visible_to(user).filter(**of_it).select_related("user"),
         "invitations": services.open_invitations(shown).select_related("invited_by") if manages else [],
@@ -102,7 +102,7 @@ def rename(request: HttpRequest, organization_id: int) -> HttpResponse:
 
 @require_POST
 def delete(request: HttpRequest, organization_id: int) -> HttpResponse:
-    """End it; the form repeats its name, so that it is not done by a slip."""
+    """Delete the organization; the form repeats its name to prevent slips."""
     found = services.administered(signed_in(request), organization_id)
     if request.POST.get("name", "").strip() != found.name:
         raise HarkError(
@@ -120,7 +120,7 @@ def delete(request: HttpRequest, organization_id: int) -> HttpResponse:
 
 @require_POST
 def invite(request: HttpRequest, organization_id: int) -> HttpResponse:
-    """A link for somebody to join with. The page shows it, this once."""
+    """Make an invitation, whose link the page shows once."""
     found = services.owned(signed_in(request), organization_id)
     form = InvitationForm(request.POST)
     if not form.is_valid():
@@ -143,7 +143,7 @@ def revoke(request: HttpRequest, organization_id: int, invitation_id: int) -> Ht
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def join(request: HttpRequest, secret: str) -> HttpResponse:
-    """What an invitation is to; sent, one is in it."""
+    """Show an invitation; POST joins."""
     invitation = services.find_invitation(secret=secret)
     if request.method == "POST":
         joined = services.join(user=signed_in(request), secret=secret)
@@ -163,7 +163,7 @@ def role(request: HttpRequest, organization_id: int, user_id: int) -> HttpRespon
 
 @require_POST
 def remove(request: HttpRequest, organization_id: int, user_id: int) -> HttpResponse:
-    """Remove somebody; what they have shared with it is theirs alone again."""
+    """Remove a person; what they shared is theirs alone again."""
     membership = _person(request, organization_id, user_id)
     services.remove(membership=membership, by=signed_in(request))
     said = _("%(name)s is removed; what they have shared is theirs alone again.")
@@ -187,7 +187,7 @@ def leave(request: HttpRequest, organization_id: int) -> HttpResponse:
     return redirect("organizations:index")
 
 
-# ---- what its owners see
+# ---- for its owners
 
 
 @require_POST
@@ -215,7 +215,7 @@ def retention(request: HttpRequest, organization_id: int) -> HttpResponse:
 
 @require_safe
 def log(request: HttpRequest, organization_id: int) -> HttpResponse:
-    """What was done in it. Whose addresses these were, its owners do not see."""
+    """Show the audit log of the organization, without addresses."""
     found = services.administered(signed_in(request), organization_id)
     page = page_asked_for(request, entries_of_organization(found.pk), PAGE)
     return render(request, "organizations/log.html", {"organization": found, "page": page})
@@ -230,7 +230,7 @@ def use(request: HttpRequest, organization_id: int) -> HttpResponse:
 
 @require_safe
 def export(request: HttpRequest, organization_id: int) -> HttpResponse:
-    """All that Hark knows of it, as JSON; what is shared with it is in the exports of whose it is."""
+    """Download the organization's data as JSON; shared things are in the exports of their users."""
     found = services.owned(signed_in(request), organization_id)
     rows = use_of.rows_of(found)
     record(Action.ORGANIZATION_EXPORTED, what=found.name, organization=found.pk)
@@ -240,12 +240,12 @@ def export(request: HttpRequest, organization_id: int) -> HttpResponse:
     return response
 
 
-# ---- what is shared
+# ---- sharing
 
 
 @require_POST
 def share_detector(request: HttpRequest, detector_id: int) -> HttpResponse:
-    """Share a detector with ``organization``; without one it is withdrawn."""
+    """Share a detector with ``organization``; without one, withdraw it."""
     thing = detector_of(signed_in(request), detector_id)
     return _share(request, thing, "trainer:detector", "trainer:home")
 
@@ -257,7 +257,7 @@ def share_recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 
 def _share(request: HttpRequest, thing: services.Thing, page: str, pages: str) -> HttpResponse:
-    """Then on to its page; to the page of all where it was somebody else's, and is withdrawn."""
+    """Share or withdraw a thing, then show its page, or the list if it is no longer visible."""
     user = signed_in(request)
     chosen = request.POST.get("organization", "")
     organization = services.visible(user, whole_number(chosen) or 0) if chosen else None

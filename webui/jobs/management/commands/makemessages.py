@@ -1,4 +1,4 @@
-"""Django's ``makemessages``, which also finds what lower layers say with ``core.worded``."""
+"""Django's ``makemessages``, extended to the messages of lower layers (``core.worded``)."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ SAYING = (
     "model",
     "phrase_augmentation",
     "pipeline",
-)  # packages beside webui/ that say something to be translated
+)  # packages beside webui/ with translatable messages
 
 TEMPLATES = ("pipeline/training/report.html",)
 
 
 class Command(makemessages.Command):
-    """Run in ``webui/``: ``manage.py makemessages -l de --no-location --no-wrap``."""
+    """Run it in ``webui/``: ``manage.py makemessages -l de --no-location --no-wrap``."""
 
     xgettext_options = makemessages.Command.xgettext_options + [
         *("--keyword=worded:1", "--keyword=worded:1,2"),
         "--keyword=Sentence:1",  # of pipeline.training.report_words
-        *("--keyword=storing:1", "--keyword=storage_error:2"),  # what was being done, of core.data_folder
+        *("--keyword=storing:1", "--keyword=storage_error:2"),  # activities, of core.data_folder
     ]
 
     def find_files(self, root: str) -> list[Any]:
-        """The files of the portal, and the Python files and page templates of the packages below it."""
+        """Return the files of the portal, and the Python files and page templates of the packages below it."""
         below = sorted(path for package in SAYING for path in Path("..", package).rglob("*.py"))
         below += [Path("..", template) for template in TEMPLATES]
         made = self.translatable_file_class
