@@ -17,28 +17,28 @@ from core.ffmpeg import NotDecoded, decoded, have_ffmpeg
 from core.worded import worded
 
 SAMPLE_RATE = 16_000  # Hz, of all audio inside Hark
-SILENCE_PEAK = 1e-3  # -60 dB of full scale: nothing louder than that is silence
+SILENCE_PEAK = 1e-3  # -60 dB of full scale; anything below it counts as silence
 READ_BLOCK_S = 30.0  # seconds read at a time, so that memory does not grow with a file's length
-LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000  # Hz; a header outside of this is nonsense (or made to exhaust memory)
+LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000  # Hz; a header outside this range is corrupt (or made to exhaust memory)
 MAX_BLOCK_VALUES = 8_000_000  # samples times channels read at a time, whatever the header claims
 
-# A WAV that was written into a pipe cannot know its length and carries a placeholder from about here upward.
+# A WAV written to a pipe cannot know its length and carries a placeholder of at least about this size.
 WAV_PLACEHOLDER_BYTES = 0x7FFF_0000
-# Beyond these a FLAC's number of frames is none: it was written into a pipe, or lies. Digital silence has half as many.
+# A FLAC that claims more frames per byte was written to a pipe, or its header lies. Digital silence has half as many.
 FLAC_FRAMES_A_BYTE = 600
 
 
 def read_audio(path: Path | str, max_seconds: float | None = None, start_s: float = 0.0) -> np.ndarray:
-    """A file, or a part of it, as mono float32 [samples] at 16 kHz; nothing where the part begins after the end.
+    """Read a file, or a part of it, as mono float32 [samples] at 16 kHz; empty where the part begins after the end.
 
-    Errors as in :func:`read_audio_blocks`; what breaks off after ``max_seconds`` is none.
+    Raises the errors of :func:`read_audio_blocks`, but none for damage after ``max_seconds``.
     """
     block_s = READ_BLOCK_S if max_seconds is None else min(READ_BLOCK_S, max_seconds + 0.1)
     return joined(read_audio_blocks(path, block_s, start_s), max_seconds)
 
 
 def joined(blocks: Iterable[np.ndarray], max_seconds: float | None) -> np.ndarray:
-    """Blocks of one recording as one vector [samples]; only as many are read as ``max_seconds`` take."""
+    """Join the blocks of one recording into a vector [samples]; read only as many as ``max_seconds`` needs."""
     most = None if max_seconds is None else int(max_seconds * SAMPLE_RATE)
     kept, length = [np.zeros(0, np.float32)], 0
     for block in blocks:
@@ -50,8 +50,10 @@ def joined(blocks: Iterable[np.ndarray], max_seconds: float | None) -> np.ndarra
 
 
 def seconds_of_audio(path: Path) -> float:
-    """How long a file's sound is: what its header says, and where that cannot be, what comes out of decoding it. Raises
-    HarkError: it is no sound."""
+    """Return the duration of a file in seconds, from its header if that is plausible, else by decoding.
+
+    Raises HarkError: not audio.
+    """
     try:
         info = soundfile.info(str(path))
         if 0 < info.frames <= path.stat().st_size * FLAC_FRAMES_A_BYTE:
@@ -62,14 +64,13 @@ def seconds_of_audio(path: Path) -> float:
 
 
 def read_audio_blocks(path: Path | str, block_s: float = READ_BLOCK_S, start_s: float = 0.0) -> Iterator[np.ndarray]:
-    """A file from ``start_s`` on as consecutive blocks of mono float32 at 16 kHz, resampled as one stream; memory stays
-    constant.
+    """Yield a file from ``start_s`` on as consecutive blocks of mono float32 at 16 kHz, in constant memory.
 
-    Formats: what libsndfile reads (WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF ...); others (M4A, WebM ...) through the
-    ffmpeg program where it is installed. Raises HarkError: no such file, not audio, no samples, a sample rate that
-    makes no sense; or, after the blocks that could be read, broken off: decoding failed, or a WAV, FLAC or AIFF holds
-    less than its header says. (MP3 and Ogg do not say their length reliably; one that ends early is read as far as it
-    goes.)
+    All blocks are resampled as one stream. libsndfile reads WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF and more; other
+    formats (M4A, WebM ...) go through the ffmpeg program if it is installed. Raises HarkError: no such file, not audio,
+    no samples, an implausible sample rate; or, after the readable blocks, that the file breaks off: decoding failed, or
+    a WAV, FLAC or AIFF holds less than its header promises. (MP3 and Ogg do not state their length reliably; one that
+    ends early is read as far as it goes.)
     """
     path = Path(path)
     check_file(path)
@@ -77,7 +78,7 @@ def read_audio_blocks(path: Path | str, block_s: float = READ_BLOCK_S, start_s: 
 
 
 def check_file(path: Path) -> None:
-    """Raise HarkError where there is no file, or nothing in it."""
+    """Raise HarkError if there is no such file, or if it is empty."""
     if not path.is_file():
         raise HarkError(
             worded("There is no audio file %(path)s.", path=str(path)),
@@ -93,7 +94,7 @@ def check_file(path: Path) -> None:
 
 
 def _by_libsndfile(path: Path, block_s: float, start_s: float) -> Iterator[tuple[int, np.ndarray]]:
-    """As :func:`core.ffmpeg.decoded`, which reads what libsndfile cannot."""
+    """Decode by libsndfile, or by :func:`core.ffmpeg.decoded` what it cannot read."""
     try:
         source = soundfile.SoundFile(str(path))
         if source.format == "FLAC" and source.frames > path.stat().st_size * FLAC_FRAMES_A_BYTE:
@@ -121,9 +122,11 @@ def _by_libsndfile(path: Path, block_s: float, start_s: float) -> Iterator[tuple
 def mono_blocks(
     path: Path, parts: Iterator[tuple[int, np.ndarray]], start_s: float, max_seconds: float | None = None
 ) -> Iterator[np.ndarray]:
-    """The decoded parts of a file (sample rate, float32 [frames, channels]) as blocks of mono at 16 kHz. Raises
-    HarkError: as :func:`read_audio_blocks`. A part from ``start_s`` on, or of ``max_seconds``, is not compared with
-    what the header promises."""
+    """Yield the decoded parts of a file (sample rate, float32 [frames, channels]) as blocks of mono at 16 kHz.
+
+    The length is checked against the header, except from ``start_s`` on or up to ``max_seconds``. Raises HarkError: as
+    :func:`read_audio_blocks`.
+    """
     decoded_s = 0.0
     try:
         for block, seconds in _mono(parts):
@@ -151,12 +154,12 @@ def mono_blocks(
 
 
 def _mono(parts: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[np.ndarray, float]]:
-    """Decoded blocks as mono at 16 kHz, and how many seconds each was before."""
+    """Yield decoded blocks as mono at 16 kHz, each with its original duration in seconds."""
     first = next(parts, None)
     if first is None:
         return
     rate, parts = first[0], chain([first], parts)
-    del first  # or it would be kept as long as the file is read
+    del first  # else it would stay in memory until the file is read
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise NotDecoded(worded("Its header gives a sample rate of %(rate)s Hz", rate=rate))
     resampler = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
@@ -168,7 +171,7 @@ def _mono(parts: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[np.ndarray,
 
 
 def missing_seconds(path: Path, decoded_s: float) -> float:
-    """How much more the header of a WAV, AIFF or FLAC promises than was decoded (0 where it promises nothing)."""
+    """Return the seconds that the header of a WAV, AIFF or FLAC promises beyond those decoded (0: promises nothing)."""
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(12)
@@ -192,7 +195,7 @@ def missing_seconds(path: Path, decoded_s: float) -> float:
 
 
 def in_range(audio: np.ndarray) -> np.ndarray:
-    """Float32, finite, within [-1, 1]: float files may hold anything, and resampling overshoots at steep edges."""
+    """Make float32 finite and within [-1, 1]: float files may hold anything, and resampling overshoots at edges."""
     finite = np.nan_to_num(np.ascontiguousarray(audio, dtype=np.float32), nan=0.0, posinf=1.0, neginf=-1.0)
     return np.clip(finite, -1.0, 1.0, out=finite)
 
@@ -206,7 +209,7 @@ def _broken_off(path: Path, after_s: float, why: str) -> HarkError:
 
 
 def not_audio(path: Path, why: str) -> HarkError:
-    """The error of a file that no decoder here can read."""
+    """Make the error for a file that no decoder here can read."""
     to_do = (
         worded("Convert it to WAV, FLAC or Ogg.")
         if have_ffmpeg()
@@ -218,9 +221,11 @@ def not_audio(path: Path, why: str) -> HarkError:
 
 
 def write_audio(path: Path, audio: np.ndarray, sample_rate: int = SAMPLE_RATE) -> None:
-    """Write mono float audio [samples] in [-1, 1] as 16-bit PCM; the suffix gives the format (.wav, .flac, .aiff).
-    Raises OSError: from the file system (full disk, read-only), with its errno
-    (:func:`core.data_folder.storage_error`). ValueError: a suffix that names no format with 16-bit PCM."""
+    """Write mono float audio [samples] in [-1, 1] as 16-bit PCM, in the format of the suffix (.wav, .flac, .aiff).
+
+    Raises OSError with its errno: the file system (full disk, read-only; :func:`core.data_folder.storage_error`).
+    ValueError: the suffix names no format with 16-bit PCM.
+    """
     # Encoded in memory first: libsndfile reports a full disk as "System error" or "decoder problem", without an errno.
     encoded = io.BytesIO()
     format_name = path.suffix.removeprefix(".").upper()

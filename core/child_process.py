@@ -1,4 +1,4 @@
-"""Processes that must not outlive who started them."""
+"""Processes that must not outlive their parent."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def end_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
-    """Have the kernel signal this process when its parent ends, however that ends (Linux; elsewhere nothing is done).
+    """Have the kernel signal this process when its parent ends, for any reason (Linux only; elsewhere a no-op).
 
-    To be called in the child, first of all; also as ``preexec_fn`` of a process that has one thread.
+    Call it first in the child; it also works as ``preexec_fn`` of a process with a single thread.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by)
 
 
 def signal_group(process_group: int, number: signal.Signals = signal.SIGKILL) -> None:
-    """Signal a process and all that it started; one that has ended is left."""
+    """Signal a process and all its children; do nothing if it has ended."""
     try:
         os.killpg(process_group, number)
     except (ProcessLookupError, PermissionError):
@@ -28,5 +28,5 @@ def signal_group(process_group: int, number: signal.Signals = signal.SIGKILL) ->
 
 
 def parent_is_gone(parent: int) -> bool:
-    """Whether the process ``parent``, which started this one, ended before :func:`end_with_parent` was called."""
+    """Return whether ``parent``, which started this process, ended before :func:`end_with_parent` was called."""
     return os.getppid() != parent

@@ -1,9 +1,9 @@
-"""What opens a stranger's file runs confined: no network, no file but those it is given, no other process.
+"""Confinement for programs that open untrusted files: no network, no files but those they are given, no other process.
 
-A command of :func:`confined` starts this file, which gives rights up and then becomes the program itself. Linux holds
-it to that: Landlock the files, a seccomp filter the system calls, for root, too. Elsewhere, and where the kernel has
-neither, limits of memory, time and size are all that is left; :func:`not_held` says so. The standard library only: it
-is started for every file.
+A command of :func:`confined` starts this file, which drops its rights and then becomes the program itself. Linux
+enforces this, for root too: Landlock restricts the files, a seccomp filter the system calls. Elsewhere, and on kernels
+with neither, only limits of memory, time and size remain; :func:`not_held` reports it. Only the standard library is
+used, because this file is started for every file.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
 MEMORY_BYTES = 2**30  # address space; ffmpeg needs about 200 MB
-CPU_S = 900  # that the program may work; an hour of sound takes ffmpeg some 10 s
-LARGEST_FILE = 1 << 20  # bytes of what it says, and of any file that it writes
+CPU_S = 900  # CPU time; ffmpeg takes some 10 s for an hour of sound
+LARGEST_FILE = 1 << 20  # bytes of the program's output, and of any file that it writes
 SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/ld.so.conf", "/nix/store", "/gnu/store")
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
-NOT_CONFINED = 125  # exit code: the kernel knows the rules, and refuses them
+NOT_CONFINED = 125  # exit code: the kernel supports the rules but refuses them
 
 # linux/prctl.h, linux/landlock.h, linux/seccomp.h, linux/audit.h, linux/capability.h
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 24, 38
@@ -36,11 +36,11 @@ REFER, TRUNCATE, IOCTL = 1 << 13, 1 << 14, 1 << 15
 ALL_OF_FIRST_ABI = (1 << 13) - 1
 READ = EXECUTE | READ_FILE | READ_DIR
 WRITE = READ_FILE | READ_DIR | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_FILE | REFER | TRUNCATE
-OF_A_FILE = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL  # what a rule of a file, not of a folder, may name
-CAP_DAC_READ_SEARCH = 2  # the only one that root keeps: to read a file of somebody else that it was given
+OF_A_FILE = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL  # all that a rule for a file, not a folder, may name
+CAP_DAC_READ_SEARCH = 2  # the only one that root keeps: to read another user's file that it was given
 SECCOMP_SET_MODE_FILTER, SECCOMP_GET_ACTION_AVAIL, RET_ALLOW, RET_ERRNO, RET_KILL = 1, 2, 0x7FFF0000, 0x50000, 1 << 31
 X32_CALLS = 1 << 30
-# Calls by which the rules could be got round, by architecture; what Landlock of older kernels does not look at, too.
+# Calls that could bypass the rules, by architecture, and those that Landlock of older kernels does not cover.
 CALLS: Mapping[str, tuple[int, int, Mapping[str, int]]] = {  # machine: number of the architecture, of seccomp(), calls
     "x86_64": (0xC000003E, 317, {
         "socket": 41, "io_uring_setup": 425, "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311,
@@ -58,10 +58,10 @@ CALLS: Mapping[str, tuple[int, int, Mapping[str, int]]] = {  # machine: number o
         "tkill": 130, "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240, "pidfd_send_signal": 424,
     }),
 }  # fmt: skip
-# Calls that are refused unless their first argument says that they stay within this process.
+# Calls that are refused unless their first argument keeps them within this process.
 CLONE = {"x86_64": 56, "aarch64": 220}
 SIGNALS = {"x86_64": {"kill": 62, "tgkill": 234}, "aarch64": {"kill": 129, "tgkill": 131}}
-CLONE3 = 435  # its arguments lie in memory, where a filter cannot look; without it libraries take clone()
+CLONE3 = 435  # its arguments lie in memory, which a filter cannot read; without it libraries use clone()
 CLONE_THREAD = 0x10000
 
 
@@ -71,21 +71,21 @@ def confined(
     writes: Sequence[str | os.PathLike[str]] = (),
     largest_file: int | None = LARGEST_FILE,
 ) -> list[str]:
-    """The command that runs a program confined; it ends when who starts it does.
+    """Return the command that runs a program confined; the program ends with the process that starts it.
 
     Args:
-        reads: files and folders that it may read beside programs, libraries and Python's packages.
-        writes: folders in which it may do as it likes.
-        largest_file: bytes of a file that it writes; None: as many as it likes.
+        reads: files and folders that it may read besides programs, libraries and Python's packages.
+        writes: folders in which it has full access.
+        largest_file: bytes of a file that it writes; None: no limit.
     """
-    import shutil  # not by the process that becomes the program: it takes longer than all the others
+    import shutil  # not at the top: importing it takes longer than all the others, and main() does not need it
 
-    not_held()  # says so in the log, once
+    not_held()  # logs it, once
     first = shutil.which(program[0]) or program[0]
     given = [os.path.realpath(path) for path in (*_programs_of(first), *reads)]
     own = [os.path.realpath(path) for path in writes]
     rules = map(str, (os.getpid(), largest_file or 0, len(given), len(own)))
-    # Isolated and without the packages: nothing of the user's is imported, and it starts in 20 ms.
+    # Isolated and without site-packages: it imports nothing of the user's and starts in 20 ms.
     launcher = [sys.executable, "-I", "-S", __file__]
     return [*launcher, *rules, *given, *own, *(os.fspath(one) for one in (first, *program[1:]))]
 
@@ -94,13 +94,13 @@ def _programs_of(first: str | os.PathLike[str]) -> Iterator[str]:
     yield from SYSTEM
     real = os.path.realpath(first)
     yield real
-    yield f"{real}/../../lib"  # of one that is not the system's
+    yield f"{real}/../../lib"  # for a program outside the system's folders
     yield from (sys.prefix, sys.base_prefix)
 
 
 @cache
 def not_held() -> str:
-    """Which of the rules the kernel does not hold here, in words; "" where it holds all. Logged the first time."""
+    """Return in words the rules that this kernel cannot enforce, "" if it enforces all; logged the first time."""
     missing = []
     if _landlock_version() < 1:
         missing.append("files are not kept from it (the kernel has no Landlock)")
@@ -126,14 +126,14 @@ def _can_filter() -> bool:
 
 
 def _call(number: int, *arguments: object) -> int:
-    """A system call; -1 where the kernel refuses it."""
+    """Make a system call; -1 where the kernel refuses it."""
     libc = ctypes.CDLL(None, use_errno=True)
     given = (ctypes.c_long(one) if isinstance(one, int) else one for one in arguments)
     return int(libc.syscall(ctypes.c_long(number), *given))
 
 
 def _needed(number: int, *arguments: object) -> int:
-    """A system call that must not fail. Raises OSError."""
+    """Make a system call that must not fail. Raises OSError."""
     if (result := _call(number, *arguments)) < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
@@ -151,16 +151,16 @@ def _limit(largest_file: int | None) -> None:
             try:
                 resource.setrlimit(what, (most, most))
             except (ValueError, OSError):
-                pass  # it is below ours already, or macOS does not know it
+                pass  # ours is lower already, or macOS does not know it
 
 
 def _keep_files(version: int, reads: Sequence[str], writes: Sequence[str]) -> None:
-    """From now on this process opens files below these paths only."""
+    """Restrict this process to files below these paths from now on."""
     handled = ALL_OF_FIRST_ABI
     for first, right in ((ABI_WITH_REFER, REFER), (ABI_WITH_TRUNCATE, TRUNCATE), (ABI_WITH_IOCTL, IOCTL)):
         handled |= right if version >= first else 0
-    network = 3 if version >= ABI_WITH_NETWORK else 0  # to bind and to connect
-    scopes = 3 if version >= ABI_WITH_SCOPES else 0  # sockets without a name in the file system, and signals
+    network = 3 if version >= ABI_WITH_NETWORK else 0  # bind and connect
+    scopes = 3 if version >= ABI_WITH_SCOPES else 0  # abstract sockets, and signals
     attributes = struct.pack("QQQ", handled, network, scopes)
     size = 24 if scopes else 16 if network else 8
     ruleset = _needed(LANDLOCK_CREATE_RULESET, attributes, size, 0)
@@ -178,8 +178,9 @@ def _keep_files(version: int, reads: Sequence[str], writes: Sequence[str]) -> No
 
 
 def _refuse_calls(machine: str) -> None:
-    """From now on the calls of :data:`CALLS` fail with "not permitted", and so do new processes and signals to others:
-    limits and what ends this process would not hold for another.
+    """Make the calls of :data:`CALLS` fail with "not permitted", and also new processes and signals to others.
+
+    A new process would escape the limits, and nothing would end it with this one.
     """
     architecture, seccomp, calls = CALLS[machine]
 
@@ -190,10 +191,10 @@ def _refuse_calls(machine: str) -> None:
     first_argument = 16  # its lower half
     refused = instruction(give, RET_ERRNO | errno.EPERM)
     lines = [
-        instruction(load, 4),  # the architecture
+        instruction(load, 4),  # of the architecture
         instruction(equal, architecture, 1, 0),
         instruction(give, RET_KILL),
-        instruction(load, 0),  # the number of the call
+        instruction(load, 0),  # of the call
         instruction(at_least, X32_CALLS, 0, 1),
         refused,
     ]
@@ -211,9 +212,9 @@ def _refuse_calls(machine: str) -> None:
 
 
 def _give_up_rights(reads: Sequence[str], writes: Sequence[str]) -> None:
-    """Confine this process, as far as the kernel can. Raises OSError where it could and does not."""
+    """Confine this process as far as the kernel can. Raises OSError if the kernel supports it but refuses."""
     prctl = ctypes.CDLL(None).prctl
-    for capability in range(64):  # of root; nobody else has any
+    for capability in range(64):  # root's; no other user has any
         if capability != CAP_DAC_READ_SEARCH:
             prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -224,7 +225,7 @@ def _give_up_rights(reads: Sequence[str], writes: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Become the program that the arguments name, after what :func:`confined` puts before it."""
+    """Become the program named in the arguments, after those that :func:`confined` puts in front."""
     parent, largest_file, reads, writes = map(int, sys.argv[1:5])
     paths, program = sys.argv[5 : 5 + reads + writes], sys.argv[5 + reads + writes :]
     if sys.platform == "linux":

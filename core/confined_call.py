@@ -1,4 +1,4 @@
-"""A function on a stranger's files, called in a confined process; what it gives comes back as JSON, line by line."""
+"""Calls of functions on untrusted files in a confined process; their results come back as JSON, line by line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if __name__ != "__main__":
     from core.worded import worded, worded_again
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-CODE = ("core", "pipeline")  # packages that it may read: the data folder may lie beside them
+CODE = ("core", "pipeline")  # packages that it may read, rather than their folder, which may also hold the data folder
 LONGEST_LINE = 1 << 20  # bytes of an answer
 LOG_TAIL = 4000
 
@@ -29,16 +29,16 @@ LOG_TAIL = 4000
 def called(
     place: str, arguments: Sequence[Any], reads: Sequence[Path] = (), writes: Sequence[Path] = ()
 ) -> Iterator[Any]:
-    """What the function "module:name" gives: the values of its iterator, or the one that it returns.
+    """Yield the results of the function "module:name": the values of its iterator, or its one return value.
 
     Args:
         arguments: plain values.
-        reads, writes: the files and folders that it may read, and the folders in which it may write.
+        reads, writes: files and folders that it may read, and folders in which it may write.
 
     Raises:
-        HarkError: what the function raised, or it was stopped, as it took too much memory or time.
-        OSError: what the function raised.
-        RuntimeError: a bug; with the end of what it wrote.
+        HarkError: raised by the function, or the process was stopped because it took too much memory or time.
+        OSError: raised by the function.
+        RuntimeError: a bug; the message ends with the process's last output.
     """
     program = [sys.executable, "-I", "-B", __file__, place, json.dumps(arguments)]
     command = confined(
@@ -71,7 +71,7 @@ def called(
 
 
 def nonsense() -> HarkError:
-    """What reads a stranger's file may come to do what the file wants."""
+    """Make the error for an invalid answer: a confined process may act on behalf of the file it reads."""
     return HarkError(
         worded("What was sent could not be read."),
         worded("What reads it answered nonsense."),
@@ -101,7 +101,7 @@ def _value(line: bytes) -> Any:
 
 
 def _main() -> int:
-    """The confined process itself: it may read the packages, not the folder that they lie in."""
+    """Run the function in the confined process, which may read the packages but not the folder that holds them."""
     for name in CODE:
         folder = REPOSITORY / name
         spec = importlib.util.spec_from_file_location(
@@ -112,7 +112,7 @@ def _main() -> int:
         spec.loader.exec_module(sys.modules[name])
     errors = import_module("core.errors")
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # output that libraries print is not an answer
     place, arguments = sys.argv[1], json.loads(sys.argv[2])
     module, _, function = place.partition(":")
     try:

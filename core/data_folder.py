@@ -1,4 +1,4 @@
-"""Where Hark keeps everything it writes, and how it writes so that a crash leaves no half file."""
+"""The folder that holds everything Hark writes, and writing such that a crash leaves no partial file."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def data_folder() -> Path:
-    """The data folder: the environment's HARK_DATA, or ``data/`` beside the code."""
+    """Return the data folder: HARK_DATA, or ``data/`` beside the code."""
     return _resolved(os.environ.get("HARK_DATA") or str(REPOSITORY / "data"))
 
 
 def installation_folder() -> Path:
-    """Where voices, engines and caches are: HARK_INSTALLATION, or the data folder itself.
+    """Return the folder of voices, engines and caches: HARK_INSTALLATION, or the data folder itself.
 
-    In the portal users have data folders of their own, and all the same engines.
+    Users of the portal have data folders of their own but share the engines.
     """
     given = os.environ.get("HARK_INSTALLATION")
     return _resolved(given) if given else data_folder()
@@ -37,41 +37,43 @@ def _resolved(folder: str) -> Path:
 
 @cache
 def _absolute(folder: str) -> Path:
-    """As it was when it was first asked for: a page asks a hundred times."""
+    """Resolve a folder once per process: a page asks a hundred times."""
     return Path(folder).resolve()
 
 
 def keep_private(folder: Path) -> None:
-    """Make a folder that no other account of the machine can look into, whatever it was before. Raises OSError: it
-    cannot be made. A folder of another user is left as it is."""
+    """Make a folder that other accounts of this machine cannot read, whatever its mode was.
+
+    A folder that another user owns stays as it is. Raises OSError: it cannot be made.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if folder.stat().st_uid == os.getuid():
         folder.chmod(0o700)
 
 
 class StorageError(HarkError):
-    """Hark's own disk, or database, cannot be written."""
+    """Hark's own disk or database cannot be written to."""
 
     reason = "storage"
 
 
 class StorageFull(StorageError):
-    """There is no room left on the disk; the portal answers with 507."""
+    """The disk is full; the portal answers with 507."""
 
     status, reason = 507, "disk_full"
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Whether there was no room on the disk, for a file or for a database."""
+    """Return whether the disk was full, for a file or for a database."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     return error is not None and "disk is full" in str(error) and type(error).__name__ == "OperationalError"
 
 
 def storage_error(error: OSError, doing: str) -> HarkError:
-    """The HarkError for an OSError met while writing (full disk, read-only folder, other).
+    """Make the HarkError for an OSError raised while writing (full disk, read-only folder, other).
 
-    It names the file without its folder: it may be shown to users who do not run this server.
+    It names the file without its folder, since users who do not run this server may see it.
     """
     where = Path(str(error.filename)).name if error.filename else "the data folder"
     doing = doing if isinstance(doing, Worded) else worded(doing.replace("%", "%%"))
@@ -102,21 +104,21 @@ def storage_error(error: OSError, doing: str) -> HarkError:
 
 @contextmanager
 def storing(doing: str) -> Iterator[None]:
-    """Raise the :func:`storage_error` of an OSError in the block."""
+    """Turn an OSError in the block into its :func:`storage_error`."""
     try:
         yield
     except OSError as error:
         raise storage_error(error, doing) from error
 
 
-_UNFINISHED = re.compile(r"\..*-[a-z0-9_]{8}(\.\w+)?")  # tempfile's names for it
+_UNFINISHED = re.compile(r"\..*-[a-z0-9_]{8}(\.\w+)?")  # the names that tempfile gives
 
 
 @contextmanager
 def atomic_path(target: Path, mode: int = 0o644) -> Iterator[Path]:
-    """Yield a temporary path beside ``target``; it is synced and renamed to ``target`` only when the block succeeds.
+    """Yield a temporary path beside ``target``; it is synced and renamed to ``target`` only if the block succeeds.
 
-    Raises OSError as the file system gives it; callers that face a user write within :func:`storing`.
+    Raises OSError from the file system; callers that face a user write within :func:`storing`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
@@ -133,9 +135,9 @@ def atomic_path(target: Path, mode: int = 0o644) -> Iterator[Path]:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what :func:`atomic_path` has left in a folder because its process was killed. Nobody may be writing there.
+    """Remove files left by :func:`atomic_path` of a killed process from a folder that nobody is writing to.
 
-    Raises OSError as the file system gives it.
+    Raises OSError from the file system.
     """
     for path in folder.glob(".*"):
         if _UNFINISHED.fullmatch(path.name):
@@ -143,7 +145,7 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise HarkError where there is no such folder."""
+    """Raise HarkError if the folder does not exist."""
     if not folder.is_dir():
         raise HarkError(
             worded("There is no folder %(folder)s.", folder=str(folder)),

@@ -1,7 +1,7 @@
-"""DATABASE_URL: the database in place of SQLite files. PostgreSQL holds the portal and clip libraries, MariaDB and
-MySQL the portal alone.
+"""DATABASE_URL: the database that replaces SQLite files.
 
-A URL holds a password, so nothing that is said about one repeats it.
+PostgreSQL holds the portal and the clip libraries, MariaDB and MySQL only the portal. A URL holds a password, so no
+message repeats it.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from core.errors import HarkError
 
 DATABASE = "DATABASE_URL"
 EXAMPLE = "postgresql://NAME:PASSWORD@HOST:5432/DATABASE"
-CONNECT_S = 5  # until a server has taken a connection
-# As long as SQLite waits for another's transaction; one whose process vanished in the middle keeps nobody longer.
+CONNECT_S = 5  # time limit for connecting to a server
+# As long as SQLite waits for another transaction; a transaction whose process vanished blocks others no longer than
+# that.
 WAITS = "-c lock_timeout=30s -c idle_in_transaction_session_timeout=60s"
-# After an even number of backslashes: \u0000, and a surrogate without its other half.
+# Matches, after an even number of backslashes, \u0000 and a surrogate without its other half.
 _REFUSED_IN_JSON = re.compile(
     r"(?<!\\)((?:\\\\)*)\\u(?:0000|d[89ab][0-9a-f]{2}(?!\\ud[c-f])|(?<!\\ud[89ab][0-9a-f]{2}\\u)d[c-f][0-9a-f]{2})"
 )
 
 
 def server_of(url: str) -> Literal["postgresql", "mysql"]:
-    """The kind of server that DATABASE_URL names; MariaDB is "mysql". Raises HarkError where it names none."""
+    """Return the kind of server that DATABASE_URL names; MariaDB is "mysql". Raises HarkError: it names none."""
     if url.startswith(("postgres://", "postgresql://")):
         return "postgresql"
     if url.startswith(("mysql://", "mariadb://")):
@@ -33,8 +34,10 @@ def server_of(url: str) -> Literal["postgresql", "mysql"]:
 
 
 def parameters(url: str) -> dict[str, Any]:
-    """DATABASE_URL as what psycopg connects with; ``dbname`` is always there. Raises HarkError: it is no URL of a
-    PostgreSQL database, or the driver is missing."""
+    """Return psycopg's connection parameters for DATABASE_URL; ``dbname`` is always among them.
+
+    Raises HarkError: not the URL of a PostgreSQL database, or the driver is missing.
+    """
     if server_of(url) != "postgresql":
         raise unusable(DATABASE, "It names no PostgreSQL database", EXAMPLE)
     need("psycopg", "psycopg[binary]", DATABASE)
@@ -51,12 +54,12 @@ def parameters(url: str) -> dict[str, Any]:
 
 
 def as_servers_take_it(document: str) -> str:
-    """JSON without the character 0 and half surrogates: U+FFFD stands in for them."""
+    """Replace the character 0 and half surrogates in JSON by U+FFFD."""
     return _REFUSED_IN_JSON.sub(r"\1\\ufffd", document)
 
 
 def check_encoding(encoding: str) -> None:
-    """Raises HarkError where the ``server_encoding`` of the database is not UTF8."""
+    """Raise HarkError if the ``server_encoding`` of the database is not UTF8."""
     if encoding != "UTF8":
         raise HarkError(
             "The database cannot be used.",
@@ -78,14 +81,14 @@ def no_answer(server: str, name: str, error: Exception) -> HarkError:
 
 
 def first_line(error: Exception) -> str:
-    """What a driver's error says, without a full stop, nor the number that PyMySQL's begin with."""
+    """Return the first line of a driver's error, without its full stop and PyMySQL's leading number."""
     numbered = len(error.args) == 2 and isinstance(error.args[0], int) and not isinstance(error, OSError)
     lines = str(error.args[1] if numbered else error).strip().splitlines()
     return (lines[0][:300] if lines else type(error).__name__).rstrip(".")
 
 
 def need(module: str, package: str, name: str) -> None:
-    """Raises HarkError where the driver that the setting ``name`` asks for is not installed."""
+    """Raise HarkError if the driver that the setting ``name`` needs is not installed."""
     if importlib.util.find_spec(module) is None:
         raise HarkError(
             f"{name} cannot be used.",

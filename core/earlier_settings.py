@@ -1,7 +1,7 @@
-"""Names that the ``.env`` of the earlier systems for meetings and calls have: each is taken, or refused in words.
+"""Names in the ``.env`` of the earlier systems for meetings and calls: each is adopted or refused with a reason.
 
-A name that is taken stands in for Hark's own name, which counts more where both are given. ``./hark serve`` says at its
-start what is refused, ``./hark doctor`` lists all that are set (docs/compatibility.md).
+An adopted name stands in for Hark's own name, which wins where both are set. ``./hark serve`` prints the refused ones
+at its start, ``./hark doctor`` lists all that are set (docs/compatibility.md).
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _ORIGIN = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?|https?
 
 @dataclass(frozen=True)
 class EarlierSetting:
-    """A name that is set, and what becomes of it.
+    """A name that is set, and its effect.
 
     Attributes:
-        name: as that system had it.
-        taken: whether it counts here.
-        said: what it does here, or why it is refused.
-        what_to_do: where it is refused.
+        name: the name in the earlier system.
+        taken: whether it has an effect here.
+        said: its effect here, or why it is refused.
+        what_to_do: the next step where it is refused.
     """
 
     name: str
@@ -41,15 +41,15 @@ class EarlierSetting:
 
 @dataclass(frozen=True)
 class _Rule:
-    """``check`` gives the value as Hark takes it, or raises ValueError that says why it is refused.
+    """``check`` returns the value in Hark's form, or raises ValueError with the reason for refusing it.
 
-    Of ``needs``, where it names any, one must be set, too: without it the value does nothing.
+    If ``needs`` names any settings, one of them must be set too: without it the value has no effect.
     """
 
     use: str
     check: Callable[[str], str]
     what_to_do: str
-    own: str = ""  # Hark's name for it, where it has another
+    own: str = ""  # Hark's name for it, if different
     needs: tuple[str, ...] = ()
 
 
@@ -75,7 +75,7 @@ def _whole(most: int) -> Callable[[str], str]:
 
 
 def _list(text: str) -> list[str]:
-    """With commas between, or as JSON."""
+    """Split names that are separated by commas, or given as JSON."""
     if not text.startswith("["):
         found: object = text.split(",")
     else:
@@ -104,7 +104,7 @@ def _one_client(text: str) -> str:
 
 
 def _no_file(text: str) -> str:
-    """What it names is checked by ``core.database_url``."""
+    """Refuse SQLite files; ``core.database_url`` checks all else."""
     if text.startswith("sqlite"):
         raise ValueError("an SQLite file needs no name: it is in the data folder")
     return text
@@ -181,7 +181,7 @@ NAMES = tuple(_RULES)
 
 
 def found(environment: Mapping[str, str] = os.environ) -> Iterator[EarlierSetting]:
-    """What becomes of each of these names that is set, in the order of :data:`NAMES`. Values are not repeated."""
+    """Yield each of these names that is set with its effect, in the order of :data:`NAMES`. Values are not repeated."""
     for name, rule in _set(environment):
         own = environment.get(rule.own, "") if rule.own else ""
         try:
@@ -199,14 +199,14 @@ def found(environment: Mapping[str, str] = os.environ) -> Iterator[EarlierSettin
 
 
 def adopt(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Put what is taken under Hark's own names, where these are not set."""
+    """Set Hark's own names to the adopted values, where they are not set."""
     for name, rule in _set(environment):
         if rule.own and not environment.get(rule.own) and (value := taken(name, environment)):
             environment[rule.own] = value
 
 
 def taken(name: str, environment: Mapping[str, str] = os.environ) -> str:
-    """The value of one of these names as Hark takes it; "" where it is not set, or refused."""
+    """Return the value of one of these names in Hark's form; "" if it is not set, or refused."""
     try:
         return _RULES[name].check(environment.get(name, "").strip()) if environment.get(name, "").strip() else ""
     except ValueError:

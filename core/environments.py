@@ -1,12 +1,12 @@
-"""Environments of their own for the large optional engines, made on demand.
+"""Separate environments for the large optional engines, made on demand.
 
-An engine's ``internals/requirements.txt`` (of recognition and speakers:
-``pipeline/recordings/*/environments/NAME.txt``) names what its worker needs. ``enable`` installs that into
-``<data>/engines/<name>/venv`` (HARK_ENGINES_ENV names another folder than ``<data>/engines``), and imports what the
-file's line ``# imports:`` names: an environment is ready when its packages were imported, not when pip was content.
-Lines ``# sha256: FILE DIGEST`` name files of its packages (voices, models) that must be what Hark was tried with.
-Until then the worker runs in Hark's own interpreter, which is enough for the embedded engines and for packages that
-happen to be there.
+An engine's ``internals/requirements.txt`` (for recognition and speakers:
+``pipeline/recordings/*/environments/NAME.txt``) lists what its worker needs. ``enable`` installs that into
+``<data>/engines/<name>/venv`` (HARK_ENGINES_ENV replaces ``<data>/engines``) and imports the modules of the file's line
+``# imports:``; an environment is ready when these imports worked, not when pip succeeded. Lines ``# sha256: FILE
+DIGEST`` give the digests of files in its packages (voices, models) that Hark was tested with. Until then the worker
+runs in Hark's own interpreter, which is enough for the embedded engines and for packages that happen to be installed
+there.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from core.data_folder import REPOSITORY, installation_folder, storage_error
 from core.errors import HarkError
 from core.worded import worded
 
-# As ./hark does in the main environment (requirements.txt says why): without its extension torchaudio is as built
-# without one, its transforms and Kaldi features are plain torch.
+# As ./hark does in the main environment (requirements.txt says why): without its extension torchaudio behaves like a
+# build without one, and its transforms and Kaldi features are plain torch.
 WITHOUT_CUDA = """
 import importlib.util, pathlib, shutil
 found = importlib.util.find_spec("torchaudio")
@@ -40,16 +40,16 @@ if found:
         shutil.rmtree(pathlib.Path(found.origin).parent / "lib")
         print("Installing torchaudio without its CUDA extension, which this build of torch cannot load")
 """
-STAMP = "installed.txt"  # digest of the requirements that are in the environment; written last, when all was imported
+STAMP = "installed.txt"  # digest of the installed requirements; written last, after all imports worked
 
 
 class BadPackageError(HarkError):
-    """A package was installed and cannot be used: the trouble is its own, not the network's or the disk's."""
+    """A package was installed but cannot be used: the fault is in the package, not in the network or the disk."""
 
 
 @cache
 def requirements(name: str) -> Path:
-    """The requirements file of an engine; it exists only where the engine can have its own environment."""
+    """Return the path of an engine's requirements; it exists only if the engine can have its own environment."""
     speech_engine = REPOSITORY / "audio_generation" / f"{name}_side" / "internals" / "requirements.txt"
     parts = (REPOSITORY / "pipeline" / "recordings" / part for part in ("transcription", "diarization"))
     recognizers = (part / "environments" / f"{name}.txt" for part in parts)
@@ -57,31 +57,31 @@ def requirements(name: str) -> Path:
 
 
 def environment(name: str) -> Path:
-    """The folder of an engine's environment, made or not."""
+    """Return the folder of an engine's environment, whether it exists or not."""
     base = os.environ.get("HARK_ENGINES_ENV")
     return (Path(base).expanduser().resolve() if base else installation_folder() / "engines") / name / "venv"
 
 
 def is_enabled(name: str) -> bool:
-    """True where the engine's own environment is made and matches its requirements."""
+    """Return whether the engine's own environment exists and matches its requirements."""
     stamp = environment(name) / STAMP
     return stamp.is_file() and requirements(name).is_file() and stamp.read_text().strip() == _digest(name)
 
 
 def interpreter(name: str) -> Path:
-    """The Python that runs the engine's worker: its own environment's, else the one that runs Hark."""
+    """Return the Python that runs the engine's worker: that of its own environment, else the one that runs Hark."""
     return environment(name) / "bin" / "python" if is_enabled(name) else Path(sys.executable)
 
 
 def lacking(name: str, packages: Sequence[str]) -> list[str]:
-    """Those top-level modules that the engine's interpreter does not have."""
+    """Return the top-level modules that the engine's interpreter lacks."""
     if is_enabled(name):
         return []
     return [package for package in packages if importlib.util.find_spec(package) is None]
 
 
 def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path:
-    """Make the engine's environment with pip, or bring it up to date; returns its folder.
+    """Make or update the engine's environment with pip; return its folder.
 
     Args:
         name: an engine with ``internals/requirements.txt``.
@@ -101,7 +101,7 @@ def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path
         report(f"{name} is enabled already: {folder}")
         return folder
     try:
-        # A half-made environment of an earlier attempt would hide what is missing in it.
+        # An unfinished environment of an earlier attempt would hide missing packages.
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         _run([sys.executable, "-m", "venv", str(folder)], name, report)
@@ -121,7 +121,7 @@ def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path
             )
         (folder / STAMP).write_text(_digest(name) + "\n")
     except BaseException as error:
-        shutil.rmtree(folder, ignore_errors=True)  # on a full disk what is half made takes the room of everything else
+        shutil.rmtree(folder, ignore_errors=True)  # on a full disk it would take the room that everything else needs
         if isinstance(error, OSError):
             raise storage_error(error, worded("making the environment of %(name)s", name=name)) from error
         raise
@@ -129,12 +129,12 @@ def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path
 
 
 def packages_folder(name: str) -> Path:
-    """Where the packages of an engine's environment lie, made or not."""
+    """Return the folder of the packages of an engine's environment, whether it exists or not."""
     return next(environment(name).glob("lib/python*/site-packages"), environment(name) / "none")
 
 
 def damaged(name: str) -> str:
-    """Why a file that the requirements name with its digest cannot be used (missing, cut off, altered), or ""."""
+    """Return why a file with a digest in the requirements cannot be used (missing, truncated, altered), else ""."""
     for line in requirements(name).read_text().splitlines() if requirements(name).is_file() else ():
         if line.startswith("# sha256:"):
             file, digest = line.split()[2:]
@@ -149,13 +149,13 @@ def damaged(name: str) -> str:
 
 @cache
 def _sha256(path: Path, size: int, changed_ns: int) -> str:
-    """Of a file as it was then; computed once a process."""
+    """Hash a file in its current state, once per process."""
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def imports(name: str) -> list[str]:
-    """The modules that must be importable in an engine's environment."""
+    """Return the modules that must be importable in an engine's environment."""
     lines = requirements(name).read_text().splitlines()
     named = next((line.partition(":")[2] for line in lines if line.startswith("# imports:")), "")
     return [module.strip() for module in named.split(",") if module.strip()]
@@ -178,9 +178,10 @@ def _import(python: str, name: str) -> None:
 
 
 def _options(name: str) -> list[str]:
-    """Extra pip options: HARK_TORCH_INDEX names the package index that has the torch build for this machine.
+    """Return the extra options of pip: HARK_TORCH_INDEX names the package index with this machine's torch build.
 
-    Where a requirements file says that it names everything (``# complete``), what its packages declare is left out.
+    A requirements file that lists everything says so (``# complete``): dependencies that its packages declare are then
+    left out.
     """
     text = requirements(name).read_text()
     index = os.environ.get("HARK_TORCH_INDEX")

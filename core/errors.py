@@ -1,4 +1,4 @@
-"""The one error that a person who uses Hark can meet."""
+"""The only error that a user of Hark sees."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from core.worded import Worded, listed, worded
 
 
 class HarkError(Exception):
-    """A failure that the user can understand and mend.
+    """A failure that the user can understand and fix.
 
     The command line, the API and the pages all show the same three sentences.
 
@@ -17,7 +17,7 @@ class HarkError(Exception):
         what: what happened, in one sentence.
         why: the cause, as far as it is known.
         what_to_do: the next step for the user.
-        reason: a word for programs: "refused" for what the user can fix, or what a subclass says.
+        reason: a code for programs: "refused" for what the user can fix, or that of a subclass.
     """
 
     reason = "refused"
@@ -29,12 +29,11 @@ class HarkError(Exception):
         self.what_to_do = what_to_do
 
     def as_dict(self) -> dict[str, str]:
-        """The three sentences by name, as the JSON output and the API show them."""
+        """Return the three sentences by name, for the JSON output and the API."""
         return {"what": self.what, "why": self.why, "what_to_do": self.what_to_do}
 
     def parts(self) -> dict[str, Any]:
-        """The same for JSON, with ``said``, what each translatable sentence is made of, and a ``reason`` other than
-        "refused"."""
+        """Return :meth:`as_dict`, the parts of translatable sentences (``said``), and a ``reason`` unless "refused"."""
         said = {name: text.parts() for name, text in self.as_dict().items() if isinstance(text, Worded)}
         reason = {"reason": self.reason} if self.reason != HarkError.reason else {}
         return {**self.as_dict(), **({"said": said} if said else {}), **reason}

@@ -1,6 +1,6 @@
 """libespeak-ng through ctypes; the API is espeak-ng's ``speak_lib.h``, version 1.52.
 
-espeak-ng is under the GPL and Hark under the Apache licence, so only processes of their own load it:
+espeak-ng is under the GPL and Hark under the Apache licence, so only separate processes load it:
 ``audio_generation/espeak_side/worker.py`` and ``phrase_augmentation/phonemizer_process.py``.
 """
 
@@ -39,8 +39,10 @@ class _Voice(ctypes.Structure):
 
 
 def load() -> tuple[Any, int]:
-    """The initialized library, that of espeakng-loader or the system's, and its sample rate. Raises Unavailable: with
-    the reason."""
+    """Return the initialized library, from espeakng-loader or the system, and its sample rate.
+
+    Raises Unavailable: with the reason.
+    """
     data: bytes | None = None
     try:
         import espeakng_loader
@@ -76,8 +78,10 @@ def version(library: Any) -> str:
 
 
 def voices(library: Any, language: bytes | None = None) -> Iterator[tuple[str, list[tuple[int, str]]]]:
-    """Each voice's identifier and its languages, as (priority, name); a low priority fits best. ``language``: only
-    voices of it; ``b"variant"`` gives those that are put behind another voice's name."""
+    """Yield each voice's identifier and its languages, as (priority, name); a low priority fits best.
+
+    ``language``: only its voices; ``b"variant"`` selects the variants that are appended to another voice's name.
+    """
     wish = ctypes.c_char_p(language)
     spec = _Voice(languages=ctypes.cast(wish, ctypes.c_void_p))
     found = library.espeak_ListVoices(ctypes.byref(spec) if language else None)

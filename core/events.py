@@ -1,4 +1,4 @@
-"""What a run tells those who watch it: JSON-able events that a command line draws and a portal stores."""
+"""The progress events of a run, ready for JSON: a command line draws them, a portal stores them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Reporter:
     """Emits events to a sink. Each event has ``event`` (its kind) and ``time`` (seconds since the epoch).
 
     Kinds: ``stage`` (name, message), ``progress`` (done, total, eta_s), ``estimate`` (seconds, done, stage_done),
-    ``log`` (message, level), ``metric`` (name, value), ``artifact`` (kind, path), ``error`` (what, why, what_to_do).
-    Beside what can be translated stands ``said``: templates and values (``core.worded``).
+    ``log`` (message, level), ``metric`` (name, value), ``artifact`` (kind, path), ``error`` (what, why, what_to_do). A
+    translatable text is accompanied by ``said``: its template and values (``core.worded``).
     """
 
     def __init__(self, sink: Callable[[Event], None]) -> None:
@@ -32,32 +32,30 @@ class Reporter:
         self._emit("stage", name=name, **_said(message))
 
     def progress(self, done: float, total: float, eta_s: float | None = None) -> None:
-        """How far the stage is; ``eta_s`` seconds are left where that is known."""
+        """Report how far the stage is; ``eta_s``: seconds left, if known."""
         self._emit("progress", done=done, total=total, eta_s=None if eta_s is None else round(eta_s, 1))
 
     def estimate(self, seconds: float, done: float, stage_done: float) -> None:
-        """How long all stages take from now on, the share of the run that is done, and the one that is done when the
-        stage that begins now is over."""
+        """Report the seconds left in all stages, and the share of the run that is done now and after this stage."""
         self._emit("estimate", seconds=round(seconds), done=round(done, 3), stage_done=round(stage_done, 3))
 
     def log(self, message: str, level: str = "info") -> None:
-        """Something a person may want to know; ``level`` is info or warning."""
+        """Report a message for the user; ``level`` is info or warning."""
         self._emit("log", **_said(message), level=level)
 
     def metric(self, name: str, value: float) -> None:
-        """A number worth a curve."""
+        """Report a number to be plotted."""
         self._emit("metric", name=name, value=value)
 
     def artifact(self, kind: str, path: str) -> None:
         self._emit("artifact", kind=kind, path=path)
 
     def error(self, error: HarkError) -> None:
-        """The run stopped for a reason that the user can mend."""
+        """Report that the run stopped for a reason that the user can fix."""
         self._emit("error", **error.parts())
 
     def within(self, stage: str) -> Reporter:
-        """A reporter of a part of this run: its stages are of the name ``stage``, it estimates nothing, and its curves
-        are not the run's."""
+        """Make a reporter for a part of this run: all its stages are named ``stage``; no estimates, no metrics."""
 
         def sink(event: Event) -> None:
             if event["event"] not in ("estimate", "metric"):
@@ -71,10 +69,10 @@ def _said(message: str) -> dict[str, Any]:
 
 
 class Pace:
-    """How long the rest takes, by what was done since the first: what came before that is mostly loading."""
+    """An estimate of the time left, from the work done since the first item: before that it is mostly loading."""
 
     steady_after_s, steady_after = 5.0, 5
-    known_after_s = 30.0  # however few were done
+    known_after_s = 30.0  # even if few items are done
 
     def __init__(self, total: int) -> None:
         self.total, self.done = total, 0
@@ -82,13 +80,13 @@ class Pace:
         self._first_at = 0.0
 
     def advance(self, count: int = 1) -> None:
-        """``count`` more are done."""
+        """Count ``count`` more items as done."""
         if not self.done:
             self._first, self._first_at = count, time.monotonic()
         self.done += count
 
     def left_s(self) -> float | None:
-        """Seconds; None as long as they would be a guess."""
+        """Return the seconds left; None while they would be a guess."""
         if self.done >= self.total:
             return 0.0
         counted, elapsed = self.done - self._first, time.monotonic() - self._first_at
@@ -97,7 +95,7 @@ class Pace:
 
 
 class Progress:
-    """Progress of a stage of known length, at most a few events a second, with the time left where that is known."""
+    """Progress of a stage of known length, at most a few events a second, with the time left once it is known."""
 
     def __init__(self, reporter: Reporter, total: int, every_s: float = 0.3) -> None:
         self.reporter, self.every_s = reporter, every_s
@@ -105,7 +103,7 @@ class Progress:
         self._last = 0.0
 
     def advance(self, count: int = 1, paces: Collection[Pace] = ()) -> None:
-        """``count`` more are done; ``paces`` of those who share the work, where the slowest decides when it ends."""
+        """Count ``count`` more items as done; ``paces``: of all that share the work, where the slowest sets the end."""
         self._pace.advance(count)
         now = time.monotonic()
         if now - self._last >= self.every_s or self._pace.done >= self._pace.total:
@@ -117,15 +115,16 @@ class Progress:
 
 
 class Outlook:
-    """How long a run takes, by estimates of its stages and by how long those took that are over: tells it at the
-    beginning and after each stage.
+    """The duration of a run, estimated from its stages and corrected by the time of those that are over.
+
+    It reports at the beginning and after each stage.
 
     Args:
-        stages: seconds that each of them is estimated to take from now on, in their order.
-        total_s: the same of the whole run, of which a part may have been done before an interruption.
+        stages: seconds that each stage is estimated to take from now on, in order.
+        total_s: the same for the whole run, part of which may have been done before an interruption.
     """
 
-    settled_s = 60.0  # stages over that are short against it say little: models are loaded once
+    settled_s = 60.0  # stages much shorter than this say little: models are loaded once
 
     def __init__(self, reporter: Reporter, stages: Mapping[str, float], total_s: float) -> None:
         self.reporter, self.total_s = reporter, max(total_s, sum(stages.values()), 1.0)
@@ -135,7 +134,7 @@ class Outlook:
         self._tell(1.0)
 
     def over(self, stage: str) -> None:
-        """The stage is over. What is left takes as much longer than estimated as what is over did."""
+        """End the stage. The rest is expected to exceed its estimate by the same factor as the stages that are over."""
         self._over_s += self._left.pop(stage)
         taken_s = time.monotonic() - self._started
         self._tell(max(1.0, (taken_s + self.settled_s) / (self._over_s + self.settled_s)))

@@ -1,5 +1,6 @@
-"""What decodes files of strangers: the ffmpeg programs, or libsndfile in a process of its own. They are confined, and
-open that file alone, in limited memory and time.
+"""Decoders of untrusted files: the ffmpeg programs, or libsndfile in a process of its own.
+
+They run confined, open only that file, and have limited memory and time.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 from core.confined import CPU_S, confined
 from core.worded import Worded, worded
 
-# What ffmpeg may open. Playlists (HLS, concat, DASH) are left out: they can name other files of this machine.
+# Formats that ffmpeg may open. Playlists (HLS, concat, DASH) are left out: they can name other files of this machine.
 FFMPEG_FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,ac3,eac3,asf,avi,flac,mp3,ogg,wav,w64,amr,amrnb,amrwb,caf,aiff,au,"
     "flv,mpeg,mpegts,mpegvideo,ape,wv,tta,dts,gsm,voc,nistsphere"
@@ -39,8 +40,8 @@ def have_ffmpeg() -> bool:
 
 
 def input_of(path: Path) -> list[str]:
-    """The arguments by which an ffmpeg program opens one file and nothing else."""
-    # "file:" keeps a name that begins with a dash or looks like a protocol from being read as one.
+    """Return the arguments that make an ffmpeg program open one file and nothing else."""
+    # "file:" prevents a name that begins with a dash or looks like a protocol from being read as one.
     return ["-protocol_whitelist", "file,pipe", "-format_whitelist", FFMPEG_FORMATS, "-i", f"file:{path.resolve()}"]
 
 
@@ -48,8 +49,10 @@ def input_of(path: Path) -> list[str]:
 def listened_to(
     command: Sequence[str], source: Path, timeout_s: float | None = None, text: bool = True
 ) -> Iterator[tuple[subprocess.Popen[Any], IO[bytes]]]:
-    """A program that opens ``source``, confined, and what it says (a file); killed at the end of the block or of its
-    time."""
+    """Run a confined program that opens ``source``; yield it and the file of its stderr.
+
+    It is killed at the end of the block, or after ``timeout_s``.
+    """
     environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "AV_LOG_FORCE_NOCOLOR": "1"}
     with (
         tempfile.TemporaryFile() as said,  # a pipe could fill up and stop ffmpeg
@@ -60,7 +63,7 @@ def listened_to(
             stderr=said,
             text=text,
             errors="replace" if text else None,
-            env={**environment, "OPENBLAS_NUM_THREADS": "1"},  # which takes memory for each
+            env={**environment, "OPENBLAS_NUM_THREADS": "1"},  # it allocates memory for each thread
         ) as process,
     ):
         timer = threading.Timer(timeout_s or CPU_S, process.kill)
@@ -75,7 +78,7 @@ def listened_to(
 
 
 def last_words(said: IO[bytes]) -> str:
-    """The last line that ffmpeg wrote, without our paths."""
+    """Return the last line that ffmpeg wrote, without our paths."""
     said.seek(max(0, said.seek(0, os.SEEK_END) - 4000))
     lines = [line.strip() for line in said.read().decode(errors="replace").splitlines() if line.strip()]
     text = re.sub(r"(file:)?/\S*?: |\[\w+ @ 0x\w+\] ", "", lines[-1]) if lines else ""
@@ -83,7 +86,7 @@ def last_words(said: IO[bytes]) -> str:
 
 
 class NotDecoded(Exception):
-    """No sound was found, or decoding stopped: what the decoder said, without a full stop."""
+    """No sound was found, or decoding stopped; holds the decoder's message without a full stop."""
 
     @property
     def why(self) -> Worded:
@@ -93,10 +96,10 @@ class NotDecoded(Exception):
 def decoded(
     path: Path, start_s: float = 0.0, seconds: float | None = None, timeout_s: float | None = None
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """The first stream of sound of a file, or a part of it: its sample rate and float32 [frames, channels], in blocks.
+    """Yield the first audio stream of a file, or a part of it: sample rate and float32 [frames, channels], in blocks.
 
-    ffmpeg decodes it, where that is installed, else libsndfile. Nothing comes from a part that begins after the end.
-    Raises NotDecoded: no sound, or, after the blocks that could be decoded, it was stopped.
+    ffmpeg decodes it if installed, else libsndfile. A part that begins after the end is empty. Raises NotDecoded: no
+    sound, or, after the readable blocks, that decoding stopped.
     """
     by_ffmpeg = have_ffmpeg()
     command = _by_ffmpeg(path, start_s, seconds) if by_ffmpeg else by_libsndfile("decode", path, start_s, seconds)
@@ -106,7 +109,7 @@ def decoded(
         if len(header) == AU_HEADER.size:
             _, offset, _, _, rate, channels = AU_HEADER.unpack(header)
             if not 1 <= channels <= MOST_CHANNELS or not AU_HEADER.size <= offset <= BLOCK_BYTES:
-                raise NotDecoded(worded("The decoder answered nonsense"))  # it may do what the file wants
+                raise NotDecoded(worded("The decoder answered nonsense"))  # it may act on behalf of the file
             process.stdout.read(offset - AU_HEADER.size)
             frame = 4 * channels
             while raw := process.stdout.read(max(1, BLOCK_BYTES // frame) * frame):
@@ -127,11 +130,11 @@ def _by_ffmpeg(path: Path, start_s: float, seconds: float | None) -> list[str]:
     command = ["ffmpeg", "-nostdin", "-v", "error", "-threads", "1", *(["-ss", f"{start_s:.6f}"] if start_s else [])]
     command += [*input_of(path), "-map", "0:a:0", "-map_metadata", "-1", "-vn", "-sn", "-dn"]
     command += [*(["-t", f"{seconds:.6f}"] if seconds is not None else []), "-threads", "1"]
-    # Sun's format has the simplest header that tells rate and channels.
+    # Sun's format has the simplest header with rate and channels.
     return [*command, "-c:a", "pcm_f32be", "-f", "au", "-"]
 
 
 def by_libsndfile(what: str, path: Path, start_s: float = 0.0, seconds: float | None = None) -> list[str]:
-    """The command for a machine without ffmpeg; ``what``: "decode", or "info"."""
+    """Return the command for a machine without ffmpeg; ``what``: "decode" or "info"."""
     program = str(Path(__file__).with_name("sndfile_program.py"))
     return [sys.executable, "-I", "-B", program, what, str(path.resolve()), str(start_s), json.dumps(seconds)]

@@ -1,6 +1,6 @@
-"""Audio that a stranger made: no decoder works in this process, and no header is trusted.
+"""Untrusted audio: no decoder runs in this process, and no header is trusted.
 
-A confined ffmpeg or libsndfile decodes it, and its messages go nowhere. Hark's own files are read by
+A confined ffmpeg or libsndfile decodes it, and its messages are not passed on. Hark's own files are read by
 :mod:`core.audio_file`, which is faster.
 """
 
@@ -17,9 +17,9 @@ from core.ffmpeg import decoded
 
 
 def read_foreign_audio(path: Path | str, max_seconds: float | None = None, start_s: float = 0.0) -> np.ndarray:
-    """A file, or a part of it, as mono float32 [samples] at 16 kHz; nothing where the part begins after the end.
+    """Read a file, or a part of it, as mono float32 [samples] at 16 kHz; empty where the part begins after the end.
 
-    Errors as in :func:`foreign_audio_blocks`; what breaks off after ``max_seconds`` is none.
+    Raises the errors of :func:`foreign_audio_blocks`, but none for damage after ``max_seconds``.
     """
     return joined(foreign_audio_blocks(path, start_s, max_seconds), max_seconds)
 
@@ -27,16 +27,20 @@ def read_foreign_audio(path: Path | str, max_seconds: float | None = None, start
 def foreign_audio_blocks(
     path: Path | str, start_s: float = 0.0, max_seconds: float | None = None
 ) -> Iterator[np.ndarray]:
-    """A file as consecutive blocks of mono float32 at 16 kHz; memory stays constant. Raises HarkError: as
-    :func:`core.audio_file.read_audio_blocks`."""
+    """Yield a file as consecutive blocks of mono float32 at 16 kHz, in constant memory.
+
+    Raises HarkError: as :func:`core.audio_file.read_audio_blocks`.
+    """
     path = Path(path)
     check_file(path)
     yield from mono_blocks(path, decoded(path, start_s, max_seconds), start_s, max_seconds)
 
 
 def seconds_of(path: Path) -> float:
-    """How long a file's sound is, measured by decoding it; a broken one counts as far as it goes. Raises HarkError: it
-    is no sound."""
+    """Return the duration of a file in seconds, by decoding; a damaged file counts up to the damage.
+
+    Raises HarkError: not audio.
+    """
     seconds = 0.0
     try:
         for block in foreign_audio_blocks(path):

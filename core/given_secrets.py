@@ -1,4 +1,4 @@
-"""Secrets in the environment that others can guess: too short, or what an example has in their place."""
+"""Secrets from the environment that can be guessed: too short, or an example's placeholder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from core.errors import HarkError
 
-SHORTEST = 32  # characters of a key: a shorter one can be guessed, and with it one signs in as any user
+SHORTEST = 32  # characters of a key; a user who guesses a shorter one can sign in as any other
 KEY, EARLIER_KEYS = "HARK_SECRET_KEY", "HARK_SECRET_KEY_FALLBACKS"
 _URLS = ("DATABASE_URL", "REDIS_URL")  # which hold passwords
 _PLACEHOLDER = re.compile(
@@ -20,7 +20,7 @@ _PLACEHOLDER = re.compile(
 
 
 def check_given_secrets(environment: Mapping[str, str] = os.environ) -> None:
-    """Refuse a secret that can be guessed, by a HarkError that does not repeat it."""
+    """Raise HarkError if a secret can be guessed; the message does not repeat it."""
     given = [(name, environment.get(name, "").strip()) for name in (KEY, "HARK_METRICS_TOKEN")]
     given += [(EARLIER_KEYS, key.strip()) for key in environment.get(EARLIER_KEYS, "").split(",")]
     given += [(name, _password(environment.get(name, ""))) for name in _URLS]
@@ -35,14 +35,14 @@ def check_given_secrets(environment: Mapping[str, str] = os.environ) -> None:
 
 
 def weakness(key: str) -> str:
-    """Give the reason why a key that signs can be guessed; "" where it cannot."""
+    """Return the reason why a signing key can be guessed; "" if it cannot."""
     if len(key) < SHORTEST:
         return f"it has fewer than {SHORTEST} characters: who guesses it signs in as any user"
     return placeholder(key)
 
 
 def placeholder(text: str) -> str:
-    """Give the reason why a secret is an example's placeholder; "" where it is not."""
+    """Return the reason why a secret is an example's placeholder; "" if it is not."""
     if _PLACEHOLDER.search(text) or len(set(text)) < 3:
         return "it is a placeholder, which anybody can read in an example"
     return ""
@@ -51,5 +51,5 @@ def placeholder(text: str) -> str:
 def _password(url: str) -> str:
     try:
         return urlsplit(url).password or ""
-    except ValueError:  # what is wrong with it, others say
+    except ValueError:  # another check reports what is wrong with it
         return ""

@@ -1,4 +1,4 @@
-"""Requests to other servers: limits on size and time, another attempt where it can help, keys in no message."""
+"""Requests to other servers: limits on size and time, retries where they can help, no keys in messages."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from core.untrusted_json import untrusted_json
 from core.worded import number, worded
 
 AGAIN = frozenset({408, 409, 429, 500, 502, 503, 504})  # statuses after which another attempt can succeed
-LONGEST_WAIT_S = 30.0  # before another attempt
+LONGEST_WAIT_S = 30.0  # of a pause before a retry
 BLOCK = 1 << 20  # bytes of a download at a time
-ERROR_BYTES = 20_000  # that are read of a refusal
+ERROR_BYTES = 20_000  # read of an error's body
 
 sleep = time.sleep
-logging.getLogger("httpx2").setLevel(logging.WARNING)  # at INFO it logs whole addresses, which can hold a password
+logging.getLogger("httpx2").setLevel(logging.WARNING)  # at INFO it logs full addresses, which can hold a password
 
 
 class HttpError(HarkError):
-    """A server that cannot be reached, or answers with an error.
+    """A server cannot be reached, or answers with an error.
 
     Attributes:
-        status: of the answer; 0 where there is none.
-        again: whether another attempt can succeed.
-        wait_s: what the server asks for (``Retry-After``).
+        status: of the answer; 0 if there is none.
+        again: whether a retry can succeed.
+        wait_s: the pause that the server asks for (``Retry-After``).
     """
 
     status = 0
@@ -45,13 +45,13 @@ class HttpError(HarkError):
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole answer with a status below 300."""
+    """A complete answer with a status below 300."""
 
     headers: Mapping[str, str]
     body: bytes
 
     def json(self) -> Any:
-        """The body as JSON. Raises ValueError."""
+        """Parse the body as JSON. Raises ValueError."""
         return untrusted_json(self.body)
 
 
@@ -60,13 +60,13 @@ class Server:
     """A server that requests go to.
 
     Attributes:
-        url: its base address; the path of a request is put behind it.
-        name: what messages call it, at the beginning of a sentence.
-        check: what messages tell the user to do.
-        key: a bearer token. It is sent to ``url`` alone, so ``redirects`` are not for a server with a key.
-        timeout_s: of an answer as a whole; of each block of a download.
+        url: its base address; the path of a request is appended.
+        name: its name in messages, at the beginning of a sentence.
+        check: the advice to the user in messages.
+        key: a bearer token. It is sent to ``url`` alone, so a server with a key must not have ``redirects``.
+        timeout_s: for the whole answer; in a download, for each block.
         largest: bytes of an answer or a download.
-        attempts: requests at most, where a server is busy, has a fault or cannot be reached.
+        attempts: the most requests, where a server is busy, fails or cannot be reached.
         redirects: whether they are followed, also to other hosts.
     """
 
@@ -81,7 +81,7 @@ class Server:
 
     @property
     def host(self) -> str:
-        """The part of the address that may be shown: the rest can hold a password."""
+        """The part of the address that may be shown; the rest can hold a password."""
         parts = urlsplit(self.url)
         return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
 
@@ -92,7 +92,7 @@ class Server:
             content: ``json``, or ``data`` and ``files`` of a form, as httpx takes them.
 
         Raises:
-            HttpError: no answer, not in time, too large, or one with a status of 300 and more.
+            HttpError: no answer, a late one, one that is too large, or a status of 300 and above.
         """
         for attempt in range(1, self.attempts + 1):
             try:
@@ -107,7 +107,7 @@ class Server:
                             raise httpx2.ReadTimeout("")
                     return Answer(response.headers, body)
             except HttpError as error:
-                # A server that hung once may hang again: it gets one more attempt.
+                # A server that hung once may hang again: retry once.
                 last = 2 if isinstance(error.__cause__, httpx2.TimeoutException) else self.attempts
                 wait_s = 2.0 ** (attempt - 1) if error.wait_s is None else error.wait_s
                 if not error.again or attempt >= last or wait_s > LONGEST_WAIT_S:
@@ -119,7 +119,7 @@ class Server:
         self, path: str, file: Path, headers: Mapping[str, str] | None = None,
         progress: Callable[[int], None] = lambda done: None,
     ) -> None:  # fmt: skip
-        """Write an answer to a file; ``progress`` gets the bytes written so far. Raises HttpError, OSError."""
+        """Write the body of an answer to a file; ``progress`` gets the bytes so far. Raises HttpError, OSError."""
         done = 0
         with self.open("GET", path, headers) as response, file.open("wb") as out:
             for block in response.iter_bytes(BLOCK):
@@ -133,9 +133,9 @@ class Server:
     def open(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, **content: Any
     ) -> Iterator[httpx2.Response]:
-        """An answer whose body is not read yet. Raises HttpError, also where reading the body fails."""
+        """Yield an answer whose body has not been read yet. Raises HttpError, also if reading the body fails."""
         sent = {"User-Agent": "hark", "Accept-Encoding": "identity", **(headers or {})}
-        if not (self.key.isascii() and self.key.isprintable()):  # it would be refused with a message that repeats it
+        if not (self.key.isascii() and self.key.isprintable()):  # httpx would refuse it with a message that repeats it
             raise HttpError(
                 worded("%(name)s was not asked.", name=self.name),
                 worded("The key has characters that no key has."),
@@ -155,7 +155,7 @@ class Server:
             raise self._away(
                 worded("%(host)s did not answer within %(seconds)s s.", host=self.host, seconds=number(self.timeout_s))
             ) from error
-        except (httpx2.HTTPError, httpx2.InvalidURL, ImportError, ValueError) as error:  # the last two: of a proxy
+        except (httpx2.HTTPError, httpx2.InvalidURL, ImportError, ValueError) as error:  # the last two are a proxy's
             said = self._without_key(str(error) or type(error).__name__)[:200].rstrip(".")
             raise self._away(f"{self.host}: {said}.") from error
 
@@ -193,16 +193,16 @@ class Server:
         return found
 
     def _without_key(self, text: str) -> str:
-        # Servers repeat a refused key in their message, whole or its ends ("sk-ab****yz").
+        # Servers repeat a refused key in their message, in full or abbreviated ("sk-ab****yz").
         text = text.replace(self.key, "…") if self.key else text
         return re.sub(r"\b(sk|key|pk)-[\w*.-]{4,}", "…", text)
 
 
 def web_address(text: str) -> SplitResult | None:
-    """The parts of an http or https address without a password, query or fragment; None where it is none."""
+    """Split an http or https address without password, query or fragment; None for any other text."""
     try:
         parts = urlsplit(text)
-        parts.port  # noqa: B018 (raises where it is none)
+        parts.port  # noqa: B018 (raises where it is not a number)
     except ValueError:
         return None
     plain = parts.hostname and not (parts.username or parts.query or parts.fragment)
@@ -210,7 +210,7 @@ def web_address(text: str) -> SplitResult | None:
 
 
 def _seconds(retry_after: str) -> float | None:
-    """Of a ``Retry-After``, which is a number of seconds or a date; None where it is neither."""
+    """Return the seconds of a ``Retry-After``, a number or a date; None if it is neither."""
     try:
         return max(0.0, float(retry_after))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Small things that a user has kept, in one JSON file: changed under a lock, and gone with the last of them."""
+"""A user's small lists in JSON files: each is changed under a lock and deleted when it becomes empty."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.lock import held
 from core.worded import worded
 
 SCHEMA = 1  # of every such file
-MODE = 0o600  # what is kept is the user's alone
+MODE = 0o600  # only the user may read it
 
 Kept = TypeVar("Kept", bound=Collection[Any])
 
@@ -25,12 +25,12 @@ class KeptFile(Generic[Kept]):
     """A kind of file: ``{"schema": 1, <key>: ...}``.
 
     Attributes:
-        key: of what is kept.
-        called: what is kept, as errors say it: a plural that begins a sentence.
-        doing: what a change is for, as errors say it ("remembering the voice").
-        parse: what JSON has under the key, checked, to what is kept; of what is not as it should be it raises
-            ValueError, KeyError, TypeError or AttributeError. What it makes, JSON can write.
-        empty: what is kept where there is no file.
+        key: the name of the content.
+        called: the content in error messages: a plural that begins a sentence.
+        doing: the purpose of a change, in error messages ("remembering the voice").
+        parse: checks the JSON under the key and converts it; raises ValueError, KeyError, TypeError or AttributeError
+            if it is invalid. JSON can write its result.
+        empty: makes the content for a missing file.
     """
 
     key: str
@@ -40,7 +40,7 @@ class KeptFile(Generic[Kept]):
     empty: Callable[[], Kept]
 
     def load(self, file: Path) -> Kept:
-        """What is kept in ``file``. Raises HarkError: the file cannot be read."""
+        """Return the content of ``file``. Raises HarkError: the file cannot be read."""
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
             if content["schema"] != SCHEMA:
@@ -57,8 +57,10 @@ class KeptFile(Generic[Kept]):
 
     @contextmanager
     def to_change(self, file: Path) -> Iterator[Kept]:
-        """What is kept, written back at the end of the block; of two processes (or threads) one waits for the other.
-        Raises HarkError: the file cannot be read or written, or another process does not let go of it."""
+        """Yield the content and write it back at the end of the block; other processes and threads wait.
+
+        Raises HarkError: the file cannot be read or written, or another process does not release it.
+        """
         with storing(self.doing):
             file.parent.mkdir(parents=True, exist_ok=True)
             with held(file.with_suffix(".lock"), self._being_changed):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from core.errors import HarkError
 
-PATIENCE_S = 15.0  # a run that is cancelled has 10 s to end by itself, and holds its lock until then
+PATIENCE_S = 15.0  # a cancelled run has 10 s to end and holds its lock until then
 EVERY_S = 0.1
 
 
@@ -19,15 +19,15 @@ EVERY_S = 0.1
 def held(
     path: Path, refusal: Callable[[str], HarkError], patience_s: float | None = None, shared: bool = False
 ) -> Iterator[None]:
-    """Hold the lock on a file, which is made; the lock goes with the process, however that ends.
+    """Hold the lock on a file, which is created; the lock ends with the process.
 
     Args:
-        refusal: makes the error of the process that holds it (its number, or "unknown").
-        patience_s: how long it is waited for (default: :data:`PATIENCE_S`), as its holder may be about to end.
-        shared: others who share it may hold it too.
+        refusal: makes the error from the number of the process that holds the lock, or "unknown".
+        patience_s: how long to wait (default: :data:`PATIENCE_S`), as the holder may be about to end.
+        shared: others who share the lock may hold it too.
 
     Raises:
-        HarkError: another process has it, still.
+        HarkError: another process still holds it.
     """
     with path.open("a+") as lock:
         until = time.monotonic() + (PATIENCE_S if patience_s is None else patience_s)

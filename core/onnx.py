@@ -11,12 +11,12 @@ CPU = "CPUExecutionProvider"
 
 
 def session(model: bytes | str | Path, threads: int = 1, providers: Sequence[str] = (CPU,), lean: bool = False) -> Any:
-    """A model, as bytes or as a file, by onnxruntime.
+    """Load a model, given as bytes or as a file, into onnxruntime.
 
     Args:
         threads: of one operator; operators run one after the other.
-        providers: of onnxruntime, the wanted one first (``model.gpu``).
-        lean: give memory back after each call, and do not spin while waiting; a few per cent slower.
+        providers: of onnxruntime, the preferred one first (``model.gpu``).
+        lean: release memory after each call, and do not spin while waiting; a few per cent slower.
     """
     import onnxruntime
 
@@ -28,6 +28,6 @@ def session(model: bytes | str | Path, threads: int = 1, providers: Sequence[str
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     content = model if isinstance(model, bytes) else str(model)
     made = onnxruntime.InferenceSession(content, options, providers=list(providers))
-    if providers[0] not in made.get_providers():  # onnxruntime goes on without one whose libraries it cannot load
+    if providers[0] not in made.get_providers():  # onnxruntime skips one whose libraries it cannot load
         logging.getLogger(__name__).warning("%s cannot be used; the processor does its work", providers[0])
     return made

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 
-MOST_CROWDING = 5.0  # what hangs is to be found on a busy machine, too
+MOST_CROWDING = 5.0  # a time limit must still catch a hang on a busy machine
 
 
 def usable_cores() -> int:
-    """The processors that this process may use: not all where it is kept to some (taskset, a container's cpuset)."""
+    """Return the number of processors this process may use: fewer than all under taskset or a container's cpuset."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def crowding() -> float:
-    """How many times longer than on an idle machine work may take: what wants to run or to read, for each core of the
-    machine, in the last minute; 1 where there are cores enough, at most :data:`MOST_CROWDING`."""
+    """Return how much longer work may take than on an idle machine, from 1 to :data:`MOST_CROWDING`.
+
+    It is the load average of the last minute (processes that run, or wait to run or to read) per core of the machine.
+    """
     try:
         waiting = os.getloadavg()[0]
-    except (AttributeError, OSError):  # not every system counts it
+    except (AttributeError, OSError):  # not every system has a load average
         return 1.0
     return min(MOST_CROWDING, max(1.0, waiting / (os.cpu_count() or 1)))

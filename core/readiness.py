@@ -1,4 +1,4 @@
-"""Whether something optional can work here."""
+"""Readiness of optional parts on this machine."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from core.errors import HarkError
 
 @dataclass(frozen=True)
 class Readiness:
-    """Whether it can; if not, why and what the user can do about it."""
+    """The readiness of one part; if it is not ready, the cause and how the user can enable it."""
 
     ok: bool
     why: str = ""
     how_to_enable: str = ""
 
     def require(self, what: str) -> None:
-        """Raise HarkError where it cannot; ``what`` says what is not done then."""
+        """Raise HarkError if it cannot work; ``what`` names what is not done."""
         if not self.ok:
             raise HarkError(what, self.why, self.how_to_enable)

@@ -1,10 +1,10 @@
 """Settings from files named ``.env``: lines of NAME=value that stand in for environment variables.
 
-Two are read: the one in the data folder, then the one beside the code. What the environment says already stays, and
-what the first file says is not changed by the second. Keys of hosted models, caches of models and limits are put there,
-so that they need not stand on a command line, where others can read them.
+Two are read: first the one in the data folder, then the one beside the code. The environment overrides the first, which
+overrides the second. They hold keys of hosted models, caches of models and limits, which other users could read on a
+command line.
 
-``HARK_SETTINGS_FILE`` names another file to be read instead; empty, none is.
+``HARK_SETTINGS_FILE`` names another file to read instead; if it is empty, none is read.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from core.errors import HarkError
 
 NAME = ".env"
 CHOSEN = "HARK_SETTINGS_FILE"
-PLACE = "HARK_DATA"  # of the data folder; the file beside the code may say it
-# Names that a restored file may have. Those of Hark's own that say which program or package runs are not among them.
+PLACE = "HARK_DATA"  # the data folder; the file beside the code may set it
+# Names that a restored file may have: not Hark's own names that choose a program or package to run.
 _HARMLESS = re.compile(
     r"HARK_(?!(FLITE_PROGRAM|ENGINES_ENV|TORCH|TORCH_INDEX|SETTINGS_FILE|PYANNOTE_\w+|FUNASR_\w+)$)[A-Z_]+|"
     r"(DATABASE|REDIS)_URL|(GOOGLE|OPENAI|ELEVENLABS)_[A-Z_]+|HF_(TOKEN|HOME|HUB_OFFLINE|HUB_CACHE)|"
@@ -30,11 +30,11 @@ _HARMLESS = re.compile(
 
 
 def read_settings_files() -> list[Path]:
-    """Put the settings of the files into the environment; which were read, the first that counts first.
+    """Put the settings of the files into the environment; return the files read, in order of precedence.
 
-    Calling it again changes nothing. To be called before anything else looks at the environment. Names that an earlier
-    system had count, too (``core.earlier_settings``). Raises HarkError: a file is there and cannot be read, or the one
-    that HARK_SETTINGS_FILE names is not there.
+    Call it before anything reads the environment; a second call changes nothing. Names of an earlier system count too
+    (``core.earlier_settings``). Raises HarkError: a file cannot be read, or the one that HARK_SETTINGS_FILE names is
+    missing.
     """
     read = _read()
     adopt()
@@ -42,7 +42,7 @@ def read_settings_files() -> list[Path]:
 
 
 def positive_number(name: str, default: float) -> float:
-    """The number that an environment variable holds. Raises HarkError where it is not a number above 0."""
+    """Return the number in an environment variable. Raises HarkError if it is not a number above 0."""
     given = os.environ.get(name, "").strip()
     try:
         value = float(given) if given else default
@@ -80,7 +80,7 @@ def _read() -> list[Path]:
 
 
 def values_of(path: Path) -> dict[str, str]:
-    """The settings of one file. ``$`` is a character like others there: keys hold it."""
+    """Return the settings of one file. ``$`` is an ordinary character: keys contain it."""
     from dotenv import dotenv_values
 
     try:
@@ -96,7 +96,7 @@ def values_of(path: Path) -> dict[str, str]:
 
 
 def remove_unknown(path: Path) -> list[str]:
-    """Remove from a file what another program than Hark would read, such as LD_PRELOAD; the names of that."""
+    """Remove from a file the names that only other programs read, such as LD_PRELOAD; return them."""
     from dotenv.parser import parse_stream
 
     with path.open(encoding="utf-8-sig") as lines:

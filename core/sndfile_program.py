@@ -1,7 +1,7 @@
-"""A file of a stranger, opened by libsndfile in a process of its own, where ffmpeg is not installed.
+"""Program that opens an untrusted file by libsndfile in a process of its own, where ffmpeg is not installed.
 
-``python -I sndfile_program.py decode FILE START SECONDS`` writes sound as Sun's format, as ``core.ffmpeg`` reads it;
-``info FILE START SECONDS`` writes JSON. SECONDS may be null.
+``python -I sndfile_program.py decode FILE START SECONDS`` writes audio in Sun's format, for ``core.ffmpeg``; ``info
+FILE START SECONDS`` writes JSON. SECONDS may be null.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import sys
 import soundfile
 
 BLOCK_VALUES = 1 << 20  # samples times channels at a time, whatever the header claims
-UNKNOWN = 0xFFFFFFFF  # the length, in a header that comes before the sound
+UNKNOWN = 0xFFFFFFFF  # length in a header that precedes the audio
 
 
 def main() -> int:
-    """Exit code 1, with the reason on stderr, where it cannot be read (to its end)."""
+    """Return exit code 1, with the reason on stderr, if the file cannot be read (to its end)."""
     what, path, start_s, seconds = *sys.argv[1:4], json.loads(sys.argv[4])
     try:
         with soundfile.SoundFile(path) as source:

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def untrusted_json(text: str | bytes) -> Any:
-    """The content. Raises ValueError: it is none, is nested too deep, or has a number that is not finite."""
+    """Parse JSON. Raises ValueError: it is invalid, nested too deep, or has a number that is not finite."""
     try:
         return json.loads(text, parse_float=_finite, parse_constant=_refuse)
     except RecursionError as error:

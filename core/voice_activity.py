@@ -1,7 +1,6 @@
-"""How probable speech is in each 32 ms of sound, by silero-vad.
+"""The probability of speech in each 32 ms of audio, by silero-vad.
 
-Its model runs as it comes in the package, on onnxruntime alone: the package itself would import torch and limit its
-threads.
+The model from its package runs on onnxruntime alone: the package itself would import torch and limit its threads.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from core.errors import HarkError
 from core.onnx import session
 from core.worded import worded
 
-FRAME = 512  # samples (32 ms), the input of silero-vad, after
-CONTEXT = 64  # samples of what was before
+FRAME = 512  # samples (32 ms) of silero-vad's input, preceded by
+CONTEXT = 64  # samples of context
 FRAME_S = FRAME / SAMPLE_RATE
-MOST_FRAMES = 512  # of one call of the model
+MOST_FRAMES = 512  # in one call of the model
 
 
 class SpeechProbability:
-    """How probable speech is in each whole 32 ms of a stream that comes in parts of any size."""
+    """Probability of speech in each full 32 ms of a stream that comes in blocks of any size."""
 
     def __init__(self) -> None:
         self._session = _session()
@@ -35,7 +34,7 @@ class SpeechProbability:
         self._rest = np.zeros(0, np.float32)
 
     def feed(self, audio: np.ndarray, last: bool = False) -> np.ndarray:
-        """Probabilities [frames] of what is complete now; with ``last``, of the rest too, filled up with silence."""
+        """Return probabilities [frames] of the frames complete so far; with ``last``, pad the rest with silence too."""
         samples = np.concatenate([self._rest, np.asarray(audio, np.float32)])
         if last:
             samples = np.pad(samples, (0, -len(samples) % FRAME))
@@ -55,7 +54,7 @@ class SpeechProbability:
 
 
 def speech_probabilities(blocks: Iterable[np.ndarray]) -> np.ndarray:
-    """Probabilities [frames] of a whole recording that comes in blocks."""
+    """Return probabilities [frames] of a whole recording that comes in blocks."""
     stream = SpeechProbability()
     found = [stream.feed(block) for block in blocks]
     return np.concatenate([*found, stream.feed(np.zeros(0, np.float32), last=True)])
@@ -63,7 +62,7 @@ def speech_probabilities(blocks: Iterable[np.ndarray]) -> np.ndarray:
 
 @cache
 def _session() -> Any:
-    """The model, loaded once a process; it keeps no state of its own, so streams share it."""
+    """Load the model, once per process; it holds no state, so streams share it."""
     package = importlib.util.find_spec("silero_vad")
     if package is None or not package.submodule_search_locations:
         raise HarkError(

@@ -1,4 +1,4 @@
-"""English sentences that can be translated where they are shown; everything else takes them for the text they are."""
+"""English sentences that can be translated where they are shown; all other code treats them as plain text."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, SupportsIndex
 
-PLAIN = re.compile(r"(?:[^%]|%%|%\(\w+\)[sd])*")  # what stands in templates
+PLAIN = re.compile(r"(?:[^%]|%%|%\(\w+\)[sd])*")  # the placeholders that a template may have
 
 
 class Worded(str):
-    """A sentence that remembers what it was made of.
+    """A sentence that remembers its parts.
 
     Attributes:
         template: with ``%(name)s`` for each value (and ``%%`` for a per cent sign).
-        plural: the template where the value ``n`` is not one; "" where there is none.
+        plural: the template where the value ``n`` is not one; "" if there is none.
         values: texts, numbers, and parts that are worded themselves.
     """
 
@@ -23,12 +23,12 @@ class Worded(str):
     values: Mapping[str, Any]
 
     def parts(self) -> dict[str, Any]:
-        """The same as plain values, for JSON."""
+        """Return the parts as plain values, for JSON."""
         values = {name: value.parts() if isinstance(value, Worded) else value for name, value in self.values.items()}
         return {"template": self.template, "plural": self.plural, "values": values}
 
     def replace(self, old: str, new: str, count: SupportsIndex = -1, /) -> str:
-        """As a text's; what is replaced in the values leaves a sentence that can still be translated."""
+        """Replace as ``str`` does; a replacement within the values leaves the sentence translatable."""
         values = {
             name: value.replace(old, new) if isinstance(value, str) else value for name, value in self.values.items()
         }
@@ -37,19 +37,22 @@ class Worded(str):
 
 
 def number(value: float) -> float:
-    """A number of at most two decimals, as a value of a sentence: 30, not 30.0."""
+    """Round to at most two decimals for a sentence: 30, not 30.0."""
     rounded = round(value, 2)
-    return int(rounded) if rounded % 1 == 0 else rounded  # which neither NaN nor an infinity is
+    return int(rounded) if rounded % 1 == 0 else rounded  # NaN and infinities are never integers
 
 
 def listed(items: Iterable[object]) -> str:
-    """Names one after the other, as a value of a sentence."""
+    """Join names with commas, as a value of a sentence."""
     return ", ".join(map(str, items))
 
 
 def worded_again(parts: Mapping[str, Any]) -> Worded:
-    """A sentence of its parts, as they come out of JSON. Raises ValueError, TypeError or KeyError where they are none:
-    who sent them may want a number of a billion digits."""
+    """Rebuild a sentence from its parts in JSON.
+
+    Raises ValueError, TypeError or KeyError: invalid parts; an untrusted sender may ask for a number of a billion
+    digits.
+    """
     template, plural = str(parts["template"]), str(parts["plural"])
     if not (PLAIN.fullmatch(template) and PLAIN.fullmatch(plural)):
         raise ValueError("a placeholder is none of Hark's")
@@ -61,7 +64,7 @@ def worded_again(parts: Mapping[str, Any]) -> Worded:
 
 
 def worded(template: str, plural: str = "", /, **values: Any) -> Worded:
-    """A sentence. Templates are literals, for ``makemessages`` to extract; no other literal stands in the call."""
+    """Make a sentence. The templates must be the call's only literals: ``makemessages`` extracts them."""
     made = Worded((plural if plural and values["n"] != 1 else template) % values)
     made.template, made.plural, made.values = template, plural, values
     return made

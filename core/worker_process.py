@@ -1,4 +1,4 @@
-"""A worker process that is asked by lines of JSON: started, asked, listened to with a time limit, killed."""
+"""A worker process that answers requests in lines of JSON."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import IO, Any
 from core.data_folder import REPOSITORY
 from core.processors import crowding
 
-LONGEST_LINE = 1 << 24  # bytes of an answer; a worker that writes more without a line's end writes nonsense
+LONGEST_LINE = 1 << 24  # bytes of an answer; a worker that writes a longer line is broken
 LOG_TAIL = 400  # characters of a worker's stderr that go into ``why``
 
 
 class WorkerGone(Exception):
-    """The worker died, hung or wrote nonsense. The message says which."""
+    """The worker died, hung or gave an invalid answer; the message says which."""
 
 
 class CannotStart(WorkerGone):
@@ -28,11 +28,11 @@ class CannotStart(WorkerGone):
 
 
 class WorkerProcess:
-    """One worker process: started, asked, listened to with a time limit, killed."""
+    """One worker process: started, asked, read with a time limit, killed."""
 
     def __init__(self, name: str, command: list[str], extra: Mapping[str, str], start_timeout_s: float) -> None:
         self._name = name
-        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - stays open as long as the process
         self._unread = b""
         self._process = subprocess.Popen(
             command,
@@ -62,7 +62,7 @@ class WorkerProcess:
         return self._process.poll() is None
 
     def send(self, message: dict[str, Any]) -> None:
-        """Send a request. Says nothing if the worker is dead: reading the answer will."""
+        """Send a request. A dead worker raises nothing here: reading its answer does."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
@@ -71,9 +71,9 @@ class WorkerProcess:
             pass
 
     def answer(self, number: str, timeout_s: float) -> dict[str, Any]:
-        """The answer to request ``number``, which must be the next one. Raises WorkerGone.
+        """Return the answer to request ``number``, which must be the next one. Raises WorkerGone.
 
-        ``timeout_s`` is for a machine that has little else to do; on a busy one it is longer, as all times are here.
+        ``timeout_s`` is for an idle machine; on a busy one it is extended, as all times here are.
         """
         message = self._read(timeout_s)
         if message.get("id") != number or message.get("event") not in ("done", "failed"):

@@ -1,4 +1,4 @@
-"""What a worker process and its host say to each other: JSON lines on the worker's stdin and stdout.
+"""The protocol of a worker process and its host: JSON lines on the worker's stdin and stdout.
 
 This file runs inside the workers, in whatever interpreter an engine needs, so it uses the standard library only.
 

@@ -1,1 +1,1 @@
-"""The clip library: every clip that Hark made or imported, with its transcript, and what was found in it."""
+"""The clip library: every clip that Hark made or imported, with its transcript and alignments."""

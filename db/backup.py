@@ -1,9 +1,9 @@
-"""A data folder as one file, and back: a zip with a manifest that has the digest of every file.
+"""A data folder as one file, and back: a zip whose manifest has the digest of every file.
 
-Databases are copied first, with SQLite's own backup, so the portal and commands may go on; files follow. A clip's file
-is written before its row (``db/db_api.py``), so every row of the copy has its file, unless it was deleted meanwhile.
-A database that is on a server is in the zip as the SQLite file that would hold it without one; so a backup made with
-either is restored with either.
+Databases are copied first, with SQLite's own backup, so the portal and commands may continue; files follow. A clip's
+file is written before its row (``db/db_api.py``), so every row of the copy has its file, unless it was deleted
+meanwhile. A database on a server goes into the zip as the SQLite file that would replace it without a server, so a
+backup can be restored with or without one.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ MANIFEST = "hark-backup.json"
 FORMAT = 1
 LARGEST_MANIFEST = 1 << 28  # bytes: about a million files
 BLOCK = 1 << 20
-BUSY_S = 60.0  # how long a database that somebody has locked is waited for
+BUSY_S = 60.0  # patience with a database that another process has locked
 PORTAL_DATABASE = "portal/portal.sqlite3"
-SERVING_LOCK = "portal/serving.lock"  # below the data folder: the portal shares it, restoring has it alone
+SERVING_LOCK = "portal/serving.lock"  # below the data folder; portals share the lock, a restore holds it alone
 SECRETS = ("portal/secret.key", ".env")
 DATABASE = ".sqlite3"
-IN_PLACE = (".before-", ".restoring-")  # beginnings of what restoring in place puts into a data folder
+IN_PLACE = (".before-", ".restoring-")  # prefixes of the names that a restore in place leaves in a data folder
 
-# What can be had again, of every user's folder and of the models in it; and the portal's counts of requests.
-# Nor what names a place on a server, whose rows are in the backup as a database.
+# Excluded, for every user: files that can be made or downloaded again, the portal's counts of requests, and the markers
+# of libraries on a server, whose rows are in the backup as a database.
 NOT_KEPT = {
     "cache", "engines", "voices", "exports", "logs", "log", "tmp", "library.postgresql",
     MANIFEST,
@@ -58,7 +58,7 @@ NOT_KEPT = {
 DOWNLOADED = {"whisper", "funasr", "pyannote", "summary", "question-answering", "embedding"}
 _OF_A_PROCESS = (".lock", *(DATABASE + end for end in ("-wal", "-shm", "-journal")))
 _WORTH_PACKING = {DATABASE, ".json", ".jsonl", ".csv", ".txt", ".html"}
-# Tables of django-q and which rows go. A task may call any function; the next tries of webhooks stay.
+# Tables of django-q and the rows to remove: a task may call any function. The retries of webhooks stay.
 _QUEUE = {
     "django_q_ormq": "",
     "django_q_task": "",
@@ -69,7 +69,7 @@ _QUEUE = {
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of a backup: its path below the data folder, size, digest, and when it was changed (seconds, UTC)."""
+    """A file of a backup: its path below the data folder, size, digest, and time of change (seconds, UTC)."""
 
     path: str
     bytes: int
@@ -79,7 +79,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Backup:
-    """What a backup holds. ``left_out`` names files that vanished, or could not be named, while it was made."""
+    """The content of a backup.
+
+    ``left_out`` names files that vanished while it was made, or whose names are not text.
+    """
 
     hark: str
     created: str
@@ -103,7 +106,7 @@ def hark_version() -> str:
 
 
 def is_kept(path: PurePosixPath) -> bool:
-    """Whether a file or folder (its path below the data folder) belongs into a backup."""
+    """Return whether a file or folder (its path below the data folder) belongs in a backup."""
     parts = path.parts
     if parts[0] == "users" and len(parts) > 2:
         parts = parts[2:]
@@ -122,14 +125,14 @@ def is_kept(path: PurePosixPath) -> bool:
 
 
 def back_up(data: Path, target: Path, reporter: Reporter, server: Libraries | None = None) -> Backup:
-    """Write a backup of a data folder, which may be in use; an earlier file of that name is replaced at the end.
+    """Write a backup of a data folder, which may be in use; it replaces an earlier file of that name at the end.
 
     Args:
         server: the databases that are not in the folder.
 
     Raises:
-        HarkError: nothing to back up, a target inside of the data folder, a file that cannot be read, a full disk.
-            Nothing is left then.
+        HarkError: nothing to back up, a target inside the data folder, an unreadable file, a full disk. No file is left
+            then.
     """
     data, target = data.resolve(), target.resolve()
     with _writing("the backup was not written"):
@@ -139,7 +142,7 @@ def back_up(data: Path, target: Path, reporter: Reporter, server: Libraries | No
         if not names and not (server is not None and server.is_used()):
             raise _nothing(data)
         with (
-            atomic_path(target, 0o600) as temporary,  # it holds the key and the sessions of the portal
+            atomic_path(target, 0o600) as temporary,  # contains the portal's key and sessions
             tempfile.TemporaryDirectory(prefix=f".{target.stem}-", dir=target.parent) as copies,
             zipfile.ZipFile(temporary, "w") as archive,
         ):
@@ -186,7 +189,7 @@ class _Writer:
         self.vanished: set[str] = set()
 
     def write(self, names: set[str], unnamed: set[str]) -> Backup:
-        """Args: the files that are there before, and those whose names are no text."""
+        """Write the backup from the files found so far and those whose names are not text."""
         self.reporter.stage("databases", "Copying the databases")
         if self.server is not None:
             for name in self.server.names(self.data):
@@ -199,7 +202,7 @@ class _Writer:
             name = path.relative_to(self.data).as_posix()
             if path.is_file() and name not in self.written:
                 self._add(name)
-        names = names | set(_files(self.data, unnamed))  # so what was deleted since the databases is missed
+        names = names | set(_files(self.data, unnamed))  # files deleted meanwhile count as vanished
         self.reporter.stage("files", "Copying the files")
         progress = Progress(self.reporter, len(names))
         for name in sorted(names):
@@ -241,7 +244,7 @@ class _Writer:
 
 
 def _files(data: Path, unnamed: set[str]) -> Iterator[str]:
-    """The names of all files that belong into a backup; links are followed, as to a larger disk, but not in circles."""
+    """Yield the names of all files that belong in a backup, following links (as to a larger disk) but no loops."""
 
     def below(folder: Path, above: frozenset[str]) -> Iterator[str]:
         real = os.path.realpath(folder)
@@ -260,7 +263,7 @@ def _files(data: Path, unnamed: set[str]) -> Iterator[str]:
                 continue
             if entry.is_dir():
                 yield from below(path, above | {real})
-            elif entry.is_file():  # no socket, no pipe, no link that leads nowhere
+            elif entry.is_file():  # not a socket, a pipe or a broken link
                 if _is_safe(name):
                     yield name
                 else:
@@ -270,7 +273,7 @@ def _files(data: Path, unnamed: set[str]) -> Iterator[str]:
 
 
 def _copy_database(path: Path, copy: Path) -> None:
-    """Raises FileNotFoundError where it has vanished, OSError of a full disk."""
+    """Copy a database. Raises FileNotFoundError if it has vanished, OSError on a full disk."""
     until = time.monotonic() + BUSY_S
 
     def wait(status: int, remaining: int, total: int) -> None:
@@ -278,7 +281,7 @@ def _copy_database(path: Path, copy: Path) -> None:
             raise sqlite3.OperationalError("it stays locked")
 
     try:
-        # "rw", not "ro": a database in WAL mode that nobody has open cannot be read otherwise.
+        # Not "ro", which cannot read a database in WAL mode that no process has open.
         with (
             closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", timeout=1.0, uri=True)) as source,
             closing(sqlite3.connect(copy)) as target,
@@ -353,24 +356,26 @@ def _not_written(error: OSError, doing: str) -> HarkError:
 
 
 def check(archive: Path, reporter: Reporter) -> Backup:
-    """Read all of a backup and compare every digest. Raises HarkError: no backup, a damaged one, or one with a file
-    that Hark does not put into backups."""
+    """Read a whole backup and compare every digest.
+
+    Raises HarkError: not a backup, a damaged one, or one with a file that Hark does not back up.
+    """
     return _read_backup(archive, None, reporter)
 
 
 def restore(
     archive: Path, data: Path, reporter: Reporter, replace: bool = False, server: Libraries | None = None
 ) -> tuple[Backup, Path | None]:
-    """Put a backup into a data folder that is empty or not there; all of it is checked before.
+    """Restore a backup into an empty or missing data folder, after checking all of it.
 
     Args:
-        replace: move a data folder that holds something aside. Returned is what it is called then. What a server had
-            lies in it as an SQLite file.
-        server: what takes the databases of the backup.
+        replace: move a non-empty data folder aside; its new path is returned. The server's databases are saved there as
+            SQLite files.
+        server: receives the databases of the backup.
 
     Raises:
-        HarkError: what :func:`check` raises, a data folder that holds something or whose portal is running, a server
-            that is used, a full disk. The data folder and the server are as they were then.
+        HarkError: as :func:`check`, a non-empty data folder or one whose portal is running, a server in use, a full
+            disk. The data folder and the server are then as before.
     """
     with _writing("the backup was not restored"):
         occupied = data.exists() and (not data.is_dir() or bool(_held_by(data)))
@@ -394,20 +399,23 @@ def restore(
 
 
 def _room(data: Path) -> Path:
-    """Where folders lie that can be renamed into the data folder's place: beside it. Where it is a mount, or the folder
-    above it may not be written (as in a container), in it: its entries are renamed then, not the folder."""
+    """Return the folder for temporary folders that can be renamed to the data folder: its parent.
+
+    If the data folder is a mount, or its parent is not writable (as in a container), that is the data folder itself:
+    its entries are then renamed one by one.
+    """
     in_place = data.is_dir() and (data.is_mount() or not os.access(data.parent, os.W_OK))
     return data if in_place else data.parent
 
 
 def _held_by(data: Path) -> list[Path]:
-    """What a data folder holds, without what earlier restores in place have left, and a file system of its own."""
+    """Return the entries of a data folder, except those left by earlier restores in place and by the file system."""
     return [path for path in data.iterdir() if path.name != "lost+found" and not path.name.startswith(IN_PLACE)]
 
 
 @contextmanager
 def _temporary_folder(data: Path) -> Iterator[Path]:
-    """A folder for its owner only; it is gone afterwards, unless it was renamed."""
+    """Yield a folder that only its owner can read; it is removed afterwards unless it was renamed."""
     folder = Path(tempfile.mkdtemp(prefix=f".restoring-{data.name}-", dir=_room(data)))
     try:
         yield folder
@@ -416,8 +424,10 @@ def _temporary_folder(data: Path) -> Iterator[Path]:
 
 
 def _put_in_place(staged: Path, data: Path, aside: Path | None) -> list[tuple[Path, Path]]:
-    """Move what is there aside, if that is named, and the new in its place. Returns the renames: two at most, but where
-    the folder itself cannot be renamed."""
+    """Move the present data to ``aside``, if given, and the new data into its place; return the renames.
+
+    These are two at most, unless the folder itself cannot be renamed.
+    """
     if _room(data) == data:
         if aside is None and _held_by(data):
             raise _holds_something(data)
@@ -434,7 +444,7 @@ def _put_in_place(staged: Path, data: Path, aside: Path | None) -> list[tuple[Pa
             done.append((old, new))
     except OSError as error:
         _put_back(done, aside)
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # somebody has filled it meanwhile
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # filled by another process meanwhile
             raise _holds_something(data) from None
         raise
     return done
@@ -449,7 +459,7 @@ def _put_back(renames: list[tuple[Path, Path]], aside: Path | None) -> None:
 
 
 def _put_on_server(server: Libraries, staged: Path, data: Path, occupied: bool, reporter: Reporter) -> Path | None:
-    """The same with the databases on a server, all or nothing."""
+    """Put the databases on a server and all else in place, or change nothing."""
     with _temporary_folder(data) as before:
         saved: dict[str, Path] = {}
         for name in server.names(data):
@@ -470,7 +480,7 @@ def _put_on_server(server: Libraries, staged: Path, data: Path, occupied: bool, 
             for name, copy in saved.items():
                 place = aside / name
                 place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                # A file of that name is from before the server was used.
+                # A file of that name is older than the use of the server.
                 copy.rename(place.with_name(f"from-server{DATABASE}") if place.exists() else place)
             server.forget(aside, saved)
         return aside
@@ -495,7 +505,7 @@ def _holds_something(data: Path) -> HarkError:
 @contextmanager
 def _without_portal(data: Path) -> Iterator[None]:
     lock = data / SERVING_LOCK
-    if not lock.parent.is_dir():  # no portal has ever used it
+    if not lock.parent.is_dir():  # no portal has used it yet
         yield
         return
 
@@ -512,8 +522,10 @@ def _without_portal(data: Path) -> Iterator[None]:
 
 @contextmanager
 def serving(data: Path) -> Iterator[None]:
-    """While a portal uses a data folder, which may have several: nothing is restored there. Raises HarkError: something
-    is just being restored. OSError: the folder cannot be written."""
+    """Mark a data folder as used by a portal (several may use it), so that no restore can start.
+
+    Raises HarkError: a restore is running. OSError: the folder cannot be written.
+    """
 
     def refusal(process: str) -> HarkError:
         return HarkError(
@@ -545,7 +557,7 @@ def _read_backup(archive: Path, into: Path | None, reporter: Reporter) -> Backup
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise _damaged(f"It is no zip, or is cut off or changed: {error}.") from error
     except (RuntimeError, NotImplementedError, ValueError, struct.error, OverflowError) as error:
-        raise _refused(f"It cannot be read: {error}.") from error  # encrypted, or of a method that nobody knows
+        raise _refused(f"It cannot be read: {error}.") from error  # encrypted, or an unknown method
     except OSError as error:
         raise _damaged(f"It cannot be read: {error.strerror or error}.") from error
     if into is not None:
@@ -554,8 +566,10 @@ def _read_backup(archive: Path, into: Path | None, reporter: Reporter) -> Backup
 
 
 def _disarm(staged: Path, reporter: Reporter) -> None:
-    """Remove from an unpacked backup what would run as soon as the portal starts: settings of other programs, and tasks
-    of the queue, which sends again what still has to be done."""
+    """Remove what would run when the portal starts: settings of other programs, and tasks of the queue.
+
+    The queue schedules unfinished work again.
+    """
     settings, database = staged / NAME, staged / PORTAL_DATABASE
     try:
         if settings.is_file() and (names := remove_unknown(settings)):
@@ -612,7 +626,7 @@ def _new_file(into: Path | None, file: Entry) -> Iterator[Callable[[bytes], obje
 
 
 def _manifest_of(opened: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> Backup:
-    """What the manifest says, which is taken out of the members."""
+    """Remove the manifest from the members and parse it."""
     if MANIFEST not in members:
         raise _refused("It has no manifest: ./hark backup did not make it.")
     with opened.open(members.pop(MANIFEST)) as file:
@@ -636,7 +650,7 @@ def _manifest_of(opened: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -
 
 
 def _word(value: Any) -> str:
-    """A short text that may be shown in a terminal."""
+    """Return a short text that is safe to show in a terminal."""
     if not (isinstance(value, str) and value.isprintable() and len(value) <= 100):
         raise ValueError("no word")
     return value
@@ -650,10 +664,10 @@ def _time(value: Any) -> float:
 
 
 def _members(opened: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """The members by name: plain files that Hark backs up, each once."""
+    """Return the members by name: plain files that Hark backs up, each once."""
     members: dict[str, zipfile.ZipInfo] = {}
     if min((info.header_offset for info in opened.infolist()), default=0) > 0:
-        raise _damaged("It is cut off.")  # what was read is the end of a zip in it
+        raise _damaged("It is cut off.")  # the end of another zip within it
     for info in opened.infolist():
         name = info.orig_filename
         if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG) or info.is_dir():
@@ -676,7 +690,7 @@ def _compare(named: set[str], members: set[str]) -> None:
 
 
 def _is_safe(name: str) -> bool:
-    """Whether a name leads to a place below the folder, in one way only."""
+    """Return whether a name leads to a place below the folder, and has only one spelling."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Where a library's rows are: in the SQLite file of its folder, or on the PostgreSQL server of DATABASE_URL."""
+"""The place of a library's rows: the SQLite file in its folder, or the PostgreSQL server of DATABASE_URL."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 
 def database_of(folder: Path) -> Database:
-    """The file, where there is one; else PostgreSQL, where the library was made there or DATABASE_URL names it. MariaDB
-    and MySQL have no libraries."""
+    """Return the folder's SQLite file if it exists, else PostgreSQL if the library is there or DATABASE_URL names it.
+
+    MariaDB and MySQL hold no libraries.
+    """
     file = folder / DATABASE_NAME
     if file.is_file():
         return SqliteDatabase(file)
@@ -29,12 +31,11 @@ def database_of(folder: Path) -> Database:
 
 
 def is_on_server(folder: Path) -> bool:
-    """Whether the folder's library was made on PostgreSQL."""
     return (folder / MARKER).is_file()
 
 
 def on_server(folder: Path) -> PostgresqlDatabase:
-    """The library of a folder on PostgreSQL. Raises HarkError where the driver is not installed."""
+    """Return the folder's library on PostgreSQL. Raises HarkError if the driver is not installed."""
     need("psycopg", "psycopg[binary]", DATABASE)
     from db.postgresql import PostgresqlDatabase
 

@@ -15,12 +15,14 @@ from core.audio_file import SAMPLE_RATE
 
 CLIPS_FOLDER = "clips"
 TEMPORARY_SUFFIX = ".tmp"
-FULL_SCALE = 32768.0  # of 16-bit samples; soundfile divides by the same, so that a clip read and stored again is equal
+FULL_SCALE = 32768.0  # of 16-bit samples, as in soundfile, so reading and storing a clip again changes nothing
 
 
 def to_samples(audio: np.ndarray) -> np.ndarray:
-    """Float audio [samples] in [-1, 1] as little-endian int16, clipped. Raises ValueError: not one-dimensional, empty,
-    or not finite."""
+    """Convert float audio [samples] in [-1, 1] to little-endian int16, clipped.
+
+    Raises ValueError: not one-dimensional, empty, or not finite.
+    """
     audio = np.asarray(audio)
     if audio.ndim != 1 or not len(audio):
         raise ValueError(f"a clip is a non-empty vector of samples, not an array of shape {audio.shape}")
@@ -32,25 +34,25 @@ def to_samples(audio: np.ndarray) -> np.ndarray:
 
 
 def digest_of(samples: np.ndarray) -> str:
-    """The sha256 of little-endian int16 samples, as hexadecimal; the name of the clip's file."""
+    """Return the sha256 of little-endian int16 samples, as hexadecimal; it names the clip's file."""
     return hashlib.sha256(np.ascontiguousarray(samples).tobytes()).hexdigest()
 
 
 def audio_digest(audio: np.ndarray) -> str:
-    """The digest that float audio [samples] at 16 kHz would be stored under."""
+    """Return the digest of float audio [samples] at 16 kHz, without storing it."""
     return digest_of(to_samples(audio))
 
 
 def relative_path(digest: str) -> str:
-    """Where the clip with this digest lies, relative to the data folder, with forward slashes."""
+    """Return the path of a digest's clip, relative to the data folder, with forward slashes."""
     return f"{CLIPS_FOLDER}/{digest[:2]}/{digest}.flac"
 
 
 def store(data_dir: Path, digest: str, samples: np.ndarray) -> bool:
-    """Write a clip's file unless it is there; True if it was written.
+    """Write a clip's file unless it exists; return True if it was written.
 
-    The file is synced before it gets its name, so the name never stands for half a file. The folder is not synced: a
-    name lost in a power cut leaves at worst a row without a file, which ``Library.check`` mends.
+    The file is synced before it gets its name, so the name never stands for a partial file. The folder is not synced: a
+    name lost in a power cut leaves at worst a row without a file, which ``Library.check`` repairs.
     """
     target = data_dir / relative_path(digest)
     if target.is_file():
@@ -73,14 +75,16 @@ def store(data_dir: Path, digest: str, samples: np.ndarray) -> bool:
 
 
 def load(path: Path, start: int = 0, stop: int | None = None) -> np.ndarray:
-    """A stored clip, or samples ``start`` to ``stop`` of it, as mono float32 [samples] at 16 kHz; soundfile's and the
-    system's errors are the caller's."""
+    """Read a stored clip, or samples ``start`` to ``stop`` of it, as mono float32 [samples] at 16 kHz.
+
+    The errors of soundfile and the system pass through.
+    """
     audio, _rate = soundfile.read(str(path), start=start, stop=stop, dtype="float32")
     return np.asarray(audio, dtype=np.float32)
 
 
 def digest_on_disk(path: Path) -> str | None:
-    """The digest of what a clip's file holds, or None where it cannot be read as a clip."""
+    """Return the digest of the audio in a clip's file; None if it cannot be read as a clip."""
     try:
         samples, rate = soundfile.read(str(path), dtype="int16")
     except (soundfile.LibsndfileError, OSError):

@@ -1,4 +1,4 @@
-"""What the library asks of its database, in SQLite's SQL: ``postgresql.py`` rewrites the few words that differ."""
+"""The parts of the library that its databases share. Queries are in SQLite's SQL, adapted by ``postgresql.py``."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from core.worded import worded
 SCHEMA = Path(__file__).with_name("db.sql")
 SCHEMA_VERSION = 1
 DATABASE_NAME = "library.sqlite3"
-MARKER = "library.postgresql"  # instead of it, in the data folder: what the library is called on PostgreSQL
-BUSY_TIMEOUT_S = 30.0  # until a writer gives up waiting for another
+MARKER = "library.postgresql"  # replaces it in the data folder; names the library's schema on PostgreSQL
+BUSY_TIMEOUT_S = 30.0  # a writer's patience with another
 FULL_TEXT_DIFFERS = "the full-text index does not agree with the clips"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing of a database that may be damaged: what ``Library.check`` calls it, what is wrong (each in words), and
-    how to put that right. Both take a connection, ``mend`` within a transaction."""
+    """A check of a database: its kind in ``Library.check``, a search for damage (each in words), and the repair.
+
+    Both functions take a connection, ``mend`` within a transaction.
+    """
 
     kind: str
     find: Callable[[Any], list[str]]

@@ -7,9 +7,9 @@ CREATE TABLE IF NOT EXISTS clip (
     sha256          TEXT NOT NULL,              -- of the audio as little-endian 16-bit samples; clips may share a file
     duration_s      REAL NOT NULL CHECK (duration_s > 0),
     sample_rate     INTEGER NOT NULL,
-    text_original   TEXT NOT NULL,              -- what was asked of the engine, or the corpus's transcript
+    text_original   TEXT NOT NULL,              -- as given to the engine, or the corpus's transcript
     text_normalized TEXT NOT NULL,
-    text_known      INTEGER NOT NULL CHECK (text_known IN (0, 1)),  -- 0: nobody knows what is said in it
+    text_known      INTEGER NOT NULL CHECK (text_known IN (0, 1)),  -- 0: its words are unknown
     language        TEXT NOT NULL,
     engine          TEXT NOT NULL,
     model           TEXT NOT NULL,
@@ -47,7 +47,7 @@ CREATE TRIGGER IF NOT EXISTS clip_fts_update AFTER UPDATE OF text_normalized ON 
     INSERT INTO clip_fts (rowid, text_normalized) VALUES (new.id, new.text_normalized);
 END;
 
--- What an acoustic model (the aligner) said about a clip, frame by frame: computed once, kept as a file.
+-- The output of an acoustic model (the aligner) for a clip, frame by frame: computed once, stored as a file.
 CREATE TABLE IF NOT EXISTS emission (
     clip_id INTEGER NOT NULL REFERENCES clip (id) ON DELETE CASCADE,
     aligner TEXT NOT NULL,
@@ -56,7 +56,7 @@ CREATE TABLE IF NOT EXISTS emission (
     PRIMARY KEY (clip_id, aligner)
 ) WITHOUT ROWID;
 
--- When each word and phone of a clip is said; what mining and splicing read.
+-- The times of each word and phone of a clip, for mining and splicing.
 CREATE TABLE IF NOT EXISTS alignment (
     clip_id    INTEGER NOT NULL REFERENCES clip (id) ON DELETE CASCADE,
     aligner    TEXT NOT NULL,

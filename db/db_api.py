@@ -1,12 +1,11 @@
-"""The clip library: every SQL statement of Hark that asks for clips or changes them is in this file.
+"""The clip library: this file holds every SQL statement of Hark that reads or changes clips.
 
-Its rows are in an SQLite file (``sqlite.py``), or on a server (``postgresql.py``) where DATABASE_URL says
-so and the library has no such file. The statements are SQLite's.
+The rows are in an SQLite file (``sqlite.py``), or on a server (``postgresql.py``) if DATABASE_URL names one and the
+library has no such file. The statements are SQLite's.
 
 Order of writing: a clip's file first (synced, then named), its row after it, a batch of rows in one transaction. A kill
-in the middle leaves at worst files that no row names; ``Library.check`` finds and removes them. A writer holds
-the library's write lock while looking whether the file is there, so writers and a mending check never lose a clip to
-each other.
+in the middle leaves at worst files without rows; ``Library.check`` finds and removes them. A writer holds the library's
+write lock while checking that the file exists, so a writer and a repairing check never lose each other's clips.
 """
 
 from __future__ import annotations
@@ -47,48 +46,50 @@ EMISSIONS_FOLDER = "emissions"
 CHECKING, MENDING = "checking the clip library", "mending the clip library"  # in messages
 
 BATCH_CLIPS = 256  # rows a transaction
-BATCH_SAMPLES = 600 * SAMPLE_RATE  # or so much audio, so that memory stays constant
-BATCH_SECONDS = 5.0  # or so long since the first clip of the batch, so that a kill costs little slow synthesis
+BATCH_SAMPLES = 600 * SAMPLE_RATE  # or this much audio, so that memory stays constant
+BATCH_SECONDS = 5.0  # or this long since the batch's first clip, so that a kill loses little slow synthesis
 WRITE_THREADS = 8  # syncing waits for the disk; waits overlap
 PAGE_ROWS = 1000  # rows fetched at a time by iterators
-LEFT_OVER_AFTER_S = 600.0  # a file without a row is a crash's left-over only when it is older than this
+LEFT_OVER_AFTER_S = 600.0  # a younger file without a row may belong to a running writer
 
 _COLUMNS = (
     "id, path, sha256, duration_s, sample_rate, text_original, text_normalized, text_known, language, engine, model, "
     "voice, speaker, licence, settings, request_id, source, parent_id, start_s, end_s, created_at, state"
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-# Scripts written without spaces (Thai to Myanmar, Khmer, kana, CJK): the full-text index sees a whole run as one word.
+# Scripts written without spaces (Thai to Myanmar, Khmer, kana, CJK): the full-text index takes a whole run as one word.
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]")
 
 
 def source_id(corpus: str, relative: str) -> str:
-    """The ``source`` of an imported clip: the corpus's name (no colon in it), a colon, the path inside the corpus."""
+    """Return the ``source`` of an imported clip: the corpus's name (without a colon), a colon, its path there."""
     if ":" in corpus or not corpus:
         raise ValueError(f"a corpus's name is not empty and has no colon: {corpus!r}")
     return f"{_plain(corpus)}:{_plain(relative)}"
 
 
 def library_exists(data_dir: Path) -> bool:
-    """Whether anything was put into a library under this data folder yet; looking at it makes none."""
+    """Return whether this data folder has a library; checking creates none."""
     return (data_dir / DATABASE_NAME).is_file() or is_on_server(data_dir)
 
 
 def remove_rows(data_dir: Path) -> None:
-    """Take a library's rows away from its server, for good, before its folder is deleted. An SQLite file stays. Raises
-    HarkError: the server does not answer."""
+    """Delete a library's rows from its server before its folder is deleted; an SQLite file stays.
+
+    Raises HarkError: the server does not answer.
+    """
     if is_on_server(data_dir):
         on_server(data_dir).remove()
 
 
 class Library:
-    """The clips under one data folder. Any number of processes and threads may use one at once.
+    """The clips under one data folder. Any number of processes and threads may use it at the same time.
 
     Args:
-        data_dir: the data folder; made if it is not there.
+        data_dir: the data folder; created if missing.
 
-    Every method raises HarkError for what a user can mend: a full disk, a read-only folder, a damaged database, one
-    that a newer Hark wrote, one that stays locked.
+    Every method raises HarkError for problems that a user can fix: a full disk, a read-only folder, a damaged database,
+    one written by a newer Hark, one that stays locked.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -100,7 +101,7 @@ class Library:
         self._rows("SELECT 1", doing="opening the clip library")
 
     def close(self) -> None:
-        """Close this thread's connection; another use opens a new one."""
+        """Close this thread's connection; the next use opens a new one."""
         connection = self._local.__dict__.pop("connection", None)
         if connection is not None and self._local.pid == os.getpid():
             connection.close()
@@ -114,12 +115,11 @@ class Library:
     # -- adding ------------------------------------------------------------------------------------------------
 
     def add_clips(self, clips: Iterable[NewClip], once: bool = False) -> list[int]:
-        """Store clips and return their ids in order; a request_id or source that is there keeps its clip and id. With
-        ``once``, so do samples that are there, whoever stores them at the same time.
+        """Store clips and return their ids in order; a known request_id or source keeps its clip and id.
 
-        The iterable is consumed in batches; memory does not grow with it. Where it raises, what it gave before is
-        stored and the exception goes on. Raises ValueError: audio that is empty, not a vector or not finite (an error
-        in the calling code).
+        With ``once``, so do known samples, even if several processes store them at the same time. The iterable is
+        consumed in batches, in constant memory. If it raises, the clips before that are stored and the exception
+        propagates. Raises ValueError: audio that is empty, not a vector or not finite (an error in the calling code).
         """
         ids: list[int] = []
         batch: list[tuple[NewClip, str, np.ndarray]] = []
@@ -133,7 +133,7 @@ class Library:
                 samples_in_batch += len(samples)
                 full = len(batch) >= BATCH_CLIPS or samples_in_batch >= BATCH_SAMPLES
                 if full or time.monotonic() - started > BATCH_SECONDS:
-                    # Taken out first: a batch that failed must not be tried again below.
+                    # Detached first: a batch that failed must not be tried again below.
                     ready, batch, samples_in_batch = batch, [], 0
                     ids += self._add_batch(ready, once)
         finally:
@@ -174,7 +174,7 @@ class Library:
     def _insert(
         self, connection: Connection, clip: NewClip, digest: str, samples: np.ndarray, texts: dict[int, str], once: bool
     ) -> int:
-        """The clip's id; a new one's normalized text is put into ``texts``."""
+        """Insert a clip if it is new; return its id and put a new clip's normalized text into ``texts``."""
         there = connection.execute(
             "SELECT id FROM clip WHERE request_id = ? UNION ALL SELECT id FROM clip WHERE source = ?"
             " UNION ALL SELECT id FROM clip WHERE sha256 = ? LIMIT 1",
@@ -182,7 +182,7 @@ class Library:
         ).fetchone()
         if there is not None:
             return int(there[0])
-        # Under the write lock: a mending check may have taken the file away since it was written.
+        # Under the write lock: a repairing check may have removed the file since it was written.
         clip_files.store(self.data_dir, digest, samples)
         row = {
             **{name: getattr(clip, name) for name in ("request_id", "source", "parent_id", "start_s", "end_s")},
@@ -204,7 +204,7 @@ class Library:
         return clip_id
 
     def _forget_files(self, digests: Collection[str]) -> None:
-        """Remove files that a failed batch wrote and no row names; what cannot be removed is left to ``check``."""
+        """Remove files that a failed batch wrote and no row names; ``check`` finds those that cannot be removed."""
         try:
             with self._writing("cleaning up") as connection:
                 for digest in digests:
@@ -214,9 +214,9 @@ class Library:
             pass
 
     def set_texts(self, texts: Mapping[int, tuple[str, str]]) -> None:
-        """Give clips their transcript: {id: (text, normalized text)}. Their text is known from then on.
+        """Set the transcripts of clips, {id: (text, normalized text)}, and mark their text as known.
 
-        Where the words change, what aligners found of the old ones goes.
+        Where the words change, alignments of the old ones are deleted.
         """
         with self._writing("storing transcripts") as connection:
             for clip_id, (_, normalized) in texts.items():
@@ -231,12 +231,12 @@ class Library:
             connection.index({clip_id: _plain(normalized) for clip_id, (_, normalized) in texts.items()})
 
     def set_state(self, ids: Collection[int], state: str) -> None:
-        """Mark clips "ready" or "rejected" (kept, but not used any more)."""
+        """Mark clips as "ready" or "rejected" (stored, but no longer used)."""
         with self._writing("marking clips") as connection:
             connection.executemany("UPDATE clip SET state = ? WHERE id = ?", [(state, clip_id) for clip_id in ids])
 
     def change_settings(self, ids: Collection[int], changes: Mapping[str, Any]) -> None:
-        """Give clips these settings besides those that they have; a setting of None is taken away."""
+        """Merge these settings into those of the clips; None removes a setting."""
         with self._writing("marking clips") as connection:
             query = "SELECT id, settings FROM clip WHERE id IN (SELECT value FROM json_each(?))"
             rows = connection.execute(query, [list(ids)]).fetchall()
@@ -250,12 +250,12 @@ class Library:
             )
 
     def delete_clips(self, ids: Collection[int]) -> int:
-        """Remove clips for good, with what aligners found in them and what mining cut out of them; how many went.
+        """Delete clips with their alignments, emissions and mined cuts; return the number of deleted clips.
 
-        What a person trimmed stays. First the rows go, in one transaction, then those of their files that no other row
-        names: a kill in the middle leaves files that ``check`` removes.
+        Clips that a person trimmed stay. The rows go first, in one transaction, then the files that no other row names:
+        a kill in the middle leaves files that ``check`` removes.
         """
-        # Cuts too: a request id of theirs has the parent's id in it, and SQLite gives that id to another clip some day.
+        # Cuts too: their request ids contain the parent's id, which SQLite may give to another clip later.
         cuts = "parent_id IN (SELECT value FROM json_each(?)) AND json_extract(settings, '$.trimmed') IS NULL"
         among = "IN (SELECT value FROM json_each(?))"
         with self._writing("deleting clips") as connection:
@@ -275,25 +275,25 @@ class Library:
     # -- finding -----------------------------------------------------------------------------------------------
 
     def clips(self, ids: Collection[int]) -> list[Clip]:
-        """The clips with these ids, in order of id; unknown ids are left out."""
+        """Return the clips with these ids, in order of id; unknown ids are left out."""
         return self._select("id IN (SELECT value FROM json_each(?))", [list(ids)])
 
     def clips_with_texts(self, texts: Collection[str], language: str, where: Where | None = None) -> list[Clip]:
-        """Clips whose whole normalized text is one of ``texts``, in order of id."""
+        """Return the clips whose entire normalized text is one of ``texts``, in order of id."""
         where = where or Where(language=language, text_known=True)
         return self._select("text_normalized IN (SELECT value FROM json_each(?))", [_plain_list(texts)], where)
 
     def search(self, phrase: str, limit: int, where: Where | None = None) -> list[Clip]:
-        """Clips in whose normalized text ``phrase`` occurs as whole words, in order of id.
+        """Return the clips whose normalized text contains ``phrase`` as whole words, in order of id.
 
-        The phrase is text and nothing else: quotes, ``*`` or ``NEAR`` in it have no meaning. Scripts without spaces
-        between words are searched letter by letter.
+        The phrase is plain text: quotes, ``*`` or ``NEAR`` in it have no meaning. Scripts without spaces between words
+        are searched letter by letter.
         """
         condition, values = self._phrase_condition(phrase)
         return self._select(condition, values, where or Where(), limit) if condition else []
 
     def search_ids(self, phrase: str, where: Where | None = None) -> list[int]:
-        """The ids of all clips that :meth:`search` would find, in order; cheap for a hundred thousand of them."""
+        """Return the ids of all clips that :meth:`search` would find, in order; cheap even for a hundred thousand."""
         condition, values = self._phrase_condition(phrase)
         if not condition:
             return []
@@ -303,9 +303,9 @@ class Library:
     def page(
         self, filters: Filters, limit: int, before_id: int | None = None, after_id: int | None = None
     ) -> list[Clip]:
-        """At most ``limit`` clips that a person looks for, newest first: those right before an id, or right after one.
+        """Return up to ``limit`` clips of a user's search, newest first: those right before an id, or right after one.
 
-        It reads no more than it returns where there are many matches, so the last page is as fast as the first.
+        It reads no more rows than it returns even if many match, so the last page is as fast as the first.
         """
         source, condition, values = self._filter_condition(filters)
         number = "clip_fts.rowid" if "clip_fts" in source else "clip.id"
@@ -322,7 +322,7 @@ class Library:
         return clips[::-1] if upward else clips
 
     def count(self, filters: Filters, most: int) -> int:
-        """How many clips a person looks for; it does not count beyond ``most``."""
+        """Count the clips of a user's search, up to ``most``."""
         source, condition, values = self._filter_condition(filters)
         query = f"SELECT COUNT(*) FROM (SELECT 1 FROM {source} WHERE {condition} LIMIT ?) AS found"
         return int(self._rows(query, [*values, most])[0][0])
@@ -332,16 +332,16 @@ class Library:
         return sorted({engine for engine, _ in pairs}), sorted({language for _, language in pairs})
 
     def with_source(self, prefix: str) -> list[Clip]:
-        """All clips, rejected ones too, whose source is ``prefix``, a colon and anything, in order of id."""
+        """Return all clips, also rejected ones, whose source is ``prefix``, a colon and anything, in order of id."""
         first = source_id(prefix, "")
         return self._select("source >= ? AND source < ?", [first, first[:-1] + ";"])  # ';' is the character after ':'
 
     def cuts_of(self, ids: Collection[int]) -> list[Clip]:
-        """All clips, rejected ones too, that were cut out of these."""
+        """Return all clips, also rejected ones, that were cut from these."""
         return self._select("parent_id IN (SELECT value FROM json_each(?))", [list(ids)])
 
     def iter_clips(self, where: Where | None = None) -> Iterator[Clip]:
-        """All clips that ``where`` means, in order of id, in constant memory and without holding a lock."""
+        """Yield all clips that match ``where``, in order of id, in constant memory and without holding a lock."""
         after_id = 0
         while True:
             page = self._select("id > ?", [after_id], where or Where(), PAGE_ROWS)
@@ -351,37 +351,37 @@ class Library:
             after_id = page[-1].id
 
     def generated_by(self, run: str, limit: int) -> list[Clip]:
-        """The newest clips that a run ("run:bucket": for a bucket) has generated, at most ``limit``."""
+        """Return the newest clips, at most ``limit``, that a run generated ("run:bucket": for one bucket)."""
         # request ids are "run:bucket:number", and a range of them is found through their index
         newest = "SELECT id FROM clip WHERE request_id > ? AND request_id < ? ORDER BY id DESC LIMIT ?"
         condition = f"id IN (SELECT id FROM ({newest}) AS newest)"
         return self._select(condition, [f"{run}:", f"{run};", limit], Where())
 
     def clips_of_requests(self, ids: Collection[str]) -> dict[str, Clip]:
-        """The ready clips of request ids, by request id."""
+        """Return the ready clips of request ids, by request id."""
         found = self._select("request_id IN (SELECT value FROM json_each(?))", [_plain_list(ids)], Where())
         return {clip.request_id or "": clip for clip in found}
 
     def request_ids_present(self, ids: Collection[str]) -> set[str]:
-        """Those of the request ids that have a clip."""
+        """Return the request ids that have a clip."""
         query = "SELECT request_id FROM clip WHERE request_id IN (SELECT value FROM json_each(?))"
         return self._column(query, [_plain_list(ids)])
 
     def of_sources(self, sources: Collection[str]) -> list[Clip]:
-        """All clips, rejected ones too, of these sources."""
+        """Return all clips, also rejected ones, of these sources."""
         return self._select("source IN (SELECT value FROM json_each(?))", [_plain_list(sources)])
 
     def digests_present(self, digests: Collection[str]) -> set[str]:
-        """Those of the audio digests (``clip_files.audio_digest``) that have a clip."""
+        """Return the audio digests (``clip_files.audio_digest``) that have a clip."""
         query = "SELECT DISTINCT sha256 FROM clip WHERE sha256 IN (SELECT value FROM json_each(?))"
         return self._column(query, [_plain_list(digests)])
 
     def transcripts(self, language: str, limit: int, seed: int) -> list[str]:
-        """Up to ``limit`` different normalized transcripts of imported corpora, drawn by ``seed``.
+        """Return up to ``limit`` distinct normalized transcripts of imported corpora, drawn by ``seed``.
 
-        The words of the portal's recordings are not among them: what engines speak is seen by everybody with whom a
-        detector is shared, and outlives a recording that is deleted. A longer list begins with the shorter one, as long
-        as the library does not change.
+        Transcripts of the portal's recordings are excluded: engines would speak them, and such clips are heard by
+        everyone who shares a detector and outlive a deleted recording. A longer list begins with the shorter one, as
+        long as the library does not change.
         """
         draw = random.Random(seed)
         factor, offset, prime = draw.randrange(10**6, 10**9), draw.randrange(10**9), 2_147_483_647
@@ -425,7 +425,7 @@ class Library:
         return (self.data_dir / clip.path).absolute()
 
     def read_audio(self, clip: Clip, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """A clip's audio, or samples ``start`` to ``stop`` of it, mono float32 [samples] at 16 kHz."""
+        """Read a clip's audio, or samples ``start`` to ``stop`` of it, as mono float32 [samples] at 16 kHz."""
         try:
             return clip_files.load(self.file(clip), start, stop)
         except (soundfile.LibsndfileError, OSError) as error:
@@ -435,14 +435,14 @@ class Library:
                 worded("Run ./hark library check --mend: it removes clips whose audio is lost or damaged."),
             ) from error
 
-    # -- what aligners found -----------------------------------------------------------------------------------
+    # -- alignment ---------------------------------------------------------------------------------------------
 
     def add_emissions(self, aligner: str, emissions: Iterable[tuple[int, np.ndarray]]) -> None:
-        """Keep an acoustic model's output for clips: (clip id, matrix [frames, labels]), stored as float16, or as
-        it is where it is uint8 (packed by the caller).
+        """Store an acoustic model's output for clips: (clip id, matrix [frames, labels]).
 
-        An emission that is there is replaced. Clips with the same audio share one file. Raises ValueError: an aligner's
-        name that is no file name. HarkError: an unknown clip id, besides the usual.
+        It is stored as float16, or unchanged if it is uint8 (packed by the caller), and replaces an earlier emission.
+        Clips with the same audio share one file. Raises ValueError: the aligner's name cannot be a file name.
+        HarkError: an unknown clip id, besides the usual.
         """
         if not _NAME.fullmatch(aligner):
             raise ValueError(f"an aligner's name is made of letters, digits, '.', '_' and '-': {aligner!r}")
@@ -464,7 +464,7 @@ class Library:
             )
 
     def emission(self, clip_id: int, aligner: str) -> np.ndarray | None:
-        """The stored emission [frames, labels], float16 or uint8; None where it was never made or its file is lost."""
+        """Return the stored emission [frames, labels], float16 or uint8; None if there is none or its file is lost."""
         rows = self._rows("SELECT file FROM emission WHERE clip_id = ? AND aligner = ?", (clip_id, aligner))
         if not rows:
             return None
@@ -474,14 +474,14 @@ class Library:
             return None
 
     def with_emission(self, aligner: str, ids: Collection[int]) -> set[int]:
-        """Those of the clip ids that have an emission of the aligner."""
+        """Return the clip ids that have an emission of the aligner."""
         return self._column(
             "SELECT clip_id FROM emission WHERE aligner = ? AND clip_id IN (SELECT value FROM json_each(?))",
             (aligner, list(ids)),
         )
 
     def set_alignments(self, aligner: str, alignments: Mapping[int, Sequence[AlignedUnit]]) -> None:
-        """Keep the words and phones of clips, {clip id: units in order of time}; earlier ones of the aligner go."""
+        """Replace the aligner's words and phones of clips, {clip id: units in order of time}."""
         with self._writing("storing alignments") as connection:
             for clip_id, units in alignments.items():
                 connection.execute("DELETE FROM alignment WHERE clip_id = ? AND aligner = ?", (clip_id, aligner))
@@ -497,7 +497,7 @@ class Library:
                     )
 
     def alignment(self, clip_id: int, aligner: str, level: str) -> list[AlignedUnit]:
-        """The words or phones (``level``) of a clip in order; empty where it was not aligned."""
+        """Return the words or phones (``level``) of a clip in order; empty if it was not aligned."""
         query = (
             "SELECT level, label, start_s, end_s, confidence FROM alignment WHERE clip_id = ? AND aligner = ? "
             "AND level = ? ORDER BY position"
@@ -505,7 +505,7 @@ class Library:
         return [AlignedUnit(*row) for row in self._rows(query, (clip_id, aligner, level))]
 
     def with_alignment(self, aligner: str, ids: Collection[int]) -> set[int]:
-        """Those of the clip ids that the aligner has aligned."""
+        """Return the clip ids that the aligner has aligned."""
         return self._column(
             "SELECT DISTINCT clip_id FROM alignment WHERE aligner = ? AND clip_id IN (SELECT value FROM json_each(?))",
             (aligner, list(ids)),
@@ -516,8 +516,8 @@ class Library:
     def export(self, folder: Path, where: Where | None = None) -> ExportReport:
         """Copy clips into ``folder/audio`` and write ``folder/manifest.jsonl`` (NeMo's JSON lines) last.
 
-        A line has audio_filepath (relative to the folder), duration [s], text (normalized; absent where unknown),
-        text_original, speaker, language, engine, voice and licence. What is there already is not copied again.
+        A line has audio_filepath (relative to the folder), duration [s], text (normalized; absent if unknown),
+        text_original, speaker, language, engine, voice and licence. Existing files are not copied again.
         """
         folder = Path(folder)
         clips, seconds = 0, 0.0
@@ -547,24 +547,24 @@ class Library:
             raise storage_error(error, "the export") from error
         return ExportReport(manifest, clips, seconds / 3600)
 
-    # -- check and mend ----------------------------------------------------------------------------------------
+    # -- check and repair --------------------------------------------------------------------------------------
 
     def check(
         self, mend: bool = False, verify_audio: bool = True, left_over_after_s: float = LEFT_OVER_AFTER_S
     ) -> CheckReport:
-        """Compare rows with files, and with ``mend`` put right what can be.
+        """Compare rows with files, and with ``mend`` repair what can be repaired.
 
-        Kinds of problem (and how they are mended): "row without file" and "wrong audio" (the file is empty, is no
-        clip or has another digest: row and file are removed; a clip with a request id is then made again),
-        "file without row" and "temporary file" (removed), "emission without file" (row removed), "emission file
-        without row" (removed), "dangling reference" (cleared), "full-text index" (built anew), "database" (SQLite's
-        own integrity check; indices are built anew, other damage stays and needs a backup).
+        Kinds of problem (and their repair): "row without file" and "wrong audio" (the file is empty, not a clip or has
+        another digest: row and file are removed; a clip with a request id is then made again), "file without row" and
+        "temporary file" (removed), "emission without file" (row removed), "emission file without row" (removed),
+        "dangling reference" (cleared), "full-text index" (rebuilt), "database" (SQLite's own integrity check; indices
+        are rebuilt, other damage stays and needs a backup).
 
         Args:
-            mend: put right what was found.
+            mend: repair the problems.
             verify_audio: also decode every file and compare digests.
-            left_over_after_s: younger files without a row are no problem; a writer may be about to add the row.
-                Temporary files are given ten minutes in any case.
+            left_over_after_s: younger files without a row are ignored; a writer may be about to add the row. Temporary
+                files are always ignored for ten minutes.
         """
         left_over_before = time.time() - left_over_after_s
         problems = [*self._check_database(mend), *self._check_references(mend)]
@@ -592,7 +592,7 @@ class Library:
         return problems
 
     def _check_references(self, mend: bool) -> list[Problem]:
-        # The pragma names rows by rowid, which tables without one lack; so each table is asked.
+        # The pragma identifies rows by rowid, which some of these tables lack, so each table is queried.
         dangling: list[str] = []
         for table in ("emission", "alignment"):
             query = f"SELECT DISTINCT clip_id FROM {table} WHERE clip_id NOT IN (SELECT id FROM clip)"
@@ -611,9 +611,9 @@ class Library:
     def _check_clip_folder(
         self, prefix: str, mend: bool, verify_audio: bool, left_over_before: float
     ) -> tuple[list[Problem], int]:
-        """Compare the rows and files of one digest prefix; return the problems, and how many files there are."""
+        """Compare the rows and files of one digest prefix; return the problems and the number of files."""
         folder = self.data_dir / clip_files.CLIPS_FOLDER / prefix
-        # The files first: a row added meanwhile has its file already, or it is young.
+        # The files first: a row added meanwhile has its file already, or a young one.
         files = _files_below(folder)
         query = "SELECT DISTINCT sha256, path FROM clip WHERE sha256 >= ? AND sha256 < ?"
         rows = self._rows(query, (prefix, prefix + "g"), CHECKING)  # 'g' comes after every hexadecimal digit
@@ -637,12 +637,12 @@ class Library:
     def _check_left_over(
         self, files: Mapping[Path, float], expected: Collection[Path], query: str, what: str, mend: bool, before: float
     ) -> list[Problem]:
-        """Return the files that no row names, but for those that are too young to judge.
+        """Return the files that no row names, except those too young to judge.
 
         Args:
-            files: with the time of each [seconds since the epoch].
+            files: each with its time [seconds since the epoch].
             query: finds a row that names a file.
-            what: they are of, for the kind of problem.
+            what: prefix of the kind of problem.
             before: seconds since the epoch; younger files are not judged.
         """
         problems: list[Problem] = []
@@ -650,7 +650,7 @@ class Library:
             if path in expected:
                 continue
             temporary = path.suffix == clip_files.TEMPORARY_SUFFIX
-            # A writer survives the loss of a finished file (it looks again), but not that of its temporary one.
+            # A writer survives the loss of a finished file (it checks again), but not that of its temporary one.
             if modified > min(before, time.time() - LEFT_OVER_AFTER_S if temporary else math.inf):
                 continue
             kind = "temporary file" if temporary else f"{what}file without row"
@@ -659,7 +659,7 @@ class Library:
         return problems
 
     def _remove_clips_of(self, path: Path, digest: str, only_if_missing: bool) -> bool:
-        """Remove the rows of a digest and their file; looks again first, while no other process can write."""
+        """Remove the rows of a digest and their file, after checking again under the write lock."""
         with self._writing(MENDING) as connection:
             if not (only_if_missing and path.is_file()):
                 connection.execute("DELETE FROM clip WHERE sha256 = ?", (digest,))
@@ -702,7 +702,7 @@ class Library:
         return {value for (value,) in self._rows(query, values)}
 
     def _filter_condition(self, filters: Filters) -> tuple[str, str, list[Any]]:
-        """The tables to be read, the SQL condition and its values."""
+        """Return the tables to read, the SQL condition and its values."""
         source = "clip"
         parts = ["TRUE"]
         values: list[Any] = []
@@ -710,14 +710,14 @@ class Library:
             if _UNSPACED.search(filters.phrase):
                 condition, values = self._phrase_condition(filters.phrase)
             else:
-                # The full-text index gives its rows in order, so a page of many matches is read and no more. CROSS JOIN
-                # keeps SQLite from turning that around.
+                # The full-text index gives its rows in order, so no more than a page of many matches is read. CROSS
+                # JOIN keeps SQLite from turning that around.
                 source = "clip_fts CROSS JOIN clip ON clip.id = clip_fts.rowid"
                 condition, values = self._database.phrase(_plain(filters.phrase).strip())
             parts.append(condition)
         for column, value in (("engine", filters.engine), ("language", filters.language), ("state", filters.state)):
             if value:
-                parts.append(f"+clip.{column} = ?")  # "+": in order of id, not by an index that would have to be sorted
+                parts.append(f"+clip.{column} = ?")  # "+": reads in order of id; another index would need sorting
                 values.append(_plain(value))
         if filters.voice.strip():
             parts.append("(instr(lower(clip.voice), lower(?)) > 0 OR instr(lower(clip.speaker), lower(?)) > 0)")
@@ -727,7 +727,7 @@ class Library:
         return source, " AND ".join(parts), values
 
     def _phrase_condition(self, phrase: str) -> tuple[str, list[Any]]:
-        """The SQL condition, and its values, that a phrase occurs in a clip's text; "" for an empty phrase."""
+        """Return the SQL condition, and its values, for a phrase in a clip's text; "" for an empty phrase."""
         phrase = _plain(phrase).strip()
         if not phrase:
             return "", []
@@ -754,11 +754,11 @@ class Library:
                 with connection.transaction():
                     yield connection
             except self._database.refused as error:
-                # Not the user's: a caller gave an id or a value that the schema refuses.
+                # A bug, not the user's error: the schema refuses an id or a value.
                 raise ValueError(f"{doing}: {error}") from error
 
     def _connection(self) -> Connection:
-        """This thread's connection; a forked child opens its own."""
+        """Return this thread's connection; a forked child opens its own."""
         connection: Connection | None = getattr(self._local, "connection", None)
         if connection is None or self._local.pid != os.getpid():
             connection = self._database.connect()
@@ -803,7 +803,7 @@ _ORIGIN_CONDITIONS = {
 
 
 def _plain(text: str) -> str:
-    """Text as the library stores it: no NUL, and lone surrogates (undecodable file names) written out."""
+    """Return text as the library stores it: without NUL, and lone surrogates (undecodable file names) escaped."""
     return text.replace("\0", "").encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -833,12 +833,12 @@ def _unlink(path: Path) -> None:
 
 
 def _files_below(folder: Path) -> dict[Path, float]:
-    """The files below a folder, in order, with their times [seconds since the epoch]."""
+    """Return the files below a folder, in order, with their times [seconds since the epoch]."""
     return {path: _modified(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def _modified(path: Path) -> float:
-    """When a file was last written [seconds since the epoch]; "now" where it has gone meanwhile."""
+    """Return a file's time of change [seconds since the epoch]; "now" if it has vanished meanwhile."""
     try:
         return path.stat().st_mtime
     except OSError:

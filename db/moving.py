@@ -1,7 +1,6 @@
-"""Libraries on a server as SQLite files, and back: so a backup is the same wherever the rows are.
+"""Libraries on a server as SQLite files, and back, so that a backup does not depend on where the rows are.
 
-Rows go from one database to the other some clips at a time, in one transaction of each, and are then read back and
-compared.
+Rows are copied in batches of clips, within one transaction on each side, then read back and compared.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
     from db.choice import Connection, Database
     from db.postgresql import PostgresqlDatabase
 
-CLIPS = 200  # at a time; one of a long recording may have thousands of phones
-ORDER = {  # of each table's rows: first the number of their clip
+CLIPS = 200  # in a batch; one clip of a long recording may have thousands of phones
+ORDER = {  # of each table's rows; the clip's id comes first
     "clip": "id",
     "emission": "clip_id, aligner",
     "alignment": "clip_id, aligner, level, position",
@@ -32,26 +31,28 @@ ORDER = {  # of each table's rows: first the number of their clip
 
 
 class Libraries:
-    """The clip libraries of a data folder and of its users that are on a server, for ``db.backup``."""
+    """The clip libraries of a data folder and its users that are on a server, for ``db.backup``."""
 
     def __init__(self, data: Path) -> None:
         self._data = data
 
     def names(self, data: Path) -> list[str]:
-        """The SQLite files that would be in a data folder without a server: their paths below it."""
+        """Return the SQLite files that a data folder would have without a server, as paths below it."""
         markers = (data / MARKER, *sorted(data.glob(f"users/*/{MARKER}")))
         files = [marker.with_name(DATABASE_NAME) for marker in markers if marker.is_file()]
         return [file.relative_to(data).as_posix() for file in files if not file.exists()]
 
     def is_used(self) -> bool:
-        """Whether restoring would replace something: accounts."""
+        """Return whether a restore would replace accounts, which libraries do not hold."""
         return False
 
     def save(self, name: str, copy: Path) -> None:
-        """Write a library, as it is at one moment, into a new SQLite file. Raises FileNotFoundError where it is
-        gone."""
+        """Write a consistent snapshot of a library to a new SQLite file.
+
+        Raises FileNotFoundError: it does not exist.
+        """
         folder = (self._data / name).parent
-        if not is_on_server(folder):  # its user was deleted; connecting would make it again
+        if not is_on_server(folder):  # its user was deleted; connecting would make the library again
             raise FileNotFoundError(folder)
         source = on_server(folder)
         saying = _said(source, "The clip library cannot be copied.")
@@ -60,10 +61,12 @@ class Libraries:
 
     @contextmanager
     def replaced_by(self, staged: Path, reporter: Reporter) -> Iterator[None]:
-        """Put the rows of an unpacked backup's libraries into new ones, and take its SQLite files away. Where the block
-        raises, these go again."""
+        """Load the libraries of an unpacked backup into new ones and delete its SQLite files.
+
+        If the block raises, the new libraries are dropped.
+        """
         files = [staged / DATABASE_NAME, *sorted(staged.glob(f"users/*/{DATABASE_NAME}"))]
-        made: dict[str, PostgresqlDatabase] = {}  # by name: the folder may be moved before that is dropped
+        made: dict[str, PostgresqlDatabase] = {}  # by name: the folder may be moved before a library is dropped
         try:
             for file in files:
                 if not file.is_file():
@@ -84,10 +87,10 @@ class Libraries:
             raise
 
     def forget(self, data: Path, names: Iterable[str]) -> None:
-        """Remove the rows of libraries that were saved as these files."""
+        """Delete the rows of libraries that were saved as these files."""
         for name in names:
-            if is_on_server((data / name).parent):  # it is none of the portal's
-                with suppress(HarkError):  # rows that nobody uses harm nobody
+            if is_on_server((data / name).parent):  # not the portal's
+                with suppress(HarkError):  # unused rows do no harm
                     on_server((data / name).parent).remove()
 
 
@@ -105,7 +108,7 @@ def _said(database: Database, what: str) -> Iterator[None]:
 
 
 def _fill(database: Database, source: Connection) -> None:
-    """Copy all rows into a library without any, and compare them."""
+    """Copy all rows into an empty library, and compare them."""
     with closing(database.connect()) as target, target.transaction():
         given = hashlib.sha256()
         for table, columns, rows in _rows(source):
@@ -128,7 +131,7 @@ def _fill(database: Database, source: Connection) -> None:
 
 
 def _rows(connection: Connection) -> Iterator[tuple[str, list[str], list[tuple[Any, ...]]]]:
-    """Each table, its columns, and its rows in their order, those of some clips at a time."""
+    """Yield each table, its columns, and its rows in order, a batch of clips at a time."""
     last = 0
     query = "SELECT id FROM clip WHERE id > ? ORDER BY id LIMIT ?"
     while ids := [clip_id for (clip_id,) in connection.execute(query, (last, CLIPS)).fetchall()]:

@@ -1,4 +1,4 @@
-"""What the clip library takes and gives: plain frozen dataclasses."""
+"""The records of the clip library: plain frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import numpy as np
 
 @dataclass(frozen=True)
 class NewClip:
-    """A clip to be stored. Give ``request_id`` (generated, mined) or ``source`` (imported): it is stored once for each.
+    """A clip to be stored, once per ``request_id`` (generated or mined clips) or ``source`` (imported ones).
 
     Attributes:
         audio: mono float32 [samples] at 16 kHz, at least one sample, finite.
-        text: what was asked of the engine, or the corpus's transcript, with its punctuation.
-        text_normalized: ``normalize(text, language)``; what is searched and counted.
+        text: the text given to the engine, or the corpus's transcript, with its punctuation.
+        text_normalized: ``normalize(text, language)``; used for search and counts.
         engine: the engine's name; "corpus" for imported clips.
         source: ``source_id(corpus, path inside the corpus)``.
-        parent_id, start_s, end_s: the clip that this one was cut from, and where [seconds].
-        text_known: False where the words are unknown; such a clip is never found by its text.
+        parent_id, start_s, end_s: the clip that this one was cut from, and its place there [seconds].
+        text_known: False if the words are unknown; such a clip is never found by its text.
     """
 
     audio: np.ndarray
@@ -44,7 +44,7 @@ class NewClip:
 
 @dataclass(frozen=True)
 class Clip:
-    """One row of the library. ``path`` is relative to the data folder (``Library.file`` makes it absolute)."""
+    """A row of the library. ``path`` is relative to the data folder (``Library.file`` makes it absolute)."""
 
     id: int
     path: str
@@ -72,16 +72,16 @@ class Clip:
 
 @dataclass(frozen=True)
 class Where:
-    """Which clips are meant; None means any. All conditions hold at once.
+    """Conditions on clips, all of which must hold; None matches any clip.
 
     Attributes:
         imported: True for clips of corpora (they have a source), False for generated and mined ones.
-        slices: True for clips that mining cut from another one, False for whole ones; one that a person trimmed
-            (``settings["trimmed"]``) stands for the clip that it was cut from, and counts as whole.
-        text_known: True for clips whose words are known; False for imported audio without a transcript, in which
-            any phrase may occur.
+        slices: True for clips that mining cut from another one, False for all others; a clip that a person trimmed
+            (``settings["trimmed"]``) replaces its original and is not a slice.
+        text_known: True for clips whose words are known; False for imported audio without a transcript, in which any
+            phrase may occur.
         aligned_by: the name of an aligner, for the clips that it has aligned.
-        state: "ready" unless rejected clips are asked for.
+        state: "ready" unless rejected clips are wanted.
     """
 
     language: str | None = None
@@ -98,14 +98,14 @@ ORIGINS = ("generated", "imported", "recorded", "cut")
 
 @dataclass(frozen=True)
 class Filters:
-    """What a person looks for in the library; "" means any. All hold at once.
+    """A user's search in the library; "" matches any clip. All conditions must hold.
 
     Attributes:
         phrase: words that occur in the transcript, as in ``Library.search``.
-        voice: a part of the voice's or the speaker's name, whatever the case.
-        origin: one of :data:`ORIGINS`: by a speech engine; recordings of people; one's own, made with Hark; cut from
-            another clip.
-        state: "ready", "rejected" or both.
+        voice: a part of the voice's or the speaker's name, in any case.
+        origin: one of :data:`ORIGINS`: spoken by an engine; imported recordings; recorded with Hark; cut from another
+            clip.
+        state: "ready" or "rejected".
     """
 
     phrase: str = ""
@@ -129,7 +129,7 @@ class AlignedUnit:
 
 @dataclass(frozen=True)
 class LibraryStats:
-    """Counts of the library; ``hours`` counts a shared file once for each clip that uses it."""
+    """Counts of the library; in ``hours`` a shared file counts once for each clip that uses it."""
 
     clips: int
     hours: float
@@ -146,7 +146,7 @@ class LibraryStats:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that ``Library.check`` found: its kind, which clip or file, and whether it was mended."""
+    """A problem found by ``Library.check``: its kind, the clip or file, and whether it was repaired."""
 
     kind: str
     what: str
@@ -171,7 +171,7 @@ class CheckReport:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What ``Library.export`` wrote: ``manifest`` is NeMo's JSON lines, paths in it are relative to its folder."""
+    """The result of ``Library.export``: ``manifest`` is NeMo's JSON lines, with paths relative to its folder."""
 
     manifest: Path
     clips: int

@@ -21,8 +21,7 @@ from db.database import FULL_TEXT_DIFFERS, SCHEMA, SCHEMA_VERSION, Check, in_use
 
 
 class SqliteConnection:
-    """A connection of one thread. A list among the values stands for the many of ``IN (SELECT value FROM
-    json_each(?))``."""
+    """A connection of one thread; a list among the values fills ``IN (SELECT value FROM json_each(?))``."""
 
     def __init__(self, file: Path) -> None:
         self._raw = sqlite3.connect(str(file), timeout=database.BUSY_TIMEOUT_S, isolation_level=None)
@@ -41,10 +40,10 @@ class SqliteConnection:
         return int(self._raw.execute(query, list(clip.values())).lastrowid or 0)
 
     def index(self, texts: Mapping[int, str]) -> None:
-        """Put clips' texts, {clip id: text}, into the full-text index after they were stored: triggers have done it."""
+        """Do nothing: triggers have put the clips' texts, {clip id: text}, into the full-text index."""
 
     def number(self) -> None:
-        """Let new clips be numbered from the highest number on: SQLite does."""
+        """Do nothing: SQLite numbers new clips from the highest number on."""
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -90,7 +89,7 @@ class SqliteDatabase:
             _use_write_ahead_log(connection)
             connection.execute("PRAGMA synchronous = FULL")
             if version == 0:
-                # "IF NOT EXISTS" throughout: another process may have been first.
+                # "IF NOT EXISTS" throughout: another process may have created it first.
                 schema = SCHEMA.read_text(encoding="utf-8")
                 connection.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         except BaseException:
@@ -99,12 +98,14 @@ class SqliteDatabase:
         return connection
 
     def phrase(self, phrase: str) -> tuple[str, list[Any]]:
-        """The condition, and its values, on a row of ``clip_fts``: the words of the phrase are in it, one after the
-        other. Within quotes nothing has a meaning to FTS5."""
+        """Return the condition on a row of ``clip_fts`` that it contains the phrase, and the condition's values.
+
+        Within quotes FTS5 interprets nothing.
+        """
         return "clip_fts MATCH ?", ['"' + phrase.replace('"', '""') + '"']
 
     def explained(self, error: Exception, doing: str) -> Exception:
-        """The HarkError for what the driver met; what is an error in Hark itself comes back as it is."""
+        """Return the HarkError for a driver's error, or the error itself if it is a bug in Hark."""
         code = _primary_code(error)
         full = code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and self._free_bytes() < 1 << 16)
         if full:
@@ -136,7 +137,7 @@ class SqliteDatabase:
 
 
 def _use_write_ahead_log(connection: SqliteConnection) -> None:
-    """Switch to WAL. Where several processes open a new database at once, SQLite says "locked" without waiting."""
+    """Switch to WAL. If several processes open a new database at once, SQLite reports "locked" without waiting."""
     deadline = time.monotonic() + database.BUSY_TIMEOUT_S
     while True:
         try:
