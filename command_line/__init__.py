@@ -1,1 +1,1 @@
-"""The command line's own parts: one module a group of subcommands, the options they share, and what people see."""
+"""The command line: a module for each group of subcommands, their shared options, and output on the screen."""

@@ -14,7 +14,7 @@ from webui.setup import ready
 if TYPE_CHECKING:
     from webui.accounts.models import User
 
-DAYS = 30  # longer than a session or a refresh token works
+DAYS = 30  # sessions and refresh tokens are shorter-lived
 HERE = "http://127.0.0.1:8000"
 
 
@@ -89,7 +89,6 @@ def _address(text: str) -> str:
 
 
 def run_users(options: argparse.Namespace, screen: Screen) -> int:
-    """``admin``: who may sign in."""
     ready()
     from webui.accounts.models import User
 

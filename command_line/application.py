@@ -1,4 +1,4 @@
-"""From the words of a command line to an exit code: 0 done, 2 the user can mend it, 130 interrupted, 1 a bug."""
+"""Command-line arguments to an exit code: 0 done, 2 an error that the user can fix, 130 interrupted, 1 a bug."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from core.settings_file import read_settings_files
 
 DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130
 
-# Each module has ``register(commands)``. They import what is slow when they run.
+# Each module has ``register(commands)`` and imports slow modules only when it runs.
 COMMANDS = (
     "train", "detect", "evaluate", "wyoming", "bundle_web", "serve", "admin", "record", "mine", "try_phrase",
     "confusables", "library", "backup", "transcribe", "watch", "asr", "summarizer", "engines", "bench", "doctor",
     "release", "test",
 )  # fmt: skip
 
-# How --help shows the commands.
+# Groups of commands in --help.
 GROUPS = {
     "Start here": ("train", "try", "detect", "serve", "doctor"),
     "A better detector": ("advise", "plan", "confusables", "record", "evaluate", "retrain"),
@@ -42,7 +42,7 @@ AGAIN_AFTER_S = 0.1
 
 
 def build_parser() -> Parser:
-    """The parser of all commands."""
+    """Build the parser with all commands."""
     parser = Parser(
         prog=PROGRAM,
         usage=f"{PROGRAM} [COMMAND] ...",
@@ -58,7 +58,7 @@ def build_parser() -> Parser:
 
 
 def _description(commands: Mapping[str, Parser]) -> str:
-    """What Hark does and its commands by group, at most 79 columns wide."""
+    """Return the commands by group, below what Hark does, at most 79 columns wide."""
     lines = [
         "Type a phrase, get a wake-word detector; give a recording, get its text.",
         "Without a command, Hark asks for a keyphrase and trains.",
@@ -70,19 +70,19 @@ def _description(commands: Mapping[str, Parser]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None, build: Callable[[], Parser] = build_parser) -> int:
-    """Run one command; the arguments are those of the process unless given. Never raises, never shows a traceback.
+    """Run one command from ``arguments``, by default those of the process; never raise or show a traceback.
 
-    It is the last thing that a process does: signals that would end it are ignored afterwards.
+    Call it last in a process: signals that would end the process are ignored afterwards.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["test"] and words[1:] not in (["--help"], ["-h"]):
-        # Everything after it is pytest's.
+        # pytest takes all other arguments.
         parsed = argparse.Namespace(handler=run_tests, arguments=words[1:])
     else:
         try:
             parser = build()
             parsed, unknown = parser.parse_known_args(words)
-            if unknown:  # said by the command's own parser, so that the usage is that of the command
+            if unknown:  # the command's own parser reports them, with its usage
                 getattr(parsed, "parser", parser).refuse_options(unknown)
         except UsageError as error:
             return _explain_usage(error, json_wanted="--json" in words)
@@ -96,7 +96,7 @@ def _run(options: argparse.Namespace) -> int:
         os.environ["HARK_DATA"] = str(options.data)
     try:
         screen = Screen(json_wanted=getattr(options, "json", False))
-    except ModuleNotFoundError as error:  # without rich not even errors can be drawn
+    except ModuleNotFoundError as error:  # without rich Hark cannot even draw errors
         lacking = _lacking(error)
         sys.stderr.write(f"{lacking.what}\n  Why: {lacking.why}\n  What to do: {lacking.what_to_do}\n")
         return MENDABLE
@@ -108,7 +108,7 @@ def _run(options: argparse.Namespace) -> int:
         with screen, keep_warnings():
             handler = getattr(options, "handler", None) or ask_and_train
             try:
-                if handler is not run_tests:  # tests have settings of their own
+                if handler is not run_tests:  # tests bring their own settings
                     read_settings_files()
                 return int(handler(options, screen))
             except (KeyboardInterrupt, EOFError):
@@ -124,7 +124,7 @@ def _run(options: argparse.Namespace) -> int:
                 screen.error(_lacking(error))
                 return MENDABLE
             except Exception as error:
-                if isinstance(error.__cause__, KeyboardInterrupt):  # as pybind11 tells of one while it is imported
+                if isinstance(error.__cause__, KeyboardInterrupt):  # how pybind11 reports one during its import
                     screen.stopped(STOPPED)
                     return INTERRUPTED
                 screen.bug(write_bug(error))
@@ -132,7 +132,7 @@ def _run(options: argparse.Namespace) -> int:
             finally:
                 _ignore_signals()
                 _end_workers()
-    except (KeyboardInterrupt, OutputClosed):  # in the few lines above that are outside of the inner try
+    except (KeyboardInterrupt, OutputClosed):  # raised in the few lines outside the inner try
         return INTERRUPTED
 
 
@@ -153,7 +153,7 @@ def _explain_usage(error: UsageError, json_wanted: bool) -> int:
     return MENDABLE
 
 
-# Signals. A terminal that closes and a service manager that ends Hark mean the same as Ctrl-C.
+# Signals. Closing the terminal, or a stop by the service manager, has the effect of Ctrl-C.
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -161,16 +161,16 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _interrupt_on_signals() -> None:
-    # SIGINT too: shell scripts have it ignored in what they start in the background, and `kill -INT` must work there.
+    # SIGINT too: shell scripts ignore it in background processes, and `kill -INT` must work there.
     _handle_signals(_interrupt)
-    if sys.unraisablehook is sys.__unraisablehook__:  # tests have one of their own
+    if sys.unraisablehook is sys.__unraisablehook__:  # tests install their own
         sys.unraisablehook = _interrupt_again
 
 
 def _interrupt_again(ignored: sys.UnraisableHookArgs) -> None:
-    """Python ignores what is raised while it finalizes an object: an interrupt that came just then comes once more."""
+    """Repeat an interrupt that arrived while Python finalized an object, where it ignores exceptions."""
     if ignored.exc_type is KeyboardInterrupt:
-        again = threading.Timer(AGAIN_AFTER_S, signal.raise_signal, (signal.SIGINT,))  # when this is over
+        again = threading.Timer(AGAIN_AFTER_S, signal.raise_signal, (signal.SIGINT,))  # after the finalizing
         again.daemon = True
         again.start()
     else:
@@ -178,7 +178,7 @@ def _interrupt_again(ignored: sys.UnraisableHookArgs) -> None:
 
 
 def _ignore_signals() -> None:
-    """From the end of a command to the end of the process: a second Ctrl-C must not stop the cleaning up half way."""
+    """Ignore signals until the process ends: a second Ctrl-C must not interrupt the clean-up."""
     _handle_signals(signal.SIG_IGN)
 
 
@@ -193,11 +193,11 @@ def _handle_signals(handler: Callable[[int, FrameType | None], None] | signal.Ha
 
 
 def _end_workers() -> None:
-    """End the workers of the speech engines and of multiprocessing, where any could have been started."""
+    """End the workers of the speech engines and of multiprocessing, if any may be running."""
     multiprocessing = sys.modules.get("multiprocessing")
     if multiprocessing is not None:
         for child in multiprocessing.active_children():
-            child.terminate()  # else they would first do all that is still in their queue
+            child.terminate()  # else they would finish their queue first
     registry = sys.modules.get("audio_generation.registry")
     if registry is not None:
         try:

@@ -1,4 +1,4 @@
-"""``asr``: Hark's own acoustic model on recordings: words, and when given words are said."""
+"""``asr``: Hark's own acoustic model on recordings: their words, and the times of words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.corpora.alignment_methods import METHODS, VITERBI
 if TYPE_CHECKING:
     from model.asr.emissions import Aligner
 
-TRANSCRIPTS = 50_000  # of the library, from which pairs of words are learned
+TRANSCRIPTS = 50_000  # from the library, to learn pairs of words
 
 
 def register(commands: Commands[Parser]) -> None:
@@ -43,19 +43,18 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def add_method(parser: Parser, option: str = "--method") -> None:
-    """The option by which words are placed in recordings."""
     what = "; ".join(f"{name}, {use}" for name, use in METHODS.items())
     parser.add_argument(option, choices=tuple(METHODS), default=VITERBI, help=f"{what} (default: {VITERBI})")
 
 
 def add_weights(parser: Parser) -> None:
-    """The option from which :func:`chosen_aligner` knows the weights."""
+    """Add the option that :func:`chosen_aligner` reads."""
     what = "of a recognizer that ./hark asr train has made, instead of those that ship"
     parser.add_argument("--weights", type=Path, metavar="FILE", help=what)
 
 
 def chosen_aligner(options: argparse.Namespace) -> Aligner:
-    """Hark's recognizer. Raises HarkError where the weights that were given cannot be used."""
+    """Load Hark's recognizer. Raises HarkError if the given weights cannot be used."""
     from model.asr.emissions import Aligner
     from model.asr.network import Recognizer
     from model.shipped_weights import load_weights
@@ -75,7 +74,7 @@ def chosen_aligner(options: argparse.Namespace) -> Aligner:
 
 
 def run_train(options: argparse.Namespace, screen: Screen) -> int:
-    """``asr train``; everything lies under ``asr/`` of the data folder, and the same command goes on from there."""
+    """Run ``asr train``, with all its files in ``asr/`` of the data folder; the same command resumes an earlier run."""
     from audio_generation.registry import close_engines
     from pipeline.acoustic.training import AcousticRun, train_acoustic_model
 
@@ -106,7 +105,7 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_recognize(options: argparse.Namespace, screen: Screen) -> int:
-    """``asr recognize AUDIO...``; a recording that cannot be read does not stop the others."""
+    """Run ``asr recognize AUDIO...``; an unreadable recording does not stop the others."""
     from db.db_api import Library, library_exists
     from model.asr.recognition import decoder_for
     from pipeline.acoustic.recognize import recognize
@@ -165,7 +164,7 @@ def _unit(unit: object) -> dict[str, object]:
 
 
 def _text(given: str) -> str:
-    """The text itself, or the content of the file that it names."""
+    """Return the text itself, or the content of the file that it names."""
     path = Path(given)
     try:
         if len(given) < 1000 and path.is_file():

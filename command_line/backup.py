@@ -76,11 +76,11 @@ def run_restore(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _server() -> Libraries | None:
-    """The databases that DATABASE_URL has; None without it."""
+    """Return the databases at DATABASE_URL; None if it is not set."""
     if not taken("DATABASE_URL"):
         return None
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webui.settings")
-    os.environ.setdefault("HARK_SECRET_KEY", token_hex())  # else loading Django makes one in the data folder
+    os.environ.setdefault("HARK_SECRET_KEY", token_hex())  # else Django creates one in the data folder
     import django
 
     django.setup()

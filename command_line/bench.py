@@ -1,4 +1,4 @@
-"""``bench``: the measurements of docs/results.md that others repeat."""
+"""``bench``: the measurements in docs/results.md that users can repeat."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from command_line.options import Commands, Parser, add_command, add_group, count
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 
-ALL = ("all",)  # of wakeword's --engines
-IN_LAB = {  # what is measured beside the product, in the folder ``lab`` of the source
+ALL = ("all",)  # the only value of wakeword's --engines
+IN_LAB = {  # measurements in the folder ``lab`` of the source, not in the product
     "confusables": "phrases told from confusables: LibriPhrase, and what bundles accept (needs the shared audio)",
     "detector": "a detector's share of one core and its size, for each size and form",
     "mining": "emissions, alignment and mining: speed, size, accuracy, a library of 100 h (needs the shared audio)",
@@ -39,7 +39,7 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def add_options(command: Parser, name: str) -> None:
-    """Add what a measurement of :data:`IN_LAB` takes."""
+    """Add the options of a measurement in :data:`IN_LAB`."""
     command.add_argument("--seed", type=seed, default=0, metavar="N")
     if name == "confusables":
         command.add_argument("bundles", nargs="*", type=Path, metavar="BUNDLE", help="those to measure")
@@ -65,7 +65,7 @@ def run_wakeword(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_in_lab(options: argparse.Namespace, screen: Screen) -> int:
-    """``bench confusables``, ``detector`` or ``mining``, in a process of the lab's."""
+    """Run ``bench confusables``, ``detector`` or ``mining`` in a process of the lab."""
     name = options.parser.name
     if not (REPOSITORY / "lab").is_dir():
         raise HarkError(
@@ -79,8 +79,8 @@ def run_in_lab(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def command_of(options: argparse.Namespace, *before: str) -> str:
-    """The command that gives the same figures: the bundles, and the options that are not the default."""
-    words = [*before, *(short_path(bundle) for bundle in getattr(options, "bundles", ()))]  # argparse wants them first
+    """Return the command that repeats the figures: the bundles, and the options that differ from their defaults."""
+    words = [*before, *(short_path(bundle) for bundle in getattr(options, "bundles", ()))]  # argparse needs them first
     for action in options.parser._actions:
         value = getattr(options, action.dest, action.default)
         if action.option_strings and action.dest not in ("help", "data", "json") and value != action.default:
@@ -92,7 +92,7 @@ def command_of(options: argparse.Namespace, *before: str) -> str:
 
 
 def show_figures(name: str, command: str, figures: Mapping[str, Any], table: str | None, screen: Screen) -> None:
-    """Show what was measured, by what command and where; without a table of their own, figures are listed."""
+    """Show the figures with their command, commit and machine; figures without a table are listed."""
     from benchmark import commit, machine
 
     result: dict[str, Any] = {

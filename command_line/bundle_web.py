@@ -23,7 +23,7 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_bundle_web(options: argparse.Namespace, screen: Screen) -> int:
-    """``bundle-web BUNDLE``: the bundle's files with onnxruntime-web beside them, ready for any web server."""
+    """Run ``bundle-web BUNDLE``: add onnxruntime-web to the bundle's files, ready for any web server."""
     from pipeline.serving.browser import unpack_for_browser
 
     bundle: Path = options.bundle

@@ -1,4 +1,4 @@
-"""``confusables``: what sounds like a phrase to Hark's recognizer, before any training."""
+"""``confusables``: texts and recordings that Hark's recognizer confuses with a phrase, before any training."""
 
 from __future__ import annotations
 
@@ -39,7 +39,6 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_confusables(options: argparse.Namespace, screen: Screen) -> int:
-    """``confusables PHRASE``: exit code 0 whatever is found."""
     from audio_generation.registry import close_engines
     from db.db_api import Library, library_exists
     from phrase_augmentation.confusables import confusables
@@ -80,7 +79,10 @@ def run_confusables(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _spoken(texts: Sequence[str], language: str) -> tuple[list[tuple[str, np.ndarray]], str]:
-    """Texts with their audio, and who said them. Raises HarkError where nothing can speak here."""
+    """Speak the texts; return each with its audio, and the engine and voice.
+
+    Raises HarkError: nothing can speak here.
+    """
     from audio_generation.engine import GeneratedClip, SpeechRequest
     from audio_generation.registry import default_engines
     from audio_generation.splice_side import SPLICE
@@ -90,7 +92,7 @@ def _spoken(texts: Sequence[str], language: str) -> tuple[list[tuple[str, np.nda
         voices = engine.voices(language)
         if name == SPLICE or not voices:
             continue
-        # Hark's recognizer knows American English best, and is lost with the stranger ones of espeak's people.
+        # Hark's recognizer works best on American English, and badly on the odder voice variants of espeak.
         voice = next((v for v in voices if v.language == f"{language}-us" and "+" not in v.name), voices[0])
         requests = [SpeechRequest(str(n), text, voice.name, language, {}) for n, text in enumerate(texts)]
         with tempfile.TemporaryDirectory() as folder:
@@ -103,7 +105,7 @@ def _spoken(texts: Sequence[str], language: str) -> tuple[list[tuple[str, np.nda
 
 
 def _recordings(library: Library, keyphrase: Keyphrase, hours: float) -> list[Clip]:
-    """Recordings in which the phrase is not said, as many as there are up to so many hours."""
+    """Return recordings without the phrase, up to ``hours`` in total."""
     from db.records import Where
     from phrase_augmentation.heard import ear
 
@@ -119,7 +121,6 @@ def _recordings(library: Library, keyphrase: Keyphrase, hours: float) -> list[Cl
 
 
 def _in_recordings(library: Library, keyphrase: Keyphrase, clips: Sequence[Clip]) -> list[dict[str, Any]]:
-    """Where these recordings sound most like the phrase."""
     from pipeline.training.keyword_scoring import hardest_in
 
     texts = {clip.id: clip.text_normalized for clip in clips}

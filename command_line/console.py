@@ -1,4 +1,4 @@
-"""What people and programs see: results on stdout, progress and errors on stderr, with --json one JSON object."""
+"""Output for people and programs: results on stdout, progress and errors on stderr, one JSON object with --json."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
 
-if TYPE_CHECKING:  # every command imports this module, and --help has no use for rich
+if TYPE_CHECKING:  # every command imports this module, and --help does not need rich
     from rich.console import Console, RenderableType
     from rich.progress import TaskID
     from rich.table import Table
@@ -27,24 +27,24 @@ if TYPE_CHECKING:  # every command imports this module, and --help has no use fo
     from command_line.log import WrittenBug
 
 PROGRAM = "./hark"
-WIDTH_OF_A_FILE = 160  # columns where the output is no terminal: wide enough that no cell is folded
-PLAIN_EVERY_S = 5.0  # between two lines of progress where there is no terminal
+WIDTH_OF_A_FILE = 160  # columns if the output is not a terminal: wide enough that no cell is folded
+PLAIN_EVERY_S = 5.0  # between two lines of progress without a terminal
 SHOWN_METRICS = {"loss": "loss", "validation_miss_rate": "missed"}
 
 
 class OutputClosed(Exception):
-    """The reader of stdout has gone (``| head``): no output is wanted any more."""
+    """The reader of stdout has gone (``| head``): no more output is wanted."""
 
 
 class Screen:
-    """Where a command writes. With ``json_wanted`` stdout gets one JSON object and nothing else, whatever happens."""
+    """The output of a command. With ``json_wanted`` stdout gets exactly one JSON object and nothing else."""
 
     def __init__(self, json_wanted: bool) -> None:
         self.json_wanted = json_wanted
         self._stdout, self._stderr = sys.stdout, sys.stderr
         for stream in (self._stdout, self._stderr):
             reconfigure = getattr(stream, "reconfigure", None)
-            if reconfigure is not None:  # a phrase or path that the terminal's encoding lacks must not end the command
+            if reconfigure is not None:  # a character that the terminal lacks must not end the command
                 reconfigure(errors="backslashreplace")
         self.err = _console(self._stderr)
         self._said = False
@@ -52,7 +52,7 @@ class Screen:
 
     def __enter__(self) -> Screen:
         if self.json_wanted:
-            # Whatever a library prints is not the JSON object.
+            # Output that libraries print must not mix with the JSON object.
             self._redirected.enter_context(contextlib.redirect_stdout(self._stderr))
         return self
 
@@ -70,16 +70,16 @@ class Screen:
     # Results.
 
     def result(self, value: Mapping[str, Any]) -> None:
-        """The one JSON object (only where it was asked for)."""
+        """Write the one JSON object, if JSON is wanted."""
         if not self.json_wanted or self._said:
             return
         self._said = True
-        # Other encodings than UTF-8 get ASCII with escapes, which is the same JSON.
+        # Encodings other than UTF-8 get ASCII with escapes, which is equivalent JSON.
         utf8 = (getattr(self._stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
         self._write(json.dumps(value, ensure_ascii=not utf8) + "\n")
 
     def show(self, *lines: RenderableType) -> None:
-        """Lines and tables for people, on stdout; nothing where JSON was asked for."""
+        """Show lines and tables to people, on stdout; nothing if JSON is wanted."""
         if self.json_wanted:
             return
         console = _console(self._stdout)
@@ -87,11 +87,11 @@ class Screen:
             for line in lines:
                 _print(console, line)
         text = captured.get()
-        # Tables are filled up with spaces to their right, which are noise in a file.
+        # Tables are padded with spaces on the right, which are noise in a file.
         self._write(text if console.is_terminal else "".join(f"{line.rstrip()}\n" for line in text.splitlines()))
 
     def show_line(self, line: str) -> None:
-        """One line for people as it is, never wrapped, so that it can be copied (a path, a command)."""
+        """Show one line to people without wrapping, so that it can be copied (a path, a command)."""
         if not self.json_wanted:
             self._write(_printable(line) + "\n")
 
@@ -104,32 +104,31 @@ class Screen:
             raise OutputClosed from error
 
     def results(self, value: Mapping[str, Any], errors: Sequence[tuple[object, HarkError]]) -> int:
-        """:meth:`result` for several files, with the errors of those that failed. Returns the exit code, 0 or 2."""
+        """Write :meth:`result` for several files, with the errors of failed ones; return the exit code, 0 or 2."""
         if errors:
             told = [{"file": str(file), **error.as_dict()} for file, error in errors]
             value = {**value, "error": errors[0][1].as_dict(), "errors": told}
         self.result(value)
         return 2 if errors else 0
 
-    # Errors, all on stderr; as JSON on stdout too where that was asked for.
+    # Errors, all on stderr, and as JSON on stdout too if it is wanted.
 
     def error(self, error: HarkError) -> None:
-        """What happened, why, and what to do."""
         self.warn_of(error)
         self.result({"error": error.as_dict()})
 
     def warn_of(self, error: HarkError) -> None:
-        """The three sentences on stderr, while the command goes on."""
+        """Show the three sentences of an error on stderr; the command continues."""
         what, why, what_to_do = map(_printable, (error.what, error.why, error.what_to_do))
         self._failed(what, f"  Why: {why}", f"  What to do: {what_to_do}")
 
     def usage(self, usage: str, error: HarkError) -> None:
-        """A command line that could not be read."""
+        """Report a command line that could not be parsed."""
         self._failed(error.what, usage, f"More: {error.what_to_do}")
         self.result({"error": error.as_dict()})
 
     def bug(self, bug: WrittenBug) -> None:
-        """An unexpected exception: one sentence, no traceback."""
+        """Report an unexpected exception in one sentence, without a traceback."""
         where = f"the details are in {bug.log}" if bug.log else f"no log could be written ({bug.summary})"
         what = f"Hark failed by a fault of its own (id {bug.identifier}); {where}."
         self._failed(what)
@@ -137,14 +136,14 @@ class Screen:
         self.result({"error": {"what": what, "why": bug.summary, "what_to_do": to_do, "id": bug.identifier}})
 
     def stopped(self, message: str) -> None:
-        """Ctrl-C."""
-        self.err = _console(self._stderr)  # the old one may hold a line that it was interrupted in
+        """Report Ctrl-C."""
+        self.err = _console(self._stderr)  # the old one may hold an interrupted line
         self.note(message)
         again = "Run the same command again to go on."
         self.result({"error": {"what": "Stopped.", "why": "It was interrupted.", "what_to_do": again}})
 
     def note(self, *lines: RenderableType) -> None:
-        """Something a person may want to know meanwhile, on stderr, with or without JSON."""
+        """Show a message on stderr while a command runs, with or without JSON."""
         with contextlib.suppress(OSError):
             for line in lines:
                 _print(self.err, line)
@@ -158,9 +157,9 @@ class Screen:
 
     @contextmanager
     def reporter(self, passing: bool = False) -> Iterator[Reporter]:
-        """A reporter whose events are drawn on stderr: bars with the time left on a terminal, else plain lines.
+        """Yield a reporter that draws events on stderr: bars with the time left on a terminal, else plain lines.
 
-        With ``passing`` it leaves no line behind (and without a terminal says nothing).
+        With ``passing`` it leaves no lines behind (and without a terminal writes none).
         """
         if not self.err.is_terminal:
             yield silent_reporter() if passing else _printing(PlainLines(self._stderr).draw)
@@ -185,7 +184,7 @@ def _print(console: Console, line: RenderableType) -> None:
 
 
 def _let_go_of_stdout() -> None:
-    """So that Python's own flush at the end does not complain about a reader that has gone."""
+    """Redirect stdout to nowhere, so that Python's final flush does not fail after the reader has gone."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.__stdout__.fileno() if sys.__stdout__ else 1)
@@ -193,7 +192,7 @@ def _let_go_of_stdout() -> None:
 
 
 class Bars:
-    """For a terminal: the stage that runs as a bar, those that are done as a line each (unless ``keep`` is false)."""
+    """Progress on a terminal: a bar for the running stage, a line for each finished one (unless ``keep`` is false)."""
 
     def __init__(self, console: Console, keep: bool = True) -> None:
         from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
@@ -222,14 +221,14 @@ class Bars:
         self._progress.stop()
 
     def draw(self, event: Event) -> None:
-        """Draw one event of ``core.events``."""
+        """Draw an event of ``core.events``."""
         from rich.text import Text
 
         kind = event["event"]
         if kind == "stage":
             self._end_stage()
             self._message, self._started = event["message"], time.monotonic()
-            # Square brackets of a phrase or a path are no markup.
+            # Square brackets in a phrase or a path are not markup.
             shown = self._message.replace("[", "\\[")
             self._task = self._progress.add_task(shown, total=None, extra="", left="")
         elif kind == "progress" and self._task is not None:
@@ -258,7 +257,7 @@ class Bars:
 
 
 class PlainLines:
-    """For logs and pipes: a line a stage, a line of progress now and then, all with the time since the start."""
+    """Progress for logs and pipes: a line for each stage and a few on its progress, with the time since the start."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -267,7 +266,7 @@ class PlainLines:
         self._metrics: dict[str, float] = {}
 
     def draw(self, event: Event) -> None:
-        """Draw one event of ``core.events``."""
+        """Draw an event of ``core.events``."""
         kind, now = event["event"], time.monotonic()
         if kind == "stage":
             self._metrics.clear()
@@ -286,7 +285,7 @@ class PlainLines:
             self._say(f"! {event['message']}" if event["level"] == "warning" else event["message"])
 
     def _say(self, message: str) -> None:
-        # In one piece, past rich, which says a line again when it was interrupted while it said it.
+        # In one piece and without rich, which repeats a line after an interrupt.
         with contextlib.suppress(OSError):
             self._stream.write(f"[{clock(time.monotonic() - self._started)}] {message}\n")
             self._stream.flush()
@@ -300,11 +299,11 @@ def _metrics(values: Mapping[str, float]) -> str:
     return ", ".join(parts)
 
 
-# Words and tables that several commands use.
+# Texts and tables that several commands use.
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[int] = ()) -> Table:
-    """A table without a frame; the columns whose numbers are in ``right`` are set to the right."""
+    """Make a table without a frame; the columns with numbers in ``right`` are right-aligned."""
     from rich.table import Table
     from rich.text import Text
 
@@ -318,7 +317,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], right: Itera
 
 
 def facts(rows: Iterable[tuple[str, object]]) -> Table:
-    """Names and values without a header."""
+    """Make a table of names and values without a header."""
     from rich.table import Table
     from rich.text import Text
 
@@ -331,7 +330,7 @@ def facts(rows: Iterable[tuple[str, object]]) -> Table:
 
 
 def duration(seconds: float) -> str:
-    """``8 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    """Format a duration: ``8 s``, ``3 min 20 s``, ``2 h 5 min``."""
     if seconds < 9.95:
         return f"{seconds:.1f} s" if 0 < seconds < 0.95 else f"{seconds:.0f} s"
     whole = round(seconds)
@@ -343,7 +342,7 @@ def duration(seconds: float) -> str:
 
 
 def clock(seconds: float, exact: bool = False) -> str:
-    """A place in a recording: ``2:03``, ``1:02:03``, or exactly ``2:03.45``."""
+    """Format a position in a recording: ``2:03``, ``1:02:03``, or exactly ``2:03.45``."""
     hundredths = round(seconds * 100)
     minutes, rest = divmod(hundredths, 6000)
     hours, minutes = divmod(minutes, 60)
@@ -352,12 +351,12 @@ def clock(seconds: float, exact: bool = False) -> str:
 
 
 def percent(share: float | None) -> str:
-    """``3.2 %``; "not measured" for None and NaN."""
+    """Format a share: ``3.2 %``; "not measured" for None and NaN."""
     return "not measured" if share is None or share != share else f"{100 * share:.1f} %"
 
 
 def command(*words: str) -> str:
-    """A command of Hark's that can be copied into the shell as it stands, in the folder where the user is."""
+    """Return a command of Hark's that can be pasted into the shell in the user's current folder."""
     program = PROGRAM if Path.cwd() == REPOSITORY else shlex.quote(str(REPOSITORY / "hark"))
     return " ".join([program, *map(shlex.quote, words)])
 
@@ -369,11 +368,11 @@ def _printing(draw: Callable[[Event], None]) -> Reporter:
 
 
 def _printable(text: str) -> str:
-    """The text with what would steer a terminal as an escape: a file's name may hold it."""
+    """Escape control characters, which could steer a terminal: a file's name may contain them."""
     return "".join(ascii(one)[1:-1] if category(one) == "Cc" and one not in "\n\t" else one for one in text)
 
 
 def short_path(path: Path | str) -> str:
-    """Relative where it is below the folder in which the user is."""
+    """Return the path relative to the user's current folder, if it lies below it."""
     path = Path(path)
     return str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else str(path)

@@ -1,4 +1,4 @@
-"""Options of trainings, and TensorBoard: their curves, and what to do where it is not installed."""
+"""Options that trainings share, and TensorBoard: their curves, and how to install it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ INSTALL = ".venv/bin/python -m pip install tensorboard -c constraints.txt"
 
 
 def training_options(parser: Parser, epochs: Callable[[str], float], default_epochs: str, batch: str, of: str) -> None:
-    """The options that trainings of models share.
+    """Add the options that trainings of models share.
 
     Args:
-        epochs: type of their number.
-        batch: what a batch has, and its default.
-        of: what a share of is taken.
+        epochs: the type of their number.
+        batch: the help text on a batch's content and default.
+        of: what ``--subset`` takes a share of.
     """
     what = f"default: {default_epochs}"
     parser.add_argument("--epochs", type=epochs, default=default_epochs, metavar="N", help=what)
@@ -31,7 +31,7 @@ def training_options(parser: Parser, epochs: Callable[[str], float], default_epo
 
 
 def require_tensorboard() -> None:
-    """Raise HarkError where no curves can be written."""
+    """Raise HarkError if no curves can be written."""
     if importlib.util.find_spec("tensorboard") is None:
         raise HarkError(
             "The curves cannot be written.",
@@ -41,7 +41,7 @@ def require_tensorboard() -> None:
 
 
 def curves_line(folder: str | Path) -> str:
-    """How to see the curves in a folder; "" for none: how to get them."""
+    """Return how to see the curves in a folder, or, without a folder, how to get them."""
     if folder:
         return f"tensorboard --logdir {folder}"
     return f"not written: TensorBoard is not installed ({INSTALL})"

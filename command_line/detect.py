@@ -25,7 +25,7 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_detect(options: argparse.Namespace, screen: Screen) -> int:
-    """``detect BUNDLE AUDIO...``; a recording that cannot be read does not stop the others."""
+    """Run ``detect BUNDLE AUDIO...``; an unreadable recording does not stop the others."""
     from pipeline.serving.detection import listen, open_detector
 
     detector = open_detector(options.bundle, options.fa_per_day, options.threshold, options.int8)

@@ -28,21 +28,21 @@ from core.processors import usable_cores
 if TYPE_CHECKING:
     from core.readiness import Readiness
 
-SPACE_FOR_A_RUN = 2.0  # GB: clips, and features while a run lasts
+SPACE_FOR_A_RUN = 2.0  # GB: clips, and features during a run
 OK, OPTIONAL, BROKEN = "ok", "optional", "broken"
 STYLES = {OK: ("✓", "green"), OPTIONAL: ("-", "yellow"), BROKEN: ("✗", "bold red")}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        name: what it is.
-        status: "ok"; "optional" (missing, and Hark works without); "broken" (Hark does not work without).
-        found: what there is, or what is wrong.
-        what_to_do: how to enable or mend it; empty where nothing is to be done.
-        extra: it is one of many engines and models to choose from; those that are not here are shown with --all.
+        name: the thing that was checked.
+        status: "ok"; "optional" (missing, and Hark works without it); "broken" (Hark does not work without it).
+        found: its state, or what is wrong.
+        what_to_do: how to enable or fix it; empty if there is nothing to do.
+        extra: it is one of many engines and models to choose from; missing ones are shown in full with --all.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Finding:
 
     @property
     def folded(self) -> bool:
-        """Without --all, only its name is shown."""
+        """Only its name is shown without --all."""
         return self.extra and self.status == OPTIONAL
 
 
@@ -65,7 +65,7 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_doctor(options: argparse.Namespace, screen: Screen) -> int:
-    """``doctor``: exit code 2 where something is missing that Hark cannot do without."""
+    """Run ``doctor``; exit code 2 if something essential is missing."""
     from rich.text import Text
 
     findings: list[Finding] = []
@@ -96,7 +96,7 @@ def run_doctor(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _by_use(findings: Iterable[Finding]) -> list[tuple[str, str]]:
-    """``engine piper`` and ``engine kokoro`` are ``engine``, ``piper, kokoro``."""
+    """Group names by their first word: ``engine piper`` and ``engine kokoro`` become ``engine``, ``piper, kokoro``."""
     names: dict[str, list[str]] = {}
     for finding in findings:
         use, name = finding.name.split(" ", 1)
@@ -105,7 +105,7 @@ def _by_use(findings: Iterable[Finding]) -> list[tuple[str, str]]:
 
 
 def _findings() -> Iterator[Finding]:
-    # main.py refuses an older Python than Hark needs.
+    # main.py refuses a Python that is too old.
     yield Finding("python", OK, f"{platform.python_version()} ({sys.prefix})")
     yield _packages()
     yield _torch()
@@ -121,7 +121,7 @@ def _findings() -> Iterator[Finding]:
 
 
 def pinned(requirements: Path) -> dict[str, str]:
-    """The pins of a requirements file: name and version."""
+    """Read the pins of a requirements file: name and version."""
     lines = requirements.read_text(encoding="utf-8").splitlines()
     return {match[1]: match[2] for line in lines if (match := re.match(r"([A-Za-z0-9._-]+)==([^\s;#]+)", line))}
 
@@ -132,7 +132,7 @@ def _version(name: str) -> str:
     except metadata.PackageNotFoundError:
         if name != "onnxruntime":
             raise
-        return metadata.version("onnxruntime-gpu")  # in its place
+        return metadata.version("onnxruntime-gpu")  # replaces it
 
 
 def _packages() -> Finding:
@@ -163,7 +163,7 @@ def _packages() -> Finding:
 def _torch() -> Finding:
     try:
         import torch
-    except Exception as error:  # a broken build fails with an OSError or ImportError of its own
+    except Exception as error:  # a broken build fails with its own OSError or ImportError
         return Finding("torch", BROKEN, f"cannot be imported: {error}", "rm -rf .venv, then ./hark doctor")
     from model.gpu import TO_DO, complaint
     from model.train import best_device
@@ -189,7 +189,7 @@ def _data_folder() -> Iterator[Finding]:
         yield Finding("data folder", BROKEN, f"{there} is a file", elsewhere)
         return
     try:
-        # os.access says yes to root even where the file system is read-only.
+        # os.access returns True for root even on a read-only file system.
         with tempfile.NamedTemporaryFile(dir=there, prefix=".hark-doctor-") as probe:
             probe.write(bytes(4096))
             probe.flush()
@@ -256,7 +256,7 @@ def _ffmpeg() -> Finding:
 
 
 def _confinement() -> Finding:
-    """Whether what opens files of strangers can do nothing else here."""
+    """Check that programs which open untrusted files are confined here."""
     name = "files of strangers"
     if missing := not_held():
         to_do = "use Linux 5.13 or newer, with Landlock; docs/security.md says what it keeps from them"
@@ -300,7 +300,7 @@ def _library() -> Finding:
 
 
 def _given_settings() -> Iterator[Finding]:
-    """Secrets that the start refuses, and names that another system's settings have, where they are set."""
+    """Check the secrets as the start does, and report settings of other systems."""
     try:
         check_given_secrets()
     except HarkError as error:
@@ -314,7 +314,7 @@ def _given_settings() -> Iterator[Finding]:
 
 
 def _suggestions(findings: list[Finding]) -> Iterator[str]:
-    """What would make detectors better here; nothing of it is needed."""
+    """Yield optional improvements for detectors on this machine."""
     by_name = {finding.name: finding for finding in findings}
     library = by_name["library"]
     if library.status == OK and ("none yet" in library.found or " 0.00 h of them real" in library.found):

@@ -1,4 +1,4 @@
-"""``voices`` and ``engines``: who can speak here, and how to get more."""
+"""``voices`` and ``engines``: the voices and engines of this machine, and how to get more."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SHOWN_VOICES = 3
-MODELS = ("reader", "embedding", "summary", "funasr", "pyannote")  # that ``engines pull`` downloads
+MODELS = ("reader", "embedding", "summary", "funasr", "pyannote")  # downloaded by ``engines pull``
 
 
 def register(commands: Commands[Parser]) -> None:
@@ -73,7 +73,7 @@ def run_voices(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _some(voices: list[Voice]) -> str:
-    """A few names of different speakers."""
+    """Return the names of a few voices, each of a different speaker."""
     by_speaker = {voice.speaker: voice.name for voice in reversed(voices)}
     some = list(dict.fromkeys(voice.name for voice in voices if by_speaker[voice.speaker] == voice.name))
     return ", ".join(some[:SHOWN_VOICES]) + (", ..." if len(some) > SHOWN_VOICES else "")

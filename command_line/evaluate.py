@@ -1,4 +1,4 @@
-"""``evaluate``: how often a detector misses its phrase, and fires without it, on recordings of one's own."""
+"""``evaluate``: the miss rate and false alarms of a detector on the user's own recordings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.errors import HarkError
 if TYPE_CHECKING:
     from pipeline.serving.evaluate import Evaluation, Outcome
 
-LISTED = 20  # recordings that were missed, and false alarms
+LISTED = 20  # missed recordings and false alarms
 
 
 def register(commands: Commands[Parser]) -> None:
@@ -28,7 +28,7 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_evaluate(options: argparse.Namespace, screen: Screen) -> int:
-    """``evaluate BUNDLE``; a recording that cannot be read does not stop the others."""
+    """Run ``evaluate BUNDLE``; an unreadable recording does not stop the others."""
     from pipeline.serving.detection import open_detector
     from pipeline.serving.evaluate import evaluate
 

@@ -1,4 +1,4 @@
-"""``library``: what the clip library holds, whether it is in order, and getting recordings into and out of it."""
+"""``library``: the content and condition of the clip library, and import and export of recordings."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def run_stats(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_check(options: argparse.Namespace, screen: Screen) -> int:
-    """``library check [--mend]``: exit code 2 where something is wrong and was not mended."""
+    """Run ``library check [--mend]``; exit code 2 if a problem remains."""
     from db.db_api import Library
 
     with Library(data_folder()) as library, screen.reporter() as reporter:
@@ -103,7 +103,7 @@ def run_check(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_voices(options: argparse.Namespace, screen: Screen) -> int:
-    """``library voices``: who has two minutes of transcribed recordings is aligned, and can be spliced then."""
+    """Run ``library voices``: make voices of splice from people with two minutes of transcribed recordings."""
     from audio_generation.splice_side.inventory import LEAST_SPEECH_S, library_people
     from db.db_api import Library
     from model.asr.emissions import default_aligner
@@ -112,7 +112,7 @@ def run_voices(options: argparse.Namespace, screen: Screen) -> int:
     with Library(data_folder()) as library, screen.reporter() as reporter:
         reporter.stage("voices", "Placing the phones of the library's people")
         people = align_people(library, default_aligner(), options.people or ALIGNED_PEOPLE, options.language, reporter)
-    # Of some nothing could be aligned, or what they said was recorded as a test.
+    # Some could not be aligned, or their recordings are for tests.
     voices = {person.speaker for person in library_people(data_folder())}
     people = [name for name in people if name in voices]
     screen.result({"people": people})

@@ -1,4 +1,4 @@
-"""What no user is shown: tracebacks and warnings of libraries, in ``<data>/logs/hark.log``."""
+"""Details hidden from users, in ``<data>/logs/hark.log``: tracebacks, and warnings of libraries."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from pathlib import Path
 
 from core.data_folder import data_folder
 
-LARGEST_LOG = 2_000_000  # bytes; then it is put aside as hark.log.1
+LARGEST_LOG = 2_000_000  # bytes; a longer log is renamed to hark.log.1
 FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
 
 
 @dataclass(frozen=True)
 class WrittenBug:
-    """Where the traceback of an unexpected exception went (None: it could not be written) and how to find it there."""
+    """The log file with the traceback of an unexpected exception (None: it could not be written) and its id there."""
 
     identifier: str
     log: Path | None
@@ -31,12 +31,12 @@ class WrittenBug:
 
 
 def log_file() -> Path:
-    """The log of the data folder that is in use."""
+    """Return the path of the log in the current data folder."""
     return data_folder() / "logs" / "hark.log"
 
 
 class _QuietFile(logging.handlers.RotatingFileHandler):
-    """Opens the file when there is something to write, and does without where that is not possible."""
+    """A handler that opens the file on the first write, and ignores a file that cannot be written."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -51,7 +51,7 @@ class _QuietFile(logging.handlers.RotatingFileHandler):
 
 @contextmanager
 def keep_warnings() -> Iterator[None]:
-    """Warnings and logging of all libraries go into the log file instead of onto the terminal."""
+    """Redirect warnings and logging of all libraries from the terminal to the log file."""
     handler = _QuietFile(log_file(), maxBytes=LARGEST_LOG, backupCount=1, delay=True, encoding="utf-8")
     handler.setLevel(logging.WARNING)
     handler.setFormatter(logging.Formatter(FORMAT))
@@ -67,7 +67,7 @@ def keep_warnings() -> Iterator[None]:
 
 
 def write_bug(error: BaseException) -> WrittenBug:
-    """Append the traceback under an id of its own to the log, or else write it to a file in the temporary folder."""
+    """Append the traceback under a new id to the log, or else write it to a file in the temporary folder."""
     identifier = secrets.token_hex(4)
     summary = f"{type(error).__name__}: {error}"[:300]
     text = (

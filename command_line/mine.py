@@ -1,4 +1,4 @@
-"""``mine``: a phrase in the library's real recordings."""
+"""``mine``: cut a phrase out of the library's real recordings."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _player() -> tuple[str, ...]:
 
 
 def _export(target: Path, library: Library, found: MiningResult) -> None:
-    """The cuts as files, and ``manifest.jsonl`` (NeMo's JSON lines) last."""
+    """Write the cuts as files, and ``manifest.jsonl`` (NeMo's JSON lines) last."""
     clips = {clip.id: clip for clip in library.clips(found.clip_ids)}
     with storing("the export"):
         target.mkdir(parents=True, exist_ok=True)

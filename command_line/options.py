@@ -1,4 +1,4 @@
-"""The parser of the command line: options that all commands share, and types of arguments that explain themselves."""
+"""The parser of the command line: options that all commands share, and argument types with clear error messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Handler = Callable[[argparse.Namespace, Screen], int]
 
 
 class UsageError(Exception):
-    """The words of a command line that make no command, with a short usage of the command they were meant for."""
+    """A command line that cannot be parsed, with a short usage of the command it was meant for."""
 
     def __init__(self, message: str, usage: str, command: str) -> None:
         super().__init__(message)
@@ -26,7 +26,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser that raises :class:`UsageError` instead of ending the process.
 
     Attributes:
-        summary: what the command does, as a list of commands says it.
+        summary: the command's description in a list of commands.
     """
 
     def __init__(self, summary: str = "", **settings: Any) -> None:
@@ -35,11 +35,11 @@ class Parser(argparse.ArgumentParser):
 
     @property
     def name(self) -> str:
-        """The last of the words that the command goes by."""
+        """The last word of the command's full name."""
         return self.prog.rpartition(" ")[2]
 
     def commands(self) -> Iterator[Parser]:
-        """The subcommands, each followed by its own."""
+        """Yield the subcommands, each followed by its own."""
         for action in self._actions:
             if isinstance(action, Commands):
                 for command in action.choices.values():
@@ -50,7 +50,7 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message, self.format_usage().strip(), self.prog)
 
     def refuse_options(self, words: Sequence[str]) -> NoReturn:
-        """Raise :class:`UsageError` for words that mean nothing to this command; names the option that is nearest."""
+        """Raise :class:`UsageError` for unknown options, suggesting the most similar one."""
         names = [name[2:] for name in self._option_string_actions if name.startswith("--")]
         near = difflib.get_close_matches(words[0].lstrip("-").partition("=")[0], names, 1)
         self.error(f"unrecognized arguments: {' '.join(words)}" + _did_you_mean([f"--{name}" for name in near]))
@@ -59,7 +59,7 @@ class Parser(argparse.ArgumentParser):
         if not isinstance(action, Commands) or value in action.choices:
             super()._check_value(action, value)
             return
-        # One of a group, without the group's name: `token` is `admin token`.
+        # A command of a group, without the group's name: `token` is `admin token`.
         meant = [command.prog for command in self.commands() if command.name == value]
         meant = meant or [action.choices[name].prog for name in difflib.get_close_matches(value, action.choices, 1)]
         self.error(f"{self.prog} has no command {value!r}" + _did_you_mean(meant[:3]))
@@ -73,7 +73,7 @@ Commands = argparse._SubParsersAction
 
 
 def common_options(parser: argparse.ArgumentParser) -> None:
-    """--data and --json. They may stand before or after the command, so the one not given must not undo the other."""
+    """Add --data and --json, which may precede or follow the command; a missing one must not reset the given one."""
     parser.add_argument(
         "--data",
         metavar="DIR",
@@ -90,7 +90,7 @@ def common_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_command(commands: Commands[Parser], name: str, arguments: str, summary: str, handler: Handler | None) -> Parser:
-    """A subcommand with the common options; ``arguments`` is what its short usage shows."""
+    """Add a subcommand with the common options; ``arguments`` appear in its short usage."""
     parser: Parser = commands.add_parser(
         name, summary=summary, help=summary, description=summary[0].upper() + summary[1:] + ".",
         usage=f"%(prog)s {arguments}".rstrip(),
@@ -103,12 +103,12 @@ def add_command(commands: Commands[Parser], name: str, arguments: str, summary: 
 def add_group(
     commands: Commands[Parser], name: str, summary: str, handler: Handler | None = None, **defaults: Any
 ) -> Commands[Parser]:
-    """A subcommand that has subcommands; without one of them it is ``handler`` with ``defaults``, or a mistake."""
+    """Add a group of subcommands; without one of them ``handler`` runs with ``defaults``, or it is an error."""
     parser = add_command(commands, name, "[COMMAND] ...", summary, handler)
     parser.set_defaults(**defaults)
     group: Commands[Parser] = parser.add_subparsers(
         title="commands",
-        metavar="COMMAND" if handler else None,  # None: a mistake names the subcommands that there are
+        metavar="COMMAND" if handler else None,  # None: the error lists the subcommands
         parser_class=Parser,
         prog=f"{PROGRAM} {name}",
         required=handler is None,
@@ -116,11 +116,11 @@ def add_group(
     return group
 
 
-# Types of arguments. argparse shows the message of ArgumentTypeError after the option's name.
+# Types of arguments. argparse prints the message of an ArgumentTypeError after the option's name.
 
 
 def folder(text: str) -> Path:
-    """A folder, there or not."""
+    """Parse the path of a folder, which need not exist."""
     if not text.strip() or "\0" in text:
         raise argparse.ArgumentTypeError("it is empty")
     return Path(text).expanduser()
@@ -140,7 +140,7 @@ def _number(kind: Callable[[str], Any], within: Callable[[Any], bool], wanted: s
 
 
 def _whole(text: str) -> int:
-    """Take 1e3 too. Raises ValueError."""
+    """Parse a whole number, also 1e3. Raises ValueError."""
     value = float(text)
     if not value.is_integer():
         raise ValueError(text)
@@ -148,11 +148,11 @@ def _whole(text: str) -> int:
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:
-    """Make a type of whole numbers within these bounds."""
+    """Make a type for whole numbers within these bounds."""
     return _number(int, lambda value: least <= value <= most, f"a whole number from {least} to {most}")
 
 
-seed = whole(0, 2**32 - 1)  # NumPy takes no negative seed
+seed = whole(0, 2**32 - 1)  # NumPy refuses negative seeds
 above_zero = _number(float, lambda value: 0 < value < math.inf, "a number above 0")
 at_least_zero = _number(float, lambda value: 0 <= value < math.inf, "a number, 0 or more")
 count = _number(_whole, lambda value: value > 0, "a whole number above 0")
@@ -162,7 +162,7 @@ per_cent = _number(float, lambda value: 0 < value <= 100, "a number above 0, at 
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Names with commas between them."""
+    """Parse names separated by commas."""
     found = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not found:
         raise argparse.ArgumentTypeError("it holds no name; give some with commas between them")
@@ -170,7 +170,7 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def language(text: str) -> str:
-    """A language as espeak-ng names it (en, en-gb, pt-br), lower case."""
+    """Parse a language code as espeak-ng has it (en, en-gb, pt-br), in lower case."""
     code = text.strip().lower().replace("_", "-")
     if not code.replace("-", "").isalnum() or not code.isascii() or len(code) > 20:
         raise argparse.ArgumentTypeError(f"{text[:40]!r} names no language; give a code such as en, de or pt-br")

@@ -1,4 +1,4 @@
-"""``record``: one's own utterances of a phrase, from the microphone or from a folder, as a test or for training."""
+"""``record``: the user's own utterances of a phrase, from the microphone or a folder, for tests or training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 COUNT, MOST = 10, 500
 ROLES = ("test", "train")
-WALK_S = 5.0  # to where a hint asks to go
+WALK_S = 5.0  # to walk to the place that a hint names
 
 
 def register(commands: Commands[Parser]) -> None:
@@ -36,7 +36,7 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_record(options: argparse.Namespace, screen: Screen) -> int:
-    """``record PHRASE``: what cannot be used is said and left out."""
+    """Run ``record PHRASE``; report recordings that cannot be used, and leave them out."""
     from db.db_api import Library
     from phrase_augmentation.keyphrase import Keyphrase
     from pipeline.corpora.enrolment import OWNER, heard, keep, takes_in
@@ -83,7 +83,7 @@ def run_record(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _from_microphone(phrase: str, options: argparse.Namespace, screen: Screen) -> Iterator[tuple[str, Take]]:
-    """Asks for one after the other. Raises HarkError where there is no terminal or no microphone."""
+    """Ask for one recording after the other. Raises HarkError if there is no terminal or no microphone."""
     import numpy as np
 
     from core.audio_file import SAMPLE_RATE

@@ -1,4 +1,4 @@
-"""``release``: the files of a release: wheel, source archive, what is in them, under which licences, and digests."""
+"""``release``: the files of a release: wheel, source archive, their packages and licences, and digests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from core.errors import HarkError
 
 LICENCES, DIGESTS, COMPONENTS = "THIRD-PARTY.md", "SHA256SUMS", "sbom.cdx.json"
 CYCLONEDX = "cyclonedx-bom==7.5.0"  # in an environment of its own
-TRIED = ("--help", "doctor --json", "confusables lantern --json")  # what the installed command is asked
+TRIED = ("--help", "doctor --json", "confusables lantern --json")  # commands that the installed package must run
 
 
 def register(commands: Commands[Parser]) -> None:
@@ -35,7 +35,7 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_release(options: argparse.Namespace, screen: Screen) -> int:
-    """``release FOLDER``: exit code 2 where something is not in order, before anything is made of it."""
+    """Run ``release FOLDER``; exit code 2 if a check fails, before any file is made."""
     version = _version()
     folder: Path = options.folder.expanduser().resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def run_release(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _version() -> str:
-    """Of what is released, which git has as it is and of which the changelog tells."""
+    """Return the version to release, after checking that git has no changes and the changelog mentions it."""
     version = str(tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
     state = subprocess.run(
         ["git", "status", "--porcelain", "--untracked-files=no"], cwd=REPOSITORY, capture_output=True, text=True
@@ -112,7 +112,7 @@ def _start(environment: Path) -> None:
 
 
 def third_parties(packages: Path) -> str:
-    """What lies in a folder of packages beside Hark: version and licence of each, as it says itself."""
+    """List the packages in a folder besides Hark, with the version and licence that each declares."""
     rows = ["# Packages that Hark is installed with", "", "| package | version | licence |", "| --- | --- | --- |"]
     found = [one.metadata for one in importlib.metadata.distributions(path=[str(packages)])]
     for about in sorted(found, key=lambda about: str(about["Name"]).lower()):
@@ -122,7 +122,7 @@ def third_parties(packages: Path) -> str:
 
 
 def licence_of(about: importlib.metadata.PackageMetadata) -> str:
-    """The expression, or the classifiers, or the first line of what is called the licence."""
+    """Return the licence expression, else the classifiers, else the first line of the licence field."""
     if "License-Expression" in about:
         return str(about["License-Expression"])
     named = [one.rpartition(" :: ")[2] for one in about.get_all("Classifier") or () if one.startswith("License ::")]
@@ -131,7 +131,7 @@ def licence_of(about: importlib.metadata.PackageMetadata) -> str:
 
 
 def _write_components(environment: Path, target: Path) -> None:
-    """The components of an environment, in CycloneDX's format."""
+    """Write the components of an environment, in CycloneDX's format."""
     with tempfile.TemporaryDirectory(prefix="hark-sbom-") as folder:
         _python("-m", "venv", folder)
         maker = f"{folder}/bin/python"

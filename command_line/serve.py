@@ -1,4 +1,4 @@
-"""``serve``: the portal, its workers and what watches over them, as one command; ``worker``: workers alone."""
+"""``serve``: the portal, its workers and their supervision in one command; ``worker``: only workers."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from db.backup import serving
 from webui.setup import ready
 
 PORT = 8000
-ALL_LANES = ("training", "audio", "webhooks")  # webui.jobs.services, which loads Django
+ALL_LANES = ("training", "audio", "webhooks")  # as in webui.jobs.services, whose import would load Django
 WEB = "web"
-MOST_FILES, MOST_CONNECTIONS = 65_536, 10_000  # of this process; programs that close all that they might have are slow
-MOST_AT_ONCE = 2048  # connections that are accepted in one go
-LARGEST_MESSAGE = 1 << 18  # bytes of a socket's: two seconds of sound are a quarter of it
+MOST_FILES, MOST_CONNECTIONS = 65_536, 10_000  # of this process; more slow down programs that close all possible files
+MOST_AT_ONCE = 2048  # connections accepted in one go
+LARGEST_MESSAGE = 1 << 18  # bytes of a socket message; two seconds of audio are a quarter of it
 RECOVERY_EVERY_S = 5.0
-UP_WITHIN_S = 120.0  # the web server has started by then, or never will
-STUCK_AFTER_S = 60.0  # a lane that has just begun has something to catch up with
-IN_ORDER_S = 3.0  # for the web server and the workers to end in order, and ...
-STOPPING_S = 8.0  # in all, until they are killed: those who are at a job give it back
+UP_WITHIN_S = 120.0  # limit for the start of the web server
+STUCK_AFTER_S = 60.0  # a queue that has just started may have to catch up
+IN_ORDER_S = 3.0  # for the web server and the workers to end in order
+STOPPING_S = 8.0  # in total, before they are killed; workers with a job give it back
 
 
 def register(commands: Commands[Parser]) -> None:
     serve = add_command(commands, "serve", "[options]", "start the portal, to be used in a browser", run_serve)
-    said = os.environ.get("PORT", "")  # platforms that run containers set it
+    said = os.environ.get("PORT", "")  # set by platforms that run containers
     port = int(said) if said.isascii() and said.isdigit() else PORT
     serve.add_argument(
         "--port", type=int, default=port, metavar="N", help=f"where it listens (default: PORT, or {PORT})"
@@ -60,7 +60,7 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_worker(options: argparse.Namespace, screen: Screen) -> int:
-    """``worker``: the same for the workers of some lanes. Ctrl-C gives their jobs back to the queue."""
+    """Run ``worker`` for some queues until Ctrl-C, which gives their jobs back."""
     if options.workers is not None:
         if options.workers < 1:
             raise HarkError("No workers can be started.", f"--workers is {options.workers}.", "Give a number above 0.")
@@ -78,11 +78,11 @@ def run_worker(options: argparse.Namespace, screen: Screen) -> int:
 
 @contextmanager
 def _data_in_use(screen: Screen) -> Iterator[None]:
-    """Have Django ready on the data folder, and other commands know that it is served."""
+    """Load Django for the data folder, and lock it as being served."""
     for setting in earlier_settings.found():
         if not setting.taken:
             screen.note(f"{setting.name} is not taken: {setting.said} {setting.what_to_do}")
-    os.environ["HARK_DATA"] = str(data_folder())  # the children's too, wherever they are started
+    os.environ["HARK_DATA"] = str(data_folder())  # the children inherit it
     with ExitStack() as lock:
         with storing("starting the portal"):
             keep_private(data_folder())
@@ -92,7 +92,7 @@ def _data_in_use(screen: Screen) -> Iterator[None]:
 
 
 def run_serve(options: argparse.Namespace, screen: Screen) -> int:
-    """``serve``: runs until Ctrl-C; a part that ends is started again."""
+    """Run ``serve`` until Ctrl-C; a part that ends is started again."""
     _refuse_taken_port(options.host, options.port)
     with _data_in_use(screen):
         _serve(options, screen)
@@ -106,7 +106,7 @@ def _serve(options: argparse.Namespace, screen: Screen) -> None:
 
     remove_leftovers()
     if not options.no_workers:
-        stop_speech_service()  # one of an earlier version may still hold its models
+        stop_speech_service()  # one of an older version may still hold its models
     address = f"http://{'localhost' if options.host in ('127.0.0.1', '0.0.0.0') else options.host}:{options.port}"
     files = _raise_file_limit()
     lanes = () if options.no_workers else ALL_LANES
@@ -123,7 +123,7 @@ def _serve(options: argparse.Namespace, screen: Screen) -> None:
         _watch(parts, screen)
     finally:
         _stop(parts)
-        if not options.no_workers:  # else others may use it; it ends when it is idle
+        if not options.no_workers:  # other workers may use it; it ends when idle
             stop_speech_service()
 
 
@@ -138,9 +138,9 @@ def _open_when_up(port: int, page: str, screen: Screen) -> None:
         else:
             break
     else:
-        return  # what keeps it from answering is in its log
+        return  # the log has the reason
     try:
-        # A browser of the terminal would take it over. BROWSER is somebody's own choice.
+        # A browser in the terminal would take the terminal over. BROWSER is the user's own choice.
         graphical = "BROWSER" in os.environ or type(webbrowser.get()) is not webbrowser.GenericBrowser
         opened = graphical and webbrowser.open(page)
     except webbrowser.Error:
@@ -150,13 +150,13 @@ def _open_when_up(port: int, page: str, screen: Screen) -> None:
 
 
 def _web(options: argparse.Namespace, files: int) -> list[str]:
-    # Half of the files for connections, the others for what is read and written. What a proxy says of a client is read
-    # by the portal itself, and only where HARK_HTTPS says that there is one.
+    # Half of the files for connections, the others for what is read and written. The portal itself reads what a proxy
+    # reports about a client, and only if HARK_HTTPS declares a proxy.
     return [
         sys.executable, "-m", "uvicorn", "webui.asgi:application", "--host", options.host, "--port", str(options.port),
         "--log-level", "warning", "--no-access-log", "--timeout-graceful-shutdown", "3", "--ws", "websockets-sansio",
         "--http", "webui.http_connection:Connection", "--limit-concurrency", str(min(files // 2, MOST_CONNECTIONS)),
-        # Accepted at once, before the limit applies: asyncio logs each connection that finds no file left.
+        # Connections accepted before the limit applies: asyncio logs each one for which no file is left.
         "--backlog", str(min(files // 16, MOST_AT_ONCE)), "--ws-max-size", str(LARGEST_MESSAGE),
         "--no-proxy-headers",
     ]  # fmt: skip
@@ -166,7 +166,7 @@ _WORKERS = [sys.executable, "-m", "webui.jobs.cluster"]
 
 
 def _raise_file_limit() -> int:
-    """As many open files (connections among them) as the system lets this process have; how many that is."""
+    """Raise the limit of open files (connections among them) as far as the system allows; return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < most:
@@ -187,7 +187,7 @@ def _watch(parts: list[Part], screen: Screen) -> None:
     from webui.organizations.services import withdraw_what_is_old
     from webui.trainer.services import adopt_runs
 
-    # Taking a job back may touch its files, which a machine that only sends webhooks does not have.
+    # Recovering a job may touch its files, which a machine that only sends webhooks does not have.
     sees_to_jobs = any(part.name != WEBHOOKS for part in parts)
     next_recovery = next_minute = 0.0
     while True:
@@ -207,23 +207,23 @@ def _watch(parts: list[Part], screen: Screen) -> None:
                     if time.monotonic() >= next_minute:
                         next_minute = time.monotonic() + 60.0
                         forget_results()
-                # Each machine's own workers see to it where others take jobs, too (webui.jobs.broker).
+                # With Redis, each machine's own workers check this (webui.jobs.broker).
                 stuck = (set() if settings.REDIS else stuck_lanes()) | ({WEBHOOKS} if webhooks_are_stuck() else set())
                 for part in parts:
                     if part.name in stuck and part.age_s > STUCK_AFTER_S:
                         screen.note(f"The workers for {part.name} take no jobs.")
-                        part.kill()  # started again above
-            except Exception as error:  # a full disk, a database that is locked or away: tried again in a moment
+                        part.kill()  # restarted above
+            except Exception as error:  # a full disk, or a locked or unreachable database: retried soon
                 screen.note(f"Looking after the jobs failed, and is tried again: {error}")
             close_old_connections()
         time.sleep(0.3)
 
 
 def _look_after(parts: list[Part], screen: Screen) -> None:
-    """Start again what has ended.
+    """Restart parts that have ended.
 
     Raises:
-        HarkError: the web server has never been up, so it will not be the next time.
+        HarkError: the web server failed at its first start, so a restart would fail too.
     """
     for part in parts:
         said = part.look()
@@ -238,7 +238,7 @@ def _look_after(parts: list[Part], screen: Screen) -> None:
 
 
 def _stop(parts: list[Part]) -> None:
-    # Not their children at first: some would end while they hold a lock, for which the others then wait for ever.
+    # First without their children: some would end while holding a lock, and the others would wait for it for ever.
     for part in parts:
         part.process.terminate()
     began = time.monotonic()

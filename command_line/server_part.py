@@ -1,4 +1,4 @@
-"""A process that ``serve`` keeps going: the web server, or the workers of a lane."""
+"""A process that ``serve`` keeps running: the web server, or the workers of a queue."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from functools import partial
 from core.child_process import end_with_parent, signal_group
 from core.data_folder import REPOSITORY
 
-SETTLED_S = 5.0  # a process that lives this long was started well
-LONG_S = 60.0  # a process that lived this long is started again after the first, short wait
+SETTLED_S = 5.0  # a process that lives this long has started well
+LONG_S = 60.0  # after a process that lived this long, the next restart waits the short time again
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 
 
 class Part:
-    """One process, started again when it ends; where that happens again and again, after longer and longer waits."""
+    """A process that is restarted when it ends; after repeated failures with longer and longer pauses."""
 
     def __init__(self, name: str, command: list[str]) -> None:
         self.name, self.command = name, command
@@ -27,15 +27,15 @@ class Part:
         self.start()
 
     def start(self) -> None:
-        """Start it.
+        """Start the process.
 
-        It has a session of its own: Ctrl-C in the terminal reaches ``serve`` alone, which ends the others in order.
-        Should ``serve`` be killed, they end by themselves; workers finish their job first.
+        It has a session of its own: Ctrl-C in the terminal reaches only ``serve``, which ends the others in order. If
+        ``serve`` is killed, they end automatically; workers finish their job first.
         """
         environment = {
             **os.environ,
-            "Q_CLUSTER_NAME": self.name,  # which queue the workers take from
-            # Else glibc has an arena a thread, and what a burst of requests took is never given back.
+            "Q_CLUSTER_NAME": self.name,  # the queue that the workers serve
+            # Else glibc has an arena for each thread, and memory that a burst of requests took is never released.
             "MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2"),
         }
         self.process = subprocess.Popen(
@@ -46,11 +46,11 @@ class Part:
 
     @property
     def age_s(self) -> float:
-        """Since it was last started."""
+        """Seconds since the last start."""
         return time.monotonic() - self.began
 
     def look(self) -> str:
-        """See to it; what there is to say about it, "" for nothing."""
+        """Check the process and restart it when due; return a message, or ""."""
         if self._start_at is not None:
             if time.monotonic() >= self._start_at:
                 self.start()
@@ -66,6 +66,6 @@ class Part:
         return f"The process for {self.name} has ended and is started again{when}."
 
     def kill(self) -> None:
-        """End it and its children, now."""
+        """End the process and its children immediately."""
         signal_group(self.process.pid)
         self.process.wait()

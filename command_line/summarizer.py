@@ -1,4 +1,4 @@
-"""``summarizer``: Hark's own character Transformer, trained and used; and summaries of texts by any engine."""
+"""``summarizer``: train and use Hark's own character Transformer; summarize texts by any engine."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_train(options: argparse.Namespace, screen: Screen) -> int:
-    """``summarizer train``; the same command goes on where it was stopped."""
+    """Run ``summarizer train``; the same command resumes a stopped run."""
     from pipeline.recordings.summarization.training import SummarizerRun, train
     from pipeline.recordings.summarization.transformer import CHARACTER_FILE
 
@@ -80,7 +80,7 @@ def run_summarize(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _transcript(file: str, language: str) -> Transcript:
-    """A text as a transcript of one segment a line, or the transcript that a file holds."""
+    """Return the transcript in a file, or a text as a transcript of one segment for each line."""
     from pipeline.recordings.transcript import Segment, Transcript, load_transcript
 
     if file.endswith(".json"):

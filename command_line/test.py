@@ -1,4 +1,4 @@
-"""``test``: the project's own tests."""
+"""``test``: run the project's own tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.errors import HarkError
 from core.processors import usable_cores
 
 STOPPING_S = 3.0
-# Options of pytest that say which tests, as paths do.
+# Options of pytest that select tests, as paths do.
 CHOOSING = ("-m", "-k", "--lf", "--last-failed", "--ff", "--failed-first", "--sw", "--stepwise", "--pyargs")
 
 
@@ -25,8 +25,10 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_tests(options: argparse.Namespace, screen: Screen) -> int:
-    """``test ...``: pytest over ``tests/``, the arguments passed on; without names of tests or files all but those that
-    are marked ``long`` and those of the lab, which ``test lab`` runs. The exit code is pytest's (0: all passed)."""
+    """Run pytest over ``tests/`` with these arguments and return its exit code (0: all passed).
+
+    Unless tests or files are named, it skips tests marked ``long`` and those of the lab, which ``test lab`` runs.
+    """
     if importlib.util.find_spec("pytest") is None:
         raise HarkError(
             "The tests cannot be run.",
@@ -39,23 +41,23 @@ def run_tests(options: argparse.Namespace, screen: Screen) -> int:
 def _pytest(arguments: list[str]) -> int:
     arguments = ["tests/lab" if each == "lab" else each for each in arguments]
     if not any(each.startswith(CHOOSING) or (REPOSITORY / each.split("::")[0]).exists() for each in arguments):
-        arguments = ["-m", "not long", *arguments]  # who names no tests has ten minutes
+        arguments = ["-m", "not long", *arguments]  # without a selection, the tests that fit into ten minutes
     if importlib.util.find_spec("xdist") is not None and not {"-n", "-x", "--pdb"} & set(arguments):
-        # One process more than cores, as tests wait for browsers and servers. Files in the order of tests/conftest.py,
-        # not those of many tests first: no long one is left for the end.
+        # One process more than cores, as tests wait for browsers and servers. The order of files comes from
+        # tests/conftest.py, not from their number of tests: otherwise a long one would be left for the end.
         arguments = ["-n", str(usable_cores() + 1), "--dist", "loadfile", "--no-loadscope-reorder", *arguments]
-    # Not in this process: Hark's handlers of signals and warnings are none of the tests' business. Ctrl-C reaches both;
-    # pytest then says how far it came.
+    # In a process of its own: Hark's handlers of signals and warnings must not affect the tests. Ctrl-C reaches both,
+    # and pytest then reports how far it came.
     environment = {name: value for name, value in os.environ.items() if name != "HARK_DATA"}
-    environment.setdefault("OMP_NUM_THREADS", "1")  # there is a process for each core
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # each process would compile every module anew: 15 s of a core
+    environment.setdefault("OMP_NUM_THREADS", "1")  # one process for each core
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else each process compiles every module: 15 s of a core
     command = [sys.executable, "-m", "pytest", *arguments]
     process = subprocess.Popen(command, cwd=REPOSITORY, env=environment)
     try:
         return process.wait()
     except KeyboardInterrupt:
         try:
-            process.wait(STOPPING_S)  # a terminal has told it as well, and a second time would stop its cleaning up
+            process.wait(STOPPING_S)  # the terminal has signalled it too, and a second signal would stop its clean-up
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGINT)
             process.wait()

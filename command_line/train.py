@@ -1,4 +1,4 @@
-"""``train``, ``plan``, ``advise``, and what happens where no command is given."""
+"""``train``, ``plan``, ``advise``, ``retrain``, and the dialogue without a command."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from pipeline.training.targets import Target
 
 EXAMPLE = "hey compass"
-LONG_RUN_S = 120.0  # at a terminal, a run that takes longer is asked for
-SHORTER = "quick"  # the effort that is offered instead of these
+LONG_RUN_S = 120.0  # at a terminal, a longer run needs confirmation
+SHORTER = "quick"  # the effort offered in place of these
 SHORTENED = ("standard", "thorough")
-DECLINED = 130  # as where it was interrupted
+DECLINED = 130  # as after an interrupt
 GOES_ON_WITH = {
     "synthesize": "by synthesizing the rest",
     "features": "by adding rooms and noise",
@@ -102,7 +102,7 @@ def _run_options(parser: Parser) -> None:
 
 
 def _config(options: argparse.Namespace) -> RunConfig:
-    """The run that is asked for. Raises HarkError for a phrase that cannot be used, before anything slow begins."""
+    """Return the requested run. Raises HarkError for an unusable phrase, before anything slow starts."""
     from pipeline.training.run import prepare
 
     wanted = RunConfig(
@@ -147,7 +147,7 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
 def _agree_and_train(
     config: RunConfig, screen: Screen, yes: bool = False, download: bool = True, **training: Any
 ) -> int:
-    """Install what is missing, show the plan, train. At a terminal a long run is asked for first, unless ``yes``."""
+    """Install what is missing, show the plan, train; at a terminal a long run needs confirmation, unless ``yes``."""
     from pipeline.engine_setup import voices_to_install
 
     to_install = voices_to_install(config) if download else {}
@@ -168,7 +168,7 @@ def _agree_and_train(
 
 
 def _ask(config: RunConfig, screen: Screen, to_install: Mapping[str, int]) -> RunConfig | None:
-    """Show the plan and ask for a run that is long or downloads something: what is to be trained, or None."""
+    """Show the plan and ask before a run that is long or downloads voices; return the agreed run, or None."""
     from rich.prompt import Prompt
 
     plan = _show_plan(config, screen, short=True)
@@ -189,7 +189,7 @@ def _ask(config: RunConfig, screen: Screen, to_install: Mapping[str, int]) -> Ru
 
 
 def _about(seconds: float) -> str:
-    """``about 12 min``: an estimate, in whole minutes."""
+    """Format an estimate in whole minutes: ``about 12 min``."""
     return f"about {duration(60 * max(1, round(seconds / 60)))}"
 
 
@@ -198,7 +198,7 @@ def _at_terminal() -> bool:
 
 
 def _install_voices(wanted: Mapping[str, int], screen: Screen) -> None:
-    """Neural voices that are missing, once: a run goes on without those that cannot be had."""
+    """Install missing neural voices, once; a run continues without those that cannot be installed."""
     from pipeline.engine_setup import install_voices
 
     screen.note(f"Installing neural voices: {_sizes(wanted)} to download, once. --no-download leaves them out.")
@@ -211,7 +211,7 @@ def _sizes(megabytes: Mapping[str, int]) -> str:
 
 
 def run_retrain(options: argparse.Namespace, screen: Screen) -> int:
-    """``retrain BUNDLE``: from its run, which must be in this data folder."""
+    """Run ``retrain BUNDLE``; the bundle's run must be in this data folder."""
     from pipeline.serving.detection import open_detector
     from pipeline.training.run import retraining_of
 
@@ -236,7 +236,7 @@ def run_advise(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def ask_and_train(options: argparse.Namespace, screen: Screen) -> int:
-    """No command: ask for a keyphrase, show the advice and the plan, train. What is piped in is the answer."""
+    """Ask for a keyphrase, show the advice and the plan, train. Piped input is the answer."""
     from rich.prompt import Prompt
 
     from pipeline.training.advice import advise
@@ -323,7 +323,7 @@ def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> dict[s
             examples = ", ".join(f'"{text}"' for text in list(dict.fromkeys(row["examples"]))[:4])
             screen.show(Text.assemble((f"{bucket.replace('_', ' ')}: ", "dim"), examples))
     screen.show("")
-    # `train PHRASE` alone does the same
+    # `train PHRASE` alone has the same effect
     if not short and config.language == RunConfig.language and config == _as_usual(config.phrase):
         screen.show_line(command("train", config.phrase))
     return plan
@@ -352,18 +352,18 @@ def _train(config: RunConfig, screen: Screen, tensorboard: bool = False, targets
 
 
 def _chosen_targets(bundle: Path, names: Collection[str], left_out: Collection[str] = ()) -> list[Target]:
-    """What the devices that were named take of a bundle."""
+    """Return the files and steps that the named devices need from a bundle."""
     from pipeline.training.targets import targets_of_bundle
 
     if not names:
         return []
-    # Some of the lines are typed in the folder of Hark.
+    # Some of the lines are run in Hark's folder.
     typed = short_path(bundle) if Path.cwd() == REPOSITORY else str(bundle.absolute())
     return [target for name, target in targets_of_bundle(bundle, typed, left_out).items() if name in names]
 
 
 def _show_targets(chosen: Iterable[Target], screen: Screen) -> None:
-    """Which file each of them takes, and what is typed there."""
+    """Show which file each device takes and the steps there."""
     from rich.text import Text
 
     for target in chosen:
@@ -379,7 +379,7 @@ def _show_targets(chosen: Iterable[Target], screen: Screen) -> None:
 
 
 def _headline(phrase: str, metrics: Mapping[str, Any]) -> Text:
-    """Whether the phrase has a detector that can be used."""
+    """Return a headline: whether the detector is usable."""
     from rich.text import Text
 
     from pipeline.training.verdict import misses_most
@@ -443,18 +443,18 @@ def _about_run(result: Mapping[str, Any], tensorboard: bool) -> Iterator[tuple[s
     yield "time", duration(sum(seconds.values())) + (f" ({stages})" if stages else "")
     yield "report", short_path(result["report"])
     curves = _job_folder(result) / "tensorboard"
-    if tensorboard and curves.is_dir():  # else nothing was trained
+    if tensorboard and curves.is_dir():  # else no training took place
         yield "curves", curves_line(short_path(curves))
 
 
 def _job_folder(result: Mapping[str, Any]) -> Path:
-    """The folder of the run whose bundle is ``<data>/models/<run>/<run>.zip``."""
+    """Return the folder of the run whose bundle is ``<data>/models/<run>/<run>.zip``."""
     bundle = Path(result["bundle"])
     return bundle.parents[2] / "jobs" / bundle.stem
 
 
 def _test_clip(result: Mapping[str, Any]) -> str:
-    """A clip of the phrase in a voice that training has not heard, so that there is something to try at once."""
+    """Return a clip of the phrase in a voice held out of training, for a first try."""
     try:
         with (_job_folder(result) / "clips.csv").open(encoding="utf-8", newline="") as rows:
             for row in csv.DictReader(rows):

@@ -1,4 +1,4 @@
-"""``transcribe``: recordings to text, with who speaks, as text, captions, a table or a document."""
+"""``transcribe``: recordings to text, with speakers, as plain text, captions, a table or a document."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def transcription_options(parser: Parser) -> None:
-    """The options of all commands that transcribe."""
+    """Add the options of all commands that transcribe."""
     parser.add_argument("--engine", default="auto", metavar="NAME", help="default: auto, the best one that is ready")
     parser.add_argument("--language", type=language, metavar="CODE", help="default: the engine finds it out")
     parser.add_argument(
@@ -49,7 +49,7 @@ def transcription_options(parser: Parser) -> None:
 
 
 def run_transcribe(options: argparse.Namespace, screen: Screen) -> int:
-    """``transcribe FILE...``; a recording that cannot be read does not stop the others."""
+    """Run ``transcribe FILE...``; an unreadable recording does not stop the others."""
     from pipeline.recordings.captions import write
     from pipeline.recordings.transcript import as_json
     from pipeline.recordings.transcription import registry
@@ -66,7 +66,7 @@ def run_transcribe(options: argparse.Namespace, screen: Screen) -> int:
             screen.result(result)
             return 0
         raise HarkError("There is nothing to transcribe.", "No file was given.", "See ./hark transcribe --help.")
-    registry.choose(options.engine, options.language)  # before anything is read
+    registry.choose(options.engine, options.language)  # before any file is read
     files: list[dict[str, Any]] = []
     errors: list[tuple[object, HarkError]] = []
     for name in options.files:
@@ -91,7 +91,7 @@ def run_transcribe(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def transcribed_file(file: Path, options: argparse.Namespace, reporter: Reporter) -> Transcript:
-    """The transcript of one file. What is done lies in the data folder until the whole is, so that it can go on."""
+    """Transcribe one file; partial results stay in the data folder until it is done, so that it can resume."""
     from pipeline.recordings import vocabulary
     from pipeline.recordings.media import MediaLimits, normalize
     from pipeline.recordings.transcription.transcribe import TranscribeOptions, transcribe
@@ -105,7 +105,7 @@ def transcribed_file(file: Path, options: argparse.Namespace, reporter: Reporter
     audio = work / "audio.flac"
     if not audio.is_file():
         reporter.stage("normalize", f"Reading {file.name}")
-        # The limits of uploads are not those of the owner's own files.
+        # The limits of uploads do not apply to the owner's own files.
         try:
             normalize(file, audio, MediaLimits(max_bytes=1 << 50, max_seconds=1e6), reporter)
         except HarkError:
@@ -133,12 +133,12 @@ def transcribed_file(file: Path, options: argparse.Namespace, reporter: Reporter
 
 
 def _free(target: Path) -> Path:
-    """The path, or where there is a file already: name-2, name-3 ... Nothing is ever written over."""
+    """Return the path, or, if it exists, name-2, name-3 ...: no file is ever overwritten."""
     names = itertools.chain([target], (target.with_stem(f"{target.stem}-{n}") for n in itertools.count(2)))
     return next(path for path in names if not path.exists())
 
 
 def save_transcript_file(target: Path, content: bytes) -> None:
-    """Write a transcript, whole or not at all. Raises HarkError."""
+    """Write a transcript atomically. Raises HarkError."""
     with storing(f"writing {target.name}"), atomic_path(target) as temporary:
         temporary.write_bytes(content)

@@ -1,4 +1,4 @@
-"""``try``: a phrase in recordings, without any training."""
+"""``try``: find a phrase in recordings, without any training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_try(options: argparse.Namespace, screen: Screen) -> int:
-    """``try PHRASE --wav FILE``: exit code 0 whether it is heard or not."""
     import time
 
     from core.foreign_audio import foreign_audio_blocks

@@ -1,4 +1,4 @@
-"""``watch``: recordings that are put into a folder get their transcripts beside them."""
+"""``watch``: write transcripts beside the recordings in a folder."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from command_line.transcribe import save_transcript_file, transcribed_file, tran
 from core.errors import HarkError
 
 MORE_SUFFIXES = {".flac", ".m4a", ".mkv", ".ogg", ".opus", ".wma"}  # some systems have no media type for these
-LOOK_S = 5  # between two looks into the folder
+LOOK_S = 5  # between two scans of the folder
 
-State = tuple[int, int]  # of a file: its size [bytes], and when it was changed [ns]
+State = tuple[int, int]  # size [bytes] and time of change [ns] of a file
 
 
 def register(commands: Commands[Parser]) -> None:
@@ -29,17 +29,17 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_watch(options: argparse.Namespace, screen: Screen) -> int:
-    """``watch FOLDER``: until it is interrupted, or, with ``--once``, until nothing is left.
+    """Run ``watch FOLDER`` until it is interrupted, or, with ``--once``, until no recordings are left.
 
-    A file is taken when two looks find it unchanged, so that none is read while it is being written. What has a
-    transcript is done, also after a restart. A failure is said once; the file is tried again when it has changed.
+    A file is read once two scans find it unchanged, so never while it is being written. A recording with a transcript
+    is done, also after a restart. A failure is reported once; the file is retried when it has changed.
     """
     from pipeline.recordings.transcription import registry
 
     folder = Path(options.folder)
     if not folder.is_dir():
         raise HarkError("The folder cannot be watched.", f"There is no folder {folder}.", "Check the path.")
-    registry.choose(options.engine, options.language)  # before anything is read
+    registry.choose(options.engine, options.language)  # before any file is read
     if not options.once:
         screen.note(f"Watching {folder}. Ctrl-C ends it.")
     failed: dict[Path, State] = {}
@@ -68,13 +68,13 @@ def run_watch(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _waiting(folder: Path, format: str) -> dict[Path, State]:
-    """The recordings of a folder that have no transcript, by name, each with its size and time. Raises HarkError."""
+    """Return the recordings in a folder without a transcript, by name, each with size and time. Raises HarkError."""
     found: dict[Path, State] = {}
     try:
         for file in sorted(folder.iterdir()):
             kind = (mimetypes.guess_type(file.name)[0] or "").partition("/")[0]
             medium = kind in ("audio", "video") or file.suffix.lower() in MORE_SUFFIXES
-            # Who may put a link there need not be allowed to hear what it leads to.
+            # A user who may put a link here need not be allowed to read its target.
             if (
                 not medium
                 or file.is_symlink()
@@ -98,7 +98,7 @@ def _target(file: Path, options: argparse.Namespace) -> Path:
 
 
 def _transcribe(file: Path, options: argparse.Namespace, screen: Screen) -> Path:
-    """Write the transcript of a file beside it; where. One without a word is an empty transcript."""
+    """Write the transcript of a file beside it and return its path. Without any words it is empty."""
     from pipeline.recordings.captions import write
 
     with screen.reporter() as reporter:

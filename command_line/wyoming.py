@@ -1,4 +1,4 @@
-"""``wyoming``: detectors as a wake-word service for Home Assistant."""
+"""``wyoming``: serve detectors as wake words to Home Assistant."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_wyoming(options: argparse.Namespace, screen: Screen) -> int:
-    """``wyoming MODEL...``: runs until Ctrl-C, or with stdio:// until stdin ends."""
+    """Run ``wyoming MODEL...`` until Ctrl-C, or with stdio:// until stdin ends."""
     from pipeline.serving.wakes import WakeSender
     from pipeline.serving.wyoming import open_wake_words, server_at
 
@@ -61,17 +61,17 @@ def run_wyoming(options: argparse.Namespace, screen: Screen) -> int:
             "Serve each detector with a command of its own, at an address of its own.",
         )
     sender = WakeSender(options.send, _token(options.token_file)) if options.send else None
-    server_at(options.uri)  # what is wrong with it is said before anything is loaded
+    server_at(options.uri)  # reports a wrong address before anything is loaded
     detectors = open_wake_words(options.models, options.fa_per_day)
     for name, detector in detectors.items():
         screen.note(f'{name}: "{detector.phrase}", threshold {detector.threshold:.3f}')
     if asyncio.run(_serve(options.uri, detectors, screen, sender)):
-        raise KeyboardInterrupt  # ended by a signal, as every command is
+        raise KeyboardInterrupt  # a signal ended it: exit as every command does
     return 0
 
 
 def _token(file: Path | None) -> str:
-    """Read the API token from a file, or else from HARK_TOKEN. Raises HarkError where there is none."""
+    """Read the API token from a file, else from HARK_TOKEN. Raises HarkError: there is none."""
     try:
         text = os.environ.get("HARK_TOKEN", "") if file is None else file.expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -88,7 +88,7 @@ def _token(file: Path | None) -> str:
 
 
 async def _serve(uri: str, detectors: Mapping[str, Detector], screen: Screen, sender: WakeSender | None = None) -> bool:
-    """Whether it was a signal that ended it."""
+    """Serve until a signal or the end of stdin; return whether it was a signal."""
     from pipeline.serving.wyoming import serve
 
     stopping = asyncio.Event()
@@ -96,7 +96,7 @@ async def _serve(uri: str, detectors: Mapping[str, Detector], screen: Screen, se
     for number in (signal.SIGINT, signal.SIGTERM):
         try:
             loop.add_signal_handler(number, stopping.set)
-        except (NotImplementedError, RuntimeError, ValueError):  # not in the main thread: its caller ends it
+        except (NotImplementedError, RuntimeError, ValueError):  # not in the main thread: the caller ends it
             pass
 
     def ready() -> None:

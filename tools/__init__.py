@@ -1,1 +1,1 @@
-"""Programs that make what ships under model/shipped. Maintainers run them; nothing imports them."""
+"""The wheel's command, the audit of the pins, and the site of the documents."""

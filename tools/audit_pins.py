@@ -33,7 +33,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True)
 class Finding:
-    """An advisory that holds for a pinned version; ``fixed`` are the versions from which on it does not."""
+    """An advisory that affects a pinned version; ``fixed``: the versions that end it."""
 
     package: str
     version: str
@@ -42,13 +42,13 @@ class Finding:
 
 
 def pins(text: str) -> dict[str, str]:
-    """Version by normalized name, of lines ``name==version``."""
+    """Return the version by normalized name, from lines ``name==version``."""
     found = re.findall(r"^([A-Za-z0-9][\w.-]*)==([^\s;#]+)", text, re.MULTILINE)
     return {canonicalize_name(name): version for name, version in found}
 
 
 def advisories(place: Path) -> Iterator[dict[str, Any]]:
-    """All that are in a folder or a zip; what has been withdrawn is left out."""
+    """Yield all advisories in a folder or a zip, except withdrawn ones."""
     for name, text in _texts(place):
         read = json.loads(text) if name.endswith(".json") else yaml.load(text, _LOADER)
         if isinstance(read, dict) and "affected" in read and not read.get("withdrawn"):
@@ -68,7 +68,7 @@ def _texts(place: Path) -> Iterator[tuple[str, str]]:
 
 
 def findings(pinned: Mapping[str, str], known: Iterable[Mapping[str, Any]]) -> list[Finding]:
-    """The advisories that hold for a pinned version."""
+    """Return the advisories that affect a pinned version."""
     found = []
     for advisory in known:
         for affected in advisory["affected"]:
@@ -82,7 +82,7 @@ def findings(pinned: Mapping[str, str], known: Iterable[Mapping[str, Any]]) -> l
 
 
 def holds(version: str, affected: Mapping[str, Any]) -> bool:
-    """Whether a version is one of those that an advisory names, by itself or in a range."""
+    """Return whether an advisory names a version, directly or in a range."""
     if version in map(str, affected.get("versions") or ()):
         return True
     ranges = (one["events"] for one in affected.get("ranges") or () if one.get("type") == "ECOSYSTEM")
@@ -90,7 +90,7 @@ def holds(version: str, affected: Mapping[str, Any]) -> bool:
 
 
 def _within(version: Version, events: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether a version lies in a range of OSV: events in order, each of which begins or ends it."""
+    """Return whether a version lies in a range of OSV: ordered events, each of which begins or ends it."""
     inside = False
     for event in events:
         (kind, at), *_others = event.items()
@@ -109,7 +109,7 @@ def _fixed(affected: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def is_version(text: str) -> bool:
-    """Whether that is a version, and not a commit or nothing."""
+    """Return whether a text is a version, not a commit or empty."""
     try:
         Version(text)
     except InvalidVersion:
@@ -118,7 +118,7 @@ def is_version(text: str) -> bool:
 
 
 def behind(pinned: Mapping[str, str], newest: str) -> dict[str, tuple[str, str]]:
-    """Pinned and newest version of those that are not the newest."""
+    """Return the pinned and newest version of packages whose pin is not the newest."""
     versions: dict[str, str] = {canonicalize_name(line[0]): line[1] for line in _columns(newest)}
     both = {name: (version, versions.get(name, "")) for name, version in pinned.items()}
     return {name: (old, new) for name, (old, new) in both.items() if is_version(new) and Version(new) > Version(old)}
@@ -129,7 +129,7 @@ def _columns(text: str) -> Iterator[list[str]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 1 where an advisory holds."""
+    """Print the affected pins; exit code 1 if there are any."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("advisories", type=Path)
     parser.add_argument("--newest", type=Path)

@@ -1,5 +1,6 @@
-"""MkDocs hooks: files lie on the site where they lie in the repository, README.md and others beside docs/ too, so that
-a link holds in both; the page of the commands gets their options.
+"""MkDocs hooks: files keep the repository's layout on the site, and the page of commands lists their options.
+
+README.md and others lie beside docs/ on the site too, so a link works in both.
 
 Build:  .venv/bin/mkdocs build --strict      (into site/)
 """
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-# What pages link to and is not below docs/: pages, and files that are shown as they are.
+# Targets of links outside docs/: pages, and files that are shown unchanged.
 ALSO = (
     "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "lab/experiments.md", "model/shipped/MODEL_CARD.md",
     "pipeline/recordings/transcript.py",
@@ -25,7 +26,7 @@ COMMANDS_PAGE = "docs/commands.md"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Every file of docs/ below ``docs/``, and the others of :data:`ALSO`."""
+    """Put every file of docs/ below ``docs/``, beside those of :data:`ALSO`."""
     from mkdocs.structure.files import File
     from mkdocs.structure.files import Files as Collection
 
@@ -37,7 +38,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """``--help`` of every command, below the page of the commands."""
+    """Append the ``--help`` of every command to the page of commands."""
     if page.file.src_uri != COMMANDS_PAGE:
         return markdown
     sys.path.insert(0, str(REPOSITORY))
