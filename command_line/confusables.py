@@ -79,10 +79,7 @@ def run_confusables(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _spoken(texts: Sequence[str], language: str) -> tuple[list[tuple[str, np.ndarray]], str]:
-    """Speak the texts; return each with its audio, and the engine and voice.
-
-    Raises HarkError: nothing can speak here.
-    """
+    """Speak the texts; return each with its audio, and the voice. Raises HarkError: nothing can speak here."""
     from audio_generation.engine import GeneratedClip, SpeechRequest
     from audio_generation.registry import default_engines
     from audio_generation.splice_side import SPLICE

@@ -220,11 +220,7 @@ def _watch(parts: list[Part], screen: Screen) -> None:
 
 
 def _look_after(parts: list[Part], screen: Screen) -> None:
-    """Restart parts that have ended.
-
-    Raises:
-        HarkError: the web server failed at its first start, so a restart would fail too.
-    """
+    """Restart ended parts. Raises HarkError: the web server failed at its first start, so a restart would fail too."""
     for part in parts:
         said = part.look()
         if said and part.name == WEB and not part.has_settled:

@@ -50,10 +50,7 @@ def joined(blocks: Iterable[np.ndarray], max_seconds: float | None) -> np.ndarra
 
 
 def seconds_of_audio(path: Path) -> float:
-    """Return the duration of a file in seconds, from its header if that is plausible, else by decoding.
-
-    Raises HarkError: not audio.
-    """
+    """Return a file's duration in seconds, by a plausible header, else by decoding. Raises HarkError: not audio."""
     try:
         info = soundfile.info(str(path))
         if 0 < info.frames <= path.stat().st_size * FLAC_FRAMES_A_BYTE:

@@ -126,14 +126,12 @@ def _can_filter() -> bool:
 
 
 def _call(number: int, *arguments: object) -> int:
-    """Make a system call; -1 where the kernel refuses it."""
     libc = ctypes.CDLL(None, use_errno=True)
     given = (ctypes.c_long(one) if isinstance(one, int) else one for one in arguments)
     return int(libc.syscall(ctypes.c_long(number), *given))
 
 
 def _needed(number: int, *arguments: object) -> int:
-    """Make a system call that must not fail. Raises OSError."""
     if (result := _call(number, *arguments)) < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

@@ -23,10 +23,7 @@ def data_folder() -> Path:
 
 
 def installation_folder() -> Path:
-    """Return the folder of voices, engines and caches: HARK_INSTALLATION, or the data folder itself.
-
-    Users of the portal have data folders of their own but share the engines.
-    """
+    """Return the folder of voices, engines and caches, shared by all users: HARK_INSTALLATION, or the data folder."""
     given = os.environ.get("HARK_INSTALLATION")
     return _resolved(given) if given else data_folder()
 
@@ -42,10 +39,7 @@ def _absolute(folder: str) -> Path:
 
 
 def keep_private(folder: Path) -> None:
-    """Make a folder that other accounts of this machine cannot read, whatever its mode was.
-
-    A folder that another user owns stays as it is. Raises OSError: it cannot be made.
-    """
+    """Make a folder private to this account, unless another user owns it. Raises OSError: it cannot be made."""
     folder.mkdir(parents=True, exist_ok=True)
     if folder.stat().st_uid == os.getuid():
         folder.chmod(0o700)
@@ -71,10 +65,7 @@ def is_full(error: BaseException | None) -> bool:
 
 
 def storage_error(error: OSError, doing: str) -> HarkError:
-    """Make the HarkError for an OSError raised while writing (full disk, read-only folder, other).
-
-    It names the file without its folder, since users who do not run this server may see it.
-    """
+    """Make the HarkError for an OSError met while writing; users may see it, so it names no folder."""
     where = Path(str(error.filename)).name if error.filename else "the data folder"
     doing = doing if isinstance(doing, Worded) else worded(doing.replace("%", "%%"))
     if is_full(error):
@@ -135,9 +126,9 @@ def atomic_path(target: Path, mode: int = 0o644) -> Iterator[Path]:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove files left by :func:`atomic_path` of a killed process from a folder that nobody is writing to.
+    """Remove files left by killed processes in :func:`atomic_path`; nobody may be writing to the folder.
 
-    Raises OSError from the file system.
+    Raises OSError.
     """
     for path in folder.glob(".*"):
         if _UNFINISHED.fullmatch(path.name):
@@ -145,7 +136,6 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise HarkError if the folder does not exist."""
     if not folder.is_dir():
         raise HarkError(
             worded("There is no folder %(folder)s.", folder=str(folder)),

@@ -34,10 +34,7 @@ def server_of(url: str) -> Literal["postgresql", "mysql"]:
 
 
 def parameters(url: str) -> dict[str, Any]:
-    """Return psycopg's connection parameters for DATABASE_URL; ``dbname`` is always among them.
-
-    Raises HarkError: not the URL of a PostgreSQL database, or the driver is missing.
-    """
+    """Return psycopg's parameters, ``dbname`` among them. Raises HarkError: not a PostgreSQL database, or no driver."""
     if server_of(url) != "postgresql":
         raise unusable(DATABASE, "It names no PostgreSQL database", EXAMPLE)
     need("psycopg", "psycopg[binary]", DATABASE)

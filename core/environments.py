@@ -57,7 +57,6 @@ def requirements(name: str) -> Path:
 
 
 def environment(name: str) -> Path:
-    """Return the folder of an engine's environment, whether it exists or not."""
     base = os.environ.get("HARK_ENGINES_ENV")
     return (Path(base).expanduser().resolve() if base else installation_folder() / "engines") / name / "venv"
 
@@ -129,7 +128,6 @@ def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path
 
 
 def packages_folder(name: str) -> Path:
-    """Return the folder of the packages of an engine's environment, whether it exists or not."""
     return next(environment(name).glob("lib/python*/site-packages"), environment(name) / "none")
 
 

@@ -29,7 +29,6 @@ class HarkError(Exception):
         self.what_to_do = what_to_do
 
     def as_dict(self) -> dict[str, str]:
-        """Return the three sentences by name, for the JSON output and the API."""
         return {"what": self.what, "why": self.why, "what_to_do": self.what_to_do}
 
     def parts(self) -> dict[str, Any]:

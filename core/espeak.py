@@ -39,10 +39,7 @@ class _Voice(ctypes.Structure):
 
 
 def load() -> tuple[Any, int]:
-    """Return the initialized library, from espeakng-loader or the system, and its sample rate.
-
-    Raises Unavailable: with the reason.
-    """
+    """Return espeakng-loader's or the system's library, initialized, and its sample rate. Raises Unavailable."""
     data: bytes | None = None
     try:
         import espeakng_loader

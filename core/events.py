@@ -44,14 +44,12 @@ class Reporter:
         self._emit("log", **_said(message), level=level)
 
     def metric(self, name: str, value: float) -> None:
-        """Report a number to be plotted."""
         self._emit("metric", name=name, value=value)
 
     def artifact(self, kind: str, path: str) -> None:
         self._emit("artifact", kind=kind, path=path)
 
     def error(self, error: HarkError) -> None:
-        """Report that the run stopped for a reason that the user can fix."""
         self._emit("error", **error.parts())
 
     def within(self, stage: str) -> Reporter:

@@ -40,7 +40,6 @@ def have_ffmpeg() -> bool:
 
 
 def input_of(path: Path) -> list[str]:
-    """Return the arguments that make an ffmpeg program open one file and nothing else."""
     # "file:" prevents a name that begins with a dash or looks like a protocol from being read as one.
     return ["-protocol_whitelist", "file,pipe", "-format_whitelist", FFMPEG_FORMATS, "-i", f"file:{path.resolve()}"]
 
@@ -49,10 +48,7 @@ def input_of(path: Path) -> list[str]:
 def listened_to(
     command: Sequence[str], source: Path, timeout_s: float | None = None, text: bool = True
 ) -> Iterator[tuple[subprocess.Popen[Any], IO[bytes]]]:
-    """Run a confined program that opens ``source``; yield it and the file of its stderr.
-
-    It is killed at the end of the block, or after ``timeout_s``.
-    """
+    """Run a confined program that opens ``source`` until ``timeout_s``; yield it and the file of its stderr."""
     environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "AV_LOG_FORCE_NOCOLOR": "1"}
     with (
         tempfile.TemporaryFile() as said,  # a pipe could fill up and stop ffmpeg

@@ -27,7 +27,7 @@ def read_foreign_audio(path: Path | str, max_seconds: float | None = None, start
 def foreign_audio_blocks(
     path: Path | str, start_s: float = 0.0, max_seconds: float | None = None
 ) -> Iterator[np.ndarray]:
-    """Yield a file as consecutive blocks of mono float32 at 16 kHz, in constant memory.
+    """Yield a file as blocks of mono float32 at 16 kHz.
 
     Raises HarkError: as :func:`core.audio_file.read_audio_blocks`.
     """
@@ -37,10 +37,7 @@ def foreign_audio_blocks(
 
 
 def seconds_of(path: Path) -> float:
-    """Return the duration of a file in seconds, by decoding; a damaged file counts up to the damage.
-
-    Raises HarkError: not audio.
-    """
+    """Measure a file's duration in seconds by decoding, up to any damage. Raises HarkError: not audio."""
     seconds = 0.0
     try:
         for block in foreign_audio_blocks(path):

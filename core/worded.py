@@ -23,7 +23,6 @@ class Worded(str):
     values: Mapping[str, Any]
 
     def parts(self) -> dict[str, Any]:
-        """Return the parts as plain values, for JSON."""
         values = {name: value.parts() if isinstance(value, Worded) else value for name, value in self.values.items()}
         return {"template": self.template, "plural": self.plural, "values": values}
 
@@ -43,16 +42,11 @@ def number(value: float) -> float:
 
 
 def listed(items: Iterable[object]) -> str:
-    """Join names with commas, as a value of a sentence."""
     return ", ".join(map(str, items))
 
 
 def worded_again(parts: Mapping[str, Any]) -> Worded:
-    """Rebuild a sentence from its parts in JSON.
-
-    Raises ValueError, TypeError or KeyError: invalid parts; an untrusted sender may ask for a number of a billion
-    digits.
-    """
+    """Rebuild a sentence from untrusted JSON. Raises ValueError, TypeError or KeyError: invalid parts."""
     template, plural = str(parts["template"]), str(parts["plural"])
     if not (PLAIN.fullmatch(template) and PLAIN.fullmatch(plural)):
         raise ValueError("a placeholder is none of Hark's")

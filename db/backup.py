@@ -79,10 +79,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Backup:
-    """The content of a backup.
-
-    ``left_out`` names files that vanished while it was made, or whose names are not text.
-    """
+    """The content of a backup. ``left_out``: files that vanished while it was made, or whose names are not text."""
 
     hark: str
     created: str
@@ -356,10 +353,7 @@ def _not_written(error: OSError, doing: str) -> HarkError:
 
 
 def check(archive: Path, reporter: Reporter) -> Backup:
-    """Read a whole backup and compare every digest.
-
-    Raises HarkError: not a backup, a damaged one, or one with a file that Hark does not back up.
-    """
+    """Read a whole backup and compare every digest. Raises HarkError: not a backup, damaged, or with foreign files."""
     return _read_backup(archive, None, reporter)
 
 
@@ -566,10 +560,7 @@ def _read_backup(archive: Path, into: Path | None, reporter: Reporter) -> Backup
 
 
 def _disarm(staged: Path, reporter: Reporter) -> None:
-    """Remove what would run when the portal starts: settings of other programs, and tasks of the queue.
-
-    The queue schedules unfinished work again.
-    """
+    """Remove what would run when the portal starts: settings of other programs, and queued tasks."""
     settings, database = staged / NAME, staged / PORTAL_DATABASE
     try:
         if settings.is_file() and (names := remove_unknown(settings)):

@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 
 
 def database_of(folder: Path) -> Database:
-    """Return the folder's SQLite file if it exists, else PostgreSQL if the library is there or DATABASE_URL names it.
-
-    MariaDB and MySQL hold no libraries.
-    """
+    """Return the folder's SQLite file if it exists, else PostgreSQL if its library or DATABASE_URL says so."""
     file = folder / DATABASE_NAME
     if file.is_file():
         return SqliteDatabase(file)

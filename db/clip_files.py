@@ -19,7 +19,7 @@ FULL_SCALE = 32768.0  # of 16-bit samples, as in soundfile, so reading and stori
 
 
 def to_samples(audio: np.ndarray) -> np.ndarray:
-    """Convert float audio [samples] in [-1, 1] to little-endian int16, clipped.
+    """Convert float audio [samples] in [-1, 1] to int16.
 
     Raises ValueError: not one-dimensional, empty, or not finite.
     """
@@ -75,9 +75,9 @@ def store(data_dir: Path, digest: str, samples: np.ndarray) -> bool:
 
 
 def load(path: Path, start: int = 0, stop: int | None = None) -> np.ndarray:
-    """Read a stored clip, or samples ``start`` to ``stop`` of it, as mono float32 [samples] at 16 kHz.
+    """Read a clip, or samples ``start`` to ``stop`` of it, as mono float32 [samples] at 16 kHz.
 
-    The errors of soundfile and the system pass through.
+    Raises soundfile's errors.
     """
     audio, _rate = soundfile.read(str(path), start=start, stop=stop, dtype="float32")
     return np.asarray(audio, dtype=np.float32)

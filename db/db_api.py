@@ -74,10 +74,7 @@ def library_exists(data_dir: Path) -> bool:
 
 
 def remove_rows(data_dir: Path) -> None:
-    """Delete a library's rows from its server before its folder is deleted; an SQLite file stays.
-
-    Raises HarkError: the server does not answer.
-    """
+    """Delete a library's rows from its server, before its folder goes. Raises HarkError: the server does not answer."""
     if is_on_server(data_dir):
         on_server(data_dir).remove()
 
@@ -214,10 +211,7 @@ class Library:
             pass
 
     def set_texts(self, texts: Mapping[int, tuple[str, str]]) -> None:
-        """Set the transcripts of clips, {id: (text, normalized text)}, and mark their text as known.
-
-        Where the words change, alignments of the old ones are deleted.
-        """
+        """Set {id: (text, normalized text)} as known transcripts; where the words change, alignments are deleted."""
         with self._writing("storing transcripts") as connection:
             for clip_id, (_, normalized) in texts.items():
                 connection.execute(
@@ -363,7 +357,6 @@ class Library:
         return {clip.request_id or "": clip for clip in found}
 
     def request_ids_present(self, ids: Collection[str]) -> set[str]:
-        """Return the request ids that have a clip."""
         query = "SELECT request_id FROM clip WHERE request_id IN (SELECT value FROM json_each(?))"
         return self._column(query, [_plain_list(ids)])
 
@@ -372,7 +365,6 @@ class Library:
         return self._select("source IN (SELECT value FROM json_each(?))", [_plain_list(sources)])
 
     def digests_present(self, digests: Collection[str]) -> set[str]:
-        """Return the audio digests (``clip_files.audio_digest``) that have a clip."""
         query = "SELECT DISTINCT sha256 FROM clip WHERE sha256 IN (SELECT value FROM json_each(?))"
         return self._column(query, [_plain_list(digests)])
 
@@ -474,7 +466,6 @@ class Library:
             return None
 
     def with_emission(self, aligner: str, ids: Collection[int]) -> set[int]:
-        """Return the clip ids that have an emission of the aligner."""
         return self._column(
             "SELECT clip_id FROM emission WHERE aligner = ? AND clip_id IN (SELECT value FROM json_each(?))",
             (aligner, list(ids)),
@@ -505,7 +496,6 @@ class Library:
         return [AlignedUnit(*row) for row in self._rows(query, (clip_id, aligner, level))]
 
     def with_alignment(self, aligner: str, ids: Collection[int]) -> set[int]:
-        """Return the clip ids that the aligner has aligned."""
         return self._column(
             "SELECT DISTINCT clip_id FROM alignment WHERE aligner = ? AND clip_id IN (SELECT value FROM json_each(?))",
             (aligner, list(ids)),

@@ -49,7 +49,7 @@ class Libraries:
     def save(self, name: str, copy: Path) -> None:
         """Write a consistent snapshot of a library to a new SQLite file.
 
-        Raises FileNotFoundError: it does not exist.
+        Raises FileNotFoundError: there is no library.
         """
         folder = (self._data / name).parent
         if not is_on_server(folder):  # its user was deleted; connecting would make the library again
@@ -61,10 +61,7 @@ class Libraries:
 
     @contextmanager
     def replaced_by(self, staged: Path, reporter: Reporter) -> Iterator[None]:
-        """Load the libraries of an unpacked backup into new ones and delete its SQLite files.
-
-        If the block raises, the new libraries are dropped.
-        """
+        """Load a backup's libraries into new ones, dropped if the block raises, and delete its SQLite files."""
         files = [staged / DATABASE_NAME, *sorted(staged.glob(f"users/*/{DATABASE_NAME}"))]
         made: dict[str, PostgresqlDatabase] = {}  # by name: the folder may be moved before a library is dropped
         try:

@@ -98,10 +98,7 @@ class SqliteDatabase:
         return connection
 
     def phrase(self, phrase: str) -> tuple[str, list[Any]]:
-        """Return the condition on a row of ``clip_fts`` that it contains the phrase, and the condition's values.
-
-        Within quotes FTS5 interprets nothing.
-        """
+        """Return the condition on ``clip_fts`` for a phrase, and its values. Within quotes FTS5 interprets nothing."""
         return "clip_fts MATCH ?", ['"' + phrase.replace('"', '""') + '"']
 
     def explained(self, error: Exception, doing: str) -> Exception:
