@@ -1,4 +1,4 @@
-"""The convolutional front end: what the acoustic model trains, and a detector's lower layers are."""
+"""The convolutional front end, trained by the acoustic model's CTC loss; a detector's lower layers."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from model.features import FFT, HOP, LOG_MEL_MEAN, LOG_MEL_SCALE, MELS, POWER_FL
 
 STEM_KERNELS = (5, 3)  # log-mel frames; the first convolution halves the frame rate to 20 ms
 STEM_STRIDE = 2
-AUDIO_TAIL = WINDOW - HOP  # samples that the next chunk's first frame still needs
+AUDIO_TAIL = WINDOW - HOP  # samples that the next chunk's first frame needs
 
 
 class Past(Protocol):
-    """What a stream carries from chunk to chunk (:class:`model.export.Carried`)."""
+    """State that a stream carries from chunk to chunk (:class:`model.export.Carried`)."""
 
     def extended(self, x: Tensor, dim: int) -> Tensor:
-        """``x`` behind its past; as much of its end is kept."""
+        """Prepend the stored past to ``x``, and store as many of the newest values."""
         ...
 
 
@@ -36,7 +36,7 @@ class LogMel(nn.Module):
         self.register_buffer("filterbank", torch.from_numpy(mel_filterbank()), persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:
-        # STFT centres the 400-sample window in its 512 points; padding by half the rest lines the frames up.
+        # STFT centres the 400-sample window in its 512 points; padding by half the difference aligns the frames.
         margin = (FFT - WINDOW) // 2
         padded = functional.pad(audio, (margin, margin))
         spectrum = torch.stft(padded, FFT, HOP, WINDOW, self.window, center=False, return_complex=False)
@@ -46,14 +46,14 @@ class LogMel(nn.Module):
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """The shape of the convolutional layers; it travels inside every checkpoint."""
+    """The shape of the convolutional layers; stored in every checkpoint."""
 
     stem_channels: tuple[int, int] = (16, 24)
     channels: int = 96
     kernel: int = 3  # frames of 20 ms
-    dilations: tuple[int, ...] = (1, 2, 4)  # one residual block each
+    dilations: tuple[int, ...] = (1, 2, 4)  # one for each residual block
     phones: int = 0  # outputs of the phonetic bottleneck; 0: none, the last block is the output
-    temperature: float = 1.0  # of the bottleneck: above 1, probabilities are evened out
+    temperature: float = 1.0  # of the bottleneck's softmax: values above 1 flatten the probabilities
 
     @property
     def context(self) -> int:
@@ -66,7 +66,7 @@ class BackboneConfig:
 
     @property
     def at_once(self) -> int:
-        """Output frames that come together."""
+        """Output frames that are computed together."""
         return 1
 
     @property
@@ -103,7 +103,7 @@ class Backbone(nn.Module):
         self.stem1_norm = nn.BatchNorm2d(first)
         self.stem2 = nn.Conv2d(first, second, (STEM_KERNELS[1], 3), stride=(1, 2), padding=(0, 1), bias=False)
         self.stem2_norm = nn.BatchNorm2d(second)
-        # Frequency is never averaged away: all bands of all channels go on.
+        # Frequency is not pooled: all bands of all channels are passed on.
         self.stem_out = nn.Conv1d(second * (MELS // 4), channels, 1, bias=False)
         self.stem_out_norm = nn.BatchNorm1d(channels)
         self.blocks = nn.ModuleList(BackboneBlock(channels, config.kernel, d) for d in config.dilations)
@@ -111,42 +111,42 @@ class Backbone(nn.Module):
         self.log_mel = LogMel()
 
     def stem_first(self, log_mel: Tensor) -> Tensor:
-        """[batch, frames, MELS] log-mel to [batch, channels, frames / 2, MELS / 2]."""
+        """Map log-mel [batch, frames, MELS] to [batch, channels, frames / 2, MELS / 2]."""
         x = (log_mel - LOG_MEL_MEAN) / LOG_MEL_SCALE
         return torch.relu(self.stem1_norm(self.stem1(x.unsqueeze(1))))
 
     def stem_second(self, x: Tensor) -> Tensor:
-        """The first stage's output to [batch, channels, time at 20 ms]."""
+        """Map the first stage's output to [batch, channels, time at 20 ms]."""
         y = torch.relu(self.stem2_norm(self.stem2(x)))
         flat = y.permute(0, 1, 3, 2).flatten(1, 2)  # [batch, channels * bands, time]
         return torch.relu(self.stem_out_norm(self.stem_out(flat)))
 
     def outputs(self, x: Tensor) -> Tensor:
-        """The last block's output to output frames [batch, width, time].
+        """Map the last block's output to output frames [batch, width, time].
 
-        With a bottleneck these are square roots of tempered phone probabilities: the voice is left behind, and rare
-        phones still show (docs/architecture.md).
+        With a bottleneck these are square roots of tempered phone probabilities: they hide the voice, and rare phones
+        still show (docs/architecture.md).
         """
         if self.phones is None:
             return x
         return torch.softmax(self.phones(x) / self.config.temperature, dim=1).sqrt()
 
     def hidden(self, log_mel: Tensor) -> Tensor:
-        """Log-mel [batch, frames, MELS] to the last block's output [batch, channels, time at 20 ms]."""
+        """Map log-mel [batch, frames, MELS] to the last block's output [batch, channels, time at 20 ms]."""
         x = self.stem_second(self.stem_first(log_mel))
         for block in self.blocks:
             x = block(x)
         return x
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """Log-mel [batch, receptive_frames + 2 (n - 1), MELS] to output frames [batch, n, width]."""
+        """Map log-mel [batch, receptive_frames + 2 (n - 1), MELS] to output frames [batch, n, width]."""
         return self.outputs(self.hidden(log_mel)).transpose(1, 2)
 
     def hear(self, audio: Tensor, past: Past | None = None) -> Tensor:
-        """Audio [batch, samples] to output frames [batch, time at 20 ms, width].
+        """Map audio [batch, samples] to output frames [batch, time at 20 ms, width].
 
-        With a ``past``, which holds what :meth:`stream_shapes` names, audio is whole chunks of 80 ms, and so is what
-        comes out.
+        With a ``past`` (state of the shapes :meth:`stream_shapes`), audio consists of whole 80 ms chunks, and so does
+        the output.
         """
         if past is None:
             heard: Tensor = self(self.log_mel(audio))
@@ -158,7 +158,7 @@ class Backbone(nn.Module):
         return self.outputs(x).transpose(1, 2)
 
     def stream_shapes(self) -> list[tuple[int, ...]]:
-        """What is carried from chunk to chunk, in the order of its use."""
+        """Return the shapes of the state carried from chunk to chunk, in order of use."""
         config = self.config
         return [
             (1, AUDIO_TAIL),

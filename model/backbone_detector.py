@@ -1,5 +1,7 @@
-"""The keyphrase HMM on the shipped backbone, which is not changed: what a trial's ``standard`` detectors are, and what
-a network is added to in all others (:mod:`model.fused_detector`)."""
+"""The keyword HMM on the frozen shipped backbone: a trial's ``standard`` detector.
+
+All other ``standard`` detectors add a network to it (:mod:`model.fused_detector`).
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,6 @@ from model.keyword_hmm import CHUNK_STEPS, MATCH_FLOOR, HMMConfig, HMMDetector, 
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneDetectorConfig(HMMConfig):
-    """The shape of a detector on a backbone."""
-
     kind = "backbone"
     backbone: BackboneConfig | EmbeddingBackboneConfig = field(default_factory=BackboneConfig)
 
@@ -36,8 +36,11 @@ class BackboneDetectorConfig(HMMConfig):
 
     @property
     def receptive_samples(self) -> int:
-        """Audio samples that one score depends on. Where frames come several at once, they are whole chunks and the
-        first one's tail, so that a recording's frames end where a stream's do."""
+        """Audio samples that one score depends on.
+
+        If several frames are computed together, whole chunks and the first one's tail, so that a recording's frames end
+        where a stream's do.
+        """
         samples = super().receptive_samples
         if self.backbone.at_once == 1:
             return samples
@@ -46,7 +49,7 @@ class BackboneDetectorConfig(HMMConfig):
 
 
 class BackboneDetector(HMMDetector):
-    """Runs everywhere: a convolutional network of some 0.5 million parameters."""
+    """A small convolutional network of some 0.5 million parameters; runs everywhere."""
 
     floor = MATCH_FLOOR
     slope = 5.0
@@ -61,7 +64,7 @@ class BackboneDetector(HMMDetector):
 
     @classmethod
     def of_phrase(cls, backbone: Backbone | EmbeddingBackbone, pronunciations: Ways, window_s: float) -> Self:
-        """A detector that is not calibrated, for a phrase that fits into ``window_s`` seconds."""
+        """Return an uncalibrated detector for a phrase that fits into ``window_s`` seconds."""
         frames = window_frames(window_s)
         made = cls(
             BackboneDetectorConfig(pronunciations=pronunciations, window_frames=frames, backbone=backbone.config)
@@ -82,7 +85,7 @@ class BackboneDetector(HMMDetector):
         count = len(audio) // CHUNK_SAMPLES
         sound = lead_in(audio[: count * CHUNK_SAMPLES], self.config.receptive_samples)
         heard: np.ndarray = self.backbone.eval().hear(torch.from_numpy(sound)[None])[0].numpy()
-        # A stream's frames end with its chunks.
+        # A stream's frames end at chunk boundaries.
         return heard[max(0, len(heard) - self.config.window_frames - CHUNK_STEPS * (count - 1)) :]
 
     def stream_scores(self, audio: np.ndarray) -> np.ndarray:
@@ -99,10 +102,10 @@ class BackboneDetector(HMMDetector):
         return self.logits(self.stream_match(heard.transpose(1, 2), carried))
 
     def stream_match(self, heard: Tensor, carried: Carried) -> Tensor:
-        """New outputs of the backbone [1, time, width] to match scores [1, n]."""
-        # Values are kept above their floor, so that a state of zeros is one that has heard nothing. What begins in it
-        # is thrown away: the backbone's own past is not silence there, and a path through the phrase that began with
-        # what it made of that would wait in the silence for the rest.
+        """Map new backbone outputs [1, time, width] to match scores [1, n]."""
+        # Values are stored relative to their floor, so that a state of zeros means the start of a stream. Paths that
+        # begin in the first chunk are discarded: the backbone's own past is not silence there, and a path through the
+        # phrase that began with its outputs would wait through the silence for the rest.
         begun = carried.before[-1]  # 0 in a state of zeros, 1 from then on
 
         def last_frames(keyword_hmm: KeywordHMM, pool: int) -> Tensor:

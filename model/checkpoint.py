@@ -1,4 +1,4 @@
-"""Detectors in files: configuration, weights, and what else belongs to them."""
+"""Detector files: configuration, weights and other values."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def save_checkpoint(detector: Detector, path: str, extra: dict[str, Any] | None 
 
 
 def load_checkpoint(path: str | IO[bytes]) -> tuple[Detector, dict[str, Any]]:
-    """The detector (in evaluation mode, on the CPU) and everything else in a file of :func:`save_checkpoint`.
+    """Load a file of :func:`save_checkpoint`: the detector (in evaluation mode, on the CPU) and the other values.
 
     Raises:
-        HarkError: it is damaged, or none.
-        FileNotFoundError, PermissionError: as they are.
+        HarkError: damaged, or not a checkpoint.
+        FileNotFoundError, PermissionError: passed through.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)

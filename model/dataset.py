@@ -1,5 +1,4 @@
-"""Examples on disk as a detector's front end gives them (log-mel, or what a backbone hears), and batches drawn from
-them.
+"""Examples on disk as a detector's front end computes them (log-mel, or a backbone's outputs), and batches of them.
 
 Features are computed once, written as 16-bit floats and read through a memory map, so that the trainer never waits for
 audio and memory does not grow with the number of clips.
@@ -24,7 +23,7 @@ FRAMES_FILE = "frames.f16"
 TOLD_FILE = "told.f16"
 SEGMENTS_FILE = "segments.csv"
 END_JITTER = (0, 20)  # log-mel frames: a training window ends up to 200 ms after the phrase does
-PREFIX_SHARE = (0.2, 0.6)  # of the phrase: a window that ends there has heard too little of it, and is a negative
+PREFIX_SHARE = (0.2, 0.6)  # of the phrase: a window that ends there contains too little of it, and is a negative
 
 SEGMENT_COLUMNS = (
     "first",  # index of the segment's first frame in the frames file
@@ -44,10 +43,10 @@ SEGMENT_COLUMNS = (
 
 
 class FeatureWriter:
-    """Appends segments to a feature store; the store exists only once :meth:`close` has run."""
+    """Appends segments to a feature store; the store is complete only once :meth:`close` has run."""
 
     def __init__(self, folder: Path) -> None:
-        """Begin a store; the first segment's width is that of all."""
+        """Begin a store; all segments have the first one's width."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         (folder / SEGMENTS_FILE).unlink(missing_ok=True)
@@ -56,13 +55,13 @@ class FeatureWriter:
         self._frames = 0
 
     def append(self, features: np.ndarray, **columns: Any) -> None:
-        """Add stored frames [frames, width]; ``columns`` are those of :data:`SEGMENT_COLUMNS` but the first two."""
+        """Append stored frames [frames, width]; ``columns`` are all of :data:`SEGMENT_COLUMNS` except the first two."""
         self._file.write(np.ascontiguousarray(features, dtype=np.float16).tobytes())
         self._rows.append({"first": self._frames, "frames": len(features), **columns})
         self._frames += len(features)
 
     def close(self) -> None:
-        """Sync the frames and write the table: what :func:`open_store` looks for."""
+        """Sync the frames and write the table, which marks the store as complete."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -76,7 +75,7 @@ class FeatureStore:
     """Features of all segments: ``frames`` [total, width] float16 (memory map) and the ``segments`` table.
 
     Attributes:
-        told: a teacher's logit [total] float16 of what ends with each frame; NaN where it tells none. None: no teacher.
+        told: a teacher's logit [total] float16 for the window that ends with each frame; NaN: none. None: no teacher.
     """
 
     frames: np.ndarray
@@ -84,11 +83,11 @@ class FeatureStore:
     told: np.ndarray | None = None
 
     def features(self, segment: Any) -> np.ndarray:
-        """Stored frames [frames, width] float16 of a row of the table."""
+        """Return the stored frames [frames, width] float16 of a row of the table."""
         return self.frames[segment.first : segment.first + segment.frames]
 
     def where(self, **equal: Any) -> pd.DataFrame:
-        """The rows whose columns have those values."""
+        """Return the rows whose columns have those values."""
         rows = self.segments
         for column, value in equal.items():
             rows = rows[rows[column] == value]
@@ -96,12 +95,11 @@ class FeatureStore:
 
 
 def store_is_complete(folder: Path) -> bool:
-    """Whether the folder holds a store that was closed."""
     return (folder / SEGMENTS_FILE).is_file()
 
 
 def open_store(folder: Path, width: int = MELS) -> FeatureStore:
-    """Open what a :class:`FeatureWriter` has closed; ``width``: numbers a stored frame."""
+    """Open a store that a :class:`FeatureWriter` has closed; ``width``: numbers a stored frame."""
     segments = pd.read_csv(folder / SEGMENTS_FILE, keep_default_na=False)
     total = (folder / FRAMES_FILE).stat().st_size // (2 * width)
     shape = (total, width)
@@ -111,13 +109,12 @@ def open_store(folder: Path, width: int = MELS) -> FeatureStore:
 
 
 def keep_told(folder: Path, told: np.ndarray) -> None:
-    """Keep what a teacher tells of the frames of a store that was closed."""
     with atomic_path(folder / TOLD_FILE) as temporary:
         told.astype(np.float16).tofile(temporary)
 
 
 class AudioDataset:
-    """Windows of stored frames with their labels over a table of segments."""
+    """Windows of stored frames, with their labels, over a table of segments."""
 
     def __init__(
         self,
@@ -127,8 +124,7 @@ class AudioDataset:
         end_jitter: tuple[int, int] = END_JITTER,
         told: np.ndarray | None = None,
     ) -> None:
-        """Windows of the frames of some segments; ``end_jitter``: see :data:`END_JITTER`, ``told``:
-        :class:`FeatureStore`."""
+        """Read windows from segments; ``end_jitter``: see :data:`END_JITTER`, ``told``: see :class:`FeatureStore`."""
         self.frames = frames
         self.told = told
         self.window = stored.window
@@ -141,57 +137,58 @@ class AudioDataset:
         self.labels = segments["label"].to_numpy(np.float32)
 
     def windows(self, index: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """Windows [batch, window, width] float32 that end just before stored frame ``end`` of segments ``index``, or
-        before the first one of those that came together with it."""
+        """Return windows [batch, window, width] float32 that end before stored frames ``end`` of segments ``index``.
+
+        Where several frames are computed together, a window ends before the first frame of the group at ``end``.
+        """
         first = self.first[index] + self._whole(index, end) - self.window
         batch = np.empty((len(index), self.window, self.frames.shape[1]), np.float32)
         for row, start in enumerate(first):
             part = self.frames[start : start + min(self.window, self.length[index[row]])]
             missing = self.window - len(part)
             batch[row, missing:] = part
-            batch[row, :missing] = part[0] if len(part) else 0.0  # a short segment goes on backwards as it began
+            batch[row, :missing] = part[0] if len(part) else 0.0  # its first frame pads a short segment
         return batch
 
     def told_at(self, index: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """What the teacher tells of the same windows: logits [batch], NaN for nothing."""
+        """Return the teacher's logits [batch] for the same windows; NaN where it has none."""
         if self.told is None:
             return np.full(len(index), np.nan, np.float32)
         last = np.minimum(self._whole(index, end), self.length[index]) - 1
         return self.told[self.first[index] + last].astype(np.float32)
 
     def _whole(self, index: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """Ends at which whole windows do."""
+        """Round ends down to groups of frames, and clip them so that windows lie within segments."""
         end = end // self._at_once * self._at_once
         return np.clip(end, self.window, np.maximum(self.length[index], self.window))
 
     def aligned_ends(self, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Window ends up to 200 ms after aligned phrases; random ends in segments without an aligned phrase."""
+        """Draw window ends up to 200 ms after aligned phrases; random ends in segments without an aligned phrase."""
         jitter = rng.integers(self._end_jitter[0], self._end_jitter[1] + 1, len(index))
         aligned = self.phrase_end[index]
         return np.where(aligned >= 0, aligned + jitter, self.random_ends(index, rng))
 
     def random_ends(self, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Window ends anywhere in the segments."""
         return rng.integers(self.window, np.maximum(self.length[index], self.window) + 1)
 
     def prefix_ends(self, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Window ends in the first part of aligned phrases: too early to be the phrase."""
+        """Draw window ends in the first part of aligned phrases: too early to be the phrase."""
         start, end = self.phrase_start[index], self.phrase_end[index]
         return (start + rng.uniform(*PREFIX_SHARE, len(index)) * (end - start)).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class BatchRecipe:
-    """Shares of a batch; what is left goes to random windows of negatives."""
+    """Shares of a batch; the rest goes to random windows of negatives."""
 
     positive: float = 0.25
     aligned_negative: float = 0.30  # confusables and in-between negatives, aligned like the phrase
-    hard: float = 0.15  # windows of negatives that had the highest scores when the detector was half-trained
+    hard: float = 0.15  # windows of negatives that had the highest scores halfway through training
     prefix: float = 0.05  # the phrase's own beginning
 
 
 class BatchSampler:
-    """Draws training batches; every share is the recipe's as long as there is anything to draw from."""
+    """Draws training batches; shares follow the recipe as long as there is anything to draw from."""
 
     def __init__(self, dataset: AudioDataset, recipe: BatchRecipe, batch_size: int, rng: np.random.Generator) -> None:
         self.dataset, self.recipe, self.batch_size, self.rng = dataset, recipe, batch_size, rng
@@ -199,17 +196,17 @@ class BatchSampler:
         negative = dataset.labels < 0.5
         self.negatives = np.flatnonzero(negative)
         self.aligned = np.flatnonzero(negative & (dataset.phrase_end >= 0))
-        # A random window is drawn in proportion to a segment's length, so that an hour of speech counts as an hour.
+        # Random windows are drawn in proportion to a segment's length, so that an hour of speech counts as an hour.
         weights = dataset.length[self.negatives].astype(np.float64)
         self._cumulative = np.cumsum(weights) / weights.sum()
         self.hard: tuple[np.ndarray, np.ndarray] | None = None
 
     def set_hard(self, index: np.ndarray, end: np.ndarray) -> None:
-        """Windows (segment indices and window ends) that the detector took for the phrase."""
+        """Set the windows (segment indices and window ends) that the detector took for the phrase."""
         self.hard = (index, end) if len(index) else None
 
     def draw(self) -> tuple[Tensor, Tensor, Tensor]:
-        """A batch: windows [batch, window, width], labels [batch], and the teacher's logits [batch]."""
+        """Draw a batch: windows [batch, window, width], labels [batch], and the teacher's logits [batch]."""
         data, rng, size = self.dataset, self.rng, self.batch_size
         index: list[np.ndarray] = []
         ends: list[np.ndarray] = []

@@ -1,8 +1,7 @@
 """The decoder of Moonshine Tiny (MIT licence, from the package ``moonshine-voice``) as flat ONNX nodes without caches.
 
-The weights, and every operation on them, are those of the package, so its numbers are, too. What is put together anew
-is what lies between: the package's graph works out its own shapes, over 600 of its 942 nodes, again for each token
-that it writes.
+The weights and every operation on them are the package's, and so are the results. Only the nodes between them are new:
+the package's graph recomputes its own shapes, in over 600 of its 942 nodes, for each token that it writes.
 """
 
 from __future__ import annotations
@@ -20,21 +19,23 @@ if TYPE_CHECKING:
     import onnx
 
 HEADS, HEAD_WIDTH = 8, 36
-ROTATED = 32  # of the numbers of a head
+ROTATED = 32  # numbers of a head that are rotated
 ROOT = "/model/decoder/"
 EMBEDDED = f"{ROOT}embed_tokens/Gather_output_0"
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """Attributes:
-    of_states: ``encoder_hidden_states`` [1, time, 288] to keys and values of each layer.
-    of_tokens: these, ``input_ids`` [n, length] and the tables of :func:`add_position_tables` to ``normalized``
-        [n, length, 288].
-    of_output: ``normalized`` to ``logits`` [n, length, tokens].
-    weights: and other constants that they read.
-    frequencies: of the rotations of a head's numbers, a pair each [16].
-    model: the package's own.
+    """The package's decoder, split into parts of a graph.
+
+    Attributes:
+        of_states: from ``encoder_hidden_states`` [1, time, 288] to each layer's keys and values.
+        of_tokens: from these, ``input_ids`` [n, length] and the tables of :func:`add_position_tables` to ``normalized``
+            [n, length, 288].
+        of_output: from ``normalized`` to ``logits`` [n, length, tokens].
+        weights: and other constants that the nodes read.
+        frequencies: of the rotations of a head's numbers, one a pair [16].
+        model: the package's own.
     """
 
     of_states: tuple[onnx.NodeProto, ...]
@@ -47,7 +48,7 @@ class Decoder:
 
 @cache
 def shipped_decoder() -> Decoder:
-    """The decoder of the installed package. Raises HarkError where it is not there, or is another one."""
+    """Return the installed package's decoder. Raises HarkError if the file is missing or another version."""
     parts = _Parts()
     parts.embed()
     parts.again(parts.of_states, parts.origin[f"{ROOT}layers.0/encoder_attn/k_proj/MatMul_output_0"].input[0])
@@ -62,7 +63,7 @@ def shipped_decoder() -> Decoder:
 
 
 class _Parts:
-    """The package's nodes by their outputs and its weights, and the decoder that is put together of them."""
+    """The package's nodes by their outputs, its weights, and the decoder that is assembled from them."""
 
     def __init__(self) -> None:
         self.model = package_model(DECODER_FILE)
@@ -74,7 +75,7 @@ class _Parts:
         self.of_states, self.of_tokens = Nodes(), Nodes()
 
     def again(self, to: Nodes, output: str, *inputs: str) -> str:
-        """Add the package's node with this output, and ``inputs`` in the place of its first ones."""
+        """Copy the package's node with this output, with ``inputs`` instead of its first inputs."""
         node = type(self.origin[output])()
         node.CopyFrom(self.origin[output])
         node.name = ""
@@ -85,9 +86,9 @@ class _Parts:
         return output
 
     def embed(self) -> None:
-        """Add the embeddings of tokens, and as much of the tables as they need.
+        """Add the token embeddings, and slices of the position tables of the tokens' length.
 
-        The model keeps embeddings and the output layer, which are the same numbers, transposed: one of them is kept.
+        The package stores the embeddings and the output layer, the same numbers transposed, twice; one copy is used.
         """
         from onnx import numpy_helper
 
@@ -105,7 +106,7 @@ class _Parts:
         add("Slice", ["all_causal", "both_places", "square", "both_axes"], "causal")
 
     def attend_to_tokens(self, at: str) -> None:
-        """Add the attention of the layer ``at`` to the tokens before."""
+        """Add the self-attention of the layer ``at``."""
         tokens = self.of_tokens
         self.again(tokens, f"{at}input_layernorm/LayerNormalization_output_0")
         self.again(tokens, self.origin[f"{at}self_attn/q_proj/MatMul_output_0"].input[0])  # in 8 bits
@@ -114,7 +115,7 @@ class _Parts:
         self.again(tokens, f"{at}Add_output_0")
 
     def attend_to_states(self, at: str) -> None:
-        """Add the attention of the layer ``at`` to what was heard."""
+        """Add the attention of the layer ``at`` to the encoder's states."""
         self.again(self.of_tokens, f"{at}post_attention_layernorm/LayerNormalization_output_0")
         key, value = (self._heads(self.of_states, f"{at}encoder_attn/", name) for name in "kv")
         query = self._heads(self.of_tokens, f"{at}encoder_attn/", "q")
@@ -122,7 +123,7 @@ class _Parts:
         self.again(self.of_tokens, f"{at}Add_1_output_0")
 
     def feed_forward(self, at: str) -> None:
-        """Add the two projections of the layer ``at``, the first of them gated."""
+        """Add the gated feed-forward block of the layer ``at``."""
         tokens = self.of_tokens
         self.again(tokens, f"{at}final_layernorm/LayerNormalization_output_0")
         both = self.again(tokens, f"{at}mlp/fc1/Add_output_0")
@@ -133,13 +134,13 @@ class _Parts:
         self.again(tokens, f"{at}Add_2_output_0")
 
     def _heads(self, to: Nodes, at: str, name: str) -> str:
-        """Add a projection, [n, length, width] to [n, heads, length, width of a head]."""
+        """Add a projection: [n, length, width] to [n, heads, length, width of a head]."""
         flat = self.again(to, f"{at}{name}_proj/MatMul_output_0")
         parted = to.add("Reshape", [flat, "parted"], f"{at}{name}/parted")
         return to.add("Transpose", [parted], f"{at}{name}", perm=[0, 2, 1, 3])
 
     def _rotated(self, straight: str) -> str:
-        """Add the rotary position embedding; each number's partner is its neighbour."""
+        """Add the rotary position embedding, which pairs neighbouring numbers."""
         add = self.of_tokens.add
         partner = add("Gather", [straight, "partners"], f"{straight}/partner", axis=3)
         turned = add("Mul", [straight, "cosines"], f"{straight}/cos"), add("Mul", [partner, "sines"], f"{straight}/sin")
@@ -155,7 +156,7 @@ class _Parts:
         self.again(self.of_tokens, f"{at}o_proj/MatMul_output_0", joined)
 
     def decoder(self) -> Decoder:
-        """Return what was put together, with the output layer and the weights that it reads."""
+        """Return the assembled decoder, with the output layer and the weights that it reads."""
         from onnx import numpy_helper
 
         normalized = self.again(self.of_tokens, f"{ROOT}norm/LayerNormalization_output_0")
@@ -170,8 +171,7 @@ class _Parts:
 
 
 def add_position_tables(graph: Nodes, positions: int) -> None:
-    """Add what :attr:`Decoder.of_tokens` reads of up to ``positions`` tokens: rotations of each place, and which places
-    each may see."""
+    """Add the tables that :attr:`Decoder.of_tokens` reads for up to ``positions`` tokens: rotations and causal mask."""
     angles = np.zeros((positions, HEAD_WIDTH), np.float32)
     angles[:, :ROTATED] = np.arange(positions, dtype=np.float32)[:, None] * np.repeat(shipped_decoder().frequencies, 2)
     numbers = np.arange(HEAD_WIDTH)

@@ -1,4 +1,4 @@
-"""Tokens of Moonshine Tiny's decoder, and the sequences of them that write a phrase."""
+"""Tokens of Moonshine Tiny's decoder, and the token sequences that spell a phrase."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from model.encoder_backbone import TOKENIZER_FILE, package_content
 
 VOCABULARY = 32_768
 BEGIN, END = 1, 2  # tokens
-FIRST_TEXT = 3  # those before it are no text
-NO_TEXT = b"<<ST_"  # nor are those that begin so
+FIRST_TEXT = 3  # earlier tokens are not text
+NO_TEXT = b"<<ST_"  # neither are tokens with this prefix
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}".encode()  # begins a token that begins a word
-NEXT_WORD = (SPACE, b".", b",", b"!", b"?", b";", b":")  # begin a token before which a word is complete
-SPELLINGS_A_FORM = 2  # with and without capitals, that is
+NEXT_WORD = (SPACE, b".", b",", b"!", b"?", b";", b":")  # token prefixes that complete the previous word
+SPELLINGS_A_FORM = 2  # with and without capitals each
 
 
 def token_texts(content: bytes) -> list[bytes]:
-    """The text of each token. The file is each token's length and bytes; a length of 128 and more has two bytes, the
-    lower seven bits first.
+    """Return the text of each token.
+
+    The file holds each token's length and bytes; a length of 128 or more takes two bytes, the lower seven bits first.
     """
     texts: list[bytes] = []
     at = 0
@@ -38,9 +39,12 @@ def tokens() -> tuple[bytes, ...]:
 
 
 def spellings(phrase: str) -> tuple[tuple[int, ...], ...]:
-    """Sequences of tokens that write a phrase, with and without capitals, the :data:`SPELLINGS_A_FORM` shortest of
-    each; none where the tokens cannot write it."""
-    # Of ASCII each character is a token twice, first as a byte, which the decoder never writes: the last one counts.
+    """Return token sequences that spell a phrase: the :data:`SPELLINGS_A_FORM` shortest with and without capitals each.
+
+    Empty if the tokens cannot spell it.
+    """
+    # Each ASCII character is a token twice; the first, a raw byte, is never written by the decoder. The last one
+    # counts.
     number = {text: token for token, text in enumerate(tokens()) if token >= FIRST_TEXT}
     words = phrase.split()
     forms = dict.fromkeys(
@@ -51,8 +55,8 @@ def spellings(phrase: str) -> tuple[tuple[int, ...], ...]:
 
 
 def _split(text: bytes, number: dict[bytes, int]) -> list[tuple[int, ...]]:
-    """The :data:`SPELLINGS_A_FORM` shortest sequences of tokens that write a text, the shortest first."""
-    # Of each beginning of the text the shortest ways to write it: what follows does not depend on them.
+    """Return the :data:`SPELLINGS_A_FORM` shortest token sequences that spell a text, the shortest first."""
+    # The shortest sequences for each prefix of the text; what follows does not depend on them.
     ways: list[list[tuple[int, ...]]] = [[()]]
     longest = max(map(len, number), default=0)
     size = {token: len(piece) for piece, token in number.items()}
@@ -63,7 +67,7 @@ def _split(text: bytes, number: dict[bytes, int]) -> list[tuple[int, ...]]:
             if text[start:end] in number
             for way in ways[start]
         ]
-        # Of those as short, the ones that begin with long tokens.
+        # Of equally short ones, prefer those that begin with long tokens.
         found.sort(key=lambda way: (len(way), [-size[token] for token in way]))
         ways.append(found[:SPELLINGS_A_FORM])
     return ways[len(text)]

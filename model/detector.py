@@ -1,4 +1,4 @@
-"""What a detector is, and how stored frames are scored by any. The kinds: :data:`model.checkpoint.KINDS`."""
+"""The interface of all detectors, and scoring of stored frames by any; kinds: :data:`model.checkpoint.KINDS`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from model.runtime.detector import SMOOTHING_FRAMES, smooth_scores
 
 
 class DetectorConfig(ABC):
-    """The shape of a detector, a dataclass; it travels inside every checkpoint, which knows it by its ``kind``."""
+    """The shape of a detector, a dataclass; stored in every checkpoint, which identifies it by its ``kind``."""
 
     kind: ClassVar[str]
 
     @property
     @abstractmethod
     def stored(self) -> StoredFrames:
-        """How examples are stored."""
+        """The layout of stored examples."""
 
     @property
     def receptive_frames(self) -> int:
@@ -40,21 +40,21 @@ class DetectorConfig(ABC):
 
     @property
     def stream_samples(self) -> int:
-        """Samples of a stream after which nothing before them matters."""
+        """Samples of a stream after which earlier ones do not matter."""
         return self.receptive_samples
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values (:mod:`model.plain`); :func:`model.checkpoint.config_from_dict` is the inverse."""
+        """Return plain values (:mod:`model.plain`); :func:`model.checkpoint.config_from_dict` is the inverse."""
         return {"kind": self.kind, **plain(self)}
 
 
 class Detector(nn.Module, ABC):
-    """Audio to scores from 0 to 1, one every 80 ms.
+    """Maps audio to scores from 0 to 1, one every 80 ms.
 
     Attributes:
-        batch_frames: stored frames that are best scored at once.
-        quantizes: 8-bit weights can be made of its graph; False where it has them already.
-        smoothing_frames: outputs whose mean is compared with a threshold, in what runs it.
+        batch_frames: stored frames to score in one batch, for speed.
+        quantizes: its graph can be quantized to 8-bit weights; False if it has them already.
+        smoothing_frames: outputs over which the runtime averages before comparing with a threshold.
     """
 
     batch_frames: ClassVar[int]
@@ -65,30 +65,30 @@ class Detector(nn.Module, ABC):
     @property
     @abstractmethod
     def front_end_id(self) -> str:
-        """The same for detectors whose frames come from the same front end, weights and all."""
+        """An identifier shared by detectors with the same front end, weights included."""
 
     @property
     def stored_id(self) -> Hashable:
-        """The same for detectors whose stored frames are the same."""
+        """An identifier shared by detectors with the same stored frames."""
         return self.front_end_id
 
     @abstractmethod
     def front_end(self, folder: Path) -> FrontEnd:
-        """What makes its stored frames; files that it needs are written into the folder."""
+        """Return the front end that computes its stored frames; write the files that it needs into ``folder``."""
 
     @abstractmethod
     def scores(self, stored: np.ndarray) -> np.ndarray:
-        """Scores [batch, n] of stored frames [batch, window + chunk (n - 1), width] (see :class:`StoredFrames`)."""
+        """Return scores [batch, n] of stored frames [batch, window + chunk (n - 1), width] (:class:`StoredFrames`)."""
 
     @abstractmethod
     def stream_scores(self, audio: np.ndarray) -> np.ndarray:
-        """Scores [samples // 1280] of a recording that follows silence, not smoothed."""
+        """Return scores [samples // 1280] of a recording that follows silence, not smoothed."""
 
     @abstractmethod
     def export(self, path: Path) -> int:
         """Write it as ONNX: ``audio`` [1, 1280 n] and ``state`` [1, size] to ``score`` [1, n] and ``new_state``.
 
-        Returns the size of the state; zeros are silence.
+        Returns the size of the state; zeros stand for silence.
         """
 
     def parameter_count(self) -> int:
@@ -99,29 +99,28 @@ class TrainedDetector(Detector):
     """A detector that learns the phrase (:mod:`model.train`).
 
     Attributes:
-        end_jitter: log-mel frames between which its windows end after the phrase does, in training.
-        on_gpu: it is trained and scored on a GPU where there is one; smaller ones are done sooner without.
+        end_jitter: log-mel frames by which training windows end after the phrase does (least, most).
+        on_gpu: train and score on a GPU if there is one; smaller detectors are faster without.
     """
 
     end_jitter: tuple[int, int] = END_JITTER
     on_gpu: ClassVar[bool] = False
 
     def augmented(self, windows: Tensor, rng: np.random.Generator) -> Tensor:
-        """Windows [batch, window, width] as they are heard in training, each time another way."""
+        """Augment windows [batch, window, width] for training, differently each time."""
         return windows
 
     @abstractmethod
     def forward(self, stored: Tensor) -> Tensor:
-        """Logits [batch, n], or [batch, n, members] of several networks that each learn, of stored frames [batch,
-        window + chunk (n - 1), width]."""
+        """Return logits [batch, n], or [batch, n, members], of stored frames [batch, window + chunk (n - 1), width]."""
 
 
 def in_batches(
     scores: Callable[[np.ndarray], np.ndarray], pieces: Sequence[np.ndarray], stored: StoredFrames, batch_frames: int
 ) -> list[np.ndarray]:
-    """What ``scores`` gives ([batch, n], as :meth:`Detector.scores`) of pieces of stored frames [frames, width].
+    """Apply ``scores`` (as :meth:`Detector.scores`, [batch, n]) to pieces of stored frames [frames, width].
 
-    Pieces of similar length are worked together, padded at the end, which is faster: up to ``batch_frames`` frames.
+    Pieces of similar length share a batch of up to ``batch_frames`` frames, padded at the end, for speed.
     """
     counts = [stored.scores(len(piece)) for piece in pieces]
     result: list[np.ndarray] = [np.zeros(0, np.float32)] * len(pieces)
@@ -144,15 +143,14 @@ def in_batches(
 
 
 def scores_of_many(detector: Detector, pieces: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Scores of each piece of stored frames [frames, width], not smoothed."""
+    """Return the scores of each piece of stored frames [frames, width], not smoothed."""
     return in_batches(detector.scores, pieces, detector.config.stored, detector.batch_frames)
 
 
 def as_streams(detector: Detector, scores: Iterable[np.ndarray], rows: Any) -> list[ScoredStream]:
-    """A detector's scores of segments (rows of a feature store) as scored streams, smoothed as where it runs; phrase
-    ends are those of aligned segments.
+    """Turn a detector's scores of segments (rows of a feature store) into scored streams, smoothed as at runtime.
 
-    The first score of a segment belongs to its first whole window; phrase times are shifted accordingly.
+    Phrase ends are those of aligned segments, shifted: a segment's first score belongs to its first whole window.
     """
     stored = detector.config.stored
     # Score i ends with stored frame window + chunk i; in stream time it ends at (i + 1) * 80 ms.
@@ -166,6 +164,5 @@ def as_streams(detector: Detector, scores: Iterable[np.ndarray], rows: Any) -> l
 
 
 def score_segments(detector: Detector, store: FeatureStore, rows: Any) -> list[ScoredStream]:
-    """Each segment (rows of ``store.segments``) as a scored stream."""
     scores = scores_of_many(detector, [store.features(row) for row in rows.itertuples()])
     return as_streams(detector, scores, rows)

@@ -1,5 +1,8 @@
-"""What ``lab/weights/train.py`` makes: the convolutions of Google's public speech embedding, which have
-heard far more people than Hark could, and on them a causal network of Hark's own that writes phones."""
+"""The backbone that ``lab/weights/train.py`` trains, on Google's public speech embedding.
+
+The embedding's convolutions were trained on far more people than Hark could reach; a causal network of Hark's own on
+top of them outputs phones.
+"""
 
 from __future__ import annotations
 
@@ -13,40 +16,40 @@ from model.backbone import Past
 from model.features import HOP, WINDOW
 from model.phones import PHONE_OUTPUTS
 
-MEL_FFT = 512  # points of the embedding's spectra
-MEL_WINDOW = 400  # samples of their Hann window
+MEL_FFT = 512  # points of the embedding's FFT
+MEL_WINDOW = 400  # samples of its Hann window
 MEL_BANDS = 32
-MEL_TAIL = MEL_FFT - HOP  # samples that the next chunk's first frame still needs
-FULL_SCALE = 32767.0  # it hears 16-bit samples
+MEL_TAIL = MEL_FFT - HOP  # samples that the next chunk's first frame needs
+FULL_SCALE = 32767.0  # the embedding takes 16-bit samples
 POWER_FLOOR = 1e-10
-# The embedding's convolutions without its last two: channels, and frames and bands that each covers.
+# The embedding's convolutions without the last two: channels, and kernel size in frames and bands.
 CONVOLUTIONS = (
     (24, (3, 3)), (24, (1, 3)), (24, (3, 1)),
     *((48, (1, 3)), (48, (3, 1))) * 2,
     *((72, (1, 3)), (72, (3, 1))) * 2,
     *((96, (1, 3)), (96, (3, 1))) * 3, (96, (1, 3)),
 )  # fmt: skip
-POOLS = {3: (2, 2), 7: (1, 2), 11: (2, 2), 15: (1, 2)}  # after that many convolutions: of time and frequency
-MIDDLE = 14  # convolutions after which frames go on beside those after all
-SLOPE, FLOOR = 0.2, -0.4  # of the leaky ReLU, and its lowest value
-FRAMES_AT_ONCE = 2  # frames of 20 ms that one step of 40 ms writes
-STEP_FRAMES = 4  # mel frames of a step
+POOLS = {3: (2, 2), 7: (1, 2), 11: (2, 2), 15: (1, 2)}  # after that many convolutions: pool sizes in time and frequency
+MIDDLE = 14  # the output after this many convolutions is used beside that of the last
+SLOPE, FLOOR = 0.2, -0.4  # of the leaky ReLU, and its minimum
+FRAMES_AT_ONCE = 2  # frames of 20 ms in one step of 40 ms
+STEP_FRAMES = 4  # mel frames a step
 CONVOLVED_FRAMES = 48  # mel frames that one step of the convolutions depends on
 
 
 @dataclass(frozen=True)
 class EmbeddingBackboneConfig:
-    """The shape of the layers on the embedding's; it travels inside every checkpoint.
+    """The shape of the layers on top of the embedding; stored in every checkpoint.
 
     Attributes:
-        states: each output frame holds half of its step's last states behind the phones.
+        states: each output frame holds half of its step's last states after the phones.
     """
 
     channels: int = 144
     kernel: int = 3  # steps of 40 ms
-    dilations: tuple[int, ...] = (1, 2, 3, 4)  # one residual block each
+    dilations: tuple[int, ...] = (1, 2, 3, 4)  # one for each residual block
     phones: int = PHONE_OUTPUTS
-    temperature: float = 1.25  # of what is heard: above 1, probabilities are evened out
+    temperature: float = 1.25  # of the output softmax: values above 1 flatten the probabilities
     states: bool = False
     kind: str = "embedding"
 
@@ -65,7 +68,6 @@ class EmbeddingBackboneConfig:
 
     @property
     def receptive_frames(self) -> int:
-        """Log-mel frames (:mod:`model.features`) that the first output frames depend on."""
         return self.receptive_mel_frames + -(-(MEL_FFT - WINDOW) // HOP)
 
 
@@ -87,7 +89,7 @@ class EmbeddingBlock(nn.Module):
 
 
 class EmbeddingBackbone(nn.Module):
-    """Audio to square roots of phone probabilities, every 20 ms. Nothing is padded."""
+    """Maps audio to square roots of phone probabilities, every 20 ms. Nothing is padded."""
 
     window: Tensor
     filterbank: Tensor
@@ -113,8 +115,7 @@ class EmbeddingBackbone(nn.Module):
         self.out = nn.Linear(config.channels, FRAMES_AT_ONCE * config.phones)
 
     def mel(self, audio: Tensor) -> Tensor:
-        """Audio [batch, samples] to decibels of mel power [batch, frames, MEL_BANDS], a tenth of them plus 2, as
-        openWakeWord has them."""
+        """Map audio [batch, samples] to log mel power [batch, frames, MEL_BANDS]: log10 + 2, as in openWakeWord."""
         spectrum = torch.stft(
             audio * FULL_SCALE, MEL_FFT, HOP, MEL_WINDOW, self.window, center=False, return_complex=False
         )
@@ -122,7 +123,7 @@ class EmbeddingBackbone(nn.Module):
         return power.clamp(min=POWER_FLOOR).log10() + 2.0
 
     def convolved(self, mel: Tensor, past: Past | None = None) -> Tensor:
-        """[batch, frames, MEL_BANDS] to what the convolutions make of it [batch, steps of 40 ms, width]."""
+        """Map [batch, frames, MEL_BANDS] to the convolutions' outputs [batch, steps of 40 ms, width]."""
         x, middle = mel.unsqueeze(1), mel
         for number, convolution in enumerate(self.convs, 1):
             if past is not None and CONVOLUTIONS[number - 1][1][0] > 1:
@@ -138,7 +139,7 @@ class EmbeddingBackbone(nn.Module):
         return torch.cat(both, dim=2)
 
     def states(self, convolved: Tensor, past: Past | None = None) -> Tensor:
-        """What the convolutions gave, to the last layer's states [batch, steps of 40 ms, channels]."""
+        """Map the convolutions' outputs to the last layer's states [batch, steps of 40 ms, channels]."""
         x = self.inp((convolved - self.mean) / self.std)
         x = torch.relu(self.norm(x.transpose(1, 2)).transpose(1, 2))
         for block in self.blocks:
@@ -146,20 +147,19 @@ class EmbeddingBackbone(nn.Module):
         return x
 
     def logits(self, states: Tensor) -> Tensor:
-        """States to logits over blank and phones [batch, frames of 20 ms, phones]."""
+        """Map states to logits over blank and phones [batch, frames of 20 ms, phones]."""
         y = self.out(states)
         return y.reshape(y.shape[0], -1, self.config.phones)
 
     def forward(self, mel: Tensor) -> Tensor:
-        """Mel frames [batch, frames, MEL_BANDS] to logits over blank and phones [batch, frames of 20 ms, phones]."""
+        """Map mel frames [batch, frames, MEL_BANDS] to logits over blank and phones [batch, time, phones]."""
         return self.logits(self.states(self.convolved(mel)))
 
     def hear(self, audio: Tensor, past: Past | None = None) -> Tensor:
-        """Audio [batch, samples] to square roots of phone probabilities, and the states where the configuration says
-        so [batch, frames of 20 ms, width].
+        """Map audio [batch, samples] to square roots of phone probabilities [batch, frames of 20 ms, width].
 
-        With a ``past``, which holds what :meth:`stream_shapes` names, audio is whole chunks of 80 ms, and so is what
-        comes out.
+        The states follow the phones if the configuration says so. With a ``past`` (state of the shapes
+        :meth:`stream_shapes`), audio consists of whole 80 ms chunks, and so does the output.
         """
         if past is not None:
             audio = past.extended(audio, 1)
@@ -170,7 +170,7 @@ class EmbeddingBackbone(nn.Module):
         return torch.cat([phones, states.reshape(*phones.shape[:2], -1)], dim=2)
 
     def stream_shapes(self) -> list[tuple[int, ...]]:
-        """What is carried from chunk to chunk, in the order of its use."""
+        """Return the shapes of the state carried from chunk to chunk, in order of use."""
         shapes: list[tuple[int, ...]] = [(1, MEL_TAIL)]
         channels, bands = 1, MEL_BANDS
         for number, (after, kernel) in enumerate(CONVOLUTIONS, 1):

@@ -1,8 +1,8 @@
-"""A speech encoder that has heard 200,000 hours, with phone outputs of Hark's own, as an ONNX graph.
+"""A speech encoder trained on 200,000 hours, with phone outputs of Hark's own, as an ONNX graph.
 
 The encoder is that of Moonshine Tiny (Useful Sensors, MIT licence; Jeffries and others, "Moonshine: Speech Recognition
-for Live Transcription and Voice Commands", 2024), as the package ``moonshine-voice`` brings it, in 8 bits. A small
-network (:class:`PhoneHead`) makes phone probabilities of its outputs.
+for Live Transcription and Voice Commands", 2024), in 8 bits, from the package ``moonshine-voice``. A small network
+(:class:`PhoneHead`) computes phone probabilities from its outputs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OPSET = 18
 
 
 def any_time(*names: str) -> dict[str, dict[int, str]]:
-    """The second dimension of those inputs and outputs is open, for :func:`to_onnx`."""
+    """Declare the second dimension of those inputs and outputs as open, for :func:`to_onnx`."""
     return {name: {1: "time"} for name in names}
 
 
@@ -43,7 +43,7 @@ def to_onnx(
     outputs: Sequence[str],
     open_axes: Mapping[str, Mapping[int, str]] | None = None,
 ) -> onnx.ModelProto:
-    """A module as ONNX, in the encoder's version of it. ``open_axes``: see :func:`model.export.write_onnx`."""
+    """Convert a module to ONNX in the encoder's opset. ``open_axes``: see :func:`model.export.write_onnx`."""
     import onnx
 
     with tempfile.TemporaryDirectory() as folder:
@@ -54,8 +54,10 @@ def to_onnx(
 
 @cache
 def window_graph() -> onnx.ModelProto:
-    """Encoder and shipped head: ``audio`` [1, samples] to ``probabilities`` [1, time at 24 ms, PHONE_OUTPUTS] and
-    ``states`` [1, time at 24 ms, 288]."""
+    """Build encoder and shipped head: ``audio`` [1, samples] to ``probabilities`` and ``states``.
+
+    ``probabilities`` are [1, time at 24 ms, PHONE_OUTPUTS], ``states`` [1, time at 24 ms, 288].
+    """
     from onnx import numpy_helper
 
     encoder = package_model(ENCODER_FILE)
@@ -78,17 +80,17 @@ def window_graph() -> onnx.ModelProto:
 
 @cache
 def shipped_head() -> PhoneHead:
-    """The phone outputs that ship with Hark, in evaluation mode. Raises HarkError where they are missing or damaged."""
+    """Return the shipped phone head, in evaluation mode. Raises HarkError if it is missing or damaged."""
     return shipped_weights.shipped_head()[0]
 
 
 @cache
 def loaded_backbone() -> EncoderBackbone:
-    """Encoder and shipped head, loaded once a process."""
+    """Return encoder and shipped head, loaded once a process."""
     return EncoderBackbone(window_graph().SerializeToString())
 
 
 @cache
 def encoder_name() -> str:
-    """Of the encoder with the phone outputs that ship with Hark; it changes with their weights."""
+    """Return the name of the encoder with the shipped phone head; it changes with the head's weights."""
     return f"{NAME}+{shipped_weights.weights_digest(shipped_head())}"

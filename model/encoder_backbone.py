@@ -1,5 +1,7 @@
-"""An encoder in a backbone's place, by onnxruntime alone: recordings in, phone probabilities of every 20 ms out, and
-the encoder's states, of which a decoder says how probable a phrase is (:class:`SecondPass`)."""
+"""A speech encoder as a backbone, with onnxruntime only: recordings to phone probabilities every 20 ms, and states.
+
+From the states a decoder computes how probable a phrase is (:class:`SecondPass`).
+"""
 
 from __future__ import annotations
 
@@ -30,20 +32,20 @@ DIGESTS = {  # SHA-256, of moonshine-voice 0.0.73
     ENCODER_FILE: "94e90a4654fc45cdfedb77c4c08e1739f48862998e58fada384b25118134f221",
     DECODER_FILE: "cf524c4862d36e9e5ab032eddc73637efd822d70e868ac575cf1a46e1e4708a0",
 }
-GPU_BATCH = 32  # windows heard at once on a GPU
-OUTPUT_HOP = 384  # samples an output of the encoder: 24 ms
-OUTPUT_CENTRE = 447  # sample in the middle of what the first output hears through the convolutions
-FRAME_SAMPLES = 320  # of a frame that is handed on: 20 ms
-BATCH_STEP = 96_000  # samples of a recording that are heard at once, between others that only help to hear them
+GPU_BATCH = 32  # windows in a batch on a GPU
+OUTPUT_HOP = 384  # samples per encoder output: 24 ms
+OUTPUT_CENTRE = 447  # sample in the middle of the first output's receptive field (convolutions only)
+FRAME_SAMPLES = 320  # of an output frame: 20 ms
+BATCH_STEP = 96_000  # new samples in a window over a recording, between margins that only give context
 BATCH_MARGIN = 19_200
 EDGE = 3_840  # samples of silence before and after a recording
-STATE_FRAMES = 4  # frames a state that is handed on: a third of them says as much as all (lab/experiments.md)
-# States that a phrase is asked for in, before and after the end of a match: 1.6 s at least, and 0.5 s.
+STATE_FRAMES = 4  # frames per stored state: a third of the states is as good as all (lab/experiments.md)
+# States that the second pass reads before and after the end of a match: at least 1.6 s, and 0.5 s.
 STATES_BEFORE, STATES_AFTER = 20, 7
 
 
 def package_file(name: Path) -> Path | None:
-    """A file in the installed package; None where it is not installed, or does not bring it."""
+    """Return the path of a file in the installed package; None if the package is not installed or lacks it."""
     try:
         found = find_spec(PACKAGE)
     except (ImportError, ValueError):
@@ -55,7 +57,7 @@ def package_file(name: Path) -> Path | None:
 
 
 def package_content(name: Path) -> bytes:
-    """What a file in the package holds. Raises HarkError where it is not there, or is another one."""
+    """Return the content of a file in the package. Raises HarkError if it is missing or another version."""
     path = package_file(name)
     content = path.read_bytes() if path is not None else b""
     if path is None or (name in DIGESTS and hashlib.sha256(content).hexdigest() != DIGESTS[name]):
@@ -69,13 +71,13 @@ def package_content(name: Path) -> bytes:
 
 @cache
 def check_package() -> None:
-    """Raise HarkError where a file that large detectors need is missing, or is of another version of the package."""
+    """Raise HarkError if a file that large detectors need is missing, or from another version of the package."""
     for name in (ENCODER_FILE, DECODER_FILE, TOKENIZER_FILE):
         package_content(name)
 
 
 def package_model(name: Path) -> onnx.ModelProto:
-    """A model in the package, which keeps it in onnxruntime's own format, as ONNX. Raises HarkError as above."""
+    """Convert a model of the package from onnxruntime's own format to ONNX. Raises HarkError as above."""
     import onnx
     import onnxruntime
 
@@ -95,20 +97,22 @@ def package_model(name: Path) -> onnx.ModelProto:
 
 
 def encoder_path() -> Path | None:
-    """The encoder's file in the installed package; None where it is not installed, or does not bring it."""
+    """Return the path of the encoder's file; None if the package is not installed or lacks it."""
     return package_file(ENCODER_FILE)
 
 
 def frame_places(samples: int, frames: int, first_sample: int = 0) -> np.ndarray:
-    """Which of the encoder's outputs for ``samples`` of audio frames of 20 ms are read from [frames], the first frame
-    beginning at ``first_sample``; at the edges the nearest one."""
+    """Return, for frames of 20 ms, the index [frames] of the encoder output nearest to each frame's centre.
+
+    The outputs are those for ``samples`` of audio, in which the first frame begins at ``first_sample``.
+    """
     outputs = ((samples - 127) // 64 + 1 - 7) // 3 // 2  # of its three convolutions
     centres = first_sample + FRAME_SAMPLES * np.arange(frames) + FRAME_SAMPLES // 2
     return np.clip(np.rint((centres - OUTPUT_CENTRE) / OUTPUT_HOP), 0, outputs - 1).astype(np.int64)
 
 
 def _windows(audio: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
-    """The windows over a recording between silence: audio, new frames of 20 ms, and the sample the first begins at."""
+    """Yield windows over a padded recording: audio, number of new 20 ms frames, sample where the first begins."""
     frames = len(audio) // FRAME_SAMPLES
     padded = np.pad(np.asarray(audio, np.float32), EDGE)
     for start in range(0, frames * FRAME_SAMPLES, BATCH_STEP):
@@ -118,13 +122,13 @@ def _windows(audio: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
 
 
 class EncoderBackbone:
-    """The encoder with its phone head: what a large detector's keyword HMM follows, and its decoder reads."""
+    """The encoder with its phone head: a large detector's keyword HMM reads its phones, the decoder its states."""
 
     def __init__(self, graph: bytes | str, providers: Sequence[str] = (CPU,)) -> None:
-        """Load ``model.encoder.window_graph``, as bytes or as a file. It may be asked from several threads.
+        """Load ``model.encoder.window_graph``, from bytes or a file. Thread-safe.
 
         Args:
-            providers: onnxruntime's; a GPU is given floats in the place of 8-bit weights, and several windows at once.
+            providers: onnxruntime's; a GPU gets float instead of 8-bit weights, and several windows at once.
         """
         self.batch = 1 if tuple(providers) == (CPU,) else GPU_BATCH
         if self.batch > 1:
@@ -135,12 +139,11 @@ class EncoderBackbone:
         self._session = session(graph, providers=providers)
 
     def hear(self, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Roots of phone probabilities [samples // 320, width] and states [one for each 4 of them, 288]; the recording
-        lies between silence."""
+        """Return roots of phone probabilities [samples // 320, width] and states [one for every 4 of them, 288]."""
         return self.hear_many([audio])[0]
 
     def hear_many(self, audios: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """:meth:`hear` of each recording; on a GPU windows of one length are heard together."""
+        """Return :meth:`hear` of each recording; on a GPU, windows of equal length share a batch."""
         windows = [(number, *window) for number, audio in enumerate(audios) for window in _windows(audio)]
         heard: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         by_length: dict[int, list[int]] = {}
@@ -162,26 +165,26 @@ class EncoderBackbone:
         return [(np.concatenate([p for p, _ in each]), np.concatenate([s for _, s in each])) for each in parts]
 
     def window(self, audio: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray]:
-        """What is heard in one piece: roots of phone probabilities [frames, width], and states."""
+        """Run the encoder on one window: roots of phone probabilities [frames, width], and states."""
         probabilities, states = self._session.run(["probabilities", "states"], {"audio": audio[None]})
         places = frame_places(len(audio), frames)
         return np.sqrt(probabilities[0, places]), states[0, places[::STATE_FRAMES]]
 
 
 class SecondPass:
-    """Asks about the phrase wherever the keyword HMM has heard something like it (``model.second_pass``)."""
+    """Scores the phrase wherever the keyword HMM has found something like it (``model.second_pass``)."""
 
     def __init__(self, graph: bytes | str, above: float, before: int) -> None:
-        """Load ``model.second_pass.second_pass_graph``, as bytes or as a file.
+        """Load ``model.second_pass.second_pass_graph``, from bytes or a file.
 
         Args:
-            above: the match score to ask from.
+            above: the match score above which the second pass runs.
             before: states before a match's end that are read.
         """
         self._graph, self._above, self._before = session(graph), above, before
 
     def gains(self, match: np.ndarray, heard: np.ndarray, states: np.ndarray) -> np.ndarray:
-        """What is added to each frame's match [frames]; frames of a stretch that matches have that of its best one.
+        """Return the gain added to each frame's match [frames]; a run of matching frames gets its best frame's gain.
 
         Args:
             match: score of each frame [frames].
@@ -196,7 +199,7 @@ class SecondPass:
         return gains
 
     def gain(self, heard: np.ndarray, states: np.ndarray, frame: int) -> float:
-        """What is added to a match that ends at that frame."""
+        """Return the gain added to a match that ends at that frame."""
         place = frame // STATE_FRAMES
         first, end = max(0, place - self._before), place + STATES_AFTER
         given = {

@@ -1,9 +1,8 @@
-"""The keyphrase HMM on a speech encoder, with a second pass by its decoder: what a *large* detector is.
+"""The keyword HMM on a speech encoder, with a second pass by its decoder: the *large* detector.
 
-The encoder hears both ways within a window, so a stream is heard in windows that overlap, and its phones are read off
-every 20 ms, as a backbone gives them. Where the phrase matches, the decoder is asked for it (:mod:`model.rescoring`).
-All of that is one ONNX graph with the same inputs and outputs as every detector's: what runs a bundle does not know the
-difference.
+The encoder is bidirectional within a window, so a stream is processed in overlapping windows, and its phones are read
+off every 20 ms, as from a backbone. Where the phrase matches, the decoder scores it (:mod:`model.rescoring`). All of
+that is one ONNX graph with the inputs and outputs of every other detector, so that the runtime needs no special case.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ from model.second_pass import second_pass_graph, shipped_verifier
 if TYPE_CHECKING:
     import onnx
 
-ENCODER_MATCH_FLOOR = -5.0  # an encoder is surer than a backbone of what it hears, and of what it does not
+ENCODER_MATCH_FLOOR = -5.0  # lower than a backbone's: an encoder is more certain which phones occur and which do not
 ENCODER_HOP = 7_680  # samples between two windows of a stream: 480 ms
-ENCODER_BEFORE = 8_000  # samples that are heard before the phrase
-ENCODER_LEAST = 46_080  # samples of the shortest window, 2.88 s: in noise, an encoder hears worse in 2.4
-LEAST_VERIFIED = 0.0  # match score; of near words by people whom the verifier has not heard, 23 % lie above
-ENCODER_POOL = 48  # the best score of a window's last 960 ms counts: what is new in it, and as much heard once more
+ENCODER_BEFORE = 8_000  # samples of context before the phrase
+ENCODER_LEAST = 46_080  # samples of the shortest window, 2.88 s: 2.4 s were worse in noise
+LEAST_VERIFIED = 0.0  # match score; 23 % of similar words by people unknown to the verifier score higher
+ENCODER_POOL = 48  # the best score of a window's last 960 ms counts: the new 480 ms, and the 480 ms before once more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +47,9 @@ class EncoderDetectorConfig(HMMConfig):
 
     Attributes:
         encoder: the name of the encoder (:func:`model.encoder.encoder_name`).
-        spellings: of the phrase, as tokens of the decoder; none: nothing is rescored.
-        rescore_above: the match score from which the second pass is asked for the phrase.
-        verifier: the name of the verifier (:func:`model.second_pass.verifier_name`); empty: the decoder alone is asked.
+        spellings: of the phrase, as tokens of the decoder; none: no second pass.
+        rescore_above: the match score above which the second pass runs.
+        verifier: the name of the verifier (:func:`model.second_pass.verifier_name`); empty: the decoder only.
     """
 
     kind = "encoder"
@@ -61,18 +60,18 @@ class EncoderDetectorConfig(HMMConfig):
 
     @property
     def stored(self) -> StoredFrames:
-        """The last column says what the second pass adds to a match."""
+        """Phones, and with a second pass a last column with its gain for each match."""
         width = PHONE_OUTPUTS + bool(self.spellings)
         return StoredFrames(width, STEM_STRIDE, self.window_frames, CHUNK_STEPS, STEM_STRIDE)
 
     @property
     def states_before(self) -> int:
-        """States that the decoder reads before the end of a match: the whole phrase, slowly said."""
+        """States that the decoder reads before the end of a match: enough for the whole phrase, spoken slowly."""
         return max(STATES_BEFORE, self.window_frames // STATE_FRAMES)
 
     @property
     def window_samples(self) -> int:
-        """What a stream hears at once: the phrase, what was before it, and a hop of the window."""
+        """Samples of a stream's window: the phrase, context before it, and a hop."""
         needed = self.window_frames * STEM_STRIDE * HOP + ENCODER_BEFORE + ENCODER_HOP
         return max(ENCODER_LEAST, -(-needed // ENCODER_HOP) * ENCODER_HOP)
 
@@ -86,11 +85,11 @@ class EncoderDetectorConfig(HMMConfig):
 
 
 class EncoderDetector(HMMDetector):
-    """The most accurate one, and the largest: encoder and decoder come with it."""
+    """The most accurate and largest detector: it includes encoder and decoder."""
 
     floor = ENCODER_MATCH_FLOOR
-    slope = 0.7  # gentle: from no to full rescoring is 8 logits
-    level = 1.0  # about what calibrated ones have
+    slope = 0.7  # gentle: the full range of rescoring is 8 logits
+    level = 1.0  # about the level of calibrated detectors
     quantizes = False
     config: EncoderDetectorConfig
 
@@ -98,7 +97,7 @@ class EncoderDetector(HMMDetector):
     def of_phrase(
         cls, pronunciations: Ways, window_s: float, spellings: Ways = (), rescore_above: float = 0.0, verifier: str = ""
     ) -> Self:
-        """A detector that is not calibrated, for a phrase that fits into ``window_s`` seconds."""
+        """Return an uncalibrated detector for a phrase that fits into ``window_s`` seconds."""
         config = EncoderDetectorConfig(
             pronunciations=pronunciations, window_frames=window_frames(window_s), spellings=spellings,
             rescore_above=rescore_above, verifier=verifier,
@@ -107,7 +106,7 @@ class EncoderDetector(HMMDetector):
 
     @property
     def least(self) -> float:
-        """Below it a verifier holds the phrase for less likely than another one that sounds alike."""
+        """The lowest match score for 0.5: below it the verifier prefers a phrase that sounds alike."""
         return LEAST_VERIFIED if self.config.verifier else -math.inf
 
     @property
@@ -122,7 +121,7 @@ class EncoderDetector(HMMDetector):
 
     @cached_property
     def second_pass(self) -> SecondPass | None:
-        """What is asked where the phrase matches; None without spellings."""
+        """The second pass, run where the phrase matches; None without spellings."""
         if not self.config.spellings:
             return None
         return SecondPass(self._second_pass_graph(), self.config.rescore_above, self.config.states_before)
@@ -150,13 +149,13 @@ class EncoderDetector(HMMDetector):
     @torch.no_grad()
     def matches(self, stored: np.ndarray) -> np.ndarray:
         phones, gains = torch.from_numpy(stored).tensor_split([PHONE_OUTPUTS], dim=2)
-        return self._matches(phones, gains.sum(dim=2))  # nothing, where there is no column
+        return self._matches(phones, gains.sum(dim=2))  # zeros without that column
 
     def window_match(self, heard: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What was heard in windows of a stream [n, time, PHONE_OUTPUTS] to the best match of the phrase at each one's
-        end, its frame, and the same match less what anti-keywords take, all [n, 1].
+        """Return each window's best match of the phrase, its frame, and the match minus anti-keywords, each [n, 1].
 
-        A match that only fades ended before: the windows before had it, so its best is the floor here.
+        ``heard`` holds windows of a stream [n, time, PHONE_OUTPUTS]. A match that only fades has ended earlier and
+        counted in previous windows, so the best is the floor here.
         """
         followed = [keyword_hmm(heard)[0][:, None] for keyword_hmm in self.keyword_hmms]
         scores = [match[:, :, -ENCODER_POOL:] for match in followed]
@@ -166,12 +165,12 @@ class EncoderDetector(HMMDetector):
         return best, place + (heard.shape[1] - ENCODER_POOL), self.combined(scores)
 
     def window_total(self, match: Tensor, gain: Tensor) -> Tensor:
-        """The scores of windows by their matches and what the second pass adds [n, 1]."""
+        """Return the scores of windows [n, 1] from their matches and the second pass's gains."""
         return torch.sigmoid(self.logits(match + gain))
 
     @torch.no_grad()
     def window_scores(self, heard: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-        """The scores [n] of windows, each as :meth:`model.encoder_backbone.EncoderBackbone.window` gives it."""
+        """Return the scores [n] of windows, each from :meth:`model.encoder_backbone.EncoderBackbone.window`."""
         best, frame, match = self.window_match(torch.from_numpy(np.stack([phones for phones, _ in heard])))
         gain = torch.zeros_like(best)
         if self.second_pass is not None:
@@ -209,7 +208,7 @@ class EncoderDetector(HMMDetector):
 
 
 def keyword_hmm_graph(pronunciations: Ways) -> onnx.ModelProto:
-    """A phrase's keyword HMM alone: ``heard`` [1, time, PHONE_OUTPUTS] to ``match`` [1, time]."""
+    """Build a phrase's keyword HMM as ONNX: ``heard`` [1, time, PHONE_OUTPUTS] to ``match`` [1, time]."""
     keyword_hmm = KeywordHMM(pronunciations, ENCODER_MATCH_FLOOR)
     call = Call(keyword_hmm, lambda heard: keyword_hmm(heard)[0])
     example = torch.full((1, 60, PHONE_OUTPUTS), 0.1)
@@ -217,11 +216,11 @@ def keyword_hmm_graph(pronunciations: Ways) -> onnx.ModelProto:
 
 
 def stream_graph(detector: EncoderDetector) -> onnx.ModelProto:
-    """A detector on a stream (:meth:`model.detector.Detector.export`).
+    """Build a detector's graph for streams (:meth:`model.detector.Detector.export`).
 
-    Every :data:`ENCODER_HOP` samples the last ``window_samples`` are heard anew, and the score of a chunk is that of
-    the window before. Nothing but audio is carried on between two windows, so no path through the phrase is torn where
-    they meet, and nothing older than a window can matter.
+    Every :data:`ENCODER_HOP` samples the last ``window_samples`` are processed again; in between, chunks get the
+    previous window's score. Only audio is carried from window to window, so no path through the phrase is cut where
+    they meet, and nothing older than a window matters.
     """
     window = detector.config.window_samples
     graph = Nodes()
@@ -241,7 +240,7 @@ def stream_graph(detector: EncoderDetector) -> onnx.ModelProto:
 
 
 def _stream_constants(config: EncoderDetectorConfig) -> dict[str, object]:
-    """Return what the nodes of :func:`stream_graph` read, by name."""
+    """Return the constants that the nodes of :func:`stream_graph` read, by name."""
     places = frame_places(config.window_samples, config.window_samples // FRAME_SAMPLES)
     return {
         "chunk_shape": [1, CHUNK_SAMPLES],
@@ -268,8 +267,7 @@ def _stream_constants(config: EncoderDetectorConfig) -> dict[str, object]:
 
 
 def _every_chunk(hear: onnx.GraphProto, window: int) -> onnx.GraphProto:
-    """Return the body of the loop over chunks: each is put behind the ``window`` samples before it, and every hop
-    ``hear`` gives a new score."""
+    """Return the body of the loop over chunks, a buffer of ``window`` samples; every hop ``hear`` gives a new score."""
     wait = Nodes()
     wait.copy("score_before", "same_score")
     otherwise = wait.body("wait", [], [tensor("same_score", [1, 1])])
@@ -297,7 +295,7 @@ def _every_chunk(hear: onnx.GraphProto, window: int) -> onnx.GraphProto:
 
 
 def _new_score(detector: EncoderDetector, graph: Nodes) -> onnx.GraphProto:
-    """Return the branch of ``graph`` that hears the window ``buffer_after`` and gives ``new_score``."""
+    """Return the branch of ``graph`` that processes the window ``buffer_after`` and outputs ``new_score``."""
     one = torch.zeros(1, 1)
     heard = torch.zeros(1, detector.config.window_samples // FRAME_SAMPLES, PHONE_OUTPUTS)
     match, score = Call(detector, detector.window_match), Call(detector, detector.window_total)
@@ -327,7 +325,7 @@ def _new_score(detector: EncoderDetector, graph: Nodes) -> onnx.GraphProto:
 
 
 def _second_pass_branch(config: EncoderDetectorConfig, graph: Nodes) -> onnx.GraphProto:
-    """Return the branch of ``graph`` that asks the second pass about the best match of a window."""
+    """Return the branch of ``graph`` that runs the second pass on the best match of a window."""
     asked = second_pass_graph(config.pronunciations, config.spellings, config.verifier)
     ask = Nodes(graph)
     ask.add("Gather", ["hear/states", "state_places"], "states_all", axis=1)

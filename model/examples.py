@@ -1,6 +1,6 @@
-"""Training and test examples: clips put between other speech, augmented, and turned into log-mel, by several processes.
+"""Training and test examples: clips between other speech, augmented, as features; built by several processes.
 
-Positives and aligned negatives go through exactly the same steps, so that nothing but the words tells them apart.
+Positives and aligned negatives go through exactly the same steps, so that only the words distinguish them.
 """
 
 from __future__ import annotations
@@ -35,36 +35,36 @@ from model.features import HOP
 from model.front_end import Compute, Computed, FrontEnd
 from model.gpu import providers
 
-GPU_BLOCK = 256  # examples whose sounds are in memory at once, where a GPU computes
+GPU_BLOCK = 256  # examples whose audio is in memory at once when a GPU computes
 SLACK_FRAMES = 30  # kept before the earliest window of an aligned example
 LONGEST_PREFIX = 2 * SAMPLE_RATE  # samples of a phrase in which windows may end early
-TAIL_S = {"train": 0.4, "clean": 1.4, "noisy": 1.4, "far": 1.4}  # after the phrase; tests watch for a hit that long
-FASTEST = 1.35  # speed and tempo of training together at their fastest: how much audio may shrink
-BEFORE_SHARE = 0.6  # of aligned examples have speech before the phrase
+TAIL_S = {"train": 0.4, "clean": 1.4, "noisy": 1.4, "far": 1.4}  # after the phrase; tests wait so long for a detection
+FASTEST = 1.35  # highest product of speed and tempo in training: how much audio may shrink
+BEFORE_SHARE = 0.6  # of aligned examples: speech before the phrase
 AFTER_SHARE = 0.4
-VOICE_SHARE = 0.6  # of training clips are spoken by a changed voice (pitch and formants): there are few voices
+VOICE_SHARE = 0.6  # of training clips: voice changed (pitch and formants), because there are few voices
 VOICE_FACTOR = (0.85, 1.2)
 
 CONDITIONS: dict[str, AugmentationConfig] = {
-    # Milder than the chain's own defaults: with those, a detector of this size had learned next to nothing after 500
+    # Milder than the augmenter's defaults: with those, a detector of this size had learned next to nothing after 500
     # steps, because reverberation, filters and noise together left no phones in many positives.
     "train": AugmentationConfig(
         speed_share=0.6, speed=(0.88, 1.12), tempo_share=0.2, talker_equalizer_share=0.2, room_share=0.4,
         noise_share=0.8, snr_db=(0.0, 30.0), usual_snr_db=(5.0, 25.0), equalizer_share=0.5, equalizer_db=5.0,
         tilt_db=1.2, microphone_share=0.2, gain_db=(-20.0, 6.0),
     ),
-    # A close microphone in a quiet room: nothing but its own noise.
+    # A close microphone in a quiet room: no noise but its own.
     "clean": AugmentationConfig(
         speed_share=0.0, tempo_share=0.0, talker_equalizer_share=0.0, room_share=0.0, noise_share=0.0,
         equalizer_share=0.0, overload_share=0.0, telephone_share=0.0, opus_share=0.0, gain_db=(-6.0, 0.0),
     ),
-    # The same with noise at 10 dB.
+    # The same with noise at 10 dB SNR.
     "noisy": AugmentationConfig(
         speed_share=0.0, tempo_share=0.0, talker_equalizer_share=0.0, room_share=0.0, noise_share=1.0,
         snr_db=(10.0, 10.0), usual_snr_db=(10.0, 10.0), equalizer_share=0.0, overload_share=0.0, telephone_share=0.0,
         opus_share=0.0, gain_db=(-12.0, 0.0),
     ),
-    # That noise across a room.
+    # The same noise across a room.
     "far": AugmentationConfig(
         speed_share=0.0, tempo_share=0.0, talker_equalizer_share=0.0, room_share=1.0, noise_share=1.0,
         snr_db=(10.0, 10.0), usual_snr_db=(10.0, 10.0), equalizer_share=0.3, overload_share=0.0, telephone_share=0.0,
@@ -75,18 +75,18 @@ CONDITIONS: dict[str, AugmentationConfig] = {
 
 @dataclass(frozen=True)
 class ExampleSpec:
-    """One example to be built, small enough to be sent to another process.
+    """Specification of an example, small enough to send to another process.
 
     Attributes:
-        clips: audio files; one for an aligned example, several for a stream of ordinary speech, none for noise alone.
-        aligned: the clip's end matters (the phrase, a confusable); else the example is a stream.
+        clips: audio files; one for an aligned example, several for a stream of ordinary speech, none for noise only.
+        aligned: the clip's end matters (the phrase, a confusable); otherwise the example is a stream.
         before, after: neighbours of an aligned clip; empty for none.
-        place_s: where an aligned clip's words begin and end in it [seconds], of a cut out of running speech; None:
-            with its first and last sound.
+        place_s: where the words of an aligned clip cut from running speech begin and end [seconds]; None: at its first
+            and last sound.
         condition: a key of :data:`CONDITIONS`.
         receptive_samples: audio that a detector needs before the clip's end.
-        last_seconds: of an aligned clip that matter (the phrase after a carrier); 0 for the whole clip.
-        bitrate: of Opus, bit/s, which an aligned clip goes through first; 0: none.
+        last_seconds: the end of an aligned clip that matters (the phrase after a carrier); 0 for the whole clip.
+        bitrate: of Opus, bit/s, applied first to an aligned clip; 0: none.
         columns: the rest of the segment's row in the feature store.
     """
 
@@ -105,7 +105,7 @@ class ExampleSpec:
 
 @dataclass(frozen=True)
 class SoundSources:
-    """What augmentation draws from: a folder of noises (or none), simulated rooms, clips for babble."""
+    """Sounds for augmentation: a folder of noises (or none), simulated rooms, clips for babble."""
 
     noise_folder: str = ""
     rooms: int = 80
@@ -115,8 +115,13 @@ class SoundSources:
 
 @dataclass(frozen=True)
 class Sound:
-    """An example before its front end: what that computes on (:meth:`model.front_end.FrontEnd.sound`), the log-mel
-    frames that are wanted, and the phrase's place among them."""
+    """An example's audio or features before its front end runs, with the range and the phrase in log-mel frames.
+
+    Attributes:
+        given: as :meth:`model.front_end.FrontEnd.sound` returns it.
+        low, high: frames that are stored.
+        start, end: of the phrase, relative to ``low``; -1: none.
+    """
 
     given: np.ndarray
     low: int
@@ -131,13 +136,12 @@ class ExampleBuilder:
     def __init__(self, sources: SoundSources, front_end: FrontEnd) -> None:
         self._sources = sources
         self._noises = load_noise_folder(Path(sources.noise_folder)) if sources.noise_folder else None
-        self._augmenters: dict[str, Augmenter] = {}  # by condition, made when one is met: many runs never train
+        self._augmenters: dict[str, Augmenter] = {}  # by condition, created on first use: many runs never train
         self._front_end, self._store = front_end, front_end.storer()
-        self._compute: Compute | None = None  # where another process computes, it is not loaded
+        self._compute: Compute | None = None  # not loaded if another process computes
 
     @cached_property
     def _unheard_rooms(self) -> list[np.ndarray]:
-        """For validation and test."""
         return room_pool(self._sources.rooms // 3, self._sources.rooms_seed + 1)
 
     def _augmenter(self, condition: str) -> Augmenter:
@@ -152,13 +156,12 @@ class ExampleBuilder:
         return self._augmenters[condition]
 
     def build(self, spec: ExampleSpec) -> tuple[np.ndarray, dict[str, Any]]:
-        """Stored frames [frames, width] float16 of the example, and its row with its phrase_start and phrase_end."""
+        """Return the example's stored frames [frames, width] float16, and its row with phrase_start and phrase_end."""
         self._compute = self._compute or self._front_end.computer()
         sound = self.sound(spec)
         return self.stored(spec, sound, self._compute([sound.given])[0])
 
     def sound(self, spec: ExampleSpec) -> Sound:
-        """The example's sound."""
         rng = np.random.default_rng(spec.seed)
         start = end = -1
         if spec.aligned:
@@ -169,7 +172,7 @@ class ExampleBuilder:
         return Sound(self._front_end.sound(audio, low, high), low, high, start, end)
 
     def stored(self, spec: ExampleSpec, sound: Sound, computed: Computed) -> tuple[np.ndarray, dict[str, Any]]:
-        """What is stored of an example, and its row, of what the front end computed for its sound."""
+        """Return an example's stored frames and row from the front end's output for its sound."""
         frames = self._store(computed, sound.low, sound.high)
         start, end = sound.start, sound.end
         if end >= 0:
@@ -179,13 +182,12 @@ class ExampleBuilder:
 
     @staticmethod
     def _voiced(audio: np.ndarray, spec: ExampleSpec, rng: np.random.Generator) -> np.ndarray:
-        """The clip, or in training often the clip as another vocal tract would have said it."""
         if spec.condition != "train" or rng.random() >= VOICE_SHARE:
             return audio
         return change_voice(audio, rng.uniform(*VOICE_FACTOR))
 
     def _aligned(self, spec: ExampleSpec, rng: np.random.Generator) -> tuple[np.ndarray, int, int, int, int]:
-        """Audio, the first and last log-mel frame of it that are wanted, and the phrase's place among these."""
+        """Return audio, the first and last log-mel frame to store, and the phrase's place relative to the first."""
         audio = read_audio(spec.clips[0])
         if spec.bitrate:
             audio = codec.opus(limit_peak(audio), spec.bitrate)
@@ -203,7 +205,7 @@ class ExampleBuilder:
         fastest = FASTEST if spec.condition == "train" else 1.0
         lead = int((spec.receptive_samples + slack) * fastest)
         tail = int((TAIL_S[spec.condition] + 0.2) * fastest * SAMPLE_RATE)
-        shift = lead - end  # the phrase's end comes to lie at sample ``lead``
+        shift = lead - end  # moves the phrase's end to sample ``lead``
         audio = np.pad(audio[max(0, -shift) :], (max(0, shift), tail))[: lead + tail]
         start, end = start + shift, lead
         audio, places = self._augmenter(spec.condition).apply_with_positions(audio, (max(0, start), end), rng)
@@ -218,12 +220,12 @@ class ExampleBuilder:
             [self._voiced(read_audio(path), spec, rng) for path in spec.clips],
             rng,
             gap_s=(0.1, 0.8),
-            lead_s=0.3 if spec.clips else 12.0,  # no clips: a stretch of noise alone
+            lead_s=0.3 if spec.clips else 12.0,  # no clips: a stretch of noise only
             tail_s=0.3,
             level_db=(-32.0, -20.0),
         )
         if not spec.clips:
-            # A trace of signal gives the noise something to be measured against.
+            # A trace of signal, relative to which the noise level is set.
             audio = (rng.standard_normal(len(audio)) * 1e-3).astype(np.float32)
         shortest = int(spec.receptive_samples * FASTEST) + HOP * 8
         if len(audio) < shortest:
@@ -232,13 +234,11 @@ class ExampleBuilder:
 
 
 def _spoken(audio: np.ndarray) -> np.ndarray:
-    """A clip without its silence; whole where no speech is found in it."""
     trimmed = trim_silence(audio, margin_s=0.02)
     return trimmed if len(trimmed) else audio
 
 
 def spoken_seconds(path: str) -> float:
-    """Seconds from the first to the last speech in a clip."""
     start, end = speech_bounds(read_audio(path))
     return (end - start) / SAMPLE_RATE
 
@@ -253,7 +253,7 @@ def _start_worker(sources: SoundSources, front_end: FrontEnd) -> None:
 
 
 def _end_with_the_parent() -> None:
-    """End this process when the run is killed; else it would wait for work forever."""
+    """End this process when the run is killed; otherwise it would wait for work forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
@@ -261,14 +261,13 @@ def _end_with_the_parent() -> None:
 
 
 def _each(method: str, *rows: Sequence[Any]) -> list[Any]:
-    """In a worker: what that method of its builder gives for each row."""
     return [getattr(_builder, method)(*row) for row in zip(*rows)]
 
 
 def build_examples(
     specs: Sequence[ExampleSpec], sources: SoundSources, front_end: FrontEnd, processes: int | None = None
 ) -> Generator[tuple[np.ndarray, dict[str, Any]], None, None]:
-    """Build examples in order, on all cores. Each depends on its seed alone, not on the number of processes.
+    """Build examples in order, on all cores. Each depends on its seed only, not on the number of processes.
 
     The caller closes the generator; when a run is stopped, that ends the processes.
     """
@@ -293,16 +292,15 @@ def build_examples(
 
         yield from _built(specs, compute, in_pool)
     finally:
-        # What is left is cancelled by the pool's own thread. Cancelled from here, as `map` does it, that thread fails
-        # over it where the processes have ended too: SIGTERM often reaches them all.
+        # The pool's own thread cancels the remaining tasks. If they were cancelled here, as `map` does it, that thread
+        # would fail when the processes have ended too: SIGTERM often reaches them all.
         pool.shutdown(cancel_futures=True)
 
 
 def _built(
     specs: Sequence[ExampleSpec], compute: Compute | None, each: Callable[..., Iterable[Any]]
 ) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
-    """Examples of specs; ``each`` calls a method of a builder for every row. With ``compute`` the builders mix and
-    store, and no more."""
+    """Yield examples of specs; ``each`` calls a builder's method for every row; ``compute`` runs on the GPU."""
     if compute is None:
         for block in _blocks(specs, 512):
             yield from each("build", block)
@@ -314,14 +312,15 @@ def _built(
 
 @contextmanager
 def _inherited_by_processes() -> Iterator[None]:
-    """Processes started within leave Ctrl-C, which reaches every process at the terminal, to this one, and have linear
-    algebra of one thread: a process a core leaves nothing for more, and threads that wait for each other had made
-    log-mel of short clips three times slower.
+    """Let processes started within ignore Ctrl-C and use one thread for linear algebra.
+
+    Ctrl-C reaches every process at the terminal; this one handles it. There is a process for each core, and threads
+    that wait for each other made log-mel of short clips three times slower.
     """
     names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
-    resource_tracker.ensure_running()  # else it is started below, and its start lets Ctrl-C through again
+    resource_tracker.ensure_running()  # otherwise it is started below, which lets Ctrl-C through again
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

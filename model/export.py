@@ -1,4 +1,4 @@
-"""Export: ONNX with the log-mel inside and the state as one vector, 8-bit weights, the check that all forms agree."""
+"""Export to ONNX with the log-mel inside and the state as one vector; 8-bit weights; the check that all forms agree."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from model.features import CHUNK_SAMPLES, HOP
 from model.runtime.detector import smooth_scores
 
 OPSET = 17  # the first with STFT
-PARITY_TOLERANCE = 1e-3  # largest difference in score between .pt, .onnx and streaming that is accepted
-INT8_TOLERANCE = 0.25  # of the 8-bit weights; a detector is handed over without them where they are further off
-INT8_SHIFT = 1  # scores (of 80 ms) that an edge may move by there: rounding can move it by a frame of 20 ms
+PARITY_TOLERANCE = 1e-3  # largest accepted difference in score between .pt, .onnx and streaming
+INT8_TOLERANCE = 0.25  # of the 8-bit weights; beyond it a bundle goes without them
+INT8_SHIFT = 1  # scores (of 80 ms) by which an edge may move there: rounding can move it by a frame of 20 ms
 INT8_MIN_VALUES = 512  # smaller tensors (biases, norms) stay float
 
 
 class Carried:
-    """A state's parts: what was kept of each at the last chunk, and what is kept of it for the next one."""
+    """The parts of a stream's state: those of the last chunk, and those stored for the next one."""
 
     def __init__(self, state: Tensor, shapes: Sequence[tuple[int, ...]]) -> None:
         sizes = [int(np.prod(shape)) for shape in shapes]
@@ -36,32 +36,30 @@ class Carried:
         self._kept: list[Tensor] = []
 
     def take(self) -> Tensor:
-        """The next part as it was kept; :meth:`keep` keeps something in its place."""
+        """Return the next part of the state; :meth:`keep` stores its successor."""
         return self.before[len(self._kept)]
 
     def keep(self, part: Tensor) -> None:
         self._kept.append(part)
 
     def extended(self, x: Tensor, dim: int) -> Tensor:
-        """``x`` behind its past, which is the next part; as much of its end is kept."""
+        """Prepend the past, the next part of the state, to ``x``, and store as many of the newest values."""
         past = self.take()
         joined = torch.cat([past, x], dim=dim)
         self.keep(joined.narrow(dim, joined.shape[dim] - past.shape[dim], past.shape[dim]))
         return joined
 
     def state(self) -> Tensor:
-        """What was kept, as the next state [1, size]."""
         return torch.cat([part.reshape(1, -1) for part in self._kept], dim=1)
 
 
 class Streaming(nn.Module):
-    """A detector on a backbone, on chunks of audio: ``(audio [1, 1280 n], state [1, size]) -> (score [1, n], new
-    state)``.
+    """A detector on a backbone, chunk by chunk: (audio [1, 1280 n], state [1, size]) to (score [1, n], new state).
 
-    Of the detector it needs ``backbone``, ``stream_shapes()`` of what it carries from chunk to chunk beside the
-    backbone's part, and ``stream_logits(heard, carried)``: new outputs of the backbone [1, width, time] to logits [1,
-    n]. The state is, flattened: what the backbone still needs of audio and of each layer's input, and the detector's
-    own part. Nothing else is carried on, so the state forgets what is old.
+    The detector must have ``backbone``, ``stream_shapes()`` (its own state beside the backbone's) and
+    ``stream_logits(heard, carried)`` (new outputs of the backbone [1, width, time] to logits [1, n]). The flattened
+    state holds the audio and layer inputs that the backbone still needs, and the detector's own part. Nothing else is
+    carried over, so the past is forgotten.
     """
 
     def __init__(self, detector: Any) -> None:
@@ -79,7 +77,7 @@ class Streaming(nn.Module):
 
 
 def export_streaming(detector: Detector, path: Path) -> int:
-    """Write a detector on a backbone as :meth:`model.detector.Detector.export` does."""
+    """Write a detector on a backbone, as :meth:`model.detector.Detector.export` specifies."""
     streaming = Streaming(detector)
     write_onnx(
         streaming,
@@ -101,10 +99,10 @@ def write_onnx(
     open_axes: Mapping[str, Mapping[int, str]],
     opset: int = OPSET,
 ) -> None:
-    """Write a module as ONNX. ``open_axes``: dimensions of any size, by name of input or output and place."""
+    """Write a module as ONNX. ``open_axes``: dimensions of any size, by input or output name and index."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # The newer exporter freezes the number of chunks; this one keeps it open.
+        # The newer exporter fixes the number of chunks; this one leaves it open.
         torch.onnx.export(
             module, example, str(path), input_names=list(inputs), output_names=list(outputs),
             dynamic_axes=open_axes, opset_version=opset, dynamo=False,
@@ -112,7 +110,7 @@ def write_onnx(
 
 
 class Call(nn.Module):
-    """A function of a module's, as the exporter takes it."""
+    """Wraps a function of a module as a module, for the exporter."""
 
     def __init__(self, owner: nn.Module, function: Callable[..., Any]) -> None:
         super().__init__()
@@ -124,7 +122,7 @@ class Call(nn.Module):
 
 
 def export_backbone(backbone: Backbone | EmbeddingBackbone, path: Path) -> None:
-    """Write a backbone alone as ONNX, for a front end: ``audio`` [n, samples] to ``heard`` [n, time, width]."""
+    """Write a backbone as ONNX, for a front end: ``audio`` [n, samples] to ``heard`` [n, time, width]."""
     axes = {"audio": {0: "batch", 1: "samples"}, "heard": {0: "batch", 1: "time"}}
     example = torch.zeros(1, (backbone.config.receptive_frames + 16) * HOP)
     write_onnx(Call(backbone.eval(), backbone.hear), (example,), path, ("audio",), ("heard",), axes)
@@ -134,7 +132,7 @@ def quantize_weights(source: Path, target: Path) -> None:
     """Write ``source`` with its large weights as 8-bit integers and a scale a row (symmetric, per output channel).
 
     Activations stay float: onnxruntime folds the DequantizeLinear nodes when it loads the model, so the small model is
-    as fast as the large one, and nothing but the rounding of the weights changes a score.
+    as fast as the large one, and only the rounding of the weights changes scores.
     """
     import onnx
     from onnx import helper, numpy_helper
@@ -152,7 +150,7 @@ def quantize_weights(source: Path, target: Path) -> None:
         if values.dtype != np.float32 or values.size < INT8_MIN_VALUES or values.ndim < 2:
             kept.append(tensor)
             continue
-        # Convolutions and transposed products hold one output a row; GRU weights are [1, gates, inputs].
+        # Convolutions and transposed products have one output a row; GRU weights are [1, gates, inputs].
         axis = 1 if values.ndim == 3 and values.shape[0] == 1 else 0
         others = tuple(i for i in range(values.ndim) if i != axis)
         scale = np.maximum(np.abs(values).max(axis=others), 1e-8).astype(np.float32) / 127
@@ -174,7 +172,7 @@ def quantize_weights(source: Path, target: Path) -> None:
 
 
 def onnx_scores(path: Path, audio: np.ndarray, chunks: Sequence[int], receptive_samples: int) -> np.ndarray:
-    """Raw scores of a recording by onnxruntime, fed as the given cycle of chunk counts."""
+    """Return raw scores of a recording from onnxruntime, fed in a repeating cycle of chunk counts."""
     graph = session(path)
     size = graph.get_inputs()[1].shape[1]
     silence = np.zeros((1, -(-receptive_samples // CHUNK_SAMPLES) * CHUNK_SAMPLES), np.float32)
@@ -196,11 +194,10 @@ class Parity:
 
     onnx: float
     streaming: float
-    int8: float | None  # of smoothed scores, with INT8_SHIFT; None where there is no such form
+    int8: float | None  # of smoothed scores, with INT8_SHIFT; None without 8-bit weights
 
     @property
     def int8_agrees(self) -> bool:
-        """Whether there are 8-bit weights, and they hear what the others do."""
         return self.int8 is not None and self.int8 <= INT8_TOLERANCE
 
     def as_dict(self) -> dict[str, float]:
@@ -209,11 +206,11 @@ class Parity:
 
 
 def difference(expected: np.ndarray, other: np.ndarray, shift: int = 0) -> float:
-    """Largest difference of scores [n] in 0 to 1 from others of the same audio; 1 where one is not a number.
+    """Return the largest difference between scores [n] in 0 to 1 of the same audio; 1 if one is not a number.
 
-    With a ``shift``, what counts is how far a score lies outside the range of the other's scores up to that many before
-    and after it: a score that steps from 0.7 to 0 within 80 ms has any value between when the step comes 20 ms sooner.
-    A peak or a dip that only one of them has counts in full.
+    With a ``shift``, a score's difference is its distance from the range of the other's scores up to that many before
+    and after: a score that steps from 0.7 to 0 within 80 ms takes any value between if the step comes 20 ms sooner. A
+    peak or dip that only one of them has counts in full.
     """
     if expected.shape != other.shape:
         raise ValueError(f"{expected.shape} and {other.shape} scores cannot be compared")
@@ -222,13 +219,13 @@ def difference(expected: np.ndarray, other: np.ndarray, shift: int = 0) -> float
         near = np.lib.stride_tricks.sliding_window_view(np.pad(of, shift, mode="edge"), 2 * shift + 1)
         return float(np.maximum(scores - near.max(axis=1), near.min(axis=1) - scores).max())
 
-    # Both ways: a peak of one score that the other lacks lies outside the other's range, not the other way round.
-    found = np.maximum(outside(expected, other), outside(other, expected))  # which keeps a NaN
+    # Both ways: a peak of one that the other lacks lies outside the other's range, but not vice versa.
+    found = np.maximum(outside(expected, other), outside(other, expected))  # propagates NaN
     return float(np.nan_to_num(found, nan=1.0))
 
 
 def check_parity(detector: Detector, onnx_path: Path, int8_path: Path | None, audio: np.ndarray) -> Parity:
-    """Compare the forms on ``audio``. Whether the 8-bit weights agree is :attr:`Parity.int8_agrees`.
+    """Compare the forms on ``audio``. :attr:`Parity.int8_agrees` says whether the 8-bit weights agree.
 
     Raises:
         HarkError: the float forms disagree.
@@ -239,7 +236,7 @@ def check_parity(detector: Detector, onnx_path: Path, int8_path: Path | None, au
     streaming = difference(expected, onnx_scores(onnx_path, audio, [1, 2, 1, 5, 3], need))
     int8 = None
     if int8_path is not None:
-        # Smoothed, as a detector takes them: a peak that is a score shorter may be a lower one then, and that counts.
+        # Smoothed, as a detector uses them: a peak one score shorter may then be lower, and that counts.
         small = smooth_scores(onnx_scores(int8_path, audio, [25], need))
         int8 = difference(smooth_scores(expected), small, INT8_SHIFT)
     parity = Parity(onnx, streaming, int8)

@@ -1,4 +1,4 @@
-"""What is done to log-mel windows as they are drawn: cheap, and different each time a window is seen."""
+"""Augmentation of log-mel windows as they are drawn: cheap, and different each time a window is used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-WARP_SHARE = 0.8  # of the windows are heard through another vocal tract
+WARP_SHARE = 0.8  # of the windows get another vocal tract
 WARP_FACTOR = (0.8, 1.25)  # of the mel axis
 LEVEL_SIGMA = 0.5  # natural logarithm of power: 2.2 dB
 MASK_SHARE = 0.5
@@ -18,7 +18,7 @@ SILENCE = -13.8  # log-mel of digital silence
 
 
 def augment_features(batch: Tensor, rng: np.random.Generator) -> Tensor:
-    """Frequency warping, level, and masks; log-mel [batch, frames, MELS] in, the same shape out."""
+    """Warp frequencies, change levels and mask; log-mel [batch, frames, MELS] in, the same shape out."""
     warped = warp_frequency(batch, rng)
     levels = rng.normal(0.0, LEVEL_SIGMA, (len(batch), 1, 1)).astype(np.float32)
     return mask(warped + torch.from_numpy(levels), rng)
@@ -28,7 +28,7 @@ def warp_frequency(batch: Tensor, rng: np.random.Generator) -> Tensor:
     """Stretch the mel axis of most windows by a random factor: vocal tract length perturbation (Jaitly, Hinton 2013).
 
     The few voices of the embedded engines do not cover people's vocal tracts. Without this, a woman's voice that was
-    kept out of training was missed almost always (lab/experiments.md).
+    held out of training was missed almost always (lab/experiments.md).
     """
     size, _, mels = batch.shape
     low, high = np.log(WARP_FACTOR)
@@ -44,12 +44,12 @@ def warp_frequency(batch: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def mask(batch: Tensor, rng: np.random.Generator, silence: float = SILENCE) -> Tensor:
-    """Mask a stretch of time and of mel bands in half of the windows (SpecAugment, Park et al. 2019); in place."""
+    """Mask a run of frames and of mel bands in half of the windows (SpecAugment, Park et al. 2019); in place."""
     from torchaudio.functional import mask_along_axis_iid  # not every process that imports this module trains
 
     chosen = torch.from_numpy(rng.random(len(batch)) < MASK_SHARE)
     windows = batch[chosen]
-    with torch.random.fork_rng(devices=[]):  # torchaudio draws from torch's generator, a run is repeated from ``rng``
+    with torch.random.fork_rng(devices=[]):  # torchaudio draws from torch's generator; ``rng`` makes a run repeatable
         torch.default_generator.manual_seed(int(rng.integers(2**63)))
         bands = mask_along_axis_iid(windows, MASK_BANDS + 1, math.nan, 2)
         bands = torch.where(bands.isnan(), windows.mean(dim=(1, 2), keepdim=True), bands)

@@ -1,7 +1,7 @@
-"""The one log-mel definition of Hark: training reads it here, export rebuilds it inside the ONNX graph.
+"""Hark's only definition of log-mel: training reads it here, export rebuilds it inside the ONNX graph.
 
-A frame covers 25 ms and starts every 10 ms; there is no padding, so frame ``t`` holds exactly the samples
-``[160 t, 160 t + 400)`` and streaming needs no look-ahead.
+A frame covers 25 ms and starts every 10 ms; there is no padding, so frame ``t`` holds exactly the samples ``[160 t, 160
+t + 400)`` and streaming needs no look-ahead.
 """
 
 from __future__ import annotations
@@ -14,44 +14,44 @@ import numpy as np
 SAMPLE_RATE = 16_000  # Hz
 WINDOW = 400  # samples, 25 ms
 HOP = 160  # samples, 10 ms
-CHUNK_FRAMES = 8  # log-mel frames from one score of a detector to the next: 80 ms
+CHUNK_FRAMES = 8  # log-mel frames from one score to the next: 80 ms
 CHUNK_SAMPLES = CHUNK_FRAMES * HOP
 FFT = 512  # points
 MELS = 40
 F_MIN = 60.0  # Hz
 F_MAX = 7_600.0  # Hz
 POWER_FLOOR = 1e-6  # added to mel power: about the power of noise at -84 dBFS; digital silence becomes log(1e-6)
-LOG_MEL_MEAN = -4.0  # centre and scale that a model's input is given: speech at -25 dBFS falls within about [-2, 2]
+LOG_MEL_MEAN = -4.0  # normalize a model's input: speech at -25 dBFS falls within about [-2, 2]
 LOG_MEL_SCALE = 4.0
 
 
 @dataclass(frozen=True)
 class StoredFrames:
-    """What the feature store holds for a detector: log-mel, or the outputs of a backbone that was trained before."""
+    """Layout of a detector's frames in the feature store: log-mel, or outputs of a pretrained backbone."""
 
     width: int  # numbers a frame
     step: int  # log-mel frames from one stored frame to the next
     window: int  # stored frames that one logit depends on
     chunk: int  # stored frames from one score to the next
     lead: int  # log-mel frames that the first stored frame depends on
-    at_once: int = 1  # stored frames that come together
+    at_once: int = 1  # stored frames that are computed together
 
     def scores(self, frames: int) -> int:
-        """Number of scores of this many stored frames."""
+        """Return the number of scores of this many stored frames."""
         return max(0, (frames - self.window) // self.chunk + 1)
 
     def position(self, frame: int) -> int:
-        """Stored frames that end before log-mel frame ``frame`` of a segment."""
+        """Return the number of stored frames that end before log-mel frame ``frame`` of a segment."""
         return ((frame - self.lead) // (self.step * self.at_once) + 1) * self.at_once
 
 
 def lead_in(audio: np.ndarray, receptive_samples: int) -> np.ndarray:
-    """A recording [samples] behind as much silence as makes its first 80 ms complete a window of that length."""
+    """Prepend silence to a recording [samples], so that its first 80 ms complete a window of ``receptive_samples``."""
     return np.concatenate([np.zeros(receptive_samples - CHUNK_SAMPLES, np.float32), np.asarray(audio, np.float32)])
 
 
 def hz_to_mel(frequency: np.ndarray | float) -> np.ndarray:
-    """Mel of a frequency in Hz, O'Shaughnessy's formula as HTK uses it: 2595 log10(1 + f / 700)."""
+    """Convert Hz to mel, O'Shaughnessy's formula as in HTK: 2595 log10(1 + f / 700)."""
     return 2595.0 * np.log10(1.0 + np.asarray(frequency, dtype=np.float64) / 700.0)
 
 
@@ -61,7 +61,7 @@ def mel_to_hz(mel: np.ndarray | float) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def mel_filterbank() -> np.ndarray:
-    """Triangular filters [FFT // 2 + 1, MELS] float32, spaced evenly in mel, peak 1 (HTK, no area normalization)."""
+    """Return triangular filters [FFT // 2 + 1, MELS] float32, evenly spaced in mel, with peak 1 (as in HTK)."""
     edges = mel_to_hz(np.linspace(hz_to_mel(F_MIN), hz_to_mel(F_MAX), MELS + 2))
     bins = np.linspace(0.0, SAMPLE_RATE / 2, FFT // 2 + 1)[:, None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
@@ -71,20 +71,19 @@ def mel_filterbank() -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def hann_window() -> np.ndarray:
-    """The periodic Hann window [WINDOW] float32 (the same as ``torch.hann_window(400)``)."""
+    """Return the periodic Hann window [WINDOW] float32, equal to ``torch.hann_window(400)``."""
     return (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(WINDOW) / WINDOW)).astype(np.float32)
 
 
 def frame_count(samples: int) -> int:
-    """Number of whole frames in this many samples."""
     return 0 if samples < WINDOW else (samples - WINDOW) // HOP + 1
 
 
 def log_mel(audio: np.ndarray, block_frames: int = 4096) -> np.ndarray:
-    """Log-mel energies [frames, MELS] float32 of mono audio [samples] in [-1, 1] at 16 kHz.
+    """Return log-mel energies [frames, MELS] float32 of mono audio [samples] in [-1, 1] at 16 kHz.
 
-    The natural logarithm of power plus :data:`POWER_FLOOR`. Audio shorter than one window gives zero frames.
-    Worked in blocks, so that memory does not grow beyond the result.
+    The natural logarithm of power plus :data:`POWER_FLOOR`. Audio shorter than one window gives zero frames. Computed
+    in blocks, so that memory does not grow beyond the result.
     """
     import scipy.fft  # takes longer to load than a portal's other imports
 

@@ -1,4 +1,4 @@
-"""What every training shares: the step, the learning rate, averaged weights, and the state to go on from."""
+"""Shared by every training: the step, the learning rate, averaged weights, and the state to resume from."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 class Fit(Generic[Model]):
-    """A model that learns. The learning rate rises over ``warmup`` steps and follows a cosine down to nothing.
+    """A model in training. The learning rate rises over ``warmup`` steps and then follows a cosine down to 0.
 
     Attributes:
-        average: has the moving average of the model's weights; without an ``ema_decay`` it is the model.
-        step: how many are done.
-        loss: its moving average; nan before the first step.
+        average: the moving average of the model's weights; without ``ema_decay``, the model.
+        step: number of steps taken.
+        loss: moving average; NaN before the first step.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class Fit(Generic[Model]):
         self.loss = value if math.isnan(self.loss) else 0.95 * self.loss + 0.05 * value
 
     def save(self, path: Path, identity: object, **more: Any) -> None:
-        """Write all that is needed to go on, and ``more`` beside it."""
+        """Write everything needed to resume, and ``more``."""
         parts = {name: part.state_dict() for name, part in self._parts.items()}
         write_checkpoint(path, {"identity": identity, "step": self.step, **parts, **more})
 
     def resume(
         self, path: Path, identity: object, usable: Callable[[dict[str, Any]], bool] = lambda saved: True
     ) -> dict[str, Any]:
-        """Go on from a file of :meth:`save` with this identity; returns its content, nothing where there is none."""
+        """Resume from a file of :meth:`save` with this identity; return its content, or {} if there is none."""
         if path.is_file():
             device = next(self.model.parameters()).device
             saved: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
@@ -82,6 +82,6 @@ class Fit(Generic[Model]):
 
 
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write a file that loads with ``weights_only=True``; complete or not at all."""
+    """Write a file that loads with ``weights_only=True``, atomically."""
     with atomic_path(path) as temporary:
         torch.save(content, temporary)

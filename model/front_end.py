@@ -1,7 +1,7 @@
-"""Front ends: what makes the frames of which a detector's examples are stored.
+"""Front ends compute the frames in which a detector's examples are stored.
 
-A front end is small and goes to the processes that build examples (:mod:`model.examples`), which load no torch. One
-process may compute for all where there is a GPU, while the others mix sounds and store frames; so it has two halves.
+A front end is small and is sent to the processes that build examples (:mod:`model.examples`), which do not load torch.
+With a GPU, one process computes for all while the others mix audio and store frames, hence the two halves.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Store = Callable[[Computed, int, int], np.ndarray]
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """Log-mel, stored as it is; the base of the others.
+    """Log-mel, stored unchanged; the base of the others.
 
     Attributes:
-        stored: how frames are stored.
+        stored: layout of the stored frames.
         network: it has a network, which may run on a GPU.
     """
 
@@ -34,15 +34,15 @@ class FrontEnd:
     network: ClassVar[bool] = False
 
     def sound(self, audio: np.ndarray, low: int, high: int) -> np.ndarray:
-        """What is computed on, of an example's audio [samples] whose log-mel frames from ``low`` to ``high`` count."""
+        """Return the input of the computation for audio [samples] whose log-mel frames ``low`` to ``high`` count."""
         return log_mel(audio)[low:high]
 
     def computer(self, providers: Sequence[str] = (CPU,)) -> Compute:
-        """Load what computes frames of sounds; on a GPU it takes many at once."""
+        """Return a function that computes frames of sounds, in batches on a GPU."""
         return list
 
     def storer(self) -> Store:
-        """Load what makes stored frames [frames, width] of what was computed of ``sound(audio, low, high)``."""
+        """Return a function that turns results for ``sound(audio, low, high)`` into stored frames [frames, width]."""
         return lambda computed, low, high: np.asarray(computed)
 
 
@@ -66,7 +66,7 @@ class BackboneFrontEnd(FrontEnd):
                 part = sounds[start : start + at_once]
                 batch = np.zeros((len(part), max(map(len, part))), np.float32)
                 for row, sound in zip(batch, part):
-                    row[: len(sound)] = sound  # a backbone is causal: what is padded at the end changes nothing before
+                    row[: len(sound)] = sound  # a backbone is causal: padding at the end does not change earlier frames
                 given = backbone.run(None, {"audio": batch})[0]
                 computed += [row[: self.stored.position(frame_count(len(sound)))] for row, sound in zip(given, part)]
             return computed
@@ -80,10 +80,9 @@ class EncoderFrontEnd(FrontEnd):
 
     Attributes:
         graph: ONNX file (:func:`model.encoder.window_graph`).
-        keyword_hmm, second_pass: ONNX files that say what a second pass adds to matches, which is one column more;
-            empty: nothing does.
+        keyword_hmm, second_pass: ONNX files that compute the second pass's gain, one more column; empty: none.
         above, before: see :class:`model.encoder_backbone.SecondPass`.
-        states: the encoder's states are stored beside the phones, for a negative set.
+        states: also store the encoder's states, for a negative set.
     """
 
     graph: str
@@ -95,7 +94,7 @@ class EncoderFrontEnd(FrontEnd):
     network: ClassVar[bool] = True
 
     def sound(self, audio: np.ndarray, low: int, high: int) -> np.ndarray:
-        return audio  # whole: it hears in both directions
+        return audio  # whole: the encoder is bidirectional
 
     def computer(self, providers: Sequence[str] = (CPU,)) -> Compute:
         encoder = EncoderBackbone(self.graph, providers)

@@ -1,5 +1,7 @@
-"""The keyphrase HMM on the shipped backbone, and beside it a small network that has learned the phrase on the same
-backbone's states: what ``standard`` detectors are. The two err on different speech, so their sum hears more."""
+"""The ``standard`` detector: the keyword HMM on the shipped backbone, plus a small network that learned the phrase.
+
+The network reads the same backbone's states. The two err on different speech, so their sum detects more.
+"""
 
 from __future__ import annotations
 
@@ -19,25 +21,25 @@ from model.keyword_hmm import Ways, window_frames
 from model.phones import PHONE_OUTPUTS
 from model.phrase_network import PhraseNetwork, PhraseNetworkConfig
 
-STEP_FRAMES = 2  # frames of 20 ms of a step of the network
+STEP_FRAMES = 2  # frames of 20 ms in a step of the network
 SCORE_STEPS = 2  # steps from one score to the next
-NETWORK_WEIGHT = 0.4  # match score a logit of the network's
-SUREST = 12.0  # logit of the network, either way, that counts
-BLOCK_SCORES = 750  # of the network's at once: a minute
+NETWORK_WEIGHT = 0.4  # match score per logit of the network
+SUREST = 12.0  # the network's logit is clipped to this, either way
+BLOCK_SCORES = 750  # computed together: a minute
 
 
 @dataclass(frozen=True, kw_only=True)
 class FusedDetectorConfig(BackboneDetectorConfig):
-    """The shape of a keyword HMM and a network on one backbone, which gives its states beside phones."""
+    """The shape of a keyword HMM and a network on one backbone, which outputs states beside phones."""
 
     kind = "fused"
     network: PhraseNetworkConfig
 
 
 class FusedDetector(BackboneDetector, TrainedDetector):
-    """A keyword HMM, which knows how the phrase is said, and a network that has heard voices say it."""
+    """A keyword HMM, which knows the phrase's phones, and a network trained on voices speaking it."""
 
-    floor = -3.2  # deeper than without a network, which must not call what is nothing like the phrase
+    floor = -3.2  # lower than without a network, which is unreliable on sounds nothing like the phrase
     end_jitter = (0, 20)
     config: FusedDetectorConfig
 
@@ -48,7 +50,7 @@ class FusedDetector(BackboneDetector, TrainedDetector):
 
     @classmethod
     def of_phrase(cls, backbone: Backbone | EmbeddingBackbone, pronunciations: Ways, window_s: float) -> Self:
-        """A detector whose network has not learned anything yet, for a phrase that fits into ``window_s`` seconds."""
+        """Return a detector with an untrained network, for a phrase that fits into ``window_s`` seconds."""
         if not isinstance(backbone, EmbeddingBackbone):
             raise TypeError("only a backbone on the speech embedding gives its states")
         frames = window_frames(window_s)
@@ -65,7 +67,7 @@ class FusedDetector(BackboneDetector, TrainedDetector):
         return f"{super().front_end_id}+states"
 
     def states(self, heard: Tensor) -> Tensor:
-        """The states [batch, steps, states] in what the backbone gives [batch, frames, width], half of them a frame."""
+        """Join the half states in backbone outputs [batch, frames, width] to states [batch, steps, states]."""
         return heard[:, :, PHONE_OUTPUTS:].reshape(heard.shape[0], -1, self.config.network.states)
 
     def forward(self, stored: Tensor) -> Tensor:
@@ -92,5 +94,5 @@ class FusedDetector(BackboneDetector, TrainedDetector):
 
 
 def network_match(logits: Tensor) -> Tensor:
-    """Logits of perceptrons [batch, n, members] as match scores [batch, n]."""
+    """Convert the perceptrons' logits [batch, n, members] to match scores [batch, n]."""
     return NETWORK_WEIGHT * logits.mean(dim=2).clamp(-SUREST, SUREST)

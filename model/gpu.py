@@ -1,8 +1,8 @@
-"""Features on a GPU: whether they can be made there, and what is said where they were asked for and cannot.
+"""Feature computation on a GPU: whether it is possible, and why not if it was requested.
 
-One process has the GPU and hears in batches, while the others mix sounds (``model.examples``). An encoder's 8-bit
-matrices have no kernels there, so :func:`with_float_weights` makes floats of them, which hear nearly the same: of the
-phones that 8 bits and floats find most probable, 97 to 99 % are the same. No detector was measured that was made so.
+One process has the GPU and computes in batches, while the others mix audio (``model.examples``). An encoder's 8-bit
+matrices have no kernels there, so :func:`with_float_weights` converts them to floats with nearly the same results: 97
+to 99 % of the most probable phones are the same. No detector trained this way was measured.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TO_DO = "install onnxruntime-gpu in the place of onnxruntime (docs/gpu.md), or s
 
 
 def wanted() -> bool:
-    """Whether a GPU is to be used: HARK_TORCH says cuda, or says nothing and torch has one."""
+    """Return whether to use a GPU: HARK_TORCH is cuda, or is unset and torch has one."""
     asked = os.environ.get("HARK_TORCH", "")
     if asked:
         return asked == "cuda"
@@ -32,21 +32,21 @@ def wanted() -> bool:
 
 
 def providers() -> tuple[str, ...]:
-    """onnxruntime's providers for features: CUDA first where it is wanted and this build has it."""
+    """Return onnxruntime's providers for features: CUDA first if it is wanted and this build has it."""
     import onnxruntime
 
     return (CUDA, CPU) if wanted() and CUDA in onnxruntime.get_available_providers() else (CPU,)
 
 
 def complaint() -> str:
-    """Why features are made on the processor although a GPU is wanted; empty where all is as it should be."""
+    """Explain why features are computed on the processor although a GPU is wanted; empty if all is well."""
     if not wanted() or CUDA in providers():
         return ""
     return f"A GPU is wanted, but this build of onnxruntime has no {CUDA}: features are made on the processor; {TO_DO}."
 
 
 def with_float_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A graph whose dynamically quantized products are products of floats, and whose first dimension is open."""
+    """Return the graph with dynamically quantized products as float products and an open first dimension."""
     import onnx
     from onnx import helper, numpy_helper
 
@@ -74,7 +74,7 @@ def with_float_weights(model: onnx.ModelProto) -> onnx.ModelProto:
             continue
         if node.op_type == "DynamicQuantizeMatMul":  # A, B, B's scale, B's zero point, bias
             product(node, inputs[0], inputs[1], inputs[2], inputs[3], inputs[4])
-        elif node.op_type == "MatMulIntegerToFloat":  # A, B, A's scale, B's scale, A's zero point, B's, bias
+        elif node.op_type == "MatMulIntegerToFloat":  # A, B, A's scale, B's scale, A's zero point, B's zero point, bias
             product(node, quantized[inputs[0]], inputs[1], inputs[3], inputs[5], inputs[6])
         else:
             nodes.append(node)

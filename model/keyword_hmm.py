@@ -1,4 +1,4 @@
-"""A keyphrase HMM over phone probabilities, and what the detectors that are one have in common."""
+"""The keyword HMM over phone probabilities, and the common base of detectors that use it."""
 
 from __future__ import annotations
 
@@ -18,33 +18,31 @@ from model.detector import Detector, DetectorConfig
 from model.features import CHUNK_FRAMES
 from model.phones import PHONE_OUTPUTS
 
-# Square root of the least phone probability that the keyword HMM tells from nothing. Above what a negative set keeps,
-# so that speech from there scores as it would live.
+# Square roots of phone probabilities below this count as equal. It is above the smallest that a negative set stores, so
+# that stored speech scores as live speech does.
 MATCH_LEAST = 0.04
-# Of the logarithm of the most probable output, taken from each state's. At 1, noise in which nothing is sure costs a
-# path nothing; at 0, neither does it cost less than a wrong phone.
+# Share of the most probable output's logarithm that is subtracted from each state's. At 1, noise in which no phone is
+# certain costs a path nothing; at 0, it costs as much as a wrong phone.
 MATCH_RIVAL = 0.5
-MATCH_JUMP = 1.0  # nats that going from phone to phone without a blank between costs: it is seldom that fast
-MATCH_LEAK = 0.001  # a frame of 20 ms: what a path through the phrase loses; more costs slow speakers
+MATCH_JUMP = 1.0  # nats for going from phone to phone without a blank between: speech is seldom that fast
+MATCH_LEAK = 0.001  # lost per frame of 20 ms by a path through the phrase; a higher value would penalize slow speakers
 MATCH_FLOOR = -2.5  # the lowest value
-MATCH_MEMORY = 2500  # frames after which any path is at that floor: 50 s
+MATCH_MEMORY = 2500  # frames after which any path is back at that floor: 50 s
 CHUNK_STEPS = CHUNK_FRAMES // STEM_STRIDE  # frames from one score of a detector to the next
 MATCH_POOL = 10  # frames: the best score of the last 200 ms counts
 ANTI_KEYWORD_POOL = MATCH_POOL + CHUNK_STEPS  # of an anti-keyword, whose path may end 80 ms before the phrase's
-ANTI_KEYWORD_SLOPE = (
-    4.0  # match score lost for each unit by which an anti-keyword matches better than the margin allows
-)
+ANTI_KEYWORD_SLOPE = 4.0  # match score lost per unit by which an anti-keyword's advantage exceeds the margin
 
-Ways = tuple[tuple[int, ...], ...]  # ways to say a phrase, as outputs of the front end
+Ways = tuple[tuple[int, ...], ...]  # pronunciations of a phrase, as outputs of the front end
 
 
 # Scripted, so that ONNX gets a loop of any length.
 @torch.jit.script
 def follow_states(cost: Tensor, first: Tensor, skip: Tensor, value: Tensor, floor: float) -> tuple[Tensor, Tensor]:
-    """Viterbi's recursion: cost [batch, time, states] and value [batch, states] to values [batch, time, states].
+    """Run Viterbi's recursion: cost [batch, time, states] and value [batch, states] to values [batch, time, states].
 
-    A state is reached from itself, from the one before (``first`` [states]: from outside, at no cost), or from the one
-    before that (at ``skip`` [states], a large negative number where that must not be).
+    A state is reached from itself, from the preceding one (``first`` [states]: from outside, at no cost), or from the
+    one before that (at ``skip`` [states], a large negative number where that is not allowed).
     """
     values: list[Tensor] = []
     for time in range(cost.size(1)):
@@ -57,12 +55,13 @@ def follow_states(cost: Tensor, first: Tensor, skip: Tensor, value: Tensor, floo
 
 
 class KeywordHMM(nn.Module):
-    """A keyphrase HMM on a backbone's outputs: how well the last frames match the phones of the phrase.
+    """A keyword HMM on a backbone's outputs: how well the last frames match the phones of the phrase.
 
-    The score is the best path's logarithm through the phrase's CTC states, a phone, against the most probable path of
-    any phones as far as :data:`MATCH_RIVAL` says (at 1 it is the usual CTC keyphrase score). It needs no voice of the
-    phrase, so it does not prefer those of speech engines. Values leak away and have a floor: nothing older than
-    :data:`MATCH_MEMORY` frames can matter, and in speech what is older than a second or two hardly ever does.
+    The score is the log-probability of the best path through the phrase's CTC states, per phone, minus
+    :data:`MATCH_RIVAL` times that of the best path of any phones (at 1, the usual CTC keyword score). It needs no
+    recordings of the phrase, so it does not prefer the voices of speech engines. Values leak away and have a floor:
+    nothing older than :data:`MATCH_MEMORY` frames can matter, and in speech anything older than a second or two hardly
+    ever does.
     """
 
     first: Tensor
@@ -95,7 +94,6 @@ class KeywordHMM(nn.Module):
 
     @property
     def states(self) -> int:
-        """Numbers that are carried from frame to frame."""
         return len(self.symbols)
 
     def _follow(self, log_p: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,28 +102,28 @@ class KeywordHMM(nn.Module):
         return values[:, :, self.last], value
 
     def forward(self, heard: Tensor, value: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Roots of phone probabilities [batch, time, width], behind which there may be more, and values [batch,
-        states], by default those at the start, to scores [batch, time] <= 0 and new values."""
+        """Return scores [batch, time] <= 0 and new values of roots of phone probabilities [batch, time, width].
+
+        Columns after the phones are ignored. ``value`` [batch, states]; None: the start.
+        """
         log_p = 2.0 * torch.log(heard[:, :, :PHONE_OUTPUTS].clamp(min=MATCH_LEAST))
         each, value = self._follow(log_p, self.start(heard) if value is None else value)
         return each.amax(dim=2), value
 
     def start(self, heard: Tensor) -> Tensor:
-        """Initial values [batch, states]."""
         return heard.new_full((heard.shape[0], self.states), self.floor)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HMMConfig(DetectorConfig):
-    """What the shapes of all detectors with a keyword HMM have in common.
+    """The common part of the shapes of detectors with a keyword HMM.
 
     Attributes:
         pronunciations: of the phrase.
         window_frames: frames of 20 ms that a score depends on (the keyword HMM alone may remember more).
-        anti_keywords: likewise, of what was taken for the phrase and is not it.
+        anti_keywords: pronunciations of words that were mistaken for the phrase.
         anti_keyword_margin: match score by which an anti-keyword must match better than the phrase to count.
-        anti_keyword_pool: frames of which an anti-keyword's best score counts; detectors made before it was written
-            down have the phrase's.
+        anti_keyword_pool: frames of which an anti-keyword's best score counts.
     """
 
     pronunciations: Ways
@@ -136,25 +134,25 @@ class HMMConfig(DetectorConfig):
 
 
 def window_frames(window_s: float) -> int:
-    """Frames of 20 ms of a window for phrases of up to ``window_s`` seconds."""
+    """Return the frames of 20 ms in a window for phrases of up to ``window_s`` seconds."""
     return 2 * max(12, round(window_s / 0.04))
 
 
 class HMMDetector(Detector):
-    """A phrase's keyword HMM, one of its anti-keywords, and a line from match score to logit.
+    """A phrase's keyword HMM, one for its anti-keywords, and a line from match score to logit.
 
-    None of these is trained: the slope of the line is a constant, and calibration says which match score has 0.5.
+    None of these is trained: the line's slope is a constant, and calibration chooses the match score that maps to 0.5.
 
     Attributes:
         floor: of the keyword HMMs.
-        slope: logits a unit of match score.
-        level: the match score that has 0.5 before calibration.
+        slope: logits per unit of match score.
+        level: the match score that maps to 0.5 before calibration.
     """
 
     floor: ClassVar[float]
     slope: ClassVar[float]
     level: ClassVar[float]
-    batch_frames = 40_000  # a keyword HMM goes from frame to frame
+    batch_frames = 40_000  # a keyword HMM proceeds frame by frame
     config: HMMConfig
 
     def __init__(self, config: HMMConfig) -> None:
@@ -162,31 +160,27 @@ class HMMDetector(Detector):
         self.config = config
         ways = filter(None, (config.pronunciations, config.anti_keywords))
         keyword_hmms = nn.ModuleList(KeywordHMM(each, self.floor) for each in ways)
-        self.keyword_hmms = cast(
-            "Sequence[KeywordHMM]", keyword_hmms
-        )  # of the phrase, and of anti-keywords where there are any
+        self.keyword_hmms = cast("Sequence[KeywordHMM]", keyword_hmms)  # of the phrase, and of any anti-keywords
         self.match = nn.Linear(1, 1).requires_grad_(False)  # the line
         self.centre(self.level)
 
     @property
     def least(self) -> float:
-        """The lowest match score that calibration may give 0.5."""
+        """The lowest match score that calibration may map to 0.5."""
         return -math.inf
 
     @torch.no_grad()
     def centre(self, match: float) -> None:
-        """Give this match score 0.5."""
         self.match.weight.fill_(self.slope)
         self.match.bias.fill_(-self.slope * match)
 
     def centred(self, match: float) -> Self:
-        """The same detector where this match score has 0.5."""
+        """Return the detector with this match score mapped to 0.5."""
         made = self._with(self.config)
         made.centre(match)
         return made
 
     def with_anti_keywords(self, anti_keywords: Ways, margin: float) -> Self:
-        """The same detector with these anti-keywords and no others."""
         config = replace(self.config, anti_keywords=anti_keywords, anti_keyword_margin=margin)
         return self._with(replace(config, anti_keyword_pool=ANTI_KEYWORD_POOL))
 
@@ -197,25 +191,23 @@ class HMMDetector(Detector):
 
     @abstractmethod
     def hear(self, audio: np.ndarray) -> np.ndarray:
-        """Roots of phone probabilities [frames of 20 ms, outputs] of a recording [samples] that follows silence."""
+        """Return roots of phone probabilities [20 ms frames, outputs] of a recording [samples] that follows silence."""
 
     @torch.no_grad()
     def follow(self, phones: np.ndarray) -> np.ndarray:
-        """How well the phrase matches that ends at each frame [time] of phones [time, outputs]."""
+        """Return the phrase's match score at each frame [time] of phones [time, outputs]."""
         match: np.ndarray = self.keyword_hmms[0](torch.from_numpy(phones)[None])[0][0].numpy()
         return match
 
     def pools(self) -> Iterator[tuple[KeywordHMM, int]]:
-        """The phrase's keyword HMM and that of its anti-keywords where there are any, with the frames of which the best
-        one counts."""
+        """Yield the keyword HMMs of the phrase and of its anti-keywords (if any), each with its pool of frames."""
         return zip(self.keyword_hmms, (MATCH_POOL, self.config.anti_keyword_pool), strict=False)
 
     def combined(self, scores: Sequence[Tensor], gained: Tensor | None = None) -> Tensor:
-        """Scores of the phrase and of anti-keywords, each in its pool of last frames [batch, n, pool], and what
-        rescoring adds to the phrase's, to match scores [batch, n].
+        """Combine the phrase's scores, anti-keywords' scores and rescoring gains into match scores [batch, n].
 
-        What sounds more like an anti-keyword than like the phrase loses :data:`ANTI_KEYWORD_SLOPE` times the
-        difference.
+        Scores and gains are [batch, n, pool]. A match that is more like an anti-keyword than like the phrase loses
+        :data:`ANTI_KEYWORD_SLOPE` times the difference.
         """
         phrase, *anti_keywords = scores
         match = (phrase if gained is None else phrase + gained).amax(dim=2)
@@ -230,17 +222,16 @@ class HMMDetector(Detector):
 
     @torch.no_grad()
     def score(self, match: np.ndarray) -> np.ndarray:
-        """Scores of match scores of any shape."""
         scores: np.ndarray = torch.sigmoid(self.logits(torch.from_numpy(match))).numpy()
         return scores
 
     def matches(self, stored: np.ndarray) -> np.ndarray:
-        """Match scores [batch, n] of stored frames [batch, window + chunk (n - 1), width]."""
+        """Return match scores [batch, n] of stored frames [batch, window + chunk (n - 1), width]."""
         return self._matches(torch.from_numpy(stored))
 
     @torch.no_grad()
     def _matches(self, phones: Tensor, gained: Tensor | None = None) -> np.ndarray:
-        """The same of phones [batch, time, outputs] and what rescoring adds to each frame's match [batch, time]."""
+        """Return match scores of phones [batch, time, outputs], with rescoring gains for each frame [batch, time]."""
 
         def pooled(frames: Tensor, pool: int) -> Tensor:
             return frames[:, self.config.window_frames - pool :].unfold(1, pool, CHUNK_STEPS)

@@ -1,7 +1,7 @@
-"""Measures of a detector: detections after debouncing, miss rate, false alarms per hour, DET curve, intervals.
+"""Measures of a detector: debounced detections, miss rate, false alarms per hour, DET curve, intervals.
 
-A *score* is the sigmoid of the window's logit, one every 80 ms. The stream that is measured is the stream that is
-deployed: the same smoothing, the same refractory time.
+A *score* is the sigmoid of the window's logit, one every 80 ms. Measurement and deployment use the same smoothing and
+the same refractory time.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import numpy as np
 from model.runtime.detector import Trigger, logit
 
 SCORE_PERIOD_S = 0.08  # seconds a score
-# Seconds after the highest score of a detection in which no other one is reported. A large detector scores an
-# utterance again while it lies in its window: 2.88 s, less the phrase's own length.
+# Seconds after the highest score of a detection in which no other is reported. A large detector scores an utterance
+# again while it lies in its window: 2.88 s minus the phrase's own length.
 REFRACTORY_S = 2.5
 HIT_BEFORE_S = 0.1  # a detection may come this long before the phrase's end ...
 HIT_AFTER_S = 1.0  # ... and this long after it
 CONFIDENCE = 0.95
-QUANTILE = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)  # of the normal distribution: half of an interval
+QUANTILE = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)  # of the normal distribution, for the half-width of an interval
 DET_POINTS = 120
-TAIL_PEAKS = 50  # highest false-alarm peaks that the tail is fitted to
-TAIL_PRIOR = 0.1  # what is added to the shape of a tail: half of its standard error (lab/experiments.md)
+TAIL_PEAKS = 50  # highest false-alarm peaks to which the tail is fitted
+TAIL_PRIOR = 0.1  # added to the shape of a tail: half of its standard error (lab/experiments.md)
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Interval:
     high: float
 
     def as_dict(self) -> dict[str, float | None]:
-        """For JSON, which has neither NaN (nothing was measured) nor infinity: None stands for both."""
+        """Return JSON-safe values: None stands for NaN (not measured) and infinity."""
         values = {"value": self.value, "low": self.low, "high": self.high}
         return {name: value if np.isfinite(value) else None for name, value in values.items()}
 
 
 @dataclass(frozen=True)
 class ScoredStream:
-    """Scores of a stream and where the phrase was said in it.
+    """Scores of a stream, and the times of the phrase in it.
 
     Attributes:
         scores: smoothed scores [n], one every 80 ms.
@@ -58,9 +58,9 @@ class ScoredStream:
 
 
 def wilson_interval(successes: float, trials: int) -> Interval:
-    """A proportion with its Wilson score interval (Wilson 1927); NaN with no trials.
+    """Return a proportion with its Wilson score interval (Wilson 1927); NaN with no trials.
 
-    ``successes`` need not be whole: of a trial that was rendered twice, one rendering may have succeeded.
+    ``successes`` may be fractional: one of two renderings of a trial may have succeeded.
     """
     if trials == 0:
         return Interval(float("nan"), 0.0, 1.0)
@@ -73,7 +73,7 @@ def wilson_interval(successes: float, trials: int) -> Interval:
 
 
 def poisson_interval(events: float, exposure: float) -> Interval:
-    """A rate (events per unit of exposure) with its exact interval, by the gamma distribution (Garwood 1936)."""
+    """Return a rate (events per unit of exposure) with its exact interval by the gamma distribution (Garwood 1936)."""
     from scipy import special
 
     if exposure <= 0:
@@ -85,13 +85,12 @@ def poisson_interval(events: float, exposure: float) -> Interval:
 
 
 def alarm_rate(alarms: int, hours: float, distinct_hours: float) -> Interval:
-    """False alarms an hour of the hours that were heard; the interval is of as many as the distinct ones would give,
-    where the same sound was heard several times."""
+    """Return false alarms per hour, with the interval of the distinct hours, as audio may have been repeated."""
     return poisson_interval(alarms * distinct_hours / hours if hours else 0.0, distinct_hours)
 
 
 def detections(scores: np.ndarray, threshold: float, refractory_s: float = REFRACTORY_S) -> np.ndarray:
-    """Indices [k] at which a detector with that threshold fires (``model.runtime.detector.Trigger``)."""
+    """Return the indices [k] at which a detector with that threshold fires (``model.runtime.detector.Trigger``)."""
     return np.asarray(Trigger(threshold, round(refractory_s / SCORE_PERIOD_S)).fired(scores), dtype=np.int64)
 
 
@@ -100,11 +99,11 @@ def count_false_alarms(streams: list[ScoredStream], threshold: float) -> int:
 
 
 def phrase_scores(streams: list[ScoredStream]) -> np.ndarray:
-    """For each occurrence of the phrase, the highest score in the time in which a detection counts as a hit [k]."""
+    """Return each occurrence's highest score in the time in which a detection counts as a hit [k]."""
     best: list[float] = []
     for stream in streams:
         for end_s in stream.phrase_end_s:
-            # The score with index i belongs to the window that ends at (i + 1) * 80 ms.
+            # Score i belongs to the window that ends at (i + 1) * 80 ms.
             first = max(0, int(np.floor((end_s - HIT_BEFORE_S) / SCORE_PERIOD_S)) - 1)
             last = int(np.ceil((end_s + HIT_AFTER_S) / SCORE_PERIOD_S))
             window = stream.scores[first:last]
@@ -113,8 +112,7 @@ def phrase_scores(streams: list[ScoredStream]) -> np.ndarray:
 
 
 def false_alarm_peaks(streams: list[ScoredStream]) -> np.ndarray:
-    """The highest score of each event of negative streams, highest first: of whatever would be one detection, were the
-    threshold low enough (``model.runtime.detector.Trigger``)."""
+    """Return the highest score of each event (one detection at a low threshold) of negative streams, highest first."""
     gap = round(REFRACTORY_S / SCORE_PERIOD_S)
     peaks = [
         np.maximum.reduceat(stream.scores, Trigger(0.0, gap).fired(stream.scores))
@@ -126,7 +124,7 @@ def false_alarm_peaks(streams: list[ScoredStream]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Operating:
-    """A threshold for a wanted false-alarm rate, and where the number came from."""
+    """A threshold for a target false-alarm rate; ``extrapolated``: from the peaks' tail, not observed."""
 
     fa_per_hour: float
     threshold: float
@@ -134,9 +132,9 @@ class Operating:
 
 
 def threshold_for(streams: list[ScoredStream], fa_per_hour: float) -> Operating:
-    """The lowest threshold whose false-alarm rate on the negative ``streams`` is at most ``fa_per_hour``.
+    """Return the lowest threshold whose false-alarm rate on the negative ``streams`` is at most ``fa_per_hour``.
 
-    Where the streams are too short to observe the rate (fewer than three expected events), it is extrapolated from the
+    If the streams are too short to observe the rate (fewer than three expected events), it is extrapolated from the
     highest peaks (:func:`_tail_height`).
     """
     hours = sum(s.hours for s in streams)
@@ -161,12 +159,12 @@ def threshold_for(streams: list[ScoredStream], fa_per_hour: float) -> Operating:
 
 
 def _tail_height(peaks: np.ndarray, rarer: float) -> float:
-    """The height that is exceeded ``rarer`` times less often than the lowest of the ``peaks`` (logits, highest first).
+    """Return the height exceeded ``rarer`` times less often than the lowest of the ``peaks`` (logits, highest first).
 
     The excess over the lowest is generalized Pareto (peaks over threshold, Coles 2001, ch. 4), fitted by
-    probability-weighted moments (Hosking and Wallis 1987). A shape below 0 is a tail that ends: the second pass bounds
-    the scores of words that are like many others. It is drawn towards 0, an exponential tail, by :data:`TAIL_PRIOR`,
-    and is never above: so few peaks prove nothing heavier.
+    probability-weighted moments (Hosking and Wallis 1987). A shape below 0 is a bounded tail: the second pass bounds
+    the scores of words that resemble many others. The shape is shrunk towards 0, an exponential tail, by
+    :data:`TAIL_PRIOR`, and never exceeds 0: so few peaks do not prove a heavier tail.
     """
     base = float(peaks[-1])
     excess = np.sort(peaks[:-1] - base)
@@ -181,11 +179,11 @@ def _tail_height(peaks: np.ndarray, rarer: float) -> float:
 
 
 def miss_rate_at(positives: list[ScoredStream], threshold: float, utterances: int | None = None) -> Interval:
-    """Missed occurrences at a threshold, with Wilson's interval.
+    """Return the share of missed occurrences at a threshold, with Wilson's interval.
 
     Args:
-        utterances: how many were said, where the streams hold each in several renderings (quiet, in noise). One
-            rendering says much about the other, so the interval is that of this many trials.
+        utterances: how many there are if the streams hold several renderings of each (quiet, in noise). As renderings
+            of an utterance are correlated, this is the interval's number of trials.
     """
     best = phrase_scores(positives)
     if utterances is None or not len(best):
@@ -194,7 +192,7 @@ def miss_rate_at(positives: list[ScoredStream], threshold: float, utterances: in
 
 
 def det_curve(positives: list[ScoredStream], negatives: list[ScoredStream]) -> dict[str, list[float | None]]:
-    """Miss rate against false alarms per hour over thresholds evenly spaced in logits; None where not measured."""
+    """Return miss rate against false alarms per hour over thresholds evenly spaced in logits; None: not measured."""
     best = phrase_scores(positives)
     hours = sum(s.hours for s in negatives)
     peaks = false_alarm_peaks(negatives)
@@ -208,9 +206,9 @@ def det_curve(positives: list[ScoredStream], negatives: list[ScoredStream]) -> d
 
 
 def selection_measure(positives: list[ScoredStream], negatives: list[ScoredStream]) -> float:
-    """What a checkpoint is chosen by (lower is better): mean miss rate at 0.5, 2 and 8 false alarms per hour.
+    """Return the criterion for the best checkpoint (lower is better): mean miss rate at 0.5, 2 and 8 false alarms/h.
 
-    Three rates and not one, because on an hour or two of speech a single rate rests on one or two peaks.
+    Three rates instead of one, because on an hour or two of speech a single rate rests on one or two peaks.
     """
     rates = (0.5, 2.0, 8.0)
     return float(np.mean([miss_rate_at(positives, threshold_for(negatives, r).threshold).value for r in rates]))

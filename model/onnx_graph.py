@@ -1,4 +1,4 @@
-"""ONNX graphs that are put together node by node."""
+"""ONNX graphs built node by node."""
 
 from __future__ import annotations
 
@@ -12,28 +12,24 @@ if TYPE_CHECKING:
 
 
 class Nodes:
-    """Nodes in the order in which they run, and the constants that they read.
-
-    Those of a loop's body or a branch have their constants in the graph ``around`` them.
-    """
+    """Nodes in order of execution, and their constants; a body's or branch's are stored in the graph ``around`` it."""
 
     def __init__(self, around: Nodes | None = None) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = around.initializers if around else []
 
     def add(self, kind: str, inputs: Sequence[str], *outputs: str, **attributes: Any) -> str:
-        """Add a node, and return the name of its first output."""
+        """Add a node; return the name of its first output."""
         from onnx import helper
 
         self.nodes.append(helper.make_node(kind, inputs, outputs, **attributes))
         return outputs[0]
 
     def copy(self, source: str, target: str) -> None:
-        """Give a value a second name."""
         self.add("Identity", [source], target)
 
     def constants(self, values: Mapping[str, Any]) -> None:
-        """Add constants by their names: arrays, or integers, which become int64."""
+        """Add constants by name: arrays, or integers, which become int64."""
         from onnx import numpy_helper
 
         for name, value in values.items():
@@ -60,7 +56,7 @@ class Nodes:
         outputs: Sequence[onnx.ValueInfoProto],
         like: onnx.ModelProto,
     ) -> onnx.ModelProto:
-        """Return the whole as a model of the same versions as ``like``."""
+        """Return the nodes as a model with the versions of ``like``."""
         from onnx import helper
 
         graph = helper.make_graph(self.nodes, name, inputs, outputs, self.initializers)
@@ -75,8 +71,7 @@ def tensor(name: str, shape: Sequence[int | str], kind: str = "FLOAT") -> onnx.V
 
 
 def prefixed(graph: onnx.GraphProto, prefix: str) -> onnx.GraphProto:
-    """Return a copy in which the name of every value begins so, those in loops and branches, too:
-    ``onnx.compose.add_prefix`` leaves out what these take from around them."""
+    """Return a copy with ``prefix`` before every value's name, also in bodies, unlike ``onnx.compose.add_prefix``."""
     from onnx import AttributeProto, GraphProto
 
     copy = GraphProto()

@@ -11,7 +11,7 @@ ENCODER_WIDTH = 288
 
 
 class PhoneHead(nn.Module):
-    """The encoder's last layer [batch, time, 288] to phone logits [batch, time, PHONE_OUTPUTS] (CTC, blank first)."""
+    """Maps encoder states [batch, time, 288] to phone logits [batch, time, PHONE_OUTPUTS] (CTC, blank first)."""
 
     def __init__(self, width: int = 128, dropout: float = 0.1) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What the acoustic model writes: characters and phones, each list with CTC's blank in front."""
+"""The acoustic model's outputs: characters and phones, each list preceded by CTC's blank."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PHONE_INDEX = {phone: index for index, phone in enumerate(PHONES, 1)}
 
 @lru_cache(maxsize=4096)
 def phone_index(phone: str) -> int:
-    """The output of a phone; of a phone outside the inventory, the output of the one that sounds nearest."""
+    """Return the output of a phone; for one outside the inventory, the output of the nearest-sounding phone."""
     phone = SAME_AS.get(phone, phone)
     if phone not in _PHONE_INDEX:
         phone = min(PHONES, key=lambda known: phone_distance((phone,), (known,)))
@@ -35,12 +35,12 @@ def phone_index(phone: str) -> int:
 
 
 def phone_indices(phones: Iterable[str]) -> list[int]:
-    """Outputs of a sequence of phones (glottal stops, which have none, are left out)."""
+    """Return the outputs of a sequence of phones, without glottal stops, which have none."""
     return [phone_index(phone) for phone in phones if phone not in SILENT]
 
 
 def outputs_of(keyphrase: Keyphrase) -> tuple[tuple[int, ...], ...]:
-    """The outputs of a keyphrase's phones, in each accent. Raises HarkError where it has none."""
+    """Return the outputs of a keyphrase's phones, in each accent. Raises HarkError if it has no phones."""
     ways = tuple(dict.fromkeys(tuple(phone_indices(phones)) for phones in keyphrase.pronunciations))
     if not any(ways):
         raise HarkError(
@@ -52,7 +52,7 @@ def outputs_of(keyphrase: Keyphrase) -> tuple[tuple[int, ...], ...]:
 
 
 def character_indices(text: str) -> list[int]:
-    """Outputs of a normalized text; characters that the model does not write are left out."""
+    """Return the outputs of a normalized text; characters without an output are skipped."""
     return [_CHARACTER_INDEX[character] for character in text if character in _CHARACTER_INDEX]
 
 
@@ -61,5 +61,4 @@ def text_of(indices: Sequence[int]) -> str:
 
 
 def phones_of(indices: Sequence[int]) -> tuple[str, ...]:
-    """The phones of phone outputs without blanks."""
     return tuple(PHONES[index - 1] for index in indices)

@@ -1,4 +1,4 @@
-"""A small network that learns one phrase: whether it ends a window of states of a network that does not learn."""
+"""A small network that learns whether a phrase ends a window of states of a frozen network."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-NOISE = 1.5  # standard deviations that are added to states in training: voices that nobody has made
-LEAST_VARIANCE = 2.5e-3  # of a state; one that hardly ever changes is not blown up
+NOISE = 1.5  # standard deviations added to states in training, which stand for unseen voices
+LEAST_VARIANCE = 2.5e-3  # of a state, so that one that hardly varies is not amplified
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class PhraseNetworkConfig:
 
     Attributes:
         states: numbers a step.
-        steps: that a logit depends on.
+        steps: steps that a logit depends on.
         stride: steps from one logit to the next.
-        members: perceptrons that begin with different weights; their mean counts.
-        projected: numbers a step that each makes of the states.
+        members: perceptrons with different initial weights, whose outputs are averaged.
+        projected: numbers a step in each one's projection of the states.
         hidden: units of each.
     """
 
@@ -37,7 +37,7 @@ class PhraseNetworkConfig:
 
 
 class PhraseNetwork(nn.Module):
-    """Perceptrons on a window of states, each with a projection of its own."""
+    """Perceptrons on a window of states, each with its own projection."""
 
     def __init__(self, config: PhraseNetworkConfig) -> None:
         super().__init__()
@@ -56,33 +56,32 @@ class PhraseNetwork(nn.Module):
         )
 
     def projection(self) -> tuple[Tensor, Tensor]:
-        """Weights [members * projected, states] and biases of one layer that gives what :meth:`projected` does where
-        nothing is trained, before its ReLU."""
+        """Return weights [members * projected, states] and biases of :meth:`projected` outside training (no ReLU)."""
         mean, variance = self.norm.running_mean, self.norm.running_var
         assert mean is not None and variance is not None
         weight = self.project.weight * torch.rsqrt(variance + self.norm.eps)
         return weight, self.project.bias - weight @ mean
 
     def layers(self) -> Iterator[tuple[nn.Linear, nn.Linear]]:
-        """The two layers of each member."""
+        """Yield the two layers of each member."""
         for member in self.members:
             first, last = (layer for layer in cast("nn.Sequential", member) if isinstance(layer, nn.Linear))
             yield first, last
 
     def projected(self, states: Tensor) -> Tensor:
-        """States [batch, steps, states] to what the perceptrons see of them [batch, steps, members * projected]."""
+        """Map states [batch, steps, states] to the perceptrons' inputs [batch, steps, members * projected]."""
         if not self.training:
             return torch.relu(functional.linear(states, *self.projection()))
         x = self.norm(states.transpose(1, 2)).transpose(1, 2)
         return torch.relu(self.project(x + NOISE * torch.randn_like(x)))
 
     def logits(self, projected: Tensor) -> Tensor:
-        """What :meth:`projected` gives, to logits [batch, n, members]."""
+        """Map :meth:`projected` to logits [batch, n, members]."""
         starts = torch.arange(0, projected.shape[1] - self.config.steps + 1, self.config.stride)
         index = starts.unsqueeze(1) + torch.arange(self.config.steps).unsqueeze(0)
         parts = projected.split(self.config.projected, dim=2)
         return torch.cat([member(part[:, index].flatten(2)) for member, part in zip(self.members, parts)], dim=2)
 
     def forward(self, states: Tensor) -> Tensor:
-        """States [batch, steps + stride (n - 1), states] to logits [batch, n, members]."""
+        """Map states [batch, steps + stride (n - 1), states] to logits [batch, n, members]."""
         return self.logits(self.projected(states))

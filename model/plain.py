@@ -8,14 +8,13 @@ from typing import Any
 
 
 def plain(config: Any) -> dict[str, Any]:
-    """The values of a dataclass; tuples become lists."""
+    """Return a dataclass's values as a dict; tuples become lists."""
     values: dict[str, Any] = json.loads(json.dumps(asdict(config)))
     return values
 
 
 def from_plain(kind: type[Any], values: dict[str, Any]) -> Any:
-    """The dataclass ``kind`` of such values: lists become tuples. Names that it does not have are left out, since other
-    versions of Hark may write more."""
+    """Build the dataclass ``kind`` from such values; ignore unknown names, which other versions of Hark may write."""
     return kind(**{field.name: _tuples(values[field.name]) for field in fields(kind) if field.name in values})
 
 

@@ -1,6 +1,8 @@
-"""Vectors as a few bytes: product quantization (Jégou and others, "Product Quantization for Nearest Neighbor Search",
-2011), after a rotation that gives each part an equal share of the variance (Ge and others, "Optimized Product
-Quantization", 2013)."""
+"""Vectors as a few bytes each: product quantization.
+
+Jégou and others, "Product Quantization for Nearest Neighbor Search" (2011), after a rotation that gives each part an
+equal share of the variance (Ge and others, "Optimized Product Quantization", 2013).
+"""
 
 from __future__ import annotations
 
@@ -8,16 +10,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CENTROIDS = 256  # of each part: its code is a byte
+CENTROIDS = 256  # of each part: a code is a byte
 ROUNDS = 15  # of k-means
 
 
 @dataclass(frozen=True)
 class ProductQuantizer:
-    """Attributes:
-    mean: [width].
-    rotation: [width, width], orthogonal; its columns are the parts, one after the other.
-    books: [parts, 256, width / parts], the centroids of each part.
+    """Encodes vectors as bytes.
+
+    Attributes:
+        mean: [width].
+        rotation: [width, width], orthogonal; its columns are the parts, one after the other.
+        books: [parts, 256, width / parts], the centroids of each part.
     """
 
     mean: np.ndarray
@@ -44,18 +48,18 @@ class ProductQuantizer:
         return ProductQuantizer(mean.astype(np.float32), rotation, np.stack(books).astype(np.float32))
 
     def encode(self, vectors: np.ndarray) -> np.ndarray:
-        """Vectors [n, width] to codes [n, parts], bytes."""
+        """Encode vectors [n, width] as codes [n, parts], bytes."""
         from scipy.cluster.vq import vq
 
         turned = np.split((vectors - self.mean) @ self.rotation, len(self.books), axis=1)
         return np.stack([vq(part, book)[0] for part, book in zip(turned, self.books)], axis=1).astype(np.uint8)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Codes [n, parts] to vectors [n, width]."""
+        """Decode codes [n, parts] to vectors [n, width]."""
         parts = [book[code] for book, code in zip(self.books, codes.T)]
         vectors: np.ndarray = np.concatenate(parts, axis=1) @ self.rotation.T + self.mean
         return vectors
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What makes the quantizer again, small: as keyword arguments."""
+        """Return the quantizer's arrays, compact, as its keyword arguments."""
         return {"mean": self.mean, "rotation": self.rotation.astype(np.float16), "books": self.books.astype(np.float16)}

@@ -1,12 +1,11 @@
-"""Attention rescoring: what the decoder of a speech recognizer says to a phrase where a keyword HMM has heard its
-phones.
+"""Attention rescoring: a speech recognizer's decoder scores the phrase where a keyword HMM has matched its phones.
 
-Phones one by one are easily mistaken in noise; a decoder that has heard 200,000 hours of speech knows words. Where the
-keyword HMM of a large detector hears something like the phrase, the decoder of Moonshine Tiny (MIT licence, from the
-package ``moonshine-voice``, as the encoder) is asked how probable it is that the phrase was said: after Zhang and
-others, "Unified Streaming and Non-streaming Two-pass End-to-end Model for Speech Recognition" (2020), where a decoder
-rescores in a second pass what CTC has found. The phrase may follow other words: the decoder first writes what
-it hears, and the phrase is asked for at the place where its first token fits best.
+Phones one by one are easily mistaken in noise; a decoder trained on 200,000 hours of speech knows words. Where the
+keyword HMM of a large detector finds something like the phrase, the decoder of Moonshine Tiny (MIT licence, from the
+package ``moonshine-voice``, like the encoder) computes how probable the phrase is: after Zhang and others, "Unified
+Streaming and Non-streaming Two-pass End-to-end Model for Speech Recognition" (2020), where a decoder rescores CTC's
+hypotheses in a second pass. The phrase may follow other words: the decoder first writes its own transcript, and the
+phrase is scored at the position where its first token fits best.
 """
 
 from __future__ import annotations
@@ -28,18 +27,17 @@ if TYPE_CHECKING:
 
 STATE_WIDTH = 288
 MOST_WRITTEN = 20  # tokens that the decoder writes; the audio holds two or three seconds
-LATER_COST = 2.0  # nats that it costs the phrase to follow other words: what is wanted is seldom said so
-LEAST_LOG_PROBABILITY = -20.0  # a rescoring of 0; a phrase that is certain has 1
+LATER_COST = 2.0  # nats that the phrase loses for following other words: true occurrences seldom do
+LEAST_LOG_PROBABILITY = -20.0  # maps to a rescoring of 0; a certain phrase has 1
 LEAST_MARGIN, MOST_MARGIN = -12.0, 4.0
 
 
 def decoder_weights() -> list[onnx.TensorProto]:
-    """The decoder's weights and other constants."""
     return list(shipped_decoder().weights)
 
 
 class _Asked(nn.Module):
-    """What the decoder's log-probabilities of a phrase's spellings come to.
+    """Combines the decoder's log-probabilities of a phrase's spellings.
 
     The arguments of :meth:`forward` are ``log_p`` [spellings, tokens of the longest + 1, vocabulary], from the token
     before the phrase on, and ``place`` [1], the number of tokens written before the phrase.
@@ -55,7 +53,7 @@ class _Asked(nn.Module):
         lengths = torch.tensor([[len(sequence)] for sequence in sequences])
         longest = int(lengths.max())
         padded = [[*sequence, *[END] * (longest - len(sequence))] for sequence in sequences]
-        complete = torch.full((VOCABULARY,), -1e9)  # 0 for what may follow when the last word is complete
+        complete = torch.full((VOCABULARY,), -1e9)  # 0 for tokens that may follow the complete last word
         complete[[END, *(token for token, text in enumerate(decoder_tokens()) if text.startswith(NEXT_WORD))]] = 0.0
         self.register_buffer("tokens", torch.tensor(padded)[:, :, None])
         self.register_buffer("is_token", (torch.arange(longest) < lengths).float())
@@ -78,14 +76,15 @@ class _Asked(nn.Module):
 
 
 def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
-    """``states`` [1, time, 288] to ``rescoring`` [1, 1]: 1 where the phrase is certain, 0 where its probability is that
-    of :data:`LEAST_LOG_PROBABILITY` or less; and to ``evidence`` [1, 3] for a verifier: the logarithm of that
-    probability, the least margin of its tokens over the most probable other one (in the spelling where that is
-    greatest), and 1 where other words come first.
+    """Build the graph from ``states`` [1, time, 288] to ``rescoring`` [1, 1] and ``evidence`` [1, 3].
+
+    ``rescoring`` is 1 for a certain phrase and 0 at :data:`LEAST_LOG_PROBABILITY` or less. ``evidence``, for a
+    verifier, holds the log-probability, the least margin of its tokens over the most probable other one (in the
+    spelling with the greatest), and 1 if other words come first.
 
     Args:
-        sequences: of tokens that write the phrase (:func:`model.decoder_tokens.spellings`); its probability is the sum
-            of theirs.
+        sequences: token sequences that spell the phrase (:func:`model.decoder_tokens.spellings`); their probabilities
+            are summed.
     """
     decoder, graph, asked = shipped_decoder(), Nodes(), _Asked(sequences)
     count, longest = len(sequences), max(map(len, sequences))
@@ -118,8 +117,7 @@ def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
 
 
 def _write() -> onnx.GraphProto:
-    """Return the body of the loop in which the decoder writes a token: ``ids`` with it, and how well the phrase would
-    fit in its place (``fits``)."""
+    """Return the body of the loop that writes a token to ``ids``; ``fits``: log-probability of the phrase there."""
     write = Nodes()
     log_p = _decode(write, "write/", "ids", "last")
     write.add("Gather", [log_p, "firsts"], "first_p", axis=2)
@@ -127,7 +125,7 @@ def _write() -> onnx.GraphProto:
     write.add("ArgMax", [log_p], "token", axis=2, keepdims=0)
     write.add("Concat", ["ids", "token"], "ids_after", axis=1)
     write.add("Equal", ["token", "stop"], "stops")
-    # Nothing is better than what fits at the beginning for less than what a later place costs at the least.
+    # No later place beats a fit at the beginning that costs less than the least cost of a later place.
     write.add("Less", ["number", "one_s"], "at_first")
     write.add("GreaterOrEqual", ["fits", "least"], "fits_well")
     write.add("And", ["at_first", "fits_well"], "is_found")
@@ -140,7 +138,7 @@ def _write() -> onnx.GraphProto:
 
 
 def _find_place(graph: Nodes) -> None:
-    """Add where in what was written the phrase begins: at its beginning, or, at a cost, after some tokens."""
+    """Add the phrase's position in the decoder's transcript: the beginning, or, at a cost, after some tokens."""
     graph.add("Slice", ["fit", "one", "end", "start"], "fit_later")
     graph.add("Slice", ["fit", "start", "one", "start"], "fit_first")
     graph.add("Sub", ["fit_later", "later"], "fit_less")
@@ -152,7 +150,7 @@ def _find_place(graph: Nodes) -> None:
 def _decode(graph: Nodes, prefix: str, ids: str, place: str) -> str:
     """Add the decoder's log-probabilities of the next token [n, positions, tokens], from position ``place`` on.
 
-    The keys and values of the states are there already (:attr:`model.decoder.Decoder.of_states`).
+    The graph must already contain keys and values of the states (:attr:`model.decoder.Decoder.of_states`).
     """
     from onnx import NodeProto
 

@@ -1,5 +1,8 @@
-"""The second pass of a large detector as one ONNX graph: what the decoder says of the phrase where its keyword HMM has
-matched (:mod:`model.rescoring`), and whether each of its phones was said there (:mod:`model.verifier`)."""
+"""The second pass of a large detector as one ONNX graph.
+
+Where the keyword HMM has matched, the decoder scores the phrase (:mod:`model.rescoring`), and the verifier checks each
+of its phones (:mod:`model.verifier`).
+"""
 
 from __future__ import annotations
 
@@ -23,35 +26,38 @@ from model.verifier import DECODER_EVIDENCE, Verifier
 if TYPE_CHECKING:
     import onnx
 
-RESCORED_WEIGHT = 4.0  # match score that a phrase gains of which the decoder is certain, where nothing verifies
-CERTAIN_WEIGHT = 12.0  # the same where a verifier does
-VERDICT_WEIGHT = 0.75  # match score that it gains, or loses, for each logit of the verifier ...
-VERDICTS = (-10.0, 4.0)  # within these bounds
-NOISE_WEIGHT = 0.1  # match score that it gains for each logit of noise, in which people are missed
+RESCORED_WEIGHT = 4.0  # match score that a phrase gains if the decoder is certain of it, without a verifier
+CERTAIN_WEIGHT = 12.0  # the same with a verifier
+VERDICT_WEIGHT = 0.75  # match score gained, or lost, for each logit of the verifier ...
+VERDICTS = (-10.0, 4.0)  # ... within these bounds
+NOISE_WEIGHT = 0.1  # match score gained for each logit of noise, in which people are missed
 
 
 @cache
 def shipped_verifier() -> Verifier:
-    """The verifier that ships with Hark, in evaluation mode. Raises HarkError where it is missing or damaged."""
+    """Return the shipped verifier, in evaluation mode. Raises HarkError if it is missing or damaged."""
     return shipped_weights.shipped_verifier()[0]
 
 
 @cache
 def verifier_name() -> str:
-    """Of the verifier that ships with Hark; it changes with its weights."""
+    """Return the name of the shipped verifier; it changes with its weights."""
     return shipped_weights.weights_digest(shipped_verifier())
 
 
 class PhraseVerifier(nn.Module):
-    """The verifier of a phrase by its pronunciations, of which the one that fits best counts."""
+    """Verifies a phrase; the best-fitting of its pronunciations counts."""
 
     def __init__(self, verifier: Verifier) -> None:
         super().__init__()
         self.verifier = verifier
 
     def forward(self, heard: Tensor, states: Tensor, decoder: Tensor, phones: Tensor, lengths: Tensor) -> Tensor:
-        """What a phrase gains [1, 1]. What was heard has a batch of one; phones [pronunciations, phones] and their
-        lengths are as :class:`model.verifier.Verifier` takes them."""
+        """Return the phrase's gain [1, 1].
+
+        ``heard`` and ``states`` have a batch of one; phones [pronunciations, phones] and their lengths are as
+        :class:`model.verifier.Verifier` takes them.
+        """
         ways = phones.shape[0]
         evidence = self.verifier(heard.expand(ways, -1, -1), states.expand(ways, -1, -1), phones, lengths)[2]
         best = evidence[:, 0].argmax(dim=0, keepdim=True)
@@ -68,7 +74,7 @@ def phones_and_lengths(pronunciations: Ways) -> tuple[Tensor, Tensor]:
 
 @cache
 def _verifier_graph() -> onnx.GraphProto:
-    """:class:`PhraseVerifier` as ONNX, of any phrase; made once a process, as it takes seconds."""
+    """Return :class:`PhraseVerifier` as ONNX, for any phrase; built once a process, as it takes seconds."""
     ways = phones_and_lengths(((1, 2, 3), (4, 5)))
     example = (
         torch.full((1, 112, PHONE_OUTPUTS), 0.1), torch.zeros(1, 28, ENCODER_WIDTH),
@@ -82,14 +88,15 @@ def _verifier_graph() -> onnx.GraphProto:
 
 
 def second_pass_graph(pronunciations: Ways, spellings: Ways, verifier: str) -> onnx.ModelProto:
-    """``heard`` [1, time, PHONE_OUTPUTS] and ``states`` [1, time / 4, 288] to ``gain`` [1, 1], which is added to the
-    match score.
+    """Build the graph from ``heard`` [1, time, PHONE_OUTPUTS] and ``states`` [1, time / 4, 288] to ``gain`` [1, 1].
+
+    The gain is added to the match score.
 
     Args:
-        verifier: its name; empty: nothing verifies.
+        verifier: its name; empty: none.
 
     Raises:
-        HarkError: the verifier that ships with this version of Hark has another name.
+        HarkError: the shipped verifier has another name.
     """
     if verifier not in ("", verifier_name()):
         raise HarkError(

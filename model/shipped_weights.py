@@ -1,4 +1,4 @@
-"""The weights that ship with Hark: backbones that have heard real people, and the recognizer."""
+"""The shipped weights: pretrained backbones, the recognizer, and others."""
 
 from __future__ import annotations
 
@@ -38,8 +38,7 @@ KINDS: dict[str, Callable[[dict[str, Any]], AnyModel]] = {
 
 
 def save_weights(model: AnyModel, path: Path, about: dict[str, Any], half: bool = False) -> None:
-    """Write a model as safetensors with its configuration and ``about`` (plain values) in the header; complete or not
-    at all.
+    """Write a model as safetensors, atomically; configuration and ``about`` (plain values) go into the header.
 
     Args:
         half: matrices in 16 bits.
@@ -57,7 +56,7 @@ def save_weights(model: AnyModel, path: Path, about: dict[str, Any], half: bool 
 
 
 def load_weights(path: Path) -> tuple[AnyModel, dict[str, Any]]:
-    """The model in a file of :func:`save_weights` (evaluation mode, 32-bit, on the CPU), and what is said about it.
+    """Load a file of :func:`save_weights`: the model (evaluation mode, 32-bit, on the CPU), and its ``about``.
 
     Raises:
         HarkError: the file is missing or damaged.
@@ -66,7 +65,7 @@ def load_weights(path: Path) -> tuple[AnyModel, dict[str, Any]]:
 
     try:
         with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             header = file.metadata() or {}
         model = KINDS[header["kind"]](json.loads(header.get("config", "{}")))
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
@@ -80,7 +79,7 @@ def load_weights(path: Path) -> tuple[AnyModel, dict[str, Any]]:
 
 
 def weights_digest(model: AnyModel) -> str:
-    """Twelve hexadecimal digits that change with a model's weights."""
+    """Return twelve hexadecimal digits that change with a model's weights."""
     digest = hashlib.sha256()
     for _, value in sorted(model.state_dict().items()):
         digest.update(value.numpy().tobytes())
@@ -88,8 +87,7 @@ def weights_digest(model: AnyModel) -> str:
 
 
 def _shipped(file: str, kind: type[Kind]) -> Callable[[], tuple[Kind, dict[str, Any]]]:
-    """Make the function that loads what ships, and what is said about it; it raises HarkError where the file is missing
-    or damaged."""
+    """Make the loader of a shipped model and its ``about``; it raises HarkError for a missing or damaged file."""
 
     def shipped() -> tuple[Kind, dict[str, Any]]:
         model, about = load_weights(FOLDER / file)
@@ -103,9 +101,9 @@ shipped_head = _shipped(HEAD, PhoneHead)  # the phone outputs of the encoder
 shipped_verifier = _shipped(VERIFIER, Verifier)  # of large detectors
 shipped_recognizer = _shipped(RECOGNIZER, Recognizer)
 shipped_backbone = _shipped(BACKBONE, EmbeddingBackbone)  # of standard detectors
-shipped_micro_network = _shipped(MICRO_NETWORK, MicroNetwork)  # before it learns a phrase
+shipped_micro_network = _shipped(MICRO_NETWORK, MicroNetwork)  # not yet trained on a phrase
 
 
 def about_front_end(size: str) -> dict[str, Any]:
-    """What is said about the shipped weights through which detectors of a size hear. Raises HarkError."""
+    """Return the ``about`` of the shipped front end of detectors of that size. Raises HarkError."""
     return shipped_head()[1] if size == "large" else shipped_backbone()[1]

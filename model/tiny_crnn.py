@@ -1,8 +1,8 @@
-"""TinyCRNN, the detector that is trained from nothing: log-mel frames in, one logit a window out.
+"""TinyCRNN, the detector that is trained from scratch: log-mel frames in, one logit a window out.
 
 Every layer is causal and uses no padding, and the GRU starts from zero in every window, so a logit is a function of
 exactly ``receptive_frames`` log-mel frames. Training on cropped windows and running as a stream compute the same
-number, and nothing that was said long before can change it.
+number, unaffected by earlier audio.
 """
 
 from __future__ import annotations
@@ -23,24 +23,21 @@ from model.front_end import FrontEnd
 
 BRIDGE_STRIDE = 2  # the recurrent layer runs at 40 ms
 SCORE_STRIDE = CHUNK_FRAMES // STEM_STRIDE // BRIDGE_STRIDE  # recurrent frames a score
-BLOCK_SCORES = 750  # at once: a minute
+BLOCK_SCORES = 750  # computed together: a minute
 
 
 @dataclass(frozen=True)
 class TinyCRNNConfig(DetectorConfig):
-    """The shape of a TinyCRNN."""
-
     kind = "crnn"
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     recurrent_input: int = 48
     recurrent_size: int = 64
-    window_frames: int = 40  # frames of 40 ms that the recurrent layer hears: 1.6 s
+    window_frames: int = 40  # frames of 40 ms that the recurrent layer sees: 1.6 s
     pool_frames: int = 5  # the logit is a soft maximum over this many last frames: 200 ms
     dropout: float = 0.1
 
     @staticmethod
     def for_window(window_s: float) -> TinyCRNNConfig:
-        """Make the shape for phrases that fit into ``window_s`` seconds."""
         return TinyCRNNConfig(window_frames=max(12, round(window_s / 0.04)))
 
     @property
@@ -50,7 +47,7 @@ class TinyCRNNConfig(DetectorConfig):
 
 
 class TinyCRNN(TrainedDetector):
-    """A backbone of its own, and on it a recurrent layer with an MLP head."""
+    """A backbone of its own, and on top of it a recurrent layer with an MLP head."""
 
     batch_frames = 160_000
     quantizes = True
@@ -70,13 +67,13 @@ class TinyCRNN(TrainedDetector):
         )
 
     def to_recurrent(self, x: Tensor) -> Tensor:
-        """The backbone's outputs [batch, width, time at 20 ms] to recurrent input [batch, time at 40 ms, size]."""
+        """Map the backbone's outputs [batch, width, time at 20 ms] to recurrent input [batch, time at 40 ms, size]."""
         return torch.relu(self.bridge(x)).transpose(1, 2)
 
     def window_logits(self, windows: Tensor) -> Tensor:
-        """Windows of recurrent input [windows, window_frames, size] to logits [windows].
+        """Map windows of recurrent input [windows, window_frames, size] to logits [windows].
 
-        The soft maximum over the last frames lets the phrase have ended anywhere in the last 200 ms.
+        The soft maximum over the last frames allows the phrase to end anywhere in the last 200 ms.
         """
         states, _ = self.recurrent(self.dropout(windows))
         frame_logits = self.head(self.dropout(states[:, -self.config.pool_frames :])).squeeze(-1)
@@ -84,7 +81,7 @@ class TinyCRNN(TrainedDetector):
         return (frame_logits - peak).exp().mean(dim=1).log() + peak.squeeze(1)
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """Log-mel [batch, receptive_frames + 8 (n - 1), MELS] to logits [batch, n], one every 80 ms."""
+        """Map log-mel [batch, receptive_frames + 8 (n - 1), MELS] to logits [batch, n], one every 80 ms."""
         encoded = self.to_recurrent(self.backbone(log_mel).transpose(1, 2))
         windows = encoded.unfold(1, self.config.window_frames, SCORE_STRIDE).transpose(2, 3)
         return self.window_logits(windows.flatten(0, 1)).view(windows.shape[0], windows.shape[1])

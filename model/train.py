@@ -1,4 +1,4 @@
-"""Training of a detector that learns: one loop, read from top to bottom."""
+"""Training of a detector that learns."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from model.metrics import selection_measure
 from model.training_options import curves
 
 LABEL_SMOOTHING = 0.05
-UNTOLD = 6.0  # logit, either way, of a label where a teacher tells nothing
+UNTOLD = 6.0  # logit, either way, of a label without a teacher's logit
 FRAMES_A_SECOND = 100  # of log-mel
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a detector is trained; it travels inside every checkpoint."""
+    """Parameters of training a detector; stored in every checkpoint."""
 
     steps: int = 1500
     batch_size: int = 64
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
-    warmup_share: float = 0.05  # of the steps; then a cosine down to nothing
-    ema_decay: float = 0.998  # of the averaged weights, which are what is measured and shipped
-    mine_at: tuple[float, ...] = (0.35, 0.65)  # shares of the steps after which hard negatives are looked for
-    hard_windows: int = 3000  # kept a time
+    warmup_share: float = 0.05  # of the steps; then a cosine down to 0
+    ema_decay: float = 0.998  # of the averaged weights, which are measured and shipped
+    mine_at: tuple[float, ...] = (0.35, 0.65)  # shares of the steps after which hard negatives are mined
+    hard_windows: int = 3000  # that each mining finds
     mining_hours: float = 3.0  # of negatives that are searched, at most
     evaluations: int = 10  # on the validation stream
-    patience: int = 5  # evaluations without a better one (in the second half) after which training ends
+    patience: int = 5  # evaluations without improvement (in the second half) after which training ends
     seed: int = 0
     recipe: BatchRecipe = field(default_factory=BatchRecipe)
     tensorboard: str = ""  # folder for TensorBoard; empty for none
@@ -46,18 +46,18 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class TrainProgress:
-    """What the loop tells its caller."""
+    """A progress report of the training loop."""
 
     step: int
     steps: int
     loss: float
-    measure: float | None  # the selection measure, where an evaluation was made at this step
+    measure: float | None  # the selection measure, if this step was evaluated
     eta_s: float
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The best checkpoint's measure, and what it cost."""
+    """The best checkpoint's measure, and the cost of training."""
 
     best_step: int
     best_measure: float
@@ -68,15 +68,18 @@ class TrainResult:
 
 
 def best_device() -> str:
-    """``cuda``, ``mps`` or ``cpu``: the fastest that this machine has."""
+    """Return ``cuda``, ``mps`` or ``cpu``: the fastest that this machine has."""
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def detection_loss(logits: Tensor, labels: Tensor, told: Tensor | None = None) -> Tensor:
-    """The mean loss of logits [batch] or [batch, members]: binary cross-entropy with smoothed labels [batch], 0 or 1;
-    or the squared error to a teacher's logits ``told`` [batch] (Ba and Caruana 2014), NaN where it tells none."""
+    """Return the mean loss of logits [batch] or [batch, members].
+
+    Binary cross-entropy with smoothed labels [batch], 0 or 1; or the squared error to a teacher's logits ``told``
+    [batch] (Ba and Caruana 2014), NaN where it has none.
+    """
     if told is None:
         targets = labels * (1.0 - LABEL_SMOOTHING) + 0.5 * LABEL_SMOOTHING
     else:
@@ -91,7 +94,7 @@ def detection_loss(logits: Tensor, labels: Tensor, told: Tensor | None = None) -
 def find_hard_windows(
     model: TrainedDetector, sampler: BatchSampler, config: TrainConfig
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Run the detector over negatives as a stream; the segments and window ends where it comes nearest to firing."""
+    """Run the detector over negatives as a stream; return segments and window ends with the highest scores."""
     stored, dataset = model.config.stored, sampler.dataset
     order = sampler.rng.permutation(sampler.negatives)
     budget = config.mining_hours * 3600 * FRAMES_A_SECOND / stored.step
@@ -113,11 +116,11 @@ def train(
     folder: Path,
     on_progress: Callable[[TrainProgress], None],
 ) -> TrainResult:
-    """Train a detector, which begins with the weights that it has, on the store's ``train`` split and choose the
-    checkpoint on its ``validation`` split. Where a teacher has told its logits, these are learned, not the labels.
+    """Train a detector from its current weights on the store's ``train`` split; select on its ``validation`` split.
 
-    Writes ``best.pt`` (the averaged weights with the lowest selection measure) and ``last.pt`` (everything that is
-    needed to go on) into ``folder``; where a ``last.pt`` of the same configuration lies there, it goes on from it.
+    If the store has a teacher's logits, these are learned instead of the labels. Writes ``best.pt`` (the averaged
+    weights with the lowest selection measure) and ``last.pt`` (everything needed to resume) into ``folder``, and
+    resumes from a ``last.pt`` of the same configuration.
     """
     device = best_device() if detector.on_gpu else "cpu"
     torch.manual_seed(config.seed)
@@ -163,13 +166,12 @@ def train(
 
 
 def _stale(history: Sequence[dict[str, float]]) -> int:
-    """Count the evaluations since the first of the best ones."""
     measures = [row["measure"] for row in history]
     return len(measures) - 1 - measures.index(min(measures)) if measures else 0
 
 
 def _loss(model: TrainedDetector, sampler: BatchSampler, device: str) -> Tensor:
-    """Return the loss of the next batch, in training."""
+    """Return the training loss of the next batch."""
     model.train()
     batch, labels, told = sampler.draw()
     batch = model.augmented(batch, sampler.rng).to(device)
@@ -180,9 +182,8 @@ def _loss(model: TrainedDetector, sampler: BatchSampler, device: str) -> Tensor:
 
 
 def _validated(detector: TrainedDetector, store: FeatureStore) -> float:
-    """Return the selection measure on the store's ``validation`` split."""
     rows = store.where(split="validation")
-    # Confusables are far denser than in life: false alarms per hour are counted on ordinary speech and noise.
+    # Confusables are far denser than in real life: false alarms per hour are counted on ordinary speech and noise.
     ordinary = rows[rows["bucket"].isin(["plain_negative", "noise"])]
     positive = score_segments(detector, store, rows[rows["label"] == 1])
     return selection_measure(positive, score_segments(detector, store, ordinary))

@@ -1,4 +1,4 @@
-"""What every training of a model of Hark's own is told: how long, how much at once, how much of what is there."""
+"""Options common to all trainings of Hark's own models: epochs, batch size, share of the data."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ MOST_BATCH = 1024
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """Attributes:
-    epochs: passes over the data.
-    batch_size: utterances or pairs a step; 0: as many as suit the model.
-    subset: per cent of the data that is used; 2 is a quick test.
+    """Options of a training.
+
+    Attributes:
+        epochs: passes over the data.
+        batch_size: utterances or pairs a step; 0: as many as suit the model.
+        subset: per cent of the data that is used; 2 is a quick test.
     """
 
     epochs: float = 1.0
@@ -29,19 +31,18 @@ class TrainingOptions:
 
 
 def part_of(count: int, subset: float, least: int = 1) -> int:
-    """``subset`` per cent of ``count``, rounded up: at least ``least``, at most ``count``."""
+    """Return ``subset`` per cent of ``count``, rounded up: at least ``least``, at most ``count``."""
     return min(count, max(least, math.ceil(count * subset / 100)))
 
 
 def curves_folder(folder: Path) -> str:
-    """Where the curves of a training in this folder go; "" where TensorBoard, no part of the installation, is not."""
+    """Return the folder for a training's curves; "" if TensorBoard, which Hark does not install, is missing."""
     return str(folder / "runs") if find_spec("tensorboard") else ""
 
 
 @contextmanager
 def curves(folder: str) -> Iterator[Callable[[str, float, int], None]]:
-    """Give the function that writes a curve's value (name, value, step) for TensorBoard; without a folder it does
-    nothing."""
+    """Yield a function that writes a curve's value (name, value, step) for TensorBoard; without a folder, a no-op."""
     if not folder:
         yield lambda name, value, step: None
         return
@@ -52,13 +53,13 @@ def curves(folder: str) -> Iterator[Callable[[str, float, int], None]]:
 
 
 def training_options(values: Mapping[str, object], epochs: float = 1.0, most_epochs: float = 1000.0) -> TrainingOptions:
-    """The options among the values of a form or a job; what is absent or empty is as by default.
+    """Read the options from the values of a form or a job; missing and empty ones get their defaults.
 
     Args:
-        epochs: where the values name none.
+        epochs: the default for epochs.
 
     Raises:
-        HarkError: a value that is no number, or out of range.
+        HarkError: a value is not a number, or out of range.
     """
     return TrainingOptions(
         _number(values, "epochs", epochs, 0.0, most_epochs),

@@ -1,10 +1,10 @@
-"""The verifier: whether each phone of a phrase was said where the keyword HMM has heard its phones.
+"""The verifier checks each phone of a phrase where the keyword HMM has matched.
 
-A keyword HMM adds its phones up, so one wrong phone among eight costs little, and confusables pass. The verifier
-locates the phrase anew, reads the speech encoder's states at each of its phones, and gives each phone a logit; all of
-them must be right. What the decoder says of the phrase (:mod:`model.rescoring`) is evidence beside it. It knows no
-phrase: it was trained once, on very many pairs of speech and a text that was said in it or nearly so
-(``lab/weights/verifier.py``), and it runs on hits alone.
+A keyword HMM sums over its phones, so one wrong phone among eight costs little, and confusables pass. The verifier
+locates the phrase again, reads the speech encoder's states at each of its phones, and gives each phone a logit; all of
+them must be right. The decoder's score of the phrase (:mod:`model.rescoring`) is further evidence. The verifier is not
+trained for a phrase: it was trained once, on very many pairs of speech and a text that was spoken in it, or nearly
+(``lab/weights/verifier.py``), and it runs on matches only.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from model.phones import PHONE_OUTPUTS
 HIDDEN = 96
 EMBEDDING = 32
 PHONE_FEATURES = 6
-LEAST = 0.02  # square root of the least phone probability that is told from nothing
-LEAK = 0.02  # nats that a frame costs
-JUMP = 1.0  # nats that going from phone to phone without a blank between costs
-JUDGED_FRAMES = 60  # before the end: how sure the encoder was there tells quiet from noise
+LEAST = 0.02  # square roots of phone probabilities below this count as equal
+LEAK = 0.02  # nats a frame costs
+JUMP = 1.0  # nats for going from phone to phone without a blank between
+JUDGED_FRAMES = 60  # before the end: the encoder's certainty there separates quiet from noise
 NO_PHONE = PHONE_OUTPUTS  # before the first and after the last
-NOISE = (-6.0, 4.0)  # bounds of the logit that it is noisy
+NOISE = (-6.0, 4.0)  # bounds of the logit of noise
 HEARD_EVIDENCE = 5  # see Verifier.forward
 DECODER_EVIDENCE = 3  # log-probability of the phrase, the least margin of its tokens, whether other words come first
 EVIDENCE = HEARD_EVIDENCE + DECODER_EVIDENCE
@@ -36,7 +36,7 @@ JUDGE_WIDTH = 16
 # Scripted, so that ONNX gets loops of any length.
 @torch.jit.script
 def locate(cost: Tensor, skip: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Viterbi's best path through the phrase that begins and ends anywhere.
+    """Find Viterbi's best path through the phrase, which may begin and end anywhere.
 
     Args:
         cost: of each state in each frame [batch, time, states]; states are phone, blank, phone, ..., phone, blank.
@@ -75,8 +75,11 @@ def locate(cost: Tensor, skip: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Te
 
 
 def located(heard: Tensor, phones: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Where phrases fit best, as :class:`Verifier` takes them: score a phone [batch], the frame of the end [batch], and
-    that in which each phone begins [batch, phones]."""
+    """Locate the best match of phrases, as :class:`Verifier` takes them.
+
+    Returns the score per phone [batch], the frame of the end [batch], and that in which each phone begins [batch,
+    phones].
+    """
     log_p = 2 * torch.log(heard.clamp(min=MATCH_LEAST))
     cost = log_p - MATCH_RIVAL * log_p.amax(dim=2, keepdim=True) - LEAK
     states = torch.stack([phones, torch.zeros_like(phones)], dim=2).flatten(1)
@@ -93,15 +96,17 @@ def _at(values: Tensor, frames: Tensor) -> Tensor:
 
 
 def _sureness(heard: Tensor, end: Tensor) -> Tensor:
-    """Return how sure the encoder was before each end [batch]: the mean log-probability of its best outputs."""
+    """Return the encoder's certainty before each end [batch]: the mean log-probability of its best outputs."""
     frames = torch.arange(heard.shape[1], device=heard.device)[None]
     judged = ((frames > end[:, None] - JUDGED_FRAMES) & (frames <= end[:, None])).float()
     return (2 * torch.log(heard.clamp(min=MATCH_LEAST)).amax(dim=2) * judged).sum(dim=1) / judged.sum(dim=1)
 
 
 class Verifier(nn.Module):
-    """See the module. Phones of phrases are outputs [batch, phones], any behind their ``lengths`` [batch]; what was
-    heard are roots of phone probabilities [batch, time, PHONE_OUTPUTS] and states [batch, time / 4, ENCODER_WIDTH].
+    """The verifier's network.
+
+    Phones of phrases are outputs [batch, phones], arbitrary after their ``lengths`` [batch]; ``heard`` are roots of
+    phone probabilities [batch, time, PHONE_OUTPUTS], ``states`` are [batch, time / 4, ENCODER_WIDTH].
     """
 
     centre: Tensor
@@ -117,7 +122,7 @@ class Verifier(nn.Module):
             nn.Linear(3 * (HIDDEN + EMBEDDING) + PHONE_FEATURES, 128), nn.GELU(), nn.Dropout(0.1),
             nn.Linear(128, HIDDEN), nn.GELU(),
         )  # fmt: skip
-        # Two, not one that goes both ways: ONNX would want sequences packed by length.
+        # Two instead of a bidirectional one, for which ONNX would want sequences packed by length.
         self.onward = nn.GRU(HIDDEN, HIDDEN // 2, batch_first=True)
         self.homeward = nn.GRU(HIDDEN, HIDDEN // 2, batch_first=True)
         self.phone = nn.Linear(2 * HIDDEN, 1)
@@ -125,13 +130,15 @@ class Verifier(nn.Module):
         self.scale = nn.Parameter(torch.tensor(1.0))
         self.bias = nn.Parameter(torch.tensor(0.0))
         self.judge = nn.Sequential(nn.Linear(EVIDENCE, JUDGE_WIDTH), nn.Tanh(), nn.Linear(JUDGE_WIDTH, 1))
-        self.register_buffer("centre", torch.zeros(EVIDENCE))  # of the evidence in training, and its spread
+        self.register_buffer("centre", torch.zeros(EVIDENCE))  # mean of the evidence in training, and its spread
         self.register_buffer("spread", torch.ones(EVIDENCE))
 
     def forward(self, heard: Tensor, states: Tensor, phones: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The logit that all phones are right [batch], each phone's [batch, phones], and the evidence in what was heard
-        [batch, HEARD_EVIDENCE]: the score a phone, how sure the encoder was, the logit, the least phone's, the logit
-        that it is noisy."""
+        """Return the logit that all phones are right [batch], each phone's [batch, phones], and the acoustic evidence.
+
+        The evidence [batch, HEARD_EVIDENCE] is the score per phone, the encoder's certainty, the logit, the least
+        phone's logit, and the logit of noise.
+        """
         with torch.no_grad():
             score, end, begins = located(heard, phones, lengths)
         time, count = heard.shape[1], phones.shape[1]
@@ -188,14 +195,13 @@ class Verifier(nn.Module):
         return logit, each, torch.stack([score, sure, logit, least, self.noisy(states)], dim=1)
 
     def noisy(self, states: Tensor) -> Tensor:
-        """The logit that speech is noisy or in a room [batch], from its states."""
+        """Return the logit that speech is noisy or reverberant [batch], from its states."""
         mean = states.mean(dim=1)
         deviation = (states.square().mean(dim=1) - mean.square()).clamp(min=0).sqrt()
         logit: Tensor = self.noise(torch.cat([mean, deviation], dim=1))[:, 0].clamp(*NOISE)
         return logit
 
     def verdict(self, evidence: Tensor) -> Tensor:
-        """The logit that the phrase was said [batch], of all evidence [batch, EVIDENCE]: what :meth:`forward` gives,
-        then the decoder's."""
+        """Return the logit that the phrase was spoken [batch], from acoustic and decoder evidence [batch, EVIDENCE]."""
         logit: Tensor = self.judge((evidence - self.centre) / self.spread)[:, 0]
         return logit

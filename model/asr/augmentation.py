@@ -1,4 +1,4 @@
-"""What is done to batches of speech as they are drawn, on the device that trains: speed, rooms, noise, filters."""
+"""Augment batches of speech as they are drawn, on the training device: speed, rooms, noise, filters."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from torchaudio.transforms import MelSpectrogram
 from core.audio_file import SAMPLE_RATE
 from model.features import F_MAX, F_MIN, FFT, HOP, MELS, POWER_FLOOR, WINDOW
 
-ROOM_SAMPLES = 12_000  # of a room's response, 0.75 s
-# Lengths are multiples of this: few transform plans, all of small prime factors (5 times faster on CUDA).
+ROOM_SAMPLES = 12_000  # of a room impulse response, 0.75 s
+# Lengths are multiples of this: few FFT plans, all with small prime factors (5 times faster on CUDA).
 FFT_STEP = 8_000
 
 
 @dataclass(frozen=True)
 class SpeechAugmentation:
-    """Shares of the items that are changed, and by how much."""
+    """Shares of the items that are changed, and the range of each change."""
 
     speed_share: float = 0.7
     speed: tuple[float, float] = (0.82, 1.2)  # pitch, formants and tempo together
     room_share: float = 0.4
     noise_share: float = 0.75
     snr_db: tuple[float, float] = (2.0, 30.0)
-    babble_share: float = 0.25  # of the noisy ones: other speakers of the batch
-    recorded_share: float = 0.5  # of the noisy ones: recordings; the rest is coloured noise
+    babble_share: float = 0.25  # of the noisy items: other speakers of the batch
+    recorded_share: float = 0.5  # of the noisy items: recorded noise; the rest get coloured noise
     equalizer_db: float = 5.0
     telephone_share: float = 0.1
     gain_db: tuple[float, float] = (-22.0, 8.0)  # of speech at -26 dBFS
@@ -42,8 +42,6 @@ class SpeechAugmentation:
 
 
 class BatchAugmenter:
-    """Augments batches on a device."""
-
     def __init__(self, config: SpeechAugmentation, noise: np.ndarray, rooms: list[np.ndarray], device: str) -> None:
         self.config = config
         self.device = device
@@ -65,7 +63,7 @@ class BatchAugmenter:
         return torch.rand(size, device=self.device) < share
 
     def change_speed(self, audio: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Read each item at a speed of its own by linear interpolation: audio [batch, samples] and lengths."""
+        """Resample each item by its own random factor (linear interpolation): audio [batch, samples] and lengths."""
         c, size = self.config, len(audio)
         factor = self._uniform(size, math.log(c.speed[0]), math.log(c.speed[1])).exp()
         factor = torch.where(self._chosen(size, c.speed_share), factor, torch.ones_like(factor))
@@ -78,7 +76,7 @@ class BatchAugmenter:
         return changed * inside, new_lengths
 
     def _noise(self, audio: Tensor) -> Tensor:
-        """A noise for each item [batch, samples]: recorded, other speakers, or coloured."""
+        """Return a noise for each item [batch, samples]: recorded, other speakers, or coloured."""
         size, samples = audio.shape
         kind = torch.rand(size, device=self.device)
         c = self.config
@@ -98,13 +96,12 @@ class BatchAugmenter:
         return torch.where((kind > 1.0 - c.babble_share)[:, None], others, noise)
 
     def waveform(self, audio: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Everything that is done to sound: [batch, samples] and lengths in, the same out."""
+        """Apply every change to the waveform: [batch, samples] and lengths in, the same out."""
         audio, lengths = self.change_speed(audio, lengths)
         return self.in_a_room(audio, lengths), lengths
 
     def in_a_room(self, audio: Tensor, lengths: Tensor) -> Tensor:
-        """Rooms, noise, a microphone and its level, which leave words where they are: [batch, samples] in, and with
-        what makes them whole steps out."""
+        """Add a room, noise, a microphone response and a gain: [batch, samples], padded to a multiple of FFT_STEP."""
         c = self.config
         audio = functional.pad(audio, (0, -audio.shape[1] % FFT_STEP))
         size, samples = audio.shape
@@ -115,13 +112,13 @@ class BatchAugmenter:
             room = self.rooms[torch.randint(0, len(self.rooms), (size,), device=self.device)]
             wet = spectrum * torch.fft.rfft(room, n=points)
             spectrum = torch.where(self._chosen(size, c.room_share)[:, None], wet, spectrum)
-        # The noise is heard through the same microphone as the speech, so the filter comes after it.
+        # Speech and noise pass through the same microphone, so the filter comes after the noise.
         audio = torch.fft.irfft(spectrum, n=points)[:, :samples]
         audio = audio * (level / audio.square().sum(1).div(lengths).sqrt().clamp(min=1e-5))[:, None]
         noise = self._noise(audio)
         noise_level = noise.square().mean(1).sqrt().clamp(min=1e-6)
         snr = self._uniform(size, *c.snr_db)
-        # Where no noise is wanted there is still a microphone's own.
+        # Items without added noise still get the microphone's own.
         snr = torch.where(self._chosen(size, c.noise_share), snr, self._uniform(size, 35.0, 60.0))
         audio = audio + noise * (level / noise_level * 10 ** (-snr / 20))[:, None]
         spectrum = torch.fft.rfft(audio, n=points)
@@ -131,7 +128,7 @@ class BatchAugmenter:
         return (audio * gain[:, None]).clamp(-1, 1)
 
     def _filters(self, size: int, bins: int) -> Tensor:
-        """A smooth random response for each item [batch, bins], some with a telephone's band."""
+        """Return a smooth random frequency response for each item [batch, bins], some limited to the telephone band."""
         c = self.config
         points = torch.randn(size, 1, 10, device=self.device) * (c.equalizer_db / 2)
         curve = functional.interpolate(points, size=bins, mode="linear", align_corners=True)[:, 0]
@@ -143,13 +140,13 @@ class BatchAugmenter:
         return 10 ** (curve / 20)
 
     def log_mel(self, audio: Tensor) -> Tensor:
-        """``model.features.log_mel`` on the device: [batch, samples] to [batch, frames, MELS]."""
+        """Compute ``model.features.log_mel`` on the device: [batch, samples] to [batch, frames, MELS]."""
         margin = (FFT - WINDOW) // 2
         power: Tensor = self.mel(functional.pad(audio, (margin, margin)))
         return torch.log(power.transpose(1, 2) + POWER_FLOOR)
 
     def features(self, log_mel: Tensor) -> Tensor:
-        """Warping of the mel axis and masks (SpecAugment): [batch, frames, MELS] in, the same shape out."""
+        """Warp the mel axis and mask times and bands (SpecAugment): [batch, frames, MELS] in, the same shape out."""
         c = self.config
         size, frames, mels = log_mel.shape
         factor = self._uniform(size, math.log(c.warp[0]), math.log(c.warp[1])).exp()

@@ -1,8 +1,8 @@
-"""Emissions: what an acoustic model says about audio, frame by frame, of any length, and their compact form.
+"""Emissions: an acoustic model's output probabilities, frame by frame, for audio of any length; their compact form.
 
-The compact form is 8 bits a value: the negative log-probability in steps of :data:`STEP`, of the
-:data:`KEPT` most probable outputs of each frame (their numbers, then their values). What is not kept counts as what
-probability is left, evenly. ``./hark bench mining`` measures size and cost on recordings with known word times.
+The compact form takes 8 bits a value: the negative log-probability in steps of :data:`STEP`, for the :data:`KEPT` most
+probable outputs of each frame (their numbers, then their values). The other outputs share the remaining probability
+evenly. ``./hark bench mining`` measures size and cost on recordings with known word times.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from model.phones import CHARACTER_OUTPUTS, PHONE_OUTPUTS, PHONES, phone_indices
 from phrase_augmentation.phonemes import phonemes_of_words
 
 OUTPUT_SAMPLES = 320  # of the recognizer: 20 ms
-WINDOW_OUTPUTS = 1000  # outputs heard at once: 20 s
-CONTEXT_OUTPUTS = 100  # at either end of a window that another window gives: 2 s
-PAD_S = 1.0  # shorter audio is padded to whole seconds, so that clips of like length make a batch
+WINDOW_OUTPUTS = 1000  # outputs computed at once: 20 s
+CONTEXT_OUTPUTS = 100  # outputs at either end of a window that the neighbouring window supplies: 2 s
+PAD_S = 1.0  # shorter audio is padded to whole seconds, so that clips of similar length make a batch
 TAIL_S = 0.3  # of silence after the end, as in training
-BATCH_SECONDS = 160.0  # of audio that goes through the model at once
+BATCH_SECONDS = 160.0  # of audio in one forward pass
 BLANK_NAME = "<blank>"
 
 STEP = 0.08  # nats a step of 8 bits: 255 steps reach to exp(-20.4)
-KEPT = 8  # outputs kept of each frame
+KEPT = 8  # outputs stored for each frame
 
 
 class Aligner:
-    """Hark's own recognizer, read through its phones; ``both`` gives its characters too.
+    """Hark's own recognizer, read through its phone outputs; ``both`` yields its characters too.
 
     Attributes:
-        name: names model and weights, as a file name; emissions of different weights never meet.
-        vocabulary: a name for each output; output 0 is the blank.
+        name: identifies model and weights and is valid as a file name; emissions of different weights are never mixed.
+        vocabulary: the name of each output; output 0 is the blank.
         frame_s: seconds an output.
     """
 
@@ -44,14 +44,14 @@ class Aligner:
     vocabulary = (BLANK_NAME, *PHONES)
 
     def __init__(self, recognizer: Any = None) -> None:
-        """``recognizer`` is a ``model.asr.network.Recognizer``; None: the shipped one."""
+        """Wrap ``recognizer``, a ``model.asr.network.Recognizer``; None: the shipped one."""
         from model.shipped_weights import shipped_recognizer
 
         self.recognizer = shipped_recognizer()[0] if recognizer is None else recognizer.eval()
         self.name = f"recognizer-phones-{weights_digest(self.recognizer)}"
 
     def both(self, audios: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-        """Log-probabilities over ``characters`` and over ``phones`` of each recording, in their order."""
+        """Yield log-probabilities over ``characters`` and over ``phones`` for each recording, in order."""
         waiting: list[np.ndarray] = []
         seconds = 0.0
         for audio in audios:
@@ -63,20 +63,20 @@ class Aligner:
         yield from self._heard(waiting)
 
     def log_probabilities(self, audio: np.ndarray) -> np.ndarray:
-        """Natural logarithms [time, outputs] float32 for mono audio [samples] of any length at 16 kHz."""
+        """Return natural logarithms [time, outputs] float32 for mono audio [samples] of any length at 16 kHz."""
         return next(self.both([audio]))["phones"]
 
     def log_probabilities_of(self, audios: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """The same for many, in their order; several go through the model at once."""
+        """Yield :meth:`log_probabilities` of each recording, in order, computed in batches."""
         for heads in self.both(audios):
             yield heads["phones"]
 
     def tokens(self, words: Sequence[str], language: str) -> list[list[int]]:
-        """The outputs that each word is made of; empty for a word that the model cannot write."""
+        """Return the outputs that each word consists of; empty for a word that the model cannot write."""
         return [phone_indices(phones) for phones in phonemes_of_words(words, language)]
 
     def _heard(self, audios: Sequence[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-        """Windows of one length go through the model together; a result does not depend on what it shares one with."""
+        """Run windows of equal length as one batch; a result does not depend on what else is in its batch."""
         windows: dict[int, list[tuple[int, int]]] = {}  # outputs of a window: (recording, first output)
         for number, audio in enumerate(audios):
             for first, length in _windows(len(audio)):
@@ -111,28 +111,28 @@ class Aligner:
 
 @lru_cache(maxsize=1)
 def default_aligner() -> Aligner:
-    """The recognizer that ships, through its phones; loaded once a process."""
+    """Return the shipped recognizer, read through its phones; loaded once a process."""
     return Aligner()
 
 
 def output_count(samples: int) -> int:
-    """Outputs of the recognizer for that many samples: one for each 20 ms begun, at least one."""
+    """Return the number of outputs for that many samples: one for each 20 ms begun, at least one."""
     return max(1, -(-samples // OUTPUT_SAMPLES))
 
 
 def _windows(samples: int) -> list[tuple[int, int]]:
-    """(first output, outputs) of the windows over a recording. They overlap by twice the context."""
+    """Return (first output, outputs) of the windows over a recording; they overlap by twice the context."""
     total = output_count(samples)
     if total <= WINDOW_OUTPUTS:
         padded = int(np.ceil((samples / SAMPLE_RATE + TAIL_S) / PAD_S) * PAD_S * SAMPLE_RATE) // OUTPUT_SAMPLES
         return [(0, padded)]
     step = WINDOW_OUTPUTS - 2 * CONTEXT_OUTPUTS
-    # A later window overwrites the end of an earlier one, but for its own first context.
+    # A later window overwrites the end of the previous one, except for its own leading context.
     return [(first, WINDOW_OUTPUTS) for first in range(0, total - 2 * CONTEXT_OUTPUTS, step)]
 
 
 def _window_mel(audio: np.ndarray, first: int, outputs: int) -> np.ndarray:
-    """Log-mel [2 * outputs, MELS] from an output on; silence after the recording's end."""
+    """Return the log-mel [2 * outputs, MELS] from an output on; silence follows the recording's end."""
     start = first * OUTPUT_SAMPLES
     needed = (2 * outputs - 1) * HOP + WINDOW
     piece = audio[start : start + needed]
@@ -140,7 +140,7 @@ def _window_mel(audio: np.ndarray, first: int, outputs: int) -> np.ndarray:
 
 
 def weights_digest(model: Any) -> str:
-    """Eight hexadecimal digits that change with any weight of a torch module."""
+    """Return eight hexadecimal digits that change with any weight of a torch module."""
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())
@@ -149,7 +149,7 @@ def weights_digest(model: Any) -> str:
 
 
 def pack(log_probabilities: np.ndarray, kept: int = KEPT) -> np.ndarray:
-    """The compact form uint8 [time, 2 * kept] of [time, outputs]: numbers of the most probable outputs, then values."""
+    """Compress [time, outputs] to uint8 [time, 2 * kept]: numbers of the most probable outputs, then their values."""
     kept = min(kept, log_probabilities.shape[1])
     best = np.argpartition(-log_probabilities, kept - 1, axis=1)[:, :kept]
     values = np.take_along_axis(log_probabilities, best, axis=1)
@@ -158,10 +158,10 @@ def pack(log_probabilities: np.ndarray, kept: int = KEPT) -> np.ndarray:
 
 
 def unpack(packed: np.ndarray, outputs: int) -> np.ndarray:
-    """The inverse of :func:`pack`: [time, outputs] float32.
+    """Invert :func:`pack`: [time, outputs] float32.
 
     Raises:
-        ValueError: it is no compact form over that many outputs (cut off, or another aligner's).
+        ValueError: not a compact form over that many outputs (truncated, or from another aligner).
     """
     if packed.ndim != 2 or packed.dtype != np.uint8 or packed.shape[1] % 2 or not packed.shape[1]:
         raise ValueError(f"no compact emission: {packed.dtype} {packed.shape}")
@@ -171,7 +171,7 @@ def unpack(packed: np.ndarray, outputs: int) -> np.ndarray:
         raise ValueError(f"output {int(numbers.max())} of {outputs}")
     values = packed[:, kept:].astype(np.float32) * -STEP
     left = np.clip(1.0 - np.exp(values).sum(axis=1, keepdims=True), 1e-6, None) / max(1, outputs - kept)
-    # An output that was left out was less probable than each that was kept.
+    # An output that was dropped was less probable than each stored one.
     floor = np.minimum(np.log(left), values.min(axis=1, keepdims=True))
     result = np.repeat(floor.astype(np.float32), outputs, axis=1)
     np.put_along_axis(result, numbers, values, axis=1)

@@ -1,4 +1,4 @@
-"""The recognizer: two convolutions, two bidirectional LSTM layers, a linear output each for characters and phones."""
+"""The recognizer: two convolutions, two bidirectional LSTM layers, a linear layer each for characters and phones."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from torch import Tensor, nn
 from model.features import LOG_MEL_MEAN, LOG_MEL_SCALE, MELS
 from model.phones import CHARACTER_OUTPUTS, PHONE_OUTPUTS
 
-STRIDE = 2  # log-mel frames an output: 20 ms
+STRIDE = 2  # log-mel frames per output: 20 ms
 FRAME_S = 0.02
 
 
 @dataclass(frozen=True)
 class RecognizerConfig:
-    """The shape of a recognizer; it travels inside every checkpoint."""
+    """The shape of a recognizer; stored in every checkpoint."""
 
     channels: tuple[int, int] = (32, 48)
     projection: int = 256
-    hidden: int = 320  # of each direction
+    hidden: int = 320  # in each direction
     layers: int = 2
     dropout: float = 0.2
 
 
 class Recognizer(nn.Module):
-    """Log-mel [batch, frames, MELS] to logits over characters and over phones, one every 20 ms (CTC, blank first)."""
+    """Map log-mel [batch, frames, MELS] to logits over characters and phones, one every 20 ms (CTC, blank first)."""
 
     def __init__(self, config: RecognizerConfig) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Recognizer(nn.Module):
         self.phones = nn.Linear(2 * config.hidden, PHONE_OUTPUTS)
 
     def forward(self, log_mel: Tensor) -> dict[str, Tensor]:
-        """``{"characters": [batch, time, CHARACTER_OUTPUTS], "phones": [batch, time, PHONE_OUTPUTS]}`` logits."""
+        """Return logits: ``characters`` [batch, time, CHARACTER_OUTPUTS], ``phones`` [batch, time, PHONE_OUTPUTS]."""
         x = self.convolutions(((log_mel - LOG_MEL_MEAN) / LOG_MEL_SCALE).unsqueeze(1))
         x = torch.relu(self.project(x.permute(0, 2, 1, 3).flatten(2)))
         x, _ = self.recurrent(self.dropout(x))

@@ -1,4 +1,4 @@
-"""Transcribed speech as training reads it: all audio in one file of 16-bit samples, and batches drawn from it."""
+"""Transcribed speech for training: all audio in one file of 16-bit samples, and batches drawn from it."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ AUDIO_FILE = "audio.i16"
 TABLE_FILE = "utterances.jsonl"
 NOISE_FILE = "noise.i16"
 ROOMS_FILE = "rooms.npz"
-JOIN_UNTIL_S = (2.0, 7.0)  # short utterances are joined until an item has about this many seconds
+JOIN_UNTIL_S = (2.0, 7.0)  # short utterances are joined until an item is about this long
 JOIN_GAP_S = (0.0, 0.4)
 LONGEST_S = 17.0
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """A recording with what is said in it.
+    """A recording and its transcript.
 
     Attributes:
-        path: of the audio, relative to the folder that it is packed from.
+        path: of the audio, relative to the folder that is packed.
         text: normalized; empty for untranscribed speech.
         phones: of the text, IPA.
-        speaker: whose voice it is, unique over corpora.
-        corpus: or engine.
-        real: a person, not an engine, spoke it.
+        speaker: unique across corpora.
+        corpus: the corpus, or the speech engine.
+        real: spoken by a person, not by an engine.
         split: train, validation or test.
     """
 
@@ -50,10 +50,7 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Packed:
-    """A pack: ``samples`` (int16 memory map), utterances with their places in it, noise and room responses.
-
-    What is made of a pack, and is to be used again, is kept with its ``digest``.
-    """
+    """A pack: ``samples`` (int16 memory map), utterances and their positions, noise, rooms, and its ``digest``."""
 
     samples: np.ndarray
     utterances: list[Utterance]
@@ -64,12 +61,12 @@ class Packed:
     digest: str
 
     def audio(self, index: int) -> np.ndarray:
-        """An utterance [samples] float32."""
+        """Return an utterance [samples] float32."""
         part = self.samples[self.first[index] : self.first[index] + self.length[index]]
         return np.asarray(part, np.float32) / 32768.0
 
     def where(self, split: str, transcribed: bool | None = None) -> np.ndarray:
-        """Indices of a split's utterances."""
+        """Return the indices of a split's utterances; ``transcribed`` None: with and without phones."""
         wanted = (u.split == split and transcribed in (None, bool(u.phones)) for u in self.utterances)
         return np.flatnonzero(np.fromiter(wanted, bool))
 
@@ -85,14 +82,14 @@ def pack(
     noises: Sequence[np.ndarray] = (),
     rooms: Sequence[np.ndarray] = (),
 ) -> int:
-    """Decode utterances under ``root`` into ``folder``; returns how many. What cannot be read or is too long is not."""
+    """Decode utterances under ``root`` into ``folder``; return how many. Unreadable and overlong ones are skipped."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / TABLE_FILE).unlink(missing_ok=True)
 
     def decoded(utterance: Utterance) -> np.ndarray | None:
         try:
             return _to_int16(read_audio(root / utterance.path))
-        except Exception:  # whatever a damaged file raises, the others are used
+        except Exception:  # whatever a damaged file raises, the others are still used
             return None
 
     rows, position = [], 0
@@ -113,7 +110,7 @@ def pack(
 
 
 def open_pack(folder: Path) -> Packed:
-    """Open what :func:`pack` has written."""
+    """Open a folder that :func:`pack` has written."""
     rows = [json.loads(line) for line in (folder / TABLE_FILE).read_text().splitlines()]
     first = np.asarray([row.pop("first") for row in rows], np.int64)
     length = np.asarray([row.pop("length") for row in rows], np.int64)
@@ -135,20 +132,20 @@ def open_pack(folder: Path) -> Packed:
 
 @dataclass(frozen=True)
 class SpeechBatch:
-    """Audio [batch, samples] float32, zero-padded at the end, with its lengths and the indices of what it holds."""
+    """Audio [batch, samples] float32, zero-padded at the end, with its lengths and the indices of its utterances."""
 
     audio: np.ndarray
     lengths: np.ndarray  # samples
-    items: list[list[int]]  # utterances of the pack, in the order they are said
+    items: list[list[int]]  # utterances of the pack, in spoken order
 
 
 @dataclass
 class BatchSource:
     """Draws batches of about ``seconds`` of speech, or at most ``most`` utterances; ``real_share`` of them by people.
 
-    Short utterances are joined to items of some seconds, so that single words are heard between others. Items of a
-    batch have similar lengths. Corpora are drawn by the square root of their hours, so that a large one does not
-    drown the others.
+    Short utterances are joined into items of a few seconds, so that single words occur between others. Items of a batch
+    have similar lengths. Corpora are drawn by the square root of their hours, so that a large one does not crowd out
+    the others.
     """
 
     packed: Packed
@@ -158,7 +155,7 @@ class BatchSource:
     real_share: float = 0.6
     longest_s: float = LONGEST_S
     join: bool = True
-    most: int = 0  # utterances a batch; 0: as many as have these seconds
+    most: int = 0  # utterances a batch; 0: as many as fit into ``seconds``
     _pools: list[tuple[np.ndarray, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -178,7 +175,6 @@ class BatchSource:
         return bool(self._pools)
 
     def draw(self) -> SpeechBatch:
-        """A batch."""
         rng, length = self.rng, self.packed.length
         weights = np.asarray([weight for _, weight in self._pools])
         weights /= weights.sum()
@@ -187,7 +183,7 @@ class BatchSource:
             pool = self._pools[rng.choice(len(self._pools), p=weights)][0]
             return int(pool[rng.integers(len(pool))])
 
-        # A stretch of similar lengths is cut out of a larger draw.
+        # A run of similar lengths is cut out of a larger draw.
         drawn: list[list[int]] = []
         for _ in range(4 * max(2, self.most or int(self.seconds / 5))):
             item = [utterance()]

@@ -1,9 +1,9 @@
-"""From a phone emission to words: a beam search over the phones of a vocabulary, with a model of which words follow.
+"""From a phone emission to words: a beam search over the phones of a vocabulary, with a language model.
 
-The recognizer learned from a few hours of speech: what it writes letter by letter has most words wrong. Its phones
-are better, and a vocabulary says which of them make words. States are (last words, place in the tree of pronunciations,
-last output); of equal states the more probable history is kept. Probabilities of words are known at the tree's
-branches (the largest below), so that rare words fall out early.
+The recognizer was trained on a few hours of speech: written letter by letter, most of its words are wrong. Its phones
+are better, and a vocabulary limits them to words. States are (last words, node in the tree of pronunciations, last
+output); of equal states the more probable history survives. The tree's branches carry the largest word probability
+below them, so that rare words are pruned early.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ from phrase_augmentation.phonemes import Phones, phonemes_of_words
 from phrase_augmentation.vocabulary import vocabulary
 
 WORDS = 40_000  # of the vocabulary
-WEAK_WORDS = 400  # of the most frequent ones are heard as they sound between other words, too ("the", "to", "and")
-BETWEEN = (("see", "now"), ("see", "all"), ("look", "now"))  # words before and after, where their sound is taken from
-GENERAL_WEIGHT = 5.0  # pairs of words in transcripts that the general probability of a word is worth
+WEAK_WORDS = 400  # of the most frequent ones also have reduced pronunciations ("the", "to", "and")
+BETWEEN = (("see", "now"), ("see", "all"), ("look", "now"))  # neighbours for reduced pronunciations
+GENERAL_WEIGHT = 5.0  # weight of a word's general probability, in word pairs from transcripts
 ROOT = 0
-IMPOSSIBLE = -100.0  # nats; what the trigrams give for words that they do not have
-UNLISTED = -3.0  # nats by which a word outside the trigrams' vocabulary is less probable than its frequency says
-# Log-probability, and the words as (those before, the last), by (last words, node of the tree, last output).
+IMPOSSIBLE = -100.0  # nats; the trigrams' value for unknown words
+UNLISTED = -3.0  # nats by which a word outside the trigrams' vocabulary is less probable than its frequency suggests
+# (Last words, node of the tree, last output) to log-probability and words, as nested (previous words, last word).
 Beams = dict[tuple[tuple[str, ...], int, int], tuple[float, tuple | None]]
 
 
 @dataclass(frozen=True)
 class DecodingConfig:
-    """How words are searched for; weights were chosen on 40 utterances of librispeech-dev-clean (bench asr)."""
+    """Parameters of the beam search; the weights were chosen on 40 utterances of librispeech-dev-clean (bench asr)."""
 
-    beam: int = 250  # states kept a frame
-    beam_nats: float = 16.0  # less probable than the best one by more: dropped
-    outputs: int = 10  # most probable ones of a frame that are tried
-    output_floor: float = -9.0  # nats; less probable ones are not
-    # Nats taken from the blank, which CTC writes in most frames; chosen, as the others, with the trigrams.
+    beam: int = 250  # states that survive a frame
+    beam_nats: float = 16.0  # states less probable than the best one by more than this are dropped
+    outputs: int = 10  # most probable outputs of a frame that are tried
+    output_floor: float = -9.0  # nats; less probable outputs are not tried
+    # Nats taken from the blank, which CTC writes in most frames; chosen with the trigrams, like the others.
     blank_cost: float = 1.8
-    word_weight: float = 1.0  # of the words' log-probabilities against the emission's
+    word_weight: float = 1.0  # of the language model against the emission
     word_bonus: float = 0.0  # nats for each word
-    still: float = 0.999  # frames in which the blank is more probable than this extend nothing
+    still: float = 0.999  # frames in which the blank is more probable than this extend no word
 
 
 @dataclass(frozen=True)
 class WordModel:
-    """How probable words and pairs of words are: ``unigram`` and ``pairs`` hold natural logarithms.
+    """Probabilities of words and of pairs of words; ``unigram`` and ``pairs`` hold natural logarithms.
 
     ``pairs[a][b]`` is the probability of b after a; for other words after a it is ``backoff[a]`` plus the unigram.
     """
@@ -59,14 +59,13 @@ class WordModel:
     pairs: dict[str, dict[str, float]]
     backoff: dict[str, float]
     unknown: float
-    context: int = 1  # words before one that its probability depends on
+    context: int = 1  # previous words that a word's probability depends on
 
     def alone(self, word: str) -> float:
-        """log P(word)."""
         return self.unigram.get(word, self.unknown)
 
     def after(self, before: tuple[str, ...], word: str) -> float:
-        """log P(word | before)."""
+        """Return log P(word | before)."""
         last = before[-1] if before else ""
         known = self.pairs.get(last)
         if known is not None and word in known:
@@ -75,9 +74,9 @@ class WordModel:
 
 
 class TrigramModel:
-    """The word trigrams that the package pocketsphinx brings for US English (19,794 words); others by ``general``.
+    """The US English word trigrams of the package pocketsphinx (19,794 words); ``general`` covers other words.
 
-    Raises ImportError where the package is not installed.
+    Raises ImportError if the package is not installed.
     """
 
     context = 2
@@ -93,16 +92,15 @@ class TrigramModel:
         self._known: dict[tuple[str, ...], float] = {}
 
     def alone(self, word: str) -> float:
-        """log P(word)."""
         return self._probability((word,))
 
     def after(self, before: tuple[str, ...], word: str) -> float:
-        """log P(word | before); fewer words before it than the model looks at: it begins a sentence."""
+        """Return log P(word | before); fewer than ``context`` words before: the sentence begins with them."""
         begun = before if len(before) == self.context else ("<s>", *before)
         return self._probability((word, *begun[::-1]))
 
     def _probability(self, words: tuple[str, ...]) -> float:
-        """Of the first of ``words`` after the others, the nearest first."""
+        """Return log P of the first of ``words`` after the others, nearest first."""
         found = self._known.get(words)
         if found is None:
             found = self._nats * self._model.prob(list(words))
@@ -113,7 +111,7 @@ class TrigramModel:
 
 
 def word_model(frequencies: dict[str, float], transcripts: Iterable[str]) -> WordModel:
-    """Word frequencies in general (shares of running text), and pairs of words from transcripts."""
+    """Estimate a word model from general word frequencies (shares of running text) and word pairs in transcripts."""
     single: Counter[str] = Counter()
     pair_counts: dict[str, Counter[str]] = {}
     for transcript in transcripts:
@@ -123,7 +121,7 @@ def word_model(frequencies: dict[str, float], transcripts: Iterable[str]) -> Wor
             pair_counts.setdefault(before, Counter())[word] += 1
     total = sum(single.values())
     everyday = sum(frequencies.values()) or 1.0
-    share = total / (total + 100_000)  # of the transcripts in the probability of a word; half at 100,000 words
+    share = total / (total + 100_000)  # weight of the transcripts in a word's probability; half at 100,000 words
     unigram = {
         word: math.log(
             (1 - share) * frequencies.get(word, 1e-8) / everyday + share * (single[word] / total if total else 0)
@@ -144,10 +142,10 @@ def word_model(frequencies: dict[str, float], transcripts: Iterable[str]) -> Wor
 
 
 class WordDecoder:
-    """Words out of phone emissions.
+    """Decodes phone emissions into words.
 
     Args:
-        pronunciations: (word, outputs of its phones); a word may stand there more than once.
+        pronunciations: (word, outputs of its phones); a word may occur more than once.
     """
 
     def __init__(self, pronunciations: Iterable[tuple[str, Sequence[int]]], model: WordModel | TrigramModel) -> None:
@@ -180,7 +178,7 @@ class WordDecoder:
         self._ahead = ahead
 
     def words(self, log_p: np.ndarray, config: DecodingConfig | None = None) -> list[str]:
-        """The words of a phone emission [time, outputs]; empty where nothing is said."""
+        """Return the words of a phone emission [time, outputs]; empty without speech."""
         config = config or DecodingConfig()
         still = math.log(config.still)
         order = np.argsort(-log_p, axis=1)[:, : config.outputs]
@@ -197,7 +195,7 @@ class WordDecoder:
                 kept = heapq.nlargest(config.beam, beams.items(), key=lambda item: item[1][0])
                 least = kept[0][1][0] - config.beam_nats
                 beams = {key: entry for key, entry in kept if entry[0] >= least}
-        # A word that was not finished is left out.
+        # An unfinished word is dropped.
         finished = [entry for (_, node, _), entry in beams.items() if node == ROOT]
         _, history = max(finished or beams.values(), key=lambda entry: entry[0])
         found: list[str] = []
@@ -209,7 +207,7 @@ class WordDecoder:
     def _grown(
         self, beams: Beams, frame: list[float], blank: float, active: list[int], config: DecodingConfig
     ) -> Beams:
-        """Extend each beam by a frame: by a blank, the same output again, or another active one."""
+        """Extend each beam by a frame: by a blank, the same output again, or another active output."""
         children, ahead, words_at, after = self._children, self._ahead, self._words, self.model.after
         weight, bonus, context = config.word_weight, config.word_bonus, self.model.context
         grown: Beams = {}
@@ -248,7 +246,6 @@ class WordDecoder:
 
 
 def _waited(beams: Beams, blank: float) -> Beams:
-    """Extend each beam by a blank alone."""
     grown: Beams = {}
     for (before, node, _), (score, history) in beams.items():
         known = grown.get((before, node, BLANK))
@@ -258,9 +255,9 @@ def _waited(beams: Beams, blank: float) -> Beams:
 
 
 def decoder_for(language: str = "en", transcripts: Iterable[str] = ()) -> WordDecoder:
-    """A decoder over the language's most frequent words and those of the transcripts, normalized texts.
+    """Return a decoder over the language's most frequent words and those of the transcripts (normalized texts).
 
-    The first call a language takes some seconds. Raises HarkError where espeak-ng does not have the language.
+    The first call for a language takes some seconds. Raises HarkError if espeak-ng does not have the language.
     """
     known = vocabulary(language, WORDS)
     texts = list(transcripts)
@@ -276,13 +273,13 @@ def decoder_for(language: str = "en", transcripts: Iterable[str] = ()) -> WordDe
         try:
             return WordDecoder(pronunciations, TrigramModel(general))
         except ImportError:
-            pass  # words by their frequency, and pairs of them from the transcripts
+            pass  # word frequencies, and word pairs from the transcripts
     return WordDecoder(pronunciations, general)
 
 
 @lru_cache(maxsize=8)
 def _weak_forms(words: tuple[str, ...], language: str) -> tuple[tuple[str, Phones], ...]:
-    """How words sound between others, where that can be told from the phones of the three together."""
+    """Return reduced pronunciations of words between others, where the neighbours' phones are unchanged."""
     found: list[tuple[str, Phones]] = []
     for before, after in BETWEEN:
         first, last = phonemes_of_words([before, after], language)

@@ -1,4 +1,4 @@
-"""Training by CTC of the recognizer and of backbones: one loop, read from top to bottom."""
+"""CTC training of the recognizer and of backbones."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ from model.plain import plain
 from model.shipped_weights import save_weights
 from model.training_options import curves
 
-TAIL_S = 0.3  # after an item, so that a causal backbone has time to write the last phone
+TAIL_S = 0.3  # of silence after an item, so that a causal backbone has time to write the last phone
 EVALUATED = 100  # utterances of each group that are decoded
-AHEAD = 3  # batches that are drawn before they are needed
+AHEAD = 3  # batches drawn before they are needed
 BEST, FINAL = "best.safetensors", "final.safetensors"
 
 
 @dataclass(frozen=True)
 class AcousticTrainConfig:
-    """How an acoustic model is trained; it travels inside every checkpoint."""
+    """Parameters of training an acoustic model; stored in every checkpoint."""
 
     steps: int = 20_000
     batch_seconds: float = 160.0
-    batch_size: int = 0  # utterances a batch, in place of the seconds; 0: as many as have them
+    batch_size: int = 0  # utterances a batch, instead of ``batch_seconds``; 0: as many as fit into ``batch_seconds``
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     warmup_steps: int = 300
     ema_decay: float = 0.999
-    # CTC stays at all-blank for thousands of steps on long noisy items; short clean ones in small batches break that.
+    # CTC stays at all-blank for thousands of steps on long noisy items; short clean ones in small batches prevent that.
     easy_steps: int = 600
     easy_longest_s: float = 4.0
     easy_seconds: float = 40.0
     real_share: float = 0.6
-    characters_weight: float = 0.5  # of a recognizer's loss; the rest is phones
+    characters_weight: float = 0.5  # of a recognizer's loss; the rest is for phones
     evaluations: int = 20
     seed: int = 0
     augmentation: SpeechAugmentation = field(default_factory=SpeechAugmentation)
@@ -58,45 +58,44 @@ class AcousticTrainConfig:
 
 @dataclass(frozen=True)
 class AcousticProgress:
-    """What the loop tells its caller."""
+    """A progress report of the training loop."""
 
     step: int
     loss: float | None  # None before the first step
-    errors: dict[str, float] | None  # by group, where an evaluation was made
+    errors: dict[str, float] | None  # by group, after an evaluation
 
 
 AcousticModel = Recognizer | EmbeddingBackbone
 
 
 def mel_of(model: AcousticModel, augmenter: BatchAugmenter, audio: Tensor) -> Tensor:
-    """What a model hears of audio [batch, samples]: log-mel [batch, frames, bands]."""
+    """Compute the log-mel [batch, frames, bands] that the model reads, from audio [batch, samples]."""
     return model.mel(audio) if isinstance(model, EmbeddingBackbone) else augmenter.log_mel(audio)
 
 
 def acoustic_logits(model: AcousticModel, log_mel: Tensor) -> dict[str, Tensor]:
-    """Logits [batch, time, outputs] by target. A backbone hears silence before the item, so that times agree."""
+    """Return logits [batch, time, outputs] by target; a backbone gets silence before the item, so that times agree."""
     if isinstance(model, Recognizer):
         return model(log_mel)  # type: ignore[no-any-return]
     lead = model.config.receptive_frames - STEP_FRAMES
-    # The mean over the item's quiet frames is nearer to what comes before it than digital silence.
+    # The mean over the item's quiet frames is closer to what precedes it than digital silence.
     quiet = log_mel.quantile(0.1, dim=1, keepdim=True) if log_mel.shape[1] else log_mel.new_full((1,), LOG_MEL_MEAN)
     padded = torch.cat([quiet.expand(-1, lead, -1), log_mel], dim=1)
     return {"phones": model(padded)}
 
 
 def output_length(samples: Tensor) -> Tensor:
-    """Outputs of 20 ms for that many samples."""
     frames = (samples - WINDOW).clamp(min=0) // HOP + 1
     return (frames - 1) // STEM_STRIDE + 1
 
 
 def ctc_losses(logits: Tensor, outputs: Tensor, flat: Tensor, sizes: Tensor) -> Tensor:
-    """CTC's loss of each item, a symbol of its target [batch].
+    """Return each item's CTC loss per symbol of its target [batch].
 
     Args:
         logits: [batch, time, symbols], blank first.
-        outputs: how many of them are an item's.
-        flat, sizes: as :func:`targets_of` has them.
+        outputs: valid outputs of each item.
+        flat, sizes: as :func:`targets_of` returns them.
     """
     flat, sizes = flat.to(logits.device), sizes.to(logits.device)
     loss = functional.ctc_loss(
@@ -107,7 +106,7 @@ def ctc_losses(logits: Tensor, outputs: Tensor, flat: Tensor, sizes: Tensor) -> 
 
 
 def targets_of(packed: Packed, batch: SpeechBatch, name: str) -> tuple[Tensor, Tensor]:
-    """The symbols of a batch's items, one after another, and how many each has."""
+    """Return the concatenated symbols of a batch's items, and the number of symbols of each."""
     rows = []
     for item in batch.items:
         if name == "phones":
@@ -127,11 +126,11 @@ def train_acoustic(
     device: str = "cpu",
     tensorboard: str = "",
 ) -> dict[str, float]:
-    """Train on the pack's ``train`` split; write :data:`BEST` into ``folder``: weights of the lowest phone error on
-    ``validation`` (of people; of engines where there are no people in it).
+    """Train on the pack's ``train`` split; write the weights of the lowest validation error, :data:`BEST`.
 
-    ``last.pt`` holds all that is needed to go on; where one of the same configuration lies there, training goes on
-    from it. Returns the best evaluation's errors: phone error rates by group, and word error rates of a recognizer.
+    The error is the phone error rate on ``validation``, over people, or over engines if it has no people. Training
+    resumes from ``folder/last.pt`` if that has the same configuration. Returns the best evaluation's errors: phone
+    error rates by group, and word error rates of a recognizer.
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
@@ -150,7 +149,7 @@ def train_acoustic(
         best, best_errors = saved["best"], saved["errors"]
         rng.bit_generator.state = np.random.default_rng((config.seed, fit.step)).bit_generator.state
     else:
-        (folder / BEST).unlink(missing_ok=True)  # of another training
+        (folder / BEST).unlink(missing_ok=True)  # of an earlier training
     evaluated_at, loss = 0.0, None
     told_every = max(1, min(50, config.steps // 50))
     steps = range(fit.step + 1, config.steps + 1)
@@ -181,7 +180,7 @@ def train_acoustic(
 
 
 def _batches(packed: Packed, config: AcousticTrainConfig, rng: np.random.Generator) -> Callable[[int], SpeechBatch]:
-    """Return what draws the batch of a step by its number."""
+    """Return a function that draws the batch of a step by its number."""
     transcribed = packed.where("train", transcribed=True)
     easy = BatchSource(
         packed, transcribed, config.easy_seconds, rng, config.real_share, config.easy_longest_s, join=False,
@@ -189,12 +188,12 @@ def _batches(packed: Packed, config: AcousticTrainConfig, rng: np.random.Generat
     )  # fmt: skip
     seconds = math.inf if config.batch_size else config.batch_seconds
     normal = BatchSource(packed, transcribed, seconds, rng, config.real_share, most=config.batch_size)
-    # Where nothing is short, nothing is easy.
+    # Falls back to normal batches if no utterance is short.
     return lambda step: (easy or normal if step <= config.easy_steps else normal).draw()
 
 
 def _drawn_ahead(batch_of: Callable[[int], SpeechBatch], steps: range) -> Generator[SpeechBatch]:
-    """Give the batch of each step; a thread draws the next ones while the device works on one."""
+    """Yield the batch of each step; a thread draws the next ones while the device works on one."""
     with ThreadPoolExecutor(1) as pool:
         waiting = [pool.submit(batch_of, step) for step in steps[:AHEAD]]
         for step in steps:
@@ -205,10 +204,7 @@ def _drawn_ahead(batch_of: Callable[[int], SpeechBatch], steps: range) -> Genera
 
 
 def _phone_errors(errors: Mapping[str, float]) -> float:
-    """What the best weights have least of: the mean over groups of people, or of engines where there are no people.
-
-    Without anything to measure on, the last weights count as the best.
-    """
+    """Return the mean over groups of people, or of engines without people, or 0: the best weights have the least."""
     rates = {group: rate for group, rate in errors.items() if group.startswith("per/")}
     people = [rate for group, rate in rates.items() if group.startswith("per/real")]
     return float(np.mean(people or list(rates.values()) or [0.0]))
@@ -252,7 +248,7 @@ def _losses(
 def evaluate(
     model: AcousticModel, packed: Packed, split: str, device: str, augmenter: BatchAugmenter
 ) -> dict[str, float]:
-    """Phone error rates ``per/<real|synthetic>/<corpus>`` of a split, and word and character error of a recognizer."""
+    """Return phone error rates ``per/<real|synthetic>/<corpus>``, and a recognizer's word and character error rates."""
     model.eval()
     groups: dict[str, list[int]] = {}
     for index in packed.where(split, transcribed=True):

@@ -1,7 +1,7 @@
 """The most probable path of known tokens through an emission (forced alignment by Viterbi), and how well it fits.
 
-The states are CTC's: a blank before, between and after the tokens. Speech that is in no token may come before and after
-them: a filler state there takes what the model finds most probable, at a price.
+The states are CTC's: a blank before, between and after the tokens. Speech outside the tokens may come before and after
+them: there a filler state takes the most probable output, at a cost.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ import numpy as np
 
 from model.phones import BLANK
 
-# Nats a frame of speech outside the tokens (a dozen frames a second are no blank). Speech that the model hears badly
-# costs its own tokens up to 16 a second, wrong tokens cost 60: filler must lie between, or long recordings lose step.
+# Nats a frame of speech outside the tokens (a dozen frames a second are not blank). Speech that the model recognizes
+# badly costs up to 16 a second on its own tokens, wrong tokens cost 60. Filler must lie between, or alignment of long
+# recordings drifts.
 FILLER_COST = 2.5
 NEVER = np.float32(-1e30)
 
 
 @dataclass(frozen=True)
 class TokenPath:
-    """Where tokens were said: frames are those of the emission, ``last`` is inclusive.
+    """Times of tokens; frames are those of the emission, ``last`` is inclusive.
 
     Attributes:
-        first, last: frame of each token [tokens]; -1 for tokens that come after the end (``free_end`` only).
+        first, last: frame of each token [tokens]; -1 for tokens after the end (``free_end`` only).
         own: log-probability of the path, summed up to and including each frame [time + 1].
-        best: the same of the most probable output of each frame: what no path exceeds.
+        best: the same sum over each frame's most probable output, an upper bound of any path.
     """
 
     first: np.ndarray
@@ -36,12 +37,12 @@ class TokenPath:
     best: np.ndarray
 
     def shortfall(self, first: int, last: int) -> float:
-        """Nats by which the path is less probable than the best outputs, over frames ``first`` to ``last``."""
+        """Return by how many nats the path is less probable than the best outputs, from frame ``first`` to ``last``."""
         return float(self.best[last + 1] - self.best[first] - self.own[last + 1] + self.own[first])
 
 
 def fits(tokens: Sequence[int], frames: int) -> bool:
-    """Whether CTC can write the tokens in that many frames: one each, and a blank between two that are the same."""
+    """Return whether CTC can write the tokens in that many frames: one each, and a blank between two equal ones."""
     same = sum(a == b for a, b in itertools.pairwise(tokens))
     return len(tokens) + same <= frames
 
@@ -51,10 +52,10 @@ def token_path(log_p: np.ndarray, tokens: Sequence[int], free_end: bool = False,
 
     Args:
         free_end: the emission may end before the tokens do.
-        filler: other speech may come before the first and after the last token.
+        filler: other speech may precede the first token and follow the last.
 
     Raises:
-        ValueError: no tokens, or more than can be written in that many frames.
+        ValueError: no tokens, or more than fit into that many frames.
     """
     time = len(log_p)
     if not tokens or not (free_end or fits(tokens, time)):
@@ -72,7 +73,7 @@ def token_path(log_p: np.ndarray, tokens: Sequence[int], free_end: bool = False,
     jump[3::2] = np.where(labels[3::2] != labels[1:-2:2], 0, NEVER)
     score = np.full(states, NEVER, np.float32)
     score[:2] = emitted[0, :2]
-    moved = np.zeros((time, states), bool)  # to a state from the one before it,
+    moved = np.zeros((time, states), bool)  # from the preceding state,
     jumped = np.zeros((time, states), bool)  # or from the one before that
     before, earlier = np.full((2, states), NEVER, np.float32)
     for frame in range(1, time):

@@ -1,1 +1,1 @@
-"""Detectors in the files that other people's devices load: microWakeWord's (ESPHome) and openWakeWord's."""
+"""Detectors in the file formats of other projects' devices: microWakeWord (ESPHome) and openWakeWord."""

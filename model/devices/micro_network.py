@@ -1,9 +1,9 @@
-"""A network for microcontrollers in microWakeWord's contract, which ESPHome's ``micro_wake_word`` loads: 40 features a
-10 ms, three at a time, to a probability, all in 8 bits, with what it remembers in variables of the file.
+"""A network for microcontrollers in microWakeWord's contract, as ESPHome's ``micro_wake_word`` loads it.
 
-It is trained as :class:`MicroNetwork` in floating point with batch normalization, on people's speech
-(:mod:`model.asr.micro_student`, the weights that ship) and then on the phrase, and at last as
-:class:`QuantizedMicroNetwork`, whose every number is one of those that the file computes with.
+It maps 40 features every 10 ms, three frames at a time, to a probability, all in 8 bits; its state is in variables of
+the file. It is trained as :class:`MicroNetwork` in floating point with batch normalization, first on people's speech
+(:mod:`model.asr.micro_student`, the shipped weights), then on the phrase, and finally as
+:class:`QuantizedMicroNetwork`, whose every number is one that the file computes with.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from model.devices.tflite_file import Graph, Quantization
 
 FEATURES = 40
-STRIDE = 3  # frames of 10 ms that the network hears at once
-FEATURE_SCALE, FEATURE_ZERO = float(np.float32(26 / 255)), -128  # real features are 0 to 26
+STRIDE = 3  # frames of 10 ms in one step of the network
+FEATURE_SCALE, FEATURE_ZERO = float(np.float32(26 / 255)), -128  # features lie between 0 and 26
 LEVELS = 255
 OUTPUT_SCALE = 1 / 256
-RANGE_SHARE = 0.02  # of a new batch in the running range of a layer
+RANGE_SHARE = 0.02  # weight of a new batch in a layer's running range
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,11 @@ class MicroShape:
 
     @property
     def steps(self) -> int:
-        """Steps of 30 ms that a score depends on."""
         return 1 + sum(kernel - 1 for kernel in (*self.kernels, self.last_kernel))
 
 
 def _convolutions(shape: MicroShape) -> list[nn.Conv1d]:
-    """The layers in order: the first, a depthwise and a pointwise one of each block, the last."""
+    """Return the layers in order: the first, a depthwise and a pointwise one for each block, the last."""
     first, *others = shape.channels
     layers = [nn.Conv1d(FEATURES, first, shape.first_kernel, stride=STRIDE)]
     before = first
@@ -61,7 +60,6 @@ def _convolutions(shape: MicroShape) -> list[nn.Conv1d]:
 
 
 def _before(layer: nn.Conv1d) -> int:
-    """Frames of its input that a layer remembers."""
     return layer.kernel_size[0] - layer.stride[0]
 
 
@@ -70,7 +68,7 @@ def _is_depthwise(layer: nn.Conv1d) -> bool:
 
 
 class _Convolutions(nn.Module):
-    """The layers of both networks; each sees the past only."""
+    """The layers of both networks; all are causal."""
 
     def __init__(self, shape: MicroShape | None = None) -> None:
         super().__init__()
@@ -82,12 +80,12 @@ class _Convolutions(nn.Module):
         return number == len(self.convolutions) - 1
 
     def _rectified(self, number: int) -> bool:
-        """Whether a rectifier follows a layer: all but depthwise ones and the last."""
+        """Return whether a ReLU follows a layer: all but depthwise ones and the last."""
         return not _is_depthwise(self.convolutions[number]) and not self._is_last(number)
 
 
 class MicroNetwork(_Convolutions):
-    """The network in floating point; what a rectifier follows is normalized."""
+    """The network in floating point; batch normalization precedes every ReLU."""
 
     def __init__(self, shape: MicroShape | None = None) -> None:
         super().__init__(shape)
@@ -97,13 +95,13 @@ class MicroNetwork(_Convolutions):
         )
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Features [batch, time, FEATURES], from 0 to 26, to logits [batch, time / STRIDE]."""
+        """Map features [batch, time, FEATURES], from 0 to 26, to logits [batch, time / STRIDE]."""
         last = self.convolutions[-1]
         logits: Tensor = last(functional.pad(self.hidden(frames), (_before(last), 0)))
         return logits[:, 0]
 
     def hidden(self, frames: Tensor) -> Tensor:
-        """Features [batch, time, FEATURES] to what the last layer hears [batch, channels, time / STRIDE]."""
+        """Map features [batch, time, FEATURES] to the last layer's input [batch, channels, time / STRIDE]."""
         heard = frames.transpose(1, 2)
         for number, (layer, norm) in enumerate(zip(self.convolutions[:-1], self.norms)):
             heard = norm(layer(functional.pad(heard, (_before(layer), 0))))
@@ -113,8 +111,10 @@ class MicroNetwork(_Convolutions):
 
     @torch.no_grad()
     def quantized(self, frames: Tensor) -> QuantizedMicroNetwork:
-        """The same network in 8 bits, batch normalization folded into weights; ``frames`` [batch, time, FEATURES] are
-        heard for the ranges that its layers begin with."""
+        """Return the network in 8 bits, with batch normalization folded into the weights.
+
+        ``frames`` [batch, time, FEATURES] set the initial ranges of its layers.
+        """
         made = QuantizedMicroNetwork(self.config)
         for layer, norm, into in zip(self.convolutions, self.norms, made.convolutions):
             assert layer.bias is not None and into.bias is not None
@@ -131,17 +131,19 @@ class MicroNetwork(_Convolutions):
 
 
 class QuantizedMicroNetwork(_Convolutions):
-    """The network with every weight and every value rounded to the 8 bits of the file (quantization-aware training,
-    Jacob et al. 2018): gradients pass the rounding. In training, ranges follow what layers give."""
+    """The network with all weights and values rounded to the file's 8 bits (quantization-aware training).
+
+    After Jacob et al. 2018: gradients pass through the rounding. In training, ranges follow the layers' outputs.
+    """
 
     def __init__(self, shape: MicroShape | None = None) -> None:
         super().__init__(shape)
-        # The lowest and the highest value of each layer.
+        # The lowest and the highest output of each layer.
         self.ranges: Tensor
         self.register_buffer("ranges", torch.zeros(len(self.convolutions), 2))
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Features [batch, time, FEATURES], from 0 to 26, to logits [batch, time / STRIDE]."""
+        """Map features [batch, time, FEATURES], from 0 to 26, to logits [batch, time / STRIDE]."""
         scale, zero = FEATURE_SCALE, FEATURE_ZERO
         heard = torch.fake_quantize_per_tensor_affine(frames.transpose(1, 2), scale, zero, -128, 127)
         for number, layer in enumerate(self.convolutions):
@@ -159,14 +161,16 @@ class QuantizedMicroNetwork(_Convolutions):
 
     @torch.no_grad()
     def device_logits(self, frames: Tensor) -> Tensor:
-        """Features [batch, time, FEATURES] to logits [batch, time / STRIDE] as the file computes them, in the integers
-        of TFLite's reference kernels, which microcontrollers compute with."""
+        """Map features [batch, time, FEATURES] to logits [batch, time / STRIDE] in integers, exactly as the file does.
+
+        The arithmetic is that of TFLite's reference kernels, which microcontrollers use.
+        """
         scale, zero = FEATURE_SCALE, FEATURE_ZERO
-        # Less their zero, so that nothing is 0.
+        # Relative to the zero point, so that padding is 0.
         heard = (torch.round(frames.transpose(1, 2).double() / scale) + zero).clamp(-128, 127) - zero
         for number, layer in enumerate(self.convolutions):
             weight, bias, steps = self._integers(layer, scale)
-            # Whole numbers below 2^53 are exact.
+            # Integers below 2^53 are exact.
             total = functional.conv1d(
                 functional.pad(heard, (_before(layer), 0)), weight.double(), bias.double(), layer.stride, 0, 1,
                 layer.groups,
@@ -189,22 +193,22 @@ class QuantizedMicroNetwork(_Convolutions):
 
     @property
     def logit_step(self) -> float:
-        """How far two logits in 8 bits are apart."""
+        """The step between two neighbouring 8-bit logits."""
         return self._scale(len(self.convolutions) - 1)[0]
 
     def _scale(self, number: int) -> tuple[float, int]:
-        """Scale and zero of what a layer gives; 0 is one of its values."""
+        """Return scale and zero point of a layer's output; 0 is exactly representable."""
         low, high = self.ranges[number].tolist()
         scale = float(np.float32((high - low) / LEVELS))
         return scale, round(-128 - low / scale)
 
     def _weight_scale(self, layer: nn.Conv1d) -> Tensor:
-        """Of each output channel; the last layer, which is fully connected in the file, has one."""
+        """Return a scale for each output channel; the last layer, fully connected in the file, has one channel."""
         largest = layer.weight.detach().abs().amax(dim=(1, 2))
         return (largest / 127).clamp(min=1e-8)
 
     def _rounded(self, layer: nn.Conv1d, input_scale: float) -> tuple[Tensor, Tensor]:
-        """Weights and bias as the file has them; gradients pass."""
+        """Return weights and bias rounded as in the file; gradients pass through."""
         scale = self._weight_scale(layer)
         zeros = torch.zeros(len(scale), dtype=torch.int32)
         weight = torch.fake_quantize_per_channel_affine(layer.weight, scale, zeros, 0, -127, 127)
@@ -214,7 +218,7 @@ class QuantizedMicroNetwork(_Convolutions):
         return weight, bias + (torch.round(bias / step) * step - bias).detach()
 
     def _integers(self, layer: nn.Conv1d, input_scale: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Weights, bias and, for each output channel, the scale of weights."""
+        """Return integer weights, integer bias, and the weights' scale for each output channel."""
         scale = self._weight_scale(layer)
         assert layer.bias is not None
         weight = torch.round(layer.weight / scale[:, None, None]).clamp(-127, 127)
@@ -222,7 +226,7 @@ class QuantizedMicroNetwork(_Convolutions):
 
     @torch.no_grad()
     def tflite(self) -> bytes:
-        """The TFLite file: int8 [1, STRIDE, FEATURES] to uint8 [1, 1], 256 times the probability."""
+        """Return the TFLite file: int8 [1, STRIDE, FEATURES] to uint8 [1, 1], 256 times the probability."""
         from model.devices.tflite_file import Quantization, TFLiteFile
 
         made = TFLiteFile("microWakeWord network by Hark")
@@ -249,7 +253,7 @@ class QuantizedMicroNetwork(_Convolutions):
     def _written(
         self, graph: Graph, number: int, layer: nn.Conv1d, heard: int, known: Quantization
     ) -> tuple[int, Quantization]:
-        """A layer's operation on ``heard``; its output and that one's quantization."""
+        """Add a layer's operation on ``heard``; return its output and the output's quantization."""
         import tflite
 
         from model.devices.tflite_file import Quantization
@@ -297,8 +301,7 @@ class QuantizedMicroNetwork(_Convolutions):
 
 
 def _requantized(total: Tensor, multiplier: Tensor) -> Tensor:
-    """Integers [batch, channels, time] times a number for each channel as TFLite multiplies them: in 32 bits, rounded
-    twice (``MultiplyByQuantizedMultiplier``)."""
+    """Multiply integers [batch, channels, time] by channel as TFLite's ``MultiplyByQuantizedMultiplier`` does."""
     mantissa, exponent = torch.frexp(multiplier)
     factor = torch.round(mantissa * 2**31).long()
     carried = factor == 2**31
@@ -322,10 +325,10 @@ def _reshaped(graph: Graph, name: str, heard: int, shape: tuple[int, ...], known
 def _remembered(
     graph: Graph, beginning: Graph, number: int, heard: int, sizes: tuple[int, int, int], known: Quantization
 ) -> int:
-    """What a layer remembers followed by what it hears now; the newest part of both is remembered for the next time.
+    """Prepend a layer's state to its new input, and store the newest part as the next state.
 
     Args:
-        sizes: frames before, frames now, channels.
+        sizes: frames of state, new frames, channels.
     """
     before, now, channels = sizes
     name = f"layer{number}/past"

@@ -19,9 +19,9 @@ from model.features import CHUNK_FRAMES, HOP, SAMPLE_RATE, StoredFrames, lead_in
 from model.front_end import FrontEnd
 from model.shipped_weights import shipped_micro_network
 
-AVERAGED = 5  # probabilities, one every 30 ms: what a device compares with its cutoff is their mean
-WARM_UP_S = 1.0  # in which the features get used to a noise
-CERTAIN = 1e-5  # no probability is nearer to 0 or 1 in training
+AVERAGED = 5  # probabilities, one every 30 ms, that a device averages before comparing with its cutoff
+WARM_UP_S = 1.0  # in which the features adapt to the background noise
+CERTAIN = 1e-5  # probabilities are clipped to within this of 0 and 1 in training
 FULL_SCALE = 32767.0
 
 
@@ -45,8 +45,7 @@ class MicroConfig(DetectorConfig):
 
 @dataclass(frozen=True)
 class MicroFeatures(FrontEnd):
-    """The 40 features every 10 ms of TensorFlow's microfrontend, from 0 to 26: a microphone's noise and level are taken
-    out of them as it runs."""
+    """The 40 features (0 to 26) every 10 ms of TensorFlow's microfrontend, which adapts to noise and level."""
 
     network: ClassVar[bool] = False
 
@@ -56,10 +55,10 @@ class MicroFeatures(FrontEnd):
 
 
 def micro_features() -> Any:
-    """What makes features [frames, FEATURES] of audio [samples].
+    """Return a function that computes features [frames, FEATURES] of audio [samples].
 
     Raises:
-        ImportError: it is not installed.
+        ImportError: pymicro-features is not installed.
     """
     from pymicro_features import MicroFrontend
 
@@ -75,11 +74,11 @@ def micro_features() -> Any:
 
 
 class MicroDetector(TrainedDetector):
-    """A streaming convolutional network of 35,000 parameters, in 8 bits on its device."""
+    """A streaming convolutional network with 35,000 parameters, in 8 bits on its device."""
 
     batch_frames = 200_000
     quantizes = False
-    smoothing_frames = 1  # its device takes each score as it is
+    smoothing_frames = 1  # its device uses each score unsmoothed
     front_end_id = "micro-features"
     end_jitter = (4, 24)
     config: MicroConfig
@@ -92,15 +91,14 @@ class MicroDetector(TrainedDetector):
 
     @classmethod
     def of_people(cls) -> MicroDetector:
-        """A detector that has heard people, but no phrase yet. Raises HarkError where the weights that ship are missing
-        or damaged."""
+        """Return a detector pretrained on people, without a phrase. Raises HarkError without intact weights."""
         network, _ = shipped_micro_network()
         made = cls(MicroConfig(network.config))
         made.network = network
         return made
 
     def forward(self, stored: Tensor) -> Tensor:
-        """Features [batch, window + 8 (n - 1), FEATURES] to logits [batch, n]: of the highest mean within 80 ms."""
+        """Map features [batch, window + 8 (n - 1), FEATURES] to logits [batch, n] of the highest mean within 80 ms."""
         means = functional.avg_pool1d(torch.sigmoid(self.network(stored))[:, None], AVERAGED, 1)[:, 0]
         count = self.config.stored.scores(stored.shape[1])
         last = (self.config.stored.window + CHUNK_FRAMES * torch.arange(count)) // STRIDE - AVERAGED
@@ -131,7 +129,7 @@ class MicroDetector(TrainedDetector):
         return 0
 
     def in_8_bits(self, features: np.ndarray) -> MicroDetector:
-        """The same detector with the numbers of its file; ``features`` [batch, time, FEATURES] give their ranges."""
+        """Return the detector with the file's 8-bit numbers; ``features`` [batch, time, FEATURES] set their ranges."""
         assert isinstance(self.network, MicroNetwork)
         made = MicroDetector(MicroConfig(self.config.shape, quantized=True))
         made.network = self.network.eval().quantized(torch.from_numpy(features))
@@ -139,7 +137,7 @@ class MicroDetector(TrainedDetector):
 
     @torch.no_grad()
     def lowered(self, by: float) -> MicroDetector:
-        """The detector of 8 bits whose logits are lower."""
+        """Return the 8-bit detector with its logits lowered by ``by``."""
         assert isinstance(self.network, QuantizedMicroNetwork)
         made = copy.deepcopy(self)
         network = made.network

@@ -1,5 +1,7 @@
-"""A detector in openWakeWord's contract: perceptrons on a window of 16 speech embeddings of 96 numbers, in a TFLite
-file that Home Assistant's add-on and every other user of openWakeWord loads."""
+"""A detector in openWakeWord's contract: perceptrons on a window of 16 speech embeddings of 96 numbers.
+
+Its TFLite file loads in Home Assistant's add-on and in every other program based on openWakeWord.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +25,14 @@ WINDOW = 16  # embeddings, one every 80 ms
 EMBEDDING = 96  # numbers
 NETWORK = PhraseNetworkConfig(EMBEDDING, WINDOW, 1, members=6, projected=24, hidden=48)
 EMBEDDED_FRAMES = 76  # of 10 ms, that an embedding depends on
-MEL_SAMPLES = 480  # after a chunk, that its last frames of 10 ms reach into
+MEL_SAMPLES = 480  # after a chunk, that its last 10 ms frames extend into
 MEL_BANDS = 32
-BLOCK = 64  # embeddings that are computed at once
+BLOCK = 64  # embeddings computed together
 FULL_SCALE = 32767.0
 
 
 @dataclass(frozen=True)
 class OpenWakeWordConfig(DetectorConfig):
-    """The shape of the perceptrons."""
-
     kind = "openwakeword"
     network: PhraseNetworkConfig = NETWORK
 
@@ -43,7 +43,7 @@ class OpenWakeWordConfig(DetectorConfig):
 
 @dataclass(frozen=True)
 class SpeechEmbedding(FrontEnd):
-    """Google's public speech embedding, as openWakeWord computes it: 96 numbers every 80 ms."""
+    """Google's public speech embedding as openWakeWord computes it: 96 numbers every 80 ms."""
 
     network: ClassVar[bool] = True
 
@@ -56,13 +56,13 @@ class SpeechEmbedding(FrontEnd):
 
 
 def embedding() -> Callable[[np.ndarray], np.ndarray]:
-    """What makes embeddings [n, EMBEDDING] of audio [samples], by openWakeWord's own networks.
+    """Return a function that computes embeddings [n, EMBEDDING] of audio [samples] with openWakeWord's own networks.
 
-    The embedding's network is convolutional without padding, so it hears a block at once: the same numbers as window by
+    The embedding network is convolutional without padding, so it runs on a block at once: the same numbers as window by
     window, twelve times as fast.
 
     Raises:
-        ImportError: it is not installed.
+        ImportError: pyopen-wakeword is not installed.
     """
     from pyopen_wakeword import OpenWakeWordFeatures
 
@@ -72,9 +72,9 @@ def embedding() -> Callable[[np.ndarray], np.ndarray]:
     embedder = interpreter(features.lib, features.emb_model, (1, block, MEL_BANDS, 1))
 
     def embed(audio: np.ndarray) -> np.ndarray:
-        assert features is not None  # it holds the models that the interpreters run
+        assert features is not None  # keeps the models of the interpreters alive
         samples = np.trunc(np.clip(audio, -1.0, 1.0) * FULL_SCALE)
-        # A chunk a call, as in a stream: the network limits its range to 80 dB below the loudest frame of a call.
+        # One chunk a call, as in a stream: the network limits its range to 80 dB below the loudest frame of a call.
         starts = range(0, len(samples) - CHUNK_SAMPLES - MEL_SAMPLES + 1, CHUNK_SAMPLES)
         chunks = [samples[start : start + CHUNK_SAMPLES + MEL_SAMPLES] for start in starts]
         mels = [mel(chunk).reshape(-1, MEL_BANDS) / 10 + 2 for chunk in chunks]
@@ -88,8 +88,7 @@ def embedding() -> Callable[[np.ndarray], np.ndarray]:
 
 
 def interpreter(library: Any, model: Any, shape: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
-    """A network of openWakeWord's runtime for inputs of a shape, on one thread: by itself it takes four, which wait for
-    each other in every call."""
+    """Return a function that runs a network on inputs of a shape, on one thread: the default four only wait."""
     pointer, whole = ctypes.c_void_p, ctypes.c_int32
     library.TfLiteInterpreterOptionsCreate.restype = pointer
     library.TfLiteInterpreterOptionsSetNumThreads.argtypes = [pointer, whole]
@@ -114,11 +113,9 @@ def interpreter(library: Any, model: Any, shape: tuple[int, ...]) -> Callable[[n
 
 
 class OpenWakeWordDetector(TrainedDetector):
-    """Perceptrons on a window of the public speech embedding."""
-
     batch_frames = 200_000
     quantizes = False
-    smoothing_frames = 1  # its device takes each score as it is
+    smoothing_frames = 1  # its device uses each score unsmoothed
     front_end_id = "speech-embedding"
     config: OpenWakeWordConfig
 
@@ -128,7 +125,7 @@ class OpenWakeWordDetector(TrainedDetector):
         self.network = PhraseNetwork(self.config.network)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Embeddings [batch, WINDOW + n - 1, EMBEDDING] to logits [batch, n, members]."""
+        """Map embeddings [batch, WINDOW + n - 1, EMBEDDING] to logits [batch, n, members]."""
         logits: Tensor = self.network(embeddings)
         return logits
 
@@ -151,10 +148,10 @@ class OpenWakeWordDetector(TrainedDetector):
 
     @torch.no_grad()
     def tflite(self, threshold: float = 0.0) -> bytes:
-        """The TFLite file: float32 [1, WINDOW, EMBEDDING] to a probability [1, 1].
+        """Return the TFLite file: float32 [1, WINDOW, EMBEDDING] to a probability [1, 1].
 
         Args:
-            threshold: the logit that gets the probability 0.5, which is where openWakeWord's users detect.
+            threshold: the logit that maps to the probability 0.5, openWakeWord's usual threshold.
         """
         import tflite
 

@@ -1,4 +1,4 @@
-"""TFLite files, made of the format's own schema (the package ``tflite``): TensorFlow is not needed."""
+"""Writes TFLite files with the format's schema (the package ``tflite``), without TensorFlow."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 import tflite
 
 SCHEMA_VERSION = 3
-ALIGNMENT = 16  # bytes: runtimes on microcontrollers read constants where they lie in the file
+ALIGNMENT = 16  # bytes; microcontroller runtimes read constants in place
 KINDS = {"float32": tflite.TensorType.FLOAT32, "int32": tflite.TensorType.INT32, "int8": tflite.TensorType.INT8,
          "uint8": tflite.TensorType.UINT8, "resource": tflite.TensorType.RESOURCE}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Quantization:
-    """Real values of integers: ``scale * (integer - zero)``, with one scale, or one for each channel of ``axis``."""
+    """Maps integers to real values, ``scale * (integer - zero)``: one scale, or one for each channel of ``axis``."""
 
     scale: tuple[float, ...]
     zero: int = 0
@@ -45,7 +45,7 @@ class _Operation:
 
 @dataclass
 class Graph:
-    """One graph of a file: tensors are known by the numbers that :meth:`tensor` and :meth:`constant` give."""
+    """A graph of a file; tensors are identified by the numbers that :meth:`tensor` and :meth:`constant` return."""
 
     name: str
     _buffers: list[bytes]
@@ -56,14 +56,14 @@ class Graph:
     _operations: list[_Operation] = field(default_factory=list)
 
     def tensor(self, name: str, shape: Sequence[int], kind: str, quantization: Quantization | None = None) -> int:
-        """A tensor that an operation makes, or that comes from outside; ``kind`` is one of :data:`KINDS`."""
-        # Every tensor has a buffer of its own, as converters write them: of those without constants it is empty.
+        """Add a tensor that an operation computes, or an input; ``kind`` is one of :data:`KINDS`."""
+        # Every tensor has its own buffer, as converters write them; those without constants are empty.
         self._buffers.append(b"")
         self._tensors.append(_Tensor(name, tuple(shape), kind, len(self._buffers) - 1, quantization))
         return len(self._tensors) - 1
 
     def constant(self, name: str, values: np.ndarray, quantization: Quantization | None = None) -> int:
-        """A tensor that the file holds."""
+        """Add a constant tensor, stored in the file."""
         number = self.tensor(name, values.shape, str(values.dtype), quantization)
         self._buffers[self._tensors[number].buffer] = np.ascontiguousarray(values).tobytes()
         return number
@@ -77,10 +77,10 @@ class Graph:
         version: int = 1,
         **values: Any,
     ) -> None:
-        """An operation, by its name in the schema's ``BuiltinOperator``, in the order of execution.
+        """Append an operation, named as in the schema's ``BuiltinOperator``, in order of execution.
 
         Args:
-            options: the schema's table of its options, with ``values`` by the names of its fields.
+            options: the schema's table for its options; ``values`` are that table's fields.
             version: of the operator, as the runtime registers it.
         """
         code = (int(getattr(tflite.BuiltinOperator, operator)), version)
@@ -90,19 +90,17 @@ class Graph:
 
 
 class _Builder(flatbuffers.Builder):  # type: ignore[misc]
-    """Knows where the vectors of numbers lie that it has written."""
-
     def __init__(self, size: int) -> None:
         super().__init__(size)
         self.vectors: dict[tuple[str, bytes], int] = {}
 
 
 class TFLiteFile:
-    """A file that is put together graph by graph; the first one is what runs."""
+    """A file, built graph by graph; the first graph is the entry point."""
 
     def __init__(self, description: str) -> None:
         self.description = description
-        self._buffers = [b""]  # the first one is nothing, by the schema
+        self._buffers = [b""]  # the first buffer is empty by the schema
         self._codes: list[tuple[int, int]] = []
         self._graphs: list[Graph] = []
 
@@ -111,7 +109,7 @@ class TFLiteFile:
         return self._graphs[-1]
 
     def to_bytes(self) -> bytes:
-        """The file."""
+        """Return the file's content."""
         builder = _Builder(1 << 16)
         buffers = [_table(builder, "Buffer", Data=_aligned(builder, data)) for data in self._buffers]
         codes = [
@@ -170,7 +168,6 @@ def _written_tensor(builder: _Builder, tensor: _Tensor) -> int:
 
 
 def _table(builder: _Builder, kind: str, **values: Any) -> int:
-    """A table of the schema; values of None are left out."""
     getattr(tflite, f"{kind}Start")(builder)
     for name, value in values.items():
         if value is not None:
@@ -179,7 +176,7 @@ def _table(builder: _Builder, kind: str, **values: Any) -> int:
 
 
 def _numbers(builder: _Builder, numbers: Sequence[int] | np.ndarray, kind: type) -> int:
-    """A vector. One that the file has already is not written again: a layer's zeros are a third of a small file."""
+    """Write a vector, reusing an equal one: a layer's zeros are a third of a small file."""
     values: np.ndarray = np.asarray(numbers, kind)
     known = (values.dtype.str, values.tobytes())
     if known not in builder.vectors:

@@ -1,1 +1,1 @@
-"""What runs a finished bundle: NumPy and onnxruntime, nothing else."""
+"""The runtime of a finished bundle; needs NumPy and onnxruntime only."""

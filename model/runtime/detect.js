@@ -1,6 +1,6 @@
-// Hears a phrase in a browser: what detect.py does, for detect.html. It needs the bundle it lies in, and onnxruntime-web
-// in the folder ort/ beside it. This file is the page's program, the worklet that takes the microphone's sound, and a
-// module with the rules of detection, which the tests hold to those of detect.py: change them in both.
+// Detects a phrase in a browser, as detect.py does, for detect.html. It needs its bundle, and onnxruntime-web in the
+// folder ort/ beside it. This file is the page's program, the worklet that reads the microphone, and a module with the
+// rules of detection, which tests compare with detect.py's: change both.
 
 const SCHEMA = 1;
 const ORT = "ort/ort.wasm.bundle.min.mjs";
@@ -11,7 +11,7 @@ export const WINDOW_FRAMES = 35; // the one of detect.py
 const ZEROS = 16; // of the resampler's sinc on each side, at the lower of the two rates
 const PASSED = 0.94; // of the band that the lower rate has
 
-/** Causal mean over the model's outputs; `before` holds those just before them. */
+/** Average causally over the model's outputs; `before` holds the preceding ones. */
 export function smoothScores(raw, before) {
   const all = [...before, ...raw];
   const frames = before.length + 1;
@@ -27,7 +27,7 @@ export function logit(score) {
   return Math.log(clipped) - Math.log1p(-clipped);
 }
 
-/** Which scores of a stream are detections; the class of the same name in detect.py says how. */
+/** Turns the scores of a stream into detections, as the class of the same name in detect.py. */
 export class Trigger {
   constructor(threshold, refractoryFrames) {
     this.threshold = threshold;
@@ -39,7 +39,7 @@ export class Trigger {
     this.lowest = -Infinity; // level since then
   }
 
-  /** Detections, as indices into these scores, which follow those given before. */
+  /** Return the indices of detections in these scores, which continue the stream. */
   fired(scores) {
     const found = [];
     const threshold = Math.fround(this.threshold); // scores are 32-bit
@@ -65,7 +65,7 @@ export class Trigger {
   }
 }
 
-/** The threshold for a wanted number of false alarms a day, interpolated between the manifest's entries. */
+/** Return the threshold for a target number of false alarms a day, interpolated between the manifest's entries. */
 export function thresholdFor(manifest, faPerDay) {
   const table = [...manifest.thresholds].sort((a, b) => a.fa_per_day - b.fa_per_day);
   const rates = table.map((row) => Math.log(row.fa_per_day));
@@ -80,8 +80,8 @@ export function thresholdFor(manifest, faPerDay) {
   return 1 / (1 + Math.exp(-level));
 }
 
-/** Brings a stream from the rate of the device to another one: not every browser lets a page choose the rate of a
-    microphone. A windowed sinc at places between the samples (Smith, "Digital Audio Resampling"). */
+/** Resamples a stream: not every browser lets a page choose the rate of a microphone. A windowed sinc, interpolated
+    between samples (Smith, "Digital Audio Resampling"). */
 export class Resampler {
   constructor(from, to) {
     this.step = from / to; // input samples for each output sample
@@ -89,10 +89,10 @@ export class Resampler {
     this.cut = PASSED * lower;
     this.reach = Math.ceil(ZEROS / lower);
     this.past = new Float32Array(this.reach); // silence before the first sample
-    this.at = this.reach; // where the next output sample lies in them
+    this.at = this.reach; // position of the next output sample in them
   }
 
-  /** The samples that are complete with these ones, which follow those given before. */
+  /** Return the output samples that these samples, which continue the stream, complete. */
   process(samples) {
     if (this.step === 1) return samples;
     const all = new Float32Array(this.past.length + samples.length);
@@ -122,7 +122,7 @@ export class Resampler {
 
 /** Scores one stream of 16 kHz audio. */
 export class Detector {
-  /** `read(name)` gives the bytes of a file of the bundle; `ort` is onnxruntime-web. */
+  /** `read(name)` returns the bytes of a file of the bundle; `ort` is onnxruntime-web. */
   static async load(read, ort, modelName = "model.onnx") {
     const manifest = JSON.parse(new TextDecoder().decode(await read("manifest.json")));
     if (manifest.schema !== SCHEMA) throw new Error(`manifest.json has schema ${manifest.schema}, this page knows ${SCHEMA}`);
@@ -135,7 +135,7 @@ export class Detector {
     }
     const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
     const detector = new Detector(manifest, ort, session);
-    // Whatever the state was, after one receptive field of silence it is the state of silence.
+    // After one receptive field of silence any state has become the state of silence.
     const silence = new Float32Array(Math.ceil(manifest.receptive_samples / detector.chunk) * detector.chunk);
     const empty = new ort.Tensor("float32", new Float32Array(manifest.state_size), [1, manifest.state_size]);
     const { scores, state } = await detector.run(silence, empty);
@@ -154,7 +154,7 @@ export class Detector {
     this.threshold = thresholdFor(manifest, manifest.default_fa_per_day);
   }
 
-  /** Forget everything heard: the next sample is the first one, after silence. */
+  /** Begin a new stream, preceded by silence. */
   reset() {
     this.state = this.silentState;
     this.before = this.silentScores;
@@ -168,7 +168,7 @@ export class Detector {
     return { scores: [...result.score.data], state: result.new_state };
   }
 
-  /** Give the next samples of a stream; get its new smoothed scores, and detections as {time_s, score}. */
+  /** Process the next samples of a stream; return its new smoothed scores, and detections as {time_s, score}. */
   async process(samples) {
     const clean = Float32Array.from(samples, (x) => (Number.isFinite(x) ? x : 0));
     const joined = new Float32Array(this.pending.length + clean.length);
@@ -195,7 +195,7 @@ export class Detector {
     return { scores, detections };
   }
 
-  /** The silence after a recording's end that completes its last scores. */
+  /** Process the silence that completes a recording's last scores. */
   finish() {
     const flush = Math.round(FLUSH_S * this.sampleRate);
     const odd = (this.pending.length + flush) % this.chunk;
@@ -203,14 +203,14 @@ export class Detector {
   }
 }
 
-// What is sent to a portal, where the user has switched that on: as pipeline/serving/wakes.py does.
+// Recordings for a portal, if the user has switched that on: as pipeline/serving/wakes.py does.
 
 const KEPT_S = 2.5;
 const MARGIN = 1.5;
 const SETTLED_S = 1;
 const APART_S = 3;
 
-/** Finds wakes and near-misses in a stream, whose samples and scores it is given. */
+/** Finds activations and near-misses in a stream of samples and scores. */
 export class WakeWatch {
   constructor(threshold, manifest) {
     this.threshold = threshold;
@@ -222,7 +222,7 @@ export class WakeWatch {
     this.nearly = null;
   }
 
-  /** The next samples, the scores that they completed, the detections among these; {kind, score, audio} or null. */
+  /** Process samples, the scores that they complete, and detections in these; return {kind, score, audio} or null. */
   hear(samples, scores, detections) {
     const joined = new Float32Array(this.recent.length + samples.length);
     joined.set(this.recent);
@@ -251,7 +251,7 @@ export class WakeWatch {
   }
 }
 
-/** Samples as a WAV file of 16 bits. */
+/** Return samples as a 16-bit WAV file. */
 export function wavOf(samples, rate) {
   const view = new DataView(new ArrayBuffer(44 + 2 * samples.length));
   const text = (at, letters) => [...letters].forEach((letter, i) => view.setUint8(at + i, letter.charCodeAt(0)));
@@ -271,7 +271,7 @@ export function wavOf(samples, rate) {
   return view.buffer;
 }
 
-/** Send what {@link WakeWatch} found to a portal; why it was not taken, or "". Nothing that happens here throws. */
+/** Send a result of {@link WakeWatch} to a portal; return why it was refused, or "". Never throws. */
 export async function sendWake(wake, rate, address, token) {
   try {
     const form = new FormData();
@@ -461,7 +461,7 @@ function page() {
   load();
 }
 
-/** Handles one thing after the other, however fast they come. */
+/** Serialize calls of an asynchronous handler. */
 function inOrder(handle) {
   let last = Promise.resolve();
   return (thing) => {
@@ -469,7 +469,7 @@ function inOrder(handle) {
   };
 }
 
-// This file is the worklet, too: the microphone's sound at the model's rate, in blocks of its size.
+// This file is also the worklet: it sends the microphone's audio at the model's rate, in blocks of its size.
 
 if (typeof registerProcessor === "function") {
   registerProcessor(

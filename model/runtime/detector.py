@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Run a Hark detector: `python detect.py --wav recording.wav` or `python detect.py --mic`.
 
-This one file is the whole run time. It needs NumPy and onnxruntime (soundfile to read anything but PCM WAV, sounddevice
-for the microphone) and a bundle: the zip that Hark made, or the folder it was unpacked into (by default, the folder
-that this file lies in). The model takes raw 16 kHz audio, 80 ms at a time, and gives a score for each 80 ms.
+This one file is the whole runtime. It needs NumPy and onnxruntime (soundfile to read anything but PCM WAV, sounddevice
+for the microphone) and a bundle: the zip that Hark made, or the unpacked folder (by default, the folder that contains
+this file). The model takes raw 16 kHz audio, 80 ms at a time, and returns a score for each 80 ms.
 """
 
 from __future__ import annotations
@@ -28,22 +28,20 @@ from typing import Any
 
 import numpy as np
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime 1.31 and later tell Microsoft how they are used
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime 1.31 and later report usage to Microsoft
 
 SCHEMA = 1
-REARM = 1.0  # logits by which a score must have risen since its lowest after a detection, to be another one
-WINDOW_FRAMES = (
-    35  # of a large detector's encoder, 2.8 s: after a detection its utterance stays in the window this long
-)
-SMOOTHING_FRAMES = 2  # a score is the mean of this many model outputs, so that one spike alone does not fire
+REARM = 1.0  # logits by which a score must rise above its lowest value since a detection to count as another
+WINDOW_FRAMES = 35  # of a large detector's encoder, 2.8 s: so long an utterance stays in it after its detection
+SMOOTHING_FRAMES = 2  # a score is the mean of this many model outputs, so that a single spike does not fire
 FLUSH_S = 0.32  # silence added after the end of a recording, so that a phrase at its very end is scored
 BLOCK_CHUNKS = 375  # model chunks a call when audio is not live: 30 s
-ROLL_OFF = 0.95  # of the lower Nyquist frequency: where resampling starts to fade out (7.6 kHz, the features' highest)
-MODEL_MEMORY = 2 << 30  # bytes that all models of a process may take together; a large one takes a tenth
-CALL_S = 60.0  # that one call of a model may take, and ...
-CALL_TIMES = 10.0  # ... this many times the length of its audio
-STOP_S = 5.0  # that is waited for a model that was told to stop
-MANIFEST_BOUNDS = {  # beyond these a number is no detector's, but made to take all memory or time
+ROLL_OFF = 0.95  # of the lower Nyquist frequency: where resampling starts to fade out (7.6 kHz, the features' limit)
+MODEL_MEMORY = 2 << 30  # bytes that all models of a process may use together; a large one uses a tenth
+CALL_S = 60.0  # that one call of a model may take, plus
+CALL_TIMES = 10.0  # this many times the length of its audio
+STOP_S = 5.0  # seconds to wait for a model that was asked to stop
+MANIFEST_BOUNDS = {  # values beyond these are not a detector's, but an attempt to exhaust memory or time
     "sample_rate": (8_000, 192_000),
     "chunk_samples": (1, 1_000_000),
     "score_period_s": (0.001, 60.0),
@@ -52,7 +50,7 @@ MANIFEST_BOUNDS = {  # beyond these a number is no detector's, but made to take 
     "receptive_samples": (1, 20_000_000),
     "state_size": (1, 50_000_000),
 }
-MANIFEST_KEYS = ("phrase", *MANIFEST_BOUNDS, "thresholds", "default_fa_per_day", "files")  # what this program reads
+MANIFEST_KEYS = ("phrase", *MANIFEST_BOUNDS, "thresholds", "default_fa_per_day", "files")  # that this program reads
 LONGEST_PHRASE = 200  # characters
 LARGEST_MANIFEST, LARGEST_FILE = 4 << 20, 1 << 30  # bytes
 
@@ -61,7 +59,7 @@ class BundleError(ValueError):
     """A bundle or a recording that cannot be used: what happened, why, what to do."""
 
     def __init__(self, what: str, why: str, what_to_do: str) -> None:
-        # What a bundle says may hold characters that steer a terminal.
+        # Text from a bundle may contain terminal control characters.
         self.what, self.why, self.what_to_do = map(_printable, (what, why, what_to_do))
         super().__init__(f"{self.what} {self.why} {self.what_to_do}")
 
@@ -72,7 +70,7 @@ def _printable(text: str) -> str:
 
 @dataclass(frozen=True)
 class Detection:
-    """The phrase was detected.
+    """An occurrence of the phrase.
 
     Attributes:
         time_s: end of the 80 ms in which the score passed the threshold, seconds from the start of the stream.
@@ -86,7 +84,7 @@ class Detection:
 def smooth_scores(
     raw: np.ndarray, before: np.ndarray | None = None, smoothing_frames: int = SMOOTHING_FRAMES
 ) -> np.ndarray:
-    """Causal mean over ``smoothing_frames`` model outputs [n]; ``before`` holds the outputs just before them."""
+    """Average causally over ``smoothing_frames`` model outputs [n]; ``before`` holds the preceding outputs."""
     head = np.zeros(smoothing_frames - 1, np.float32) if before is None else before
     padded = np.concatenate([head, np.asarray(raw, dtype=np.float32)])
     parts = [padded[i : len(padded) - smoothing_frames + 1 + i] for i in range(smoothing_frames)]
@@ -94,19 +92,18 @@ def smooth_scores(
 
 
 def logit(score: np.ndarray | float) -> np.ndarray:
-    """The inverse of the sigmoid, kept finite."""
     clipped = np.clip(np.asarray(score, dtype=np.float64), 1e-9, 1 - 1e-9)
     return np.asarray(np.log(clipped) - np.log1p(-clipped))
 
 
 class Trigger:
-    """Which scores of a stream are detections: one for each utterance.
+    """Turns the scores of a stream into detections: one for each utterance.
 
-    The first score at or above the threshold is the detection. Scores that follow belong to the same utterance until a
+    The first score at or above the threshold is the detection. Later scores belong to the same utterance until a
     refractory time has passed since the highest of them: an encoder sees the end of a phrase in two windows, often
-    better in the second. That ends with the window, or a phrase 3 s later would be missed. After that a score
-    must have risen by :data:`REARM` above the lowest since, so that a score that stays up, as when a speaker stops
-    within the phrase, is one detection.
+    better in the second. This extension ends with the window, or a phrase 3 s later would be missed. After that a score
+    must rise by :data:`REARM` above the lowest since, so that a score that stays high, as when a speaker stops within
+    the phrase, is one detection.
     """
 
     def __init__(self, threshold: float, refractory_frames: int) -> None:
@@ -116,17 +113,17 @@ class Trigger:
 
     def reset(self) -> None:
         """Begin a new stream."""
-        self.frames = 0  # scores given so far
+        self.frames = 0  # scores processed so far
         self._quiet_until = 0
         self._quiet_at_most = 0
         self._highest = np.inf  # level of the last detection
-        self._lowest = -np.inf  # level since then
+        self._lowest = -np.inf  # lowest level since then
 
     def fired(self, scores: np.ndarray) -> list[int]:
-        """Detections, as indices into these scores [n], which follow those given before."""
+        """Return the indices of detections in these scores [n], which continue the stream."""
         above = np.flatnonzero(scores >= self.threshold)
         levels = logit(scores)
-        parts = [0, *(above + 1).tolist()]  # each ends with a score at or above the threshold; the last has none
+        parts = [0, *(above + 1).tolist()]  # each ends with a score at or above the threshold; the last contains none
         lows = np.minimum.reduceat(levels[: parts[-1]], parts[:-1]).tolist() if len(above) else []
         found: list[int] = []
         for index, level, low in zip(above.tolist(), levels[above].tolist(), lows):
@@ -144,7 +141,7 @@ class Trigger:
         return found
 
     def detections(self, scores: np.ndarray, score_period_s: float) -> list[Detection]:
-        """The same as times in the stream, in which a score is of ``score_period_s``."""
+        """Return detections with times in the stream; a score covers ``score_period_s`` seconds."""
         before = self.frames
         return [
             Detection(round((before + index + 1) * score_period_s, 3), float(scores[index]))
@@ -153,15 +150,15 @@ class Trigger:
 
 
 def manifest_digest(manifest: dict[str, Any]) -> str:
-    """The sha256 of a manifest without its own digest, in its canonical form."""
+    """Return the SHA-256 of a manifest without its own digest, in canonical form."""
     return hashlib.sha256(json.dumps(manifest, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 class Bundle:
-    """A bundle's manifest and files, each checked against its digest when it is read."""
+    """A bundle's manifest and files, each verified against its digest when read."""
 
     def __init__(self, path: Path | str) -> None:
-        """Open the zip or folder at ``path``. Raises BundleError when it is no bundle or of another schema."""
+        """Open the zip or folder at ``path``. Raises BundleError if it is not a bundle or has another schema."""
         self.path = Path(path)
         if not self.path.exists():
             raise BundleError(f"There is no bundle {self.path}.", "The path names nothing.", "Check the path.")
@@ -192,7 +189,7 @@ class Bundle:
         return BundleError(f"{self.path} {how}", why, "Get the bundle again.")
 
     def _nonsense(self) -> str:
-        """The name of a value that no detector has, "" where all are in order."""
+        """Return the name of an implausible value, "" if all are plausible."""
         phrase = self.manifest["phrase"]
         if not isinstance(phrase, str) or not 0 < len(phrase) <= LONGEST_PHRASE or not phrase.isprintable():
             return "phrase"
@@ -212,7 +209,7 @@ class Bundle:
                     data = packed.read(most + 1)
         except (FileNotFoundError, KeyError) as error:
             raise self._broken("is not a whole bundle.", f"{name} is missing from it.") from error
-        # Damage shows in many ways: in the directory, the compressed bytes, or a header that asks for odd methods.
+        # Damage shows in many ways: in the directory, the compressed bytes, or a header with an unsupported method.
         except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as error:
             raise self._broken("is not a bundle that can be read.", f"{name}: {error}.") from error
         if len(data) > most:
@@ -220,7 +217,7 @@ class Bundle:
         return data
 
     def read(self, name: str) -> bytes:
-        """A file of the bundle. Raises BundleError when it is missing or was changed."""
+        """Read a file of the bundle. Raises BundleError if it is missing or was changed."""
         data = self._read(name)
         wanted = self.manifest["files"].get(name)
         if hashlib.sha256(data).hexdigest() != wanted:
@@ -228,10 +225,10 @@ class Bundle:
         return data
 
     def threshold(self, fa_per_day: float | None = None) -> float:
-        """The threshold for a wanted number of false alarms a day (default: the bundle's own choice).
+        """Return the threshold for a target number of false alarms a day (default: the bundle's own choice).
 
-        Between the manifest's entries it is interpolated: logit of the threshold against logarithm of the rate;
-        beyond them the nearest entry counts.
+        Between the manifest's entries it is interpolated, logit of the threshold against logarithm of the rate; beyond
+        them the nearest entry counts.
         """
         if fa_per_day is None:
             fa_per_day = float(self.manifest["default_fa_per_day"])
@@ -248,7 +245,7 @@ class Bundle:
 
 @cache
 def _limit_memory() -> None:
-    """Models that ask for it share one allocator, with a limit."""
+    """Register one allocator with a limit, shared by the models that ask for it."""
     import onnxruntime
 
     where = onnxruntime.OrtMemoryInfo(
@@ -258,16 +255,16 @@ def _limit_memory() -> None:
 
 
 def _within(seconds: float, work: Callable[[], Any], stop: Callable[[], None]) -> Any:
-    """What ``work`` returns. It runs in a thread, so that who waits for it can be interrupted, and can stop it.
+    """Run ``work`` in a thread and return its result, so that the caller can be interrupted and can stop it.
 
-    Raises TimeoutError. An operator cannot be stopped within: its thread goes on until its end or that of the process.
+    Raises TimeoutError. A running operator cannot be stopped: its thread ends when the operator or the process does.
     """
     done: Future[Any] = Future()
 
     def run() -> None:
         try:
             done.set_result(work())
-        except BaseException as error:  # it is raised where the result is waited for
+        except BaseException as error:  # raised where the result is awaited
             done.set_exception(error)
 
     Thread(target=run, daemon=True, name="detector").start()
@@ -280,13 +277,10 @@ def _within(seconds: float, work: Callable[[], Any], stop: Callable[[], None]) -
 
 
 class Model:
-    """A graph on onnxruntime that comes from a bundle: what takes all memory or never ends is stopped.
-
-    It may be run from several threads.
-    """
+    """A graph from a bundle on onnxruntime, with limits on memory and time. Thread-safe."""
 
     def __init__(self, content: bytes, threads: int = 1) -> None:
-        """Load it. Raises BundleError where that cannot be done."""
+        """Load it. Raises BundleError if loading fails."""
         try:
             import onnxruntime
         except ImportError as error:
@@ -295,9 +289,9 @@ class Model:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what it says is in the exception, too
+        options.log_severity_level = 4  # its messages are in the exception, too
         options.add_session_config_entry("session.use_env_allocators", "1")
-        # Weights are in the model itself: what lies in other files is looked for where nothing can be.
+        # Weights are in the model itself: external files are looked for where there are none.
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         try:
             self._session = _within(
@@ -311,7 +305,7 @@ class Model:
                 f"Its model took more than {CALL_S:.0f} s to load.",
                 "Use a detector from somebody whom you trust.",
             ) from error
-        except Exception as error:  # onnxruntime has many errors and no common class
+        except Exception as error:  # onnxruntime has many errors and no common base class
             raise BundleError(
                 "The detector's model cannot be loaded.",
                 f"onnxruntime {onnxruntime.__version__}: {error}",
@@ -320,7 +314,7 @@ class Model:
         self.inputs: list[tuple[str, list[Any]]] = [(one.name, one.shape) for one in self._session.get_inputs()]
 
     def run(self, inputs: Mapping[str, np.ndarray], seconds: float) -> list[np.ndarray]:
-        """The outputs for ``seconds`` of audio. Raises BundleError where it fails, or takes too much time or memory."""
+        """Return the outputs for ``seconds`` of audio. Raises BundleError on failure or too much time or memory."""
         import onnxruntime
 
         options = onnxruntime.RunOptions()
@@ -346,7 +340,7 @@ class Model:
 
 
 class Detector:
-    """Scores a stream of audio and reports when the phrase was said. One instance is one stream."""
+    """Scores a stream of audio and reports occurrences of the phrase. One instance is one stream."""
 
     def __init__(
         self,
@@ -362,7 +356,7 @@ class Detector:
             bundle: the zip, the folder, or an opened Bundle.
             fa_per_day: false alarms a day to accept (default: the bundle's choice); ``threshold`` overrides it.
             threshold: score from 0 to 1 at which to fire.
-            int8: use the small model (8-bit weights), where the bundle has one.
+            int8: use the small model (8-bit weights) if the bundle has one.
             threads: of onnxruntime.
         """
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
@@ -381,14 +375,13 @@ class Detector:
         small = int8 and "model.int8.onnx" in manifest["files"]  # a large one has 8-bit weights already
         self._model = Model(self.bundle.read("model.int8.onnx" if small else "model.onnx"), threads)
         silence = np.zeros(-(-int(manifest["receptive_samples"]) // self.chunk) * self.chunk, np.float32)
-        # Whatever the state was, after one receptive field of silence it is the state of silence.
+        # After one receptive field of silence any state has become the state of silence.
         score, self._silent_state = self._run(silence, np.zeros((1, int(manifest["state_size"])), np.float32))
         self._silent_scores = np.full(self._smoothing - 1, score[-1], np.float32)
         self.reset()
 
     @property
     def threshold(self) -> float:
-        """The score from which the phrase counts as detected; may be set at any time."""
         return self._trigger.threshold
 
     @threshold.setter
@@ -396,7 +389,7 @@ class Detector:
         self._trigger.threshold = value
 
     def reset(self) -> None:
-        """Begin a new stream: the next sample is the first one, after silence."""
+        """Begin a new stream, preceded by silence."""
         self._state = self._silent_state
         self._pending = np.zeros(0, np.float32)
         self._before = self._silent_scores
@@ -407,8 +400,8 @@ class Detector:
         return score[0], new_state
 
     def scores(self, samples: np.ndarray) -> np.ndarray:
-        """Smoothed scores [n] of the 80 ms chunks that ``samples`` (float32 in [-1, 1], 16 kHz) complete."""
-        # What is no number (a broken driver or file) is silence: the model would make a score of it.
+        """Return smoothed scores [n] of the 80 ms chunks that ``samples`` (float32 in [-1, 1], 16 kHz) complete."""
+        # NaN (a broken driver or file) counts as silence: the model would compute a score from it.
         new = np.nan_to_num(np.asarray(samples, dtype=np.float32).reshape(-1), nan=0.0, posinf=1.0, neginf=-1.0)
         self._pending = np.concatenate([self._pending, new])
         usable = len(self._pending) // self.chunk * self.chunk
@@ -424,15 +417,15 @@ class Detector:
         return smooth_scores(joined[past:], joined[:past], self._smoothing)
 
     def detections(self, scores: np.ndarray) -> list[Detection]:
-        """Detections among scores that follow those given before (see :class:`Trigger`)."""
+        """Return the detections among scores that continue the stream (see :class:`Trigger`)."""
         return self._trigger.detections(scores, self.score_period_s)
 
     def process(self, samples: np.ndarray) -> list[Detection]:
-        """Give the next samples of a live stream; get what was detected in them."""
+        """Process the next samples of a live stream; return the detections in them."""
         return self.detections(self.scores(samples))
 
     def score_recording(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Scores of a whole recording, block by block, with the silence after its end that completes the last ones."""
+        """Yield a recording's scores, block by block; trailing silence completes the last ones."""
         self.reset()
         for block in blocks:
             yield self.scores(block)
@@ -441,9 +434,9 @@ class Detector:
 
 
 def read_wav_blocks(path: Path, sample_rate: int, block_s: float = 30.0) -> Iterator[np.ndarray]:
-    """A recording as blocks of mono float32 at ``sample_rate``; soundfile where it is installed, else PCM WAV only.
+    """Yield a recording as blocks of mono float32 at ``sample_rate``; without soundfile only PCM WAV is supported.
 
-    Raises BundleError when it cannot be read or holds no sample.
+    Raises BundleError if it cannot be read or contains no samples.
     """
     if not path.is_file():
         raise BundleError(f"There is no recording {path}.", "The path names no file.", "Check the path.")
@@ -465,7 +458,7 @@ def read_wav_blocks(path: Path, sample_rate: int, block_s: float = 30.0) -> Iter
             for block in _resample(blocks, rate, sample_rate):
                 samples += len(block)
                 yield block
-    except Exception as error:  # whatever the decoder says about the file, the user gets it in one sentence
+    except Exception as error:  # whatever the decoder reports, the user gets it in one sentence
         raise BundleError(
             f"{path} is not a recording that can be read.",
             f"{str(error) or type(error).__name__}.",
@@ -478,12 +471,12 @@ def read_wav_blocks(path: Path, sample_rate: int, block_s: float = 30.0) -> Iter
 def _wave_blocks(source: wave.Wave_read, frames: int) -> Iterator[np.ndarray]:
     channels, width = source.getnchannels(), source.getsampwidth()
     while data := source.readframes(frames):
-        whole = len(data) // (channels * width) * channels * width  # a file that breaks off may end within a frame
+        whole = len(data) // (channels * width) * channels * width  # a truncated file may end within a frame
         yield pcm_samples(data[:whole], width).reshape(-1, channels).mean(axis=1, dtype=np.float32)
 
 
 def pcm_samples(data: bytes, width: int) -> np.ndarray:
-    """Whole-number PCM of ``width`` bytes a sample, as WAV files hold it, as float32 in [-1, 1]."""
+    """Convert integer PCM of ``width`` bytes a sample, as in WAV files, to float32 in [-1, 1]."""
     if width == 1:
         return (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / 128
     if width == 2:
@@ -497,10 +490,10 @@ def pcm_samples(data: bytes, width: int) -> np.ndarray:
 
 
 def _resample(blocks: Iterable[np.ndarray], rate: int, wanted: int) -> Iterator[np.ndarray]:
-    """Band-limited resampling of a stream; untouched when the rates agree.
+    """Resample a stream, band-limited; unchanged if the rates agree.
 
-    Worked by Fourier transforms of half a minute with a second of what lies before and after it, which is then cut
-    away, so that the seams are inaudible. Whole seconds have a whole number of samples at both rates.
+    Fourier transforms of half a minute, with a second before and after that is cut away, make the seams inaudible.
+    Whole seconds have an integer number of samples at both rates.
     """
     if rate == wanted:
         yield from blocks
@@ -518,7 +511,7 @@ def _resample(blocks: Iterable[np.ndarray], rate: int, wanted: int) -> Iterator[
 
 
 def _fourier(audio: np.ndarray, rate: int, wanted: int) -> np.ndarray:
-    """Whole seconds at ``rate`` as whole seconds at ``wanted``.
+    """Resample whole seconds from ``rate`` to ``wanted``.
 
     The highest frequencies fade out, so that the filter rings for milliseconds only and not across the whole block.
     """
@@ -553,7 +546,7 @@ def _microphone(sample_rate: int, chunk: int) -> Iterator[np.ndarray]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line of a bundle. Exit code 0 done, 2 something the user can mend, 130 interrupted."""
+    """Run a bundle's command line. Exit code 0: done, 2: an error that the user can fix, 130: interrupted."""
     parser = argparse.ArgumentParser(description="Hear a keyphrase in a recording or at the microphone.")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--wav", nargs="+", type=Path, metavar="FILE", help="recordings")

@@ -1,4 +1,4 @@
-"""A trained summarizer at work, and its file."""
+"""Inference with a trained summarizer, and its file."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from core.data_folder import atomic_path
 from core.errors import HarkError
 from model.summarizer.network import END, PAD, START, UNKNOWN, Summarizer, SummarizerConfig
 
-BATCH = 16  # texts written about at once
+BATCH = 16  # texts in a batch
 KIND = "Summarizer"
 
 
 def save_summarizer(path: Path, model: Summarizer, extra: dict[str, Any] | None = None) -> None:
-    """Write it as one file that loads with ``weights_only=True``; complete or not at all. Raises OSError."""
+    """Write a summarizer as a file that loads with ``weights_only=True``, atomically. Raises OSError."""
     weights = {name: value.detach().cpu() for name, value in model.state_dict().items()}
     with atomic_path(path) as temporary:
         torch.save({"kind": KIND, "config": asdict(model.config), "weights": weights, **(extra or {})}, temporary)
 
 
 def load_summarizer(path: Path, device: str = "cpu") -> Summarizer:
-    """The model of such a file, in evaluation mode. Raises HarkError where there is none, or it is damaged."""
+    """Load the model of such a file, in evaluation mode. Raises HarkError if it is missing or damaged."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content["kind"] != KIND:
@@ -45,14 +45,13 @@ def load_summarizer(path: Path, device: str = "cpu") -> Summarizer:
 
 
 def padded(rows: list[list[int]], device: str = "cpu") -> Tensor:
-    """Rows of numbers as one tensor [rows, longest]."""
     longest = max(1, *map(len, rows))
     return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows], device=device)
 
 
 @torch.inference_mode()
 def summarize(model: Summarizer, texts: list[str]) -> list[str]:
-    """A summary each, always the most likely character next; the model must be in evaluation mode."""
+    """Write a summary of each text, greedily; the model must be in evaluation mode."""
     config = model.config
     device = str(next(model.parameters()).device)
     found: list[str] = []
@@ -76,6 +75,5 @@ def summarize(model: Summarizer, texts: list[str]) -> list[str]:
 
 @lru_cache(maxsize=1)
 def open_summarizer(path: str, changed_ns: int) -> Callable[[list[str]], list[str]]:
-    """The summarizer in a file, kept in memory: texts to a summary each. It is loaded again where it has been trained
-    anew (``changed_ns`` is the file's time)."""
+    """Return the summarizer in a file as a function of texts, cached until the file's time ``changed_ns`` changes."""
     return partial(summarize, load_summarizer(Path(path)))

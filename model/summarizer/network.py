@@ -1,4 +1,4 @@
-"""The whole model: a Transformer encoder-decoder over characters (Vaswani et al. 2017, with layer norm first)."""
+"""The summarizer's model: a Transformer encoder-decoder over characters (Vaswani et al. 2017, with pre-layer norm)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALPHABET = "".join(map(chr, range(32, 127))) + "äöüßÄÖÜéèêëàâçîï
 
 @dataclass(frozen=True)
 class SummarizerConfig:
-    """The shape of a summarizer; it travels inside every checkpoint, the alphabet too."""
+    """The shape of a summarizer, including its alphabet; stored in every checkpoint."""
 
     layers: int = 4  # of the encoder, and as many of the decoder
     heads: int = 8
@@ -29,19 +29,19 @@ class SummarizerConfig:
     alphabet: str = ALPHABET
 
     def encode(self, text: str, longest: int) -> list[int]:
-        """The numbers of a text's characters, at most ``longest``."""
+        """Return the numbers of a text's characters, at most ``longest``."""
         place = {character: number for number, character in enumerate(self.alphabet, SPECIAL)}
         clean = " ".join(unicodedata.normalize("NFC", text).split())
         return [place.get(character, UNKNOWN) for character in clean[:longest]]
 
     def decode(self, numbers: list[int]) -> str:
-        """The text of such numbers, up to the end; what is not in the alphabet is left out."""
+        """Return the text of such numbers, up to END, without special ones."""
         shown = numbers[: numbers.index(END)] if END in numbers else numbers
         return "".join(self.alphabet[number - SPECIAL] for number in shown if number >= SPECIAL)
 
 
 def sinusoids(length: int, width: int) -> Tensor:
-    """Positions [length, width]: sines in the even columns, cosines in the odd ones."""
+    """Return positions [length, width]: sines in the even columns, cosines in the odd ones."""
     place = torch.arange(length, dtype=torch.float32)[:, None]
     rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10_000.0) / width))
     positions = torch.zeros(length, width)
@@ -51,7 +51,7 @@ def sinusoids(length: int, width: int) -> Tensor:
 
 
 class Summarizer(nn.Module):
-    """Characters of a text to characters of its summary."""
+    """Maps characters of a text to characters of its summary."""
 
     positions: Tensor
 
@@ -74,11 +74,11 @@ class Summarizer(nn.Module):
             nn.TransformerDecoderLayer(**shape), config.layers, nn.LayerNorm(config.width)
         )
         for parameter in [*self.encoder.parameters(), *self.decoder.parameters()]:
-            if parameter.dim() > 1:  # the layers are copies of one another until here
+            if parameter.dim() > 1:  # until here the layers are copies of one another
                 nn.init.xavier_uniform_(parameter)
 
     def forward(self, text: Tensor, summary: Tensor) -> Tensor:
-        """Logits [batch, summary length, characters] of what follows each character of the summary.
+        """Return logits [batch, summary length, characters] of the character after each one of the summary.
 
         Args:
             text: [batch, text length], padded with PAD.
@@ -87,15 +87,15 @@ class Summarizer(nn.Module):
         return self.write(summary, self.read(text), text)
 
     def read(self, text: Tensor) -> Tensor:
-        """What the encoder makes of a text: [batch, text length, width]."""
+        """Return the encoder's output for a text: [batch, text length, width]."""
         return self.encoder(self._embedded(text), src_key_padding_mask=text == PAD)  # type: ignore[no-any-return]
 
     def write(self, summary: Tensor, memory: Tensor, text: Tensor) -> Tensor:
-        """Logits as in :meth:`forward`, from what :meth:`read` gave."""
+        """Return logits as in :meth:`forward`, from the output of :meth:`read`."""
         length = summary.shape[1]
         future = torch.ones(length, length, dtype=torch.bool, device=summary.device).triu(1)
         written = self.decoder(self._embedded(summary), memory, tgt_mask=future, memory_key_padding_mask=text == PAD)
-        return written @ self.embedding.weight.T  # the same matrix reads and writes characters
+        return written @ self.embedding.weight.T  # input and output embeddings are tied
 
     def _embedded(self, characters: Tensor) -> Tensor:
         width = self.config.width

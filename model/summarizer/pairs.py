@@ -1,4 +1,4 @@
-"""What a summarizer learns from: texts with their summaries, and how they are split."""
+"""Training data of a summarizer: texts with their summaries, and their split."""
 
 from __future__ import annotations
 
@@ -16,15 +16,13 @@ HELD_OUT_SHARE = 0.1  # for validation, and as much for the test
 
 @dataclass(frozen=True)
 class Pair:
-    """A text and what it comes down to."""
-
     text: str
     summary: str
 
 
 @dataclass(frozen=True)
 class Split:
-    """Pairs by what they are for. No text is in two of them."""
+    """Pairs by their use. No text is in two of them."""
 
     train: tuple[Pair, ...]
     validation: tuple[Pair, ...]
@@ -32,10 +30,10 @@ class Split:
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """The pairs of a file of JSON lines ``{"text": ..., "summary": ...}``, or of all such files (*.jsonl) in a folder.
-    Those that begin with something else are left out there: manifests of a corpus, what a job writes down.
+    """Read pairs from JSON lines ``{"text": ..., "summary": ...}`` of a file, or of all such files in a folder.
 
-    Raises HarkError where a file cannot be read, or a line is something else.
+    In a folder, files that begin with something else are skipped: a corpus's manifests, a job's logs. Raises HarkError
+    if a file cannot be read or a line is not a pair.
     """
     files = [file for file in sorted(path.rglob("*.jsonl")) if _begins(file)] if path.is_dir() else [path]
     pairs: list[Pair] = []
@@ -66,7 +64,6 @@ def read_pairs(path: Path) -> list[Pair]:
 
 
 def _begins(file: Path) -> bool:
-    """Whether the first line of a file is a pair."""
     try:
         with file.open(encoding="utf-8") as lines:
             row = json.loads(lines.readline())
@@ -76,12 +73,12 @@ def _begins(file: Path) -> bool:
 
 
 def split_pairs(pairs: Sequence[Pair], seed: int, subset: int = 0) -> Split:
-    """Nine of ten texts (less what is for validation) for training; the same texts always go the same way.
+    """Split pairs 8:1:1 into training, validation and test; for a seed, a text always goes the same way.
 
     Args:
-        subset: use so many pairs only, drawn by the seed; 0: all.
+        subset: number of pairs to use, drawn by the seed; 0: all.
 
-    Raises HarkError where there are fewer than :data:`FEWEST`.
+    Raises HarkError if there are fewer than :data:`FEWEST`.
     """
     by_text = {" ".join(pair.text.split()): pair for pair in pairs}
     order = sorted(by_text, key=lambda text: hashlib.sha256(f"{seed} {text}".encode()).digest())

@@ -1,4 +1,4 @@
-"""How good summaries are: the words they share with those of people (ROUGE-1: Lin 2004), beside the first sentence."""
+"""Quality of summaries: words shared with human ones (ROUGE-1: Lin 2004), and the first sentence as baseline."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _FIRST = re.compile(r"^.*?[.!?…。](?=\s|$)|^.*", re.DOTALL)
 
 
 def rouge_1(written: Sequence[str], wanted: Sequence[str]) -> float:
-    """The mean F-measure of shared words, from 0 to 1; 0 for nothing."""
+    """Return the mean F-measure of shared words, from 0 to 1; 0 for nothing."""
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(["rouge1"], use_stemmer=False)
@@ -18,6 +18,6 @@ def rouge_1(written: Sequence[str], wanted: Sequence[str]) -> float:
 
 
 def first_sentence(text: str, longest: int) -> str:
-    """The baseline: the first sentence of a text, no longer than the model may write."""
+    """Return the baseline: the first sentence of a text, cut to the model's longest summary."""
     found = _FIRST.match(text.strip())
     return (found[0] if found else "")[:longest]

@@ -1,7 +1,7 @@
-"""The training loop of the character summarizer, from top to bottom.
+"""The training loop of the character summarizer.
 
-Every step draws its random numbers from the seed and its own number, so a run that was stopped and goes on ends with
-the same weights as one that was not.
+Every step draws its random numbers from the seed and its own number, so a run that was stopped and resumed ends with
+the same weights as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -27,14 +27,12 @@ from model.summarizer.pairs import Pair, Split
 from model.summarizer.rouge import first_sentence, rouge_1
 from model.training_options import curves
 
-MEASURED = 200  # pairs of the test for ROUGE-1: writing is slow
+MEASURED = 200  # pairs of the test for ROUGE-1: decoding is slow
 BEST, LAST = "best.pt", "last.pt"
 
 
 @dataclass(frozen=True)
 class SummarizerTraining:
-    """How to train."""
-
     epochs: int = 20
     batch_size: int = 32
     seed: int = 0
@@ -47,7 +45,7 @@ class SummarizerTraining:
 
 @dataclass(frozen=True)
 class SummarizerProgress:
-    """What the loop tells its caller."""
+    """A progress report of the training loop."""
 
     step: int
     steps: int
@@ -57,7 +55,7 @@ class SummarizerProgress:
 
 @dataclass(frozen=True)
 class SummarizerResult:
-    """What came of it; ROUGE-1 on pairs that had no part in it."""
+    """The outcome; ROUGE-1 is measured on held-out pairs."""
 
     best: Path
     steps: int
@@ -77,10 +75,9 @@ def train_summarizer(
 ) -> SummarizerResult:
     """Train on ``split.train``; ``folder/best.pt`` is the model with the lowest loss on ``split.validation``.
 
-    ``folder/last.pt`` holds all that is needed to go on; where one of the same configuration and data lies there,
-    training goes on from it. With a CUDA device the arithmetic is bfloat16 where that is safe (AMP).
-
-    Raises OSError from the file system, HarkError where the loss is never a number.
+    Training resumes from ``folder/last.pt`` if that file has the same configuration and data. On a CUDA device the
+    arithmetic is bfloat16 where that is safe (AMP). Raises OSError from the file system, HarkError if the loss is never
+    finite.
     """
     torch.manual_seed(training.seed)
     model = Summarizer(shape).to(device)
@@ -90,7 +87,7 @@ def train_summarizer(
     steps_an_epoch = math.ceil(len(split.train) / training.batch_size)
     steps = training.epochs * steps_an_epoch
     fit = Fit(model, optimizer, steps, max(1, round(training.warmup_share * steps)))
-    # What a run that goes on must have in common with the one that was stopped.
+    # A resumed run must have this in common with the one that was stopped.
     told = repr((split, shape, replace(training, save_every_s=0.0)))
     identity = hashlib.sha256(told.encode(errors="backslashreplace")).hexdigest()
     last, best_path = folder / LAST, folder / BEST
@@ -129,16 +126,15 @@ def train_summarizer(
 
 
 def _loss(model: Summarizer, pairs: Sequence[Pair], step: int, training: SummarizerTraining, device: str) -> Tensor:
-    """Return the loss of the batch that comes after ``step`` steps, in training."""
     epoch, within = divmod(step, math.ceil(len(pairs) / training.batch_size))
     order = np.random.default_rng((training.seed, epoch)).permutation(len(pairs))
     batch = [pairs[i] for i in order[within * training.batch_size : (within + 1) * training.batch_size]]
-    torch.manual_seed(training.seed * 1_000_003 + step + 1)  # of the dropout
+    torch.manual_seed(training.seed * 1_000_003 + step + 1)  # for dropout
     return batch_loss(model.train(), batch, training.label_smoothing, device)
 
 
 def batch_loss(model: Summarizer, batch: Sequence[Pair], label_smoothing: float, device: str) -> Tensor:
-    """The cross-entropy of the summaries' characters, their ends included: nats a character."""
+    """Return the cross-entropy of the summaries' characters, ends included: nats a character."""
     shape = model.config
     text = padded([shape.encode(pair.text, shape.longest_text) for pair in batch], device)
     summary = padded([[START, *shape.encode(pair.summary, shape.longest_summary), END] for pair in batch], device)
@@ -151,7 +147,7 @@ def batch_loss(model: Summarizer, batch: Sequence[Pair], label_smoothing: float,
 
 @torch.no_grad()
 def mean_loss(model: Summarizer, pairs: Sequence[Pair], batch_size: int, device: str) -> float:
-    """The mean loss of a batch over these pairs, without dropout and smoothing."""
+    """Return the mean loss over these pairs, without dropout and smoothing."""
     model.eval()
     losses: list[Any] = [
         (
