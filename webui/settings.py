@@ -28,7 +28,7 @@ GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET    sign-in with Google, off unless both a
 ACCESS_TOKEN_EXPIRE_MINUTES  minutes that an access token works (15); this and other names of an earlier system's
                     settings: core/earlier_settings.py
 CORS_ORIGINS        origins whose pages may call Hark, separated by commas (default: none)
-HARK_OPEN_SIGN_UP   1: anybody with a Google account gets an account; otherwise only users whom the owner has added
+HARK_OPEN_SIGN_UP   1: anybody with a Google account gets an account; otherwise only users added by the owner
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def _expect_wrong(user: User, is_code: bool, address: str, browser: str) -> Sign
     """Record a failure before a code or a passkey is checked.
 
     Three of a million codes are valid at any time, and an attacker here knows the password: after :data:`GUESSES` in a
-    day, each wrong code doubles the wait. A known browser is exempt.
+    day, the wait grows twofold with each wrong code. A known browser is exempt.
     """
     if is_known(browser, user):
         return expect_failure(f"code of user {user.pk} in {browser}", browser)

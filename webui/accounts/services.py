@@ -299,7 +299,7 @@ def _refused(why: str) -> StatusError:
 
 @dataclass(frozen=True)
 class TokenPair:
-    """A program's tokens: ``access`` works for ``expires_in`` seconds, ``refresh`` buys one new pair."""
+    """A program's tokens: ``access`` works for ``expires_in`` seconds, ``refresh`` can be exchanged once."""
 
     access: str
     refresh: str

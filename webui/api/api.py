@@ -1,4 +1,4 @@
-"""Version 1 of the API, put together."""
+"""Version 1 of the API."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ recording to transcribe 1 GB. Lists take `limit` and `offset`. A creation with t
 
 
 class UntrustedJson(Parser):
-    """Ninja's, but what is nested too deep or holds an infinite number is no JSON."""
+    """Ninja's parser, which also rejects JSON with too deep nesting or infinite numbers."""
 
     def parse_body(self, request: HttpRequest) -> dict[str, Any]:
-        """Called by ninja. Raises ValueError."""
+        """Parse the body. Raises ValueError."""
         return cast(dict[str, Any], untrusted_json(request.body))
 
 
 class PortalApi(NinjaAPI):
-    """Ninja's, with a schema in which everything has an example."""
+    """Ninja's API, with a schema in which everything has an example."""
 
     def get_openapi_schema(self, *, path_prefix: str | None = None, path_params: Any = NOT_SET) -> OpenAPISchema:
         return complete(super().get_openapi_schema(path_prefix=path_prefix))

@@ -1,4 +1,4 @@
-"""The application of the API: the same as the pages, for programs."""
+"""The Django application of the API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who calls, and whether what they have lets them: a token in the header, or the session of a browser."""
+"""Authentication and authorization of API calls: a token in the header, or a browser's session."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from webui.errors import StatusError
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls, what they may do, and whether they signed in as a person (session, or name and password)."""
+    """The user of a call, their scopes, and whether they signed in as a person (session, or name and password)."""
 
     user: User
     scopes: frozenset[str]
@@ -51,7 +51,7 @@ class Token(AuthBase):
 
 
 def missing_scope(*scopes: str) -> StatusError:
-    """403 for a token that is good for other things."""
+    """Make the error (403) for a token without these scopes."""
     return StatusError(
         403,
         _("The token may not do this."),
@@ -61,7 +61,7 @@ def missing_scope(*scopes: str) -> StatusError:
 
 
 def needs(*scopes: str, person: bool = False, **more: Any) -> dict[str, Any]:
-    """What a route is given so that a token with one of ``scopes`` is needed; its documentation says so too."""
+    """Return a route's arguments that require a token with one of ``scopes``, in its documentation too."""
     return {"auth": Token(*scopes, person=person), "openapi_extra": {"x-scopes": sorted(scopes), **more}}
 
 
@@ -84,7 +84,7 @@ def _caller(request: HttpRequest) -> Caller:
                 _("Send the value of the cookie csrftoken in it, or use a token."),
             )
         return Caller(user, frozenset(SCOPES if user.is_owner else set(SCOPES) - {"admin"}), person=True)
-    known = getattr(request, "token_owner", None)  # of the header, where webui.rate_limits has looked at it
+    known = getattr(request, "token_owner", None)  # of the header, if webui.rate_limits has read it
     named, scopes = known[1] if known and known[0] == header else user_of_token(header)
     text = (header or "").strip().partition(" ")[2].strip()
     return Caller(named, scopes, person=not text.startswith(TOKEN_START))

@@ -1,4 +1,4 @@
-"""The schema of the API with an example of everything."""
+"""The schema of the API with examples everywhere."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from ninja.openapi.schema import OpenAPISchema
 
 from webui.api.schemas import JOB_ID, Problem
 
-NAMES = {"name": "model.onnx"}  # of parts of addresses
+NAMES = {"name": "model.onnx"}  # examples of path parameters
 SESSION = {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": "Of a browser that is signed in."}
 
 
 def file_of(kind: str) -> dict[str, Any]:
-    """For a route that answers with a file: what its documentation says."""
+    """Return the documentation of a route that answers with a file."""
     return {"responses": {200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}}}}}}
 
 
 def example_of(schema: dict[str, Any], known: dict[str, Any]) -> Any:
-    """An example that fits a schema, made of the examples of its parts; ``known`` are the named schemas."""
+    """Return an example that fits a schema, made of its parts' examples; ``known`` are the named schemas."""
     if "example" in schema:
         return schema["example"]
     if schema.get("examples"):
@@ -45,7 +45,7 @@ def example_of(schema: dict[str, Any], known: dict[str, Any]) -> Any:
 
 
 def complete(schema: OpenAPISchema) -> OpenAPISchema:
-    """Add to each operation its examples, the scopes that it needs, and what its errors look like."""
+    """Add to each operation its examples, required scopes, and the form of its errors."""
     components = schema["components"]
     known = components["schemas"]
     described = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
@@ -62,7 +62,7 @@ def complete(schema: OpenAPISchema) -> OpenAPISchema:
             if "example" not in parameter:
                 named = NAMES.get(parameter["name"]) if parameter["in"] == "path" else None
                 parameter["example"] = named or example_of(parameter["schema"], known)
-            parameter.pop("examples", None)  # in OpenAPI a parameter's are objects, not a list
+            parameter.pop("examples", None)  # in OpenAPI a parameter's examples are objects, not a list
         for content in operation.get("requestBody", {}).get("content", {}).values():
             content["example"] = _sent_example(content["schema"], known)
         for status, response in operation["responses"].items():
@@ -74,7 +74,7 @@ def complete(schema: OpenAPISchema) -> OpenAPISchema:
 
 
 def _sent_example(schema: dict[str, Any], known: dict[str, Any]) -> Any:
-    """Without what has a default and need not be sent, unless the schema has an example of its own."""
+    """Leave out fields with defaults, unless the schema has its own example."""
     example = example_of(schema, known)
     found = known[schema["$ref"].rsplit("/", 1)[-1]] if "$ref" in schema else schema
     if "example" in found or not isinstance(example, dict):

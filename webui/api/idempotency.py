@@ -1,4 +1,4 @@
-"""Creations that can be sent twice and are made once: the header Idempotency-Key."""
+"""Idempotent creations: a request with the same Idempotency-Key can be sent twice and creates once."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from webui.sealing import seal, unseal
 from webui.transactions import alone
 
 KEPT_FOR = timedelta(hours=24)
-GIVEN_UP_AFTER = timedelta(seconds=90)  # of a request that was killed half way
-WAIT_S, LOOK_EVERY_S = 5.0, 0.1  # for the first of two that were sent at once
+GIVEN_UP_AFTER = timedelta(seconds=90)  # for a request that was killed halfway
+WAIT_S, LOOK_EVERY_S = 5.0, 0.1  # for the first of two simultaneous requests
 LONGEST_KEY = 200
 HEADER = {
     "in": "header",
@@ -45,16 +45,17 @@ HEADER = {
 
 @dataclass(frozen=True)
 class Made:
-    """What an operation has made, and its address."""
+    """The object that an operation created, and its address."""
 
     content: Schema
     location: str = ""
 
 
 def creation(in_transaction: bool = True) -> Callable[..., Any]:
-    """For operations that return :class:`Made`; an error is not kept, so what is mended can be sent again.
-    ``in_transaction``: made and written down at once; not for what takes long, as no other request can write
-    meanwhile."""
+    """Decorate operations that return :class:`Made`. Errors are not stored, so a corrected request can be sent again.
+
+    ``in_transaction``: create and store in one transaction; not for slow ones, which block all other writes.
+    """
 
     def decorate(view: Callable[..., Made]) -> Callable[..., HttpResponse]:
         @wraps(view)
@@ -80,7 +81,7 @@ def creation(in_transaction: bool = True) -> Callable[..., Any]:
                 raise
             return answer
 
-        # Ninja would look for the names of its types in this module.
+        # Otherwise Ninja would look up the names of its types in this module.
         answered.__signature__ = inspect.signature(view, eval_str=True)  # type: ignore[attr-defined]
         contribute_operation_callback(answered, _document)
         return answered
@@ -121,7 +122,7 @@ def _key_digest(key: str) -> str:
 
 def _request_digest(request: HttpRequest) -> str:
     digest = hashlib.sha256(f"{request.method} {request.get_full_path()}\n".encode())
-    if request.content_type == "multipart/form-data":  # its boundaries differ from one sending to the next
+    if request.content_type == "multipart/form-data":  # its boundaries differ each time
         for name, values in sorted(request.POST.lists()):
             digest.update(f"{name}={values!r}\n".encode())
         for name, files in sorted(request.FILES.lists()):
@@ -136,7 +137,7 @@ def _request_digest(request: HttpRequest) -> str:
 
 
 def _claim(user: User, key: str, request: str) -> KeptAnswer:
-    """The row of this request: a new one where it is to be made now, else that of the answer that it got before."""
+    """Return the row of this request: a new one if it must be processed, else that of its earlier answer."""
     until = time.monotonic() + WAIT_S
     while True:
         now = timezone.now()
@@ -146,7 +147,7 @@ def _claim(user: User, key: str, request: str) -> KeptAnswer:
             kept, is_new = KeptAnswer.objects.get_or_create(
                 user=user, key_digest=key, defaults={"request_digest": request, "claimed_at": now}
             )
-        except IntegrityError:  # the first one failed just now
+        except IntegrityError:  # the first request failed just now
             continue
         if is_new:
             return kept

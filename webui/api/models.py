@@ -1,4 +1,4 @@
-"""What the API keeps: answers to creations for a day, webhooks, and what became of their deliveries."""
+"""Stored answers to creations (for a day), webhooks, and their deliveries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.db import models
 
 
 class KeptAnswer(models.Model):
-    """What a creation with an Idempotency-Key was answered; ``status`` is None while it is being made."""
+    """The answer to a creation with an Idempotency-Key; ``status`` is None while it is being made."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     key_digest = models.CharField(max_length=64)
@@ -28,7 +28,7 @@ class KeptAnswer(models.Model):
 
 
 class Webhook(models.Model):
-    """An address of a user's that is told how their jobs end."""
+    """A user's address that is notified when their jobs end."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="webhooks")
     url = models.CharField(max_length=500)
@@ -44,7 +44,7 @@ class Webhook(models.Model):
 
 
 class Delivery(models.Model):
-    """One message to a webhook, and how far it has got."""
+    """A message to a webhook, and its progress."""
 
     class State(models.TextChoices):
         WAITING = "waiting"
@@ -60,7 +60,7 @@ class Delivery(models.Model):
     tries = models.IntegerField(default=0)
     tried_at = models.DateTimeField(null=True)
     next_try_at = models.DateTimeField(null=True)
-    sending_until = models.DateTimeField(null=True)  # a worker is at it, until then at the latest
+    sending_until = models.DateTimeField(null=True)  # a worker is sending it, until then at the latest
     answer_status = models.IntegerField(null=True)  # of the last try
     problem = models.CharField(max_length=400, default="")  # of the last try
 

@@ -1,4 +1,4 @@
-"""What goes in and comes out of the API's part about organizations. The examples are those of its documentation."""
+"""Schemas of the API's operations on organizations; their examples appear in its documentation."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ RoleName = Literal[*Role.values]  # type: ignore[valid-type]
 
 
 class OrganizationIn(Wish):
-    """What an organization is called."""
+    """The name of an organization."""
 
     name: str = Field(max_length=LONGEST_NAME, examples=["Harbour"])
 
 
 class QuotaIn(Wish):
-    """What all its people may have together; null and 0: any number."""
+    """The quota of all its people together; null and 0: no limit."""
 
     disk_bytes: int | None = Field(None, ge=0, le=MOST, examples=[200_000_000_000])
     jobs_a_day: int | None = Field(None, ge=0, le=1_000_000, examples=[100])
@@ -33,7 +33,7 @@ class QuotaIn(Wish):
 
 
 class OrganizationOut(Schema):
-    """An organization, as the caller is in it."""
+    """An organization, with the caller's role in it."""
 
     id: int = Field(examples=[1])
     name: str = Field(examples=["Harbour"])
@@ -47,7 +47,7 @@ class OrganizationOut(Schema):
 
 
 class RoleIn(Wish):
-    """What a person shall be."""
+    """The role of a person."""
 
     role: RoleName = Field(examples=["member"])
 
@@ -64,7 +64,7 @@ class MemberOut(Schema):
 
 
 class InvitationOut(Schema):
-    """An invitation that waits."""
+    """An open invitation."""
 
     id: int = Field(examples=[1])
     role: RoleName = Field(examples=["member"])
@@ -73,7 +73,7 @@ class InvitationOut(Schema):
 
 
 class InvitationMadeOut(InvitationOut):
-    """A new invitation; its link is shown now and never again."""
+    """A new invitation; its link is shown only now."""
 
     link: str = Field(examples=["https://hark.example.org/organizations/join/..."])
 
@@ -85,7 +85,7 @@ class JoinIn(Wish):
 
 
 class DoneOut(Schema):
-    """What was done: by all, or by one person."""
+    """The use by everybody, or by one person."""
 
     hours: float = Field(description="Of recordings that were transcribed.", examples=[3.5])
     speakers: int = Field(description="In them.", examples=[9])
@@ -93,20 +93,20 @@ class DoneOut(Schema):
 
 
 class PersonDoneOut(DoneOut):
-    """What a person did."""
+    """The use by a person."""
 
     name: str = Field(examples=["paula"])
 
 
 class WeekOut(DoneOut):
-    """What was done in a week."""
+    """The use in a week."""
 
     week: date = Field(description="Its Monday, UTC.", examples=["2026-11-16"])
     people: list[PersonDoneOut]
 
 
 class UseOut(Schema):
-    """What the people of an organization have used together, since each joined."""
+    """The use by the people of an organization together, since each joined."""
 
     disk_bytes: int = Field(examples=[12_000_000_000])
     jobs_today: int = Field(examples=[3])

@@ -1,4 +1,4 @@
-"""A POST to an address that a user gave: never into this network, nowhere else than to the address that was checked."""
+"""POST requests to addresses of users: never into this network, and only to the IP address that was checked."""
 
 from __future__ import annotations
 
@@ -18,26 +18,28 @@ from core.errors import HarkError
 
 log = logging.getLogger(__name__)
 
-CONNECT_S, ANSWER_S = 5.0, 10.0  # at most, for each step
-WHOLE_S = 20.0  # of one address of a name; a server that sends a byte now and then is cut off
-MOST_ADDRESSES = 2  # of a name that are tried
-LONGEST_S = 30.0 + MOST_ADDRESSES * WHOLE_S  # of all that, with the time to look the name up
+CONNECT_S, ANSWER_S = 5.0, 10.0  # at most for each step
+WHOLE_S = 20.0  # for one address of a name; a server that sends a byte now and then is cut off
+MOST_ADDRESSES = 2  # tried of a name
+LONGEST_S = 30.0 + MOST_ADDRESSES * WHOLE_S  # in all, with the look-up of the name
 READ_BYTES = 2_000  # of an answer
 LONGEST_URL = 500
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class AddressRefused(HarkError):
-    """An address that nothing is sent to."""
+    """An address that Hark sends nothing to."""
 
 
 class NotSent(Exception):
-    """The other side cannot be reached, or does not answer; the message says why."""
+    """The receiver cannot be reached, or does not answer; the message says why."""
 
 
 def check_url(url: str) -> SplitResult:
-    """The parts of an address that may be one of a webhook; names are looked up only when something is sent. Raises
-    AddressRefused: malformed, of another scheme, with a password in it, or plainly in this network."""
+    """Return the parts of a webhook's address; its name is looked up only when something is sent.
+
+    Raises AddressRefused: malformed, of another scheme, with a password, or plainly in this network.
+    """
     if not 1 <= len(url) <= LONGEST_URL or not url.isascii() or not url.isprintable() or " " in url:
         raise _refused(_("It must have 1 to %(most)d ASCII characters without spaces.") % {"most": LONGEST_URL})
     try:
@@ -52,7 +54,7 @@ def check_url(url: str) -> SplitResult:
     if parts.hostname == "localhost" or parts.hostname.endswith(".localhost"):
         _refuse_private(parts.hostname, "127.0.0.1")
     try:
-        # Also what only looks like a name: 127.1, 0x7f000001.
+        # Includes numbers that look like names: 127.1, 0x7f000001.
         found = socket.getaddrinfo(parts.hostname, None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except (OSError, UnicodeError):
         return parts
@@ -62,7 +64,7 @@ def check_url(url: str) -> SplitResult:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the open internet, also where it stands for another one inside it."""
+    """Return whether an IP address, and the IPv4 address inside an IPv6 one, belongs to the open internet."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -79,9 +81,11 @@ def is_public(address: str) -> bool:
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
-    """Send ``body``; the status of the answer. Redirects are not followed, proxies of the environment not used. Raises
-    AddressRefused: the address is not of the open internet. NotSent: its name leads nowhere there, no connection, no
-    answer in time, or none that is HTTP."""
+    """Send ``body``; return the status of the answer. Does not follow redirects or use proxies of the environment.
+
+    Raises AddressRefused if the address is not public, NotSent if its name has no public address, or there is no
+    connection, no answer in time, or none in HTTP.
+    """
     parts = check_url(url)
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -104,9 +108,9 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
 
 
 def _look_up(host: str, port: int) -> list[str]:
-    """All addresses of a name, each of them checked: the name is not looked up again after that.
+    """Return the checked addresses of a name, so that it need not be looked up again.
 
-    Of names inside this network a user learns nothing, not even which there are. The log says more.
+    The error reveals nothing about names inside this network, not even which exist; the log has the details.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -134,11 +138,11 @@ def _refused(why: str, to_do: str = "") -> AddressRefused:
 
 
 class _Connection(http.client.HTTPConnection):
-    """To one checked address, while name and certificate stay those of the host."""
+    """A connection to one checked address, with the name and certificate of the host."""
 
     def __init__(self, host: str, port: int, address: str, secure: bool) -> None:
         super().__init__(host, port, timeout=CONNECT_S)
-        self.default_port = 443 if secure else 80  # which Host leaves out
+        self.default_port = 443 if secure else 80  # omitted in Host
         self._address, self._secure = address, secure
         self.was_cut_off = False
 
@@ -148,14 +152,14 @@ class _Connection(http.client.HTTPConnection):
         if self._secure:
             context = ssl.create_default_context()
             secured = context.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
-            self.sock = secured  # before the handshake, which can be cut off so
+            self.sock = secured  # before the handshake, so that it can be cut off
             secured.do_handshake()
 
 
 def _ask(connection: _Connection, target: str, body: bytes, headers: Mapping[str, str]) -> int:
     try:
         connection.request("POST", target, body, dict(headers))
-        response = connection.getresponse()  # takes what came before the end for all of the headers
+        response = connection.getresponse()  # takes truncated headers for complete ones
         if connection.was_cut_off:
             raise TimeoutError(f"nothing whole within {WHOLE_S:.0f} s")
         response.read(READ_BYTES)

@@ -1,4 +1,4 @@
-"""Long lists in pages: ``?limit=`` and ``?offset=``."""
+"""Pages of long lists: ``?limit=`` and ``?offset=``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 
 class Paging(Schema):
-    """Which part of a list."""
+    """The requested part of a list."""
 
     limit: int = Field(USUAL, ge=1, le=MOST, description="How many at most.", examples=[USUAL])
     offset: int = Field(0, ge=0, le=FARTHEST, description="How many are left out before the first.", examples=[0])
@@ -32,7 +32,7 @@ class Page(Schema, Generic[Item]):
 
 
 def page(request: HttpRequest, rows: QuerySet[Any], paging: Paging) -> dict[str, Any]:
-    """The part of ``rows`` that was asked for, with the fields of :class:`Page`; ninja makes its rows schemas."""
+    """Return the requested part of ``rows`` as fields of :class:`Page`; ninja turns its rows into schemas."""
     total = rows.count()
     following = None
     if paging.offset + paging.limit < total:

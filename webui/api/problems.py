@@ -1,4 +1,4 @@
-"""Every failure of the API as problem details (RFC 9457), with what happened, why, and what to do."""
+"""Errors of the API as problem details (RFC 9457): what happened, why, and what to do."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from webui.logs import view_of
 
 log = logging.getLogger(__name__)
 
-NAMED = 5  # wrong fields that the sentence names; all are in the list
+NAMED = 5  # wrong fields named in the sentence; the list has all
 
 
 def install(api: NinjaAPI) -> None:
-    """Answer all that an operation may raise."""
+    """Register handlers for all exceptions of operations."""
     answers: dict[type[Exception], Callable[[HttpRequest, Any], HttpResponse]] = {
         ValidationError: lambda request, error: _invalid(error),
         HttpError: lambda request, error: problem(unreadable(), error.status_code),
@@ -37,7 +37,7 @@ def install(api: NinjaAPI) -> None:
 
 
 def in_words(request: HttpRequest, error: Exception) -> tuple[HarkError, int]:
-    """What a view for programs raised, in words, and its status. What is a fault of Hark's own is logged."""
+    """Return an exception of a view for programs as an error with its status; bugs are logged."""
     if isinstance(error, Http404):
         return not_found(), 404
     if isinstance(error, PermissionDenied):
@@ -50,7 +50,7 @@ def in_words(request: HttpRequest, error: Exception) -> tuple[HarkError, int]:
 
 
 def not_found() -> HarkError:
-    """404; also for things of other users, so that ids tell nothing."""
+    """Make the error 404, also for things of other users, so that ids reveal nothing."""
     return HarkError(
         _("There is nothing here."),
         _("The id is wrong, or the item was deleted or belongs to another user."),
@@ -59,7 +59,7 @@ def not_found() -> HarkError:
 
 
 def _invalid(error: ValidationError) -> HttpResponse:
-    # What was sent is not repeated: it may hold a password.
+    # The input is not repeated: it may hold a password.
     wrong = [
         {"where": ".".join(str(part) for part in entry["loc"]), "message": str(entry["msg"])} for entry in error.errors
     ]
@@ -71,7 +71,7 @@ def _invalid(error: ValidationError) -> HttpResponse:
 
 
 def explained(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    """A view whose errors without words (405) are explained too."""
+    """Wrap a view so that its errors without a text (405) are explained too."""
 
     @wraps(view)
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

@@ -1,4 +1,4 @@
-"""What goes in and comes out of the API's part about recordings. The examples are those of its documentation."""
+"""Schemas of the API's operations on recordings; their examples appear in its documentation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ExportFormat = Literal[*FORMATS]  # type: ignore[valid-type]
 
 
 class RecordingOut(Schema):
-    """A recording, and how far its transcription is."""
+    """A recording and the state of its transcription."""
 
     id: UUID = Field(examples=[RECORDING_ID])
     name: str = Field(examples=["meeting.mp3"])
@@ -55,7 +55,7 @@ class RecordingOut(Schema):
 
 
 class TranscriptOut(Schema):
-    """What was said: segments with words, times [s], speakers and confidences (0 to 1)."""
+    """A transcript: segments with words, times [s], speakers and confidences (0 to 1)."""
 
     duration_s: float = Field(examples=[62.5])
     language: str = Field(examples=["en"])
@@ -80,32 +80,32 @@ class TranscriptOut(Schema):
 
 
 class SpeakersIn(Wish):
-    """How many people speak."""
+    """The number of speakers."""
 
     speakers: int | None = Field(None, ge=1, le=20, description="None: estimated.", examples=[2])
 
 
 class SpeakerIn(Wish):
-    """What a speaker is called."""
+    """The name of a speaker."""
 
     name: str = Field(max_length=100, description='"" gives the id back.', examples=["Paula"])
 
 
 class VoiceIn(Wish):
-    """A voice to be remembered."""
+    """A voice to remember."""
 
     name: str = Field("", max_length=100, description='"": what the speaker is called.', examples=["Paula"])
     consent: bool = Field(description="The person has agreed to it.", examples=[True])
 
 
 class VoicesOut(Schema):
-    """Whose voices are remembered."""
+    """The names of remembered voices."""
 
     voices: list[str] = Field(examples=[["Paula"]])
 
 
 class PassageSpeakerIn(Wish):
-    """Who speaks in a passage."""
+    """The speaker of a passage."""
 
     speaker: str | None = Field(
         description='An id of the transcript\'s; "": not known; null: somebody new.', examples=["S1"]
@@ -115,21 +115,21 @@ class PassageSpeakerIn(Wish):
 
 
 class PointOut(Schema):
-    """A sentence and the numbers (from 0) of the segments that say it."""
+    """A sentence and the numbers (from 0) of its segments."""
 
     text: str = Field(examples=[SAID])
     segments: list[int] = Field(examples=[[0]])
 
 
 class SentimentOut(Schema):
-    """How it sounds, and a score from -1 to 1."""
+    """The sentiment, and a score from -1 to 1."""
 
     label: str = Field(examples=["positive"])
     score: float = Field(examples=[0.4])
 
 
 class RecordingSummaryOut(Schema):
-    """What a recording comes down to."""
+    """The summary of a recording."""
 
     text: str = Field(examples=[SAID])
     segments: list[int] = Field(description="That the text rests on.", examples=[[0]])
@@ -141,7 +141,7 @@ class RecordingSummaryOut(Schema):
 
 
 class HitOut(Schema):
-    """A segment in which the words were found."""
+    """A segment that contains the words."""
 
     recording: UUID = Field(examples=[RECORDING_ID])
     name: str = Field(examples=["meeting.mp3"])
@@ -159,14 +159,14 @@ class HitsOut(Schema):
 
 
 class QuestionIn(Wish):
-    """A question, to one recording or to all."""
+    """A question about one recording or all."""
 
     question: str = Field(max_length=4000, examples=["When do we ship the compass?"])
     recording: UUID | None = Field(None, description="None: all of yours.", examples=[None])
 
 
 class AnswerOut(Schema):
-    """An answer with what it cites; or, where none was found, the passages that come nearest to the question."""
+    """An answer with its citations; without an answer, the passages nearest to the question."""
 
     question: str = Field(examples=["When do we ship the compass?"])
     text: str = Field(examples=[SAID])

@@ -1,4 +1,4 @@
-"""What goes in and comes out of the API. The examples here are those of its documentation."""
+"""Schemas of the API; their examples appear in its documentation."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ JobState = Literal[*Job.State.values]  # type: ignore[valid-type]
 
 
 def name_of_user(thing: Any) -> str:
-    """Of a row of something that has a user; what is told already stays."""
+    """Return the name of the user of a row; a name stays as it is."""
     user = thing["user"] if isinstance(thing, dict) else thing.user
     return str(getattr(user, "username", user))
 
 
 class Wish(Schema):
-    """What a program sends: unknown names are errors."""
+    """A request body, in which unknown names are errors."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -58,7 +58,7 @@ class Problem(Schema):
 
 
 class Explained(Schema):
-    """Why a job did not end well."""
+    """The reason why a job did not end well."""
 
     what: str = Field(examples=["The job was interrupted."])
     why: str = Field(examples=["The process was killed, most likely because memory ran out."])
@@ -83,14 +83,14 @@ class WordOut(Schema):
 
 
 class NeighbourOut(Schema):
-    """What sounds like the phrase; a distance of 0 is exactly alike."""
+    """A text that sounds like the phrase; a distance of 0 means exactly alike."""
 
     text: str = Field(examples=["hey campus"])
     distance: float = Field(examples=[0.4])
 
 
 class AdviceOut(Schema):
-    """What is to be expected of a phrase."""
+    """Advice on a phrase."""
 
     phrase: str = Field(examples=["Hey Compass!"])
     normalized: str = Field(examples=[PHRASE])
@@ -106,7 +106,7 @@ class AdviceOut(Schema):
 
 
 class EngineOut(Schema):
-    """A speech engine, and what to do where it is not ready."""
+    """A speech engine, and how to enable it if it is not ready."""
 
     name: str = Field(examples=["espeak"])
     ready: bool = Field(examples=[True])
@@ -121,7 +121,7 @@ class EngineOut(Schema):
 
 
 class RunIn(Wish):
-    """What to train."""
+    """The choices of a training run."""
 
     phrase: str = Field(max_length=300, examples=[PHRASE])
     language: str = Field("en", max_length=20, pattern=LANGUAGE, examples=["en"])
@@ -144,7 +144,7 @@ class RunIn(Wish):
 
 
 class TrainIn(RunIn):
-    """What to train: the same as for a plan, or the plan itself."""
+    """The choices of a training run, or its plan."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"phrase": PHRASE, "effort": "quick"}})
     phrase: str | None = Field(None, max_length=300)  # type: ignore[assignment]
@@ -155,14 +155,14 @@ class TrainIn(RunIn):
 
 
 class VersionPlace(Schema):
-    """Which version of which detector."""
+    """A version of a detector."""
 
     detector: int = Field(examples=[1])
     version: int = Field(examples=[1])
 
 
 class JobOut(Schema):
-    """A job: work that outlives the request that asked for it."""
+    """A job: work that outlives the request that submitted it."""
 
     id: UUID = Field(examples=[JOB_ID])
     kind: str = Field(examples=["train"])
@@ -195,7 +195,7 @@ class PlanOut(JobOut):
 
 
 class EventsOut(Schema):
-    """What a job said after an event's number, and how it is now. Progress is in the job, not among the events."""
+    """Events of a job after a number, and its current state. Progress is in the job, not among the events."""
 
     job: JobOut
     events: list[dict[str, Any]] = Field(
@@ -209,7 +209,7 @@ class EventsOut(Schema):
 
 
 class DetectorOut(Schema):
-    """A detector; each training run that ended well is a version of it."""
+    """A detector; each successful training run is a version of it."""
 
     id: int = Field(examples=[1])
     phrase: str = Field(examples=[PHRASE])
@@ -246,13 +246,13 @@ class VersionOut(Schema):
 
 
 class NoteIn(Schema):
-    """Words about a version."""
+    """A note about a version."""
 
     note: str = Field(max_length=LONGEST_NOTE, examples=["with the recordings of May"])
 
 
 class WakesIn(Schema):
-    """Whether devices may send what they heard."""
+    """Permission for devices to send clips."""
 
     allowed: bool = Field(examples=[True])
 
@@ -268,7 +268,7 @@ class ComparisonOut(Schema):
 
 
 class ChangeOut(Schema):
-    """Something in which two versions differ."""
+    """A difference between two versions."""
 
     what: str = Field(examples=["Anti-keywords"])
     before: str = Field(examples=["none"])
@@ -284,7 +284,7 @@ class MissRates(Schema):
 
 
 class ThresholdOut(Schema):
-    """A setting of the dial, as it was measured in the test."""
+    """An operating point, as measured in the test."""
 
     fa_per_day: float = Field(description="That it is set for.", examples=[2.0])
     threshold: float = Field(examples=[0.62])
@@ -312,7 +312,7 @@ class DetectionOut(Schema):
 
 
 class HeardOut(Schema):
-    """What a detector found in a recording."""
+    """A detector's results in a recording."""
 
     seconds: float = Field(examples=[12.4])
     frame_s: float = Field(description="Seconds from one score to the next.", examples=[0.08])
@@ -327,7 +327,7 @@ class HeardOut(Schema):
 
 
 class SampleOut(Schema):
-    """A few seconds that a detector was wrong about."""
+    """A few seconds of a detection error."""
 
     id: int = Field(examples=[1])
     detector: int = Field(validation_alias=AliasChoices("detector_id", "detector"), examples=[1])
@@ -371,7 +371,7 @@ class ClipOut(Schema):
 
 
 class ClipChangeIn(Wish):
-    """What shall be different; what is left out stays."""
+    """Changes of a clip; omitted fields stay."""
 
     text: str | None = Field(None, max_length=2000, description="What is said in it.", examples=["Hey, compass!"])
     state: Literal["ready", "rejected"] | None = Field(None, examples=["rejected"])
@@ -385,7 +385,7 @@ class ClipsOut(Schema):
 
 
 class LibraryOut(Schema):
-    """What the library holds."""
+    """Figures of the library."""
 
     clips: int = Field(examples=[4120])
     hours: float = Field(examples=[1.9])
@@ -402,7 +402,7 @@ class LibraryOut(Schema):
 
 
 class MeOut(Schema):
-    """Who asks, and what they may do."""
+    """The caller and their rights."""
 
     user: str = Field(examples=["olivia"])
     is_owner: bool = Field(examples=[True])
@@ -431,7 +431,7 @@ class TokenOut(Schema):
 
 
 class TokenMadeOut(TokenOut):
-    """A new API token; its text is shown now and never again."""
+    """A new API token; its text is shown only now."""
 
     token: str = Field(examples=["hark_Ab3dE6g..."])
 
@@ -453,7 +453,7 @@ class RefreshIn(Wish):
 
 
 class PairOut(Schema):
-    """``access`` works for ``expires_in`` seconds, ``refresh`` is good for one new pair."""
+    """A program's tokens: ``access`` works for ``expires_in`` seconds, ``refresh`` can be exchanged once."""
 
     access: str = Field(examples=["eyJhbGciOiJIUzI1NiIs..."])
     refresh: str = Field(examples=["eyJhbGciOiJIUzI1NiIs..."])
@@ -464,7 +464,7 @@ class PairOut(Schema):
 
 
 class WebhookIn(Wish):
-    """An address that is told how jobs end."""
+    """An address to notify when jobs end."""
 
     url: str = Field(max_length=500, examples=["https://example.org/hark"])
     events: list[Event] = Field(examples=[["job.done", "job.failed"]])
@@ -480,7 +480,7 @@ class WebhookOut(Schema):
 
 
 class WebhookMadeOut(WebhookOut):
-    """A new webhook; its secret is shown now and never again."""
+    """A new webhook; its secret is shown only now."""
 
     secret: str = Field(examples=["whsec_..."])
 
@@ -510,7 +510,7 @@ class UserIn(Wish):
 
 
 class UserChangeIn(Wish):
-    """Whether they may sign in."""
+    """Permission to sign in."""
 
     is_active: bool = Field(examples=[True])
 
@@ -526,6 +526,6 @@ class UserOut(Schema):
 
 
 class LinkOut(Schema):
-    """A link that works once; it is shown now and never again."""
+    """A link that works once, shown only now."""
 
     link: str = Field(examples=["https://hark.example.org/account/setup/..."])

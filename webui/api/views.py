@@ -1,4 +1,4 @@
-"""The documentation of the API: a page, and the schema that it is drawn from."""
+"""The documentation of the API: a page, and the schema that it shows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from webui.api.api import api
 
 @cache
 def _schema() -> dict[str, Any]:
-    # Once through JSON: its keys are strings then, as programs see them.
+    # A round trip through JSON turns its keys into strings, as programs see them.
     loaded: dict[str, Any] = json.loads(json.dumps(api.get_openapi_schema(path_prefix="/api/v1/"), default=str))
     return loaded
 
@@ -24,12 +24,12 @@ def _schema() -> dict[str, Any]:
 @login_not_required
 @require_safe
 def schema(request: HttpRequest) -> HttpResponse:
-    """OpenAPI 3.1; it says nothing about this installation, so anybody may read it."""
+    """Return OpenAPI 3.1; it reveals nothing about this installation, so anybody may read it."""
     return HttpResponse(json.dumps(_schema(), indent=1, ensure_ascii=False), content_type="application/json")
 
 
 @login_not_required
 @require_safe
 def docs(request: HttpRequest) -> HttpResponse:
-    """The schema in Swagger UI, which django-ninja ships."""
+    """Show the schema in Swagger UI, which django-ninja ships."""
     return render(request, "api/docs.html")

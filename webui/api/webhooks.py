@@ -1,8 +1,8 @@
-"""Webhooks: who is told how a job ended, in what words, signed how, and how often it is tried.
+"""Webhooks: messages about ended jobs, their signatures, and their repeated delivery.
 
-A message is written down in the transaction in which its job ends, with its first task; before each try the next one is
-booked, and taken back when it is not needed. So nothing is lost where a worker is killed, and a message may come twice:
-its id says so.
+A message and its first task are stored in the transaction in which its job ends; each attempt first books the next one,
+which is cancelled if it is not needed. So a killed worker loses nothing, and a message may arrive twice, with the same
+id.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ PING = "ping"
 MOST = 10  # of a user
 KEPT = 50  # deliveries of a webhook
 MOST_WAITING = 50  # deliveries of a user
-MOST_PINGS = 5  # of a user that wait
-AT_ONCE = 2  # deliveries of a user: whose server is slow does not hold up the others' (settings.WEBHOOKS_SENT_AT_ONCE)
+MOST_PINGS = 5  # waiting, of a user
+AT_ONCE = 2  # deliveries of a user, so that a slow server does not delay other users (WEBHOOKS_SENT_AT_ONCE)
 PLACE_AGAIN_AFTER = timedelta(seconds=5)
 AGAIN_AFTER = tuple(timedelta(seconds=seconds) for seconds in (30, 120, 600, 3600, 6 * 3600))  # then it has failed
 SECRET_START = "whsec_"
@@ -53,8 +53,7 @@ TASK = "webui.api.webhooks.deliver"
 
 
 def add(*, user: User, url: str, events: Collection[str]) -> tuple[Webhook, str]:
-    """A new webhook and its secret, which is shown now and never again. Raises HarkError: the address or the events
-    cannot be used, or there are too many."""
+    """Add a webhook; return it and its secret, shown only now. Raises HarkError: unusable, or too many."""
     check_url(url)
     wanted = [event for event in EVENTS if event in events]
     if not wanted or len(wanted) != len(set(events)):
@@ -76,12 +75,12 @@ def add(*, user: User, url: str, events: Collection[str]) -> tuple[Webhook, str]
 
 
 def _host(url: str) -> str:
-    """What the audit log says of an address, whose rest may hold a secret."""
+    """Return the part of an address for the audit log; the rest may hold a secret."""
     return urlsplit(url).hostname or ""
 
 
 def tell(sender: object, *, job: Job, **kwargs: Any) -> None:
-    """A job has ended; called within its transaction, which must not fail for this."""
+    """Send the end of a job to webhooks; called within its transaction, which must not fail because of it."""
     event = f"job.{job.state}"
     try:
         with alone():
@@ -93,7 +92,7 @@ def tell(sender: object, *, job: Job, **kwargs: Any) -> None:
 
 
 def summary(job: Job) -> dict[str, Any]:
-    """What a message says about a job."""
+    """Return a message's content about a job."""
     version = getattr(job, "version", None)
     ended = job.finished_at or timezone.now()
     return {
@@ -108,8 +107,7 @@ def summary(job: Job) -> dict[str, Any]:
 
 
 def ping(*, webhook: Webhook) -> Delivery:
-    """Send a message that says nothing, to see whether it arrives. Raises LimitReached: so many wait that one more
-    tells nothing new."""
+    """Send an empty message as a test. Raises LimitReached if too many are already waiting."""
     if _waiting(webhook).filter(event=PING).count() >= MOST_PINGS:
         raise LimitReached(
             _("The webhook was not tried."),
@@ -120,15 +118,12 @@ def ping(*, webhook: Webhook) -> Delivery:
 
 
 def _waiting(webhook: Webhook) -> QuerySet[Delivery]:
-    """What is to be sent to this user's webhooks."""
+    """Return the unsent messages to this user's webhooks."""
     return Delivery.objects.filter(webhook__user_id=webhook.user_id, state=Delivery.State.WAITING)
 
 
 def send(*, webhook: Webhook, event: str, content: dict[str, Any]) -> Delivery:
-    """Write a message down and have it sent; only the newest messages of a webhook are kept.
-
-    Where too many of a user's wait, the oldest of them is given up.
-    """
+    """Store a message and have it sent. Only the newest of a webhook are stored; a user's oldest waiting ones fail."""
     identifier = uuid4()
     body = {"id": str(identifier), "event": event, "created_at": timezone.now().isoformat(), **content}
     with alone():
@@ -138,18 +133,18 @@ def send(*, webhook: Webhook, event: str, content: dict[str, Any]) -> Delivery:
         for old in Delivery.objects.filter(webhook=webhook).values_list("pk", flat=True)[KEPT:]:
             _book(old, None)
             Delivery.objects.filter(pk=old).delete()
-        _book(identifier, timezone.now() + AGAIN_AFTER[0])  # should the worker be killed before it has begun
+        _book(identifier, timezone.now() + AGAIN_AFTER[0])  # if the worker is killed before it has begun
         enqueue(TASK, identifier, WEBHOOKS)
     return delivery
 
 
 def signature(secret: str, at: int, body: str) -> str:
-    """The header Hark-Signature: when, and the HMAC-SHA256 of ``<when>.<body>``."""
+    """Return the header Hark-Signature: the time, and the HMAC-SHA256 of ``<time>.<body>``."""
     return f"t={at},v1={hmac.new(secret.encode(), f'{at}.{body}'.encode(), hashlib.sha256).hexdigest()}"
 
 
 def deliver(delivery_id: str) -> None:
-    """One try; called by django-q2."""
+    """Attempt a delivery once; called by django-q2."""
     delivery = Delivery.objects.select_related("webhook__user").filter(pk=delivery_id).first()
     if delivery is None or delivery.state != Delivery.State.WAITING:
         return
@@ -177,7 +172,7 @@ def deliver(delivery_id: str) -> None:
 
 
 def _try(delivery: Delivery) -> tuple[int | None, str, bool]:
-    """Status of the answer, what went wrong, and whether it will the next time too."""
+    """Return the status of the answer, the problem, and whether another attempt is hopeless."""
     hook = delivery.webhook
     if not hook.user.is_active:
         return None, _("Its user is deactivated."), True
@@ -201,7 +196,7 @@ def _try(delivery: Delivery) -> tuple[int | None, str, bool]:
 
 
 def _book(delivery_id: UUID, at: datetime | None) -> None:
-    """Have it tried at that time (None: not again)."""
+    """Schedule the next attempt (None: no other)."""
     from django_q.models import Schedule
 
     Schedule.objects.filter(name=f"webhook {delivery_id}").delete()
@@ -225,7 +220,7 @@ def _end(delivery: Delivery, state: str, status: int | None, problem: str) -> No
 
 
 def stuck() -> bool:
-    """Whether a message is due for long and none was tried since: the cluster lives, and does nothing."""
+    """Return whether a message has been due for long and none attempted since: the cluster lives, but is stuck."""
     patience = timezone.now() - timedelta(seconds=4 * settings.JOBS_LEASE_S)
     due = Q(next_try_at__lt=patience) | Q(tries=0, next_try_at=None, created_at__lt=patience)
     waiting = Delivery.objects.filter(due, state=Delivery.State.WAITING)
@@ -233,7 +228,7 @@ def stuck() -> bool:
 
 
 def remove(*, webhook: Webhook) -> None:
-    """Forget a webhook, its log, and what was not sent yet."""
+    """Remove a webhook, its log, and its unsent messages."""
     with alone():
         for pk in Delivery.objects.filter(webhook=webhook, state=Delivery.State.WAITING).values_list("pk", flat=True):
             _book(pk, None)

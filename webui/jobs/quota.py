@@ -1,6 +1,6 @@
 """Quotas of disk space, jobs a day and minutes of recordings a month.
 
-The owner of the installation has no quota. Daily use is stored apart from jobs and recordings, so that deleting them
+The owner of the installation has no quota. Daily use has a table of its own, so that deleting jobs and recordings
 returns nothing. An organization's quota covers all that its people use together since they joined, shared or not,
 except the owner of the installation.
 """
@@ -67,7 +67,7 @@ def limits_of(user: User) -> Limits:
 def set_quota(user: User | None, limits: Limits) -> None:
     """Set the quota of a user, or (None) of everybody without their own.
 
-    For a number that is None the next rule applies (:func:`limits_of`); 0 is no limit.
+    For a number that is None the next rule applies (:func:`limits_of`); 0 means unlimited.
     """
     values = {"disk_bytes": limits.disk_bytes, "jobs_a_day": limits.jobs_a_day}
     with alone():  # MariaDB and MySQL may have several rows without a user

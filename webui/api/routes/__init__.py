@@ -1,1 +1,1 @@
-"""What the API answers, a module a subject."""
+"""The API's operations, one module for each subject."""

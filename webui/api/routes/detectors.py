@@ -1,4 +1,4 @@
-"""Detectors, their versions, reports and files; and what one detects in a recording."""
+"""Detectors, their versions, reports and files; and detection in a recording."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _detectors(user: User) -> QuerySet[Detector]:
 
 
 def a_version(request: HttpRequest, detector_id: int, number: int, who: Callable[..., Version] = visible) -> Version:
-    """A version that the caller may see; with ``who``: may change, or owns. Raises Http404 where there is none."""
+    """Return a version that the caller may see, change or own (``who``). Raises Http404 if there is none."""
     return services.version_of(caller(request).user, detector_id, number, who)
 
 
@@ -73,19 +73,19 @@ def _version_out(version: Version, in_use: Version | None) -> VersionOut:
 
 @router.get("/detectors", response=Page[DetectorOut], summary="All detectors", **needs("read"))
 def detectors(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
-    """Newest first."""
+    """List detectors, newest first."""
     return page(request, _detectors(caller(request).user).order_by("-created_at", "-id"), paging)
 
 
 @router.get("/detectors/{int:detector_id}", response=DetectorOut, summary="A detector", **needs("read"))
 def detector(request: HttpRequest, detector_id: int) -> Detector:
-    """What it listens for, and how many versions there are."""
+    """Return its phrase and the number of its versions."""
     return get_object_or_404(_detectors(caller(request).user), id=detector_id)
 
 
 @router.delete("/detectors/{int:detector_id}", response={204: None}, summary="Delete a detector", **needs("train"))
 def delete(request: HttpRequest, detector_id: int) -> Status:
-    """With all its versions and their files. Its clips stay in the library, and a job that is training goes on."""
+    """Delete it with all versions and their files. Its clips stay in the library, and a running training continues."""
     services.remove_detector(detector=services.detector_of(caller(request).user, detector_id, owned))
     return Status(204, None)
 
@@ -97,7 +97,7 @@ def delete(request: HttpRequest, detector_id: int) -> Status:
     **needs("read"),
 )
 def versions(request: HttpRequest, detector_id: int, paging: Query[Paging]) -> dict[str, Any]:
-    """Newest first, each with its figures."""
+    """List its versions with their figures, newest first."""
     seen = services.detector_of(caller(request).user, detector_id)
     rows = seen.versions.select_related("detector__user").order_by("-number")
     found, in_use = page(request, rows, paging), seen.current
@@ -108,7 +108,7 @@ def versions(request: HttpRequest, detector_id: int, paging: Query[Paging]) -> d
     "/detectors/{int:detector_id}/comparison", response=ComparisonOut, summary="Versions side by side", **needs("read")
 )
 def comparison(request: HttpRequest, detector_id: int) -> ComparisonOut:
-    """The last time that its versions were measured on one stream, which none of them was trained on."""
+    """Return the last measurement of its versions on one stream on which none of them was trained."""
     versions = list(services.detector_of(caller(request).user, detector_id).versions.select_related("detector__user"))
     found, outdated = services.comparison_of(versions)
     return ComparisonOut(outdated=outdated, comparison=found)
@@ -119,7 +119,7 @@ def comparison(request: HttpRequest, detector_id: int) -> ComparisonOut:
 )
 @creation()
 def compare(request: HttpRequest, detector_id: int) -> Made:
-    """Queues a job that measures its versions on one stream; the comparison is there when it is done."""
+    """Queue a job that measures its versions on one stream and stores the comparison."""
     job = services.compare(detector=services.detector_of(caller(request).user, detector_id, to_change))
     return Made(job_out(job, caller(request).user), f"/api/v1/jobs/{job.id}")
 
@@ -127,21 +127,21 @@ def compare(request: HttpRequest, detector_id: int) -> Made:
 @router.post(VERSION + "/retrain", response={201: JobOut}, summary="Retrain a version", **needs("train"))
 @creation()
 def retrain(request: HttpRequest, detector_id: int, number: int) -> Made:
-    """Queues a job that makes the next version from this one and what was marked, recorded and imported since."""
+    """Queue a job that makes the next version from this one and the clips marked, recorded and imported since."""
     job = services.retrain(version=a_version(request, detector_id, number, to_change))
     return Made(job_out(job, caller(request).user), f"/api/v1/jobs/{job.id}")
 
 
 @router.get(VERSION, response=VersionOut, summary="A version", **needs("read"))
 def version(request: HttpRequest, detector_id: int, number: int) -> VersionOut:
-    """Its figures, and its bundle's name and size."""
+    """Return its figures, and the name and size of its bundle."""
     found = a_version(request, detector_id, number)
     return _version_out(found, found.detector.current)
 
 
 @router.patch(VERSION, response=VersionOut, summary="Note something about a version", **needs("train"))
 def set_note(request: HttpRequest, detector_id: int, number: int, sent: NoteIn) -> VersionOut:
-    """Keeps words of your own."""
+    """Store a note of your own."""
     found = a_version(request, detector_id, number, to_change)
     services.set_note(version=found, note=sent.note)
     return _version_out(found, found.detector.current)
@@ -149,14 +149,14 @@ def set_note(request: HttpRequest, detector_id: int, number: int, sent: NoteIn) 
 
 @router.delete(VERSION, response={204: None}, summary="Delete a version", **needs("train"))
 def delete_version(request: HttpRequest, detector_id: int, number: int) -> Status:
-    """With its files, whose addresses for devices stop working. The only version of a detector is not deleted alone."""
+    """Delete it with its files; their addresses for devices stop working. A detector's only version must stay."""
     services.remove_version(version=a_version(request, detector_id, number, owned))
     return Status(204, None)
 
 
 @router.post(VERSION + "/use", response=VersionOut, summary="Use a version", **needs("train"))
 def use(request: HttpRequest, detector_id: int, number: int) -> VersionOut:
-    """Makes it the version in use. A newer one takes its place when it has been found better on the same streams."""
+    """Make it the version in use. A newer one replaces it once it has proved better on the same streams."""
     chosen = a_version(request, detector_id, number, to_change)
     services.use(version=chosen)
     return _version_out(chosen, chosen)
@@ -169,19 +169,19 @@ def changes(
     number: int,
     since: int = Query(..., ge=1, le=2**31 - 1, description="The version that it is held against.", examples=[1]),
 ) -> list[dict[str, str]]:
-    """What is different in how two versions were made, in words. Their figures on one stream: the comparison."""
+    """Describe the differences in how two versions were made. For their figures on one stream see the comparison."""
     return results.changes(a_version(request, detector_id, since), a_version(request, detector_id, number))
 
 
 @router.get(VERSION + "/report", response=dict[str, Any], summary="The whole report", **needs("read"))
 def report(request: HttpRequest, detector_id: int, number: int) -> dict[str, Any]:
-    """The file report.json: how it was measured, on what, and everything that was found."""
+    """Return the file report.json: how and on what it was measured, and all results."""
     return a_version(request, detector_id, number).report()
 
 
 @router.get(VERSION + "/thresholds", response=list[ThresholdOut], summary="Settings of the dial", **needs("read"))
 def thresholds(request: HttpRequest, detector_id: int, number: int) -> list[ThresholdOut]:
-    """What each rate of false alarms a day means, the rarest first: its threshold, and what it misses then."""
+    """List the threshold and misses of each rate of false alarms a day, the lowest rate first."""
     found = a_version(request, detector_id, number).report()
     points = results.operating_points(found)
     shipped = results.shipped_with(found, points)
@@ -202,7 +202,7 @@ def thresholds(request: HttpRequest, detector_id: int, number: int) -> list[Thre
 
 @router.get(VERSION + "/files", response=list[FileOut], summary="Files of a version", **needs("read"))
 def files(request: HttpRequest, detector_id: int, number: int) -> list[FileOut]:
-    """What can be downloaded beside the bundle."""
+    """List the files that can be downloaded beside the bundle."""
     found = a_version(request, detector_id, number)
     return [
         FileOut(
@@ -222,7 +222,7 @@ def files(request: HttpRequest, detector_id: int, number: int) -> list[FileOut]:
     **needs("read", **file_of("application/octet-stream")),
 )
 def file(request: HttpRequest, detector_id: int, number: int, name: str) -> FileResponse:
-    """One of the files of a version, as its list names it."""
+    """Download a file of the list."""
     return version_files.file_response(a_version(request, detector_id, number), name, caller(request).user)
 
 
@@ -235,7 +235,7 @@ def bundle(
     number: int,
     fa_per_day: float | None = Query(None, gt=0, le=1e6, description="Another default for it.", examples=[2.0]),
 ) -> FileResponse:
-    """The zip that runs wherever onnxruntime does; with ``fa_per_day`` that rate is its default."""
+    """Download the zip that runs wherever onnxruntime does; with ``fa_per_day`` that rate is its default."""
     return version_files.bundle_response(a_version(request, detector_id, number), fa_per_day)
 
 
@@ -248,7 +248,7 @@ def detect(
     fa_per_day: float | None = Query(None, gt=0, le=1e6, examples=[2.0]),
     scores: bool = Query(False, description="Also every score, and the outline of the waveform.", examples=[False]),
 ) -> HeardOut:
-    """Where the phrase occurs in a recording. The recording is not kept."""
+    """Return where the phrase occurs in a recording. The recording is not stored."""
     seen = a_version(request, detector_id, number)
     with place(caller(request).user), on_disk(audio) as path:
         found = listening.detect_in_file(seen, path, fa_per_day)
@@ -264,7 +264,7 @@ def detect(
     **needs("train"),
 )
 def allow_wakes(request: HttpRequest, detector_id: int, sent: WakesIn) -> Detector:
-    """Allows or forbids it; its user alone may. What has come stays."""
+    """Allow or forbid it; only its user may. Earlier clips stay."""
     listening.allow_wakes(detector=services.detector_of(caller(request).user, detector_id, owned), allowed=sent.allowed)
     return detector(request, detector_id)
 
@@ -284,8 +284,7 @@ def add_wake(
     score: float = Form(..., ge=0, le=1, examples=[0.93]),
     device: str = Form("", max_length=60, description="What the device calls itself.", examples=["kitchen"]),
 ) -> Made:
-    """A wake, or a score a little below the threshold, for the inbox, sorted by a recognizer. The detector's user
-    allows that before (``PUT``)."""
+    """Put a device's clip into the inbox, sorted by a recognizer. Its user must have allowed that (``PUT``)."""
     in_use = services.detector_of(caller(request).user, detector_id, to_change).current
     if in_use is None:
         raise Http404
@@ -307,7 +306,7 @@ def add_sample(
     start_s: float = Form(0.0, ge=0, examples=[0.0]),
     end_s: float | None = Form(None, ge=0, description="Where the sample ends; none: with the recording."),
 ) -> Made:
-    """Puts 0.3 to 10 seconds into the inbox. Sending it is the consent that it is kept."""
+    """Put 0.3 to 10 seconds into the inbox. Sending them is the consent to store them."""
     changed = a_version(request, detector_id, number, to_change)
     with place(caller(request).user), on_disk(audio) as path:
         made = listening.keep_stretch(

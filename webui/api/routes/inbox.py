@@ -1,4 +1,4 @@
-"""The inbox: what detectors were wrong about."""
+"""The inbox: detection errors of detectors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def inbox(
     state: Literal["new", "taken"] | None = None,
     detector: int | None = Query(None, ge=1, le=2**62, examples=[1]),
 ) -> dict[str, Any]:
-    """What was marked, newest first; of shared detectors what the caller has marked."""
+    """List samples, newest first; of shared detectors those that the caller has marked."""
     rows = Sample.objects.visible_to(caller(request).user)
     if state is not None:
         rows = rows.filter(state=state)
@@ -41,7 +41,7 @@ def inbox(
 
 @router.get("/inbox/{int:sample_id}", response=SampleOut, summary="A sample", **needs("read"))
 def sample(request: HttpRequest, sample_id: int) -> Sample:
-    """What a person said about it."""
+    """Return a sample with its verdict."""
     return _sample(request, sample_id)
 
 
@@ -49,7 +49,7 @@ def sample(request: HttpRequest, sample_id: int) -> Sample:
     "/inbox/{int:sample_id}/audio", response=None, summary="Hear a sample", **needs("read", **file_of("audio/flac"))
 )
 def audio(request: HttpRequest, sample_id: int) -> FileResponse:
-    """As a FLAC file."""
+    """Return its audio as a FLAC file."""
     return services.audio_response(_sample(request, sample_id))
 
 
@@ -59,8 +59,7 @@ def take(
     sample_id: int,
     phrase: bool | None = Query(None, description="Of what a device sent: whether it is the phrase.", examples=[True]),
 ) -> Sample:
-    """Makes it a clip of the library, for the next training. Twice is once. What a device sent is
-    confirmed with ``phrase``."""
+    """Make it a clip of the library, for the next training. ``phrase`` confirms a clip from a device."""
     found = _sample(request, sample_id, to_change)
     if phrase is None or not found.kind:
         services.take(sample=found)
@@ -71,13 +70,13 @@ def take(
 
 @router.post("/inbox/confirm", response={204: None}, summary="Confirm what is sorted", **needs("audio"))
 def confirm_sorted(request: HttpRequest) -> Status:
-    """Takes all that devices sent and a recognizer is sure of, as it sorted them."""
+    """Accept all clips from devices of which a recognizer is sure, with its verdict."""
     services.confirm_sorted(user=caller(request).user)
     return Status(204, None)
 
 
 @router.delete("/inbox/{int:sample_id}", response={204: None}, summary="Discard a sample", **needs("audio"))
 def discard(request: HttpRequest, sample_id: int) -> Status:
-    """With its audio. A clip that it was taken as stays."""
+    """Delete it with its audio. A clip made from it stays."""
     services.discard(sample=_sample(request, sample_id, to_change))
     return Status(204, None)

@@ -1,4 +1,4 @@
-"""Jobs: train, look, cancel, try again."""
+"""Jobs: train, follow, cancel, retry."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OF_SCOPE_TRAIN = ("train", "retrain", "compare", "plan")  # all others need the 
 
 
 def job_fields(job: Job, reader: User) -> dict[str, Any]:
-    """What the API tells a user of a job: to its own also expected words (of other recordings) and quotas."""
+    """Return a job's fields for a reader; only its own user sees expected words (of other recordings) and quotas."""
     version = getattr(job, "version", None)
     hidden: set[str] = set() if job.user_id == reader.pk else {"words", "most_s", "owner"}
     return {
@@ -49,17 +49,16 @@ def job_fields(job: Job, reader: User) -> dict[str, Any]:
 
 
 def job_out(job: Job, reader: User) -> JobOut:
-    """A job as the API tells it to a user."""
     return JobOut(**job_fields(job, reader))
 
 
 def a_job(user: User, job_id: UUID, who: Callable[..., Job] = visible) -> Job:
-    """A job that the user may see; with ``who``: may change, or owns. Raises Http404 where it is none."""
+    """Return a job that the user may see, change or own (``who``). Raises Http404 if there is none."""
     return who(Job.objects.select_related("version"), user, id=job_id)
 
 
 def configuration(user: User, chosen: dict[str, Any]) -> RunConfig:
-    """Of a run that was asked for. Raises HarkError for what cannot be trained, by engines that may be used."""
+    """Return the configuration of a requested run. Raises HarkError for an unusable phrase or engine."""
     engines = tuple(sorted(set(chosen.get("engines") or ())))
     if engines:
         free = trainer.free_engines(chosen["language"], user)
@@ -76,8 +75,10 @@ def configuration(user: User, chosen: dict[str, Any]) -> RunConfig:
 @router.post("/jobs", response={201: JobOut}, summary="Train a detector", **needs("train"))
 @creation()
 def train(request: HttpRequest, wish: TrainIn) -> Made:
-    """Queues a training run of a phrase, or of a plan. While the same run is waiting or at work, that job is answered.
-    The detector is there when the job is done: its ``result`` names it."""
+    """Queue a training run of a phrase or a plan, or return the same waiting or running one.
+
+    Once the job is done, its ``result`` names the detector.
+    """
     user = caller(request).user
     if (wish.plan is None) == (wish.phrase is None):
         raise HarkError(
@@ -106,7 +107,7 @@ def jobs(
     state: JobState | None = None,
     kind: str | None = Query(None, max_length=40, examples=["train"]),
 ) -> dict[str, Any]:
-    """Newest first."""
+    """List jobs, newest first."""
     seen = Job.objects.visible_to(caller(request).user).select_related("version")
     if state is not None:
         seen = seen.filter(state=state)
@@ -118,7 +119,7 @@ def jobs(
 
 @router.get("/jobs/{uuid:job_id}", response=JobOut, summary="A job", **needs("read"))
 def job(request: HttpRequest, job_id: UUID) -> JobOut:
-    """How far it is."""
+    """Return its state and progress."""
     reader = caller(request).user
     return job_out(a_job(reader, job_id), reader)
 
@@ -130,7 +131,7 @@ def events(
     after: int = Query(0, ge=0, le=2**62, description="The last number that is known already.", examples=[0]),
     limit: int = Query(MOST_EVENTS, ge=1, le=MOST_EVENTS, examples=[MOST_EVENTS]),
 ) -> EventsOut:
-    """Its events after a number, and how it is now. Ask once a second, or use the WebSocket ``/ws/jobs/{job_id}``."""
+    """Return its events after a number, and its state. Poll each second, or use the WebSocket ``/ws/jobs/{id}``."""
     found = a_job(caller(request).user, job_id)
     rows = list(JobEvent.objects.filter(job=found, id__gt=after).order_by("id")[: limit + 1])
     shown = rows[:limit]
@@ -143,20 +144,20 @@ def events(
 
 
 def _event(event: dict[str, Any]) -> dict[str, Any]:
-    """Without where things lie on the server."""
+    """Leave out the folder of a path on the server."""
     return {**event, "path": Path(str(event["path"])).name} if "path" in event else event
 
 
 @router.post("/jobs/{uuid:job_id}/cancel", response=JobOut, summary="Cancel a job", **needs("train", "audio"))
 def cancel(request: HttpRequest, job_id: UUID) -> JobOut:
-    """A waiting job ends at once, one at work within seconds. One that has ended already stays as it is."""
+    """Cancel a waiting job at once, a running one within seconds. An ended job stays as it is."""
     services.cancel(job=_to_change(request, job_id))
     return job(request, job_id)
 
 
 @router.post("/jobs/{uuid:job_id}/retry", response=JobOut, summary="Try a job again", **needs("train", "audio"))
 def retry(request: HttpRequest, job_id: UUID) -> JobOut:
-    """Queues a job again that was cancelled, failed or interrupted; it goes on from where it was."""
+    """Queue a cancelled, failed or interrupted job again; it continues where it stopped."""
     found = _to_change(request, job_id)
     if not found.can_be_retried:
         raise StatusError(
@@ -172,7 +173,7 @@ def retry(request: HttpRequest, job_id: UUID) -> JobOut:
 
 @router.get("/jobs/{uuid:job_id}/clips", response=list[ClipOut], summary="Clips of a run", **needs("read"))
 def clips(request: HttpRequest, job_id: UUID) -> list[Clip]:
-    """The newest clips that a training run has had spoken so far, to listen to."""
+    """List the newest clips that a training run has synthesized so far, for listening."""
     found = a_job(caller(request).user, job_id, owned)
     return trainer.clips_of_run(found, SAMPLES)
 

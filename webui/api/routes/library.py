@@ -19,7 +19,7 @@ router = Router(tags=["Clip library"])
 
 @router.get("/library", response=LibraryOut, summary="What the library holds", **needs("read"))
 def figures(request: HttpRequest) -> LibraryStats:
-    """Counts and hours."""
+    """Return counts and hours."""
     user = caller(request).user
     if not services.has_library(user):
         return LibraryStats(0, 0.0, 0, 0, 0, 0, 0, {}, {}, {}, {})
@@ -39,7 +39,7 @@ def clips(
     after: int = Query(0, ge=0, le=2**62, description="The last id that is known already.", examples=[0]),
     limit: int = Query(USUAL, ge=1, le=MOST, examples=[USUAL]),
 ) -> ClipsOut:
-    """In order of their ids; ``next`` leads on."""
+    """List clips in order of their ids; ``next`` leads on."""
     user = caller(request).user
     if not services.has_library(user):
         return ClipsOut(items=[], next=None)
@@ -56,15 +56,14 @@ def clips(
 
 @router.get("/clips/{int:clip_id}", response=ClipOut, summary="A clip", **needs("read"))
 def clip(request: HttpRequest, clip_id: int) -> Clip:
-    """What is said in it, and by whom."""
+    """Return its text and speaker."""
     with services.clip_of(caller(request).user, clip_id) as (_library, found):
         return found
 
 
 @router.patch("/clips/{int:clip_id}", response=ClipOut, summary="Mend a clip", **needs("train"))
 def change(request: HttpRequest, clip_id: int, wish: ClipChangeIn) -> Clip:
-    """Gives it other words (what was mined out of it by the old ones goes), or puts it aside: a rejected clip is kept,
-    but not used any more."""
+    """Change its text, which deletes segments mined by the old one, or reject it: it is stored but no longer used."""
     with services.clip_of(caller(request).user, clip_id) as (library, found):
         if wish.text is not None:
             services.relabel(library, found, wish.text)
@@ -75,7 +74,7 @@ def change(request: HttpRequest, clip_id: int, wish: ClipChangeIn) -> Clip:
 
 @router.delete("/clips/{int:clip_id}", response={204: None}, summary="Delete a clip", **needs("train"))
 def delete(request: HttpRequest, clip_id: int) -> Status:
-    """With its audio, if no other clip has the same."""
+    """Delete it, and its audio unless another clip has the same."""
     with services.clip_of(caller(request).user, clip_id) as (library, _found):
         services.change(library, [clip_id], "delete")
     return Status(204, None)
@@ -85,5 +84,5 @@ def delete(request: HttpRequest, clip_id: int) -> Status:
     "/clips/{int:clip_id}/audio", response=None, summary="Hear a clip", **needs("read", **file_of("audio/flac"))
 )
 def audio(request: HttpRequest, clip_id: int) -> FileResponse:
-    """As a FLAC (or WAV) file."""
+    """Return its audio as a FLAC (or WAV) file."""
     return services.audio_response(caller(request).user, clip_id)

@@ -1,4 +1,4 @@
-"""Organizations: people, invitations, what is shared, quota and use."""
+"""Organizations: people, invitations, sharing, quota and use."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _all_out(request: HttpRequest, rows: QuerySet[Organization]) -> list[Organiz
 
 @router.get("/organizations", response=Page[OrganizationOut], summary="All organizations", **needs("read"))
 def organizations(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
-    """That the caller is in; the owner of Hark sees all."""
+    """List the caller's organizations; the owner of Hark sees all."""
     found = page(request, services.seen_by(caller(request).user), paging)
     rows = Organization.objects.filter(pk__in=[row.pk for row in found["items"]])
     return {**found, "items": _all_out(request, rows)}
@@ -64,26 +64,26 @@ def organizations(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]
 @router.post("/organizations", response={201: OrganizationOut}, summary="Make an organization", **needs(person=True))
 @creation()
 def add(request: HttpRequest, wish: OrganizationIn) -> Made:
-    """The caller is its owner."""
+    """Make an organization whose owner is the caller."""
     made = services.create(user=caller(request).user, name=wish.name)
     return Made(_out(request, made), f"/api/v1/organizations/{made.pk}")
 
 
 @router.post("/organizations/join", response=OrganizationOut, summary="Join an organization", **needs(person=True))
 def join(request: HttpRequest, wish: JoinIn) -> OrganizationOut:
-    """By the end of an invitation's link, which works once. 410 where it does not (any more)."""
+    """Join with the end of an invitation's link, which works once. 410 if it does not work, or no longer."""
     return _out(request, services.join(user=caller(request).user, secret=wish.secret))
 
 
 @router.get(ONE, response=OrganizationOut, summary="An organization", **needs("read"))
 def organization(request: HttpRequest, organization_id: int) -> OrganizationOut:
-    """Its name and quota, and what the caller is in it."""
+    """Return its name and quota, and the caller's role."""
     return _out(request, services.visible(caller(request).user, organization_id))
 
 
 @router.patch(ONE, response=OrganizationOut, summary="Rename an organization", **needs(person=True))
 def rename(request: HttpRequest, organization_id: int, wish: OrganizationIn) -> OrganizationOut:
-    """Its owners may."""
+    """Rename it; only its owners may."""
     found = services.owned(caller(request).user, organization_id)
     services.rename(organization=found, name=wish.name)
     return _out(request, found)
@@ -91,7 +91,7 @@ def rename(request: HttpRequest, organization_id: int, wish: OrganizationIn) -> 
 
 @router.delete(ONE, response={204: None}, summary="Delete an organization", **needs(person=True))
 def delete(request: HttpRequest, organization_id: int) -> Status:
-    """Nothing that was shared with it is deleted. Its owners may, and the owner of Hark."""
+    """Delete it, but nothing that was shared with it. Its owners and the owner of Hark may."""
     services.delete(organization=services.administered(caller(request).user, organization_id))
     return Status(204, None)
 
@@ -101,14 +101,14 @@ def delete(request: HttpRequest, organization_id: int) -> Status:
 
 @router.get(ONE + "/members", response=Page[MemberOut], summary="Who is in it", **needs("read"))
 def members(request: HttpRequest, organization_id: int, paging: Query[Paging]) -> dict[str, Any]:
-    """Whoever came first, first."""
+    """List its people in the order in which they joined."""
     found = services.visible(caller(request).user, organization_id)
     return page(request, found.memberships.select_related("user"), paging)
 
 
 @router.patch(MEMBER, response=MemberOut, summary="Change a role", **needs(person=True))
 def change(request: HttpRequest, organization_id: int, user_id: int, wish: RoleIn) -> Membership:
-    """Owner, member or viewer. Its owners may, and the owner of Hark; one owner stays."""
+    """Make a person owner, member or viewer. Its owners and the owner of Hark may; one owner must remain."""
     found = services.member(services.administered(caller(request).user, organization_id), user_id)
     services.set_role(membership=found, role=wish.role)
     return found
@@ -116,7 +116,7 @@ def change(request: HttpRequest, organization_id: int, user_id: int, wish: RoleI
 
 @router.delete(MEMBER, response={204: None}, summary="Remove somebody, or leave", **needs(person=True))
 def remove(request: HttpRequest, organization_id: int, user_id: int) -> Status:
-    """What they have shared is theirs alone again. Everybody may remove themselves, but not the last owner."""
+    """Remove a person; what they shared is theirs alone again. Everybody may leave, except the last owner."""
     user = caller(request).user
     find = services.visible if user_id == user.pk else services.administered
     services.remove(membership=services.member(find(user, organization_id), user_id), by=user)
@@ -125,7 +125,7 @@ def remove(request: HttpRequest, organization_id: int, user_id: int) -> Status:
 
 @router.get(ONE + "/invitations", response=Page[InvitationOut], summary="Invitations that wait", **needs("read"))
 def invitations(request: HttpRequest, organization_id: int, paging: Query[Paging]) -> dict[str, Any]:
-    """For its owners; the newest first."""
+    """List open invitations, newest first; for its owners."""
     found = services.owned(caller(request).user, organization_id)
     return page(request, services.open_invitations(found), paging)
 
@@ -133,7 +133,7 @@ def invitations(request: HttpRequest, organization_id: int, paging: Query[Paging
 @router.post(ONE + "/invitations", response={201: InvitationMadeOut}, summary="Invite somebody", **needs(person=True))
 @creation()
 def invite(request: HttpRequest, organization_id: int, wish: RoleIn) -> Made:
-    """Whoever opens the link, signed in, joins, once within a week. For its owners."""
+    """Make a link with which a signed-in user joins, once within a week; for its owners."""
     user = caller(request).user
     made, link = services.invite(
         organization=services.owned(user, organization_id), by=user, role=wish.role,
@@ -147,18 +147,18 @@ def invite(request: HttpRequest, organization_id: int, wish: RoleIn) -> Made:
     ONE + "/invitations/{int:invitation_id}", response={204: None}, summary="Revoke an invitation", **needs(person=True)
 )
 def revoke(request: HttpRequest, organization_id: int, invitation_id: int) -> Status:
-    """Its link stops working. For its owners."""
+    """Revoke its link; for the organization's owners."""
     found = services.owned(caller(request).user, organization_id)
     services.revoke_invitation(invitation=get_object_or_404(Invitation, pk=invitation_id, organization=found))
     return Status(204, None)
 
 
-# ---- what is shared
+# ---- sharing
 
 
 @router.put(ONE + "/detectors/{int:detector_id}", response={204: None}, summary="Share a detector", **needs("train"))
 def share_detector(request: HttpRequest, organization_id: int, detector_id: int) -> Status:
-    """With all its versions. Whose it is may, as a member or an owner; a thing is shared with one organization."""
+    """Share all its versions. Its user may, as a member or an owner; a thing is shared with one organization."""
     return _share(request, organization_id, detector_of(caller(request).user, detector_id))
 
 
@@ -166,7 +166,7 @@ def share_detector(request: HttpRequest, organization_id: int, detector_id: int)
     ONE + "/detectors/{int:detector_id}", response={204: None}, summary="Withdraw a detector", **needs("train")
 )
 def withdraw_detector(request: HttpRequest, organization_id: int, detector_id: int) -> Status:
-    """Whose it is may, and an owner of the organization."""
+    """Withdraw it. Its user and owners of the organization may."""
     return _withdraw(request, organization_id, detector_of(caller(request).user, detector_id))
 
 
@@ -174,7 +174,7 @@ def withdraw_detector(request: HttpRequest, organization_id: int, detector_id: i
     ONE + "/recordings/{uuid:recording_id}", response={204: None}, summary="Share a recording", **needs("audio")
 )
 def share_recording(request: HttpRequest, organization_id: int, recording_id: UUID) -> Status:
-    """Whose it is may, as a member or an owner; a thing is shared with one organization."""
+    """Share it. Its user may, as a member or an owner; a thing is shared with one organization."""
     return _share(request, organization_id, _recording(request, recording_id))
 
 
@@ -182,7 +182,7 @@ def share_recording(request: HttpRequest, organization_id: int, recording_id: UU
     ONE + "/recordings/{uuid:recording_id}", response={204: None}, summary="Withdraw a recording", **needs("audio")
 )
 def withdraw_recording(request: HttpRequest, organization_id: int, recording_id: UUID) -> Status:
-    """Whose it is may, and an owner of the organization."""
+    """Withdraw it. Its user and owners of the organization may."""
     return _withdraw(request, organization_id, _recording(request, recording_id))
 
 
@@ -209,7 +209,7 @@ def _withdraw(request: HttpRequest, organization_id: int, thing: services.Thing)
 
 @router.put(ONE + "/quota", response=OrganizationOut, summary="Set the quota", **needs(person=True))
 def quota(request: HttpRequest, organization_id: int, wish: QuotaIn) -> OrganizationOut:
-    """What all its people may have together, shared or not. Its owners may, until the owner of Hark has set one."""
+    """Set the quota of all its people together, shared or not. Its owners may, until the owner of Hark has set one."""
     user = caller(request).user
     found = services.visible(user, organization_id)
     limits = Limits(wish.disk_bytes, wish.jobs_a_day, wish.minutes_a_month)
@@ -219,7 +219,7 @@ def quota(request: HttpRequest, organization_id: int, wish: QuotaIn) -> Organiza
 
 @router.get(ONE + "/use", response=UseOut, summary="What was used", **needs("read"))
 def use(request: HttpRequest, organization_id: int) -> dict[str, Any]:
-    """Of its quota, and by week and person. For its owners, and the owner of Hark."""
+    """Return the use of its quota, and that by week and person. For its owners and the owner of Hark."""
     found = services.administered(caller(request).user, organization_id)
     used = usage_of(found)
     return {
@@ -232,6 +232,6 @@ def use(request: HttpRequest, organization_id: int) -> dict[str, Any]:
 
 @router.get(ONE + "/log", response=Page[EntryOut], summary="The audit log", **needs("read"))
 def log(request: HttpRequest, organization_id: int, paging: Query[Paging]) -> dict[str, Any]:
-    """What was done in it, newest first. For its owners, and the owner of Hark."""
+    """List what was done in it, newest first. For its owners and the owner of Hark."""
     found = services.administered(caller(request).user, organization_id)
     return page(request, entries_of_organization(found.pk), paging)

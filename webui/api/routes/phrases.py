@@ -1,4 +1,4 @@
-"""Before training: advice on a phrase, the speech engines, an example spoken, a plan."""
+"""Before training: advice on a phrase, the speech engines, a spoken example, a plan."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def advice(
     phrase: str = Query(..., max_length=300, examples=["hey compass"]),
     language: str = Query("en", max_length=20, examples=["en"]),
 ) -> AdviceOut:
-    """Too short, too common, too near to others? Answered in milliseconds; nothing is made."""
+    """Check whether a phrase is too short, too common or too similar to others. Takes milliseconds; nothing is made."""
     from pipeline.training.advice import advise
 
     return AdviceOut.model_validate(advise(phrase, language).as_dict())
@@ -37,7 +37,7 @@ def advice(
 
 @router.get("/engines", response=list[EngineOut], summary="Speech engines", **needs("read"))
 def engines(request: HttpRequest, language: str = Query("en", max_length=20, examples=["en"])) -> list[EngineOut]:
-    """What speaks here and what does not. Why, and how to enable it, is told to the owner: it may name folders."""
+    """List ready engines and others. Only the owner sees how to enable one, as that may name folders."""
     tells = caller(request).user.is_owner
     return [
         EngineOut(
@@ -61,7 +61,7 @@ def speech(
     text: str = Query(..., min_length=1, max_length=LONGEST_SPOKEN, examples=["hey compass"]),
     language: str = Query("en", max_length=20, examples=["en"]),
 ) -> FileResponse:
-    """A text spoken now, as a WAV file; not by engines that cost money."""
+    """Synthesize a text as a WAV file, except with engines that cost money."""
     return FileResponse(
         io.BytesIO(services.speak(user=caller(request).user, engine=engine, voice=voice, text=text, language=language)),
         content_type="audio/wav",
@@ -71,15 +71,14 @@ def speech(
 @router.post("/plans", response={201: PlanOut}, summary="Make a plan", **needs("train"))
 @creation()
 def add_plan(request: HttpRequest, wish: RunIn) -> Made:
-    """Works out what training would reuse, speak and cost. A job does it, in seconds: ask for the plan until it is
-    there. Nothing else is made."""
+    """Work out what training would reuse, synthesize and cost, and nothing else. A job takes seconds: poll the plan."""
     job = services.plan(user=caller(request).user, config=configuration(caller(request).user, wish.model_dump()))
     return Made(_plan(job), f"/api/v1/plans/{job.id}")
 
 
 @router.get("/plans/{uuid:plan_id}", response=PlanOut, summary="A plan", **needs("read"))
 def plan(request: HttpRequest, plan_id: UUID) -> PlanOut:
-    """The plan, or the job that is at work on it."""
+    """Return the plan, or the job that works on it."""
     return _plan(owned(Job.objects.all(), caller(request).user, id=plan_id, kind="plan"))
 
 

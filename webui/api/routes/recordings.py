@@ -51,7 +51,7 @@ RECORDING = File(..., description="Whatever ffmpeg reads; 1 GB and 4 hours unles
 
 
 def a_recording(request: HttpRequest, recording_id: UUID, who: Callable[..., Recording] = visible) -> Recording:
-    """A recording that the caller may see; with ``who``: may change, or owns. Raises Http404 where it is none."""
+    """Return a recording that the caller may see, change or own (``who``). Raises Http404 if there is none."""
     return who(Recording.objects.select_related("user", "job", "organization"), caller(request).user, pk=recording_id)
 
 
@@ -59,7 +59,7 @@ def a_recording(request: HttpRequest, recording_id: UUID, who: Callable[..., Rec
 def recordings(
     request: HttpRequest, paging: Query[Paging], state: Literal["uploaded", "working", "ready", "failed"] | None = None
 ) -> dict[str, Any]:
-    """Newest first."""
+    """List recordings, newest first."""
     rows = transcripts.recordings_seen_by(caller(request).user).select_related("user")
     if state is not None:
         rows = rows.filter(state=state)
@@ -77,7 +77,7 @@ def create(
     diarize: bool = Form(True, description="Tell the speakers apart.", examples=[True]),
     summarize: bool = Form(True, examples=[True]),
 ) -> Made:
-    """Keeps it and queues its transcription; its ``state`` is ready when the transcript is there."""
+    """Store it and queue its transcription; its ``state`` is ready once the transcript exists."""
     only_known([*request.POST, *request.FILES], ("audio", "engine", "language", "speakers", "diarize", "summarize"))
     user = caller(request).user
     options = {
@@ -95,7 +95,7 @@ def search(
     recording: UUID | None = IN_ONE,
     limit: int = Query(USUAL_HITS, ge=1, le=MOST_HITS, examples=[USUAL_HITS]),
 ) -> HitsOut:
-    """Segments that hold all of the words, best first."""
+    """List segments that contain all of the words, best first."""
     one = a_recording(request, recording) if recording is not None else None
     hits = transcripts.search(user=caller(request).user, query=q, recording=one, limit=limit)
     return HitsOut(
@@ -111,7 +111,7 @@ def search(
 
 @router.post("/recordings/ask", response=AnswerOut, summary="Ask the recordings", **needs("read"))
 def ask(request: HttpRequest, wish: QuestionIn) -> AnswerOut:
-    """An answer that cites who said it, where and when; by the language model where the owner has set one up."""
+    """Answer with citations of speaker, place and time; by the language model if the owner has set one up."""
     one = a_recording(request, wish.recording) if wish.recording is not None else None
     found = asking.answer(user=caller(request).user, question=wish.question, recording=one)
     return AnswerOut(**{name: found[name] for name in AnswerOut.model_fields})
@@ -119,20 +119,20 @@ def ask(request: HttpRequest, wish: QuestionIn) -> AnswerOut:
 
 @router.get(ONE, response=RecordingOut, summary="A recording", **needs("read"))
 def recording(request: HttpRequest, recording_id: UUID) -> Recording:
-    """How far it is, and why it failed if it did."""
+    """Return its state, and why it failed if it did."""
     return a_recording(request, recording_id)
 
 
 @router.delete(ONE, response={204: None}, summary="Delete a recording", **needs("audio"))
 def delete(request: HttpRequest, recording_id: UUID) -> Status:
-    """With everything that was made of it: files, text, links, clips in the library."""
+    """Delete it with everything made from it: files, text, links, clips in the library."""
     intake.delete(recording=a_recording(request, recording_id, owned))
     return Status(204, None)
 
 
 @router.get(ONE + "/transcript", response=TranscriptOut, summary="The transcript", **needs("read"))
 def transcript(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
-    """Words, times, speakers. 409 while there is none. Whose voice a speaker's is like is told to its user only."""
+    """Return words, times and speakers. 409 without a transcript. Only its user sees ``sounds_like``."""
     one = a_recording(request, recording_id)
     found = as_json(transcripts.transcript_of(one))
     if one.user != caller(request).user:
@@ -143,8 +143,7 @@ def transcript(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
 @router.post(ONE + "/speakers", response={201: JobOut}, summary="Detect speakers again", **needs("audio"))
 @creation()
 def detect_speakers(request: HttpRequest, recording_id: UUID, wish: SpeakersIn) -> Made:
-    """Queues it; words, corrections and names stay. 409 while the recording is being transcribed, or its speakers are
-    being detected."""
+    """Queue it; words, corrections and names stay. 409 while the recording or its speakers are processed."""
     mine = a_recording(request, recording_id, to_change)
     job = speaker_changes.detect_speakers_again(recording=mine, speakers=wish.speakers)
     return Made(job_out(job, caller(request).user), f"/api/v1/jobs/{job.id}")
@@ -152,7 +151,7 @@ def detect_speakers(request: HttpRequest, recording_id: UUID, wish: SpeakersIn) 
 
 @router.patch(ONE + "/speakers/{speaker}", response=TranscriptOut, summary="Name a speaker", **needs("audio"))
 def name_speaker(request: HttpRequest, recording_id: UUID, speaker: str, wish: SpeakerIn) -> dict[str, Any]:
-    """The transcript, in which the speaker is called that."""
+    """Name the speaker and return the transcript."""
     mine = a_recording(request, recording_id, to_change)
     speaker_changes.name_speakers(recording=mine, names={speaker: wish.name})
     return transcript(request, recording_id)
@@ -160,7 +159,7 @@ def name_speaker(request: HttpRequest, recording_id: UUID, speaker: str, wish: S
 
 @router.post(ONE + "/speakers/{speaker}/voice", response=VoicesOut, summary="Remember a voice", **needs("audio"))
 def remember_voice(request: HttpRequest, recording_id: UUID, speaker: str, wish: VoiceIn) -> dict[str, Any]:
-    """Names the speaker, and keeps what their voice is known by: later recordings offer the name (``sounds_like``)."""
+    """Name the speaker and store their voiceprint, so that later recordings offer the name (``sounds_like``)."""
     mine = a_recording(request, recording_id, owned)
     name = wish.name.strip() or transcripts.transcript_of(mine).speakers.get(speaker, "")
     if not wish.consent or UNNAMED.fullmatch(name):
@@ -176,13 +175,13 @@ def remember_voice(request: HttpRequest, recording_id: UUID, speaker: str, wish:
 
 @router.get("/remembered-voices", response=VoicesOut, summary="Remembered voices", **needs("read"))
 def voices(request: HttpRequest) -> dict[str, Any]:
-    """Their names. They are personal data."""
+    """Return the names of remembered voices, which are personal data."""
     return {"voices": speaker_changes.voices_of(caller(request).user)}
 
 
 @router.delete("/remembered-voices/{person}", response={204: None}, summary="Forget a voice", **needs("audio"))
 def forget_voice(request: HttpRequest, person: str) -> Status[None]:
-    """Deletes it; names in transcripts stay."""
+    """Delete it; names in transcripts stay."""
     if not speaker_changes.forget_voice(user=caller(request).user, name=person):
         raise Http404
     return Status(204, None)
@@ -192,7 +191,7 @@ def forget_voice(request: HttpRequest, person: str) -> Status[None]:
     ONE + "/segments/{int:number}/speaker", response=TranscriptOut, summary="Assign a speaker", **needs("audio")
 )
 def assign_speaker(request: HttpRequest, recording_id: UUID, number: int, wish: PassageSpeakerIn) -> dict[str, Any]:
-    """Says who speaks in a passage, or in all of that speaker; the transcript as it is then."""
+    """Set the speaker of a passage, or of all passages of its speaker; return the transcript."""
     mine = a_recording(request, recording_id, to_change)
     speaker_changes.assign_speaker(
         recording=mine, number=number, speaker=wish.speaker, from_word=wish.from_word,
@@ -203,14 +202,14 @@ def assign_speaker(request: HttpRequest, recording_id: UUID, number: int, wish: 
 
 @router.post(ONE + "/segments/{int:number}/join", response=TranscriptOut, summary="Join two passages", **needs("audio"))
 def join_segments(request: HttpRequest, recording_id: UUID, number: int) -> dict[str, Any]:
-    """Makes a passage and the next one, by the same speaker, into one; the transcript as it is then."""
+    """Join a passage and the next one by the same speaker; return the transcript."""
     corrections.join_with_next(recording=a_recording(request, recording_id, to_change), number=number)
     return transcript(request, recording_id)
 
 
 @router.post(ONE + "/undo", response=TranscriptOut, summary="Undo the last change", **needs("audio"))
 def undo(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
-    """Takes back what was changed last in the transcript; the transcript as it is then. 422 where nothing was."""
+    """Undo the last change of the transcript; return the transcript. 422 if there is none."""
     corrections.undo(recording=a_recording(request, recording_id, to_change))
     return transcript(request, recording_id)
 
@@ -227,8 +226,7 @@ def export(
     format: ExportFormat = FORMAT,
     language: str = Query("", max_length=20, description="Of a translation; without it the transcript.", examples=[""]),
 ) -> FileResponse:
-    """As a file: text, captions (SRT, VTT), JSON, a table (CSV) or a document (DOCX). 409 where there is no such
-    translation."""
+    """Export it as text, captions (SRT, VTT), JSON, table (CSV) or document (DOCX). 409 without such a translation."""
     return derived.export(a_recording(request, recording_id), format, language)
 
 
@@ -239,8 +237,7 @@ def translate(
     recording_id: UUID,
     language: str = Query(..., max_length=20, description="Its code.", examples=["de"]),
 ) -> Made:
-    """Queues a translation by the language model that the owner has set up; the transcript stays as it is. What was
-    translated is exported with its ``language``."""
+    """Queue a translation by the owner's language model. Export it with its ``language``; the transcript stays."""
     job = derived.translate(recording=a_recording(request, recording_id, to_change), language=language)
     return Made(job_out(job, caller(request).user), f"/api/v1/jobs/{job.id}")
 
@@ -252,15 +249,14 @@ def summarize(
     recording_id: UUID,
     engine: str = Query("auto", max_length=40, description="Of summaries.", examples=["auto"]),
 ) -> Made:
-    """Queues another summary, of the transcript as it is now; the summary that is there stays until then. 409 while
-    the recording is being transcribed or summarized."""
+    """Queue another summary, which replaces the present one. 409 during a transcription or a summary."""
     job = derived.summarize_again(recording=a_recording(request, recording_id, to_change), engine=engine)
     return Made(job_out(job, caller(request).user), f"/api/v1/jobs/{job.id}")
 
 
 @router.get(ONE + "/summary", response=RecordingSummaryOut, summary="The summary", **needs("read"))
 def summary(request: HttpRequest, recording_id: UUID) -> dict[str, Any]:
-    """Text, key points and action items, each with the segments that say it; sentiment. 409 where there is none."""
+    """Return text, key points and action items, each with its segments, and sentiment. 409 without a summary."""
     mine = a_recording(request, recording_id)
     transcripts.transcript_of(mine)
     found = derived.summary_of(mine)

@@ -1,4 +1,4 @@
-"""Tokens: who am I, tokens for long, and pairs for those who sign in with name and password."""
+"""Tokens: the caller, long-lived tokens, and pairs for programs that sign in with name and password."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ router = Router(tags=["Tokens"])
 
 @router.get("/me", response=MeOut, summary="Who am I", **needs())
 def me(request: HttpRequest) -> MeOut:
-    """Whose token it is, and what it allows."""
+    """Return the token's user and scopes."""
     allowed = caller(request)
     scopes = [scope for scope in SCOPES if scope in allowed.scopes]
     return MeOut(user=allowed.user.get_username(), is_owner=allowed.user.is_owner, scopes=scopes)
@@ -31,15 +31,17 @@ def me(request: HttpRequest) -> MeOut:
 
 @router.get("/tokens", response=Page[TokenOut], summary="All tokens", **needs("read"))
 def tokens(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
-    """Newest first, revoked ones too."""
+    """List tokens, newest first, revoked ones too."""
     return page(request, ApiToken.objects.filter(user=caller(request).user), paging)
 
 
 @router.post("/tokens", response={201: TokenMadeOut}, summary="Make a token", **needs(person=True))
 @creation()
 def add(request: HttpRequest, wish: TokenIn) -> Made:
-    """The answer shows its text, this once. It has no more scopes than its maker, who must have signed in: API
-    tokens (but for those with the scope admin) make none."""
+    """Make a token, whose text is shown once. It has no more scopes than its maker, who must have signed in.
+
+    API tokens, except those with the scope admin, cannot make tokens.
+    """
     allowed = caller(request)
     beyond = set(wish.scopes) - allowed.scopes
     if beyond:
@@ -50,32 +52,32 @@ def add(request: HttpRequest, wish: TokenIn) -> Made:
 
 @router.get("/tokens/{int:token_id}", response=TokenOut, summary="A token", **needs("read"))
 def token(request: HttpRequest, token_id: int) -> ApiToken:
-    """What it may do, and when it was used."""
+    """Return its scopes and last use."""
     return get_object_or_404(ApiToken, id=token_id, user=caller(request).user)
 
 
 @router.delete("/tokens/{int:token_id}", response={204: None}, summary="Revoke a token", **needs(person=True))
 def revoke(request: HttpRequest, token_id: int) -> Status:
-    """It stops working at once."""
+    """Revoke it at once."""
     services.revoke_token(token=get_object_or_404(ApiToken, id=token_id, user=caller(request).user))
     return Status(204, None)
 
 
 @router.post("/pairs", response={201: PairOut}, summary="Sign in with name and password", auth=None)
 def sign_in_for_pair(request: HttpRequest, wish: PairIn) -> Status:
-    """A pair of tokens for a program that a person uses. Wrong passwords are counted as on the page of signing in."""
+    """Issue a pair of tokens for a program that a person uses. Wrong passwords count as on the sign-in page."""
     user = sign_in_program(name=wish.name, password=wish.password, address=client_address(request))
     return Status(201, services.issue_pair(user=user, scopes=SCOPES if wish.scopes is None else wish.scopes))
 
 
 @router.post("/pairs/refresh", response={201: PairOut}, summary="Refresh a pair", auth=None)
 def refresh(request: HttpRequest, wish: RefreshIn) -> Status:
-    """A new pair. The refresh token is spent by that; used twice, all that came of the signing in is ended."""
+    """Exchange the refresh token for a new pair. If it is used twice, all tokens of the same sign-in are revoked."""
     return Status(201, services.rotate_pair(refresh=wish.refresh))
 
 
 @router.post("/pairs/end", response={204: None}, summary="Sign out", auth=None)
 def end(request: HttpRequest, wish: RefreshIn) -> Status:
-    """Ends the pair, and all that came of the same signing in."""
+    """Revoke the pair and all tokens of the same sign-in."""
     services.end_pair(refresh=wish.refresh)
     return Status(204, None)

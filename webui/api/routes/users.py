@@ -21,27 +21,27 @@ router = Router(tags=["Users"])
 
 @router.get("/users", response=Page[UserOut], summary="All users", **needs("admin"))
 def users(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
-    """The owner first."""
+    """List users, the owner first."""
     return page(request, services.users_there().order_by("-is_owner", "username"), paging)
 
 
 @router.post("/users", response={201: UserOut}, summary="Add a user", **needs("admin"))
 @creation()
 def add(request: HttpRequest, wish: UserIn) -> Made:
-    """They choose their password with a link; make it next."""
+    """Add a user, who chooses a password with a link; make it next."""
     made = services.create_user(username=wish.name, password=None, email=wish.email)
     return Made(UserOut.from_orm(made), f"/api/v1/users/{made.pk}")
 
 
 @router.get("/users/{int:user_id}", response=UserOut, summary="A user", **needs("admin"))
 def user(request: HttpRequest, user_id: int) -> User:
-    """Name, address, and whether they may sign in."""
+    """Return name, address, and whether they may sign in."""
     return get_object_or_404(services.users_there(), pk=user_id)
 
 
 @router.patch("/users/{int:user_id}", response=UserOut, summary="Let a user in, or out", **needs("admin"))
 def change(request: HttpRequest, user_id: int, wish: UserChangeIn) -> User:
-    """One who is deactivated cannot sign in, and their tokens end; their data stays. The owner stays active."""
+    """Activate or deactivate a user (not the owner). Deactivation ends sign-ins and tokens; the data stays."""
     found = get_object_or_404(services.users_there(), pk=user_id)
     services.set_active(user=found, active=wish.is_active)
     return found
@@ -49,7 +49,7 @@ def change(request: HttpRequest, user_id: int, wish: UserChangeIn) -> User:
 
 @router.delete("/users/{int:user_id}", response={204: None}, summary="Delete a user", **needs("admin"))
 def delete(request: HttpRequest, user_id: int) -> Status:
-    """With all their data, which cannot be had back. The owner stays."""
+    """Delete a user with all data, for good. The owner cannot be deleted."""
     delete_account(user=get_object_or_404(services.users_there(), pk=user_id))
     return Status(204, None)
 
@@ -57,6 +57,6 @@ def delete(request: HttpRequest, user_id: int) -> Status:
 @router.post("/users/{int:user_id}/link", response={201: LinkOut}, summary="A link for a password", **needs("admin"))
 @creation()
 def link(request: HttpRequest, user_id: int) -> Made:
-    """With it the user chooses a password, once within a week; older links of theirs stop working."""
+    """Make a link with which the user chooses a password, once within a week; their older links stop working."""
     found = get_object_or_404(services.users_there(), pk=user_id)
     return Made(LinkOut(link=services.password_link(user=found, base_url=request.build_absolute_uri("/"))))

@@ -1,4 +1,4 @@
-"""Webhooks: be told how jobs end."""
+"""Webhooks: notification of the end of jobs."""
 
 from __future__ import annotations
 
@@ -24,28 +24,30 @@ def _own(request: HttpRequest, webhook_id: int) -> Webhook:
 
 @router.get("/webhooks", response=Page[WebhookOut], summary="All webhooks", **needs("read"))
 def all_webhooks(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
-    """Newest first."""
+    """List webhooks, newest first."""
     return page(request, Webhook.objects.filter(user=caller(request).user), paging)
 
 
 @router.post("/webhooks", response={201: WebhookMadeOut}, summary="Add a webhook", **needs("train"))
 @creation()
 def add(request: HttpRequest, wish: WebhookIn) -> Made:
-    """The answer shows its secret, this once. Each message is a POST whose header ``Hark-Signature: t=...,v1=...``
-    holds the time and the HMAC-SHA256, by that secret, of the time, a full stop and the body."""
+    """Add a webhook, whose secret is shown once. Each message is a POST with ``Hark-Signature: t=...,v1=...``.
+
+    That header holds the time and the HMAC-SHA256, by the secret, of the time, a full stop and the body.
+    """
     hook, secret = webhooks.add(user=caller(request).user, url=wish.url, events=wish.events)
     return Made(WebhookMadeOut(**WebhookOut.from_orm(hook).model_dump(), secret=secret), f"/api/v1/webhooks/{hook.pk}")
 
 
 @router.get("/webhooks/{int:webhook_id}", response=WebhookOut, summary="A webhook", **needs("read"))
 def webhook(request: HttpRequest, webhook_id: int) -> Webhook:
-    """Its address and events."""
+    """Return its address and events."""
     return _own(request, webhook_id)
 
 
 @router.delete("/webhooks/{int:webhook_id}", response={204: None}, summary="Delete a webhook", **needs("train"))
 def remove(request: HttpRequest, webhook_id: int) -> Status:
-    """What was not sent yet is not sent any more."""
+    """Delete it with its unsent messages."""
     webhooks.remove(webhook=_own(request, webhook_id))
     return Status(204, None)
 
@@ -53,7 +55,7 @@ def remove(request: HttpRequest, webhook_id: int) -> Status:
 @router.post("/webhooks/{int:webhook_id}/ping", response={201: DeliveryOut}, summary="Try a webhook", **needs("train"))
 @creation()
 def ping(request: HttpRequest, webhook_id: int) -> Made:
-    """Sends a message of the event ``ping``; the deliveries say what became of it."""
+    """Send a message of the event ``ping``; the deliveries show its fate."""
     made = webhooks.ping(webhook=_own(request, webhook_id))
     return Made(DeliveryOut.from_orm(made), f"/api/v1/webhooks/{webhook_id}/deliveries")
 
@@ -62,5 +64,5 @@ def ping(request: HttpRequest, webhook_id: int) -> Made:
     "/webhooks/{int:webhook_id}/deliveries", response=Page[DeliveryOut], summary="What was sent", **needs("read")
 )
 def deliveries(request: HttpRequest, webhook_id: int, paging: Query[Paging]) -> dict[str, Any]:
-    """The last 50 messages and how each fared, newest first."""
+    """List the last 50 messages and their state, newest first."""
     return page(request, Delivery.objects.filter(webhook=_own(request, webhook_id)), paging)
