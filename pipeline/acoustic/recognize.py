@@ -1,4 +1,4 @@
-"""Recordings to words with times, by Hark's own recognizer; for reading along and for comparing, not for minutes."""
+"""Recordings to words with times, by Hark's own recognizer: to follow along and to compare, not for minutes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from pipeline.corpora.alignment import NotAligned, align
 
 @dataclass(frozen=True)
 class Recognized:
-    """What was said in a recording, as far as the recognizer can tell.
+    """The content of a recording, as recognized.
 
     Attributes:
-        letters: written letter by letter, without any vocabulary.
-        words: of the vocabulary, with times and confidence; empty where nothing was recognized.
+        letters: spelled letter by letter, without any vocabulary.
+        words: from the vocabulary, with times and confidence; empty if nothing was recognized.
     """
 
     file: str
@@ -35,7 +35,7 @@ class Recognized:
 
 
 def recognize(file: Path | str, aligner: Aligner, decoder: WordDecoder, language: str = "en") -> Recognized:
-    """Words of a recording of any length. ``aligner`` hears phones. Raises HarkError where it cannot be read."""
+    """Recognize a recording of any length; ``aligner`` gives the phones. Raises HarkError: it cannot be read."""
     audio = read_foreign_audio(file)
     heads = next(aligner.both([audio]))
     text = " ".join(decoder.words(heads["phones"]))
@@ -46,7 +46,7 @@ def recognize(file: Path | str, aligner: Aligner, decoder: WordDecoder, language
             aligned = align(heads["phones"], text, aligner, language)
             words, confidence = aligned.words, aligned.confidence
         except NotAligned:
-            text = ""  # words were guessed where there is no speech
+            text = ""  # the words were guessed without any speech
     return Recognized(
         str(file), round(len(audio) / SAMPLE_RATE, 3), text, text_of(greedy(heads["characters"])),
         phones_of(greedy(heads["phones"])), tuple(words), confidence,

@@ -1,4 +1,4 @@
-"""Training of an acoustic model by one command: corpora and engines to weights. Stopped, the same call goes on."""
+"""Training of an acoustic model, from corpora and engines to weights; the same call resumes a stopped training."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from model.asr.train import AcousticModel
 
 BATCH_SECONDS = 160.0
-MEASURED_SHARE = 0.1  # of the utterances, where there are too few speakers to keep some out
-UNHEARD = "festival"  # an engine that is kept out, so that there is one to be measured on
+MEASURED_SHARE = 0.1  # of the utterances, if there are too few speakers to hold some out
+UNHEARD = "festival"  # an engine held out of training, for measuring
 ROOMS = 150
 MADE_NOISE_S = 10.0  # seconds of one made-up noise
 CLATTER, AMBIENT = 80, 40  # made-up noises, beside the recordings
@@ -38,15 +38,15 @@ CLATTER, AMBIENT = 80, 40  # made-up noises, beside the recordings
 
 @dataclass(frozen=True)
 class AcousticRun:
-    """What ``asr train`` was asked for.
+    """The options of ``asr train``.
 
     Attributes:
         corpora: folders in any layout that ``library import`` reads.
         epochs: passes over the real speech.
-        batch_size: utterances a batch; 0: as many as have :data:`BATCH_SECONDS` together.
-        subset: per cent of each corpus, and of the synthetic clips, that are used.
-        synthetic: clips that the speech engines say; the engine that detectors are tested on says none.
-        noise: folder of recordings; empty: made-up noise and other speakers only.
+        batch_size: utterances in a batch; 0: as many as last :data:`BATCH_SECONDS` together.
+        subset: the percentage of each corpus, and of the synthetic clips, to use.
+        synthetic: clips spoken by the speech engines, without the engine that detectors are tested on.
+        noise: folder of recordings; empty: only generated noise and other speakers.
     """
 
     corpora: tuple[Path, ...]
@@ -59,10 +59,10 @@ class AcousticRun:
 
 
 def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> dict[str, Any]:
-    """Train a recognizer in ``folder``; returns the weights' path, errors by group and hours of speech.
+    """Train a recognizer in ``folder``; return the weights' path, errors by group and hours of speech.
 
     Raises:
-        HarkError: a folder that holds no corpus, or nothing with a transcript in it.
+        HarkError: a folder is not a corpus, or no recording has a transcript.
     """
     from model.asr.network import Recognizer, RecognizerConfig
 
@@ -72,21 +72,21 @@ def train_acoustic_model(run: AcousticRun, folder: Path, reporter: Reporter) -> 
 
 
 def packed_speech(run: AcousticRun, folder: Path, reporter: Reporter) -> Packed:
-    """Gather the speech of a run, unless ``folder`` has it from a run that asked for the same.
+    """Gather the speech of a run, unless ``folder`` has it from a run with the same speech.
 
     Raises:
-        HarkError: a folder that holds no corpus, or nothing with a transcript in it.
+        HarkError: a folder is not a corpus, or no recording has a transcript.
     """
     if run.noise and not Path(run.noise).is_dir():
         raise HarkError(
             "The noise cannot be read.", f"There is no folder {run.noise}.", "Give --noise a folder of recordings."
         )
-    # What the audio depends on; another kind of model, or more epochs, takes the same.
+    # The audio depends on these; another model or number of epochs can use the same audio.
     asked = replace(run, epochs=0.0, batch_size=0)
     wanted = json.dumps({**asdict(asked), "corpora": [str(path.resolve()) for path in run.corpora]}, sort_keys=True)
     made_from = folder / "speech" / "made_from.json"
     if not ((folder / "speech" / TABLE_FILE).is_file() and made_from.is_file() and made_from.read_text() == wanted):
-        made_from.unlink(missing_ok=True)  # a pack that was stopped half way is not used
+        made_from.unlink(missing_ok=True)  # an interrupted pack is not used
         _gather(run, folder, reporter)
         made_from.write_text(wanted)
     packed = open_pack(folder / "speech")
@@ -100,7 +100,6 @@ def packed_speech(run: AcousticRun, folder: Path, reporter: Reporter) -> Packed:
 
 
 def _transcribed(packed: Packed) -> np.ndarray:
-    """The utterances to learn from, by their numbers."""
     transcribed = packed.where("train", transcribed=True)
     return transcribed[packed.length[transcribed] <= LONGEST_S * SAMPLE_RATE]
 
@@ -108,7 +107,7 @@ def _transcribed(packed: Packed) -> np.ndarray:
 def train_by_ctc(
     model: AcousticModel, name: str, run: AcousticRun, packed: Packed, folder: Path, reporter: Reporter
 ) -> dict[str, Any]:
-    """Train a model in ``folder / name``; returns the weights' path, the loss, errors by group, hours and steps."""
+    """Train a model in ``folder / name``; return the weights' path, the loss, errors by group, hours and steps."""
     from model.asr.network import Recognizer
     from model.asr.train import BEST, FINAL, AcousticProgress, AcousticTrainConfig, train_acoustic
     from model.shipped_weights import load_weights, save_weights
@@ -152,7 +151,7 @@ def train_by_ctc(
 
 
 def word_errors(errors: Mapping[str, float]) -> dict[str, Any]:
-    """Find ``wer`` and ``cer`` among the errors by group, of people where there are any; or None, and why not."""
+    """Return ``wer`` and ``cer`` from the errors by group, of people if possible; or None, and the reason."""
     found: dict[str, Any] = {"wer": None, "cer": None, "not_measured": ""}
     for name in ("wer", "cer"):
         rates = {group: rate for group, rate in errors.items() if group.startswith(f"{name}/")}
@@ -165,7 +164,7 @@ def word_errors(errors: Mapping[str, float]) -> dict[str, Any]:
 
 
 def about(name: str, packed: Packed) -> dict[str, Any]:
-    """Say of weights what they were trained on."""
+    """Return the description of weights: what they were trained on."""
     return {
         "name": name,
         "version": 1,
@@ -175,7 +174,7 @@ def about(name: str, packed: Packed) -> dict[str, Any]:
 
 
 def _gather(run: AcousticRun, folder: Path, reporter: Reporter) -> None:
-    """Pack the corpora, and what the engines say of their transcripts."""
+    """Pack the corpora, and the engines' clips of their transcripts."""
     utterances = []
     for corpus in run.corpora:
         reporter.stage("corpora", f"Reading {corpus}")
@@ -203,7 +202,7 @@ def _gather(run: AcousticRun, folder: Path, reporter: Reporter) -> None:
 
 
 def _part(found: list[Utterance], run: AcousticRun) -> list[Utterance]:
-    """The per cent of a corpus that are wanted, of each split, with and without a transcript, and two at least."""
+    """Return the wanted percentage of each split of a corpus, with and without transcripts; at least two of each."""
     if run.subset >= WHOLE:
         return found
     groups: dict[tuple[str, bool], list[int]] = {}
@@ -215,8 +214,7 @@ def _part(found: list[Utterance], run: AcousticRun) -> list[Utterance]:
 
 
 def _measurable(utterances: list[Utterance], reporter: Reporter) -> list[Utterance]:
-    """The same, so that there is something to learn from and to measure on: speakers are kept out of training, but of
-    few there may be none for one side; then utterances are."""
+    """Split utterances instead of speakers if one split is empty, so that there is data to train and to measure on."""
     known = [u for u in utterances if u.text]
     if not known or len({u.split for u in known}) > 1:
         return utterances
@@ -232,7 +230,7 @@ def _measurable(utterances: list[Utterance], reporter: Reporter) -> list[Utteran
 
 
 def _made_noises(seed: int) -> list[np.ndarray]:
-    """Crockery most of all: recordings of noise seldom ring and strike as a kitchen does."""
+    """Generate noises, mostly crockery: recordings of noise seldom ring and clatter as a kitchen does."""
     rng = np.random.default_rng((seed, 7))
     samples = int(MADE_NOISE_S * SAMPLE_RATE)
     made = [clatter(samples, rng) for _ in range(CLATTER)] + [ambient_noise(samples, rng) for _ in range(AMBIENT)]
@@ -240,5 +238,5 @@ def _made_noises(seed: int) -> list[np.ndarray]:
 
 
 def _at_level(noise: np.ndarray) -> np.ndarray:
-    """As loud as all others: they are joined, and heard at the SNR that is drawn wherever one begins."""
+    """Scale to a common level: the noises are joined, and a cut across two must keep the drawn SNR."""
     return noise * np.float32(0.05 / max(1e-4, rms(noise)))

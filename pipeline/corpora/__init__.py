@@ -1,1 +1,1 @@
-"""Real speech: corpora read into the library, aligned, and enrolment recordings."""
+"""Real speech: corpora imported into the library, alignment, and enrolment recordings."""

@@ -1,12 +1,11 @@
-"""When each word and phone of a transcribed clip is said.
+"""The times of each word and phone in a transcribed clip.
 
-The words' phones (or letters) are laid over the emission by one of two methods
+The words' phones (or letters) are aligned to the emission by one of two methods
 (``pipeline.corpora.alignment_methods``): Hark's own Viterbi (``model/asr/viterbi.py``), or the package
-ctc-segmentation. On 120 recordings of read speech with known
-word times both put starts and ends 20 ms off in the median, and 1.6 % against 1.7 % of starts (6.4 % of ends, both)
-more than 0.1 s; the package takes half as long again, is less sure of what is right (docs/results.md), and needs
-a compiler where there is no wheel.
-Phones against letters: starts 1.5 % against 1.7 % more than 0.1 s off; both 20 ms in the median.
+ctc-segmentation. On 120 recordings of read speech with known word times, both put starts and ends 20 ms off in the
+median, and 1.6 % against 1.7 % of starts (6.4 % of ends, both) more than 0.1 s; the package takes half as long again,
+has less confidence in correct words (docs/results.md), and needs a compiler if there is no wheel. Phones against
+letters: starts 1.5 % against 1.7 % more than 0.1 s off; both 20 ms in the median.
 """
 
 from __future__ import annotations
@@ -28,21 +27,22 @@ from model.asr.viterbi import TokenPath, fits, token_path
 from phrase_augmentation.normalize import base_language, normalize, script_of, scripts_of
 from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, VITERBI, alignment_name, check_method, package
 
-# CTC writes a phone a little after it begins and stops before it ends. Medians over read speech with known word times
-# (./hark bench mining); of the recognizer's phones. Added to the time of a token's first and after its last frame.
+# CTC emits a phone slightly after it begins and stops before it ends. These are medians over read speech with known
+# word times (./hark bench mining), for the recognizer's phones, added to the start of a token's first frame and the end
+# of its last.
 START_BIAS_S = -0.02
 END_BIAS_S = 0.04
-WINDOW_FRAMES = 3000  # a longer emission is aligned piece by piece: 60 s
-COMMIT_FRAMES = 2250  # of each piece, words that end before this are certain: 45 s
+WINDOW_FRAMES = 3000  # a longer emission (60 s) is aligned in pieces
+COMMIT_FRAMES = 2250  # words that end within the first 45 s of each piece are final
 MOST_TOKENS_A_FRAME = 0.5  # 25 phones a second: nobody speaks faster
-# Confidence of a whole clip below which its transcript is not what is said. 120 clips of read speech had 0.22 to 1 with
-# their own transcript (median 0.6), and all below this with another clip's.
+# Confidence of a clip below which its transcript does not match. 120 clips of read speech had 0.22 to 1 with their own
+# transcript (median 0.6), and all of them less than this with another clip's.
 LEAST_CONFIDENCE = 0.12
-BATCH_AUDIO_S = 1200.0  # of clips that are heard, stored and aligned at a time
+BATCH_AUDIO_S = 1200.0  # of clips that are processed, stored and aligned at a time
 
 
 class NotAligned(HarkError):
-    """A clip's text cannot be laid over its audio: ``why``."""
+    """The text of a clip cannot be aligned to its audio."""
 
     def __init__(self, what: str, why: str, what_to_do: str = "Check the corpus's transcripts.") -> None:
         super().__init__(what, why, what_to_do)
@@ -53,10 +53,10 @@ FOREIGN = "The transcript does not belong to this audio."
 
 @dataclass(frozen=True)
 class Alignment:
-    """Words and phones of a clip in order of time; ``confidence`` 0 to 1 is that of the whole text.
+    """Words and phones of a clip in order of time; ``confidence``, 0 to 1, is that of the whole text.
 
-    A confidence is exp(-s): s is how many nats a token the aligned path is less probable than the best that the model
-    could write there.
+    A confidence is exp(-s), where s is how many nats per token the aligned path is less probable than the best that the
+    model could write there.
     """
 
     words: tuple[AlignedUnit, ...]
@@ -70,7 +70,7 @@ class Alignment:
 
 @dataclass(frozen=True)
 class AlignReport:
-    """The clips that :func:`align_clips` has aligned, by their ids, and why others failed."""
+    """The ids of clips that :func:`align_clips` has aligned, and the errors of the others."""
 
     aligned: frozenset[int]
     failed: dict[int, HarkError]
@@ -84,15 +84,15 @@ def align(
     method: str = VITERBI,
     least: float = LEAST_CONFIDENCE,
 ) -> Alignment:
-    """Lay a text over an emission [time, outputs] of the aligner, of any length.
+    """Align a text to an emission [time, outputs] of the aligner, of any length.
 
     Args:
         method: one of :data:`pipeline.corpora.alignment_methods.METHODS`.
-        least: confidence of the whole text below which it is not what is said.
+        least: the confidence below which the text does not match.
 
     Raises:
-        NotAligned: no words, words that the aligner cannot write, more than can be said in that time, or words that
-            are not what is said.
+        NotAligned: no words, words that the aligner cannot write, more words than fit into the time, or a text that
+            does not match.
         HarkError: the method cannot be used here.
     """
     words = normalize(text, language).split()
@@ -142,7 +142,7 @@ def _units(path: TokenPath, words: Sequence[str], tokens: Sequence[Sequence[int]
     onsets = [max(0.0, path.first[i] * frame_s + START_BIAS_S) for i in range(len(path.first))]
     for number, word in enumerate(words):
         first, after = int(starts[number]), int(starts[number + 1])
-        if first == after:  # the model cannot write it: it holds its place, and no time
+        if first == after:  # the model cannot write it: it keeps its position but has no duration
             rows.append(AlignedUnit("word", word, at, at, 0.0))
             continue
         last = after - 1
@@ -172,7 +172,7 @@ def _confidence(shortfall: float, tokens: int) -> float:
 
 
 def joint_confidence(units: Sequence[AlignedUnit], tokens: Sequence[int]) -> float:
-    """The confidence of words together, from theirs and their numbers of tokens; 0 where one has none."""
+    """Return the joint confidence of words, from theirs and their numbers of tokens; 0 if one has none."""
     if any(unit.confidence <= 0 for unit in units):
         return 0.0
     nats = sum(count * math.log(unit.confidence) for unit, count in zip(units, tokens, strict=True))
@@ -180,7 +180,7 @@ def joint_confidence(units: Sequence[AlignedUnit], tokens: Sequence[int]) -> flo
 
 
 def _long_path(log_p: np.ndarray, tokens: Sequence[Sequence[int]]) -> TokenPath:
-    """Piece by piece: each is aligned with as many words as could be said in it, and its first part is kept."""
+    """Align in pieces: each with all words that could fit into it, of which the first part is final."""
     flat = [token for word in tokens for token in word]
     ends = np.cumsum([len(word) for word in tokens])
     first, last = np.full(len(flat), -1), np.full(len(flat), -1)
@@ -200,7 +200,7 @@ def _long_path(log_p: np.ndarray, tokens: Sequence[Sequence[int]]) -> TokenPath:
         kept = len(rest)
         frames = len(piece)
         if not at_end:
-            # Whole words that end where the rest of the piece has confirmed them.
+            # Words that end where the rest of the piece has confirmed them.
             inside = [int(e) - done for e in ends if done < e <= done + len(rest)]
             kept = max((e for e in inside if 0 <= path.last[e - 1] < COMMIT_FRAMES), default=0)
             following = int(path.first[kept]) if kept < len(rest) else -1
@@ -217,8 +217,10 @@ def _long_path(log_p: np.ndarray, tokens: Sequence[Sequence[int]]) -> TokenPath:
 
 
 def _segmented(log_p: np.ndarray, flat: Sequence[int], aligner: Aligner) -> TokenPath:
-    """The same by the package ctc-segmentation (Kürzinger et al. 2020), which gives the frame that each token
-    begins in; a token lasts as long as it is more probable than the blank."""
+    """Align by the package ctc-segmentation (Kürzinger et al. 2020), which returns the first frame of each token.
+
+    A token lasts as long as it is more probable than the blank.
+    """
     ctc_segmentation = package()
     settings = ctc_segmentation.CtcSegmentationParameters(
         char_list=list(aligner.vocabulary), blank=0, index_duration=1.0
@@ -243,7 +245,7 @@ def _segmented(log_p: np.ndarray, flat: Sequence[int], aligner: Aligner) -> Toke
 
 
 def stored_emission(library: Library, clip: Clip, aligner: Aligner) -> np.ndarray | None:
-    """A clip's emission [time, outputs], or None where there is none of this aligner that is whole."""
+    """Return a clip's emission [time, outputs]; None if there is none of this aligner, or not of the clip's length."""
     packed = library.emission(clip.id, aligner.name)
     if packed is None or abs(len(packed) - clip.duration_s / aligner.frame_s) > 1.5:
         return None
@@ -256,7 +258,7 @@ def stored_emission(library: Library, clip: Clip, aligner: Aligner) -> np.ndarra
 def emissions(
     library: Library, aligner: Aligner, clips: Sequence[Clip], failed: dict[int, HarkError]
 ) -> Iterator[tuple[Clip, np.ndarray]]:
-    """Yield each clip with its emission; one that is not there is made and kept. What fails goes to ``failed``."""
+    """Yield each clip with its emission, computing and storing missing ones; errors go to ``failed``."""
     there = library.with_emission(aligner.name, [clip.id for clip in clips])
     missing: list[Clip] = []
     for clip in clips:
@@ -299,11 +301,9 @@ def align_clips(
     reporter: Reporter | None = None,
     method: str = VITERBI,
 ) -> AlignReport:
-    """Align clips of the library to their own texts and keep words and phones; those aligned before are not touched.
+    """Align clips of the library to their own texts and store words and phones under :func:`alignment_name`.
 
-    Words and phones are kept under :func:`alignment_name`.
-
-    A clip that fails stops no other one and stays as it is in the library.
+    Clips aligned before are skipped. A clip that fails stays in the library unchanged and does not stop the others.
     """
     check_method(method)
     name = alignment_name(aligner, method)
@@ -332,7 +332,7 @@ LOOKED_UP = 200  # clips at once
 
 
 def unaligned(library: Library, aligner: Aligner) -> list[int]:
-    """Find the ids of all transcribed recordings of people that mining would have to hear yet."""
+    """Return the ids of all transcribed recordings of people that mining would have to align first."""
     speech = Where(imported=True, slices=False, text_known=True)
     ids = [clip.id for clip in library.iter_clips(speech)]
     missing: list[int] = []
@@ -353,10 +353,10 @@ def align_people(
     language: str = "en",
     reporter: Reporter | None = None,
 ) -> list[str]:
-    """Align recordings of the library's people, so that splice has them as voices; returns the speakers.
+    """Align recordings of the library's people, so that splice has them as voices; return the speakers.
 
-    Of each at most six minutes are aligned, what is aligned already counts. Who goes first is drawn by the speaker's
-    name, so that a larger ``people`` adds to the same ones. Takes a second for about a minute of speech.
+    At most six minutes of each are aligned, including earlier alignments. The order of people is drawn by their names,
+    so a larger ``people`` keeps the earlier ones. A minute of speech takes about a second.
     """
     by_speaker: dict[str, list[Clip]] = {}
     for clip in library.iter_clips(Where(language=language, imported=True, slices=False, text_known=True)):

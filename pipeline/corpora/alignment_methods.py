@@ -1,4 +1,4 @@
-"""The two methods by which words are placed in recordings, and what each is for."""
+"""The two methods of aligning words to recordings, and their uses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ METHODS = {
 
 
 def check_method(method: str) -> None:
-    """Raise HarkError where there is no such method, or it cannot be used here."""
+    """Raise HarkError if there is no such method, or it cannot be used here."""
     if method not in METHODS:
         raise no_such(worded("method of alignment"), method, METHODS)
     if method == CTC_SEGMENTATION:
@@ -26,12 +26,12 @@ def check_method(method: str) -> None:
 
 
 def alignment_name(aligner: Aligner, method: str = VITERBI) -> str:
-    """What the library calls the alignments of an aligner by a method, so that those of two methods never mix."""
+    """Return the name of an aligner's alignments in the library, different for each method."""
     return aligner.name if method == VITERBI else f"{aligner.name}-{method}"
 
 
 def package() -> Any:
-    """The package ctc-segmentation. Raises HarkError where it is not installed."""
+    """Import the package ctc-segmentation. Raises HarkError if it is not installed."""
     try:
         import ctc_segmentation
     except ImportError as error:

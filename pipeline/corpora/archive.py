@@ -1,7 +1,7 @@
-"""Unpacking an archive that somebody sent: nothing lands outside of the folder, and nothing grows without bounds.
+"""Unpacking untrusted archives: nothing lands outside the folder, and nothing grows without bounds.
 
 Every name is checked before anything is written, links and special files are refused, and bytes and files are counted
-while they are written, whatever the archive says about itself.
+while they are written, whatever the archive claims.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from core.worded import number, worded
 
 LARGEST_TOTAL = 2_000_000_000  # bytes, unpacked
 MOST_FILES = 20_000
-LONGEST_NAME = 240  # bytes of one name in a path; file systems take 255
-DEEPEST = 12  # folders within each other
+LONGEST_NAME = 240  # bytes of one name in a path; file systems allow 255
+DEEPEST = 12  # nested folders
 BLOCK = 1 << 16
 LARGEST_HEADER = 1 << 20  # bytes of a tar member's description
 LARGEST_DIRECTORY = 16_000_000  # bytes of a zip's table of contents
@@ -36,11 +36,11 @@ _OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.GzipFile, b"BZh":
 
 
 def unpack(archive: Path | str, folder: Path | str) -> int:
-    """Unpack a zip or tar (plain, gz, bz2) into a folder that is new or empty; how many files were in it.
+    """Unpack a zip or tar (plain, gz, bz2) into a new or empty folder; return the number of files.
 
     Raises:
-        HarkError: neither a zip nor a tar, a damaged one, a name that leads out of the folder, a link, too much in it,
-            or a full disk. What was unpacked until then is left to the caller.
+        HarkError: not a zip or tar, damaged, a name that leads out of the folder, a link, too much content, or a full
+            disk. The caller removes the files unpacked until then.
     """
     archive, folder = Path(archive), Path(folder)
     try:
@@ -54,7 +54,7 @@ def unpack(archive: Path | str, folder: Path | str) -> int:
                 continue
             count += 1
             target = folder / _safe(name)
-            # On the file systems of other machines "A" and "a" are one name.
+            # Other machines' file systems treat "A" and "a" as one name.
             if str(target).casefold() in seen:
                 raise refused(worded("The name %(name)s is in it twice.", name=repr(name[:100])))
             seen.add(str(target).casefold())
@@ -70,26 +70,26 @@ def unpack(archive: Path | str, folder: Path | str) -> int:
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, _TooLarge) as error:
         raise refused(worded("It is damaged: %(error)s.", error=str(error))) from error
     except (RuntimeError, NotImplementedError, ValueError, struct.error) as error:
-        # Encrypted, or of a method that nobody knows.
+        # Encrypted, or an unknown method.
         raise refused(worded("It cannot be read: %(error)s.", error=str(error))) from error
     except OSError as error:
         if error.errno is None:
-            # What gzip and bz2 say of damaged data.
+            # How gzip and bz2 report damaged data.
             raise refused(worded("It is damaged: %(error)s.", error=str(error))) from error
         raise storage_error(error, "unpacking the archive") from error
     return count
 
 
 def unpack_confined(archive: Path, folder: Path) -> None:
-    """:func:`unpack`, in a process that can do nothing else."""
+    """Run :func:`unpack` in a confined process."""
     with storing("unpacking the archive"):
         folder.mkdir(parents=True, exist_ok=True)
     for _count in called("pipeline.corpora.archive:unpack", [str(archive), str(folder)], [archive], [folder]):
-        pass  # who was taken over may say anything
+        pass  # a compromised process may yield anything
 
 
 def refused(why: str) -> HarkError:
-    """The archive is not unpacked."""
+    """Make the error for an archive that is not unpacked."""
     return HarkError(
         worded("The archive cannot be used."),
         why,
@@ -102,7 +102,7 @@ class _TooLarge(Exception):
 
 
 def _safe(name: str) -> PurePosixPath:
-    """A member's path below the folder. Raises HarkError for one that leads elsewhere or that no disk takes."""
+    """Return a member's path below the folder. Raises HarkError if it leads elsewhere or no disk allows it."""
     plain = name.replace("\\", "/")
     parts = [part for part in plain.split("/") if part not in ("", ".")]
     leads_out = plain.startswith("/") or ".." in parts or (parts and parts[0][1:2] == ":")
@@ -114,7 +114,7 @@ def _safe(name: str) -> PurePosixPath:
 
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
-    """Name and content of every file; None as the content of a folder."""
+    """Yield name and content of every file; the content of a folder is None."""
     with archive.open("rb") as file:
         start = file.read(6)
     if start.startswith(b"PK"):
@@ -145,7 +145,7 @@ def _members_of_zip(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
 
 
 def _check_directory(archive: Path) -> None:
-    """A zip's table of contents is read into memory as a whole: refuse one that is too large for that."""
+    """Refuse a zip with too large a table of contents, which zipfile reads into memory as a whole."""
     size = archive.stat().st_size
     with archive.open("rb") as file:
         file.seek(max(0, size - _END_BYTES - _LOCATOR_BYTES - (1 << 16)))
@@ -161,7 +161,7 @@ def _check_directory(archive: Path) -> None:
 def _members_of_tar(plain: IO[bytes]) -> Iterator[tuple[str, IO[bytes] | None]]:
     with tarfile.open(fileobj=cast(IO[bytes], _InSmallPieces(plain)), mode="r:") as opened:
         for member in opened:
-            opened.members.clear()  # type: ignore[attr-defined]  # it would remember every one
+            opened.members.clear()  # else tarfile would keep them all
             if member.isdir():
                 yield member.name, None
                 continue
@@ -173,7 +173,7 @@ def _members_of_tar(plain: IO[bytes]) -> Iterator[tuple[str, IO[bytes] | None]]:
 
 
 class _InSmallPieces(io.RawIOBase):
-    """A file of which nothing large is read or skipped at once: tar reads a member's description as a whole."""
+    """A file that refuses large reads and skips: tarfile reads a member's description as a whole."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

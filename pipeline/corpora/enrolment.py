@@ -1,7 +1,7 @@
-"""A person's own utterances of a phrase: what to say where, what is wrong with a take, keeping it, and who hears it.
+"""Enrolment recordings of a phrase: hints for speakers, checks of a take, storage, and detectors tried on them.
 
-Takes are clips of the library with ``source`` "recorded:<id>" and a role. As a "test" they are never trained on, and a
-report counts them among the people that the detector has not heard; as "train" they are positives of the training part.
+Takes are clips of the library with ``source`` "recorded:<id>" and a role. "test" takes are never trained on, and a
+report counts them among people the detector has not been trained on; "train" takes are positives for training.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.corpora.importing import ENGINE
 from pipeline.corpora.layouts.utterance import files_below, is_audio
 
-CORPUS = "recorded"  # of the source of every take
+CORPUS = "recorded"  # prefix of every take's source
 TEST, TRAIN = "test", "train"
 ROLES = (TEST, TRAIN)
 LICENCE = "private"
-OWNER = "user-1"  # as the portal calls its first account: on the command line it is the same person
+OWNER = "user-1"  # the portal's name for its first account: the command line records for the same person
 
-COUNT = 10  # takes that are asked for; with 10 of 10 heard, at least 72 % are (Wilson, 95 %)
-TAKE_S = 4.0  # that is recorded at a time
+COUNT = 10  # takes to record; if all 10 are detected, the rate is at least 72 % (Wilson, 95 %)
+TAKE_S = 4.0  # length of one recording
 LONGEST_TAKE_S = 15.0
-MARGIN_S = 0.3  # kept around the speech
-QUIET_DB = -50.0  # RMS of the speech, dBFS: the noise of a usual microphone's input is about 10 dB below
-FULL_SCALE = 0.985  # samples beyond it are clipped, where there are several in a row
+MARGIN_S = 0.3  # stored around the speech
+QUIET_DB = -50.0  # RMS of the speech, dBFS: the input noise of a usual microphone is about 10 dB below
+FULL_SCALE = 0.985  # several samples in a row beyond it are clipped
 CLIPPED_SAMPLES = 3
 SHORTEST_SPEECH_S, LONGEST_SPEECH_S = 0.25, 3.5
-EDGE_S = 0.03  # speech that begins or ends so near to the take's edge is cut off
+EDGE_S = 0.03  # speech that begins or ends this near to the take's edge is cut off
 
-BEFORE_S, AFTER_S = 2.0, 1.0  # of silence around a take that a detector is tried on
-SILENCE_LEVEL = 1e-4  # -80 dBFS: no microphone gives zeros
+BEFORE_S, AFTER_S = 2.0, 1.0  # of silence around a take when a detector is tried on it
+SILENCE_LEVEL = 1e-4  # -80 dBFS: no microphone outputs zeros
 
 
 @dataclass(frozen=True)
 class Hint:
-    """How to say the next one. ``away``: the speaker needs time to walk there."""
+    """An instruction for the next take. ``away``: the speaker needs time to walk there."""
 
     words: str
     away: bool = False
@@ -80,12 +80,12 @@ PROBLEMS = {
 
 @dataclass(frozen=True)
 class Take:
-    """A recording of the phrase as it would be kept: its speech with a little around it.
+    """A recording of the phrase as it will be stored: its speech with a margin.
 
     Attributes:
-        audio: float32 [samples] at 16 kHz; empty where there is no speech.
+        audio: float32 [samples] at 16 kHz; empty if there is no speech.
         level_db: RMS of the speech, dBFS.
-        problems: names in :data:`PROBLEMS`; with "nothing" it cannot be kept.
+        problems: names in :data:`PROBLEMS`; with "nothing" it cannot be stored.
     """
 
     audio: np.ndarray
@@ -96,30 +96,28 @@ class Take:
 
     @property
     def seconds(self) -> float:
-        """Its length as it would be kept."""
         return len(self.audio) / SAMPLE_RATE
 
     @property
     def usable(self) -> bool:
-        """Whether it can be kept at all."""
+        """True if it contains speech, so that it can be stored."""
         return len(self.audio) > 0
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The problems, for people."""
         return tuple(PROBLEMS[name] for name in self.problems)
 
 
 def hints(count: int) -> list[Hint]:
-    """``count`` hints, each different from the one before."""
+    """Return ``count`` hints, each different from the previous one."""
     return [HINTS[number % len(HINTS)] for number in range(count)]
 
 
 def examine(audio: np.ndarray, hint: str = "", identifier: str = "") -> Take:
-    """What is wrong with a recording [samples, 16 kHz], and what of it would be kept.
+    """Check a recording [samples, 16 kHz], and cut it to the part to store.
 
     Args:
-        identifier: a take with the same one is kept once; without one, the same audio is.
+        identifier: takes with the same one are stored once; without one, takes with the same audio.
     """
     start, end = speech_bounds(audio, "silero")
     if start == end:
@@ -142,7 +140,7 @@ def examine(audio: np.ndarray, hint: str = "", identifier: str = "") -> Take:
 
 
 def takes_in(folder: Path) -> list[tuple[Path, Take]]:
-    """The recordings in a folder, examined. Raises HarkError for a folder without any, and for a damaged one."""
+    """Return the examined recordings in a folder. Raises HarkError: it has none, or one is damaged."""
     check_folder(folder)
     files = [path for path in files_below(folder) if is_audio(path)]
     if not files:
@@ -157,10 +155,10 @@ def takes_in(folder: Path) -> list[tuple[Path, Take]]:
 
 
 def keep(library: Library, takes: Iterable[Take], *, keyphrase: Keyphrase, speaker: str, role: str = TEST) -> list[int]:
-    """Store takes of a phrase as clips; their ids. A take that is there is not stored again.
+    """Store takes of a phrase as clips and return their ids; known takes are not stored again.
 
     Raises:
-        HarkError: a take without speech in it, or a library that cannot be written.
+        HarkError: a take without speech, or a library that cannot be written to.
     """
     clips = []
     for take in takes:
@@ -183,10 +181,7 @@ def keep(library: Library, takes: Iterable[Take], *, keyphrase: Keyphrase, speak
 
 
 def kept_takes(library: Library, *, phrase: str = "", language: str = "") -> list[Clip]:
-    """The takes in the library that are in use, in the order in which they were recorded; of a phrase if one is given.
-
-    The phrase is a normalized one.
-    """
+    """Return the takes in use, in order of recording; with ``phrase`` (normalized), only its takes."""
     return [
         clip
         for clip in library.with_source(CORPUS)
@@ -197,12 +192,11 @@ def kept_takes(library: Library, *, phrase: str = "", language: str = "") -> lis
 
 
 def set_role(library: Library, clips: Iterable[Clip], role: str) -> None:
-    """Say what takes are for from now on."""
     library.change_settings([clip.id for clip in clips], {"role": role})
 
 
 def heard(detector: Detector, takes: Sequence[np.ndarray]) -> list[bool]:
-    """Which of the takes [samples, 16 kHz] a detector hears, each alone, with silence before and after it."""
+    """Return for each take [samples, 16 kHz] whether the detector fires on it, with silence before and after."""
     rng = np.random.default_rng(0)
     result = []
     for audio in takes:

@@ -1,7 +1,7 @@
-"""``./hark library import``: the audio and transcripts of a corpus become clips of the library.
+"""``./hark library import``: turn the audio and transcripts of a corpus into clips of the library.
 
-An import can be interrupted at any point and run again: what is in the library is recognized by its source (corpus and
-path) before it is decoded, and by its samples after that. Memory does not grow with the corpus.
+An import can be interrupted at any point and run again: known clips are recognized by their source (corpus and path)
+before decoding, and by their samples after it. Memory does not grow with the corpus.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ from pipeline.corpora.licences import UNKNOWN_LICENCE
 from pipeline.corpora.listing import Listing, listed_corpus
 
 ENGINE = "corpus"  # the engine of all imported clips
-SHORTEST_S = 0.2  # a shorter one holds no word
-LONGEST_S = 60.0  # a longer one with a transcript is too long to align at once
+SHORTEST_S = 0.2  # too short for a word
+LONGEST_S = 60.0  # with a transcript, too long to align at once
 PIECE_S = 30.0  # recordings without a transcript are cut into pieces of this length
 CHUNK = 64  # utterances looked up, and clips stored, at a time
-SPREAD = 64  # with a limit, the corpus is taken in so many interleaved parts, so that all its speakers are in
+SPREAD = 64  # with a limit, the corpus is read in this many interleaved parts, so that all its speakers are in
 
 
 @dataclass
 class ImportReport:
-    """What an import did; it grows while the import runs.
+    """The result of an import, updated while it runs.
 
     Attributes:
         added: new clips; ``hours`` is their length.
         already_there: clips that the library had, by source or by their samples.
         skipped: {reason: count}; reasons: missing, unreadable, empty, too short, too long, silent, and the problems
             that the layouts name (``pipeline.corpora.layouts.utterance``).
-        transcribed: clips that were there without a text and have one now.
-        unknown_text: of ``added``, those without a transcript: negatives only, and with care.
-        licence: of the clips (each one's own where the corpus names it); ``licence_from`` says who says so.
-        limit_reached: stopped because of the limit of hours, not at the end of the corpus.
+        transcribed: clips that had no text before and have one now.
+        unknown_text: those of ``added`` without a transcript, which can only be negatives, and with care.
+        licence: of the clips (each one's own if the corpus gives it); ``licence_from`` is its source.
+        limit_reached: stopped by the limit of hours, not at the end of the corpus.
     """
 
     added: int = 0
@@ -71,12 +71,12 @@ class ImportReport:
     limit_reached: bool = False
 
     def __post_init__(self) -> None:
-        self.seconds = self.seconds_there = 0.0  # of what was added, and was there
+        self.seconds = self.seconds_there = 0.0  # of added and of known clips
 
 
 @dataclass(frozen=True)
 class IncomingClip:
-    """A decoded utterance on its way into the library: int16 ``samples`` at 16 kHz, or why there are none."""
+    """A decoded utterance to be stored: int16 ``samples`` at 16 kHz, or the reason why there are none."""
 
     source: str
     utterance: Utterance
@@ -93,18 +93,18 @@ def import_corpus(
     limit_hours: float | None = None,
     own: bool = False,
 ) -> ImportReport:
-    """Import a corpus in any of the known layouts (``pipeline.corpora.layouts``), found out by looking.
+    """Import a corpus in any of the known layouts (``pipeline.corpora.layouts``), which is detected.
 
     Args:
         folder: the corpus.
-        language: of the utterances for which the corpus does not say it.
-        licence: of the clips; else what the folder's SOURCE, LICENSE or README file says, else "unknown".
-        limit_hours: at most so many hours of this corpus in the library, counting those of earlier imports; they
-            are spread over the whole corpus. None: all of it.
-        own: nobody else sent these files: this process reads them itself, which takes a twentieth of the time.
+        language: of utterances for which the corpus does not give it.
+        licence: of the clips; default: from the folder's SOURCE, LICENSE or README file, else "unknown".
+        limit_hours: the most hours of this corpus in the library, including earlier imports, spread over the whole
+            corpus. None: all of it.
+        own: the files are trusted, so this process reads them itself, in a twentieth of the time.
 
     Raises:
-        HarkError: no such folder, no corpus in it, or the library cannot be written.
+        HarkError: no such folder, not a corpus, or the library cannot be written to.
     """
     folder = Path(folder).resolve()
     listing = listed_corpus(folder, own)
@@ -125,7 +125,7 @@ def import_corpus(
 
 
 def report_of(folder: Path, listing: Listing, licence: str | None, reporter: Reporter) -> ImportReport:
-    """The report of an import that begins; says its stage, and where no licence is known."""
+    """Start the report of an import, announce its stage, and warn if no licence is known."""
     said, said_by = (licence, "the command") if licence else (listing.licence, listing.licence_from)
     reporter.stage("import", f"{folder.name}: {listing.layout}")
     if said == UNKNOWN_LICENCE:
@@ -142,8 +142,7 @@ def report_of(folder: Path, listing: Listing, licence: str | None, reporter: Rep
 def utterances_of(
     folder: Path, listing: Listing, own: bool, lengths: dict[Path, float]
 ) -> Iterator[tuple[str, Utterance]]:
-    """The utterances of a corpus with the sources that they have in the library; ``lengths`` keeps what was measured,
-    for a corpus that is listed more than once."""
+    """Yield utterances with their sources in the library; ``lengths`` caches durations for another listing."""
     corpus = corpus_name(folder)
     for utterance in listing.utterances():
         for piece in _pieces(utterance, lengths, own):
@@ -152,17 +151,17 @@ def utterances_of(
 
 @contextmanager
 def reading(folder: Path) -> Iterator[None]:
-    """Raises HarkError where the corpus cannot be read meanwhile, or is gone at the end."""
+    """Raise HarkError if the corpus cannot be read in the block, or is gone at its end."""
     try:
         yield
-    except OSError as error:  # of the listing: recordings that cannot be read are counted
+    except OSError as error:  # from the listing; unreadable recordings are counted instead
         raise disappeared(folder) or unreadable(folder, error) from error
     if gone := disappeared(folder):
         raise gone
 
 
 def disappeared(folder: Path) -> HarkError | None:
-    """What to say where a corpus that was being read is gone, as when a drive came off; None where it is there."""
+    """Return the error for a corpus that vanished while it was read, as with a lost drive; None if it is there."""
     try:
         if any(Path(folder).iterdir()):
             return None
@@ -176,8 +175,8 @@ def disappeared(folder: Path) -> HarkError | None:
 
 
 def unreadable(folder: Path, error: OSError) -> HarkError:
-    """What to say where a corpus's own files, its transcripts most of all, cannot be read."""
-    # Names below the corpus's own: where it lies on a server is nobody's business.
+    """Make the error for a corpus whose own files, usually its transcripts, cannot be read."""
+    # Name it below the corpus's folder only: users need not know the server's paths.
     where = Path(error.filename or folder)
     named = where.relative_to(folder.parent) if where.is_relative_to(folder.parent) else where.name
     return HarkError(
@@ -196,10 +195,10 @@ def import_peoples_speech(
 ) -> ImportReport:
     """Stream People's Speech (English) into the library until it holds ``limit_hours`` of it.
 
-    Run again with a higher limit, it goes on from there. ``location`` may be a local folder of its parquet files.
+    A second run with a higher limit continues from there. ``location`` may be a local folder of its parquet files.
 
     Raises:
-        HarkError: the ``datasets`` package is missing, no network, or the library cannot be written.
+        HarkError: the ``datasets`` package is missing, no network, or the library cannot be written to.
     """
     reporter.stage("import", f"People's Speech, {configuration}: up to {limit_hours:g} hours")
     report = ImportReport(corpus=peoples_speech.CORPUS, layout="People's Speech", licence_from="the corpus")
@@ -236,8 +235,8 @@ def _import(
     reporter: Reporter,
     total: int = 0,
 ) -> None:
-    """Look up, decode and store chunk by chunk until ``limit_hours`` are there, or all ``total`` utterances."""
-    # Threads: what decodes foreign files is a process of its own, and libsndfile and soxr let go of Python's lock.
+    """Look up, decode and store in chunks until the library has ``limit_hours``, or all ``total`` utterances."""
+    # Threads: foreign files are decoded in processes of their own, and libsndfile and soxr release Python's lock.
     workers = usable_cores()
     limit_s = None if limit_hours is None else limit_hours * 3600
     waiting: deque[Future[IncomingClip]] = deque()
@@ -267,7 +266,7 @@ def _import(
                 if reached():
                     break
                 waiting.append(pool.submit(decode, source, utterance))
-                # Few at a time: what is decoded and not yet stored is all that lies in memory.
+                # Few at a time: memory holds only clips that are decoded but not yet stored.
                 while len(waiting) > 2 * workers:
                     decoded.append(waiting.popleft().result())
                 if len(decoded) >= CHUNK:
@@ -283,7 +282,7 @@ def _import(
 
 
 def store_clips(clips: Iterable[IncomingClip], library: Library, language: str, report: ImportReport) -> None:
-    """Store decoded utterances in one go, unless the library has the same samples already."""
+    """Store decoded utterances in one transaction, except samples that the library has."""
     new: dict[str, NewClip] = {}
     for clip in clips:
         if clip.samples is None:
@@ -300,7 +299,7 @@ def store_clips(clips: Iterable[IncomingClip], library: Library, language: str, 
             audio=clip.samples,
             text=(utterance.text or "") if normalized else "",
             text_normalized=normalized,
-            # A transcript of signs only ("...", "???") says as little as none.
+            # A transcript of punctuation only ("...", "???") is worth as little as none.
             text_known=bool(normalized),
             language=spoken,
             engine=ENGINE,
@@ -311,7 +310,7 @@ def store_clips(clips: Iterable[IncomingClip], library: Library, language: str, 
     there = library.digests_present(list(new))
     wanted = [clip for digest, clip in new.items() if digest not in there]
     ids = library.add_clips(wanted, once=True)
-    # Who else imports may have stored the same samples since: it is their clip, then.
+    # Another import may have stored the same samples meanwhile: then it is that import's clip.
     sources = {clip.id: clip.source for clip in library.clips(ids)}
     added = [clip for clip_id, clip in zip(ids, wanted, strict=True) if sources.get(clip_id) == clip.source]
     report.already_there += len(new) - len(added)
@@ -325,7 +324,7 @@ def store_clips(clips: Iterable[IncomingClip], library: Library, language: str, 
 def _not_there(
     chunk: list[tuple[str, Utterance]], library: Library, language: str, report: ImportReport
 ) -> list[tuple[str, Utterance]]:
-    """The utterances whose source is new; those that have got a transcript since their import are given it."""
+    """Return the utterances with a new source; known clips get transcripts that the corpus has added since."""
     there = {clip.source: clip for clip in library.of_sources([source for source, _ in chunk])}
     texts: dict[int, tuple[str, str]] = {}
     for source, utterance in chunk:
@@ -342,7 +341,7 @@ def _not_there(
 
 
 def _decode(source: str, utterance: Utterance, own: bool) -> IncomingClip:
-    """Decode one utterance, or say why it is of no use."""
+    """Decode an utterance, or give the reason why it is unusable."""
     if utterance.problem:
         return IncomingClip(source, utterance, None, utterance.problem)
     try:
@@ -351,7 +350,7 @@ def _decode(source: str, utterance: Utterance, own: bool) -> IncomingClip:
         if utterance.audio.stat().st_size == 0:
             return IncomingClip(source, utterance, None, "empty")
         seconds = min(max(0.0, utterance.duration_s or LONGEST_S + 1.0), LONGEST_S + 1.0)
-        if utterance.offset_s is None:  # one that is longer than it says is refused for its length
+        if utterance.offset_s is None:  # a file longer than it claims is refused for its length
             seconds = LONGEST_S + 1.0
         if not seconds:
             return IncomingClip(source, utterance, None, "empty")
@@ -364,7 +363,7 @@ def _decode(source: str, utterance: Utterance, own: bool) -> IncomingClip:
 
 
 def usable_samples(audio: np.ndarray) -> tuple[np.ndarray | None, str]:
-    """Audio [samples] at 16 kHz as int16 samples, or None and the reason why it is of no use as a clip."""
+    """Convert audio [samples] at 16 kHz to int16 samples, or return None and why it is unusable as a clip."""
     if not len(audio):
         return None, "empty"
     if len(audio) < SHORTEST_S * SAMPLE_RATE:
@@ -377,10 +376,10 @@ def usable_samples(audio: np.ndarray) -> tuple[np.ndarray | None, str]:
 
 
 def _pieces(utterance: Utterance, lengths: dict[Path, float], own: bool) -> Iterator[Utterance]:
-    """A long recording of unknown text in pieces, so that hours of negatives need not be thrown away."""
+    """Split a long recording of unknown text into pieces, so that hours of negatives are not lost."""
     seconds = 0.0
     if utterance.text is None and utterance.offset_s is None and not utterance.problem:
-        if utterance.audio not in lengths:  # a corpus is listed more than once
+        if utterance.audio not in lengths:  # a corpus may be listed more than once
             lengths[utterance.audio] = _measured(utterance.audio, own)
         seconds = lengths[utterance.audio]
     if seconds <= PIECE_S:
@@ -395,7 +394,7 @@ def _pieces(utterance: Utterance, lengths: dict[Path, float], own: bool) -> Iter
 
 
 def _measured(audio: Path, own: bool) -> float:
-    """How long a recording is, 0 where it cannot be read. Headers may lie, or not know (a FLAC out of a pipe)."""
+    """Measure a recording in seconds, 0 if unreadable; headers may lie, or lack it (a FLAC from a pipe)."""
     try:
         return seconds_of_audio(audio) if own else seconds_of(audio)
     except (HarkError, OSError):
@@ -403,13 +402,13 @@ def _measured(audio: Path, own: bool) -> float:
 
 
 def _place(folder: Path, utterance: Utterance) -> str:
-    """Where an utterance lies in its corpus: the path, and the time where it is a part of a file."""
+    """Return the place of an utterance in its corpus: the path, and the time if it is a part of a file."""
     path = os.path.relpath(utterance.audio, folder).replace(os.sep, "/").encode("utf-8", "backslashreplace").decode()
     return path if utterance.offset_s is None else f"{path}@{utterance.offset_s:.3f}+{utterance.duration_s or 0:.3f}"
 
 
 def corpus_name(folder: Path) -> str:
-    """The corpus's name in the library: the folder's, and a few signs of its whole path.
+    """Return the corpus's name in the library: the folder's name and a digest of its full path.
 
     Two folders "wavs" are two corpora. A corpus that has moved is decoded again, but its samples are recognized.
     """

@@ -1,4 +1,4 @@
-"""The licence of a corpus, as its own files name it."""
+"""The licence of a corpus, read from its own files."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ LICENCES: tuple[tuple[str, str], ...] = (
     (r"\bMIT\b(?: licen[cs]e)?", "MIT"),
     (r"\b(?:GNU )?GPL\b|GNU general public licen[cs]e", "GPL"),
     (r"\bpublic[- ]domain\b", "public domain"),
-    # CMU ARCTIC, Festvox and others, in their own words.
+    # The wording of CMU ARCTIC, Festvox and others.
     (r"\bfree licen[cs]e\b|granted, free of charge, to use and distribute", "free (see the corpus)"),
 )
 UNKNOWN_LICENCE = "unknown"
 
 
 def licence_of(folder: Path) -> tuple[str, str]:
-    """The licence that a corpus's own files name, and in which file; ("unknown", "") where none does.
+    """Return the licence in a corpus's own files, and the file's name; ("unknown", "") if none names one.
 
-    Where a file names several they are joined by " AND ": whoever uses a clip has to heed them all.
+    Several licences in a file are joined by " AND ": a user of a clip has to heed them all.
     """
     order = {"source": 0, "licen": 1, "copyi": 2, "readm": 3}
     named = (path for path in folder.iterdir() if LICENCE_FILES.fullmatch(path.name))
@@ -42,7 +42,7 @@ def licence_of(folder: Path) -> tuple[str, str]:
             text = " ".join(file.read(100_000).split())
         names = []
         for pattern, name in LICENCES:
-            # "MIT" is also a German word and a university; elsewhere capitals do not matter.
+            # "MIT" is also a German word and a university; for other names case does not matter.
             if found := re.search(pattern, text, 0 if name == "MIT" else re.IGNORECASE):
                 version = re.match(r"\D{0,30}?(\d\.\d)\b", text[found.end() :]) if name.startswith("CC-") else None
                 names.append(f"{name}-{version[1]}" if version else name)

@@ -1,4 +1,4 @@
-"""What a corpus says of itself: layout, licence and utterances. A stranger's is read in a confined process."""
+"""The layout, licence and utterances of a corpus; an untrusted one is read in a confined process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.corpora.licences import licence_of
 
 @dataclass(frozen=True)
 class Listing:
-    """A corpus, listed; ``utterances`` reads it anew each time, without any audio."""
+    """A listed corpus; ``utterances`` reads it again each time, without any audio."""
 
     layout: str
     licence: str
@@ -26,13 +26,13 @@ class Listing:
 
 
 def listed_corpus(folder: Path, own: bool) -> Listing:
-    """The corpus in a folder.
+    """List the corpus in a folder.
 
     Args:
-        own: nobody else sent it: it is read in this process.
+        own: it is trusted, so this process reads it.
 
     Raises:
-        HarkError: no such folder, no corpus in it; what read it was stopped.
+        HarkError: no such folder, not a corpus; the process that read it was stopped.
         OSError: it cannot be read.
     """
     if own:
@@ -50,20 +50,16 @@ def listed_corpus(folder: Path, own: bool) -> Listing:
 
 
 def told(folder: str) -> Iterator[Any]:
-    """What :func:`listed_corpus` hears from the confined process: layout, licence and its file, then utterances."""
+    """Yield, in the confined process, layout, licence and its file, then utterances, for :func:`listed_corpus`."""
     layout = layout_of(Path(folder))
     yield [layout.name, *licence_of(Path(folder))]
     for utterance in layout.utterances(Path(folder)):
         told_of = replace(utterance, offset_s=None, duration_s=None) if utterance.problem else utterance
-        yield {**asdict(told_of), "audio": str(utterance.audio)}  # a time that is none may be the problem
+        yield {**asdict(told_of), "audio": str(utterance.audio)}  # an invalid time may be the problem
 
 
 def _utterance(folder: Path, values: Any) -> Utterance:
-    """Who reads a corpus may do what the corpus wants: nothing that comes from there is believed.
-
-    Raises:
-        HarkError: it is no utterance.
-    """
+    """Validate an utterance of the confined process, which a corpus may control. Raises HarkError: not an utterance."""
     if not isinstance(values, dict) or set(values) != {field.name for field in fields(Utterance)}:
         raise nonsense()
     audio = Path(str(values["audio"]))

@@ -1,1 +1,1 @@
-"""Detectors at work: in files, over Wyoming, in a browser."""
+"""Trained detectors in use: on files, over Wyoming, in a browser."""

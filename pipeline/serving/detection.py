@@ -1,4 +1,4 @@
-"""Running a finished bundle over recordings, of any length and format, in constant memory."""
+"""Running a bundle on recordings of any length and format, in constant memory."""
 
 from __future__ import annotations
 
@@ -18,33 +18,35 @@ from core.worded import worded
 from model.runtime.detector import BundleError, Detection, Detector
 from pipeline.recordings.media import probe
 
-PROGRESS_FROM_S = 120.0  # recordings shorter than that are done before anyone could read how far they are
+PROGRESS_FROM_S = 120.0  # shorter recordings are done before anybody could read their progress
 
 
 @dataclass
 class HeardFile:
-    """What a detector heard in one recording."""
+    """The result of a detector on one recording."""
 
-    file: str  # the path as it was given
-    seconds: float = 0.0  # of audio that could be read
+    file: str  # path as given
+    seconds: float = 0.0  # of readable audio
     detections: list[Detection] = field(default_factory=list)  # in order of time
-    scores: list[float] = field(default_factory=list)  # one for each 80 ms, where they were asked for
+    scores: list[float] = field(default_factory=list)  # one for each 80 ms, if requested
     silent: bool = True  # nothing in it is louder than -60 dB of full scale
-    failure: HarkError | None = None  # what ended the reading early; the attributes above are of what comes before
+    failure: HarkError | None = None  # the error that ended reading early, after the audio counted above
 
 
 def open_detector(
     bundle: Path, fa_per_day: float | None = None, threshold: float | None = None, int8: bool = False
 ) -> Detector:
-    """A detector of a bundle (zip or folder), its files checked. Raises HarkError: no such bundle, a damaged one, one
-    of another schema, or a false-alarm rate that makes no sense."""
+    """Load the detector of a bundle (zip or folder), checking its files.
+
+    Raises HarkError: no such bundle, a damaged one, another schema, or a false-alarm rate that makes no sense.
+    """
     try:
         return Detector(bundle, fa_per_day=fa_per_day, threshold=threshold, int8=int8)
     except BundleError as error:
         raise HarkError(error.what, error.why, error.what_to_do) from error
     except Exception as error:
-        # All of it is made of what the bundle says, and what a damaged one says may fail anywhere: in its numbers, in
-        # the zip's own records, in onnxruntime, whose exceptions have no base class of their own.
+        # All parts depend on the bundle's content, so a damaged one may fail anywhere: in its numbers, in the zip's own
+        # records, or in onnxruntime, whose exceptions have no common base class.
         logging.getLogger(__name__).warning("opening %s failed", bundle, exc_info=True)
         raise HarkError(
             worded("%(bundle)s is damaged.", bundle=str(bundle)),
@@ -54,8 +56,10 @@ def open_detector(
 
 
 def listen(detector: Detector, file: Path | str, reporter: Reporter, keep_scores: bool = False) -> HeardFile:
-    """Run the detector over one recording; one that cannot be read (to its end) is no exception but a ``failure``.
-    Raises HarkError: the detector itself failed, or took too much time or memory."""
+    """Run the detector on one recording; a recording that cannot be read (to its end) has a ``failure``.
+
+    Raises HarkError: the detector itself failed, or took too much time or memory.
+    """
     heard = HeardFile(str(file))
     try:
         for scores in detector.score_recording(_watched(Path(file), heard, reporter)):
@@ -70,7 +74,7 @@ def listen(detector: Detector, file: Path | str, reporter: Reporter, keep_scores
 
 
 def _watched(file: Path, heard: HeardFile, reporter: Reporter) -> Iterator[np.ndarray]:
-    """The blocks of a recording; counts them into ``heard`` and reports progress where it is a long one."""
+    """Yield the blocks of a recording; count them into ``heard`` and report progress on a long one."""
     total = _expected_seconds(file)
     started = time.monotonic()
     if total >= PROGRESS_FROM_S:
@@ -85,7 +89,7 @@ def _watched(file: Path, heard: HeardFile, reporter: Reporter) -> Iterator[np.nd
 
 
 def _expected_seconds(file: Path) -> float:
-    """The length that a recording's header claims; 0 where it claims none."""
+    """Return the length in seconds that a recording's header claims; 0 if it claims none."""
     try:
         return probe(file).duration_s
     except HarkError:

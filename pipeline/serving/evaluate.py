@@ -1,4 +1,4 @@
-"""A bundle on recordings of one's own: those in which its phrase is said once, and others in which it is not."""
+"""Measuring a bundle on a user's recordings: some with its phrase once in each, others without it."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from pipeline.serving.detection import HeardFile, listen
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a detector did at one of its thresholds."""
+    """The result of a detector at one of its thresholds."""
 
-    fa_per_day: float  # false alarms a day that the threshold was set for
+    fa_per_day: float  # false alarms a day for which the threshold was set
     threshold: float
-    missed: list[str]  # of the recordings with the phrase, those in which the detector did not fire
-    doubles: int  # how often it fired again in one of them
-    alarms: list[tuple[str, float]]  # file and time [s] of each time that it fired without the phrase
+    missed: list[str]  # recordings with the phrase in which the detector did not fire
+    doubles: int  # further detections in a recording with the phrase
+    alarms: list[tuple[str, float]]  # file and time [s] of each detection without the phrase
     miss_rate: Interval
     fa_per_hour: Interval
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured; recordings that could not be read are in ``failed`` and count nowhere else."""
+    """The result of a measurement; unreadable recordings are in ``failed`` and not counted elsewhere."""
 
     positives: int
     negatives: int
@@ -45,10 +45,10 @@ def evaluate(detector: Detector, positives: Path | None, negatives: Path | None,
     """Measure a detector at each threshold of its bundle.
 
     Args:
-        positives: a folder of recordings, in each of which the phrase is said once; None: misses are not measured.
+        positives: a folder of recordings, each with the phrase once; None: misses are not measured.
         negatives: a folder of recordings of any length without it; None: false alarms are not measured.
 
-    Raises HarkError: a folder that is gone or has no recordings, or the detector failed.
+    Raises HarkError: a folder is missing or has no recordings, or the detector failed.
     """
     with_phrase, without = (_recordings(folder) if folder else [] for folder in (positives, negatives))
     reporter.stage("evaluate", f"Listening to {len(with_phrase) + len(without)} recordings")

@@ -1,7 +1,8 @@
-"""What a device took for the phrase, or nearly did, sorted before a person looks: the phrase, not the phrase, unsure.
+"""Clips that made a device's detector fire, or nearly, sorted before a person listens: phrase, other, unsure.
 
-Two that do not know of the detector hear it: the phones of Hark's own recognizer, and the words of the best recognizer
-here. Made-up names are seldom written as they are spelled, so words alone refute nothing: they only make surer.
+Two models that are independent of the detector judge them: the phones of Hark's own recognizer, and the words of the
+best recognizer on this machine. Recognizers seldom spell invented names right, so missing words alone refute nothing,
+but the phrase among the words confirms it.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from pipeline.recordings.transcription import registry
 from pipeline.training.config import is_known
 
 PHRASE, OTHER, UNSURE = "phrase", "other", "unsure"
-# Scores of ``keyword_scoring.phone_score``. Of 63 utterances of eight phrases (speech/custom-keywords, which the
-# recognizer has heard in its training) 56 were sorted as the phrase and 7 unsure; 260 of other phrases all as other.
+# Scores of ``keyword_scoring.phone_score``. Of 63 utterances of eight phrases (speech/custom-keywords, which are in the
+# recognizer's training data) 56 were sorted as the phrase and 7 as unsure; 260 of other phrases all as other.
 SURE, NOT_AT_ALL = 0.95, 0.1
-CONFIRMED = 0.5  # enough where the words are the phrase's, too
-PADDING_S = 0.3  # of silence around what recognizers hear
+CONFIRMED = 0.5  # enough if the words contain the phrase too
+PADDING_S = 0.3  # of silence around the audio for recognizers
 LONGEST_TEXT = 200  # characters
 TIMEOUT_S = 60.0
 
@@ -33,14 +34,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Sorted:
-    """What a recognizer takes a clip for (:data:`PHRASE`, :data:`OTHER`, :data:`UNSURE`), and the words it heard."""
+    """The class of a clip (:data:`PHRASE`, :data:`OTHER`, :data:`UNSURE`), and its recognized words."""
 
     kind: str
     text: str
 
 
 def sort_wake(phrase: str, language: str, audio: np.ndarray) -> Sorted:
-    """Sort audio [samples, 16 kHz], in the speech service. Where no recognizer can hear it, it is unsure."""
+    """Sort audio [samples, 16 kHz] in the speech service; it is unsure if no recognizer can process it."""
     try:
         return call(TIMEOUT_S, sorted_here, phrase, language, audio)
     except HarkError as error:
@@ -49,19 +50,19 @@ def sort_wake(phrase: str, language: str, audio: np.ndarray) -> Sorted:
 
 
 def sorted_here(phrase: str, language: str, audio: np.ndarray) -> Sorted:
-    """:func:`sort_wake`, in the speech service."""
-    from pipeline.training.keyword_scoring import phone_score  # torch comes with it
+    """Sort audio as :func:`sort_wake` does, within the speech service."""
+    from pipeline.training.keyword_scoring import phone_score  # imports torch
 
     padded = np.pad(audio, round(PADDING_S * SAMPLE_RATE))
     text = _words(padded, language)
     said = bool(text) and can_be_heard_in(phrase, text, language)
-    # The recognizer knows the phones of English only.
+    # The recognizer knows only the phones of English.
     score = phone_score(padded, Keyphrase.of(phrase, language)) if is_known(language) else None
     return Sorted(sorted_by(score, said), text)
 
 
 def sorted_by(score: float | None, said: bool) -> str:
-    """What a phone score from 0 to 1 (None: there is none) and words that hold the phrase, or do not, make of it."""
+    """Classify by a phone score from 0 to 1 (None: there is none), and by whether the words contain the phrase."""
     if score is None:
         return PHRASE if said else UNSURE
     if score >= (CONFIRMED if said else SURE):
@@ -70,10 +71,10 @@ def sorted_by(score: float | None, said: bool) -> str:
 
 
 def _words(audio: np.ndarray, language: str) -> str:
-    """What the best recognizer of this machine hears; "" where there is none for the language."""
+    """Return the words of this machine's best recognizer; "" if there is none for the language."""
     try:
         engine, _why = registry.choose(registry.AUTO, language)
-        if engine.hosted:  # what devices hear is sent to nobody else
+        if engine.hosted:  # audio from devices is never sent to others
             return ""
         heard = engine.recognize(audio, language)
     except HarkError:

@@ -1,4 +1,4 @@
-"""A live stream in which a phrase is heard before any detector of it was trained."""
+"""Detection of a phrase in a live stream without a trained detector."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HOP_CHUNKS = 6  # a window is scored every 480 ms
 
 
 def _score(phrase: str, language: str, window: np.ndarray | None = None) -> tuple[float, float, int]:
-    from pipeline.training.zero_shot import window_score  # torch comes with it, which only the speech service loads
+    from pipeline.training.zero_shot import window_score  # imports torch, which only the speech service loads
 
     return window_score(phrase, language, window)
 
@@ -24,14 +24,13 @@ class UntrainedStream:
 
     Attributes:
         threshold: the score from which the phrase counts as detected.
-        score_period_s: seconds that a score is of.
+        score_period_s: seconds from one score to the next.
     """
 
     score_period_s = SCORE_PERIOD_S
 
     def __init__(self, keyphrase: Keyphrase) -> None:
-        """Have the phrase's scorer loaded, which takes some seconds the first time. Raises HarkError: the phrase has no
-        phones, or the speech service fails."""
+        """Load the scorer, in some seconds at first. Raises HarkError: no phones, or the speech service fails."""
         self._phrase = keyphrase.text, keyphrase.language
         _none, self.threshold, samples = call(TIMEOUT_S, _score, *self._phrase)
         self._trigger = Trigger(self.threshold, round(REFRACTORY_S / SCORE_PERIOD_S))
@@ -40,7 +39,7 @@ class UntrainedStream:
         self._chunks, self._score = 0, 0.0
 
     def scores(self, samples: np.ndarray) -> np.ndarray:
-        """Scores [n] of the 80 ms chunks that ``samples`` (float32 in [-1, 1], 16 kHz) complete. Raises HarkError."""
+        """Return the scores [n] of 80 ms chunks completed by ``samples`` (float32, 16 kHz). Raises HarkError."""
         self._pending = np.concatenate([self._pending, samples])
         count = len(self._pending) // CHUNK
         found = np.zeros(count, np.float32)
@@ -55,5 +54,5 @@ class UntrainedStream:
         return found
 
     def detections(self, scores: np.ndarray) -> list[Detection]:
-        """Detections among scores that follow those given before."""
+        """Return the detections in scores that continue the previous ones."""
         return self._trigger.detections(scores, SCORE_PERIOD_S)

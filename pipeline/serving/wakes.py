@@ -1,4 +1,4 @@
-"""What a detector woke on, or nearly, sent to the portal: a few seconds around the score, never the stream."""
+"""Activations and near-misses of a detector, sent to the portal: a few seconds around the score, never the stream."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from core.http import Server, web_address
 from model.runtime.detector import Detection, logit
 
 WAKE, NEAR_MISS = "wake", "near_miss"  # webui.listening.models.Sample.Kind
-KEPT_S = 2.5  # of the latest audio, which is what is sent
+KEPT_S = 2.5  # of the latest audio, to be sent
 MARGIN = 1.5  # logits below the threshold from which a score is a near-miss
-SETTLED_S = 1.0  # a near-miss is one when the score has not passed the threshold for so long
-APART_S = 3.0  # one utterance is sent once
-MOST_WAITING = 20  # recordings that wait to be sent; more are dropped
+SETTLED_S = 1.0  # a near-miss is final once the score stayed below the threshold for this long
+APART_S = 3.0  # so that one utterance is sent once
+MOST_WAITING = 20  # recordings that wait to be sent; further ones are dropped
 TIMEOUT_S = 90.0
 
 
 @dataclass(frozen=True)
 class Wake:
-    """What is sent: ``kind`` (:data:`WAKE` or :data:`NEAR_MISS`), score, and float32 audio [samples, 16 kHz]."""
+    """A recording to send: ``kind`` (:data:`WAKE` or :data:`NEAR_MISS`), score, and float32 audio [samples, 16 kHz]."""
 
     kind: str
     score: float
@@ -37,7 +37,7 @@ class Wake:
 
 
 class WakeWatch:
-    """Finds wakes and near-misses in one stream, whose samples and scores it is given."""
+    """Finds activations and near-misses in the samples and scores of one stream."""
 
     def __init__(self, threshold: float, score_period_s: float) -> None:
         self._threshold, self._period_s = threshold, score_period_s
@@ -47,7 +47,7 @@ class WakeWatch:
         self._nearly: Wake | None = None
 
     def hear(self, samples: np.ndarray, scores: np.ndarray, detections: Sequence[Detection]) -> list[Wake]:
-        """The next samples, the scores that they completed, and the detections among these."""
+        """Process the next samples, the scores that they complete, and the detections among these."""
         self._recent = np.concatenate([self._recent, samples])[-round(KEPT_S * SAMPLE_RATE) :]
         self._now_s += len(scores) * self._period_s
         if detections:
@@ -69,10 +69,13 @@ class WakeWatch:
 
 
 class WakeSender:
-    """Sends to a portal in a thread of its own; what cannot be sent is dropped and logged, and disturbs nothing."""
+    """Sends recordings to a portal from a thread of its own; failures are logged, and those recordings dropped."""
 
     def __init__(self, address: str, token: str) -> None:
-        """``address``: ``https://HOST/api/v1/detectors/ID/wakes``. Raises HarkError where it is none."""
+        """Start the thread.
+
+        ``address``: ``https://HOST/api/v1/detectors/ID/wakes``. Raises HarkError: invalid address.
+        """
         if web_address(address) is None:
             raise HarkError(
                 f"{address} is no address to send to.",
@@ -84,7 +87,7 @@ class WakeSender:
         threading.Thread(target=self._send_all, daemon=True, name="wakes").start()
 
     def send(self, wake: Wake) -> None:
-        """Have it sent; returns at once."""
+        """Queue a recording; return at once."""
         try:
             self._waiting.put_nowait(wake)
         except queue.Full:
@@ -98,5 +101,5 @@ class WakeSender:
                 soundfile.write(file, wake.audio, SAMPLE_RATE, format="FLAC")
                 fields = {"kind": wake.kind, "score": f"{wake.score:.4f}", "device": socket.gethostname()[:60]}
                 self._server.ask("POST", "", data=fields, files={"audio": ("wake.flac", file.getvalue())})
-            except Exception as error:  # whatever it is, detection goes on
+            except Exception as error:  # detection continues after any error
                 logging.getLogger(__name__).warning("a %s was not sent: %s", wake.kind, error)

@@ -1,8 +1,8 @@
-"""Detectors as a wake-word service in the Wyoming protocol: what Home Assistant speaks.
+"""Detectors as a wake-word service in the Wyoming protocol, which Home Assistant uses.
 
-A client asks what there is (``describe``), may name what to listen for (``detect``), and sends a stream of audio. It
-gets a ``detection`` each time that a phrase is said, with the timestamp of the audio chunk in which it was heard, or
-``not-detected`` at the end of a stream in which none was.
+A client asks for the wake words (``describe``), may choose some (``detect``), and sends a stream of audio. It gets a
+``detection`` for each utterance of a phrase, with the timestamp of the audio chunk in which it was detected, or
+``not-detected`` at the end of a stream without any.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from model.runtime.detector import Detection as Hit
 from pipeline.serving.detection import open_detector
 from pipeline.serving.wakes import WakeSender, WakeWatch
 
-RATES = range(4_000, 192_001)  # samples a second that are taken
+RATES = range(4_000, 192_001)  # accepted samples per second
 CHANNELS = range(1, 17)
 
 
 class Heard(NamedTuple):
-    """A wake word in a stream: when it was complete, in seconds from the stream's start, and its score there."""
+    """A wake word in a stream: its end, in seconds from the stream's start, and its score there."""
 
     name: str
     time_s: float
@@ -52,8 +52,10 @@ HeardBy = Callable[[Heard], None]
 
 
 def open_wake_words(bundles: Sequence[Path], fa_per_day: float | None = None) -> dict[str, Detector]:
-    """Detectors by the name under which clients know them: the phrase with underscores, a number where it is taken.
-    Raises HarkError: a bundle is missing, damaged, or of another kind."""
+    """Load detectors by their names for clients: the phrase with underscores, and a number if it is taken.
+
+    Raises HarkError: a bundle is missing, damaged, or of another kind.
+    """
     found: dict[str, Detector] = {}
     for path in bundles:
         detector = open_detector(path, fa_per_day)
@@ -73,7 +75,7 @@ def open_wake_words(bundles: Sequence[Path], fa_per_day: float | None = None) ->
 
 
 def information(detectors: Mapping[str, Detector]) -> Info:
-    maker = Attribution(name="Hark", url="")  # the protocol asks for one; Hark has no address
+    maker = Attribution(name="Hark", url="")  # the protocol requires one; Hark has no address
     models = [
         WakeModel(
             name=name,
@@ -95,10 +97,10 @@ def information(detectors: Mapping[str, Detector]) -> Info:
 
 
 class Stream:
-    """One stream of audio and the detectors that listen to it, on models that other streams share."""
+    """One stream of audio and its detectors, on models that other streams share."""
 
     def __init__(self, detectors: Mapping[str, Detector], sender: WakeSender | None = None) -> None:
-        """Begin after silence. The detectors, by name, stay as they are. ``sender``: what they wake on goes there."""
+        """Begin after silence, without changing ``detectors``. ``sender``: gets activations and near-misses."""
         self._detectors = {name: _on_a_new_stream(detector) for name, detector in detectors.items()}
         self._sender = sender
         self._watches = {
@@ -107,8 +109,10 @@ class Stream:
         }
 
     def process(self, samples: np.ndarray) -> list[Heard]:
-        """Give the next samples (float32 in [-1, 1], 16 kHz, any number); get what was heard in them, by time. Raises
-        BundleError: a model failed, or took too much time or memory."""
+        """Return the detections in the next samples (float32 in [-1, 1], 16 kHz), in order of time.
+
+        Raises BundleError.
+        """
         found = [
             Heard(name, hit.time_s, hit.score)
             for name, detector in self._detectors.items()
@@ -125,12 +129,12 @@ class Stream:
         return hits
 
     def finish(self) -> list[Heard]:
-        """The silence after the end of the stream, which completes what was said last."""
+        """Process silence after the end of the stream, which completes the last utterance."""
         return self.process(np.zeros(round(FLUSH_S * SAMPLE_RATE), np.float32))
 
 
 def _on_a_new_stream(detector: Detector) -> Detector:
-    """A detector with the same loaded model, which may run from several threads, and a stream of its own."""
+    """Return a detector with a stream of its own and the same loaded model, which may run in several threads."""
     other = copy(detector)
     other._trigger = copy(detector._trigger)
     other.reset()
@@ -138,14 +142,14 @@ def _on_a_new_stream(detector: Detector) -> Detector:
 
 
 class MonoAudio:
-    """Chunks of any rate, width and number of channels as float32 at 16 kHz, one stream."""
+    """Converts chunks of any rate, width and number of channels to one stream of float32 at 16 kHz."""
 
     def __init__(self) -> None:
         self._form = (SAMPLE_RATE, 2, 1)
         self._resampler: soxr.ResampleStream | None = None
 
     def take(self, chunk: AudioChunk) -> np.ndarray:
-        """What a chunk adds to the stream. Raises ValueError where it is no audio that can be understood."""
+        """Return the samples that a chunk adds to the stream. Raises ValueError: unsupported audio."""
         form = (chunk.rate, chunk.width, chunk.channels)
         if form != self._form:
             if chunk.rate not in RATES or chunk.channels not in CHANNELS or chunk.width not in (1, 2, 3, 4):
@@ -159,14 +163,14 @@ class MonoAudio:
         return samples if self._resampler is None else self._resampler.resample_chunk(samples)
 
     def rest(self) -> np.ndarray:
-        """What the resampler still holds at the end of the stream."""
+        """Return the samples left in the resampler at the end of the stream."""
         if self._resampler is None:
             return np.zeros(0, np.float32)
         return self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
 class WakeClient(AsyncEventHandler):
-    """One client. It has a stream of its own, so clients do not hear each other."""
+    """A client, with a stream of its own that no other client can hear."""
 
     def __init__(
         self,
@@ -184,11 +188,11 @@ class WakeClient(AsyncEventHandler):
         self._begin(0)
 
     async def run(self) -> None:
-        """Serve the client until it goes. What it does wrong ends its connection and nothing else."""
+        """Serve the client until it disconnects; its errors end only its own connection."""
         try:
             await super().run()
         except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # it went without a word
+            pass  # it disconnected
         except Exception:
             logging.getLogger(__name__).warning("a client was dropped", exc_info=True)
 
@@ -218,11 +222,10 @@ class WakeClient(AsyncEventHandler):
             await self._end()
 
     def _begin(self, timestamp: float) -> None:
-        """A new stream follows, as after silence."""
         self._audio = MonoAudio()
         self._stream: Stream | None = None
-        self._now_ms = float(timestamp)  # where the next chunk begins, unless it says so itself
-        self._chunk_ms = round(timestamp)  # where the last one began
+        self._now_ms = float(timestamp)  # start of the next chunk, unless that has its own timestamp
+        self._chunk_ms = round(timestamp)  # start of the last chunk
         self._found = False
 
     async def _listen_for(self, names: Sequence[str] | None) -> None:
@@ -243,7 +246,7 @@ class WakeClient(AsyncEventHandler):
         self._chunk_ms, self._now_ms = round(begins_ms), begins_ms + 1000 * chunk.seconds
         if self._stream is None:
             self._stream = Stream(self._wanted, self._sender)
-        # In a thread, so that a long chunk of one client keeps no other waiting.
+        # In a thread, so that a long chunk of one client does not block others.
         await self._tell(await asyncio.to_thread(self._stream.process, samples))
 
     async def _end(self) -> None:
@@ -270,8 +273,7 @@ def _plain(name: str) -> str:
 
 
 def server_at(uri: str) -> AsyncServer:
-    """The server for an address (``tcp://HOST:PORT``, ``unix://PATH``, ``stdio://``); it does not listen yet. Raises
-    HarkError: no such kind of address, or one that is taken by a file or another server."""
+    """Make the server for an address, not yet listening. Raises HarkError: unknown kind of address, or a taken one."""
     try:
         address = urlparse(uri)
         if address.scheme == "tcp" and not address.port:
@@ -293,7 +295,7 @@ def server_at(uri: str) -> AsyncServer:
 
 
 def _refuse_taken_path(uri: str, path: Path) -> None:
-    """A socket that a server has left is replaced; nothing else is."""
+    """Refuse a path that is taken, unless by a socket that a server has left."""
     if not path.exists():
         return
     why = "It is a file, not a socket"
@@ -330,8 +332,10 @@ async def serve(
     heard_by: HeardBy = lambda heard: None,
     sender: WakeSender | None = None,
 ) -> None:
-    """Serve clients until ``stopping`` is set (with ``stdio://``, or until stdin ends). ``sender``: gets wakes and
-    near-misses; None: nobody does. Raises HarkError: it cannot listen there."""
+    """Serve clients until ``stopping`` is set (with ``stdio://``, or until stdin ends).
+
+    ``sender``: gets activations and near-misses, if given. Raises HarkError: it cannot listen there.
+    """
     server = server_at(uri)
     info = information(detectors)
 
@@ -344,7 +348,7 @@ async def serve(
             await _until(asyncio.create_task(server.run(client)), stopping)
             return
         await server.start(client)
-    except (OSError, ValueError) as error:  # ValueError: stdin is no pipe
+    except (OSError, ValueError) as error:  # ValueError: stdin is not a pipe
         reason = getattr(error, "strerror", None) or str(error)
         raise HarkError(
             f"Hark cannot listen on {uri}.",

@@ -1,4 +1,4 @@
-"""How corpora lie on disk: one file a layout, one line each in :data:`LAYOUTS`. The first that fits reads it."""
+"""The layouts of corpora, one file each, listed in :data:`LAYOUTS`; the first that recognizes a folder reads it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,7 @@ LAYOUTS: tuple[Layout, ...] = (
 
 
 def layout_of(folder: Path) -> Layout:
-    """The layout of a corpus's folder.
-
-    Raises:
-        HarkError: no such folder, or no audio in it.
-    """
+    """Return the layout of a corpus's folder. Raises HarkError: no such folder, or no audio in it."""
     check_folder(folder)
     for layout in LAYOUTS:
         if layout.recognizes(folder):

@@ -7,18 +7,18 @@ from pathlib import Path
 
 from pipeline.corpora.layouts.utterance import UNREADABLE_TEXT, Utterance, is_file_of, lines_of
 
-# Sentences that listeners have confirmed. The splits are parts of the validated ones.
+# Sentences confirmed by listeners. The splits are parts of the validated ones.
 VALIDATED = "validated.tsv"
 SPLITS = ("train.tsv", "dev.tsv", "test.tsv")
 
 
 def recognizes(folder: Path) -> bool:
-    """There is a table of confirmed sentences with the columns path and sentence."""
+    """Return whether there is a table of confirmed sentences with the columns path and sentence."""
     return any(True for _ in _tables(folder))
 
 
 def utterances(folder: Path) -> Iterator[Utterance]:
-    """Utterances in order of the table; speakers are "cv-<first 16 signs of client_id>"."""
+    """Yield utterances in the order of the table; speakers are "cv-<first 16 characters of client_id>"."""
     for table in _tables(folder):
         lines = lines_of(table)
         columns = (next(lines, None) or "").split("\t")
@@ -34,7 +34,7 @@ def utterances(folder: Path) -> Iterator[Utterance]:
                 continue
             client = row.get("client_id", "")
             yield Utterance(
-                # Early releases name the clips without their suffix.
+                # Early releases list the clips without a suffix.
                 place / (name if Path(name).suffix else f"{name}.mp3"),
                 row.get("sentence") or None,
                 speaker=f"cv-{client[:16]}" if client else "",

@@ -1,4 +1,4 @@
-"""LibriSpeech (openslr.org/12): ``<speaker>/<chapter>/*.trans.txt``, a line "id TEXT", audio beside."""
+"""LibriSpeech (openslr.org/12): ``<speaker>/<chapter>/*.trans.txt`` with lines "id TEXT", beside the audio."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ TRANSCRIPT_SUFFIX = ".trans.txt"
 
 
 def recognizes(folder: Path) -> bool:
-    """There is a ``*.trans.txt`` somewhere below."""
+    """Return whether there is a ``*.trans.txt`` anywhere below."""
     return any(True for _ in _transcripts(folder))
 
 
 def utterances(folder: Path) -> Iterator[Utterance]:
-    """Utterances in order of the transcripts; speakers are "libri-<number>"."""
+    """Yield utterances in the order of the transcripts; speakers are "libri-<number>"."""
     for path in _transcripts(folder):
         for line in lines_of(path):
             if line is None:

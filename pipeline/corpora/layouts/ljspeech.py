@@ -12,7 +12,7 @@ AUDIO_FOLDERS = ("wavs", "wav", "audio", ".")
 
 
 def recognizes(folder: Path) -> bool:
-    """There is a ``metadata.csv`` whose first line is parted by bars."""
+    """Return whether there is a ``metadata.csv`` with bars in its first line."""
     path = folder / METADATA
     if not is_file_of(folder, path):
         return False
@@ -20,7 +20,7 @@ def recognizes(folder: Path) -> bool:
 
 
 def utterances(folder: Path) -> Iterator[Utterance]:
-    """Utterances in order of the metadata; one speaker, named after the folder."""
+    """Yield utterances in the order of the metadata; the one speaker is named after the folder."""
     for line in lines_of(folder / METADATA):
         if line is None:
             yield Utterance(folder / METADATA, None, problem=UNREADABLE_TEXT)

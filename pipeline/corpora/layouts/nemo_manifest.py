@@ -1,4 +1,4 @@
-"""NVIDIA NeMo manifests: JSON lines with audio_filepath, text, duration, and offset where it is a part of the file."""
+"""NVIDIA NeMo manifests: JSON lines with audio_filepath, text, duration, and offset for a part of a file."""
 
 from __future__ import annotations
 
@@ -15,26 +15,23 @@ LONGEST_RECORDING_S = 1e9
 
 
 def recognizes(folder: Path) -> bool:
-    """There is a ``*.jsonl`` or ``*manifest*.json`` whose first line is an object with audio_filepath."""
+    """Return whether a ``*.jsonl`` or ``*manifest*.json`` begins with an object that has audio_filepath."""
     return bool(_manifests(folder))
 
 
 def utterances(folder: Path) -> Iterator[Utterance]:
-    """Utterances in order of the manifests; a line without text, or with an empty one, is of unknown text.
-
-    Paths are relative to the manifest, or absolute.
-    """
+    """Yield utterances in order; an empty text is an unknown one; paths are absolute or relative to the manifest."""
     for manifest in _manifests(folder):
         yield from utterances_of(manifest)
 
 
 def is_manifest(path: Path) -> bool:
-    """Whether a path is a file whose first line is an object with audio_filepath."""
+    """Return whether a path is a file whose first line is an object with audio_filepath."""
     return path.is_file() and _entry(next(lines_of(path), None)) is not None
 
 
 def utterances_of(manifest: Path) -> Iterator[Utterance]:
-    """The utterances of one manifest, as :func:`utterances` gives them."""
+    """Yield the utterances of one manifest, as :func:`utterances` does."""
     for line in lines_of(manifest):
         entry = _entry(line)
         if entry is None:
@@ -69,12 +66,12 @@ def _entry(line: str | None) -> dict[str, Any] | None:
 
 
 def _word(value: object) -> str:
-    """A value as text that can be stored: JSON may hold halves of characters."""
+    """Return a value as text that can be stored: JSON may contain lone surrogates."""
     return "" if value is None else str(value).strip().encode("utf-8", "replace").decode()
 
 
 def _seconds(value: object) -> float | None:
-    """A number, not finite where no recording is that long; None where it is no number."""
+    """Return a number, infinite if no recording is that long; None if it is not a number."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
     return float(value) if abs(value) < LONGEST_RECORDING_S else math.inf

@@ -1,4 +1,4 @@
-"""A folder of audio; ``name.txt`` (or .lab, .normalized.txt) beside ``name.wav`` says what is said in it."""
+"""A folder of audio; ``name.txt`` (or .lab, .normalized.txt) beside ``name.wav`` holds its transcript."""
 
 from __future__ import annotations
 
@@ -7,25 +7,22 @@ from pathlib import Path
 
 from pipeline.corpora.layouts.utterance import UNREADABLE_TEXT, Utterance, files_below, is_audio, is_file_of, text_of
 
-# ".normalized.txt" is LibriTTS's.
+# ".normalized.txt" is from LibriTTS.
 TRANSCRIPT_SUFFIXES = (".txt", ".normalized.txt", ".lab")
 
 
 def has_audio(folder: Path) -> bool:
-    """There is an audio file somewhere below."""
+    """Return whether there is an audio file anywhere below."""
     return any(is_audio(path) for path in files_below(folder))
 
 
 def has_transcripts(folder: Path) -> bool:
-    """There is an audio file with a transcript beside it somewhere below."""
+    """Return whether there is an audio file with a transcript beside it anywhere below."""
     return any(is_audio(path) and _transcript(folder, path) is not None for path in files_below(folder))
 
 
 def utterances(folder: Path) -> Iterator[Utterance]:
-    """All audio in order of path, without text where no transcript is beside it.
-
-    Audio in subfolders is taken to be of one speaker a subfolder, as most corpora have it.
-    """
+    """Yield all audio in order of path, with any transcript beside it; a subfolder counts as one speaker."""
     for path in files_below(folder):
         if not is_audio(path):
             continue

@@ -1,4 +1,4 @@
-"""What every layout reader gives: one utterance after the other, without reading any audio."""
+"""The output of every layout reader: utterances one by one, without reading any audio."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ AUDIO_SUFFIXES = frozenset(
     (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".aac", ".wma", ".webm")
     + (".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".sph")
 )
-LONGEST_TEXT = 1 << 16  # bytes of a line or of a transcript: what is said in a minute takes a thousandth of it
+LONGEST_TEXT = 1 << 16  # bytes of a line or of a transcript; a minute of speech takes a thousandth of it
 OUTSIDE = "outside of the corpus"
 UNREADABLE_TEXT = "text unreadable or too long"
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """One utterance of a corpus.
+    """An utterance of a corpus.
 
     Attributes:
-        audio: its audio file; whether it is there and sound is found out later.
-        text: what is said, as the corpus writes it; None where the corpus does not say.
-        speaker: who speaks, "" where unknown; the same name means the same person, across corpora too.
-        language, licence: where the corpus says them for each utterance.
-        offset_s, duration_s: which part of the file it is [seconds]; None: all of it.
-        problem: why it is of no use, "" where nothing is known against it; its audio must not be opened.
+        audio: its file; whether it exists and is audio is checked later.
+        text: the transcript, as the corpus has it; None if there is none.
+        speaker: the speaker, "" if unknown; the same name means the same person, across corpora too.
+        language, licence: if the corpus gives them for each utterance.
+        offset_s, duration_s: the part of the file [seconds]; None: all of it.
+        problem: why it is unusable, "" if no reason is known; its audio must not be opened.
     """
 
     audio: Path
@@ -41,17 +41,17 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Layout:
-    """A layout: its name, whether it recognizes a folder, and what reads the utterances in a fixed order."""
+    """A layout: its name, a test whether it fits a folder, and a reader of utterances in a fixed order."""
 
     name: str
     recognizes: Callable[[Path], bool]
     read: Callable[[Path], Iterator[Utterance]]
 
     def utterances(self, folder: Path) -> Iterator[Utterance]:
-        """The utterances of a corpus.
+        """Yield the utterances of a corpus, marking audio outside its folder as a problem.
 
-        Which files they are is the corpus's word, and a corpus may come from anybody: what it names beyond its own
-        folder, by links too, has a problem, and the same whether it is there or not.
+        A corpus may be untrusted: files that it names outside its own folder, also through links, have a problem,
+        whether they exist or not.
         """
         for utterance in self.read(folder):
             inside = utterance.problem or lies_below(folder, utterance.audio)
@@ -59,20 +59,20 @@ class Layout:
 
 
 def lies_below(folder: Path, path: Path) -> bool:
-    """Whether a path lies below a folder, as it is written and with all links followed; it need not be there.
+    """Return whether a path, which need not exist, lies below a folder both as written and with all links followed.
 
-    As it is written too: what /proc/self/fd/4 leads to is another file a moment later.
+    As written too: /proc/self/fd/4 leads to another file a moment later.
     """
     try:
         written, real = Path(os.path.normpath(path.absolute())), folder.resolve()
         below = written.is_relative_to(real) or written.is_relative_to(os.path.normpath(folder.absolute()))
         return below and path.resolve().is_relative_to(real)
-    except (OSError, ValueError, RuntimeError):  # too long, a zero in it, a loop of links
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, a loop of links
         return False
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """All files below a folder, sorted within each folder, hidden ones left out; memory grows with one folder only."""
+    """Yield all visible files below a folder, sorted within each folder; memory holds one folder at a time."""
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
@@ -81,12 +81,11 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 
 def is_audio(path: Path) -> bool:
-    """Whether the name is that of an audio file."""
     return path.suffix.lower() in AUDIO_SUFFIXES
 
 
 def audio_named(folder: Path, stem: Path) -> Path | None:
-    """The audio file ``stem`` with one of the known suffixes (the stem may have dots in it) in a corpus, or None."""
+    """Return the corpus's audio file ``stem`` (which may have dots) with one of the known suffixes, or None."""
     if not stem.name:
         return None
     for suffix in (".flac", ".wav", ".ogg", ".mp3", ".opus"):
@@ -99,22 +98,22 @@ def audio_named(folder: Path, stem: Path) -> Path | None:
 
 
 def is_file_of(folder: Path, path: Path) -> bool:
-    """Whether a path names a file of the corpus: one that is there and, links followed, lies below its folder."""
+    """Return whether a path is an existing file that, with links followed, lies below the corpus's folder."""
     try:
         return lies_below(folder, path) and path.is_file()
-    except OSError:  # its name is too long, or a folder on the way may not be entered
+    except OSError:  # its name is too long, or a folder on the way is not accessible
         return False
 
 
 def text_of(path: Path) -> str | None:
-    """A transcript as UTF-8 without its byte order mark (what is no UTF-8 is replaced); None where it is too long."""
+    """Read a transcript as UTF-8 without its byte order mark, replacing invalid bytes; None if it is too long."""
     with path.open("rb") as file:
         text = file.read(LONGEST_TEXT + 1)
     return None if len(text) > LONGEST_TEXT else text.decode("utf-8-sig", "replace")
 
 
 def lines_of(path: Path) -> Iterator[str | None]:
-    """The lines of a table as :func:`text_of` gives a text, without their ends; None for one that is too long."""
+    """Yield the lines of a table, read as :func:`text_of` does, without their ends; None for one that is too long."""
     with path.open("rb") as file:
         encoding = "utf-8-sig"
         while line := file.readline(LONGEST_TEXT + 1):

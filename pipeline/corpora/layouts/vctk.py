@@ -1,4 +1,4 @@
-"""VCTK: ``txt/<speaker>/<name>.txt`` and ``wav48*/<speaker>/<name>[_mic1].flac``; of two microphones the first."""
+"""VCTK: ``txt/<speaker>/<name>.txt`` and ``wav48*/<speaker>/<name>[_mic1].flac``; the first of two microphones."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pipeline.corpora.layouts.utterance import UNREADABLE_TEXT, Utterance, audio
 
 
 def recognizes(folder: Path) -> bool:
-    """There is a ``txt`` folder and one whose name begins with ``wav``."""
+    """Return whether there is a ``txt`` folder and one whose name begins with ``wav``."""
     return (folder / "txt").is_dir() and bool(_audio_folders(folder))
 
 
 def utterances(folder: Path) -> Iterator[Utterance]:
-    """Utterances in order of speaker and name; speakers are "vctk-<name>"."""
+    """Yield utterances in order of speaker and name; speakers are "vctk-<name>"."""
     audio_folders = _audio_folders(folder)
     for speaker in sorted(path for path in (folder / "txt").iterdir() if path.is_dir()):
         for transcript in sorted(path for path in speaker.glob("*.txt") if is_file_of(folder, path)):
