@@ -1,4 +1,4 @@
-"""The application of recordings: transcripts, speakers, answers and summaries."""
+"""The Django application of recordings: transcripts, speakers, answers and summaries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class AudioConfig(AppConfig):
     name = "webui.audio"
 
     def ready(self) -> None:
-        """A recording's state is that of its job."""
+        """Update recordings when their jobs end."""
         from webui.audio.job_results import job_has_ended
         from webui.jobs.services import job_ended
 

@@ -1,4 +1,4 @@
-"""Finding and asking: in one recording or in all of them, in writing or aloud."""
+"""Search and questions, in one recording or all, typed or spoken."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from webui.audio.models import Recording
 from webui.audio.views import recording_of
 from webui.uploads import on_disk
 
-LARGEST_QUESTION = 2_000_000  # bytes of a spoken one
+LARGEST_QUESTION = 2_000_000  # bytes of a recorded question
 HITS = 50
 
 
 @require_GET
 def search(request: HttpRequest) -> HttpResponse:
-    """``?q=``: where something was said, in all recordings; and the field for questions to all of them."""
+    """Search all recordings for ``?q=``, and show the field for questions to all of them."""
     user = signed_in(request)
     query = request.GET.get("q", "").strip()[:400]
     hits = transcripts.search(user=user, query=query, limit=HITS) if query else []
@@ -43,7 +43,7 @@ def search(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def ask(request: HttpRequest) -> HttpResponse:
-    """A question to all recordings: ``question``, or ``audio`` in which it is asked."""
+    """Answer a question to all recordings: ``question``, or a recorded one in ``audio``."""
     return _answered(request, None)
 
 
@@ -60,7 +60,7 @@ def _answered(request: HttpRequest, recording: Recording | None) -> HttpResponse
         context |= _answer(request, recording)
     except HarkError as problem:
         context["problem"] = problem
-        # HTMX shows nothing of an answer with an error's status.
+        # HTMX ignores answers with an error status.
         status = 200 if fragment else getattr(problem, "status", 422)
     return render(request, "audio/answer.html" if fragment else "audio/asked.html", context, status=status)
 
@@ -95,7 +95,7 @@ def _answer(request: HttpRequest, recording: Recording | None) -> dict[str, Any]
 
 @require_GET
 def speak(request: HttpRequest) -> FileResponse:
-    """An answer, spoken: ``?text=&language=``."""
+    """Synthesize an answer: ``?text=&language=``."""
     text, language = request.GET.get("text", "").strip(), request.GET.get("language") or "en"
     if not text or len(text) > asking.LONGEST_SPOKEN or len(language) > 20:
         raise Http404

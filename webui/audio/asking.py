@@ -1,4 +1,4 @@
-"""Questions to recordings, and their answers: as text with what is cited, and spoken by an installed engine."""
+"""Questions about recordings, and their answers: text with citations, and speech."""
 
 from __future__ import annotations
 
@@ -29,22 +29,21 @@ from webui.jobs.services import user_data
 from webui.trainer.services import free_engines, speak
 from webui.translation import shown
 
-MOST_RECORDINGS = 20  # that are read for one answer to a question to all of them
-MOST_SEGMENTS = 300  # by which those are chosen
+MOST_RECORDINGS = 20  # read for an answer from all recordings
+MOST_SEGMENTS = 300  # from which those are chosen
 LONGEST_SPOKEN = 600  # letters
-LONGEST_QUESTION_S = 30.0  # of a question that is spoken
-VOICES = (("piper", "en_US-kathleen-low"),)  # that speak before all others
+LONGEST_QUESTION_S = 30.0  # of a recorded question
+VOICES = (("piper", "en_US-kathleen-low"),)  # preferred
 T = TypeVar("T")
 SPEAKING_ORDER = ("piper", "kokoro", "flite", "espeak", "festival", "suno")
 
 
 def answer(*, user: User, question: str, recording: Recording | None = None) -> dict[str, Any]:
-    """An answer with what it cites, as plain JSON.
+    """Answer a question with citations, as plain JSON.
 
-    Returns ``question``, ``text``, ``found``, ``how``, ``score`` and ``note`` as
-    :class:`pipeline.recordings.question_answering.Answer` has them, ``language``, ``citations`` and, where nothing was
-    found, ``nearest``: each ``recording`` (id), ``name``, ``segment``, ``start_s``, ``end_s``, ``speaker``, ``text``.
-
+    Returns ``question``, ``text``, ``found``, ``how``, ``score`` and ``note`` as in
+    :class:`pipeline.recordings.question_answering.Answer`, ``language``, ``citations`` and, without an answer,
+    ``nearest``: each with ``recording`` (id), ``name``, ``segment``, ``start_s``, ``end_s``, ``speaker``, ``text``.
     Raises HarkError: the question is empty or far too long, or the one recording has no transcript yet.
     """
     asked = {recording.pk: recording} if recording is not None else _promising(user, question)
@@ -56,7 +55,7 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
         except HarkError:
             if recording is not None:
                 raise
-            continue  # damaged, or being deleted: the others still answer
+            continue  # damaged or being deleted; search the others
         language = transcript.language or language
         texts += passages(str(one.pk), transcript)
     found = answer_from(
@@ -67,7 +66,7 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
         language_model=llm.settings() if llm.available().ok else None,
     )
     text = found.text
-    if not found.found:  # in the language of the user: it is no quotation
+    if not found.found:  # not a quotation, so in the user's language
         text = shown(found.text)
         language = (get_language() or "en").split("-")[0]
     citations, nearest = (
@@ -81,8 +80,7 @@ def answer(*, user: User, question: str, recording: Recording | None = None) -> 
 
 
 def _promising(user: User, question: str) -> dict[UUID, Recording]:
-    """Recordings that the user may see in which words of the question occur, best first; where a model knows more than
-    words, others too, the newest first."""
+    """Return visible recordings with words of the question, best first; with a model also the newest ones."""
     words = search.terms(question.replace('"', " "))
     hits = search.find(user, words, recording=None, limit=MOST_SEGMENTS, every=False)
     ids = list(dict.fromkeys(hit.recording_id for hit in hits))[:MOST_RECORDINGS]
@@ -95,7 +93,7 @@ def _promising(user: User, question: str) -> dict[UUID, Recording]:
 
 
 def _in_service(function: Callable[[str, list[str]], T], model: LocalModel) -> Callable[[str, list[str]], T] | None:
-    """A function of a model in the speech service; None where there is no model."""
+    """Return a model's function in the speech service; None without the model."""
     if not model.readiness().ok:
         return None
     return lambda question, texts: speech_client.call(60.0, function, question, texts)
@@ -110,7 +108,7 @@ def too_long() -> HarkError:
 
 
 def question_of(user: User, audio: np.ndarray, language: str | None = None) -> str:
-    """The text of a recorded question (float32 [samples], 16 kHz). Raises HarkError where no words are recognized."""
+    """Return the text of a recorded question (float32 [samples], 16 kHz). Raises HarkError if it has no words."""
     if len(audio) > LONGEST_QUESTION_S * SAMPLE_RATE:
         raise too_long()
     engine, _why = choose("auto", language, user_data(user))
@@ -125,7 +123,7 @@ def question_of(user: User, audio: np.ndarray, language: str | None = None) -> s
 
 
 def voice_for(user: User, language: str) -> tuple[str, str] | None:
-    """Engine and voice that speak answers in a language here; None where none does."""
+    """Return the engine and voice that speak answers in a language; None without one."""
     ready = [name for name in free_engines(language, user) if name != SPLICE]
     voices = {name: [voice.name for voice in engine_named(name).voices(language)] for name in ready}
     for engine, voice in VOICES:
@@ -138,7 +136,7 @@ def voice_for(user: User, language: str) -> tuple[str, str] | None:
 
 
 def spoken(*, user: User, text: str, language: str) -> bytes:
-    """A text as a WAV file, spoken by the best voice that there is. Raises HarkError where there is none."""
+    """Synthesize a text as a WAV file with the best voice. Raises HarkError without one."""
     voice = voice_for(user, language)
     if voice is None:
         raise HarkError(

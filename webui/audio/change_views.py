@@ -1,4 +1,4 @@
-"""What a person changes about a transcript: words, names, whether detectors may use it, who may read it."""
+"""Changes of a transcript: words, names, use in detectors, sharing."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from webui.sealing import show_next
 from webui.template_filters import UNNAMED, speaker_name
 from webui.translation import explained
 
-NEW_SPEAKER = "new"  # no speaker's id
+NEW_SPEAKER = "new"  # not the id of any speaker
 
 
 @require_POST
 def segment(request: HttpRequest, recording_id: UUID, number: int) -> JsonResponse:
-    """Correct a passage: ``text`` (without any the passage goes), ``version`` that was seen.
+    """Correct a passage: ``text`` (an empty one removes the passage), ``version`` that the user saw.
 
-    Answers ``{"version", "segment": {"text", "words"} or null, "elsewhere": {"heard", "said", "told"} or null}``, the
-    last where words were replaced that other passages have, too; 409 with ``version`` and ``text`` where the transcript
-    has changed.
+    Returns ``{"version", "segment": {"text", "words"} or null, "elsewhere": {"heard", "said", "told"} or null}``, the
+    last one if other passages have the replaced words too; 409 with ``version`` and ``text`` if the transcript has
+    changed.
     """
     found = recording_of(request, recording_id, to_change)
     try:
@@ -65,8 +65,7 @@ def segment(request: HttpRequest, recording_id: UUID, number: int) -> JsonRespon
 
 @require_POST
 def replace(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Put words in place of others: ``heard``, ``said``, ``besides`` (the number of the passage that stays),
-    ``version`` that was seen."""
+    """Replace words: ``heard``, ``said``, ``besides`` (number of a passage to skip), ``version`` that the user saw."""
     found = recording_of(request, recording_id, to_change)
     asked = request.POST
     changed = corrections.replace_words(
@@ -80,10 +79,11 @@ def replace(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 @require_POST
 def speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Name speakers: a ``speaker`` and a ``name`` each, ``version`` that was seen; ``remember`` and ``consent``: the
-    ids of those whose voices are remembered, one after the other.
+    """Name speakers: a ``speaker`` and a ``name`` each, ``version`` that the user saw.
 
-    Answers ``{"names", "shown", "version"}``, by id as they are kept and as they are shown, to who asks for JSON."""
+    ``remember`` and ``consent`` list the ids of speakers whose voices are remembered. For JSON, returns ``{"names",
+    "shown", "version"}``: by id, names as stored and as displayed.
+    """
     remember = request.POST.getlist("remember")
     found = recording_of(request, recording_id, owned if remember else to_change)
     given = zip(request.POST.getlist("speaker"), request.POST.getlist("name"), strict=False)
@@ -96,7 +96,7 @@ def speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
             _("Ask them, then tick both boxes."),
         )
     speaker_changes.name_speakers(recording=found, names=names, version=whole_number(request.POST.get("version")))
-    if request.headers.get("Accept") == "application/json":  # where the name was clicked
+    if request.headers.get("Accept") == "application/json":  # the name was edited in place
         found.refresh_from_db(fields=["version"])
         transcript = transcripts.transcript_of(found)
         kept = {who: transcript.speaker_name(who) for who in names}
@@ -116,7 +116,7 @@ def speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 @require_POST
 def detect_speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Find out once more who speaks when: ``speakers``, how many there are (empty: estimated)."""
+    """Detect the speakers again: ``speakers``, their number (empty: estimated)."""
     found = recording_of(request, recording_id, to_change)
     speaker_changes.detect_speakers_again(recording=found, speakers=whole_number(request.POST.get("speakers")))
     return redirect(reverse("audio:recording", args=[recording_id]) + "#who-speaks")
@@ -124,9 +124,11 @@ def detect_speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def assign(request: HttpRequest, recording_id: UUID, number: int) -> HttpResponse:
-    """Who speaks in a passage: the form, as a page or a fragment; POST: ``speaker`` (an id, "", or ``new``), ``start``
-    of the passage that was seen, ``from_word``: only from this word on, ``all``: in all other passages of its speaker,
-    too."""
+    """Show the form for the speaker of a passage, as a page or a fragment; POST sets it.
+
+    POST: ``speaker`` (an id, "", or ``new``), ``start`` of the passage that the user saw, ``from_word``: only from this
+    word on, ``all``: in all other passages of its speaker, too.
+    """
     found = recording_of(request, recording_id, to_change)
     if request.method == "POST":
         who = request.POST.get("speaker", "")
@@ -157,7 +159,7 @@ def assign(request: HttpRequest, recording_id: UUID, number: int) -> HttpRespons
 
 @require_POST
 def join(request: HttpRequest, recording_id: UUID, number: int) -> HttpResponse:
-    """Make a passage and the next one into one: ``start`` of the passage that was seen."""
+    """Join a passage with the next one: ``start`` of the passage that the user saw."""
     found = recording_of(request, recording_id, to_change)
     corrections.join_with_next(recording=found, number=number, start_s=request.POST.get("start", ""))
     return redirect(reverse("audio:recording", args=[recording_id]) + f"#passage-{number}")
@@ -165,7 +167,7 @@ def join(request: HttpRequest, recording_id: UUID, number: int) -> HttpResponse:
 
 @require_POST
 def undo(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Take the last change of the transcript back: ``version`` that was seen."""
+    """Undo the last change of the transcript: ``version`` that the user saw."""
     found = recording_of(request, recording_id, to_change)
     corrections.undo(recording=found, version=whole_number(request.POST.get("version")))
     messages.success(request, _("The last change was taken back."), extra_tags="near-said")
@@ -174,7 +176,6 @@ def undo(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 @require_POST
 def forget_voice(request: HttpRequest) -> HttpResponse:
-    """Delete a remembered voice: ``name``."""
     speaker_changes.forget_voice(user=signed_in(request), name=request.POST.get("name", ""))
     messages.success(request, _("The voice is forgotten."))
     return redirect("audio:index")
@@ -182,7 +183,7 @@ def forget_voice(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def forget_word(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Expect a word of the user's corrections no longer: ``word``."""
+    """Remove a ``word`` of the user's corrections from the expected words."""
     found = recording_of(request, recording_id, owned)
     corrections.forget_word(user=found.user, word=request.POST.get("word", ""))
     return redirect(reverse("audio:recording", args=[recording_id]) + "#expected-words")
@@ -214,7 +215,7 @@ def minable(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "POST"])
 def share(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """A new link for ``days`` days; the recording's page shows it, this once. GET: that page."""
+    """Make a link for ``days`` days, which the recording's page shows once. GET: that page."""
     found = recording_of(request, recording_id, owned)
     if request.method == "POST":
         _made, token = sharing.share(recording=found, days=whole_number(request.POST.get("days")) or 0)
@@ -242,7 +243,7 @@ def _shared(token: str) -> Recording:
 @never_cache
 @require_GET
 def shared(request: HttpRequest, token: str) -> HttpResponse:
-    """What the owner of a recording shows to those who have the link: to be read and played, not changed."""
+    """Show a recording to those who have its link, for reading and playing only."""
     found = _shared(token)
     context = {"recording": found, "token": token, **transcript_context(found, transcripts.transcript_of(found))}
     response = render(request, "audio/shared.html", context)

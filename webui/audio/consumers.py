@@ -1,4 +1,4 @@
-"""Live transcription over WebSocket: ``/ws/transcribe``, 16-bit mono samples at 16 kHz in, words out."""
+"""Live transcription over WebSocket, ``/ws/transcribe``: 16-bit mono samples at 16 kHz in, words out."""
 
 from __future__ import annotations
 
@@ -24,39 +24,39 @@ from webui.translation import explained
 
 LONGEST_MESSAGE = 2 * SAMPLE_RATE * 2  # bytes: two seconds
 LONGEST_S = 1800.0  # of one connection
-MOST_WAITING = 60 * SAMPLE_RATE * 2  # bytes that may wait for a recognizer that is slower than speech
+MOST_WAITING = 60 * SAMPLE_RATE * 2  # bytes waiting for a recognizer that is slower than speech
 TOO_MUCH = 4413  # close code
 UNREADABLE = 1007
 
 
 T = TypeVar("T")
-# Of its own: asyncio's threads (6 on two cores) send everybody's audio, and must not wait for a recognizer.
+# Separate threads: asyncio's (6 on two cores) send everybody's audio, and must not wait for a recognizer.
 _recognizing = ThreadPoolExecutor(8, "live")
-_going: dict[TranscribeConsumer, int] = {}  # whose each at work is; the web server counts on one thread
+_going: dict[TranscribeConsumer, int] = {}  # the user of each active one; the web server counts on one thread
 
 
 async def _apart(do: Callable[..., T], *arguments: Any) -> T:
-    """What ``do`` returns, done in one of those threads."""
+    """Run ``do`` in one of those threads and return its result."""
     return await asyncio.get_running_loop().run_in_executor(_recognizing, do, *arguments)
 
 
 class TranscribeConsumer(SignsIn):
     """Answers samples with ``{"partial": {"text", "start_s", "end_s"}}`` and ``{"final": the same and "segments"}``.
 
-    A first text message may say how: ``{"start": {"engine", "language", "detectors": [ids], "answer": true, "save":
-    true}}``. Then there are also ``{"event": {"phrase", "time_s", "score"}}`` of detectors, ``{"answer": {...}}`` to
-    spoken questions, out of the user's own transcripts, and at the end ``{"saved": {"recording", "address"}}``.
-    ``{"stop": true}`` ends it: what is left is said, then ``{"ended": true}``. Where the connection breaks, what was to
-    be saved is saved. One session more than ``settings.LIVE_PER_USER`` of a user is told so, and closed with 4429.
+    A first text message may set options: ``{"start": {"engine", "language", "detectors": [ids], "answer": true, "save":
+    true}}``. These add ``{"event": {"phrase", "time_s", "score"}}`` of detectors, ``{"answer": {...}}`` to spoken
+    questions, from the user's own transcripts, and at the end ``{"saved": {"recording", "address"}}``. ``{"stop":
+    true}`` ends the session: remaining results are sent, then ``{"ended": true}``. If the connection breaks, a session
+    with ``save`` is saved. More than ``settings.LIVE_PER_USER`` sessions of a user are refused, and closed with 4429.
     """
 
     needed_scope = "audio"
     session: live.Session | None = None
     working: asyncio.Task[None] | None = None
-    detectors: Sequence[int] = ()  # that listen along
+    detectors: Sequence[int] = ()  # ids of those that listen along
 
     async def __call__(self, *arguments: Any) -> None:
-        """As of channels' class; the place is free again however it ends, also by a fault."""
+        """Run the consumer; free its place however it ends, even by a bug."""
         try:
             await super().__call__(*arguments)
         finally:
@@ -66,7 +66,7 @@ class TranscribeConsumer(SignsIn):
         return True
 
     async def is_theirs_still(self, user: User) -> bool:
-        """Until a detector that listens along is withdrawn, or they have left its organization."""
+        """Return False once a detector in use is withdrawn or the user has left its organization."""
         if not self.detectors:
             return True
         seen = await database_sync_to_async(live.chosen_versions)(user, self.detectors)
@@ -115,7 +115,7 @@ class TranscribeConsumer(SignsIn):
                     await self.close()
 
     async def disconnect(self, code: int) -> None:
-        """The client has gone: what it wanted to be saved is saved."""
+        """Save the session of a client that has gone, if it asked for that."""
         await super().disconnect(code)
         if self.session is None or self.working is None:
             return
@@ -142,7 +142,7 @@ class TranscribeConsumer(SignsIn):
             "save": wish.get("save") is True,
         }
         try:
-            # What is wrong with them is said now, not when the recording is to be kept.
+            # Report invalid options now, not when the recording is saved.
             checked_options({"engine": self.wish["engine"], "language": self.wish["language"]})
             versions = await database_sync_to_async(live.chosen_versions)(self.user, wish.get("detectors"))
             self.detectors = [version.detector_id for version in versions]
@@ -159,7 +159,7 @@ class TranscribeConsumer(SignsIn):
         return True
 
     async def _work(self, session: live.Session) -> None:
-        """Recognize what has come meanwhile, all at once: a recognizer that falls behind catches up."""
+        """Recognize everything received meanwhile at once, so that a slow recognizer catches up."""
         while True:
             await self.news.wait()
             self.news.clear()
@@ -173,7 +173,7 @@ class TranscribeConsumer(SignsIn):
         if self.answering:
             await asyncio.wait(self.answering, timeout=30.0)
         await self._keep(session, told=True)
-        _going.pop(self, None)  # before it is said: the next one may begin at once
+        _going.pop(self, None)  # before the message, since the next session may begin at once
         await self.say(ended=True)
         await self.close()
 
@@ -196,7 +196,7 @@ class TranscribeConsumer(SignsIn):
             await self.say(answer={**found, "time_s": time_s})
 
     async def _keep(self, session: live.Session, told: bool = False) -> None:
-        """Make a recording of the live audio, if that was wished for and there is anything."""
+        """Make a recording of the live audio, if requested and there is any."""
         session.close()
         path: Path | None = session.path
         if path is None or not path.exists():

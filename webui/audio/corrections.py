@@ -1,4 +1,4 @@
-"""Corrections of a transcript, which can be undone; the words that later transcripts expect."""
+"""Corrections of a transcript, with undo, and the expected words of later transcripts."""
 
 from __future__ import annotations
 
@@ -34,12 +34,14 @@ log = logging.getLogger(__name__)
 
 LONGEST_TEXT = 5000  # letters of a passage
 
-Recited = Callable[[dict[str, Any]], dict[str, Any]]  # makes a summary cite the segments as they are now
+Recited = Callable[[dict[str, Any]], dict[str, Any]]  # updates a summary's citations to the current segments
 
 
 class Correction(NamedTuple):
-    """What a correction made: the segment (None: it is gone), the transcript's version, and words (``heard``, ``said``)
-    that may be wrong in other ``places``, too."""
+    """The result of a correction: the segment (None: removed) and the transcript's version.
+
+    ``heard`` and ``said``: words that may be wrong in other ``places`` too.
+    """
 
     segment: Segment | None
     version: int
@@ -49,9 +51,10 @@ class Correction(NamedTuple):
 
 
 def update_segment(*, recording: Recording, number: int, text: str, version: int | None = None) -> Correction:
-    """Correct a segment's text; without any text the segment goes. ``version``: that the person saw; None changes
-    whatever is there. Raises Changed: the transcript is another one by now; HarkError: no such segment, or a text that
-    is too long."""
+    """Correct a segment's text; an empty one removes the segment. ``version``: the one the user saw; None: any.
+
+    Raises Changed if the transcript has changed meanwhile, HarkError if the segment is gone or the text too long.
+    """
     text = " ".join(searching.plain(text).split())
     if len(text) > LONGEST_TEXT:
         raise HarkError(
@@ -80,13 +83,13 @@ def update_segment(*, recording: Recording, number: int, text: str, version: int
 def replace_words(
     *, recording: Recording, heard: str, said: str, besides: int | None, version: int | None = None
 ) -> int:
-    """Put words in place of others in all segments, as one change; in how many. One that would become too long stays.
+    """Replace words in all segments as one change; return in how many. A segment that would become too long stays.
 
     Args:
-        besides: the number of a segment that stays as it is.
-        version: that the person saw; None changes whatever is there.
+      besides: the number of a segment to skip.
+      version: the one the user saw; None: any.
 
-    Raises Changed: the transcript is another one by now; HarkError: the words are missing.
+    Raises Changed if the transcript has changed meanwhile, HarkError if words are missing.
     """
     heard, said = (" ".join(searching.plain(words).split()) for words in (heard, said))
     if not (heard and said):
@@ -110,7 +113,7 @@ def replace_words(
 
 
 def _learn(recording: Recording, words: Sequence[str], language: str) -> None:
-    """Keep the words of a correction for the user's next transcripts; the correction stands anyway."""
+    """Store the words of a correction for the user's next transcripts; a failure does not affect the correction."""
     if words:
         try:
             vocabulary.learn(_words(recording.user), words, language)
@@ -119,8 +122,7 @@ def _learn(recording: Recording, words: Sequence[str], language: str) -> None:
 
 
 def expected_words(user: User, language: str | None) -> list[str]:
-    """Words of a user's corrections that the next transcript in a language expects (None: in any), newest first; none
-    where they cannot be read."""
+    """Return the words expected in the next transcript in a language (None: any), newest first; none if unreadable."""
     try:
         return list(vocabulary.expected(_words(user), language))
     except HarkError as error:
@@ -137,8 +139,7 @@ def _words(user: User) -> Path:
 
 
 def join_with_next(*, recording: Recording, number: int, start_s: str = "") -> None:
-    """Make a passage and the next one, by the same speaker, into one. ``start_s``: where the passage begins that the
-    person saw, as the page has it. Raises HarkError: no such passage, none after it, or somebody else says that."""
+    """Join a passage, which begins at ``start_s`` as on the page, with its speaker's next one. Raises HarkError."""
     with alone():
         recording, transcript = transcript_to_change(recording)
         segments = segments_with(transcript, number, start_s)
@@ -153,9 +154,11 @@ def join_with_next(*, recording: Recording, number: int, start_s: str = "") -> N
 
 
 def undo(*, recording: Recording, version: int | None = None) -> None:
-    """Take the last change of the transcript back: words, speakers, names. Words that it taught are still expected.
-    ``version``: that the person saw; None takes back whatever was changed last. Raises Changed: the transcript is
-    another one by now; HarkError: nothing was changed, or what was before cannot be read."""
+    """Undo the last change of the transcript (words, speakers, names). Words learned from it are still expected.
+
+    ``version``: the one the user saw; None: any. Raises Changed if the transcript has changed meanwhile, HarkError if
+    nothing was changed or the earlier files are damaged.
+    """
     with alone():
         recording, _transcript = transcript_to_change(recording)
         check_version(recording, version, _("Reload the page, then see what the last change is."))
@@ -173,7 +176,7 @@ def undo(*, recording: Recording, version: int | None = None) -> None:
 
 
 def keep(recording: Recording, transcript: Transcript, recited: Recited | None = None) -> None:
-    """Write a changed transcript, and what ``recited`` makes of its summary; on failure, write nothing."""
+    """Write a changed transcript, and its summary updated by ``recited``; on failure, write nothing."""
     summary = summary_of(recording) if recited is not None else None
     if recited is not None and summary is not None:
         summary = recited(summary)
@@ -187,7 +190,7 @@ def keep(recording: Recording, transcript: Transcript, recited: Recited | None =
 
 
 def _write(recording: Recording, transcript: Transcript, summary: Mapping[str, Any] | None) -> None:
-    """Write a transcript (and summary) to files, search index and clip library, or, on failure, nowhere."""
+    """Write a transcript (and summary) to files, search index and clip library; on failure, nowhere."""
     with _undone_on_failure(recording.path, TRANSCRIPT, TEXT, SUMMARY):
         with storing("keeping the transcript"):
             save_transcript(transcript, recording.path / TRANSCRIPT)
@@ -206,7 +209,7 @@ def _write(recording: Recording, transcript: Transcript, summary: Mapping[str, A
 
 @contextmanager
 def _undone_on_failure(folder: Path, *names: str) -> Iterator[None]:
-    """Where the block fails, these files are what they were, as the database is; needs no room on the disk."""
+    """Restore these files if the block fails, as the database does; needs no disk space."""
     kept = [(folder / name, folder / f".{name}.before") for name in names if (folder / name).is_file()]
     for path, before in kept:
         before.unlink(missing_ok=True)

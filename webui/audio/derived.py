@@ -1,4 +1,4 @@
-"""What is made of a transcript: files, summaries, translations."""
+"""Exports, summaries and translations of a transcript."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ from webui.errors import StatusError
 from webui.jobs.models import Job
 from webui.transactions import alone
 
-LANGUAGE_MODEL = "llm"  # the engine of summaries that may cost something
-FOLLOWS_AFTER_S = 20.0  # without corrections, after which the summary follows them
+LANGUAGE_MODEL = "llm"  # the summarizer that may cost money
+FOLLOWS_AFTER_S = 20.0  # without further corrections, before the summary is updated
 
 
 def export(recording: Recording, wanted: str, language: str = "") -> FileResponse:
-    """The transcript, or its translation into a language (its code), as a file of one of
-    ``pipeline.recordings.captions.FORMATS``, without the names that nobody has confirmed. Raises HarkError: another
-    format, or there is no such translation."""
+    """Return the transcript or a translation (by language code) as a file of ``pipeline.recordings.captions.FORMATS``.
+
+    Unconfirmed names are left out. Raises HarkError: unknown format or translation.
+    """
     if language and language not in {one["language"] for one in translations_of(recording)}:
         raise StatusError(
             409,
@@ -54,7 +55,7 @@ def file_stem(recording: Recording) -> str:
 
 
 def summary_of(recording: Recording) -> dict[str, Any] | None:
-    """The summary as in ``summary.json``; None where there is none."""
+    """Return the summary from ``summary.json``; None without one."""
     try:
         summary: dict[str, Any] = json.loads((recording.path / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -63,20 +64,20 @@ def summary_of(recording: Recording) -> dict[str, Any] | None:
 
 
 def summary_is_outdated(summary: dict[str, Any], transcript: Transcript) -> bool:
-    """Whether words were corrected after the summary was made."""
+    """Return whether words were corrected after the summary was made."""
     if made_of := summary.get("made_of"):
         return bool(made_of != words_of(transcript))
-    return any(segment.edited for segment in transcript.segments)  # made before that was kept
+    return any(segment.edited for segment in transcript.segments)  # from before ``made_of`` was stored
 
 
 def summarize_again(*, recording: Recording, engine: str = "auto") -> Job:
-    """Queue another summary, of the transcript as it is now; the one that is there stays until then. The job.
+    """Queue another summary of the current transcript; the present one stays until then.
 
     Args:
-        engine: of summaries; "auto", as at the first time, is the best that is ready.
+      engine: the summarizer; "auto", as at the first time, is the best that is ready.
 
-    Raises StatusError (409): there is no transcript yet, or the recording is being transcribed or summarized;
-    HarkError: no such engine, or it is not ready; webui.jobs.services.LimitReached: too many are waiting.
+    Raises StatusError (409): no transcript yet, or the recording is being transcribed or summarized; HarkError: unknown
+    engine, or not ready; webui.jobs.services.LimitReached: too many jobs wait.
     """
     check_engine(engine)
     with alone():
@@ -85,10 +86,10 @@ def summarize_again(*, recording: Recording, engine: str = "auto") -> Job:
 
 
 def engine_that_follows(recording: Recording, summary: Mapping[str, Any]) -> str:
-    """The engine by which an outdated summary is made again unasked: the one that made it; "" where none may.
+    """Return the summarizer that may update an outdated summary automatically: the one that made it; "" for none.
 
-    A language model that costs something, or is elsewhere, writes again only where the user has chosen it by name. What
-    has been tried since the last correction is not tried again.
+    A language model that costs money or runs elsewhere does so only if the user chose it by name. What was tried since
+    the last correction is not tried again.
     """
     last = newest_job(recording, "summarize")
     if last is not None and (last.is_going or last.created_at.timestamp() > _changed_at(recording)):
@@ -101,12 +102,12 @@ def engine_that_follows(recording: Recording, summary: Mapping[str, Any]) -> str
 
 
 def seconds_of_rest(recording: Recording) -> int:
-    """How long a summary still waits for more corrections, before it follows them."""
+    """Return the seconds for which a summary still waits for more corrections before it is updated."""
     return max(1, round(FOLLOWS_AFTER_S - (time.time() - _changed_at(recording))))
 
 
 def follow_corrections(*, recording: Recording) -> Job | None:
-    """Queue another summary where words were corrected since, and :func:`engine_that_follows`. None where it waits."""
+    """Queue an update of an outdated summary if :func:`engine_that_follows` permits it. None otherwise."""
     summary = summary_of(recording)
     if summary is None or not summary_is_outdated(summary, transcript_of(recording)):
         return None
@@ -114,7 +115,7 @@ def follow_corrections(*, recording: Recording) -> Job | None:
     try:
         return summarize_again(recording=recording, engine=engine) if engine else None
     except HarkError:
-        return None  # the page offers it still
+        return None  # the page still offers it
 
 
 def _changed_at(recording: Recording) -> float:
@@ -125,9 +126,11 @@ def _changed_at(recording: Recording) -> float:
 
 
 def polish(*, recording: Recording) -> Job:
-    """Queue the polishing of a transcript by the owner's language model, as files beside it. The job. Raises
-    StatusError (409): there is no transcript yet, or the recording is being transcribed or polished; HarkError: no
-    language model is set up; webui.jobs.services.LimitReached: too many are waiting."""
+    """Queue the clean-up of a transcript by the owner's language model, as files beside it.
+
+    Raises StatusError (409): no transcript yet, or the recording is being transcribed or cleaned up; HarkError: no
+    language model is set up; webui.jobs.services.LimitReached: too many jobs wait.
+    """
     llm.available().require(_("The recording cannot be polished here."))
     with alone():
         current, _transcript = transcript_to_change(recording)
@@ -135,14 +138,13 @@ def polish(*, recording: Recording) -> Job:
 
 
 def translate(*, recording: Recording, language: str) -> Job:
-    """Queue the translation of a transcript by the owner's language model. The job.
+    """Queue the translation of a transcript by the owner's language model.
 
     Args:
-        language: the code of one of :func:`languages_of_translation`.
+      language: the code of one of :func:`languages_of_translation`.
 
-    Raises StatusError (409): there is no transcript yet, or the recording is being transcribed or translated;
-    HarkError: no language model is set up, or there is no such language; webui.jobs.services.LimitReached: too many are
-    waiting.
+    Raises StatusError (409): no transcript yet, or the recording is being transcribed or translated; HarkError: no
+    language model is set up, or unknown language; webui.jobs.services.LimitReached: too many jobs wait.
     """
     llm.available().require(_("The recording cannot be translated here."))
     if language not in dict(languages_of_translation()):
@@ -159,13 +161,13 @@ def translate(*, recording: Recording, language: str) -> Job:
 
 
 def languages_of_translation() -> list[tuple[str, str]]:
-    """Codes and names, in the language of the page, of what a transcript can be translated into."""
+    """Return the codes and names (in the page's language) of the languages for translations."""
     known = ((code, get_language_info(code)["name_translated"]) for code in LANG_INFO if "name" in LANG_INFO[code])
     return sorted(known, key=lambda one: str(one[1]).casefold())
 
 
 def translations_of(recording: Recording) -> list[dict[str, Any]]:
-    """The translations that there are: ``language``, its ``name``, and whether the transcript was changed since."""
+    """Return the existing translations: ``language``, its ``name``, and whether the transcript has changed since."""
     try:
         changed = (recording.path / TRANSCRIPT).stat().st_mtime
         files = sorted((recording.path / TRANSLATIONS).glob("*.json"))

@@ -1,4 +1,4 @@
-"""What becomes of a segment's words, and of what a summary cites, when a person corrects a transcript."""
+"""Effects of a correction on a segment's words and on a summary's citations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ POINTS = ("key_points", "action_items")  # of a summary
 
 
 def corrected(segment: Segment, text: str) -> Segment:
-    """The segment with another text. Words that stay keep their times, others share those of what they replace.
+    """Return the segment with another text. Unchanged words keep their times, new ones share those of the replaced.
 
     A word that a person wrote is certain (confidence 1).
     """
@@ -23,8 +23,7 @@ def corrected(segment: Segment, text: str) -> Segment:
 
 
 def divided(segment: Segment, word: int) -> tuple[Segment, Segment]:
-    """The segment as two, of which the second begins with this word (its number in ``words``, neither first nor
-    beyond the last)."""
+    """Split the segment before this word (its index in ``words``, neither 0 nor beyond the last)."""
 
     def part(words: tuple[Word, ...]) -> Segment:
         made = segment_of(words, segment.language)
@@ -46,9 +45,9 @@ def joined(first: Segment, second: Segment) -> Segment:
 
 
 def without_segment(summary: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """Return a summary (as in ``summary.json``) after a segment was removed: later ones have a smaller number now.
+    """Return a summary (as in ``summary.json``) after the removal of a segment, with later numbers lowered.
 
-    A point that rests on nothing else goes with it.
+    A point that cites no other segment is removed too.
     """
     changed = _citing(summary, lambda cited: [n - (n > number) for n in cited if n != number])
     return {**changed, **{name: [point for point in changed[name] if point["segments"]] for name in POINTS}}
@@ -57,7 +56,7 @@ def without_segment(summary: Mapping[str, Any], number: int) -> dict[str, Any]:
 def with_other_segments(
     summary: Mapping[str, Any], before: Sequence[Segment], after: Sequence[Segment]
 ) -> dict[str, Any]:
-    """Return a summary after segments were cut elsewhere: what rests on one rests on all that are said in its time."""
+    """Return a summary after a new segmentation: a citation becomes all segments within the time of the cited one."""
 
     def there(cited: list[int]) -> list[int]:
         spans = [(before[n].start_s, before[n].end_s) for n in cited if n < len(before)]
@@ -68,19 +67,19 @@ def with_other_segments(
 
 
 def with_joined_segments(summary: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """Return a summary after a segment and the next became one: what rests on either rests on it."""
+    """Return a summary after a segment and the next were joined: citations of either cite the joined one."""
     return _citing(summary, lambda cited: sorted({n - (n > number) for n in cited}))
 
 
 def with_divided_segment(summary: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """Return a summary after a segment became two: what rests on it rests on both; later ones have a larger number."""
+    """Return a summary after a segment was split: its citations cite both parts, with later numbers raised."""
     return _citing(
         summary, lambda cited: [place for n in cited for place in ([n, n + 1] if n == number else [n + (n > number)])]
     )
 
 
 def _citing(summary: Mapping[str, Any], renumbered: Callable[[list[int]], list[int]]) -> dict[str, Any]:
-    """Return a summary whose text and points cite the segments that ``renumbered`` makes of theirs."""
+    """Return a summary with the segment numbers of its text and points mapped by ``renumbered``."""
 
     def changed(point: Mapping[str, Any]) -> dict[str, Any]:
         return {**point, "segments": renumbered(point["segments"])}

@@ -1,7 +1,7 @@
-"""What a transcript and its summary were before each of the last changes, so that changes can be taken back.
+"""Undo history of a transcript and its summary.
 
-A folder in the recording's folder for each, named by the version that it holds; the newest is what the last change
-replaced. Its files are links to the former ones: who writes a transcript replaces the file, so they need no room.
+Each version that a change replaced has a folder in the recording's folder, named by its number. The files are hard
+links: a new transcript replaces the file, so the history takes no extra space.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pipeline.recordings.recording_folder import SUMMARY, TRANSCRIPT
 from pipeline.recordings.transcript import Transcript, load_transcript
 
 FOLDER = "history"
-MOST = 50  # changes that can be taken back
+MOST = 50  # changes that can be undone
 
 
 def remember(folder: Path, version: int) -> Path:
-    """Keep what is there as a version, in a folder of its own, whose path is returned. Raises OSError."""
+    """Store the current files as a version, and return its folder. Raises OSError."""
     kept = folder / FOLDER / f"{version:08d}"
     shutil.rmtree(kept, ignore_errors=True)
     kept.mkdir(parents=True)
@@ -34,12 +34,12 @@ def remember(folder: Path, version: int) -> Path:
 
 
 def newest(folder: Path) -> Path | None:
-    """Where what was before the last change is kept; None where there is nothing to take back."""
+    """Return the folder of the version before the last change; None if nothing can be undone."""
     return next(reversed(_kept(folder)), None)
 
 
 def read(kept: Path) -> tuple[Transcript, dict[str, Any] | None]:
-    """The transcript and the summary of a folder of :func:`remember`. Raises HarkError where they are damaged."""
+    """Return the transcript and the summary in a folder of :func:`remember`. Raises HarkError if they are damaged."""
     try:
         summary = json.loads((kept / SUMMARY).read_text(encoding="utf-8")) if (kept / SUMMARY).is_file() else None
         return load_transcript(kept / TRANSCRIPT), summary
@@ -52,12 +52,11 @@ def read(kept: Path) -> tuple[Transcript, dict[str, Any] | None]:
 
 
 def forget(kept: Path) -> None:
-    """Take back no more to what a folder of :func:`remember` keeps."""
     shutil.rmtree(kept, ignore_errors=True)
 
 
 def forget_all(folder: Path) -> None:
-    """Nothing can be taken back any more: the transcript is a new one."""
+    """Remove the history, since the transcript is new."""
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 

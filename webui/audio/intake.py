@@ -1,4 +1,4 @@
-"""Recordings are taken in, transcribed again, and deleted."""
+"""Upload, repeated transcription, and deletion of recordings."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ from webui.jobs.services import user_data
 from webui.transactions import alone
 
 DEFAULTS: dict[str, Any] = {
-    "engine": "auto",  # of recognition
-    "language": None,  # as a code; None: found out
-    "speakers": None,  # how many there are; None: estimated
+    "engine": "auto",  # the recognizer
+    "language": None,  # as a code; None: detected
+    "speakers": None,  # their number; None: estimated
     "diarize": True,
     "summarize": True,
     "translate": False,  # into English
-    "session": None,  # what an earlier system called the session that a recording belongs to
+    "session": None,  # an earlier system's name of the session that a recording belongs to
 }
 MOST_SPEAKERS = 20
-PACED, LEAST_PACED_S = 50, 10.0  # recordings that say how fast recognizers are here, and their least length
+PACED, LEAST_PACED_S = 50, 10.0  # recordings that measure the speed of recognizers, and their least length
 _LANGUAGE = re.compile(r"([a-z]{2,3}(-[a-z0-9]{2,8})*)?")
 
 
@@ -57,19 +57,19 @@ def create_recording(
     identifier: uuid.UUID | None = None,
     even_if_full: bool = False,
 ) -> Recording:
-    """Take an audio file over (it is moved, and counts in its user's quota already) and queue its transcription.
+    """Take over an audio file (it is moved, and counts in its user's quota already) and queue its transcription.
 
     Args:
-        name: the file name of ``source``, shown without its path and control characters; with ``more``, the
-            recording's name also says how many further files there are.
-        options: of :data:`DEFAULTS`; others are refused.
-        more: further files that belong to it, joined behind ``source`` in this order (moved, too).
-        identifier: of the recording; a new one unless given.
-        even_if_full: taken however many jobs wait, since it could not be had again.
+      name: the file name of ``source``, stored without path and control characters; with ``more``, the recording's
+        name also gives the number of further files.
+      options: of :data:`DEFAULTS`; others are refused.
+      more: further files, appended to ``source`` in this order (moved, too).
+      identifier: of the recording; by default a new one.
+      even_if_full: accept it however many jobs wait, since it cannot be recorded again.
 
-    Raises HarkError: an empty or too large file, options that make no sense, or a full disk;
-    webui.jobs.services.LimitReached: too many are waiting. The files are where they were; StatusError (429): the user's
-    jobs of today, or minutes of this month, are used up.
+    Raises HarkError: an empty or too large file, invalid options, or a full disk; webui.jobs.services.LimitReached: too
+    many jobs wait; StatusError (429): the user's jobs of today, or minutes of this month, are used up. Then the files
+    are still in their places.
     """
     chosen = checked_options(options or {})
     sources = [source, *more]
@@ -78,12 +78,12 @@ def create_recording(
         raise HarkError(_("The recording is empty."), _("The file has 0 bytes."), _("Choose another file."))
     check_size(user, sum(sizes))
     name = clean_name(name)
-    # In its folder the files have a harmless suffix of what was sent, nothing else.
+    # Of the sent names, the files in its folder have only a safe suffix.
     originals = [f"original{suffix_of(name) or suffix_of(source.name)}"]
     if more:
         originals = [f"original-{number}{suffix_of(path.name)}" for number, path in enumerate(sources, 1)]
     seconds = 0.0
-    if seconds_left(user) is not None:  # a header may lie: the job may not take more than is left
+    if seconds_left(user) is not None:  # a header may be wrong, so the job enforces the limit too
         for path in sources:
             with suppress(HarkError):
                 seconds += probe(path).duration_s
@@ -95,13 +95,13 @@ def create_recording(
         originals=originals,
     )  # fmt: skip
     with storing("keeping the recording"), ExitStack() as undo:
-        recording.path.mkdir(parents=True)  # of two who finish the same upload the second is refused here
+        recording.path.mkdir(parents=True)  # refuses the second of two finishes of the same upload
         undo.callback(shutil.rmtree, recording.path, ignore_errors=True)
         for path, kept in zip(sources, recording.originals, strict=True):
             shutil.move(path, recording.path / kept)
             undo.callback(shutil.move, recording.path / kept, path)
         with alone():
-            transaction.on_commit(undo.pop_all)  # first of all: whatever fails after the commit, the files stay
+            transaction.on_commit(undo.pop_all)  # first, so that the files stay whatever fails after the commit
             recording.save(force_insert=True)
             _submit(recording, even_if_full, seconds)
         undo.pop_all()
@@ -109,7 +109,7 @@ def create_recording(
 
 
 def _submit(recording: Recording, even_if_full: bool = False, seconds: float = 0.0) -> None:
-    """Queue the transcription with the recording's options; ``seconds``: how long it is, as far as that is known."""
+    """Queue the transcription with the recording's options; ``seconds``: its length, 0 if unknown."""
     if not even_if_full:
         check_minutes(recording.user, seconds)
     left_s = seconds_left(recording.user)
@@ -125,7 +125,7 @@ def _submit(recording: Recording, even_if_full: bool = False, seconds: float = 0
 
 
 def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """All options of a transcription: what is missing or empty is as in :data:`DEFAULTS`. Raises HarkError."""
+    """Return complete options, missing or empty ones from :data:`DEFAULTS`. Raises HarkError for invalid ones."""
     unknown = set(options) - set(DEFAULTS)
     chosen = {**DEFAULTS, **options}
     if unknown:
@@ -156,7 +156,7 @@ def _no_options(why: str) -> HarkError:
 
 
 def check_size(user: User, size: int) -> None:
-    """Raise HarkError (413) for a recording of more bytes than are allowed."""
+    """Raise StatusError (413) for a recording of more bytes than allowed."""
     limits = MediaLimits.from_environment(owner=user.is_owner)
     try:
         limits.check_bytes(size)
@@ -165,8 +165,7 @@ def check_size(user: User, size: int) -> None:
 
 
 def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None = None) -> None:
-    """Queue another transcription; what there is stays until the new one is there. Raises HarkError: it is being
-    transcribed, or options make no sense."""
+    """Queue another transcription; the present one stays until then. Raises HarkError: active, or invalid options."""
     (recording.path / "progress.jsonl").unlink(missing_ok=True)
     with alone():
         old = Recording.objects.select_related("job").get(pk=recording.pk).job
@@ -184,7 +183,7 @@ def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None 
 
 
 def retry(*, recording: Recording) -> None:
-    """Go on with a transcription that did not end well, from where it was."""
+    """Continue a transcription that did not end well."""
     if recording.job is None:
         transcribe_again(recording=recording)
     elif recording.job.can_be_retried:
@@ -196,19 +195,18 @@ def remove_leftovers(job: Job) -> None:
     remove_from_library(user_data(job.user), job.spec["recording"])
     folder = user_data(job.user) / job.spec["folder"]
     shutil.rmtree(folder, ignore_errors=True)
-    jobs.forget(job)  # its title and log say what was in the recording
+    jobs.forget(job)  # its title and log reveal the recording's content
 
 
 def delete(*, recording: Recording) -> None:
-    """Delete a recording with all that was made of it: files, text, links, clips in the library, its job and its log.
-    Raises HarkError: a file could not be removed; the recording is still there then."""
+    """Delete a recording with everything made from it. Raises HarkError if a file cannot be removed; it stays then."""
     going = list(Job.objects.filter(user=recording.user, spec__recording=str(recording.pk)))
     for job in going:
         jobs.cancel(job=job)
     with storing("deleting the recording"):
         remove_from_library(user_data(recording.user), str(recording.pk))
         if recording.path.exists():
-            # Renamed first: a job that still writes cannot keep half of it here.
+            # Renamed first, so that a running job cannot write into it.
             doomed = recording.path.with_name(f".deleted-{recording.pk}-{secrets.token_hex(4)}")
             recording.path.rename(doomed)
             shutil.rmtree(doomed)
@@ -218,12 +216,11 @@ def delete(*, recording: Recording) -> None:
     for job in going:
         job.refresh_from_db()
         if not job.is_going:
-            remove_leftovers(job)  # of one that is going, when it has ended
+            remove_leftovers(job)  # those of an active job when it has ended
 
 
 def seconds_a_minute() -> dict[str, float]:
-    """How long the recognition of a minute of audio took on this machine, by recognizer: the median over the newest
-    recordings."""
+    """Return seconds of recognition a minute of audio on this machine: medians of recent recordings by recognizer."""
     done = Recording.objects.filter(job__kind="transcribe", job__state=Job.State.DONE, duration_s__gte=LEAST_PACED_S)
     newest: dict[Any, tuple[str, Any]] = {
         job: (engine, seconds)

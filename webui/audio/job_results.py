@@ -1,4 +1,4 @@
-"""What the end of a job does to its recording."""
+"""Results of a recording's jobs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def transcribed(job: Job) -> None:
 
 
 def job_has_ended(sender: object, job: Job, **more: Any) -> None:
-    """However a job has ended: its recording's state; and what it wrote after its recording was deleted goes, too."""
+    """Update the recording's state from an ended job, or remove what a job of a deleted recording wrote."""
     if "recording" not in job.spec:
         return
     recording = Recording.objects.filter(pk=job.spec["recording"])
@@ -61,5 +61,5 @@ def job_has_ended(sender: object, job: Job, **more: Any) -> None:
         speakers_detected(recording.select_related("user", "job").get(), job.result or {})
     elif job.kind == "minable":
         current = recording.select_related("user").get()
-        if job.spec["minable"] != current.minable:  # it was switched meanwhile, and who ended last must not decide
+        if job.spec["minable"] != current.minable:  # switched meanwhile; the last job to end must not decide
             bring_library_up_to_date(current, after=job)

@@ -1,4 +1,4 @@
-"""Listening along: words while they are said, detectors that fire, and answers to spoken questions."""
+"""Live transcription with detectors, and answers to spoken questions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _ASKS = re.compile(
 
 
 def questions_in(text: str) -> list[str]:
-    """Sentences that ask something: they end with a question mark, or begin with a word that asks."""
+    """Return the sentences that end with a question mark or begin with an interrogative or auxiliary verb."""
     found = []
     for sentence in _SENTENCE.findall(text):
         plain = sentence.strip()
@@ -50,13 +50,13 @@ def questions_in(text: str) -> list[str]:
 
 
 def detectors_of(user: User) -> list[tuple[Detector, Version]]:
-    """The detectors that a user may see, each with the version that is in use."""
+    """Return the detectors that the user may see, each with its version in use."""
     found = Detector.objects.visible_to(user).prefetch_related("versions__detector__user")
     return [(detector, version) for detector in found if (version := detector.current) is not None]
 
 
 def chosen_versions(user: User, ids: object) -> list[Version]:
-    """The versions in use of detectors with these ids that a user may see; any other id is left out."""
+    """Return the versions in use of the visible detectors with these ids; other ids are ignored."""
     wanted = {number for number in ids if isinstance(number, int)} if isinstance(ids, list) else set()
     return [version for detector, version in detectors_of(user) if detector.pk in wanted][:MOST_DETECTORS]
 
@@ -70,16 +70,16 @@ def too_many(most: int) -> HarkError:
 
 
 class Session:
-    """One live transcription. Nothing in it touches the database, so ``feed`` and ``finish`` may run in any thread.
+    """A live transcription. It does not touch the database, so ``feed`` and ``finish`` may run in any thread.
 
     Args:
-        engine: of recognition, or "auto".
-        language: as a code; None: the engine decides.
-        versions: of detectors that listen along.
-        keep: a file that the audio is written to, so that it can become a recording.
-        data: the user's data folder; see ``pipeline.recordings.transcription.registry.choose``.
+      engine: the recognizer, or "auto".
+      language: as a code; None: the engine decides.
+      versions: of detectors that listen along.
+      keep: a file for the audio, so that it can become a recording.
+      data: the user's data folder; see ``pipeline.recordings.transcription.registry.choose``.
 
-    Raises HarkError: no engine is ready, or a detector's bundle cannot be read.
+    Raises HarkError: no engine is ready, or a detector's bundle is unreadable.
     """
 
     def __init__(
@@ -100,14 +100,14 @@ class Session:
                 self.file.setframerate(SAMPLE_RATE)
 
     def write(self, content: bytes) -> None:
-        """Keep 16-bit samples as soon as they are there. Raises HarkError where the disk is full."""
+        """Store 16-bit samples on arrival. Raises HarkError on a full disk."""
         self.samples += len(content) // 2
         if self.file is not None:
             with storing("keeping what is heard"):
                 self.file.writeframesraw(content[: len(content) // 2 * 2])
 
     def feed(self, content: bytes) -> list[dict[str, Any]]:
-        """What is new after more 16-bit samples: ``{"event"}``, ``{"partial"}``, ``{"final"}``, ``{"error"}``."""
+        """Process 16-bit samples; return new ``{"event"}``, ``{"partial"}``, ``{"final"}``, ``{"error"}``."""
         audio = np.frombuffer(content[: len(content) // 2 * 2], "<i2").astype(np.float32) / 32768.0
         news: list[dict[str, Any]] = []
         for phrase, runtime in self.detectors:
@@ -116,7 +116,7 @@ class Session:
                 news.append({"event": event})
         try:
             return news + [_said(result) for result in self.transcriber.feed(audio)]
-        except HarkError as error:  # an utterance is lost, the stream goes on
+        except HarkError as error:  # an utterance is lost, the stream continues
             return [*news, {"error": explained(error)}]
 
     def finish(self) -> list[dict[str, Any]]:
@@ -139,7 +139,7 @@ def _said(result: Any) -> dict[str, Any]:
 
 
 def new_file(user: User) -> Path:
-    """Where the audio of a session is written until it is a recording. Raises HarkError."""
+    """Return the path for a session's audio until it is a recording. Raises HarkError."""
     check_room(user)
     check_minutes(user)
     with storing("keeping what is heard"):
@@ -147,7 +147,7 @@ def new_file(user: User) -> Path:
 
 
 def keep(*, user: User, path: Path, engine: str, language: str | None) -> Recording:
-    """Make a recording of the live audio. Raises HarkError; the file is still there then."""
+    """Make a recording of the live audio. Raises HarkError; then the file still exists."""
     name = _("Live, %(time)s") % {"time": f"{timezone.localtime():%Y-%m-%d %H.%M}"}
     return intake.create_recording(
         user=user, name=f"{name}.wav", source=path, options={"engine": engine, "language": language}, even_if_full=True
@@ -155,7 +155,7 @@ def keep(*, user: User, path: Path, engine: str, language: str | None) -> Record
 
 
 def answer(*, user: User, question: str) -> dict[str, Any] | None:
-    """What the user's own transcripts say about a spoken question; None where they say nothing."""
+    """Answer a spoken question from the user's own transcripts; None without an answer."""
     try:
         found = asking.answer(user=user, question=question)
     except HarkError:

@@ -1,4 +1,4 @@
-"""Recordings, what is found in them, uploads that are under way, and links by which a recording is shared."""
+"""Recordings, their searchable passages, uploads in progress, and links that share a recording."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from webui.jobs.models import Job
 
 
 class Recording(models.Model):
-    """Audio that was given to Hark to be transcribed. Its files are in a folder of its own below the user's data."""
+    """Audio to transcribe. Its files are in a folder of its own below the user's data."""
 
     class State(models.TextChoices):
         UPLOADED = "uploaded", _("Uploaded")
@@ -30,7 +30,7 @@ class Recording(models.Model):
     state = models.CharField(max_length=8, choices=State.choices, default=State.UPLOADED, db_index=True)
     job = models.OneToOneField(Job, on_delete=models.SET_NULL, null=True, related_name="recording")
     folder = models.CharField(max_length=200)  # relative to the user's data folder
-    originals = models.JSONField(default=list)  # names of the files in it as they came, in their order
+    originals = models.JSONField(default=list)  # names of the uploaded files in it, in order
     options = models.JSONField(default=dict)  # of the transcription
     bytes = models.BigIntegerField(default=0)  # of the originals
     duration_s = models.FloatField(null=True)
@@ -39,8 +39,8 @@ class Recording(models.Model):
     engine = models.CharField(max_length=200, default="")
     speakers = models.IntegerField(default=0)
     words = models.IntegerField(default=0)
-    version = models.IntegerField(default=0)  # of the transcript: one more with each change
-    minable = models.BooleanField(default=False)  # phrases of it may go into detectors
+    version = models.IntegerField(default=0)  # of the transcript, incremented by each change
+    minable = models.BooleanField(default=False)  # may be used for training
     organization = shared_with(related_name="recordings")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -67,29 +67,29 @@ class Recording(models.Model):
 
     @property
     def now(self) -> str:
-        """Its state; a job that was taken up again on its own page counts too."""
+        """Its state, or WORKING while its job is active, which may have been retried on the job's own page."""
         return self.State.WORKING if self.job is not None and self.job.is_going else self.state
 
     @property
     def error(self) -> dict[str, str] | None:
-        """Why there is no (new) transcript: what, why, what_to_do. None unless its job has failed."""
+        """The reason for a missing (new) transcript: what, why, what_to_do. None unless its job has failed."""
         return self.job.error if self.job is not None and not self.job.is_going else None
 
 
 class Passages(Things["Passage"]):
-    """Passages are whose the recording is."""
+    """Passages belong to the user of their recording."""
 
     to_thing = "recording__"
 
 
 class Passage(models.Model):
-    """A segment of a transcript, so that it is found. The full-text index beside this table follows it by triggers."""
+    """A segment of a transcript for the search. Triggers update the full-text index beside this table."""
 
     recording = models.ForeignKey(Recording, on_delete=models.CASCADE, related_name="passages")
     number = models.IntegerField()  # of the segment
     start_s = models.FloatField()
     end_s = models.FloatField()
-    speaker = models.CharField(max_length=100, default="")  # as it is shown
+    speaker = models.CharField(max_length=100, default="")  # as displayed
     text = models.TextField()
 
     objects: ClassVar = Passages.as_manager()
@@ -103,12 +103,12 @@ class Passage(models.Model):
 
 
 class UploadInProgress(models.Model):
-    """A file that comes in pieces. What there is of it is as long as its file."""
+    """A file that is uploaded in pieces; its length is the progress."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="recording_uploads")
     name = models.CharField(max_length=200)
-    size = models.BigIntegerField()  # bytes, as it was said at the beginning
+    size = models.BigIntegerField()  # bytes, as announced at the beginning
     touched_at = models.DateTimeField(default=timezone.now)
 
     objects: ClassVar = Owned.as_manager()
@@ -118,14 +118,13 @@ class UploadInProgress(models.Model):
 
     @property
     def path(self) -> Path:
-        """What there is of it."""
         from webui.jobs.services import user_data
 
         return user_data(self.user) / "uploads" / "recordings" / self.id.hex
 
 
 class Share(models.Model):
-    """A link by which anyone can read and play a recording for a time. Of its token only the SHA-256 is kept."""
+    """A link by which anybody can read and play a recording for a time. Only the SHA-256 of its token is stored."""
 
     recording = models.ForeignKey(Recording, on_delete=models.CASCADE, related_name="shares")
     digest = models.CharField(max_length=64, unique=True)

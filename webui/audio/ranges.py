@@ -1,4 +1,4 @@
-"""A file, or the part of it that a browser asks for in order to play from the middle of a recording."""
+"""Byte ranges of files, with which browsers play from the middle of a recording."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
-BLOCK = 64 * 1024  # bytes that are in memory
+BLOCK = 64 * 1024  # bytes in memory
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 def file_or_part(request: HttpRequest, path: Path, content_type: str) -> HttpResponseBase:
-    """The answer to a GET or HEAD for a file (RFC 9110, section 14): 200, 206, 304 or 416. Raises OSError.
+    """Answer a GET or HEAD for a file (RFC 9110, section 14): 200, 206, 304 or 416. Raises OSError.
 
-    Of several ranges at once, and of ranges of a file that has changed since (If-Range), the whole file is sent.
+    For several ranges at once, and for ranges of a file that has changed (If-Range), the whole file is sent.
     """
     facts = path.stat()
     size = facts.st_size
@@ -39,7 +39,7 @@ def file_or_part(request: HttpRequest, path: Path, content_type: str) -> HttpRes
             first, last = max(0, size - int(wanted[2])), size - 1
         status = 206
         if wanted[2] and wanted[1] and int(wanted[2]) < int(wanted[1]):
-            first, last, status = 0, size - 1, 200  # no range at all
+            first, last, status = 0, size - 1, 200  # not a valid range
         elif first >= size or first > last:
             return HttpResponse(status=416, headers={"Content-Range": f"bytes */{size}", "Accept-Ranges": "bytes"})
     length = last - first + 1
@@ -61,7 +61,7 @@ def _blocks(path: Path, first: int, length: int) -> Iterator[bytes]:
 
 
 async def _blocks_later(path: Path, first: int, length: int) -> AsyncIterator[bytes]:
-    """The same without holding up other requests, and without gathering the whole answer first."""
+    """Yield blocks without blocking other requests or collecting the whole answer first."""
     blocks = _blocks(path, first, length)
     while block := await asyncio.to_thread(next, blocks, b""):
         yield block

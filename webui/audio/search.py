@@ -1,4 +1,4 @@
-"""Full-text search in a user's transcripts: SQLite's FTS5, PostgreSQL's tsvector, on MariaDB and MySQL ``instr``."""
+"""Full-text search in transcripts: SQLite's FTS5, PostgreSQL's tsvector, on MariaDB and MySQL ``instr``."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from webui.audio.models import Passage, Recording
 
 MOST_WORDS = 32  # of a query
 LONGEST_QUERY = 400  # letters
-BEGIN, END = "\x02", "\x03"  # around what matched; no text has them
+BEGIN, END = "\x02", "\x03"  # around matches; no text contains them
 PASSAGES = 2000  # at a time
-LONGEST_WORD = 200  # letters; of a longer one the beginning counts
+LONGEST_WORD = 200  # letters; longer words are truncated
 _WORD = re.compile(r"[^\W_]+")
 _PHRASE = re.compile(r'"([^"]*)"|(\w+)')
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A segment in which words were found; ``marked`` is its text as HTML with what matched in <mark>."""
+    """A segment with matches; ``marked`` is its text as HTML with the matches in <mark>."""
 
     recording_id: UUID
     recording: str  # its name
@@ -42,7 +42,7 @@ class Hit:
 
 
 def index(recording: Recording, transcript: Transcript) -> None:
-    """Make all of a transcript's segments findable; what was there of it before goes."""
+    """Index all segments of a transcript, replacing earlier ones."""
     Passage.objects.filter(recording=recording).delete()
     Passage.objects.bulk_create(
         Passage(
@@ -55,7 +55,7 @@ def index(recording: Recording, transcript: Transcript) -> None:
 
 
 def index_all() -> None:
-    """Make all passages findable that are in the table without having been indexed (servers)."""
+    """Index the passages in the table that are not indexed yet (servers)."""
     while made := list(Passage.objects.extra(where=["audio_passage.words IS NULL"])[:PASSAGES]):
         _set_words(made)
 
@@ -71,12 +71,12 @@ def _set_words(passages: Iterable[Passage]) -> None:
 
 
 def plain(text: str) -> str:
-    """Without control characters, which mark the matches."""
+    """Remove control characters, which mark the matches."""
     return "".join(letter for letter in text if unicodedata.category(letter) != "Cc" or letter in "\t\n")
 
 
 def terms(query: str) -> list[str]:
-    """What is looked for: words, and phrases that stand in quotation marks. Whatever else is typed is left out."""
+    """Return the words of a query, and phrases in quotation marks; anything else is ignored."""
     found = []
     for phrase, word in _PHRASE.findall(query[:LONGEST_QUERY]):
         words = re.findall(r"\w+", phrase) if phrase else [word] if word else []
@@ -86,7 +86,7 @@ def terms(query: str) -> list[str]:
 
 
 def find(user: User, wanted: Iterable[str], *, recording: Recording | None, limit: int, every: bool) -> list[Hit]:
-    """Segments of what a user may see with all (``every``) or any of these words and phrases, best first."""
+    """Return visible segments with all (``every``) or any of these words and phrases, best first."""
     wanted = list(wanted)
     if not wanted:
         return []
@@ -94,11 +94,11 @@ def find(user: User, wanted: Iterable[str], *, recording: Recording | None, limi
         return _find_on_server(user, wanted, recording, limit, every)
     expression = (" AND " if every else " OR ").join(f'"{term}"' for term in wanted)
     if every:
-        expression += " *"  # the last word may still be being typed
+        expression += " *"  # the last word may be incomplete
     condition, values = ("AND p.recording_id = %s", [recording.pk.hex]) if recording is not None else ("", [])
     try:
         seen, of_user = Recording.objects.visible_to(user).order_by().values("pk").query.sql_with_params()
-    except EmptyResultSet:  # nothing is
+    except EmptyResultSet:  # nothing is visible
         return []
     with connection.cursor() as cursor:
         cursor.execute(
@@ -116,11 +116,11 @@ def find(user: User, wanted: Iterable[str], *, recording: Recording | None, limi
         ]
 
 
-# Servers: words are told apart here, not by their parsers, so what is found does not depend on the server's locale.
+# Servers: words are separated here, not by their parsers, so that results do not depend on the server's locale.
 
 
 def _words(text: str) -> list[tuple[str, int, int]]:
-    """Each word as it is compared (small letters, no diacritics), and where it begins and ends [letters]."""
+    """Return each word as compared (lower case, no diacritics), with its start and end [letters]."""
     return [(_compared(match[0]), match.start(), match.end()) for match in _WORD.finditer(text)]
 
 
@@ -130,7 +130,7 @@ def _compared(word: str) -> str:
 
 
 def _vector(text: str) -> str:
-    """A tsvector. Words hold letters and digits only, so nothing in them has to be escaped."""
+    """Return a tsvector. Words hold letters and digits only, so nothing needs escaping."""
     return " ".join(f"'{word}':{place}" for place, (word, _begin, _end) in enumerate(_words(text), 1) if word)
 
 
@@ -160,7 +160,7 @@ def _in_postgresql(phrases: list[list[str]], every: bool) -> dict[str, Any]:
     alternatives = ["(" + " <-> ".join(f"'{word}'" for word in phrase) + ")" for phrase in phrases]
     expression = (" & " if every else " | ").join(alternatives)
     if every:
-        expression = f"{expression[:-1]}:*)"  # the last word may still be being typed
+        expression = f"{expression[:-1]}:*)"  # the last word may be incomplete
     return {
         "where": ["audio_passage.words @@ %s::tsquery"], "params": [expression],
         "select": {"rank": "ts_rank(audio_passage.words, %s::tsquery)"}, "select_params": [expression],
@@ -168,11 +168,10 @@ def _in_postgresql(phrases: list[list[str]], every: bool) -> dict[str, Any]:
 
 
 def _in_mysql(phrases: list[list[str]], every: bool) -> dict[str, Any]:
-    """Of all passages that a user may see each is looked at: InnoDB's full-text index leaves out short words and stop
-    words. The best has the most of its letters in what was found."""
+    """Scan all visible passages, as InnoDB's index omits short words; rank by the share of matching letters."""
     lines = [f" {' '.join(phrase)} " for phrase in phrases]
     if every:
-        lines[-1] = lines[-1].rstrip()  # the last word may still be being typed
+        lines[-1] = lines[-1].rstrip()  # the last word may be incomplete
     left = "REPLACE(" * len(lines) + "audio_passage.words" + ", %s, '')" * len(lines)
     return {
         "where": [(" AND " if every else " OR ").join(["instr(audio_passage.words, %s) > 0"] * len(lines))],
@@ -182,7 +181,7 @@ def _in_mysql(phrases: list[list[str]], every: bool) -> dict[str, Any]:
 
 
 def _marked(text: str, phrases: list[list[str]], last_may_go_on: bool) -> str:
-    """The text with BEGIN and END around the places where these words and phrases are."""
+    """Return the text with BEGIN and END around the matches of these words and phrases."""
     words = _words(text)
     inside: set[int] = set()  # letters
     for number, phrase in enumerate(phrases):

@@ -1,4 +1,4 @@
-"""Links to a recording, and its part in detectors."""
+"""Links to a recording, and its use for training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHARE_DAYS, MOST_SHARE_DAYS = 7, 90
 
 
 def share(*, recording: Recording, days: int = SHARE_DAYS) -> tuple[Share, str]:
-    """A link that works for ``days`` days, and its token, which is shown now and never again."""
+    """Make a link that works for ``days`` days; return it and its token, which is shown only now."""
     transcript_of(recording)
     if not 1 <= days <= MOST_SHARE_DAYS:
         raise HarkError(
@@ -43,7 +43,7 @@ def revoke(*, share: Share) -> None:
 
 
 def shared(token: str) -> Share:
-    """The share of a token. Raises Share.DoesNotExist where there is none, StatusError (410) where it works no more."""
+    """Return the share of a token. Raises Share.DoesNotExist, or StatusError (410) if it has ended."""
     found = Share.objects.select_related("recording__user", "recording__job").get(digest=digest(token))
     if not found.works or not found.recording.user.is_active:
         raise StatusError(
@@ -56,7 +56,7 @@ def shared(token: str) -> Share:
 
 
 def set_minable(*, recording: Recording, minable: bool) -> Job | None:
-    """Let phrases of a recording go into detectors, or take them out again; the job that does it, None if none must."""
+    """Allow or forbid the use of a recording for training; return the job that does it, None if none is needed."""
     transcript_of(recording)
     with alone():
         Recording.objects.filter(pk=recording.pk).update(minable=minable)

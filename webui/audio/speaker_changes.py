@@ -1,4 +1,4 @@
-"""Who speaks in a recording: names, passages, another detection, remembered voices."""
+"""Changes of a recording's speakers: names, passages, repeated detection, remembered voices."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from webui.jobs.models import Job
 from webui.jobs.services import user_data
 from webui.transactions import alone
 
-LONGEST_NAME = 100  # letters of a name
+LONGEST_NAME = 100  # letters
 
 
 def name_speakers(*, recording: Recording, names: Mapping[str, str], version: int | None = None) -> None:
-    """Call speakers by names, all or none of them; "" takes a name back.
+    """Name speakers, all or none of them; "" removes a name.
 
     Args:
-        names: what they are called, by the id of the speaker; who is called that already is left as they are.
-        version: that the person saw; None names them in whatever is there.
+      names: by speaker id; unchanged ones are ignored.
+      version: the one the user saw; None: any.
 
-    Raises Changed: the transcript is another one by now; HarkError: there is no such speaker, or two who speak would
+    Raises Changed if the transcript has changed meanwhile, HarkError for an unknown speaker, or if two who speak would
     have one name.
     """
     with alone():
@@ -67,7 +67,7 @@ def name_speakers(*, recording: Recording, names: Mapping[str, str], version: in
 
 
 def _unnamed(speaker: str) -> str:
-    """What a speaker whom nobody has named is called: "Speaker 1" for S1."""
+    """Return the default name of a speaker: "Speaker 1" for S1."""
     return f"Speaker {speaker[1:]}" if re.fullmatch(r"S\d+", speaker) else speaker
 
 
@@ -87,13 +87,13 @@ def assign_speaker(
     from_word: int = 0,
     all_of_theirs: bool = False,
 ) -> None:
-    """Say who speaks in a passage; it can be undone by assigning it back.
+    """Set the speaker of a passage; assigning it back undoes it.
 
     Args:
-        speaker: an id of the transcript's, "" (unknown), or None: a new speaker.
-        start_s: where the passage begins that the person saw, as the page has it.
-        from_word: the passage becomes two, and the second, which begins with this word, is assigned; 0: all of it.
-        all_of_theirs: also assign all passages of its present speaker: two speakers become one.
+      speaker: an id of the transcript, "" (unknown), or None: a new speaker.
+      start_s: the start of the passage that the user saw, as the page shows it.
+      from_word: split the passage before this word, and assign the second part; 0: assign all of it.
+      all_of_theirs: assign all passages of its present speaker, too: two speakers become one.
 
     Raises HarkError: no such passage, word or speaker.
     """
@@ -122,13 +122,13 @@ def assign_speaker(
 
 
 def detect_speakers_again(*, recording: Recording, speakers: int | None = None) -> Job:
-    """Queue another detection of who speaks when; words, corrections and names stay. The job.
+    """Queue another detection of speakers; words, corrections and names stay.
 
     Args:
-        speakers: how many there are; None: estimated.
+      speakers: their number; None: estimated.
 
-    Raises StatusError (409): there is no transcript yet, or the recording is being transcribed, or its speakers are
-    being detected; HarkError: no such number of speakers; webui.jobs.services.LimitReached: too many are waiting.
+    Raises StatusError (409): no transcript yet, or the recording or its speakers are being processed; HarkError:
+    invalid number of speakers; webui.jobs.services.LimitReached: too many jobs wait.
     """
     speakers = checked_options({"speakers": speakers})["speakers"]
     with alone():
@@ -137,9 +137,9 @@ def detect_speakers_again(*, recording: Recording, speakers: int | None = None) 
 
 
 def speakers_detected(recording: Recording, found: Mapping[str, Any]) -> None:
-    """Take up what the job "speakers" has found, in the transcript as it is now."""
+    """Apply the result of the job "speakers" to the current transcript."""
     if recording.now == Recording.State.WORKING:
-        return  # the new transcript will have its own
+        return  # the new transcript will have its own speakers
     before = transcript_of(recording)
     turns = tuple(Turn(**turn) for turn in found["turns"])
     detected = Diarization(
@@ -151,8 +151,7 @@ def speakers_detected(recording: Recording, found: Mapping[str, Any]) -> None:
 
 
 def remember_voice(*, recording: Recording, speaker: str, name: str) -> None:
-    """Remember a speaker's voice under a name, to be offered in later recordings. Only with that person's consent.
-    Raises HarkError: no such speaker, or too little speech of theirs."""
+    """Remember a speaker's voice, only with that person's consent. Raises HarkError: unknown, or too little speech."""
     transcript = transcript_of(recording)
     _check_speaker(transcript, speaker)
     alone = [part for part in transcript.segments if part.speaker == speaker and not part.overlap]
@@ -166,7 +165,7 @@ def voices_of(user: User) -> list[str]:
 
 
 def forget_voice(*, user: User, name: str) -> bool:
-    """Delete a remembered voice; whether there was one of that name."""
+    """Delete a remembered voice; return whether it existed."""
     return voiceprints.forget(_voices(user), name)
 
 

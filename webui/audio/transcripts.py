@@ -1,4 +1,4 @@
-"""Recordings that a user may see, their transcripts, and jobs about them."""
+"""Visible recordings, their transcripts, and jobs about them."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def recordings_of(user: User) -> QuerySet[Recording]:
 
 
 def recordings_seen_by(user: User) -> QuerySet[Recording]:
-    """A user's own recordings and those that are shared with them, newest first."""
+    """Return a user's own recordings and those shared with them, newest first."""
     return Recording.objects.visible_to(user).select_related("job", "organization")
 
 
 def transcript_of(recording: Recording) -> Transcript:
-    """Return the transcript. Raises StatusError (409) while it is being made, HarkError where the file is damaged."""
+    """Return the transcript. Raises StatusError (409) while it is being made, HarkError if the file is damaged."""
     if recording.version == 0:
         if recording.now == Recording.State.FAILED:
             raise StatusError(
@@ -53,7 +53,7 @@ def transcript_of(recording: Recording) -> Transcript:
 
 
 def submit_alone(recording: Recording, kind: str, going: str, **more: str | int | None) -> Job:
-    """Queue a job about a recording. Raises StatusError (409), which says ``going``, while one of its kind goes on."""
+    """Queue a job about a recording. Raises StatusError (409), worded ``going``, while one of its kind is active."""
     newest = newest_job(recording, kind)
     if newest is not None and newest.is_going:
         raise StatusError(409, going, _("One thing at a time."), _("Wait, or cancel the job."))
@@ -61,7 +61,7 @@ def submit_alone(recording: Recording, kind: str, going: str, **more: str | int 
 
 
 def submit(recording: Recording, kind: str, even_if_full: bool = False, **more: Any) -> Job:
-    """Queue a job about a recording; its spec is which one and where, and what there is ``more``."""
+    """Queue a job about a recording, with its id, its folder and ``more`` in the spec."""
     return jobs.submit(
         user=recording.user, kind=kind, title=recording.name, even_if_full=even_if_full,
         spec={"recording": str(recording.pk), "folder": recording.folder, **more},
@@ -79,7 +79,7 @@ def newest_job(recording: Recording, kind: str) -> Job | None:
 
 
 def transcript_to_change(recording: Recording) -> tuple[Recording, Transcript]:
-    """The recording as it is now; SQLite's transactions that write are one after another (settings.DATABASES)."""
+    """Return the current recording and transcript; SQLite serializes transactions that write (settings.DATABASES)."""
     current = Recording.objects.select_related("user", "job").get(pk=recording.pk)
     if current.now == Recording.State.WORKING:
         raise StatusError(
@@ -92,8 +92,10 @@ def transcript_to_change(recording: Recording) -> tuple[Recording, Transcript]:
 
 
 def segments_with(transcript: Transcript, number: int, start_s: str = "") -> list[Segment]:
-    """Return the segments of a transcript. Raises HarkError where that passage is not there, or not the one that a
-    person saw: ``start_s`` is where it begins, as the page has it, "" for any."""
+    """Return the segments of a transcript, after a check of one of them.
+
+    Raises HarkError unless that passage exists and begins at ``start_s``, as the page shows it ("": anywhere).
+    """
     segments = list(transcript.segments)
     if not 0 <= number < len(segments) or start_s not in ("", f"{segments[number].start_s:.3f}"):
         raise HarkError(_("There is no such passage."), _("It was removed."), _("Reload the page."))
@@ -101,7 +103,7 @@ def segments_with(transcript: Transcript, number: int, start_s: str = "") -> lis
 
 
 def check_version(recording: Recording, version: int | None, what_to_do: str, text: str = "") -> None:
-    """Raise Changed, with the current ``text``, where a person saw another version; None is whatever is there."""
+    """Raise Changed, with the current ``text``, unless ``version`` is the current one or None (any)."""
     if version in (None, recording.version):
         return
     error = Changed(
@@ -112,6 +114,5 @@ def check_version(recording: Recording, version: int | None, what_to_do: str, te
 
 
 def search(*, user: User, query: str, recording: Recording | None = None, limit: int = 50) -> list[Hit]:
-    """Segments of what a user may see that hold all words of a query, best first. Any text is a query; one without
-    words finds nothing."""
+    """Return visible segments with all words of a query, best first; none for a query without words."""
     return searching.find(user, searching.terms(query), recording=recording, limit=limit, every=True)

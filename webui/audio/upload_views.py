@@ -1,4 +1,4 @@
-"""How recordings come in: a form of small files, or pieces of large ones."""
+"""Uploads of recordings: small files in a form, large ones in pieces."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LARGEST_JSON = 100_000  # bytes
 
 @require_POST
 def form(request: HttpRequest) -> HttpResponse:
-    """Files of a form: ``audio`` (several), ``together``: they are one recording; and the options."""
+    """Upload the files of a form: ``audio`` (several), ``together`` (they are one recording), and the options."""
     user = signed_in(request)
     sent = request.FILES.getlist("audio")
     if not sent or len(sent) > MOST_FILES:
@@ -72,7 +72,7 @@ def form(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def begin(request: HttpRequest) -> JsonResponse:
-    """``{"name", "size"}`` to ``{"id", "offset", "address", "chunk"}``: a file that comes in pieces."""
+    """Begin an upload in pieces: ``{"name", "size"}`` to ``{"id", "offset", "address", "chunk"}``."""
     sent = _json(request)
     size = sent.get("size")
     if not isinstance(size, int) or isinstance(size, bool):
@@ -83,7 +83,7 @@ def begin(request: HttpRequest) -> JsonResponse:
 
 @require_http_methods(["GET", "HEAD", "PUT", "PATCH", "DELETE"])
 def piece(request: HttpRequest, upload_id: UUID) -> HttpResponse:
-    """How much of it is there; PUT and PATCH with ``?offset=N`` add a piece, the body of the request."""
+    """Return the progress of an upload; PUT and PATCH with ``?offset=N`` append the body of the request."""
     upload = _upload(request, upload_id)
     if request.method == "DELETE":
         uploads.discard(upload=upload)
@@ -101,9 +101,9 @@ def piece(request: HttpRequest, upload_id: UUID) -> HttpResponse:
 
 @require_POST
 def done(request: HttpRequest, upload_id: UUID) -> JsonResponse:
-    """``{"options", "with": [ids of further uploads that belong to it]}`` to ``{"recording", "address"}``."""
+    """Finish an upload: ``{"options", "with": [ids of further uploads of it]}`` to ``{"recording", "address"}``."""
     taken = transcripts.recordings_of(signed_in(request)).filter(pk=upload_id).first()
-    if taken is not None:  # the answer was lost on its way, and it is asked for again
+    if taken is not None:  # the first answer was lost
         return _made(taken)
     upload = _upload(request, upload_id)
     sent = _json(request)
@@ -133,7 +133,7 @@ def _upload(request: HttpRequest, upload_id: UUID) -> UploadInProgress:
 
 
 def _json(request: HttpRequest) -> dict[str, Any]:
-    """The body as a JSON object. Raises HarkError."""
+    """Parse the body as a JSON object. Raises HarkError."""
     try:
         return json_object(request.read(LARGEST_JSON) or b"{}")
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Files that come in pieces, so that a broken connection costs no more than one of them."""
+"""Uploads in pieces, so that a broken connection costs no more than one of them."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from webui.limits import Body
 from webui.uploads import on_disk
 
 LARGEST_CHUNK = 8_000_000  # bytes of one request
-BLOCK = 256 * 1024  # bytes that are in memory
-MOST_AT_ONCE = 200  # uploads of a user that have not ended
-KEPT_FREE = 500_000_000  # bytes of the disk that uploads never take
-LARGE, LARGE_AT_ONCE = 2_500_000, 10  # bytes of a body; how many of a user may come at the same time
-COPIES = 3  # of a body, until its file is where it stays
-# What is sent there becomes a job.
+BLOCK = 256 * 1024  # bytes in memory
+MOST_AT_ONCE = 200  # unfinished uploads of a user
+KEPT_FREE = 500_000_000  # bytes on the disk that uploads leave free
+LARGE, LARGE_AT_ONCE = 2_500_000, 10  # bytes of a body; simultaneous ones of a user
+COPIES = 3  # of a body, until its file is in its place
+# Uploads to these addresses become jobs.
 QUEUED = re.compile(r"/upload|/recordings/upload|/api/meetings|/api/v1/(recordings|transcribe)")
-# Programs send whole recordings to these addresses, and no more than a form to others.
+# Programs send whole recordings to these addresses, and only forms to others.
 WHOLE = re.compile(
     r"/upload|/interact|/v1/audio/(transcriptions|translations)"
     r"|/api/(asr/transcribe|voice-to-notes|meetings|v1/(transcribe|recordings))"
 )
 FORGOTTEN_AFTER = timedelta(days=1)
-ABANDONED_AFTER_S = 3600.0  # a file that was not written to for that long belongs to no request
+ABANDONED_AFTER_S = 3600.0  # a file without writes for so long belongs to no request
 IN_PIECES, RECEIVED = Path("uploads") / "recordings", Path("uploads") / "received"  # below a user's data
 
 log = logging.getLogger(__name__)
@@ -59,8 +59,10 @@ class WrongPlace(HarkError):
 
 
 def check_body(body: Body, before: Sequence[Body]) -> None:
-    """See to it that the body of a request may come beside those that came ``before`` it. Raises HarkError: no room on
-    the disk or in the quota, no place in the queue, or too many large ones of this user."""
+    """Check that the body of a request may arrive beside those that came ``before`` it.
+
+    Raises HarkError: no room on the disk or in the quota, no place in the queue, or too many large ones of this user.
+    """
     coming = [one for one in (*before, body) if not one.is_whole]
     theirs = [one for one in coming if one.user == body.user]
     if body.size > LARGE and sum(one.size > LARGE for one in theirs) > LARGE_AT_ONCE:
@@ -71,7 +73,7 @@ def check_body(body: Body, before: Sequence[Body]) -> None:
             _("Wait until one of them has ended."),
         )
     is_queued = QUEUED.fullmatch(body.path) is not None
-    if is_queued or body.size > LARGE:  # what is only listened to is small, and can be sent with a full quota
+    if is_queued or body.size > LARGE:  # audio that is not stored is small, and may be sent with a full quota
         check_room(body.user, sum(one.size for one in theirs))
     Path(settings.FILE_UPLOAD_TEMP_DIR).mkdir(parents=True, exist_ok=True)
     _check_room(settings.FILE_UPLOAD_TEMP_DIR, COPIES * sum(one.size for one in coming))
@@ -81,8 +83,7 @@ def check_body(body: Body, before: Sequence[Body]) -> None:
 
 
 def begin(*, user: User, name: str, size: int) -> UploadInProgress:
-    """A new upload of ``size`` bytes. Raises HarkError: an empty file, one that is larger than allowed, a full disk,
-    too many uploads at once."""
+    """Begin an upload of ``size`` bytes. Raises HarkError: empty, too large, too many at once, or a full disk."""
     old = UploadInProgress.objects.filter(touched_at__lt=timezone.now() - FORGOTTEN_AFTER)
     for abandoned in old.select_related("user"):
         discard(upload=abandoned)
@@ -100,7 +101,7 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
         )
     upload = UploadInProgress(user=user, name=clean_name(name), size=size)
     with storing("receiving the recording"):
-        # What others have begun is not counted: it may never come. If it does, pieces are refused, and none is lost.
+        # Others' uploads may never arrive, so they do not count. If they do, pieces are refused, and none is lost.
         promised = size + sum(one.size - offset(one) for one in going)
         check_room(user, promised)
         _check_room(folder_of(user), promised)
@@ -110,7 +111,7 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
 
 
 def _check_room(folder: Path, size: int) -> None:
-    """Raise StatusError (507) where ``size`` bytes would not leave :data:`KEPT_FREE` of the disk."""
+    """Raise StatusError (507) if ``size`` bytes would not leave :data:`KEPT_FREE` of the disk."""
     if shutil.disk_usage(folder).free < size + KEPT_FREE:
         raise StatusError(
             507,
@@ -128,17 +129,15 @@ def offset(upload: UploadInProgress) -> int:
 
 
 def append(*, upload: UploadInProgress, at: int, body: IO[bytes] | Any) -> int:
-    """Add a piece that begins at byte ``at``, read from ``body``; how many bytes there are now.
+    """Append a piece that begins at byte ``at``, read from ``body``; return the new length.
 
-    A piece that is too long, or that makes the file longer than was said, leaves nothing behind. One for which there is
-    no room can be sent again when there is: what came before it stays.
-
-    Raises WrongPlace: it begins elsewhere than where the last one ended; HarkError: it is too long, or the disk is
-    (nearly) full.
+    A piece that is too long, or that makes the file longer than announced, leaves nothing behind. One for which there
+    is no space can be sent again later: earlier pieces stay. Raises WrongPlace if it does not begin where the last one
+    ended, HarkError if it is too long or the disk is (nearly) full.
     """
     try:
         with upload.path.open("r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # of two who send the same piece the second is in the wrong place
+            fcntl.flock(file, fcntl.LOCK_EX)  # the second of two identical pieces is in the wrong place
             there = file.seek(0, os.SEEK_END)
             if at != there:
                 error = WrongPlace(
@@ -166,7 +165,7 @@ def append(*, upload: UploadInProgress, at: int, body: IO[bytes] | Any) -> int:
 
 
 def _copy(body: IO[bytes] | Any, file: IO[bytes], start: int, most: int) -> int:
-    """Write all of a body behind ``start``; raises StatusError (413) where that goes beyond ``most``."""
+    """Write the body behind ``start``; return the new end. Raises StatusError (413) beyond ``most``."""
     end = start
     while block := body.read(BLOCK):
         end += len(block)
@@ -186,8 +185,7 @@ def _copy(body: IO[bytes] | Any, file: IO[bytes], start: int, most: int) -> int:
 def finish(
     *, user: User, upload: UploadInProgress, options: dict[str, Any], more: list[UploadInProgress] | None = None
 ) -> Recording:
-    """Make a recording of an upload that is complete, or one of several together. Raises HarkError: something is
-    missing, or see ``intake.create_recording``; the uploads are still there then."""
+    """Make a recording of complete uploads. Raises HarkError as ``intake.create_recording``; the uploads stay then."""
     together = [upload, *(more or [])]
     for one in together:
         if offset(one) != one.size:
@@ -197,7 +195,7 @@ def finish(
                 % {"there": offset(one), "size": one.size, "name": one.name},
                 _("Send the rest first."),
             )
-    with storing("keeping the recording"):  # of two who finish the same upload one finds no file
+    with storing("keeping the recording"):  # one of two finishes of the same upload finds no file
         with_suffixes = [_named(one) for one in together] if len(together) > 1 else [upload.path]
         recording = intake.create_recording(
             user=user,
@@ -213,7 +211,7 @@ def finish(
 
 
 def _named(upload: UploadInProgress) -> Path:
-    """Its file under a name with the suffix that it was sent with: a link, so that the upload stays where it is."""
+    """Link its file to a name with the suffix that it was sent with, so that the upload stays in its place."""
     path = upload.path.with_name(upload.path.name + suffix_of(upload.name))
     if path != upload.path:
         path.unlink(missing_ok=True)
@@ -228,7 +226,7 @@ def discard(*, upload: UploadInProgress) -> None:
 
 
 def folder_of(user: User) -> Path:
-    """Where what comes in is written. Raises OSError."""
+    """Return the folder for uploads. Raises OSError."""
     folder = user_data(user) / IN_PIECES
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -236,8 +234,7 @@ def folder_of(user: User) -> Path:
 
 @contextmanager
 def kept_on_disk(user: User, upload: UploadedFile) -> Iterator[Path]:
-    """The file as by :func:`on_disk`, but below the user's data and in their quota. Raises HarkError as that does, and
-    where it is too large."""
+    """Store the file as :func:`on_disk`, in the user's data and quota. Raises HarkError likewise, or if too large."""
     size = upload.size or 0
     intake.check_size(user, size)
     take_room(user, size)
@@ -247,8 +244,7 @@ def kept_on_disk(user: User, upload: UploadedFile) -> Iterator[Path]:
 
 @contextmanager
 def received(user: User, upload: UploadedFile) -> Iterator[tuple[Path, MediaFacts]]:
-    """The file as by :func:`kept_on_disk`, and what its header says. Raises HarkError as that does, and where by its
-    header it is not a recording or too long."""
+    """Store the file as :func:`kept_on_disk`; return its header's facts too. Raises HarkError, also by the header."""
     with kept_on_disk(user, upload) as path:
         yield path, check_header(path, MediaLimits.from_environment(owner=user.is_owner))
 
@@ -258,11 +254,11 @@ def name_of(upload: UploadedFile) -> str:
 
 
 def remove_leftovers() -> None:
-    """Remove what a server that was killed had begun to receive. For the server's start.
+    """Remove unfinished files that a killed server left. For the server's start.
 
-    That no other server is at work on the same data cannot be known: it may listen on another port. So a file goes
-    only if no process has written to it for so long that no request can own it any more: an hour, and a day for live
-    audio. Uploads in pieces, which can be gone on with, are not among these files.
+    Another server on the same data cannot be excluded: it may listen on another port. So a file is removed only if no
+    process has written to it for so long that no request can own it: an hour, and a day for live audio. Uploads in
+    pieces, which can be continued, are not among these files.
     """
     data = Path(settings.DATA)
     found = [(path, ABANDONED_AFTER_S) for path in Path(settings.FILE_UPLOAD_TEMP_DIR).glob("*")]
@@ -271,7 +267,7 @@ def remove_leftovers() -> None:
         found += [(path, FORGOTTEN_AFTER.total_seconds()) for path in (own / IN_PIECES).glob("*-*")]
     for path, after_s in found:
         try:
-            # Folders in it are those of training runs.
+            # Folders there belong to training runs.
             if path.is_file() and path.stat().st_mtime < time.time() - after_s:
                 path.unlink()
         except OSError as error:

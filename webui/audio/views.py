@@ -1,4 +1,4 @@
-"""The pages of recordings: all of them, one of them, its sound and its files."""
+"""Pages of recordings: the list, a recording, its audio and files."""
 
 from __future__ import annotations
 
@@ -44,17 +44,16 @@ from webui.sealing import shown_now
 from webui.translation import shown
 
 PAGE = 25
-PACED_S = 60.0  # how fast recognizers are is kept so long: several pages ask for it, home among them
-UNSURE = 0.5  # words with less confidence are shaded
-MOST_SO_FAR = 40  # segments of a recording that is being transcribed
+PACED_S = 60.0  # recognizers' speeds are cached, as several pages show them, home included
+UNSURE = 0.5  # confidence below which words are shaded
+MOST_SO_FAR = 40  # segments shown during a transcription
 SPEEDS = ("0.75", "1", "1.25", "1.5", "1.75", "2")  # of the player
 COLOURS = 8  # of speakers, in the style sheet
-ROUGH = ("hark", "pocketsphinx")  # engines that get many words wrong, which is said
+ROUGH = ("hark", "pocketsphinx")  # engines with many errors, of which the page warns
 
 
 def recording_of(request: HttpRequest, recording_id: UUID, who: Callable[..., Recording] = visible) -> Recording:
-    """A recording that the user may see; with ``who`` of ``webui.access``: may change, or owns. Raises
-    Http404 where it is none, and StatusError (403) where it is not theirs to change."""
+    """Return a recording that the user may see, change or own (``who``). Raises Http404, or StatusError (403)."""
     return who(Recording.objects.select_related("user", "job", "organization"), signed_in(request), id=recording_id)
 
 
@@ -66,7 +65,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def rows(request: HttpRequest) -> HttpResponse:
-    """A fragment: the list, for as long as something in it goes on."""
+    """Show the list while something in it is active (a fragment)."""
     return render(request, "audio/rows.html", _rows(request))
 
 
@@ -99,7 +98,7 @@ def form_context() -> dict[str, Any]:
 @never_cache
 @require_GET
 def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """One recording: how far it is, or what was said in it; a link to it that was made just now is shown, once."""
+    """Show a recording: its progress, or its transcript; a new link to it is shown once."""
     found = recording_of(request, recording_id)
     standing = sharing_of(found, signed_in(request))
     context: dict[str, Any]
@@ -131,7 +130,7 @@ def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 @require_GET
 def so_far(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """A fragment: what is recognized of a recording that is being transcribed, its end; empty once it is not."""
+    """Show the latest segments during a transcription; empty otherwise (a fragment)."""
     return render(request, "audio/so_far.html", so_far_context(recording_of(request, recording_id)))
 
 
@@ -143,7 +142,7 @@ def so_far_context(recording: Recording) -> dict[str, Any]:
 
 
 def transcript_context(recording: Recording, transcript: Transcript) -> dict[str, Any]:
-    """What the page of a transcript shows, for its owner and for those it is shared with."""
+    """Return the context of a transcript's page, for its owner and for those it is shared with."""
     colours = {speaker: number % COLOURS for number, speaker in enumerate(transcript.speakers)}
     said: dict[str, float] = {}
     rows = []
@@ -158,7 +157,7 @@ def transcript_context(recording: Recording, transcript: Transcript) -> dict[str
                 "speaker": transcript.speaker_name(segment.speaker),
                 "speaker_id": segment.speaker,
                 "colour": colours.get(segment.speaker),
-                # Named where it changes: a column of equal names says nothing.
+                # Named only at a change: a column of equal names is noise.
                 "named": number == 0 or segment.speaker != transcript.segments[number - 1].speaker,
                 "text": segment.text,
                 "overlap": segment.overlap,
@@ -175,7 +174,7 @@ def transcript_context(recording: Recording, transcript: Transcript) -> dict[str
             "sounds_like": transcript.sounds_like.get(speaker, ""),
         }
         for speaker, name in transcript.speakers.items()
-        if speaker in said  # whose passages were all given to others is not shown, but can be given them back
+        if speaker in said  # a speaker without passages is hidden, but can be assigned some again
     ]
     return {
         "transcript": transcript,
@@ -192,14 +191,14 @@ def transcript_context(recording: Recording, transcript: Transcript) -> dict[str
 
 
 def _is_unreadable(job: Job | None) -> bool:
-    """Whether the upload itself is at fault, so that another try ends as this one did."""
+    """Return whether the upload itself is at fault, so that another attempt would end alike."""
     if job is None or job.state != Job.State.FAILED or job.stage != TRANSCRIPTION_STAGES[0][0]:
         return False
     return (job.error or {}).get("reason", HarkError.reason) == HarkError.reason
 
 
 def summary_context(summary: dict[str, Any] | None, transcript: Transcript) -> dict[str, Any] | None:
-    """A summary with the times that its points cite. What does not fit the transcript (any more) is left out."""
+    """Return a summary with the times of its citations, without those that do not fit the current transcript."""
     if summary is None:
         return None
 
@@ -221,7 +220,7 @@ def summary_context(summary: dict[str, Any] | None, transcript: Transcript) -> d
 
     text, key_points = summary.get("text", ""), [cited(point) for point in summary.get("key_points") or ()]
     if _letters(text) == _letters("".join(point["text"] for point in key_points)):
-        text = ""  # it would say the same twice
+        text = ""  # it would repeat the points
     return {
         "text": text,
         "key_points": key_points,
@@ -234,11 +233,11 @@ def summary_context(summary: dict[str, Any] | None, transcript: Transcript) -> d
 
 
 def _made_beside(recording: Recording) -> dict[str, Any]:
-    """What the owner of a recording sees of what is made of its transcript: how it is begun, or how far it is."""
+    """Return what the page shows of everything made from the transcript: controls, progress, results."""
     newest = transcripts.newest_jobs(recording, "summarize", "polish", "translate", "speakers")
     job, first = newest.get("summarize"), recording.job
     if job is not None and first is not None and first.created_at > job.created_at:
-        del newest["summarize"]  # it was transcribed again since, with a summary
+        del newest["summarize"]  # a later transcription made a new summary
     going = {kind: job if job.is_going else None for kind, job in newest.items()}
     problems = {kind: job.error for kind, job in newest.items()}
     polishes = llm.available().ok
@@ -270,8 +269,7 @@ def _made_beside(recording: Recording) -> dict[str, Any]:
 
 @require_http_methods(["GET", "POST"])
 def summary(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """A fragment: the summary, for as long as another one is made. POST makes another one: ``engine``, or with
-    ``follow`` only if words were corrected since, which the page asks for by itself."""
+    """Show the summary while another is made (a fragment). POST makes one; with ``follow`` only if outdated."""
     found = recording_of(request, recording_id, to_change if request.method == "POST" else visible)
     if "follow" in request.POST:
         derived.follow_corrections(recording=found)
@@ -291,7 +289,7 @@ def summary(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def polished(request: HttpRequest, recording_id: UUID) -> HttpResponseBase:
-    """The polished transcript as a text file; POST has it made."""
+    """Download the cleaned-up transcript as a text file; POST has it made."""
     found = recording_of(request, recording_id, to_change if request.method == "POST" else visible)
     if request.method == "POST":
         derived.polish(recording=found)
@@ -335,7 +333,7 @@ def audio(request: HttpRequest, recording_id: UUID) -> HttpResponseBase:
 
 
 def send_audio(request: HttpRequest, recording: Recording) -> HttpResponseBase:
-    """The normalized audio. Raises HarkError (404) where it is not there (yet)."""
+    """Return the normalized audio. Raises HarkError (404) if it does not exist (yet)."""
     try:
         return file_or_part(request, recording.path / AUDIO, "audio/flac")
     except OSError as error:
@@ -348,7 +346,7 @@ def waveform(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 
 def send_waveform(recording: Recording) -> HttpResponse:
-    """``{"peaks": [0 to 1, ...]}``. Raises HarkError (404) where it is not there (yet)."""
+    """Return ``{"peaks": [0 to 1, ...]}``. Raises HarkError (404) if it does not exist (yet)."""
     try:
         content = json.loads((recording.path / WAVEFORM).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -364,8 +362,7 @@ def _no_file(what: str) -> StatusError:
 
 @require_GET
 def export(request: HttpRequest, recording_id: UUID) -> FileResponse:
-    """The transcript as a file: ``?format=`` one of ``pipeline.recordings.captions.FORMATS``; with ``?language=`` its
-    translation."""
+    """Download the transcript, ``?format=`` one of ``captions.FORMATS``; with ``?language=`` its translation."""
     wanted, language = request.GET.get("format", "txt").lower(), request.GET.get("language", "")
     return derived.export(recording_of(request, recording_id), wanted, language)
 
@@ -380,20 +377,20 @@ def translate(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 @require_GET
 def original(request: HttpRequest, recording_id: UUID) -> FileResponse:
-    """The file as it was uploaded; of several the first."""
+    """Download the uploaded file, or the first of several."""
     found = recording_of(request, recording_id)
     try:
         file = (found.path / found.originals[0]).open("rb")
     except (OSError, IndexError) as error:
         raise _no_file(_("The uploaded file is not there.")) from error
-    # "a.wav and 2 more" is the name of no file.
+    # "a.wav and 2 more" is not a file name.
     name = found.name if len(found.originals) == 1 else found.originals[0]
     return FileResponse(file, as_attachment=True, filename=name, content_type="application/octet-stream")
 
 
 @require_POST
 def again(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Transcribe it once more, with other options."""
+    """Transcribe the recording again with other options."""
     found = recording_of(request, recording_id, to_change)
     intake.transcribe_again(recording=found, options=options_of(request))
     return redirect("audio:recording", recording_id)
@@ -419,13 +416,13 @@ def options_of(request: HttpRequest) -> dict[str, Any]:
 
 @require_GET
 def live_page(request: HttpRequest) -> HttpResponse:
-    """Words while they are said; the user's detectors and transcripts listen along."""
+    """Show the page of live transcription with the user's detectors."""
     detectors = [detector for detector, _version in live.detectors_of(signed_in(request))]
     return render(request, "audio/live.html", {"detectors": detectors, **form_context()})
 
 
 def delete(request: HttpRequest, recording_id: UUID) -> HttpResponse:
-    """Asks once more, then deletes."""
+    """Ask for confirmation, then delete."""
     found = recording_of(request, recording_id, owned)
     if request.method != "POST":
         return render(request, "audio/delete.html", {"recording": found})

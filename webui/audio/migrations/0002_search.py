@@ -1,8 +1,9 @@
-"""The full-text index of what was said (webui/audio/search.py).
+"""The full-text index of transcripts (webui/audio/search.py).
 
-SQLite's FTS5 follows the table of passages by triggers. A later migration that changes that table makes it anew there,
-and loses the triggers: it must run MAKE's again. PostgreSQL, MariaDB and MySQL have the words in a column that no model
-has."""
+Triggers keep SQLite's FTS5 in step with the table of passages. A later migration that changes that table rebuilds it on
+SQLite and loses the triggers, so it must run MAKE's again. On PostgreSQL, MariaDB and MySQL the words are in a column
+that no model has.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -38,7 +39,7 @@ TAKE_AWAY["mysql"] = TAKE_AWAY["postgresql"]
 
 
 def run(statements: Mapping[str, Sequence[str]]) -> Callable[[Any, Any], None]:
-    """The statements of the database that there is."""
+    """Make an operation that executes the statements for the present database."""
 
     def do(apps: Any, schema_editor: Any) -> None:
         for statement in statements[schema_editor.connection.vendor]:
