@@ -1,4 +1,4 @@
-"""What telephones and network audio do to a voice. Every function keeps length and alignment."""
+"""Effects of telephones and network audio on a voice. Every function preserves length and alignment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OPUS_HIGHEST, OPUS_LOWEST = 256_000, 6_000
 
 
 def mu_law(audio: np.ndarray, bits: int = 8) -> np.ndarray:
-    """``audio`` quantized to ``bits`` bits on the mu-law scale (ITU-T G.711 uses 8, mu = 255)."""
+    """Quantize ``audio`` to ``bits`` bits on the mu-law scale (ITU-T G.711 uses 8, mu = 255)."""
     mu = 2.0**bits - 1.0
     limited = np.clip(audio.astype(np.float32), -1.0, 1.0)
     compressed = np.sign(limited) * np.log1p(mu * np.abs(limited)) / np.log1p(mu)
@@ -29,7 +29,7 @@ def mu_law(audio: np.ndarray, bits: int = 8) -> np.ndarray:
 
 
 def telephone(audio: np.ndarray) -> np.ndarray:
-    """``audio`` over a fixed-line telephone: 300 to 3400 Hz, 8 kHz, 8-bit mu-law."""
+    """Simulate a fixed-line telephone: 300 to 3400 Hz, 8 kHz, 8-bit mu-law."""
     if not len(audio):
         return audio.astype(np.float32)
     low, high = TELEPHONE_BAND_HZ
@@ -39,7 +39,7 @@ def telephone(audio: np.ndarray) -> np.ndarray:
 
 
 def opus(audio: np.ndarray, bitrate: int = 16_000) -> np.ndarray:
-    """``audio`` through Opus at ``bitrate`` bits a second (6,000 to 256,000), as voice over the internet has it."""
+    """Encode and decode ``audio`` as Opus at ``bitrate`` bits a second (6,000 to 256,000), as in internet calls."""
     if not OPUS_LOWEST <= bitrate <= OPUS_HIGHEST:
         raise ValueError(f"Opus here takes {OPUS_LOWEST} to {OPUS_HIGHEST} bit/s, not {bitrate}")
     if not len(audio):
@@ -50,7 +50,7 @@ def opus(audio: np.ndarray, bitrate: int = 16_000) -> np.ndarray:
 
 
 def opus_bytes(audio: np.ndarray, bitrate: int) -> bytes:
-    """Audio [samples] at 16 kHz as Ogg Opus. Written a second at a time: libsndfile's encoder crashes on more."""
+    """Encode audio [samples] at 16 kHz as Ogg Opus, a second at a time: libsndfile's encoder crashes on more."""
     stream = io.BytesIO()
     level = (OPUS_HIGHEST - bitrate) / (OPUS_HIGHEST - OPUS_LOWEST)
     with soundfile.SoundFile(
@@ -67,7 +67,7 @@ def _opus_round_trip(audio: np.ndarray, bitrate: int) -> np.ndarray:
 
 @lru_cache(maxsize=32)
 def _opus_delay(bitrate: int) -> int:
-    """Samples by which this libsndfile's Opus is late at ``bitrate`` (0 in those that take the pre-skip out)."""
+    """Return the delay in samples of this libsndfile's Opus at ``bitrate`` (0 in versions that skip the pre-skip)."""
     burst = np.random.default_rng(0).standard_normal(SAMPLE_RATE // 2).astype(np.float32)
     burst = 0.2 * burst * np.hanning(len(burst)).astype(np.float32)
     decoded = _opus_round_trip(np.pad(burst, (0, SAMPLE_RATE // 4)), bitrate)
@@ -75,6 +75,6 @@ def _opus_delay(bitrate: int) -> int:
 
 
 def _same_length(audio: np.ndarray, samples: int) -> np.ndarray:
-    """Float32 in [-1, 1], cut or filled with zeros at its end to ``samples``."""
+    """Cut or zero-pad the end of audio to ``samples``, as float32 in [-1, 1]."""
     cut = np.clip(np.asarray(audio, dtype=np.float32)[:samples], -1.0, 1.0)
     return np.pad(cut, (0, samples - len(cut)))

@@ -1,4 +1,4 @@
-"""Longer streams out of clips."""
+"""Longer streams made of clips."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.audio_file import SAMPLE_RATE
 
 FADE = SAMPLE_RATE // 200  # samples (5 ms) of fade at a clip's edges, so that joins do not click
 PAUSE_S = (0.0, 0.4)  # between a phrase and other speech of the same talker
-NEIGHBOUR_DB = 3.0  # within which that speech is as loud as the phrase
+NEIGHBOUR_DB = 3.0  # by which that speech may be louder or quieter than the phrase
 
 
 def compose_stream(
@@ -22,13 +22,13 @@ def compose_stream(
     tail_s: float = 0.5,
     level_db: tuple[float, float] | None = None,
 ) -> np.ndarray:
-    """Clips one after the other, with random gaps: a stream [samples].
+    """Join clips with random gaps into a stream [samples].
 
     Args:
         clips: audio [samples] each; may be empty.
         gap_s: least and greatest gap between clips, seconds.
         lead_s, tail_s: silence before the first and after the last clip, seconds.
-        level_db: each clip's active level is drawn from this range of dBFS; None leaves the levels as they are.
+        level_db: each clip's active level is drawn from this range of dBFS; None leaves the levels unchanged.
     """
     parts: list[np.ndarray] = []
     for number, clip in enumerate(clips):
@@ -44,10 +44,10 @@ def compose_stream(
 def surround(
     phrase: np.ndarray, before: np.ndarray | None, after: np.ndarray | None, rng: np.random.Generator
 ) -> tuple[np.ndarray, int, int]:
-    """A phrase between other speech, as one talker would say it.
+    """Place a phrase between other speech of the same talker.
 
     Args:
-        phrase: the phrase [samples], trimmed of its silence.
+        phrase: the phrase [samples], without surrounding silence.
         before, after: other speech, or None for nothing on that side.
 
     Returns:
@@ -70,7 +70,7 @@ def surround(
 
 
 def _faded(audio: np.ndarray) -> np.ndarray:
-    """A copy with 5 ms of fade at both ends (less for very short audio)."""
+    """Return a copy with 5 ms of fade at both ends (less for very short audio)."""
     faded = audio.astype(np.float32)
     fade = min(FADE, len(faded) // 2)
     if fade:

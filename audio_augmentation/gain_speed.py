@@ -1,4 +1,4 @@
-"""Level and tempo: measuring and setting loudness, overload, speed (pitch moves along) and tempo (pitch is kept)."""
+"""Level and tempo: measuring and setting loudness, overload, speed (pitch changes too) and tempo (pitch stays)."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from core.audio_file import SAMPLE_RATE
 
 LEVEL_FRAME = SAMPLE_RATE // 50  # samples (20 ms) over which a level is measured
 ACTIVE_RANGE_DB = 30.0  # frames this far below the loudest count as pauses
-SILENCE_DB = -120.0  # dBFS; whatever is quieter is silence: scaling it up would only overflow
+SILENCE_DB = -120.0  # dBFS; anything quieter is silence: scaling it up would only overflow
 SILENCE = 10 ** (SILENCE_DB / 20)
 
 WSOLA_HOP = SAMPLE_RATE // 40  # samples (25 ms) between frames of change_tempo; frames are twice as long
-WSOLA_SEARCH = SAMPLE_RATE // 100  # samples (10 ms) that a frame may move to fit the one before it
+WSOLA_SEARCH = SAMPLE_RATE // 100  # samples (10 ms) that a frame may move to fit the previous one
 
 
 def rms(audio: np.ndarray) -> float:
-    """Root mean square of the whole audio; 0 for empty audio."""
+    """Return the root mean square of the whole audio; 0 for empty audio."""
     return float(np.sqrt(np.mean(np.square(audio, dtype=np.float64)))) if len(audio) else 0.0
 
 
 def active_rms(audio: np.ndarray) -> float:
-    """Root mean square over the frames that are not pauses (within 30 dB of the loudest 20 ms).
+    """Return the root mean square over the frames that are not pauses (within 30 dB of the loudest 20 ms).
 
-    For a steady sound it is the ordinary RMS; for speech or a bark it does not depend on the silence around it.
+    For a steady sound it is the ordinary RMS; for speech or a bark it does not depend on the surrounding silence.
     """
     whole = len(audio) // LEVEL_FRAME * LEVEL_FRAME
     if not whole:
@@ -36,32 +36,32 @@ def active_rms(audio: np.ndarray) -> float:
 
 
 def to_db(amplitude: float) -> float:
-    """20 log10, not below -120 dB."""
+    """Return 20 log10 of an amplitude, at least -120 dB."""
     return 20.0 * float(np.log10(max(amplitude, SILENCE)))
 
 
 def limit_peak(audio: np.ndarray) -> np.ndarray:
-    """The audio, turned down as a whole if its peak is beyond 1 (nothing is clipped)."""
+    """Scale the audio down if its peak is above 1; nothing is clipped."""
     peak = float(np.max(np.abs(audio))) if len(audio) else 0.0
-    # The division can round to just above 1; clipping that last bit changes nothing audible.
+    # The division can round to just above 1; clipping that last bit is inaudible.
     return np.clip(audio / np.float32(peak), -1.0, 1.0) if peak > 1.0 else audio
 
 
 def apply_gain(audio: np.ndarray, gain_db: float) -> np.ndarray:
-    """Audio ``gain_db`` louder; less where the peak would pass 1."""
+    """Make audio ``gain_db`` louder; less if the peak would exceed 1."""
     return limit_peak(audio.astype(np.float32) * np.float32(10 ** (gain_db / 20)))
 
 
 def set_level(audio: np.ndarray, level_db: float) -> np.ndarray:
-    """Audio whose active level is ``level_db`` dBFS; less where the peak would pass 1. Silence stays silence."""
+    """Scale audio to an active level of ``level_db`` dBFS; less if the peak would exceed 1. Silence stays silence."""
     level = active_rms(audio)
     return apply_gain(audio, level_db - to_db(level)) if level > SILENCE else audio.astype(np.float32)
 
 
 def overload(audio: np.ndarray, drive_db: float) -> np.ndarray:
-    """An overdriven microphone: the peak pushed ``drive_db`` above full scale into a soft limit (tanh).
+    """Simulate an overdriven microphone: the peak pushed ``drive_db`` above full scale into a soft limit (tanh).
 
-    The result's peak is at most 1, whatever the level of the input was.
+    The result's peak is at most 1, whatever the input's level.
     """
     peak = float(np.max(np.abs(audio))) if len(audio) else 0.0
     if peak <= SILENCE:
@@ -70,7 +70,7 @@ def overload(audio: np.ndarray, drive_db: float) -> np.ndarray:
 
 
 def change_speed(audio: np.ndarray, factor: float) -> np.ndarray:
-    """Audio played ``factor`` times as fast: round(samples / factor) samples, pitch and formants move along."""
+    """Play audio ``factor`` times as fast: round(samples / factor) samples, pitch and formants change too."""
     if factor <= 0:
         raise ValueError(f"speed factor {factor} is not above 0")
     samples = round(len(audio) / factor)
@@ -82,11 +82,10 @@ def change_speed(audio: np.ndarray, factor: float) -> np.ndarray:
 
 
 def change_tempo(audio: np.ndarray, factor: float) -> np.ndarray:
-    """Audio spoken ``factor`` times as fast at the same pitch: round(samples / factor) samples.
+    """Speed speech up ``factor`` times at the same pitch: round(samples / factor) samples.
 
-    WSOLA (Verhelst and Roelands, ICASSP 1993): overlapping 50 ms frames, each taken from within 10 ms of where it
-    should be, at the place that continues the previous frame best. A sound is therefore at most 10 ms from
-    position / factor.
+    WSOLA (Verhelst and Roelands, ICASSP 1993): overlapping 50 ms frames, each taken from within 10 ms of its nominal
+    position, where it continues the previous frame best. A sound is therefore at most 10 ms from position / factor.
     """
     if factor <= 0:
         raise ValueError(f"tempo factor {factor} is not above 0")
@@ -96,7 +95,7 @@ def change_tempo(audio: np.ndarray, factor: float) -> np.ndarray:
         return audio[:samples].astype(np.float32) if factor >= 1.0 else change_speed(audio, factor)
     window = (0.5 - 0.5 * np.cos(np.pi * np.arange(2 * hop) / hop)).astype(np.float32)  # sums to 1 at this hop
     frames = -(-samples // hop) + 1
-    # Frame k is centred at k * hop of the output, so the source is padded by half a frame and the search.
+    # Frame k is centred at k * hop of the output, so the source is padded by half a frame and the search range.
     lead = hop + search
     source = np.pad(audio.astype(np.float32), (lead, 4 * hop + 2 * search + int(2 * hop * factor)))
     energy = np.concatenate([[0.0], np.cumsum(np.square(source, dtype=np.float64))])
@@ -105,7 +104,7 @@ def change_tempo(audio: np.ndarray, factor: float) -> np.ndarray:
     for k in range(frames):
         expected = round(k * hop * factor) + search
         if k:
-            wanted = source[taken + hop : taken + 2 * hop]  # what would follow the previous frame by itself
+            wanted = source[taken + hop : taken + 2 * hop]  # the natural continuation of the previous frame
             region = source[expected - search : expected + search + hop]
             likeness = np.correlate(region, wanted, mode="valid")
             starts = np.arange(expected - search, expected + search + 1)
@@ -118,6 +117,6 @@ def change_tempo(audio: np.ndarray, factor: float) -> np.ndarray:
 
 
 def change_voice(audio: np.ndarray, factor: float) -> np.ndarray:
-    """Pitch and formants ``factor`` times as high at the same length: another person's voice, roughly."""
+    """Shift pitch and formants by ``factor`` at the same length: roughly, another person's voice."""
     moved = change_speed(change_tempo(audio, 1.0 / factor), factor)
     return np.pad(moved[: len(audio)], (0, max(0, len(audio) - len(moved))))

@@ -1,4 +1,4 @@
-"""Noise: mixing at a given SNR, recorded noise from a folder, and noise that is made where there is none."""
+"""Noise: mixing at a given SNR, recorded noise from a folder, and generated noise."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from core.errors import HarkError
 from core.worded import listed, worded
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".m4a", ".webm")
-PIECE_S = 20.0  # seconds of a file that are read, and kept, as one piece
+PIECE_S = 20.0  # seconds of a file that are read, and cached, as one piece
 KEPT_PIECES = 200  # in memory: 256 MB
 SEAM = SAMPLE_RATE // 100  # samples (10 ms) of crossfade where noise is repeated
 DRAW_TRIES = 8  # pieces tried for one that can be read and is not digital silence
 
 
 def repeat_to(audio: np.ndarray, samples: int) -> np.ndarray:
-    """Audio of ``samples`` samples: cut, or repeated with short crossfades so that the seams do not click."""
+    """Cut audio to ``samples`` samples, or repeat it with short crossfades so that the seams do not click."""
     if len(audio) >= samples:
         return audio[:samples].astype(np.float32)
     if not len(audio):
         return np.zeros(samples, dtype=np.float32)
     fade = min(SEAM, len(audio) // 4)
     period = len(audio) - fade
-    # One period in which the tail of the audio fades out under its own beginning; repeating it has no seam.
+    # One period in which the audio's tail fades out under its own beginning, so that repeating it has no seam.
     loop = audio[:period].astype(np.float32)
     if fade:
         ramp = np.linspace(0.0, 1.0, fade, dtype=np.float32)
@@ -50,7 +50,7 @@ def repeat_to(audio: np.ndarray, samples: int) -> np.ndarray:
 
 
 def random_segment(audio: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """``samples`` samples full of sound: a random part of longer audio; shorter audio repeated from a random place."""
+    """Fill ``samples`` samples with sound: a part of longer audio; shorter audio repeated from a random place."""
     if len(audio) > samples:
         start = int(rng.integers(len(audio) - samples + 1))
         return audio[start : start + samples].astype(np.float32)
@@ -58,12 +58,11 @@ def random_segment(audio: np.ndarray, samples: int, rng: np.random.Generator) ->
 
 
 def add_noise(audio: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
-    """``audio`` with ``noise`` ``snr_db`` below it.
+    """Add ``noise`` at a level ``snr_db`` below ``audio``.
 
-    Both levels are taken over the parts that are not pauses (:func:`active_rms`), so that neither silence
-    around a word nor the gaps between barks change what an SNR means. If the sum would pass 1, all of it is turned
-    down. Noise that is shorter is repeated, longer is cut. Where the audio is silent the noise comes as it is; silent
-    noise leaves the audio as it is.
+    Both levels are measured without pauses (:func:`active_rms`), so that neither silence around a word nor gaps between
+    barks change the SNR. If the sum would exceed 1, all of it is scaled down. Shorter noise is repeated, longer noise
+    is cut. With silent audio the noise is added unscaled; silent noise leaves the audio unchanged.
     """
     noise = repeat_to(noise, len(audio))
     speech_level, noise_level = active_rms(audio), active_rms(noise)
@@ -74,7 +73,7 @@ def add_noise(audio: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray
 
 
 def colored_noise(samples: int, color_exponent: float, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise whose power falls as 1 / f ** ``color_exponent``: 0 white, 1 pink, 2 brown. RMS 0.1, peak below 1.
+    """Return Gaussian noise with power 1 / f ** ``color_exponent``: 0 white, 1 pink, 2 brown. RMS 0.1, peak below 1.
 
     Flat below 30 Hz, where brown noise would put all of its power.
     """
@@ -83,8 +82,10 @@ def colored_noise(samples: int, color_exponent: float, rng: np.random.Generator)
 
 
 def ambient_noise(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """A made-up room, street or machine: coloured noise with emphasized bands, swelling and fading; sometimes a hum,
-    knocks or clatter. RMS about 0.1, peak at most 1."""
+    """Generate a room, street or machine: coloured noise with emphasized bands and a varying level.
+
+    Sometimes with hum, knocks or clatter. RMS about 0.1, peak at most 1.
+    """
     slope_db = -10.0 * rng.uniform(-0.2, 2.0) * np.log10(np.maximum(GRID_HZ, 30.0) / 1000.0)
     response = slope_db + random_bands_response(rng, max_db=14.0, bands=int(rng.integers(4, 13)))
     if rng.random() < 0.3:
@@ -102,12 +103,12 @@ def ambient_noise(samples: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def hum(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Mains hum: 50 or 60 Hz (a little off) with up to 20 harmonics, falling towards the high ones. RMS 0.1."""
+    """Generate mains hum: 50 or 60 Hz (a little off) with up to 20 harmonics, weaker towards high ones. RMS 0.1."""
     base_hz = float(rng.choice([50.0, 60.0])) * rng.uniform(0.998, 1.002)
     harmonics = np.arange(1, int(rng.integers(4, 21)))
     amplitudes = rng.uniform(0.1, 1.0, len(harmonics)) / harmonics ** rng.uniform(0.3, 1.5)
     weights = (amplitudes * np.exp(1j * rng.uniform(0.0, 2.0 * np.pi, len(harmonics)))).astype(np.complex64)
-    # The harmonics are the powers of one rotating phasor: a product each instead of a sine each.
+    # The harmonics are powers of one rotating phasor: a product each instead of a sine each.
     turn = np.exp((2j * np.pi * base_hz / SAMPLE_RATE) * np.arange(samples)).astype(np.complex64)
     power = turn.copy()
     tone = np.zeros(samples, dtype=np.float32)
@@ -118,7 +119,7 @@ def hum(samples: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def knocks(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Keys, footsteps, doors: a few short decaying bursts of filtered noise. Active RMS 0.1, peak at most 1."""
+    """Generate keys, footsteps, doors: short decaying bursts of filtered noise. Active RMS 0.1, peak at most 1."""
     noise = np.zeros(samples, dtype=np.float32)
     count = 1 + int(rng.poisson(2.0 * samples / SAMPLE_RATE))
     color = -10.0 * rng.uniform(-1.0, 2.0) * np.log10(np.maximum(GRID_HZ, 30.0) / 1000.0)
@@ -133,9 +134,11 @@ def knocks(samples: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def clatter(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Crockery, cutlery, tools: strokes that ring. Each is a sum of damped, inharmonic modes (modal synthesis, as in
-    van den Doel and Pai, "The sounds of physical shapes", 1998) of one of a few objects, in loose groups, over a little
-    coloured noise. RMS 0.1 where it sounds, peak at most 1."""
+    """Generate crockery, cutlery, tools: ringing strokes over a little coloured noise.
+
+    Each is a sum of damped, inharmonic modes (modal synthesis, as in van den Doel and Pai, "The sounds of physical
+    shapes", 1998) of one of a few objects, in loose groups. Active RMS 0.1, peak at most 1.
+    """
     noise = colored_noise(samples, rng.uniform(0.0, 1.5), rng)
     noise *= np.float32(10 ** (rng.uniform(-40.0, -15.0) / 20))
     objects = []
@@ -164,7 +167,7 @@ def clatter(samples: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def slow_modulation(samples: int, rng: np.random.Generator, depth_db: float) -> np.ndarray:
-    """Gains [samples] that wander by about ``depth_db`` either way, with a new direction every 0.1 to 2 seconds."""
+    """Return gains [samples] that vary by about ``depth_db`` either way, in a new direction every 0.1 to 2 s."""
     step = rng.uniform(0.1, 2.0) * SAMPLE_RATE
     points = np.arange(int(samples / step) + 2) * step
     gains_db = rng.uniform(-depth_db, depth_db, len(points))
@@ -173,9 +176,9 @@ def slow_modulation(samples: int, rng: np.random.Generator, depth_db: float) -> 
 
 
 def babble(clips: Sequence[np.ndarray], samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Other people talking: 1 to 7 clips from random places, at various distances.
+    """Mix other people's speech: 1 to 7 clips from random positions, at various distances.
 
-    The caller sees to it that the phrase is not spoken in the clips. RMS about 0.1, peak at most 1.
+    The caller must ensure that the clips do not contain the phrase. RMS about 0.1, peak at most 1.
 
     Raises:
         ValueError: no clips.
@@ -194,7 +197,7 @@ def babble(clips: Sequence[np.ndarray], samples: int, rng: np.random.Generator) 
 
 
 class NoiseLibrary:
-    """Recorded noise in a folder. Files are read when they are drawn, in pieces of 20 s; the last used are kept.
+    """Recorded noise in a folder. Files are read on demand in pieces of 20 s; the last used are cached.
 
     Attributes:
         paths: the audio files under the folder, sorted.
@@ -206,10 +209,10 @@ class NoiseLibrary:
         self._piece = lru_cache(kept)(lambda index, number: _read_piece(self.paths[index], number))
 
     def draw(self, samples: int, rng: np.random.Generator) -> np.ndarray:
-        """A random segment [samples] of a random file; shorter files are repeated.
+        """Return a random segment [samples] of a random file; shorter files are repeated.
 
-        What comes depends on the files and the generator alone, not on what was drawn before. Unreadable files and
-        silent segments are passed over.
+        The result depends on the files and the generator only, not on earlier draws. Unreadable files and silent
+        segments are skipped.
 
         Raises:
             HarkError: none of several files that were tried can be read.
@@ -236,7 +239,7 @@ class NoiseLibrary:
 
 
 def load_noise_folder(folder: Path) -> NoiseLibrary:
-    """The audio files anywhere under ``folder``; nothing is read yet.
+    """List the audio files anywhere under ``folder``, without reading them.
 
     Raises:
         HarkError: no such folder, or no audio file in it.
@@ -253,7 +256,7 @@ def load_noise_folder(folder: Path) -> NoiseLibrary:
 
 
 def _piece_count(path: Path) -> int:
-    """Pieces of a file (1 where its length is not known beforehand)."""
+    """Return the number of pieces of a file (1 if its length is unknown before decoding)."""
     try:
         return max(1, int(soundfile.info(str(path)).duration / PIECE_S))
     except (soundfile.LibsndfileError, OSError):
@@ -261,7 +264,7 @@ def _piece_count(path: Path) -> int:
 
 
 def _read_piece(path: Path, number: int) -> np.ndarray:
-    """Piece ``number`` (20 s) of a file; empty where the file cannot be read."""
+    """Read piece ``number`` (20 s) of a file; empty if the file cannot be read."""
     try:
         if number == 0:
             return read_audio(path, max_seconds=PIECE_S)
@@ -276,12 +279,12 @@ def _read_piece(path: Path, number: int) -> np.ndarray:
 
 
 def _shaped_noise(samples: int, response_db: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise with a spectrum in dB on the equalizer's grid; RMS 0.1, peak at most 1."""
+    """Return Gaussian noise with a spectrum in dB on the equalizer's grid; RMS 0.1, peak at most 1."""
     if samples <= 0:
         return np.zeros(0, dtype=np.float32)
     length = fft.next_fast_len(max(samples, 1024), real=True)
     bins = length // 2 + 1
-    # The spectrum of white Gaussian noise is white Gaussian noise: drawing it there saves one transform.
+    # The spectrum of white Gaussian noise is white Gaussian noise: drawing it directly saves a transform.
     spectrum = rng.standard_normal(2 * bins, dtype=np.float32).view(np.complex64)
     spectrum *= response_at(response_db - response_db.max(), bins)
     spectrum[0] = 0.0
@@ -289,12 +292,11 @@ def _shaped_noise(samples: int, response_db: np.ndarray, rng: np.random.Generato
 
 
 def _at_active_rms(noise: np.ndarray) -> np.ndarray:
-    """Strokes with silence between: RMS 0.1 where they sound, peak at most 1; silence stays silence."""
+    """Scale strokes to RMS 0.1 without the silence between them, peak at most 1; silence stays silence."""
     level = active_rms(noise)
     return limit_peak(noise * np.float32(0.1 / level)) if level > 0.0 else noise
 
 
 def _at_rms(audio: np.ndarray) -> np.ndarray:
-    """Audio with an RMS of 0.1 (float32); silence stays silence."""
     now = float(np.sqrt(np.mean(np.square(audio)))) if len(audio) else 0.0
     return (audio * np.float32(0.1 / now)).astype(np.float32) if now > 0.0 else audio.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Rooms: simulated impulse responses, and applying them without moving the sound."""
+"""Rooms: simulated impulse responses, and their application without a delay."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from audio_augmentation.gain_speed import SILENCE, limit_peak, rms
 from core.audio_file import SAMPLE_RATE
 
 SPEED_OF_SOUND = 343.0  # m/s
-BANDS_HZ = np.array([125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0])  # octaves in which walls absorb differently
+BANDS_HZ = np.array([125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0])  # octaves with different absorption
 RT60_RANGE_S = (0.1, 0.8)  # living rooms, kitchens, offices, bathrooms
-IMAGE_ORDER = 8  # reflections followed exactly; what comes after these is diffuse
-SINC_DELAY = 40  # samples by which pyroomacoustics delays everything: half its fractional delay filter
-BEFORE_DIRECT = 64  # samples (4 ms) kept before the direct path: the rise of its band-limited peak
+IMAGE_ORDER = 8  # reflections computed exactly; later ones are diffuse
+SINC_DELAY = 40  # samples by which pyroomacoustics delays everything: half of its fractional delay filter
+BEFORE_DIRECT = 64  # samples (4 ms) before the direct path: the rise of its band-limited peak
 LONGEST_RIR_S = 1.2
 ROOM_TRIES = 50
 
 
 def direct_path(rir: np.ndarray) -> int:
-    """Sample of the direct path in an impulse response: the first peak of at least half the highest one."""
+    """Return the sample of the direct path in an impulse response: the first peak of at least half the highest one."""
     magnitude = np.abs(rir)
     if not len(rir) or not magnitude.any():
         return 0
@@ -30,7 +30,7 @@ def direct_path(rir: np.ndarray) -> int:
 
 
 def reverberate(audio: np.ndarray, rir: np.ndarray) -> np.ndarray:
-    """``audio`` heard in the room: same length, the direct path where the sound was, same RMS (less if it would clip).
+    """Apply a room to ``audio``: same length, undelayed direct path, same RMS (less if it would clip).
 
     Args:
         rir: impulse response [samples] at 16 kHz, of any delay and level.
@@ -47,7 +47,7 @@ def reverberate(audio: np.ndarray, rir: np.ndarray) -> np.ndarray:
 
 
 def reverberation_time(rir: np.ndarray) -> float:
-    """RT60 in seconds: Schroeder's backward integration, the slope between -5 and -25 dB (T20, ISO 3382-1).
+    """Return RT60 in seconds: Schroeder's backward integration, the slope between -5 and -25 dB (T20, ISO 3382-1).
 
     0 for a response without a decay of 25 dB.
     """
@@ -63,17 +63,17 @@ def reverberation_time(rir: np.ndarray) -> float:
 
 
 def simulate_room(rng: np.random.Generator) -> np.ndarray:
-    """The impulse response [samples] of a random furnished room with an RT60 of 0.1 to 0.8 s.
+    """Return the impulse response [samples] of a random furnished room with an RT60 of 0.1 to 0.8 s.
 
     Rooms of 2 to 9 m; the talker 0.3 m from the microphone up to across the room; the microphone often near a wall.
     Early reflections by the image method (pyroomacoustics), the rest as noise that decays in each octave with the
-    octave's own RT60 from the level at which the early part ends. Walls absorb by Eyring's formula,
-    RT60 = 0.161 V / (-S ln(1 - a)). The direct path is at sample 64; the highest peak is 1.
+    octave's own RT60 from the level of the early part's end. Walls absorb by Eyring's formula, RT60 = 0.161 V / (-S
+    ln(1 - a)). The direct path is at sample 64; the highest peak is 1.
     """
     for _ in range(ROOM_TRIES):
         size = np.array([rng.uniform(2.0, 9.0), rng.uniform(1.8, 7.0), rng.uniform(2.2, 3.5)])
         rt60 = rng.triangular(RT60_RANGE_S[0], 0.35, RT60_RANGE_S[1])
-        # Furniture and curtains swallow high octaves, thin walls and windows sometimes low ones.
+        # Furniture and curtains absorb high octaves, thin walls and windows sometimes low ones.
         band_rt60 = rt60 * 2.0 ** np.interp(
             np.log2(BANDS_HZ), [7.0, 10.0, 13.0], [rng.uniform(-0.6, 0.6), 0.0, rng.uniform(-1.2, 0.0)]
         )
@@ -84,7 +84,7 @@ def simulate_room(rng: np.random.Generator) -> np.ndarray:
         rir = _shoebox(size, np.clip(absorption, 0.02, 0.98), microphone, talker, band_rt60, rng)
         distance = float(np.linalg.norm(talker - microphone))
         if abs(direct_path(rir) - SINC_DELAY - distance / SPEED_OF_SOUND * SAMPLE_RATE) > 2.0:
-            continue  # echoes that meet are more than twice as loud as the direct path, which would not be found
+            continue  # coinciding echoes more than twice as loud as the direct path, which would not be found
         rir = trim_rir(rir)
         if RT60_RANGE_S[0] <= reverberation_time(rir) <= RT60_RANGE_S[1]:
             return rir
@@ -92,14 +92,14 @@ def simulate_room(rng: np.random.Generator) -> np.ndarray:
 
 
 def room_pool(count: int, seed: int) -> list[np.ndarray]:
-    """``count`` simulated rooms; a longer pool of the same seed begins with the shorter one. About 10 ms a room."""
+    """Simulate ``count`` rooms; a longer pool of the same seed begins with the shorter one. About 10 ms a room."""
     return [simulate_room(np.random.default_rng([seed, number])) for number in range(count)]
 
 
 def trim_rir(rir: np.ndarray) -> np.ndarray:
-    """An impulse response from 4 ms before its direct path to where 60 dB have decayed (1.2 s at most), peak 1.
+    """Cut an impulse response from 4 ms before its direct path to a decay of 60 dB (1.2 s at most), with peak 1.
 
-    Empty for silence. The end is faded out, so that a cut leaves no step.
+    Empty for silence. The end fades out, so that the cut leaves no step.
     """
     rir = rir.astype(np.float32)
     if not rir.any():
@@ -115,7 +115,7 @@ def trim_rir(rir: np.ndarray) -> np.ndarray:
 
 
 def _positions(size: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Microphone (on a table, shelf or wall) and talker (a mouth at 1 to 1.8 m), at least 0.3 m from each other."""
+    """Draw a microphone (on a table, shelf or wall) and a talker (a mouth at 1 to 1.8 m), at least 0.3 m apart."""
     while True:
         microphone = rng.uniform(0.1, size - 0.1)
         microphone[2] = rng.uniform(0.4, 2.0)
@@ -146,12 +146,12 @@ def _shoebox(
     room.compute_rir()
     early = np.asarray(room.rir[0][0], dtype=np.float32)
     start = direct_path(early)
-    # The images up to this order are complete until the first path of the next one arrives: across the least dimension.
+    # Images up to this order are complete until the first path of the next one arrives, across the least dimension.
     mixing = start + int(IMAGE_ORDER * float(size.min()) / SPEED_OF_SOUND * SAMPLE_RATE)
     window, length = SAMPLE_RATE // 50, mixing + int(float(band_rt60.max()) * SAMPLE_RATE)
     early = np.pad(early[:length], (0, max(0, length - len(early))))
     tail = _tail(early[mixing - window : mixing], length - mixing + window, band_rt60, rng)
-    fade = np.sqrt(np.linspace(0.0, 1.0, window, dtype=np.float32))  # of equal power: the two are not correlated
+    fade = np.sqrt(np.linspace(0.0, 1.0, window, dtype=np.float32))  # equal power, because the two are uncorrelated
     early[mixing:] = 0.0
     early[mixing - window : mixing] *= fade[::-1]
     tail[:window] *= fade
@@ -160,7 +160,7 @@ def _shoebox(
 
 
 def _tail(last: np.ndarray, length: int, band_rt60: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Diffuse reverberation [length] that goes on from ``last``, the end of the early part, octave by octave."""
+    """Return diffuse reverberation [length] that continues ``last``, the end of the early part, octave by octave."""
     noise_spectrum = fft.rfft(rng.standard_normal(length, dtype=np.float32))
     noise_hz = np.linspace(0.0, SAMPLE_RATE / 2, len(noise_spectrum))
     last_spectrum = fft.rfft(last)

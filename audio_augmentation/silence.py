@@ -1,4 +1,4 @@
-"""Where speech starts and ends in a clip, by energy or by silero-vad."""
+"""Start and end of speech in a clip, by energy or by silero-vad."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from core.voice_activity import speech_probabilities
 
 FRAME = SAMPLE_RATE // 50  # samples (20 ms), the window of the energy
 HOP = SAMPLE_RATE // 100  # samples (10 ms)
-BELOW_PEAK_DB = 35.0  # frames quieter than the loudest by this much are silence ...
-ABOVE_FLOOR_DB = 9.0  # ... and so are those that stand out of the background by less than this
+BELOW_PEAK_DB = 35.0  # frames quieter than the loudest by this much are silence,
+ABOVE_FLOOR_DB = 9.0  # and so are those less than this above the background
 FLOOR_PERCENTILE = 10.0
 SILENT_DB = -75.0  # dBFS; a clip whose loudest frame is below this has no speech
 
@@ -23,10 +23,10 @@ Method = Literal["energy", "silero"]
 
 
 def speech_bounds(audio: np.ndarray, method: Method = "energy") -> tuple[int, int]:
-    """First sample and end (one past the last sample) of the speech in ``audio``; (0, 0) where there is none.
+    """Return the first sample and the end (one past the last sample) of speech in ``audio``; (0, 0) if there is none.
 
-    ``energy`` suits clean clips, such as synthesized ones, and is exact to about 10 ms. ``silero`` tells speech from
-    other sounds and is exact to about 50 ms.
+    ``energy`` suits clean clips, such as synthesized ones, and is exact to about 10 ms. ``silero`` distinguishes speech
+    from other sounds and is exact to about 50 ms.
     """
     if method == "silero":
         return _bounds(np.flatnonzero(speech_probabilities([audio]) >= VAD_THRESHOLD), VAD_FRAME, VAD_FRAME, len(audio))
@@ -34,14 +34,14 @@ def speech_bounds(audio: np.ndarray, method: Method = "energy") -> tuple[int, in
     if not len(levels) or levels.max() < SILENT_DB:
         return 0, 0
     threshold = levels.max() - BELOW_PEAK_DB
-    # A background above that (a noisy recording) raises it, but never so far that loud speech would be cut.
+    # A louder background (a noisy recording) raises it, but never so far that loud speech would be cut.
     floor = float(np.percentile(levels, FLOOR_PERCENTILE)) + ABOVE_FLOOR_DB
     threshold = max(threshold, min(floor, levels.max() - 12.0))
     return _bounds(np.flatnonzero(levels >= threshold), HOP, FRAME, len(audio))
 
 
 def trim_silence(audio: np.ndarray, margin_s: float) -> np.ndarray:
-    """``audio`` without the silence before and after the speech, but for a margin; empty where there is no speech."""
+    """Remove the silence before and after the speech, except for a margin; empty if there is no speech."""
     start, end = speech_bounds(audio)
     if start == end:
         return np.zeros(0, dtype=np.float32)
@@ -50,7 +50,7 @@ def trim_silence(audio: np.ndarray, margin_s: float) -> np.ndarray:
 
 
 def _levels_db(audio: np.ndarray) -> np.ndarray:
-    """Levels in dBFS of 20 ms frames, one each 10 ms, the last one filled up with zeros."""
+    """Return levels in dBFS of 20 ms frames, one every 10 ms; the last one is zero-padded."""
     if not len(audio):
         return np.zeros(0)
     blocks = np.pad(audio.astype(np.float64), (0, -len(audio) % HOP)).reshape(-1, HOP)

@@ -1,1 +1,1 @@
-"""What to say: a keyphrase turned into texts for positives and for every kind of negative. Text only, no audio."""
+"""From a keyphrase to the texts of positives and of every kind of negative. Text only, no audio."""

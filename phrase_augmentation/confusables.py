@@ -1,4 +1,4 @@
-"""Texts that sound like the keyphrase and are not it: what a detector must learn to refuse."""
+"""Confusables: texts that sound like the keyphrase and that a detector must learn to reject."""
 
 from __future__ import annotations
 
@@ -19,41 +19,41 @@ from phrase_augmentation.sentences import generator
 from phrase_augmentation.spellings import ALPHABETS, is_vowel_letter, letter_skeleton, misspellings, readable
 from phrase_augmentation.vocabulary import UNSPOKEN, vocabulary
 
-# Nearer than this a text may pass for the phrase: 0.1 is one weak vowel for another, 0.35 "b" for "p".
+# Below this distance a text may pass for the phrase: 0.1 is one weak vowel for another, 0.35 "b" for "p".
 LEAST_DISTANCE = 0.3
-LEAST_DISTANCE_MADE_UP = 0.4  # engines do not agree on how to read words that do not exist
-RARITY_COST = 0.08  # a word ten times rarer counts as this much farther: people and engines know the common ones
-STEMS = 150  # words of one stem, the commonest ones
-JITTER = 0.25  # by how much the seed mixes texts of about the same distance
+LEAST_DISTANCE_MADE_UP = 0.4  # engines disagree on how to read words that do not exist
+RARITY_COST = 0.08  # added for each power of ten in rarity: people and engines know common words
+STEMS = 150  # the most common words of one stem
+JITTER = 0.25  # random share of the ranking, by which the seed mixes texts of similar distance
 
-# Of every 20 texts, in this order, as long as each kind has some left. A "stem" is given out as "vocabulary".
+# The kinds of every 20 texts, in this order, while each kind lasts. A "stem" is output as "vocabulary".
 TURNS = (
     *("vocabulary", "substitute", "vocabulary", "stem", "vocabulary", "partial", "vocabulary", "substitute", "insert"),
     *("vocabulary", "substitute", "vocabulary", "joined", "delete", "vocabulary", "substitute", "reordered"),
     *("vocabulary", "stem", "repeated"),
 )
-NEW_BREAK = 0.4  # added to the distance, for the choice alone, for each word more than the phrase has: "cup you tore"
-FARTHEST_EDIT = 1.4  # a single edit that moves the phones farther is read in some way of its own (spelt out, say)
+NEW_BREAK = 0.4  # added to the ranking distance for each word more than the phrase has: "cup you tore"
+FARTHEST_EDIT = 1.4  # a single edit that changes the phones more is read in some special way (spelt out, say)
 
 
 @dataclass(frozen=True)
 class _Reach:
-    """How many candidates to make, by how many texts are asked for."""
+    """Numbers of candidates to generate."""
 
-    words: int  # nearest words in place of one word
-    pair: int  # nearest words a side where two words are replaced
-    split: int  # nearest words for each piece of a phrase that is parted anew
+    words: int  # nearest words that replace one word
+    pair: int  # nearest words on each side if two words are replaced
+    split: int  # nearest words for each piece of a resegmented phrase
     spelled: int  # misspellings a word
-    spelled_pair: int  # misspellings a side where two words are misspelt
+    spelled_pair: int  # misspellings on each side if two words are misspelt
 
 
 def confusables(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseText]:
-    """At most ``count`` distinct texts near the phrase, nearest first (phone distance, the smallest over the accents).
+    """Return at most ``count`` distinct texts near the phrase, nearest first (phone distance, least over the accents).
 
-    Kinds: "vocabulary" (a real word in place of one, the phones parted into other words, words of the same stem),
+    Kinds: "vocabulary" (a real word in place of one, the phones resegmented into other words, words of the same stem),
     "substitute", "insert" and "delete" (made-up words by edits of phones), "partial", "repeated", "reordered" and
-    "joined". None is a homophone and in none the phrase can be heard (:mod:`phrase_augmentation.heard`). A longer list
-    holds the shorter one. Fewer come back where a phrase does not yield more.
+    "joined". None is a homophone or contains the phrase (:mod:`phrase_augmentation.heard`). A longer list contains the
+    shorter one. The list is shorter if a phrase does not yield more.
 
     Raises:
         HarkError: espeak-ng does not have the language.
@@ -88,7 +88,7 @@ def _in_turns(pools: dict[str, list[PhraseText]]) -> Iterator[PhraseText]:
 
 @lru_cache(maxsize=8)
 def _pools(phrase: str, language: str) -> tuple[tuple[str, tuple[PhraseText, ...]], ...]:
-    """All usable candidates by kind; of those that sound alike the first."""
+    """Return all usable candidates by kind; of those that sound alike, the first."""
     words = phrase.split()
     others = max(1, len(words) - 1)
     reach = _Reach(
@@ -135,7 +135,7 @@ def _pools(phrase: str, language: str) -> tuple[tuple[str, tuple[PhraseText, ...
 
 
 def _candidates(words: list[str], language: str, reach: _Reach) -> Iterator[tuple[str, str]]:
-    """Texts with their kinds, unchecked; of one text made in two ways the first counts."""
+    """Yield texts with their kinds, unchecked; of a text generated twice, the first counts."""
     pieces = [_pieces(word, language) for word in words]
     yield from ((text, "partial") for text in _partial(words, pieces))
     yield from ((text, "repeated") for text in _repeated(words, pieces))
@@ -158,13 +158,13 @@ def _vocabulary(words: list[str], language: str, reach: _Reach) -> Iterator[str]
             yield " ".join([*words[:first], *pair, *words[first + 2 :]])
     if len(words) > 1:
         for neighbours in near:
-            # Each word's neighbours alone: what is left of a text when the rest goes unheard.
+            # Each word's neighbours alone: what remains of a text if the rest is not audible.
             yield from neighbours[:25]
-    yield from _parted_anew([phone for sounds in phones for phone in sounds], language, reach.split)
+    yield from _resegmented([phone for sounds in phones for phone in sounds], language, reach.split)
 
 
 def _stems(words: list[str], language: str) -> Iterator[str]:
-    """Words that begin or end as a word of the phrase does, in its place and alone: "computing", "commuter"."""
+    """Yield words that begin or end like a word of the phrase, in its place and alone: "computing", "commuter"."""
     known = vocabulary(language).words
     for place, word in enumerate(words):
         shared = max(3, (len(word) + 1) // 2)
@@ -180,8 +180,8 @@ def _stems(words: list[str], language: str) -> Iterator[str]:
                 yield other
 
 
-def _parted_anew(phones: list[str], language: str, width: int) -> Iterator[str]:
-    """The phrase's phones cut into two or three other real words: "computer" as "come pewter"."""
+def _resegmented(phones: list[str], language: str, width: int) -> Iterator[str]:
+    """Cut the phrase's phones into two or three other real words: "computer" as "come pewter"."""
     known = vocabulary(language)
     nearest: dict[Phones, list[str]] = {}
 
@@ -216,12 +216,12 @@ def _misspelt(words: list[str], language: str, reach: _Reach) -> Iterator[str]:
         for pair in itertools.product(ranked[first][: reach.spelled_pair], ranked[first + 1][: reach.spelled_pair]):
             yield " ".join([*words[:first], *pair, *words[first + 2 :]])
     if len(words) == 1:
-        # A phrase of one word has no second word to misspell: the word is misspelt twice.
+        # A phrase of one word has no second word to misspell, so the word is misspelt twice.
         yield from _ranked_misspellings(ranked[0][:40], language, reach.spelled, words[0])
 
 
 def _ranked_misspellings(words: Sequence[str], language: str, count: int, target: str | None = None) -> list[str]:
-    """The misspellings of all ``words`` nearest to the target (the first word, unless given), nearest first."""
+    """Return the misspellings of all ``words`` nearest to the target (default: the first word), nearest first."""
     if not words:
         return []
     of_target = target or words[0]
@@ -233,7 +233,7 @@ def _ranked_misspellings(words: Sequence[str], language: str, count: int, target
 
 
 def _pieces(word: str, language: str) -> list[str]:
-    """Beginnings and ends of a word that can be read alone: each has a vowel and two letters or more."""
+    """Return beginnings and ends of a word that can be read alone: each has a vowel and at least two letters."""
     sides = [word[:cut] for cut in range(2, len(word))] + [word[cut:] for cut in range(1, len(word) - 1)]
     return [side for side in dict.fromkeys(sides) if side != word and _can_be_said(side, language)]
 
@@ -262,7 +262,7 @@ def _partial(words: list[str], pieces: list[list[str]]) -> Iterator[str]:
 
 
 def _repeated(words: list[str], pieces: list[list[str]]) -> Iterator[str]:
-    # "hey compass" is heard in "hey hey compass", so those that hold the whole phrase fall out later.
+    # "hey compass" occurs in "hey hey compass"; texts with the whole phrase are removed later.
     for place, word in enumerate(words):
         for times in (2, 3):
             yield " ".join([word] * times)
@@ -292,14 +292,14 @@ def _reordered(words: list[str], pieces: list[list[str]], language: str) -> Iter
 
 
 def _joined(words: list[str], language: str) -> Iterator[str]:
-    """Two words, or two pieces of one, run together: "compasshey", "hempass", "smirror", "compter"."""
+    """Join two words, or two pieces of one: "compasshey", "hempass", "smirror", "compter"."""
     pairs: Iterable[tuple[str, str]] = itertools.permutations(words, 2) if len(words) > 1 else [(words[0], words[0])]
     for first, second in pairs:
         if len(words) > 1:
             yield second + first
         for head, tail in itertools.product(range(1, len(first) + 1), range(1, len(second) + 1)):
             blend = first[:head] + second[-tail:]
-            # A blend keeps at least half of the longer word, or nothing reminds of the phrase.
+            # A blend has at least half the letters of the longer word, or nothing resembles the phrase.
             if len(blend) >= max(3, max(len(first), len(second)) // 2) and readable(blend, language):
                 yield blend
                 if len(words) == 2 and len(blend) <= max(len(first), len(second)):
@@ -307,7 +307,7 @@ def _joined(words: list[str], language: str) -> Iterator[str]:
 
 
 def distances_to(phrase: str, texts: Sequence[str], language: str = "en") -> list[float]:
-    """The phone distance of each text to the phrase, the smallest over the accents of the language."""
+    """Return the phone distance of each text to the phrase, the least over the language's accents."""
     nearest = np.full(len(texts), np.inf, dtype=np.float32)
     normalized = [normalize(text, language) for text in texts]
     for accent in accents(language):

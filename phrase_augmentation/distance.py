@@ -1,4 +1,4 @@
-"""How far apart two phone sequences sound: a weighted edit distance.
+"""Distance between the sounds of two phone sequences: a weighted edit distance.
 
 The weights are set by hand after the articulatory features of the IPA chart. On this scale 0.1 is a reduced vowel
 instead of another, 0.35 a voiced consonant instead of its voiceless twin, 0.5 a neighbouring vowel, 0.8 a consonant
@@ -60,7 +60,7 @@ _MANNERS: dict[frozenset[str], float] = {
 }  # fmt: skip
 OTHER_MANNER = 0.7
 VOICING = 0.25
-REDUCED = frozenset("əɐʌᵻᵿɪɨ")  # vowels that unstressed syllables of many languages use for one another
+REDUCED = frozenset("əɐʌᵻᵿɪɨ")  # vowels that are interchangeable in unstressed syllables of many languages
 LEFT_OUT = {"h": 0.6, "ʔ": 0.4, "j": 0.6, "w": 0.6, "ɹ": 0.6, "ə": 0.6, "ᵻ": 0.6, "ɐ": 0.7}
 CONSONANT_LEFT_OUT = 0.8
 VOWEL_LEFT_OUT = 0.9
@@ -73,25 +73,25 @@ def is_vowel(phone: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def without_marks(phone: str) -> str:
-    """A phone without tone digits and diacritics ("ɑ" for "ɑ̃" and "ɑ2")."""
+    """Remove tone digits and diacritics ("ɑ" for "ɑ̃" and "ɑ2")."""
     return "".join(c for c in unicodedata.normalize("NFD", phone) if unicodedata.category(c)[:1] != "M" and c.islower())
 
 
 @lru_cache(maxsize=1024)
 def left_out_cost(phone: str) -> float:
-    """The cost of a phone that is there in one sequence and not in the other."""
+    """Return the cost of a phone that only one of the sequences has."""
     plain = without_marks(phone)
     return LEFT_OUT.get(plain, VOWEL_LEFT_OUT if is_vowel(phone) else CONSONANT_LEFT_OUT)
 
 
 @lru_cache(maxsize=65536)
 def exchange_cost(a: str, b: str) -> float:
-    """The cost of one phone in place of another: 0 for the same, symmetric, at most 1.2."""
+    """Return the cost of one phone in place of another: 0 for the same, symmetric, at most 1.2."""
     if a == b:
         return 0.0
     plain_a, plain_b = without_marks(a), without_marks(b)
     if plain_a == plain_b:
-        return 0.2  # tone, nasality or palatalization alone
+        return 0.2  # a difference in tone, nasality or palatalization only
     if is_vowel(a) != is_vowel(b):
         return VOWEL_FOR_CONSONANT
     if is_vowel(a):
@@ -109,7 +109,7 @@ def exchange_cost(a: str, b: str) -> float:
 
 
 def _vowel_distance(a: str, b: str) -> float:
-    """Mean distance on the vowel chart of the beginnings and the ends; a monophthong ends where it begins."""
+    """Return the mean distance on the vowel chart of beginnings and ends; a monophthong ends where it begins."""
     total = 0.0
     for position, weight in ((0, 0.6), (-1, 0.4)):
         height_a, back_a, round_a = _VOWELS.get(a[position], _VOWELS["ə"])
@@ -120,9 +120,9 @@ def _vowel_distance(a: str, b: str) -> float:
 
 
 def phone_distance(a: Sequence[str], b: Sequence[str]) -> float:
-    """The weighted edit distance (Levenshtein's, with costs by articulation) of two phone sequences; 0 for equal ones.
+    """Return the weighted edit distance (Levenshtein's, with articulatory costs) of two phone sequences; symmetric.
 
-    It is symmetric; phones are as :func:`phrase_augmentation.phonemes.phonemes` gives them.
+    Phones are as :func:`phrase_augmentation.phonemes.phonemes` returns them.
     """
     row = [0.0]
     for phone in b:
@@ -149,7 +149,7 @@ class PhoneMatrix:
         ids = {phone: index for index, phone in enumerate(self._phones)}
         self.lengths = np.array([len(sequence) for sequence in sequences], dtype=np.intp)
         longest = int(self.lengths.max(initial=0))
-        # [position, sequence]; positions behind a sequence's end hold phone 0, and what they cost is never read
+        # [position, sequence]; positions after a sequence's end hold phone 0, and their costs are never read
         self._ids = np.zeros((longest, len(sequences)), dtype=np.intp)
         for column, sequence in enumerate(sequences):
             self._ids[: len(sequence), column] = [ids[phone] for phone in sequence]
@@ -159,7 +159,7 @@ class PhoneMatrix:
         np.cumsum(self._left_out, axis=0, out=self._all_left_out[1:])
 
     def distances(self, query: Sequence[str]) -> np.ndarray:
-        """The phone distance of ``query`` to each sequence, float32 [sequences]; equals :func:`phone_distance`."""
+        """Return the distances of ``query`` to each sequence, float32 [sequences], as of :func:`phone_distance`."""
         longest, count = self._ids.shape
         table = self._all_left_out
         for phone in query:

@@ -1,4 +1,4 @@
-"""Sentences of a grammar: what people say, by rules that ship in a text file, whose head says how they are written."""
+"""Sentences from a grammar: everyday language, by rules in a text file whose head describes its format."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ ENGLISH = Path(__file__).with_name("english.txt")
 FORMS = ("I", "he", "my", "me", "am", "was", "have", "do")  # columns of a subject
 _REFERENCE = re.compile(r"<(\w+)(?::(\w+))?>")
 _Y = re.compile(r"(?<=[^aeiou])y$")
-_DOUBLED = re.compile(r"(un)?[^aeiou]*[aeiou][^aeiouwxy]$")  # the last letter of "stop" in "stopped"
+_DOUBLED = re.compile(r"(un)?[^aeiou]*[aeiou][^aeiouwxy]$")  # doubles the last letter, as of "stop" in "stopped"
 _AN = re.compile(r"\b(an?)(?= (?!one|eu|u[ns]i|uku|uran)(?:[aeiou]|hour|honest))", re.IGNORECASE)
 
 
 class Grammar:
-    """The rules of a text file."""
-
     def __init__(self, path: Path) -> None:
         lines = (line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#"))
         rules = re.findall(r"^(\w+): (.*(?:\n .*)*)", "\n".join(lines), re.MULTILINE)
@@ -26,7 +24,7 @@ class Grammar:
         self.irregular = {verb: forms for verb, *forms in (verb.split("/") for verb in self.rules["irregular"])}
 
     def sentence(self, rule: str, rng: np.random.Generator) -> str:
-        """A sentence of a rule, with its first letter as it was written."""
+        """Draw a sentence of a rule, with its first letter as written."""
         text = self._text(rule, rng, dict(zip(FORMS, FORMS)))
         return _AN.sub(lambda article: article[1][0] + "n", text)
 
@@ -49,7 +47,7 @@ class Grammar:
         return _REFERENCE.sub(part, text)
 
     def _inflected(self, text: str, form: str) -> str:
-        """A text that begins with a verb, with that verb as ``ed`` (past), ``en`` (participle), ``ing`` or ``s``."""
+        """Inflect the first word of a text, a verb: ``ed`` (past), ``en`` (participle), ``ing`` or ``s``."""
         verb, space, rest = text.partition(" ")
         if form in ("ed", "en") and verb in self.irregular:
             return self.irregular[verb][form == "en"] + space + rest

@@ -1,8 +1,8 @@
-"""Whether a keyphrase can be heard in a text. Every negative passes through here.
+"""Checks whether a text contains a keyphrase as spoken. Every negative passes through here.
 
-The comparison is deliberately generous: it is made on phones, across word boundaries, in each accent of the language,
-and takes for equal what fluent speech does not keep apart. A text that is wrongly refused costs nothing; a negative in
-which the phrase is heard teaches the detector to miss it.
+The comparison is deliberately generous: it compares phones, across word boundaries, in each accent of the language, and
+treats sounds as equal that fluent speech does not separate. Rejecting a text by mistake costs nothing; a negative that
+contains the phrase teaches the detector to miss it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from phrase_augmentation.distance import is_vowel, without_marks
 from phrase_augmentation.normalize import base_language, normalize
 from phrase_augmentation.phonemes import Phones, accents, phones_of_texts
 
-# Phones that count as one another, which is no equivalence: "ᵻ" is heard as ɪ and as ə. No language here tells ɹ from
-# r, and reduced vowels all sound like a schwa in fast speech.
+# Phones that count as one another. The relation is not transitive: "ᵻ" passes for ɪ and for ə. No language here
+# distinguishes ɹ from r, and reduced vowels all sound like a schwa in fast speech.
 _ALIKE_EVERYWHERE: tuple[str, ...] = ("əɐ", "əʌ", "ɐʌ", "əɜ", "ᵻɪ", "ᵻə", "ᵻɨ", "ᵿʊ", "ᵿə", "ɹr", "lɫ", "ɑɒ")
 _ALIKE_IN_ENGLISH = ("ɾt", "ɾd", "ʔt", "əɪ", "ɐɪ", "ᵻi")
 
 
-# Unstressed forms of English function words: "compute or" is said as "computer" is. The British drop the last r.
+# Unstressed forms of English function words: "compute or" sounds like "computer". British English drops the last r.
 _WEAK_FORMS: dict[str, Phones] = {
     word: tuple(phones.split())
     for word, phones in {
@@ -52,18 +52,18 @@ _unused_symbols = itertools.count(0xE000)  # the private use area of Unicode
 
 
 def _symbol(phone: str) -> str:
-    """One private character for each phone, so that phone sequences can be searched as strings."""
-    # A counter, not the size of the table: two threads must never give one character to two phones.
+    """Map a phone to a private character, so that phone sequences can be searched as strings."""
+    # A counter, not the size of the table: two threads must never assign the same character to two phones.
     return _symbols.get(phone) or _symbols.setdefault(phone, chr(next(_unused_symbols)))
 
 
 def _folded(phones: Iterable[str], accent: str) -> list[str]:
-    """Phones without tones and diacritics, equal neighbours as one: a boundary as in "bus stop" is not heard."""
+    """Remove tones, diacritics and repetitions of phones: a boundary as in "bus stop" is not audible."""
     plain = [without_marks(phone) or phone for phone in phones]
     result: list[str] = []
     for index, phone in enumerate(plain):
         if accent == "en-us" and phone == "ɔ" and plain[index + 1 : index + 2] != ["ɹ"]:
-            phone = "ɑ"  # half of America says "cot" and "caught" alike
+            phone = "ɑ"  # half of America pronounces "cot" and "caught" alike
         if result[-1:] != [phone]:
             result.append(phone)
     return result
@@ -74,10 +74,10 @@ def _chained(words: Iterable[Phones]) -> Phones:
 
 
 def _pattern_of(phone: str, alike: dict[str, str], last: bool) -> str:
-    """A regular expression for the phones that pass for this one.
+    """Return a regular expression for the phones that pass for this one.
 
-    At the end of a phrase "ə" is no "ɪ": the two fall together before a consonant only ("rabbit", "abbot"), and the
-    open end of "computer" is not in "computing".
+    At the end of a phrase "ə" does not pass for "ɪ": the two merge only before a consonant ("rabbit", "abbot"), and the
+    open end of "computer" does not occur in "computing".
     """
     if phone not in alike:
         return _symbol(phone)  # diphthongs and affricates too: one phone, written with two letters
@@ -95,15 +95,15 @@ def _weak_form(word: str, accent: str) -> Phones | None:
 
 
 def spoken_form(phones: Iterable[str], accent: str) -> str:
-    """Phones as one private character each, without what the comparison leaves aside."""
+    """Convert phones to one private character each, without the distinctions that the comparison ignores."""
     return "".join(map(_symbol, _folded(phones, accent)))
 
 
 class PhraseEar:
-    """Listens for one keyphrase in texts."""
+    """Finds one keyphrase in texts, as spoken."""
 
     def __init__(self, phrase: str, language: str = "en") -> None:
-        """Raises HarkError where espeak-ng does not have the language."""
+        """Compile the phrase's phones in each accent. Raises HarkError if espeak-ng does not have the language."""
         self.language = language
         self.words = normalize(phrase, language).split()
         self._letters = "".join(self.words)
@@ -125,7 +125,7 @@ class PhraseEar:
                 self._patterns[accent] = re.compile("|".join(sorted(ways)))
 
     def hears(self, texts: Sequence[str]) -> list[bool]:
-        """For each text, whether the phrase can be heard in it; some 10,000 short texts a second."""
+        """Return for each text whether it contains the phrase as spoken; about 10,000 short texts a second."""
         normalized = [normalize(text, self.language) for text in texts]
         split = [text.split() for text in normalized]
         result = [self._spelled_in(words) for words in split]
@@ -135,7 +135,7 @@ class PhraseEar:
             of_word = dict(zip(vocabulary, phones_of_texts(vocabulary, accent)))
             for index, (in_context, words) in enumerate(zip(phones_of, split)):
                 if not result[index]:
-                    # Some words change beside others ("a", "the", "to"): each way of saying them counts.
+                    # Some words change beside others ("a", "the", "to"): every pronunciation counts.
                     ways = {in_context, _chained([of_word[word] for word in words])}
                     if base_language(self.language) == "en":
                         ways.add(_chained([_weak_form(word, accent) or of_word[word] for word in words]))
@@ -143,7 +143,7 @@ class PhraseEar:
         return result
 
     def _clipped(self, by_word: Sequence[Phones]) -> Phones:
-        """The phrase as it is said quickly: English drops t and d before another consonant ("smar(t) mirror")."""
+        """Return the phrase as spoken quickly: English drops t and d before another consonant ("smar(t) mirror")."""
         if base_language(self.language) != "en":
             return _chained(by_word)
         clipped = [
@@ -153,9 +153,9 @@ class PhraseEar:
         return _chained(clipped)
 
     def hears_in_lines(self, lines: str, accent: str, whole: bool = False) -> list[int]:
-        """The numbers of the lines, each a :func:`spoken_form`, in which the phrase is heard. Takes milliseconds.
+        """Return the numbers of the lines, each a :func:`spoken_form`, that contain the phrase. Takes milliseconds.
 
-        With ``whole``, only of those in which nothing else is said.
+        With ``whole``, only of those that contain nothing else.
         """
         pattern = self._patterns.get(accent)
         if pattern is None:
@@ -171,9 +171,9 @@ class PhraseEar:
         return list(numbers)
 
     def _spelled_in(self, words: Sequence[str]) -> bool:
-        """Whether consecutive whole words spell the phrase, however it is parted into words ("heycompass").
+        """Return whether consecutive whole words spell the phrase, with any word boundaries ("heycompass").
 
-        Holds also where espeak-ng reads a phrase differently in two contexts, or has no phones for it.
+        This also covers phrases that espeak-ng reads differently in two contexts, or for which it has no phones.
         """
         if not self._letters:
             return False
@@ -190,15 +190,15 @@ class PhraseEar:
 
 @lru_cache(maxsize=1024)
 def ear(phrase: str, language: str = "en") -> PhraseEar:
-    """The listener for a phrase, made once."""
+    """Return the phrase's :class:`PhraseEar`, cached."""
     return PhraseEar(phrase, language)
 
 
 def can_be_heard_in(phrase: str, text: str, language: str = "en") -> bool:
-    """Whether the phrase's phones occur in the text's phones, word boundaries, stress, length and tones aside.
+    """Return whether the text's phones contain the phrase's, ignoring word boundaries, stress, length and tones.
 
-    Homophones count ("flour" is heard in "flower"), and so do longer words ("computer" is heard in "supercomputers").
-    For many texts use :meth:`PhraseEar.hears`.
+    Homophones count ("flower" contains "flour"), and so do longer words ("supercomputers" contains "computer"). For
+    many texts use :meth:`PhraseEar.hears`.
 
     Raises:
         HarkError: espeak-ng is missing or does not have the language.

@@ -1,4 +1,4 @@
-"""The keyphrase: what a detector is made for."""
+"""The keyphrase that a detector detects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_WORDS = 8
 
 
 class OtherScript(HarkError):
-    """A keyphrase in letters in which its language is not written: most likely it is of another language."""
+    """The keyphrase's script is not one of its language's, most likely because it is of another language."""
 
 
 SCRIPT_NAMES = {
@@ -38,7 +38,7 @@ def _either(one: str, other: str) -> str:
 
 @dataclass(frozen=True)
 class Keyphrase:
-    """A phrase that can be spoken, normalized. :meth:`of` makes one from typed text; nothing checks it again.
+    """A normalized phrase that can be spoken. :meth:`of` creates and checks it; nothing else checks it again.
 
     Attributes:
         text: as :func:`phrase_augmentation.normalize.normalize` writes it.
@@ -50,12 +50,11 @@ class Keyphrase:
 
     @classmethod
     def of(cls, text: str, language: str = "en") -> Keyphrase:
-        """The keyphrase of a text.
+        """Create the keyphrase of a text.
 
         Raises:
             OtherScript: letters of a script in which the language is not written.
-            HarkError: nothing in it can be said (empty, emoji, punctuation), one letter, more than 80 letters or 8
-                words.
+            HarkError: nothing to speak (empty, emoji, punctuation), one letter, more than 80 letters or 8 words.
         """
         shown = " ".join(text.split())
         shown = shown if len(shown) <= 60 else shown[:57] + "..."
@@ -109,7 +108,7 @@ class Keyphrase:
 
     @cached_property
     def pronunciations(self) -> tuple[tuple[str, ...], ...]:
-        """Its phones in each accent that is to be expected; empty where espeak-ng gives none."""
+        """Its phones in each expected accent; empty if espeak-ng has none."""
         from phrase_augmentation.phonemes import accents, phones_of_texts
 
         spoken = [phones_of_texts([self.text], accent)[0] for accent in accents(self.language)]

@@ -1,4 +1,4 @@
-"""Normalized text: what is compared, searched and counted. Engines are given the text as it was written."""
+"""Normalized text, for comparing, searching and counting. Engines get the text as written."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from functools import lru_cache
 
 LONGEST_NUMBER = 15  # digits; longer ones are read digit by digit
 
-# Scripts in which a language is written, where that is not (only) the Latin one. The names are the first words of the
-# Unicode names of the letters.
+# Scripts of languages that are not (only) written in Latin script. The names are the first words of the letters'
+# Unicode names.
 SCRIPTS: dict[str, frozenset[str]] = {
     **dict.fromkeys(["ba", "be", "bg", "cv", "kk", "ky", "mk", "nog", "ru", "tg", "tt", "uk"], frozenset({"CYRILLIC"})),
     **dict.fromkeys(["bs", "hbs", "mn", "sh", "sr", "tk", "uz"], frozenset({"CYRILLIC", "LATIN"})),
@@ -24,7 +24,7 @@ SCRIPTS: dict[str, frozenset[str]] = {
     "he": frozenset({"HEBREW"}),
     "hy": frozenset({"ARMENIAN"}),
     "hyw": frozenset({"ARMENIAN"}),
-    # espeak-ng reads kana only: it says "Chinese character" for each kanji.
+    # espeak-ng reads kana only: it speaks "Chinese character" for each kanji.
     "ja": frozenset({"HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"}),
     "ka": frozenset({"GEORGIAN"}),
     "kn": frozenset({"KANNADA"}),
@@ -41,7 +41,7 @@ SCRIPTS: dict[str, frozenset[str]] = {
 }
 LATIN = frozenset({"LATIN"})
 
-# Names for languages that num2words writes in another way.
+# Languages that num2words names differently.
 NUM2WORDS_NAMES = {"nb": "no", "nn": "no", "kk": "kz", "sh": "sr", "hbs": "sr"}
 
 _APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼ＇`´ʹ′", "'"))
@@ -56,28 +56,28 @@ _DECIMAL_COMMA = frozenset((
 
 
 def base_language(language: str) -> str:
-    """The language without its region: "en" for "en-us", "en_GB" and "EN"."""
+    """Remove a language's region: "en" for "en-us", "en_GB" and "EN"."""
     return re.split(r"[-_]", language.strip().lower(), maxsplit=1)[0]
 
 
 def scripts_of(language: str) -> frozenset[str]:
-    """The scripts in which a language is written, by the first words of the Unicode names of their letters."""
+    """Return the scripts of a language, by the first words of the Unicode names of their letters."""
     return SCRIPTS.get(base_language(language), LATIN)
 
 
 def script_of(letter: str) -> str:
-    """The script of one letter ("LATIN", "CJK", ...), or "" for letters that belong to none (such as "ー", "ª")."""
+    """Return the script of a letter ("LATIN", "CJK", ...), or "" for letters of none (such as "ー")."""
     name = unicodedata.name(letter, "").split(" ")
     return "LATIN" if name[:1] in (["FEMININE"], ["MASCULINE"], ["MICRO"]) else name[0]
 
 
 def normalize(text: str, language: str = "en") -> str:
-    """Lower-case words of letters and inner apostrophes, parted by single spaces; numbers are written as words.
+    """Return lower-case words of letters and inner apostrophes, separated by single spaces; numbers become words.
 
     Unicode NFKC. Hyphens become spaces, all other punctuation, emoji and control characters vanish. Digits remain only
     in languages whose numbers num2words does not know. ``normalize(normalize(x)) == normalize(x)``.
     """
-    # One pass suffices for nearly every text; rare Unicode sequences compose or lower-case anew after the first.
+    # One pass suffices for nearly every text; rare Unicode sequences compose or change case again after the first.
     for _ in range(8):
         changed = _normalize_once(text, language)
         if changed == text:
@@ -95,7 +95,7 @@ def _normalize_once(text: str, language: str) -> str:
         category = unicodedata.category(character)
         if category[0] == "L" or category in ("Mn", "Mc") or category == "Nd" or character == "'":
             kept.append(character)
-        elif category != "Cf":  # joiners and other invisible marks stand inside words
+        elif category != "Cf":  # joiners and other invisible marks occur inside words
             kept.append(" ")
     words: list[str] = []
     for word in "".join(kept).split():
@@ -117,7 +117,7 @@ def _numbers_to_words(text: str, language: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _spoken(number: str, language: str, form: str) -> str:
-    """One number as words; the number itself where num2words cannot write it."""
+    """Return a number as words; the number itself if num2words cannot write it."""
     from num2words import num2words
 
     thousands, point = (".", ",") if language in _DECIMAL_COMMA else (",", ".")

@@ -1,4 +1,4 @@
-"""Phones of texts, through espeak-ng (which runs in a process of its own: see ``phonemizer_process.py``)."""
+"""Phones of texts from espeak-ng (which runs in its own process, see ``phonemizer_process.py``)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from phrase_augmentation.normalize import base_language
 
 Phones = tuple[str, ...]
 
-# Accents whose speakers and voices are to be expected. The first one gives the phones that are shown and ranked; what
-# is a homophone in any of them is no negative ("source" is "sauce" in London, "ladder" is "latter" in Boston).
+# Accents of the expected speakers and voices. The first one provides the phones for display and ranking; a homophone in
+# any of them is not a negative ("source" is "sauce" in London, "ladder" is "latter" in Boston).
 ACCENTS: dict[str, tuple[str, ...]] = {
     "en": ("en-us", "en-gb"),
     "es": ("es", "es-419"),
@@ -33,9 +33,9 @@ ACCENTS: dict[str, tuple[str, ...]] = {
     "fil": ("id",),  # espeak-ng has no Filipino; Indonesian reads its spelling and its phones nearly alike
 }
 BATCH = 512  # texts a request
-TIMEOUT_S = 30.0  # a batch takes some 20 ms; after this the process hangs
+TIMEOUT_S = 30.0  # a batch takes some 20 ms; after this the process is considered hung
 KEPT_TEXTS = 200_000  # in memory, about 40 MB
-CLOSING = frozenset("ɪʊiuyʏɯ")  # the second vowel of a diphthong; others begin a syllable of their own
+CLOSING = frozenset("ɪʊiuyʏɯ")  # the second vowel of a diphthong; others begin a new syllable
 RHOTIC_VOWELS = {"ɚ": ("ə", "ɹ"), "ɝ": ("ɜ", "ɹ")}
 SYLLABIC = "\u0329"
 TIE_BAR = "\u0361"
@@ -56,17 +56,17 @@ class _Phonemizer:
             os.register_at_fork(after_in_child=self._forget_process)
 
     def _forget_process(self) -> None:
-        """Own no process and no held lock: at the beginning, and in a forked child, where both are the parent's."""
+        """Reset process and lock: at the start, and in a forked child, where both belong to the parent."""
         self._lock = threading.RLock()
         self._process: WorkerProcess | None = None
 
     def hello(self) -> dict[str, Any]:
-        """What the process said when it started: version and languages."""
+        """Return what the process reported at its start: version and languages."""
         with self._lock:
             return self._started().facts
 
     def raw(self, texts: Sequence[str], voice: str) -> list[str]:
-        """espeak-ng's phone strings, one a text. A text that crashes espeak-ng gives an empty string."""
+        """Return espeak-ng's phone strings, one a text. A text that crashes espeak-ng gives an empty string."""
         with self._lock:
             missing = list(dict.fromkeys(text for text in texts if (voice, text) not in self._kept))
             if len(self._kept) + len(missing) > KEPT_TEXTS:
@@ -79,7 +79,7 @@ class _Phonemizer:
             return [self._kept[voice, text] for text in texts]
 
     def remember(self, voice: str, raw: dict[str, str]) -> None:
-        """Take over phone strings that were kept on disk."""
+        """Add phone strings that were stored on disk."""
         with self._lock:
             self._kept.update({(voice, text): phones for text, phones in raw.items()})
 
@@ -98,7 +98,7 @@ class _Phonemizer:
 
     def _ask(self, texts: list[str], voice: str) -> list[str]:
         process = self._started()
-        # Surrogates cannot be encoded and NUL ends a C string: both are no speech.
+        # Surrogates cannot be encoded and NUL ends a C string; neither is speech.
         spoken = [text.encode("utf-8", "replace").decode("utf-8").replace("\0", " ") for text in texts]
         process.send({"id": "1", "voice": voice, "texts": spoken})
         try:
@@ -154,7 +154,7 @@ def version() -> str:
 
 
 def accents(language: str) -> tuple[str, ...]:
-    """The espeak-ng languages in which a text of this language is checked; the first one ranks.
+    """Return the espeak-ng languages in which a text of this language is checked; the first one is for ranking.
 
     Raises:
         HarkError: espeak-ng does not have the language.
@@ -180,7 +180,7 @@ def _accents(code: str) -> tuple[str, ...]:
 
 
 def phonemes(text: str, language: str = "en") -> Phones:
-    """The phones of a text as it is said in one go: IPA, without stress, length, punctuation and word boundaries.
+    """Return the phones of a text spoken without pauses: IPA, without stress, length, punctuation and word boundaries.
 
     Diphthongs and affricates are one phone; the American "er" is ə and ɹ. A text without speech gives an empty tuple.
 
@@ -191,35 +191,35 @@ def phonemes(text: str, language: str = "en") -> Phones:
 
 
 def phonemes_of_words(words: Sequence[str], language: str = "en") -> list[Phones]:
-    """The phones of each word as it is said alone, in the language's first accent. Thousands of words a second."""
+    """Return the phones of each word spoken alone, in the language's first accent. Thousands of words a second."""
     return phones_of_texts(words, accents(language)[0])
 
 
 def phones_of_texts(texts: Sequence[str], accent: str) -> list[Phones]:
-    """The phones of each text in one accent (a name that espeak-ng knows, as :func:`accents` gives them)."""
+    """Return the phones of each text in one accent (an espeak-ng name, as from :func:`accents`)."""
     return [_parse(raw, accent) for raw in _phonemizer.raw(texts, accent)]
 
 
 def stressed_vowel(word: str, language: str = "en") -> int | None:
-    """Which vowel of a word carries the main stress, from 0; None where the language marks none."""
+    """Return the index of a word's vowel with the main stress; None if the language marks none."""
     raw = _phonemizer.raw([word], accents(language)[0])[0]
     before, mark, _ = raw.partition("ˈ")
     return sum(is_vowel(phone) for phone in _parse(before, accents(language)[0])) if mark else None
 
 
 def raw_phones(texts: Sequence[str], accent: str) -> list[str]:
-    """espeak-ng's own phone strings, as they are kept on disk."""
+    """Return espeak-ng's own phone strings, as stored on disk."""
     return _phonemizer.raw(texts, accent)
 
 
 def remember_raw_phones(accent: str, raw: dict[str, str]) -> None:
-    """Give back phone strings that :func:`raw_phones` gave in an earlier process."""
+    """Restore phone strings of :func:`raw_phones` from an earlier process."""
     _phonemizer.remember(accent, raw)
 
 
 @lru_cache(maxsize=100_000)
 def _parse(raw: str, accent: str) -> Phones:
-    """The phones in a phone string of espeak-ng, in which "_" parts phones, a space words and (en) marks a switch."""
+    """Parse an espeak-ng string: "_" separates phones, a space words, and (en) marks a language switch."""
     phones: list[str] = []
     for token in re.split(r"[_\s]+", _LANGUAGE_SWITCH.sub("_", raw)):
         token = _NOT_PHONES.sub("", token.replace("ˈ", ""))
@@ -232,7 +232,7 @@ def _parse(raw: str, accent: str) -> Phones:
 
 @lru_cache(maxsize=4096)
 def _phones_of_token(token: str) -> tuple[str, ...]:
-    """One to three phones: espeak-ng writes some pairs as one ("ɑːɹ", "əl", "aɪɚ", "n̩")."""
+    """Return one to three phones: espeak-ng writes some pairs as one ("ɑːɹ", "əl", "aɪɚ", "n̩")."""
     phones: list[str] = []
     for character in unicodedata.normalize("NFD", token.replace(TIE_BAR, "")):
         last = phones[-1] if phones else ""
@@ -255,7 +255,7 @@ def _phones_of_token(token: str) -> tuple[str, ...]:
 
 
 def _with_rhotic_vowels(phones: list[str]) -> list[str]:
-    """American "ɜ" (bird, her) is an r-coloured schwa, as in "better": write both as ə and ɹ."""
+    """Rewrite American "ɜ" (bird, her), an r-coloured schwa as in "better", as ə and ɹ."""
     result: list[str] = []
     for index, phone in enumerate(phones):
         if phone == "ɜ":

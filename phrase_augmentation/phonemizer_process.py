@@ -1,4 +1,4 @@
-"""The process that turns texts into phones by espeak-ng (GPL-3), as lines of ``core.worker_protocol``.
+"""The process that converts texts to phones with espeak-ng (GPL-3), as lines of ``core.worker_protocol``.
 
 <- {"event": "ready", "version": "1.52.0", "languages": ["af", ...]}
 -> {"id": "1", "voice": "en-us", "texts": ["hey compass"]}
@@ -18,7 +18,7 @@ IPA_SEPARATED = 0x02 | ord("_") << 8  # phoneme mode: IPA, with "_" between phon
 
 
 def voices_of_languages(library: Any) -> dict[str, str]:
-    """Every language that espeak-ng reads ("en-us", "cmn") with the file of the voice that fits it best."""
+    """Return every language of espeak-ng ("en-us", "cmn") with the file of its best-fitting voice."""
     best: dict[str, tuple[int, str]] = {}
     for identifier, languages in espeak.voices(library):
         for priority, language in languages:
@@ -29,7 +29,7 @@ def voices_of_languages(library: Any) -> dict[str, str]:
 
 
 def text_to_phones(library: Any, text: str) -> str:
-    """The phones of all clauses of a text: phones parted by "_", words by spaces."""
+    """Return the phones of all clauses of a text, separated by "_", and words by spaces."""
     position = ctypes.c_char_p(text.replace("\0", " ").encode("utf-8", "replace"))
     clauses: list[str] = []
     while position.value is not None:
@@ -48,7 +48,7 @@ def set_up() -> tuple[dict[str, Any], Speak]:
         voice = request["voice"]
         if voice != current:
             current = ""
-            # A missing voice would leave the one before it speaking, so the code that espeak-ng returns counts.
+            # With a missing voice the previous one would go on speaking, so espeak-ng's return code is checked.
             if voice not in voices or library.espeak_SetVoiceByName(os.fsencode(voices[voice])) != 0:
                 raise Refused(f"espeak-ng has no voice for the language {voice}")
             current = voice

@@ -1,9 +1,7 @@
 """Sentences around a gap (carriers) and ordinary sentences, for positives and negatives alike.
 
-English ones are a grammar's; other languages have a few carriers and sentences out of frequent words.
-
-The same carriers serve both, with the keyphrase or with something else in the gap: a detector that learned the carriers
-would have learned nothing.
+English ones come from a grammar; other languages have a few carriers and sentences of frequent words. The same carriers
+serve positives and negatives, so that learning the carriers does not help a detector.
 """
 
 from __future__ import annotations
@@ -20,10 +18,10 @@ from phrase_augmentation.unfit_words import UNFIT
 from phrase_augmentation.vocabulary import vocabulary
 
 SENTENCE_WORDS = 5_000  # the most frequent ones, which every voice reads well
-SHORTEST, LONGEST = 3, 14  # words of a sentence out of frequent words
+SHORTEST, LONGEST = 3, 14  # words of a sentence made of frequent words
 FLATTENING = 0.8  # exponent on the frequencies: with 1, every third word of a sentence would be "the", "of" or "and"
 
-# "{}" is the gap. The places are where the gap stands: at the start, in the middle or at the end of what is said.
+# "{}" is the gap. The keys are its place: at the start, in the middle or at the end of the sentence.
 CARRIERS: dict[str, dict[str, tuple[str, ...]]] = {
     "de": {
         "start": (
@@ -80,7 +78,7 @@ PLACES = ("start", "middle", "end")
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:
-    """The random generator of one purpose: equal names and seeds give equal numbers, others give unrelated ones."""
+    """Return a random generator for one purpose: equal names and seeds give equal numbers, others unrelated ones."""
     return np.random.default_rng([seed & 0xFFFFFFFF, *(zlib.crc32(name.encode()) for name in names)])
 
 
@@ -101,7 +99,7 @@ def _sentence_words(language: str) -> _Words:
 
 
 def random_words(count: int, language: str, rng: np.random.Generator) -> list[str]:
-    """Words drawn by their frequency in running text, none twice in a row; none where the language's are unknown."""
+    """Draw words by their frequency in running text, none twice in a row; empty if the language's are unknown."""
     source = _sentence_words(base_language(language))
     if not source.words:
         return []
@@ -114,7 +112,7 @@ def random_words(count: int, language: str, rng: np.random.Generator) -> list[st
 
 
 def generated_sentence(language: str, rng: np.random.Generator) -> str:
-    """An ordinary sentence; "" where the language's words are unknown."""
+    """Return an ordinary sentence; "" if the language's words are unknown."""
     if base_language(language) == "en":
         return _capitalized(english().sentence("sentence", rng))
     words = random_words(int(rng.integers(SHORTEST, LONGEST + 1)), language, rng)
@@ -126,10 +124,10 @@ def generated_sentence(language: str, rng: np.random.Generator) -> str:
 
 
 def carried(text: str, language: str, rng: np.random.Generator) -> tuple[str, str]:
-    """A text in a sentence, and its place there: start, middle or end.
+    """Put a text into a sentence; return it and the text's place: start, middle or end.
 
-    Outside of English, half of the sentences are written carriers, where the language has some; the others are
-    frequent words around the text.
+    Except in English, half of the sentences are written carriers, if the language has some; the others are frequent
+    words around the text.
     """
     place = str(rng.choice(PLACES))
     if base_language(language) == "en":

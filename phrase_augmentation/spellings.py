@@ -1,7 +1,6 @@
-"""Made-up words: real spellings with letters exchanged, put in or left out, kept only where they can be read.
+"""Made-up words: real spellings with letters exchanged, inserted or deleted, if they are readable.
 
-Engines are given text, not phones, so an edit of the phones has to be an edit of the letters whose phones are looked
-up.
+Engines take text, not phones, so an edit of phones must be an edit of letters whose phones are looked up.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ from phrase_augmentation.normalize import base_language, scripts_of
 from phrase_augmentation.phonemes import Phones, phonemes_of_words, stressed_vowel
 from phrase_augmentation.vocabulary import vocabulary
 
-# Scripts whose letters are sounds; in the others an exchanged sign makes another word, or none.
+# Scripts whose letters are sounds; in others an exchanged sign makes another word, or none.
 ALPHABETS = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "GEORGIAN"})
 VOWEL_LETTERS = frozenset("aeiouyæœøıаеёиоуыэюяєіїαεηιουωаաեէըիոօუოიეა")
 CONSONANT_CLUSTERS = {
     "en": ("sh", "ch", "th", "st", "tr", "pl", "br", "gr", "fl"),
     "de": ("sch", "ch", "st", "tr", "pf"),
 }
-COMMON_SHARE = 0.003  # a letter below this share of the letters is foreign to the language
-OTHER_VOWEL = 0.4  # phone distance from which two vowels are told apart by everybody
-SEEN_TRIGRAMS = 4  # words of the vocabulary in which three letters in a row must occur to be readable
+COMMON_SHARE = 0.003  # a less frequent letter is foreign to the language
+OTHER_VOWEL = 0.4  # phone distance from which everybody distinguishes two vowels
+SEEN_TRIGRAMS = 4  # words of the vocabulary that must contain a trigram to make it readable
 
 # Digraphs first; the capitals are sounds of their own.
 _LETTERS_OF_ONE_SOUND = [
@@ -39,7 +38,7 @@ _LETTERS_OF_ONE_SOUND = [
 
 
 def is_vowel_letter(letter: str) -> bool:
-    """Whether a letter usually stands for a vowel (accents aside)."""
+    """Return whether a letter usually stands for a vowel (accents ignored)."""
     return unicodedata.normalize("NFD", letter)[0] in VOWEL_LETTERS
 
 
@@ -57,14 +56,14 @@ def _letters_and_trigrams(language: str) -> tuple[tuple[str, ...], frozenset[str
 
 
 def readable(word: str, language: str) -> bool:
-    """Whether each three letters of a word, its ends included, are usual in the language."""
+    """Return whether all trigrams of a word, its ends included, are usual in the language."""
     _, trigrams = _letters_and_trigrams(base_language(language))
     marked = f"^{word}$"
     return all(marked[start : start + 3] in trigrams for start in range(len(marked) - 2))
 
 
 def letter_skeleton(text: str) -> str:
-    """What of a spelling every reader agrees on: its consonants, doubled letters as one, letters of one sound as one.
+    """Return the part of a spelling on which readers agree: consonants, merged if doubled or of the same sound.
 
     "compass", "kompas" and "compess" have the skeleton "kmps". Spaces, vowels, and h, w and y within words vanish.
     """
@@ -83,11 +82,10 @@ def letter_skeleton(text: str) -> str:
 
 
 def misspellings(word: str, language: str, target: str | None = None) -> list[str]:
-    """Readable words one edit away from ``word`` that no reader takes for ``target`` (``word`` itself, unless given).
+    """Return readable words one edit away from ``word`` that no reader takes for ``target`` (default: ``word``).
 
-    With the consonants the same, the stressed vowel must be another one: what engines make of a weak vowel letter is
-    anybody's guess, and "compess" may well come out as "compass". Whether a result is a homophone after all is for
-    the caller to check.
+    If the consonants are the same, the stressed vowel must differ: engines read weak vowel letters unpredictably, and
+    "compess" may well sound like "compass". The caller checks for homophones.
     """
     language = base_language(language)
     if not scripts_of(language) & ALPHABETS:
@@ -117,7 +115,7 @@ def _other_stressed_vowel(target: Phones, other: Phones, stressed: int | None) -
 
 
 def _groups(word: str) -> list[str]:
-    """The word as runs of vowel letters and of doubled consonants: "compass" is c o m p a ss."""
+    """Split a word into runs of vowel letters and of doubled consonants: "compass" is c o m p a ss."""
     groups: list[str] = []
     for letter in word:
         last = groups[-1] if groups else ""
@@ -130,7 +128,7 @@ def _groups(word: str) -> list[str]:
 
 
 def _stressed_group(word: str, language: str) -> int | None:
-    """The index of the letters that spell the stressed vowel, where letters and phones have equally many vowels."""
+    """Return the index of the letters of the stressed vowel; None if letters and phones differ in vowel count."""
     spelled = [index for index, group in enumerate(_groups(word)) if is_vowel_letter(group[0])]
     spoken = sum(is_vowel(phone) for phone in phonemes_of_words([word], language)[0])
     if language == "en" and len(spelled) == spoken + 1 and word.endswith("e") and len(spelled) > 1:
@@ -158,5 +156,5 @@ def _edits(word: str, consonants: list[str], vowels: list[str], stressed: int | 
         for other in consonants:
             yield before + other + after
     if stressed is not None and len(groups) > 3:
-        # A syllable less: the vowel with the consonant before it.
+        # A syllable less: the vowel and the consonant before it.
         yield "".join(groups[: max(0, stressed - 1)] + groups[stressed + 1 :])

@@ -12,20 +12,20 @@ from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.sentences import carried, generated_sentence, generator
 
 ENDINGS = ("", ".", "!", "?", "...", ",")
-ALONE_SHARE = 0.6  # of the texts hold the phrase and nothing else: so a detector is mostly addressed
+ALONE_SHARE = 0.6  # of the texts contain only the phrase, the usual way to address a detector
 PLAIN_SHARE = 0.4  # of those are the bare phrase; the others vary its punctuation and capitals
-RELATED = 400  # nearest confusables that are put into sentences
+RELATED = 400  # nearest confusables used in sentences
 BATCH = 256
-PATIENCE = 20  # batches without a new usable text, after which no more come
-LONGEST_TRANSCRIPT = 40  # words; longer ones are recordings for mining, not sentences to be spoken
+PATIENCE = 20  # batches without a new usable text before giving up
+LONGEST_TRANSCRIPT = 40  # words; longer ones are recordings for mining, not sentences to speak
 
 
 def punctuated(text: str) -> list[str]:
-    """Distinct ways to write a text of plain words: endings, capitals and one pause at each place between words, which
-    engines turn into different melodies and pauses.
+    """Return distinct ways to write a text of plain words: endings, capitals, and one pause between words.
 
-    The first is the text itself; the most natural ones come first. "hey compass" gives "hey compass", "Hey compass.",
-    "Hey compass!", "Hey compass?", "Hey, compass.", "hey... compass" and so on.
+    Engines turn these into different melodies and pauses. The first is the text itself; the most natural ones come
+    first. "hey compass" gives "hey compass", "Hey compass.", "Hey compass!", "Hey compass?", "Hey, compass.", "hey...
+    compass" and so on.
     """
     words = text.split()
     if not words:
@@ -45,16 +45,16 @@ def punctuated(text: str) -> list[str]:
 
 
 def positives(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseText]:
-    """``count`` utterances that hold the phrase; one entry is one clip to be spoken.
+    """Return ``count`` utterances that contain the phrase; one entry is one clip to be spoken.
 
     Kinds: "alone" (the bare phrase), "punctuated" (alone, with other punctuation and capitals), "start", "middle" and
-    "end" (in a sentence). The phrase alone can be written in a few ways only, so those texts recur, for other voices
-    to say. A longer list begins with the shorter one.
+    "end" (in a sentence). The phrase alone has only a few spellings, so those texts recur, for other voices. A longer
+    list begins with the shorter one.
     """
     phrase, language = keyphrase.text, keyphrase.language
     rng = generator(seed, "positives", language, phrase)
     variants = punctuated(phrase)[1:]
-    # The natural variants come first and more often: each draw takes the smaller of two.
+    # Natural variants come first and are drawn more often: each draw takes the smaller of two.
     result: list[PhraseText] = []
     for index in range(count):
         if index == 0 or rng.random() < ALONE_SHARE:
@@ -70,11 +70,11 @@ def positives(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseTex
 
 
 def inbetween(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseText]:
-    """``count`` distinct sentences with something of the phrase in them, in which the phrase cannot be heard.
+    """Return ``count`` distinct sentences with a part of the phrase, or similar words, but not the phrase.
 
-    Kinds: "part" (words of the phrase, beginnings and ends of its words), "related" (words near to it in sound, or of
-    the same stem). The sentences are those of the positives, with the gap filled otherwise. A longer list begins with
-    the shorter one. Fewer come back only where the phrase is heard in nearly everything.
+    Kinds: "part" (words of the phrase, beginnings and ends of its words), "related" (words similar in sound, or of the
+    same stem). The sentences are those of the positives, with the gap filled differently. A longer list begins with the
+    shorter one. The list is shorter only if nearly everything contains the phrase.
 
     Raises:
         HarkError: espeak-ng does not have the language.
@@ -103,11 +103,11 @@ def inbetween(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseTex
 
 
 def plain_negatives(keyphrase: Keyphrase, transcripts: Sequence[str], count: int, seed: int = 0) -> list[PhraseText]:
-    """``count`` distinct texts in which the phrase cannot be heard.
+    """Return ``count`` distinct texts that do not contain the phrase.
 
     Kinds: "transcript" (of ``transcripts``, mixed by the seed), then "generated" (see ``sentences.py``). A longer list
-    begins with the shorter one. Fewer come back where the transcripts run out in a language whose words are unknown,
-    or where the phrase is heard in nearly everything.
+    begins with the shorter one. The list is shorter if the transcripts run out in a language whose words are unknown,
+    or if nearly everything contains the phrase.
 
     Raises:
         HarkError: espeak-ng does not have the language.

@@ -1,6 +1,6 @@
-"""Frequent words that sentences out of such words leave out: without context they offend or frighten who hears them.
+"""Frequent words that generated sentences avoid: without context they offend or frighten listeners.
 
-Confusables keep them where they sound like the phrase: a detector must not answer to them.
+Confusables keep those that sound like the phrase: a detector must not respond to them.
 """
 
 from __future__ import annotations

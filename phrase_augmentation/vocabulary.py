@@ -1,7 +1,7 @@
-"""The words of a language with their phones: where confusables, generated sentences and advice come from.
+"""The words of a language with their phones: the source of confusables, generated sentences and advice.
 
-The words and their frequencies are those of ``wordfreq``; the phones are espeak-ng's and kept on disk, since they are
-the slow part (a second or two a language).
+The words and their frequencies come from ``wordfreq``; the phones come from espeak-ng and are stored on disk, since
+they are the slow part (a second or two a language).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from phrase_augmentation.phonemes import Phones, accents, phones_of_texts, raw_p
 WORDS = 25_000  # the most frequent ones; in English down to about one in two million words of text
 WORDFREQ_NAMES = {"cmn": "zh", "no": "nb", "hr": "sh", "sr": "sh", "bs": "sh", "hbs": "sh"}
 
-# Words that Hark never says: neither engines nor lists of near-homophones use them.
+# Words that Hark never speaks or lists, neither through engines nor among confusables.
 UNSPOKEN = re.compile(
     r"fuck|shit|cunt|slut|whore|nigg|fagg?ot|bitch|retard|porn|piss|asshole|dumbass|jackass"
     r"|\b(?:fags?|cums?|cumming|rap(?:e|ed|es|ing|ists?)|ass(?:es)?)\b"
@@ -50,7 +50,7 @@ SINGLE_LETTER_WORDS = {
     "ro": "aeo",
     "hu": "aóőés",
 }
-# Two letters make an English word here; others in word lists are abbreviations, which each engine reads in its own way.
+# English words of two letters; others in word lists are abbreviations, which each engine reads differently.
 ENGLISH_TWO_LETTERS = frozenset((
     "ah", "am", "an", "as", "at", "be", "by", "do", "eh", "go", "ha", "he", "hi", "ho", "if", "in", "is", "it", "la",
     "ma", "me", "my", "no", "of", "oh", "on", "or", "ow", "ox", "pa", "pi", "so", "to", "uh", "up", "us", "we", "ye",
@@ -73,7 +73,7 @@ class Vocabulary:
         words: normalized words.
         frequency: share of each word in running text, float64 [words].
         phones: phones of each word in the first accent.
-        matrix: the same for distances to all words at once.
+        matrix: the same, for distances to all words at once.
     """
 
     words: tuple[str, ...]
@@ -82,11 +82,11 @@ class Vocabulary:
     matrix: PhoneMatrix
 
     def nearest(self, query: Sequence[str], count: int, rarity_cost: float = 0.0) -> list[tuple[str, float]]:
-        """The ``count`` words nearest to a phone sequence, with their phone distances, nearest first.
+        """Return the ``count`` words nearest to a phone sequence, with their phone distances, nearest first.
 
         Args:
-            rarity_cost: added to the distance for each power of ten by which a word is rarer than the commonest one,
-                so that of equally near words the common ones come first.
+            rarity_cost: added to the distance for each power of ten by which a word is rarer than the most common one,
+                so that among equally near words the common ones come first.
         """
         if not self.words or count < 1:
             return []
@@ -99,14 +99,14 @@ class Vocabulary:
 
 
 def zipf(word: str, language: str = "en") -> float:
-    """How common a word is in running text: log10 of its occurrences in a billion words; 0 where it is unknown.
+    """Return a word's frequency in running text: log10 of its occurrences in a billion words; 0 if unknown.
 
     7 is "the", 6 "time", 5 "computer", 4 "mirror", 3 "thermostat", 2 "phoneme".
     """
     from wordfreq import zipf_frequency
 
     name = _wordfreq_name(language)
-    # wordfreq cannot part Chinese and Japanese into words without other packages; those words are not looked up.
+    # wordfreq needs other packages to segment Chinese and Japanese; those words are not looked up.
     if name is None or (name in ("zh", "ja", "ko") and len(word) > 8):
         return 0.0
     try:
@@ -116,7 +116,7 @@ def zipf(word: str, language: str = "en") -> float:
 
 
 def _zipf_in_list(word: str, name: str) -> float:
-    """zipf of a whole word, without parting it into words as wordfreq would like to."""
+    """Return the zipf of a whole word, without wordfreq's segmentation."""
     from wordfreq import get_frequency_dict
 
     frequency = get_frequency_dict(name).get(word, 0.0)
@@ -124,7 +124,7 @@ def _zipf_in_list(word: str, name: str) -> float:
 
 
 def has_words(language: str) -> bool:
-    """Whether there are words of a language here: without them nothing is said beside a phrase, and nothing like it."""
+    """Return whether the words of a language are known: without them there are no sentences and no confusables."""
     return _wordfreq_name(language) is not None
 
 
@@ -139,7 +139,7 @@ def _wordfreq_name(language: str) -> str | None:
 
 @lru_cache(maxsize=8)
 def vocabulary(language: str = "en", count: int = WORDS) -> Vocabulary:
-    """The vocabulary of a language; empty where wordfreq does not have it. The first call a language takes a second.
+    """Return a language's vocabulary; empty if wordfreq does not have it. The first call for a language takes a second.
 
     Raises:
         HarkError: espeak-ng is missing or does not have the language.
@@ -171,7 +171,7 @@ def _word_list(language: str, count: int) -> tuple[tuple[str, ...], np.ndarray]:
             break
         letters = word.replace("'", "")
         if not letters.isalpha() and not any("\u0900" <= letter <= "\u0dff" for letter in letters):
-            continue  # digits and signs; the vowel signs of Indian scripts are no letters to Python
+            continue  # digits and signs; to Python, the vowel signs of Indian scripts are not letters
         if {script_of(letter) for letter in letters if letter.isalpha()} - scripts or normalize(word, language) != word:
             continue
         if len(letters) == 1 and letters not in singles and not scripts & CJK_OR_KANA:
@@ -196,7 +196,7 @@ def _usable_english(word: str) -> bool:
 
 
 def _phones_through_disk(words: Sequence[str], accent: str) -> None:
-    """Have the words' phones in memory: from the file of an earlier process, or anew and then written there."""
+    """Load the words' phones into memory, from an earlier process's file, or compute and store them."""
     if not words:
         return
     digest = hashlib.sha256(f"{version()}\n{accent}\n".encode() + "\n".join(words).encode()).hexdigest()
@@ -210,12 +210,12 @@ def _phones_through_disk(words: Sequence[str], accent: str) -> None:
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(raw, ensure_ascii=False), encoding="utf-8")
     except OSError as error:
-        # Only time is lost: a full disk and a read-only folder are reported where something must be written.
+        # Only time is lost: a full disk or a read-only folder is reported when something must be written.
         _log.debug("the phones of %s are not kept: %s", accent, error)
 
 
 def _read_phones(path: Path, count: int) -> list[str] | None:
-    """The phone strings in a file, or None where it is missing or damaged."""
+    """Return the phone strings in a file, or None if it is missing or damaged."""
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
