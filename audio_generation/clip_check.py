@@ -1,4 +1,4 @@
-"""What an engine hands over is not taken on trust: is it audio, is it sound, can it be speech of that text?"""
+"""Checks that an engine's clips are audio, are audible, and can be speech of their text."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ import numpy as np
 import soundfile
 
 FRAME_S = 0.05
-SILENT_RMS = 0.003  # of the loudest frame; -50 dBFS, 22 dB below the quietest of 850 voices measured (espeak's +Hugo)
+SILENT_RMS = 0.003  # of the loudest frame; -50 dBFS, 22 dB below the quietest of 850 measured voices (espeak's +Hugo)
 CLIPPED_SHARE = 0.1  # of samples at full scale; highest of 850 voices: 0.001
-FLAT_SPECTRUM = (
-    0.7  # spectral flatness: white noise above 0.9; highest of 850 voices 0.5 (espeak's +klatt saying "six")
-)
-SHORTEST_S_PER_LETTER = 0.012  # 80 letters a second: faster than speech; a cut-off file
+FLAT_SPECTRUM = 0.7  # spectral flatness: white noise above 0.9; highest of 850 voices 0.5 (espeak's +klatt: "six")
+SHORTEST_S_PER_LETTER = 0.012  # 80 letters a second: faster than speech; a truncated file
 LONGEST_S = 4.0  # plus
 LONGEST_S_PER_LETTER = 0.4  # numbers and abbreviations are spoken longer than they are written
 
 
 @dataclass(frozen=True)
 class ClipFacts:
-    """Length and rate of a clip that passed, or ``problem``: why it did not."""
+    """Duration and rate of a clip, and ``problem``: the reason why it did not pass, or empty."""
 
     duration_s: float
     sample_rate: int
@@ -29,7 +27,7 @@ class ClipFacts:
 
 
 def check_clip(path: Path, text: str) -> ClipFacts:
-    """Read a file as the engine wrote it and judge it against the text that it should speak."""
+    """Read a file as the engine wrote it and check it against the requested text."""
     try:
         audio, sample_rate = soundfile.read(str(path), dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
@@ -39,7 +37,7 @@ def check_clip(path: Path, text: str) -> ClipFacts:
 
 
 def _problem(audio: np.ndarray, sample_rate: int, duration_s: float, text: str) -> str:
-    """The first thing wrong with ``audio`` (float [samples]), or an empty string."""
+    """Return the first problem of ``audio`` (float [samples]), or an empty string."""
     letters = sum(character.isalnum() for character in text)
     if not len(audio):
         return "the engine wrote an empty file"
@@ -62,8 +60,8 @@ def _problem(audio: np.ndarray, sample_rate: int, duration_s: float, text: str) 
 
 
 def spectral_flatness(frames: np.ndarray) -> float:
-    """Geometric over arithmetic mean of the mean power spectrum of ``frames`` [frames, samples]: 1 white, 0 tonal."""
+    """Return the ratio of geometric to arithmetic mean of the mean power of ``frames`` [frames, samples]: 1 white."""
     power = (np.abs(np.fft.rfft(frames * np.hanning(frames.shape[1]), axis=1)) ** 2).mean(axis=0)[2:] + 1e-12
-    # Smoothed over 8 bins, so that few frames of noise are as flat as many.
+    # Smoothed over 8 bins, so that a few frames of noise are as flat as many.
     power = power[: len(power) // 8 * 8].reshape(-1, 8).mean(axis=1)
     return float(np.exp(np.log(power).mean()) / power.mean())

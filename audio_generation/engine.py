@@ -1,4 +1,4 @@
-"""Speech engines, each in a worker process of its own: the contract, and the host's side of it."""
+"""Speech engines, each in its own worker process: the contract, and the host's side of it."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from core.worker_process import WorkerGone, WorkerProcess
 Setting = float | int | str
 Settings = Mapping[str, Setting]
 
-FREE_RESTARTS = 3  # crashes and hangs that are forgiven anyway
+FREE_RESTARTS = 3  # crashes and hangs that are always tolerated
 CLIPS_A_RESTART = 25  # good clips for one more restart; beyond that the engine is given up for the call
-STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # they end the run, not only a request
-LONGEST_WAIT_S = 60.0  # for another thread's call of the same engine to end
+STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # these end the run, not only a request
+LONGEST_WAIT_S = 60.0  # for another thread's call of the same engine
 
 
 @dataclass(frozen=True)
 class Voice:
-    """One voice of one engine.
+    """A voice of an engine.
 
-    ``speaker`` names the vocal tract or person behind the voice and is the same in every engine that has that person
+    ``speaker`` names the person or vocal tract behind the voice and is the same in every engine that has that person
     (flite's and festival's ``slt`` are one woman): data are split by it. ``model`` names the weights or the program.
     """
 
     engine: str
     name: str
-    language: str  # BCP 47-like, lower case: "en-us"
+    language: str  # like BCP 47, lower case: "en-us"
     speaker: str
     licence: str
     model: str
@@ -50,7 +50,7 @@ class Voice:
 
 @dataclass(frozen=True)
 class SpeechRequest:
-    """One text to be spoken. ``request_id`` is unique within a call and comes back with the result."""
+    """A text to speak. ``request_id`` is unique within a call and is returned with the result."""
 
     request_id: str
     text: str
@@ -77,38 +77,38 @@ class GeneratedClip:
 
 @dataclass(frozen=True)
 class FailedRequest:
-    """A request that gave no usable clip; ``why`` is one sentence for the log and the report."""
+    """A request without a usable clip; ``why`` is a sentence for the log and the report."""
 
     request_id: str
     why: str
 
 
 def speaks(voice_language: str, wanted: str) -> bool:
-    """True where a voice of ``voice_language`` serves the wish ``wanted``: "en-gb-scotland" serves "en" and "en-gb".
+    """Return whether a voice of ``voice_language`` matches ``wanted``: "en-gb-scotland" matches "en" and "en-gb".
 
-    "" wishes for nothing: every language serves it.
+    "" matches every language.
     """
     have, want = voice_language.lower().replace("_", "-"), wanted.lower().replace("_", "-")
     return want in ("", have) or have.startswith(want + "-")
 
 
 class Engine:
-    """A speech engine, and the base of each: it runs ``audio_generation/<name>_side/worker.py``.
+    """The base of all speech engines; it runs ``audio_generation/<name>_side/worker.py``.
 
     A worker is started once and speaks many phrases. It may crash, hang, print nonsense or write garbage: the request
-    at fault fails with a reason, the worker is started again, and the run goes on. Calls of ``synthesize`` from several
+    at fault fails with a reason, the worker is restarted, and the run continues. Calls of ``synthesize`` from several
     threads take turns; within one thread, one must end before the next begins.
 
-    A subclass sets the attributes and gives ``find_voices`` and ``draw_settings``; most need nothing else.
+    A subclass sets the attributes and implements ``find_voices`` and ``draw_settings``; most need nothing else.
 
     Attributes:
         name: its name in the registry, the library and the command line.
-        about: one sentence to choose it by: how it sounds, its size, its speed.
+        about: one sentence to choose it by: its sound, size and speed.
         licence: SPDX identifier (or short name) of the program; each voice has its own.
-        paid: costs money a character; speaks only when the user names it.
-        by_default: used without being named where it is ready (false: paid, very slow or unproven).
-        unsure: some of its clips cannot be understood; a run keeps those in which Hark's recognizer finds the text.
-        clip_s: seconds that a clip takes, by `python -m lab engines` on two cores, rounded up.
+        paid: costs money per character; speaks only when the user names it.
+        by_default: used without being named if it is ready (false: paid, very slow or unproven).
+        unsure: some of its clips are unintelligible; a run uses those in which Hark's recognizer finds the text.
+        clip_s: seconds per clip, by `python -m lab engines` on two cores, rounded up.
         rule_based: formant or diphone synthesis; detectors miss such voices more often than people.
     """
 
@@ -120,8 +120,8 @@ class Engine:
     unsure: bool = False
     clip_s: float = 1.0
     rule_based: bool = False
-    packages: tuple[str, ...] = ()  # modules that the worker imports; looked for before it is started
-    loads_weights: bool = False  # starting the worker is slow, so ``available`` does without
+    packages: tuple[str, ...] = ()  # modules that the worker imports; checked before it starts
+    loads_weights: bool = False  # starting the worker is slow, so ``available`` does not start it
     requests_ahead: int = 3  # in flight, so that the worker speaks the next one while the host checks the last
     start_timeout_s: float = 60.0
     request_timeout_s: float = 30.0
@@ -130,56 +130,55 @@ class Engine:
         self._worker: WorkerProcess | None = None
         self._starting = threading.RLock()
         self._speaking = threading.Lock()
-        self._speaking_thread: int | None = None  # the one that has ``_speaking``
+        self._speaking_thread: int | None = None  # the thread that holds ``_speaking``
         self._named: dict[str, dict[str, Voice]] = {}  # by language and name
 
-    # What a subclass gives.
+    # Implemented by subclasses.
 
     def find_voices(self, language: str) -> list[Voice]:
-        """The voices of a language, where the engine is ready."""
+        """Return the voices of a language; called only if the engine is ready."""
         raise NotImplementedError
 
     def find_kept_voices(self, language: str) -> list[Voice]:
         return []
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
-        """A random but natural way to speak with that voice (rate, pitch, scales, seed), for ``SpeechRequest``."""
+        """Draw a random but natural way to speak with that voice (rate, pitch, scales, seed), for ``SpeechRequest``."""
         raise NotImplementedError
 
     def missing(self) -> Readiness | None:
-        """What is missing here (programs, weights, a key), found without starting the worker; None where nothing is."""
+        """Return what is missing (programs, weights, a key), without starting the worker; None if nothing is."""
         return None
 
     def worker_module(self) -> str:
-        """The module that the worker runs."""
         return f"audio_generation.{self.name}_side.worker"
 
     def folder(self) -> Path:
-        """Where the weights and voices lie that were downloaded for it."""
+        """Return the folder of its downloaded weights and voices."""
         return installation_folder() / "voices" / self.name
 
     def worker_arguments(self) -> list[str]:
-        """What the worker is started with: its voices' folder, unless the engine says otherwise."""
+        """Return the worker's command-line arguments: its voices' folder, unless overridden."""
         return [str(self.folder())]
 
     def worker_environment(self) -> Mapping[str, str]:
-        """Secrets for the worker, which other users of the machine could read in its arguments."""
+        """Return secrets for the worker, which other users of the machine could read in its arguments."""
         return {}
 
     def voice_named(self, name: str, language: str) -> Voice | None:
-        """The voice of that name, or None."""
+        """Return the voice of that name, or None."""
         if language not in self._named:
             self.voices(language)
         return self._named[language].get(name)
 
     def refusal(self, request: SpeechRequest) -> str:
-        """Why a request must not even be sent (a spending limit), or an empty string."""
+        """Return the reason why a request must not even be sent (a spending limit), or an empty string."""
         return ""
 
     # The contract.
 
     def available(self) -> Readiness:
-        """Whether the engine can speak here. Fast (no weights are loaded), never raises."""
+        """Return whether the engine can speak here. Fast (loads no weights), never raises."""
         try:
             lacks = environments.lacking(self.name, self.packages)
             if lacks:
@@ -202,7 +201,7 @@ class Engine:
         return found or Readiness(True)
 
     def voices(self, language: str) -> list[Voice]:
-        """The voices of a language ("en" takes every accent, "en-gb" that accent, "" every language); else none."""
+        """Return the voices of a language ("en": every accent, "en-gb": that accent, "": every language) if ready."""
         try:
             found = self.find_voices(language) if self.available().ok else []
         except WorkerGone as reason:
@@ -216,15 +215,15 @@ class Engine:
         return found
 
     def kept_voices(self, language: str) -> list[Voice]:
-        """Voices that ``voices`` does not list, so that no run and no training hears them: they are to measure on."""
+        """Return voices that ``voices`` omits, so that no run or training uses them: they are for measuring."""
         return self.find_kept_voices(language) if self.available().ok else []
 
     def languages(self) -> set[str]:
-        """What its voices speak ("de", "en-gb"); empty where it is not ready. Fast, as ``available`` is."""
+        """Return its voices' languages ("de", "en-gb"); empty if it is not ready. Fast, like ``available``."""
         return {voice.language for voice in self.voices("")} - {""}
 
     def synthesize(self, requests: Iterable[SpeechRequest], folder: Path) -> Iterator[GeneratedClip | FailedRequest]:
-        """Speak the requests in order, one result each, files under ``folder``. A failure of one ends no other."""
+        """Speak the requests in order, one result each, files under ``folder``. A failure ends no other request."""
         with storing("speech generation"):
             folder.mkdir(parents=True, exist_ok=True)
         waiting = iter(requests)
@@ -258,26 +257,26 @@ class Engine:
                             self._send(flight)
                 yield result
         finally:
-            if in_flight:  # the caller stopped early; late answers must not meet the next call
+            if in_flight:  # the caller stopped early; late answers must not reach the next call
                 self.close()
             self._speaking_thread = None
             self._speaking.release()
 
     def close(self) -> None:
-        """End the worker processes. The engine may be used again afterwards."""
+        """End the worker process. The engine may be used again afterwards."""
         if self._worker is not None:
             self._worker.kill()
             self._worker = None
 
     def facts(self) -> dict[str, Any]:
-        """What the worker said of its engine when it was ready; starts it where it is not running.
+        """Return what the worker reported when it was ready; start it if it is not running.
 
         Raises:
             CannotStart: it did not become ready.
         """
         with self._starting:
             if self._worker is not None and not self._worker.alive() and not self._speaking.locked():
-                self.close()  # it was ended while it had nothing to do
+                self.close()  # it ended while it was idle
             if self._worker is None:
                 self._worker = WorkerProcess(
                     self.name,
@@ -302,22 +301,24 @@ class Engine:
         self._speaking_thread = threading.get_ident()
 
     def _start(self) -> str:
-        """Start the worker where it is not running; returns why it could not be, or an empty string.
+        """Start the worker if it is not running; return the reason for a failure, or an empty string.
 
         Only for the call whose turn it is, while no answer is awaited.
         """
         try:
             with self._starting:
                 if self._worker is not None and not self._worker.alive():
-                    self.close()  # it was ended while it had nothing to do
+                    self.close()  # it ended while it was idle
             self.facts()
         except (WorkerGone, OSError) as reason:
             return str(reason)
         return ""
 
     def _start_again(self, restarts: int, spoken: int, why: str) -> tuple[int, str]:
-        """Start the worker after its failure number ``restarts``. A start that fails, too (on a machine with much else
-        to do it may be slow), is one more failure. Returns the failures, and why the engine is given up or nothing."""
+        """Restart the worker after its failure number ``restarts``; return the failures, and why it is given up, or "".
+
+        A start that fails as well (it may be slow on a busy machine) counts as another failure.
+        """
         self.close()
         while restarts <= FREE_RESTARTS + spoken // CLIPS_A_RESTART:
             failed = self._start()
@@ -327,7 +328,7 @@ class Engine:
         return restarts, f"{self.name} was given up after {restarts} failures of its worker; the last: {why}"
 
     def _send(self, flight: _InFlight) -> None:
-        """Send a request, unless it must not be. A second sending, after a restart, asks no more."""
+        """Send a request, unless it must not be sent. Sending it again, after a restart, does not check again."""
         if flight.voice is None:
             flight.voice = self.voice_named(flight.request.voice, flight.request.language)
             if flight.voice is None:
@@ -369,7 +370,7 @@ class Engine:
 
 
 class _InFlight:
-    """A request on its way: its number in the protocol, the file that it will become, why it was not sent."""
+    """A request in flight: its number in the protocol, its file, and why it was not sent."""
 
     _last_number = 0
 
@@ -379,7 +380,7 @@ class _InFlight:
         self.request = request
         self.voice: Voice | None = None
         self.refused = ""
-        # Request ids are the caller's; a digest is a safe file name whatever they hold.
+        # Request ids are the caller's; a digest is a safe file name for any id.
         self.path = folder.resolve() / f"{hashlib.sha256(request.request_id.encode()).hexdigest()[:24]}.wav"
 
     def message(self) -> dict[str, Any]:

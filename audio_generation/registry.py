@@ -25,7 +25,7 @@ RULE_BASED = frozenset(engine.name for engine in ENGINES if engine.rule_based)
 
 @cache
 def engines() -> dict[str, Engine]:
-    """All engines by name, ready or not; one object each for the whole process, so that workers are shared."""
+    """Return all engines by name, ready or not; one object each a process, so that workers are shared."""
     return {made.name: made for made in (engine() for engine in ENGINES)}
 
 
@@ -34,10 +34,10 @@ def default_engines() -> dict[str, Engine]:
 
 
 def engine_named(name: str) -> Engine:
-    """The engine of that name, ready.
+    """Return the engine of that name, ready to speak.
 
     Raises:
-        HarkError: there is none, or it cannot speak here.
+        HarkError: there is no such engine, or it cannot speak here.
     """
     engine = engines().get(name)
     if engine is None:

@@ -1,4 +1,4 @@
-"""Downloads voices into ``<data>/voices`` and checks them against the digests that their repository publishes."""
+"""Downloads voices into ``<data>/voices`` and verifies the digests that their repository publishes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ ATTEMPTS = 3
 LARGEST = 20_000_000_000  # bytes of a file
 BLOCK = 1 << 20  # bytes
 
-Progress = Callable[[str, int, int], None]  # file, bytes done, bytes altogether
+Progress = Callable[[str, int, int], None]  # file, bytes done, bytes in total
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Where a voice lies in a repository of the hub, and which of its files are wanted."""
+    """A voice's folder in a repository of the hub, and patterns of its files."""
 
     repository: str
     folder: str
@@ -36,7 +36,7 @@ class _Source:
 
 @dataclass(frozen=True)
 class _RemoteFile:
-    """A file of a repository. ``digest`` is the SHA-256 of large files (LFS), of small ones the Git blob's SHA-1."""
+    """A file of a repository. ``digest`` is the SHA-256 of large files (LFS), the Git blob's SHA-1 of small ones."""
 
     path: str
     size: int
@@ -44,12 +44,12 @@ class _RemoteFile:
 
 
 def pull(engine: str, voice: str, progress: Progress = lambda name, done, total: None) -> list[Path]:
-    """Download a voice; files that are there with the right digest are kept. Returns the files.
+    """Download a voice, except files that are there with the right digest. Returns the files.
 
     Args:
         engine: "piper", "kokoro" or "suno".
         voice: Piper: a key such as ``en_US-lessac-medium``. Kokoro: a voice such as ``af_heart``, or ``all``; the model
-            comes with it. Suno: ``bark-small`` or ``bark``.
+            is included. Suno: ``bark-small`` or ``bark``.
         progress: called after each block.
 
     Raises:
@@ -67,7 +67,7 @@ def pull(engine: str, voice: str, progress: Progress = lambda name, done, total:
         ),
         largest=LARGEST,
         attempts=ATTEMPTS,
-        redirects=True,  # the hub's large files lie on other hosts
+        redirects=True,  # the hub's large files are on other hosts
     )
     wanted = [
         file
@@ -122,7 +122,7 @@ def _unknown(engine: str, voice: str, why: str) -> HarkError:
 
 
 def _name(source: _Source, file: _RemoteFile) -> str:
-    """A file's path below the source's folder."""
+    """Return a file's path relative to the source's folder."""
     return file.path.removeprefix(f"{source.folder}/") if source.folder else file.path
 
 
@@ -153,7 +153,7 @@ def _listing(hub: Server, source: _Source) -> list[_RemoteFile]:
                 large = entry.get("lfs") or {}
                 digest = str(large.get("oid") or entry["oid"])
                 files.append(_RemoteFile(entry["path"], int(entry["size"]), digest))
-        # Long listings come in pages; the next one is named in the Link header (RFC 8288).
+        # Long listings come in pages; the Link header (RFC 8288) names the next one.
         following = re.search(r'<([^>]+)>;\s*rel="next"', answer.headers.get("Link") or "")
         query = urllib.parse.urlsplit(following[1]).query if following else ""
     return files

@@ -1,1 +1,1 @@
-"""ElevenLabs: a paid service, used only when named, within a limit of characters."""
+"""ElevenLabs: a paid service, used only when named, within a character limit."""

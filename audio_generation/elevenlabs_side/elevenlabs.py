@@ -1,4 +1,4 @@
-"""ElevenLabs as an engine, with a limit of characters that is kept across runs."""
+"""ElevenLabs as an engine, with a character limit that persists across runs."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from core.worded import worded
 KEY = "ELEVENLABS_API_KEY"
 LIMIT = "ELEVENLABS_CHARACTER_LIMIT"
 ADDRESS = "ELEVENLABS_BASE_URL"
-DEFAULT_LIMIT = 10_000  # characters altogether; what the free plan gives a month
+DEFAULT_LIMIT = 10_000  # characters in total; the free plan's monthly allowance
 ENV_FILE = Path(__file__).parent / "internals" / ".env"
-# Labels of the service's English accents; other languages come as their codes.
+# The service's labels of English accents; other languages have their codes.
 ACCENTS = {"american": "en-us", "british": "en-gb", "australian": "en-au", "irish": "en-ie", "indian": "en-in"}
 
 
@@ -35,12 +35,12 @@ class ElevenLabs(Engine):
     paid = True
     by_default = False
     packages = ("elevenlabs",)
-    loads_weights = True  # starting it asks the network
-    requests_ahead = 1  # nothing is sent, and so paid, that nobody waits for
+    loads_weights = True  # starting it needs the network
+    requests_ahead = 1  # nothing is sent, and paid for, before it is needed
     request_timeout_s = 90.0
 
     def missing(self) -> Readiness | None:
-        """A key is needed, and characters that may still be spent."""
+        """Require a key, and characters that may still be spent."""
         if not _configured(KEY):
             return Readiness(
                 False,
@@ -64,7 +64,7 @@ class ElevenLabs(Engine):
         return {name: value for name in (KEY, ADDRESS) if (value := _configured(name))}
 
     def find_voices(self, language: str) -> list[Voice]:
-        """The account's voices. Each speaks every language; those made for this one come first."""
+        """Return the account's voices. Each speaks every language; those made for this one come first."""
         facts = self.facts()
         voices = []
         for identifier, name, spoken, accent in facts["voices"]:
@@ -86,7 +86,7 @@ class ElevenLabs(Engine):
         return [voice for _, voice in sorted(voices, key=lambda pair: pair[0])]
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
-        """The service's own dials, 0 to 1, speed around 1, and a seed."""
+        """Draw the service's own settings: 0 to 1, speed around 1, and a seed."""
         return {
             "stability": round(float(rng.uniform(0.3, 0.8)), 2),
             "similarity_boost": round(float(rng.uniform(0.5, 0.9)), 2),
@@ -99,7 +99,7 @@ class ElevenLabs(Engine):
         try:
             return int(_configured(LIMIT) or DEFAULT_LIMIT)
         except ValueError:
-            return 0  # a limit that cannot be read lets nothing through
+            return 0  # an unreadable limit permits nothing
 
     def characters_left(self) -> int:
         try:
@@ -107,10 +107,10 @@ class ElevenLabs(Engine):
         except FileNotFoundError:
             return self.limit()
         except ValueError:
-            return 0  # what was spent is not known
+            return 0  # the spent amount is unknown
 
     def refusal(self, request: SpeechRequest) -> str:
-        """Counts the request's characters before it is sent, so that no crash can hide them."""
+        """Count the request's characters before it is sent, so that a crash cannot hide them."""
         path = self._spent_file()
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.with_suffix(".lock").open("w") as lock:
@@ -127,10 +127,10 @@ class ElevenLabs(Engine):
 
 
 def _configured(name: str) -> str:
-    """A variable of the environment, else of ``internals/.env``; empty where there is none."""
+    """Return a variable of the environment, else of ``internals/.env``; empty if neither has it."""
     if os.environ.get(name):
         return os.environ[name]
     try:
         return values_of(ENV_FILE).get(name, "")
-    except HarkError:  # there is no such file, or it cannot be read
+    except HarkError:  # no such file, or it cannot be read
         return ""

@@ -1,4 +1,4 @@
-"""The process that calls ElevenLabs. The host has counted the characters before a request comes here."""
+"""The process that calls ElevenLabs. The host has already counted a request's characters."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from typing import Any
 from core.worker_protocol import Refused, Unavailable, serve, write_wav
 
 MODEL = "eleven_multilingual_v2"
-SAMPLE_RATE = 24_000  # pcm_24000: no MP3 in between, and every plan has it
+SAMPLE_RATE = 24_000  # pcm_24000: no MP3 step, and every plan has it
 TIMEOUT_S = 60.0
 
 
 class Speaker:
-    """A client of the service."""
-
     def __init__(self, key: str, address: str | None) -> None:
         try:
             from elevenlabs.client import ElevenLabs
@@ -25,10 +23,10 @@ class Speaker:
         self.client = ElevenLabs(api_key=key, base_url=address, timeout=TIMEOUT_S)
 
     def facts(self) -> dict[str, Any]:
-        """The account's voices: [id, name, language, accent]."""
+        """Return the account's voices: [id, name, language, accent]."""
         try:
             voices = self.client.voices.get_all().voices
-        except Exception as error:  # the network's errors are those of httpx, which is not imported here
+        except Exception as error:  # network errors are those of httpx, which is not imported here
             raise Unavailable(f"ElevenLabs did not list its voices: {self._why(error)}") from error
         listed = []
         for voice in voices:
@@ -39,7 +37,7 @@ class Speaker:
         return {"voices": listed, "model": MODEL}
 
     def speak(self, request: dict[str, Any]) -> None:
-        """Serve one request of the protocol. Settings: stability, similarity_boost, style, speed, seed."""
+        """Serve a request of the protocol. Settings: stability, similarity_boost, style, speed, seed."""
         from elevenlabs import VoiceSettings
 
         settings = dict(request["settings"])
@@ -52,7 +50,7 @@ class Speaker:
                 output_format=f"pcm_{SAMPLE_RATE}",
                 voice_settings=VoiceSettings(**settings),
                 seed=None if seed is None else int(seed),
-                # A request that was sent is paid for; sending it again is the user's decision.
+                # A request that was sent is paid for; only the user may decide to send it again.
                 request_options={"max_retries": 0},
             )
             audio = b"".join(blocks)

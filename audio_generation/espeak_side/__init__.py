@@ -1,1 +1,1 @@
-"""espeak-ng (GPL-3): formant synthesis of about a hundred languages, loaded by ctypes in a process of its own."""
+"""espeak-ng (GPL-3): formant synthesis of about a hundred languages, loaded by ctypes in its own process."""

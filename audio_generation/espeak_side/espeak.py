@@ -1,4 +1,4 @@
-"""espeak-ng as an engine: every accent of a language times every variant of the vocal tract."""
+"""espeak-ng as an engine: every accent of a language with every variant of the vocal tract."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 from audio_generation.engine import Engine, Setting, Voice, speaks
 from core.worded import worded
 
-# Effects rather than people, and a speed test. They stand last in the list of voices, so that a choice of the first
-# voices, or of all but these, is one of voices that a person could have.
+# Effects rather than people, and a speed test. They are last in the list of voices, so that the first voices, or all
+# but these, are voices that a person could have.
 NOVELTY = frozenset(
     ("AnxiousAndy", "Demonic", "Tweaky", "UniRobot", "anikaRobot", "announcer", "croak", "fast", "whisper", "whisperf")
     + ("robosoft", *(f"robosoft{number}" for number in range(2, 9)))
 )
-# Written in another alphabet than the texts of their language.
+# In another alphabet than the texts of their language.
 OTHER_SCRIPT = frozenset({"gmw/en-Shaw"})
 
 
 class Espeak(Engine):
-    """Voices are named as espeak-ng names them, ``gmw/en-US+f3``; the speaker is the variant, whatever the accent."""
+    """Voices have espeak-ng's names, ``gmw/en-US+f3``; the speaker is the variant, whatever the accent."""
 
     name = "espeak"
     about = worded("Robot voices of 100 languages, built in. They make a detector robust.")
@@ -30,7 +30,7 @@ class Espeak(Engine):
     packages = ("espeakng_loader",)
 
     def languages(self) -> set[str]:
-        """Without making a voice of each variant."""
+        """Return the languages without creating a voice for each variant."""
         return {spoken for _, spoken in self._accents()} if self.available().ok else set()
 
     def _accents(self) -> list[tuple[str, str]]:
@@ -39,13 +39,13 @@ class Espeak(Engine):
         ]
 
     def find_voices(self, language: str) -> list[Voice]:
-        """Accents times variants, people first."""
+        """Return accents times variants, human-like ones first."""
         facts = self.facts()
         accents = [(identifier, spoken) for identifier, spoken in self._accents() if speaks(spoken, language)]
         return list(_voices(tuple(accents), tuple(facts["variants"]), facts["version"]))
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
-        """Rate in words a minute (default 175), pitch and its range of 0 to 99 (default 50), word gap in 10 ms."""
+        """Draw rate in words a minute (default 175), pitch and its range of 0 to 99 (default 50), word gap in 10 ms."""
         return {
             "rate": int(rng.integers(125, 216)),
             "pitch": int(rng.integers(25, 76)),
@@ -62,7 +62,7 @@ def _voices(accents: tuple[tuple[str, str], ...], variants: tuple[str, ...], ver
             name=f"{identifier}+{variant}" if variant else identifier,
             language=spoken,
             speaker=f"espeak-{variant or 'default'}",
-            # The program is GPL; what it speaks is not a work derived from it.
+            # The program is GPL; its output is not a derived work.
             licence="output of espeak-ng (GPL-3.0-or-later program)",
             model=f"espeak-ng {version}",
         )

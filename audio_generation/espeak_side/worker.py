@@ -8,27 +8,25 @@ from typing import Any
 from core.espeak import CHARS_UTF8, load, version, voices
 from core.worker_protocol import Refused, serve, write_wav
 
-# espeakSSML (0x10) stays off, so that "<" is a character like others.
+# espeakSSML (0x10) stays off, so that "<" is an ordinary character.
 FLAGS = CHARS_UTF8
 POS_CHARACTER = 1
-# espeak_PARAMETER by the name that Hark's settings use
+# espeak_PARAMETER by the name in Hark's settings
 PARAMETERS = {"rate": 1, "volume": 2, "pitch": 3, "pitch_range": 4, "word_gap": 7}
 DEFAULTS = {"rate": 175, "volume": 100, "pitch": 50, "pitch_range": 50, "word_gap": 0}
-# Of the noise in breath and fricatives. It makes a worker's clips the same in every run, in the order of the requests.
-# A request that is repeated differs a little: the flutter of the voice goes on from clip to clip.
+# Of the noise in breath and fricatives. It makes a worker's clips the same in every run, given the same order of
+# requests. A repeated request differs a little: the voice's flutter continues from clip to clip.
 SEED = 1
 
 SynthCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
 class Speaker:
-    """libespeak-ng, loaded and ready."""
-
     def __init__(self) -> None:
         self.library, self.sample_rate = load()
         self.library.espeak_ng_SetRandSeed(ctypes.c_long(SEED))
         self.blocks: list[bytes] = []
-        self.callback = SynthCallback(self._collect)  # kept: the library holds only its address
+        self.callback = SynthCallback(self._collect)  # a reference, because the library stores only its address
         self.library.espeak_SetSynthCallback(self.callback)
         self.voice = ""
 
@@ -38,7 +36,7 @@ class Speaker:
         return 0
 
     def facts(self) -> dict[str, Any]:
-        """Version, languages [identifier, the first of its languages] and variants (names after the "+")."""
+        """Return version, languages [identifier, its first language] and variants (names after the "+")."""
         languages = [[identifier, names[0][1]] for identifier, names in voices(self.library)]
         variants = [identifier.removeprefix("!v/") for identifier, _ in voices(self.library, b"variant")]
         return {"version": version(self.library), "languages": languages, "variants": variants}
@@ -61,7 +59,7 @@ class Speaker:
         if name == self.voice:
             return
         self.voice = ""
-        # A voice or variant that does not exist is spoken with another one; only asking which it was tells.
+        # espeak-ng replaces a missing voice or variant by another one; only asking for the current voice shows it.
         code = self.library.espeak_SetVoiceByName(name.encode())
         identifier = self.library.espeak_GetCurrentVoice().contents.identifier.decode()
         if code != 0 or identifier != name:

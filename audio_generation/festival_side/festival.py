@@ -1,4 +1,4 @@
-"""Festival as an engine: the English voices that Debian packages."""
+"""Festival as an engine: Debian's packaged English voices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from core.readiness import Readiness
 from core.worded import worded
 
 DEBIAN_PACKAGES = "festival festvox-us-slt-hts festvox-kallpc16k festvox-kdlpc16k"
-# Voice: speaker (as other engines name the same person), language, licence.
+# Voice: speaker (named as in other engines for the same person), language, licence.
 KNOWN = {
     "cmu_us_slt_arctic_hts": ("slt", "en-us", "CMU Arctic (free for any use, with notice)"),
     "kal_diphone": ("kal", "en-us", "CMU (free for any use, with notice)"),
@@ -18,7 +18,7 @@ KNOWN = {
 
 
 class Festival(Engine):
-    """Two diphone voices and a statistical one. Other languages' voices, with encodings of their own, are left out."""
+    """Two diphone voices and a statistical one. Voices of other languages, with their own encodings, are excluded."""
 
     name = "festival"
     about = worded("Two robot voices, of Debian's package festival.")
@@ -40,7 +40,7 @@ class Festival(Engine):
         ]
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
-        """Stretch of durations; mean and standard deviation of the pitch in Hz, where the voice can change them."""
+        """Draw the stretch of durations; mean and deviation of the pitch in Hz, if the voice can change them."""
         settings: dict[str, Setting] = {"stretch": round(float(rng.uniform(0.8, 1.4)), 3)}
         if voice.name.endswith("_diphone"):
             settings["f0_mean"] = round(float(rng.uniform(85, 145)), 1)

@@ -1,4 +1,4 @@
-"""The process that keeps ``festival --pipe`` running and hands it one Scheme expression a request."""
+"""The process that runs ``festival --pipe`` and sends it one Scheme expression a request."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from core.child_process import end_with_parent
 from core.worker_protocol import Refused, Unavailable, serve
 
 # HTS voices take a rate, diphone voices a stretch and the mean and standard deviation of the pitch (Hz). Selecting a
-# voice puts back its own parameters, so that no request changes the next. Utterance does not evaluate its arguments,
-# hence the list; its output is not flushed at a line's end, hence fflush.
+# voice resets its parameters, so that no request affects the next. Utterance does not evaluate its arguments, hence the
+# list; its output is not flushed at the end of a line, hence fflush.
 SCHEME = """
 (define (hark_say voice text path stretch f0_mean f0_std)
   (eval (list (intern (string-append "voice_" voice))))
@@ -39,13 +39,11 @@ DEFAULTS = {"stretch": 1.0, "f0_mean": 105.0, "f0_std": 15.0}
 
 
 class Festival:
-    """A running ``festival --pipe``."""
-
     def __init__(self) -> None:
         program = shutil.which("festival")
         if program is None:
             raise Unavailable("The festival program is not installed.")
-        # What festival itself complains of goes to this worker's stderr, which the host keeps.
+        # festival's own messages go to this worker's stderr, which the host stores.
         self.process = subprocess.Popen(
             [program, "--pipe"],
             stdin=subprocess.PIPE,
@@ -86,7 +84,7 @@ class Festival:
             lines.append(line.strip())
             if lines[-1] in last:
                 return lines
-        # Festival crashed. This worker ends with it, and the host starts both again.
+        # Festival crashed. This worker ends with it, and the host restarts both.
         sys.stderr.write(f"festival ended with code {self.process.wait()}\n")
         sys.stderr.flush()
         os._exit(1)
@@ -97,7 +95,7 @@ def _quoted(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """ASCII letters, digits and punctuation: festival reads bytes, and crashes on a text without any word."""
+    """Return ASCII letters, digits and punctuation: festival reads bytes, and crashes on a text without any word."""
     text = unicodedata.normalize("NFKD", text.replace("\u2019", "'"))
     text = "".join(character if character.isascii() and character.isprintable() else " " for character in text
                    if not unicodedata.combining(character))  # fmt: skip

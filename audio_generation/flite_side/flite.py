@@ -1,4 +1,4 @@
-"""flite as an engine: the four 16 kHz voices that Debian ships, and any ``<data>/voices/flite/*.flitevox``."""
+"""flite as an engine: Debian's four 16 kHz voices, and any ``<data>/voices/flite/*.flitevox``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from core.readiness import Readiness
 from core.worded import worded
 
 ACCENTS = {"awb": "en-gb-scotland"}  # Alan W Black; the others are American
-# Standard deviation of the pitch in Hz around which a voice is varied; women's voices move further.
+# Standard deviation of the pitch in Hz around which a voice is varied; women's voices vary more.
 PITCH_SPREAD_HZ = {"kal16": 12.0, "awb": 20.0, "rms": 15.0, "slt": 25.0}
 
 
 class Flite(Engine):
-    """Speakers are named as in CMU's Arctic, so that other engines' voices of the same people are known as such."""
+    """Speakers are named as in CMU's Arctic, so that other engines' voices of the same people match."""
 
     name = "flite"
     about = worded("Four robot voices, of Debian's package flite.")
@@ -42,7 +42,7 @@ class Flite(Engine):
         return [voice for voice in found if speaks(voice.language, language)]
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
-        """Stretch of durations, factor of the pitch (both 1: as the voice is), the pitch's standard deviation in Hz."""
+        """Draw stretch of durations, factor of the pitch (both 1: unchanged), the pitch's standard deviation in Hz."""
         spread = PITCH_SPREAD_HZ.get(voice.name, 20.0)
         return {
             "duration_stretch": round(float(rng.uniform(0.8, 1.35)), 3),

@@ -1,4 +1,4 @@
-"""The process that speaks with flite: through libflite where it is installed, else with the program for each text."""
+"""The process that speaks with flite: through libflite if it is installed, else with the program for each text."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 from core.child_process import end_with_parent
 from core.worker_protocol import Refused, Unavailable, serve, write_wav
 
-VOICES = ("kal16", "awb", "rms", "slt")  # those at 16 kHz; kal is 8 kHz, awb_time only tells the time
-# Features of a voice that a request may set, and what they are where it does not. flite keeps the names by address, so
-# these bytes must live as long as the process.
+VOICES = ("kal16", "awb", "rms", "slt")  # the 16 kHz ones; kal is 8 kHz, awb_time only tells the time
+# Features of a voice that a request may set. flite stores the names by address, so these bytes must live as long as the
+# process.
 FEATURES = {"duration_stretch": b"duration_stretch", "f0_shift": b"f0_shift", "f0_stddev": b"int_f0_target_stddev"}
 PROGRAM_TIMEOUT_S = 20
 
@@ -38,7 +38,7 @@ class FliteWave(ctypes.Structure):
 
 
 class Library:
-    """libflite with its voices registered, and further ones from ``*.flitevox`` files."""
+    """libflite with its registered voices, and further ones from ``*.flitevox`` files."""
 
     def __init__(self, voxes: list[Path]) -> None:
         self.flite = _load("libflite.so.1")
@@ -70,7 +70,7 @@ class Library:
             loaded = self.flite.flite_voice_load(str(vox).encode())
             if loaded:
                 self.voices[vox.stem] = loaded
-        # What each voice says of itself is put back before each request; setting is for good otherwise.
+        # Each voice's own values are restored before each request, as settings persist.
         self.own = {
             (name, key): self.flite.flite_get_param_float(found.contents.features, feature, -1.0)
             for name, found in self.voices.items()
@@ -130,7 +130,7 @@ def _load(name: str) -> Any:
 
 
 def _plain(text: str) -> str:
-    """flite reads ASCII; typographic apostrophes become plain ones and control characters spaces."""
+    """Reduce text to what flite reads: plain apostrophes, and spaces for control characters."""
     text = text.replace("\u2019", "'").replace("\u2018", "'")
     return "".join(character if character.isprintable() else " " for character in text)
 

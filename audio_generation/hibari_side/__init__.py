@@ -1,1 +1,1 @@
-"""hibari (Apache-2.0): a quick neural voice; changed in pitch, vocal tract and breath it is many people's."""
+"""hibari (Apache-2.0): a fast neural voice; changes of pitch, vocal tract and breath make many people of it."""

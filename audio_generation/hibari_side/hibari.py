@@ -1,4 +1,4 @@
-"""hibari as an engine: one woman's network, and men, women and children who are made of it."""
+"""hibari as an engine: one woman's network, and men, women and children derived from it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from audio_generation.engine import Engine, Setting, Voice, speaks
 from core.worded import worded
 
 COUNTS = {"man": 12, "woman": 12, "child": 6}
-KEPT = {"man": 6, "woman": 6, "child": 3}  # to measure on
+KEPT = {"man": 6, "woman": 6, "child": 3}  # for measuring
 FIRST_KEPT = 101
 LICENCE = "Apache-2.0 (hibari, distilled from Kokoro-82M)"
 
 
 class Hibari(Engine):
-    """A voice is ``heart``, as the network was trained, or ``man-3``: a kind and a number that draws the rest."""
+    """A voice is ``heart``, as the network was trained, or ``man-3``: a kind and a number that seeds the rest."""
 
     name = "hibari"
     about = worded("Thirty-one voices like people, 8 MB, a hundred times faster than speech. Recommended.")
@@ -25,7 +25,7 @@ class Hibari(Engine):
     loads_weights = True
 
     def find_voices(self, language: str) -> list[Voice]:
-        """All that there are, where American English is wanted."""
+        """Return all voices if American English is wanted."""
         if not speaks("en-us", language):
             return []
         # The network was distilled from Kokoro's af_heart: the same woman.
@@ -44,7 +44,7 @@ class Hibari(Engine):
         return Voice(self.name, name, "en-us", speaker, LICENCE, "hibari 0.2")
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
-        """Factors of speed, pitch and its range, and the seed of the noise in breath and fricatives."""
+        """Draw factors of speed, pitch and its range, and the seed of the noise in breath and fricatives."""
         return {
             "speed": round(float(rng.uniform(0.75, 1.3)), 3),
             "pitch": round(float(rng.uniform(0.93, 1.08)), 3),

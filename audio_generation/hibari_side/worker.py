@@ -1,8 +1,8 @@
 """The process that speaks with hibari.
 
-The network gives the pitch [frames] each 12.5 ms and five spectra [601 bins, frames]: the magnitudes of harmonics and
-noise (natural logarithms), the harmonics' phase, and a rest with a phase of its own. They are changed here, then made
-into sound by hibari.
+The network outputs the pitch [frames] every 12.5 ms and five spectra [601 bins, frames]: the magnitudes of harmonics
+and noise (natural logarithms), the harmonics' phase, and a residual with its own phase. They are changed here, then
+hibari makes sound of them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from core.worker_protocol import Refused, Unavailable, serve, write_wav
 
-# Of each kind of person: factors of the pitch and of the resonances (1.1: a vocal tract 10 % shorter), from and to.
+# For each kind of person: ranges of the factors of pitch and resonances (1.1: a vocal tract 10 % shorter).
 KINDS = {
     "man": ((0.48, 0.68), (0.82, 0.92)),
     "woman": ((0.82, 1.12), (0.95, 1.06)),
@@ -24,8 +24,6 @@ LONGEST = 400  # phonemes
 
 
 class Speaker:
-    """The network, loaded."""
-
     def __init__(self) -> None:
         try:
             import numpy
@@ -54,7 +52,7 @@ class Speaker:
         octaves = np.log2(np.maximum(np.arange(len(noise)), 5) / 50)[:, None]  # from 1 kHz; a bin has 20 Hz
         slope = (octaves * tilt * np.log(10) / 20).astype(np.float32)
         if factor != 1 or intonation != 1:
-            rest, noise = np.full_like(rest, -20), np.logaddexp(noise, rest - 0.35)  # its phase knows the old pitch
+            rest, noise = np.full_like(rest, -20), np.logaddexp(noise, rest - 0.35)  # its phase is of the old pitch
         voiced = pitch > 40
         mean = float(np.exp(np.log(pitch[voiced]).mean())) if voiced.any() else 1.0
         pitch = np.where(voiced, mean * factor * (np.maximum(pitch, 1) / mean) ** intonation, 0)
@@ -68,7 +66,7 @@ class Speaker:
         write_wav(request["path"], samples.tobytes(), self.network.sample_rate)
 
     def _person(self, name: str) -> tuple[float, float, float, float]:
-        """Factors of pitch and resonances, tilt [dB an octave] and breath [dB] of a voice."""
+        """Return factors of pitch and resonances, tilt [dB an octave] and breath [dB] of a voice."""
         if name == "heart":
             return 1.0, 1.0, 0.0, 0.0
         kind, _, number = name.partition("-")
@@ -79,11 +77,11 @@ class Speaker:
         return rng.uniform(*pitch), rng.uniform(*tract), rng.uniform(-TILT_DB, TILT_DB), rng.uniform(0, BREATH_DB)
 
     def _bins(self, factor: float) -> Any:
-        """Where each bin's value comes from when resonances move by a factor [601]."""
+        """Return the source bin of each bin [601] if resonances are scaled by a factor."""
         return self.numpy.minimum(self.numpy.arange(601) / factor, 600).astype(self.numpy.float32)
 
     def _warp(self, spectrum: Any, factor: float) -> Any:
-        """A spectrum [601, frames] whose resonances are moved by a factor."""
+        """Scale the resonances of a spectrum [601, frames] by a factor."""
         bins = self._bins(factor)
         low = self.numpy.minimum(bins.astype(int), 599)
         share = (bins - low)[:, None]

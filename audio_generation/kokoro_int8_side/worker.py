@@ -1,4 +1,4 @@
-"""The process that speaks with Kokoro-82M in 8 bits. The network draws nothing at random: same request, same clip."""
+"""The process that speaks with Kokoro-82M in 8 bits. The network is deterministic: same request, same clip."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from core.worker_protocol import Refused, Unavailable, serve, write_wav
 
 SAMPLE_RATE = 24_000
 LONGEST = 500  # phonemes
-PARTS = 4  # packages that the model is divided into
+PARTS = 4  # packages that contain the model's parts
 
 
 class Speaker:
-    """The model, joined from its parts and loaded, and the styles."""
+    """The model, joined from its parts, and the styles."""
 
     def __init__(self) -> None:
         try:
@@ -33,7 +33,7 @@ class Speaker:
         self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self.numbers = json.loads((data / "vocab.json").read_text(encoding="utf-8"))["vocab"]
         with numpy.load(Path(__file__).parent / "styles.npz") as file:
-            self.rows = file["rows"]  # numbers of phonemes, less one, that there is a vector for
+            self.rows = file["rows"]  # numbers of phonemes, minus one, that have a vector
             self.styles = dict(zip(file["names"].tolist(), file["styles"].astype(numpy.float32)))  # [rows, 256] each
         self.numpy = numpy
         self.phonemes = cache(lambda accent: G2P(british=accent == "gb"))
@@ -54,11 +54,11 @@ class Speaker:
         audio = self.session.run(None, inputs)[0].ravel()
         loudest = float(np.abs(audio).max(initial=0.0))
         samples = (audio * (32767 / max(1.0, loudest))).astype("<i2")
-        # Played faster than it was made, it is higher, and its speaker smaller.
+        # Played faster, it sounds higher, and its speaker smaller.
         write_wav(request["path"], samples.tobytes(), round(SAMPLE_RATE * size))
 
     def _style(self, name: str, row: int) -> Any:
-        """The style of a voice for a number of phonemes [1, 256], on the line between those of the nearest numbers."""
+        """Return a voice's style for a number of phonemes [1, 256], interpolated between the nearest numbers."""
         if name not in self.styles:
             raise Refused(f"kokoro_int8 has no voice {name}")
         np, style = self.numpy, self.styles[name]

@@ -1,1 +1,1 @@
-"""Kokoro (Apache-2.0): one small neural model with many voices that can be blended; phonemes by espeak-ng (GPL-3)."""
+"""Kokoro (Apache-2.0): a small neural model with many voices that can be blended; phonemes by espeak-ng (GPL-3)."""

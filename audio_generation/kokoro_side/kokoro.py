@@ -14,7 +14,7 @@ LICENCE = "Apache-2.0 (Kokoro-82M)"
 
 
 class Kokoro(Engine):
-    """A blend is named ``af_heart*0.5+am_adam*0.5``; any weights are spoken, halves are listed."""
+    """A blend is named ``af_heart*0.5+am_adam*0.5``; any weights can be spoken, halves are listed."""
 
     name = "kokoro"
     about = worded("Kokoro in full precision, with PyTorch. The one in 8 bits is enough for most.")
@@ -26,7 +26,7 @@ class Kokoro(Engine):
     request_timeout_s = 120.0
 
     def missing(self) -> Readiness | None:
-        """The model, its configuration and at least one voice are needed."""
+        """Require the model, its configuration and at least one voice."""
         folder = self.folder()
         lacking = [name for name in ("*.pth", "config.json", "voices/*.pt") if not any(folder.glob(name))]
         if not lacking:
@@ -38,10 +38,10 @@ class Kokoro(Engine):
         )
 
     def find_voices(self, language: str) -> list[Voice]:
-        """Every voice, then as many blends: each voice with the next one of the same accent, both halves.
+        """Return every voice, then as many blends: each voice with the next one of the same accent, both halves.
 
-        The speaker of a blend names both voices: whoever splits data by speaker must keep such a blend on the side of
-        both of them, or leave it out.
+        The speaker of a blend names both voices: a split by speaker must put such a blend on the side of both of them,
+        or exclude it.
         """
         names = sorted(path.stem for path in (self.folder() / "voices").glob("*.pt"))
         single = [name for name in names if name[0] in LANGUAGES and speaks(LANGUAGES[name[0]], language)]
@@ -54,14 +54,14 @@ class Kokoro(Engine):
         return [self._voice(name) for name in single + blends]
 
     def voice_named(self, name: str, language: str) -> Voice | None:
-        """Any blend of voices that are there, listed or not."""
+        """Return any blend of existing voices, listed or not."""
         known = {voice.name for voice in self.voices(language)}
         parts = [part.partition("*") for part in name.split("+")]
         weights_are_numbers = all(not weight or weight.replace(".", "", 1).isdigit() for _, _, weight in parts)
         return self._voice(name) if weights_are_numbers and {part[0] for part in parts} <= known else None
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
-        """Factor of the speed, and the seed of the noise in the vocoder."""
+        """Draw the factor of the speed, and the seed of the noise in the vocoder."""
         return {"speed": round(float(rng.uniform(0.75, 1.3)), 3), "seed": int(rng.integers(1 << 31))}
 
     def _voice(self, name: str) -> Voice:

@@ -18,14 +18,14 @@ ESPEAK_LANGUAGES = {"e": "es", "f": "fr-fr", "h": "hi", "i": "it", "p": "pt-br"}
 
 
 class Speaker:
-    """The model, loaded, and the voices as they are asked for."""
+    """The model, and the voices, loaded on demand."""
 
     def __init__(self, folder: Path) -> None:
         os.environ["HF_HUB_OFFLINE"] = "1"
         try:
             import torch
             from kokoro import KModel
-        except Exception as error:  # an unimportable torchaudio beside torch raises OSError, others RuntimeError
+        except Exception as error:  # a torchaudio that does not match torch raises OSError, others RuntimeError
             raise Unavailable(f"kokoro cannot be imported: {error}") from error
         weights = sorted(folder.glob("*.pth"))
         if not weights:
@@ -39,7 +39,7 @@ class Speaker:
         self.style = cache(self._style)
 
     def speak(self, request: dict[str, Any]) -> None:
-        """Serve one request of the protocol. Voice ``name`` or ``name*weight+name*weight``; setting ``speed``."""
+        """Serve a request of the protocol. Voice ``name`` or ``name*weight+name*weight``; setting ``speed``."""
         parts = [
             (name, float(weight or 1)) for name, _, weight in (p.partition("*") for p in request["voice"].split("+"))
         ]
@@ -48,7 +48,7 @@ class Speaker:
         if not 0 < known <= self.model.context_length - 2:
             raise Refused(f"kokoro cannot speak a text of {known} phonemes")
         total = sum(weight for _, weight in parts)
-        # A voice is one style vector for each length of text [510, 1, 256]; a blend is their weighted mean.
+        # A voice is a style vector for each length of text [510, 1, 256]; a blend is their weighted mean.
         style = sum(self.style(name)[min(len(phonemes), 510) - 1] * (weight / total) for name, weight in parts)
         if "seed" in request["settings"]:
             self.torch.manual_seed(int(request["settings"]["seed"]))

@@ -1,1 +1,1 @@
-"""Piper (GPL-3): neural voices as ONNX files, every speaker of each, in a process of its own."""
+"""Piper (GPL-3): neural voices as ONNX files, with all their speakers, in its own process."""

@@ -1,4 +1,4 @@
-"""Piper as an engine: every voice in ``<data>/voices/piper`` or in a package beside it, and every speaker of each."""
+"""Piper as an engine: every voice in ``<data>/voices/piper`` or in a package beside it, with all speakers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.worded import worded
 
 
 class Piper(Engine):
-    """A voice is ``key.onnx`` with ``key.onnx.json``; its name is ``key``, or ``key#speaker`` where it has several."""
+    """A voice is ``key.onnx`` with ``key.onnx.json``; its name is ``key``, or ``key#speaker`` if it has several."""
 
     name = "piper"
     about = worded("A voice like a person, 58 MB. Other voices and languages can be downloaded. Recommended.")
@@ -30,7 +30,7 @@ class Piper(Engine):
         return environments.packages_folder(Piper.name)
 
     def models(self) -> list[Path]:
-        """The models of all voices; of two of one name the one that was pulled."""
+        """Return the models of all voices; a downloaded one takes precedence over a packaged one of the same name."""
         paths = [*self.packaged().glob("*_piper_voice/data/*.onnx"), *self.folder().glob("*.onnx")]
         found = {path.name: path for path in paths}
         return [path for _, path in sorted(found.items())]
@@ -48,7 +48,7 @@ class Piper(Engine):
         return list(dict.fromkeys([str(self.folder()), *(str(path.parent) for path in self.models())]))
 
     def find_voices(self, language: str) -> list[Voice]:
-        """As the JSON files beside the models describe them; a file that cannot be read is no voice."""
+        """Return the voices that the JSON files beside the models describe; unreadable files are skipped."""
         voices: list[Voice] = []
         for path in self.models():
             try:
@@ -60,7 +60,7 @@ class Piper(Engine):
             spoken = spoken.lower().replace("_", "-")
             if not speaks(spoken, language):
                 continue
-            # Qualities of one voice are one person: en_US-lessac-low and en_US-lessac-high.
+            # Qualities of a voice are one person: en_US-lessac-low and en_US-lessac-high.
             person = re.sub(r"-(x_low|low|medium|high)$", "", path.stem)
             licence = _licence(path)
             if len(speakers) < 2:
@@ -73,7 +73,7 @@ class Piper(Engine):
         return voices
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
-        """Piper's scales around their defaults of 1 (length), 0.667 (noise) and 0.8 (noise of durations)."""
+        """Draw Piper's scales around their defaults of 1 (length), 0.667 (noise) and 0.8 (noise of durations)."""
         return {
             "length_scale": round(float(rng.uniform(0.75, 1.35)), 3),
             "noise_scale": round(float(rng.uniform(0.4, 0.95)), 3),
@@ -82,7 +82,7 @@ class Piper(Engine):
 
 
 def _licence(model: Path) -> str:
-    """The licence that the model card beside a model names, ``* License: ...``."""
+    """Return the licence in the model card beside a model, ``* License: ...``."""
     for card in (model.with_suffix(".MODEL_CARD"), model.parent / "MODEL_CARD"):
         try:
             found = re.search(r"licen[sc]e\s*:\s*(.+)", card.read_text(encoding="utf-8"), re.IGNORECASE)

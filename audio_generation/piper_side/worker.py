@@ -9,11 +9,11 @@ from typing import Any
 
 from core.worker_protocol import Refused, Unavailable, serve, write_wav
 
-LOADED_VOICES = 4  # kept in memory, 60 to 120 MB each; the oldest goes first
+LOADED_VOICES = 4  # in memory, 60 to 120 MB each; the oldest is evicted first
 
 
 class Speaker:
-    """The voices of some folders, the first one first, loaded as they are asked for."""
+    """The voices of some folders, the first one taking precedence, loaded on demand."""
 
     def __init__(self, folders: list[Path]) -> None:
         try:
@@ -25,7 +25,7 @@ class Speaker:
         self.loaded: OrderedDict[str, Any] = OrderedDict()
 
     def speak(self, request: dict[str, Any]) -> None:
-        """Serve one request of the protocol. Voice ``key`` or ``key#speaker``; settings are Piper's scales."""
+        """Serve a request of the protocol. Voice ``key`` or ``key#speaker``; settings are Piper's scales."""
         from piper import SynthesisConfig
 
         key, _, speaker = request["voice"].partition("#")

@@ -1,8 +1,8 @@
-"""Whose recordings splice can cut: the people who ship with Hark, and those in the clip library.
+"""The people whose recordings splice can cut: those who ship with Hark, and those in the clip library.
 
 The shipped inventory is a zip file: ``about.json`` (language, speakers with their corpus, licence and file), and for
-each speaker an Ogg Opus file with all recordings one after another and a JSON file that says where each lies, with its
-words [label, start, end] and phones [label, start, end, confidence], times in seconds from the recording's start.
+each speaker an Ogg Opus file with all recordings one after another and a JSON file with their positions, words [label,
+start, end] and phones [label, start, end, confidence], times in seconds from the recording's start.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from db.db_api import EMISSIONS_FOLDER, Library, library_exists
 from db.records import AlignedUnit, Clip, Where
 
 SHIPPED = REPOSITORY / "model" / "shipped" / "units-en.zip"
-LEAST_SPEECH_S = 120.0  # of a person's aligned recordings, to be a voice
-MOST_SPEECH_S = 360.0  # of a person that is held in memory: 12 MB
+LEAST_SPEECH_S = 120.0  # of a person's aligned recordings, required for a voice
+MOST_SPEECH_S = 360.0  # of a person, held in memory: 12 MB
 LEAST_CONFIDENCE = 0.3  # of a recording's phones, geometric mean
 KEPT_VOICES = 24  # in memory at a time
-PHONE_ALIGNER = "recognizer-phones-"  # how the names of aligners begin that give phone times
+PHONE_ALIGNER = "recognizer-phones-"  # prefix of the names of aligners that align phones
 
 
 @dataclass(frozen=True)
 class Person:
-    """A voice: its name, who it is (as the clips in the library are named), and where its recordings are.
+    """A voice: its name, the person (named as the library's clips are), and the recordings.
 
     Attributes:
-        clips: of the library, with the aligner whose phones are used; empty for people of the shipped inventory.
+        clips: of the library, each with the aligner of its phones; empty for people of the shipped inventory.
     """
 
     name: str
@@ -54,14 +54,14 @@ class Person:
 
 
 def people(shipped: Path | None, data: Path) -> list[Person]:
-    """Everyone who can be a voice: the library's people first; the shipped inventory's who are not among them."""
+    """Return everyone who can be a voice: the library's people, then others of the shipped inventory."""
     found = library_people(data)
     known = {person.speaker for person in found}
     return found + [person for person in shipped_people(shipped) if person.speaker not in known]
 
 
 def shipped_people(path: Path | None) -> list[Person]:
-    """The people of a shipped inventory; empty where there is none, or where it cannot be read."""
+    """Return the people of a shipped inventory; empty if it is missing or unreadable."""
     try:
         return list(_people_in(path, path.stat().st_mtime_ns)) if path is not None else []
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
@@ -70,7 +70,6 @@ def shipped_people(path: Path | None) -> list[Person]:
 
 @lru_cache(maxsize=4)
 def _people_in(path: Path, changed_ns: int) -> tuple[Person, ...]:
-    """Of a file as it was then."""
     with zipfile.ZipFile(path) as archive:
         about = json.loads(archive.read("about.json"))
     return tuple(
@@ -80,9 +79,9 @@ def _people_in(path: Path, changed_ns: int) -> tuple[Person, ...]:
 
 
 def library_people(data: Path) -> list[Person]:
-    """The people in the clip library with at least two minutes of recordings whose phones were aligned.
+    """Return the people in the clip library with at least two minutes of recordings with aligned phones.
 
-    Empty where there is no library, or where it cannot be read: splice has other voices then.
+    Empty if there is no library, or if it cannot be read: splice has other voices then.
     """
     if not library_exists(data):
         return []
@@ -97,7 +96,7 @@ def _library_people(library: Library) -> list[Person]:
     by_speaker: dict[tuple[str, str], dict[int, tuple[Clip, str]]] = {}
     for aligner in phone_aligners(library):
         for clip in library.iter_clips(Where(imported=True, slices=False, text_known=True, aligned_by=aligner)):
-            # A recording of an unknown speaker is no voice, and one that was made as a test is for the test only.
+            # A recording of an unknown speaker cannot be a voice; one that was made as a test is for the test only.
             if clip.speaker and clip.settings.get("role") != "test":
                 theirs = by_speaker.setdefault((clip.language, clip.speaker), {})
                 theirs.setdefault(clip.id, (clip, aligner))
@@ -112,7 +111,7 @@ def _library_people(library: Library) -> list[Person]:
 
 
 def phone_aligners(library: Library) -> list[str]:
-    """Names of the aligners whose phones the library has, the newest first: aligning keeps emissions by that name."""
+    """Return the names of the aligners whose phones the library has, newest first, from their emissions' folders."""
     folder = library.data_dir / EMISSIONS_FOLDER
     found = [path for path in folder.glob(f"{PHONE_ALIGNER}*") if path.is_dir()] if folder.is_dir() else []
     return [path.name for path in sorted(found, key=lambda path: (-path.stat().st_mtime, path.name))]
@@ -121,8 +120,8 @@ def phone_aligners(library: Library) -> list[str]:
 class Inventory:
     """The unit tables of people, made on first use; the last :data:`KEPT_VOICES` stay in memory.
 
-    ``table`` gives that of the person of a name. It raises ValueError where the recordings hold nothing that can be
-    used, HarkError and OSError where they cannot be read.
+    ``table`` returns the table of the person of a name. It raises ValueError if the recordings contain nothing usable,
+    HarkError and OSError if they cannot be read.
     """
 
     def __init__(self, shipped: Path | None, data: Path) -> None:
@@ -131,7 +130,7 @@ class Inventory:
         self.table = lru_cache(KEPT_VOICES)(self._table)
 
     def person(self, name: str) -> Person | None:
-        """The person of a voice's name; the library is read again for a name that is unknown."""
+        """Return the person of a voice's name; an unknown name rereads the library."""
         if name not in self._people:
             self._people = {person.name: person for person in people(self._shipped, self._data)}
         return self._people.get(name)
@@ -145,7 +144,7 @@ class Inventory:
 
 
 def shipped_recordings(path: Path, speaker: str) -> list[Recording]:
-    """The recordings of one person of a shipped inventory.
+    """Return the recordings of one person of a shipped inventory.
 
     Raises:
         ValueError: the file is damaged, or has no person of that name.
@@ -174,7 +173,7 @@ def shipped_recordings(path: Path, speaker: str) -> list[Recording]:
 
 
 def _library_recordings(data: Path, person: Person) -> list[Recording]:
-    """A person's surely aligned recordings, up to six minutes; which ones does not depend on the order of import."""
+    """Return a person's confidently aligned recordings, up to six minutes, in :func:`clip_order`."""
     result: list[Recording] = []
     seconds = 0.0
     with Library(data) as library:
@@ -187,7 +186,7 @@ def _library_recordings(data: Path, person: Person) -> list[Recording]:
                 continue
             try:
                 audio = library.read_audio(clip)
-            except HarkError:  # its file is lost; the person has others
+            except HarkError:  # its file is missing; the person has others
                 continue
             result.append(Recording(f"clip {clip.id}", audio, tuple(phones), with_stress(words, person.language)))
             seconds += clip.duration_s
@@ -195,10 +194,10 @@ def _library_recordings(data: Path, person: Person) -> list[Recording]:
 
 
 def clip_order(clip: Clip) -> bytes:
-    """By which a person's clips are taken where there are more than are needed: the same everywhere."""
+    """Return a key that orders a person's clips for selection, the same on every machine."""
     return hashlib.sha256(clip.sha256.encode()).digest()
 
 
 def confidence(phones: Sequence[AlignedUnit]) -> float:
-    """The geometric mean of phones' confidences."""
+    """Return the geometric mean of phones' confidences."""
     return float(np.exp(np.mean(np.log([max(phone.confidence, 1e-4) for phone in phones])))) if phones else 0.0

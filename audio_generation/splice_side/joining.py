@@ -1,4 +1,4 @@
-"""Pieces of recordings become one sound: cut, brought to one level at the joins, and faded into each other."""
+"""Joins pieces of recordings: cuts them, evens their levels, and cross-fades them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from core.audio_file import SAMPLE_RATE
 FADE = 160  # samples (10 ms) of a fade between voiced sounds
 NOISE_FADE = 96  # 6 ms between others: a closure is short
 PAUSE_FADE = 320
-SEARCH = 96  # samples (6 ms) by which a piece moves so that the periods meet
-LEVEL_WINDOW = 240  # samples (15 ms) to either side of a cut
-MOST_LEVELLED_DB = 6.0  # of which each side of a join takes half
+SEARCH = 96  # samples (6 ms) by which a piece may move to align the periods
+LEVEL_WINDOW = 240  # samples (15 ms) on either side of a cut
+MOST_LEVELLED_DB = 6.0  # each side of a join takes half
 EDGE_FADE = 160
 
 
 def join(table: UnitTable, pieces: Sequence[Piece]) -> np.ndarray:
-    """The sound [samples] float32 of the pieces: each stretch as it was said, levels evened at the joins."""
+    """Join the pieces into sound [samples] float32: unchanged runs, with levels evened at the joins."""
     stretches = runs(pieces)
     sound = np.zeros(0, np.float32)
     gains = _gains(table, stretches)
@@ -29,9 +29,9 @@ def join(table: UnitTable, pieces: Sequence[Piece]) -> np.ndarray:
         begin, end = _bounds(table, stretches, number)
         fade = _fade(table, stretches, number) if number else 0
         after = _fade(table, stretches, number + 1) if number + 1 < len(stretches) else 0
-        # Real sound on either side of the cuts is what the fades are made of.
+        # The fades consist of real sound on either side of the cuts.
         low = begin - fade // 2
-        if fade == FADE:  # only periodic sounds have periods to meet
+        if fade == FADE:  # only periodic sounds have periods to align
             low += _shift(sound[len(sound) - fade :], source, low, fade)
         high = max(end + after // 2, low + fade + after + 1)
         part = _taken(source, low, high)
@@ -49,7 +49,7 @@ def join(table: UnitTable, pieces: Sequence[Piece]) -> np.ndarray:
 
 
 def sources(table: UnitTable, pieces: Sequence[Piece]) -> list[str]:
-    """ "recording@start-end" [seconds] of each stretch, in order."""
+    """Return "recording@start-end" [seconds] of each run, in order."""
     stretches = runs(pieces)
     result = []
     for number, stretch in enumerate(stretches):
@@ -59,12 +59,12 @@ def sources(table: UnitTable, pieces: Sequence[Piece]) -> list[str]:
 
 
 def _rise(samples: int) -> np.ndarray:
-    """A raised cosine from 0 to 1; with its mirror image it sums to 1."""
+    """Return a raised cosine from 0 to 1; it sums to 1 with its mirror image."""
     return (0.5 - 0.5 * np.cos(np.pi * (np.arange(samples) + 0.5) / max(1, samples))).astype(np.float32)
 
 
 def _bounds(table: UnitTable, stretches: Sequence[Run], number: int) -> tuple[int, int]:
-    """First and last sample of a stretch in its recording."""
+    """Return the first and last sample of a run in its recording."""
     stretch = stretches[number]
     begin = table.start[stretch.first] if stretch.after_border else table.cut[stretch.first]
     before_border = number + 1 < len(stretches) and stretches[number + 1].after_border
@@ -73,7 +73,7 @@ def _bounds(table: UnitTable, stretches: Sequence[Run], number: int) -> tuple[in
 
 
 def _fade(table: UnitTable, stretches: Sequence[Run], number: int) -> int:
-    """Samples of the fade before stretch ``number``."""
+    """Return the samples of the fade before run ``number``."""
     left, right = stretches[number - 1].last, stretches[number].first
     if table.labels[table.label[left]] == table.labels[table.label[right]] == PAUSE:
         return PAUSE_FADE
@@ -81,14 +81,14 @@ def _fade(table: UnitTable, stretches: Sequence[Run], number: int) -> int:
 
 
 def _taken(source: np.ndarray, low: int, high: int) -> np.ndarray:
-    """Samples of a recording as float32; silence outside of it."""
+    """Return samples of a recording as float32; silence outside of it."""
     before = min(max(0, -low), high - low)
     part = source[max(0, low) : max(0, high)].astype(np.float32) / 32767
     return np.pad(part, (before, high - low - before - len(part)))
 
 
 def _shift(before: np.ndarray, source: np.ndarray, low: int, fade: int) -> int:
-    """By how many samples a piece moves so that it goes on where ``before`` is in its period."""
+    """Return the shift in samples that aligns a piece with the period at the end of ``before``."""
     region = _taken(source, low - SEARCH, low + SEARCH + fade)
     likeness = np.correlate(region, before, mode="valid")
     energy = np.concatenate([[0.0], np.cumsum(np.square(region, dtype=np.float64))])
@@ -99,7 +99,7 @@ def _shift(before: np.ndarray, source: np.ndarray, low: int, fade: int) -> int:
 
 
 def _gains(table: UnitTable, stretches: Sequence[Run]) -> list[tuple[float, float]]:
-    """The gain in dB at the beginning and at the end of each stretch, so that levels meet in the middle."""
+    """Return the gain in dB at the beginning and end of each run, so that levels meet in the middle."""
     gains = [[0.0, 0.0] for _ in stretches]
     for number in range(1, len(stretches)):
         left, right = stretches[number - 1].last, stretches[number].first
@@ -112,7 +112,7 @@ def _gains(table: UnitTable, stretches: Sequence[Run]) -> list[tuple[float, floa
 
 
 def _level(table: UnitTable, segment: int) -> float:
-    """dB around a segment's cut."""
+    """Return the level in dB around a segment's cut."""
     cut = int(table.cut[segment])
     part = _taken(table.audio[table.recording[segment]], cut - LEVEL_WINDOW, cut + LEVEL_WINDOW)
     return 10 * float(np.log10(np.mean(part**2) + 1e-7))

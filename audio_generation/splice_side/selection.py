@@ -1,10 +1,10 @@
-"""Which pieces of a person's speech a text is put together from.
+"""Selection of the pieces of a person's speech for a text.
 
-Pieces are pairs of segments, from the cut of one to the cut of another; where both follow one another in a recording
-the pair is a *diphone* as it was said. A path through one pair a diphone of the text is chosen by dynamic programming
-(unit selection after Hunt and Black, ICASSP 1996): each join costs, so the longest runs that were said as they are
-wanted win, whole words and more where there are any. Where a diphone was never said, two phones are joined at their
-border, those whose neighbours were most like the wanted ones.
+Pieces are pairs of segments, from the cut of one to the cut of another; if one follows the other in a recording, the
+pair is a recorded *diphone*. Dynamic programming selects a path through one pair for each diphone of the text (unit
+selection after Hunt and Black, ICASSP 1996): each join costs, so the longest recorded runs win, whole words and more if
+possible. For a diphone that was never recorded, two phones are joined at their border, preferring those whose
+neighbours were most like the wanted ones.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import numpy as np
 from audio_generation.splice_side.units import NO_WORD, PAUSE, STOPS, UnitTable
 from phrase_augmentation.distance import exchange_cost, is_vowel
 
-CANDIDATES = 40  # pairs looked at for each diphone
-BORDERS = 14  # segments of either phone looked at where a diphone was never said
-CONTEXT = 4  # phones to either side that should be the wanted ones too
-NEAREST_PHONE = 0.4  # exchange cost up to which another phone may stand for one that the person never said
-LIKE_PAIR = 0.36  # exchange cost up to which a pair of phones may stand for one that was never said
+CANDIDATES = 40  # pairs considered for each diphone
+BORDERS = 14  # segments of either phone considered for a diphone that was never recorded
+CONTEXT = 4  # phones on either side that should match the text, too
+NEAREST_PHONE = 0.4  # exchange cost up to which another phone may replace one that was never recorded
+LIKE_PAIR = 0.36  # exchange cost up to which a pair of phones may replace one that was never recorded
 
-# Costs; a join of average likeness costs JOIN + 1.
+# Costs; a join of average similarity costs JOIN + 1.
 JOIN = 1.0
-OTHER_CONTEXT = 0.35  # a phone of the context that is another one, near ones more
+OTHER_CONTEXT = 0.35  # a phone of the context that differs; near ones cost more
 OTHER_STRESS = 0.5
 OTHER_WORD_EDGE = 0.25
 OTHER_WORD = 0.3
@@ -34,20 +34,20 @@ OTHER_PHONE = 6.0  # times the exchange cost
 NEVER_SAID = 3.0  # a join at the border of two phones
 PITCH = 2.5  # an octave
 LOUDNESS = 0.06  # a dB
-VARIETY = 0.5  # of the random cost of a piece that makes one seed's clip another than the next's
-# Joins are heard least in closures and noise, most where formants move.
+VARIETY = 0.5  # range of the random cost of a piece, which makes clips differ by seed
+# Joins are least audible in closures and noise, most where formants move.
 JOIN_WEIGHT = {PAUSE: 0.15, **dict.fromkeys(STOPS, 0.45), **dict.fromkeys(("s", "ʃ", "f", "θ", "z", "ʒ", "v"), 0.6)}
 JOIN_WEIGHT |= {**dict.fromkeys(("m", "n", "ŋ", "ð", "h"), 0.85), **dict.fromkeys(("ɹ", "l", "w", "j"), 1.6)}
 VOWEL_WEIGHT, DIPHTHONG_WEIGHT = 1.0, 1.4
 
 
 class NotSpeakable(Exception):
-    """The person's recordings do not hold what the text needs; the message says what."""
+    """The person's recordings lack something that the text needs; the message names it."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A phone of the text, or a pause (label ""). ``word`` is the word that it is in, None for pauses."""
+    """A phone of the text, or a pause (label ""). ``word`` contains it; None for pauses."""
 
     label: str
     word: str | None = None
@@ -57,7 +57,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Piece:
-    """From the cut of segment ``left`` to the cut of ``right``; ``right`` is ``left + 1`` where it was said so."""
+    """From the cut of segment ``left`` to the cut of ``right``; ``right`` is ``left + 1`` in a recorded diphone."""
 
     left: int
     right: int
@@ -67,8 +67,8 @@ class Piece:
 class Run:
     """Segments ``first`` to ``last`` of a recording, from the cut of the first to the cut of the last.
 
-    ``after_border``: it joins the run before it at the border of two phones, not within one; then that run is taken to
-    the end of its last segment, and this one from the start of its first. A run of one segment is half a phone.
+    With ``after_border`` the previous run extends to the end of its last segment, and this one begins at the start of
+    its first, so that they join at the border of two phones. A run of one segment is half a phone.
     """
 
     first: int
@@ -78,7 +78,7 @@ class Run:
 
 @dataclass(frozen=True)
 class _Column:
-    """The candidates for one diphone: segments [candidates] and what each costs by itself."""
+    """The candidates for one diphone: segments [candidates] and the cost of each on its own."""
 
     left: np.ndarray
     right: np.ndarray
@@ -86,21 +86,21 @@ class _Column:
 
 
 def join_weight(label: str) -> float:
-    """How much a join within that phone is heard."""
+    """Return how audible a join within that phone is."""
     if is_vowel(label):
         return DIPHTHONG_WEIGHT if len(label) > 1 else VOWEL_WEIGHT
     return JOIN_WEIGHT.get(label, 1.0)
 
 
 def select(table: UnitTable, text: Sequence[Wanted], rng: np.random.Generator) -> list[Piece]:
-    """The pieces for a text, one for each neighbouring two of its phones.
+    """Return the pieces for a text, one for each two neighbouring phones.
 
     Args:
         text: begins and ends with a pause; at least one phone.
-        rng: draws which of pieces that are nearly as good are taken.
+        rng: chooses among pieces that are nearly as good.
 
     Raises:
-        NotSpeakable: a phone that the person never said, nor one that sounds like it.
+        NotSpeakable: neither a phone nor a similar one was recorded.
     """
     index = {label: number for number, label in enumerate(table.labels)}
     wanted = np.array([_label(phone, index) for phone in text])
@@ -122,7 +122,7 @@ def select(table: UnitTable, text: Sequence[Wanted], rng: np.random.Generator) -
 
 
 def join_costs(table: UnitTable, left: np.ndarray, right: np.ndarray, weight: float) -> np.ndarray:
-    """What it costs to go over from one segment to another at their cuts, [left, right]; 0 for the same segment."""
+    """Return the costs of joining segments at their cuts, [left, right]; 0 for the same segment."""
     sound = table.sound[left][:, None] - table.sound[right][None]
     spectral = np.sqrt(np.mean(sound**2, axis=2) / 2)
     pitch = np.abs(table.pitch[left][:, None] - table.pitch[right][None])
@@ -134,7 +134,7 @@ def join_costs(table: UnitTable, left: np.ndarray, right: np.ndarray, weight: fl
 
 
 def runs(pieces: Sequence[Piece]) -> list[Run]:
-    """The stretches that are taken as they were said, in order; joins are between them."""
+    """Return the runs that stay as recorded, in order; joins are between them."""
     found: list[Run] = []
     for piece in pieces:
         goes_on = bool(found) and found[-1].last == piece.left
@@ -147,7 +147,7 @@ def runs(pieces: Sequence[Piece]) -> list[Run]:
 
 
 def _label(wanted: Wanted, index: dict[str, int]) -> int:
-    """The person's label for a phone of the text: the same, or the nearest."""
+    """Return the person's label for a phone of the text: the same, or the nearest."""
     if wanted.label in index:
         return index[wanted.label]
     cost, label = min(
@@ -189,7 +189,7 @@ def _rows(column: _Column) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _like_pairs(table: UnitTable, first: int, second: int) -> list[tuple[tuple[int, int], float]]:
-    """The pair itself where it was said; else those said that sound most like it, with how unlike they are."""
+    """Return the pair itself if it was recorded; otherwise the most similar recorded pairs, with their differences."""
     if (first, second) in table.diphones:
         return [((first, second), 0.0)]
     a, b = table.labels[first], table.labels[second]
@@ -202,7 +202,7 @@ def _like_pairs(table: UnitTable, first: int, second: int) -> list[tuple[tuple[i
 
 
 def _unit_costs(table: UnitTable, wanted: Wanted, segments: np.ndarray) -> np.ndarray:
-    """Half of what is wrong with segments as that phone (each is in two diphones)."""
+    """Return half of the costs of segments as that phone (each is in two diphones)."""
     cost = BAD_UNIT * table.cost[segments]
     if is_vowel(wanted.label):
         cost = cost + OTHER_STRESS * (table.stressed[segments] != wanted.stressed)
@@ -210,7 +210,7 @@ def _unit_costs(table: UnitTable, wanted: Wanted, segments: np.ndarray) -> np.nd
 
 
 def _context_cost(table: UnitTable, wanted: np.ndarray, place: int, found: np.ndarray) -> np.ndarray:
-    """What it costs that the phones around a diphone are not those of the text; the nearest count most."""
+    """Return the cost of phones around a diphone that differ from the text; the nearest count most."""
     cost = np.zeros(len(found))
     for sign, origin in ((-1, 0), (1, 1)):
         alike = np.ones(len(found), bool)
@@ -231,7 +231,7 @@ def _context_cost(table: UnitTable, wanted: np.ndarray, place: int, found: np.nd
 def _borders(
     table: UnitTable, text: Sequence[Wanted], wanted: np.ndarray, place: int, rng: np.random.Generator
 ) -> _Column:
-    """Pairs of phones that were not said together: the first's neighbour was like the second, and the other way."""
+    """Pair phones that were not recorded together: each one's neighbour resembled the other."""
     sides = []
     for side in (0, 1):
         segments = table.of_label[int(wanted[place + side])]
@@ -246,7 +246,7 @@ def _borders(
         kept = np.argsort(cost, kind="stable")[:BORDERS]
         sides.append((segments[kept], cost[kept]))
     (lefts, left_cost), (rights, right_cost) = sides
-    # Levels should agree; spectra cannot, two phones meet here.
+    # Levels should agree; spectra cannot, as two phones meet here.
     cost = left_cost[:, None] + right_cost[None] + NEVER_SAID
     left, right = np.meshgrid(lefts, rights, indexing="ij")
     order = np.argsort(cost.ravel(), kind="stable")[:CANDIDATES]

@@ -1,4 +1,4 @@
-"""One text by one person: phones, pieces, sound, and the file that says where its pieces came from."""
+"""Speaks a text with a person's recordings: phones, pieces, sound, and a file that names its sources."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from audio_generation.splice_side.units import UnitTable
 from core.audio_file import SAMPLE_RATE
 
 SPEED_RANGE = (0.7, 1.4)
-PITCH_RANGE = (0.88, 1.14)  # beyond that it is another person
+PITCH_RANGE = (0.88, 1.14)  # beyond that it sounds like another person
 LONGEST_TEXT = 300  # phones; about half a minute
 LONGEST_COMMENT = 1900  # characters; libsndfile drops longer ones
 
@@ -33,13 +33,13 @@ class Spoken:
 
 
 def speak(table: UnitTable, text: str, language: str, settings: Mapping[str, Any]) -> Spoken:
-    """Say a text with a person's recordings.
+    """Speak a text with a person's recordings.
 
     Args:
-        settings: ``seed`` (which of pieces that are nearly as good are taken), ``speed``, ``pitch`` (factors).
+        settings: ``seed`` (chooses among pieces that are nearly as good), ``speed``, ``pitch`` (factors).
 
     Raises:
-        NotSpeakable: nothing to be said, too much, or a sound that the person never made.
+        NotSpeakable: nothing to speak, too much, or a sound that was never recorded.
     """
     phones = wanted_phones(text, language)
     if not phones:

@@ -18,16 +18,14 @@ from core.worded import worded
 
 
 class Splice(Engine):
-    """Voices are people; ``Voice.speaker`` is the speaker of their recordings in the library, so that a person's
-    recordings and what was cut out of them are in one split.
-    """  # fmt: skip
+    """Voices are people. ``Voice.speaker`` is that of their recordings, so that both are in the same split."""
 
     name = SPLICE
     about = worded("Cuts of nine real people, joined. It is part of Hark and speaks for the test.")
     licence = "Apache-2.0"
     clip_s = 0.1
     unsure = True
-    request_timeout_s = 60.0  # the first request of a person cuts the recordings: a second or two
+    request_timeout_s = 60.0  # the first request for a person cuts the recordings: a second or two
 
     def __init__(self, shipped: Path = SHIPPED) -> None:
         super().__init__()
@@ -57,7 +55,7 @@ class Splice(Engine):
         ]
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
-        """Which pieces are taken, how fast, how high (factors; 1: as they were said)."""
+        """Draw the seed of the selection, and factors of speed and pitch (1: as recorded)."""
         return {
             "seed": int(rng.integers(2**31)),
             "speed": round(float(rng.uniform(0.85, 1.2)), 3),
@@ -65,7 +63,7 @@ class Splice(Engine):
         }
 
     def synthesize(self, requests: Iterable[SpeechRequest], folder: Path) -> Iterator[GeneratedClip | FailedRequest]:
-        """See ``Engine.synthesize``; ``model_name`` ends with the sources: ": recording@start-end ..." [seconds]."""
+        """Extend ``Engine.synthesize``: ``model_name`` ends with the sources, ": recording@start-end ..." [seconds]."""
         for result in super().synthesize(requests, folder):
             yield _with_sources(result) if isinstance(result, GeneratedClip) else result
 

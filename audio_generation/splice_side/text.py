@@ -1,4 +1,4 @@
-"""A text as the phones that splice looks for, with words, stress and pauses."""
+"""A text as the phones that splice selects by, with words, stress and pauses."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _PAUSES = re.compile(r"[,.;:?!…–—\n]+(?=\s)")  # punctuation within a text
 
 
 def wanted_phones(text: str, language: str) -> list[Wanted]:
-    """The phones of a text, word by word, with a pause at either end and at punctuation; empty without speech.
+    """Return the phones of a text, word by word, with a pause at either end and at punctuation; empty without speech.
 
-    Words are pronounced one by one, as the aligner that gave the recordings' phones pronounces them.
+    Words are pronounced one by one, as by the aligner of the recordings' phones.
     """
     result: list[Wanted] = []
     for stretch in _PAUSES.split(text):
@@ -40,7 +40,7 @@ def wanted_phones(text: str, language: str) -> list[Wanted]:
 
 
 def with_stress(words: Sequence[AlignedUnit], language: str) -> tuple[Word, ...]:
-    """Words of a recording with the vowel that carries their main stress."""
+    """Add the vowel with the main stress to the words of a recording."""
     phonemes_of_words([word.label for word in words], language)  # all at once, which is many times faster
     return tuple(Word(word.label, word.start_s, word.end_s, _stress(word.label, language)) for word in words)
 

@@ -1,7 +1,7 @@
-"""The pieces of one person's recorded speech: where each phone can be cut, and how it sounds there.
+"""The pieces of one person's recorded speech: the cut of each phone, and its sound there.
 
 Everything here is a pure function of audio and phone times. A *segment* is a phone or a pause; segments follow one
-another without gaps. Each has one *cut*, near its centre, where a join is heard least: for stops in the closure, for
+another without gaps. Each has one *cut*, near its centre, where a join is least audible: for stops in the closure, for
 other phones where the spectrum changes least. A *diphone* reaches from one segment's cut to the next one's.
 """
 
@@ -22,26 +22,26 @@ WINDOW = 400  # samples (25 ms) of a frame
 FFT = 512
 BANDS = 24
 CEPSTRA = 12
-LEAST_PAUSE_S = 0.10  # a shorter gap between phones belongs to the phone before it
-PAUSE_S = 0.18  # of a longer pause is taken beside speech, at most
+LEAST_PAUSE_S = 0.10  # a shorter gap between phones belongs to the preceding phone
+PAUSE_S = 0.18  # of a longer pause is used beside speech, at most
 STOPS = frozenset(("p", "b", "t", "d", "k", "ɡ", "ɾ", "tʃ", "dʒ"))
-# Where a stop's closure is looked for, from the start that the aligner gives it. Over 1,900 stops the level is lowest
-# 10 to 30 ms after it, just before the burst. A little earlier the fade does not reach into the burst.
+# Where a stop's closure is searched, relative to the aligner's start. Over 1,900 stops the level is lowest 10 to 30 ms
+# after it, just before the burst. A little earlier, the fade does not reach into the burst.
 CLOSURE_S = (-0.02, 0.02)
-QUIET_PAUSE_DB = 12.0  # above a recording's quietest tenth; a pause that is louder holds breath or the end of a sound
+QUIET_PAUSE_DB = 12.0  # above a recording's quietest tenth; a louder pause contains breath or the end of a sound
 F0_RANGE_HZ = (65.0, 400.0)
 F0_WINDOW = 640  # samples (40 ms): two and a half periods of the lowest voice
 VOICED = 0.45  # of the autocorrelation at no lag
-LEVEL_RMS = 0.08  # to which each recording is brought
+LEVEL_RMS = 0.08  # of each recording, after normalization
 MOST_EQUALIZED_DB = 6.0
-EQUALIZED_FROM_S = 10.0  # a shorter recording's spectrum is that of its words, and is changed less
+EQUALIZED_FROM_S = 10.0  # a shorter recording's spectrum depends on its words, so it is changed less
 LEAST_AUDIO_S = 0.3
 NO_WORD = -1
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word of a recording, times in seconds; ``stressed``: which of its vowels carries the main stress, if known."""
+    """A word of a recording, times in seconds; ``stressed``: index of its vowel with the main stress, if known."""
 
     label: str
     start_s: float
@@ -51,7 +51,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Recording:
-    """One stretch of one person's speech: audio float32 [samples] at 16 kHz. ``name`` is told as the source."""
+    """A stretch of one person's speech: audio float32 [samples] at 16 kHz. ``name`` identifies the source."""
 
     name: str
     audio: np.ndarray
@@ -61,18 +61,18 @@ class Recording:
 
 @dataclass(frozen=True)
 class UnitTable:
-    """All segments of one person, in order of recording and time. Arrays are [segments] unless said otherwise.
+    """All segments of one person, in order of recording and time. Arrays are [segments] unless noted.
 
     Attributes:
-        names: of the recordings; ``audio``: their samples, int16, brought to one level and one rough spectrum.
-        labels: the phones that there are, the pause first; ``label`` holds indices into it.
+        names: of the recordings; ``audio``: their samples, int16, equalized in level and rough spectrum.
+        labels: the phones that occur, the pause first; ``label`` holds indices into it.
         start, cut, end: samples in the recording.
-        word: index into ``words``, NO_WORD for pauses; ``ends_word``: the last phone of it.
-        stressed: the main stress of its word lies on it.
-        cost: what is wrong with the segment itself (badly recognized, an odd length), 0 for nothing.
+        word: index into ``words``, NO_WORD for pauses; ``ends_word``: it is the last phone of the word.
+        stressed: it has the main stress of its word.
+        cost: of the segment itself (low confidence, an odd length), 0 for none.
         sound: cepstra and their slopes at the cut [segments, 2 * CEPSTRA], each of variance 1 over the table.
         loudness: level at the cut in dB.
-        pitch: log2 of the fundamental frequency in Hz at the cut, NaN where there is none.
+        pitch: log2 of the fundamental frequency in Hz at the cut, NaN if unvoiced.
     """
 
     names: tuple[str, ...]
@@ -100,10 +100,10 @@ class UnitTable:
 
 
 def unit_table(recordings: Sequence[Recording]) -> UnitTable:
-    """The table of one person's recordings; those without phones or shorter than 0.3 s are passed over.
+    """Build the table of one person's recordings, skipping those without phones or shorter than 0.3 s.
 
     Raises:
-        ValueError: nothing is left.
+        ValueError: no recording is left.
     """
     from scipy import fft, ndimage
 
@@ -157,10 +157,10 @@ def _usable(recording: Recording) -> bool:
 
 
 def even_out(audios: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Recordings of one person brought to one level and to their mean long-term spectrum.
+    """Equalize one person's recordings to one level and to their mean long-term spectrum.
 
-    The gain is smooth over frequency (a band is about 500 Hz wide) and at most 6 dB either way, so that it takes out
-    rooms and microphones, not what is said; recordings below ten seconds are changed less.
+    The gain is smooth over frequency (a band is about 500 Hz wide) and at most 6 dB either way, so that it removes
+    rooms and microphones, not speech; recordings below ten seconds are changed less.
     """
     from scipy import fft, ndimage
 
@@ -195,7 +195,7 @@ def _frames(audio: np.ndarray, size: int, hop: int) -> np.ndarray:
 
 
 def _mel_filters() -> np.ndarray:
-    """Triangles [BANDS, FFT // 2 + 1] from 80 Hz to 7.6 kHz on the mel scale (O'Shaughnessy's formula)."""
+    """Return triangles [BANDS, FFT // 2 + 1] from 80 Hz to 7.6 kHz on the mel scale (O'Shaughnessy's formula)."""
     low, high = 2595 * np.log10(1 + np.array([80.0, 7600.0]) / 700)
     edges = 700 * (10 ** (np.linspace(float(low), float(high), BANDS + 2) / 2595) - 1)
     hertz = np.arange(FFT // 2 + 1) * SAMPLE_RATE / FFT
@@ -208,7 +208,7 @@ _FILTERS = _mel_filters()
 
 
 def log_mel(audio: np.ndarray) -> np.ndarray:
-    """Natural logarithms of mel band powers [frames, BANDS]; frame k is centred at sample k * HOP."""
+    """Return natural logarithms of mel band powers [frames, BANDS]; frame k is centred at sample k * HOP."""
     from scipy import fft
 
     padded = np.pad(audio.astype(np.float32), (WINDOW // 2, WINDOW))
@@ -218,9 +218,9 @@ def log_mel(audio: np.ndarray) -> np.ndarray:
 
 
 def pitch_at(audio: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """log2 of the fundamental frequency [Hz] around each place [samples]; NaN where the sound is not periodic.
+    """Return log2 of the fundamental frequency [Hz] around each place [samples]; NaN where it is not periodic.
 
-    The highest peak of the normalized autocorrelation (Boersma 1993), higher pitches being preferred a little.
+    The highest peak of the normalized autocorrelation (Boersma 1993), slightly preferring higher pitches.
     """
     from scipy import fft
 
@@ -243,7 +243,7 @@ def pitch_at(audio: np.ndarray, places: np.ndarray) -> np.ndarray:
 def _segments(
     recording: Recording, samples: int, labels: dict[str, int], words: dict[str, int]
 ) -> dict[str, np.ndarray]:
-    """The rows of one recording's segments, pauses included; new labels and words are added to their tables."""
+    """Return the rows of one recording's segments, pauses included; add new labels and words to their tables."""
     most = round(PAUSE_S * SAMPLE_RATE)
     spoken = [(p, round(p.start_s * SAMPLE_RATE), round(p.end_s * SAMPLE_RATE)) for p in recording.phones]
     spoken = [(p, max(0, start), min(samples, end)) for p, start, end in spoken if start < samples - HOP]
@@ -291,7 +291,7 @@ def _segments(
 
 
 def _words_of(recording: Recording) -> list[int]:
-    """For each phone, the index of the word in which its middle lies; NO_WORD for none."""
+    """Return for each phone the index of the word at its start; NO_WORD for none."""
     starts = np.array([word.start_s for word in recording.words])
     result = []
     for phone in recording.phones:
@@ -301,7 +301,7 @@ def _words_of(recording: Recording) -> list[int]:
 
 
 def _cuts(rows: dict[str, np.ndarray], labels: Sequence[str], mel: np.ndarray) -> np.ndarray:
-    """Where each segment is cut [samples], ascending."""
+    """Return the cut of each segment [samples], ascending."""
     from scipy import ndimage
 
     level = np.logaddexp.reduce(mel, axis=1)
@@ -329,12 +329,12 @@ def _cuts(rows: dict[str, np.ndarray], labels: Sequence[str], mel: np.ndarray) -
 
 
 def _shifted(values: np.ndarray, frames: int) -> np.ndarray:
-    """Values [time, ...] of ``frames`` later; the ends repeat."""
+    """Return values [time, ...] from ``frames`` later; the ends repeat."""
     return values[np.clip(np.arange(len(values)) + frames, 0, len(values) - 1)]
 
 
 def _odd_lengths(label: np.ndarray, length: np.ndarray) -> np.ndarray:
-    """What it costs that a segment is much shorter or longer than others of its label: octaves beyond a half."""
+    """Return the cost of segments much shorter or longer than others of their label: octaves beyond a half."""
     cost = np.zeros(len(label))
     for index in np.unique(label):
         if index == 0:

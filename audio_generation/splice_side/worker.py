@@ -1,4 +1,4 @@
-"""The process that cuts and joins. It runs in Hark's own interpreter and needs nothing that Hark does not have."""
+"""The process that cuts and joins. It runs in Hark's own interpreter and needs no other packages."""
 
 from __future__ import annotations
 

@@ -18,14 +18,14 @@ class Suno(Engine):
     about = worded("Voices like people, with breath and laughter. Slower than speech without a GPU.")
     licence = "MIT"
     clip_s = 30.0
-    by_default = False  # a minute a phrase on two cores
+    by_default = False  # half a minute a clip on two cores
     packages = ("transformers", "torch")
     loads_weights = True
     start_timeout_s = 600.0
     request_timeout_s = 900.0
 
     def missing(self) -> Readiness | None:
-        """The model is needed, in the layout of the repository suno/bark-small."""
+        """Require the model, in the layout of the repository suno/bark-small."""
         weights = ("pytorch_model.bin", "model.safetensors")
         if (self.folder() / "config.json").is_file() and any((self.folder() / name).is_file() for name in weights):
             return None
@@ -36,7 +36,7 @@ class Suno(Engine):
         )
 
     def find_voices(self, language: str) -> list[Voice]:
-        """Presets of the language; ``random`` speaks all that Bark knows."""
+        """Return presets of the language; ``random`` speaks all of Bark's languages."""
         suffix = "_semantic_prompt.npy"
         presets = sorted((self.folder() / "speaker_embeddings" / "v2").glob(f"*{suffix}"))
         names = [path.name.removesuffix(suffix) for path in presets]
@@ -48,7 +48,7 @@ class Suno(Engine):
         return [*found, Voice(self.name, "random", language, "suno-random", LICENCE, "bark")] if found else []
 
     def draw_settings(self, voice: Voice, rng: np.random.Generator) -> dict[str, Setting]:
-        """Temperatures around Bark's 0.7 (semantic) and 0.7 (coarse acoustics), and a seed."""
+        """Draw temperatures around Bark's 0.7 (semantic) and 0.7 (coarse acoustics), and a seed."""
         return {
             "semantic_temperature": round(float(rng.uniform(0.5, 0.9)), 3),
             "coarse_temperature": round(float(rng.uniform(0.4, 0.8)), 3),

@@ -11,29 +11,27 @@ from core.worker_protocol import Refused, Unavailable, serve, write_wav
 
 
 class Speaker:
-    """A Bark model with its processor."""
-
     def __init__(self, folder: Path) -> None:
         os.environ["HF_HUB_OFFLINE"] = "1"
         try:
             import torch
             from transformers import AutoTokenizer, BarkModel, BarkProcessor
-        except Exception as error:  # what a broken installation raises is anybody's guess
+        except Exception as error:  # a broken installation may raise anything
             raise Unavailable(f"torch and transformers cannot be imported: {error}") from error
         self.torch = torch
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.folder = folder
-        # Presets are read from the folder below: the processor's own way asks the network for them.
+        # Presets are read from the folder below: the processor itself would ask the network for them.
         self.processor = BarkProcessor(AutoTokenizer.from_pretrained(folder, local_files_only=True))
         self.model = BarkModel.from_pretrained(folder, local_files_only=True).to(self.device).eval()
 
     def speak(self, request: dict[str, Any]) -> None:
-        """Serve one request of the protocol. Settings: seed and the temperatures of the model's first two stages."""
+        """Serve a request of the protocol. Settings: seed and the temperatures of the model's first two stages."""
         settings = request["settings"]
         self.torch.manual_seed(int(settings.get("seed", 0)))
         inputs = self.processor(request["text"], voice_preset=self._preset(request["voice"])).to(self.device)
         if "history_prompt" in inputs:
-            inputs["history_prompt"] = inputs["history_prompt"].to(self.device)  # the line above leaves it where it is
+            inputs["history_prompt"] = inputs["history_prompt"].to(self.device)  # the line above does not move it
         with self.torch.inference_mode():
             audio = self.model.generate(
                 **inputs,

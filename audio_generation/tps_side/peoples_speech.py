@@ -2,7 +2,7 @@
 
 The format: parquet files whose rows have ``id``, ``audio`` (a struct of ``bytes``, an encoded file, and ``path``),
 ``text``, ``duration_ms`` and in some copies ``licence`` or ``license``. Rows are streamed: neither disk nor memory ever
-holds more than a part of the corpus.
+contains more than a part of the corpus.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from core.worker_process import WorkerGone, WorkerProcess
 
 REPOSITORY = "MLCommons/peoples_speech"
 CORPUS = "peoples-speech"
-# What the corpus's page says of its parts; a row's own licence goes first.
+# The licences of the corpus's parts, by its page; a row's own licence takes precedence.
 LICENCES = {"clean": "CC-BY", "dirty": "CC-BY", "clean_sa": "CC-BY-SA", "dirty_sa": "CC-BY-SA"}
 CONFIGURATION = "clean"  # checked by a recognizer, and free of share-alike
 NAME = "tps"  # of its environment: ./hark engines enable tps
 HOW_TO_ENABLE = worded("./hark engines enable tps, then run the same command again.")
-START_TIMEOUT_S, ROWS_TIMEOUT_S = 120.0, 900.0  # of the worker; a slow network brings a large file first
+START_TIMEOUT_S, ROWS_TIMEOUT_S = 120.0, 900.0  # of the worker; a slow network fetches a large file first
 
 
 @dataclass(frozen=True)
 class SpeechRow:
-    """One row of the corpus: ``audio`` is mono float32 [samples] at 16 kHz, None where it could not be decoded."""
+    """A row of the corpus: ``audio`` is mono float32 [samples] at 16 kHz, None if it could not be decoded."""
 
     identifier: str
     text: str
@@ -47,7 +47,7 @@ class SpeechRow:
 
 
 def available() -> Readiness:
-    """Whether its environment is made, in which the package ``datasets`` was imported; nothing is imported here."""
+    """Return whether its environment exists, in which ``datasets`` was imported; nothing is imported here."""
     if environments.is_enabled(NAME):
         return Readiness(True)
     return Readiness(False, worded("The package datasets is not here: the environment tps is not made."), HOW_TO_ENABLE)
@@ -56,16 +56,16 @@ def available() -> Readiness:
 def rows(
     skip: Callable[[str], bool], location: str | Path = REPOSITORY, configuration: str = CONFIGURATION
 ) -> Iterator[SpeechRow]:
-    """Rows of the training split in the corpus's order, decoded one at a time; the caller stops when it has enough.
+    """Yield rows of the training split in the corpus's order, decoded one at a time; stop when you have enough.
 
     Args:
-        skip: rows whose identifier it accepts are passed over without being decoded.
-        location: the dataset's name, or a local folder with ``*.parquet`` files (``configuration`` then chooses files
-            by their path where some path has it, as the corpus's own repository is laid out).
+        skip: returns True for identifiers of rows to skip without decoding.
+        location: the dataset's name, or a local folder with ``*.parquet`` files (``configuration`` then selects files
+            by their path if any path has it, as in the corpus's own repository).
         configuration: clean, clean_sa, dirty, dirty_sa.
 
     Raises:
-        HarkError: its environment is not made, no such folder or dataset, no network, a damaged file.
+        HarkError: no environment, no such folder or dataset, no network, a damaged file.
     """
     available().require("The People's Speech cannot be read.")
     for number, (row, encoded) in enumerate(_stream(location, configuration)):
@@ -77,7 +77,7 @@ def rows(
 
 
 def _stream(location: str | Path, configuration: str) -> Iterator[tuple[dict[str, str], bytes]]:
-    """Each row's columns, and its encoded audio (empty: none), as the worker reads them."""
+    """Yield each row's columns, and its encoded audio (empty: none), as the worker reads them."""
     folder = Path(location).expanduser()
     wish = {
         "files": _parquet_files(folder.resolve(), configuration) if folder.is_dir() else [],
@@ -113,7 +113,7 @@ def _stream(location: str | Path, configuration: str) -> Iterator[tuple[dict[str
 
 
 def _parquet_files(folder: Path, configuration: str) -> list[str]:
-    """The parquet files to train on of a configuration, by folder and file name; all where none is named like that."""
+    """Return a configuration's training files, by folder and file name; all files if none is named like that."""
     files = sorted(folder.rglob("*.parquet"))
     if not files:
         raise HarkError(

@@ -1,6 +1,6 @@
 """The process that reads The People's Speech with the package ``datasets``, some rows at a time.
 
-A request's ``path`` is a folder: ``rows.json`` of it names the rows, whose encoded audio lies beside it.
+A request's ``path`` is a folder: its ``rows.json`` lists the rows, and their encoded audio lies beside it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from core.worker_protocol import Speak, Unavailable, serve
 
-ROWS = 32  # an answer
+ROWS = 32  # in an answer
 
 
 def set_up() -> tuple[dict[str, Any], Speak]:
@@ -25,7 +25,7 @@ def set_up() -> tuple[dict[str, Any], Speak]:
     rows = _rows(datasets, json.loads(sys.argv[1]))
 
     def read(request: dict[str, Any]) -> None:
-        """Write the next rows; none: there are no more."""
+        """Write the next rows; an empty list at the end."""
         folder, told = Path(request["path"]), []
         for number, row in enumerate(islice(rows, ROWS)):
             encoded = (row.get("audio") or {}).get("bytes")
@@ -44,7 +44,7 @@ def _rows(datasets: Any, wish: dict[str, Any]) -> Iterator[dict[str, Any]]:
     else:
         stream = datasets.load_dataset(wish["location"], wish["configuration"], **more)
     if isinstance((stream.features or {}).get("audio"), datasets.Audio):
-        # The bytes as they are: decoding by datasets needs torchcodec, which needs a matching ffmpeg.
+        # Undecoded bytes: decoding by datasets needs torchcodec, which needs a matching ffmpeg.
         stream = stream.cast_column("audio", datasets.Audio(decode=False))
     yield from stream
 
