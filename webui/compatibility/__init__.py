@@ -1,1 +1,1 @@
-"""Addresses of four earlier systems and of OpenAI's audio API, over the same services as the pages."""
+"""Addresses of four earlier systems and of OpenAI's audio API, served by the same services as the pages."""

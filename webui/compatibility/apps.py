@@ -1,4 +1,4 @@
-"""The application of the addresses that other systems had."""
+"""The Django application of other systems' addresses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class CompatibilityConfig(AppConfig):
     name = "webui.compatibility"
 
     def ready(self) -> None:
-        """A meeting is polished when it has been transcribed; what was cut out of a recording goes with it."""
+        """Clean up a meeting's transcript after its transcription, and delete a recording's cuts with it."""
         from django.db.models.signals import post_delete
 
         from webui.audio.models import Recording

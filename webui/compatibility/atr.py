@@ -1,4 +1,4 @@
-"""The earlier system ATR: upload recordings, train on them, and ask them something by voice. Its three tabs, too."""
+"""The earlier system ATR: upload recordings, train on them, and ask them by voice, with its three tabs."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ from webui.jobs.services import user_data
 from webui.requests import endpoint, is_page, switch, wrong
 from webui.translation import explained
 
-SESSION = "atr"  # the option of the recordings that were sent here
+SESSION = "atr"  # the option of recordings uploaded here
 KIND = "train-recognizer"
 UPLOADED = ("file", "files", "audio", "text", "language")  # fields of an upload
 MOST_FILES = 50  # of one upload
-EPOCHS = 4  # unless another number is asked for
+EPOCHS = 4  # default
 REPLIES = Path("uploads") / "replies"  # spoken answers, below the user's data
 REPLY_KEPT_S = 3600.0
-# What the stages of a run usually take of its time [%], the transcribing of the uploads that it waits for first.
+# Usual shares of the stages in a run's time [%], beginning with the transcription of the uploads that it waits for.
 SHARES = {"transcribe": 10, **dict(zip(dict(RECOGNIZER_STAGES), (3, 2, 20, 3, 5, 52, 5), strict=True))}
 TRANSCRIBING = tuple(dict(TRANSCRIPTION_STAGES))
 SHOWN = 10  # recordings and runs on a tab
@@ -63,7 +63,7 @@ SHOWN = 10  # recordings and runs on a tab
 
 @endpoint("POST", scopes=("audio",), fields=UPLOADED, form="compatibility:workspace")
 def upload(request: HttpRequest) -> HttpResponse:
-    """``POST /upload``: recordings, and what is said in them where that is known (``text``, or ``name.txt`` beside)."""
+    """Answer ``POST /upload``: recordings, and their text if known (``text``, or ``name.txt`` beside each)."""
     sent = sent_files(request, "file", "files", "audio")
     texts = {Path(name_of(one)).stem: one for one in sent if name_of(one).lower().endswith(".txt")}
     sounds = [one for one in sent if not name_of(one).lower().endswith(".txt")]
@@ -116,7 +116,7 @@ def _keep(user: User, sound: UploadedFile, text: str, language: str | None) -> R
 
 @endpoint("POST", scopes=("train",), fields=("epochs", "batch_size", "subset", "all"), form="compatibility:training")
 def train_real(request: HttpRequest) -> HttpResponse:
-    """``POST /train-real``: fit the recognizer to the caller's recordings whose words are known. One run at a time."""
+    """Answer ``POST /train-real``: adapt the recognizer to the caller's corrected recordings. One run at a time."""
     wish = json_or_form(request)
     options = training_options(wish, EPOCHS, MOST_EPOCHS)
     if switch(wish, "all", False):
@@ -140,8 +140,8 @@ def train_real(request: HttpRequest) -> HttpResponse:
 
 
 def forget_cuts(sender: object, *, instance: Recording, **more: Any) -> None:
-    """A recording was deleted: a training run that did not end may have left parts of its sound."""
-    if not Job.objects.filter(user=instance.user, kind=KIND, state__in=Job.GOING).exists():  # it still reads them
+    """Delete audio cuts that an unfinished training run may have left, when a recording is deleted."""
+    if not Job.objects.filter(user=instance.user, kind=KIND, state__in=Job.GOING).exists():  # one still reads them
         forget_speech(user_data(instance.user) / FOLDER)
 
 
@@ -151,12 +151,12 @@ def _runs(user: User) -> QuerySet[Job]:
 
 @endpoint("GET", scopes=("audio", "train", "read"))
 def progress(request: HttpRequest) -> HttpResponse:
-    """``GET /progress``: of the caller's newest training run, and of uploads that are being transcribed."""
+    """Answer ``GET /progress``: the caller's newest training run, and uploads that are being transcribed."""
     return JsonResponse(progress_shape(signed_in(request)))
 
 
 def progress_shape(user: User) -> dict[str, Any]:
-    """Percent is of the whole run; ``stages`` says which are before and after the present one."""
+    """Return the progress; its percentage is that of the whole run, ``stages`` lists all stages in order."""
     job = _runs(user).first()
     recordings = transcripts.recordings_of(user)
     going = recordings.filter(job__state__in=Job.GOING)
@@ -164,7 +164,7 @@ def progress_shape(user: User) -> dict[str, Any]:
     newest = recordings.filter(options__session=SESSION).first()
     weights = own_weights(user_data(user))
     stage = ""
-    if job is not None and job.is_going:  # one that has not begun waits for the transcripts of earlier uploads
+    if job is not None and job.is_going:  # before it begins it waits for the transcripts of earlier uploads
         waits = jobs.going_of(job.spec.get(jobs.WAIT_FOR, ())).exists()
         stage = job.stage or ("transcribe" if waits else "")
     said: dict[str, Any] = {
@@ -193,7 +193,7 @@ def progress_shape(user: User) -> dict[str, Any]:
 
 
 def _percent(job: Job) -> float:
-    """How much of a run is done, by what its stages usually take; within one as the run itself reports it."""
+    """Return the finished share of a run [%], by the usual times of its stages and the progress within one."""
     if job.state == Job.State.DONE:
         return 100.0
     if job.stage not in SHARES:
@@ -216,7 +216,7 @@ def _transcribed(job: Job) -> float:
 
 
 def _outcome(user: User, result: dict[str, Any]) -> str:
-    """What a run did, and what uses it."""
+    """Describe the result of a run, and what uses it."""
     from pipeline.recordings.transcription.registry import AUTO, choose
 
     if "steps" not in result:
@@ -236,7 +236,7 @@ def _outcome(user: User, result: dict[str, Any]) -> str:
 
 @endpoint("POST", scopes=("audio",), fields=("text", "message", "audio", "file"), form="compatibility:interact-tab")
 def interact(request: HttpRequest) -> HttpResponse:
-    """``POST /interact``: a question, typed or recorded, answered from the caller's recordings, and spoken."""
+    """Answer ``POST /interact``: a typed or recorded question, answered from the caller's recordings, with speech."""
     user = signed_in(request)
     wish = json_or_form(request)
     question = wish.get("text") or wish.get("message") or ""
@@ -256,7 +256,7 @@ def interact(request: HttpRequest) -> HttpResponse:
     try:
         name = _keep_reply(user, spoken(user=user, text=answer["text"], language=answer["language"]))
         reply["audio_url"] = reverse("compatibility:reply", args=[name])
-    except HarkError as error:  # the answer is worth having without its sound
+    except HarkError as error:  # the answer is useful without speech, too
         reply["audio_problem"] = explained(error)
     if is_page(request):
         return _tab(request, "interact", {"reply": reply})
@@ -264,7 +264,7 @@ def interact(request: HttpRequest) -> HttpResponse:
 
 
 def _keep_reply(user: User, wav: bytes) -> UUID:
-    """A spoken answer as a file for an hour; older ones go."""
+    """Store a spoken answer for an hour, and delete older ones."""
     folder, name = user_data(user) / REPLIES, uuid4()
     with storing("keeping the spoken answer"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -278,16 +278,16 @@ def _keep_reply(user: User, wav: bytes) -> UUID:
 
 
 def _is_over(reply: Path) -> bool:
-    """Whether its time has run out. Raises OSError where there is none."""
+    """Return whether its time is over. Raises OSError if it does not exist."""
     return time.time() - reply.stat().st_mtime > REPLY_KEPT_S
 
 
 @endpoint("GET", scopes=("audio",))
 def reply_audio(request: HttpRequest, reply_id: UUID) -> FileResponse:
-    """``GET /interact/<id>.wav``: an answer of the caller's, for an hour."""
+    """Answer ``GET /interact/<id>.wav``: a spoken answer of the caller's, for an hour."""
     path = user_data(signed_in(request)) / REPLIES / f"{reply_id}.wav"
     try:
-        if _is_over(path):  # though no other answer was spoken since, which would have removed it
+        if _is_over(path):  # no later answer has removed it yet
             raise Http404
         return FileResponse(path.open("rb"), content_type="audio/wav")
     except OSError as error:
@@ -302,7 +302,7 @@ def upload_tab(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def training_tab(request: HttpRequest) -> HttpResponse:
-    """The tab Training; a fragment of it while a run goes on."""
+    """Show the tab Training, or while a run is active a fragment of it."""
     user = signed_in(request)
     context = {"runs": _runs(user)[:SHOWN], "run": progress_shape(user), "epochs": EPOCHS, "most_epochs": MOST_EPOCHS}
     return _tab(request, "training", context)

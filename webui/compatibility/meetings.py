@@ -1,4 +1,4 @@
-"""The earlier system for meetings: a recording to a polished transcript with speakers and a summary, as files."""
+"""The earlier system for meetings: from a recording to files with a cleaned-up transcript, speakers and a summary."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from webui.translation import explained
 
 log = logging.getLogger(__name__)
 
-SESSION, POLISHED_SESSION = "meeting", "meeting, polished"  # the option of the recordings that were sent here
+SESSION, POLISHED_SESSION = "meeting", "meeting, polished"  # the option of recordings uploaded here
 ARTEFACTS = {
     TEXT: "text/plain; charset=utf-8",
     TRANSCRIPT: "application/json",
@@ -45,7 +45,7 @@ FIELDS = ("audio", "file", "diarize", "speakers", "polish", "summary", "language
 
 @endpoint("GET", "POST", scopes=("audio",), fields=FIELDS)
 def meetings(request: HttpRequest) -> HttpResponse:
-    """``POST /api/meetings``: audio (several files are one meeting, in their order); ``GET`` lists the caller's."""
+    """Answer ``POST /api/meetings``: audio (several files are one meeting, in order); ``GET`` lists the caller's."""
     if request.method == "GET":
         found = _meetings(signed_in(request))[:MOST_SHOWN]
         return JsonResponse({"meetings": [_head(meeting) for meeting in found]})
@@ -83,7 +83,7 @@ def _count(text: str | None) -> int | None:
 
 
 def _polish_wanted(sent: QueryDict) -> bool:
-    """``auto``: where a language model is configured. Raises StatusError where it is asked for and none is."""
+    """Return whether to clean up; ``auto``: if a language model is set up. Raises StatusError if one is missing."""
     ready = llm.available()
     if sent.get("polish", "").strip().lower() in ("", "auto"):
         return ready.ok
@@ -132,7 +132,7 @@ def progress_of(job: Job) -> dict[str, Any]:
 
 @endpoint("GET", "DELETE", scopes=("audio",))
 def meeting(request: HttpRequest, meeting_id: UUID) -> HttpResponse:
-    """``GET /api/meetings/<id>``: how far it is, and its artefacts; ``DELETE`` removes it with all files."""
+    """Answer ``GET /api/meetings/<id>``: its progress and artefacts; ``DELETE`` removes it with all files."""
     found = get_object_or_404(_meetings(signed_in(request)), pk=meeting_id)
     if request.method == "DELETE":
         intake.delete(recording=found)
@@ -151,7 +151,7 @@ def meeting(request: HttpRequest, meeting_id: UUID) -> HttpResponse:
 
 @endpoint("GET", scopes=("audio",))
 def artefact(request: HttpRequest, meeting_id: UUID, name: str) -> FileResponse:
-    """``GET /api/meetings/<id>/artefacts/<name>``: one of the files that the meeting's own address lists."""
+    """Answer ``GET /api/meetings/<id>/artefacts/<name>``: a file that the meeting's own address lists."""
     found = get_object_or_404(_meetings(signed_in(request)), pk=meeting_id)
     if name not in ARTEFACTS:
         raise Http404
@@ -164,7 +164,7 @@ def artefact(request: HttpRequest, meeting_id: UUID, name: str) -> FileResponse:
 
 @endpoint("GET", scopes=("audio",))
 def progress(request: HttpRequest) -> HttpResponse:
-    """``GET /api/meetings/progress``: the caller's meetings that are not done, and what the queue allows."""
+    """Answer ``GET /api/meetings/progress``: the caller's unfinished meetings, and the limits of the queue."""
     user = signed_in(request)
     going = list(_meetings(user).filter(job__state__in=Job.GOING))
     polishing = {
@@ -188,7 +188,7 @@ def progress(request: HttpRequest) -> HttpResponse:
 
 
 def polish_when_transcribed(sender: object, *, job: Job, **more: Any) -> None:
-    """A transcription has ended; called within its transaction, which must not fail for this."""
+    """Queue the clean-up after a transcription; called within its transaction, which must not fail because of it."""
     if job.kind != "transcribe" or job.state != Job.State.DONE:
         return
     if job.spec.get("options", {}).get("session") != POLISHED_SESSION:

@@ -1,4 +1,4 @@
-"""OpenAI's audio API, for programs that were written for it: their base URL becomes ``<this server>/v1``."""
+"""OpenAI's audio API, for programs written for it: their base URL becomes ``<this server>/v1``."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from webui.trainer.speech import spoken
 
 ANY_MODEL = ("auto", "whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")  # the best engine that is ready
 ANY_SPEAKER = ("auto", "tts-1", "tts-1-hd", "gpt-4o-mini-tts")
-STREAMED = ("json", "text")  # formats whose text can be sent as it is recognized
+STREAMED = ("json", "text")  # formats that can be streamed
 TEXT_FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 GRANULARITIES = ("segment", "word")
-# OpenAI's voices; each is one of the engine's own here. Later ones come last, so that the earlier ones stay the same.
+# OpenAI's voices; each stands for one of the engine's own. Append new ones, so that the others keep their voices.
 VOICES = (
     "alloy", "ash", "ballad", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer", "verse", "marin", "cedar",
 )  # fmt: skip
-# Fields of a request; prompt, temperature and instructions have no effect, but clients send them by themselves.
+# Fields of a request; prompt, temperature and instructions have no effect, but clients send them automatically.
 HEARD_WITH = (
     "file", "model", "language", "response_format", "timestamp_granularities[]", "timestamp_granularities", "stream",
     "prompt", "temperature",
@@ -44,7 +44,7 @@ LEAST_CONFIDENCE = 1e-6  # its logarithm is the lowest avg_logprob
 
 
 class Refused(StatusError):
-    """An error about one parameter, with OpenAI's code for it."""
+    """An error about a parameter, with OpenAI's code for it."""
 
     def __init__(self, status: int, message: str, param: str | None, code: str | None = None) -> None:
         super().__init__(status, message, "", "")
@@ -52,7 +52,7 @@ class Refused(StatusError):
 
 
 def as_openai(error: HarkError, status: int) -> HttpResponse:
-    """An error as OpenAI writes it. Theirs for what does not fit is 400, not 422."""
+    """Return an error in OpenAI's format, with 400 instead of 422."""
     status = 400 if status == 422 else status
     code = getattr(error, "code", None) or {401: "invalid_api_key", 429: "rate_limit_exceeded"}.get(status)
     kinds = {403: "permission_error", 429: "rate_limit_error"}
@@ -60,20 +60,20 @@ def as_openai(error: HarkError, status: int) -> HttpResponse:
     message = " ".join(filter(None, (error.what, error.why, error.what_to_do)))
     content = {"message": message, "type": kind, "param": getattr(error, "param", None), "code": code}
     response = JsonResponse({"error": content}, status=status)
-    if status == 504:  # asking again would only begin a second transcription
+    if status == 504:  # a retry would only begin a second transcription
         response["x-should-retry"] = "false"
     return with_wait(error, response)
 
 
 @endpoint("POST", scopes=("audio",), shape=as_openai, fields=HEARD_WITH)
 def transcriptions(request: HttpRequest) -> HttpResponseBase:
-    """``POST /v1/audio/transcriptions``; with ``stream=true`` its text as it is recognized, by server-sent events."""
+    """Answer ``POST /v1/audio/transcriptions``; ``stream=true`` sends its text as recognized (server-sent events)."""
     return _transcribed(request, translate=False)
 
 
 @endpoint("POST", scopes=("audio",), shape=as_openai, fields=HEARD_WITH)
 def translations(request: HttpRequest) -> HttpResponseBase:
-    """``POST /v1/audio/translations``: what is said, in English."""
+    """Answer ``POST /v1/audio/translations``: the speech in English."""
     return _transcribed(request, translate=True)
 
 
@@ -161,7 +161,7 @@ def _verbose(transcript: Transcript, granularities: list[str]) -> dict[str, Any]
 
 
 def _language_name(code: str) -> str:
-    """``english`` for ``en``, as OpenAI writes it; the code itself where Django does not know the name."""
+    """Return ``english`` for ``en``, as OpenAI does; the code itself if Django does not know its name."""
     try:
         return str(get_language_info(code)["name"]).lower()
     except KeyError:
@@ -169,7 +169,7 @@ def _language_name(code: str) -> str:
 
 
 def _segment(number: int, segment: Segment) -> dict[str, Any]:
-    """A segment with the fields of OpenAI's; no engine here has tokens or a temperature to tell."""
+    """Return a segment with OpenAI's fields; the engines here have no tokens or temperature."""
     encoded = segment.text.encode()
     return {
         "id": number,
@@ -181,13 +181,13 @@ def _segment(number: int, segment: Segment) -> dict[str, Any]:
         "temperature": 0.0,
         "avg_logprob": round(math.log(max(segment.confidence, LEAST_CONFIDENCE)), 4),
         "compression_ratio": round(len(encoded) / len(zlib.compress(encoded)), 3),
-        "no_speech_prob": 0.0,  # no segment is made where no speech was detected
+        "no_speech_prob": 0.0,  # segments are made only where speech was detected
     }
 
 
 @endpoint("POST", scopes=("audio",), shape=as_openai)
 def speech(request: HttpRequest) -> HttpResponse:
-    """``POST /v1/audio/speech``."""
+    """Answer ``POST /v1/audio/speech``."""
     wish = _wish(request)
     text = wish.get("input")
     if not isinstance(text, str) or not text.strip():
@@ -219,7 +219,7 @@ def _wish(request: HttpRequest) -> dict[str, Any]:
 
 
 def _speaker(request: HttpRequest, wish: dict[str, Any], language: str) -> tuple[Any, Any]:
-    """Engine and voice: OpenAI's names stand for the engine's own voices, which can be named themselves."""
+    """Return engine and voice: OpenAI's names stand for the engine's own voices, which can be named too."""
     from audio_generation.registry import engines
 
     model, name = wish.get("model"), wish.get("voice")
@@ -254,7 +254,7 @@ def _number(value: object, least: float, most: float, name: str) -> float:
 
 @endpoint("GET", scopes=("read", "audio"), shape=as_openai)
 def models(request: HttpRequest) -> HttpResponse:
-    """``GET /v1/models``: what may be named as ``model``, as far as it is ready."""
+    """Answer ``GET /v1/models``: the ready values of ``model``."""
     from pipeline.recordings.transcription.registry import engines as recognizers
 
     ready = [*ANY_MODEL[1:], *(engine.name for engine in recognizers() if engine.available().ok), *ANY_SPEAKER[1:]]
@@ -265,5 +265,5 @@ def models(request: HttpRequest) -> HttpResponse:
 
 @endpoint("GET", "POST", "DELETE", "PUT", "PATCH", shape=as_openai)
 def nothing(request: HttpRequest, rest: str) -> HttpResponse:
-    """Everything else of OpenAI's API."""
+    """Refuse everything else of OpenAI's API."""
     raise Refused(404, f"Unknown request URL: {request.method} /v1/{rest[:80]}. Only the audio API is here.", None)

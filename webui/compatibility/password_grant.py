@@ -1,4 +1,4 @@
-"""OAuth 2.0's password grant (RFC 6749, section 4.3), with which programs of the system for meetings sign in."""
+"""OAuth 2.0's password grant (RFC 6749, section 4.3), with which programs of the meeting system sign in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GRANT = "password"
 
 
 class _Refused(StatusError):
-    """An error with the word that OAuth has for it."""
+    """An error with OAuth's word for it."""
 
     def __init__(self, word: str, why: str, what_to_do: str) -> None:
         super().__init__(400, "No token was given.", why, what_to_do)
@@ -24,7 +24,7 @@ class _Refused(StatusError):
 
 
 def _shape(error: HarkError, status: int) -> HttpResponse:
-    """Problem details with OAuth's ``error`` and ``error_description`` in them; a wrong password is 400 there."""
+    """Return problem details with OAuth's ``error`` and ``error_description``; a wrong password is 400 there."""
     wrong_password = isinstance(error, SignInRefused)
     word = "invalid_grant" if wrong_password else getattr(error, "word", "invalid_request")
     return problem(error, 400 if wrong_password else status, error=word, error_description=error.why)
@@ -32,9 +32,9 @@ def _shape(error: HarkError, status: int) -> HttpResponse:
 
 @endpoint("POST", shape=_shape)
 def token(request: HttpRequest) -> HttpResponse:
-    """``POST /token``: ``username``, ``password``, ``grant_type=password``, ``scope`` to an access token.
+    """Answer ``POST /token``: ``username``, ``password``, ``grant_type=password``, ``scope`` to an access token.
 
-    Wrong passwords are counted as on the page of signing in.
+    Wrong passwords count as on the sign-in page.
     """
     grant = request.POST.get("grant_type") or GRANT
     if grant != GRANT:

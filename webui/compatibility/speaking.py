@@ -1,4 +1,4 @@
-"""Texts that are spoken by an installed engine, in the file format that was asked for."""
+"""Speech synthesis with an installed engine, in the requested file format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LONGEST_TEXT = 4096  # characters
 TIMEOUT_S = 120.0
 PCM_RATE = 24_000  # Hz, of OpenAI's "pcm"
 
-# What ffmpeg writes for each format, and its media type.
+# By format: ffmpeg's options, and the media type.
 FORMATS = {
     "wav": (("-c:a", "pcm_s16le", "-f", "wav"), "audio/wav"),
     "mp3": (("-c:a", "libmp3lame", "-b:a", "64k", "-f", "mp3"), "audio/mpeg"),
@@ -30,8 +30,7 @@ SLOWEST, FASTEST = 0.25, 4.0
 
 
 def chosen_engine(user: User, name: str = "", language: str = "en") -> Engine:
-    """The engine of that name, or the one that speaks answers on the pages; it is ready and costs nothing. Raises
-    HarkError: none is ready for the language, or not that one."""
+    """Return the named engine, or the one that speaks answers on the pages. Raises HarkError: not ready, or paid."""
     from audio_generation.registry import engine_named
 
     if not name:
@@ -51,7 +50,7 @@ def chosen_engine(user: User, name: str = "", language: str = "en") -> Engine:
 
 
 def named_voice(engine: Engine, name: str, language: str = "en") -> Voice:
-    """The engine's voice of that name. Raises HarkError where there is none."""
+    """Return the engine's voice of that name. Raises HarkError if there is none."""
     voices = engine.voices(language)
     found = next((voice for voice in voices if voice.name == name), None)
     if found is None:
@@ -63,8 +62,7 @@ def named_voice(engine: Engine, name: str, language: str = "en") -> Voice:
 
 
 def converted(wav: bytes, format_name: str, speed: float = 1.0) -> bytes:
-    """A WAV file in another of :data:`FORMATS`, said ``speed`` times as fast at the same pitch. Raises HarkError:
-    ffmpeg is not installed or failed."""
+    """Convert a WAV file to one of :data:`FORMATS`, ``speed`` times as fast at the same pitch. Raises HarkError."""
     if format_name == "wav" and speed == 1.0:
         return wav
     if shutil.which("ffmpeg") is None:
@@ -73,12 +71,12 @@ def converted(wav: bytes, format_name: str, speed: float = 1.0) -> bytes:
             "The program ffmpeg is not installed.",
             "Ask for wav at speed 1, or install it (apt-get install ffmpeg).",
         )
-    # One atempo goes from 0.5 to 100; slower is done in two steps.
+    # One atempo covers 0.5 to 100; slower speeds take two steps.
     tempo = [f"atempo={step:.4f}" for step in ((0.5, speed / 0.5) if speed < 0.5 else (speed,)) if step != 1.0]
     command = ["ffmpeg", "-nostdin", "-v", "error", "-f", "wav", "-i", "pipe:0"]
     command += ["-af", ",".join(tempo)] if tempo else []
     command += ["-map_metadata", "-1", *FORMATS[format_name][0]]
-    # Into a file: into a pipe ffmpeg cannot go back to write how long a WAV or FLAC has become.
+    # To a file: in a pipe ffmpeg cannot seek back to write the length of a WAV or FLAC.
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "speech"
         try:

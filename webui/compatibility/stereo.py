@@ -1,4 +1,4 @@
-"""The earlier system for calls with one person on each channel: sessions."""
+"""The earlier system for calls with one person on each channel, called sessions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from webui.jobs.models import Job
 from webui.requests import endpoint, number, wrong
 from webui.translation import explained
 
-SESSION = "stereo"  # the option of the recordings that were sent here
+SESSION = "stereo"  # the option of recordings uploaded here
 USUAL, MOST = 20, 100  # sessions of a list
 MOST_FILES = 50  # of one POST
 STATES = {
@@ -32,12 +32,12 @@ STATES = {
     "completed": Recording.State.READY,
     "failed": Recording.State.FAILED,
 }
-SIDES = {"L": "left", "R": "right"}  # what the recognition of two channels calls them
+SIDES = {"L": "left", "R": "right"}  # speaker ids of two-channel recognition
 
 
 @endpoint("GET", "POST", scopes=("audio",), fields=("file", "files", "audio", "language", "engine"))
 def sessions(request: HttpRequest) -> HttpResponse:
-    """``POST /api/v1/transcribe`` begins a session, ``GET`` lists those of the caller, newest first."""
+    """Answer ``POST /api/v1/transcribe``, which begins a session; ``GET`` lists the caller's, newest first."""
     if request.method == "POST":
         return _begin(request)
     limit, offset = number(request, "limit", USUAL, MOST), number(request, "offset", 0, 10**6)
@@ -57,7 +57,7 @@ def _sessions(user: User) -> QuerySet[Recording]:
 
 
 def _with_status(rows: QuerySet[Recording], status: str) -> QuerySet[Recording]:
-    """A recording that waits for its turn is pending, whatever its own state says."""
+    """Filter by status; a recording in the queue is pending, whatever its own state."""
     waiting = {"job__state": Job.State.QUEUED, "state": Recording.State.WORKING}
     if status == "pending":
         return rows.filter(state=Recording.State.UPLOADED) | rows.filter(**waiting)
@@ -66,7 +66,7 @@ def _with_status(rows: QuerySet[Recording], status: str) -> QuerySet[Recording]:
 
 
 def _begin(request: HttpRequest) -> HttpResponse:
-    """One file is a session; several are one each, and what is refused of them is named."""
+    """Begin a session for each file; of several, the answer names the refused ones."""
     uploads = sent_files(request, "file", "files", "audio")
     if len(uploads) > MOST_FILES:
         raise wrong("Too many files.", f"{MOST_FILES} may be sent at once.", "Send the rest afterwards.")
@@ -92,12 +92,12 @@ def _begin(request: HttpRequest) -> HttpResponse:
 
 @endpoint("GET", scopes=("audio", "read"))
 def session(request: HttpRequest, session_id: UUID) -> HttpResponse:
-    """``GET /api/v1/transcribe/{session_id}``: how far it is; when it is completed, all that was said."""
+    """Answer ``GET /api/v1/transcribe/{session_id}``: its progress, or when completed its results."""
     return JsonResponse(_whole(get_object_or_404(_sessions(signed_in(request)).select_related("user"), pk=session_id)))
 
 
 def _listed(recording: Recording) -> dict[str, Any]:
-    """Describe a session of the list; one with damaged files has an error, and the others stay."""
+    """Describe a session in a list; damaged files become an error, so that the others stay."""
     try:
         return _whole(recording)
     except HarkError as error:
@@ -105,7 +105,7 @@ def _listed(recording: Recording) -> dict[str, Any]:
 
 
 def _whole(recording: Recording) -> dict[str, Any]:
-    """Describe a session, with its results if it is completed. Raises HarkError where they cannot be read."""
+    """Describe a session, with its results if completed. Raises HarkError if they cannot be read."""
     said = _head(recording)
     if said["status"] == "failed":
         said["error"] = explained(failure_of(recording))
@@ -113,7 +113,7 @@ def _whole(recording: Recording) -> dict[str, Any]:
         transcript = transcripts.transcript_of(recording)
         seconds = recording.job.seconds if recording.job is not None else None
         said["transcript"] = {"segments": segments_of(transcript)}
-        said["segments"] = said["transcript"]["segments"]  # where Hark had them before
+        said["segments"] = said["transcript"]["segments"]  # Hark's earlier place for them
         said["summary"] = summary_shape(derived.summary_of(recording))
         said["metadata"] = {
             "duration": round(transcript.duration_s, 3),
@@ -138,7 +138,7 @@ def _head(recording: Recording) -> dict[str, Any]:
 
 
 def segments_of(transcript: Transcript) -> list[dict[str, Any]]:
-    """The segments in that system's shape: left or right where each channel holds one person, else the speaker."""
+    """Return the segments in that system's format: left or right if each channel holds one person, else the speaker."""
     return [
         {
             "speaker": side_of(transcript, segment.speaker),
@@ -152,9 +152,9 @@ def segments_of(transcript: Transcript) -> list[dict[str, Any]]:
 
 
 def side_of(transcript: Transcript, speaker: str) -> str | None:
-    """On which channel a speaker is; the id where the recording is not one person a channel, None where unknown."""
+    """Return a speaker's channel; the id if the recording is not one person a channel, None if unknown."""
     if transcript.diarization == "channels":
-        # Where the speakers were told apart after the words were recognized, the side is in the name only.
+        # If the speakers were detected after the words, only the name gives the side.
         named = transcript.speaker_name(speaker).partition(" ")[0].lower()
         side = SIDES.get(speaker) or (named if named in SIDES.values() else None)
         if side is not None:
@@ -163,7 +163,7 @@ def side_of(transcript: Transcript, speaker: str) -> str | None:
 
 
 def summary_shape(summary: dict[str, Any] | None) -> dict[str, Any] | None:
-    """``{text, key_points, sentiment}`` of a summary file; None where there is none."""
+    """Return ``{text, key_points, sentiment}`` of a summary; None without one."""
     if summary is None:
         return None
     sentiment = summary["sentiment"]

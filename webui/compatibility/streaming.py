@@ -1,4 +1,4 @@
-"""A transcript as it is recognized, by server-sent events as OpenAI's audio API has them."""
+"""Streamed transcription by server-sent events in the format of OpenAI's audio API."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ LOOK_EVERY_S = 0.2
 
 
 def stream(shape: Callable[[HarkError, int], HttpResponse], **wish: Any) -> StreamingHttpResponse:
-    """Events of :func:`transcribe_upload`: ``transcript.text.delta`` for each piece, ``transcript.text.done`` last.
+    """Stream :func:`transcribe_upload`: ``transcript.text.delta`` for each piece, finally ``transcript.text.done``.
 
-    The answer begins with the first words: what goes wrong until then is raised, as without streaming. What goes wrong
-    after them is an event with the error in its ``shape``.
+    The answer begins with the first words; an earlier error is raised, as without streaming. A later error is an event
+    in its ``shape``.
     """
     transcription = _Transcription(wish)
     first = transcription.wait()
     response = StreamingHttpResponse(
         _events(transcription, first, shape), content_type="text/event-stream; charset=utf-8"
     )
-    response["X-Accel-Buffering"] = "no"  # a proxy would wait for the end
+    response["X-Accel-Buffering"] = "no"  # otherwise a proxy waits for the end
     return response
 
 
 class _Transcription:
-    """A recording that is transcribed in a thread of its own; its pieces are read as they are done."""
+    """A transcription in its own thread; its pieces are read as they are finished."""
 
     def __init__(self, wish: dict[str, Any]) -> None:
         self.done: Future[Transcript] = Future()
         self._progress: Path | None = None
-        self._file: IO[bytes] | None = None  # held open: what is in it can be read after its folder was removed
+        self._file: IO[bytes] | None = None  # open, so that it stays readable after its folder is removed
         self._rest = b""
         threading.Thread(target=self._transcribe, args=(wish,), daemon=True).start()
 
     def _transcribe(self, wish: dict[str, Any]) -> None:
         try:
             self.done.set_result(transcribe_upload(**wish, told=self._told))
-        except BaseException as error:  # it is raised where the result is asked for
+        except BaseException as error:  # raised again with the result
             self.done.set_exception(error)
         finally:
             connection.close()
@@ -62,11 +62,11 @@ class _Transcription:
         self._progress = progress
 
     def news(self) -> list[str]:
-        """Texts of the pieces that were done since the last time."""
+        """Return the texts of the pieces finished since the last call."""
         if self._file is None:
             if self._progress is None or not self._progress.exists():
                 return []
-            with suppress(OSError):  # it was removed just now
+            with suppress(OSError):  # removed just now
                 self._file = self._progress.open("rb")
         if self._file is None:
             return []
@@ -80,7 +80,7 @@ class _Transcription:
             self._file.close()
 
     def wait(self) -> list[str]:
-        """The first texts; none where it ended without any. Raises what :func:`transcribe_upload` raises."""
+        """Return the first texts; none if it ended without any. Raises what :func:`transcribe_upload` raises."""
         while not (texts := self.news()):
             try:
                 self.done.result(timeout=LOOK_EVERY_S)
@@ -117,7 +117,7 @@ async def _events(
         yield _event({"type": "error", **json.loads(shape(error, getattr(error, "status", 500)).content)})
         return
     text = text_of(transcription.done.result())
-    if text != sent and text.startswith(sent):  # pieces that were gone before they could be read
+    if text != sent and text.startswith(sent):  # pieces removed before they could be read
         yield _event({"type": "transcript.text.delta", "delta": text[len(sent) :]})
     yield _event({"type": "transcript.text.done", "text": text})
 

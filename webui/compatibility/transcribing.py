@@ -1,8 +1,8 @@
-"""Recordings that are transcribed while the client waits for the answer.
+"""Transcription of recordings while the client waits.
 
-Short ones go to the speech service, where the models are loaded already, and are not kept. Longer ones are transcribed
-by a job, as those on the page of recordings are, and removed when they have been answered; a client that waits too long
-is told where the transcript will be.
+Short ones go to the speech service, where the models are already loaded, and are not stored. Longer ones are
+transcribed by a job, like those on the page of recordings, and removed once answered; a client that waits too long is
+told where the transcript will be.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from webui.jobs.quota import check_minutes, take_minutes
 from webui.jobs.services import user_data
 from webui.places import place
 
-AT_ONCE_S = 120.0  # seconds of audio that are transcribed without a job
+AT_ONCE_S = 120.0  # of audio that is transcribed without a job
 AT_ONCE_TIMEOUT_S = 300.0  # a first request loads the model
-LONGEST_WAIT_S = 300.0  # of an address for a job
+LONGEST_WAIT_S = 300.0  # of a request for a job
 LOOK_EVERY_S = 0.5
-SENTENCE_S = 5.0  # that a sentence of a text without sound is given, so that it can be cited
+SENTENCE_S = 5.0  # nominal length of a sentence of plain text, so that it can be cited
 
 
 def transcribe_upload(
@@ -49,12 +49,11 @@ def transcribe_upload(
     translate: bool = False,
     told: Callable[[Path], None] = lambda progress: None,
 ) -> Transcript:
-    """What is said in an upload, which may have ``most_s`` seconds; with ``translate``, in English.
+    """Transcribe an upload of at most ``most_s`` seconds; with ``translate``, into English.
 
-    ``told`` is called with the file in which the pieces that are done are written down (it may not be there yet).
-
-    Raises HarkError: it is no recording, is beyond the limits, or could not be transcribed; StatusError: it takes
-    longer than this address waits (504), or too many wait already (429).
+    ``told`` is called with the file of finished pieces (which may not exist yet). Raises HarkError: it is not a
+    recording, is beyond the limits, or could not be transcribed; StatusError: it takes longer than this address waits
+    (504), or too many wait already (429).
     """
     with received(user, upload) as (path, facts), place(user):
         limits = MediaLimits.from_environment(owner=user.is_owner)
@@ -114,7 +113,7 @@ def _waited_for(recording: Recording) -> Transcript:
 
 
 def failure_of(recording: Recording) -> HarkError:
-    """Why a recording has no transcript, in the words of its job."""
+    """Return the reason for a missing transcript, from its job."""
     said = (recording.job.error if recording.job is not None else None) or {}
     return HarkError(
         said.get("what", "The recording could not be transcribed."),
@@ -128,13 +127,13 @@ def text_of(transcript: Transcript) -> str:
 
 
 def summary_of_transcript(transcript: Transcript, user: User) -> Summary:
-    """Summary of a transcript by the best engine that is ready. Raises StatusError: too many wait already (429)."""
+    """Summarize a transcript with the best ready engine. Raises StatusError (429) if too many wait."""
     with place(user):
         return speech_client.call(AT_ONCE_TIMEOUT_S, summarize, transcript)
 
 
 def as_transcript(text: str) -> Transcript:
-    """A text without audio as a transcript, a sentence a segment."""
+    """Return a plain text as a transcript with a segment for each sentence."""
     found = [" ".join(sentence.split()) for sentence in re.split(r"(?<=[.!?…])\s+|\n+|(?<=[。！？])", text)]
     segments = tuple(
         Segment(number * SENTENCE_S, (number + 1) * SENTENCE_S, sentence, 1.0)

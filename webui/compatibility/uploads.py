@@ -1,4 +1,4 @@
-"""Files that are sent to these addresses."""
+"""Uploaded files of the compatibility addresses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from webui.translation import explained
 
 
 def sent_files(request: HttpRequest, *names: str) -> list[UploadedFile]:
-    """The files in any of these fields, in the order of the fields. Raises StatusError where there is none."""
+    """Return the files in any of these fields, in the order of the fields. Raises StatusError without one."""
     found = [file for name in names for file in request.FILES.getlist(name)]
     if not found:
         raise wrong(
@@ -28,7 +28,7 @@ def sent_files(request: HttpRequest, *names: str) -> list[UploadedFile]:
 
 
 def sent_file(request: HttpRequest, *names: str) -> UploadedFile:
-    """The one file in one of these fields. Raises StatusError where there is none, or more than one."""
+    """Return the only file in these fields. Raises StatusError unless there is exactly one."""
     found = sent_files(request, *names)
     if len(found) > 1:
         raise wrong("There are several files.", f"{len(found)} were sent; this address takes one.", "Send one a time.")
@@ -38,8 +38,7 @@ def sent_file(request: HttpRequest, *names: str) -> UploadedFile:
 def one_by_one(
     sent: Sequence[UploadedFile], take: Callable[[UploadedFile], Recording]
 ) -> tuple[list[Recording], list[dict[str, str]]]:
-    """The recordings that were made of files, and which files were refused, and why. Raises HarkError: none was
-    taken."""
+    """Return the recordings made of files, and the refused files with reasons. Raises HarkError if all were refused."""
     made: list[Recording] = []
     refused: list[dict[str, str]] = []
     for number, upload in enumerate(sent):

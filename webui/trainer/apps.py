@@ -1,4 +1,4 @@
-"""The application of detectors: from a phrase to a download."""
+"""The Django application of detectors: from a phrase to a download."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from django.apps import AppConfig
 
 
 class TrainerConfig(AppConfig):
-    """Known to Django as ``trainer``."""
-
     name = "webui.trainer"
 
     def ready(self) -> None:
-        """A run that is done becomes a version."""
+        """Make versions of finished runs."""
         from webui.jobs.services import job_ended
         from webui.trainer.services import job_has_ended
 

@@ -1,4 +1,4 @@
-"""Files for devices: their address, which needs no account, and who may use it."""
+"""Files for devices: their address, which needs no account, and access to it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ CONTENT_TYPES = {".json": "application/json", ".tflite": "application/octet-stre
 def device_file(
     request: HttpRequest, detector_id: int, number: int, key: str, device: str, name: str
 ) -> HttpResponseBase:
-    """A manifest or a model, for a device that has the address; nothing else of the bundle. It is revalidated each
-    time, so that an address that was taken back stops working at once."""
+    """Serve a manifest or a model to a device that has the address; nothing else of the bundle.
+
+    Every request is revalidated, so that a revoked address stops working at once.
+    """
     version = services.served_version(detector_id=detector_id, number=number, key=key)
     found = version_files.device_file(version, f"{device}/{name}")
     response = HttpResponse(found.content, content_type=CONTENT_TYPES[found.suffix])
@@ -43,7 +45,7 @@ def device_file(
 
 @require_POST
 def address(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
-    """Who may fetch the files for devices: ``served``; with ``renew``, under another address than before."""
+    """Set who may fetch the files for devices (``served``), or replace the secret address (``renew``)."""
     version = services.version_of(signed_in(request), detector_id, number, owned)
     if "renew" in request.POST:
         services.renew_link(version=version)

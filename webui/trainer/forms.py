@@ -1,4 +1,4 @@
-"""What a person is asked before a training run."""
+"""The form of a training run."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ METHOD_WORDS = {
 
 
 class RunForm(forms.Form):
-    """Phrase, language, effort; and the switches of the plan page, which are sensible without being touched."""
+    """Phrase, language and effort, and the options of the plan page, all with sensible defaults."""
 
-    other_language = False  # the phrase is refused since it is most likely of another language
+    other_language = False  # True if the phrase is refused as one of another language
 
     phrase = forms.CharField(
         label=_("Phrase"),
@@ -59,8 +59,7 @@ class RunForm(forms.Form):
     seed = forms.IntegerField(label=_("Seed"), min_value=0, max_value=2**31 - 1, initial=0, required=False)
 
     def __init__(self, *args: Any, engines: Sequence[str] = (), usual: Collection[str] = (), **kwargs: Any) -> None:
-        """``engines`` can be chosen; ``usual`` are taken where none is: these chosen are no choice, so that a run may
-        install what is missing beside them."""
+        """Offer ``engines``. Choosing exactly the ``usual`` ones means the default, so that a run may install others."""
         super().__init__(*args, **kwargs)
         self.usual = set(usual)
         field = self.fields["engines"]
@@ -68,7 +67,7 @@ class RunForm(forms.Form):
         field.choices = [(name, name) for name in engines]
 
     def clean(self) -> dict[str, Any]:
-        """Also holds the run's configuration, or says what is wrong with the phrase."""
+        """Make the run's configuration, or explain what is wrong with the phrase."""
         values = super().clean() or {}
         if "phrase" in values and "effort" in values:
             try:

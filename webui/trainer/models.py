@@ -1,4 +1,4 @@
-"""A detector of a phrase, and its versions."""
+"""Detectors and their versions."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from webui.jobs.models import Job
 from webui.secret import all_keys
 
 LONGEST_NOTE = 200  # characters
-PUBLIC_KEY = "public"  # in an address, in the place of the token
+PUBLIC_KEY = "public"  # in an address, instead of the token
 
 
 class Detector(models.Model):
-    """What a user calls by its phrase. Each training run that ends well is one more version of it."""
+    """A user's detector of a phrase. Each successful training run adds a version."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="detectors")
     phrase = models.CharField(max_length=300)  # normalized
@@ -43,35 +43,35 @@ class Detector(models.Model):
 
     @property
     def current(self) -> Version | None:
-        """The newest version that is offered; one that was not found better than it is kept, not offered."""
+        """The newest offered version; one that was not found better is stored, but not offered."""
         return in_use_of(list(self.versions.all()))
 
 
 def before_in_use(versions: Sequence[Version]) -> Version | None:
-    """Of all versions of a detector, newest first, the one that was in use before the one that is; None: none was."""
+    """Return the version that was in use before the present one (of all, newest first); None if there was none."""
     in_use = in_use_of(versions)
     return next((each for each in versions if each.offered and in_use and each.number < in_use.number), None)
 
 
 def in_use_of(versions: Sequence[Version]) -> Version | None:
-    """Of all versions of a detector, newest first, the one that is offered."""
+    """Return the version in use (of all, newest first)."""
     return next((version for version in versions if version.offered), versions[0] if versions else None)
 
 
 class Versions(Things["Version"]):
-    """Versions are whose the detector is."""
+    """Versions belong to the user of their detector."""
 
     to_thing = "detector__"
 
 
 class Version(models.Model):
-    """One trained detector: a folder of files under the user's data, and the figures that lists show."""
+    """A trained detector: a folder of files in the user's data, and figures for lists."""
 
     class Served(models.TextChoices):
-        """Who may fetch its files for devices, without an account."""
+        """Access to its files for devices, without an account."""
 
-        LINK = "link"  # who has the address, which holds a token
-        PUBLIC = "public"  # anyone: another address, without a token, works too
+        LINK = "link"  # anybody with the address, which holds a token
+        PUBLIC = "public"  # anybody: an address without a token works, too
         NOBODY = "nobody"
 
     detector = models.ForeignKey(Detector, on_delete=models.CASCADE, related_name="versions")
@@ -80,10 +80,10 @@ class Version(models.Model):
     folder = models.CharField(max_length=400)  # relative to the user's data folder
     bundle = models.CharField(max_length=200)  # name of the file in it
     summary = models.JSONField(default=dict)  # the report's summary
-    offered = models.BooleanField(default=True)  # false: not found better than what is in use
+    offered = models.BooleanField(default=True)  # False: not found better than the one in use
     served = models.CharField(max_length=10, choices=Served.choices, default=Served.LINK)
     note = models.CharField(max_length=LONGEST_NOTE, blank=True, default="")  # the user's own words
-    link_number = models.PositiveIntegerField(default=1)  # of the token: another number makes another one
+    link_number = models.PositiveIntegerField(default=1)  # the token depends on it
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects: ClassVar = Versions.as_manager()
@@ -97,7 +97,7 @@ class Version(models.Model):
 
     @property
     def heard(self) -> int | None:
-        """Share of the test's utterances that it heard, in per cent; None where the test had none."""
+        """Detected share of the test's utterances in per cent; None without any."""
         missed = self.summary["miss_rate"]["value"]
         return None if missed is None else round(100 * (1 - missed))
 
@@ -108,23 +108,23 @@ class Version(models.Model):
 
     @property
     def high(self) -> int:
-        """Upper end of it."""
+        """Upper end of that interval, in per cent."""
         return round(100 * (1 - self.summary["miss_rate"]["low"]))
 
     @property
     def misses_most(self) -> bool:
-        """Whether it is no use."""
+        """True if it is useless."""
         return misses_most(self.summary)
 
     @property
     def is_trial(self) -> bool:
-        """Whether it was made to see the whole way only."""
-        earlier = self.job.spec.get("effort") if self.job is not None else None  # where the summary has none
+        """True if it was trained only to show how Hark works."""
+        earlier = self.job.spec.get("effort") if self.job is not None else None  # if the summary has none
         return self.summary.get("effort", earlier) == "trial"
 
     @property
     def token(self) -> str:
-        """What the address for devices holds: nobody can guess it without the portal's secret key."""
+        """The token in the address for devices, which cannot be guessed without the portal's secret key."""
         return self._token(settings.SECRET_KEY)
 
     def _token(self, secret: str) -> str:
@@ -134,7 +134,7 @@ class Version(models.Model):
         return base64.urlsafe_b64encode(digest[:24]).decode()
 
     def opens_with(self, key: str) -> bool:
-        """Whether its files for devices may be fetched under an address with that token, or with "public"."""
+        """Return whether an address with that token, or with "public", opens its files for devices."""
         if self.served == self.Served.NOBODY:
             return False
         if self.served == self.Served.PUBLIC and key == PUBLIC_KEY:
@@ -143,18 +143,16 @@ class Version(models.Model):
 
     @property
     def path(self) -> Path:
-        """The folder of its files."""
         from webui.jobs.services import user_data
 
         return user_data(self.detector.user) / self.folder
 
     @property
     def bundle_path(self) -> Path:
-        """The bundle's file."""
         return self.path / self.bundle
 
     def report(self) -> dict[str, Any]:
-        """The whole report. Raises HarkError where its file is gone or cut off."""
+        """Return the whole report. Raises HarkError if its file is gone or truncated."""
         path = self.path / "report.json"
         try:
             report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

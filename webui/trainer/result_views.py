@@ -1,4 +1,4 @@
-"""The pages of a finished detector: its report, its dial, its downloads, how to use it, how its versions compare."""
+"""Pages of a finished detector: report, dial, downloads, use, comparison of versions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _versions(detector: Detector) -> QuerySet[Version]:
 
 @require_safe
 def detector(request: HttpRequest, detector_id: int) -> HttpResponse:
-    """The newest version that is offered."""
+    """Redirect to the version in use."""
     newest = services.detector_of(signed_in(request), detector_id).current
     if newest is None:
         raise Http404
@@ -45,7 +45,7 @@ def detector(request: HttpRequest, detector_id: int) -> HttpResponse:
 
 @require_safe
 def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
-    """The report of a version; ``?fa_per_day=X`` sets the dial where there is no JavaScript."""
+    """Show the report of a version; ``?fa_per_day=X`` sets the dial without JavaScript."""
     from webui.listening.services import takes_wakes
 
     shown = services.version_of(signed_in(request), detector_id, number)
@@ -96,9 +96,9 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
 
 
 def _where(request: HttpRequest, version: Version, report: results.Report) -> dict[str, Any]:
-    """The devices, and the address of what is served to them."""
+    """Return the devices, and the address of the files served to them."""
     address = ""
-    # Whoever has the address has the files for good; who was shared the detector can be removed again.
+    # The address gives access for good, whereas sharing can be withdrawn, so only the user sees it.
     mine = version.detector.user_id == signed_in(request).pk
     if mine and version.served != Version.Served.NOBODY:
         key = PUBLIC_KEY if version.served == Version.Served.PUBLIC else version.token
@@ -124,13 +124,13 @@ def _where(request: HttpRequest, version: Version, report: results.Report) -> di
 
 
 def _effort_again(report: results.Report) -> str:
-    """A trial is for seeing the whole way: nothing for a device comes of another one."""
+    """Return the effort for devices: a trial only shows how Hark works and would make nothing for them."""
     effort = str(report["effort"])
     return "standard" if effort == "trial" else effort
 
 
 def _together(shown: Version, comparison: results.Report | None, versions: list[Version]) -> list[dict[str, Any]]:
-    """The same-stream figures of all that this version was compared with; none where it was not."""
+    """Return the same-stream figures of the versions that this one was compared with; none if it was not."""
     rows = results.same_stream(comparison, versions) if comparison else []
     return rows if any(row["version"] == shown for row in rows) else []
 
@@ -141,22 +141,23 @@ def _conditions() -> list[tuple[str, str]]:
 
 @require_POST
 def retrain(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
-    """Make the next version from this one and what was marked since."""
+    """Make the next version from this one and the clips marked since."""
     version = services.version_of(signed_in(request), detector_id, number, to_change)
     return redirect("jobs:detail", services.retrain(version=version).id)
 
 
 @require_POST
 def make_current(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
-    """Make this version the one in use."""
     services.use(version=services.version_of(signed_in(request), detector_id, number, to_change))
     return redirect("trainer:version", detector_id, number)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def compare(request: HttpRequest, detector_id: int) -> HttpResponse:
-    """Versions side by side: on the same stream, where that was measured (POST does), and each on the test of its own
-    run; ``?v=1&v=2`` chooses the curves, ``?before=1&after=2`` the two of which it says what changed."""
+    """Show versions side by side, on the same stream if that was measured (POST does), and on their own tests.
+
+    ``?v=1&v=2`` chooses the curves, ``?before=1&after=2`` the two versions whose changes are listed.
+    """
     if request.method == "POST":
         mine = services.detector_of(signed_in(request), detector_id, to_change)
         return redirect("jobs:detail", services.compare(detector=mine).id)
@@ -165,7 +166,7 @@ def compare(request: HttpRequest, detector_id: int) -> HttpResponse:
     comparison, outdated = services.comparison_of(versions)
     together = results.same_stream(comparison, versions) if comparison else []
     rows = results.reports(versions)
-    # The curves are of the stream that all were scored on, where there is one.
+    # The curves show the common stream, if there is one.
     reports = {row["version"]: results.as_report(comparison, row["found"]) for row in together if comparison}
     for row in rows:
         row["curve"] = reports.get(row["version"]) if reports else row["report"]
@@ -196,7 +197,7 @@ def compare(request: HttpRequest, detector_id: int) -> HttpResponse:
 
 
 def _changed(request: HttpRequest, versions: list[Version], together: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """What changed between two versions: those that were asked for, else the newest and the one before it."""
+    """Return the changes between two versions: the requested ones, else the newest and the one before it."""
     by_number = {str(version.number): version for version in versions}
     after = by_number.get(request.GET.get("after", ""), versions[0])
     older = next((version for version in versions if version.number < after.number), versions[-1])
@@ -216,7 +217,7 @@ def _changed(request: HttpRequest, versions: list[Version], together: list[dict[
 
 @require_safe
 def use(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
-    """Commands and code for programs that use this very bundle."""
+    """Show commands and code for programs that use this bundle."""
     shown = services.version_of(signed_in(request), detector_id, number)
     version_files.bundle_file(shown)
     return render(request, "trainer/use.html", {"version": shown, "detector": shown.detector})
@@ -224,7 +225,7 @@ def use(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
 
 @require_safe
 def bundle(request: HttpRequest, detector_id: int, number: int) -> FileResponse:
-    """The bundle; with ``?fa_per_day=X`` the same with that rate as its default."""
+    """Download the bundle; with ``?fa_per_day=X`` that rate is its default."""
     return version_files.bundle_response(
         services.version_of(signed_in(request), detector_id, number), version_files.asked_rate(request)
     )
@@ -232,7 +233,7 @@ def bundle(request: HttpRequest, detector_id: int, number: int) -> FileResponse:
 
 @require_safe
 def file(request: HttpRequest, detector_id: int, number: int, name: str) -> FileResponse:
-    """One file of a version, as a download; its report in the reader's language."""
+    """Download a file of a version; its report in the reader's language."""
     found = services.version_of(signed_in(request), detector_id, number)
     page = _translated_report(found, get_language() or "en") if name == REPORT else None
     if page is None:
@@ -241,8 +242,7 @@ def file(request: HttpRequest, detector_id: int, number: int, name: str) -> File
 
 
 def _translated_report(version: Version, language: str) -> str | None:
-    """The report as a page in a language; None in English, in which it lies there, and where it cannot be made anew:
-    a bundle of an earlier version may tell less."""
+    """Return the report as a page in a language; None in English, as stored, or if an earlier report lacks figures."""
     from pipeline.training.report import html_report
 
     if language == "en":
@@ -255,21 +255,21 @@ def _translated_report(version: Version, language: str) -> str | None:
 
 @require_POST
 def delete(request: HttpRequest, detector_id: int) -> HttpResponse:
-    """Remove a detector, its versions and their folders. Its clips stay, and a job that is training goes on."""
+    """Delete a detector, its versions and their folders. Its clips stay, and a running training continues."""
     services.remove_detector(detector=services.detector_of(signed_in(request), detector_id, owned))
     return redirect("trainer:home")
 
 
 @require_POST
 def delete_version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
-    """Remove one version and its files; then the one that is in use."""
+    """Delete a version and its files, then show the one in use."""
     services.remove_version(version=services.version_of(signed_in(request), detector_id, number, owned))
     return redirect("trainer:detector", detector_id)
 
 
 @require_POST
 def note(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
-    """Keep the user's own words about a version."""
+    """Store the user's note about a version."""
     services.set_note(
         version=services.version_of(signed_in(request), detector_id, number, to_change),
         note=request.POST.get("note", ""),

@@ -1,4 +1,4 @@
-"""What the result pages show: the figures of a report, and what follows from them."""
+"""Figures of a report for the result pages, and conclusions from them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from webui.translation import shown
 Report = Mapping[str, Any]
 
 CLIPS_TO_PLAY = 3  # of each confusable
-HIGHEST_ALARMS = 20.0  # an hour: what the plot shows at least
-CURVES_COMPARED = 6  # more lines in one plot cannot be told apart
+HIGHEST_ALARMS = 20.0  # an hour, which the plot shows at least
+CURVES_COMPARED = 6  # more lines in one plot cannot be distinguished
 CONDITIONS = ("all", "clean", "noisy")
 NO_INTERVAL: Interval = dict.fromkeys(("value", "low", "high"))
 NOT_MEASURED: Mapping[str, Any] = {
@@ -38,14 +38,14 @@ NOT_MEASURED: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What one setting of the dial means.
+    """A setting of the dial, with its figures.
 
     Attributes:
-        rate: false alarms a day that it is set for, as it stands in an address ("12").
-        missed: by condition.
-        count: false alarms in the test.
-        similar: confusable phrases accepted.
-        x, y: its place on the plot: false alarms an hour, and share missed by condition.
+      rate: false alarms a day that it is set for, as in an address ("12").
+      missed: by condition.
+      count: false alarms in the test.
+      similar: confusable phrases accepted.
+      x, y: its place on the plot: false alarms an hour, and share missed by condition.
     """
 
     rate: str
@@ -62,8 +62,10 @@ class OperatingPoint:
 
 
 def verdict(version: Version, report: Report, winner: Version | None = None) -> dict[str, str]:
-    """What to expect of a version: ``sentence``, ``advice``, ``colour``, and the ``next`` step: its address and
-    words. Of one that lost to ``winner`` that comes first, and ``own`` is what its own test found."""
+    """Return ``sentence``, ``advice``, ``colour`` and the ``next`` step (address and words) for a version.
+
+    If it lost to ``winner``, the sentence says so, and ``own`` is the verdict of its own test.
+    """
     from pipeline.training.verdict import verdict_of
 
     found, detector = verdict_of(report), version.detector
@@ -89,12 +91,12 @@ def verdict(version: Version, report: Report, winner: Version | None = None) -> 
 
 
 def anew_address(version: Version, report: Report, effort: str) -> str:
-    """The form for another training of the phrase, for the devices that were chosen."""
+    """Return the address of the form for another training of the phrase, with the same devices."""
     return f"{reverse('trainer:new')}?{again(version, report, effort=effort)}"
 
 
 def again(version: Version, report: Report, **more: str) -> str:
-    """The query with which that form begins as it was for this version."""
+    """Return the query that fills that form as it was for this version."""
     detector = version.detector
     asked = {"phrase": detector.phrase, "language": detector.language, **more}
     return urlencode({**asked, "targets": sorted(_chosen(version, report))}, doseq=True)
@@ -127,7 +129,7 @@ def winner_over(
 
 
 def expected(report: Report) -> Figure | None:
-    """What the verdict expects to be missed of real people close and quiet; None where it expects nothing."""
+    """Return the misses of real people close and quiet that the verdict expects; None if it predicts none."""
     from pipeline.training.verdict import expected_of_people, predicts_people
 
     quiet, noisy = (report["summary"][f"miss_rate_{condition}"] for condition in ("clean", "noisy"))
@@ -137,7 +139,7 @@ def expected(report: Report) -> Figure | None:
 
 
 def operating_points(report: Report) -> list[OperatingPoint]:
-    """One for each threshold that the report has, the rarest false alarms first."""
+    """Return a point for each threshold of the report, the rarest false alarms first."""
     return [_operating_point(report, row) for row in sorted(report["thresholds"], key=lambda row: row["fa_per_day"])]
 
 
@@ -162,7 +164,7 @@ def _operating_point(report: Report, row: Mapping[str, Any]) -> OperatingPoint:
 
 
 def shipped_with(report: Report, points: Sequence[OperatingPoint]) -> OperatingPoint:
-    """The point whose threshold is the bundle's default; of equal ones, that of the default rate."""
+    """Return the point whose threshold is the bundle's default; of equal ones, that of the default rate."""
     from pipeline.training.evaluation import DEFAULT_FA_PER_DAY
 
     rows = sorted(report["thresholds"], key=lambda row: row["fa_per_day"])
@@ -189,7 +191,7 @@ def _in_words(point: OperatingPoint, fa_per_day: float, hours: float) -> dict[st
     rates = {"rate": number_format(point.rate), "hour": number_format(f"{fa_per_day / 24:.2g}")}
     names = {**rates, "threshold": point.threshold, "n": point.count, "similar": point.similar.value}
     figures = {"alarms": point.alarms.value, "interval": point.alarms.interval, "hours": number(hours)}
-    # "n" of the plural is whole; a rate such as 0.5 has the form of many
+    # ngettext takes whole numbers; a rate such as 0.5 has the plural form
     many = 1 if fa_per_day == 1 else 2
     setting = (
         ngettext(
@@ -217,7 +219,7 @@ def _in_words(point: OperatingPoint, fa_per_day: float, hours: float) -> dict[st
 
 
 def plot(curves: Iterable[tuple[str, str, Report, str]], points: Sequence[OperatingPoint] = ()) -> dict[str, Any]:
-    """What ``det.js`` draws: (class, label, report, condition) of each curve, and the places of the dial."""
+    """Return the data of ``det.js``: each curve (class, label, report, condition), and the points of the dial."""
     drawn = []
     top = lowest = 0.0
     for kind, label, report, condition in curves:
@@ -229,7 +231,7 @@ def plot(curves: Iterable[tuple[str, str, Report, str]], points: Sequence[Operat
     return {
         "curves": drawn,
         "top": min(1.0, max(0.1, math.ceil(10 * top) / 10)),
-        "lowest": lowest,  # false alarms an hour that are one in the test: below it there is only none
+        "lowest": lowest,  # the rate [1/h] of one false alarm in the test; below it there are none
         "most": max(HIGHEST_ALARMS, 10 * lowest, *(1.2 * point.x for point in points)),
         "points": [asdict(point) for point in points],
         "words": {"x": _("False alarms an hour in the test"), "y": _("Missed"), "none": _("none")},
@@ -237,7 +239,7 @@ def plot(curves: Iterable[tuple[str, str, Report, str]], points: Sequence[Operat
 
 
 def confusables(report: Report, data: Path) -> list[dict[str, Any]]:
-    """The confusables that fooled it, each with some of its clips in the library under ``data``."""
+    """Return the confusables that fooled it, each with some of its clips in the library under ``data``."""
     from db.db_api import Library, library_exists
 
     worst = report["results"]["confusables"]["worst"]
@@ -250,23 +252,23 @@ def confusables(report: Report, data: Path) -> list[dict[str, Any]]:
 
 
 def speakers(report: Report) -> list[dict[str, Any]]:
-    """Voices of the test, those missed most first."""
+    """Return the test's voices, those missed most first."""
     return sorted(report["results"]["by_speaker"], key=lambda row: (-(row["miss_rate"]["value"] or 0.0), -row["clips"]))
 
 
 def corpora(report: Report) -> dict[str, str]:
-    """Corpora behind the shipped weights and the negative set, with their licences."""
+    """Return the licences of the corpora behind the shipped weights and the negative set."""
     parts = [report.get(part, {}).get("licences", {}) for part in ("backbone", "negative_set")]
     return dict(sorted({name: licence for part in parts for name, licence in part.items()}.items()))
 
 
 def parity(report: Report) -> list[tuple[str, str]]:
-    """Differences in score between the forms of the model, on test audio (see ``model.export.Parity``)."""
+    """Return the differences in score between the forms of the model, on test audio (see ``model.export.Parity``)."""
     return [(name.replace("_", " "), f"{value:.1e}") for name, value in report.get("parity", {}).items()]
 
 
 def reports(versions: Iterable[Version]) -> list[dict[str, Any]]:
-    """Each version with its ``report``, None where the file is gone."""
+    """Return each version with its ``report``, None if the file is gone."""
     rows: list[dict[str, Any]] = []
     for version in versions:
         try:
@@ -277,7 +279,7 @@ def reports(versions: Iterable[Version]) -> list[dict[str, Any]]:
 
 
 def same_stream(comparison: Report, versions: Sequence[Version]) -> list[dict[str, Any]]:
-    """Each version in a comparison with what was ``found`` on the one stream that all were scored on, in its order."""
+    """Return the versions in a comparison, in its order, each with its figures (``found``) on the common stream."""
     by_run = {version.path.name: version for version in versions}
     return [
         {"version": by_run[found["run"]], "found": found} for found in comparison["versions"] if found["run"] in by_run
@@ -285,10 +287,9 @@ def same_stream(comparison: Report, versions: Sequence[Version]) -> list[dict[st
 
 
 def changes(before: Version, after: Version) -> list[dict[str, str]]:
-    """What is different in how two versions of a detector were made: ``what``, ``before``, ``after``, as it is read.
+    """Return the differences in how two versions were made: ``what``, ``before``, ``after``, as displayed.
 
-    Raises:
-        HarkError: the report of one of them is gone.
+    Raises HarkError if a report is gone.
     """
     old, new = _made_of(before), _made_of(after)
     found = [
@@ -305,7 +306,7 @@ def changes(before: Version, after: Version) -> list[dict[str, str]]:
 
 
 def changed_figures(before: Report, after: Report) -> list[dict[str, Any]]:
-    """What was found of two versions (:func:`same_stream`) as ``what``, ``before`` and ``after`` (:class:`Figure`)."""
+    """Return two versions' figures (:func:`same_stream`) as ``what``, ``before`` and ``after`` (:class:`Figure`)."""
     read: dict[str, Callable[[Report], Figure]] = {
         _("Missed"): lambda found: share(found["miss_rate"]["all"]),
         _("Confusables accepted"): lambda found: share(found["confusables"]),
@@ -317,7 +318,7 @@ def changed_figures(before: Report, after: Report) -> list[dict[str, Any]]:
 
 
 def _made_of(version: Version) -> dict[str, str]:
-    """How a version was made, in words, by name; what it does not have is left out."""
+    """Describe by name how a version was made, without what it lacks."""
     from model.phones import phones_of
 
     report = version.report()
@@ -341,7 +342,7 @@ def _made_of(version: Version) -> dict[str, str]:
 
 
 def _clip_ids(version: Version) -> set[str] | None:
-    """The clips of a version's run; None where its table is gone."""
+    """Return the ids of the clips of a version's run; None if its table is gone."""
     try:
         with dataset_table(version).open(encoding="utf-8", newline="") as table:
             return {row["clip_id"] for row in csv.DictReader(table)}
@@ -350,16 +351,15 @@ def _clip_ids(version: Version) -> set[str] | None:
 
 
 def as_report(comparison: Report, found: Report) -> dict[str, Any]:
-    """As much of a report as :func:`plot` needs, of one version's figures in a comparison."""
+    """Return as much of a report as :func:`plot` needs, from a version's figures in a comparison."""
     hours = comparison["stream"]["hours"]
     return {"results": {"hours": hours, "det": {"all": found["det"]}, "at_thresholds": [found]}}
 
 
 def targets(version: Version, report: Report, address: str) -> list[dict[str, Any]]:
-    """Where a version runs, a row for each device, those that were chosen for it first.
+    """Return a row for each device that a version runs on, chosen ones first.
 
-    Args:
-        address: under which its files for devices are served; "" where they are not.
+    ``address``: that of its files for devices; "" if they are not served.
     """
     sizes = sizes_in_bundle(version)
     chosen = _chosen(version, report)
@@ -386,7 +386,7 @@ def targets(version: Version, report: Report, address: str) -> list[dict[str, An
 
 
 def _heard_by(about: Mapping[str, Any] | None) -> str:
-    """How good a detector for a device is, in sentences; "" where the target takes the usual one."""
+    """Describe the quality of a device's own detector; "" if the device takes the usual one."""
     from pipeline.training.verdict import alarms_in
 
     if about is None:
@@ -408,7 +408,7 @@ def _heard_by(about: Mapping[str, Any] | None) -> str:
 
 
 def qr_code(address: str) -> str:
-    """An address as a QR code: SVG for a page, black on white whatever the page's colours are."""
+    """Return an address as a QR code in SVG, black on white whatever the page's colours."""
     import segno
 
     return mark_safe(segno.make(address, micro=False).svg_inline(scale=4, light="#fff"))

@@ -1,4 +1,4 @@
-"""From a phrase to a version of its detector: what the pages and the API do."""
+"""From a phrase to a version of its detector, for the pages and the API."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 PULLED = {"piper": "en_US-lessac-medium", "kokoro": "af_heart", "suno": "bark-small"}  # engines with an example voice
 log = logging.getLogger(__name__)
 
-TRAINING_KINDS = ("train", "retrain")  # of jobs that end in a version
+TRAINING_KINDS = ("train", "retrain")  # of jobs that make a version
 # What a person may choose; the rest of RunConfig has one right value in the portal.
 CHOICES = (
     "phrase",
@@ -53,19 +53,19 @@ CHOICES = (
 
 
 def configuration(**choices: Any) -> RunConfig:
-    """The run's configuration, its phrase normalized. Raises HarkError for what cannot be trained."""
+    """Return the run's configuration with the phrase normalized. Raises HarkError if it cannot be trained."""
     from pipeline.training.run import prepare
 
     return prepare(run_config({"size": AUTO_SIZE, **{k: v for k, v in choices.items() if k in CHOICES}}))
 
 
 def as_spec(config: RunConfig) -> dict[str, Any]:
-    """A configuration as a job's spec."""
+    """Return a configuration as a job's spec."""
     return {name: list(value) if isinstance(value := getattr(config, name), tuple) else value for name in CHOICES}
 
 
 def free_engines(language: str, user: User) -> list[str]:
-    """The engines that a run in the portal may use: ready, with voices of the language, and costing nothing.
+    """Return the engines that a run in the portal may use: ready, free, and with voices of the language.
 
     ``splice`` speaks with the people of the owner's library here, so it is the owner's alone.
     """
@@ -73,7 +73,7 @@ def free_engines(language: str, user: User) -> list[str]:
 
 
 def ready_engines(user: User) -> dict[str, Engine]:
-    """The ready engines that a run in the portal may use, by name, whatever they speak."""
+    """Return the ready engines that a run in the portal may use, by name, whatever they speak."""
     from audio_generation.registry import engines
     from audio_generation.splice_side import SPLICE
 
@@ -85,7 +85,7 @@ def ready_engines(user: User) -> dict[str, Engine]:
 
 
 def all_engines(language: str) -> list[tuple[Engine, Readiness, list[Voice]]]:
-    """Every speech engine, whether it is ready, and its voices of the language; ready ones first."""
+    """List every speech engine, its readiness, and its voices of the language; ready ones first."""
     from audio_generation.registry import engines
 
     found = [(engine, engine.available()) for engine in engines().values()]
@@ -94,9 +94,9 @@ def all_engines(language: str) -> list[tuple[Engine, Readiness, list[Voice]]]:
 
 
 def trainable(languages: Iterable[str]) -> list[tuple[str, str]]:
-    """The languages in which a detector can be trained here, each a code and its name: English, then by name.
+    """Return code and name of the languages for training here: English, then by name.
 
-    Of those that are spoken these are the ones with words that are said beside the phrase.
+    Of the spoken languages these are the ones with a vocabulary for sentences around the phrase.
     """
     from phrase_augmentation.vocabulary import has_words
 
@@ -105,7 +105,7 @@ def trainable(languages: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def nearest_language(wanted: str, offered: Collection[str]) -> str:
-    """Which of the languages that are offered is meant: "en-gb" is "en", and "zh" is "cmn" to espeak-ng."""
+    """Return the offered language that is meant: "en-gb" is "en", and "zh" is "cmn" to espeak-ng."""
     from phrase_augmentation.phonemes import accents
 
     base = base_language(wanted)
@@ -113,14 +113,14 @@ def nearest_language(wanted: str, offered: Collection[str]) -> str:
         return base
     try:
         spoken = base_language(accents(base)[0])
-    except HarkError:  # of no language that can be pronounced here
+    except HarkError:  # not pronounceable here
         return "en"
     return spoken if spoken in offered else "en"
 
 
 def language_name(code: str) -> str:
-    """A language in the reader's words."""
-    if code == "cmn":  # Django has its two scripts, not the language
+    """Return a language's name in the reader's language."""
+    if code == "cmn":  # Django knows its two scripts, not the language
         return _("Mandarin Chinese")
     try:
         return str(get_language_info(code)["name_translated"])
@@ -129,20 +129,19 @@ def language_name(code: str) -> str:
 
 
 def detector_of(user: User, detector_id: int, who: Callable[..., Detector] = visible) -> Detector:
-    """A detector that the user may see; with ``who`` as :func:`version_of`."""
+    """Return a detector that the user may see, or as ``who`` of :func:`version_of`."""
     return who(Detector.objects.select_related("user", "organization"), user, id=detector_id)
 
 
 def version_of(user: User, detector_id: int, number: int, who: Callable[..., Version] = visible) -> Version:
-    """A version that the user may see; with ``who`` of ``webui.access``: may change, or owns. Raises
-    Http404 where it is none, and StatusError (403) where it is not theirs to change."""
+    """Return a version that the user may see, change or own (``who``). Raises Http404, or StatusError (403)."""
     versions = Version.objects.select_related("detector__user", "detector__organization", "job")
-    # detector__id, not detector_id: Django finds nothing for a number too large for the database there, and fails here.
+    # detector__id, not detector_id: for a number too large for the database Django finds nothing there, but fails here.
     return who(versions, user, detector__id=detector_id, number=number)
 
 
 def served_version(*, detector_id: int, number: int, key: str) -> Version:
-    """The version whose files for devices the key opens. Raises Http404 where there is none."""
+    """Return the version whose files for devices the key opens. Raises Http404 if there is none."""
     versions = Version.objects.select_related("detector__user")
     found = versions.filter(detector__id=detector_id, number=number, detector__user__is_active=True).first()
     if found is None or not found.opens_with(key):
@@ -151,7 +150,7 @@ def served_version(*, detector_id: int, number: int, key: str) -> Version:
 
 
 def serve(*, version: Version, to: Version.Served) -> None:
-    """Choose who may fetch the files for devices. A token that was taken back is never valid again."""
+    """Set who may fetch the files for devices. A revoked token is never valid again."""
     version.served = to
     version.save(update_fields=["served"])
     record(Action.DEVICE_ADDRESS, what=_numbers(version) + f": {to}", about=version.detector.user)
@@ -160,7 +159,7 @@ def serve(*, version: Version, to: Version.Served) -> None:
 
 
 def renew_link(*, version: Version) -> None:
-    """Another token for devices: the address with the one before stops working."""
+    """Replace the token for devices: the previous address stops working."""
     Version.objects.filter(pk=version.pk).update(link_number=F("link_number") + 1)
     record(Action.DEVICE_ADDRESS, what=_numbers(version) + ": new", about=version.detector.user)
 
@@ -170,13 +169,13 @@ def _numbers(version: Version) -> str:
 
 
 def plan(*, user: User, config: RunConfig, targets: Sequence[str] = ()) -> Job:
-    """A job that works out what training would do; ``targets``: where the detector shall run, for its page."""
+    """Queue a job that works out what training would do; ``targets``: the chosen devices, for its page."""
     spec = {**as_spec(config), "targets": list(targets)}
     return jobs.submit(user=user, kind="plan", title=config.phrase, spec=spec)
 
 
 def train(*, user: User, config: RunConfig, install_voices: bool = False, targets: Sequence[str] = ()) -> Job:
-    """A job that trains; ``install_voices``: it installs the neural voices that are missing first, for the owner."""
+    """Queue a training; ``install_voices``: for the owner, first install missing neural voices."""
     from pipeline.engine_setup import voices_to_install
 
     installs = install_voices and user.is_owner and bool(voices_to_install(config))
@@ -185,13 +184,13 @@ def train(*, user: User, config: RunConfig, install_voices: bool = False, target
 
 
 def going_training(plan: Job) -> Job | None:
-    """The training of a plan that has not ended."""
+    """Return the active training of a plan, if any."""
     going = Job.objects.filter(user=plan.user, kind="train", state__in=Job.GOING)
     return next((job for job in going if plan.spec.items() <= job.spec.items()), None)
 
 
 def retrain(*, version: Version) -> Job:
-    """A job that makes the next version from this one and what was marked."""
+    """Queue a job that makes the next version from this one and what was marked."""
     from pipeline.training.plan import config_of_run
 
     detector, run = version.detector, Path(version.folder).name
@@ -201,14 +200,14 @@ def retrain(*, version: Version) -> Job:
 
 
 def _submit(detector: Detector, kind: str, spec: dict[str, Any]) -> Job:
-    """A job about a detector, shared as that is now: it may have been withdrawn since the request began."""
+    """Queue a job about a detector, shared as it is now: it may have been withdrawn since the request began."""
     with alone():
         organization = Detector.objects.filter(pk=detector.pk).values_list("organization", flat=True).first()
         return jobs.submit(user=detector.user, kind=kind, title=detector.phrase, spec=spec, organization=organization)
 
 
 def runs_to_compare(versions: Sequence[Version]) -> list[str]:
-    """The runs of those versions (all of a detector, newest first) that are compared, the one in use among them."""
+    """Return the compared runs of the versions (all of a detector, newest first), including the one in use."""
     from pipeline.training.comparison import MOST_VERSIONS
 
     chosen = list(versions[:MOST_VERSIONS])
@@ -219,11 +218,7 @@ def runs_to_compare(versions: Sequence[Version]) -> list[str]:
 
 
 def compare(*, detector: Detector) -> Job:
-    """A job that measures the versions of a detector on one stream.
-
-    Raises:
-        HarkError: it has one version only.
-    """
+    """Queue a measurement of a detector's versions on one stream. Raises HarkError if there is only one."""
     versions = list(detector.versions.all())
     if len(versions) < 2:
         raise HarkError(
@@ -241,8 +236,10 @@ def _submit_comparison(detector: Detector, versions: Sequence[Version], **more: 
 
 
 def compared(job: Job) -> None:
-    """A comparison is done: where it was made for a new version, that comes into use if it is better than the one that
-    is. Called within the job's transaction."""
+    """Apply a finished comparison: if it decides about a new version that is better, use that one.
+
+    Called within the job's transaction.
+    """
     from pipeline.training.retraining import is_better
 
     assert job.result is not None
@@ -257,7 +254,7 @@ def compared(job: Job) -> None:
 
 
 def use(*, version: Version) -> None:
-    """Make a version the one in use: the newest that is offered is."""
+    """Make a version the one in use, which is the newest offered one."""
     siblings = Version.objects.filter(detector=version.detector)
     with alone():
         siblings.filter(number__gt=version.number).update(offered=False)
@@ -265,8 +262,7 @@ def use(*, version: Version) -> None:
 
 
 def comparison_of(versions: Sequence[Version]) -> tuple[dict[str, Any] | None, bool]:
-    """The newest comparison of the versions (all of a detector, newest first), and whether one of now would be of
-    others."""
+    """Return the newest comparison of all versions (newest first), and whether a new one would compare others."""
     from pipeline.training.comparison import COMPARISON
 
     for version in versions:
@@ -279,13 +275,13 @@ def comparison_of(versions: Sequence[Version]) -> tuple[dict[str, Any] | None, b
 
 
 def going_comparison(detector: Detector) -> Job | None:
-    """The job that compares the versions of a detector now, or will."""
+    """Return the active job that compares the versions of a detector, if any."""
     going = Job.objects.filter(user=detector.user, kind="compare", state__in=Job.GOING)
     return going.filter(spec__detector=detector.pk).first()
 
 
 def trained(job: Job) -> None:
-    """A training job is done: its bundle becomes the newest version. Called within the job's transaction."""
+    """Make the bundle of a finished training the newest version. Called within the job's transaction."""
     assert job.result is not None
     config = configuration(**job.spec)
     new = _new_version(job.user, job.result, config.phrase, config.language, job)
@@ -294,7 +290,6 @@ def trained(job: Job) -> None:
 
 
 def job_has_ended(sender: object, job: Job, **more: Any) -> None:
-    """Versions come of a job that is done."""
     if job.state == Job.State.DONE and job.kind in TRAINING_KINDS:
         trained(job)
     elif job.state == Job.State.DONE and job.kind == "compare":
@@ -302,7 +297,7 @@ def job_has_ended(sender: object, job: Job, **more: Any) -> None:
 
 
 def in_use(detectors: Iterable[Detector]) -> dict[int, Version]:
-    """The version of each that is in use, as far as lists show it, by the detector's id: one query."""
+    """Return the versions in use by detector id, with the fields that lists show: one query."""
     of_these = Version.objects.filter(detector__in=[each.pk for each in detectors]).select_related("job")
     shown = of_these.only("detector_id", "number", "offered", "summary", "created_at", "job__spec")
     theirs: dict[int, list[Version]] = {}
@@ -312,7 +307,7 @@ def in_use(detectors: Iterable[Detector]) -> dict[int, Version]:
 
 
 def adopt_runs() -> int:
-    """Make versions of what the owner has trained on the command line; how many there were.
+    """Make versions of the owner's trainings on the command line; return how many.
 
     Called every few seconds by ``./hark serve``. Runs of the portal's own jobs become versions when the job is done.
     """
@@ -336,16 +331,16 @@ def adopt_runs() -> int:
                     newest[new.detector_id] = new, result
                 adopted += 1
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue  # moved, deleted or cut off: it is no version
+            continue  # moved, deleted or truncated: not a version
     for new, result in newest.values():
         _decide(new, result)
     return adopted
 
 
 def _new_version(user: User, result: dict[str, Any], phrase: str, language: str, job: Job | None) -> Version | None:
-    """The version that was made; None where it was there already."""
+    """Make the version of a result; None if it existed already."""
     bundle = Path(result["bundle"])
-    folder = f"models/{bundle.parent.name}"  # whose data folder the path is of: that of the machine that trained
+    folder = f"models/{bundle.parent.name}"  # relative, since the path is that on the machine that trained
     with alone():
         detector, _new = Detector.objects.get_or_create(user=user, phrase=phrase, language=language)
         if detector.versions.filter(folder=folder).update(job=job):
@@ -360,7 +355,7 @@ def _new_version(user: User, result: dict[str, Any], phrase: str, language: str,
             folder=folder,
             bundle=bundle.name,
             summary=result["metrics"],
-            # Another one than the first only if its run found it better than the one in use, on the same streams.
+            # Except for the first one, only if its run found it better than the one in use, on the same streams.
             offered=current is None or (_was_compared_with(current, result) and bool(result["compared"]["better"])),
         )
 
@@ -370,21 +365,20 @@ def _was_compared_with(version: Version, result: dict[str, Any]) -> bool:
 
 
 def _decide(new: Version, result: dict[str, Any]) -> None:
-    """Have a new version compared with the one in use, where its run has not done that (:func:`compared`)."""
+    """Queue a comparison of a new version with the one in use, unless its run made one (:func:`compared`)."""
     in_use = new.detector.current
     if in_use is None or in_use == new or _was_compared_with(in_use, result):
         return
     try:
         _submit_comparison(new.detector, list(new.detector.versions.all()), decides=new.number)
-    except HarkError as error:  # as many jobs as there may be: its page says that it was not compared
+    except HarkError as error:  # too many jobs: its page says that it was not compared
         log.warning("version %s is not compared: %s", new, error)
 
 
 def remove_detector(*, detector: Detector) -> None:
-    """Remove a detector, its versions and their folders. Its clips stay, and a job that is training goes on.
+    """Delete a detector, its versions and their folders. Its clips stay, and a running training continues.
 
-    Raises:
-        HarkError: its files cannot be removed.
+    Raises HarkError if its files cannot be removed.
     """
     with alone():
         folders = [version.path for version in detector.versions.select_related("detector__user")]
@@ -394,10 +388,9 @@ def remove_detector(*, detector: Detector) -> None:
 
 
 def remove_version(*, version: Version) -> None:
-    """Remove a version and its folder; where it was in use, the newest that is offered of the others is.
+    """Delete a version and its folder; if it was in use, the newest other offered one is.
 
-    Raises:
-        HarkError: it is the only one, or its files cannot be removed.
+    Raises HarkError if it is the only one, or its files cannot be removed.
     """
     with alone():
         if not version.detector.versions.exclude(pk=version.pk).exists():
@@ -414,14 +407,14 @@ def remove_version(*, version: Version) -> None:
 def _remove(folders: Iterable[Path], user: User) -> None:
     models = (jobs.user_data(user) / "models").resolve()
     for folder in folders:
-        # Nothing but a run's own folder, whatever the database says.
+        # Only a run's own folder, whatever the database says.
         if folder.resolve().parent == models and folder.is_dir():
             with storing("removing the detector's files"):
                 shutil.rmtree(folder)
 
 
 def set_note(*, version: Version, note: str) -> None:
-    """Keep the user's own words about a version. Raises HarkError where they are too many."""
+    """Store the user's note about a version. Raises HarkError if it is too long."""
     note = " ".join(note.split())
     if len(note) > LONGEST_NOTE:
         raise HarkError(
@@ -434,7 +427,7 @@ def set_note(*, version: Version, note: str) -> None:
 
 
 def clips_of_run(job: Job, most: int) -> list[Clip]:
-    """Clips that a training run has had spoken so far: the newest of the phrase, then the newest others."""
+    """Return clips that a training run has synthesized so far: the newest of the phrase, then the newest others."""
     from db.db_api import Library, library_exists
     from pipeline.training.config import job_folder
 
@@ -448,7 +441,7 @@ def clips_of_run(job: Job, most: int) -> list[Clip]:
 
 
 def enable_engine(*, user: User, engine: str) -> Job:
-    """A job that makes an engine's own environment. Raises Http404 where it has none, or for anybody but the owner."""
+    """Queue the installation of an engine's environment. Raises Http404 if it has none or the user is not the owner."""
     from audio_generation.registry import engines
     from core.environments import requirements
     from pipeline.recordings.tools import tools
@@ -460,14 +453,14 @@ def enable_engine(*, user: User, engine: str) -> Job:
 
 
 def pull_voice(*, user: User, engine: str, voice: str) -> Job:
-    """A job that downloads a voice. Raises Http404 where the engine takes none, or for anybody but the owner."""
+    """Queue the download of a voice. Raises Http404 if the engine has none or the user is not the owner."""
     if not user.is_owner or engine not in PULLED:
         raise Http404
     return jobs.submit(user=user, kind="pull", title=f"{engine} {voice}"[:100], spec={"engine": engine, "voice": voice})
 
 
 def pull_model(*, user: User, kind: str, size: str) -> Job:
-    """A job that downloads a model for recordings. Raises Http404 where there is none, or for anybody but the owner."""
+    """Queue the download of a model for recordings. Raises Http404 if unknown or the user is not the owner."""
     from pipeline.recordings.tools import tools
 
     known = {tool.pulled: tool for tool in tools() if tool.pulled}
@@ -478,12 +471,7 @@ def pull_model(*, user: User, kind: str, size: str) -> Job:
 
 
 def speak(*, user: User, engine: str, voice: str, text: str, language: str) -> bytes:
-    """A text spoken now, as a WAV file. Engines that cost money do not.
-
-    Raises:
-        Http404: no such voice.
-        HarkError: the engine failed.
-    """
+    """Synthesize a text as a WAV file, except with paid engines. Raises Http404: no such voice; HarkError: failure."""
     from audio_generation.registry import engine_named
 
     speaker = engine_named(engine)

@@ -1,4 +1,4 @@
-"""Texts of any length, spoken by an engine."""
+"""Synthesis of texts of any length."""
 
 from __future__ import annotations
 
@@ -15,16 +15,12 @@ from django.utils.translation import gettext as _
 from audio_generation.engine import Engine, FailedRequest, SpeechRequest, Voice
 from core.errors import HarkError
 
-LONGEST_PIECE = 250  # characters that an engine is given at once
+LONGEST_PIECE = 250  # characters of a request to an engine
 PAUSE_S = 0.2  # between pieces
 
 
 def spoken(engine: Engine, voice: Voice, text: str) -> bytes:
-    """A text as a WAV file in the engine's own sample rate (mono, 16 bits).
-
-    Raises:
-        HarkError: there is nothing to say, or the engine failed.
-    """
+    """Synthesize a text as a WAV file at the engine's sample rate (mono, 16 bits). Raises HarkError."""
     pieces = _pieces(text)
     if not pieces:
         raise HarkError(_("There is nothing to say."), _("The text has no letters or digits."), _("Send a text."))
@@ -45,7 +41,7 @@ def spoken(engine: Engine, voice: Voice, text: str) -> bytes:
 
 
 def _pieces(text: str) -> list[str]:
-    """Sentences, or parts of long ones; what holds nothing that can be said is left out."""
+    """Split a text into sentences, long ones further; pieces without letters or digits are left out."""
     sentences = re.split(r"(?<=[.!?;:…])\s+|\n+", text)
     found = [piece for sentence in sentences for piece in textwrap.wrap(sentence, LONGEST_PIECE)]
     return [piece for piece in found if any(character.isalnum() for character in piece)]

@@ -1,4 +1,4 @@
-"""The files of a version: what may be downloaded, its bundle at another rate, and what devices fetch."""
+"""Files of a version: downloads, its bundle with another default rate, and files for devices."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from webui.errors import StatusError
 from webui.trainer.models import Version
 
 DATASET = "dataset.jsonl"
-IN_MEMORY = 16_000_000  # bytes of a bundle that is made for a download, before it goes to the disk
+IN_MEMORY = 16_000_000  # bytes of a bundle in memory; a larger one is made on disk
 
-# What may be downloaded beside the bundle, with a word about each.
+# Downloads beside the bundle, with descriptions.
 FILES = {
     "model.onnx": gettext_lazy("for onnxruntime: raw audio in, scores out"),
     "model.int8.onnx": gettext_lazy("the same with 8-bit weights: small, not faster"),
@@ -42,7 +42,7 @@ FILES = {
 
 @dataclass(frozen=True)
 class DeviceFile:
-    """A file for a device, as it is served: ``digest`` (SHA-256) of its content, ``modified`` [s since 1970]."""
+    """A file as served to a device, with its ``digest`` (SHA-256) and time (``modified`` [s since 1970])."""
 
     content: bytes
     suffix: str
@@ -51,13 +51,13 @@ class DeviceFile:
 
 
 def downloads(version: Version) -> list[dict[str, Any]]:
-    """The files that are there, each with what it is and its size [bytes]."""
+    """List the existing files with descriptions and sizes [bytes]."""
     sizes = sizes_in_bundle(version)
     found = []
     for name, words in FILES.items():
         path = dataset_table(version) if name == DATASET else version.path / name
         if path.is_file():
-            size = None if name == DATASET else path.stat().st_size  # it is made when it is asked for
+            size = None if name == DATASET else path.stat().st_size  # made on demand
         elif name in sizes:
             size = sizes[name]
         else:
@@ -67,7 +67,7 @@ def downloads(version: Version) -> list[dict[str, Any]]:
 
 
 def bundle_size(version: Version) -> int | None:
-    """Bytes of the bundle; None where it is gone."""
+    """Return the bytes of the bundle; None if it is gone."""
     try:
         return version.bundle_path.stat().st_size
     except OSError:
@@ -75,7 +75,7 @@ def bundle_size(version: Version) -> int | None:
 
 
 def sizes_in_bundle(version: Version) -> dict[str, int]:
-    """Bytes of each file in the bundle; none where it is gone."""
+    """Return the bytes of each file in the bundle; none if it is gone."""
     try:
         with zipfile.ZipFile(version.bundle_path) as archive:
             return {entry.filename: entry.file_size for entry in archive.infolist()}
@@ -84,11 +84,9 @@ def sizes_in_bundle(version: Version) -> dict[str, int]:
 
 
 def device_file(version: Version, name: str) -> DeviceFile:
-    """A manifest or a model that a device loads, by its name in the bundle.
+    """Return a manifest or model for a device by its name in the bundle.
 
-    Raises:
-        Http404: there is no file for a device of that name.
-        StatusError: the bundle is gone or damaged (410).
+    Raises Http404 for another name, StatusError (410) if the bundle is gone or damaged.
     """
     from model.runtime.detector import Bundle, BundleError
 
@@ -115,11 +113,9 @@ def _gone(name: str) -> StatusError:
 
 
 def file_response(version: Version, name: str, reader: User) -> FileResponse:
-    """One of :data:`FILES` as a download: a report that was opened here would run in this site's name.
+    """Return one of :data:`FILES` as a download: an opened report would run under this site's origin.
 
-    Raises:
-        Http404: there is no file of that name.
-        StatusError: it is neither in the folder nor in the bundle (410).
+    Raises Http404 for another name, StatusError (410) if it is neither in the folder nor in the bundle.
     """
     from model.runtime.detector import Bundle, BundleError
 
@@ -140,7 +136,7 @@ def file_response(version: Version, name: str, reader: User) -> FileResponse:
 
 
 def asked_rate(request: HttpRequest) -> float | None:
-    """``?fa_per_day=`` of an address; None without one. Raises HarkError for what is not a number."""
+    """Return ``?fa_per_day=`` of an address; None without one. Raises HarkError if it is not a number."""
     asked = request.GET.get("fa_per_day")
     if asked is None:
         return None
@@ -153,7 +149,7 @@ def asked_rate(request: HttpRequest) -> float | None:
 
 
 def bundle_response(version: Version, fa_per_day: float | None) -> FileResponse:
-    """The bundle as a download; with ``fa_per_day`` that rate is its default. Raises StatusError where it is gone."""
+    """Return the bundle as a download, with ``fa_per_day`` as its default rate. Raises StatusError if it is gone."""
     path, name = bundle_file(version), version.bundle
     file: IO[bytes]
     if fa_per_day is None:
@@ -173,7 +169,7 @@ def bundle_response(version: Version, fa_per_day: float | None) -> FileResponse:
 
 
 def bundle_file(version: Version) -> Path:
-    """Find the bundle. Raises StatusError where it is gone."""
+    """Return the bundle's path. Raises StatusError if it is gone."""
     path = version.bundle_path
     if not path.is_file():
         raise _gone(version.bundle)
@@ -181,10 +177,10 @@ def bundle_file(version: Version) -> Path:
 
 
 def dataset_manifest(version: Version, reader: User) -> bytes:
-    """The clips that a version was trained and measured on, one JSON object a line, as NVIDIA NeMo reads them.
+    """Return the clips of a version's training and test as JSON lines in the format of NVIDIA NeMo.
 
-    Paths are relative to the user's data folder, where the file belongs. Others that the detector is shared with read
-    neither text nor speaker of people's clips. Raises StatusError where the run's table is gone.
+    Paths are relative to the user's data folder, where the file belongs. Other readers, who share the detector, get
+    neither text nor speaker of people's clips. Raises StatusError if the run's table is gone.
     """
     from pipeline.training.evaluation import REAL_ENGINES
 
@@ -217,5 +213,5 @@ def dataset_manifest(version: Version, reader: User) -> bytes:
 
 
 def dataset_table(version: Version) -> Path:
-    """The run's table of clips: a run has a folder under ``jobs/`` and one of the same name under ``models/``."""
+    """Return the run's table of clips: a run has folders of the same name under ``jobs/`` and ``models/``."""
     return version.path.parents[1] / "jobs" / version.path.name / "clips.csv"

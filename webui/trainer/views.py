@@ -1,4 +1,4 @@
-"""From a phrase to a run: the start page, the form with its advice, the plan, and what a run has made so far."""
+"""From a phrase to a run: the start page, the form with its advice, the plan, and the run's clips."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from webui.trainer.forms import RunForm
 from webui.trainer.models import Detector
 from webui.translation import shown
 
-PAGE = 12  # detectors that home shows at once
-NEWEST = 4  # recordings that it shows
-EXAMPLES = "hey lantern", "smart mirror", "good morning house"  # English; the adviser warns of none
-SAMPLES = 12  # clips of a run that its page offers
-LONGEST_SPOKEN = 200  # letters of an example that is spoken for the plan page
+PAGE = 12  # detectors on a page of home
+NEWEST = 4  # recordings on home
+EXAMPLES = "hey lantern", "smart mirror", "good morning house"  # English, without warnings of the adviser
+SAMPLES = 12  # clips on the page of a run
+LONGEST_SPOKEN = 200  # letters of a spoken example
 SEVERITY = {"good": ("good", "✓"), "caution": ("warning", "!"), "warning": ("bad", "✗")}  # as on the command line
 
 
 @require_GET
 def home(request: HttpRequest) -> HttpResponse:
-    """A phrase, or recordings, to begin with; the user's detectors and newest recordings, and what is going on."""
+    """Show the start: a phrase or recordings, the user's detectors and newest recordings, and active jobs."""
     from webui.audio.transcripts import recordings_seen_by
     from webui.audio.views import form_context
 
@@ -59,7 +59,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 def new(request: HttpRequest) -> HttpResponse:
-    """Phrase, language, effort; sent, it becomes a plan."""
+    """Ask for phrase, language and effort; POST makes a plan."""
     asked = request.POST or request.GET  # a phrase may come with the address, chosen in a transcript
     ready = services.ready_engines(signed_in(request))
     spoken = {name: {base_language(tag) for tag in engine.languages()} for name, engine in ready.items()}
@@ -87,7 +87,7 @@ def new(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def advice(request: HttpRequest) -> HttpResponse:
-    """A fragment: what is known about the phrase, while it is typed."""
+    """Show advice on a phrase while it is typed (a fragment)."""
     from pipeline.training.advice import advise
 
     phrase, language = request.GET.get("phrase", "").strip(), request.GET.get("language") or "en"
@@ -117,7 +117,7 @@ def advice(request: HttpRequest) -> HttpResponse:
 
 
 def _spoken_at(request: HttpRequest, phrase: str, language: str) -> str:
-    """Where the phrase can be heard, spoken by the best voice; "" where nothing here speaks the language."""
+    """Return the address of the phrase spoken by the best voice; "" if nothing here speaks the language."""
     from webui.audio.asking import voice_for
 
     if (found := voice_for(signed_in(request), language)) is None:
@@ -128,11 +128,11 @@ def _spoken_at(request: HttpRequest, phrase: str, language: str) -> str:
 
 @require_GET
 def plan(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    """What training would do: waits for the plan, then shows it with its switches and Start."""
+    """Show the plan with its options and Start, or wait for it."""
     job = owned(Job.objects.all(), signed_in(request), id=job_id, kind="plan")
     if job.is_going:
         return render(request, "trainer/planning.html", {"job": job})
-    if request.headers.get("HX-Request"):  # the waiting page, which is done with waiting
+    if request.headers.get("HX-Request"):  # the waiting page, which may go on now
         return HttpResponse(headers={"HX-Refresh": "true"})
     found = job.result or {}
     context = {
@@ -171,7 +171,7 @@ def _plan_row(bucket: str, row: dict[str, Any], plan: dict[str, Any], language: 
 
 @require_POST
 def start(request: HttpRequest) -> HttpResponse:
-    """Train what the plan page showed."""
+    """Train the plan of the page."""
     job = owned(Job.objects.all(), signed_in(request), id=uuid_of(request.POST.get("plan", "")), kind="plan")
     config = services.configuration(**job.spec)
     run = services.train(
@@ -185,7 +185,7 @@ def start(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def speak(request: HttpRequest) -> FileResponse:
-    """An example of the plan, spoken now: ``?engine=&voice=&text=&language=``. Engines that cost money do not."""
+    """Synthesize an example of the plan: ``?engine=&voice=&text=&language=``; not with paid engines."""
     content = services.speak(
         user=signed_in(request),
         engine=request.GET.get("engine", ""),
@@ -200,20 +200,19 @@ def speak(request: HttpRequest) -> FileResponse:
 
 @require_GET
 def samples(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    """A fragment: clips that the run has made so far, to listen to."""
+    """Show clips that the run has made so far, for listening (a fragment)."""
     job = owned(Job.objects.all(), signed_in(request), id=job_id, kind="train")
     return render(request, "trainer/samples.html", {"clips": services.clips_of_run(job, SAMPLES)})
 
 
 @require_GET
 def clip_audio(request: HttpRequest, clip_id: int) -> FileResponse:
-    """A clip of the user's library."""
     return audio_response(signed_in(request), clip_id)
 
 
 @require_GET
 def engines(request: HttpRequest) -> HttpResponse:
-    """What works here, what is missing and how to enable it: ``doctor`` in the browser."""
+    """Show what works here, what is missing and how to enable it: ``doctor`` in the browser."""
     from core.environments import is_enabled, requirements
     from pipeline.recordings.tools import tools
     from pipeline.recordings.transcription.measured import source
@@ -238,19 +237,19 @@ def engines(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def enable(request: HttpRequest, engine: str) -> HttpResponse:
-    """Make an engine's environment, as a job; the owner only."""
+    """Queue the installation of an engine's environment; the owner only."""
     return redirect("jobs:detail", services.enable_engine(user=signed_in(request), engine=engine).id)
 
 
 @require_POST
 def pull(request: HttpRequest, engine: str) -> HttpResponse:
-    """Download a voice, as a job; the owner only."""
+    """Queue the download of a voice; the owner only."""
     voice = request.POST.get("voice", "").strip()[:80]
     return redirect("jobs:detail", services.pull_voice(user=signed_in(request), engine=engine, voice=voice).id)
 
 
 @require_POST
 def pull_model(request: HttpRequest, kind: str) -> HttpResponse:
-    """Download a model for recordings, as a job; the owner only."""
+    """Queue the download of a model for recordings; the owner only."""
     size = request.POST.get("size", "").strip()[:40]
     return redirect("jobs:detail", services.pull_model(user=signed_in(request), kind=kind, size=size).id)
