@@ -59,7 +59,7 @@ class RunForm(forms.Form):
     seed = forms.IntegerField(label=_("Seed"), min_value=0, max_value=2**31 - 1, initial=0, required=False)
 
     def __init__(self, *args: Any, engines: Sequence[str] = (), usual: Collection[str] = (), **kwargs: Any) -> None:
-        """Offer ``engines``. Choosing exactly the ``usual`` ones means the default, so that a run may install others."""
+        """Offer ``engines``. Choosing exactly the ``usual`` ones means the default: a run may install others."""
         super().__init__(*args, **kwargs)
         self.usual = set(usual)
         field = self.fields["engines"]
