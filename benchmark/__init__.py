@@ -19,7 +19,7 @@ Figures = dict[str, Any]
 
 
 def shared_folder() -> Path:
-    """The folder of real audio. Raises HarkError where it is absent."""
+    """Return the folder of real audio. Raises HarkError if it is missing."""
     folder = Path(os.environ.get("HARK_SHARED") or REPOSITORY.parent / "shared" / "data")
     if not folder.is_dir():
         raise HarkError(
@@ -32,20 +32,19 @@ def shared_folder() -> Path:
 
 
 def manifest_rows(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a corpus's ``manifest.jsonl``. Raises OSError, ValueError."""
+    """Return the rows of a corpus's ``manifest.jsonl``. Raises OSError, ValueError."""
     with (folder / "manifest.jsonl").open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
 
 def transcripts(folder: Path) -> dict[str, str]:
-    """The rows of a corpus's ``transcripts.tsv``: what is said by the recording's name without ending. Raises
-    OSError."""
+    """Return a corpus's ``transcripts.tsv``: text by the recording's name without suffix. Raises OSError."""
     with (folder / "transcripts.tsv").open(encoding="utf-8", newline="") as lines:
         return {row[0]: row[1] for row in csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if row}
 
 
 def commit() -> str:
-    """The commit that is measured, with ``-dirty`` where files differ from it; "unknown" outside of a checkout."""
+    """Return the measured commit, with ``-dirty`` if files differ from it; "unknown" outside of a checkout."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(REPOSITORY), *arguments]
@@ -59,7 +58,7 @@ def commit() -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Describe the machine on which the figures were measured."""
     return {
         "processor": _processor(),
         "cores": usable_cores(),

@@ -1,6 +1,7 @@
-"""Large bundles that listen to a stream together: the encoder, which takes most of their time, hears it once for all.
+"""Scores large bundles on a stream together: the encoder, which takes most of their time, runs once for all.
 
-Each is scored by its ``model.pt``, which gives the scores of its ``model.onnx`` (``model.export.check_parity``)."""
+Each is scored by its ``model.pt``, whose scores equal those of its ``model.onnx`` (``model.export.check_parity``).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ WINDOWS_AT_ONCE = 128
 
 
 def large_detector(bundle: Bundle) -> EncoderDetector | None:
-    """The detector of a large bundle; None for another kind, or one that was made with another encoder or smoothing."""
+    """Return a large bundle's detector; None for other kinds, and for another encoder or smoothing."""
     if "model.pt" not in bundle.manifest["files"] or bundle.manifest["smoothing_frames"] != SMOOTHING_FRAMES:
         return None
     detector, _ = load_checkpoint(io.BytesIO(bundle.read("model.pt")))
@@ -36,7 +37,7 @@ def scores_together(
     window: int,
     advance: Callable[[], None] = lambda: None,
 ) -> list[np.ndarray]:
-    """The smoothed scores [n] of each detector on consecutive blocks of one stream, from silence on.
+    """Return the smoothed scores [n] of each detector on consecutive blocks of one stream, preceded by silence.
 
     Args:
         window: samples of a window, the same for all of them.
@@ -53,7 +54,7 @@ def scores_together(
             yield block
             advance()
 
-    with ThreadPoolExecutor(usable_cores()) as pool:  # onnxruntime works outside Python's lock
+    with ThreadPoolExecutor(usable_cores()) as pool:  # onnxruntime releases Python's lock
         windows = _windows(counted(), window)
         while part := list(islice(windows, WINDOWS_AT_ONCE)):
             heard = list(pool.map(lambda audio: encoder.window(audio, frames), part))
@@ -67,7 +68,7 @@ def scores_together(
 
 
 def _windows(blocks: Iterable[np.ndarray], window: int) -> Iterator[np.ndarray]:
-    """What is heard each :data:`ENCODER_HOP` samples, beginning with silence."""
+    """Yield the window at every :data:`ENCODER_HOP` samples, beginning with silence."""
     held, new = np.zeros(window, np.float32), np.zeros(0, np.float32)
     yield held
     for block in blocks:

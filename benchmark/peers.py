@@ -1,5 +1,7 @@
-"""Detectors in other projects' runtimes, to be measured on the same streams: the projects' own models, which their
-packages carry, and the files for devices that a bundle holds."""
+"""Detectors in other projects' runtimes, measured on the same streams.
+
+These are the projects' own models, from their packages, and the files for devices in a bundle.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,9 @@ from model.phones import PHONES, phone_indices
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import phonemes_of_words
 
-VERSION = 2  # of the code here: raised with a change that changes scores, so that kept ones are not used
+VERSION = 2  # of the code here: increase it with a change that changes scores, so that cached ones are not used
 USUAL_THRESHOLD = 0.5  # openWakeWord's default
-WARM_UP_S = 4.0  # of silence before the stream; longer than anything here remembers
+WARM_UP_S = 4.0  # of silence before the stream; longer than the memory of any detector here
 FULL_SCALE = 32767.0
 SPHINX_THRESHOLD = 1e-30  # pocketsphinx's default for keyphrases
 NOT_HEADS = ("melspectrogram", "embedding_model")
@@ -48,16 +50,16 @@ def _in_16_bits(samples: np.ndarray) -> np.ndarray:
 
 
 class OpenWakeWord:
-    """openWakeWord: log-mels, Google's speech embedding each 80 ms, and a small head for each phrase.
+    """openWakeWord: log-mels, Google's speech embedding every 80 ms, and a small head for each phrase.
 
     One instance is one stream, scored for all phrases together.
 
     Attributes:
         name: of the project.
-        phrases: what it listens for.
-        thresholds: at which it fires unless told otherwise, for each phrase.
+        phrases: that it detects.
+        thresholds: default ones, for each phrase.
         score_period_s: seconds a score.
-        digest: of the models and of what runs them.
+        digest: of the models and their runtime.
     """
 
     name = "openWakeWord"
@@ -66,7 +68,7 @@ class OpenWakeWord:
     def __init__(self, heads: Sequence[Path]) -> None:
         self._heads = [pyopen_wakeword.OpenWakeWord.from_model(path) for path in heads]
         self._embed = embedding()
-        # A file is called by what its detector listens for: "hey_jarvis_v0.1.tflite".
+        # A file is named after its phrase: "hey_jarvis_v0.1.tflite".
         self.phrases = tuple(normalize(path.stem.split("_v0")[0].replace("_", " ")) for path in heads)
         self.thresholds = (USUAL_THRESHOLD,) * len(heads)
         self.digest = _digest("pyopen-wakeword", heads)
@@ -79,7 +81,7 @@ class OpenWakeWord:
         self.scores(np.zeros(round(WARM_UP_S * SAMPLE_RATE), np.float32))
 
     def scores(self, samples: np.ndarray) -> np.ndarray:
-        """Scores [n, phrases], one for each 80 ms."""
+        """Return scores [n, phrases], one every 80 ms."""
         self._audio = np.concatenate([self._audio, np.asarray(samples, np.float32)])
         embeddings = self._embed(self._audio)
         self._audio = self._audio[len(embeddings) * CHUNK_SAMPLES :]
@@ -91,7 +93,7 @@ class OpenWakeWord:
 class MicroWakeWord:
     """microWakeWord: TensorFlow's micro frontend and one quantized streaming network, which keeps its own state.
 
-    Attributes as of :class:`OpenWakeWord`.
+    Attributes as in :class:`OpenWakeWord`.
     """
 
     name = "microWakeWord"
@@ -113,13 +115,13 @@ class MicroWakeWord:
         self.scores(np.zeros(round(WARM_UP_S * SAMPLE_RATE), np.float32))
 
     def scores(self, samples: np.ndarray) -> np.ndarray:
-        """Scores [n, 1], one each stride of the network (30 ms)."""
+        """Return scores [n, 1], one each stride of the network (30 ms)."""
         self._pending += _in_16_bits(samples).tobytes()
         step, scores = 2 * HOP, []
         usable = len(self._pending) // step * step
         for start in range(0, usable, step):
             features = self._frontend.process_samples(self._pending[start : start + step]).features
-            if not features:  # none comes before the first window is full
+            if not features:  # none before the first window is full
                 continue
             score = self._network.process_streaming_prob(np.asarray(features, np.float32)[None, None])
             self._frames += 1
@@ -132,14 +134,14 @@ class MicroWakeWord:
 class PocketSphinx:
     """pocketsphinx: hidden Markov models of US English phones, and any phrase against a loop of them.
 
-    Attributes as of :class:`OpenWakeWord`.
+    Attributes as in :class:`OpenWakeWord`.
     """
 
     name = "pocketsphinx"
     score_period_s = CHUNK_SAMPLES / SAMPLE_RATE
 
     def __init__(self, phrases: Sequence[str]) -> None:
-        """Listen for English phrases; words that its dictionary lacks are said as Hark's phonemes say."""
+        """Prepare for English phrases; words that its dictionary lacks get Hark's phonemes."""
         self.phrases = tuple(phrases)
         self.thresholds = (SPHINX_THRESHOLD,) * len(self.phrases)
         self.digest = _digest("pocketsphinx", []) + hashlib.sha256("/".join(self.phrases).encode()).hexdigest()[:20]
@@ -160,7 +162,7 @@ class PocketSphinx:
         self._pending = np.zeros(0, np.int16)
 
     def scores(self, samples: np.ndarray) -> np.ndarray:
-        """Scores [n, phrases]: where it detects a phrase, how probable it is; else 0. A call is an utterance."""
+        """Return scores [n, phrases]: the probability of a detected phrase, else 0. A call is an utterance."""
         self._pending = np.concatenate([self._pending, _in_16_bits(samples)])
         count = len(self._pending) // CHUNK_SAMPLES
         whole, self._pending = np.split(self._pending, [count * CHUNK_SAMPLES])
@@ -181,7 +183,7 @@ Peer = OpenWakeWord | MicroWakeWord | PocketSphinx
 
 
 def packaged_peers() -> list[Peer]:
-    """The detectors that other projects' packages carry."""
+    """Return the detectors in other projects' packages."""
     heads = sorted((Path(pyopen_wakeword.__file__).parent / "models").glob("*.tflite"))
     manifests = sorted((Path(pymicro_wakeword.__file__).parent / "models").glob("*.json"))
     return [OpenWakeWord([head for head in heads if head.stem not in NOT_HEADS]), *map(MicroWakeWord, manifests)]

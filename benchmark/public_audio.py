@@ -1,8 +1,8 @@
-"""The audio for the wake-word benchmark that anybody can fetch: ``./hark bench wakeword BUNDLE... --fetch FOLDER``.
+"""Public audio for the wake-word benchmark: ``./hark bench wakeword BUNDLE... --fetch FOLDER``.
 
 Phrases: all six of Picovoice's wake-word benchmark (Apache-2.0). Noise: the kitchen of DEMAND (CC BY-SA 3.0), mixed at
-10 dB. Other speech: LibriSpeech's dev-clean (CC BY 4.0) in place of that benchmark's test-clean, since what ships with
-Hark has learned from speakers of test-clean (model/shipped/MODEL_CARD.md).
+10 dB. Other speech: LibriSpeech's dev-clean (CC BY 4.0) instead of that benchmark's test-clean, since Hark's shipped
+weights were trained on speakers of test-clean (model/shipped/MODEL_CARD.md).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from core.errors import HarkError
 from core.events import Reporter
 from core.http import Server
 
-KITCHEN = "noise/demand/DKITCHEN/ch01.wav"  # as it is put below the folder
+KITCHEN = "noise/demand/DKITCHEN/ch01.wav"  # its path in the folder
 CHECK = "Check the network, then run the same command again: what was fetched is kept."
 TIMEOUT_S = 60.0  # of each block
 LARGEST = 2_000_000_000  # bytes of an archive
@@ -30,13 +30,13 @@ LARGEST = 2_000_000_000  # bytes of an archive
 
 @dataclass(frozen=True)
 class Source:
-    """An archive and its place.
+    """An archive and its target folder.
 
     Attributes:
         host, path: of its address.
-        place: the folder, below the one of all audio, that is made of it.
-        wanted: its files, by their names in it; the groups are their names in ``place``.
-        sha256: of it; empty where its address names the content.
+        place: the folder for its files, relative to the folder of all audio.
+        wanted: pattern of its files' names in the archive; the groups are their path in ``place``.
+        sha256: of the archive; empty if its address names the content.
     """
 
     host: str
@@ -71,10 +71,10 @@ SOURCES = (
 
 
 def fetch(folder: Path, reporter: Reporter) -> None:
-    """Make a folder of this audio, laid out like the shared one. What is there already is not fetched.
+    """Download this audio into a folder, laid out like the shared one. Existing folders are not fetched again.
 
     Raises:
-        HarkError: no network, another file than expected, a full disk. What was complete before stays.
+        HarkError: no network, an unexpected file, a full disk. Completed folders stay.
     """
     for source in SOURCES:
         place = folder / source.place
@@ -102,7 +102,7 @@ def _download(source: Source, archive: Path) -> None:
 
 
 def _unpack(source: Source, archive: Path, folder: Path) -> None:
-    """Raises HarkError where it is no archive, or has none of the files."""
+    """Unpack an archive. Raises HarkError if it is not an archive, or contains none of the files."""
     folder.mkdir()
     texts: list[str] = []
     try:

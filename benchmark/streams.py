@@ -1,8 +1,8 @@
-"""Streams to measure detectors on: clips one after the other with pauses, decoded once; noise is mixed in on reading.
+"""Streams to measure detectors on: clips joined with pauses, decoded once; noise is mixed in on reading.
 
-The speech is kept as 16-bit samples under ``<data>/cache/wakeword/<digest>/`` (115 MB an hour) and read through a
-memory map, a block at a time. The noise is not kept: made from a seed, it is the same each time, and speech alone takes
-half of the room that a quiet and a noisy stream would.
+The speech is stored as 16-bit samples under ``<data>/cache/wakeword/<digest>/`` (115 MB an hour) and read through a
+memory map, a block at a time. The noise is not stored: it is generated from a seed, and the speech alone takes half of
+the space of a quiet and a noisy stream.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from core.audio_file import SAMPLE_RATE, read_audio
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
 
-VERSION = 2  # of what a stream holds and how it sounds: raised with a change of that code, so that nothing old is used
+VERSION = 2  # of a stream's content and sound: increase it with a change of that code, so that nothing old is used
 SNR_DB = 10.0  # of kitchen noise
 CLEAN_FLOOR_DB = 50.0  # below the speech: the self-noise of a microphone
-GAP_S = 1.5  # before, between and after clips ...
-SAID_GAP_S = 4.0  # ... and those of a phrase, or one would lie in the refractory time of the one before
-BLOCK_S = 60.0  # a block ends with the clip that makes it as long
+GAP_S = 1.5  # before, between and after clips;
+SAID_GAP_S = 4.0  # with clips of a phrase, or one would lie in the refractory time of the previous one
+BLOCK_S = 60.0  # a block ends with the clip that makes it this long
 CONDITIONS = ("clean", "kitchen")
 FULL_SCALE = 32767.0
 
 
 class StreamClip(NamedTuple):
-    """A clip [samples] for a stream, and what is to be remembered of it (plain JSON values)."""
+    """A clip [samples] for a stream, and its metadata (plain JSON values)."""
 
     audio: np.ndarray
     about: Mapping[str, Any]
@@ -41,14 +41,14 @@ class StreamClip(NamedTuple):
 
 @dataclass(frozen=True)
 class Stream:
-    """Clips one after the other.
+    """Joined clips.
 
     Attributes:
-        folder: where it lies; ``speech.s16`` holds the samples.
-        digest: of all that it was made from.
+        folder: of its files; ``speech.s16`` holds the samples.
+        digest: of everything that it was made from.
         spans: [first, end) of each clip, in samples of the stream.
-        about: what is remembered of each clip.
-        block_ends: in samples of the stream; a block begins where the one before it ends.
+        about: metadata of each clip.
+        block_ends: in samples of the stream; a block begins where the previous one ends.
     """
 
     folder: Path
@@ -58,24 +58,23 @@ class Stream:
     block_ends: tuple[int, ...]
 
     def speech(self, first: int, end: int) -> np.ndarray:
-        """Samples [first, end), int16, as a memory map of only these: what was read takes no memory afterwards."""
+        """Return samples [first, end), int16, as a memory map of only these, so that read parts leave memory."""
         return np.memmap(self.folder / "speech.s16", dtype="<i2", mode="r", offset=2 * first, shape=(end - first,))
 
     @property
     def hours(self) -> float:
-        """Length with the pauses."""
+        """Duration with the pauses."""
         return self.block_ends[-1] / SAMPLE_RATE / 3600
 
     @property
     def mebibytes(self) -> float:
-        """What it takes on the disk."""
         return self.block_ends[-1] * 2 / 2**20
 
     def blocks(self, condition: str, kitchen: np.ndarray, seed: int) -> Iterator[np.ndarray]:
-        """The stream as consecutive blocks of about a minute, float32, in one of :data:`CONDITIONS`.
+        """Yield the stream as consecutive blocks of about a minute, float32, in one of :data:`CONDITIONS`.
 
-        "clean" adds pink noise 50 dB below each clip, "kitchen" a piece of ``kitchen`` [samples] 10 dB below it: people
-        do not speak equally loud into their microphones.
+        "clean" adds pink noise 50 dB below each clip, "kitchen" a piece of ``kitchen`` [samples] 10 dB below each clip:
+        people do not speak equally loudly into their microphones.
         """
         if condition not in CONDITIONS:
             raise ValueError(f"{condition!r} is none of {CONDITIONS}")
@@ -96,10 +95,10 @@ class Stream:
 
 
 def stream_of_files(files: Sequence[Path], folder: Path, cache: Path, gap_s: float = GAP_S) -> Stream:
-    """The recordings ``files`` (under ``folder``) in their order; decoded unless that was done before.
+    """Return the stream of recordings ``files`` (under ``folder``) in their order; decode it unless it is cached.
 
     Raises:
-        HarkError: no files, one that cannot be read, or nothing can be written into the cache.
+        HarkError: no files, an unreadable file, or the cache is not writable.
     """
     listed = []
     for path in files:
@@ -116,16 +115,16 @@ def stream_of_files(files: Sequence[Path], folder: Path, cache: Path, gap_s: flo
 def stream_of(
     clips: Callable[[], Iterable[StreamClip]], made_from: Mapping[str, Any], cache: Path, gap_s: float = GAP_S
 ) -> Stream:
-    """The stream of the clips that ``clips()`` gives, which is asked only if the cache has none of ``made_from``.
+    """Return the stream of the clips from ``clips()``, which is called only if the cache has none of ``made_from``.
 
     Args:
-        clips: gives the clips in order.
-        made_from: plain JSON values that tell this stream from all others.
+        clips: returns the clips in order.
+        made_from: plain JSON values that distinguish this stream from all others.
         cache: folder of all streams.
         gap_s: seconds of silence before, between and after clips.
 
     Raises:
-        HarkError: no clips, or nothing can be written into the cache.
+        HarkError: no clips, or the cache is not writable.
     """
     identity = {"version": VERSION, "gap_s": gap_s, "block_s": BLOCK_S, **made_from}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
@@ -138,7 +137,7 @@ def stream_of(
 
 
 def _open(folder: Path, digest: str) -> Stream | None:
-    """The stream in a folder, or None where there is no whole one."""
+    """Return the stream in a folder, or None if it is missing or incomplete."""
     try:
         told = json.loads((folder / "stream.json").read_text())
         ends = tuple(int(end) for end in told["block_ends"])
@@ -156,7 +155,7 @@ def _write(clips: Iterable[StreamClip], folder: Path, digest: str, gap_s: float)
     about: list[Mapping[str, Any]] = []
     ends: list[int] = []
     length = block_start = 0
-    # The speech before its description: what has a description is whole.
+    # The speech is written before its description, whose existence marks it as complete.
     with atomic_path(folder / "speech.s16") as temporary:
         with temporary.open("wb") as file:
             for clip in clips:

@@ -1,7 +1,7 @@
-"""Synthesized clips to measure on: confusables, and the phrase itself where there is no recording of it.
+"""Synthesized clips to measure on: confusables, and phrases without recordings.
 
-They are spoken by the embedded engines. For a bundle these are the voices that its training did not hear: the engine it
-held out and the test voices of the others (:mod:`pipeline.training.splits`). A peer never heard any of them.
+The embedded engines speak them. For a bundle they use voices unknown to its training: those of the held-out engine and
+the test voices of the others (:mod:`pipeline.training.splits`). To a peer, all of them are unknown.
 """
 
 from __future__ import annotations
@@ -26,23 +26,24 @@ from phrase_augmentation.texts import positives
 from pipeline.training.keyword_scoring import is_understood
 from pipeline.training.splits import split_of, split_voices
 
-EMBEDDED_ENGINES = ("espeak", "flite", "festival")  # there wherever Hark is, so that figures can be compared
+EMBEDDED_ENGINES = ("espeak", "flite", "festival")  # available wherever Hark is, so that figures are comparable
 CONFUSABLE_CLIPS = 200
-CONFUSABLE_TEXTS = 2000  # asked for; a fifth of them belongs to the test
-PARTIAL_SHARE = 0.25  # of the confusables at most are parts of the phrase
+CONFUSABLE_TEXTS = 2000  # requested; a fifth of them belongs to the test
+PARTIAL_SHARE = 0.25  # of the confusables, at most, are parts of the phrase
 POSITIVE_CLIPS = 120
 
 Speakers = Mapping[str, Sequence[Sequence[Voice]]]  # by engine; the voices of each speaker
 
 
 def voices_for(language: str, engines: Sequence[str] | None = None, held_out: str | None = None) -> dict[str, Speakers]:
-    """Who speaks, as ``{"all": ..., "test": ..., "kept": ...}``: all embedded voices, those that training did not hear,
-    and those that engines keep to measure on, which no run may use.
+    """Return voices by use: ``{"all": ..., "test": ..., "kept": ...}``.
+
+    "all" are the embedded voices, "test" those unknown to training, "kept" those that engines reserve for measuring.
 
     Args:
         language: of the phrase.
-        engines: that the run had; the embedded ones where that is unknown.
-        held_out: the engine that the run held out; None where it held out none.
+        engines: that the run used; the embedded ones if unknown.
+        held_out: the engine that the run held out; None if there was none.
     """
     ready = default_engines()
     had = {name: ready[name].voices(language) for name in engines or EMBEDDED_ENGINES if name in ready}
@@ -66,7 +67,7 @@ def voices_for(language: str, engines: Sequence[str] | None = None, held_out: st
 
 
 def confusable_texts(phrase: str, language: str, seed: int, count: int = CONFUSABLE_CLIPS) -> list[PhraseText]:
-    """At most ``count`` texts that sound like the phrase: parts of it, and texts that no run's training may hear."""
+    """Return at most ``count`` texts that sound like the phrase: parts of it, and texts reserved for the test."""
     found = confusables(Keyphrase(phrase, language), CONFUSABLE_TEXTS, seed)
     rng = np.random.default_rng((seed, 1))
     partial = [text for text in found if text.kind == "partial"]
@@ -76,8 +77,8 @@ def confusable_texts(phrase: str, language: str, seed: int, count: int = CONFUSA
 
 
 def positive_texts(phrase: str, language: str, seed: int) -> list[PhraseText]:
-    """:data:`POSITIVE_CLIPS` times the phrase and nothing else, its punctuation varied."""
-    found = positives(Keyphrase(phrase, language), 3 * POSITIVE_CLIPS, seed)  # three of five are of the phrase alone
+    """Return :data:`POSITIVE_CLIPS` texts of only the phrase, with varied punctuation."""
+    found = positives(Keyphrase(phrase, language), 3 * POSITIVE_CLIPS, seed)  # three of five are the phrase alone
     return [text for text in found if text.kind in ("alone", "punctuated")][:POSITIVE_CLIPS]
 
 
@@ -90,13 +91,13 @@ def spoken(
     name: str,
     gap_s: float = GAP_S,
 ) -> Stream:
-    """The stream of the texts, each spoken once, by the engines in turn; kept like all streams.
+    """Return the stream of the texts, each spoken once, by the engines in turn; cached like all streams.
 
-    Each clip's ``about`` holds text, kind, engine, voice. What an engine fails to speak is left out, and
-    what an unsure one says badly.
+    Each clip's ``about`` holds text, kind, engine, voice. Clips that an engine fails to speak, and unintelligible ones
+    of an unsure engine, are excluded.
 
     Raises:
-        HarkError: no voice, or not one clip was made.
+        HarkError: no voice, or no clip at all.
     """
     if not any(speakers.values()):
         raise HarkError(

@@ -1,8 +1,8 @@
 """The wake-word benchmark: detectors on real recordings of their phrase, against hours of other speech.
 
-The audio lies outside the repository (``../shared/data``, HARK_SHARED, or what :mod:`benchmark.public_audio` fetches).
-None of it may have been trained on: the folders named here are kept for testing, and a bundle that names one of them as
-training data is reported so. A bundle's files for devices and other projects' detectors (:mod:`benchmark.peers`) score
+The audio lies outside the repository (``../shared/data``, HARK_SHARED, or a download of :mod:`benchmark.public_audio`).
+None of it may be training data: the folders named here are reserved for testing, and the report says if a bundle names
+one of them as training data. A bundle's files for devices and other projects' detectors (:mod:`benchmark.peers`) score
 the same streams.
 """
 
@@ -65,24 +65,24 @@ OTHER_SPEECH = (
 KITCHEN_NOISE = "noise/speech-commands/doing_the_dishes.ogg"
 WORDS = "speech/speech-commands"
 HIT_AFTER_S = 1.0  # a detection counts until this long after a clip's end
-CONFUSABLE_RATE = "0.5"  # false alarms an hour: the rate whose threshold, in quiet, confusables are held against
-WORST_CONFUSABLES = 10  # named in the figures
-LEVELS = {"good": 0, "caution": 1, "warning": 2}  # what a note of the adviser counts
+CONFUSABLE_RATE = "0.5"  # false alarms an hour: confusables are measured at this rate's threshold in quiet
+WORST_CONFUSABLES = 10  # listed in the figures
+LEVELS = {"good": 0, "caution": 1, "warning": 2}  # weights of the adviser's notes
 
 
 @dataclass(frozen=True)
 class Listener:
-    """A detector of one phrase, or a peer's of several, as it is measured.
+    """A detector of one phrase, or a peer's of several, with what is needed to measure it.
 
     Attributes:
         name: in the figures.
-        scorer: gives the scores.
+        scorer: computes the scores.
         period_s: seconds a score.
-        phrases: what it listens for, a column of scores each.
+        phrases: that it detects, a column of scores each.
         thresholds: by name, for each phrase.
         language: of the phrases.
-        speakers: for each phrase, who says its confusables, and the phrase where there is no real recording of it.
-        digest: of everything that its scores come from, to keep them by.
+        speakers: for each phrase, the voices of its confusables, and of the phrase if there are no real recordings.
+        digest: of everything that affects its scores, the key of their cache.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Listener:
 
 @dataclass(frozen=True)
 class DeviceListener:
-    """A listener to bundles' files for a device; ``bundles`` has the name of one for each phrase."""
+    """A listener for bundles' files for a device; ``bundles`` has the bundle's name for each phrase."""
 
     device: str
     listener: Listener
@@ -105,25 +105,28 @@ class DeviceListener:
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """The recordings under a folder, in a fixed order."""
+    """Return the recordings under a folder, in a fixed order."""
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".ogg", ".wav", ".flac", ".mp3"))
 
 
 def texts_of(corpus: Path) -> dict[str, str]:
-    """What is said in a corpus's recordings, by their names without ending; empty where it has no list of that."""
+    """Return the transcripts of a corpus by the recordings' names without suffix; empty if it has none."""
     if (corpus / "manifest.jsonl").is_file():
         return {Path(row["audio_filepath"]).stem: str(row["text"]) for row in manifest_rows(corpus)}
     return transcripts(corpus) if (corpus / "transcripts.tsv").is_file() else {}
 
 
 def folded(name: str) -> str:
-    """A name without case, spaces and signs, to be compared."""
+    """Normalize a name for comparison: no case, spaces or punctuation."""
     return re.sub(r"[\W_]+", "", name.lower())
 
 
 def recordings_of(phrase: str, folder: Path) -> list[Path]:
-    """Real recordings of a phrase: those in ``keyphrases/<phrase>``, written with or without spaces or underscores, or
-    those of a word of Speech Commands by the few speakers whom no shipped weights have learned from."""
+    """Return real recordings of a phrase: those in ``keyphrases/<phrase>``, or of a word of Speech Commands.
+
+    The folder's name may have spaces or underscores. Of Speech Commands, only the few speakers count on whom no shipped
+    weights were trained.
+    """
     for named in sorted((folder / "keyphrases").glob("*")):
         if named.is_dir() and folded(named.name) == folded(phrase):
             return audio_files(named)
@@ -136,25 +139,25 @@ def recordings_of(phrase: str, folder: Path) -> list[Path]:
 
 
 def score_stream(scorer: Detector | Peer, audio_blocks: Iterable[np.ndarray]) -> np.ndarray:
-    """Scores [n] or [n, phrases] of consecutive blocks of one stream, from silence on."""
+    """Return scores [n] or [n, phrases] of consecutive blocks of one stream, preceded by silence."""
     scorer.reset()
     return np.concatenate([scorer.scores(block) for block in audio_blocks])
 
 
 def best_scores(scores: np.ndarray, spans: Sequence[tuple[int, int]], period_s: float) -> np.ndarray:
-    """The highest score [clips] from the start of each clip (``spans``, in samples) until a second after its end."""
+    """Return the highest score [clips] from each clip's start (``spans``, in samples) until a second after its end."""
     windows = zip(*_windows(spans, period_s))
     return np.asarray([scores[first:last].max(initial=0.0) for first, last in windows], scores.dtype)
 
 
 def _windows(spans: Sequence[tuple[int, int]], period_s: float) -> tuple[np.ndarray, np.ndarray]:
-    """The first score [clips] that counts for each clip, and the one after the last: a second after its end."""
+    """Return the first score [clips] that counts for each clip, and the one after the last, a second after its end."""
     starts, ends = np.asarray(spans, float).reshape(-1, 2).T / SAMPLE_RATE
     return (starts / period_s).astype(int), np.ceil(ends / period_s + HIT_AFTER_S / period_s).astype(int)
 
 
 def without(scores: np.ndarray, spans: Sequence[tuple[int, int]], period_s: float) -> np.ndarray:
-    """Scores [n] with 0 where a detection counts for one of the clips: it is no false alarm there."""
+    """Return scores [n] with 0 where a detection counts for one of the clips and is not a false alarm."""
     scores = scores.copy()
     for first, last in zip(*_windows(spans, period_s)):
         scores[first:last] = 0.0
@@ -162,16 +165,16 @@ def without(scores: np.ndarray, spans: Sequence[tuple[int, int]], period_s: floa
 
 
 def _fired(scores: np.ndarray, threshold: float, period_s: float) -> np.ndarray:
-    """Where a detector with that threshold fires, with a refractory time of a second."""
-    # `detections` counts scores of 80 ms; with a time that is longer by as much as these are shorter, it counts these.
+    """Return the indices at which a detector with that threshold fires, with a refractory time of a second."""
+    # `detections` counts scores of 80 ms; scaling the time corrects for scores of another period.
     return detections(scores, threshold, REFRACTORY_S * SCORE_PERIOD_S / period_s)
 
 
 def heard(scores: np.ndarray, spans: Sequence[tuple[int, int]], threshold: float, period_s: float) -> np.ndarray:
-    """Whether a detector with that threshold fires [clips] from the start of each clip until a second after its end.
+    """Return whether a detector with that threshold fires [clips] from the start of each clip until a second after it.
 
-    It fires as in :func:`count_alarms`: a score that is still up from what was before is no hit, as it is no alarm.
-    Were a high score enough, one that never comes down would hit everything, at a single alarm.
+    It fires as in :func:`count_alarms`: a score that is still high from earlier audio is neither a hit nor an alarm.
+    Otherwise a score that never falls would hit everything, at the cost of a single alarm.
     """
     fired = _fired(scores, threshold, period_s)
     first, last = _windows(spans, period_s)
@@ -179,12 +182,12 @@ def heard(scores: np.ndarray, spans: Sequence[tuple[int, int]], threshold: float
 
 
 def count_alarms(scores: np.ndarray, threshold: float, period_s: float) -> int:
-    """How often a detector with that threshold fires, with a refractory time of a second."""
+    """Count how often a detector with that threshold fires, with a refractory time of a second."""
     return len(_fired(scores, threshold, period_s))
 
 
 def alarms_in(stream: Stream, scores: np.ndarray, threshold: float, period_s: float) -> list[str]:
-    """The files of a stream in which, or just after which, a detector fires; the highest score first."""
+    """Return the files of a stream in which, or just after which, a detector fires; the highest score first."""
     fired = _fired(scores, threshold, period_s)
     starts = [start for start, _ in stream.spans]
     clips = np.searchsorted(starts, (fired + 1) * period_s * SAMPLE_RATE, side="right") - 1
@@ -193,18 +196,18 @@ def alarms_in(stream: Stream, scores: np.ndarray, threshold: float, period_s: fl
 
 
 def count_doubles(scores: np.ndarray, spans: Sequence[tuple[int, int]], threshold: float, period_s: float) -> int:
-    """How often a detector with that threshold fires in a stream of clips of the phrase beyond once for each clip."""
+    """Count duplicate detections: how often a detector fires on clips of the phrase beyond once for each clip."""
     return count_alarms(scores, threshold, period_s) - int(heard(scores, spans, threshold, period_s).sum())
 
 
 def threshold_at(
     other: np.ndarray, said: np.ndarray, spans: Sequence[tuple[int, int]], period_s: float, fa_per_hour: float
 ) -> float:
-    """The lowest threshold with at most that many false alarms an hour of other speech.
+    """Return the lowest threshold with at most that many false alarms an hour of other speech.
 
     Args:
         other: scores of other speech [n].
-        said: scores of the clips of the phrase [m]; a second detection of one of them is a false alarm too.
+        said: scores of the clips of the phrase [m]; a second detection of a clip is a false alarm too.
         spans: of those clips, in samples.
     """
 
@@ -213,24 +216,24 @@ def threshold_at(
 
     allowed = fa_per_hour * len(other) * period_s / 3600
     candidates = np.unique(np.concatenate([other, said]))[::-1]
-    low, high = 0, len(candidates) - 1  # thresholds get lower, alarms more
+    low, high = 0, len(candidates) - 1  # thresholds decrease, alarms increase
     while low < high:
         middle = (low + high + 1) // 2
         if alarms(float(candidates[middle])) <= allowed:
             low = middle
         else:
             high = middle - 1
-    # Doubles can become fewer at a lower threshold, so the search may end beside what it looks for.
+    # Duplicate detections can decrease at a lower threshold, so the search may end beside the solution.
     while low >= 0 and alarms(float(candidates[low])) > allowed:
         low -= 1
     return float(candidates[low] if low >= 0 else np.nextafter(candidates[0], 2.0))
 
 
 class EvaluationSet:
-    """The streams that detectors are measured on. They are decoded when they are first needed, and kept."""
+    """The streams that detectors are measured on, decoded on demand and cached."""
 
     def __init__(self, folder: Path, cache: Path, seed: int = 0, reporter: Reporter | None = None) -> None:
-        """Measure on the audio under ``folder``, laid out like the shared one; keep streams under ``cache``."""
+        """Measure on the audio under ``folder``, laid out like the shared one; cache streams under ``cache``."""
         self.folder, self.cache, self.seed = folder, cache, seed
         self.reporter = reporter or silent_reporter()
         self.missing = {name: "there is no audio" for name in OTHER_SPEECH if not audio_files(folder / name)}
@@ -238,31 +241,31 @@ class EvaluationSet:
 
     @cached_property
     def kitchen(self) -> np.ndarray:
-        """A kitchen: dishes are being done [samples]."""
+        """Noise of a kitchen, dishes being done [samples]."""
         path = self.folder / KITCHEN_NOISE
         return read_audio(path if path.is_file() else self.folder / public_audio.KITCHEN)
 
     @cached_property
     def other_speech(self) -> Stream:
-        """Hours in which no phrase is said, speakers in turn and not an hour of each."""
+        """Hours without any phrase, with speakers in turn instead of an hour of each."""
         files = [path for name in OTHER_SPEECH for path in audio_files(self.folder / name)]
         order = np.random.default_rng(self.seed).permutation(len(files))
         return self._note(stream_of_files([files[i] for i in order], self.folder, self.cache))
 
     @cached_property
     def _texts(self) -> list[str]:
-        """What is said in each clip of the other speech; empty where that is not known."""
+        """The transcript of each clip of the other speech; empty if unknown."""
         known = {name: texts_of(self.folder / name) for name in OTHER_SPEECH}
         files = [Path(about["file"]) for about in self.other_speech.about]
         return [known["/".join(file.parts[:2])].get(file.stem, "") for file in files]
 
     def spans_saying(self, phrase: str, language: str) -> list[tuple[int, int]]:
-        """The spans of the other speech's clips in which the phrase is said."""
+        """Return the spans of the other speech's clips that contain the phrase."""
         said = ear(phrase, language).hears(self._texts)
         return [span for span, says in zip(self.other_speech.spans, said) if says]
 
     def positives(self, phrase: str, language: str, speakers: Speakers) -> tuple[Stream, str]:
-        """The phrase, and whether those are :data:`REAL` recordings or :data:`SYNTHESIZED` by ``speakers``."""
+        """Return a stream of the phrase, and its kind: :data:`REAL`, or :data:`SYNTHESIZED` by ``speakers``."""
         files = recordings_of(phrase, self.folder)
         if files:
             return self._note(stream_of_files(files, self.folder, self.cache, SAID_GAP_S)), REAL
@@ -276,7 +279,7 @@ class EvaluationSet:
         return self._note(spoken(texts, speakers, language, self.seed, self.cache, f"confusables {phrase}"))
 
     def scores(self, listener: Listener, stream: Stream, condition: str, seed: int, what: str) -> np.ndarray:
-        """Scores [n, phrases] of a stream of ``what`` in a condition; they are kept."""
+        """Return scores [n, phrases] of a stream of ``what`` in a condition, cached."""
         self.scores_of_large([listener], stream, condition, seed, what)
         scores = self._kept(listener, stream, condition, seed)
         if scores is None:
@@ -295,7 +298,7 @@ class EvaluationSet:
     def scores_of_large(
         self, listeners: Sequence[Listener], stream: Stream, condition: str, seed: int, what: str
     ) -> None:
-        """Keep the scores of large bundles, whose encoder hears the stream once for all with windows of one length."""
+        """Cache the scores of large bundles; the encoder runs once for all with windows of one length."""
         by_window: dict[int, list[tuple[Listener, EncoderDetector]]] = {}
         for listener in listeners:
             if not isinstance(listener.scorer, Detector) or self._kept(listener, stream, condition, seed) is not None:
@@ -333,7 +336,7 @@ class EvaluationSet:
         return stream
 
     def facts(self) -> Figures:
-        """What was decoded for the streams that were used, and where it lies."""
+        """Return the size and the folder of the decoded streams that were used."""
         return {
             "folder": str(self.cache),
             "mebibytes": round(sum(stream.mebibytes for stream in self._used.values()), 1),
@@ -343,18 +346,18 @@ class EvaluationSet:
 
 
 def measure(listener: Listener, evaluation: EvaluationSet) -> list[Measured]:
-    """Miss rates with intervals at each of :data:`RATES`, clean and in kitchen noise at 10 dB, for each phrase.
+    """Return miss rates with intervals at each of :data:`RATES`, clean and in kitchen noise at 10 dB, for each phrase.
 
-    Thresholds are those at which the detector has exactly that rate on the other speech of the same condition, where a
-    second detection of one clip of the phrase counts as a false alarm; beside them, what the detector's own thresholds
-    give, and the share of confusables that pass the one for 0.5 an hour clean.
+    The threshold for a rate is the one with exactly that rate on the other speech of the same condition, where a second
+    detection of a clip of the phrase counts as a false alarm. Also returns results at the detector's own thresholds,
+    and the share of confusables above the threshold for 0.5 an hour clean.
     """
     others = _other_scores(listener, evaluation)
     return [_measure_phrase(listener, column, others, evaluation) for column in range(len(listener.phrases))]
 
 
 def _other_scores(listener: Listener, evaluation: EvaluationSet) -> dict[str, np.ndarray]:
-    """Scores [n, phrases] of the other speech in each condition."""
+    """Return scores [n, phrases] of the other speech in each condition."""
     speech = evaluation.other_speech
     return {
         condition: evaluation.scores(listener, speech, condition, evaluation.seed + 1, _hours_of(speech))
@@ -409,7 +412,7 @@ def _measure_phrase(
 
 
 def _confusables(listener: Listener, column: int, threshold: float, evaluation: EvaluationSet) -> Figures:
-    """The share of confusables, spoken in quiet, that pass a threshold."""
+    """Return the share of confusables, spoken in quiet, above a threshold."""
     phrase = listener.phrases[column]
     stream = evaluation.confusables(phrase, listener.language, listener.speakers[column])
     scores = evaluation.scores(listener, stream, "clean", evaluation.seed + 2, f"confusables of “{phrase}”")[:, column]
@@ -439,7 +442,7 @@ def share_of(events: np.ndarray) -> Interval:
 
 
 def bundle_listener(bundle: Path, name: str) -> Listener:
-    """A bundle, to be measured. Raises HarkError where it cannot be used."""
+    """Open a bundle for measuring. Raises HarkError if it cannot be used."""
     detector = open_detector(bundle)
     report = _report(detector.bundle)
     language = str(detector.bundle.manifest.get("language") or "en")
@@ -457,7 +460,7 @@ def bundle_listener(bundle: Path, name: str) -> Listener:
 
 
 def _digest(detector: Detector) -> str:
-    """Of all that a bundle's scores come from: its graph, what runs that, and how scores are smoothed."""
+    """Return a digest of everything that affects a bundle's scores: its graph, its runtime, and the smoothing."""
     manifest = detector.bundle.manifest
     graph = detector.bundle.read("model.onnx")
     code = Path(detector_module.__file__).read_bytes()
@@ -466,7 +469,7 @@ def _digest(detector: Detector) -> str:
 
 
 def device_files(bundle: Bundle, folder: Path) -> dict[str, Path]:
-    """What a device's runtime opens of a bundle's files for it, by the device, unpacked below ``folder``."""
+    """Unpack a bundle's files for devices below ``folder``; return, by device, the file that its runtime opens."""
     opened = {}
     for device in DEVICES:
         contents = {name: bundle.read(name) for name in files_for(device, bundle.manifest["files"])}
@@ -475,13 +478,14 @@ def device_files(bundle: Bundle, folder: Path) -> dict[str, Path]:
             with storing("unpacking files for devices"), atomic_path(kept / name) as temporary:
                 temporary.write_bytes(content)
         if contents:
-            opened[device] = kept / min(contents)  # of two the manifest, which names the network beside it
+            opened[device] = kept / min(contents)  # of two, the manifest, which names the network beside it
     return opened
 
 
 def device_listeners(files: Mapping[str, Mapping[str, Path]], own: Mapping[str, Listener]) -> list[DeviceListener]:
-    """Listeners to bundles' files for devices, each in its device's own runtime. The files for openWakeWord of one
-    language listen together, for all hear by the same embedding.
+    """Return listeners for bundles' files for devices, each in its device's own runtime.
+
+    The files for openWakeWord of one language share a listener, because they share the embedding.
 
     Args:
         files: by the bundle's name and the device, of :func:`device_files`.
@@ -515,8 +519,8 @@ def _device_listener(device: str, scorer: Peer, names: list[str], own: Mapping[s
 
 
 def peer_listener(peer: Peer) -> Listener:
-    """A peer, to be measured: at its own thresholds, and at 0.5."""
-    voices = voices_for("en")["all"]  # it has heard none of them
+    """Return a listener for a peer, measured at its own thresholds and at 0.5."""
+    voices = voices_for("en")["all"]  # all unknown to it
     return Listener(
         name=peer.name,
         scorer=peer,
@@ -543,7 +547,7 @@ def _with_facts(measured: Measured, bundle: Path, language: str, form: str) -> M
 
 
 def _report(bundle: Bundle) -> Mapping[str, Any]:
-    """The bundle's ``report.json``; empty where it has none that can be read."""
+    """Return the bundle's ``report.json``; empty if it is missing or unreadable."""
     try:
         report = json.loads(bundle.read("report.json"))
     except (BundleError, ValueError):
@@ -552,8 +556,7 @@ def _report(bundle: Bundle) -> Mapping[str, Any]:
 
 
 def _tested(report: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
-    """The miss rates of the test's voices at the shipped threshold by a bundle's report, with intervals, by this
-    benchmark's conditions."""
+    """Return the report's miss rates of test voices at the shipped threshold, with intervals, by our conditions."""
     results = report.get("results", {})
     for row in results.get("at_rates", ()):
         if row["threshold"] == results.get("default_threshold"):
@@ -563,10 +566,10 @@ def _tested(report: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
 
 
 def heard_in_training(manifest: Mapping[str, Any], phrase: str) -> dict[str, Any]:
-    """Which of the recordings that a bundle is measured on were trained on, as its manifest says.
+    """Return the recordings in this benchmark that a bundle was trained on, according to its manifest.
 
     Returns:
-        ``{"corpora": [...], "known": bool}``; not known: the manifest does not say it.
+        ``{"corpora": [...], "known": bool}``; not known: the manifest does not list them.
     """
     told = manifest.get("training_corpora")
     names = {folded(Path(name).name) for name in told or ()}
@@ -576,17 +579,17 @@ def heard_in_training(manifest: Mapping[str, Any], phrase: str) -> dict[str, Any
 
 
 def _measure_bundles(bundles: Mapping[str, Path], evaluation: EvaluationSet) -> dict[str, list[Measured]]:
-    """Each bundle, by name, with its own detector under "", and its files for devices under the devices' names."""
+    """Measure each bundle, by name: its own detector under "", and its files for devices under the devices' names."""
     own = {name: bundle_listener(path, name) for name, path in bundles.items()}
     files = {name: device_files(Bundle(path), evaluation.cache / "devices") for name, path in bundles.items()}
     devices = device_listeners(files, own)
     listeners = [*own.values(), *(one.listener for one in devices)]
     if len(listeners) > 1:
-        _ = evaluation.other_speech, evaluation.kitchen  # decoded once, before threads ask for them
+        _ = evaluation.other_speech, evaluation.kitchen  # decoded once, before threads need them
         for condition in CONDITIONS:
             speech, seed = evaluation.other_speech, evaluation.seed + 1
             evaluation.scores_of_large(listeners, speech, condition, seed, _hours_of(speech))
-        with ThreadPoolExecutor(usable_cores()) as pool:  # the bulk of the work; its scores are kept
+        with ThreadPoolExecutor(usable_cores()) as pool:  # the bulk of the work; its scores are cached
             list(pool.map(lambda listener: _other_scores(listener, evaluation), listeners))
     measured: dict[str, list[Measured]] = {"": []}
     for name, path in bundles.items():
@@ -603,7 +606,7 @@ def _measure_bundles(bundles: Mapping[str, Path], evaluation: EvaluationSet) -> 
 def run(bundles: Sequence[Path], peers: bool, fetch: Path | None, seed: int, reporter: Reporter) -> Figures:
     """Open every bundle first, then measure: see :func:`bench_wakeword`."""
     for bundle in bundles:
-        open_detector(bundle)  # says what is wrong with one before hours of audio are read for another
+        open_detector(bundle)  # reports a broken one before hours of audio are scored for another
     if fetch is not None:
         public_audio.fetch(fetch, reporter)
     reporter.stage("bench", "Listening to real recordings (some minutes a bundle, half an hour a large one)")
@@ -617,17 +620,16 @@ def bench_wakeword(
     reporter: Reporter | None = None,
     folder: Path | None = None,
 ) -> Figures:
-    """All bundles, and the peers where they are wanted, on the same streams, of audio in ``folder`` or the shared one.
+    """Measure all bundles, and the peers if requested, on the same streams, of audio in ``folder`` or the shared one.
 
     Returns ``bundles`` {name: figures}, ``phrases`` {phrase: mean, range and pooled interval over its bundles},
-    ``average`` over phrases with real recordings, ``predictions`` (what reports said against what real people were
-    missed), ``promises`` (false alarms against those that were wanted), ``devices`` {device: ``bundles``, ``phrases``
-    and ``average`` of the bundles' files for it}, ``peers`` {"project: phrase": figures}, ``not_measured``
-    {what: why} and ``streams`` (what was decoded and kept).
-    :func:`benchmark.wakeword_summary.table` sets them out for people.
+    ``average`` over phrases with real recordings, ``predictions`` (predicted and measured misses of real people),
+    ``promises`` (intended and measured false alarms), ``devices`` {device: ``bundles``, ``phrases`` and ``average`` of
+    the bundles' files for it}, ``peers`` {"project: phrase": figures}, ``not_measured`` {what: why} and ``streams``
+    (the decoded audio). :func:`benchmark.wakeword_summary.table` formats them.
 
     Raises:
-        HarkError: nothing was asked for, the real audio is missing, or a bundle cannot be used.
+        HarkError: nothing was requested, the real audio is missing, or a bundle cannot be used.
     """
     if not bundles and not peers:
         raise HarkError(
@@ -667,7 +669,7 @@ def _of_form(measured: Sequence[Measured]) -> Figures:
 
 
 def names_of(bundles: Sequence[Path]) -> dict[str, Path]:
-    """The bundles by name: their file's, with a number where another one has that already."""
+    """Return the bundles by their files' names, with a number for repeated ones."""
     stems = [Path(bundle).stem for bundle in bundles]
     counts = [stems[:place].count(stem) for place, stem in enumerate(stems)]
     names = (f"{stem} ({count + 1})" if count else stem for stem, count in zip(stems, counts))

@@ -1,4 +1,4 @@
-"""The wake-word benchmark's figures over several bundles, and as a table for people."""
+"""The wake-word benchmark's figures over several bundles, and as a table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True)
 class Measured:
-    """The figures of one phrase, and which clips were missed ``[condition][rate]`` (bool [clips]), for pooling."""
+    """The figures of one phrase, and the missed clips ``[condition][rate]`` (bool [clips]), for pooling."""
 
     name: str
     phrase: str
@@ -32,11 +32,11 @@ class Measured:
 
 
 def pooled(measured: Sequence[Measured]) -> Figures:
-    """For each phrase, condition and rate: mean and range of the miss rate over its bundles, and one interval.
+    """Return the miss rate of each phrase, condition and rate: mean and range over its bundles, and one interval.
 
-    The bundles score the same clips, so misses of one clip are one piece of evidence and not several: the interval is
-    Wilson's with the number of trials that the spread between clips is worth (the design effect; Korn and Graubard
-    1998). It holds for these bundles: of what another seed would do, only the range tells.
+    The bundles score the same clips, so their misses of a clip are not independent: the interval is Wilson's with the
+    number of trials that matches the variance between clips (the design effect; Korn and Graubard 1998). It holds for
+    these bundles; only the range shows the effect of another seed.
     """
     phrases: dict[str, list[Measured]] = {}
     for one in measured:
@@ -65,7 +65,7 @@ def pooled(measured: Sequence[Measured]) -> Figures:
 
 
 def _pool(missed: np.ndarray) -> Figures:
-    """Mean, range and interval of a miss rate from misses [bundles, clips]."""
+    """Return mean, range and interval of a miss rate from misses [bundles, clips]."""
     rates = missed.mean(axis=1)
     of_clips = missed.mean(axis=0)
     mean, clips = float(of_clips.mean()), missed.shape[1]
@@ -81,7 +81,7 @@ def _pool(missed: np.ndarray) -> Figures:
 
 
 def average(phrases: Mapping[str, Any]) -> Figures:
-    """Mean miss rates over the phrases of which there are real recordings; each phrase counts alike."""
+    """Return mean miss rates over the phrases with real recordings, with equal weights."""
     real = {name: figures for name, figures in phrases.items() if figures["positives"] == REAL}
     if not real:
         return {}
@@ -98,13 +98,13 @@ def average(phrases: Mapping[str, Any]) -> Figures:
 
 
 def predictions(bundles: Mapping[str, Any]) -> Figures:
-    """How well the reports of bundles predict the miss rates of real people, at the shipped thresholds.
+    """Compare the miss rates predicted by bundles' reports with those of real people, at the shipped thresholds.
 
-    For each condition ``words`` {bundle: {tested, predicted, missed, inside, inside_by_others, warnings}}; of how many
-    what is missed lies within the interval that a report predicts (``inside``), and within what it would predict by the
-    error of the other bundles' tests alone (``inside_by_others``; None below four bundles); ``mean_error`` (of
-    absolute differences), ``rank_correlation`` (Spearman's; None below three bundles, or where all are alike), and that
-    of the adviser's ``warnings`` with the miss rates. ``error``: see :func:`prediction_error`.
+    Returns for each condition ``words`` {bundle: {tested, predicted, missed, inside, inside_by_others, warnings}}, and
+    the counts of misses within the report's predicted interval (``inside``) and within a prediction by the error of
+    only the other bundles' tests (``inside_by_others``; None below four bundles); ``mean_error`` (of absolute
+    differences), ``rank_correlation`` (Spearman's; None below three bundles, or if all are equal), and that of the
+    adviser's ``warnings`` with the miss rates. ``error``: see :func:`prediction_error`.
     """
     held = {
         name: {condition: (one["tested"][condition], shipped_misses(one, condition)) for condition in CONDITIONS}
@@ -146,14 +146,16 @@ def shipped_misses(one: Mapping[str, Any], condition: str) -> Mapping[str, float
 
 
 def _within(missed: Mapping[str, float], told: Mapping[str, float | None]) -> bool:
-    """A report says whole per cents."""
+    """Return whether a miss rate lies in the interval, in whole per cents, as in a report."""
     return round(told["low"] or 0.0, 2) <= round(missed["value"], 2) <= round(told["high"] or 0.0, 2)
 
 
 def prediction_error(pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -> float | None:
-    """Standard deviation, in logits, of miss rates of people around those of test voices, beyond what their intervals
-    explain: the one with which squared differences are as large as they should be (a moment estimate, DerSimonian and
-    Laird 1986). None for fewer than six pairs, those of three bundles."""
+    """Estimate the standard deviation, in logits, of people's miss rates around those of test voices.
+
+    It is the part that their intervals do not explain: with it, squared differences have their expected size (a moment
+    estimate, DerSimonian and Laird 1986). None for fewer than six pairs, those of three bundles.
+    """
     if len(pairs) < 6:
         return None
     found = [[_logit_with_deviation(rate) for rate in pair] for pair in pairs]
@@ -167,8 +169,10 @@ def prediction_error(pairs: Sequence[tuple[Mapping[str, float], Mapping[str, flo
 
 
 def _logit_with_deviation(rate: Mapping[str, float]) -> tuple[float, float]:
-    """Logit of the centre of a Wilson interval, which is never 0 or 1, and its standard deviation by the bound on the
-    side of one half, which is neither."""
+    """Return the logit of a Wilson interval's centre, which is never 0 or 1, and its standard deviation.
+
+    The deviation comes from the bound on the side of one half, which is neither 0 nor 1.
+    """
     centre = (rate["low"] + rate["high"]) / 2
     bound = rate["high"] if centre < 0.5 else rate["low"]
     return float(logit(centre)), abs(float(logit(bound)) - float(logit(centre))) / QUANTILE
@@ -180,11 +184,11 @@ def _rank_correlation(first: Sequence[float], second: Sequence[float]) -> float 
 
 
 def promises(bundles: Mapping[str, Any]) -> Figures:
-    """Whether shipped thresholds give the false alarms an hour that they were set for.
+    """Check whether shipped thresholds give their intended false alarms an hour.
 
-    For each condition ``bundles`` {name: {wanted, got, kept, lost}}, and ``kept``, how many did: they give what was
-    wanted within a factor of two, or its interval holds that. ``lost`` is the share that is missed beyond what the
-    threshold with exactly that rate on the same speech misses.
+    Returns for each condition ``bundles`` {name: {wanted, got, kept, lost}}, and the number ``kept``: the measured rate
+    is within a factor of two, or its interval contains the intended one. ``lost`` is the share that is missed beyond
+    the misses of the threshold with exactly that rate on the same speech.
     """
     result: Figures = {}
     for condition in CONDITIONS:
@@ -210,8 +214,7 @@ HEADER = (
 
 
 def table(figures: Mapping[str, Any]) -> str:
-    """The figures of :func:`benchmark.wakeword.bench_wakeword` as text for people: per cent missed, with 95 %
-    intervals."""
+    """Format the figures of :func:`benchmark.wakeword.bench_wakeword`: per cent missed, with 95 % intervals."""
     rows: list[tuple[str, ...]] = []
     for device, form in {"": figures, **figures["devices"]}.items():
         rows += _rows_of_form(device, form)
@@ -263,7 +266,7 @@ def table(figures: Mapping[str, Any]) -> str:
 
 
 def _rows_of_form(device: str, form: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Of the bundles' own detectors (``device`` is empty), or of their files for a device."""
+    """Return the rows of the bundles' own detectors (``device`` is empty), or of their files for a device."""
     rows: list[tuple[str, ...]] = []
     where = f" ({device})" if device else ""
     for phrase, one in form["phrases"].items():
