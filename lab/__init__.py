@@ -1,4 +1,4 @@
-"""The lab: what measures Hark for its makers, and what makes the weights that ship (lab/README.md)."""
+"""The lab: measurements of Hark for its makers, and the making of the shipped weights (lab/README.md)."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ LOOK_EVERY_S = 0.1
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """What a measurement may be asked for; each uses what concerns it."""
+    """Options of a measurement; each uses those that concern it."""
 
     seed: int = 0
-    engines: tuple[str, ...] = ()  # empty: all that are used by default and ready
-    phrase: str = "something"  # that is mined
+    engines: tuple[str, ...] = ()  # empty: all that are ready and used by default
+    phrase: str = "something"  # phrase to mine
     bundles: tuple[Path, ...] = ()
-    anchors: int = 400  # phrases of LibriPhrase, about
-    pairs: Path | None = None  # the folder that LibriPhrase's pairs are written to
+    anchors: int = 400  # approximate number of phrases of LibriPhrase
+    pairs: Path | None = None  # the folder for LibriPhrase's pairs
     minutes: int = 60  # of mixed use
-    servers: bool = False  # on those of the environment
+    servers: bool = False  # use the environment's servers
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Measurement:
     """A measurement of ``python -m lab NAME``.
 
     Attributes:
-        module: has ``run(options, reporter)``, and ``table(figures)`` where the figures have a table of their own.
-        what: it measures, for the help.
-        takes: the fields of :class:`BenchOptions` that it uses beside the seed.
+        module: has ``run(options, reporter)``, and ``table(figures)`` if the figures have their own table.
+        what: its description, for the help.
+        takes: the fields of :class:`BenchOptions` that it uses besides the seed.
     """
 
     module: str
@@ -73,15 +73,15 @@ def run_measurement(name: str, options: BenchOptions, reporter: Reporter) -> Fig
 
 
 def without_servers() -> None:
-    """Forget this machine's database and queue: a measurement's libraries and portals are its own."""
-    os.environ[CHOSEN] = ""  # or the portal's settings would read them from the file again
+    """Ignore this machine's database and queue: a measurement uses its own libraries and portals."""
+    os.environ[CHOSEN] = ""  # otherwise the portal's settings would read them from the file again
     for server in (DATABASE, "REDIS_URL"):
         os.environ.pop(server, None)
 
 
 @contextmanager
 def on_one_core() -> Iterator[None]:
-    """Let torch work on one core meanwhile: times are then those of a core."""
+    """Run torch on one core within the block, so that times are those of one core."""
     import torch
 
     threads = torch.get_num_threads()

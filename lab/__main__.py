@@ -20,7 +20,6 @@ PROGRAM = "python -m lab"
 
 
 def build_parser() -> Parser:
-    """Build the parser of all measurements."""
     parser = Parser(prog=PROGRAM, usage=f"{PROGRAM} NAME [options]", description=__doc__)
     common_options(parser)
     commands = parser.add_subparsers(metavar="NAME", parser_class=Parser, prog=PROGRAM, required=True)
@@ -44,7 +43,6 @@ def _add(command: Parser, option: str) -> None:
 
 
 def run(options: argparse.Namespace, screen: Screen) -> int:
-    """Measure, and show the figures."""
     name = options.parser.name
     given = {option: getattr(options, option) for option in (*MEASUREMENTS[name].takes, "seed")}
     chosen = BenchOptions(**{**given, "bundles": tuple(given.get("bundles", ()))})

@@ -1,4 +1,4 @@
-"""Figures that only measurements for Hark's makers need."""
+"""Metrics for the lab's measurements only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def equal_error_rate(positives: np.ndarray, negatives: np.ndarray) -> float:
-    """The share of errors at the threshold where as many positives are missed as negatives are accepted."""
+    """Return the error rate at the threshold with as many missed positives as accepted negatives."""
     thresholds = np.unique(np.concatenate([positives, negatives]))
     missed = np.searchsorted(np.sort(positives), thresholds) / len(positives)
     accepted = 1 - np.searchsorted(np.sort(negatives), thresholds) / len(negatives)

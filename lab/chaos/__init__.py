@@ -1,1 +1,1 @@
-"""What happens to a portal whose processes are killed, files damaged, people many."""
+"""Stress tests of a portal: killed processes, damaged files, many users."""

@@ -1,7 +1,7 @@
-"""``python -m lab hostile``: a thousand files that are damaged or mean harm, each opened as Hark opens a stranger's.
+"""``python -m lab hostile``: a thousand damaged or malicious files, opened as Hark opens untrusted input.
 
-A file is refused in words, or used. What must not happen is counted: another exception than the one that is shown to
-people, a process that dies or hangs, files and processes that are left, memory that grows.
+A file is refused with a message, or used. Failures are counted: an exception other than the one that users see, a
+process that dies or hangs, leftover files and processes, growing memory.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from tests.support.hostile_files import Source, harmful_bundles
 from tests.support.processes import descendants, orphans_become_children, resident_kib
 
 FILES = 1000
-LONGEST_S = 120.0  # that opening one may take, on an idle machine
-HARMFUL_S = 240.0  # that a model may take to be stopped: a minute to load and a minute to run, each with its end
-WARM_UP = 5  # files of each kind before memory is looked at: libraries are loaded with the first
+LONGEST_S = 120.0  # allowed for opening a file, on an idle machine
+HARMFUL_S = 240.0  # until a model must be stopped: a minute each to load and to run, both with time to stop
+WARM_UP = 5  # files of each kind before memory is measured, because the first ones load libraries
 SENTENCES = ("what", "why", "what_to_do")
 LONGEST_SENTENCE = 2000
 DOOR_OF = {
@@ -37,7 +37,7 @@ DOOR_OF = {
     "bundle (zip)": "bundle", "bundle (model.onnx)": "bundle", "bundle (manifest)": "bundle",
     "checkpoint (.pt)": "checkpoint", "weights (.safetensors)": "weights",
 }  # fmt: skip
-SOUND = "sound"  # the door of all others
+SOUND = "sound"  # the entry point of all others
 DOORS = (SOUND, *dict.fromkeys(DOOR_OF.values()))
 HARMFUL = "model that never ends"
 WORKER = (sys.executable, "-m", "lab.chaos.hostile_doors")
@@ -45,7 +45,7 @@ WORKER = (sys.executable, "-m", "lab.chaos.hostile_doors")
 
 @dataclass
 class Count:
-    """What became of the files of a kind; ``defects`` says of each that went wrong what happened."""
+    """The outcomes of a kind's files; ``defects`` describes each failure."""
 
     files: int = 0
     refused: int = 0
@@ -59,16 +59,16 @@ class Count:
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
-    """Counts by kind, and what became of the library."""
     return opened(options.seed, FILES, reporter)
 
 
 def opened(seed: int, files: int, reporter: Reporter, harmful: bool = True) -> Figures:
-    """Open ``files`` files or a few more, as many of each kind; counts by kind, and what became of the library that
-    archives were imported into.
+    """Open at least ``files`` files, equally many of each kind; return counts by kind, and the library's state.
+
+    Archives are imported into the library.
 
     Args:
-        harmful: also models that never end, of which each takes minutes.
+        harmful: also models that never end, which take minutes each.
     """
     with tempfile.TemporaryDirectory(prefix="hark-hostile-") as folder, orphans_become_children():
         place = Path(folder)
@@ -99,7 +99,7 @@ def opened(seed: int, files: int, reporter: Reporter, harmful: bool = True) -> F
 
 
 def _library(data: Path) -> Figures:
-    """How many clips were taken in, and what is wrong with them."""
+    """Return the number of imported clips, and the library's problems."""
     from db.db_api import Library
 
     with Library(data) as library:
@@ -112,7 +112,7 @@ def _level(count: Count) -> str:
 
 
 class _Opener:
-    """A process at a door, and what is left behind each file that it opens."""
+    """A process that opens files, and a record of what each file leaves behind."""
 
     def __init__(self, folder: Path, door: str) -> None:
         self._door, self._folder = door, folder
@@ -130,7 +130,7 @@ class _Opener:
             self._worker.kill()
 
     def open(self, path: Path, count: Count, timeout_s: float) -> None:
-        """Have one file opened, and count what became of it."""
+        """Open one file in the process, and count the outcome."""
         worker = self._worker = self._worker or self._start()
         others = set(descendants(os.getpid()))
         before = self._files()
@@ -163,7 +163,7 @@ class _Opener:
             count.growth_mib = round((resident_kib(self._worker.pid) - self._before_kib) / 1024, 1)
 
     def _files(self) -> set[str]:
-        """All that may not be there after a file was opened: the library, with its clips, may."""
+        """Return all files that may not remain after opening one: all except the library and its clips."""
         found = (path.relative_to(self._folder) for path in self._folder.rglob("*") if path.is_file())
         return {str(path) for path in found if not str(path).startswith(("data/library.sqlite3", "data/clips/"))}
 
@@ -173,7 +173,7 @@ class _Opener:
 
 
 def _judged(count: Count, said: dict[str, Any]) -> Iterator[str]:
-    """Count how it ended, and say what was wrong with that."""
+    """Count the outcome, and yield its defects."""
     refused = said.get("refused")
     if said.get("event") == "done" and refused is None:
         count.used += 1
@@ -189,7 +189,7 @@ def _is_sentence(text: str) -> bool:
 
 
 def table(figures: Figures) -> str:
-    """The figures of :func:`run` for people, and what went wrong."""
+    """Format the figures of :func:`run`, and the defects."""
     columns = ("files", "refused", "used", "tracebacks", "files_left", "processes_left", "growth_mib", "seconds")
     rows = [("", *(column.replace("_", " ").replace("mib", "MiB") for column in columns))]
     kinds = figures["kinds"]

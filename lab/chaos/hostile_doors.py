@@ -1,4 +1,4 @@
-"""A process that opens files of strangers as Hark does, and says how that ended: what ``hostile.py`` asks."""
+"""A process that opens untrusted files as Hark does, and reports the outcome to ``hostile.py``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from core.errors import HarkError
 from core.events import silent_reporter
 from core.worker_protocol import serve
 
-LONGEST_S = 1800.0  # of a recording that is taken
+LONGEST_S = 1800.0  # of a recording, at most
 RUN = "a-run"
 
 
 def _sound(path: Path, data: Path) -> None:
-    """As a recording that is uploaded, and as one that a detector is tried on; used where one of them takes it."""
+    """Open it as an uploaded recording, and as one to try a detector on; used if either accepts it."""
     from core.foreign_audio import read_foreign_audio
     from pipeline.recordings.media import MediaLimits, normalize
 
@@ -40,20 +40,20 @@ def _sound(path: Path, data: Path) -> None:
 
 
 def _corpus(path: Path, data: Path) -> None:
-    """As an archive that is uploaded to be imported."""
+    """Open it as an uploaded archive to import."""
     from pipeline.jobs import KINDS
 
     upload = data / "uploads" / "1" / path.name
     upload.parent.mkdir(parents=True)
     shutil.copyfile(path, upload)
     report = KINDS["import"].run({"archive": f"uploads/1/{path.name}", "language": "en"}, data, silent_reporter())
-    shutil.rmtree(upload.parent)  # as the portal does when the job has ended well
+    shutil.rmtree(upload.parent)  # as the portal does after a successful job
     if not report["added"] + report["already_there"]:
         raise HarkError("Nothing was taken in.", f"{report['skipped']}", "Look at what it says of each reason.")
 
 
 def _bundle(path: Path, data: Path) -> None:
-    """As a detector that somebody sent."""
+    """Open it as a detector from somebody else."""
     from pipeline.serving.detection import listen, open_detector
 
     quiet = data / "quiet.wav"
@@ -67,7 +67,7 @@ def _bundle(path: Path, data: Path) -> None:
 
 
 def _checkpoint(path: Path, data: Path) -> None:
-    """As the version that is trained on."""
+    """Open it as the version from which a training continues."""
     from pipeline.training.retraining import version_before
 
     place = data / "models" / RUN / "model.pt"
@@ -91,7 +91,7 @@ DOORS: Mapping[str, Callable[[Path, Path], None]] = {
 
 
 def _open(request: dict[str, Any]) -> dict[str, Any]:
-    """A request has ``door``, ``path`` and ``data``; the answer says what was refused, in three sentences."""
+    """Serve a request with ``door``, ``path`` and ``data``; the answer has a refusal's three sentences."""
     try:
         DOORS[request["door"]](Path(request["path"]), Path(request["data"]))
     except HarkError as error:

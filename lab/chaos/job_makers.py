@@ -1,4 +1,4 @@
-"""Small jobs of each kind for a portal that something happens to, and what shall be there when they have ended."""
+"""Small jobs of each kind for stress tests of a portal, and their expected results."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from webui.accounts.models import User
     from webui.jobs.models import Job
 
-CLIPS = 3  # of an import
-# Of training runs: each of another phrase, for a second version would be compared with the first.
+CLIPS = 3  # in an import
+# Of training runs: each has its own phrase, because a second version would be compared with the first.
 PHRASES = tuple(f"hey {name}" for name in ("compass", "harbour", "lantern", "garden", "river", "silver", "morning"))
-ENGINE = "flite"  # a program of Debian's, and fast
+ENGINE = "flite"  # a Debian program, and fast
 SAID = ("We meet in the harbour on Tuesday.", "Who brings the lantern?", "Anna brings the lantern and the map.")
 
 
 @dataclass(frozen=True)
 class Made:
-    """A queued job, and what shall be there once where it is done: counts by name, of which each must be one."""
+    """A queued job, and the results that must exist once when it is done: counts by name, of which each must be 1."""
 
     job: str
     kind: str
@@ -118,14 +118,14 @@ def _summarize(user: User, number: int) -> Made:
 
 
 def _train(user: User, number: int) -> Made:
-    """A detector, as small as one can be asked for."""
+    """Train a detector of the smallest size."""
     from pipeline.jobs import run_config
     from pipeline.training.plan import load_plan
     from webui.jobs.services import user_data
     from webui.trainer.models import Version
     from webui.trainer.services import configuration, train
 
-    # A seed of its own, which is part of a run's name.
+    # Its own seed, which is part of a run's name.
     config = configuration(
         phrase=PHRASES[number % len(PHRASES)], effort="trial", engines=(ENGINE,), seed=number, mining=False
     )
@@ -147,7 +147,7 @@ def _train(user: User, number: int) -> Made:
 
 
 def _ready_recording(user: User, number: int) -> Any:
-    """A recording with its transcript, as its job leaves it."""
+    """Create a recording with its transcript, as its job would."""
     from pipeline.recordings.recording_folder import AUDIO, RECORDINGS, TRANSCRIPT
     from pipeline.recordings.transcript import Segment, Transcript, save_transcript
     from webui.audio.models import Recording
@@ -170,7 +170,7 @@ MAKERS: dict[str, Callable[[User, int], Made]] = {
 
 
 def left_of(job: Job) -> list[str]:
-    """Files of a job that has ended which nobody will look for: its upload, its result, what was half written."""
+    """Return files of a finished job that nothing will use: its upload, its result, partial files."""
     from pipeline.jobs import finished_file
     from webui.jobs.services import user_data
 
@@ -184,12 +184,12 @@ def left_of(job: Job) -> list[str]:
 
 
 def data_folders(data: Path) -> list[Path]:
-    """Of the owner and of each user of a portal."""
+    """Return the folders of the owner and of each user of a portal."""
     return [data, *(data / "users").glob("*")]
 
 
 def library_problems(data: Path) -> list[str]:
-    """What ``library check`` finds in a data folder."""
+    """Return the problems that ``library check`` finds in a data folder."""
     from db.db_api import Library
 
     with Library(data) as library:

@@ -1,10 +1,9 @@
-"""``python -m lab kills``: 200 jobs of a portal, whose processes are killed at random until all have ended.
+"""``python -m lab kills``: 200 jobs of a portal, whose processes are killed at random until all jobs have ended.
 
-A real ``serve`` with its workers does them, in a data folder of its own; the process of a job, the worker that
-supervises it, one that waits, the web server or ``serve`` itself (which is then started again) is killed with SIGKILL,
-and some jobs are cancelled. At the end each job is done or cancelled, and what it made is there once. With
-``--servers`` the portal's rows and libraries are in the database that ``DATABASE_URL`` names, and its queue in
-``REDIS_URL``'s.
+A real ``serve`` with its workers does them, in its own data folder. A job's process, the worker that supervises it, a
+waiting worker, the web server or ``serve`` itself (which is then restarted) is killed with SIGKILL, and some jobs are
+cancelled. At the end each job is done or cancelled, and its results exist once. With ``--servers`` the portal's rows
+and libraries are in the database of ``DATABASE_URL``, and its queue in that of ``REDIS_URL``.
 """
 
 from __future__ import annotations
@@ -41,9 +40,9 @@ if TYPE_CHECKING:
 
 JOBS = 200
 SHARES = {"import": 6, "transcribe": 5, "minable": 3, "summarize": 3, "train": 3}
-KILLS = {"job": 5, "worker": 4, "waiting worker": 3, "web": 2, "serve": 1, "cancel": 1}  # how often, about
-PAUSE_S = (1.0, 5.0)  # between two of them
-JOBS_A_KILL = 2  # as many must have ended before the next
+KILLS = {"job": 5, "worker": 4, "waiting worker": 3, "web": 2, "serve": 1, "cancel": 1}  # approximate frequencies
+PAUSE_S = (1.0, 5.0)  # between two kills
+JOBS_A_KILL = 2  # jobs that must end before the next kill
 LEASE_S = 6
 LONGEST_S = 3600.0
 WAIT_S = 60.0  # for processes to end
@@ -51,7 +50,7 @@ WAIT_S = 60.0  # for processes to end
 
 @dataclass
 class Count:
-    """What became of the jobs of a kind; ``wrong`` says what is lost, doubled or left of each."""
+    """The outcomes of a kind's jobs; ``wrong`` lists what is lost, duplicated or left over."""
 
     jobs: int = 0
     done: int = 0
@@ -65,16 +64,16 @@ class Count:
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
-    """Counts by kind of job, and of kills. It must be the first thing in its process that touches Django."""
+    """Return counts by kind of job, and of kills. Must be the first user of Django in its process."""
     with tempfile.TemporaryDirectory(prefix="hark-kills-") as folder:
         return killed(Path(folder), options.seed, JOBS, reporter)
 
 
 def killed(data: Path, seed: int, jobs: int, reporter: Reporter) -> Figures:
-    """Have about ``jobs`` jobs done in a new data folder, with kills.
+    """Run about ``jobs`` jobs in a new data folder, with kills.
 
     Raises:
-        HarkError: they have not ended in an hour, or the database is somebody's.
+        HarkError: they did not end within an hour, or the database is in use.
     """
     most = str(10 * jobs)
     os.environ.update(HARK_DATA=str(data), HARK_JOBS_WAITING=most)
@@ -127,7 +126,7 @@ def _submitted(jobs: int, seed: int) -> Iterator[Made]:
 def _kill_until_all_have_ended(
     server: Server, made: list[Made], rng: random.Random, killed: Counter[str], reporter: Reporter
 ) -> Counter[str]:
-    """How often each job was asked to go on, as people do with one that was interrupted."""
+    """Kill until all jobs have ended; return how often each job was retried, as users do with interrupted ones."""
     from webui.jobs import services
     from webui.jobs.models import Job
 
@@ -144,7 +143,7 @@ def _kill_until_all_have_ended(
             services.retry(job=job)
             retried[str(job.id)] += 1
         ended = len(made) - len(going) - len(interrupted)
-        # A slow machine would do nothing but start again what was killed.
+        # Otherwise a slow machine would only restart what was killed.
         if time.monotonic() >= next_kill and killed.total() <= ended // JOBS_A_KILL:
             next_kill = time.monotonic() + rng.uniform(*PAUSE_S)
             how = rng.choices(list(KILLS), list(KILLS.values()))[0]
@@ -157,7 +156,7 @@ def _kill_until_all_have_ended(
 
 
 def _kill(how: str, server: Server, at_work: list[Job], rng: random.Random) -> int:
-    """Kill something of that kind; 0 where there is none just now."""
+    """Kill something of that kind; 0 if there is none right now."""
     from webui.jobs import services
 
     if how == "serve":
@@ -177,20 +176,20 @@ def _kill(how: str, server: Server, at_work: list[Job], rng: random.Random) -> i
 
 
 def kill_supervisor(pid: int) -> int:
-    """Kill the worker that supervises a job's process; 0 where it is dead already, and the process somebody else's."""
+    """Kill the worker that supervises a job's process; 0 if it is already dead, and its parent another process."""
     parent = parent_of(pid)
     return kill_process(parent) if b"webui.jobs.cluster" in command_of(parent) else 0
 
 
 def without_a_child(server: int) -> list[int]:
-    """The processes of the workers below ``serve`` that supervise nothing: waiting workers, pusher, monitor."""
+    """Return the workers' processes below ``serve`` that supervise nothing: waiting workers, pusher, monitor."""
     below = descendants(server)
     having = {parent_of(pid) for pid in below}
     return [pid for pid in below if pid not in having and b"webui.jobs.cluster" in command_of(pid)]
 
 
 def _wait_for_ends() -> None:
-    """Workers whose ``serve`` was killed end by themselves, after the time of a lease."""
+    """Wait for workers whose ``serve`` was killed; they end automatically after a lease's time."""
     until = time.monotonic() + WAIT_S
     while descendants(os.getpid()) and time.monotonic() < until:
         time.sleep(0.5)
@@ -229,7 +228,7 @@ def _counts(made: list[Made], retried: Counter[str]) -> dict[str, Count]:
 
 
 def table(figures: Figures) -> str:
-    """The figures of :func:`run` for people, and what went wrong."""
+    """Format the figures of :func:`run`, and the failures."""
     columns = ("jobs", "done", "cancelled", "failed", "retried", "lost", "doubled", "left")
     rows: list[tuple[str, ...]] = [("", *columns)]
     kinds = figures["kinds"]

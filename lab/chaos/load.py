@@ -1,9 +1,9 @@
-"""``python -m lab load``: what a portal holds on this machine.
+"""``python -m lab load``: the load that a portal can handle on this machine.
 
 First a flood: four people send a hundred recordings each at the same moment, beside a training. Then mixed use: pages
-and a few uploads at random moments, at a rate that is raised until the portal does not follow. At the highest one that
-it followed it is used for an hour; whether memory or the queue grows is looked at. A real ``serve`` with its workers
-answers, in a data folder of its own, with the limits that every portal has.
+and a few uploads at random moments, at a rate that rises until the portal does not keep up. The highest rate that it
+handled then runs for an hour, to see whether memory or the queue grows. A real ``serve`` with its workers answers, in
+its own data folder, with every portal's limits.
 """
 
 from __future__ import annotations
@@ -44,30 +44,30 @@ if TYPE_CHECKING:
 
     from webui.accounts.models import User
 
-FLOOD, FLOODING = 400, 4  # recordings, and who send them
+FLOOD, FLOODING = 400, 4  # recordings, and their senders
 PEOPLE = 10  # accounts
 WEIGHTS = {"page": 8, "recording": 5, "search": 3, "list": 3, "ask": 1, "advice": 1, "upload": 1}  # of mixed use
-SHORT_S = 10.0  # an upload of mixed use
+SHORT_S = 10.0  # duration of an upload in mixed use
 RATES = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)  # requests a second
 STEP_S = 60.0  # of each rate
-SLOW_S = 1.0  # a rate is held where 95 of 100 answers took less,
-BEHIND = 3  # and at most so many jobs wait at its end as are at work
-PARTS = 6  # of the hour, that are compared
+SLOW_S = 1.0  # a rate is held if 95 of 100 answers took less,
+BEHIND = 3  # and if at its end at most so many jobs wait as can run
+PARTS = 6  # of the hour, for comparison
 LOOK_EVERY_S = 2.0  # at memory and the queue
 LONGEST_S = 3600.0  # until all jobs have ended
-ANSWER_S = 120.0  # until an answer has come
+ANSWER_S = 120.0  # timeout of an answer
 ENGINE = "flite"
 PAUSE_S = 0.8  # between sentences
 SENTENCES = (
     "We meet in the harbour on Tuesday.", "Who brings the lantern?", "Anna brings the lantern and the map.",
     "The boat leaves at seven in the morning.", "Nobody has asked about the weather.",
 )  # fmt: skip
-WORD = "lantern"  # searched for
+WORD = "lantern"  # to search for
 
 
 @dataclass(frozen=True)
 class Person:
-    """An account: a program with its token, and a browser that is signed in."""
+    """An account: a program with its token, and a signed-in browser."""
 
     token: str
     session: str
@@ -75,13 +75,13 @@ class Person:
 
 @dataclass
 class Flood:
-    """What became of recordings that were sent at the same moment.
+    """The outcomes of recordings sent at the same moment.
 
     Attributes:
         statuses: of the answers.
-        late: refused when the whole body had come.
-        whole: recordings that are as they were sent, byte by byte.
-        web_mib: of the web server: before, most, and after.
+        late: refused only after the whole body had arrived.
+        whole: recordings stored exactly as sent.
+        web_mib: of the web server: before, peak, and after.
     """
 
     statuses: Counter[int] = field(default_factory=Counter)
@@ -103,7 +103,7 @@ class Use:
     all_mib: list[float] = field(default_factory=list)
 
     def p95_s(self) -> float:
-        """Of all answers; infinity without any."""
+        """Return the 95th percentile over all answers; infinity without any."""
         took = [seconds for kind in self.took_s.values() for seconds in kind]
         return float(np.percentile(took, 95)) if took else float("inf")
 
@@ -115,16 +115,16 @@ class Use:
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
-    """Figures of both. It must be the first thing in its process that touches Django."""
+    """Return figures of both. Must be the first user of Django in its process."""
     with tempfile.TemporaryDirectory(prefix="hark-load-") as folder:
         return loaded(Path(folder), options.minutes, options.seed, reporter)
 
 
 def loaded(data: Path, minutes: float, seed: int, reporter: Reporter) -> Figures:
-    """Have a new portal in ``data`` used.
+    """Load a new portal in ``data``.
 
     Raises:
-        HarkError: nobody can speak here, the portal does not start, or its jobs do not end.
+        HarkError: no engine can speak here, the portal does not start, or its jobs do not end.
     """
     os.environ["HARK_DATA"] = str(data)
     from webui.setup import ready
@@ -171,7 +171,7 @@ def loaded(data: Path, minutes: float, seed: int, reporter: Reporter) -> Figures
 
 
 def _talk() -> np.ndarray:
-    """The sentences, one after another [samples]."""
+    """Speak the sentences, one after another [samples]."""
     from audio_generation.engine import GeneratedClip, SpeechRequest
     from audio_generation.registry import default_engines
     from core.audio_file import read_audio
@@ -188,7 +188,7 @@ def _talk() -> np.ndarray:
 
 
 def _long(talk: np.ndarray, seconds: float, start: int = 0) -> np.ndarray:
-    """So much of it, again from the beginning where it ends [samples]; each start is another recording."""
+    """Repeat audio to a duration [samples]; each start gives a different recording."""
     return np.resize(np.roll(talk, -start), round(seconds * SAMPLE_RATE))
 
 
@@ -217,7 +217,7 @@ def _by_program(person: Person) -> dict[str, str]:
 
 
 def _send(client: httpx2.Client, person: Person, name: str, audio: np.ndarray, folder: Path) -> None:
-    """Upload a recording. Raises HarkError where it is refused."""
+    """Upload a recording. Raises HarkError if it is refused."""
     path = folder / name
     write_audio(path, audio)
     with path.open("rb") as file:
@@ -233,7 +233,7 @@ def _expect(answer: httpx2.Response, status: int) -> None:
 
 @contextmanager
 def _training(data: Path) -> Iterator[None]:
-    """A training at the command line, for the length of the block; in a folder of its own."""
+    """Run a training at the command line during the block, in its own folder."""
     folder = data / "trained"
     folder.mkdir(exist_ok=True)
     command = [sys.executable, "main.py", "train", "hey compass", "--effort", "trial", "--data", str(folder)]
@@ -272,7 +272,7 @@ def _flood(server: Server, people: Sequence[Person], talk: np.ndarray) -> Flood:
     with httpx2.Client(base_url=address, timeout=ANSWER_S, limits=most) as client, ThreadPoolExecutor(FLOOD) as pool:
         _send(
             client, people[0], "first.wav", _long(talk, SHORT_S), Path(tempfile.gettempdir())
-        )  # what it needs is loaded
+        )  # loads the server's code
         before = highest = mib()
         began = time.monotonic()
         asked = [pool.submit(upload, number) for number in range(FLOOD)]
@@ -291,7 +291,7 @@ def _flood(server: Server, people: Sequence[Person], talk: np.ndarray) -> Flood:
             continue
         if answer.status_code not in (429, 503, 507) or "what_to_do" not in answer.text:
             flood.wrong.append(f"{answer.status_code}: {answer.text[:200]}")
-        flood.late += "RateLimit-Limit" in answer.headers  # of what Django has seen, with its body
+        flood.late += "RateLimit-Limit" in answer.headers  # of requests that Django has seen, with their bodies
     made = Recording.objects.filter(name__startswith="flood-").select_related("user")
     for one in made:
         original = one.path / one.originals[0]
@@ -302,7 +302,7 @@ def _flood(server: Server, people: Sequence[Person], talk: np.ndarray) -> Flood:
 
 
 def _wait_for_jobs(reporter: Reporter) -> float:
-    """Until none is left; how long that was [s]."""
+    """Wait until no job is left; return the time that took [s]."""
     from webui.jobs.models import Job
 
     began = time.monotonic()
@@ -318,7 +318,7 @@ def _wait_for_jobs(reporter: Reporter) -> float:
 
 @contextmanager
 def _watched(server: Server, use: Use, until: float, reporter: Reporter) -> Iterator[Callable[[], None]]:
-    """Yields what looks at memory and the queue, where it is time to."""
+    """Yield a function that records memory and the queue when a look is due."""
     from webui.jobs.models import Job
 
     next_look, began = time.monotonic(), time.monotonic()
@@ -342,7 +342,7 @@ def _used(
     server: Server, people: Sequence[Person], talk: np.ndarray, rate: float, seconds: float, seed: int,
     reporter: Reporter,
 ) -> Use:  # fmt: skip
-    """Mixed use that comes at random at ``rate`` requests a second, whether the ones before were answered or not."""
+    """Send mixed requests at random at ``rate`` a second, without waiting for earlier answers."""
     rng = np.random.default_rng(seed)
     use, kinds = Use(), list(WEIGHTS)
     shares = np.array(list(WEIGHTS.values()), float) / sum(WEIGHTS.values())
@@ -416,12 +416,12 @@ def _times(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def _parts(values: Sequence[float], of: Callable[[Sequence[float]], float] = statistics.median) -> list[float]:
-    """One value for each part of the time."""
+    """Reduce each part of the time to one value."""
     return [round(of(part.tolist())) for part in np.array_split(values, PARTS) if len(part)]
 
 
 def table(figures: Figures) -> str:
-    """The figures of :func:`run` for people, and what went wrong."""
+    """Format the figures of :func:`run`, and the failures."""
     flood, use = figures["flood"], figures["use"]
     rows: list[tuple[str, ...]] = [("", "number", "p50 [s]", "p95 [s]", "longest [s]")]
     for kind, times in use["answers"].items():

@@ -1,1 +1,1 @@
-"""What is measured for the documents."""
+"""Measurements for the documents."""

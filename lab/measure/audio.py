@@ -1,7 +1,7 @@
-"""Recognition of recordings: speed, memory and, of what is trained, word errors, for each engine that is ready here.
+"""Recognition of recordings: speed, memory and word errors of each engine that is ready here.
 
-Everything is measured in a process of its own, through the engine itself. ``times_real_time`` is by the clock, on all
-cores that the process may use.
+Each engine is measured in its own process. ``times_real_time`` is wall-clock time, on all cores that the process may
+use.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Row = tuple[Path, str]  # a recording and its transcript
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
-    """Measure each engine that is ready: figures by engine and model."""
+    """Measure each engine that is ready; return figures by engine and model."""
     from pipeline.recordings.transcription.engine import described
     from pipeline.recordings.transcription.registry import ready
 
@@ -64,7 +64,7 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
 
 
 def _pieces(rows: Sequence[Row]) -> list[np.ndarray]:
-    """Utterances joined into pieces, each a little below half a minute."""
+    """Join utterances into pieces, each a little below half a minute."""
     pieces: list[np.ndarray] = []
     waiting: list[np.ndarray] = []
     for path, _ in rows:
@@ -79,7 +79,7 @@ def _pieces(rows: Sequence[Row]) -> list[np.ndarray]:
 
 
 def _in_its_own_process(measure: Callable[..., dict[str, Any]], engine: str, *given: object) -> dict[str, Any]:
-    os.environ.update({"HARK_SPEECH_SERVICE": "0", **PATIENT_THREADS})  # the latter as the speech service has it
+    os.environ.update({"HARK_SPEECH_SERVICE": "0", **PATIENT_THREADS})  # the latter as in the speech service
     try:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             return pool.submit(measure, engine, *given).result()

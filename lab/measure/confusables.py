@@ -1,7 +1,7 @@
-"""Phrases told from others that sound alike: LibriPhrase without training, and confusables of bundles.
+"""Discrimination of similar phrases: LibriPhrase without training, and confusables of bundles.
 
-Confusables are real words, said by neural voices and by people (Speech Commands), in quiet and with dishes at 10 dB,
-each between silence. A bundle accepts one where it fires once at its own threshold.
+Confusables are real words, spoken by neural voices and by people (Speech Commands), in quiet and with dishes at 10 dB,
+each between silence. A bundle accepts one if it fires once at its own threshold.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from phrase_augmentation.phonemes import accents, phones_of_texts
 from phrase_augmentation.phrase_text import PhraseText
 from pipeline.training.splits import split_of
 
-VOICES = ("hibari", "kokoro_int8", "piper")  # neural ones that the package index has
-CANDIDATES = 2000  # confusables among which real words are looked for
-TEXTS, TAKES = 100, 3  # confusables of a phrase, and how often each is said
+VOICES = ("hibari", "kokoro_int8", "piper")  # neural ones in the package index
+CANDIDATES = 2000  # confusables among which real words are searched
+TEXTS, TAKES = 100, 3  # confusables of a phrase, and clips of each
 PHRASE_TAKES = 60
-MORE = 4  # phones away: what is farther counts as that
-WORD_TAKES = 60  # of each word of Speech Commands ...
-WORD_PHONES = 3  # ... that is at most so many phones away
-WORST = 10  # texts that are named
+MORE = 4  # phones away: larger distances count as this
+WORD_TAKES = 60  # of each word of Speech Commands
+WORD_PHONES = 3  # that is at most this many phones away
+WORST = 10  # texts that are listed
 
 Said = tuple[Stream, list[str]]  # clips, and the text of each
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
-    """Figures ``libriphrase`` (left out with ``anchors`` 0), ``bundles`` {name: figures} and ``not_measured``.
+    """Return ``libriphrase`` (omitted if ``anchors`` is 0), ``bundles`` {name: figures} and ``not_measured``.
 
     Raises:
         HarkError: the real audio is missing, a bundle cannot be used, or the pairs cannot be written.
@@ -64,7 +64,7 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
     elif options.anchors:
         missing["libriphrase"] = f"there is no {SOURCE}"
     evaluation = EvaluationSet(folder, data_folder() / "cache" / "wakeword", options.seed, reporter)
-    with ThreadPoolExecutor(usable_cores()) as pool:  # while one bundle listens, the clips of the next are made
+    with ThreadPoolExecutor(usable_cores()) as pool:  # while one bundle is scored, the clips of the next are made
         waiting = {
             name: pool.submit(_accepted, listener, streams, evaluation)
             for name, listener in named.items()
@@ -75,19 +75,19 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
 
 
 def phones_apart(phrase: str, texts: Sequence[str], language: str = "en") -> list[int]:
-    """How many phones are to be changed, put in or left out to make the phrase of each text; of accents, the least."""
+    """Return the phone edits between each text and the phrase, the least over the accents."""
     spoken_by = (phones_of_texts([phrase, *texts], accent) for accent in accents(language))
     ways = [[phone_indices(phones) for phones in said] for said in spoken_by]
     return [min(edit_distance(way[0], way[number]) for way in ways) for number in range(1, 1 + len(texts))]
 
 
 def near_texts(phrase: str, language: str, seed: int) -> list[str]:
-    """About :data:`TEXTS` texts of real words near a phrase: as many 1, 2, 3 and more phones away, where there are.
+    """Return about :data:`TEXTS` texts of real words near a phrase, in equal numbers at 1, 2, 3 and more phones.
 
-    Texts that no training may hear come first. Homophones are left out.
+    Texts that no training may use come first. Homophones are excluded.
     """
     every = (text for text in confusables(Keyphrase(phrase, language), CANDIDATES, seed) if text.kind == "vocabulary")
-    found = [text.text for text in every if text.text.count(" ") <= phrase.count(" ") + 1]  # "calm pew ter" is no text
+    found = [text.text for text in every if text.text.count(" ") <= phrase.count(" ") + 1]  # not "calm pew ter"
     rng = np.random.default_rng((seed, 27))
     at: dict[int, list[str]] = defaultdict(list)
     for text, phones in zip(found, phones_apart(phrase, found, language)):
@@ -101,8 +101,11 @@ def near_texts(phrase: str, language: str, seed: int) -> list[str]:
 
 
 def _voices(language: str, missing: dict[str, str]) -> Speakers:
-    """Neural voices that neither a run nor a training of what ships has heard: those that an engine keeps to measure
-    on; of one that keeps none (Piper, of which nothing that ships has heard), those of the test, or its only one."""
+    """Return neural voices unknown to every run and to the training of the shipped weights.
+
+    These are the voices that an engine reserves for measuring; for Piper, which reserves none and trained nothing that
+    ships, those of the test, or its only one.
+    """
     voices = voices_for(language, VOICES)
     missing |= {f"voices of {name}": "the engine is not ready here" for name in VOICES if name not in voices["all"]}
     kept, test = voices["kept"], voices["test"]
@@ -110,7 +113,7 @@ def _voices(language: str, missing: dict[str, str]) -> Speakers:
 
 
 def _streams(listener: Listener, evaluation: EvaluationSet, missing: dict[str, str]) -> dict[str, Said]:
-    """What a bundle is to hear: its phrase and confusables by the same voices, and words by people."""
+    """Return a bundle's clips: its phrase and confusables by the same voices, and words by people."""
     phrase, language, seed, cache = listener.phrases[0], listener.language, evaluation.seed, evaluation.cache
     evaluation.reporter.stage("bench", f"Confusables of “{phrase}”")
     said: dict[str, Said] = {}
@@ -141,7 +144,7 @@ def _streams(listener: Listener, evaluation: EvaluationSet, missing: dict[str, s
 
 
 def _accepted(listener: Listener, said: Mapping[str, Said], evaluation: EvaluationSet) -> Figures:
-    """Shares of clips at which a bundle fires, by condition and phones."""
+    """Return the shares of clips at which a bundle fires, by condition and phones."""
     phrase, threshold = listener.phrases[0], listener.thresholds["as_shipped"][0]
     figures: Figures = {"phrase": phrase, "threshold": threshold, "texts": {}}
     for name, (stream, texts) in said.items():
@@ -166,7 +169,7 @@ def _accepted(listener: Listener, said: Mapping[str, Said], evaluation: Evaluati
 
 
 def table(figures: Mapping[str, Any]) -> str:
-    """The figures of :func:`run` for people: per cent, with 95 % intervals."""
+    """Format the figures of :func:`run`: per cent, with 95 % intervals."""
     lines: list[str] = []
     rows: list[tuple[str, ...]]
     if whole := figures.get("libriphrase"):

@@ -1,4 +1,4 @@
-"""What a detector costs where it runs: its share of one core, and the bytes of its model files."""
+"""The cost of running a detector: its share of one core, and the bytes of its model files."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from model.detector import Detector
 
 PHRASE, WINDOW_S = "hey compass", 1.6
-STREAM_S = 60.0  # of audio, 80 ms a call, as a device does it
+STREAM_S = 60.0  # of audio, 80 ms a call, as on a device
 WARM_UP = 20  # calls
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
-    """For each size and form, and for openWakeWord: ``share_of_core`` (processor time over audio time) and ``bytes``.
+    """Return ``share_of_core`` (processor time over audio time) and ``bytes`` by size and form, and of openWakeWord.
 
-    The detectors are those that a run makes: on the encoder (large) and on the shipped backbones; ``from_nothing`` is a
-    standard one of ``--from-scratch``. The sound is noise: it never matches a phrase, so a large detector's decoder is
-    not asked.
+    The detectors are those of a run: on the encoder (large) and on the shipped backbone; ``from_nothing`` is a standard
+    one of ``--from-scratch``. The audio is noise, which never matches a phrase, so a large detector's decoder does not
+    run.
     """
     from model.export import quantize_weights
 
@@ -71,7 +71,7 @@ def _models(seed: int) -> Iterator[tuple[str, Detector]]:
 
 
 def _openwakeword(audio: np.ndarray) -> Figures:
-    """openWakeWord's networks with one head, in its own runtime, on one thread."""
+    """Measure openWakeWord's networks with one head, in its own runtime, on one thread."""
     from pyopen_wakeword import Model, OpenWakeWord, OpenWakeWordFeatures
 
     from model.devices.openwakeword import EMBEDDED_FRAMES, EMBEDDING, MEL_BANDS, MEL_SAMPLES, WINDOW, interpreter

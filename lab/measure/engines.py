@@ -1,4 +1,4 @@
-"""Each speech engine that is ready: clips a second."""
+"""Clips a second of each speech engine that is ready."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ LONGEST_S = 20.0  # for each measurement; a slow engine speaks fewer clips
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
-    """Measure each engine that is ready (or those of the options), voices and settings drawn at random.
+    """Measure each engine that is ready (or those of the options), with random voices and settings.
 
-    Every clip counts only when it passed the host's checks.
+    A clip counts only if it passes the host's checks.
 
     Returns:
         For each engine: clips_per_s, speech_s_per_s (seconds of speech a second).
     """
     if options.engines:
-        ready_engines(options.engines, "en")  # says which one is unknown or not ready
+        ready_engines(options.engines, "en")  # reports unknown engines and those that are not ready
     reporter.stage("bench", "Measuring the speech engines (some minutes each)")
     figures: Figures = {}
     with tempfile.TemporaryDirectory(prefix="hark-bench-") as folder:
@@ -51,7 +51,7 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
 def _measure(engine: Engine, seed: int, folder: Path) -> dict[str, float]:
     requests = _requests(engine, seed)
     engine.close()
-    _spoken(engine, requests[:1], folder)  # the worker is running and has loaded a voice before its clock starts
+    _spoken(engine, requests[:1], folder)  # starts the worker and loads a voice before the clock starts
     clips_per_s, speech_s_per_s = _spoken(engine, requests, folder)
     engine.close()
     return {"clips_per_s": round(clips_per_s, 2), "speech_s_per_s": round(speech_s_per_s, 1)}

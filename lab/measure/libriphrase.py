@@ -1,10 +1,10 @@
-"""LibriPhrase, the usual test of telling phrases apart, rebuilt by its rules from speech at hand.
+"""LibriPhrase, the usual test of phrase discrimination, rebuilt by its rules from local speech.
 
-The rules are those of the program that made it (gusrud1103/LibriPhrase; Shin and others, "Learning Audio-Text Agreement
-for Open-vocabulary Keyword Spotting", 2022): runs of one to four words without a pause, half a second to two seconds
-long, cut at word boundaries; of each text some clips of several people, some of any other text, and some of the
-nearest texts of as many words. :data:`SPEAKERS` and :data:`SHARES` had to be scaled to :data:`SOURCE`, the words are
-placed by Hark's aligner, and Hark's phones stand for those of g2p_en.
+The rules are those of its own program (gusrud1103/LibriPhrase; Shin and others, "Learning Audio-Text Agreement for
+Open-vocabulary Keyword Spotting", 2022): runs of one to four words without a pause, half a second to two seconds long,
+cut at word boundaries; of each text some clips of several people, some of any other text, and some of the nearest texts
+with as many words. :data:`SPEAKERS` and :data:`SHARES` had to be scaled to :data:`SOURCE`, Hark's aligner places the
+words, and Hark's phones replace those of g2p_en.
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ from phrase_augmentation.phonemes import phonemes_of_words
 from pipeline.corpora.alignment import NotAligned, align
 from pipeline.training.zero_shot import RESCORE_ABOVE
 
-SOURCE = "speech/librispeech-dev-clean"  # nothing that ships was trained on it
+SOURCE = "speech/librispeech-dev-clean"  # no shipped weights were trained on it
 LEAST_S, MOST_S = 0.5, 2.0  # the sum of a run's words
-PAUSE_S = 0.1  # parts runs; the original's aligner writes a pause as an empty word
-LEAST_SURE = 0.15  # confidence of each word's place
+PAUSE_S = 0.1  # separates runs; the original's aligner writes a pause as an empty word
+LEAST_SURE = 0.15  # confidence of each word's alignment
 CLIPS = 3  # positives, easy and hard negatives of a text, at most
-SPEAKERS = 2  # who say a text, at least. The original wants one who says it six times, and three others.
+SPEAKERS = 2  # of a text, at least. The original wants one who speaks it six times, and three others.
 # Of the texts, by their number of words: nearly the original's (4391, 2605, 467 and 56 episodes), more of four words.
 SHARES = {1: 0.56, 2: 0.33, 3: 0.06, 4: 0.05}
 SILENCE_S = 0.5  # before and after a clip
 RESAMPLES = 300  # of the texts, for intervals
-NEAR_LETTERS = (2, 4)  # hard negatives are told apart by their distance: up to two letters, up to four, more
+NEAR_LETTERS = (2, 4)  # bounds of the groups of hard negatives, by distance: up to two letters, up to four, more
 NEVER = 1_000_000  # edits
-THREADS = 4  # phrases that are scored at once, at most; each holds a decoder
+THREADS = 4  # phrases that are scored concurrently, at most; each holds a decoder
 
-# Audio [samples] and a phrase to a score: the higher, the surer that the audio is the phrase.
+# From audio [samples] and a phrase to a score: the higher, the likelier it is that the audio is the phrase.
 Scorer = Callable[[np.ndarray, str], float]
 
 
@@ -72,7 +72,7 @@ class Clip(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """A phrase and a clip: ``kind`` is positive, easy or hard; ``letters`` is how far apart the texts are."""
+    """A phrase and a clip: ``kind`` is positive, easy or hard; ``letters`` is the distance of the texts."""
 
     phrase: str
     kind: str
@@ -81,7 +81,7 @@ class Pair(NamedTuple):
 
 
 def runs(words: Sequence[AlignedUnit], speaker: str, file: str) -> Iterator[Clip]:
-    """The clips of a recording's words."""
+    """Yield the clips of a recording's words."""
     for first, count in itertools.product(range(len(words)), SHARES):
         run = words[first : first + count]
         parted = any(after.start_s - before.end_s > PAUSE_S for before, after in itertools.pairwise(run))
@@ -92,7 +92,7 @@ def runs(words: Sequence[AlignedUnit], speaker: str, file: str) -> Iterator[Clip
 
 
 def clips_in(folder: Path, reporter: Reporter) -> list[Clip]:
-    """All runs of words in a corpus with a ``manifest.jsonl``. Raises OSError, ValueError."""
+    """Return all runs of words in a corpus with a ``manifest.jsonl``. Raises OSError, ValueError."""
     rows = manifest_rows(folder)
     aligner = default_aligner()
     progress = Progress(reporter, len(rows))
@@ -109,7 +109,7 @@ def clips_in(folder: Path, reporter: Reporter) -> list[Clip]:
 
 
 def arpabet(texts: Sequence[str]) -> list[str]:
-    """The letters of each text's phones in ARPAbet with a space between words: g2p_en's symbols, joined."""
+    """Return each text's ARPAbet letters, with a space between words: g2p_en's symbols, joined."""
     words = list(dict.fromkeys(word for text in texts for word in text.split()))
     written = {}
     for word, phones in zip(words, phonemes_of_words(words)):
@@ -120,8 +120,10 @@ def arpabet(texts: Sequence[str]) -> list[str]:
 
 
 def letter_distances(text: str, others: Sequence[str]) -> np.ndarray:
-    """The edit distance of a string to each of the others [n], with the original's quirk: an insertion or a deletion
-    that would make no more than one edit so far is not considered."""
+    """Return the edit distances of a string to the others [n], with the original's quirk.
+
+    It ignores an insertion or a deletion that would make no more than one edit so far.
+    """
     lengths = np.array([len(other) for other in others], int)
     signs = np.zeros((lengths.max(initial=0), len(others)), int)  # [place, other]
     for column, other in enumerate(others):
@@ -139,7 +141,7 @@ def letter_distances(text: str, others: Sequence[str]) -> np.ndarray:
 
 
 def draw_pairs(clips: Sequence[Clip], count: int, seed: int) -> list[Pair]:
-    """Pairs of about ``count`` texts that are said by :data:`SPEAKERS` people or more, drawn by the seed."""
+    """Draw pairs of about ``count`` texts with at least :data:`SPEAKERS` speakers, by the seed."""
     rng = np.random.default_rng((seed, 25))
     pairs: list[Pair] = []
     for words, share in SHARES.items():
@@ -159,7 +161,7 @@ def draw_pairs(clips: Sequence[Clip], count: int, seed: int) -> list[Pair]:
                 "hard": nearest[(distance[nearest] > 0) & (distance[nearest] <= 5 * (words + 2))][:CLIPS],
             }
             for kind, others in chosen.items():
-                speakers: set[str] = set()  # of positives each another one
+                speakers: set[str] = set()  # positives have different ones
                 for other in others:
                     left = [c for c in said[texts[other]] if kind != "positive" or c.speaker not in speakers]
                     if left:
@@ -170,18 +172,18 @@ def draw_pairs(clips: Sequence[Clip], count: int, seed: int) -> list[Pair]:
 
 
 class LargeDetector:
-    """A large detector of any phrase, without calibration. It hears each clip once and keeps what it heard."""
+    """A large detector of any phrase, without calibration. It encodes each clip once and caches the result."""
 
     def __init__(self) -> None:
-        self._encoder = loaded_backbone()  # torch cannot make its graph in several threads at once
+        self._encoder = loaded_backbone()  # torch cannot export its graph in several threads at once
         self._heard: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
 
     def keyword_hmm(self, audio: np.ndarray, phrase: str) -> float:
-        """The best match of the phrase's phones."""
+        """Return the best match of the phrase's phones."""
         return float(self._match(audio, phrase)[0].max())
 
     def second_pass(self, audio: np.ndarray, phrase: str) -> float:
-        """The same with what the second pass adds to it, where the match is one that it is asked for."""
+        """Return the best match with the second pass's gain, if it is above the second pass's threshold."""
         match, heard, states = self._match(audio, phrase)
         place, second_pass = int(match.argmax()), _detector(phrase).second_pass
         best = float(match[place])
@@ -198,7 +200,7 @@ class LargeDetector:
 
 @lru_cache(maxsize=THREADS)
 def _detector(phrase: str) -> EncoderDetector:
-    keyphrase = Keyphrase(phrase)  # a single letter may be one here
+    keyphrase = Keyphrase(phrase)  # a single letter is allowed here
     ways = outputs_of(keyphrase)
     return EncoderDetector.of_phrase(ways, MOST_S, spellings(keyphrase.text), RESCORE_ABOVE, verifier_name())
 
@@ -206,7 +208,7 @@ def _detector(phrase: str) -> EncoderDetector:
 def score_pairs(
     pairs: Sequence[Pair], folder: Path, scorers: Mapping[str, Scorer], reporter: Reporter
 ) -> dict[str, np.ndarray]:
-    """The scores [pairs] of each scorer; several phrases at once."""
+    """Return the scores [pairs] of each scorer; several phrases are scored concurrently."""
     by_file: dict[str, set[Clip]] = defaultdict(set)
     by_phrase: dict[str, list[int]] = defaultdict(list)
     for number, pair in enumerate(pairs):
@@ -235,12 +237,12 @@ def _cut(file: Path, clips: Iterable[Clip]) -> Iterator[tuple[Clip, np.ndarray]]
 
 
 def area_under_curve(positives: np.ndarray, negatives: np.ndarray) -> float:
-    """How often a positive scores higher than a negative; ties count half."""
+    """Return how often a positive scores higher than a negative; ties count half."""
     return float(stats.mannwhitneyu(positives, negatives).statistic) / (len(positives) * len(negatives))
 
 
 def summary(pairs: Sequence[Pair], scores: np.ndarray, seed: int) -> Figures:
-    """EER with its interval, and AUC, of ``easy`` and ``hard``: pooled, by words, and hard ones by letters."""
+    """Return EER with its interval, and AUC, of ``easy`` and ``hard``: pooled, by words, and hard ones by letters."""
     kinds = np.array([pair.kind for pair in pairs])
     words = np.array([1 + pair.phrase.count(" ") for pair in pairs])
     letters = np.array([pair.letters for pair in pairs])
@@ -263,7 +265,7 @@ def summary(pairs: Sequence[Pair], scores: np.ndarray, seed: int) -> Figures:
 
 
 def _errors(scores: np.ndarray, positive: np.ndarray, phrase: np.ndarray, seed: int) -> Figures:
-    """The interval is the bootstrap's over phrases."""
+    """Return error rates; the interval is a bootstrap over phrases."""
     rng = np.random.default_rng((seed, 26))
     rows = [np.flatnonzero(phrase == one) for one in np.unique(phrase)]
     drawn = [np.concatenate([rows[n] for n in rng.integers(len(rows), size=len(rows))]) for _ in range(RESAMPLES)]
@@ -283,7 +285,7 @@ def _errors(scores: np.ndarray, positive: np.ndarray, phrase: np.ndarray, seed: 
 
 
 def write_pairs(pairs: Sequence[Pair], scores: Mapping[str, np.ndarray], path: Path) -> None:
-    """The pairs as a table with tabs, with their scores. Raises HarkError where it cannot be written."""
+    """Write the pairs with their scores as a tab-separated table. Raises HarkError if it cannot be written."""
     with storing("writing the pairs of the benchmark"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
@@ -293,11 +295,11 @@ def write_pairs(pairs: Sequence[Pair], scores: Mapping[str, np.ndarray], path: P
                 table.writerow([*pair[:3], *pair.clip, *(f"{values[number]:.4f}" for values in scores.values())])
 
 
-@on_one_core()  # several phrases at once are quicker than several cores for one
+@on_one_core()  # several phrases at once are faster than several cores for one
 def bench_libriphrase(
     folder: Path, count: int, scorers: Mapping[str, Scorer], table: Path, seed: int, reporter: Reporter
 ) -> Figures:
-    """Figures of each scorer on pairs of about ``count`` texts of a corpus, which are written to ``table``."""
+    """Return each scorer's figures on pairs of about ``count`` texts of a corpus, and write the pairs to ``table``."""
     reporter.stage("bench", f"When each word of {folder.name} is said")
     pairs = draw_pairs(clips_in(folder, reporter), count, seed)
     reporter.stage("bench", f"Scoring {len(pairs)} pairs")

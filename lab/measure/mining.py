@@ -1,7 +1,7 @@
 """Emissions, alignment and mining: speed, size and accuracy.
 
-The library of :data:`HOURS` is made of librispeech-dev-clean, each recording many times under other names: its rows,
-transcripts and emissions are as many as those of that many hours, its different audio is not.
+The library of :data:`HOURS` contains each recording of librispeech-dev-clean many times under other names: it has the
+rows, transcripts and emissions of that many hours, but not as much different audio.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from pipeline.training.mining import MARGIN_S, MiningConfig, MiningResult, mine
 HOURS = 100.0
 ALIGNED_CLIPS = 120  # with known word times
 FRAME_S = 0.01  # of pocketsphinx
-CHOICES = 20  # phrases, and how many of them another recognizer chooses from
-NEAR_S = 0.2  # of the phrase's start and end: a cut in the same place
-LETTERS = 11  # that the two words of such a phrase have at least
-HEARD_S = 600.0  # audio by which emissions are timed
+CHOICES = 20  # phrases, among which another recognizer chooses
+NEAR_S = 0.2  # of the phrase's start and end, to count as the same place
+LETTERS = 11  # minimum letters of the two words of such a phrase
+HEARD_S = 600.0  # audio for timing emissions
 
 
 @on_one_core()
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
-    """Figures of emissions, boundaries (milliseconds against known word times) and queries."""
+    """Return figures of emissions, boundaries (milliseconds against known word times) and queries."""
     speech = shared_folder() / "speech"
     aligner = Aligner()
     figures: Figures = {}
@@ -78,7 +78,7 @@ def _emissions(speech: Path, aligner: Aligner) -> dict[str, float]:
 
 
 def _boundaries(speech: Path, aligner: Aligner, seed: int) -> dict[str, Any]:
-    """Errors of each method on real words whose times are known, and of pocketsphinx on the same."""
+    """Return the errors of each method, and of pocketsphinx, on real words with known times."""
     folder = speech / "librispeech-aligned"
     rows = manifest_rows(folder)
     rows = [rows[i] for i in np.random.default_rng(seed).permutation(len(rows))[:ALIGNED_CLIPS]]
@@ -106,10 +106,10 @@ def _boundaries(speech: Path, aligner: Aligner, seed: int) -> dict[str, Any]:
 
 
 def _second_aligner(rows: list[dict[str, Any]], audios: list[np.ndarray], ours: Iterator[float]) -> dict[str, Any]:
-    """The same words placed by pocketsphinx (an acoustic model of its own): its errors, and how far Hark is from it.
+    """Align the same words with pocketsphinx's own acoustic model; return its errors, and its distance from Hark.
 
     Args:
-        ours: where Hark's aligner has put the starts of all words of ``rows``, in seconds.
+        ours: the starts of all words of ``rows`` by Hark's aligner, in seconds.
     """
     import pocketsphinx
 
@@ -134,7 +134,7 @@ def _second_aligner(rows: list[dict[str, Any]], audios: list[np.ndarray], ours: 
 
 
 def _placed(decoder: Any, words: list[str], audio: np.ndarray) -> list[tuple[float, float]]:
-    """(start, end) [s] of each word by pocketsphinx; empty where its dictionary lacks one, or it finds no way."""
+    """Return (start, end) [s] of each word by pocketsphinx; empty if it lacks a word or finds no path."""
     if not all(decoder.lookup_word(word) for word in words):
         return []
     decoder.set_align_text(" ".join(words))
@@ -152,7 +152,7 @@ def _heard_by(decoder: Any, audio: np.ndarray) -> None:
 
 
 def _errors(errors: np.ndarray) -> dict[str, float]:
-    """Of signed errors [words, (start, end)] in seconds."""
+    """Summarize signed errors [words, (start, end)] in seconds."""
     figures: dict[str, float] = {"words": len(errors)}
     for column, name in enumerate(("start", "end")):
         one = errors[:, column]
@@ -163,7 +163,7 @@ def _errors(errors: np.ndarray) -> dict[str, float]:
 
 
 def _queries(speech: Path, folder: Path, aligner: Aligner, phrase: str, reporter: Reporter) -> dict[str, Any]:
-    """Seconds of one new phrase: nothing at hand, emissions at hand, alignments at hand."""
+    """Return the seconds that a new phrase takes: from nothing, from emissions, from alignments."""
     source = speech / "librispeech-dev-clean"
     rows = [(row, read_audio(source / row["audio_filepath"])) for row in manifest_rows(source)]
     hours = sum(len(audio) for _, audio in rows) / SAMPLE_RATE / 3600
@@ -187,12 +187,12 @@ def _queries(speech: Path, folder: Path, aligner: Aligner, phrase: str, reporter
         hits = library.search_ids(phrase, Where(imported=True))
         order = np.random.default_rng((config.seed, 11)).permutation(len(hits))[: config.recordings]
         chosen = library.clips([hits[i] for i in order])
-        # The emissions of those recordings: what an import has made for all.
+        # The emissions of those recordings, which an import has made for all.
         reporter.stage("bench", f"Emissions of the {len(chosen)} recordings that are looked into")
         library.add_emissions(aligner.name, _repeated(library, aligner, chosen))
         quiet = Reporter(lambda event: None)
         emissions = _timed(phrase, library, quiet, config, aligner)
-        # The same recordings, now aligned; another confidence, so that all is done again but the alignment.
+        # The same recordings, now aligned; another confidence repeats everything but the alignment.
         alignments = _timed(phrase, library, quiet, replace(config, least_confidence=0.21), aligner)
         heard = chosen[: max(1, min(len(chosen), 60))]
         started = time.perf_counter()
@@ -213,11 +213,11 @@ def _queries(speech: Path, folder: Path, aligner: Aligner, phrase: str, reporter
 
 
 def _precision(speech: Path, folder: Path, aligner: Aligner) -> dict[str, Any]:
-    """What another recognizer (pocketsphinx) thinks of real cuts.
+    """Check real cuts with another recognizer (pocketsphinx).
 
     ``in_place``: it places the phrase in the parent within :data:`NEAR_S` of the cut's own place, given the whole
-    transcript. ``taken_for_it``: hearing nothing but the cut it chooses the phrase among CHOICES that are as likely;
-    ``taken_for_it_at_its_own_places`` says how often it does so on cuts that it has placed itself.
+    transcript. ``taken_for_it``: given only the cut, it chooses the phrase among CHOICES equally likely ones;
+    ``taken_for_it_at_its_own_places`` counts this for cuts at its own places.
     """
     import pocketsphinx
 

@@ -1,6 +1,4 @@
-"""``python -m lab portal``: how long pages take with 10,000 clips, 200 jobs and 50 detectors, with nothing else to do
-and while a training job is at work.
-"""
+"""``python -m lab portal``: latency of pages with 10,000 clips, 200 jobs, 50 detectors, idle and during a training."""
 
 from __future__ import annotations
 
@@ -27,10 +25,10 @@ from core.events import Progress, Reporter
 from lab import BenchOptions
 
 CLIPS, JOBS, DETECTORS = 10_000, 200, 50
-ROUNDS = 40  # of all pages, with nothing else to do
-PAUSE_S = 0.2  # between rounds: people do not ask without end, and a training run has to be met in each of its stages
-PHRASE = "silver lantern"  # that is trained meanwhile
-LONGEST_S = 900.0  # of the training that is watched
+ROUNDS = 40  # of all pages, when idle
+PAUSE_S = 0.2  # between rounds: users pause, and the rounds must cover every stage of a training run
+PHRASE = "silver lantern"  # to train meanwhile
+LONGEST_S = 900.0  # of the training, at most
 SHARE = {"value": 0.1, "low": 0.05, "high": 0.2}
 SUMMARY = {
     **dict.fromkeys(("miss_rate", "miss_rate_clean", "miss_rate_noisy", "fa_per_hour", "confusables_accepted"), SHARE),
@@ -41,11 +39,10 @@ SUMMARY = {
 
 
 def run(options: BenchOptions, reporter: Reporter) -> Figures:
-    """Milliseconds of each page (p50, p95) and its bytes, compressed as browsers take it, answered in this process,
-    without a network between; and the other machines that this process asked for anything meanwhile
-    (``asked_elsewhere``).
+    """Return milliseconds (p50, p95) and bytes of each page, compressed as for browsers, without a network.
 
-    It must be the first thing in its process that touches Django: it has a data folder of its own.
+    Pages are answered in this process. ``asked_elsewhere`` lists the other machines that it contacted meanwhile. It has
+    its own data folder, so it must be the first user of Django in its process.
     """
     elsewhere = _asked_elsewhere()
     with tempfile.TemporaryDirectory(prefix="hark-bench-") as folder:
@@ -78,7 +75,7 @@ def run(options: BenchOptions, reporter: Reporter) -> Figures:
 
 
 def _asked_elsewhere() -> set[str]:
-    """The other machines that this process looks up or connects to from now on."""
+    """Record the other machines that this process looks up or connects to from now on."""
     found: set[str] = set()
 
     def watch(event: str, values: tuple[Any, ...]) -> None:
@@ -103,10 +100,10 @@ def _counted(progress: Progress, turn: int) -> bool:
 
 @contextmanager
 def _training(data: Path) -> Iterator[Callable[[], bool]]:
-    """A training run of the smallest effort, started as a worker starts it; yields whether it is still at work.
+    """Start a training run of the smallest effort as a worker does; yield a function: is it still running.
 
     Raises:
-        HarkError: it did not end well.
+        HarkError: it did not end successfully.
     """
     from webui.jobs.supervise import CHILD
 
@@ -123,7 +120,7 @@ def _training(data: Path) -> Iterator[Callable[[], bool]]:
         with process.stdin as given:
             given.write(json.dumps(job).encode())
         while process.poll() is None and not log.stat().st_size:
-            time.sleep(0.1)  # it is still being loaded
+            time.sleep(0.1)  # it is still loading
         yield lambda: process.poll() is None
         if process.returncode not in (None, 0):
             last = json.loads(log.read_text().splitlines()[-1] or "{}")
@@ -180,7 +177,7 @@ def _clips(reporter: Reporter) -> Iterator[Any]:
 
 
 def _measure(goes_on: Callable[[int], bool]) -> dict[str, Any]:
-    """Ask for all pages, round after round, while ``goes_on(rounds so far)``."""
+    """Request all pages, round after round, while ``goes_on(rounds so far)``."""
     from django.test import Client
     from django.urls import reverse
 

@@ -1,1 +1,1 @@
-"""What makes the weights and data that ship."""
+"""The making of the shipped weights and data."""

@@ -1,5 +1,7 @@
-"""Training of the standard backbone to hear in rooms and noise what it hears without them: it is its own teacher
-(teacher-student learning on parallel speech, Li and others 2017). Its convolutions are trained, too."""
+"""Training of the standard backbone for rooms and noise, where it learns its own outputs in quiet.
+
+Teacher-student learning on parallel speech (Li and others 2017). The convolutions are trained, too.
+"""
 
 from __future__ import annotations
 
@@ -28,24 +30,24 @@ from model.fit import Fit
 from model.shipped_weights import shipped_backbone, weights_digest
 
 STEP = STEP_FRAMES * HOP  # samples of the backbone's step
-TAIL_STEPS = 5  # after an item, in which the last phone is written
-SILENCE = 1e-4  # of noise, where nothing is: there is no digital silence
-HEARD_RMS = 0.004  # of a step with speech in it
+TAIL_STEPS = 5  # after an item, for the last phone
+SILENCE = 1e-4  # of noise in silence: there is no digital silence
+HEARD_RMS = 0.004  # of a step that contains speech
 AFTER_SPEECH = 16  # steps that still depend on it
 SILENCE_WEIGHT = 0.25  # of steps without speech, in the loss
 CTC_WEIGHT = 0.1
 VALIDATED = 4  # batches
-KEPT_EVERY = 100  # updates, after which it can go on; a multiple of those after which progress is told
+KEPT_EVERY = 100  # updates between checkpoints; a multiple of the interval of progress reports
 PRECISION = torch.bfloat16  # on a GPU
 
 
 @dataclass(frozen=True)
 class NoiseTrainConfig:
-    """How the backbone is trained.
+    """Parameters of the training.
 
     Attributes:
-        batch_size: utterances a batch, in place of the seconds; 0: as many as have them.
-        convolutions_rate: of the learning rate, for the public embedding's convolutions.
+        batch_size: utterances a batch, instead of the seconds; 0: as many as fit into them.
+        convolutions_rate: share of the learning rate for the public embedding's convolutions.
     """
 
     steps: int = 1500
@@ -67,7 +69,7 @@ class NoiseTrainConfig:
 
 @dataclass(frozen=True)
 class Parallel:
-    """The same speech quiet and in noise, each behind a lead [batch, lead + samples], and what the teacher heard.
+    """The same speech in quiet and in noise, each after a lead [batch, lead + samples], and the teacher's outputs.
 
     Attributes:
         lengths: samples of each item, without the lead.
@@ -91,12 +93,12 @@ def train_in_noise(
     device: str = "cpu",
     tensorboard: str = "",
 ) -> tuple[EmbeddingBackbone, dict[str, float]]:
-    """Train the backbone that ships on the pack's ``train`` split; returns it, and how far it is in the noisy speech of
-    ``validation`` from what the teacher hears in the quiet one: states in their variance, phones in nats
-    (Kullback-Leibler divergence), each with the teacher's own in noise.
+    """Train the shipped backbone on the pack's ``train`` split; return it, and its errors.
 
-    ``last.pt`` in ``folder`` holds all that is needed to go on, as of the last :data:`KEPT_EVERY` updates; where one of
-    the same configuration lies there, training goes on from it.
+    The errors compare its outputs on the noisy speech of ``validation`` with the teacher's on the quiet speech: states
+    relative to their variance, phones in nats (Kullback-Leibler divergence), each beside the teacher's own in noise.
+    Training resumes from ``last.pt`` in ``folder``, written every :data:`KEPT_EVERY` updates, if it has the same
+    configuration.
 
     Raises:
         HarkError: too little speech.
@@ -169,7 +171,7 @@ def train_in_noise(
 
 @torch.no_grad()
 def parallel_speech(teacher: EmbeddingBackbone, augmenter: BatchAugmenter, batch: SpeechBatch, device: str) -> Parallel:
-    """A batch as the teacher hears it, and what the student is to hear: at the same speed, in rooms and noise."""
+    """Return the teacher's outputs for a batch, and the student's input: at the same speed, in rooms and noise."""
     audio, lengths = torch.from_numpy(batch.audio).to(device), torch.from_numpy(batch.lengths).to(device)
     quiet, lengths = augmenter.change_speed(audio, lengths)
     quiet = functional.pad(quiet, (0, TAIL_STEPS * STEP - quiet.shape[1] % STEP))
@@ -179,7 +181,7 @@ def parallel_speech(teacher: EmbeddingBackbone, augmenter: BatchAugmenter, batch
     states, logits = _heard(teacher, led + SILENCE * torch.randn_like(led))
     loud = quiet.reshape(len(quiet), -1, STEP).square().mean(2).sqrt() > HEARD_RMS
     after = functional.max_pool1d(functional.pad(loud.float(), (AFTER_SPEECH, 0))[:, None], AFTER_SPEECH + 1, 1)[:, 0]
-    # The first step ends with the lead, each other one with a step of the item.
+    # The first step ends with the lead, each later one with a step of the item.
     steps = torch.arange(states.shape[1], device=device)[None]
     inside = steps * STEP < lengths[:, None] + TAIL_STEPS * STEP
     speech = functional.pad(after, (1, states.shape[1]))[:, : states.shape[1]]
@@ -187,8 +189,7 @@ def parallel_speech(teacher: EmbeddingBackbone, augmenter: BatchAugmenter, batch
 
 
 def losses(student: EmbeddingBackbone, speech: Parallel, deviation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean squared error of states in their standard deviations, Kullback-Leibler divergence of phones, and the
-    student's logits."""
+    """Return squared errors of states (in standard deviations), the phones' divergence, and the student's logits."""
     states, logits = _heard(student, speech.noisy)
     weights = speech.weights
     of_states = (((states - speech.states) / deviation).square().mean(2) * weights).sum() / weights.sum()
@@ -207,7 +208,7 @@ def _heard(backbone: EmbeddingBackbone, audio: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def read_loss(logits: Tensor, packed: Packed, batch: SpeechBatch, lengths: Tensor) -> Tensor:
-    """CTC over the phones of the items that have a transcript, a phone."""
+    """Return the CTC loss per phone of the items with a transcript."""
     known = torch.tensor([all(packed.utterances[u].phones for u in item) for item in batch.items])
     if not known.any():
         return logits.sum() * 0.0

@@ -1,4 +1,4 @@
-"""Training of the phone outputs that stand on an encoder: it is heard once, and what it gave is learned from."""
+"""Training of an encoder's phone outputs from its cached outputs."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from model.phone_head import ENCODER_WIDTH, PhoneHead
 from model.phones import BLANK, phone_indices
 
 OUTPUTS_FILE, PLACES_FILE = "encoder.f16", "encoder.json"
-LONGEST_S = 14.0  # of an utterance that is learned from
+LONGEST_S = 14.0  # of an utterance used for training
 SILENCE = {"before": (1_600, 16_000), "after": (3_200, 16_000)}  # samples around an utterance
 EVALUATED = 100  # utterances of each group
 
 
 @dataclass(frozen=True)
 class HeadTrainConfig:
-    """How phone outputs are trained. The encoder is surer of what it hears than a backbone, so they need little."""
+    """Parameters of the training. An encoder is more certain than a backbone, so phone outputs need little."""
 
     steps: int = 2_500
     batch_frames: int = 4_000  # of 24 ms
@@ -39,7 +39,7 @@ class HeadTrainConfig:
     weight_decay: float = 1e-2
     real_share: float = 0.8  # of the batches
     seed: int = 0
-    # Harder noise than this made what is spotted in noise worse (lab/experiments.md).
+    # Harder noise than this made detection in noise worse (lab/experiments.md).
     augmentation: SpeechAugmentation = field(
         default_factory=lambda: SpeechAugmentation(
             speed_share=0.4, speed=(0.88, 1.15), room_share=0.3, noise_share=0.75, snr_db=(0.0, 25.0),
@@ -50,7 +50,7 @@ class HeadTrainConfig:
 
 @dataclass(frozen=True)
 class Heard:
-    """What the encoder gave for one utterance: its place in the file of outputs."""
+    """The encoder's outputs for one utterance: their position in the file of outputs."""
 
     index: int
     first: int
@@ -64,12 +64,13 @@ def train_head(
     on_progress: Callable[[int, int, float], None],
     tensorboard: str = "",
 ) -> tuple[PhoneHead, dict[str, float]]:
-    """Train on the pack's ``train`` split; returns the head and phone errors by group of ``validation``.
+    """Train on the pack's ``train`` split; return the head, and phone errors by group of ``validation``.
 
-    The encoder's outputs are kept in ``folder`` (1.1 GB for ten hours), so the same call need not hear again.
+    The encoder's outputs are cached in ``folder`` (1.1 GB for ten hours), so that a repeated call does not compute
+    them.
 
     Args:
-        on_progress: is told what is done, of how much, and the loss (nan while the encoder hears).
+        on_progress: called with steps done, total steps, and the loss (NaN while the encoder runs).
     """
     outputs, heard = _outputs(packed, config, folder, on_progress)
     torch.manual_seed(config.seed)
@@ -92,7 +93,7 @@ def train_head(
 def _outputs(
     packed: Packed, config: HeadTrainConfig, folder: Path, on_progress: Callable[[int, int, float], None]
 ) -> tuple[np.ndarray, list[Heard]]:
-    """The encoder's outputs [frames, 288] float16 of all utterances, those for training in rooms and noise."""
+    """Return the encoder's outputs [frames, 288] float16 of all utterances, those for training in rooms and noise."""
     folder.mkdir(parents=True, exist_ok=True)
     file, table = folder / OUTPUTS_FILE, folder / PLACES_FILE
     wanted = {"seed": config.seed, "augmentation": repr(config.augmentation), "speech": packed.digest}
@@ -134,7 +135,7 @@ def _sound(packed: Packed, index: int, augmenter: BatchAugmenter, rng: np.random
 
 
 def _draw(group: list[Heard], frames: int, rng: np.random.Generator) -> list[Heard]:
-    """Utterances of about the same length, ``frames`` together."""
+    """Draw utterances of similar length, ``frames`` in total."""
     start = int(rng.integers(len(group)))
     count = int(np.clip(frames / group[start].frames, 6, 40))
     low = max(0, start - 3 * count)
@@ -161,7 +162,7 @@ def _loss(head: PhoneHead, outputs: np.ndarray, packed: Packed, rows: list[Heard
 
 @torch.no_grad()
 def _errors(head: PhoneHead, outputs: np.ndarray, packed: Packed, heard: list[Heard]) -> dict[str, float]:
-    """Phone error rates ``per/<real|synthetic>/<corpus>`` of the validation split, greedy."""
+    """Return greedy phone error rates ``per/<real|synthetic>/<corpus>`` of the validation split."""
     groups: dict[str, list[Heard]] = {}
     for row in heard:
         utterance = packed.utterances[row.index]

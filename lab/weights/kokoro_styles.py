@@ -1,9 +1,9 @@
-"""Make the style vectors of Kokoro's voices that ship: ``python -m lab.weights.kokoro_styles FOLDER``.
+"""Make the shipped style vectors of Kokoro's voices: ``python -m lab.weights.kokoro_styles FOLDER``.
 
-The folder holds a file a voice, ``af_bella.bin``: 510 vectors of 256 numbers (float32), one for each number of
+The folder holds a file for each voice, ``af_bella.bin``: 510 vectors of 256 numbers (float32), one for each number of
 phonemes. The npm package kokoro-js has one (Apache-2.0): ``npm pack kokoro-js@1.2.1``, unpacked, ``package/voices``.
-Vectors change slowly with the number of phonemes, so some of them are kept, as 16 bits, and the worker draws a line
-between two: 0.003 off (root mean square), where two voices differ by 0.14.
+Vectors change slowly with the number of phonemes, so some of them are stored, in 16 bits, and the worker interpolates:
+the error is 0.003 (root mean square), where two voices differ by 0.14.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ KEPT_ROWS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 19, 24, 30, 38, 48, 60, 80, 110
 
 
 def make_styles(folder: Path, path: Path = STYLES_FILE) -> list[str]:
-    """Write the styles of a folder; their names.
+    """Write the styles of a folder; return their names.
 
     Raises:
-        ValueError: there is none, or a file of another size.
+        ValueError: there is none, or a file has another size.
     """
     files = sorted(folder.glob("*.bin"))
     if not files:

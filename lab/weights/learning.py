@@ -1,4 +1,4 @@
-"""The loop that all trainings of shipped weights share."""
+"""The training loop shared by all shipped weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from model.training_options import curves
 def learn(
     fit: Fit[Any], loss_of: Callable[[], Tensor], on_progress: Callable[[int, int, float], None], tensorboard: str
 ) -> None:
-    """Take the steps that are left, down the losses that ``loss_of`` gives."""
+    """Take the remaining steps on the losses that ``loss_of`` returns."""
     with curves(tensorboard) as draw:
         while fit.step < fit.steps:
             fit.learn(loss_of())

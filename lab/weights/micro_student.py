@@ -1,6 +1,8 @@
-"""Training of the network for microcontrollers before it learns a phrase (knowledge distillation, Hinton et al. 2015):
-it hears speech in rooms and noise, and learns the states and phones that the standard backbone gives for the same
-speech without them."""
+"""Pretraining of the network for microcontrollers (knowledge distillation, Hinton et al. 2015).
+
+From speech in rooms and noise it learns the states and phones that the standard backbone outputs for the same speech in
+quiet.
+"""
 
 from __future__ import annotations
 
@@ -29,18 +31,18 @@ from model.fit import Fit
 from model.shipped_weights import shipped_backbone
 
 FEATURE_WINDOW = 480  # samples of a feature
-BEGINNING = 30  # steps of a stretch that are not learned from: the network has not heard what was before
-PHONES_WEIGHT = 0.5  # of the loss of phones, beside that of states
+BEGINNING = 30  # steps of a stretch that are not trained on: the network has not seen what precedes them
+PHONES_WEIGHT = 0.5  # of the loss of phones, relative to that of states
 VALIDATED = 120  # stretches
 FILES = {"features": np.uint8, "states": np.float16, "phones": np.float16}
 
 
 @dataclass(frozen=True)
 class StudentTrainConfig:
-    """How the network is trained.
+    """Parameters of the training.
 
     Attributes:
-        hours: of speech that are heard, drawn from the pack.
+        hours: of speech, drawn from the pack.
         batch: stretches of ``stretch`` steps of 30 ms.
     """
 
@@ -57,7 +59,7 @@ class StudentTrainConfig:
 
 
 class Student(nn.Module):
-    """The network, and what it tells of its teacher."""
+    """The network, with layers that predict its teacher's outputs."""
 
     def __init__(self, network: MicroNetwork, states: int, phones: int) -> None:
         super().__init__()
@@ -67,14 +69,14 @@ class Student(nn.Module):
         self.phones = nn.Conv1d(channels, phones, 1)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Features [batch, time, FEATURES] to states and phones [batch, width, time / STRIDE]."""
+        """Map features [batch, time, FEATURES] to states and phones [batch, width, time / STRIDE]."""
         hidden = self.network.hidden(frames)
         return self.states(hidden), self.phones(hidden)
 
 
 @dataclass(frozen=True)
 class HeardPieces:
-    """What was heard: features [STRIDE steps, FEATURES], and the teacher's states and phones [steps, width]."""
+    """Cached inputs: features [STRIDE steps, FEATURES], and the teacher's states and phones [steps, width]."""
 
     features: np.ndarray
     states: np.ndarray
@@ -86,8 +88,11 @@ class HeardPieces:
     def stretches(
         self, pieces: np.ndarray, length: int, mean: np.ndarray, deviation: np.ndarray, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """A stretch of each of some pieces: features [batch, STRIDE length, FEATURES], states in standard deviations
-        and phones [batch, width, length]."""
+        """Draw a stretch from each of some pieces, of ``length`` steps.
+
+        Returns features [batch, STRIDE length, FEATURES], states in standard deviations and phones [batch, width,
+        length].
+        """
         starts = [self.first[piece] + int(rng.integers(self.steps[piece] - length + 1)) for piece in pieces]
         features = np.stack([self.features[STRIDE * at : STRIDE * (at + length)] for at in starts])
         states = (np.stack([self.states[at : at + length] for at in starts]).astype(np.float32) - mean) / deviation
@@ -103,17 +108,17 @@ def train_student(
     on_progress: Callable[[int, int, float], None],
     tensorboard: str = "",
 ) -> tuple[MicroNetwork, dict[str, float]]:
-    """Train on the pack's ``train`` split; returns the network, and what it leaves unexplained in the speech of
-    ``validation``: of the states' variance, and of phones in nats (Kullback-Leibler divergence).
+    """Train on the pack's ``train`` split; return the network, and its errors on the speech of ``validation``.
 
-    What is heard is kept in ``folder`` (80 MB an hour), so the same call need not hear again.
+    The errors are the unexplained share of the states' variance, and the phones' Kullback-Leibler divergence in nats.
+    Inputs are cached in ``folder`` (80 MB an hour), so that a repeated call does not compute them.
 
     Args:
-        on_progress: is told what is done, of how much, and the loss (nan while speech is heard).
+        on_progress: called with steps done, total steps, and the loss (NaN while inputs are computed).
 
     Raises:
         HarkError: too little speech.
-        ImportError: what makes the features of microcontrollers is not installed.
+        ImportError: pymicro-features is not installed.
     """
     heard = _hear(packed, config, folder, on_progress)
     long_enough = heard.steps >= config.stretch
@@ -150,7 +155,7 @@ def train_student(
 
 
 def losses(student: Student, features: Tensor, states: Tensor, phones: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean squared error of states, and Kullback-Leibler divergence of phones, of stretches."""
+    """Return the mean squared error of states, and the Kullback-Leibler divergence of phones, of stretches."""
     told_states, told_phones = (told[:, :, BEGINNING:] for told in student(features))
     of_states = functional.mse_loss(told_states, states[:, :, BEGINNING:])
 
@@ -187,7 +192,7 @@ def _hear(
 def _write_heard(
     packed: Packed, config: StudentTrainConfig, folder: Path, on_progress: Callable[[int, int, float], None]
 ) -> list[tuple[int, bool]]:
-    """Hear pieces of the pack into :data:`FILES`; returns the steps of each, and whether it is for validation."""
+    """Write inputs for pieces of the pack to :data:`FILES`; return the steps of each, and if it is for validation."""
     backbone, _ = shipped_backbone()
     augmenter = BatchAugmenter(config.augmentation, packed.noise, packed.rooms, "cpu")
     features_of = micro_features()
@@ -223,7 +228,7 @@ def _write_heard(
 
 
 def taught(backbone: EmbeddingBackbone, audio: Tensor, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """The backbone's states and phone logits [steps, width] at the student's steps, which end with the same sound."""
+    """Return the backbone's states and phone logits [steps, width] at the student's steps, aligned by their ends."""
     mel_frames = backbone.config.receptive_mel_frames
     lead = mel_frames * HOP + MEL_FFT
     sound = functional.pad(audio, (lead, 0))
@@ -231,7 +236,7 @@ def taught(backbone: EmbeddingBackbone, audio: Tensor, steps: int) -> tuple[np.n
     states = backbone.states(backbone.convolved(backbone.mel(sound[None])))
     logits = backbone.logits(states)[0].reshape(states.shape[1], -1).numpy()
     given = states[0].numpy()
-    # Sample where the sound of each of the backbone's steps ends, and of the student's.
+    # Last sample of each of the backbone's steps, and of the student's.
     first_end = (mel_frames - 1) * HOP + MEL_FFT - lead
     ends = first_end + STEP_FRAMES * HOP * np.arange(len(given))
     own_ends = (STRIDE * np.arange(steps) + STRIDE - 1) * HOP + FEATURE_WINDOW

@@ -34,18 +34,20 @@ from pipeline.corpora.licences import licence_of
 from pipeline.training.config import NEGATIVE_SET
 from pipeline.training.negative_set import FRAME_S, STREAM_S, stream_row
 
-WINDOW_S = 1.2  # of a detector; what is stored does not depend on it, but for the silence before a piece
+WINDOW_S = 1.2  # of a detector; affects only the silence before a piece in the stored data
 CODE_BYTES = 24  # a state
 FITTED_STATES = 60_000
-LEAST = 8  # of 255: smaller square roots of probabilities become nothing, which is what makes the set small
+LEAST = 8  # of 255: smaller square roots of probabilities become 0, which keeps the set small
 
 
 def negative_utterances(training: Sequence[Path], held_out: Sequence[Path], hours: float, seed: int) -> list[Utterance]:
-    """The speech of a negative set: for training at most ``hours`` of the backbone's own corpora; for thresholds and
-    tests people that it was not trained on, half for each, by the speaker's name.
+    """Choose the speech of a negative set.
+
+    For training at most ``hours`` of the backbone's own corpora; for thresholds and tests people on whom it was not
+    trained, half for each, by the speaker's name.
 
     Raises:
-        HarkError: a folder that holds no corpus.
+        HarkError: a folder without a corpus.
     """
     learned = [replace(u, split="train") for folder in training for u in _utterances(folder)]
     drawn: list[Utterance] = []
@@ -82,10 +84,10 @@ def make_negative_set(
     hours: float = float("inf"),
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Write a negative set for large detectors; returns what it says about itself.
+    """Write a negative set for large detectors; return its description.
 
     Raises:
-        HarkError: a folder that holds no corpus, or an encoder that is not installed.
+        HarkError: a folder without a corpus, or an encoder that is not installed.
     """
     from model.encoder_detector import EncoderDetector
 
@@ -94,7 +96,7 @@ def make_negative_set(
         raise HarkError(
             "There is nothing to make a negative set of.", "No recording can be read.", "Name other corpora."
         )
-    said = outputs_of(Keyphrase("computer"))  # any phrase: what is stored does not depend on it
+    said = outputs_of(Keyphrase("computer"))  # any phrase: the stored data does not depend on it
     detector = EncoderDetector.of_phrase(said, WINDOW_S)
     about = {
         "backbone": detector.front_end_id,
@@ -122,13 +124,14 @@ def build_negative_set(
     reporter: Reporter,
     about: dict[str, Any],
 ) -> dict[str, float]:
-    """Write a negative set of the utterances; returns hours by split. Training pieces are heard in rooms and noise, as
-    examples are; the others half of them quiet, half noisy.
+    """Write a negative set of the utterances; return hours by split.
+
+    Training pieces get rooms and noise, as examples do; of the others, half are quiet, half noisy.
 
     Args:
-        utterances: their ``split`` says what each is for; ``path`` is relative to ``root``.
+        utterances: their ``split`` is their use; ``path`` is relative to ``root``.
         front_end: of a backbone; or of an encoder, with its states, for a negative set that has them.
-    """  # fmt: skip
+    """
     stored = front_end.stored
     needed = (stored.lead + stored.step * (stored.window - 1)) * HOP + WINDOW
     rng = np.random.default_rng(seed)
@@ -144,7 +147,7 @@ def build_negative_set(
             seconds += seconds_of(root / group[index].path)
             if seconds >= STREAM_S or number == len(group) - 1:
                 conditions = ("train",) if split == "train" else ("clean", "far")
-                row = stream_row(split, f"bank:{corpus}")  # "bank:" is in tables and reports that are kept
+                row = stream_row(split, f"bank:{corpus}")  # "bank:" is in stored tables and reports
                 row["text"] = " ".join(utterance.text for utterance in block)
                 paths = tuple(str(root / utterance.path) for utterance in block)
                 for condition in conditions:
@@ -167,7 +170,7 @@ def build_negative_set(
             split = str(columns["split"])
             hours[split] = hours.get(split, 0.0) + len(levels) * FRAME_S / 3600
             progress.advance()
-    # Of each phone over time, and as differences of neighbouring frames' zeros: runs of zeros pack best.
+    # By phone over time, which makes runs of zeros, which compress best.
     joined = np.ascontiguousarray(np.concatenate(parts).T)
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_LZMA) as archive:
         archive.writestr("about.json", json.dumps({**about, "hours": {k: round(v, 2) for k, v in hours.items()}}))
@@ -195,7 +198,7 @@ def seconds_of(path: Path) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make a negative set; prints what it says about itself as JSON."""
+    """Make a negative set; print its description as JSON."""
     parser = argparse.ArgumentParser(prog="python -m lab.weights.negative_set", description=__doc__)
     parser.add_argument("training", nargs="+", type=Path, metavar="CORPUS", help="what the backbone has learned from")
     parser.add_argument(

@@ -26,11 +26,11 @@ from pipeline.training.negative_speech import BITRATE, NEGATIVE_SPEECH
 PIECE_S = 40.0  # of one speaker, at most
 GAP_S = 0.25
 LOUDEST = 0.5
-SHARES = {"test": 0.15, "validation": 0.30}  # of the speakers; the others are trained on
+SHARES = {"test": 0.15, "validation": 0.30}  # of the speakers; the others are for training
 
 
 def split_of(speaker: str) -> str:
-    """The split of a speaker, by a hash of the name."""
+    """Return the split of a speaker, by a hash of the name."""
     drawn = int.from_bytes(hashlib.sha256(f"negative speech {speaker}".encode()).digest()[:8], "big") / 2**64
     if drawn < SHARES["test"]:
         return "test"
@@ -38,7 +38,7 @@ def split_of(speaker: str) -> str:
 
 
 def chosen_utterances(corpora: Mapping[str, Sequence[Utterance]], hours: float, seed: int) -> list[Utterance]:
-    """Utterances of some hours: in turn one of the corpus, and of its speaker, that has said least so far."""
+    """Choose utterances of some hours: always from the corpus, and its speaker, with the least speech so far."""
     rng = np.random.default_rng(seed)
     waiting: dict[str, dict[str, list[Utterance]]] = {}
     for name, utterances in corpora.items():
@@ -63,7 +63,7 @@ def chosen_utterances(corpora: Mapping[str, Sequence[Utterance]], hours: float, 
 
 
 def write_negative_speech(utterances: Sequence[Utterance], path: Path, about: Mapping[str, Any]) -> dict[str, float]:
-    """Write the speech of utterances, each speaker's joined to pieces; returns hours by split."""
+    """Write the speech of utterances, joined into pieces by speaker; return hours by split."""
     by_speaker: dict[tuple[str, str], list[Utterance]] = {}
     for utterance in utterances:
         by_speaker.setdefault((utterance.corpus, utterance.speaker), []).append(utterance)
@@ -75,11 +75,11 @@ def write_negative_speech(utterances: Sequence[Utterance], path: Path, about: Ma
         def write(corpus: str, speaker: str, parts: Sequence[tuple[np.ndarray, str]]) -> None:
             audio = np.concatenate([half for sound, _ in parts for half in (sound, gap)])
             split, name = split_of(speaker), f"{len(table)}.ogg"
-            # What a voice is called is not needed, only who is the same.
+            # Only the identity of a speaker is needed, not the name.
             person = hashlib.sha256(speaker.encode()).hexdigest()[:12]
             text = " ".join(text for _, text in parts)
             if not all(text for _, text in parts):
-                text = ""  # known in part is not known
+                text = ""  # a partial text counts as unknown
             table.append({"file": name, "corpus": corpus, "speaker": person, "text": text, "split": split})
             archive.writestr(name, opus_bytes(audio, BITRATE))
             hours[split] = hours.get(split, 0.0) + len(audio) / SAMPLE_RATE / 3600
@@ -103,7 +103,7 @@ def write_negative_speech(utterances: Sequence[Utterance], path: Path, about: Ma
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make negative speech; prints what it says about itself as JSON."""
+    """Make negative speech; print its description as JSON."""
     parser = argparse.ArgumentParser(prog="python -m lab.weights.negative_speech", description=__doc__)
     parser.add_argument("corpora", nargs="+", type=Path, metavar="CORPUS", help="each gets an equal share of the hours")
     parser.add_argument("--hours", type=float, default=3.5)

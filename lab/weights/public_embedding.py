@@ -1,4 +1,4 @@
-"""The public speech embedding (Google, Apache-2.0), where the training of a backbone begins."""
+"""The public speech embedding (Google, Apache-2.0), from which the training of a backbone starts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from model.embedding_backbone import EmbeddingBackbone
 
 @torch.no_grad()
 def with_public_embedding(backbone: EmbeddingBackbone) -> EmbeddingBackbone:
-    """The backbone with the mel filters and convolutions of the public speech embedding, where training begins.
+    """Copy the public speech embedding's mel filters and convolutions into a backbone.
 
     Raises:
         ImportError: the package pyopen-wakeword is not installed.
@@ -29,8 +29,10 @@ def with_public_embedding(backbone: EmbeddingBackbone) -> EmbeddingBackbone:
 
 
 def public_convolutions() -> list[tuple[Tensor, Tensor]]:
-    """Kernels [after, before, frames, bands] and biases [after] of the public speech embedding (Google, Apache-2.0), as
-    pyopen-wakeword has them. Raises ImportError where it is not installed."""
+    """Return the public speech embedding's kernels [after, before, frames, bands] and biases [after].
+
+    Raises ImportError if pyopen-wakeword is not installed.
+    """
     import tflite
 
     weights = _constants("embedding_model.tflite", tflite.BuiltinOperator.CONV_2D)
@@ -38,7 +40,7 @@ def public_convolutions() -> list[tuple[Tensor, Tensor]]:
 
 
 def _constants(name: str, operator: int) -> list[Tensor]:
-    """The constants that an operator of a TFLite file is given, in the file's order."""
+    """Return the constant inputs of an operator in a TFLite file, in the file's order."""
     import pyopen_wakeword
     import tflite
 

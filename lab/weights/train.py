@@ -1,6 +1,6 @@
 """``python -m lab.weights.train KIND CORPUS...``: train weights that ship (model/shipped/MODEL_CARD.md).
 
-Everything lies under ``asr/`` of the data folder, and the same command goes on from there.
+All files are under ``asr/`` of the data folder; repeating a command resumes its training.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ KINDS = {
 
 
 def train_weights(kind: str, run: AcousticRun, folder: Path, reporter: Reporter) -> dict[str, Any]:
-    """Train one of :data:`KINDS` in ``folder``; returns the weights' path, errors by group and hours of speech.
+    """Train one of :data:`KINDS` in ``folder``; return the weights' path, errors by group and hours of speech.
 
-    "encoder", "verifier" and "micro" take as many steps as they need, and their own batches; an epoch of
-    "backbone-in-noise" is all speech, real or not.
+    "encoder", "verifier" and "micro" have their own numbers of steps and batch sizes; an epoch of "backbone-in-noise"
+    is all speech, real and synthetic.
 
     Raises:
-        HarkError: a folder that holds no corpus, or too little speech.
+        HarkError: a folder without a corpus, or too little speech.
     """
     packed = packed_speech(run, folder, reporter)
     if kind == "backbone":
@@ -48,13 +48,13 @@ def train_weights(kind: str, run: AcousticRun, folder: Path, reporter: Reporter)
         from model.embedding_backbone import EmbeddingBackbone, EmbeddingBackboneConfig
 
         backbone = with_public_embedding(EmbeddingBackbone(EmbeddingBackboneConfig()))
-        backbone.convs.requires_grad_(False)  # trained further they cost three times as much and hear less in quiet
+        backbone.convs.requires_grad_(False)  # training them costs three times as much and is worse in quiet
         return train_by_ctc(backbone, kind, run, packed, folder, reporter)
     return _train_on_another(kind, run, packed, folder / kind, reporter)
 
 
 def _train_on_another(kind: str, run: AcousticRun, packed: Packed, out: Path, reporter: Reporter) -> dict[str, Any]:
-    """Train what learns from another network's outputs."""
+    """Train a model that learns from another network's outputs."""
     from lab.weights.backbone_in_noise import NoiseTrainConfig, train_in_noise
     from lab.weights.encoder_head import HeadTrainConfig, train_head
     from lab.weights.micro_student import StudentTrainConfig, train_student
@@ -106,7 +106,7 @@ def _train_on_another(kind: str, run: AcousticRun, packed: Packed, out: Path, re
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train; prints the result as JSON."""
+    """Train; print the result as JSON."""
     from audio_generation.registry import close_engines
 
     parser = argparse.ArgumentParser(prog="python -m lab.weights.train", description=__doc__)

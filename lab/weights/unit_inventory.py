@@ -1,8 +1,8 @@
 """The inventory of speech that ships with Hark for the engine splice.
 
-``python -m lab.weights.unit_inventory FOLDER... --out FILE`` makes it from transcribed corpora: phones are placed by
-the recognizer, recordings are cut at their pauses, the people are taken whose splices are understood best, and of them
-the stretches that hold the most pairs of phones.
+``python -m lab.weights.unit_inventory FOLDER... --out FILE`` makes it from transcribed corpora: the recognizer aligns
+the phones, recordings are cut at their pauses, and of the people with the most intelligible splices it takes the
+stretches with the most pairs of phones.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ from pipeline.training.keyword_scoring import intelligible
 
 PEOPLE = 9
 SECONDS_EACH = 295.0
-BITRATE = 16_000  # of Opus; 21,000 is not understood better
-CUT_PAUSE_S = 0.25  # recordings are cut at pauses of that length
+BITRATE = 16_000  # of Opus; 21,000 is not more intelligible
+CUT_PAUSE_S = 0.25  # recordings are cut at pauses this long
 EDGE_S = 0.2  # of silence that stays at either end
 SHORTEST_S, LONGEST_S = 0.8, 12.0  # of a stretch
 LOW_VOICE_HZ = 150.0  # median pitch below which a voice counts as a man's
 BETWEEN_S = 0.05  # of silence between recordings, so that the codec does not smear one into the next
-VOCABULARY = 20_000  # words whose pairs of phones should be there
-TRIAL_TEXTS = 60  # that everyone says before some are chosen
+VOCABULARY = 20_000  # words whose pairs of phones should occur
+TRIAL_TEXTS = 60  # that every candidate speaks before the selection
 KEYPHRASES = ("computer", "smart mirror", "hey compass", "snowboy", "hey jarvis", "view glass", "okay robot")
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """What was said between two pauses: audio float32 [samples] at 16 kHz, words and phones with times in it."""
+    """Speech between two pauses: audio float32 [samples] at 16 kHz, words and phones with times in it."""
 
     name: str
     audio: np.ndarray
@@ -66,13 +66,13 @@ class Stretch:
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """The pairs of phones that follow one another, with the silence at both ends."""
+        """The pairs of consecutive phones, with the silence at both ends."""
         return list(itertools.pairwise(["", *(phone.label for phone in self.phones), ""]))
 
 
 @dataclass(frozen=True)
 class Speaker:
-    """One person's stretches, and where they are from."""
+    """One person's stretches, and their origin."""
 
     name: str
     corpus: str
@@ -81,7 +81,7 @@ class Speaker:
 
     @cached_property
     def pitch_hz(self) -> float:
-        """The median of the voiced places."""
+        """Median pitch of the voiced places; 0 without any."""
         found = [pitch_at(s.audio, np.arange(800, len(s.audio) - 800, 1600)) for s in self.stretches[:20]]
         voiced = np.concatenate(found)
         voiced = voiced[~np.isnan(voiced)]
@@ -95,7 +95,7 @@ class Speaker:
 def speakers_of(
     folder: Path, aligner: Aligner, leave_out: Sequence[str] = (), licences: Mapping[str, str] | None = None
 ) -> list[Speaker]:
-    """Everyone in a corpus (any layout that Hark reads) with the stretches that were surely aligned.
+    """Return everyone in a corpus (any layout that Hark reads) with their confidently aligned stretches.
 
     Args:
         licences: of people whose licence is not that of the corpus.
@@ -123,7 +123,7 @@ def speakers_of(
 
 
 def stretches(name: str, audio: np.ndarray, alignment: Alignment) -> Iterator[Stretch]:
-    """A recording cut at its pauses; what is shorter than 0.8 s or longer than 12 s is left out."""
+    """Cut a recording at its pauses; skip stretches shorter than 0.8 s or longer than 12 s."""
     words = [word for word in alignment.words if word.end_s > word.start_s]
     begin = 0
     for place in range(1, len(words) + 1):
@@ -152,8 +152,10 @@ def _moved(unit: AlignedUnit, start_s: float) -> AlignedUnit:
 
 
 def chosen_stretches(speaker: Speaker, weights: Counter[tuple[str, str]], seconds: float) -> list[Stretch]:
-    """Stretches of up to ``seconds`` that hold much: each pair of phones counts by how frequent it is in speech, a
-    third as much each time that it was there before."""
+    """Choose up to ``seconds`` of stretches with many pairs of phones.
+
+    A pair counts by its frequency in speech, a third as much each time that it occurred before.
+    """
     had: Counter[tuple[str, str]] = Counter()
     left = list(speaker.stretches)
     chosen: list[Stretch] = []
@@ -184,7 +186,7 @@ def recordings(parts: Sequence[Stretch], language: str = "en-us") -> list[Record
 
 
 def understood(speaker: Speaker, aligner: Aligner, seconds: float) -> float:
-    """The mean score of what is spliced from ``seconds`` of a person's speech; 0 for what cannot be said."""
+    """Return the mean intelligibility of texts spliced from ``seconds`` of a person's speech; 0 if unspeakable."""
     parts: list[Stretch] = []
     for part in speaker.stretches:
         if sum(p.seconds for p in parts) < seconds:
@@ -200,7 +202,7 @@ def understood(speaker: Speaker, aligner: Aligner, seconds: float) -> float:
 
 
 def chosen_people(speakers: Sequence[Speaker], aligner: Aligner, count: int, seconds: float) -> list[Speaker]:
-    """Those with enough speech whose splices are understood best; half have low voices as far as there are any."""
+    """Choose the people with enough speech and the most intelligible splices; half have low voices if possible."""
     enough = [s for s in speakers if s.seconds >= seconds]
     rank = {s.name: understood(s, aligner, seconds) for s in enough}
     ordered = sorted(enough, key=lambda s: (-rank[s.name], s.name))
@@ -211,7 +213,7 @@ def chosen_people(speakers: Sequence[Speaker], aligner: Aligner, count: int, sec
 
 
 def pairs_of_vocabulary(words: int = VOCABULARY) -> Counter[tuple[str, str]]:
-    """How often each pair of phones occurs in the most frequent English words, each counted once; "" is silence."""
+    """Count each pair of phones in the most frequent English words, each word once; "" is silence."""
     from wordfreq import top_n_list
 
     pairs: Counter[tuple[str, str]] = Counter()
@@ -228,7 +230,7 @@ def build(
     seconds: float = SECONDS_EACH,
     language: str = "en-us",
 ) -> dict[str, Any]:
-    """Write an inventory; returns what its ``about.json`` says.
+    """Write an inventory; return its ``about.json``.
 
     Raises:
         HarkError: no person has enough speech.
@@ -271,7 +273,7 @@ def build(
 
 
 def _laid_out(parts: Sequence[Stretch]) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    """All stretches one after another, and where each lies with what is said in it."""
+    """Join all stretches; return the audio, and a table of positions and contents."""
     gap = np.zeros(round(BETWEEN_S * SAMPLE_RATE), np.float32)
     sounds: list[np.ndarray] = [gap]
     table: list[dict[str, Any]] = []
@@ -290,18 +292,17 @@ def _laid_out(parts: Sequence[Stretch]) -> tuple[np.ndarray, list[dict[str, Any]
 
 
 def measured_texts() -> list[str]:
-    """A hundred texts: keyphrases, single words, and two to six words of the vocabulary at random."""
+    """Return a hundred texts: keyphrases, single words, and two to six random words of the vocabulary."""
     from wordfreq import top_n_list
 
     rng = np.random.default_rng(5)
     words = [word for word in top_n_list("en", 6000)[200:] if word.isalpha() and len(word) > 3]
     texts = [" ".join(rng.choice(words, 1 if n < 33 else 2 if n < 58 else int(rng.integers(3, 7)))) for n in range(93)]
-    # Mixed, so that the first of them are like the rest.
+    # Mixed, so that the first ones are representative.
     return [str(text) for text in rng.permutation([*KEYPHRASES, *texts])]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; see ``--help``."""
     parser = argparse.ArgumentParser(prog="python -m lab.weights.unit_inventory", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a transcribed corpus")
     parser.add_argument("--out", type=Path, default=SHIPPED, help="the inventory to be written")

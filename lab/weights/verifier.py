@@ -1,5 +1,7 @@
-"""Training of the verifier (:mod:`model.verifier`): speech is heard once, and stretches of one to four words are drawn
-from it, each with the text that was said in it and with texts that were nearly said."""
+"""Training of the verifier (:mod:`model.verifier`) on stretches of one to four words.
+
+Speech is encoded once; each stretch is paired with its own text and with similar ones.
+"""
 
 from __future__ import annotations
 
@@ -43,30 +45,30 @@ from phrase_augmentation.vocabulary import vocabulary
 from pipeline.corpora.alignment import NotAligned, align
 
 PHONES_FILE, STATES_FILE, TABLE_FILE = "phones.f16", "states.f16", "heard.json"
-LONGEST_S = 35.0  # of an utterance that is learned from
+LONGEST_S = 35.0  # of an utterance used for training
 FRAMES_A_SECOND = 50
 MOST_FRAMES = 160  # of a stretch
 SURE = 0.15  # confidence of the words of a stretch, and of its whole utterance
 GAP_S = 0.25  # between two words of a stretch, at most
 STRETCH_S = (0.25, 2.0)
-BEFORE_S, AFTER_S = (0.05, 0.8), (0.1, 0.5)  # heard around a stretch
+BEFORE_S, AFTER_S = (0.05, 0.8), (0.1, 0.5)  # of context around a stretch
 WORDS_WEIGHT = (1.0, 1.2, 1.0, 0.6)  # of stretches of one to four words
 PHONES_OF_TEXT = (2, 31)
-LEAST_DISTANCE = 0.3  # phone distance of what was nearly said; what is nearer is said so
+LEAST_DISTANCE = 0.3  # phone distance of a similar text; nearer ones count as the same
 NEAR_WORDS = 14
 RARITY_COST = 0.08
-JUDGED_SHARE = 6  # one speaker of so many trains nothing but what weighs the evidence
+JUDGED_SHARE = 6  # one in so many speakers trains only the weights of the evidence
 WINDOW_S = 2.9  # of other speech, in which the best match of several texts is a false alarm
 TEXTS_TRIED = 10
-HITS_SHARE = 8  # one item of so many is such a one in training ...
-JUDGED_HITS_SHARE = 3  # ... and where evidence is weighed, as false alarms are what a threshold is set by
+HITS_SHARE = 8  # one in so many items is such a false alarm in training
+JUDGED_HITS_SHARE = 3  # and where evidence is weighed, because false alarms determine a threshold
 HITS_AT_ONCE = 20
 NOISE_PENALTY = 0.03
 
 
 @dataclass(frozen=True)
 class VerifierTrainConfig:
-    """How the verifier is trained. ``cases``: stretches and texts that the weights of the evidence are fitted to."""
+    """Parameters of the training. ``cases``: stretches and texts to which the evidence's weights are fitted."""
 
     steps: int = 9_000
     batch: int = 144
@@ -79,20 +81,20 @@ class VerifierTrainConfig:
 
 @dataclass(frozen=True)
 class HeardSpeech:
-    """An utterance as the encoder hears it, and its words with their times [s] and confidences."""
+    """An encoded utterance, and its words with times [s] and confidences."""
 
     speaker: str
     corpus: str
     split: str
     noisy: bool  # in rooms and noise
-    first: int  # frame in the file of phones; of states, a fourth of it
+    first: int  # frame in the file of phones; a fourth of it in that of states
     frames: int
     words: list[tuple[str, float, float, float]]
 
 
 @dataclass(frozen=True)
 class Item:
-    """A stretch of speech and a text, by the phones of its pronunciations, that was said in it or was not."""
+    """A stretch of speech and the pronunciations of a text; ``said``: it is the stretch's text."""
 
     heard: np.ndarray
     states: np.ndarray
@@ -103,7 +105,7 @@ class Item:
 
 
 class Speech:
-    """What was heard of some speakers, and the stretches in it."""
+    """Encoded speech of some speakers, and the stretches in it."""
 
     def __init__(self, folder: Path, rows: Sequence[HeardSpeech], rng: np.random.Generator) -> None:
         self.folder, self.rows, self.rng = folder, list(rows), rng
@@ -132,7 +134,7 @@ class Speech:
         return seconds
 
     def _weight(self, number: int, first: int, count: int) -> float:
-        """Corpora by the square root of their hours, so that a large one does not drown the others."""
+        """Weight corpora by the square root of their hours, so that a large one does not crowd out the others."""
         return WORDS_WEIGHT[count - 1] / float(np.sqrt(self._speech_s[self.rows[number].corpus]))
 
     @cached_property
@@ -148,7 +150,7 @@ class Speech:
         return " ".join(word[0] for word in self.rows[number].words[first : first + count])
 
     def between(self, row: HeardSpeech, start_s: float, end_s: float) -> tuple[np.ndarray, np.ndarray]:
-        """Phones and states of a part of an utterance."""
+        """Return phones and states of a part of an utterance."""
         first = max(0, int(start_s * FRAMES_A_SECOND)) // STATE_FRAMES * STATE_FRAMES
         end = min(row.frames, int(end_s * FRAMES_A_SECOND) + 1, first + MOST_FRAMES)
         state, states = (row.first + first) // STATE_FRAMES, -(-(end - first) // STATE_FRAMES)
@@ -156,7 +158,7 @@ class Speech:
         return phones, np.asarray(self._states[state : state + states], np.float32)
 
     def drawn(self) -> list[Item]:
-        """A stretch with its own text and two that are near it; or nothing."""
+        """Draw a stretch with its own text and up to two similar ones; empty if it does not fit."""
         rng = self.rng
         number, first, count = stretch = self.stretches[int(np.searchsorted(self._upto, rng.random()))]
         row, text = self.rows[number], self.text(stretch)
@@ -173,7 +175,7 @@ class Speech:
         return items
 
     def _near(self, text: str, ways: Ways) -> tuple[str, Ways]:
-        """What is nearly the text: another word in it, other phones, a word more, or another text."""
+        """Return a similar text: another word in it, other phones, an additional word, or another text."""
         rng, kind, words = self.rng, self.rng.random(), text.split()
         if kind < 0.5:
             place = int(rng.integers(len(words)))
@@ -192,7 +194,7 @@ class Speech:
         return text, ways_of(text)
 
     def hits(self, count: int) -> list[Item]:
-        """False alarms: other speech where, of several texts, one fits best."""
+        """Draw false alarms: other speech at the best match of several texts."""
         rng, windows, tried = self.rng, list[Item](), list[list[str]]()
         while len(windows) < count:
             row = self.rows[int(rng.integers(len(self.rows)))]
@@ -223,7 +225,7 @@ class Speech:
 
 @cache
 def ways_of(text: str) -> Ways:
-    """The outputs of a text's phones in each accent; none where it has none."""
+    """Return the outputs of a text's phones in each accent; empty if it has none."""
     try:
         return outputs_of(Keyphrase(text))
     except HarkError:
@@ -236,7 +238,7 @@ def _fit(ways: Ways) -> bool:
 
 @cache
 def near_words(word: str) -> list[str]:
-    """Words that sound like it and not the same, common ones first."""
+    """Return words that sound similar but not the same, common ones first."""
     ways = ways_of(word)
     if not ways:
         return []
@@ -246,13 +248,13 @@ def near_words(word: str) -> list[str]:
 
 @cache
 def _near_phones(phone: int) -> list[int]:
-    """Other phones, the nearest first; what is hardly another one is left out."""
+    """Return other phones, the nearest first, except those that are hardly different."""
     costs = {other: exchange_cost(PHONES[phone - 1], PHONES[other - 1]) for other in range(1, PHONE_OUTPUTS)}
     return sorted((other for other, cost in costs.items() if cost > 0.15), key=lambda other: costs[other])
 
 
 def _changed(way: Sequence[int], rng: np.random.Generator) -> tuple[int, ...]:
-    """One phone or two are exchanged, left out or put in."""
+    """Exchange, delete or insert one or two phones."""
     changed = list(way)
     for _ in range(1 + (rng.random() < 0.3)):
         kind, place = rng.random(), int(rng.integers(len(changed)))
@@ -273,13 +275,13 @@ def train_verifier(
     on_progress: Callable[[int, int, float], None],
     tensorboard: str = "",
 ) -> tuple[Verifier, dict[str, float]]:
-    """Train on the pack's ``train`` split; returns the verifier and its equal error rates on near texts in the speech
-    of ``validation``, by group.
+    """Train on the pack's ``train`` split; return the verifier, and its errors on the speech of ``validation``.
 
-    What the encoder hears is kept in ``folder`` (350 MB an hour), so the same call need not hear again.
+    The errors are equal error rates on similar texts, by group. The encoder's outputs are cached in ``folder`` (350 MB
+    an hour), so that a repeated call does not compute them.
 
     Args:
-        on_progress: is told what is done, of how much, and the loss (nan while the encoder hears).
+        on_progress: called with steps done, total steps, and the loss (NaN while the encoder runs).
 
     Raises:
         HarkError: too few speakers with a transcript.
@@ -305,14 +307,14 @@ def train_verifier(
 
 
 def is_judge(speaker: str) -> bool:
-    """Whether nothing but the weights of the evidence is learned from a speaker: the same for ever and everywhere."""
+    """Return whether a speaker trains only the evidence's weights; the same in every run on every machine."""
     return hashlib.sha256(speaker.encode()).digest()[0] % JUDGED_SHARE == 0
 
 
 def _hear(
     packed: Packed, config: VerifierTrainConfig, folder: Path, on_progress: Callable[[int, int, float], None]
 ) -> list[HeardSpeech]:
-    """Utterances as they are, and those for training in rooms and noise, too."""
+    """Encode utterances in quiet, and those for training also in rooms and noise."""
     folder.mkdir(parents=True, exist_ok=True)
     table = folder / TABLE_FILE
     augmentation = replace(HeadTrainConfig().augmentation, speed_share=0.0)  # words stay where they are
@@ -342,7 +344,7 @@ def _hear(
                 sounds.append(changed[0].numpy())
             for noisy, sound in enumerate(sounds if aligned.confidence > SURE else ()):
                 phones, states = encoder.hear(sound)
-                frames = len(states) * STATE_FRAMES  # so that both files are counted alike
+                frames = len(states) * STATE_FRAMES  # so that both files have the same counts
                 np.pad(phones, ((0, frames - len(phones)), (0, 0)), "edge").astype(np.float16).tofile(phones_file)
                 states.astype(np.float16).tofile(states_file)
                 rows.append(
@@ -361,13 +363,13 @@ def _hear(
 
 @dataclass(frozen=True)
 class Batch:
-    """Items with each of their pronunciations: the tensors that a verifier takes, and of which item each row is."""
+    """Items with all their pronunciations: a verifier's tensors, and the item of each row."""
 
     given: tuple[Tensor, Tensor, Tensor, Tensor]
     owner: np.ndarray
 
     def best(self, scores: Tensor) -> Tensor:
-        """Of each item, the row with the best score."""
+        """Return each item's row with the best score."""
         rows = [np.flatnonzero(self.owner == item) for item in range(self.owner.max() + 1)]
         return torch.tensor([int(own[int(scores[own].argmax())]) for own in rows])
 
@@ -379,7 +381,7 @@ def batch_of(items: Sequence[Item]) -> Batch:
     rows = [(number, way) for number, item in enumerate(items) for way in item.ways]
     frames = max(len(item.heard) for item in items)
     heard = torch.zeros(len(rows), frames, PHONE_OUTPUTS)
-    heard[:, :, 0] = 1.0  # behind an item: silence
+    heard[:, :, 0] = 1.0  # after an item: silence
     states = torch.zeros(len(rows), -(-frames // STATE_FRAMES), ENCODER_WIDTH)
     for row, (number, _) in enumerate(rows):
         item = items[number]
@@ -410,7 +412,7 @@ def _train(
         given = batch.rows(chosen)
         logit, each, _ = verifier.train()(*given)
         right = (torch.arange(each.shape[1])[None] < given[3][:, None]) & (said > 0)[:, None]
-        of_phones = functional.softplus(-each[right]).mean()  # of what was said, each phone is right
+        of_phones = functional.softplus(-each[right]).mean()  # each phone of a spoken text is right
         return functional.binary_cross_entropy_with_logits(logit, said) + 0.2 * of_phones
 
     learn(fit, loss, on_progress, tensorboard)
@@ -419,7 +421,7 @@ def _train(
 
 
 def _cases(speech: Speech, count: int) -> list[tuple[Item, np.ndarray]]:
-    """Items whose texts the decoder can write, and what it says of them [3]."""
+    """Return items whose texts the decoder can spell, and its evidence for them [3]."""
     cases: list[tuple[Item, np.ndarray]] = []
     false_alarms = count // JUDGED_HITS_SHARE
     while len(cases) < count:
@@ -435,7 +437,7 @@ def _cases(speech: Speech, count: int) -> list[tuple[Item, np.ndarray]]:
 
 @torch.no_grad()
 def _evidence(verifier: Verifier, items: Sequence[Item]) -> Tensor:
-    """What the verifier finds in what was heard [items, HEARD_EVIDENCE]; each by itself, so that nothing is padded."""
+    """Return the acoustic evidence of items [items, HEARD_EVIDENCE], computed one by one, without padding."""
     found = []
     for item in items:
         evidence = verifier(*batch_of([item]).given)[2]
@@ -444,7 +446,7 @@ def _evidence(verifier: Verifier, items: Sequence[Item]) -> Tensor:
 
 
 def _fit_noise(verifier: Verifier, items: Sequence[Item], config: VerifierTrainConfig) -> None:
-    """Fit what tells noise from quiet."""
+    """Fit the layer that distinguishes noise from quiet."""
     noisy = torch.tensor([float(item.noisy) for item in items])
     states = [torch.from_numpy(item.states) for item in items]
     known = torch.stack([torch.cat([each.mean(dim=0), each.std(dim=0, correction=0)]) for each in states])
@@ -459,7 +461,7 @@ def _fit_noise(verifier: Verifier, items: Sequence[Item], config: VerifierTrainC
 def _fit_logistic(
     module: nn.Module, known: Tensor, wanted: Tensor, config: VerifierTrainConfig, penalty: float = 0.0
 ) -> None:
-    """``penalty``: of squared weights."""
+    """Fit a logistic regression. ``penalty``: of squared weights."""
     optimizer = torch.optim.AdamW(module.parameters(), 1e-2, weight_decay=0.0 if penalty else 0.1)
     fit = Fit(module, optimizer, config.judge_steps, 1)
     for _ in range(config.judge_steps):
@@ -468,7 +470,7 @@ def _fit_logistic(
 
 
 def _fit_judge(verifier: Verifier, cases: Sequence[tuple[Item, np.ndarray]], config: VerifierTrainConfig) -> None:
-    """Fit what weighs the evidence, on speakers from whom nothing else was learned."""
+    """Fit the weights of the evidence, on speakers from whom nothing else was learned."""
     items = [item for item, _ in cases]
     _fit_noise(verifier, items, config)
     evidence = torch.cat([_evidence(verifier, items), torch.from_numpy(np.stack([told for _, told in cases]))], dim=1)
@@ -479,7 +481,7 @@ def _fit_judge(verifier: Verifier, cases: Sequence[tuple[Item, np.ndarray]], con
 
 
 def _errors(verifier: Verifier, speech: Speech, config: VerifierTrainConfig) -> dict[str, float]:
-    """Equal error rates ``eer/<corpus>`` of the verifier without the decoder, on near texts."""
+    """Return equal error rates ``eer/<corpus>`` of the verifier without the decoder, on similar texts."""
     by_corpus: dict[str, list[HeardSpeech]] = {}
     for row in speech.rows:
         by_corpus.setdefault(row.corpus, []).append(row)
