@@ -1,5 +1,5 @@
 "use strict";
-// The documentation of the API: Swagger UI, which also calls operations with the session of this browser.
+// The documentation of the API: Swagger UI, which also calls operations with this browser's session.
 const place = document.getElementById("swagger-ui");
 SwaggerUIBundle({
   url: place.dataset.schema,

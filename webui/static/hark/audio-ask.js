@@ -1,4 +1,4 @@
-// Questions, in writing or aloud, and answers that are spoken.
+// Typed and recorded questions, and spoken answers.
 "use strict";
 
 const asking = document.querySelector("[data-ask]");

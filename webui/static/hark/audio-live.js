@@ -1,11 +1,11 @@
-// Live transcription: the microphone to the server, words, phrases that fire and answers back.
+// Live transcription: the microphone to the server; words, detections and answers back.
 "use strict";
 
 const page = document.getElementById("live");
 const part = (name) => page.querySelector(`[data-${name}]`);
 const form = part("form");
 let socket = null, microphone = null, ended = false, failed = false, saved = false;
-let heard = []; // the samples of this session: buffers, older ones put together in blobs, which need no memory
+let heard = []; // the samples of this session: buffers, older ones merged into blobs, which need no memory
 const PUT_TOGETHER = 750; // messages of 80 ms: a minute
 
 const say = (text, ...more) => part("state").replaceChildren(text, ...more);
@@ -110,7 +110,7 @@ part("stop").addEventListener("click", () => {
   if (socket && socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ stop: true }));
 });
 
-// ---- what was said, after Stop: it is on this page only until somebody takes it
+// ---- the transcript after Stop, which exists only on this page until the user takes it
 
 const text = () => [...part("finals").children].map((line) => line.textContent).join("\n") + "\n";
 
@@ -143,7 +143,7 @@ part("keep").addEventListener("click", async () => {
     part("keep").disabled = false;
   }
 });
-// Words that nobody has taken yet, while it listens or after it, are asked about.
+// Ask before leaving with words that the user has not taken yet, during a session or after it.
 let taken = 0;
 const lines = () => part("finals").children.length;
 for (const name of ["copy", "download"]) part(name).addEventListener("click", () => { taken = lines(); });

@@ -1,4 +1,4 @@
-// The page of a transcript: sound and words belong together. Without this script it can be read and heard, too.
+// The page of a transcript: links audio and words. Without this script it can still be read and played.
 "use strict";
 
 const page = document.getElementById("transcript");
@@ -7,9 +7,9 @@ const sound = part("player"), canvas = part("wave"), passages = part("passages")
 const said = page.dataset;
 const duration = Number(said.duration), unsureBelow = Number(said.unsure);
 const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
-let words = []; // {node, start, end, sure, text}, in the order of their times
+let words = []; // {node, start, end, sure, text}, in order of time
 let version = Number(said.version), segments = [], current = null, matches = [], match = -1;
-let anchor = null; // the word at which a selection with the keyboard began
+let anchor = null; // the word where a keyboard selection began
 
 document.documentElement.classList.add("scripted");
 
@@ -28,7 +28,7 @@ function wordNode(word) {
 
 function fill(item, segment) {
   const place = item.querySelector("[data-words]");
-  const corrected = !item.querySelector("[data-edited]").hidden; // somebody has read it: no word is unsure
+  const corrected = !item.querySelector("[data-edited]").hidden; // a person has checked it, so no word is unsure
   if (!segment.words.length) {
     place.textContent = segment.text;
     return [];
@@ -111,7 +111,7 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-seek]");
   if (!button) return;
   seek(Number(button.dataset.seek), true);
-  if (event.detail) button.blur(); // a mouse: the space bar pauses then, and does not press it again
+  if (event.detail) button.blur(); // with a mouse: so that the space bar pauses instead of pressing the button again
 });
 
 // ---- the bar
@@ -139,7 +139,7 @@ part("back").addEventListener("click", () => seek(sound.currentTime - BACK_S, fa
 position.addEventListener("input", () => seek(Number(position.value), false));
 speed.addEventListener("change", () => { sound.defaultPlaybackRate = sound.playbackRate = Number(speed.value); });
 
-// The space bar plays and pauses, unless it types, or presses what has the focus.
+// The space bar plays and pauses, unless it types or presses the focused element.
 const TAKES_SPACE = "input, textarea, select, button, summary, a, [contenteditable]";
 document.addEventListener("keydown", (event) => {
   if (event.key !== " " || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
@@ -156,7 +156,7 @@ if (passages) {
       seek(Number(node.dataset.start), true);
     }
   });
-  // One stop of the tab key for all words; arrows move between them.
+  // One tab stop for all words; arrows move between them.
   passages.addEventListener("keydown", (event) => {
     const node = event.target.closest(".word");
     if (!node) return;
@@ -171,7 +171,7 @@ if (passages) {
     const at = words.findIndex((word) => word.node === node);
     const next = words[Math.min(Math.max(0, at + step), words.length - 1)];
     const selection = window.getSelection();
-    if (event.shiftKey) { // words are selected with the keyboard, too
+    if (event.shiftKey) { // selects words with the keyboard
       if (!anchor) anchor = node;
       const back = anchor.compareDocumentPosition(next.node) & Node.DOCUMENT_POSITION_PRECEDING;
       selection.setBaseAndExtent(anchor, back ? 1 : 0, next.node, back ? 0 : 1);
@@ -213,11 +213,11 @@ if (passages) part("unsure-next").addEventListener("click", () => {
   seek(Math.max(0, word.start - 0.5), true);
 });
 
-// ---- the outline
+// ---- the waveform
 
 let peaks = [];
 
-// What a colour of the style sheet is in this theme: a canvas knows neither variables nor light-dark().
+// The value of a colour variable in this theme: a canvas knows neither variables nor light-dark().
 function colour(name) {
   canvas.style.color = `var(--${name})`;
   return getComputedStyle(canvas).color;
@@ -287,7 +287,7 @@ if (passages) {
   part("next").addEventListener("click", next);
 }
 
-// ---- selected words become a detector
+// ---- a detector of selected words
 
 const chosen = part("selected");
 if (chosen) {
@@ -335,9 +335,9 @@ function correct(item) {
   place.hidden = edit.hidden = true;
   place.after(box);
   field.focus();
-  field.setSelectionRange(0, 0); // where it begins, also where not all of it is to be seen
+  field.setSelectionRange(0, 0); // the start, even if not all of it is visible
   field.scrollTop = 0;
-  let outdated = false; // somebody else has changed it: the page is read anew
+  let outdated = false; // changed by somebody else: the page is reloaded
   const close = () => {
     box.remove();
     if (outdated) location.reload();
@@ -366,7 +366,7 @@ function correct(item) {
       return;
     }
     if (answer.status === 409 && content.version !== undefined) {
-      // What somebody else wrote is shown; saving once more is a decision.
+      // Show the other person's text; saving again is the user's decision.
       version = content.version;
       outdated = true;
       note.className = "error";
@@ -376,7 +376,7 @@ function correct(item) {
       note.textContent = `${content.what} ${content.why} ${content.what_to_do}`;
     } else if (content.segment === null) {
       field.dataset.before = field.value;
-      location.reload(); // the numbers of all later passages are others now
+      location.reload(); // the numbers of all later passages have changed
     } else {
       version = content.version;
       segments[number] = { ...segments[number], ...content.segment };
@@ -385,7 +385,7 @@ function correct(item) {
       item.words = fill(item, segments[number]);
       const summary = document.querySelector("[data-outdated]");
       if (summary) summary.hidden = false;
-      document.body.dispatchEvent(new Event("corrected")); // the summary follows
+      document.body.dispatchEvent(new Event("corrected")); // updates the summary
       outdated = false;
       gather();
       close();
@@ -394,9 +394,9 @@ function correct(item) {
     save.disabled = false;
   });
 }
-// What a job has changed is shown, unless the browser is told to stay, as something is typed that would be lost.
+// Reload after a job's changes, unless the user stays because unsaved text would be lost.
 document.body.addEventListener("job-over", () => location.reload());
-// What was typed and not saved is asked about.
+// Ask before losing unsaved text.
 addEventListener("beforeunload", (event) => {
   for (const field of page.querySelectorAll("textarea[data-before]")) if (field.value !== field.dataset.before) event.preventDefault();
   for (const field of page.querySelectorAll(".who form input")) if (field.value !== field.defaultValue) event.preventDefault();
@@ -406,7 +406,7 @@ if (passages) passages.addEventListener("click", (event) => {
   if (edit) correct(edit.closest(".passage"));
 });
 
-// A word that was misheard once may be wrong in other passages, too.
+// A corrected word may be wrong in other passages, too.
 function offerElsewhere(item, elsewhere) {
   const form = part("elsewhere");
   form.hidden = !elsewhere;
@@ -418,7 +418,7 @@ function offerElsewhere(item, elsewhere) {
   item.append(form);
 }
 
-// Who speaks, asked beneath a passage: never behind the bar; Escape closes it.
+// The form for a passage's speaker: keep it clear of the bar, and close it on Escape.
 function clearOfBar(event) {
   const asked = event.target.closest(".acts details[open]");
   const covered = asked ? asked.getBoundingClientRect().bottom - page.querySelector(".dock").getBoundingClientRect().top : 0;
@@ -435,14 +435,14 @@ if (passages) {
   });
 }
 
-// A change that was made without leaving the page can be taken back, too.
+// Offer Undo for a change made without reloading the page.
 function undoable() {
   page.querySelector("[data-undo]").hidden = false;
-  for (const told of page.querySelectorAll(".notice")) told.remove(); // of the change before
+  for (const told of page.querySelectorAll(".notice")) told.remove(); // of earlier changes
   for (const field of page.querySelectorAll("input[name=version]")) field.value = version;
 }
 
-// ---- a speaker's name, changed where it stands
+// ---- editing a speaker's name in place
 
 function nameButton(place) {
   const made = button(place.textContent, "link name");

@@ -1,4 +1,4 @@
-// Uploads of recordings, in pieces: a broken connection, or a page that was closed, costs one piece and no more.
+// Uploads of recordings in pieces: a broken connection or a closed page costs one piece at most.
 "use strict";
 
 const form = document.getElementById("upload");
@@ -10,7 +10,7 @@ const pause = (seconds) => new Promise((resolve) => { setTimeout(resolve, 1000 *
 const token = () => form.querySelector("[name=csrfmiddlewaretoken]").value;
 const mb = (bytes) => (bytes / 1e6).toFixed(1) + " MB";
 
-// What this browser has begun is found again after a reload: by name, length and date of the file.
+// Finds this browser's unfinished uploads after a reload, by name, length and date of the file.
 const key = (file) => `hark-upload:${words.user}:${file.name}:${file.size}:${file.lastModified}`;
 const remembered = (file) => { try { return localStorage.getItem(key(file)); } catch { return null; } };
 const remember = (file, id) => { try { localStorage.setItem(key(file), id); } catch { /* private windows */ } };
@@ -24,7 +24,7 @@ class Refused extends Error {
   }
 }
 
-// An answer of the server; throws Refused where it says no, TypeError where it cannot be reached.
+// Returns the server's answer; throws Refused if it declines, TypeError if it cannot be reached.
 async function ask(method, address, body, type) {
   const headers = { Accept: "application/json", "X-CSRFToken": token() };
   if (type) headers["Content-Type"] = type;
@@ -34,7 +34,7 @@ async function ask(method, address, body, type) {
   return content;
 }
 
-// The same, again and again while the server cannot be reached, or is busy.
+// The same with retries while the server cannot be reached or is busy.
 async function insist(row, method, address, body, type) {
   for (let failures = 0; ; failures++) {
     try {
@@ -48,7 +48,7 @@ async function insist(row, method, address, body, type) {
   }
 }
 
-// What was chosen, in the order in which it is sent: {file, seconds, item, and what the line says}.
+// The chosen files in the order of sending: {file, seconds, item, and the line's texts}.
 let chosen = [];
 let sending = false;
 
@@ -61,7 +61,7 @@ function made(name, text, className) {
 
 const clock = (seconds) => `${Math.floor(seconds / 3600)}:${String(Math.floor(seconds / 60 % 60)).padStart(2, "0")}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 
-// A line of the list: name, size and length, buttons that order it; while it is sent a bar, and what happens.
+// A line of the list: name, size, length, and buttons for its order; during the upload a bar and its state.
 function rowOf(file) {
   const item = made("li"), bar = made("progress"), said = made("span", "", "small faint number"), acts = made("div", "", "acts");
   const act = (sign, word, run) => {
@@ -87,7 +87,7 @@ function rowOf(file) {
   bar.hidden = true;
   bar.setAttribute("aria-label", file.name);
   item.append(made("b", file.name), acts, bar, said);
-  // With the mouse it is dragged to its place.
+  // Reorder by dragging.
   item.draggable = true;
   item.addEventListener("dragstart", (event) => { item.classList.add("dragged"); event.dataTransfer.setData("text/plain", file.name); });
   item.addEventListener("dragend", () => item.classList.remove("dragged"));
@@ -123,7 +123,7 @@ function arrange() {
   chosen.forEach((row, index) => { row.up.disabled = index === 0; row.down.disabled = index === chosen.length - 1; });
 }
 
-// More files join those that were chosen before; how long they are, and what is too long, is said before they are sent.
+// Append files to those already chosen, and show their lengths, and which are too long, before they are sent.
 function add(files) {
   if (sending) return;
   chosen = chosen.filter((row) => !row.sent);
@@ -139,12 +139,12 @@ function add(files) {
     });
   }
   form.elements.audio.value = "";
-  form.elements.audio.required = false; // the list says what is sent
+  form.elements.audio.required = false; // the list has the files
   arrange();
 }
 form.elements.audio.addEventListener("change", () => add([...form.elements.audio.files]));
 
-// Seconds of sound in a file, as far as this browser can read it; else 0, and the server finds out.
+// Seconds of audio in a file if this browser can read it; else 0, and the server finds out.
 function lengthOf(file) {
   return new Promise((resolve) => {
     const media = document.createElement(file.type.startsWith("video/") ? "video" : "audio");
@@ -158,7 +158,7 @@ function lengthOf(file) {
   });
 }
 
-// Sends all of a file; gives what the server knows of it then.
+// Sends a whole file; returns the server's record of it.
 async function send(file, seconds, row) {
   if (file.size > Number(words.most)) throw new Error(words.wordLarge);
   if (seconds > Number(words.mostSeconds)) throw new Error(words.wordLong);
@@ -183,7 +183,7 @@ async function send(file, seconds, row) {
     try {
       at = (await insist(row, "PATCH", `${upload.address}?offset=${at}`, piece, "application/octet-stream")).offset;
     } catch (error) {
-      // The last answer was lost: it says where to go on.
+      // The last answer was lost: the error gives the offset to continue from.
       if (!(error instanceof Refused) || error.status !== 409 || error.content.offset === at) throw error;
       at = error.content.offset;
     }
@@ -270,11 +270,11 @@ for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
   });
 }
 
-// ---- the microphone: what is recorded joins the list
+// ---- the microphone: recordings join the list
 
 document.documentElement.classList.add("scripted");
 const record = form.querySelector("[data-record]"), recorded = form.querySelector("[data-recording]");
-const PUT_TOGETHER = 750; // messages of 80 ms: older ones are put together in blobs, which need no memory
+const PUT_TOGETHER = 750; // messages of 80 ms: older ones are merged into blobs, which need no memory
 const takes = new WeakSet(); // files that exist nowhere else
 let microphone = null, heard = [], bytes = 0;
 

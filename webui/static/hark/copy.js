@@ -1,4 +1,4 @@
-// Buttons that copy: <button data-copy="id of an input" data-copied="what the button says afterwards">.
+// Buttons that copy: <button data-copy="id of an input" data-copied="the button's label afterwards">.
 "use strict";
 
 async function copy(text, source) {
@@ -6,7 +6,7 @@ async function copy(text, source) {
     await navigator.clipboard.writeText(text);
     return true;
   }
-  // Plain HTTP from another machine: there is no clipboard, only what is selected.
+  // Plain HTTP from another machine: no clipboard, only the selection.
   source.focus();
   source.select();
   return document.execCommand("copy");
@@ -20,7 +20,7 @@ document.addEventListener("click", async (event) => {
     if (await copy(source.value ?? source.textContent, source)) button.textContent = button.dataset.copied;
   } catch {
     source.focus();
-    source.select();  // so that Ctrl-C does it
+    source.select();  // so that Ctrl-C copies it
   }
 });
 

@@ -5,7 +5,7 @@ const section = document.getElementById("det");
 const chart = section.querySelector("svg.det");
 const data = JSON.parse(document.getElementById("det-data").textContent);
 const MARGIN = { left: 58, right: 14, top: 12, bottom: 44 };
-const NONE = 44; // width of the band left of the logarithmic axis: no false alarm at all
+const NONE = 44; // width of the band left of the logarithmic axis, for no false alarms at all
 let chosen = null;
 for (const drawn of section.querySelectorAll("svg.det, .legend")) drawn.removeAttribute("hidden");
 
@@ -52,7 +52,7 @@ function draw() {
   chart.replaceChildren(...parts);
 }
 
-// In steps, through the worse corner: between two thresholds the misses of the upper and the false alarms of the lower one.
+// In steps through the worse corner: between two thresholds, the misses of the upper and the false alarms of the lower.
 function line(curve, at) {
   let path = "";
   curve.alarms.forEach((alarms, index) => {

@@ -1,4 +1,4 @@
-// The page of a running job: news over WebSocket, or by asking every second where that cannot connect.
+// The page of a running job: updates over WebSocket, or by polling every second if that cannot connect.
 "use strict";
 
 const page = document.getElementById("job");
@@ -8,14 +8,14 @@ let ended = page.dataset.going !== "true";
 const title = document.title;
 const series = {};
 
-// Whoever watched the job to its end is taken to what it made.
+// Redirect to the result if the job ends while the page is open.
 const result = page.querySelector("[data-result]");
 if (location.hash === "#over") {
   history.replaceState(null, "", location.pathname);
   if (result) location.replace(result.href);
 }
 
-// Browsers let only secure pages ask.
+// Browsers let only secure pages ask for permission.
 const tell = page.querySelector("[data-tell]");
 let told = false;
 if (tell && "Notification" in window && Notification.permission !== "denied") {
@@ -28,7 +28,7 @@ if (tell && "Notification" in window && Notification.permission !== "denied") {
 
 function notify(words) {
   if (!told || !document.hidden) return;
-  try { new Notification(title, { body: words }); } catch { /* telephones have none for pages */ }
+  try { new Notification(title, { body: words }); } catch { /* not available to pages on phones */ }
 }
 
 function clock(seconds) {
@@ -58,7 +58,7 @@ function show(news) {
 
 const begun = {};
 let latest = 0;
-let estimate = null; // of the whole run, the newest: made as it began and after each stage
+let estimate = null; // the newest one of the whole run: made at its beginning and after each stage
 
 function leftInAll(job) {
   if (!estimate) return "";
@@ -67,8 +67,8 @@ function leftInAll(job) {
   return page.dataset.whole.replace("#", left < 90 ? clock(left) : `${Math.ceil(left / 60)} min`);
 }
 
-// The share of the whole run that is done, by its estimate and by what this stage still takes, at most what is done when
-// the stage is over; without an estimate that of the stage, or null.
+// The finished share of the whole run, by its estimate and the rest of this stage, at most the share at the end of the
+// stage; without an estimate, the share of the stage, or null.
 function done(job) {
   if (!estimate) return job.total > 0 ? job.done / job.total : null;
   const taken = Math.max(0, Date.now() / 1000 - estimate.time);
@@ -98,7 +98,7 @@ function hear(event) {
     write(event.message, "info", event.time);
   } else if (event.event === "log") write(event.message, event.level, event.time);
   else if (event.event === "error") write(event.what + " " + event.why, "warning", event.time);
-  else if (event.event === "estimate") estimate = { done: 0, stage_done: 1, ...event }; // jobs of earlier versions told the time alone
+  else if (event.event === "estimate") estimate = { done: 0, stage_done: 1, ...event }; // jobs of earlier versions sent the time only
   else if (event.event === "metric") {
     (series[event.name] = series[event.name] || []).push(event.value);
     draw(event.name);

@@ -1,4 +1,4 @@
-// The library: all of a page at once, and the part of a clip that is to be cut.
+// The library: selection of all clips of a page, and of the part of a clip to cut out.
 "use strict";
 
 const everything = document.querySelector("[data-all]");
@@ -13,7 +13,7 @@ if (everything) {
   };
   all.addEventListener("change", () => { for (const box of boxes) box.checked = all.checked; });
   for (const box of boxes) box.addEventListener("change", show);
-  show(); // Back shows the page as it was left
+  show(); // the Back button restores the page as it was left
 }
 
 const trim = document.getElementById("trim");
@@ -37,7 +37,7 @@ if (trim) {
     );
   }
 
-  // As a whole, so that it can be played from anywhere.
+  // Fetched completely, so that it can be played from anywhere.
   async function loadAudio() {
     const answer = await fetch(player.src);
     if (answer.ok) player.src = URL.createObjectURL(await answer.blob());
@@ -74,7 +74,7 @@ if (trim) {
     pressed = null;
   });
   for (const field of [start, end]) field.addEventListener("input", draw);
-  // "timeupdate" comes four times a second, which is too late to stop by.
+  // "timeupdate" fires four times a second, too rarely to stop in time.
   function follow() {
     if (playing !== null && player.currentTime >= playing) player.pause();
     draw();

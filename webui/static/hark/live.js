@@ -1,13 +1,13 @@
-// The microphone, heard by a detector over WebSocket: level, scores, and a flash and a sound at a hit.
+// Live detection from the microphone over WebSocket: level, scores, and a flash and a sound at a detection.
 "use strict";
 
 const SHOWN = 250; // scores: twenty seconds
-const BEFORE_S = 2.5; // of sound before a hit that is marked
-const PEAK_S = 2.5; // after a hit, which is told as soon as the threshold is passed, its score may still rise
+const BEFORE_S = 2.5; // of audio before a marked detection
+const PEAK_S = 2.5; // a detection is reported as soon as it passes the threshold; its score may rise for so long
 const KEPT = 750; // messages of 80 ms from the microphone: a minute
 const FLASH_MS = 1500;
 const BEEP = { hertz: 880, seconds: 0.12, gain: 0.15 };
-const QUIETEST_DB = -60; // of full scale, where the meter begins
+const QUIETEST_DB = -60; // re full scale, the start of the meter
 
 function button(text, act) {
   const made = document.createElement("button");
@@ -26,7 +26,7 @@ function logLine(list, text, ...more) {
   list.prepend(item);
 }
 
-// Sends a form of these fields; gives the JSON of the answer, or throws what it says.
+// Sends a form of these fields; returns the answer's JSON, or throws its message.
 async function post(address, fields) {
   const form = new FormData();
   form.set("csrfmiddlewaretoken", document.querySelector("[name=csrfmiddlewaretoken]").value);
@@ -44,7 +44,7 @@ class Live {
     this.socket = this.microphone = null;
     this.threshold = 0.5;
     this.rate = Number(panel.dataset.rate); // 0: the detector's own choice
-    this.attempt = 0; // whoever stopped, or began anew, while the microphone was opened wants it no more
+    this.attempt = 0; // tells whether the user stopped or restarted while the microphone was being opened
     this.forget();
     this.part("listen").addEventListener("click", () => this.listen());
     this.part("stop").addEventListener("click", () => this.stop());
@@ -62,8 +62,8 @@ class Live {
   forget() {
     this.scores = [];
     this.hits = [];
-    // The last minute of this listening, and how many samples of it the server has had in all. What is marked is sent
-    // from here, so a mark needs no open connection, and belongs to the listening in which it was heard.
+    // The last minute of this session, and the number of its samples sent to the server. Marked audio is sent from here,
+    // so that a mark needs no open connection and belongs to the right session.
     this.blocks = [];
     this.sent = this.now = 0;
     this.ready = false;
@@ -98,7 +98,7 @@ class Live {
   }
 
   give(samples) {
-    if (!this.microphone) return; // it was closed, and what it had heard before comes still
+    if (!this.microphone) return; // closed, but results of earlier audio still arrive
     this.meter(samples);
     if (!this.ready || this.socket.readyState !== WebSocket.OPEN) return;
     this.socket.send(samples);
@@ -166,7 +166,7 @@ class Live {
   draw() {
     const x = (index) => 600 * index / SHOWN, y = (score) => 130 - 120 * score;
     const first = this.now - this.scores.length * 0.08, line = y(this.threshold);
-    this.part("chart").removeAttribute("hidden"); // it has no property for it
+    this.part("chart").removeAttribute("hidden"); // SVG elements have no property for it
     this.part("chart").replaceChildren(
       element("path", { class: "axis", d: "M0 130H600" }),
       element("line", { class: "tick", x1: 0, x2: 600, y1: line, y2: line, "stroke-dasharray": "4 4" }),
@@ -176,7 +176,7 @@ class Live {
     );
   }
 
-  // The threshold for so many false alarms a day, now and from the beginning of each listening.
+  // Sets the threshold for so many false alarms a day, now and in later sessions.
   turn(rate = this.rate) {
     this.rate = rate;
     if (this.rate && this.ready && this.socket && this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ fa_per_day: this.rate }));
@@ -216,7 +216,7 @@ class Live {
   toggle(on) {
     this.part("listen").hidden = on;
     this.part("stop").hidden = !on;
-    if (on && this.part("missed")) this.part("missed").hidden = false; // it stays: what was missed before Stop can be marked after it
+    if (on && this.part("missed")) this.part("missed").hidden = false; // it stays visible, so that misses before Stop can be marked afterwards
   }
 }
 
@@ -225,7 +225,7 @@ const lives = [...document.querySelectorAll("[data-live]")].map((panel) => new L
 // The dial of a result page (det.js) moves the threshold of its live detector.
 document.addEventListener("dial", (event) => { for (const live of lives) live.turn(Number(event.detail)); });
 
-// <button data-try="SOCKET">: listens with what is there, in a panel that was hidden until then.
+// <button data-try="SOCKET">: listens without training, in a panel that was hidden until then.
 document.addEventListener("click", (event) => {
   const pressed = event.target.closest("[data-try]");
   if (!pressed) return;
@@ -236,7 +236,7 @@ document.addEventListener("click", (event) => {
   live.listen();
 });
 
-// What was tried is no longer what is typed.
+// Stop when the typed phrase is no longer the one being tried.
 document.addEventListener("htmx:afterSwap", (event) => {
   if (event.target.id !== "advice") return;
   const [live] = lives;

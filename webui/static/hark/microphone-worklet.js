@@ -1,11 +1,11 @@
-// Gathers the microphone's samples into messages of 80 ms at 16 kHz, 16 bits each, from whatever rate the device has:
-// not every browser lets a page choose the rate of a microphone.
+// Collects the microphone's samples into messages of 80 ms at 16 kHz and 16 bits. Resamples from the device's rate,
+// since not every browser lets a page choose the rate of a microphone.
 "use strict";
 
 const RATE = 16000;
 const MESSAGE = 1280;
 const ZEROS = 16; // of the sinc on each side, at the lower of the two rates
-const SPACE = 8192; // samples that are kept for the filter and the next block
+const SPACE = 8192; // samples stored for the filter and the next block
 
 class Microphone extends AudioWorkletProcessor {
   constructor() {
@@ -15,7 +15,7 @@ class Microphone extends AudioWorkletProcessor {
     this.reach = Math.ceil(ZEROS / Math.min(1, 1 / this.step));
     this.past = new Float32Array(SPACE);
     this.filled = this.reach; // silence before the first sample
-    this.at = this.reach; // where the next output sample lies in them
+    this.at = this.reach; // position of the next output sample in them
     this.samples = new Int16Array(MESSAGE);
     this.gathered = 0;
   }
@@ -42,7 +42,7 @@ class Microphone extends AudioWorkletProcessor {
     return true;
   }
 
-  // A windowed sinc at a place between the samples (Smith, "Digital Audio Resampling").
+  // A windowed sinc at a position between samples (Smith, "Digital Audio Resampling").
   between() {
     const middle = Math.floor(this.at);
     let sum = 0;

@@ -1,10 +1,10 @@
-// The microphone, at 16 kHz whatever the device has: `hear` gets 16-bit samples, 80 ms at a time. What is opened can `close`, and
-// `beep` at so many `hertz` for some `seconds`.
+// The microphone at 16 kHz, whatever the device's rate: `hear` gets 16-bit samples, 80 ms at a time. The returned object
+// can `close`, and `beep` at so many `hertz` for some `seconds`.
 "use strict";
 
 const RATE = 16000, WAV_HEADER = 44; // samples a second, bytes
 
-// A WAV file of 16-bit samples that lie in buffers or blobs.
+// A WAV file of 16-bit samples in buffers or blobs.
 function asWav(parts, name) {
   const size = parts.reduce((sum, part) => sum + (part.byteLength ?? part.size), 0);
   const header = new DataView(new ArrayBuffer(WAV_HEADER));

@@ -1,4 +1,4 @@
-// On every page: one sound at a time, buttons that cannot be pressed twice, and what the other scripts draw with.
+// On every page: one sound at a time, no double submits, and helpers of the other scripts.
 "use strict";
 
 document.addEventListener("play", (event) => {
@@ -11,10 +11,10 @@ document.addEventListener("submit", (event) => {
   setTimeout(() => { for (const part of form.elements) if (part.localName === "button") part.disabled = true; });
 });
 
-// Back shows the page as it was kept; its buttons must work again.
+// The Back button restores the page from the cache; its buttons must work again.
 addEventListener("pageshow", () => { for (const button of document.querySelectorAll("form button, button[form]")) button.disabled = false; });
 
-// <button data-play="ADDRESS">: a sound that is fetched when it is wanted.
+// <button data-play="ADDRESS">: a sound that is fetched on demand.
 let player = null;
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-play]");
@@ -25,7 +25,7 @@ document.addEventListener("click", (event) => {
   player.play();
 });
 
-// A menu closes when one of its links is followed, on a click elsewhere, and on Escape; a form of a passage on Escape.
+// Menus close when a link in them is followed, on a click elsewhere, and on Escape; a passage's form on Escape.
 function closeMenus(event) {
   for (const menu of document.querySelectorAll(event.type === "click" ? "details.menu[open]" : "details.menu[open], .passage details[open]")) {
     if (event.type === "click" && menu.contains(event.target) && !event.target.closest("a")) continue;
@@ -36,7 +36,7 @@ function closeMenus(event) {
 document.addEventListener("click", closeMenus);
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") closeMenus(event); });
 
-// An element of a drawing.
+// Makes an SVG element.
 function element(name, attributes, text) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
@@ -44,7 +44,7 @@ function element(name, attributes, text) {
   return made;
 }
 
-// Points in time in the reader's own zone: the server writes UTC. 24 hours everywhere.
+// Times in the reader's own zone, as the server writes UTC; always in 24 hours.
 const padded = (...parts) => parts.map((part) => String(part).padStart(2, "0"));
 const dayOf = (time) => padded(time.getFullYear(), time.getMonth() + 1, time.getDate()).join("-");
 const clockOf = (time) => padded(time.getHours(), time.getMinutes()).join(":");

@@ -1,4 +1,4 @@
-// <form data-passkey="create|get" data-options="JSON">: the browser makes or shows a passkey before the form is sent.
+// <form data-passkey="create|get" data-options="JSON">: makes or uses a passkey before the form is sent.
 "use strict";
 
 for (const form of document.querySelectorAll("form[data-passkey]")) {

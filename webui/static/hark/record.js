@@ -1,4 +1,4 @@
-// Records a phrase again and again: a hint, a countdown, a few seconds, what is wrong with them, keep or discard.
+// Records a phrase repeatedly: a hint, a countdown, a few seconds, their problems, keep or discard.
 "use strict";
 
 const page = document.getElementById("record");

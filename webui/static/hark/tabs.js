@@ -1,5 +1,5 @@
-// <div data-tabs> with sections: one is shown at a time, chosen by a tab, which is called as data-tab or the heading says.
-// <div data-tabs-beside="(media query)"> with a main section and a column of others: where the query holds, the main
+// <div data-tabs> with sections: shows one at a time, chosen by a tab, which is named after data-tab or the heading.
+// <div data-tabs-beside="(media query)"> with a main section and a column of others: if the query matches, the main
 // section is always shown, beside one of the others; elsewhere its tab is the first. Without scripts all are shown.
 "use strict";
 
@@ -39,7 +39,7 @@ for (const place of document.querySelectorAll("[data-tabs], [data-tabs-beside]")
     });
     list.hidden = tabs.filter((tab) => !tab.hidden).length < 2;
   };
-  // What was chosen stays so while this page is read, also when a form has brought it back.
+  // The choice stays while the page is open, even after a form has reloaded it.
   const kept = `tab of ${location.pathname}`;
   const take = (wanted) => { choose(wanted); sessionStorage.setItem(kept, sections[wanted].id); };
   list.append(...tabs);
@@ -53,7 +53,7 @@ for (const place of document.querySelectorAll("[data-tabs], [data-tabs-beside]")
     next.focus();
   });
   column.prepend(list);
-  // An address or a link may lead into a section that is hidden.
+  // An address or a link may point into a hidden section.
   const follow = () => {
     const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
     const found = target ? sections.findIndex((section) => section.contains(target)) : -1;
@@ -65,7 +65,7 @@ for (const place of document.querySelectorAll("[data-tabs], [data-tabs-beside]")
   follow();
   if (beside) beside.addEventListener("change", () => choose(chosen));
   addEventListener("hashchange", follow);
-  document.addEventListener("click", (event) => { // the same link a second time changes no address
+  document.addEventListener("click", (event) => { // a repeated link does not change the address
     const link = event.target.closest("a[href^='#']");
     if (link && link.hash === location.hash) follow();
   });

@@ -1,9 +1,9 @@
-// Tries a detector on a file that the server hears whole; live.js does so on the microphone.
+// Tries a detector on a file, which the server scores as a whole; live.js does so on the microphone.
 "use strict";
 
 const page = document.getElementById("try");
 const part = (name) => page.querySelector(`[data-${name}]`);
-const AFTER_S = 0.2; // of sound after a hit that is marked
+const AFTER_S = 0.2; // of audio after a marked detection
 
 let heard = null;
 const file = () => part("upload").elements.audio.files[0];
@@ -44,7 +44,7 @@ part("upload").addEventListener("submit", async (event) => {
   event.preventDefault();
   const send = part("upload").querySelector("button");
   send.disabled = true;
-  part("result").hidden = true; // what is there is of the file before
+  part("result").hidden = true; // the shown result is of the previous file
   tell("…");
   part("file-hits").replaceChildren();
   part("player").pause();
