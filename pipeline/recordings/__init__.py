@@ -1,1 +1,1 @@
-"""A user's recordings: transcribed, speakers told apart, summarized, asked."""
+"""A user's recordings: transcripts, speakers, summaries, and answers to questions."""

@@ -1,9 +1,8 @@
-"""The job "train-recognizer": Hark's recognizer fitted to a user's own recordings, and measured before and after.
+"""The job "train-recognizer": adapt Hark's recognizer to a user's own recordings, and measure it before and after.
 
-It learns from passages whose words somebody has written or checked: those that were corrected, and texts that came
-with an upload. What a recognizer wrote itself teaches it nothing. About every fifth is left out; what the recognizer
-gets wrong there says whether it was worth it. The weights are kept below the user's data, the sound is not; the shipped
-weights stay as they are.
+It trains on passages whose words a person wrote or checked: corrected passages, and texts that came with an upload. A
+recognizer's own output teaches it nothing. About every fifth passage is held out to measure the benefit. The weights
+are stored below the user's data, the audio is not; the shipped weights stay unchanged.
 """
 
 from __future__ import annotations
@@ -41,24 +40,24 @@ if TYPE_CHECKING:
 
 FOLDER = OWN_FOLDER  # below the user's data
 
-LANGUAGE = "en"  # the recognizer knows no other
-LONGEST_TEXT = 100_000  # characters that come with one recording
+LANGUAGE = "en"  # the only language of the recognizer
+LONGEST_TEXT = 100_000  # characters of the text that comes with a recording
 MOST_EPOCHS = 50
 SHORTEST_S, LONGEST_S = 0.5, 15.0  # of a passage
-PAUSE_S = 0.25  # in a text that was laid over its recording, a passage may end
-AROUND_S = 0.1  # kept before and after a passage
-LEAST_PASSAGES = 5  # below which there is nothing to leave out, and nothing is trained
-HELD_OUT = 5  # every so many passages are not learned from
-SYNTHETIC = 300  # clips of the speech engines, so that what it knew is not forgotten
+PAUSE_S = 0.25  # in a text aligned to its recording, a passage may end there
+AROUND_S = 0.1  # margin before and after a passage
+LEAST_PASSAGES = 5  # with fewer, none could be held out, and nothing is trained
+HELD_OUT = 5  # one in this many passages is held out
+SYNTHETIC = 300  # clips of the speech engines, to prevent forgetting
 REAL_SHARE = 0.5  # of the batches
 BATCH_S = 60.0
-LEARNING_RATE = 1e-4  # a tenth of what it was trained with
+LEARNING_RATE = 1e-4  # a tenth of the rate of its first training
 FEWEST_STEPS, MOST_STEPS = 50, 3000
 
 
 @dataclass(frozen=True)
 class Passage:
-    """Some seconds of a recording whose words are known; ``text`` is normalized."""
+    """A few seconds of a recording with known words; ``text`` is normalized."""
 
     recording: str
     start_s: float
@@ -68,18 +67,18 @@ class Passage:
 
     @property
     def name(self) -> str:
-        """A file name that is the same for the same words at the same place, and another otherwise."""
+        """A file name that depends only on the words and their place."""
         content = f"{self.recording} {self.start_s:.3f} {self.end_s:.3f} {self.text}"
         return hashlib.sha256(content.encode()).hexdigest()[:24]
 
     @property
     def lot(self) -> int:
-        """A number that is the same for ever, so that what was once learned from is not measured on later."""
+        """A fixed random number, so that a passage once used for training is never used for measuring."""
         return int(hashlib.sha256(f"held out {self.name}".encode()).hexdigest()[:8], 16)
 
 
 def left_out(passages: Sequence[Passage]) -> frozenset[str]:
-    """The names of the passages that are measured on and not learned from: about a fifth, and never none or all."""
+    """Return the names of the passages to measure on: about a fifth, but never none or all."""
     found = frozenset(passage.name for passage in passages if passage.lot % HELD_OUT == 0)
     if 0 < len(found) < len(passages):
         return found
@@ -87,16 +86,16 @@ def left_out(passages: Sequence[Passage]) -> frozenset[str]:
 
 
 def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
-    """Collect, train, measure. Ended before its end, it goes on from its last checkpoint.
+    """Collect, train and measure; resume from the last checkpoint after an interruption.
 
     Args:
-        spec: ``epochs`` over the passages, ``batch_size`` (utterances), ``subset`` (per cent of those learned from; all
-            that are left out are measured).
+        spec: ``epochs`` over the passages, ``batch_size`` (utterances), ``subset`` (per cent of the training passages;
+            all held-out ones are measured).
 
-    Returns ``segments``, all that is there where they are fewer than :data:`LEAST_PASSAGES`; else ``weights`` (path; ""
-    where they did not get better and are not kept), ``checked``, ``held_out``, ``hours``, ``steps``, the word error
-    rates of the passages left out ``before`` and ``after`` (and as ``_percent``, for showing), and whether it got
-    ``better``. Raises HarkError: passages that cannot be read, an option out of range, or a full disk.
+    Returns ``segments``, alone if there are fewer than :data:`LEAST_PASSAGES`; else ``weights`` (path; "" if they are
+    not better and so not stored), ``checked``, ``held_out``, ``hours``, ``steps``, the word error rates of the held-out
+    passages ``before`` and ``after`` (and as ``_percent``, for display), and whether they are ``better``. Raises
+    HarkError: unreadable passages, an option out of range, or a full disk.
     """
     options = training_options(spec, most_epochs=MOST_EPOCHS)
     reporter.stage("collect", worded("Collecting passages whose words are known"))
@@ -145,7 +144,7 @@ def _train(passages: list[Passage], options: TrainingOptions, folder: Path, repo
     if weights is not None:
         reporter.artifact("weights", str(weights))
     forget_speech(folder)
-    shutil.rmtree(folder / "run", ignore_errors=True)  # checkpoints; the next run is another one
+    shutil.rmtree(folder / "run", ignore_errors=True)  # checkpoints; the next run starts afresh
     return {
         "weights": str(weights or ""),
         "segments": len(passages),
@@ -164,7 +163,7 @@ def _train(passages: list[Passage], options: TrainingOptions, folder: Path, repo
 def _packed(
     passages: list[Passage], measured: frozenset[str], folder: Path, reporter: Reporter
 ) -> tuple[Packed, int, float]:
-    """Pack the passages; returns also how many of them are learned from, and their seconds."""
+    """Pack the passages; also return the number of those for training, and their seconds."""
     from model.asr.packed import open_pack
 
     _pack(passages, measured, folder, reporter)
@@ -182,8 +181,7 @@ def _packed(
 def _trained(
     model: Recognizer, packed: Packed, steps: int, batch_size: int, folder: Path, device: str, reporter: Reporter
 ) -> Recognizer:
-    """Train from the weights of ``model``. Returns the last weights, not the best of those on the passages left out:
-    what is measured must not choose."""
+    """Train from ``model`` and return the last weights: choosing the best would bias the held-out measurement."""
     from model.asr.network import Recognizer
     from model.asr.train import FINAL, AcousticProgress, AcousticTrainConfig, train_acoustic
     from model.shipped_weights import load_weights
@@ -208,13 +206,13 @@ def _trained(
 
 
 def _keep(model: Recognizer, folder: Path, before: float, after: float) -> Path | None:
-    """The file of the new weights, in place of earlier ones; None, and nothing changed, where they are not better."""
+    """Replace earlier weights by the new ones and return their file; None, without a change, if they are not better."""
     from model.shipped_weights import save_weights
 
     if after >= before:
         return None
     earlier = list(folder.glob(OWN_WEIGHTS))
-    # A name of its own, so that whoever holds the earlier weights does not take them for these.
+    # A new name, so that a process with the earlier weights does not confuse the two.
     weights = folder / OWN_WEIGHTS.replace("*", secrets.token_hex(4))
     save_weights(model, weights, {"name": "own", "version": 1, "before": before, "after": after}, half=True)
     for path in earlier:
@@ -223,13 +221,13 @@ def _keep(model: Recognizer, folder: Path, before: float, after: float) -> Path 
 
 
 def forget_speech(folder: Path) -> None:
-    """Remove the sound that a run has cut out. A run that is training keeps what it has open."""
+    """Remove the audio that a run has cut out; a running training keeps its open files."""
     for name in ("cuts", "synthetic", "speech"):
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def collect(data: Path, reporter: Reporter) -> Iterator[Passage]:
-    """The passages of a user's recordings, in order of their ids; recordings in other languages are left out."""
+    """Yield the passages of a user's recordings, in order of their ids, skipping other languages."""
     folders = [path.parent for path in sorted((data / RECORDINGS).glob(f"*/{TRANSCRIPT}"))]
     for number, folder in enumerate(folders):
         reporter.progress(number, len(folders))
@@ -255,7 +253,7 @@ def _passage(recording: str, segment: Segment) -> Iterator[Passage]:
 
 
 def _of_text(folder: Path, reporter: Reporter) -> Iterator[Passage]:
-    """Passages of a recording whose words came with it: laid over the audio, and cut at pauses."""
+    """Yield passages of a recording whose text came with it: aligned to the audio, and cut at pauses."""
     from pipeline.corpora.alignment import NotAligned, align
 
     text = (folder / GIVEN_TEXT).read_text(encoding="utf-8", errors="replace")[:LONGEST_TEXT]
@@ -271,7 +269,7 @@ def _of_text(folder: Path, reporter: Reporter) -> Iterator[Passage]:
 
 
 def cut_at_pauses(words: Sequence[tuple[str, float, float]]) -> Iterator[Segment]:
-    """Words with their starts and ends as segments of one second and more, none of which is too long for a passage."""
+    """Yield words with their starts and ends as segments of at least one second, none too long for a passage."""
     part: list[tuple[str, float, float]] = []
     for following in (*words, None):
         if part and (following is None or _is_full(part, following)):
@@ -295,7 +293,7 @@ def _aligner() -> Any:
 
 
 def _pack(passages: list[Passage], measured: frozenset[str], folder: Path, reporter: Reporter) -> None:
-    """Cut the passages, have the engines speak, and pack both; nothing is done again that is there already."""
+    """Cut the passages, let the engines speak, and pack both; existing results are reused."""
     from audio_augmentation.reverb import room_pool
     from audio_generation.registry import close_engines, default_engines
     from model.asr.packed import TABLE_FILE, Utterance, pack
@@ -305,7 +303,7 @@ def _pack(passages: list[Passage], measured: frozenset[str], folder: Path, repor
     made_from = folder / "speech" / "made_from.json"
     if (folder / "speech" / TABLE_FILE).is_file() and made_from.is_file() and made_from.read_text() == wanted:
         return
-    shutil.rmtree(folder, ignore_errors=True)  # of other passages: also their checkpoint
+    shutil.rmtree(folder, ignore_errors=True)  # of other passages, with their checkpoint
     cuts = folder / "cuts"
     cuts.mkdir(parents=True)
     phones = phones_of_texts([passage.text for passage in passages], accents(LANGUAGE)[0])

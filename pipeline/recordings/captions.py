@@ -1,8 +1,8 @@
-"""A transcript as a file that other programs read: text, captions, tables, a document.
+"""Transcripts as files for other programs: text, captions, tables, a document.
 
-Captions keep to what broadcasters ask for: two lines of 42 columns (a CJK character takes two), about seven seconds,
-cut at the times of words. What cannot be written in a format is left out of it: control characters everywhere, because
-XML forbids them and no reader shows them.
+Captions follow broadcasters' rules: two lines of 42 columns (a CJK character takes two), about seven seconds, cut at
+word times. Characters that a format cannot hold are left out of it; control characters everywhere, because XML forbids
+them and readers do not show them.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from pipeline.recordings.transcription.whisper_text import spread
 LINE_WIDTH = 42  # columns
 LINES = 2  # of a caption
 LONGEST_S = 7.0  # of a caption
-SHORTEST_S = 1.0  # a caption stays so long where nothing follows it
-PAUSE_S = 1.0  # without words: the next caption begins after it
+SHORTEST_S = 1.0  # a caption stays at least this long if none follows
+PAUSE_S = 1.0  # without words, after which a new caption begins
 NAME_WIDTH = 24  # columns of a speaker's name in front of a caption
-PARAGRAPH_S = 60.0  # a new time is shown after so long, in texts and documents
+PARAGRAPH_S = 60.0  # a new time stamp after this long, in texts and documents
 PARAGRAPH_PAUSE_S = 3.0
 
-# C0 and C1 controls but for tab and line ends, surrogates and non-characters (XML 1.0, 2.2); what turns text around.
+# C0 and C1 controls except tab and line ends, surrogates, non-characters (XML 1.0, 2.2), and bidirectional controls.
 _FORBIDDEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\u202a-\u202e\u2066-\u2069]"
 )
 _SENTENCE_END = re.compile(r"[.!?…。！？]['\"”’)\]]*$")
-# What a spreadsheet takes for the beginning of a formula, with the full-width forms that some of them accept too.
+# What a spreadsheet takes for the start of a formula, with the full-width forms that some accept too.
 _FORMULA = tuple("=+-@＝＋－＠")
 
 CSV_COLUMNS = ("start_s", "end_s", "speaker", "text", "confidence", "language", "overlap", "edited")
@@ -44,31 +44,30 @@ CSV_COLUMNS = ("start_s", "end_s", "speaker", "text", "confidence", "language", 
 
 @dataclass(frozen=True)
 class Caption:
-    """What is shown at once: one or two lines that one speaker says."""
+    """The text shown at once: one or two lines of one speaker."""
 
     start_s: float
     end_s: float
-    speaker: str  # as shown, "" where it is not known
+    speaker: str  # as shown, "" if unknown
     lines: tuple[str, ...]
 
 
 class _Token(NamedTuple):
     text: str
-    spaced: bool  # a space stands before it
+    spaced: bool  # preceded by a space
     start_s: float
     end_s: float
 
 
 class Format(NamedTuple):
-    """A kind of file: what a web server calls it, and who writes it from a transcript and a title."""
+    """A kind of file: its media type, and its writer, which takes a transcript and a title."""
 
     content_type: str
     writer: Callable[[Transcript, str], bytes]
 
 
 def write(transcript: Transcript, format: str, title: str = "") -> bytes:
-    """The transcript as the content of a file; ``title`` is shown where the format has a place for it. Raises HarkError
-    where :data:`FORMATS` has no such format."""
+    """Return a transcript as the content of a file. Raises HarkError: no such format in :data:`FORMATS`."""
     chosen = FORMATS.get(format.lower())
     if chosen is None:
         raise no_such(worded("format of transcripts"), format, FORMATS)
@@ -76,8 +75,7 @@ def write(transcript: Transcript, format: str, title: str = "") -> bytes:
 
 
 def captions(transcript: Transcript, named: bool) -> list[Caption]:
-    """The transcript as captions, in the order of their beginnings. ``named`` leaves room for "Name: " in front of the
-    first caption after each change of speaker, and writes it."""
+    """Return captions in order of time; ``named``: "Name: " precedes the first one after a change of speaker."""
     found: list[Caption] = []
     before = ""
     for segment in sorted(transcript.segments, key=lambda segment: segment.start_s):
@@ -96,7 +94,7 @@ def captions(transcript: Transcript, named: bool) -> list[Caption]:
 
 
 def _captions_of(segment: Segment, speaker: str, lead: str) -> Iterator[Caption]:
-    """One segment's captions; ``lead`` stands in front of the first."""
+    """Yield the captions of one segment; ``lead`` precedes the first."""
     tokens: list[_Token] = []
     for token in _tokens(segment):
         if tokens and (
@@ -114,12 +112,12 @@ def _captions_of(segment: Segment, speaker: str, lead: str) -> Iterator[Caption]
 
 def _caption(tokens: list[_Token], speaker: str, lead: str) -> Caption:
     start_s = tokens[0].start_s
-    # A word can be said to last half a minute; nobody wants to read it so long.
+    # A word may last half a minute by its times; no caption should.
     return Caption(start_s, min(tokens[-1].end_s, start_s + LONGEST_S), speaker, tuple(_wrapped(tokens, lead)))
 
 
 def _tokens(segment: Segment) -> Iterator[_Token]:
-    """What may not be broken, with times that never go back."""
+    """Yield the unbreakable parts of a segment, with times that never decrease."""
     latest = max(0.0, segment.start_s)
     for token in _timed(segment):
         start_s = max(latest, token.start_s)
@@ -132,7 +130,7 @@ def _tokens(segment: Segment) -> Iterator[_Token]:
 
 
 def _timed(segment: Segment) -> list[_Token]:
-    """The words of the text, by the times of the segment's words where these are the same, else spread evenly."""
+    """Return the words of the text, with the times of the segment's words if they match, else evenly spread."""
     text = _clean(segment.text)
     words = [(shown, word.start_s, word.end_s) for word in segment.words if (shown := _clean(word.text))]
     if words and _solid("".join(word for word, *_ in words)) == _solid(text):
@@ -149,7 +147,7 @@ def _timed(segment: Segment) -> list[_Token]:
 
 
 def _after(text: str, place: int, characters: int) -> int:
-    """The place after so many characters of the text that are no spaces."""
+    """Return the place after this many non-space characters of the text."""
     while characters and place < len(text):
         characters -= text[place] != " "
         place += 1
@@ -157,7 +155,7 @@ def _after(text: str, place: int, characters: int) -> int:
 
 
 def _broken(text: str) -> list[str]:
-    """The text in parts that fit into a line: a language without spaces comes as one long word."""
+    """Split a text into parts that fit into a line: a language without spaces comes as one long word."""
     parts = [""]
     for character in text:
         if _width(parts[-1] + character) > LINE_WIDTH:
@@ -180,7 +178,6 @@ def _wrapped(tokens: list[_Token], lead: str) -> list[str]:
 
 
 def _width(text: str) -> int:
-    """Columns on a screen."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
@@ -191,7 +188,7 @@ def _shortened(name: str) -> str:
 
 
 def _clean(text: str) -> str:
-    """One line without control characters, one space between words."""
+    """Return one line without control characters, with single spaces."""
     return " ".join(_FORBIDDEN.sub("", text).split())
 
 
@@ -200,7 +197,7 @@ def _solid(text: str) -> str:
 
 
 def clock(seconds: float, mark: str = "") -> str:
-    """A time as h:mm:ss, with milliseconds after ``mark`` where one is given (then hh:mm:ss)."""
+    """Format a time as h:mm:ss, or with ``mark`` as hh:mm:ss, ``mark`` and milliseconds."""
     thousandths = max(0, round(seconds * 1000))
     minutes, rest = divmod(thousandths, 60_000)
     hours, minutes = divmod(minutes, 60)
@@ -213,7 +210,7 @@ def _srt(transcript: Transcript, title: str) -> bytes:
     blocks = []
     for number, caption in enumerate(captions(transcript, named=True), 1):
         times = f"{clock(caption.start_s, ',')} --> {clock(caption.end_s, ',')}"
-        # The arrow within a text would be read as times.
+        # An arrow within a text would be parsed as times.
         text = "\n".join(line.replace("-->", "→") for line in caption.lines)
         blocks.append(f"{number}\n{times}\n{text}\n")
     return _bytes("\n".join(blocks))
@@ -230,13 +227,11 @@ def _vtt(transcript: Transcript, title: str) -> bytes:
 
 
 def _json(transcript: Transcript, title: str) -> bytes:
-    """What :func:`pipeline.recordings.transcript.from_json` reads."""
     return _bytes(json.dumps(as_json(transcript), ensure_ascii=False, indent=1) + "\n")
 
 
 def _csv(transcript: Transcript, title: str) -> bytes:
-    """A row a segment. A cell that a spreadsheet would run as a formula gets an apostrophe in front, as OWASP advises:
-    whoever speaks or renames a speaker does not decide what the reader's computer does."""
+    """Write a row a segment; an apostrophe keeps a spreadsheet from running a cell as a formula (OWASP)."""
     written = io.StringIO()
     table = csv.writer(written, lineterminator="\r\n")
     table.writerow(CSV_COLUMNS)
@@ -249,7 +244,7 @@ def _csv(transcript: Transcript, title: str) -> bytes:
                 int(segment.overlap), int(segment.edited),
             ]
         )  # fmt: skip
-    return b"\xef\xbb\xbf" + _bytes(written.getvalue())  # without the mark Excel reads no UTF-8
+    return b"\xef\xbb\xbf" + _bytes(written.getvalue())  # without the mark Excel does not recognize UTF-8
 
 
 def _harmless(cell: str) -> str:
@@ -264,7 +259,7 @@ class _Paragraph(NamedTuple):
 
 
 def _paragraphs(transcript: Transcript) -> list[_Paragraph]:
-    """What one speaker says in one go, at most about a minute of it."""
+    """Return the passages of one speaker without a long pause, each at most about a minute."""
     found: list[_Paragraph] = []
     end_s = 0.0
     for segment in transcript.segments:
@@ -318,7 +313,7 @@ def _docx(transcript: Transcript, title: str) -> bytes:
 
 
 def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", errors="replace")  # half of a surrogate pair can come out of JSON
+    return text.encode("utf-8", errors="replace")  # JSON may contain half of a surrogate pair
 
 
 FORMATS = {

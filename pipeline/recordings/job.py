@@ -1,6 +1,6 @@
-"""A recording on its way to a transcript: the jobs "transcribe", "summarize", "polish", "translate" and "minable".
+"""The jobs of a recording: "transcribe", "summarize", "polish", "translate" and "minable".
 
-Every step can be done again: what is finished lies beside the audio and is found there. Nothing is ever half written.
+Every step can be repeated: finished results lie beside the audio and are found there, and all writes are atomic.
 """
 
 from __future__ import annotations
@@ -34,25 +34,24 @@ from pipeline.recordings.translation import translate, translation_file
 from pipeline.training.removed_recordings import CORPUS, forget_in_runs
 
 LICENCE = "private"
-AROUND_S = 0.1  # kept before and after a segment: boundaries are never exact
+AROUND_S = 0.1  # margin around a segment: boundaries are never exact
 
 
 def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
-    """The job "transcribe": audio, waveform, transcript, speakers and summary of one recording.
+    """Run the job "transcribe": audio, waveform, transcript, speakers and summary of one recording.
 
     Args:
-        spec: ``recording`` (id), ``folder`` below ``data``, ``originals`` (names of files in it, in their order), and
-            ``options``: engine, language, speakers, diarize, summarize; ``words``: that are likely to be said;
-            ``owner``: it is the owner's, who can raise limits; ``most_s``: that the user has left of a quota [s], none
-            unless given.
+        spec: ``recording`` (id), ``folder`` below ``data``, ``originals`` (names of files in it, in order), and
+            ``options``: engine, language, speakers, diarize, summarize; ``words``: likely words; ``owner``: the owner's
+            own recording, who can raise limits; ``most_s``: left of the user's quota [s], unlimited if missing.
 
-    Returns what the portal shows of it. Raises HarkError: no recording, beyond the limits, an engine that is not ready
-    or failed, a full disk.
+    Returns the portal's facts on it. Raises HarkError: no recording, beyond the limits, an engine that is not ready or
+    failed, a full disk.
     """
     folder, options = data / spec["folder"], spec["options"]
     audio = folder / AUDIO
     with storing("preparing the recording"):
-        remove_unfinished(folder)  # of a worker that was killed
+        remove_unfinished(folder)  # left by a worker that was killed
     _prepare(spec, folder, reporter)
     if not (folder / WAVEFORM).is_file():
         with storing("drawing the waveform"), atomic_path(folder / WAVEFORM) as temporary:
@@ -73,7 +72,7 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
         _summarize(transcript, folder, reporter, warnings)
     elif (folder / SUMMARY).is_file():
         (folder / SUMMARY).unlink()  # of an earlier transcript
-    # Last: until then the earlier one is there.
+    # Last: until then the earlier transcript stays.
     _keep(transcript, folder / TRANSCRIPT, folder / TEXT, str(spec.get("name", "")))
     return {
         "duration_s": transcript.duration_s, "channels": soundfile.info(str(audio)).channels,
@@ -83,7 +82,7 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
 
 
 def _prepare(spec: Mapping[str, Any], folder: Path, reporter: Reporter) -> None:
-    """16 kHz audio out of whatever was uploaded; several files become one."""
+    """Make 16 kHz audio from the uploaded files, joining several into one."""
     originals = list(spec["originals"])
     if (folder / AUDIO).is_file():
         return
@@ -118,12 +117,12 @@ def _prepare(spec: Mapping[str, Any], folder: Path, reporter: Reporter) -> None:
 def _with_speakers(
     transcript: Transcript, audio: Path, data: Path, speakers: int | None, reporter: Reporter, warnings: list[str]
 ) -> Transcript:
-    """The transcript with who speaks; without, and with a warning, where that cannot be found out."""
+    """Return the transcript with speakers; or without, and with a warning, if they cannot be found."""
     voices = data / voiceprints.FILE
     try:
         if transcript.diarization != "channels":
             return assign(transcript, diarize(audio, speakers=speakers, voices=voices, reporter=reporter))
-        # One person on each channel: recognition has said who. Somebody may know the voices.
+        # With a person on each channel, recognition has the speakers. Their voices may have names.
         if not voiceprints.names(voices):
             return transcript
         found = diarize(audio, voices=voices, reporter=reporter).sounds_like
@@ -136,9 +135,11 @@ def _with_speakers(
 
 
 def detect_speakers(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
-    """The job "speakers": who speaks when in a recording, found once more. The transcript is not touched. ``spec``:
-    ``recording`` (id), ``folder`` below ``data``, and ``speakers``: how many there are; None: estimated. Raises
-    HarkError: the recording cannot be read, or speakers cannot be told apart here."""
+    """Run the job "speakers": diarize a recording again, without changing its transcript.
+
+    ``spec``: ``recording`` (id), ``folder`` below ``data``, and ``speakers``: their number; None: estimated. Raises
+    HarkError: the recording cannot be read, or speakers cannot be distinguished here.
+    """
     audio = data / spec["folder"] / AUDIO
     found = diarize(audio, speakers=spec["speakers"], voices=data / voiceprints.FILE, reporter=reporter)
     return {
@@ -148,13 +149,16 @@ def detect_speakers(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> 
 
 
 def summarize_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
-    """The job "summarize": another summary of a recording, of its transcript as it is now. ``spec``: ``recording``
-    (id), ``folder`` below ``data``, and ``engine`` (of summaries, or "auto"). Raises HarkError: no such engine, or it
-    failed; the recording was deleted or cut differently meanwhile; a full disk. The summary that was there stays."""
+    """Run the job "summarize": summarize a recording's current transcript again.
+
+    ``spec``: ``recording`` (id), ``folder`` below ``data``, and ``engine`` (for summaries, or "auto"). Raises
+    HarkError, with the earlier summary unchanged: no such engine, or it failed; the recording was deleted or cut
+    differently meanwhile; a full disk.
+    """
     folder = data / spec["folder"]
     transcript = load_transcript(folder / TRANSCRIPT)
     summary = _summary(transcript, str(spec.get("engine") or "auto"), reporter)
-    # What it cites are numbers of segments.
+    # Summaries cite numbers of segments.
     if _spans(load_transcript(folder / TRANSCRIPT)) != _spans(transcript):
         raise HarkError(
             worded("The summary does not fit any more."),
@@ -175,7 +179,7 @@ def _summary(transcript: Transcript, engine: str, reporter: Reporter) -> Summary
 
 
 def _summarize(transcript: Transcript, folder: Path, reporter: Reporter, warnings: list[str]) -> None:
-    """Write the summary; a warning, and no summary, where none can be made."""
+    """Write the summary; if none can be made, remove the old one and warn."""
     try:
         summary = _summary(transcript, "auto", reporter)
     except HarkError as error:
@@ -187,9 +191,11 @@ def _summarize(transcript: Transcript, folder: Path, reporter: Reporter, warning
 
 
 def polish_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
-    """The job "polish": a transcript written out properly by the language model that the owner has configured, beside
-    the recognized one; times and speakers stay. ``spec``: ``recording`` (id) and ``folder`` below ``data``. Raises
-    HarkError: no language model, or it failed; the recording was deleted; a full disk."""
+    """Run the job "polish": have the owner's language model clean up a transcript; times and speakers stay.
+
+    The result lies beside the recognized transcript. ``spec``: ``recording`` (id) and ``folder`` below ``data``. Raises
+    HarkError: no language model, or it failed; the recording was deleted; a full disk.
+    """
     folder = data / spec["folder"]
     _check_there(folder / TRANSCRIPT)
     reporter.stage("polish", worded("Having the transcript written out by the language model"))
@@ -200,9 +206,12 @@ def polish_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
 
 
 def translate_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
-    """The job "translate": a transcript in another language, beside the recognized one, by the language model that the
-    owner has configured. ``spec``: ``recording`` (id), ``folder`` below ``data``, ``language`` (code) and ``name`` of
-    it in English. Raises HarkError: no language model, or it failed; the recording was deleted; a full disk."""
+    """Run the job "translate": have the owner's language model translate a transcript.
+
+    The result lies beside the recognized transcript. ``spec``: ``recording`` (id), ``folder`` below ``data``,
+    ``language`` (code) and its English ``name``. Raises HarkError: no language model, or it failed; the recording was
+    deleted; a full disk.
+    """
     folder = data / spec["folder"]
     _check_there(folder / TRANSCRIPT)
     reporter.stage("translate", worded("Having the transcript translated by the language model"))
@@ -216,7 +225,7 @@ def translate_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter)
 
 
 def _check_there(path: Path) -> None:
-    """Raises HarkError where it was deleted: nothing of a recording may come back."""
+    """Raise HarkError if it was deleted: nothing of a deleted recording may reappear."""
     if not path.exists():
         raise HarkError(
             worded("The recording is gone."),
@@ -232,12 +241,11 @@ def _keep(transcript: Transcript, file: Path, text_file: Path, title: str = "") 
         save_transcript(transcript, file)
 
 
-# ---- the circle closes: what is said in a recording as clips, in which phrases are found
+# ---- segments of recordings as clips of the library, for mining phrases
 
 
 def make_minable(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
-    """The job "minable": the recording's segments are clips of the user's library, or are taken out of it again.
-    ``spec``: ``recording`` (id), ``folder`` below ``data``, ``minable``."""
+    """Run the job "minable" of a ``recording`` in a ``folder``: add its segments to the library, or remove them."""
     if not spec["minable"]:
         reporter.stage("library", worded("Taking it out of the library"))
         return {"clips": 0, "removed": remove_from_library(data, spec["recording"])}
@@ -248,10 +256,10 @@ def make_minable(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dic
 
 
 def bring_up_to_date(data: Path, recording: str, folder: Path, transcript: Transcript) -> tuple[int, int]:
-    """Make the clips of a recording those of its transcript; how many there are, and how many went.
+    """Match a recording's clips to its transcript; return the number of clips, and of removed ones.
 
-    Segments that are there keep their clip; one with other words, or by somebody else, is another clip, and cuts of the
-    old one go with it.
+    Unchanged segments keep their clip; one with other words or another speaker becomes a new clip, and cuts of the old
+    one are deleted with it.
     """
     wanted = {
         _source(recording, segment): segment for segment in transcript.segments if _is_usable(segment, transcript)
@@ -273,7 +281,7 @@ def bring_up_to_date(data: Path, recording: str, folder: Path, transcript: Trans
 
 
 def remove_from_library(data: Path, recording: str) -> int:
-    """Take all clips of a recording, and cuts of them, out of the library and the runs; how many clips there were."""
+    """Remove all clips of a recording, and their cuts, from the library and the runs; return the number of clips."""
     if not library_exists(data):
         return 0
     with Library(data) as library:

@@ -1,8 +1,8 @@
-"""A large language model behind an OpenAI-compatible address, where the owner has set one up; off otherwise.
+"""The large language model at an OpenAI-compatible address, if the owner has set one up.
 
-What it is given from recordings is data: encoded so that it cannot end its own quotation, under a fixed system message
-that nothing in it is an instruction. What it answers is checked by the caller and asked for once more where it does not
-hold; it can only ever become text that is shown. The key goes into the request's header and nowhere else.
+Recordings are passed to it as data: encoded so that they cannot end their own quotation, under a fixed system message
+that nothing in them is an instruction. The caller checks each answer, and an invalid one is requested once more; it can
+only become text on the screen. The key goes into the request's header and nowhere else.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from core.readiness import Readiness
 from core.settings_file import positive_number
 from core.worded import worded
 
-OPENAI = "https://api.openai.com/v1"  # where only a key and a model are given, as the official client does
-TIMEOUT_S = 120.0  # of one request; HARK_LLM_TIMEOUT_S
-ATTEMPTS = 4  # of one request that meets a limit or a server's own fault
+OPENAI = "https://api.openai.com/v1"  # if only a key and a model are set, as in the official client
+TIMEOUT_S = 120.0  # for one request; HARK_LLM_TIMEOUT_S
+ATTEMPTS = 4  # for one request, at a rate limit or a server's fault
 MAX_BYTES = 4_000_000  # of an answer
 PART_CHARACTERS = 12_000  # of a transcript in one request; HARK_LLM_PART_CHARACTERS
 
@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class LlmSettings:
-    url: str  # with the version, without the endpoint: "http://localhost:8080/v1"
+    url: str  # with the version but without the endpoint: "http://localhost:8080/v1"
     model: str
     key: str = field(default="", repr=False)
     timeout_s: float = TIMEOUT_S
@@ -65,9 +65,11 @@ class LlmSettings:
 
 
 def settings() -> LlmSettings | None:
-    """From the environment: HARK_LLM_URL, _KEY and _MODEL, or OPENAI_BASE_URL, _API_KEY and _MODEL; None where no model
-    is named. The two are never mixed, so that one's key does not go to the other's address. Raises HarkError where they
-    are given and make no sense."""
+    """Read the settings: HARK_LLM_URL, _KEY and _MODEL, or OPENAI_BASE_URL, _API_KEY and _MODEL.
+
+    Returns None if neither names a model. The two are never mixed, so that a key never goes to the other's address.
+    Raises HarkError: invalid settings.
+    """
     for url, key, model in (
         ("HARK_LLM_URL", "HARK_LLM_KEY", "HARK_LLM_MODEL"),
         ("OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL"),
@@ -97,7 +99,7 @@ def settings() -> LlmSettings | None:
 
 
 def available() -> Readiness:
-    """Whether a model is set up (not whether it answers); never raises."""
+    """Check whether a model is set up, not whether it answers; never raises."""
     enable = worded(
         "Set HARK_LLM_URL, HARK_LLM_MODEL and, where it needs one, HARK_LLM_KEY (any OpenAI-compatible server)."
     )
@@ -108,7 +110,7 @@ def available() -> Readiness:
 
 
 def needed(what: str) -> LlmSettings:
-    """The settings of the model. Raises HarkError, which says ``what`` cannot be done, where none is set up."""
+    """Return the model's settings. Raises HarkError, naming ``what`` cannot be done, if none is set up."""
     chosen = settings()
     if chosen is None:
         ready = available()
@@ -117,15 +119,14 @@ def needed(what: str) -> LlmSettings:
 
 
 def ask(task: str, data: Iterable[Mapping[str, Any]], check: Callable[[Any], T], chosen: LlmSettings) -> T:
-    """What ``check`` makes of the model's answer to a task about some data.
+    """Ask the model about some data, and return ``check`` of its answer.
 
     Args:
-        data: what the task is about, an object a line.
-        check: gets the answer as JSON, gives what the caller needs, raises ValueError (KeyError, TypeError) with words
-            where it does not hold. The model is told these and asked once more.
+        data: the objects that the task is about, one a line.
+        check: converts the parsed answer, and raises ValueError (KeyError, TypeError) with a reason if it is invalid;
+            the model then gets the reason and one more attempt.
 
-    Raises HarkError: no connection, a time-out, a limit that lasts, a refused key or model, an answer that does not
-    hold twice.
+    Raises HarkError: no connection, a time-out, a persistent limit, a refused key or model, two invalid answers.
     """
     messages = [
         {"role": "system", "content": SYSTEM},
@@ -150,7 +151,7 @@ def ask(task: str, data: Iterable[Mapping[str, Any]], check: Callable[[Any], T],
 
 
 def checked_text(value: Any, longest: int, said: str) -> str:
-    """A text of an answer on one line. Raises ValueError: none, too long, or with a link that is not in ``said``."""
+    """Return a text of an answer on one line. Raises ValueError: missing, too long, or with a link not in ``said``."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError("a text is missing")
     text = " ".join(value.split())
@@ -163,7 +164,7 @@ def checked_text(value: Any, longest: int, said: str) -> str:
 
 
 def checked_numbers(value: Any, allowed: Container[int]) -> tuple[int, ...]:
-    """The segments that an answer cites, in order. Raises ValueError: none, or others than the data has."""
+    """Return the segments that an answer cites, in order. Raises ValueError: none, or segments not in the data."""
     if not isinstance(value, list) or not value:
         raise ValueError("a point cites no segment")
     wrong = [number for number in value if type(number) is not int or number not in allowed]
@@ -173,13 +174,13 @@ def checked_numbers(value: Any, allowed: Container[int]) -> tuple[int, ...]:
 
 
 def quoted(data: Iterable[Mapping[str, Any]]) -> str:
-    """A JSON object a line; no text in it can look like the mark that ends the data."""
+    """Encode each object as a line of JSON in which no text can look like the end mark of the data."""
     lines = (json.dumps(row, ensure_ascii=False) for row in data)
     return "\n".join(line.replace("<", "\\u003c").replace(">", "\\u003e") for line in lines)
 
 
 def _json_in(answer: str) -> Any:
-    """The JSON object in an answer: models like to put a fence or a sentence around it."""
+    """Parse the JSON object in an answer: models like to put a fence or a sentence around it."""
     start, end = answer.find("{"), answer.rfind("}")
     if start < 0 or end < start:
         raise ValueError("there is no JSON object in it")
@@ -187,7 +188,7 @@ def _json_in(answer: str) -> Any:
 
 
 def chat(messages: list[dict[str, str]], chosen: LlmSettings) -> str:
-    """The model's answer as text; a limit (429) or a server's fault is waited for and tried again. Raises HarkError."""
+    """Return the model's answer as text, retrying after a limit (429) or a server's fault. Raises HarkError."""
     asked = {"model": chosen.model, "messages": messages, "temperature": 0}
     answer = chosen.server.ask("POST", "/chat/completions", {"Accept": "application/json"}, json=asked)
     try:

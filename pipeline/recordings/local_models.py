@@ -1,4 +1,4 @@
-"""Models that are on this machine already: where they are, loading them, and what is said where fetching one failed."""
+"""Models on this machine: their folders, loading them, and errors of downloads."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from core.worded import worded
 
 
 def hub_folder() -> Path:
-    """The cache of Hugging Face: HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME, or its place in the home folder."""
-    # Looked up by hand: the library takes half a second to import, and a page asks for this.
+    """Return the cache of Hugging Face: HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME, or its place in the home folder."""
+    # Without the library, which takes half a second to import: a page waits for this.
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     home = Path(os.environ.get("HF_HOME") or Path(caches) / "huggingface").expanduser()
     return Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
@@ -25,19 +25,19 @@ def hub_folder() -> Path:
 
 @dataclass(frozen=True)
 class LocalModel:
-    """A model of transformers on this machine; it is downloaded only when the owner asks for that."""
+    """A model of transformers on this machine; it is downloaded only on the owner's request."""
 
-    name: str  # as ``pipeline.engine_setup.pull_model`` knows it.
+    name: str  # for ``pipeline.engine_setup.pull_model``
     repository: str  # its name on Hugging Face
     place: str  # its folder below the installation's data folder
-    without: str  # what Hark does without it
+    without: str  # what Hark does otherwise
 
     @property
     def own_folder(self) -> Path:
         return installation_folder() / self.place
 
     def folder(self) -> Path | None:
-        """Hark's own folder, or that in the cache of Hugging Face; None: neither has it."""
+        """Return Hark's own folder, or the one in the cache of Hugging Face; None if neither is complete."""
         if complete(self.own_folder):
             return self.own_folder
         cached = hub_folder() / f"models--{self.repository.replace('/', '--')}"
@@ -48,7 +48,7 @@ class LocalModel:
         return folder if complete(folder) else None
 
     def readiness(self) -> Readiness:
-        """Whether it can be used here; loads nothing."""
+        """Check whether it can be used here, without loading it."""
         if self.folder() is not None:
             return Readiness(True)
         why = worded("%(without)s: %(repository)s is not here.", without=self.without, repository=self.repository)
@@ -62,24 +62,26 @@ def complete(folder: Path) -> bool:
 
 
 def load(folder: str, kind: str, what: str, what_to_do: str) -> tuple[Any, Any]:
-    """(tokenizer, model) of a folder, the model for use; ``kind`` is a class of transformers ("AutoModel"). Raises
-    HarkError: they cannot be loaded; with ``what`` and ``what_to_do``."""
+    """Load (tokenizer, model) by a class ``kind`` of transformers.
+
+    Raises HarkError with ``what`` and ``what_to_do``.
+    """
     import transformers
 
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = getattr(transformers, kind).from_pretrained(folder, local_files_only=True).eval()
-    except Exception as error:  # of the libraries beneath, in any kind
+    except Exception as error:  # the libraries below raise all kinds of errors
         raise HarkError(what, f"{Path(folder).name}: {str(error).splitlines()[0][:200]}", what_to_do) from error
     return tokenizer, model
 
 
 @contextmanager
 def pulling(name: str, target: Path) -> Iterator[None]:
-    """Around the download of a model into a folder. Raises HarkError: a full disk, no network, or anything else."""
+    """Turn errors while a model is downloaded into HarkErrors: a full disk, no network, or anything else."""
     try:
         yield
-    except Exception as error:  # the hub's client has errors of its own, and of the network library below it
+    except Exception as error:  # the hub's client has its own errors, and those of its network library
         if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
             raise storage_error(error, worded("downloading %(name)s", name=name)) from error
         raise HarkError(

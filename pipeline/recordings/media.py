@@ -1,7 +1,7 @@
-"""Uploaded recordings: what they are, made into 16 kHz FLAC, joined, drawn.
+"""Uploaded recordings: checked, converted to 16 kHz FLAC, joined, drawn as waveforms.
 
-An upload is hostile until it has been decoded. No header is believed: what counts is what comes out of the decoder
-(``core.ffmpeg``), which is stopped where a limit is reached.
+An upload is untrusted until it has been decoded. Headers are not trusted: only the output of the decoder counts
+(``core.ffmpeg``), which is stopped at a limit.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from core.settings_file import positive_number
 from core.untrusted_json import untrusted_json
 from core.worded import number, worded
 
-LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000  # Hz; below a telephone's rate there is no speech to recognize
-MOST_CHANNELS = 64  # what ffmpeg can mix
-MERGE_PAUSE_S = 0.5  # between the files of a session: long enough that no segment runs across
-PROBE_TIMEOUT_S = 300.0  # one takes a fraction of a second, on a machine that is busy or a slow disk many times that
-DECODE_TIMEOUT_S = 900.0  # half an hour of sound takes some 10 s, a large video on a slow disk minutes
+LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000  # Hz; below a telephone's rate there is no recognizable speech
+MOST_CHANNELS = 64  # that ffmpeg can mix
+MERGE_PAUSE_S = 0.5  # between the files of a session: too long for a segment to span
+PROBE_TIMEOUT_S = 300.0  # usually a fraction of a second; many times that on a busy machine or a slow disk
+DECODE_TIMEOUT_S = 900.0  # half an hour of audio takes some 10 s, a large video on a slow disk minutes
 BLOCK_FRAMES = 1 << 16
-UNKNOWN_FRAMES = 1 << 48  # and more: a FLAC without samples does not give their number
+UNKNOWN_FRAMES = 1 << 48  # or more: a FLAC without samples does not state their number
 UPLOAD = worded("Upload a recording: WAV, FLAC, MP3, Ogg, M4A, WebM, MP4 ...")
 NO_SAMPLES = worded("Decoding it gave no samples.")
 
-# Containers of which ffmpeg knows how long the sound should be: one that decodes to less has been cut off.
+# Containers whose duration ffmpeg knows: one that decodes to less is truncated.
 _KNOWN_LENGTH = frozenset({"flac", "caf", "mov", "mp4", "m4a"})
-# Containers whose header, as ffmpeg reads it, is right about the length of what is there.
+# Containers whose header, as ffmpeg reads it, gives the true length of the content.
 _TRUE_LENGTH = _KNOWN_LENGTH | {"wav", "aiff"}
 _OTHER_KINDS = (
     (b"%PDF", worded("a PDF document")),
@@ -59,16 +59,16 @@ _OTHER_KINDS = (
 
 @dataclass(frozen=True)
 class MediaLimits:
-    """What an upload may be at most."""
+    """Limits of an upload."""
 
     max_bytes: int = 1_000_000_000
-    max_seconds: float = 4 * 3600.0  # telling the speakers of so much apart takes about 2 GB of memory
-    owner: bool = True  # whoever reads a refusal runs this server, and can raise the limit
-    left_s: float | None = None  # what is left of the month's minutes [s]; None: they have no limit
+    max_seconds: float = 4 * 3600.0  # diarizing this much takes about 2 GB of memory
+    owner: bool = True  # the reader of a refusal runs this server, and can raise the limit
+    left_s: float | None = None  # left of the month's minutes [s]; None: unlimited
 
     @classmethod
     def from_environment(cls, *, owner: bool = True) -> MediaLimits:
-        """The limits that HARK_UPLOAD_MAX_BYTES and HARK_UPLOAD_MAX_SECONDS set. Raises HarkError for nonsense."""
+        """Read HARK_UPLOAD_MAX_BYTES and HARK_UPLOAD_MAX_SECONDS. Raises HarkError: invalid values."""
         return cls(
             int(positive_number("HARK_UPLOAD_MAX_BYTES", cls.max_bytes)),
             positive_number("HARK_UPLOAD_MAX_SECONDS", cls.max_seconds),
@@ -76,7 +76,7 @@ class MediaLimits:
         )
 
     def check_bytes(self, size: int) -> None:
-        """Raise HarkError where ``size`` bytes are more than allowed."""
+        """Raise HarkError if ``size`` bytes exceed the limit."""
         if size > self.max_bytes:
             raise HarkError(
                 worded("The file is too large."),
@@ -88,7 +88,7 @@ class MediaLimits:
             )
 
     def check_seconds(self, seconds: float) -> None:
-        """Raise HarkError where a recording of ``seconds`` is longer than allowed, or than what is left."""
+        """Raise HarkError if a recording of ``seconds`` exceeds the limit, or the minutes left."""
         if self.left_s is not None and seconds > self.left_s:
             raise HarkError(
                 worded("Your minutes of recordings are used up."),
@@ -121,15 +121,15 @@ class MediaLimits:
 
 @dataclass(frozen=True)
 class MediaFacts:
-    """What a file holds: its first stream of sound."""
+    """The first audio stream of a file."""
 
-    duration_s: float  # as far as it is known, else 0
+    duration_s: float  # 0 if unknown
     sample_rate: int  # Hz
     channels: int
 
 
 def clean_name(name: str) -> str:
-    """A file's name to be shown: without folders, control and invisible characters; 1 to 120 characters."""
+    """Return a file's name for display: without folders, control and invisible characters; 1 to 120 characters."""
     shown = shown_text(re.split(r"[/\\]", name.strip())[-1]).strip(". ") or "recording"
     if len(shown) <= 120:
         return shown
@@ -138,25 +138,24 @@ def clean_name(name: str) -> str:
 
 
 def shown_text(text: str) -> str:
-    """A text on one line, without control and invisible characters."""
+    """Return a text on one line, without control and invisible characters."""
     spaced = "".join(" " if character.isspace() else character for character in unicodedata.normalize("NFC", text))
     return " ".join("".join(one for one in spaced if not unicodedata.category(one).startswith("C")).split())
 
 
 def suffix_of(name: str) -> str:
-    """The suffix to store a file under: a dot and at most 8 lower-case letters or digits, or nothing."""
+    """Return the suffix to store a file under: a dot and at most 8 lower-case letters or digits, or nothing."""
     found = re.search(r"\.([A-Za-z0-9]{1,8})$", name.strip())
     return f".{found[1].lower()}" if found else ""
 
 
 def probe(path: Path) -> MediaFacts:
-    """What the header of a file says; for showing, not for limits. Raises HarkError where it holds no sound."""
+    """Read a file's header; for display, not for limits. Raises HarkError: it has no audio."""
     return _probe(path)[0]
 
 
 def check_header(path: Path, limits: MediaLimits) -> MediaFacts:
-    """What the header of a file says. Nothing is decoded, so a damaged file may still pass. Raises HarkError: it holds
-    no sound, or is beyond the limits as far as its header can be believed."""
+    """Check a header without decoding. Raises HarkError: no audio, or beyond the limits as far as it can be trusted."""
     return _within(path, limits)[0]
 
 
@@ -168,11 +167,11 @@ def _within(path: Path, limits: MediaLimits) -> tuple[MediaFacts, frozenset[str]
 
 
 def normalize(source: Path, target: Path, limits: MediaLimits, reporter: Reporter | None = None) -> MediaFacts:
-    """Make ``target`` (.flac, 16 kHz, 16 bits) of any recording; one or two channels are kept, more are mixed to one.
+    """Convert any recording to ``target`` (.flac, 16 kHz, 16 bits, one or two channels; more are mixed to one).
 
-    The target appears whole or not at all. Returns the facts of what was written, so the duration is measured.
+    The target is written atomically. Returns the facts of the written file, so the duration is measured.
 
-    Raises HarkError: not a recording, beyond the limits, cut off, or it could not be written.
+    Raises HarkError: not a recording, beyond the limits, truncated, or it could not be written.
     """
     facts, container = _within(source, limits)
     with storing("preparing the recording"), atomic_path(target) as temporary:
@@ -193,7 +192,7 @@ def _write_normalized(
         raise _no_sound(NO_SAMPLES)
     rate, channels = first[0], first[1].shape[1] if first[1].shape[1] <= 2 else 1
     parts = chain([first], parts)
-    del first  # or it would be kept as long as the file is read
+    del first  # else it would stay in memory until the file is read
     resampler = soxr.ResampleStream(rate, SAMPLE_RATE, channels, dtype="float32", quality="HQ")
     taken = 0
     with _flac_writer(temporary, channels) as write:
@@ -208,7 +207,7 @@ def _write_normalized(
 
 
 def _decoded(source: Path) -> Iterator[tuple[int, np.ndarray]]:
-    """The sample rate and float32 [frames, channels] of a foreign file, in blocks."""
+    """Yield the sample rate and float32 [frames, channels] of an untrusted file, in blocks."""
     try:
         yield from decoded(source, timeout_s=DECODE_TIMEOUT_S)
     except NotDecoded as error:
@@ -216,8 +215,10 @@ def _decoded(source: Path) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def merge(sources: Sequence[Path], target: Path, limits: MediaLimits) -> None:
-    """Join files that :func:`normalize` made into one session, with a short pause between them; two channels only where
-    all have two. Raises HarkError: longer than the limit together, one that cannot be read, a full disk."""
+    """Join normalized files with pauses, in stereo if all are.
+
+    Raises HarkError: too long together, unreadable, full disk.
+    """
     seconds, channels = MERGE_PAUSE_S * (len(sources) - 1), 2
     for path in sources:
         with open_normalized(path) as recording:
@@ -239,8 +240,10 @@ def merge(sources: Sequence[Path], target: Path, limits: MediaLimits) -> None:
 
 
 def waveform(path: Path, points: int = 1600) -> list[float]:
-    """The loudest sample (0 to 1, of any channel) of each of at most ``points`` equal parts of a normalized recording.
-    Raises HarkError: it cannot be read."""
+    """Return at most ``points`` peaks (0 to 1, of any channel) of a normalized recording.
+
+    Raises HarkError: unreadable.
+    """
     with open_normalized(path) as recording:
         step = _step(recording.frames, points)
         blocks = read_blocks(recording, step * max(1, BLOCK_FRAMES // step))
@@ -248,7 +251,7 @@ def waveform(path: Path, points: int = 1600) -> list[float]:
 
 
 def peaks(audio: np.ndarray, most: int) -> list[float]:
-    """The loudest sample (0 to 1) of each of at most ``most`` equal parts of audio [samples]."""
+    """Return the peaks (0 to 1) of at most ``most`` equal parts of audio [samples]."""
     return _peaks(np.abs(audio), _step(len(audio), most))
 
 
@@ -262,7 +265,7 @@ def _peaks(loud: np.ndarray, step: int) -> list[float]:
 
 
 def open_normalized(path: Path) -> soundfile.SoundFile:
-    """A recording as :func:`normalize` writes it, open: 16 kHz, one or two channels. Raises HarkError for any other."""
+    """Open a recording written by :func:`normalize`: 16 kHz, one or two channels. Raises HarkError for any other."""
     try:
         recording = soundfile.SoundFile(str(path))
     except (soundfile.LibsndfileError, OSError) as error:
@@ -289,7 +292,7 @@ def open_normalized(path: Path) -> soundfile.SoundFile:
 
 
 def read(recording: soundfile.SoundFile, frames: int) -> np.ndarray:
-    """The next float32 [frames, channels], finite. Raises HarkError where decoding fails."""
+    """Read the next float32 [frames, channels], made finite. Raises HarkError: decoding failed."""
     try:
         return np.nan_to_num(recording.read(frames, dtype="float32", always_2d=True))
     except soundfile.LibsndfileError as error:
@@ -302,7 +305,7 @@ def read_blocks(recording: soundfile.SoundFile, frames: int = BLOCK_FRAMES) -> I
 
 
 def read_part(recording: soundfile.SoundFile, start_s: float, end_s: float) -> np.ndarray:
-    """A part of a normalized recording, as far as it is inside: float32 [samples, channels]."""
+    """Read a part of a normalized recording, clipped to its length: float32 [samples, channels]."""
     first = min(max(0, round(start_s * SAMPLE_RATE)), recording.frames)
     recording.seek(first)
     return read(recording, max(0, round(end_s * SAMPLE_RATE) - first))
@@ -379,8 +382,10 @@ def _number(text: object) -> float:
 
 
 def _told(command: list[str], path: Path) -> tuple[Any, str]:
-    """Return what a program prints of a file as JSON, None where it is none, and the last line of its errors. Raises
-    HarkError where it did not end in time, which says nothing of the file."""
+    """Run a program on a file; return its JSON output (None: invalid) and last error line.
+
+    Raises HarkError: a time-out.
+    """
     started = time.monotonic()
     with listened_to(command, path, PROBE_TIMEOUT_S) as (process, said):
         assert process.stdout is not None
@@ -411,13 +416,13 @@ def _libsndfile_facts(path: Path) -> tuple[MediaFacts, frozenset[str]]:
                 "Convert it to WAV, FLAC, Ogg or MP3, or install ffmpeg (apt-get install ffmpeg), which reads more."
             ),
         )
-    # What libsndfile says of the length is corrected by what is there.
+    # libsndfile corrects the length by the content.
     seconds, rate, channels = map(_number, found)
     return MediaFacts(seconds, int(rate), int(channels)), frozenset()
 
 
 class _Sink:
-    """A file for libsndfile to write to, that remembers why writing failed: libsndfile itself loses the errno."""
+    """An output file for libsndfile that remembers why writing failed: libsndfile itself loses the errno."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
@@ -427,7 +432,7 @@ class _Sink:
     def write(self, data: bytes) -> int:
         done = 0
         try:
-            while done < len(data):  # on a disk that is nearly full a write is short first, and fails next
+            while done < len(data):  # on a nearly full disk a write is first short, and then fails
                 done += self.file.write(data[done:])
         except OSError as error:
             self.error = error
@@ -436,7 +441,7 @@ class _Sink:
 
 @contextmanager
 def _flac_writer(path: Path, channels: int) -> Iterator[Callable[[np.ndarray], None]]:
-    """A function that appends float [frames, channels] to a 16 kHz FLAC. Raises OSError with its errno."""
+    """Yield a function that appends float [frames, channels] to a 16 kHz FLAC. Raises OSError with its errno."""
     with path.open("w+b", buffering=0) as file:
         sink = _Sink(file)
         try:
@@ -445,7 +450,7 @@ def _flac_writer(path: Path, channels: int) -> Iterator[Callable[[np.ndarray], N
                 def write(audio: np.ndarray) -> None:
                     try:
                         encoded.write(np.clip(audio, -1.0, 1.0))
-                    except AssertionError:  # how soundfile says that less was written
+                    except AssertionError:  # soundfile's sign of a short write
                         if sink.error is None:
                             raise
                     if sink.error is not None:
@@ -459,9 +464,9 @@ def _flac_writer(path: Path, channels: int) -> Iterator[Callable[[np.ndarray], N
 
 
 def _check_whole(source: Path, container: frozenset[str], promised_s: float, duration_s: float) -> None:
-    """Raise HarkError where a header promised clearly more than there was."""
+    """Raise HarkError if a header promised clearly more than was decoded."""
     missing_s = promised_s - duration_s if container & _KNOWN_LENGTH else missing_seconds(source, duration_s)
-    # Encoders round to their frames (up to 0.1 s) and edit lists cut a little, so the very end proves nothing.
+    # Encoders round to their frames (up to 0.1 s) and edit lists cut slightly, so the very end proves nothing.
     if missing_s > max(0.5, 0.02 * duration_s):
         raise HarkError(
             worded("The recording breaks off after %(duration_s)s s.", duration_s=round(duration_s, 1)),
@@ -470,7 +475,7 @@ def _check_whole(source: Path, container: frozenset[str], promised_s: float, dur
         )
 
 
-def _no_sound(why: str) -> HarkError:  # without the path, which is no name that the user knows
+def _no_sound(why: str) -> HarkError:  # without the path, which users do not know
     return HarkError(worded("The file holds no sound."), why, worded("Listen to it, then upload another file."))
 
 

@@ -1,10 +1,10 @@
-"""Answers to questions from transcripts: passages found by their words, and in them the words that answer.
+"""Answers to questions from transcripts: retrieval of passages by their words, and extraction of the answer.
 
-Retrieval is BM25 (SQLite's FTS5, in memory) over windows of consecutive segments. The language model that the owner has
-set up answers from the best of them, or a model that reads (a question answering one of the BERT kind, from a local
-folder, never from the network) marks the answer there. Where there is neither, the best matching segment is the answer,
-and ``Answer.how`` says so. The rare words of a question must occur where it shall be answered. Where they do not, the
-segments that come nearest are given, by meaning where a model compares texts, and nothing is asserted or denied.
+Retrieval is BM25 (SQLite's FTS5, in memory) over windows of consecutive segments. The owner's language model answers
+from the best of them, or a reader (a BERT-style question answering model, from a local folder, never from the network)
+marks the answer in them. Without either, the best matching segment is the answer, and ``Answer.how`` says so. The rare
+words of a question must occur in the answering passage. Otherwise the nearest segments are returned, by meaning if a
+model can compare texts, and nothing is asserted or denied.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from pipeline.recordings.local_models import LocalModel, load
 from pipeline.recordings.transcript import Transcript
 
 MAX_WORDS, MAX_CHARACTERS = 400, 4_000  # of a question
-WINDOW_WORDS = 60  # of a passage, or a little more: it ends with a segment
+WINDOW_WORDS = 60  # of a passage, or slightly more: it ends with a segment
 READ = 5  # passages that a model reads
-MOST_COMPARED = 400  # passages whose meaning is compared with the question's: the best by their words
-NEAR = 0.4  # cosine from which a passage may be read though it shares few words with the question
+MOST_COMPARED = 400  # passages compared with the question by meaning: the best by words
+NEAR = 0.4  # cosine from which a passage qualifies even if it shares few words with the question
 WRITTEN_FROM = 20  # passages that a language model reads
 LONGEST_WRITTEN = 1_000  # characters of its answer
-MOST_PASSAGES, LONGEST_PASSAGE = 50, 20_000  # that a reader reads; characters of each
+MOST_PASSAGES, LONGEST_PASSAGE = 50, 20_000  # for a reader; characters of each
 NOT_FOUND: str = worded("No passage was found that answers this.")
 NO_WORDS: str = worded("No passage was found with the words of this question.")
-MOST_NEAREST = 3  # segments that are shown then
+MOST_NEAREST = 3  # segments shown in that case
 
-# What has to be there of a question's words, by weight (rare words weigh more). A model that reads knows synonyms.
+# The share of a question's words, weighted by rarity, that must occur. A reader knows synonyms.
 FLOOR_ALONE, FLOOR_WITH_READER = 0.52, 0.25
-FEWEST_SEGMENTS = 100  # how rare a word is cannot be told from fewer
-SPEAKER_WEIGHT = 0.5  # of a match with the speaker's name, beside one with what was said
-QUESTION_SHARE = 0.6  # of its score is left to a segment that asks itself
+FEWEST_SEGMENTS = 100  # with fewer, a word's rarity cannot be estimated
+SPEAKER_WEIGHT = 0.5  # of a match with the speaker's name, relative to one with the text
+QUESTION_SHARE = 0.6  # factor on the score of a segment that is itself a question
 
 READER = LocalModel(
     "reader",
@@ -50,14 +50,14 @@ READER = LocalModel(
     worded("Answers are the best matching sentence"),
 )
 LONGEST_ANSWER = 30  # tokens
-WINDOW_TOKENS, STRIDE_TOKENS = 384, 128  # as the model was trained
-NULL_MARGIN = 0.0  # how much better than "no answer" the best span's logits must be
-BEST_SPANS = 20  # that share the probability
+WINDOW_TOKENS, STRIDE_TOKENS = 384, 128  # as in the model's training
+NULL_MARGIN = 0.0  # by how much the best span's logits must exceed "no answer"
+BEST_SPANS = 20  # among which the probability is shared
 
 Reader = Callable[[str, list[str]], Mapping[str, Any] | None]  # as :func:`read_passages`
 Comparer = Callable[[str, list[str]], Sequence[float]]  # as ``pipeline.recordings.text_similarity.similarities``
 
-# Words that say nothing about what is asked for. Question words are among them: they say what kind of answer is meant.
+# Words without a topic. Question words are among them: they only define the kind of answer.
 STOP_WORDS = frozenset(
     re.findall(
         r"\w+",
@@ -93,7 +93,7 @@ _TIME = re.compile(
 )
 _PLACE = re.compile(r"\b(in|at|near|from|behind|under|beside|bei|aus|nach|neben|hinter)\b", re.IGNORECASE)
 _REASON = re.compile(r"\b(because|since|reason|so that|therefore|weil|denn|deshalb|damit)\b", re.IGNORECASE)
-# What kind of words an answer has, by the words of the question. A segment with them is preferred a little.
+# The kinds of words in an answer, by the words of the question. A segment with them gets a bonus.
 _KINDS = (
     (re.compile(r"\b(how (many|much|old|long|far|often|tall)|wie ?viele?|wie (alt|lange|oft))\b", re.I), _NUMBER),
     (re.compile(r"\b(when|what (time|day|year|month|date)|which (day|year|month)|wann)\b", re.I), _TIME),
@@ -101,7 +101,7 @@ _KINDS = (
     (re.compile(r"\b(why|warum|wieso|weshalb)\b", re.I), _REASON),
 )
 KIND_BONUS = 0.25  # of a matching segment's score
-NEARBY = 0.5  # of the weight of words that are not in the segment but around it
+NEARBY = 0.5  # weight of words that occur around the segment instead of in it
 
 _WRITE = (
     "Answer a question from the data, which are segments of recordings. Answer with this JSON object, in the language "
@@ -109,42 +109,42 @@ _WRITE = (
     'the data do not hold the answer, "answer" is "".'
 )
 
-# The same in Chinese, where they stand between the others without a space.
+# Chinese stop words, which stand between other words without spaces.
 _CHINESE_STOP_WORDS = re.compile("为什么|什么|怎么|哪里|哪儿|多少|哪|谁|吗|呢|几|是|的|了|在|有|请问")
 _CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # written without spaces
 
 
 @dataclass(frozen=True)
 class Citation:
-    """Where something was said: one segment of one recording."""
+    """The source of a quotation: one segment of one recording."""
 
     recording: str
     segment: int  # its number in the transcript, from 0
     start_s: float
     end_s: float
-    speaker: str  # as shown, "" where it is not known
+    speaker: str  # as shown, "" if unknown
     text: str
 
 
 @dataclass(frozen=True)
 class Passage:
-    """Consecutive segments that are searched and read together; ``text`` is their texts with spaces between."""
+    """Consecutive segments that are searched and read together; ``text`` joins their texts with spaces."""
 
     text: str
-    speaker: str  # the names of all who speak in it
+    speaker: str  # the names of all speakers in it
     lines: tuple[Citation, ...]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What was found.
+    """The result of a question.
 
     Attributes:
         how: "language model" (it wrote the text), "reader" (a model marked these words), "best sentence" (the segment
-            whose words match best, no model took part), "nearest" (nothing has read the passages: ``nearest`` may hold
-            the answer), "nothing" (no passage was found that answers it). The last two have no citations.
-        score: of a reader its probability, of the best sentence the share of the question's weight that occurs there
-        nearest: where nothing was found, the segments that come nearest to the question, best first
+            whose words match best, without a model), "nearest" (no model read the passages: ``nearest`` may contain the
+            answer), "nothing" (no passage answers it). The last two have no citations.
+        score: a reader's probability; for the best sentence, the share of the question's weight that occurs there
+        nearest: if nothing was found, the segments nearest to the question, best first
     """
 
     text: str
@@ -153,11 +153,11 @@ class Answer:
     how: str
     score: float
     nearest: tuple[Citation, ...] = ()
-    note: str = ""  # why the language model took no part, though it is set up
+    note: str = ""  # why the language model was not used, although it is set up
 
 
 def passages(recording: str, transcript: Transcript) -> list[Passage]:
-    """Windows of about :data:`WINDOW_WORDS` words over a transcript; each begins in the middle of the one before."""
+    """Return windows of about :data:`WINDOW_WORDS` words, each from the middle of the previous one on."""
     lines = [
         Citation(
             recording, number, segment.start_s, segment.end_s,
@@ -184,7 +184,7 @@ def passages(recording: str, transcript: Transcript) -> list[Passage]:
 
 
 def _words_in(text: str) -> int:
-    """Words; of a language without spaces, about."""
+    """Count words, roughly in a language without spaces."""
     return len(text.split()) + len(re.findall(f"[{_CJK}]", text)) // 2
 
 
@@ -195,13 +195,13 @@ def answer(
     compare: Comparer | None = None,
     language_model: llm.LlmSettings | None = None,
 ) -> Answer:
-    """The answer to a question from these passages, of one recording or of many.
+    """Answer a question from these passages, of one recording or of many.
 
     Args:
-        read: :func:`read_passages`, or a call of the speech service for it. None, not ready or failing: the best
-            sentence.
-        compare: compares meanings; what a reader reads, and what is nearest, is then found by meaning too.
-        language_model: answers in place of a reader; where it fails, the others do.
+        read: :func:`read_passages`, or a call of the speech service for it. If it is None, not ready or fails, the best
+            sentence answers.
+        compare: compares meanings, which then also select the passages for a reader, and the nearest ones.
+        language_model: answers in place of a reader; if it fails, the others do.
 
     Raises HarkError: the question is empty or far too long.
     """
@@ -216,7 +216,7 @@ def answer(
         near: list[int] = []
         if compare is not None and (read is not None or language_model is not None or not said):
             near = _nearest(question, passages, ranked, compare)
-        found: Answer | bool | None = None  # False: what has read the passages finds no answer; None: nothing has
+        found: Answer | bool | None = None  # False: a model read the passages without success; None: none read them
         note = ""
         if language_model is not None and passages:
             rows = list(dict.fromkeys([*_in_turn(ranked, near), *range(len(passages))]))[:WRITTEN_FROM]
@@ -241,14 +241,14 @@ def answer(
 
 
 def _in_turn(by_words: Sequence[int], near: Sequence[int]) -> list[int]:
-    """One of each: the best by words, the nearest, the second best ..."""
+    """Interleave two rankings: the best by words, the nearest, the second best ..."""
     return list(dict.fromkeys(row for rows in zip_longest(by_words, near) for row in rows if row is not None))
 
 
 def _best_line(
     question: str, weights: Mapping[str, float], best: Sequence[int], passages: Sequence[Passage], index: _Index
 ) -> tuple[Citation, int]:
-    """The segment that has most of the question's weight, in itself and around it, and the row of its passage."""
+    """Return the segment with most of the question's weight, in and around it, and the row of its passage."""
     wanted = [answer_words for asked, answer_words in _KINDS if asked.search(question)]
 
     def score(candidate: tuple[Citation, int]) -> float:
@@ -268,7 +268,7 @@ def _best_line(
 
 
 def _nearest(question: str, passages: Sequence[Passage], ranked: Sequence[int], compare: Comparer) -> list[int]:
-    """Rows of the passages that mean what is asked for, the nearest first; none where nobody can tell."""
+    """Return rows of the passages nearest to the question in meaning, nearest first; none if it cannot be compared."""
     rows = list(dict.fromkeys([*ranked, *range(min(len(passages), MOST_COMPARED))]))[:MOST_COMPARED]
     if not rows:
         return []
@@ -283,13 +283,13 @@ def _nearest(question: str, passages: Sequence[Passage], ranked: Sequence[int], 
 def _nearest_lines(
     question: str, weights: Mapping[str, float], lines: Sequence[Citation], index: _Index, compare: Comparer | None
 ) -> list[Citation]:
-    """The segments that come nearest: by meaning where that is asked for and can be told, else by their words."""
+    """Return the nearest segments: by meaning if requested and possible, else by their words."""
     values: Sequence[float] = ()
     if compare is not None:
         try:
             values = compare(question, [line.text for line in lines])
         except HarkError:
-            pass  # by their words
+            pass  # then by their words
     if len(values) != len(lines):
         values = [sum(weight for term, weight in weights.items() if index.in_line(term, line)) for line in lines]
     best = sorted(zip(values, lines), key=lambda pair: -pair[0])[:MOST_NEAREST]
@@ -297,8 +297,10 @@ def _nearest_lines(
 
 
 def _written(question: str, lines: Iterable[Citation], chosen: llm.LlmSettings) -> Answer | bool:
-    """What the language model answers from segments, the best first; False where they do not hold the answer. Raises
-    HarkError: it does not answer, or cites what it was not given twice."""
+    """Let the language model answer from segments; False if they do not answer.
+
+    Raises HarkError: no, or two bad answers.
+    """
     given: list[Citation] = []
     for line in dict.fromkeys(lines):
         if given and sum(len(one.text) for one in (*given, line)) > chosen.part_characters:
@@ -318,7 +320,7 @@ def _written(question: str, lines: Iterable[Citation], chosen: llm.LlmSettings) 
 
 
 def _read(question: str, best: Sequence[Passage], read: Reader) -> Answer | bool | None:
-    """What a model marks; False where it finds nothing, None where there is none, or it cannot be asked."""
+    """Let a model mark the answer; False if it finds none, None if there is no model or it fails."""
     try:
         marked = read(question, [passage.text for passage in best])
     except HarkError:
@@ -335,7 +337,7 @@ def _read(question: str, best: Sequence[Passage], read: Reader) -> Answer | bool
 
 
 def _terms(question: str) -> list[str]:
-    """What is searched for: the words that are no stop words, and pairs of CJK signs."""
+    """Return the search terms: words except stop words, and pairs of CJK characters."""
     question = question[: MAX_CHARACTERS + 1]
     if not any(character.isalnum() for character in question):
         raise HarkError(
@@ -364,7 +366,7 @@ def _terms(question: str) -> list[str]:
 
 
 class _Index:
-    """Passages and their segments in a full-text index that lives as long as one question."""
+    """Passages and their segments in a full-text index for a single question."""
 
     def __init__(self, passages: Sequence[Passage]) -> None:
         self._database = sqlite3.connect(":memory:")
@@ -391,18 +393,18 @@ class _Index:
         self._database.close()
 
     def rank(self, terms: Sequence[str], n: int) -> list[int]:
-        """Rows of the best passages by BM25, best first."""
+        """Return the rows of the best passages by BM25, best first."""
         if not terms:
             return []
         found = self._database.execute(
             f"SELECT rowid FROM passage WHERE passage MATCH ? ORDER BY bm25(passage, 1.0, {SPEAKER_WEIGHT}), rowid "
-            "LIMIT ?",  # FTS5 gives the better ones the lower numbers
+            "LIMIT ?",  # FTS5 ranks better ones by lower numbers
             (" OR ".join(f'"{term}"' for term in terms), n),
         )
         return [row for (row,) in found]
 
     def weights(self, terms: Sequence[str]) -> dict[str, float]:
-        """The weight of each term: BM25's inverse document frequency in segments, highest where it occurs nowhere."""
+        """Return the weight of each term: BM25's inverse document frequency in segments, highest if it never occurs."""
         counts = {term: len(self.rows("line", term)) for term in terms}
         total = max(FEWEST_SEGMENTS, len(self._line_row))
         return {term: math.log(1 + (total - n + 0.5) / (n + 0.5)) for term, n in counts.items()}
@@ -411,7 +413,7 @@ class _Index:
         return self._line_row[line] in self.rows("line", term)
 
     def rows(self, table: str, term: str) -> frozenset[int]:
-        """Passages or segments ("passage", "line") with the term."""
+        """Return the passages or segments ("passage", "line") with the term."""
         key = (table, term)
         if key not in self._found:
             found = self._database.execute(f"SELECT rowid FROM {table} WHERE {table} MATCH ?", (f'"{term}"',))
@@ -420,17 +422,20 @@ class _Index:
 
 
 def _spaced(text: str) -> str:
-    """With a space after each CJK sign, so that each is a word of the index."""
+    """Put spaces around each CJK character, so that each is a word of the index."""
     return re.sub(f"([{_CJK}])", r" \1 ", text)
 
 
-# The model that reads.
+# The reader.
 
 
 def read_passages(question: str, passages: Sequence[str]) -> dict[str, Any] | None:
-    """Mark the answer in texts, in the speech service; needs torch. Raises HarkError where the model cannot be loaded.
+    """Mark the answer in texts, in the speech service; needs torch.
+
     Returns the number of the ``passage``, the answer's ``start`` and ``end`` in its characters and its ``score`` (a
-    probability); nothing where none answers; None where there is no model."""
+    probability); an empty dict if no passage answers; None if there is no model. Raises HarkError: the model cannot be
+    loaded.
+    """
     folder = READER.folder()
     if folder is None:
         return None
@@ -459,7 +464,7 @@ class _Span:
 
 
 class _Reader:
-    """A question answering model with its tokenizer. One question at a time: PyTorch shares the processor anyway."""
+    """A question answering model and its tokenizer, for one question at a time: PyTorch uses all cores anyway."""
 
     def __init__(self, folder: str) -> None:
         import torch
@@ -474,10 +479,10 @@ class _Reader:
         )
 
     def spans(self, question: str, text: str, number: int) -> Iterator[_Span]:
-        """The best spans of a text, those of every window of tokens (SQuAD's way: Devlin et al. 2019, 4.2 and 4.3)."""
+        """Yield a text's best spans, from every window of tokens (as for SQuAD: Devlin et al. 2019, 4.2 and 4.3)."""
         torch = self._torch
         most = min(WINDOW_TOKENS, self._tokenizer.model_max_length, self._model.config.max_position_embeddings)
-        # A long question leaves room for the text.
+        # A long question must leave room for the text.
         asked = self._tokenizer(question, add_special_tokens=False, truncation=True, max_length=most // 3)
         question = self._tokenizer.decode(asked["input_ids"]) if len(asked["input_ids"]) >= most // 3 else question
         coded = self._tokenizer(

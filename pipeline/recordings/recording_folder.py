@@ -1,4 +1,4 @@
-"""The files in the folder of a recording. Each exists as soon as it is made."""
+"""The files in the folder of a recording, each present once it has been made."""
 
 RECORDINGS = "audio"  # below the user's data: a folder for each recording
 
@@ -7,7 +7,7 @@ WAVEFORM = "waveform.json"  # peaks to draw
 TRANSCRIPT = "transcript.json"
 TEXT = "transcript.txt"
 SUMMARY = "summary.json"
-POLISHED = "polished.json"  # as the language model writes it
+POLISHED = "polished.json"  # cleaned up by the language model
 POLISHED_TEXT = "polished.txt"
 TRANSLATIONS = "translations"  # a folder: <language>.json
-GIVEN_TEXT = "given.txt"  # what the user says was said, to train from
+GIVEN_TEXT = "given.txt"  # the user's text of the recording, to train from

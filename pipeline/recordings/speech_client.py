@@ -1,7 +1,7 @@
-"""Asks the speech service, which holds the loaded models: see ``pipeline.recordings.speech_service``.
+"""Client of the speech service, which holds the loaded models: see ``pipeline.recordings.speech_service``.
 
-One request per connection, pickled, over a Unix socket that only this user can open: a function of a module with its
-arguments. The answer is what it returned, or the HarkError that it raised, as a pair with None.
+One pickled request per connection, over a Unix socket that only this user can open: a module's function with its
+arguments. The answer is a pair: its result and None, or None and its HarkError.
 """
 
 from __future__ import annotations
@@ -26,47 +26,46 @@ from core.errors import HarkError
 from core.lock import held
 from core.worded import number, worded
 
-TIMEOUT_S = 300.0  # for one request, the loading of a model included
+TIMEOUT_S = 300.0  # for one request, including the loading of a model
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
-DYING_S = 2.0  # a process that was killed takes connections for a moment more
-PROTOCOL = 3  # in the socket's name: a client never meets a service that speaks otherwise
-LONGEST_PATH = 107  # bytes of a Unix socket's path (sun_path of unix(7), without the closing zero)
-IDLE_S = 600.0  # without requests, after which the service ends
-LARGEST_LOG = 2_000_000  # bytes; a longer one is begun anew
+DYING_S = 2.0  # a killed process accepts connections for a moment longer
+PROTOCOL = 3  # in the socket's name: a client never meets a service with another protocol
+LONGEST_PATH = 107  # bytes of a Unix socket's path (sun_path of unix(7), without the terminating NUL)
+IDLE_S = 600.0  # without requests, until the service ends
+LARGEST_LOG = 2_000_000  # bytes; a longer one is overwritten
 STOP = "stop"  # in place of a function
 SERVICE = ("-m", "pipeline.recordings.speech_service")  # what Python runs
-# Threads of torch and CTranslate2 that wait for each other must not spin: on two busy cores Hark's recognizer took 4
-# times as much work with spinning, whisper-timestamped 3 times (python -m lab audio).
+# Threads of torch and CTranslate2 that wait for each other must not spin: on two busy cores spinning costs Hark's
+# recognizer 4 times as much CPU time, and whisper-timestamped 3 times (python -m lab audio).
 PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_started: list[subprocess.Popen[bytes]] = []  # by this process; they are waited for when they have ended
+_started: list[subprocess.Popen[bytes]] = []  # by this process; waited for after they have ended
 
 
 class ServiceBusy(HarkError):
-    """The service has as many clients as it serves; over HTTP answered with 503 and ``Retry-After``."""
+    """The service already serves its maximum of clients; over HTTP this is a 503 with ``Retry-After``."""
 
     status, wait_s = 503, 30
 
 
 class ServiceGone(Exception):
-    """The service ended, or was never there, before it had answered."""
+    """The service ended before it answered, or was not running."""
 
 
 class _TooLate(Exception):
-    """The time for an answer is over. No TimeoutError: that is an OSError, which storage may have, too."""
+    """The time for an answer is over. Not a TimeoutError, which is an OSError that storage may raise too."""
 
 
 def call(timeout_s: float, function: Callable[P, R], *arguments: P.args, **more: P.kwargs) -> R:
-    """Have the service call a function of a module; starts it where it is not running, and once more where it dies
-    meanwhile. What goes there and comes back is pickled.
+    """Let the service call a module's function, starting it if necessary, and once more if it dies meanwhile.
 
-    With HARK_SPEECH_SERVICE=0 this process calls the function.
+    Arguments and results are pickled. With HARK_SPEECH_SERVICE=0 this process calls the function itself.
 
-    Raises ServiceBusy: it serves others; HarkError: the function's own, or that the service does not start or does not
+    Raises ServiceBusy: too many clients; HarkError: the function's own, or the service does not start or does not
     answer in time.
     """
     if os.environ.get("HARK_SPEECH_SERVICE") == "0":
@@ -119,8 +118,10 @@ def stop() -> None:
 
 
 def socket_path() -> Path:
-    """The service's socket: HARK_SPEECH_SOCKET, or one named after the installation in a folder of this user's own.
-    Raises HarkError: the folder is not private, or the path is longer than a socket's may be."""
+    """Return the service's socket: HARK_SPEECH_SOCKET, or the installation's own.
+
+    Raises HarkError: not private, too long.
+    """
     given = os.environ.get("HARK_SPEECH_SOCKET", "").strip()
     if given:
         path = Path(given).expanduser().absolute()
@@ -155,8 +156,7 @@ def log_file() -> Path:
 
 
 def of_this_user(connection: socket.socket) -> bool:
-    """Whether the process at the other end belongs to the user of this one (where the system tells; else the folder
-    of the socket, which nobody else can enter, has to suffice)."""
+    """Return whether this user owns the other end; if the system cannot tell, the socket's private folder must do."""
     if not hasattr(socket, "SO_PEERCRED"):
         return True
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -164,7 +164,7 @@ def of_this_user(connection: socket.socket) -> bool:
 
 
 def _answer(connection: Connection, message: tuple[Any, ...], deadline: float) -> Any:
-    """Send one request and close the connection after its answer."""
+    """Send one request, and close the connection after its answer."""
     try:
         with connection:
             connection.send(message)
@@ -237,7 +237,7 @@ def _not_started(why: str) -> HarkError:
 
 
 def _start(path: Path) -> subprocess.Popen[bytes]:
-    # One service for all users of the installation: what it reads and writes is the installation's.
+    # A single service for all users of the installation, which it reads and writes.
     environment = {**PATIENT_THREADS, **os.environ}
     environment.pop("HARK_INSTALLATION", None)
     environment |= {
@@ -256,16 +256,16 @@ def _start(path: Path) -> subprocess.Popen[bytes]:
             stderr=log,
             cwd=tempfile.gettempdir(),
             env=environment,
-            start_new_session=True,  # it outlives the job that needed it first, and Ctrl-C on a terminal
+            start_new_session=True,  # it outlives its first job, and Ctrl-C in a terminal
         )
 
 
 def _wait_until_dead(path: Path, deadline: float) -> None:
-    """Wait until no service holds its lock any more; at most until ``deadline``."""
+    """Wait until no service holds its lock, at most until ``deadline``."""
     with contextlib.suppress(HarkError), held(path.with_suffix(".lock"), _not_started, deadline - time.monotonic()):
         pass
 
 
 def _wait_for_ended() -> None:
-    """Take leave of services that this process started and that have ended, so that no zombies stay."""
+    """Reap ended services that this process started, so that no zombies remain."""
     _started[:] = [process for process in _started if process.poll() is None]

@@ -1,8 +1,8 @@
-"""One process for an installation that holds loaded models: ``python -m pipeline.recordings.speech_service``.
+"""The process that holds an installation's loaded models: ``python -m pipeline.recordings.speech_service``.
 
-Pages, jobs and the command line ask it through ``speech_client``, which starts it on demand, so that a model is loaded
-once and not once a request. It ends after a time without requests (its argument, in seconds), when it is told to, and
-when its socket is taken away. Requests are threads; models have locks of their own.
+Pages, jobs and the command line use it through ``speech_client``, which starts it on demand, so that a model is loaded
+once instead of once a request. It ends after some time without requests (its argument, in seconds), on request, and
+when its socket is removed. Each request runs in a thread; models have their own locks.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from core.lock import held
 from core.worded import worded
 from pipeline.recordings.speech_client import STOP, ServiceBusy, log_file, of_this_user, socket_path
 
-MOST_CLIENTS = 32  # at once; more are told to come back
-WAIT_FOR_REQUEST_S = 30.0  # a client that says nothing is dropped
-WAIT_FOR_LOCK_S = 15.0  # a service that is ending lets go of its lock soon
+MOST_CLIENTS = 32  # at once; further ones must retry
+WAIT_FOR_REQUEST_S = 30.0  # a silent client is dropped
+WAIT_FOR_LOCK_S = 15.0  # a service that is ending releases its lock soon
 LOOK_EVERY_S = 1.0
 
 logger = logging.getLogger("hark.speech_service")
 
 
 class SpeechService:
-    """Serves the socket until it is idle for ``idle_s`` seconds or ``stopped``."""
+    """Serves the socket until it has been idle for ``idle_s`` seconds, or ``stopped``."""
 
     def __init__(self, path: Path, idle_s: float) -> None:
         self.path, self.idle_s = path, idle_s
-        self.stopped = False  # set by whoever wants it to end
+        self.stopped = False  # set to end the service
         self._active = 0
         self._last = time.monotonic()
         self._count = threading.Lock()
 
     def run(self) -> None:
-        """Make the socket and take connections, a thread each, until the end."""
-        self.path.unlink(missing_ok=True)  # the lock is ours: whoever made it is dead
+        """Make the socket and accept connections, each in a thread, until the end."""
+        self.path.unlink(missing_ok=True)  # we hold the lock, so its maker is dead
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         before = os.umask(0o177)
         try:
@@ -95,12 +95,12 @@ class SpeechService:
                 if connection.poll(WAIT_FOR_REQUEST_S):
                     try:
                         message = connection.recv()
-                    except (ImportError, AttributeError) as error:  # it does not have the function
+                    except (ImportError, AttributeError) as error:  # this version lacks the function
                         message = (_refuse_unknown, (str(error),), {})
                     answer = self._answer(*message)
-                    with contextlib.suppress(OSError):  # the client did not wait for the answer
+                    with contextlib.suppress(OSError):  # the client stopped waiting for the answer
                         connection.send(answer)
-            except Exception as error:  # what is no request can fail in any way
+            except Exception as error:  # an invalid request can fail in any way
                 logger.warning("a client was dropped: %s: %s", type(error).__name__, error)
             finally:
                 with self._count:
@@ -108,7 +108,7 @@ class SpeechService:
                     self._last = time.monotonic()
         if self.stopped:
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
-                knock.connect(str(self.path))  # which ends the waiting for a connection
+                knock.connect(str(self.path))  # ends the wait for a connection
 
     def _answer(self, function: Any, arguments: Any, more: Any) -> tuple[Any, HarkError | None]:
         if function == STOP:
@@ -142,13 +142,13 @@ def _refuse_unknown(why: str) -> None:
 
 
 def main() -> None:
-    """Serve, unless another process does so already. Ends the process."""
+    """Serve, unless another process does; end the process."""
     logging.basicConfig(format="%(asctime)s %(process)d %(levelname)s %(message)s", level=logging.INFO)
     path = socket_path()
     service = SpeechService(path, float(sys.argv[1]))
 
     def stop(number: int, frame: FrameType | None) -> None:
-        service.stopped = True  # no exception: one that is raised between two turns of a loop may miss its ``finally``
+        service.stopped = True  # not an exception: between two turns of a loop it could miss its ``finally``
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
@@ -157,7 +157,7 @@ def main() -> None:
         with held(
             path.with_suffix(".lock"), lambda process: HarkError(worded("It is served."), process, ""), WAIT_FOR_LOCK_S
         ):
-            os.environ["HARK_SPEECH_SERVICE"] = "0"  # an operation that needs another one has it done here
+            os.environ["HARK_SPEECH_SERVICE"] = "0"  # an operation that needs another runs it here
             logger.info("serving %s", path)
             try:
                 service.run()
@@ -167,8 +167,8 @@ def main() -> None:
             finally:
                 logger.info("ended")
                 logging.shutdown()
-                # The lock goes with the process. Threads may still be inside of a library; nothing of theirs is worth
-                # waiting for. Workers end with the process.
+                # The lock ends with the process. Threads may still be inside a library, but none is worth waiting for.
+                # Workers end with the process too.
                 os._exit(code)
     except HarkError:
         pass  # another process serves

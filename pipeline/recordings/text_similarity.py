@@ -1,7 +1,7 @@
-"""How near texts are in meaning to a question, by a sentence embedding model where one is on this machine.
+"""Similarity of texts to a question in meaning, by a sentence embedding model if one is on this machine.
 
-Any encoder of transformers whose mean over the words is a sentence's vector (the sentence-transformers family). It is
-never fetched; without one, passages are found by their words alone.
+Any encoder of transformers whose mean over the tokens is the sentence vector (the sentence-transformers family). It is
+never downloaded; without one, passages are found only by their words.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ EMBEDDING = LocalModel(
 )
 LONGEST_TOKENS = 256
 BATCH = 32
-REMEMBERED = 20_000  # vectors: the passages of a user's recordings are compared with every question
+REMEMBERED = 20_000  # vectors: every question is compared with the passages of a user's recordings
 
 
 def similarities(question: str, passages: Sequence[str]) -> list[float]:
-    """The cosine of each text and a question, none without a model; in the speech service, as it needs torch. Raises
-    HarkError where the model cannot be loaded."""
+    """Return the cosine of each text and a question, in the speech service; empty without a model. Raises HarkError."""
     folder = EMBEDDING.folder()
     if folder is None:
         return []
@@ -37,7 +36,7 @@ def similarities(question: str, passages: Sequence[str]) -> list[float]:
 
 
 class _Embedder:
-    """An embedding model that remembers what it has seen."""
+    """An embedding model that caches its vectors."""
 
     def __init__(self, folder: str) -> None:
         self._lock = threading.Lock()
@@ -50,13 +49,13 @@ class _Embedder:
         )
 
     def vectors(self, texts: list[str]) -> np.ndarray:
-        """Vectors [texts, width] of length 1."""
+        """Return vectors [texts, width] of length 1."""
         with self._lock:
             new = [text for text in dict.fromkeys(texts) if text not in self._seen]
             if len(self._seen) + len(new) > REMEMBERED:
                 self._seen.clear()
                 new = list(dict.fromkeys(texts))
-            new.sort(key=len)  # so that a batch has little padding
+            new.sort(key=len)  # for little padding in a batch
             for start in range(0, len(new), BATCH):
                 part = new[start : start + BATCH]
                 self._seen.update(zip(part, self._embed(part)))

@@ -1,4 +1,4 @@
-"""What recordings are transcribed, told apart, asked and summarized with, and what of it is ready here."""
+"""The engines and models for recordings (recognition, speakers, questions, summaries), and their readiness here."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ CORPORA = "corpora"
 
 @dataclass(frozen=True)
 class Tool:
-    """One engine or model: what it is for (one of the words above), what it is called, and whether it can be used."""
+    """An engine or model: its use (one of the words above), its name, and whether it is ready."""
 
     use: str
     name: str
     licence: str
     readiness: Readiness
-    enabled: str = ""  # the name by which ``pipeline.engine_setup.enable_engine`` makes its environment, or "".
-    pulled: str = ""  # the name by which ``pipeline.engine_setup.pull_model`` downloads it; "" where it cannot.
-    sizes: tuple[str, ...] = ()  # of which one has to be chosen
-    facts: tuple[Worded, ...] = ()  # of a recognizer: its size, time and word errors
+    enabled: str = ""  # for ``pipeline.engine_setup.enable_engine``, or ""
+    pulled: str = ""  # for ``pipeline.engine_setup.pull_model``; "" if it cannot be downloaded
+    sizes: tuple[str, ...] = ()  # one of which must be chosen
+    facts: tuple[Worded, ...] = ()  # on a recognizer: size, time and word errors
 
     @property
     def downloads(self) -> list[tuple[str, Worded | None]]:
-        """The ``sizes``, each with how much it is to download."""
+        """The ``sizes``, each with the size of its download."""
         return [(size, size_of(f"{self.pulled} {size}")) for size in self.sizes]
 
 
 def tools() -> Iterator[Tool]:
-    """All of them, the best of each kind first. Loads no model and asks no network."""
+    """Yield all of them, the best of each kind first, without loading a model or using a network."""
     for engine in engines():
         enabled = engine.name if requirements(engine.name).is_file() and not is_enabled(engine.name) else ""
         sizes = SIZES if engine.name == "faster-whisper" else ()
@@ -65,4 +65,4 @@ def tools() -> Iterator[Tool]:
 
 
 PULLED = ("faster-whisper", "funasr")  # engines whose models can be downloaded
-SIZES = ("small", "base", "tiny", "medium", "turbo", "large-v3")  # of Whisper; the first is what most want
+SIZES = ("small", "base", "tiny", "medium", "turbo", "large-v3")  # of Whisper; the first suits most users

@@ -1,4 +1,4 @@
-"""A transcript in another language, as the owner's language model translates it; times and speakers stay."""
+"""Transcripts in another language, translated by the owner's language model; times and speakers stay."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.recordings.recording_folder import TRANSLATIONS
 from pipeline.recordings.summarization.language_model import segment_rows, texts_by_segment
 from pipeline.recordings.transcript import Transcript
 
-TIMES, MORE = 4, 100  # a translation has at most so many times the characters, and so many more
+TIMES, MORE = 4, 100  # limit of a translation's characters: this many times the original, and this many more
 TASK = (
     "Translate the text of each segment into {language}. Translate what was said, all of it and nothing else; names of "
     "people and things stay. Answer with this JSON object, with every segment of the data once: "
@@ -26,9 +26,11 @@ def translation_file(folder: Path, language: str) -> Path:
 
 
 def translate(transcript: Transcript, language: str, name: str) -> Transcript:
-    """The transcript in a language (its code, and its name in English for the model). Segments keep their times and
-    speakers, and have no words with times of their own. Raises HarkError: no language model is set up, or it does not
-    answer as it should."""
+    """Translate a transcript into a language (its code, and its English name for the model).
+
+    Segments keep their times and speakers, but lose the times of words. Raises HarkError: no language model is set up,
+    or its answers are invalid.
+    """
     chosen = llm.needed(worded("The transcript cannot be translated."))
     translated = ["" for _ in transcript.segments]
     for rows in segment_rows(transcript, chosen.part_characters):

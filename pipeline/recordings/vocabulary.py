@@ -1,6 +1,6 @@
 """Words that a user corrected in transcripts, for recognizers to expect: ``<user data>/words.json``.
 
-Names and rare words only: a recognizer that expects common ones hears them where they are not said.
+Only names and rare words: a recognizer that expects common words inserts them where nobody said them.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from phrase_augmentation.vocabulary import zipf
 from pipeline.recordings.transcription.whisper_text import UNSPACED
 
 FILE = "words.json"  # in a user's data folder
-MOST = 50  # kept of a language; Whisper reads some two hundred tokens
+MOST = 50  # stored for a language; Whisper reads some two hundred tokens
 LONGEST = 40  # letters
-MOST_MISHEARD = 4  # words that are heard for one
-COMMON = 4.0  # zipf (log10 of a billionth) from which a word counts only where its capital letter makes it a name
+MOST_MISHEARD = 4  # words recognized in place of one
+COMMON = 4.0  # zipf (log10 of a billionth) from which a word counts only as a name, by its capital letter
 _EDGES = re.compile(r"^\W+|(?:['’]s)?\W*$")
 _SENTENCE_END = (".", "!", "?", "…", ":")
-_NOUNS_CAPITALIZED = ("de",)  # where a capital letter makes no name
+_NOUNS_CAPITALIZED = ("de",)  # where a capital letter does not make a name
 
-Row = dict[str, str]  # "word", as it is written, and its "language"
+Row = dict[str, str]  # "word" as spelled, and its "language"
 
 
 _WORDS: KeptFile[list[Row]] = KeptFile(
@@ -39,8 +39,10 @@ _WORDS: KeptFile[list[Row]] = KeptFile(
 
 
 class Learned(NamedTuple):
-    """What a correction tells: names and rare words (``words``, as they are written), and of them those that were
-    ``said`` where others were ``heard`` that may be wrong elsewhere, too; both "" where there are none."""
+    """The lesson of a correction: names and rare words (``words``, as spelled), and a replacement.
+
+    ``said`` replaced ``heard``, which may be wrong elsewhere too; both are "" if there is none.
+    """
 
     words: tuple[str, ...] = ()
     heard: str = ""
@@ -48,7 +50,7 @@ class Learned(NamedTuple):
 
 
 def learned(before: str, after: str, language: str) -> Learned:
-    """What ``after`` has in place of words of ``before``."""
+    """Return the words that ``after`` has in place of words of ``before``."""
     if base_language(language) in UNSPACED:
         return Learned()
     old, new = before.split(), after.split()
@@ -70,7 +72,7 @@ def learned(before: str, after: str, language: str) -> Learned:
 
 
 def _may_be_elsewhere(heard: list[str], said: list[str], language: str) -> bool:
-    """Rare words that were heard for one, or one for each, and are no part of what was said."""
+    """Return whether rare words were recognized for one word, or one for each, and are not a part of them."""
     if len(said) not in (1, len(heard)) or len(heard) > MOST_MISHEARD or not all(heard):
         return False
     is_rare = any(_is_telling(word.lower(), True, language) for word in heard)
@@ -82,8 +84,7 @@ def saying(words: str) -> re.Pattern[str]:
 
 
 def put(text: str, heard: str, said: str) -> str:
-    """``text`` with words in place of others. Where both begin with a capital letter, or neither does, the place
-    decides; else what is said is a name, or none."""
+    """Replace ``heard`` by ``said``, in the text's capitalisation unless only one of the two is capitalised."""
 
     def as_there(found: re.Match[str]) -> str:
         if heard[0].isupper() != said[0].isupper():
@@ -98,7 +99,7 @@ def _bare(word: str) -> str:
 
 
 def _is_telling(word: str, begins_sentence: bool, language: str) -> bool:
-    """Whether a recognizer is helped by expecting the word."""
+    """Return whether a recognizer benefits from expecting the word."""
     if not 2 <= len(word) <= LONGEST or not any(letter.isalpha() for letter in word):
         return False
     if zipf(word.lower(), language) < COMMON:
@@ -109,8 +110,7 @@ def _is_telling(word: str, begins_sentence: bool, language: str) -> bool:
 
 
 def learn(file: Path, words: Iterable[str], language: str) -> None:
-    """Keep words of a language, the newest last; the oldest go where there are too many. Raises HarkError: the file
-    cannot be read or written."""
+    """Store words of a language as the newest, dropping the oldest beyond :data:`MOST`. Raises HarkError."""
     language = base_language(language)
     with _WORDS.to_change(file) as kept:
         for word in words:
@@ -123,13 +123,13 @@ def learn(file: Path, words: Iterable[str], language: str) -> None:
 
 
 def expected(file: Path, language: str | None) -> tuple[str, ...]:
-    """The words of a language, the newest first; None: of all languages, :data:`MOST` of them."""
+    """Return the words of a language, newest first; None: of all languages, at most :data:`MOST`."""
     wanted = base_language(language) if language else None
     rows = [row for row in reversed(_WORDS.load(file)) if wanted in (None, row["language"])]
     return tuple(dict.fromkeys(row["word"] for row in rows))[:MOST]
 
 
 def forget(file: Path, word: str) -> None:
-    """Expect a word no longer; nothing where it is not there. The file goes with the last one."""
+    """Stop expecting a word, if it is stored. The file is deleted with the last one."""
     with _WORDS.to_change(file) as kept:
         kept[:] = [row for row in kept if row["word"] != word]

@@ -1,4 +1,4 @@
-"""Asks a worker process about audio: the audio and the answer lie in files between the two."""
+"""Requests to a worker process about audio: audio and answer are passed as files."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from core.worker_process import WorkerGone, WorkerProcess
 
 
 def ask(worker: WorkerProcess, audio: np.ndarray, timeout_s: float, doing: str, **request: Any) -> Any:
-    """What the worker says, as JSON, about audio (float32 [samples] at 16 kHz). Raises WorkerGone: it failed, died, or
-    wrote nonsense; HarkError: the audio could not be written; ``doing`` says what for."""
+    """Return a worker's answer about audio (float32 [samples] at 16 kHz).
+
+    Raises WorkerGone, or HarkError: not written.
+    """
     with tempfile.TemporaryDirectory(prefix="hark-worker-") as folder:
         audio_file, answer_file = Path(folder) / "audio.wav", Path(folder) / "answer.json"
         with storing(doing):

@@ -1,1 +1,1 @@
-"""Who speaks when in a recording: by channel, by pyannote where it is installed, or by voice embeddings."""
+"""The speakers of a recording: by channel, by pyannote if installed, or by voice embeddings."""

@@ -1,5 +1,6 @@
-"""Speakers by their voices: silero-vad finds speech, resemblyzer's encoder describes each 1.6 s of it by 256 numbers,
-and windows with like numbers are the same person.
+"""Speakers by their voices: silero-vad finds speech, and similar windows of it belong to the same person.
+
+resemblyzer's encoder describes each window of 1.6 s by 256 numbers.
 """
 
 from __future__ import annotations
@@ -22,24 +23,24 @@ from core.worded import worded
 from pipeline.recordings.diarization.clustering import unit, voices
 from pipeline.recordings.diarization.turns import Diarization, Turn
 
-WINDOW_S = 1.6  # what the encoder was trained on
+WINDOW_S = 1.6  # the encoder's training length
 HOP_S = 0.4
-SHORTEST_S = 0.3  # of speech that an embedding is computed of
-STEP_S = 0.1  # in which it is decided who speaks
+SHORTEST_S = 0.3  # of speech for one embedding
+STEP_S = 0.1  # the resolution of the turns
 FRAMES_A_SECOND = 100  # of the encoder's spectrogram
 BATCH = 64
-LEVEL = 1e-3  # mean square (-30 dB of full scale) to which quiet speech is raised: what the encoder was trained on
+LEVEL = 1e-3  # mean square (-30 dB of full scale) to which quiet speech is raised: the level of the encoder's training
 
-# Windows are laid into what is certainly speech; turns also hold its edges and short pauses. (Speech probability at
-# which it begins, below which it ends, seconds of a pause within, seconds added at both ends; tuned as clustering is.)
+# Windows cover only what is certainly speech; turns include its edges and short pauses. (Speech probability at which it
+# begins, and below which it ends, seconds of a pause within, seconds added at both ends; tuned with the clustering.)
 CERTAIN = (0.5, 0.35, 0.25, 0.06)
 SPOKEN = (0.3, 0.15, 0.5, 0.13)
-SHORTEST_SOUND_S = 0.1  # a shorter sound is no speech
+SHORTEST_SOUND_S = 0.1  # a shorter sound is not speech
 CHANGE_COST = 1.0  # (nats) of a change of speaker within speech
 SHARPNESS = 20.0  # of the probability of a speaker by cosine
-# Two speak at once where a window lies between two voices: 0 is in the middle, 1 is one of them. It is a hint and no
-# more: of overlaps mixed from LibriSpeech a third is marked, and of what is marked a third is overlap; the rest is
-# where one speaker follows another without a pause. In a distant microphone of a meeting it marks next to nothing.
+# Two people speak at once where a window lies between two voices: 0 is the middle, 1 is one of them. It is only a hint:
+# of overlaps mixed from LibriSpeech a third is marked, and a third of the marked time is overlap; the rest is where one
+# speaker follows another without a pause. With a distant microphone in a meeting it marks almost nothing.
 BETWEEN = 0.3
 SHORTEST_OVERLAP_STEPS = 3
 
@@ -50,8 +51,10 @@ _lock = threading.Lock()
 
 
 def diarize_audio(audio: np.ndarray, speakers: int | None = None, reporter: Reporter | None = None) -> Diarization:
-    """The turns in float32 [samples] at 16 kHz. ``speakers``: how many there are, where that is known. Raises HarkError
-    where resemblyzer is not installed."""
+    """Return the turns in float32 [samples] at 16 kHz, of ``speakers`` people if known.
+
+    Raises HarkError: no resemblyzer.
+    """
     reporter = reporter or silent_reporter()
     probabilities = speech_probabilities([audio])
     spoken = speech_regions(probabilities, *SPOKEN)
@@ -76,7 +79,7 @@ def diarize_audio(audio: np.ndarray, speakers: int | None = None, reporter: Repo
 def speech_regions(
     probabilities: np.ndarray, begins: float, ends: float, pause_s: float, margin_s: float
 ) -> list[tuple[float, float]]:
-    """(start, end) in seconds of speech by its probability in each 32 ms; shorter pauses are bridged."""
+    """Return the (start, end) of speech in seconds, from its probability in each 32 ms, bridging shorter pauses."""
     spans: list[list[float]] = []
     speaking = False
     for number, probability in enumerate(probabilities):
@@ -97,7 +100,7 @@ def speech_regions(
 
 
 def embed(audio: np.ndarray) -> np.ndarray:
-    """The voice in float32 [samples] at 16 kHz of one speaker: 256 numbers of length 1. HarkError for silence."""
+    """Return one speaker's voice in float32 [samples] at 16 kHz: 256 numbers of length 1. Raises HarkError: silence."""
     windows = _windows(speech_regions(speech_probabilities([audio]), *CERTAIN))
     if not windows:
         raise HarkError(
@@ -109,7 +112,7 @@ def embed(audio: np.ndarray) -> np.ndarray:
 
 
 def readiness() -> Readiness:
-    """Whether resemblyzer is installed; imports nothing."""
+    """Check whether resemblyzer is installed, without an import."""
     if find_spec("resemblyzer") is not None:
         return Readiness(True)
     return Readiness(False, worded("The package %(name)s is not installed.", name=PACKAGES[0]), INSTALL)
@@ -126,7 +129,7 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def _windows(regions: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """(start, end) of windows of at most 1.6 s, evenly over each region and none across two of them."""
+    """Return the (start, end) of windows of at most 1.6 s, spread evenly over each region."""
     windows = []
     for start, end in regions:
         if end - start >= SHORTEST_S:
@@ -150,10 +153,10 @@ def _encoder() -> Any:
 
 
 def _embeddings(audio: np.ndarray, windows: Sequence[tuple[float, float]], reporter: Reporter) -> np.ndarray:
-    """float32 [windows, 256] of length 1."""
+    """Return an embedding of length 1 for each window: float32 [windows, 256]."""
     import torch
 
-    with _lock:  # loaded once, however many threads ask
+    with _lock:  # loaded once for all threads
         encoder = _encoder()
     parts = [audio[int(start * SAMPLE_RATE) : int(end * SAMPLE_RATE)] for start, end in windows]
     energy = float(sum(np.sum(np.square(part), dtype=np.float64) for part in parts))
@@ -172,7 +175,7 @@ def _embeddings(audio: np.ndarray, windows: Sequence[tuple[float, float]], repor
 
 
 def _spectra(audio: np.ndarray, windows: Sequence[tuple[float, float]]) -> Iterator[np.ndarray]:
-    """The power spectrogram [frames, 40] of each window; those that overlap are computed together."""
+    """Yield the power spectrogram [frames, 40] of each window; overlapping ones are computed together."""
     from resemblyzer import wav_to_mel_spectrogram
 
     first = 0
@@ -190,7 +193,7 @@ def _spectra(audio: np.ndarray, windows: Sequence[tuple[float, float]]) -> Itera
 
 
 def _evened(embeddings: np.ndarray, windows: Sequence[tuple[float, float]]) -> np.ndarray:
-    """Each window's embedding averaged with those that overlap it most: less noise for finding the voices."""
+    """Average each window's embedding with its nearest neighbours, to reduce noise when finding the voices."""
     even = np.empty_like(embeddings)
     for number, (start, _) in enumerate(windows):
         near = [
@@ -208,7 +211,7 @@ def _turns(
     windows: Sequence[tuple[float, float]],
     spoken: Sequence[tuple[float, float]],
 ) -> Iterator[Turn]:
-    """Who of the voices ``found`` speaks in each part of the speech, named by number."""
+    """Yield the turns of the voices ``found``, numbered, in each part of the speech."""
     cosines = embeddings @ found.T
     probable = np.exp(SHARPNESS * (cosines - cosines.max(axis=1, keepdims=True)))
     probable /= probable.sum(axis=1, keepdims=True)
@@ -225,7 +228,7 @@ def _turns(
 
 
 def _both(cosines: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Whether two speak at once, of each step, from its cosines [steps, voices]."""
+    """Return for each step, from its cosines [steps, voices], whether two people speak at once."""
     if len(found) < 2:
         return np.zeros(len(cosines), bool)
     first, second = np.argsort(-cosines, axis=1)[:, :2].T
@@ -239,7 +242,7 @@ def _both(cosines: np.ndarray, found: np.ndarray) -> np.ndarray:
 
 
 def _at_times(probable: np.ndarray, middles: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Probabilities [times, voices]: the mean of the windows around each time, weighted by nearness."""
+    """Return probabilities [times, voices]: the mean of the windows around each time, weighted by nearness."""
     found = np.empty((len(times), probable.shape[1]))
     for number, time in enumerate(times):
         first, last = np.searchsorted(middles, (time - WINDOW_S / 2, time + WINDOW_S / 2))
@@ -252,7 +255,7 @@ def _at_times(probable: np.ndarray, middles: np.ndarray, times: np.ndarray) -> n
 
 
 def _path(probable: np.ndarray) -> np.ndarray:
-    """The likeliest voice of each step, from probabilities [steps, voices] up to a factor; a change costs."""
+    """Return the likeliest voice of each step, from unscaled probabilities [steps, voices] and a cost of changes."""
     from librosa.sequence import viterbi
 
     voices = probable.shape[1]

@@ -1,8 +1,8 @@
-"""Whether the two channels of a recording are two people, and who of them speaks when.
+"""Detection of two people on the two channels of a recording, and their turns.
 
-Many stereo files hold one sound twice: with another gain, with coding noise, a little later, or as two microphones in
-one room hear it. In all of these both channels grow louder and quieter together. Two people on two channels do not:
-now the one is the louder by its own measure, now the other, even where each leaks into the other's channel.
+Many stereo files hold the same audio twice: with another gain, with coding noise, slightly delayed, or from two
+microphones in one room. In all of these both channels grow louder and quieter together. With a person on each channel,
+either one or the other is louder relative to its own level, even where each leaks into the other's channel.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from pipeline.recordings.media import open_normalized, read_blocks
 
 NAMES = {"L": "Left speaker", "R": "Right speaker"}
 BLOCK_S = 4.0
-MOST_DELAY_S = 0.25  # of one channel behind the other that is looked for
-ALIKE = 0.5  # correlation from which a delay is believed
-SMOOTH_FRAMES = 5  # 160 ms, over which levels are averaged: a syllable
-LOUD_PERCENTILE = 95  # of a channel's levels in speech: how loud it is when somebody speaks into it
-LOUDER_DB = 6.0  # by its own measure than the other: its person speaks
-AUDIBLE_DB = 15.0  # below its loud level: quieter, it is the room's echo of the other side
-LEAST_S, LEAST_SHARE = 0.4, 0.03  # of the speech, that each of two people has for themselves
+MOST_DELAY_S = 0.25  # the longest delay of one channel to search for
+ALIKE = 0.5  # minimal correlation for a delay
+SMOOTH_FRAMES = 5  # 160 ms for averaging levels: a syllable
+LOUD_PERCENTILE = 95  # of a channel's levels in speech: its level when somebody speaks into it
+LOUDER_DB = 6.0  # relative to its own level, than the other: its person speaks
+AUDIBLE_DB = 15.0  # below its loud level; anything quieter is the room's echo of the other side
+LEAST_S, LEAST_SHARE = 0.4, 0.03  # of speech that each of two people must have alone, and its share of all speech
 
 
 @dataclass(frozen=True)
 class ChannelComparison:
-    """Two channels [frames of 32 ms], the later one moved to fit the other."""
+    """Two channels [frames of 32 ms], aligned in time."""
 
     speech: np.ndarray  # probability of speech [2, frames]
-    lead_db: np.ndarray  # how much louder the left one is than the right one, each by its own loud level [frames]
-    left_s: float  # of speech that the left one has for itself
-    right_s: float  # the same of the right one
+    lead_db: np.ndarray  # left level minus right level, each relative to its own loud level [frames]
+    left_s: float  # of speech that only the left one has
+    right_s: float  # of speech that only the right one has
     speech_s: float  # of speech in either
 
     @property
@@ -46,13 +46,13 @@ class ChannelComparison:
 
 
 def two_speakers(path: Path) -> bool:
-    """Whether a 16 kHz recording has two channels with a different person on each. Raises HarkError: unreadable."""
+    """Return whether a 16 kHz recording has a different person on each of two channels. Raises HarkError."""
     comparison = compare_if_stereo(path)
     return comparison is not None and comparison.two_speakers
 
 
 def compare_if_stereo(path: Path) -> ChannelComparison | None:
-    """As :func:`compare`; None where there are not two channels."""
+    """Run :func:`compare`; None unless there are two channels."""
     with open_normalized(path) as recording:
         if recording.channels != 2:
             return None
@@ -60,7 +60,7 @@ def compare_if_stereo(path: Path) -> ChannelComparison | None:
 
 
 def turns_of(comparison: ChannelComparison) -> Diarization:
-    """The turns of "L" and "R"; what a channel only has because the other leaks into it is left out."""
+    """Return the turns of "L" and "R", without speech that only leaks in from the other channel."""
     found = {}
     for speaker, probabilities, lead in zip(NAMES, comparison.speech, (comparison.lead_db, -comparison.lead_db)):
         found[speaker] = speech_regions(np.where(lead < -LOUDER_DB, 0.0, probabilities), *SPOKEN)
@@ -69,7 +69,7 @@ def turns_of(comparison: ChannelComparison) -> Diarization:
 
 
 def compare(path: Path) -> ChannelComparison:
-    """Listen to both channels of a 16 kHz recording, a block at a time. Raises HarkError where it cannot be read."""
+    """Analyse both channels of a 16 kHz recording block by block. Raises HarkError: it cannot be read."""
     hearing = (SpeechProbability(), SpeechProbability())
     speech: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     powers: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
@@ -101,7 +101,7 @@ def _read(path: Path, frames: int) -> Iterator[np.ndarray]:
 
 
 def _delay(path: Path) -> int:
-    """Return the samples by which the right channel is behind the left; 0 where they are not alike."""
+    """Return by how many samples the right channel lags the left; 0 if they are not alike."""
     most = int(MOST_DELAY_S * SAMPLE_RATE)
     total = np.zeros(2 * most + 1)
     energy = 0.0
@@ -118,7 +118,7 @@ def _delay(path: Path) -> int:
 
 
 def _aligned(path: Path, delay: int) -> Iterator[np.ndarray]:
-    """Blocks [frames of 512 samples, 2] with the later channel moved earlier; a rest below a frame is left out."""
+    """Yield blocks [frames of 512 samples, 2] with the later channel moved earlier; an incomplete frame is dropped."""
     length = int(BLOCK_S * SAMPLE_RATE) // FRAME * FRAME
     shifts = (max(0, -delay), max(0, delay))
     rest = np.zeros((0, 2), np.float32)

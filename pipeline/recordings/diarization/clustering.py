@@ -1,30 +1,32 @@
-"""Which windows of a recording are the same voice, and how many voices there are."""
+"""Clustering of a recording's windows by voice, and the number of voices."""
 
 from __future__ import annotations
 
 import numpy as np
 
-# All tuned on conversations mixed from librispeech-test-clean-a and on pyannote's trn* and dev*; results are reported
-# of librispeech-dev-clean and of tst* and sample.
-FINE_SIMILARITY = 0.70  # windows of one voice have a cosine of about 0.75: groups begin about as fine as voices
+# Tuned on conversations mixed from librispeech-test-clean-a and on pyannote's trn* and dev*; results are reported on
+# librispeech-dev-clean and on tst* and sample.
+FINE_SIMILARITY = 0.70  # windows of one voice have a cosine of about 0.75: initial groups are about as fine as voices
 FINER = (0.75, 0.80, 0.85)
-FEWEST_WINDOWS = 4  # a smaller group to begin with is a mixture of two voices or a noise
-SMALLEST_SHARE = 0.04  # of the windows: fewer, up to LARGEST_SMALLEST, are not called a person of their own. Lower,
-LARGEST_SMALLEST = 25  # (10 s of speech) one person is more often shown as two; higher, who says little is lost.
-SAME_VOICE = 0.87  # of the likeness below: above it two groups are one voice
+FEWEST_WINDOWS = 4  # a smaller initial group is a mixture of two voices, or a noise
+SMALLEST_SHARE = 0.04  # of the windows, at most LARGEST_SMALLEST: smaller groups are not a person. If lower,
+LARGEST_SMALLEST = 25  # (10 s of speech) a person more often counts as two; if higher, rare speakers are lost.
+SAME_VOICE = 0.87  # likeness (see below) above which two groups are one voice
 MOST_SPEAKERS = 8
-FAR_S = 1.7  # windows closer than that share sound, so their likeness proves nothing
-MOST_WINDOWS = 4000  # that are compared with each other: 64 MB a matrix; of more, a part gives the groups
+FAR_S = 1.7  # nearer windows share audio, so their likeness proves nothing
+MOST_WINDOWS = 4000  # compared with each other: 64 MB a matrix; of more windows, a subset forms the groups
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors [..., n] scaled to length 1."""
+    """Scale vectors [..., n] to length 1."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
 
 
 def voices(embeddings: np.ndarray, times_s: np.ndarray, speakers: int | None = None) -> np.ndarray:
-    """The voices (centroids of length 1, [voices, dimensions]) that windows belong to, at least one: windows by their
-    embeddings [windows, dimensions] of length 1, and where each one's middle is."""
+    """Find the voices of windows: centroids of length 1, [voices, dimensions], at least one.
+
+    ``embeddings``: of the windows [windows, dimensions], of length 1; ``times_s``: their middles.
+    """
     every = -(-len(embeddings) // MOST_WINDOWS)
     embeddings, times_s = embeddings[::every].astype(np.float32), times_s[::every]
     likeness = _Likeness(embeddings, times_s)
@@ -36,7 +38,7 @@ def voices(embeddings: np.ndarray, times_s: np.ndarray, speakers: int | None = N
 
 
 def centroids(embeddings: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The mean direction of each label's windows, [labels that occur, dimensions]."""
+    """Return the mean direction of each label's windows, [occurring labels, dimensions]."""
     return unit(np.stack([embeddings[labels == label].mean(axis=0) for label in np.unique(labels)]))
 
 
@@ -86,13 +88,13 @@ def _without_small(embeddings: np.ndarray, labels: np.ndarray, fewest: int) -> n
 
 
 def _nearest(embeddings: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Each window's nearest of the groups (from 0); windows of the label -1 belong to none so far."""
+    """Return each window's nearest group, numbered from 0; windows labelled -1 have no group yet."""
     kept = labels >= 0
     return (embeddings @ centroids(embeddings[kept], labels[kept]).T).argmax(axis=1)
 
 
 def _merged(labels: np.ndarray, likeness: _Likeness, least: float) -> np.ndarray:
-    """The two groups that are most alike made one; the very same ``labels`` where none are as alike as ``least``."""
+    """Merge the two most alike groups; return ``labels`` itself if no two are as alike as ``least``."""
     names, matrix = likeness.between(labels)
     if len(names) < 2:
         return labels
@@ -102,10 +104,10 @@ def _merged(labels: np.ndarray, likeness: _Likeness, least: float) -> np.ndarray
 
 
 class _Likeness:
-    """How alike groups of windows are: the mean cosine between two groups by those within each of them.
+    """Likeness of groups of windows: the mean cosine between two groups, relative to those within each.
 
-    1 where two groups are drawn from the same voice, whatever the room, the microphone and the noise do to all cosines
-    of a recording; the cosine of their centroids would depend on how many windows these are the mean of.
+    It is 1 for two groups of the same voice, whatever the room, the microphone and the noise do to all cosines of a
+    recording; the cosine of their centroids would depend on the number of windows in each.
     """
 
     def __init__(self, embeddings: np.ndarray, times_s: np.ndarray) -> None:
@@ -113,13 +115,13 @@ class _Likeness:
         self.cosines = (embeddings @ embeddings.T) * self.far
 
     def between(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The groups' labels and their likeness [groups, groups]."""
+        """Return the groups' labels and their likeness [groups, groups]."""
         names, numbers = np.unique(labels, return_inverse=True)
         member = np.eye(len(names), dtype=np.float32)[numbers]
         pairs = member.T @ self.far @ member
         means = (member.T @ self.cosines @ member) / np.maximum(pairs, 1)
         within, known = np.diag(means), np.diag(pairs) > 0
-        # A group all of whose windows are neighbours cannot be compared with itself: as even as the others.
+        # A group of neighbouring windows only cannot be compared with itself: it counts as uniform as the others.
         within = np.where(known, within, within[known].mean() if known.any() else FINE_SIMILARITY)
         scale = np.sqrt(np.maximum(np.outer(within, within), 1e-6))
         return names, means / scale

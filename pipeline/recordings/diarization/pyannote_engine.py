@@ -1,7 +1,7 @@
-"""Speakers by pyannote.audio, in a process and an environment of its own, with a pipeline that lies on this machine.
+"""Speakers by pyannote.audio, in a process and an environment of its own, with a local pipeline.
 
-``./hark engines enable pyannote`` makes the environment, ``./hark engines pull pyannote`` fetches the pipeline (its
-terms have to be accepted on its page before, and HF_TOKEN set).
+``./hark engines enable pyannote`` makes the environment, ``./hark engines pull pyannote`` downloads the pipeline (its
+terms must have been accepted on its page, and HF_TOKEN set).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipeline.recordings.diarization.turns import Diarization, Turn, with_overla
 NAME = "pyannote"
 REPOSITORY = "pyannote/speaker-diarization-community-1"
 START_TIMEOUT_S = 300.0
-TIMES_REAL_TIME = 5.0  # a slow processor takes no longer for a recording
+TIMES_REAL_TIME = 5.0  # the longest a slow processor takes for a recording
 
 
 def own_folder() -> Path:
@@ -33,7 +33,7 @@ def is_pulled() -> bool:
 
 
 def readiness() -> Readiness:
-    """Whether the environment is made (its packages were imported then) and the pipeline is there; loads nothing."""
+    """Check, without loading, that the environment is complete and the pipeline is present."""
     if not environments.is_enabled(NAME):
         return Readiness(
             False, worded("The environment of pyannote.audio is not made."), f"./hark engines enable {NAME}"
@@ -51,8 +51,10 @@ def readiness() -> Readiness:
 
 
 def diarize_pyannote(audio_file: Path, speakers: int | None = None) -> Diarization:
-    """The turns of a recording, whose channels are mixed. ``speakers``: how many there are, where that is known. Raises
-    HarkError: the file cannot be read, or pyannote does not get along with its pipeline."""
+    """Return the turns of a recording, of ``speakers`` people if known.
+
+    Raises HarkError: unreadable, or pyannote failed.
+    """
     audio = read_audio(audio_file)
     longest_s = START_TIMEOUT_S + TIMES_REAL_TIME * len(audio) / SAMPLE_RATE
     try:

@@ -1,4 +1,4 @@
-"""The process that tells speakers apart with pyannote.audio. It downloads nothing: the pipeline is a folder."""
+"""The worker process that runs pyannote.audio. It downloads nothing: the pipeline is a folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.worker_protocol import Speak, Unavailable, serve
 
 
 def set_up() -> tuple[dict[str, Any], Speak]:
-    # Version 4 reports how it is used, unless it is told not to; and nothing may be looked for on the network.
+    # Version 4 reports usage unless told otherwise; and no network access is wanted.
     os.environ.update(PYANNOTE_METRICS_ENABLED="0", HF_HUB_OFFLINE="1")
     try:
         import soundfile
@@ -37,8 +37,8 @@ def set_up() -> tuple[dict[str, Any], Speak]:
 
 
 def turns_of(found: Any) -> list[tuple[float, float, str]]:
-    """[start, end, label] of each turn of what a pipeline gave."""
-    annotation = getattr(found, "speaker_diarization", found)  # version 4 wraps what version 3 gives
+    """Return [start, end, label] of each turn in a pipeline's output."""
+    annotation = getattr(found, "speaker_diarization", found)  # version 4 wraps version 3's result
     return [
         (float(segment.start), float(segment.end), str(label))
         for segment, _, label in annotation.itertracks(yield_label=True)

@@ -1,4 +1,4 @@
-"""Who speaks when, the best way that a recording and this machine allow, and whose the words of a transcript are."""
+"""Diarization by the best method for a recording and this machine, and speakers for the words of a transcript."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from pipeline.recordings.diarization.turns import Diarization, Turn
 from pipeline.recordings.transcript import Segment, Transcript, Word
 from pipeline.recordings.transcription.whisper_text import segment_of
 
-SHORT_WORD_S = 0.25  # a single word as short as that, amid another's, is theirs: word times are no more exact
-UNNAMED = re.compile(r"Speaker (\d+)")  # what a speaker is called whom nobody has named
-OVERLAP_S, OVERLAP_SHARE = 0.3, 0.3  # of a segment's time with two who speak, from which it is marked
+SHORT_WORD_S = 0.25  # a shorter single word amid another's words belongs to them: word times are not more exact
+UNNAMED = re.compile(r"Speaker (\d+)")  # the name of a speaker without a name
+OVERLAP_S, OVERLAP_SHARE = 0.3, 0.3  # time of a segment with two speakers, from which it is marked
 
 
 def diarize(
     audio_file: Path, *, speakers: int | None = None, voices: Path | None = None, reporter: Reporter | None = None
 ) -> Diarization:
-    """The turns of a normalized recording.
+    """Return the turns of a normalized recording.
 
-    By channel where each of two channels is a person; else by pyannote where it is set up, else by the voices. With
+    By channel if each of two channels is a person; else by pyannote if it is set up, else by the voices. With
     ``voices``, a file of remembered voices, speakers are compared with these. Raises HarkError: the recording cannot be
-    read, or there is no way to tell speakers apart here.
+    read, or there is no method to distinguish speakers here.
     """
     reporter = reporter or silent_reporter()
     reporter.stage("speakers", worded("Telling speakers apart"))
@@ -58,17 +58,17 @@ def _compared(found: Diarization, audio_file: Path, voices: Path) -> Diarization
             side = list(channels.NAMES).index(speaker) if found.method == "channels" else None
             try:
                 voice = acoustic.embed(voiceprints.voice_of(audio_file, spans, side))
-            except HarkError:  # too little of it, or no encoder
+            except HarkError:  # too little speech, or no encoder
                 continue
             embeddings[speaker] = tuple(float(value) for value in voice)
     return replace(found, embeddings=embeddings, sounds_like=voiceprints.match_all(voices, embeddings))
 
 
 def assign(transcript: Transcript, diarization: Diarization) -> Transcript:
-    """The transcript with speakers: segments are cut where the speaker changes, by the times of their words.
+    """Assign speakers to a transcript, splitting segments where the speaker changes, by the times of their words.
 
-    Speakers are "S1", "S2" ... in the order of their first words. Segments that have a speaker already (a channel
-    each: "L" and "R") keep it, as does what a person has edited keep its words.
+    Speakers are "S1", "S2" ... in the order of their first words. Segments that already have a speaker (one for each
+    channel: "L" and "R") keep it, and edited segments keep their words.
     """
     if any(segment.speaker for segment in transcript.segments):
         speakers = {name: diarization.names.get(name, name) for name in _in_order(transcript.segments)}
@@ -92,10 +92,7 @@ def assign(transcript: Transcript, diarization: Diarization) -> Transcript:
 
 
 def assign_again(transcript: Transcript, diarization: Diarization) -> Transcript:
-    """The transcript with the speakers of another diarization. Words stay as they are, corrected ones too.
-
-    Who was named keeps the name: it goes to the new speaker who says most of what the named one said.
-    """
+    """Assign another diarization's speakers; words stay, and names go to the speakers with most of the same speech."""
     bare = tuple(replace(segment, speaker="", overlap=False) for segment in transcript.segments)
     found = assign(replace(transcript, segments=bare, speakers={}, diarization=""), diarization)
     shares: dict[tuple[str, str], float] = {}
@@ -104,8 +101,8 @@ def assign_again(transcript: Transcript, diarization: Diarization) -> Transcript
         if shared > 0 and old.speaker and new.speaker:
             shares[old.speaker, new.speaker] = shares.get((old.speaker, new.speaker), 0.0) + shared
     names = dict(found.speakers)
-    matched: set[str] = set()  # speakers of before
-    called: set[str] = set()  # speakers of now
+    matched: set[str] = set()  # previous speakers
+    called: set[str] = set()  # new speakers
     for before, now in sorted(shares, key=lambda pair: -shares[pair]):
         name = transcript.speaker_name(before)
         if before in matched or now in called:
@@ -140,14 +137,14 @@ def _split(segment: Segment, turns: Sequence[Turn]) -> list[Segment]:
         part = segment_of(words, segment.language)
         assert part is not None
         parts.append(_marked(replace(part, speaker=speaker, overlap=segment.overlap), near))
-    # What lies before the first and after the last word stays with them.
+    # The time before the first and after the last word belongs to them.
     parts[0] = replace(parts[0], start_s=min(segment.start_s, parts[0].start_s))
     parts[-1] = replace(parts[-1], end_s=max(segment.end_s, parts[-1].end_s))
     return parts
 
 
 def _speaker(start_s: float, end_s: float, turns: Sequence[Turn]) -> str:
-    """Who speaks most of a time; who is nearest where nobody does; "" where there are no turns."""
+    """Return who speaks most in a time span, else the nearest speaker; "" without turns."""
     shares: dict[str, float] = {}
     for turn in turns:
         shared = min(end_s, turn.end_s) - max(start_s, turn.start_s)
@@ -178,7 +175,7 @@ def _marked(segment: Segment, turns: Iterable[Turn]) -> Segment:
 
 
 def _overlapped(turns: Iterable[Turn]) -> list[tuple[float, float]]:
-    """The times in which two speak, each once, however many turns are marked there."""
+    """Return the times with two speakers, each once, even if several turns are marked there."""
     merged: list[tuple[float, float]] = []
     for start, end in sorted((turn.start_s, turn.end_s) for turn in turns if turn.overlap):
         if merged and start <= merged[-1][1]:

@@ -1,4 +1,4 @@
-"""Who speaks when: what every way of telling speakers apart gives."""
+"""Turns of speakers: the result of every diarization method."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import pairwise
 
 @dataclass(frozen=True)
 class Turn:
-    """One person speaks from ``start_s`` to ``end_s``; ``overlap``: somebody else does at the same time."""
+    """One person speaks from ``start_s`` to ``end_s``; ``overlap``: another speaks at the same time."""
 
     start_s: float
     end_s: float
@@ -22,14 +22,14 @@ class Diarization:
     """The turns of a recording, by start.
 
     Attributes:
-        embeddings: a speaker's voice, where it was computed (256 numbers of length 1)
-        sounds_like: whose remembered voice a speaker's is near; whether it is theirs, a person decides
+        embeddings: a speaker's voice, if it was computed (256 numbers of length 1)
+        sounds_like: the remembered voice that a speaker's is similar to, for a person to confirm
     """
 
     turns: tuple[Turn, ...]
-    method: str  # how they were found: "channels", "acoustic" or "pyannote"
-    names: Mapping[str, str] = field(default_factory=dict)  # what a speaker is called where a channel names it
-    versions: Mapping[str, str] = field(default_factory=dict)  # of the models that took part
+    method: str  # the method: "channels", "acoustic" or "pyannote"
+    names: Mapping[str, str] = field(default_factory=dict)  # of speakers, if channels give them
+    versions: Mapping[str, str] = field(default_factory=dict)  # of the models that were used
     embeddings: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     sounds_like: Mapping[str, str] = field(default_factory=dict)
 
@@ -39,7 +39,7 @@ class Diarization:
 
 
 def with_overlaps(turns: Iterable[Turn]) -> tuple[Turn, ...]:
-    """The same turns, cut where others begin and end to speak, with what is spoken over another marked; by start."""
+    """Split the turns where others begin or stop speaking, and mark overlapping parts; sorted by start."""
     turns = list(turns)
     edges = sorted({edge for turn in turns for edge in (turn.start_s, turn.end_s)})
     found: list[Turn] = []

@@ -1,7 +1,7 @@
-"""Voices that a user has had remembered by name, with the consent of the people: ``<user data>/voices.json``.
+"""Voices remembered by name for a user, with the people's consent: ``<user data>/voices.json``.
 
-A voice is 256 numbers that resemblyzer's encoder makes of speech. They say who speaks, not what was said, and are
-personal data all the same: nothing is kept without consent, and forgetting deletes.
+A voice is 256 numbers that resemblyzer's encoder computes from speech. They identify the speaker, not the words, and
+are personal data: nothing is stored without consent, and forgetting deletes.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from pipeline.recordings.media import open_normalized, read_part
 
 FILE = "voices.json"  # in a user's data folder
 DIMENSIONS = 256
-# The cosine from which two voices are one. Of 18 people of LibriSpeech, each heard three times for 12 s, the same
-# person gave 0.76 at least (19 in 20 above 0.87), different people 0.76 at most.
+# The cosine from which two voices are the same. Of 18 people of LibriSpeech, each with three clips of 12 s, the same
+# person had at least 0.76 (19 in 20 above 0.87), different people at most 0.76.
 SAME_PERSON = 0.82
-LEAST_SPEECH_S = 4.0  # that a voice is remembered by
-MOST_SPEECH_S = 60.0  # more does not make it better known
+LEAST_SPEECH_S = 4.0  # needed to remember a voice
+MOST_SPEECH_S = 60.0  # more does not improve it
 
 Voices = dict[str, dict[str, Any]]  # by their names
 
@@ -46,9 +46,11 @@ _VOICES: KeptFile[Voices] = KeptFile(
 
 
 def voice_of(audio_file: Path, spans: Iterable[tuple[float, float]], channel: int | None = None) -> np.ndarray:
-    """Join what a speaker says in the (start, end) seconds of a normalized recording: float32 [samples] at 16 kHz, the
-    longest spans first, until :data:`MOST_SPEECH_S` are there. ``channel``: 0 (left) or 1 (right) where a channel is a
-    person; None: all mixed. Raises HarkError: the recording cannot be read."""
+    """Join a speaker's (start, end) seconds of a normalized recording: float32 [samples] at 16 kHz.
+
+    The longest spans come first, until :data:`MOST_SPEECH_S` are reached. ``channel``: 0 (left) or 1 (right) if a
+    channel is a person; None: all mixed. Raises HarkError: the recording cannot be read.
+    """
     parts: list[np.ndarray] = []
     left_s = MOST_SPEECH_S
     with open_normalized(audio_file) as recording:
@@ -62,11 +64,10 @@ def voice_of(audio_file: Path, spans: Iterable[tuple[float, float]], channel: in
 
 
 def remember(file: Path, name: str, audio: np.ndarray, *, consent: bool) -> None:
-    """Keep the voice in ``audio`` (float32 [samples] at 16 kHz of that person alone) under a name.
+    """Store the voice in ``audio`` (float32 [samples] at 16 kHz of only that person) under a name.
 
-    A name that is known already becomes better known: what is kept is the mean.
-
-    Raises HarkError: no consent, no name, too little speech, or the file cannot be read or written.
+    For a known name the mean of its recordings is stored. Raises HarkError: no consent, no name, too little speech, or
+    the file cannot be read or written.
     """
     if not consent:
         raise HarkError(
@@ -107,7 +108,7 @@ def remember(file: Path, name: str, audio: np.ndarray, *, consent: bool) -> None
 
 
 def match_all(file: Path, embeddings: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, str]:
-    """The names of speakers of one recording, by their ids; a name goes to one of them, the one who fits best."""
+    """Return names for the speakers of a recording, by their ids; each name goes only to the best match."""
     kept = _VOICES.load(file)
     cosines = [
         (float(unit(np.asarray(embedding, np.float64)) @ unit(np.array(voice["embedding"]))), speaker, name)
@@ -126,6 +127,6 @@ def names(file: Path) -> list[str]:
 
 
 def forget(file: Path, name: str) -> bool:
-    """Delete a voice; whether it was there. The file goes with the last one."""
+    """Delete a voice; return whether it was stored. The file is deleted with the last one."""
     with _VOICES.to_change(file) as kept:
         return kept.pop(name, None) is not None

@@ -1,4 +1,4 @@
-"""Summaries of transcripts: ``summarize(transcript)``. Every point cites the segments it rests on."""
+"""Summaries of transcripts: ``summarize(transcript)``. Every point cites its segments."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ AUTO = "auto"
 
 
 def engines() -> list[LanguageModel | LocalTransformer | Extractive | Character]:
-    """All engines, those that ``auto`` prefers first. They are asked only where something is said."""
+    """Return all engines, in the order in which ``auto`` prefers them."""
     return [LanguageModel(), LocalTransformer(), Extractive(), Character()]
 
 
 def check_engine(name: str) -> None:
-    """Raise HarkError where no engine of that name can write here; "auto" always can."""
+    """Raise HarkError if no engine of that name can write here; "auto" always can."""
     known = {found.name: found for found in engines()}
     if name != AUTO and name not in known:
         raise no_such(worded("engine of summaries"), name, [AUTO, *known])
@@ -43,14 +43,13 @@ def check_engine(name: str) -> None:
 
 
 def summarize(transcript: Transcript, engine: str = AUTO) -> Summary:
-    """What a recording comes down to.
+    """Summarize a recording.
 
     Args:
-        engine: "auto" or the name of an engine. ``auto`` is the language model that the owner has set up, else a local
-            transformers model that is here, else extractive; where the first of them fails, the next one writes, and
-            the summary's ``note`` says so.
+        engine: "auto" or the name of an engine. ``auto`` is the owner's language model, else a local transformers
+            model, else extractive; if one fails, the next one writes, and the summary's ``note`` says so.
 
-    Raises HarkError: there is no such engine, it is not ready, or it failed (not with ``auto``).
+    Raises HarkError: no such engine, it is not ready, or it failed (not with ``auto``).
     """
     if not any(segment.text.strip() for segment in transcript.segments):
         return Summary(NOTHING_SAID, (), (), None, engine)
@@ -62,7 +61,7 @@ def summarize(transcript: Transcript, engine: str = AUTO) -> Summary:
     for found in known.values():
         if found.name == "extractive" or not found.available().ok:
             continue
-        if found.name == "character":  # only where somebody asks for it: it writes headlines
+        if found.name == "character":  # only on request: it writes headlines
             break
         try:
             return replace(found.summarize(transcript), note=" ".join(notes))

@@ -1,4 +1,4 @@
-"""What somebody is to do, found by the words people use for it, in English and German; nothing is understood here."""
+"""Action items, found by typical phrases in English and German, without any understanding."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _WANTED = tuple(
         rf"\bbis (?:zum |spätestens )?(?:{_GERMAN_DAY})\b",
     )
 )
-# What looks like it and is none: turns of speech, what is over, what was asked about the past.
+# False positives: idioms, the past, and past questions.
 _UNWANTED = re.compile(
     r"\b(?:i (?:have|need|must) to (?:say|admit|confess|go)|have to do with|has to do with|we['’]ll see|"
     r"(?:never|not) (?:have|need|going) to|don['’]t (?:have|need) to|doesn['’]t (?:have|need) to|"
@@ -60,7 +60,7 @@ _UNWANTED = re.compile(
 
 
 def action_items(sentences: Sequence[Sentence]) -> tuple[Point, ...]:
-    """Sentences that say that somebody will, shall or must do something, in their order, at most :data:`MOST`."""
+    """Return sentences in which somebody will, shall or must do something, in order, at most :data:`MOST`."""
     found: dict[str, Point] = {}
     for sentence in sentences:
         length = len(sentence.words)

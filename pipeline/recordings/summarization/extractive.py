@@ -1,7 +1,7 @@
-"""Summaries out of the recording's own sentences: those that hold most of its topics (LSA: Steinberger & Ježek 2004).
+"""Summaries from the recording's own sentences: those that cover most of its topics (LSA: Steinberger & Ježek 2004).
 
-Of sumy's methods it is the one that takes what was decided in a meeting; LexRank and SumBasic take "thank you all, see
-you next week", whose words so many sentences share.
+Of sumy's methods it is the one that selects a meeting's decisions; LexRank and SumBasic select "thank you all, see you
+next week", whose words so many sentences share.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from pipeline.recordings.transcript import Transcript
 
 TEXT_SENTENCES = 3
 MOST_POINTS, FEWEST_POINTS = 8, 3
-SHORTEST_WORDS = 5  # what is shorter says nothing without what is around it
-BLOCK = 300  # sentences that are compared at once: the cost goes with their square
+SHORTEST_WORDS = 5  # shorter sentences mean nothing without their context
+BLOCK = 300  # sentences compared at once: the cost is quadratic
 COURTESY = frozenset(
     {
         "yes", "yeah", "yep", "okay", "ok", "thanks", "thank", "hello", "hi", "bye", "goodbye", "morning", "everybody",
@@ -38,7 +38,7 @@ STEMMED = {
 
 
 class Extractive:
-    """Always ready, any language, and it cannot say what nobody said."""
+    """Always ready, for any language, and it can invent nothing."""
 
     name = "extractive"
     licence = "Apache-2.0"  # sumy's
@@ -47,7 +47,7 @@ class Extractive:
         return Readiness(True)
 
     def summarize(self, transcript: Transcript) -> Summary:
-        """The most telling sentences as text, more of them as points, in the order in which they were said."""
+        """Return the most important sentences as text, and more of them as points, in their original order."""
         said = sentences(transcript)
         wanted = max(FEWEST_POINTS, min(MOST_POINTS, round(math.sqrt(len(said)))))
         chosen = most_telling(said, wanted, transcript.language)
@@ -64,8 +64,7 @@ class Extractive:
 
 
 def most_telling(said: Sequence[Sentence], count: int, language: str) -> list[Sentence]:
-    """The ``count`` most telling sentences, the most telling first. Questions and remarks of a few words only where
-    there is nothing else."""
+    """Return the ``count`` most important sentences, best first; questions and very short ones come last."""
     unlike: dict[tuple[str, ...], Sentence] = {}
     for sentence in said:
         unlike.setdefault(tuple(sentence.words), sentence)
@@ -90,7 +89,7 @@ def _ranked(candidates: Sequence[Sentence], language: str) -> list[Sentence]:
     stemmed = STEMMED.get(language.split("-")[0].lower())
     summarizer = LsaSummarizer(Stemmer(stemmed) if stemmed else null_stemmer)
     summarizer.stop_words = STOP_WORDS | COURTESY
-    if len(candidates) < 3:  # there is nothing to compare
+    if len(candidates) < 3:  # nothing to compare
         return list(candidates)
     tokenizer = _Words()
     document = ObjectDocumentModel([Paragraph([SumySentence(s.text, tokenizer) for s in candidates])])
@@ -101,11 +100,11 @@ def _ranked(candidates: Sequence[Sentence], language: str) -> list[Sentence]:
         return ranked
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of few words in many sentences
+        warnings.simplefilter("ignore")  # about few words in many sentences
         summarizer(document, keep)
     if len(by_merit) < len(candidates) or any(math.isnan(rated.rating) for rated in by_merit):
-        return list(candidates)  # there are nothing but stop words
-    # Rounded: the order of its words, and with it the last digits, is another one in each process.
+        return list(candidates)  # only stop words
+    # Rounded: sumy's order of words, and with it the last digits, differ between processes.
     by_merit.sort(key=lambda rated: (-round(rated.rating, 6), rated.order))
     return [candidates[rated.order] for rated in by_merit]
 
@@ -115,7 +114,7 @@ def _closed(text: str) -> str:
 
 
 class _Words:
-    """The tokenizer that sumy asks for; its own needs data of nltk."""
+    """The tokenizer for sumy, whose own needs data of nltk."""
 
     def to_words(self, text: str) -> list[str]:
         return words_of(text)

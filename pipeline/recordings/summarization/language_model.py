@@ -1,4 +1,4 @@
-"""Summaries by the language model that the owner has set up; long recordings in parts, which are then merged."""
+"""Summaries by the owner's language model; long recordings are summarized in parts, which are then merged."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class LanguageModel:
         return llm.available()
 
     def summarize(self, transcript: Transcript) -> Summary:
-        """Raises HarkError where the model does not answer, or cites what is not there twice."""
+        """Summarize a transcript. Raises HarkError: the model does not answer, or twice cites missing segments."""
         chosen = llm.needed(worded("The summary cannot be written."))
         partial = [
             llm.ask(SUMMARIZE, rows, _checked(rows, transcript.text, chosen), chosen)
@@ -57,8 +57,7 @@ class LanguageModel:
 
 
 def segment_rows(transcript: Transcript, characters: int) -> Iterator[list[dict[str, Any]]]:
-    """Parts of the transcript as data for the model, each of about so many characters; a segment that is longer than
-    that is cut, and keeps its number."""
+    """Yield parts of the transcript as rows of data, each of about this many characters, cutting longer segments."""
     rows: list[dict[str, Any]] = []
     length = 0
     for number, segment in enumerate(transcript.segments):
@@ -76,7 +75,7 @@ def segment_rows(transcript: Transcript, characters: int) -> Iterator[list[dict[
 
 
 def texts_by_segment(numbers: Collection[int]) -> Callable[[Any], dict[int, str]]:
-    """What makes texts by segment of an answer; it raises ValueError where that has not just these segments."""
+    """Return a check that turns an answer into texts by segment, or raises ValueError unless it has exactly these."""
 
     def check(answer: Any) -> dict[int, str]:
         rows = answer["segments"]
@@ -108,7 +107,7 @@ def _merged(partial: Sequence[Summary], said: str, chosen: LlmSettings) -> Summa
 
 
 def _checked(rows: Sequence[Mapping[str, Any]], said: str, chosen: LlmSettings) -> Callable[[Any], Summary]:
-    """Makes a Summary of an answer about these rows; raises ValueError where it cites or links what is not there."""
+    """Return a check that turns an answer about these rows into a Summary; it raises ValueError for unknown sources."""
     allowed = set(_numbers(rows))
 
     def points(value: Any) -> tuple[Point, ...]:
@@ -138,7 +137,6 @@ def _checked(rows: Sequence[Mapping[str, Any]], said: str, chosen: LlmSettings) 
 
 
 def _numbers(rows: Sequence[Mapping[str, Any]]) -> Iterator[int]:
-    """The segments that rows hold or cite."""
     for row in rows:
         if "segment" in row:
             yield row["segment"]

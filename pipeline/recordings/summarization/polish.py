@@ -1,7 +1,7 @@
-"""Punctuation, capitals and misheard words put right by the owner's language model; times and speakers stay.
+"""Punctuation, capitals and misheard words corrected by the owner's language model; times and speakers stay.
 
-The model may not rewrite: a segment in which it changes more than a bounded share of the words is kept as it was. So
-nothing that is said in a recording can make it say something else.
+The model may not rewrite: a segment in which it changes more than a limited share of the words stays as it was. So
+nothing in a recording can make it write something else.
 """
 
 from __future__ import annotations
@@ -26,13 +26,12 @@ TASK = (
 
 
 def polish(transcript: Transcript) -> Transcript:
-    """The transcript with corrected texts. What a person has edited is not touched. Raises HarkError where no language
-    model is set up, or it does not answer as it should."""
+    """Correct all texts that no person has edited. Raises HarkError: no language model, or invalid answers."""
     chosen = llm.needed(worded("The transcript cannot be polished."))
     corrected: dict[int, str] = {}
     unedited = tuple(replace(segment, text="") if segment.edited else segment for segment in transcript.segments)
     for rows in segment_rows(replace(transcript, segments=unedited), chosen.part_characters):
-        # A segment that was too long for one request is in several: it stays as it is.
+        # A segment too long for one request is split over several: it stays unchanged.
         whole = [row for row in rows if row["text"] == " ".join(transcript.segments[row["segment"]].text.split())]
         if whole:
             corrected |= llm.ask(TASK, whole, texts_by_segment([row["segment"] for row in whole]), chosen)
@@ -57,5 +56,5 @@ def _corrected(segment: Segment, text: str) -> Segment:
 
 
 def _bare(words: Any) -> list[str]:
-    """Words without what polishing may change freely; a sign alone is kept."""
+    """Reduce words to what polishing may not change; a lone punctuation mark stays."""
     return [re.sub(r"[^\w]+", "", word.lower()) or word for word in words]

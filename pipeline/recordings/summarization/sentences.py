@@ -1,4 +1,4 @@
-"""The sentences of a transcript, each with the segments it was said in."""
+"""The sentences of a transcript, each with its segments."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from pipeline.recordings.transcript import Transcript
 
-LONGEST_WORDS = 60  # of a sentence that goes on over segments; longer ones end with their segment
-PAUSE_S = 2.0  # after so long nobody goes on with a sentence
-PUNCTUATED = 0.3  # of the segments end a sentence, where the recognizer writes punctuation at all
+LONGEST_WORDS = 60  # of a sentence over several segments; a longer one ends with its segment
+PAUSE_S = 2.0  # a sentence ends with a longer pause
+PUNCTUATED = 0.3  # share of segments that end a sentence, if the recognizer writes punctuation at all
 
-# A dot after one letter or a title ends nothing ("J. Smith", "Dr. Who").
+# A dot after a single letter or a title does not end a sentence ("J. Smith", "Dr. Who").
 _BOUNDARY = re.compile(r"(?<=[.!?…])(?<!\b[A-Za-z]\.)(?<!\b(?:Mr|Dr|Ms|St|Nr)\.)(?<!\b(?:Mrs)\.)\s+|(?<=[。！？])\s*")
 _ENDED = re.compile(r"[.!?…。！？][\"'”’)]*$")
 _TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W_]+(?:['’][^\W_]+)*")
@@ -19,24 +19,23 @@ _TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W_]+(?:['’]
 
 @dataclass(frozen=True)
 class Sentence:
-    """What one person says in one breath: the smallest thing that a summary quotes."""
+    """An utterance of one person: the smallest unit that a summary quotes."""
 
     text: str
     segments: tuple[int, ...]
 
     @property
     def words(self) -> list[str]:
-        """Its words in lower case, without punctuation; of Chinese and Japanese, the characters."""
+        """Its words in lower case, without punctuation; in Chinese and Japanese, the characters."""
         return words_of(self.text)
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text in lower case, without punctuation."""
     return _TOKEN.findall(text.lower())
 
 
 def sentences(transcript: Transcript) -> list[Sentence]:
-    """All sentences in order; where the recognizer writes no punctuation, a segment is one."""
+    """Return all sentences in order; without punctuation, each segment is one."""
     texts = [" ".join(segment.text.split()) for segment in transcript.segments]
     said = [number for number, text in enumerate(texts) if text]
     punctuated = sum(bool(_ENDED.search(texts[number])) for number in said) >= PUNCTUATED * len(said)

@@ -1,4 +1,4 @@
-"""How a conversation sounds, by a lexicon of English words (VADER: Hutto & Gilbert 2014)."""
+"""The sentiment of a conversation, by a lexicon of English words (VADER: Hutto & Gilbert 2014)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ NEUTRAL = 0.05  # of the mean compound score, on either side (VADER's own thresh
 
 
 def sentiment(sentences: Sequence[Sentence], language: str) -> Sentiment | None:
-    """The mean over the sentences, longer ones weigh more; None for other languages than English, and for nothing.
-
-    VADER's score of a whole text goes to one end for any long text, so sentences are scored.
-    """
+    """Average over sentences, by length (VADER saturates on long texts); None for other languages, or without words."""
     if language.split("-")[0].lower() != "en":
         return None
     weights = [len(sentence.words) for sentence in sentences]

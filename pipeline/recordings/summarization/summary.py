@@ -1,4 +1,4 @@
-"""A summary, each point with the segments it rests on, and the file that keeps it."""
+"""A summary whose points cite their segments, and its file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SENTIMENTS = ("negative", "neutral", "positive")
 
 @dataclass(frozen=True)
 class Point:
-    """One sentence and the numbers of the transcript's segments (from 0) that say it; never none."""
+    """A sentence and the numbers of the transcript's segments (from 0) that support it, at least one."""
 
     text: str
     segments: tuple[int, ...]
@@ -25,7 +25,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Sentiment:
-    """How it sounds: one of :data:`SENTIMENTS`, and a score from -1 to 1."""
+    """A sentiment: one of :data:`SENTIMENTS`, and a score from -1 to 1."""
 
     label: str
     score: float
@@ -33,20 +33,20 @@ class Sentiment:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a recording comes down to."""
+    """The summary of a recording."""
 
     text: str
     key_points: tuple[Point, ...]
     action_items: tuple[Point, ...]
-    sentiment: Sentiment | None  # None where nobody can tell: no lexicon of that language
-    engine: str  # who wrote it, with its model ("extractive LSA")
-    segments: tuple[int, ...] = ()  # what ``text`` rests on
-    note: str = ""  # what the reader should know about how it came about ("" where it went as asked)
-    made_of: str = ""  # :func:`words_of` the transcript that it is of ("" where nobody kept it)
+    sentiment: Sentiment | None  # None without a lexicon for the language
+    engine: str  # the engine with its model ("extractive LSA")
+    segments: tuple[int, ...] = ()  # the sources of ``text``
+    note: str = ""  # a remark on how it was made ("" if as requested)
+    made_of: str = ""  # :func:`words_of` its transcript ("" if not recorded)
 
 
 def words_of(transcript: Transcript) -> str:
-    """A digest of what is said, by which a summary is known to be older than a correction."""
+    """Return a digest of the words, which shows whether a summary is older than a correction."""
     said = "\n".join(segment.text for segment in transcript.segments)
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
@@ -56,6 +56,6 @@ def as_json(summary: Summary) -> dict[str, Any]:
 
 
 def save_summary(summary: Summary, path: Path) -> None:
-    """Write it as JSON, whole or not at all. Raises HarkError where it cannot be kept."""
+    """Write a summary as JSON, atomically. Raises HarkError: it cannot be stored."""
     with storing("keeping the summary"), atomic_path(path) as temporary:
         temporary.write_text(json.dumps(as_json(summary), ensure_ascii=False), encoding="utf-8")

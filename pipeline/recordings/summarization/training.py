@@ -1,4 +1,4 @@
-"""Trains Hark's own summarizer: the data, the run's folder, what is said about it."""
+"""Training of Hark's own summarizer: its data, its folder, and its reports."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from pipeline.recordings.transcript import Segment, Transcript, load_transcript
 if TYPE_CHECKING:
     from model.summarizer.network import SummarizerConfig
 
-FEWEST_SENTENCES = 3  # of a text that is summarized by one of them
+FEWEST_SENTENCES = 3  # in a text that one of them summarizes
 
 
 @dataclass(frozen=True)
 class SummarizerRun:
-    """What ``./hark summarizer train`` was told."""
+    """The options of ``./hark summarizer train``."""
 
     data: Path
     epochs: int = 20
@@ -40,8 +40,10 @@ class SummarizerRun:
 def train(
     run: SummarizerRun, folder: Path, reporter: Reporter, shape: SummarizerConfig | None = None
 ) -> dict[str, Any]:
-    """Train a model of this shape (None: the usual one) into ``folder``; the same command goes on where it was stopped.
-    Returns where the weights are, and ROUGE-1 beside the first-sentence baseline. Raises HarkError."""
+    """Train a model of this shape (None: the usual one) in ``folder``, resuming an earlier run there.
+
+    Returns the weights' path, and ROUGE-1 with the first-sentence baseline. Raises HarkError.
+    """
     import torch
 
     from model.summarizer.network import SummarizerConfig
@@ -70,7 +72,7 @@ def train(
         nonlocal progress
         if progress is None:
             progress = Progress(reporter, now.steps)
-            progress.advance(now.step - 1)  # of a run that goes on
+            progress.advance(now.step - 1)  # for a resumed run
         progress.advance()
         if now.step % max(1, now.steps // 50) == 0 or now.validation_loss is not None:
             reporter.metric("loss", round(now.loss, 4))
@@ -95,15 +97,15 @@ def train(
 
 
 def transcript_pairs(folder: Path, reporter: Reporter) -> Iterator[tuple[str, str]]:
-    """Texts with a summary for those who have none: pieces of transcripts (``transcript.json`` anywhere in the folder,
-    or a corpus), and of each the sentence that the extractive engine finds most telling.
+    """Yield texts with a summary, for users without such pairs.
 
-    A model that learns from them learns to quote, no more.
+    These are pieces of transcripts (``transcript.json`` anywhere in the folder, or a corpus), each with the sentence
+    that the extractive engine ranks highest. A model trained on them learns only to quote.
     """
     for path in sorted(folder.rglob(TRANSCRIPT)):
         try:
             transcript = load_transcript(path)
-        except HarkError as error:  # one damaged file must not keep the others from being read
+        except HarkError as error:  # a damaged file must not stop the others
             reporter.log(f"{path} was left out. {error.why}", "warning")
             continue
         yield from pairs_of(transcript)
@@ -112,7 +114,7 @@ def transcript_pairs(folder: Path, reporter: Reporter) -> Iterator[tuple[str, st
 
 
 def _of_corpus(data: Path) -> Iterator[Transcript]:
-    """What a speaker says in a folder of LibriSpeech or of a NeMo manifest, an utterance a sentence."""
+    """Yield a transcript for each speaker of a LibriSpeech folder or a NeMo manifest, an utterance a sentence."""
     if nemo_manifest.is_manifest(data):
         spoken = nemo_manifest.utterances_of(data)
     else:
@@ -127,7 +129,7 @@ def _of_corpus(data: Path) -> Iterator[Transcript]:
 
 
 def pairs_of(transcript: Transcript) -> Iterator[tuple[str, str]]:
-    """The pieces of one transcript, each with its most telling sentence."""
+    """Yield the pieces of one transcript, each with its most important sentence."""
     for piece in parts(sentences(transcript), PART_CHARACTERS["character"]):
         if len(piece) >= FEWEST_SENTENCES:
             told = most_telling(piece, 1, transcript.language)

@@ -1,7 +1,8 @@
-"""Summaries by models that write and run on this machine: a sequence-to-sequence model of transformers, and Hark's own.
+"""Summaries by generative models on this machine: a sequence-to-sequence model of transformers, and Hark's own.
 
-The transcript is given in parts, each part becomes a few sentences, and each of these cites the segments of its part
-that share its words. A sentence that shares none was invented and is left out. The models run in the speech service.
+The transcript is processed in parts, each part becomes a few sentences, and each of these cites the segments of its
+part that share its words. A sentence that shares none was invented and is left out. The models run in the speech
+service.
 """
 
 from __future__ import annotations
@@ -32,15 +33,15 @@ SUMMARY = LocalModel(
     "models/summary",
     worded("Summaries quote the recording"),
 )
-CHARACTER_FILE = "models/summarizer/best.pt"  # the same: what ./hark summarizer train writes
-PART_CHARACTERS = {"transformers": 2_500, "character": 400}  # what the models were trained to read at once, about
+CHARACTER_FILE = "models/summarizer/best.pt"  # written by ./hark summarizer train, in the same folder
+PART_CHARACTERS = {"transformers": 2_500, "character": 400}  # approximate input length in the models' training
 LONGEST_OUTPUT = 128  # tokens of a part's summary
 BEAMS = 4
 MOST_POINTS = 12
 TEXT_POINTS = 4  # sentences of the text
-LONGEST_PART = 20_000  # characters of a text that a model is given
-MOST_CITED = 3  # segments that a sentence rests on: those that share its words
-SHARE_OF_BEST = 0.6  # of the best segment's score: what shares that much is cited too
+LONGEST_PART = 20_000  # characters of a model's input
+MOST_CITED = 3  # segments cited by a sentence: those that share its words
+SHARE_OF_BEST = 0.6  # segments with this share of the best one's score are cited too
 
 
 class _Local:
@@ -48,7 +49,7 @@ class _Local:
     licence: str
 
     def summarize(self, transcript: Transcript) -> Summary:
-        """The sentences that the model writes about each part, as points; the first of each part are the text."""
+        """Summarize each part into sentences, as points; the first of each part form the text."""
         said = sentences(transcript)
         pieces = list(parts(said, PART_CHARACTERS[self.name]))
         texts = [" ".join(sentence.text for sentence in piece) for piece in pieces]
@@ -80,7 +81,7 @@ class _Local:
 
 
 def supporting(text: str, transcript: Transcript, segments: Sequence[int]) -> tuple[int, ...]:
-    """The segments, out of some, with most of the text's words, rare words first; none where no such word was said."""
+    """Return the segments with most of the text's words, weighted by rarity; none if no such word occurs."""
     wanted = set(words_of(text)) - STOP_WORDS
     said = {number: set(words_of(transcript.segments[number].text)) for number in segments}
     counts = Counter(word for words in said.values() for word in words)
@@ -94,7 +95,7 @@ def supporting(text: str, transcript: Transcript, segments: Sequence[int]) -> tu
 
 
 class LocalTransformer(_Local):
-    """A summarizing model in a folder: BART, T5, Pegasus ..., as transformers saves them."""
+    """A summarizing model in a folder, as saved by transformers: BART, T5, Pegasus ..."""
 
     name = "transformers"
     licence: str = worded("that of the model")
@@ -104,7 +105,7 @@ class LocalTransformer(_Local):
 
 
 class Character(_Local):
-    """Hark's own character Transformer, once it has been trained here."""
+    """Hark's own character Transformer, if it has been trained here."""
 
     name = "character"
     licence = "Apache-2.0"
@@ -121,7 +122,7 @@ class Character(_Local):
 
 
 def parts(said: list[Sentence], characters: int) -> Iterator[list[Sentence]]:
-    """Consecutive sentences of about so many characters."""
+    """Yield groups of consecutive sentences of about this many characters."""
     part: list[Sentence] = []
     length = 0
     for sentence in said:
@@ -135,14 +136,13 @@ def parts(said: list[Sentence], characters: int) -> Iterator[list[Sentence]]:
 
 
 def character_file() -> Path:
-    """Where training puts the weights of Hark's own summarizer."""
     return installation_folder() / CHARACTER_FILE
 
 
 def write(engine: str, parts: list[str]) -> tuple[list[str], str]:
-    """A summary of each text by an engine ("transformers" or "character"), and the model's name; needs torch.
+    """Summarize texts in the speech service; also return the model's name.
 
-    In the speech service. Raises HarkError where the model is not there or cannot be loaded.
+    Raises HarkError: no model, or a broken one.
     """
     parts = [part[:LONGEST_PART] for part in parts]
     if engine == "character":
@@ -158,7 +158,7 @@ def write(engine: str, parts: list[str]) -> tuple[list[str], str]:
 
 
 class _Model:
-    """A sequence-to-sequence model with its tokenizer; one part at a time keeps memory small."""
+    """A sequence-to-sequence model with its tokenizer; it processes one part at a time to save memory."""
 
     def __init__(self, folder: str) -> None:
         self._lock = threading.Lock()
@@ -173,7 +173,7 @@ class _Model:
         import torch
 
         config = self._model.config
-        # T5 has no longest input, BART's is its table of positions.
+        # T5 has no maximal input, BART's is its table of positions.
         most = min(self._tokenizer.model_max_length, getattr(config, "max_position_embeddings", None) or 1024, 1024)
         prefix = "summarize: " if config.model_type == "t5" else ""
         written = []

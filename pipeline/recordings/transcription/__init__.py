@@ -1,1 +1,1 @@
-"""Recordings to text: engines of recognition with one contract, pieces at pauses, whole files and streams."""
+"""Recordings to text: recognition engines with one contract, pieces cut at pauses, whole files and streams."""

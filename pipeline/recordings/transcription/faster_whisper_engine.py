@@ -30,7 +30,7 @@ from pipeline.recordings.transcription.whisper_text import (
 )
 
 BEAM = 5
-TEMPERATURES = (0.0, 0.4, 0.8)  # each higher one is tried where the one before gave nonsense
+TEMPERATURES = (0.0, 0.4, 0.8)  # a higher one is tried after an implausible result
 
 
 class FasterWhisper(whisper_models.WhisperEngine):
@@ -71,7 +71,7 @@ class FasterWhisper(whisper_models.WhisperEngine):
 
     @property
     def translates(self) -> bool:
-        """See ``RecognitionEngine.translates``. The turbo models have not learned it."""
+        """True if the model translates into English, which the turbo models were not trained for."""
         return self.languages() is None and "turbo" not in Path(self.model).name
 
     def versions(self) -> dict[str, str]:
@@ -80,7 +80,7 @@ class FasterWhisper(whisper_models.WhisperEngine):
         return {"faster-whisper": version("faster-whisper"), "whisper": Path(self.model).name}
 
     def load(self) -> Any:
-        """The model on a GPU where CTranslate2 has one, else on the processor."""
+        """Load the model, on a GPU if CTranslate2 has one."""
         import ctranslate2
         from faster_whisper import WhisperModel
 
@@ -90,9 +90,9 @@ class FasterWhisper(whisper_models.WhisperEngine):
             if ctranslate2.get_cuda_device_count():
                 try:
                     return WhisperModel(str(folder), device="cuda", compute_type="float16", local_files_only=True)
-                except RuntimeError as error:  # a driver without the libraries that CTranslate2 wants
+                except RuntimeError as error:  # a driver without the libraries that CTranslate2 needs
                     logging.getLogger(__name__).warning("no Whisper on the GPU: %s", error)
-            # Its own default are four threads, on however many cores.
+            # Its default is four threads on any number of cores.
             threads = 0 if os.environ.get("OMP_NUM_THREADS") else usable_cores()
             return WhisperModel(
                 str(folder), device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True
@@ -107,7 +107,7 @@ class FasterWhisper(whisper_models.WhisperEngine):
     def run(
         self, model: Any, audio: np.ndarray, language: str | None, translate: bool, words: Sequence[str]
     ) -> list[Segment]:
-        # Pieces are cut at pauses already, so its own detection of speech is off.
+        # Its own speech detection is off, because pieces are cut at pauses already.
         wanted = base_language(language) if language else None
         if wanted is not None and wanted not in model.supported_languages:
             raise HarkError(

@@ -1,9 +1,8 @@
 """Mandarin by FunASR (MIT; Paraformer's weights have a licence of their own), in a process of its own.
 
-Its packages are many, hence the environment of its own (``./hark engines enable funasr``). The model must be on this
-machine: in ``models/funasr/`` of the installation, where ``./hark engines pull funasr`` puts it, or in ModelScope's
-cache. Punctuation is added where its model lies there too; that
-takes FunASR's own voice activity detector beside it.
+Its many packages have a separate environment (``./hark engines enable funasr``). The model must be on this machine: in
+``models/funasr/`` of the installation, where ``./hark engines pull funasr`` puts it, or in ModelScope's cache.
+Punctuation is added if its model and FunASR's own voice activity detector lie there too.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from core.readiness import Readiness
 from core.worded import worded
 from pipeline.recordings.transcription.worker_engine import WorkerEngine
 
-PARAFORMER, VAD, PUNCTUATION = "paraformer-zh", "fsmn-vad", "ct-punc"  # as their repositories are called
+PARAFORMER, VAD, PUNCTUATION = "paraformer-zh", "fsmn-vad", "ct-punc"  # the names of their repositories
 REPOSITORIES = tuple(f"funasr/{name}" for name in (PARAFORMER, VAD, PUNCTUATION))
 
 
@@ -26,7 +25,7 @@ def own_folder() -> Path:
 
 
 class FunAsr(WorkerEngine):
-    """Paraformer: characters with times; it gives no confidences, so each is the same."""
+    """Paraformer: characters with times; without confidences, so all get the same one."""
 
     name = "funasr"
     expects = False
@@ -60,7 +59,7 @@ class FunAsr(WorkerEngine):
         return [str(self._folder() or ""), *(map(str, beside) if all(map(_is_model, beside)) else ())]
 
     def lacking(self) -> list[str]:
-        """See ``WorkerEngine.lacking``: only an environment of its own counts, whose packages were imported."""
+        """Return the missing packages: only the separate environment counts, whose imports were tested."""
         return [] if environments.is_enabled(self.name) else list(self.packages)
 
     def _folder(self) -> Path | None:

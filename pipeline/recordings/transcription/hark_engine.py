@@ -1,4 +1,4 @@
-"""Hark's own recognizer: phones by CTC, words by a vocabulary and trigrams, their times by alignment. Always ready."""
+"""Hark's own recognizer: phones by CTC, words by a vocabulary and trigrams, word times by alignment. Always ready."""
 
 from __future__ import annotations
 
@@ -19,29 +19,25 @@ from pipeline.recordings.transcript import Segment, Word
 from pipeline.recordings.transcription.engine import RecognitionEngine
 from pipeline.recordings.transcription.whisper_text import segment_of
 
-SHIPPED = "ctc"  # the model's name, where it is not a path
-OWN_FOLDER = Path("asr") / "own"  # below a user's data: weights that were fitted to their recordings
+SHIPPED = "ctc"  # the model's name, unless it is a path
+OWN_FOLDER = Path("asr") / "own"  # below a user's data: weights adapted to their recordings
 OWN_WEIGHTS = "own-*.safetensors"
-SAID_BEFORE = 20  # times that an expected word counts as heard in earlier transcripts
+SAID_BEFORE = 20  # weight of an expected word, in occurrences in earlier transcripts
 
 
 def own_model(data: Path) -> str:
-    """The path of the weights that a user has trained (``adapt_recognizer``), else the shipped model's name.
-
-    There are such weights only where they got fewer words wrong than the shipped ones.
-    """
+    """Return the path of a user's weights (stored only if better than the shipped ones), or the shipped name."""
     weights = own_weights(data)
     return SHIPPED if weights is None else str(weights)
 
 
 def own_weights(data: Path) -> Path | None:
-    """The file of the weights that a user has trained last; None where there are none."""
+    """Return the file of a user's latest weights; None if there are none."""
     return max((data / OWN_FOLDER).glob(OWN_WEIGHTS), key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
 class HarkCtc(RecognitionEngine):
-    """It knows English only, in lower case and without punctuation. ``model``: :data:`SHIPPED`, or the path of other
-    weights."""
+    """English only, in lower case and without punctuation. ``model``: :data:`SHIPPED`, or the path of other weights."""
 
     name = "hark"
     why = worded("neither a Whisper model nor Moonshine is on this machine")
@@ -63,7 +59,7 @@ class HarkCtc(RecognitionEngine):
         return {"hark-recognizer": weights, "torch": version("torch")}
 
     def load(self) -> Any:
-        """The acoustic model and the vocabulary. No transcripts of anybody's library go into it: all users share it."""
+        """Load the acoustic model and the vocabulary, without any library's transcripts: all users share it."""
         from model.asr.emissions import Aligner
         from model.asr.recognition import decoder_for
         from model.shipped_weights import load_weights
@@ -86,7 +82,7 @@ class HarkCtc(RecognitionEngine):
         try:
             aligned = align(emission, text, aligner, "en")
         except NotAligned:
-            return []  # words were guessed where there is no speech
+            return []  # words were guessed without any speech
         end = len(audio) / SAMPLE_RATE
         placed = tuple(
             Word(unit.label, unit.start_s, min(unit.end_s, end), unit.confidence)
@@ -99,7 +95,7 @@ class HarkCtc(RecognitionEngine):
 
 @lru_cache(maxsize=1)
 def _decoder_expecting(words: tuple[str, ...]) -> Any:
-    """The decoder for English with these words in its vocabulary, too. Takes some seconds."""
+    """Return the English decoder with these words in its vocabulary. Takes some seconds."""
     from model.asr.recognition import decoder_for
 
     return decoder_for("en", [normalized for word in words if (normalized := normalize(word, "en"))] * SAID_BEFORE)

@@ -1,4 +1,4 @@
-"""How large, fast and accurate recognizers are: ``measured.json``, which names the command that measured it."""
+"""Size, speed and accuracy of recognizers: ``measured.json``, which names the command that measured them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ EASY, HARD = "dev-clean", "test-other"
 
 @cache
 def measured() -> dict[str, Any]:
-    """The whole file: ``models`` by the name that ``engine.described`` gives, ``corpora``, ``command``, ``commits``."""
+    """Read the whole file: ``models`` by the name from ``engine.described``, ``corpora``, ``command``, ``commits``."""
     content: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
     return content
 
 
 def size_of(name: str) -> Worded | None:
-    """How much there is to download, or lies here; None where that is not known."""
+    """Return the size of a model, to download or on disk; None if unknown."""
     megabytes = measured()["models"].get(name, {}).get("megabytes")
     if megabytes is None:
         return None
@@ -31,11 +31,11 @@ def size_of(name: str) -> Worded | None:
 
 
 def facts(name: str, took_s: float | None = None) -> list[Worded]:
-    """What helps to choose a recognizer: its size, its time and its word errors, each a sentence without its full stop.
+    """Return facts for choosing a recognizer: size, time and word errors, each a sentence without its full stop.
 
     Args:
-        name: as ``engine.described`` gives it.
-        took_s: seconds that a minute of audio took on this machine; None: what was measured on two cores is said.
+        name: from ``engine.described``.
+        took_s: seconds that a minute of audio took on this machine; None: uses the measurement on two cores.
     """
     known = measured()["models"].get(name, {})
     found = [size] if (size := size_of(name)) is not None else []
@@ -57,7 +57,7 @@ def facts(name: str, took_s: float | None = None) -> list[Worded]:
 
 
 def source() -> Worded:
-    """On how many words of what the word errors were measured."""
+    """Return the corpora and numbers of words behind the word errors."""
     easy, hard = (measured()["corpora"][name] for name in (EASY, HARD))
     return worded(
         "Word errors were measured on %(words)d words of %(easy)s and %(others)d of %(hard)s. Meetings and telephone "

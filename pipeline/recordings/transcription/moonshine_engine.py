@@ -1,8 +1,8 @@
 """Moonshine Tiny for English (MIT; Jeffries and others 2024, arXiv 2410.15608): small, fast, with case and punctuation.
 
-The package moonshine-voice brings the weights, and nothing else of it is used: its own program cuts speech at bad
-places and wants a microphone's library. onnxruntime runs them. The model says nothing about times; Hark's recognizer
-does, by laying the words over what it hears itself. That also tells whether they were said at all.
+Only the weights of the package moonshine-voice are used, on onnxruntime: its own program cuts speech at bad places and
+needs a microphone's library. The model gives no times; Hark's recognizer does, by aligning the words to the audio. That
+also shows whether they were spoken at all.
 """
 
 from __future__ import annotations
@@ -36,42 +36,42 @@ DISTRIBUTION = "moonshine-voice"
 ENCODER, DECODER, TOKENIZER = "encoder_model.ort", "decoder_model_merged.ort", "tokenizer.bin"
 INSTALL = "python -m pip install --no-deps -r requirements-alone.txt"
 
-NO_WORD = "\N{EIGHTH NOTE}\N{BEAMED EIGHTH NOTES}-\N{EN DASH}\N{EM DASH}."  # what stands by itself is none
-PRESENT = ("past_key_values", "present")  # a cache as an input, and as the output that is the next step's input
+NO_WORD = "\N{EIGHTH NOTE}\N{BEAMED EIGHTH NOTES}-\N{EN DASH}\N{EM DASH}."  # a text of only these is not a word
+PRESENT = ("past_key_values", "present")  # a cache as an input, and as the output that becomes the next input
 HEADS, HEAD_WIDTH = 8, 36  # of the decoder
-MOST_THREADS = 4  # of the encoder; more are no faster
+MOST_THREADS = 4  # of the encoder; more do not speed it up
 
-# Very short audio is written twice and more ("left, left"). With silence after it, 124 of 147 single words of Speech
-# Commands came out right, without 103; 1 s of it, or half of it before the word, 114 to 122.
+# Very short audio is transcribed twice or more ("left, left"). With silence appended, 124 of 147 single words of Speech
+# Commands came out right, without it 103; with 1 s of it, or half of it before the word, 114 to 122.
 LEAST_S = 2.0
-# Moonshine's own limit for English (section 3.2). Real speech had 5.7 at most, and 7.4 in a piece of less than 2 s.
+# Moonshine's own limit for English (section 3.2). Real speech had at most 5.7, and 7.4 in a piece of less than 2 s.
 TOKENS_A_SECOND, SPARE_TOKENS = 6.5, 6
-# A text that runs in circles: as many times the same tokens in a row, by how many they are.
+# A loop in the text: this many repetitions of the same tokens, by their number.
 LONGEST_CIRCLE = 20  # tokens
 ROUNDS, ROUNDS_OF_ONE = 4, 8
 LEAST_HALF_S = 4.0
-# By which an expected word may be less probable than what would be written in its place. Of 16 rare words that were
-# misheard in 40 utterances of librispeech-dev-clean 2 nats brought back 2, 4 seven, 6 eight, and none of 30 names that
-# nobody said (bench audio).
+# The log-probability that an expected word may fall short of the best alternative. Of 16 rare words that were misheard
+# in 40 utterances of librispeech-dev-clean, 2 nats recovered 2, 4 nats seven, 6 nats eight, and none inserted any of 30
+# names that nobody said (bench audio).
 EXPECTED_NATS = 4.0
-# Words count as said where decoder and Hark's recognizer together are sure enough of them: the mean logarithm of the
-# tokens' probabilities, plus half that of the confidence of their alignment. Less than this had 13 of 147 single words,
-# all of them misheard; 4 of 32 pieces of meetings and calls, the longest of 3 s; none of 300 read sentences; all of 21
-# pieces of white noise, and 75 of 89 recordings of noises that silero-vad had not looked at.
+# Words count as spoken if the decoder and Hark's recognizer together are sure enough: the mean log-probability of the
+# tokens, plus half the logarithm of the alignment's confidence. Below this were 13 of 147 single words, all misheard; 4
+# of 32 pieces of meetings and calls, of at most 3 s; none of 300 read sentences; all of 21 pieces of white noise, and
+# 75 of 89 recordings of noises without a check by silero-vad.
 LEAST_SURE = -2.5
-# Words count as English, where that is not known, if they reach either: this, or that mean confidence of the words. Of
-# 15 recordings in Mandarin, German, Spanish and French that got words (19 got none) no piece reached one; in English 55
-# of 55 read sentences and orders did, 14 of 16 names and numbers, 16 of 17 of meetings and calls, 20 of 23 of children.
+# Without a known language, words count as English if they reach either this or that mean confidence of the words. Of 15
+# recordings in Mandarin, German, Spanish and French with words (19 had none) no piece reached one; in English 55 of 55
+# read sentences and commands did, 14 of 16 names and numbers, 16 of 17 of meetings and calls, 20 of 23 of children.
 LEAST_ENGLISH, LEAST_ENGLISH_CONFIDENCE = -1.5, 0.55
-LEAST_CONFIDENCE = 1e-5  # of an alignment, so that it has a logarithm
-LEAST_WORD_S = 0.1  # in a gap where a word without a time of its own is put
+LEAST_CONFIDENCE = 1e-5  # of an alignment, to avoid the logarithm of 0
+LEAST_WORD_S = 0.1  # in a gap for words without a time of their own
 
-Time = tuple[float, float]  # of a word: start and end [s]
+Time = tuple[float, float]  # start and end of a word [s]
 
 
 @dataclass(frozen=True)
 class _Written:
-    """A word as the decoder wrote it, and the probabilities of its tokens."""
+    """A word as the decoder wrote it, and its tokens' probabilities."""
 
     text: str
     probabilities: tuple[float, ...]
@@ -79,7 +79,7 @@ class _Written:
 
 @dataclass
 class _Place:
-    """A place in the tree of the tokens of expected words; ``whole``: a word may end here."""
+    """A node in the tree of the expected words' tokens; ``whole``: a word may end here."""
 
     following: dict[int, _Place] = field(default_factory=dict)
     whole: bool = False
@@ -98,12 +98,12 @@ def _expected(words: tuple[str, ...]) -> _Place:
 
 
 class _Attempt:
-    """To write an expected word, token by token, although others are somewhat more probable.
+    """An attempt to write an expected word, token by token, although others are somewhat more probable.
 
     Attributes:
         begun: the number of tokens before it.
-        fed: the last one of them and the decoder's inputs then, to go back to.
-        costs: nats by which its tokens so far were less probable than the most probable ones.
+        fed: the last one of them and the decoder's inputs at that point, for going back.
+        costs: nats by which its tokens so far were less probable than the best ones.
     """
 
     def __init__(self, expected: _Place, begun: int, fed: tuple[int, dict[str, np.ndarray]]) -> None:
@@ -116,7 +116,7 @@ class _Attempt:
         return self._place.whole
 
     def next(self, row: np.ndarray) -> int | None:
-        """The word's next token, out of the logits [tokens]; None where none fits."""
+        """Return the word's next token, given the logits [tokens]; None if none fits."""
         token = max(self._place.following, key=lambda one: float(row[one]), default=None)
         if token is None or self.costs + row.max() - row[token] > EXPECTED_NATS:
             return None
@@ -126,7 +126,7 @@ class _Attempt:
 
 
 class Moonshine(RecognitionEngine):
-    """It knows English only. Words that may be of another language have none."""
+    """English only. Words that may be of another language have no language."""
 
     name = "moonshine"
     why = worded("no Whisper model is on this machine; this one comes with Hark")
@@ -160,7 +160,7 @@ class Moonshine(RecognitionEngine):
             return {}
 
     def load(self) -> Any:
-        """The model, and the recognizer that places its words."""
+        """Load the model, and the recognizer that aligns its words."""
         from model.asr.emissions import Aligner
 
         folder = _folder()
@@ -189,7 +189,7 @@ class Moonshine(RecognitionEngine):
             text = " ".join(" ".join(words) for words in spoken)
             aligned = align(aligner.log_probabilities(audio), text, aligner, "en", least=0.0)
         except NotAligned:
-            return []  # more words than can be said in that time, or none of this language
+            return []  # more words than fit into the time, or none of this language
         sure = _sureness(written, aligned.confidence)
         if sure < LEAST_SURE:
             return []
@@ -202,7 +202,7 @@ class Moonshine(RecognitionEngine):
 
 
 def _folder() -> Path | None:
-    """Where the package keeps the model. The package is not imported."""
+    """Return the folder of the model in its package, which is not imported."""
     package = find_spec(PACKAGE)
     if package is None or not package.submodule_search_locations:
         return None
@@ -210,39 +210,38 @@ def _folder() -> Path | None:
 
 
 class _Model:
-    """Encoder and decoder, and the text of each token."""
+    """Encoder, decoder, and the text of each token."""
 
     def __init__(self, folder: Path) -> None:
-        # With the arena, half a minute leaves 245 MiB behind and is heard 3 % faster; see PATIENT_THREADS.
+        # With the arena, half a minute leaves 245 MiB allocated and is 3 % faster; see PATIENT_THREADS.
         self._encoder = session(folder / ENCODER, min(MOST_THREADS, usable_cores()), lean=True)
-        self._decoder = session(folder / DECODER, lean=True)  # it writes token by token: there is too little to share
+        self._decoder = session(folder / DECODER, lean=True)  # token by token: too little work to share
         self._caches = [each.name for each in self._decoder.get_inputs() if each.name.startswith("past_key_values")]
         self._texts = token_texts((folder / TOKENIZER).read_bytes())
 
     def write(self, audio: np.ndarray, expected: _Place) -> tuple[list[_Written], bool]:
-        """The words of some audio, and whether they were cut because they ran in circles."""
+        """Return the words of some audio, and whether they were cut because of a loop."""
         heard = np.pad(audio, (0, max(0, int(LEAST_S * SAMPLE_RATE) - len(audio))))
         most = math.ceil(TOKENS_A_SECOND * len(audio) / SAMPLE_RATE) + SPARE_TOKENS
         tokens, probabilities = self._tokens(heard, most, expected)
-        # A decoder that always takes the most probable token can fall into a circle that it never leaves. What it wrote
-        # in the first round is kept.
+        # A greedy decoder can fall into a loop that it never leaves. The text of the first round is kept.
         surplus = _surplus(tokens)
         kept = len(tokens) - surplus
         return self._split(tokens[:kept], probabilities[:kept]), bool(surplus)
 
     def _tokens(self, audio: np.ndarray, most: int, expected: _Place) -> tuple[list[int], list[float]]:
-        """At most so many tokens, each the most probable one or one of an expected word, and how probable it was."""
+        """Return at most ``most`` tokens, each the best one or one of an expected word, and their probabilities."""
         mask = np.ones((1, len(audio)), np.int64)
         (heard,) = self._encoder.run(None, {"input_values": audio[None], "attention_mask": mask})
         inputs = {"encoder_hidden_states": heard, "encoder_attention_mask": mask}
         inputs |= {name: np.zeros((1, HEADS, 0, HEAD_WIDTH), np.float32) for name in self._caches}
-        # What the decoder makes of the encoder's outputs stays as the first step gives it.
+        # The decoder's cache of the encoder's outputs does not change after the first step.
         growing = [name for name in self._caches if ".decoder." in name]
         tokens: list[int] = []
         probabilities: list[float] = []
         token = BEGIN
         attempt: _Attempt | None = None
-        tried: set[int] = set()  # numbers of tokens before which an expected word was tried, and did not fit
+        tried: set[int] = set()  # numbers of tokens before which an expected word was tried without success
         while len(tokens) < most:
             fed = (token, dict(inputs))
             caches = growing if tokens else self._caches
@@ -252,7 +251,7 @@ class _Model:
             row = logits[0, -1].astype(np.float64)
             token = int(row.argmax())
             if attempt is not None and attempt.whole and (token == END or self._texts[token].startswith(NEXT_WORD)):
-                attempt = None  # it is written
+                attempt = None  # complete
             if attempt is None and len(tokens) not in tried:
                 attempt = _Attempt(expected, len(tokens), fed)
             if attempt is not None:
@@ -290,7 +289,7 @@ class _Model:
 
 
 def _surplus(tokens: Sequence[int]) -> int:
-    """How many tokens at the end only repeat what is before them, again and again; 0 where they do not."""
+    """Return how many tokens at the end only repeat those before them; 0 without a loop."""
     for length in range(1, LONGEST_CIRCLE + 1):
         rounds = ROUNDS_OF_ONE if length == 1 else ROUNDS
         if len(tokens) < length * ROUNDS:
@@ -302,7 +301,7 @@ def _surplus(tokens: Sequence[int]) -> int:
 
 
 def _words(model: _Model, audio: np.ndarray, expected: _Place) -> list[_Written]:
-    """The words of a piece. Where they ran in circles, its halves are heard by themselves, and no speech is lost."""
+    """Return the words of a piece; after a loop its halves are recognized separately, so that no speech is lost."""
     written, cut = model.write(audio, expected)
     if not cut or len(audio) < 2 * LEAST_HALF_S * SAMPLE_RATE:
         return written
@@ -311,7 +310,7 @@ def _words(model: _Model, audio: np.ndarray, expected: _Place) -> list[_Written]
 
 
 def _quietest(audio: np.ndarray) -> int:
-    """The sample in the middle third around which it is quietest, in 0.1 s."""
+    """Return the sample in the middle third around which 0.1 s is quietest."""
     width = SAMPLE_RATE // 10
     third = audio[len(audio) // 3 : 2 * len(audio) // 3]
     blocks = third[: len(third) // width * width].reshape(-1, width)
@@ -319,14 +318,14 @@ def _quietest(audio: np.ndarray) -> int:
 
 
 def _sureness(written: Sequence[_Written], confidence: float) -> float:
-    """How sure it is that words were said, and not invented for a noise; ``confidence`` is that of their alignment."""
+    """Return how sure it is that words were spoken, not invented for a noise; ``confidence`` is their alignment's."""
     sure = sum(math.log(p) for word in written for p in word.probabilities)
     sure /= sum(len(word.probabilities) for word in written)
     return sure + math.log(max(LEAST_CONFIDENCE, confidence)) / 2
 
 
 def _times(spoken: Sequence[Sequence[str]], units: Sequence[AlignedUnit]) -> list[Time | None]:
-    """When each written word is said, from when the words are that it is spoken as: "25" as "twenty" and "five"."""
+    """Return the time of each written word, from those of its spoken words: "25" as "twenty" and "five"."""
     times: list[Time | None] = []
     at = 0
     for words in spoken:
@@ -337,8 +336,7 @@ def _times(spoken: Sequence[Sequence[str]], units: Sequence[AlignedUnit]) -> lis
 
 
 def _placed(written: Sequence[_Written], times: Sequence[Time | None], seconds: float) -> tuple[Word, ...]:
-    """Words of a piece of ``seconds``. Those without a time share what is between their neighbours; where that is too
-    little, the time of the one before them, too."""
+    """Place words in a piece; those without a time share the gap or, if it is too short, the previous word's time."""
     placed: list[Time] = []
     while (number := len(placed)) < len(times):
         time = times[number]

@@ -1,7 +1,7 @@
 """Any endpoint with OpenAI's audio API: HARK_ASR_URL ("https://host/v1"), HARK_ASR_KEY, HARK_ASR_MODEL.
 
-It is used only where its owner has named an address. The key goes to that address and nowhere else: into no log, no
-message and no redirection.
+It is used only if the owner has set an address. The key goes to that address and nowhere else: into no log, message or
+redirect.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from pipeline.recordings.transcription.engine import LONGEST_TEXT_A_SECOND, Reco
 from pipeline.recordings.transcription.whisper_text import invented, segment_of, spread, words_of
 
 TIMEOUT_S = 120.0
-ATTEMPTS = 3  # where the endpoint is busy or unreachable
+ATTEMPTS = 3  # if the endpoint is busy or unreachable
 LARGEST_ANSWER = 4_000_000  # bytes
 DEFAULT_MODEL = "whisper-1"
-WORD_CONFIDENCE = 0.9  # where the endpoint says nothing of it
-# Whisper's endpoints answer with English names of languages.
+WORD_CONFIDENCE = 0.9  # if the endpoint gives none
+# Whisper's endpoints return the English names of languages.
 _CODES = {
     "english": "en", "german": "de", "french": "fr", "spanish": "es", "italian": "it", "portuguese": "pt",
     "dutch": "nl", "polish": "pl", "russian": "ru", "ukrainian": "uk", "turkish": "tr", "chinese": "zh",
@@ -74,7 +74,7 @@ class OpenAiEndpoint(RecognitionEngine):
         return {"openai": f"{self.model} at {urlsplit(_address()).hostname or 'no endpoint'}"}
 
     def load(self) -> Any:
-        """Nothing is held; the address is read anew for each piece."""
+        """Load nothing: the address is read again for each piece."""
         return True
 
     def run(
@@ -102,7 +102,7 @@ class OpenAiEndpoint(RecognitionEngine):
 
 
 def segments_of(answer: Any, seconds: float, language: str | None) -> list[Segment]:
-    """Segments out of a ``verbose_json`` answer. Raises ValueError, KeyError or TypeError where it is none."""
+    """Parse a ``verbose_json`` answer into segments. Raises ValueError, KeyError or TypeError: it is invalid."""
     text = answer["text"]
     if not isinstance(text, str) or len(text) > LONGEST_TEXT_A_SECOND * (seconds + 5):
         raise ValueError("no text that can have been said")

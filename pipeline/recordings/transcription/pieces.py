@@ -1,8 +1,4 @@
-"""Where speech is in a recording, and pieces of it that an engine can hear at once.
-
-silero-vad says how probable speech is (``core.voice_activity``). Silence gives no pieces, so nothing can be invented in
-it.
-"""
+"""Speech in a recording, by silero-vad, and its pieces for an engine, which gets no silence to invent words in."""
 
 from __future__ import annotations
 
@@ -17,15 +13,15 @@ from core.voice_activity import FRAME, FRAME_S
 from pipeline.recordings.transcription.engine import PIECE_S
 
 SPEECH, STILL_SPEECH = 0.5, 0.35  # probability at which speech begins, and below which it ends: silero-vad's defaults
-LEAST_SPEECH_S = 0.2  # shorter sounds are none
+LEAST_SPEECH_S = 0.2  # shorter sounds do not count
 LEAST_PAUSE_S = 0.25  # shorter ones are within a word
-LONGEST_PAUSE_S = 2.0  # within a piece; a longer one parts two pieces
-MARGIN_S = 0.2  # before and after the speech of a piece: where a word begins is heard late
+LONGEST_PAUSE_S = 2.0  # within a piece; a longer one separates two pieces
+MARGIN_S = 0.2  # around the speech of a piece: the start of a word is detected late
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """A part of a recording: first sample and end."""
+    """A part of a recording, from its first sample to its end."""
 
     start: int
     end: int
@@ -36,7 +32,7 @@ class Stretch:
 
 
 def speech(probabilities: np.ndarray) -> list[tuple[int, int]]:
-    """Runs of speech as (first frame, end), with pauses of at least ``LEAST_PAUSE_S`` between them."""
+    """Return the runs of speech as (first frame, end), with pauses of at least ``LEAST_PAUSE_S`` between them."""
     runs: list[tuple[int, int]] = []
     start: int | None = None
     quiet_since: int | None = None
@@ -58,7 +54,7 @@ def speech(probabilities: np.ndarray) -> list[tuple[int, int]]:
 
 
 def pieces(probabilities: np.ndarray, samples: int) -> list[Stretch]:
-    """What an engine is to hear of a recording, in order and without overlap, each at most :data:`PIECE_S` long."""
+    """Return a recording's pieces for an engine, in order and without overlap, each at most :data:`PIECE_S` long."""
     runs = speech(probabilities)
     margin = round(MARGIN_S / FRAME_S)
     longest = int((PIECE_S - 2 * MARGIN_S) / FRAME_S)
@@ -79,7 +75,7 @@ def pieces(probabilities: np.ndarray, samples: int) -> list[Stretch]:
 
 
 def _parted_by_silence(runs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """(first, last) of the runs between which there are no pauses that part pieces."""
+    """Return the (first, last) runs of groups without any pause that separates pieces."""
     groups: list[tuple[int, int]] = []
     first = 0
     for number in range(1, len(runs) + 1):
@@ -90,11 +86,11 @@ def _parted_by_silence(runs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]
 
 
 def _cut(runs: Sequence[tuple[int, int]], probabilities: np.ndarray, longest: int) -> list[tuple[int, int]]:
-    """Pieces of at most ``longest`` frames: cut at the longest pause, or where speech is least probable."""
+    """Cut runs into pieces of at most ``longest`` frames, at the longest pause, or where speech is least probable."""
     found: list[tuple[int, int]] = []
     left = list(runs)
     while left[-1][1] - (start := left[0][0]) > longest:
-        # In the first third the piece would be short for no reason.
+        # A cut in the first third would make the piece short for no reason.
         earliest, latest = start + longest // 3, start + longest
         pauses = [
             (after[0] - before[1], before[1], after[0])

@@ -1,4 +1,4 @@
-"""Every engine of recognition, one line each, the best first, and the choice of one."""
+"""The recognition engines, one line each, best first, and the choice of one."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from pipeline.recordings.transcription.whisper_timestamped_engine import Whisper
 
 AUTO = "auto"
 
-# In the order in which ``auto`` asks them. What was made for one language comes before what knows many; sending audio
-# away comes after every engine of this machine that hears well; then the one that gets many words wrong.
+# In the order of ``auto``: engines for one language come before those for many; sending audio away comes after every
+# accurate local engine, and last the one with many word errors.
 ENGINES = (FunAsr, FasterWhisper, WhisperTimestamped, Moonshine, OpenAiEndpoint, HarkCtc)
 
-CHOOSABLE = {kind.name: kind for kind in (FasterWhisper, WhisperTimestamped, HarkCtc)}  # their models are many
+CHOOSABLE = {kind.name: kind for kind in (FasterWhisper, WhisperTimestamped, HarkCtc)}  # with several models
 
-_held: dict[str, RecognitionEngine] = {}  # engines with a model that was asked for, by name
+_held: dict[str, RecognitionEngine] = {}  # engines with a requested model, by name
 _holding = threading.Lock()
 
 
@@ -35,7 +35,7 @@ def _engines() -> dict[str, RecognitionEngine]:
 
 
 def engines() -> list[RecognitionEngine]:
-    """All engines, ready or not; one object each for the whole process, so that a model is loaded once."""
+    """Return all engines, ready or not: one object each for the whole process, so that a model is loaded once."""
     return list(_engines().values())
 
 
@@ -44,7 +44,7 @@ def ready() -> list[RecognitionEngine]:
 
 
 def engine(name: str) -> RecognitionEngine:
-    """The engine of that name, ready. Raises HarkError: there is none, or it cannot hear here."""
+    """Return the engine of that name, ready for use. Raises HarkError: there is none, or it cannot be used here."""
     found = _engines().get(name)
     if found is None:
         raise no_such(worded("engine of recognition"), name, [AUTO, *_engines()])
@@ -59,15 +59,15 @@ def choose(
     translate: bool = False,
     among: list[RecognitionEngine] | None = None,
 ) -> tuple[RecognitionEngine, str]:
-    """The engine for a language (None: not known), and why it was taken, in words.
+    """Choose the engine for a language (None: unknown); also return the reason in words.
 
     Args:
         name: "auto", or an engine's name.
-        data: the data folder of the user for whom it is; Hark's own recognizer then has the weights that they trained.
-        translate: what is said is to be written in English.
-        among: what :func:`ready` returned, where it was asked already.
+        data: the data folder of the user, whose own weights Hark's recognizer then has.
+        translate: the text is to be in English.
+        among: the result of :func:`ready`, if known.
 
-    Raises HarkError: the engine is not ready, does not know the language or cannot translate; with "auto": none does.
+    Raises HarkError: the engine is not ready, or does not support the language or translation; with "auto": none does.
     """
     if name != AUTO:
         found = engine(name)
@@ -122,10 +122,10 @@ def _no_translator(why: str) -> HarkError:
 
 
 def _may_guess(engine: RecognitionEngine, able: list[RecognitionEngine]) -> bool:
-    """Whether it may hear a recording of whose language nothing is known.
+    """Return whether an engine may process a recording in an unknown language.
 
-    What knows one language that is not English may not. Moonshine takes everything for English: where the owner has
-    named an endpoint, that finds the language out.
+    An engine for a single language other than English may not. Moonshine takes everything for English, so an endpoint
+    that the owner has configured, and that detects the language, comes first.
     """
     if engine.name == Moonshine.name:
         return not any(one.hosted for one in able)
@@ -133,14 +133,17 @@ def _may_guess(engine: RecognitionEngine, able: list[RecognitionEngine]) -> bool
 
 
 def _fitted(engine: RecognitionEngine, data: Path | None) -> RecognitionEngine:
-    """The engine with the weights that a user has trained, where there are any. What is returned may hear only once."""
+    """Return the engine with the user's own weights, if any; such an engine is used only once."""
     model = own_model(data) if isinstance(engine, HarkCtc) and data is not None else ""
     return HarkCtc(model) if model and model != engine.model else engine
 
 
 def with_model(name: str, model: str, language: str | None) -> RecognitionEngine:
-    """The engine with a certain model, ready, for a process that does not share the environment of who asks. One model
-    an engine is held: asking for another one lets the first go. Raises HarkError: as :func:`engine`, :func:`choose`."""
+    """Return the engine with a given model, ready, for a process with another environment than the caller's.
+
+    One model is held for each engine: a request for another releases it. Raises HarkError: as :func:`engine`,
+    :func:`choose`.
+    """
     kind = CHOOSABLE.get(name)
     if kind is None or not model or _engines()[name].model == model:
         return choose(name, language)[0]

@@ -1,4 +1,4 @@
-"""Segments as they are shown: what is said without a longer pause, not too long to be read at once."""
+"""Segments for display: speech without a longer pause, short enough to read at once."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import replace
 from pipeline.recordings.transcript import Segment, Word
 from pipeline.recordings.transcription.whisper_text import segment_of
 
-PAUSE_S = 0.8  # a longer one parts segments
-LONGEST_S = 15.0  # of a segment; a longer one is parted at its longest pause
-LEAST_OVERLAP_S = 0.2  # during which two speak, so that it is marked
-EDGE = 0.2  # of the words at either end, where it is not parted: a word alone is no segment to read
+PAUSE_S = 0.8  # a longer one separates segments
+LONGEST_S = 15.0  # of a segment; a longer one is split at its longest pause
+LEAST_OVERLAP_S = 0.2  # with two speakers, for a mark
+EDGE = 0.2  # of the words at either end, where it is not split: a single word is too short to read
 
 
 def split(segment: Segment) -> list[Segment]:
-    """A segment parted at its pauses. One without words, or that needs no parting, is given back as it is."""
+    """Split a segment at its pauses; one without words, or without long pauses, is returned unchanged."""
     words = segment.words
     if not words:
         return [segment]
@@ -41,14 +41,13 @@ def _short(words: Sequence[Word]) -> list[Sequence[Word]]:
             continue
         edge = int(EDGE * len(part))
         places = range(max(1, edge), max(2, len(part) - edge))
-        # Of equal pauses the one nearest to the middle.
+        # Among equal pauses the one nearest to the middle.
         at = max(places, key=lambda n: (round(part[n].start_s - part[n - 1].end_s, 2), -abs(2 * n - len(part))))
         waiting += [part[at:], part[:at]]
     return done
 
 
 def shifted(segment: Segment, seconds: float, speaker: str = "") -> Segment:
-    """The segment that much later, as said by somebody."""
     words = tuple(
         replace(word, start_s=round(word.start_s + seconds, 3), end_s=round(word.end_s + seconds, 3))
         for word in segment.words
@@ -63,7 +62,7 @@ def shifted(segment: Segment, seconds: float, speaker: str = "") -> Segment:
 
 
 def with_overlaps(segments: Iterable[Segment]) -> tuple[Segment, ...]:
-    """In order of time; those during which another speaker speaks are marked."""
+    """Sort segments by time, and mark those with overlapping speakers."""
     ordered = sorted(segments, key=lambda segment: (segment.start_s, segment.end_s))
     marked = set()
     for number, one in enumerate(ordered):

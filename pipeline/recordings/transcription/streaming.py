@@ -1,4 +1,4 @@
-"""Transcription while somebody speaks: guesses at what is being said, and what was said when a pause has come."""
+"""Live transcription: guesses at the current utterance, and its final text after a pause."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ from pipeline.recordings.transcription.pieces import LEAST_SPEECH_S, MARGIN_S, S
 from pipeline.recordings.transcription.segmenting import shifted, split
 
 PARTIAL_EVERY_S = 1.0  # of audio, between two guesses at the same utterance
-REST = 2.0  # and at least this many times what the last guess took: guessing must not make the final result late
-PAUSE_S = 0.7  # that ends an utterance
-STEP = SAMPLE_RATE  # samples that are looked at together
+REST = 2.0  # and at least this multiple of the last guess's time: guessing must not delay the final result
+PAUSE_S = 0.7  # ends an utterance
+STEP = SAMPLE_RATE  # samples processed at a time
 
 Recognize = Callable[[np.ndarray], list[Segment]]
 
 
 @dataclass(frozen=True)
 class Heard:
-    """What was recognized in an utterance; times in seconds from the start of the stream. ``final``: the utterance has
-    ended. Otherwise it is a guess, which the next one replaces."""
+    """The text of an utterance, at times [s] in the stream; unless ``final``, a guess that the next one replaces."""
 
     start_s: float
     end_s: float
@@ -42,9 +41,9 @@ class StreamingTranscriber:
     """A stream of mono float32 audio at 16 kHz, in parts of any size. Memory stays below that of two pieces.
 
     Args:
-        recognize: gives the segments of one piece of at most ``PIECE_S`` seconds, times from its start; such as
-            ``lambda audio: recognize(engine, audio, language)``. It may raise HarkError: ``feed`` then
-            does, and the stream can go on.
+        recognize: returns the segments of one piece of at most ``PIECE_S`` seconds, times from its start; such as
+            ``lambda audio: recognize(engine, audio, language)``. If it raises HarkError, so does ``feed``, and the
+            stream can continue.
     """
 
     def __init__(self, recognize: Recognize) -> None:
@@ -53,18 +52,20 @@ class StreamingTranscriber:
         self._margin = round(MARGIN_S / FRAME_S)
         self._pause = round(PAUSE_S / FRAME_S)
         self._hearing = SpeechProbability()
-        self._audio = np.zeros(0, np.float32)  # from frame ``_base`` on
+        self._audio = np.zeros(0, np.float32)  # starts at frame ``_base``
         self._probabilities: list[float] = []  # of the frames from ``_base`` on
         self._base = 0
-        self._next = 0  # frame that has not been looked at
+        self._next = 0  # first frame not yet processed
         self._open: int | None = None  # frame at which speech began
         self._last_speech = 0  # frame after the last one with speech
-        self._guessed_at = 0  # frame up to which the last Partial heard
+        self._guessed_at = 0  # end of the audio of the last guess
         self._guess_took_s = 0.0
 
     def feed(self, audio: np.ndarray) -> list[Heard]:
-        """What the next part of the stream brings, in order: utterances that ended in it, and a guess at the open one.
-        Raises HarkError of ``recognize``: the utterance is lost, the stream is not."""
+        """Process the next part; return in order the utterances that ended in it, and a guess at the open one.
+
+        Raises HarkError from ``recognize``: the utterance is lost, the stream is not.
+        """
         samples = np.ascontiguousarray(audio, dtype=np.float32).reshape(-1)
         samples = np.clip(np.nan_to_num(samples), -1.0, 1.0)
         found: list[Heard] = []
@@ -73,7 +74,7 @@ class StreamingTranscriber:
         return [*found, *self._guess()]
 
     def finish(self) -> list[Heard]:
-        """The end of the stream: what was being said, if anything. Raises HarkError of ``recognize``."""
+        """End the stream and return the open utterance, if any. Raises HarkError from ``recognize``."""
         found = self._take(np.zeros(0, np.float32), last=True)
         if self._open is not None:
             found += self._close(self._last_speech)
@@ -97,17 +98,17 @@ class StreamingTranscriber:
                 found += self._close(self._last_speech)
             elif frame + 1 - self._first() >= self._longest:
                 found += self._part()
-        if self._open is None:  # of a pause only what may become the margin of the next utterance is kept
+        if self._open is None:  # keep only a possible margin of the next utterance
             self._drop(max(self._base, self._next - self._margin))
         return found
 
     def _first(self) -> int:
-        """The frame with which the open utterance's audio begins."""
+        """Return the first frame of the open utterance's audio."""
         assert self._open is not None
         return max(self._base, self._open - self._margin)
 
     def _part(self) -> list[Heard]:
-        """Close an utterance that is as long as an engine hears, at its least probable place, and go on after it."""
+        """Close an utterance of an engine's maximal length at its least probable frame, and continue after it."""
         begin = self._first()
         look_from = begin + 2 * self._longest // 3
         heard = self._probabilities[look_from - self._base : self._next - self._base]

@@ -1,6 +1,6 @@
-"""A whole recording to a transcript, piece by piece, going on where a run before it was ended.
+"""Transcription of a whole recording, piece by piece, resuming an interrupted run.
 
-Pieces, and short recordings for which somebody waits, are recognized by the speech service, which holds the models.
+Pieces, and short recordings that somebody waits for, are recognized by the speech service, which holds the models.
 """
 
 from __future__ import annotations
@@ -39,33 +39,32 @@ from pipeline.recordings.transcription.segmenting import shifted, split, with_ov
 PROGRESS_FILE = "progress.jsonl"
 SCHEMA = 1  # of that file
 BLOCK_FRAMES = 64 * FRAME  # read at a time: 2 s
-SIDES = {"L": "Left", "R": "Right"}  # speakers of the channels of a file with one person on each
-# What is this much quieter than the other channel, each measured by its own loud parts, is the other person's voice
-# in this person's microphone.
+SIDES = {"L": "Left", "R": "Right"}  # speakers of a file with one person on each channel
+# Audio that is this much quieter than the other channel, each relative to its own loud parts, is the other person's
+# voice leaking into this microphone.
 LEAK_DB = 12.0
 LOUD_PERCENTILE = 95.0
-# Speech in which an engine of one language finds less than this share that is of it, is in another language.
+# If an engine for one language finds less than this share of speech in it, the speech is in another language.
 LEAST_KNOWN = 0.1
 LEAST_SPOKEN_S = 1.0
-PIECE_TIMEOUT_S = 900.0  # a large model on a slow processor, and its loading
+PIECE_TIMEOUT_S = 900.0  # a large model on a slow processor, including loading
 
 
 @dataclass(frozen=True)
 class TranscribeOptions:
-    """How a recording is heard. ``data``: the data folder of the user for whom it is; see
-    ``pipeline.recordings.transcription.registry.choose``."""
+    """The options of a transcription. ``data``: the data folder of the user; see ``registry.choose``."""
 
-    engine: str = registry.AUTO  # a name in the registry, or "auto": the best one that is ready for the language
-    language: str | None = None  # what is spoken ("en", "de"); None: the engine decides piece by piece
-    channels: bool = True  # hear the two channels of a file with one person each by themselves; False: always together
+    engine: str = registry.AUTO  # a name in the registry, or "auto": the best ready one for the language
+    language: str | None = None  # the spoken language ("en", "de"); None: detected for each piece
+    channels: bool = True  # recognize two channels with a person each separately; False: always mixed
     data: Path | None = None
-    translate: bool = False  # write it in English, whatever is spoken
-    words: tuple[str, ...] = ()  # that are likely to be said; see ``RecognitionEngine.recognize``
+    translate: bool = False  # write English, whatever is spoken
+    words: tuple[str, ...] = ()  # likely ones; see ``RecognitionEngine.recognize``
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """What is recognized at once: of the channels' mean (speaker ""), or of one channel ("L", "R")."""
+    """A piece to recognize: of the channels' mean (speaker ""), or of one channel ("L", "R")."""
 
     speaker: str
     stretch: Stretch
@@ -77,15 +76,15 @@ class _Piece:
 def transcribe(
     audio_file: Path, options: TranscribeOptions, work: Path, reporter: Reporter | None = None
 ) -> Transcript:
-    """Hear a recording; not yet diarized, unless it has one person on each of two channels.
+    """Transcribe a recording, without speakers unless it has one person on each of two channels.
 
     Args:
         audio_file: 16 kHz, one or two channels, as ``pipeline.recordings.media.normalize`` writes it.
-        work: a folder of this recording; ``progress.jsonl`` in it keeps the pieces that are done. The same engine,
-            model, language and audio go on from there.
+        work: a folder of this recording; its ``progress.jsonl`` stores finished pieces, from which the same engine,
+            model, language and audio resume.
 
-    Raises HarkError: no engine for it, a file that cannot be read, an engine that failed, a full disk; or the language
-    was not given, and is none that the engine knows.
+    Raises HarkError: no engine for it, an unreadable file, an engine that failed, a full disk; or a language that was
+    not given, and that the engine does not support.
     """
     reporter = reporter or silent_reporter()
     engine, why = registry.choose(options.engine, options.language, options.data, options.translate)
@@ -123,7 +122,7 @@ def recognize(
     translate: bool = False,
     words: Sequence[str] = (),
 ) -> list[Segment]:
-    """What is said in one piece: ``engine.recognize``, done where the model is loaded. Raises HarkError as that."""
+    """Recognize one piece by ``engine.recognize``, in the process that holds the model. Raises its HarkErrors."""
     if engine.hosted:  # there is no model to share, and its key stays in this process
         return engine.recognize(audio, language, translate, words)
     asked = (engine.name, engine.model, audio, language, translate, tuple(words))
@@ -133,8 +132,7 @@ def recognize(
 def recognize_by_name(
     name: str, model: str, audio: np.ndarray, language: str | None, translate: bool, words: Sequence[str]
 ) -> list[Segment]:
-    """:func:`recognize`, in the speech service, whose engines are other objects. Raises HarkError for a piece that is
-    longer than an engine accepts."""
+    """Run :func:`recognize` in the speech service, with its own engines. Raises HarkError: the piece is too long."""
     if len(audio) > (PIECE_S + 1) * SAMPLE_RATE:
         raise HarkError(
             worded("The piece cannot be recognized."),
@@ -145,10 +143,10 @@ def recognize_by_name(
 
 
 def recognized_so_far(work: Path) -> list[Segment]:
-    """What a transcription that goes on in a folder has recognized, in order of time; nobody is told apart yet."""
+    """Return the segments of a running transcription so far, in order of time, without speakers."""
     segments: list[Segment] = []
     with suppress(OSError, ValueError, KeyError, TypeError), (work / PROGRESS_FILE).open("rb") as file:
-        for line in file:  # the last may be half written
+        for line in file:  # the last line may be incomplete
             row = json.loads(line)
             segments += [segment_of_json(segment) for segment in row.get("segments", ())]
     return sorted(segments, key=lambda segment: segment.start_s)
@@ -180,8 +178,8 @@ def _plan(recording: soundfile.SoundFile, sides: bool, reporter: Reporter) -> li
 
 
 def _without_leaks(heard: list[np.ndarray], levels: list[np.ndarray]) -> list[np.ndarray]:
-    """Probabilities of speech, 0 where a channel holds only what leaks into it from the other."""
-    frames = min(map(len, [*heard, *levels]))  # of a file that is cut off, one may have a frame more
+    """Set probabilities of speech to 0 where a channel contains only leakage from the other."""
+    frames = min(map(len, [*heard, *levels]))  # one may have an extra frame in a truncated file
     left, right = (level[:frames] - np.percentile(level, LOUD_PERCENTILE) for level in levels)
     return [
         np.where(right - left > LEAK_DB, 0.0, heard[0][:frames]),
@@ -225,7 +223,7 @@ def _audio(recording: soundfile.SoundFile, piece: _Piece) -> np.ndarray:
 
 
 def _check_language(found: list[Segment], spoken_s: float, engine: RecognitionEngine) -> None:
-    """Raise HarkError where hardly anything was found of the language that the engine knows."""
+    """Raise HarkError if almost no speech was found in the engine's only language."""
     known = engine.languages()
     known_s = sum(segment.end_s - segment.start_s for segment in found if segment.language)
     if known is None or spoken_s < LEAST_SPOKEN_S or known_s >= LEAST_KNOWN * spoken_s:
@@ -243,7 +241,7 @@ def _check_language(found: list[Segment], spoken_s: float, engine: RecognitionEn
 
 
 def _main_language(segments: tuple[Segment, ...], engine: RecognitionEngine, wished: str | None) -> str:
-    """What was asked for, else what most is said in, else the one that the engine knows."""
+    """Return the requested language, else the one with most text, else the engine's own."""
     if wished:
         return base_language(wished)
     spoken: Counter[str] = Counter()
@@ -255,7 +253,7 @@ def _main_language(segments: tuple[Segment, ...], engine: RecognitionEngine, wis
 
 
 def _begun(audio_file: Path, engine: RecognitionEngine, options: TranscribeOptions, sides: bool) -> dict[str, Any]:
-    """The first line of the progress file: whatever would make other segments of the same pieces."""
+    """Return the first line of the progress file: everything that affects the segments of a piece."""
     with audio_file.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
@@ -271,10 +269,7 @@ def _begun(audio_file: Path, engine: RecognitionEngine, options: TranscribeOptio
 
 
 class _Progress:
-    """The pieces that are done: a JSON line each, after a line that says what they were made of.
-
-    A line that was cut off by the end of a process is left out, and so is all that another engine made.
-    """
+    """The finished pieces: a line on how they were made, then a JSON line each. Incomplete lines are dropped."""
 
     def __init__(self, path: Path, begun: dict[str, Any]) -> None:
         self.segments: dict[tuple[str, int, int], list[Segment]] = {}
@@ -293,7 +288,7 @@ class _Progress:
         self._file.close()
 
     def add(self, piece: _Piece, segments: list[Segment]) -> None:
-        """Keep what was recognized in a piece. Raises OSError."""
+        """Store the segments of a piece. Raises OSError."""
         self._write({"piece": piece.key(), "segments": [asdict(segment) for segment in segments]})
 
     def _write(self, row: dict[str, Any]) -> None:
@@ -301,7 +296,7 @@ class _Progress:
         self._file.flush()
 
     def _read(self) -> int:
-        """Take what is there; how many bytes of it are of use."""
+        """Load the existing lines; return the length of the valid part in bytes."""
         if not self._path.is_file():
             return 0
         whole = 0

@@ -1,7 +1,7 @@
-"""Whisper models that lie on this machine, and pulling one. Nothing here loads a model; only ``pull`` uses a network.
+"""Whisper models on this machine, and downloading one. Nothing here loads a model; only ``pull`` uses a network.
 
 CTranslate2's form is a folder (``model.bin``, ``config.json``, ``tokenizer.json``), openai-whisper's a file (``.pt``).
-HARK_WHISPER_MODEL names a size ("small") or a path; without it the best model that is found is used.
+HARK_WHISPER_MODEL names a size ("small") or a path; without it the best local model is used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from core.worded import worded
 from pipeline.recordings.local_models import hub_folder, pulling
 from pipeline.recordings.transcription.engine import RecognitionEngine
 
-# From the least to the most accurate; of one size, the one that knows many languages counts as better.
+# From the least to the most accurate; within a size, the multilingual one ranks higher.
 SIZES = (
     "tiny.en", "tiny", "base.en", "base", "small.en", "distil-small.en", "small", "medium.en", "distil-medium.en",
     "medium", "large-v1", "large-v2", "distil-large-v2", "distil-large-v3", "distil-large-v3.5", "turbo",
@@ -27,12 +27,12 @@ _CACHED = re.compile(r"^models--[^-]+(?:-[^-]+)*--faster-(distil-)?whisper-(.+)$
 
 
 def own_folder() -> Path:
-    """Where Hark keeps Whisper models: a folder (CTranslate2) or a ``.pt`` file (openai-whisper) for each."""
+    """Return the folder of Hark's Whisper models, each a folder (CTranslate2) or a ``.pt`` file (openai-whisper)."""
     return installation_folder() / "models" / "whisper"
 
 
 def converted() -> dict[str, Path]:
-    """Models in CTranslate2's form by size: Hark's own folder, then the Hugging Face cache."""
+    """Return models in CTranslate2's form by size: Hark's own folder, then the Hugging Face cache."""
     found: dict[str, Path] = {}
     for snapshot in sorted(hub_folder().glob("models--*/snapshots/*")):
         name = _CACHED.match(snapshot.parent.parent.name)
@@ -43,23 +43,23 @@ def converted() -> dict[str, Path]:
 
 
 def checkpoints() -> dict[str, Path]:
-    """Models in openai-whisper's form by size: Hark's own folder, then openai-whisper's cache."""
+    """Return models in openai-whisper's form by size: Hark's own folder, then openai-whisper's cache."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whisper"
     return {path.stem: path for folder in (cache, own_folder()) for path in sorted(folder.glob("*.pt"))}
 
 
 def is_converted(folder: Path) -> bool:
-    """Whether a folder holds a whole CTranslate2 Whisper, its tokenizer too (which would be downloaded otherwise)."""
+    """Return whether a folder holds a complete CTranslate2 Whisper, with the tokenizer (or it would be downloaded)."""
     return all((folder / name).is_file() for name in ("model.bin", "config.json", "tokenizer.json"))
 
 
 def best(names: dict[str, Path]) -> str:
-    """The most accurate of the models found; "" where there is none."""
+    """Return the most accurate of the models; "" if there is none."""
     return max(names, key=lambda name: SIZES.index(name) if name in SIZES else -1, default="")
 
 
 class WhisperEngine(RecognitionEngine):
-    """``model`` is a size or a path; without one it is what HARK_WHISPER_MODEL names, or the best that is found."""
+    """``model``: a size or a path; by default from HARK_WHISPER_MODEL, else the best local one."""
 
     def __init__(self, model: str = "") -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class WhisperEngine(RecognitionEngine):
         return best(self.found()) if wished in ("", "auto") else wished
 
     def file(self) -> Path | None:
-        """The model's file or folder; None where it is not on this machine."""
+        """Return the model's file or folder; None if it is not on this machine."""
         model = self.model
         if "/" not in model and not model.endswith(".pt"):
             return self.found().get(model) if model else None
@@ -90,8 +90,10 @@ class WhisperEngine(RecognitionEngine):
 
 
 def pull(size: str, reporter: Reporter) -> Path:
-    """Download a model in CTranslate2's form into Hark's folder; its folder there. An explicit act of the owner. Raises
-    HarkError: no such size, no network, a full disk, or the package faster-whisper is missing."""
+    """Download a model in CTranslate2's form; return its folder.
+
+    Raises HarkError: no such size, network, space, or package.
+    """
     if size not in SIZES:
         raise no_such(worded("Whisper model"), size, SIZES)
     target = own_folder() / size

@@ -1,4 +1,4 @@
-"""Words with times: those of Whisper engines made into ours, those of a text that replaced what was recognized."""
+"""Words with times: from Whisper engines, and for texts that replace recognized ones."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dataclasses import replace
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.transcript import Segment, Word
 
-# Whisper's own limits (Radford et al. 2022, section 4.5), and one below which even noisy speech does not fall.
+# Whisper's own limits (Radford et al. 2022, section 4.5), and one that even noisy speech does not fall below.
 NO_SPEECH, LEAST_LOG_P, MOST_COMPRESSION = 0.6, -1.0, 2.4
 LEAST_LOG_P_EVER = -1.5
 
-# Written without spaces, so that a word does not begin with one.
+# Languages without spaces, so that a word does not begin with one.
 UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "km", "yue"})
 
 _EDGES = re.compile(r"^\W+|\W+$")
@@ -23,7 +23,7 @@ RawWord = tuple[str, float, float, float]  # text with the space before it, star
 
 
 def invented(average_log_p: float, no_speech: float = 0.0, compression: float = 1.0) -> bool:
-    """Whether a segment is what models write where nothing is said: silence, a guess, or the same again and again."""
+    """Return whether a segment is a typical output without speech: silence, a guess, or a repetition."""
     return (
         compression > MOST_COMPRESSION
         or average_log_p < LEAST_LOG_P_EVER
@@ -32,8 +32,10 @@ def invented(average_log_p: float, no_speech: float = 0.0, compression: float = 
 
 
 def words_of(raw: Iterable[RawWord], language: str, seconds: float) -> tuple[Word, ...]:
-    """Words of a piece of ``seconds``, without spaces; what does not begin with a space belongs to the word before it
-    ("well" + "-known"). A model hears every piece as 30 s, so it can place words after the end."""
+    """Return the words of a piece of ``seconds``, joining those that do not begin with a space ("well" + "-known").
+
+    A model processes every piece as 30 s, so it can place words after the end.
+    """
     spaced = base_language(language or "en") not in UNSPACED
     words: list[Word] = []
     for text, start, end, confidence in raw:
@@ -52,7 +54,7 @@ def words_of(raw: Iterable[RawWord], language: str, seconds: float) -> tuple[Wor
 
 
 def spread(text: str, start_s: float, end_s: float, confidence: float) -> tuple[Word, ...]:
-    """The words of a text over its time, by their lengths: where an engine gives no times of words."""
+    """Spread the words of a text over its time by their lengths, if an engine gives no word times."""
     shown = text.split()
     letters = sum(len(word) + 1 for word in shown) or 1
     words: list[Word] = []
@@ -65,7 +67,7 @@ def spread(text: str, start_s: float, end_s: float, confidence: float) -> tuple[
 
 
 def segment_of(words: Sequence[Word], language: str) -> Segment | None:
-    """A segment of these words; its confidence is their mean. None where there are none."""
+    """Make a segment of these words, with their mean confidence; None if there are none."""
     if not words:
         return None
     confidence = round(sum(word.confidence for word in words) / len(words), 4)
@@ -76,18 +78,18 @@ def segment_of(words: Sequence[Word], language: str) -> Segment | None:
 def retimed(
     words: Sequence[Word], text: str, start_s: float, end_s: float, confidence: float | None = None
 ) -> tuple[Word, ...]:
-    """Return the words of a text, with the times of those that it replaces.
+    """Return the words of a text, with times from the words that it replaces.
 
-    Words that stay keep their times and confidence. Others share the time of those that they replace, or the gap
+    Unchanged words keep their times and confidence. Others share the time of those that they replace, or the gap
     between two words, or between a word and the end of the segment.
 
     Args:
         start_s, end_s: of the segment.
-        confidence: of words that are new; None: the least of those that they replace, 0 where there are none.
+        confidence: of new words; None: the lowest of those that they replace, 0 if there are none.
     """
     shown = text.split()
     found: list[Word] = []
-    # Case and the punctuation around a word change nothing about when it was said.
+    # Case, and punctuation around a word, do not affect its time.
     texts = ([word.text for word in words], shown)
     old, new = ([_EDGES.sub("", word).casefold() or word for word in said] for said in texts)
     for kind, i1, i2, j1, j2 in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():

@@ -1,4 +1,4 @@
-"""Whisper by whisper-timestamped: word times and confidences from the attention. GPL-3, so in a process of its own."""
+"""Whisper by whisper-timestamped: word times and confidences from the attention. GPL-3, hence a separate process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process that hears with whisper-timestamped. It downloads nothing: the model is a file."""
+"""The worker process that recognizes speech with whisper-timestamped. It downloads nothing: the model is a file."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def set_up() -> tuple[dict[str, Any], Speak]:
 
 
 def transcribed(library: Any, model: Any, audio: Any, language: str | None, prompt: str | None) -> dict[str, Any]:
-    """A piece's language, and its segments with words, as ``worker_engine.segments_of`` reads them."""
+    """Return a piece's language, and its segments with words, for ``worker_engine.segments_of``."""
     how = {"language": language, "condition_on_previous_text": False, "temperature": 0.0, "verbose": None}
     try:
         found = library.transcribe(model, audio, vad=False, initial_prompt=prompt, **how)
     except (ValueError, AssertionError, IndexError, RuntimeError):
-        # The path through the attention can fail on odd audio (dtw: "No warping path found"). The words are then
-        # placed by Whisper's own times of segments.
+        # The attention path can fail on odd audio (dtw: "No warping path found"). The words are then placed by
+        # Whisper's own segment times.
         traceback.print_exc()
         found = model.transcribe(audio, initial_prompt=prompt, **how)
     return {"language": found.get("language") or language or "", "segments": [_segment(s) for s in found["segments"]]}

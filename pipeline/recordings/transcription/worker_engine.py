@@ -1,6 +1,6 @@
-"""Base of the engines that run in a process of their own: because of their licence, or of what they need installed.
+"""Base class of engines that run in a process of their own, because of their licence or their packages.
 
-The worker is started once and recognizes many pieces. What it says is the protocol of the speech engines' workers
+The worker is started once and recognizes many pieces, by the protocol of the speech engines' workers
 (``core.worker_protocol``).
 """
 
@@ -28,14 +28,14 @@ PIECE_TIMEOUT_S = 600.0  # a large model on a slow processor
 
 
 class WorkerEngine(RecognitionEngine):
-    """Runs a module of this package in the engine's own environment, or in Hark's where that suffices."""
+    """Runs a module of this package in the engine's own environment, or in Hark's if that suffices."""
 
     name: str
-    module: str  # of the worker
-    packages: tuple[str, ...]  # that the worker imports
+    module: str  # the worker's module
+    packages: tuple[str, ...]  # imported by the worker
 
     def worker_arguments(self) -> list[str]:
-        """The paths of its models, for the worker."""
+        """Return the paths of the models, for the worker."""
         raise NotImplementedError
 
     def lacking(self) -> list[str]:
@@ -66,7 +66,7 @@ class WorkerEngine(RecognitionEngine):
     def run(
         self, model: Any, audio: np.ndarray, language: str | None, translate: bool, words: Sequence[str]
     ) -> list[Segment]:
-        """See ``RecognitionEngine.run``. A worker that dies is started again once, for the same piece."""
+        """Recognize one piece; a worker that dies is restarted once for it."""
         for attempt in (1, 2):
             try:
                 if self._loaded is None:
@@ -92,8 +92,7 @@ class WorkerEngine(RecognitionEngine):
 
 
 def segments_of(answer: Mapping[str, Any], seconds: float) -> list[Segment]:
-    """Segments out of a worker's answer: ``language`` and ``segments`` of ``words`` (text, start, end, confidence).
-    Raises KeyError, TypeError or ValueError where it is none."""
+    """Parse a worker's answer into segments. Raises KeyError, TypeError or ValueError: it is invalid."""
     language = str(answer["language"])
     found = []
     for segment in answer["segments"]:
