@@ -124,8 +124,8 @@ def folded(name: str) -> str:
 def recordings_of(phrase: str, folder: Path) -> list[Path]:
     """Return real recordings of a phrase: those in ``keyphrases/<phrase>``, or of a word of Speech Commands.
 
-    The folder's name may have spaces or underscores. Of Speech Commands, only the few speakers count on whom no shipped
-    weights were trained.
+    The folder's name may have spaces or underscores. Of Speech Commands only the few speakers count whose recordings
+    trained no shipped weights.
     """
     for named in sorted((folder / "keyphrases").glob("*")):
         if named.is_dir() and folded(named.name) == folded(phrase):
@@ -556,7 +556,7 @@ def _report(bundle: Bundle) -> Mapping[str, Any]:
 
 
 def _tested(report: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
-    """Return the report's miss rates of test voices at the shipped threshold, with intervals, by our conditions."""
+    """Return the report's miss rates of test voices at the shipped threshold, with intervals, by condition."""
     results = report.get("results", {})
     for row in results.get("at_rates", ()):
         if row["threshold"] == results.get("default_threshold"):

@@ -183,7 +183,7 @@ class BatchRecipe:
 
     positive: float = 0.25
     aligned_negative: float = 0.30  # confusables and in-between negatives, aligned like the phrase
-    hard: float = 0.15  # windows of negatives that had the highest scores halfway through training
+    hard: float = 0.15  # windows of negatives that had the highest scores at the last mining
     prefix: float = 0.05  # the phrase's own beginning
 
 

@@ -12,7 +12,7 @@ FIRST_TEXT = 3  # earlier tokens are not text
 NO_TEXT = b"<<ST_"  # neither are tokens with this prefix
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}".encode()  # begins a token that begins a word
 NEXT_WORD = (SPACE, b".", b",", b"!", b"?", b";", b":")  # token prefixes that complete the previous word
-SPELLINGS_A_FORM = 2  # with and without capitals each
+SPELLINGS_A_FORM = 2  # shortest token sequences for each capitalization
 
 
 def token_texts(content: bytes) -> list[bytes]:

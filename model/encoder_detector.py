@@ -37,7 +37,7 @@ ENCODER_MATCH_FLOOR = -5.0  # lower than a backbone's: an encoder is more certai
 ENCODER_HOP = 7_680  # samples between two windows of a stream: 480 ms
 ENCODER_BEFORE = 8_000  # samples of context before the phrase
 ENCODER_LEAST = 46_080  # samples of the shortest window, 2.88 s: 2.4 s were worse in noise
-LEAST_VERIFIED = 0.0  # match score; 23 % of similar words by people unknown to the verifier score higher
+LEAST_VERIFIED = 0.0  # match score; 23 % of confusables by people unknown to the verifier score higher
 ENCODER_POOL = 48  # the best score of a window's last 960 ms counts: the new 480 ms, and the 480 ms before once more
 
 

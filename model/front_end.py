@@ -34,7 +34,7 @@ class FrontEnd:
     network: ClassVar[bool] = False
 
     def sound(self, audio: np.ndarray, low: int, high: int) -> np.ndarray:
-        """Return the input of the computation for audio [samples] whose log-mel frames ``low`` to ``high`` count."""
+        """Return the input for computing the log-mel frames ``low`` to ``high`` of an example's audio [samples]."""
         return log_mel(audio)[low:high]
 
     def computer(self, providers: Sequence[str] = (CPU,)) -> Compute:

@@ -39,7 +39,7 @@ class FusedDetectorConfig(BackboneDetectorConfig):
 class FusedDetector(BackboneDetector, TrainedDetector):
     """A keyword HMM, which knows the phrase's phones, and a network trained on voices speaking it."""
 
-    floor = -3.2  # lower than without a network, which is unreliable on sounds nothing like the phrase
+    floor = -3.2  # lower than without a network, which alone must not fire on sounds unlike the phrase
     end_jitter = (0, 20)
     config: FusedDetectorConfig
 

@@ -117,7 +117,7 @@ def rescoring_graph(sequences: tuple[tuple[int, ...], ...]) -> onnx.ModelProto:
 
 
 def _write() -> onnx.GraphProto:
-    """Return the body of the loop that writes a token to ``ids``; ``fits``: log-probability of the phrase there."""
+    """Return the body of the loop that writes a token to ``ids``; ``fits`` scores the phrase's first token."""
     write = Nodes()
     log_p = _decode(write, "write/", "ids", "last")
     write.add("Gather", [log_p, "firsts"], "first_p", axis=2)

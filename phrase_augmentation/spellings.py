@@ -23,7 +23,7 @@ CONSONANT_CLUSTERS = {
     "en": ("sh", "ch", "th", "st", "tr", "pl", "br", "gr", "fl"),
     "de": ("sch", "ch", "st", "tr", "pf"),
 }
-COMMON_SHARE = 0.003  # a less frequent letter is foreign to the language
+COMMON_SHARE = 0.003  # letters with a smaller share are foreign to the language
 OTHER_VOWEL = 0.4  # phone distance from which everybody distinguishes two vowels
 SEEN_TRIGRAMS = 4  # words of the vocabulary that must contain a trigram to make it readable
 

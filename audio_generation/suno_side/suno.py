@@ -18,7 +18,7 @@ class Suno(Engine):
     about = worded("Voices like people, with breath and laughter. Slower than speech without a GPU.")
     licence = "MIT"
     clip_s = 30.0
-    by_default = False  # half a minute a clip on two cores
+    by_default = False  # a minute a phrase on two cores
     packages = ("transformers", "torch")
     loads_weights = True
     start_timeout_s = 600.0

@@ -1,4 +1,4 @@
-"""Training of an encoder's phone outputs from its cached outputs."""
+"""Training of the phone head on cached outputs of the encoder."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def build_negative_set(
             split = str(columns["split"])
             hours[split] = hours.get(split, 0.0) + len(levels) * FRAME_S / 3600
             progress.advance()
-    # By phone over time, which makes runs of zeros, which compress best.
+    # Phone by phone over time, because runs of zeros compress best.
     joined = np.ascontiguousarray(np.concatenate(parts).T)
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_LZMA) as archive:
         archive.writestr("about.json", json.dumps({**about, "hours": {k: round(v, 2) for k, v in hours.items()}}))

@@ -204,7 +204,7 @@ def _drawn_ahead(batch_of: Callable[[int], SpeechBatch], steps: range) -> Genera
 
 
 def _phone_errors(errors: Mapping[str, float]) -> float:
-    """Return the mean over groups of people, or of engines without people, or 0: the best weights have the least."""
+    """Return the mean over groups of people, else of engines, else 0, which makes the last weights the best."""
     rates = {group: rate for group, rate in errors.items() if group.startswith("per/")}
     people = [rate for group, rate in rates.items() if group.startswith("per/real")]
     return float(np.mean(people or list(rates.values()) or [0.0]))

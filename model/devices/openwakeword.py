@@ -88,7 +88,7 @@ def embedding() -> Callable[[np.ndarray], np.ndarray]:
 
 
 def interpreter(library: Any, model: Any, shape: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that runs a network on inputs of a shape, on one thread: the default four only wait."""
+    """Return a function that runs a network on inputs of a shape, on one thread (the default four block each other)."""
     pointer, whole = ctypes.c_void_p, ctypes.c_int32
     library.TfLiteInterpreterOptionsCreate.restype = pointer
     library.TfLiteInterpreterOptionsSetNumThreads.argtypes = [pointer, whole]
