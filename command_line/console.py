@@ -65,7 +65,7 @@ class Screen:
         try:
             self._stdout.flush()
         except (OSError, ValueError):
-            _let_go_of_stdout()
+            _discard_stdout()
 
     # Results.
 
@@ -100,7 +100,7 @@ class Screen:
             self._stdout.write(text)
             self._stdout.flush()
         except BrokenPipeError as error:
-            _let_go_of_stdout()
+            _discard_stdout()
             raise OutputClosed from error
 
     def results(self, value: Mapping[str, Any], errors: Sequence[tuple[object, HarkError]]) -> int:
@@ -183,7 +183,7 @@ def _print(console: Console, line: RenderableType) -> None:
     console.print(line, soft_wrap=isinstance(line, str | Text))
 
 
-def _let_go_of_stdout() -> None:
+def _discard_stdout() -> None:
     """Redirect stdout to nowhere, so that Python's final flush does not fail after the reader has gone."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)

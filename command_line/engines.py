@@ -65,14 +65,14 @@ def run_voices(options: argparse.Namespace, screen: Screen) -> int:
     for name, voices in found.items():
         if voices:
             speakers = len({voice.speaker for voice in voices})
-            summary.append([name, speakers, len(voices), _some(voices)])
+            summary.append([name, speakers, len(voices), _sample_names(voices)])
     screen.show(table(["engine", "speakers", "voices", "such as"], summary, right=[1, 2]), "")
     screen.show_line(f"All voices of one: {command('voices', 'list', '--engine', str(summary[0][0]))}")
     screen.show_line(f"More voices:       {command('engines', 'list')}")
     return 0
 
 
-def _some(voices: list[Voice]) -> str:
+def _sample_names(voices: list[Voice]) -> str:
     """Return the names of a few voices, each of a different speaker."""
     by_speaker = {voice.speaker: voice.name for voice in reversed(voices)}
     some = list(dict.fromkeys(voice.name for voice in voices if by_speaker[voice.speaker] == voice.name))

@@ -1,4 +1,4 @@
-"""``train``, ``plan``, ``advise``, ``retrain``, and the dialogue without a command."""
+"""``train``, ``plan``, ``advise``, ``retrain``, and the dialogue that runs without a command."""
 
 from __future__ import annotations
 

@@ -189,10 +189,10 @@ def _refuse_calls(machine: str) -> None:
     first_argument = 16  # its lower half
     refused = instruction(give, RET_ERRNO | errno.EPERM)
     lines = [
-        instruction(load, 4),  # of the architecture
+        instruction(load, 4),  # the architecture
         instruction(equal, architecture, 1, 0),
         instruction(give, RET_KILL),
-        instruction(load, 0),  # of the call
+        instruction(load, 0),  # the number of the call
         instruction(at_least, X32_CALLS, 0, 1),
         refused,
     ]

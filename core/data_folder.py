@@ -1,4 +1,4 @@
-"""The folder that holds everything Hark writes, and writing such that a crash leaves no partial file."""
+"""The folder that holds everything Hark writes, and atomic writes, which leave no partial file after a crash."""
 
 from __future__ import annotations
 
@@ -126,10 +126,7 @@ def atomic_path(target: Path, mode: int = 0o644) -> Iterator[Path]:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove files left by killed processes in :func:`atomic_path`; nobody may be writing to the folder.
-
-    Raises OSError.
-    """
+    """Remove files that killed processes left in :func:`atomic_path`, if no others write there. Raises OSError."""
     for path in folder.glob(".*"):
         if _UNFINISHED.fullmatch(path.name):
             path.unlink(missing_ok=True)

@@ -29,7 +29,7 @@ class Reporter:
         self._sink({"event": event, "time": round(time.time(), 3), **fields})
 
     def stage(self, name: str, message: str) -> None:
-        self._emit("stage", name=name, **_said(message))
+        self._emit("stage", name=name, **_message_fields(message))
 
     def progress(self, done: float, total: float, eta_s: float | None = None) -> None:
         """Report how far the stage is; ``eta_s``: seconds left, if known."""
@@ -41,7 +41,7 @@ class Reporter:
 
     def log(self, message: str, level: str = "info") -> None:
         """Report a message for the user; ``level`` is info or warning."""
-        self._emit("log", **_said(message), level=level)
+        self._emit("log", **_message_fields(message), level=level)
 
     def metric(self, name: str, value: float) -> None:
         self._emit("metric", name=name, value=value)
@@ -62,7 +62,7 @@ class Reporter:
         return Reporter(sink)
 
 
-def _said(message: str) -> dict[str, Any]:
+def _message_fields(message: str) -> dict[str, Any]:
     return {"message": str(message), "said": message.parts()} if isinstance(message, Worded) else {"message": message}
 
 

@@ -29,7 +29,7 @@ def foreign_audio_blocks(
 ) -> Iterator[np.ndarray]:
     """Yield a file as blocks of mono float32 at 16 kHz.
 
-    Raises HarkError: as :func:`core.audio_file.read_audio_blocks`.
+    Raises HarkError as :func:`core.audio_file.read_audio_blocks`.
     """
     path = Path(path)
     check_file(path)

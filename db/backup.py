@@ -372,7 +372,7 @@ def restore(
             disk. The data folder and the server are then as before.
     """
     with _writing("the backup was not restored"):
-        occupied = data.exists() and (not data.is_dir() or bool(_held_by(data)))
+        occupied = data.exists() and (not data.is_dir() or bool(_entries_of(data)))
         if occupied and not replace:
             raise _holds_something(data)
         if server is not None and not replace and server.is_used():
@@ -392,7 +392,7 @@ def restore(
             return backup, aside
 
 
-def _room(data: Path) -> Path:
+def _staging_parent(data: Path) -> Path:
     """Return the folder for temporary folders that can be renamed to the data folder: its parent.
 
     If the data folder is a mount, or its parent is not writable (as in a container), that is the data folder itself:
@@ -402,7 +402,7 @@ def _room(data: Path) -> Path:
     return data if in_place else data.parent
 
 
-def _held_by(data: Path) -> list[Path]:
+def _entries_of(data: Path) -> list[Path]:
     """Return the entries of a data folder, except those left by earlier restores in place and by the file system."""
     return [path for path in data.iterdir() if path.name != "lost+found" and not path.name.startswith(IN_PLACE)]
 
@@ -410,7 +410,7 @@ def _held_by(data: Path) -> list[Path]:
 @contextmanager
 def _temporary_folder(data: Path) -> Iterator[Path]:
     """Yield a folder that only its owner can read; it is removed afterwards unless it was renamed."""
-    folder = Path(tempfile.mkdtemp(prefix=f".restoring-{data.name}-", dir=_room(data)))
+    folder = Path(tempfile.mkdtemp(prefix=f".restoring-{data.name}-", dir=_staging_parent(data)))
     try:
         yield folder
     finally:
@@ -422,13 +422,13 @@ def _put_in_place(staged: Path, data: Path, aside: Path | None) -> list[tuple[Pa
 
     These are two at most, unless the folder itself cannot be renamed.
     """
-    if _room(data) == data:
-        if aside is None and _held_by(data):
+    if _staging_parent(data) == data:
+        if aside is None and _entries_of(data):
             raise _holds_something(data)
         renames = [(path, data / path.name) for path in staged.iterdir()]
         if aside is not None:
             aside.mkdir(mode=0o700)
-            renames = [(path, aside / path.name) for path in _held_by(data)] + renames
+            renames = [(path, aside / path.name) for path in _entries_of(data)] + renames
     else:
         renames = [(staged, data)] if aside is None else [(data, aside), (staged, data)]
     done: list[tuple[Path, Path]] = []
@@ -482,7 +482,7 @@ def _put_on_server(server: Libraries, staged: Path, data: Path, occupied: bool, 
 
 def _free_name(data: Path) -> Path:
     name = f".before-{datetime.now():%Y%m%d-%H%M%S}"
-    path = data / name if _room(data) == data else data.with_name(data.name + name)
+    path = data / name if _staging_parent(data) == data else data.with_name(data.name + name)
     while path.exists():
         path = path.with_name(f"{path.name}-")
     return path

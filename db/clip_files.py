@@ -19,10 +19,7 @@ FULL_SCALE = 32768.0  # of 16-bit samples, as in soundfile, so reading and stori
 
 
 def to_samples(audio: np.ndarray) -> np.ndarray:
-    """Convert float audio [samples] in [-1, 1] to int16.
-
-    Raises ValueError: not one-dimensional, empty, or not finite.
-    """
+    """Convert float audio [samples] in [-1, 1] to int16. Raises ValueError: not one-dimensional, empty, not finite."""
     audio = np.asarray(audio)
     if audio.ndim != 1 or not len(audio):
         raise ValueError(f"a clip is a non-empty vector of samples, not an array of shape {audio.shape}")
@@ -75,7 +72,7 @@ def store(data_dir: Path, digest: str, samples: np.ndarray) -> bool:
 
 
 def load(path: Path, start: int = 0, stop: int | None = None) -> np.ndarray:
-    """Read a clip, or samples ``start`` to ``stop`` of it, as mono float32 [samples] at 16 kHz.
+    """Read a clip, or samples ``start`` to ``stop`` of it, as float32 [samples] at 16 kHz.
 
     Raises soundfile's errors.
     """

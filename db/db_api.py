@@ -603,7 +603,8 @@ class Library:
     ) -> tuple[list[Problem], int]:
         """Compare the rows and files of one digest prefix; return the problems and the number of files."""
         folder = self.data_dir / clip_files.CLIPS_FOLDER / prefix
-        # The files first: a row added meanwhile has its file already, or a young one.
+        # The files first: a row added since then has its file by now, and a file still without its row is too young to
+        # judge.
         files = _files_below(folder)
         query = "SELECT DISTINCT sha256, path FROM clip WHERE sha256 >= ? AND sha256 < ?"
         rows = self._rows(query, (prefix, prefix + "g"), CHECKING)  # 'g' comes after every hexadecimal digit

@@ -47,15 +47,12 @@ class Libraries:
         return False
 
     def save(self, name: str, copy: Path) -> None:
-        """Write a consistent snapshot of a library to a new SQLite file.
-
-        Raises FileNotFoundError: there is no library.
-        """
+        """Write a consistent snapshot of a library to a new SQLite file. Raises FileNotFoundError: no library."""
         folder = (self._data / name).parent
         if not is_on_server(folder):  # its user was deleted; connecting would make the library again
             raise FileNotFoundError(folder)
         source = on_server(folder)
-        saying = _said(source, "The clip library cannot be copied.")
+        saying = _explaining(source, "The clip library cannot be copied.")
         with saying, closing(source.connect()) as connection, connection.snapshot():
             _fill(SqliteDatabase(copy), connection)
 
@@ -70,7 +67,7 @@ class Libraries:
                     continue
                 reporter.stage("library", "Filling the clip library")
                 library = on_server(file.parent)
-                saying = _said(library, "The clip library cannot be filled: the backup was not restored.")
+                saying = _explaining(library, "The clip library cannot be filled: the backup was not restored.")
                 with saying, closing(SqliteDatabase(file).connect()) as source, source.transaction():
                     made[library.made()] = library
                     _fill(library, source)
@@ -92,7 +89,7 @@ class Libraries:
 
 
 @contextmanager
-def _said(database: Database, what: str) -> Iterator[None]:
+def _explaining(database: Database, what: str) -> Iterator[None]:
     try:
         yield
     except (database.errors, SqliteDatabase.errors) as error:

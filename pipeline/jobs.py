@@ -161,7 +161,7 @@ def _export(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     return {"bytes": target.stat().st_size, "files": len(made.files)}
 
 
-def _of(place: str) -> Callable[[Spec, Path, Reporter], dict[str, Any]]:
+def _lazy(place: str) -> Callable[[Spec, Path, Reporter], dict[str, Any]]:
     """Return a job function "module:name" of ``pipeline.recordings``, imported when it is called."""
 
     def run(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
@@ -241,14 +241,14 @@ KINDS = {
         Kind(worded("align"), AUDIO, _align, (("align", worded("Align words and recordings")),)),
         Kind(worded("enable"), AUDIO, _enable),
         Kind(worded("pull"), AUDIO, _pull),
-        Kind(worded("transcribe"), AUDIO, _of("job:transcribe_recording"), TRANSCRIPTION_STAGES),
-        Kind(worded("summarize"), AUDIO, _of("job:summarize_recording"), (("summarize", worded("Summarize")),)),
-        Kind(worded("speakers"), AUDIO, _of("job:detect_speakers"), (TRANSCRIPTION_STAGES[3],)),
-        Kind(worded("minable"), AUDIO, _of("job:make_minable")),
-        Kind(worded("polish"), AUDIO, _of("job:polish_recording"), (("polish", worded("Polish")),)),
-        Kind(worded("translate"), AUDIO, _of("job:translate_recording"), (("translate", worded("Translate")),)),
+        Kind(worded("transcribe"), AUDIO, _lazy("job:transcribe_recording"), TRANSCRIPTION_STAGES),
+        Kind(worded("summarize"), AUDIO, _lazy("job:summarize_recording"), (("summarize", worded("Summarize")),)),
+        Kind(worded("speakers"), AUDIO, _lazy("job:detect_speakers"), (TRANSCRIPTION_STAGES[3],)),
+        Kind(worded("minable"), AUDIO, _lazy("job:make_minable")),
+        Kind(worded("polish"), AUDIO, _lazy("job:polish_recording"), (("polish", worded("Polish")),)),
+        Kind(worded("translate"), AUDIO, _lazy("job:translate_recording"), (("translate", worded("Translate")),)),
         Kind(worded("export"), AUDIO, _export, EXPORT_STAGES),
-        Kind(worded("train-recognizer"), TRAINING, _of("adapt_recognizer:train_recognizer"), RECOGNIZER_STAGES),
+        Kind(worded("train-recognizer"), TRAINING, _lazy("adapt_recognizer:train_recognizer"), RECOGNIZER_STAGES),
     )
 }
 

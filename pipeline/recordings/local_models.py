@@ -62,10 +62,7 @@ def complete(folder: Path) -> bool:
 
 
 def load(folder: str, kind: str, what: str, what_to_do: str) -> tuple[Any, Any]:
-    """Load (tokenizer, model) by a class ``kind`` of transformers.
-
-    Raises HarkError with ``what`` and ``what_to_do``.
-    """
+    """Load (tokenizer, model) by transformers' class ``kind``. Raises HarkError with ``what`` and ``what_to_do``."""
     import transformers
 
     try:

@@ -217,7 +217,7 @@ def _decoded(source: Path) -> Iterator[tuple[int, np.ndarray]]:
 def merge(sources: Sequence[Path], target: Path, limits: MediaLimits) -> None:
     """Join normalized files with pauses, in stereo if all are.
 
-    Raises HarkError: too long together, unreadable, full disk.
+    Raises HarkError: too long, unreadable, or a full disk.
     """
     seconds, channels = MERGE_PAUSE_S * (len(sources) - 1), 2
     for path in sources:
@@ -240,10 +240,7 @@ def merge(sources: Sequence[Path], target: Path, limits: MediaLimits) -> None:
 
 
 def waveform(path: Path, points: int = 1600) -> list[float]:
-    """Return at most ``points`` peaks (0 to 1, of any channel) of a normalized recording.
-
-    Raises HarkError: unreadable.
-    """
+    """Return at most ``points`` peaks (0 to 1, of any channel) of a normalized recording. Raises HarkError."""
     with open_normalized(path) as recording:
         step = _step(recording.frames, points)
         blocks = read_blocks(recording, step * max(1, BLOCK_FRAMES // step))
@@ -384,7 +381,7 @@ def _number(text: object) -> float:
 def _told(command: list[str], path: Path) -> tuple[Any, str]:
     """Run a program on a file; return its JSON output (None: invalid) and last error line.
 
-    Raises HarkError: a time-out.
+    Raises HarkError: time-out.
     """
     started = time.monotonic()
     with listened_to(command, path, PROBE_TIMEOUT_S) as (process, said):

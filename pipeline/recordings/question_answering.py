@@ -219,13 +219,13 @@ def answer(
         found: Answer | bool | None = None  # False: a model read the passages without success; None: none read them
         note = ""
         if language_model is not None and passages:
-            rows = list(dict.fromkeys([*_in_turn(ranked, near), *range(len(passages))]))[:WRITTEN_FROM]
+            rows = list(dict.fromkeys([*_interleaved(ranked, near), *range(len(passages))]))[:WRITTEN_FROM]
             try:
                 found = _written(question, [line for row in rows for line in passages[row].lines], language_model)
             except HarkError as error:
                 note = f"{error.what} {error.why}"
         if read is not None and found is None:
-            both = _in_turn([row for row in best if coverage[row] >= FLOOR_WITH_READER], near)
+            both = _interleaved([row for row in best if coverage[row] >= FLOOR_WITH_READER], near)
             found = _read(question, [passages[row] for row in both[:READ]], read) if both else None
         if isinstance(found, Answer):
             return replace(found, note=note)
@@ -240,7 +240,7 @@ def answer(
         return Answer(text, (), False, "nearest", 0.0, tuple(nearest), note)
 
 
-def _in_turn(by_words: Sequence[int], near: Sequence[int]) -> list[int]:
+def _interleaved(by_words: Sequence[int], near: Sequence[int]) -> list[int]:
     """Interleave two rankings: the best by words, the nearest, the second best ..."""
     return list(dict.fromkeys(row for rows in zip_longest(by_words, near) for row in rows if row is not None))
 
@@ -297,10 +297,7 @@ def _nearest_lines(
 
 
 def _written(question: str, lines: Iterable[Citation], chosen: llm.LlmSettings) -> Answer | bool:
-    """Let the language model answer from segments; False if they do not answer.
-
-    Raises HarkError: no, or two bad answers.
-    """
+    """Let the language model answer from segments; False if they hold no answer. Raises HarkError: it failed twice."""
     given: list[Citation] = []
     for line in dict.fromkeys(lines):
         if given and sum(len(one.text) for one in (*given, line)) > chosen.part_characters:

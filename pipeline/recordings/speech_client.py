@@ -118,10 +118,7 @@ def stop() -> None:
 
 
 def socket_path() -> Path:
-    """Return the service's socket: HARK_SPEECH_SOCKET, or the installation's own.
-
-    Raises HarkError: not private, too long.
-    """
+    """Return the service's socket: HARK_SPEECH_SOCKET, or the installation's own. Raises HarkError: it is unsafe."""
     given = os.environ.get("HARK_SPEECH_SOCKET", "").strip()
     if given:
         path = Path(given).expanduser().absolute()

@@ -15,10 +15,7 @@ from core.worker_process import WorkerGone, WorkerProcess
 
 
 def ask(worker: WorkerProcess, audio: np.ndarray, timeout_s: float, doing: str, **request: Any) -> Any:
-    """Return a worker's answer about audio (float32 [samples] at 16 kHz).
-
-    Raises WorkerGone, or HarkError: not written.
-    """
+    """Return a worker's answer about audio (float32 [samples] at 16 kHz). Raises WorkerGone; HarkError: a full disk."""
     with tempfile.TemporaryDirectory(prefix="hark-worker-") as folder:
         audio_file, answer_file = Path(folder) / "audio.wav", Path(folder) / "answer.json"
         with storing(doing):

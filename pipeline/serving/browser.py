@@ -1,6 +1,6 @@
 """onnxruntime-web, which a bundle's ``detect.html`` needs: fetched from npm once, checked, and put beside it.
 
-It has 14 MB and is the same for all detectors, so it is neither in a bundle nor in the repository.
+It takes 14 MB and is the same for all detectors, so it is neither in a bundle nor in the repository.
 """
 
 from __future__ import annotations

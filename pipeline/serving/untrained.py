@@ -30,7 +30,7 @@ class UntrainedStream:
     score_period_s = SCORE_PERIOD_S
 
     def __init__(self, keyphrase: Keyphrase) -> None:
-        """Load the scorer, in some seconds at first. Raises HarkError: no phones, or the speech service fails."""
+        """Load the phrase's scorer. Raises HarkError: the phrase has no phones, or the speech service fails."""
         self._phrase = keyphrase.text, keyphrase.language
         _none, self.threshold, samples = call(TIMEOUT_S, _score, *self._phrase)
         self._trigger = Trigger(self.threshold, round(REFRACTORY_S / SCORE_PERIOD_S))

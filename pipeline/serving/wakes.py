@@ -74,7 +74,7 @@ class WakeSender:
     def __init__(self, address: str, token: str) -> None:
         """Start the thread.
 
-        ``address``: ``https://HOST/api/v1/detectors/ID/wakes``. Raises HarkError: invalid address.
+        ``address``: ``https://HOST/api/v1/detectors/ID/wakes``. Raises HarkError: it is invalid.
         """
         if web_address(address) is None:
             raise HarkError(

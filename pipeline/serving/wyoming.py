@@ -109,10 +109,7 @@ class Stream:
         }
 
     def process(self, samples: np.ndarray) -> list[Heard]:
-        """Return the detections in the next samples (float32 in [-1, 1], 16 kHz), in order of time.
-
-        Raises BundleError.
-        """
+        """Return the detections in the next samples (float32, 16 kHz), in order of time. Raises BundleError."""
         found = [
             Heard(name, hit.time_s, hit.score)
             for name, detector in self._detectors.items()

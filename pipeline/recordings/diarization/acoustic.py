@@ -51,10 +51,7 @@ _lock = threading.Lock()
 
 
 def diarize_audio(audio: np.ndarray, speakers: int | None = None, reporter: Reporter | None = None) -> Diarization:
-    """Return the turns in float32 [samples] at 16 kHz, of ``speakers`` people if known.
-
-    Raises HarkError: no resemblyzer.
-    """
+    """Return the turns in float32 [samples] at 16 kHz, of ``speakers`` people if known. Raises HarkError."""
     reporter = reporter or silent_reporter()
     probabilities = speech_probabilities([audio])
     spoken = speech_regions(probabilities, *SPOKEN)
@@ -63,7 +60,7 @@ def diarize_audio(audio: np.ndarray, speakers: int | None = None, reporter: Repo
         return Diarization((), "acoustic", versions=versions(*PACKAGES))
     embeddings = _embeddings(audio, windows, reporter)
     middles = np.array([(start + end) / 2 for start, end in windows])
-    even = _evened(embeddings, windows)
+    even = _smoothed(embeddings, windows)
     found = voices(even, middles, speakers)
     turns = list(_turns(embeddings, found, windows, spoken))
     order = list(dict.fromkeys(turn.speaker for turn in turns))
@@ -192,7 +189,7 @@ def _spectra(audio: np.ndarray, windows: Sequence[tuple[float, float]]) -> Itera
         first = last + 1
 
 
-def _evened(embeddings: np.ndarray, windows: Sequence[tuple[float, float]]) -> np.ndarray:
+def _smoothed(embeddings: np.ndarray, windows: Sequence[tuple[float, float]]) -> np.ndarray:
     """Average each window's embedding with its nearest neighbours, to reduce noise when finding the voices."""
     even = np.empty_like(embeddings)
     for number, (start, _) in enumerate(windows):

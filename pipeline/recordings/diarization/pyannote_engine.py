@@ -51,10 +51,7 @@ def readiness() -> Readiness:
 
 
 def diarize_pyannote(audio_file: Path, speakers: int | None = None) -> Diarization:
-    """Return the turns of a recording, of ``speakers`` people if known.
-
-    Raises HarkError: unreadable, or pyannote failed.
-    """
+    """Return the turns of a recording, of ``speakers`` people if known. Raises HarkError: pyannote failed."""
     audio = read_audio(audio_file)
     longest_s = START_TIMEOUT_S + TIMES_REAL_TIME * len(audio) / SAMPLE_RATE
     try:

@@ -140,10 +140,7 @@ def character_file() -> Path:
 
 
 def write(engine: str, parts: list[str]) -> tuple[list[str], str]:
-    """Summarize texts in the speech service; also return the model's name.
-
-    Raises HarkError: no model, or a broken one.
-    """
+    """Summarize texts in the speech service; also return the model's name. Raises HarkError: no usable model."""
     parts = [part[:LONGEST_PART] for part in parts]
     if engine == "character":
         from model.summarizer.decoding import open_summarizer

@@ -133,7 +133,7 @@ def _may_guess(engine: RecognitionEngine, able: list[RecognitionEngine]) -> bool
 
 
 def _fitted(engine: RecognitionEngine, data: Path | None) -> RecognitionEngine:
-    """Return the engine with the user's own weights, if any; such an engine is used only once."""
+    """Return the engine, or a new one with the user's own weights, if there are any."""
     model = own_model(data) if isinstance(engine, HarkCtc) and data is not None else ""
     return HarkCtc(model) if model and model != engine.model else engine
 

@@ -90,10 +90,7 @@ class WhisperEngine(RecognitionEngine):
 
 
 def pull(size: str, reporter: Reporter) -> Path:
-    """Download a model in CTranslate2's form; return its folder.
-
-    Raises HarkError: no such size, network, space, or package.
-    """
+    """Download a model in CTranslate2's form; return its folder. Raises HarkError: no such size, or it failed."""
     if size not in SIZES:
         raise no_such(worded("Whisper model"), size, SIZES)
     target = own_folder() / size
