@@ -1,4 +1,4 @@
-"""Fixtures that any test may use."""
+"""Fixtures for all tests."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ ASKED_FOR = ("devices", "soak")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Who asks for the topology wants to see it, not that something is missing."""
+    """Fail instead of skipping without servers when the topology is requested."""
     if "topology" in config.option.markexpr.split():
         os.environ[NEEDED] = "1"
 
@@ -122,13 +122,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_finish() -> None:
-    """What was imported and collected stays: collecting garbage need not walk it again and again."""
+    """Freeze imported and collected objects, so that garbage collections need not traverse them."""
     gc.freeze()
     gc.set_threshold(20_000, 50, 50)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what is quick and what is long, begin with what takes longest, and leave out what must be asked for."""
+    """Mark quick and long tests, begin with the longest, and leave out those that must be requested."""
     here = Path(__file__).parent
     for item in items:
         marker = "topology" if item.path.name == TOPOLOGY else next(filter(item.get_closest_marker, ASKED_FOR), None)
@@ -147,8 +147,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def signals() -> Iterator[None]:
-    """Handled after each test as before it. The command line ignores them from its end on: what a later test starts
-    would ignore them, too, and could not be ended."""
+    """Restore signal handlers after each test: the command line ends with signals ignored, and children inherit that."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
     for number, handler in before.items():
@@ -157,14 +156,14 @@ def signals() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A portal's database is a file, as outside tests: threads do not wait for each other's writes in one in memory."""
+    """Keep a portal's database in a file, as outside of tests: in memory, threads do not wait for others' writes."""
     if connection.vendor == "sqlite":
         connection.settings_dict["TEST"]["NAME"] = tmp_path_factory.mktemp("database") / "portal.sqlite3"
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Real audio that is no part of the repository: ``../shared/data``, or the folder that HARK_SHARED names."""
+    """Real audio outside of the repository: ``../shared/data``, or the folder that HARK_SHARED names."""
     repository = Path(__file__).resolve().parents[1]
     folder = Path(os.environ.get("HARK_SHARED") or repository.parent / "shared" / "data")
     if not folder.is_dir():
@@ -174,7 +173,7 @@ def shared_data() -> Path:
 
 @pytest.fixture
 def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty data folder of this test's own, the one that ``core.data_folder`` gives."""
+    """The test's own empty data folder, which ``core.data_folder`` returns."""
     monkeypatch.setenv("HARK_DATA", str(tmp_path))
     return tmp_path
 
@@ -188,20 +187,20 @@ def postgresql_url() -> Iterator[str]:
 
 @pytest.fixture(params=ENGINES[1:])
 def server(request: pytest.FixtureRequest) -> LibraryServer:
-    """The server where libraries may be."""
+    """The server for libraries."""
     return LibraryServer(request.getfixturevalue("postgresql_url"))
 
 
 @pytest.fixture
 def on_server(server: LibraryServer, monkeypatch: pytest.MonkeyPatch) -> LibraryServer:
-    """New libraries are there."""
+    """Make new libraries on that server."""
     monkeypatch.setenv("DATABASE_URL", server.url)
     return server
 
 
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where new libraries are."""
+    """The database of new libraries."""
     if request.param != "sqlite":
         monkeypatch.setenv("DATABASE_URL", request.getfixturevalue("postgresql_url"))
     return str(request.param)
@@ -209,7 +208,7 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 @pytest.fixture
 def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A folder with room for 1 MB, or so many as the test's parameter says."""
+    """A folder with room for 1 MB, or as many as the test's parameter."""
     folder = tmp_path / "disk"
     folder.mkdir()
     if not mount("-t", "tmpfs", "-o", f"size={getattr(request, 'param', 1)}m", "tmpfs", str(folder)):

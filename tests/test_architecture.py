@@ -1,4 +1,4 @@
-"""What holds for the repository as a whole: imports go one way, the run time stays small, the linters are content."""
+"""Rules for the whole repository: imports go one way, the runtime stays small, the linters find nothing."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.:/-])/(?:work|root|home/\w+|Users/\w+)/\w|\b
 
 
 def repository_files() -> list[Path]:
-    """The files that are, or would be, committed."""
+    """Return the files that are, or would be, committed."""
     git = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         names = subprocess.run(git, cwd=REPOSITORY, capture_output=True, check=True).stdout.decode().split("\0")
@@ -54,7 +54,7 @@ def repository_files() -> list[Path]:
 
 
 def python_files() -> list[Path]:
-    """The Python files of the product, without the tests."""
+    """Return the Python files of the product, without the tests."""
     return [
         path for path in repository_files() if path.suffix == ".py" and path.relative_to(REPOSITORY).parts[0] in OWNED
     ]
@@ -65,7 +65,7 @@ def module_of(path: Path) -> str:
 
 
 def imported_modules(source: str, known: Collection[str]) -> Iterator[tuple[int, str]]:
-    """(line, module) of every absolute import, those inside functions too; what is not ``known`` is left out."""
+    """Return (line, module) of every absolute import of ``known`` modules, including those inside functions."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -80,7 +80,7 @@ def imported_modules(source: str, known: Collection[str]) -> Iterator[tuple[int,
 
 
 def package_of(module: str) -> str:
-    """The package or room that has a layer; "" for ``pipeline`` itself, which holds nothing."""
+    """Return the package or room that has a layer; "" for ``pipeline`` itself, which is empty."""
     parts = module.split(".")
     return next((name for name in (".".join(parts[:2]), parts[0]) if name in LAYER_OF), "")
 
@@ -95,7 +95,7 @@ def forbidden_imports(module: str, source: str, known: Collection[str]) -> list[
 
 
 def circles(imports: Mapping[str, Collection[str]]) -> list[set[str]]:
-    """The modules that import each other, in groups: strongly connected components of two or more."""
+    """Return groups of modules that import each other: strongly connected components of two or more."""
 
     def reached(start: str) -> set[str]:
         found: set[str] = set()
@@ -112,7 +112,7 @@ def circles(imports: Mapping[str, Collection[str]]) -> list[set[str]]:
 
 
 def product() -> dict[str, str]:
-    """The source of each module, migrations left out."""
+    """Return the source of each module, without migrations."""
     return {module_of(path): path.read_text() for path in python_files() if "migrations" not in path.parts}
 
 
@@ -248,7 +248,7 @@ def test_mypy_finds_nothing() -> None:
 
 
 def slow_marks_without_a_reason(source: str) -> list[int]:
-    """Lines with a mark ``slow`` that is not ``slow(reason="...")``."""
+    """Return lines with a mark ``slow`` that is not ``slow(reason="...")``."""
     tree = ast.parse(source)
     with_reason = {
         node.func

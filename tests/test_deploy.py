@@ -1,7 +1,8 @@
-"""The files of deploy/ agree with each other and with Hark; programs that know their formats accept them.
+"""The files of deploy/ agree with each other and with Hark, and programs that know their formats accept them.
 
-Those are skipped where they are not installed (Debian: docker-compose, nginx, prometheus,
-prometheus-alertmanager, systemd)."""
+Tests of programs that are not installed are skipped (Debian: docker-compose, nginx, prometheus,
+prometheus-alertmanager, systemd).
+"""
 
 from __future__ import annotations
 
@@ -53,7 +54,7 @@ def compose(name: str) -> dict[str, Any]:
 
 
 def accepted(*command: str, folder: Path = REPOSITORY) -> None:
-    """Run a program's own check. Skips where it is not installed."""
+    """Run a program's own check. Skips without the program."""
     found = shutil.which(command[0], path=f"{os.environ['PATH']}:/usr/sbin")
     if found is None:
         pytest.skip(f"{command[0]} is not installed")
@@ -79,7 +80,7 @@ def test_the_image_is_pinned_and_runs_as_nobody_in_particular() -> None:
 
 
 def start_of_the_image() -> list[str]:
-    """What the image starts, in words."""
+    """Return the image's command as words."""
     text = (DEPLOY / "Dockerfile").read_text()
     entry, command = (re.findall(rf"^{what} (\[.*\])$", text, re.MULTILINE)[-1] for what in ("ENTRYPOINT", "CMD"))
     return [*json.loads(entry), *json.loads(command)]
@@ -190,7 +191,7 @@ def certificate(folder: Path) -> None:
 
 
 def nginx_settings(folder: Path, upstream: str) -> Path:
-    """Nginx's settings as they are deployed, for this folder, with a certificate made here; port 443 is as it is."""
+    """Write Nginx's settings as deployed, for this folder, with a new certificate; port 443 stays."""
     certificate(folder)
     text = (DEPLOY / "nginx" / "hark.conf.template").read_text()
     text = text.replace("${HARK_HOST}", HOST).replace("${CERTIFICATE}", ".")
@@ -211,14 +212,14 @@ def test_nginx_accepts_its_settings(tmp_path: Path) -> None:
 
 
 def test_certbots_certificates_are_served_and_served_anew(tmp_path: Path) -> None:
-    """The links of live/ lead out of their folder; what compose mounts of it is all that Nginx sees."""
+    """The links of live/ point out of their folder; Nginx sees only what compose mounts."""
     settings, letsencrypt, mounted = nginx_settings(tmp_path, "server 127.0.0.1:1;"), tmp_path / "all", tmp_path / "etc"
     live, archive = letsencrypt / "live" / HOST, letsencrypt / "archive" / HOST
     for folder in (live, archive, mounted):
         folder.mkdir(parents=True)
 
     def renewed(number: int) -> str:
-        """As certbot does it: a new pair, to which the links then lead. Returns the certificate."""
+        """Make a new pair and point the links at it, as certbot does. Returns the certificate."""
         certificate(tmp_path)
         for name in ("fullchain", "privkey"):
             (tmp_path / f"{name}.pem").rename(archive / f"{name}{number}.pem")
@@ -254,7 +255,7 @@ def test_certbots_certificates_are_served_and_served_anew(tmp_path: Path) -> Non
 
 
 def test_nginx_looks_up_the_web_servers_again(tmp_path: Path) -> None:
-    """As after `docker compose up` has made their containers anew: the name has another address."""
+    """The name has another address after `docker compose up` has replaced their containers."""
     settings = nginx_settings(tmp_path, "server 127.0.0.1:1;")
     port, plain, web = free_port(), free_port(), free_port()
     with small_dns("127.0.0.2") as (dns, addresses), ExitStack() as stack:
@@ -282,7 +283,7 @@ def test_nginx_looks_up_the_web_servers_again(tmp_path: Path) -> None:
 
 @contextmanager
 def small_dns(*addresses: str) -> Iterator[tuple[int, list[str]]]:
-    """A name server that says these addresses of every name, which may be changed; with its port."""
+    """Run a name server that returns these addresses, which may be changed, for every name; yield its port."""
     known = list(addresses)
 
     class Answer(BaseRequestHandler):
@@ -345,7 +346,7 @@ def test_every_alert_speaks_when_it_should_and_not_otherwise() -> None:
 
 
 def manifests() -> list[dict[str, Any]]:
-    """All of deploy/kubernetes that its kustomization names."""
+    """Return all of deploy/kubernetes that its kustomization names."""
     (kustomization,) = yaml.safe_load_all((KUBERNETES / "kustomization.yaml").read_text())
     files = kustomization["resources"]
     assert {*files, "kustomization.yaml"} == {path.name for path in KUBERNETES.iterdir()}
@@ -376,7 +377,7 @@ def test_kubernetes_starts_commands_of_hark_as_nobody_in_particular() -> None:
 
 
 def pods() -> dict[str, dict[str, Any]]:
-    """The templates of all pods, by the name of what makes them."""
+    """Return the templates of all pods, by the name of their maker."""
     jobs = {name: one["spec"]["jobTemplate"]["spec"] for name, one in of_kind("CronJob").items()}
     made = {name: one["spec"] for name, one in of_kind("Deployment").items()} | jobs
     return {name: one["template"] for name, one in made.items()}

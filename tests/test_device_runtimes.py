@@ -1,5 +1,4 @@
-"""One command's files, in the runtimes of the devices that load them: they hear a voice of an engine that nothing
-heard, and are silent in ten minutes of other speech."""
+"""A command's files in their devices' runtimes detect an unseen engine's voice, and are silent in other speech."""
 
 from __future__ import annotations
 
@@ -33,7 +32,7 @@ pytestmark = [
 
 
 def other_speech() -> np.ndarray:
-    """Real people of the file's test split, who neither train a detector nor set its threshold."""
+    """Return real people of the file's test split, who neither train a detector nor set its threshold."""
     sounds, seconds = [], 0.0
     with zipfile.ZipFile(NEGATIVE_SPEECH) as archive:
         for row in json.loads(archive.read("table.json")):

@@ -1,4 +1,4 @@
-"""The launcher ./hark with a pretended Python, pip and apt-get: nothing is installed and no network is used."""
+"""The launcher ./hark with a fake Python, pip and apt-get: nothing is installed and no network is used."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ esac
 
 @dataclass
 class Launcher:
-    """A copy of the launcher in a folder of its own, where nothing but what a test puts there is on the PATH."""
+    """A copy of the launcher in its own folder, with only the test's programs on the PATH."""
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
@@ -80,20 +80,20 @@ class Launcher:
         )
 
     def run(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
-        """(exit code, stdout, stderr)."""
+        """Run it; return (exit code, stdout, stderr)."""
         process = self.start(*arguments, **environment)
         out, err = process.communicate(timeout=60)
         return process.returncode, out, err
 
     def pip_calls(self, alone: bool = False) -> list[str]:
-        """What pip was asked for since the last look; of packages without what they declare, or of the others."""
+        """Return pip's calls since the last look: those without dependencies, or the others."""
         calls = self.folder / "calls"
         lines = calls.read_text().splitlines() if calls.exists() else []
         calls.unlink(missing_ok=True)
         return [line for line in lines if line.endswith("-alone.txt") is alone]
 
     def pip_fails(self, saying: str, at: str = "") -> dict[str, str]:
-        """The environment for a run in which the next pip call fails that has ``at`` in its arguments."""
+        """Return the environment of a run whose next pip call with ``at`` in its arguments fails."""
         (self.folder / "pip-fails").touch()
         return {"PIP_SAYS": saying, "PIP_FAILS_AT": at}
 

@@ -1,4 +1,4 @@
-"""What a public host reads: workflows, forms of issues, the changelog."""
+"""Files for the public host: workflows, issue forms, the changelog."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What users do, through Nginx, on PostgreSQL, Redis and one data folder, with three workers that train and one for
-each other lane."""
+"""User actions through Nginx, on PostgreSQL, Redis and one data folder, with three workers for training."""
 
 from __future__ import annotations
 
@@ -34,7 +33,7 @@ pytestmark = [
 
 
 def owner_by_form(client: Any, portal: Topology) -> None:
-    """By the one-time link, as a person does."""
+    """Make the owner with the one-time link, as a person does."""
     path = portal.link.removeprefix(portal.address)
     (token,) = set(re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', client.get(path).text))
     form = {"username": "olivia", "new_password1": PASSWORD, "new_password2": PASSWORD, "csrfmiddlewaretoken": token}
@@ -43,14 +42,14 @@ def owner_by_form(client: Any, portal: Topology) -> None:
 
 
 def sign_in(client: Any) -> dict[str, str]:
-    """The header of a program's access token, which works for a quarter of an hour."""
+    """Return the header of a program's access token, which works for a quarter of an hour."""
     pair = client.post("/api/v1/pairs", json={"name": "olivia", "password": PASSWORD})
     assert pair.status_code == 201, pair.text
     return {"Authorization": f"Bearer {pair.json()['access']}"}
 
 
 def first_message(portal: Topology, path: str, *says: Any) -> Any:
-    """Of a socket."""
+    """Return the first message of a socket."""
     from websockets.sync.client import connect
 
     at = socket.create_connection(("127.0.0.1", portal.port), 60)
@@ -61,7 +60,7 @@ def first_message(portal: Topology, path: str, *says: Any) -> Any:
 
 
 def worker_of(portal: Topology, child: int | None) -> subprocess.Popen[bytes] | None:
-    """Which `./hark worker` does the job of that process."""
+    """Return the `./hark worker` that runs the job of that process."""
     return next((one for one in portal.training if child in descendants(one.pid)), None)
 
 

@@ -33,7 +33,7 @@ def speech(rng: np.random.Generator) -> np.ndarray:
 
 @pytest.fixture
 def click() -> np.ndarray:
-    """Two seconds of silence with a 4 ms burst at 1 s: where it is afterwards tells what was moved."""
+    """Two seconds of silence with a 4 ms burst at 1 s, whose later position shows the delay."""
     audio = np.zeros(2 * SAMPLE_RATE, dtype=np.float32)
     audio[SAMPLE_RATE : SAMPLE_RATE + 64] = (
         0.5 * np.hanning(64) * np.sin(2 * np.pi * 1000 * np.arange(64) / SAMPLE_RATE)

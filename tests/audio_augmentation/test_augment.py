@@ -48,7 +48,7 @@ def burst(seconds: float, at: int) -> np.ndarray:
 
 
 def found_at(audio: np.ndarray) -> int:
-    """Where the matched filter first comes near its highest: echoes can be louder than the direct sound."""
+    """Return where the matched filter first comes near its maximum: echoes can be louder than the direct sound."""
     template = burst(0.02, 0)
     matched = signal.correlate(audio, template, mode="valid")
     envelope = np.abs(signal.hilbert(matched))

@@ -1,4 +1,4 @@
-"""Clips are cut and joined into streams, and what each place holds is known."""
+"""Clips are cut and joined into streams with known contents at every place."""
 
 from __future__ import annotations
 

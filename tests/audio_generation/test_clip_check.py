@@ -1,4 +1,4 @@
-"""The host's judgement of a file against the text that it should speak."""
+"""The host's check of a file against its text."""
 
 from __future__ import annotations
 

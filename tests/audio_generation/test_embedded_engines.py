@@ -1,4 +1,4 @@
-"""espeak, flite and festival: settings do what they say, and odd requests are refused, not spoken otherwise."""
+"""espeak, flite and festival: settings take effect, and invalid requests are refused instead of spoken otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One contract, held against every registered engine. An engine that is not ready must say why and how to enable it."""
+"""One contract for every registered engine. An engine that is not ready must say why and how to enable it."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_settings_are_natural_seeded_and_heard(name: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", [name for name in ALL if name != "fake"])
 def test_a_worker_stands_alone(name: str) -> None:
-    """It runs in interpreters without Hark's dependencies, and no GPL code comes near Hark's own process."""
+    """Workers run in interpreters without Hark's dependencies, and no GPL code enters Hark's own process."""
     tree = ast.parse((REPOSITORY / "audio_generation" / f"{name}_side" / "worker.py").read_text(encoding="utf-8"))
     at_start = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     modules = {alias.name for node in at_start if isinstance(node, ast.Import) for alias in node.names}

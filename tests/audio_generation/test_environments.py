@@ -19,7 +19,7 @@ from core.errors import HarkError
 
 @pytest.fixture
 def requirements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A requirements file in place of an engine's own."""
+    """A requirements file instead of an engine's own."""
     path = tmp_path / "requirements.txt"
     path.write_text("# nothing\n")
     monkeypatch.setattr(environments, "requirements", lambda name: path)
@@ -40,7 +40,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copied(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Environments are copies of that one, which is quicker; pip and Python then do what they do in any."""
+    """Make environments as copies of that one, which is quicker; pip and Python then work as in any other."""
     run = environments._run
 
     def copy(command: list[str], name: str, report: Callable[[str], None]) -> None:
@@ -126,7 +126,7 @@ def test_a_full_disk_leaves_nothing_half_made(requirements: Path, monkeypatch: p
 
 
 def test_torchaudio_goes_without_an_extension_that_cannot_be_loaded(tmp_path: Path) -> None:
-    """As its wheel is beside a CPU build of torch: the extension is looked for, and loading it fails."""
+    """With the wheel for a CPU build of torch the extension is found, but loading it fails."""
     (tmp_path / "torch.py").write_text("class version:\n    cuda = None\n")
     package = tmp_path / "torchaudio"
     (package / "lib").mkdir(parents=True)

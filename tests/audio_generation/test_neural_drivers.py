@@ -1,6 +1,6 @@
-"""The real drivers of the large engines, on tiny random voices that are made here.
+"""The real drivers of the large engines, on tiny random voices made here.
 
-They run where an engine's own interpreter has its packages (``./hark engines enable NAME``) and skip elsewhere.
+They run if an engine's own interpreter has its packages (``./hark engines enable NAME``); otherwise they are skipped.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tests.support.http_server import Reply, serving
 
 @pytest.fixture
 def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Engine], Engine]]:
-    """Gives an engine whose data folder is a temporary one, but whose environment is the real one; skips without it."""
+    """Return an engine with a temporary data folder but its real environment; skip the test without one."""
     monkeypatch.setenv("HARK_ENGINES_ENV", os.environ.get("HARK_ENGINES_ENV") or str(data_folder() / "engines"))
     monkeypatch.setenv("HARK_DATA", str(tmp_path))
     made: list[Engine] = []
@@ -51,7 +51,7 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 
 @pytest.fixture
 def any_sound_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Random weights make noise of any length, which the host rightly refuses; these tests want to see it."""
+    """Accept any clip: random weights make noise of any length, which the host rightly refuses."""
 
     def facts(path: Path, text: str) -> ClipFacts:
         info = soundfile.info(str(path))
@@ -293,7 +293,7 @@ def test_bark_speaks_its_presets(driver: Callable[[Engine], Engine], any_sound_p
 
 
 class Service:
-    """Answers as ElevenLabs does."""
+    """Answers like ElevenLabs."""
 
     def __init__(self) -> None:
         self.bodies: list[dict[str, object]] = []

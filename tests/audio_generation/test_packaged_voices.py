@@ -48,7 +48,7 @@ class G2P:
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str | bytes], None]:
-    """Writes a file of a package that Hark's own interpreter and its workers find."""
+    """Write a file of a package that Hark's own interpreter and its workers find."""
     folder = tmp_path / "packages"
     folder.mkdir()
     monkeypatch.setenv("HARK_ENGINES_ENV", str(tmp_path / "engines"))
@@ -117,7 +117,7 @@ def sounds(results: list[GeneratedClip | FailedRequest]) -> list[np.ndarray]:
 
 
 def lowest_hz(sound: np.ndarray) -> float:
-    """The lowest strong partial."""
+    """Return the frequency of the lowest strong partial."""
     spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))
     strong = np.flatnonzero(spectrum > spectrum.max() / 30)
     return float(strong[0]) * 16_000 / len(sound)

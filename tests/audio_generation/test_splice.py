@@ -1,4 +1,4 @@
-"""The splicing core: what is taken, how it is joined, and what cannot be said."""
+"""The splicing core: choice of units, joins, and texts that cannot be spoken."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def chosen(table: UnitTable, text: str, seed: int = 0) -> list[Piece]:
 
 
 def words_taken(table: UnitTable, pieces: list[Piece]) -> list[list[str]]:
-    """The whole words in each run."""
+    """Return the whole words in each run."""
     result = []
     for run in runs(pieces):
         inside = range(run.first, run.last + 1)
@@ -86,7 +86,7 @@ def test_joins_make_no_click(table: UnitTable) -> None:
 
 
 def test_a_join_of_two_pitches_is_in_phase() -> None:
-    """Where two periodic sounds meet the level does not fall, as it does when they cancel each other."""
+    """The level does not drop at a join of two periodic sounds, as it does when they cancel."""
     table = unit_table([sung("see may", "a", 120.0), sung("may see", "b", 120.0)])
     labels = [table.labels[i] for i in table.label]
     (first, second) = (i for i, label in enumerate(labels) if label == "i")

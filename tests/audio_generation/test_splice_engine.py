@@ -1,4 +1,4 @@
-"""splice as an engine: who its voices are, and what it answers."""
+"""splice as an engine: its voices and its answers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def fill(
 
 @pytest.fixture
 def engine(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Splice]:
-    """Without the shipped people, and with a few seconds being enough."""
+    """The engine without the shipped people, for which a few seconds are enough."""
     monkeypatch.setattr(inventory, "LEAST_SPEECH_S", 5.0)
     made = Splice(shipped=data_dir / "no-such.zip")
     yield made

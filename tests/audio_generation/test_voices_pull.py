@@ -1,4 +1,4 @@
-"""Pulling voices from a double of the hub on this machine."""
+"""Downloads of voices from a double of the hub on this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LISTING = f"/api/models/rhasspy/piper-voices/tree/main/{FOLDER}"
 
 
 class Hub:
-    """Answers as huggingface.co does: a listing in pages, and files."""
+    """Answers like huggingface.co: a listing in pages, and files."""
 
     def __init__(self) -> None:
         self.files = {

@@ -1,4 +1,4 @@
-"""Crashing, hanging, garbage-producing and silent engines: the request fails with a reason, the run goes on."""
+"""Engines that crash, hang, write garbage or stay silent: the request fails with a reason, and the run continues."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_now_and_then_a_crash_among_many_clips_is_forgiven(fake: Fake, tmp_path:
 
 
 def starting(fake: Fake, monkeypatch: pytest.MonkeyPatch, *starts: str) -> None:
-    """Let each start of the worker be the next of these (HARK_FAKE_START), and all later ones the last."""
+    """Let the starts of the worker take these values of HARK_FAKE_START in turn, later ones the last."""
     left = [{"HARK_FAKE_START": start} for start in starts]
     monkeypatch.setattr(fake, "worker_environment", lambda: left.pop(0) if len(left) > 1 else left[0])
 

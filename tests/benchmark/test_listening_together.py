@@ -1,4 +1,4 @@
-"""Large bundles that listen together hear what each hears alone."""
+"""Large bundles that run together detect the same as each alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The public audio of the wake-word benchmark: archives laid out as the real ones, from a server on this machine."""
+"""The public audio of the wake-word benchmark: archives laid out like the real ones, from a server on this machine."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ QUIET = silent_reporter()
 
 @pytest.fixture
 def asked() -> list[str]:
-    """The paths that the site was asked for."""
+    """The paths requested from the site."""
     return []
 
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> Iterator[Path]:
-    """A folder that is served as all hosts, with tones in archives that are laid out as the real ones."""
+    """A folder served for all hosts, with tones in archives laid out like the real ones."""
 
     def answer(path: str, _headers: dict[str, str], _body: bytes) -> Reply:
         asked.append(path)

@@ -1,4 +1,4 @@
-"""Detectors in other projects' runtimes: run as they are meant to be."""
+"""Detectors in other projects' runtimes, run as intended."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_packages_carry_their_projects_detectors() -> None:
 
 @pytest.fixture
 def alexa(tmp_path: Path) -> Stream:
-    """Eight synthesized voices say "alexa"."""
+    """Eight synthesized voices that say "alexa"."""
     if "flite" not in default_engines():
         pytest.skip("flite cannot speak here")
     return spoken(

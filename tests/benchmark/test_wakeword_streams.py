@@ -1,4 +1,4 @@
-"""The benchmark's streams: laid out as told, decoded once, the same each time."""
+"""The benchmark's streams: their documented layout, decoded once, the same each time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real browser. Without Debian's chromium, or Python's playwright, these tests are skipped and say so."""
+"""A real browser. Without Debian's chromium or Python's playwright these tests are skipped with that reason."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Pictures of every page, light and dark, wide and narrow: ``python -m tests.browser.screenshots DATA FOLDER``.
+"""Screenshots of every page, light and dark, wide and narrow: ``python -m tests.browser.screenshots DATA FOLDER``.
 
-DATA is a data folder whose portal has an owner (it is copied, not changed). What it has is shown: a detector, a plan,
-recordings; pages of what it lacks are left out, and said. ``--only a,b`` takes pages whose names begin so. With
-``--docs`` only the few that docs/portal.md shows are written, small.
+DATA is a data folder whose portal has an owner (it is copied, not changed). Pages for what it lacks are left out with a
+message. ``--only a,b`` takes pages whose names begin so. With ``--docs`` only the few of docs/portal.md are written,
+small.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ ANSWER_MS = 60_000
 
 
 def main() -> None:
-    """Takes a few minutes."""
+    """Take the screenshots, in a few minutes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("folder", type=Path)
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _prepare() -> tuple[dict[str, str], str]:
-    """Addresses by name, and a session of the owner's."""
+    """Return addresses by name, and a session of the owner's."""
     from webui.setup import ready
 
     ready()
@@ -128,7 +128,7 @@ def _of_detectors(user: Any) -> dict[str, str]:
 
 
 def _of_recordings(user: Any) -> dict[str, str]:
-    """One with the most to be seen, one without words, one that failed, and the link with which one is shared."""
+    """Return addresses of the fullest recording, one without words and a failed one, and of a link that shares one."""
     from urllib.parse import urlencode
 
     from django.urls import reverse
@@ -171,7 +171,7 @@ def _of_recordings(user: Any) -> dict[str, str]:
 
 
 def _ask(page: Page) -> None:
-    """A question in the words of the longest passage, answered."""
+    """Ask a question in the words of the longest passage."""
     if page.get_by_role("tab", name="Ask").count():
         page.get_by_role("tab", name="Ask").click()
     said = max(page.locator("[data-words], .hits p").all_inner_texts(), key=len)
@@ -181,7 +181,7 @@ def _ask(page: Page) -> None:
 
 
 def _detect_in_file(page: Page) -> None:
-    """The phrase, spoken twice."""
+    """Run the detector on the phrase, spoken twice."""
     phrase = re.findall("“(.*)”", page.locator("h1").inner_text())[0]
     with tempfile.TemporaryDirectory() as folder:
         said = Path(folder) / "said.wav"
@@ -247,7 +247,7 @@ def _take(pages: dict[str, str], session: str, folder: Path, docs: bool) -> None
 
 
 def _make_small(path: Path) -> None:
-    """The documents' pictures stay in the repository's history: few colours."""
+    """Reduce the colours, since the documents' pictures stay in the repository's history."""
     from PIL import Image
 
     with Image.open(path) as picture:

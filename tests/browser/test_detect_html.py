@@ -1,4 +1,4 @@
-"""detect.html: the same decisions as detect.py, and the phrase heard at the microphone of a real browser."""
+"""detect.html: the same decisions as detect.py, and detection from the microphone of a real browser."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CACHE = data_folder()  # onnxruntime-web is fetched once, not in each test's own
 
 
 def in_node(program: str, data: Any) -> Any:
-    """What a program prints as JSON; ``data`` and all that detect.js exports are there."""
+    """Return a program's output as JSON; ``data`` and the exports of detect.js are defined there."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("needs node")
@@ -44,7 +44,7 @@ def in_node(program: str, data: Any) -> Any:
 
 
 def wandering_scores(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Scores that rise, stay and fall as those of a detector do, the ends of the range among them."""
+    """Return scores that rise, stay and fall as a detector's do, including the ends of the range."""
     levels = np.cumsum(rng.normal(0, 1.5, count)) * 0.7
     levels = np.where(rng.random(count) < 0.3, np.roll(levels, 1), levels) + 12 * (rng.random(count) < 0.03)
     levels -= 0.8 * (levels - np.median(levels)) * (rng.random(count) < 0.1)
@@ -115,7 +115,7 @@ def test_the_page_has_the_thresholds_of_detect_py() -> None:
 
 @pytest.mark.parametrize("rate", [48_000, 44_100, 16_000, 8_000])
 def test_a_microphone_of_any_rate_is_heard_at_16_khz(rate: int) -> None:
-    """Tones that 16 kHz has come through as they are, however the sound is cut into pieces; higher ones do not."""
+    """Tones within the band of 16 kHz pass unchanged, however the sound is cut into pieces; higher ones are removed."""
     seconds = 0.5
     time = np.arange(int(seconds * rate)) / rate
     heard = 0.3 * np.sin(2 * np.pi * 440 * time) + 0.2 * np.sin(2 * np.pi * 3_000 * time)
@@ -142,7 +142,7 @@ def test_a_microphone_of_any_rate_is_heard_at_16_khz(rate: int) -> None:
 
 
 def test_the_page_sends_what_wyoming_sends() -> None:
-    """Wakes and near-misses of the same scores; the same as the portal's own client finds."""
+    """For the same scores the page and the portal's own client find the same activations and near misses."""
     rng = np.random.default_rng(1)
     threshold, chunk = 0.6, 1_280
     scores = 1 / (1 + np.exp(6 - 8 * (rng.random(600) < 0.04)))
@@ -195,7 +195,7 @@ def test_the_page_is_plain() -> None:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of a phrase that nobody trained, unpacked with onnxruntime-web."""
+    """A bundle of an untrained phrase, unpacked with onnxruntime-web."""
     try:
         web_runtime(CACHE)
     except HarkError as error:
@@ -212,7 +212,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 def serve(folder: Path) -> http.server.ThreadingHTTPServer:
-    """What ``python -m http.server`` does."""
+    """Serve a folder like ``python -m http.server``."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
@@ -220,7 +220,7 @@ def serve(folder: Path) -> http.server.ThreadingHTTPServer:
 
 @pytest.fixture(scope="module")
 def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the browser's microphone hears, over and over: the phrase, quiet, other words."""
+    """The browser's microphone input, repeated: the phrase, quiet, other words."""
     path = tmp_path_factory.mktemp("sound") / "microphone.wav"
     audio = np.concatenate([spoken(PHRASE, 1.0, 1.5), spoken("a lovely day in the park", 0.5, 1.5)])
     soundfile.write(path, audio, 16_000, subtype="PCM_16")
@@ -235,7 +235,7 @@ def browser(microphone: Path) -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
-    """A page that reaches nothing but this machine, and whose scripts must not fail."""
+    """A page that reaches only this machine, and whose scripts must not fail."""
     page = browser.new_page()
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
@@ -260,7 +260,7 @@ def open_page(page: Any, folder: Path, state: str = "ready") -> None:
 
 
 def detections(page: Any, where: str) -> list[dict[str, str]]:
-    """In order of time."""
+    """Return the detections in order of time."""
     items = page.eval_on_selector_all("#detections li", "all => all.map(one => ({...one.dataset}))")
     return [item for item in reversed(items) if item["where"] == where]
 
@@ -292,7 +292,7 @@ def test_a_recording_is_heard_as_by_detect_py(page: Any, served: Path, microphon
 def test_a_large_detector_hears_a_recording_as_by_detect_py(
     page: Any, served: Path, microphone: Path, tmp_path: Path
 ) -> None:
-    """Its graph has an encoder and a decoder in 8 bits, loops and branches: onnxruntime-web has all of it."""
+    """onnxruntime-web supports the graph's 8-bit encoder and decoder, loops and branches."""
     bundle = keyword_hmm_bundle(tmp_path / "bundle", PHRASE, "large", threshold=0.3)
     unpack_for_browser(bundle, tmp_path / "page", CACHE)
     # It has one model; what is chosen makes no difference.
@@ -301,7 +301,7 @@ def test_a_large_detector_hears_a_recording_as_by_detect_py(
 
 
 def heard_alike(page: Any, served: Path, microphone: Path, model: str, tolerance: float = 1e-3) -> None:
-    """The page finds in a recording what detect.py finds, once, and with the same score."""
+    """Check that the page finds in a recording what detect.py finds, once, and with the same score."""
     open_page(page, served)
     if model != "model.onnx":
         page.select_option("#model", model)

@@ -30,14 +30,14 @@ DETECTOR = re.compile(r"/detectors/\d+/\d+$")
 
 
 def fetched(address: str) -> bytes:
-    """What a device gets: it has no session."""
+    """Fetch as a device does, without a session."""
     with urllib.request.urlopen(address, timeout=20) as answer:
         content: bytes = answer.read()
     return content
 
 
 def copied(page: Any, card: Any) -> str:
-    """What the card's first button puts onto the clipboard."""
+    """Return what the card's first button copies to the clipboard."""
     card.get_by_role("button", name="Copy").first.click()
     card.get_by_role("button", name="Copied").first.wait_for()
     text: str = page.evaluate("navigator.clipboard.readText()")
@@ -106,7 +106,7 @@ def test_a_device_loads_what_the_portal_serves(trains: bool, tmp_path: Path) -> 
 
 
 def _finished_run(data: Path) -> None:
-    """A run as the command line leaves one, with files of devices that have learned nothing."""
+    """Make a run as the command line leaves it, with untrained files for devices."""
     run, report = data / "models" / RUN, make_report(PHRASE)
     run.mkdir(parents=True)
     make_bundle(run / f"{RUN}.zip", PHRASE, FILES)

@@ -1,4 +1,4 @@
-"""The first success: from the one-time link to a phrase that is heard, before anything was trained."""
+"""The first success: from the one-time link to a detected phrase, before any training."""
 
 from __future__ import annotations
 

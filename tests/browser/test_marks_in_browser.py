@@ -67,7 +67,7 @@ def test_marks_made_after_stop_and_after_listening_again_arrive(tmp_path: Path) 
 
 
 def _a_detector(data: Path) -> None:
-    """What a run on the command line leaves, as far as the portal makes a version of it; nothing is trained."""
+    """Make the files of a run on the command line that the portal needs for a version; nothing is trained."""
     folder = data / "models" / "run-1"
     bundle = keyword_hmm_bundle(folder / "files", PHRASE, size="standard")
     (data / "jobs" / "run-1").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A passkey in a real browser, of Chromium's virtual authenticator."""
+"""A passkey of Chromium's virtual authenticator in a real browser."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_from_adding_a_passkey_to_signing_in_with_it(chromium: Browser, tmp_path
 
 
 def sign_in(page: Page, portal: Portal) -> None:
-    """The password, which does not suffice."""
+    """Enter the password, which does not suffice."""
     page.goto(f"{portal.address}/account/login")
     page.fill("[name=name]", "olivia")
     page.fill("[name=password]", PASSWORD)

@@ -158,7 +158,7 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
 
 
 def _said_twice(portal: Portal, recording: Path) -> None:
-    """The phrase by a voice of the test split, with silence around it."""
+    """Return the phrase by a voice of the test split, twice, with silence around it."""
     import pandas as pd
 
     clips = pd.read_csv(portal.file("jobs/*/clips.csv"), keep_default_na=False)

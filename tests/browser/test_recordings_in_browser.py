@@ -1,4 +1,4 @@
-"""A recording's whole way, in a real browser: upload, transcript, corrections, questions, sharing."""
+"""A recording's whole way in a real browser: upload, transcript, corrections, questions, sharing."""
 
 from __future__ import annotations
 
@@ -33,8 +33,7 @@ WORK_MS = 600_000  # on a busy machine
 
 
 def conversation_and_question(folder: Path) -> tuple[Path, Path]:
-    """A telephone call of two people, without the shared recordings two voices that take turns; and a question on
-    it."""
+    """A telephone call of two people, or two voices that take turns without the shared recordings, and a question."""
     conversation, question = folder / "a call.wav", folder / "question.wav"
     turns = [
         spoken("the garden gate is open today", 0.3, 0.5),
@@ -57,12 +56,12 @@ def test_from_an_upload_to_a_link_that_was_taken_back(tmp_path: Path, size: str)
 
 
 def journey_of_a_recording(browser: Browser, portal: Portal, conversation: Path, size: str = "wide") -> None:
-    """From the owner's account to a shared link."""
+    """Go from the owner's account to a shared link."""
     problems: list[str] = []
     with watched(browser, viewport=SIZES[size]) as page:
 
         def read() -> None:
-            """The transcript: on a phone it is a tab."""
+            """Open the transcript, which is a tab on a phone."""
             if size == "phone":
                 page.get_by_role("tab", name="Transcript").click()
 

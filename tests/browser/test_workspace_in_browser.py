@@ -1,4 +1,4 @@
-"""The workspace's tab Interact in a real browser: a question is recorded, stopped, heard and answered."""
+"""The workspace's tab Interact in a real browser: a question is recorded, recognized and answered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line in a process of its own, and a small bundle to try it on."""
+"""The command line in a process of its own, and a small bundle for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.command_line_samples import REPOSITORY, Run
 
 @pytest.fixture
 def hark(tmp_path: Path) -> Run:
-    """Runs ``python main.py ARGUMENTS`` in an empty folder with an empty data folder; stdin is no terminal."""
+    """Run ``python main.py ARGUMENTS`` in an empty folder with an empty data folder; stdin is not a terminal."""
 
     def run(*arguments: str, data: Path | None = None, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "HARK_DATA": str(data or tmp_path / "data")}
@@ -32,7 +32,7 @@ def hark(tmp_path: Path) -> Run:
 
 @pytest.fixture
 def main(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> Callable[..., int]:
-    """The command line inside the test's own process, with the test's own data folder, for stubs and for speed."""
+    """Run the command line in the test's own process and data folder, for stubs and for speed."""
     from command_line import application
 
     return lambda *arguments: application.main(arguments)
@@ -40,7 +40,7 @@ def main(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> Callable[..., int]:
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle with an untrained model: it hears nothing in particular, but all of it is real."""
+    """A complete bundle with an untrained model."""
     import torch
 
     from model.tiny_crnn import TinyCRNN

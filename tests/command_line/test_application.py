@@ -1,4 +1,4 @@
-"""Exit codes, signals, bugs, pipes: what holds for every command."""
+"""Exit codes, signals, bugs and pipes of every command."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_without_a_command_and_without_a_terminal(hark: Run) -> None:
 
 
 def test_what_is_piped_in_is_the_answer(tmp_path: Path, hark: Run) -> None:
-    """`echo "hey compass" | python main.py`"""
+    """Runs `echo "hey compass" | python main.py`."""
     script = tmp_path / "slow.py"
     script.write_text(SLOW_TRAINING.replace("time.sleep(100)", "raise KeyboardInterrupt"))
     command = [sys.executable, str(script), "SIG_DFL", str(REPOSITORY)]
@@ -308,7 +308,7 @@ def test_a_second_interrupt_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_closed_stdout_ends_the_command_quietly(tmp_path: Path) -> None:
-    """`./hark voices list --engine espeak | head -n 1`"""
+    """Runs `./hark voices list --engine espeak | head -n 1`."""
     command = [sys.executable, str(REPOSITORY / "main.py"), "voices", "list", "--engine", "espeak"]
     with subprocess.Popen(
         command, env={**os.environ, "HARK_DATA": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE

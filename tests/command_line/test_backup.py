@@ -1,4 +1,4 @@
-"""``backup`` and ``restore`` as they are typed, with a portal's database."""
+"""``backup`` and ``restore`` as typed, with a portal's database."""
 
 from __future__ import annotations
 

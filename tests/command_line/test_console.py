@@ -1,4 +1,4 @@
-"""Events as people see them, and the words for numbers."""
+"""Events as users see them, and formatted numbers."""
 
 from __future__ import annotations
 

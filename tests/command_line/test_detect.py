@@ -1,4 +1,4 @@
-"""``detect``: what it hears, prints and refuses."""
+"""``detect``: its detections, output and refusals."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_bad_recordings_are_explained_and_the_others_read(
 
 
 def test_a_damaged_bundle(main: Main, capsys: Shown, bundle: Path, recording: str, tmp_path: Path) -> None:
-    """What is refused is tested where bundles are opened; this is how the command says it."""
+    """Refusals are tested where bundles are opened; this tests the command's message."""
     (tmp_path / "cut.zip").write_bytes(bundle.read_bytes()[:-100])
     assert main("detect", str(tmp_path / "cut.zip"), recording, "--json") == 2
     assert str(tmp_path / "cut.zip") in error_of(capsys.readouterr().out)["what"]
@@ -114,7 +114,7 @@ print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 @pytest.mark.slow(reason="reads 20 minutes of audio")
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
 def test_memory_does_not_grow_with_the_length(bundle: Path, tmp_path: Path) -> None:
-    """20 minutes at 44.1 kHz stereo (212 MB as samples) cost no more memory than one: 3 hours will not either."""
+    """20 minutes of 44.1 kHz stereo (212 MB of samples) need no more memory than one, so 3 hours do not either."""
     assert resource.getpagesize() > 0
     peaks = {}
     for minutes in (1, 20):

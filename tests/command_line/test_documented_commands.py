@@ -1,5 +1,7 @@
-"""Every block of commands in the documents is marked: ``{.runs}`` is run by a test, ``{.not-run}`` is not. Of all
-blocks the parser takes every ``./hark`` line, and those that take a second are run."""
+"""Every block of commands in the documents is marked: a test runs ``{.runs}``, none runs ``{.not-run}``.
+
+The parser must accept every ``./hark`` line of all blocks, and those that take a second are run.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,7 @@ def documents() -> list[Path]:
 
 
 def typed() -> Iterator[tuple[str, list[str]]]:
-    """(document, words after the program's name) of each line of a shell block that begins with ``./hark``."""
+    """Return (document, words after the program's name) of each ``./hark`` line in a shell block."""
     for page in documents():
         for block in BLOCK.findall(page.read_text(encoding="utf-8")):
             for line in block.replace("\\\n", " ").splitlines():
@@ -53,7 +55,7 @@ def typed() -> Iterator[tuple[str, list[str]]]:
 
 
 def refused(words: list[str]) -> str:
-    """Why the parser does not take a command line; "" where it does."""
+    """Return the reason for which the parser refuses a command line; "" if it accepts it."""
     if words[:1] == ["test"] or "--help" in words:  # what follows is pytest's; help ends the parser
         return ""
     try:
@@ -82,7 +84,7 @@ def test_a_line_that_is_wrong_is_found() -> None:
 
 
 def runs(language: str) -> list[tuple[str, str]]:
-    """(document, block) of each block that says that it runs."""
+    """Return (document, block) of each block marked to run."""
     pattern = re.compile(RUNS.format(language), re.DOTALL | re.MULTILINE)
     texts = [(page.name, page.read_text(encoding="utf-8")) for page in documents() if page.name != API]
     return [(name, block) for name, text in texts for block in pattern.findall(text)]
@@ -103,7 +105,7 @@ def test_an_unmarked_block_is_found() -> None:
 
 @pytest.fixture
 def said(tmp_path: Path) -> dict[str, str]:
-    """What documents name and every reader has their own of."""
+    """Return replacements for names in documents that each reader substitutes."""
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     noise = 0.1 * np.random.default_rng(0).standard_normal(2 * SAMPLE_RATE).astype(np.float32)

@@ -27,7 +27,7 @@ def bundle(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def positives(tmp_path: Path) -> Path:
-    """Loud, less loud and faint; and one that says the phrase twice."""
+    """Loud, less loud and faint recordings, and one with the phrase twice."""
     folder = tmp_path / "positives"
     (folder / "anna").mkdir(parents=True)
     write_audio(folder / "anna" / "loud.wav", tone(0.6, 1000))
@@ -40,7 +40,7 @@ def positives(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def negatives(tmp_path: Path) -> Path:
-    """A minute of another tone, with the phrase's tone, less loud, in it."""
+    """A minute of another tone that contains the phrase's tone, less loud."""
     folder = tmp_path / "negatives"
     folder.mkdir()
     minute = tone(60.0, 300)

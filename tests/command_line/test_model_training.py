@@ -1,4 +1,4 @@
-"""``asr train`` and ``summarizer train``: what they are asked, and what they say."""
+"""Options and output of ``asr train`` and ``summarizer train``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Shown = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Stubs that remember what they were asked for."""
+    """Stubs that record their arguments."""
     runs: list[Any] = []
 
     def acoustic(run: AcousticRun, folder: Path, reporter: Reporter) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Every ``./hark COMMAND`` that a message, a page or a document names is there, with the options that it names."""
+"""Every ``./hark COMMAND`` in a message, a page or a document exists, with the options named there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PARSER: argparse.ArgumentParser = build_parser()
 
 
 def named() -> Iterator[tuple[str, list[str]]]:
-    """(file, words after the program's name) of each place."""
+    """Return (file, words after the program's name) of each place."""
     for path in repository_files():
         name = str(path.relative_to(REPOSITORY))
         if path.suffix in KINDS and path.name != "test_named_commands.py":
@@ -34,7 +34,7 @@ def choices(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParse
 
 
 def wrong(words: list[str]) -> str:
-    """The word that is no command or option; "" where all are."""
+    """Return the first word that is not a command or option; "" if there is none."""
     parser, at_command = PARSER, True
     for word in words:
         bare = ENDING.sub("", word)

@@ -1,4 +1,4 @@
-"""``record``: recordings from a folder, what is wrong with them, and who hears them."""
+"""``record``: recordings from a folder, their problems, and their detection."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def parsed(*arguments: str) -> argparse.Namespace:
 
 @pytest.fixture
 def record(data_dir: Path, capsys: Shown) -> Callable[..., dict[str, Any]]:
-    """Runs the command; the JSON object that it prints."""
+    """Run the command; return its JSON object."""
 
     def run(*arguments: str) -> dict[str, Any]:
         options = parsed(*arguments, "--json")

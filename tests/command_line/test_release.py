@@ -1,4 +1,4 @@
-"""What is released: what git has, of which the changelog tells; licences as packages say them."""
+"""The release: files in git, the changelog, and the licences of packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``serve``: what it says before the portal is there."""
+"""Messages of ``serve`` before the portal is up."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_settings_of_another_system_that_are_not_taken_are_said(
 
 
 class Notes:
-    """What would be shown."""
+    """A screen that records messages."""
 
     def __init__(self) -> None:
         self.said: list[str] = []

@@ -1,4 +1,4 @@
-"""What ``serve`` does with processes that end, and what it starts the web server with."""
+"""The reaction of ``serve`` to processes that end, and the arguments of the web server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LASTING = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 
 class Notes:
-    """A screen that keeps what it is told."""
+    """A screen that records messages."""
 
     def __init__(self) -> None:
         self.said: list[str] = []

@@ -1,4 +1,4 @@
-"""``train``, ``plan`` and ``advise``: what they ask of the pipeline and what they show, with a stub for the work."""
+"""``train``, ``plan`` and ``advise``: their requests to the pipeline and their output, with a stub for the work."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ INTERVAL = {"value": 0.031, "low": 0.015, "high": 0.06}
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> list[tuple[RunConfig, bool]]:
-    """A stub for training that remembers what it was asked for."""
+    """A stub for training that records its arguments."""
     asked: list[tuple[RunConfig, bool]] = []
 
     def run_training(config: RunConfig, data: Path, reporter: Reporter, tensorboard: bool = False) -> dict[str, Any]:
@@ -309,7 +309,7 @@ def test_a_short_run_is_not_asked_for(tmp_path: Path) -> None:
 def test_a_download_is_asked_for(
     main: Main, capsys: Shown, trained: list[tuple[RunConfig, bool]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With its size, before it begins."""
+    """The question names its size, before it begins."""
     monkeypatch.setattr("pipeline.engine_setup.voices_to_install", lambda config: {"piper": 95, "hibari": 55})
     monkeypatch.setattr("command_line.train._at_terminal", lambda: True)
     monkeypatch.setattr("rich.console.Console.is_terminal", True)
@@ -334,7 +334,7 @@ TRAIN = ("train", "hey compass", "--effort", "quick", "--engines", "flite,espeak
 
 @pytest.mark.slow(reason="runs two trainings")
 def test_a_full_disk(hark: Run, small_disk: Path) -> None:
-    """Space for the library and some clips, not for a run: it says so, and the library is whole."""
+    """With room for the library and some clips but not for a run, it says so, and the library stays intact."""
     done = hark(*TRAIN, data=small_disk)
     assert_mendable(done)
     assert "disk is full" in done.stderr

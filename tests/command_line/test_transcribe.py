@@ -1,4 +1,4 @@
-"""``./hark transcribe``: what it prints, writes and refuses; and the checkpoints that the benchmark makes."""
+"""``./hark transcribe``: its output, files and refusals; and the checkpoints that the benchmark makes."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Stopped(KeyboardInterrupt):
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, data_dir: Path, tmp_path: Path) -> Path:
-    """The folder that is watched; time passes at once."""
+    """The watched folder; waiting takes no time."""
     engine = Scripted()
     monkeypatch.setattr(registry, "_engines", lambda: {"scripted": engine})
     monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")

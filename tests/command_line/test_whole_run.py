@@ -1,4 +1,4 @@
-"""A whole run from the command line: interrupted, gone on with, and its bundle used."""
+"""A whole run from the command line: interrupted, continued, and its bundle used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``./hark wyoming``: what it refuses before it loads anything."""
+"""``./hark wyoming``: refusals before anything is loaded."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def loudest_hz(audio: np.ndarray) -> float:
 
 
 def sparse_wav(path: Path, seconds: int, rate: int, channels: int, bits: int = 16) -> None:
-    """A WAV whose zeros take no room on the disk."""
+    """Make a WAV whose zeros take no disk space."""
     size = seconds * rate * channels * bits // 8
     align = channels * bits // 8
     with path.open("wb") as file:

@@ -1,4 +1,4 @@
-"""What a confined process may and may not: with a real kernel, as root and as somebody else."""
+"""Permissions of a confined process, with a real kernel, as root and as another user."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Run = Callable[..., str]
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A folder that everybody may enter; those of pytest are its user's alone."""
+    """A folder that everybody may enter; pytest's are only its user's."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o777)
         yield Path(folder)
@@ -38,8 +38,7 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture(params=["as who runs the tests", "as nobody"])
 def run(request: pytest.FixtureRequest, place: Path) -> Run:
-    """Runs Python code confined, in a folder ``own``; what it prints. ``secret`` lies outside of that, and may be read
-    and written by everybody."""
+    """Run code confined in a folder ``own``; ``secret`` is outside, and readable and writable by everybody."""
     own, secret, outside = place / "own", place / "secret", place
     own.mkdir()
     secret.write_text("the key")
@@ -121,7 +120,7 @@ def test_it_reads_nothing_that_it_was_not_given(run: Run, path: str) -> None:
 
 @needs_kernel
 def test_the_secrets_of_a_portal_and_its_database_are_out_of_reach(tmp_path: Path) -> None:
-    """Of one whose data folder lies where it does by default, beside the code."""
+    """The portal's data folder lies at its default place, beside the code."""
     from core.ffmpeg import listened_to
 
     data = tmp_path / "data"

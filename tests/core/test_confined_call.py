@@ -1,4 +1,4 @@
-"""Functions that are called on a stranger's files: what they give, and what they cannot do."""
+"""Functions called on untrusted files: their results, and their limits."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ needs_kernel = pytest.mark.skipif(bool(not_held()), reason=f"this kernel does no
 
 @pytest.fixture(autouse=True)
 def functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package "stranger" beside the real ones, as which the confined process runs its own copy."""
+    """A package "stranger" beside the real ones, of which the confined process runs its own copy."""
     for name in ("core", "stranger"):
         (tmp_path / name).mkdir()
     for path in Path(confined_call.__file__).parent.glob("*.py"):

@@ -1,4 +1,4 @@
-"""The names of an earlier system's ``.env``: what becomes of each."""
+"""The names of an earlier system's ``.env``, and the effect of each."""
 
 from __future__ import annotations
 

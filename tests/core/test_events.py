@@ -1,4 +1,4 @@
-"""What a run tells of the time that is left."""
+"""A run's estimates of its remaining time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Audio of strangers: no decoder in this process, nothing of what it says in the log, no header believed."""
+"""Untrusted audio: no decoder in this process, none of its metadata in the log, no header trusted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ALL_ONES = (1 << 36) - 1  # what a FLAC header can say at most
 
 
 def flac_that_promises(path: Path, seconds: float, frames: int) -> Path:
-    """A FLAC whose header gives that number of samples; 0 is what an encoder writes into a pipe."""
+    """Make a FLAC whose header claims that number of samples; 0 is what an encoder writes into a pipe."""
     soundfile.write(path, noise(seconds), SAMPLE_RATE)
     content = bytearray(path.read_bytes())
     content[21] = content[21] & 0xF0 | frames >> 32

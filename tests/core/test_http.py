@@ -31,7 +31,7 @@ def double() -> Iterator[Recorder]:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that were waited between attempts."""
+    """The waits between attempts [s]."""
     waited: list[float] = []
     monkeypatch.setattr(http, "sleep", waited.append)
     return waited

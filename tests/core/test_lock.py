@@ -1,4 +1,4 @@
-"""The lock on a file: one holder at a time, a little patience, and nothing left behind by one that was killed."""
+"""File locks: one holder at a time, some patience, and nothing left behind by a killed holder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many processors a process counts; and onnxruntime, as Hark uses it."""
+"""The number of processors that a process may use; and onnxruntime, as Hark uses it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ OPENED = {
 
 @pytest.mark.parametrize("how", OPENED)
 def test_nothing_is_told_of_its_use(tmp_path: Path, how: str) -> None:
-    """Where it tells Microsoft, it begins with a file that names the machine, in the folder for temporary files."""
+    """Its telemetry begins with a file that names the machine, in the folder for temporary files."""
     program = f"import sys, time; path = sys.argv[1]; {OPENED[how]}; time.sleep(1)"
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
     subprocess.run(

@@ -1,4 +1,4 @@
-"""Settings from ``.env``: which file counts, and that the environment counts more."""
+"""Settings from ``.env``: which file applies, and that the environment has priority."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMES = ("HARK_LLM_URL", "HARK_LLM_KEY", "HF_HOME", "HARK_DATA")
 
 @pytest.fixture(autouse=True)
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """A data folder and a folder with the code, both without a file, and an environment without the names."""
+    """A data folder and a code folder, both without a file, and an environment without the names."""
     data, code = tmp_path / "data", tmp_path / "code"
     data.mkdir()
     code.mkdir()

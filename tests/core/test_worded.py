@@ -1,4 +1,4 @@
-"""Sentences that can be translated later are plain text to everything else."""
+"""Translatable sentences are plain text to everything else."""
 
 from __future__ import annotations
 

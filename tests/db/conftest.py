@@ -33,14 +33,13 @@ def library(tmp_path: Path, engine: str) -> Iterator[Library]:
 
 @pytest.fixture
 def beside(engine: str, request: pytest.FixtureRequest) -> LibraryServer | None:
-    """The server where the libraries are."""
+    """The server with the libraries."""
     return None if engine == "sqlite" else LibraryServer(request.getfixturevalue("postgresql_url"))
 
 
 @pytest.fixture
 def behind(beside: LibraryServer | None) -> Callable[[Path], AbstractContextManager[Run]]:
-    """Another program, which runs SQL on a library's tables, in a transaction if it says BEGIN; nothing refuses a
-    dangling reference."""
+    """Another program that runs SQL on a library, in a transaction after BEGIN; dangling references are allowed."""
 
     @contextmanager
     def opened(folder: Path) -> Iterator[Run]:
@@ -64,7 +63,7 @@ def behind(beside: LibraryServer | None) -> Callable[[Path], AbstractContextMana
 def locked(
     beside: LibraryServer | None, behind: Callable[[Path], AbstractContextManager[Run]]
 ) -> Callable[[Path], AbstractContextManager[None]]:
-    """Another program, which writes into a library and does not come to an end."""
+    """Another program that writes into a library and does not finish."""
 
     @contextmanager
     def held(folder: Path) -> Iterator[None]:

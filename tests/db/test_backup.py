@@ -1,4 +1,4 @@
-"""A data folder to one file and back: nothing lost, nothing put where it does not belong."""
+"""A data folder to one file and back: nothing is lost, and nothing is put in a wrong place."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def rows_of(database: Path) -> list[str]:
 
 
 def rewritten(archive: Path, change: Callable[[dict[str, bytes], dict[str, Any]], object]) -> Path:
-    """The archive with other members or another manifest."""
+    """Return the archive with other members or another manifest."""
     with zipfile.ZipFile(archive) as opened:
         members = {name: opened.read(name) for name in opened.namelist()}
     manifest = json.loads(members.pop(MANIFEST))
@@ -114,7 +114,7 @@ def add(members: dict[str, bytes], manifest: dict[str, Any], name: str, content:
 
 
 def assert_refused(archive: Path, tmp_path: Path, match: str) -> None:
-    """Neither checked nor restored, and nothing is left beside the data folder."""
+    """Check that checking and restoring refuse the archive, and leave nothing beside the data folder."""
     before = set(tmp_path.rglob("*"))
     with pytest.raises(HarkError, match=match) as raised:
         check(archive, QUIET)
@@ -201,7 +201,7 @@ def test_models_that_are_downloaded_stay_out() -> None:
 
 
 def test_while_another_writes(data: Path, tmp_path: Path) -> None:
-    """What is restored is a library as it was at one moment: every row has its file."""
+    """A restored library is consistent: every row has its file."""
     stop, written = threading.Event(), []
 
     def write() -> None:

@@ -1,4 +1,4 @@
-"""The clip library in one process: what goes in comes out, is found, is stored once, is checked and mended."""
+"""The clip library in one process: clips are stored once, found, checked and repaired."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A full disk, a read-only folder, a damaged or foreign or newer database: three sentences, and nothing is lost."""
+"""A full disk, a read-only folder, a damaged, foreign or newer database: three sentences, and nothing is lost."""
 
 from __future__ import annotations
 

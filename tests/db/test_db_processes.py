@@ -1,4 +1,4 @@
-"""Four writers at once, a kill in the middle: nothing that was reported as stored is lost."""
+"""Four simultaneous writers and a kill: nothing that was reported as stored is lost."""
 
 from __future__ import annotations
 

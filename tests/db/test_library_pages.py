@@ -1,4 +1,4 @@
-"""What a person does in the library: look, page through it, put right, delete for good."""
+"""Operations of users on the library: view, page through, correct, delete for good."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.programs import run_python
 
 
 def everything(library: Library, filters: Filters, size: int = 7) -> list[int]:
-    """All ids that paging down gives; paging up from the end gives the same."""
+    """Return all ids, paging down; paging up from the end must return the same."""
     down: list[int] = []
     while page := library.page(filters, size, before_id=down[-1] if down else None):
         down += [clip.id for clip in page]

@@ -1,4 +1,4 @@
-"""What a server's own is: a place for each library, the same words as SQLite finds, a server that goes away."""
+"""Libraries on a server: a schema for each, the same matches as on SQLite, and a server that goes away."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_a_server_that_restarts_is_waited_for(
 def test_a_server_that_has_begun_meanwhile_is_asked_again(
     tmp_path: Path, on_server: LibraryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It said that it is starting up, and when it is asked whether it is, it has started."""
+    """It first reports that it is starting up, and has started at the next request."""
     import psycopg
 
     connect, tries = psycopg.connect, []

@@ -1,4 +1,4 @@
-"""A backup carries libraries from SQLite to a server and back: every row, found by the same words, or nothing."""
+"""Backups move libraries from SQLite to a server and back: every row, found by the same words, or nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TEXTS = ("hey compass", "don't go", "Über uns — 東京", "今日は天気")
 
 @pytest.fixture(autouse=True)
 def some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So few clips are copied in several goes."""
+    """Copy even few clips in several batches."""
     monkeypatch.setattr("db.moving.CLIPS", 7)
 
 

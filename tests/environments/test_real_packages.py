@@ -1,6 +1,6 @@
-"""The real packages in the environments that ``./hark engines enable`` has made, with models of random weights.
+"""The real packages in the environments of ``./hark engines enable``, with models of random weights.
 
-Skipped where HARK_ENGINES_ENV names no folder with these environments: they are large, and no test makes them.
+Skipped unless HARK_ENGINES_ENV names a folder with these environments: they are large, and no test makes them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A Paraformer of 41,000 random weights, saved as FunASR's own are; run by the Python of FunASR's environment.
+"""A Paraformer of 41,000 random weights, saved in FunASR's format; run by the Python of FunASR's environment.
 
 python tiny_paraformer.py FOLDER
 """

@@ -1,4 +1,4 @@
-"""A small pipeline of random weights, saved as pyannote's own are; run by the Python of pyannote's environment.
+"""A small pipeline of random weights, saved in pyannote's format; run by the Python of pyannote's environment.
 
 python tiny_pyannote.py FOLDER
 """

@@ -1,4 +1,4 @@
-"""Detectors and audio for the tests of model/: small, random, quick, and alive enough for a difference to be seen."""
+"""Small random detectors and audio for the tests of model/, varied enough that differences show."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tests.support.small_crnn import small_crnn
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """Small models are slower on several threads, and results are the same on every machine."""
+    """Use one thread: small models are slower on several, and results are then the same on every machine."""
     torch.set_num_threads(1)
 
 
 def syllables(seconds: float, seed: int = 0) -> np.ndarray:
-    """Audio [samples] with speech's ups and downs: harmonics of a wandering pitch under a syllable-like envelope."""
+    """Return audio [samples] with the dynamics of speech: harmonics of a wandering pitch, syllable-like envelope."""
     rng = np.random.default_rng(seed)
     samples = int(seconds * SAMPLE_RATE)
     knots = max(4, int(seconds * 5) + 2)
@@ -45,7 +45,7 @@ def syllables(seconds: float, seed: int = 0) -> np.ndarray:
 
 
 def lively_model(size: str = "small", window_s: float = 1.2, seed: int = 0) -> TinyCRNN:
-    """A random detector whose scores go up and down with what it hears, as a trained one's do."""
+    """Return a random detector whose scores vary with its input like a trained one's."""
     torch.manual_seed(seed)
     model = TinyCRNN(small_crnn(window_s) if size == "small" else TinyCRNNConfig.for_window(window_s))
     features = torch.from_numpy(log_mel(syllables(8.0, 99)))[None]
@@ -76,7 +76,7 @@ class Exported:
 
 
 def export(model: TinyCRNN, folder: Path) -> Exported:
-    """All forms of a model, under ``folder``."""
+    """Export all forms of a model to ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     onnx, int8 = folder / "model.onnx", folder / "model.int8.onnx"
     state_size = model.export(onnx)
@@ -85,7 +85,7 @@ def export(model: TinyCRNN, folder: Path) -> Exported:
 
 
 def bundle_of(exported: Exported, folder: Path, **changes: Any) -> Path:
-    """A bundle's folder with everything that the run time reads; ``changes`` go into the manifest."""
+    """Make a bundle's folder with everything the runtime reads; ``changes`` go into the manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     save_checkpoint(exported.model, str(folder / "model.pt"))
     (folder / "model.onnx").write_bytes(exported.onnx.read_bytes())
@@ -119,19 +119,19 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 @pytest.fixture(scope="session")
 def bundle(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """That detector as a bundle's folder; not to be changed."""
+    """That detector as a bundle's folder; must not be changed."""
     return bundle_of(exported, tmp_path_factory.mktemp("bundle"))
 
 
 @pytest.fixture
 def own_bundle(exported: Exported, tmp_path: Path) -> Callable[..., Path]:
-    """Makes a bundle's folder for a test that damages it."""
+    """Make a bundle's folder for a test that damages it."""
     return lambda **changes: bundle_of(exported, tmp_path / "bundle", **changes)
 
 
 @pytest.fixture
 def forms_agree(tmp_path: Path) -> Callable[[Any, np.ndarray], None]:
-    """Checks that every form of a detector on a backbone, and its checkpoint, give the same scores of some audio."""
+    """Check that all forms of a detector on a backbone, and its checkpoint, give the same scores of some audio."""
 
     def check(detector: Any, audio: np.ndarray) -> None:
         made = export(detector, tmp_path)
@@ -148,17 +148,14 @@ def forms_agree(tmp_path: Path) -> Callable[[Any, np.ndarray], None]:
 
 @pytest.fixture(scope="session")
 def speech() -> Callable[..., np.ndarray]:
-    """:func:`syllables`."""
     return syllables
 
 
 @pytest.fixture(scope="session")
 def make_model() -> Callable[..., TinyCRNN]:
-    """:func:`lively_model`."""
     return lively_model
 
 
 @pytest.fixture(scope="session")
 def make_export() -> Callable[[TinyCRNN, Path], Exported]:
-    """:func:`export`."""
     return export

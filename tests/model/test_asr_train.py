@@ -1,4 +1,4 @@
-"""The acoustic model's training, on tones that stand for phones: small enough for every run of the tests."""
+"""The acoustic model's training on tones instead of phones, small enough for every run of the tests."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_batch_holds_as_many_utterances_as_were_asked_for(packed: Packed, most
 
 
 class Curves:
-    """In the place of TensorBoard's SummaryWriter, which is no part of the installation."""
+    """Replaces TensorBoard's SummaryWriter, which is not installed with Hark."""
 
     drawn: ClassVar[list[tuple[str, float, int]]] = []
 

@@ -1,4 +1,4 @@
-"""Checkpoints: load returns what save wrote, or refuses a damaged file in words."""
+"""Checkpoints: load returns what save wrote, or explains the refusal of a damaged file."""
 
 from __future__ import annotations
 

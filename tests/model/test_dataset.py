@@ -1,4 +1,4 @@
-"""The feature store and what is drawn from it: every window where it belongs, in the shares that were asked for."""
+"""The feature store and its batches: every window in its place, in the requested shares."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COLUMNS = {
 
 
 def marked(segment: int, frames: int) -> np.ndarray:
-    """Features that say where they come from: band 0 the segment, band 1 the frame."""
+    """Return features that encode their origin: band 0 the segment, band 1 the frame."""
     features = np.zeros((frames, MELS), np.float32)
     features[:, 0], features[:, 1] = segment, np.arange(frames)
     return features
@@ -44,7 +44,7 @@ def add(
 
 @pytest.fixture
 def store(tmp_path: Path) -> FeatureStore:
-    """Positives, confusables and streams, shortest first and last, so that a step beyond one lands in another."""
+    """Positives, confusables and streams, shortest first and last, so that an index error lands in another one."""
     writer = FeatureWriter(tmp_path / "store")
     for number in range(6):
         add(writer, number, NEED + 70, "positive", NEED - 10, NEED + 20 + number)

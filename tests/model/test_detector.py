@@ -1,4 +1,4 @@
-"""The run time alone: bundles that are damaged, recordings of every kind, and its command line."""
+"""The runtime alone: damaged bundles, recordings of every kind, and its command line."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def read(path: Path, rate: int = RATE, block_s: float = 30.0) -> np.ndarray:
 
 @pytest.fixture(params=["soundfile", "wave"])
 def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """With soundfile, and as it is where only NumPy and onnxruntime are installed."""
+    """With soundfile, and with NumPy and onnxruntime only."""
     if request.param == "wave":
         monkeypatch.setitem(sys.modules, "soundfile", None)
     return str(request.param)
@@ -297,7 +297,7 @@ def test_odd_headers_are_no_traceback(reader: str, tmp_path: Path) -> None:
 
 
 def run(bundle: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """``detect.py`` beside the bundle's files, as a user runs it."""
+    """Run ``detect.py`` beside the bundle's files, as a user does."""
     script = bundle / "detect.py"
     if not script.exists():
         shutil.copy(runtime.__file__, script)

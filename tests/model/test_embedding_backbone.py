@@ -1,4 +1,4 @@
-"""The backbone on the public speech embedding: its numbers are that one's, and a stream's are those of the whole."""
+"""The backbone on the public speech embedding: the embedding's own numbers, in a stream as in the whole."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def audio(speech: Callable[..., np.ndarray]) -> np.ndarray:
 @pytest.fixture(scope="module")
 @torch.no_grad()
 def backbone(audio: np.ndarray) -> EmbeddingBackbone:
-    """One that has learned nothing, and yet hears something else in each frame."""
+    """An untrained one, whose frames nevertheless differ."""
     torch.manual_seed(0)
     made = with_public_embedding(EmbeddingBackbone(EmbeddingBackboneConfig()))
     convolved = made.convolved(made.mel(torch.from_numpy(audio)[None]))[0]

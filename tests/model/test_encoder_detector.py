@@ -1,4 +1,4 @@
-"""Large detectors: the encoder's graph, its streams, and what happens where it is not installed."""
+"""Large detectors: the encoder's graph, its streams, and an encoder that is not installed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PHRASE = ((5, 12, 30, 8),)
 
 
 def sound(seconds: float, seed: int = 0) -> np.ndarray:
-    """Something with the ups and downs of speech."""
+    """A sound with the dynamics of speech."""
     rng = np.random.default_rng(seed)
     count = int(seconds * 16_000)
     loudness = np.interp(np.linspace(0, 1, count), np.linspace(0, 1, 30), rng.uniform(0, 0.1, 30))

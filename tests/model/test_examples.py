@@ -1,4 +1,4 @@
-"""Examples: the phrase's end is where the row says, and a spec gives the same example wherever it is built."""
+"""Examples: the phrase ends where the row says, and a spec gives the same example wherever it is built."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_spoken_seconds_leaves_silence_out(folder: Path) -> None:
 
 
 def test_the_beginning_of_a_phrase_is_only_its_beginning(builder: ExampleBuilder, folder: Path, tmp_path: Path) -> None:
-    """A window that ends within the phrase must end where PREFIX_SHARE says, or it is a positive called negative."""
+    """A window that ends within the phrase must end where PREFIX_SHARE says, or it is a positive labelled negative."""
     writer = FeatureWriter(tmp_path)
     features, row = builder.build(aligned(folder, "train", name="long"))
     writer.append(features, **row)

@@ -1,4 +1,4 @@
-"""The one log-mel: against its plain definition, against torchaudio, at the edges, and as a graph."""
+"""The log-mel: against its plain definition, against torchaudio, at the edges, and as a graph."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def golden_audio() -> np.ndarray:
 
 
 def plain_log_mel(audio: np.ndarray) -> np.ndarray:
-    """The definition, word for word, in double precision: a sum of cosines and sines, then triangles."""
+    """Compute the definition literally, in double precision: a sum of cosines and sines, then triangles."""
     n = np.arange(WINDOW)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * n / WINDOW)
     k = np.arange(FFT // 2 + 1)

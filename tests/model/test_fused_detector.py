@@ -1,4 +1,4 @@
-"""A keyword HMM and a network on one backbone: the network learns what the HMM cannot tell, and a stream hears both."""
+"""A keyword HMM and a network on one backbone: the network learns what the HMM cannot, and streams use both."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_backbone_without_states_is_refused() -> None:
 
 @pytest.fixture
 def store(tmp_path: Path, detector: FusedDetector) -> FeatureStore:
-    """Frames whose phones say nothing; a phrase ends in the middle of half of them, where some states are high."""
+    """Frames with meaningless phones; a phrase ends in the middle of half of them, where some states are high."""
     writer = FeatureWriter(tmp_path / "store")
     rng = np.random.default_rng(0)
     width = detector.config.stored.width

@@ -1,4 +1,4 @@
-"""Features on a GPU, as far as they can be tested without one: its way on the processor, and one that is absent."""
+"""Features on a GPU, as far as testable without one: the code path on the processor, and an absent GPU."""
 
 from __future__ import annotations
 

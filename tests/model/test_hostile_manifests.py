@@ -1,4 +1,4 @@
-"""Bundles that somebody made to harm: what is refused before anything of them runs."""
+"""Malicious bundles: what is refused before anything of them runs."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_manifest_of_brackets(own_bundle: OwnBundle) -> None:
 
 
 def elsewhere(name: str, size: int) -> TensorProto:
-    """A weight that the model says is in the file ``weights.bin``."""
+    """Return a weight that the model places in the file ``weights.bin``."""
     tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[1, size], data_location=TensorProto.EXTERNAL)
     tensor.external_data.add(key="location", value="weights.bin")
     return tensor

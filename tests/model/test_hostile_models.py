@@ -39,7 +39,7 @@ def test_a_graph_that_never_ends_is_stopped_in_the_middle_of_a_stream_which_goes
 
 
 def test_a_graph_that_takes_all_memory_is_stopped(tmp_path: Path) -> None:
-    """In a process of its own, whose memory is looked at afterwards."""
+    """In its own process, whose memory is checked afterwards."""
     bundle = loop_bundle(tmp_path / "bundle", grows=True, from_level=0.5)
     program = f"""
 import resource, sys
@@ -59,7 +59,7 @@ except BundleError as error:
 
 @pytest.mark.parametrize("when", ["load", "run"])
 def test_a_graph_that_takes_days_in_one_operator_or_while_it_is_loaded_is_given_up(tmp_path: Path, when: str) -> None:
-    """In a process of its own, which ends; onnxruntime's thread may still be at work then, and abort it."""
+    """In its own process: onnxruntime's thread may still run at its end, and abort it."""
     program = f"""
 from model.runtime import detector
 detector.CALL_S = detector.STOP_S = 1.0

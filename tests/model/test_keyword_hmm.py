@@ -11,7 +11,7 @@ PHRASE = tuple(phone_indices(("s", "n", "oʊ", "b", "ɔɪ")))
 
 
 def heard(*phones: int, blanks: int = 2) -> torch.Tensor:
-    """What a sure backbone gives: each phone for one frame, blanks between."""
+    """Return a confident backbone's output: one frame for each phone, blanks between."""
     symbols = [0] * blanks
     for phone in phones:
         symbols += [phone] + [0] * blanks

@@ -1,4 +1,4 @@
-"""Measures: intervals against scipy, debouncing, thresholds for a rate that is known, curves that cannot turn back."""
+"""Metrics: intervals against scipy, debouncing, thresholds for a known rate, monotonic curves."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_an_observed_threshold_keeps_its_promise(scores: np.ndarray, allowed: fl
 
 
 def exponential_tail(hours: float, per_hour: float, scale: float, base: float, seed: int) -> list[ScoredStream]:
-    """Streams whose peaks come at random with logits above ``base`` that are exponential with that scale."""
+    """Return streams whose peaks come at random, with logits above ``base`` from an exponential of that scale."""
     rng = np.random.default_rng(seed)
     scores = np.full(round(hours * HOUR), 1e-4, np.float32)
     for block in np.flatnonzero(rng.random(len(scores) // (2 * GAP)) < per_hour / HOUR * 2 * GAP):
@@ -192,7 +192,7 @@ def test_an_exponential_tail_gives_back_its_threshold(rate: float) -> None:
 
 
 def test_a_tail_that_ends_is_not_extrapolated_beyond_its_end() -> None:
-    """Words that are said all the time: their second pass gives no more than so much, and people get no more either."""
+    """For words that are spoken often, second-pass scores have an upper limit, which people do not exceed either."""
     end, rate, hours = 2.0, 0.5, 2.0
     heights = []
     for seed in range(30):
@@ -256,7 +256,7 @@ def test_the_logit_is_finite_and_undone_by_the_sigmoid(score: float) -> None:
 
 
 def test_utterances_three_seconds_apart_are_detections_of_their_own() -> None:
-    """Each is heard again within a second, and better, which must not make the next one part of it."""
+    """Each is detected again within a second with a better score, which must not merge it with the next one."""
     scores = np.full(20 * 37, 0.001, np.float32)  # 2.96 s each
     for start in range(10, len(scores), 37):
         scores[start], scores[start + 12] = 0.9, 0.98
@@ -264,7 +264,7 @@ def test_utterances_three_seconds_apart_are_detections_of_their_own() -> None:
 
 
 def test_an_end_that_two_windows_hear_is_one_detection() -> None:
-    """An encoder's score is that of a window for six frames, and the second window that hears an end is often surer."""
+    """An encoder's score is that of a window for six frames, and the second window with an end is often surer."""
     for first, second, third in ((0.4, 0.95, 0.01), (0.4, 0.95, 0.3), (0.35, 0.6, 0.9)):
         windows = [0.001, first, second, third, 0.001, 0.001] * 3
         scores = smooth_scores(np.repeat(np.float32(windows), 6))

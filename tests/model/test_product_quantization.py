@@ -1,4 +1,4 @@
-"""Product quantization: vectors come back nearly as they were, and more bytes bring them nearer."""
+"""Product quantization: vectors are restored approximately, and more bytes restore them better."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words out of phone emissions."""
+"""Words from phone emissions."""
 
 from __future__ import annotations
 

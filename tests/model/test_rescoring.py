@@ -1,4 +1,4 @@
-"""Rescoring by a decoder: what the graph says against the decoder itself, and what it makes of speech."""
+"""Rescoring by a decoder: the graph against the decoder itself, and its results on speech."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PHRASE = "computer"
 
 @cache
 def asked(text: str, phrase: str) -> float:
-    """The rescoring of a phrase over everything that was said."""
+    """Return the phrase's rescoring of a spoken text."""
     _, states = loaded_backbone().hear(said_in_quiet(text, 0.3, 0.5))
     return float(asking(phrase).run(["rescoring"], {"states": states[None, :27]})[0][0, 0])
 
@@ -78,7 +78,7 @@ class Said(NamedTuple):
 
 
 def said_by_the_decoder(states: np.ndarray, sequences: Sequence[Sequence[int]]) -> Said:
-    """The same with the decoder as the package has it, step by step."""
+    """Return the same by the packaged decoder, step by step."""
     path = package_file(DECODER_FILE)
     assert path is not None
     package = session(str(path))

@@ -1,4 +1,4 @@
-"""The second pass: the verifier in ONNX against itself in PyTorch, what it makes of speech, and its stream."""
+"""The second pass: the verifier in ONNX against PyTorch, its results on speech, and its stream."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def detector() -> EncoderDetector:
 
 
 def unasked(detector: EncoderDetector) -> EncoderDetector:
-    """The same without a second pass."""
+    """The same detector without a second pass."""
     made: EncoderDetector = line(EncoderDetector(replace(detector.config, spellings=())), SLOPE, 0.0)
     return made
 
 
 def stored_frames(detector: EncoderDetector, audio: np.ndarray, folder: Path) -> np.ndarray:
-    """What an example of that sound is stored as."""
+    """Return the stored form of an example of that sound."""
     front_end = detector.front_end(folder)
     (computed,) = front_end.computer()([front_end.sound(audio, 0, len(audio))])
     return front_end.storer()(computed, 0, len(audio))
@@ -125,7 +125,7 @@ def test_the_graph_says_what_the_verifier_says(frames: int) -> None:
 
 @cache
 def gain(text: str, phrase: str) -> float:
-    """What a phrase gains by the second pass where a text is said."""
+    """Return how much the second pass raises a phrase's score in a spoken text."""
     phones, states = loaded_backbone().hear(said_in_quiet(text, 0.3, 0.5))
     graph = second_pass_graph(outputs_of(Keyphrase(phrase)), spellings(phrase), verifier_name())
     asked = SecondPass(graph.SerializeToString(), 0.0, STATES_BEFORE)

@@ -1,4 +1,4 @@
-"""A score is a function of its window of sound alone: not of padding, of chunk sizes, or of an hour before it."""
+"""A score depends on its window of audio alone: not on padding, chunk sizes, or the hour before."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def detector(bundle: Path) -> Detector:
 
 
 def settled(detector: Detector) -> int:
-    """Scores after which nothing that was heard before them counts any more."""
+    """Return the number of scores after which earlier audio no longer matters."""
     return -(-detector.bundle.manifest["receptive_samples"] // CHUNK_SAMPLES) + SMOOTHING_FRAMES - 1
 
 
@@ -150,8 +150,7 @@ def test_the_manifest_says_how_scores_are_smoothed(
 
 
 def test_nothing_of_the_phrase_is_heard_in_what_a_stream_begins_with() -> None:
-    """A state of zeros is no silence to the backbone; a path that began in it once waited for the rest of the
-    phrase."""
+    """To the backbone a state of zeros is not silence; a path that began in it once waited for the phrase's rest."""
     model = keyword_hmm_model("okay garden", "standard")
     streaming = Streaming(model)
     carried = slice(-(model.keyword_hmms[0].states + MATCH_POOL - 4 + 1), -1)

@@ -1,4 +1,4 @@
-"""The character summarizer: it can learn, goes on where it was stopped, and leaves no half file."""
+"""The character summarizer: it learns, resumes after a stop, and leaves no partial file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SHORT = SummarizerTraining(epochs=4, batch_size=3, learning_rate=3e-3, seed=5)
 
 
 def silent(progress: SummarizerProgress) -> None:
-    """Nobody watches."""
+    """Report nothing."""
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
@@ -62,7 +62,7 @@ def test_it_learns_eight_pairs_by_heart(tmp_path: Path) -> None:
 
 
 class Stopped(Exception):
-    """Somebody pressed Ctrl-C."""
+    """A Ctrl-C."""
 
 
 @pytest.mark.parametrize("stop_at", [2, 6, 7])

@@ -1,4 +1,4 @@
-"""TinyCRNN: what a logit depends on, and how large the detector is."""
+"""TinyCRNN: the input of a logit, and the detector's size."""
 
 from __future__ import annotations
 

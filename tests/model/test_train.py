@@ -1,4 +1,4 @@
-"""Training learns, repeats itself exactly, and goes on after it was stopped."""
+"""Training learns, is reproducible, and resumes after a stop."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ NOTES = (500.0, 1100.0, 2300.0)  # Hz: the "phrase" is these three one after the
 
 
 def melody(notes: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
-    """Notes of 120 ms in noise, with a window of noise before and a third of a second after; ends where it should."""
+    """Return noise with notes of 120 ms that end at frame ``NEED + 30``."""
     note = np.arange(int(0.12 * SAMPLE_RATE)) / SAMPLE_RATE
     tones = np.concatenate([np.sin(2 * np.pi * f * rng.uniform(0.95, 1.05) * note) for f in notes])
     audio = 0.02 * rng.standard_normal((NEED + 30) * 160 + len(tones) + 16_000 * 2)
@@ -83,7 +83,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
 
 
 def silent(progress: TrainProgress) -> None:
-    """Nobody watches."""
+    """Report nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_the_same_seed_gives_the_same_detector(store: FeatureStore, tmp_path: Pa
 
 
 class Stopped(Exception):
-    """What a watcher raises to stop training."""
+    """Raised by a watcher to stop training."""
 
 
 def test_training_goes_on_from_where_it_was_stopped(store: FeatureStore, tmp_path: Path) -> None:

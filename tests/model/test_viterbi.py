@@ -1,4 +1,4 @@
-"""Forced alignment on emissions whose tokens are known."""
+"""Forced alignment on emissions with known tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keep what the tests write out of the repository, and the phones of the vocabulary between the tests of one run."""
+"""Redirect files that tests write, and share the phones of the vocabulary between the tests of a run."""
 
 from __future__ import annotations
 

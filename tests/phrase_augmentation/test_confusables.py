@@ -20,7 +20,7 @@ KINDS = {"substitute", "insert", "delete", "vocabulary", "partial", "repeated", 
 
 
 def plain(text: str, accent: str) -> str:
-    """The phones as one string, compared without any of the checks under test."""
+    """Return the phones as one string, compared without the checks under test."""
     return " ".join(phones_of_texts([text], accent)[0])
 
 

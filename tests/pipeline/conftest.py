@@ -1,4 +1,4 @@
-"""An engine without a process, a tiny effort and tone clips, for the tests of what a run decides and does."""
+"""An engine without a process, a tiny effort and tone clips, for tests of a run's decisions and results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def tone(text: str, seconds: float = 0.8) -> np.ndarray:
 
 
 class Choir:
-    """An engine of as many speakers as asked for, two voices each, that hums; it can be told to fail."""
+    """An engine of as many speakers as requested, two voices each, that hums; it can be told to fail."""
 
     licence = "CC0-1.0"
     paid = False
@@ -103,7 +103,7 @@ def choirs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Choir]:
 
 @pytest.fixture
 def new_clip() -> Callable[..., NewClip]:
-    """Makes a clip for the library: text, speaker, engine, and whatever else."""
+    """Make a clip for the library: text, speaker, engine, and other fields."""
 
     def make(
         text: str, speaker: str = "someone", engine: str = "choir", seconds: float = 0.8, **more: object

@@ -1,4 +1,4 @@
-"""Models that are downloaded when somebody asks for them; the network is pretended."""
+"""Downloads of models on demand, without a network."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_model_that_came_in_part_is_not_taken_for_one(data_dir: Path, monkeypa
 
 
 def test_funasrs_models_come_together(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Paraformer, its voice activity detector and punctuation: the worker takes all three."""
+    """Paraformer, its voice activity detector and punctuation: the worker needs all three."""
     from pipeline.recordings.transcription.funasr_engine import FunAsr
 
     asked: list[str] = []

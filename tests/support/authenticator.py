@@ -1,4 +1,4 @@
-"""A passkey in software: answers what a page asks a browser for, as an authenticator with one key does."""
+"""A passkey in software: responds to a page's requests like an authenticator with one key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ORIGIN = "https://hark.example.org"
 
 
 class Authenticator:
-    """One key."""
+    """An authenticator with one key."""
 
     def __init__(self, origin: str = ORIGIN) -> None:
         self.origin = origin
@@ -25,7 +25,7 @@ class Authenticator:
         self.credential_id = secrets.token_bytes(32)
 
     def made(self, options: dict[str, Any]) -> str:
-        """The answer to ``navigator.credentials.create``, as JSON."""
+        """Return the response to ``navigator.credentials.create``, as JSON."""
         asked = options["publicKey"]
         public = ES256.from_cryptography_key(self.key.public_key())
         attested = AttestedCredentialData.create(Aaguid.NONE, self.credential_id, public)
@@ -37,7 +37,7 @@ class Authenticator:
         )
 
     def shown(self, options: dict[str, Any]) -> str:
-        """The answer to ``navigator.credentials.get``, as JSON."""
+        """Return the response to ``navigator.credentials.get``, as JSON."""
         asked = options["publicKey"]
         flags = AuthenticatorData.FLAG.UP | AuthenticatorData.FLAG.UV
         data = AuthenticatorData.create(self._host(asked["rpId"]), flags, 1)

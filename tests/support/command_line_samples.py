@@ -1,4 +1,4 @@
-"""What the tests of the command line share: reading its answers, writing bundles and sounds."""
+"""Helpers for tests of the command line: reading its output, writing bundles and sounds."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def as_json(
     main: Callable[..., int], capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0
 ) -> dict[str, Any]:
-    """The JSON object that a command prints."""
+    """Return the JSON object that a command printed."""
     assert main(*arguments, "--json") == code
     result: dict[str, Any] = json.loads(capsys.readouterr().out)
     return result
 
 
 def error_of(output: str) -> dict[str, str]:
-    """The three sentences in the one JSON object on stdout."""
+    """Return the three sentences in the one JSON object on stdout."""
     error = json.loads(output)["error"]
     assert all(error[name].strip() for name in ("what", "why", "what_to_do"))
     assert isinstance(error, dict)
@@ -34,11 +34,11 @@ def error_of(output: str) -> dict[str, str]:
 
 
 def assert_mendable(done: subprocess.CompletedProcess[str]) -> None:
-    """Exit code 2, and on stderr what happened, why and what to do."""
+    """Check for exit code 2, and on stderr what happened, why and what to do."""
     assert done.returncode == 2, done.stderr
     assert "  Why: " in done.stderr and "  What to do: " in done.stderr
 
 
 def babble(seconds: float, rate: int = 16_000, level: float = 0.1) -> np.ndarray:
-    """Float32 noise [samples], the same every time."""
+    """Return float32 noise [samples], the same every time."""
     return (level * np.random.default_rng(0).standard_normal(int(seconds * rate))).astype(np.float32)

@@ -28,7 +28,7 @@ def a_share(misses: int, of: int) -> dict[str, float | None]:
 
 
 def make_report(phrase: str = "hey compass", people: int = 0) -> dict[str, Any]:
-    """A report as ``pipeline.training.report.build_report`` makes it, of 40 utterances and 2 hours."""
+    """Make a report like ``pipeline.training.report.build_report``, of 40 utterances and 2 hours."""
     curve = {"threshold": LEVELS, "fa_per_hour": [20.0, 4.0, 1.0, 0.5, 0.0]}
     misses = {"all": [0.0, 0.05, 0.1, 0.2, 0.6], "clean": [0.0, 0.0, 0.05, 0.1, 0.5], "noisy": [0, 0.1, 0.15, 0.3, 0.7]}
     shipped = {"all": a_share(6, 40), "clean": a_share(1, 20), "noisy": a_share(5, 20)}
@@ -102,7 +102,7 @@ def make_report(phrase: str = "hey compass", people: int = 0) -> dict[str, Any]:
 
 
 def make_bundle(path: Path, phrase: str, files: Mapping[str, bytes] | None = None) -> None:
-    """A bundle whose digests hold, with more ``files``; its model is none."""
+    """Make a bundle with valid digests and more ``files``; its model is not a real one."""
     contents = {
         name: name.encode()
         for name in ("model.onnx", "model.int8.onnx", "model.pt", "detect.py", "det.png", "MODEL_CARD.md")
@@ -122,7 +122,7 @@ def make_bundle(path: Path, phrase: str, files: Mapping[str, bytes] | None = Non
 
 
 def make_version(user: User, data: Path, number: int = 1, phrase: str = "hey compass", **changes: Any) -> Version:
-    """A version with all its files, as a training run leaves them."""
+    """Make a version with all its files, as a training run leaves them."""
     report = make_report(phrase, **changes)
     run = RUN if number == 1 else f"{RUN}-{number}"
     folder, job_folder = data / "models" / run, data / "jobs" / run
@@ -159,7 +159,7 @@ def body(response: Any) -> bytes:
 
 
 def make_comparison(*versions: Version, left_out: dict[str, str] | None = None, **stream: Any) -> dict[str, Any]:
-    """As ``pipeline.training.comparison`` writes it, beside the first of the versions: each later one misses more."""
+    """Write a comparison as ``pipeline.training.comparison`` does, beside the first version; later ones miss more."""
     curve = {"threshold": LEVELS, "fa_per_hour": [20.0, 4.0, 1.0, 0.5, 0.0], "miss_rate": [0.0, 0.05, 0.1, 0.2, 0.6]}
     figures = [
         {

@@ -1,4 +1,4 @@
-"""A bundle's files in the runtimes of the devices that load them."""
+"""A bundle's files in the runtimes of their devices."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ REFRACTORY = 25  # blocks: two seconds, as devices wait
 
 
 def detections(device: str, files: Mapping[str, bytes], audio: np.ndarray, folder: Path) -> int:
-    """How often the device's own runtime detects the phrase in a recording [samples].
+    """Return how often the device's own runtime detects the phrase in a recording [samples].
 
     Args:
         files: of one device, by their names in the bundle.
-        folder: where they are put.
+        folder: for the files.
     """
     paths = {Path(name).suffix: folder / Path(name).name for name in files}
     for name, content in files.items():

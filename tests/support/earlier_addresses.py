@@ -1,4 +1,4 @@
-"""A walk along docs/compatibility.md: each address of the earlier systems, asked by somebody who may ask it."""
+"""A walk along docs/compatibility.md: requests to each address of the earlier systems by an authorized user."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ HEARD = 2  # words of a sentence that must be recognized: espeak is hard to hear
 
 
 class Walk:
-    """Asks address after address, as an account that exists.
+    """Requests address after address, with the account of a user.
 
     Attributes:
-        asked: (method, address as the page has it) of all that were.
+        asked: (method, address as the page has it) of all requests.
         meeting: the id of the meeting, until it is deleted.
     """
 
@@ -37,7 +37,7 @@ class Walk:
         self.meeting = ""
 
     def ask(self, method: str, address: str, status: int = 200, place: str = "", **sent: Any) -> httpx2.Response:
-        """The answer of ``place``, of the address itself where that names nothing."""
+        """Return the answer of ``place``, or of the address itself if ``place`` is empty."""
         self.asked.add((method, address))
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         answer = self._client.request(method, place or address, headers=headers, **sent)
@@ -45,7 +45,6 @@ class Walk:
         return answer
 
     def sign_in(self) -> None:
-        """By the password grant."""
         form = {"username": self._name, "password": self._password, "grant_type": "password"}
         for address in ("/token", "/api/auth/token"):
             said = self.ask("POST", address, data=form).json()
@@ -53,7 +52,7 @@ class Walk:
         self.token = said["access_token"]
 
     def say_how_they_are(self) -> None:
-        """Health and figures."""
+        """Request health and figures."""
         assert self.ask("GET", "/health").json() == {"status": "ok", "asr_loaded": True, "nlp_loaded": True}
         assert "swagger" in self.ask("GET", "/docs").text
         said = self.ask("GET", "/api/v1/health").json()
@@ -66,7 +65,6 @@ class Walk:
             self.ask("GET", address, 404)  # without HARK_METRICS_TOKEN
 
     def recognize(self) -> None:
-        """Recognition and summaries."""
         sound = {"audio": ("said.wav", wav(SAID), "audio/wav")}
         said = self.ask("POST", "/api/asr/transcribe", files=sound).json()
         assert heard(said["transcript"]) >= HEARD, said
@@ -76,7 +74,7 @@ class Walk:
         assert heard(notes["transcript"]) >= HEARD and heard(notes["summary"]) >= HEARD, notes
 
     def meet(self) -> None:
-        """A meeting, to its artefacts."""
+        """Upload a meeting and fetch its artefacts."""
         sound = {"audio": ("meeting.wav", wav(SAID, OTHER), "audio/wav")}
         form = {"diarize": "1", "summary": "1", "polish": "0"}
         begun = self.ask("POST", "/api/meetings", 202, files=sound, data=form).json()
@@ -93,13 +91,12 @@ class Walk:
         assert listed["meeting_id"] == self.meeting
 
     def forget_the_meeting(self) -> None:
-        """It is there no more."""
         place = f"/api/meetings/{self.meeting}"
         self.ask("DELETE", "/api/meetings/{meeting_id}", 204, place=place)
         self.ask("GET", "/api/meetings/{meeting_id}", 404, place=place)
 
     def call(self) -> None:
-        """A person on each channel."""
+        """Upload a call with a person on each channel."""
         sound = {"file": ("call.wav", call(SAID, OTHER), "audio/wav")}
         begun = self.ask("POST", "/api/v1/transcribe", 202, files=sound).json()
         place = f"/api/v1/transcribe/{begun['session_id']}"
@@ -109,7 +106,6 @@ class Walk:
         assert self.ask("GET", "/api/v1/transcribe", params={"limit": "5"}).json()["total"] == 1
 
     def openai(self) -> None:
-        """OpenAI's audio API."""
         assert {"whisper-1", "tts-1"} <= {one["id"] for one in self.ask("GET", "/v1/models").json()["data"]}
         sound, model = {"file": ("said.wav", wav(SAID), "audio/wav")}, {"model": "whisper-1"}
         said = self.ask("POST", "/v1/audio/transcriptions", files=sound, data=model).json()
@@ -122,7 +118,7 @@ class Walk:
         assert len(samples) > rate / 2
 
     def learn_and_answer(self) -> None:
-        """ATR: upload, ask, train."""
+        """Use ATR: upload, ask, train."""
         sound, text = {"file": ("gate.wav", wav(SAID), "audio/wav")}, {"text": SAID}
         (uploaded,) = self.ask("POST", "/upload", files=sound, data=text).json()["files"]
         assert uploaded["name"] == "gate.wav" and uploaded["state"] == "working"
@@ -145,12 +141,12 @@ class Walk:
 
 
 def wav(*sentences: str) -> bytes:
-    """Sentences as they are spoken, one after the other, as a file."""
+    """Return a file of spoken sentences, one after the other."""
     return sounds.wav(np.concatenate([spoken(text, 0.3, 0.7) for text in sentences]))
 
 
 def call(left: str, right: str) -> bytes:
-    """A sentence on each channel, the second after the first, as a file."""
+    """Return a file with a sentence on each channel, the second after the first."""
     first, second = spoken(left, 0.3, 0.7), spoken(right, 0.3, 0.7)
     both = np.zeros((len(first) + len(second), 2), np.float32)
     both[: len(first), 0], both[len(first) :, 1] = first, second
@@ -158,5 +154,5 @@ def call(left: str, right: str) -> bytes:
 
 
 def heard(text: str) -> int:
-    """How many of the words that were said are in a text."""
+    """Return how many of the spoken words are in a text."""
     return len({*SAID.split(), *OTHER.split()} & set(text.lower().replace(".", " ").replace(",", " ").split()))

@@ -42,7 +42,7 @@ PLAN: dict[str, Any] = {
 
 
 def every_page(user: User) -> dict[str, str]:
-    """Addresses by name, of pages that a user sees who has signed in."""
+    """Return the addresses, by name, of pages for a signed-in user."""
     data = user_data(user)
     (data / "models").mkdir(parents=True, exist_ok=True)
     versions = [make_version(user, data, number) for number in (1, 2, 3)]
@@ -131,7 +131,7 @@ def every_page(user: User) -> dict[str, str]:
 
 
 def fragments(client: Client, pages: dict[str, str]) -> dict[str, str]:
-    """What those pages fetch as soon as they are opened: the address asked for, by its path."""
+    """Return the addresses that those pages fetch when opened, by their paths."""
     asks = re.compile(r'hx-get="([^"]+)" hx-trigger="load|data-words-address="([^"]+)"')
     found = {}
     for page in pages.values():
@@ -142,7 +142,7 @@ def fragments(client: Client, pages: dict[str, str]) -> dict[str, str]:
 
 
 def pages_of_strangers(owner: User, other: User) -> dict[str, Any]:
-    """Answers to those who are not signed in, by name; ``other`` has a second factor then."""
+    """Return the pages for anonymous visitors, by name; ``other`` has a second factor then."""
     from allauth.mfa.totp.internal.auth import TOTP
 
     link = services.password_link(user=owner, base_url="http://localhost")

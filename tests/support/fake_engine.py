@@ -1,4 +1,4 @@
-"""A test double that is an engine like the others: vowel-like sound from the text, and every way to fail."""
+"""A test double of an engine: vowel-like sound from the text, and every way to fail."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def vowels(text: str, pitch: float, rate: float) -> bytes:
 
 
 def vowel(letter: str, pitch: float, count: int) -> list[int]:
-    """One letter's ``count`` samples: one period, repeated under a rising and falling envelope."""
+    """Return ``count`` samples of a letter: one period, repeated under a rising and falling envelope."""
     formants = (300 + 37 * (ord(letter) % 17), 900 + 101 * (ord(letter) % 19))
     weights = [
         sum(math.exp(-(((pitch * k - f) / 150) ** 2)) for f in formants) + 0.02 for k in range(1, int(3500 / pitch))
@@ -50,7 +50,7 @@ def vowel(letter: str, pitch: float, count: int) -> list[int]:
 
 
 def misbehave(behave: str, path: str) -> None:
-    """The ways in which engines fail; each but "refuse" is found by the host, not told."""
+    """Fail in an engine's ways; the host finds each but "refuse" by itself."""
     noise = random.Random(0)
     if behave == "refuse":
         raise Refused("it was told to refuse")
@@ -113,7 +113,7 @@ def speak(request: dict[str, Any]) -> None:
 
 
 def set_up() -> tuple[dict[str, Any], Any]:
-    """For ``serve``. HARK_FAKE_START makes the start itself fail: "crash", "hang" or "unavailable"."""
+    """Set up ``serve``. HARK_FAKE_START makes the start itself fail: "crash", "hang" or "unavailable"."""
     start = os.environ.get("HARK_FAKE_START", "")
     if start == "hang":
         time.sleep(3600)

@@ -1,4 +1,4 @@
-"""Bundles that mean harm: their graph never ends, or takes ever more memory, or one operator of it takes days."""
+"""Malicious bundles: their graph never ends, takes ever more memory, or has an operator that takes days."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BOXES = 300_000
 
 
 def loop_bundle(folder: Path, grows: bool = False, from_level: float = -1.0, **manifest: Any) -> Path:
-    """An unpacked bundle that loops for ever from audio of that level on; ``grows``: with ever more memory."""
+    """Make an unpacked bundle that loops for ever from audio of that level on; ``grows``: with ever more memory."""
     body = helper.make_graph(
         [
             helper.make_node("Identity", ["going"], ["going_on"]),
@@ -50,7 +50,7 @@ def loop_bundle(folder: Path, grows: bool = False, from_level: float = -1.0, **m
 
 
 def slow_bundle(folder: Path, when: str) -> Path:
-    """An unpacked bundle that takes days. ``when``: "load" (it is folded then) or "run" (in one operator)."""
+    """Make an unpacked bundle that takes days. ``when``: "load" (it is folded then) or "run" (in one operator)."""
     if when == "load":
         slow = [helper.make_node("ConstantOfShape", ["size"], ["product_0"])]
         slow += [helper.make_node("MatMul", [f"product_{i}", "product_0"], [f"product_{i + 1}"]) for i in range(10_000)]
@@ -82,7 +82,7 @@ def slow_bundle(folder: Path, when: str) -> Path:
 
 
 def resealed(files: Mapping[str, bytes], manifest: dict[str, Any] | None = None) -> dict[str, bytes]:
-    """The files of a bundle with the digests that they have now: whoever means harm computes them."""
+    """Update the digests of a bundle's files, as an attacker would."""
     content = dict(manifest or json.loads(files["manifest.json"]))
     if isinstance(content.get("files"), dict):
         content["files"] = {name: hashlib.sha256(files[name]).hexdigest() for name in content["files"]}

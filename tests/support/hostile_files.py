@@ -1,6 +1,6 @@
-"""Files that mean harm, or are damaged: real ones of every kind that a stranger may send, mutated at random.
+"""Malicious and damaged files: real ones of every kind that Hark accepts, mutated at random.
 
-All of it is made here: audio in eight formats, archives of corpora, playlists, models and bundles, documents.
+All are made here: audio in eight formats, archives of corpora, playlists, models and bundles, documents.
 """
 
 from __future__ import annotations
@@ -54,19 +54,19 @@ class Made:
 
 
 def noise(seconds: float, rate: int = 16_000, channels: int = 1, seed: int = 0) -> np.ndarray:
-    """Float64 [samples] or [samples, channels], as loud as speech."""
+    """Return float64 [samples] or [samples, channels], as loud as speech."""
     return np.random.default_rng(seed).uniform(-0.3, 0.3, (int(seconds * rate), channels)).squeeze()
 
 
 def encoded(format_name: str, seconds: float = SECONDS, seed: int = 0, subtype: str | None = None) -> bytes:
-    """Noise at 16 kHz in one of libsndfile's formats."""
+    """Return noise at 16 kHz in one of libsndfile's formats."""
     written = io.BytesIO()
     soundfile.write(written, noise(seconds, seed=seed), 16_000, format=format_name, subtype=subtype)
     return written.getvalue()
 
 
 def wav_that_lies(channels: int = 1, rate: int = 16_000) -> bytes:
-    """A WAV of 2 s whose header gives other numbers."""
+    """Return a WAV of 2 s with wrong numbers in its header."""
     content = bytearray(encoded("WAV"))
     struct.pack_into("<H", content, 22, channels)
     struct.pack_into("<I", content, 24, rate)
@@ -74,7 +74,7 @@ def wav_that_lies(channels: int = 1, rate: int = 16_000) -> bytes:
 
 
 def flac_that_lies(seconds: int, claimed_s: int) -> bytes:
-    """Silence in a FLAC whose header claims another length."""
+    """Return silence in a FLAC whose header claims another length."""
     written = io.BytesIO()
     soundfile.write(written, np.zeros(seconds * 8000, np.int16), 8000, format="FLAC", subtype="PCM_16")
     content = bytearray(written.getvalue())
@@ -84,7 +84,7 @@ def flac_that_lies(seconds: int, claimed_s: int) -> bytes:
 
 
 def as_zip(path: Path, files: Mapping[str, bytes]) -> Path:
-    """A zip of these files, and a folder."""
+    """Make a zip of these files, and a folder."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("corpus/", b"")
         for name, content in files.items():
@@ -93,7 +93,7 @@ def as_zip(path: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def as_tar(mode: str) -> Callable[[Path, Mapping[str, bytes]], Path]:
-    """What makes a tar of files, and a folder, by ``tarfile``'s mode."""
+    """Return a maker of tars of files, and a folder, with ``tarfile``'s mode."""
 
     def make(path: Path, files: Mapping[str, bytes]) -> Path:
         with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
@@ -113,7 +113,7 @@ PACKERS = {"zip": as_zip, "tar": as_tar("w"), "tar.gz": as_tar("w:gz"), "tar.bz2
 
 
 def tar_with(kind: bytes, path: Path) -> Path:
-    """A tar with a link or special file, and a file that lies behind it."""
+    """Make a tar with a link or special file, and a file behind it."""
     with tarfile.open(path, "w") as archive:
         member = tarfile.TarInfo("corpus")
         member.type, member.linkname = kind, "/etc"
@@ -123,14 +123,14 @@ def tar_with(kind: bytes, path: Path) -> Path:
 
 
 def bomb() -> bytes:
-    """A tar.gz of one file with 3 GB of nothing, in 3 MB."""
+    """Make a tar.gz of 3 MB whose one file has 3 GB of zeros."""
     member = tarfile.TarInfo("corpus/zeros.wav")
     member.size = BOMB_BLOCK * BOMB_BLOCKS
     return gzip.compress(member.tobuf()) + BOMB_BLOCKS * gzip.compress(bytes(BOMB_BLOCK))
 
 
 def damaged(content: bytes, rng: Random, other: bytes = b"") -> bytes:
-    """A file with one to four injuries of the kinds that :data:`INJURIES` has."""
+    """Damage a file in one to four ways of :data:`INJURIES`."""
     hurt = bytearray(content)
     for _ in range(rng.choice((1, 1, 2, 3, 4))):
         hurt = rng.choice(INJURIES)(hurt, rng, other)
@@ -171,7 +171,7 @@ def _with_a_part(content: bytearray, rng: Random, other: bytes) -> bytearray:
 
 
 def _with_another(content: bytearray, rng: Random, other: bytes) -> bytearray:
-    """Its beginning, and the end of another file."""
+    """Join its beginning and the end of another file."""
     return content[: rng.randrange(len(content) + 1)] + other[rng.randrange(len(other) + 1) :]
 
 
@@ -204,14 +204,14 @@ CORPORA = (_manifest, _common_voice, _ljspeech, _librispeech, _texts_beside)
 
 
 class Source:
-    """Makes the files of every kind, the same for a seed but for times in archives; ``folder`` is to work in."""
+    """Makes files of every kind, the same for a seed except times in archives; ``folder`` is a working folder."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder, self.seed = folder, seed
         folder.mkdir(parents=True, exist_ok=True)
 
     def kinds(self) -> dict[str, Callable[[Random, int], Made]]:
-        """What makes a file, by its kind; audio and video that only ffmpeg writes are left out without it."""
+        """Return a maker for each kind of file, without those that need ffmpeg if it is missing."""
         made = {name: self._audio(name, content) for name, content in self.sounds.items()}
         return {
             **made,
@@ -229,7 +229,7 @@ class Source:
 
     @cached_property
     def sounds(self) -> dict[str, bytes]:
-        """A sound in each format."""
+        """Return a sound in each format."""
         made = {
             "wav": encoded("WAV"), "flac": encoded("FLAC"), "ogg": encoded("OGG", subtype="VORBIS"),
             "opus": encoded("OGG", subtype="OPUS"), "mp3": encoded("MP3"), "aiff": encoded("AIFF"),
@@ -320,7 +320,7 @@ class Source:
         return Made(f"{number}.zip", damaged(content, rng, self.sounds["wav"]) if number else content)
 
     def _graph(self, rng: Random, number: int) -> Made:
-        """With the digests that belong to it: whoever means harm computes them."""
+        """Make a graph with matching digests, as an attacker would."""
         files = self._files()
         files["model.onnx"] = damaged(files["model.onnx"], rng) if number else files["model.onnx"]
         return Made(f"{number}.zip", self._zipped(resealed(files)))
@@ -374,7 +374,7 @@ class Source:
 
 
 def harmful_bundles(folder: Path) -> Iterator[Path]:
-    """Bundles in order whose graph never ends, takes ever more memory, or takes days in one operator or to load."""
+    """Make valid bundles whose graph never ends, takes ever more memory, or takes days to load or in an operator."""
     yield loop_bundle(folder / "never ends")
     yield loop_bundle(folder / "takes all memory", grows=True)
     yield slow_bundle(folder / "days to load", "load")

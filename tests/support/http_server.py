@@ -12,7 +12,7 @@ Reply = tuple[int, dict[str, str], bytes]  # status, headers, body
 
 
 class Recorder:
-    """Gives ``replies``, one a request, the last one again and again; keeps what it was asked."""
+    """Returns ``replies``, one a request, the last one repeatedly; records the requests."""
 
     def __init__(self) -> None:
         self.replies: list[Reply] = [(200, {}, b"{}")]
@@ -30,7 +30,7 @@ class Recorder:
 def serving(
     answer: Callable[[str, dict[str, str], bytes], Reply], at: tuple[str, int] = ("127.0.0.1", 0)
 ) -> Iterator[str]:
-    """Its address. ``answer`` gets a request's path, headers and body."""
+    """Yield the server's address. ``answer`` gets a request's path, headers and body."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

@@ -1,4 +1,4 @@
-"""Conversations with known turns, put together from a corpus with one speaker a recording."""
+"""Conversations with known turns, composed from a corpus with one speaker a recording."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OVERLAP_SHARE = 0.2  # of the changes of speaker: the next one begins before the
 
 @dataclass(frozen=True)
 class LabelledMix:
-    """audio: float32 [samples]; turns: who speaks when, by the levels of the recordings that went in."""
+    """``audio``: float32 [samples]; ``turns``: speakers and times, by the levels of the source recordings."""
 
     audio: np.ndarray
     turns: tuple[Turn, ...]
@@ -28,7 +28,7 @@ class LabelledMix:
 
 
 def utterances_by_speaker(folder: Path) -> dict[str, list[Path]]:
-    """The recordings of a corpus folder with a ``manifest.jsonl``, by speaker. Raises OSError, ValueError, KeyError."""
+    """Return the recordings of a corpus with a ``manifest.jsonl`` by speaker. Raises OSError, ValueError, KeyError."""
     found: dict[str, list[Path]] = {}
     for row in manifest_rows(folder):
         found.setdefault(row["speaker"], []).append(folder / row["audio_filepath"])
@@ -36,7 +36,7 @@ def utterances_by_speaker(folder: Path) -> dict[str, list[Path]]:
 
 
 def labelled_mix(people: dict[str, list[Path]], speakers: int, seconds: float, rng: np.random.Generator) -> LabelledMix:
-    """``speakers`` of the people take turns with whole or part utterances until about ``seconds`` are full.
+    """Let ``speakers`` of the people take turns with whole or part utterances for about ``seconds``.
 
     Each has a level of their own (6 dB apart at most); a fifth of the changes overlap by 0.3 to 1.5 s; a quiet noise
     lies under all of it, as in a room. Everybody speaks at least once.
@@ -64,7 +64,7 @@ def labelled_mix(people: dict[str, list[Path]], speakers: int, seconds: float, r
 
 
 def _utterance(paths: Sequence[Path], rng: np.random.Generator) -> np.ndarray:
-    """One of the recordings without the silence around it, at a common level; half of them only 1 to 4 s of it."""
+    """Return a recording without surrounding silence, at a common level; half of them cut to 1 to 4 s."""
     audio = read_audio(paths[int(rng.integers(len(paths)))])
     spans = audible(audio)
     audio = audio[int(spans[0][0] * SAMPLE_RATE) : int(spans[-1][1] * SAMPLE_RATE)]
@@ -76,7 +76,7 @@ def _utterance(paths: Sequence[Path], rng: np.random.Generator) -> np.ndarray:
 
 
 def audible(audio: np.ndarray) -> list[tuple[float, float]]:
-    """(start, end) in seconds of what is louder than silence, across short pauses; at least one span."""
+    """Return (start, end) in seconds of sound above silence, across short pauses; at least one span."""
     frames = np.pad(audio, (0, -len(audio) % FRAME)).reshape(-1, FRAME)
     level = np.sqrt(np.mean(np.square(frames), axis=1))
     loud = np.flatnonzero(level > level.max() * 10 ** (AUDIBLE_DB / 20))

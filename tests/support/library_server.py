@@ -1,4 +1,4 @@
-"""What the tests ask of a server beside its libraries: who is there, and what another program does to it."""
+"""A server for tests of libraries: connections, and actions of other programs."""
 
 from __future__ import annotations
 
@@ -20,37 +20,33 @@ class LibraryServer:
 
     @staticmethod
     def started() -> AbstractContextManager[tuple[str, servers.Server]]:
-        """Another one, and its URL."""
+        """Start another server; return it and its URL."""
         return servers.postgresql_server()
 
     def called(self, folder: Path) -> str:
-        """The library of a folder."""
+        """Return the library of a folder."""
         return (folder / MARKER).read_text().strip()
 
     @contextmanager
     def connected(self) -> Iterator[Any]:
-        """Its driver's cursor; each statement is a transaction unless it says BEGIN."""
+        """Yield the driver's cursor; each statement is a transaction unless it says BEGIN."""
         import psycopg
 
         with psycopg.connect(self.url, autocommit=True) as raw:
             yield raw.cursor()
 
     def run(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
-        """What a statement gives."""
         with self.connected() as cursor:
             cursor.execute(statement, values)
             return list(cursor.fetchall()) if cursor.description else []
 
     def libraries(self) -> set[str]:
-        """All that there are."""
         return {name for (name,) in self.run("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'hark%%'")}
 
     def drop(self, library: str) -> None:
-        """Take a library away."""
         self.run(f"DROP SCHEMA {library} CASCADE")
 
     def end_connections(self) -> None:
-        """Those of Hark."""
         self.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'hark'")
 
     def use(self, cursor: Any, library: str) -> None:
@@ -59,7 +55,6 @@ class LibraryServer:
         cursor.execute(f"SET search_path TO {library}")
 
     def lock(self, cursor: Any, library: str) -> None:
-        """Keep other writers out."""
         from db.postgresql import KEY
 
         cursor.execute("BEGIN")

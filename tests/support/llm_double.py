@@ -1,4 +1,4 @@
-"""A language model on this machine that does as it is told: answers, hangs, refuses, lies."""
+"""A scripted language model on this machine: answers, hangs, refuses, lies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Reply = http_server.Reply | str
 
 
 class Double:
-    """Keeps what it was asked; ``replies`` are called with the request's messages, the last one again and again."""
+    """Records requests; ``replies`` are called with the request's messages, the last one repeatedly."""
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
@@ -30,7 +30,7 @@ class Double:
         self.url = ""
 
     def says(self, *replies: Reply | Callable[[list[dict[str, str]]], Reply]) -> None:
-        """Give these replies, one a request."""
+        """Set the replies, one a request."""
         self.replies = [reply if callable(reply) else lambda _, reply=reply: reply for reply in replies]
 
     def next(self, path: str, headers: dict[str, str], request: dict[str, Any]) -> Reply:
@@ -42,7 +42,7 @@ class Double:
 
 
 def data_of(messages: list[dict[str, str]]) -> list[dict[str, Any]]:
-    """The rows between <data> and </data> of the first request."""
+    """Return the rows between <data> and </data> of the first request."""
     text = messages[1]["content"]
     inside = text[text.index("<data>\n") + 7 : text.index("\n</data>")]
     return [json.loads(line) for line in inside.split("\n")]
@@ -65,7 +65,7 @@ def running_double() -> Iterator[Double]:
 
 
 def hang(seconds: float = 1.5) -> Callable[[list[dict[str, str]]], Reply]:
-    """A reply that comes when nobody waits any more."""
+    """Reply only after the client has given up."""
 
     def reply(messages: list[dict[str, str]]) -> Reply:
         time.sleep(seconds)
@@ -75,7 +75,7 @@ def hang(seconds: float = 1.5) -> Callable[[list[dict[str, str]]], Reply]:
 
 
 def unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the environment's: no language model."""
+    """Remove the language model from the environment."""
     for name in ("URL", "KEY", "MODEL", "PART_CHARACTERS"):
         monkeypatch.delenv(f"HARK_LLM_{name}", raising=False)
     for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL"):
@@ -83,7 +83,7 @@ def unset(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A language model as a `.env` sets it up, without a server; what it writes is in capitals."""
+    """Set up a language model as a `.env` does, without a server; it writes in capitals."""
 
     def ask(task: str, rows: Any, check: Any, chosen: Any) -> Any:
         return check({"segments": [{"segment": row["segment"], "text": row["text"].upper()} for row in rows]})

@@ -1,5 +1,7 @@
-"""Which tests take long: ``./hark test -m "" --durations=0 > SAID; python -m tests.support.long_tests SAID`` writes the
-list, ``tests/long.txt``, from what pytest said."""
+"""Writes the list of long tests, ``tests/long.txt``, from pytest's durations.
+
+``./hark test -m "" --durations=0 > SAID; python -m tests.support.long_tests SAID``
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ DURATION = re.compile(r"([\d.]+)s (?:call|setup|teardown) +tests/([^\s\[]+)")
 
 
 def long_tests(said: str) -> list[str]:
-    """Those that take long, as ``folder/test_file.py::test_name``, all cases of one together."""
+    """Return the long tests as ``folder/test_file.py::test_name``, with all cases of a test together."""
     seconds: Counter[str] = Counter()
     for took, name in DURATION.findall(said):
         seconds[name] += float(took)

@@ -25,14 +25,14 @@ STATE, HEADS, LAYERS = 64, 2, 2  # of encoder and decoder alike, as in every Whi
 
 @dataclasses.dataclass(frozen=True)
 class MadeWhisper:
-    """A multilingual Whisper: its weights by openai-whisper's names, and its dimensions by openai-whisper's names."""
+    """A multilingual Whisper: weights and dimensions by openai-whisper's names."""
 
     weights: Mapping[str, Any]
     dims: Mapping[str, int]
     tokens: Sequence[str]  # the vocabulary, special tokens last
 
     def save_checkpoint(self, path: Path) -> Path:
-        """As a ``.pt`` file of openai-whisper."""
+        """Save as a ``.pt`` file of openai-whisper."""
         import torch
 
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ class MadeWhisper:
         return path
 
     def save_converted(self, folder: Path) -> Path:
-        """As a folder in CTranslate2's form, with the tokenizer beside it."""
+        """Save as a folder in CTranslate2's format, with the tokenizer."""
         folder.mkdir(parents=True, exist_ok=True)
         spec = _specification({name: value.numpy() for name, value in self.weights.items()}, self.dims)
         spec.register_vocabulary(list(self.tokens))
@@ -57,11 +57,11 @@ class MadeWhisper:
 
 
 def make_whisper(says: str, seconds: float, seed: int = 0) -> MadeWhisper:
-    """A small Whisper.
+    """Make a small Whisper.
 
     Args:
-        says: what it writes, in English.
-        seconds: how long it claims that takes, at most 30.
+        says: the text that it writes, in English.
+        seconds: the duration that it claims for it, at most 30.
     """
     import torch
     from whisper.model import ModelDimensions, Whisper
@@ -94,7 +94,7 @@ def make_whisper(says: str, seconds: float, seed: int = 0) -> MadeWhisper:
 
 
 def _bytes_as_letters() -> dict[int, str]:
-    """The letter that stands for each byte in the files of byte-level tokenizers (GPT-2)."""
+    """Return the letter for each byte in the files of byte-level tokenizers (GPT-2)."""
     shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in shown]
     return {byte: chr(byte) for byte in shown} | {byte: chr(256 + n) for n, byte in enumerate(others)}
@@ -108,7 +108,7 @@ def _shown(token: bytes) -> str:
 
 
 def _tokenizer(tokens: Sequence[str]) -> Any:
-    """The tokenizer in the form of the package tokenizers: merges are the pairs of tokens that make a later one."""
+    """Return the tokenizer in the format of the package tokenizers: merges are the pairs that make a later token."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     first_special = tokens.index("<|endoftext|>")
@@ -125,7 +125,7 @@ def _tokenizer(tokens: Sequence[str]) -> Any:
 
 
 def _specification(weights: Mapping[str, np.ndarray], dims: Mapping[str, int]) -> Any:
-    """openai-whisper's weights under CTranslate2's names."""
+    """Return openai-whisper's weights under CTranslate2's names."""
     from ctranslate2.specs import whisper_spec
 
     spec = whisper_spec.WhisperSpec(

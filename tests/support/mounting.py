@@ -1,4 +1,4 @@
-"""Mounts, where this machine permits them."""
+"""Mounts, if this machine permits them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 
 
 def mount(*arguments: str) -> bool:
-    """Run ``mount``; whether it worked."""
+    """Run ``mount``; return whether it worked."""
     if shutil.which("mount") is None:
         return False
     return subprocess.run(["mount", *arguments], capture_output=True).returncode == 0

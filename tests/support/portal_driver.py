@@ -1,4 +1,4 @@
-"""What the tests in a browser share: a running portal, its first account, a page that remembers what went wrong."""
+"""Helpers for tests in a browser: a running portal, its first account, a page that records errors."""
 
 from __future__ import annotations
 
@@ -39,14 +39,12 @@ class Portal:
     data: Path
 
     def file(self, pattern: str) -> Path:
-        """A file of its data folder."""
         return next(self.data.glob(pattern))
 
 
 @contextmanager
 def chromium_running(microphone: Path | None = None, *more: str) -> Iterator[Browser]:
-    """Headless Chromium; its microphone plays a tone, or that WAV over and over. ``more`` are arguments of it. Skips
-    where there is no browser."""
+    """Run headless Chromium with a tone or that WAV as microphone, and ``more`` arguments. Skips without a browser."""
     try:
         from playwright import sync_api as playwright
     except ImportError:
@@ -65,8 +63,7 @@ def chromium_running(microphone: Path | None = None, *more: str) -> Iterator[Bro
 
 @contextmanager
 def served(data: Path, files: int | None = None, **settings: str) -> Iterator[Portal]:
-    """``serve`` on a free port, ended afterwards; nothing in its log may be a traceback. No process of it may open more
-    than ``files``."""
+    """Run ``serve`` on a free port, with at most ``files`` open files a process and without tracebacks in its log."""
     limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (files, files)) if files else None
     port = free_port()
     log = data / "serve.log"
@@ -88,8 +85,7 @@ def served(data: Path, files: int | None = None, **settings: str) -> Iterator[Po
 
 @contextmanager
 def watched(browser: Browser, **options: Any) -> Iterator[Page]:
-    """A page that remembers what went wrong in its scripts, and against the content-security policy; nothing that it
-    asks for may come from another machine."""
+    """Yield a page that records script errors and policy violations, and requests nothing from other machines."""
     context = browser.new_context(accept_downloads=True, **options)
     page = context.new_page()
     wrong: list[str] = []
@@ -103,15 +99,15 @@ def watched(browser: Browser, **options: Any) -> Iterator[Page]:
 
 
 def is_elsewhere(address: str) -> bool:
-    """Whether an address is on another machine; what a page makes itself (``data:``, ``blob:``) is not."""
+    """Return whether an address is on another machine; ``data:`` and ``blob:`` are not."""
     return urlsplit(address).hostname not in (None, "localhost", "127.0.0.1", HOST)
 
 
 def comes_true(page: Page, condition: str) -> None:
-    """Waits until the JavaScript expression is true.
+    """Wait until the JavaScript expression is true.
 
-    Playwright's own ``wait_for_function`` asks a second time from within the page, where the portal's
-    content-security policy forbids it; ``evaluate`` asks through the debugger.
+    Playwright's own ``wait_for_function`` polls from within the page, where the portal's content-security policy
+    forbids it; ``evaluate`` uses the debugger.
     """
     until = time.monotonic() + COMES_TRUE_S
     while not page.evaluate(condition):
@@ -120,7 +116,6 @@ def comes_true(page: Page, condition: str) -> None:
 
 
 def make_owner(page: Page, portal: Portal) -> None:
-    """The owner's account, by the one-time link."""
     page.goto(portal.link)
     fill_in_owner(page)
     page.get_by_role("button", name="Create the account").click()
@@ -128,14 +123,14 @@ def make_owner(page: Page, portal: Portal) -> None:
 
 
 def fill_in_owner(page: Page) -> None:
-    """What the form behind the one-time link asks for."""
+    """Fill in the form behind the one-time link."""
     page.fill("[name=username]", "olivia")
     page.fill("[name=new_password1]", PASSWORD)
     page.fill("[name=new_password2]", PASSWORD)
 
 
 def axe(page: Page, *rules: str) -> list[str]:
-    """What the accessibility checker axe calls serious or critical on the page, by all rules or by these."""
+    """Return serious and critical findings of the accessibility checker axe on the page, by all rules or these."""
     from importlib.resources import files
 
     script = files("axe_core_python").joinpath("axe.min.js").read_text()

@@ -13,17 +13,17 @@ PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
 def resident_kib(process: int) -> int:
-    """Return the resident memory [KiB] of a process and its descendants; 0 where there is no /proc."""
+    """Return the resident memory [KiB] of a process and its descendants; 0 without /proc."""
     return sum(_tree(process).values())
 
 
 def descendants(process: int) -> list[int]:
-    """List the processes below a process, without those that have ended and are not yet waited for."""
+    """List the processes below a process, without zombies."""
     return [number for number, size in _tree(process).items() if size and number != process]
 
 
 def _tree(process: int) -> dict[int, int]:
-    """Resident memory [KiB] of a process and each of its descendants; those that have ended have 0."""
+    """Return the resident memory [KiB] of a process and each of its descendants; 0 for zombies."""
     parents: dict[int, int] = {}
     sizes: dict[int, int] = {}
     for status in Path("/proc").glob("[0-9]*/status"):
@@ -45,7 +45,7 @@ def _tree(process: int) -> dict[int, int]:
 
 @contextmanager
 def orphans_become_children() -> Iterator[None]:
-    """Find what a process below this one leaves, when it ends, among the descendants of this one."""
+    """Make orphans of processes below this one its children, for the length of the block."""
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -57,7 +57,7 @@ def orphans_become_children() -> Iterator[None]:
 
 
 def kill_process(pid: int) -> int:
-    """Kill a process; return 0 where it was faster."""
+    """Kill a process; return 0 if it has already ended."""
     try:
         os.kill(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
@@ -66,7 +66,7 @@ def kill_process(pid: int) -> int:
 
 
 def parent_of(pid: int) -> int:
-    """Return the parent of a process; where it has ended, a number that no process has."""
+    """Return the parent of a process; if it has ended, a number that no process has."""
     try:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except (OSError, IndexError):
@@ -74,7 +74,7 @@ def parent_of(pid: int) -> int:
 
 
 def has_ended(pid: int) -> bool:
-    """Tell whether there is no such process, or one whose end nobody has waited for yet."""
+    """Return whether the process does not exist or is a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
@@ -95,7 +95,7 @@ def of_session(session: int) -> list[bytes]:
 
 
 def command_of(pid: int) -> bytes:
-    """Return the command line of a process; nothing where it has ended."""
+    """Return the command line of a process; nothing if it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""Programs in a Python of their own."""
+"""Programs in a Python process of their own."""
 
 from __future__ import annotations
 
@@ -29,6 +29,6 @@ def run_python(program: str, said: str | None = None, **settings: str) -> subpro
 
 
 def prepared(data: Path, **settings: str) -> str:
-    """Return what ``ready()`` says, as every command of the portal's begins."""
+    """Return the output of ``ready()``, with which every command of the portal begins."""
     done = run_python(READY, HARK_DATA=str(data), **settings)
     return done.stdout + done.stderr

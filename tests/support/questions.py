@@ -1,7 +1,7 @@
-"""Thirty questions that were written from transcripts of real speech, and twelve that these do not answer.
+"""Thirty questions written from transcripts of real speech, and twelve that these do not answer.
 
-A chapter of LibriSpeech, or a conversation, is a recording and its utterances are segments; all recordings are searched
-together. A question counts as answered where what is cited holds the words of the answer (``questions.json``).
+A chapter of LibriSpeech, or a conversation, is a recording, and its utterances are segments; all recordings are
+searched together. A question counts as answered if the citations contain the words of the answer (``questions.json``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CONVERSATION = "conversation/pyannote/sample.stm"
 
 
 def read_transcripts(shared: Path) -> dict[str, Transcript]:
-    """Return the transcripts that the questions were written from, by the recording's name."""
+    """Return the transcripts behind the questions, by the recording's name."""
     segments: dict[str, dict[str, Segment]] = {}
     names: dict[str, str] = {}
     for corpus in SPEECH:
@@ -43,7 +43,7 @@ def read_transcripts(shared: Path) -> dict[str, Transcript]:
 
 
 def ask_all(found: list[Passage]) -> tuple[int, int]:
-    """Count the questions that are answered, and those without an answer that are given none."""
+    """Count the answered questions, and the unanswerable ones that get no answer."""
     asked = json.loads(QUESTIONS.read_text())
     answered = sum(_holds(answer(row["question"], found, None, compare), row["answer"]) for row in asked["answered"])
     without = asked["not_in_the_recordings"]
@@ -51,6 +51,6 @@ def ask_all(found: list[Passage]) -> tuple[int, int]:
 
 
 def _holds(given: Answer, words: Iterable[str]) -> bool:
-    """Tell whether what is cited holds all words of the answer."""
+    """Return whether the citations contain all words of the answer."""
     said = set(normalize(" ".join(citation.text for citation in given.citations), "en").split())
     return given.found and set(normalize(" ".join(words), "en").split()) <= said

@@ -12,7 +12,7 @@ RACERS = 4
 def race(act: Callable[[int], object]) -> bool:
     """Fork :data:`RACERS` processes that all call ``act(number)`` at once and print what it returns, a line each.
 
-    Whether all of them ended well. Whoever calls it holds no thread and no open database.
+    Returns whether all ended well. The caller must have no threads and no open database.
     """
     begin, begun = os.pipe()
     racers = []

@@ -1,4 +1,4 @@
-"""Read speech with its texts, of people whom nothing that ships has learned from."""
+"""Read speech with its texts, of people on whom nothing that ships was trained."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ UTTERANCES = 200
 
 
 def dev_clean(speech: Path) -> list[tuple[Path, str]]:
-    """Draw :data:`UTTERANCES` of librispeech-dev-clean, always the same: figures of different days are compared."""
+    """Draw :data:`UTTERANCES` of librispeech-dev-clean, always the same, so that figures are comparable."""
     folder = speech / "librispeech-dev-clean"
     rows = manifest_rows(folder)
     chosen = sorted(np.random.default_rng(0).permutation(len(rows))[:UTTERANCES].tolist())

@@ -1,4 +1,4 @@
-"""Pages that Django has rendered, in a real browser without a server: a test's own data."""
+"""Pages rendered by Django, in a real browser without a server, on a test's own data."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ AudioWorklet.prototype.addModule = async function (address) {
 
 @contextmanager
 def in_chromium(client: Client, paths: Mapping[str, str | HttpResponse], **options: Any) -> Iterator[Page]:
-    """A page of a browser that finds these paths, and nothing else, at :data:`ADDRESS`.
+    """Yield a page of a browser that finds these paths, and nothing else, at :data:`ADDRESS`.
 
     Args:
-        paths: what the browser asks for, and what the client is asked for, before the browser starts: it has an event
-            loop in which the database does not work; or the answer itself, which may be an error's page.
+        paths: the paths that the browser requests, each with the address that the client requests before the browser
+            starts, as its event loop blocks the database; or with the answer itself, which may be an error's page.
         options: of the browser's context.
     """
     rendered = {}
@@ -66,6 +66,6 @@ def in_chromium(client: Client, paths: Mapping[str, str | HttpResponse], **optio
 
 
 def flat(response: HttpResponse) -> str:
-    """Return a page as a reader's eye takes it: without the layout of its template."""
+    """Return a page as a reader sees it, without the layout of its template."""
     page = re.sub(r" (?=/?>)", "", " ".join(response.content.decode().split()))
     return re.sub(r" (?=</)|(?<=>) (?=<)|(<\w[^<>]*>) ", r"\1", page)

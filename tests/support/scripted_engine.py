@@ -1,4 +1,4 @@
-"""An engine of recognition that writes what the test says, and remembers what it was asked."""
+"""A scripted recognizer that records its calls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.recordings.transcript import Segment, Word
 
 
 def said(text: str, start_s: float, end_s: float, language: str = "en", confidence: float = 0.9) -> Segment:
-    """A segment whose words share its time evenly."""
+    """Make a segment whose words share its time evenly."""
     words = text.split()
     step = (end_s - start_s) / len(words)
     timed = tuple(

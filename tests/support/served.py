@@ -31,7 +31,7 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        """On a port of its own each time: the killed one's may not be free yet."""
+        """Start on a new port each time: the previous one may not be free yet."""
         self.starts += 1
         self.port = free_port()
         command = [sys.executable, "main.py", "serve", "--port", str(self.port)]
@@ -40,7 +40,7 @@ class Server:
         )
 
     def wait(self) -> None:
-        """Until it answers. Raises HarkError."""
+        """Wait until it answers. Raises HarkError."""
         until = time.monotonic() + STARTS_S
         while time.monotonic() < until and self.process.poll() is None:
             if answers(self.port):
@@ -49,19 +49,17 @@ class Server:
         raise HarkError("The portal did not start.", f"{self.log.name} says why.", "See whether ./hark serve works.")
 
     def kill(self) -> None:
-        """With SIGKILL; then again from the start."""
         self.process.kill()
         self.process.wait()
         time.sleep(1.0)
         self.start()
 
     def look(self) -> None:
-        """Start it again, as systemd does, where it has ended: a web server that is killed before it was up ends it."""
+        """Start it again, as systemd does, if it has ended: a web server killed before it was up ends it."""
         if self.process.poll() is not None:
             self.start()
 
     def stop(self) -> None:
-        """In order."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(ENDS_S)
         self.log.close()

@@ -1,4 +1,4 @@
-"""PostgreSQL, MariaDB, Redis and other servers of Debian's packages, each in a folder and on a port of its own."""
+"""PostgreSQL, MariaDB, Redis and other servers of Debian's packages, each with its own folder and port."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ STARTS_S = 60.0
 
 
 def missing(why: str) -> NoReturn:
-    """Skip the test that lacks something; fail it where the topology was asked for."""
+    """Skip the test that lacks something; fail it if the topology was requested."""
     if os.environ.get(NEEDED):
         pytest.fail(why)
     pytest.skip(why)
 
 
 def program(name: str) -> str:
-    """Where a server is. Skips the test that asks where it is not installed, or fails it (:func:`missing`)."""
+    """Return the path of a server. Skips or fails the test without it (:func:`missing`)."""
     postgres = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
     found = shutil.which(name, path=os.pathsep.join([*map(str, postgres), os.environ["PATH"], "/usr/sbin"]))
     if found is None:
@@ -39,14 +39,13 @@ def program(name: str) -> str:
 
 
 def free_port() -> int:
-    """Of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], object], seconds: float = STARTS_S) -> None:
-    """Until it holds. Fails after so many seconds."""
+    """Wait until the condition holds. Fails after so many seconds."""
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "it did not happen in time"
@@ -54,13 +53,13 @@ def wait_for(condition: Callable[[], object], seconds: float = STARTS_S) -> None
 
 
 def answers(port: int) -> bool:
-    """Whether something takes connections there."""
+    """Return whether something accepts connections there."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Server:
-    """One that answers on a port, and writes its log into a folder. A test may stop it, and start it again."""
+    """A server on a port, with its log in a folder. A test may stop it and start it again."""
 
     def __init__(self, command: list[str], port: int, folder: Path, user: str | None = None) -> None:
         self._command, self._port, self._folder, self._user = command, port, folder, user
@@ -68,14 +67,13 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        """Until it answers."""
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log, cwd=self._folder, user=self._user)
         wait_for(lambda: self._process.poll() is not None or answers(self._port))
         assert self._process.poll() is None, (self._folder / "log").read_text()
 
     def stop(self) -> None:
-        """At once: whoever is connected loses the connection. Fails, with its log, where it had ended by itself."""
+        """Stop it at once, breaking connections. Fails, with its log, if it had already ended."""
         assert self._process.returncode is not None or self._process.poll() is None, (self._folder / "log").read_text()
         self._process.send_signal(self._ends_by)
         try:
@@ -87,7 +85,6 @@ class Server:
 
 @contextmanager
 def running(command: list[str], port: int, folder: Path, user: str | None = None) -> Iterator[Server]:
-    """A server, stopped afterwards."""
     server = Server(command, port, folder, user)
     try:
         yield server
@@ -97,14 +94,13 @@ def running(command: list[str], port: int, folder: Path, user: str | None = None
 
 @contextmanager
 def postgresql() -> Iterator[str]:
-    """The URL of an empty database, whose user must say a password and may make others."""
+    """Yield the URL of an empty database, whose user has a password and may create others."""
     with postgresql_server() as (url, _server):
         yield url
 
 
 @contextmanager
 def postgresql_server() -> Iterator[tuple[str, Server]]:
-    """The same, with its server."""
     initdb, postgres = program("initdb"), program("postgres")
     # Not below pytest's folders, which each start of pytest closes to others than their owner.
     root = os.environ.get("PYTEST_DEBUG_TEMPROOT")
@@ -149,14 +145,13 @@ def _postgresql(initdb: str, postgres: str, folder: Path) -> Iterator[tuple[str,
 
 @contextmanager
 def mysql() -> Iterator[str]:
-    """The URL of an empty database of MariaDB, whose user must say a password and owns no other."""
+    """Yield the URL of an empty database of MariaDB, whose user has a password and owns no other."""
     with mysql_server() as (url, _server):
         yield url
 
 
 @contextmanager
 def mysql_server() -> Iterator[tuple[str, Server]]:
-    """The same, with its server."""
     install, mariadbd, port = program("mariadb-install-db"), program("mariadbd"), free_port()
     user = USER if os.getuid() == 0 else None
     root = os.environ.get("PYTEST_DEBUG_TEMPROOT")
@@ -182,14 +177,13 @@ def mysql_server() -> Iterator[tuple[str, Server]]:
 
 @contextmanager
 def redis_server(folder: Path) -> Iterator[str]:
-    """The URL of an empty Redis that wants a password and keeps nothing."""
+    """Yield the URL of an empty Redis with a password and without persistence."""
     with redis_and_its_server(folder) as (url, _server):
         yield url
 
 
 @contextmanager
 def redis_and_its_server(folder: Path) -> Iterator[tuple[str, Server]]:
-    """The same, with its server."""
     folder.mkdir()
     port = free_port()
     settings = folder / "redis.conf"

@@ -1,4 +1,4 @@
-"""A TinyCRNN of 60 kB, for tests that need a detector from nothing and not how well it hears."""
+"""A TinyCRNN of 60 kB, for tests of detectors from scratch that do not need accuracy."""
 
 from __future__ import annotations
 

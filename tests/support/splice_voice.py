@@ -1,4 +1,4 @@
-"""A voice for the tests of splice: voiced phones hum, others hiss, each in its own colour."""
+"""A voice for the tests of splice: voiced phones hum, others hiss, each with its own timbre."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PHASES = 1600  # samples of a phone: all begin in the same phase
 
 @cache
 def phone_sound(label: str, pitch_hz: float, phase: int) -> np.ndarray:
-    """The sound [samples] of one phone; harmonics begin ``phase`` samples into a period."""
+    """Return the sound [samples] of one phone; harmonics begin ``phase`` samples into a period."""
     rng = np.random.default_rng(zlib.crc32(label.encode()))
     count = round(PHONE_S * SAMPLE_RATE)
     if not is_vowel(label) and label not in "mnŋlɹjwvzð":
@@ -37,7 +37,7 @@ def phone_sound(label: str, pitch_hz: float, phase: int) -> np.ndarray:
 
 @cache
 def sung(text: str, name: str, pitch_hz: float = 120.0) -> Recording:
-    """A recording of a text with its true phones and words, a quarter of a second of silence around."""
+    """Return a recording of a text with its true phones and words, and a quarter of a second of silence around it."""
     words = text.split()
     edge = round(EDGE_S * SAMPLE_RATE)
     parts = [np.zeros(edge)]

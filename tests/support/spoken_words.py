@@ -1,4 +1,4 @@
-"""Speech whose word times are known: words spoken one by one, trimmed and joined."""
+"""Speech with known word times: words spoken one by one, trimmed and joined."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from core.audio_file import SAMPLE_RATE, read_audio
 
 @cache
 def by_espeak(text: str, rate: int = 140) -> np.ndarray:
-    """Audio [samples] of espeak saying a text; skips the test where it cannot speak."""
+    """Return audio [samples] of a text spoken by espeak; skip the test without it."""
     engine = Espeak()
     if not engine.available().ok:
         pytest.skip(engine.available().why)
@@ -32,14 +32,14 @@ def by_espeak(text: str, rate: int = 140) -> np.ndarray:
 
 
 def say(text: str) -> np.ndarray:
-    """Audio [samples] of a text, without the silence around it."""
+    """Return audio [samples] of a text without the silence around it."""
     audio = by_espeak(text)
     loud = np.flatnonzero(np.abs(audio) > 0.02 * np.abs(audio).max())
     return audio[loud[0] : loud[-1] + 1]
 
 
 def joined(words: Sequence[str], gap_s: float = 0.06) -> tuple[np.ndarray, list[tuple[float, float]]]:
-    """Audio [samples] of words with short gaps between and half a second around, and each word's times [seconds]."""
+    """Return audio [samples] of words with short gaps between and half a second around, and their times [seconds]."""
     pieces = [np.zeros(SAMPLE_RATE // 2, np.float32)]
     times = []
     at = len(pieces[0])

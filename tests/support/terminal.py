@@ -1,4 +1,4 @@
-"""The command line at a terminal, and one whose training takes for ever."""
+"""The command line at a terminal, and one whose training never ends."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ sys.exit(main())
 def at_terminal(
     command: list[str], environment: dict[str, str], answers: list[str], timeout: float = 120.0
 ) -> tuple[int, str]:
-    """Run a command at a pseudo-terminal; each answer is typed at the next question. The exit code and all it said."""
+    """Run a command at a pseudo-terminal, typing an answer at each question; return the exit code and its output."""
     leader, follower = pty.openpty()
     process = subprocess.Popen(
         command, env={**os.environ, "TERM": "xterm", "COLUMNS": "100", **environment},

@@ -1,4 +1,4 @@
-"""A small Whisper, random but for what it says, in both forms of file: the real drivers run on it."""
+"""A small Whisper, random except for its text, in both file formats, for the real drivers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SECONDS = 3.0
 
 
 def tiny_whisper(folder: Path, form: str, says: str = SAYS, seconds: float = SECONDS, seed: int = 0) -> Path:
-    """Make one below ``folder``; its path.
+    """Make one below ``folder``; return its path.
 
     Args:
         form: "converted" (CTranslate2, for faster-whisper) or "checkpoint" (a .pt file of openai-whisper).

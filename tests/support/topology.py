@@ -1,4 +1,4 @@
-"""Hark as deploy/ has it, natively: Nginx before two web servers, workers for each lane, PostgreSQL and Redis."""
+"""Hark natively as deployed in deploy/: Nginx before two web servers, workers for each lane, PostgreSQL and Redis."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TRAINING_WORKERS = 3  # `./hark worker`, each with one job at a time; the other 
 
 @dataclass
 class Topology(Portal):
-    """A running one. Its address has the host of its certificate.
+    """A running topology, whose address has the host of its certificate.
 
     Attributes:
         port: of Nginx, on 127.0.0.1.
@@ -48,7 +48,6 @@ class Topology(Portal):
     training: list[subprocess.Popen[bytes]]
 
     def rows(self, query: str, *values: str) -> list[tuple[object, ...]]:
-        """What its database answers."""
         import psycopg
 
         with psycopg.connect(self.database) as rows:
@@ -56,21 +55,20 @@ class Topology(Portal):
 
     @property
     def trust(self) -> ssl.SSLContext:
-        """What accepts the certificate, whatever the host is called."""
+        """Return a context that accepts the certificate, whatever the host."""
         context = ssl.create_default_context(cafile=str(self.folder / "fullchain.pem"))
         context.check_hostname = False
         return context
 
     @property
     def chromium(self) -> tuple[str, ...]:
-        """Arguments with which Chromium finds the host, and accepts its certificate."""
+        """Return arguments with which Chromium finds the host and accepts its certificate."""
         return f"--host-resolver-rules=MAP {HOST}:443 127.0.0.1:{self.port}", "--ignore-certificate-errors"
 
 
 @contextmanager
 def started(log: Path, *command: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of Hark, ended in order afterwards unless the test has killed it; nothing in its log may be a
-    traceback."""
+    """Run a process of Hark, and end it in order unless the test has killed it; its log must have no traceback."""
     with log.open("w") as said:
         process = subprocess.Popen(
             [sys.executable, "main.py", *command],
@@ -91,7 +89,7 @@ def started(log: Path, *command: str, **settings: str) -> Iterator[subprocess.Po
 
 @contextmanager
 def nginx(folder: Path, *servers: int) -> Iterator[int]:
-    """The port on which Nginx answers, with the settings of deploy/."""
+    """Run Nginx with the settings of deploy/; yield its port."""
     folder.mkdir()
     port, plain = free_port(), free_port()
     settings = nginx_settings(folder, " ".join(f"server 127.0.0.1:{server};" for server in servers))
@@ -103,7 +101,7 @@ def nginx(folder: Path, *servers: int) -> Iterator[int]:
 
 
 def asking(portal: Topology) -> httpx2.Client:
-    """A client through Nginx, as the host of its certificate."""
+    """Return a client through Nginx, as the host of its certificate."""
     import httpx2
 
     base = f"https://127.0.0.1:{portal.port}"
@@ -111,14 +109,14 @@ def asking(portal: Topology) -> httpx2.Client:
 
 
 def _links(folder: Path) -> list[str]:
-    """Paths of the owner's link that the web servers have told."""
+    """Return the paths of the owner's links that the web servers have printed."""
     said = "".join(log.read_text() for log in folder.glob("web-*.log"))
     return re.findall(r"http://[^/\s]+(/account/setup/\S+)\s", said)
 
 
 @contextmanager
 def topology(folder: Path) -> Iterator[Topology]:
-    """All of it, started in ``folder`` and ended afterwards. Fails where a server is not installed."""
+    """Start all of it in ``folder``, and end it afterwards. Fails if a server is not installed."""
     program("nginx")
     data = folder / "data"
     web = [free_port(), free_port()]

@@ -1,4 +1,4 @@
-"""A bundle that was not calibrated: the shipped backbone, and a keyword HMM of the phrase's phones on it."""
+"""An uncalibrated bundle: the shipped backbone, and a keyword HMM of the phrase's phones on it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ from tests.support.spoken_words import by_espeak
 def keyword_hmm_bundle(
     folder: Path, phrase: str, size: str = "standard", threshold: float = 0.5, **changes: Any
 ) -> Path:
-    """The bundle's folder; ``changes`` go into the manifest."""
+    """Make the bundle's folder; ``changes`` go into the manifest."""
     return bundle_of(folder, keyword_hmm_model(phrase, size), phrase, threshold, **changes)
 
 
 def keyword_hmm_model(phrase: str, size: str = "standard") -> Any:
-    """A detector that is not calibrated."""
     from model.backbone_detector import BackboneDetector
     from model.phones import outputs_of
     from model.shipped_weights import shipped_backbone
@@ -34,7 +33,7 @@ def keyword_hmm_model(phrase: str, size: str = "standard") -> Any:
 
 
 def large_detector(phrase: str, window_s: float = 1.2, above: float = -3.2, verified: bool = True) -> Any:
-    """A large detector whose second pass is asked from that match score on."""
+    """Make a large detector whose second pass runs from that match score on."""
     from model.decoder_tokens import spellings
     from model.encoder_detector import EncoderDetector
     from model.phones import outputs_of
@@ -45,8 +44,7 @@ def large_detector(phrase: str, window_s: float = 1.2, above: float = -3.2, veri
 
 
 def lenient(model: Any, *texts: str) -> Any:
-    """The detector of a phrase where what lies halfway between silence and the worst heard of these texts has 0.5, so
-    that it hears all of them, whichever weights ship."""
+    """Centre a phrase's detector between silence and the worst of these texts, so that it fires on all of them."""
     from model.keyword_hmm import MATCH_FLOOR
 
     scores = [min(float(model.stream_scores(spoken(text)).max()), 1 - 1e-6) for text in texts]
@@ -56,7 +54,7 @@ def lenient(model: Any, *texts: str) -> Any:
 
 
 def line(model: Any, slope: float, bias: float) -> Any:
-    """The detector with another line from match score to logit."""
+    """Return the detector with another line from match score to logit."""
     import torch
 
     with torch.no_grad():
@@ -66,7 +64,7 @@ def line(model: Any, slope: float, bias: float) -> Any:
 
 
 def bundle_of(folder: Path, model: Any, phrase: str, threshold: float, **changes: Any) -> Path:
-    """A model as a bundle's folder."""
+    """Write a model as a bundle's folder."""
     from model.checkpoint import save_checkpoint
     from model.export import quantize_weights
     from model.features import CHUNK_SAMPLES
@@ -101,13 +99,13 @@ def bundle_of(folder: Path, model: Any, phrase: str, threshold: float, **changes
 
 @cache
 def spoken(text: str, lead_s: float = 1.0, tail_s: float = 1.0) -> np.ndarray:
-    """Audio [samples] of espeak saying a text, with near-silence around it; skips the test where it cannot speak."""
+    """Return audio [samples] of espeak saying a text, with near-silence around it; skip the test without it."""
     padded = np.pad(by_espeak(text, 150), (round(lead_s * SAMPLE_RATE), round(tail_s * SAMPLE_RATE)))
     return np.asarray(padded + 3e-4 * np.random.default_rng(0).standard_normal(len(padded)), np.float32)
 
 
 def said_in_quiet(text: str, before_s: float = 1.0, after_s: float = 1.0) -> np.ndarray:
-    """A text between noise that is hardly heard."""
+    """Return a spoken text between barely audible noise."""
     audio = spoken(text)
     quiet = 1e-4 * np.random.default_rng(0).standard_normal(int(16_000 * (before_s + after_s)) + len(audio))
     start = int(16_000 * before_s)

@@ -1,4 +1,4 @@
-"""A detector of a 1 kHz tone as a real bundle, files for devices, and a folder of recordings to hear."""
+"""A detector of a 1 kHz tone as a real bundle, files for devices, and a folder of test recordings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHUNK = 1280
 
 def save_model(path: Path, nodes: list[Any], inputs: Mapping[str, list[Any]], outputs: Mapping[str, list[Any]],
                constants: Mapping[str, np.ndarray]) -> Path:  # fmt: skip
-    """An ONNX file of float inputs and outputs."""
+    """Save an ONNX file of float inputs and outputs."""
     graph = helper.make_graph(
         nodes,
         path.stem,
@@ -43,8 +43,7 @@ def tone_bundle(
     folder: Path, phrase: str = "computer", gain: float = 60.0, report: Mapping[str, Any] | None = None,
     files: Mapping[str, bytes] | None = None, **manifest: Any,
 ) -> Path:  # fmt: skip
-    """A bundle (an unpacked one) whose score is ``gain`` times the power of 1 kHz in each 80 ms, at most 1, and more
-    ``files``."""
+    """Unpack a bundle, with ``files``, whose score is ``gain`` times the power of 1 kHz in 80 ms, at most 1."""
     time = np.arange(CHUNK) / SAMPLE_RATE
     waves = np.stack([np.sin(2 * np.pi * 1000 * time), np.cos(2 * np.pi * 1000 * time)], axis=1) / CHUNK
     nodes = [
@@ -85,7 +84,7 @@ def tone_bundle(
 
 
 def device_files(name: str = "computer", seed: int = 0) -> dict[str, bytes]:
-    """Files for devices, of networks that have learned nothing, by their names in a bundle."""
+    """Return files for devices, of untrained networks, by their names in a bundle."""
     torch.manual_seed(seed)
     micro, heard = MicroNetwork().eval(), 26 * torch.rand(4, 200, 40)
     with torch.no_grad():
@@ -106,7 +105,7 @@ def device_files(name: str = "computer", seed: int = 0) -> dict[str, bytes]:
 
 
 def recordings(folder: Path) -> Path:
-    """Audio laid out like the shared one: tones of 1 kHz for "computer", two of eight faint; other tones; a hiss."""
+    """Make audio like the shared one: tones of 1 kHz for "computer", two of eight faint; other tones; a hiss."""
     rng = np.random.default_rng(1)
     for number in range(8):
         path = folder / "keyphrases" / "computer" / f"{number}.wav"

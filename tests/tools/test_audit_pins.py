@@ -1,4 +1,4 @@
-"""The audit of the pins: advisories as OSV writes them, against versions as constraints.txt has them."""
+"""The audit of the pins: advisories in OSV's format against versions in constraints.txt."""
 
 from __future__ import annotations
 

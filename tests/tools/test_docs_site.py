@@ -1,4 +1,4 @@
-"""The documents as a site: built without a warning, whole, and read without a network."""
+"""The documents as a site: built without a warning, complete, and readable without a network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COMMANDS = (REPOSITORY / "docs" / "commands.md").read_text(encoding="utf-8")
 
 
 class Loaded(HTMLParser):
-    """What a page loads when it is opened: all addresses but those of links that are clicked."""
+    """Collects the addresses that a page loads when opened, without links."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Loaded(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site; a warning is a failure."""
+    """Build the site; a warning is a failure."""
     pytest.importorskip("material")
     folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(

@@ -15,7 +15,7 @@ from core.data_folder import REPOSITORY
 
 
 def build(folder: Path) -> tuple[Path, Path]:
-    """A wheel and a source archive."""
+    """Build a wheel and a source archive."""
     subprocess.run([sys.executable, "-m", "hatchling", "build", "-d", folder], cwd=REPOSITORY, check=True)
     return folder / "hark-0.1.0-py3-none-any.whl", folder / "hark-0.1.0.tar.gz"
 

@@ -1,4 +1,4 @@
-"""The portal under test: a data folder and a database of each test's own, two users, no cluster."""
+"""The portal under test: a data folder and a database for each test, two users, no cluster."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PASSWORD = "a-good-long-password"  # of both users; signs in nowhere but here
 
 @pytest.fixture(autouse=True)
 def portal(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The data folder; whatever a test writes is in it. Nothing is kept of the test before."""
+    """The data folder, which receives everything a test writes; nothing remains of the previous test."""
     cache.clear()
     caches["requests"].clear()
     settings.DATA = tmp_path
@@ -39,13 +39,13 @@ def owner(db: None) -> User:
 
 @pytest.fixture
 def other(db: None) -> User:
-    """Another user, to whom nothing of the owner's belongs."""
+    """Another user, who owns nothing."""
     return User.objects.create_user("oscar", "oscar@example.org", PASSWORD)
 
 
 @pytest.fixture
 def owners(client: Client, owner: User) -> Client:
-    """A browser in which the owner is signed in."""
+    """A browser with the owner's session."""
     client.force_login(owner)
     return client
 

@@ -1,4 +1,4 @@
-"""For every address: strangers see nothing, another user's things do not exist, nothing comes from elsewhere."""
+"""Every address: nothing for anonymous visitors or about another user's things, and nothing from other origins."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ VALUES = {"job_id": None, "detector_id": None, "sample_id": None, "number": "1",
 
 
 def addresses(patterns: list[URLPattern | URLResolver], start: str = "", space: str = "") -> Iterator[tuple[str, str]]:
-    """(name, pattern) of every address of the portal's own."""
+    """Return (name, pattern) of every address of the portal's own."""
     for pattern in patterns:
         route = start + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
@@ -62,7 +62,7 @@ ADDRESSES = sorted(addresses(get_resolver().url_patterns))
 
 @pytest.fixture
 def things(owner: User) -> dict[str, str]:
-    """Something of the owner's for every kind of id."""
+    """A thing of the owner's for every kind of id."""
     spec = as_spec(configuration(phrase="hey compass"))
     job = Job.objects.create(user=owner, kind="plan", lane="audio", title="p", state=Job.State.DONE, spec=spec)
     detector = Detector.objects.create(user=owner, phrase="hey compass", language="en")

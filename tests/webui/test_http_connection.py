@@ -1,4 +1,4 @@
-"""Connections that say nothing end, and do not keep others out."""
+"""Silent connections end, and do not keep others out."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MOST = 8
 
 
 async def hello(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """An application that answers after it has read everything."""
+    """Answer after reading everything."""
     while (await receive()).get("more_body"):
         pass
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
@@ -61,7 +61,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 
 async def hears(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """A socket that says how long each message is."""
+    """A socket that answers with the length of each message."""
     await receive()
     await send({"type": "websocket.accept"})
     while (said := await receive())["type"] == "websocket.receive":
@@ -98,7 +98,7 @@ def connected(port: int) -> socket.socket:
 
 
 def is_closed(connection: socket.socket) -> bool:
-    """Whether the server has ended it; waits for three seconds."""
+    """Return whether the server closes it within three seconds."""
     try:
         return connection.recv(100) == b""
     except TimeoutError:
@@ -207,7 +207,7 @@ def test_connections_beyond_all_files_are_no_flood_of_log() -> None:
 
 @pytest.fixture
 def many_files() -> Iterator[None]:
-    """This process may open as many files as the system lets it."""
+    """Raise this process's limit of open files to the maximum."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     yield

@@ -1,4 +1,4 @@
-"""Pages in a real browser, of a test's own data: what fits a phone, the reader's clock, the page of a job."""
+"""Pages in a real browser, on a test's own data: fit on a phone, the reader's clock, the page of a job."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_recording_s_outline_is_to_be_seen(owners: Client, owner: User, theme:
 
 
 def open_recording(client: Client, recording: Recording, **options: Any) -> AbstractContextManager[Page]:
-    """The page of a recording, with its words and its sound."""
+    """Open the page of a recording with its words and audio."""
     path = reverse("audio:recording", args=[recording.pk])
     paths = {path + rest: path + rest for rest in ("", "/words", "/waveform", "/audio")}
     return in_chromium(client, paths, **options)
@@ -247,7 +247,7 @@ def test_files_are_listed_ordered_and_recorded_before_they_are_sent(
 
 
 def a_job(user: User, state: str, *events: dict[str, Any], **fields: Any) -> Job:
-    """A training run that said that at four in the afternoon of a winter's day in New York."""
+    """Make a training run with a message of four in the afternoon of a winter's day in New York."""
     spec = {"phrase": "hello robin", "effort": "trial"}
     values = {"kind": "train", "lane": "training", "title": "hello robin", "spec": spec, "state": state, **fields}
     job = Job.objects.create(user=user, **values)

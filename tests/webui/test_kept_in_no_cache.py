@@ -1,4 +1,4 @@
-"""What is answered to a user is kept by no browser and no proxy."""
+"""No browser and no proxy caches answers to a user."""
 
 from __future__ import annotations
 

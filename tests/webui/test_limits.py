@@ -1,4 +1,4 @@
-"""Large bodies: for users only, counted, and explained where the disk is full."""
+"""Large bodies: for users only, counted, and explained on a full disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from webui.limits import Body, LimitBodies
 
 
 def asked(application: Any, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> tuple[int, bytes]:
-    """(status, body) of the answer."""
+    """Send a request; return (status, body)."""
     sent: list[dict[str, Any]] = []
     parts = [body[i : i + 1000] for i in range(0, len(body), 1000)] or [b""]
 

@@ -1,4 +1,4 @@
-"""HARK_LOG_JSON=1: every line is a JSON object, with the ids of the request and of the job that it is about."""
+"""HARK_LOG_JSON=1: every line is a JSON object with the ids of its request and job."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def no_request() -> None:
-    """The last request of another test is forgotten."""
+    """Forget the last request of another test."""
     request_id.set("")
 
 
 @pytest.fixture
 def ids(caplog: pytest.LogCaptureFixture) -> Iterator[list[tuple[str, str]]]:
-    """The logger of each record, and the request's id as it is written."""
+    """Return the logger of each record, and the request's id as written."""
     found: list[tuple[str, str]] = []
 
     def look(record: logging.LogRecord) -> bool:

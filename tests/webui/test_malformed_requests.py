@@ -1,4 +1,4 @@
-"""What is sent wrong, and a full disk, are answered in words everywhere, and fill no log."""
+"""Malformed requests and full disks are explained everywhere, and do not fill the log."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NO_BOUNDARY = "multipart/form-data"
 
 @pytest.fixture
 def browser(client: Client, owner: User) -> Client:
-    """Signed in; answers 500 instead of raising."""
+    """A browser with a session; answers 500 instead of raising."""
     client.raise_request_exception = False
     client.force_login(owner)
     return client
@@ -102,7 +102,7 @@ def test_a_full_disk_under_the_database_is_told_in_words(
 
 
 def test_a_full_disk_under_a_session(client: Client, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sessions are written after the view, where no middleware hears of it."""
+    """Sessions are written after the view, beyond the middleware."""
     from django.contrib.sessions.backends.db import SessionStore
 
     def full(*_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""The figures of /metrics are what the database holds; the dashboard and the alerts name those that exist."""
+"""The figures of /metrics are those of the database; the dashboard and the alerts name existing ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def figures(client: Client) -> dict[str, float]:
 
 @pytest.fixture
 def history(owner: User) -> None:
-    """Jobs that wait, ended and failed, an upload, and what stages there were."""
+    """Waiting, ended and failed jobs, an upload, and stages."""
     for lane in LANES:
         beat(lane)
     now = timezone.now()

@@ -1,4 +1,4 @@
-"""A backup goes from SQLite to a server and back: all that users have is there, opens, and has not changed."""
+"""Backups move from SQLite to a server and back: all data of users is there, opens, and is unchanged."""
 
 from __future__ import annotations
 

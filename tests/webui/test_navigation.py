@@ -1,4 +1,4 @@
-"""What is around every page: what waits for the reader, the theme they chose, and long lists a page at a time."""
+"""The frame of every page: counts, the chosen theme, and long lists a page at a time."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_bell_counts_what_is_shared_from_the_next_page_on(owners: Client, ow
 
 
 def test_menus_are_those_of_whoever_asks(owners: Client, other: User) -> None:
-    """Though they are kept: of the same page, one after the other."""
+    """Though they are cached: the same page, one user after the other."""
     asking = Client()
     asking.force_login(other)
     for _ in range(2):
@@ -58,7 +58,7 @@ def test_menus_are_those_of_whoever_asks(owners: Client, other: User) -> None:
 
 
 def test_on_every_page_one_thing_of_the_menus_is_lit(owners: Client, owner: User, other: User) -> None:
-    """And it is to be seen while the menus are closed."""
+    """It is visible while the menus are closed."""
     for name, path in every_page(owner).items():
         header = flat(owners.get(path)).split("</header>")[0]
         closed = re.sub(r"</summary><ul>.*?</ul>", "", header, flags=re.S)

@@ -1,4 +1,4 @@
-"""/live, /ready and /metrics: a part that is stopped is named, and figures are what the database holds."""
+"""/live, /ready and /metrics: a stopped part is named, and figures are those of the database."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Stop = Callable[[Path, Any, pytest.MonkeyPatch], None]
 
 @pytest.fixture
 def at_work(db: None) -> None:
-    """Every queue has a worker that has just been heard of."""
+    """Give every queue a recent heartbeat."""
     for lane in LANES:
         beat(lane)
 
@@ -89,7 +89,7 @@ def test_ready(client: Client, at_work: None) -> None:
 
 @pytest.mark.parametrize("path", ["/live", "/ready", "/metrics"])
 def test_who_watches_asks_by_the_server_s_address(owners: Client, at_work: None, path: str) -> None:
-    """As Prometheus asks pods, whose addresses nobody knows before."""
+    """Prometheus requests pods by addresses that nobody knows in advance."""
     host = {"Host": "10.42.0.17:8000"}
     assert owners.get(path, headers=host).status_code == 200
     assert owners.get("/", headers=host).status_code == 400

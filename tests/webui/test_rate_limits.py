@@ -1,4 +1,4 @@
-"""How many requests a minute are answered: of a user, of a token, of an address; and how the next one is refused."""
+"""Requests a minute of a user, a token and an address, and the refusal of the next one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Another secret key: what survives it, what ends with the key of before, and that all processes know it at once."""
+"""A new secret key: what survives, what ends with the previous key, and that all processes use it at once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from webui.secret import EarlierKeys, rotate, secret_key
 
 @pytest.fixture
 def key_file(settings: Any, portal: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Of the test's own data folder, used as that of a portal is."""
+    """The key file of the test's own data folder, used as a portal's is."""
     monkeypatch.delenv("HARK_SECRET_KEY", raising=False)
     path = portal / "portal" / "secret.key"
     settings.SECRET_KEY = lazy(secret_key, str)(path)
@@ -43,7 +43,7 @@ def key_file(settings: Any, portal: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 def drop_earlier(path: Path) -> None:
-    """As if their time were over."""
+    """End the time of previous keys."""
     path.write_text(path.read_text().split("\n")[0])
 
 
@@ -120,7 +120,7 @@ def test_second_factor_webhooks_links_and_tokens_need_no_earlier_key(
 
 
 def test_jobs_that_wait_are_sent_again(other: User, key_file: Path) -> None:
-    """Workers refuse a task that was signed with the key of before."""
+    """Workers refuse a task signed with the previous key."""
     long_ago = datetime(2026, 1, 1, tzinfo=UTC)
     job = Job.objects.create(user=other, kind="plan", lane="audio", spec={}, sent_at=long_ago)
     rotate_key(30)

@@ -1,4 +1,4 @@
-"""DATABASE_URL and REDIS_URL: what is taken, and what is said of a URL or a server that cannot be used."""
+"""DATABASE_URL and REDIS_URL: valid ones, and messages about unusable URLs and servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Before the portal starts, what is said of a damaged key or database; and Django's own settings and commands."""
+"""Messages about a damaged key or database before the start; and Django's own settings and commands."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_runserver_serves_jobs_and_sockets(tmp_path: Path) -> None:
 
 
 def _upgrade(port: int) -> str:
-    """The first line of what a client of the sockets is answered; empty where nobody listens."""
+    """Return the first line of the answer to a socket's client; "" if nobody listens."""
     key = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
     request = f"GET /ws/transcribe HTTP/1.1\r\nHost: localhost\r\n{key}Sec-WebSocket-Version: 13\r\n\r\n"
     try:

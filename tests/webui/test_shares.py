@@ -1,4 +1,4 @@
-"""Whatever is kept for a user counts against their share of the disk, wherever it comes in."""
+"""Everything stored for a user counts against their disk quota, wherever it arrives."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ JSON = {"Accept": "application/json"}
 
 @pytest.fixture
 def full(client: Client, other: User, portal: Path, settings: Any) -> Client:
-    """A browser of a user whose share is used up."""
+    """A browser of a user whose quota is used up."""
     folder = portal / "users" / str(other.pk)
     folder.mkdir(parents=True)
     (folder / "much").write_bytes(bytes(2000))
@@ -39,7 +39,7 @@ def sound(name: str = "a.wav", channels: int = 1) -> SimpleUploadedFile:
 
 
 def uploads(client: Client) -> dict[str, Any]:
-    """The answers to everything that may be sent to be kept."""
+    """Return the answers to everything that can be uploaded."""
     return {
         "a form": client.post("/recordings/upload", {"audio": sound()}, headers=JSON),
         "pieces": client.post(

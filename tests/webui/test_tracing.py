@@ -1,4 +1,4 @@
-"""Traces: what a collector is sent of requests and jobs, and that nothing of it is there unless it is asked for."""
+"""Traces: spans of requests and jobs at a collector, and nothing without the setting."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["child"]  # a fixture
 
 @pytest.fixture
 def collector(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[list[Any]]:
-    """The spans that it is sent, after ``tracing.provider().force_flush()``."""
+    """The spans that it receives, after ``tracing.provider().force_flush()``."""
     service = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
     pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
     spans: list[Any] = []

@@ -1,4 +1,4 @@
-"""The German translation: whole, with the placeholders of the original, compiled, and shown to whoever asks for it."""
+"""The German translation: complete, with the original's placeholders, compiled, and shown on request."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ GERMAN = {"Accept-Language": "de-DE,de;q=0.9,en;q=0.5"}
 
 
 def entries(path: Path) -> list[tuple[str, dict[str, str]]]:
-    """Of a .po file: the comments of each entry, and its msgid, msgid_plural, msgstr, msgstr[0] …"""
+    """Return the entries of a .po file: comments, msgid, msgid_plural, msgstr, msgstr[0], and so on."""
     found = []
     for block in path.read_text(encoding="utf-8").strip().split("\n\n"):
         comments, parts, name = [], {}, ""
@@ -58,7 +58,7 @@ HEADER, *ENTRIES = entries(LOCALE / "django.po")
 
 
 def translations(parts: dict[str, str]) -> list[tuple[str, str]]:
-    """Original and translation of an entry, each form by itself."""
+    """Return original and translation of an entry, each form separately."""
     if "msgid_plural" not in parts:
         return [(parts["msgid"], parts["msgstr"])]
     return [(parts["msgid"], parts["msgstr[0]"]), (parts["msgid_plural"], parts["msgstr[1]"])]
@@ -78,7 +78,7 @@ def test_placeholders_and_edges_are_those_of_the_original() -> None:
 
 
 def test_what_is_compiled_is_what_is_written() -> None:
-    """Else: manage.py compilemessages."""
+    """To fix a failure, run manage.py compilemessages."""
     with (LOCALE / "django.mo").open("rb") as file:
         compiled = dict(gettext.GNUTranslations(file)._catalog)  # type: ignore[attr-defined]
     assert set(compiled.pop("").splitlines()) <= set(HEADER[1]["msgstr"].splitlines())
@@ -92,14 +92,14 @@ def test_what_is_compiled_is_what_is_written() -> None:
 
 
 def said_in_template(path: Path) -> set[str]:
-    """What a template has translated."""
+    """Return the translated texts of a template."""
     text = templatize(path.read_text(encoding="utf-8"))
     called = re.findall(r"""\b(?:_|n?gettext)\(u?('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""", text)
     return {ast.literal_eval(literal) for literal in called}
 
 
 def said_in_code(path: Path) -> dict[str, str]:
-    """What a module has translated: originals, with their plurals or ""."""
+    """Return the translated texts of a module: originals, with their plurals or ""."""
     calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
     calls = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id in CALLED]
     literals = [[arg.value for arg in call.args if isinstance(arg, ast.Constant)] for call in calls]
@@ -107,7 +107,7 @@ def said_in_code(path: Path) -> dict[str, str]:
 
 
 def test_nothing_has_been_added_since() -> None:
-    """Else, in webui/: manage.py makemessages -l de --no-location, translate, manage.py compilemessages."""
+    """To fix a failure, in webui/: manage.py makemessages -l de --no-location, translate, manage.py compilemessages."""
     portal = REPOSITORY / "webui"
     said: dict[str, str] = {}
     for path in (*portal.rglob("*.py"), *(path for room in SAYING for path in (REPOSITORY / room).rglob("*.py"))):

@@ -1,4 +1,4 @@
-"""What pages say to those who only use them: nothing of the command line, of settings or of the server's disk."""
+"""Texts of pages for ordinary users: nothing about the command line, settings or the server's disk."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FILES = {"README.md", "MODEL_CARD.md"}  # of a bundle
 
 
 class Seen(HTMLParser):
-    """The text of a page, what is to be copied left out; what is folded, and what is said of pictures, counts."""
+    """Collects the text of a page, folded parts and texts of pictures included, text to copy excluded."""
 
     def __init__(self) -> None:
         super().__init__()

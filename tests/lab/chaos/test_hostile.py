@@ -1,4 +1,4 @@
-"""Files that are damaged or mean harm: a share of the benchmark's, and the benchmark itself."""
+"""Damaged and malicious files: a share of the benchmark's, and the benchmark itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A portal whose processes are killed at random: a share of the benchmark's jobs, and what it counts."""
+"""A portal whose processes are killed at random: a share of the benchmark's jobs, and its counts."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_on_servers_likewise_and_never_on_a_database_in_use(
 
 @pytest.fixture
 def owner(db: None, tmp_path: Path, settings: Any) -> User:
-    """The owner of a portal in that folder."""
+    """Return the owner of the portal in that folder."""
     settings.DATA = tmp_path
     return User.objects.create_user("olivia", password="a-good-long-password", is_owner=True)
 

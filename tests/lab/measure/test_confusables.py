@@ -1,4 +1,4 @@
-"""Confusables of bundles: which texts, which voices, and what a detector of tones accepts of them."""
+"""Confusables of bundles: texts, voices, and the shares that a detector of tones accepts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.wakeword_samples import recordings, tone_bundle
 
 @pytest.fixture
 def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_dir: Path, make_choir: Any) -> Path:
-    """Recordings, among them words of which those near "computer" sound as the detector likes it; a humming engine."""
+    """Recordings, among them words near "computer" that sound as the detector likes; and a humming engine."""
     folder = recordings(tmp_path / "shared")
     corpus = folder / confusables.WORDS
     corpus.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""``mining`` and ``audio``: they run, on a corner of the shared audio."""
+"""``mining`` and ``audio`` run on a small part of the shared audio."""
 
 from __future__ import annotations
 

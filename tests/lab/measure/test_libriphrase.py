@@ -1,4 +1,4 @@
-"""LibriPhrase's rules: runs of words, distances in letters, pairs, error rates; a corpus that espeak has spoken."""
+"""LibriPhrase's rules: word sequences, letter distances, pairs, error rates; on a corpus spoken by espeak."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_run_has_no_pause_and_lasts_half_a_second_to_two() -> None:
 
 
 def counted(one: str, other: str) -> int:
-    """The original's distance, cell by cell."""
+    """Compute the original's distance cell by cell."""
     table = {(0, k): k for k in range(len(other) + 1)} | {(k, 0): k for k in range(len(one) + 1)}
     for i, a in enumerate(one, 1):
         for k, b in enumerate(other, 1):
@@ -68,7 +68,7 @@ def test_letters_are_those_of_arpabet() -> None:
 
 
 def made_clips() -> list[Clip]:
-    """Eight words and pairs of words, by four people each but for those that one person says."""
+    """Eight words and pairs of words by four people each, some by one person only."""
     texts = ("river", "liver", "giver", "mountain", "fountain", "window", "elephant", "shadow")
     several = [(text, speaker) for text in texts for speaker in "abcd"]
     several += [(f"the {text}", speaker) for text in texts[:5] for speaker in "ab"]

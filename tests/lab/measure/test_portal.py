@@ -1,4 +1,4 @@
-"""The portal's benchmark: pages with nothing else to do, and the same pages while a job is at work."""
+"""The portal's benchmark: pages on an idle portal, and the same pages while a job runs."""
 
 from __future__ import annotations
 

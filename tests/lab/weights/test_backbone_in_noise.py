@@ -1,4 +1,4 @@
-"""The standard backbone learns to hear in noise what it hears without it."""
+"""The standard backbone learns to recognize in noise what it recognizes without."""
 
 from __future__ import annotations
 

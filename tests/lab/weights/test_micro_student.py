@@ -1,4 +1,4 @@
-"""The network for microcontrollers learns what the standard backbone tells of the same speech."""
+"""The network for microcontrollers learns the standard backbone's outputs for the same speech."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHORT = StudentTrainConfig(hours=0.05, steps=120, batch=8, stretch=60)
 
 
 def babble(rng: np.random.Generator, seconds: float = 1.5) -> np.ndarray:
-    """Something that sounds like vowels and fricatives."""
+    """Return a sound like vowels and fricatives."""
     parts = []
     while sum(map(len, parts)) < seconds * SAMPLE_RATE:
         time = np.arange(int(rng.integers(1200, 2600))) / SAMPLE_RATE

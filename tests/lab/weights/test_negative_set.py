@@ -1,4 +1,4 @@
-"""A negative set of a small corpus, from the command that makes the one that ships."""
+"""A negative set of a small corpus, from the command that makes the shipped one."""
 
 from __future__ import annotations
 

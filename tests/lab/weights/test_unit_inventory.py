@@ -1,4 +1,4 @@
-"""The inventory that ships: how it is made, that it can be read, and what ships now."""
+"""The shipped unit inventory: its making, its format, and its present contents."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def units(level: str, *rows: tuple[str, float, float]) -> tuple[AlignedUnit, ...
 
 
 def stretch(name: str, labels: str, seed: int = 0) -> Stretch:
-    """A phone a letter, 0.1 s each."""
+    """Make a recording of one phone for each letter, 0.1 s each."""
     phones = [(label, 0.2 + 0.1 * n, 0.3 + 0.1 * n) for n, label in enumerate(labels)]
     end = phones[-1][2]
     return Stretch(name, noise(end + 0.2, seed), units("word", (labels, 0.2, end)), units("phone", *phones))

@@ -1,4 +1,4 @@
-"""Detectors for devices: the files say in the devices' own runtimes what the networks say here."""
+"""Detectors for devices: the files give in the devices' own runtimes what the networks give here."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REGISTERED = {
 
 @pytest.fixture(scope="module")
 def micro() -> QuantizedMicroNetwork:
-    """A network that was trained for some steps to tell a falling feature from a rising one, then in 8 bits."""
+    """A network trained for some steps to distinguish falling and rising features, then quantized to 8 bits."""
     torch.manual_seed(0)
     network = MicroNetwork()
 
@@ -63,7 +63,7 @@ def sweeps(count: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def file_scores(network: QuantizedMicroNetwork, frames: torch.Tensor) -> torch.Tensor:
-    """What the file gives: 256 times the probability [batch, time / STRIDE]."""
+    """Return the file's output: 256 times the probability [batch, time / STRIDE]."""
     return torch.round(256 * torch.sigmoid(network.device_logits(frames))).clamp(0, 255)
 
 

@@ -22,7 +22,7 @@ from tests.support.fake_engine import Fake
 
 @pytest.fixture(autouse=True)
 def few_rooms(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One simulated room and one noise of each kind, which take longer than all the rest."""
+    """Use one simulated room and one noise of each kind, which take most of the time."""
     for name in ("ROOMS", "CLATTER", "AMBIENT"):
         monkeypatch.setattr(acoustic_training, name, 1)
 

@@ -1,4 +1,4 @@
-"""A corpus, empty."""
+"""An empty corpus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words over audio: on speech whose word times are known, and what cannot be aligned."""
+"""Word alignment on speech with known word times, and on what cannot be aligned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Archives that somebody sent: what is in order is unpacked, what is not harms nobody."""
+"""Untrusted archives: valid ones are unpacked, others do no harm."""
 
 from __future__ import annotations
 

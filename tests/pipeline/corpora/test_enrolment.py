@@ -1,4 +1,4 @@
-"""A person's own takes: what is wrong with one, keeping it, who hears it, on which side of the split it is."""
+"""A person's own takes: their problems, storage, detection, and side of the split."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def speechlike(seconds: float = 0.8, level: float = 0.1, around_s: float = 1.0, 
 
 @pytest.fixture(autouse=True)
 def by_energy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What tells speech from other sounds knows that a hum is none."""
+    """Find speech by energy: the speech detector rejects a hum."""
     from audio_augmentation.silence import speech_bounds
 
     monkeypatch.setattr(recordings, "speech_bounds", lambda audio, method: speech_bounds(audio, "energy"))
@@ -150,7 +150,7 @@ def test_who_hears_a_take(tmp_path: Path) -> None:
 
 @pytest.fixture
 def run(library: Library, make_choir: type, tiny_effort: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
-    """The table of a run's clips, the library as it is then."""
+    """The table of a run's clips, from the library at that moment."""
     choirs = {name: make_choir(name, count) for name, count in (("alpha", 12), ("beta", 9))}
     monkeypatch.setattr(planning, "all_engines", lambda: dict(choirs))
     return lambda: clip_table(make_plan(RUN, run_texts(RUN, library), "run-1", library), library)

@@ -1,4 +1,4 @@
-"""Corpora that somebody made to harm: what they name beyond their own folder, and what is not as it says."""
+"""Malicious corpora: references beyond their own folder, and content that is not as declared."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ UNREADABLE_TEXT = "text unreadable or too long"
 
 @pytest.fixture
 def secret(tmp_path: Path) -> Path:
-    """Somebody else's recording, beside the corpus."""
+    """Another person's recording, beside the corpus."""
     return put(tmp_path / "alice" / "audio.flac", 7)
 
 

@@ -1,4 +1,4 @@
-"""Importing corpora: each layout, what is skipped and why, going on after a kill, nothing twice, the limit of hours."""
+"""Import of corpora: layouts, reasons for skipped recordings, resuming after a kill, no duplicates, limit of hours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Doubles that tests of recordings share."""
+"""Doubles shared by tests of recordings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ needs_ffmpeg = pytest.mark.skipif(not FFMPEG, reason="the ffmpeg programs are no
 
 @pytest.fixture
 def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
-    """A language model that answers what a test says."""
+    """A language model with scripted answers."""
     with running_double() as model:
         set_up(model, monkeypatch)
         yield model
@@ -24,7 +24,7 @@ def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
 
 @pytest.fixture
 def no_recognizers(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No models, caches or endpoints of this machine, and no speech service."""
+    """Hide this machine's models, caches and endpoints, and the speech service."""
     for name in ("HARK_WHISPER_MODEL", "HARK_ASR_URL", "HARK_ASR_KEY", "HARK_ASR_MODEL", "HF_HUB_CACHE"):
         monkeypatch.delenv(name, raising=False)
     for name in ("HF_HOME", "XDG_CACHE_HOME", "MODELSCOPE_CACHE"):

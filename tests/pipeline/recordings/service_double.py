@@ -1,4 +1,4 @@
-"""What the tests have the speech service do; it runs in a process of its own."""
+"""Tasks of the tests for the speech service, which run in its own process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _model: list[str] = []
 
 
 def use_model(loads: Path, audio: np.ndarray | None = None) -> dict[str, Any]:
-    """Load something slow once; each loading leaves a line in the file ``loads``."""
+    """Load something slow once; each load adds a line to the file ``loads``."""
     with _lock:
         if not _model:
             time.sleep(0.3)
@@ -29,7 +29,7 @@ def use_model(loads: Path, audio: np.ndarray | None = None) -> dict[str, Any]:
 
 
 def die_once(deaths: Path, times: int) -> int:
-    """Be killed in the middle, so many times (a file counts)."""
+    """Kill this process in the middle, so many times (counted in a file)."""
     done = len(deaths.read_text().splitlines()) if deaths.exists() else 0
     if done < times:
         with deaths.open("a") as file:
@@ -39,12 +39,12 @@ def die_once(deaths: Path, times: int) -> int:
 
 
 def refuse() -> None:
-    """Fail in a way that the user can mend."""
+    """Fail with an error that the user can fix."""
     raise HarkError("It is refused.", "The test wants it so.", "Change the test.")
 
 
 def bug() -> float:
-    """Fail by a fault."""
+    """Fail with a bug."""
     return 1 / 0
 
 

@@ -1,4 +1,4 @@
-"""Hark's recognizer fitted to a user's recordings: what it learns from, what is left out, and a whole small run."""
+"""Hark's recognizer adapted to a user's recordings: used and excluded data, and a whole small run."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_run_with_too_few_written_words_trains_nothing(tmp_path: Path) -> None
 
 
 def spoken(tmp_path: Path) -> tuple[list[np.ndarray], list[str]]:
-    """The texts, twice, by an engine that is always there."""
+    """The texts, twice, by an engine that is always installed."""
     from audio_generation.engine import GeneratedClip, SpeechRequest
     from audio_generation.registry import engine_named
     from core.audio_file import read_audio

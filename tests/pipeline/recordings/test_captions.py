@@ -1,4 +1,4 @@
-"""Transcripts as files: what other programs read out of them is what was said."""
+"""Transcripts as files: other programs read the same words from them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def seconds(text: str) -> float:
 
 
 def read_cues(content: bytes) -> list[Cue]:
-    """Captions as a player reads them: blocks between empty lines."""
+    """Read captions as a player does: blocks between empty lines."""
     found = []
     for block in content.decode("utf-8").strip().split("\n\n"):
         lines = block.split("\n")

@@ -1,4 +1,4 @@
-"""Recordings made into 16 kHz FLAC, joined, drawn; names, limits, what goes wrong while decoding."""
+"""Recordings converted to 16 kHz FLAC, joined and drawn; names, limits, failures of decoding."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.support.sounds import tone
 
 @pytest.fixture
 def fake_ffmpeg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
-    """Put a shell script in the place of ffmpeg, or of another program; the others stay the real ones."""
+    """Replace ffmpeg or another program by a shell script; the others stay the real ones."""
 
     def make(script: str, name: str = "ffmpeg") -> None:
         folder = tmp_path / "programs"

@@ -1,4 +1,4 @@
-"""Questions about recordings: found where it was said, cited, and not invented."""
+"""Questions about recordings: answers are found, cited, and not invented."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_the_best_of_several_recordings_comes_first() -> None:
 
 
 class Marking:
-    """A reader that marks what it was told to."""
+    """A reader with scripted marks."""
 
     def __init__(self, ready: bool = True, **result: Any) -> None:
         self.result, self.asked = result if ready else None, list[list[str]]()

@@ -34,7 +34,7 @@ REPOSITORY = Path(__file__).parents[3]
 
 @pytest.fixture
 def service(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The socket of a service, which is not there yet."""
+    """The socket of a service that has not been started."""
     folder = Path(tempfile.mkdtemp(prefix="hs-"))  # a test's own folder may have a longer path than a socket's can be
     monkeypatch.setenv("HARK_SPEECH_SOCKET", str(folder / "s.sock"))
     monkeypatch.delenv("HARK_SPEECH_SERVICE", raising=False)
@@ -56,7 +56,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
 
 
 def is_gone(pid: int) -> bool:
-    """Ended, and waited for where it was this process's child."""
+    """Return whether the process has ended, after waiting for ended children."""
     speech_client._wait_for_ended()
     try:
         os.kill(pid, 0)
@@ -128,7 +128,7 @@ def test_it_ends_when_idle_and_leaves_no_socket(service: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, "a signal to another thread", "its socket goes"])
 def test_it_ends_cleanly(service: Path, how: object) -> None:
-    """The system may give a signal to any thread: what waits for a connection then hears of it between two waits."""
+    """The system may deliver a signal to any thread; the one that waits for connections notices between two waits."""
     call(30.0, sleep)
     pid = speech_client._started[-1].pid
     if isinstance(how, signal.Signals):

@@ -1,4 +1,4 @@
-"""Summaries: every point was said, and cites where."""
+"""Summaries: every point is in the recording, with its citations."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Anna: Yes, thank you all, see you next week."""
 
 @pytest.fixture(autouse=True)
 def no_models(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> None:
-    """Nothing is set up unless a test does it."""
+    """Set up no models unless a test does."""
     unset(monkeypatch)
     monkeypatch.delenv("HARK_INSTALLATION", raising=False)
     monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
@@ -327,7 +327,7 @@ def test_who_has_no_summaries_learns_from_transcripts(tmp_path: Path) -> None:
 
 
 def recordings(data: Path, texts: list[list[str]]) -> Path:
-    """As the job leaves them."""
+    """Recordings as the job leaves them."""
     for number, said in enumerate(texts):
         transcript = Transcript(9.0, "en", "test", tuple(Segment(0, 1, text, 1.0) for text in said))
         save_transcript(transcript, data / str(number) / "transcript.json")
@@ -345,7 +345,7 @@ def librispeech(data: Path, texts: list[list[str]]) -> Path:
 
 
 def manifest(data: Path, texts: list[list[str]]) -> Path:
-    """Its speakers alternate."""
+    """Write a manifest with alternating speakers."""
     said = [(text, speaker) for row in zip(*texts, strict=True) for speaker, text in enumerate(row)]
     rows = [json.dumps({"audio_filepath": "a.wav", "text": text, "speaker": speaker}) for text, speaker in said]
     (data / "manifest.jsonl").write_text("\n".join(rows))

@@ -1,4 +1,4 @@
-"""Which words of corrections the next transcript expects, and where they are kept."""
+"""Expected words from corrections, and their storage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""onnxruntime-web for detect.html: fetched once, taken only as it was pinned, explained where it cannot be had."""
+"""onnxruntime-web for detect.html: fetched once, accepted only if pinned, explained if unavailable."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.untrained_bundle import bundle_of
 
 @pytest.fixture
 def tarball(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package as npm makes it, small, and taken for the pinned one; npm itself is not there."""
+    """A small package as npm makes it, taken for the pinned one, without npm itself."""
     path = tmp_path / "registry" / PACKAGE / "-" / f"{PACKAGE}-{VERSION}.tgz"
     path.parent.mkdir(parents=True)
     with tarfile.open(path, "w:gz") as archive:
@@ -43,7 +43,7 @@ def tarball(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def registry(tmp_path: Path, tarball: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """A registry with that package; the list is of what was asked for."""
+    """A registry with that package; the list records requests."""
     asked: list[str] = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):

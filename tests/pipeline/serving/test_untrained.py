@@ -1,4 +1,4 @@
-"""A live stream in which a phrase is heard that nothing was trained for."""
+"""Live detection of an untrained phrase."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is sent of a stream: wakes and near-misses, a few seconds each; and what happens where nobody takes it."""
+"""Clips of activations and near misses sent from a stream, a few seconds each, and a receiver that refuses them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def detectors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Detector]:
 
 
 def heard_with(sender: Any, detectors: dict[str, Detector], *said: str) -> int:
-    """How often the phrase was heard in a stream."""
+    """Return how often the phrase was detected in a stream."""
     stream, count = Stream(detectors, sender), 0
     for audio in map(spoken, said):
         for start in range(0, len(audio), 800):

@@ -1,4 +1,4 @@
-"""Detectors in the Wyoming protocol, heard by its own client."""
+"""Detectors in the Wyoming protocol, tested with its own client."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_stream_gives_what_each_detector_gives(bundles: list[Path], detectors:
 
 
 def in_a_loop(work: Coroutine[Any, Any, None]) -> None:
-    """``asyncio.run`` in a thread of its own: while a test's browser is open, this one has a loop already."""
+    """Run ``asyncio.run`` in a separate thread: while a test's browser is open, this one already has a loop."""
     with ThreadPoolExecutor(1) as pool:
         pool.submit(asyncio.run, work).result()
 
@@ -104,7 +104,7 @@ async def serving(detectors: dict[str, Detector], uri: str) -> AsyncIterator[Non
 def with_client(
     detectors: dict[str, Detector], talk: Callable[[AsyncClient], Awaitable[None]], more: Sequence[Callable] = ()
 ) -> None:
-    """Runs a server, and clients that talk to it at the same time."""
+    """Run a server, and clients that talk to it simultaneously."""
 
     async def run() -> None:
         port = free_port()
@@ -122,7 +122,7 @@ def with_client(
 async def send(
     client: AsyncClient, audio: np.ndarray, rate: int = RATE, stamped: bool = True, stop: bool = True
 ) -> None:
-    """A recording in chunks of 50 ms, as a satellite does."""
+    """Send a recording in chunks of 50 ms, as a satellite does."""
     await client.write_event(AudioStart(rate=rate, width=2, channels=1).event())
     size = rate // 20
     for start in range(0, len(audio), size):
@@ -144,7 +144,7 @@ async def answers(client: AsyncClient, until: type = NotDetected) -> list[Event]
 
 
 async def heard(client: AsyncClient, audio: np.ndarray, rate: int = RATE, stamped: bool = True) -> list[Detection]:
-    """What is detected in a recording."""
+    """Return the detections in a recording."""
     await send(client, audio, rate, stamped)
     await client.write_event(Describe().event())  # answered after all else
     events = await answers(client, Info)

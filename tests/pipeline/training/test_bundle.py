@@ -1,4 +1,4 @@
-"""The bundle: whole, with digests that hold, the same for the same contents; none where float forms disagree."""
+"""The bundle: complete, with valid digests, reproducible, and none if float forms disagree."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def report() -> dict[str, Any]:
 
 @pytest.fixture
 def told() -> list[Event]:
-    """What writing the bundle tells its reporter."""
+    """The events of writing the bundle."""
     return []
 
 
@@ -81,7 +81,7 @@ def told() -> list[Event]:
 def write(
     tmp_path: Path, clips: pd.DataFrame, model: TinyCRNN, monkeypatch: pytest.MonkeyPatch, told: list[Event]
 ) -> Callable[[], BundleFiles]:
-    """Writes the bundle; the pictures and the page have their own tests."""
+    """Write the bundle; the pictures and the page have their own tests."""
     monkeypatch.setattr(bundling, "det_plot", lambda report, image_format: b"\x89PNG picture")
     monkeypatch.setattr(bundling, "html_report", lambda report: "<!doctype html>page")
     job = tmp_path / "job"

@@ -30,8 +30,10 @@ def detector_of(kind: str) -> HMMDetector:
 
 
 def store_of(detector: HMMDetector, folder: Path, minutes: int = 60, said: int = 0, unsaid: int = 0) -> FeatureStore:
-    """Phones at random, a minute each; where there is a column for it, some frames are rescored. And the phrase,
-    ``said`` times as it is and ``unsaid`` times as nothing like it."""
+    """Make a store of random phones, a minute each; with a column for it, some frames are rescored.
+
+    It also has the phrase, ``said`` times as it is and ``unsaid`` times as nothing like it.
+    """
     rng = np.random.default_rng(0)
     writer = FeatureWriter(folder)
     for number in range(minutes):

@@ -1,4 +1,4 @@
-"""Versions of a detector on one stream: what none of them has heard, and what each of them makes of it."""
+"""Versions of a detector on one stream that none was trained on, and the result of each."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_only_what_no_version_was_trained_on_is_heard(tmp_path: Path, new_clip: 
 
 
 class Runs:
-    """Finished runs of one phrase in a data folder, whose detectors know the phrase's phones and nothing more."""
+    """Finished runs of one phrase in a data folder, whose detectors know only the phrase's phones."""
 
     def __init__(self, data: Path, new_clip: Callable[..., NewClip]) -> None:
         self.data = data

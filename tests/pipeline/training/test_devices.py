@@ -1,4 +1,4 @@
-"""Detectors for devices: each hears its phrase, said by a voice that nothing heard, in the device's own runtime."""
+"""Detectors for devices detect their phrase by an unseen voice in the device's own runtime."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ NEED = 3 * SAMPLE_RATE
 
 
 def sung(notes: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
-    """Notes of 200 ms, each with two overtones, in a voice and at a level of its own."""
+    """Return notes of 200 ms, each with two overtones, in a voice and at a level of its own."""
     time = np.arange(int(0.2 * SAMPLE_RATE)) / SAMPLE_RATE
     pitch, parts = rng.uniform(0.97, 1.03), rng.uniform(0.2, 1.0, 3)
     tones = [sum(p * np.sin(2 * np.pi * n * k * pitch * time) for k, p in enumerate(parts, 1)) for n in notes]
@@ -53,7 +53,7 @@ def sung(notes: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
 
 
 def others(rng: np.random.Generator, least: int = 1) -> tuple[float, ...]:
-    """Another melody: ``least`` notes at least are others."""
+    """Return another melody that differs in at least ``least`` notes."""
     notes = list(MELODY)
     for place in rng.permutation(3)[: rng.integers(least, 4)]:
         notes[place] = float(rng.choice([350.0, 1150.0, 2100.0, 2700.0]))
@@ -62,7 +62,7 @@ def others(rng: np.random.Generator, least: int = 1) -> tuple[float, ...]:
 
 @pytest.fixture
 def clips(tmp_path: Path) -> pd.DataFrame:
-    """The phrase and what is like it in three splits."""
+    """The phrase and similar ones in three splits."""
     rng = np.random.default_rng(0)
     rows = []
     for split, count in (("train", 40), ("validation", 12), ("test", 12)):
@@ -82,7 +82,7 @@ def clips(tmp_path: Path) -> pd.DataFrame:
 
 @pytest.fixture
 def speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Other melodies of fifteen singers in the place of the real speech that ships; one of them sings the phrase."""
+    """Melodies of fifteen singers instead of the shipped real speech; one of them sings the phrase."""
     rng = np.random.default_rng(1)
     utterances = []
     for number in range(90):
@@ -156,7 +156,7 @@ def test_a_device_never_fires_below_the_threshold() -> None:
 
 
 def test_what_the_teacher_tells_is_told_of_the_same_moment() -> None:
-    """Its frames say how many log-mel frames were heard with them; a device's frames come at other times."""
+    """The teacher's frames store their log-mel position; a device's frames come at other times."""
     own, device = StoredFrames(1, 2, 10, 4, 5, 2), StoredFrames(3, 8, 2, 1, 20)
     columns = {"split": "train", "clip_id": 1, "bucket": "positive", "condition": "train", "engine": "", "speaker": ""}
     heard = np.repeat(np.arange(5, 205, 4), 2)[:, None] / 100
@@ -233,7 +233,7 @@ def test_what_holds_the_phrase_is_no_negative_and_speech_is_heard_once(
 
 @pytest.mark.parametrize("device", ["esphome", "openwakeword"])
 def test_thresholds_are_of_scores_as_the_device_compares_them(device: str) -> None:
-    """It takes each as it is; Hark's own runtime takes the mean of two."""
+    """The device takes each score as it is; Hark's own runtime averages two."""
     detector = devices.untrained(device, 0)
     spike = np.asarray([0.1, 0.9, 0.1], np.float32)
     (stream,) = as_streams(detector, [spike], pd.DataFrame({"phrase_end": [-1]}))

@@ -1,4 +1,4 @@
-"""Measuring: thresholds from the validation streams, results from the test, each counted where it belongs."""
+"""Evaluation: thresholds from the validation streams, results from the test, each counted in the right place."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_rarer_false_alarm_has_no_lower_threshold(validation: ScoredSplit, thr
 
 @pytest.mark.parametrize("least", [0.0, 0.5, 0.9, 0.999])
 def test_a_stricter_setting_is_stricter(validation: ScoredSplit, least: float) -> None:
-    """Also where the floor against confusables is higher than any rate of ordinary speech needs."""
+    """Also if the floor against confusables is higher than any rate of ordinary speech requires."""
     rates = sorted({*FA_PER_DAY, *(24 * rate for rate in REPORTED_FA_PER_HOUR)})
     rows = {row["fa_per_day"]: row for row in calibrate(validation, rates, least)}
     levels = [row["threshold"] for rate, row in rows.items() if rate <= DEFAULT_FA_PER_DAY]
@@ -127,7 +127,7 @@ def test_an_utterance_that_is_heard_twice_is_one_trial(
 
 
 def test_an_hour_that_is_heard_in_three_conditions_is_one_hour() -> None:
-    """Its false alarms are not independent of each other: the interval is of one hour, the rate of all."""
+    """Its false alarms are not independent: the interval is that of one hour, the rate that of all."""
     quiet = np.full(60 * MINUTE, 0.1, np.float32)
     loud = quiet.copy()
     loud[MINUTE] = 0.9

@@ -68,7 +68,7 @@ ALWAYS = (24,)  # the first run of the test that need not be asked for
 
 
 def cases() -> list[tuple[str, str, str, tuple[str, ...]]]:
-    """Phrase, language, size and devices of each run."""
+    """Return phrase, language, size and devices of each run."""
     english = [phrase.strip() for row in ENGLISH.strip().splitlines() for phrase in row.split(";")]
     found = [(phrase, "en", *size) for phrase, size in zip([*english, *UNUSABLE], itertools.cycle(SIZES))]
     for language, row in OTHERS.items():
@@ -78,13 +78,13 @@ def cases() -> list[tuple[str, str, str, tuple[str, ...]]]:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One data folder, as somebody has who trains one phrase after the other."""
+    """One data folder for all, as for a user who trains one phrase after the other."""
     return tmp_path_factory.mktemp("data")
 
 
 @pytest.fixture(scope="module")
 def little_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Some minutes of the real speech that ships."""
+    """Use some minutes of the shipped real speech."""
     path = tmp_path_factory.mktemp("speech") / "negative-speech.zip"
     with zipfile.ZipFile(NEGATIVE_SPEECH) as whole, zipfile.ZipFile(path, "w") as part:
         table = json.loads(whole.read("table.json"))[::40]
@@ -96,7 +96,7 @@ def little_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def smallest(little_speech: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An effort of which every stage is real, and takes a second."""
+    """An effort with every real stage that takes a second."""
     few = (BucketSize(3, 6), BucketSize(14, 1), BucketSize(6, 1), BucketSize(24, 1))
     effort = replace(
         EFFORTS["quick"], name="smallest", positive=few[0], confusable=few[1], inbetween=few[2], plain_negative=few[3],

@@ -1,4 +1,4 @@
-"""The clips of a run and the examples built of them: every voice and text on its own side of the split."""
+"""The clips of a run and their examples: every voice and text on its own side of the split."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def speaker_of(voice: str) -> str:
 
 @pytest.fixture
 def planned(library: Library, choirs: dict[str, Any], tiny_effort: Effort, new_clip: Callable[..., NewClip]) -> Plan:
-    """A plan that has been carried out, over a library with eight real recordings."""
+    """A completed plan, over a library with eight real recordings."""
     library.add_clips(new_clip(f"a sentence {n}", f"reader {n}", "corpus", 4.0, source=f"corpus:{n}") for n in range(8))
     plan = make_plan(CONFIG, run_texts(CONFIG, library), "run-1", library)
     library.add_clips(
@@ -75,7 +75,7 @@ def test_neither_a_voice_nor_a_confusable_is_on_both_sides(planned: Plan, librar
 
 
 def again(plan: Plan, library: Library, **changed: Any) -> pd.DataFrame:
-    """The clips of the library that a second run of the phrase takes."""
+    """The clips of the library that a second run of the phrase uses."""
     config = replace(plan.config, **changed)
     second = make_plan(config, run_texts(config, library), "run-2", library)
     return clip_table(second, library)

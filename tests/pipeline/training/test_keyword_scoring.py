@@ -1,4 +1,4 @@
-"""Listening for a phrase without training: by phones, and with a large detector."""
+"""Scoring of a phrase without training: by phones, and with a large detector."""
 
 from __future__ import annotations
 

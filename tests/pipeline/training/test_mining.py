@@ -1,4 +1,4 @@
-"""A phrase cut out of recordings."""
+"""Segments of a phrase mined from recordings."""
 
 from __future__ import annotations
 

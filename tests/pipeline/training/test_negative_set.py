@@ -1,4 +1,4 @@
-"""The negative set of large detectors: what goes into it comes out, and a phrase's matches in it are rescored."""
+"""The negative set of large detectors: it returns what was stored, and a phrase's matches in it are rescored."""
 
 from __future__ import annotations
 

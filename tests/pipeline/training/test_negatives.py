@@ -1,4 +1,4 @@
-"""The real speech that ships, as detectors that are calibrated hear it."""
+"""The shipped real speech in the calibration of detectors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TEXTS = ("the tea is cold", "well hey compass", "nobody has a compass", "it rain
 
 @pytest.fixture
 def speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Four people of a corpus that a backbone was trained on, and four that none was, in the place of what ships."""
+    """Four people of a corpus that a backbone was trained on, and four of another, instead of the shipped ones."""
     rng = np.random.default_rng(0)
     utterances = []
     for corpus in ("heard", UNHEARD[0]):
@@ -77,7 +77,7 @@ def test_as_much_as_is_asked_for(tmp_path: Path) -> None:
 def test_detectors_that_hear_different_parts_leave_out_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The phrase is known to be said in the test alone, so it may be said in what nobody has transcribed, wherever."""
+    """The phrase is known to occur in the test only, so it may occur anywhere in speech without a transcript."""
     rng = np.random.default_rng(0)
     utterances, said = [], set()
     for number in range(12):

@@ -1,4 +1,4 @@
-"""The plan: what is wanted, what is there, what must be made by whom; decided once, and the same every time."""
+"""The plan: clips wanted, present and to be made, and by which engine; decided once, the same every time."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def plan_of(library: Library, config: RunConfig = CONFIG, run: str = "run-1") ->
 
 
 def speak(plan: Plan, library: Library, new_clip: Callable[..., NewClip]) -> None:
-    """What the plan asks for, as if engines had spoken it."""
+    """Store the plan's clips as if engines had spoken them."""
     library.add_clips(
         new_clip(r.text, r.voice.split("/")[0], r.engine, 0.3, request_id=r.request_id) for r in plan.requests
     )
@@ -285,7 +285,7 @@ def test_real_speech_never_holds_the_phrase_and_no_speaker_dominates(
 
 
 class Recordings:
-    """A library of real recordings alone, by speaker ("" for nobody's name), corpus and seconds; it holds no audio."""
+    """A library of real recordings alone, by speaker ("" for unknown), corpus and seconds; it holds no audio."""
 
     def __init__(self, recordings: list[tuple[str, str, float]]) -> None:
         self.clips = [
@@ -398,7 +398,7 @@ def test_too_few_voices_are_refused_before_anything_is_made(
 
 
 class TestAudition:
-    """Engines that are not always understood say the phrase first."""
+    """Engines that are not always understood speak the phrase first."""
 
     @pytest.fixture(autouse=True)
     def hears(self, choirs: dict[str, Any], tiny_effort: Effort, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -449,7 +449,7 @@ class TestAudition:
 
 
 class OneByOne:
-    """An executor that does one thing after the other."""
+    """An executor that runs tasks one after the other."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers

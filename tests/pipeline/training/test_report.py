@@ -1,4 +1,4 @@
-"""The report claims what was measured and nothing else, as data, in words and as a page."""
+"""The report claims only what was measured, as data, in words and as a page."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def words(report: Report) -> str:
 
 
 def calibrated_report() -> Report:
-    """A report of a detector that learned nothing, measured on people too, with all that can be said of it."""
+    """A report of a detector that learned nothing, measured on people too, with every possible part."""
     report = report_of(real=True, trained=None)
     heard = {"training_corpora": ["arctic"], "training_engines": ["hibari", "kokoro_int8"]}
     report["backbone"] = {**heard, "name": "phones", "version": 2, "encoder": "an encoder", "rescored": True}
@@ -142,7 +142,7 @@ def calibrated_report() -> Report:
 
 @pytest.mark.parametrize("kind", ["trained", "calibrated"])
 def test_every_sentence_of_a_report(kind: str) -> None:
-    """After a change that is meant: the sentences as they are now, one a line, into the file."""
+    """After an intended change, write the new sentences into the file, one a line."""
     report = report_of() if kind == "trained" else calibrated_report()
     expected = Path(__file__).with_name(f"said_of_a_{kind}_detector.txt").read_text(encoding="utf-8")
     assert in_words(report) == expected.splitlines()
@@ -253,7 +253,7 @@ LACKING = {
 @pytest.mark.parametrize("lacking", LACKING)
 @pytest.mark.parametrize("kind", ["crnn", "encoder"])
 def test_a_report_of_a_test_that_lacks_something(lacking: str, kind: str) -> None:
-    """Every part of a report says what was not measured; none takes a condition, engine or bucket for granted."""
+    """Every part of a report says what was not measured; none assumes a condition, engine or bucket."""
     full = split_of(1, minutes=4)
     row = pd.Series(range(len(full.table)))
     positive = full.table["label"] == 1

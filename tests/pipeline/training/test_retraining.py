@@ -1,5 +1,4 @@
-"""What was marked makes the next version better: anti-keywords of false alarms, and a comparison on the same
-streams."""
+"""Retraining on marked errors: anti-keywords of false alarms, and a comparison on the same streams."""
 
 from __future__ import annotations
 
@@ -49,7 +48,7 @@ THRESHOLD = 0.5
 
 @pytest.fixture(scope="module")
 def model() -> BackboneDetector:
-    """A detector of "hey compass" that knows nothing of it but its phones, and takes "hey campus" for it."""
+    """A detector of "hey compass" that knows only its phones, and takes "hey campus" for it."""
     made = lenient(keyword_hmm_model("hey compass", "standard"), "hey compass", "hey campus")
     assert isinstance(made, BackboneDetector)
     return made
@@ -61,7 +60,7 @@ def store(model: BackboneDetector, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def store_of(model: BackboneDetector, audio: np.ndarray, folder: Path) -> FeatureStore:
-    """Six utterances of the phrase in the validation split, in a little more noise each."""
+    """Make six utterances of the phrase in the validation split, each with a little more noise."""
     writer = FeatureWriter(folder / "features")
     rng = np.random.default_rng(0)
     for number in range(6):
@@ -77,8 +76,10 @@ def store_of(model: BackboneDetector, audio: np.ndarray, folder: Path) -> Featur
 
 
 class Scripted(BackboneDetector):
-    """Hears the phones that :func:`written` wrote into the audio, clearly, but for 30, which might be 22: what becomes
-    of them hangs on no weights."""
+    """Recognizes the phones that :func:`written` wrote into the audio, clearly except 30, which might be 22.
+
+    So the results depend on no weights.
+    """
 
     def hear(self, audio: np.ndarray) -> np.ndarray:
         frames = len(audio) // CHUNK_SAMPLES * CHUNK_STEPS
@@ -90,7 +91,7 @@ class Scripted(BackboneDetector):
 
 
 def written(*parts: Sequence[int]) -> np.ndarray:
-    """Audio [samples] for :class:`Scripted`: phones of 60 ms with 20 ms of nothing (output 0) between, in silence."""
+    """Return audio [samples] for :class:`Scripted`: phones of 60 ms with 20 ms of output 0 between, in silence."""
     outputs = [0] * 50 + [output for part in parts for phone in part for output in (phone, phone, phone, 0)] + [0] * 50
     return np.repeat(np.array(outputs, np.float32) / 100, 320)
 
@@ -169,7 +170,7 @@ def test_an_anti_keyword_that_costs_the_phrase_is_not_used(
 def test_what_anti_keywords_cost_is_told_by_a_calibrated_detector(
     scripted: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that has learned anew has scores on a scale of their own until then."""
+    """Until then the scores of a retrained one are on their own scale."""
     store = store_of(scripted, written(WRITTEN), tmp_path)
     calibrated = scripted.centred(0.25)
     asked: list[tuple[Any, float]] = []

@@ -1,4 +1,4 @@
-"""A run from the phrase to the bundle: killed in every stage it goes on, and what it makes runs without Hark."""
+"""A run from the phrase to the bundle: it resumes after a kill in every stage, and its bundle runs without Hark."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_the_plan_alone_makes_nothing(
 
 @pytest.fixture
 def plan(tmp_path: Path, make_choir: type, tiny_effort: Effort, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    """Of a run that a choir speaks."""
+    """The plan of a run spoken by a choir."""
     monkeypatch.setattr(planning, "all_engines", lambda: {"alpha": make_choir("alpha")})
     return plan_run(CONFIG, tmp_path, silent_reporter())
 
@@ -265,7 +265,7 @@ def test_too_little_to_learn_or_measure_is_refused(bucket: str, split: str, from
 
 @dataclass
 class Attempt:
-    """One process: how it ended, what it told, what was in the library after it, who outlived it."""
+    """One process: its end, its events, the library after it, and the processes that outlived it."""
 
     kill_at: str
     returncode: int
@@ -315,7 +315,7 @@ def engines() -> tuple[str, ...]:
 def killed(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, engines: tuple[str, ...]
 ) -> tuple[str, Path, list[Attempt]]:
-    """A run that is killed in each of its stages, and then is left alone; the URL of its library's server, if any."""
+    """A run that is killed in each of its stages and then finishes; with the URL of its library's server, if any."""
     url = "" if request.param == "sqlite" else request.getfixturevalue(f"{request.param}_url")
     data = tmp_path_factory.mktemp("run") / "data"
     command = [sys.executable, str(Path(__file__).with_name("tiny_run.py"))]

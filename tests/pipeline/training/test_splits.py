@@ -1,4 +1,4 @@
-"""Nobody who is heard in training is heard in the test, whichever engine lends them a voice."""
+"""No person of the training is in the test, whichever engine has their voice."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ENGINES = st.dictionaries(
 
 
 def voices_of(speakers: dict[str, list[str]]) -> dict[str, Sequence[Voice]]:
-    """Two voices a speaker, in each engine."""
+    """Return two voices a speaker, in each engine."""
     return {
         engine: [Voice(engine, f"{who}-{n}", "en", who, "CC0-1.0", "m") for who in people for n in range(2)]
         for engine, people in speakers.items()
@@ -120,7 +120,7 @@ def test_which_engine_is_held_out() -> None:
 
 
 def test_an_engine_without_voices_of_its_own_is_not_held_out() -> None:
-    """As festival, both of whose people are flite's: nobody would be heard in the test."""
+    """As festival, both of whose people are flite's: the test would have no voices."""
     voices = voices_of({"espeak": ["1", "2", "3"], "festival": ["kal", "slt"], "flite": ["kal", "slt", "awb", "rms"]})
     assert held_out_engine(voices, "") == "flite"
     assert held_out_engine(voices_of({"a": ["1"], "b": ["1"], "c": ["1"]}), "") == ""

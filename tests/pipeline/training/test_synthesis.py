@@ -1,4 +1,4 @@
-"""Synthesis: what one engine cannot speak another does, nothing is spoken twice, and the reasons are told."""
+"""Synthesis: another engine speaks what one cannot, nothing is spoken twice, and failures have reasons."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.fake_engine import Fake
 
 
 class Watched(Reporter):
-    """A reporter that remembers."""
+    """A reporter that records events."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -121,7 +121,7 @@ def test_an_engine_that_stops_altogether_does_not_end_the_run(
 
 
 def test_a_voice_of_another_split_never_helps_out(library: Library, make_choir: type) -> None:
-    """The only other engine is heard in the test only: what fails in training stays unspoken."""
+    """The only other engine is in the test only, so failures in training stay unspoken."""
     good, bad = make_choir("good"), make_choir("bad")
     plan = plan_of([], {"good": good, "bad": bad})
     splits = run_splits(plan, {"good": good, "bad": bad})

@@ -1,4 +1,4 @@
-"""Which device takes which file of a bundle."""
+"""The files of a bundle for each device."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_what_is_missing_is_said_with_the_way_to_it() -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_what_is_typed_is_there(target: str) -> None:
-    """The commands of Hark that a step names are parsed as they stand."""
+    """The commands of Hark in a step are parsed as written."""
     parser = build_parser()
     code = "\n".join(step.code for step in found(*USUAL, *OF_DEVICES, *SMALL)[target].steps)
     named = re.findall(r"^\./hark (.*)", code, re.MULTILINE)

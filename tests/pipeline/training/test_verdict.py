@@ -1,4 +1,4 @@
-"""What a detector's measures mean: in words of hits, and a state from which the next step follows."""
+"""Verdicts from a detector's figures: sentences about detections, and a state that decides the next step."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Whole training runs, tiny, each in a process of its own that can be told to die.
+"""Whole training runs, tiny, each in its own process, which can be told to die.
 
-For each line `[DATA, ENGINES, KILL_AT, OUTPUT, ERRORS]` of JSON on stdin a process is forked off, so that modules and
-pronunciations are loaded once; its number, then its exit code are written. Each event is a JSON line in OUTPUT. KILL_AT
-is `STAGE:N`: at the N-th event after that stage has begun (of synthesis: after 40 clips) the process kills itself, as
-`kill -9` would; or `zip:N`: while the N-th file of the bundle is written.
+For each line `[DATA, ENGINES, KILL_AT, OUTPUT, ERRORS]` of JSON on stdin it forks a process, so that modules and
+pronunciations are loaded once, and writes its process id, then its exit code. Each event is a JSON line in OUTPUT.
+KILL_AT is `STAGE:N`: at the N-th event after the stage has begun (of synthesis: after 40 clips) the process kills
+itself, as `kill -9` would; or `zip:N`: while the N-th file of the bundle is written.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ FEW_ROOMS = ("", 4, 0, ())
 
 
 class Killer:
-    """Counts towards the moment to die."""
+    """Counts towards the moment of death."""
 
     def __init__(self, kill_at: str) -> None:
         self.stage, _, number = kill_at.partition(":")
@@ -54,7 +54,7 @@ class Killer:
         self.begun = False
 
     def step(self, stage: str | None = None) -> None:
-        """Something happened; ``stage`` names the stage that it begins."""
+        """Count an event; ``stage`` names the stage that it begins."""
         self.begun = self.begun or stage == self.stage
         if self.begun:
             if self.left == 0:
@@ -97,7 +97,7 @@ def run(data: Path, engines: str, kill_at: str) -> None:
 
 
 def serve() -> None:
-    """Do the runs that are asked for, one after the other."""
+    """Do the requested runs one after the other."""
     import pipeline.training.run  # noqa: F401 - what takes seconds is loaded before the first fork
     from phrase_augmentation.confusables import confusables
     from phrase_augmentation.keyphrase import Keyphrase

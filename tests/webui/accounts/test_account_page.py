@@ -1,4 +1,4 @@
-"""One's own account: name, address, password."""
+"""The user's own account: name, address, password."""
 
 from __future__ import annotations
 

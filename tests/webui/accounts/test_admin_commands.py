@@ -44,7 +44,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def hark(data: Path) -> Iterator[Run]:
-    """Does what ``./hark admin ARGUMENTS`` does, with what stdin holds."""
+    """Do what ``./hark admin ARGUMENTS`` does, with this stdin."""
     with subprocess.Popen(
         [sys.executable, "-c", COMMANDS], cwd=REPOSITORY, env={**os.environ, "HARK_DATA": str(data)},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -65,7 +65,7 @@ def hark(data: Path) -> Iterator[Run]:
 
 @pytest.fixture
 def alone(tmp_path: Path) -> Run:
-    """Runs ``./hark admin ARGUMENTS`` in a process and a data folder of its own."""
+    """Run ``./hark admin ARGUMENTS`` in a process and data folder of its own."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""API tokens: shown once, kept as hashes, refused when they should be."""
+"""API tokens: shown once, stored as hashes, refused when they should be."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_its_use_is_noted_once_a_minute(other: User, django_assert_num_queries: 
 
 
 def test_it_works_on_a_full_disk_too(other: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who may come in is read; that it was used cannot be written down then."""
+    """The token is read, but its use cannot be recorded."""
     _, text = create_token(user=other, name="ci", scopes=["read"])
 
     def full(*_: object, **__: object) -> None:

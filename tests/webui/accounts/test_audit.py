@@ -1,4 +1,4 @@
-"""The audit log: what gets into it, who sees it, that nobody changes it, and that it forgets."""
+"""The audit log: its entries and readers, and that it cannot be changed and forgets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NEW = "quite another password"
 
 
 def log() -> list[tuple[str, str, str, str]]:
-    """Who, what, to what, whose account; oldest first."""
+    """Return actor, action, object and account of the entries, oldest first."""
     entries = AuditEntry.objects.order_by("pk")
     return [(entry.by_name, entry.action, entry.what, entry.about_name) for entry in entries]
 

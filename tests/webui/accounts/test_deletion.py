@@ -1,4 +1,4 @@
-"""Deleting an account: what ends at once, what is gone afterwards, and who may."""
+"""Deletion of an account: immediate effects, removed data, permissions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def wait_over() -> None:
 
 @pytest.fixture
 def folder(other: User, portal: Path) -> Path:
-    """The data folder of a user who has one of everything."""
+    """The data folder of a user with one of everything."""
     folder = portal / "users" / str(other.pk)
     (folder / "audio" / "x").mkdir(parents=True)
     (folder / "audio" / "x" / "audio.flac").write_bytes(b"what was said")

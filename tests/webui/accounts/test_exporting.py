@@ -1,4 +1,4 @@
-"""The export of an account: what is in it, who may fetch it, and how long."""
+"""The export of an account: its contents, its readers, and its life."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from webui.jobs.quota import Limits, set_quota, take_job
 
 
 def run_as_a_worker(job: Job, data: Path, installation: Path) -> None:
-    """The child process of the job, as a worker starts it."""
+    """Run the job's child process as a worker does."""
     sent = json.dumps({"kind": job.kind, "spec": job.spec, "data": str(data)})
     done = subprocess.run(
         [sys.executable, "-m", "pipeline.jobs", str(job.pk)], input=sent, cwd=REPOSITORY, capture_output=True,

@@ -1,4 +1,4 @@
-"""Signing in with Google, with Google itself replaced: from the button to the way back."""
+"""Sign-in with Google, from the button to the way back, with a double of Google."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BEGIN, BACK = "/sign-in/google/login/", "/sign-in/google/login/callback/"
 
 
 class Google:
-    """What Google says of whoever comes back."""
+    """Google's answer about the returning person."""
 
     claims: dict[str, Any]
     broken = False

@@ -1,4 +1,4 @@
-"""JWTs: short, refreshed once each, and ended together when one was stolen."""
+"""JWTs: short-lived, refreshed once each, and revoked together if one was stolen."""
 
 from __future__ import annotations
 

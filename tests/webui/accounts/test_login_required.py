@@ -1,4 +1,4 @@
-"""Every page is for those who are signed in; fragments and programs get an answer that they can use."""
+"""Pages need a sign-in; fragments and programs get answers that they can use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one-time links: the one that makes the owner, and those for passwords."""
+"""One-time links: the one that makes the owner, and those for passwords."""
 
 from __future__ import annotations
 

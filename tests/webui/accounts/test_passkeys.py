@@ -1,4 +1,4 @@
-"""Passkeys: adding and removing them, signing in with one, and what is no passkey."""
+"""Passkeys: adding, removing, signing in, and invalid ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ADD = f"{PAGE}/passkeys"
 
 @pytest.fixture(autouse=True)
 def over_https(settings: Any) -> None:
-    """Under a name, behind a proxy."""
+    """Serve under a name, behind a proxy."""
     settings.ALLOWED_HOSTS = ["hark.example.org", "localhost", "127.0.0.1"]
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 

@@ -1,4 +1,4 @@
-"""Recordings and jobs that are older than a user wants to keep them."""
+"""Automatic deletion of old recordings and jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The second factor: turning it on, signing in with it, guessing, losing it; and what it keeps out."""
+"""The second factor: turning it on, signing in with it, guessing, losing it, and what it protects."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def code_of(secret: str, steps: int = 0) -> str:
 
 
 def turned_on(user: User, secret: str = SECRET) -> list[str]:
-    """Recovery codes."""
+    """Turn it on; return the recovery codes."""
     TOTP.activate(user, secret)
     codes: list[str] = RecoveryCodes.activate(user).get_unused_codes()
     return codes
 
 
 def confirmed(client: Client, password: str = PASSWORD) -> Any:
-    """The page that asks for the password before a change."""
+    """Confirm the password before a change."""
     return client.post("/account/again", {"password": password})
 
 

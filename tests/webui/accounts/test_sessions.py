@@ -1,4 +1,4 @@
-"""How long a session lasts."""
+"""The life of a session."""
 
 from __future__ import annotations
 

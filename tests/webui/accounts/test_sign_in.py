@@ -1,4 +1,4 @@
-"""Signing in and out, and how often a password may be guessed."""
+"""Sign-in, sign-out, and limits on guessing a password."""
 
 from __future__ import annotations
 
@@ -270,7 +270,7 @@ def test_a_deactivated_user_is_out_at_once(client: Client, owner: User, other: U
 
 @pytest.fixture
 def hashed(settings: Any, other: User) -> User:
-    """A user whose password was hashed with Django's own parameters, by an earlier Hark."""
+    """A user whose password an earlier Hark hashed with Django's own parameters."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
     User.objects.filter(pk=other.pk).update(password=make_password(PASSWORD))
     settings.PASSWORD_HASHERS = webui.settings.PASSWORD_HASHERS

@@ -1,4 +1,4 @@
-"""The card of webhooks on the account page: added there, their secret shown once, removed; nobody else's."""
+"""Webhooks on the account page: added, their secrets shown once, removed; nobody else's."""
 
 from __future__ import annotations
 

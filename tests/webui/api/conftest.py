@@ -1,4 +1,4 @@
-"""A user of the API who has one of everything, and ways to call it."""
+"""A user of the API with one of everything, and ways to call it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Call = Callable[..., Any]
 
 @dataclass
 class World:
-    """What the owner has."""
+    """The owner's things."""
 
     user: User
     version: Version
@@ -55,7 +55,7 @@ class World:
     invitation: Invitation
 
     def place(self, name: str) -> str:
-        """What stands for a name in an address."""
+        """Return the value of a name in an address."""
         places = {
             "plan_id": self.plan.id,
             "job_id": self.failed.id,
@@ -78,7 +78,7 @@ class World:
 
 @pytest.fixture
 def world(owner: User, portal: Path) -> World:
-    """One of everything, of the owner's."""
+    """One of everything, owned by the owner."""
     version = make_version(owner, portal)
     allow_wakes(detector=version.detector, allowed=True)
     make_version(owner, portal, 2)  # so that there is something to compare
@@ -120,8 +120,10 @@ def world(owner: User, portal: Path) -> World:
 def _organizations(
     owner: User, guest: User, detector: Detector, recording: Recording
 ) -> tuple[Organization, Invitation]:
-    """The owner's, in which the guest is, too, and an invitation to it; and the guest's, to which the owner is invited
-    by the link of the documentation's example."""
+    """Make the owner's organization, with the guest and an invitation, and the guest's.
+
+    To the guest's the owner is invited with the link of the documentation's example.
+    """
     made = organizations.create(user=owner, name="Of the world")
     Membership.objects.create(organization=made, user=guest, role=Role.OWNER)
     for thing in (detector, recording):
@@ -142,23 +144,23 @@ def recording(tmp_path: Path) -> Path:
 
 
 def bearer(text: str) -> dict[str, str]:
-    """The header with a token."""
+    """Return the header with a token."""
     return {"Authorization": f"Bearer {text}"}
 
 
 def a_token(user: User, *scopes: str) -> dict[str, str]:
-    """The header with a new API token."""
+    """Return the header with a new API token."""
     return bearer(create_token(user=user, name="test", scopes=scopes or SCOPES[:3])[1])
 
 
 def a_pair(user: User) -> dict[str, str]:
-    """The header of who signed in with name and password."""
+    """Return the header of a program that signed in with name and password."""
     return bearer(issue_pair(user=user).access)
 
 
 @pytest.fixture
 def call(client: Client) -> Call:
-    """Calls the API: ``call("post", "/jobs", body={...}, headers=..., files=...)``."""
+    """Call the API: ``call("post", "/jobs", body={...}, headers=..., files=...)``."""
 
     def do(method: str, path: str, *, body: Any = None, headers: dict[str, str] | None = None, **more: Any) -> Any:
         address = path if path.startswith("/api/") else f"/api/v1{path}"
@@ -172,7 +174,7 @@ def call(client: Client) -> Call:
 
 
 def call_example(path: str, method: str, operation: Any, place: Callable[[str], str], headers: dict[str, str]) -> Any:
-    """Call an operation of the schema with its own examples; ``place`` gives what stands for a name in its address."""
+    """Call an operation of the schema with its own examples; ``place`` gives the values of names in its address."""
     address = re.sub(r"{(\w+)}", lambda name: place(name.group(1)), path)
     asked = {p["name"]: p["example"] for p in operation["parameters"] if p["in"] == "query" and p["required"]}
     address += f"?{urlencode(asked)}" if asked else ""
@@ -186,7 +188,7 @@ def call_example(path: str, method: str, operation: Any, place: Callable[[str], 
 
 
 def problem_of(response: Any, status: int) -> dict[str, Any]:
-    """The problem details of an answer, which must be complete."""
+    """Return the problem details of an answer, which must be complete."""
     assert response.status_code == status, (response.status_code, response.content[:500])
     assert response["Content-Type"] == "application/problem+json"
     said: dict[str, Any] = response.json()

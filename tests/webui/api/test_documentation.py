@@ -1,4 +1,4 @@
-"""What is written about the API: its page, its schema, and the examples of docs/api.md, which are run here."""
+"""The documentation of the API: its page, its schema, and the examples of docs/api.md, which are run here."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DOCS = (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
-    """The code of docs/api.md that says that it runs."""
+    """Return the code of docs/api.md that is marked to run."""
     return re.findall(rf"^```{language} {{\.runs}}\n(.*?)^```$", DOCS, flags=re.DOTALL | re.MULTILINE)
 
 
@@ -64,7 +64,7 @@ def test_examples_fit_their_schemas(model: Any) -> None:
 
 
 def curl(call: Call, line: str, headers: dict[str, str], recording: Path) -> Any:
-    """What curl would do."""
+    """Do what curl would do."""
     words = shlex.split(line)
     assert words[:2] == ["curl", "--fail-with-body"]
     method, body, form, address = "get", None, {}, ""

@@ -1,4 +1,4 @@
-"""What is sent twice with one key is made once."""
+"""Two requests with one key create once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every operation of the API, as its schema lists them: for its owner, for others, and without the right token."""
+"""Every operation of the API's schema: for its owner, for others, and without the right token."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def named(entries: list[Any]) -> Any:
 
 @pytest.fixture(autouse=True)
 def heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Detectors of this world hear at once, and a language model is set up."""
+    """Make this world's detectors answer at once, and set up a language model."""
     monkeypatch.setattr("pipeline.recordings.llm.available", lambda: Readiness(True))
     monkeypatch.setattr("webui.listening.services.detect_in_file", lambda version, path, rate: dict(HEARD))
     # Which want a voice, two passages, a change.

@@ -1,4 +1,4 @@
-"""Whatever goes wrong in the API is explained as problem details."""
+"""All errors of the API are explained as problem details."""
 
 from __future__ import annotations
 

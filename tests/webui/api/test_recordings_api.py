@@ -1,4 +1,4 @@
-"""Recordings through the API: what ``test_operations.py`` does not see, which walks every operation once."""
+"""Recordings through the API, beyond ``test_operations.py``, which calls every operation once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sockets of programs: a token as the first message, in time, for one's own things only."""
+"""Programs' sockets: a token as the first message, in time, for one's own things only."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Socket:
         await self.end.send_input({"type": "websocket.receive", kind: text})
 
     async def hear(self, wait_s: float = WAIT_S) -> Any:
-        """The next message, or the code with which it was closed."""
+        """Return the next message, or the code with which it was closed."""
         said = await self.end.receive_output(wait_s)
         return said.get("code", 1000) if said["type"] == "websocket.close" else json.loads(said["text"])
 
@@ -60,7 +60,7 @@ _runners: list[asyncio.Runner] = []
 
 
 def run(awaited: Coroutine[Any, Any, Any]) -> Any:
-    """Wait for it; sockets are served while something is waited for."""
+    """Wait for a coroutine; sockets are served only meanwhile."""
     if not _runners:
         _runners.append(asyncio.Runner())
     return _runners[0].run(awaited)
@@ -74,7 +74,7 @@ def no_socket_is_left() -> Iterator[None]:
 
 
 class Program:
-    """The same end, for programs that do one thing after the other."""
+    """The same for sequential programs."""
 
     def __init__(self, path: str, origin: str | None = None, host: str = "localhost") -> None:
         self._socket = Socket(path, origin, host)
@@ -91,7 +91,7 @@ class Program:
 
 
 def signed_in(path: str, token: str) -> Program:
-    """A socket that was opened, with its token sent."""
+    """Open a socket and send its token."""
     socket = Program(path)
     assert socket.open()
     socket.say({"token": token})

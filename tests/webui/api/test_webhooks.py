@@ -1,4 +1,4 @@
-"""Who is told how a job ended, by whose signature it is known, and where nothing is sent to."""
+"""Messages about ended jobs, their signatures, and addresses that are refused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def double(settings: Any) -> Iterator[Recorder]:
-    """A server on this machine, which the webhooks of these tests may reach."""
+    """A server on this machine that these tests' webhooks may reach."""
     settings.WEBHOOKS_PRIVATE = True
     double = Recorder()
     double.replies = [(204, {}, b"")]
@@ -41,7 +41,7 @@ def double(settings: Any) -> Iterator[Recorder]:
 
 
 def ended(user: User, state: str, error: HarkError | None = None) -> Job:
-    """A job of the user's that ends like that, now."""
+    """Make a job of the user's that has just ended in that state."""
     job = Job.objects.create(user=user, kind="plan", lane="audio", title="hey compass", spec={}, sent_at=timezone.now())
     claimed = services.claim(job.id)
     assert claimed is not None
@@ -50,7 +50,7 @@ def ended(user: User, state: str, error: HarkError | None = None) -> Job:
 
 
 def work() -> int:
-    """Do what is in the queue, as a worker does; how much there was."""
+    """Do the tasks in the queue, as a worker does; return how many."""
     tasks = list(OrmQ.objects.filter(key="webhooks"))
     OrmQ.objects.all().delete()
     done = [webhooks.deliver(*row.task["args"]) for row in tasks if row.task["func"] == webhooks.TASK]
@@ -58,7 +58,7 @@ def work() -> int:
 
 
 def work_later() -> int:
-    """Do what is scheduled, whenever it is."""
+    """Do the scheduled tasks, whenever they are due."""
     rows = list(Schedule.objects.all())
     Schedule.objects.all().delete()
     for row in rows:
@@ -295,7 +295,7 @@ def test_addresses_that_are_refused_at_once(url: str, call: Call, owner: User) -
 
 
 def looked_up(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[Any]:
-    """Names stand for these addresses; the connections that were tried."""
+    """Resolve names to these addresses; the list records attempted connections."""
     real, tried = socket.getaddrinfo, []
 
     def look_up(host: str, port: Any, *arguments: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A recording that is transcribed: a few seconds of tones, and a transcript that a person wrote."""
+"""A transcribed recording: a few seconds of tones, and a transcript that a person wrote."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SAID = (
 
 
 def transcript_of_words(said: tuple[tuple[str, str, float], ...] = SAID) -> Transcript:
-    """One second a segment, its words equally long."""
+    """Make a transcript with one second a segment, and words of equal length."""
     segments = []
     for number, (speaker, text, confidence) in enumerate(said):
         parts = text.split()
@@ -40,7 +40,7 @@ def transcript_of_words(said: tuple[tuple[str, str, float], ...] = SAID) -> Tran
 
 
 def ready_recording(user: User, name: str = "meeting.wav", transcript: Transcript | None = None) -> Recording:
-    """As the job leaves it, and as ``transcribed`` takes it up."""
+    """Make a recording as its job and ``transcribed`` leave it."""
     transcript = transcript or transcript_of_words()
     recording = Recording(user=user, name=name, state=Recording.State.WORKING, originals=["original.wav"])
     recording.folder = f"audio/{recording.pk}"
@@ -67,13 +67,13 @@ def ready_recording(user: User, name: str = "meeting.wav", transcript: Transcrip
 
 @pytest.fixture
 def recording(owner: User) -> Recording:
-    """The owner's."""
+    """The owner's recording."""
     return ready_recording(owner)
 
 
 @pytest.fixture
 def wav(tmp_path: Path) -> Path:
-    """A file as it may be uploaded: a second of a tone."""
+    """A file for upload: a second of a tone."""
     path = tmp_path / "upload.wav"
     write_audio(path, tone(level=0.1))
     return path
@@ -81,11 +81,11 @@ def wav(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def speaking() -> None:
-    """Engines are asked for their voices, which takes a while."""
+    """Ask engines for their voices, which takes a while."""
 
 
 @pytest.fixture(autouse=True)
 def nobody_speaks(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """No engine has a voice, unless a test asks for ``speaking``."""
+    """Leave engines without voices, unless a test uses ``speaking``."""
     if "speaking" not in request.fixturenames:
         monkeypatch.setattr("webui.audio.asking.voice_for", lambda user, language: None)

@@ -1,4 +1,4 @@
-"""Live transcription over WebSocket: words, detectors, answers, and what is kept."""
+"""Live transcription over WebSocket: words, detections, answers, saved recordings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MESSAGE = 1280  # samples
 
 
 class Double:
-    """An engine that hears one sentence in whatever it is given."""
+    """A recognizer that finds one sentence in any audio."""
 
     name, model, hosted = "double", "test", False
     said = "who brings the map"
@@ -55,7 +55,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Double:
 
 
 def sound() -> list[bytes]:
-    """Somebody says the phrase, then a pause, as a microphone sends it."""
+    """Speak the phrase, then pause, in a microphone's messages."""
     samples = (np.clip(spoken(PHRASE, 0.5, 1.5), -1, 1) * 32767).astype("<i2")
     return [samples[at : at + MESSAGE].tobytes() for at in range(0, len(samples), MESSAGE)]
 

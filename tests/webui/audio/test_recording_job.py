@@ -1,4 +1,4 @@
-"""The job "transcribe": every stage once, what is finished is not done again, and what fails says so."""
+"""The job "transcribe": every stage once, finished ones are not repeated, and failures are reported."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def spec(tmp_path: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Recognition is a double that writes down how it was asked."""
+    """A recognizer that records its calls."""
     asked: list[Any] = []
 
     def transcribe(audio: Path, options: Any, work: Path, reporter: Reporter) -> Transcript:

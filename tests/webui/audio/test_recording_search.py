@@ -1,4 +1,4 @@
-"""Finding words in all recordings, and asking them."""
+"""Search and questions in all recordings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Links by which a recording is shown to people without an account."""
+"""Links that show a recording to people without an account."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from webui.audio.models import Recording, Share
 
 @pytest.fixture
 def link(owners: Client, recording: Recording) -> str:
-    """The path of a link that was made on the page."""
+    """Make a link on the page; return its path."""
     page = owners.post(f"/recordings/{recording.pk}/share", {"days": "7"}, follow=True).content.decode()
     found = re.search(r'value="http://testserver(/recordings/shared/[\w-]+)"', page)
     assert found is not None

@@ -104,7 +104,7 @@ def test_failed_second_transcription_is_shown_with_the_old_transcript(owners: Cl
 
 
 def begun(recording: Recording, *said: str, rest: bytes = b"") -> None:
-    """As a transcription writes down what it has done; ``rest``: half a line."""
+    """Write progress as a transcription does; ``rest``: a partial line."""
     words = transcript_of_words(tuple(("", text, 0.9) for text in said))
     rows = [{"schema": 1}, {"piece": ["", 0, 1], "segments": [asdict(segment) for segment in words.segments]}]
     lines = b"".join(json.dumps(row).encode() + b"\n" for row in rows)

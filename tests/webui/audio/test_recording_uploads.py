@@ -1,4 +1,4 @@
-"""Files that come in pieces: resumed, refused, forgotten."""
+"""Uploads in pieces: resumed, refused, forgotten."""
 
 from __future__ import annotations
 

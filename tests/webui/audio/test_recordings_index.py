@@ -1,4 +1,4 @@
-"""GET /recordings/: the list of recordings; what all pages of recordings have in common."""
+"""GET /recordings/: the list of recordings, and properties of all their pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong half way: full queues and disks, deletions and switches while a job runs, answers that get lost."""
+"""Failures halfway: full queues and disks, deletions and switches while a job runs, lost answers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def claimed(job: Job | None) -> Job:
-    """As a worker takes it."""
+    """Claim a job as a worker does."""
     assert job is not None
     Job.objects.filter(pk=job.pk).update(sent_at=job.created_at)
     mine = jobs.claim(job.pk)
@@ -38,7 +38,7 @@ def claimed(job: Job | None) -> Job:
 
 
 def ended(job: Job) -> None:
-    """As its child does it, in this process, and its worker concludes."""
+    """Run a job as its child does, in this process, and conclude it as its worker does."""
     result = recording_job.make_minable(job.spec, user_data(job.user), silent_reporter())
     Job.objects.filter(pk=job.pk).update(result=result)
     jobs.finish(job, Job.State.DONE)

@@ -134,7 +134,7 @@ def test_unknown_speaker_or_segment_changes_nothing(
 
 
 def found(job: Job, *turns: tuple[float, float, str], sounds_like: dict[str, str] | None = None) -> None:
-    """The job "speakers" ends as a worker ends it."""
+    """End the job "speakers" as a worker does."""
     rows = [{"start_s": start, "end_s": end, "speaker": who, "overlap": False} for start, end, who in turns]
     result = {
         "turns": rows, "method": "acoustic", "names": {}, "versions": {"resemblyzer": "1"},

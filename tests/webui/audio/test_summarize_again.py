@@ -28,7 +28,7 @@ from webui.jobs.models import Job
 
 
 def summarized(recording: Recording) -> Job:
-    """As a worker does the newest job of that kind."""
+    """Run the newest job of that kind as a worker does."""
     job = Job.objects.filter(kind="summarize").latest("created_at")
     Job.objects.filter(pk=job.pk).update(sent_at=timezone.now())
     mine = jobs.claim(job.pk)
@@ -109,7 +109,7 @@ def summaries() -> QuerySet[Job]:
 
 
 def at_rest(recording: Recording) -> None:
-    """As if the last correction was a minute ago."""
+    """Let the last correction be a minute old."""
     transcript = recording.path / recording_folder.TRANSCRIPT
     os.utime(transcript, (time.time() - 60, time.time() - 60))
 

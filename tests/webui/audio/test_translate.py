@@ -1,4 +1,4 @@
-"""/recordings/<id>/translate, and what is exported of a translation."""
+"""/recordings/<id>/translate, and exports of a translation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs that call the addresses of the earlier systems, and doubles of what hears and summarizes."""
+"""Programs of the earlier systems, and doubles of recognizers and summarizers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SUMMARY: dict[str, Any] = {
 
 
 def transcript_of(seconds: float = 4.0, diarization: str = "") -> Transcript:
-    """Two people say a sentence each."""
+    """Make a transcript of two people who say a sentence each."""
     speakers = ("L", "R") if diarization == "channels" else ("S1", "S2")
     segments = []
     for number, (text, speaker) in enumerate(zip(SAID, speakers)):
@@ -49,7 +49,7 @@ def transcript_of(seconds: float = 4.0, diarization: str = "") -> Transcript:
 
 @pytest.fixture
 def token(owner: User) -> dict[str, str]:
-    """The header of a program with a token that may all but look after users."""
+    """The header of a program whose token has all scopes but admin."""
     return {"Authorization": f"Bearer {token_text(owner)}"}
 
 
@@ -69,7 +69,7 @@ def recording_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
-    """What the speech service was asked; in its place a double answers, which has looked at the file."""
+    """The calls of the speech service, in whose place a double answers after a look at the file."""
     calls: list[tuple[str, dict[str, Any]]] = []
 
     def call(timeout_s: float, function: Any, given: Any, *more: Any) -> Transcript | Summary:
@@ -87,7 +87,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
 
 
 def ready_recording(user: User, name: str = "meeting.mp3") -> Recording:
-    """A recording with a transcript and a summary, of which no job is known."""
+    """Make a recording with a transcript and a summary, but without a job."""
     identifier = uuid.uuid4()
     made = Recording.objects.create(
         id=identifier, user=user, name=name, folder=f"audio/{identifier}", options=intake.checked_options({}),
@@ -101,7 +101,7 @@ def ready_recording(user: User, name: str = "meeting.mp3") -> Recording:
 
 
 def write_results(recording: Recording, transcript: Transcript, summary: dict[str, Any] | None) -> None:
-    """The files that the job of a recording leaves."""
+    """Write the files that the job of a recording leaves."""
     save_transcript(transcript, recording.path / "transcript.json")
     (recording.path / "transcript.txt").write_text(transcript.text)
     if summary is not None:
@@ -114,7 +114,7 @@ Finish = Callable[..., Recording]
 
 @pytest.fixture
 def finish() -> Finish:
-    """Does what the job of a recording does, at once: ``finish(recording, diarization="channels")``."""
+    """Do the job of a recording at once: ``finish(recording, diarization="channels")``."""
 
     def do(recording: Recording, diarization: str = "acoustic", summary: dict[str, Any] | None = SUMMARY) -> Recording:
         write_results(recording, transcript_of(diarization=diarization), summary)

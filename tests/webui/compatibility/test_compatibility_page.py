@@ -1,4 +1,4 @@
-"""docs/compatibility.md: every address in it answers, with the method, and no address is missing."""
+"""docs/compatibility.md: every address in it answers its method, and no address is missing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def filled(address: str) -> str:
 
 
 def expected_of_nobody(method: str, scopes: str) -> int:
-    """The status of an answer to somebody without an account, who sends nothing."""
+    """Return the status for an empty request without an account."""
     open_to_all = 200 if method == "GET" else 400
     return {"-": open_to_all, "metrics token": 404}.get(scopes, 401)  # none is set
 

@@ -1,4 +1,4 @@
-"""The system for meetings: its password grant, how long a token works, and pages of other origins."""
+"""The meeting system: its password grant, the life of a token, and pages of other origins."""
 
 from __future__ import annotations
 

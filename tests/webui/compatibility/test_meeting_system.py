@@ -1,4 +1,4 @@
-"""Meetings: uploaded, transcribed, polished, fetched as files; called as that system's documentation called it."""
+"""Meetings: uploaded, transcribed, cleaned up, fetched as files, as in that system's documentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recognition and summaries, called as that system's documentation called it."""
+"""Recognition and summaries, called as in that system's documentation."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_body_that_makes_no_sense(client: Client, token: dict[str, str], body:
 
 
 class _Clock:
-    """Time that passes when somebody waits."""
+    """A clock that advances with every wait."""
 
     def __init__(self, at_each: Any) -> None:
         self.now, self.at_each = 0.0, at_each
@@ -100,7 +100,7 @@ class _Clock:
 
 @pytest.fixture
 def long_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two seconds are too long to be heard at once here."""
+    """Treat two seconds as too long for an answer without a job."""
     monkeypatch.setattr(transcribing, "AT_ONCE_S", 1.0)
 
 

@@ -32,7 +32,7 @@ TEXT = " ".join(SAID)
 
 @pytest.fixture
 def api(live_server: Any, owner: User) -> Any:
-    """A client of a program: only the base URL and the key are not OpenAI's."""
+    """A program's client: only the base URL and the key are not OpenAI's."""
     with openai.OpenAI(base_url=f"{live_server.url}/v1", api_key=token_text(owner), max_retries=0) as client:
         yield client
 

@@ -1,4 +1,4 @@
-"""The same addresses with nothing replaced: Hark's own engine in a speech service of its own, and a real job."""
+"""The same addresses without doubles: Hark's own engine in its own speech service, and a real job."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SAID = "The weather is very good in the morning."
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A process with models of this test's own data folder, gone afterwards."""
+    """A process with models of this test's own data folder, ended afterwards."""
     monkeypatch.delenv("HARK_SPEECH_SERVICE", raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     try:
@@ -43,7 +43,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def speech(engine: str, text: str, language: str = "en") -> np.ndarray:
-    """A text as it is spoken by the first voice of an engine, [samples] at 16 kHz."""
+    """Return a text spoken by an engine's first voice, [samples] at 16 kHz."""
     chosen = engine_named(engine)
     if not chosen.available().ok:
         pytest.skip(f"the engine {engine} is not installed")
@@ -54,7 +54,7 @@ def speech(engine: str, text: str, language: str = "en") -> np.ndarray:
 
 
 def heard(text: str) -> int:
-    """How many of the words that were said are in a text."""
+    """Return how many of the spoken words are in a text."""
     return len(set(SAID.lower().rstrip(".").split()) & set(text.lower().split()))
 
 

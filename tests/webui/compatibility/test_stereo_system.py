@@ -1,4 +1,4 @@
-"""Stereo transcription, called as that system's documentation called it."""
+"""Stereo transcription, called as in that system's documentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs whose child process does what a test says."""
+"""Jobs with scripted child processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Child = Callable[[str], None]
 
 @pytest.fixture
 def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Child:
-    """Gives the child process its source; ``say(event, ...)`` in it sends an event, ``job`` is what it was asked."""
+    """Set the child process's source; in it ``say(event, ...)`` sends an event, and ``job`` is the request."""
 
     def become(source: str) -> None:
         script = tmp_path / "child.py"

@@ -1,4 +1,4 @@
-"""A lane's workers end with whoever started them, even where they cannot do so in order."""
+"""A lane's workers end with the process that started them, even if they cannot do so in order."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ time.sleep(600)
 
 
 def _group(leader: int) -> list[int]:
-    """The processes of a group."""
+    """Return the processes of a group."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

@@ -1,4 +1,4 @@
-"""A queue's workers are heard of as long as one of them lives."""
+"""A queue has heartbeats as long as one of its workers lives."""
 
 from __future__ import annotations
 

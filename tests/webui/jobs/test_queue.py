@@ -1,4 +1,4 @@
-"""Tasks: workers take what they can begin with, and through Redis none is lost where it does not answer."""
+"""Tasks: workers take what they can begin, and none is lost if Redis does not answer."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_job_that_redis_does_not_take_is_sent_again(
 
 
 def take_one_after_the_other(broker: Any, owner: User, other: User) -> Job:
-    """Two workers of a cluster, and the job that is taken last."""
+    """Check that two workers take jobs one after the other; return the last one taken."""
     first, second, third = submit(owner, 1), submit(owner, 2), submit(other, 3)
     assert broker.queue_size() == 3
     assert taken(broker) == str(first.id)

@@ -1,4 +1,4 @@
-"""What a user may have of disk, jobs a day and minutes a month: who sets it, where it is refused, what counts."""
+"""Quotas of disk, jobs a day and minutes a month: settings, refusals and counts."""
 
 from __future__ import annotations
 

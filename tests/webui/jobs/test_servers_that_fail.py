@@ -1,4 +1,4 @@
-"""A portal beside whose jobs something fails: PostgreSQL restarts, Redis forgets all or is away, SIGTERM comes."""
+"""Failures around running jobs: PostgreSQL restarts, Redis loses everything or is away, SIGTERM comes."""
 
 from __future__ import annotations
 
@@ -55,19 +55,18 @@ class Portal:
         self.start()
 
     def start(self) -> None:
-        """Until it answers."""
         with self.log.open("a") as log:
             command = [sys.executable, "main.py", "serve", "--port", str(self.port)]
             self.process = subprocess.Popen(command, cwd=REPOSITORY, env=self._settings, stdout=log, stderr=log)
         wait_for(lambda: answers(self.port), STARTS_S)
 
     def stop(self) -> int:
-        """By SIGTERM; its exit code."""
+        """Stop it with SIGTERM; return its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(180)
 
     def submit(self, *jobs: dict[str, Any]) -> list[str]:
-        """Ids of new jobs."""
+        """Submit jobs; return their ids."""
         settings = {**self._settings, "DJANGO_SETTINGS_MODULE": "webui.settings"}
         done = subprocess.run(
             [sys.executable, "-c", SUBMIT], cwd=REPOSITORY, env=settings, input=json.dumps(jobs), text=True,
@@ -77,7 +76,7 @@ class Portal:
         return done.stdout.split()
 
     def job(self, identifier: str) -> tuple[str, int | None, int, str]:
-        """Its state, the process that does it, how often it was taken up again, and its lease."""
+        """Return its state, the process that runs it, its number of takeovers, and its lease."""
         with self._asks() as rows:
             query = "SELECT state, process_group, takeovers, lease FROM jobs_job WHERE id = %s"
             found = rows.execute(query, [identifier]).fetchone()
@@ -85,24 +84,23 @@ class Portal:
         return found
 
     def at_work(self, identifier: str) -> int | None:
-        """The process that does a job."""
+        """Return the process that runs a job."""
         state, process, *_others = self.job(identifier)
         return process if state == "running" else None
 
     def errors(self, *identifiers: str) -> list[Any]:
-        """What went wrong with each."""
+        """Return the errors of the jobs."""
         with self._asks() as rows:
             return rows.execute("SELECT state, error FROM jobs_job WHERE id = ANY(%s)", [list(identifiers)]).fetchall()
 
     def ready(self) -> tuple[int, dict[str, str]]:
-        """What it says of itself."""
         import httpx2
 
         answer = httpx2.get(f"http://127.0.0.1:{self.port}/ready", timeout=60)
         return answer.status_code, answer.json()["parts"]
 
     def is_done(self, *identifiers: str) -> bool:
-        """Whether all of them are. Fails where one has ended otherwise."""
+        """Return whether all are done. Fails if one has ended otherwise."""
         states = {self.job(one)[0] for one in identifiers}
         assert states <= {"queued", "running", "done"}, self.errors(*identifiers)
         return states == {"done"}

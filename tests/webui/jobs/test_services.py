@@ -1,4 +1,4 @@
-"""What may happen to a job, and what may not."""
+"""Changes of a job's state, allowed and forbidden."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_cancelled_job_leaves_no_result(owner: User, django_capture_on_commit_
 
 
 def test_runs_that_would_make_the_same_files_are_one_job(owner: User) -> None:
-    """Whatever else their plans were asked for."""
+    """Other choices of their plans do not matter."""
     spec = {"phrase": "hey compass", "language": "en", "effort": "quick", "targets": ["browser"]}
     first = services.submit(user=owner, kind="train", title="p", spec=spec)
     again = services.submit(user=owner, kind="train", title="p", spec={**spec, "targets": ["pi"]})
@@ -271,7 +271,7 @@ def test_a_lane_whose_workers_take_nothing_is_found(owner: User) -> None:
 
 
 def test_a_lane_whose_only_worker_is_busy_is_not_stuck(owner: User, settings: Any) -> None:
-    """However many jobs might run: killing what it does would help nobody."""
+    """However many jobs may run: killing its job would help nobody."""
     settings.WORKERS = 1
     jobs = submit(owner), submit(owner, 1)
     assert services.claim(jobs[0].id) is not None

@@ -200,7 +200,7 @@ def test_a_real_child_says_what_is_wrong(job: Job) -> None:
 
 
 def test_a_child_dies_with_its_supervisor() -> None:
-    """``pipeline.jobs`` by a parent that is killed."""
+    """Runs ``pipeline.jobs`` from a parent that is killed."""
     parent = (
         "import subprocess, sys, time\n"
         "child = subprocess.Popen([sys.executable, '-m', 'pipeline.jobs', 'name'], stdin=subprocess.PIPE)\n"

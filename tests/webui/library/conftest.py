@@ -1,4 +1,4 @@
-"""A library of a user's, and clips for it."""
+"""A user's library, and clips for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Make = Callable[..., NewClip]
 
 @pytest.fixture
 def make() -> Make:
-    """Makes a clip: a text, a number that makes its audio another one, and whatever else."""
+    """Make a clip: a text, a number that varies its audio, and other fields."""
 
     def new_clip(text: str, seed: int = 0, seconds: float = 0.5, **fields: object) -> NewClip:
         noise = np.random.default_rng(seed).standard_normal(round(16000 * seconds))
@@ -28,6 +28,6 @@ def make() -> Make:
 
 @pytest.fixture
 def library(portal: Path) -> Iterator[Library]:
-    """The owner's library, which is the installation's own."""
+    """The owner's library, which is that of the installation."""
     with Library(portal) as opened:
         yield opened

@@ -1,4 +1,4 @@
-"""Importing: which folders, which archives, who, and what becomes of it."""
+"""Imports: allowed folders, archives and users, and the cleaning up."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def archive(files: dict[str, bytes], name: str = "mine.zip") -> SimpleUploadedFi
 
 @pytest.fixture
 def corpora(tmp_path_factory: pytest.TempPathFactory, settings: Any) -> Path:
-    """A folder that may be imported from, with a corpus in it."""
+    """A folder from which imports are allowed, with a corpus."""
     root = tmp_path_factory.mktemp("corpora")
     for path, content in corpus_files().items():
         target = root / path
@@ -115,7 +115,7 @@ def finished(job: Job) -> Job:
 
 
 def finished_part(job: Job) -> None:
-    """With the last one, all parts of a job are deleted."""
+    """Finish a part of a job; with the last one, all parts are deleted."""
     Job.objects.filter(id=job.id).update(sent_at=timezone.now())  # nothing commits in a test
     supervise.run(str(job.id))
 
@@ -168,7 +168,7 @@ def test_all_recordings_are_aligned(owners: Client, library: Library) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_the_same_archive_with_other_answers_is_another_import(client: Client, other: User, portal: Path) -> None:
-    """Two at once: each has its own copy, so the end of one takes nothing from the other."""
+    """Each has its own copy, so the end of one takes nothing from the other."""
     client.force_login(other)
     for licence in ("CC0", "mine", "mine"):
         client.post(ASGI_UPLOAD, {"archive": archive(corpus_files()), "licence": licence})

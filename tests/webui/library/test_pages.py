@@ -1,4 +1,4 @@
-"""The library page and a clip's page: looking, and what may be changed by whom."""
+"""The library page and a clip's page, and permissions for changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recording: what is asked for, what is said of a take, what is stored and whose it is."""
+"""Recording of takes: prompts, checks, storage and owners."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def by_energy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def take(seed: int = 0, level: float = 0.1) -> SimpleUploadedFile:
-    """Half a second of noise within silence."""
+    """Return half a second of noise within silence."""
     return upload(np.pad(noise(0.5, seed, level), SAMPLE_RATE).clip(-1, 1), "take.wav")
 
 

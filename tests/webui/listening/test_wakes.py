@@ -1,4 +1,4 @@
-"""What devices send: only where the owner has switched it on, so much a day, sorted, confirmed by a person."""
+"""Clips from devices: only with the owner's consent, a limited number a day, sorted, confirmed by a person."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PHRASE = "hey compass"
 
 @pytest.fixture(autouse=True)
 def sorter(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What the recognizer says; a test of its own hears it at work."""
+    """Set the recognizer's verdict; another test runs a real one."""
     said = {"kind": "unsure"}
     monkeypatch.setattr(services, "sort_wake", lambda phrase, language, audio: Sorted(said["kind"], "Hey, campus!"))
     return said
@@ -38,14 +38,14 @@ def sorter(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 @pytest.fixture
 def version(owner: User, portal: Path) -> Version:
-    """A detector whose owner has switched it on."""
+    """A detector whose owner has allowed clips."""
     made = make_version(owner, portal)
     services.allow_wakes(detector=made.detector, allowed=True)
     return made
 
 
 def send(user: User, version: Version, seconds: float = 1.5, scopes: tuple[str, ...] = ("wakes",), **more: Any) -> Any:
-    """What a device does, which has nothing but a token."""
+    """Send a clip as a device does, with only a token."""
     count = user.api_tokens.count()
     token = create_token(user=user, name=f"kitchen {count}", scopes=scopes)[1]
     fields = {"kind": "wake", "score": "0.93", "device": "kitchen", **more}

@@ -1,4 +1,4 @@
-"""An organization with somebody of every role in it, and what one of them has shared with it."""
+"""An organization with a person of every role, and things that one of them has shared with it."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ class House:
     people: dict[str, User] = field(default_factory=dict)
 
     def client(self, name: str) -> Client:
-        """A browser in which that person is signed in."""
+        """Return a browser with that person's session."""
         client = Client()
         client.force_login(self.people[name])
         return client
 
     @property
     def sam(self) -> User:
-        """Whose everything is."""
+        """The user of everything."""
         return self.people["sam"]
 
     def ids(self) -> dict[str, str]:
-        """What stands for each kind of id in an address."""
+        """Return a value for each kind of id in an address."""
         assert self.version.job_id is not None
         return {
             "organization_id": str(self.organization.pk),
@@ -71,7 +71,7 @@ def person(name: str) -> User:
 
 @pytest.fixture
 def house(owner: User, portal: Path) -> House:
-    """The owner of the installation, too, who is in no organization."""
+    """The house, with the installation's owner, who is in no organization."""
     people = {name: person(name) for name in (*INSIDE, "rita", "otto")}
     organization = services.create(user=people["ada"], name="Harbour")
     for name, role in (*INSIDE.items(), ("rita", Role.MEMBER)):

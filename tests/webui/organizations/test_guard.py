@@ -1,4 +1,4 @@
-"""No view, route or socket looks for a thing of a user's but through ``webui.access``."""
+"""Views, routes and sockets look up users' things only through ``webui.access``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EXEMPT = {
 
 
 def doors() -> Iterator[tuple[str, str]]:
-    """Name and source of each module that is one."""
+    """Yield the name and source of each module with views, routes or sockets."""
     portal = REPOSITORY / "webui"
     for path in sorted(portal.rglob("*.py")):
         name = str(path.relative_to(portal))
@@ -36,7 +36,7 @@ def doors() -> Iterator[tuple[str, str]]:
 
 
 def unguarded(source: str) -> list[str]:
-    """Uses of a guarded model's ``objects`` that nothing limits to what a user may see."""
+    """Return uses of a guarded model's ``objects`` without a restriction to what a user may see."""
     tree = ast.parse(source)
     parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
     found = []
@@ -53,7 +53,7 @@ def unguarded(source: str) -> list[str]:
 
 
 def _chain(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> tuple[ast.AST, bool]:
-    """The whole of ``X.objects.a().b()``, up to the call after which it is no queryset's own; whether it is scoped."""
+    """Return all of ``X.objects.a().b()``, up to the first call that is not a queryset's, and whether it is scoped."""
     scoped = False
     while True:
         attribute = parents[node]
@@ -75,7 +75,7 @@ def _is_given_to_a_getter(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> boo
 
 
 def _is_scoped_later(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
-    """``name = X.objects...``, where ``name`` is used as ``name.visible_to(...)`` or given to a getter only."""
+    """Return whether ``name = X.objects...`` is used only as ``name.visible_to(...)`` or in a getter."""
     assigned = parents[node]
     if not (isinstance(assigned, ast.Assign) and isinstance(assigned.targets[0], ast.Name)):
         return False

@@ -1,4 +1,4 @@
-"""Every address with an id in it, asked by everybody whom the thing does not belong to."""
+"""Every address with an id in it, requested by everybody who has no access."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ SENT = {  # what would be a good form; other fields are ignored
 
 
 def state(house: House) -> tuple[str, str]:
-    """All rows of what is shared and of who shares it, and the files."""
+    """Return all rows of shared things and their users, and the files."""
     models: tuple[Any, ...] = (
         Organization, Membership, Invitation, Detector, Version, Recording, Passage, Share, Job, Sample, WakeIntake,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The pages of organizations: making one, inviting, joining, sharing, leaving, its log, its export, its end."""
+"""Pages of organizations: making one, inviting, joining, sharing, leaving, log, export, deletion."""
 
 from __future__ import annotations
 

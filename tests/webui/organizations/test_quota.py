@@ -1,4 +1,4 @@
-"""What the people of an organization may have together, who sets it, where it is refused; what they did by week."""
+"""The quota of an organization: settings, refusals, and the weekly use."""
 
 from __future__ import annotations
 

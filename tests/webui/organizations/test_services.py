@@ -1,4 +1,4 @@
-"""Organizations: who joins how, who may what, what leaving and deleting do to what was shared."""
+"""Organizations: joining, permissions, and the effects of leaving and deleting on shared things."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def invited(house: House, role: str = "member") -> str:
 
 
 def actions(house: House) -> list[str]:
-    """Of the organization's log, oldest first."""
+    """Return the actions in the organization's log, oldest first."""
     rows = AuditEntry.objects.filter(organization_id=house.organization.pk).order_by("id")
     return list(rows.values_list("action", flat=True))
 

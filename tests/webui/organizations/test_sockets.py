@@ -1,4 +1,4 @@
-"""Sockets about what is shared: who may open them, and that they end with the membership."""
+"""Sockets about shared things: permissions, and that they end with the membership."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sockets look often whether they may stay open."""
+    """Let sockets check their permissions often."""
     monkeypatch.setattr("webui.accounts.socket_sign_in.LOOK_EVERY_S", 0.1)
 
 
@@ -77,7 +77,7 @@ def test_live_transcription_with_a_detector_of_others(house: House, monkeypatch:
 
 
 def test_who_joins_while_a_socket_is_open_has_what_is_shared(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page asks anew who is in an organization, a socket keeps whoever opened it."""
+    """A page checks memberships each time, a socket keeps its user."""
     asked: list[int] = []
     rita = Client()
     rita.force_login(house.people["rita"])

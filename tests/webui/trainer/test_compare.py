@@ -74,7 +74,7 @@ def test_damaged_comparison_is_ignored(owners: Client, owner: User, version: Ver
 
 
 def rows_of(page: str) -> dict[str, tuple[str, str]]:
-    """The table of what changed: before and after, by what."""
+    """Return the table of changes: before and after, by name."""
     section = page[page.index('id="changed"') :]
     cells = [
         [re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<td[^>]*>(.*?)</td>", row, re.S)]

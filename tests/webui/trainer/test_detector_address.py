@@ -1,4 +1,4 @@
-"""GET /detectors/<id>, and what all pages of a detector have in common."""
+"""GET /detectors/<id>, and properties of all pages of a detector."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a version runs, and the address of its files for devices, which needs no account."""
+"""Devices of a version, and the address of its files for them, which needs no account."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def stranger(db: None) -> Client:
 
 
 def served_at(client: Client, version: Version) -> str:
-    """The manifest's path, as the YAML on the page has it."""
+    """Return the manifest's path, as in the page's YAML."""
     page = html.unescape(client.get(address("version", version)).content.decode())
     found = re.search(r"micro_wake_word:\n  models:\n    - model: (\S+\.json)", page)
     assert found is not None

@@ -1,4 +1,4 @@
-"""The page of engines: what is missing can be had with a button, by the owner."""
+"""The page of engines: a button installs a missing one, for the owner."""
 
 from __future__ import annotations
 

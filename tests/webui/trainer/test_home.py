@@ -1,4 +1,4 @@
-"""/: where one begins."""
+"""GET /: the start page."""
 
 from __future__ import annotations
 

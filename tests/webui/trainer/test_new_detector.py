@@ -1,4 +1,4 @@
-"""The form from which a detector begins: its languages are those of the engines that are ready here."""
+"""The form of a new detector: its languages are those of the engines that are ready."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NIHAO = "你好世界"
 
 
 def offered(page: str) -> dict[str, str]:
-    """Code and name of the menu's languages."""
+    """Return code and name of the menu's languages."""
     menu = re.search(r'<select id="id_language".*?</select>', page, re.DOTALL)
     assert menu is not None
     return dict(re.findall(r'<option value="([^"]*)"[^>]*>([^<]*)</option>', menu[0]))

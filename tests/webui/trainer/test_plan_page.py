@@ -101,7 +101,7 @@ def test_the_method_of_mining_is_chosen(owners: Client) -> None:
 
 
 def test_the_usual_voices_are_no_choice(owners: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A plan that is changed without touching its voices still installs those that are missing."""
+    """A plan that is changed without touching its voices still installs missing ones."""
     engines = {
         name: SimpleNamespace(by_default=usual, languages=lambda: ["en"])
         for name, usual in (("one", True), ("two", True), ("other", False))

@@ -1,4 +1,4 @@
-"""What the result page advises, and what each device's card says of its own detector."""
+"""The advice of the result page, and each device's card about its own detector."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How versions come into being, and which one is in use."""
+"""The making of versions, and the choice of the one in use."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SHARE = {"value": 0.1, "low": 0.0, "high": 0.2}
 
 
 def finished_run(data: Path, run: str, **more: Any) -> dict[str, Any]:
-    """What a run of the command line leaves."""
+    """Make a run as the command line leaves it."""
     folder = data / "models" / run
     folder.mkdir(parents=True)
     (folder / f"{run}.zip").write_bytes(b"PK")
@@ -109,7 +109,7 @@ FIGURES = {"missed": 9, "false_alarms": 2, "marked_fired": 0, "marked_missed": 0
 
 
 def run_of_the_portal(user: User, data: Path, run: str) -> None:
-    """A training job that ends well."""
+    """Make a training job that ends well."""
     spec = services.as_spec(services.configuration(phrase="hey compass"))
     job = Job.objects.create(user=user, kind="train", lane="training", title="hey compass", spec=spec, state="done")
     job.result = finished_run(data, run)

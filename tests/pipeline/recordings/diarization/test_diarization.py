@@ -1,4 +1,4 @@
-"""Who speaks when: by channels, by voices, by pyannote; and whose words they are."""
+"""Diarization by channels, by voices and by pyannote, and the speakers of words."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_regions_of_speech() -> None:
 
 
 class LoudnessAsSpeech:
-    """In the place of silero-vad: whatever is louder than -40 dB is speech."""
+    """Replaces silero-vad: everything louder than -40 dB is speech."""
 
     def __init__(self) -> None:
         self.rest = np.zeros(0, np.float32)
@@ -126,7 +126,7 @@ class LoudnessAsSpeech:
 
 
 def by_pitch(audio: np.ndarray, windows: Sequence[tuple[float, float]], reporter: Reporter) -> np.ndarray:
-    """In the place of resemblyzer: a voice is its spectrum."""
+    """Replace resemblyzer: a voice is its spectrum."""
     rng = np.random.default_rng(0)
     found = []
     for start, end in windows:
@@ -310,7 +310,7 @@ def note(what):
 
 @pytest.fixture
 def pyannote(data_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A stand-in for the package pyannote.audio, for a real worker process; the file takes what it was asked."""
+    """A stand-in for the package pyannote.audio, for a real worker process; the file records its arguments."""
     package = tmp_path / "packages" / "pyannote" / "audio"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(PYANNOTE_DOUBLE)

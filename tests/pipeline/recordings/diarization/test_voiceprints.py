@@ -1,4 +1,4 @@
-"""Voices remembered by name: with consent only, matched by cosine, forgotten for good."""
+"""Voices remembered by name: with consent only, matched by cosine, deleted for good."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ AUDIO = np.zeros(10 * RATE, np.float32)
 
 @pytest.fixture
 def heard(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
-    """Embeddings that the speech service gives, one a call."""
+    """Embeddings from the speech service, one a call."""
     given: list[np.ndarray] = []
 
     def call(timeout_s: float, function: Any, audio: np.ndarray) -> np.ndarray:
@@ -40,7 +40,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
 
 
 def near(person: np.ndarray, cosine: float) -> np.ndarray:
-    """An embedding at a cosine to a person's."""
+    """Return an embedding at a given cosine to a person's."""
     unit = person / np.linalg.norm(person)
     aside = EVE - unit * (EVE @ unit)
     return cosine * unit + np.sqrt(1 - cosine**2) * aside / np.linalg.norm(aside)

@@ -44,7 +44,7 @@ class Endpoint(Recorder):
         self.replies = [(status, {}, body if isinstance(body, bytes) else json.dumps(body).encode())]
 
     def fields(self, number: int = -1) -> dict[str, list[bytes]]:
-        """The form of a request."""
+        """Return the form of a request."""
         _, headers, body = self.asked[number]
         head = f"Content-Type: {headers['Content-Type']}\r\n\r\n".encode()
         found: dict[str, list[bytes]] = {}

@@ -1,4 +1,4 @@
-"""Moonshine: what it hears of real speech, of noise and silence, where its words are, and what is said without it."""
+"""Moonshine on real speech, noise and silence: texts, word times, and messages without it."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_circles(tokens: list[int], surplus: int) -> None:
 
 
 class Scripted(_Model):
-    """Writes what the test says for each length of audio [s]."""
+    """Writes the test's text for each length of audio [s]."""
 
     def __init__(self, says: dict[float, list[int]]) -> None:
         self._texts = [b"<unk>", b"<s>", b"</s>", *(f"\N{LOWER ONE EIGHTH BLOCK}w{n}".encode() for n in range(50))]
@@ -198,7 +198,7 @@ def test_what_runs_in_circles_is_heard_in_halves() -> None:
 
 
 class Decoder:
-    """Logits by what was written so far, which its cache holds as the real one's does."""
+    """Returns logits by the tokens written so far, held in its cache as in the real one's."""
 
     def __init__(self, logits: dict[tuple[str, ...], dict[str, float]], texts: list[bytes]) -> None:
         self.logits, self.texts = logits, texts

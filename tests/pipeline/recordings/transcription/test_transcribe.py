@@ -1,4 +1,4 @@
-"""Whole files: pieces, times, progress, going on after an end, channels, languages, files that are none."""
+"""Whole files: pieces, times, progress, resuming, channels, languages, and files that are not audio."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OTHER = "please call me when you are at home"
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> Scripted:
-    """The only engine that there is."""
+    """The only engine."""
     monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
     return install(monkeypatch, Scripted())
 

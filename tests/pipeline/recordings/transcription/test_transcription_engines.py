@@ -1,4 +1,4 @@
-"""Which engines there are, which one is taken and why, and what those of this machine's packages hear."""
+"""The engines of recognition, their choice with reasons, and the results of those installed on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Speech is found, pieces are short enough and cut at pauses, silence gives none."""
+"""Speech is found, pieces are short enough and cut at pauses, and silence has none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TEXT = "the weather will be nice tomorrow"
 
 
 def talk(*parts: tuple[float, float]) -> np.ndarray:
-    """Probabilities of a recording of (seconds of speech, seconds of pause after it)."""
+    """Return the speech probabilities of (seconds of speech, seconds of pause after it)."""
     frames: list[float] = []
     for said_s, pause_s in parts:
         frames += [0.9] * round(said_s / FRAME_S) + [0.05] * round(pause_s / FRAME_S)

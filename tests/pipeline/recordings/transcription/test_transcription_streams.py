@@ -1,4 +1,4 @@
-"""Partial and final results of a stream, in parts of any size, with a recognizer of the test and with Hark's own."""
+"""Partial and final results of a stream in parts of any size, by a scripted recognizer and by Hark's own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OTHER = "please call me when you are at home"
 
 
 class Listener:
-    """Recognizes every piece as one segment that says how long it is; remembers what it was given."""
+    """Recognizes every piece as one segment that states its length, and records its input."""
 
     def __init__(self) -> None:
         self.pieces: list[float] = []

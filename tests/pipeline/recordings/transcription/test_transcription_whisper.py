@@ -1,4 +1,4 @@
-"""The real Whisper drivers on checkpoints that are made here; FunASR's on a module of the test."""
+"""The real Whisper drivers on checkpoints made here; FunASR's on a module of the test."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ NOISE = (0.1 * np.random.default_rng(0).standard_normal(4 * SAMPLE_RATE)).astype
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model in CTranslate2's form that says ``SAYS``."""
+    """A model in CTranslate2's format that says ``SAYS``."""
     pytest.importorskip("faster_whisper")
     return tiny_whisper(tmp_path_factory.mktemp("models"), "converted")
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same in openai-whisper's form."""
+    """The same in openai-whisper's format."""
     pytest.importorskip("whisper_timestamped")
     return tiny_whisper(tmp_path_factory.mktemp("models"), "checkpoint")
 
 
 @pytest.fixture(autouse=True)
 def alone(no_recognizers: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No models of this machine, and no network."""
+    """Hide this machine's models and network."""
 
     def refuse(self: socket.socket, address: object) -> None:
         raise AssertionError(f"a recognition asked the network: {address}")
@@ -284,7 +284,7 @@ def test_what_funasr_gives_becomes_segments() -> None:
 
 
 def test_punctuation_belongs_to_the_character_before_it() -> None:
-    """As FunASR writes with its punctuation model: no spaces, and a time for each character, none for a comma."""
+    """FunASR writes with its punctuation model: no spaces, and a time for each character but none for a comma."""
     times = [[n * 200, n * 200 + 150] for n in range(6)]
     (segment,) = answer_of([{"text": "你好，今天 ok。我", "timestamp": times}], 2.0)["segments"]
     assert [word[0] for word in segment["words"]] == ["你", "好，", "今", "天", "ok。", "我"]
