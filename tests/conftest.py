@@ -147,7 +147,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def signals() -> Iterator[None]:
-    """Restore signal handlers after each test: the command line ends with signals ignored, and children inherit that."""
+    """Restore signal handlers after each test: the command line ends with signals ignored, for later children too."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
     for number, handler in before.items():

@@ -378,7 +378,7 @@ def test_the_interval_of_several_bundles_knows_that_they_heard_the_same_clips() 
 
     alone = wilson_interval(sum(same), clips)
     assert width([same]) == pytest.approx(alone.high - alone.low, abs=0.002)
-    # Three bundles that miss the same clips tell no more than one; three that miss any clip tell more.
+    # Three bundles that miss the same clips are no more informative than one; three that miss any clip are.
     assert width([same] * 3) == pytest.approx(width([same]), abs=0.002)
     independent = [(rng.random(clips) < 0.3).tolist() for _ in range(3)]
     assert width(independent) == pytest.approx(width([same]) / np.sqrt(3), rel=0.15)

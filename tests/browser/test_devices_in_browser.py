@@ -94,7 +94,7 @@ def test_a_device_loads_what_the_portal_serves(trains: bool, tmp_path: Path) -> 
         _openwakeword_hears(tmp_path / "head.tflite")
         problems += axe(page)
 
-        # made anew, the old address leads nowhere
+        # after a renewal the old address leads nowhere
         page.get_by_text("Make a new secret address").click()
         page.get_by_role("button", name="Replace the address").click()
         with pytest.raises(urllib.error.HTTPError) as refused:

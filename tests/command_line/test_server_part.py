@@ -81,7 +81,7 @@ def test_the_web_server_may_have_fewer_connections_than_files(monkeypatch: pytes
     command = serving._web(argparse.Namespace(host="127.0.0.1", port=1), files)
     assert command[command.index("--limit-concurrency") + 1] == "2048"
     assert command[command.index("--backlog") + 1] == "256"  # of which each takes a file before the limit is looked at
-    assert int(command[command.index("--ws-max-size") + 1]) < 1_000_000  # of whoever connects, signed in or not
+    assert int(command[command.index("--ws-max-size") + 1]) < 1_000_000  # of any client, signed in or not
     assert "--no-proxy-headers" in command  # nobody on this machine may say where a request comes from
 
 

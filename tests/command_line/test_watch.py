@@ -103,7 +103,7 @@ def test_a_failure_is_said_once_and_stops_nothing(
         if len(looks) == 3:
             write_audio(folder / "later.wav", spoken(TEXT))
         if len(looks) == 6:
-            write_audio(folder / "a broken.wav", spoken(TEXT))  # mended
+            write_audio(folder / "a broken.wav", spoken(TEXT))  # repaired
             os.utime(folder / "a broken.wav", ns=(1, 1))
         if len(looks) == 9:
             raise Stopped

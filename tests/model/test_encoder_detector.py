@@ -141,7 +141,7 @@ def test_a_head_is_kept_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
     read, about = load_weights(path)
     assert about == {"version": 7}
     heard = torch.randn(1, 30, encoder.ENCODER_WIDTH)
-    torch.testing.assert_close(read(heard), made(heard), atol=0.02, rtol=0.02)  # it is kept in 16 bits
+    torch.testing.assert_close(read(heard), made(heard), atol=0.02, rtol=0.02)  # it is stored in 16 bits
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(HarkError, match=r"head\.safetensors"):
         load_weights(path)

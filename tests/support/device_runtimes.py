@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 BLOCK_BYTES = 2560  # 80 ms
-WARM_UP = 13  # blocks: what is heard in the first second does not count
+WARM_UP = 13  # blocks: detections in the first second do not count
 REFRACTORY = 25  # blocks: two seconds, as devices wait
 
 
@@ -28,7 +28,7 @@ def detections(device: str, files: Mapping[str, bytes], audio: np.ndarray, folde
         from pymicro_wakeword import MicroWakeWord, MicroWakeWordFeatures
 
         micro, hear = MicroWakeWord.from_config(paths[".json"]), MicroWakeWordFeatures()
-        # Each frame is heard, also after one that fires.
+        # Every frame is scored, also after one that fires.
         fired = [sum(map(micro.process_streaming, hear.process_streaming(block))) > 0 for block in blocks]
     else:
         from pyopen_wakeword import OpenWakeWord, OpenWakeWordFeatures

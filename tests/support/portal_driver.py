@@ -94,7 +94,7 @@ def watched(browser: Browser, **options: Any) -> Iterator[Page]:
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
     yield page
     context.close()
-    wrong = [said for said in wrong if "status of 410" not in said]  # of links that work no more
+    wrong = [said for said in wrong if "status of 410" not in said]  # of links that no longer work
     assert not wrong, "\n".join(wrong)
 
 

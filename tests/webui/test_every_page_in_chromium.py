@@ -43,7 +43,7 @@ SIDEWAYS = """() => [...document.querySelectorAll('main *')]
   .map((node) => `${node.tagName}.${node.className} ${node.textContent.trim().slice(0, 40)}`
     + ` ${node.scrollWidth} > ${node.clientWidth}`)"""
 
-# What can be pressed and is not whole: beyond the window, cut off by a box around it, or below another thing to press
+# Controls that are not fully visible: beyond the window, clipped by a box, or covered by another control
 # (of the bar at the bottom of a recording's page only what is in it: the page scrolls beneath).
 CUT_OFF = """() => {
   const shown = [...document.querySelectorAll('main :is(button, a.button, input, select, audio)')]

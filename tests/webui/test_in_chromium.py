@@ -180,7 +180,7 @@ def test_what_a_job_changed_is_shown_and_the_tab_stays(owners: Client, owner: Us
         address = "**" + reverse("jobs:over", args=[job.pk])
         page.route(address, lambda route: route.fulfill(body=over, headers=news, content_type="text/html"), times=1)
         with page.expect_navigation():
-            pass  # the page is read anew
+            pass  # the page is reloaded
         page.get_by_text("The speakers are being detected.").wait_for()
         assert page.get_by_role("tab", name="Speakers").get_attribute("aria-selected") == "true"
 

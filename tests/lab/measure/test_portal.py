@@ -14,7 +14,7 @@ from core.data_folder import REPOSITORY
 
 pytestmark = pytest.mark.slow(reason="measures the portal during a training")
 
-# A portal of hardly anything, and a job that says it has begun and is at work for as long as it is told.
+# A portal with hardly any data, and a job that reports its beginning and then works for the given time.
 PROGRAM = """
 import json, sys
 from core.events import silent_reporter

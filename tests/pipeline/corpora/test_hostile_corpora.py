@@ -94,7 +94,7 @@ def test_a_table_that_names_a_file_beyond_the_corpus(
     assert report.added == 0 and set(report.skipped) <= {OUTSIDE, "missing"}, report
     assert named == "link" or set(report.skipped) == {OUTSIDE}, report
     nowhere = {**report.skipped}
-    secret.unlink()  # what is not there is answered alike: an import is no way to ask what the machine holds
+    secret.unlink()  # a missing file gets the same answer, so that an import reveals nothing about the machine
     assert run(folder, library).skipped == nowhere
 
 

@@ -75,7 +75,7 @@ def test_bad_uploads_are_refused(
         normalize(source, target, HALF_AN_HOUR)
     assert re.search(says, f"{error.value.what} {error.value.why}"), error.value.as_dict()
     assert error.value.what_to_do
-    assert str(tmp_path) not in str(error.value)  # nobody is told where files lie
+    assert str(tmp_path) not in str(error.value)  # no path of the server is revealed
     assert time.monotonic() - started < 20
     assert not target.parent.exists() or not list(target.parent.iterdir())
 

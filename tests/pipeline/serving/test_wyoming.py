@@ -432,7 +432,7 @@ def test_the_command_explains_itself(bundles: list[Path], tmp_path: Path) -> Non
         for arguments, message in (
             ((str(tmp_path / "none.zip"),), "There is no bundle"),
             ((str(bundles[0]), "--uri", f"tcp://127.0.0.1:{taken.getsockname()[1]}"), "cannot listen"),
-            ((str(bundles[0]), "--uri", "stdio://"), "cannot listen"),  # stdin is no pipe
+            ((str(bundles[0]), "--uri", "stdio://"), "cannot listen"),  # stdin is not a pipe
             ((str(bundles[0]), "--uri", "stdio://", "--json"), "do not go together"),
         ):
             process = command(*arguments, stdin=subprocess.DEVNULL)

@@ -44,7 +44,7 @@ def test_short_and_common_phrases_are_explained_and_not_refused() -> None:
 def test_homophones_and_longer_words_count() -> None:
     flower = advise("flower")
     assert any("flour" in note.message and "same" in note.message for note in flower.notes)
-    # "flour", "flowers" and "sunflower" are heard too.
+    # "flour", "flowers" and "sunflower" count too.
     assert flower.heard_per_million > 1.2 * 10 ** (flower.commonness[0].zipf - 3)
 
 

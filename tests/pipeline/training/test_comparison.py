@@ -117,7 +117,7 @@ class Runs:
     ) -> None:
         backbone = backbone or self.backbone
         model = BackboneDetector.of_phrase(backbone, outputs_of(Keyphrase(PHRASE)), window_s)
-        model = model.centred(MATCH_FLOOR + 0.1)  # whatever is heard better than silence passes
+        model = model.centred(MATCH_FLOOR + 0.1)  # everything that matches better than silence passes
         (self.data / "models" / run).mkdir(parents=True)
         manifest = {"thresholds": [{"fa_per_day": 12.0, "threshold": threshold, "extrapolated": False}]}
         save_checkpoint(model, str(self.data / "models" / run / "model.pt"), {"manifest": manifest})

@@ -149,7 +149,7 @@ def test_every_sentence_of_a_report(kind: str) -> None:
 
 
 SPLICE = {"bucket": "positive", "engine": "splice", "clips": 30}
-# How the report is made, what is changed in it, and what is said then or, after "not ", is not.
+# The maker of the report, the change in it, and a text that it then has or, after "not ", lacks.
 RULES = [
     ({}, {}, "not No network learned"),
     ({}, {}, "not phone model ("),

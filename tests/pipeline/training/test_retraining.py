@@ -121,7 +121,7 @@ def test_a_marked_false_alarm_is_silent_and_the_phrase_is_not(scripted: Scripted
 
 
 def test_marks_of_spoken_confusables_silence_some_of_them_and_never_the_phrase(tmp_path: Path) -> None:
-    # Which ones are silenced hangs on the weights: an anti-keyword that ends before the phrase does is heard too early.
+    # Which ones are silenced depends on the weights: an anti-keyword that ends before the phrase matches too early.
     nears = ("hey campus", "hey compost", "he compasses", "hey rumpus", "hey come past")
     model = lenient(keyword_hmm_model("hey compass"), "hey compass")
 

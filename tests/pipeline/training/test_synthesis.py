@@ -235,7 +235,7 @@ def test_killed_in_the_middle_nothing_is_generated_twice(
 ) -> None:
     data = tmp_path / "data"
     code = KILLED.format(data=str(data), after=20)
-    # Progress is told at most a few times a second; the kill comes with the first event after 20 clips.
+    # Progress is reported at most a few times a second; the kill comes with the first event after 20 clips.
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
     requests = [request(n, "fake", "low") for n in range(60)]
     assert done.returncode == -signal.SIGKILL, done.stderr

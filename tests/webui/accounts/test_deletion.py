@@ -70,7 +70,7 @@ def test_what_ends_at_once_and_what_is_gone_then(client: Client, owner: User, ot
     assert Job.objects.get(user=other, kind="plan").state == Job.State.CANCELLED
     assert create_user(username="oscar", password=None, email="oscar@example.org").pk != other.pk
 
-    assert finish_deletions() == 0 and folder.exists()  # whoever was connected may be writing still
+    assert finish_deletions() == 0 and folder.exists()  # an open connection may still write
     wait_over()
     assert finish_deletions() == 1
     assert not folder.exists() and not User.objects.filter(pk=other.pk).exists()

@@ -23,7 +23,7 @@ OPEN = {
     "trainer:device_file",
     # They take a name and a password themselves.
     *("compatibility:token", "compatibility:auth-token"),
-    # Nothing private: whether it runs, how many jobs wait, how fast it answers, and that there is no such address.
+    # Nothing private: health, the number of waiting jobs, response times, and unknown addresses.
     *("live", "ready"),
     "metrics",  # takes a token of its own
     *(f"compatibility:{name}-short" for name in ("ready", "live", "metrics")),

@@ -98,7 +98,7 @@ def test_codes_are_not_guessed(client: Client, other: User) -> None:
     password_step(client)
     for _ in range(5):
         assert client.post("/account/code", {"code": "000000"}).status_code == 422
-    password_step(client)  # the password again gives no more tries
+    password_step(client)  # the password does not reset the attempts
     answer = client.post("/account/code", {"code": code_of(SECRET)})
     assert answer.status_code == 429 and int(answer["Retry-After"]) > 0 and not is_signed_in(client)
     SignInFailure.objects.all().delete()

@@ -447,7 +447,7 @@ def test_a_program_tries_a_phrase_that_nothing_was_trained_for(world: World, mon
     text = token_of(world.user, "audio")
     socket = signed_in("/ws/try?phrase=hey+compass&language=en-GB", text)
     assert socket.hear()["threshold"] == 0.5
-    for nothing in ('{"mark": "missed", "time_s": 0}', '{"fa_per_day": 2}'):  # there is no detector to turn
+    for nothing in ('{"mark": "missed", "time_s": 0}', '{"fa_per_day": 2}'):  # there is no detector yet
         socket.say(nothing)
     socket.say(bytes(2 * 1280))
     assert socket.hear() == {"time_s": 0.08, "scores": [0.25], "detections": []}

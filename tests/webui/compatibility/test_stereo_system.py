@@ -152,7 +152,7 @@ def test_sessions_are_their_owner_s(
     assert client.get(f"{ADDRESS}/{begun['session_id']}", headers=theirs).status_code == 404
     assert client.get(ADDRESS, headers=theirs).json()["sessions"] == []
     assert client.get(f"{ADDRESS}/{uuid.uuid4()}", headers=token).status_code == 404
-    # What came another way is no session of this system's.
+    # A recording from elsewhere is not a session of this system.
     Recording.objects.update(options={"session": None})
     assert client.get(f"{ADDRESS}/{begun['session_id']}", headers=token).status_code == 404
 

@@ -57,7 +57,7 @@ def test_jobs_of_a_day(owner: User, other: User) -> None:
     jobs[0].delete()
     with refuses(429):  # deleting gives none back
         submit(other, 3)
-    assert submit(other, 1).pk == jobs[1].pk  # a double click is no new job
+    assert submit(other, 1).pk == jobs[1].pk  # a double click makes no new job
     assert submit(owner).state == Job.State.QUEUED
     Usage.objects.update(day=timezone.now().date() - timedelta(days=1))
     assert submit(other, 4).state == Job.State.QUEUED

@@ -121,7 +121,7 @@ def test_when_too_many_wait_one_more_is_refused(owner: User, settings: Any) -> N
         submit(owner, number)
     with pytest.raises(services.LimitReached, match="3 jobs are waiting"):
         submit(owner, 4)
-    assert submit(owner, 1) is not None  # the same again is no new one
+    assert submit(owner, 1) is not None  # a repetition makes no new one
 
 
 def test_one_user_does_not_fill_the_queue_for_all(owner: User, other: User, settings: Any) -> None:

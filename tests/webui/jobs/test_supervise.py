@@ -71,7 +71,7 @@ def test_a_failure_that_the_user_can_mend(job: Job, child: Child) -> None:
 @pytest.mark.parametrize("end", ["os.kill(os.getpid(), signal.SIGKILL)", "sys.exit(1)", "pass"])
 def test_an_end_without_a_word_is_an_interruption(job: Job, child: Child, end: str) -> None:
     child(end)
-    if "SIGKILL" in end:  # it may have been the machine's bad moment: once, it goes on by itself
+    if "SIGKILL" in end:  # perhaps a passing lack of memory: once, it continues automatically
         assert run(job).state == Job.State.QUEUED and job.takeovers == 1
     run(job)
     assert job.state == Job.State.INTERRUPTED

@@ -118,7 +118,7 @@ def test_putting_aside_and_back_and_deleting_several(engine: str, owners: Client
         return [clip.id for clip in library.iter_clips()]
 
     back = "q=sentence&state=any"
-    for _ in range(2):  # a double click does no more than one
+    for _ in range(2):  # a double click acts once
         answer = owners.post("/library/act", {"clip": ids[:2], "action": "reject", "back": back})
         assert answer.status_code == 302 and answer["Location"] == f"/library/?{back}"
     assert ready() == ids[2:]

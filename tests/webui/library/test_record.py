@@ -113,7 +113,7 @@ def test_it_hears_you_so_many_times(
     for seed in range(3):
         keep(owners, seed)
     detector = Detector.objects.create(user=owner, phrase="hey compass", language="en")
-    for number in (1, 2, 3):  # the last one was retrained and is no better
+    for number in (1, 2, 3):  # the last one was retrained and is not better
         folder = f"models/{number}"
         Version.objects.create(detector=detector, number=number, folder=folder, bundle="x.zip", offered=number < 3)
     asked = []

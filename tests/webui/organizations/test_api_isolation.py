@@ -28,7 +28,7 @@ from webui.trainer.models import Detector
 
 pytestmark = pytest.mark.django_db
 
-# Of what is never shared: whoever is not its user sees none of it.
+# Things that are never shared are visible to their user only.
 NEVER_SHARED = {"token_id", "webhook_id", "plan_id", "clip_id", "sample_id", "person"}
 CHANGED_BY_MEMBERS = {
     "detectors_add_sample", "detectors_add_wake", "detectors_compare", "detectors_retrain", "detectors_set_note",

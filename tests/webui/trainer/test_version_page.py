@@ -40,7 +40,7 @@ def test_figures_with_their_sample_sizes(owners: Client, version: Version) -> No
 
 def test_the_tile_expects_of_people_what_the_verdict_does(owners: Client, version: Version) -> None:
     report = make_report() | {"model": {"kind": "encoder"}}
-    report["results"]["by_engine"][0]["engine"] = "piper"  # not only voices of robots
+    report["results"]["by_engine"][0]["engine"] = "piper"  # not only rule-based voices
     (version.path / "report.json").write_text(json.dumps(report))
     page = owners.get(address("version", version)).content.decode()
     assert "Expect it to hear 11 to 20 of 20 people in quiet" in page

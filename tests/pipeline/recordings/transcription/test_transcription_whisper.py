@@ -184,7 +184,7 @@ def test_models_are_found_where_they_lie(converted: Path, data_dir: Path, monkey
         place.symlink_to(converted)
         assert whisper_models.converted()[size] == place
     distilled = hub / "models--Systran--faster-distil-whisper-small.en" / "snapshots" / "abc"
-    distilled.mkdir(parents=True)  # broken off: not whole
+    distilled.mkdir(parents=True)  # interrupted, so incomplete
     assert set(whisper_models.converted()) == {"tiny.en", "turbo"}
     assert FasterWhisper().model == "turbo" and FasterWhisper().available().ok
     own = data_dir / "models" / "whisper"
