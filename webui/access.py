@@ -1,8 +1,7 @@
 """The one place that decides what a user may see and change, for pages, the API, sockets and downloads.
 
-A thing belongs to its user and may be shared with one organization, whose people then see it. What cannot be shared
-answers the same three questions, so that no view looks anything up without one of them
-(``tests/webui/organizations/test_guard.py``).
+A thing belongs to its user and may be shared with one organization, whose people then see it. Every view looks things
+up through one of these checks, even things that cannot be shared (``tests/webui/organizations/test_guard.py``).
 """
 
 from __future__ import annotations
@@ -77,7 +76,7 @@ def visible(things: Things[Row], user: User, **which: Any) -> Row:
 
 
 def to_change(things: Things[Row], user: User, **which: Any) -> Row:
-    """Return a thing for a change. Raises Http404 as :func:`visible`, StatusError (403) if it is only to be read."""
+    """Return a thing for a change. Raises Http404 as :func:`visible`, StatusError (403) if it may only be read."""
     found = visible(things, user, **which)
     if not things.editable_by(user).filter(pk=found.pk).exists():
         raise StatusError(
@@ -90,7 +89,7 @@ def to_change(things: Things[Row], user: User, **which: Any) -> Row:
 
 
 def owned(things: Things[Row], user: User, **which: Any) -> Row:
-    """Return a thing for its user's decisions. Raises Http404 as :func:`visible`, and StatusError (403) for others."""
+    """Return a thing for a decision of its user. Raises Http404 as :func:`visible`, StatusError (403) for others."""
     found = visible(things, user, **which)
     if not things.owned_by(user).filter(pk=found.pk).exists():
         raise not_yours()

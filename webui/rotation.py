@@ -1,6 +1,6 @@
 """Rotation of the secret key: nobody is signed out, and sealed secrets are sealed again with the new key.
 
-What others hold and a key signed (sessions, JSON Web Tokens, addresses of devices) works until the previous key ends.
+Sessions, JSON Web Tokens and addresses of devices, which the previous key signed, work until that key expires.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Sealed storage of secrets that Hark must read again, such as those that sign webhooks, under the portal's own key.
 
-Also for links, tokens and secrets that are shown once: the form is answered with a redirect, since reloading the
-answer would make a second one, and the secret lies sealed in the session until that page is requested.
+Links, tokens and secrets that are shown once are sealed too. Their form is answered with a redirect, since reloading
+the answer would make a second one, and until that page is requested the secret lies in the session.
 """
 
 from __future__ import annotations

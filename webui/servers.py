@@ -38,7 +38,7 @@ def database_settings(url: str) -> dict[str, Any]:
 
 
 def _mysql_settings(url: str) -> dict[str, Any]:
-    """Return the settings of Django's MySQL backend with PyMySQL. ``ssl_ca`` in the URL has certificates checked."""
+    """Return the settings of Django's MySQL backend with PyMySQL. With ``ssl_ca`` in the URL it checks certificates."""
     need("pymysql", "pymysql", DATABASE)
     try:
         parts = urlsplit(url)

@@ -1,4 +1,4 @@
-"""Middleware that keeps pages for signed-in users, except those marked with Django's ``login_not_required``."""
+"""Middleware that requires a sign-in for all views, except those marked with Django's ``login_not_required``."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class User(AbstractUser):
     """A person. The first one is the owner, whose data folder is that of the installation (``webui.jobs.services``).
 
     Attributes:
-      is_alone: True if the user is known to be in no organization; ``webui.accounts.backend`` sets it at sign-in.
+      is_alone: True if the user is known to be in no organization; ``webui.accounts.backend`` sets it with a session.
     """
 
     is_alone = False

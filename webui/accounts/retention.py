@@ -25,7 +25,7 @@ AT_ONCE = 20  # of each kind; the caller has other work and calls again
 
 
 def set_retention(*, user: User, recordings_days: int | None, jobs_days: int | None) -> None:
-    """Set after how many days recordings and jobs are deleted; None: never."""
+    """Set the days after which recordings and jobs are deleted; None: never."""
     User.objects.filter(pk=user.pk).update(recordings_days=recordings_days, jobs_days=jobs_days)
     said = f"recordings: {recordings_days or 'no limit'}, jobs: {jobs_days or 'no limit'}"
     record(Action.RETENTION, what=said, about=user)

@@ -332,7 +332,7 @@ def rotate_pair(*, refresh: str) -> TokenPair:
 
 
 def end_pair(*, refresh: str) -> None:
-    """Revoke a refresh token and all of the same sign-in. Raises StatusError (401) if it is none, or has expired."""
+    """Revoke a refresh token and all of the same sign-in. Raises StatusError (401) if it is invalid or has expired."""
     _end_family(_claims(refresh, "refresh"))
 
 

@@ -227,7 +227,7 @@ def export(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def exported(request: HttpRequest) -> FileResponse:
-    """Download the export, for a day."""
+    """Download the export, which exists for a day."""
     try:
         file = export_file(signed_in(request)).open("rb")
     except OSError as error:

@@ -1,8 +1,8 @@
 """Webhooks: messages about ended jobs, their signatures, and their repeated delivery.
 
-A message and its first task are stored in the transaction in which its job ends; each attempt first books the next one,
-which is cancelled if it is not needed. So a killed worker loses nothing, and a message may arrive twice, with the same
-id.
+A message and its first task are stored in the transaction in which its job ends; each attempt first schedules the next
+one, which is cancelled if it is not needed. So a killed worker loses nothing, and a message may arrive twice, with the
+same id.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _host(url: str) -> str:
 
 
 def tell(sender: object, *, job: Job, **kwargs: Any) -> None:
-    """Send the end of a job to webhooks; called within its transaction, which must not fail because of it."""
+    """Notify webhooks of the end of a job; called within its transaction, which must not fail because of it."""
     event = f"job.{job.state}"
     try:
         with alone():

@@ -220,7 +220,7 @@ def delete(*, recording: Recording) -> None:
 
 
 def seconds_a_minute() -> dict[str, float]:
-    """Return seconds of recognition a minute of audio on this machine: medians of recent recordings by recognizer."""
+    """Return the recognition time [s] of a minute of audio here, by recognizer: medians of recent recordings."""
     done = Recording.objects.filter(job__kind="transcribe", job__state=Job.State.DONE, duration_s__gte=LEAST_PACED_S)
     newest: dict[Any, tuple[str, Any]] = {
         job: (engine, seconds)

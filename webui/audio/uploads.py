@@ -244,7 +244,7 @@ def kept_on_disk(user: User, upload: UploadedFile) -> Iterator[Path]:
 
 @contextmanager
 def received(user: User, upload: UploadedFile) -> Iterator[tuple[Path, MediaFacts]]:
-    """Store the file as :func:`kept_on_disk`; return its header's facts too. Raises HarkError, also by the header."""
+    """Store the file as :func:`kept_on_disk`; return its header's facts too. Raises HarkError, also for the header."""
     with kept_on_disk(user, upload) as path:
         yield path, check_header(path, MediaLimits.from_environment(owner=user.is_owner))
 
@@ -254,7 +254,7 @@ def name_of(upload: UploadedFile) -> str:
 
 
 def remove_leftovers() -> None:
-    """Remove unfinished files that a killed server left. For the server's start.
+    """Remove unfinished files that a killed server left. Called at the server's start.
 
     Another server on the same data cannot be excluded: it may listen on another port. So a file is removed only if no
     process has written to it for so long that no request can own it: an hour, and a day for live audio. Uploads in

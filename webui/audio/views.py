@@ -191,7 +191,7 @@ def transcript_context(recording: Recording, transcript: Transcript) -> dict[str
 
 
 def _is_unreadable(job: Job | None) -> bool:
-    """Return whether the upload itself is at fault, so that another attempt would end alike."""
+    """Return whether the upload itself is at fault, so that another attempt would fail in the same way."""
     if job is None or job.state != Job.State.FAILED or job.stage != TRANSCRIPTION_STAGES[0][0]:
         return False
     return (job.error or {}).get("reason", HarkError.reason) == HarkError.reason

@@ -1,4 +1,4 @@
-"""The earlier system ATR: upload recordings, train on them, and ask them by voice, with its three tabs."""
+"""The earlier system ATR: upload recordings, train on them, and ask questions by voice, with its three tabs."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ GRANT = "password"
 
 
 class _Refused(StatusError):
-    """An error with OAuth's word for it."""
+    """An error with OAuth's code for it."""
 
     def __init__(self, word: str, why: str, what_to_do: str) -> None:
         super().__init__(400, "No token was given.", why, what_to_do)

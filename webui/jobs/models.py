@@ -143,7 +143,7 @@ class JobEvent(models.Model):
 
 
 def stage_times(jobs: models.QuerySet[Job]) -> Iterator[tuple[Job, str, float, float]]:
-    """Yield jobs with each stage of their last attempt: name, beginning, and end (or the job's) [s since 1970]."""
+    """Yield each job's stages of its last attempt: name, start, end [s since 1970]. The last one ends with the job."""
     began: dict[uuid.UUID, list[tuple[str, float]]] = defaultdict(list)
     for event in JobEvent.objects.filter(job__in=jobs.order_by(), event__event="stage").order_by("id"):
         began[event.job_id].append((event.event["name"], event.event["time"]))

@@ -1,7 +1,7 @@
 """Quotas of disk space, jobs a day and minutes of recordings a month.
 
 The owner of the installation has no quota. Daily use has a table of its own, so that deleting jobs and recordings
-returns nothing. An organization's quota covers all that its people use together since they joined, shared or not,
+restores nothing. An organization's quota covers all that its people use together since they joined, shared or not,
 except the owner of the installation.
 """
 

@@ -64,7 +64,7 @@ def detail(request: HttpRequest, job_id: UUID) -> HttpResponse:
 
 @require_GET
 def events(request: HttpRequest, job_id: UUID) -> JsonResponse:
-    """Return the same as the WebSocket, for pages that cannot connect one: ``?after=N``."""
+    """Return the same as the WebSocket, for pages that cannot connect to it: ``?after=N``."""
     visible(Job.objects.all(), signed_in(request), id=job_id)
     return JsonResponse(news(job_id, whole_number(request.GET.get("after")) or 0))
 

@@ -140,7 +140,7 @@ def relabel(library: Library, clip: Clip, text: str) -> None:
 
 
 def trim(library: Library, clip: Clip, *, start_s: float, end_s: float, text: str, put_aside: bool) -> int:
-    """Store a part of a clip as a clip; return its id, the same if repeated. Raises HarkError for a bad part."""
+    """Store a part of a clip as a new clip; return its id, the same if repeated. Raises HarkError for a bad part."""
     if not (math.isfinite(start_s) and math.isfinite(end_s)):
         raise _no_part(_("Start and end are numbers of seconds."))
     start_s, end_s = max(0.0, round(start_s, 3)), min(round(end_s, 3), clip.duration_s)

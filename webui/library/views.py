@@ -130,7 +130,7 @@ def text(request: HttpRequest, clip_id: int) -> HttpResponse:
 
 @require_POST
 def trim(request: HttpRequest, clip_id: int) -> HttpResponse:
-    """Make a part of the clip a clip; the whole one is excluded unless it shall stay."""
+    """Make a new clip of a part; the whole one is excluded unless it shall stay."""
     put_aside = "put_aside" in request.POST
     with services.clip_of(signed_in(request), clip_id) as (library, found):
         try:

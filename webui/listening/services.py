@@ -96,7 +96,7 @@ def detect_in_file(version: Version, path: Path, fa_per_day: float | None = None
 def keep_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray, **more: Any) -> Sample:
     """Put marked audio [samples, 16 kHz] into the inbox of the detector's user; ``more``: fields of a device's clip.
 
-    A sender who only shares the detector sees it too. Raises HarkError: too short or too long, or a full disk.
+    Its sender sees it too, if the detector is shared with them. Raises HarkError: too short or long, or a full disk.
     """
     seconds = len(audio) / SAMPLE_RATE
     if not SHORTEST_S <= seconds <= LONGEST_S or not (verdict in Sample.Verdict.values or more):

@@ -286,7 +286,8 @@ def _check_owner_stays(membership: Membership) -> None:
 def leave_all(*, user: User) -> None:
     """Remove the user of a deleted account from all organizations. Called within a transaction.
 
-    An empty organization is deleted; one without an owner gets its longest-standing person, members before viewers.
+    An empty organization is deleted. If no owner is left, the longest-standing person becomes one, members before
+    viewers.
     """
     for membership in Membership.objects.filter(user=user).select_related("organization", "user"):
         organization = membership.organization

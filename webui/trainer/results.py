@@ -129,7 +129,7 @@ def winner_over(
 
 
 def expected(report: Report) -> Figure | None:
-    """Return the misses of real people close and quiet that the verdict expects; None if it predicts none."""
+    """Return the expected misses of real people, close and quiet; None if the verdict has no prediction."""
     from pipeline.training.verdict import expected_of_people, predicts_people
 
     quiet, noisy = (report["summary"][f"miss_rate_{condition}"] for condition in ("clean", "noisy"))

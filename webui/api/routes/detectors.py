@@ -284,7 +284,7 @@ def add_wake(
     score: float = Form(..., ge=0, le=1, examples=[0.93]),
     device: str = Form("", max_length=60, description="What the device calls itself.", examples=["kitchen"]),
 ) -> Made:
-    """Put a device's clip into the inbox, sorted by a recognizer. Its user must have allowed that (``PUT``)."""
+    """Put a device's clip into the inbox, sorted by a recognizer; the detector's user must have allowed it."""
     in_use = services.detector_of(caller(request).user, detector_id, to_change).current
     if in_use is None:
         raise Http404

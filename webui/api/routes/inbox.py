@@ -1,4 +1,4 @@
-"""The inbox: detection errors of detectors."""
+"""The inbox: audio of detection errors, and clips that devices sent."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def organization(request: HttpRequest, organization_id: int) -> OrganizationOut:
 
 @router.patch(ONE, response=OrganizationOut, summary="Rename an organization", **needs(person=True))
 def rename(request: HttpRequest, organization_id: int, wish: OrganizationIn) -> OrganizationOut:
-    """Rename it; only its owners may."""
+    """Rename it; for its owners."""
     found = services.owned(caller(request).user, organization_id)
     services.rename(organization=found, name=wish.name)
     return _out(request, found)
@@ -158,7 +158,7 @@ def revoke(request: HttpRequest, organization_id: int, invitation_id: int) -> St
 
 @router.put(ONE + "/detectors/{int:detector_id}", response={204: None}, summary="Share a detector", **needs("train"))
 def share_detector(request: HttpRequest, organization_id: int, detector_id: int) -> Status:
-    """Share all its versions. Its user may, as a member or an owner; a thing is shared with one organization."""
+    """Share it with all versions, with one organization at a time; for its user, as a member or an owner."""
     return _share(request, organization_id, detector_of(caller(request).user, detector_id))
 
 
@@ -166,7 +166,7 @@ def share_detector(request: HttpRequest, organization_id: int, detector_id: int)
     ONE + "/detectors/{int:detector_id}", response={204: None}, summary="Withdraw a detector", **needs("train")
 )
 def withdraw_detector(request: HttpRequest, organization_id: int, detector_id: int) -> Status:
-    """Withdraw it. Its user and owners of the organization may."""
+    """Withdraw it; for its user and owners of the organization."""
     return _withdraw(request, organization_id, detector_of(caller(request).user, detector_id))
 
 
@@ -174,7 +174,7 @@ def withdraw_detector(request: HttpRequest, organization_id: int, detector_id: i
     ONE + "/recordings/{uuid:recording_id}", response={204: None}, summary="Share a recording", **needs("audio")
 )
 def share_recording(request: HttpRequest, organization_id: int, recording_id: UUID) -> Status:
-    """Share it. Its user may, as a member or an owner; a thing is shared with one organization."""
+    """Share it, with one organization at a time; for its user, as a member or an owner."""
     return _share(request, organization_id, _recording(request, recording_id))
 
 
@@ -182,7 +182,7 @@ def share_recording(request: HttpRequest, organization_id: int, recording_id: UU
     ONE + "/recordings/{uuid:recording_id}", response={204: None}, summary="Withdraw a recording", **needs("audio")
 )
 def withdraw_recording(request: HttpRequest, organization_id: int, recording_id: UUID) -> Status:
-    """Withdraw it. Its user and owners of the organization may."""
+    """Withdraw it; for its user and owners of the organization."""
     return _withdraw(request, organization_id, _recording(request, recording_id))
 
 

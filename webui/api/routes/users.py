@@ -28,7 +28,7 @@ def users(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
 @router.post("/users", response={201: UserOut}, summary="Add a user", **needs("admin"))
 @creation()
 def add(request: HttpRequest, wish: UserIn) -> Made:
-    """Add a user, who chooses a password with a link; make it next."""
+    """Add a user, who chooses a password with a link; make that link next."""
     made = services.create_user(username=wish.name, password=None, email=wish.email)
     return Made(UserOut.from_orm(made), f"/api/v1/users/{made.pk}")
 
