@@ -161,7 +161,7 @@ def _check_directory(archive: Path) -> None:
 def _members_of_tar(plain: IO[bytes]) -> Iterator[tuple[str, IO[bytes] | None]]:
     with tarfile.open(fileobj=cast(IO[bytes], _InSmallPieces(plain)), mode="r:") as opened:
         for member in opened:
-            opened.members.clear()  # else tarfile would keep them all
+            opened.members.clear()  # type: ignore[attr-defined]  # else tarfile would keep them all
             if member.isdir():
                 yield member.name, None
                 continue
