@@ -38,7 +38,7 @@ from model.gpu import providers
 GPU_BLOCK = 256  # examples whose audio is in memory at once when a GPU computes
 SLACK_FRAMES = 30  # kept before the earliest window of an aligned example
 LONGEST_PREFIX = 2 * SAMPLE_RATE  # samples of a phrase in which windows may end early
-TAIL_S = {"train": 0.4, "clean": 1.4, "noisy": 1.4, "far": 1.4}  # after the phrase; tests wait so long for a detection
+TAIL_S = {"train": 0.4, "clean": 1.4, "noisy": 1.4, "far": 1.4}  # after the phrase; tests wait this long for a hit
 FASTEST = 1.35  # highest product of speed and tempo in training: how much audio may shrink
 BEFORE_SHARE = 0.6  # of aligned examples: speech before the phrase
 AFTER_SHARE = 0.4

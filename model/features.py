@@ -1,7 +1,7 @@
 """Hark's only definition of log-mel: training reads it here, export rebuilds it inside the ONNX graph.
 
-A frame covers 25 ms and starts every 10 ms; there is no padding, so frame ``t`` holds exactly the samples ``[160 t, 160
-t + 400)`` and streaming needs no look-ahead.
+A frame covers 25 ms and starts every 10 ms; there is no padding, so frame ``t`` holds exactly the samples
+``[160 t, 160 t + 400)`` and streaming needs no look-ahead.
 """
 
 from __future__ import annotations

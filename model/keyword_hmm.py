@@ -102,9 +102,9 @@ class KeywordHMM(nn.Module):
         return values[:, :, self.last], value
 
     def forward(self, heard: Tensor, value: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return scores [batch, time] <= 0 and new values of roots of phone probabilities [batch, time, width].
+        """Map roots of phone probabilities [batch, time, width] to scores [batch, time] <= 0 and new state values.
 
-        Columns after the phones are ignored. ``value`` [batch, states]; None: the start.
+        Columns after the phones are ignored. ``value`` [batch, states] holds the state values; None: the start.
         """
         log_p = 2.0 * torch.log(heard[:, :, :PHONE_OUTPUTS].clamp(min=MATCH_LEAST))
         each, value = self._follow(log_p, self.start(heard) if value is None else value)

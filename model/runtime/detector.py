@@ -32,14 +32,14 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime 1.31 and late
 
 SCHEMA = 1
 REARM = 1.0  # logits by which a score must rise above its lowest value since a detection to count as another
-WINDOW_FRAMES = 35  # of a large detector's encoder, 2.8 s: so long an utterance stays in it after its detection
+WINDOW_FRAMES = 35  # of a large detector's encoder: an utterance stays in it for 2.8 s after its detection
 SMOOTHING_FRAMES = 2  # a score is the mean of this many model outputs, so that a single spike does not fire
 FLUSH_S = 0.32  # silence added after the end of a recording, so that a phrase at its very end is scored
 BLOCK_CHUNKS = 375  # model chunks a call when audio is not live: 30 s
 ROLL_OFF = 0.95  # of the lower Nyquist frequency: where resampling starts to fade out (7.6 kHz, the features' limit)
 MODEL_MEMORY = 2 << 30  # bytes that all models of a process may use together; a large one uses a tenth
-CALL_S = 60.0  # that one call of a model may take, plus
-CALL_TIMES = 10.0  # this many times the length of its audio
+CALL_S = 60.0  # limit of one call of a model, plus ...
+CALL_TIMES = 10.0  # ... this many times the duration of its audio
 STOP_S = 5.0  # seconds to wait for a model that was asked to stop
 MANIFEST_BOUNDS = {  # values beyond these are not a detector's, but an attempt to exhaust memory or time
     "sample_rate": (8_000, 192_000),
