@@ -42,8 +42,8 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
 
     Args:
         spec: ``recording`` (id), ``folder`` below ``data``, ``originals`` (names of files in it, in order), and
-            ``options``: engine, language, speakers, diarize, summarize; ``words``: likely words; ``owner``: the owner's
-            own recording, who can raise limits; ``most_s``: left of the user's quota [s], unlimited if missing.
+            ``options``: engine, language, speakers, diarize, summarize; ``words``: likely words; ``owner``: whether it
+            is the owner's, who can raise limits; ``most_s``: left of the user's quota [s], unlimited if missing.
 
     Returns the portal's facts on it. Raises HarkError: no recording, beyond the limits, an engine that is not ready or
     failed, a full disk.

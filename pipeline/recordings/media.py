@@ -215,10 +215,7 @@ def _decoded(source: Path) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def merge(sources: Sequence[Path], target: Path, limits: MediaLimits) -> None:
-    """Join normalized files with pauses, in stereo if all are.
-
-    Raises HarkError: too long, unreadable, or a full disk.
-    """
+    """Join normalized files with pauses, in stereo if all are. Raises HarkError: too long, unreadable, full disk."""
     seconds, channels = MERGE_PAUSE_S * (len(sources) - 1), 2
     for path in sources:
         with open_normalized(path) as recording:
@@ -379,10 +376,7 @@ def _number(text: object) -> float:
 
 
 def _told(command: list[str], path: Path) -> tuple[Any, str]:
-    """Run a program on a file; return its JSON output (None: invalid) and last error line.
-
-    Raises HarkError: time-out.
-    """
+    """Run a program on a file; return its JSON (None: invalid) and last error line. Raises HarkError: time-out."""
     started = time.monotonic()
     with listened_to(command, path, PROBE_TIMEOUT_S) as (process, said):
         assert process.stdout is not None

@@ -27,9 +27,9 @@ def diarize(
 ) -> Diarization:
     """Return the turns of a normalized recording.
 
-    By channel if each of two channels is a person; else by pyannote if it is set up, else by the voices. With
-    ``voices``, a file of remembered voices, speakers are compared with these. Raises HarkError: the recording cannot be
-    read, or there is no method to distinguish speakers here.
+    They come from the channels if each of two is a person, else from pyannote if it is set up, else from the voices.
+    With ``voices``, a file of remembered voices, speakers are compared with these. Raises HarkError: the recording
+    cannot be read, or there is no method to distinguish speakers here.
     """
     reporter = reporter or silent_reporter()
     reporter.stage("speakers", worded("Telling speakers apart"))

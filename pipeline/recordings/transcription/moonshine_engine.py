@@ -126,7 +126,7 @@ class _Attempt:
 
 
 class Moonshine(RecognitionEngine):
-    """English only. Words that may be of another language have no language."""
+    """English only. Words that may be in another language get no language."""
 
     name = "moonshine"
     why = worded("no Whisper model is on this machine; this one comes with Hark")
