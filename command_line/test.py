@@ -27,7 +27,8 @@ def register(commands: Commands[Parser]) -> None:
 def run_tests(options: argparse.Namespace, screen: Screen) -> int:
     """Run pytest over ``tests/`` with these arguments and return its exit code (0: all passed).
 
-    Unless tests or files are named, it skips tests marked ``long`` and those of the lab, which ``test lab`` runs.
+    Unless tests or files are named, it skips the slow tests (``tests/slow.txt``) and those of the lab, which
+    ``test lab`` runs.
     """
     if importlib.util.find_spec("pytest") is None:
         raise HarkError(
@@ -41,7 +42,7 @@ def run_tests(options: argparse.Namespace, screen: Screen) -> int:
 def _pytest(arguments: list[str]) -> int:
     arguments = ["tests/lab" if each == "lab" else each for each in arguments]
     if not any(each.startswith(CHOOSING) or (REPOSITORY / each.split("::")[0]).exists() for each in arguments):
-        arguments = ["-m", "not long", *arguments]  # without a selection, the tests that fit into ten minutes
+        arguments = ["-m", "not slow", *arguments]  # without a selection, the tests that fit into ten minutes
     if importlib.util.find_spec("xdist") is not None and not {"-n", "-x", "--pdb"} & set(arguments):
         # One process more than cores, as tests wait for browsers and servers. The order of files comes from
         # tests/conftest.py, not from their number of tests: otherwise a long one would be left for the end.

@@ -15,9 +15,9 @@ from django.db import connection
 
 from db.db_api import Library
 from tests.support.library_server import LibraryServer
-from tests.support.long_tests import LIST
 from tests.support.mounting import mount
 from tests.support.servers import NEEDED, postgresql
+from tests.support.slow_tests import LIST, Measuring, is_slow, listed, seconds_of_files, test_of
 
 # As the speech service has it: with threads of torch that spin while they wait, a test took 172 s on two busy cores
 # instead of 8.
@@ -31,86 +31,23 @@ if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 << 30:
 
 
 # Where a clip library may be.
-ENGINES = (
-    "sqlite",
-    pytest.param("postgresql", marks=[pytest.mark.topology, pytest.mark.slow(reason="starts PostgreSQL")]),
-)
-
-# What takes the tests of a file their time, where they are not quick: `./hark test -m quick` leaves them out.
-NOT_QUICK = {
-    "starts Hark's command line or portal, or builds the site": """
-        command_line/test_application command_line/test_backup command_line/test_detect command_line/test_doctor
-        command_line/test_engines command_line/test_library command_line/test_mine command_line/test_record
-        command_line/test_summarizer command_line/test_test command_line/test_train
-        command_line/test_transcribe
-        test_launcher tools/test_docs_site
-        webui/accounts/test_owner_links webui/test_http_connection webui/test_rate_limits webui/test_setup
-    """,
-    "starts workers, jobs or a service": """
-        audio_generation/test_embedded_engines audio_generation/test_engine_contract
-        audio_generation/test_environments audio_generation/test_packaged_voices
-        audio_generation/test_splice_engine
-        audio_generation/test_worker_failures db/test_db_processes pipeline/recordings/test_speech_service
-        pipeline/serving/test_wyoming pipeline/training/test_synthesis webui/jobs/test_supervise
-        webui/library/test_import
-    """,
-    "trains, or computes with torch or an encoder": """
-        benchmark/test_listening_together benchmark/test_wakeword model/test_asr_train model/test_checkpoint
-        model/test_encoder_detector model/test_gpu
-        model/test_hostile_models model/test_keyword_hmm model/test_metrics model/test_rescoring
-        model/test_second_pass pipeline/training/test_devices
-        model/test_summarizer model/test_train model/test_backbone_detector pipeline/acoustic/test_training
-        pipeline/training/test_calibration pipeline/training/test_comparison pipeline/training/test_evaluation
-        pipeline/training/test_keyword_scoring pipeline/training/test_mining pipeline/training/test_negative_set
-        pipeline/training/test_retraining pipeline/training/test_run pipeline/training/test_bundle
-        pipeline/training/test_report pipeline/corpora/test_alignment
-        webui/listening/test_listening webui/library/test_record
-    """,
-    "recognizes, summarizes or tells speakers apart": """
-        pipeline/recordings/diarization/test_diarization pipeline/recordings/test_llm
-        pipeline/recordings/test_question_answering pipeline/recordings/test_summarization
-        pipeline/recordings/transcription/test_hosted_recognition
-        pipeline/recordings/transcription/test_moonshine webui/audio/test_recording_search
-        pipeline/recordings/transcription/test_transcription_streams
-        pipeline/recordings/transcription/test_transcription_whisper webui/audio/test_recording_job
-    """,
-    "decodes many files": """
-        audio_augmentation/test_augment core/test_audio_file pipeline/corpora/test_hostile_corpora
-        pipeline/corpora/test_importing pipeline/recordings/test_media pipeline/recordings/test_media_zoo
-        webui/audio/test_correct_segment webui/audio/test_recording_page
-        webui/audio/test_recording_uploads webui/audio/test_recordings_index webui/audio/test_speakers
-        webui/audio/test_summarize_again
-    """,
-    "pronounces thousands of texts": """
-        phrase_augmentation/test_confusables phrase_augmentation/test_texts phrase_augmentation/test_vocabulary
-        pipeline/training/test_advice pipeline/training/test_examples pipeline/training/test_plan
-    """,
-    "asks every page or operation": """
-        webui/api/test_documentation webui/api/test_idempotency webui/api/test_operations webui/api/test_sockets
-        webui/api/test_webhooks webui/compatibility/test_atr_system webui/compatibility/test_meeting_system
-        webui/compatibility/test_openai_client webui/test_every_page webui/trainer/test_new_detector
-        webui/trainer/test_compare webui/trainer/test_detector_address
-        webui/trainer/test_version_files webui/trainer/test_version_page
-    """,
-}
-
-
-# Files of minutes, which begin first: none is waited for at the end.
-LONGEST = (
-    "pipeline/training/test_every_phrase.py", "browser/test_portal.py", "pipeline/training/test_run.py",
-    "command_line/test_whole_run.py",
-    "browser/test_recordings_in_browser.py",
-)  # fmt: skip
+ENGINES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.topology))
 
 LAB = Path(__file__).parent / "lab"  # ./hark test lab
 TOPOLOGY = "test_topology.py"  # runs only where its marker is asked for, as all that has one of these
 ASKED_FOR = ("devices", "soak")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--measure", action="store_true", help="write how long slow tests took into tests/slow.txt")
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Fail instead of skipping without servers when the topology is requested."""
+    """Measure where that is requested; fail instead of skipping without servers when the topology is requested."""
     if "topology" in config.option.markexpr.split():
         os.environ[NEEDED] = "1"
+    if config.getoption("measure", False) and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Measuring())
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -128,21 +65,17 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark quick and long tests, begin with the longest, and leave out those that must be requested."""
-    here = Path(__file__).parent
+    """Mark slow tests, begin with the longest files, and leave out those that must be requested."""
     for item in items:
         marker = "topology" if item.path.name == TOPOLOGY else next(filter(item.get_closest_marker, ASKED_FOR), None)
         if marker is not None and marker not in config.option.markexpr:
             item.add_marker(pytest.mark.skip(reason=f"takes minutes: ./hark test -m {marker}"))
-    items.sort(key=lambda item: str(item.path.relative_to(here)) not in LONGEST)
-    others = {f"{name}.py" for names in NOT_QUICK.values() for name in names.split()}
-    long = set(LIST.read_text().split())
+    seconds = listed(LIST.read_text())
+    files = seconds_of_files(seconds)
+    items.sort(key=lambda item: -files[test_of(item.nodeid).split("::")[0]])
     for item in items:
-        if f"{item.path.relative_to(here)}::{item.name.split('[')[0]}" in long:
-            item.add_marker(pytest.mark.long)
-        slow = item.get_closest_marker("slow") or item.get_closest_marker("long")
-        if str(item.path.relative_to(here)) not in others and not slow:
-            item.add_marker(pytest.mark.quick)
+        if is_slow(test_of(item.nodeid), seconds):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)

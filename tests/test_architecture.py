@@ -241,45 +241,9 @@ def test_the_formatting_is_ruffs() -> None:
     run_tool("ruff", "format", "--check", ".")
 
 
-@pytest.mark.slow(reason="checks the types of the whole repository")
 def test_mypy_finds_nothing() -> None:
     # By file, so that the environments of the engines (internals/venv) are not looked into.
     run_tool("mypy", *(str(path.relative_to(REPOSITORY)) for path in python_files()))
-
-
-def slow_marks_without_a_reason(source: str) -> list[int]:
-    """Return lines with a mark ``slow`` that is not ``slow(reason="...")``."""
-    tree = ast.parse(source)
-    with_reason = {
-        node.func
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
-        and ast.unparse(node.func) == "pytest.mark.slow"
-        and any(one.arg == "reason" and ast.literal_eval(one.value) for one in node.keywords)
-    }
-    marks = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "slow"]
-    return [mark.lineno for mark in marks if ast.unparse(mark) == "pytest.mark.slow" and mark not in with_reason]
-
-
-def test_slow_marks_have_a_reason() -> None:
-    assert slow_marks_without_a_reason("@pytest.mark.slow\ndef test_a(): ...") == [1]
-    assert slow_marks_without_a_reason("@pytest.mark.slow(reason='')\ndef test_a(): ...") == [1]
-    assert not slow_marks_without_a_reason("@pytest.mark.slow(reason='trains')\ndef test_a(): ...")
-    found = [
-        f"{path.relative_to(REPOSITORY)}:{line}"
-        for path in sorted((REPOSITORY / "tests").rglob("*.py"))
-        for line in slow_marks_without_a_reason(path.read_text())
-    ]
-    assert not found, "\n".join(found)
-
-
-def test_files_that_are_not_quick_are_there() -> None:
-    from tests.conftest import NOT_QUICK
-
-    names = [name for names in NOT_QUICK.values() for name in names.split()]
-    assert len(set(names)) == len(names)
-    gone = [name for name in names if not (REPOSITORY / "tests" / f"{name}.py").is_file()]
-    assert not gone
 
 
 def test_the_map_names_files_that_are_there() -> None:

@@ -26,7 +26,6 @@ HEARD_SHARE = {"esphome": 0.5, "openwakeword": 0.7}
 RUN_S = 3600.0  # on two busy cores
 pytestmark = [
     pytest.mark.devices,
-    pytest.mark.slow(reason="trains for a quarter of an hour"),
     pytest.mark.timeout(RUN_S + 600),
 ]
 

@@ -28,7 +28,7 @@ def test_the_workflow_runs_what_ci_runs() -> None:
     commands = {name: [step.get("run") for step in job["steps"]] for name, job in workflow["jobs"].items()}
     assert commands["tests"][-1] == "bash .ci/run" and commands["topology"][-1] == "./hark test -m topology"
     assert (REPOSITORY / ".ci" / "run").read_text().splitlines()[-3:] == [
-        "./hark test", "./hark test -m long", "exec ./hark test lab",
+        "./hark test", "./hark test -m slow", "exec ./hark test lab",
     ]  # fmt: skip
     for job in workflow["jobs"].values():
         assert job["timeout-minutes"] <= 120

@@ -27,7 +27,6 @@ SOCKET = "/ws/jobs"
 DONE_S = 1800.0  # on two busy cores
 pytestmark = [
     pytest.mark.topology,
-    pytest.mark.slow(reason="starts a dozen processes and a training run"),
     pytest.mark.timeout(2 * (STARTS_S + DONE_S)),  # each waits for less, and says for what
 ]
 

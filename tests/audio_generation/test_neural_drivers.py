@@ -196,7 +196,6 @@ for name in ("af_one", "af_two", "am_three", "bf_four"):
 """
 
 
-@pytest.mark.slow(reason="builds and runs a Kokoro model")
 def test_kokoro_speaks_voices_and_blends(
     driver: Callable[[Engine], Engine], any_sound_passes: None, tmp_path: Path
 ) -> None:
@@ -269,7 +268,6 @@ np.save(presets / "en_speaker_0_fine_prompt.npy", rng.integers(0, 1024, (8, 120)
 """
 
 
-@pytest.mark.slow(reason="builds and runs a Bark model")
 def test_bark_speaks_its_presets(driver: Callable[[Engine], Engine], any_sound_passes: None, tmp_path: Path) -> None:
     engine = driver(Suno())
     folder = tmp_path / "voices" / "suno"

@@ -265,7 +265,6 @@ def detections(page: Any, where: str) -> list[dict[str, str]]:
     return [item for item in reversed(items) if item["where"] == where]
 
 
-@pytest.mark.slow(reason="drives a browser")
 def test_the_phrase_at_the_microphone(page: Any, served: Path, microphone: Path) -> None:
     open_page(page, served)
     assert page.inner_text("#phrase") == PHRASE
@@ -281,13 +280,11 @@ def test_the_phrase_at_the_microphone(page: Any, served: Path, microphone: Path)
     assert rounds == pytest.approx(round(rounds), abs=0.15) and round(rounds) >= 1, "only where the phrase is said"
 
 
-@pytest.mark.slow(reason="drives a browser")
 @pytest.mark.parametrize("model", ["model.onnx", "model.int8.onnx"])
 def test_a_recording_is_heard_as_by_detect_py(page: Any, served: Path, microphone: Path, model: str) -> None:
     heard_alike(page, served, microphone, model)
 
 
-@pytest.mark.slow(reason="drives a browser")
 @pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
 def test_a_large_detector_hears_a_recording_as_by_detect_py(
     page: Any, served: Path, microphone: Path, tmp_path: Path
@@ -316,7 +313,6 @@ def heard_alike(page: Any, served: Path, microphone: Path, model: str, tolerance
     assert [float(hit["score"]) for hit in found] == pytest.approx([hit.score for hit in expected], abs=tolerance)
 
 
-@pytest.mark.slow(reason="drives a browser")
 def test_what_is_missing_is_said(page: Any, browser: Any, served: Path, tmp_path: Path) -> None:
     names = {
         "ort": "onnxruntime-web is missing",

@@ -19,8 +19,6 @@ from tests.support.detector_versions import RUN, make_bundle, make_report
 from tests.support.portal_driver import axe, chromium_running, make_owner, served, watched
 from tests.support.wakeword_samples import device_files
 
-pytestmark = pytest.mark.slow(reason="drives a browser")
-
 PHRASE = "hey compass"
 FILES = device_files("hey_compass")
 ADOPTED_S = 60

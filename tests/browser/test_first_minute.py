@@ -13,8 +13,6 @@ from core.audio_file import SAMPLE_RATE, write_audio
 from tests.support.portal_driver import axe, chromium_running, comes_true, fill_in_owner, served, watched
 from tests.support.untrained_bundle import spoken
 
-pytestmark = pytest.mark.slow(reason="drives a browser")
-
 PHRASE = "hey compass"
 MOST_S, MOST_CLICKS = 60, 4
 PHONE = {"width": 390, "height": 844}

@@ -9,14 +9,11 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from core.audio_file import SAMPLE_RATE, write_audio
 from db.db_api import Library
 from tests.support.portal_driver import chromium_running, comes_true, make_owner, served, watched
 from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
-
-pytestmark = pytest.mark.slow(reason="drives a browser")
 
 PHRASE = "hey compass"
 ADOPTED_S = 60

@@ -16,8 +16,6 @@ from tests.support.portal_driver import Portal, is_elsewhere, make_owner, served
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = pytest.mark.slow(reason="drives a browser")
-
 
 @pytest.fixture(scope="module")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:

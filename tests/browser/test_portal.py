@@ -19,7 +19,7 @@ from tests.support.portal_driver import SIZES, Portal, axe, comes_true, make_own
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = [pytest.mark.slow(reason="drives a browser"), pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.timeout(1800)
 
 PHRASE = "hey compass"
 TRAINING_MS = 800_000  # on a busy machine

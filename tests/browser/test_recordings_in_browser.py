@@ -26,7 +26,7 @@ from tests.support.untrained_bundle import spoken
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytestmark = [pytest.mark.slow(reason="drives a browser"), pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.timeout(1800)
 
 REAL = REPOSITORY.parent / "shared" / "data" / "conversation" / "google" / "commercial_mono.ogg"
 WORK_MS = 600_000  # on a busy machine
@@ -46,7 +46,7 @@ def conversation_and_question(folder: Path) -> tuple[Path, Path]:
     return conversation, question
 
 
-@pytest.mark.parametrize("size", ["wide", pytest.param("phone", marks=pytest.mark.long)])
+@pytest.mark.parametrize("size", ["wide", "phone"])
 def test_from_an_upload_to_a_link_that_was_taken_back(tmp_path: Path, size: str) -> None:
     conversation, question = conversation_and_question(tmp_path)
     data = tmp_path / "data"

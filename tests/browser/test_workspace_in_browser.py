@@ -6,14 +6,11 @@ import contextlib
 from pathlib import Path
 
 import numpy as np
-import pytest
 from playwright.sync_api import TimeoutError
 
 from core.audio_file import SAMPLE_RATE, write_audio
 from tests.support.portal_driver import axe, chromium_running, make_owner, served
 from tests.support.untrained_bundle import spoken
-
-pytestmark = pytest.mark.slow(reason="drives a browser")
 
 ANSWER_MS = 60_000
 

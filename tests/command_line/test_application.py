@@ -328,7 +328,6 @@ def test_a_terminal_without_utf_8(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["normalized"] == "schöne grüße"
 
 
-@pytest.mark.slow(reason="plans a whole run")
 def test_without_a_command_at_a_terminal_it_asks(tmp_path: Path) -> None:
     script = tmp_path / "slow.py"
     script.write_text(SLOW_TRAINING.replace("time.sleep(100)", "raise KeyboardInterrupt"))

@@ -111,7 +111,6 @@ print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
 
-@pytest.mark.slow(reason="reads 20 minutes of audio")
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
 def test_memory_does_not_grow_with_the_length(bundle: Path, tmp_path: Path) -> None:
     """20 minutes of 44.1 kHz stereo (212 MB of samples) need no more memory than one, so 3 hours do not either."""

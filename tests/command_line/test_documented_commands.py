@@ -114,7 +114,6 @@ def said(tmp_path: Path) -> dict[str, str]:
     return {"FOLDER": str(corpus), "/mnt/disk/hark.zip": str(tmp_path / "hark.zip")}
 
 
-@pytest.mark.slow(reason="examines the installation, and aligns")
 @pytest.mark.parametrize("block", dict.fromkeys(block for _page, block in runs("sh")))
 def test_a_block_that_runs(block: str, said: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_DATA", str(tmp_path / "data"))

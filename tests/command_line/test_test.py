@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from command_line import test as testing
+from tests.support import slow_tests
 from tests.support.command_line_samples import Run
-from tests.support.long_tests import LIST, long_tests
 
 Main = Callable[..., int]
 Shown = pytest.CaptureFixture[str]
@@ -36,14 +36,15 @@ def test_pytest_runs_the_tests(hark: Run, tmp_path: Path, monkeypatch: pytest.Mo
     [
         ((), True),
         (("--durations", "9"), True),
-        (("-m", "long"), False),
+        (("--measure",), True),
+        (("-m", "slow"), False),
         (("-k", "voices"), False),
         (("--lf",), False),
         (("tests/test_launcher.py",), False),
         (("tests/test_launcher.py::test_none",), False),
     ],
 )
-def test_long_tests_are_for_who_asks(
+def test_slow_tests_run_only_where_they_are_asked_for(
     main: Main, monkeypatch: pytest.MonkeyPatch, asked: tuple[str, ...], left_out: bool
 ) -> None:
     begun: list[list[str]] = []
@@ -58,17 +59,51 @@ def test_long_tests_are_for_who_asks(
     monkeypatch.setattr(testing.subprocess, "Popen", Pytest)
     assert main("test", *asked) == 0
     assert begun[0][len(begun[0]) - len(asked) :] == list(asked)
-    assert ("not long" in begun[0]) == left_out
+    assert ("not slow" in begun[0]) == left_out
 
 
-def test_the_list_of_long_tests() -> None:
-    said = "9.00s call     tests/a/test_b.py::test_c[d e]\n0.80s setup    tests/a/test_b.py::test_f\n"
-    said += "0.80s call     tests/a/test_b.py::test_f\n1.00s call     tests/a/test_b.py::test_g\n"
-    assert long_tests(said) == ["a/test_b.py::test_c", "a/test_b.py::test_f"]
-    listed = LIST.read_text().split()
-    assert len(listed) > 100 and listed == sorted(set(listed))
-    for path, name in (each.split("::") for each in listed):
-        assert f"def {name}(" in (LIST.parent / path).read_text(), f"{path}::{name} is no test any more"
+def test_the_list_of_slow_tests() -> None:
+    text = slow_tests.LIST.read_text()
+    listed = slow_tests.listed(text)
+    assert len(listed) > 100 and text.splitlines() == [f"{name} {seconds}" for name, seconds in sorted(listed.items())]
+    gone = [name for name in listed if not slow_tests.is_there(name)]
+    assert not gone
+
+
+def test_a_measured_run_changes_the_lines_of_its_own_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("quicker", "slower", "new", "quick", "skipped", "elsewhere")
+    (tmp_path / "test_a.py").write_text("".join(f"def test_{name}(): ...\n" for name in names))
+    (tmp_path / "slow.txt").write_text(
+        "".join(f"test_a.py::test_{name} 3\n" for name in ("quicker", "slower", "skipped", "elsewhere", "gone"))
+    )
+    monkeypatch.setattr(slow_tests, "LIST", tmp_path / "slow.txt")
+    monkeypatch.setattr(slow_tests, "TESTS", tmp_path)
+    plugin = slow_tests.Measuring()
+    for name, when, seconds, outcome in (
+        ("quicker", "call", 1.4, "passed"),
+        ("slower[a b]", "setup", 4.0, "passed"), ("slower[a b]", "call", 5.0, "failed"),
+        ("slower[c]", "call", 1.0, "passed"), ("slower[c]", "teardown", 90.0, "passed"), ("new", "call", 1.6, "passed"),
+        ("quick", "call", 0.1, "passed"), ("skipped", "setup", 0.1, "passed"), ("skipped", "call", 0.1, "skipped"),
+    ):  # fmt: skip
+        node = f"tests/test_a.py::test_{name}"
+        plugin.pytest_runtest_logreport(pytest.TestReport(node, ("", 0, ""), {}, outcome, None, when, duration=seconds))
+    plugin.pytest_sessionfinish()
+    assert (tmp_path / "slow.txt").read_text().replace("test_a.py::test_", "").splitlines() == [
+        "elsewhere 3", "new 2", "skipped 3", "slower 10",
+    ]  # fmt: skip
+
+
+def test_journeys_are_listed_and_part_of_every_run() -> None:
+    seconds = slow_tests.listed(
+        "browser/test_portal.py::test_a 9\nbrowser/test_portal.py::test_b 2\na/test_b.py::test_c 5\n"
+    )
+    assert slow_tests.seconds_of_files(seconds) == {"browser/test_portal.py": 11, "a/test_b.py": 5}
+    assert slow_tests.is_slow("a/test_b.py::test_c[case]", seconds)
+    assert not slow_tests.is_slow("a/test_b.py::test_d", seconds)
+    assert not slow_tests.is_slow("browser/test_portal.py::test_a", seconds)
+    *_, upload = slow_tests.ALWAYS
+    seconds = {upload.split("[")[0]: 9}
+    assert not slow_tests.is_slow(upload, seconds) and slow_tests.is_slow(upload.replace("wide", "phone"), seconds)
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 5])

@@ -275,7 +275,6 @@ def test_a_failure_of_the_run_is_shown(main: Main, capsys: Shown, monkeypatch: p
     assert error_of(capsys.readouterr().out)["what"] == "The disk is full."
 
 
-@pytest.mark.slow(reason="starts the command line six times")
 def test_a_long_run_is_asked_for_at_a_terminal(tmp_path: Path) -> None:
     script = tmp_path / "slow.py"
     script.write_text(SLOW_TRAINING.replace("time.sleep(100)", "raise KeyboardInterrupt"))
@@ -332,7 +331,6 @@ def flat(said: str) -> str:
 TRAIN = ("train", "hey compass", "--effort", "quick", "--engines", "flite,espeak")
 
 
-@pytest.mark.slow(reason="runs two trainings")
 def test_a_full_disk(hark: Run, small_disk: Path) -> None:
     """With room for the library and some clips but not for a run, it says so, and the library stays intact."""
     done = hark(*TRAIN, data=small_disk)

@@ -27,7 +27,6 @@ def start(data: Path, *arguments: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-@pytest.mark.slow(reason="runs a whole training, interrupted three times")
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 def test_interrupted_in_each_stage_and_finished(tmp_path: Path) -> None:
     for stage, number in (("Speaking", signal.SIGINT), ("Adding", signal.SIGINT), ("Measuring", signal.SIGTERM)):

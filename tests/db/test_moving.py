@@ -167,7 +167,6 @@ def test_a_library_that_goes_while_it_is_backed_up_is_left_out(
 
 
 @pytest.mark.topology
-@pytest.mark.slow(reason="starts PostgreSQL")
 def test_a_url_may_say_the_encoding(tmp_path: Path, postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", f"{postgresql_url}?client_encoding=latin1")
     fill(tmp_path, 0)

@@ -54,7 +54,6 @@ def test_every_measurement_has_its_module() -> None:
         assert callable(importlib.import_module(f"lab.{one.module}").run)
 
 
-@pytest.mark.slow(reason="measures for several seconds")
 def test_a_quick_measurement_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     from core.events import silent_reporter
 

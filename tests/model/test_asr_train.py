@@ -138,7 +138,6 @@ def untrained(kind: str) -> AcousticModel:
     return with_public_embedding(EmbeddingBackbone(EmbeddingBackboneConfig(channels=32, dilations=(1, 2))))
 
 
-@pytest.mark.slow(reason="trains for 180 steps")
 @pytest.mark.parametrize(("kind", "steps"), [("backbone", 180), ("recognizer", 80)])
 def test_it_learns_tones_and_goes_on_after_a_stop(packed: Packed, tmp_path: Path, kind: str, steps: int) -> None:
     torch.manual_seed(0)

@@ -152,7 +152,6 @@ APART = 3 * SAMPLE_RATE
 RECORDINGS = Path(os.environ.get("HARK_SHARED") or REPOSITORY.parent / "shared" / "data") / "keyphrases"
 
 
-@pytest.mark.slow(reason="runs the encoder on real recordings")
 @pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
 @pytest.mark.skipif(not RECORDINGS.is_dir(), reason="the real recordings are not here")
 @pytest.mark.parametrize("phrase", ["computer", "snowboy"])

@@ -128,7 +128,6 @@ def test_the_beginning_of_a_phrase_is_only_its_beginning(builder: ExampleBuilder
     assert heard.max() <= PREFIX_SHARE[1]
 
 
-@pytest.mark.slow(reason="starts worker processes")
 def test_the_number_of_processes_changes_nothing(folder: Path) -> None:
     specs = [aligned(folder, ("train", "noisy")[seed % 2], seed) for seed in range(70)]
     alone = list(build_examples(specs, SOURCES, LOG_MEL, processes=1))

@@ -87,7 +87,6 @@ def test_sound_that_is_no_number_is_silence(detector: Detector, audio: np.ndarra
     assert np.isfinite(detector.scores(np.full(CHUNK_SAMPLES, np.inf))).all()
 
 
-@pytest.mark.slow(reason="scores an hour of audio")
 @pytest.mark.parametrize("int8", [False, True])
 def test_an_hour_of_speech_before_it_changes_no_score(
     bundle: Path, audio: np.ndarray, int8: bool, speech: Callable[..., np.ndarray]

@@ -57,7 +57,6 @@ def test_misspellings_that_other_readers_take_for_the_phrase_are_left_out() -> N
     assert not {"hey compess", "hey compas", "hey cumpass", "hey kompass", "hecompass", "hay compass"} & texts
 
 
-@pytest.mark.slow(reason="generates confusables for 8 random phrases")
 @settings(max_examples=8, deadline=None)
 @given(
     st.lists(st.integers(0, 20_000).map(lambda index: vocabulary().words[index]), min_size=1, max_size=3),
@@ -84,7 +83,6 @@ def test_seeds_and_counts() -> None:
     assert confusables(Keyphrase("hey compass"), 0) == []
 
 
-@pytest.mark.slow(reason="starts Python several times")
 def test_the_same_in_another_process() -> None:
     code = (
         "from phrase_augmentation.confusables import confusables; import hashlib;"
@@ -114,7 +112,6 @@ def test_a_phrase_of_which_every_confusable_is_a_homophone(monkeypatch: pytest.M
     module._pools.cache_clear()
 
 
-@pytest.mark.slow(reason="phonemizes with other languages' dictionaries")
 @pytest.mark.parametrize(
     ("phrase", "language"),
     [("hallo kompass", "de"), ("bonjour", "fr"), ("привет компас", "ru"), ("你好世界", "zh"), ("habari yako", "sw")],

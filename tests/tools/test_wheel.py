@@ -49,7 +49,6 @@ def test_the_same_files_give_the_same_bytes(built: tuple[Path, Path], tmp_path: 
         assert first.read_bytes() == again.read_bytes()
 
 
-@pytest.mark.slow(reason="makes two environments")
 @pytest.mark.parametrize("which", [0, 1], ids=["wheel", "source archive"])
 def test_it_is_installed_and_starts(built: tuple[Path, Path], tmp_path: Path, which: int) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HARK_", "PIP_"))}

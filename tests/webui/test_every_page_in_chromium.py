@@ -6,7 +6,6 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from django.test import Client
 
 from tests.support.every_page import every_page, fragments, pages_of_strangers
@@ -17,7 +16,6 @@ from webui.accounts.models import User
 if TYPE_CHECKING:
     from playwright.sync_api import ViewportSize
 
-pytestmark = pytest.mark.slow(reason="drives a browser")
 
 WIDE: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 390, "height": 844}

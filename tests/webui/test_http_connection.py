@@ -214,7 +214,6 @@ def many_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest.mark.slow(reason="starts a portal, and waits for as long as a request's head may take")
 def test_a_portal_with_1024_files_outlives_1200_half_requests(tmp_path: Path, many_files: None) -> None:
     with served(tmp_path, files=1024) as portal, ExitStack() as connections:
         address = urlsplit(portal.address)

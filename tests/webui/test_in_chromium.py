@@ -30,7 +30,6 @@ from webui.trainer.models import Version
 if TYPE_CHECKING:
     from playwright.sync_api import Page, Route, WebSocketRoute
 
-pytestmark = pytest.mark.slow(reason="drives a browser")
 
 PHONE = {"width": 390, "height": 844}
 

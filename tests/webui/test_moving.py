@@ -20,7 +20,7 @@ from db.database import DATABASE_NAME, MARKER
 from tests.support.servers import Server, mysql_server, postgresql_server
 from tests.support.small_data import make_data
 
-pytestmark = [pytest.mark.topology, pytest.mark.slow(reason="starts a database server and Hark's commands")]
+pytestmark = pytest.mark.topology
 
 BEGIN = """
 import json, sys, time

@@ -191,7 +191,6 @@ def portal_process(data: Path) -> Iterator[Any]:
         asked.close()
 
 
-@pytest.mark.slow(reason="starts Django in processes")
 def test_all_processes_have_the_new_key_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HARK_SECRET_KEY", raising=False)
     data = tmp_path / "data"

@@ -70,7 +70,6 @@ def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         servers.uses_redis()
 
 
-@pytest.mark.slow(reason="starts the portal")
 @pytest.mark.parametrize(
     ("name", "scheme"), [("DATABASE_URL", "postgresql"), ("DATABASE_URL", "mysql"), ("REDIS_URL", "redis")]
 )
@@ -120,7 +119,6 @@ DATABASES = pytest.mark.parametrize("database", [postgresql, mysql])
 
 
 @pytest.mark.topology
-@pytest.mark.slow(reason="starts a database server")
 @DATABASES
 def test_a_server_takes_any_text_and_finds_words(tmp_path: Path, database: Database) -> None:
     with database() as url:
@@ -147,7 +145,6 @@ print("jobs:", Job.objects.count())
 
 
 @pytest.mark.topology
-@pytest.mark.slow(reason="starts a database server")
 @DATABASES
 def test_of_requests_that_come_at_once_one_makes_the_job(tmp_path: Path, database: Database) -> None:
     with database() as url:
@@ -156,7 +153,6 @@ def test_of_requests_that_come_at_once_one_makes_the_job(tmp_path: Path, databas
 
 
 @pytest.mark.topology
-@pytest.mark.slow(reason="starts a database server and Redis")
 @DATABASES
 def test_the_portal_is_prepared_on_both_and_a_wrong_password_is_said(tmp_path: Path, database: Database) -> None:
     with database() as url, redis_server(tmp_path / "redis") as redis:
@@ -207,7 +203,6 @@ print(User.objects.count(), Organization.objects.count(), Quota.objects.count())
 
 
 @pytest.mark.topology
-@pytest.mark.slow(reason="starts a database server")
 @DATABASES
 def test_what_must_be_there_once_is_there_once(tmp_path: Path, database: Database) -> None:
     with database() as url:

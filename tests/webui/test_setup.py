@@ -78,7 +78,6 @@ def test_behind_tls_browsers_are_told_to_stay_there(https: str, said: list[str],
 STARTS_S = 120
 
 
-@pytest.mark.slow(reason="starts a server")
 def test_runserver_serves_jobs_and_sockets(tmp_path: Path) -> None:
     port = free_port()
     log = tmp_path / "log"

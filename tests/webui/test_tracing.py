@@ -102,7 +102,6 @@ def test_missing_packages_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     tracing.provider.cache_clear()
 
 
-@pytest.mark.slow(reason="starts Django in processes")
 @pytest.mark.parametrize("endpoint", ["", "http://127.0.0.1:9"])
 def test_nothing_is_imported_unless_it_is_wanted(endpoint: str) -> None:
     pytest.importorskip("opentelemetry.sdk")

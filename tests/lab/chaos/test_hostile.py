@@ -17,7 +17,6 @@ HARMLESS_FIRST = ("wav", "flac", "ogg", "opus", "mp3", "aiff", "zip", "tar", "ta
 HARMLESS_FIRST += ("bundle (model.onnx)", "bundle (manifest)", "checkpoint (.pt)", "weights (.safetensors)")
 
 
-@pytest.mark.slow(reason="opens 44 files, many by processes of their own")
 def test_a_file_is_refused_in_words_or_used_and_nothing_is_left(tmp_path: Path) -> None:
     figures = hostile.opened(seed=1, files=44, reporter=silent_reporter(), harmful=False)
     kinds = figures["kinds"]

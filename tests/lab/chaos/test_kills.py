@@ -64,7 +64,6 @@ print(json.dumps({
 """
 
 
-@pytest.mark.slow(reason="starts a portal and kills its training in each stage")
 def test_a_training_killed_in_each_stage_is_done_once(tmp_path: Path) -> None:
     found = figures_of(IN_EACH_STAGE, tmp_path)
     assert {"synthesize", "features", "bundle"} <= set(found.pop("stages"))  # others may be over too soon
@@ -75,7 +74,6 @@ def test_a_training_killed_in_each_stage_is_done_once(tmp_path: Path) -> None:
     assert zipfile.ZipFile(bundle).testzip() is None
 
 
-@pytest.mark.slow(reason="starts a portal and kills its processes")
 def test_jobs_whose_processes_are_killed_are_done_once(tmp_path: Path) -> None:
     figures = figures_of(PROGRAM, tmp_path)
     said = kills.table(figures)
@@ -85,7 +83,6 @@ def test_jobs_whose_processes_are_killed_are_done_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.topology
-@pytest.mark.slow(reason="starts PostgreSQL, Redis and a portal, and kills its training in each stage")
 def test_on_postgresql_it_is_done_once_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").mkdir()
     with postgresql() as database_url, redis_server(tmp_path / "redis") as redis_url:
@@ -95,7 +92,6 @@ def test_on_postgresql_it_is_done_once_too(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.topology
-@pytest.mark.slow(reason="starts PostgreSQL, Redis and a portal, and kills its processes")
 def test_on_servers_likewise_and_never_on_a_database_in_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgresql_url: str
 ) -> None:

@@ -20,7 +20,6 @@ print(json.dumps(load.loaded(Path(sys.argv[1]), 0.1, 1, silent_reporter())))
 """
 
 
-@pytest.mark.slow(reason="starts a portal, and transcribes")
 @pytest.mark.timeout(900)
 def test_a_flood_and_mixed_use(tmp_path: Path) -> None:
     figures = figures_of(PROGRAM, tmp_path, timeout_s=840)

@@ -25,7 +25,6 @@ def test_errors_of_boundaries() -> None:
     assert figures["start_median_ms"] == 20 and figures["start_bias_ms"] == 20 and figures["end_beyond_100_ms"] > 0.3
 
 
-@pytest.mark.slow(reason="recognizes and aligns real recordings")
 def test_a_corner_of_mining(shared_data: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mining, "HOURS", 0.1)
     monkeypatch.setattr(mining, "ALIGNED_CLIPS", 4)

@@ -8,11 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from core.data_folder import REPOSITORY
-
-pytestmark = pytest.mark.slow(reason="measures the portal during a training")
 
 # A portal with hardly any data, and a job that reports its beginning and then works for the given time.
 PROGRAM = """

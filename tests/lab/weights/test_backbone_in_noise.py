@@ -43,7 +43,6 @@ def real_speech(folder: Path) -> Packed:
     return open_pack(folder / "pack")
 
 
-@pytest.mark.slow(reason="trains a network")
 def test_noise_moves_less_of_what_the_trained_backbone_hears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backbone_in_noise, "VALIDATED", 1)
     loud = replace(NoiseTrainConfig().augmentation, room_share=0.0, noise_share=1.0, snr_db=(0.0, 5.0))

@@ -42,7 +42,6 @@ def packed_of(folder: Path, speakers: int) -> Packed:
     return open_pack(folder / "pack")
 
 
-@pytest.mark.slow(reason="trains a network")
 def test_the_network_learns_from_the_backbone_and_speech_is_heard_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

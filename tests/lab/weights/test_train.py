@@ -17,7 +17,6 @@ from tests.pipeline.acoustic.test_training import corpus, few_rooms
 __all__ = ["few_rooms"]
 
 
-@pytest.mark.slow(reason="trains an acoustic model")
 def test_one_command_trains_and_writes_weights(tmp_path: Path) -> None:
     run = AcousticRun((corpus(tmp_path),), epochs=1.0, batch_size=4, synthetic=8)
     result = train_weights("backbone", run, tmp_path / "asr", silent_reporter())

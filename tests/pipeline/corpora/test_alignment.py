@@ -186,7 +186,6 @@ def test_confidence_of_words_together(aligner: Aligner) -> None:
     assert min(w.confidence for w in words[:3]) <= joint <= max(w.confidence for w in words[:3])
 
 
-@pytest.mark.slow(reason="aligns real recordings")
 def test_boundaries_of_real_speech(shared_data: Path, aligner: Aligner) -> None:
     folder = shared_data / "speech" / "librispeech-aligned"
     rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()][::8]

@@ -96,7 +96,6 @@ def spoken(tmp_path: Path) -> tuple[list[np.ndarray], list[str]]:
     return [read_audio(clip.path) for clip in clips if isinstance(clip, GeneratedClip)], texts
 
 
-@pytest.mark.slow(reason="trains and measures a recognizer")
 def test_a_whole_run_trains_and_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recognizer_job, "SYNTHETIC", 4)
     monkeypatch.setattr(recognizer_job, "FEWEST_STEPS", 4)

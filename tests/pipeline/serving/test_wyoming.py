@@ -382,7 +382,6 @@ def command(*arguments: str, **settings: object) -> subprocess.Popen:
     )  # fmt: skip
 
 
-@pytest.mark.slow(reason="starts the command in a process")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_serves_until_it_is_ended(bundles: list[Path], number: signal.Signals) -> None:
     port = free_port()
@@ -407,7 +406,6 @@ def test_the_command_serves_until_it_is_ended(bundles: list[Path], number: signa
     assert b"Listening on" in err and b"hey_compass  score" in err
 
 
-@pytest.mark.slow(reason="starts the command in a process")
 def test_the_command_over_stdin_and_stdout(bundles: list[Path], tmp_path: Path) -> None:
     process = command("--uri", "stdio://", str(bundles[0]), stdin=subprocess.PIPE)
     try:
@@ -424,7 +422,6 @@ def test_the_command_over_stdin_and_stdout(bundles: list[Path], tmp_path: Path) 
     assert process.returncode == 0 and not out and b"Traceback" not in err, err
 
 
-@pytest.mark.slow(reason="starts the command in a process")
 def test_the_command_explains_itself(bundles: list[Path], tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -109,7 +109,6 @@ def smallest(little_speech: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return effort.name
 
 
-@pytest.mark.slow(reason="five training runs, each of some seconds")
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     "first",

@@ -82,7 +82,6 @@ def test_the_hardest_places_come_first() -> None:
     assert [text for text, _ in ranked] == ["start mirror", "the weather"]
 
 
-@pytest.mark.slow(reason="scores real recordings")
 def test_real_recordings_of_a_phrase(shared_data: Path) -> None:
     files = sorted((shared_data / "keyphrases" / "smart_mirror").glob("*.ogg"))[:40]
     scores = [phone_score(read_audio(file), Keyphrase("smart mirror")) for file in files]
@@ -116,7 +115,6 @@ def test_what_is_not_said_is_not_found() -> None:
 
 
 @needs_encoder
-@pytest.mark.slow(reason="scores real recordings")
 def test_an_untrained_detector_hears_real_recordings_of_a_phrase(shared_data: Path) -> None:
     ear = UntrainedDetector(Keyphrase("smart mirror"))
     files = sorted((shared_data / "keyphrases" / "smart_mirror").glob("*.ogg"))[:40]

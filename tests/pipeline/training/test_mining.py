@@ -245,7 +245,6 @@ def test_a_clip_of_the_phrase_alone_is_mined_whole(library: Library) -> None:
     assert 0 <= cut.phrase_start_s < cut.phrase_end_s <= cut.end_s - cut.start_s + 1e-6
 
 
-@pytest.mark.slow(reason="aligns real recordings")
 @pytest.mark.parametrize("method", METHODS)
 def test_mining_real_speech(shared_data: Path, library: Library, method: str) -> None:
     if method == CTC_SEGMENTATION:

@@ -344,7 +344,6 @@ def result_of(attempts: tuple[Path, list[Attempt]]) -> dict[str, Any]:
     return last.events[-1]
 
 
-@pytest.mark.slow(reason="runs a whole training, killed in each stage")
 def test_killed_in_each_stage_the_run_is_finished(attempts: tuple[Path, list[Attempt]]) -> None:
     data, made = attempts
     for one in made[:-1]:
@@ -367,7 +366,6 @@ def test_killed_in_each_stage_the_run_is_finished(attempts: tuple[Path, list[Att
     assert not list((data / "tmp").iterdir()) and not list((data / "models").glob("*/.*"))
 
 
-@pytest.mark.slow(reason="needs the killed and finished training")
 def test_nothing_was_generated_twice(attempts: tuple[Path, list[Attempt]]) -> None:
     data, made = attempts
     plan = json.loads(next((data / "jobs").glob("*/plan.json")).read_text())
@@ -383,13 +381,11 @@ def test_nothing_was_generated_twice(attempts: tuple[Path, list[Attempt]]) -> No
         assert library.check(left_over_after_s=0, mend=True).ok and library.check(left_over_after_s=0).problems == ()
 
 
-@pytest.mark.slow(reason="needs the killed and finished training")
 def test_no_process_outlives_a_killed_run(attempts: tuple[Path, list[Attempt]]) -> None:
     left = {one.kill_at: one.left_behind for one in attempts[1] if one.left_behind}
     assert left == {}
 
 
-@pytest.mark.slow(reason="needs the killed and finished training")
 def test_result_and_report_agree(attempts: tuple[Path, list[Attempt]]) -> None:
     result = result_of(attempts)
     report = json.loads(Path(result["report"]).with_name("report.json").read_text())
@@ -423,7 +419,6 @@ except SystemExit as end:
 """
 
 
-@pytest.mark.slow(reason="needs the killed and finished training")
 def test_the_bundle_runs_without_hark_and_without_torch(attempts: tuple[Path, list[Attempt]], tmp_path: Path) -> None:
     result = result_of(attempts)
     with zipfile.ZipFile(result["bundle"]) as archive:
@@ -457,7 +452,6 @@ def test_the_bundle_runs_without_hark_and_without_torch(attempts: tuple[Path, li
             assert [found["time_s"] for found in answer["detections"]] == wanted
 
 
-@pytest.mark.slow(reason="trains from scratch")
 def test_a_detector_is_trained_from_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engines: tuple[str, ...]
 ) -> None:
@@ -492,7 +486,6 @@ def test_a_detector_is_trained_from_nothing(
     assert shares[0][0] == 0.0 and shares[-1] == (1.0, 1.0)
 
 
-@pytest.mark.slow(reason="runs a whole training")
 @pytest.mark.skipif(encoder_path() is None, reason="the package moonshine-voice is not installed")
 def test_a_large_detector_is_trained_and_hears_its_phrase(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engines: tuple[str, ...]

@@ -94,7 +94,6 @@ def create(hark: Run, name: str, *more: str) -> subprocess.CompletedProcess[str]
     return hark("create", "--name", name, "--password-stdin", "--json", *more, says=PASSWORD + "\n")
 
 
-@pytest.mark.slow(reason="starts Django in a process")
 def test_from_nothing_to_a_token(hark: Run, data: Path) -> None:
     assert result(hark("--json")) == {"users": []}
     assert "admin create" in error(hark("token", "--name", "ci", "--json"))["what_to_do"]
@@ -126,7 +125,6 @@ def test_from_nothing_to_a_token(hark: Run, data: Path) -> None:
     assert not sqlite3.connect(database).execute("SELECT 1 FROM mfa_authenticator").fetchall()
 
 
-@pytest.mark.slow(reason="starts Django in a process")
 @pytest.mark.parametrize(
     ("arguments", "says", "said"),
     [
@@ -146,7 +144,6 @@ def test_what_cannot_be_done_is_said(hark: Run, arguments: tuple[str, ...], says
     assert said in error(hark(*arguments, "--json", says=says))["why"]
 
 
-@pytest.mark.slow(reason="starts Django in a process")
 def test_at_a_terminal_it_asks(tmp_path: Path) -> None:
     main, terminal = pty.openpty()
     process = subprocess.Popen(
@@ -172,7 +169,6 @@ def test_at_a_terminal_it_asks(tmp_path: Path) -> None:
     assert json.loads(out) == {"user": "olga", "is_owner": True}
 
 
-@pytest.mark.slow(reason="prepares four databases")
 def test_several_may_prepare_the_database_at_once(tmp_path: Path) -> None:
     program = """
 import sys
@@ -196,7 +192,6 @@ sys.exit(not race(prepare))
     assert (done.returncode, done.stdout) == (0, 4 * "None\n"), done.stderr
 
 
-@pytest.mark.slow(reason="starts Django in a process")
 def test_a_database_that_is_none(alone: Run, tmp_path: Path) -> None:
     folder = tmp_path / "data" / "portal"
     folder.mkdir(parents=True)
@@ -205,7 +200,6 @@ def test_a_database_that_is_none(alone: Run, tmp_path: Path) -> None:
     assert said["what"] == "The portal's database cannot be used." and "portal.sqlite3" in said["why"]
 
 
-@pytest.mark.slow(reason="starts Django in a process")
 def test_a_data_folder_that_is_a_file(alone: Run, tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     assert "Check the disk" in error(alone("--json"))["what_to_do"]

@@ -137,7 +137,6 @@ def test_questions_that_are_heard_are_answered_from_one_s_own_transcripts(owner:
     assert of_kind(talk(other, conversation), "answer") == []
 
 
-@pytest.mark.slow(reason="runs a recognizer and a detector on a live stream")
 def test_the_user_s_detectors_listen_along(owner: User, other: User, portal: Path) -> None:
     keyword_hmm_bundle(portal / "models" / "run-1" / "bundle", PHRASE, size="standard")
     detector = Detector.objects.create(user=owner, phrase=PHRASE, language="en")

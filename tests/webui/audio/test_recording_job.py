@@ -143,7 +143,6 @@ def test_a_summary_that_nobody_wants_is_not_made(spec: dict[str, Any], engine: l
     assert not (tmp_path / "audio/r/summary.json").exists()  # nor left over from the transcript before
 
 
-@pytest.mark.slow(reason="recognizes and summarizes real speech")
 def test_real_speech_from_the_file_to_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
     monkeypatch.setenv("HARK_DATA", str(tmp_path))

@@ -25,7 +25,7 @@ from webui.compatibility.speaking import named_voice
 from webui.jobs.models import Job
 from webui.trainer.speech import spoken
 
-pytestmark = [pytest.mark.django_db, pytest.mark.slow(reason="loads Hark's recognizer in a speech service")]
+pytestmark = pytest.mark.django_db
 
 SAID = "The weather is very good in the morning."
 

@@ -38,7 +38,6 @@ def _group(leader: int) -> list[int]:
     return found
 
 
-@pytest.mark.slow(reason="starts a server and its workers")
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_workers_that_cannot_end_are_ended_when_their_server_was_killed(portal: Path) -> None:
     environment = {**os.environ, "HARK_DATA": str(portal), "HARK_JOBS_LEASE_S": "2", "Q_CLUSTER_NAME": "audio"}

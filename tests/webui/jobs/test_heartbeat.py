@@ -43,7 +43,6 @@ def test_workers_that_were_killed_before_the_clock_was_set_back_do_not_seem_aliv
     assert ages(["audio"])["audio"] < 10
 
 
-@pytest.mark.slow(reason="starts workers")
 @pytest.mark.skipif(sys.platform != "linux", reason="process groups")
 def test_workers_are_heard_of_until_they_are_killed(portal: Path) -> None:
     environment = {**os.environ, "HARK_DATA": str(portal), "HARK_JOBS_LEASE_S": "6", "Q_CLUSTER_NAME": "webhooks"}

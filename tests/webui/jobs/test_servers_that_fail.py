@@ -19,7 +19,6 @@ from tests.support.servers import Server, answers, free_port, postgresql_server,
 
 pytestmark = [
     pytest.mark.topology,
-    pytest.mark.slow(reason="starts PostgreSQL, Redis and a portal"),
     pytest.mark.timeout(1800),
 ]
 

@@ -466,7 +466,6 @@ def test_whom_a_voice_sounds_like_follows_the_speaker_until_named() -> None:
 # ---- real recordings
 
 
-@pytest.mark.slow(reason="reads whole real conversations")
 def test_real_channels(shared_data: Path) -> None:
     folder = shared_data / "conversation" / "google"
     assert two_speakers(folder / "two_channel_16k.ogg") is True
@@ -474,7 +473,6 @@ def test_real_channels(shared_data: Path) -> None:
     assert two_speakers(folder / "commercial_mono.ogg") is False
 
 
-@pytest.mark.slow(reason="computes embeddings of minutes of speech")
 def test_real_voices(shared_data: Path) -> None:
     pytest.importorskip("resemblyzer")
     from tests.support.labelled_mix import labelled_mix, utterances_by_speaker

@@ -143,7 +143,6 @@ def test_the_audio_of_a_speaker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(voice_of(tmp_path / "a.flac", [(0, 1), (2, 4)])) == 1.5 * RATE
 
 
-@pytest.mark.slow(reason="computes embeddings of real recordings")
 def test_real_people(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("resemblyzer")
     from core.audio_file import read_audio

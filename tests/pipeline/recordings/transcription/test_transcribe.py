@@ -272,7 +272,6 @@ def test_segments_are_split_at_pauses_and_are_not_too_long() -> None:
     assert segmenting.split(endless) == [endless]
 
 
-@pytest.mark.slow(reason="loads Hark's recognizer and its vocabulary")
 def test_harks_own_engine_on_a_whole_file(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
     found = heard(flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work", engine="hark")

@@ -98,7 +98,6 @@ def test_auto_takes_the_best_one_that_is_ready(
     assert engine.name == chosen and why == f"{chosen} m: {engine.why}"
 
 
-@pytest.mark.slow(reason="loads Hark's vocabulary, twice")
 def test_harks_own_recognizer_writes_a_word_that_it_expects() -> None:
     from model.asr.recognition import decoder_for
     from model.phones import PHONES, phone_indices
@@ -114,7 +113,6 @@ def test_harks_own_recognizer_writes_a_word_that_it_expects() -> None:
     assert decoder_for("en").words(emission) != ["zelbrooks"]
 
 
-@pytest.mark.slow(reason="loads Hark's recognizer and its vocabulary")
 def test_harks_own_engine_hears_words_with_times() -> None:
     engine = registry.engine("hark")
     audio = spoken(TEXT, 0.5, 0.7)
@@ -130,7 +128,6 @@ def test_harks_own_engine_hears_words_with_times() -> None:
     assert all(0 < word.confidence <= 1 for word in segment.words)
 
 
-@pytest.mark.slow(reason="loads Hark's recognizer and its vocabulary")
 def test_noise_alone_is_little_or_nothing() -> None:
     noise = (0.05 * np.random.default_rng(0).standard_normal(2 * SAMPLE_RATE)).astype(np.float32)
     found = registry.engine("hark").recognize(noise, "en")

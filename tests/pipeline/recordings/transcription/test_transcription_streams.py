@@ -159,7 +159,6 @@ def test_a_stream_without_audio_says_nothing() -> None:
     assert transcriber.finish() == [] == transcriber.finish()
 
 
-@pytest.mark.slow(reason="loads Hark's recognizer and its vocabulary")
 def test_harks_own_recognizer_in_a_stream() -> None:
     from pipeline.recordings.transcription.hark_engine import HarkCtc
 

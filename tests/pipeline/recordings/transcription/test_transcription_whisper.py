@@ -125,7 +125,6 @@ def test_faster_whisper_hears_with_word_times(converted: Path, monkeypatch: pyte
     engine.close()
 
 
-@pytest.mark.slow(reason="starts a Whisper worker")
 def test_whisper_timestamped_hears_in_a_process_of_its_own(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_WHISPER_MODEL", str(checkpoint))
     engine = WhisperTimestamped()
@@ -144,7 +143,6 @@ def test_whisper_timestamped_hears_in_a_process_of_its_own(checkpoint: Path, mon
     assert again.poll() is not None
 
 
-@pytest.mark.slow(reason="starts a Whisper worker")
 def test_a_worker_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("whisper_timestamped")
     (tmp_path / "bad.pt").write_bytes(b"no checkpoint")
