@@ -211,7 +211,7 @@ def test_nginx_accepts_its_settings(tmp_path: Path) -> None:
     accepted("nginx", "-t", "-c", str(nginx_settings(tmp_path, "server 127.0.0.1:8000;")))
 
 
-def test_certbots_certificates_are_served_and_served_anew(tmp_path: Path) -> None:
+def test_certbots_certificates_are_served_and_served_again(tmp_path: Path) -> None:
     """The links of live/ point out of their folder; Nginx sees only what compose mounts."""
     settings, letsencrypt, mounted = nginx_settings(tmp_path, "server 127.0.0.1:1;"), tmp_path / "all", tmp_path / "etc"
     live, archive = letsencrypt / "live" / HOST, letsencrypt / "archive" / HOST

@@ -174,7 +174,7 @@ def test_installs_again_when_a_pin_changed(launcher: Launcher, name: str) -> Non
     assert len(launcher.pip_calls()) == 1
 
 
-def test_makes_the_environment_anew_when_its_python_was_replaced(launcher: Launcher) -> None:
+def test_makes_the_environment_again_when_its_python_was_replaced(launcher: Launcher) -> None:
     launcher.run()
     launcher.pip_calls()
     (site,) = launcher.venv.glob("lib/python*/site-packages")
@@ -348,7 +348,7 @@ def test_installs_the_debian_packages_as_root_after_saying_so(launcher: Launcher
     assert call.startswith("install -y ") and "ffmpeg festival festvox-us-slt-hts" in call and " flite" not in call
 
 
-def test_a_failing_apt_get_is_tried_with_new_lists_then_told_and_not_fatal(launcher: Launcher) -> None:
+def test_a_failing_apt_get_is_tried_with_new_lists_then_reported_not_fatal(launcher: Launcher) -> None:
     launcher.program("sudo", '[ "$1" = -n ] && shift; exec "$@"')
     launcher.program("true", "")
     launcher.program(
@@ -370,7 +370,7 @@ def test_a_failing_apt_get_is_tried_with_new_lists_then_told_and_not_fatal(launc
         ({"HARK_PYTHON": ""}, "apt-get install python3 python3-venv"),
     ],
 )
-def test_a_machine_without_a_fitting_python_is_told_what_to_install(
+def test_a_machine_without_a_fitting_python_is_advised_what_to_install(
     launcher: Launcher, environment: dict[str, str], message: str
 ) -> None:
     code, out, err = launcher.run("train", HARK_NO_APT="1", **environment)

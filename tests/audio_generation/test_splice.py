@@ -49,7 +49,7 @@ def words_taken(table: UnitTable, pieces: list[Piece]) -> list[list[str]]:
     return result
 
 
-def test_what_was_said_as_it_is_wanted_is_taken_whole(table: UnitTable) -> None:
+def test_a_wanted_text_that_was_spoken_whole_is_taken_whole(table: UnitTable) -> None:
     for text in (SENTENCES[0], SENTENCES[2]):
         pieces = chosen(table, text)
         assert len(runs(pieces)) == 1
@@ -117,7 +117,7 @@ def test_speed_and_pitch_are_heard(table: UnitTable) -> None:
     assert pitch(fast) == pytest.approx(pitch(plain), rel=0.04)
 
 
-def test_phones_that_were_never_said_together_are_joined_at_their_border() -> None:
+def test_phones_that_were_never_spoken_together_are_joined_at_their_border() -> None:
     table = unit_table([sung("see you", "a"), sung("may", "b"), sung("no ham", "c")])
     pieces = select(table, [Wanted(""), Wanted("s", "sam"), Wanted("æ", "sam"), Wanted("m", "sam"), Wanted("")],
                     np.random.default_rng(0))  # fmt: skip

@@ -131,7 +131,7 @@ def test_recordings_are_found_by_the_letters_of_the_phrase(tmp_path: Path) -> No
     assert recordings_of("mirror", tmp_path) == [] == recordings_of("alexa", tmp_path / "nowhere")
 
 
-def test_a_word_is_said_by_those_whom_no_weights_have_heard(tmp_path: Path) -> None:
+def test_a_word_is_spoken_by_people_that_no_weights_were_trained_on(tmp_path: Path) -> None:
     corpus = tmp_path / "speech" / "speech-commands"
     corpus.mkdir(parents=True)
     rows = [

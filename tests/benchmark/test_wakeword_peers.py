@@ -55,7 +55,7 @@ def test_a_detector_names_its_phrase_and_threshold(tmp_path: Path) -> None:
     assert (head.phrases, head.thresholds, head.score_period_s) == (("hey robot",), (0.5,), 0.08)
 
 
-def test_the_digest_tells_models_apart(tmp_path: Path) -> None:
+def test_the_digest_distinguishes_models(tmp_path: Path) -> None:
     manifest = unpacked(tmp_path) / "esphome" / "hey_robot.json"
     digest = MicroWakeWord(manifest).digest
     assert MicroWakeWord(manifest).digest == digest

@@ -63,7 +63,7 @@ def test_a_second_time_nothing_is_decoded(tmp_path: Path, kitchen: np.ndarray) -
 
 
 @pytest.mark.parametrize("harm", ["cut", "no description", "nonsense"])
-def test_a_damaged_stream_is_made_anew(tmp_path: Path, harm: str) -> None:
+def test_a_damaged_stream_is_made_again(tmp_path: Path, harm: str) -> None:
     made = stream_of(lambda: clips(2), {"name": "a"}, tmp_path)
     before = np.array(made.speech(0, made.block_ends[-1]))
     if harm == "cut":

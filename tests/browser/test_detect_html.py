@@ -313,7 +313,7 @@ def heard_alike(page: Any, served: Path, microphone: Path, model: str, tolerance
     assert [float(hit["score"]) for hit in found] == pytest.approx([hit.score for hit in expected], abs=tolerance)
 
 
-def test_what_is_missing_is_said(page: Any, browser: Any, served: Path, tmp_path: Path) -> None:
+def test_a_missing_part_is_reported(page: Any, browser: Any, served: Path, tmp_path: Path) -> None:
     names = {
         "ort": "onnxruntime-web is missing",
         "model.onnx": "model.onnx is missing",

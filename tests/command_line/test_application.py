@@ -186,7 +186,7 @@ def test_a_missing_package(
     assert "  What to do: ./hark installs" in capsys.readouterr().err
 
 
-def test_a_failure_that_can_be_mended(
+def test_a_failure_that_can_be_repaired(
     main: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     error = HarkError("It broke [here].", "It was old.", "Take a new one.")

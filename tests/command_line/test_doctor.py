@@ -35,7 +35,7 @@ def test_doctor(main: Main, capsys: Shown, data_dir: Path, monkeypatch: pytest.M
     assert capsys.readouterr().out.startswith("Hark can"), "the verdict comes first"
 
 
-def test_doctor_says_whether_files_of_strangers_are_confined(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_says_whether_untrusted_files_are_confined(monkeypatch: pytest.MonkeyPatch) -> None:
     finding = _confinement()
     assert (finding.status == "ok") == (not_held() == "")
     monkeypatch.setattr("command_line.doctor.not_held", lambda: "the network is not kept from it (x)")

@@ -70,7 +70,7 @@ def test_misses_and_false_alarms_at_each_threshold(
     assert "missed       " in shown and "false alarm  " in shown
 
 
-def test_one_of_them_is_enough_and_what_cannot_be_read_is_told(
+def test_one_folder_is_enough_and_an_unreadable_file_is_reported(
     main: Main, capsys: Shown, bundle: Path, positives: Path, negatives: Path
 ) -> None:
     result = as_json(main, capsys, "evaluate", str(bundle), "--negatives", str(negatives))

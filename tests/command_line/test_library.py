@@ -50,7 +50,7 @@ def test_licence_and_language_of_an_import(main: Main, capsys: Shown, corpus: Pa
     assert as_json(main, capsys, "library", "stats")["by_language"] == {"de": imported["added"]}
 
 
-def test_check_and_mend(main: Main, capsys: Shown, corpus: Path, data_dir: Path) -> None:
+def test_check_and_repair(main: Main, capsys: Shown, corpus: Path, data_dir: Path) -> None:
     as_json(main, capsys, "library", "import", str(corpus))
     next((data_dir / "clips").rglob("*.flac")).unlink()
     report = as_json(main, capsys, "library", "check", code=2)

@@ -76,7 +76,7 @@ def test_what_is_no_part_and_no_number_is_refused(
 
 
 @pytest.mark.parametrize("group", ["asr", "summarizer"])
-def test_who_wants_curves_is_told_how_to_get_tensorboard(
+def test_asking_for_curves_explains_how_to_get_tensorboard(
     main: Main, capsys: Shown, asked: list[Any], group: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find = importlib.util.find_spec

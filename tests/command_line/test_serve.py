@@ -13,7 +13,7 @@ from command_line.serve import _open_when_up
 from core.errors import HarkError
 
 
-def test_settings_of_another_system_that_are_not_taken_are_said(
+def test_settings_of_another_system_that_are_not_taken_are_reported(
     main: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_further() -> None:

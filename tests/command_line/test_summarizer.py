@@ -74,7 +74,7 @@ def test_mistakes_are_explained(
     assert error_of(capsys.readouterr().out)
 
 
-def test_nothing_to_summarize_is_said(main: Main, capsys: Shown, tmp_path: Path) -> None:
+def test_nothing_to_summarize_is_reported(main: Main, capsys: Shown, tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text("\n \n")
     assert "Nothing was said" in as_json(main, capsys, "summarizer", "summarize", str(tmp_path / "empty.txt"))["text"]
     transcript = Transcript(0.0, "en", "")

@@ -136,7 +136,7 @@ def test_a_phrase_in_another_script_is_planned(main: Main, capsys: Shown, data_d
     assert "Plan for привет компас" in capsys.readouterr().out
 
 
-def test_missing_neural_voices_are_installed_first_unless_told_otherwise(
+def test_missing_neural_voices_are_installed_first_unless_opted_out(
     main: Main, capsys: Shown, trained: list[tuple[RunConfig, bool]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("HARK_NO_DOWNLOAD")

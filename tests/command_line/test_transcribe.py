@@ -73,7 +73,7 @@ def test_several_files_are_written(engine: Scripted, capsys: pytest.CaptureFixtu
     assert Path("two.vtt").read_text().startswith("WEBVTT")
 
 
-def test_silence_says_that_nothing_is_said(engine: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
+def test_silence_says_that_nothing_was_spoken(engine: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
     write_audio(Path("silence.wav"), np.zeros(32_000, np.float32))
     assert run("silence.wav") == 0
     shown = capsys.readouterr()

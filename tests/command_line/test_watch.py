@@ -92,7 +92,7 @@ def test_a_file_that_is_still_written_is_waited_for(folder: Path, monkeypatch: p
     assert len(looks) == 5 and "piece 1" in (folder / "growing.wav.txt").read_text()
 
 
-def test_a_failure_is_said_once_and_stops_nothing(
+def test_a_failure_is_reported_once_and_stops_nothing(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "a broken.wav").write_bytes(b"no sound at all")

@@ -103,7 +103,7 @@ def test_every_storage_error_says_what_why_and_what_to_do(number: int, word: str
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.ETIMEDOUT])  # the last: a network disk is away
-def test_what_a_disk_refuses_is_said(number: int) -> None:
+def test_an_error_of_the_disk_is_reported(number: int) -> None:
     with pytest.raises(HarkError) as caught, storing("saving clips"):
         raise OSError(number, os.strerror(number))
     assert caught.value.as_dict() == storage_error(OSError(number, os.strerror(number)), "saving clips").as_dict()

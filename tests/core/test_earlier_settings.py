@@ -87,7 +87,7 @@ def test_what_cannot_be_is_refused_in_words(name: str, value: str, why: str) -> 
     ("name", "needed"),
     [("GOOGLE_CLIENT_IDS", "GOOGLE_CLIENT_SECRET"), ("OPENAI_MODEL_NAME", "OPENAI_API_KEY or OPENAI_BASE_URL")],
 )
-def test_what_does_nothing_by_itself_is_not_said_to_be_taken(name: str, needed: str) -> None:
+def test_a_setting_without_effect_of_its_own_is_not_listed_as_taken(name: str, needed: str) -> None:
     (setting,) = found({name: GOOD[name]})
     assert not setting.taken and f"without {needed}" in setting.said and needed in setting.what_to_do
 

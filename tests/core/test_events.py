@@ -16,7 +16,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_a_time_is_told_once_it_is_no_guess(clock: list[float]) -> None:
+def test_a_remaining_time_is_given_once_it_is_not_a_guess(clock: list[float]) -> None:
     pace = Pace(100)
     assert pace.left_s() is None
     clock[0] += 60  # a model was loaded

@@ -96,7 +96,7 @@ def test_without_ffmpeg_nothing_is_opened_that_prints(
     assert len(read_foreign_audio(tmp_path / "a.wav", 0.25, 0.5)) == 0.25 * SAMPLE_RATE
 
 
-def test_no_page_and_no_import_opens_an_upload_by_itself() -> None:
+def test_no_page_and_no_import_opens_an_upload_directly() -> None:
     allowed = {
         "webui/trainer/speech.py",  # clips that an engine of this machine has just spoken
         "webui/listening/services.py",  # samples of the inbox, which it wrote itself

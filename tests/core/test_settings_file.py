@@ -85,7 +85,7 @@ def test_another_file_can_be_named_or_none(
     assert read_settings_files() == [named] and os.environ["HARK_LLM_URL"] == "http://named"
 
 
-def test_what_cannot_be_read_is_said_without_its_content(places: tuple[Path, Path]) -> None:
+def test_a_line_that_cannot_be_read_is_reported_without_its_content(places: tuple[Path, Path]) -> None:
     data, _code = places
     (data / ".env").write_bytes(b"HARK_LLM_KEY=secret\xff\xfe\n")
     with pytest.raises(HarkError) as raised:

@@ -293,20 +293,20 @@ def test_links_to_another_disk_are_followed(data: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "new" / "audio" / "round").exists()
 
 
-def test_a_name_that_is_no_text_is_left_out_and_said(data: Path, tmp_path: Path) -> None:
+def test_a_name_that_is_not_text_is_left_out_and_reported(data: Path, tmp_path: Path) -> None:
     (data / "noise" / os.fsdecode(b"k\xfcche.wav")).write_bytes(b"noise")
     made = back_up(data, tmp_path / "hark.zip", QUIET)
     assert made.left_out == ("noise/k?che.wav",) and check(tmp_path / "hark.zip", QUIET) == made
 
 
-def test_a_damaged_database_is_said(data: Path, tmp_path: Path) -> None:
+def test_a_damaged_database_is_reported(data: Path, tmp_path: Path) -> None:
     (data / "library.sqlite3").write_bytes(b"no database" * 1000)
     with pytest.raises(HarkError, match=r"library\.sqlite3 cannot be read"):
         back_up(data, tmp_path / "hark.zip", QUIET)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
-def test_a_database_that_stays_locked_is_said(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_stays_locked_is_reported(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backup, "BUSY_S", 0.0)
     connection = sqlite3.connect(data / "library.sqlite3", isolation_level=None)
     connection.execute("PRAGMA journal_mode = DELETE")  # in WAL mode nobody has to wait

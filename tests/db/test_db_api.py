@@ -273,7 +273,7 @@ def age(path: Path) -> None:
     os.utime(path, (1, 1))
 
 
-def test_check_finds_and_mends_each_kind(
+def test_check_finds_and_repairs_each_kind(
     library: Library, engine: str, behind: Callable[[Path], AbstractContextManager[Run]]
 ) -> None:
     ids = library.add_clips([new_clip(f"t{n}", n, request_id=f"r{n}") for n in range(6)])

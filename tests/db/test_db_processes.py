@@ -78,7 +78,7 @@ def test_four_writers_and_a_kill_lose_nothing(tmp_path: Path, engine: str) -> No
         assert library.check(left_over_after_s=0).problems == ()
 
 
-def test_writers_and_a_mending_check_at_once(tmp_path: Path, engine: str) -> None:
+def test_writers_and_a_repairing_check_at_once(tmp_path: Path, engine: str) -> None:
     count = 100 if engine == "sqlite" else 50
     writers = [start(tmp_path, worker, count) for worker in range(2)]
     with Library(tmp_path) as library:

@@ -94,7 +94,7 @@ def test_deleting_takes_the_row_the_file_and_what_was_found(library: Library) ->
     assert library.check(left_over_after_s=0).problems == ()
 
 
-def test_what_was_mined_out_of_a_clip_goes_with_it_and_what_a_person_trimmed_stays(library: Library) -> None:
+def test_clips_mined_from_a_clip_go_with_it_and_trimmed_ones_stay(library: Library) -> None:
     (parent,) = library.add_clips([new_clip("he said hey compass", 1, source="c:1")])
     mined, trimmed = library.add_clips(
         [
@@ -112,7 +112,7 @@ def test_what_was_mined_out_of_a_clip_goes_with_it_and_what_a_person_trimmed_sta
     assert library.check(left_over_after_s=0).problems == ()
 
 
-def test_a_kill_while_deleting_leaves_nothing_that_check_cannot_mend(library: Library) -> None:
+def test_a_kill_while_deleting_leaves_nothing_that_check_cannot_repair(library: Library) -> None:
     ids = library.add_clips([new_clip("a", number, request_id=f"r{number}") for number in range(4)])
     program = f"""
 import os

@@ -27,7 +27,7 @@ def clip(text: str, **fields: Any) -> NewClip:
     return NewClip(np.full(160, 0.1, np.float32), text, text, "en", "fake", **fields)
 
 
-def test_libraries_are_apart_and_one_with_a_file_keeps_it(
+def test_libraries_are_separate_and_one_with_a_file_keeps_it(
     tmp_path: Path, server: LibraryServer, monkeypatch: Any
 ) -> None:
     with Library(tmp_path / "old") as old:
@@ -112,7 +112,7 @@ def test_processes_that_open_a_new_library_at_once_have_the_same(tmp_path: Path,
         assert library.request_ids_present("0123") == set("0123")
 
 
-def test_a_connection_that_the_server_has_ended_is_made_anew(tmp_path: Path, on_server: LibraryServer) -> None:
+def test_a_connection_that_the_server_has_ended_is_made_again(tmp_path: Path, on_server: LibraryServer) -> None:
     with Library(tmp_path) as library:
         on_server.end_connections()
         assert library.add_clips([clip("a")]) == [1]
@@ -182,7 +182,7 @@ def refused(folder: Path) -> HarkError:
     return raised.value
 
 
-def test_what_is_said_of_a_library_that_cannot_be_opened(
+def test_the_message_on_a_library_that_cannot_be_opened(
     tmp_path: Path, on_server: LibraryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Library(tmp_path).close()

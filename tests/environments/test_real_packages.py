@@ -51,7 +51,7 @@ def test_funasr_hears(data_dir: Path) -> None:
     assert len(starts) > 3 and starts == sorted(starts) and segment.words[-1].end_s <= 8
 
 
-def test_pyannote_tells_speakers_apart(tmp_path: Path, data_dir: Path) -> None:
+def test_pyannote_distinguishes_speakers(tmp_path: Path, data_dir: Path) -> None:
     from pipeline.recordings.diarization import pyannote_engine
 
     python = python_of("pyannote")

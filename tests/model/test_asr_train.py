@@ -173,9 +173,7 @@ def test_it_learns_tones_and_goes_on_after_a_stop(packed: Packed, tmp_path: Path
     assert load_weights(tmp_path / BEST)[0].config == again.config
 
 
-def test_other_speech_begins_anew_and_without_people_the_last_weights_are_the_best(
-    packed: Packed, tmp_path: Path
-) -> None:
+def test_other_speech_restarts_the_run_and_without_people_the_last_weights_win(packed: Packed, tmp_path: Path) -> None:
     nobody = replace(packed, utterances=[replace(u, split="train") for u in packed.utterances], digest="another")
     config = AcousticTrainConfig(steps=8, batch_seconds=4, easy_steps=8, easy_seconds=4, evaluations=4)
     seen: list[int] = []

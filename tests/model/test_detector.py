@@ -324,7 +324,7 @@ def test_the_command_line(own_bundle: Callable[..., Path], tmp_path: Path, speec
     assert none.returncode == 0 and "was not detected" in none.stdout
 
 
-def test_what_a_user_can_mend_has_exit_code_2(own_bundle: Callable[..., Path], tmp_path: Path) -> None:
+def test_an_error_that_the_user_can_fix_has_exit_code_2(own_bundle: Callable[..., Path], tmp_path: Path) -> None:
     folder = own_bundle()
     for arguments in (
         ("--wav", tmp_path / "none.wav"),

@@ -53,7 +53,7 @@ def test_a_batch_says_the_same_as_each_alone(small: Recognizer) -> None:
         assert np.abs(aligner.log_probabilities(audio) - log_p).max() < 1e-4
 
 
-def test_names_tell_weights_apart(small: Recognizer) -> None:
+def test_names_distinguish_weights(small: Recognizer) -> None:
     torch.manual_seed(1)
     other = Recognizer(small.config)
     assert Aligner(small).name != Aligner(other).name

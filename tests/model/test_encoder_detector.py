@@ -62,7 +62,7 @@ def test_the_graph_gives_what_the_windows_give_however_the_audio_comes(
     assert np.ptp(detector.stream_scores(sound(4.0))) > 0.01, "the scores differ, or the comparison says nothing"
 
 
-def test_a_window_holds_the_phrase_what_was_before_it_and_a_hop_and_is_never_short() -> None:
+def test_a_window_holds_the_phrase_its_context_and_a_hop_and_is_never_short() -> None:
     for seconds, window_s in ((0.8, 2.88), (1.4, 2.88), (1.88, 2.88), (1.92, 3.36), (3.0, 4.32)):
         config = EncoderDetector.of_phrase(PHRASE, seconds).config
         assert config.window_samples == window_s * 16_000, seconds
@@ -119,9 +119,7 @@ def test_frames_are_read_from_the_output_whose_sound_they_are() -> None:
     assert places.max() == ((16_000 - 127) // 64 + 1 - 7) // 3 // 2 - 1, "never beyond the last"
 
 
-def test_the_encoder_that_is_missing_or_another_one_is_said_plainly(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_missing_or_different_encoder_is_reported_plainly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(encoder_backbone, "find_spec", lambda name: None)
     assert encoder_path() is None
     other = tmp_path / "encoder_model.ort"

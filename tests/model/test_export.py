@@ -54,7 +54,7 @@ def test_all_forms_agree(
 
 @pytest.mark.parametrize("form", ["onnx", "streaming", "int8"])
 @pytest.mark.parametrize("wrong", ["too high", "not a number"])
-def test_a_float_form_that_disagrees_refuses_the_export_and_an_8_bit_one_is_known_not_to_agree(
+def test_a_float_form_that_disagrees_stops_the_export_an_8_bit_form_does_not(
     form: str, wrong: str, exported: Any, audio: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def spoilt(path: Path, audio: np.ndarray, chunks: list[int], receptive_samples: int) -> np.ndarray:
@@ -75,7 +75,7 @@ def test_a_float_form_that_disagrees_refuses_the_export_and_an_8_bit_one_is_know
     assert "disagree" in raised.value.why and raised.value.what_to_do
 
 
-def test_a_difference_with_a_shift_forgives_an_edge_that_moves_and_no_peak_that_is_missing() -> None:
+def test_a_shifted_difference_forgives_a_moved_edge_but_not_a_missing_peak() -> None:
     scores = np.array([0.04, 0.04, 0.74, 0.74, 0.40, 0.04, 0.04], np.float32)  # a phrase is over within 80 ms
     later = np.array([0.04, 0.04, 0.74, 0.74, 0.70, 0.04, 0.04], np.float32)
     assert difference(scores, later) == difference(later, scores) == pytest.approx(0.30)

@@ -20,7 +20,7 @@ __all__ = ["folder"]  # a fixture
 LIKE_A_GPU = (CPU, CPU)
 
 
-def test_a_gpu_that_is_asked_for_and_absent_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_is_asked_for_and_absent_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_TORCH", "cuda")
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [CPU])
     assert gpu.providers() == (CPU,) and "CUDAExecutionProvider" in gpu.complaint()
@@ -61,7 +61,7 @@ def test_an_encoder_hears_nearly_the_same_in_floats_and_batches() -> None:
         np.testing.assert_allclose(batched.hear(audio)[0], phones, atol=1e-4)
 
 
-def test_a_provider_that_cannot_be_loaded_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_provider_that_cannot_be_loaded_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     keyword_hmm_model("computer").front_end(tmp_path)  # which writes backbone.onnx
     session(str(tmp_path / "backbone.onnx"))
     assert not caplog.records

@@ -29,7 +29,7 @@ def test_a_graph_that_never_ends_is_stopped_when_it_is_opened(tmp_path: Path) ->
         Detector(loop_bundle(tmp_path / "bundle"))
 
 
-def test_a_graph_that_never_ends_is_stopped_in_the_middle_of_a_stream_which_goes_on(tmp_path: Path) -> None:
+def test_a_graph_that_never_ends_is_stopped_mid_stream_and_the_stream_goes_on(tmp_path: Path) -> None:
     detector = Detector(loop_bundle(tmp_path / "bundle", from_level=0.5))
     assert detector.process(np.full(CHUNK, 0.2, np.float32)) == []
     with pytest.raises(BundleError, match="stopped"):
@@ -58,7 +58,7 @@ except BundleError as error:
 
 
 @pytest.mark.parametrize("when", ["load", "run"])
-def test_a_graph_that_takes_days_in_one_operator_or_while_it_is_loaded_is_given_up(tmp_path: Path, when: str) -> None:
+def test_a_graph_that_takes_days_in_one_operator_or_to_load_is_given_up(tmp_path: Path, when: str) -> None:
     """In its own process: onnxruntime's thread may still run at its end, and abort it."""
     program = f"""
 from model.runtime import detector

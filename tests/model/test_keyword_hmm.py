@@ -74,7 +74,7 @@ def test_values_never_fall_below_the_floor() -> None:
     assert float(value.min()) >= MATCH_FLOOR
 
 
-def test_what_rescoring_adds_counts_where_frames_match_and_anti_keywords_take_from_the_phrase_alone() -> None:
+def test_rescoring_adds_to_matching_frames_and_anti_keywords_lower_the_phrase() -> None:
     model = keyword_hmm_model("computer")
     scores = torch.full((1, 1, MATCH_POOL), -3.0)
     scores[0, 0, 2] = -1.0

@@ -86,7 +86,7 @@ def test_a_hit_silences_what_follows_it_at_once() -> None:
     ]
 
 
-def test_a_score_that_stays_up_is_one_detection_and_one_that_rises_again_another() -> None:
+def test_a_score_that_stays_up_is_one_detection_and_a_second_rise_another() -> None:
     scores = np.full(10 * GAP, 0.1, np.float32)
     scores[5 : 8 * GAP] = np.linspace(0.95, 0.7, 8 * GAP - 5)  # somebody stopped within the phrase
     assert detections(scores, 0.6).tolist() == [5]
@@ -255,7 +255,7 @@ def test_the_logit_is_finite_and_undone_by_the_sigmoid(score: float) -> None:
     assert sigmoid(logit(score)) == pytest.approx(score, abs=1e-8)
 
 
-def test_utterances_three_seconds_apart_are_detections_of_their_own() -> None:
+def test_utterances_at_three_seconds_distance_are_separate_detections() -> None:
     """Each is detected again within a second with a better score, which must not merge it with the next one."""
     scores = np.full(20 * 37, 0.001, np.float32)  # 2.96 s each
     for start in range(10, len(scores), 37):

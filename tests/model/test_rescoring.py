@@ -135,16 +135,14 @@ def test_the_graph_says_what_the_decoder_says(text: str) -> None:
 
 
 @needs_encoder
-def test_the_phrase_is_more_probable_where_it_was_said() -> None:
+def test_the_phrase_is_more_probable_where_it_was_spoken() -> None:
     assert asked("computer", "computer") > 0.75
     assert asked("ask computer", "computer") > 0.6, "other words may be before it"
     assert asked("computer", "computer") > asked("commuter", "computer") > asked("banana", "computer")
     assert asked("banana", "banana") > asked("computer", "banana") + 0.2
 
 
-def test_a_decoder_that_is_missing_or_another_one_is_said_plainly(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_missing_or_different_decoder_is_reported_plainly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     other = tmp_path / "decoder_model_merged.ort"
     other.write_bytes(b"another")
     assert ASSETS / other.name == DECODER_FILE

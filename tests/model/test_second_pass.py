@@ -133,7 +133,7 @@ def gain(text: str, phrase: str) -> float:
 
 
 @needs_encoder
-def test_confusables_are_told_apart() -> None:
+def test_confusables_are_distinguished() -> None:
     said = gain("computer", "computer")
     assert said > gain("commuter", "computer") + 2 and said > gain("banana", "computer") + 8
     assert gain("commuter", "commuter") > gain("computer", "commuter") + 2

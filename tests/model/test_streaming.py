@@ -103,7 +103,7 @@ def test_an_hour_of_speech_before_it_changes_no_score(
     np.testing.assert_allclose(after[start:], expected[start:], atol=TOLERANCE)
 
 
-def test_a_recording_is_scored_to_its_end_and_begins_anew(detector: Detector, audio: np.ndarray) -> None:
+def test_a_recording_is_scored_to_its_end_and_the_next_begins_fresh(detector: Detector, audio: np.ndarray) -> None:
     odd = audio[:-500]
     blocks = [odd[start : start + 7000] for start in range(0, len(odd), 7000)]
     first = np.concatenate(list(detector.score_recording(blocks)))

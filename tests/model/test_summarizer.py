@@ -88,7 +88,7 @@ def test_a_run_that_goes_on_ends_with_the_same_weights(tmp_path: Path, stop_at: 
     assert other.validation_loss != whole.validation_loss, "another configuration begins anew"
 
 
-def test_a_kill_while_saving_leaves_the_file_of_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_while_saving_leaves_the_previous_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = train_summarizer(ALL, TINY, SHORT, tmp_path / "whole", silent)
     save, calls = torch.save, []
 

@@ -158,7 +158,7 @@ def test_training_goes_on_from_where_it_was_stopped(store: FeatureStore, tmp_pat
     assert nothing == [] and finished.history == result.history and finished.best_step == result.best_step
 
 
-def test_another_configuration_starts_anew(
+def test_another_configuration_starts_again(
     store: FeatureStore, trained: tuple[Path, TrainResult, list[TrainProgress]], tmp_path: Path
 ) -> None:
     (tmp_path / "last.pt").write_bytes((trained[0] / "last.pt").read_bytes())

@@ -55,7 +55,7 @@ def test_the_path_is_the_best_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert token_path(log_p, tokens).own[-1] == pytest.approx(best, rel=1e-5)
 
 
-def test_a_free_end_aligns_as_many_tokens_as_were_said() -> None:
+def test_a_free_end_aligns_as_many_tokens_as_were_spoken() -> None:
     path = token_path(emission([0, 1, 0, 2, 0]), [1, 2, 3, 4], free_end=True)
     assert path.first.tolist() == [1, 3, -1, -1]
 

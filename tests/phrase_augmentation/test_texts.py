@@ -161,7 +161,7 @@ def test_subjects_agree_and_verbs_are_inflected(
     }  # fmt: skip
 
 
-def test_every_rule_of_the_english_grammar_can_be_said() -> None:
+def test_every_rule_of_the_english_grammar_can_be_spoken() -> None:
     rng = np.random.default_rng(0)
     for rule in english().rules:
         said = {english().sentence(rule, rng) for _ in range(200)}

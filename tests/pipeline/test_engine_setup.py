@@ -90,9 +90,7 @@ def test_pyannotes_pipeline_needs_a_token(data_dir: Path, monkeypatch: pytest.Mo
     assert pyannote_engine.own_folder() == folder
 
 
-def test_a_portal_s_run_installs_the_voices_that_it_was_told_to(
-    data_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_portal_s_run_installs_the_voices_that_it_names(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     monkeypatch.delenv("HARK_NO_DOWNLOAD")
     monkeypatch.setenv("HARK_ENGINES_ENV", str(data_dir / "engines"))
@@ -109,7 +107,7 @@ def test_a_portal_s_run_installs_the_voices_that_it_was_told_to(
 
 
 @pytest.mark.parametrize("error", [BadPackageError, HarkError])
-def test_a_package_that_was_altered_loses_no_other_engine_and_a_missing_network_is_waited_for_once(
+def test_an_altered_package_costs_no_other_engine_and_the_network_one_wait(
     error: type[HarkError], data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[str] = []

@@ -86,7 +86,7 @@ def filled(route: str, values: dict[str, str]) -> str:
 
 @pytest.mark.parametrize(("name", "route"), ADDRESSES)
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_a_stranger_is_asked_to_sign_in(
+def test_an_anonymous_visitor_is_asked_to_sign_in(
     client: Client, things: dict[str, str], name: str, route: str, method: str
 ) -> None:
     answer = getattr(client, method)(filled(route, things))

@@ -332,7 +332,7 @@ def test_a_bad_file_leaves_nothing_of_the_one_before(owners: Client, version: Ve
             assert page.locator("[data-words]").get_attribute("class") == kind
 
 
-def test_what_was_said_live_can_still_be_kept_after_stop(owners: Client, portal: Path) -> None:
+def test_a_live_recording_can_still_be_stored_after_stop(owners: Client, portal: Path) -> None:
     path = reverse("audio:live")
     sent: list[bytes] = []
 
@@ -428,7 +428,7 @@ def test_no_answer_is_spoken_unasked(owners: Client, owner: User) -> None:
     assert box is not None and "checked" not in box[0]
 
 
-def test_a_correction_begins_with_the_first_words_and_buttons_keep_their_distance(owners: Client, owner: User) -> None:
+def test_a_correction_begins_with_its_first_words_and_buttons_keep_a_distance(owners: Client, owner: User) -> None:
     said = tuple(("S1", " ".join(f"word{n}" for n in range(200)), 0.9) for _ in range(2))
     recording = ready_recording(owner, transcript=transcript_of_words(said))
     owners.post(reverse("audio:share", args=[recording.pk]), {"days": "7"})

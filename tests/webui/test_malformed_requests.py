@@ -43,7 +43,7 @@ def test_json_that_is_nested_too_deep_or_holds_no_number(browser: Client, owner:
     assert answer.status_code in (400, 422), answer.content
 
 
-def test_a_name_that_the_portal_does_not_go_by_is_told_apart(browser: Client) -> None:
+def test_a_name_that_the_portal_does_not_go_by_is_explained(browser: Client) -> None:
     answer = browser.get("/", headers={**JSON, "Host": "<b>kitchen.local"})
     assert answer.status_code == 400 and "malformed" not in answer.content.decode()
     page = browser.get("/", headers={"Host": "kitchen.local"}).content.decode()
@@ -86,7 +86,7 @@ def test_a_number_of_five_thousand_digits(browser: Client, owner: User) -> None:
 
 
 @pytest.mark.parametrize("address", ["/", "/recordings/", "/api/v1/jobs", "/api/meetings"])
-def test_a_full_disk_under_the_database_is_told_in_words(
+def test_a_full_disk_under_the_database_is_explained(
     browser: Client, owner: User, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     from django.db.models.query import QuerySet
@@ -115,7 +115,7 @@ def test_a_full_disk_under_a_session(client: Client, owner: User, monkeypatch: p
 
 
 @pytest.mark.parametrize("address", ["/account/login", "/api/v1/jobs", "/recordings/"])
-def test_a_locked_database_is_told_with_when_to_try_again(
+def test_a_locked_database_is_reported_with_when_to_try_again(
     client: Client, owner: User, monkeypatch: pytest.MonkeyPatch, address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     from django.contrib.sessions.backends.db import SessionStore

@@ -93,7 +93,7 @@ def test_metrics_are_what_the_database_holds(owners: Client, history: None) -> N
     assert "secret" not in owners.get("/metrics").content.decode()
 
 
-def test_a_job_that_is_queued_again_waits_anew(owners: Client, owner: User) -> None:
+def test_a_job_that_is_queued_again_waits_again(owners: Client, owner: User) -> None:
     job = Job.objects.create(user=owner, kind="train", lane="training", title="p", state="failed", spec={})
     long_ago = timezone.now() - timedelta(days=3)
     Job.objects.update(created_at=long_ago, queued_at=long_ago)

@@ -46,7 +46,7 @@ def test_the_bell_counts_what_is_shared_from_the_next_page_on(owners: Client, ow
     assert 'class="count"' not in owners.get("/").content.decode()
 
 
-def test_menus_are_those_of_whoever_asks(owners: Client, other: User) -> None:
+def test_menus_are_those_of_the_reader(owners: Client, other: User) -> None:
     """Though they are cached: the same page, one user after the other."""
     asking = Client()
     asking.force_login(other)

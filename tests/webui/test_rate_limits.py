@@ -87,7 +87,7 @@ def test_pages_of_listed_origins_may_read_what_is_left(client: Client, other: Us
     assert len(told) == 9 and set(told) <= set(exposed) and "retry-after" in exposed
 
 
-def test_a_new_minute_begins_anew_and_0_is_no_limit(client: Client, settings: Any) -> None:
+def test_a_new_minute_starts_the_count_again_and_0_sets_no_limit(client: Client, settings: Any) -> None:
     key = {"address x": 1}
     assert [rate_limits.count(key, now).n for now in (0.0, 59.9, 60.0, 61.0)] == [1, 2, 1, 2]  # type: ignore[union-attr]
     assert rate_limits.count({"address x": 0}) is None

@@ -139,7 +139,7 @@ def test_a_rotation_keeps_those_whose_time_is_not_over(key_file: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["short 2027-01-01T00:00:00+00:00", "k" * 40, "k" * 40 + " tomorrow"])
-def test_a_damaged_line_is_said(key_file: Path, line: str) -> None:
+def test_a_damaged_line_is_reported(key_file: Path, line: str) -> None:
     secret_key(key_file)
     key_file.write_text(f"{key_file.read_text()}\n{line}")
     with pytest.raises(HarkError, match="secret key is damaged"):

@@ -73,7 +73,7 @@ def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "scheme"), [("DATABASE_URL", "postgresql"), ("DATABASE_URL", "mysql"), ("REDIS_URL", "redis")]
 )
-def test_a_server_that_does_not_answer_is_said(tmp_path: Path, name: str, scheme: str) -> None:
+def test_a_server_that_does_not_answer_is_reported(tmp_path: Path, name: str, scheme: str) -> None:
     said = prepared(tmp_path, **{name: f"{scheme}://hark:{SECRET}@127.0.0.1:{free_port()}/0"})
     assert "does not answer" in said and name in said and SECRET not in said and "Traceback" not in said
 
@@ -154,7 +154,7 @@ def test_of_requests_that_come_at_once_one_makes_the_job(tmp_path: Path, databas
 
 @pytest.mark.topology
 @DATABASES
-def test_the_portal_is_prepared_on_both_and_a_wrong_password_is_said(tmp_path: Path, database: Database) -> None:
+def test_the_portal_is_prepared_on_both_and_a_wrong_password_is_reported(tmp_path: Path, database: Database) -> None:
     with database() as url, redis_server(tmp_path / "redis") as redis:
         data = tmp_path / "data"
         assert prepared(data, DATABASE_URL=url, REDIS_URL=redis) == "ready\n"

@@ -35,7 +35,7 @@ def test_a_folder_of_somebody_elses_is_let_be(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe\x00" * 30, b"short", b"a" * 20 + b"\x00" * 40])
-def test_a_damaged_key_is_said_and_not_used(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_key_is_reported_and_not_used(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "secret.key"
     path.write_bytes(content)
     with pytest.raises(HarkError, match="secret key is damaged") as caught:
@@ -46,7 +46,7 @@ def test_a_damaged_key_is_said_and_not_used(tmp_path: Path, content: bytes) -> N
     assert len(made) > 60 and secret_key(path) == made and path.stat().st_mode & 0o777 == 0o600
 
 
-def test_it_is_said_before_anything_starts(tmp_path: Path) -> None:
+def test_a_damaged_key_is_reported_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "portal").mkdir()
     (tmp_path / "portal" / "secret.key").write_bytes(b"\n")
     assert "secret key is damaged" in prepared(tmp_path)
@@ -70,7 +70,7 @@ for scheme in "https", "http":
 
 
 @pytest.mark.parametrize(("https", "said"), [("1", ["max-age=31536000", "None"]), ("", ["None", "None"])])
-def test_behind_tls_browsers_are_told_to_stay_there(https: str, said: list[str], tmp_path: Path) -> None:
+def test_behind_tls_browsers_are_asked_to_stay_there(https: str, said: list[str], tmp_path: Path) -> None:
     done = run_python(ASK, DJANGO_SETTINGS_MODULE="webui.settings", HARK_DATA=str(tmp_path), HARK_HTTPS=https)
     assert done.stdout.split() == said
 

@@ -93,7 +93,7 @@ def test_a_span_names_no_address(client: Client, collector: list[Any]) -> None:
     assert b"a-secret-link" not in b"".join(span.SerializeToString() for span in collector)
 
 
-def test_missing_packages_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     tracing.provider.cache_clear()
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     with pytest.raises(HarkError, match="Traces cannot be sent") as caught:

@@ -23,7 +23,7 @@ def test_what_fails_in_one_is_taken_back(transactional_db: None) -> None:
     assert Heartbeat.objects.count() == 1
 
 
-def test_nothing_in_the_portal_opens_another_kind_but_what_a_worker_writes_of_its_own_job() -> None:
+def test_only_a_worker_s_own_job_opens_another_kind_of_transaction() -> None:
     opened = {
         str(path.relative_to(REPOSITORY)): path.read_text().count("transaction.atomic(")
         for path in (REPOSITORY / "webui").rglob("*.py")

@@ -129,7 +129,7 @@ def test_what_lower_layers_say_is_worded() -> None:
     assert [path.stem for path in paths if plain.search(path.read_text(encoding="utf-8"))] == ["training"]
 
 
-def test_advice_is_german_for_whoever_asks_for_it(owners: Client) -> None:
+def test_advice_is_german_for_german_readers(owners: Client) -> None:
     def advice(phrase: str) -> str:
         answer = owners.get("/new/advice", {"phrase": phrase}, headers=GERMAN)
         return unescape(flat(answer))
@@ -219,7 +219,7 @@ def test_an_error_of_a_job_is_german_too(owners: Client, owner: User) -> None:
     assert owners.get(f"/jobs/{job.id}/events").json()["job"]["error"]["what"] == "There is no folder 100 %."
 
 
-def test_a_page_is_german_for_whoever_asks_for_it(owners: Client) -> None:
+def test_a_page_is_german_for_german_readers(owners: Client) -> None:
     page = owners.get("/", headers=GERMAN).content.decode()
     assert '<html lang="de">' in page and "Detektoren" in page and "Abmelden" in page and "Sign out" not in page
     page = owners.get("/").content.decode()

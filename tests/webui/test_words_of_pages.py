@@ -72,7 +72,7 @@ def test_pages_say_nothing_of_commands_settings_and_the_server(
     assert not found
 
 
-def test_pages_of_strangers_say_nothing_of_it_either(owner: User, other: User) -> None:
+def test_anonymous_visitors_pages_say_nothing_of_it_either(owner: User, other: User) -> None:
     pages = pages_of_strangers(owner, other)
     assert {name: bad for name, page in pages.items() if (bad := said_to_nobody(page.content.decode()))} == {}
 

@@ -124,7 +124,7 @@ def owner(db: None, tmp_path: Path, settings: Any) -> User:
         (Job.State.FAILED, {"what": "A.", "why": "B.", "what_to_do": "C."}, {}, {"lost": 1}),
     ],
 )  # fmt: skip
-def test_what_is_lost_or_doubled_is_counted(
+def test_lost_and_duplicated_jobs_are_counted(
     owner: User, state: Job.State, error: dict[str, str] | None, found: dict[str, int], counted: dict[str, int]
 ) -> None:
     job = Job.objects.create(user=owner, kind="import", lane="audio", title="x", state=state, error=error)

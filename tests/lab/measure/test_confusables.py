@@ -78,7 +78,7 @@ def test_a_bundle_is_measured(shared: Path, tmp_path: Path) -> None:
     json.dumps(figures, allow_nan=False)
 
 
-def test_what_is_not_there_is_said(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_data_are_reported(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(synthetic, "default_engines", dict)
     (shared / confusables.WORDS / "manifest.jsonl").unlink()
     figures = run_measurement(

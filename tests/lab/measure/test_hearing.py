@@ -14,7 +14,7 @@ from lab.measure import mining
 
 
 @pytest.mark.parametrize("name", ["audio", "mining"])
-def test_without_the_recordings_it_is_said(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_recordings_are_reported(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_SHARED", str(tmp_path / "nowhere"))
     with pytest.raises(HarkError):
         run_measurement(name, BenchOptions(), silent_reporter())

@@ -53,7 +53,7 @@ def test_pages_are_measured_idle_and_while_a_job_is_at_work(tmp_path: Path) -> N
     assert figures["asked_elsewhere"] == []
 
 
-def test_what_is_asked_of_another_machine_is_told() -> None:
+def test_requests_to_another_machine_are_reported() -> None:
     program = """
 import contextlib, socket
 from lab.measure.portal import _asked_elsewhere

@@ -106,7 +106,7 @@ def test_the_shipped_inventory_is_small_balanced_and_free() -> None:
     assert not {"bdl", "slt", "arctic-bdl", "arctic-slt"} & {row["speaker"] for row in rows}  # flite has them too
 
 
-def test_a_text_is_heard_where_it_was_said_and_no_other(aligner: Aligner) -> None:
+def test_a_text_is_found_where_it_was_spoken_and_no_other(aligner: Aligner) -> None:
     audio = np.pad(say("turn on the kitchen light"), 3200)
     said = intelligible(audio, "Turn on the kitchen light!", "en", aligner)
     assert said > 0.4 and said > 3 * intelligible(audio, "call my brother tomorrow", "en", aligner)

@@ -62,7 +62,7 @@ def test_a_tiny_training_learns_and_hears_but_once(
 
 
 @needs_encoder
-def test_what_is_drawn_was_said_or_was_not(packed: Packed, tmp_path: Path) -> None:
+def test_drawn_items_are_labelled_as_spoken_or_not(packed: Packed, tmp_path: Path) -> None:
     rows = verifier_training._hear(packed, CONFIG, tmp_path, lambda *state: None)
     # Those for training in noise, too; what was not said is left out.
     assert [row.speaker for row in rows].count("learned") == 2 * len(SENTENCES)

@@ -149,7 +149,7 @@ def test_a_damaged_negative_set_is_refused(tmp_path: Path) -> None:
         next(negative_pieces(tmp_path / "negatives.zip", 1.0, 0))
 
 
-def test_clips_that_an_engine_could_not_say_are_left_out_and_told(
+def test_clips_that_an_engine_could_not_speak_are_left_out_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []

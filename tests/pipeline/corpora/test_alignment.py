@@ -85,7 +85,7 @@ def test_silence_in_a_long_recording_takes_no_words(aligner: Aligner) -> None:
     assert np.median(np.abs(errors)) < 0.04
 
 
-def test_what_is_not_said_is_not_aligned(aligner: Aligner) -> None:
+def test_words_that_are_not_spoken_are_not_aligned(aligner: Aligner) -> None:
     audio, _ = joined(WORDS)
     log_p = aligner.log_probabilities(audio)
     silence = aligner.log_probabilities(np.zeros(16_000 * 4, np.float32))

@@ -76,7 +76,7 @@ def test_a_good_take_is_cut_to_its_speech() -> None:
         (speechlike(around_s=0.0), "cut"),
     ],
 )
-def test_what_is_wrong_is_said(audio: np.ndarray, problem: str) -> None:
+def test_faults_of_a_take_are_reported(audio: np.ndarray, problem: str) -> None:
     take = examine(audio)
     assert problem in take.problems and take.usable == (problem != "nothing")
     assert all(words.endswith((".", "?")) for words in take.words)
@@ -227,7 +227,7 @@ def test_a_test_of_another_phrase_and_cuts_of_tests_stay_out_of_training(
     assert len(found) and set(found["split"]) == {"test"}
 
 
-def test_what_is_put_aside_is_not_used_whatever_the_plan_said(
+def test_a_rejected_clip_is_not_used_even_if_it_was_planned(
     library: Library, run: Callable[[], Any], new_clip: Callable[..., Any]
 ) -> None:
     parents = library.add_clips(

@@ -247,7 +247,7 @@ def test_who_reads_a_corpus_is_not_believed(
         run(folder, library)
 
 
-def test_a_file_beyond_the_corpus_is_not_opened_whoever_names_it(
+def test_a_file_beyond_the_corpus_is_not_opened_wherever_it_is_named(
     folder: Path, library: Library, secret: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(folder / "own.wav")

@@ -72,7 +72,7 @@ def test_librispeech(engine: str, folder: Path, library: Library) -> None:
 
 
 @pytest.mark.parametrize("limit_hours", [None, 1.0])
-def test_a_corpus_that_disappears_half_way_is_said_and_gone_on_with(
+def test_a_corpus_that_disappears_half_way_is_reported_and_can_be_resumed(
     engine: str, folder: Path, library: Library, monkeypatch: pytest.MonkeyPatch, limit_hours: float | None
 ) -> None:
     monkeypatch.setattr(corpus_module, "CHUNK", 4)
@@ -192,9 +192,7 @@ def test_folder_with_text_files(folder: Path, library: Library) -> None:
     assert not clips["two.wav"].text_known and not clips["three.wav"].text_known
 
 
-def test_audio_of_unknown_text_is_never_found_by_text_and_long_recordings_are_cut(
-    folder: Path, library: Library
-) -> None:
+def test_audio_without_text_is_never_found_by_text_and_long_recordings_are_cut(folder: Path, library: Library) -> None:
     put(folder / "street.wav", 1, seconds=80)
     put(folder / "b.wav", 2)
     report = run(folder, library)
@@ -264,7 +262,7 @@ def test_a_limit_is_spread_over_the_corpus_and_counts_what_is_there(folder: Path
     assert report.added + rest.added == 96 and rest.already_there == report.added
 
 
-def test_progress_is_told(folder: Path, library: Library) -> None:
+def test_progress_is_reported(folder: Path, library: Library) -> None:
     put(folder / "a.wav", 1)
     put(folder / "b.wav", 2)
     events: list[dict[str, Any]] = []

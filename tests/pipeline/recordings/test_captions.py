@@ -70,7 +70,7 @@ def read_cues(content: bytes) -> list[Cue]:
     return found
 
 
-def test_srt_says_what_was_said_when_it_was() -> None:
+def test_srt_gives_words_and_their_times() -> None:
     content = write(TALK, "srt")
     numbers = [int(block.split("\n")[0]) for block in content.decode().strip().split("\n\n")]
     cues = read_cues(content)
@@ -197,7 +197,7 @@ def test_docx_holds_names_times_and_texts() -> None:
         lambda: transcript(Segment(0, 1, "a\n\nb", 1.0, (Word("", 0, 0, 0), Word("a\n\nb", 0, 1, 1)))),
     ],
 )
-def test_whatever_is_said_every_format_can_be_written(name: str, make: Callable[[], Transcript]) -> None:
+def test_every_format_can_be_written_for_any_words(name: str, make: Callable[[], Transcript]) -> None:
     content = write(make(), name.upper(), "\x00title\ud800")
     assert isinstance(content, bytes)
     if name not in ("docx", "json"):

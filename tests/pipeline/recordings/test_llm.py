@@ -47,13 +47,13 @@ def test_it_asks_as_openai_does(double: Double, chosen: LlmSettings) -> None:
         b"\xff\xfe\x00",
     ],
 )
-def test_what_is_no_answer_is_said(double: Double, chosen: LlmSettings, body: bytes) -> None:
+def test_an_invalid_answer_is_reported(double: Double, chosen: LlmSettings, body: bytes) -> None:
     double.says((200, {}, body))
     with pytest.raises(HarkError, match="gave no answer"):
         chat(MESSAGES, chosen)
 
 
-def test_a_connection_that_is_refused_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_connection_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.http.sleep", lambda seconds: None)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -62,7 +62,7 @@ def test_one_channel_is_kept_and_resampled(decoder: str, tmp_path: Path) -> None
     assert soundfile.info(tmp_path / "out" / "audio.flac").subtype == "PCM_16"
 
 
-def test_two_channels_stay_apart(decoder: str, tmp_path: Path) -> None:
+def test_two_channels_stay_separate(decoder: str, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "in.wav", np.stack([tone(1, hertz=300), tone(1, hertz=700)], axis=1), 16_000)
     assert normalize(tmp_path / "in.wav", tmp_path / "a.flac", MediaLimits()).channels == 2
     found, _ = soundfile.read(tmp_path / "a.flac")

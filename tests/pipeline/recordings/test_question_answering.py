@@ -106,7 +106,7 @@ def test_who_speaks_is_searched_too() -> None:
         "What is it?",
     ],
 )
-def test_what_nobody_said_is_not_found(question: str) -> None:
+def test_words_that_were_not_spoken_are_not_found(question: str) -> None:
     found = answer(question, CALL_PASSAGES)
     assert not found.found and found.citations == () and found.score == 0.0
     assert found.how == ("nearest" if found.nearest else "nothing")
@@ -120,7 +120,7 @@ SHOP = passages("shop", transcript("A: Good morning Steve.\nB: Hi. I'd like to b
     "question",
     ["What does the customer want to buy?", "What would the caller like to buy?", "what does he want to buy"],
 )
-def test_what_was_said_in_other_words_is_not_denied(question: str) -> None:
+def test_a_statement_in_other_words_is_not_denied(question: str) -> None:
     found = answer(question, SHOP)
     assert not found.found and found.citations == () and found.how == "nearest"
     assert "I'd like to buy a chromecast" in found.text
@@ -134,7 +134,7 @@ def test_what_a_reader_does_not_find_is_shown_where_it_comes_nearest() -> None:
     assert [line.segment for line in found.nearest] == [3]
 
 
-def test_what_is_nearest_is_found_by_meaning_where_that_can_be_told() -> None:
+def test_the_nearest_passage_is_found_by_meaning_where_a_model_can() -> None:
     def compare(question: str, texts: list[str]) -> list[float]:
         return [0.9 if "Carla" in text or "ten" in text else 0.1 for text in texts]
 

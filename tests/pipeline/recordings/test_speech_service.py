@@ -161,7 +161,7 @@ def test_one_of_an_earlier_version_stops_nobody(service: Path) -> None:
         answered.result(5)
 
 
-def test_an_error_that_the_user_can_mend_arrives_as_it_is(service: Path) -> None:
+def test_an_error_that_the_user_can_fix_arrives_as_it_is(service: Path) -> None:
     with pytest.raises(HarkError) as caught:
         call(30.0, refuse)
     assert caught.value.as_dict() == {
@@ -182,7 +182,7 @@ def test_a_service_with_too_many_clients_says_that_it_is_busy(service: Path, mon
         here.join(10)
 
 
-def test_a_bug_is_told_without_its_traceback_which_is_in_the_log(service: Path) -> None:
+def test_a_bug_is_reported_without_its_traceback_which_is_in_the_log(service: Path) -> None:
     with pytest.raises(HarkError) as caught:
         call(30.0, bug)
     said = str(caught.value)
@@ -201,7 +201,7 @@ def test_a_function_that_it_does_not_have_fails_alone(service: Path, tmp_path: P
     assert call(30.0, sleep) == "slept"
 
 
-def test_what_takes_too_long_is_told(service: Path) -> None:
+def test_a_call_that_takes_too_long_is_reported(service: Path) -> None:
     call(30.0, sleep)
     with pytest.raises(HarkError, match="in time"):
         call(0.3, sleep, 3.0)

@@ -153,7 +153,7 @@ def test_action_items_are_not_repeated_and_not_endless() -> None:
     assert len(found) == 20 and len({point.text for point in found}) == 20
 
 
-def test_sentiment_is_told_in_english_only() -> None:
+def test_sentiment_is_given_in_english_only() -> None:
     good = sentiment(of("I love it, this is wonderful!", "What a great success."), "en-us")
     bad = sentiment(of("This is a terrible failure.", "I hate it."), "en")
     flat = sentiment(of("The table has four legs."), "en")
@@ -166,7 +166,7 @@ def test_sentiment_is_told_in_english_only() -> None:
 
 @pytest.mark.parametrize("segments", [(), (Segment(0, 1, "", 0.0), Segment(1, 2, " \n", 0.0))])
 @pytest.mark.parametrize("engine", ["auto", "extractive", "llm"])
-def test_nothing_said_is_said(segments: tuple[Segment, ...], engine: str) -> None:
+def test_a_transcript_without_words_has_no_summary(segments: tuple[Segment, ...], engine: str) -> None:
     summary = summarize(Transcript(3.0, "en", "test", segments), engine)
     assert summary.text == summarization.NOTHING_SAID and cited(summary) == set() and summary.sentiment is None
 

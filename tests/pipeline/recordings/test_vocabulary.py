@@ -86,7 +86,7 @@ def test_the_oldest_of_a_language_go(tmp_path: Path) -> None:
     assert expected(file, "de") == ("Ximenez",)
 
 
-def test_a_damaged_file_is_said(tmp_path: Path) -> None:
+def test_a_damaged_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("{")
     with pytest.raises(HarkError, match="cannot be read"):
         expected(tmp_path / FILE, "en")

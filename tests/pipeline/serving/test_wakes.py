@@ -55,7 +55,7 @@ def test_near_misses_are_sent_once_and_what_is_far_below_never() -> None:
     assert scored(WakeWatch(0.6, 0.08), 0.7, 0.1, 0.5, *[0.1] * 20) == [("wake", 0.7)], "the same utterance"
 
 
-def test_a_wake_arrives_as_a_form_with_a_few_seconds(detectors: dict[str, Detector]) -> None:
+def test_an_activation_arrives_as_a_form_with_a_few_seconds(detectors: dict[str, Detector]) -> None:
     got: list[tuple[str, dict[str, str], bytes]] = []
     arrived = threading.Event()
 

@@ -266,7 +266,7 @@ def test_a_phrase_at_the_very_end_is_heard(detectors: dict[str, Detector]) -> No
         Event("detect", {"names": 7}),
     ],
 )
-def test_an_odd_client_is_told_so_and_harms_no_other(detectors: dict[str, Detector], event: Event) -> None:
+def test_an_odd_client_gets_an_error_and_harms_no_other(detectors: dict[str, Detector], event: Event) -> None:
     async def odd(client: AsyncClient) -> None:
         await client.write_event(event)
         answer = await client.read_event()
@@ -279,7 +279,7 @@ def test_an_odd_client_is_told_so_and_harms_no_other(detectors: dict[str, Detect
     with_client(detectors, odd, [good])
 
 
-def test_a_model_that_never_ends_is_stopped_and_its_client_told(
+def test_a_model_that_never_ends_is_stopped_and_its_client_informed(
     bundles: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_time, "CALL_S", 1.0)

@@ -186,7 +186,7 @@ def test_a_rate_that_was_not_calibrated_is_refused(
     assert (tmp_path / "out").stat().st_size == 0
 
 
-def test_a_damaged_bundle_is_not_signed_anew(write: Callable[[], BundleFiles], tmp_path: Path) -> None:
+def test_a_damaged_bundle_is_not_signed_again(write: Callable[[], BundleFiles], tmp_path: Path) -> None:
     original, damaged = write().bundle, tmp_path / "damaged.zip"
     with zipfile.ZipFile(original) as source, zipfile.ZipFile(damaged, "w") as target:
         for name in source.namelist():
@@ -211,7 +211,7 @@ def test_forms_that_disagree_leave_no_bundle(
 
 
 @pytest.mark.parametrize("wrong", [0.3, np.nan])
-def test_8_bit_weights_that_are_too_far_off_are_left_out_and_that_is_said(
+def test_inaccurate_8_bit_weights_are_left_out_and_reported(
     write: Callable[[], BundleFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[Event], wrong: float
 ) -> None:
     from model import export

@@ -116,7 +116,7 @@ def test_a_floor_costs_a_tenth_of_the_phrase_at_most(
     assert [row["fa_per_day"] for row in thresholds if row.get("raised")][-1:] == ([12.0] if raised else [])
 
 
-def test_a_line_of_before_is_replaced(tmp_path: Path) -> None:
+def test_a_previous_line_is_replaced(tmp_path: Path) -> None:
     detector = detector_of("backbone")
     store = store_of(detector, tmp_path, 12)
     lines = []

@@ -155,7 +155,7 @@ def test_a_device_never_fires_below_the_threshold() -> None:
         assert 256 * threshold <= lowest + 1e-9 < 256 * threshold + 1
 
 
-def test_what_the_teacher_tells_is_told_of_the_same_moment() -> None:
+def test_the_teacher_s_targets_are_of_the_same_moment() -> None:
     """The teacher's frames store their log-mel position; a device's frames come at other times."""
     own, device = StoredFrames(1, 2, 10, 4, 5, 2), StoredFrames(3, 8, 2, 1, 20)
     columns = {"split": "train", "clip_id": 1, "bucket": "positive", "condition": "train", "engine": "", "speaker": ""}
@@ -259,7 +259,7 @@ def test_who_is_learned_from_sets_no_threshold(speech: Path, tiny: Effort, tmp_p
     assert conditions == {"train": {"train"}, "validation": set(TESTED)}
 
 
-def test_damaged_negative_speech_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_negative_speech_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "broken.zip"
     monkeypatch.setattr(negative_speech, "NEGATIVE_SPEECH", broken)
     for content in (None, b"no zip"):
@@ -270,7 +270,7 @@ def test_damaged_negative_speech_is_said(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(("device", "package"), [("esphome", "pymicro_features"), ("openwakeword", "pyopen_wakeword")])
-def test_a_missing_runtime_is_said_before_anything_is_made(
+def test_a_missing_runtime_is_reported_before_anything_is_made(
     device: str, package: str, clips: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def make() -> Teacher:

@@ -217,7 +217,7 @@ def test_the_same_clips_give_the_same_examples(planned: Plan, library: Library) 
     assert examples_of(plan, clips) == examples_of(plan, clips)
 
 
-def test_nothing_else_is_drawn_when_engines_speak_in_another_order_or_one_clip_a_bit_apart(
+def test_draws_do_not_depend_on_the_order_of_engines_or_on_one_clip(
     planned: Plan, library: Library, new_clip: Callable[..., NewClip], tmp_path: Path
 ) -> None:
     plan = planned

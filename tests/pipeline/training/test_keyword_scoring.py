@@ -39,7 +39,7 @@ def test_scores_of_a_known_emission() -> None:
     assert len(keyword_scores(emission([0])[:0], [1])[0]) == 0
 
 
-def test_what_is_said_scores_above_what_is_not() -> None:
+def test_a_spoken_phrase_scores_above_others() -> None:
     for phrase in ("smart mirror", "hey compass"):
         right = phone_score(np.pad(say(phrase), 3000), Keyphrase(phrase))
         wrong = phone_score(np.pad(say("the weather is very nice"), 3000), Keyphrase(phrase))
@@ -92,7 +92,7 @@ needs_encoder = pytest.mark.skipif(encoder_path() is None, reason="the package m
 
 
 @needs_encoder
-def test_a_phrase_is_found_once_where_it_is_said() -> None:
+def test_a_phrase_is_found_once_where_it_is_spoken() -> None:
     ear = UntrainedDetector(Keyphrase("smart mirror"))
     gap = np.zeros(24_000, np.float32)
     before, phrase = say("the weather is very nice"), say("smart mirror")
@@ -106,7 +106,7 @@ def test_a_phrase_is_found_once_where_it_is_said() -> None:
 
 
 @needs_encoder
-def test_what_is_not_said_is_not_found() -> None:
+def test_a_phrase_that_is_not_spoken_is_not_found() -> None:
     ear = UntrainedDetector(Keyphrase("hey compass"))
     for audio in (np.zeros(0, np.float32), np.zeros(100, np.float32), np.zeros(32_000, np.float32)):
         scores, starts = ear.scores(audio)

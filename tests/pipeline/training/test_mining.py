@@ -86,7 +86,7 @@ def test_cuts_of_the_chosen_method_are_examples(library: Library) -> None:
     assert [clip.id for clip in mined_clips(library, ["window"], method=CTC_SEGMENTATION)] == sorted(package)
 
 
-def test_a_method_that_is_not_there_is_said_at_once(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_method_that_is_not_there_is_reported_at_once(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ctc_segmentation", None)
     library.add_clips([recording(SENTENCE)])
     for method, why in ((CTC_SEGMENTATION, "missing"), ("guess", "viterbi")):
@@ -170,7 +170,7 @@ def test_word_forms_are_found_when_asked_for(library: Library) -> None:
     assert word_forms(Keyphrase("grosses fenster", "de")) == ("grosses fenster",)
 
 
-def test_a_phrase_that_is_everywhere_is_sampled_and_said(library: Library) -> None:
+def test_a_phrase_that_is_everywhere_is_sampled_and_reported(library: Library) -> None:
     library.add_clips(recording(f"{SENTENCE} {name}", name) for name in ("ann", "robert", "a", "bo"))
     events: list[dict[str, Any]] = []
     config = MiningConfig(recordings=2)
@@ -218,7 +218,7 @@ def test_a_recording_that_is_added_never_leaves_fewer_cuts(library: Library) -> 
         assert len({real_speaker(place.clip) for place in together}) == min(21, most), "and everybody is heard"
 
 
-def test_neighbours_are_cut_only_where_the_phrase_is_not_said(library: Library) -> None:
+def test_neighbours_are_cut_only_where_the_phrase_is_not_spoken(library: Library) -> None:
     library.add_clips([recording(SENTENCE), recording("tell the captain about the big mirror", "bob")])
     found = mine_negatives(
         Keyphrase("big window"), ["big", "big mirror!", "window", "not there at all"], library, silent_reporter()

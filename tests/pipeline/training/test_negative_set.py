@@ -77,7 +77,7 @@ def test_what_goes_in_comes_out(negatives: Path) -> None:
         assert np.median(likeness) == pytest.approx(1.0, abs=0.05)
 
 
-def test_where_the_phrase_is_said_is_no_negative(negatives: Path) -> None:
+def test_a_stretch_with_the_phrase_is_not_a_negative(negatives: Path) -> None:
     count = {phrase: len(list(negative_pieces(negatives, np.inf, 0, Keyphrase(phrase)))) for phrase in PHRASES}
     assert count == {"computer": 1, "evening is over": 1, "kettle": 4, "hey compass": 5, "the": 5}, "nearly all say it"
 

@@ -50,7 +50,7 @@ def standard() -> BackboneDetector:
 
 
 @pytest.mark.usefixtures("speech")
-def test_people_whom_no_backbone_has_learned_from_are_the_test(tmp_path: Path) -> None:
+def test_people_that_no_backbone_was_trained_on_are_the_test(tmp_path: Path) -> None:
     told: list[Event] = []
     pieces = list(shipped_negatives(standard(), PHRASE, 9.0, 9.0, 0, tmp_path, Reporter(told.append)))
     corpora = {(piece.row["engine"], piece.row["split"]) for piece in pieces}

@@ -141,7 +141,7 @@ def test_some_of_the_phrase_says_what_a_floor_costs_a_large_detector(
     assert {split for bucket, split in asked if bucket in ("confusable", "inbetween")} == {"test"}
 
 
-def test_a_detector_for_a_device_learns_from_clips_of_voices_that_the_test_does_not_hear(
+def test_a_device_detector_learns_from_voices_that_are_not_in_the_test(
     library: Library, choirs: dict[str, object], tiny_effort: Effort
 ) -> None:
     plan = plan_of(library, replace(CALIBRATED, devices=("esphome",)))
@@ -161,7 +161,7 @@ def test_a_retraining_keeps_some_of_the_phrase_to_say_what_anti_keywords_cost(
     assert splits == {"validation": VALIDATION_POSITIVES, "test": tiny_effort.test_clips}
 
 
-def test_people_are_in_the_test_of_what_is_calibrated_but_not_what_a_detector_got_wrong(
+def test_a_calibrated_detector_is_tested_on_people_but_not_on_its_own_errors(
     library: Library, choirs: dict[str, object], tiny_effort: Effort, new_clip: Callable[..., NewClip]
 ) -> None:
     take = {"recorded": True, "role": "train"}
@@ -362,7 +362,7 @@ def test_many_files_without_a_name_leave_speakers_their_share() -> None:
 # Engines.
 
 
-def test_engines_that_are_missing_are_said_and_those_that_were_named_are_insisted_on(
+def test_missing_engines_are_reported_and_those_that_were_named_are_required(
     choirs: dict[str, object], make_choir: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from core.readiness import Readiness
@@ -462,7 +462,7 @@ class OneByOne:
     map = staticmethod(map)
 
 
-def test_who_is_many_people_speaks_more_often_and_robots_and_slow_engines_less() -> None:
+def test_engines_with_many_voices_speak_more_rule_based_and_slow_ones_less() -> None:
     voice = Voice("any", "voice", "en", "somebody", "", "")
     engines = {"espeak": 4, "hibari": 4, "kokoro_int8": 4, "piper": 1}
     by_engine = {name: [[voice]] * people for name, people in engines.items()}

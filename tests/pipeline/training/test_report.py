@@ -179,7 +179,7 @@ RULES = [
 
 
 @pytest.mark.parametrize(("made", "changes", "said"), RULES)
-def test_what_is_said_depends_on_what_was_measured(made: dict[str, Any], changes: dict[str, Any], said: str) -> None:
+def test_the_text_depends_on_the_measurement(made: dict[str, Any], changes: dict[str, Any], said: str) -> None:
     report = report_of(**made)
     for place, value in changes.items():
         *way, name = place.split(".")
@@ -203,7 +203,7 @@ def test_the_report_is_plain_json_and_its_counts_add_up() -> None:
     assert report["created"].endswith("+00:00")
 
 
-def test_where_nothing_was_trained_that_is_said() -> None:
+def test_a_report_without_training_says_so() -> None:
     assert "No network learned" not in words(report_of())
     report = report_of(trained=None)
     assert set(report["training"]) == set(report_of()["training"])
@@ -324,7 +324,7 @@ def test_the_det_plot_takes_zeros(misses: list[float]) -> None:
     assert "<svg" in svg and "nan" not in svg
 
 
-def test_all_that_the_page_says_can_be_said_in_another_language() -> None:
+def test_everything_on_the_page_can_be_translated() -> None:
     report = report_of()
     report["in_words_said"] = [one.parts() for one in report["in_words"]]
     said: list[str] = []
@@ -340,7 +340,7 @@ def test_all_that_the_page_says_can_be_said_in_another_language() -> None:
     assert kept <= {"Hark", "hey", "compass", "espeak", "corpus", *re.findall(r"\w+", str(report["results"]))}, kept
 
 
-def test_what_devices_did_can_be_said_in_another_language() -> None:
+def test_the_results_of_devices_can_be_translated() -> None:
     share = {"value": 0.1, "low": 0.05, "high": 0.2}
     about = {
         "title": "ESPHome", "bytes": {"a.tflite": 1}, "parameters": 12_345, "miss_rate_clean": share,

@@ -167,7 +167,7 @@ def test_an_anti_keyword_that_costs_the_phrase_is_not_used(
     assert find_anti_keywords(scripted, THRESHOLD, [written(WRITTEN)], store).phones == ()
 
 
-def test_what_anti_keywords_cost_is_told_by_a_calibrated_detector(
+def test_the_cost_of_anti_keywords_is_reported_by_a_calibrated_detector(
     scripted: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Until then the scores of a retrained one are on their own scale."""
@@ -249,7 +249,7 @@ def test_what_was_marked_is_counted_for_each_version(
     assert (deaf["marked_missed"], deaf["marked_fired"], deaf["missed"]) == (2, 0, 6)
 
 
-def test_marked_clips_are_anti_keywords_of_their_phrase_and_never_ordinary_speech(
+def test_marked_clips_are_anti_keywords_of_their_phrase_never_ordinary_speech(
     tmp_path: Path, new_clip: Callable[..., NewClip]
 ) -> None:
     with Library(tmp_path) as library:

@@ -197,7 +197,7 @@ def test_what_was_made_for_a_job_is_not_made_again(tmp_path: Path, monkeypatch: 
     assert (tmp_path / "models" / f"{config.run_name}-4").is_dir()
 
 
-def test_a_run_that_another_process_has_just_finished_is_not_taken_for_one_s_own(
+def test_a_run_that_another_process_has_just_finished_is_not_mistaken_for_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = prepare(replace(CONFIG, effort="quick"))
@@ -522,7 +522,7 @@ def test_a_large_detector_is_trained_and_hears_its_phrase(
     assert prepare(replace(wanted, size="standard")).devices == (), "a small one needs none beside it"
 
 
-def test_a_decoder_of_another_version_is_said_before_anything_slow(
+def test_a_decoder_of_another_version_is_reported_before_anything_slow(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in (encoder_backbone.ENCODER_FILE, encoder_backbone.DECODER_FILE, encoder_backbone.TOKENIZER_FILE):

@@ -78,7 +78,9 @@ def test_all_engines_speak_and_the_library_knows_who(library: Library, make_choi
     assert again.generated == {} and len(engines["alpha"].spoken) == 10
 
 
-def test_who_is_waited_for_is_said(library: Library, make_choir: type, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_engine_is_named_while_others_wait(
+    library: Library, make_choir: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Pace, "steady_after_s", 0.0)
     monkeypatch.setattr(Pace, "steady_after", 1)
     engines = {"quick": make_choir("quick"), "slow": make_choir("slow")}
@@ -137,7 +139,7 @@ def test_a_voice_of_another_split_never_helps_out(library: Library, make_choir: 
     assert all(splits.split_of_speaker(clip.speaker) == split_of_id[str(clip.request_id)] for clip in clips)
 
 
-def test_where_no_engine_can_speak_the_reason_is_said(library: Library, make_choir: type) -> None:
+def test_where_no_engine_can_speak_the_reason_is_reported(library: Library, make_choir: type) -> None:
     engines = {"alpha": make_choir("alpha"), "beta": make_choir("beta", speakers=1)}
     for engine in engines.values():
         engine.fails = lambda r: "there is no voice in it"

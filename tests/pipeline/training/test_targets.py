@@ -35,13 +35,13 @@ def test_a_whole_bundle_runs_everywhere() -> None:
     )
 
 
-def test_an_address_is_all_that_a_device_is_told() -> None:
+def test_an_address_is_all_that_a_device_gets() -> None:
     targets = found(*USUAL, *OF_DEVICES, address=ADDRESS)
     assert f"    - model: {ADDRESS}esphome/hey_compass.json" in targets["esphome"].steps[0].code
     assert f"{ADDRESS}openwakeword/hey_compass.tflite" in targets["openwakeword"].steps[0].code
 
 
-def test_what_is_missing_is_said_with_the_way_to_it() -> None:
+def test_a_missing_file_is_reported_with_the_way_to_it() -> None:
     for device in DEVICES:
         target = found(*USUAL)[device]
         assert not target.files and not target.steps and f"--for {device}" in target.how

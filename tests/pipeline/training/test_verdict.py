@@ -23,7 +23,7 @@ def of_a_large_one(report: dict[str, Any]) -> dict[str, Any]:
     return report
 
 
-def test_what_was_not_measured_with_people_is_said_to_be_so() -> None:
+def test_a_verdict_without_people_says_so() -> None:
     said = str(verdict_of(a_report()).sentence)
     assert said == (
         "It heard 34 of 40 test utterances by synthetic voices, and how well it hears people is not measured; "
@@ -45,13 +45,13 @@ def test_of_detectors_whose_test_predicts_people_that_is_expected() -> None:
     assert "not measured" in verdict_of(report).sentence
 
 
-def test_some_of_what_wakes_it_is_named() -> None:
+def test_some_confusables_that_wake_it_are_named() -> None:
     report = a_report(fooled_by=["hay campus", "hey come past", "eh compass", "okay compass"])
     wakes = "; 1 of 10 similar phrases wakes it (for example “hay campus”, “hey come past”, “eh compass”); "
     assert wakes in verdict_of(report).sentence
 
 
-def test_none_and_not_tested_are_told_apart() -> None:
+def test_none_and_not_tested_are_distinguished() -> None:
     nothing = {"value": 0.0, "low": 0.0, "high": 1.0}
     report = a_report(confusables_accepted=nothing, fa_per_hour=nothing)
     report["results"]["hours"] = 0.75
@@ -79,7 +79,7 @@ def test_one_state_says_what_to_do_next(effort: str, people: int, summary: dict[
     assert (state == "useless") == misses_most({**a_report(people, **summary)["summary"]})
 
 
-def test_what_to_expect_of_people_holds_chance_and_how_far_tests_were_from_people() -> None:
+def test_the_range_expected_of_people_covers_chance_and_the_error_of_tests() -> None:
     few, many = (expected_of_people(wilson_interval(n / 5, n).as_dict()) for n in (20, 100_000))
     assert few["value"] == many["value"] == 0.2
     # Of very many utterances, the error alone: 1.96 x 0.8 logits.

@@ -140,7 +140,7 @@ def test_from_nothing_to_a_token(hark: Run, data: Path) -> None:
         (("link", "--user", "nobody"), "", "No user is called"),
     ],
 )
-def test_what_cannot_be_done_is_said(hark: Run, arguments: tuple[str, ...], says: str, said: str) -> None:
+def test_an_impossible_command_is_explained(hark: Run, arguments: tuple[str, ...], says: str, said: str) -> None:
     assert said in error(hark(*arguments, "--json", says=says))["why"]
 
 

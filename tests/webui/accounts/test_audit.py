@@ -163,7 +163,7 @@ def test_no_address_takes_changes(owners: Client, owner: User) -> None:
     assert AuditEntry.objects.get(action=Action.TOKEN_MADE).what == "ci"
 
 
-def test_it_is_kept_for_the_time_that_is_said(other: User, settings: Any) -> None:
+def test_entries_are_stored_for_the_time_that_is_set(other: User, settings: Any) -> None:
     settings.AUDIT_DAYS = 30
     for days in (31, 29):
         AuditEntry.objects.create(at=timezone.now() - timedelta(days=days), action=Action.SIGNED_IN, what=str(days))

@@ -101,7 +101,7 @@ def test_a_library_on_a_server_is_in_it_as_an_sqlite_file(
         assert library.check(left_over_after_s=0).problems == ()
 
 
-def test_the_owner_is_told_to_make_a_backup(owners: Client) -> None:
+def test_the_owner_is_advised_to_make_a_backup(owners: Client) -> None:
     answer = owners.post("/account/export")
     assert answer.status_code == 422 and "./hark backup" in answer.content.decode()
     assert "Make the export" not in owners.get("/account/").content.decode()

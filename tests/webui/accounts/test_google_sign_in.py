@@ -66,7 +66,7 @@ def signed_in_as(client: Client) -> str:
     return str(client.session.get("_auth_user_id", ""))
 
 
-def test_whom_the_verified_address_belongs_to(client: Client, other: User, google: Google) -> None:
+def test_the_user_that_a_verified_address_belongs_to(client: Client, other: User, google: Google) -> None:
     assert "Sign in with Google" in client.get("/account/login").content.decode()
     google.says("OSCAR@example.org")
     answer = go(client, "/jobs/")
@@ -175,7 +175,7 @@ def test_google_cannot_be_reached(client: Client, db: None, google: Google) -> N
     assert go(client).status_code == 401
 
 
-def test_no_was_said_at_google(client: Client, db: None, google: Google) -> None:
+def test_a_refusal_at_google_leads_back_to_the_sign_in(client: Client, db: None, google: Google) -> None:
     state = parse_qs(urlsplit(client.post(BEGIN)["Location"]).query)["state"][0]
     answer = client.get(BACK, {"error": "access_denied", "state": state})
     assert answer.status_code == 302 and answer["Location"] == "/account/login"

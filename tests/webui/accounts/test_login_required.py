@@ -78,7 +78,7 @@ def test_a_fragment_of_another_page_leads_nowhere(client: Client, db: None, curr
     assert answer["HX-Redirect"].startswith("/account/login") and "evil" not in answer["HX-Redirect"]
 
 
-def test_a_script_is_told_as_json(client: Client, db: None) -> None:
+def test_a_script_is_answered_as_json(client: Client, db: None) -> None:
     answer = client.get("/jobs/", headers={"Accept": "application/json"})
     assert answer.status_code == 401
     assert set(answer.json()) >= {"what", "why", "what_to_do"}

@@ -92,7 +92,7 @@ def test_a_wrong_link(client: Client, secret: str) -> None:
         ({"email": "nonsense"}, "valid email"),
     ],
 )
-def test_what_cannot_be_used_is_said_beside_its_field(client: Client, change: dict[str, str], said: str) -> None:
+def test_an_unusable_value_is_reported_beside_its_field(client: Client, change: dict[str, str], said: str) -> None:
     address = path_of(services.owner_link(base_url=BASE))
     answer = client.post(address, {**FORM, **change})
     text = answer.content.decode()

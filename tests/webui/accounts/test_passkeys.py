@@ -157,7 +157,7 @@ def test_what_is_no_passkey_opens_nothing(other: User) -> None:
         ("127.0.0.1:8000", "http", False), ("127.0.0.1", "https", False),
     ],
 )  # fmt: skip
-def test_where_browsers_use_none_it_is_said(other: User, host: str, scheme: str, can: bool) -> None:
+def test_an_address_without_passkeys_is_explained(other: User, host: str, scheme: str, can: bool) -> None:
     client = browser(host, scheme)
     client.force_login(other)
     page = client.get(PAGE).content.decode()

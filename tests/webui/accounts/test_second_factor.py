@@ -105,7 +105,7 @@ def test_codes_are_not_guessed(client: Client, other: User) -> None:
     assert client.post("/account/code", {"code": code_of(SECRET)}).status_code == 302
 
 
-def test_guesses_from_many_addresses_wait_longer_and_longer_and_are_told(client: Client, other: User) -> None:
+def test_guesses_from_many_addresses_wait_longer_and_are_reported(client: Client, other: User) -> None:
     turned_on(other)
     known = Client()
     password_step(known)
@@ -152,7 +152,7 @@ def test_a_link_for_a_new_password_asks_for_the_code_too(client: Client, other: 
     assert client.post("/account/code", {"code": code_of(SECRET)}).status_code == 302 and is_signed_in(client)
 
 
-def test_programs_are_told_to_use_a_token(client: Client, other: User) -> None:
+def test_programs_are_asked_to_use_a_token(client: Client, other: User) -> None:
     turned_on(other)
     answer = client.post("/token", {"username": "oscar", "password": PASSWORD})
     assert answer.status_code == 400 and answer.json()["error"] == "invalid_grant"

@@ -50,7 +50,7 @@ def test_one_is_added_and_its_secret_shown_once(client: Client, other: User) -> 
         ({"events": ["job.begun"]}, "job.begun"),
     ],
 )
-def test_what_cannot_be_used_is_said_at_its_field(
+def test_an_unusable_value_is_reported_at_its_field(
     client: Client, other: User, changes: dict[str, Any], said: str
 ) -> None:
     client.force_login(other)

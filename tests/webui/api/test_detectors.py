@@ -122,7 +122,7 @@ def test_change_and_delete(call: Call, world: World, portal: Path) -> None:
 WHY = "There is no Piper voice in /srv/hark/data/voices/piper."
 
 
-def test_paths_of_the_server_are_told_to_its_owner_only(
+def test_paths_of_the_server_are_shown_to_its_owner_only(
     call: Call, owner: User, other: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     piper = SimpleNamespace(name="piper", licence="GPL-3.0", paid=False)

@@ -58,7 +58,7 @@ def test_keys_are_each_user_s_own(call: Call, owner: User, other: User) -> None:
     assert mine["id"] != theirs["id"]
 
 
-def test_an_error_can_be_mended_and_sent_again(call: Call, owner: User, settings: Any) -> None:
+def test_an_error_can_be_fixed_and_sent_again(call: Call, owner: User, settings: Any) -> None:
     waiting, settings.JOBS_WAITING = settings.JOBS_WAITING, 0
     headers = with_key(a_token(owner))
     problem_of(call("post", "/plans", body=BODY, headers=headers), 429)

@@ -264,7 +264,7 @@ def test_a_program_listens(world: World, monkeypatch: pytest.MonkeyPatch) -> Non
     assert socket.hear() == {"time_s": 0.08, "scores": [0.25], "detections": []}
 
 
-def test_a_model_that_never_ends_is_stopped_and_the_page_told(
+def test_a_model_that_never_ends_is_stopped_and_the_page_informed(
     world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("model.runtime.detector.CALL_S", 1.0)
@@ -455,7 +455,7 @@ def test_a_program_tries_a_phrase_that_nothing_was_trained_for(world: World, mon
 
 
 @pytest.mark.parametrize(("address", "what"), [("language=de&phrase=hallo", "tried yet"), ("phrase=", "phrase")])
-def test_what_cannot_be_tried_is_told(world: World, address: str, what: str) -> None:
+def test_a_detector_that_cannot_be_tried_is_reported(world: World, address: str, what: str) -> None:
     text = token_of(world.user, "audio")
     socket = signed_in(f"/ws/try?{address}", text)
     said = socket.hear()["error"]

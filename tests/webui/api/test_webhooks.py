@@ -98,7 +98,7 @@ def test_each_way_to_end_is_an_event(owner: User, other: User, double: Recorder,
     assert (json.loads(body)["job"]["error"] is not None) == (state == "failed")
 
 
-def test_a_waiting_job_that_is_cancelled_and_one_whose_worker_died_are_told_of(owner: User, double: Recorder) -> None:
+def test_a_cancelled_waiting_job_and_one_whose_worker_died_are_delivered(owner: User, double: Recorder) -> None:
     webhooks.add(user=owner, url=double.url, events=webhooks.EVENTS)
     services.cancel(job=Job.objects.create(user=owner, kind="plan", lane="audio", title="a", spec={}))
     queued = Job.objects.create(
@@ -323,7 +323,7 @@ def test_a_name_that_stands_for_this_network_gets_nothing(owner: User, monkeypat
     assert "192.168.1.1" not in delivery.problem
 
 
-def test_a_name_inside_the_network_and_one_that_nobody_has_are_told_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_and_an_unknown_name_are_refused_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     def told() -> str:
         with pytest.raises(outgoing.NotSent) as caught:
             outgoing.post("https://vm.example/", b"{}", {})
@@ -389,7 +389,7 @@ def test_only_so_many_webhooks(owner: User) -> None:
         webhooks.add(user=owner, url="https://example.org/", events=["job.done"])
 
 
-def test_who_is_deactivated_is_told_nothing(other: User, double: Recorder) -> None:
+def test_a_deactivated_user_gets_no_delivery(other: User, double: Recorder) -> None:
     webhooks.add(user=other, url=double.url, events=["job.done"])
     ended(other, Job.State.DONE)
     set_active(user=other, active=False)

@@ -79,9 +79,7 @@ def test_a_correction_stands_although_its_words_cannot_be_kept(owners: Client, r
     assert job is not None and job.spec["words"] == []
 
 
-def test_words_that_were_misheard_are_replaced_in_the_other_passages_and_taken_back_at_once(
-    owners: Client, owner: User
-) -> None:
+def test_misheard_words_are_replaced_in_other_passages_and_restored_together(owners: Client, owner: User) -> None:
     said = (("S1", "Karpati met Karpati", 0.9), ("S2", "karpati's lantern (Karpati)", 0.9), ("S1", "Karpatinger", 0.9))
     recording = ready_recording(owner, transcript=transcript_of_words(said))
     place = f"/recordings/{recording.pk}"

@@ -91,7 +91,7 @@ async def all_of_it(socket: Socket, **start: Any) -> list[Any]:
     return await to_the_end(socket)
 
 
-def test_words_come_while_they_are_said(owner: User) -> None:
+def test_words_come_while_they_are_spoken(owner: User) -> None:
     heard = talk(owner, all_of_it)
     assert heard[0] == {"ready": True, "engine": "double test", "why": "it is a test"}
     (final,) = of_kind(heard, "final")
@@ -101,7 +101,7 @@ def test_words_come_while_they_are_said(owner: User) -> None:
     assert not Recording.objects.exists()
 
 
-def test_what_is_said_is_in_the_documents(owner: User) -> None:
+def test_the_messages_are_in_the_documents(owner: User) -> None:
     page = (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8").partition("`/ws/transcribe` (scope")[2]
     documented = set(re.findall(r'^\| `\{"(\w+)":', page, re.MULTILINE))
     ready_recording(owner)

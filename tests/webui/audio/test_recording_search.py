@@ -93,7 +93,7 @@ def test_the_page_plays_what_it_finds(owners: Client, recording: Recording) -> N
     assert "These words were not found" in owners.get("/recordings/search?q=submarine").content.decode()
 
 
-def test_an_answer_cites_who_said_it_when(owner: User, recording: Recording) -> None:
+def test_an_answer_cites_speaker_and_time(owner: User, recording: Recording) -> None:
     answer = asking.answer(user=owner, question="When do we meet in the harbour?", recording=recording)
     assert answer["found"] and answer["text"] == "We meet in the harbour on Tuesday"
     (citation,) = answer["citations"]
@@ -189,7 +189,7 @@ def test_a_language_model_answers_at_every_door(
 
 
 @pytest.mark.parametrize("header", ["en", "de"])
-def test_that_nothing_was_found_is_said_in_the_language_of_who_asks(
+def test_an_empty_answer_is_in_the_language_of_the_reader(
     owners: Client, recording: Recording, monkeypatch: pytest.MonkeyPatch, header: str
 ) -> None:
     monkeypatch.setattr(asking, "voice_for", lambda user, language: ("double", "voice"))

@@ -24,7 +24,7 @@ def link(owners: Client, recording: Recording) -> str:
     return found[1]
 
 
-def test_whoever_has_the_link_reads_and_hears(recording: Recording, link: str) -> None:
+def test_anybody_with_the_link_reads_and_listens(recording: Recording, link: str) -> None:
     stranger = Client()
     answer = stranger.get(link)
     page = answer.content.decode()

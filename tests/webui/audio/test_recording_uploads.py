@@ -68,7 +68,7 @@ def test_a_piece_that_was_sent_twice_is_taken_once(owners: Client, owner: User) 
     assert UploadInProgress.objects.get().path.read_bytes() == b"1234567890"
 
 
-def test_an_endless_upload_ends_at_what_was_said(owners: Client, owner: User) -> None:
+def test_an_endless_upload_ends_at_its_announced_size(owners: Client, owner: User) -> None:
     upload = begin(owners, "a.wav", 10).json()
     send(owners, upload["address"], 0, b"12345")
     assert send(owners, upload["address"], 5, b"6" * 100).status_code == 413
@@ -91,7 +91,7 @@ def test_sizes_are_refused_at_the_beginning(owners: Client, owner: User, size: A
     assert not UploadInProgress.objects.exists()
 
 
-def test_a_full_disk_is_said_at_the_beginning(owners: Client, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_at_the_beginning(owners: Client, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "KEPT_FREE", 10**18)
     assert "no room" in begin(owners, "a.wav", 10).json()["what"]
 

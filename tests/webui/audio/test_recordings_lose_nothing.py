@@ -154,7 +154,7 @@ def test_a_recording_is_deleted_while_something_writes_into_it(recording: Record
     assert not folder.exists() and not list(folder.parent.glob(".deleted-*"))
 
 
-def test_what_was_said_live_is_kept_however_many_wait(owner: User, settings: Any, wav: Path) -> None:
+def test_a_live_recording_is_stored_however_many_wait(owner: User, settings: Any, wav: Path) -> None:
     settings.JOBS_WAITING = 1
     jobs.submit(user=owner, kind="plan", title="waits", spec={})
     with pytest.raises(jobs.LimitReached):

@@ -190,7 +190,7 @@ def test_another_number_of_speakers_than_there_can_be_is_refused(owners: Client,
     assert transcripts.newest_job(recording, "speakers") is None
 
 
-def test_who_renames_in_place_is_told_the_name_that_is_shown(owners: Client, recording: Recording) -> None:
+def test_renaming_in_place_answers_with_the_name_that_is_shown(owners: Client, recording: Recording) -> None:
     headers = {"Accept": "application/json"}
     place = f"/recordings/{recording.pk}/speakers"
     assert owners.post(place, {"speaker": "S2", "name": " Ben "}, headers=headers).json()["names"] == {"S2": "Ben"}
@@ -258,7 +258,7 @@ def test_message_about_a_name_is_shown_once_beside_the_speakers(owners: Client, 
     assert "The names are kept." not in owners.get(f"/recordings/{recording.pk}").content.decode()
 
 
-def test_whom_nobody_named_is_called_in_the_reader_s_language(owners: Client, recording: Recording) -> None:
+def test_unnamed_speakers_are_called_in_the_reader_s_language(owners: Client, recording: Recording) -> None:
     place = f"/recordings/{recording.pk}"
     owners.post(f"{place}/segments/2/speaker", {"speaker": "new"})
     german = {"Accept-Language": "de"}

@@ -41,7 +41,7 @@ def test_upload(client: Client, token: dict[str, str], recording_file: Path) -> 
     assert made.job is not None and made.job.kind == "transcribe" and not (made.path / "given.txt").exists()
 
 
-def test_what_is_said_can_come_with_it(client: Client, token: dict[str, str], recording_file: Path) -> None:
+def test_a_transcript_can_come_with_it(client: Client, token: dict[str, str], recording_file: Path) -> None:
     send(client, token, recording_file, text=" We  ship it. ")
     assert (Recording.objects.get().path / "given.txt").read_text() == "We ship it."
     Recording.objects.all().delete()
@@ -116,7 +116,7 @@ def test_training_and_its_progress(
     assert said["progress"] == 100.0 and said["result"]["after"] == 0.4 and "/srv" not in str(said)
 
 
-def test_training_begins_by_itself_when_plain_uploads_are_transcribed(
+def test_training_begins_automatically_when_plain_uploads_are_transcribed(
     client: Client, token: dict[str, str], recording_file: Path, finish: Finish
 ) -> None:
     said = client.get("/progress", headers=token).json()

@@ -48,7 +48,9 @@ def expected_of_nobody(method: str, scopes: str) -> int:
 
 
 @pytest.mark.parametrize(("method", "address", "scopes"), ROWS)
-def test_it_answers_whom_it_says(client: Client, owner: User, method: str, address: str, scopes: str) -> None:
+def test_it_answers_the_users_that_it_names(
+    client: Client, owner: User, method: str, address: str, scopes: str
+) -> None:
     for lane in LANES:
         beat(lane)  # or it is not ready
     ask = partial(getattr(client, method.lower()), filled(address))

@@ -119,7 +119,7 @@ def test_a_longer_one_is_a_job_that_is_waited_for(
     assert not Recording.objects.exists(), "it is removed when it has been answered"
 
 
-def test_who_waits_too_long_is_told_where_it_will_be(
+def test_a_request_that_waits_too_long_is_given_the_address_of_its_result(
     client: Client, token: dict[str, str], recording_file: Path, long_ones: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transcribing, "LONGEST_WAIT_S", 3.0)
@@ -145,7 +145,7 @@ def test_a_job_that_fails_says_why(
     assert answer.status_code == 422 and answer.json()["what_to_do"] == "Get one."
 
 
-def test_it_is_heard_for_whom_it_is(
+def test_a_question_is_heard_for_its_user(
     client: Client, token: dict[str, str], recording_file: Path, asked: Asked, portal: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -155,7 +155,7 @@ def test_it_is_heard_for_whom_it_is(
     assert request["data"] == portal
 
 
-def test_busy_models_are_said_to_be_busy(
+def test_busy_models_are_reported_as_busy(
     client: Client, token: dict[str, str], recording_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def busy(*arguments: Any, **more: Any) -> Any:

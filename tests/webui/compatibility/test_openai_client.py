@@ -249,7 +249,7 @@ def test_speed_is_length(api: Any) -> None:
     assert slow / plain == pytest.approx(4, rel=0.1) and plain / fast == pytest.approx(4, rel=0.2)
 
 
-def test_long_texts_are_said_in_pieces(api: Any) -> None:
+def test_long_texts_are_spoken_in_pieces(api: Any) -> None:
     text = "The compass is here. " * 40
     said = api.audio.speech.create(model="espeak", voice="echo", input=text, response_format="wav")
     assert soundfile.info(io.BytesIO(said.read())).duration > 30

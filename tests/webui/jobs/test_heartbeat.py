@@ -36,7 +36,7 @@ def test_a_beat_is_written_where_none_was_just_now(db: None, by: int) -> None:
     assert Heartbeat.objects.get(lane="audio").seen_at == seen
 
 
-def test_workers_that_were_killed_before_the_clock_was_set_back_do_not_seem_alive(db: None) -> None:
+def test_workers_killed_before_the_clock_was_set_back_do_not_seem_alive(db: None) -> None:
     Heartbeat.objects.create(lane="audio", seen_at=timezone.now() + timedelta(hours=1))
     assert ages(["audio"])["audio"] > 3000
     beat("audio")

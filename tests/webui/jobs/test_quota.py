@@ -165,7 +165,7 @@ def test_a_header_that_lies_gives_no_minutes(other: User, portal: Any) -> None:
         KINDS["transcribe"].run(recording.job.spec, services.user_data(other), silent_reporter())
 
 
-def test_a_transcription_is_told_what_is_left_and_counts_when_it_is_done(other: User, portal: Any) -> None:
+def test_a_transcription_gets_the_remaining_quota_and_counts_when_done(other: User, portal: Any) -> None:
     set_quota(other, Limits(None, None, 10))
     take_minutes(other, 8 * 60)
     source = portal / "a.wav"

@@ -57,7 +57,7 @@ def test_what_the_child_says_is_kept(job: Job, child: Child, portal: Path) -> No
     assert "noise" in (portal / "log" / f"job-{job.id}.log").read_text()
 
 
-def test_a_failure_that_the_user_can_mend(job: Job, child: Child) -> None:
+def test_a_failure_that_the_user_can_fix(job: Job, child: Child) -> None:
     child("say('error', what='A.', why='B.', what_to_do='C.')\nsys.exit(2)")
     run(job)
     assert job.state == Job.State.FAILED
@@ -97,7 +97,7 @@ def test_cancelled_it_ends_with_all_it_started(job: Job, child: Child, tmp_path:
     wait_for(lambda: has_ended(pid), 0.2)
 
 
-def test_a_worker_that_is_told_to_end_gives_its_job_back(job: Job, child: Child, tmp_path: Path) -> None:
+def test_a_worker_that_is_asked_to_end_gives_its_job_back(job: Job, child: Child, tmp_path: Path) -> None:
     child(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)")
 
     def tell() -> None:
@@ -215,7 +215,7 @@ def test_a_child_dies_with_its_supervisor() -> None:
     wait_for(lambda: has_ended(pid), 5)
 
 
-def test_a_job_leaves_the_machine_to_whoever_waits_for_a_page(tmp_path: Path) -> None:
+def test_a_job_leaves_the_machine_to_pages(tmp_path: Path) -> None:
     program = (
         "import os, subprocess, sys\nfrom pipeline import jobs\n"
         "child = [sys.executable, '-c', 'import os; print(os.nice(0))']\n"

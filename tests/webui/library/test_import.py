@@ -121,7 +121,7 @@ def finished_part(job: Job) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_archive_is_imported_and_what_was_skipped_is_said(client: Client, other: User, portal: Path) -> None:
+def test_an_archive_is_imported_and_skipped_files_are_reported(client: Client, other: User, portal: Path) -> None:
     client.force_login(other)
     for _ in range(2):
         assert client.post(ASGI_UPLOAD, {"archive": archive(corpus_files())}).status_code == 302

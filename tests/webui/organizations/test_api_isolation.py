@@ -127,7 +127,7 @@ def test_a_member_changes_what_is_shared_and_nothing_else(
     assert Detector.objects.get().organization == Recording.objects.get().organization == house.organization
 
 
-def test_whose_voice_a_speakers_is_like_is_told_to_its_user_only(house: House) -> None:
+def test_the_voice_that_a_speaker_resembles_is_shown_to_its_user_only(house: House) -> None:
     path = house.recording.path / TRANSCRIPT
     save_transcript(replace(load_transcript(path), sounds_like={"S1": "Zoe"}), path)
     at = f"/api/v1/recordings/{house.recording.pk}"
@@ -140,7 +140,7 @@ def test_whose_voice_a_speakers_is_like_is_told_to_its_user_only(house: House) -
         assert exported.status_code == 200 and b"Zoe" not in exported.getvalue()
 
 
-def test_words_and_quota_of_its_user_are_not_told_with_a_shared_job(house: House) -> None:
+def test_words_and_quota_of_its_user_are_not_shown_with_a_shared_job(house: House) -> None:
     more = {"words": ["Zanzibar"], "most_s": 60.0, "owner": False}
     job = house.recording.job
     assert job is not None
@@ -156,7 +156,7 @@ def test_words_and_quota_of_its_user_are_not_told_with_a_shared_job(house: House
             assert one["spec"].keys() & more.keys() == told and one["spec"]["recording"] == str(house.recording.pk)
 
 
-def test_all_operations_are_said_who_may() -> None:
+def test_all_operations_are_listed_by_who_may_use_them() -> None:
     known = {entry[2]["operationId"] for entry in (*OF_ONE, *OF_OWNER)}
     assert known >= CHANGED_BY_MEMBERS | READ_BY_ALL | READ_BY_OWNERS
 

@@ -90,7 +90,7 @@ def _is_scoped_later(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
     return bool(uses) and all(_chain(use, parents)[1] or _is_given_to_a_getter(use, parents) for use in uses)
 
 
-def test_no_door_looks_for_things_by_itself() -> None:
+def test_no_entry_looks_things_up_without_the_user() -> None:
     found = {f"{name}: {use}" for name, source in doors() for use in unguarded(source)}
     assert found == set(EXEMPT)
 

@@ -81,7 +81,7 @@ def text(answer: Any) -> bytes:
     return b"" if answer.streaming else answer.content
 
 
-def test_all_addresses_are_said_who_may(house: House) -> None:
+def test_all_addresses_are_listed_by_who_may_use_them(house: House) -> None:
     names = {name for name, _route in WITH_ID}
     known = READ | CHANGED_BY_MEMBERS | CHANGED_BY_ITS_USER | CHANGED_BY_OWNERS
     assert known <= names

@@ -150,7 +150,7 @@ def test_public_by_choice(owners: Client, version: Version, stranger: Client) ->
     assert stranger.get(public).status_code == 404 and stranger.get(secret).status_code == 200
 
 
-def test_taken_back_and_made_anew(owners: Client, version: Version, stranger: Client) -> None:
+def test_taken_back_and_made_again(owners: Client, version: Version, stranger: Client) -> None:
     first = served_at(owners, version)
     assert choose(owners, version, renew="").status_code == 302
     told = owners.get(address("version", version)).content.decode()
@@ -173,7 +173,7 @@ def test_nothing_of_a_user_who_was_deactivated(owners: Client, owner: User, vers
     assert stranger.get(manifest).status_code == 404
 
 
-def test_a_bundle_that_is_gone_is_said(owners: Client, version: Version, stranger: Client) -> None:
+def test_a_bundle_that_is_gone_is_reported(owners: Client, version: Version, stranger: Client) -> None:
     manifest = served_at(owners, version)
     (version.path / version.bundle).unlink()
     answer = stranger.get(manifest, headers={"Accept": "application/json"})

@@ -70,7 +70,7 @@ def test_models_for_recordings_are_downloaded_as_jobs(owners: Client, client: Cl
         assert owners.post(f"/engines/models/{kind}/pull", {"size": size}).status_code == 404
 
 
-def test_what_is_missing_is_said_in_german_too(owners: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_parts_are_reported_in_german_too(owners: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HARK_ASR_URL", "HARK_LLM_URL", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     page = owners.get("/engines", headers={"Accept-Language": "de"}).content.decode()

@@ -101,7 +101,7 @@ def test_a_bad_phrase_is_refused_once(owners: Client) -> None:
     assert 'hx-trigger="load, input' in page
 
 
-def test_a_length_is_told_in_one_way(owners: Client) -> None:
+def test_a_length_is_given_in_one_way(owners: Client) -> None:
     said = owners.get(reverse("trainer:advice"), {"phrase": "hey compass"}).content.decode()
     (first, second) = re.findall(r"about ([\d.]+) s", said)
     assert first == second

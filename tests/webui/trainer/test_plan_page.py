@@ -35,7 +35,7 @@ PLAN = {
         (20, "train", "It continues with training."),
     ],
 )
-def test_a_run_that_was_stopped_is_said_and_counted(
+def test_a_stopped_run_is_reported_and_counted(
     client: Client, owner: User, spoken: int, goes_on_with: str, said: str
 ) -> None:
     client.force_login(owner)
@@ -50,7 +50,7 @@ def test_a_run_that_was_stopped_is_said_and_counted(
         assert (said in page) == bool(unfinished)
 
 
-def test_missing_neural_voices_are_installed_by_the_owner_s_run_unless_told_otherwise(
+def test_the_owner_s_run_installs_missing_neural_voices_unless_it_is_opted_out(
     client: Client, owner: User, other: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_setup, "voices_to_install", lambda config: {"hibari": 55, "piper": 95})

@@ -40,7 +40,7 @@ def test_a_card_says_how_good_the_devices_own_detector_is() -> None:
     assert results._heard_by(None) == ""
 
 
-def test_what_is_missed_across_a_room_is_said_beside_the_verdict(owners: Client, version: Version) -> None:
+def test_misses_across_a_room_are_shown_beside_the_verdict(owners: Client, version: Version) -> None:
     said = "Across a room, in noise and among other speech it missed"
     report = version.report()
     assert said not in owners.get(address("version", version)).content.decode()

@@ -130,7 +130,7 @@ def test_a_result_can_be_heard_live_beside_its_dial(owners: Client, version: Ver
     assert f'hx-get="{own_voice}&amp;detector={version.detector_id}"' in page
 
 
-def test_real_people_are_counted_apart_from_synthetic_voices(owners: Client, owner: User, portal: Path) -> None:
+def test_real_people_are_counted_separately_from_synthetic_voices(owners: Client, owner: User, portal: Path) -> None:
     some = owners.get(address("version", make_version(owner, portal, people=10))).content.decode()
     assert "synthetic and real" in some and "of 10 utterances" in some and "50.0 %" in some
     every = owners.get(address("version", make_version(owner, portal, 2, people=40))).content.decode()

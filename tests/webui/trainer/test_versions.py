@@ -118,7 +118,7 @@ def run_of_the_portal(user: User, data: Path, run: str) -> None:
 
 @pytest.mark.parametrize("by", ["the portal", "the command line"])
 @pytest.mark.parametrize(("missed", "in_use"), [(5, 2), (9, 1), (14, 1)])
-def test_what_was_trained_again_comes_into_use_if_it_is_better_on_the_same_streams(
+def test_a_retrained_version_comes_into_use_if_it_is_better_on_the_streams(
     owner: User, portal: Path, by: str, missed: int, in_use: int
 ) -> None:
     finished_run(portal, "run-1")

@@ -449,7 +449,7 @@ def test_names_follow_their_speakers() -> None:
     assert found.speakers == {"S1": "Speaker 1", "S2": "Ann"}
 
 
-def test_whom_a_voice_sounds_like_follows_the_speaker_until_named() -> None:
+def test_the_voice_that_a_speaker_resembles_follows_the_speaker_until_named() -> None:
     turns = (Turn(0, 1, "S2"), Turn(1, 3, "S1"))
     words = transcript(said("a b c d", 0))
     found = assign(words, Diarization(turns, "acoustic", sounds_like={"S1": "Ann", "S7": "Eve"}))

@@ -95,7 +95,7 @@ def test_it_sends_a_piece_and_understands_the_answer(endpoint: Endpoint) -> None
     assert first.confidence == pytest.approx(0.9048, abs=1e-3)
 
 
-def test_it_is_told_which_words_to_expect(endpoint: Endpoint) -> None:
+def test_it_is_given_the_words_to_expect(endpoint: Endpoint) -> None:
     for _ in range(2):
         endpoint.says({"text": "Ask Siobhan.", "language": "english"})
     OpenAiEndpoint().recognize(AUDIO, "en", words=("Siobhan", "Grafana"))

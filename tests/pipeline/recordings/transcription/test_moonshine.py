@@ -302,7 +302,7 @@ def test_other_languages_are_not_taken_for_english(shared_data: Path, engine: Mo
         assert not any(segment.language for segment in engine.recognize(audio, None)), path
 
 
-def test_what_counts_as_said() -> None:
+def test_sure_words_count_as_spoken() -> None:
     sure, unsure = [_Written("yes", (0.9,))], [_Written("you", (0.3,))]
     assert min(_sureness(sure, 0.5), _sureness(sure, 0.01), _sureness(unsure, 0.5)) >= LEAST_SURE
     assert max(_sureness(unsure, 0.001), _sureness(sure, 0.0)) < LEAST_SURE

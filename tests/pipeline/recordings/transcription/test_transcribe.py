@@ -119,14 +119,14 @@ def test_a_line_that_was_cut_off_is_heard_again(engine: Scripted, tmp_path: Path
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"nonsense\n", b"[]\n{}\n", b'{"schema": 1}\n', b"\xff\xfe\x00"])
-def test_a_damaged_progress_file_starts_anew(engine: Scripted, tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_progress_file_starts_again(engine: Scripted, tmp_path: Path, content: bytes) -> None:
     path, work = flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work"
     work.mkdir()
     (work / PROGRESS_FILE).write_bytes(content)
     assert len(heard(path, work).segments) == 3 == len(engine.heard)
 
 
-def test_another_engine_model_language_or_recording_starts_anew(
+def test_another_engine_model_language_or_recording_starts_again(
     engine: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, work = flac(tmp_path / "a.flac", three_sentences()), tmp_path / "work"
@@ -233,7 +233,7 @@ def test_files_that_cannot_be_heard(engine: Scripted, tmp_path: Path) -> None:
         heard(tmp_path / "whole.flac", tmp_path / "work", engine="no such one")
 
 
-def test_a_full_disk_is_said(engine: Scripted, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(engine: Scripted, tmp_path: Path) -> None:
     path = flac(tmp_path / "a.flac", three_sentences())
     (tmp_path / "work").write_text("a file where the folder should be")
     with pytest.raises(HarkError):

@@ -191,7 +191,7 @@ def test_what_is_invented(log_p: float, no_speech: float, compression: float, is
     assert invented(log_p, no_speech, compression) is is_invented
 
 
-def test_size_time_and_errors_are_told() -> None:
+def test_size_time_and_errors_are_given() -> None:
     assert facts("moonshine tiny-en") == [
         "42 MB",
         "a minute of audio takes about 4 s",

@@ -79,7 +79,7 @@ def test_faster_whisper_translates(converted: Path, monkeypatch: pytest.MonkeyPa
             registry.choose(name, None, translate=True)
 
 
-def test_whisper_is_told_which_words_to_expect(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whisper_is_given_the_words_to_expect(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_WHISPER_MODEL", str(converted))
     engine = registry.engine("faster-whisper")
     model = engine.load()
