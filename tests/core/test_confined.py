@@ -150,28 +150,28 @@ def test_the_secrets_of_a_portal_and_its_database_are_out_of_reach(tmp_path: Pat
     assert "HARK_SECRET_FOR_TEST" not in said[5]
 
 
-@needs_kernel
-def test_it_sees_no_other_process(run: Run) -> None:
-    with subprocess.Popen(["sleep", "60"]) as other:
-        try:
-            code = f"import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nprint(libc.ptrace(16, {other.pid}, 0, 0))"
-            assert run(code) == "-1"
-            assert "PermissionError" in run(f"open('/proc/{other.pid}/mem', 'rb')")
-        finally:
-            other.kill()
+@pytest.fixture
+def other() -> Iterator[subprocess.Popen]:
+    """Another process of the same user."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        yield process
+        process.kill()
 
 
 @needs_kernel
-def test_it_ends_no_other_process(run: Run) -> None:
-    with subprocess.Popen(["sleep", "60"]) as other:
-        try:
-            assert "PermissionError" in run(f"os.kill({other.pid}, 9)")
-            code = "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
-            tgkill = module.SIGNALS[os.uname().machine]["tgkill"]
-            assert run(f"{code}print(libc.syscall({tgkill}, {other.pid}, {other.pid}, 9))") == "-1"
-            assert other.poll() is None
-        finally:
-            other.kill()
+def test_it_sees_no_other_process(run: Run, other: subprocess.Popen) -> None:
+    code = f"import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nprint(libc.ptrace(16, {other.pid}, 0, 0))"
+    assert run(code) == "-1"
+    assert "PermissionError" in run(f"open('/proc/{other.pid}/mem', 'rb')")
+
+
+@needs_kernel
+def test_it_ends_no_other_process(run: Run, other: subprocess.Popen) -> None:
+    assert "PermissionError" in run(f"os.kill({other.pid}, 9)")
+    code = "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
+    tgkill = module.SIGNALS[os.uname().machine]["tgkill"]
+    assert run(f"{code}print(libc.syscall({tgkill}, {other.pid}, {other.pid}, 9))") == "-1"
+    assert other.poll() is None
 
 
 @needs_kernel

@@ -522,16 +522,14 @@ def test_links_and_special_files(archive: Path, tmp_path: Path, kind: int) -> No
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_a_name_that_is_in_it_twice(archive: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "method", "match"),
+    [("audio/7/audio.flac", zipfile.ZIP_STORED, "twice"), ("audio/8/audio.flac", zipfile.ZIP_LZMA, "method")],
+)
+def test_members_that_no_backup_has(archive: Path, tmp_path: Path, name: str, method: int, match: str) -> None:
     with zipfile.ZipFile(archive, "a") as opened:
-        opened.writestr("audio/7/audio.flac", b"other")
-    assert_refused(archive, tmp_path, "twice")
-
-
-def test_methods_that_hark_does_not_use(archive: Path, tmp_path: Path) -> None:
-    with zipfile.ZipFile(archive, "a") as opened:
-        opened.writestr("audio/8/audio.flac", b"x", zipfile.ZIP_LZMA)
-    assert_refused(archive, tmp_path, "method")
+        opened.writestr(name, b"other", method)
+    assert_refused(archive, tmp_path, match)
 
 
 @pytest.mark.parametrize(

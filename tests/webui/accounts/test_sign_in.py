@@ -165,22 +165,20 @@ def test_signing_in_wipes_the_failures_of_the_name(client: Client, other: User) 
         assert attempt(Client(), "oscar", PASSWORD).status_code == 302
 
 
-def test_twenty_failures_of_an_address(other: User) -> None:
+@pytest.mark.parametrize(
+    ("failing", "refused", "free"),
+    [
+        ("192.0.2.7", "192.0.2.7", "192.0.2.8"),
+        ("2001:db8::{:x}", "2001:db8::ffff:1", "2001:db8:0:1::1"),  # one network of IPv6 is one address
+    ],
+)
+def test_twenty_failures_of_an_address(other: User, failing: str, refused: str, free: str) -> None:
     for number in range(FAILURES_OF_AN_ADDRESS):
         with pytest.raises(SignInRefused):
-            sign_in(name=f"name {number}", password="wrong", address="192.0.2.7")
+            sign_in(name=f"name {number}", password="wrong", address=failing.format(number))
     with pytest.raises(StatusError, match="Too many failed"):
-        sign_in(name="oscar", password=PASSWORD, address="192.0.2.7")
-    assert sign_in(name="oscar", password=PASSWORD, address="192.0.2.8") == other
-
-
-def test_one_network_of_ipv6_is_one_address(other: User) -> None:
-    for number in range(FAILURES_OF_AN_ADDRESS):
-        with pytest.raises(SignInRefused):
-            sign_in(name=f"name {number}", password="wrong", address=f"2001:db8::{number:x}")
-    with pytest.raises(StatusError, match="Too many failed"):
-        sign_in(name="oscar", password=PASSWORD, address="2001:db8::ffff:1")
-    sign_in(name="oscar", password=PASSWORD, address="2001:db8:0:1::1")
+        sign_in(name="oscar", password=PASSWORD, address=refused)
+    assert sign_in(name="oscar", password=PASSWORD, address=free) == other
 
 
 def test_unknown_names_are_counted_too(client: Client, db: None) -> None:

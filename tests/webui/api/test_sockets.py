@@ -255,11 +255,15 @@ class Runtime:
         return []
 
 
+def listening(world: World) -> Program:
+    socket = signed_in(f"/ws/listen/{world.version.detector_id}/1", token_of(world.user, "audio"))
+    assert socket.hear()["ready"]
+    return socket
+
+
 def test_a_program_listens(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webui.listening.services.runtime_of", lambda version: Runtime())
-    text = token_of(world.user, "audio")
-    socket = signed_in(f"/ws/listen/{world.version.detector_id}/1", text)
-    assert socket.hear()["ready"]
+    socket = listening(world)
     socket.say(bytes(2 * 1280))
     assert socket.hear() == {"time_s": 0.08, "scores": [0.25], "detections": []}
 
@@ -270,9 +274,7 @@ def test_a_model_that_never_ends_is_stopped_and_the_page_informed(
     monkeypatch.setattr("model.runtime.detector.CALL_S", 1.0)
     runtime = open_detector(loop_bundle(tmp_path / "hostile", from_level=0.5))
     monkeypatch.setattr("webui.listening.services.runtime_of", lambda version: runtime)
-    text = token_of(world.user, "audio")
-    socket = signed_in(f"/ws/listen/{world.version.detector_id}/1", text)
-    assert socket.hear()["ready"]
+    socket = listening(world)
     socket.say(np.full(1280, 20_000, "<i2").tobytes())
     assert "more than" in socket.hear()["error"]["why"]
     assert socket.hear() == 1000
@@ -466,9 +468,7 @@ def test_a_detector_that_cannot_be_tried_is_reported(world: World, address: str,
 def test_the_dial_moves_the_threshold_while_it_listens(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = Runtime()
     monkeypatch.setattr("webui.listening.services.runtime_of", lambda version: runtime)
-    text = token_of(world.user, "audio")
-    socket = signed_in(f"/ws/listen/{world.version.detector_id}/1", text)
-    assert socket.hear()["ready"]
+    socket = listening(world)
     for nonsense in ("0", '"x"', "-1", "1e999", "[]"):
         socket.say(f'{{"fa_per_day": {nonsense}}}')
     socket.say('{"fa_per_day": 12}')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +61,18 @@ def sound() -> list[bytes]:
     return [samples[at : at + MESSAGE].tobytes() for at in range(0, len(samples), MESSAGE)]
 
 
-def talk(user: User, conversation: Callable[[Socket], Awaitable[list[Any]]]) -> list[Any]:
-    token = create_token(user=user, name="live", scopes=("audio",))[1]
+async def opened(token: str) -> Socket:
+    socket = Socket("/ws/transcribe")
+    assert await socket.open()
+    await socket.say({"token": token})
+    return socket
+
+
+def talk(user: User, conversation: Callable[[Socket], Awaitable[list[Any]]], scope: str = "audio") -> list[Any]:
+    token = create_token(user=user, name="live", scopes=(scope,))[1]
 
     async def whole() -> list[Any]:
-        socket = Socket("/ws/transcribe")
-        assert await socket.open()
-        await socket.say({"token": token})
-        return await conversation(socket)
+        return await conversation(await opened(token))
 
     return asyncio.run(whole())
 
@@ -105,11 +110,8 @@ def test_the_messages_are_in_the_documents(owner: User) -> None:
     page = (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8").partition("`/ws/transcribe` (scope")[2]
     documented = set(re.findall(r'^\| `\{"(\w+)":', page, re.MULTILINE))
     ready_recording(owner)
-
-    async def conversation(socket: Socket) -> list[Any]:
-        return await all_of_it(socket, answer=True, save=True)
-
-    said = {next(iter(message)) for message in talk(owner, conversation) if isinstance(message, dict)}
+    heard = talk(owner, partial(all_of_it, answer=True, save=True))
+    said = {next(iter(message)) for message in heard if isinstance(message, dict)}
     assert {"ready", "final", "answer", "saved", "ended"} <= said
     # What comes at once has no partial.
     assert documented == said | {"start", "stop", "partial", "event", "error"}
@@ -127,10 +129,7 @@ def test_samples_may_come_without_a_word(owner: User) -> None:
 
 def test_questions_that_are_heard_are_answered_from_one_s_own_transcripts(owner: User, other: User) -> None:
     ready_recording(owner)
-
-    async def conversation(socket: Socket) -> list[Any]:
-        return await all_of_it(socket, answer=True)
-
+    conversation = partial(all_of_it, answer=True)
     (answer,) = of_kind(talk(owner, conversation), "answer")
     assert answer["question"] == Double.said and answer["text"] == "Anna brings the lantern and the map"
     assert answer["citations"][0]["address"].startswith("/recordings/")
@@ -141,10 +140,7 @@ def test_the_user_s_detectors_listen_along(owner: User, other: User, portal: Pat
     keyword_hmm_bundle(portal / "models" / "run-1" / "bundle", PHRASE, size="standard")
     detector = Detector.objects.create(user=owner, phrase=PHRASE, language="en")
     Version.objects.create(detector=detector, number=1, folder="models/run-1", bundle="bundle", summary={})
-
-    async def conversation(socket: Socket) -> list[Any]:
-        return await all_of_it(socket, detectors=[detector.pk, 999, "x", None])
-
+    conversation = partial(all_of_it, detectors=[detector.pk, 999, "x", None])
     (event,) = of_kind(talk(owner, conversation), "event")
     assert event["phrase"] == PHRASE and event["score"] > 0.5
     assert of_kind(talk(other, conversation), "event") == []
@@ -155,11 +151,7 @@ def test_what_was_heard_is_kept_where_that_is_wished(
     who: str, request: pytest.FixtureRequest, owner: User, portal: Path
 ) -> None:
     user = request.getfixturevalue(who)
-
-    async def conversation(socket: Socket) -> list[Any]:
-        return await all_of_it(socket, save=True)
-
-    (saved,) = of_kind(talk(user, conversation), "saved")
+    (saved,) = of_kind(talk(user, partial(all_of_it, save=True)), "saved")
     recording = transcripts.recordings_of(user).select_related("user").get()
     assert saved == {"recording": str(recording.pk), "address": f"/recordings/{recording.pk}"}
     kept = read_audio(recording.path / "original.wav")
@@ -218,10 +210,8 @@ def test_a_user_has_so_many_sessions_at_once_and_no_more(
     settings.LIVE_PER_USER = 1
     tokens = [create_token(user=user, name="live", scopes=("audio",))[1] for user in (owner, other)]
 
-    async def opened(token: str) -> Socket:
-        socket = Socket("/ws/transcribe")
-        assert await socket.open()
-        await socket.say({"token": token})
+    async def started(token: str) -> Socket:
+        socket = await opened(token)
         await socket.say({"start": {}})
         return socket
 
@@ -230,28 +220,28 @@ def test_a_user_has_so_many_sessions_at_once_and_no_more(
         await socket.end.wait(10)
 
     async def conversation() -> None:
-        first, theirs = await opened(tokens[0]), await opened(tokens[1])
+        first, theirs = await started(tokens[0]), await started(tokens[1])
         assert (await first.hear())["ready"] and (await theirs.hear())["ready"]
-        error, code = await to_the_end(await opened(tokens[0]))
+        error, code = await to_the_end(await started(tokens[0]))
         assert error["error"]["what"] == "You are transcribing live already." and code == 4429
         # Broken off, ended by nonsense, ended as it should be, or by a fault of ours: the place is free again.
         await gone(first)
-        second = await opened(tokens[0])
+        second = await started(tokens[0])
         assert (await second.hear())["ready"]
         await second.say("{")
         assert (await to_the_end(second))[-1] == 1007
         await gone(second)
-        third = await opened(tokens[0])
+        third = await started(tokens[0])
         await third.say({"stop": True})
         heard = await to_the_end(third)
         assert heard[0]["ready"] and heard[-2:] == [{"ended": True}, 1000]
-        fourth = await opened(tokens[0])
+        fourth = await started(tokens[0])
         assert (await fourth.hear())["ready"]
         with monkeypatch.context() as broken, pytest.raises(ZeroDivisionError):
             broken.setattr(live.Session, "write", lambda self, content: 1 / 0)
             await fourth.say(sound()[0])
             await fourth.end.wait(10)
-        last = await opened(tokens[0])
+        last = await started(tokens[0])
         assert (await last.hear())["ready"]
         await gone(last)
         await gone(theirs)
@@ -275,15 +265,7 @@ def test_it_does_not_go_on_for_ever(owner: User, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_token_must_be_for_audio(owner: User) -> None:
-    token = create_token(user=owner, name="live", scopes=("read",))[1]
-
-    async def whole() -> list[Any]:
-        socket = Socket("/ws/transcribe")
-        assert await socket.open()
-        await socket.say({"token": token})
-        return await to_the_end(socket)
-
-    assert asyncio.run(whole())[-1] == 4403
+    assert talk(owner, to_the_end, "read")[-1] == 4403
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,14 @@ def run(job: Job) -> Job:
     return job
 
 
+def run_beside(job: Job, act: Callable[[], object]) -> None:
+    """Run a job while ``act`` runs in a thread."""
+    thread = threading.Thread(target=act)
+    thread.start()
+    run(job)
+    thread.join()
+
+
 def test_what_the_child_says_is_kept(job: Job, child: Child, portal: Path) -> None:
     child("say('stage', name='plan', message='Planning')\nsay('log', message='m', level='info')\n"
           "print('what a library prints')\nprint('noise', file=sys.stderr)\nsay('result', result=job)")  # fmt: skip
@@ -78,20 +86,16 @@ def test_an_end_without_a_word_is_an_interruption(job: Job, child: Child, end: s
     assert job.error is not None and job.error["what_to_do"].startswith("Retry")
 
 
-def test_cancelled_it_ends_with_all_it_started(job: Job, child: Child, tmp_path: Path) -> None:
+def test_cancelled_it_ends_with_all_it_started(
+    job: Job, child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     child(
         "import subprocess\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         f"other = subprocess.Popen(['sleep', '600'])\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(other.pid))\n"
         "say('stage', name='s', message='m')\ntime.sleep(600)"
     )
-    supervise_grace, supervise.GRACE_S = supervise.GRACE_S, 0.5
-    try:
-        thread = threading.Thread(target=lambda: (time.sleep(1.5), services.cancel(job=Job.objects.get(id=job.id))))
-        thread.start()
-        run(job)
-        thread.join()
-    finally:
-        supervise.GRACE_S = supervise_grace
+    monkeypatch.setattr(supervise, "GRACE_S", 0.5)
+    run_beside(job, lambda: (time.sleep(1.5), services.cancel(job=Job.objects.get(id=job.id))))
     assert job.state == Job.State.CANCELLED
     pid = int((tmp_path / "pid").read_text())
     wait_for(lambda: has_ended(pid), 0.2)
@@ -107,10 +111,7 @@ def test_a_worker_that_is_asked_to_end_gives_its_job_back(job: Job, child: Child
         os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
-    thread = threading.Thread(target=tell)
-    thread.start()
-    run(job)
-    thread.join()
+    run_beside(job, tell)
     assert signal.getsignal(signal.SIGTERM) is before
     assert (job.state, job.sent_at, job.lease, job.process_group) == (Job.State.QUEUED, None, "", None)
     assert job.takeovers == 0, "that was no accident"
@@ -171,10 +172,7 @@ def test_who_has_lost_the_lease_stops(job: Job, child: Child, tmp_path: Path) ->
         time.sleep(1.0)
         Job.objects.filter(id=job.id).update(lease="somebody else's")
 
-    thread = threading.Thread(target=steal)
-    thread.start()
-    run(job)
-    thread.join()
+    run_beside(job, steal)
     assert job.state == Job.State.RUNNING  # somebody else's now
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
