@@ -67,7 +67,7 @@ def run_factor_off(options: argparse.Namespace, screen: Screen) -> int:
 
 def run_rotate(options: argparse.Namespace, screen: Screen) -> int:
     ready()
-    from webui.rotation import rotate_key
+    from webui.keys.rotation import rotate_key
 
     until = rotate_key(options.days)
     screen.result({"accepted_until": until.isoformat(timespec="seconds") if until else None})

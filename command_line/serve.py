@@ -155,7 +155,7 @@ def _web(options: argparse.Namespace, files: int) -> list[str]:
     return [
         sys.executable, "-m", "uvicorn", "webui.asgi:application", "--host", options.host, "--port", str(options.port),
         "--log-level", "warning", "--no-access-log", "--timeout-graceful-shutdown", "3", "--ws", "websockets-sansio",
-        "--http", "webui.http_connection:Connection", "--limit-concurrency", str(min(files // 2, MOST_CONNECTIONS)),
+        "--http", "webui.http.connection:Connection", "--limit-concurrency", str(min(files // 2, MOST_CONNECTIONS)),
         # Connections accepted before the limit applies: asyncio logs each one for which no file is left.
         "--backlog", str(min(files // 16, MOST_AT_ONCE)), "--ws-max-size", str(LARGEST_MESSAGE),
         "--no-proxy-headers",

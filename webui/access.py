@@ -15,7 +15,7 @@ from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 
 from webui.accounts.models import User
-from webui.errors import StatusError
+from webui.http.errors import StatusError
 from webui.organizations.models import Membership, Organization, Role
 
 READING: Collection[str] = (Role.OWNER, Role.MEMBER, Role.VIEWER)

@@ -36,8 +36,8 @@ from webui.accounts.services import user_of_token
 from webui.accounts.socket_sign_in import NothingHere, OwnPagesAndPrograms
 from webui.audio.consumers import TranscribeConsumer
 from webui.audio.uploads import LARGE, LARGEST_CHUNK, QUEUED, WHOLE, check_body
+from webui.http.body_limits import Application, LimitBodies, Scope
 from webui.jobs.consumers import JobConsumer, JobsConsumer
-from webui.limits import Application, LimitBodies, Scope
 from webui.listening.consumers import ListenConsumer, TryConsumer
 
 LARGEST_FORM, LARGEST_RECORDING = LARGE, 201_000_000  # bytes, with the form around a file

@@ -46,10 +46,10 @@ from core.data_folder import data_folder
 from core.earlier_settings import taken
 from core.given_secrets import check_given_secrets
 from core.settings_file import read_settings_files
-from webui import tracing
-from webui.secret import NAME as KEY_FILE
-from webui.secret import EarlierKeys, secret_key
+from webui.keys.secret import NAME as KEY_FILE
+from webui.keys.secret import EarlierKeys, secret_key
 from webui.servers import database_settings, request_cache, uses_redis
+from webui.watching import tracing
 
 # Static files are small, so reading them at once does no harm.
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
@@ -114,14 +114,14 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "webui.logs.RequestIds",
-    "webui.metrics.CountRequests",
-    "webui.observing.AnyName",
-    "webui.answers.CompressPages",
+    "webui.watching.logs.RequestIds",
+    "webui.watching.metrics.CountRequests",
+    "webui.watching.observing.AnyName",
+    "webui.http.answers.CompressPages",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
-    "webui.answers.ContentPolicy",
+    "webui.http.answers.ContentPolicy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -129,18 +129,18 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "webui.accounts.middleware.SessionLimitsMiddleware",
     "webui.accounts.audit.AuditMiddleware",
-    "webui.rate_limits.RateLimitMiddleware",
+    "webui.accounts.rate_limits.RateLimitMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "webui.accounts.middleware.PrivateAnswersMiddleware",
     "webui.accounts.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "webui.errors.ExplainErrorsMiddleware",
+    "webui.http.errors.ExplainErrorsMiddleware",
 ]
 
 if tracing.wanted():
-    MIDDLEWARE.insert(0, "webui.tracing.TraceRequests")
+    MIDDLEWARE.insert(0, "webui.watching.tracing.TraceRequests")
 
 ROOT_URLCONF = "webui.urls"
 ASGI_APPLICATION = "webui.asgi.application"
@@ -166,7 +166,7 @@ CACHES = {
     "default": IN_MEMORY,
     # Menus (templates/base.html), the form for recordings. One cache a process, so that an upgrade empties it.
     "template_fragments": {**IN_MEMORY, "LOCATION": "fragments", "OPTIONS": {"MAX_ENTRIES": 2000}},
-    # Requests of a minute (webui/rate_limits.py): of all web servers with Redis, else of this one.
+    # Requests of a minute (webui/accounts/rate_limits.py): of all web servers with Redis, else of this one.
     "requests": request_cache() or {**IN_MEMORY, "LOCATION": "requests", "OPTIONS": {"MAX_ENTRIES": 100_000}},
 }
 DATABASES = {
@@ -282,7 +282,10 @@ SILENCED_SYSTEM_CHECKS = [
     "files.E001",  # the first upload makes that folder
     "models.W036", "models.W044",  # MariaDB and MySQL lack such unique indices; services check instead
 ]  # fmt: skip
-FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler", "webui.uploads.DataFolderUploads"]
+FILE_UPLOAD_HANDLERS = [
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "webui.http.uploads.DataFolderUploads",
+]
 
 # Pages
 STATIC_URL = "static/"
@@ -325,7 +328,7 @@ CORS_EXPOSE_HEADERS = (
     *("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"),
     *("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
 )
-CSRF_FAILURE_VIEW = "webui.errors.csrf_failure"
+CSRF_FAILURE_VIEW = "webui.http.errors.csrf_failure"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
@@ -345,9 +348,12 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {
         "plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
-        "json": {"()": "webui.logs.JsonLines"},
+        "json": {"()": "webui.watching.logs.JsonLines"},
     },
-    "filters": {"in a line": {"()": "webui.errors.InALine"}, "no address": {"()": "webui.logs.NoAddress"}},
+    "filters": {
+        "in a line": {"()": "webui.http.errors.InALine"},
+        "no address": {"()": "webui.watching.logs.NoAddress"},
+    },
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
@@ -360,7 +366,7 @@ LOGGING = {
     "loggers": {
         "django-q": {"level": "WARNING"},
         "django.request": {"level": "ERROR"},
-        "webui.logs": {"level": _MORE},
+        "webui.watching.logs": {"level": _MORE},
         "webui.jobs.supervise": {"level": _MORE},
         # Its own handler writes plain lines.
         **({"uvicorn": {"level": "WARNING", "handlers": [], "propagate": True}} if LOG_JSON else {}),

@@ -28,8 +28,8 @@ def ready() -> None:
     from django.conf import settings
     from django.db import connection
 
-    from webui import tracing
     from webui.servers import check_redis
+    from webui.watching import tracing
 
     if tracing.wanted():
         tracing.provider()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from webui import navigation, observing
+from webui import navigation
+from webui.watching import observing
 
 urlpatterns = [
     path("live", observing.live, name="live"),
@@ -22,7 +23,7 @@ urlpatterns = [
     path("", include("webui.accounts.allauth_urls")),
     path("", include("webui.compatibility.urls")),
 ]
-handler404 = "webui.errors.not_found"
-handler403 = "webui.errors.refused"
-handler500 = "webui.errors.bug"
-handler400 = "webui.errors.bad_request"
+handler404 = "webui.http.errors.not_found"
+handler403 = "webui.http.errors.refused"
+handler500 = "webui.http.errors.bug"
+handler400 = "webui.http.errors.bad_request"

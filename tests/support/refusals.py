@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from webui.errors import StatusError
+from webui.http.errors import StatusError
 
 
 def refuses(status: int, match: str | None = None) -> pytest.RaisesExc[StatusError]:

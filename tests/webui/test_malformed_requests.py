@@ -14,7 +14,7 @@ from tests.support.detector_versions import make_version
 from tests.webui.api.conftest import a_token
 from tests.webui.compatibility.conftest import token_text
 from webui.accounts.models import User
-from webui.errors import InALine
+from webui.http.errors import InALine
 from webui.jobs.models import Job
 
 pytestmark = pytest.mark.django_db
@@ -142,7 +142,7 @@ def test_an_upload_that_the_disk_has_no_room_for(browser: Client, monkeypatch: p
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("webui.uploads.tempfile.NamedTemporaryFile", full)
+    monkeypatch.setattr("webui.http.uploads.tempfile.NamedTemporaryFile", full)
     sent = {"audio": SimpleUploadedFile("a.wav", b"RIFF")}
     assert browser.post("/recordings/upload", sent, headers=JSON).status_code == 507
 
@@ -162,7 +162,7 @@ def test_the_log_is_filtered() -> None:
     from webui import settings
 
     assert settings.LOGGING["handlers"]["stderr"]["filters"] == ["in a line", "no address"]  # type: ignore[index]
-    assert settings.LOGGING["filters"]["in a line"]["()"] == "webui.errors.InALine"  # type: ignore[index]
+    assert settings.LOGGING["filters"]["in a line"]["()"] == "webui.http.errors.InALine"  # type: ignore[index]
 
 
 def test_a_fault_of_harks_own_keeps_its_traceback() -> None:

@@ -12,10 +12,10 @@ from django.urls import reverse
 from tests.support.every_page import every_page
 from tests.support.rendered_pages import flat
 from webui.accounts.models import User
+from webui.http.parameters import page_asked_for
 from webui.jobs.models import Job
 from webui.listening.models import Sample
 from webui.organizations.models import Membership, Organization, Role
-from webui.parameters import page_asked_for
 from webui.trainer.models import Detector
 
 pytestmark = pytest.mark.django_db

@@ -16,7 +16,7 @@ from core.data_folder import REPOSITORY, keep_private
 from core.errors import HarkError
 from tests.support.programs import prepared, run_python
 from tests.support.servers import free_port
-from webui.secret import secret_key
+from webui.keys.secret import secret_key
 
 
 def test_nobody_else_looks_into_the_data(tmp_path: Path) -> None:

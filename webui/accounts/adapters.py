@@ -20,7 +20,7 @@ from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.second_factor import PURPOSE, wrong_since_last_sign_in
 from webui.accounts.sign_in import SignInRefused, remember_browser, sender, sign_in
-from webui.sealing import seal, unseal
+from webui.keys.sealing import seal, unseal
 
 NOTICED = 3  # wrong codes before a warning: people mistype one
 

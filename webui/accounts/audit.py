@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from webui.accounts.addresses import client_address
 from webui.accounts.models import AuditEntry, User
-from webui.logs import Middleware
+from webui.http.middleware import Middleware
 
 Action = AuditEntry.Action
 

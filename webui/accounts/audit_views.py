@@ -12,7 +12,7 @@ from webui.accounts.audit import entries_of
 from webui.accounts.models import AuditEntry, User
 from webui.accounts.signed_in import signed_in
 from webui.accounts.user_views import owner_only
-from webui.parameters import page_asked_for, whole_number
+from webui.http.parameters import page_asked_for, whole_number
 
 PAGE = 50
 

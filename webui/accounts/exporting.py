@@ -21,7 +21,7 @@ from webui.accounts.audit import Action, entries_of, record
 from webui.accounts.models import ApiToken, User
 from webui.api.models import Webhook
 from webui.audio.models import Recording, Share
-from webui.errors import StatusError
+from webui.http.errors import StatusError
 from webui.jobs import services as jobs
 from webui.jobs.models import Job, Usage
 from webui.listening.models import Sample

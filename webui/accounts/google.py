@@ -25,7 +25,7 @@ from webui.accounts.audit import Action
 from webui.accounts.models import User
 from webui.accounts.sessions import sign_in_or_ask
 from webui.accounts.views import safe_address
-from webui.errors import StatusError, explain
+from webui.http.errors import StatusError, explain
 from webui.transactions import alone
 
 

@@ -14,8 +14,8 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from core.errors import HarkError
 from webui.accounts.sessions import note_use
-from webui.errors import explain
-from webui.logs import Middleware
+from webui.http.errors import explain
+from webui.http.middleware import Middleware
 
 
 class LoginRequiredMiddleware(django_middleware.LoginRequiredMiddleware):

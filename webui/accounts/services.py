@@ -27,8 +27,8 @@ from django.utils.translation import gettext as _
 from core.errors import HarkError
 from webui.accounts.audit import Action, record
 from webui.accounts.models import ApiToken, OneTimeLink, SpentToken, User
-from webui.errors import StatusError
-from webui.secret import all_keys
+from webui.http.errors import StatusError
+from webui.keys.secret import all_keys
 from webui.transactions import alone
 
 log = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from webui.accounts.addresses import client_address, network_of
 from webui.accounts.audit import Action, record
 from webui.accounts.hashing import HashingBusy
 from webui.accounts.models import SignInFailure, User
-from webui.errors import StatusError
+from webui.http.errors import StatusError
 from webui.transactions import alone
 
 # For a name from one address, for all names from one address, and for a name from anywhere. The last stops guesses from

@@ -21,7 +21,7 @@ from django.utils.translation import activate
 from core.errors import HarkError
 from webui.accounts.models import User
 from webui.accounts.services import user_of_token
-from webui.parameters import json_object
+from webui.http.parameters import json_object
 from webui.translation import explained, language_of
 
 WAIT_S = 5.0  # for the first message, without a session

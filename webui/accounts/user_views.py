@@ -25,8 +25,8 @@ from webui.accounts.views import INVALID
 from webui.jobs.models import Quota
 from webui.jobs.quota import set_quota
 from webui.jobs.services import usage_of
+from webui.keys.sealing import show_next, shown_now
 from webui.organizations import use_of
-from webui.sealing import show_next, shown_now
 
 P = ParamSpec("P")
 LINK = "link of a user"

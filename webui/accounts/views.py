@@ -39,9 +39,9 @@ from webui.accounts.sign_in import forgive, sender, sign_in
 from webui.accounts.signed_in import signed_in
 from webui.api import webhooks as outgoing
 from webui.api.models import Webhook
-from webui.errors import with_wait
+from webui.http.errors import with_wait
 from webui.jobs.services import usage_of
-from webui.sealing import show_next, shown_now
+from webui.keys.sealing import show_next, shown_now
 
 INVALID = 422
 LATEST = 5  # entries of the audit log on the page of an account

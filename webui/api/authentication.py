@@ -12,7 +12,7 @@ from ninja.utils import check_csrf
 
 from webui.accounts.models import User
 from webui.accounts.services import SCOPES, TOKEN_START, user_of_token
-from webui.errors import StatusError
+from webui.http.errors import StatusError
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _caller(request: HttpRequest) -> Caller:
                 _("Send the value of the cookie csrftoken in it, or use a token."),
             )
         return Caller(user, frozenset(SCOPES if user.is_owner else set(SCOPES) - {"admin"}), person=True)
-    known = getattr(request, "token_owner", None)  # of the header, if webui.rate_limits has read it
+    known = getattr(request, "token_owner", None)  # of the header, if webui.accounts.rate_limits has read it
     named, scopes = known[1] if known and known[0] == header else user_of_token(header)
     text = (header or "").strip().partition(" ")[2].strip()
     return Caller(named, scopes, person=not text.startswith(TOKEN_START))

@@ -25,8 +25,8 @@ from core.errors import HarkError
 from webui.accounts.models import User
 from webui.api.authentication import caller
 from webui.api.models import KeptAnswer
-from webui.errors import StatusError
-from webui.sealing import seal, unseal
+from webui.http.errors import StatusError
+from webui.keys.sealing import seal, unseal
 from webui.transactions import alone
 
 KEPT_FOR = timedelta(hours=24)

@@ -16,8 +16,8 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
 from core.errors import HarkError
-from webui.errors import PROBLEM, broken, forbidden, known, problem, unreadable
-from webui.logs import view_of
+from webui.http.errors import PROBLEM, broken, forbidden, known, problem, unreadable
+from webui.http.middleware import view_of
 
 log = logging.getLogger(__name__)
 

@@ -32,7 +32,7 @@ from webui.api.outgoing import LONGEST_S, NotSent, check_url, post
 from webui.jobs.models import Job
 from webui.jobs.queue import enqueue
 from webui.jobs.services import WEBHOOKS, LimitReached
-from webui.sealing import seal, unseal
+from webui.keys.sealing import seal, unseal
 from webui.transactions import alone
 from webui.translation import explained
 

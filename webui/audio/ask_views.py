@@ -19,7 +19,7 @@ from webui.accounts.signed_in import signed_in
 from webui.audio import asking, transcripts
 from webui.audio.models import Recording
 from webui.audio.views import recording_of
-from webui.uploads import on_disk
+from webui.http.uploads import on_disk
 
 LARGEST_QUESTION = 2_000_000  # bytes of a recorded question
 HITS = 50

@@ -22,8 +22,8 @@ from webui.accounts.signed_in import signed_in
 from webui.audio import corrections, sharing, speaker_changes, transcripts
 from webui.audio.models import Recording, Share
 from webui.audio.views import recording_of, send_audio, send_waveform, transcript_context, transcript_json
-from webui.parameters import whole_number
-from webui.sealing import show_next
+from webui.http.parameters import whole_number
+from webui.keys.sealing import show_next
 from webui.template_filters import UNNAMED, speaker_name
 from webui.translation import explained
 

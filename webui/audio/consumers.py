@@ -18,8 +18,8 @@ from webui.accounts.models import User
 from webui.accounts.socket_sign_in import TOO_MANY, SignsIn
 from webui.audio import live
 from webui.audio.intake import checked_options
+from webui.http.parameters import json_object
 from webui.jobs.services import user_data
-from webui.parameters import json_object
 from webui.translation import explained
 
 LONGEST_MESSAGE = 2 * SAMPLE_RATE * 2  # bytes: two seconds

@@ -24,7 +24,7 @@ from pipeline.recordings.transcript import Transcript, load_transcript
 from pipeline.recordings.translation import translation_file
 from webui.audio.models import Recording
 from webui.audio.transcripts import newest_job, submit_alone, transcript_of, transcript_to_change
-from webui.errors import StatusError
+from webui.http.errors import StatusError
 from webui.jobs.models import Job
 from webui.transactions import alone
 

@@ -26,7 +26,7 @@ from webui.accounts.models import User
 from webui.audio.corrections import expected_words
 from webui.audio.models import Recording
 from webui.audio.transcripts import submit
-from webui.errors import StatusError
+from webui.http.errors import StatusError
 from webui.jobs import services as jobs
 from webui.jobs.models import Job, stage_times
 from webui.jobs.quota import MOST_S, SECONDS, check_minutes, seconds_left

@@ -13,7 +13,7 @@ from webui.accounts.audit import Action, record
 from webui.accounts.services import digest
 from webui.audio.models import Recording, Share
 from webui.audio.transcripts import submit, transcript_of
-from webui.errors import StatusError
+from webui.http.errors import StatusError
 from webui.jobs.models import Job
 from webui.transactions import alone
 

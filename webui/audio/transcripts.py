@@ -14,7 +14,7 @@ from webui.accounts.models import User
 from webui.audio import search as searching
 from webui.audio.models import Recording
 from webui.audio.search import Hit
-from webui.errors import StatusError
+from webui.http.errors import StatusError
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
 

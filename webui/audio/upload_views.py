@@ -20,8 +20,8 @@ from webui.accounts.signed_in import signed_in
 from webui.audio import intake, transcripts, uploads
 from webui.audio.models import Recording, UploadInProgress
 from webui.audio.views import options_of
+from webui.http.parameters import json_object, uuid_of, whole_number
 from webui.jobs.services import LimitReached
-from webui.parameters import json_object, uuid_of, whole_number
 from webui.translation import explained, shown
 
 MOST_FILES = 100  # of one form

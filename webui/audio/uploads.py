@@ -25,11 +25,11 @@ from pipeline.recordings.media import MediaFacts, MediaLimits, check_header, cle
 from webui.accounts.models import User
 from webui.audio import intake
 from webui.audio.models import Recording, UploadInProgress
-from webui.errors import StatusError
+from webui.http.body_limits import Body
+from webui.http.errors import StatusError
+from webui.http.uploads import on_disk
 from webui.jobs.quota import check_minutes, note_taken
 from webui.jobs.services import check_queue, check_room, take_room, user_data
-from webui.limits import Body
-from webui.uploads import on_disk
 
 LARGEST_CHUNK = 8_000_000  # bytes of one request
 BLOCK = 256 * 1024  # bytes in memory

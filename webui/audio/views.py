@@ -34,13 +34,13 @@ from webui.accounts.signed_in import signed_in
 from webui.audio import asking, corrections, derived, intake, live, sharing, speaker_changes, transcripts
 from webui.audio.history import newest
 from webui.audio.models import Recording
-from webui.audio.ranges import file_or_part
-from webui.errors import StatusError
+from webui.http.errors import StatusError
+from webui.http.parameters import for_the_network, page_asked_for, whole_number
+from webui.http.ranges import file_or_part
 from webui.jobs.models import Job
 from webui.jobs.services import stages_of
+from webui.keys.sealing import shown_now
 from webui.organizations.services import sharing_of
-from webui.parameters import for_the_network, page_asked_for, whole_number
-from webui.sealing import shown_now
 from webui.translation import shown
 
 PAGE = 25

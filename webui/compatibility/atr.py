@@ -34,6 +34,7 @@ from pipeline.recordings.recording_folder import GIVEN_TEXT
 from pipeline.recordings.transcription.hark_engine import HarkCtc, own_weights
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
+from webui.api.endpoints import endpoint, switch, wrong
 from webui.audio import asking, intake, transcripts
 from webui.audio.asking import LONGEST_QUESTION_S, spoken
 from webui.audio.models import Recording
@@ -42,10 +43,10 @@ from webui.compatibility.meetings import progress_of
 from webui.compatibility.notes import json_or_form
 from webui.compatibility.transcribing import text_of, transcribe_upload
 from webui.compatibility.uploads import one_by_one, sent_file, sent_files
+from webui.http.parameters import is_page
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.jobs.services import user_data
-from webui.requests import endpoint, is_page, switch, wrong
 from webui.translation import explained
 
 SESSION = "atr"  # the option of recordings uploaded here

@@ -17,15 +17,15 @@ from pipeline.recordings import llm
 from pipeline.recordings.recording_folder import POLISHED, POLISHED_TEXT, SUMMARY, TEXT, TRANSCRIPT
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
+from webui.api.endpoints import endpoint, switch, wrong
 from webui.audio import intake, transcripts
 from webui.audio.models import Recording
 from webui.audio.uploads import name_of, received
 from webui.compatibility.transcribing import failure_of
 from webui.compatibility.uploads import sent_files
+from webui.http.parameters import whole_number
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
-from webui.parameters import whole_number
-from webui.requests import endpoint, switch, wrong
 from webui.translation import explained
 
 log = logging.getLogger(__name__)

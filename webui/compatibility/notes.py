@@ -7,11 +7,11 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from webui.accounts.signed_in import signed_in
+from webui.api.endpoints import endpoint, wrong
 from webui.compatibility.transcribing import as_transcript, summary_of_transcript, text_of, transcribe_upload
 from webui.compatibility.uploads import sent_file
-from webui.observing import can_recognize, can_summarize
-from webui.parameters import json_object
-from webui.requests import endpoint, wrong
+from webui.http.parameters import json_object
+from webui.watching.observing import can_recognize, can_summarize
 
 LONGEST_TEXT = 300_000  # characters, five hours of talk; the time grows with the number of sentences
 FIELDS = ("audio", "file")

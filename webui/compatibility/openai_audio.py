@@ -14,14 +14,14 @@ from core.errors import HarkError
 from pipeline.recordings.captions import write
 from pipeline.recordings.transcript import Segment, Transcript
 from webui.accounts.signed_in import signed_in
+from webui.api.endpoints import endpoint, only_known, switch
 from webui.compatibility import speaking
 from webui.compatibility.streaming import stream
 from webui.compatibility.transcribing import text_of, transcribe_upload
 from webui.compatibility.uploads import sent_file
-from webui.errors import StatusError, with_wait
-from webui.parameters import json_object
-from webui.places import place
-from webui.requests import endpoint, only_known, switch
+from webui.http.errors import StatusError, with_wait
+from webui.http.parameters import json_object
+from webui.jobs.places import place
 from webui.trainer.services import free_engines
 from webui.trainer.speech import spoken
 

@@ -9,8 +9,8 @@ from webui.accounts.addresses import client_address
 from webui.accounts.second_factor import sign_in_program
 from webui.accounts.services import SCOPES, issue_pair
 from webui.accounts.sign_in import SignInRefused
-from webui.errors import StatusError, problem
-from webui.requests import endpoint
+from webui.api.endpoints import endpoint
+from webui.http.errors import StatusError, problem
 
 GRANT = "password"
 

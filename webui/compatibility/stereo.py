@@ -14,13 +14,13 @@ from core.errors import HarkError
 from pipeline.recordings.transcript import Transcript
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
+from webui.api.endpoints import endpoint, number, wrong
 from webui.audio import derived, intake, transcripts
 from webui.audio.models import Recording
 from webui.audio.uploads import name_of, received
 from webui.compatibility.transcribing import failure_of
 from webui.compatibility.uploads import one_by_one, sent_files
 from webui.jobs.models import Job
-from webui.requests import endpoint, number, wrong
 from webui.translation import explained
 
 SESSION = "stereo"  # the option of recordings uploaded here

@@ -18,7 +18,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from core.errors import HarkError
 from pipeline.recordings.transcript import Transcript
 from webui.compatibility.transcribing import text_of, transcribe_upload
-from webui.errors import broken
+from webui.http.errors import broken
 
 log = logging.getLogger(__name__)
 

@@ -27,10 +27,10 @@ from webui.accounts.models import User
 from webui.audio import intake, transcripts
 from webui.audio.models import Recording
 from webui.audio.uploads import name_of, received
-from webui.errors import StatusError
+from webui.http.errors import StatusError
+from webui.jobs.places import place
 from webui.jobs.quota import check_minutes, take_minutes
 from webui.jobs.services import user_data
-from webui.places import place
 
 AT_ONCE_S = 120.0  # of audio that is transcribed without a job
 AT_ONCE_TIMEOUT_S = 300.0  # a first request loads the model

@@ -8,10 +8,10 @@ from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest
 
 from core.errors import HarkError
+from webui.api.endpoints import wrong
 from webui.audio.models import Recording
 from webui.audio.uploads import name_of
 from webui.jobs.services import LimitReached
-from webui.requests import wrong
 from webui.translation import explained
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from django.urls import path
 
-from webui import observing
 from webui.api.views import docs
 from webui.compatibility import atr, meetings, notes, openai_audio, password_grant, stereo
+from webui.watching import observing
 
 app_name = "compatibility"
 urlpatterns = [

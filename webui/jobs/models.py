@@ -64,7 +64,7 @@ class Job(models.Model):
     eta_s = models.FloatField(null=True)
     result = models.JSONField(null=True)
     error = models.JSONField(null=True)  # what, why, what_to_do; said, if they can be translated
-    traceparent = models.CharField(max_length=55, default="")  # of the request that submitted it (webui.tracing)
+    traceparent = models.CharField(max_length=55, default="")  # of the request that submitted it (watching/tracing.py)
     organization = shared_with(related_name="jobs")  # that of the thing it is about
 
     objects: ClassVar = Things["Job"].as_manager()

@@ -22,7 +22,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from webui.accounts.models import User
-from webui.errors import StatusError
+from webui.http.errors import StatusError
 from webui.jobs.models import Job, Quota, Usage
 from webui.organizations.models import Organization
 from webui.transactions import alone

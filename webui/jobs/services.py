@@ -24,7 +24,6 @@ from core.errors import HarkError
 from core.worded import worded
 from pipeline.jobs import AUDIO, KINDS, TRAINING, TRAINING_STAGES, finished_file, run_config
 from pipeline.training.config import Recipe
-from webui import tracing
 from webui.accounts.models import User
 from webui.jobs.models import Job, JobEvent
 from webui.jobs.queue import enqueue, this_cluster
@@ -44,6 +43,7 @@ from webui.jobs.quota import (
 from webui.organizations.models import Organization
 from webui.transactions import alone
 from webui.translation import shown
+from webui.watching import tracing
 
 WEBHOOKS = "webhooks"  # a lane without jobs
 LANES = TRAINING, AUDIO, WEBHOOKS  # each has workers

@@ -25,9 +25,9 @@ from core.worded import worded
 from pipeline.jobs import finished_file
 from webui.jobs import services
 from webui.jobs.models import Job
-from webui.logs import about_job
-from webui.tracing import job_span
 from webui.transactions import is_locked
+from webui.watching.logs import about_job
+from webui.watching.tracing import job_span
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

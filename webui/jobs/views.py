@@ -11,9 +11,9 @@ from django.views.decorators.http import require_GET, require_POST
 
 from webui.access import to_change, visible
 from webui.accounts.signed_in import signed_in
+from webui.http.parameters import page_asked_for, whole_number
 from webui.jobs import services
 from webui.jobs.models import Job, JobEvent
-from webui.parameters import page_asked_for, whole_number
 from webui.translation import explained, shown
 
 PAGE = 25

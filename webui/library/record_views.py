@@ -23,12 +23,12 @@ from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.corpora import enrolment as recordings
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
+from webui.http.parameters import whole_number
+from webui.http.uploads import on_disk
 from webui.jobs.services import check_room
 from webui.library import services
 from webui.listening.services import runtime_of
-from webui.parameters import whole_number
 from webui.trainer.models import Detector, Version, in_use_of
-from webui.uploads import on_disk
 
 MOST_TAKES = 50  # prompted
 MOST_TRIED = 100  # newest takes that a detector is tried on while the user waits

@@ -17,8 +17,8 @@ from django.views.decorators.http import require_GET, require_POST
 from core.errors import HarkError
 from db.records import Clip
 from webui.accounts.signed_in import signed_in
+from webui.http.parameters import whole_number
 from webui.library import services
-from webui.parameters import whole_number
 
 FIELDS = ("q", "engine", "voice", "language", "origin", "state")  # of the form; the rest of the query is the page
 ORIGIN_WORDS = {

@@ -21,9 +21,9 @@ from model.runtime.detector import Detector as Runtime
 from webui.access import to_change
 from webui.accounts.models import User
 from webui.accounts.socket_sign_in import SignsIn
+from webui.http.parameters import json_object
 from webui.listening import services
 from webui.listening.models import Sample
-from webui.parameters import json_object
 from webui.trainer.models import Version
 from webui.trainer.services import version_of
 from webui.translation import explained

@@ -32,7 +32,7 @@ from pipeline.serving.sorting import sort_wake
 from pipeline.training.config import is_known
 from pipeline.training.retraining import CORPUS, FALSE_ALARM_OF
 from webui.accounts.models import User
-from webui.errors import StatusError
+from webui.http.errors import StatusError
 from webui.jobs.models import Job
 from webui.jobs.services import take_room, user_data
 from webui.listening.models import Sample, WakeIntake

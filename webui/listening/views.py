@@ -18,14 +18,14 @@ from django.views.decorators.http import require_GET, require_POST
 from core.errors import HarkError
 from webui.access import owned, to_change, visible
 from webui.accounts.signed_in import signed_in
+from webui.http.parameters import page_asked_for
+from webui.http.uploads import on_disk
+from webui.jobs.places import place
 from webui.listening import services
 from webui.listening.models import Sample
-from webui.parameters import page_asked_for
-from webui.places import place
 from webui.trainer.models import Detector, Version
 from webui.trainer.services import version_of
 from webui.trainer.version_files import asked_rate
-from webui.uploads import on_disk
 
 PAGE = 30
 

@@ -22,7 +22,7 @@ from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.services import LINK_LIFE, LinkGone, digest
 from webui.audio.models import Recording
-from webui.errors import StatusError
+from webui.http.errors import StatusError
 from webui.jobs.models import Job
 from webui.jobs.quota import Limits
 from webui.organizations.models import Invitation, Membership, Organization, Role

@@ -20,12 +20,12 @@ from webui.accounts.forms import QuotaForm
 from webui.accounts.signed_in import signed_in
 from webui.accounts.views import INVALID
 from webui.audio.models import Recording
+from webui.http.parameters import page_asked_for, whole_number
 from webui.jobs.services import usage_of
+from webui.keys.sealing import show_next, shown_now
 from webui.organizations import services, use_of
 from webui.organizations.forms import InvitationForm, NameForm, SharedForm
 from webui.organizations.models import Invitation, Membership, Role
-from webui.parameters import page_asked_for, whole_number
-from webui.sealing import show_next, shown_now
 from webui.trainer.models import Detector
 from webui.trainer.services import detector_of
 

@@ -17,7 +17,7 @@ from core.errors import HarkError
 from pipeline.training.verdict import misses_most
 from webui.access import Things, shared_with
 from webui.jobs.models import Job
-from webui.secret import all_keys
+from webui.keys.secret import all_keys
 
 LONGEST_NOTE = 200  # characters
 PUBLIC_KEY = "public"  # in an address, instead of the token

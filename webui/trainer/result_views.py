@@ -19,9 +19,9 @@ from core.errors import HarkError
 from pipeline.training.config import DEVICES
 from webui.access import owned, to_change
 from webui.accounts.signed_in import signed_in
+from webui.http.parameters import for_the_network
 from webui.jobs.services import stages_of, user_data
 from webui.organizations.services import sharing_of
-from webui.parameters import for_the_network
 from webui.trainer import results, services, version_files
 from webui.trainer.models import PUBLIC_KEY, Detector, Version, before_in_use, in_use_of
 from webui.trainer.views import BUCKET_WORDS

@@ -19,7 +19,7 @@ from core.errors import HarkError
 from pipeline.training.config import DEVICES
 from pipeline.training.targets import files_for
 from webui.accounts.models import User
-from webui.errors import StatusError
+from webui.http.errors import StatusError
 from webui.trainer.models import Version
 
 DATASET = "dataset.jsonl"

@@ -20,10 +20,10 @@ from pipeline.training.config import is_known
 from pipeline.training.targets import TITLES
 from webui.access import owned
 from webui.accounts.signed_in import signed_in
+from webui.http.parameters import page_asked_for, uuid_of
 from webui.jobs.models import Job
 from webui.library.services import audio_response
 from webui.listening.services import only_trained
-from webui.parameters import page_asked_for, uuid_of
 from webui.trainer import services
 from webui.trainer.forms import RunForm
 from webui.trainer.models import Detector

@@ -17,7 +17,7 @@ from tests.support.refusals import refuses
 from webui.accounts import services
 from webui.accounts.models import SpentToken, User
 from webui.accounts.services import end_pair, issue_pair, rotate_pair, user_of_token
-from webui.errors import StatusError
+from webui.http.errors import StatusError
 
 
 def claims_of(token: str) -> dict[str, Any]:

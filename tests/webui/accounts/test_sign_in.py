@@ -29,7 +29,7 @@ from webui.accounts.sign_in import (
     SignInRefused,
     sign_in,
 )
-from webui.errors import StatusError
+from webui.http.errors import StatusError
 
 pytestmark = pytest.mark.django_db
 

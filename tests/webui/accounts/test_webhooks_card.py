@@ -11,7 +11,7 @@ from django.test import Client
 from webui.accounts.models import User
 from webui.api import webhooks
 from webui.api.models import Webhook
-from webui.sealing import unseal
+from webui.keys.sealing import unseal
 
 ADDRESS = "https://example.org/hark?a=<b>"
 

@@ -11,11 +11,11 @@ from django.test import Client
 
 from pipeline.recordings.speech_client import ServiceBusy
 from tests.webui.compatibility.conftest import SAID
-from webui import places
 from webui.accounts.models import User
 from webui.audio.models import Recording
 from webui.compatibility import transcribing
 from webui.compatibility.notes import LONGEST_TEXT
+from webui.jobs import places
 from webui.jobs.models import Job
 
 pytestmark = pytest.mark.django_db

@@ -13,10 +13,10 @@ from django.utils import timezone
 from tests.support.servers import free_port, redis_server
 from webui import servers
 from webui.accounts.models import User
+from webui.accounts.rate_limits import count
 from webui.jobs import services
 from webui.jobs.models import Job
 from webui.jobs.queue import CLUSTER
-from webui.rate_limits import count
 
 pytestmark = pytest.mark.django_db(transaction=True)  # jobs are sent when their transaction has ended
 

@@ -29,7 +29,7 @@ from tests.webui.jobs.conftest import Child
 from webui.accounts.models import User
 from webui.jobs import services, supervise
 from webui.jobs.models import Job
-from webui.logs import job_id
+from webui.watching.logs import job_id
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

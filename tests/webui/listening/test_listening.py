@@ -19,9 +19,9 @@ from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
 from webui.accounts.models import User
 from webui.accounts.services import create_token
 from webui.jobs.models import Job
+from webui.jobs.places import MOST_OF_A_USER, place
 from webui.listening import services
 from webui.listening.models import Sample
-from webui.places import MOST_OF_A_USER, place
 from webui.trainer.models import Detector, Version
 
 PHRASE = "hey compass"

@@ -141,7 +141,7 @@ def test_raw_sql_asks_the_same_place() -> None:
         for name, source in files.items()
         if ("cursor.execute" in source or "objects.raw(" in source) and "migrations" not in name.parts
     }
-    about_the_database = {"moving.py", "observing.py", "setup.py", "transactions.py"}
+    about_the_database = {"moving.py", "watching/observing.py", "setup.py", "transactions.py"}
     who_asks = {"accounts/backend.py"}
     put_together_of_querysets = {"navigation.py"}  # which doors give it
     assert raw == {"audio/search.py", *about_the_database, *who_asks, *put_together_of_querysets}

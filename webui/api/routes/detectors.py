@@ -32,12 +32,12 @@ from webui.api.schemas import (
     VersionOut,
     WakesIn,
 )
+from webui.http.uploads import on_disk
+from webui.jobs.places import place
 from webui.listening import services as listening
 from webui.listening.models import WakeIntake
-from webui.places import place
 from webui.trainer import results, services, version_files
 from webui.trainer.models import Detector, Version
-from webui.uploads import on_disk
 
 router = Router(tags=["Detectors"])
 

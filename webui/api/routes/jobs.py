@@ -19,7 +19,7 @@ from webui.api.authentication import caller, missing_scope, needs
 from webui.api.idempotency import Made, creation
 from webui.api.paging import Page, Paging, page
 from webui.api.schemas import ClipOut, EventsOut, JobOut, JobState, TrainIn, VersionPlace
-from webui.errors import StatusError
+from webui.http.errors import StatusError
 from webui.jobs import services
 from webui.jobs.models import Job, JobEvent
 from webui.trainer import services as trainer

@@ -15,6 +15,7 @@ from pipeline.recordings.transcript import as_json
 from webui.access import owned, to_change, visible
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
+from webui.api.endpoints import only_known
 from webui.api.idempotency import Made, creation
 from webui.api.paging import Page, Paging, page
 from webui.api.recording_schemas import (
@@ -37,8 +38,7 @@ from webui.api.schemas import JobOut
 from webui.audio import asking, corrections, derived, intake, speaker_changes, transcripts
 from webui.audio.models import Recording
 from webui.audio.uploads import name_of, received
-from webui.errors import StatusError
-from webui.requests import only_known
+from webui.http.errors import StatusError
 from webui.template_filters import UNNAMED
 
 router = Router(tags=["Recordings"])

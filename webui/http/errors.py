@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from core.data_folder import is_full
 from core.errors import HarkError
-from webui.logs import Middleware
+from webui.http.middleware import Middleware
 from webui.transactions import is_locked
 from webui.translation import explained
 

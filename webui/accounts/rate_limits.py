@@ -22,9 +22,9 @@ from core.errors import HarkError
 from webui.accounts.addresses import client_address, network_of
 from webui.accounts.models import User
 from webui.accounts.services import user_of_token
-from webui.errors import StatusError, explain, problem
-from webui.logs import Middleware
-from webui.requests import is_page
+from webui.http.errors import StatusError, explain, problem
+from webui.http.middleware import Middleware
+from webui.http.parameters import is_page
 
 log = logging.getLogger(__name__)
 

@@ -24,8 +24,8 @@ from webui.api.models import Webhook
 from webui.api.webhooks import PURPOSE as WEBHOOK
 from webui.jobs.models import Job
 from webui.jobs.services import send_waiting
-from webui.sealing import reseal
-from webui.secret import NAME, forget_earlier, rotate
+from webui.keys.sealing import reseal
+from webui.keys.secret import NAME, forget_earlier, rotate
 from webui.transactions import alone
 
 FROM_ENVIRONMENT = "HARK_SECRET_KEY"

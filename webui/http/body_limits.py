@@ -16,7 +16,7 @@ from typing import Any
 
 from core.data_folder import storage_error
 from core.errors import HarkError
-from webui.errors import StatusError, too_large
+from webui.http.errors import StatusError, too_large
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]

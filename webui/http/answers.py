@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.middleware.gzip import GZipMiddleware
 
-from webui.logs import Middleware
+from webui.http.middleware import Middleware
 
 COMPRESSED = ("text/html", "application/json")  # audio, files and streams are not compressed
 

@@ -21,7 +21,7 @@ from webui.audio.models import Recording, UploadInProgress
 from webui.jobs.heartbeat import beat
 from webui.jobs.models import Job, JobEvent
 from webui.jobs.services import LANES, retry
-from webui.observing import PARTS
+from webui.watching.observing import PARTS
 
 
 def figures(client: Client) -> dict[str, float]:

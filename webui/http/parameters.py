@@ -40,6 +40,11 @@ def json_object(text: str | bytes) -> dict[str, Any]:
     return sent
 
 
+def is_page(request: HttpRequest) -> bool:
+    """Return whether a browser asks, so that the answer, even an error, is a page."""
+    return "text/html" in request.headers.get("Accept", "")
+
+
 def for_the_network(request: HttpRequest) -> dict[str, str]:
     """Return the ``command`` that opens the portal to other machines, and its ``address`` there.
 

@@ -18,7 +18,7 @@ from django.urls import clear_url_caches, path
 from tests.support.programs import run_python
 from webui import urls
 from webui.accounts.services import owner_link
-from webui.logs import JsonLines, about_job, request_id
+from webui.watching.logs import JsonLines, about_job, request_id
 
 pytestmark = pytest.mark.django_db
 
@@ -67,9 +67,9 @@ def test_a_line() -> None:
 
 
 def test_a_request_has_an_id(client: Client, caplog: pytest.LogCaptureFixture, ids: list[tuple[str, str]]) -> None:
-    caplog.set_level(logging.INFO, "webui.logs")
+    caplog.set_level(logging.INFO, "webui.watching.logs")
     assert client.get("/live", headers={"X-Request-ID": "from-a.proxy_1"})["X-Request-ID"] == "from-a.proxy_1"
-    assert ids == [("webui.logs", "from-a.proxy_1")]
+    assert ids == [("webui.watching.logs", "from-a.proxy_1")]
     for bad in ("", "a b", "x" * 65, "a\tb", '"'):
         own = client.get("/live", headers={"X-Request-ID": bad})["X-Request-ID"]
         assert own != bad and len(own) == 32
@@ -83,7 +83,7 @@ def test_what_django_says_of_an_answer_has_the_id_too(client: Client, ids: list[
 
 
 def test_the_line_of_a_request_names_no_address(client: Client, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "webui.logs")
+    caplog.set_level(logging.INFO, "webui.watching.logs")
     client.get("/recordings/shared/a-secret-token")
     assert "a-secret-token" not in "".join(str(record.__dict__) for record in caplog.records)
 
@@ -118,7 +118,7 @@ import logging, django
 django.setup()
 from webui import urls
 from webui.accounts.services import owner_link
-from webui.logs import about_job
+from webui.watching.logs import about_job
 with about_job("17"):
     logging.getLogger("webui.jobs.supervise").info("begins")
 logging.getLogger("uvicorn.error").warning("of the web server")

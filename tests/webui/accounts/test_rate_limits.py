@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 
 from tests.support.servers import free_port
-from webui import rate_limits
+from webui.accounts import rate_limits
 from webui.accounts.models import User
 from webui.accounts.services import create_token
 
@@ -21,7 +21,7 @@ PER_USER, PER_TOKEN, PER_ADDRESS = 5, 3, 2
 def limits(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.REQUESTS_PER_USER, settings.REQUESTS_PER_TOKEN = PER_USER, PER_TOKEN
     settings.REQUESTS_PER_ADDRESS = PER_ADDRESS
-    monkeypatch.setattr("webui.rate_limits.time.time", lambda: 1_000_000_005.0)  # 15 s of a minute are left
+    monkeypatch.setattr("webui.accounts.rate_limits.time.time", lambda: 1_000_000_005.0)  # 15 s of a minute are left
 
 
 def header(user: User, name: str = "ci") -> dict[str, str]:

@@ -27,9 +27,9 @@ from webui.accounts.models import AuditEntry, User
 from webui.accounts.services import create_token, issue_pair, password_link, rotate_pair, user_of_token
 from webui.api import webhooks
 from webui.jobs.models import Job
-from webui.rotation import rotate_key
-from webui.sealing import seal, unseal
-from webui.secret import EarlierKeys, rotate, secret_key
+from webui.keys.rotation import rotate_key
+from webui.keys.sealing import seal, unseal
+from webui.keys.secret import EarlierKeys, rotate, secret_key
 
 
 @pytest.fixture
@@ -219,4 +219,4 @@ def test_whatever_lies_sealed_is_sealed_again_or_short_lived() -> None:
         if field.name.startswith("sealed")
     }
     again, for_a_day = {"Webhook.sealed_secret"}, {"KeptAnswer.sealed_answer"}
-    assert sealed == again | for_a_day, "seal a new column again in webui/rotation.py, and say so here"
+    assert sealed == again | for_a_day, "seal a new column again in webui/keys/rotation.py, and say so here"

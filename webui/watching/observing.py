@@ -25,15 +25,15 @@ from core.errors import HarkError
 from pipeline.recordings import summarization
 from pipeline.recordings.transcription import registry
 from webui.accounts.models import User
+from webui.api.endpoints import endpoint
 from webui.api.webhooks import stuck as webhooks_are_stuck
-from webui.errors import StatusError
+from webui.http.errors import StatusError
+from webui.http.middleware import Middleware
 from webui.jobs import heartbeat
 from webui.jobs.models import Heartbeat
 from webui.jobs.services import LANES, WEBHOOKS, stuck_lanes
-from webui.logs import Middleware
-from webui.metrics import REQUESTS, Disk, Installation, Jobs
-from webui.requests import endpoint
 from webui.servers import check_redis
+from webui.watching.metrics import REQUESTS, Disk, Installation, Jobs
 
 log = logging.getLogger(__name__)
 

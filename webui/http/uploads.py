@@ -15,7 +15,7 @@ from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from core.data_folder import storing
 from core.errors import HarkError
 from pipeline.recordings.media import suffix_of
-from webui.errors import StatusError
+from webui.http.errors import StatusError
 
 
 class DataFolderUploads(TemporaryFileUploadHandler):

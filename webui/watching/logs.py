@@ -6,20 +6,20 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any
 from uuid import uuid4
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from webui.http.middleware import Middleware, view_of
+
 log = logging.getLogger(__name__)
 
 HEADER = "X-Request-ID"
-METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _USABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -55,15 +55,6 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
-def view_of(request: HttpRequest) -> str:
-    """Return the view's name for the log: the address may hold a token or be made up."""
-    return str(request.resolver_match.view_name) if request.resolver_match else "none"
-
-
-def method_of(request: HttpRequest) -> str:
-    return request.method if request.method in METHODS else "other"
-
-
 class NoAddress(logging.Filter):
     """Names the view instead of the address in what Django logs about a request."""
 
@@ -72,15 +63,6 @@ class NoAddress(logging.Filter):
         if isinstance(request, HttpRequest) and isinstance(record.args, tuple):
             record.args = tuple(view_of(request) if one == request.path else one for one in record.args)
         return True
-
-
-class Middleware:
-    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response: HttpResponseBase = self.get_response(request)
-        return response
 
 
 class RequestIds(Middleware):

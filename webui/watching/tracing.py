@@ -20,7 +20,8 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from core.errors import HarkError
-from webui.logs import HEADER, Middleware, method_of, view_of
+from webui.http.middleware import Middleware, method_of, view_of
+from webui.watching.logs import HEADER
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

@@ -29,8 +29,8 @@ from core.data_folder import REPOSITORY
 from tests.support.portal_driver import served
 from tests.support.servers import wait_for
 from tests.webui.audio.conftest import ready_recording
-from webui import http_connection
 from webui.accounts.models import User
+from webui.http import connection
 
 MOST = 8
 
@@ -45,9 +45,9 @@ async def hello(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    monkeypatch.setattr(http_connection, "HEAD_S", 0.5, raising=False)
+    monkeypatch.setattr(connection, "HEAD_S", 0.5, raising=False)
     config = uvicorn.Config(
-        hello, port=0, http="webui.http_connection:Connection", lifespan="off", log_level="error",
+        hello, port=0, http="webui.http.connection:Connection", lifespan="off", log_level="error",
         limit_concurrency=MOST, ws="none",
     )  # fmt: skip
     server = uvicorn.Server(config)
@@ -229,7 +229,7 @@ def test_a_portal_with_1024_files_outlives_1200_half_requests(tmp_path: Path, ma
             except OSError:
                 return False
 
-        wait_for(is_healthy, http_connection.HEAD_S + 10)
+        wait_for(is_healthy, connection.HEAD_S + 10)
         said = (tmp_path / "serve.log").read_text()
         assert len(said.splitlines()) < 10, said
 

@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
 from core.errors import HarkError
-from webui.secret import all_keys
+from webui.keys.secret import all_keys
 
 SHOWN_ONCE = "shown once"
 

@@ -11,9 +11,9 @@ from core.errors import HarkError
 from webui.accounts.models import User
 from webui.accounts.services import create_token
 from webui.audio.uploads import LARGE_AT_ONCE, check_body
-from webui.errors import StatusError
+from webui.http.body_limits import Body, LimitBodies
+from webui.http.errors import StatusError
 from webui.jobs.quota import Limits, set_quota, take_minutes
-from webui.limits import Body, LimitBodies
 
 
 def asked(application: Any, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> tuple[int, bytes]:
@@ -68,7 +68,7 @@ def test_a_full_disk_is_explained(path: str) -> None:
 
 @pytest.mark.parametrize("goes_on", [False, True])
 def test_a_body_that_stops_coming_or_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, goes_on: bool) -> None:
-    monkeypatch.setattr("webui.limits.PIECE_S", 0.2)
+    monkeypatch.setattr("webui.http.body_limits.PIECE_S", 0.2)
     sent: list[dict[str, Any]] = []
     came = 0
 
@@ -81,7 +81,7 @@ def test_a_body_that_stops_coming_or_drips_is_not_waited_for(monkeypatch: pytest
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    monkeypatch.setattr("webui.limits.READ_ON_S", 0.0)
+    monkeypatch.setattr("webui.http.body_limits.READ_ON_S", 0.0)
     scope = {"type": "http", "method": "POST", "path": "/api/v1/jobs", "headers": []}
     asyncio.run(asyncio.wait_for(limited(lambda: None, False)(scope, receive, send), 10.0))
     assert sent[0]["status"] == 408 and b"Send it again" in sent[1]["body"]
@@ -100,7 +100,7 @@ def test_what_has_no_room_is_refused_before_its_body(
 ) -> None:
     from webui.asgi import application
 
-    monkeypatch.setattr("webui.limits.READ_ON_S", 0.0)
+    monkeypatch.setattr("webui.http.body_limits.READ_ON_S", 0.0)
     size, status = 500, 429
     if what == "quota":
         settings.USER_MAX_BYTES, size, status = 1_000_000, 500_000_000, 507
@@ -142,7 +142,7 @@ def test_large_bodies_of_a_user_that_come_at_once(owner: User, other: User) -> N
 
 
 def test_room_is_looked_at_as_a_body_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webui.limits.LOOK_EVERY", 10_000)
+    monkeypatch.setattr("webui.http.body_limits.LOOK_EVERY", 10_000)
     seen: list[int] = []
 
     async def check(body: Body, before: Any) -> None:

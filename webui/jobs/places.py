@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from webui.accounts.models import User
-from webui.errors import StatusError
+from webui.http.errors import StatusError
 
 MOST_AT_ONCE, MOST_OF_A_USER = 8, 4
 

@@ -15,8 +15,8 @@ from django.views.decorators.csrf import csrf_exempt
 from core.errors import HarkError
 from webui.api.authentication import Token
 from webui.api.problems import in_words
-from webui.errors import StatusError, problem
-from webui.parameters import json_object, whole_number
+from webui.http.errors import StatusError, problem
+from webui.http.parameters import is_page, json_object, whole_number
 
 Shape = Callable[[HarkError, int], HttpResponse]  # an error and its status as an answer
 
@@ -73,15 +73,10 @@ def endpoint(
                 return failed(request, *in_words(request, error))
 
         answered.scopes = scopes  # type: ignore[attr-defined]  # read by a test
-        answered.shape = shape  # type: ignore[attr-defined]  # of a refusal before this is called: webui.rate_limits
+        answered.shape = shape  # type: ignore[attr-defined]  # of a refusal before this is called: webui.accounts.rate_limits
         return answered
 
     return decorate
-
-
-def is_page(request: HttpRequest) -> bool:
-    """Return whether a browser asks, so that the answer, even an error, is a page."""
-    return "text/html" in request.headers.get("Accept", "")
 
 
 def wrong(what: str, why: str, what_to_do: str, status: int = 422) -> StatusError:

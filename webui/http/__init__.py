@@ -1,0 +1,1 @@
+"""HTTP as any portal needs it, without users: requests, bodies and answers."""

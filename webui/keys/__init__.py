@@ -1,0 +1,1 @@
+"""The secret key of the portal, and secrets sealed with it."""

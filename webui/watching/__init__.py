@@ -1,0 +1,1 @@
+"""Logs, traces, figures and checks: for programs that watch the portal."""
