@@ -37,6 +37,16 @@ def organizations_of(user: User, roles: Collection[str]) -> models.QuerySet[Memb
     return Membership.objects.filter(user=user, role__in=roles).values("organization")
 
 
+def to_share_with(user: User) -> models.QuerySet[Organization]:
+    """Return the organizations with which the user may share: those where they are more than a viewer."""
+    return Organization.objects.filter(pk__in=organizations_of(user, CHANGING))
+
+
+def membership_of(user: User, organization: Organization) -> Membership | None:
+    """Return a user's membership; None if they are not in the organization."""
+    return Membership.objects.filter(organization=organization, user=user).first()
+
+
 class Owned(models.QuerySet[Row]):
     """Rows that belong to a user and are never shared with an organization."""
 
@@ -103,3 +113,17 @@ def not_yours() -> StatusError:
         _("It is shared with you, and belongs to somebody else."),
         _("Ask that person."),
     )
+
+
+def sharing_of(thing: Any, user: User) -> dict[str, Any]:
+    """Return what a page shows of a thing's sharing; ``share_with``: the organizations to choose from."""
+    own = thing.user_id == user.pk
+    organization = thing.organization
+    membership = None if organization is None else membership_of(user, organization)
+    return {
+        "own": own,
+        "may_change": own or (membership is not None and membership.changes),
+        "may_withdraw": organization is not None and (own or (membership is not None and membership.manages)),
+        "share_with": list(to_share_with(user)) if own else [],
+        "organization": organization,
+    }

@@ -1,4 +1,5 @@
-"""The frame of every page: counts of what waits for the user, and the chosen theme. Also the help page."""
+"""The frame of every page: counts of what waits for the user, and the chosen theme. Also the start page and
+the help page."""
 
 from __future__ import annotations
 
@@ -11,16 +12,24 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.functional import SimpleLazyObject
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 
 from db.backup import hark_version
+from webui.account_pages.views import THEMES
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
-from webui.accounts.views import safe_address
+from webui.audio.transcripts import recordings_seen_by
+from webui.audio.views import form_context
+from webui.http.parameters import page_asked_for
+from webui.jobs.models import Job
+from webui.listening.models import Sample
+from webui.trainer.models import Detector
+from webui.trainer.services import TRAINING_KINDS, in_use
 
 ANYONE = User(pk=-(2**31) + 1)  # placeholder for the user in a query
-THEMES = ("light", "dark")  # any other: the system's
-THEME_S = 365 * 24 * 3600
+PAGE = 12  # detectors on a page of home
+NEWEST = 4  # recordings on home
+EXAMPLES = "hey lantern", "smart mirror", "good morning house"  # English, without warnings of the adviser
 
 
 class CountsOfUser:
@@ -66,26 +75,28 @@ def _waiting(request: HttpRequest) -> dict[str, int]:
 @cache
 def _counts() -> CountsOfUser:
     """Count active jobs, and marked clips that await a decision."""
-    from webui.jobs.models import Job
-    from webui.listening.models import Sample
-
     return CountsOfUser(
         jobs=lambda user: Job.objects.owned_by(user).filter(state__in=Job.GOING),
         clips=lambda user: Sample.objects.editable_by(user).filter(state=Sample.State.NEW),
     )
 
 
-@require_POST
-def choose_theme(request: HttpRequest) -> HttpResponse:
-    """Set the ``theme``: light, dark, or anything else for the system's; redirect to the page ``next``."""
-    theme = request.POST.get("theme", "")
-    then = safe_address(request, request.POST.get("next", ""))
-    response = HttpResponse(status=303, headers={"Location": then})
-    if theme in THEMES:
-        response.set_cookie("theme", theme, max_age=THEME_S, samesite="Lax", secure=request.is_secure(), httponly=True)
-    else:
-        response.delete_cookie("theme")
-    return response
+@require_GET
+def home(request: HttpRequest) -> HttpResponse:
+    """Show the start: a phrase or recordings, the user's detectors and newest recordings, and active jobs."""
+    detectors = Detector.objects.visible_to(signed_in(request)).select_related("organization")
+    page = page_asked_for(request, detectors.order_by("-created_at", "-id"), PAGE)
+    current = in_use(page.object_list)
+    jobs = Job.objects.visible_to(signed_in(request))
+    context = {
+        "page": page,
+        "detectors": [(detector, current.get(detector.pk)) for detector in page],
+        "going": jobs.filter(state__in=Job.GOING, kind__in=TRAINING_KINDS),
+        "recordings": recordings_seen_by(signed_in(request))[:NEWEST],
+        "examples": EXAMPLES,
+        **form_context(),
+    }
+    return render(request, "trainer/home.html", context)
 
 
 @require_GET

@@ -187,7 +187,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Accounts
 AUTH_USER_MODEL = "accounts.User"
 LOGIN_URL = "accounts:login"
-LOGIN_REDIRECT_URL = "trainer:home"
+LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "accounts:login"
 AUTHENTICATION_BACKENDS = ["webui.accounts.backend.Backend", "django.contrib.auth.backends.ModelBackend"]
 PASSWORD_HASHERS = ["webui.accounts.hashing.FewAtOnce", "django.contrib.auth.hashers.PBKDF2PasswordHasher"]
@@ -202,7 +202,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ACCESS_TOKEN_MINUTES = int(taken("ACCESS_TOKEN_EXPIRE_MINUTES") or 15)
 ACCOUNT_ADAPTER = "webui.accounts.adapters.AccountAdapter"
 ACCOUNT_EMAIL_VERIFICATION = "none"
-ACCOUNT_FORMS = {"change_password": "webui.accounts.forms.ChangePasswordForm"}
+ACCOUNT_FORMS = {"change_password": "webui.account_pages.forms.ChangePasswordForm"}
 ACCOUNT_RATE_LIMITS = MFA_RATE_LIMITS = False  # guesses are counted in the database (webui.accounts.sign_in)
 MFA_ADAPTER = "webui.accounts.adapters.SealingAdapter"
 MFA_ALLOW_UNVERIFIED_EMAIL = True

@@ -5,22 +5,25 @@ from __future__ import annotations
 from django.urls import include, path
 
 from webui import navigation
+from webui.library import views as library
 from webui.watching import observing
 
 urlpatterns = [
     path("live", observing.live, name="live"),
     path("ready", observing.ready, name="ready"),
     path("metrics", observing.metrics, name="metrics"),
+    path("", navigation.home, name="home"),
     path("help", navigation.help_page, name="help"),
+    path("clips/<int:clip_id>.wav", library.audio, name="clip"),
     path("", include("webui.trainer.urls")),
     path("", include("webui.listening.urls")),
     path("jobs/", include("webui.jobs.urls")),
     path("api/", include("webui.api.urls")),
     path("library/", include("webui.library.urls")),
     path("recordings/", include("webui.audio.urls")),
-    path("account/", include("webui.accounts.urls")),
+    path("account/", include("webui.account_pages.urls")),
     path("organizations/", include("webui.organizations.urls")),
-    path("", include("webui.accounts.allauth_urls")),
+    path("", include("webui.account_pages.allauth_urls")),
     path("", include("webui.compatibility.urls")),
 ]
 handler404 = "webui.http.errors.not_found"

@@ -43,7 +43,7 @@ def _noise(seed: int, seconds: float = 0.6) -> np.ndarray:
 def _import(user: User, number: int) -> Made:
     from django.core.files.uploadedfile import SimpleUploadedFile
 
-    from webui.jobs.services import user_data
+    from webui.accounts.storage import user_data
     from webui.library.import_views import import_archive
 
     packed = io.BytesIO()
@@ -91,8 +91,8 @@ def _transcribe(user: User, number: int) -> Made:
 
 
 def _minable(user: User, number: int) -> Made:
+    from webui.accounts.storage import user_data
     from webui.audio.sharing import set_minable
-    from webui.jobs.services import user_data
 
     recording = _ready_recording(user, number)
     job = set_minable(recording=recording, minable=True)
@@ -121,7 +121,7 @@ def _train(user: User, number: int) -> Made:
     """Train a detector of the smallest size."""
     from pipeline.jobs import run_config
     from pipeline.training.plan import load_plan
-    from webui.jobs.services import user_data
+    from webui.accounts.storage import user_data
     from webui.trainer.models import Version
     from webui.trainer.services import configuration, train
 
@@ -172,7 +172,7 @@ MAKERS: dict[str, Callable[[User, int], Made]] = {
 def left_of(job: Job) -> list[str]:
     """Return files of a finished job that nothing will use: its upload, its result, partial files."""
     from pipeline.jobs import finished_file
-    from webui.jobs.services import user_data
+    from webui.accounts.storage import user_data
 
     data = user_data(job.user)
     places = [finished_file(data, str(job.pk))]

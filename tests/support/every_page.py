@@ -19,11 +19,11 @@ from tests.webui.audio.conftest import SAID, ready_recording, transcript_of_word
 from tests.webui.conftest import PASSWORD
 from webui.accounts import services
 from webui.accounts.models import User
+from webui.accounts.storage import user_data
 from webui.api.models import Webhook
 from webui.audio.models import Recording
 from webui.audio.sharing import share
 from webui.jobs.models import Job
-from webui.jobs.services import user_data
 from webui.listening.models import Sample
 from webui.trainer.models import Version
 from webui.trainer.services import as_spec, configuration

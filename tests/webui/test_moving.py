@@ -38,7 +38,7 @@ from pipeline.recordings.transcript import Segment, Transcript
 from webui.accounts.models import ApiToken
 from webui.audio.models import Recording
 from webui.audio.search import index
-from webui.jobs.services import user_data
+from webui.accounts.storage import user_data
 user = User.objects.create_user("oscar", "oscar@example.org", "a-good-long-password")
 user.groups.add(Group.objects.create(name="Küche"))
 spec = {{"b": 1, "a": [0.5, 1e300, 2**60, None, True], "text": "\\U0001f600 \\\\u0000", "empty": {{}}}}

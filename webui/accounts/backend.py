@@ -7,11 +7,11 @@ from typing import Any
 from django.contrib.auth.backends import ModelBackend
 
 from webui.accounts.models import User
-from webui.organizations.models import Membership
 
+MEMBERSHIPS = User._meta.get_field("memberships").remote_field.model  # of an app above this one
 FETCHED = (
     "SELECT person.*, NOT EXISTS"
-    f" (SELECT 1 FROM {Membership._meta.db_table} AS theirs WHERE theirs.user_id = person.id) AS is_alone"
+    f" (SELECT 1 FROM {MEMBERSHIPS._meta.db_table} AS theirs WHERE theirs.user_id = person.id) AS is_alone"
     f" FROM {User._meta.db_table} AS person WHERE person.id = %s"
 )
 

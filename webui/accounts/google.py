@@ -24,8 +24,8 @@ from webui.accounts import services
 from webui.accounts.audit import Action
 from webui.accounts.models import User
 from webui.accounts.sessions import sign_in_or_ask
-from webui.accounts.views import safe_address
 from webui.http.errors import StatusError, explain
+from webui.http.parameters import safe_address
 from webui.transactions import alone
 
 

@@ -40,8 +40,8 @@ class User(AbstractUser):
     is_owner = models.BooleanField(default=False)
     deletion_asked_at = models.DateTimeField(
         null=True, blank=True
-    )  # its data is removed soon after (webui.accounts.deletion)
-    # Older recordings and jobs are deleted (webui.accounts.retention); None: by hand only.
+    )  # its data is removed soon after (webui.account_pages.deletion)
+    # Older recordings and jobs are deleted (webui.account_pages.retention); None: by hand only.
     recordings_days = models.PositiveIntegerField(null=True, blank=True)
     jobs_days = models.PositiveIntegerField(null=True, blank=True)
     times_let_out = models.PositiveIntegerField(default=0)  # deactivations; earlier sessions and JWTs stay ended

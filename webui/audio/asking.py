@@ -11,8 +11,6 @@ import numpy as np
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from audio_generation.registry import engine_named
-from audio_generation.splice_side import SPLICE
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from pipeline.recordings import llm, speech_client
@@ -23,19 +21,17 @@ from pipeline.recordings.text_similarity import EMBEDDING, similarities
 from pipeline.recordings.transcription.registry import choose
 from pipeline.recordings.transcription.transcribe import recognize
 from webui.accounts.models import User
+from webui.accounts.storage import user_data
 from webui.audio import search, transcripts
 from webui.audio.models import Recording
-from webui.jobs.services import user_data
-from webui.trainer.services import free_engines, speak
+from webui.trainer import services as trainer
 from webui.translation import shown
 
 MOST_RECORDINGS = 20  # read for an answer from all recordings
 MOST_SEGMENTS = 300  # from which those are chosen
 LONGEST_SPOKEN = 600  # letters
 LONGEST_QUESTION_S = 30.0  # of a recorded question
-VOICES = (("piper", "en_US-kathleen-low"),)  # preferred
 T = TypeVar("T")
-SPEAKING_ORDER = ("piper", "kokoro", "flite", "espeak", "festival", "suno")
 
 
 def answer(*, user: User, question: str, recording: Recording | None = None) -> dict[str, Any]:
@@ -122,26 +118,13 @@ def question_of(user: User, audio: np.ndarray, language: str | None = None) -> s
     return text
 
 
-def voice_for(user: User, language: str) -> tuple[str, str] | None:
-    """Return the engine and voice that speak answers in a language; None without one."""
-    ready = [name for name in free_engines(language, user) if name != SPLICE]
-    voices = {name: [voice.name for voice in engine_named(name).voices(language)] for name in ready}
-    for engine, voice in VOICES:
-        if voice in voices.get(engine, ()):
-            return engine, voice
-    for engine in (*SPEAKING_ORDER, *sorted(voices)):
-        if voices.get(engine):
-            return engine, voices[engine][0]
-    return None
-
-
 def spoken(*, user: User, text: str, language: str) -> bytes:
     """Synthesize a text as a WAV file with the best voice. Raises HarkError without one."""
-    voice = voice_for(user, language)
+    voice = trainer.voice_for(user, language)
     if voice is None:
         raise HarkError(
             _("The answer cannot be spoken."),
             _("No engine that is ready here speaks %(language)s.") % {"language": language},
             _("See the page of the engines."),
         )
-    return speak(user=user, engine=voice[0], voice=voice[1], text=text[:LONGEST_SPOKEN], language=language)
+    return trainer.speak(user=user, engine=voice[0], voice=voice[1], text=text[:LONGEST_SPOKEN], language=language)

@@ -16,10 +16,10 @@ from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from webui.accounts.models import User
 from webui.accounts.socket_sign_in import TOO_MANY, SignsIn
+from webui.accounts.storage import user_data
 from webui.audio import live
 from webui.audio.intake import checked_options
 from webui.http.parameters import json_object
-from webui.jobs.services import user_data
 from webui.translation import explained
 
 LONGEST_MESSAGE = 2 * SAMPLE_RATE * 2  # bytes: two seconds

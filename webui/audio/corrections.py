@@ -21,13 +21,13 @@ from pipeline.recordings.job import bring_up_to_date
 from pipeline.recordings.recording_folder import SUMMARY, TEXT, TRANSCRIPT
 from pipeline.recordings.transcript import Segment, Transcript, save_transcript
 from webui.accounts.models import User
+from webui.accounts.storage import user_data
 from webui.audio import history
 from webui.audio import search as searching
 from webui.audio.derived import summary_of
 from webui.audio.editing import corrected, joined, with_joined_segments, without_segment
 from webui.audio.models import Recording
 from webui.audio.transcripts import check_version, segments_with, transcript_to_change
-from webui.jobs.services import user_data
 from webui.transactions import alone
 
 log = logging.getLogger(__name__)

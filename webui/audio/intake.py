@@ -23,6 +23,7 @@ from pipeline.recordings.recording_folder import RECORDINGS
 from pipeline.recordings.transcription.registry import engines
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
+from webui.accounts.storage import user_data
 from webui.audio.corrections import expected_words
 from webui.audio.models import Recording
 from webui.audio.transcripts import submit
@@ -30,7 +31,6 @@ from webui.http.errors import StatusError
 from webui.jobs import services as jobs
 from webui.jobs.models import Job, stage_times
 from webui.jobs.quota import MOST_S, SECONDS, check_minutes, seconds_left
-from webui.jobs.services import user_data
 from webui.transactions import alone
 
 DEFAULTS: dict[str, Any] = {

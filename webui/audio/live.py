@@ -23,8 +23,7 @@ from pipeline.recordings.transcription.transcribe import recognize
 from webui.accounts.models import User
 from webui.audio import asking, intake, uploads
 from webui.audio.models import Recording
-from webui.jobs.quota import check_minutes
-from webui.jobs.services import check_room
+from webui.jobs.quota import check_minutes, check_room
 from webui.listening.services import runtime_of
 from webui.trainer.models import Detector, Version
 from webui.translation import explained

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from webui.access import Owned, Things, shared_with
+from webui.accounts.storage import user_data
 from webui.jobs.models import Job
 
 
@@ -55,8 +56,6 @@ class Recording(models.Model):
 
     @property
     def path(self) -> Path:
-        from webui.jobs.services import user_data
-
         return user_data(self.user) / self.folder
 
     @property
@@ -118,8 +117,6 @@ class UploadInProgress(models.Model):
 
     @property
     def path(self) -> Path:
-        from webui.jobs.services import user_data
-
         return user_data(self.user) / "uploads" / "recordings" / self.id.hex
 
 

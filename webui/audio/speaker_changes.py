@@ -20,13 +20,13 @@ from pipeline.recordings.media import shown_text
 from pipeline.recordings.recording_folder import AUDIO
 from pipeline.recordings.transcript import Transcript
 from webui.accounts.models import User
+from webui.accounts.storage import user_data
 from webui.audio.corrections import keep
 from webui.audio.editing import divided, with_divided_segment, with_other_segments
 from webui.audio.intake import checked_options
 from webui.audio.models import Recording
 from webui.audio.transcripts import check_version, segments_with, submit_alone, transcript_of, transcript_to_change
 from webui.jobs.models import Job
-from webui.jobs.services import user_data
 from webui.transactions import alone
 
 LONGEST_NAME = 100  # letters

@@ -23,13 +23,14 @@ from core.data_folder import storage_error, storing
 from core.errors import HarkError
 from pipeline.recordings.media import MediaFacts, MediaLimits, check_header, clean_name, suffix_of
 from webui.accounts.models import User
+from webui.accounts.storage import note_taken, user_data
 from webui.audio import intake
 from webui.audio.models import Recording, UploadInProgress
 from webui.http.body_limits import Body
 from webui.http.errors import StatusError
 from webui.http.uploads import on_disk
-from webui.jobs.quota import check_minutes, note_taken
-from webui.jobs.services import check_queue, check_room, take_room, user_data
+from webui.jobs.quota import check_minutes, check_room, take_room
+from webui.jobs.services import check_queue
 
 LARGEST_CHUNK = 8_000_000  # bytes of one request
 BLOCK = 256 * 1024  # bytes in memory

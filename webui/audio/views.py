@@ -29,9 +29,9 @@ from pipeline.recordings.transcription.engine import described
 from pipeline.recordings.transcription.measured import facts, source
 from pipeline.recordings.transcription.registry import AUTO, choose, ready
 from pipeline.recordings.transcription.transcribe import recognized_so_far
-from webui.access import owned, to_change, visible
+from webui.access import owned, sharing_of, to_change, visible
 from webui.accounts.signed_in import signed_in
-from webui.audio import asking, corrections, derived, intake, live, sharing, speaker_changes, transcripts
+from webui.audio import corrections, derived, intake, live, sharing, speaker_changes, transcripts
 from webui.audio.history import newest
 from webui.audio.models import Recording
 from webui.http.errors import StatusError
@@ -40,7 +40,7 @@ from webui.http.ranges import file_or_part
 from webui.jobs.models import Job
 from webui.jobs.services import stages_of
 from webui.keys.sealing import shown_now
-from webui.organizations.services import sharing_of
+from webui.trainer import services as trainer
 from webui.translation import shown
 
 PAGE = 25
@@ -122,7 +122,7 @@ def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         "network": for_the_network(request),
         "undoes": newest(found.path) is not None,
         "problem": found.error,
-        "speaks": asking.voice_for(signed_in(request), found.language or "en") is not None,
+        "speaks": trainer.voice_for(signed_in(request), found.language or "en") is not None,
         **form_context(),
     }
     return render(request, "audio/recording.html", context)

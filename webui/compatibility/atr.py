@@ -34,6 +34,7 @@ from pipeline.recordings.recording_folder import GIVEN_TEXT
 from pipeline.recordings.transcription.hark_engine import HarkCtc, own_weights
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
+from webui.accounts.storage import user_data
 from webui.api.endpoints import endpoint, switch, wrong
 from webui.audio import asking, intake, transcripts
 from webui.audio.asking import LONGEST_QUESTION_S, spoken
@@ -46,7 +47,6 @@ from webui.compatibility.uploads import one_by_one, sent_file, sent_files
 from webui.http.parameters import is_page
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
-from webui.jobs.services import user_data
 from webui.translation import explained
 
 SESSION = "atr"  # the option of recordings uploaded here

@@ -24,13 +24,13 @@ from pipeline.recordings.summarization import Summary, summarize
 from pipeline.recordings.transcript import Segment, Transcript
 from pipeline.recordings.transcription.transcribe import PROGRESS_FILE, TranscribeOptions, transcribe
 from webui.accounts.models import User
+from webui.accounts.storage import user_data
 from webui.audio import intake, transcripts
 from webui.audio.models import Recording
 from webui.audio.uploads import name_of, received
 from webui.http.errors import StatusError
 from webui.jobs.places import place
 from webui.jobs.quota import check_minutes, take_minutes
-from webui.jobs.services import user_data
 
 AT_ONCE_S = 120.0  # of audio that is transcribed without a job
 AT_ONCE_TIMEOUT_S = 300.0  # a first request loads the model

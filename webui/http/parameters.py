@@ -7,13 +7,17 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from django.conf import settings
 from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest
+from django.shortcuts import resolve_url
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from core.untrusted_json import untrusted_json
 
 HERE = ("localhost", "127.0.0.1", "::1")  # names under which only this machine reaches the portal
+INVALID = 422  # the status of a page that shows a form again
 LARGEST = 2**63 - 1  # the database's limit
 
 
@@ -43,6 +47,13 @@ def json_object(text: str | bytes) -> dict[str, Any]:
 def is_page(request: HttpRequest) -> bool:
     """Return whether a browser asks, so that the answer, even an error, is a page."""
     return "text/html" in request.headers.get("Accept", "")
+
+
+def safe_address(request: HttpRequest, wanted: str) -> str:
+    """Return ``wanted`` if it is a page of this portal, else the start page."""
+    if url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure()):
+        return wanted
+    return resolve_url(settings.LOGIN_REDIRECT_URL)
 
 
 def for_the_network(request: HttpRequest) -> dict[str, str]:

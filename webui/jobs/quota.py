@@ -7,13 +7,10 @@ except the owner of the installation.
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.db.models import F
@@ -22,6 +19,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from webui.accounts.models import User
+from webui.accounts.storage import bytes_used, forget_count, note_taken, user_data
 from webui.http.errors import StatusError
 from webui.jobs.models import Job, Quota, Usage
 from webui.organizations.models import Organization
@@ -29,9 +27,6 @@ from webui.transactions import alone
 
 MOST_S = "most_s"  # in the spec of a transcription: seconds left of its user's quota
 SECONDS = "seconds"  # there too: the length of its recording, if known
-COUNTED_FOR_S = 60.0  # cached, since a count visits all files
-
-_counted: dict[Path, tuple[float, int]] = {}  # by folder: when, and how many bytes
 
 
 @dataclass(frozen=True)
@@ -124,11 +119,17 @@ def accounts_of(user: User, limit: str) -> list[Account]:
     return [account_of(user), *map(account_of, organizations)]
 
 
-def check_room_in(account: Account, folders: Sequence[Path], size: int) -> None:
-    """Raise StatusError (507) if ``size`` more bytes exceed the quota of the account with these data folders."""
+def check_room(user: User, size: int = 0) -> None:
+    """Raise StatusError (507) if ``size`` more bytes exceed the user's quota. The owner's is the disk."""
+    for account in accounts_of(user, "disk_bytes"):
+        _check_room_in(account, size)
+
+
+def _check_room_in(account: Account, size: int) -> None:
     most = account.limits.disk_bytes
     if not most:
         return
+    folders = [user_data(user) for user in account.people]
     if sum(map(bytes_used, folders)) + size >= most:
         for folder in folders:
             forget_count(folder)
@@ -151,38 +152,27 @@ def check_room_in(account: Account, folders: Sequence[Path], size: int) -> None:
     )
 
 
+def take_room(user: User, size: int) -> None:
+    """Reserve ``size`` bytes for a file that is about to be written. Raises StatusError (507) as :func:`check_room`."""
+    check_room(user, size)
+    note_taken(user_data(user), size)
+
+
 def _gigabytes(size: int) -> str:
     return str(number_format(round(size / 1e9, 3)))
 
 
-def note_taken(folder: Path, size: int) -> None:
-    """Add ``size`` bytes to the cached count of a folder."""
-    at, used = _counted.get(folder, (0.0, 0))
-    if folder in _counted:
-        _counted[folder] = (at, used + size)
-
-
-def forget_count(folder: Path) -> None:
-    _counted.pop(folder, None)
-
-
-def bytes_used(folder: Path) -> int:
-    """Return the bytes of the files in a folder, counted at most once a minute and corrected by :func:`note_taken`."""
-    at, used = _counted.get(folder, (0.0, 0))
-    if folder not in _counted or time.monotonic() - at > COUNTED_FOR_S:
-        at, used = time.monotonic(), bytes_below(folder)
-        _counted[folder] = (at, used)
-    return used
-
-
-def bytes_below(folder: Path) -> int:
-    """Return the bytes of all files in a folder and its subfolders."""
-    total = 0
-    for below, _folders, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):  # deleted meanwhile
-                total += os.lstat(f"{below}/{name}").st_size
-    return total
+def usage_of(whose: User | Organization) -> dict[str, Any]:
+    """Return the use of a quota as pages show it; the owner's disk space is not counted."""
+    account = account_of(whose)
+    is_counted = not (isinstance(whose, User) and whose.is_owner)
+    return {
+        "limits": account.limits,
+        "disk_gb": sum(bytes_used(user_data(user)) for user in account.people) / 1e9 if is_counted else None,
+        "most_gb": None if account.limits.disk_bytes is None else account.limits.disk_bytes / 1e9,
+        "jobs": account.jobs_today(),
+        "minutes": account.seconds_this_month() / 60,
+    }
 
 
 def take_job(user: User) -> None:

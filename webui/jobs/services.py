@@ -25,22 +25,18 @@ from core.worded import worded
 from pipeline.jobs import AUDIO, KINDS, TRAINING, TRAINING_STAGES, finished_file, run_config
 from pipeline.training.config import Recipe
 from webui.accounts.models import User
+from webui.accounts.storage import user_data
 from webui.jobs.models import Job, JobEvent
 from webui.jobs.queue import enqueue, this_cluster
 from webui.jobs.quota import (
     MOST_S,
     SECONDS,
-    account_of,
-    accounts_of,
-    bytes_used,
     check_jobs,
     check_minutes,
-    check_room_in,
-    note_taken,
+    check_room,
     seconds_left,
     take_job,
 )
-from webui.organizations.models import Organization
 from webui.transactions import alone
 from webui.translation import shown
 from webui.watching import tracing
@@ -62,41 +58,6 @@ class LimitReached(HarkError):
     """Too many jobs; answered with 429."""
 
     status = 429
-
-
-def user_data(user: User) -> Path:
-    """Return the data folder of a user: clips, models, jobs. The owner's is that of the installation and command line.
-
-    One folder each keeps a person's recordings out of another's detectors without a condition in every query.
-    """
-    if user.is_owner:
-        return Path(settings.DATA)
-    return Path(settings.DATA) / "users" / str(user.pk)
-
-
-def check_room(user: User, size: int = 0) -> None:
-    """Raise StatusError (507) if ``size`` more bytes exceed the user's quota. The owner's is the disk."""
-    for account in accounts_of(user, "disk_bytes"):
-        check_room_in(account, list(map(user_data, account.people)), size)
-
-
-def take_room(user: User, size: int) -> None:
-    """Reserve ``size`` bytes for a file that is about to be written. Raises StatusError (507) as :func:`check_room`."""
-    check_room(user, size)
-    note_taken(user_data(user), size)
-
-
-def usage_of(whose: User | Organization) -> dict[str, Any]:
-    """Return the use of a quota as pages show it; the owner's disk space is not counted."""
-    account = account_of(whose)
-    is_counted = not (isinstance(whose, User) and whose.is_owner)
-    return {
-        "limits": account.limits,
-        "disk_gb": sum(bytes_used(user_data(user)) for user in account.people) / 1e9 if is_counted else None,
-        "most_gb": None if account.limits.disk_bytes is None else account.limits.disk_bytes / 1e9,
-        "jobs": account.jobs_today(),
-        "minutes": account.seconds_this_month() / 60,
-    }
 
 
 def submit(

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -23,11 +24,12 @@ from core.child_process import signal_group
 from core.data_folder import REPOSITORY, storage_error
 from core.worded import worded
 from pipeline.jobs import finished_file
+from webui.accounts.storage import user_data
 from webui.jobs import services
-from webui.jobs.models import Job
+from webui.jobs.models import Job, stage_times
 from webui.transactions import is_locked
+from webui.watching import tracing
 from webui.watching.logs import about_job
-from webui.watching.tracing import job_span
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -49,11 +51,37 @@ def run(job_id: str) -> None:
         return
     old = signal.signal(signal.SIGTERM, _stop) if threading.current_thread() is threading.main_thread() else None
     try:
-        with about_job(job_id), job_span(job):
+        with about_job(job_id), _span(job):
             _watched(job)
     finally:
         if old is not None:
             signal.signal(signal.SIGTERM, old)
+
+
+@contextmanager
+def _span(job: Job) -> Iterator[None]:
+    """Trace the work on a job as a span; the spans of its stages are added when it has ended."""
+    if not tracing.wanted():
+        yield
+        return
+    from opentelemetry.trace import SpanKind, Status, StatusCode
+
+    tracer = tracing.provider().get_tracer(__name__)
+    told = {"hark.job.id": str(job.pk), "hark.job.kind": job.kind, "hark.job.lane": job.lane}
+    parent = tracing.context_of(job.traceparent)
+    with tracer.start_as_current_span(f"job {job.kind}", parent, SpanKind.CONSUMER, told) as span:
+        yield
+        job.refresh_from_db(fields=["state"])
+        span.set_attribute("hark.job.state", job.state)
+        if job.state in (Job.State.FAILED, Job.State.INTERRUPTED):
+            span.set_status(Status(StatusCode.ERROR))
+        for _job, stage, began, end in stage_times(Job.objects.filter(pk=job.pk)):
+            tracer.start_span(f"stage {stage}", start_time=_ns(began)).end(_ns(end))
+    tracing.provider().force_flush()  # a worker may be ended at any time
+
+
+def _ns(seconds: float) -> int:
+    return int(seconds * 1e9)
 
 
 def _watched(job: Job) -> None:
@@ -73,7 +101,7 @@ def _stop(number: int, frame: object) -> None:
 
 
 def _supervise(job: Job) -> None:
-    data = services.user_data(job.user)
+    data = user_data(job.user)
     try:
         log_file = services.log_of(job)
         log_file.parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +188,7 @@ def _keep_small(log: Path) -> None:
 def _conclude(job: Job, exit_code: int) -> None:
     # Not the lease, which must stay this worker's own: another worker may have the job by now.
     job.refresh_from_db(fields=["state", "result", "error"])
-    finished = finished_file(services.user_data(job.user), str(job.id))
+    finished = finished_file(user_data(job.user), str(job.id))
     # A finished result is kept even if the job was cancelled at the last moment.
     result = job.result if exit_code == 0 or job.state == Job.State.CANCELLING else None
     if result is not None:

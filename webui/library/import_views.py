@@ -25,8 +25,10 @@ from core.errors import HarkError
 from pipeline.jobs import IMPORTS
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
+from webui.accounts.storage import user_data
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
+from webui.jobs.quota import take_room
 from webui.library.services import has_library
 from webui.transactions import alone
 
@@ -104,7 +106,7 @@ def import_archive(*, user: User, sent: UploadedFile, name: str, said: dict[str,
             )
     finally:
         if job is None or job.spec["archive"] != archive:
-            shutil.rmtree((jobs.user_data(user) / archive).parent, ignore_errors=True)
+            shutil.rmtree((user_data(user) / archive).parent, ignore_errors=True)
     return job
 
 
@@ -154,8 +156,8 @@ def archive_name(sent: str) -> str:
 
 def keep_archive(user: User, sent: UploadedFile, name: str) -> tuple[str, str]:
     """Write an upload into a new folder; return its path relative to the user's data, and its digest."""
-    jobs.take_room(user, sent.size or 0)
-    data = jobs.user_data(user)
+    take_room(user, sent.size or 0)
+    data = user_data(user)
     uploads = data / IMPORTS
     with storing("keeping the upload"):
         uploads.mkdir(parents=True, exist_ok=True)
@@ -177,7 +179,7 @@ def forget_upload(job: Job, **kwargs: Any) -> None:
     """Remove the upload of an import that has ended and will not be retried."""
     archive = job.spec.get("archive") if job.kind == "import" else None
     if archive and job.state in (Job.State.DONE, Job.State.CANCELLED):
-        place = (jobs.user_data(job.user) / archive).parent
+        place = (user_data(job.user) / archive).parent
         transaction.on_commit(partial(shutil.rmtree, place, ignore_errors=True))
 
 

@@ -25,7 +25,7 @@ from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
 from webui.http.parameters import whole_number
 from webui.http.uploads import on_disk
-from webui.jobs.services import check_room
+from webui.jobs.quota import check_room
 from webui.library import services
 from webui.listening.services import runtime_of
 from webui.trainer.models import Detector, Version, in_use_of

@@ -25,9 +25,8 @@ from pipeline.training.mining import faded
 from pipeline.training.splits import real_speaker
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
+from webui.accounts.storage import bytes_below, user_data
 from webui.http.parameters import LARGEST
-from webui.jobs.quota import bytes_below
-from webui.jobs.services import user_data
 
 PAGE = 50  # clips
 MOST_COUNTED = 10_000  # matches; beyond that a page says "more than"

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.formats import number_format
@@ -74,7 +74,7 @@ def _row(clip: Clip) -> dict[str, Any]:
     return {
         "id": str(clip.id),
         "address": reverse("library:clip", args=[clip.id]),
-        "audio": reverse("trainer:clip", args=[clip.id]),
+        "audio": reverse("clip", args=[clip.id]),
         "text": _short(clip.text_original or clip.text_normalized, 160) if clip.text_known else "",
         "mark": mark,
         "aside": clip.state != "ready",
@@ -190,3 +190,8 @@ def _done(action: str, count: int) -> str:
         "delete": ngettext("%(n)d clip is deleted.", "%(n)d clips are deleted.", count),
     }
     return words[action] % {"n": count}
+
+
+@require_GET
+def audio(request: HttpRequest, clip_id: int) -> FileResponse:
+    return services.audio_response(signed_in(request), clip_id)

@@ -12,6 +12,7 @@ from django.db.models import Q
 
 from webui.access import CHANGING, Things, organizations_of
 from webui.accounts.models import User
+from webui.accounts.storage import user_data
 from webui.trainer.models import Detector
 
 
@@ -88,6 +89,4 @@ class Sample(models.Model):
 
     @property
     def path(self) -> Path:
-        from webui.jobs.services import user_data
-
         return user_data(self.user) / self.file

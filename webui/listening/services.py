@@ -32,11 +32,13 @@ from pipeline.serving.sorting import sort_wake
 from pipeline.training.config import is_known
 from pipeline.training.retraining import CORPUS, FALSE_ALARM_OF
 from webui.accounts.models import User
+from webui.accounts.storage import user_data
 from webui.http.errors import StatusError
 from webui.jobs.models import Job
-from webui.jobs.services import take_room, user_data
+from webui.jobs.quota import take_room
 from webui.listening.models import Sample, WakeIntake
 from webui.trainer.models import Detector, Version
+from webui.trainer.services import only_trained
 from webui.transactions import alone
 
 if TYPE_CHECKING:
@@ -62,11 +64,6 @@ def untrained_runtime(phrase: str, language: str) -> UntrainedStream:
     if not is_known(keyphrase.language):
         raise HarkError(_("This phrase cannot be tried yet."), only_trained(), _("Train it; a trial takes a minute."))
     return UntrainedStream(keyphrase)
-
-
-def only_trained() -> str:
-    """Return why phrases of some languages cannot be tried without training."""
-    return _("Without training Hark hears phrases in English only.")
 
 
 def detect_in_file(version: Version, path: Path, fa_per_day: float | None = None) -> dict[str, Any]:
@@ -124,10 +121,6 @@ def keep_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray
     )
 
 
-def takes_wakes(detector: Detector) -> bool:
-    return WakeIntake.objects.filter(detector=detector).exists()
-
-
 def allow_wakes(*, detector: Detector, allowed: bool) -> None:
     """Store the owner's choice whether devices may send clips; earlier clips stay."""
     if allowed:
@@ -143,7 +136,7 @@ def keep_wake(*, user: User, version: Version, path: Path, kind: str, score: flo
     audio.
     """
     detector = version.detector
-    if not takes_wakes(detector):
+    if not WakeIntake.objects.filter(detector=detector).exists():
         raise StatusError(
             403,
             _("This detector takes nothing from devices."),

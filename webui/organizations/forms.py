@@ -5,9 +5,10 @@ from __future__ import annotations
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from webui.accounts.forms import MOST_DAYS
 from webui.organizations.models import Role
 from webui.organizations.services import LONGEST_NAME
+
+MOST_DAYS = 36_500
 
 
 class NameForm(forms.Form):

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import astuple
 from datetime import timedelta
-from typing import Any, cast
+from typing import cast
 
 from django.core.exceptions import ValidationError
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from core.errors import HarkError
-from webui.access import CHANGING, READING, not_yours, organizations_of
+from webui.access import READING, membership_of, not_yours, organizations_of, to_share_with
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.services import LINK_LIFE, LinkGone, digest
@@ -48,19 +48,9 @@ def seen_by(user: User) -> QuerySet[Organization]:
     return Organization.objects.all() if user.is_owner else of_user(user)
 
 
-def to_share_with(user: User) -> QuerySet[Organization]:
-    """Return the organizations with which the user may share: those where they are more than a viewer."""
-    return Organization.objects.filter(pk__in=organizations_of(user, CHANGING))
-
-
 def visible(user: User, number: int) -> Organization:
     """Return an organization. Raises Http404 if the user does not see it."""
     return get_object_or_404(seen_by(user), pk=number)
-
-
-def membership_of(user: User, organization: Organization) -> Membership | None:
-    """Return a user's membership; None if they are not in the organization."""
-    return Membership.objects.filter(organization=organization, user=user).first()
 
 
 def member(organization: Organization, user_id: int) -> Membership:
@@ -420,17 +410,3 @@ def set_quota(*, organization: Organization, limits: Limits, by: User) -> None:
 
 def with_counts(organizations: QuerySet[Organization]) -> QuerySet[Organization]:
     return organizations.annotate(people=Count("memberships"))
-
-
-def sharing_of(thing: Thing, user: User) -> dict[str, Any]:
-    """Return what a page shows of a thing's sharing; ``share_with``: the organizations to choose from."""
-    own = thing.user_id == user.pk
-    organization = thing.organization
-    membership = None if organization is None else membership_of(user, organization)
-    return {
-        "own": own,
-        "may_change": own or (membership is not None and membership.changes),
-        "may_withdraw": organization is not None and (own or (membership is not None and membership.manages)),
-        "share_with": list(to_share_with(user)) if own else [],
-        "organization": organization,
-    }

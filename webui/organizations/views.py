@@ -14,14 +14,13 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
-from webui.access import visible
+from webui.access import membership_of, visible
 from webui.accounts.audit import Action, entries_of_organization, record
-from webui.accounts.forms import QuotaForm
 from webui.accounts.signed_in import signed_in
-from webui.accounts.views import INVALID
 from webui.audio.models import Recording
-from webui.http.parameters import page_asked_for, whole_number
-from webui.jobs.services import usage_of
+from webui.http.parameters import INVALID, page_asked_for, whole_number
+from webui.jobs.forms import QuotaForm
+from webui.jobs.quota import usage_of
 from webui.keys.sealing import show_next, shown_now
 from webui.organizations import services, use_of
 from webui.organizations.forms import InvitationForm, NameForm, SharedForm
@@ -60,7 +59,7 @@ def organization(request: HttpRequest, organization_id: int) -> HttpResponse:
 def _page(request: HttpRequest, organization_id: int, status: int = 200, **more: Any) -> HttpResponse:
     user = signed_in(request)
     shown = services.visible(user, organization_id)
-    membership = services.membership_of(user, shown)
+    membership = membership_of(user, shown)
     manages = membership is not None and membership.manages
     of_it = {"organization": shown}
     content = {
@@ -247,7 +246,7 @@ def export(request: HttpRequest, organization_id: int) -> HttpResponse:
 def share_detector(request: HttpRequest, detector_id: int) -> HttpResponse:
     """Share a detector with ``organization``; without one, withdraw it."""
     thing = detector_of(signed_in(request), detector_id)
-    return _share(request, thing, "trainer:detector", "trainer:home")
+    return _share(request, thing, "trainer:detector", "home")
 
 
 @require_POST

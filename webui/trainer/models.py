@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from core.errors import HarkError
 from pipeline.training.verdict import misses_most
 from webui.access import Things, shared_with
+from webui.accounts.storage import user_data
 from webui.jobs.models import Job
 from webui.keys.secret import all_keys
 
@@ -143,8 +144,6 @@ class Version(models.Model):
 
     @property
     def path(self) -> Path:
-        from webui.jobs.services import user_data
-
         return user_data(self.detector.user) / self.folder
 
     @property

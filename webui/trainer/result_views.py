@@ -17,11 +17,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from core.errors import HarkError
 from pipeline.training.config import DEVICES
-from webui.access import owned, to_change
+from webui.access import owned, sharing_of, to_change
 from webui.accounts.signed_in import signed_in
+from webui.accounts.storage import user_data
 from webui.http.parameters import for_the_network
-from webui.jobs.services import stages_of, user_data
-from webui.organizations.services import sharing_of
+from webui.jobs.services import stages_of
 from webui.trainer import results, services, version_files
 from webui.trainer.models import PUBLIC_KEY, Detector, Version, before_in_use, in_use_of
 from webui.trainer.views import BUCKET_WORDS
@@ -46,8 +46,6 @@ def detector(request: HttpRequest, detector_id: int) -> HttpResponse:
 @require_safe
 def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
     """Show the report of a version; ``?fa_per_day=X`` sets the dial without JavaScript."""
-    from webui.listening.services import takes_wakes
-
     shown = services.version_of(signed_in(request), detector_id, number)
     report = shown.report()
     points = results.operating_points(report)
@@ -86,7 +84,7 @@ def version(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
         "parity": results.parity(report),
         "corpora": results.corpora(report),
         **_where(request, shown, report),
-        "takes_wakes": takes_wakes(shown.detector),
+        "takes_wakes": hasattr(shown.detector, "wake_intake"),
         "wakes_per_day": settings.WAKES_PER_DAY,
         "bundle_bytes": version_files.bundle_size(shown),
         "downloads": version_files.downloads(shown),
@@ -257,7 +255,7 @@ def _translated_report(version: Version, language: str) -> str | None:
 def delete(request: HttpRequest, detector_id: int) -> HttpResponse:
     """Delete a detector, its versions and their folders. Its clips stay, and a running training continues."""
     services.remove_detector(detector=services.detector_of(signed_in(request), detector_id, owned))
-    return redirect("trainer:home")
+    return redirect("home")
 
 
 @require_POST

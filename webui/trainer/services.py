@@ -22,6 +22,7 @@ from pipeline.training.config import AUTO_SIZE, RESULT, RunConfig
 from webui.access import visible
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
+from webui.accounts.storage import user_data
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.trainer.models import LONGEST_NOTE, Detector, Version, in_use_of
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from db.records import Clip
 
 PULLED = {"piper": "en_US-lessac-medium", "kokoro": "af_heart", "suno": "bark-small"}  # engines with an example voice
+FIRST_VOICES = (("piper", "en_US-kathleen-low"),)  # preferred
+SPEAKING_ORDER = ("piper", "kokoro", "flite", "espeak", "festival", "suno")
 log = logging.getLogger(__name__)
 
 TRAINING_KINDS = ("train", "retrain")  # of jobs that make a version
@@ -84,6 +87,21 @@ def ready_engines(user: User) -> dict[str, Engine]:
     }
 
 
+def voice_for(user: User, language: str) -> tuple[str, str] | None:
+    """Return the engine and voice that speak answers in a language; None without one."""
+    from audio_generation.splice_side import SPLICE
+
+    ready = {name: engine for name, engine in ready_engines(user).items() if name != SPLICE}
+    voices = {name: [voice.name for voice in engine.voices(language)] for name, engine in ready.items()}
+    for engine, voice in FIRST_VOICES:
+        if voice in voices.get(engine, ()):
+            return engine, voice
+    for engine in (*SPEAKING_ORDER, *sorted(voices)):
+        if voices.get(engine):
+            return engine, voices[engine][0]
+    return None
+
+
 def all_engines(language: str) -> list[tuple[Engine, Readiness, list[Voice]]]:
     """List every speech engine, its readiness, and its voices of the language; ready ones first."""
     from audio_generation.registry import engines
@@ -91,6 +109,11 @@ def all_engines(language: str) -> list[tuple[Engine, Readiness, list[Voice]]]:
     found = [(engine, engine.available()) for engine in engines().values()]
     rows = [(engine, ready, engine.voices(language) if ready.ok else []) for engine, ready in found]
     return sorted(rows, key=lambda row: (not row[1].ok, row[0].name))
+
+
+def only_trained() -> str:
+    """Return why phrases of some languages cannot be tried without training."""
+    return _("Without training Hark hears phrases in English only.")
 
 
 def trainable(languages: Iterable[str]) -> list[tuple[str, str]]:
@@ -194,7 +217,7 @@ def retrain(*, version: Version) -> Job:
     from pipeline.training.plan import config_of_run
 
     detector, run = version.detector, Path(version.folder).name
-    config = config_of_run(jobs.user_data(detector.user) / "jobs" / run)  # its devices, too, whose stage is listed
+    config = config_of_run(user_data(detector.user) / "jobs" / run)  # its devices, too, whose stage is listed
     spec = as_spec(config) if config is not None else {}
     return _submit(detector, "retrain", {**spec, "phrase": detector.phrase, "language": detector.language, "run": run})
 
@@ -314,7 +337,7 @@ def adopt_runs() -> int:
     owner = User.objects.filter(is_owner=True).first()
     if owner is None or Job.objects.filter(user=owner, kind__in=TRAINING_KINDS, state__in=Job.GOING).exists():
         return 0
-    data = jobs.user_data(owner)
+    data = user_data(owner)
     known = set(Version.objects.filter(detector__user=owner).values_list("folder", flat=True))
     adopted = 0
     newest: dict[int, tuple[Version, dict[str, Any]]] = {}  # of each detector
@@ -405,7 +428,7 @@ def remove_version(*, version: Version) -> None:
 
 
 def _remove(folders: Iterable[Path], user: User) -> None:
-    models = (jobs.user_data(user) / "models").resolve()
+    models = (user_data(user) / "models").resolve()
     for folder in folders:
         # Only a run's own folder, whatever the database says.
         if folder.resolve().parent == models and folder.is_dir():
@@ -431,7 +454,7 @@ def clips_of_run(job: Job, most: int) -> list[Clip]:
     from db.db_api import Library, library_exists
     from pipeline.training.config import job_folder
 
-    data = jobs.user_data(job.user)
+    data = user_data(job.user)
     if job.kind != "train" or not library_exists(data):
         return []
     run = Path(job.result["bundle"]).stem if job.result else job_folder(data, run_config(job.spec)).name

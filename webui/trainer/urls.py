@@ -8,14 +8,12 @@ from webui.trainer import device_views, result_views, views
 
 app_name = "trainer"
 urlpatterns = [
-    path("", views.home, name="home"),
     path("new", views.new, name="new"),
     path("new/advice", views.advice, name="advice"),
     path("plans/<uuid:job_id>", views.plan, name="plan"),
     path("start", views.start, name="start"),
     path("speak", views.speak, name="speak"),
     path("jobs/<uuid:job_id>/samples", views.samples, name="samples"),
-    path("clips/<int:clip_id>.wav", views.clip_audio, name="clip"),
     path("engines", views.engines, name="engines"),
     path("engines/models/<str:kind>/pull", views.pull_model, name="pull_model"),
     path("engines/<str:engine>/enable", views.enable, name="enable"),

@@ -1,4 +1,4 @@
-"""From a phrase to a run: the start page, the form with its advice, the plan, and the run's clips."""
+"""From a phrase to a run: the form with its advice, the plan, and the run's clips."""
 
 from __future__ import annotations
 
@@ -20,42 +20,16 @@ from pipeline.training.config import is_known
 from pipeline.training.targets import TITLES
 from webui.access import owned
 from webui.accounts.signed_in import signed_in
-from webui.http.parameters import page_asked_for, uuid_of
+from webui.http.parameters import uuid_of
 from webui.jobs.models import Job
-from webui.library.services import audio_response
-from webui.listening.services import only_trained
 from webui.trainer import services
 from webui.trainer.forms import RunForm
 from webui.trainer.models import Detector
 from webui.translation import shown
 
-PAGE = 12  # detectors on a page of home
-NEWEST = 4  # recordings on home
-EXAMPLES = "hey lantern", "smart mirror", "good morning house"  # English, without warnings of the adviser
 SAMPLES = 12  # clips on the page of a run
 LONGEST_SPOKEN = 200  # letters of a spoken example
 SEVERITY = {"good": ("good", "✓"), "caution": ("warning", "!"), "warning": ("bad", "✗")}  # as on the command line
-
-
-@require_GET
-def home(request: HttpRequest) -> HttpResponse:
-    """Show the start: a phrase or recordings, the user's detectors and newest recordings, and active jobs."""
-    from webui.audio.transcripts import recordings_seen_by
-    from webui.audio.views import form_context
-
-    detectors = Detector.objects.visible_to(signed_in(request)).select_related("organization")
-    page = page_asked_for(request, detectors.order_by("-created_at", "-id"), PAGE)
-    in_use = services.in_use(page.object_list)
-    jobs = Job.objects.visible_to(signed_in(request))
-    context = {
-        "page": page,
-        "detectors": [(detector, in_use.get(detector.pk)) for detector in page],
-        "going": jobs.filter(state__in=Job.GOING, kind__in=services.TRAINING_KINDS),
-        "recordings": recordings_seen_by(signed_in(request))[:NEWEST],
-        "examples": EXAMPLES,
-        **form_context(),
-    }
-    return render(request, "trainer/home.html", context)
 
 
 def new(request: HttpRequest) -> HttpResponse:
@@ -106,7 +80,7 @@ def advice(request: HttpRequest) -> HttpResponse:
         "hear": _spoken_at(request, phrase, language),
         "trying": f"/ws/try?{of_phrase}" if is_known(language) else "",
         "ready": f"{reverse('listening:ready')}?{of_phrase}",
-        "only_trained": only_trained(),
+        "only_trained": services.only_trained(),
         "notes": [(*SEVERITY[note.level], shown(note.message)) for note in found.notes],
         "language": language,
         "suggestions": [
@@ -118,9 +92,7 @@ def advice(request: HttpRequest) -> HttpResponse:
 
 def _spoken_at(request: HttpRequest, phrase: str, language: str) -> str:
     """Return the address of the phrase spoken by the best voice; "" if nothing here speaks the language."""
-    from webui.audio.asking import voice_for
-
-    if (found := voice_for(signed_in(request), language)) is None:
+    if (found := services.voice_for(signed_in(request), language)) is None:
         return ""
     asked = {"engine": found[0], "voice": found[1], "text": phrase, "language": language}
     return f"{reverse('trainer:speak')}?{urlencode(asked)}"
@@ -203,11 +175,6 @@ def samples(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Show clips that the run has made so far, for listening (a fragment)."""
     job = owned(Job.objects.all(), signed_in(request), id=job_id, kind="train")
     return render(request, "trainer/samples.html", {"clips": services.clips_of_run(job, SAMPLES)})
-
-
-@require_GET
-def clip_audio(request: HttpRequest, clip_id: int) -> FileResponse:
-    return audio_response(signed_in(request), clip_id)
 
 
 @require_GET

@@ -11,8 +11,7 @@ addresses, so it is not used.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +24,6 @@ from webui.watching.logs import HEADER
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
-
-    from webui.jobs.models import Job
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 PACKAGES = "opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
@@ -66,7 +63,7 @@ class TraceRequests(Middleware):
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         from opentelemetry.trace import SpanKind, Status, StatusCode
 
-        method, parent = method_of(request), _context(request.headers.get(PARENT, ""))
+        method, parent = method_of(request), context_of(request.headers.get(PARENT, ""))
         with self.tracer.start_as_current_span(method, context=parent, kind=SpanKind.SERVER) as span:
             response = self.get_response(request)
             span.update_name(f"{method} {view_of(request)}")
@@ -93,35 +90,7 @@ def current() -> str:
     return carrier.get(PARENT, "")
 
 
-@contextmanager
-def job_span(job: Job) -> Iterator[None]:
-    """Trace the work on a job as a span; the spans of its stages are added when it has ended."""
-    if not wanted():
-        yield
-        return
-    from opentelemetry.trace import SpanKind, Status, StatusCode
-
-    from webui.jobs.models import stage_times
-
-    tracer = provider().get_tracer(__name__)
-    told = {"hark.job.id": str(job.pk), "hark.job.kind": job.kind, "hark.job.lane": job.lane}
-    parent = _context(job.traceparent)
-    with tracer.start_as_current_span(f"job {job.kind}", parent, SpanKind.CONSUMER, told) as span:
-        yield
-        job.refresh_from_db(fields=["state"])
-        span.set_attribute("hark.job.state", job.state)
-        if job.state in (job.State.FAILED, job.State.INTERRUPTED):
-            span.set_status(Status(StatusCode.ERROR))
-        for _job, stage, began, end in stage_times(type(job).objects.filter(pk=job.pk)):
-            tracer.start_span(f"stage {stage}", start_time=_ns(began)).end(_ns(end))
-    provider().force_flush()  # a worker may be ended at any time
-
-
-def _ns(seconds: float) -> int:
-    return int(seconds * 1e9)
-
-
-def _context(traceparent: str) -> Any:
+def context_of(traceparent: str) -> Any:
     from opentelemetry.context import Context
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 

@@ -55,7 +55,7 @@ def test_these_pages_and_no_others_are_for_everybody() -> None:
     assert unguarded - by_themselves == OPEN
 
 
-@pytest.mark.parametrize("name", ["accounts:me", "accounts:users", "trainer:home", "jobs:index"])
+@pytest.mark.parametrize("name", ["accounts:me", "accounts:users", "home", "jobs:index"])
 def test_to_the_page_of_signing_in_and_back(client: Client, db: None, name: str) -> None:
     address = reverse(name)
     answer = client.get(address + "?page=2")

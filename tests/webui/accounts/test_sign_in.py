@@ -43,7 +43,7 @@ def attempt(client: Client, name: str, password: str, **more: Any) -> Any:
 @pytest.mark.parametrize("name", ["oscar", "OSCAR", " oscar ", "oscar@example.org", "Oscar@Example.ORG"])
 def test_a_name_or_an_address(client: Client, other: User, name: str) -> None:
     answer = attempt(client, name, PASSWORD)
-    assert answer.status_code == 302 and answer["Location"] == reverse("trainer:home")
+    assert answer.status_code == 302 and answer["Location"] == reverse("home")
     assert client.session["_auth_user_id"] == str(other.pk)
 
 

@@ -8,10 +8,10 @@ from django.test import Client
 from pipeline.recordings.transcript import Segment, Word
 from tests.webui.audio.conftest import ready_recording, transcript_of_words
 from webui.accounts.models import User
+from webui.accounts.storage import user_data
 from webui.audio import corrections, derived, transcripts
 from webui.audio.editing import corrected, without_segment
 from webui.audio.models import Recording
-from webui.jobs.services import user_data
 
 
 def test_correction_is_stored_indexed_and_counted(owners: Client, recording: Recording, owner: User) -> None:

@@ -24,10 +24,11 @@ from tests.support.llm_double import running_double, set_up
 from tests.webui.audio.conftest import ready_recording, transcript_of_words
 from tests.webui.compatibility.conftest import token_text
 from webui.accounts.models import User
+from webui.accounts.storage import user_data
 from webui.audio import asking, intake, job_results, live, transcripts
 from webui.audio.models import Passage, Recording
 from webui.audio.search import terms
-from webui.jobs.services import user_data
+from webui.trainer import services as trainer
 
 HTMX = {"HX-Request": "true"}
 
@@ -176,7 +177,7 @@ def test_a_language_model_answers_at_every_door(
     question = "Which day is the rendezvous?"  # no word of it is in any recording
     with running_double() as double:
         set_up(double, monkeypatch)
-        monkeypatch.setattr(asking, "voice_for", lambda user, language: None)
+        monkeypatch.setattr(trainer, "voice_for", lambda user, language: None)
         double.says('{"answer": "It is on a Tuesday.", "segments": [0]}')
         page = owners.post("/recordings/ask", {"question": question}, headers=HTMX).content.decode()
         headers = {"Authorization": f"Bearer {token_text(owner)}"}
@@ -192,7 +193,7 @@ def test_a_language_model_answers_at_every_door(
 def test_an_empty_answer_is_in_the_language_of_the_reader(
     owners: Client, recording: Recording, monkeypatch: pytest.MonkeyPatch, header: str
 ) -> None:
-    monkeypatch.setattr(asking, "voice_for", lambda user, language: ("double", "voice"))
+    monkeypatch.setattr(trainer, "voice_for", lambda user, language: ("double", "voice"))
     headers = {**HTMX, "Accept-Language": header}
     question = {"question": "Where is Atlantis?"}
     with override(header):
@@ -267,15 +268,14 @@ def test_kathleen_speaks_where_she_is(owner: User, monkeypatch: pytest.MonkeyPat
             return [type("Voice", (), {"name": name}) for name in self.names]
 
     there = {"espeak": Engine("gmw/en"), "piper": Engine("en_US-lessac-medium", "en_US-kathleen-low")}
-    monkeypatch.setattr("webui.audio.asking.free_engines", lambda language, user: list(there))
-    monkeypatch.setattr("webui.audio.asking.engine_named", lambda name: there[name])
-    assert asking.voice_for(owner, "en") == ("piper", "en_US-kathleen-low")
+    monkeypatch.setattr("webui.trainer.services.ready_engines", lambda user: there)
+    assert trainer.voice_for(owner, "en") == ("piper", "en_US-kathleen-low")
     there["piper"] = Engine("en_US-lessac-medium")
-    assert asking.voice_for(owner, "en") == ("piper", "en_US-lessac-medium")
+    assert trainer.voice_for(owner, "en") == ("piper", "en_US-lessac-medium")
     del there["piper"]
-    assert asking.voice_for(owner, "en") == ("espeak", "gmw/en")
+    assert trainer.voice_for(owner, "en") == ("espeak", "gmw/en")
     there.clear()
-    assert asking.voice_for(owner, "en") is None
+    assert trainer.voice_for(owner, "en") is None
 
 
 @pytest.mark.parametrize("query", ["", "text=", "text=" + "x" * 601, "text=a&language=" + "x" * 30])

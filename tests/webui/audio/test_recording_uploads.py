@@ -20,10 +20,10 @@ from django.utils import timezone
 from command_line import serve as serving
 from core.errors import HarkError
 from webui.accounts.models import User
+from webui.accounts.storage import user_data
 from webui.asgi import LARGEST_FORM, largest_body
 from webui.audio import transcripts, uploads
 from webui.audio.models import Recording, UploadInProgress
-from webui.jobs.services import user_data
 
 JSON = {"Accept": "application/json"}
 
@@ -250,7 +250,7 @@ def test_bodies_are_as_long_as_their_address_takes() -> None:
 def test_what_comes_in_pieces_is_counted_once(
     client: Client, other: User, settings: Any, monkeypatch: pytest.MonkeyPatch, counted_for_s: float
 ) -> None:
-    monkeypatch.setattr("webui.jobs.quota.COUNTED_FOR_S", counted_for_s)
+    monkeypatch.setattr("webui.accounts.storage.COUNTED_FOR_S", counted_for_s)
     settings.USER_MAX_BYTES = 10_000
     client.force_login(other)
     uploads.folder_of(other)

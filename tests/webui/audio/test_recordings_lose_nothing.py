@@ -19,11 +19,11 @@ from pipeline.recordings import recording_folder
 from pipeline.recordings.transcript import load_transcript
 from tests.support.refusals import refuses
 from webui.accounts.models import User
+from webui.accounts.storage import user_data
 from webui.audio import corrections, intake, live, search, sharing
 from webui.audio.models import Recording
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
-from webui.jobs.services import user_data
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -20,6 +20,7 @@ from pipeline.recordings import recording_folder
 from pipeline.recordings.job import polish_recording
 from tests.support.llm_double import in_capitals, unset
 from tests.support.rendered_pages import flat
+from webui.accounts.storage import user_data
 from webui.audio import corrections, derived, intake, sharing, transcripts
 from webui.audio.editing import without_segment
 from webui.audio.models import Recording
@@ -34,7 +35,7 @@ def summarized(recording: Recording) -> Job:
     mine = jobs.claim(job.pk)
     assert mine is not None
     try:
-        recording_job.summarize_recording(job.spec, jobs.user_data(job.user), silent_reporter())
+        recording_job.summarize_recording(job.spec, user_data(job.user), silent_reporter())
     except HarkError as error:
         jobs.finish(mine, Job.State.FAILED, error)
     else:
@@ -186,7 +187,7 @@ def test_transcript_is_polished_where_a_language_model_is_set_up(
     second = owners.post(address)
     assert second.status_code == 409 and b"The recording is being polished." in second.content
     job = Job.objects.get(kind="polish")
-    polish_recording(job.spec, jobs.user_data(job.user), silent_reporter())
+    polish_recording(job.spec, user_data(job.user), silent_reporter())
     Job.objects.filter(pk=job.pk).update(state=Job.State.DONE)
     shown = owners.get(page).content.decode()
     assert f'href="{address}"' in shown and f'action="{address}"' in shown and "changed since" not in shown

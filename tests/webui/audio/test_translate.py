@@ -14,9 +14,9 @@ from pipeline.recordings.job import translate_recording
 from tests.support.llm_double import in_capitals, unset
 from webui.accounts.models import User
 from webui.accounts.services import create_token
+from webui.accounts.storage import user_data
 from webui.audio import derived, intake, transcripts
 from webui.audio.models import Recording
-from webui.jobs import services as jobs
 from webui.jobs.models import Job
 
 
@@ -36,7 +36,7 @@ def test_a_transcript_is_translated_and_exported(owners: Client, recording: Reco
     assert owners.post(f"{page}/translate", {"language": "fr"}).status_code == 409
     job = Job.objects.get(kind="translate")
     assert job.spec["name"] == "German"
-    translate_recording(job.spec, jobs.user_data(job.user), silent_reporter())
+    translate_recording(job.spec, user_data(job.user), silent_reporter())
     Job.objects.filter(pk=job.pk).update(state=Job.State.DONE)
     shown = owners.get(page).content.decode()
     assert f'href="{page}/export?format=srt&amp;language=de"' in shown and "changed since" not in shown
@@ -59,7 +59,7 @@ def test_by_api(client: Client, owner: User, recording: Recording, model: None) 
     made = client.post(f"{at}/translations?language=de", headers=headers)
     assert made.status_code == 201 and made.json()["kind"] == "translate"
     job = Job.objects.get(kind="translate")
-    translate_recording(job.spec, jobs.user_data(job.user), silent_reporter())
+    translate_recording(job.spec, user_data(job.user), silent_reporter())
     answer = client.get(f"{at}/export?format=txt&language=de", headers=headers)
     assert b"ANNA BRINGS THE LANTERN" in b"".join(answer.streaming_content)  # type: ignore[attr-defined]
     assert client.get(f"{at}/export?format=txt&language=fr", headers=headers).status_code == 409
@@ -71,7 +71,7 @@ def test_a_recording_that_was_deleted_meanwhile_does_not_come_back(
     job = derived.translate(recording=recording, language="de")
     monkeypatch.setattr("pipeline.recordings.job.translate", lambda *given: intake.delete(recording=recording))
     with pytest.raises(HarkError, match="The recording is gone"):
-        translate_recording(job.spec, jobs.user_data(owner), silent_reporter())
+        translate_recording(job.spec, user_data(owner), silent_reporter())
     assert not recording.path.exists()
 
 

@@ -17,12 +17,12 @@ from pipeline.jobs import KINDS
 from tests.support.rendered_pages import flat
 from tests.webui.compatibility.conftest import SAID, Finish, token_text
 from webui.accounts.models import User
+from webui.accounts.storage import user_data
 from webui.audio import transcripts
 from webui.audio.models import Recording
 from webui.compatibility import atr
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
-from webui.jobs.services import user_data
 
 pytestmark = pytest.mark.django_db
 PAGE = {"Accept": "text/html,application/xhtml+xml"}
@@ -246,7 +246,7 @@ def test_not_in_the_recordings_is_an_answer(client: Client, token: dict[str, str
 def test_an_answer_that_nobody_can_speak_is_still_an_answer(
     client: Client, token: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webui.audio.asking.voice_for", lambda user, language: None)
+    monkeypatch.setattr("webui.trainer.services.voice_for", lambda user, language: None)
     said = client.post("/interact", {"text": "Who painted it?"}, headers=token).json()
     assert said["reply"] and said["audio_url"] is None and said["audio_problem"]["what_to_do"]
 

@@ -238,14 +238,14 @@ ASKS: Mapping[str, str] = {"Accept-Encoding": "gzip, br"}
 
 
 def test_pages_and_json_are_compressed(owners: Client) -> None:
-    for address in (reverse("trainer:home"), reverse("jobs:index"), "/api/v1/jobs"):
+    for address in (reverse("home"), reverse("jobs:index"), "/api/v1/jobs"):
         plain, sent = owners.get(address), owners.get(address, headers=ASKS)
         assert "Content-Encoding" not in plain.headers
         if len(plain.content) > 200:
             assert sent.headers["Content-Encoding"] == "gzip" and len(sent.content) < len(plain.content) * 0.7
             assert "Accept-Encoding" in sent.headers["Vary"]
             assert gzip.decompress(sent.content)[:40] == plain.content[:40]
-    assert owners.get(reverse("trainer:home"), headers=ASKS).headers["Content-Encoding"] == "gzip"
+    assert owners.get(reverse("home"), headers=ASKS).headers["Content-Encoding"] == "gzip"
 
 
 def test_sound_is_sent_as_it_is(owners: Client, owner: User) -> None:

@@ -20,11 +20,12 @@ from tests.support.refusals import refuses
 from tests.support.rendered_pages import flat
 from tests.webui.test_shares import sound
 from webui.accounts.models import AuditEntry, User
+from webui.accounts.storage import forget_count, user_data
 from webui.audio import intake, job_results
 from webui.audio.models import Recording
 from webui.jobs import services
 from webui.jobs.models import Job, Usage
-from webui.jobs.quota import Limits, check_minutes, forget_count, limits_of, set_quota, take_minutes
+from webui.jobs.quota import Limits, check_minutes, limits_of, set_quota, take_minutes, usage_of
 
 pytestmark = pytest.mark.django_db
 
@@ -125,7 +126,7 @@ def test_what_failed_is_not_tried_again_without_minutes(client: Client, other: U
 def test_what_failed_is_not_tried_again_without_room(client: Client, other: User, portal: Any) -> None:
     job = submit(other)
     Job.objects.update(state=Job.State.FAILED)
-    folder = services.user_data(other)
+    folder = user_data(other)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "clip.flac").write_bytes(bytes(2000))
     forget_count(folder)
@@ -162,7 +163,7 @@ def test_a_header_that_lies_gives_no_minutes(other: User, portal: Any) -> None:
     recording = intake.create_recording(user=other, name="a.flac", source=source)
     assert recording.job is not None and recording.job.spec["most_s"] == 60.0
     with pytest.raises(HarkError, match=r"minutes of recordings are used up.*longer than the 1 minutes that are left"):
-        KINDS["transcribe"].run(recording.job.spec, services.user_data(other), silent_reporter())
+        KINDS["transcribe"].run(recording.job.spec, user_data(other), silent_reporter())
 
 
 def test_a_transcription_gets_the_remaining_quota_and_counts_when_done(other: User, portal: Any) -> None:
@@ -177,7 +178,7 @@ def test_a_transcription_gets_the_remaining_quota_and_counts_when_done(other: Us
     save_transcript(Transcript(90.0, "en", "x", ()), recording.path / "transcript.json")
     job_results.transcribed(Job(spec=recording.job.spec, result={}))
     intake.delete(recording=recording)
-    assert services.usage_of(other)["minutes"] == pytest.approx(9.5)
+    assert usage_of(other)["minutes"] == pytest.approx(9.5)
 
 
 def test_the_owner_sets_them_and_everybody_sees_their_own(client: Client, owner: User, other: User) -> None:

@@ -14,8 +14,10 @@ from django_q.models import OrmQ
 from core.errors import HarkError
 from pipeline.jobs import TRAINING_STAGES, finished_file
 from webui.accounts.models import User
+from webui.accounts.storage import user_data
 from webui.jobs import services
 from webui.jobs.models import Job
+from webui.jobs.quota import check_room
 
 pytestmark = pytest.mark.django_db(transaction=True)  # jobs are sent when their transaction has ended
 
@@ -63,9 +65,9 @@ def test_what_a_worker_left_that_was_killed_at_the_very_end_is_removed(owner: Us
     for number, state in enumerate((Job.State.DONE, Job.State.CANCELLED, Job.State.FAILED, Job.State.RUNNING)):
         job = submit(owner, number)
         Job.objects.filter(pk=job.pk).update(state=state)
-        left.append(finished_file(services.user_data(owner), str(job.id)))
-    left.append(finished_file(services.user_data(owner), str(uuid4())))  # of a part, which goes with its whole
-    left.append(finished_file(services.user_data(owner), "bench"))  # of nobody's
+        left.append(finished_file(user_data(owner), str(job.id)))
+    left.append(finished_file(user_data(owner), str(uuid4())))  # of a part, which goes with its whole
+    left.append(finished_file(user_data(owner), "bench"))  # of nobody's
     left[0].parent.mkdir(parents=True, exist_ok=True)
     for path in left:
         path.write_text("{}")
@@ -75,7 +77,7 @@ def test_what_a_worker_left_that_was_killed_at_the_very_end_is_removed(owner: Us
 
 def test_a_cancelled_job_leaves_no_result(owner: User, django_capture_on_commit_callbacks: Any) -> None:
     waiting, lost = submit(owner, 1), submit(owner, 2)  # both were taken up again, or will not be
-    left = [finished_file(services.user_data(owner), str(job.id)) for job in (waiting, lost)]
+    left = [finished_file(user_data(owner), str(job.id)) for job in (waiting, lost)]
     left[0].parent.mkdir(parents=True, exist_ok=True)
     for path in left:
         path.write_text("{}")
@@ -139,15 +141,15 @@ def test_one_user_does_not_fill_the_queue_for_all(owner: User, other: User, sett
 
 
 def test_a_users_share_of_the_disk(owner: User, other: User, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webui.jobs.quota.COUNTED_FOR_S", 0.0)
+    monkeypatch.setattr("webui.accounts.storage.COUNTED_FOR_S", 0.0)
     settings.USER_MAX_BYTES = 1000
-    folder = services.user_data(other)
+    folder = user_data(other)
     (folder / "clips").mkdir(parents=True)
-    services.check_room(other, 900)
+    check_room(other, 900)
     with pytest.raises(HarkError, match=r"quota is used up") as caught:
-        services.check_room(other, 2000)
+        check_room(other, 2000)
     assert getattr(caught.value, "status", 0) == 507
-    services.check_room(owner, 2000)  # it is their disk
+    check_room(owner, 2000)  # it is their disk
     (folder / "clips" / "a.flac").write_bytes(bytes(1000))
     with pytest.raises(HarkError, match="quota is used up"):
         submit(other)
@@ -302,5 +304,5 @@ def test_events_are_written_by_the_lease_holder_only(owner: User) -> None:
 
 
 def test_users_have_folders_of_their_own(owner: User, other: User, settings: Any) -> None:
-    assert services.user_data(owner) == settings.DATA
-    assert services.user_data(other) == settings.DATA / "users" / str(other.pk)
+    assert user_data(owner) == settings.DATA
+    assert user_data(other) == settings.DATA / "users" / str(other.pk)

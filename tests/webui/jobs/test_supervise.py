@@ -27,6 +27,7 @@ from tests.support.programs import run_python
 from tests.support.servers import wait_for
 from tests.webui.jobs.conftest import Child
 from webui.accounts.models import User
+from webui.accounts.storage import user_data
 from webui.jobs import services, supervise
 from webui.jobs.models import Job
 from webui.watching.logs import job_id
@@ -237,7 +238,7 @@ def test_a_log_does_not_grow_without_end(job: Job, child: Child, owner: User, mo
         "sys.stderr.write('it ended\\n')\nsay('result', result={})\n"
     )
     assert run(job).state == Job.State.DONE
-    log = services.user_data(owner) / "log" / f"job-{job.id}.log"
+    log = user_data(owner) / "log" / f"job-{job.id}.log"
     assert log.stat().st_size < 1_100_000, "40 MB were written"
     assert log.read_text().startswith("it began") and "too much for a log" in log.read_text()
 

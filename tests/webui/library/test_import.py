@@ -24,10 +24,10 @@ from db.records import NewClip
 from pipeline import jobs as run_job
 from tests.support.sounds import noise, wav
 from webui.accounts.models import User
+from webui.accounts.storage import user_data
 from webui.jobs import services as jobs
 from webui.jobs import supervise
 from webui.jobs.models import Job
-from webui.jobs.services import user_data
 
 ASGI_UPLOAD = "/library/import/upload"
 
@@ -198,7 +198,7 @@ from core.events import Reporter
 from webui.accounts.models import User
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
-from webui.jobs.services import user_data
+from webui.accounts.storage import user_data
 from webui.library.import_views import import_archive
 user = User.objects.create_user("olivia", "", "x", is_owner=True)
 written = io.BytesIO()

@@ -19,7 +19,7 @@ from db.db_api import Library
 from pipeline.corpora import enrolment as recordings
 from tests.support.sounds import noise, upload
 from webui.accounts.models import User
-from webui.jobs.services import user_data
+from webui.accounts.storage import user_data
 from webui.trainer.models import Detector, Version
 
 

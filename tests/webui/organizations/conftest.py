@@ -12,9 +12,9 @@ from django.test import Client
 from tests.support.detector_versions import make_version
 from tests.webui.audio.conftest import ready_recording
 from webui.accounts.models import User
+from webui.accounts.storage import user_data
 from webui.audio.models import Recording
 from webui.jobs.models import Job
-from webui.jobs.services import user_data
 from webui.listening.models import Sample
 from webui.listening.services import keep_sample
 from webui.organizations import services

@@ -18,10 +18,10 @@ from tests.webui.api.test_operations import OF_ONE, OF_OWNER
 from tests.webui.organizations.conftest import House
 from tests.webui.organizations.test_isolation import state
 from webui.accounts.models import User
+from webui.accounts.storage import user_data
 from webui.api import webhooks
 from webui.audio.models import Recording
 from webui.jobs.models import Job
-from webui.jobs.services import user_data
 from webui.listening.services import allow_wakes
 from webui.organizations.models import Membership
 from webui.trainer.models import Detector

@@ -14,9 +14,9 @@ from django.test import Client
 from tests.support.detector_versions import address, body
 from tests.webui.organizations.conftest import House
 from tests.webui.test_every_page import ADDRESSES, filled
+from webui.accounts.storage import user_data
 from webui.audio.models import Passage, Recording, Share
 from webui.jobs.models import Job
-from webui.jobs.services import user_data
 from webui.listening.models import Sample, WakeIntake
 from webui.listening.services import keep_sample
 from webui.organizations.models import Invitation, Membership, Organization
@@ -88,7 +88,7 @@ def test_all_addresses_are_listed_by_who_may_use_them(house: House) -> None:
     # The others read with POST, are of what is never shared, or are the organization's owners' own pages.
     rest = {
         "audio:ask_one", "audio:upload", "audio:done", "listening:audio",
-        "listening:decide", "listening:file", "trainer:clip", "trainer:plan", "trainer:samples", "organizations:export",
+        "listening:decide", "listening:file", ":clip", "trainer:plan", "trainer:samples", "organizations:export",
         "organizations:leave", "organizations:log", "organizations:share_detector", "organizations:share_recording",
         "organizations:use",
     }  # fmt: skip

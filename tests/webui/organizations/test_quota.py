@@ -12,9 +12,10 @@ from tests.support.refusals import refuses
 from tests.webui.organizations.conftest import House
 from tests.webui.test_shares import sound
 from webui.accounts.models import User
+from webui.accounts.storage import user_data
 from webui.jobs.models import Job, Usage
-from webui.jobs.quota import Limits, check_minutes, seconds_left, set_quota, take_minutes
-from webui.jobs.services import check_room, submit, user_data
+from webui.jobs.quota import Limits, check_minutes, check_room, seconds_left, set_quota, take_minutes
+from webui.jobs.services import submit
 from webui.organizations import services, use_of
 from webui.organizations.models import Membership, Organization
 

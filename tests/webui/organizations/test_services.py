@@ -15,15 +15,15 @@ from tests.support.detector_versions import make_version
 from tests.support.refusals import refuses
 from tests.webui.organizations.conftest import House, person
 from webui.access import owned, to_change, visible
-from webui.accounts.deletion import delete_account, finish_deletions
-from webui.accounts.exporting import rows_of
+from webui.account_pages.deletion import delete_account, finish_deletions
+from webui.account_pages.exporting import rows_of
 from webui.accounts.models import AuditEntry, User
 from webui.accounts.services import LinkGone, set_active
+from webui.accounts.storage import user_data
 from webui.audio.models import Recording
 from webui.audio.transcripts import search
 from webui.jobs.models import Job
 from webui.jobs.quota import Limits
-from webui.jobs.services import user_data
 from webui.listening.models import Sample
 from webui.organizations import services
 from webui.organizations.models import Invitation, Membership, Organization, Role

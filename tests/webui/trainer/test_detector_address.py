@@ -105,7 +105,7 @@ def test_deleting_asks_first_and_keeps_clips_and_jobs(
     assert owners.get(address("delete", version)).status_code == 405
     assert "<details" in owners.get(address("version", version)).content.decode()
     answer = owners.post(address("delete", version))
-    assert answer.status_code == 302 and answer["Location"] == reverse("trainer:home")
+    assert answer.status_code == 302 and answer["Location"] == reverse("home")
     assert list(Detector.objects.all()) == [kept.detector]
     assert [path.name for path in (portal / "models").iterdir()] == [kept.path.name]
     assert (portal / "clips").is_dir() and Job.objects.filter(id=running.id, state=Job.State.RUNNING).exists()

@@ -68,7 +68,7 @@ def test_a_secret_that_was_taken_back_is_not_given_again_silently(owners: Client
 
 def test_a_trial_is_called_one_at_home(owners: Client, owner: User, portal: Path) -> None:
     made = make_version(owner, portal)
-    home = reverse("trainer:home")
+    home = reverse("home")
     assert "A trial:" not in owners.get(home).content.decode()
     assert made.job is not None
     made.job.spec = {"effort": "trial"}

@@ -175,8 +175,8 @@ def test_confusables_have_clips_to_play(owners: Client, version: Version, portal
             for n in range(5)
         )
     page = owners.get(address("version", version)).content.decode()
-    assert [f'data-play="{reverse("trainer:clip", args=[n])}"' in page for n in ids] == [True] * 3 + [False] * 2
-    assert owners.get(reverse("trainer:clip", args=[ids[0]])).status_code == 200
+    assert [f'data-play="{reverse("clip", args=[n])}"' in page for n in ids] == [True] * 3 + [False] * 2
+    assert owners.get(reverse("clip", args=[ids[0]])).status_code == 200
 
 
 def test_utterances_are_counted_not_renderings(owners: Client, version: Version) -> None:

@@ -28,8 +28,7 @@ from webui.api.organization_schemas import (
 )
 from webui.api.paging import Page, Paging, page
 from webui.audio.models import Recording
-from webui.jobs.quota import Limits
-from webui.jobs.services import usage_of
+from webui.jobs.quota import Limits, usage_of
 from webui.organizations import services, use_of
 from webui.organizations.models import Invitation, Membership, Organization
 from webui.trainer.services import detector_of

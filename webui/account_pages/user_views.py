@@ -15,16 +15,16 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
+from webui.account_pages.deletion import delete_account
+from webui.account_pages.forms import PersonForm
 from webui.accounts import second_factor, services
 from webui.accounts.audit import Action, record
-from webui.accounts.deletion import delete_account
-from webui.accounts.forms import PersonForm, QuotaForm
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
-from webui.accounts.views import INVALID
+from webui.http.parameters import INVALID
+from webui.jobs.forms import QuotaForm
 from webui.jobs.models import Quota
-from webui.jobs.quota import set_quota
-from webui.jobs.services import usage_of
+from webui.jobs.quota import set_quota, usage_of
 from webui.keys.sealing import show_next, shown_now
 from webui.organizations import use_of
 

@@ -6,14 +6,13 @@ from django.urls import path
 from django.views.decorators.http import require_POST
 from django.views.i18n import set_language
 
-from webui import navigation
-from webui.accounts import audit_views, user_views, views
+from webui.account_pages import audit_views, user_views, views
 
 app_name = "accounts"
 urlpatterns = [
     path("", views.me, name="me"),
     path("language", require_POST(set_language), name="language"),
-    path("theme", navigation.choose_theme, name="theme"),
+    path("theme", views.choose_theme, name="theme"),
     path("tokens", views.tokens, name="tokens"),
     path("tokens/<int:token_id>/revoke", views.revoke, name="revoke"),
     path("webhooks", views.webhooks, name="webhooks"),

@@ -23,7 +23,7 @@ from db.database import MARKER
 from db.db_api import Library
 from db.records import NewClip
 from tests.support.library_server import LibraryServer
-from webui.accounts.exporting import KEPT_S, export_file, remove_old_exports
+from webui.account_pages.exporting import KEPT_S, export_file, remove_old_exports
 from webui.accounts.models import User
 from webui.accounts.services import create_token
 from webui.audio.models import Recording

@@ -19,6 +19,7 @@ from core.errors import HarkError
 from pipeline.jobs import EXPORTS
 from webui.accounts.audit import Action, entries_of, record
 from webui.accounts.models import ApiToken, User
+from webui.accounts.storage import user_data
 from webui.api.models import Webhook
 from webui.audio.models import Recording, Share
 from webui.http.errors import StatusError
@@ -66,7 +67,7 @@ def begin_export(*, user: User) -> Job:
             _("Its data is that of the installation, with all users."),
             _("Make a backup on the server instead: ./hark backup FILE."),
         )
-    with storing("exporting the account"), atomic_path(jobs.user_data(user) / ACCOUNT, 0o600) as temporary:
+    with storing("exporting the account"), atomic_path(user_data(user) / ACCOUNT, 0o600) as temporary:
         content = json.dumps(rows_of(user), cls=DjangoJSONEncoder, ensure_ascii=False, indent=1)
         temporary.write_text(content, encoding="utf-8")
     with alone():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any, ClassVar
 
 from allauth.account import forms as allauth_forms
@@ -17,9 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.services import SCOPES
-from webui.jobs.models import Quota
-from webui.jobs.quota import Limits
-from webui.organizations.models import Organization
+from webui.organizations.forms import MOST_DAYS
 
 SCOPE_WORDS = {
     "read": _("read: detectors, jobs, transcripts"),
@@ -35,7 +32,6 @@ EVENT_WORDS = {
     "job.interrupted": _("a job was interrupted"),
 }
 LIVES = ((30, _("30 days")), (90, _("90 days")), (365, _("a year")), (0, _("until it is revoked")))
-MOST_DAYS = 36_500
 NAME = {"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"}
 
 
@@ -142,30 +138,6 @@ class TokenForm(forms.Form):
         if self.user.api_tokens.filter(name=name, revoked_at=None).exists():
             raise ValidationError(_("You have a token of this name. Revoke it, or choose another name."))
         return name
-
-
-class QuotaForm(forms.Form):
-    """A quota. An empty field means the general limit, 0 no limit."""
-
-    disk_gb = forms.DecimalField(
-        label=_("Disk [GB]"), min_value=0, max_value=1_000_000, decimal_places=3, required=False
-    )
-    jobs_a_day = forms.IntegerField(label=_("Jobs a day"), min_value=0, max_value=1_000_000, required=False)
-    minutes_a_month = forms.IntegerField(
-        label=_("Minutes of recordings a month"), min_value=0, max_value=1_000_000, required=False
-    )
-
-    def __init__(self, quota: Quota | Organization | None, sent: Any = None) -> None:
-        said = {} if quota is None else {name: getattr(quota, name) for name in ("jobs_a_day", "minutes_a_month")}
-        if quota is not None and quota.disk_bytes is not None:
-            said["disk_gb"] = (Decimal(quota.disk_bytes) / 10**9).normalize()
-        super().__init__(sent, initial=said)
-
-    @property
-    def limits(self) -> Limits:
-        gb = self.cleaned_data["disk_gb"]
-        size = None if gb is None else int(gb * 10**9)
-        return Limits(size, self.cleaned_data["jobs_a_day"], self.cleaned_data["minutes_a_month"])
 
 
 class RetentionForm(forms.Form):

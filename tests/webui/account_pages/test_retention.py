@@ -11,11 +11,11 @@ from django.utils import timezone
 
 from tests.support.detector_versions import make_version
 from tests.webui.compatibility.conftest import ready_recording
+from webui.account_pages.retention import AT_ONCE, delete_what_is_old, set_retention
 from webui.accounts.models import AuditEntry, User
-from webui.accounts.retention import AT_ONCE, delete_what_is_old, set_retention
+from webui.accounts.storage import user_data
 from webui.audio.models import Recording
 from webui.jobs.models import Job
-from webui.jobs.services import user_data
 
 pytestmark = pytest.mark.django_db
 PAGE = "/account/retention"

@@ -10,7 +10,8 @@ from allauth.mfa.webauthn.views import AddWebAuthnView, RemoveWebAuthnView, reau
 from allauth.usersessions.views import list_usersessions
 from django.urls import path, reverse_lazy
 
-from webui.accounts import google, views
+from webui.account_pages import views
+from webui.accounts import google
 
 urlpatterns = [
     path("account/login", views.login, name="account_login"),

@@ -8,10 +8,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
+from webui.account_pages.user_views import owner_only
 from webui.accounts.audit import entries_of
 from webui.accounts.models import AuditEntry, User
 from webui.accounts.signed_in import signed_in
-from webui.accounts.user_views import owner_only
 from webui.http.parameters import page_asked_for, whole_number
 
 PAGE = 50

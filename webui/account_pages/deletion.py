@@ -18,9 +18,10 @@ from django.utils.translation import gettext as _
 
 from core.errors import HarkError
 from db.db_api import remove_rows
+from webui.account_pages.exporting import export_file
 from webui.accounts.audit import Action, record
-from webui.accounts.exporting import export_file
 from webui.accounts.models import ApiToken, OneTimeLink, User
+from webui.accounts.storage import user_data
 from webui.api import webhooks
 from webui.api.models import Webhook
 from webui.jobs import services as jobs
@@ -72,7 +73,7 @@ def finish_deletions() -> int:
     for user in User.objects.filter(deletion_asked_at__lt=timezone.now() - PATIENCE, is_owner=False):
         if not _cancel_jobs(user):
             continue
-        folder = jobs.user_data(user)
+        folder = user_data(user)
         try:
             remove_rows(folder)
             if folder.exists():

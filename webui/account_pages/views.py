@@ -11,19 +11,16 @@ from django.contrib import auth, messages
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.decorators import login_not_required
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render, resolve_url
-from django.utils.http import url_has_allowed_host_and_scheme
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.errors import HarkError
-from webui.accounts import second_factor, services
-from webui.accounts.audit import Action, entries_of, record
-from webui.accounts.deletion import delete_account
-from webui.accounts.exporting import begin_export, export_file
-from webui.accounts.forms import (
+from webui.account_pages.deletion import delete_account
+from webui.account_pages.exporting import begin_export, export_file
+from webui.account_pages.forms import (
     EVENT_WORDS,
     NewPasswordForm,
     PersonForm,
@@ -32,28 +29,25 @@ from webui.accounts.forms import (
     TokenForm,
     WebhookForm,
 )
+from webui.account_pages.retention import set_retention
+from webui.accounts import second_factor, services
+from webui.accounts.audit import Action, entries_of, record
 from webui.accounts.models import ApiToken, User
-from webui.accounts.retention import set_retention
 from webui.accounts.sessions import sign_in_or_ask
 from webui.accounts.sign_in import forgive, sender, sign_in
 from webui.accounts.signed_in import signed_in
 from webui.api import webhooks as outgoing
 from webui.api.models import Webhook
 from webui.http.errors import with_wait
-from webui.jobs.services import usage_of
+from webui.http.parameters import INVALID, safe_address
+from webui.jobs.quota import usage_of
 from webui.keys.sealing import show_next, shown_now
 
-INVALID = 422
 LATEST = 5  # entries of the audit log on the page of an account
 TOKEN, HOOK = "token", "secret of a webhook"  # shown once
 DELETION = "delete"  # the prefix of a form
-
-
-def safe_address(request: HttpRequest, wanted: str) -> str:
-    """Return ``wanted`` if it is a page of this portal, else the start page."""
-    if url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure()):
-        return wanted
-    return resolve_url(settings.LOGIN_REDIRECT_URL)
+THEMES = ("light", "dark")  # any other: the system's
+THEME_S = 365 * 24 * 3600
 
 
 def _then(request: HttpRequest) -> str:
@@ -138,6 +132,19 @@ def me(request: HttpRequest) -> HttpResponse:
     form.save()
     messages.success(request, _("Saved."))
     return redirect("accounts:me")
+
+
+@require_POST
+def choose_theme(request: HttpRequest) -> HttpResponse:
+    """Set the ``theme``: light, dark, or anything else for the system's; redirect to the page ``next``."""
+    theme = request.POST.get("theme", "")
+    then = safe_address(request, request.POST.get("next", ""))
+    response = HttpResponse(status=303, headers={"Location": then})
+    if theme in THEMES:
+        response.set_cookie("theme", theme, max_age=THEME_S, samesite="Lax", secure=request.is_secure(), httponly=True)
+    else:
+        response.delete_cookie("theme")
+    return response
 
 
 @require_POST
