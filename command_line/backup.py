@@ -15,8 +15,8 @@ from core.earlier_settings import taken
 from core.settings_file import NAME, values_of
 
 if TYPE_CHECKING:
-    from db.backup import Backup
     from db.moving import Libraries
+    from pipeline.backup import Backup
 
 
 def register(commands: Commands[Parser]) -> None:
@@ -33,8 +33,8 @@ def register(commands: Commands[Parser]) -> None:
 
 
 def run_backup(options: argparse.Namespace, screen: Screen) -> int:
-    from db.backup import back_up
     from db.moving import Libraries
+    from pipeline.backup import back_up
 
     if options.check:
         return _check(options.file, screen)
@@ -52,7 +52,7 @@ def run_backup(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_restore(options: argparse.Namespace, screen: Screen) -> int:
-    from db.backup import restore
+    from pipeline.backup import restore
 
     if options.verify:
         return _check(options.file, screen)
@@ -90,7 +90,7 @@ def _server() -> Libraries | None:
 
 
 def _check(file: Path, screen: Screen) -> int:
-    from db.backup import check
+    from pipeline.backup import check
 
     with screen.reporter() as reporter:
         found = check(file, reporter)

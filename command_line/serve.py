@@ -22,7 +22,7 @@ from core import earlier_settings
 from core.child_process import signal_group
 from core.data_folder import data_folder, keep_private, storing
 from core.errors import HarkError
-from db.backup import serving
+from pipeline.backup import serving
 from webui.setup import ready
 
 PORT = 8000

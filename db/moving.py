@@ -31,7 +31,7 @@ ORDER = {  # of each table's rows; the clip's id comes first
 
 
 class Libraries:
-    """The clip libraries of a data folder and its users that are on a server, for ``db.backup``."""
+    """The clip libraries of a data folder and its users that are on a server, for ``pipeline.backup``."""
 
     def __init__(self, data: Path) -> None:
         self._data = data

@@ -152,8 +152,8 @@ def _pull(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
 
 def _export(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     """Export all files of a user, as a backup of only their data folder."""
-    from db.backup import back_up
     from db.moving import Libraries
+    from pipeline.backup import back_up
 
     target = installation_folder() / EXPORTS / f"{spec['user']}.zip"
     target.parent.mkdir(mode=0o700, exist_ok=True)

@@ -23,7 +23,7 @@ LAYERS = (
     {"pipeline.training", "pipeline.acoustic"},
     {"pipeline.recordings"},
     {"pipeline.serving"},
-    {"pipeline.engine_setup"},
+    {"pipeline.engine_setup", "pipeline.backup"},
     {"pipeline.jobs"},
     {"webui.translation", "webui.transactions", "webui.servers", "webui.keys"},
     {"webui.http", "webui.template_filters"},

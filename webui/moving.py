@@ -24,8 +24,8 @@ from django.db.migrations.executor import MigrationExecutor
 from core.database_url import as_servers_take_it, first_line
 from core.errors import HarkError
 from core.events import Progress, Reporter
-from db.backup import PORTAL_DATABASE
 from db.moving import Libraries
+from pipeline.backup import PORTAL_DATABASE
 from webui.audio.search import index_all
 from webui.setup import migrate, prepare_server
 
@@ -42,7 +42,7 @@ Digests = dict[str, tuple[int, int]]  # by table: rows, and the sum of their dig
 
 
 class PortalServer(Libraries):
-    """The database of DATABASE_URL, for ``db.backup``: the portal's tables and the clip libraries on the same server.
+    """The database of DATABASE_URL, for backups: the portal's tables and the clip libraries on the same server.
 
     Raises HarkError if the server does not answer.
     """

@@ -14,7 +14,7 @@ from django.shortcuts import render
 from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_GET
 
-from db.backup import hark_version
+from pipeline.backup import hark_version
 from webui.account_pages.views import THEMES
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in

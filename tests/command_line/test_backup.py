@@ -55,7 +55,7 @@ def test_serve_and_restore_keep_each_other_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from core.lock import held
-    from db.backup import SERVING_LOCK, restore
+    from pipeline.backup import SERVING_LOCK, restore
 
     folder = tmp_path_factory.mktemp("elsewhere")
     (data_dir / "noise").mkdir()

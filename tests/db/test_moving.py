@@ -13,11 +13,11 @@ import pytest
 
 from core.errors import HarkError
 from core.events import silent_reporter
-from db.backup import back_up, restore
 from db.database import DATABASE_NAME, MARKER
 from db.db_api import Library, remove_rows
 from db.moving import Libraries
 from db.records import AlignedUnit, Clip, Filters, NewClip
+from pipeline.backup import back_up, restore
 from tests.support.library_server import LibraryServer
 
 QUIET = silent_reporter()

@@ -18,10 +18,10 @@ from django.utils import timezone
 
 from core.data_folder import REPOSITORY
 from core.events import silent_reporter
-from db.backup import check
 from db.database import MARKER
 from db.db_api import Library
 from db.records import NewClip
+from pipeline.backup import check
 from tests.support.library_server import LibraryServer
 from webui.account_pages.exporting import KEPT_S, export_file, remove_old_exports
 from webui.accounts.models import User

@@ -24,10 +24,10 @@ import pytest
 from core.data_folder import atomic_path
 from core.errors import HarkError
 from core.events import Reporter, silent_reporter
-from db import backup
-from db.backup import MANIFEST, back_up, check, is_kept, restore, serving
 from db.db_api import Library
 from db.records import NewClip
+from pipeline import backup
+from pipeline.backup import MANIFEST, back_up, check, is_kept, restore, serving
 from tests.support.detector_versions import RUN
 from tests.support.small_data import CLIPS, make_data
 
