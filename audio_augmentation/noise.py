@@ -227,7 +227,7 @@ class NoiseLibrary:
                     return segment
         if segment is None:
             raise HarkError(
-                worded("No noise could be read."),
+                worded("No noise file could be read."),
                 worded(
                     "%(draw_tries)s files in %(parent)s and beside it are not audio that Hark can read.",
                     draw_tries=DRAW_TRIES,

@@ -42,7 +42,7 @@ def _problem(audio: np.ndarray, sample_rate: int, duration_s: float, text: str) 
     if not len(audio):
         return "the engine wrote an empty file"
     if not np.isfinite(audio).all():
-        return "the audio holds values that are no numbers"
+        return "the audio has values that are not numbers"
     if duration_s < max(FRAME_S, SHORTEST_S_PER_LETTER * letters):
         return f"the audio is too short for the text ({duration_s:.2f} s)"
     if duration_s > LONGEST_S + LONGEST_S_PER_LETTER * len(text):

@@ -206,7 +206,7 @@ class Engine:
             found = self.find_voices(language) if self.available().ok else []
         except WorkerGone as reason:
             raise HarkError(
-                worded("The engine %(name)s did not name its voices.", name=self.name),
+                worded("The engine %(name)s did not list its voices.", name=self.name),
                 f"{reason}.",
                 worded("./hark doctor shows what is missing."),
             ) from reason
@@ -224,7 +224,7 @@ class Engine:
 
     def synthesize(self, requests: Iterable[SpeechRequest], folder: Path) -> Iterator[GeneratedClip | FailedRequest]:
         """Speak the requests in order, one result each, files under ``folder``. A failure ends no other request."""
-        with storing("speech generation"):
+        with storing("speech synthesis"):
             folder.mkdir(parents=True, exist_ok=True)
         waiting = iter(requests)
         in_flight: deque[_InFlight] = deque()
@@ -293,7 +293,7 @@ class Engine:
             raise HarkError(
                 worded("The engine %(name)s is busy.", name=self.name),
                 worded(
-                    "It has been speaking something else for %(longest_wait_s)s s.",
+                    "It has been synthesizing something else for %(longest_wait_s)s s.",
                     longest_wait_s=number(LONGEST_WAIT_S),
                 ),
                 worded("Try again in a minute."),
@@ -347,7 +347,7 @@ class Engine:
         if answer.get("errno") in STORAGE_ERRORS:
             flight.path.unlink(missing_ok=True)
             number = int(answer["errno"])
-            raise storage_error(OSError(number, os.strerror(number), str(flight.path.parent)), "speech generation")
+            raise storage_error(OSError(number, os.strerror(number), str(flight.path.parent)), "speech synthesis")
         why = str(answer.get("why", "")) if answer.get("event") == "failed" else ""
         if not why:
             facts = check_clip(flight.path, request.text)

@@ -61,8 +61,8 @@ def pull(engine: str, voice: str, progress: Progress = lambda name, done, total:
         url,
         urllib.parse.urlsplit(url).hostname or url,
         worded(
-            "Check the voice's name and the network, name a mirror in HF_ENDPOINT, or copy the files by hand into "
-            "%(folder)s.",
+            "Check the voice's name and the network, set HF_ENDPOINT to a mirror, or copy the files into "
+            "%(folder)s yourself.",
             folder=str(installation_folder() / "voices"),
         ),
         largest=LARGEST,
@@ -98,7 +98,9 @@ def _source(engine: str, voice: str) -> _Source:
         return _Source("rhasspy/piper-voices", folder, ("*.onnx", "*.onnx.json", "MODEL_CARD"))
     if engine == "kokoro":
         if not re.fullmatch(r"all|[a-z]{2}_[a-z0-9]+", voice):
-            raise _unknown(engine, voice, worded("A Kokoro voice is named like af_heart; all takes every voice."))
+            raise _unknown(
+                engine, voice, worded("A Kokoro voice has a name such as af_heart; all downloads every voice.")
+            )
         voices = "voices/*.pt" if voice == "all" else f"voices/{voice}.pt"
         return _Source("hexgrad/Kokoro-82M", "", ("config.json", "*.pth", voices))
     if engine == "suno":
@@ -106,9 +108,9 @@ def _source(engine: str, voice: str) -> _Source:
             raise _unknown(engine, voice, worded("Suno has the models bark and bark-small."))
         return _Source(f"suno/{voice}", "", ("*.json", "vocab.txt", "pytorch_model.bin", "speaker_embeddings/v2/*.npy"))
     raise HarkError(
-        worded("The engine %(engine)s has no voices to pull.", engine=engine),
+        worded("The engine %(engine)s has no voices to download.", engine=engine),
         worded("Its voices come with it."),
-        worded("Pull for piper, kokoro or suno."),
+        worded("Choose piper, kokoro or suno."),
     )
 
 
@@ -117,7 +119,9 @@ def _unknown(engine: str, voice: str, why: str) -> HarkError:
         "Piper's voices: https://rhasspy.github.io/piper-samples, Kokoro's: https://huggingface.co/hexgrad/Kokoro-82M."
     )
     return HarkError(
-        worded("The engine %(engine)s has no voice %(voice)s to pull.", engine=engine, voice=repr(voice)), why, lists
+        worded("The engine %(engine)s has no voice %(voice)s to download.", engine=engine, voice=repr(voice)),
+        why,
+        lists,
     )
 
 
@@ -134,8 +138,8 @@ def _target(engine: str, voice: str, source: _Source, file: _RemoteFile) -> Path
     target = (folder / name).resolve()
     if not target.is_relative_to(folder):
         raise HarkError(
-            worded("%(voice)s was not pulled.", voice=voice),
-            worded("The repository names a file outside of it: %(name)s.", name=name),
+            worded("%(voice)s was not downloaded.", voice=voice),
+            worded("The repository names a file outside itself: %(name)s.", name=name),
             worded("Report this."),
         )
     return target
@@ -165,11 +169,11 @@ def _download(hub: Server, path: str, target: Path, file: _RemoteFile, progress:
         found = _digest(temporary, file)
         if found != file.digest:
             raise HarkError(
-                worded("%(name)s was not kept: it is not the file that the repository names.", name=target.name),
+                worded("%(name)s was discarded: it is not the file that the repository names.", name=target.name),
                 worded(
                     "It has the digest %(found)s; %(digest)s was expected.", found=found[:16], digest=file.digest[:16]
                 ),
-                worded("Run the same command again; if it happens again, the network changes what it delivers."),
+                worded("Run the same command again; if it happens again, something on the network alters the file."),
             )
 
 

@@ -23,7 +23,7 @@ def shared_folder() -> Path:
     folder = Path(os.environ.get("HARK_SHARED") or REPOSITORY.parent / "shared" / "data")
     if not folder.is_dir():
         raise HarkError(
-            "The real recordings for this benchmark are not here.",
+            "The real recordings for this benchmark are missing.",
             f"There is no folder {folder}.",
             "Point HARK_SHARED at a folder laid out like it (keyphrases/<phrase>/*.ogg, speech/, noise/); "
             "./hark bench wakeword --fetch FOLDER makes one.",

@@ -23,7 +23,7 @@ from core.events import Reporter
 from core.http import Server
 
 KITCHEN = "noise/demand/DKITCHEN/ch01.wav"  # its path in the folder
-CHECK = "Check the network, then run the same command again: what was fetched is kept."
+CHECK = "Check the network, then run the same command again: finished downloads are saved."
 TIMEOUT_S = 60.0  # of each block
 LARGEST = 2_000_000_000  # bytes of an archive
 

@@ -175,7 +175,7 @@ def _write(clips: Iterable[StreamClip], folder: Path, digest: str, gap_s: float)
                 ends.append(length + len(gap))
         if not spans:
             raise HarkError(
-                "There is nothing to measure on.", "Not one clip was found or made for a stream.", "Check HARK_SHARED."
+                "There is nothing to measure on.", "No clip was found or made for a stream.", "Check HARK_SHARED."
             )
     with atomic_path(folder / "stream.json") as temporary:
         temporary.write_text(json.dumps({"spans": spans, "about": about, "block_ends": ends}))

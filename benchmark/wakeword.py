@@ -609,7 +609,7 @@ def run(bundles: Sequence[Path], peers: bool, fetch: Path | None, seed: int, rep
         open_detector(bundle)  # reports a broken one before hours of audio are scored for another
     if fetch is not None:
         public_audio.fetch(fetch, reporter)
-    reporter.stage("bench", "Listening to real recordings (some minutes a bundle, half an hour a large one)")
+    reporter.stage("bench", "Scoring real recordings (a few minutes per bundle, half an hour for a large one)")
     return bench_wakeword(bundles, peers, seed, reporter, fetch)
 
 

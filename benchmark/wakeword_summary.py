@@ -208,7 +208,7 @@ HEADER = (
     "what",
     "condition",
     *(f"{rate:g} FA/h" for rate in RATES),
-    "at its own threshold: missed, FA/h, doubles",
+    "own threshold: missed, FA/h, duplicates",
     "confusables",
 )
 
@@ -221,8 +221,8 @@ def table(figures: Mapping[str, Any]) -> str:
     for name, one in figures.get("peers", {}).items():
         rows += _rows(name, one)
     lines = aligned([HEADER, *rows])
-    lines += ["", "Missed at the threshold with that many false alarms an hour on the same stream, per cent."]
-    lines += ["A second detection of one utterance is a double, and counts as a false alarm."]
+    lines += ["", "Missed at the threshold with that many false alarms per hour on the same stream, per cent."]
+    lines += ["A second detection of the same utterance is a duplicate and counts as a false alarm."]
     for condition in CONDITIONS:
         told = figures["predictions"][condition]
         words = ", ".join(
@@ -254,13 +254,13 @@ def table(figures: Mapping[str, Any]) -> str:
     for name, one in figures["bundles"].items():
         heard = one["heard_in_training"]
         if heard["corpora"]:
-            lines.append(f"HEARD IN TRAINING by {name}: {', '.join(heard['corpora'])}; its figures are too good.")
+            lines.append(f"USED IN TRAINING of {name}: {', '.join(heard['corpora'])}; its figures are too good.")
         elif not heard["known"]:
             lines.append(f"{name} does not say which real recordings it was trained on.")
     lines += [f"not measured: {what}: {why}" for what, why in figures["not_measured"].items()]
     kept = figures["streams"]
     lines.append(
-        f"{kept['hours']:.1f} hours of decoded audio are kept in {kept['folder']} ({kept['mebibytes']:.0f} MiB)."
+        f"{kept['hours']:.1f} hours of decoded audio are stored in {kept['folder']} ({kept['mebibytes']:.0f} MiB)."
     )
     return "\n".join(lines)
 

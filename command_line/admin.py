@@ -20,38 +20,40 @@ HERE = "http://127.0.0.1:8000"
 
 def register(commands: Commands[Parser]) -> None:
     group = add_group(commands, "admin", "users and tokens of the portal", run_users)
-    create = add_command(group, "create", "[--name NAME --password-stdin]", "add a user of the portal", run_create)
-    create.add_argument("--name", help="of the user (default: it is asked for)")
-    create.add_argument("--email", default="", help="their e-mail address, which may be used to sign in too")
+    create = add_command(group, "create", "[--name NAME --password-stdin]", "add a user to the portal", run_create)
+    create.add_argument("--name", help="name of the user (default: ask for it)")
+    create.add_argument("--email", default="", help="their e-mail address; they can also sign in with it")
     create.add_argument(
-        "--password-stdin", action="store_true", help="read the password from stdin (default: it is asked for)"
+        "--password-stdin", action="store_true", help="read the password from stdin (default: ask for it)"
     )
-    token = add_command(group, "token", "--name NAME [options]", "make a token for a program", run_token)
+    token = add_command(group, "token", "--name NAME [options]", "create a token for a program", run_token)
     token.add_argument("--name", required=True, help="what the token is for")
-    token.add_argument("--user", metavar="NAME", help="whose token it is (default: the owner's)")
+    token.add_argument("--user", metavar="NAME", help="user of the token (default: the owner)")
     token.add_argument(
         "--scopes", type=names, default=("read", "train", "audio"), metavar="A,B",
-        help="of read, train, audio, wakes, admin (default: read,train,audio)",
+        help="some of read, train, audio, wakes, admin (default: read,train,audio)",
     )  # fmt: skip
-    token.add_argument("--days", type=whole(1, 3650), metavar="N", help="default: until it is revoked")
+    token.add_argument(
+        "--days", type=whole(1, 3650), metavar="N", help="days until it expires (default: valid until revoked)"
+    )
     factor = add_command(group, "factor-off", "[--user NAME]", "turn off a lost second factor", run_factor_off)
-    factor.add_argument("--user", metavar="NAME", help="whose it is (default: the owner's)")
+    factor.add_argument("--user", metavar="NAME", help="the user (default: the owner)")
     rotate = add_command(
-        group, "rotate-secret", "[--days N | --now]", "make a new secret key, without signing anybody out", run_rotate
+        group, "rotate-secret", "[--days N | --now]", "create a new secret key without signing anyone out", run_rotate
     )
     ends = rotate.add_mutually_exclusive_group()
     ends.add_argument(
         "--days", type=whole(1, 3650), default=DAYS, metavar="N",
-        help=f"how long the key of before is accepted (default: {DAYS})",
+        help=f"how long the previous key is accepted (default: {DAYS})",
     )  # fmt: skip
     ends.add_argument(
-        "--now", dest="days", action="store_const", const=0, help="accept no earlier key any more: one has leaked"
+        "--now", dest="days", action="store_const", const=0, help="stop accepting earlier keys, because one has leaked"
     )
     link = add_command(
-        group, "link", "[--user NAME] [--url URL]", "make a link for setting up, or for a new password", run_link
+        group, "link", "[--user NAME] [--url URL]", "create a link for the setup, or for a new password", run_link
     )
-    link.add_argument("--user", metavar="NAME", help="who may choose a new password with it (default: the owner)")
-    link.add_argument("--url", type=_address, default=HERE, help=f"where the portal is reached (default: {HERE})")
+    link.add_argument("--user", metavar="NAME", help="the user who chooses a new password with it (default: the owner)")
+    link.add_argument("--url", type=_address, default=HERE, help=f"address of the portal (default: {HERE})")
 
 
 def run_factor_off(options: argparse.Namespace, screen: Screen) -> int:
@@ -72,11 +74,12 @@ def run_rotate(options: argparse.Namespace, screen: Screen) -> int:
     until = rotate_key(options.days)
     screen.result({"accepted_until": until.isoformat(timespec="seconds") if until else None})
     if until is None:
-        screen.show("All that is sealed is sealed with HARK_SECRET_KEY now. HARK_SECRET_KEY_FALLBACKS are accepted,")
-        screen.show("until you take them away: then addresses for devices that they made end.")
+        screen.show("All secrets are now sealed with HARK_SECRET_KEY. HARK_SECRET_KEY_FALLBACKS are accepted until you")
+        screen.show("remove them; addresses for devices that were made with them then stop working.")
     else:
-        screen.show(f"There is a new secret key. That of before is accepted until {until:%Y-%m-%d %H:%M} UTC;")
-        screen.show("addresses for devices that it made end then. Make a new backup: older ones hold the old key.")
+        screen.show(f"A new secret key was created. The previous one is accepted until {until:%Y-%m-%d %H:%M} UTC;")
+        screen.show("addresses for devices that were made with it then stop working. Make a new backup, as")
+        screen.show("older ones have the old key.")
     return 0
 
 
@@ -84,7 +87,7 @@ def _address(text: str) -> str:
     from core.http import web_address
 
     if web_address(text) is None:
-        raise argparse.ArgumentTypeError(f"{text[:80]!r} is no address such as {HERE}")
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is not an address such as {HERE}")
     return text
 
 
@@ -121,7 +124,7 @@ def run_token(options: argparse.Namespace, screen: Screen) -> int:
     user = _user(options.user)
     _token, text = create_token(user=user, name=options.name, scopes=options.scopes, days=options.days)
     screen.result({"token": text})
-    screen.note(f"A token of {user.username}; it is shown this once only:")
+    screen.note(f"A token for {user.username}; it is shown only once:")
     screen.show_line(text)
     return 0
 
@@ -162,7 +165,7 @@ def _ask(screen: Screen, what: str, option: str, hidden: bool = False) -> str:
 
     if not sys.stdin or not sys.stdin.isatty():
         raise HarkError(
-            f"There is no {what.lower()}.", "Here is no terminal to ask at.", f"Give {option}; --help shows more."
+            f"The {what.lower()} is missing.", "There is no terminal to ask on.", f"Use {option}; --help shows more."
         )
     answer = ""
     while not answer:
@@ -185,8 +188,8 @@ def _password_of_stdin() -> str:
         password = ""
     if not password:
         raise HarkError(
-            "There is no password.",
-            "The first line of stdin is empty, or is no UTF-8.",
+            "The password is missing.",
+            "The first line of stdin is empty or not UTF-8.",
             "printf '%s\\n' \"$PASSWORD\" | " + f"{PROGRAM} admin create --name NAME --password-stdin",
         )
     return password

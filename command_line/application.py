@@ -37,7 +37,7 @@ GROUPS = {
     "Advanced": ("asr", "bench", "release", "test"),
 }
 
-STOPPED = "stopped; run the same command again to go on"
+STOPPED = "stopped; run the same command again to continue"
 AGAIN_AFTER_S = 0.1
 
 

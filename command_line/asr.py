@@ -26,16 +26,16 @@ def register(commands: Commands[Parser]) -> None:
     recognize.add_argument("audio", nargs="+", metavar="AUDIO", help="recordings (WAV, FLAC, Ogg, MP3, M4A ...)")
     recognize.add_argument("--language", type=language, default="en", help="default: en")
     add_weights(recognize)
-    aligning = add_command(group, "align", "AUDIO TEXT [options]", "when each word of a text is said", run_align)
+    aligning = add_command(group, "align", "AUDIO TEXT [options]", "find when each word of a text is spoken", run_align)
     aligning.add_argument("audio", metavar="AUDIO", help="a recording")
-    aligning.add_argument("text", metavar="TEXT", help="what is said in it, or a text file")
+    aligning.add_argument("text", metavar="TEXT", help="the spoken text, or a text file")
     aligning.add_argument("--language", type=language, default="en", help="default: en")
     add_method(aligning)
     add_weights(aligning)
 
     training = add_command(group, "train", "CORPUS... [options]", "train a recognizer", run_train)
     training.add_argument("corpora", nargs="+", type=Path, metavar="CORPUS", help="folders of transcribed speech")
-    batch = "utterances a batch; default: as many as have 160 s together"
+    batch = "utterances per batch; default: as many as fit into 160 s"
     training_options(training, above_zero, "30", batch, "each corpus, and of the synthetic clips")
     what = "clips by the speech engines; default: 7000"
     training.add_argument("--synthetic", type=count_or_none, default=7000, metavar="N", help=what)
@@ -49,7 +49,7 @@ def add_method(parser: Parser, option: str = "--method") -> None:
 
 def add_weights(parser: Parser) -> None:
     """Add the option that :func:`chosen_aligner` reads."""
-    what = "of a recognizer that ./hark asr train has made, instead of those that ship"
+    what = "weights from ./hark asr train, instead of the shipped ones"
     parser.add_argument("--weights", type=Path, metavar="FILE", help=what)
 
 
@@ -61,14 +61,14 @@ def chosen_aligner(options: argparse.Namespace) -> Aligner:
 
     if options.weights is None:
         return Aligner()
-    what_to_do = "Give what ./hark asr train CORPUS has made."
+    what_to_do = "Use weights from ./hark asr train CORPUS."
     try:
         model, _ = load_weights(options.weights)
     except HarkError as error:
         raise HarkError(error.what, error.why, what_to_do) from error
     if not isinstance(model, Recognizer):
         raise HarkError(
-            "These weights are of another model.", f"{options.weights} is a backbone, no recognizer.", what_to_do
+            "These weights belong to another model.", f"{options.weights} is a backbone, not a recognizer.", what_to_do
         )
     return Aligner(model)
 
@@ -123,7 +123,7 @@ def run_recognize(options: argparse.Namespace, screen: Screen) -> int:
     for path in options.audio:
         try:
             with screen.reporter() as reporter:
-                reporter.stage("recognize", f"Listening to {path}")
+                reporter.stage("recognize", f"Recognizing {path}")
                 found = recognize(path, aligner, decoder, options.language)
         except HarkError as error:
             errors.append((path, error))

@@ -24,11 +24,11 @@ def register(commands: Commands[Parser]) -> None:
     backup = add_command(commands, "backup", "FILE [--check]", summary, run_backup)
     backup.add_argument("file", type=folder, metavar="FILE", help="the zip to write")
     backup.add_argument("--check", action="store_true", help="write nothing: check every file of the backup FILE")
-    summary = "put a backup into an empty data folder"
+    summary = "restore a backup into an empty data folder"
     restore = add_command(commands, "restore", "FILE [--replace | --verify]", summary, run_restore)
-    restore.add_argument("file", type=folder, metavar="FILE", help=f"what {PROGRAM} backup has written")
+    restore.add_argument("file", type=folder, metavar="FILE", help=f"a file written by {PROGRAM} backup")
     how = restore.add_mutually_exclusive_group()
-    how.add_argument("--replace", action="store_true", help="move a data folder that holds something aside")
+    how.add_argument("--replace", action="store_true", help="move aside a data folder that is not empty")
     how.add_argument("--verify", action="store_true", help="restore nothing: check every file of the backup")
 
 
@@ -43,9 +43,9 @@ def run_backup(options: argparse.Namespace, screen: Screen) -> int:
         made = back_up(data_folder(), target, reporter, _server() or Libraries(data_folder()))
     screen.result({"file": str(target), "ok": True, **_summary(made)})
     if made.left_out:
-        screen.note("Left out, as they vanished meanwhile or have no proper name:", *made.left_out)
+        screen.note("Left out because they have disappeared or have an invalid name:", *made.left_out)
     if made.secrets:
-        screen.note(f"It holds secrets ({', '.join(made.secrets)}): keep it where nobody else can read it.")
+        screen.note(f"It contains secrets ({', '.join(made.secrets)}): store it where nobody else can read it.")
     screen.show(_in_words(made))
     screen.show_line(short_path(target))
     return 0
@@ -70,7 +70,7 @@ def run_restore(options: argparse.Namespace, screen: Screen) -> int:
             "check DATABASE_URL before you start Hark."
         )
     if before:
-        screen.show("What was there before, engines and voices among it, is now here:")
+        screen.show("The previous content, including engines and voices, is now here:")
         screen.show_line(before)
     return 0
 

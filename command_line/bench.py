@@ -18,20 +18,20 @@ from core.errors import HarkError
 
 ALL = ("all",)  # the only value of wakeword's --engines
 IN_LAB = {  # measurements in the folder ``lab`` of the source, not in the product
-    "confusables": "phrases told from confusables: LibriPhrase, and what bundles accept (needs the shared audio)",
+    "confusables": "phrases against confusables: LibriPhrase, and what bundles accept (needs the shared audio)",
     "detector": "a detector's share of one core and its size, for each size and form",
     "mining": "emissions, alignment and mining: speed, size, accuracy, a library of 100 h (needs the shared audio)",
 }
 
 
 def register(commands: Commands[Parser]) -> None:
-    group = add_group(commands, "bench", "measure detectors on real recordings, as the results do")
+    group = add_group(commands, "bench", "measure detectors on real recordings, as in docs/results.md")
     what = "bundles on real recordings of their phrase (needs the shared audio, see HARK_SHARED, or --fetch)"
     wakeword = add_command(group, "wakeword", "BUNDLE... [options]", what, run_wakeword)
     wakeword.add_argument("bundles", nargs="*", type=Path, metavar="BUNDLE", help="those to measure")
     what = "all: measure other projects' detectors too"
     wakeword.add_argument("--engines", type=names, default=(), metavar="all", help=what)
-    what = "on public audio, which is fetched into FOLDER (0.6 GB)"
+    what = "use public audio, downloaded into FOLDER (0.6 GB)"
     wakeword.add_argument("--fetch", type=folder, metavar="FOLDER", help=what)
     wakeword.add_argument("--seed", type=seed, default=0, metavar="N")
     for name, what in IN_LAB.items():
@@ -43,7 +43,7 @@ def add_options(command: Parser, name: str) -> None:
     command.add_argument("--seed", type=seed, default=0, metavar="N")
     if name == "confusables":
         command.add_argument("bundles", nargs="*", type=Path, metavar="BUNDLE", help="those to measure")
-        what = "phrases of LibriPhrase, about; default 400, 0 leaves it out"
+        what = "approximate number of LibriPhrase's phrases; default: 400, 0 leaves it out"
         command.add_argument("--anchors", type=count_or_none, default=400, metavar="N", help=what)
         command.add_argument("--pairs", type=folder, metavar="FOLDER", help="write LibriPhrase's pairs there")
     if name == "mining":
@@ -70,8 +70,8 @@ def run_in_lab(options: argparse.Namespace, screen: Screen) -> int:
     if not (REPOSITORY / "lab").is_dir():
         raise HarkError(
             f"The benchmark {name} is not part of an installed Hark.",
-            "It lies in the folder lab of the source.",
-            "Clone the source, and give the same command there.",
+            "It is in the folder lab of the source code.",
+            "Clone the repository and run the same command there.",
         )
     words = shlex.split(command_of(options, name)) + ["--json"] * getattr(options, "json", False)
     places = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))

@@ -27,7 +27,11 @@ HOURS = 1.0
 
 def register(commands: Commands[Parser]) -> None:
     parser = add_command(
-        commands, "confusables", "PHRASE [options]", "what sounds like a phrase, before any training", run_confusables
+        commands,
+        "confusables",
+        "PHRASE [options]",
+        "find what sounds like a phrase, before any training",
+        run_confusables,
     )
     parser.add_argument("phrase", metavar="PHRASE")
     parser.add_argument("--texts", type=count, default=TEXTS, metavar="N", help=f"spoken texts (default: {TEXTS})")
@@ -49,7 +53,7 @@ def run_confusables(options: argparse.Namespace, screen: Screen) -> int:
     texts = [text.text for text in confusables(keyphrase, options.texts)]
     try:
         with screen.reporter() as reporter:
-            reporter.stage("confusables", f"Speaking “{options.phrase}” and {len(texts)} texts that resemble it")
+            reporter.stage("confusables", f"Synthesizing “{options.phrase}” and {len(texts)} similar texts")
             spoken, voice = _spoken([keyphrase.text, *texts], keyphrase.language)
             ranked = ranked_confusables(spoken, keyphrase)
     finally:
@@ -60,7 +64,7 @@ def run_confusables(options: argparse.Namespace, screen: Screen) -> int:
             clips = _recordings(library, keyphrase, options.hours)
             if clips:
                 hours = sum(clip.duration_s for clip in clips) / 3600
-                reporter.stage("recordings", f"Listening to {hours:.2g} h of the library's recordings")
+                reporter.stage("recordings", f"Searching {hours:.2g} h of the library's recordings")
                 found = _in_recordings(library, keyphrase, clips)
     screen.result(
         {
@@ -74,7 +78,7 @@ def run_confusables(options: argparse.Namespace, screen: Screen) -> int:
     if found:
         rows = [[row["clip"], f"{row['start_s']:.1f}", f"{row['score']:.2f}", row["text"][:60]] for row in found]
         screen.show("", table(["clip", "at s", "score", "what is said in it"], rows, right=[0, 1, 2]))
-    screen.show("", f"Spoken by {voice}, scored by Hark's recognizer; 1 is the surest.")
+    screen.show("", f"Spoken by {voice}, scored by Hark's recognizer; 1 is the most certain.")
     return 0
 
 

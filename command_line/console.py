@@ -130,7 +130,7 @@ class Screen:
     def bug(self, bug: WrittenBug) -> None:
         """Report an unexpected exception in one sentence, without a traceback."""
         where = f"the details are in {bug.log}" if bug.log else f"no log could be written ({bug.summary})"
-        what = f"Hark failed by a fault of its own (id {bug.identifier}); {where}."
+        what = f"Hark failed because of a bug (id {bug.identifier}); {where}."
         self._failed(what)
         to_do = f"Report it with that part of the log and the output of {PROGRAM} doctor."
         self.result({"error": {"what": what, "why": bug.summary, "what_to_do": to_do, "id": bug.identifier}})
@@ -139,7 +139,7 @@ class Screen:
         """Report Ctrl-C."""
         self.err = _console(self._stderr)  # the old one may hold an interrupted line
         self.note(message)
-        again = "Run the same command again to go on."
+        again = "Run the same command again to continue."
         self.result({"error": {"what": "Stopped.", "why": "It was interrupted.", "what_to_do": again}})
 
     def note(self, *lines: RenderableType) -> None:

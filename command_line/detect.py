@@ -18,10 +18,10 @@ def register(commands: Commands[Parser]) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that training made, or its folder")
     parser.add_argument("audio", nargs="+", metavar="AUDIO", help="recordings (WAV, FLAC, Ogg, MP3, M4A ...)")
     level = parser.add_mutually_exclusive_group()
-    level.add_argument("--fa-per-day", type=above_zero, metavar="X", help="false alarms a day to accept")
-    level.add_argument("--threshold", type=score, metavar="X", help="score from 0 to 1 at which to fire")
-    parser.add_argument("--scores", action="store_true", help="all scores, one for each 80 ms, too")
-    parser.add_argument("--int8", action="store_true", help="use the small model (8-bit weights), where there is one")
+    level.add_argument("--fa-per-day", type=above_zero, metavar="X", help="accepted false alarms per day")
+    level.add_argument("--threshold", type=score, metavar="X", help="score from 0 to 1 that triggers a detection")
+    parser.add_argument("--scores", action="store_true", help="also show all scores, one every 80 ms")
+    parser.add_argument("--int8", action="store_true", help="use the model with 8-bit weights, if the bundle has one")
 
 
 def run_detect(options: argparse.Namespace, screen: Screen) -> int:
@@ -50,7 +50,7 @@ def run_detect(options: argparse.Namespace, screen: Screen) -> int:
         result["scores"] = {one.file: [round(score, 4) for score in one.scores] for one in heard}
     code = screen.results(result, failed)
     count = len(result["detections"])
-    times = "not heard" if count == 0 else "heard once" if count == 1 else f"heard {count} times"
+    times = "not detected" if count == 0 else "detected once" if count == 1 else f"detected {count} times"
     total = clock(sum(one.seconds for one in heard))
     if len(failed) < len(heard):
         screen.show(f'"{detector.phrase}" {times} in {total} of audio, threshold {detector.threshold:.3f}')
@@ -69,4 +69,4 @@ def _show(heard: HeardFile, frame_s: float, screen: Screen) -> None:
     if heard.failure is not None:
         screen.warn_of(heard.failure)
     elif heard.silent:
-        screen.note(f"{heard.file} is silent: nothing in it is louder than -60 dB. Is it the recording that was meant?")
+        screen.note(f"{heard.file} is silent: nothing in it is louder than -60 dB. Is it the right recording?")

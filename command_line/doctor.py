@@ -59,9 +59,9 @@ class Finding:
 
 def register(commands: Commands[Parser]) -> None:
     parser = add_command(
-        commands, "doctor", "[--all]", "what works here, what is missing and how to enable it", run_doctor
+        commands, "doctor", "[--all]", "show what works here, what is missing and how to enable it", run_doctor
     )
-    parser.add_argument("--all", action="store_true", help="also what could be added, and how")
+    parser.add_argument("--all", action="store_true", help="also show what can be added, and how")
 
 
 def run_doctor(options: argparse.Namespace, screen: Screen) -> int:
@@ -84,13 +84,13 @@ def run_doctor(options: argparse.Namespace, screen: Screen) -> int:
     shown = [finding for finding in findings if finding not in folded]
     screen.show(table(["", "", ""], [[Text(*STYLES[row.status]), row.name, row.found] for row in shown]))
     to_do = [f"{finding.name}: {finding.what_to_do}" for finding in shown if finding.what_to_do]
-    for title, lines in (("To enable or mend:", to_do), ("Suggestions:", suggestions)):
+    for title, lines in (("To enable or repair:", to_do), ("Suggestions:", suggestions)):
         if lines:
             screen.show("", title)
             for line in lines:
                 screen.show_line(f"  {line}")
     if folded:
-        screen.show("", f"Not needed, and not here ({PROGRAM} doctor --all says what each is for and how to add it):")
+        screen.show("", f"Optional, not installed ({PROGRAM} doctor --all shows what each is for and how to add it):")
         screen.show(facts(_by_use(folded)))
     return 0 if ok else 2
 
@@ -152,7 +152,7 @@ def _packages() -> Finding:
         return Finding("packages", BROKEN, f"missing: {', '.join(needed)}", to_do)
     if lacking:
         return Finding(
-            "packages", OPTIONAL, "ctc-segmentation is missing: mining has Hark's own method, the better one, alone",
+            "packages", OPTIONAL, "ctc-segmentation is missing: mining uses Hark's own method, which is better",
             "apt-get install gcc python3-dev; rm .venv/hark-stamp; ./hark doctor",
         )  # fmt: skip
     if others:
@@ -259,15 +259,18 @@ def _confinement() -> Finding:
     """Check that programs which open untrusted files are confined here."""
     name = "files of strangers"
     if missing := not_held():
-        to_do = "use Linux 5.13 or newer, with Landlock; docs/security.md says what it keeps from them"
-        return Finding(name, OPTIONAL, f"not wholly confined: {missing}", to_do)
+        to_do = "use Linux 5.13 or newer, with Landlock; docs/security.md explains what it protects"
+        return Finding(name, OPTIONAL, f"not fully confined: {missing}", to_do)
     ended = subprocess.run(confined([sys.executable, "-I", "-c", "pass"]), capture_output=True, text=True, timeout=60)
     if ended.returncode:
         said = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
         return Finding(
-            name, BROKEN, f"what opens them cannot be started: {said}", "report this, with your system's name"
+            name,
+            BROKEN,
+            f"the process that opens them cannot be started: {said}",
+            "report this, with your system's name",
         )
-    return Finding(name, OK, "opened without network, without other files and without rights")
+    return Finding(name, OK, "opened without network, other files or privileges")
 
 
 def _microphone() -> Finding:
@@ -284,7 +287,7 @@ def _library() -> Finding:
 
     folder = data_folder()
     if not library_exists(folder):
-        return Finding("library", OK, "none yet: training makes it")
+        return Finding("library", OK, "none yet: training creates it")
     try:
         with Library(folder) as library:
             report = library.check(verify_audio=False)

@@ -23,7 +23,7 @@ MODELS = ("reader", "embedding", "summary", "funasr", "pyannote")  # downloaded 
 
 def register(commands: Commands[Parser]) -> None:
     voices = add_group(
-        commands, "voices", "the voices that can speak here, and getting more", run_voices, language="en", engine=None
+        commands, "voices", "list the voices available here, and download more", run_voices, language="en", engine=None
     )
     listed = add_command(voices, "list", "[--language en] [--engine NAME]", "the voices of a language", run_voices)
     listed.add_argument("--language", type=language, default="en", help="default: en")
@@ -31,9 +31,9 @@ def register(commands: Commands[Parser]) -> None:
     pull = add_command(voices, "pull", "ENGINE VOICE", "download a voice and check it", run_pull)
     pull.add_argument("engine", metavar="ENGINE", help="piper, kokoro or suno")
     pull.add_argument("voice", metavar="VOICE", help="such as en_US-libritts_r-medium (piper) or af_heart (kokoro)")
-    engines = add_group(commands, "engines", "the speech engines, and enabling more", run_engines)
+    engines = add_group(commands, "engines", "list the speech engines, and enable more", run_engines)
     add_command(engines, "list", "", "every engine, and what it lacks", run_engines)
-    enable = add_command(engines, "enable", "NAME", "make an engine's own environment", run_enable)
+    enable = add_command(engines, "enable", "NAME", "create an engine's own environment", run_enable)
     enable.add_argument("name", metavar="NAME", help="an engine: piper, kokoro, funasr, pyannote, tps ...")
     pull = add_command(engines, "pull", "NAME", "download a model for recordings", run_pull_model)
     pull.add_argument("name", choices=MODELS, help="pyannote needs HF_TOKEN, its terms accepted")
@@ -106,7 +106,7 @@ def run_engines(options: argparse.Namespace, screen: Screen) -> int:
         about = {"name": name, "licence": engine.licence, "paid": engine.paid, "by_default": engine.by_default}
         described.append({**about, **_as_json(readiness)})
         state = Text("✓ ready", "green") if readiness.ok else Text("- not ready", "yellow")
-        use = "by default" if engine.by_default else "only where it is named" + (" (paid)" if engine.paid else "")
+        use = "by default" if engine.by_default else "only where it is selected" + (" (paid)" if engine.paid else "")
         rows.append([name, state, use, engine.licence, readiness.why])
     screen.result({"engines": described})
     screen.show(table(["engine", "", "used", "licence", "why not"], rows))

@@ -20,11 +20,11 @@ def register(commands: Commands[Parser]) -> None:
     what = "measure a detector on recordings of your own"
     parser = add_command(commands, "evaluate", "BUNDLE --positives DIR --negatives DIR", what, run_evaluate)
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that training made, or its folder")
-    what = "recordings, in each of which the phrase is said once"
+    what = "recordings that each contain the phrase once"
     parser.add_argument("--positives", type=folder, metavar="DIR", help=what)
-    what = "recordings of any length, in which it is not said: speech, music, a room"
+    what = "recordings of any length without the phrase: speech, music, a room"
     parser.add_argument("--negatives", type=folder, metavar="DIR", help=what)
-    parser.add_argument("--int8", action="store_true", help="use the small model (8-bit weights), where there is one")
+    parser.add_argument("--int8", action="store_true", help="use the model with 8-bit weights, if the bundle has one")
 
 
 def run_evaluate(options: argparse.Namespace, screen: Screen) -> int:

@@ -23,28 +23,28 @@ CONFIGURATIONS = ("clean", "clean_sa", "dirty", "dirty_sa")
 def register(commands: Commands[Parser]) -> None:
     summary = "the clip library: its contents, its condition, import and export"
     group = add_group(commands, "library", summary, run_stats)
-    add_command(group, "stats", "", "what the library holds", run_stats)
+    add_command(group, "stats", "", "show what the library contains", run_stats)
     check = add_command(group, "check", "[--mend] [--quick]", "compare the library's rows with its files", run_check)
-    check.add_argument("--mend", "--repair", action="store_true", help="put right what can be put right")
+    check.add_argument("--mend", "--repair", action="store_true", help="repair what can be repaired")
     check.add_argument("--quick", action="store_true", help="do not decode the audio")
-    imports = add_command(group, "import", "FOLDER [options]", "take in a folder of recordings", run_import)
+    imports = add_command(group, "import", "FOLDER [options]", "import a folder of recordings", run_import)
     what = "a corpus in any of the usual layouts, or plain audio"
     imports.add_argument("folder", type=folder, metavar="FOLDER", help=what)
-    imports.add_argument("--licence", help="of the recordings (default: what the folder itself says)")
-    what = "take at most this many hours, from all over it"
+    imports.add_argument("--licence", help="licence of the recordings (default: as given in the folder)")
+    what = "import at most this many hours, spread over the corpus"
     imports.add_argument("--limit-hours", type=above_zero, metavar="H", help=what)
-    what = "where the corpus does not say it (default: en)"
+    what = "language, where the corpus does not give it (default: en)"
     imports.add_argument("--language", type=language, default="en", help=what)
     summary = "stream MLCommons' People's Speech into the library"
     peoples = add_command(group, "import-peoples-speech", "[options]", summary, run_import_peoples)
-    what = f"hours of it that the library is to hold (default: {PEOPLES_SPEECH_HOURS:g})"
+    what = f"hours of it to have in the library (default: {PEOPLES_SPEECH_HOURS:g})"
     peoples.add_argument("--limit-hours", type=above_zero, default=PEOPLES_SPEECH_HOURS, metavar="H", help=what)
     peoples.add_argument("--from", dest="location", metavar="FOLDER", help="a local copy of its parquet files")
     peoples.add_argument("--configuration", choices=CONFIGURATIONS, default="clean", help="default: clean")
-    summary = "make the people of recordings voices of splice"
+    summary = "turn the speakers of recordings into voices of splice"
     voices = add_command(group, "voices", "[--people N] [--language en]", summary, run_voices)
     voices.add_argument("--people", type=count, metavar="N", help="at most this many (default: 60)")
-    voices.add_argument("--language", type=language, default="en", help="of what they say (default: en)")
+    voices.add_argument("--language", type=language, default="en", help="language of their speech (default: en)")
     export = add_command(group, "export", "FOLDER", "copy all clips, with a NeMo manifest", run_export)
     export.add_argument("folder", type=folder, metavar="FOLDER", help="where to")
 
@@ -90,15 +90,15 @@ def run_check(options: argparse.Namespace, screen: Screen) -> int:
         screen.show("")
     found = f"{report.clips} clips, {report.files} files"
     if report.ok:
-        mended = f", {len(report.problems)} problems mended" if report.problems else ""
+        mended = f", {len(report.problems)} problems repaired" if report.problems else ""
         screen.show(f"The library is in order: {found}{mended}.")
         return 0
     left = sum(not problem.mended for problem in report.problems)
     screen.show(f"{found}, {left} problem{'s' if left != 1 else ''}.")
     if options.mend:
-        screen.show("What could not be mended needs a backup of the data folder.")
+        screen.show("The remaining problems need a backup of the data folder.")
     else:
-        screen.show_line(f"To mend: {command('library', 'check', '--mend')}")
+        screen.show_line(f"To repair: {command('library', 'check', '--mend')}")
     return 2
 
 
@@ -110,14 +110,14 @@ def run_voices(options: argparse.Namespace, screen: Screen) -> int:
     from pipeline.corpora.alignment import ALIGNED_PEOPLE, align_people
 
     with Library(data_folder()) as library, screen.reporter() as reporter:
-        reporter.stage("voices", "Placing the phones of the library's people")
+        reporter.stage("voices", "Aligning the phones of the library's speakers")
         people = align_people(library, default_aligner(), options.people or ALIGNED_PEOPLE, options.language, reporter)
     # Some could not be aligned, or their recordings are for tests.
     voices = {person.speaker for person in library_people(data_folder())}
     people = [name for name in people if name in voices]
     screen.result({"people": people})
     if people:
-        screen.show(f"{len(people)} people of the library are voices of splice: {', '.join(people)}")
+        screen.show(f"{len(people)} speakers of the library are now voices of splice: {', '.join(people)}")
     else:
         screen.show(f"No speaker in the library has {LEAST_SPEECH_S / 60:g} minutes of transcribed recordings.")
     return 0
@@ -140,7 +140,7 @@ def run_import_peoples(options: argparse.Namespace, screen: Screen) -> int:
 
     if options.location is not None and not Path(options.location).expanduser().is_dir():
         what = f"There is no folder {options.location}."
-        raise HarkError(what, "--from names a local copy of the corpus.", "Check the path.")
+        raise HarkError(what, "--from must be a local copy of the corpus.", "Check the path.")
     with Library(data_folder()) as library, screen.reporter() as reporter:
         report = import_peoples_speech(
             library, reporter, options.limit_hours, options.location or REPOSITORY, options.configuration
@@ -163,7 +163,7 @@ def _show_import(report: ImportReport, screen: Screen) -> int:
         rows.append(("got a transcript", report.transcribed))
     screen.show(f"{report.corpus}: {report.layout}", facts(rows))
     if report.limit_reached:
-        screen.show("The limit of hours is reached: a higher --limit-hours goes on from here.")
+        screen.show("The limit of hours is reached: a higher --limit-hours continues from here.")
     return 0
 
 

@@ -30,18 +30,18 @@ def register(commands: Commands[Parser]) -> None:
     )
     mining.add_argument("phrase", metavar="PHRASE")
     mining.add_argument("--most", type=count, metavar="N", help="keep at most this many (default: 300)")
-    mining.add_argument("--recordings", type=count, metavar="N", help="look into at most this many (default: 1200)")
+    mining.add_argument("--recordings", type=count, metavar="N", help="search at most this many (default: 1200)")
     mining.add_argument("--least-confidence", type=score, metavar="X", help="0 to 1 (default: 0.2)")
-    mining.add_argument("--speaker-share", type=score, metavar="X", help="most of one voice (default: 1)")
-    mining.add_argument("--word-forms", action="store_true", help="the last word with an ending as well")
-    mining.add_argument("--synthetic", action="store_true", help="clips of speech engines as well")
+    mining.add_argument("--speaker-share", type=score, metavar="X", help="at most this many per voice (default: 1)")
+    mining.add_argument("--word-forms", action="store_true", help="also accept an ending on the last word")
+    mining.add_argument("--synthetic", action="store_true", help="also search clips of speech engines")
     mining.add_argument("--language", type=language, default="en", help="default: en")
     add_method(mining)
     mining.add_argument("--seed", type=seed, default=0, metavar="N")
     add_weights(mining)
     what = mining.add_mutually_exclusive_group()
-    what.add_argument("--play", action="store_true", help="play what was found, the surest first")
-    what.add_argument("--export", type=folder, metavar="DIR", help="copy what was found, with a manifest")
+    what.add_argument("--play", action="store_true", help="play the matches, the most certain first")
+    what.add_argument("--export", type=folder, metavar="DIR", help="copy the matches, with a manifest")
 
 
 def run_mine(options: argparse.Namespace, screen: Screen) -> int:
@@ -63,7 +63,7 @@ def run_mine(options: argparse.Namespace, screen: Screen) -> int:
         if next(library.iter_clips(speech), None) is None:
             raise HarkError(
                 "There is nothing to mine.",
-                f"The library holds no transcribed recordings in the language {keyphrase.language!r}.",
+                f"The library has no transcribed recordings in the language {keyphrase.language!r}.",
                 "Import a corpus: ./hark library import FOLDER.",
             )
         with screen.reporter() as reporter:

@@ -85,7 +85,7 @@ def common_options(parser: argparse.ArgumentParser) -> None:
         "--json",
         action="store_true",
         default=argparse.SUPPRESS,
-        help="print one JSON object on stdout, all else on stderr",
+        help="print one JSON object on stdout, everything else on stderr",
     )
 
 
@@ -165,7 +165,7 @@ def names(text: str) -> tuple[str, ...]:
     """Parse names separated by commas."""
     found = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not found:
-        raise argparse.ArgumentTypeError("it holds no name; give some with commas between them")
+        raise argparse.ArgumentTypeError("it has no name; separate names with commas")
     return found
 
 
@@ -173,5 +173,5 @@ def language(text: str) -> str:
     """Parse a language code as espeak-ng has it (en, en-gb, pt-br), in lower case."""
     code = text.strip().lower().replace("_", "-")
     if not code.replace("-", "").isalnum() or not code.isascii() or len(code) > 20:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} names no language; give a code such as en, de or pt-br")
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a language; use a code such as en, de or pt-br")
     return code

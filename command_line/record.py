@@ -25,12 +25,15 @@ WALK_S = 5.0  # to walk to the place that a hint names
 def register(commands: Commands[Parser]) -> None:
     parser = add_command(commands, "record", "PHRASE [options]", "record the phrase yourself", run_record)
     parser.add_argument("phrase", nargs="+", metavar="PHRASE", help='the keyphrase, such as "hey compass"')
-    parser.add_argument("--from", dest="folder", type=folder, metavar="FOLDER", help="recordings to take instead")
+    parser.add_argument("--from", dest="folder", type=folder, metavar="FOLDER", help="use these recordings instead")
     parser.add_argument("--count", type=whole(1, MOST), default=COUNT, metavar="N", help=f"times (default: {COUNT})")
     parser.add_argument(
-        "--role", choices=ROLES, default="test", help="never trained on, or trained on from now on (default: test)"
+        "--role",
+        choices=ROLES,
+        default="test",
+        help="reserve them for tests, or use them for training from now on (default: test)",
     )
-    parser.add_argument("--bundle", type=Path, metavar="ZIP", help="say how many of them this detector detects")
+    parser.add_argument("--bundle", type=Path, metavar="ZIP", help="show how many of them this detector detects")
     parser.add_argument("--language", type=language, default="en", help="default: en")
     parser.add_argument("--speaker", default="", metavar="NAME", help="who speaks (default: the owner of this Hark)")
 
@@ -64,7 +67,7 @@ def run_record(options: argparse.Namespace, screen: Screen) -> int:
     result: dict[str, Any] = {"phrase": phrase, "role": options.role, "kept": len(kept), "takes": takes}
     if not kept:
         raise HarkError(
-            f'No recording of "{phrase}" was kept.', "There was no speech in any of them.", "Check the microphone."
+            f'No recording of "{phrase}" was saved.', "There was no speech in any of them.", "Check the microphone."
         )
     if detector is not None:
         hits = heard(detector, [take.audio for _, take in kept])
@@ -72,7 +75,7 @@ def run_record(options: argparse.Namespace, screen: Screen) -> int:
             row["heard"] = hit
         result["heard"] = sum(hits)
     screen.result(result)
-    use = "kept out of every training" if options.role == "test" else "for training from now on"
+    use = "excluded from every training" if options.role == "test" else "for training from now on"
     screen.show(f'{len(kept)} recordings of "{phrase}" are in the library, {use}.')
     if detector is not None:
         screen.show(f'"{detector.phrase}" detects {result["heard"]} of {len(kept)}.')
@@ -100,7 +103,7 @@ def _from_microphone(phrase: str, options: argparse.Namespace, screen: Screen) -
         screen.note(f'{number} of {options.count}: say "{phrase}", {hint.words}. Enter records {TAKE_S:.0f} s.')
         sys.stdin.readline()
         if hint.away:
-            screen.note(f"Go there: {WALK_S:.0f} s.")
+            screen.note(f"Move there: {WALK_S:.0f} s.")
             time.sleep(WALK_S)
         screen.note("Speak now.")
         try:

@@ -25,7 +25,7 @@ TRIED = ("--help", "doctor --json", "confusables lantern --json")  # commands th
 
 def register(commands: Commands[Parser]) -> None:
     command = add_command(commands, "release", "FOLDER [options]", "make the files of a release of Hark", run_release)
-    command.add_argument("folder", type=Path, metavar="FOLDER", help="where they go; it is made")
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="output folder; it is created")
     command.add_argument(
         "--no-sbom", action="store_true", help="without the list of components, whose maker pip fetches"
     )
@@ -76,7 +76,9 @@ def _version() -> str:
         ["git", "status", "--porcelain", "--untracked-files=no"], cwd=REPOSITORY, capture_output=True, text=True
     )
     if state.returncode or state.stdout.strip():
-        why = "Files differ from the last commit." if state.returncode == 0 else "This is no clone of the repository."
+        why = (
+            "Files differ from the last commit." if state.returncode == 0 else "This is not a clone of the repository."
+        )
         raise HarkError("There is nothing to release.", why, "Commit them, or clone the repository, then try again.")
     changelog = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
     if not re.search(rf"^## {re.escape(version)}\b", changelog, re.MULTILINE):
@@ -92,7 +94,7 @@ def _python(*arguments: str, program: str = sys.executable) -> str:
     done = subprocess.run([program, *arguments], cwd=REPOSITORY, capture_output=True, text=True)
     if done.returncode:
         said = (done.stdout + done.stderr).strip()[-2000:]
-        raise HarkError(f"{arguments[0]} failed.", said or "It said nothing.", "Mend that, then run the command again.")
+        raise HarkError(f"{arguments[0]} failed.", said or "It said nothing.", "Fix that, then run the command again.")
     return done.stdout
 
 

@@ -43,19 +43,21 @@ def register(commands: Commands[Parser]) -> None:
     said = os.environ.get("PORT", "")  # set by platforms that run containers
     port = int(said) if said.isascii() and said.isdigit() else PORT
     serve.add_argument(
-        "--port", type=int, default=port, metavar="N", help=f"where it listens (default: PORT, or {PORT})"
+        "--port", type=int, default=port, metavar="N", help=f"port to listen on (default: PORT, or {PORT})"
     )
     serve.add_argument(
-        "--host", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0: others may reach it (see docs/portal.md)"
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0: others can reach it (see docs/portal.md)"
     )
-    serve.add_argument("--open", action="store_true", help="open it in the browser when it is up")
-    serve.add_argument("--no-workers", action="store_true", help="the web server alone: ./hark worker does the jobs")
-    worker = add_command(commands, "worker", "[options]", "do the jobs of a portal, without its pages", run_worker)
+    serve.add_argument("--open", action="store_true", help="open it in the browser once it is running")
+    serve.add_argument(
+        "--no-workers", action="store_true", help="run the web server alone; ./hark worker runs the jobs"
+    )
+    worker = add_command(commands, "worker", "[options]", "run the jobs of a portal, without its pages", run_worker)
     worker.add_argument(
-        "--lane", action="append", choices=ALL_LANES, help="that it takes jobs of; may be repeated (default: all)"
+        "--lane", action="append", choices=ALL_LANES, help="queue to take jobs from; may be repeated (default: all)"
     )
     worker.add_argument(
-        "--workers", type=int, metavar="N", help="jobs of a lane that it does at once (default: HARK_WORKERS)"
+        "--workers", type=int, metavar="N", help="jobs of a queue to run at once (default: HARK_WORKERS)"
     )
 
 
@@ -69,7 +71,7 @@ def run_worker(options: argparse.Namespace, screen: Screen) -> int:
         lanes = list(dict.fromkeys(options.lane or ALL_LANES))
         parts = [Part(lane, _WORKERS) for lane in lanes]
         try:
-            screen.note(f"Doing the jobs of {', '.join(lanes)} (Ctrl-C ends it)")
+            screen.note(f"Running the jobs of {', '.join(lanes)} (Ctrl-C stops it)")
             _watch(parts, screen)
         finally:
             _stop(parts)
@@ -81,7 +83,7 @@ def _data_in_use(screen: Screen) -> Iterator[None]:
     """Load Django for the data folder, and lock it as being served."""
     for setting in earlier_settings.found():
         if not setting.taken:
-            screen.note(f"{setting.name} is not taken: {setting.said} {setting.what_to_do}")
+            screen.note(f"{setting.name} is not supported: {setting.said} {setting.what_to_do}")
     os.environ["HARK_DATA"] = str(data_folder())  # the children inherit it
     with ExitStack() as lock:
         with storing("starting the portal"):
@@ -112,11 +114,11 @@ def _serve(options: argparse.Namespace, screen: Screen) -> None:
     lanes = () if options.no_workers else ALL_LANES
     parts = [Part(WEB, _web(options, files)), *(Part(lane, _WORKERS) for lane in lanes)]
     try:
-        screen.note(f"Hark is at {address} (Ctrl-C ends it)")
+        screen.note(f"Hark is at {address} (Ctrl-C stops it)")
         first_page = address
         if owner() is None:
             first_page = owner_link(base_url=address)
-            screen.note(f"Make the owner's account here, once: {first_page}")
+            screen.note(f"Create the owner's account here, once: {first_page}")
         if options.open:
             opening = threading.Thread(target=_open_when_up, args=(options.port, first_page, screen), daemon=True)
             opening.start()
@@ -198,7 +200,7 @@ def _watch(parts: list[Part], screen: Screen) -> None:
                 if sees_to_jobs:
                     taken = recover()
                     if taken:
-                        screen.note(f"{taken} jobs whose worker was killed are taken care of.")
+                        screen.note(f"{taken} jobs of killed workers were recovered.")
                     adopt_runs()
                     finish_deletions()
                     remove_old_exports()
@@ -214,7 +216,7 @@ def _watch(parts: list[Part], screen: Screen) -> None:
                         screen.note(f"The workers for {part.name} take no jobs.")
                         part.kill()  # restarted above
             except Exception as error:  # a full disk, or a locked or unreachable database: retried soon
-                screen.note(f"Looking after the jobs failed, and is tried again: {error}")
+                screen.note(f"Checking the jobs failed and will be retried: {error}")
             close_old_connections()
         time.sleep(0.3)
 
@@ -226,8 +228,8 @@ def _look_after(parts: list[Part], screen: Screen) -> None:
         if said and part.name == WEB and not part.has_settled:
             raise HarkError(
                 "The portal could not be started.",
-                f"Its web server ended with code {part.process.returncode}; what it said is above.",
-                "Mend that, then run the same command again.",
+                f"Its web server ended with code {part.process.returncode}; its output is above.",
+                "Fix that, then run the same command again.",
             )
         if said:
             screen.note(said)
@@ -262,8 +264,8 @@ def _refuse_taken_port(host: str, port: int) -> None:
         except OSError as error:
             raise HarkError(
                 f"The portal cannot listen on {host}:{port}.",
-                f"{error.strerror or error}: most likely another program, or another Hark, does already.",
+                f"{error.strerror or error}: most likely another program or another Hark already does.",
                 f"Choose another port: serve --port {port + 1}.",
             ) from error
         except OverflowError as error:
-            raise HarkError(f"{port} is no port.", "Ports are 1 to 65535.", f"Try --port {PORT}.") from error
+            raise HarkError(f"{port} is not a port.", "Ports are 1 to 65535.", f"Try --port {PORT}.") from error

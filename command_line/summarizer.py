@@ -53,8 +53,10 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
     screen.result(result)
     screen.show_line(f"weights  {result['weights']}")
     screen.show_line(f"curves   {curves_line(result['curves'])}")
-    screen.show_line(f"loss     {result['validation_loss']:.3f} nats a character, on pairs that are not learned from")
-    screen.show_line("WER, CER not measured: a text has many right summaries; ROUGE-1 counts the words that they share")
+    screen.show_line(f"loss     {result['validation_loss']:.3f} nats a character, on held-out pairs")
+    screen.show_line(
+        "WER, CER not measured: a text has many correct summaries; ROUGE-1 counts the words that they share"
+    )
     screen.show_line(f"ROUGE-1  {result['rouge_1']:.3f}")
     screen.show_line(f"ROUGE-1  {result['rouge_1_first_sentence']:.3f}  of the first sentence instead")
     return 0

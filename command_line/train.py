@@ -50,17 +50,19 @@ def register(commands: Commands[Parser]) -> None:
         commands,
         "retrain",
         "BUNDLE [--yes]",
-        "make a detector better with what was marked and recorded since",
+        "improve a detector with everything marked and recorded since",
         run_retrain,
     )
     retrain.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that training made, in the data folder")
     _no_question(retrain)
-    advise = add_command(commands, "advise", "PHRASE [--language en]", "say how good a phrase is", run_advise)
+    advise = add_command(commands, "advise", "PHRASE [--language en]", "assess a phrase", run_advise)
     _phrase(advise)
 
 
 def _no_question(parser: Parser) -> None:
-    parser.add_argument("--yes", action="store_true", help="do not ask before a long run (only a terminal is asked)")
+    parser.add_argument(
+        "--yes", action="store_true", help="do not ask before a long run (Hark asks only at a terminal)"
+    )
 
 
 def _phrase(parser: Parser) -> None:
@@ -73,13 +75,15 @@ def _run_options(parser: Parser) -> None:
     parser.add_argument(
         "--effort", choices=list(EFFORTS), default=RunConfig.effort, help=f"how much work (default: {RunConfig.effort})"
     )
-    parser.add_argument("--seed", type=seed, default=RunConfig.seed, metavar="N", help="the same number, the same run")
+    parser.add_argument(
+        "--seed", type=seed, default=RunConfig.seed, metavar="N", help="the same number gives the same run"
+    )
     parser.add_argument(
         "--size",
         choices=(AUTO_SIZE, *SIZES),
         default=AUTO_SIZE,
-        help="of the detector: large (34 MB) misses far less, standard (3 MB) suits small computers (default: large "
-        "for English, else standard, and standard for a trial)",
+        help="size of the detector: large (34 MB) misses far less, standard (3 MB) suits small computers (default: "
+        "large for English, else standard, and standard for a trial)",
     )
     parser.add_argument(
         "--for",
@@ -87,17 +91,17 @@ def _run_options(parser: Parser) -> None:
         action="append",
         choices=TARGETS,
         default=[],
-        help="where it shall run; the closing screen says which file to take and what to type. For esphome (Voice PE, "
+        help="where you will use it; the closing screen shows the file to use and the commands. For esphome (Voice PE, "
         "ESP32-S3: micro_wake_word), openwakeword (Home Assistant's add-on) and small (one of size standard beside a "
-        "large one) a detector of their own is trained too; browser, pi and python take the usual one. May be given "
+        "large one) a separate detector is trained too; browser, pi and python use the main detector. Can be given "
         "several times",
     )
     parser.add_argument("--from-scratch", action="store_true", help="without the shipped backbone and negative set")
-    parser.add_argument("--no-mining", action="store_true", help="use no real speech of the library")
+    parser.add_argument("--no-mining", action="store_true", help="do not use real speech from the library")
     add_method(parser, "--mining-method")
     what = "speech engines to use (default: all free ones that are ready)"
     parser.add_argument("--engines", type=names, default=(), metavar="A,B", help=what)
-    what = 'engine that is kept for the test, or "none" (default: by rule)'
+    what = 'engine reserved for the test, or "none" (default: chosen automatically)'
     parser.add_argument("--hold-out", default="", metavar="ENGINE", help=what)
 
 
@@ -131,7 +135,7 @@ def _check_hold_out(config: RunConfig) -> None:
         raise HarkError(
             f"The engine {config.hold_out!r} cannot be held out.",
             f"It is not an engine of this run: {', '.join(ready)}.",
-            f"Name one of these or none; {PROGRAM} engines shows all, --engines chooses.",
+            f"Choose one of these or none; {PROGRAM} engines shows all, --engines chooses.",
         )
 
 
@@ -175,7 +179,7 @@ def _ask(config: RunConfig, screen: Screen, to_install: Mapping[str, int]) -> Ru
     if plan["estimate_s"] < LONG_RUN_S and not to_install:
         return config
     clips = sum(bucket["generate"] for bucket in plan["buckets"].values())
-    cost = [_about(plan["estimate_s"]), f"{clips} clips to speak"]
+    cost = [_about(plan["estimate_s"]), f"{clips} clips to synthesize"]
     if to_install:
         cost.append(f"{sum(to_install.values())} MB of neural voices to download, once")
     shorter = config.effort in SHORTENED and not config.start_from
@@ -243,12 +247,12 @@ def ask_and_train(options: argparse.Namespace, screen: Screen) -> int:
 
     at_terminal = _at_terminal()
     if at_terminal and screen.json_wanted:
-        raise _no_command("Without one Hark asks for a keyphrase, which goes with no --json.")
+        raise _no_command("Without one Hark asks for a keyphrase, which does not work with --json.")
     effort = RunConfig.effort
     if not at_terminal:
         phrase = sys.stdin.buffer.readline().decode(errors="replace").strip() if sys.stdin is not None else ""
         if not phrase:
-            raise _no_command("Without one Hark asks for a keyphrase, and here is neither a terminal nor an answer.")
+            raise _no_command("Without one Hark asks for a keyphrase, but there is neither a terminal nor an answer.")
         advice = advise(phrase)
     else:
         screen.note("Type a phrase, get a wake-word detector. Three syllables or more work best. Ctrl-C ends.")
@@ -307,13 +311,13 @@ def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> dict[s
     lines += [("not used", f"{engine}: {why}") for engine, why in plan["engines_missing"].items()]
     if to_install:
         lines.append(("to install", f"{_sizes(to_install)}: neural voices, by {PROGRAM} train unless --no-download"))
-    no_speech = f"none: {PROGRAM} library import FOLDER makes the detector better"
+    no_speech = f"none: {PROGRAM} library import FOLDER improves the detector"
     lines.append(("real speech", f"{hours:.1f} h" if hours else no_speech))
     lines.append(("estimate", f"{_about(plan['estimate_s'])}, effort {plan['effort']}"))
     screen.show(Text.assemble("Plan for ", (plan["phrase"], "bold")))
     if unfinished := plan["unfinished"]:
         screen.show(
-            f"An unfinished run is here: {unfinished['spoken']} of {unfinished['planned']} clips are spoken; "
+            f"An unfinished run is here: {unfinished['spoken']} of {unfinished['planned']} clips are synthesized; "
             f"it continues {GOES_ON_WITH[unfinished['goes_on_with']]}."
         )
     headers = ["clips", "texts", "wanted", "in library", "real", "to make", "by"]
@@ -407,7 +411,7 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
 
     measured = [
         ("missed, close and quiet", *rate("miss_rate_clean")),
-        ("missed, in noise at 10 dB", *rate("miss_rate_noisy")),
+        ("missed, in noise at 10 dB SNR", *rate("miss_rate_noisy")),
         ("confusables accepted", *rate("confusables_accepted")),
         ("false alarms an hour", alarms, f"{least} to {most}"),
     ]
@@ -416,7 +420,7 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
         _headline(result["phrase"], metrics),
         *([verdict["sentence"], verdict["advice"]] if (verdict := result.get("verdict")) else []),
         "",
-        table(["of the test's voices", "", "95 % interval"], measured, right=[1]),
+        table(["of the test voices", "", "95 % interval"], measured, right=[1]),
         "",
         facts([*_about_run(result, tensorboard), ("bundle, and its model.pt", "")]),
     )
@@ -432,7 +436,7 @@ def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -
 
 def _about_run(result: Mapping[str, Any], tensorboard: bool) -> Iterator[tuple[str, str]]:
     if fooled_by := ", ".join(f'"{text}"' for text in result["metrics"].get("fooled_by", ())):
-        yield "fooled by, for example", fooled_by
+        yield "triggered by, for example", fooled_by
     for device in result.get("devices", {}).values():
         clean, noisy = (percent(device[name]["value"]) for name in ("miss_rate_clean", "miss_rate_noisy"))
         rates = f"missed {clean}, in noise {noisy}, by synthetic voices: people more often"

@@ -33,18 +33,18 @@ def register(commands: Commands[Parser]) -> None:
 def transcription_options(parser: Parser) -> None:
     """Add the options of all commands that transcribe."""
     parser.add_argument("--engine", default="auto", metavar="NAME", help="default: auto, the best one that is ready")
-    parser.add_argument("--language", type=language, metavar="CODE", help="default: the engine finds it out")
+    parser.add_argument("--language", type=language, metavar="CODE", help="default: detected by the engine")
     parser.add_argument(
         "--speakers",
         type=whole(0, MOST_SPEAKERS),
         metavar="N",
-        help="tell N people apart; 0: as many as there are (default: not told apart)",
+        help="detect N speakers; 0: as many as there are (default: none)",
     )
     parser.add_argument(
         "--format",
         choices=FORMATS,
         default="txt",
-        help="default: txt; transcribe shows it, and writes docx, and of several files each, beside its recording",
+        help="default: txt. One text is shown; docx, and several texts, are written beside their recordings",
     )
 
 
@@ -82,7 +82,7 @@ def run_transcribe(options: argparse.Namespace, screen: Screen) -> int:
                 elif transcript.segments:
                     screen.show_line(write(transcript, options.format, Path(name).stem).decode().rstrip("\n"))
                 else:
-                    screen.note(f"Nothing is said in {name}.")
+                    screen.note(f"{name} has no speech.")
             files.append(entry)
         except HarkError as error:
             errors.append((name, error))

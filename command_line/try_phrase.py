@@ -15,8 +15,8 @@ def register(commands: Commands[Parser]) -> None:
     trying.add_argument("phrase", metavar="PHRASE")
     trying.add_argument("--wav", required=True, action="append", metavar="FILE", help="a recording; may be repeated")
     trying.add_argument("--threshold", type=score, metavar="X", help="default: 0.5, and 0.1 without the encoder")
-    trying.add_argument("--most", type=count, default=1000, metavar="N", help="keep only the best N (default: 1000)")
-    trying.add_argument("--recognizer", action="store_true", help="by Hark's own recognizer, not by the encoder")
+    trying.add_argument("--most", type=count, default=1000, metavar="N", help="show only the best N (default: 1000)")
+    trying.add_argument("--recognizer", action="store_true", help="use Hark's own recognizer instead of the encoder")
     trying.add_argument("--language", type=language, default="en", help="default: en")
 
 
@@ -35,7 +35,7 @@ def run_try(options: argparse.Namespace, screen: Screen) -> int:
     rows: list[dict[str, Any]] = []
     for path in options.wav:
         with screen.reporter() as reporter:
-            reporter.stage("try", f"Listening to {path}")
+            reporter.stage("try", f"Searching {path}")
             found = list(places(foreign_audio_blocks(path), scorer.scores, scorer.frame_s, threshold))
         rows += [{"file": str(path), **asdict(guess)} for guess in found]
     if len(rows) > options.most:
@@ -52,6 +52,6 @@ def run_try(options: argparse.Namespace, screen: Screen) -> int:
     )
     for row in rows:
         screen.show_line(f"{row['file']}  {clock(row['start_s'], exact=True)}  score {row['score']:.3f}")
-    times = "not heard" if not rows else "heard once" if len(rows) == 1 else f"heard {len(rows)} times"
+    times = "not detected" if not rows else "detected once" if len(rows) == 1 else f"detected {len(rows)} times"
     screen.show(f'"{options.phrase}" {times} (no training; threshold {threshold})')
     return 0

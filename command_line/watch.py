@@ -19,13 +19,19 @@ State = tuple[int, int]  # size [bytes] and time of change [ns] of a file
 
 
 def register(commands: Commands[Parser]) -> None:
-    parser = add_command(commands, "watch", "FOLDER [options]", "transcribe what is put into a folder", run_watch)
+    parser = add_command(
+        commands, "watch", "FOLDER [options]", "transcribe recordings that are added to a folder", run_watch
+    )
     parser.add_argument("folder", metavar="FOLDER", help="meeting.mp3 in it gets meeting.mp3.txt beside it")
     transcription_options(parser)
     parser.add_argument(
-        "--every", type=whole(1, 3600), default=LOOK_S, metavar="SECONDS", help=f"between two looks (default: {LOOK_S})"
+        "--every",
+        type=whole(1, 3600),
+        default=LOOK_S,
+        metavar="SECONDS",
+        help=f"seconds between checks (default: {LOOK_S})",
     )
-    parser.add_argument("--once", action="store_true", help="transcribe what is there, then end")
+    parser.add_argument("--once", action="store_true", help="transcribe the recordings that are there, then stop")
 
 
 def run_watch(options: argparse.Namespace, screen: Screen) -> int:
@@ -41,7 +47,7 @@ def run_watch(options: argparse.Namespace, screen: Screen) -> int:
         raise HarkError("The folder cannot be watched.", f"There is no folder {folder}.", "Check the path.")
     registry.choose(options.engine, options.language)  # before any file is read
     if not options.once:
-        screen.note(f"Watching {folder}. Ctrl-C ends it.")
+        screen.note(f"Watching {folder}. Ctrl-C stops it.")
     failed: dict[Path, State] = {}
     errors: list[tuple[object, HarkError]] = []
     written: list[str] = []

@@ -29,18 +29,21 @@ def register(commands: Commands[Parser]) -> None:
     )
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="bundles (zips, or their folders)")
     where = (
-        f"tcp://HOST:PORT, unix://PATH or stdio:// (default {DEFAULT_URI}; tcp://0.0.0.0:10400: others may reach it)"
+        f"tcp://HOST:PORT, unix://PATH or stdio:// (default {DEFAULT_URI}; tcp://0.0.0.0:10400: others can reach it)"
     )
     parser.add_argument("--uri", default=DEFAULT_URI, metavar="URI", help=where)
     parser.add_argument(
         "--send",
         metavar="ADDRESS",
-        help="send a few seconds around each wake and near-miss to a portal: https://HOST/api/v1/detectors/ID/wakes",
+        help="send a few seconds around each activation and near miss to a portal: https://HOST/api/v1/detectors/ID/wakes",
     )
     parser.add_argument(
-        "--token-file", type=Path, metavar="FILE", help="holds an API token with the scope wakes (else HARK_TOKEN)"
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="file with an API token that has the scope wakes (default: HARK_TOKEN)",
     )
-    parser.add_argument("--fa-per-day", type=above_zero, metavar="X", help="false alarms a day to accept, each phrase")
+    parser.add_argument("--fa-per-day", type=above_zero, metavar="X", help="accepted false alarms per day and phrase")
 
 
 def run_wyoming(options: argparse.Namespace, screen: Screen) -> int:
@@ -50,15 +53,15 @@ def run_wyoming(options: argparse.Namespace, screen: Screen) -> int:
 
     if screen.json_wanted and options.uri.startswith("stdio:"):
         raise HarkError(
-            "--json and stdio:// do not go together.",
+            "--json and stdio:// cannot be combined.",
             "Both write to stdout.",
             "Leave out --json, or serve at another URI.",
         )
     if options.send and len(options.models) > 1:
         raise HarkError(
             "--send is for one detector.",
-            "Its address takes what that detector heard.",
-            "Serve each detector with a command of its own, at an address of its own.",
+            "Its address accepts recordings from that detector only.",
+            "Serve each detector with its own command and address.",
         )
     sender = WakeSender(options.send, _token(options.token_file)) if options.send else None
     server_at(options.uri)  # reports a wrong address before anything is loaded
@@ -80,9 +83,9 @@ def _token(file: Path | None) -> str:
     text = text.strip()
     if not text or not text.isascii() or not text.isprintable() or " " in text:
         raise HarkError(
-            "There is no token.",
+            "The token is missing.",
             f"{file} holds none." if file else "HARK_TOKEN is not set.",
-            "Make one on your account's page, or there with ./hark admin token --name NAME.",
+            "Create one on your account page, or on the portal's machine with ./hark admin token --name NAME.",
         )
     return text
 
@@ -100,7 +103,7 @@ async def _serve(uri: str, detectors: Mapping[str, Detector], screen: Screen, se
             pass
 
     def ready() -> None:
-        screen.note(f"Listening on {uri} (Ctrl-C ends it)")
+        screen.note(f"Listening on {uri} (Ctrl-C stops it)")
         screen.result({"uri": uri, "wake_words": {n: d.phrase for n, d in detectors.items()}})
 
     def heard_by(heard: Heard) -> None:

@@ -79,14 +79,14 @@ def check_file(path: Path) -> None:
     if not path.is_file():
         raise HarkError(
             worded("There is no audio file %(path)s.", path=str(path)),
-            worded("The path names no file."),
+            worded("The path is not a file."),
             worded("Check the path."),
         )
     if path.stat().st_size == 0:
         raise HarkError(
             worded("%(path)s holds no audio.", path=str(path)),
             worded("The file is empty (0 bytes)."),
-            worded("Give another file."),
+            worded("Choose another file."),
         )
 
 
@@ -138,8 +138,8 @@ def mono_blocks(
     if not decoded_s and not start_s:
         raise HarkError(
             worded("%(path)s holds no audio.", path=str(path)),
-            worded("Its header is in order but it has no samples."),
-            worded("Give another file."),
+            worded("Its header is valid, but it has no samples."),
+            worded("Choose another file."),
         )
     if start_s or (max_seconds is not None and decoded_s > max_seconds - 0.01):
         return
@@ -199,7 +199,7 @@ def in_range(audio: np.ndarray) -> np.ndarray:
 
 def _broken_off(path: Path, after_s: float, why: str) -> HarkError:
     return HarkError(
-        worded("%(path)s breaks off after %(after_s)s s.", path=str(path), after_s=round(after_s, 1)),
+        worded("%(path)s ends prematurely after %(after_s)s s.", path=str(path), after_s=round(after_s, 1)),
         why,
         worded("The file is damaged or cut off: convert it again from the original."),
     )

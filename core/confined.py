@@ -103,14 +103,14 @@ def not_held() -> str:
     """Return in words the rules that this kernel cannot enforce, "" if it enforces all; logged the first time."""
     missing = []
     if _landlock_version() < 1:
-        missing.append("files are not kept from it (the kernel has no Landlock)")
+        missing.append("it can access files (the kernel has no Landlock)")
     if not _can_filter():
-        missing.append("the network is not kept from it (the kernel has no seccomp filters)")
+        missing.append("it can access the network (the kernel has no seccomp filters)")
     said = "; ".join(missing)
     if said:
         import logging
 
-        logging.getLogger(__name__).warning("What opens files of strangers is not wholly confined: %s.", said)
+        logging.getLogger(__name__).warning("The process that opens untrusted files is not fully confined: %s.", said)
     return said
 
 

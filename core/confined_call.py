@@ -59,11 +59,13 @@ def called(
         finally:
             process.kill()
         if code < 0 or code == os.EX_OSERR:
-            how = signal.Signals(-code).name if code < 0 else worded("no memory was left to it")
+            how = signal.Signals(-code).name if code < 0 else worded("it ran out of memory")
             raise HarkError(
-                worded("What was sent could not be read."),
-                worded("What reads it was stopped, as it took too much memory or time (%(how)s).", how=how),
-                worded("Send it in parts, or pack it again."),
+                worded("The file could not be read."),
+                worded(
+                    "The process that reads it was stopped because it used too much memory or time (%(how)s).", how=how
+                ),
+                worded("Split it, or pack it again."),
             )
         if code:
             said.seek(max(0, said.seek(0, os.SEEK_END) - LOG_TAIL))
@@ -73,9 +75,9 @@ def called(
 def nonsense() -> HarkError:
     """Make the error for an invalid answer: a confined process may act on behalf of the file it reads."""
     return HarkError(
-        worded("What was sent could not be read."),
-        worded("What reads it answered nonsense."),
-        worded("Send it only if you know who made it."),
+        worded("The file could not be read."),
+        worded("The process that reads it gave an invalid answer."),
+        worded("Use it only if you trust its source."),
     )
 
 

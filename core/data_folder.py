@@ -74,12 +74,12 @@ def storage_error(error: OSError, doing: str) -> HarkError:
             f"{error.strerror}: {where}.",
             worded(
                 "Free some space or point HARK_DATA (or --data) at a larger disk, then run the same command again; "
-                "what was finished is kept."
+                "finished work is saved."
             ),
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StorageError(
-            worded("Hark may not write there: %(doing)s stopped.", doing=doing),
+            worded("Hark has no write permission: %(doing)s stopped.", doing=doing),
             f"{error.strerror}: {where}.",
             worded(
                 "Make the folder writable or point HARK_DATA (or --data) at another one, then run the same "
@@ -89,7 +89,7 @@ def storage_error(error: OSError, doing: str) -> HarkError:
     return StorageError(
         worded("A file could not be written: %(doing)s stopped.", doing=doing),
         f"{error.strerror or error}: {where}.",
-        worded("Check the disk, then run the same command again; what was finished is kept."),
+        worded("Check the disk, then run the same command again; finished work is saved."),
     )
 
 
@@ -136,6 +136,6 @@ def check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise HarkError(
             worded("There is no folder %(folder)s.", folder=str(folder)),
-            worded("The path names no folder."),
+            worded("The path is not a folder."),
             worded("Check the path."),
         )

@@ -61,7 +61,7 @@ def check_encoding(encoding: str) -> None:
         raise HarkError(
             "The database cannot be used.",
             "Its encoding is not UTF-8.",
-            "Make one that is: CREATE DATABASE hark ENCODING 'UTF8' TEMPLATE template0.",
+            "Create one that is: CREATE DATABASE hark ENCODING 'UTF8' TEMPLATE template0.",
         )
 
 
@@ -95,4 +95,4 @@ def need(module: str, package: str, name: str) -> None:
 
 
 def unusable(name: str, why: str, example: str) -> HarkError:
-    return HarkError(f"{name} cannot be used.", f"{why}.", f"Write it as {example}, or take it out.")
+    return HarkError(f"{name} cannot be used.", f"{why}.", f"Write it as {example}, or remove it.")

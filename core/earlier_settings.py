@@ -84,7 +84,7 @@ def _list(text: str) -> list[str]:
         except (ValueError, RecursionError):
             found = None
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
-        raise ValueError("it is no list: names with commas between, or JSON")
+        raise ValueError("it is not a list: use names separated by commas, or JSON")
     return [one.strip() for one in found if one.strip()]
 
 
@@ -92,7 +92,7 @@ def _origins(text: str) -> str:
     found = [one.rstrip("/").lower() for one in _list(text)]
     for one in found:
         if not _ORIGIN.fullmatch(one):
-            raise ValueError(f"{one[:80]!r} is no origin such as https://app.example.org (* is none: name each)")
+            raise ValueError(f"{one[:80]!r} is not an origin such as https://app.example.org (* is not one: list each)")
     return ",".join(found)
 
 
@@ -118,7 +118,7 @@ def _whisper(text: str) -> str:
 
 def _level(text: str) -> str:
     if text.upper() not in ("INFO", "WARNING", "ERROR", "CRITICAL"):
-        raise ValueError("it is none of INFO, WARNING, ERROR and CRITICAL; more detail would hold tokens")
+        raise ValueError("it is not one of INFO, WARNING, ERROR and CRITICAL; more detail would hold tokens")
     return text.upper()
 
 
@@ -130,26 +130,26 @@ def _nothing(why: str) -> Callable[[str], str]:
 
 
 def _limit(use: str, own: str) -> _Rule:
-    return _Rule(use, _whole(MOST_JOBS), f"Set {own}, or mend it.", own)
+    return _Rule(use, _whole(MOST_JOBS), f"Set {own}, or correct it.", own)
 
 
-_AT_WORK = _limit("jobs at work at once in each lane", "HARK_JOBS_RUNNING")
-_OF_A_USER = _limit("jobs of one user at work at once in each lane", "HARK_JOBS_RUNNING_PER_USER")
+_AT_WORK = _limit("jobs running at once in each queue", "HARK_JOBS_RUNNING")
+_OF_A_USER = _limit("jobs of one user running at once in each queue", "HARK_JOBS_RUNNING_PER_USER")
 _WAITING = _limit("jobs that may wait", "HARK_JOBS_WAITING")
 _RULES = {
     "SECRET_KEY": _Rule(
-        "signs sessions and tokens", _secret, "Set one of your own, or none: Hark makes one.", "HARK_SECRET_KEY"
+        "signs sessions and tokens", _secret, "Set your own, or leave it out: Hark then creates one.", "HARK_SECRET_KEY"
     ),
     "ALGORITHM": _Rule("how access tokens are signed", _algorithm, "Take it out."),
     "ACCESS_TOKEN_EXPIRE_MINUTES": _Rule(
-        "how long an access token works", _whole(LONGEST_MINUTES), "Mend it; without it 15 minutes."
+        "how long an access token works", _whole(LONGEST_MINUTES), "Correct it; the default is 15 minutes."
     ),
     "OPENAI_MODEL_NAME": _Rule(
         "the language model, at OPENAI_BASE_URL with OPENAI_API_KEY", str, "Take it out.", "OPENAI_MODEL",
         ("OPENAI_API_KEY", "OPENAI_BASE_URL"),
     ),
     "HF_TOKEN": _Rule("lets models be fetched from Hugging Face that ask for it", str, ""),
-    "CORS_ORIGINS": _Rule("pages of these origins may call Hark", _origins, "List origins, with commas between."),
+    "CORS_ORIGINS": _Rule("pages of these origins can call Hark", _origins, "List origins, separated by commas."),
     "GOOGLE_CLIENT_IDS": _Rule(
         "sign-in with Google, with GOOGLE_CLIENT_SECRET", _one_client,
         "Set GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET.", "GOOGLE_CLIENT_ID",
@@ -157,7 +157,7 @@ _RULES = {
     ),
     "DATABASE_URL": _Rule("accounts, jobs and new clip libraries are in this database", _no_file, "Take it out."),
     "WHISPER_MODEL": _Rule(
-        "the Whisper model, where such an engine recognizes", _whisper, "Name one, or take it out.",
+        "the Whisper model, where such an engine recognizes", _whisper, "Set one, or remove it.",
         "HARK_WHISPER_MODEL",
     ),
     "MAX_AUDIO_LENGTH": _Rule(
@@ -166,9 +166,9 @@ _RULES = {
     ),
     "GPU_MEMORY_FRACTION": _Rule(
         "", _nothing("Hark takes the memory of a GPU that its models need"),
-        "Take it out; HARK_TORCH=cpu leaves a GPU alone.",
+        "Remove it; HARK_TORCH=cpu leaves the GPU unused.",
     ),
-    "LOG_LEVEL": _Rule("what is less important is not logged", _level, "Name one, or take it out."),
+    "LOG_LEVEL": _Rule("less important messages are not logged", _level, "Set one, or remove it."),
     **{f"{QUEUE}{end}": _AT_WORK for end in ("RUNNING", "CONCURRENT", "WORKERS")},
     **{f"{QUEUE}{end}": _OF_A_USER for end in ("PER_USER", "RUNNING_PER_USER")},
     **{f"{QUEUE}{end}": _WAITING for end in ("SIZE", "WAITING", "PENDING", "QUEUED")},
@@ -190,10 +190,10 @@ def found(environment: Mapping[str, str] = os.environ) -> Iterator[EarlierSettin
             yield EarlierSetting(name, False, f"{error}.", rule.what_to_do)
             continue
         if own and own != value:
-            yield EarlierSetting(name, False, f"{rule.own} is set, too, and counts.", "Take one of them out.")
+            yield EarlierSetting(name, False, f"{rule.own} is also set and takes precedence.", "Remove one of them.")
         elif rule.needs and not any(environment.get(one, "").strip() for one in rule.needs):
             needed = " or ".join(rule.needs)
-            yield EarlierSetting(name, False, f"it does nothing without {needed}.", f"Set {needed}, or take it out.")
+            yield EarlierSetting(name, False, f"it does nothing without {needed}.", f"Set {needed}, or remove it.")
         else:
             yield EarlierSetting(name, True, rule.use)
 

@@ -97,7 +97,7 @@ def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path
         )
     folder = environment(name)
     if is_enabled(name) and not damaged(name):
-        report(f"{name} is enabled already: {folder}")
+        report(f"{name} is already enabled: {folder}")
         return folder
     try:
         # An unfinished environment of an earlier attempt would hide missing packages.
@@ -111,10 +111,11 @@ def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path
         _import(python, name)
         if why := damaged(name):
             raise BadPackageError(
-                worded("The environment of %(name)s was made, but cannot be used.", name=name),
+                worded("The environment of %(name)s was created but cannot be used.", name=name),
                 f"{why}.",
                 worded(
-                    "Run ./hark engines enable %(name)s again; if it stays, the package index delivers another file.",
+                    "Run ./hark engines enable %(name)s again; if it fails again, the package index delivers "
+                    "another file.",
                     name=name,
                 ),
             )
@@ -122,7 +123,7 @@ def enable(name: str, report: Callable[[str], None] = lambda line: None) -> Path
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)  # on a full disk it would take the room that everything else needs
         if isinstance(error, OSError):
-            raise storage_error(error, worded("making the environment of %(name)s", name=name)) from error
+            raise storage_error(error, worded("creating the environment of %(name)s", name=name)) from error
         raise
     return folder
 
@@ -141,7 +142,7 @@ def damaged(name: str) -> str:
                 return f"{file} is missing"
             state = path.stat()
             if _sha256(path, state.st_size, state.st_mtime_ns) != digest:
-                return f"{file} is cut off or altered: its digest is not the one that Hark was tried with"
+                return f"{file} is cut off or altered: its digest is not the one that Hark was tested with"
     return ""
 
 
@@ -165,11 +166,11 @@ def _import(python: str, name: str) -> None:
         if told.returncode:
             said = (told.stderr.strip().splitlines() or ["nothing"])[-1]
             raise BadPackageError(
-                worded("The environment of %(name)s was made, but cannot be used.", name=name),
+                worded("The environment of %(name)s was created but cannot be used.", name=name),
                 worded("%(module)s cannot be imported: %(said)s", module=module, said=said[:300]),
                 worded(
-                    "Where a build of torch for another machine came with it, name an index with the right one "
-                    "in HARK_TORCH_INDEX and run ./hark engines enable %(name)s again.",
+                    "If it came with a build of torch for another machine, set HARK_TORCH_INDEX to an index with "
+                    "the right one and run ./hark engines enable %(name)s again.",
                     name=name,
                 ),
             )
@@ -202,7 +203,7 @@ def _run(command: list[str], name: str, report: Callable[[str], None]) -> None:
         said = next((line for line in reversed(lines) if "error" in line.lower()), lines[-1] if lines else "nothing")
         shown = " ".join(command[1:4])
         raise HarkError(
-            worded("The environment of %(name)s could not be made.", name=name),
+            worded("The environment of %(name)s could not be created.", name=name),
             worded(
                 "%(command)s ended with code %(returncode)s: %(said)s",
                 command=shown,
@@ -210,8 +211,8 @@ def _run(command: list[str], name: str, report: Callable[[str], None]) -> None:
                 said=said[:300],
             ),
             worded(
-                "Check the network (packages come from the package index that pip uses) and the free disk "
-                "space, then run ./hark engines enable %(name)s again.",
+                "Check the network (packages come from pip's package index) and the free disk space, then run "
+                "./hark engines enable %(name)s again.",
                 name=name,
             ),
         )

@@ -46,5 +46,5 @@ def no_such(kind: str, name: str, known: Iterable[str]) -> HarkError:
     return HarkError(
         worded("There is no %(kind)s called %(name)s.", kind=kind, name=repr(name[:40])),
         worded("Hark has %(known)s.", known=listed(known)),
-        worded("Name one of these."),
+        worded("Choose one of these."),
     )

@@ -105,7 +105,7 @@ def decoded(
         if len(header) == AU_HEADER.size:
             _, offset, _, _, rate, channels = AU_HEADER.unpack(header)
             if not 1 <= channels <= MOST_CHANNELS or not AU_HEADER.size <= offset <= BLOCK_BYTES:
-                raise NotDecoded(worded("The decoder answered nonsense"))  # it may act on behalf of the file
+                raise NotDecoded(worded("The decoder gave an invalid answer"))  # it may act on behalf of the file
             process.stdout.read(offset - AU_HEADER.size)
             frame = 4 * channels
             while raw := process.stdout.read(max(1, BLOCK_BYTES // frame) * frame):
@@ -116,7 +116,7 @@ def decoded(
             stopped = (
                 worded("it was stopped (%(signal)s)", signal=signal.Signals(-code).name)
                 if code < 0
-                else worded("it said nothing")
+                else worded("it gave no message")
             )
             decoder = "ffmpeg" if by_ffmpeg else "libsndfile"
             raise NotDecoded(worded("%(program)s: %(said)s", program=decoder, said=last_words(said) or stopped))

@@ -30,14 +30,14 @@ def check_given_secrets(environment: Mapping[str, str] = os.environ) -> None:
             raise HarkError(
                 f"{name} can be guessed.",
                 f"{why[0].upper()}{why[1:]}.",
-                "Put one of your own there: openssl rand -hex 32 makes one (docs/portal.md, Another secret key).",
+                "Set your own: openssl rand -hex 32 creates one (docs/portal.md, Another secret key).",
             )
 
 
 def weakness(key: str) -> str:
     """Return the reason why a signing key can be guessed; "" if it cannot."""
     if len(key) < SHORTEST:
-        return f"it has fewer than {SHORTEST} characters: who guesses it signs in as any user"
+        return f"it has fewer than {SHORTEST} characters: anyone who guesses it can sign in as any user"
     return placeholder(key)
 
 

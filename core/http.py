@@ -137,8 +137,8 @@ class Server:
         sent = {"User-Agent": "hark", "Accept-Encoding": "identity", **(headers or {})}
         if not (self.key.isascii() and self.key.isprintable()):  # httpx would refuse it with a message that repeats it
             raise HttpError(
-                worded("%(name)s was not asked.", name=self.name),
-                worded("The key has characters that no key has."),
+                worded("%(name)s was not called.", name=self.name),
+                worded("The key has characters that are not allowed in a key."),
                 self.check,
             )
         if self.key:
@@ -167,7 +167,7 @@ class Server:
     def _endless(self) -> HttpError:
         most = f"{self.largest:,}"
         why = worded("%(host)s sent more than %(n)s bytes.", host=self.host, n=most)
-        return HttpError(worded("%(name)s sent too long an answer.", name=self.name), why, self.check)
+        return HttpError(worded("The answer of %(name)s was too long.", name=self.name), why, self.check)
 
     def _refused(self, response: httpx2.Response) -> HttpError:
         status, body = response.status_code, b""
@@ -187,7 +187,7 @@ class Server:
         answered = {"host": self.host, "status": status, "said": self._without_key(said)}
         why = worded("%(host)s answered %(status)s (%(said)s).", **answered)
         if wait_s is not None and wait_s > LONGEST_WAIT_S:
-            why = worded("%(why)s It asks for %(seconds)s s of rest.", why=why, seconds=round(wait_s))
+            why = worded("%(why)s It asks for a pause of %(seconds)s s.", why=why, seconds=round(wait_s))
         found = HttpError(what, why, self.check)
         found.status, found.again, found.wait_s = status, status in AGAIN, wait_s
         return found

@@ -77,6 +77,6 @@ class KeptFile(Generic[Kept]):
     def _being_changed(self, process: str) -> HarkError:
         return HarkError(
             worded("%(called)s are being changed.", called=self.called),
-            worded("Process %(process)s is at it, and does not end.", process=process),
+            worded("Process %(process)s is changing them and has not finished.", process=process),
             worded("Try again."),
         )

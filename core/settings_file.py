@@ -61,7 +61,7 @@ def _read() -> list[Path]:
         path = Path(chosen).expanduser()
         if not path.is_file():
             raise HarkError(
-                "The settings file is not there.", f"{CHOSEN} names {path}.", f"Change {CHOSEN}, or make the file."
+                "The settings file is missing.", f"{CHOSEN} names {path}.", f"Change {CHOSEN}, or create the file."
             )
         _take(values_of(path))
         return [path]
@@ -88,9 +88,9 @@ def values_of(path: Path) -> dict[str, str]:
             values = dotenv_values(stream=lines, interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
         # The content is not repeated: it holds keys.
-        said = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        said = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise HarkError(
-            "A settings file cannot be read.", f"{path}: {said}.", "Mend the file, or take it away."
+            "A settings file cannot be read.", f"{path}: {said}.", "Correct the file, or remove it."
         ) from error
     return {name: value for name, value in values.items() if value is not None}
 

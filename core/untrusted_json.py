@@ -23,4 +23,4 @@ def _finite(text: str) -> float:
 
 
 def _refuse(name: str) -> float:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")

@@ -66,7 +66,7 @@ def _session() -> Any:
     package = importlib.util.find_spec("silero_vad")
     if package is None or not package.submodule_search_locations:
         raise HarkError(
-            worded("Speech cannot be told from silence."),
+            worded("Speech cannot be distinguished from silence."),
             worded("The package silero-vad is not installed."),
             worded("python -m pip install silero-vad -c constraints.txt"),
         )

@@ -46,7 +46,7 @@ class WorkerProcess:
         try:
             self.facts = self._read(start_timeout_s)
             if self.facts.get("event") != "ready":
-                raise WorkerGone(str(self.facts.get("why") or f"{name} answered nonsense when it was started"))
+                raise WorkerGone(str(self.facts.get("why") or f"{name} gave an invalid answer when it was started"))
         except WorkerGone as reason:
             self.kill()
             raise CannotStart(str(reason)) from None
@@ -77,7 +77,7 @@ class WorkerProcess:
         """
         message = self._read(timeout_s)
         if message.get("id") != number or message.get("event") not in ("done", "failed"):
-            raise WorkerGone(f"{self._name} answered nonsense: {json.dumps(message)[:80]}")
+            raise WorkerGone(f"{self._name} gave an invalid answer: {json.dumps(message)[:80]}")
         return message
 
     def kill(self) -> None:
@@ -107,14 +107,14 @@ class WorkerProcess:
                 raise WorkerGone(self._epitaph())
             self._unread += block
             if len(self._unread) > LONGEST_LINE:
-                raise WorkerGone(f"{self._name} answered nonsense without end")
+                raise WorkerGone(f"{self._name} sent endless output")
         line, _, self._unread = self._unread.partition(b"\n")
         try:
             message = json.loads(line)
         except ValueError:
             message = None
         if not isinstance(message, dict):
-            raise WorkerGone(f"{self._name} answered nonsense: {line[:80]!r}")
+            raise WorkerGone(f"{self._name} gave an invalid answer: {line[:80]!r}")
         return message
 
     def _epitaph(self) -> str:

@@ -47,9 +47,9 @@ def in_use(where: str, doing: str) -> HarkError:
     return HarkError(
         worded("The clip library is in use: %(doing)s stopped.", doing=doing),
         worded(
-            "Another process kept %(where)s locked for more than %(busy_timeout_s)s s.",
+            "Another process locked %(where)s for more than %(busy_timeout_s)s s.",
             where=where,
             busy_timeout_s=round(BUSY_TIMEOUT_S),
         ),
-        worded("Wait for the other run or end it, then run the same command again; what was finished is kept."),
+        worded("Wait for the other run or stop it, then run the same command again; finished work is saved."),
     )

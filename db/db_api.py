@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from db.choice import Connection
 
 EMISSIONS_FOLDER = "emissions"
-CHECKING, MENDING = "checking the clip library", "mending the clip library"  # in messages
+CHECKING, MENDING = "checking the clip library", "repairing the clip library"  # in messages
 
 BATCH_CLIPS = 256  # rows a transaction
 BATCH_SAMPLES = 600 * SAMPLE_RATE  # or this much audio, so that memory stays constant

@@ -225,7 +225,7 @@ class PostgresqlDatabase:
             raise HarkError(
                 "The database does not have this clip library.",
                 f"{MARKER} in the data folder names the schema {name}, which is not there.",
-                f"Let {DATABASE} name the database where it was made, or restore a backup.",
+                f"Set {DATABASE} to the database where it was made, or restore a backup.",
             ) from None
         return connection
 
@@ -234,13 +234,13 @@ class PostgresqlDatabase:
         if isinstance(error, errors.LockNotAvailable):
             return in_use("it", doing)
         if isinstance(error, errors.DiskFull):
-            what_to_do = "Free some space there, then run the same command again; what was finished is kept."
+            what_to_do = "Free some space there, then run the same command again; finished work is saved."
             return StorageFull(f"The disk of the database is full: {doing} stopped.", said, what_to_do)
         if isinstance(error, (errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction)):
             what_to_do = f"The user of {DATABASE} must own the database, which must not be read-only."
-            return StorageError(f"Hark may not write there: {doing} stopped.", said, what_to_do)
+            return StorageError(f"Hark has no write permission: {doing} stopped.", said, what_to_do)
         if isinstance(error, (errors.DataCorrupted, errors.IndexCorrupted)):
-            what_to_do = "Restore a backup, or mend the database by PostgreSQL's own means."
+            what_to_do = "Restore a backup, or repair the database with PostgreSQL's own tools."
             return HarkError(f"The clip library is damaged: {doing} stopped.", said, what_to_do)
         gone = isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
         if gone and (getattr(error, "sqlstate", None) or "08")[:2] in NO_ANSWER:
@@ -272,8 +272,8 @@ class PostgresqlDatabase:
         if not _NAME.fullmatch(name):
             raise HarkError(
                 "The clip library cannot be opened.",
-                f"{self._marker} does not hold the name of a schema of Hark's.",
-                "Put that file back as it was, from a copy of the data folder.",
+                f"{self._marker} does not contain the name of a schema of Hark's.",
+                "Restore that file from a copy of the data folder.",
             )
         return name
 
@@ -288,7 +288,7 @@ class PostgresqlDatabase:
                 with raw.transaction():
                     raw.execute(f"CREATE SCHEMA {name}; SET LOCAL search_path TO {name}; {_tables()}")  # type: ignore[call-overload]
                     raw.execute("INSERT INTO library VALUES (%s)", (SCHEMA_VERSION,))
-                with storing("making the clip library"), atomic_path(self._marker) as temporary:
+                with storing("creating the clip library"), atomic_path(self._marker) as temporary:
                     temporary.write_text(f"{name}\n", encoding="utf-8")
         return name
 

@@ -82,7 +82,7 @@ class SqliteDatabase:
                 raise newer(str(self.file), version)
             if version == 0 and tables:
                 raise HarkError(
-                    worded("This is not a clip library of Hark."),
+                    worded("This is not one of Hark's clip libraries."),
                     worded("%(file)s is an SQLite database with other tables.", file=str(self.file)),
                     worded("Move that file away, or point HARK_DATA (or --data) at another folder."),
                 )
@@ -118,8 +118,8 @@ class SqliteDatabase:
                 worded("The clip library is damaged: %(doing)s stopped.", doing=doing),
                 f"{self.file}: {error}.",
                 worded(
-                    "Put back a copy of the data folder, or move that file away and Hark begins a new library; "
-                    "./hark library import brings corpora back."
+                    "Restore a copy of the data folder, or move that file away, and Hark starts a new library; "
+                    "./hark library import restores corpora."
                 ),
             )
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):

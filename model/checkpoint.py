@@ -70,6 +70,6 @@ def load_checkpoint(path: str | IO[bytes]) -> tuple[Detector, dict[str, Any]]:
         raise HarkError(
             worded("The detector's checkpoint cannot be loaded."),
             worded("It is damaged: %(said)s.", said=said),
-            worded("Restore it from a backup, or train the phrase anew."),
+            worded("Restore it from a backup, or train the phrase again."),
         ) from error
     return detector.eval(), content

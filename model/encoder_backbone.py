@@ -62,8 +62,8 @@ def package_content(name: Path) -> bytes:
     content = path.read_bytes() if path is not None else b""
     if path is None or (name in DIGESTS and hashlib.sha256(content).hexdigest() != DIGESTS[name]):
         raise HarkError(
-            worded("%(name)s, which large detectors need, is not here.", name=name.name),
-            worded("It comes with the package moonshine-voice 0.0.73, which is not installed, or is another version."),
+            worded("%(name)s, which large detectors need, is missing.", name=name.name),
+            worded("It comes with the package moonshine-voice 0.0.73, which is not installed or has another version."),
             worded("python -m pip install --no-deps -r requirements-alone.txt, or train with --size standard."),
         )
     return content

@@ -42,7 +42,9 @@ def complaint() -> str:
     """Explain why features are computed on the processor although a GPU is wanted; empty if all is well."""
     if not wanted() or CUDA in providers():
         return ""
-    return f"A GPU is wanted, but this build of onnxruntime has no {CUDA}: features are made on the processor; {TO_DO}."
+    return (
+        f"A GPU was requested, but this build of onnxruntime has no {CUDA}: features are computed on the CPU; {TO_DO}."
+    )
 
 
 def with_float_weights(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -44,7 +44,7 @@ def outputs_of(keyphrase: Keyphrase) -> tuple[tuple[int, ...], ...]:
     ways = tuple(dict.fromkeys(tuple(phone_indices(phones)) for phones in keyphrase.pronunciations))
     if not any(ways):
         raise HarkError(
-            f"{keyphrase.text!r} cannot be listened for.",
+            f"{keyphrase.text!r} cannot be detected.",
             "It has no phones in this language.",
             "Choose another phrase.",
         )

@@ -74,7 +74,7 @@ def load_weights(path: Path) -> tuple[AnyModel, dict[str, Any]]:
         raise HarkError(
             worded("The weights %(name)s cannot be loaded.", name=path.name),
             f"{path}: {error}.",
-            worded("Get Hark's files again (git checkout model/shipped), or train with --from-scratch."),
+            worded("Restore Hark's files (git checkout model/shipped), or train with --from-scratch."),
         ) from error
 
 

@@ -18,7 +18,7 @@ class OtherScript(HarkError):
 
 
 SCRIPT_NAMES = {
-    "": worded("of another script"),
+    "": worded("in another script"),
     "ARABIC": worded("Arabic"),
     "CJK": worded("Chinese"),
     "CYRILLIC": worded("Cyrillic"),
@@ -60,7 +60,7 @@ class Keyphrase:
         shown = shown if len(shown) <= 60 else shown[:57] + "..."
         example = worded('Type one to eight words, such as "hey compass".')
         if not shown:
-            raise HarkError(worded("There is no keyphrase."), worded("The text is empty."), example)
+            raise HarkError(worded("No keyphrase was given."), worded("The text is empty."), example)
         if len(text) > 20 * MAX_LETTERS:
             raise HarkError(
                 worded("The keyphrase is too long."), worded("It has %(n)s characters.", n=len(text)), example
@@ -69,35 +69,37 @@ class Keyphrase:
         letters = [character for character in phrase if character.isalpha()]
         if not letters:
             raise HarkError(
-                worded('Nothing in "%(shown)s" can be said.', shown=shown),
-                worded("It holds no letters and no numbers."),
+                worded('"%(shown)s" cannot be pronounced.', shown=shown),
+                worded("It has no letters or digits."),
                 example,
             )
         allowed = scripts_of(language)
         foreign = next((letter for letter in letters if script_of(letter) not in allowed), None)
         if foreign is not None:
             raise OtherScript(
-                worded('"%(shown)s" is not written as the language "%(language)s" is.', shown=shown, language=language),
                 worded(
-                    'The letter "%(letter)s" is %(script)s; this language is read in %(names)s letters.',
+                    '"%(shown)s" is not in the script of the language "%(language)s".', shown=shown, language=language
+                ),
+                worded(
+                    'The letter "%(letter)s" is %(script)s; this language is written in %(names)s letters.',
                     letter=foreign,
                     script=_script_name(script_of(foreign)),
                     names=reduce(_either, sorted(map(_script_name, allowed))),
                 ),
-                worded("Choose the phrase's own language, or write the phrase as it sounds in this one."),
+                worded("Choose the phrase's own language, or spell the phrase as it sounds in this one."),
             )
         if len(letters) == 1 and "CJK" not in allowed:
             raise HarkError(worded('"%(shown)s" is too short.', shown=shown), worded("It is a single letter."), example)
         if len(letters) > MAX_LETTERS:
             raise HarkError(
                 worded("The keyphrase is too long."),
-                worded("It has %(n)s letters as it is spoken; %(most)s is the most.", n=len(letters), most=MAX_LETTERS),
+                worded("It has %(n)s spoken letters; the limit is %(most)s.", n=len(letters), most=MAX_LETTERS),
                 example,
             )
         if len(phrase.split()) > MAX_WORDS:
             raise HarkError(
                 worded("The keyphrase is too long."),
-                worded("It has %(n)s words; %(most)s is the most.", n=len(phrase.split()), most=MAX_WORDS),
+                worded("It has %(n)s words; the limit is %(most)s.", n=len(phrase.split()), most=MAX_WORDS),
                 example,
             )
         return cls(phrase, language)

@@ -124,7 +124,7 @@ class _Phonemizer:
             self._process = WorkerProcess("espeak-ng", command, {}, TIMEOUT_S)
         except (WorkerGone, OSError) as error:
             raise HarkError(
-                worded("Hark cannot turn text into phones."),
+                worded("Hark cannot convert text into phones."),
                 worded("espeak-ng did not start: %(error)s.", error=str(error)),
                 worded(
                     "Install it: pip install espeakng-loader, or the Debian package espeak-ng; then run ./hark doctor."
@@ -173,7 +173,7 @@ def _accents(code: str) -> tuple[str, ...]:
     if usual[0] not in known:
         raise HarkError(
             worded('Hark cannot pronounce the language "%(code)s".', code=code),
-            worded("espeak-ng has no such language."),
+            worded("espeak-ng does not have this language."),
             _choose_language(hello),
         )
     return usual

@@ -149,22 +149,26 @@ def back_up(data: Path, target: Path, reporter: Reporter, server: Libraries | No
 def _refuse_bad_place(data: Path, target: Path) -> None:
     if target.is_relative_to(data):
         raise HarkError(
-            "The backup would lie in the data folder.",
+            "The backup would be in the data folder.",
             "It would be lost together with it, and be part of the next one.",
-            "Name a file elsewhere, best on another disk.",
+            "Choose a file elsewhere, preferably on another disk.",
         )
     if target.is_dir():
-        raise HarkError(f"{target.name} is a folder.", "A backup is one file.", f"Name a file: {target.name}/hark.zip.")
+        raise HarkError(
+            f"{target.name} is a folder.", "A backup is one file.", f"Choose a file, such as {target.name}/hark.zip."
+        )
     if target.exists() and not _is_backup(target):
         raise HarkError(
-            f"There is a file {target.name} already.", "It is no backup, and would be lost.", "Choose another name."
+            f"The file {target.name} already exists.",
+            "It is not a backup and would be overwritten.",
+            "Choose another name.",
         )
 
 
 def _nothing(data: Path) -> HarkError:
     return HarkError(
         "There is nothing to back up.",
-        f"{data} holds no library, no detector and no portal.",
+        f"{data} has no library, detector or portal.",
         "Check HARK_DATA, or --data.",
     )
 
@@ -328,7 +332,7 @@ def _full(doing: str, said: str) -> tuple[str, str, str]:
     return (
         f"The disk is full: {doing}.",
         f"{said}.",
-        "Free some space or use a larger disk, then run the same command again; nothing of it is left.",
+        "Free some space or use a larger disk, then run the same command again; nothing is left behind.",
     )
 
 
@@ -345,7 +349,7 @@ def _not_written(error: OSError, doing: str) -> HarkError:
     said = f"{error.strerror or error}{where}"
     if is_full(error):
         return StorageFull(*_full(doing, said))
-    what_to_do = "Check the disk and who owns the folder, then run the same command again; nothing of it is left."
+    what_to_do = "Check the disk and who owns the folder, then run the same command again; nothing is left behind."
     return HarkError(f"A file could not be written: {doing}.", f"{said}.", what_to_do)
 
 
@@ -379,7 +383,7 @@ def restore(
             raise HarkError(
                 "The database is not empty.",
                 "It has accounts, which restoring would replace.",
-                "Name an empty one (DATABASE_URL), or give --replace, which first saves what it has as an SQLite file.",
+                "Use an empty one (DATABASE_URL), or --replace, which first saves its contents as an SQLite file.",
             )
         data.parent.mkdir(parents=True, exist_ok=True)
         with _without_portal(data), _temporary_folder(data) as staged:
@@ -491,8 +495,8 @@ def _free_name(data: Path) -> Path:
 def _holds_something(data: Path) -> HarkError:
     return HarkError(
         "The data folder is not empty.",
-        f"{data} holds something, which restoring would mix with the backup.",
-        "Name an empty one (--data), or give --replace, which moves that folder aside and deletes nothing.",
+        f"{data} is not empty: restoring would mix its files with the backup.",
+        "Use an empty one (--data), or --replace, which moves that folder aside and deletes nothing.",
     )
 
 
@@ -506,8 +510,8 @@ def _without_portal(data: Path) -> Iterator[None]:
     def refusal(process: str) -> HarkError:
         return HarkError(
             "The portal is running on that data folder.",
-            f"Process {process} serves it, and would go on with the old data.",
-            "End ./hark serve, then run the same command again.",
+            f"Process {process} serves it, and would continue with the old data.",
+            "Stop ./hark serve, then run the same command again.",
         )
 
     with held(lock, refusal, 0):
@@ -525,7 +529,7 @@ def serving(data: Path) -> Iterator[None]:
         return HarkError(
             "The portal cannot start now.",
             f"Process {process} is restoring a backup into its data folder.",
-            "Wait until that has ended, then run the same command again.",
+            "Wait until that has finished, then run the same command again.",
         )
 
     lock = data / SERVING_LOCK
@@ -549,7 +553,7 @@ def _read_backup(archive: Path, into: Path | None, reporter: Reporter) -> Backup
     except FileNotFoundError as error:
         raise HarkError(f"There is no file {archive}.", "It was moved, or its name differs.", "Check it.") from error
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise _damaged(f"It is no zip, or is cut off or changed: {error}.") from error
+        raise _damaged(f"It is not a zip, or was cut off or changed: {error}.") from error
     except (RuntimeError, NotImplementedError, ValueError, struct.error, OverflowError) as error:
         raise _refused(f"It cannot be read: {error}.") from error  # encrypted, or an unknown method
     except OSError as error:
@@ -572,7 +576,7 @@ def _disarm(staged: Path, reporter: Reporter) -> None:
                 for (name,) in there:
                     opened.execute(f"DELETE FROM {name} {_QUEUE[name]}")
     except (UnicodeDecodeError, sqlite3.Error) as error:
-        raise _damaged(f"What it holds cannot be read: {error}.") from error
+        raise _damaged(f"Its contents cannot be read: {error}.") from error
 
 
 def _take(file: Entry, content: IO[bytes], into: Path | None) -> None:
@@ -666,7 +670,7 @@ def _members(opened: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise _refused(f"{name[:200]!r} in it is packed by a method that Hark does not use.")
         if name != MANIFEST and not (_is_safe(name) and name == info.filename and is_kept(PurePosixPath(name))):
-            raise _refused(f"{name[:200]!r} in it is no file of a backup.")
+            raise _refused(f"{name[:200]!r} in it is not a file of a backup.")
         if name in members:
             raise _refused(f"{name[:200]!r} is in it twice.")
         members[name] = info
@@ -695,4 +699,4 @@ def _damaged(why: str) -> HarkError:
 
 
 def _refused(why: str) -> HarkError:
-    return HarkError("The file cannot be used as a backup.", why, "Give a file that ./hark backup has made.")
+    return HarkError("The file cannot be used as a backup.", why, "Use a file that ./hark backup has made.")

@@ -50,14 +50,14 @@ def install_voices(names: Iterable[str], reporter: Reporter) -> None:
         try:
             enable_engine(name, reporter)
         except HarkError as error:
-            reporter.log(worded("Going on without %(engine)s: %(why)s", engine=name, why=error.why), "warning")
+            reporter.log(worded("Continuing without %(engine)s: %(why)s", engine=name, why=error.why), "warning")
             if not isinstance(error, environments.BadPackageError):
                 return
 
 
 def enable_engine(name: str, reporter: Reporter) -> Path:
     """Make or update an engine's own environment; return its folder. Raises HarkError if that fails."""
-    reporter.stage("enable", worded("Making the environment of %(engine)s (some minutes)", engine=name))
+    reporter.stage("enable", worded("Creating the environment of %(engine)s (a few minutes)", engine=name))
 
     def report(line: str) -> None:
         if line.startswith(INTERESTING):
@@ -110,9 +110,9 @@ def pull_model(kind: str, size: str, reporter: Reporter) -> list[Path]:
     _snapshot(repository, folder, reporter, "config.json", allow_patterns=wanted)
     if not complete(folder):
         raise HarkError(
-            worded("The model %(repository)s is not whole.", repository=repository),
+            worded("The model %(repository)s is incomplete.", repository=repository),
             worded("%(folder)s lacks its weights.", folder=str(folder)),
-            worded("Pull it again."),
+            worded("Download it again."),
         )
     return [folder]
 
@@ -125,9 +125,9 @@ def _snapshot(repository: str, folder: Path, reporter: Reporter, needed: str, **
         snapshot_download(repository, local_dir=folder, **more)
     if not (folder / needed).is_file():
         raise HarkError(
-            worded("The model %(repository)s is not whole.", repository=repository),
+            worded("The model %(repository)s is incomplete.", repository=repository),
             worded("%(folder)s lacks %(needed)s.", folder=str(folder), needed=needed),
-            worded("Pull it again."),
+            worded("Download it again."),
         )
     return folder
 
@@ -137,9 +137,9 @@ def _pull_pyannote(reporter: Reporter) -> Path:
         raise HarkError(
             worded("pyannote's pipeline cannot be downloaded."),
             worded(
-                "Only who has accepted the terms of %(repository)s is given it, and HF_TOKEN is not set.",
+                "It is only available after accepting the terms of %(repository)s, and HF_TOKEN is not set.",
                 repository=pyannote_engine.REPOSITORY,
             ),
-            worded("Accept them on its page, make a token there, and run this again with HF_TOKEN=...."),
+            worded("Accept them on its page, create a token there, and run this again with HF_TOKEN=...."),
         )
     return _snapshot(pyannote_engine.REPOSITORY, pyannote_engine.own_folder(), reporter, "config.yaml")

@@ -88,8 +88,8 @@ def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
             _end_after(LONGEST_IMPORT_S)
             if not archive.is_file():
                 raise HarkError(
-                    worded("The upload is gone."),
-                    worded("It is removed when its import has ended."),
+                    worded("The upload no longer exists."),
+                    worded("It is removed when its import has finished."),
                     worded("Upload it again."),
                 )
             reporter.stage("unpack", worded("Unpacking %(file)s", file=archive.name))
@@ -204,9 +204,9 @@ TRAINING_STAGES = (
 )
 TRANSCRIPTION_STAGES = (
     ("normalize", worded("Prepare the audio")),
-    ("listen", worded("Look for speech")),
-    ("transcribe", worded("Write down what is said")),
-    ("speakers", worded("Tell the speakers apart")),
+    ("listen", worded("Detect speech")),
+    ("transcribe", worded("Transcribe")),
+    ("speakers", worded("Detect speakers")),
     ("summarize", worded("Summarize")),
 )
 COMPARISON_STAGES = (
@@ -216,9 +216,9 @@ COMPARISON_STAGES = (
 IMPORT_STAGES = ("unpack", worded("Unpack")), ("import", worded("Import the recordings"))
 EXPORT_STAGES = ("databases", worded("Copy the databases")), ("files", worded("Copy the files"))
 RECOGNIZER_STAGES = (
-    ("collect", worded("Collect what is transcribed")),
+    ("collect", worded("Collect the transcripts")),
     ("cut", worded("Cut it into passages")),
-    ("synthesize", worded("Generate speech")),
+    ("synthesize", worded("Synthesize speech")),
     ("pack", worded("Compute the features")),
     ("measure", worded("Count the errors before")),
     ("train", worded("Train")),
@@ -245,7 +245,7 @@ KINDS = {
         Kind(worded("summarize"), AUDIO, _lazy("job:summarize_recording"), (("summarize", worded("Summarize")),)),
         Kind(worded("speakers"), AUDIO, _lazy("job:detect_speakers"), (TRANSCRIPTION_STAGES[3],)),
         Kind(worded("minable"), AUDIO, _lazy("job:make_minable")),
-        Kind(worded("polish"), AUDIO, _lazy("job:polish_recording"), (("polish", worded("Polish")),)),
+        Kind(worded("polish"), AUDIO, _lazy("job:polish_recording"), (("polish", worded("Clean up the text")),)),
         Kind(worded("translate"), AUDIO, _lazy("job:translate_recording"), (("translate", worded("Translate")),)),
         Kind(worded("export"), AUDIO, _export, EXPORT_STAGES),
         Kind(worded("train-recognizer"), TRAINING, _lazy("adapt_recognizer:train_recognizer"), RECOGNIZER_STAGES),
@@ -320,8 +320,8 @@ def _ending(error: Exception, name: str) -> tuple[HarkError, int]:
     if isinstance(error, MemoryError):
         too_large = LimitReached(
             worded("The job was stopped."),
-            worded("It needs more memory than a job of its kind may have."),
-            worded("Try it with less at a time."),
+            worded("It needs more memory than this kind of job can have."),
+            worded("Try it with less data."),
         )
         return too_large, MENDABLE
     if isinstance(error, OSError) and is_full(error):
@@ -331,8 +331,8 @@ def _ending(error: Exception, name: str) -> tuple[HarkError, int]:
     traceback.print_exception(error)  # into the job's log
     bug = Bug(
         worded("The job stopped because of a bug in Hark."),
-        worded("The log of job %(name)s says where.", name=name),
-        worded("Retry goes on from where it was; if it fails again, please report it with the log."),
+        worded("The log of job %(name)s has the details.", name=name),
+        worded("Retry continues from where it stopped; if it fails again, please report it with the log."),
     )
     return bug, BUG
 

@@ -91,8 +91,8 @@ def to_change(things: Things[Row], user: User, **which: Any) -> Row:
     if not things.editable_by(user).filter(pk=found.pk).exists():
         raise StatusError(
             403,
-            _("You may not change this."),
-            _("It is shared with you for reading."),
+            _("You cannot change this."),
+            _("It is shared with you as read-only."),
             _("Ask an owner of the organization to make you a member."),
         )
     return found
@@ -110,7 +110,7 @@ def not_yours() -> StatusError:
     return StatusError(
         403,
         _("Only the owner can do that."),
-        _("It is shared with you, and belongs to somebody else."),
+        _("It is shared with you but belongs to another user."),
         _("Ask that person."),
     )
 

@@ -61,7 +61,7 @@ def rate(interval: Interval) -> Figure:
     if interval["value"] is None:
         return Figure(_("not measured"), "")
     if interval["high"] is None or interval["high"] > MOST_A_SHORT_TEST_TELLS:
-        return Figure(number(interval["value"]), _("too short a test to say"))
+        return Figure(number(interval["value"]), _("the test is too short to tell"))
     between = {"low": number(interval["low"]), "high": number(interval["high"])}
     return Figure(number(interval["value"]), _("%(low)s to %(high)s") % between)
 

@@ -29,7 +29,7 @@ class ElevenLabs(Engine):
     """Key, limit and address come from the environment or from ``internals/.env`` (lines of ``NAME=value``)."""
 
     name = "elevenlabs"
-    about = worded("A paid service with voices like people. The texts leave this machine.")
+    about = worded("A paid service with natural voices. The texts leave this machine.")
     licence = "proprietary service"
     clip_s = 1.5
     paid = True
@@ -44,13 +44,13 @@ class ElevenLabs(Engine):
         if not _configured(KEY):
             return Readiness(
                 False,
-                worded("There is no key for ElevenLabs."),
-                worded("Put %(key)s=... into %(file)s.", key=KEY, file=str(ENV_FILE)),
+                worded("The key for ElevenLabs is missing."),
+                worded("Add %(key)s=... to %(file)s.", key=KEY, file=str(ENV_FILE)),
             )
         if self.characters_left() <= 0:
             return Readiness(
                 False,
-                worded("The limit of %(n)d characters is spent.", n=self.limit()),
+                worded("The limit of %(n)d characters is used up.", n=self.limit()),
                 worded(
                     "Raise %(limit)s in %(file)s, or empty %(spent)s.",
                     limit=LIMIT,

@@ -23,7 +23,7 @@ class Espeak(Engine):
     """Voices have espeak-ng's names, ``gmw/en-US+f3``; the speaker is the variant, whatever the accent."""
 
     name = "espeak"
-    about = worded("Robot voices of 100 languages, built in. They make a detector robust.")
+    about = worded("Rule-based voices for 100 languages, built in. They make a detector robust.")
     licence = "GPL-3.0-or-later"
     clip_s = 0.02
     rule_based = True

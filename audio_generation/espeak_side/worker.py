@@ -46,7 +46,7 @@ class Speaker:
         settings = {**DEFAULTS, **request["settings"]}
         for name, value in settings.items():
             if name not in PARAMETERS:
-                raise Refused(f"espeak-ng knows no setting {name!r}")
+                raise Refused(f"espeak-ng has no setting {name!r}")
             if self.library.espeak_SetParameter(PARAMETERS[name], round(float(value)), 0) != 0:
                 raise Refused(f"espeak-ng refused {name} = {value}")
         text = request["text"].replace("\0", " ").encode() + b"\0"

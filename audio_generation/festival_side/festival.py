@@ -21,7 +21,7 @@ class Festival(Engine):
     """Two diphone voices and a statistical one. Voices of other languages, with their own encodings, are excluded."""
 
     name = "festival"
-    about = worded("Two robot voices, of Debian's package festival.")
+    about = worded("Two rule-based voices from Debian's package festival.")
     licence = "BSD-like (University of Edinburgh)"
     clip_s = 0.15
     rule_based = True

@@ -17,7 +17,7 @@ class Flite(Engine):
     """Speakers are named as in CMU's Arctic, so that other engines' voices of the same people match."""
 
     name = "flite"
-    about = worded("Four robot voices, of Debian's package flite.")
+    about = worded("Four rule-based voices from Debian's package flite.")
     licence = "BSD-4-Clause-like (CMU flite)"
     clip_s = 0.1
     rule_based = True

@@ -17,7 +17,7 @@ class Hibari(Engine):
     """A voice is ``heart``, as the network was trained, or ``man-3``: a kind and a number that seeds the rest."""
 
     name = "hibari"
-    about = worded("Thirty-one voices like people, 8 MB, a hundred times faster than speech. Recommended.")
+    about = worded("31 natural voices, 8 MB, 100 times faster than real time. Recommended.")
     licence = "Apache-2.0"
     clip_s = 0.1
     unsure = True

@@ -35,7 +35,7 @@ class KokoroInt8(Engine):
     """
 
     name = "kokoro_int8"
-    about = worded("42 voices like people, 63 MB, nearly twice as fast as speech. Recommended.")
+    about = worded("42 natural voices, 63 MB, nearly twice as fast as real time. Recommended.")
     licence = "Apache-2.0"
     clip_s = 0.6
     unsure = True

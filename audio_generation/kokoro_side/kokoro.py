@@ -17,7 +17,7 @@ class Kokoro(Engine):
     """A blend is named ``af_heart*0.5+am_adam*0.5``; any weights can be spoken, halves are listed."""
 
     name = "kokoro"
-    about = worded("Kokoro in full precision, with PyTorch. The one in 8 bits is enough for most.")
+    about = worded("Kokoro in full precision, with PyTorch. The 8-bit version is enough for most uses.")
     licence = "Apache-2.0 (phonemes by espeak-ng, GPL-3.0-or-later)"
     clip_s = 2.0
     packages = ("kokoro", "misaki", "torch")

@@ -18,7 +18,7 @@ class Piper(Engine):
     """A voice is ``key.onnx`` with ``key.onnx.json``; its name is ``key``, or ``key#speaker`` if it has several."""
 
     name = "piper"
-    about = worded("A voice like a person, 58 MB. Other voices and languages can be downloaded. Recommended.")
+    about = worded("A natural voice, 58 MB. Other voices and languages can be downloaded. Recommended.")
     licence = "GPL-3.0-or-later"
     clip_s = 0.3
     packages = ("piper",)

@@ -43,7 +43,7 @@ def speak(table: UnitTable, text: str, language: str, settings: Mapping[str, Any
     """
     phones = wanted_phones(text, language)
     if not phones:
-        raise NotSpeakable("the text holds nothing that can be said")
+        raise NotSpeakable("the text has nothing to pronounce")
     if len(phones) > LONGEST_TEXT:
         raise NotSpeakable(f"the text is too long ({len(phones)} phones; at most {LONGEST_TEXT})")
     rng = np.random.default_rng(int(settings.get("seed", 0)))

@@ -21,7 +21,7 @@ class Splice(Engine):
     """Voices are people. ``Voice.speaker`` is that of their recordings, so that both are in the same split."""
 
     name = SPLICE
-    about = worded("Cuts of nine real people, joined. It is part of Hark and speaks for the test.")
+    about = worded("Speech joined from recordings of nine real people. It is part of Hark and is used in the test.")
     licence = "Apache-2.0"
     clip_s = 0.1
     unsure = True

@@ -15,7 +15,7 @@ class Suno(Engine):
     """The voice of preset ``v2/en_speaker_6`` is named ``en_speaker_6``; ``random`` is a new voice for each seed."""
 
     name = "suno"
-    about = worded("Voices like people, with breath and laughter. Slower than speech without a GPU.")
+    about = worded("Natural voices, with breath and laughter. Slower than real time without a GPU.")
     licence = "MIT"
     clip_s = 30.0
     by_default = False  # a minute a phrase on two cores

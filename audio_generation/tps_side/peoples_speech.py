@@ -32,7 +32,7 @@ CORPUS = "peoples-speech"
 LICENCES = {"clean": "CC-BY", "dirty": "CC-BY", "clean_sa": "CC-BY-SA", "dirty_sa": "CC-BY-SA"}
 CONFIGURATION = "clean"  # checked by a recognizer, and free of share-alike
 NAME = "tps"  # of its environment: ./hark engines enable tps
-HOW_TO_ENABLE = worded("./hark engines enable tps, then run the same command again.")
+HOW_TO_ENABLE = worded("Run ./hark engines enable tps, then the same command again.")
 START_TIMEOUT_S, ROWS_TIMEOUT_S = 120.0, 900.0  # of the worker; a slow network fetches a large file first
 
 
@@ -50,7 +50,9 @@ def available() -> Readiness:
     """Return whether its environment exists, in which ``datasets`` was imported; nothing is imported here."""
     if environments.is_enabled(NAME):
         return Readiness(True)
-    return Readiness(False, worded("The package datasets is not here: the environment tps is not made."), HOW_TO_ENABLE)
+    return Readiness(
+        False, worded("The package datasets is not installed: the environment tps does not exist yet."), HOW_TO_ENABLE
+    )
 
 
 def rows(
@@ -117,9 +119,9 @@ def _parquet_files(folder: Path, configuration: str) -> list[str]:
     files = sorted(folder.rglob("*.parquet"))
     if not files:
         raise HarkError(
-            "There is no People's Speech in that folder.",
-            f"{folder} holds no .parquet file.",
-            "Give the folder of a local copy of the corpus.",
+            "That folder does not have the People's Speech.",
+            f"{folder} has no .parquet file.",
+            "Use the folder of a local copy of the corpus.",
         )
     chosen = [path for path in files if path.parent.name == configuration and path.name.startswith("train")]
     return [str(path) for path in chosen or files]

@@ -359,7 +359,7 @@ function page() {
 
   async function listen() {
     if (!navigator.mediaDevices) {
-      return explain("This page may not use the microphone.", "Open it at http://localhost or over https.");
+      return explain("This page cannot use the microphone.", "Open it at http://localhost or over https.");
     }
     part("problem").hidden = true;
     part("listen").disabled = true;
@@ -415,7 +415,7 @@ function page() {
     stop();
     part("problem").hidden = true;
     part("listen").disabled = part("file").disabled = true;
-    say("busy", `Listening to ${file.name} …`);
+    say("busy", `Processing ${file.name} …`);
     try {
       // Decoding gives the rate of the context.
       const context = new OfflineAudioContext(1, 1, detector.sampleRate);
@@ -431,13 +431,13 @@ function page() {
       const step = 10 * detector.sampleRate;
       for (let start = 0; start < mono.length; start += step) {
         show(await detector.process(mono.subarray(start, start + step)));
-        say("busy", `Listening to ${file.name}: ${Math.round((100 * start) / mono.length)} %`);
+        say("busy", `Processing ${file.name}: ${Math.round((100 * start) / mono.length)} %`);
         await new Promise((resume) => setTimeout(resume)); // so that the page is drawn
       }
       show(await detector.finish());
-      say("ready", `${file.name}: heard ${count} ${count === 1 ? "time" : "times"}.`);
+      say("ready", `${file.name}: detected ${count} ${count === 1 ? "time" : "times"}.`);
     } catch (error) {
-      explain(`${file.name} cannot be heard: ${error.message}.`, "Give a recording that this browser can play.");
+      explain(`${file.name} cannot be played: ${error.message}.`, "Choose a recording that this browser can play.");
       say("ready", "Ready.");
     }
     part("listen").disabled = part("file").disabled = false;

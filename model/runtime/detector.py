@@ -161,7 +161,7 @@ class Bundle:
         """Open the zip or folder at ``path``. Raises BundleError if it is not a bundle or has another schema."""
         self.path = Path(path)
         if not self.path.exists():
-            raise BundleError(f"There is no bundle {self.path}.", "The path names nothing.", "Check the path.")
+            raise BundleError(f"There is no bundle {self.path}.", "The path does not exist.", "Check the path.")
         try:
             self.manifest: dict[str, Any] = json.loads(self._read("manifest.json", LARGEST_MANIFEST))
             schema = self.manifest.get("schema")
@@ -186,7 +186,7 @@ class Bundle:
             raise self._broken("has a damaged manifest.", f"What manifest.json gives as {wrong} is no detector's.")
 
     def _broken(self, how: str, why: str) -> BundleError:
-        return BundleError(f"{self.path} {how}", why, "Get the bundle again.")
+        return BundleError(f"{self.path} {how}", why, "Download the bundle again.")
 
     def _nonsense(self) -> str:
         """Return the name of an implausible value, "" if all are plausible."""
@@ -208,7 +208,7 @@ class Bundle:
                 with zipfile.ZipFile(self.path) as archive, archive.open(name) as packed:
                     data = packed.read(most + 1)
         except (FileNotFoundError, KeyError) as error:
-            raise self._broken("is not a whole bundle.", f"{name} is missing from it.") from error
+            raise self._broken("is not a complete bundle.", f"{name} is missing from it.") from error
         # Damage shows in many ways: in the directory, the compressed bytes, or a header with an unsupported method.
         except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as error:
             raise self._broken("is not a bundle that can be read.", f"{name}: {error}.") from error
@@ -303,7 +303,7 @@ class Model:
             raise BundleError(
                 "The detector was stopped.",
                 f"Its model took more than {CALL_S:.0f} s to load.",
-                "Use a detector from somebody whom you trust.",
+                "Use a detector from a source that you trust.",
             ) from error
         except Exception as error:  # onnxruntime has many errors and no common base class
             raise BundleError(
@@ -329,13 +329,13 @@ class Model:
             raise BundleError(
                 "The detector was stopped.",
                 f"Its model took more than {allowed:.0f} s for {seconds:.2f} s of audio.",
-                "Use a detector from somebody whom you trust.",
+                "Use a detector from a source that you trust.",
             ) from error
         except Exception as error:
             raise BundleError(
                 "The detector's model failed.",
                 f"onnxruntime: {str(error)[:300].rstrip('.')}. It may have {MODEL_MEMORY >> 20} MB of memory.",
-                "Use a detector from somebody whom you trust.",
+                "Use a detector from a source that you trust.",
             ) from error
 
 
@@ -354,8 +354,8 @@ class Detector:
 
         Args:
             bundle: the zip, the folder, or an opened Bundle.
-            fa_per_day: false alarms a day to accept (default: the bundle's choice); ``threshold`` overrides it.
-            threshold: score from 0 to 1 at which to fire.
+            fa_per_day: accepted false alarms per day (default: the bundle's choice); ``threshold`` overrides it.
+            threshold: score from 0 to 1 that triggers a detection.
             int8: use the small model (8-bit weights) if the bundle has one.
             threads: of onnxruntime.
         """
@@ -439,7 +439,7 @@ def read_wav_blocks(path: Path, sample_rate: int, block_s: float = 30.0) -> Iter
     Raises BundleError if it cannot be read or contains no samples.
     """
     if not path.is_file():
-        raise BundleError(f"There is no recording {path}.", "The path names no file.", "Check the path.")
+        raise BundleError(f"There is no recording {path}.", "The path is not a file.", "Check the path.")
     try:
         import soundfile
     except (ImportError, OSError):  # OSError: installed, but without its library
@@ -465,7 +465,7 @@ def read_wav_blocks(path: Path, sample_rate: int, block_s: float = 30.0) -> Iter
             "Give a PCM WAV file" + (", or pip install soundfile." if soundfile is None else " or another format."),
         ) from error
     if not samples:
-        raise BundleError(f"{path} holds no audio.", "There is not one sample in it.", "Give another recording.")
+        raise BundleError(f"{path} holds no audio.", "It has no samples.", "Give another recording.")
 
 
 def _wave_blocks(source: wave.Wave_read, frames: int) -> Iterator[np.ndarray]:
@@ -547,14 +547,16 @@ def _microphone(sample_rate: int, chunk: int) -> Iterator[np.ndarray]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a bundle's command line. Exit code 0: done, 2: an error that the user can fix, 130: interrupted."""
-    parser = argparse.ArgumentParser(description="Hear a keyphrase in a recording or at the microphone.")
+    parser = argparse.ArgumentParser(description="Detect a keyphrase in a recording or from the microphone.")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--wav", nargs="+", type=Path, metavar="FILE", help="recordings")
     source.add_argument("--mic", action="store_true", help="listen to the microphone until Ctrl-C")
     parser.add_argument("--bundle", type=Path, default=Path(__file__).resolve().parent, help="zip or folder")
-    parser.add_argument("--fa-per-day", type=float, help="false alarms a day to accept")
-    parser.add_argument("--threshold", type=float, help="score from 0 to 1 at which to fire (overrides --fa-per-day)")
-    parser.add_argument("--int8", action="store_true", help="use the model with 8-bit weights, where there is one")
+    parser.add_argument("--fa-per-day", type=float, help="accepted false alarms per day")
+    parser.add_argument(
+        "--threshold", type=float, help="score from 0 to 1 that triggers a detection (overrides --fa-per-day)"
+    )
+    parser.add_argument("--int8", action="store_true", help="use the model with 8-bit weights, if there is one")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
     out = sys.stdout

@@ -42,7 +42,7 @@ def read_pairs(path: Path) -> list[Pair]:
             lines = file.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise HarkError(
-                "The training data cannot be read.", f"{file}: {error}.", "Give a file of JSON lines in UTF-8."
+                "The training data cannot be read.", f"{file}: {error}.", "Use a file of JSON lines in UTF-8."
             ) from error
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -56,7 +56,7 @@ def read_pairs(path: Path) -> list[Pair]:
                 raise HarkError(
                     "The training data cannot be read.",
                     f'Line {number} of {file} is no {{"text": ..., "summary": ...}} ({error}).',
-                    "Mend the line, or take it out.",
+                    "Correct the line, or remove it.",
                 ) from error
             if text.strip() and summary.strip():
                 pairs.append(Pair(text, summary))

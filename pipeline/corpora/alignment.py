@@ -98,7 +98,7 @@ def align(
     words = normalize(text, language).split()
     if not words:
         what = "There is nothing to align."
-        raise NotAligned(what, "The transcript holds no words.", "Give the words that are said.")
+        raise NotAligned(what, "The transcript has no words.", "Add the spoken words.")
     _check_script(words, language)
     tokens = aligner.tokens(words, language)
     flat = [token for word in tokens for token in word]
@@ -195,7 +195,7 @@ def _long_path(log_p: np.ndarray, tokens: Sequence[Sequence[int]]) -> TokenPath:
             own[begin:] = best[begin:]
             break
         if at_end and not fits(rest, len(piece)):
-            raise NotAligned(FOREIGN, "What is left of it at the end cannot be said in the time that is left.")
+            raise NotAligned(FOREIGN, "The rest of it cannot be spoken in the remaining time.")
         path = token_path(piece, rest, free_end=not at_end)
         kept = len(rest)
         frames = len(piece)
@@ -318,7 +318,7 @@ def align_clips(
             try:
                 if not clip.text_known:
                     what = f"Clip {clip.id} cannot be aligned."
-                    raise NotAligned(what, "It has no transcript.", "Give it a transcript first.")
+                    raise NotAligned(what, "It has no transcript.", "Add a transcript first.")
                 done[clip.id] = align(log_p, clip.text_normalized, aligner, clip.language, method).units
             except HarkError as error:
                 failed[clip.id] = error

@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 VITERBI, CTC_SEGMENTATION = "viterbi", "ctc-segmentation"
 METHODS = {
-    VITERBI: "Hark's own: faster, surer of what is right, and always there",
-    CTC_SEGMENTATION: "the package of that name: its places are as good; to compare with other tools that use it",
+    VITERBI: "Hark's own: faster, more confident where it is right, and always available",
+    CTC_SEGMENTATION: "the package of that name: equally accurate; for comparison with other tools",
 }
 
 
 def check_method(method: str) -> None:
     """Raise HarkError if there is no such method, or it cannot be used here."""
     if method not in METHODS:
-        raise no_such(worded("method of alignment"), method, METHODS)
+        raise no_such(worded("alignment method"), method, METHODS)
     if method == CTC_SEGMENTATION:
         package()
 
@@ -36,7 +36,7 @@ def package() -> Any:
         import ctc_segmentation
     except ImportError as error:
         raise HarkError(
-            worded("This method of alignment cannot be used."),
+            worded("This alignment method cannot be used."),
             worded("The package ctc-segmentation is missing (%(error)s).", error=str(error)),
             worded(
                 "Use the method %(viterbi)s, or install a C compiler and run: python -m pip install ctc-segmentation.",

@@ -49,24 +49,24 @@ def unpack(archive: Path | str, folder: Path | str) -> int:
         seen: set[str] = set()
         for members, (name, content) in enumerate(_members(archive), 1):
             if members > MOST_FILES:
-                raise refused(worded("It holds more than %(most_files)s files.", most_files=MOST_FILES))
+                raise refused(worded("It has more than %(most_files)s files.", most_files=MOST_FILES))
             if content is None:
                 continue
             count += 1
             target = folder / _safe(name)
             # Other machines' file systems treat "A" and "a" as one name.
             if str(target).casefold() in seen:
-                raise refused(worded("The name %(name)s is in it twice.", name=repr(name[:100])))
+                raise refused(worded("It contains the name %(name)s twice.", name=repr(name[:100])))
             seen.add(str(target).casefold())
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("xb") as written:
                 while block := content.read(BLOCK):
                     total += len(block)
                     if total > LARGEST_TOTAL:
-                        raise refused(worded("It holds more than %(gb)s GB.", gb=number(LARGEST_TOTAL / 1e9)))
+                        raise refused(worded("It has more than %(gb)s GB.", gb=number(LARGEST_TOTAL / 1e9)))
                     written.write(block)
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        raise refused(worded("A name in it is a file and a folder at once.")) from error
+        raise refused(worded("It contains a file and a folder of the same name.")) from error
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, _TooLarge) as error:
         raise refused(worded("It is damaged: %(error)s.", error=str(error))) from error
     except (RuntimeError, NotImplementedError, ValueError, struct.error) as error:
@@ -107,7 +107,7 @@ def _safe(name: str) -> PurePosixPath:
     parts = [part for part in plain.split("/") if part not in ("", ".")]
     leads_out = plain.startswith("/") or ".." in parts or (parts and parts[0][1:2] == ":")
     if leads_out or "\0" in plain or not parts:
-        raise refused(worded("The name %(name)s in it leads out of its folder.", name=repr(name[:100])))
+        raise refused(worded("The name %(name)s in it points outside its folder.", name=repr(name[:100])))
     if len(parts) > DEEPEST or any(len(part.encode(errors="surrogateescape")) > LONGEST_NAME for part in parts):
         raise refused(worded("The name %(name)s in it is too long.", name=repr(name[:100])))
     return PurePosixPath(*parts)
@@ -136,7 +136,7 @@ def _members_of_zip(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
                 name = repr(info.filename[:100])
                 raise refused(worded("%(name)s in it is a link or a special file.", name=name))
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise refused(worded("It is packed by a method that is not known."))  # some ask for gigabytes of memory
+                raise refused(worded("It uses an unsupported compression method."))  # some ask for gigabytes of memory
             if info.is_dir():
                 yield info.filename, None
             else:
@@ -155,7 +155,7 @@ def _check_directory(archive: Path) -> None:
         raise refused(worded("It is damaged: its end is missing."))
     (directory,) = struct.unpack("<I", tail[at + 12 : at + 16])
     if directory > LARGEST_DIRECTORY or _END_OF_ZIP64 in tail[max(0, at - _LOCATOR_BYTES) : at]:
-        raise refused(worded("It holds more than %(most_files)s files.", most_files=MOST_FILES))
+        raise refused(worded("It has more than %(most_files)s files.", most_files=MOST_FILES))
 
 
 def _members_of_tar(plain: IO[bytes]) -> Iterator[tuple[str, IO[bytes] | None]]:

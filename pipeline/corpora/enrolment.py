@@ -69,11 +69,11 @@ HINTS = (
 )
 
 PROBLEMS = {
-    "nothing": worded("No speech is in it: is it the right microphone, and is it allowed?"),
-    "clipped": worded("It is clipped: further away, or turn the input down."),
-    "quiet": worded("It is very quiet: nearer, or turn the input up."),
+    "nothing": worded("There is no speech in it: is this the right microphone, and is it allowed?"),
+    "clipped": worded("It is clipped: move further away, or turn the input down."),
+    "quiet": worded("It is very quiet: move closer, or turn the input up."),
     "short": worded("It is too short for the phrase."),
-    "long": worded("There is more in it than the phrase."),
+    "long": worded("It contains more than the phrase."),
     "cut": worded("It begins or ends in the middle of speech."),
 }
 
@@ -145,9 +145,9 @@ def takes_in(folder: Path) -> list[tuple[Path, Take]]:
     files = [path for path in files_below(folder) if is_audio(path)]
     if not files:
         raise HarkError(
-            worded("%(folder)s holds no recording.", folder=str(folder)),
+            worded("%(folder)s has no recording.", folder=str(folder)),
             worded("No file in it is audio."),
-            worded("Name a folder with WAV files."),
+            worded("Choose a folder with WAV files."),
         )
     return [
         (path, examine(read_foreign_audio(path, max_seconds=LONGEST_TAKE_S + 1.0), hint=path.stem)) for path in files
@@ -164,11 +164,11 @@ def keep(library: Library, takes: Iterable[Take], *, keyphrase: Keyphrase, speak
     for take in takes:
         if not take.usable or take.seconds > LONGEST_TAKE_S:
             raise HarkError(
-                worded("That recording cannot be kept."),
+                worded("That recording cannot be saved."),
                 PROBLEMS["nothing"]
                 if not take.usable
                 else worded("It has more than %(longest_take_s)s s of speech.", longest_take_s=round(LONGEST_TAKE_S)),
-                worded("Record it once more."),
+                worded("Record it again."),
             )
         clips.append(
             NewClip(

@@ -131,7 +131,7 @@ def report_of(folder: Path, listing: Listing, licence: str | None, reporter: Rep
     if said == UNKNOWN_LICENCE:
         reporter.log(
             worded(
-                "No licence found in %(corpus)s: its clips are marked 'unknown'. --licence names one.",
+                "No licence found in %(corpus)s: its clips are marked 'unknown'. --licence sets one.",
                 corpus=folder.name,
             ),
             "warning",
@@ -168,9 +168,9 @@ def disappeared(folder: Path) -> HarkError | None:
     except OSError:
         pass
     return HarkError(
-        worded("The corpus disappeared while it was read."),
-        worded("There is nothing in %(name)s any more.", name=folder.name),
-        worded("Bring the folder back and run the same command again."),
+        worded("The corpus disappeared while it was being read."),
+        worded("There is nothing left in %(name)s.", name=folder.name),
+        worded("Restore the folder, then run the same command again."),
     )
 
 
@@ -182,7 +182,7 @@ def unreadable(folder: Path, error: OSError) -> HarkError:
     return HarkError(
         worded("The corpus %(name)s cannot be read.", name=folder.name),
         f"{error.strerror or type(error).__name__}: {named}.",
-        worded("Make it readable (or check the drive), and run the same command again."),
+        worded("Make it readable (or check the drive), then run the same command again."),
     )
 
 

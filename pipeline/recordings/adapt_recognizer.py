@@ -98,7 +98,7 @@ def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
     HarkError: unreadable passages, an option out of range, or a full disk.
     """
     options = training_options(spec, most_epochs=MOST_EPOCHS)
-    reporter.stage("collect", worded("Collecting passages whose words are known"))
+    reporter.stage("collect", worded("Collecting passages with known words"))
     passages = list(collect(data, reporter))
     if len(passages) < LEAST_PASSAGES:
         return {"segments": len(passages)}
@@ -129,7 +129,7 @@ def _train(passages: list[Passage], options: TrainingOptions, folder: Path, repo
         return round(float(np.mean([value for name, value in errors.items() if name.startswith("wer/real")])), 4)
 
     model, _about = shipped_recognizer()
-    reporter.stage("measure", worded("Measuring what it gets wrong now"))
+    reporter.stage("measure", worded("Measuring the errors before training"))
     before = word_errors(model)
     reporter.metric("before", before)
     minutes = round(seconds / 60, 1)
@@ -137,7 +137,7 @@ def _train(passages: list[Passage], options: TrainingOptions, folder: Path, repo
         "train", worded("Training on %(minutes)s minutes of speech for %(n)d steps", minutes=minutes, n=steps)
     )
     trained = _trained(model, packed, steps, options.batch_size, folder / "run", device, reporter)
-    reporter.stage("compare", worded("Measuring what it gets wrong after the training"))
+    reporter.stage("compare", worded("Measuring the errors after training"))
     after = word_errors(trained)
     reporter.metric("after", after)
     weights = _keep(trained.cpu(), folder, before, after)
@@ -324,7 +324,7 @@ def _pack(passages: list[Passage], measured: frozenset[str], folder: Path, repor
     engines = {name: engine for name, engine in default_engines().items() if name != SPLICE}
     if engines:
         names = ", ".join(sorted(engines))
-        reporter.stage("synthesize", worded("Letting %(engines)s speak", engines=names))
+        reporter.stage("synthesize", worded("Synthesizing with %(engines)s", engines=names))
         counts = dict.fromkeys(engines, -(-SYNTHETIC // len(engines)))
         texts = [passage.text for passage in passages if passage.name not in measured and " " in passage.text]
         try:

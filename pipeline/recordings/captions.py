@@ -70,7 +70,7 @@ def write(transcript: Transcript, format: str, title: str = "") -> bytes:
     """Return a transcript as the content of a file. Raises HarkError: no such format in :data:`FORMATS`."""
     chosen = FORMATS.get(format.lower())
     if chosen is None:
-        raise no_such(worded("format of transcripts"), format, FORMATS)
+        raise no_such(worded("transcript format"), format, FORMATS)
     return chosen.writer(transcript, _clean(title))
 
 

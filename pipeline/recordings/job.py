@@ -54,7 +54,7 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
         remove_unfinished(folder)  # left by a worker that was killed
     _prepare(spec, folder, reporter)
     if not (folder / WAVEFORM).is_file():
-        with storing("drawing the waveform"), atomic_path(folder / WAVEFORM) as temporary:
+        with storing("computing the waveform"), atomic_path(folder / WAVEFORM) as temporary:
             temporary.write_text(json.dumps(waveform(audio)))
     wanted = TranscribeOptions(
         engine=options.get("engine") or "auto",
@@ -89,7 +89,7 @@ def _prepare(spec: Mapping[str, Any], folder: Path, reporter: Reporter) -> None:
     missing = [name for name in originals if not (folder / name).is_file()]
     if missing or not originals:
         raise HarkError(
-            worded("The recording is gone."),
+            worded("The recording no longer exists."),
             worded("Its file was removed before it was processed."),
             worded("Upload it again."),
         )
@@ -161,8 +161,11 @@ def summarize_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter)
     # Summaries cite numbers of segments.
     if _spans(load_transcript(folder / TRANSCRIPT)) != _spans(transcript):
         raise HarkError(
-            worded("The summary does not fit any more."),
-            worded("Passages of the transcript were removed, or it was made anew, while it was summarized."),
+            worded("The summary is out of date."),
+            worded(
+                "While it was being written, passages of the transcript were removed, or the recording was "
+                "transcribed again."
+            ),
             worded("Summarize it again."),
         )
     save_summary(summary, folder / SUMMARY)
@@ -198,7 +201,7 @@ def polish_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
     """
     folder = data / spec["folder"]
     _check_there(folder / TRANSCRIPT)
-    reporter.stage("polish", worded("Having the transcript written out by the language model"))
+    reporter.stage("polish", worded("The language model is cleaning up the transcript"))
     polished = polish(load_transcript(folder / TRANSCRIPT))
     _check_there(folder)
     _keep(polished, folder / POLISHED, folder / POLISHED_TEXT)
@@ -214,11 +217,11 @@ def translate_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter)
     """
     folder = data / spec["folder"]
     _check_there(folder / TRANSCRIPT)
-    reporter.stage("translate", worded("Having the transcript translated by the language model"))
+    reporter.stage("translate", worded("The language model is translating the transcript"))
     translated = translate(load_transcript(folder / TRANSCRIPT), spec["language"], spec["name"])
     _check_there(folder)
     file = translation_file(folder, spec["language"])
-    with storing("keeping the translation"):
+    with storing("saving the translation"):
         file.parent.mkdir(exist_ok=True)
         save_transcript(translated, file)
     return {"segments": len(translated.segments), "language": spec["language"]}
@@ -228,14 +231,14 @@ def _check_there(path: Path) -> None:
     """Raise HarkError if it was deleted: nothing of a deleted recording may reappear."""
     if not path.exists():
         raise HarkError(
-            worded("The recording is gone."),
-            worded("It was deleted before the job had ended."),
+            worded("The recording no longer exists."),
+            worded("It was deleted before the job finished."),
             worded("Upload it again."),
         )
 
 
 def _keep(transcript: Transcript, file: Path, text_file: Path, title: str = "") -> None:
-    with storing("keeping the transcript"):
+    with storing("saving the transcript"):
         with atomic_path(text_file) as temporary:
             temporary.write_bytes(write(transcript, "txt", title))
         save_transcript(transcript, file)
@@ -247,9 +250,9 @@ def _keep(transcript: Transcript, file: Path, text_file: Path, title: str = "") 
 def make_minable(spec: Mapping[str, Any], data: Path, reporter: Reporter) -> dict[str, Any]:
     """Run the job "minable" of a ``recording`` in a ``folder``: add its segments to the library, or remove them."""
     if not spec["minable"]:
-        reporter.stage("library", worded("Taking it out of the library"))
+        reporter.stage("library", worded("Removing it from the library"))
         return {"clips": 0, "removed": remove_from_library(data, spec["recording"])}
-    reporter.stage("library", worded("Putting it into the library"))
+    reporter.stage("library", worded("Adding it to the library"))
     folder = data / spec["folder"]
     clips, removed = bring_up_to_date(data, spec["recording"], folder, load_transcript(folder / TRANSCRIPT))
     return {"clips": clips, "removed": removed}

@@ -55,7 +55,7 @@ class LlmSettings:
             worded("The language model"),
             worded(
                 "Check the address with its /v1 (HARK_LLM_URL), the key (HARK_LLM_KEY) and the model's name "
-                "(HARK_LLM_MODEL), or try again in some minutes; at 413, lower HARK_LLM_PART_CHARACTERS."
+                "(HARK_LLM_MODEL), or try again in a few minutes; for error 413, lower HARK_LLM_PART_CHARACTERS."
             ),
             self.key,
             timeout_s=self.timeout_s,
@@ -87,7 +87,7 @@ def settings() -> LlmSettings | None:
         if not given[key].isascii() or not given[key].isprintable():
             raise HarkError(
                 worded("The key of the language model is not valid."),
-                worded("%(key)s has characters that are not allowed in a key (perhaps a line end).", key=key),
+                worded("%(key)s has characters that are not allowed in a key (perhaps a line break).", key=key),
                 worded("Set %(key)s again.", key=key),
             )
         return LlmSettings(

@@ -51,7 +51,7 @@ class LocalModel:
         """Check whether it can be used here, without loading it."""
         if self.folder() is not None:
             return Readiness(True)
-        why = worded("%(without)s: %(repository)s is not here.", without=self.without, repository=self.repository)
+        why = worded("%(without)s: %(repository)s is not installed.", without=self.without, repository=self.repository)
         return Readiness(False, why, f"./hark engines pull {self.name}")
 
 
@@ -82,10 +82,10 @@ def pulling(name: str, target: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
             raise storage_error(error, worded("downloading %(name)s", name=name)) from error
         raise HarkError(
-            worded("The model %(name)s could not be pulled.", name=name),
+            worded("The model %(name)s could not be downloaded.", name=name),
             f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else 'no details'}.",
             worded(
-                "Check the network, name a mirror in HF_ENDPOINT, or copy the model's files into %(target)s.",
+                "Check the network, set HF_ENDPOINT to a mirror, or copy the model's files into %(target)s.",
                 target=target,
             ),
         ) from error

@@ -80,9 +80,9 @@ class MediaLimits:
         if size > self.max_bytes:
             raise HarkError(
                 worded("The file is too large."),
-                worded("At most %(max_bytes)s MB are taken here.", max_bytes=number(self.max_bytes / 1e6)),
+                worded("The limit here is %(max_bytes)s MB.", max_bytes=number(self.max_bytes / 1e6)),
                 worded(
-                    "Upload it compressed (MP3, Opus) or in parts, or %(raised)s.",
+                    "Upload it compressed (MP3, Opus) or split, or %(raised)s.",
                     raised=self._raised("HARK_UPLOAD_MAX_BYTES", worded("bytes")),
                 ),
             )
@@ -91,16 +91,16 @@ class MediaLimits:
         """Raise HarkError if a recording of ``seconds`` exceeds the limit, or the minutes left."""
         if self.left_s is not None and seconds > self.left_s:
             raise HarkError(
-                worded("Your minutes of recordings are used up."),
+                worded("You have used all your recording minutes."),
                 worded("The recording is longer than the %(n)s minutes that are left.", n=number(self.left_s / 60)),
                 worded("Wait for the first of the month (UTC), or ask the owner for more."),
             )
         if seconds > self.max_seconds:
             raise HarkError(
                 worded("The recording is too long."),
-                worded("At most %(longest)s are taken here.", longest=self.longest),
+                worded("The limit here is %(longest)s.", longest=self.longest),
                 worded(
-                    "Upload it in parts, or %(raised)s.",
+                    "Split it, then upload the parts, or %(raised)s.",
                     raised=self._raised("HARK_UPLOAD_MAX_SECONDS", worded("seconds")),
                 ),
             )
@@ -114,7 +114,7 @@ class MediaLimits:
     def _raised(self, setting: str, unit: str) -> str:
         if self.owner:
             return worded(
-                "raise the limit: set %(setting)s to more %(unit)s and start Hark again", setting=setting, unit=unit
+                "raise the limit: set %(setting)s to more %(unit)s and restart Hark", setting=setting, unit=unit
             )
         return worded("ask the owner of this Hark to raise the limit")
 
@@ -271,7 +271,7 @@ def open_normalized(path: Path) -> soundfile.SoundFile:
     if recording.samplerate != SAMPLE_RATE or recording.channels > 2:
         recording.close()
         raise HarkError(
-            worded("The recording is not prepared."),
+            worded("The recording has the wrong format."),
             worded(
                 "%(name)s has %(samplerate)s Hz and %(channels)s channels; %(sample_rate)s Hz and one or two "
                 "channels are needed.",
@@ -309,7 +309,7 @@ def _probe(path: Path, limits: MediaLimits | None = None) -> tuple[MediaFacts, f
     if not path.is_file():
         raise HarkError(
             worded("There is no such recording."),
-            worded("%(name)s is no file.", name=path.name),
+            worded("%(name)s is not a file.", name=path.name),
             worded("Upload it again."),
         )
     size = path.stat().st_size
@@ -321,7 +321,7 @@ def _probe(path: Path, limits: MediaLimits | None = None) -> tuple[MediaFacts, f
         start = file.read(16).lstrip()
     for magic, kind in _OTHER_KINDS:
         if start.startswith(magic):
-            raise _not_audio(worded("It is %(kind)s, not sound, whatever its name says.", kind=kind))
+            raise _not_audio(worded("It is %(kind)s, not audio, whatever its name suggests.", kind=kind))
     try:
         facts, container = _ffprobe(path) if have_ffmpeg() else _libsndfile_facts(path)
     except (AttributeError, TypeError, ValueError) as error:
@@ -350,14 +350,14 @@ def _ffprobe(path: Path) -> tuple[MediaFacts, frozenset[str]]:
     content, why = _told(command, path)
     streams = content.get("streams") if content is not None else None
     if not streams:
-        raise _not_audio(worded("ffmpeg: %(why)s.", why=why) if why else worded("ffmpeg finds no sound in it."))
+        raise _not_audio(worded("ffmpeg: %(why)s.", why=why) if why else worded("ffmpeg finds no audio in it."))
     sound = next((stream for stream in streams if stream.get("codec_type") == "audio"), None)
     if sound is None:
         pictures = any(
             stream.get("codec_type") == "video" and not stream.get("disposition", {}).get("attached_pic")
             for stream in streams
         )
-        raise _no_sound(worded("It is a video without sound.") if pictures else worded("It has no stream of sound."))
+        raise _no_sound(worded("It is a video without audio.") if pictures else worded("It has no audio stream."))
     container = content.get("format", {})
     facts = MediaFacts(
         _number(sound.get("duration")) or _number(container.get("duration")),
@@ -387,10 +387,10 @@ def _told(command: list[str], path: Path) -> tuple[Any, str]:
         raise HarkError(
             worded("The file was not read in time."),
             worded(
-                "%(program)s had not ended after %(seconds)s s: this machine is busy, or its disk slow.",
+                "%(program)s did not finish within %(seconds)s s: this machine is busy, or its disk is slow.",
                 program=command[0], seconds=number(PROBE_TIMEOUT_S),
             ),
-            worded("Try again when the machine has less to do."),
+            worded("Try again when the machine is less busy."),
         )  # fmt: skip
     try:
         return untrusted_json(text) if code == 0 else None, why
@@ -460,14 +460,14 @@ def _check_whole(source: Path, container: frozenset[str], promised_s: float, dur
     # Encoders round to their frames (up to 0.1 s) and edit lists cut slightly, so the very end proves nothing.
     if missing_s > max(0.5, 0.02 * duration_s):
         raise HarkError(
-            worded("The recording breaks off after %(duration_s)s s.", duration_s=round(duration_s, 1)),
+            worded("The recording ends prematurely after %(duration_s)s s.", duration_s=round(duration_s, 1)),
             worded("Its header promises %(missing_s)s s more.", missing_s=round(missing_s, 1)),
-            worded("The upload or the file is cut off: upload it again, or convert it again from the original."),
+            worded("The upload or the file was cut off: upload it again, or convert it again from the original."),
         )
 
 
 def _no_sound(why: str) -> HarkError:  # without the path, which users do not know
-    return HarkError(worded("The file holds no sound."), why, worded("Listen to it, then upload another file."))
+    return HarkError(worded("The file has no audio."), why, worded("Play it to check, then upload another file."))
 
 
 def _not_audio(why: str, what_to_do: str = UPLOAD) -> HarkError:

@@ -236,7 +236,7 @@ def answer(
         nearest = _nearest_lines(question, weights, lines, index, compare if near else None)
         if found is False or not nearest:
             return Answer(NO_WORDS if found is None else NOT_FOUND, (), False, "nothing", 0.0, tuple(nearest), note)
-        text = worded("The passage that comes nearest to the question: “%(text)s”", text=nearest[0].text)
+        text = worded("The passage closest to the question: “%(text)s”", text=nearest[0].text)
         return Answer(text, (), False, "nearest", 0.0, tuple(nearest), note)
 
 
@@ -338,15 +338,15 @@ def _terms(question: str) -> list[str]:
     question = question[: MAX_CHARACTERS + 1]
     if not any(character.isalnum() for character in question):
         raise HarkError(
-            worded("There is no question."),
-            worded("The text holds no word."),
+            worded("The question is empty."),
+            worded("The text has no words."),
             worded("Type a question, or record one."),
         )
     if len(question) > MAX_CHARACTERS or len(question.split()) > MAX_WORDS:
         raise HarkError(
             worded("The question is too long."),
             worded(
-                "A question may have %(max_words)s words and %(max_characters)s characters.",
+                "A question can have %(max_words)s words and %(max_characters)s characters.",
                 max_words=MAX_WORDS,
                 max_characters=MAX_CHARACTERS,
             ),
@@ -472,7 +472,7 @@ class _Reader:
             folder,
             "AutoModelForQuestionAnswering",
             "The model that answers questions cannot be loaded.",
-            "Copy its files again, or take them away to be answered by the best sentence.",
+            "Copy its files again, or remove them to get the best sentence as the answer.",
         )
 
     def spans(self, question: str, text: str, number: int) -> Iterator[_Span]:

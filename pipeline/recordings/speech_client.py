@@ -89,16 +89,16 @@ def call(timeout_s: float, function: Callable[P, R], *arguments: P.args, **more:
                     operation=function.__name__,
                 ),
                 worded(
-                    "Try again; a smaller model is faster, and the log tells what it was doing: %(log)s",
+                    "Try again; a smaller model is faster, and the log shows what it was doing: %(log)s",
                     log=str(log_file()),
                 ),
             ) from None
         except ServiceGone as gone:
             if last:
                 raise HarkError(
-                    worded("The speech service ended while it was working, twice."),
+                    worded("The speech service ended twice while it was working."),
                     worded("%(gone)s. Its log is %(log)s.", gone=str(gone), log=str(log_file())),
-                    worded("Try again; where memory is short, a smaller model helps."),
+                    worded("Try again; if memory is short, use a smaller model."),
                 ) from None
             _wait_until_dead(socket_path(), min(deadline, time.monotonic() + DYING_S))
     raise AssertionError("unreachable")
@@ -133,17 +133,17 @@ def socket_path() -> Path:
         facts = folder.lstat()
         if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
             raise HarkError(
-                worded("The speech service cannot be reached safely."),
-                worded("%(folder)s is not a folder that only you may use.", folder=str(folder)),
-                worded("Remove it, or name a socket in a folder of your own in HARK_SPEECH_SOCKET."),
+                worded("The connection to the speech service is not safe."),
+                worded("%(folder)s is not a folder that only you can use.", folder=str(folder)),
+                worded("Remove it, or set HARK_SPEECH_SOCKET to a socket in a folder of your own."),
             )
     if len(os.fsencode(path)) > LONGEST_PATH:
         raise HarkError(
-            worded("The speech service's socket cannot be made."),
+            worded("The speech service's socket cannot be created."),
             worded(
                 "Its path has more than %(longest_path)s bytes: %(path)s.", longest_path=LONGEST_PATH, path=str(path)
             ),
-            worded("Name a shorter one in HARK_SPEECH_SOCKET, or a shorter temporary folder in TMPDIR."),
+            worded("Set HARK_SPEECH_SOCKET to a shorter one, or TMPDIR to a shorter temporary folder."),
         )
     return path
 
@@ -192,9 +192,9 @@ def _connect(path: Path, deadline: float) -> Connection:
             raise ServiceGone(f"{type(error).__name__}: {error}") from error
         if not of_this_user(opened):
             raise HarkError(
-                worded("The speech service cannot be reached safely."),
+                worded("The connection to the speech service is not safe."),
                 worded("Another user's process answers at %(path)s.", path=str(path)),
-                worded("Remove the socket, or name one in a folder of your own in HARK_SPEECH_SOCKET."),
+                worded("Remove the socket, or set HARK_SPEECH_SOCKET to one in a folder of your own."),
             )
         opened.settimeout(None)
         return Connection(opened.detach())
@@ -225,7 +225,7 @@ def _start_and_connect(path: Path, deadline: float) -> Connection:
 
 def _not_started(why: str) -> HarkError:
     if why.isdigit():
-        why = worded("Process %(process)s is starting it, and does not end", process=why)
+        why = worded("Process %(process)s is starting it and has not finished", process=why)
     return HarkError(
         worded("The speech service could not be started."),
         worded("%(why)s. Its log is %(log)s.", why=why, log=str(log_file())),

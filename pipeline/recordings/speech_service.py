@@ -126,7 +126,8 @@ class SpeechService:
             logger.exception("bug %s in %s", identifier, function.__name__)
             return None, HarkError(
                 worded(
-                    "The speech service failed at %(operation)s by a fault of its own.", operation=function.__name__
+                    "The speech service failed during %(operation)s because of an internal error.",
+                    operation=function.__name__,
                 ),
                 worded("The details are in %(log)s, id %(identifier)s.", log=str(log_file()), identifier=identifier),
                 worded("Try again; if it happens again, report it with that part of the log."),
@@ -135,9 +136,9 @@ class SpeechService:
 
 def _refuse_unknown(why: str) -> None:
     raise HarkError(
-        worded("The speech service is of another version."),
+        worded("The speech service has another version."),
         f"{why}.",
-        worded("Restart ./hark serve, so that all processes are of one version."),
+        worded("Restart ./hark serve, so that all processes have the same version."),
     )
 
 
@@ -155,7 +156,9 @@ def main() -> None:
     code = 1
     try:
         with held(
-            path.with_suffix(".lock"), lambda process: HarkError(worded("It is served."), process, ""), WAIT_FOR_LOCK_S
+            path.with_suffix(".lock"),
+            lambda process: HarkError(worded("The speech service is already running."), process, ""),
+            WAIT_FOR_LOCK_S,
         ):
             os.environ["HARK_SPEECH_SERVICE"] = "0"  # an operation that needs another runs it here
             logger.info("serving %s", path)

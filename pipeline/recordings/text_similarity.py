@@ -45,7 +45,7 @@ class _Embedder:
             folder,
             "AutoModel",
             "The model that compares texts cannot be loaded.",
-            "Copy its files again, or take them away: passages are then found by their words.",
+            "Copy its files again, or remove them: passages are then found by their words.",
         )
 
     def vectors(self, texts: list[str]) -> np.ndarray:

@@ -31,8 +31,8 @@ Row = dict[str, str]  # "word" as spelled, and its "language"
 
 _WORDS: KeptFile[list[Row]] = KeptFile(
     "words",
-    worded("The words of your corrections"),
-    worded("keeping the words of your corrections"),
+    worded("The file of words from your corrections"),
+    worded("saving the words from your corrections"),
     lambda content: [{"word": str(row["word"]), "language": str(row["language"])} for row in content],
     list,
 )

@@ -27,4 +27,4 @@ def ask(worker: WorkerProcess, audio: np.ndarray, timeout_s: float, doing: str, 
         try:
             return json.loads(answer_file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise WorkerGone(f"it answered nonsense: {error}") from error
+            raise WorkerGone(f"it gave an invalid answer: {error}") from error

@@ -51,7 +51,7 @@ def web_runtime(data: Path, tarball: Path | None = None) -> Path:
         content = _fetched()
     if not is_pinned(content):
         raise HarkError(
-            f"{PACKAGE} was not taken.",
+            f"{PACKAGE} was rejected.",
             f"{tarball or 'What npm gave'} does not have the digest of version {VERSION}.",
             f"Try again later, or fetch it by hand: npm pack {PACKAGE}@{VERSION}; then --ort with that file.",
         )
@@ -88,7 +88,7 @@ def _fetched() -> bytes:
     except HttpError as error:
         failures.append(error.why)
     raise HarkError(
-        f"{PACKAGE} could not be fetched.",
+        f"{PACKAGE} could not be downloaded.",
         f"{'; '.join(failures).rstrip('.')}.",
         f"Connect to the network and try again, or on another machine run npm pack {PACKAGE}@{VERSION}, bring the file "
         "here and give it with --ort.",

@@ -51,7 +51,7 @@ def open_detector(
         raise HarkError(
             worded("%(bundle)s is damaged.", bundle=str(bundle)),
             f"{type(error).__name__}: {str(error)[:300].rstrip('.')}.",
-            worded("Get the bundle again."),
+            worded("Download the bundle again."),
         ) from error
 
 
@@ -78,7 +78,7 @@ def _watched(file: Path, heard: HeardFile, reporter: Reporter) -> Iterator[np.nd
     total = _expected_seconds(file)
     started = time.monotonic()
     if total >= PROGRESS_FROM_S:
-        reporter.stage("detect", f"Listening to {file.name}")
+        reporter.stage("detect", f"Processing {file.name}")
     for block in foreign_audio_blocks(file):
         heard.seconds += len(block) / SAMPLE_RATE
         heard.silent = heard.silent and float(np.abs(block).max(initial=0.0)) < SILENCE_PEAK

@@ -51,7 +51,7 @@ def evaluate(detector: Detector, positives: Path | None, negatives: Path | None,
     Raises HarkError: a folder is missing or has no recordings, or the detector failed.
     """
     with_phrase, without = (_recordings(folder) if folder else [] for folder in (positives, negatives))
-    reporter.stage("evaluate", f"Listening to {len(with_phrase) + len(without)} recordings")
+    reporter.stage("evaluate", f"Scoring {len(with_phrase) + len(without)} recordings")
     progress = Progress(reporter, len(with_phrase) + len(without))
 
     def heard(files: list[Path]) -> Iterator[HeardFile]:
@@ -72,7 +72,7 @@ def _recordings(folder: Path) -> list[Path]:
     found = [path for path in files_below(folder) if is_audio(path)]
     if not found:
         why = f"{folder} holds no audio file." if folder.is_dir() else f"There is no folder {folder}."
-        raise HarkError("There is nothing to measure on.", why, "Name a folder of recordings (WAV, FLAC, MP3 ...).")
+        raise HarkError("There is nothing to measure on.", why, "Choose a folder of recordings (WAV, FLAC, MP3 ...).")
     return found
 
 

@@ -78,7 +78,7 @@ class WakeSender:
         """
         if web_address(address) is None:
             raise HarkError(
-                f"{address} is no address to send to.",
+                f"{address} is not an address to send to.",
                 "It is not one of http or https.",
                 "Copy it from the detector's page, with the portal's address before it.",
             )

@@ -274,15 +274,15 @@ def server_at(uri: str) -> AsyncServer:
     try:
         address = urlparse(uri)
         if address.scheme == "tcp" and not address.port:
-            raise ValueError("It names no port from 1 to 65535")
+            raise ValueError("It has no port from 1 to 65535")
         if address.scheme == "unix" and (not address.path or address.netloc):
-            raise ValueError("It names no path from the root")
+            raise ValueError("It has no absolute path")
         server = AsyncServer.from_uri(uri)
     except ValueError as error:
         raise HarkError(
-            f"{uri} is no address that Hark can listen on.",
+            f"{uri} is not an address that Hark can listen on.",
             f"{error}.",
-            "Give one such as tcp://127.0.0.1:10400, unix:///run/hark.sock or stdio://.",
+            "Use one such as tcp://127.0.0.1:10400, unix:///run/hark.sock or stdio://.",
         ) from error
     if address.scheme == "unix":
         _refuse_taken_path(uri, Path(address.path))
@@ -302,7 +302,7 @@ def _refuse_taken_path(uri: str, path: Path) -> None:
                 probe.connect(str(path))
             except OSError:
                 return
-        why = "Another program listens there"
+        why = "Another program already listens there"
     raise HarkError(f"Hark cannot listen on {uri}.", f"{why}.", "Choose another path.")
 
 
@@ -349,7 +349,7 @@ async def serve(
         reason = getattr(error, "strerror", None) or str(error)
         raise HarkError(
             f"Hark cannot listen on {uri}.",
-            f"{reason}: most likely another program, or another Hark, does already.",
+            f"{reason}: most likely another program or another Hark already does.",
             "Choose another address: wyoming --uri tcp://127.0.0.1:10401.",
         ) from error
     try:

@@ -231,25 +231,28 @@ def _note_on_length(phones: int, syllables: int, duration: float) -> Note:
         return Note("warning", text)
     if phones < ENOUGH_PHONES or syllables < ENOUGH_SYLLABLES:
         text = worded(
-            "It is rather short: %(measure)s. Three syllables or more are told apart much better.", measure=measure
+            "It is rather short: %(measure)s. Phrases of three syllables or more are much easier to distinguish.",
+            measure=measure,
         )
         return Note("caution", text)
     if syllables > LONG_SYLLABLES:
         text = worded(
-            "It is long: %(measure)s, about %(seconds)s s. People leave out parts of it when in a hurry.",
+            "It is long: %(measure)s, about %(seconds)s s. People in a hurry leave out parts of it.",
             measure=measure, seconds=seconds,
         )  # fmt: skip
         return Note("caution", text)
-    text = worded("Its length is good: %(measure)s, about %(seconds)s s.", measure=measure, seconds=seconds)
+    text = worded("Good length: %(measure)s, about %(seconds)s s.", measure=measure, seconds=seconds)
     return Note("good", text)
 
 
 def _note_on_commonness(per_million: float, known: bool, unknown_word: bool) -> Note:
     if not known:
-        text = worded("How common its words are is not known for this language: listen for it in everyday talk.")
+        text = worded(
+            "We do not know how common its words are in this language: listen for it in everyday conversation."
+        )
         return Note("caution", text)
     if unknown_word and not per_million:  # not listed is not rare
-        text = worded("How common it is is not known: listen for it in everyday talk.")
+        text = worded("We do not know how common it is: listen for it in everyday conversation.")
         return Note("caution", text)
     hours = 1e6 / per_million / WORDS_AN_HOUR if per_million else math.inf
     if per_million >= FREQUENT_PER_MILLION:
@@ -263,9 +266,9 @@ def _note_on_commonness(per_million: float, known: bool, unknown_word: bool) -> 
         )
         return Note("warning", text)
     if per_million >= COMMON_PER_MILLION:
-        text = worded("It comes up in ordinary talk, perhaps once in %(hours)d h of it.", hours=round(hours))
+        text = worded("It occurs in ordinary conversation, perhaps once in %(hours)d h.", hours=round(hours))
         return Note("caution", text)
-    return Note("good", worded("It hardly ever comes up in ordinary talk."))
+    return Note("good", worded("It hardly ever occurs in ordinary conversation."))
 
 
 def _notes_on_neighbours(near: list[NearHomophone], language: str) -> list[Note]:
@@ -274,7 +277,7 @@ def _notes_on_neighbours(near: list[NearHomophone], language: str) -> list[Note]
     close = [other.text for other in said if 0.1 < other.distance <= VERY_NEAR]
     notes: list[Note] = []
     if same:
-        text = worded("It sounds the same as %(texts)s: the detector will answer to that too.", texts=_listed(same))
+        text = worded("It sounds the same as %(texts)s: the detector will react to that too.", texts=_listed(same))
         notes.append(Note("caution", text))
     if close:
         text = worded(
@@ -282,20 +285,20 @@ def _notes_on_neighbours(near: list[NearHomophone], language: str) -> list[Note]
         )
         notes.append(Note("caution", text))
     if near and not notes:
-        return [Note("good", worded("Only phrases that people seldom say sound like it."))]
+        return [Note("good", worded("Nothing common sounds like it."))]
     return notes or [Note("good", worded("No real phrase sounds like it."))]
 
 
 def _notes_on_words(phrase: str, commonness: tuple[WordCommonness, ...], known: bool) -> list[Note]:
     notes: list[Note] = []
     if phrase in TAKEN:
-        text = worded("Other devices listen for the same words, and will answer where they are near.")
+        text = worded("Other devices listen for the same words and will react if they are near.")
         notes.append(Note("caution", text))
     unknown = [common.word for common in commonness if common.zipf == 0.0]
     if unknown and known:
         text = worded(
-            "Not in the word list: %(words)s. Voices may read that in their own ways: listen to a few clips, "
-            "and write it as it sounds where they are wrong.",
+            "Not in the dictionary: %(words)s. Voices may pronounce that in different ways: listen to a few clips, "
+            "and where they are wrong, spell it as it sounds.",
             words=_listed(unknown),
         )
         notes.append(Note("caution", text))

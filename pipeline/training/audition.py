@@ -31,11 +31,11 @@ def cannot_say(keyphrase: Keyphrase, engines: Mapping[str, Engine], data: Path) 
     asked = [name for name, engine in engines.items() if engine.unsure]
     if not asked:
         return {}
-    with storing("an audition"), ThreadPoolExecutor(len(asked)) as pool:
+    with storing("testing an engine"), ThreadPoolExecutor(len(asked)) as pool:
         understood = dict(zip(asked, pool.map(lambda name: _understood(keyphrase, engines[name], data), asked)))
     return {
         name: worded(
-            "it cannot say “%(phrase)s”: %(lost)d of %(clips)d clips could not be understood",
+            "it cannot say “%(phrase)s”: %(lost)d of %(clips)d clips were unintelligible",
             phrase=keyphrase.text, lost=CLIPS - count, clips=CLIPS,
         )
         for name, count in understood.items() if 2 * count < CLIPS

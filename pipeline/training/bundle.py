@@ -155,8 +155,8 @@ def _int8_left_out(parity: Parity) -> Worded:
 
     assert parity.int8 is not None
     return worded(
-        "The model with 8-bit weights (model.int8.onnx) was left out: on test audio its scores are up to %(off)s from "
-        "the others', and %(accepted)s are accepted. The other forms agree.",
+        "The model with 8-bit weights (model.int8.onnx) was left out: on test audio its scores differ by up to "
+        "%(off)s from the others', and the tolerance is %(accepted)s. The other forms agree.",
         off=math.ceil(1000 * parity.int8) / 1000,
         accepted=INT8_TOLERANCE,
     )
@@ -181,13 +181,15 @@ def bundle_at(bundle: Path, fa_per_day: float, out: IO[bytes]) -> None:
     rates = [float(row["fa_per_day"]) for row in source.manifest["thresholds"]]
     if not min(rates) <= fa_per_day <= max(rates):
         raise HarkError(
-            worded("The bundle has no threshold for %(fa_per_day)s false alarms a day.", fa_per_day=number(fa_per_day)),
             worded(
-                "It was calibrated for %(lowest)s to %(highest)s a day.",
+                "The bundle has no threshold for %(fa_per_day)s false alarms per day.", fa_per_day=number(fa_per_day)
+            ),
+            worded(
+                "It was calibrated for %(lowest)s to %(highest)s per day.",
                 lowest=number(min(rates)),
                 highest=number(max(rates)),
             ),
-            worded("Choose a rate within that."),
+            worded("Choose a rate in that range."),
         )
     _pack(_signed(source.manifest | {"default_fa_per_day": float(fa_per_day)}, contents), out)
 

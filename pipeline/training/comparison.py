@@ -80,8 +80,8 @@ def compare_versions(runs: Sequence[str], data: Path, reporter: Reporter) -> dic
 
 def _going_on(holder: str) -> HarkError:
     return HarkError(
-        worded("These versions are being compared already."),
-        worded("Process %(holder)s does it.", holder=holder),
+        worded("These versions are already being compared."),
+        worded("Process %(holder)s is doing it.", holder=holder),
         worded("Wait for it, or cancel it."),
     )
 
@@ -92,8 +92,8 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
     if len(versions) < 2:
         raise HarkError(
             worded("There are no two versions to compare."),
-            "; ".join(f"{run}: {why}" for run, why in left_out.items()) or worded("Only one was named."),
-            worded("Train the phrase again, or retrain it, and compare then."),
+            "; ".join(f"{run}: {why}" for run, why in left_out.items()) or worded("Only one was given."),
+            worded("Train the phrase again or retrain it, then compare."),
         )
     config = versions[0].config
     with Library(data) as library:
@@ -101,9 +101,9 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
         marked = marked_audio(library, config.phrase, config.language)
     if not (clips["label"] == 1).any():
         raise HarkError(
-            worded("These versions cannot be compared on one stream."),
-            worded("Every recording of the phrase was in the training of one of them, or is gone."),
-            worded("Record the phrase (Library > Record), keep the recordings out of training, and compare then."),
+            worded("These versions cannot be compared on the same audio."),
+            worded("Every recording of the phrase was used to train one of them, or no longer exists."),
+            worded("Record the phrase (Library > Record), keep the recordings out of training, then compare."),
         )
     examples = _examples(versions, clips, data / NOISE_FOLDER)
     negatives = _have_negatives_in_common(versions)
@@ -158,7 +158,7 @@ def _open(runs: Sequence[str], data: Path) -> tuple[list[Trained], dict[str, str
         except (OSError, ValueError):
             config = None
         if config is None:
-            left_out[run] = worded("What it was trained on is not known any more: the folder of its run is gone.")
+            left_out[run] = worded("Its training data is no longer known: the folder of its run is missing.")
             continue
         threshold = threshold_at(manifest["thresholds"], DEFAULT_FA_PER_DAY)
         versions.append(Trained(run, detector, threshold, clips, config, report.get("negative_set", {})))

@@ -105,10 +105,10 @@ EFFORTS = {
     )
 }  # fmt: skip
 EFFORT_WORDS = {
-    "trial": worded("trial: a minute, only to see the whole way"),
-    "quick": worded("quick: few clips, to see whether the phrase works"),
+    "trial": worded("trial: about a minute, just to see how it works"),
+    "quick": worded("quick: enough to judge the phrase"),
     "standard": worded("standard: twice as many clips as quick; the default"),
-    "thorough": worded("thorough: the most clips; at least twice as long as standard"),
+    "thorough": worded("thorough: the most clips; takes at least twice as long as standard"),
 }
 
 DEVICES = ("esphome", "openwakeword")  # devices with a file format of their own

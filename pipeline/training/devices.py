@@ -81,8 +81,8 @@ def untrained(device: str, seed: int) -> TrainedDetector:
 
 def _not_installed(device: str, error: ImportError) -> NoRuntimeError:
     return NoRuntimeError(
-        worded("There is no detector for %(titles)s in the bundle.", titles=NAMES[device]),
-        worded("What it hears with is not installed: %(error)s.", error=str(error)),
+        worded("The bundle has no detector for %(titles)s.", titles=NAMES[device]),
+        worded("Its encoder is not installed: %(error)s.", error=str(error)),
         worded(
             "Install it (.venv/bin/python -m pip install %(packages)s -c constraints.txt) and train again.",
             packages=PACKAGES[device],
@@ -148,9 +148,9 @@ def _refuse_difference(device: str, off: float) -> None:
     """Raise HarkError where a device's file gives scores that are ``off`` by more than is accepted."""
     if off > TOLERANCE[device]:
         raise HarkError(
-            worded("The file for %(titles)s was not made.", titles=NAMES[device]),
+            worded("The file for %(titles)s was not created.", titles=NAMES[device]),
             worded(
-                "In its own runtime it gives scores that are %(off)s off (%(tolerance)s are accepted).",
+                "In its own runtime its scores are off by %(off)s (the tolerance is %(tolerance)s).",
                 off=round(off, 3),
                 tolerance=round(TOLERANCE[device], 3),
             ),

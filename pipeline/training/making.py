@@ -112,6 +112,6 @@ def make(
         reporter.stage("calibrate", worded("Calibrating on %(hours)s hours of speech", hours=hours))
         detector, thresholds, validation = calibrated(finish(detector) if finish else detector, store)
     with stage("report"):
-        reporter.stage("report", worded("Measuring on voices that were held out"))
+        reporter.stage("report", worded("Measuring on held-out voices"))
         results = measure(score_split(detector, store, "test"), thresholds, validation, language)
     return Made(detector, store, thresholds, results, trained)

@@ -238,7 +238,7 @@ def _mine_one(
     if looked_into < len(ids):
         reporter.log(
             worded(
-                "%(n)d recordings hold “%(phrase)s”; a sample of %(sample)d was looked into.",
+                "%(n)d recordings contain “%(phrase)s”; a sample of %(sample)d was searched.",
                 n=len(ids), phrase=wanted.text, sample=looked_into,
             )
         )  # fmt: skip

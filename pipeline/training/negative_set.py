@@ -148,7 +148,7 @@ def pieces_with_gains(
     progress = None
     if reporter is not None and chosen:
         hours = round(sum(len(piece.frames) for piece in chosen) * FRAME_S / 3600, 1)
-        reporter.stage("features", worded("Asking the decoder where %(hours)s hours of real speech match", hours=hours))
+        reporter.stage("features", worded("Checking %(hours)s hours of real speech for matches", hours=hours))
         progress = Progress(reporter, len(chosen))
     with ThreadPoolExecutor(usable_cores()) as pool:  # onnxruntime works outside Python's lock
         for piece in pool.map(with_gains, chosen, _matches(chosen, detector.config.pronunciations)):
@@ -195,5 +195,5 @@ def _opened(path: Path) -> zipfile.ZipFile:
         raise HarkError(
             worded("The negative set %(name)s cannot be read.", name=path.name),
             f"{path}: {error}.",
-            worded("Get Hark's files again (git checkout model/shipped), or train with --from-scratch."),
+            worded("Restore Hark's files (git checkout model/shipped), or train with --from-scratch."),
         ) from error

@@ -151,14 +151,12 @@ def _heard(
         return HarkError(
             worded("The negative speech is not ready yet."),
             worded("Process %(holder)s is preparing it.", holder=holder),
-            worded("Give the same command again in some minutes; it goes on where it was."),
+            worded("Run the same command again in a few minutes; it continues from where it stopped."),
         )
 
     with held(folder / "lock", being_heard, PATIENCE_S):
         if not store_is_complete(folder):
-            reporter.stage(
-                "features", worded("Hearing hours of real speech, once for all phrases with this kind of detector")
-            )
+            reporter.stage("features", worded("Processing real speech (only once for this kind of detector)"))
             need = receptive_samples or detector.config.receptive_samples
             _hear(renderings, detector, need, folder, reporter)
     store = open_store(folder, detector.config.stored.width)
@@ -194,7 +192,7 @@ def _opened() -> zipfile.ZipFile:
         raise HarkError(
             worded("The negative speech %(name)s cannot be read.", name=NEGATIVE_SPEECH.name),
             f"{NEGATIVE_SPEECH}: {error}.",
-            worded("Get Hark's files again (git checkout model/shipped)."),
+            worded("Restore Hark's files (git checkout model/shipped)."),
         ) from error
 
 

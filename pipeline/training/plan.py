@@ -147,7 +147,7 @@ def ready_engines(wanted: Sequence[str], language: str) -> tuple[dict[str, Engin
         if name not in known:
             raise HarkError(
                 worded("There is no speech engine called %(name)s.", name=repr(name)),
-                worded("Known are: %(known)s.", known=listed(sorted(known))),
+                worded("Hark has %(known)s.", known=listed(sorted(known))),
                 worded("See ./hark engines."),
             )
     for name, engine in known.items():
@@ -296,7 +296,7 @@ def make_plan(config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], r
         raise HarkError(
             worded("No speech engine can say %(phrase)s.", phrase=repr(config.phrase)),
             "; ".join(f"{name}: {why}" for name, why in missing.items()),
-            worded("Write the phrase as it sounds, or enable another engine (./hark engines)."),
+            worded("Spell the phrase as it sounds, or enable another engine (./hark engines)."),
         )
     voices = {name: engine.voices(config.language) for name, engine in engines.items()}
     splits = split_voices(voices, config.hold_out, config.learns)
@@ -329,7 +329,7 @@ def _refuse_empty(
     for split in SPLITS if config.learns else SPLITS[1:]:
         if not splits.voices[split]:
             raise HarkError(
-                worded("%(phrase)s cannot be trained with the voices that are here.", phrase=repr(config.phrase)),
+                worded("%(phrase)s cannot be trained with the voices available here.", phrase=repr(config.phrase)),
                 worded(
                     "No voice is left for the %(split)s split; engines: %(engines)s.",
                     split=split,
@@ -340,7 +340,7 @@ def _refuse_empty(
     if not positive:
         raise HarkError(
             worded("%(phrase)s cannot be spoken.", phrase=repr(config.phrase)),
-            worded("No text could be made of it."),
+            worded("No text could be made from it."),
             worded("Choose another phrase."),
         )
 

@@ -196,7 +196,7 @@ def _on_the_page(report: Mapping[str, Any], say: Say) -> dict[str, Any]:
             for name, rate in (("quiet", summary["miss_rate_clean"]), ("noisy", summary["miss_rate_noisy"]))
         },
         "alarms": worded(
-            "false alarms an hour in %(hours)s h (95 %% interval %(low)s to %(high)s)", hours=hours, low=low, high=high
+            "false alarms per hour in %(hours)s h (95 %% interval %(low)s to %(high)s)", hours=hours, low=low, high=high
         ),
         "verdict": verdict_of(report),
         # Sentences with what they are made of, where that is kept: only such can be said in another language.

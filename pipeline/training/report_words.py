@@ -54,10 +54,10 @@ PARTS: Mapping[str, Choice] = {  # each may hold those above it
     ),
     "misses": (
         Sentence(
-            "Of real people who say “%(phrase)s”, expect the detector to miss %(people_quiet)s close and quiet, and "
-            "%(people_noisy)s in noise at 10 dB SNR. Of %(said)d test utterances alone the detector missed %(quiet)s "
-            "in quiet and %(noisy)s in noise%(far)s; the ranges hold chance, and how far such tests were from real "
-            "people.",
+            "With real people who say “%(phrase)s”, expect the detector to miss %(people_quiet)s close and quiet, "
+            "and %(people_noisy)s in noise at 10 dB SNR. Of %(said)d test utterances alone the detector missed "
+            "%(quiet)s in quiet and %(noisy)s in noise%(far)s; the ranges account for chance and for the error of "
+            "such tests on real people.",
             when="predicts", said="results.utterances",
         ),
         Sentence(
@@ -69,12 +69,12 @@ PARTS: Mapping[str, Choice] = {  # each may hold those above it
         Sentence("The test has no utterance of “%(phrase)s” alone, so how often it is missed was not measured%(far)s."),
     ),
     "raised": Sentence(
-        ", and is higher than this rate needs: below it, too many similar phrases would wake the detector",
+        ", and is higher than this rate needs: below it, too many confusable phrases would trigger the detector",
         when="is_raised",
     ),
     "heard": (
         Sentence(
-            "%(hours)s hours of test speech and noise (%(distinct)s hours, heard quiet, in noise and across a room)",
+            "%(hours)s hours of test speech and noise (%(distinct)s hours, scored quiet, in noise and across a room)",
             when="heard_again",
         ),
         Sentence("%(hours)s hours of test speech and noise"),
@@ -83,15 +83,15 @@ PARTS: Mapping[str, Choice] = {  # each may hold those above it
     "kind": (Sentence("synthetic and real", when="is_real"), Sentence("all synthetic")),
     "voices": (
         Sentence(
-            "The miss rate is that of the voices nearest to people (%(near)s; %(kind)s). Robot voices (%(robots)s), "
-            "measured apart: %(rate)s of %(said)d utterances.",
+            "The miss rate is that of the most human-like voices (%(near)s; %(kind)s). Rule-based voices "
+            "(%(robots)s), measured separately: %(rate)s of %(said)d utterances.",
             when="robots_beside", rate="results.robots.miss_rate", said="results.robots.utterances",
         ),
         Sentence("The test voices are %(kind)s (%(engines)s)."),
     ),
     "not_used": Sentence(" who were not used in training", when="training.steps"),
     "kept_out": Sentence(
-        " that was kept out of training, by speaker where the speaker is known", when="training.steps"
+        " that was held out of training, by speaker where the speaker is known", when="training.steps"
     ),
     "spoken": Sentence(
         " and on the engines %(names)s", when="backbone.training_engines", names="backbone.training_engines"
@@ -105,7 +105,7 @@ PARTS: Mapping[str, Choice] = {  # each may hold those above it
 }  # fmt: skip
 SENTENCES: Sequence[Choice] = (
     Sentence(
-        "%(misses)s The threshold was set for %(rate)s false alarms per hour on the validation streams%(raised)s.",
+        "%(misses)s The threshold was set for %(rate)s false alarms per hour on the validation audio%(raised)s.",
         rate="wanted",
     ),
     Sentence(
@@ -123,18 +123,18 @@ SENTENCES: Sequence[Choice] = (
             when="results.people.utterances", said="results.people.utterances", rate="results.people.miss_rate",
         ),
         Sentence(
-            "The test has no recording of a person saying the phrase: what people will be missed is estimated from "
-            "synthetic voices, and docs/results.md says how well that has predicted. To measure your own voice: "
-            './hark record "%(phrase)s".'
+            "The test has no recording of a person saying the phrase: the miss rate for people is estimated from "
+            "synthetic voices, and docs/results.md gives the accuracy of such estimates. To measure your own "
+            'voice: ./hark record "%(phrase)s".'
         ),
     ),
     Sentence(
-        "No network learned the phrase: a pretrained phone model scores its phones, and the clips set the threshold "
-        "and measured it.",
+        "No network learned the phrase: a pretrained phone model scores its phones, and the clips were used to set "
+        "the threshold and to measure it.",
         when="calibrated",
     ),
     Sentence(
-        "Its score is that of two parts: a keyword HMM, which follows the phones of the phrase, and a network that has "
+        "Its score has two parts: a keyword HMM, which follows the phones of the phrase, and a network that has "
         "learned the phrase from clips.",
         when="fused",
     ),
@@ -143,17 +143,18 @@ SENTENCES: Sequence[Choice] = (
         when="backbone", name="backbone.name", version="backbone.version", corpora="backbone.training_corpora",
         engines="spoken",
     ),
-    Sentence("The phone model hears with %(encoder)s.", when="backbone.encoder", encoder="backbone.encoder"),
-    Sentence("The decoder of the same network reads each match in a second pass.", when="backbone.rescored"),
+    Sentence("The phone model uses %(encoder)s.", when="backbone.encoder", encoder="backbone.encoder"),
+    Sentence("The decoder of the same network checks each match in a second pass.", when="backbone.rescored"),
     Sentence(
         "A verifier then compares the match with the phrase phone by phone. It was trained on real speech "
-        "(%(corpora)s) and on the engines %(names)s, and has heard most of their voices: what is measured with these "
-        "may be too good.",
+        "(%(corpora)s) and on the engines %(names)s, including most of their voices: measurements with these may "
+        "be too good.",
         when="verifier", corpora="verifier.training_corpora", names="verifier.training_engines",
     ),
     Sentence(
-        "Real speech that ships with Hark: %(set)s hours of it set the thresholds, %(test)s other ones are in this "
-        "test. The phone model has heard no speaker of the test, but some of those who set the thresholds.",
+        "Real speech that ships with Hark: %(set)s hours of it set the thresholds, and %(test)s other hours are in "
+        "this test. The phone model was not trained on any speaker of the test, but on some of the speakers for "
+        "the thresholds.",
         when="negative_set",
     ),
     (
@@ -165,23 +166,23 @@ SENTENCES: Sequence[Choice] = (
     ),
     (
         Sentence(
-            "%(what)s, the voices nearest to real people. Miss rate on %(said)d such utterances: in quiet %(quiet)s, "
-            "in noise %(noisy)s.%(known)s",
+            "%(what)s, the most human-like voices. Miss rate on %(said)d such utterances: in quiet %(quiet)s, in "
+            "noise %(noisy)s.%(known)s",
             when="joined_said", said="joined_said", quiet="joined_quiet.miss_rate", noisy="joined_noisy.miss_rate",
         ),
         Sentence("%(what)s.", when="joined"),  # none in the test, or only in sentences across a room
         Sentence("No clip was joined from pieces of real recordings (the engine splice)."),
     ),
     (
-        Sentence("%(hours)s hours of the false-alarm streams are real speech%(kept_out)s.", when="real", hours="real"),
+        Sentence("%(hours)s hours of the false-alarm audio are real speech%(kept_out)s.", when="real", hours="real"),
         Sentence(
-            "False alarms were counted on synthetic speech and noise only. Import real speech for a figure that holds: "
-            "./hark library import FOLDER."
+            "False alarms were counted on synthetic speech and noise only. Import real speech for a realistic "
+            "figure: ./hark library import FOLDER."
         ),
     ),
     Sentence("The engine %(engine)s is in the test only.", when="held_out", engine="held_out_engine"),
     Sentence(
-        "The thresholds for %(rates)s false alarms per day are extrapolated: the validation streams are too short to "
+        "The thresholds for %(rates)s false alarms per day are extrapolated: the validation audio is too short to "
         "observe such low rates.",
         when="rates",
     ),
@@ -193,36 +194,37 @@ SENTENCES: Sequence[Choice] = (
 MISSING = Sentence("The engine %(engine)s was not used: %(why)s.")
 COMPARED: Sequence[Choice] = (  # with the version before
     Sentence(
-        "Compared with the version before it (%(run)s) on the same test, each at its own threshold: it missed "
-        "%(missed)d of %(renderings)d test recordings of %(said)d utterances (before: %(missed_before)d) and gave "
-        "%(alarms)d false alarms in %(hours)s hours (before: %(alarms_before)d).",
+        "Compared with the previous version (%(run)s) on the same test, each at its own threshold: it missed "
+        "%(missed)d of %(renderings)d test recordings of %(said)d utterances (previously: %(missed_before)d) and "
+        "gave %(alarms)d false alarms in %(hours)s hours (previously: %(alarms_before)d).",
         missed="after.missed", renderings="after.renderings", said="after.utterances", missed_before="before.missed",
         alarms="after.false_alarms", alarms_before="before.false_alarms",
     ),
     Sentence(
-        "Of %(marked)d marked false alarms it fires on %(fired)d (before: %(before)d); %(made)d anti-keywords were "
-        "made of them%(alike)s. It was made with them, so they are no test of it.",
+        "Of %(marked)d marked false alarms, %(fired)d trigger it (previously: %(before)d); %(made)d anti-keywords "
+        "were made from them%(alike)s. It was trained with them, so they do not test it.",
         when="marked", fired="after.marked_fired", before="before.marked_fired",
     ),
     Sentence(
-        "Of %(marked)d marked misses it misses %(missed)d (before: %(before)d). They were marked because it missed "
-        "them, so they are no test of it.",
+        "Of %(marked)d marked misses it misses %(missed)d (previously: %(before)d). They were marked because it "
+        "missed them, so they do not test it.",
         when="marked_misses", marked="marked_misses", missed="after.marked_missed", before="before.marked_missed",
     ),
-    (Sentence("It is better.", when="better"), Sentence("It is not better: the version before stays the one to use.")),
+    (Sentence("It is better.", when="better"), Sentence("It is not better: the previous version stays in use.")),
 )  # fmt: skip
 ALIKE = Sentence(", and %(n)d sound exactly like the phrase", when="anti_keywords.alike", n="anti_keywords.alike")
 DEVICE = Sentence(
     "The detector for %(device)s (%(files)s; %(parameters)s parameters) missed %(quiet)s close and quiet, and "
-    "%(noisy)s in noise at 10 dB SNR, of %(said)d test utterances by voices that it has not heard; people may be "
-    "missed more often. It gave %(alarms)s false alarms per hour (%(least)s to %(most)s) in %(hours)s hours; the "
-    "threshold in its file was set for %(wanted)s%(extrapolated)s. Confusables accepted: %(accepted)s.%(untaught)s",
+    "%(noisy)s in noise at 10 dB SNR, of %(said)d test utterances by voices that were not used in its training; it "
+    "may miss people more often. It gave %(alarms)s false alarms per hour (%(least)s to %(most)s) in %(hours)s "
+    "hours; the threshold in its file was set for %(wanted)s%(extrapolated)s. Confusables accepted: "
+    "%(accepted)s.%(untaught)s",
     device="title", quiet="miss_rate_clean", noisy="miss_rate_noisy", said="utterances",
 )  # fmt: skip
-EXTRAPOLATED = Sentence(", extrapolated from the highest scores of fewer hours than that takes", when="extrapolated")
+EXTRAPOLATED = Sentence(", extrapolated from the highest scores of too few hours to observe it", when="extrapolated")
 UNTAUGHT = Sentence(
-    " It learned which clips are the phrase, not from a detector of size standard: there is none that learns in this "
-    "language or with this effort.",
+    " It learned from the clips alone, without a detector of size standard as its teacher: none can be trained in "
+    "this language or with this effort.",
     when="untaught",
 )
 

@@ -91,7 +91,7 @@ class Retraining:
         if not isinstance(detector, HMMDetector):
             return detector
         detector, thresholds, _ = calibrated(detector, store)
-        self.reporter.stage("calibrate", worded("Making anti-keywords of marked false alarms"))
+        self.reporter.stage("calibrate", worded("Making anti-keywords from marked false alarms"))
         threshold = threshold_at(thresholds, DEFAULT_FA_PER_DAY)
         self.anti_keywords = found = find_anti_keywords(detector, threshold, self.marked.false_alarms, store)
         return detector.with_anti_keywords(found.phones, found.margin)
@@ -120,13 +120,13 @@ def version_before(data: Path, run: str) -> tuple[Detector, dict[str, Any]]:
     from model.checkpoint import load_checkpoint
 
     path = data / "models" / run / "model.pt"
-    why = worded("%(name)s of the run %(run)s is gone.", name=path.name, run=run)
+    why = worded("%(name)s of the run %(run)s is missing.", name=path.name, run=run)
     if path.is_file():
         detector, about = load_checkpoint(str(path))
         if isinstance(about.get("manifest"), dict):
             return detector, about["manifest"]
         why = worded("%(name)s of the run %(run)s is damaged.", name=path.name, run=run)
-    raise HarkError(worded("There is nothing to start from."), why, worded("Train the phrase anew."))
+    raise HarkError(worded("There is nothing to start from."), why, worded("Train the phrase again."))
 
 
 def marked_false_alarms(library: Library, phrase: str) -> list[Clip]:

@@ -104,7 +104,7 @@ def prepare(config: RunConfig) -> RunConfig:
     if config.effort not in EFFORTS:
         raise HarkError(
             worded("There is no effort called %(effort)s.", effort=repr(config.effort)),
-            worded("Known are: %(efforts)s.", efforts=listed(EFFORTS)),
+            worded("Hark has %(efforts)s.", efforts=listed(EFFORTS)),
             worded("Choose one of them."),
         )
     if config.size == AUTO_SIZE:
@@ -112,13 +112,13 @@ def prepare(config: RunConfig) -> RunConfig:
     if config.size not in SIZES:
         raise HarkError(
             worded("There is no size called %(size)s.", size=repr(config.size)),
-            worded("Known are: %(sizes)s.", sizes=listed(SIZES)),
-            worded("Choose one."),
+            worded("Hark has %(sizes)s.", sizes=listed(SIZES)),
+            worded("Choose one of these."),
         )
     if config.size == "large" and config.recipe is Recipe.FROM_NOTHING:
         raise HarkError(
             worded("%(phrase)s cannot have a large detector.", phrase=repr(config.phrase)),
-            worded("Its encoder knows English, and is not trained from nothing."),
+            worded("Its encoder supports English only and cannot be trained from scratch."),
             worded("Choose the size standard."),
         )
     if config.size == "large":
@@ -139,7 +139,7 @@ def _refuse_too_long(config: RunConfig) -> None:
             raise HarkError(
                 worded("%(phrase)s is too long for %(device)s.", phrase=repr(config.phrase), device=TITLES[device]),
                 worded(
-                    "It takes about %(said)s s to say, and a detector there hears %(heard)s s at once.",
+                    "It takes about %(said)s s to say, and a detector there processes %(heard)s s at a time.",
                     said=round(said_s, 1), heard=HEARS_S[device],
                 ),
                 worded("Choose a shorter phrase, or train it without that device."),
@@ -153,8 +153,8 @@ def retraining_of(data: Path, run: str) -> RunConfig:
     if config is None or not (data / "models" / run / "model.pt").is_file():
         raise HarkError(
             worded("This detector cannot be retrained here."),
-            worded("The run %(run)s was not made in this data folder, or it is gone.", run=run),
-            worded("Retrain it where it was made, or train the phrase anew."),
+            worded("The run %(run)s was not made in this data folder, or no longer exists.", run=run),
+            worded("Retrain it where it was made, or train the phrase again."),
         )
     return replace(config, start_from=run)
 
@@ -210,7 +210,7 @@ def run_training(
 
     def going_on(holder: str) -> HarkError:
         return HarkError(
-            worded("The run %(name)s is going on already.", name=folder.name),
+            worded("The run %(name)s is already running.", name=folder.name),
             worded("Process %(holder)s holds its lock.", holder=holder),
             worded("Wait for it, stop it, or start another run with another --seed."),
         )
@@ -315,7 +315,7 @@ def _run(work: _Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
     outlook.over("train")
     devices = _for_devices(work, made.detector, report, plan, clips, generated, outlook)
     with clock.stage("bundle"):
-        reporter.stage("bundle", worded("Exporting and checking that all forms agree"))
+        reporter.stage("bundle", worded("Exporting, and checking that all forms agree"))
         contents = bundle_contents(folder, plan, clips, made, report, devices, reporter)
         files = write_bundle(work.data, plan.run, contents)
     result = {
@@ -347,8 +347,8 @@ def _retraining(work: _Work) -> Retraining:
     if detector.front_end_id != untrained_detector(config, 1.0, rescored=False).front_end_id:
         raise HarkError(
             worded("This detector cannot be retrained."),
-            worded("It stands on a backbone that came with another version of Hark."),
-            worded("Train the phrase anew."),
+            worded("It is based on a backbone from another version of Hark."),
+            worded("Train the phrase again."),
         )
     marked = marked_audio(work.library, config.phrase, config.language)
     return Retraining(config.start_from, detector, manifest["thresholds"], marked, work.reporter)
@@ -359,7 +359,7 @@ def _planned(work: _Work) -> Plan:
     file, config = work.folder / "plan.json", work.config
     plan = load_plan(file)
     if plan is not None:
-        work.reporter.stage("plan", worded("Going on with the run %(run)s", run=work.folder.name))
+        work.reporter.stage("plan", worded("Continuing the run %(run)s", run=work.folder.name))
         return plan
     work.reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
     with work.clock.stage("plan"):
@@ -442,8 +442,8 @@ def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library:
     near = mine_negatives(config.keyphrase, negatives, library, reporter, method)
     reporter.log(
         worded(
-            "Utterances in recordings: %(cuts)d of the phrase, %(near)d of %(confusables)d confusables. Those of the "
-            "test train nothing.",
+            "Utterances in recordings: %(cuts)d of the phrase, %(near)d of %(confusables)d confusables. Those in "
+            "the test are not used in training.",
             cuts=len(found.cuts), near=sum(len(result.cuts) for result in near.values()), confusables=len(near),
         )
     )  # fmt: skip
@@ -482,7 +482,7 @@ def _heard(work: _Work, clips: pd.DataFrame, before: Retraining | None = None) -
             detector = before.detector
         else:
             if config.size == "large":
-                reporter.stage("features", worded("Looking for matches of the phrase in real speech"))
+                reporter.stage("features", worded("Searching real speech for matches of the phrase"))
             detector = untrained_detector(config, seconds()[0], rescored=True)
         save_checkpoint(detector, str(start))
         if config.recipe is not Recipe.FROM_NOTHING and complaint():
@@ -530,7 +530,7 @@ def _refuse_too_little(clips: pd.DataFrame, plan: Plan) -> None:
         needed = {(bucket, split) for bucket in ("positive", "plain_negative") for split in SPLITS}
     for bucket, split in sorted(needed - set(zip(clips["bucket"], clips["split"]))):
         raise HarkError(
-            worded("%(phrase)s cannot be trained with the voices that are here.", phrase=repr(plan.config.phrase)),
+            worded("%(phrase)s cannot be trained with the voices available here.", phrase=repr(plan.config.phrase)),
             worded(
                 "There is no %(bucket)s clip for the %(split)s split; engines: %(engines)s.",
                 bucket=bucket.replace("_", " "),

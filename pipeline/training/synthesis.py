@@ -48,7 +48,7 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
     todo = remaining(plan.requests, library)
     if not todo:
         return report
-    reporter.stage("synthesize", worded("Speaking %(n)d clips", n=len(todo)))
+    reporter.stage("synthesize", worded("Synthesizing %(n)d clips", n=len(todo)))
     with storing("speech synthesis"):
         folder = library.data_dir / "tmp" / f"speech-{plan.run}"
         shutil.rmtree(folder, ignore_errors=True)  # of the same run, when it was killed
@@ -58,7 +58,7 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
         failed = speaking.speak(todo)
         if failed and len(engines) > 1:
             retried = _reassign(failed, plan, engines)
-            reporter.log(worded("%(n)d clips failed and are spoken by other engines.", n=len(retried)), "warning")
+            reporter.log(worded("%(n)d clips failed and are synthesized by other engines.", n=len(retried)), "warning")
             speaking.speak(retried)
     finally:
         for engine in engines.values():
@@ -71,7 +71,7 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
             )
     if not report.generated and len(todo) == len(plan.requests):
         raise HarkError(
-            worded("No speech engine could speak."),
+            worded("No speech engine could synthesize speech."),
             "; ".join(f"{name}: {next(iter(reasons))}" for name, reasons in report.failed.items()),
             worded("Run ./hark doctor to see what is wrong with the engines."),
         )
@@ -168,7 +168,7 @@ class _Speaking:
                     others = ", ".join(
                         worded("%(engine)s (%(n)d left)", engine=e, n=p.total - p.done) for e, p in paces.items()
                     )
-                    text = worded("%(engine)s is done; still speaking: %(others)s.", engine=name, others=others)
+                    text = worded("%(engine)s is done; still running: %(others)s.", engine=name, others=others)
                     self.reporter.log(text)
                 continue
             paces[name].advance()

@@ -32,14 +32,13 @@ NEEDED = {
 }
 SHARE = "/share/openwakeword"  # where the add-on looks for models
 SIZES = {
-    **dict.fromkeys(DEVICES, worded("It has a detector of its own, whatever the size of the usual one.")),
-    SMALL: worded("Size standard (3 MB): a sixth of the work of size large. It misses more people."),
+    **dict.fromkeys(DEVICES, worded("It has its own detector, whatever the size of the main detector.")),
+    SMALL: worded("Size standard (3 MB): a sixth of the computation of size large, but more misses."),
     "browser": worded(
-        "A detector of size large has 34 MB, loaded once; one of size standard, 3 MB, suits slow networks and misses "
-        "more."
+        "A large detector is a one-time download of 34 MB; a standard one (3 MB) suits slow networks, but misses more."
     ),
-    "pi": worded("Size large for a Raspberry Pi 4 or 5, size standard for a smaller one, which misses more."),
-    "python": worded("Size large. Size standard (3 MB) suits small computers and misses more."),
+    "pi": worded("Size large for a Raspberry Pi 4 or 5; size standard for a smaller one, but it misses more."),
+    "python": worded("Size large. Size standard (3 MB) suits small computers, but misses more."),
 }
 UNPACK = "unzip {bundle} -d {folder}\ncd {folder}\n"
 INSTALL = "pip install numpy onnxruntime soundfile sounddevice\n"
@@ -52,17 +51,18 @@ STEPS = (
         "esphome",
         worded(
             "Unpack the bundle and copy both files into the folder of the ESPHome configuration. In the ESPHome "
-            "dashboard edit the device: if it has a block micro_wake_word, add the last line to its models; else add "
-            "the block. Install. Then choose the wake word on the device's page in Home Assistant."
+            "dashboard, edit the device: if it has a block micro_wake_word, add the last line to its models; "
+            "otherwise add the whole block, then install. Then choose the wake word on the device's page in Home "
+            "Assistant."
         ),
         YAML + "{file_name}",
     ),
     (
         "esphome, served",
         worded(
-            "In the ESPHome dashboard (Home Assistant, add-on ESPHome Device Builder) edit the device. If it has a "
-            "block micro_wake_word, add the last line to its models; else add the block. Install. Then choose the "
-            "wake word on the device's page in Home Assistant."
+            "In the ESPHome dashboard (Home Assistant, add-on ESPHome Device Builder), edit the device. If it has "
+            "a block micro_wake_word, add the last line to its models; otherwise add the whole block, then "
+            "install. Then choose the wake word on the device's page in Home Assistant."
         ),
         YAML + "{address}{file}",
     ),
@@ -77,32 +77,34 @@ STEPS = (
     (
         "openwakeword, served",
         worded(
-            "On the machine that runs Home Assistant (add-on Terminal & SSH). Then restart the add-on openWakeWord and "
-            "choose the wake word in the voice assistant's settings."
+            "Run this on the machine that runs Home Assistant (add-on Terminal & SSH). Then restart the add-on "
+            "openWakeWord and choose the wake word in the voice assistant's settings."
         ),
         f"mkdir -p {SHARE}\nwget -O {SHARE}/{{file_name}} {{address}}{{file}}",
     ),
     (
         SMALL,
-        worded("The folder %(folder)s of the bundle is a whole bundle of its own, for a page, too.", folder=SMALL),
+        worded(
+            "The folder %(folder)s of the bundle is a complete bundle of its own, also for a web page.", folder=SMALL
+        ),
         f"{UNPACK}cd {SMALL}\n{INSTALL}python detect.py --mic",
     ),
     (
         "small alone",
-        worded("The bundle's own detector is small enough, for a page, too."),
+        worded("The bundle's own detector is small enough, also for a web page."),
         f"{UNPACK}{INSTALL}python detect.py --mic",
     ),
     (
         "browser",
         worded(
-            "In the folder of Hark. The first line adds onnxruntime-web, which it downloads once. Then open "
+            "Run this in Hark's folder. The first line adds onnxruntime-web, which it downloads once. Then open "
             "http://localhost:8080/detect.html. Any other web server can serve the folder."
         ),
         "./hark bundle-web {bundle} --to web\npython -m http.server --bind 127.0.0.1 --directory web 8080",
     ),
     (
         "pi",
-        worded("Copy the bundle to a Raspberry Pi with the 64-bit system and a microphone. There:"),
+        worded("Copy the bundle to a Raspberry Pi with the 64-bit system and a microphone, then run this there:"),
         "sudo apt-get install python3-venv libportaudio2 unzip\n"
         "unzip {name} -d {folder}\n"
         "cd {folder}\n"
@@ -113,8 +115,8 @@ STEPS = (
     (
         "pi",
         worded(
-            "As a wake-word service for Home Assistant, in the folder of Hark. In Home Assistant: Settings, Devices & "
-            "services, Add integration, Wyoming Protocol; the host is this machine, the port 10400."
+            "As a wake-word service for Home Assistant, run in Hark's folder. In Home Assistant: Settings, Devices "
+            "& services, Add integration, Wyoming Protocol; the host is this machine, the port 10400."
         ),
         "./hark wyoming --uri tcp://0.0.0.0:10400 {bundle}",
     ),
@@ -220,12 +222,12 @@ def _missing(target: str, left_out: bool) -> Worded:
         )
     if target == SMALL:
         return worded(
-            "A detector of size standard runs there, which this bundle lacks. Train the phrase again with one beside "
-            "the large one."
+            "This device needs a detector of size standard, which this bundle lacks. Train the phrase again with "
+            "one beside the large one."
         )
     if target in DEVICES:
-        return worded("It has a detector of its own, which this bundle lacks. Train the phrase again for it.")
-    return worded("This bundle is of an earlier version of Hark. Train the phrase again.")
+        return worded("This device needs its own detector, which this bundle lacks. Train the phrase again for it.")
+    return worded("This bundle comes from an earlier version of Hark. Train the phrase again.")
 
 
 def _typed(target: str, left_out: bool) -> str:

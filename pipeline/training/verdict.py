@@ -22,14 +22,14 @@ OF = 20  # people, of whom it is said how many are heard
 # words and phrases in quiet and in noise (docs/results.md).
 PREDICTION_ERROR = 0.8
 ADVICE = {  # by the state of a verdict
-    "useless": worded("It misses most of what is said to it: do not use it."),
-    "trial": worded("This is a trial, to see the whole way: do not use it. Train the phrase properly."),
-    "wakes": worded("It wakes too often: set it for fewer false alarms, or choose a phrase that is less like others."),
+    "useless": worded("It misses most utterances: do not use it."),
+    "trial": worded("This was only a trial: do not use it. Train the phrase properly."),
+    "wakes": worded("It triggers too often: set it for fewer false alarms, or choose a more distinctive phrase."),
     "alike": worded(
-        "Similar phrases wake it: use it where they are seldom said, set it for fewer false alarms, or choose one less "
-        "like others."
+        "Confusable phrases trigger it: use it where people seldom say them, set it for fewer false alarms, or "
+        "choose a more distinctive phrase."
     ),
-    "unproven": worded("No recording of a person was in its test: record yourself to see how well it hears you."),
+    "unproven": worded("Its test had no recording of a person: record yourself to see how well it detects you."),
     "good": worded("It is ready for a device."),
 }
 
@@ -109,7 +109,7 @@ def _heard(report: Mapping[str, Any]) -> Worded:
     people = results["people"]
     if people["utterances"]:
         heard = people["utterances"] - _times(people["miss_rate"], people["utterances"])
-        return worded("It heard %(heard)d of %(said)d recordings of people", heard=heard, said=people["utterances"])
+        return worded("It detected %(heard)d of %(said)d recordings of people", heard=heard, said=people["utterances"])
     quiet, noisy = summary["miss_rate_clean"], summary["miss_rate_noisy"]
     if predicts_people(report) and quiet["value"] is not None and noisy["value"] is not None:
         return worded(
@@ -118,10 +118,10 @@ def _heard(report: Mapping[str, Any]) -> Worded:
         )  # fmt: skip
     said = int(results.get("utterances", results["positives"]))
     if not said:
-        return worded("How well it hears the phrase was not measured")
+        return worded("How well it detects the phrase was not measured")
     return worded(
-        "It heard %(heard)d of %(said)d test utterances by synthetic voices, and how well it hears people is not "
-        "measured",
+        "It detected %(heard)d of %(said)d test utterances by synthetic voices, and how well it detects people was "
+        "not measured",
         heard=said - _times(summary["miss_rate"], said), said=said,
     )  # fmt: skip
 
@@ -136,11 +136,11 @@ def _heard_of(missed: Mapping[str, float | None]) -> str:
 def _similar(report: Mapping[str, Any]) -> Worded:
     similar = report["results"]["confusables"]
     if not similar["said"]:
-        return worded("similar phrases were not tested")
+        return worded("confusable phrases were not tested")
     if not (woken := _times(report["summary"]["confusables_accepted"], similar["said"])):
-        return worded("none of %(said)d similar phrases wakes it", said=similar["said"])
+        return worded("none of %(said)d confusable phrases triggers it", said=similar["said"])
     wake = worded(
-        "%(n)d of %(said)d similar phrases wakes it", "%(n)d of %(said)d similar phrases wake it",
+        "%(n)d of %(said)d confusable phrases triggers it", "%(n)d of %(said)d confusable phrases trigger it",
         n=woken, said=similar["said"],
     )  # fmt: skip
     texts = report["summary"].get("fooled_by", ())[:EXAMPLES]

@@ -161,7 +161,7 @@ def test_a_folder_without_noise_is_refused(tmp_path: Path, rng: np.random.Genera
     with pytest.raises(HarkError, match="holds no audio"):
         load_noise_folder(tmp_path)
     (tmp_path / "a.wav").write_bytes(b"nonsense")
-    with pytest.raises(HarkError, match="No noise could be read"):
+    with pytest.raises(HarkError, match="No noise file could be read"):
         load_noise_folder(tmp_path).draw(100, rng)
 
 

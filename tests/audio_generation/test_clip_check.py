@@ -36,7 +36,7 @@ def test_each_kind_of_rubbish_is_named(tmp_path: Path) -> None:
     assert "noise" in judged(path, 0.1 * rng.standard_normal(16_000), "hello")
     assert "noise" in judged(path, 0.1 * rng.standard_normal(2_000), "a")
     assert "clipped" in judged(path, np.sign(tone(1.0)), "hello")
-    assert "no numbers" in judged(path, np.full(16_000, np.inf), "hello")
+    assert "not numbers" in judged(path, np.full(16_000, np.inf), "hello")
     assert "too short" in judged(path, tone(0.3), "this is a rather long sentence for three tenths of a second")
     assert "too long" in judged(path, tone(9.0), "hello")
     assert "empty" in judged(path, np.zeros(0), "hello")

@@ -60,7 +60,7 @@ def test_an_environment_is_made_once_and_again_when_its_requirements_change(requ
     assert environments.is_enabled("piper") and environments.interpreter("piper") == folder / "bin" / "python"
     assert environments.lacking("piper", ["no_such_module"]) == []
     environments.enable("piper", lines.append)
-    assert "enabled already" in lines[-1]
+    assert "already enabled" in lines[-1]
     requirements.write_text("# something else\n")
     assert not environments.is_enabled("piper")
     assert environments.lacking("piper", ["no_such_module"]) == ["no_such_module"]

@@ -349,7 +349,7 @@ def test_nothing_to_measure_is_explained(shared: Path, tmp_path: Path, monkeypat
     with pytest.raises(HarkError, match="no bundle"):
         bench_wakeword([tmp_path / "nothing.zip"])
     monkeypatch.setenv("HARK_SHARED", str(tmp_path / "nowhere"))
-    with pytest.raises(HarkError, match="not here"):
+    with pytest.raises(HarkError, match="are missing"):
         bench_wakeword([], peers=True)
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("HARK_SHARED", str(tmp_path / "empty"))
@@ -420,7 +420,7 @@ def test_the_table_says_what_was_heard_in_training(shared: Path, tmp_path: Path)
     guilty = tone_bundle(tmp_path / "guilty", training_corpora=["speech/librispeech-dev-clean"])
     silent = tone_bundle(tmp_path / "silent")
     text = table(bench_wakeword([guilty, silent]))
-    assert "HEARD IN TRAINING by guilty: speech/librispeech-dev-clean" in text
+    assert "USED IN TRAINING of guilty: speech/librispeech-dev-clean" in text
     assert "silent does not say which real recordings" in text
 
 

@@ -304,7 +304,7 @@ def heard_alike(page: Any, served: Path, microphone: Path, model: str, tolerance
         page.select_option("#model", model)
         page.wait_for_function("document.body.dataset.state === 'ready'", timeout=WAIT_MS)
     page.set_input_files("#file", microphone)
-    page.wait_for_function("document.getElementById('status').textContent.includes('heard')", timeout=WAIT_MS)
+    page.wait_for_function("document.getElementById('status').textContent.includes('detected')", timeout=WAIT_MS)
     detector = Detector(served, int8=model != "model.onnx")
     audio = soundfile.read(microphone, dtype="float32")[0]
     expected = [hit for scores in detector.score_recording([audio]) for hit in detector.detections(scores)]

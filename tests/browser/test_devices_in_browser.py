@@ -74,7 +74,7 @@ def test_a_device_loads_what_the_portal_serves(trains: bool, tmp_path: Path) -> 
                 page.wait_for_timeout(500)
                 page.reload()
             page.get_by_role("link", name=PHRASE).first.click()
-        page.get_by_role("tab", name="Where shall it run?").click()
+        page.get_by_role("tab", name="Where will you use it?").click()
 
         # the YAML leads to the manifest, the manifest to the network
         card = page.get_by_role("region", name=re.compile("^ESPHome"))
@@ -93,7 +93,7 @@ def test_a_device_loads_what_the_portal_serves(trains: bool, tmp_path: Path) -> 
         problems += axe(page)
 
         # after a renewal the old address leads nowhere
-        page.get_by_text("Make a new secret address").click()
+        page.get_by_text("Create a new secret address").click()
         page.get_by_role("button", name="Replace the address").click()
         with pytest.raises(urllib.error.HTTPError) as refused:
             fetched(address)

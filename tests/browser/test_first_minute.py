@@ -64,7 +64,7 @@ def test_from_the_link_to_a_phrase_that_is_heard(tmp_path: Path, viewport: dict[
 
         # a language that is not heard without training
         page.locator("#id_language").select_option("de")
-        page.get_by_text("Without training Hark hears phrases in English only.").wait_for()
+        page.get_by_text("Without training, Hark detects English phrases only.").wait_for()
         assert page.get_by_role("button", name="Try it now").count() == 0
         assert not page.get_by_role("button", name="Stop").is_visible()
     assert took < MOST_S and clicks <= MOST_CLICKS, (took, clicks)

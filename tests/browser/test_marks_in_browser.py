@@ -34,13 +34,13 @@ def test_marks_made_after_stop_and_after_listening_again_arrive(tmp_path: Path) 
         page.get_by_role("button", name="That was a false alarm").first.wait_for()
         page.get_by_role("button", name="Stop").click()
         page.get_by_role("button", name="That was a false alarm").first.click()
-        page.get_by_text(re.compile(r"\d s: kept in the inbox")).wait_for()
+        page.get_by_text(re.compile(r"\d s: saved in the inbox")).wait_for()
         page.get_by_role("button", name="It missed me").click()
         comes_true(page, "!document.querySelector('[data-missed]').disabled")
         page.goto(f"{portal.address}/inbox")
         assert page.get_by_role("row", name=re.compile("false alarm")).count() == 1
         assert page.get_by_role("row", name=re.compile("missed")).count() == 1
-        page.get_by_role("button", name="Use as a negative").click()
+        page.get_by_role("button", name="This is not the phrase").click()
         page.get_by_text("in the library").wait_for()
 
         # what was heard in an earlier listening is marked with its own sound
@@ -51,11 +51,11 @@ def test_marks_made_after_stop_and_after_listening_again_arrive(tmp_path: Path) 
         page.get_by_role("button", name="Listen").click()
         page.wait_for_timeout(500)  # less than the phrase takes
         page.get_by_role("button", name="That was a false alarm").last.click()
-        page.get_by_text(re.compile(r"\d s: kept in the inbox")).wait_for()
+        page.get_by_text(re.compile(r"\d s: saved in the inbox")).wait_for()
         page.get_by_role("button", name="Stop").click()
         page.goto(f"{portal.address}/inbox")
-        page.get_by_role("button", name="Use as a negative").click()
-        page.get_by_role("button", name="Use as a negative").wait_for(state="detached")
+        page.get_by_role("button", name="This is not the phrase").click()
+        page.get_by_role("button", name="This is not the phrase").wait_for(state="detached")
     with Library(data) as library:
         marked = [library.read_audio(clip) for clip in library.with_source("inbox")]
     assert len(marked) == 2

@@ -53,7 +53,7 @@ def test_a_text_that_is_too_long_is_reported_before_it_is_sent(page: Page, porta
     page.set_input_files("#audio", long)
     page.locator(".uploads .error", has_text="longer than 0.05 minutes").wait_for()
     page.set_input_files("#audio", [short, long])
-    page.get_by_label("These belong together").check()
+    page.get_by_label("Join into one recording").check()
     page.get_by_role("button", name="Transcribe").click()
     page.locator(".uploads .error", has_text="together they are longer").first.wait_for()
     assert sent == []

@@ -29,7 +29,7 @@ def test_from_adding_a_passkey_to_signing_in_with_it(chromium: Browser, tmp_path
         page.get_by_role("button", name="Continue").click()
         page.fill("[name=name]", "phone")
         page.get_by_role("button", name="Add a passkey").click()
-        page.get_by_text("The passkey is added.").wait_for()
+        page.get_by_text("The passkey was added.").wait_for()
         assert page.locator("li code").count() == 10 and not axe(page)
         assert len(devices.send("WebAuthn.getCredentials", {"authenticatorId": authenticator})["credentials"]) == 1
 
@@ -46,7 +46,7 @@ def test_from_adding_a_passkey_to_signing_in_with_it(chromium: Browser, tmp_path
         devices.send("WebAuthn.addVirtualAuthenticator", {"options": PHONE})
         sign_in(page, portal)
         page.get_by_role("button", name="Use a passkey").click()
-        page.get_by_text("No passkey was shown.").wait_for()
+        page.get_by_text("No passkey was provided.").wait_for()
         sign_in(page, Portal(portal.address.replace("localhost", "127.0.0.1"), "", tmp_path))
         page.get_by_text("or as localhost").wait_for()
 

@@ -124,7 +124,7 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
     mark.first.wait_for(timeout=90_000)
     problems += axe(page)
     mark.first.click()
-    page.get_by_text("kept in the inbox").wait_for()
+    page.get_by_text("saved in the inbox").wait_for()
 
     # the microphone, over WebSocket (Chromium's own beeps: nothing to be heard in them)
     page.get_by_role("button", name="Listen").click()
@@ -141,12 +141,12 @@ def test_from_the_first_start_to_a_detector_that_hears(page: Page, portal: Porta
 
     # what was marked makes the next version
     page.goto(portal.address + "/inbox")
-    page.get_by_role("button", name="Use as a negative").click()
+    page.get_by_role("button", name="This is not the phrase").click()
     page.get_by_text("in the library").wait_for()
     page.goto(detector)
     page.get_by_role("button", name="Retrain").click()
     page.wait_for_url(re.compile(r"/detectors/\d+/2$"), timeout=TRAINING_MS)
-    page.get_by_role("row", name=re.compile("fires on marked false alarms, of 1")).wait_for()
+    page.get_by_role("row", name=re.compile("marked false alarms that trigger it, of 1")).wait_for()
     problems += axe(page)
     page.get_by_role("link", name="Compare", exact=True).click()
     page.get_by_text("Version 2").first.wait_for()

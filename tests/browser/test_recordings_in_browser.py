@@ -78,7 +78,7 @@ def journey_of_a_recording(browser: Browser, portal: Portal, conversation: Path,
 
         # a word is corrected; it stays corrected
         page.get_by_role("button", name=re.compile("^Correct the passage")).first.click()
-        field = page.get_by_label("What is said")
+        field = page.get_by_label("Transcript")
         before = field.input_value().split()
         field.fill(" ".join(["Pomegranates", *before[1:]]))
         page.get_by_role("button", name="Save", exact=True).first.click()
@@ -138,9 +138,9 @@ def journey_of_a_recording(browser: Browser, portal: Portal, conversation: Path,
         stop.wait_for()  # the microphone takes its time to open
         page.wait_for_timeout(4000)
         stop.click()
-        told = page.locator("#answer .error, #answer p:has-text('Heard:')")
+        told = page.locator("#answer .error, #answer p:has-text('Question recognized:')")
         told.wait_for(timeout=WORK_MS)
-        assert "Heard:" in told.inner_text()
+        assert "Question recognized:" in told.inner_text()
 
         # the summary cites what was said
         page.get_by_role("tab", name="Summary").click()
@@ -160,7 +160,7 @@ def journey_of_a_recording(browser: Browser, portal: Portal, conversation: Path,
 
         # shared with somebody who has no account, and revoked
         page.get_by_role("tab", name="Share").click()
-        page.get_by_role("button", name="Make a link").click()
+        page.get_by_role("button", name="Create a link").click()
         link = page.locator("#new-link")
         link.wait_for()
         shared = link.input_value() if link.evaluate("node => 'value' in node") else link.inner_text()

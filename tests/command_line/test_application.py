@@ -72,8 +72,8 @@ def test_every_command_explains_itself(
         (["train", "hey compass", "--effort", "huge"], "invalid choice: 'huge'"),
         (["train", "hey compass", "--seed", "-1"], "'-1' is not a whole number"),
         (["train", "hey compass", "--seed", "x"], "'x' is not a whole number"),
-        (["train", "hey compass", "--language", "../../etc"], "names no language"),
-        (["train", "hey compass", "--engines", ","], "holds no name"),
+        (["train", "hey compass", "--language", "../../etc"], "is not a language"),
+        (["train", "hey compass", "--engines", ","], "has no name"),
         (["train", "hey compass", "--data", ""], "it is empty"),
         (["detect", "bundle.zip"], "required: AUDIO"),
         (["detect", "bundle.zip", "x.wav", "--threshold", "1.5"], "'1.5' is not a number from 0 to 1"),
@@ -233,7 +233,7 @@ def test_interrupted(tmp_path: Path, number: signal.Signals) -> None:
         process.send_signal(number)
         output, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert errors == "stopped; run the same command again to go on\n"
+    assert errors == "stopped; run the same command again to continue\n"
     assert error_of(output)["what"] == "Stopped."
 
 
@@ -334,8 +334,8 @@ def test_without_a_command_at_a_terminal_it_asks(tmp_path: Path) -> None:
     command = [sys.executable, str(script), "SIG_DFL", str(REPOSITORY)]
     answers = ["🦜\n", "purple submarine\n", "huge\n", "quick\n", "y\n"]
     _, said = at_terminal(command, {"HARK_DATA": str(tmp_path / "data")}, answers)
-    assert "can be said" in said, "what cannot be a keyphrase is explained, and asked for again"
-    assert "Its length is good" in said and "Plan for purple submarine" in said
+    assert "cannot be pronounced" in said, "what cannot be a keyphrase is explained, and asked for again"
+    assert "Good length" in said and "Plan for purple submarine" in said
     assert "it has begun, purple submarine, quick" in said, "the effort is asked for too"
     assert "stopped; run the same command again" in said
 

@@ -22,7 +22,7 @@ def test_the_accounts_of_a_portal_come_back(hark: Run, tmp_path: Path) -> None:
     made = hark("backup", "hark.zip", "--json")
     assert made.returncode == 0, made.stderr
     said = json.loads(made.stdout)
-    assert said["ok"] and said["secrets"] == ["portal/secret.key"] and "keep it where nobody else" in made.stderr
+    assert said["ok"] and said["secrets"] == ["portal/secret.key"] and "store it where nobody else" in made.stderr
     for words in (("backup", "--check", "hark.zip"), ("restore", "--verify", "hark.zip")):
         checked = json.loads(hark(*words, "--json").stdout)
         assert checked["ok"] and checked["files"] == said["files"] and checked["created"] == said["created"]

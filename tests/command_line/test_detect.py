@@ -66,9 +66,9 @@ def test_what_people_see(main: Main, capsys: Shown, bundle: Path, recording: str
     assert main("detect", str(bundle), recording, "--threshold", "0") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"{recording}  0:00.08  score 0.")
-    assert lines[-1].startswith('"hey compass" heard ') and lines[-1].endswith(" in 0:10 of audio, threshold 0.000")
+    assert lines[-1].startswith('"hey compass" detected ') and lines[-1].endswith(" in 0:10 of audio, threshold 0.000")
     assert main("detect", str(bundle), recording, "--threshold", "1") == 0
-    assert capsys.readouterr().out == '"hey compass" not heard in 0:10 of audio, threshold 1.000\n'
+    assert capsys.readouterr().out == '"hey compass" not detected in 0:10 of audio, threshold 1.000\n'
 
 
 def test_a_silent_recording_is_pointed_out(main: Main, capsys: Shown, bundle: Path, tmp_path: Path) -> None:

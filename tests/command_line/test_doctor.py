@@ -69,8 +69,8 @@ def test_doctor_says_what_each_method_of_mining_is_for(
 ) -> None:
     main("doctor", "--json")
     found = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)["findings"]}
-    assert found["mining: viterbi"]["status"] == "ok" and "always there" in found["mining: viterbi"]["found"]
-    assert "compare" in found["mining: ctc-segmentation"]["found"]
+    assert found["mining: viterbi"]["status"] == "ok" and "always available" in found["mining: viterbi"]["found"]
+    assert "comparison" in found["mining: ctc-segmentation"]["found"]
     monkeypatch.setitem(sys.modules, "ctc_segmentation", None)  # as where it could not be compiled
     assert main("doctor", "--json") in (0, 2)
     found = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)["findings"]}

@@ -96,7 +96,7 @@ def test_a_phrase_is_found_without_training(main: Main, capsys: Shown, spoken: P
     by_recognizer = as_json(main, capsys, "try", "big window", "--wav", wav, "--recognizer")
     assert by_recognizer["model"].startswith("recognizer-")
     assert main("try", "big window", "--wav", wav) == 0
-    assert "heard once" in capsys.readouterr().out
+    assert "detected once" in capsys.readouterr().out
 
 
 def test_what_the_ear_mixes_up_is_shown(main: Main, capsys: Shown, spoken: Path) -> None:
@@ -113,11 +113,11 @@ def test_what_the_ear_mixes_up_is_shown(main: Main, capsys: Shown, spoken: Path)
     assert main("confusables", "big winter", "--texts", "3") == 0
     shown = capsys.readouterr()
     assert "scored by Hark's recognizer" in shown.out
-    assert "Speaking “big winter” and 3 texts that resemble it" in shown.err
-    heard = re.search(r"Listening to ([\d.e-]+) h of the library's recordings", shown.err)
+    assert "Synthesizing “big winter” and 3 similar texts" in shown.err
+    heard = re.search(r"Searching ([\d.e-]+) h of the library's recordings", shown.err)
     assert heard is not None and float(heard[1]) < 0.1, "there are some seconds"
     assert main("confusables", "big window", "--texts", "3") == 0
-    assert "Listening" not in capsys.readouterr().err, "there is nothing to listen to"
+    assert "Searching" not in capsys.readouterr().err, "there is nothing to listen to"
     assert main("confusables", "big winter", "--texts", "3", "--hours", "0") == 0
 
 

@@ -27,7 +27,8 @@ def test_settings_of_another_system_that_are_not_taken_are_reported(
     assert main("serve", "--port", str(port)) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert (
-        "DATABASE_URL is not taken: an SQLite file" in said and "ALGORITHM is not taken: Hark signs with HS256" in said
+        "DATABASE_URL is not supported: an SQLite file" in said
+        and "ALGORITHM is not supported: Hark signs with HS256" in said
     )
     assert "HF_TOKEN" not in said
 

@@ -157,7 +157,7 @@ def test_missing_neural_voices_are_installed_first_unless_opted_out(
     assert not asked
     assert main("train", "hey compass") == 0, "the run goes on without them"
     said = capsys.readouterr().err
-    assert asked == ["hibari"] and "Going on without hibari: The disk is full." in said and len(trained) == 5
+    assert asked == ["hibari"] and "Continuing without hibari: The disk is full." in said and len(trained) == 5
     assert main("train", "hey compass", "--hold-out", "hibari") == 2 and len(asked) == 2, "not before it was tried"
 
 
@@ -177,7 +177,7 @@ def test_what_people_see_of_a_run(
     assert "3.1 %" in shown.out and "1.5 % to 6.0 %" in shown.out and "0.10 to 1.20" in shown.out
     assert "2 min 41 s (synthesize 1 min 1 s, train 1 min 40 s)" in shown.out
     assert "✓ hey compass has its detector\nIt heard 9 of 10 people.\nIt is ready.\n" in shown.out
-    assert re.search('fooled by, for example +"hey campus", "a compass"', shown.out)
+    assert re.search('triggered by, for example +"hey campus", "a compass"', shown.out)
     lines = shown.out.splitlines()
     assert str(data_dir / "models" / "run" / "run.zip") in lines
     assert str(data_dir / "models" / "run" / "model.pt") in lines
@@ -251,7 +251,7 @@ def test_a_plan_of_a_run_that_was_stopped_counts_what_is_there(
             for n, r in enumerate(plan.requests[:30])
         )
     planned = len(plan.requests)
-    said = f"An unfinished run is here: 30 of {planned} clips are spoken; it continues by synthesizing the rest."
+    said = f"An unfinished run is here: 30 of {planned} clips are synthesized; it continues by synthesizing the rest."
     for command in ("plan", "train"):
         assert main(command, *words) == 0
         assert said in capsys.readouterr().out
@@ -284,7 +284,7 @@ def test_a_long_run_is_asked_for_at_a_terminal(tmp_path: Path) -> None:
         return at_terminal(command, {"HARK_DATA": str(tmp_path / "data")}, answers)
 
     code, said = at(["n\n"])
-    question = re.search(r"Train now\? about \d+ min, \d+ clips to speak; quick: [^[]+\[y/n/quick\]", flat(said))
+    question = re.search(r"Train now\? about \d+ min, \d+ clips to synthesize; quick: [^[]+\[y/n/quick\]", flat(said))
     assert question and code == 130 and "Nothing was begun." in said and "it has begun" not in said
     assert "it has begun, hey compass, standard" in at(["\n"])[1]
     code, said = at(["maybe\n", "quick\n"])
@@ -358,11 +358,11 @@ def test_a_read_only_data_folder(
     try:
         done = hark(*TRAIN, data=small_disk)
         assert_mendable(done)
-        assert "may not write" in done.stderr
+        assert "no write permission" in done.stderr
         for command in (("library", "stats"), ("plan", "hey compass")):
             assert main(*command) == 2
             said = capsys.readouterr().err
-            assert "  Why: " in said and "  What to do: " in said and "may not write" in said
+            assert "  Why: " in said and "  What to do: " in said and "no write permission" in said
         assert main("doctor", "--json") == 2
         found = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)["findings"]}
         assert found["data folder"]["status"] == "broken"

@@ -29,7 +29,7 @@ def start(data: Path, *arguments: str) -> subprocess.Popen[str]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 def test_interrupted_in_each_stage_and_finished(tmp_path: Path) -> None:
-    for stage, number in (("Speaking", signal.SIGINT), ("Adding", signal.SIGINT), ("Measuring", signal.SIGTERM)):
+    for stage, number in (("Synthesizing", signal.SIGINT), ("Adding", signal.SIGINT), ("Measuring", signal.SIGTERM)):
         process = start(tmp_path, *TRAIN)
         assert process.stderr is not None
         while stage not in (line := process.stderr.readline()):
@@ -39,14 +39,14 @@ def test_interrupted_in_each_stage_and_finished(tmp_path: Path) -> None:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 130, errors
         assert "Traceback" not in errors and "leaked" not in errors, errors
-        assert errors.splitlines()[-1] == "stopped; run the same command again to go on"
+        assert errors.splitlines()[-1] == "stopped; run the same command again to continue"
         wait_for(lambda session=process.pid: not of_session(session), 10)
 
     process = start(tmp_path, *TRAIN, "--json")
     output, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     result = json.loads(output)
-    assert "Going on with the run" in errors and Path(result["bundle"]).is_file() and Path(result["report"]).is_file()
+    assert "Continuing the run" in errors and Path(result["bundle"]).is_file() and Path(result["report"]).is_file()
     assert set(result["counts"]) == {"positive", "confusable", "inbetween", "plain_negative"}
 
     check = subprocess.run(

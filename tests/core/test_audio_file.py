@@ -164,7 +164,7 @@ def test_a_file_that_was_cut_off_says_so(tmp_path: Path, suffix: str, kept: floa
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
     with pytest.raises(HarkError) as caught:
         read_audio(path)
-    assert_three_sentences(caught.value, "breaks off after", "cut off")
+    assert_three_sentences(caught.value, "ends prematurely after", "cut off")
 
 
 def test_what_a_cut_off_file_still_holds_comes_before_the_error(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_values_come_one_after_the_other_and_errors_as_they_were() -> None:
 
 def test_an_answer_that_is_none_is_explained() -> None:
     for line in (b"no JSON\n", b"[1]\n", b'{"value": NaN}\n', b'{"error": {}}\n', b'{"os_error": 7}\n', b"[" * 9_999):
-        with pytest.raises(HarkError, match="answered nonsense"):
+        with pytest.raises(HarkError, match="gave an invalid answer"):
             confined_call._value(line)
 
 

@@ -79,7 +79,7 @@ def test_a_read_only_disk(small_disk: Path) -> None:
     with pytest.raises(OSError) as caught, atomic_path(small_disk / "clip.wav"):
         pass
     assert caught.value.errno == errno.EROFS
-    assert "may not write" in storage_error(caught.value, "saving clips").what
+    assert "no write permission" in storage_error(caught.value, "saving clips").what
 
 
 @pytest.mark.parametrize(
@@ -87,9 +87,9 @@ def test_a_read_only_disk(small_disk: Path) -> None:
     [
         (errno.ENOSPC, "full"),
         (errno.EDQUOT, "full"),
-        (errno.EACCES, "may not write"),
-        (errno.EPERM, "may not write"),
-        (errno.EROFS, "may not write"),
+        (errno.EACCES, "no write permission"),
+        (errno.EPERM, "no write permission"),
+        (errno.EROFS, "no write permission"),
         (errno.EIO, "could not be written"),
     ],
 )

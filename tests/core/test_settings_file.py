@@ -79,7 +79,7 @@ def test_another_file_can_be_named_or_none(
     assert read_settings_files() == [] and "HARK_LLM_URL" not in os.environ
     named = tmp_path / "hark.env"
     monkeypatch.setenv("HARK_SETTINGS_FILE", str(named))
-    with pytest.raises(HarkError, match="not there"):
+    with pytest.raises(HarkError, match="is missing"):
         read_settings_files()
     named.write_text("HARK_LLM_URL=http://named\n")
     assert read_settings_files() == [named] and os.environ["HARK_LLM_URL"] == "http://named"

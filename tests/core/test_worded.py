@@ -13,11 +13,11 @@ from core.worded import Worded, listed, number, worded, worded_again
 
 
 def test_it_is_the_english_sentence() -> None:
-    said = worded("Speaking %(n)d clips of “%(phrase)s”", n=3, phrase="100 % sure")
-    assert said == "Speaking 3 clips of “100 % sure”" and isinstance(said, str)
-    assert json.dumps([said], ensure_ascii=False) == '["Speaking 3 clips of “100 % sure”"]'
+    said = worded("Synthesizing %(n)d clips of “%(phrase)s”", n=3, phrase="100 % sure")
+    assert said == "Synthesizing 3 clips of “100 % sure”" and isinstance(said, str)
+    assert json.dumps([said], ensure_ascii=False) == '["Synthesizing 3 clips of “100 % sure”"]'
     assert said.parts() == {
-        "template": "Speaking %(n)d clips of “%(phrase)s”", "plural": "", "values": {"n": 3, "phrase": "100 % sure"}
+        "template": "Synthesizing %(n)d clips of “%(phrase)s”", "plural": "", "values": {"n": 3, "phrase": "100 % sure"}
     }  # fmt: skip
 
 

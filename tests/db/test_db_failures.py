@@ -58,13 +58,13 @@ def test_a_read_only_folder(small_disk: Path) -> None:
         assert mount("-o", "remount,ro", str(small_disk))
         with pytest.raises(HarkError) as raised:
             library.add_clips([noise_clip(2)])
-        assert "may not write" in raised.value.what
+        assert "no write permission" in raised.value.what
     with pytest.raises(HarkError) as raised:
         Library(small_disk)
-    assert "may not write" in raised.value.what
+    assert "no write permission" in raised.value.what
     with pytest.raises(HarkError) as raised:
         Library(small_disk / "new")
-    assert "may not write" in raised.value.what
+    assert "no write permission" in raised.value.what
     assert mount("-o", "remount,rw", str(small_disk))
     with Library(small_disk) as library:
         library.add_clips([noise_clip(2)])
@@ -107,7 +107,7 @@ def test_a_database_of_another_program(tmp_path: Path) -> None:
         raw.execute("CREATE TABLE notes (text)")
     with pytest.raises(HarkError) as raised:
         Library(tmp_path)
-    assert "not a clip library" in raised.value.what
+    assert "not one of Hark's clip libraries" in raised.value.what
 
 
 def test_the_data_folder_is_a_file(tmp_path: Path) -> None:

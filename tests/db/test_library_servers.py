@@ -194,7 +194,7 @@ def test_the_message_on_a_library_that_cannot_be_opened(
     assert "does not have this clip library" in missing.what and called in missing.why
     assert on_server.called(tmp_path) == called, "no empty library takes its place"
     (tmp_path / MARKER).write_text("public; DROP TABLE clip")
-    assert "does not hold the name" in refused(tmp_path).why
+    assert "does not contain the name" in refused(tmp_path).why
     (tmp_path / MARKER).write_text(called)
     monkeypatch.setenv("DATABASE_URL", on_server.url.replace("@", "x@"))
     assert "password" in refused(tmp_path).why

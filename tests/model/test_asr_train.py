@@ -186,7 +186,7 @@ def test_other_speech_restarts_the_run_and_without_people_the_last_weights_win(p
 
     assert train(nobody, tmp_path) == 7 and seen == [3, 5, 7, 8], "the last of three that nobody measured"
     train(nobody, tmp_path)
-    assert seen[0] == 8, "it goes on from the seventh step"
+    assert seen[0] == 8, "it continues from the seventh step"
     train(packed, tmp_path)
     assert seen == [3, 5, 7, 8], "and with other speech from none"
 

@@ -69,7 +69,7 @@ def test_a_missing_file_is_named(own_bundle: Callable[..., Path], tmp_path: Path
     (folder / name).unlink()
     for path in (folder, zipped(folder, tmp_path / "b.zip")):
         error = refused(path)
-        assert "not a whole bundle" in error.what and name in error.why
+        assert "not a complete bundle" in error.what and name in error.why
 
 
 @pytest.mark.parametrize("schema", [0, 2, "1", None])

@@ -324,7 +324,7 @@ def test_where_it_may_not_be_written(data: Path, tmp_path: Path) -> None:
         back_up(data, tmp_path, QUIET)
     other = tmp_path / "thesis.zip"
     other.write_bytes(b"years of work")
-    with pytest.raises(HarkError, match="would be lost"):
+    with pytest.raises(HarkError, match="would be overwritten"):
         back_up(data, other, QUIET)
     assert other.read_bytes() == b"years of work"
     with pytest.raises(HarkError, match="nothing to back up"):

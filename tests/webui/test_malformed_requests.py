@@ -47,7 +47,7 @@ def test_a_name_that_the_portal_does_not_go_by_is_explained(browser: Client) -> 
     answer = browser.get("/", headers={**JSON, "Host": "<b>kitchen.local"})
     assert answer.status_code == 400 and "malformed" not in answer.content.decode()
     page = browser.get("/", headers={"Host": "kitchen.local"}).content.decode()
-    assert "opened as “kitchen.local”, and that is none of the names" in page
+    assert "opened as “kitchen.local”, which is not one of the names" in page
 
 
 def test_forms_without_a_boundary_and_names_without_an_end(browser: Client, owner: User, portal: Path) -> None:

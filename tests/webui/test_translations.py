@@ -139,7 +139,7 @@ def test_advice_is_german_for_german_readers(owners: Client) -> None:
     assert "1 Silbe und 2 Laute" in short and "→ " in short
     assert not re.search(r"\b(It|People|Nothing|the|try)\b", short.split("</p>", 1)[1].split("Klingt")[0])
     english = unescape(flat(owners.get("/new/advice", {"phrase": "hey compass"})))
-    assert "Its length is good: 3 syllables and 8 sounds, about 0.6 s." in english
+    assert "Good length: 3 syllables and 8 sounds, about 0.6 s." in english
 
 
 def test_what_a_job_says_is_german_too(owners: Client, owner: User) -> None:
@@ -149,22 +149,24 @@ def test_what_a_job_says_is_german_too(owners: Client, owner: User) -> None:
     assert claimed is not None
     events: list[dict[str, Any]] = []
     reporter = Reporter(lambda event: events.append(json.loads(json.dumps(event))))
-    reporter.stage("plan", "Measuring on voices that were held out")
+    reporter.stage("plan", "Measuring on held-out voices")
     reporter.log(worded("%(engine)s stopped: %(why)s", engine="train", why="100 %"), "warning")
-    reporter.stage("synthesize", worded("Speaking %(n)d clips", n=1200))
+    reporter.stage("synthesize", worded("Synthesizing %(n)d clips", n=1200))
     services.record(claimed, events)
     page = owners.get(f"/jobs/{job.id}", headers=GERMAN).content.decode()
-    assert "1200 Clips werden gesprochen" in page
+    assert "1200 Clips werden synthetisiert" in page
     told = owners.get(f"/jobs/{job.id}/events", headers=GERMAN).json()
-    assert told["job"]["message"] == "1200 Clips werden gesprochen"
+    assert told["job"]["message"] == "1200 Clips werden synthetisiert"
     messages = [event["message"] for event in told["events"]]
     assert messages == [
-        "An zurückgehaltenen Stimmen wird gemessen", "train wurde beendet: 100 %", "1200 Clips werden gesprochen"
+        "An zurückgehaltenen Stimmen wird gemessen", "train wurde beendet: 100 %", "1200 Clips werden synthetisiert"
     ]  # fmt: skip
     told = owners.get(f"/jobs/{job.id}/events").json()
-    assert told["job"]["message"] == "Speaking 1200 clips" and told["events"][1]["message"] == "train stopped: 100 %"
+    assert (
+        told["job"]["message"] == "Synthesizing 1200 clips" and told["events"][1]["message"] == "train stopped: 100 %"
+    )
     job.refresh_from_db()
-    assert job.message == "Speaking 1200 clips", "what is kept is English, as in the log"
+    assert job.message == "Synthesizing 1200 clips", "what is kept is English, as in the log"
 
 
 TERMINAL = {"adapt_recognizer", "bundle", "browser", "training"}  # modules whose errors are met at a terminal
@@ -193,7 +195,7 @@ def test_an_error_from_below_is_german_too(owners: Client, owner: User) -> None:
 
     page = words(owners.get("/new/advice", {"phrase": "你好"}, headers=GERMAN))
     assert "„你好“ ist nicht in der Schrift der Sprache „en“ geschrieben. Das Zeichen „你“ gehört zur Schrift" in page
-    assert '"你好" is not written' in words(owners.get("/new/advice", {"phrase": "你好"}))
+    assert '"你好" is not in the script' in words(owners.get("/new/advice", {"phrase": "你好"}))
     plan = {"phrase": "x", "language": "en", "effort": "quick"}
     assert "„x“ ist zu kurz. Es ist ein einzelner Buchstabe." in words(owners.post("/new", plan, headers=GERMAN))
     answer = owners.post("/library/record/check", {"audio": SimpleUploadedFile("no.wav", b"no sound")}, headers=GERMAN)
@@ -227,7 +229,7 @@ def test_a_page_is_german_for_german_readers(owners: Client) -> None:
 
 
 def test_a_problem_is_german_too(owners: Client, owner: object) -> None:
-    assert "Hier ist nichts." in owners.get("/nothing", headers=GERMAN).content.decode()
+    assert "Nicht gefunden." in owners.get("/nothing", headers=GERMAN).content.decode()
     error = {"what": "The job was interrupted.", "why": "100 % <b>odd</b>", "what_to_do": ""}
     job = Job.objects.create(user=owner, kind="train", lane="training", title="p", spec={}, state="failed", error=error)
     page = owners.get(f"/jobs/{job.id}", headers=GERMAN).content.decode()

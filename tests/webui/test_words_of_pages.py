@@ -82,8 +82,8 @@ def test_no_sentence_of_the_portal_speaks_of_it_but_to_those_who_run_hark() -> N
     said = {words for path in portal.rglob("*.py") for words in said_in_code(path)}
     said |= {words for path in (portal / "templates").rglob("*.html") for words in said_in_template(path)}
     assert {words for words in said if said_to_nobody(words)} == {
-        "A new one is made on the machine itself: ./hark admin link.",  # before there is an owner
-        "Sign in; a forgotten password is replaced by ./hark admin link.",  # on the command line
+        "To create one on the machine that runs Hark: ./hark admin link.",  # before there is an owner
+        "Sign in. If you forgot the password, run ./hark admin link.",  # on the command line
         "Make a backup on the server instead: ./hark backup FILE.",  # to the owner, as these
         "It does not exist, or is not inside a folder that HARK_IMPORT_FOLDERS allows (%(folders)s).",
         "It does not exist, or is not inside an allowed folder: HARK_IMPORT_FOLDERS is not set.",

@@ -39,8 +39,8 @@ def delete_account(*, user: User) -> None:
     if user.is_owner:
         raise HarkError(
             _("The owner's account cannot be deleted."),
-            _("Hark needs an owner, whose data is that of the installation."),
-            _("Delete single recordings and detectors instead."),
+            _("Hark needs an owner, and the owner's data belongs to the installation."),
+            _("Delete individual recordings and detectors instead."),
         )
     with alone():
         record(Action.USER_DELETED, about=user)

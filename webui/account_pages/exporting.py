@@ -64,7 +64,7 @@ def begin_export(*, user: User) -> Job:
     if user.is_owner:
         raise HarkError(
             _("The owner's account is not exported."),
-            _("Its data is that of the installation, with all users."),
+            _("The owner's data is the installation's data, including that of all users."),
             _("Make a backup on the server instead: ./hark backup FILE."),
         )
     with storing("exporting the account"), atomic_path(user_data(user) / ACCOUNT, 0o600) as temporary:
@@ -76,8 +76,8 @@ def begin_export(*, user: User) -> Job:
             raise StatusError(
                 429,
                 _("Your account was exported less than a day ago."),
-                _("It may be exported once a day."),
-                _("Download that one, or come back tomorrow."),
+                _("An account can be exported once a day."),
+                _("Download that export, or come back tomorrow."),
             )
         job = jobs.submit(user=user, kind="export", title=user.username, spec={"user": user.pk}, even_if_full=True)
         record(Action.EXPORTED, about=user)

@@ -22,7 +22,7 @@ SCOPE_WORDS = {
     "read": _("read: detectors, jobs, transcripts"),
     "train": _("train: plan, train and delete detectors"),
     "audio": _("audio: upload and transcribe"),
-    "wakes": _("wakes: send what a device heard, nothing else"),
+    "wakes": _("wakes: send recordings of activations from a device, nothing else"),
     "admin": _("admin: users and the installation"),
 }
 EVENT_WORDS = {
@@ -59,8 +59,8 @@ class PersonForm(forms.ModelForm):
             "email": forms.EmailInput(attrs={"autocomplete": "email"}),
         }
         help_texts: ClassVar = {
-            "username": _("Letters, digits and . + - _, no spaces."),
-            "email": _("May be left empty. It can be used to sign in."),
+            "username": _("Letters, digits and . + - _, without spaces."),
+            "email": _("Optional. You can sign in with it."),
         }
 
     def __init__(self, *args: Any, email_fixed: bool = False, **kwargs: Any) -> None:
@@ -99,7 +99,7 @@ class NewPasswordForm(SetPasswordForm):
         super().__init__(user, *args, **kwargs)
         self.fields["new_password1"].label = _("New password")
         self.fields["new_password1"].help_text = " ".join(password_validation.password_validators_help_texts())
-        self.fields["new_password2"].label = _("New password again")
+        self.fields["new_password2"].label = _("New password (again)")
         self.fields["new_password2"].help_text = ""
 
 
@@ -117,13 +117,11 @@ class TokenForm(forms.Form):
     name = forms.CharField(
         label=_("Name of the token"),
         max_length=100,
-        help_text=_("What it is for, such as the program that will use it."),
+        help_text=_("What it is for, such as the name of the program that will use it."),
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
-    scopes = forms.MultipleChoiceField(label=_("What it may do"), widget=forms.CheckboxSelectMultiple, initial=["read"])
-    days = forms.TypedChoiceField(
-        label=_("How long it works"), coerce=int, choices=LIVES, initial=90, widget=forms.Select()
-    )
+    scopes = forms.MultipleChoiceField(label=_("Permissions"), widget=forms.CheckboxSelectMultiple, initial=["read"])
+    days = forms.TypedChoiceField(label=_("Valid for"), coerce=int, choices=LIVES, initial=90, widget=forms.Select())
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -136,7 +134,7 @@ class TokenForm(forms.Form):
         """Refuse the name of a token in use, which also keeps a reloaded page from making a second token."""
         name: str = self.cleaned_data["name"]
         if self.user.api_tokens.filter(name=name, revoked_at=None).exists():
-            raise ValidationError(_("You have a token of this name. Revoke it, or choose another name."))
+            raise ValidationError(_("You already have a token with this name. Revoke it, or choose another name."))
         return name
 
 
@@ -161,7 +159,7 @@ class WebhookForm(forms.Form):
         widget=forms.URLInput(attrs={"placeholder": "https://example.org/hark", "autocomplete": "off"}),
     )
     events = forms.MultipleChoiceField(
-        label=_("Notify when"),
+        label=_("Notify me when"),
         choices=list(EVENT_WORDS.items()),
         initial=["job.done", "job.failed"],
         widget=forms.CheckboxSelectMultiple,

@@ -118,7 +118,7 @@ def active(request: HttpRequest, user_id: int) -> HttpResponse:
     shown = get_object_or_404(services.users_there(), pk=user_id)
     wanted = request.POST.get("active") == "1"
     services.set_active(user=shown, active=wanted)
-    said = _("%(name)s may sign in.") if wanted else _("%(name)s may not sign in any more; their data stays.")
+    said = _("%(name)s can sign in.") if wanted else _("%(name)s can no longer sign in; their data is kept.")
     messages.success(request, said % {"name": shown.username})
     return redirect("accounts:users")
 
@@ -129,7 +129,7 @@ def factor_off(request: HttpRequest, user_id: int) -> HttpResponse:
     """Turn off the second factor of a user who has lost the app and the recovery codes."""
     shown = get_object_or_404(services.users_there(), pk=user_id)
     second_factor.turn_off(user=shown)
-    messages.success(request, _("%(name)s signs in with the password alone.") % {"name": shown.username})
+    messages.success(request, _("%(name)s now signs in with the password alone.") % {"name": shown.username})
     return redirect("accounts:users")
 
 
@@ -141,8 +141,8 @@ def delete(request: HttpRequest, user_id: int) -> HttpResponse:
     if request.POST.get("name", "").strip() != shown.username:
         raise HarkError(
             _("The account was not deleted."),
-            _("The name that was typed is not %(name)s.") % {"name": shown.username},
-            _("Go back and type the name of the user."),
+            _("The name you typed is not %(name)s.") % {"name": shown.username},
+            _("Go back and type the user's name."),
         )
     delete_account(user=shown)
     messages.success(

@@ -53,8 +53,8 @@ class AccountAdapter(DefaultAccountAdapter):
     def post_login(self, request: HttpRequest, user: User, **hooks: Any) -> HttpResponse:
         """Record the sign-in, warn of wrong codes since the last one, and remember the browser."""
         if (wrong := wrong_since_last_sign_in(user)) >= NOTICED:
-            warning = _("%(n)d wrong codes were sent with your password since you last signed in.") % {"n": wrong}
-            advice = _("If that was not you, somebody knows your password: change it.")
+            warning = _("%(n)d wrong codes were entered with your password since you last signed in.") % {"n": wrong}
+            advice = _("If that was not you, somebody knows your password: change it now.")
             messages.warning(request, f"{warning} {advice}")
         record(Action(hooks["signal_kwargs"]["how"]))
         response: HttpResponse = super().post_login(request, user, **hooks)

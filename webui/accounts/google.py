@@ -67,7 +67,7 @@ class GoogleAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
             raise ImmediateHttpResponse(redirect(settings.LOGIN_URL))
         said = HarkError(
             _("Google did not sign you in."),
-            _("It could not be reached, or the sign-in took too long or was begun elsewhere."),
+            _("Google could not be reached, or the sign-in took too long or was started elsewhere."),
             _("Try again, or sign in with your password."),
         )
         raise ImmediateHttpResponse(explain(request, said, 401))
@@ -85,12 +85,12 @@ def user_of(sociallogin: SocialLogin) -> User:
             name = generate_unique_username([addresses[0], "user"])
             user = services.create_user(username=name, password=None, email=addresses[0])
         if user is None:
-            raise _refused(_("%(email)s belongs to no user here.") % {"email": addresses[0]})
+            raise _refused(_("No user here has the address %(email)s.") % {"email": addresses[0]})
         if not user.is_active:
             raise _refused(_("%(name)s is deactivated.") % {"name": user.username})
         ties = SocialAccount.objects.filter(provider="google")
         if ties.filter(user=user).exclude(uid=uid).exists():
-            raise _refused(_("%(email)s was that of another Google account before.") % {"email": addresses[0]})
+            raise _refused(_("%(email)s belonged to another Google account before.") % {"email": addresses[0]})
         ties.filter(uid=uid).exclude(user=user).delete()
         ties.get_or_create(provider="google", uid=uid, defaults={"user": user})
     return user

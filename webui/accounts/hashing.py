@@ -27,7 +27,7 @@ def _place() -> Iterator[None]:
     if not _places.acquire(timeout=PATIENCE_S):
         raise HashingBusy(
             _("Too many people are signing in."),
-            _("Hark checks only a few passwords at once."),
+            _("Hark checks only a few passwords at a time."),
             _("Try again in a few seconds."),
         )
     try:

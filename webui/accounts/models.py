@@ -31,7 +31,7 @@ class User(AbstractUser):
         max_length=150,
         unique=True,
         validators=[
-            RegexValidator(r"\A[\w.+-]+\Z", _("A name holds letters, digits and . + - _ only.")),
+            RegexValidator(r"\A[\w.+-]+\Z", _("A name can contain only letters, digits and . + - _.")),
             latin_letters,
         ],
         error_messages={"unique": _("This name is taken.")},
@@ -168,14 +168,14 @@ class AuditEntry(models.Model):
         USER_ACTIVATED = "user_activated", _("activated the user")
         USER_DEACTIVATED = "user_deactivated", _("deactivated the user")
         USER_DELETED = "user_deleted", _("deleted the account")
-        LINK_MADE = "link_made", _("made a link for a new password")
-        TOKEN_MADE = "token_made", _("made a token")
+        LINK_MADE = "link_made", _("created a link for a new password")
+        TOKEN_MADE = "token_made", _("created a token")
         TOKEN_REVOKED = "token_revoked", _("revoked a token")
         WEBHOOK_ADDED = "webhook_added", _("added a webhook")
         WEBHOOK_REMOVED = "webhook_removed", _("removed a webhook")
-        RECORDING_SHARED = "recording_shared", _("made a link to a recording")
+        RECORDING_SHARED = "recording_shared", _("created a link to a recording")
         SHARE_REVOKED = "share_revoked", _("revoked a link to a recording")
-        DEVICE_ADDRESS = "device_address", _("changed who may fetch a detector's files")
+        DEVICE_ADDRESS = "device_address", _("changed who can download a detector's files")
         RECORDING_DELETED = "recording_deleted", _("deleted a recording")
         DETECTOR_DELETED = "detector_deleted", _("deleted a detector")
         VERSION_DELETED = "version_deleted", _("deleted a version of a detector")
@@ -183,30 +183,30 @@ class AuditEntry(models.Model):
         QUOTA = "quota", _("changed a quota")
         SECRET_KEY = "secret_key", _("rotated the secret key")
         EXPORTED = "exported", _("exported the account")
-        RETENTION = "retention", _("changed how long things are kept")
+        RETENTION = "retention", _("changed how long data is kept")
         FACTOR_ON = "factor_on", _("turned the second factor on")
         FACTOR_OFF = "factor_off", _("turned the second factor off")
-        FACTOR_FAILED = "factor_failed", _("the code of the second factor was wrong")
+        FACTOR_FAILED = "factor_failed", _("entered a wrong second-factor code")
         RECOVERY_CODE = "recovery_code", _("used a recovery code")
         PASSKEY_ADDED = "passkey_added", _("added a passkey")
         PASSKEY_REMOVED = "passkey_removed", _("removed a passkey")
-        RECOVERY_CODES = "recovery_codes", _("made new recovery codes")
-        ORGANIZATION_MADE = "organization_made", _("made the organization")
+        RECOVERY_CODES = "recovery_codes", _("created new recovery codes")
+        ORGANIZATION_MADE = "organization_made", _("created the organization")
         ORGANIZATION_RENAMED = "organization_renamed", _("renamed the organization")
         ORGANIZATION_DELETED = "organization_deleted", _("deleted the organization")
         ORGANIZATION_QUOTA = "organization_quota", _("changed the quota of the organization")
         ORGANIZATION_RETENTION = "organization_retention", _("changed how long recordings stay shared")
         ORGANIZATION_EXPORTED = "organization_exported", _("exported the organization")
-        INVITED = "invited", _("made an invitation")
+        INVITED = "invited", _("created an invitation")
         INVITATION_REVOKED = "invitation_revoked", _("revoked an invitation")
         JOINED = "joined", _("joined the organization")
         LEFT = "left", _("left the organization")
         PERSON_REMOVED = "person_removed", _("removed from the organization")
         ROLE = "role", _("changed the role in the organization")
         DETECTOR_SHARED = "detector_shared", _("shared a detector with the organization")
-        DETECTOR_WITHDRAWN = "detector_withdrawn", _("withdrew a detector from the organization")
+        DETECTOR_WITHDRAWN = "detector_withdrawn", _("stopped sharing a detector with the organization")
         RECORDING_GIVEN = "recording_given", _("shared a recording with the organization")
-        RECORDING_WITHDRAWN = "recording_withdrawn", _("withdrew a recording from the organization")
+        RECORDING_WITHDRAWN = "recording_withdrawn", _("stopped sharing a recording with the organization")
 
     MACHINE = "machine"  # instead of an address: a command on the server
 

@@ -101,7 +101,7 @@ class RateLimitMiddleware(Middleware):
             429,
             _("Too many requests."),
             _("%(most)d a minute are allowed here.") % {"most": allowance.most},
-            _("Wait %(n)d seconds, then go on more slowly.") % {"n": allowance.reset_s},
+            _("Wait %(n)d seconds, then continue more slowly.") % {"n": allowance.reset_s},
             wait_s=allowance.reset_s,
         )
         return _refused(request, view_func, error)

@@ -82,8 +82,8 @@ def sign_in_program(*, name: str, password: str, address: str) -> User:
     if is_on(user):
         raise CodeNeeded(
             _("The program could not be signed in."),
-            _("This account has a second factor, so name and password do not suffice."),
-            _("Make an API token on your account's page, and give that to the program."),
+            _("This account has a second factor, so a name and a password are not enough."),
+            _("Create an API token on your account page and give it to the program."),
         )
     return user
 
@@ -181,7 +181,7 @@ class PasskeyAgainForm(_Counted, ReauthenticateWebAuthnForm):
 class NewPasskeyForm(_Refusing, AddWebAuthnForm):
     def clean(self) -> dict[str, Any]:
         if Authenticator.objects.filter(user=self.user, type=PASSKEY).count() >= MOST_PASSKEYS:
-            raise ValidationError(_("A user may have %(most)d passkeys.") % {"most": MOST_PASSKEYS})
+            raise ValidationError(_("A user can have %(most)d passkeys.") % {"most": MOST_PASSKEYS})
         return dict(super().clean())
 
 

@@ -97,7 +97,7 @@ def _checked_user(username: str, password: str | None, email: str) -> User:
         except ValidationError as error:
             problems += error.messages
     if problems:
-        raise HarkError(_("The user was not made."), " ".join(problems), _("Choose others and try again."))
+        raise HarkError(_("The user was not created."), " ".join(problems), _("Change that, then try again."))
     user.password = make_password(password)
     return user
 
@@ -110,7 +110,7 @@ def _not_taken() -> Iterator[None]:
             yield
     except (IntegrityError, ValidationError) as error:
         raise HarkError(
-            _("The user was not made."),
+            _("The user was not created."),
             _("The name or the e-mail address is taken."),
             _("Choose another and try again."),
         ) from error
@@ -123,7 +123,9 @@ def set_active(*, user: User, active: bool) -> None:
     """
     if user.is_owner and not active:
         raise HarkError(
-            _("The owner cannot be deactivated."), _("Hark needs an owner who can sign in."), _("Leave it as it is.")
+            _("The owner cannot be deactivated."),
+            _("Hark needs an owner who can sign in."),
+            _("Leave the owner's account active."),
         )
     with alone():
         if not active and user.is_active:
@@ -143,9 +145,9 @@ def owner_link(*, base_url: str) -> str:
     with alone():
         if owner() is not None:
             raise HarkError(
-                _("Hark has an owner already."),
-                _("The link for setting up is for the first user only."),
-                _("Sign in; a forgotten password is replaced by ./hark admin link."),
+                _("Hark already has an owner."),
+                _("The setup link is for the first user only."),
+                _("Sign in. If you forgot the password, run ./hark admin link."),
             )
         return _new_link(None, base_url)
 
@@ -154,7 +156,7 @@ def password_link(*, user: User, base_url: str) -> str:
     """Make a link to choose a password, once within a week; older ones end. Raises HarkError for a deactivated user."""
     if not user.is_active:
         raise HarkError(
-            _("The link was not made."),
+            _("The link was not created."),
             _("%(name)s is deactivated.") % {"name": user.username},
             _("Activate the user first."),
         )
@@ -184,11 +186,11 @@ def _works(secret: str) -> Q:
 
 def _gone() -> LinkGone:
     return LinkGone(
-        _("This link does not work any more."),
-        _("It was used, replaced by a newer link, expired after a week, or is incomplete."),
+        _("This link no longer works."),
+        _("It was used, replaced by a newer one, has expired after a week, or is incomplete."),
         _("Ask the owner for a new one.")
         if owner()
-        else _("A new one is made on the machine itself: ./hark admin link."),
+        else _("To create one on the machine that runs Hark: ./hark admin link."),
     )
 
 
@@ -234,14 +236,14 @@ def create_token(*, user: User, name: str, scopes: Collection[str], days: int | 
     """Return a new API token and its text, shown only now. ``days``: its life (None: for ever). Raises HarkError."""
     name = name.strip()
     if not name or len(name) > 100 or any(unicodedata.category(letter)[0] == "C" for letter in name):
-        raise _no_token(_("Its name must have 1 to 100 characters, none of which is a control character."))
+        raise _no_token(_("Its name must have 1 to 100 characters, without control characters."))
     wanted = [scope for scope in SCOPES if scope in scopes]
     if not wanted or len(wanted) != len(set(scopes)):
-        raise _no_token(_("Its scopes must be some of %(scopes)s.") % {"scopes": ", ".join(SCOPES)})
+        raise _no_token(_("Its scopes must be among %(scopes)s.") % {"scopes": ", ".join(SCOPES)})
     if "admin" in wanted and not user.is_owner:
-        raise _no_token(_("The scope admin is the owner's only."))
+        raise _no_token(_("Only the owner can use the scope admin."))
     if days is not None and not 1 <= days <= LONGEST_DAYS:
-        raise _no_token(_("It must work for 1 to %(most)d days.") % {"most": LONGEST_DAYS})
+        raise _no_token(_("It must be valid for 1 to %(most)d days.") % {"most": LONGEST_DAYS})
     if not user.is_active:
         raise _no_token(_("%(name)s is deactivated.") % {"name": user.username})
     text = TOKEN_START + secrets.token_urlsafe(TOKEN_CHARACTERS * 3 // 4)
@@ -258,7 +260,7 @@ def create_token(*, user: User, name: str, scopes: Collection[str], days: int | 
 
 
 def _no_token(why: str) -> HarkError:
-    return HarkError(_("The token was not made."), why, _("Change that and try again."))
+    return HarkError(_("The token was not created."), why, _("Change that and try again."))
 
 
 def check_token(*, text: str) -> ApiToken:
@@ -269,7 +271,7 @@ def check_token(*, text: str) -> ApiToken:
     known = ApiToken.objects.select_related("user")
     token = known.filter(digest=digest(text)).first() if text.isascii() else None
     if token is None:
-        raise _refused(_("No such token is known."))
+        raise _refused(_("Hark does not know this token."))
     if not token.user.is_active:
         raise _refused(_("Its user is deactivated."))
     if token.revoked_at is not None:
@@ -290,7 +292,10 @@ def revoke_token(*, token: ApiToken) -> None:
 
 def _refused(why: str) -> StatusError:
     return StatusError(
-        401, _("The request was not let in."), why, _("Make a token on your account's page, or sign in for a new one.")
+        401,
+        _("The request was not authenticated."),
+        why,
+        _("Create a token on your account page, or sign in for a new one."),
     )
 
 
@@ -327,7 +332,7 @@ def rotate_pair(*, refresh: str) -> TokenPair:
             SpentToken.objects.create(id=claims["jti"], expires_at=timezone.now() + REFRESH_LIFE)
     except IntegrityError as error:
         _end_family(claims)
-        raise _refused(_("The refresh token was already used, so all tokens issued from it are revoked.")) from error
+        raise _refused(_("The refresh token was already used, so all tokens issued from it were revoked.")) from error
     return _pair(user, claims["scopes"], family=claims["fam"])
 
 
@@ -395,9 +400,9 @@ def _user_of_claims(claims: dict[str, Any]) -> User:
     if user is None or not user.is_active:
         raise _refused(_("Its user is deactivated."))
     if not any(hmac.compare_digest(claims["pwd"], _password_mark(user, key)) for key in all_keys()):
-        raise _refused(_("Its user has a new password."))
+        raise _refused(_("Its user has changed the password."))
     if SpentToken.objects.filter(pk=claims["fam"]).exists():
-        raise _refused(_("It was ended."))
+        raise _refused(_("Its session was ended."))
     return user
 
 
@@ -414,7 +419,7 @@ def user_of_token(header: str | None, going_on: bool = False) -> tuple[User, fro
     scheme, _space, text = (header or "").strip().partition(" ")
     text = text.strip()
     if scheme.lower() != "bearer" or not text:
-        raise _refused(_("There is no header “Authorization: Bearer TOKEN”."))
+        raise _refused(_("The header “Authorization: Bearer TOKEN” is missing."))
     if text.startswith(TOKEN_START):
         token = check_token(text=text)
         return token.user, _allowed(token.user, token.scopes)

@@ -67,7 +67,7 @@ def sign_in(*, name: str, password: str, address: str, browser: str = "") -> Use
         raise SignInRefused(
             _("You could not be signed in."),
             _("The name or the password is wrong, or the account is deactivated."),
-            _("Check both. A forgotten password is replaced by a link from the owner."),
+            _("Check both. If you forgot the password, ask the owner for a link."),
         )
     forgive_failure(failure)
     return signed_in

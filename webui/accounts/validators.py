@@ -15,7 +15,7 @@ def latin_letters(name: str) -> None:
     """Refuse other alphabets: a Cyrillic name could pass for somebody else's. Raises ValidationError."""
     for letter in name:
         if not letter.isascii() and "LATIN" not in unicodedata.name(letter, ""):
-            raise ValidationError(_("A name may have Latin letters only; %(letter)s is not one.") % {"letter": letter})
+            raise ValidationError(_("A name can have Latin letters only; %(letter)s is not one.") % {"letter": letter})
 
 
 class MoreThanTheName:
@@ -27,4 +27,4 @@ class MoreThanTheName:
             raise ValidationError(self.get_help_text(), code="password_too_similar")
 
     def get_help_text(self) -> str:
-        return _("Your password must contain more than your name.")
+        return _("Your password must not consist of your name alone.")

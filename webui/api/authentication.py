@@ -43,8 +43,8 @@ class Token(AuthBase):
             raise StatusError(
                 403,
                 _("That is not allowed."),
-                _("An API token needs the scope admin to create or revoke tokens, and to manage organizations."),
-                _("Sign in, or get a pair with your name and password, and use that."),
+                _("An API token needs the scope admin to create or revoke tokens and to manage organizations."),
+                _("Sign in, or get an access token with your name and password, and use that."),
             )
         request.user = caller.user
         return caller
@@ -54,9 +54,9 @@ def missing_scope(*scopes: str) -> StatusError:
     """Make the error (403) for a token without these scopes."""
     return StatusError(
         403,
-        _("The token may not do this."),
+        _("The token does not permit this."),
         _("It lacks the scope %(scopes)s.") % {"scopes": " / ".join(sorted(scopes))},
-        _("Make a token with that scope on your account's page."),
+        _("Create a token with that scope on your account page."),
     )
 
 
@@ -81,7 +81,7 @@ def _caller(request: HttpRequest) -> Caller:
                 403,
                 _("The request was not accepted."),
                 _("A request with a session cookie needs the header X-CSRFToken to change anything."),
-                _("Send the value of the cookie csrftoken in it, or use a token."),
+                _("Send the value of the cookie csrftoken in that header, or use a token."),
             )
         return Caller(user, frozenset(SCOPES if user.is_owner else set(SCOPES) - {"admin"}), person=True)
     known = getattr(request, "token_owner", None)  # of the header, if webui.accounts.rate_limits has read it

@@ -9,7 +9,12 @@ from ninja.openapi.schema import OpenAPISchema
 from webui.api.schemas import JOB_ID, Problem
 
 NAMES = {"name": "model.onnx"}  # examples of path parameters
-SESSION = {"type": "apiKey", "in": "cookie", "name": "sessionid", "description": "Of a browser that is signed in."}
+SESSION = {
+    "type": "apiKey",
+    "in": "cookie",
+    "name": "sessionid",
+    "description": "The session cookie of a signed-in browser.",
+}
 
 
 def file_of(kind: str) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def switch(sent: Mapping[str, Any], name: str, usual: bool) -> bool:
     if text in ("0", "false", "no", "off"):
         return False
     if text:
-        raise wrong(f"{name} cannot be {text[:40]!r}.", "It is a yes or a no.", "Send 1 or 0, or leave it out.")
+        raise wrong(f"{name} cannot be {text[:40]!r}.", "It must be yes or no.", "Send 1 or 0, or leave it out.")
     return usual
 
 

@@ -38,7 +38,7 @@ HEADER = {
     "name": "Idempotency-Key",
     "required": False,
     "schema": {"type": "string", "maxLength": LONGEST_KEY},
-    "description": "Any text of your own, such as a UUID: sent again within a day, the same is answered, not made.",
+    "description": "Any text, such as a UUID. Repeated within a day, a request gets the same answer and runs once.",
     "example": "3f1b7c52-8e0e-4d53-9a39-5b8f1a1e6c11",
 }
 
@@ -155,16 +155,16 @@ def _claim(user: User, key: str, request: str) -> KeptAnswer:
             raise StatusError(
                 409,
                 _("This Idempotency-Key was used for another request."),
-                _("A key stands for one request, and this one has another address or body."),
-                _("Send another key."),
+                _("A key identifies one request, and this request has another address or body."),
+                _("Use another key."),
             )
         if kept.status is not None:
             return kept
         if time.monotonic() > until:
             raise StatusError(
                 409,
-                _("The same request is being worked on."),
-                _("An earlier request with this Idempotency-Key is not answered yet."),
+                _("The same request is still being processed."),
+                _("An earlier request with this Idempotency-Key has not been answered yet."),
                 _("Send it again in a moment."),
                 wait_s=2,
             )

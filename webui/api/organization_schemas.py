@@ -37,10 +37,12 @@ class OrganizationOut(Schema):
 
     id: int = Field(examples=[1])
     name: str = Field(examples=["Harbour"])
-    role: RoleName | None = Field(description="The caller's; null: the owner of Hark, not in it.", examples=["owner"])
+    role: RoleName | None = Field(
+        description="The caller's role; null: the owner of Hark, who is not a member.", examples=["owner"]
+    )
     people: int = Field(examples=[4])
     created_at: datetime = Field(examples=[WHEN])
-    disk_bytes: int | None = Field(description="Of its quota, as the two that follow.", examples=[None])
+    disk_bytes: int | None = Field(description="Its quota, as the next two.", examples=[None])
     jobs_a_day: int | None = Field(examples=[100])
     minutes_a_month: int | None = Field(examples=[6000])
     quota_is_fixed: bool = Field(description="The owner of Hark has set it.", examples=[False])
@@ -87,7 +89,7 @@ class JoinIn(Wish):
 class DoneOut(Schema):
     """The use by everybody, or by one person."""
 
-    hours: float = Field(description="Of recordings that were transcribed.", examples=[3.5])
+    hours: float = Field(description="Transcribed recordings.", examples=[3.5])
     speakers: int = Field(description="In them.", examples=[9])
     jobs: int = Field(description="That were begun.", examples=[12])
 
@@ -111,7 +113,7 @@ class UseOut(Schema):
     disk_bytes: int = Field(examples=[12_000_000_000])
     jobs_today: int = Field(examples=[3])
     minutes_this_month: float = Field(examples=[240.5])
-    weeks: list[WeekOut] = Field(description="In which anything was done, the newest first.")
+    weeks: list[WeekOut] = Field(description="Weeks with any activity, newest first.")
 
 
 class EntryOut(Schema):

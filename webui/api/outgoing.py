@@ -46,11 +46,11 @@ def check_url(url: str) -> SplitResult:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise _refused(_("It is no address such as https://example.org/hook.")) from error
+        raise _refused(_("It is not an address such as https://example.org/hook.")) from error
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise _refused(_("It is no address such as https://example.org/hook."))
+        raise _refused(_("It is not an address such as https://example.org/hook."))
     if parts.username is not None or parts.password is not None or parts.fragment:
-        raise _refused(_("It holds a name, a password or a fragment (#)."))
+        raise _refused(_("It contains a name, a password or a fragment (#)."))
     if parts.hostname == "localhost" or parts.hostname.endswith(".localhost"):
         _refuse_private(parts.hostname, "127.0.0.1")
     try:
@@ -127,13 +127,13 @@ def _refuse_private(host: str, address: str) -> None:
     if not settings.WEBHOOKS_PRIVATE and not is_public(address):
         raise _refused(
             _("%(host)s is not a public address.") % {"host": host},
-            _("Give a public address. Only whoever runs Hark can allow others."),
+            _("Use a public address. Only the administrator of this server can allow others."),
         )
 
 
 def _refused(why: str, to_do: str = "") -> AddressRefused:
     return AddressRefused(
-        _("This address cannot be a webhook."), why, to_do or _("Give one such as https://example.org/hook.")
+        _("This address cannot be a webhook."), why, to_do or _("Use one such as https://example.org/hook.")
     )
 
 

@@ -17,8 +17,8 @@ Item = TypeVar("Item")
 class Paging(Schema):
     """The requested part of a list."""
 
-    limit: int = Field(USUAL, ge=1, le=MOST, description="How many at most.", examples=[USUAL])
-    offset: int = Field(0, ge=0, le=FARTHEST, description="How many are left out before the first.", examples=[0])
+    limit: int = Field(USUAL, ge=1, le=MOST, description="The maximum number of items.", examples=[USUAL])
+    offset: int = Field(0, ge=0, le=FARTHEST, description="The number of items to skip.", examples=[0])
 
 
 class Page(Schema, Generic[Item]):

@@ -52,9 +52,9 @@ def in_words(request: HttpRequest, error: Exception) -> tuple[HarkError, int]:
 def not_found() -> HarkError:
     """Make the error 404, also for things of other users, so that ids reveal nothing."""
     return HarkError(
-        _("There is nothing here."),
+        _("Not found."),
         _("The id is wrong, or the item was deleted or belongs to another user."),
-        _("List what you have, and take an id from there."),
+        _("List your items and use an id from there."),
     )
 
 
@@ -65,7 +65,7 @@ def _invalid(error: ValidationError) -> HttpResponse:
     ]
     said = "; ".join(f"{entry['where']}: {entry['message']}" for entry in wrong[:NAMED])
     explained = HarkError(
-        _("The request does not fit this address."), f"{said}.", _("Change that; /api/docs shows examples.")
+        _("The request does not match this address."), f"{said}.", _("Correct that; /api/docs shows examples.")
     )
     return problem(explained, 422, errors=wrong)
 

@@ -35,10 +35,14 @@ class RecordingOut(Schema):
     )
     channels: int | None = Field(examples=[2])
     language: str = Field(examples=["en"])
-    engine: str = Field(description="Which wrote the transcript, with its model.", examples=["faster-whisper small"])
+    engine: str = Field(
+        description="The engine that wrote the transcript, with its model.", examples=["faster-whisper small"]
+    )
     speakers: int = Field(examples=[2])
     words: int = Field(examples=[143])
-    version: int = Field(description="Of the transcript: one more with each change; 0: none yet.", examples=[1])
+    version: int = Field(
+        description="Version of the transcript, increased by each change; 0: no transcript yet.", examples=[1]
+    )
     bytes: int = Field(examples=[998_400])
     options: dict[str, Any] = Field(examples=[{"engine": "auto", "language": None, "diarize": True}])
     job: UUID | None = Field(validation_alias=AliasChoices("job_id", "job"), examples=[JOB_ID])
@@ -46,7 +50,7 @@ class RecordingOut(Schema):
     user: str = Field(description="Whose it is.", examples=["olivia"])
     organization: int | None = Field(
         validation_alias=AliasChoices("organization_id", "organization"),
-        description="That it is shared with.",
+        description="The organization that it is shared with.",
         examples=[None],
     )
     created_at: datetime = Field(examples=[WHEN])
@@ -61,9 +65,9 @@ class TranscriptOut(Schema):
     language: str = Field(examples=["en"])
     engine: str = Field(examples=["faster-whisper small"])
     diarization: str = Field(description="channels, acoustic, pyannote, or nothing.", examples=["acoustic"])
-    speakers: dict[str, str] = Field(description="What each speaker is called.", examples=[{"S1": "Paula"}])
+    speakers: dict[str, str] = Field(description="The name of each speaker.", examples=[{"S1": "Paula"}])
     sounds_like: dict[str, str] = Field(
-        {}, description="Whose remembered voice an unnamed speaker's is near.", examples=[{"S2": "Anna"}]
+        {}, description="The remembered voice that an unnamed speaker sounds like.", examples=[{"S2": "Anna"}]
     )
     versions: dict[str, str] = Field(examples=[{"faster-whisper": "1.2.1"}])
     segments: list[dict[str, Any]] = Field(
@@ -88,14 +92,14 @@ class SpeakersIn(Wish):
 class SpeakerIn(Wish):
     """The name of a speaker."""
 
-    name: str = Field(max_length=100, description='"" gives the id back.', examples=["Paula"])
+    name: str = Field(max_length=100, description='"" restores the id.', examples=["Paula"])
 
 
 class VoiceIn(Wish):
     """A voice to remember."""
 
-    name: str = Field("", max_length=100, description='"": what the speaker is called.', examples=["Paula"])
-    consent: bool = Field(description="The person has agreed to it.", examples=[True])
+    name: str = Field("", max_length=100, description='"": the name of the speaker.', examples=["Paula"])
+    consent: bool = Field(description="The person has consented.", examples=[True])
 
 
 class VoicesOut(Schema):
@@ -110,8 +114,10 @@ class PassageSpeakerIn(Wish):
     speaker: str | None = Field(
         description='An id of the transcript\'s; "": not known; null: somebody new.', examples=["S1"]
     )
-    from_word: int = Field(0, ge=0, description="From this word on; the passage becomes two.", examples=[0])
-    all_of_theirs: bool = Field(False, description="All passages of its present speaker, too.", examples=[False])
+    from_word: int = Field(
+        0, ge=0, description="The first word of the second part; the passage is split there.", examples=[0]
+    )
+    all_of_theirs: bool = Field(False, description="Also all other passages of its current speaker.", examples=[False])
 
 
 class PointOut(Schema):
@@ -132,12 +138,12 @@ class RecordingSummaryOut(Schema):
     """The summary of a recording."""
 
     text: str = Field(examples=[SAID])
-    segments: list[int] = Field(description="That the text rests on.", examples=[[0]])
+    segments: list[int] = Field(description="The segments that the text is based on.", examples=[[0]])
     key_points: list[PointOut]
     action_items: list[PointOut]
     sentiment: SentimentOut | None = Field(description="null where it is unknown.")
     engine: str = Field(examples=["extractive LexRank"])
-    note: str = Field(description="How it came about, where that matters.", examples=[""])
+    note: str = Field(description="How it was written, where that matters.", examples=[""])
 
 
 class HitOut(Schema):
@@ -173,10 +179,10 @@ class AnswerOut(Schema):
     found: bool = Field(examples=[True])
     how: str = Field(
         description="language model (it wrote the text), reader (a model marked it), best sentence, nearest (no model "
-        "has read the passages), or nothing.",
+        "has checked the passages), or nothing.",
         examples=["best sentence"],
     )
     score: float = Field(examples=[0.8])
     citations: list[HitOut]
-    nearest: list[HitOut] = Field(description="Where nothing was found: what comes nearest, best first.", examples=[[]])
-    note: str = Field(description="Why the language model that is set up took no part.", examples=[""])
+    nearest: list[HitOut] = Field(description="If nothing was found: the closest passages, best first.", examples=[[]])
+    note: str = Field(description="Why the configured language model was not used.", examples=[""])

@@ -114,7 +114,7 @@ class EngineOut(Schema):
     how_to_enable: str = Field(examples=[""])
     licence: str = Field(examples=["GPL-3.0-or-later"])
     paid: bool = Field(examples=[False])
-    voices: int = Field(description="Of the language that was asked for.", examples=[76])
+    voices: int = Field(description="The number of voices for the requested language.", examples=[76])
 
 
 # Jobs
@@ -135,7 +135,7 @@ class RunIn(Wish):
     engines: list[str] = Field([], max_length=30, description="None: all free ones that are ready.", examples=[[]])
     mining: bool = Field(True, description="Use recordings of the library.", examples=[True])
     mining_method: Literal[*METHODS] = Field(  # type: ignore[valid-type]
-        VITERBI, description="By which words are placed in those recordings.", examples=["viterbi"]
+        VITERBI, description="The word alignment for those recordings.", examples=["viterbi"]
     )
     from_scratch: bool = Field(False, description="Without the shipped backbone.", examples=[False])
     devices: list[Literal[*OWN]] = Field(  # type: ignore[valid-type]
@@ -148,7 +148,7 @@ class TrainIn(RunIn):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"phrase": PHRASE, "effort": "quick"}})
     phrase: str | None = Field(None, max_length=300)  # type: ignore[assignment]
-    plan: UUID | None = Field(None, description="Of a plan: everything else is taken from it.")
+    plan: UUID | None = Field(None, description="The job of a plan, which gives everything else.")
     install_voices: bool = Field(
         True, description="Install the neural voices that are missing first; the owner's runs alone do."
     )
@@ -168,16 +168,16 @@ class JobOut(Schema):
     kind: str = Field(examples=["train"])
     title: str = Field(examples=[PHRASE])
     state: JobState = Field(examples=["running"])
-    going: bool = Field(description="Whether more will happen by itself.", examples=[True])
+    going: bool = Field(description="Whether the job is still active.", examples=[True])
     stage: str = Field(examples=["synthesize"])
     message: str = Field(examples=["Speaking 1200 clips"])
     done: float = Field(examples=[300.0])
     total: float = Field(examples=[1200.0])
-    eta_s: float | None = Field(description="Left of this stage [s].", examples=[42.0])
-    seconds: float | None = Field(description="At work so far.", examples=[18.5])
+    eta_s: float | None = Field(description="Time left in this stage [s].", examples=[42.0])
+    seconds: float | None = Field(description="Time spent so far [s].", examples=[18.5])
     error: Explained | None = Field(examples=[None])
-    spec: dict[str, Any] = Field(description="What was asked for.", examples=[{"phrase": PHRASE, "effort": "quick"}])
-    result: VersionPlace | None = Field(description="What a training run has made.", examples=[None])
+    spec: dict[str, Any] = Field(description="The request.", examples=[{"phrase": PHRASE, "effort": "quick"}])
+    result: VersionPlace | None = Field(description="The result of a training run.", examples=[None])
     created_at: datetime = Field(examples=[WHEN])
     started_at: datetime | None = Field(examples=[WHEN])
     finished_at: datetime | None = Field(examples=[None])
@@ -201,8 +201,8 @@ class EventsOut(Schema):
     events: list[dict[str, Any]] = Field(
         examples=[[{"event": "stage", "time": 1795206600.0, "name": "train", "message": "Training"}]]
     )
-    last: int = Field(description="Ask with after=last for what comes next.", examples=[17])
-    more: bool = Field(description="Whether there are more already.", examples=[False])
+    last: int = Field(description="Continue with after=last.", examples=[17])
+    more: bool = Field(description="Whether more are already available.", examples=[False])
 
 
 # Detectors
@@ -218,12 +218,12 @@ class DetectorOut(Schema):
     user: str = Field(description="Whose it is.", examples=["olivia"])
     organization: int | None = Field(
         validation_alias=AliasChoices("organization_id", "organization"),
-        description="That it is shared with.",
+        description="The organization that it is shared with.",
         examples=[None],
     )
     versions: int = Field(validation_alias=AliasChoices("count", "versions"), examples=[1])
     newest: int | None = Field(description="Number of the newest version.", examples=[1])
-    takes_wakes: bool = Field(description="Devices may send what they heard.", examples=[True])
+    takes_wakes: bool = Field(description="Recordings from devices are accepted.", examples=[True])
 
     resolve_user = staticmethod(name_of_user)
 
@@ -241,7 +241,7 @@ class VersionOut(Schema):
     bundle: str = Field(description="Name of the bundle.", examples=["hey-compass-quick-1a2b3c4d.zip"])
     bundle_bytes: int | None = Field(description="null: it is gone.", examples=[4_800_000])
     metrics: dict[str, Any] = Field(examples=[{"miss_rate": INTERVAL, "fa_per_hour": INTERVAL, "threshold": 0.62}])
-    in_use: bool = Field(description="It is what the detector's page and live listening take.", examples=[True])
+    in_use: bool = Field(description="The detector's page and live listening use this version.", examples=[True])
     note: str = Field(description="The user's own words.", examples=["with the recordings of May"])
 
 
@@ -260,7 +260,7 @@ class WakesIn(Schema):
 class ComparisonOut(Schema):
     """Versions of a detector on one stream, each with its figures and their 95 % intervals."""
 
-    outdated: bool = Field(description="Comparing now would be of other versions.", examples=[False])
+    outdated: bool = Field(description="The versions have changed since this comparison.", examples=[False])
     comparison: dict[str, Any] | None = Field(
         description="null: they were not compared yet.",
         examples=[{"versions": [{"run": "hey-compass-quick-1a2b3c4d", "miss_rate": {"all": INTERVAL}}]}],
@@ -286,7 +286,7 @@ class MissRates(Schema):
 class ThresholdOut(Schema):
     """An operating point, as measured in the test."""
 
-    fa_per_day: float = Field(description="That it is set for.", examples=[2.0])
+    fa_per_day: float = Field(description="The false-alarm rate that it is set for.", examples=[2.0])
     threshold: float = Field(examples=[0.62])
     extrapolated: bool = Field(description="Too rare to be observed: an estimate.", examples=[False])
     default: bool = Field(description="The bundle is shipped with it.", examples=[True])
@@ -319,7 +319,7 @@ class HeardOut(Schema):
     threshold: float = Field(examples=[0.62])
     silent: bool = Field(examples=[False])
     detections: list[DetectionOut]
-    scores: list[float] | None = Field(description="Only where they were asked for.", examples=[None])
+    scores: list[float] | None = Field(description="Only if requested.", examples=[None])
     peaks: list[float] | None = Field(description="Outline of the waveform, with the scores.", examples=[None])
 
 
@@ -337,10 +337,10 @@ class SampleOut(Schema):
         examples=["false_alarm"],
     )
     kind: str = Field(description="wake or near_miss: a device sent it; empty: a person marked it.", examples=["wake"])
-    device: str = Field(description="As it calls itself.", examples=["kitchen"])
+    device: str = Field(description="The name that the device gives itself.", examples=["kitchen"])
     score: float | None = Field(examples=[0.93])
-    sorted_as: str = Field(description="What a recognizer takes it for: phrase, other, unsure.", examples=["unsure"])
-    text: str = Field(description="The words that a recognizer heard.", examples=["Hey, campus!"])
+    sorted_as: str = Field(description="The verdict of a recognizer: phrase, other, unsure.", examples=["unsure"])
+    text: str = Field(description="The words that a recognizer found.", examples=["Hey, campus!"])
     state: str = Field(description="new or taken.", examples=["new"])
     seconds: float = Field(examples=[2.5])
     created_at: datetime = Field(examples=[WHEN])
@@ -373,7 +373,7 @@ class ClipOut(Schema):
 class ClipChangeIn(Wish):
     """Changes of a clip; omitted fields stay."""
 
-    text: str | None = Field(None, max_length=2000, description="What is said in it.", examples=["Hey, compass!"])
+    text: str | None = Field(None, max_length=2000, description="The transcript.", examples=["Hey, compass!"])
     state: Literal["ready", "rejected"] | None = Field(None, examples=["rejected"])
 
 
@@ -414,7 +414,9 @@ class TokenIn(Wish):
 
     name: str = Field(max_length=100, description="What it is for.", examples=["home assistant"])
     scopes: list[Scope] = Field(examples=[["read", "train"]])
-    days: int | None = Field(90, ge=1, le=3650, description="How long it works; null: for ever.", examples=[90])
+    days: int | None = Field(
+        90, ge=1, le=3650, description="Days that it is valid; null: until it is revoked.", examples=[90]
+    )
 
 
 class TokenOut(Schema):
@@ -442,7 +444,7 @@ class PairIn(Wish):
     name: str = Field(max_length=254, examples=["olivia"])
     password: str = Field(max_length=4096, examples=["a-good-long-password"])
     scopes: list[Scope] | None = Field(
-        None, description="None: all that the user may have.", examples=[["read", "train"]]
+        None, description="None: all that the user can have.", examples=[["read", "train"]]
     )
 
 
@@ -506,7 +508,7 @@ class UserIn(Wish):
     """A new user."""
 
     name: str = Field(max_length=150, description="Letters, digits and . + - _ only.", examples=["paula"])
-    email: str = Field("", max_length=254, description="May be left out; it signs in too.", examples=[""])
+    email: str = Field("", max_length=254, description="Optional; the user can also sign in with it.", examples=[""])
 
 
 class UserChangeIn(Wish):

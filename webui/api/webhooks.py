@@ -58,14 +58,14 @@ def add(*, user: User, url: str, events: Collection[str]) -> tuple[Webhook, str]
     wanted = [event for event in EVENTS if event in events]
     if not wanted or len(wanted) != len(set(events)):
         raise HarkError(
-            _("The webhook was not made."),
-            _("Its events must be some of %(events)s.") % {"events": ", ".join(EVENTS)},
+            _("The webhook was not created."),
+            _("Its events must be among %(events)s.") % {"events": ", ".join(EVENTS)},
             _("Change that and try again."),
         )
     if Webhook.objects.filter(user=user).count() >= MOST:
         raise HarkError(
-            _("The webhook was not made."),
-            _("There are %(most)d already, which is the limit.") % {"most": MOST},
+            _("The webhook was not created."),
+            _("There are already %(most)d, which is the limit.") % {"most": MOST},
             _("Delete one first."),
         )
     secret = SECRET_START + secrets.token_urlsafe(32)
@@ -110,9 +110,9 @@ def ping(*, webhook: Webhook) -> Delivery:
     """Send an empty message as a test. Raises LimitReached if too many are already waiting."""
     if _waiting(webhook).filter(event=PING).count() >= MOST_PINGS:
         raise LimitReached(
-            _("The webhook was not tried."),
-            _("%(most)d messages of that kind wait for an answer.") % {"most": MOST_PINGS},
-            _("Look at what became of them, and try again later."),
+            _("The webhook was not tested."),
+            _("%(most)d messages of that kind are waiting for an answer.") % {"most": MOST_PINGS},
+            _("Check what happened to them, and try again later."),
         )
     return send(webhook=webhook, event=PING, content={})
 
@@ -129,7 +129,7 @@ def send(*, webhook: Webhook, event: str, content: dict[str, Any]) -> Delivery:
     with alone():
         delivery = Delivery.objects.create(id=identifier, webhook=webhook, event=event, body=json.dumps(body))
         for late in _waiting(webhook)[MOST_WAITING:]:
-            _end(late, Delivery.State.FAILED, late.answer_status, _("Too many newer messages wait."))
+            _end(late, Delivery.State.FAILED, late.answer_status, _("Too many newer messages are waiting."))
         for old in Delivery.objects.filter(webhook=webhook).values_list("pk", flat=True)[KEPT:]:
             _book(old, None)
             Delivery.objects.filter(pk=old).delete()
@@ -191,7 +191,7 @@ def _try(delivery: Delivery) -> tuple[int | None, str, bool]:
     except HarkError as error:
         return None, f"{error.what} {error.why}", True
     if not 200 <= status < 300:
-        return status, _("It answered with %(status)d.") % {"status": status}, False
+        return status, _("The server answered with status %(status)d.") % {"status": status}, False
     return status, "", False
 
 

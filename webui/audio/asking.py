@@ -98,8 +98,8 @@ def _in_service(function: Callable[[str, list[str]], T], model: LocalModel) -> C
 def too_long() -> HarkError:
     return HarkError(
         _("The question is too long."),
-        _("It has %(most)d seconds at most.") % {"most": LONGEST_QUESTION_S},
-        _("Ask more briefly, or type it."),
+        _("It can last %(most)d seconds.") % {"most": LONGEST_QUESTION_S},
+        _("Ask a shorter question, or type it."),
     )
 
 
@@ -111,9 +111,9 @@ def question_of(user: User, audio: np.ndarray, language: str | None = None) -> s
     text = " ".join(segment.text for segment in recognize(engine, audio, language)).strip()
     if not text:
         raise HarkError(
-            _("The question was not heard."),
+            _("The question was not recognized."),
             _("No words were recognized in the recording."),
-            _("Speak nearer to the microphone, or type the question."),
+            _("Speak closer to the microphone, or type the question."),
         )
     return text
 
@@ -125,6 +125,6 @@ def spoken(*, user: User, text: str, language: str) -> bytes:
         raise HarkError(
             _("The answer cannot be spoken."),
             _("No engine that is ready here speaks %(language)s.") % {"language": language},
-            _("See the page of the engines."),
+            _("See the page Voices and models."),
         )
     return trainer.speak(user=user, engine=voice[0], voice=voice[1], text=text[:LONGEST_SPOKEN], language=language)

@@ -55,8 +55,8 @@ def segment(request: HttpRequest, recording_id: UUID, number: int) -> JsonRespon
     elsewhere = None
     if places:
         told = ngettext(
-            "“%(heard)s” also stands in %(n)d other passage. Put “%(said)s” there, too?",
-            "“%(heard)s” also stands in %(n)d other passages. Put “%(said)s” there, too?",
+            "“%(heard)s” also occurs in %(n)d other passage. Replace it with “%(said)s” there, too?",
+            "“%(heard)s” also occurs in %(n)d other passages. Replace it with “%(said)s” there, too?",
             places,
         )
         elsewhere = {"heard": heard, "said": said, "told": told % {"heard": heard, "said": said, "n": places}}
@@ -91,7 +91,7 @@ def speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     agreed = set(request.POST.getlist("consent"))
     if any(who not in agreed or not names.get(who) or UNNAMED.fullmatch(names[who]) for who in remember):
         raise HarkError(
-            _("The voice is not remembered."),
+            _("The voice was not remembered."),
             _("That needs a name, and the consent of the person whose voice it is."),
             _("Ask them, then tick both boxes."),
         )
@@ -106,11 +106,11 @@ def speakers(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         speaker_changes.remember_voice(recording=found, speaker=who, name=names[who])
         messages.success(
             request,
-            _("The name %(name)s is offered in later recordings where the voice is recognized.") % {"name": names[who]},
+            _("The name %(name)s will be offered in later recordings that contain this voice.") % {"name": names[who]},
             extra_tags="near-speakers",
         )
     if not remember:
-        messages.success(request, _("The names are kept."), extra_tags="near-speakers")
+        messages.success(request, _("The names are saved."), extra_tags="near-speakers")
     return redirect(reverse("audio:recording", args=[recording_id]) + "#who-speaks")
 
 
@@ -170,7 +170,7 @@ def undo(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Undo the last change of the transcript: ``version`` that the user saw."""
     found = recording_of(request, recording_id, to_change)
     corrections.undo(recording=found, version=whole_number(request.POST.get("version")))
-    messages.success(request, _("The last change was taken back."), extra_tags="near-said")
+    messages.success(request, _("The last change was undone."), extra_tags="near-said")
     return redirect(reverse("audio:recording", args=[recording_id]) + "#said")
 
 
@@ -202,9 +202,9 @@ def minable(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     wanted = "minable" in request.POST
     sharing.set_minable(recording=recording_of(request, recording_id, owned), minable=wanted)
     if wanted:
-        words = _("Its passages are put into your clip library: training finds phrases in them from now on.")
+        words = _("Its passages are now in your clip library, and training searches them for phrases.")
     else:
-        words = _("Its passages are taken out of your clip library.")
+        words = _("Its passages were removed from your clip library.")
     messages.success(request, words)
     return redirect("audio:recording", recording_id)
 
@@ -228,7 +228,7 @@ def share(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 def revoke(request: HttpRequest, recording_id: UUID, share_id: int) -> HttpResponse:
     found = recording_of(request, recording_id, owned)
     sharing.revoke(share=get_object_or_404(Share, id=share_id, recording=found))
-    messages.success(request, _("The link does not work any more."), extra_tags="near-sharing")
+    messages.success(request, _("The link no longer works."), extra_tags="near-sharing")
     return redirect(reverse("audio:recording", args=[recording_id]) + "#sharing")
 
 

@@ -58,14 +58,14 @@ def update_segment(*, recording: Recording, number: int, text: str, version: int
     text = " ".join(searching.plain(text).split())
     if len(text) > LONGEST_TEXT:
         raise HarkError(
-            _("The text is too long."), _("A passage has %(most)d letters at most.") % {"most": LONGEST_TEXT},
-            _("Write what is said in it."),
+            _("The text is too long."), _("A passage can have %(most)d characters.") % {"most": LONGEST_TEXT},
+            _("Enter only what is said in it."),
         )  # fmt: skip
     with alone():
         recording, transcript = transcript_to_change(recording)
         segments = list(transcript.segments)
         there = segments[number].text if number < len(segments) else ""
-        kept = _("Your text is still in its field: read what is there now, then save again.")
+        kept = _("Your text is still in its field: compare it with the new text, then save again.")
         check_version(recording, version, kept, there)
         before = segments_with(transcript, number)[number]
         changed = corrected(before, text) if text else None
@@ -95,12 +95,12 @@ def replace_words(
     if not (heard and said):
         raise HarkError(
             _("The words were not replaced."),
-            _("What was heard and what was said are both needed."),
+            _("Enter both the recognized word and the correct one."),
             _("Correct the passages one by one."),
         )
     with alone():
         recording, transcript = transcript_to_change(recording)
-        check_version(recording, version, _("Reload the page, then correct the word in one passage once more."))
+        check_version(recording, version, _("Reload the page, then correct the word in one passage again."))
         segments, changed = [], 0
         for number, one in enumerate(transcript.segments):
             text = one.text if number == besides else vocabulary.put(one.text, heard, said)
@@ -146,8 +146,8 @@ def join_with_next(*, recording: Recording, number: int, start_s: str = "") -> N
         if number + 1 == len(segments) or segments[number + 1].speaker != segments[number].speaker:
             raise HarkError(
                 _("The passages cannot be joined."),
-                _("The next one is said by somebody else, or there is none."),
-                _("Give both to one speaker first."),
+                _("The next passage has another speaker, or there is none."),
+                _("Assign both to one speaker first."),
             )
         segments[number : number + 2] = [joined(segments[number], segments[number + 1])]
         keep(recording, replace(transcript, segments=tuple(segments)), partial(with_joined_segments, number=number))
@@ -161,12 +161,12 @@ def undo(*, recording: Recording, version: int | None = None) -> None:
     """
     with alone():
         recording, _transcript = transcript_to_change(recording)
-        check_version(recording, version, _("Reload the page, then see what the last change is."))
+        check_version(recording, version, _("Reload the page and check the last change."))
         before = history.newest(recording.path)
         if before is None:
             raise HarkError(
-                _("There is nothing to take back."),
-                _("The transcript was not changed, or its changes were taken back."),
+                _("There is nothing to undo."),
+                _("The transcript was not changed, or its changes were undone."),
                 _("Reload the page."),
             )
         transcript, summary = history.read(before)
@@ -180,7 +180,7 @@ def keep(recording: Recording, transcript: Transcript, recited: Recited | None =
     summary = summary_of(recording) if recited is not None else None
     if recited is not None and summary is not None:
         summary = recited(summary)
-    with storing("keeping the transcript"):
+    with storing("saving the transcript"):
         before = history.remember(recording.path, recording.version)
     try:
         _write(recording, transcript, summary)
@@ -192,7 +192,7 @@ def keep(recording: Recording, transcript: Transcript, recited: Recited | None =
 def _write(recording: Recording, transcript: Transcript, summary: Mapping[str, Any] | None) -> None:
     """Write a transcript (and summary) to files, search index and clip library; on failure, nowhere."""
     with _undone_on_failure(recording.path, TRANSCRIPT, TEXT, SUMMARY):
-        with storing("keeping the transcript"):
+        with storing("saving the transcript"):
             save_transcript(transcript, recording.path / TRANSCRIPT)
             with atomic_path(recording.path / TEXT) as temporary:
                 temporary.write_bytes(write(transcript, "txt", recording.name))

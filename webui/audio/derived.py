@@ -131,10 +131,10 @@ def polish(*, recording: Recording) -> Job:
     Raises StatusError (409): no transcript yet, or the recording is being transcribed or cleaned up; HarkError: no
     language model is set up; webui.jobs.services.LimitReached: too many jobs wait.
     """
-    llm.available().require(_("The recording cannot be polished here."))
+    llm.available().require(_("The transcript cannot be cleaned up here."))
     with alone():
         current, _transcript = transcript_to_change(recording)
-        return submit_alone(current, "polish", _("The recording is being polished."))
+        return submit_alone(current, "polish", _("The transcript is being cleaned up."))
 
 
 def translate(*, recording: Recording, language: str) -> Job:
@@ -149,7 +149,7 @@ def translate(*, recording: Recording, language: str) -> Job:
     llm.available().require(_("The recording cannot be translated here."))
     if language not in dict(languages_of_translation()):
         raise HarkError(
-            _("The recording cannot be translated like that."),
+            _("The recording cannot be translated this way."),
             _("There is no language %(code)s.") % {"code": language[:20]},
             _("Choose another language."),
         )

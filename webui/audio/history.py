@@ -45,8 +45,8 @@ def read(kept: Path) -> tuple[Transcript, dict[str, Any] | None]:
         return load_transcript(kept / TRANSCRIPT), summary
     except (HarkError, OSError, ValueError) as error:
         raise HarkError(
-            worded("The change cannot be taken back."),
-            worded("What was there before cannot be read."),
+            worded("The change cannot be undone."),
+            worded("The earlier text cannot be read."),
             worded("Correct the passage by hand."),
         ) from error
 

@@ -94,7 +94,7 @@ def create_recording(
         id=identifier, user=user, name=name, folder=f"{RECORDINGS}/{identifier}", options=chosen, bytes=sum(sizes),
         originals=originals,
     )  # fmt: skip
-    with storing("keeping the recording"), ExitStack() as undo:
+    with storing("saving the recording"), ExitStack() as undo:
         recording.path.mkdir(parents=True)  # refuses the second of two finishes of the same upload
         undo.callback(shutil.rmtree, recording.path, ignore_errors=True)
         for path, kept in zip(sources, recording.originals, strict=True):
@@ -132,13 +132,13 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
         raise _no_options(_("There is no option %(name)s.") % {"name": str(min(unknown))[:40]})
     engine, language, speakers = chosen["engine"] or "auto", chosen["language"] or "", chosen["speakers"] or None
     if engine != "auto" and engine not in [known.name for known in engines()]:
-        raise _no_options(_("There is no engine of recognition called %(name)s.") % {"name": str(engine)[:40]})
+        raise _no_options(_("There is no recognition engine called %(name)s.") % {"name": str(engine)[:40]})
     if not (isinstance(language, str) and _LANGUAGE.fullmatch(language := language.strip().lower())):
         raise _no_options(_("A language is a code such as en, de or pt-br."))
     if speakers is not None and not (
         isinstance(speakers, int) and not isinstance(speakers, bool) and 1 <= speakers <= MOST_SPEAKERS
     ):
-        raise _no_options(_("The number of speakers is from 1 to %(most)d.") % {"most": MOST_SPEAKERS})
+        raise _no_options(_("The number of speakers must be from 1 to %(most)d.") % {"most": MOST_SPEAKERS})
     session = chosen["session"]
     return {
         "engine": engine,
@@ -152,7 +152,7 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _no_options(why: str) -> HarkError:
-    return HarkError(_("The recording cannot be transcribed like that."), why, _("Choose something else."))
+    return HarkError(_("The recording cannot be transcribed this way."), why, _("Choose another option."))
 
 
 def check_size(user: User, size: int) -> None:
@@ -171,7 +171,10 @@ def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None 
         old = Recording.objects.select_related("job").get(pk=recording.pk).job
         if old is not None and old.is_going:
             raise StatusError(
-                409, _("The recording is being transcribed."), _("One thing at a time."), _("Wait, or cancel the job.")
+                409,
+                _("The recording is being transcribed."),
+                _("Only one job can change a recording at a time."),
+                _("Wait, or cancel the job."),
             )
         if options is not None:
             recording.options = checked_options({**recording.options, **options})

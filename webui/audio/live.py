@@ -62,9 +62,9 @@ def chosen_versions(user: User, ids: object) -> list[Version]:
 
 def too_many(most: int) -> HarkError:
     return HarkError(
-        _("You are transcribing live already."),
-        _("A user can have %(most)d sessions at once.") % {"most": most},
-        _("End one of them, on another page or another machine, then start again."),
+        _("You are already transcribing live."),
+        _("A user can have %(most)d live sessions at once.") % {"most": most},
+        _("End one of them on the other page or machine, then start again."),
     )
 
 
@@ -92,7 +92,7 @@ class Session:
         self.path = keep
         self.file: wave.Wave_write | None = None
         if keep is not None:
-            with storing("keeping what is heard"):
+            with storing("saving the live recording"):
                 self.file = wave.open(str(keep), "wb")  # noqa: SIM115, closed by close()
                 self.file.setnchannels(1)
                 self.file.setsampwidth(2)
@@ -102,7 +102,7 @@ class Session:
         """Store 16-bit samples on arrival. Raises HarkError on a full disk."""
         self.samples += len(content) // 2
         if self.file is not None:
-            with storing("keeping what is heard"):
+            with storing("saving the live recording"):
                 self.file.writeframesraw(content[: len(content) // 2 * 2])
 
     def feed(self, content: bytes) -> list[dict[str, Any]]:
@@ -141,7 +141,7 @@ def new_file(user: User) -> Path:
     """Return the path for a session's audio until it is a recording. Raises HarkError."""
     check_room(user)
     check_minutes(user)
-    with storing("keeping what is heard"):
+    with storing("saving the live recording"):
         return uploads.folder_of(user) / f"live-{uuid.uuid4().hex}.wav"
 
 

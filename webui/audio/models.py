@@ -21,7 +21,7 @@ class Recording(models.Model):
 
     class State(models.TextChoices):
         UPLOADED = "uploaded", _("Uploaded")
-        WORKING = "working", _("Working")
+        WORKING = "working", _("In progress")
         READY = "ready", _("Ready")
         FAILED = "failed", _("Failed")
 

@@ -25,8 +25,8 @@ def share(*, recording: Recording, days: int = SHARE_DAYS) -> tuple[Share, str]:
     transcript_of(recording)
     if not 1 <= days <= MOST_SHARE_DAYS:
         raise HarkError(
-            _("The link was not made."), _("It works for 1 to %(most)d days.") % {"most": MOST_SHARE_DAYS},
-            _("Choose another time."),
+            _("The link was not created."), _("A link is valid for 1 to %(most)d days.") % {"most": MOST_SHARE_DAYS},
+            _("Choose another number of days."),
         )  # fmt: skip
     token = secrets.token_urlsafe(24)
     until = timezone.now() + timedelta(days=days)
@@ -48,7 +48,7 @@ def shared(token: str) -> Share:
     if not found.works or not found.recording.user.is_active:
         raise StatusError(
             410,
-            _("This link does not work any more."),
+            _("This link no longer works."),
             _("It has expired or was revoked."),
             _("Ask the person who sent it for a new one."),
         )

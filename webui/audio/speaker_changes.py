@@ -44,7 +44,7 @@ def name_speakers(*, recording: Recording, names: Mapping[str, str], version: in
     """
     with alone():
         recording, transcript = transcript_to_change(recording)
-        check_version(recording, version, _("Open the recording again, then type the names once more."))
+        check_version(recording, version, _("Open the recording again, then enter the names again."))
         named = {}
         for speaker, name in names.items():
             _check_speaker(transcript, speaker)
@@ -58,9 +58,9 @@ def name_speakers(*, recording: Recording, names: Mapping[str, str], version: in
             others = {one.speaker for one in transcript.segments} - {speaker}
             if name.casefold() in (speakers.get(one, one).casefold() for one in others):
                 raise HarkError(
-                    _("Another speaker is called “%(name)s”.") % {"name": name},
-                    _("Two speakers of one name could not be told apart."),
-                    _("If they are one person, choose Speaker beside a passage and give all passages to them."),
+                    _("Another speaker is already called “%(name)s”.") % {"name": name},
+                    _("Two speakers with the same name could not be distinguished."),
+                    _("If they are the same person, choose Speaker beside a passage and assign all passages to them."),
                 )
         like = {who: known for who, known in transcript.sounds_like.items() if who not in named}
         keep(recording, replace(transcript, speakers=speakers, sounds_like=like))

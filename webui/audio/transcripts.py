@@ -44,7 +44,7 @@ def transcript_of(recording: Recording) -> Transcript:
                 409,
                 _("There is no transcript."),
                 _("The transcription failed; the recording's page says why."),
-                _("Try again there."),
+                _("Retry it there."),
             )
         raise StatusError(
             409, _("There is no transcript yet."), _("The recording is being transcribed."), _("Wait a little.")
@@ -56,7 +56,9 @@ def submit_alone(recording: Recording, kind: str, going: str, **more: str | int 
     """Queue a job about a recording. Raises StatusError (409), worded ``going``, while one of its kind is active."""
     newest = newest_job(recording, kind)
     if newest is not None and newest.is_going:
-        raise StatusError(409, going, _("One thing at a time."), _("Wait, or cancel the job."))
+        raise StatusError(
+            409, going, _("Only one job can change a recording at a time."), _("Wait, or cancel the job.")
+        )
     return submit(recording, kind, False, **more)
 
 
@@ -107,7 +109,7 @@ def check_version(recording: Recording, version: int | None, what_to_do: str, te
     if version in (None, recording.version):
         return
     error = Changed(
-        _("The transcript was changed meanwhile."), _("By another page, or by another program."), what_to_do
+        _("The transcript has changed in the meantime."), _("Another page or another program changed it."), what_to_do
     )
     error.version, error.text = recording.version, text
     raise error

@@ -35,8 +35,8 @@ def form(request: HttpRequest) -> HttpResponse:
     sent = request.FILES.getlist("audio")
     if not sent or len(sent) > MOST_FILES:
         raise HarkError(
-            _("There is no recording."),
-            _("The form came without a file, or with more than %(most)d.") % {"most": MOST_FILES},
+            _("No recording was uploaded."),
+            _("The form has no file, or more than %(most)d.") % {"most": MOST_FILES},
             _("Choose at least one file."),
         )
     options = options_of(request)
@@ -59,13 +59,14 @@ def form(request: HttpRequest) -> HttpResponse:
                     left = ", ".join(clean_name(other.name or "") for other in sent[len(made) :])
                     messages.error(
                         request,
-                        f"{shown(error.what)} {shown(error.why)} " + _("Not taken: %(names)s.") % {"names": left},
+                        f"{shown(error.what)} {shown(error.why)} " + _("Rejected: %(names)s.") % {"names": left},
                     )
                     break
     if len(made) == len(sent) == 1:
         return redirect("audio:recording", made[0].pk)
     messages.success(
-        request, ngettext("%(n)d recording is taken.", "%(n)d recordings are taken.", len(made)) % {"n": len(made)}
+        request,
+        ngettext("%(n)d recording was accepted.", "%(n)d recordings were accepted.", len(made)) % {"n": len(made)},
     )
     return redirect("audio:index")
 
@@ -76,7 +77,7 @@ def begin(request: HttpRequest) -> JsonResponse:
     sent = _json(request)
     size = sent.get("size")
     if not isinstance(size, int) or isinstance(size, bool):
-        raise HarkError(_("That could not be read."), _("The upload has no size."), _("Send its size in bytes."))
+        raise HarkError(_("The request could not be read."), _("The upload has no size."), _("Send its size in bytes."))
     upload = uploads.begin(user=signed_in(request), name=str(sent.get("name", "")), size=size)
     return JsonResponse(_shown(upload), status=201)
 
@@ -91,7 +92,7 @@ def piece(request: HttpRequest, upload_id: UUID) -> HttpResponse:
     if request.method in ("PUT", "PATCH"):
         at = whole_number(request.GET.get("offset"))
         if at is None:
-            raise HarkError(_("That could not be read."), _("The piece has no offset."), _("Send ?offset=BYTES."))
+            raise HarkError(_("The request could not be read."), _("The part has no offset."), _("Send ?offset=BYTES."))
         try:
             uploads.append(upload=upload, at=at, body=request)
         except uploads.WrongPlace as error:
@@ -109,7 +110,9 @@ def done(request: HttpRequest, upload_id: UUID) -> JsonResponse:
     sent = _json(request)
     others = sent.get("with") or []
     if not isinstance(others, list) or len(others) > MOST_FILES or not isinstance(sent.get("options") or {}, dict):
-        raise HarkError(_("That could not be read."), _("It is not what this address takes."), _("Reload the page."))
+        raise HarkError(
+            _("The request could not be read."), _("It has the wrong format for this address."), _("Reload the page.")
+        )
     more = [_upload(request, uuid_of(other)) for other in others]
     recording = uploads.finish(user=signed_in(request), upload=upload, options=sent.get("options") or {}, more=more)
     return _made(recording)
@@ -138,5 +141,5 @@ def _json(request: HttpRequest) -> dict[str, Any]:
         return json_object(request.read(LARGEST_JSON) or b"{}")
     except ValueError as error:
         raise HarkError(
-            _("That could not be read."), _("The request is no JSON object."), _("Reload the page.")
+            _("The request could not be read."), _("The request is not a JSON object."), _("Reload the page.")
         ) from error

@@ -69,9 +69,9 @@ def check_body(body: Body, before: Sequence[Body]) -> None:
     if body.size > LARGE and sum(one.size > LARGE for one in theirs) > LARGE_AT_ONCE:
         raise StatusError(
             429,
-            _("Too many uploads at once."),
-            _("%(most)d large ones have not ended yet.") % {"most": LARGE_AT_ONCE},
-            _("Wait until one of them has ended."),
+            _("There are too many uploads at once."),
+            _("%(most)d large uploads are unfinished.") % {"most": LARGE_AT_ONCE},
+            _("Wait until one of them is finished."),
         )
     is_queued = QUEUED.fullmatch(body.path) is not None
     if is_queued or body.size > LARGE:  # audio that is not stored is small, and may be sent with a full quota
@@ -96,9 +96,9 @@ def begin(*, user: User, name: str, size: int) -> UploadInProgress:
     if going.count() >= MOST_AT_ONCE:
         raise StatusError(
             429,
-            _("Too many uploads at once."),
-            _("%(most)d have not ended yet.") % {"most": MOST_AT_ONCE},
-            _("Wait until some finish; idle uploads are deleted after a day."),
+            _("There are too many uploads at once."),
+            _("%(most)d uploads are unfinished.") % {"most": MOST_AT_ONCE},
+            _("Wait until some are finished; idle uploads are deleted after a day."),
         )
     upload = UploadInProgress(user=user, name=clean_name(name), size=size)
     with storing("receiving the recording"):
@@ -116,9 +116,9 @@ def _check_room(folder: Path, size: int) -> None:
     if shutil.disk_usage(folder).free < size + KEPT_FREE:
         raise StatusError(
             507,
-            _("There is no room for this recording."),
+            _("There is no space for this recording."),
             _("The disk of this server is nearly full."),
-            _("Delete recordings that nobody needs, or ask whoever runs Hark."),
+            _("Delete recordings that are no longer needed, or ask the administrator of this server."),
         )
 
 
@@ -142,10 +142,10 @@ def append(*, upload: UploadInProgress, at: int, body: IO[bytes] | Any) -> int:
             there = file.seek(0, os.SEEK_END)
             if at != there:
                 error = WrongPlace(
-                    _("This piece does not fit."),
-                    _("The upload has %(there)d bytes, but the piece begins at byte %(at)d.")
+                    _("This part does not fit."),
+                    _("The server has %(there)d bytes of the upload, but the part begins at byte %(at)d.")
                     % {"there": there, "at": at},
-                    _("Go on from byte %(there)d.") % {"there": there},
+                    _("Continue from byte %(there)d.") % {"there": there},
                 )
                 error.offset = there
                 raise error
@@ -157,7 +157,9 @@ def append(*, upload: UploadInProgress, at: int, body: IO[bytes] | Any) -> int:
                 file.truncate(there)
                 raise
     except FileNotFoundError as error:
-        raise HarkError(_("The upload is gone."), _("It was forgotten after a day."), _("Begin again.")) from error
+        raise HarkError(
+            _("The upload no longer exists."), _("Unfinished uploads are deleted after a day."), _("Start again.")
+        ) from error
     except OSError as error:
         raise storage_error(error, "receiving the recording") from error
     note_taken(user_data(upload.user), end - there)
@@ -173,10 +175,10 @@ def _copy(body: IO[bytes] | Any, file: IO[bytes], start: int, most: int) -> int:
         if end > most:
             raise StatusError(
                 413,
-                _("This piece is too long."),
-                _("A piece has %(mb)d MB at most, and all of them together what was said at the beginning.")
+                _("This part is too long."),
+                _("A part can have %(mb)d MB, and all parts together the size announced at the start.")
                 % {"mb": LARGEST_CHUNK // 1_000_000},
-                _("Send less at once, or begin again."),
+                _("Send smaller parts, or start again."),
             )
         file.write(block)
     file.flush()
@@ -191,12 +193,12 @@ def finish(
     for one in together:
         if offset(one) != one.size:
             raise HarkError(
-                _("The upload has not ended."),
-                _("%(there)d of %(size)d bytes of %(name)s are there.")
+                _("The upload is not finished."),
+                _("%(there)d of %(size)d bytes of %(name)s have arrived.")
                 % {"there": offset(one), "size": one.size, "name": one.name},
                 _("Send the rest first."),
             )
-    with storing("keeping the recording"):  # one of two finishes of the same upload finds no file
+    with storing("saving the recording"):  # one of two finishes of the same upload finds no file
         with_suffixes = [_named(one) for one in together] if len(together) > 1 else [upload.path]
         recording = intake.create_recording(
             user=user,

@@ -297,7 +297,7 @@ def polished(request: HttpRequest, recording_id: UUID) -> HttpResponseBase:
     try:
         file = (found.path / POLISHED_TEXT).open("rb")
     except OSError as error:
-        raise _no_file(_("There is no polished transcript.")) from error
+        raise _no_file(_("There is no cleaned-up transcript.")) from error
     name = f"{derived.file_stem(found)} (polished).txt"
     return FileResponse(file, as_attachment=True, filename=name, content_type="text/plain; charset=utf-8")
 
@@ -337,7 +337,7 @@ def send_audio(request: HttpRequest, recording: Recording) -> HttpResponseBase:
     try:
         return file_or_part(request, recording.path / AUDIO, "audio/flac")
     except OSError as error:
-        raise _no_file(_("The recording's audio is not there.")) from error
+        raise _no_file(_("The recording's audio is missing.")) from error
 
 
 @require_GET
@@ -350,14 +350,12 @@ def send_waveform(recording: Recording) -> HttpResponse:
     try:
         content = json.loads((recording.path / WAVEFORM).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise _no_file(_("The recording's outline is not there.")) from error
+        raise _no_file(_("The recording's waveform is missing.")) from error
     return JsonResponse({"peaks": content})
 
 
 def _no_file(what: str) -> StatusError:
-    return StatusError(
-        404, what, _("It is made while the recording is transcribed."), _("Wait, or transcribe it again.")
-    )
+    return StatusError(404, what, _("It is computed during transcription."), _("Wait, or transcribe it again."))
 
 
 @require_GET
@@ -382,7 +380,7 @@ def original(request: HttpRequest, recording_id: UUID) -> FileResponse:
     try:
         file = (found.path / found.originals[0]).open("rb")
     except (OSError, IndexError) as error:
-        raise _no_file(_("The uploaded file is not there.")) from error
+        raise _no_file(_("The uploaded file is missing.")) from error
     # "a.wav and 2 more" is not a file name.
     name = found.name if len(found.originals) == 1 else found.originals[0]
     return FileResponse(file, as_attachment=True, filename=name, content_type="application/octet-stream")
@@ -427,5 +425,5 @@ def delete(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     if request.method != "POST":
         return render(request, "audio/delete.html", {"recording": found})
     intake.delete(recording=found)
-    messages.success(request, _("The recording is deleted."))
+    messages.success(request, _("The recording was deleted."))
     return redirect("audio:index")

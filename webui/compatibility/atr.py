@@ -76,7 +76,9 @@ def upload(request: HttpRequest) -> HttpResponse:
         raise wrong("A text needs its recording.", why, "Send name.wav with name.txt.")
     given = request.POST.get("text", "")
     if given.strip() and len(sounds) > 1:
-        raise wrong("The text is of one recording.", f"{len(sounds)} were sent.", "Send name.txt beside each instead.")
+        raise wrong(
+            "A text belongs to one recording.", f"{len(sounds)} were sent.", "Send name.txt beside each instead."
+        )
 
     def take(sound: UploadedFile) -> Recording:
         text = given or _read_text(texts.get(Path(name_of(sound)).stem))
@@ -85,7 +87,7 @@ def upload(request: HttpRequest) -> HttpResponse:
     made, refused = one_by_one(sounds, take)
     if is_page(request):
         for one in refused:
-            messages.error(request, _("Not taken: %(name)s. %(why)s") % {"name": one["filename"], "why": one["why"]})
+            messages.error(request, _("Rejected: %(name)s. %(why)s") % {"name": one["filename"], "why": one["why"]})
         return redirect("compatibility:workspace")
     files = [{"id": str(one.pk), "name": one.name, "state": str(one.now)} for one in made]
     said = f"{len(made)} uploaded." + (f" {len(refused)} not taken." if refused else "")
@@ -110,7 +112,7 @@ def _keep(user: User, sound: UploadedFile, text: str, language: str | None) -> R
             user=user, name=name_of(sound), source=path, options={"language": language, "session": SESSION}
         )
     if text.strip():
-        with storing("keeping the text"), atomic_path(made.path / GIVEN_TEXT) as temporary:
+        with storing("saving the text"), atomic_path(made.path / GIVEN_TEXT) as temporary:
             temporary.write_text(" ".join(text.split()), encoding="utf-8")
     return made
 
@@ -134,8 +136,8 @@ def train_real(request: HttpRequest) -> HttpResponse:
     if is_page(request):
         return redirect("compatibility:training")
     said = (
-        "Your recordings are transcribed, and can then be asked. The recognizer is trained only if a person has "
-        f"written or corrected the words of {LEAST_PASSAGES} passages."
+        "Your recordings are transcribed, and you can then ask about them. The recognizer is trained only if a person "
+        f"has written or corrected the words of {LEAST_PASSAGES} passages."
     )
     return JsonResponse({"message": said, "job": str(job.id), "status": job.state}, status=202)
 
@@ -222,15 +224,15 @@ def _outcome(user: User, result: dict[str, Any]) -> str:
 
     if "steps" not in result:
         return _(
-            "Your recordings can be asked. The recognizer was not trained: a person has written or corrected the words "
-            "of %(n)s passages, and it takes %(least)s."
+            "You can ask your recordings. The recognizer was not trained: a person has written or corrected the "
+            "words of %(n)s passages, and it needs %(least)s."
         ) % {"n": result["segments"], "least": LEAST_PASSAGES}
     if not result.get("better"):
-        return _("The trained recognizer gets no fewer words wrong, and was not kept.")
+        return _("The trained recognizer makes no fewer word errors, so it was discarded.")
     engine, _why = choose(AUTO, LANGUAGE, user_data(user))
     if engine.name == HarkCtc.name:
-        return _("The trained recognizer transcribes your recordings from now on.")
-    return _("The trained recognizer transcribes where you choose the engine hark; %(engine)s comes before it.") % {
+        return _("The trained recognizer now transcribes your recordings.")
+    return _("The trained recognizer transcribes where you choose the engine hark; %(engine)s is preferred to it.") % {
         "engine": engine.name
     }
 
@@ -242,14 +244,14 @@ def interact(request: HttpRequest) -> HttpResponse:
     wish = json_or_form(request)
     question = wish.get("text") or wish.get("message") or ""
     if not isinstance(question, str):
-        raise wrong("The question cannot be read.", "text is no text.", 'Send {"text": "..."}, or a recording.')
+        raise wrong("The question cannot be read.", "text is not a string.", 'Send {"text": "..."}, or a recording.')
     if not question.strip():
         if not request.FILES:
             raise wrong("There is no question.", "Neither text nor a recording was sent.", "Send one of them.")
         sound = sent_file(request, "audio", "file")
         question = text_of(transcribe_upload(user=user, upload=sound, most_s=LONGEST_QUESTION_S))
         if not question:
-            raise wrong("The question was not heard.", "No words were recognized in it.", "Speak nearer, or type it.")
+            raise wrong("The question was not heard.", "No words were recognized in it.", "Speak closer, or type it.")
     answer = asking.answer(user=user, question=question)
     told = ("question", "found", "how", "citations", "nearest", "note")
     reply = {name: answer[name] for name in told}
@@ -267,7 +269,7 @@ def interact(request: HttpRequest) -> HttpResponse:
 def _keep_reply(user: User, wav: bytes) -> UUID:
     """Store a spoken answer for an hour, and delete older ones."""
     folder, name = user_data(user) / REPLIES, uuid4()
-    with storing("keeping the spoken answer"):
+    with storing("saving the spoken answer"):
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("*.wav"):
             with suppress(FileNotFoundError):  # another answer is removing it, too

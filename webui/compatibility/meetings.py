@@ -78,7 +78,9 @@ def _count(text: str | None) -> int | None:
         return None
     found = whole_number(text)
     if found is None:
-        raise wrong("That is no number of speakers.", "speakers must be a whole number.", "Leave it out, or send one.")
+        raise wrong(
+            "That is not a number of speakers.", "speakers must be a whole number.", "Leave it out, or send one."
+        )
     return found
 
 
@@ -90,7 +92,7 @@ def _polish_wanted(sent: QueryDict) -> bool:
     if not switch(sent, "polish", False):
         return False
     if not ready.ok:
-        raise wrong("The transcript cannot be polished here.", ready.why, ready.how_to_enable)
+        raise wrong("The transcript cannot be cleaned up here.", ready.why, ready.how_to_enable)
     return True
 
 

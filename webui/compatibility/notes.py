@@ -63,5 +63,5 @@ def json_or_form(request: HttpRequest) -> dict[str, Any]:
     try:
         return json_object(request.body)
     except ValueError as error:
-        why = "Its body is no JSON object."
+        why = "Its body is not a JSON object."
         raise wrong("The request could not be read.", why, 'Send {"text": "..."}.', 400) from error

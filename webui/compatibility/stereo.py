@@ -80,7 +80,7 @@ def _begin(request: HttpRequest) -> HttpResponse:
                     "The recording is not stereo.",
                     f"It has {facts.channels} channel{'' if facts.channels == 1 else 's'}; here each of two holds one "
                     "person.",
-                    "Send it to POST /api/v1/recordings, where speakers are told by their voices.",
+                    "Send it to POST /api/v1/recordings, where speakers are detected by their voices.",
                 )
             return intake.create_recording(user=user, name=name_of(upload), source=path, options=options)
 

@@ -93,7 +93,7 @@ def _waited_for(recording: Recording) -> Transcript:
                 410,
                 "The recording was deleted.",
                 "Somebody deleted it while it was being transcribed.",
-                "Send it again if that was not meant.",
+                "Send it again if that was unintended.",
             ) from None
         if recording.state == recording.State.READY:
             transcript = transcripts.transcript_of(recording)
@@ -107,7 +107,7 @@ def _waited_for(recording: Recording) -> Transcript:
     raise StatusError(
         504,
         "The recording takes longer than this address waits.",
-        f"It is longer than {AT_ONCE_S / 60:.0f} minutes or many wait before it; it is being transcribed still.",
+        f"It is longer than {AT_ONCE_S / 60:.0f} minutes or many wait before it; it is still being transcribed.",
         f"Ask GET /api/v1/recordings/{recording.pk} for it, and then its /transcript.",
     )
 
@@ -117,7 +117,7 @@ def failure_of(recording: Recording) -> HarkError:
     said = (recording.job.error if recording.job is not None else None) or {}
     return HarkError(
         said.get("what", "The recording could not be transcribed."),
-        said.get("why", "Its job was ended before it was done."),
+        said.get("why", "Its job ended before it was finished."),
         said.get("what_to_do", "Send it again."),
     )
 

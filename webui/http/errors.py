@@ -98,7 +98,7 @@ def known(error: BaseException | None) -> tuple[HarkError, int] | None:
         busy = StatusError(
             503,
             _("Hark is busy."),
-            _("Its database has been locked by something else for half a minute."),
+            _("Its database was locked by another process for half a minute."),
             _("Send the request again in a moment."),
             wait_s=30,
         )
@@ -110,28 +110,28 @@ def too_large() -> StatusError:
     return StatusError(
         413,
         _("The request is too large."),
-        _("Its body is longer than this address takes."),
-        _("Send less; /api/docs says how much."),
+        _("Its body is longer than this address accepts."),
+        _("Send less; /api/docs gives the limit."),
     )
 
 
 def unreadable() -> HarkError:
     return HarkError(
         _("The request could not be read."),
-        _("Its body is malformed, or was cut off."),
-        _("Send well-formed JSON, or a form where /api/docs says so."),
+        _("Its body is malformed or was cut off."),
+        _("Send well-formed JSON, or a form where /api/docs asks for one."),
     )
 
 
 def forbidden() -> HarkError:
-    return HarkError(_("That is not allowed."), _("Your account may not do it."), _("Ask the owner."))
+    return HarkError(_("That is not allowed."), _("Your account is not permitted to do this."), _("Ask the owner."))
 
 
 def broken() -> HarkError:
     return HarkError(
-        _("Something is broken in Hark."),
-        _("The log of the server says more."),
-        _("Try again; if it stays, report it."),
+        _("Hark has failed because of a bug."),
+        _("The server's log has the details."),
+        _("Try again; if it happens again, report it."),
     )
 
 
@@ -167,9 +167,9 @@ class ExplainErrorsMiddleware(Middleware):
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer 404, also for things of other users, so that ids reveal nothing."""
     error = HarkError(
-        _("There is nothing here."),
+        _("Not found."),
         _("The address is wrong, or the item was deleted or belongs to another user."),
-        _("Go back to the start."),
+        _("Go to the start page."),
     )
     return explain(request, error, 404)
 
@@ -179,13 +179,13 @@ def refused(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    error = HarkError(_("That could not be read."), _("The request is malformed."), _("Go back and try again."))
+    error = HarkError(_("The request could not be read."), _("The request is malformed."), _("Go back and try again."))
     if isinstance(exception, DisallowedHost):
         host = request.META.get("HTTP_HOST", "")[:LONGEST_NAME]
         error = HarkError(
-            _("This portal does not go by that name."),
-            _("It was opened as “%(host)s”, and that is none of the names it was started with.") % {"host": host},
-            _("Open it under its own name, or start it with this one too."),
+            _("This portal is not known by that name."),
+            _("It was opened as “%(host)s”, which is not one of the names it was started with.") % {"host": host},
+            _("Open it under its own name, or restart it with this name added."),
         )
     return explain(request, error, 400)
 
@@ -194,8 +194,8 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Answer 403 to a form that was opened too long ago or sent from another site."""
     error = HarkError(
         _("The form was not accepted."),
-        _("It was opened long ago, or sent from elsewhere."),
-        _("Go back, reload, send again."),
+        _("It was opened long ago, or sent from another site."),
+        _("Go back, reload the page and send it again."),
     )
     return explain(request, error, 403)
 

@@ -19,9 +19,9 @@ class QuotaForm(forms.Form):
     disk_gb = forms.DecimalField(
         label=_("Disk [GB]"), min_value=0, max_value=1_000_000, decimal_places=3, required=False
     )
-    jobs_a_day = forms.IntegerField(label=_("Jobs a day"), min_value=0, max_value=1_000_000, required=False)
+    jobs_a_day = forms.IntegerField(label=_("Jobs per day"), min_value=0, max_value=1_000_000, required=False)
     minutes_a_month = forms.IntegerField(
-        label=_("Minutes of recordings a month"), min_value=0, max_value=1_000_000, required=False
+        label=_("Recording minutes per month"), min_value=0, max_value=1_000_000, required=False
     )
 
     def __init__(self, quota: Quota | Organization | None, sent: Any = None) -> None:

@@ -21,9 +21,9 @@ def place(user: User) -> Iterator[None]:
     """Hold a place among the waiting requests during the block. Raises StatusError (429) if there is none left."""
     with _counting:
         if _going[user.pk] >= MOST_OF_A_USER:
-            raise _busy(f"{MOST_OF_A_USER} of your own requests are waited for.")
+            raise _busy(f"{MOST_OF_A_USER} of your own requests are in progress.")
         if _going.total() >= MOST_AT_ONCE:
-            raise _busy(f"{MOST_AT_ONCE} requests of others are waited for.")
+            raise _busy(f"{MOST_AT_ONCE} requests of others are in progress.")
         _going[user.pk] += 1
     try:
         yield

@@ -142,12 +142,12 @@ def _check_room_in(account: Account, size: int) -> None:
             507,
             _("Your storage quota is used up."),
             _("Your recordings, clips and detectors use %(used)s GB; your quota is %(most)s GB.") % said,
-            _("Delete what you do not need, or ask whoever runs Hark."),
+            _("Delete what you do not need, or ask the administrator of this server."),
         )
     raise StatusError(
         507,
         _("The storage quota of your organization is used up."),
-        _("The people of %(name)s use %(used)s GB; its quota is %(most)s GB.") % said,
+        _("The members of %(name)s use %(used)s GB; its quota is %(most)s GB.") % said,
         _("Delete what you do not need, or ask one of its owners."),
     )
 
@@ -199,15 +199,15 @@ def check_jobs(user: User) -> None:
         if not account.name:
             raise StatusError(
                 429,
-                _("Your jobs of today are used up."),
-                _("You may begin %(most)d jobs a day.") % {"most": most},
-                _("Begin this one after midnight (UTC), or ask the owner for more."),
+                _("You have used all your jobs for today."),
+                _("You can start %(most)d jobs a day.") % {"most": most},
+                _("Start this one after midnight (UTC), or ask the owner for more."),
             )
         raise StatusError(
             429,
-            _("The jobs of your organization are used up for today."),
-            _("The people of %(name)s may begin %(most)d jobs a day together.") % {"name": account.name, "most": most},
-            _("Begin this one after midnight (UTC), or ask one of its owners for more."),
+            _("Your organization has used all its jobs for today."),
+            _("The members of %(name)s can start %(most)d jobs a day in total.") % {"name": account.name, "most": most},
+            _("Start this one after midnight (UTC), or ask one of its owners for more."),
         )
 
 
@@ -221,14 +221,14 @@ def check_minutes(user: User, seconds: float = 0.0) -> None:
         if not account.name:
             raise StatusError(
                 429,
-                _("Your minutes of recordings are used up."),
-                _("You may have %(most)d minutes transcribed a month; %(left)d are left.") % said,
+                _("You have used all your recording minutes."),
+                _("You can have %(most)d minutes transcribed a month; %(left)d are left.") % said,
                 _("Wait for the first of the month (UTC), or ask the owner for more."),
             )
         raise StatusError(
             429,
-            _("The minutes of your organization are used up."),
-            _("The people of %(name)s may have %(most)d minutes transcribed a month together; %(left)d are left.")
+            _("Your organization has used all its recording minutes."),
+            _("The members of %(name)s can have %(most)d minutes transcribed a month in total; %(left)d are left.")
             % said,
             _("Wait for the first of the month (UTC), or ask one of its owners for more."),
         )

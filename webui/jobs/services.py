@@ -111,7 +111,9 @@ def check_queue(user: User, coming: int = 0) -> None:
     ):
         count = queue.count() + coming
         if count >= most:
-            raise LimitReached(_("Hark is busy."), why % {"n": count, "most": most}, _("Try again when some are done."))
+            raise LimitReached(
+                _("Hark is busy."), why % {"n": count, "most": most}, _("Try again when some have finished.")
+            )
 
 
 def stages_of(kind: str, spec: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
@@ -313,7 +315,7 @@ def retry(*, job: Job) -> None:
 
 
 def interrupted(why: str) -> HarkError:
-    return HarkError(worded("The job was interrupted."), why, worded("Retry goes on from where it was."))
+    return HarkError(worded("The job was interrupted."), why, worded("Retry continues from where it stopped."))
 
 
 def recover() -> int:
@@ -342,7 +344,7 @@ def recover() -> int:
         elif job.takeovers == 0:
             change = {**QUEUED_AGAIN, "queued_at": now, "takeovers": 1}
         else:
-            why = worded("The process that did it was killed, twice (out of memory, or the machine was restarted).")
+            why = worded("Its process was killed twice (out of memory, or the machine was restarted).")
             change = {"state": Job.State.INTERRUPTED, "finished_at": now, "error": interrupted(why).parts()}
         with alone():
             if not mine.update(**{**NO_WORKER, **change}):

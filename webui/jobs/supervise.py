@@ -199,7 +199,7 @@ def _conclude(job: Job, exit_code: int) -> None:
     elif job.error is not None:
         services.finish(job, Job.State.FAILED)
     elif exit_code == -signal.SIGKILL:
-        killed = worded("The process was killed, most likely because memory ran out.")
+        killed = worded("Its process was killed, most likely because memory ran out.")
         if not services.take_up_again(job, killed):
             services.finish(job, Job.State.INTERRUPTED, services.interrupted(killed))
     else:

@@ -46,8 +46,8 @@ def rotate_key(days: int) -> datetime | None:
         raise HarkError(
             "The secret key was not rotated.",
             f"It is in {FROM_ENVIRONMENT}, which this command cannot change.",
-            f"Set {FROM_ENVIRONMENT} to a new key and {FROM_ENVIRONMENT}_FALLBACKS to that of now, restart Hark, and "
-            "run this command again: it seals with the new one.",
+            f"Set {FROM_ENVIRONMENT} to a new key and {FROM_ENVIRONMENT}_FALLBACKS to the current one, restart Hark, "
+            "and run this command again: it seals with the new one.",
         )
     record(Action.SECRET_KEY)
     _move_sessions()

@@ -74,15 +74,15 @@ def upload(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
     sent = request.FILES.get("archive")
     if sent is None or not sent.size:
-        why = _("The form came without a file, or with an empty one.")
-        raise HarkError(_("There is no archive."), why, _("Choose a file."))
+        why = _("The form has no file, or an empty one.")
+        raise HarkError(_("No archive was uploaded."), why, _("Choose a file."))
     name = archive_name(sent.name or "")
     if sent.size > LARGEST_UPLOAD:
         raise HarkError(
             _("The archive is too large for an upload."),
-            _("It has %(mb)d MB; %(most)d MB is the most.")
+            _("It has %(mb)d MB; the limit is %(most)d MB.")
             % {"mb": round(sent.size / 1e6), "most": round(LARGEST_UPLOAD / 1e6)},
-            _("Import it from a folder of the server, or in parts."),
+            _("Import it from a folder of the server, or split it."),
         )
     job = import_archive(user=user, sent=sent, name=name, said=_said(request))
     return redirect("jobs:detail", job.id)
@@ -114,7 +114,7 @@ def _said(request: HttpRequest) -> dict[str, Any]:
     language = request.POST.get("language", "").strip().lower() or "en"
     if not LANGUAGE.fullmatch(language):
         why = _("A language is a code such as en, de or pt-br.")
-        raise HarkError(_("That is no language."), why, _("Write its code."))
+        raise HarkError(_("That is not a language."), why, _("Enter its code."))
     return {"language": language, "licence": " ".join(request.POST.get("licence", "").split())[:100]}
 
 
@@ -147,7 +147,7 @@ def archive_name(sent: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", sent.replace("\\", "/").rsplit("/", 1)[-1])[-80:].lstrip(".-")
     if not plain.lower().endswith(SUFFIXES) or plain.startswith("."):
         raise HarkError(
-            _("That is no archive that Hark unpacks."),
+            _("Hark cannot unpack this kind of archive."),
             _("It unpacks %(endings)s.") % {"endings": ", ".join(SUFFIXES)},
             _("Pack it as one of these."),
         )
@@ -159,7 +159,7 @@ def keep_archive(user: User, sent: UploadedFile, name: str) -> tuple[str, str]:
     take_room(user, sent.size or 0)
     data = user_data(user)
     uploads = data / IMPORTS
-    with storing("keeping the upload"):
+    with storing("saving the upload"):
         uploads.mkdir(parents=True, exist_ok=True)
         _forget_old(user, uploads)
         digest = hashlib.sha256()

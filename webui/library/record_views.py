@@ -82,7 +82,9 @@ def keep(request: HttpRequest) -> JsonResponse:
     try:
         identifier = str(UUID(request.POST.get("take", "")))
     except ValueError as error:
-        raise HarkError(_("That could not be read."), _("The recording has no id."), _("Reload the page.")) from error
+        raise HarkError(
+            _("The request could not be read."), _("The recording has no id."), _("Reload the page.")
+        ) from error
     check_room(user, LARGEST_TAKE)
     take = recordings.examine(_audio(request), request.POST.get("hint", "")[:100], identifier)
     keyphrase = Keyphrase.of(request.POST.get("phrase", ""), request.POST.get("language") or "en")
@@ -99,7 +101,7 @@ def _audio(request: HttpRequest) -> Any:
         raise HarkError(
             _("That recording cannot be used."),
             _("It is empty, or longer than %(most)d s.") % {"most": recordings.LONGEST_TAKE_S},
-            _("Record it once more."),
+            _("Record it again."),
         )
     with on_disk(upload) as path:
         return read_foreign_audio(path, max_seconds=recordings.LONGEST_TAKE_S + 1.0)
@@ -194,5 +196,5 @@ def role(request: HttpRequest) -> HttpResponse:
             given = [clip for clip in clips if clip.settings["role"] == recordings.TEST]
             recordings.set_role(library, given, recordings.TRAIN)
         if given:
-            messages.success(request, _("The next version of this detector is trained with your recordings."))
+            messages.success(request, _("The next version of this detector will be trained with your recordings."))
     return redirect(f"{reverse('library:record')}?{urlencode({'phrase': phrase, 'language': language})}")

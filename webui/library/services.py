@@ -127,9 +127,9 @@ def relabel(library: Library, clip: Clip, text: str) -> None:
     normalized = normalize(text, clip.language)
     if not normalized:
         raise HarkError(
-            _("A transcript says what is heard."),
-            _("There is no word in this one."),
-            _("Write the words, or put the clip aside."),
+            _("A transcript contains what is said."),
+            _("This one has no word."),
+            _("Enter the words, or exclude the clip."),
         )
     if (text, normalized) == (clip.text_original, clip.text_normalized) and clip.text_known:
         return
@@ -141,10 +141,10 @@ def relabel(library: Library, clip: Clip, text: str) -> None:
 def trim(library: Library, clip: Clip, *, start_s: float, end_s: float, text: str, put_aside: bool) -> int:
     """Store a part of a clip as a new clip; return its id, the same if repeated. Raises HarkError for a bad part."""
     if not (math.isfinite(start_s) and math.isfinite(end_s)):
-        raise _no_part(_("Start and end are numbers of seconds."))
+        raise _no_part(_("Start and end must be numbers of seconds."))
     start_s, end_s = max(0.0, round(start_s, 3)), min(round(end_s, 3), clip.duration_s)
     if end_s - start_s < SHORTEST_S:
-        raise _no_part(_("A clip has at least %(s)s s.") % {"s": number_format(SHORTEST_S)})
+        raise _no_part(_("A clip must last at least %(s)s s.") % {"s": number_format(SHORTEST_S)})
     if start_s == 0.0 and end_s >= round(clip.duration_s, 3) - 0.001:
         raise _no_part(_("Start and end are those of the whole clip."))
     audio = library.read_audio(clip)[round(start_s * SAMPLE_RATE) : round(end_s * SAMPLE_RATE)]
@@ -180,7 +180,7 @@ def trim(library: Library, clip: Clip, *, start_s: float, end_s: float, text: st
 
 
 def _no_part(why: str) -> HarkError:
-    return HarkError(_("That is no part of the clip."), why, _("Choose another start or end."))
+    return HarkError(_("That is not a part of the clip."), why, _("Choose another start or end."))
 
 
 def change(library: Library, ids: Collection[int], action: str) -> int:

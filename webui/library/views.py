@@ -22,12 +22,12 @@ from webui.library import services
 
 FIELDS = ("q", "engine", "voice", "language", "origin", "state")  # of the form; the rest of the query is the page
 ORIGIN_WORDS = {
-    "generated": _("spoken by an engine"),
+    "generated": _("synthetic"),
     "imported": _("recordings of people"),
     "recorded": _("my own recordings"),
     "cut": _("cuts"),
 }
-STATE_WORDS = {"": _("in use"), "rejected": _("put aside"), "any": _("in use or not")}
+STATE_WORDS = {"": _("in use"), "rejected": _("excluded"), "any": _("in use or excluded")}
 ACTIONS = ("reject", "restore", "delete")
 
 
@@ -68,7 +68,7 @@ def _row(clip: Clip) -> dict[str, Any]:
     """Prepare a row of the page here: fifty times each is slow in a template."""
     mark: Any = ""
     if clip.settings.get("recorded"):
-        mark = _("mine, for training") if clip.settings.get("role") == "train" else _("mine, a test")
+        mark = _("mine, for training") if clip.settings.get("role") == "train" else _("mine, for the test")
     elif clip.parent_id is not None:
         mark = _("cut")
     return {
@@ -124,7 +124,7 @@ def outline(request: HttpRequest, clip_id: int) -> JsonResponse:
 def text(request: HttpRequest, clip_id: int) -> HttpResponse:
     with services.clip_of(signed_in(request), clip_id) as (library, found):
         services.relabel(library, found, request.POST.get("text", ""))
-    messages.success(request, _("The transcript is changed."))
+    messages.success(request, _("The transcript was changed."))
     return redirect("library:clip", clip_id)
 
 
@@ -136,12 +136,12 @@ def trim(request: HttpRequest, clip_id: int) -> HttpResponse:
         try:
             start_s, end_s = float(request.POST["start_s"]), float(request.POST["end_s"])
         except (KeyError, ValueError) as error:
-            why = gettext("The part has no start or no end.")
-            raise HarkError(gettext("That could not be read."), why, gettext("Choose both.")) from error
+            why = gettext("The selection has no start or no end.")
+            raise HarkError(gettext("The request could not be read."), why, gettext("Choose both.")) from error
         trimmed = services.trim(
             library, found, start_s=start_s, end_s=end_s, text=request.POST.get("text", ""), put_aside=put_aside
         )
-    words = _("This is the part; the whole clip is put aside.") if put_aside else _("This is the part.")
+    words = _("This is the part; the whole clip is excluded.") if put_aside else _("This is the part.")
     messages.success(request, words)
     return redirect("library:clip", trimmed)
 
@@ -153,7 +153,7 @@ def act(request: HttpRequest) -> HttpResponse:
     action = request.POST.get("action", "")
     if action not in ACTIONS or len(ids) > services.MOST_AT_ONCE:
         why = gettext("The form is not one of Hark's.")
-        raise HarkError(gettext("That could not be read."), why, gettext("Go back and try again."))
+        raise HarkError(gettext("The request could not be read."), why, gettext("Go back and try again."))
     user = signed_in(request)
     if not services.has_library(user):
         raise Http404
@@ -183,11 +183,9 @@ def act(request: HttpRequest) -> HttpResponse:
 
 def _done(action: str, count: int) -> str:
     words = {
-        "reject": ngettext(
-            "%(n)d clip is put aside and trains nothing.", "%(n)d clips are put aside and train nothing.", count
-        ),
-        "restore": ngettext("%(n)d clip is in use again.", "%(n)d clips are in use again.", count),
-        "delete": ngettext("%(n)d clip is deleted.", "%(n)d clips are deleted.", count),
+        "reject": ngettext("%(n)d clip is excluded from training.", "%(n)d clips are excluded from training.", count),
+        "restore": ngettext("%(n)d clip is included again.", "%(n)d clips are included again.", count),
+        "delete": ngettext("%(n)d clip was deleted.", "%(n)d clips were deleted.", count),
     }
     return words[action] % {"n": count}
 

@@ -62,7 +62,9 @@ def untrained_runtime(phrase: str, language: str) -> UntrainedStream:
 
     keyphrase = Keyphrase.of(phrase, language)
     if not is_known(keyphrase.language):
-        raise HarkError(_("This phrase cannot be tried yet."), only_trained(), _("Train it; a trial takes a minute."))
+        raise HarkError(
+            _("This phrase cannot be tried yet."), only_trained(), _("Train it first; a trial takes a minute.")
+        )
     return UntrainedStream(keyphrase)
 
 
@@ -98,15 +100,16 @@ def keep_sample(*, user: User, version: Version, verdict: str, audio: np.ndarray
     seconds = len(audio) / SAMPLE_RATE
     if not SHORTEST_S <= seconds <= LONGEST_S or not (verdict in Sample.Verdict.values or more):
         raise HarkError(
-            _("That cannot be kept."),
-            _("A sample has %(least)s to %(most)d seconds.") % {"least": number_format(SHORTEST_S), "most": LONGEST_S},
-            _("Mark it once more."),
+            _("That cannot be saved."),
+            _("A sample must last %(least)s to %(most)d seconds.")
+            % {"least": number_format(SHORTEST_S), "most": LONGEST_S},
+            _("Mark it again."),
         )
     owner = version.detector.user
     take_room(owner, 2 * len(audio))
     name = f"inbox/{uuid.uuid4().hex}.flac"
     path = user_data(owner) / name
-    with storing("keeping the sample"):
+    with storing("saving the sample"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_audio(path, audio)
     return Sample.objects.create(
@@ -139,16 +142,16 @@ def keep_wake(*, user: User, version: Version, path: Path, kind: str, score: flo
     if not WakeIntake.objects.filter(detector=detector).exists():
         raise StatusError(
             403,
-            _("This detector takes nothing from devices."),
-            _("Its owner has not switched that on."),
-            _("Switch it on, on the detector's page."),
+            _("This detector does not accept recordings from devices."),
+            _("Its owner has not enabled that."),
+            _("Enable it on the detector's page."),
         )
     audio = read_foreign_audio(path, LONGEST_WAKE_S + 1.0)
     if len(audio) > LONGEST_WAKE_S * SAMPLE_RATE:
         raise HarkError(
             _("The recording is too long."),
-            _("A wake may have %(most)d seconds.") % {"most": LONGEST_WAKE_S},
-            _("Send only what was heard around the score."),
+            _("A recording from a device can last %(most)d seconds.") % {"most": LONGEST_WAKE_S},
+            _("Send only the seconds around the score."),
         )
     _count_wake(detector)
     sample = keep_sample(
@@ -174,7 +177,7 @@ def _count_wake(detector: Detector) -> None:
         raise StatusError(
             429,
             _("The inbox is full."),
-            _("%(n)d recordings of this detector wait to be confirmed.") % {"n": waiting},
+            _("%(n)d recordings of this detector are waiting for confirmation.") % {"n": waiting},
             _("Confirm or discard some in the inbox."),
             SEND_AGAIN_AFTER_S,
         )
@@ -186,9 +189,9 @@ def _count_wake(detector: Detector) -> None:
         if not intake.filter(sent__lt=settings.WAKES_PER_DAY).update(sent=F("sent") + 1):
             raise StatusError(
                 429,
-                _("That is enough for today."),
-                _("%(n)d recordings a day are taken for a detector.") % {"n": settings.WAKES_PER_DAY},
-                _("Send again tomorrow."),
+                _("The daily limit of this detector is reached."),
+                _("It accepts %(n)d recordings a day.") % {"n": settings.WAKES_PER_DAY},
+                _("Continue tomorrow."),
                 SEND_AGAIN_AFTER_S,
             )
 
@@ -253,7 +256,7 @@ def audio_response(sample: Sample) -> FileResponse:
         return FileResponse(sample.path.open("rb"), content_type="audio/flac", filename=f"sample-{sample.pk}.flac")
     except OSError as error:
         why = str(error.strerror)
-        raise StatusError(410, _("The sample's audio is gone."), why, _("Discard the sample.")) from error
+        raise StatusError(410, _("The sample's audio is missing."), why, _("Discard the sample.")) from error
 
 
 def discard(*, sample: Sample) -> None:
@@ -270,7 +273,7 @@ def take(*, sample: Sample) -> None:
     if not sample.verdict:
         raise HarkError(
             _("This recording is not confirmed."),
-            _("A device sent it, and nobody has said whether it is the phrase."),
+            _("A device sent it, and nobody has confirmed whether it is the phrase."),
             _("Choose in the inbox, or send phrase=true or phrase=false."),
         )
     detector = sample.detector

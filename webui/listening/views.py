@@ -66,7 +66,7 @@ def mark(request: HttpRequest, detector_id: int, number: int) -> HttpResponse:
             raise ValueError("not a time")
     except (KeyError, ValueError) as error:
         why = _("The selection has no start or no end.")
-        raise HarkError(_("That could not be read."), why, _("Mark it again.")) from error
+        raise HarkError(_("The request could not be read."), why, _("Mark it again.")) from error
     with _uploaded(request) as path:
         sample = services.keep_stretch(
             user=signed_in(request),
@@ -84,7 +84,7 @@ def _uploaded(request: HttpRequest) -> Iterator[Path]:
     """Store the upload on disk during the block, in which the user holds a place among the waiting requests."""
     upload = request.FILES.get("audio")
     if upload is None:
-        raise HarkError(_("There is no recording."), _("The form came without a file."), _("Choose a file."))
+        raise HarkError(_("No recording was uploaded."), _("The form has no file."), _("Choose a file."))
     with place(signed_in(request)), on_disk(upload) as path:
         yield path
 

@@ -23,7 +23,7 @@ class SharedForm(forms.Form):
     """Days for which recordings stay shared. Empty: until somebody withdraws them."""
 
     recordings_days = forms.IntegerField(
-        label=_("Withdraw recordings after [days]"), min_value=1, max_value=MOST_DAYS, required=False
+        label=_("Stop sharing recordings after [days]"), min_value=1, max_value=MOST_DAYS, required=False
     )
 
 

@@ -74,8 +74,8 @@ def owned(user: User, number: int, may: Callable[[User, Organization], bool] = m
     if not may(user, found):
         raise StatusError(
             403,
-            _("Only an owner of the organization may do that."),
-            _("You are in it as a member or a viewer, or not at all."),
+            _("Only an owner of the organization can do that."),
+            _("You are a member or a viewer of it, or not in it at all."),
             _("Ask one of its owners; its page names them."),
         )
     return found
@@ -118,7 +118,7 @@ def _check_free(organization: Organization) -> None:
         organization.validate_constraints()
     except ValidationError as error:
         raise HarkError(
-            _("The organization cannot be called that."), _("The name is taken."), _("Choose another name.")
+            _("The organization cannot have that name."), _("The name is taken."), _("Choose another name.")
         ) from error
 
 
@@ -126,8 +126,8 @@ def _checked_name(name: str) -> str:
     name = " ".join(name.split())
     if not name or len(name) > LONGEST_NAME or any(unicodedata.category(letter)[0] == "C" for letter in name):
         raise HarkError(
-            _("The organization cannot be called that."),
-            _("A name has 1 to %(most)d characters, none of which is a control character.") % {"most": LONGEST_NAME},
+            _("The organization cannot have that name."),
+            _("A name must have 1 to %(most)d characters, without control characters.") % {"most": LONGEST_NAME},
             _("Choose another name."),
         )
     return name
@@ -137,7 +137,7 @@ def _check_number(user: User) -> None:
     if Membership.objects.filter(user=user).count() >= MOST_OF_A_USER:
         raise HarkError(
             _("You are in too many organizations."),
-            _("A user may be in %(most)d.") % {"most": MOST_OF_A_USER},
+            _("A user can be in %(most)d.") % {"most": MOST_OF_A_USER},
             _("Leave one of them first."),
         )
 
@@ -160,8 +160,8 @@ def invite(*, organization: Organization, by: User, role: str, base_url: str) ->
     with alone():
         if open_invitations(organization).count() >= MOST_OPEN:
             raise HarkError(
-                _("The invitation was not made."),
-                _("%(most)d invitations wait.") % {"most": MOST_OPEN},
+                _("The invitation was not created."),
+                _("%(most)d invitations are open.") % {"most": MOST_OPEN},
                 _("Revoke some of them first."),
             )
         made = Invitation.objects.create(
@@ -196,8 +196,8 @@ def find_invitation(*, secret: str) -> Invitation:
     found = _working().select_related("organization", "invited_by").filter(digest=digest(secret)).first()
     if found is None:
         raise LinkGone(
-            _("This invitation does not work any more."),
-            _("It was used, revoked or expired after a week, or the link is incomplete."),
+            _("This invitation no longer works."),
+            _("It was used, was revoked, has expired after a week, or the link is incomplete."),
             _("Ask an owner of the organization for a new one."),
         )
     return found
@@ -210,8 +210,8 @@ def join(*, user: User, secret: str) -> Organization:
         organization = invitation.organization
         if membership_of(user, organization) is not None:
             raise HarkError(
-                _("You are in this organization already."),
-                _("The invitation is for somebody else, and works still."),
+                _("You are already in this organization."),
+                _("The invitation is for somebody else and still works."),
                 _("Send it to that person."),
             )
         _check_number(user)
@@ -268,7 +268,7 @@ def _check_owner_stays(membership: Membership) -> None:
     if current.role == Role.OWNER and not others.exists():
         raise HarkError(
             _("The organization needs an owner."),
-            _("%(name)s is the only one.") % {"name": membership.user.username},
+            _("%(name)s is its only owner.") % {"name": membership.user.username},
             _("Make somebody else an owner first, or delete the organization."),
         )
 
@@ -314,7 +314,7 @@ def share(*, thing: Thing, organization: Organization | None, by: User) -> None:
             raise StatusError(
                 403,
                 _("You cannot share with this organization."),
-                _("You are in it as a viewer, or not at all."),
+                _("You are a viewer of it, or not in it at all."),
                 _("Ask one of its owners to make you a member."),
             )
         if before == organization:
@@ -323,7 +323,7 @@ def share(*, thing: Thing, organization: Organization | None, by: User) -> None:
         if days is not None and thing.created_at < timezone.now() - timedelta(days=days):
             raise HarkError(
                 _("This recording cannot be shared."),
-                _("%(name)s keeps recordings shared for %(days)d days after they were made.")
+                _("%(name)s shares recordings for %(days)d days after they were made.")
                 % {"name": organization and organization.name, "days": days},
                 _("Ask one of its owners; its page names them."),
             )
@@ -393,8 +393,8 @@ def set_quota(*, organization: Organization, limits: Limits, by: User) -> None:
         if not may_set_quota(by, organization):
             raise StatusError(
                 403,
-                _("You may not set this quota."),
-                _("The owner of the installation has set it, or you are no owner of the organization."),
+                _("You cannot set this quota."),
+                _("The owner of the installation has set it, or you are not an owner of the organization."),
                 _("Ask the owner of the installation."),
             )
         Organization.objects.filter(pk=organization.pk).update(

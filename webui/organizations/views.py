@@ -106,11 +106,11 @@ def delete(request: HttpRequest, organization_id: int) -> HttpResponse:
     if request.POST.get("name", "").strip() != found.name:
         raise HarkError(
             _("The organization was not deleted."),
-            _("The name that was typed is not %(name)s.") % {"name": found.name},
+            _("The name you typed is not %(name)s.") % {"name": found.name},
             _("Go back and type its name."),
         )
     services.delete(organization=found)
-    messages.success(request, _("The organization %(name)s is deleted.") % {"name": found.name})
+    messages.success(request, _("The organization %(name)s was deleted.") % {"name": found.name})
     return redirect("organizations:index")
 
 
@@ -136,7 +136,7 @@ def invite(request: HttpRequest, organization_id: int) -> HttpResponse:
 def revoke(request: HttpRequest, organization_id: int, invitation_id: int) -> HttpResponse:
     found = services.owned(signed_in(request), organization_id)
     services.revoke_invitation(invitation=get_object_or_404(Invitation, pk=invitation_id, organization=found))
-    messages.success(request, _("The invitation does not work any more."))
+    messages.success(request, _("The invitation no longer works."))
     return redirect("organizations:organization", organization_id)
 
 
@@ -146,7 +146,7 @@ def join(request: HttpRequest, secret: str) -> HttpResponse:
     invitation = services.find_invitation(secret=secret)
     if request.method == "POST":
         joined = services.join(user=signed_in(request), secret=secret)
-        messages.success(request, _("You are in %(name)s.") % {"name": joined.name})
+        messages.success(request, _("You are now in %(name)s.") % {"name": joined.name})
         return redirect("organizations:organization", joined.pk)
     response = render(request, "organizations/join.html", {"invitation": invitation})
     response["Referrer-Policy"] = "no-referrer"
@@ -165,7 +165,7 @@ def remove(request: HttpRequest, organization_id: int, user_id: int) -> HttpResp
     """Remove a person; what they shared is theirs alone again."""
     membership = _person(request, organization_id, user_id)
     services.remove(membership=membership, by=signed_in(request))
-    said = _("%(name)s is removed; what they have shared is theirs alone again.")
+    said = _("%(name)s was removed; what they have shared is private again.")
     messages.success(request, said % {"name": membership.user.username})
     if membership.user == signed_in(request):
         return redirect("organizations:index")
@@ -262,7 +262,7 @@ def _share(request: HttpRequest, thing: services.Thing, page: str, pages: str) -
     organization = services.visible(user, whole_number(chosen) or 0) if chosen else None
     services.share(thing=thing, organization=organization, by=user)
     if organization is None:
-        messages.success(request, _("It is shared with no organization."))
+        messages.success(request, _("It is not shared with an organization."))
     else:
         messages.success(request, _("It is shared with %(name)s.") % {"name": organization.name})
     gone = organization is None and thing.user_id != user.pk

@@ -49,15 +49,15 @@ def address(request: HttpRequest, detector_id: int, number: int) -> HttpResponse
     version = services.version_of(signed_in(request), detector_id, number, owned)
     if "renew" in request.POST:
         services.renew_link(version=version)
-        messages.warning(request, _("The secret address is a new one: copy it into your devices again."))
+        messages.warning(request, _("The secret address has changed: copy the new one to your devices."))
     else:
         before = version.served
         try:
             services.serve(version=version, to=Version.Served(request.POST.get("served", "")))
         except ValueError as error:
             raise HarkError(
-                _("That cannot be chosen."), _("The form was changed."), _("Load the page again, then choose.")
+                _("That choice is not available."), _("The form was altered."), _("Reload the page, then choose again.")
             ) from error
         if before == Version.Served.NOBODY and version.served == Version.Served.LINK:
-            messages.warning(request, _("The secret address is a new one: copy it into your devices again."))
+            messages.warning(request, _("The secret address has changed: copy the new one to your devices."))
     return redirect(reverse("trainer:version", args=[detector_id, number]) + "#where")

@@ -18,12 +18,12 @@ from webui.translation import explained
 
 SIZE_WORDS = {
     "auto": _("the most accurate one here"),
-    "large": _("large: far fewer misses with real people; 34 MB, a twentieth of a computer's core; English only"),
-    "standard": _("standard: 3 MB, for small computers and telephones"),
+    "large": _("large: far fewer misses with real people; 34 MB, a twentieth of a CPU core; English only"),
+    "standard": _("standard: 3 MB, for small computers and phones"),
 }
 METHOD_WORDS = {
-    VITERBI: _("Hark's own alignment: faster, surer of what is right"),
-    CTC_SEGMENTATION: _("the package ctc-segmentation: its places are as good; to compare with other tools"),
+    VITERBI: _("Hark's own alignment: faster, and more confident where it is right"),
+    CTC_SEGMENTATION: _("the package ctc-segmentation: equally accurate; for comparison with other tools"),
 }
 
 
@@ -46,16 +46,16 @@ class RunForm(forms.Form):
         label=_("Size"), choices=[(name, SIZE_WORDS[name]) for name in (AUTO_SIZE, *SIZES)], required=False
     )
     targets = forms.MultipleChoiceField(
-        label=_("Where shall it run?"), choices=[(name, TITLES[name]) for name in TARGETS], required=False
+        label=_("Where will you use it?"), choices=[(name, TITLES[name]) for name in TARGETS], required=False
     )
-    engines = forms.MultipleChoiceField(label=_("Voices by"), required=False)
-    mining = forms.BooleanField(label=_("Use recordings of the library"), required=False, initial=True)
+    engines = forms.MultipleChoiceField(label=_("Engines for the voices"), required=False)
+    mining = forms.BooleanField(label=_("Use recordings from the library"), required=False, initial=True)
     mining_method = forms.ChoiceField(
-        label=_("Words are placed in them by"),
+        label=_("Word alignment"),
         choices=[(name, METHOD_WORDS[name]) for name in METHODS],
         required=False,
     )
-    from_scratch = forms.BooleanField(label=_("Train from nothing"), required=False)
+    from_scratch = forms.BooleanField(label=_("Train from scratch"), required=False)
     seed = forms.IntegerField(label=_("Seed"), min_value=0, max_value=2**31 - 1, initial=0, required=False)
 
     def __init__(self, *args: Any, engines: Sequence[str] = (), usual: Collection[str] = (), **kwargs: Any) -> None:

@@ -158,7 +158,7 @@ class Version(models.Model):
         except (OSError, ValueError) as error:
             raise HarkError(
                 _("The report of this version cannot be read."),
-                _("%(file)s is gone or damaged.") % {"file": path.name},
+                _("%(file)s is missing or damaged.") % {"file": path.name},
                 _("Train the phrase again."),
             ) from error
         return report

@@ -114,9 +114,9 @@ def _where(request: HttpRequest, version: Version, report: results.Report) -> di
         "network": network,
         "secure": request.is_secure(),
         "served_choices": [
-            (Version.Served.LINK, _("whoever has the secret address")),
-            (Version.Served.PUBLIC, _("anyone: the address holds no secret")),
-            (Version.Served.NOBODY, _("nobody: the secret address stops working for good")),
+            (Version.Served.LINK, _("anyone with the secret address")),
+            (Version.Served.PUBLIC, _("anyone: the address is not secret")),
+            (Version.Served.NOBODY, _("nobody: disables the secret address permanently")),
         ],
     }
 

@@ -82,7 +82,7 @@ def verdict(version: Version, report: Report, winner: Version | None = None) -> 
     if winner is not None:
         number = {"number": winner.number}
         said["own"] = said["sentence"]
-        said["sentence"] = _("On the same streams it is no better than version %(number)d.") % number
+        said["sentence"] = _("On the same audio it is not better than version %(number)d.") % number
         said["advice"] = _("Use version %(number)d.") % number
         colour = "bad" if colour == "bad" else "warning"
         address = reverse("trainer:version", args=[detector.pk, winner.number])
@@ -176,15 +176,15 @@ def shipped_with(report: Report, points: Sequence[OperatingPoint]) -> OperatingP
 def _how(point: OperatingPoint) -> str:
     if point.raised:
         return _(
-            "Ordinary speech alone would allow a lower threshold than %(threshold)s: it is raised against similar "
-            "phrases, of which it accepts %(similar)s."
+            "Ordinary speech alone would allow a lower threshold than %(threshold)s: it is raised because of "
+            "confusable phrases, of which it accepts %(similar)s."
         )
     if point.extrapolated:
         return _(
-            "Extrapolated: the validation streams are too short to observe a rate this low, so the threshold of "
+            "Extrapolated: the validation audio is too short to observe such a low rate, so the threshold of "
             "%(threshold)s is an estimate."
         )
-    return _("Observed: on the validation streams a threshold of %(threshold)s gave that rate, or less.")
+    return _("Observed: on the validation audio a threshold of %(threshold)s gave that rate or a lower one.")
 
 
 def _in_words(point: OperatingPoint, fa_per_day: float, hours: float) -> dict[str, str]:
@@ -195,7 +195,9 @@ def _in_words(point: OperatingPoint, fa_per_day: float, hours: float) -> dict[st
     many = 1 if fa_per_day == 1 else 2
     setting = (
         ngettext(
-            "%(rate)s false alarm a day (%(hour)s an hour)", "%(rate)s false alarms a day (%(hour)s an hour)", many
+            "%(rate)s false alarm per day (%(hour)s per hour)",
+            "%(rate)s false alarms per day (%(hour)s per hour)",
+            many,
         )
         % names
     )
@@ -205,13 +207,13 @@ def _in_words(point: OperatingPoint, fa_per_day: float, hours: float) -> dict[st
         "option": ", ".join(
             [setting, *([_("raised")] if point.raised else []), *([_("extrapolated")] if point.extrapolated else [])]
         ),
-        "alarms": _("in %(hours)s h of test: %(alarms)s an hour (%(interval)s)") % figures,
+        "alarms": _("in %(hours)s h of test: %(alarms)s per hour (%(interval)s)") % figures,
         "how": _how(point) % names,
         "download": ngettext(
-            "The bundle with %(rate)s false alarm a day as its default: it fires from a score of %(threshold)s on. "
-            "Its other thresholds stay in it.",
-            "The bundle with %(rate)s false alarms a day as its default: it fires from a score of %(threshold)s on. "
-            "Its other thresholds stay in it.",
+            "The bundle with %(rate)s false alarm per day as its default: it triggers at a score of %(threshold)s "
+            "or more. It still has its other thresholds.",
+            "The bundle with %(rate)s false alarms per day as its default: it triggers at a score of %(threshold)s "
+            "or more. It still has its other thresholds.",
             many,
         )
         % names,
@@ -234,7 +236,7 @@ def plot(curves: Iterable[tuple[str, str, Report, str]], points: Sequence[Operat
         "lowest": lowest,  # the rate [1/h] of one false alarm in the test; below it there are none
         "most": max(HIGHEST_ALARMS, 10 * lowest, *(1.2 * point.x for point in points)),
         "points": [asdict(point) for point in points],
-        "words": {"x": _("False alarms an hour in the test"), "y": _("Missed"), "none": _("none")},
+        "words": {"x": _("False alarms per hour in the test"), "y": _("Missed"), "none": _("none")},
     }
 
 
@@ -300,7 +302,7 @@ def changes(before: Version, after: Version) -> list[dict[str, str]]:
     clips_before, clips = _clip_ids(before), _clip_ids(after)
     if clips_before is not None and clips is not None and clips != clips_before:
         counts = {"n": len(clips), "new": len(clips - clips_before), "gone": len(clips_before - clips)}
-        said = _("%(n)d (%(new)d new, %(gone)d gone)") % counts
+        said = _("%(n)d (%(new)d new, %(gone)d removed)") % counts
         found.append({"what": _("Clips"), "before": number_format(len(clips_before)), "after": said})
     return found
 
@@ -309,10 +311,10 @@ def changed_figures(before: Report, after: Report) -> list[dict[str, Any]]:
     """Return two versions' figures (:func:`same_stream`) as ``what``, ``before`` and ``after`` (:class:`Figure`)."""
     read: dict[str, Callable[[Report], Figure]] = {
         _("Missed"): lambda found: share(found["miss_rate"]["all"]),
-        _("Confusables accepted"): lambda found: share(found["confusables"]),
-        _("False alarms/h"): lambda found: rate(found["fa_per_hour"]),
-        _("Fires on marked false alarms"): lambda found: Figure(str(found["marked_fired"]), ""),
-        _("Misses marked misses"): lambda found: Figure(str(found["marked_missed"]), ""),
+        _("Confusable phrases accepted"): lambda found: share(found["confusables"]),
+        _("FA/h"): lambda found: rate(found["fa_per_hour"]),
+        _("Marked false alarms that trigger it"): lambda found: Figure(str(found["marked_fired"]), ""),
+        _("Marked misses that it misses"): lambda found: Figure(str(found["marked_missed"]), ""),
     }
     return [{"what": what, "before": figure(before), "after": figure(after)} for what, figure in read.items()]
 
@@ -332,7 +334,7 @@ def _made_of(version: Version) -> dict[str, str]:
         _("Verifier"): f"{verifier['name']} {verifier['version']}" if verifier else "",
         _("Parameters"): number_format(report["summary"]["parameters"]),
         _("Training steps"): number_format(report["training"]["steps"]),
-        _("Threshold it is shipped with"): number(report["summary"]["threshold"], 3),
+        _("Shipped threshold"): number(report["summary"]["threshold"], 3),
         _("Marked false alarms"): number_format(compared.get("marked", 0)),
         _("Marked misses"): number_format(compared.get("marked_misses", 0)),
         _("Anti-keywords"): "; ".join(" ".join(phones_of(phones)) for phones in anti_keywords),
@@ -396,11 +398,11 @@ def _heard_by(about: Mapping[str, Any] | None) -> str:
         return ""
     quiet, noisy = (1.0 - share for share in missed)
     accepted = about["confusables_accepted"]["value"]
-    said = _("Its own detector heard %(quiet)s %% of the test's voices close and quiet, %(noisy)s %% in noise.") % {
+    said = _("Its own detector detected %(quiet)s %% of the test voices close and quiet, %(noisy)s %% in noise.") % {
         "quiet": round(100 * quiet), "noisy": round(100 * noisy),
     }  # fmt: skip
     if accepted is not None:
-        said += " " + _("Of similar phrases %(accepted)s %% wake it.") % {"accepted": round(100 * accepted)}
+        said += " " + _("%(accepted)s %% of confusable phrases trigger it.") % {"accepted": round(100 * accepted)}
     if about["test_hours"]:
         alarms = shown(alarms_in(about["fa_per_hour"]["value"], about["test_hours"]))
         said += " " + _("It had %(alarms)s.") % {"alarms": alarms}

@@ -113,7 +113,7 @@ def all_engines(language: str) -> list[tuple[Engine, Readiness, list[Voice]]]:
 
 def only_trained() -> str:
     """Return why phrases of some languages cannot be tried without training."""
-    return _("Without training Hark hears phrases in English only.")
+    return _("Without training, Hark detects English phrases only.")
 
 
 def trainable(languages: Iterable[str]) -> list[tuple[str, str]]:
@@ -247,7 +247,7 @@ def compare(*, detector: Detector) -> Job:
         raise HarkError(
             _("There is nothing to compare."),
             _("This detector has one version."),
-            _("Retrain it, or train its phrase again, and compare then."),
+            _("Retrain it or train its phrase again, then compare."),
         )
     return _submit_comparison(detector, versions)
 
@@ -420,7 +420,7 @@ def remove_version(*, version: Version) -> None:
             raise HarkError(
                 _("This version cannot be deleted."),
                 _("It is the only one of its detector."),
-                _("Delete the detector."),
+                _("Delete the detector instead."),
             )
         record(Action.VERSION_DELETED, what=f"{version.detector_id}, {version.number}", about=version.detector.user)
         version.delete()

@@ -23,7 +23,7 @@ def spoken(engine: Engine, voice: Voice, text: str) -> bytes:
     """Synthesize a text as a WAV file at the engine's sample rate (mono, 16 bits). Raises HarkError."""
     pieces = _pieces(text)
     if not pieces:
-        raise HarkError(_("There is nothing to say."), _("The text has no letters or digits."), _("Send a text."))
+        raise HarkError(_("There is nothing to speak."), _("The text has no letters or digits."), _("Send a text."))
     parts: list[np.ndarray] = []
     rate = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -32,7 +32,7 @@ def spoken(engine: Engine, voice: Voice, text: str) -> bytes:
         ]
         for clip in engine.synthesize(wishes, Path(folder)):
             if isinstance(clip, FailedRequest):
-                raise HarkError(_("That could not be spoken."), clip.why, _("Try another voice."))
+                raise HarkError(_("The phrase could not be spoken."), clip.why, _("Try another voice."))
             audio, rate = soundfile.read(str(clip.path), dtype="float32")
             parts += [audio, np.zeros(round(PAUSE_S * rate), np.float32)]
     written = io.BytesIO()

@@ -29,13 +29,13 @@ IN_MEMORY = 16_000_000  # bytes of a bundle in memory; a larger one is made on d
 FILES = {
     "model.onnx": gettext_lazy("for onnxruntime: raw audio in, scores out"),
     "model.int8.onnx": gettext_lazy("the same with 8-bit weights: small, not faster"),
-    "model.pt": gettext_lazy("Hark's checkpoint, to train on from: it needs Hark"),
+    "model.pt": gettext_lazy("Hark's checkpoint for further training; it needs Hark"),
     "report.html": gettext_lazy("this report as one file"),
     "report.json": gettext_lazy("this report for programs"),
     "det.png": gettext_lazy("the DET curve as a picture"),
-    "README.md": gettext_lazy("which device takes which file, and what is typed there"),
-    "MODEL_CARD.md": gettext_lazy("what it is, how it was measured, its limits"),
-    "LICENSES.txt": gettext_lazy("every voice and corpus that went in"),
+    "README.md": gettext_lazy("which device takes which file, and the commands to use it"),
+    "MODEL_CARD.md": gettext_lazy("what it is, how it was measured, and its limits"),
+    "LICENSES.txt": gettext_lazy("every voice and corpus that it was made from"),
     DATASET: gettext_lazy("the clips used, as a NeMo manifest (JSON lines; paths from your data folder)"),
 }
 
@@ -106,9 +106,9 @@ def device_file(version: Version, name: str) -> DeviceFile:
 def _gone(name: str) -> StatusError:
     return StatusError(
         410,
-        _("%(file)s is gone.") % {"file": name},
+        _("%(file)s is missing.") % {"file": name},
         _("It is neither in the folder of this version nor in a bundle there."),
-        _("Bring the folder back from a backup, or train the phrase again."),
+        _("Restore the folder from a backup, or train the phrase again."),
     )
 
 
@@ -144,7 +144,7 @@ def asked_rate(request: HttpRequest) -> float | None:
         return float(asked)
     except ValueError as error:
         raise HarkError(
-            _("Invalid false-alarm rate."), _("“%s” is not a number.") % asked[:40], _("Give one such as 2.")
+            _("Invalid false-alarm rate."), _("“%s” is not a number.") % asked[:40], _("Enter a number such as 2.")
         ) from error
 
 
@@ -190,9 +190,9 @@ def dataset_manifest(version: Version, reader: User) -> bytes:
     except OSError as error:
         raise StatusError(
             410,
-            _("The list of clips is gone."),
-            _("The folder of the training run was removed; the clips are in the library still."),
-            _("Train the phrase again to have a list."),
+            _("The list of clips is missing."),
+            _("The folder of the training run was removed; the clips are still in the library."),
+            _("Train the phrase again to get a list."),
         ) from error
     if version.detector.user_id != reader.pk:
         for row in rows:

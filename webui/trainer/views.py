@@ -126,9 +126,9 @@ def plan(request: HttpRequest, job_id: UUID) -> HttpResponse:
 
 BUCKET_WORDS = {
     "positive": (_("Your phrase"), _("alone and in sentences, by many voices")),
-    "confusable": (_("What sounds like it"), _("one or two sounds away; must stay silent")),
-    "inbetween": (_("Parts of it"), _("half of it, and its words in other sentences; must stay silent")),
-    "plain_negative": (_("Ordinary speech"), _("must stay silent")),
+    "confusable": (_("What sounds like it"), _("one or two sounds different; must not trigger it")),
+    "inbetween": (_("Parts of it"), _("half of it, and its words in other sentences; must not trigger it")),
+    "plain_negative": (_("Ordinary speech"), _("must not trigger it")),
 }
 
 

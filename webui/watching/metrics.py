@@ -33,7 +33,7 @@ disable_created_metrics()
 REQUESTS = CollectorRegistry()
 _ANSWERED = Counter("hark_http_requests", "Requests answered.", ("method", "view", "status"), registry=REQUESTS)
 _SECONDS = Histogram(
-    "hark_http_request_seconds", "From a request to its answer.", ("method", "view"), registry=REQUESTS,
+    "hark_http_request_seconds", "Time from a request to its answer.", ("method", "view"), registry=REQUESTS,
     buckets=BUCKETS_S,
 )  # fmt: skip
 
@@ -59,9 +59,11 @@ class Jobs(Collector):
         rows = Job.objects.filter(state__in=Job.GOING).values("lane", "state").order_by().annotate(n=Count("id"))
         counts: Values = {(lane, state.value): 0 for lane in (TRAINING, AUDIO) for state in Job.GOING}
         counts |= {(row["lane"], row["state"]): row["n"] for row in rows}
-        yield _gauge("hark_jobs", "Jobs that wait or are at work.", ("lane", "state"), counts)
-        yield GaugeMetricFamily("hark_jobs_running_limit", "How many may run in a lane.", settings.JOBS_RUNNING)
-        yield GaugeMetricFamily("hark_jobs_waiting_limit", "How many may wait.", settings.JOBS_WAITING)
+        yield _gauge("hark_jobs", "Jobs that are waiting or running.", ("lane", "state"), counts)
+        yield GaugeMetricFamily(
+            "hark_jobs_running_limit", "Maximum number of running jobs in a queue.", settings.JOBS_RUNNING
+        )
+        yield GaugeMetricFamily("hark_jobs_waiting_limit", "Maximum number of waiting jobs.", settings.JOBS_WAITING)
 
         since = timezone.now() - LOOKED_BACK
         ended: dict[tuple[str, ...], int] = defaultdict(int)
@@ -116,8 +118,8 @@ class Disk(Collector):
             usage = shutil.disk_usage(settings.DATA)
         except OSError:
             return
-        yield GaugeMetricFamily("hark_disk_bytes", "Of the data folder's disk.", usage.total)
-        yield GaugeMetricFamily("hark_disk_free_bytes", "What is left of it.", usage.free)
+        yield GaugeMetricFamily("hark_disk_bytes", "Size of the data folder's disk.", usage.total)
+        yield GaugeMetricFamily("hark_disk_free_bytes", "Free space on the data folder's disk.", usage.free)
 
 
 def _queues() -> Iterator[Metric]:
@@ -139,7 +141,7 @@ def _queues() -> Iterator[Metric]:
     yield _gauge("hark_queue_depth", "Jobs (webhooks: messages) that wait in a queue.", ("lane",), depth)
     yield _gauge("hark_queue_oldest_seconds", "How long the oldest has waited.", ("lane",), oldest)
     seen: Values = {(lane,): age for lane, age in heartbeat.ages(LANES).items()}
-    yield _gauge("hark_worker_seen_seconds", "How long ago a worker of a queue was heard of.", ("lane",), seen)
+    yield _gauge("hark_worker_seen_seconds", "Time since a worker of a queue last reported.", ("lane",), seen)
 
 
 def _kept_jobs() -> Metric:

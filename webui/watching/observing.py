@@ -99,10 +99,10 @@ def _workers(lane: str) -> str:
     except DatabaseError:
         return "Not known without the database."
     if age is None:
-        return "No worker of this queue was ever heard of."
+        return "No worker of this queue has ever reported."
     if age > settings.JOBS_LEASE_S:
-        return f"No worker of this queue was heard of for {age:.0f} seconds."
-    return "The workers of this queue take nothing." if stuck else OK
+        return f"No worker of this queue has reported for {age:.0f} seconds."
+    return "The workers of this queue take no jobs." if stuck else OK
 
 
 def can_recognize() -> bool:
@@ -179,7 +179,7 @@ def _check_may_watch(request: HttpRequest) -> None:
     if not may and settings.METRICS_TOKEN:
         raise StatusError(
             401,
-            "The metrics are not for everybody.",
+            "The metrics require authentication.",
             "The request has no valid token, and no session of the owner.",
             "Send Authorization: Bearer with the value of HARK_METRICS_TOKEN.",
         )

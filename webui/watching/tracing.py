@@ -45,7 +45,7 @@ def provider() -> TracerProvider:
         raise HarkError(
             "Traces cannot be sent.",
             f"{ENDPOINTS[0]} is set, and the package {error.name} is not installed.",
-            f".venv/bin/python -m pip install {PACKAGES} -c constraints.txt, or take the setting away.",
+            f".venv/bin/python -m pip install {PACKAGES} -c constraints.txt, or remove the setting.",
         ) from error
     os.environ.setdefault("OTEL_SERVICE_NAME", "hark")
     made = TracerProvider()

@@ -101,8 +101,8 @@ def embed(audio: np.ndarray) -> np.ndarray:
     windows = _windows(speech_regions(speech_probabilities([audio]), *CERTAIN))
     if not windows:
         raise HarkError(
-            worded("There is no speech to know a voice by."),
-            worded("Nothing in the audio sounds like speech."),
+            worded("There is not enough speech to recognize this voice."),
+            worded("The audio contains no speech."),
             worded("Choose another part."),
         )
     return np.asarray(unit(_embeddings(audio, windows, silent_reporter()).mean(axis=0)), np.float32)
@@ -142,7 +142,7 @@ def _encoder() -> Any:
         from resemblyzer import VoiceEncoder
     except ImportError as error:
         raise HarkError(
-            worded("Speakers cannot be told apart by their voices here."),
+            worded("Speakers cannot be detected by their voices here."),
             worded("The package resemblyzer is missing or broken (%(error)s).", error=str(error)),
             INSTALL,
         ) from error

@@ -36,12 +36,12 @@ def readiness() -> Readiness:
     """Check, without loading, that the environment is complete and the pipeline is present."""
     if not environments.is_enabled(NAME):
         return Readiness(
-            False, worded("The environment of pyannote.audio is not made."), f"./hark engines enable {NAME}"
+            False, worded("The environment of pyannote.audio does not exist yet."), f"./hark engines enable {NAME}"
         )
     if not is_pulled():
         return Readiness(
             False,
-            worded("There is no pipeline of pyannote's on this machine."),
+            worded("pyannote's pipeline is not on this machine."),
             worded(
                 "Accept the terms on the page of %(repository)s, set HF_TOKEN and run ./hark engines pull pyannote.",
                 repository=REPOSITORY,
@@ -65,10 +65,10 @@ def diarize_pyannote(audio_file: Path, speakers: int | None = None) -> Diarizati
             worker.kill()
     except (WorkerGone, OSError, ValueError, TypeError) as error:
         raise HarkError(
-            worded("pyannote could not tell the speakers apart."),
+            worded("pyannote could not detect the speakers."),
             f"{str(error)[:300].rstrip('.')}.",
             worded(
-                "Check the pipeline (%(folder)s), or take it away: Hark's own way is taken then.",
+                "Check the pipeline (%(folder)s), or remove it: Hark then uses its own method.",
                 folder=str(own_folder()),
             ),
         ) from error

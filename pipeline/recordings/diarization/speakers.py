@@ -32,7 +32,7 @@ def diarize(
     cannot be read, or there is no method to distinguish speakers here.
     """
     reporter = reporter or silent_reporter()
-    reporter.stage("speakers", worded("Telling speakers apart"))
+    reporter.stage("speakers", worded("Detecting speakers"))
     found = None
     if speakers in (None, 2):
         comparison = channels.compare_if_stereo(audio_file)
@@ -42,7 +42,9 @@ def diarize(
         try:
             found = pyannote_engine.diarize_pyannote(audio_file, speakers)
         except HarkError as error:
-            reporter.log(worded("%(what)s %(why)s Hark's own way is taken.", what=error.what, why=error.why), "warning")
+            reporter.log(
+                worded("%(what)s %(why)s Hark uses its own method.", what=error.what, why=error.why), "warning"
+            )
     if found is None:
         found = acoustic.diarize_audio(read_audio(audio_file), speakers, reporter)
     if voices is not None and found.turns and voiceprints.names(voices):

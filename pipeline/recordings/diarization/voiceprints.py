@@ -41,7 +41,7 @@ def _checked(content: Any) -> Voices:
 
 
 _VOICES: KeptFile[Voices] = KeptFile(
-    "voices", worded("The remembered voices"), worded("remembering the voice"), _checked, dict
+    "voices", worded("The file of remembered voices"), worded("remembering the voice"), _checked, dict
 )
 
 
@@ -71,26 +71,26 @@ def remember(file: Path, name: str, audio: np.ndarray, *, consent: bool) -> None
     """
     if not consent:
         raise HarkError(
-            worded("The voice is not remembered."),
-            worded("The person has not agreed to it."),
-            worded("Ask them; if they agree, say so and try again."),
+            worded("The voice was not remembered."),
+            worded("The person has not consented."),
+            worded("Ask them; if they agree, confirm it and try again."),
         )
     name = " ".join(name.split())
     if not name:
         raise HarkError(
             worded("The voice has no name."),
             worded("The name is empty."),
-            worded("Give the name of the person who speaks."),
+            worded("Enter the name of the speaker."),
         )
     if len(audio) < LEAST_SPEECH_S * SAMPLE_RATE:
         raise HarkError(
-            worded("There is too little speech to know a voice by."),
+            worded("There is too little speech to remember this voice."),
             worded(
-                "%(audio)s s of it; %(least_speech_s)s s are needed.",
+                "It has %(audio)s s of speech; %(least_speech_s)s s are needed.",
                 audio=round(len(audio) / SAMPLE_RATE, 1),
                 least_speech_s=round(LEAST_SPEECH_S),
             ),
-            worded("Remember the person from a recording in which they say more."),
+            worded("Remember the voice from a recording with more speech by this person."),
         )
     embedding = np.array(speech_client.call(speech_client.TIMEOUT_S, embed, audio), np.float64)
     with _VOICES.to_change(file) as kept:

@@ -37,7 +37,7 @@ def check_engine(name: str) -> None:
     """Raise HarkError if no engine of that name can write here; "auto" always can."""
     known = {found.name: found for found in engines()}
     if name != AUTO and name not in known:
-        raise no_such(worded("engine of summaries"), name, [AUTO, *known])
+        raise no_such(worded("summary engine"), name, [AUTO, *known])
     if name != AUTO:
         known[name].available().require(worded("The engine %(engine)s cannot write summaries here.", engine=name))
 

@@ -27,7 +27,7 @@ TASK = (
 
 def polish(transcript: Transcript) -> Transcript:
     """Correct all texts that no person has edited. Raises HarkError: no language model, or invalid answers."""
-    chosen = llm.needed(worded("The transcript cannot be polished."))
+    chosen = llm.needed(worded("The transcript cannot be cleaned up."))
     corrected: dict[int, str] = {}
     unedited = tuple(replace(segment, text="") if segment.edited else segment for segment in transcript.segments)
     for rows in segment_rows(replace(transcript, segments=unedited), chosen.part_characters):

@@ -57,5 +57,5 @@ def as_json(summary: Summary) -> dict[str, Any]:
 
 def save_summary(summary: Summary, path: Path) -> None:
     """Write a summary as JSON, atomically. Raises HarkError: it cannot be stored."""
-    with storing("keeping the summary"), atomic_path(path) as temporary:
+    with storing("saving the summary"), atomic_path(path) as temporary:
         temporary.write_text(json.dumps(as_json(summary), ensure_ascii=False), encoding="utf-8")

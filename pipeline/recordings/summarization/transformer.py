@@ -65,7 +65,7 @@ class _Local:
         if not every:
             raise HarkError(
                 worded("The model wrote no summary."),
-                worded("%(done)s wrote nothing that the recording says.", done=model),
+                worded("%(done)s wrote nothing that occurs in the recording.", done=model),
                 worded("Choose another engine for summaries; extractive always works."),
             )
         lead = [point for part_points in points for point in part_points[:1]]
@@ -98,7 +98,7 @@ class LocalTransformer(_Local):
     """A summarizing model in a folder, as saved by transformers: BART, T5, Pegasus ..."""
 
     name = "transformers"
-    licence: str = worded("that of the model")
+    licence: str = worded("see the model")
 
     def available(self) -> Readiness:
         return SUMMARY.readiness()
@@ -116,7 +116,7 @@ class Character(_Local):
             return Readiness(True)
         return Readiness(
             False,
-            worded("Hark's own summarizer has not been trained (%(file)s is not there).", file=str(path)),
+            worded("Hark's own summarizer has not been trained (%(file)s does not exist).", file=str(path)),
             worded("Train it: ./hark summarizer train PAIRS, with lines of text and summary."),
         )
 

@@ -56,9 +56,9 @@ class FasterWhisper(whisper_models.WhisperEngine):
         if self.file() is None:
             model = self.model
             size = model if model in whisper_models.SIZES else "small"
-            why = worded("No Whisper model is on this machine in the form that it reads.")
+            why = worded("No Whisper model in this engine's format is on this machine.")
             if model:
-                why = worded("The Whisper model %(name)s is not on this machine in the form that it reads.", name=model)
+                why = worded("The Whisper model %(name)s is not on this machine in this engine's format.", name=model)
             return Readiness(
                 False,
                 why,
@@ -101,7 +101,7 @@ class FasterWhisper(whisper_models.WhisperEngine):
             raise HarkError(
                 worded("The Whisper model %(name)s cannot be loaded.", name=folder.name),
                 f"{str(error)[:200].rstrip('.')}.",
-                worded("Remove %(folder)s and pull it again.", folder=str(folder)),
+                worded("Remove %(folder)s and download it again.", folder=str(folder)),
             ) from error
 
     def run(
@@ -112,12 +112,12 @@ class FasterWhisper(whisper_models.WhisperEngine):
         if wanted is not None and wanted not in model.supported_languages:
             raise HarkError(
                 worded(
-                    "The Whisper model %(name)s does not know the language %(wanted)s.",
+                    "The Whisper model %(name)s does not support the language %(wanted)s.",
                     name=Path(self.model).name,
                     wanted=repr(wanted),
                 ),
                 worded("It is not among the languages that it was trained on."),
-                worded("Leave the language out: it is then found out."),
+                worded("Leave the language out: the model then detects it."),
             )
         task = "translate" if translate else "transcribe"
         segments, info = model.transcribe(

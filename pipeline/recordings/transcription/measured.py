@@ -52,7 +52,7 @@ def facts(name: str, took_s: float | None = None) -> list[Worded]:
             )
         )
     else:
-        found.append(worded("word errors not measured"))
+        found.append(worded("word error rate not measured"))
     return found
 
 
@@ -60,8 +60,8 @@ def source() -> Worded:
     """Return the corpora and numbers of words behind the word errors."""
     easy, hard = (measured()["corpora"][name] for name in (EASY, HARD))
     return worded(
-        "Word errors were measured on %(words)d words of %(easy)s and %(others)d of %(hard)s. Meetings and telephone "
-        "calls have more.",
+        "Word error rates were measured on %(words)d words of %(easy)s and %(others)d of %(hard)s. Meetings and "
+        "telephone calls have higher ones.",
         words=easy["words"], easy=easy["name"], others=hard["words"], hard=hard["name"],
     )  # fmt: skip
 

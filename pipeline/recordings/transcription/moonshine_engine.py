@@ -142,7 +142,7 @@ class Moonshine(RecognitionEngine):
             return Readiness(
                 False,
                 worded(
-                    "The package %(name)s is here without its model (%(files)s).",
+                    "The package %(name)s is installed without its model (%(files)s).",
                     name=DISTRIBUTION,
                     files=listed(lacking),
                 ),

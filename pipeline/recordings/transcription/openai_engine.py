@@ -45,7 +45,7 @@ class OpenAiEndpoint(RecognitionEngine):
 
     name = "openai"
     why = worded("no Whisper model is on this machine, and an endpoint is configured")
-    licence: str = worded("of the endpoint")
+    licence: str = worded("see the provider")
     hosted = True
     translates = True
 
@@ -65,8 +65,8 @@ class OpenAiEndpoint(RecognitionEngine):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             return Readiness(
                 False,
-                worded("HARK_ASR_URL is no address of an endpoint."),
-                worded("Give it as https://host/v1, and restart."),
+                worded("HARK_ASR_URL is not the address of an endpoint."),
+                worded("Set it to an address such as https://host/v1, and restart."),
             )
         return Readiness(True)
 
@@ -95,8 +95,8 @@ class OpenAiEndpoint(RecognitionEngine):
             return segments_of(answer.json(), len(audio) / SAMPLE_RATE, "en" if translate else language)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise HarkError(
-                worded("The endpoint for recognition answered nonsense."),
-                worded("%(name)s in what it answered: it is no verbose_json transcript.", name=type(error).__name__),
+                worded("The recognition endpoint gave an invalid answer."),
+                worded("%(name)s in its answer: it is not a verbose_json transcript.", name=type(error).__name__),
                 worded("Check that HARK_ASR_URL names an endpoint with OpenAI's audio API, or choose another engine."),
             ) from error
 
@@ -148,10 +148,10 @@ def _address() -> str:
 def _server() -> Server:
     return Server(
         _address().rstrip("/"),
-        worded("The endpoint for recognition"),
+        worded("The recognition endpoint"),
         worded(
-            "Check HARK_ASR_URL, HARK_ASR_KEY, HARK_ASR_MODEL and the network, or choose another engine; what was "
-            "transcribed is kept."
+            "Check HARK_ASR_URL, HARK_ASR_KEY, HARK_ASR_MODEL and the network, or choose another engine; finished "
+            "transcripts are saved."
         ),
         os.environ.get("HARK_ASR_KEY", "").strip(),
         timeout_s=TIMEOUT_S,

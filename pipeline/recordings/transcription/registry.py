@@ -47,7 +47,7 @@ def engine(name: str) -> RecognitionEngine:
     """Return the engine of that name, ready for use. Raises HarkError: there is none, or it cannot be used here."""
     found = _engines().get(name)
     if found is None:
-        raise no_such(worded("engine of recognition"), name, [AUTO, *_engines()])
+        raise no_such(worded("recognition engine"), name, [AUTO, *_engines()])
     found.check()
     return found
 
@@ -72,15 +72,15 @@ def choose(
     if name != AUTO:
         found = engine(name)
         if translate and not found.translates:
-            raise _no_translator(
-                f"The engine {described(found)} writes what is said in the language that it is said in."
-            )
+            raise _no_translator(f"The engine {described(found)} transcribes in the spoken language.")
         if not knows(found, language):
             raise HarkError(
                 worded(
-                    "The engine %(name)s does not know the language %(language)s.", name=name, language=repr(language)
+                    "The engine %(name)s does not support the language %(language)s.",
+                    name=name,
+                    language=repr(language),
                 ),
-                worded("It knows %(languages)s.", languages=listed(found.languages() or ())),
+                worded("It supports %(languages)s.", languages=listed(found.languages() or ())),
                 worded("Choose the engine %(auto)s, or another one.", auto=AUTO),
             )
         found = _fitted(found, data)
@@ -98,11 +98,11 @@ def choose(
     readiness = lacking.available()
     raise HarkError(
         worded(
-            "No engine that is ready here knows the language %(language)s.",
+            "No engine that is ready here supports the language %(language)s.",
             language=repr(base_language(language or "")),
         ),
         worded(
-            "Moonshine and Hark's own recognizer know English only. %(name)s: %(why)s",
+            "Moonshine and Hark's own recognizer support English only. %(name)s: %(why)s",
             name=lacking.name,
             why=readiness.why,
         ),

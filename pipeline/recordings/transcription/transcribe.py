@@ -88,7 +88,7 @@ def transcribe(
     """
     reporter = reporter or silent_reporter()
     engine, why = registry.choose(options.engine, options.language, options.data, options.translate)
-    reporter.stage("listen", worded("Looking for speech"))
+    reporter.stage("listen", worded("Detecting speech"))
     reporter.log(f"Recognition by {why}")
     with open_normalized(audio_file) as recording:
         seconds = recording.frames / SAMPLE_RATE
@@ -135,9 +135,9 @@ def recognize_by_name(
     """Run :func:`recognize` in the speech service, with its own engines. Raises HarkError: the piece is too long."""
     if len(audio) > (PIECE_S + 1) * SAMPLE_RATE:
         raise HarkError(
-            worded("The piece cannot be recognized."),
+            worded("The part cannot be recognized."),
             worded("An engine accepts at most %(piece_s)s s at once.", piece_s=rounded(PIECE_S)),
-            worded("Cut the recording into pieces first."),
+            worded("Split the recording first."),
         )
     return registry.with_model(name, model, language).recognize(audio, language, translate, words)
 
@@ -231,10 +231,13 @@ def _check_language(found: list[Segment], spoken_s: float, engine: RecognitionEn
     names = {"engine": engine.name, "languages": listed(known), "seconds": rounded(spoken_s)}
     raise HarkError(
         worded("The speech was not recognized."),
-        worded("%(engine)s knows the language %(languages)s only, and found hardly a word in %(seconds)s s.", **names),
         worded(
-            "Name the language that is spoken: Hark takes an engine for it, or says which one to install. With "
-            "%(languages)s, it gives whatever it finds.",
+            "%(engine)s supports the language %(languages)s only, and recognized hardly a word in %(seconds)s s.",
+            **names,
+        ),
+        worded(
+            "Choose the spoken language: Hark then uses a suitable engine, or names one to install. With "
+            "%(languages)s, Hark accepts any result.",
             **names,
         ),
     )

@@ -95,13 +95,13 @@ def pull(size: str, reporter: Reporter) -> Path:
         raise no_such(worded("Whisper model"), size, SIZES)
     target = own_folder() / size
     if is_converted(target):
-        reporter.log(f"The model {size} is there already: {target}")
+        reporter.log(f"The model {size} is already there: {target}")
         return target
     try:
         from faster_whisper import download_model
     except ImportError as error:
         raise HarkError(
-            worded("The model %(size)s could not be pulled.", size=size),
+            worded("The model %(size)s could not be downloaded.", size=size),
             worded("The package faster-whisper is missing (%(error)s).", error=str(error)),
             worded("python -m pip install faster-whisper -c constraints.txt"),
         ) from error
@@ -109,5 +109,5 @@ def pull(size: str, reporter: Reporter) -> Path:
     with pulling(size, target):
         download_model(size, output_dir=str(target))
         if not is_converted(target):
-            raise ValueError("the repository does not hold a whole model")
+            raise ValueError("the repository does not have a complete model")
     return target

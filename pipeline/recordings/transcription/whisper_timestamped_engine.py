@@ -30,11 +30,11 @@ class WhisperTimestamped(whisper_models.WhisperEngine, WorkerEngine):
         if not there.ok:
             return there
         if self.file() is None:
-            why = worded("There is no Whisper model in openai-whisper's form.")
+            why = worded("There is no Whisper model in openai-whisper's format.")
             if self.model:
-                why = worded("There is no Whisper model in openai-whisper's form called %(name)s.", name=self.model)
+                why = worded("There is no Whisper model in openai-whisper's format called %(name)s.", name=self.model)
             folder = str(whisper_models.own_folder())
-            enable = worded("Copy a .pt file into %(folder)s, or name one in HARK_WHISPER_MODEL.", folder=folder)
+            enable = worded("Copy a .pt file into %(folder)s, or set HARK_WHISPER_MODEL to one.", folder=folder)
             return Readiness(False, why, enable)
         return Readiness(True)
 

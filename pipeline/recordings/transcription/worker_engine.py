@@ -79,7 +79,7 @@ class WorkerEngine(RecognitionEngine):
                 self._loaded.kill()
                 self._loaded = None
                 if attempt == 2:
-                    failed = worded("The engine %(name)s failed twice on the same piece.", name=self.name)
+                    failed = worded("The engine %(name)s failed twice on the same part.", name=self.name)
                     raise self._failed(failed, error) from error
         raise AssertionError("unreachable")
 
@@ -87,7 +87,7 @@ class WorkerEngine(RecognitionEngine):
         return HarkError(
             what,
             f"{str(error)[:400].rstrip('.')}.",
-            worded("Choose another engine, or try again; what was transcribed is kept."),
+            worded("Choose another engine, or try again; finished parts are saved."),
         )
 
 

@@ -87,7 +87,7 @@ def test_missing_data_are_reported(shared: Path, tmp_path: Path, monkeypatch: py
     assert figures["bundles"] == {}
     assert set(figures["not_measured"]) == {"voices of choir", "voices of mute", "real words"}
     monkeypatch.setenv("HARK_SHARED", str(tmp_path / "nowhere"))
-    with pytest.raises(HarkError, match="not here"):
+    with pytest.raises(HarkError, match="are missing"):
         run_measurement("confusables", BenchOptions(), silent_reporter())
 
 

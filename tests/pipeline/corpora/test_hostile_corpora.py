@@ -243,7 +243,7 @@ def test_who_reads_a_corpus_is_not_believed(
     whole = {**asdict(Utterance(put(folder / "a.wav", 1), "x")), "audio": str(folder / "a.wav")}
     lines = [{**whole, **line} if isinstance(line, dict) and line else line for line in told]
     monkeypatch.setattr(listing, "called", lambda *arguments, **more: iter(lines))
-    with pytest.raises(HarkError, match="answered nonsense"):
+    with pytest.raises(HarkError, match="gave an invalid answer"):
         run(folder, library)
 
 

@@ -41,12 +41,12 @@ HALF_AN_HOUR = MediaLimits(max_seconds=1800)
 # name of the upload, what it holds, what the error says
 ZOO: list[tuple[str, Callable[[Path], bytes], str]] = [
     ("empty.wav", lambda path: b"", "empty"),
-    ("header.wav", lambda path: wav_that_lies()[:44], "no sound|not a recording|breaks off"),
-    ("truncated.wav", lambda path: half(wav_that_lies()), "breaks off after"),
-    ("truncated.flac", lambda path: half(flac(path)), "breaks off after|damaged"),
+    ("header.wav", lambda path: wav_that_lies()[:44], "no audio|not a recording|ends prematurely"),
+    ("truncated.wav", lambda path: half(wav_that_lies()), "ends prematurely after"),
+    ("truncated.flac", lambda path: half(flac(path)), "ends prematurely after|damaged"),
     ("zip.wav", zipped, "ZIP archive"),
     ("bomb.mp3", lambda path: flac_that_lies(31 * 60, 0), "too long"),
-    ("promise.flac", lambda path: flac_that_lies(2, 60), "breaks off after|damaged"),
+    ("promise.flac", lambda path: flac_that_lies(2, 60), "ends prematurely after|damaged"),
     ("endless.flac", lambda path: flac_that_lies(2, 8_000_000), "too long|breaks off|damaged"),
     ("31min.flac", lambda path: flac_that_lies(31 * 60, 31 * 60), "too long"),
     ("none.wav", lambda path: wav_that_lies(channels=0), "not a recording"),
@@ -114,7 +114,7 @@ def test_a_flac_that_holds_more_than_it_says(decoder: str, tmp_path: Path) -> No
 def test_video_without_sound(tmp_path: Path) -> None:
     command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=duration=1:size=64x64:rate=5"]
     subprocess.run([*command, str(tmp_path / "mute.mp4")], check=True, timeout=60)
-    with pytest.raises(HarkError, match="video without sound"):
+    with pytest.raises(HarkError, match="video without audio"):
         normalize(tmp_path / "mute.mp4", tmp_path / "a.flac", HALF_AN_HOUR)
 
 

@@ -148,7 +148,7 @@ def test_a_question_that_is_none_says_so(question: str) -> None:
     for found in (CALL_PASSAGES, []):
         with pytest.raises(HarkError) as caught:
             answer(question, found)
-        assert caught.value.what in ("There is no question.", "The question is too long.")
+        assert caught.value.what in ("The question is empty.", "The question is too long.")
 
 
 def test_the_longest_question_is_answered() -> None:
@@ -194,7 +194,7 @@ def test_what_a_reader_marks_is_cited_with_all_its_segments() -> None:
 
 def test_without_a_reader_it_is_the_best_sentence() -> None:
     def gone(question: str, texts: list[str]) -> None:
-        raise HarkError("The service is gone.", "It was killed.", "Start it.")
+        raise HarkError("The service is missing.", "It was killed.", "Start it.")
 
     question = "Which form fails on old browsers?"
     plain = answer(question, CALL_PASSAGES)

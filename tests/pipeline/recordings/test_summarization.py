@@ -282,7 +282,7 @@ def test_a_transformers_model_writes(tiny_bart: Path) -> None:
 
 
 def test_a_transformers_model_that_is_damaged_says_so(tiny_bart: Path) -> None:
-    with pytest.raises(HarkError, match="is not here"):
+    with pytest.raises(HarkError, match="is not installed"):
         local.write("transformers", ["a"])
     folder = local.SUMMARY.own_folder
     folder.mkdir(parents=True)
@@ -520,5 +520,5 @@ def test_polish_keeps_the_segments(double: Double, rows: Any) -> None:
 
 
 def test_polish_needs_a_model() -> None:
-    with pytest.raises(HarkError, match="cannot be polished"):
+    with pytest.raises(HarkError, match="cannot be cleaned up"):
         polish(TALK)

@@ -90,7 +90,7 @@ def test_what_is_not_pinned_is_not_taken(registry: list[str], tarball: Path, tmp
 
 
 def test_without_a_network_it_says_what_to_do(tarball: Path, tmp_path: Path) -> None:
-    with pytest.raises(HarkError, match="could not be fetched") as raised:
+    with pytest.raises(HarkError, match="could not be downloaded") as raised:
         web_runtime(tmp_path / "data")
     assert f"npm pack {PACKAGE}@{VERSION}" in raised.value.what_to_do and "127.0.0.1:9" in raised.value.why
     assert (web_runtime(tmp_path / "data", tarball) / FILES[0]).is_file(), "and that works"

@@ -87,7 +87,7 @@ def test_a_dead_address_disturbs_nothing(detectors: dict[str, Detector], caplog:
 
 
 def test_what_is_no_address_is_refused_at_the_start(tmp_path: Path) -> None:
-    with pytest.raises(HarkError, match="no address to send to"):
+    with pytest.raises(HarkError, match="not an address to send to"):
         WakeSender("kitchen", "x")
 
 

@@ -228,7 +228,7 @@ def test_inaccurate_8_bit_weights_are_left_out_and_reported(
     files = write()
     (event,) = told
     said = str(event["message"])
-    assert event["level"] == "warning" and "model.int8.onnx" in said and "0.25 are accepted" in said
+    assert event["level"] == "warning" and "model.int8.onnx" in said and "the tolerance is 0.25" in said
     assert not list((tmp_path / "job").iterdir())
     with zipfile.ZipFile(files.bundle) as archive:
         manifest = json.loads(archive.read("manifest.json"))

@@ -215,7 +215,7 @@ def test_where_all_was_trained_on_takes_are_asked_for(runs: Runs) -> None:
         runs.add(run, 0.5)
     table = runs.data / "jobs/old/clips.csv"
     table.write_text(table.read_text().replace(",test,", ",train,"))
-    with pytest.raises(HarkError, match="cannot be compared on one stream") as raised:
+    with pytest.raises(HarkError, match="cannot be compared on the same audio") as raised:
         compare_versions(["new", "old"], runs.data, silent_reporter())
     assert "Record the phrase" in raised.value.what_to_do
     assert not (runs.data / "models/new" / COMPARISON).exists()

@@ -290,5 +290,5 @@ def test_a_file_that_says_something_else_is_not_handed_out(
 
     monkeypatch.setattr(devices, "difference", other)
     monkeypatch.setitem(EFFORTS, "tiny", replace(tiny, device_steps=2))
-    with pytest.raises(HarkError, match="file for ESPHome was not made"):
+    with pytest.raises(HarkError, match="file for ESPHome was not created"):
         make_for_device("esphome", CONFIG, clips, tmp_path / "data", tmp_path / "job", silent_reporter())

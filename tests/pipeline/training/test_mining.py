@@ -276,7 +276,7 @@ def test_a_run_mines_the_phrase_and_what_resembles_it(library: Library, monkeypa
         "open the",
     }
     (said,) = [event["message"] for event in events if "1 of the phrase" in event.get("message", "")]
-    assert said.endswith("Those of the test train nothing.")
+    assert said.endswith("Those in the test are not used in training.")
     before = library.stats().slices
     _mine(config, near_texts, library, silent_reporter())
     if find_spec("ctc_segmentation"):

@@ -377,7 +377,7 @@ def test_missing_engines_are_reported_and_those_that_were_named_are_required(
     assert set(ready_engines(("paid", "alpha"), "en")[0]) == {"paid", "alpha"}
     for name, why in (
         ("broken", "no weights"),
-        ("nobody", "Known are"),
+        ("nobody", "Hark has"),
     ):
         with pytest.raises(HarkError) as raised:
             ready_engines((name,), "en")
@@ -420,7 +420,7 @@ class TestAudition:
         plan = plan_of(library)
         assert set(plan.engines) == {"alpha", "gamma"}
         assert plan.summary()["engines_missing"]["beta"] == (
-            "it cannot say “hey compass”: 3 of 4 clips could not be understood"
+            "it cannot say “hey compass”: 3 of 4 clips were unintelligible"
         )
         assert {request.engine for request in plan.requests} == {"alpha", "gamma"}
         assert choirs["alpha"].spoken == [], "it is sure"

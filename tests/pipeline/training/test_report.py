@@ -166,14 +166,14 @@ RULES = [
     ({}, {"summary.miss_rate_noisy": interval(None)}, "in quiet and not measured in noise"),
     ({}, {"results.far": {"utterances": 0, "miss_rate": interval(None)}}, "not across a room"),
     ({}, {"results.utterances": 0}, "no utterance of “hey compass” alone"),
-    ({"real": True}, {}, "2.00 hours of the false-alarm streams are real speech that was kept out of training"),
+    ({"real": True}, {}, "2.00 hours of the false-alarm audio are real speech that was kept out of training"),
     ({"real": True}, {}, "on 40 utterances by people who were not used in training: 12.5 %"),
     ({"real": True}, {}, "not Import real speech"),
     ({"real": True}, {}, "not estimated from synthetic"),
     (
         {},
         {"backbone": {"name": "a", "version": 1, "training_corpora": [], "training_engines": []}},
-        "that of two parts",
+        "has two parts",
     ),
 ]
 
@@ -219,7 +219,7 @@ def test_only_detectors_whose_tests_predict_people_promise_that() -> None:
         report["model"]["kind"] = kind
         report["results"]["by_engine"] = [{**row, "engine": engine} for row in report["results"]["by_engine"]]
         said = words(report)
-        assert ("Of real people who say" in said) == promised, (kind, engine)
+        assert ("With real people who say" in said) == promised, (kind, engine)
         assert ("It may miss real people more often" in said) != promised
         assert ("expected misses of real people" in html_report(report)) == promised
     report["model"]["kind"] = "encoder"

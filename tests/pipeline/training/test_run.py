@@ -231,7 +231,7 @@ def test_a_damaged_clock_does_not_stop_a_run(tmp_path: Path) -> None:
     assert StageClock(tmp_path / "seconds.json").seconds == {}
 
 
-@pytest.mark.parametrize(("code", "what"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "may not write")])
+@pytest.mark.parametrize(("code", "what"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "no write permission")])
 def test_trouble_with_the_disk_is_explained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, what: str
 ) -> None:
@@ -376,7 +376,7 @@ def test_nothing_was_generated_twice(attempts: tuple[Path, list[Attempt]]) -> No
     assert set(made[-1].clips) <= wanted and len(made[-1].clips) >= 0.95 * len(wanted)
     assert made[-1].clips == made[2].clips, "and after synthesis was finished, nothing at all"
     spoken_later = next(e["message"] for e in made[2].events if e["event"] == "stage" and e["name"] == "synthesize")
-    assert spoken_later == f"Speaking {len(wanted) - counts['synthesize:2']} clips"
+    assert spoken_later == f"Synthesizing {len(wanted) - counts['synthesize:2']} clips"
     with Library(data) as library:
         assert library.check(left_over_after_s=0, mend=True).ok and library.check(left_over_after_s=0).problems == ()
 
@@ -530,7 +530,7 @@ def test_a_decoder_of_another_version_is_reported_before_anything_slow(
     monkeypatch.setattr(encoder_backbone, "package_file", lambda name: tmp_path / name.name)
     monkeypatch.setattr(encoder_backbone, "DIGESTS", {encoder_backbone.DECODER_FILE: "0" * 64})
     encoder_backbone.check_package.cache_clear()
-    with pytest.raises(HarkError, match=r"decoder_model_merged\.ort, which large detectors need, is not here"):
+    with pytest.raises(HarkError, match=r"decoder_model_merged\.ort, which large detectors need, is missing"):
         prepare(RunConfig("hey compass", effort="quick", size="large"))
 
 
@@ -547,7 +547,7 @@ def test_two_processes_do_not_work_on_one_run(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(lock, "PATIENCE_S", 0.0)
     with lock.held(folder / "lock", refusal):
-        with pytest.raises(HarkError, match="going on already") as raised:
+        with pytest.raises(HarkError, match="already running") as raised:
             run_training(config, tmp_path, silent_reporter())
         assert folder.name in raised.value.what and str(os.getpid()) in raised.value.why and not begun
     run_training(config, tmp_path, silent_reporter())

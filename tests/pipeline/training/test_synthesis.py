@@ -88,7 +88,7 @@ def test_a_slow_engine_is_named_while_others_wait(
     requests = [request(n, name, f"{name}-1/alto") for n, name in enumerate(["quick", "slow"] * 4)]
     _, reporter = speak(requests, engines, library)
     messages = [event["message"] for event in reporter.events if event["event"] == "log"]
-    assert len(messages) == 1 and re.fullmatch(r"quick is done; still speaking: slow \([34] left\)\.", messages[0])
+    assert len(messages) == 1 and re.fullmatch(r"quick is done; still running: slow \([34] left\)\.", messages[0])
     left_s = [event["eta_s"] for event in reporter.events if event["event"] == "progress"]
     known = [left for left in left_s if left is not None]
     assert left_s[-1] == 0 and max(known) > 0.5, "by the slow one's pace"
@@ -101,7 +101,7 @@ def test_other_engines_speak_what_one_could_not(library: Library, make_choir: ty
     report, reporter = speak(requests, {"good": good, "bad": bad}, library)
     assert remaining(requests, library) == []
     assert report.failed == {"bad": {"it has a cold": 4}} and report.generated == {"positive": 20}
-    assert "4 clips failed and are spoken by other engines" in reporter.warnings
+    assert "4 clips failed and are synthesized by other engines" in reporter.warnings
     assert "bad: 4 clips failed: it has a cold" in reporter.warnings
     assert max(Counter(good.spoken + bad.spoken).values()) == 1
     by_id = {clip.request_id: clip for clip in library.iter_clips()}
@@ -145,7 +145,7 @@ def test_where_no_engine_can_speak_the_reason_is_reported(library: Library, make
         engine.fails = lambda r: "there is no voice in it"
     # Nobody but alpha has a voice for the validation split, so not even a second try is made there.
     requests = [request(n, "alpha", "alpha-1/alto", split="validation") for n in range(5)]
-    with pytest.raises(HarkError, match="No speech engine could speak") as raised:
+    with pytest.raises(HarkError, match="No speech engine could synthesize") as raised:
         speak(requests, engines, library)
     assert "alpha: there is no voice in it" in raised.value.why
     assert [engine.closed for engine in engines.values()] == [1, 1]
@@ -200,9 +200,9 @@ def test_crashing_hanging_and_silent_workers_are_made_up_for(
     report, reporter = speak(requests, fake_and_espeak, library)
     assert remaining(requests, library) == []
     whys = " ".join(report.failed["fake"])
-    for why in ("SIGSEGV", "did not answer", "noise", "silent", "nonsense", "refuse"):
+    for why in ("SIGSEGV", "did not answer", "noise", "silent", "invalid answer", "refuse"):
         assert why in whys
-    assert "6 clips failed and are spoken by other engines" in reporter.warnings
+    assert "6 clips failed and are synthesized by other engines" in reporter.warnings
     assert Counter(clip.engine for clip in library.iter_clips()) == {"espeak": 14, "fake": 2}
 
 

@@ -26,13 +26,15 @@ def of_a_large_one(report: dict[str, Any]) -> dict[str, Any]:
 def test_a_verdict_without_people_says_so() -> None:
     said = str(verdict_of(a_report()).sentence)
     assert said == (
-        "It heard 34 of 40 test utterances by synthetic voices, and how well it hears people is not measured; "
-        "1 of 10 similar phrases wakes it; 1 false alarm in 2 hours of other speech and noise."
+        "It detected 34 of 40 test utterances by synthetic voices, and how well it detects people was not "
+        "measured; 1 of 10 confusable phrases triggers it; 1 false alarm in 2 hours of other speech and noise."
     )
 
 
 def test_people_are_counted_where_they_were_measured() -> None:
-    assert str(verdict_of(a_report(people=19)).sentence).startswith("It heard 10 of 19 recordings of people; 1 of 10")
+    assert str(verdict_of(a_report(people=19)).sentence).startswith(
+        "It detected 10 of 19 recordings of people; 1 of 10"
+    )
 
 
 def test_of_detectors_whose_test_predicts_people_that_is_expected() -> None:
@@ -47,7 +49,7 @@ def test_of_detectors_whose_test_predicts_people_that_is_expected() -> None:
 
 def test_some_confusables_that_wake_it_are_named() -> None:
     report = a_report(fooled_by=["hay campus", "hey come past", "eh compass", "okay compass"])
-    wakes = "; 1 of 10 similar phrases wakes it (for example “hay campus”, “hey come past”, “eh compass”); "
+    wakes = "; 1 of 10 confusable phrases triggers it (for example “hay campus”, “hey come past”, “eh compass”); "
     assert wakes in verdict_of(report).sentence
 
 
@@ -55,9 +57,9 @@ def test_none_and_not_tested_are_distinguished() -> None:
     nothing = {"value": 0.0, "low": 0.0, "high": 1.0}
     report = a_report(confusables_accepted=nothing, fa_per_hour=nothing)
     report["results"]["hours"] = 0.75
-    assert "none of 10 similar phrases wakes it; no false alarm in 45 minutes" in verdict_of(report).sentence
+    assert "none of 10 confusable phrases triggers it; no false alarm in 45 minutes" in verdict_of(report).sentence
     report["results"]["confusables"]["said"] = report["results"]["hours"] = 0
-    assert "similar phrases were not tested; other speech was not tested" in verdict_of(report).sentence
+    assert "confusable phrases were not tested; other speech was not tested" in verdict_of(report).sentence
 
 
 @pytest.mark.parametrize(

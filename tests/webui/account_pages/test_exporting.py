@@ -104,7 +104,7 @@ def test_a_library_on_a_server_is_in_it_as_an_sqlite_file(
 def test_the_owner_is_advised_to_make_a_backup(owners: Client) -> None:
     answer = owners.post("/account/export")
     assert answer.status_code == 422 and "./hark backup" in answer.content.decode()
-    assert "Make the export" not in owners.get("/account/").content.decode()
+    assert "Create the export" not in owners.get("/account/").content.decode()
 
 
 def test_no_quota_keeps_one_s_own_data_here(client: Client, other: User, portal: Path) -> None:

@@ -90,7 +90,7 @@ def test_what_cannot_be_deleted_is_tried_again(other: User, monkeypatch: pytest.
     from core.errors import HarkError
 
     def refuse(**more: object) -> None:
-        raise HarkError("The disk is gone.", "It was.", "Look.")
+        raise HarkError("The disk is missing.", "It was.", "Look.")
 
     days_old(8, ready_recording(other))
     set_retention(user=other, recordings_days=7, jobs_days=None)

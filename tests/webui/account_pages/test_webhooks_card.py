@@ -44,7 +44,7 @@ def test_one_is_added_and_its_secret_shown_once(client: Client, other: User) -> 
     ("changes", "said"),
     [
         ({"url": "http://127.0.0.1/x"}, "127.0.0.1"),
-        ({"url": "ftp://example.org"}, "It is no address such as"),
+        ({"url": "ftp://example.org"}, "It is not an address such as"),
         ({"url": ""}, "This field is required"),
         ({"events": []}, "This field is required"),
         ({"events": ["job.begun"]}, "job.begun"),

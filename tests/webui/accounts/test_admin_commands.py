@@ -128,8 +128,8 @@ def test_from_nothing_to_a_token(hark: Run, data: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says", "said"),
     [
-        (("create", "--name", "olga"), "", "no terminal to ask at"),
-        (("create", "--password-stdin"), PASSWORD, "no terminal to ask at"),
+        (("create", "--name", "olga"), "", "no terminal to ask on"),
+        (("create", "--password-stdin"), PASSWORD, "no terminal to ask on"),
         (("create", "--name", "olga", "--password-stdin"), "", "first line of stdin is empty"),
         (("create", "--name", "olga", "--password-stdin"), "short\n", "too short"),
         (("create", "--name", "a b", "--password-stdin"), PASSWORD, "letters, digits"),

@@ -134,7 +134,7 @@ def test_made_on_the_page_it_is_shown_once(client: Client, other: User) -> None:
     again = client.get("/account/").content.decode()
     assert found[1] not in again and found[1][:12] in again
     sent_again = client.post("/account/tokens", sent)
-    assert sent_again.status_code == 422 and "You have a token of this name" in sent_again.content.decode()
+    assert sent_again.status_code == 422 and "You already have a token with this name" in sent_again.content.decode()
     assert ApiToken.objects.count() == 1
 
 

@@ -98,7 +98,7 @@ def test_the_way_on_stays_in_the_portal(client: Client, other: User, google: Goo
     ("email", "verified", "said"),
     [
         ("oscar@example.org", False, "has not verified"),
-        ("eve@example.org", True, "belongs to no user here"),
+        ("eve@example.org", True, "No user here has the address"),
         ("", True, "has not verified"),
     ],
 )

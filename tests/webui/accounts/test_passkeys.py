@@ -161,7 +161,7 @@ def test_an_address_without_passkeys_is_explained(other: User, host: str, scheme
     client = browser(host, scheme)
     client.force_login(other)
     page = client.get(PAGE).content.decode()
-    assert (f'href="{ADD}"' in page) == can and ("Passkeys work where" in page) != can
+    assert (f'href="{ADD}"' in page) == can and ("Passkeys work when" in page) != can
 
 
 def test_a_user_has_a_number_of_them(other: User, monkeypatch: pytest.MonkeyPatch) -> None:

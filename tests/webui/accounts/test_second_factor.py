@@ -130,7 +130,7 @@ def test_guesses_from_many_addresses_wait_longer_and_are_reported(client: Client
     known.post("/account/logout")
     password_step(known)
     answer = known.post("/account/code", {"code": code_of(SECRET, 1)}, follow=True)
-    assert answer.status_code == 200 and "14 wrong codes were sent with your password" in answer.content.decode()
+    assert answer.status_code == 200 and "14 wrong codes were entered with your password" in answer.content.decode()
 
 
 def test_the_code_alone_opens_nothing(client: Client, other: User) -> None:

@@ -155,15 +155,15 @@ def test_the_socket_of_all_jobs_is_for_those_who_sign_in(world: World, monkeypat
 
 def test_a_page_hears_of_a_job_in_its_own_language(world: World) -> None:
     token = token_of(world.user)
-    said = worded("Speaking %(n)d clips", n=3).parts()
-    event = {"event": "stage", "time": 1.0, "name": "synthesize", "message": "Speaking 3 clips", "said": said}
+    said = worded("Synthesizing %(n)d clips", n=3).parts()
+    event = {"event": "stage", "time": 1.0, "name": "synthesize", "message": "Synthesizing 3 clips", "said": said}
     JobEvent.objects.create(job=world.failed, event=event)
-    Job.objects.filter(pk=world.failed.pk).update(message="Speaking 3 clips", said=said)
-    for language, message in (("de", "3 Clips werden gesprochen"), ("../x", "Speaking 3 clips"), (7, None)):
+    Job.objects.filter(pk=world.failed.pk).update(message="Synthesizing 3 clips", said=said)
+    for language, message in (("de", "3 Clips werden synthetisiert"), ("../x", "Synthesizing 3 clips"), (7, None)):
         socket = signed_in(f"/ws/jobs/{world.failed.id}", token)
         socket.say({"after": 0, "language": language})
         heard = socket.hear()
-        assert heard["job"]["message"] == heard["events"][-1]["message"] == (message or "Speaking 3 clips")
+        assert heard["job"]["message"] == heard["events"][-1]["message"] == (message or "Synthesizing 3 clips")
 
 
 def test_who_says_nothing_is_sent_away(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -223,7 +223,7 @@ def test_a_user_has_so_many_sessions_at_once_and_no_more(
         first, theirs = await started(tokens[0]), await started(tokens[1])
         assert (await first.hear())["ready"] and (await theirs.hear())["ready"]
         error, code = await to_the_end(await started(tokens[0]))
-        assert error["error"]["what"] == "You are transcribing live already." and code == 4429
+        assert error["error"]["what"] == "You are already transcribing live." and code == 4429
         # Broken off, ended by nonsense, ended as it should be, or by a fault of ours: the place is free again.
         await gone(first)
         second = await started(tokens[0])

@@ -47,7 +47,7 @@ def test_summary_older_than_corrections_is_marked(owners: Client, recording: Rec
     assert "data-outdated hidden" in owners.get(address).content.decode()
     owners.post(f"{address}/segments/0", {"text": "We meet at the lighthouse", "version": "1"})
     page = owners.get(address).content.decode()
-    assert "Made before your corrections, " in page and "data-outdated hidden" not in page
+    assert "Written before your corrections, " in page and "data-outdated hidden" not in page
 
 
 def test_summary_that_repeats_its_points_is_left_out(owners: Client, recording: Recording) -> None:
@@ -76,7 +76,7 @@ def test_transcript_without_words_has_no_search_and_no_questions(owners: Client,
 def test_answer_equal_to_its_citation_is_shown_once(owners: Client, recording: Recording) -> None:
     form = {"question": "Who brings the lantern and the map?"}
     answer = owners.post(f"/recordings/{recording.pk}/ask", form, headers={"HX-Request": "true"}).content.decode()
-    assert answer.count("Anna brings the lantern and the map") == 1 and "The nearest passage:" in answer
+    assert answer.count("Anna brings the lantern and the map") == 1 and "The closest passage:" in answer
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_what_was_not_found_shows_the_nearest_places(owners: Client, owner: User
     ready_recording(owner, "call.wav", transcript_of_words((("S1", "I'd like to buy a chromecast", 0.9),)))
     asked = {"question": "What does the customer want to buy?"}
     of_all = owners.post("/recordings/ask", asked, headers=HTMX).content.decode()
-    assert "No passage" not in of_all and "No model has read" in of_all and "buy a chromecast" in of_all
+    assert "No passage" not in of_all and "No model has checked" in of_all and "buy a chromecast" in of_all
     assert "/audio#t=0.000,0.900" in of_all and "call.wav" in of_all
     asked = {"question": "Who lit the old lantern of the captain?"}
     of_one = owners.post(f"/recordings/{recording.pk}/ask", asked, headers=HTMX).content.decode()
@@ -214,7 +214,11 @@ def test_a_question_may_be_spoken(
     monkeypatch.setattr("webui.audio.asking.recognize", recognize)
     upload = SimpleUploadedFile("question.wav", wav.read_bytes())
     fragment = owners.post(f"/recordings/{recording.pk}/ask", {"audio": upload}, headers=HTMX).content.decode()
-    assert heard == [SAMPLE_RATE] and "Heard:" in fragment and "Anna brings the lantern and the map" in fragment
+    assert (
+        heard == [SAMPLE_RATE]
+        and "Question recognized:" in fragment
+        and "Anna brings the lantern and the map" in fragment
+    )
 
 
 def test_each_user_is_heard_with_the_weights_that_they_trained(
@@ -241,7 +245,7 @@ def test_each_user_is_heard_with_the_weights_that_they_trained(
 
 def test_a_question_in_which_nothing_is_heard_says_so(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webui.audio.asking.recognize", lambda *given: [])
-    with pytest.raises(HarkError, match="not heard"):
+    with pytest.raises(HarkError, match="not recognized"):
         asking.question_of(owner, np.zeros(SAMPLE_RATE, np.float32))
     with pytest.raises(HarkError, match="too long"):
         asking.question_of(owner, np.zeros(31 * SAMPLE_RATE, np.float32))

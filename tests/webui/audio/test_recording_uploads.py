@@ -93,7 +93,7 @@ def test_sizes_are_refused_at_the_beginning(owners: Client, owner: User, size: A
 
 def test_a_full_disk_is_reported_at_the_beginning(owners: Client, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "KEPT_FREE", 10**18)
-    assert "no room" in begin(owners, "a.wav", 10).json()["what"]
+    assert "no space" in begin(owners, "a.wav", 10).json()["what"]
 
 
 def test_what_somebody_has_begun_counts_as_theirs_only(
@@ -102,17 +102,17 @@ def test_what_somebody_has_begun_counts_as_theirs_only(
     room = uploads.KEPT_FREE + 100
     monkeypatch.setattr("webui.audio.uploads.shutil.disk_usage", lambda path: SimpleNamespace(free=room))
     first = begin(owners, "a.wav", 60).json()
-    assert "no room" in begin(owners, "b.wav", 41).json()["what"]
+    assert "no space" in begin(owners, "b.wav", 41).json()["what"]
     theirs = Client()
     theirs.force_login(other)
     assert begin(theirs, "c.wav", 100).status_code == 201
-    assert "no room" in begin(theirs, "d.wav", 1).json()["what"]
+    assert "no space" in begin(theirs, "d.wav", 1).json()["what"]
     assert begin(owners, "e.wav", 40).status_code == 201
     # The disk fills up meanwhile: a piece is refused, what was sent is there, and it goes on when there is room.
     assert send(owners, first["address"], 0, b"x" * 20).json()["offset"] == 20
     room = uploads.KEPT_FREE + 39
     refused = owners.patch(f"{first['address']}?offset=20", b"y" * 40, content_type="text/plain", headers=JSON)
-    assert refused.status_code == 507 and "no room" in refused.json()["what"]
+    assert refused.status_code == 507 and "no space" in refused.json()["what"]
     assert owners.get(first["address"]).json()["offset"] == 20
     room = uploads.KEPT_FREE + 40
     assert send(owners, first["address"], 20, b"y" * 40).json()["offset"] == 60
@@ -298,4 +298,4 @@ def test_several_files_become_recordings_or_one_recording(owners: Client, owner:
 
 def test_no_file_gets_422(owners: Client, owner: User) -> None:
     answer = owners.post("/recordings/upload", {"engine": "auto"})
-    assert answer.status_code == 422 and b"There is no recording." in answer.content
+    assert answer.status_code == 422 and b"No recording was uploaded." in answer.content

@@ -32,8 +32,8 @@ def test_list_shows_state_and_progress(owners: Client, owner: User, recording: R
 
 
 def test_empty_pages_explain_what_they_are_for(owners: Client, owner: User) -> None:
-    assert b"What was said, when and by whom" in owners.get("/recordings/").content
-    assert b"nothing to search yet" in owners.get("/recordings/search").content
+    assert b"Who said what, and when" in owners.get("/recordings/").content
+    assert b"You have no recordings yet" in owners.get("/recordings/search").content
     assert b"Transcribe while you speak" in owners.get("/recordings/live").content
 
 
@@ -81,7 +81,7 @@ def test_files_index_clips_jobs_and_logs_are_removed(
     log.parent.mkdir()
     log.write_text("what was said")
     sharing.share(recording=recording)
-    assert b"for good" in owners.get(f"/recordings/{recording.pk}/delete").content
+    assert b"permanently" in owners.get(f"/recordings/{recording.pk}/delete").content
     assert owners.post(f"/recordings/{recording.pk}/delete").status_code == 302
     assert not Recording.objects.exists() and not Passage.objects.exists() and not Job.objects.exists()
     assert not recording.path.exists() and not log.exists()

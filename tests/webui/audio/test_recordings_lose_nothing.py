@@ -123,7 +123,7 @@ def test_a_form_says_which_files_were_not_taken(owners: Client, owner: User, set
     assert 0 < len(kept) < 6
     page = answer.content.decode()
     assert all((f"talk-{n}.wav" in page) for n in range(6))
-    assert "Not taken:" in page and Job.objects.count() == len(kept)
+    assert "Rejected:" in page and Job.objects.count() == len(kept)
 
 
 def test_an_upload_whose_last_answer_got_lost_is_one_recording(owners: Client, wav: Path) -> None:

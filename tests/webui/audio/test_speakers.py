@@ -209,7 +209,7 @@ def test_a_voice_that_is_known_is_offered_and_one_click_names_it(
     said = transcripts.transcript_of(Recording.objects.get())
     assert said.speakers == {"S1": "Speaker 1", "S2": "Speaker 2"} and said.sounds_like == {"S1": "Anna", "S2": "Ben"}
     page = owners.get(place).content.decode()
-    assert "Speaker 1 sounds like Anna." in page and "Yes, name them Anna" in page and "like Ben." in page
+    assert "Speaker 1 sounds like Anna." in page and "Yes, name this speaker Anna" in page and "like Ben." in page
     _, token = sharing.share(recording=recording)
     assert "sounds like" not in owners.get(f"/recordings/shared/{token}").content.decode()
     owners.post(f"{place}/speakers", {"speaker": "S1", "name": "Anna"})
@@ -253,9 +253,9 @@ def test_remembered_voice_can_be_forgotten(
 def test_message_about_a_name_is_shown_once_beside_the_speakers(owners: Client, recording: Recording) -> None:
     form = {"speaker": "S1", "name": "Anna"}
     page = owners.post(f"/recordings/{recording.pk}/speakers", form, follow=True).content.decode()
-    assert page.count("The names are kept.") == 1
-    assert page.index('id="who-speaks"') < page.index("The names are kept.") < page.index('id="sharing"')
-    assert "The names are kept." not in owners.get(f"/recordings/{recording.pk}").content.decode()
+    assert page.count("The names are saved.") == 1
+    assert page.index('id="who-speaks"') < page.index("The names are saved.") < page.index('id="sharing"')
+    assert "The names are saved." not in owners.get(f"/recordings/{recording.pk}").content.decode()
 
 
 def test_unnamed_speakers_are_called_in_the_reader_s_language(owners: Client, recording: Recording) -> None:
@@ -274,5 +274,5 @@ def test_a_name_keeps_its_signs_and_is_given_once(owners: Client, recording: Rec
     given = owners.post(place, {"speaker": "S1", "name": "Anna / Peter"}, headers=headers)
     assert given.json()["names"]["S1"] == "Anna / Peter"
     twice = owners.post(place, {"speaker": "S2", "name": "anna / peter"}, headers=headers)
-    assert twice.status_code == 422 and "Another speaker is called" in twice.json()["what"]
+    assert twice.status_code == 422 and "Another speaker is already called" in twice.json()["what"]
     assert transcripts.transcript_of(recording).speakers["S2"] == "S2"

@@ -44,7 +44,7 @@ def summarized(recording: Recording) -> Job:
 
 
 def test_summary_is_made_again_after_corrections(owners: Client, recording: Recording) -> None:
-    outdated = "data-outdated>Made before your corrections, "
+    outdated = "data-outdated>Written before your corrections, "
     page = f"/recordings/{recording.pk}"
     assert outdated not in flat(owners.get(page))
     owners.post(f"{page}/segments/0", {"text": "We meet at the lighthouse on Tuesday", "version": "1"})
@@ -66,7 +66,7 @@ def test_summary_is_made_again_after_corrections(owners: Client, recording: Reco
 def test_unknown_engine_and_second_request_are_refused(owners: Client, recording: Recording) -> None:
     page = f"/recordings/{recording.pk}/summary"
     unknown = owners.post(page, {"engine": "scribe"})
-    assert unknown.status_code == 422 and b"There is no engine of summaries called" in unknown.content
+    assert unknown.status_code == 422 and b"There is no summary engine called" in unknown.content
     assert owners.post(page).status_code == 302
     second = owners.post(page, {"engine": "extractive"})
     assert second.status_code == 409 and b"The recording is being summarized." in second.content
@@ -94,7 +94,7 @@ def test_summary_of_removed_segments_is_not_stored(
     after = derived.summary_of(recording)
     assert after == {**before, **without_segment(before, 1)}
     shown = owners.get(f"/recordings/{recording.pk}").content.decode()
-    assert "Summarizing it again failed." in shown and "does not fit any more" in shown
+    assert "Summarizing again failed." in shown and "is out of date" in shown
 
 
 def test_recording_without_a_summary_offers_one(owners: Client, recording: Recording) -> None:
@@ -127,7 +127,7 @@ def test_summary_follows_corrections(owners: Client, recording: Recording) -> No
     assert owners.post(f"{page}/summary", {"follow": "1"}).status_code == 200 and not summaries().exists()
     owners.post(f"{page}/segments/0", {"text": "We meet at the lighthouse on Tuesday", "version": "1"})
     shown = owners.get(page).content.decode()
-    assert re.search(r'hx-trigger="load delay:(19|20)s, corrected', shown) and "as soon as you stop" in shown
+    assert re.search(r'hx-trigger="load delay:(19|20)s, corrected', shown) and "when you finish editing" in shown
     at_rest(recording)
     assert 'hx-trigger="load delay:1s, corrected' in owners.get(page).content.decode()
     assert "Another summary is being written." in owners.post(f"{page}/summary", {"follow": "1"}).content.decode()
@@ -178,14 +178,14 @@ def test_transcript_is_polished_where_a_language_model_is_set_up(
     address = f"{page}/polished"
     assert address not in owners.get(page).content.decode()
     refused = owners.post(address)
-    assert refused.status_code == 422 and b"The recording cannot be polished here." in refused.content
+    assert refused.status_code == 422 and b"The transcript cannot be cleaned up here." in refused.content
     in_capitals(monkeypatch)
     assert f'action="{address}"' in owners.get(page).content.decode()
     assert owners.get(address).status_code == 404
     assert owners.post(address).status_code == 302
-    assert "The transcript is being polished." in owners.get(page).content.decode()
+    assert "The transcript is being cleaned up." in owners.get(page).content.decode()
     second = owners.post(address)
-    assert second.status_code == 409 and b"The recording is being polished." in second.content
+    assert second.status_code == 409 and b"The transcript is being cleaned up." in second.content
     job = Job.objects.get(kind="polish")
     polish_recording(job.spec, user_data(job.user), silent_reporter())
     Job.objects.filter(pk=job.pk).update(state=Job.State.DONE)
@@ -196,4 +196,4 @@ def test_transcript_is_polished_where_a_language_model_is_set_up(
     assert b"ANNA BRINGS THE LANTERN" in b"".join(answer.streaming_content)  # type: ignore[attr-defined]
     assert "Anna brings the lantern" in transcripts.transcript_of(recording).text, "and the transcript is what it was"
     os.utime(recording.path / "polished.txt", (1, 1))
-    assert "The transcript was changed since." in owners.get(page).content.decode()
+    assert "The transcript has changed since." in owners.get(page).content.decode()

@@ -49,7 +49,7 @@ def test_a_transcript_is_translated_and_exported(owners: Client, recording: Reco
     assert [one["start_s"] for one in found["segments"]] == [segment.start_s for segment in transcript.segments]
     assert "Anna brings the lantern" in transcript.text, "and the transcript is what it was"
     os.utime(recording.path / "translations" / "de.json", (1, 1))
-    assert "The transcript was changed since." in owners.get(page).content.decode()
+    assert "The transcript has changed since." in owners.get(page).content.decode()
     assert owners.get(f"{page}/export?format=srt&language=../transcript").status_code == 409
 
 
@@ -70,7 +70,7 @@ def test_a_recording_that_was_deleted_meanwhile_does_not_come_back(
 ) -> None:
     job = derived.translate(recording=recording, language="de")
     monkeypatch.setattr("pipeline.recordings.job.translate", lambda *given: intake.delete(recording=recording))
-    with pytest.raises(HarkError, match="The recording is gone"):
+    with pytest.raises(HarkError, match="The recording no longer exists"):
         translate_recording(job.spec, user_data(owner), silent_reporter())
     assert not recording.path.exists()
 

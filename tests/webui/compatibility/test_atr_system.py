@@ -82,7 +82,7 @@ def test_of_several_files_those_that_are_no_sound_are_named(
     assert [one["name"] for one in said["files"]] == ["a.wav", "c.wav"]
     assert [one["filename"] for one in said["refused"]] == ["b.wav"] and "PDF" in said["refused"][0]["why"]
     page = owners.post("/upload", {"files": files()}, headers=PAGE, follow=True).content.decode()
-    assert "Not taken: b.wav." in page
+    assert "Rejected: b.wav." in page
     alone = client.post("/upload", {"files": files()[1]}, headers=token)
     assert alone.status_code == 422 and Recording.objects.count() == 4
 
@@ -175,14 +175,14 @@ def test_unchecked_transcripts_are_not_trained_on(
     send(client, token, recording_file)
     refused = client.post("/train-real", {"all": "1"}, headers=token)
     assert refused.status_code == 422 and "wrote itself" in refused.json()["why"]
-    assert "can then be asked" in client.post("/train-real", headers=token).json()["message"]
+    assert "you can then ask about them" in client.post("/train-real", headers=token).json()["message"]
     finish(Recording.objects.get())
     job = Job.objects.get(kind="train-recognizer")
     result = KINDS["train-recognizer"].run(job.spec, user_data(job.user), silent_reporter())
     Job.objects.filter(pk=job.pk).update(state="done", result=result)
     said = client.get("/progress", headers=token).json()
     assert (said["is_training"], said["trained"], said["progress"]) == (False, False, 100.0)
-    assert said["message"].startswith("Your recordings can be asked. The recognizer was not trained:")
+    assert said["message"].startswith("You can ask your recordings. The recognizer was not trained:")
     assert "was not trained" in owners.get("/workspace/training").content.decode()
 
 
@@ -193,7 +193,7 @@ def test_a_training_says_what_uses_its_weights(
     finish(Recording.objects.get())
     client.post("/train-real", headers=token)
     for better, moonshine, said in (
-        (False, True, "was not kept"), (True, True, "moonshine comes before it"), (True, False, "from now on"),
+        (False, True, "was discarded"), (True, True, "moonshine is preferred to it"), (True, False, "now transcribes"),
     ):  # fmt: skip
         Job.objects.filter(kind="train-recognizer").update(state="done", result={"steps": 9, "better": better})
         if not moonshine:

@@ -101,12 +101,12 @@ def test_german_without_a_language_is_refused_at_every_door(
 ) -> None:
     sound = speech("espeak", "Guten Morgen. Heute ist das Wetter schön, und wir gehen zusammen in den Garten.", "de")
     said = client.post("/api/asr/transcribe", {"audio": upload(sound, "de.wav")}, headers=token)
-    assert said.status_code == 422 and "Name the language" in said.json()["what_to_do"]
+    assert said.status_code == 422 and "Choose the spoken language" in said.json()["what_to_do"]
     form = {"file": upload(sound, "de.wav"), "model": "whisper-1"}
     said = client.post("/v1/audio/transcriptions", form, headers=token)
-    assert said.status_code == 400 and "Name the language" in said.json()["error"]["message"]
+    assert said.status_code == 400 and "Choose the spoken language" in said.json()["error"]["message"]
     assert client.post("/upload", {"file": upload(sound, "de.wav")}, headers=token).status_code == 200
     job = Recording.objects.get().job
     assert job is not None
-    with pytest.raises(HarkError, match="Name the language"):  # which the page and API v1 show
+    with pytest.raises(HarkError, match="Choose the spoken language"):  # which the page and API v1 show
         KINDS[job.kind].run(job.spec, portal, silent_reporter())

@@ -48,7 +48,7 @@ def test_nobody_has_a_limit_but_of_the_disk_until_the_owner_sets_one(owner: User
 def test_jobs_of_a_day(owner: User, other: User) -> None:
     set_quota(other, Limits(None, 2, None))
     jobs = [submit(other, number) for number in range(2)]
-    with refuses(429, match="jobs of today are used up") as caught:
+    with refuses(429, match="all your jobs for today") as caught:
         submit(other, 2)
     assert caught.value.status == 429 and "2 jobs a day" in caught.value.why
     services.cancel(job=jobs[0])
@@ -106,7 +106,7 @@ def test_each_way_in_refuses_recordings_without_minutes(client: Client, other: U
         client.post("/api/v1/recordings", {"audio": sound()}),
     ]
     said = {(answer.status_code, answer.json()["what"]) for answer in answers}
-    assert said == {(429, "Your minutes of recordings are used up.")}
+    assert said == {(429, "You have used all your recording minutes.")}
     assert not Recording.objects.exists()
 
 
@@ -119,7 +119,7 @@ def test_what_failed_is_not_tried_again_without_minutes(client: Client, other: U
     take_minutes(other, 60)
     client.force_login(other)
     answer = client.post(f"/jobs/{recording.job_id}/retry", headers=JSON)
-    assert answer.status_code == 429 and "used up" in answer.content.decode()
+    assert answer.status_code == 429 and "used all" in answer.content.decode()
     assert Job.objects.get().state == Job.State.FAILED
 
 
@@ -162,7 +162,7 @@ def test_a_header_that_lies_gives_no_minutes(other: User, portal: Any) -> None:
     source.write_bytes(flac_that_lies(seconds=90, claimed_s=5))
     recording = intake.create_recording(user=other, name="a.flac", source=source)
     assert recording.job is not None and recording.job.spec["most_s"] == 60.0
-    with pytest.raises(HarkError, match=r"minutes of recordings are used up.*longer than the 1 minutes that are left"):
+    with pytest.raises(HarkError, match=r"all your recording minutes.*longer than the 1 minutes that are left"):
         KINDS["transcribe"].run(recording.job.spec, user_data(other), silent_reporter())
 
 

@@ -25,7 +25,7 @@ def text_of(answer: Any) -> str:
 def test_the_empty_page_teaches_and_makes_nothing(owners: Client, portal: Path) -> None:
     page = text_of(owners.get("/library/"))
     assert "/new" in page and "/library/record" in page and "/library/import" in page
-    assert "On the disk" in text_of(owners.get("/library/space"))
+    assert "Disk space" in text_of(owners.get("/library/space"))
     assert not (portal / "library.sqlite3").exists()
 
 
@@ -51,7 +51,7 @@ def test_search_and_filters(engine: str, owners: Client, library: Library, make:
         ("language=de", "No clip matches", "good evening"),
         ("q=%22%20OR%20*", "No clip matches", "good evening"),
         ("q=%00%F0%9F%99%82", "No clip matches", "good evening"),
-        ("origin=nonsense&state=nonsense&language=", "good evening", "aside"),
+        ("origin=nonsense&state=nonsense&language=", "good evening", "excluded"),
     ):
         page = text_of(owners.get(f"/library/?{query}"))
         assert found in page and not_found not in page.split("<table")[-1], query
@@ -125,7 +125,7 @@ def test_putting_aside_and_back_and_deleting_several(engine: str, owners: Client
     owners.post("/library/act", {"clip": ids[0], "action": "restore"})
     assert ready() == [ids[0], *ids[2:]]
     asked = text_of(owners.post("/library/act", {"clip": ids[:2], "action": "delete", "back": back}))
-    assert "Delete 2 clips for good?" in asked and library.stats().clips == 5
+    assert "Delete 2 clips permanently?" in asked and library.stats().clips == 5
     for _ in range(2):
         answer = owners.post("/library/act", {"clip": ids[:2], "action": "delete", "sure": "1", "back": back})
         assert answer["Location"] == f"/library/?{back}"

@@ -89,7 +89,7 @@ def test_a_kept_take_is_the_user_s_own_clip_and_a_test(owners: Client, owner: Us
     assert clip.source == f"recorded:{take}" and clip.speaker == f"user-{owner.pk}" and clip.engine == "corpus"
     assert clip.text_normalized == "hey compass" and clip.licence == "private"
     assert clip.settings == {"recorded": True, "role": "test", "hint": "close"}
-    assert "mine, a test" in owners.get("/library/?origin=recorded").content.decode()
+    assert "mine, for the test" in owners.get("/library/?origin=recorded").content.decode()
 
 
 def test_takes_are_given_for_training(owners: Client, library: Library) -> None:
@@ -127,7 +127,7 @@ def test_it_hears_you_so_many_times(
 
     tile = reverse("library:own_voice") + "?phrase=hey+compass&language=en&version="
     asked.clear()
-    assert "It hears you 2 of 3 times" in owners.get(tile + "3").content.decode() and asked == [3]
+    assert "It detects you 2 of 3 times" in owners.get(tile + "3").content.decode() and asked == [3]
     owners.post("/library/record/role", {"phrase": "hey compass", "language": "en"})
     assert "Not measured" in owners.get(tile + "3").content.decode(), "it was trained on them"
     assert "Not measured" in owners.get(tile + "9").content.decode()

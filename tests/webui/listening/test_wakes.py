@@ -59,7 +59,7 @@ def send(user: User, version: Version, seconds: float = 1.5, scopes: tuple[str, 
 def test_it_is_off_until_the_owner_switches_it_on(owners: Client, owner: User, portal: Path) -> None:
     version = make_version(owner, portal)
     refused = send(owner, version)
-    assert refused.status_code == 403 and "has not switched that on" in refused.json()["why"]
+    assert refused.status_code == 403 and "has not enabled that" in refused.json()["why"]
     assert Sample.objects.count() == 0
     page = owners.get(address("version", version)).content.decode()
     assert "send nothing" in page
@@ -107,7 +107,7 @@ def test_so_many_a_day_and_so_many_that_wait(owner: User, version: Version, sett
 def test_a_person_confirms_and_retraining_hears_it(owners: Client, owner: User, version: Version, portal: Path) -> None:
     heard, missed, wrong = (send(owner, version, kind=kind).json()["id"] for kind in ("wake", "near_miss", "wake"))
     page = owners.get("/inbox").content.decode()
-    assert page.count("a device woke") == 2 and page.count("a device nearly woke") == 1
+    assert page.count("device activation") == 2 and page.count("near miss on a device") == 1
     assert "Hey, campus!" in page and "The phrase" in page and "Confirm these" not in page, "none is sure"
     owners.post(f"/inbox/{wrong}", {"decision": "take"}, headers={"Accept": "application/json"})
     assert Sample.objects.filter(state="taken").count() == 0, "nobody has said what it is"

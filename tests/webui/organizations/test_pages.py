@@ -25,7 +25,7 @@ def link_on(page: str) -> str:
 
 def test_from_an_organization_to_what_is_shared_and_back(client: Client, other: User, owner: User) -> None:
     client.force_login(other)
-    assert "You are in none." in client.get("/organizations/").content.decode()
+    assert "You are not in an organization." in client.get("/organizations/").content.decode()
     assert client.post("/organizations/", {"name": ""}).status_code == 422
     made = client.post("/organizations/", {"name": "Harbour"})
     organization = Organization.objects.get()
@@ -100,7 +100,7 @@ def test_the_log_and_the_export(house: House, owners: Client) -> None:
     at = f"/organizations/{house.organization.pk}"
     ada = house.client("ada")
     page = ada.get(f"{at}/log").content.decode()
-    assert "made the organization" in page and "shared a recording with the organization" in page
+    assert "created the organization" in page and "shared a recording with the organization" in page
     assert "127.0.0.1" not in page and owners.get(f"{at}/log").status_code == 200
     answer = ada.get(f"{at}/export.json")
     rows = json.loads(answer.content)
@@ -135,7 +135,7 @@ def test_pages_are_for_their_owners(house: House) -> None:
     for name in ("mia", "vera"):
         client = house.client(name)
         page = client.get(at).content.decode()
-        assert "Make an invitation" not in page and "/rename" not in page and "/delete" not in page
+        assert "Create an invitation" not in page and "/rename" not in page and "/delete" not in page
         for rest in ("/log", "/use", "/export.json"):
             assert client.get(at + rest).status_code == 403
 

@@ -39,7 +39,7 @@ def test_jobs_of_all_count_together(house: House, owner: User) -> None:
     a_job(house.people["mia"])
     a_job(house.people["vera"])
     for name in ("mia", "ada", "sam"):
-        with refuses(429, match="jobs of your organization are used up") as caught:
+        with refuses(429, match="Your organization has used all its jobs") as caught:
             a_job(house.people[name], 2)
         assert caught.value.status == 429 and "Harbour" in caught.value.why
     a_job(house.people["otto"], 2)
@@ -54,14 +54,16 @@ def test_minutes_of_all_count_together_beside_one_s_own(house: House) -> None:
     take_minutes(house.people["vera"], 8 * 60)
     assert seconds_left(mia) == pytest.approx(120 - 3), "sam's recording has three seconds"
     check_minutes(mia, 60)
-    with refuses(429, match="10 minutes transcribed a month together; 1 are left"):
+    with refuses(429, match="10 minutes transcribed a month in total; 1 are left"):
         check_minutes(mia, 180)
     set_quota(mia, Limits(None, None, 1))
     assert seconds_left(mia) == 60
     client = house.client("vera")
     take_minutes(mia, 120)
     answer = client.post("/recordings/upload", {"audio": sound()}, headers=JSON)
-    assert answer.status_code == 429 and answer.json()["what"] == "The minutes of your organization are used up."
+    assert (
+        answer.status_code == 429 and answer.json()["what"] == "Your organization has used all its recording minutes."
+    )
     assert seconds_left(house.people["otto"]) is None
 
 
@@ -111,13 +113,13 @@ def test_on_the_page(house: House, owners: Client) -> None:
     sent = {"disk_gb": "2.5", "jobs_a_day": "20", "minutes_a_month": ""}
     assert ada.post(f"{at}/quota", sent).status_code == 302
     page = ada.get(at).content.decode()
-    assert 'value="2.5"' in page and 'value="20"' in page and "Used by all together" in page
+    assert 'value="2.5"' in page and 'value="20"' in page and "Used by all members" in page
     assert ada.post(f"{at}/quota", {"jobs_a_day": "-1"}).status_code == 422
     assert owners.post(f"{at}/quota", sent).status_code == 302
     page = ada.get(at).content.decode()
     assert "The owner of Hark has set this quota." in page and f'action="{at}/quota"' not in page
     assert ada.post(f"{at}/quota", sent).status_code == 403
-    assert "Used by all together" not in house.client("mia").get(at).content.decode()
+    assert "Used by all members" not in house.client("mia").get(at).content.decode()
 
 
 def test_what_was_done_by_week(house: House) -> None:

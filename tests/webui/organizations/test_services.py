@@ -118,7 +118,7 @@ def test_an_invitation_works_once_for_a_week_and_while_its_maker_is_an_owner(hou
 def test_invitations_are_counted_and_revoked(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services, "MOST_OPEN", 2)
     secret = invited(house)
-    with pytest.raises(HarkError, match="was not made"):
+    with pytest.raises(HarkError, match="was not created"):
         invited(house)
     for invitation in services.open_invitations(house.organization):
         services.revoke_invitation(invitation=invitation)
@@ -131,7 +131,7 @@ def test_invitations_are_counted_and_revoked(house: House, monkeypatch: pytest.M
 
 def test_names(house: House) -> None:
     for name in ("", "   ", "x" * 101, "a\u202eb", "harbour", " HARBOUR "):
-        with pytest.raises(HarkError, match="cannot be called that"), transaction.atomic():
+        with pytest.raises(HarkError, match="cannot have that name"), transaction.atomic():
             services.create(user=house.people["otto"], name=name)
     with pytest.raises(IntegrityError), transaction.atomic():
         Organization.objects.create(name="harBour")

@@ -53,7 +53,7 @@ def test_a_detector_s_socket(house: House, monkeypatch: pytest.MonkeyPatch) -> N
     socket = signed_in(at, tokens["vera"])
     assert socket.hear()["ready"]
     socket.say({"mark": "missed", "time_s": 1.0})
-    assert socket.hear()["error"]["what"] == "You may not change this."
+    assert socket.hear()["error"]["what"] == "You cannot change this."
     services.share(thing=detector, organization=None, by=house.sam)
     assert socket.hear() == 4404
 

@@ -29,24 +29,24 @@ def test_versions_on_the_test_of_each(owners: Client, owner: User, version: Vers
 
 def test_versions_on_one_stream(owners: Client, owner: User, version: Version, portal: Path) -> None:
     page = owners.get(address("compare", version)).content.decode()
-    assert "On the same stream" not in page, "there is one version"
+    assert "On the same audio" not in page, "there is one version"
     second, third = make_version(owner, portal, 2), make_version(owner, portal, 3)
     page = owners.get(address("compare", version)).content.decode()
-    assert "Compare on the same stream" in page and "DET curves, each of its own test" in page
-    make_comparison(third, second, left_out={version.path.name: "Its model is gone."})
+    assert "Compare on the same audio" in page and "DET curves, each on its own test set" in page
+    make_comparison(third, second, left_out={version.path.name: "Its model is missing."})
     page = owners.get(address("compare", version)).content.decode()
-    assert "Compare again" in page and "no longer those that were compared" not in page
-    assert "50 utterances by 9 voices, 7 of them by people" in page and "1.25 h are of the negative set" in page
+    assert "Compare again" in page and "have changed since this comparison" not in page
+    assert "50 utterances by 9 voices, 7 of them by people" in page and "1.25 h come from the negative set" in page
     assert "10.0 %" in page and "4.3 to 21.4 %" in page and "20.0 %" in page, "with Wilson's intervals"
-    assert "0.01 to 1.86" in page and "Fires on marked false alarms, of 2" in page
-    assert "Still misses marked misses, of 3" in page and "Version 1 is left out: Its model is gone." in page
-    assert "DET curves on the same stream" in page and page.count("checked") == 2, "what was left out has no curve"
+    assert "0.01 to 1.86" in page and "Marked false alarms that trigger it, of 2" in page
+    assert "Marked misses still missed, of 3" in page and "Version 1 is left out: Its model is missing." in page
+    assert "DET curves on the same audio" in page and page.count("checked") == 2, "what was left out has no curve"
     drawn = json.loads(re.search(r'<script id="det-data"[^>]*>(.*?)</script>', page, re.S).group(1))  # type: ignore[union-attr]
     assert [curve["label"] for curve in drawn["curves"]] == ["Version 3", "Version 2"]
     assert page.count('<span class="faint small">in use') == 1
     make_version(owner, portal, 4)
     page = owners.get(address("compare", version)).content.decode()
-    assert "no longer those that were compared" in page and "Compare on the same stream" in page
+    assert "have changed since this comparison" in page and "Compare on the same audio" in page
 
 
 def test_post_queues_a_job_that_leads_back(owners: Client, owner: User, version: Version, portal: Path) -> None:
@@ -70,7 +70,7 @@ def test_post_queues_a_job_that_leads_back(owners: Client, owner: User, version:
 def test_damaged_comparison_is_ignored(owners: Client, owner: User, version: Version, portal: Path) -> None:
     newer = make_version(owner, portal, 2)
     (newer.path / "comparison.json").write_text('{"asked": [')
-    assert "Compare on the same stream" in owners.get(address("compare", version)).content.decode()
+    assert "Compare on the same audio" in owners.get(address("compare", version)).content.decode()
 
 
 def rows_of(page: str) -> dict[str, tuple[str, str]]:
@@ -94,15 +94,15 @@ def test_what_changed_between_two_versions(owners: Client, owner: User, version:
     make_comparison(second, version)
     assert rows_of(owners.get(address("compare", version)).content.decode()) == {
         "Effort": ("quick", "thorough"),
-        "Threshold it is shipped with": ("0.600", "0.710"),
+        "Shipped threshold": ("0.600", "0.710"),
         "Marked false alarms": ("0", "4"),
         "Anti-keywords": ("none", "z eɪ k"),
-        "Clips": ("1", "1 (1 new, 1 gone)"),
-        "Missed, on the same stream": ("20.0 % 11.2 to 33.0 %", "10.0 % 4.3 to 21.4 %"),
-        "Confusables accepted, on the same stream": ("10.0 % 2.8 to 30.1 %", "10.0 % 2.8 to 30.1 %"),
-        "False alarms/h, on the same stream": ("0.33 0.01 to 1.86", "0.33 0.01 to 1.86"),
-        "Fires on marked false alarms, on the same stream": ("1", "0"),
-        "Misses marked misses, on the same stream": ("1", "0"),
+        "Clips": ("1", "1 (1 new, 1 removed)"),
+        "Missed, on the same audio": ("20.0 % 11.2 to 33.0 %", "10.0 % 4.3 to 21.4 %"),
+        "Confusable phrases accepted, on the same audio": ("10.0 % 2.8 to 30.1 %", "10.0 % 2.8 to 30.1 %"),
+        "FA/h, on the same audio": ("0.33 0.01 to 1.86", "0.33 0.01 to 1.86"),
+        "Marked false alarms that trigger it, on the same audio": ("1", "0"),
+        "Marked misses that it misses, on the same audio": ("1", "0"),
     }
     other_way = rows_of(owners.get(address("compare", version), {"before": "2", "after": "1"}).content.decode())
     assert other_way["Anti-keywords"] == ("z eɪ k", "none")

@@ -57,7 +57,7 @@ def test_missing_files_get_410(owners: Client, version: Version) -> None:
         address("file", version, "model.onnx"),
     ):
         answer = owners.get(gone)
-        assert answer.status_code == 410 and "is gone" in answer.content.decode()
+        assert answer.status_code == 410 and "is missing" in answer.content.decode()
     page = owners.get(address("version", version)).content.decode()
     assert "model.onnx" not in page and address("file", version, "report.json") in page
     shutil.rmtree(version.path.parents[1] / "jobs")
@@ -66,7 +66,7 @@ def test_missing_files_get_410(owners: Client, version: Version) -> None:
     for name in ("version", "bundle"):
         answer = owners.get(address(name, version))
         assert answer.status_code in (410, 422) and "again" in answer.content.decode()
-    assert "its report is gone" in owners.get(address("compare", version)).content.decode()
+    assert "its report is missing" in owners.get(address("compare", version)).content.decode()
 
 
 def test_damaged_bundle_gets_an_explained_error(owners: Client, version: Version) -> None:

@@ -154,7 +154,7 @@ def test_taken_back_and_made_again(owners: Client, version: Version, stranger: C
     first = served_at(owners, version)
     assert choose(owners, version, renew="").status_code == 302
     told = owners.get(address("version", version)).content.decode()
-    assert "The secret address is a new one: copy it into your devices again." in told
+    assert "The secret address has changed: copy the new one to your devices." in told
     second = served_at(owners, version)
     assert stranger.get(first).status_code == 404 and stranger.get(second).status_code == 200
     choose(owners, version, served="nobody")
@@ -199,8 +199,10 @@ def test_the_browser_s_card_has_an_address_for_a_telephone(owners: Client, versi
     page = owners.get(address("version", version)).content.decode()
     path = reverse("listening:try", args=[version.detector_id, 1])
     assert page.split("<main")[1].count("<svg") == 3 and 'fill="#fff"' in page, "the code is read in the dark, too"
-    assert f'href="http://testserver{path}"' in page and "over https only" in page
-    assert "over https only" not in owners.get(address("version", version), secure=True).content.decode()
+    assert f'href="http://testserver{path}"' in page and "only on pages opened over https" in page
+    assert (
+        "only on pages opened over https" not in owners.get(address("version", version), secure=True).content.decode()
+    )
     assert results.qr_code("http://a") != results.qr_code("http://b")
 
 
@@ -218,7 +220,7 @@ def test_a_device_without_a_file_says_how_to_get_it(owners: Client, owner: User,
     (version.path / "report.json").write_text(json.dumps(report | {"effort": "trial"}))
     page = flat(owners.get(address("version", version)))
     assert "effort=standard" in page and "effort=trial" not in page, "another trial would be good for no device"
-    assert "Who may fetch" not in page
+    assert "Who can download" not in page
 
 
 def test_devices_are_chosen_on_the_form(owners: Client, owner: User) -> None:

@@ -24,7 +24,7 @@ def test_default_is_the_shipped_threshold(owners: Client, version: Version) -> N
     page = flat(owners.get(address("version", version)))
     assert '<option value="12" selected>' in page and page.count("<option") == len(RATES)
     assert chosen_link(page) == address("bundle", version) + "?fa_per_day=12"
-    assert "Observed: on the validation streams a threshold of 0.600" in page
+    assert "Observed: on the validation audio a threshold of 0.600" in page
 
 
 def test_of_equal_thresholds_the_rate_that_ships_is_the_default() -> None:
@@ -40,9 +40,10 @@ def test_a_threshold_that_is_raised_says_why() -> None:
         row |= {"extrapolated": False, "raised": row["fa_per_day"] <= 12}
     words = results.operating_points(report)[1].words
     assert (
-        "lower threshold than 0.800: it is raised against similar phrases, of which it accepts 20.0 %" in words["how"]
+        "lower threshold than 0.800: it is raised because of confusable phrases, of which it accepts 20.0 %"
+        in words["how"]
     )
-    assert words["option"] == "2 false alarms a day (0.083 an hour), raised"
+    assert words["option"] == "2 false alarms per day (0.083 per hour), raised"
 
 
 def test_rate_in_the_address_sets_the_dial(owners: Client, version: Version) -> None:
@@ -76,7 +77,7 @@ def test_plot_has_curves_and_words_of_each_setting(owners: Client, version: Vers
     assert [curve["kind"] for curve in data["curves"]] == ["all", "clean", "noisy"]
     assert data["curves"][2]["missed"] == [0, 0.1, 0.15, 0.3, 0.7] and data["lowest"] == 0.5 and data["top"] == 1.0
     assert data["points"][1]["rate"] == "2" and data["points"][1]["y"]["all"] == pytest.approx(0.6)
-    assert "2 false alarms a day" in data["points"][1]["words"]["download"]
+    assert "2 false alarms per day" in data["points"][1]["words"]["download"]
 
 
 def test_one_false_alarm_is_one() -> None:
@@ -84,6 +85,7 @@ def test_one_false_alarm_is_one() -> None:
     report["thresholds"][1]["fa_per_day"] = 1.0
     some, one = (point.words for point in results.operating_points(report)[:2])
     assert (
-        one["setting"].startswith("1 false alarm a day (") and "1 false alarm a day as its default" in one["download"]
+        one["setting"].startswith("1 false alarm per day (")
+        and "1 false alarm per day as its default" in one["download"]
     )
-    assert some["setting"].startswith("0.5 false alarms a day (")
+    assert some["setting"].startswith("0.5 false alarms per day (")

@@ -46,7 +46,7 @@ def test_a_stopped_run_is_reported_and_counted(
         job.save()
         page = client.get(f"/plans/{job.id}").content.decode()
         assert "Start training" in page
-        assert (f"An unfinished run is here: {spoken} of 20 clips are spoken." in page) == bool(unfinished)
+        assert (f"An unfinished run is here: {spoken} of 20 clips are synthesized." in page) == bool(unfinished)
         assert (said in page) == bool(unfinished)
 
 
@@ -81,7 +81,7 @@ def test_a_plan_that_is_being_trained_says_so(client: Client, owner: User) -> No
     going = client.post("/start", {"plan": planned.id})["Location"]
     page = flat(client.get(f"/plans/{planned.id}"))
     assert said in page and f'href="{going}"' in page
-    assert "Where shall it run? ESPHome: Voice PE, ESP32-S3</p>" in page
+    assert "Where will you use it? ESPHome: Voice PE, ESP32-S3</p>" in page
     Job.objects.filter(kind="train").update(state="done")
     assert said not in flat(client.get(f"/plans/{planned.id}"))
 

@@ -33,10 +33,10 @@ def test_another_training_keeps_the_devices(version: Version) -> None:
 
 def test_a_card_says_how_good_the_devices_own_detector_is() -> None:
     said = results._heard_by(ABOUT)
-    assert "heard 54 % of the test's voices close and quiet, 36 % in noise" in said
-    assert "Of similar phrases 60 % wake it" in said
+    assert "detected 54 % of the test voices close and quiet, 36 % in noise" in said
+    assert "60 % of confusable phrases trigger it" in said
     assert said.endswith("It had 1 false alarm in 70 minutes of other speech and noise.")
-    assert results._heard_by({**ABOUT, "test_hours": 0.0}).endswith("Of similar phrases 60 % wake it.")
+    assert results._heard_by({**ABOUT, "test_hours": 0.0}).endswith("60 % of confusable phrases trigger it.")
     assert results._heard_by(None) == ""
 
 
@@ -63,19 +63,19 @@ def test_a_secret_that_was_taken_back_is_not_given_again_silently(owners: Client
     owners.post(address("address", version), {"served": "nobody"})
     page = owners.post(address("address", version), {"served": "link"}, follow=True).content.decode()
     version.refresh_from_db()
-    assert version.token != before and "The secret address is a new one" in page
+    assert version.token != before and "The secret address has changed" in page
 
 
 def test_a_trial_is_called_one_at_home(owners: Client, owner: User, portal: Path) -> None:
     made = make_version(owner, portal)
     home = reverse("home")
-    assert "A trial:" not in owners.get(home).content.decode()
+    assert "This was only a trial:" not in owners.get(home).content.decode()
     assert made.job is not None
     made.job.spec = {"effort": "trial"}
     made.job.save()
-    assert "A trial:" in owners.get(home).content.decode()
+    assert "This was only a trial:" in owners.get(home).content.decode()
 
 
 def test_an_interval_that_says_nothing_is_not_shown() -> None:
-    assert rate({"value": 0.0, "low": 0.0, "high": 11066.64}).interval == "too short a test to say"
+    assert rate({"value": 0.0, "low": 0.0, "high": 11066.64}).interval == "the test is too short to tell"
     assert rate({"value": 0.0, "low": 0.0, "high": 85.35}).interval == "0.00 to 85.35"

@@ -26,11 +26,11 @@ def test_figures_with_their_sample_sizes(owners: Client, version: Version) -> No
     page = owners.get(address("version", version)).content.decode()
     assert "15.0 %" in page and "7.1 to 29.1 %" in page, "the miss rate with Wilson's interval"
     assert "of 40 utterances by 12 voices, all synthetic" in page and "of 20 utterances at 10 dB" in page
-    assert "not measured" in page and ">no recording of a person saying it was at hand" in page
+    assert "not measured" in page and ">no recording of a person saying it was available" in page
     assert "expected, close and quiet" not in page, "the verdict says that it is not measured"
     assert "0.50" in page and "0.01 to 2.79" in page and "in 2.00 h of test speech and noise" in page
     assert "of 10 utterances of confusable phrases" in page
-    assert "It was measured, and how." in page and "festival" in page and "(not heard in training)" in page
+    assert "It was measured, and how." in page and "festival" in page and "(not used in training)" in page
     assert "people: kitchen (negative set)" in page and "arctic: free (CMU)" in page and "GPL-3.0" in page
     assert "0.2500" in page and "0.1250" in page, "the training curve"
     assert "quick, 3, en" in page and "7.5 s" in page
@@ -81,7 +81,7 @@ def test_a_verdict_has_one_colour_and_one_next_step(
     page = html.unescape(owners.get(address("version", version)).content.decode())
     assert f'class="card verdict {colour}"' in page and f'<a class="button" href="{step}">' in page
     assert page.count('<a class="button"') == 1 and page.index("verdict") < page.index('id="det"')
-    assert ("It heard 10 of 19 recordings of people" if people else "synthetic voices") in page
+    assert ("It detected 10 of 19 recordings of people" if people else "synthetic voices") in page
     if step.startswith("/new?"):
         form = owners.get(step).content.decode()
         effort = step.rpartition("=")[2]
@@ -117,9 +117,9 @@ def test_the_verdict_on_a_version_that_lost_says_so_first(
         assert "card verdict good" in verdict and "It is ready for a device." in verdict
     else:
         assert 'card verdict warning"' in verdict and "ready for a device" not in page
-        assert f'<h2 id="verdict">On the same streams it is no better than version {lost_to}.</h2>' in verdict
+        assert f'<h2 id="verdict">On the same audio it is not better than version {lost_to}.</h2>' in verdict
         assert f'<a class="button" href="/detectors/{versions[0].detector_id}/{lost_to}">' in verdict
-        assert "It heard 10 of 19 recordings of people" in verdict
+        assert "It detected 10 of 19 recordings of people" in verdict
 
 
 def test_a_result_can_be_heard_live_beside_its_dial(owners: Client, version: Version) -> None:
@@ -134,7 +134,7 @@ def test_real_people_are_counted_separately_from_synthetic_voices(owners: Client
     some = owners.get(address("version", make_version(owner, portal, people=10))).content.decode()
     assert "synthetic and real" in some and "of 10 utterances" in some and "50.0 %" in some
     every = owners.get(address("version", make_version(owner, portal, 2, people=40))).content.decode()
-    assert "all of real people" in every
+    assert "all by real people" in every
 
 
 def test_detector_trained_from_scratch(owners: Client, version: Version) -> None:
@@ -145,8 +145,8 @@ def test_detector_trained_from_scratch(owners: Client, version: Version) -> None
     report["results"]["by_engine"][0]["miss_rate"] = a_share(0, 0)
     (version.path / "report.json").write_text(json.dumps(report))
     page = owners.get(address("version", version)).content.decode()
-    assert "none: trained from nothing" in page and "not measured" in page
-    assert "None of the confusing phrases" in page and "in the test only" not in page
+    assert "none: trained from scratch" in page and "not measured" in page
+    assert "No confusable phrase of the test triggered it" in page and "in the test only" not in page
     assert owners.get(address("compare", version)).status_code == 200
 
 

@@ -59,7 +59,7 @@ def test_runs_of_the_command_line_are_the_owner_s_versions(owner: User, other: U
 def test_a_trial_of_the_command_line_is_shown_as_one(owners: Client, owner: User, portal: Path) -> None:
     finished_run(portal, "hey-compass-trial-1", metrics={"miss_rate": SHARE, "effort": "trial"})
     services.adopt_runs()
-    assert "A trial: train it properly before you use it." in owners.get("/").content.decode()
+    assert "This was only a trial: train it properly before you use it." in owners.get("/").content.decode()
 
 
 def test_what_is_damaged_or_elsewhere_is_left_alone(owner: User, portal: Path) -> None:
@@ -199,7 +199,7 @@ def test_same_stream_figures_come_first(owners: Client, owner: User, portal: Pat
     (second.path / "comparison.json").write_text(json.dumps(comparison))
     page = owners.get(f"/detectors/{second.detector_id}/2").content.decode()
     places = [
-        page.index(text) for text in ("Version 1 is in use.", "On the same stream<", "On the test of its own run")
+        page.index(text) for text in ("Version 1 is in use.", "On the same audio<", "In the test of its own run<")
     ]
     assert places == sorted(places) and page.count("12.5 %") == 4 and "was not compared" not in page
     assert places[-1] < page.index('class="figures"')

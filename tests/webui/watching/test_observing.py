@@ -102,7 +102,7 @@ def test_who_watches_asks_by_the_server_s_address(owners: Client, at_work: None,
         ("storage", no_folder, "cannot be written"),
         ("storage", no_room, "MB left"),
         ("recognition", deaf, "No recognizer"),
-        ("workers_audio", stuck, "take nothing"),
+        ("workers_audio", stuck, "take no jobs"),
         *((f"workers_{lane}", late(lane), "for 60 seconds") for lane in LANES),
     ],
 )

@@ -167,7 +167,7 @@ def changes(
     request: HttpRequest,
     detector_id: int,
     number: int,
-    since: int = Query(..., ge=1, le=2**31 - 1, description="The version that it is held against.", examples=[1]),
+    since: int = Query(..., ge=1, le=2**31 - 1, description="The version to compare it with.", examples=[1]),
 ) -> list[dict[str, str]]:
     """Describe the differences in how two versions were made. For their figures on one stream see the comparison."""
     return results.changes(a_version(request, detector_id, since), a_version(request, detector_id, number))
@@ -179,7 +179,9 @@ def report(request: HttpRequest, detector_id: int, number: int) -> dict[str, Any
     return a_version(request, detector_id, number).report()
 
 
-@router.get(VERSION + "/thresholds", response=list[ThresholdOut], summary="Settings of the dial", **needs("read"))
+@router.get(
+    VERSION + "/thresholds", response=list[ThresholdOut], summary="Operating points of the version", **needs("read")
+)
 def thresholds(request: HttpRequest, detector_id: int, number: int) -> list[ThresholdOut]:
     """List the threshold and misses of each rate of false alarms a day, the lowest rate first."""
     found = a_version(request, detector_id, number).report()
@@ -233,7 +235,9 @@ def bundle(
     request: HttpRequest,
     detector_id: int,
     number: int,
-    fa_per_day: float | None = Query(None, gt=0, le=1e6, description="Another default for it.", examples=[2.0]),
+    fa_per_day: float | None = Query(
+        None, gt=0, le=1e6, description="Another default rate for the bundle.", examples=[2.0]
+    ),
 ) -> FileResponse:
     """Download the zip that runs wherever onnxruntime does; with ``fa_per_day`` that rate is its default."""
     return version_files.bundle_response(a_version(request, detector_id, number), fa_per_day)
@@ -260,7 +264,7 @@ def detect(
 @router.put(
     "/detectors/{int:detector_id}/wakes",
     response=DetectorOut,
-    summary="Let devices send what they heard",
+    summary="Accept recordings from devices",
     **needs("train"),
 )
 def allow_wakes(request: HttpRequest, detector_id: int, sent: WakesIn) -> Detector:
@@ -272,7 +276,7 @@ def allow_wakes(request: HttpRequest, detector_id: int, sent: WakesIn) -> Detect
 @router.post(
     "/detectors/{int:detector_id}/wakes",
     response={201: SampleOut},
-    summary="Send what a device heard",
+    summary="Send a recording from a device",
     **needs("wakes", "audio"),
 )
 @creation(in_transaction=False)
@@ -282,7 +286,7 @@ def add_wake(
     audio: UploadedFile = WAKE,
     kind: str = Form(..., pattern="^(wake|near_miss)$", examples=["wake"]),
     score: float = Form(..., ge=0, le=1, examples=[0.93]),
-    device: str = Form("", max_length=60, description="What the device calls itself.", examples=["kitchen"]),
+    device: str = Form("", max_length=60, description="The name that the device gives itself.", examples=["kitchen"]),
 ) -> Made:
     """Put a device's clip into the inbox, sorted by a recognizer; the detector's user must have allowed it."""
     in_use = services.detector_of(caller(request).user, detector_id, to_change).current
@@ -295,7 +299,7 @@ def add_wake(
     return Made(SampleOut.from_orm(made), f"/api/v1/inbox/{made.pk}")
 
 
-@router.post(VERSION + "/samples", response={201: SampleOut}, summary="Mark what it was wrong about", **needs("audio"))
+@router.post(VERSION + "/samples", response={201: SampleOut}, summary="Mark an error of the detector", **needs("audio"))
 @creation(in_transaction=False)
 def add_sample(
     request: HttpRequest,
@@ -304,7 +308,7 @@ def add_sample(
     audio: UploadedFile = RECORDING,
     verdict: str = Form(..., pattern="^(false_alarm|missed)$", examples=["false_alarm"]),
     start_s: float = Form(0.0, ge=0, examples=[0.0]),
-    end_s: float | None = Form(None, ge=0, description="Where the sample ends; none: with the recording."),
+    end_s: float | None = Form(None, ge=0, description="The end of the sample; none: the end of the recording."),
 ) -> Made:
     """Put 0.3 to 10 seconds into the inbox. Sending them is the consent to store them."""
     changed = a_version(request, detector_id, number, to_change)

@@ -57,7 +57,9 @@ def audio(request: HttpRequest, sample_id: int) -> FileResponse:
 def take(
     request: HttpRequest,
     sample_id: int,
-    phrase: bool | None = Query(None, description="Of what a device sent: whether it is the phrase.", examples=[True]),
+    phrase: bool | None = Query(
+        None, description="For a recording from a device: whether it is the phrase.", examples=[True]
+    ),
 ) -> Sample:
     """Make it a clip of the library, for the next training. ``phrase`` confirms a clip from a device."""
     found = _sample(request, sample_id, to_change)
@@ -68,7 +70,7 @@ def take(
     return _sample(request, sample_id)
 
 
-@router.post("/inbox/confirm", response={204: None}, summary="Confirm what is sorted", **needs("audio"))
+@router.post("/inbox/confirm", response={204: None}, summary="Confirm the sorted recordings", **needs("audio"))
 def confirm_sorted(request: HttpRequest) -> Status:
     """Accept all clips from devices of which a recognizer is sure, with its verdict."""
     services.confirm_sorted(user=caller(request).user)

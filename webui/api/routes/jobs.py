@@ -66,8 +66,8 @@ def configuration(user: User, chosen: dict[str, Any]) -> RunConfig:
         if unknown:
             raise HarkError(
                 _("The engine %(name)s cannot be used.") % {"name": unknown[0][:40]},
-                _("It is unknown, not ready, costs money, or has no voice of the language."),
-                _("Name some of these, or none: %(names)s.") % {"names": ", ".join(free)},
+                _("It is unknown, not ready, costs money, or has no voice for the language."),
+                _("Choose from these, or leave it out: %(names)s.") % {"names": ", ".join(free)},
             )
     return trainer.configuration(**{**chosen, "engines": engines})
 
@@ -83,7 +83,7 @@ def train(request: HttpRequest, wish: TrainIn) -> Made:
     if (wish.plan is None) == (wish.phrase is None):
         raise HarkError(
             _("It is not clear what to train."),
-            _("There must be either a phrase or a plan."),
+            _("The request must have either a phrase or a plan."),
             _("Send one of them; /api/docs shows examples."),
         )
     if wish.plan is not None:
@@ -128,7 +128,7 @@ def job(request: HttpRequest, job_id: UUID) -> JobOut:
 def events(
     request: HttpRequest,
     job_id: UUID,
-    after: int = Query(0, ge=0, le=2**62, description="The last number that is known already.", examples=[0]),
+    after: int = Query(0, ge=0, le=2**62, description="The last number that you already have.", examples=[0]),
     limit: int = Query(MOST_EVENTS, ge=1, le=MOST_EVENTS, examples=[MOST_EVENTS]),
 ) -> EventsOut:
     """Return its events after a number, and its state. Poll each second, or use the WebSocket ``/ws/jobs/{id}``."""
@@ -162,10 +162,9 @@ def retry(request: HttpRequest, job_id: UUID) -> JobOut:
     if not found.can_be_retried:
         raise StatusError(
             409,
-            _("The job cannot be tried again."),
-            _("It is %(state)s; only a cancelled, failed or interrupted job can be tried again.")
-            % {"state": found.state},
-            _("Look at it first."),
+            _("The job cannot be retried."),
+            _("It is %(state)s; only a cancelled, failed or interrupted job can be retried.") % {"state": found.state},
+            _("Check its state first."),
         )
     services.retry(job=found)
     return job(request, job_id)

@@ -17,7 +17,7 @@ from webui.library import services
 router = Router(tags=["Clip library"])
 
 
-@router.get("/library", response=LibraryOut, summary="What the library holds", **needs("read"))
+@router.get("/library", response=LibraryOut, summary="Contents of the library", **needs("read"))
 def figures(request: HttpRequest) -> LibraryStats:
     """Return counts and hours."""
     user = caller(request).user
@@ -30,13 +30,13 @@ def figures(request: HttpRequest) -> LibraryStats:
 @router.get("/clips", response=ClipsOut, summary="Search clips", **needs("read"))
 def clips(
     request: HttpRequest,
-    phrase: str = Query("", max_length=300, description="Whole words of what is said.", examples=["compass"]),
+    phrase: str = Query("", max_length=300, description="Whole words of the transcript.", examples=["compass"]),
     language: str = Query("", max_length=20, examples=["en"]),
     engine: str = Query("", max_length=40, examples=["espeak"]),
     voice: str = Query("", max_length=100, description="A part of the voice's or speaker's name.", examples=["en-us"]),
     origin: Literal["", "generated", "imported", "recorded", "cut"] = "",
     state: Literal["", "ready", "rejected"] = "",
-    after: int = Query(0, ge=0, le=2**62, description="The last id that is known already.", examples=[0]),
+    after: int = Query(0, ge=0, le=2**62, description="The last id that you already have.", examples=[0]),
     limit: int = Query(USUAL, ge=1, le=MOST, examples=[USUAL]),
 ) -> ClipsOut:
     """List clips in order of their ids; ``next`` leads on."""

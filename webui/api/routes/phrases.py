@@ -23,7 +23,7 @@ router = Router(tags=["Phrases and plans"])
 LONGEST_SPOKEN = 200  # letters
 
 
-@router.get("/advice", response=AdviceOut, summary="What to expect of a phrase", **needs("read"))
+@router.get("/advice", response=AdviceOut, summary="Advice on a phrase", **needs("read"))
 def advice(
     request: HttpRequest,
     phrase: str = Query(..., max_length=300, examples=["hey compass"]),

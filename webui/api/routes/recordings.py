@@ -45,7 +45,7 @@ router = Router(tags=["Recordings"])
 
 ONE = "/recordings/{uuid:recording_id}"
 MOST_HITS, USUAL_HITS = 200, 50
-IN_ONE = Query(None, description="In this one only.", examples=[None])
+IN_ONE = Query(None, description="Search this recording only.", examples=[None])
 FORMAT = Query("txt", examples=["srt"])
 RECORDING = File(..., description="Whatever ffmpeg reads; 1 GB and 4 hours unless the server says otherwise.")
 
@@ -74,7 +74,7 @@ def create(
     engine: str = Form("auto", max_length=40, examples=["auto"]),
     language: str | None = Form(None, max_length=20, description="None: found out.", examples=["en"]),
     speakers: int | None = Form(None, ge=1, le=20, description="None: estimated.", examples=[2]),
-    diarize: bool = Form(True, description="Tell the speakers apart.", examples=[True]),
+    diarize: bool = Form(True, description="Detect the speakers.", examples=[True]),
     summarize: bool = Form(True, examples=[True]),
 ) -> Made:
     """Store it and queue its transcription; its ``state`` is ready once the transcript exists."""
@@ -164,7 +164,7 @@ def remember_voice(request: HttpRequest, recording_id: UUID, speaker: str, wish:
     name = wish.name.strip() or transcripts.transcript_of(mine).speakers.get(speaker, "")
     if not wish.consent or UNNAMED.fullmatch(name):
         raise HarkError(
-            _("The voice is not remembered."),
+            _("The voice was not remembered."),
             _("That needs a name, and the consent of the person whose voice it is."),
             _("Ask them; if they agree, send their name and consent: true."),
         )
@@ -224,7 +224,9 @@ def export(
     request: HttpRequest,
     recording_id: UUID,
     format: ExportFormat = FORMAT,
-    language: str = Query("", max_length=20, description="Of a translation; without it the transcript.", examples=[""]),
+    language: str = Query(
+        "", max_length=20, description="The language of a translation; without it, the transcript.", examples=[""]
+    ),
 ) -> FileResponse:
     """Export it as text, captions (SRT, VTT), JSON, table (CSV) or document (DOCX). 409 without such a translation."""
     return derived.export(a_recording(request, recording_id), format, language)

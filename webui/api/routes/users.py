@@ -39,7 +39,7 @@ def user(request: HttpRequest, user_id: int) -> User:
     return get_object_or_404(services.users_there(), pk=user_id)
 
 
-@router.patch("/users/{int:user_id}", response=UserOut, summary="Let a user in, or out", **needs("admin"))
+@router.patch("/users/{int:user_id}", response=UserOut, summary="Activate or deactivate a user", **needs("admin"))
 def change(request: HttpRequest, user_id: int, wish: UserChangeIn) -> User:
     """Activate or deactivate a user (not the owner). Deactivation ends sign-ins and tokens; the data stays."""
     found = get_object_or_404(services.users_there(), pk=user_id)

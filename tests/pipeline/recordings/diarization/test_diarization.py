@@ -269,7 +269,7 @@ def test_recordings_that_have_no_two_channels(tmp_path: Path, doubles: None) -> 
     soundfile.write(tmp_path / "short.flac", np.zeros((100, 2)), RATE)
     assert two_speakers(tmp_path / "short.flac") is False
     soundfile.write(tmp_path / "slow.flac", np.zeros((8000, 2)), 8000)
-    with pytest.raises(HarkError, match="not prepared"):
+    with pytest.raises(HarkError, match="wrong format"):
         two_speakers(tmp_path / "slow.flac")
     with pytest.raises(HarkError, match="cannot be read"):
         two_speakers(tmp_path / "nothing.flac")

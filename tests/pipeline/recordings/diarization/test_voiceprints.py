@@ -70,7 +70,7 @@ def test_a_voice_is_remembered_matched_and_forgotten(tmp_path: Path, heard: list
 def test_nothing_without_consent_a_name_or_enough_speech(tmp_path: Path, heard: list[np.ndarray]) -> None:
     heard.append(ANN)
     for arguments, says in (
-        (("Ann", AUDIO, False), "has not agreed"),
+        (("Ann", AUDIO, False), "has not consented"),
         (("  ", AUDIO, True), "no name"),
         (("Ann", AUDIO[: 2 * RATE], True), "too little speech"),
     ):

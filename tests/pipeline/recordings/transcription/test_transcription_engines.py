@@ -57,12 +57,12 @@ def test_another_language_without_a_model_says_what_to_enable() -> None:
         registry.choose("auto", "de")
     assert "'de'" in caught.value.what and "English only" in caught.value.why
     assert "--pull" in caught.value.what_to_do or "install" in caught.value.what_to_do
-    with pytest.raises(HarkError, match="does not know the language"):
+    with pytest.raises(HarkError, match="does not support the language"):
         registry.choose("hark", "de")
 
 
 def test_an_unknown_engine_and_one_that_is_not_ready() -> None:
-    with pytest.raises(HarkError, match="no engine of recognition"):
+    with pytest.raises(HarkError, match="no recognition engine"):
         registry.choose("siri", None)
     with pytest.raises(HarkError, match="No endpoint is configured"):
         registry.choose("openai", None)
@@ -199,9 +199,11 @@ def test_size_time_and_errors_are_given() -> None:
     ]
     assert facts("moonshine tiny-en", 7.4)[1] == "a minute of audio took 7 s here"
     assert facts("moonshine tiny-en", 0.54)[1] == "a minute of audio took 0.5 s here"
-    assert facts("faster-whisper large-v3") == ["3.1 GB", "word errors not measured"]
-    assert facts("something else") == ["word errors not measured"]
-    assert source().startswith("Word errors were measured on 749 words of LibriSpeech dev-clean and 684 of LibriSpeech")
+    assert facts("faster-whisper large-v3") == ["3.1 GB", "word error rate not measured"]
+    assert facts("something else") == ["word error rate not measured"]
+    assert source().startswith(
+        "Word error rates were measured on 749 words of LibriSpeech dev-clean and 684 of LibriSpeech"
+    )
 
 
 def test_what_comes_with_hark_and_what_is_offered_has_its_figures() -> None:

@@ -120,7 +120,7 @@ def test_faster_whisper_hears_with_word_times(converted: Path, monkeypatch: pyte
         assert [word.text for word in segment.words] == SAYS.split()
         assert all(0 <= word.start_s <= word.end_s <= 4.0 for word in segment.words)
         assert all(0.5 < word.confidence <= 1 for word in segment.words)
-    with pytest.raises(HarkError, match="does not know the language"):
+    with pytest.raises(HarkError, match="does not support the language"):
         engine.recognize(NOISE, "tlh")
     engine.close()
 
