@@ -8,7 +8,7 @@ except the owner of the installation.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
@@ -64,9 +64,8 @@ def set_quota(user: User | None, limits: Limits) -> None:
 
     For a number that is None the next rule applies (:func:`limits_of`); 0 means unlimited.
     """
-    values = {"disk_bytes": limits.disk_bytes, "jobs_a_day": limits.jobs_a_day}
     with alone():  # MariaDB and MySQL may have several rows without a user
-        Quota.objects.update_or_create(user=user, defaults={**values, "minutes_a_month": limits.minutes_a_month})
+        Quota.objects.update_or_create(user=user, defaults=asdict(limits))
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,13 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from core.errors import HarkError
+from pipeline.jobs import AUDIO, TRAINING
+from webui.api.models import Delivery
+from webui.audio.models import Recording, UploadInProgress
 from webui.http.middleware import Middleware, method_of, view_of
+from webui.jobs import heartbeat
+from webui.jobs.models import Job, JobEvent, stage_times
+from webui.jobs.services import LANES, WEBHOOKS
 
 BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 300.0)
 LOOKED_BACK = timedelta(hours=1)
@@ -52,10 +58,6 @@ class Jobs(Collector):
     """Waiting and running jobs, and the number, states and durations of those that ended in the last hour."""
 
     def collect(self) -> Iterator[Metric]:
-        from pipeline.jobs import AUDIO, TRAINING
-        from webui.audio.models import Recording
-        from webui.jobs.models import Job
-
         rows = Job.objects.filter(state__in=Job.GOING).values("lane", "state").order_by().annotate(n=Count("id"))
         counts: Values = {(lane, state.value): 0 for lane in (TRAINING, AUDIO) for state in Job.GOING}
         counts |= {(row["lane"], row["state"]): row["n"] for row in rows}
@@ -123,11 +125,6 @@ class Disk(Collector):
 
 
 def _queues() -> Iterator[Metric]:
-    from webui.api.models import Delivery
-    from webui.jobs import heartbeat
-    from webui.jobs.models import Job
-    from webui.jobs.services import LANES, WEBHOOKS
-
     now = timezone.now()
     queued = Job.objects.filter(state=Job.State.QUEUED).values("lane").order_by()
     waiting = {row["lane"]: (row["n"], row["at"]) for row in queued.annotate(n=Count("id"), at=Min("queued_at"))}
@@ -145,16 +142,12 @@ def _queues() -> Iterator[Metric]:
 
 
 def _kept_jobs() -> Metric:
-    from webui.jobs.models import Job
-
     rows = Job.objects.values("kind", "state").order_by().annotate(n=Count("id"))
     kept: Values = {(row["kind"], row["state"]): row["n"] for row in rows}
     return _gauge("hark_jobs_kept", "All jobs in the database.", ("kind", "state"), kept)
 
 
 def _stages(since: datetime) -> Metric:
-    from webui.jobs.models import Job, stage_times
-
     took: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for job, stage, began, end in stage_times(Job.objects.filter(finished_at__gte=since, started_at__isnull=False)):
         took[job.kind, stage].append(end - began)
@@ -163,8 +156,6 @@ def _stages(since: datetime) -> Metric:
 
 
 def _memory(since: datetime) -> Metric:
-    from webui.jobs.models import JobEvent
-
     most: dict[tuple[str, ...], int] = defaultdict(int)
     said = JobEvent.objects.filter(job__finished_at__gte=since, event__event="memory")
     for kind, event in said.values_list("job__kind", "event").order_by():
@@ -174,8 +165,6 @@ def _memory(since: datetime) -> Metric:
 
 
 def _failures(since: datetime) -> Metric:
-    from webui.jobs.models import Job
-
     counts: dict[tuple[str, ...], int] = defaultdict(int)
     failed = Job.objects.filter(finished_at__gte=since, state__in=(Job.State.FAILED, Job.State.INTERRUPTED))
     for kind, stage, state, error in failed.values_list("kind", "stage", "state", "error").order_by():
@@ -186,9 +175,6 @@ def _failures(since: datetime) -> Metric:
 
 
 def _recordings(since: datetime) -> Iterator[Metric]:
-    from webui.audio.models import Recording, UploadInProgress
-    from webui.jobs.models import Job
-
     uploads = Recording.objects.filter(created_at__gte=since).aggregate(n=Count("id"), size=Sum("bytes"))
     yield GaugeMetricFamily("hark_uploads", "Recordings that came in the last hour.", uploads["n"])
     yield GaugeMetricFamily("hark_uploaded_bytes", "How large they were.", uploads["size"] or 0)
