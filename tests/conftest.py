@@ -14,7 +14,7 @@ import pytest
 from django.db import connection
 
 from db.db_api import Library
-from tests.support.library_server import LibraryServer
+from tests.support.library_server import ENGINES, LibraryServer
 from tests.support.mounting import mount
 from tests.support.servers import NEEDED, postgresql
 from tests.support.slow_tests import LIST, Measuring, is_slow, listed, seconds_of_files, test_of
@@ -29,9 +29,6 @@ MEMORY = Path("/dev/shm")
 if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 << 30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
-
-# Where a clip library may be.
-ENGINES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.topology))
 
 LAB = Path(__file__).parent / "lab"  # ./hark test lab
 TOPOLOGY = "test_topology.py"  # runs only where its marker is asked for, as all that has one of these

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from core.data_folder import REPOSITORY
+from tests.support.repository import repository_files
 
 # A package, a room of pipeline or webui, or a module named here imports only from layers below its own: those of one
 # layer do not know each other. The longest name counts: webui.jobs.quota is of webui.jobs, webui.urls of webui.
@@ -61,16 +62,6 @@ LARGEST_FILE = 4_000_000  # bytes
 SHIPPED_WEIGHTS = 25_000_000  # bytes, of one file under model/shipped: the largest is a negative set
 # Homes of people and of machines, written so that this line is none itself.
 MACHINE_PATH = re.compile(r"(?<![\w.:/-])/(?:work|root|home/\w+|Users/\w+)/\w|\b[A-Z]:\\Users\\")
-
-
-def repository_files() -> list[Path]:
-    """Return the files that are, or would be, committed."""
-    git = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    try:
-        names = subprocess.run(git, cwd=REPOSITORY, capture_output=True, check=True).stdout.decode().split("\0")
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("needs git and its checkout to tell the repository's files from others")
-    return [path for path in (REPOSITORY / name for name in names if name) if path.is_file()]
 
 
 def python_files() -> list[Path]:

@@ -30,11 +30,11 @@ from command_line.application import build_parser
 from core.data_folder import REPOSITORY
 from tests.support.http_server import serving
 from tests.support.mounting import mount
+from tests.support.nginx import DEPLOY, certificate, nginx_settings
 from tests.support.portal_driver import HOST
 from tests.support.servers import free_port, program, running, wait_for
 from webui.jobs.services import LANES
 
-DEPLOY = REPOSITORY / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
 COMPOSES = ("compose.yaml", "compose.production.yaml", "compose.cuda.yaml")
 PINNED = re.compile(r"[\w./-]+:v?\d+\.\d+\.?\d*[\w.-]*")
@@ -175,36 +175,6 @@ def test_compose_accepts_its_files(names: tuple[str, ...], tmp_path: Path) -> No
         (tmp_path / name).write_text(text)
         command += ["-f", str(tmp_path / name)]
     accepted(*command, "config", "-q")
-
-
-def certificate(folder: Path) -> None:
-    """Write fullchain.pem and privkey.pem."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl is not installed")
-    key, chain = str(folder / "privkey.pem"), str(folder / "fullchain.pem")
-    subprocess.run(
-        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", chain, "-days", "2"]
-        + ["-subj", "/CN=" + HOST],
-        check=True, capture_output=True,
-    )  # fmt: skip
-
-
-def nginx_settings(folder: Path, upstream: str) -> Path:
-    """Write Nginx's settings as deployed, for this folder, with a new certificate; port 443 stays."""
-    certificate(folder)
-    text = (DEPLOY / "nginx" / "hark.conf.template").read_text()
-    text = text.replace("${HARK_HOST}", HOST).replace("${CERTIFICATE}", ".")
-    text = text.replace("http://web:8000", "http://hark").replace("/etc/nginx/certificates", str(folder))
-    text = f"upstream hark {{ {upstream} }}\n" + text.replace("/var/log/nginx", str(folder))
-    temporary = "".join(
-        f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    settings = folder / "nginx.conf"
-    settings.write_text(
-        f"daemon off;\npid {folder}/pid;\nerror_log {folder}/error.log;\nevents {{}}\nhttp {{\n{temporary}{text}}}\n"
-    )
-    return settings
 
 
 def test_nginx_accepts_its_settings(tmp_path: Path) -> None:

@@ -13,14 +13,13 @@ from typing import Any
 
 import pytest
 
-from tests.browser.test_portal import test_from_the_first_start_to_a_detector_that_hears as journey_of_a_detector
-from tests.browser.test_recordings_in_browser import conversation_and_question, journey_of_a_recording
+from tests.support.compatibility_page import PAGE, ROWS, expected_of_nobody, filled
 from tests.support.earlier_addresses import Walk
+from tests.support.journeys import conversation_and_question, journey_of_a_detector, journey_of_a_recording
 from tests.support.portal_driver import HOST, PASSWORD, chromium_running, watched
 from tests.support.processes import descendants, has_ended, kill_process
 from tests.support.servers import wait_for
 from tests.support.topology import STARTS_S, Topology, asking, topology
-from tests.webui.compatibility.test_compatibility_page import PAGE, ROWS, expected_of_nobody, filled
 from webui.jobs.services import LANES
 
 SOCKET = "/ws/jobs"

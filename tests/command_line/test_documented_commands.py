@@ -22,7 +22,7 @@ from command_line.application import build_parser, main
 from command_line.options import UsageError
 from core import worker_protocol
 from core.audio_file import SAMPLE_RATE, read_audio, write_audio
-from tests.test_architecture import REPOSITORY
+from core.data_folder import REPOSITORY
 
 BLOCK = re.compile(r"^ *```(?:sh|bash|shell)\b[^\n]*\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 OPENED = re.compile(r"^ *```(?:sh|bash|shell|console|zsh|python|py)\b.*$", re.MULTILINE)

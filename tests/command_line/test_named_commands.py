@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 
 from command_line.application import build_parser
-from tests.test_architecture import REPOSITORY, repository_files
+from core.data_folder import REPOSITORY
+from tests.support.repository import repository_files
 
 NAMED = re.compile(r"(?:\./hark|\{PROGRAM\})((?: [^\s`|&#;<>\\]+)*)")
 WORD = re.compile(r"[a-z][a-z_-]*")

@@ -12,16 +12,8 @@ import pytest
 
 from db.database import DATABASE_NAME
 from db.db_api import Library
-from db.records import NewClip
+from tests.support.library_clips import Run
 from tests.support.library_server import LibraryServer
-from tests.support.sounds import noise
-
-Run = Callable[..., None]
-
-
-def new_clip(text: str, seed: int = 0, **fields: object) -> NewClip:
-    values: dict[str, object] = {"audio": noise(0.1, seed), "text": text, "text_normalized": text, "language": "en"}
-    return NewClip(**(values | {"engine": "fake"} | fields))  # type: ignore[arg-type]
 
 
 @pytest.fixture

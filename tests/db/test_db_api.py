@@ -19,7 +19,7 @@ from core.errors import HarkError
 from db import clip_files
 from db.db_api import Library, source_id
 from db.records import AlignedUnit, NewClip, Where
-from tests.db.conftest import Run, new_clip
+from tests.support.library_clips import Run, new_clip
 from tests.support.sounds import noise
 
 

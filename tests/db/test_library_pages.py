@@ -12,7 +12,7 @@ import pytest
 from core.errors import HarkError
 from db.db_api import Library
 from db.records import AlignedUnit, Filters, Where
-from tests.db.conftest import new_clip
+from tests.support.library_clips import new_clip
 from tests.support.programs import run_python
 
 

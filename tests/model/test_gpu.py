@@ -12,7 +12,7 @@ from core.onnx import CPU, session
 from model import examples, gpu
 from model.encoder_backbone import EncoderBackbone, encoder_path
 from model.examples import build_examples
-from tests.model.test_examples import SOURCES, aligned, folder
+from tests.support.hummed_clips import SOURCES, aligned, folder
 from tests.support.untrained_bundle import keyword_hmm_model
 
 __all__ = ["folder"]  # a fixture

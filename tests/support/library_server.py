@@ -8,8 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from db.database import MARKER
 from tests.support import servers
+
+# Where a clip library may be.
+ENGINES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.topology))
 
 
 @dataclass(frozen=True)

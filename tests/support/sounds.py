@@ -31,3 +31,7 @@ def wav(audio: np.ndarray, rate: int = SAMPLE_RATE) -> bytes:
 def upload(audio: np.ndarray, name: str = "a.wav", rate: int = SAMPLE_RATE) -> SimpleUploadedFile:
     """Return that file as a form sends it."""
     return SimpleUploadedFile(name, wav(audio, rate), "audio/wav")
+
+
+def sound(name: str = "a.wav", channels: int = 1) -> SimpleUploadedFile:
+    return upload(np.zeros((SAMPLE_RATE, channels)), name)

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 from core.data_folder import REPOSITORY
 from pipeline.jobs import TRAINING
+from tests.support.nginx import nginx_settings
 from tests.support.portal_driver import HOST, Portal
 from tests.support.servers import answers, free_port, postgresql, program, redis_server, running, wait_for
-from tests.test_deploy import nginx_settings
 from webui.jobs.services import LANES
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from command_line.application import GROUPS, build_parser
-from tests.test_architecture import REPOSITORY
+from core.data_folder import REPOSITORY
 
 COMMANDS = (REPOSITORY / "docs" / "commands.md").read_text(encoding="utf-8")
 

@@ -10,10 +10,9 @@ from django.core.cache import cache, caches
 from django.test import Client
 
 from tests.support.detector_versions import make_version
+from tests.support.portal_password import PASSWORD
 from webui.accounts.models import User
 from webui.trainer.models import Version
-
-PASSWORD = "a-good-long-password"  # of both users; signs in nowhere but here
 
 
 @pytest.fixture(autouse=True)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import uuid
-from collections.abc import Iterator
 
 import pytest
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
+from tests.support.addresses import ADDRESSES, filled
 from tests.support.portal_password import PASSWORD
 from tests.support.programs import run_python
 from webui.accounts.models import User
@@ -37,17 +35,6 @@ PUBLIC = {
     *SHARED,
     *OPEN,
 }  # and what allauth brings, which is under sign-in/
-VALUES = {"job_id": None, "detector_id": None, "sample_id": None, "number": "1", "clip_id": "1", "name": "report.json"}
-
-
-def addresses(patterns: list[URLPattern | URLResolver], start: str = "", space: str = "") -> Iterator[tuple[str, str]]:
-    """Return (name, pattern) of every address of the portal's own."""
-    for pattern in patterns:
-        route = start + str(pattern.pattern)
-        if isinstance(pattern, URLResolver):
-            yield from addresses(pattern.url_patterns, route, pattern.namespace or space)
-        elif not route.startswith(("sign-in/", "api/")):
-            yield f"{space}:{pattern.name}", "/" + route
 
 
 SHARE = {"value": 0.1, "low": 0.0, "high": 0.2}
@@ -57,7 +44,6 @@ SUMMARY = {
     "test_hours": 1.0,
     "parameters": 1000,
 }
-ADDRESSES = sorted(addresses(get_resolver().url_patterns))
 
 
 @pytest.fixture
@@ -73,15 +59,6 @@ def things(owner: User) -> dict[str, str]:
     upload = UploadInProgress.objects.create(user=owner, name="hey compass.wav", size=1)
     ids = {"job_id": job, "detector_id": detector, "sample_id": sample, "recording_id": recording, "share_id": share}
     return {name: str(thing.pk) for name, thing in {**ids, "upload_id": upload}.items()}
-
-
-def filled(route: str, values: dict[str, str]) -> str:
-    def value(match: re.Match[str]) -> str:
-        kind, name = match.group(1), match.group(2)
-        given = {**VALUES, **values}.get(name)
-        return given or {"uuid": str(uuid.uuid4()), "int": "1"}.get(kind, "x")
-
-    return re.sub(r"<(\w+):(\w+)>", value, route)
 
 
 @pytest.mark.parametrize(("name", "route"), ADDRESSES)

@@ -19,8 +19,8 @@ from django.urls import reverse
 from core.audio_file import SAMPLE_RATE, read_audio, write_audio
 from tests.support.detector_versions import RATES, address
 from tests.support.portal_driver import comes_true
+from tests.support.ready_recordings import SAID, ready_recording, transcript_of_words
 from tests.support.rendered_pages import ADDRESS, in_chromium
-from tests.webui.audio.conftest import SAID, ready_recording, transcript_of_words
 from webui.accounts.models import User
 from webui.audio.models import Recording
 from webui.audio.speaker_changes import detect_speakers_again

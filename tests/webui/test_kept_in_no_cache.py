@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
-from tests.webui.api.conftest import a_token
-from tests.webui.compatibility.conftest import ready_recording
+from tests.support.api_calls import a_token
+from tests.support.earlier_recordings import ready_recording
 from webui.accounts.models import User
 
 pytestmark = pytest.mark.django_db

@@ -10,9 +10,9 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError
 from django.test import Client
 
+from tests.support.api_calls import a_token
 from tests.support.detector_versions import make_version
-from tests.webui.api.conftest import a_token
-from tests.webui.compatibility.conftest import token_text
+from tests.support.earlier_recordings import token_text
 from webui.accounts.models import User
 from webui.http.errors import InALine
 from webui.jobs.models import Job

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from tests.support.detector_versions import make_version
-from tests.support.sounds import upload
+from tests.support.sounds import sound
 from webui.accounts.models import User
 from webui.audio import live
 from webui.listening.services import keep_sample
@@ -32,10 +31,6 @@ def full(client: Client, other: User, portal: Path, settings: Any) -> Client:
     settings.USER_MAX_BYTES = 1000
     client.force_login(other)
     return client
-
-
-def sound(name: str = "a.wav", channels: int = 1) -> SimpleUploadedFile:
-    return upload(np.zeros((SAMPLE_RATE, channels)), name)
 
 
 def uploads(client: Client) -> dict[str, Any]:

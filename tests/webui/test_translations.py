@@ -15,7 +15,6 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
-from django.utils.translation.template import templatize
 
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
@@ -24,6 +23,7 @@ from core.worded import Worded, worded
 from pipeline.corpora import enrolment as takes
 from pipeline.training.config import EFFORTS
 from tests.support.rendered_pages import flat
+from tests.support.translated import said_in_code, said_in_template
 from webui import translation
 from webui.accounts.models import User
 from webui.jobs import services
@@ -32,8 +32,6 @@ from webui.jobs.models import Job
 
 LOCALE = REPOSITORY / "webui" / "locale" / "de" / "LC_MESSAGES"
 PLACEHOLDER = re.compile(r"%%|%(?:\(\w+\))?[sd]|</?\w+>")
-CALLED = {"_", "gettext", "gettext_lazy", "gettext_noop", "ngettext", "ngettext_lazy", "worded"}
-CALLED |= {"storing", "storage_error", "Sentence"}
 GERMAN = {"Accept-Language": "de-DE,de;q=0.9,en;q=0.5"}
 
 
@@ -89,21 +87,6 @@ def test_what_is_compiled_is_what_is_written() -> None:
         else:
             written[parts["msgid"]] = parts["msgstr"]
     assert compiled == written
-
-
-def said_in_template(path: Path) -> set[str]:
-    """Return the translated texts of a template."""
-    text = templatize(path.read_text(encoding="utf-8"))
-    called = re.findall(r"""\b(?:_|n?gettext)\(u?('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""", text)
-    return {ast.literal_eval(literal) for literal in called}
-
-
-def said_in_code(path: Path) -> dict[str, str]:
-    """Return the translated texts of a module: originals, with their plurals or ""."""
-    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
-    calls = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id in CALLED]
-    literals = [[arg.value for arg in call.args if isinstance(arg, ast.Constant)] for call in calls]
-    return {texts[0]: texts[1] if len(texts) > 1 else "" for texts in literals if texts}
 
 
 def test_nothing_has_been_added_since() -> None:

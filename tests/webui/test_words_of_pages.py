@@ -13,7 +13,7 @@ from django.urls import reverse
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from tests.support.every_page import every_page, fragments, pages_of_strangers
-from tests.webui.test_translations import said_in_code, said_in_template
+from tests.support.translated import said_in_code, said_in_template
 from webui.accounts.models import User
 from webui.jobs.models import Job
 from webui.template_filters import said

@@ -31,7 +31,7 @@ from pipeline.recordings.media import (
     suffix_of,
     waveform,
 )
-from tests.pipeline.recordings.conftest import needs_ffmpeg
+from tests.support.programs import needs_ffmpeg
 from tests.support.sounds import tone
 
 

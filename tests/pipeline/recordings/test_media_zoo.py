@@ -17,8 +17,8 @@ import soundfile
 from core.errors import HarkError
 from pipeline.recordings import media
 from pipeline.recordings.media import MediaLimits, normalize
-from tests.pipeline.recordings.conftest import needs_ffmpeg
 from tests.support.hostile_files import PLAYLISTS, flac_that_lies, noise, wav_that_lies
+from tests.support.programs import needs_ffmpeg
 
 
 def zipped(path: Path) -> bytes:

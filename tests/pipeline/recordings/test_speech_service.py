@@ -27,7 +27,7 @@ import pytest
 from core.errors import HarkError
 from pipeline.recordings import speech_client, speech_service
 from pipeline.recordings.speech_client import call
-from tests.pipeline.recordings.service_double import bug, die_once, refuse, signal_this_thread, sleep, use_model
+from tests.support.service_double import bug, die_once, refuse, signal_this_thread, sleep, use_model
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -81,7 +81,7 @@ def test_many_clients_at_once_start_one_service_and_load_a_model_once(service: P
 def test_two_processes_share_the_service(service: Path, tmp_path: Path) -> None:
     program = (
         "import sys, pathlib; from pipeline.recordings.speech_client import call\n"
-        "from tests.pipeline.recordings.service_double import use_model\n"
+        "from tests.support.service_double import use_model\n"
         "print(call(60.0, use_model, pathlib.Path(sys.argv[1]))['pid'])"
     )
     started = [

@@ -39,8 +39,8 @@ from pipeline.training import run as training_pipeline
 from pipeline.training.config import AUTO_SIZE, BUCKETS, EFFORTS, BucketSize, Effort, RunConfig, job_folder
 from pipeline.training.plan import Plan, save_plan
 from pipeline.training.run import StageClock, plan_run, plan_summary, prepare, run_training
-from tests.conftest import ENGINES
 from tests.pipeline.training.tiny_run import FEW_ROOMS, TINY
+from tests.support.library_server import ENGINES
 from tests.support.processes import of_session
 
 # Where the run is killed, in this order: each run goes on from what the one before has left.

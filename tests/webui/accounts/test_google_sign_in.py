@@ -12,7 +12,7 @@ from allauth.socialaccount.providers.google.views import GoogleOAuth2Adapter
 from allauth.socialaccount.providers.oauth2.client import OAuth2Client, OAuth2Error
 from django.test import Client
 
-from tests.webui.accounts.test_second_factor import SECRET, code_of, turned_on
+from tests.support.second_factor import SECRET, code_of, turned_on
 from webui.accounts.models import User
 from webui.accounts.services import set_active
 

@@ -3,51 +3,24 @@
 from __future__ import annotations
 
 import re
-import time
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from allauth.mfa.models import Authenticator
-from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
-from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value
+from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from django.db import connection
 from django.db.models import F, QuerySet
 from django.test import Client
 
 from tests.support.portal_password import PASSWORD
+from tests.support.second_factor import CODES, PAGE, SECRET, code_of, confirmed, is_signed_in, password_step, turned_on
 from webui.accounts import second_factor
 from webui.accounts.models import AuditEntry, SignInFailure, User
 from webui.accounts.services import issue_pair, password_link
 
-PAGE = "/account/second-factor"
-APP, CODES = f"{PAGE}/app", f"{PAGE}/codes"
-SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
-
-
-def code_of(secret: str, steps: int = 0) -> str:
-    return format_hotp_value(hotp_value(secret, int(time.time()) // 30 + steps))
-
-
-def turned_on(user: User, secret: str = SECRET) -> list[str]:
-    """Turn it on; return the recovery codes."""
-    TOTP.activate(user, secret)
-    codes: list[str] = RecoveryCodes.activate(user).get_unused_codes()
-    return codes
-
-
-def confirmed(client: Client, password: str = PASSWORD) -> Any:
-    """Confirm the password before a change."""
-    return client.post("/account/again", {"password": password})
-
-
-def password_step(client: Client) -> Any:
-    return client.post("/account/login", {"name": "oscar", "password": PASSWORD, "next": "/jobs/"})
-
-
-def is_signed_in(client: Client) -> bool:
-    return client.get("/account/").status_code == 200
+APP = f"{PAGE}/app"
 
 
 @pytest.mark.parametrize(("at", "code"), [(59, "287082"), (1111111109, "081804"), (2000000000, "279037")])

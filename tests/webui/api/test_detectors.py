@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from core.readiness import Readiness
-from tests.webui.api.conftest import Call, World, a_pair, a_token, problem_of
+from tests.support.api_calls import Call, World, a_pair, a_token, problem_of
 from webui.accounts.models import User
 
 pytestmark = pytest.mark.django_db

@@ -12,8 +12,8 @@ import pytest
 from django.test import Client
 
 from core.data_folder import REPOSITORY
-from tests.webui.api.conftest import Call, World, a_token
-from tests.webui.api.test_operations import HEARD, OPERATIONS, SCHEMA
+from tests.support.api_calls import Call, World, a_token
+from tests.support.api_operations import HEARD, OPERATIONS, SCHEMA
 from webui.api import recording_schemas, schemas, webhooks
 from webui.api.documentation import example_of
 

@@ -10,8 +10,8 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from tests.support.api_calls import Call, World, a_pair, a_token, problem_of
 from tests.support.programs import run_python
-from tests.webui.api.conftest import Call, World, a_pair, a_token, problem_of
 from webui.accounts.models import ApiToken, User
 from webui.api.models import KeptAnswer
 from webui.jobs.models import Job

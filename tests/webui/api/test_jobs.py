@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.webui.api.conftest import Call, World, a_token, problem_of
+from tests.support.api_calls import Call, World, a_token, problem_of
 from webui.accounts.models import User
 
 pytestmark = pytest.mark.django_db

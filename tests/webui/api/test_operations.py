@@ -11,29 +11,18 @@ from django.utils import timezone
 
 from core.readiness import Readiness
 from pipeline.serving.sorting import Sorted
-from tests.webui.api.conftest import Call, World, a_pair, a_token, bearer, call_example, problem_of
+from tests.support.api_calls import Call, World, a_pair, a_token, bearer, call_example, problem_of
+from tests.support.api_operations import CLOSED, HEARD, OF_ONE, OF_OWNER, OPERATIONS
 from webui.accounts.models import ApiToken, User
 from webui.accounts.services import SCOPES, create_token, revoke_token
-from webui.api.views import _schema
 
 pytestmark = pytest.mark.django_db
 
-SCHEMA = _schema()
-OPERATIONS = [
-    (path, method, operation) for path, methods in SCHEMA["paths"].items() for method, operation in methods.items()
-]
-CLOSED = [entry for entry in OPERATIONS if "security" in entry[2]]
-OF_OWNER = [entry for entry in CLOSED if entry[2]["x-scopes"] == ["admin"]]
-OF_ONE = [entry for entry in CLOSED if "{" in entry[0] and entry not in OF_OWNER]
 SCOPED = [entry for entry in CLOSED if entry[2]["x-scopes"]]
 PERSONAL = {
     "tokens_add", "tokens_revoke", "organizations_add", "organizations_change", "organizations_delete",
     "organizations_invite", "organizations_join", "organizations_quota", "organizations_remove",
     "organizations_rename", "organizations_revoke",
-}  # fmt: skip
-HEARD = {
-    "seconds": 1.0, "frame_s": 0.08, "threshold": 0.5, "silent": False, "peaks": [0.1],
-    "detections": [{"time_s": 0.5, "score": 0.9}], "scores": [0.1],
 }  # fmt: skip
 
 

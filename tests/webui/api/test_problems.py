@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.webui.api.conftest import Call, World, a_token, problem_of
+from tests.support.api_calls import Call, World, a_token, problem_of
 from webui.accounts.models import User
 
 pytestmark = pytest.mark.django_db

@@ -15,8 +15,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 
 from pipeline.recordings import speech_client
 from pipeline.recordings.diarization import voiceprints
-from tests.webui.api.conftest import Call, World, a_token, problem_of
-from tests.webui.compatibility.conftest import SAID, ready_recording
+from tests.support.api_calls import Call, World, a_token, problem_of
+from tests.support.earlier_recordings import SAID, ready_recording
 from webui.accounts.models import User
 from webui.audio.models import Recording
 from webui.jobs.models import Job

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,88 +17,17 @@ from django.utils import timezone
 
 from core.worded import worded
 from pipeline.serving.detection import open_detector
+from tests.support.api_calls import World
 from tests.support.hostile_bundles import loop_bundle
-from tests.webui.api.conftest import World
+from tests.support.sockets import WAIT_S, Program, Socket, no_socket_is_left, run, signed_in, token_of
 from webui.accounts.models import ApiToken, User
 from webui.accounts.services import create_token, end_pair, issue_pair, revoke_token, set_active
 from webui.jobs.models import Job, JobEvent
 from webui.listening.models import Sample
 
+__all__ = ["no_socket_is_left"]  # fixtures
+
 pytestmark = pytest.mark.django_db(transaction=True)
-WAIT_S = 20.0  # for a message, on busy cores
-
-
-class Socket:
-    """A program's end of a socket."""
-
-    def __init__(self, path: str, origin: str | None = None, host: str = "localhost") -> None:
-        from webui.asgi import application
-
-        headers = [(b"host", host.encode())] + ([(b"origin", origin.encode())] if origin else [])
-        path, _, query = path.partition("?")
-        asked = {"path": path, "query_string": query.encode()}
-        scope = {"type": "websocket", **asked, "headers": headers, "subprotocols": []}
-        self.end = ApplicationCommunicator(application, scope)
-
-    async def open(self) -> bool:
-        await self.end.send_input({"type": "websocket.connect"})
-        return bool((await self.end.receive_output(WAIT_S))["type"] == "websocket.accept")
-
-    async def say(self, content: Any) -> None:
-        kind = "bytes" if isinstance(content, bytes) else "text"
-        text = content if isinstance(content, bytes | str) else json.dumps(content)
-        await self.end.send_input({"type": "websocket.receive", kind: text})
-
-    async def hear(self, wait_s: float = WAIT_S) -> Any:
-        """Return the next message, or the code with which it was closed."""
-        said = await self.end.receive_output(wait_s)
-        return said.get("code", 1000) if said["type"] == "websocket.close" else json.loads(said["text"])
-
-
-_runners: list[asyncio.Runner] = []
-
-
-def run(awaited: Coroutine[Any, Any, Any]) -> Any:
-    """Wait for a coroutine; sockets are served only meanwhile."""
-    if not _runners:
-        _runners.append(asyncio.Runner())
-    return _runners[0].run(awaited)
-
-
-@pytest.fixture(autouse=True)
-def no_socket_is_left() -> Iterator[None]:
-    yield
-    while _runners:
-        _runners.pop().close()
-
-
-class Program:
-    """The same for sequential programs."""
-
-    def __init__(self, path: str, origin: str | None = None, host: str = "localhost") -> None:
-        self._socket = Socket(path, origin, host)
-        self.end = self._socket.end
-
-    def open(self) -> bool:
-        return bool(run(self._socket.open()))
-
-    def say(self, content: Any) -> None:
-        run(self._socket.say(content))
-
-    def hear(self, wait_s: float = WAIT_S) -> Any:
-        return run(self._socket.hear(wait_s))
-
-
-def signed_in(path: str, token: str) -> Program:
-    """Open a socket and send its token."""
-    socket = Program(path)
-    assert socket.open()
-    socket.say({"token": token})
-    return socket
-
-
-def token_of(user: User, *scopes: str) -> str:
-    return create_token(user=user, name="socket", scopes=scopes or ("read", "audio"))[1]
 
 
 def test_a_program_follows_a_job(world: World) -> None:

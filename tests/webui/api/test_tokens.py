@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.webui.api.conftest import Call, a_pair, a_token, bearer, problem_of
+from tests.support.api_calls import Call, a_pair, a_token, bearer, problem_of
 from webui.accounts.models import User
 from webui.accounts.services import set_active
 
@@ -32,7 +32,7 @@ def test_token_has_no_more_scopes_than_its_maker(call: Call, other: User, owner:
 
 
 def test_pair_is_refreshed_once_and_ended(call: Call, owner: User) -> None:
-    from tests.webui.conftest import PASSWORD
+    from tests.support.portal_password import PASSWORD
 
     body = {"name": "olivia", "password": PASSWORD, "scopes": ["read"]}
     first = call("post", "/pairs", body=body).json()

@@ -17,8 +17,8 @@ from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
 from core.errors import HarkError
+from tests.support.api_calls import Call, a_token, problem_of
 from tests.support.http_server import Recorder, serving
-from tests.webui.api.conftest import Call, a_token, problem_of
 from webui.accounts.models import User
 from webui.accounts.services import set_active
 from webui.api import outgoing, webhooks

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from pipeline.recordings.transcript import Segment, Word
-from tests.webui.audio.conftest import ready_recording, transcript_of_words
+from tests.support.ready_recordings import ready_recording, transcript_of_words
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.audio import corrections, derived, transcripts

@@ -17,9 +17,9 @@ from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.readiness import Readiness
 from pipeline.recordings.transcript import Segment, Word
+from tests.support.ready_recordings import ready_recording, transcript_of_words
+from tests.support.sockets import Socket
 from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
-from tests.webui.api.test_sockets import Socket
-from tests.webui.audio.conftest import ready_recording, transcript_of_words
 from webui.accounts.models import User
 from webui.accounts.services import create_token
 from webui.audio import consumers, live, transcripts, uploads

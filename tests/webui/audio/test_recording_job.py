@@ -14,9 +14,9 @@ from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
 from pipeline.recordings import job as recording_job
 from pipeline.recordings.transcript import Transcript, load_transcript
+from tests.support.ready_recordings import transcript_of_words
 from tests.support.sounds import tone
 from tests.support.untrained_bundle import spoken
-from tests.webui.audio.conftest import transcript_of_words
 
 OPTIONS = {"engine": "auto", "language": None, "speakers": None, "diarize": True, "summarize": True}
 

@@ -10,7 +10,7 @@ from django.test import Client
 
 from pipeline.recordings import recording_folder
 from pipeline.recordings.summarization import Point, Sentiment, Summary, save_summary
-from tests.webui.audio.conftest import ready_recording, transcript_of_words
+from tests.support.ready_recordings import ready_recording, transcript_of_words
 from webui.accounts.models import User
 from webui.audio import derived, sharing, transcripts
 from webui.audio.models import Recording

@@ -20,9 +20,9 @@ from pipeline.recordings.question_answering import NO_WORDS
 from pipeline.recordings.transcript import Segment
 from pipeline.recordings.transcription import registry
 from pipeline.recordings.transcription.hark_engine import OWN_FOLDER, SHIPPED, HarkCtc
+from tests.support.earlier_recordings import token_text
 from tests.support.llm_double import running_double, set_up
-from tests.webui.audio.conftest import ready_recording, transcript_of_words
-from tests.webui.compatibility.conftest import token_text
+from tests.support.ready_recordings import ready_recording, transcript_of_words
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.audio import asking, intake, job_results, live, transcripts

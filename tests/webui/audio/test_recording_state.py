@@ -12,8 +12,8 @@ from django.utils import timezone
 from core.data_folder import storage_error
 from core.errors import HarkError
 from pipeline.recordings.transcription.transcribe import PROGRESS_FILE
+from tests.support.ready_recordings import transcript_of_words
 from tests.support.refusals import refuses
-from tests.webui.audio.conftest import transcript_of_words
 from webui.accounts.models import User
 from webui.audio import corrections, intake, transcripts
 from webui.audio.models import Passage, Recording

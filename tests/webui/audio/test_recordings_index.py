@@ -13,8 +13,8 @@ from django.utils import timezone
 from core.events import silent_reporter
 from db.db_api import Library
 from pipeline.recordings import job as recording_job
+from tests.support.ready_recordings import ready_recording
 from tests.support.rendered_pages import flat
-from tests.webui.audio.conftest import ready_recording
 from webui.accounts.models import User
 from webui.audio import intake, job_results, sharing, transcripts
 from webui.audio.models import Passage, Recording

@@ -7,8 +7,8 @@ import json
 from django.test import Client
 
 from pipeline.recordings.recording_folder import TRANSCRIPT
+from tests.support.ready_recordings import ready_recording, transcript_of_words
 from tests.support.rendered_pages import flat
-from tests.webui.audio.conftest import ready_recording, transcript_of_words
 from webui.accounts.models import User
 from webui.audio import derived, history, job_results, speaker_changes, transcripts
 from webui.audio.models import Recording

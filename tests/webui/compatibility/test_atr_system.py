@@ -14,8 +14,8 @@ from django.test import Client
 
 from core.events import silent_reporter
 from pipeline.jobs import KINDS
+from tests.support.earlier_recordings import SAID, Finish, token_text
 from tests.support.rendered_pages import flat
-from tests.webui.compatibility.conftest import SAID, Finish, token_text
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.audio import transcripts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ import pytest
 from django.test import Client
 from django.urls import resolve
 
-from core.data_folder import REPOSITORY
 from db.database import DATABASE_NAME
 from pipeline.recordings.transcription.registry import ENGINES
-from tests.webui.compatibility.conftest import token_text
-from tests.webui.test_shares import sound
+from tests.support.compatibility_page import PAGE, ROWS, expected_of_nobody, filled
+from tests.support.earlier_recordings import token_text
+from tests.support.sounds import sound
 from webui.accounts.models import User
 from webui.accounts.services import SCOPES
 from webui.accounts.storage import user_data
@@ -30,22 +29,8 @@ from webui.jobs.services import LANES
 
 pytestmark = pytest.mark.django_db
 
-PAGE = (REPOSITORY / "docs" / "compatibility.md").read_text(encoding="utf-8")
-ROWS = re.findall(r"^\| `(GET|POST|DELETE) (/\S+)` \| ([\w ,-]+) \|", PAGE, flags=re.MULTILINE)
 SENT = re.findall(r"^\| `(POST) (/\S+)` \| [\w ,-]+ \| ([^|]*)\|", PAGE, flags=re.MULTILINE)
 NOT_LISTED = {"reply", "nothing"}  # an answer names the one; the other says that there is nothing
-
-
-def filled(address: str) -> str:
-    return address.replace("{name}", "transcript.txt").replace("{meeting_id}", str(uuid.uuid4())).replace(
-        "{session_id}", str(uuid.uuid4())
-    )  # fmt: skip
-
-
-def expected_of_nobody(method: str, scopes: str) -> int:
-    """Return the status for an empty request without an account."""
-    open_to_all = 200 if method == "GET" else 400
-    return {"-": open_to_all, "metrics token": 404}.get(scopes, 401)  # none is set
 
 
 @pytest.mark.parametrize(("method", "address", "scopes"), ROWS)

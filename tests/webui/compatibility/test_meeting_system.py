@@ -11,8 +11,8 @@ from django.test import Client
 
 from core.events import silent_reporter
 from pipeline.jobs import KINDS as DONE_BY
+from tests.support.earlier_recordings import SAID, Finish, token_text
 from tests.support.llm_double import in_capitals, unset
-from tests.webui.compatibility.conftest import SAID, Finish, token_text
 from webui.accounts.models import User
 from webui.audio.models import Recording
 from webui.jobs import services as jobs

@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 
 from pipeline.recordings.speech_client import ServiceBusy
-from tests.webui.compatibility.conftest import SAID
+from tests.support.earlier_recordings import SAID
 from webui.accounts.models import User
 from webui.audio.models import Recording
 from webui.compatibility import transcribing

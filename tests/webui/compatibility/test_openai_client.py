@@ -20,7 +20,7 @@ from core.errors import HarkError
 from core.readiness import Readiness
 from pipeline.recordings.transcript import Transcript
 from pipeline.recordings.transcription.faster_whisper_engine import FasterWhisper
-from tests.webui.compatibility.conftest import SAID, token_text, transcript_of
+from tests.support.earlier_recordings import SAID, token_text, transcript_of
 from webui.accounts.models import User
 from webui.audio.models import Recording
 

@@ -14,8 +14,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
+from tests.support.earlier_recordings import SAID, Finish, token_text
 from tests.support.sounds import upload
-from tests.webui.compatibility.conftest import SAID, Finish, token_text
 from webui.accounts.models import User
 from webui.audio import transcripts
 from webui.audio.models import Recording

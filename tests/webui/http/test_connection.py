@@ -27,8 +27,8 @@ from websockets.sync.client import connect
 from command_line import serve as serving
 from core.data_folder import REPOSITORY
 from tests.support.portal_driver import served
+from tests.support.ready_recordings import ready_recording
 from tests.support.servers import wait_for
-from tests.webui.audio.conftest import ready_recording
 from webui.accounts.models import User
 from webui.http import connection
 

@@ -18,7 +18,7 @@ from pipeline.jobs import KINDS
 from tests.support.hostile_files import flac_that_lies
 from tests.support.refusals import refuses
 from tests.support.rendered_pages import flat
-from tests.webui.test_shares import sound
+from tests.support.sounds import sound
 from webui.accounts.models import AuditEntry, User
 from webui.accounts.storage import forget_count, user_data
 from webui.audio import intake, job_results

@@ -22,7 +22,7 @@ from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from tests.support.detector_versions import make_version
 from tests.support.refusals import refuses
-from tests.webui.accounts.test_second_factor import SECRET, code_of, is_signed_in, password_step, turned_on
+from tests.support.second_factor import SECRET, code_of, is_signed_in, password_step, turned_on
 from webui.accounts.models import AuditEntry, User
 from webui.accounts.services import create_token, issue_pair, password_link, rotate_pair, user_of_token
 from webui.api import webhooks

@@ -2,71 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
-from django.test import Client
 
 from tests.support.detector_versions import make_version
-from tests.webui.audio.conftest import ready_recording
+from tests.support.organization_house import House, person
+from tests.support.ready_recordings import ready_recording
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
-from webui.audio.models import Recording
 from webui.jobs.models import Job
-from webui.listening.models import Sample
 from webui.listening.services import keep_sample
 from webui.organizations import services
-from webui.organizations.models import Membership, Organization, Role
-from webui.trainer.models import Version
+from webui.organizations.models import Membership, Role
 
 INSIDE = {"ada": Role.OWNER, "mia": Role.MEMBER, "sam": Role.MEMBER, "vera": Role.VIEWER, "dora": Role.VIEWER}
-
-
-@dataclass
-class House:
-    """``sam`` has shared all of it with the organization that ``ada`` made.
-
-    ``rita`` was in it and is removed, ``dora`` is deactivated, ``otto`` owns another organization.
-    """
-
-    organization: Organization
-    elsewhere: Organization
-    version: Version
-    recording: Recording
-    sample: Sample
-    invitation: int
-    people: dict[str, User] = field(default_factory=dict)
-
-    def client(self, name: str) -> Client:
-        """Return a browser with that person's session."""
-        client = Client()
-        client.force_login(self.people[name])
-        return client
-
-    @property
-    def sam(self) -> User:
-        """The user of everything."""
-        return self.people["sam"]
-
-    def ids(self) -> dict[str, str]:
-        """Return a value for each kind of id in an address."""
-        assert self.version.job_id is not None
-        return {
-            "organization_id": str(self.organization.pk),
-            "invitation_id": str(self.invitation),
-            "user_id": str(self.people["mia"].pk),
-            "detector_id": str(self.version.detector_id),
-            "number": "1",
-            "recording_id": str(self.recording.pk),
-            "sample_id": str(self.sample.pk),
-            "job_id": str(self.version.job_id),
-        }
-
-
-def person(name: str) -> User:
-    return User.objects.create_user(name, f"{name}@example.org", None)
 
 
 @pytest.fixture

@@ -12,11 +12,10 @@ from django.test import Client
 from core.readiness import Readiness
 from pipeline.recordings.recording_folder import TRANSCRIPT
 from pipeline.recordings.transcript import load_transcript, save_transcript
+from tests.support.api_calls import a_pair, a_token, call_example, problem_of
+from tests.support.api_operations import OF_ONE, OF_OWNER
 from tests.support.detector_versions import make_version
-from tests.webui.api.conftest import a_pair, a_token, call_example, problem_of
-from tests.webui.api.test_operations import OF_ONE, OF_OWNER
-from tests.webui.organizations.conftest import House
-from tests.webui.organizations.test_isolation import state
+from tests.support.organization_house import House, state
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.api import webhooks

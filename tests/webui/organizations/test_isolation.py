@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any
 
 import numpy as np
 import pytest
-from django.core import serializers
 from django.test import Client
 
+from tests.support.addresses import ADDRESSES, filled
 from tests.support.detector_versions import address, body
-from tests.webui.organizations.conftest import House
-from tests.webui.test_every_page import ADDRESSES, filled
+from tests.support.organization_house import House, state
 from webui.accounts.storage import user_data
-from webui.audio.models import Passage, Recording, Share
+from webui.audio.models import Recording
 from webui.jobs.models import Job
-from webui.listening.models import Sample, WakeIntake
 from webui.listening.services import keep_sample
-from webui.organizations.models import Invitation, Membership, Organization
+from webui.organizations.models import Membership
 from webui.organizations.services import remove
-from webui.trainer.models import Detector, Version
 
 pytestmark = pytest.mark.django_db
 
@@ -57,19 +53,6 @@ SENT = {  # what would be a good form; other fields are ignored
     "decision": "discard", "start_s": "0", "end_s": "1", "verdict": "missed", "days": "7", "word": "lantern",
     "served": "public", "allowed": "1", "question": "where?", "disk_gb": "1",
 }  # fmt: skip
-
-
-def state(house: House) -> tuple[str, str]:
-    """Return all rows of shared things and their users, and the files."""
-    models: tuple[Any, ...] = (
-        Organization, Membership, Invitation, Detector, Version, Recording, Passage, Share, Job, Sample, WakeIntake,
-    )  # fmt: skip
-    rows = [json.loads(serializers.serialize("json", model.objects.order_by("pk"))) for model in models]
-    digest = hashlib.sha256()
-    for path in sorted(user_data(house.sam).rglob("*")):
-        if path.is_file() and not path.name.startswith("library.sqlite3"):
-            digest.update(str(path).encode() + path.read_bytes())
-    return json.dumps(rows), digest.hexdigest()
 
 
 def ask(client: Client, house: House, method: str, route: str) -> Any:

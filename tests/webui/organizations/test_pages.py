@@ -8,7 +8,7 @@ import re
 import pytest
 from django.test import Client
 
-from tests.webui.organizations.conftest import House, person
+from tests.support.organization_house import House, person
 from webui.accounts.models import AuditEntry, User
 from webui.audio.models import Recording
 from webui.organizations.models import Membership, Organization

@@ -8,9 +8,9 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from tests.support.organization_house import House
 from tests.support.refusals import refuses
-from tests.webui.organizations.conftest import House
-from tests.webui.test_shares import sound
+from tests.support.sounds import sound
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.jobs.models import Job, Usage

@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from core.errors import HarkError
 from tests.support.detector_versions import make_version
+from tests.support.organization_house import House, person
 from tests.support.refusals import refuses
-from tests.webui.organizations.conftest import House, person
 from webui.access import owned, to_change, visible
 from webui.account_pages.deletion import delete_account, finish_deletions
 from webui.account_pages.exporting import rows_of

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 from django.test import Client
 
-from tests.webui.api.test_sockets import Program, no_socket_is_left, signed_in, token_of  # noqa: F401
-from tests.webui.organizations.conftest import House
+from tests.support.organization_house import House
+from tests.support.sockets import Program, no_socket_is_left, signed_in, token_of  # noqa: F401
 from webui.jobs.consumers import JobsConsumer
 from webui.jobs.models import Job
 from webui.organizations import services

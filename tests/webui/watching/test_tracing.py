@@ -11,8 +11,8 @@ from django.test import Client
 
 from core.errors import HarkError
 from tests.support.http_server import Reply, serving
+from tests.support.job_child import Child, child
 from tests.support.programs import run_python
-from tests.webui.jobs.conftest import Child, child
 from webui.accounts.models import User
 from webui.jobs import supervise
 from webui.jobs.models import Job

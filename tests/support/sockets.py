@@ -1,0 +1,89 @@
+"""A program's end of a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+import pytest
+from asgiref.testing import ApplicationCommunicator
+
+from webui.accounts.models import User
+from webui.accounts.services import create_token
+
+WAIT_S = 20.0  # for a message, on busy cores
+
+
+class Socket:
+    """A program's end of a socket."""
+
+    def __init__(self, path: str, origin: str | None = None, host: str = "localhost") -> None:
+        from webui.asgi import application
+
+        headers = [(b"host", host.encode())] + ([(b"origin", origin.encode())] if origin else [])
+        path, _, query = path.partition("?")
+        asked = {"path": path, "query_string": query.encode()}
+        scope = {"type": "websocket", **asked, "headers": headers, "subprotocols": []}
+        self.end = ApplicationCommunicator(application, scope)
+
+    async def open(self) -> bool:
+        await self.end.send_input({"type": "websocket.connect"})
+        return bool((await self.end.receive_output(WAIT_S))["type"] == "websocket.accept")
+
+    async def say(self, content: Any) -> None:
+        kind = "bytes" if isinstance(content, bytes) else "text"
+        text = content if isinstance(content, bytes | str) else json.dumps(content)
+        await self.end.send_input({"type": "websocket.receive", kind: text})
+
+    async def hear(self, wait_s: float = WAIT_S) -> Any:
+        """Return the next message, or the code with which it was closed."""
+        said = await self.end.receive_output(wait_s)
+        return said.get("code", 1000) if said["type"] == "websocket.close" else json.loads(said["text"])
+
+
+_runners: list[asyncio.Runner] = []
+
+
+def run(awaited: Coroutine[Any, Any, Any]) -> Any:
+    """Wait for a coroutine; sockets are served only meanwhile."""
+    if not _runners:
+        _runners.append(asyncio.Runner())
+    return _runners[0].run(awaited)
+
+
+@pytest.fixture(autouse=True)
+def no_socket_is_left() -> Iterator[None]:
+    yield
+    while _runners:
+        _runners.pop().close()
+
+
+class Program:
+    """The same for sequential programs."""
+
+    def __init__(self, path: str, origin: str | None = None, host: str = "localhost") -> None:
+        self._socket = Socket(path, origin, host)
+        self.end = self._socket.end
+
+    def open(self) -> bool:
+        return bool(run(self._socket.open()))
+
+    def say(self, content: Any) -> None:
+        run(self._socket.say(content))
+
+    def hear(self, wait_s: float = WAIT_S) -> Any:
+        return run(self._socket.hear(wait_s))
+
+
+def signed_in(path: str, token: str) -> Program:
+    """Open a socket and send its token."""
+    socket = Program(path)
+    assert socket.open()
+    socket.say({"token": token})
+    return socket
+
+
+def token_of(user: User, *scopes: str) -> str:
+    return create_token(user=user, name="socket", scopes=scopes or ("read", "audio"))[1]
