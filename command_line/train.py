@@ -16,13 +16,13 @@ from command_line.curves import curves_line, require_tensorboard
 from command_line.options import Commands, Parser, add_command, language, names, seed
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
-from pipeline.training.config import AUTO_SIZE, EFFORT_WORDS, EFFORTS, OWN, SIZES, TARGETS, RunConfig
+from pipeline.training.planning.config import CHOICES, EFFORT_WORDS, EFFORTS, OWN, TARGETS, USUAL, RunConfig
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from pipeline.training.advice import Advice
-    from pipeline.training.targets import Target
+    from pipeline.training.packing.targets import Target
+    from pipeline.training.planning.advice import Advice
 
 EXAMPLE = "hey compass"
 LONG_RUN_S = 120.0  # at a terminal, a longer run needs confirmation
@@ -80,8 +80,8 @@ def _run_options(parser: Parser) -> None:
     )
     parser.add_argument(
         "--size",
-        choices=(AUTO_SIZE, *SIZES),
-        default=AUTO_SIZE,
+        choices=CHOICES["size"].values,
+        default=USUAL.size,
         help="size of the detector: large (34 MB) misses far less, standard (3 MB) suits small computers (default: "
         "large for English, else standard, and standard for a trial)",
     )
@@ -126,7 +126,7 @@ def _config(options: argparse.Namespace) -> RunConfig:
 
 
 def _check_hold_out(config: RunConfig) -> None:
-    from pipeline.training.plan import ready_engines
+    from pipeline.training.planning.plan import ready_engines
 
     if config.hold_out in ("", "none"):
         return
@@ -231,7 +231,7 @@ def run_plan(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_advise(options: argparse.Namespace, screen: Screen) -> int:
-    from pipeline.training.advice import advise
+    from pipeline.training.planning.advice import advise
 
     advice = advise(" ".join(options.phrase), options.language)
     screen.result(advice.as_dict())
@@ -243,7 +243,7 @@ def ask_and_train(options: argparse.Namespace, screen: Screen) -> int:
     """Ask for a keyphrase, show the advice and the plan, train. Piped input is the answer."""
     from rich.prompt import Prompt
 
-    from pipeline.training.advice import advise
+    from pipeline.training.planning.advice import advise
 
     at_terminal = _at_terminal()
     if at_terminal and screen.json_wanted:
@@ -340,7 +340,7 @@ def _counts(numbers: Mapping[str, int]) -> str:
 def _as_usual(phrase: str, effort: str = RunConfig.effort) -> RunConfig:
     from pipeline.training.run import prepare
 
-    return prepare(RunConfig(phrase=phrase, effort=effort, size=AUTO_SIZE))
+    return prepare(replace(USUAL, phrase=phrase, effort=effort))
 
 
 def _train(config: RunConfig, screen: Screen, tensorboard: bool = False, targets: Collection[str] = ()) -> int:
@@ -357,7 +357,7 @@ def _train(config: RunConfig, screen: Screen, tensorboard: bool = False, targets
 
 def _chosen_targets(bundle: Path, names: Collection[str], left_out: Collection[str] = ()) -> list[Target]:
     """Return the files and steps that the named devices need from a bundle."""
-    from pipeline.training.targets import targets_of_bundle
+    from pipeline.training.packing.targets import targets_of_bundle
 
     if not names:
         return []
@@ -386,7 +386,7 @@ def _headline(phrase: str, metrics: Mapping[str, Any]) -> Text:
     """Return a headline: whether the detector is usable."""
     from rich.text import Text
 
-    from pipeline.training.verdict import misses_most
+    from pipeline.training.measuring.verdict import misses_most
 
     if misses_most(metrics):
         missed = percent(metrics["miss_rate_clean"]["value"])
@@ -399,8 +399,8 @@ def _headline(phrase: str, metrics: Mapping[str, Any]) -> Text:
 def _show_result(result: Mapping[str, Any], screen: Screen, tensorboard: bool) -> None:
     from rich.text import Text
 
-    from pipeline.training.report_words import per_hour
-    from pipeline.training.verdict import misses_most
+    from pipeline.training.measuring.report_words import per_hour
+    from pipeline.training.measuring.verdict import misses_most
 
     metrics = result["metrics"]
     alarms, least, most = (per_hour(metrics["fa_per_hour"][name]) for name in ("value", "low", "high"))

@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,14 @@ from core.data_folder import StorageFull, atomic_path, data_folder, installation
 from core.errors import HarkError
 from core.events import Reporter, json_lines_sink
 from core.worded import worded
-from pipeline.training.config import RunConfig
+from pipeline.training.config import RunConfig, chosen
 
 DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes, as everywhere in Hark
 NICENESS = 10  # of a job and all its children: a page that somebody waits for comes first (python -m lab portal)
 LONGEST_IMPORT_S = 6 * 3600  # of an upload; 2 GB of speech take an hour
 TRAINING, AUDIO = "training", "audio"
 JOB = "job"  # the key of a job's id in its specification
+BESIDE_CHOICES = {"install_voices", "targets", "run", JOB}  # in the specification of a training or a plan
 IMPORTS = "uploads/imports"  # below the user's data: a folder for each import, removed after a job that succeeded
 EXPORTS = "exports"  # folder of the installation, with a zip for each user who requested one
 SAMPLES = 6  # of each bucket, offered by a plan to listen to
@@ -38,13 +39,15 @@ SAMPLES = 6  # of each bucket, offered by a plan to listen to
 Spec = Mapping[str, Any]
 
 
-def run_config(values: Spec) -> RunConfig:
-    """Build the configuration from a job's JSON object, ignoring unknown names."""
-    known = {field.name for field in fields(RunConfig)}
-    taken: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items() if name in known
-    }
-    return RunConfig(**taken)
+def choices_of(spec: Spec) -> dict[str, Any]:
+    """Return the choices of a run (:data:`pipeline.training.config.CHOICES`) in the specification of a training or a
+    plan."""
+    return {name: value for name, value in spec.items() if name not in BESIDE_CHOICES}
+
+
+def run_config(spec: Spec) -> RunConfig:
+    """Build the configuration from the specification of a training or a plan. Raises TypeError: an unknown name."""
+    return chosen(RunConfig(""), choices_of(spec))
 
 
 def _train(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:

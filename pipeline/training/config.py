@@ -7,16 +7,17 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from core.data_folder import REPOSITORY
 from core.worded import worded
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import base_language
-from pipeline.corpora.alignment_methods import VITERBI
+from pipeline.corpora.alignment_methods import METHODS, VITERBI
 
 RESULT = "result.json"  # in the folder of a run that has ended well; written last
 BUCKETS = ("positive", "confusable", "inbetween", "plain_negative")
@@ -122,6 +123,7 @@ BACKBONE_LANGUAGE = "en"
 NOISE_FOLDER = "noise"  # under the data folder: recordings of noise that a user puts there are used for augmentation
 VARIANTS = 2  # augmented versions of each clip that a network of a standard detector, or a device's, learns from
 GROWTH_CONSTANT = 20  # clips that every run adds to a bucket, so that the library gets richer with each phrase
+LANGUAGE_CODE = r"^[a-z]{2,3}(-[a-z0-9]+)*$"
 
 
 class Recipe(Enum):
@@ -133,21 +135,60 @@ class Recipe(Enum):
 
 
 @dataclass(frozen=True)
-class RunConfig:
-    """A training run, frozen: the same configuration is the same run, and goes on where it was stopped."""
+class Choice:
+    """The values that a user may choose for a field of :class:`RunConfig`. The API's schema and the portal's form are
+    made of it.
 
-    phrase: str  # normalized
-    language: str = "en"
-    effort: str = "standard"
-    seed: int = 0
-    size: str = "standard"  # of the detector: one of SIZES, or AUTO_SIZE until `prepare` has chosen
-    mining: bool = True  # use real speech of the library
-    mining_method: str = VITERBI  # by which words are placed in it: one of pipeline.corpora.alignment_methods.METHODS
-    from_scratch: bool = False
-    engines: tuple[str, ...] = ()  # empty: every free engine that is ready
+    Attributes:
+        about: description of the field; empty where its name is enough.
+        values: all that there are, of the field or of each of its entries; empty: any within the limits.
+        least: the smallest number.
+        most: the largest number.
+        longest: characters of a text, or entries of a list.
+        pattern: regular expression that a text matches.
+    """
+
+    about: str = ""
+    values: tuple[str, ...] = ()
+    least: int | None = None
+    most: int | None = None
+    longest: int | None = None
+    pattern: str | None = None
+
+
+def _choice(about: str = "", **limits: Any) -> dict[str, Choice]:
+    """Metadata of a field that a user may choose."""
+    return {"choice": Choice(about, **limits)}
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A training run, frozen: the same configuration is the same run, and goes on where it was stopped. Fields with a
+    :class:`Choice` are a user's; the others have one right value in the portal."""
+
+    phrase: str = field(metadata=_choice(longest=300))  # normalized
+    language: str = field(default="en", metadata=_choice(longest=20, pattern=LANGUAGE_CODE))
+    effort: str = field(default="standard", metadata=_choice(values=tuple(EFFORTS)))
+    seed: int = field(default=0, metadata=_choice(least=0, most=2**31 - 1))
+    size: str = field(  # of the detector; AUTO_SIZE until `prepare` has chosen
+        default="standard",
+        metadata=_choice(
+            "auto: large for English where its encoder is installed, but for a trial; else standard.",
+            values=(AUTO_SIZE, *SIZES),
+        ),
+    )
+    mining: bool = field(default=True, metadata=_choice("Use recordings of the library."))
+    mining_method: str = field(
+        default=VITERBI,
+        metadata=_choice("By which words are placed in those recordings.", values=tuple(METHODS)),
+    )
+    from_scratch: bool = field(default=False, metadata=_choice("Without the shipped backbone."))
+    engines: tuple[str, ...] = field(default=(), metadata=_choice("None: all free ones that are ready.", longest=30))
     hold_out: str = ""  # engine kept for the test; empty: chosen where there are three or more; "none"
     growth_constant: int = GROWTH_CONSTANT
-    devices: tuple[str, ...] = ()  # of OWN: those that detectors are trained for beside this one
+    devices: tuple[str, ...] = field(
+        default=(), metadata=_choice("Devices that get a detector of their own, in the bundle.", values=OWN)
+    )
     start_from: str = ""  # the finished run whose detector this one makes better (./hark retrain)
 
     @property
@@ -186,6 +227,19 @@ class RunConfig:
         slug = re.sub(r"[^a-z0-9]+", "-", self.phrase.encode("ascii", "ignore").decode().lower()).strip("-")[:40]
         content = json.dumps(asdict(self), sort_keys=True).encode()
         return "-".join(filter(None, [slug, self.effort, hashlib.sha256(content).hexdigest()[:8]]))
+
+
+CHOICES: dict[str, Choice] = {each.name: each.metadata["choice"] for each in fields(RunConfig) if each.metadata}
+USUAL = RunConfig("", size=AUTO_SIZE)  # where nothing but the phrase is chosen
+
+
+def chosen(start: RunConfig, choices: Mapping[str, Any]) -> RunConfig:
+    """``start`` with a user's choices; lists, as JSON has them, are tuples. Raises TypeError for a name that is not one
+    of :data:`CHOICES`."""
+    if refused := sorted(choices.keys() - CHOICES.keys()):
+        raise TypeError(f"a user cannot choose {', '.join(refused)} of a run")
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in choices.items()}
+    return replace(start, **values)
 
 
 def is_known(language: str) -> bool:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_origin, get_type_hints
 from uuid import UUID
 
 from ninja import Field, Schema
-from pydantic import AliasChoices, ConfigDict
+from pydantic import AliasChoices, ConfigDict, create_model
 
-from pipeline.corpora.alignment_methods import METHODS, VITERBI
-from pipeline.training.config import AUTO_SIZE, EFFORTS, OWN, SIZES
+from pipeline.training.planning.config import CHOICES, USUAL, RunConfig
 from webui.accounts.services import SCOPES
 from webui.api.webhooks import EVENTS
 from webui.jobs.models import Job
@@ -19,7 +18,7 @@ from webui.trainer.models import LONGEST_NOTE
 JOB_ID = "6f9d2a44-58a2-4a43-9d5e-0f6f0f5f7a10"
 WHEN = "2026-11-20T20:30:00Z"
 PHRASE = "hey compass"
-LANGUAGE = r"^[a-z]{2,3}(-[a-z0-9]+)*$"
+RUN: dict[str, Any] = {"phrase": PHRASE, "effort": "quick"}  # the example of a run
 
 Scope = Literal[*SCOPES]  # type: ignore[valid-type]
 Event = Literal[*EVENTS]  # type: ignore[valid-type]
@@ -120,34 +119,37 @@ class EngineOut(Schema):
 # Jobs
 
 
-class RunIn(Wish):
-    """The choices of a training run."""
+def _choices() -> dict[str, Any]:
+    """Return the fields of a schema with the choices of a run: for each its type and :func:`pydantic.Field`."""
+    types, made = get_type_hints(RunConfig), {}
+    for name, choice in CHOICES.items():
+        many, usual = get_origin(types[name]) is tuple, getattr(USUAL, name)
+        of = Literal[*choice.values] if choice.values else str if many else types[name]
+        default = list(usual) if many else usual
+        made[name] = (
+            list[of] if many else of,  # type: ignore[valid-type]
+            Field(
+                ... if name == "phrase" else default,
+                description=choice.about or None,
+                examples=[RUN.get(name, default)],
+                ge=choice.least,
+                le=choice.most,
+                max_length=choice.longest,
+                pattern=choice.pattern,
+            ),
+        )
+    return made
 
-    phrase: str = Field(max_length=300, examples=[PHRASE])
-    language: str = Field("en", max_length=20, pattern=LANGUAGE, examples=["en"])
-    effort: Literal[*EFFORTS] = Field("standard", examples=["quick"])  # type: ignore[valid-type]
-    size: Literal[AUTO_SIZE, *SIZES] = Field(  # type: ignore[valid-type]
-        AUTO_SIZE,
-        description="auto: large for English where its encoder is installed, but for a trial; else standard.",
-        examples=["auto"],
-    )
-    seed: int = Field(0, ge=0, le=2**31 - 1, examples=[0])
-    engines: list[str] = Field([], max_length=30, description="None: all free ones that are ready.", examples=[[]])
-    mining: bool = Field(True, description="Use recordings of the library.", examples=[True])
-    mining_method: Literal[*METHODS] = Field(  # type: ignore[valid-type]
-        VITERBI, description="The word alignment for those recordings.", examples=["viterbi"]
-    )
-    from_scratch: bool = Field(False, description="Without the shipped backbone.", examples=[False])
-    devices: list[Literal[*OWN]] = Field(  # type: ignore[valid-type]
-        [], description="Devices that get a detector of their own, in the bundle.", examples=[[]]
-    )
+
+class RunIn(create_model("Choices", __base__=Wish, **_choices())):  # type: ignore[misc]
+    """The choices of a training run."""
 
 
 class TrainIn(RunIn):
     """The choices of a training run, or its plan."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"phrase": PHRASE, "effort": "quick"}})
-    phrase: str | None = Field(None, max_length=300)  # type: ignore[assignment]
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": RUN})
+    phrase: str | None = Field(None, max_length=CHOICES["phrase"].longest)
     plan: UUID | None = Field(None, description="The job of a plan, which gives everything else.")
     install_voices: bool = Field(
         True, description="Install the neural voices that are missing first; the owner's runs alone do."

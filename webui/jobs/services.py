@@ -120,7 +120,7 @@ def stages_of(kind: str, spec: Mapping[str, Any] | None = None) -> list[tuple[st
     """Return names and titles of a kind's stages; with a training job's ``spec`` only those that it runs."""
     stages = KINDS[kind].stages
     if spec is not None and stages is TRAINING_STAGES:
-        config = run_config({"phrase": "", **spec})
+        config = run_config(spec)
         skipped = {"train"} if config.recipe is Recipe.CALIBRATED else set()
         skipped |= set() if config.devices else {"devices"}
         skipped |= set() if spec.get("install_voices") else {"enable"}

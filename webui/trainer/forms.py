@@ -10,14 +10,14 @@ from django.utils.translation import gettext_lazy as _
 
 from core.errors import HarkError
 from phrase_augmentation.keyphrase import OtherScript
-from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, METHODS, VITERBI
-from pipeline.training.config import AUTO_SIZE, EFFORT_WORDS, EFFORTS, OWN, SIZES, TARGETS, RunConfig
-from pipeline.training.targets import TITLES
+from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, VITERBI
+from pipeline.training.packing.targets import TITLES
+from pipeline.training.planning.config import AUTO_SIZE, CHOICES, EFFORT_WORDS, OWN, TARGETS, USUAL, RunConfig
 from webui.trainer.services import configuration
 from webui.translation import explained
 
 SIZE_WORDS = {
-    "auto": _("the most accurate one here"),
+    AUTO_SIZE: _("the most accurate one here"),
     "large": _("large: far fewer misses with real people; 34 MB, a twentieth of a CPU core; English only"),
     "standard": _("standard: 3 MB, for small computers and phones"),
 }
@@ -34,29 +34,39 @@ class RunForm(forms.Form):
 
     phrase = forms.CharField(
         label=_("Phrase"),
-        max_length=300,
+        max_length=CHOICES["phrase"].longest,
         strip=True,
         widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}),
     )
-    language = forms.CharField(label=_("Language"), max_length=20, initial="en", required=False)
+    language = forms.CharField(
+        label=_("Language"), max_length=CHOICES["language"].longest, initial=USUAL.language, required=False
+    )
     effort = forms.ChoiceField(
-        label=_("Effort"), choices=[(name, _(EFFORT_WORDS[name])) for name in EFFORTS], initial="standard"
+        label=_("Effort"),
+        choices=[(name, _(EFFORT_WORDS[name])) for name in CHOICES["effort"].values],
+        initial=USUAL.effort,
     )
     size = forms.ChoiceField(
-        label=_("Size"), choices=[(name, SIZE_WORDS[name]) for name in (AUTO_SIZE, *SIZES)], required=False
+        label=_("Size"), choices=[(name, SIZE_WORDS[name]) for name in CHOICES["size"].values], required=False
     )
     targets = forms.MultipleChoiceField(
         label=_("Where will you use it?"), choices=[(name, TITLES[name]) for name in TARGETS], required=False
     )
     engines = forms.MultipleChoiceField(label=_("Engines for the voices"), required=False)
-    mining = forms.BooleanField(label=_("Use recordings from the library"), required=False, initial=True)
+    mining = forms.BooleanField(label=_("Use recordings from the library"), required=False, initial=USUAL.mining)
     mining_method = forms.ChoiceField(
         label=_("Word alignment"),
-        choices=[(name, METHOD_WORDS[name]) for name in METHODS],
+        choices=[(name, METHOD_WORDS[name]) for name in CHOICES["mining_method"].values],
         required=False,
     )
     from_scratch = forms.BooleanField(label=_("Train from scratch"), required=False)
-    seed = forms.IntegerField(label=_("Seed"), min_value=0, max_value=2**31 - 1, initial=0, required=False)
+    seed = forms.IntegerField(
+        label=_("Seed"),
+        min_value=CHOICES["seed"].least,
+        max_value=CHOICES["seed"].most,
+        initial=USUAL.seed,
+        required=False,
+    )
 
     def __init__(self, *args: Any, engines: Sequence[str] = (), usual: Collection[str] = (), **kwargs: Any) -> None:
         """Offer ``engines``. Choosing exactly the ``usual`` ones means the default: a run may install others."""
@@ -71,10 +81,10 @@ class RunForm(forms.Form):
         values = super().clean() or {}
         if "phrase" in values and "effort" in values:
             try:
-                chosen = {name: value for name, value in values.items() if value not in (None, "", [])}
-                engines = set(values.get("engines") or ())
+                targets, engines = (set(values.get(name) or ()) for name in ("targets", "engines"))
+                chosen = {k: value for k, value in values.items() if k != "targets" and value not in (None, "", [])}
                 chosen["engines"] = sorted(engines if engines != self.usual else ())
-                chosen["devices"] = sorted(set(OWN) & set(values.get("targets") or ()))
+                chosen["devices"] = sorted(targets & set(OWN))
                 self.config: RunConfig = configuration(**chosen)
             except HarkError as error:
                 self.other_language = isinstance(error, OtherScript)

@@ -18,7 +18,7 @@ from core.data_folder import storing
 from core.errors import HarkError
 from phrase_augmentation.normalize import base_language
 from pipeline.jobs import run_config
-from pipeline.training.config import AUTO_SIZE, RESULT, RunConfig
+from pipeline.training.config import CHOICES, RESULT, USUAL, RunConfig, chosen
 from webui.access import visible
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
@@ -40,26 +40,14 @@ SPEAKING_ORDER = ("piper", "kokoro", "flite", "espeak", "festival", "suno")
 log = logging.getLogger(__name__)
 
 TRAINING_KINDS = ("train", "retrain")  # of jobs that make a version
-# What a person may choose; the rest of RunConfig has one right value in the portal.
-CHOICES = (
-    "phrase",
-    "language",
-    "effort",
-    "seed",
-    "size",
-    "mining",
-    "mining_method",
-    "from_scratch",
-    "engines",
-    "devices",
-)
 
 
 def configuration(**choices: Any) -> RunConfig:
-    """Return the run's configuration with the phrase normalized. Raises HarkError if it cannot be trained."""
+    """Return the run's configuration with the phrase normalized. Raises HarkError if it cannot be trained, TypeError
+    for a name that is not a user's choice (:data:`pipeline.training.config.CHOICES`)."""
     from pipeline.training.run import prepare
 
-    return prepare(run_config({"size": AUTO_SIZE, **{k: v for k, v in choices.items() if k in CHOICES}}))
+    return prepare(chosen(USUAL, choices))
 
 
 def as_spec(config: RunConfig) -> dict[str, Any]:
@@ -306,7 +294,7 @@ def going_comparison(detector: Detector) -> Job | None:
 def trained(job: Job) -> None:
     """Make the bundle of a finished training the newest version. Called within the job's transaction."""
     assert job.result is not None
-    config = configuration(**job.spec)
+    config = run_config(job.spec)
     new = _new_version(job.user, job.result, config.phrase, config.language, job)
     if new is not None:
         _decide(new, job.result)

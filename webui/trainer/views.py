@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 from core.errors import HarkError
 from phrase_augmentation.keyphrase import OtherScript
 from phrase_augmentation.normalize import base_language
+from pipeline.jobs import choices_of
 from pipeline.training.config import is_known
 from pipeline.training.targets import TITLES
 from webui.access import owned
@@ -145,7 +146,7 @@ def _plan_row(bucket: str, row: dict[str, Any], plan: dict[str, Any], language: 
 def start(request: HttpRequest) -> HttpResponse:
     """Train the plan of the page."""
     job = owned(Job.objects.all(), signed_in(request), id=uuid_of(request.POST.get("plan", "")), kind="plan")
-    config = services.configuration(**job.spec)
+    config = services.configuration(**choices_of(job.spec))
     run = services.train(
         user=signed_in(request),
         config=config,

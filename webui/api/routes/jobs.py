@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from ninja import Query, Router
 
 from core.errors import HarkError
+from pipeline.jobs import choices_of
 from pipeline.training.config import RunConfig
 from webui.access import owned, to_change, visible
 from webui.accounts.models import User
@@ -93,7 +94,7 @@ def train(request: HttpRequest, wish: TrainIn) -> Made:
                 _("A plan already contains all choices."),
                 _("Send the plan alone, or the choices without it."),
             )
-        chosen = dict(owned(Job.objects.all(), user, id=wish.plan, kind="plan").spec)
+        chosen = choices_of(owned(Job.objects.all(), user, id=wish.plan, kind="plan").spec)
     else:
         chosen = wish.model_dump(exclude={"plan", "install_voices"})
     job = trainer.train(user=user, config=configuration(user, chosen), install_voices=wish.install_voices)
