@@ -1,7 +1,7 @@
 """Synthesized clips to measure on: confusables, and phrases without recordings.
 
 The embedded engines speak them. For a bundle they use voices unknown to its training: those of the held-out engine and
-the test voices of the others (:mod:`pipeline.training.splits`). To a peer, all of them are unknown.
+the test voices of the others (:mod:`pipeline.training.planning.splits`). To a peer, all of them are unknown.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.texts import positives
-from pipeline.training.keyword_scoring import is_understood
-from pipeline.training.splits import split_of, split_voices
+from pipeline.training.planning.splits import split_of, split_voices
+from pipeline.training.scoring.keyword_scoring import is_understood
 
 EMBEDDED_ENGINES = ("espeak", "flite", "festival")  # available wherever Hark is, so that figures are comparable
 CONFUSABLE_CLIPS = 200

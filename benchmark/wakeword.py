@@ -51,10 +51,10 @@ from phrase_augmentation.heard import ear
 from phrase_augmentation.normalize import base_language
 from pipeline.acoustic.data import acoustic_split
 from pipeline.serving.detection import open_detector
-from pipeline.training.advice import advise
-from pipeline.training.config import DEVICES
-from pipeline.training.devices import NAMES
-from pipeline.training.targets import files_for
+from pipeline.training.detectors.devices import NAMES
+from pipeline.training.packing.targets import files_for
+from pipeline.training.planning.advice import advise
+from pipeline.training.planning.config import DEVICES
 
 OTHER_SPEECH = (
     "speech/librispeech-dev-clean",

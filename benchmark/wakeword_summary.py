@@ -12,7 +12,7 @@ from scipy import optimize, stats
 from benchmark.streams import CONDITIONS
 from model.metrics import QUANTILE, wilson_interval
 from model.runtime.detector import logit
-from pipeline.training.verdict import expected_of_people
+from pipeline.training.measuring.verdict import expected_of_people
 
 RATES = (0.1, 0.5, 2.0)  # false alarms an hour
 MOST_LOST = 0.02  # share that a shipped threshold may miss beyond the best one at its rate

@@ -25,8 +25,8 @@ def run_try(options: argparse.Namespace, screen: Screen) -> int:
 
     from core.foreign_audio import foreign_audio_blocks
     from phrase_augmentation.keyphrase import Keyphrase
-    from pipeline.training.keyword_scoring import places
-    from pipeline.training.zero_shot import scorer_of
+    from pipeline.training.scoring.keyword_scoring import places
+    from pipeline.training.scoring.zero_shot import scorer_of
 
     started = time.perf_counter()
     keyphrase = Keyphrase.of(options.phrase, options.language)

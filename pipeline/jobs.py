@@ -24,7 +24,7 @@ from core.data_folder import StorageFull, atomic_path, data_folder, installation
 from core.errors import HarkError
 from core.events import Reporter, json_lines_sink
 from core.worded import worded
-from pipeline.training.config import RunConfig, chosen
+from pipeline.training.planning.config import RunConfig, chosen
 
 DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes, as everywhere in Hark
 NICENESS = 10  # of a job and all its children: a page that somebody waits for comes first (python -m lab portal)
@@ -40,8 +40,8 @@ Spec = Mapping[str, Any]
 
 
 def choices_of(spec: Spec) -> dict[str, Any]:
-    """Return the choices of a run (:data:`pipeline.training.config.CHOICES`) in the specification of a training or a
-    plan."""
+    """Return the choices of a run (:data:`pipeline.training.planning.config.CHOICES`) in the specification of a
+    training or a plan."""
     return {name: value for name, value in spec.items() if name not in BESIDE_CHOICES}
 
 
@@ -133,7 +133,7 @@ def _retrain(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
 
 
 def _compare(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
-    from pipeline.training.comparison import compare_versions
+    from pipeline.training.measuring.comparison import compare_versions
 
     return compare_versions(spec["runs"], data, reporter)
 

@@ -160,8 +160,9 @@ def test_every_file_has_a_layer() -> None:
 
 KNOWN = {
     "core.errors", "db", "db.records", "model", "model.train", "audio_augmentation.noise", "audio_generation.registry",
-    "webui", "command_line", "pipeline", "pipeline.corpora.importing", "pipeline.training.plan", "pipeline.jobs",
-    "pipeline.recordings.media", "webui.accounts.models", "webui.organizations.models", "webui.organizations.services",
+    "webui", "command_line", "pipeline", "pipeline.corpora.importing", "pipeline.training.planning.plan",
+    "pipeline.jobs", "pipeline.recordings.media", "webui.accounts.models", "webui.organizations.models",
+    "webui.organizations.services",
 }  # fmt: skip
 
 
@@ -175,8 +176,8 @@ KNOWN = {
         ("model.export", "def f():\n    from audio_generation.registry import engines", 1),
         ("pipeline.training.run", "import model.train, pipeline.corpora.importing, webui, pipeline.jobs", 2),
         ("pipeline.training.run", "from pipeline.recordings.media import probe", 1),
-        ("pipeline.recordings.job", "from pipeline.training import plan", 0),
-        ("core.errors", "import numpy, pipeline.training.plan", 1),
+        ("pipeline.recordings.job", "from pipeline.training.planning import plan", 0),
+        ("core.errors", "import numpy, pipeline.training.planning.plan", 1),
         ("main", "import webui, command_line, pipeline", 0),
         ("webui.jobs.quota", "from webui.accounts.models import User", 0),
         ("webui.jobs.quota", "from webui.organizations import models, services", 1),

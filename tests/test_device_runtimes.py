@@ -16,7 +16,7 @@ import soundfile
 
 from core.data_folder import REPOSITORY
 from db.db_api import Library
-from pipeline.training.negative_speech import KEPT_FOR_MEASURING, NEGATIVE_SPEECH
+from pipeline.training.negatives.negative_speech import KEPT_FOR_MEASURING, NEGATIVE_SPEECH
 from tests.support.device_runtimes import detections
 
 PHRASE = "hey compass"

@@ -120,7 +120,7 @@ def _summarize(user: User, number: int) -> Made:
 def _train(user: User, number: int) -> Made:
     """Train a detector of the smallest size."""
     from pipeline.jobs import run_config
-    from pipeline.training.plan import load_plan
+    from pipeline.training.planning.plan import load_plan
     from webui.accounts.storage import user_data
     from webui.trainer.models import Version
     from webui.trainer.services import configuration, train

@@ -31,7 +31,7 @@ from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import accents, phones_of_texts
 from phrase_augmentation.phrase_text import PhraseText
-from pipeline.training.splits import split_of
+from pipeline.training.planning.splits import split_of
 
 VOICES = ("hibari", "kokoro_int8", "piper")  # neural ones in the package index
 CANDIDATES = 2000  # confusables among which real words are searched

@@ -16,7 +16,7 @@ from benchmark import Figures
 from core.errors import HarkError
 from core.events import Reporter
 from lab import BenchOptions
-from pipeline.training.plan import ready_engines
+from pipeline.training.planning.plan import ready_engines
 
 TEXTS = ("hey compass", "hey campus", "compass", "the compass is on the table", "hey, tom passed it on")
 CLIPS = 200

@@ -41,7 +41,7 @@ from model.second_pass import verifier_name
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.phonemes import phonemes_of_words
 from pipeline.corpora.alignment import NotAligned, align
-from pipeline.training.zero_shot import RESCORE_ABOVE
+from pipeline.training.scoring.zero_shot import RESCORE_ABOVE
 
 SOURCE = "speech/librispeech-dev-clean"  # no shipped weights were trained on it
 LEAST_S, MOST_S = 0.5, 2.0  # the sum of a run's words

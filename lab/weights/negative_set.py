@@ -31,8 +31,8 @@ from model.product_quantization import ProductQuantizer
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.acoustic.data import corpus_utterances
 from pipeline.corpora.licences import licence_of
-from pipeline.training.config import NEGATIVE_SET
-from pipeline.training.negative_set import FRAME_S, STREAM_S, stream_row
+from pipeline.training.negatives.negative_set import FRAME_S, STREAM_S, stream_row
+from pipeline.training.planning.config import NEGATIVE_SET
 
 WINDOW_S = 1.2  # of a detector; affects only the silence before a piece in the stored data
 CODE_BYTES = 24  # a state

@@ -21,7 +21,7 @@ from core.errors import HarkError
 from model.asr.packed import Utterance
 from pipeline.acoustic.data import corpus_utterances
 from pipeline.corpora.licences import licence_of
-from pipeline.training.negative_speech import BITRATE, NEGATIVE_SPEECH
+from pipeline.training.negatives.negative_speech import BITRATE, NEGATIVE_SPEECH
 
 PIECE_S = 40.0  # of one speaker, at most
 GAP_S = 0.25

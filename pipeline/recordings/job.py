@@ -31,7 +31,7 @@ from pipeline.recordings.summarization.polish import polish
 from pipeline.recordings.transcript import Segment, Transcript, load_transcript, save_transcript
 from pipeline.recordings.transcription.transcribe import TranscribeOptions, transcribe
 from pipeline.recordings.translation import translate, translation_file
-from pipeline.training.removed_recordings import CORPUS, forget_in_runs
+from pipeline.training.clips.removed_recordings import CORPUS, forget_in_runs
 
 LICENCE = "private"
 AROUND_S = 0.1  # margin around a segment: boundaries are never exact

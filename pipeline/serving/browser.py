@@ -21,7 +21,7 @@ from core.errors import HarkError
 from core.http import HttpError, Server
 from core.worded import worded
 from model.runtime.detector import Bundle, BundleError
-from pipeline.training.bundle import programs
+from pipeline.training.packing.bundle import programs
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 # Digest of the tarball, as in a package-lock.json.

@@ -18,7 +18,7 @@ from phrase_augmentation.heard import can_be_heard_in
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.recordings.speech_client import call
 from pipeline.recordings.transcription import registry
-from pipeline.training.config import is_known
+from pipeline.training.planning.config import is_known
 
 PHRASE, OTHER, UNSURE = "phrase", "other", "unsure"
 # Scores of ``keyword_scoring.phone_score``. Of 63 utterances of eight phrases (speech/custom-keywords, which are in the
@@ -51,7 +51,7 @@ def sort_wake(phrase: str, language: str, audio: np.ndarray) -> Sorted:
 
 def sorted_here(phrase: str, language: str, audio: np.ndarray) -> Sorted:
     """Sort audio as :func:`sort_wake` does, within the speech service."""
-    from pipeline.training.keyword_scoring import phone_score  # imports torch
+    from pipeline.training.scoring.keyword_scoring import phone_score  # imports torch
 
     padded = np.pad(audio, round(PADDING_S * SAMPLE_RATE))
     text = _words(padded, language)

@@ -29,8 +29,17 @@ from phrase_augmentation.normalize import base_language
 from phrase_augmentation.phonemes import phonemes
 from phrase_augmentation.phrase_text import PhraseText
 from pipeline.corpora.alignment_methods import check_method
-from pipeline.training.advice import seconds_to_say
-from pipeline.training.config import (
+from pipeline.training.clips.mining import MiningConfig, mine, mine_negatives
+from pipeline.training.clips.removed_recordings import DEVICES_FOLDER, forget_in_run
+from pipeline.training.clips.synthesis import GenerationReport, generate
+from pipeline.training.detectors.devices import DeviceDetector, NoRuntimeError, about, make_for_device
+from pipeline.training.detectors.making import hear, make, settings_of_run
+from pipeline.training.detectors.retraining import Retraining, marked_audio, version_before
+from pipeline.training.detectors.teacher import make_teacher
+from pipeline.training.measuring.verdict import verdict_of
+from pipeline.training.packing.targets import HEARS_S, TITLES
+from pipeline.training.planning.advice import seconds_to_say
+from pipeline.training.planning.config import (
     AUTO_SIZE,
     BACKBONE_LANGUAGE,
     EFFORTS,
@@ -44,10 +53,7 @@ from pipeline.training.config import (
     job_folder,
     size_for,
 )
-from pipeline.training.devices import DeviceDetector, NoRuntimeError, about, make_for_device
-from pipeline.training.making import hear, make, settings_of_run
-from pipeline.training.mining import MiningConfig, mine, mine_negatives
-from pipeline.training.plan import (
+from pipeline.training.planning.plan import (
     Plan,
     config_of_run,
     estimated_s,
@@ -59,13 +65,7 @@ from pipeline.training.plan import (
     save_plan,
     what_is_left,
 )
-from pipeline.training.removed_recordings import DEVICES_FOLDER, forget_in_run
-from pipeline.training.retraining import Retraining, marked_audio, version_before
-from pipeline.training.splits import SPLITS
-from pipeline.training.synthesis import GenerationReport, generate
-from pipeline.training.targets import HEARS_S, TITLES
-from pipeline.training.teacher import make_teacher
-from pipeline.training.verdict import verdict_of
+from pipeline.training.planning.splits import SPLITS
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
@@ -285,8 +285,8 @@ class _Work:
 
 def _run(work: _Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
     from model.dataset import store_is_complete
-    from pipeline.training.bundle import bundle_contents, write_bundle
-    from pipeline.training.report import build_report
+    from pipeline.training.measuring.report import build_report
+    from pipeline.training.packing.bundle import bundle_contents, write_bundle
 
     config, folder, clock, reporter = work.config, work.folder, work.clock, work.reporter
     before = _retraining(work) if config.start_from else None
@@ -340,7 +340,7 @@ def _run(work: _Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
 
 def _retraining(work: _Work) -> Retraining:
     """The retraining that a run is. Raises HarkError for what speaks against it, before anything is made."""
-    from pipeline.training.examples import untrained_detector
+    from pipeline.training.clips.examples import untrained_detector
 
     config = work.config
     detector, manifest = version_before(work.data, config.start_from)
@@ -415,8 +415,8 @@ def _small(
     work: _Work, plan: Plan, clips: pd.DataFrame, generated: GenerationReport
 ) -> tuple[Detector, DeviceDetector]:
     """The detector of size standard beside a large one, and its bundle as files in a folder of that one's."""
-    from pipeline.training.bundle import bundle_contents
-    from pipeline.training.report import build_report
+    from pipeline.training.measuring.report import build_report
+    from pipeline.training.packing.bundle import bundle_contents
 
     config = replace(plan.config, size="standard", devices=(), start_from="")
     plan = replace(plan, config=config)
@@ -450,9 +450,9 @@ def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library:
 
 
 def _clips(plan: Plan, work: _Work) -> pd.DataFrame:
-    """The run's clips (:data:`pipeline.training.examples.CLIP_COLUMNS`). Raises HarkError where they are too few."""
+    """The run's clips (:data:`pipeline.training.clips.examples.CLIP_COLUMNS`). Raises HarkError: they are too few."""
     from model.dataset import store_is_complete
-    from pipeline.training.examples import clip_table
+    from pipeline.training.clips.examples import clip_table
 
     table = work.folder / "clips.csv"
     if not (table.is_file() and store_is_complete(work.folder / "features")):
@@ -469,9 +469,9 @@ def _heard(work: _Work, clips: pd.DataFrame, before: Retraining | None = None) -
     from model.checkpoint import load_checkpoint, save_checkpoint
     from model.dataset import store_is_complete
     from model.gpu import complaint
-    from pipeline.training.examples import ExamplePlan, plan_examples, untrained_detector, window_seconds
-    from pipeline.training.negative_speech import BITRATE
-    from pipeline.training.negatives import shipped_negatives
+    from pipeline.training.clips.examples import ExamplePlan, plan_examples, untrained_detector, window_seconds
+    from pipeline.training.negatives.negative_speech import BITRATE
+    from pipeline.training.negatives.shipped import shipped_negatives
 
     config, folder, reporter = work.config, work.folder, work.reporter
     start = folder / "start.pt"
@@ -504,8 +504,8 @@ def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:
     """What the report says of the shipped weights and speech that the run built on."""
     from model.encoder_detector import EncoderDetector
     from model.shipped_weights import about_front_end, shipped_micro_network, shipped_verifier
-    from pipeline.training.negative_speech import about_negative_speech
-    from pipeline.training.negatives import about_shipped_negatives
+    from pipeline.training.negatives.negative_speech import about_negative_speech
+    from pipeline.training.negatives.shipped import about_shipped_negatives
 
     heard = {"negative_speech": about_negative_speech()} if config.devices else {}
     if "esphome" in config.devices:

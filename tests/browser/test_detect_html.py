@@ -22,7 +22,7 @@ from model.encoder_backbone import encoder_path
 from model.runtime.detector import REARM, Bundle, Detector, Trigger, smooth_scores
 from pipeline.serving.browser import unpack_for_browser, web_runtime
 from pipeline.serving.wakes import WakeWatch
-from pipeline.training.bundle import programs
+from pipeline.training.packing.bundle import programs
 from tests.support.portal_driver import chromium_running
 from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
 

@@ -19,8 +19,8 @@ from core.errors import HarkError
 from core.events import Reporter, silent_reporter
 from db.db_api import Library
 from db.records import NewClip
-from pipeline.training.config import RunConfig, job_folder, size_for
-from pipeline.training.plan import save_plan
+from pipeline.training.planning.config import RunConfig, job_folder, size_for
+from pipeline.training.planning.plan import save_plan
 from pipeline.training.run import plan_run
 from tests.support.command_line_samples import REPOSITORY, Run, assert_mendable, error_of
 from tests.support.mounting import mount

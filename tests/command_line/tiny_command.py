@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pipeline.training.config import EFFORTS, BucketSize
+from pipeline.training.planning.config import EFFORTS, BucketSize
 
 EFFORTS["tiny"] = replace(
     EFFORTS["quick"],

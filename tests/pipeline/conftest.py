@@ -15,8 +15,8 @@ from core.audio_file import SAMPLE_RATE, write_audio
 from core.readiness import Readiness
 from db.records import NewClip
 from phrase_augmentation.normalize import normalize
-from pipeline.training import config
-from pipeline.training.config import BucketSize, Effort
+from pipeline.training.planning import config
+from pipeline.training.planning.config import BucketSize, Effort
 
 
 def tone(text: str, seconds: float = 0.8) -> np.ndarray:
@@ -97,7 +97,7 @@ def make_choir() -> type[Choir]:
 def choirs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Choir]:
     """Three of them, and no other engine, wherever a run is planned."""
     engines = {name: Choir(name, count) for name, count in (("alpha", 12), ("beta", 9), ("gamma", 4))}
-    monkeypatch.setattr("pipeline.training.plan.all_engines", lambda: dict(engines))
+    monkeypatch.setattr("pipeline.training.planning.plan.all_engines", lambda: dict(engines))
     return engines
 
 

@@ -21,7 +21,7 @@ from core.errors import HarkError
 from core.events import Reporter
 from core.worded import Worded, worded
 from pipeline.corpora import enrolment as takes
-from pipeline.training.config import EFFORTS
+from pipeline.training.planning.config import EFFORTS
 from tests.support.rendered_pages import flat
 from tests.support.translated import said_in_code, said_in_template
 from webui import translation

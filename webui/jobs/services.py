@@ -23,7 +23,7 @@ from core.child_process import signal_group
 from core.errors import HarkError
 from core.worded import worded
 from pipeline.jobs import AUDIO, KINDS, TRAINING, TRAINING_STAGES, finished_file, run_config
-from pipeline.training.config import Recipe
+from pipeline.training.planning.config import Recipe
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.jobs.models import Job, JobEvent

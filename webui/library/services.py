@@ -20,9 +20,9 @@ from db.records import ORIGINS, Clip, Filters, NewClip
 from phrase_augmentation.normalize import normalize
 from pipeline.corpora.importing import SHORTEST_S
 from pipeline.recordings.media import peaks
-from pipeline.training.mining import ENGINE as MINED
-from pipeline.training.mining import faded
-from pipeline.training.splits import real_speaker
+from pipeline.training.clips.mining import ENGINE as MINED
+from pipeline.training.clips.mining import faded
+from pipeline.training.planning.splits import real_speaker
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
 from webui.accounts.storage import bytes_below, user_data

@@ -17,8 +17,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from core.errors import HarkError
-from pipeline.training.config import DEVICES
-from pipeline.training.targets import Target, is_small, targets_of
+from pipeline.training.packing.targets import Target, is_small, targets_of
+from pipeline.training.planning.config import DEVICES
 from webui.template_filters import Figure, Interval, number, rate, share
 from webui.trainer.models import Version, in_use_of
 from webui.trainer.version_files import dataset_table, sizes_in_bundle
@@ -66,7 +66,7 @@ def verdict(version: Version, report: Report, winner: Version | None = None) -> 
 
     If it lost to ``winner``, the sentence says so, and ``own`` is the verdict of its own test.
     """
-    from pipeline.training.verdict import verdict_of
+    from pipeline.training.measuring.verdict import verdict_of
 
     found, detector = verdict_of(report), version.detector
     phrase = {"phrase": detector.phrase, "language": detector.language}
@@ -114,7 +114,7 @@ def winner_over(
     With the figures ``together`` (:func:`same_stream`), a version is compared with the one in use, and the one in use
     with all others. Without them, the comparison of its own run with its predecessor decides.
     """
-    from pipeline.training.retraining import is_better
+    from pipeline.training.detectors.retraining import is_better
 
     figures = {row["version"]: row["found"] for row in together}
     in_use = in_use_of(versions)
@@ -130,7 +130,7 @@ def winner_over(
 
 def expected(report: Report) -> Figure | None:
     """Return the expected misses of real people, close and quiet; None if the verdict has no prediction."""
-    from pipeline.training.verdict import expected_of_people, predicts_people
+    from pipeline.training.measuring.verdict import expected_of_people, predicts_people
 
     quiet, noisy = (report["summary"][f"miss_rate_{condition}"] for condition in ("clean", "noisy"))
     if not predicts_people(report) or quiet["value"] is None or noisy["value"] is None:
@@ -165,7 +165,7 @@ def _operating_point(report: Report, row: Mapping[str, Any]) -> OperatingPoint:
 
 def shipped_with(report: Report, points: Sequence[OperatingPoint]) -> OperatingPoint:
     """Return the point whose threshold is the bundle's default; of equal ones, that of the default rate."""
-    from pipeline.training.evaluation import DEFAULT_FA_PER_DAY
+    from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY
 
     rows = sorted(report["thresholds"], key=lambda row: row["fa_per_day"])
     default = float(report["summary"]["threshold"])
@@ -389,7 +389,7 @@ def targets(version: Version, report: Report, address: str) -> list[dict[str, An
 
 def _heard_by(about: Mapping[str, Any] | None) -> str:
     """Describe the quality of a device's own detector; "" if the device takes the usual one."""
-    from pipeline.training.verdict import alarms_in
+    from pipeline.training.measuring.verdict import alarms_in
 
     if about is None:
         return ""

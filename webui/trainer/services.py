@@ -18,7 +18,7 @@ from core.data_folder import storing
 from core.errors import HarkError
 from phrase_augmentation.normalize import base_language
 from pipeline.jobs import run_config
-from pipeline.training.config import CHOICES, RESULT, USUAL, RunConfig, chosen
+from pipeline.training.planning.config import CHOICES, RESULT, USUAL, RunConfig, chosen
 from webui.access import visible
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
@@ -44,7 +44,7 @@ TRAINING_KINDS = ("train", "retrain")  # of jobs that make a version
 
 def configuration(**choices: Any) -> RunConfig:
     """Return the run's configuration with the phrase normalized. Raises HarkError if it cannot be trained, TypeError
-    for a name that is not a user's choice (:data:`pipeline.training.config.CHOICES`)."""
+    for a name that is not a user's choice (:data:`pipeline.training.planning.config.CHOICES`)."""
     from pipeline.training.run import prepare
 
     return prepare(chosen(USUAL, choices))
@@ -202,7 +202,7 @@ def going_training(plan: Job) -> Job | None:
 
 def retrain(*, version: Version) -> Job:
     """Queue a job that makes the next version from this one and what was marked."""
-    from pipeline.training.plan import config_of_run
+    from pipeline.training.planning.plan import config_of_run
 
     detector, run = version.detector, Path(version.folder).name
     config = config_of_run(user_data(detector.user) / "jobs" / run)  # its devices, too, whose stage is listed
@@ -219,7 +219,7 @@ def _submit(detector: Detector, kind: str, spec: dict[str, Any]) -> Job:
 
 def runs_to_compare(versions: Sequence[Version]) -> list[str]:
     """Return the compared runs of the versions (all of a detector, newest first), including the one in use."""
-    from pipeline.training.comparison import MOST_VERSIONS
+    from pipeline.training.measuring.comparison import MOST_VERSIONS
 
     chosen = list(versions[:MOST_VERSIONS])
     in_use = in_use_of(versions)
@@ -251,7 +251,7 @@ def compared(job: Job) -> None:
 
     Called within the job's transaction.
     """
-    from pipeline.training.retraining import is_better
+    from pipeline.training.detectors.retraining import is_better
 
     assert job.result is not None
     new = Version.objects.filter(detector=job.spec["detector"], number=job.spec.get("decides")).first()
@@ -274,7 +274,7 @@ def use(*, version: Version) -> None:
 
 def comparison_of(versions: Sequence[Version]) -> tuple[dict[str, Any] | None, bool]:
     """Return the newest comparison of all versions (newest first), and whether a new one would compare others."""
-    from pipeline.training.comparison import COMPARISON
+    from pipeline.training.measuring.comparison import COMPARISON
 
     for version in versions:
         try:
@@ -440,7 +440,7 @@ def set_note(*, version: Version, note: str) -> None:
 def clips_of_run(job: Job, most: int) -> list[Clip]:
     """Return clips that a training run has synthesized so far: the newest of the phrase, then the newest others."""
     from db.db_api import Library, library_exists
-    from pipeline.training.config import job_folder
+    from pipeline.training.planning.config import job_folder
 
     data = user_data(job.user)
     if job.kind != "train" or not library_exists(data):

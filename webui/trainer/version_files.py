@@ -16,8 +16,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from core.errors import HarkError
-from pipeline.training.config import DEVICES
-from pipeline.training.targets import files_for
+from pipeline.training.packing.targets import files_for
+from pipeline.training.planning.config import DEVICES
 from webui.accounts.models import User
 from webui.http.errors import StatusError
 from webui.trainer.models import Version
@@ -155,7 +155,7 @@ def bundle_response(version: Version, fa_per_day: float | None) -> FileResponse:
     if fa_per_day is None:
         file = path.open("rb")
     else:
-        from pipeline.training.bundle import bundle_at
+        from pipeline.training.packing.bundle import bundle_at
 
         file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  the response closes it
         try:
@@ -182,7 +182,7 @@ def dataset_manifest(version: Version, reader: User) -> bytes:
     Paths are relative to the user's data folder, where the file belongs. Other readers, who share the detector, get
     neither text nor speaker of people's clips. Raises StatusError if the run's table is gone.
     """
-    from pipeline.training.evaluation import REAL_ENGINES
+    from pipeline.training.measuring.evaluation import REAL_ENGINES
 
     try:
         with dataset_table(version).open(encoding="utf-8", newline="") as table:

@@ -17,8 +17,8 @@ from core.errors import HarkError
 from phrase_augmentation.keyphrase import OtherScript
 from phrase_augmentation.normalize import base_language
 from pipeline.jobs import choices_of
-from pipeline.training.config import is_known
-from pipeline.training.targets import TITLES
+from pipeline.training.packing.targets import TITLES
+from pipeline.training.planning.config import is_known
 from webui.access import owned
 from webui.accounts.signed_in import signed_in
 from webui.http.parameters import uuid_of
@@ -63,7 +63,7 @@ def new(request: HttpRequest) -> HttpResponse:
 @require_GET
 def advice(request: HttpRequest) -> HttpResponse:
     """Show advice on a phrase while it is typed (a fragment)."""
-    from pipeline.training.advice import advise
+    from pipeline.training.planning.advice import advise
 
     phrase, language = request.GET.get("phrase", "").strip(), request.GET.get("language") or "en"
     if not phrase:

@@ -21,7 +21,7 @@ from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
 from model.asr.packed import BatchSource, Packed, Utterance, open_pack, pack
 from model.embedding_backbone import EmbeddingBackbone
 from model.shipped_weights import shipped_backbone
-from pipeline.training.negative_speech import NEGATIVE_SPEECH
+from pipeline.training.negatives.negative_speech import NEGATIVE_SPEECH
 from tests.lab.weights.test_micro_student import packed_of
 
 QUIET = SpeechAugmentation(

@@ -11,7 +11,7 @@ import pytest
 from core.audio_file import write_audio
 from lab.weights.negative_set import main, negative_utterances
 from model.encoder import encoder_name
-from pipeline.training.negative_set import about_negatives, negative_pieces
+from pipeline.training.negatives.negative_set import about_negatives, negative_pieces
 
 
 def corpus(folder: Path, speakers: int) -> Path:

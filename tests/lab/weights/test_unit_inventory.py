@@ -19,8 +19,8 @@ from lab.weights import unit_inventory as unit_inventory
 from lab.weights.unit_inventory import Speaker, Stretch, build, chosen_stretches, pairs_of_vocabulary, stretches
 from model.asr.emissions import Aligner
 from pipeline.corpora.alignment import Alignment, align, align_people
-from pipeline.training.keyword_scoring import intelligible
-from pipeline.training.splits import real_speaker
+from pipeline.training.planning.splits import real_speaker
+from pipeline.training.scoring.keyword_scoring import intelligible
 from tests.support.sounds import noise
 from tests.support.spoken_words import joined, say
 

@@ -28,10 +28,10 @@ from pipeline.corpora.enrolment import (
     set_role,
     takes_in,
 )
-from pipeline.training import plan as planning
-from pipeline.training.config import RunConfig
-from pipeline.training.examples import clip_table
-from pipeline.training.plan import make_plan, run_texts
+from pipeline.training.clips.examples import clip_table
+from pipeline.training.planning import plan as planning
+from pipeline.training.planning.config import RunConfig
+from pipeline.training.planning.plan import make_plan, run_texts
 
 
 def speechlike(seconds: float = 0.8, level: float = 0.1, around_s: float = 1.0, seed: int = 0) -> np.ndarray:

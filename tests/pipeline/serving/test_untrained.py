@@ -8,7 +8,7 @@ import pytest
 from model.encoder_backbone import encoder_path
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.serving.untrained import UntrainedStream
-from pipeline.training import zero_shot
+from pipeline.training.scoring import zero_shot
 from tests.support.untrained_bundle import spoken
 
 GAP_S = 3.5  # between two utterances: longer than one stays in a window

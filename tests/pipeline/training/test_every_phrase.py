@@ -15,10 +15,10 @@ from core.errors import HarkError
 from core.events import Event, Reporter
 from model.encoder_backbone import encoder_path
 from model.examples import SoundSources
-from pipeline.training import negative_speech
-from pipeline.training.config import DEVICES, EFFORTS, SMALL, BucketSize, RunConfig
-from pipeline.training.negative_speech import NEGATIVE_SPEECH
-from pipeline.training.plan import ready_engines
+from pipeline.training.negatives import negative_speech
+from pipeline.training.negatives.negative_speech import NEGATIVE_SPEECH
+from pipeline.training.planning.config import DEVICES, EFFORTS, SMALL, BucketSize, RunConfig
+from pipeline.training.planning.plan import ready_engines
 from pipeline.training.run import run_training
 from tests.pipeline.training.tiny_run import FEW_ROOMS
 

@@ -33,11 +33,13 @@ from model.dataset import FeatureWriter
 from model.encoder_backbone import encoder_path
 from model.examples import SoundSources
 from model.runtime.detector import Detector
-from pipeline.training import bundle, negative_set, negatives
-from pipeline.training import plan as planning
 from pipeline.training import run as training_pipeline
-from pipeline.training.config import AUTO_SIZE, BUCKETS, EFFORTS, BucketSize, Effort, RunConfig, job_folder
-from pipeline.training.plan import Plan, save_plan
+from pipeline.training.negatives import negative_set
+from pipeline.training.negatives import shipped as negatives
+from pipeline.training.packing import bundle
+from pipeline.training.planning import plan as planning
+from pipeline.training.planning.config import AUTO_SIZE, BUCKETS, EFFORTS, BucketSize, Effort, RunConfig, job_folder
+from pipeline.training.planning.plan import Plan, save_plan
 from pipeline.training.run import StageClock, plan_run, plan_summary, prepare, run_training
 from tests.pipeline.training.tiny_run import FEW_ROOMS, TINY
 from tests.support.library_server import ENGINES

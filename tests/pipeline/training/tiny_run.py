@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from core.events import Event, Reporter
-from pipeline.training import config
-from pipeline.training.config import BucketSize, RunConfig
+from pipeline.training.planning import config
+from pipeline.training.planning.config import BucketSize, RunConfig
 
 TINY = replace(
     config.EFFORTS["quick"],

@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from db.db_api import Library
 from db.records import NewClip
-from pipeline.training.config import job_folder
+from pipeline.training.planning.config import job_folder
 from tests.support.detector_versions import address, make_version
 from tests.support.rendered_pages import flat
 from webui.accounts.models import User

@@ -13,7 +13,7 @@ from ninja import Query, Router
 
 from core.errors import HarkError
 from pipeline.jobs import choices_of
-from pipeline.training.config import RunConfig
+from pipeline.training.planning.config import RunConfig
 from webui.access import owned, to_change, visible
 from webui.accounts.models import User
 from webui.api.authentication import caller, missing_scope, needs

@@ -30,7 +30,7 @@ def advice(
     language: str = Query("en", max_length=20, examples=["en"]),
 ) -> AdviceOut:
     """Check whether a phrase is too short, too common or too similar to others. Takes milliseconds; nothing is made."""
-    from pipeline.training.advice import advise
+    from pipeline.training.planning.advice import advise
 
     return AdviceOut.model_validate(advise(phrase, language).as_dict())
 

@@ -17,7 +17,7 @@ SAYING = (
     "pipeline",
 )  # packages beside webui/ with translatable messages
 
-TEMPLATES = ("pipeline/training/report.html",)
+TEMPLATES = ("pipeline/training/measuring/report.html",)
 
 
 class Command(makemessages.Command):
@@ -25,7 +25,7 @@ class Command(makemessages.Command):
 
     xgettext_options = makemessages.Command.xgettext_options + [
         *("--keyword=worded:1", "--keyword=worded:1,2"),
-        "--keyword=Sentence:1",  # of pipeline.training.report_words
+        "--keyword=Sentence:1",  # of pipeline.training.measuring.report_words
         *("--keyword=storing:1", "--keyword=storage_error:2"),  # activities, of core.data_folder
     ]
 

@@ -1,0 +1,264 @@
+"""From the library's clips to the table of a run's clips, and from that to the examples that are built of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core.events import Progress, Reporter
+from db.db_api import Library
+from db.records import Clip
+from model.backbone_detector import BackboneDetector
+from model.dataset import FeatureStore, FeatureWriter, open_store
+from model.decoder_tokens import spellings
+from model.detector import Detector
+from model.encoder_detector import EncoderDetector
+from model.examples import AFTER_SHARE, BEFORE_SHARE, ExampleSpec, SoundSources, build_examples, spoken_seconds
+from model.fused_detector import FusedDetector
+from model.phones import outputs_of
+from model.second_pass import verifier_name
+from model.shipped_weights import shipped_backbone
+from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
+from pipeline.training.clips.mining import ENGINE as MINED
+from pipeline.training.negatives.negative_set import (
+    STREAM_S,
+    NegativePiece,
+    pieces_with_gains,
+    rescoring_threshold,
+    stream_row,
+)
+from pipeline.training.negatives.negative_speech import BITRATE
+from pipeline.training.planning.config import BUCKETS, NEGATIVE_SET, NOISE_FOLDER, VARIANTS, Recipe, RunConfig
+from pipeline.training.planning.plan import Plan
+from pipeline.training.planning.splits import SPLITS
+
+WINDOW_S = (0.8, 3.0)  # shortest and longest window of the recurrent layer, seconds
+WINDOW_MARGIN_S = 0.25
+BACKBONE_DELAY_S = 0.12  # a causal backbone writes a phone that much after it was said
+SLOWEST = 0.85 * 0.95  # speed and tempo together, nearly at their slowest
+MEASURED_CLIPS = 200  # positives whose length is looked at
+NOISE_BLOCKS = 40  # of 12 s without speech
+BABBLE_CLIPS = 40
+Row = dict[str, Any]
+CLIP_COLUMNS = (
+    "clip_id", "path", "label", "bucket", "engine", "voice", "speaker", "split", "text", "licence", "seconds", "reused",
+    "corpus",
+    "phrase_start_s",  # where the words are in the clip, of a cut out of running speech; -1: from its first sound
+    "phrase_end_s",  # to its last
+)  # fmt: skip
+EXAMPLE_COLUMNS = ("label", "bucket", "engine", "voice", "speaker", "clip_id", "text")  # of examples
+
+
+def clip_row(library: Library, clip: Clip, bucket: str, split: str, reused: bool, parent: Clip | None = None) -> Row:
+    """A row of a run's table of clips; ``parent`` is the recording that a cut was cut out of."""
+    source = parent.source if parent else clip.source
+    place = clip.settings if clip.engine == MINED else {}
+    return {
+        "clip_id": clip.id,
+        "path": str(library.file(clip)),
+        "label": int(bucket == "positive"),
+        "bucket": bucket,
+        "engine": clip.engine,
+        "voice": clip.voice,
+        "speaker": clip.speaker,
+        "split": split,
+        "text": clip.text_normalized,
+        "licence": clip.licence,
+        "seconds": clip.duration_s,
+        "corpus": (source or "").split(":")[0],
+        "reused": int(reused),
+        "phrase_start_s": place.get("phrase_start_s", -1.0),
+        "phrase_end_s": place.get("phrase_end_s", -1.0),
+    }
+
+
+def clip_table(plan: Plan, library: Library) -> pd.DataFrame:
+    """The clips of a run, a row each, with :data:`CLIP_COLUMNS`: those that its plan chose, and those that were spoken
+    for it. What has been put aside since, or could not be spoken, is left out."""
+    chosen = {clip.id: clip for clip in library.clips([planned.clip_id for planned in plan.clips])}
+    cut_out_of = [clip.parent_id for clip in chosen.values() if clip.parent_id is not None]
+    parents = {parent.id: parent for parent in library.clips(cut_out_of)}
+    spoken = library.clips_of_requests([request.request_id for request in plan.requests])
+    rows: list[Row] = []
+    for planned in plan.clips:
+        clip = chosen.get(planned.clip_id)
+        parent = parents.get(clip.parent_id or 0) if clip is not None else None
+        if clip is not None and clip.state == "ready" and (parent is None or parent.state == "ready"):
+            rows.append(clip_row(library, clip, planned.bucket, planned.split, True, parent))
+    for request in plan.requests:
+        if request.request_id in spoken:
+            rows.append(clip_row(library, spoken[request.request_id], request.bucket, request.split, False))
+    table = pd.DataFrame(rows, columns=list(CLIP_COLUMNS))
+    return table.sort_values("bucket", key=lambda buckets: buckets.map(BUCKETS.index), kind="stable", ignore_index=True)
+
+
+def window_seconds(clips: pd.DataFrame, phrase: str) -> tuple[float, float]:
+    """The window that holds the phrase as slowly as it is trained, and the phrase's median length, seconds."""
+    alone = clips[(clips["bucket"] == "positive") & (clips["text"] == phrase)]
+    sample = alone["path"].sample(min(MEASURED_CLIPS, len(alone)), random_state=0)
+    lengths = np.asarray([s for s in map(spoken_seconds, sample) if s > 0])
+    if not len(lengths):
+        return 1.6, 0.8
+    longest = float(np.percentile(lengths, 95)) / SLOWEST + WINDOW_MARGIN_S
+    return float(np.clip(longest, *WINDOW_S)), float(np.median(lengths))
+
+
+def untrained_detector(config: RunConfig, window_s: float, rescored: bool) -> Detector:
+    """The detector that a run begins with, for a phrase that fits into ``window_s`` seconds.
+
+    Args:
+        rescored: whether a decoder is asked for the phrase, of a large one.
+    """
+    import torch
+
+    torch.manual_seed(config.seed)
+    if config.recipe is Recipe.FROM_NOTHING:
+        return TinyCRNN(TinyCRNNConfig.for_window(window_s))
+    said = outputs_of(config.keyphrase)
+    window_s += BACKBONE_DELAY_S
+    if config.size == "standard":
+        kind = FusedDetector if config.recipe is Recipe.NETWORK else BackboneDetector
+        return kind.of_phrase(shipped_backbone()[0], said, window_s)
+    if not rescored:
+        return EncoderDetector.of_phrase(said, window_s)
+    above = rescoring_threshold(NEGATIVE_SET, config.keyphrase)
+    return EncoderDetector.of_phrase(said, window_s, spellings(config.phrase), above, verifier_name())
+
+
+@dataclass(frozen=True)
+class ExamplePlan:
+    """What the feature store is built of."""
+
+    specs: tuple[ExampleSpec, ...]
+    sources: SoundSources
+
+
+def plan_examples(
+    config: RunConfig,
+    clips: pd.DataFrame,
+    noise_folder: Path | None,
+    receptive_samples: int,
+    phrase_s: float,
+    variants: int = 0,
+    bitrate: int = 0,
+) -> ExamplePlan:
+    """The examples of a run: aligned ones in several versions, ordinary speech as streams, noise alone.
+
+    Args:
+        variants: augmented versions of each aligned clip that is trained on; 0: nothing is trained.
+        bitrate: of Opus, which these go through where ordinary speech has, bit/s; 0: none.
+        receptive_samples: what a detector must hear before a clip's end.
+        phrase_s: the phrase's length, seconds.
+    """
+    rng = np.random.default_rng((config.seed, 5))
+    specs: list[ExampleSpec] = []
+
+    def spec(paths: list[str], aligned: bool, condition: str, columns: dict[str, Any], **more: Any) -> None:
+        seed = int(rng.integers(2**62))
+        specs.append(ExampleSpec(tuple(paths), aligned, condition, seed, receptive_samples, columns=columns, **more))
+
+    for split in SPLITS if variants else SPLITS[1:]:
+        rows = clips[clips["split"] == split]
+        plain = rows[rows["bucket"] == "plain_negative"]
+        neighbours = plain["path"].to_numpy()
+        for row in rows[rows["bucket"] != "plain_negative"].itertuples():
+            columns = {"split": split, **{name: getattr(row, name) for name in EXAMPLE_COLUMNS}}
+            carried = row.bucket == "positive" and row.text != config.phrase
+            # People call a device after a pause: but for training and the hardest condition, clips are heard alone.
+            if split == "train":
+                conditions = ["train"] * variants
+            elif row.bucket == "positive":
+                conditions = ["far"] if carried else ["clean", "noisy"]
+            else:
+                conditions = [("clean", "noisy")[int(rng.integers(2))]]
+            for condition in conditions:
+                drawn = {
+                    side: str(neighbours[rng.integers(len(neighbours))])
+                    for side, share in (("before", BEFORE_SHARE), ("after", AFTER_SHARE))
+                    if condition in ("train", "far") and len(neighbours) and rng.random() < share
+                }
+                start_s, end_s = float(str(row.phrase_start_s)), float(str(row.phrase_end_s))
+                spec(
+                    [str(row.path)], True, condition, columns, last_seconds=phrase_s if carried else 0.0,
+                    place_s=(start_s, end_s) if end_s >= 0 else None, bitrate=bitrate if split == "train" else 0,
+                    **drawn,
+                )  # fmt: skip
+        for paths, condition, columns in _streams(plain, split, rng):
+            spec(paths, False, condition, columns)
+        for _ in range(NOISE_BLOCKS if split == "train" else NOISE_BLOCKS // 4):
+            condition = "train" if split == "train" else "noisy"
+            spec([], False, condition, stream_row(split, "noise", bucket="noise"))
+    train_plain = clips[(clips["split"] == "train") & (clips["bucket"] == "plain_negative")]
+    babble = tuple(train_plain["path"].sample(min(BABBLE_CLIPS, len(train_plain)), random_state=config.seed))
+    folder = str(noise_folder) if noise_folder is not None and noise_folder.is_dir() else ""
+    return ExamplePlan(tuple(specs), SoundSources(folder, rooms_seed=config.seed, babble=babble))
+
+
+def _streams(
+    plain: pd.DataFrame, split: str, rng: np.random.Generator
+) -> Iterator[tuple[list[str], str, dict[str, Any]]]:
+    """Draw streams of ordinary speech: files, condition and columns of each.
+
+    One engine's or one corpus's speech a stream, so that false alarms can be told by where they came from.
+    """
+    for engine, group in plain.groupby("engine"):
+        order = rng.permutation(len(group))
+        block: list[Any] = []
+        number = 0
+        for index in order:
+            block.append(group.iloc[index])
+            if sum(r.seconds for r in block) >= STREAM_S or index == order[-1]:
+                condition = "train" if split == "train" else ("clean", "noisy", "far")[number % 3]
+                speakers = {r.speaker for r in block}
+                speaker = speakers.pop() if len(speakers) == 1 else ""
+                yield [r.path for r in block], condition, stream_row(split, str(engine), speaker)
+                block, number = [], number + 1
+
+
+def device_samples() -> int:
+    """The most samples that one score of any detector for a device depends on."""
+    from model.devices.microwakeword import MicroConfig
+    from model.devices.openwakeword import OpenWakeWordConfig
+
+    return max(config.receptive_samples for config in (MicroConfig(), OpenWakeWordConfig()))
+
+
+def device_examples(config: RunConfig, clips: pd.DataFrame, data: Path, need: int) -> ExamplePlan:
+    """The examples that every detector for a device, and their teacher, hears; ``need``: the most samples that one
+    score of any of them depends on."""
+    _, phrase_s = window_seconds(clips, config.phrase)
+    return plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, VARIANTS, BITRATE)
+
+
+def build_store(
+    detector: Detector,
+    examples: ExamplePlan,
+    pieces: Iterable[NegativePiece],
+    models: Path,
+    folder: Path,
+    progress: Progress,
+    reporter: Reporter | None = None,
+) -> FeatureStore:
+    """Build examples, and pieces of a negative set, into a feature store, as a detector's front end gives them.
+
+    Args:
+        models: folder for the files of the front end.
+        folder: of the store.
+        progress: of the examples.
+        reporter: is told of the pieces, where a second pass judges them.
+    """
+    writer = FeatureWriter(folder)
+    with closing(build_examples(examples.specs, examples.sources, detector.front_end(models))) as built:
+        for features, row in built:
+            writer.append(features, **row)
+            progress.advance()
+    for piece in pieces_with_gains(pieces, detector, reporter):
+        writer.append(piece.frames, **piece.row)
+    writer.close()
+    return open_store(folder, detector.config.stored.width)

@@ -1,0 +1,393 @@
+"""Real recordings of a phrase, cut out of the library's transcribed speech.
+
+The phrase is found in the transcripts by full-text search, in the audio by alignment, and cut out with a margin. A cut
+is kept where the model hears the phrase in it, where it is neither too short nor too long for its phones, and where it
+is loud from end to end. Cuts are clips with a parent; mining again finds them and makes none twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.audio_file import SAMPLE_RATE
+from core.errors import HarkError
+from core.events import Reporter
+from core.worded import worded
+from db.db_api import Library
+from db.records import Clip, NewClip, Where
+from model.asr.emissions import Aligner, default_aligner
+from phrase_augmentation.heard import ear
+from phrase_augmentation.keyphrase import Keyphrase
+from phrase_augmentation.normalize import base_language, normalize
+from pipeline.corpora.alignment import align_clips, joint_confidence
+from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, VITERBI, alignment_name, check_method
+from pipeline.training.planning.splits import real_speaker
+
+ENGINE = "mined"  # of cuts in the library: a run counts and uses them only where it asks for them
+MARGIN_S = 0.1  # kept before and after the phrase; boundaries are 20 ms off in the median, 70 ms in one of ten
+FADE_S = 0.008  # at both ends of a cut, so that no click tells where it was cut
+PHONE_S = (0.03, 0.30)  # shortest and longest phone on average [seconds]
+QUIETER_DB = 30.0  # a first or last third that is quieter than the loudest moment by this holds no speech
+AT_A_TIME = 100  # recordings looked into before it is asked whether that is enough
+POWER_S = 0.02  # pieces in which loudness is measured
+# exp(-nats a phone) by which a phrase is less probable than the best the model hears: above 0.2, 1 % of cuts of wrong
+# words pass and 95 % of right ones (read speech the model never heard).
+LEAST_CONFIDENCE = 0.2
+ENGLISH_ENDINGS = ("s", "'s", "es", "d", "ed", "ing")
+
+
+@dataclass(frozen=True)
+class MiningConfig:
+    """What is looked for and what is kept."""
+
+    most: int = 300  # cuts of one phrase; where they are reached, no more recordings are looked into
+    recordings: int = 1200  # looked into for one phrase; a sample where more hold it
+    least_confidence: float = LEAST_CONFIDENCE
+    # Of the cuts of one phrase, no voice gives more. Below 1 a recording that is added can leave fewer cuts.
+    speaker_share: float = 1.0
+    word_forms: bool = False  # the last word with an ending as well ("computers")
+    real_only: bool = True  # recordings of people, not clips of speech engines
+    seed: int = 0
+    method: str = VITERBI  # of pipeline.corpora.alignment_methods.METHODS
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A clip that was cut out: where the phrase is in it [seconds], how sure, and out of what."""
+
+    clip_id: int
+    text: str
+    speaker: str
+    parent_id: int
+    start_s: float  # of the cut in its parent
+    end_s: float
+    phrase_start_s: float  # in the cut
+    phrase_end_s: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class MiningResult:
+    """What mining one phrase gave.
+
+    Attributes:
+        forms: the texts that were searched for.
+        recordings: how many hold one of them in their transcript.
+        looked_into: how many of those were looked into; fewer than ``recordings`` where there are too many.
+        cuts: kept ones.
+        rejected: how many places were not kept, by reason.
+        seconds: spent searching, aligning (emissions included where they were missing) and cutting.
+    """
+
+    phrase: str
+    forms: tuple[str, ...]
+    recordings: int
+    looked_into: int
+    cuts: tuple[Cut, ...]
+    rejected: dict[str, int]
+    seconds: dict[str, float]
+
+    @property
+    def sampled(self) -> bool:
+        """Whether a part of the recordings was left out."""
+        return self.looked_into < self.recordings
+
+    @property
+    def clip_ids(self) -> tuple[int, ...]:
+        """The clips in the library."""
+        return tuple(cut.clip_id for cut in self.cuts)
+
+
+@dataclass(frozen=True)
+class _Place:
+    clip: Clip
+    text: str
+    start_s: float
+    end_s: float
+    confidence: float
+
+
+def mine(
+    keyphrase: Keyphrase,
+    library: Library,
+    reporter: Reporter,
+    config: MiningConfig | None = None,
+    aligner: Aligner | None = None,
+) -> MiningResult:
+    """Cut the phrase out of the library's recordings; see :class:`MiningResult`.
+
+    Raises:
+        HarkError: an unknown method, or a library that cannot be used.
+    """
+    config = config or MiningConfig()
+    check_method(config.method)
+    return _mine_one(keyphrase, library, reporter, config, aligner or default_aligner(), lambda text: False)
+
+
+def mine_negatives(
+    keyphrase: Keyphrase,
+    texts: Sequence[str],
+    library: Library,
+    reporter: Reporter,
+    config: MiningConfig | None = None,
+) -> dict[str, MiningResult]:
+    """Cut texts that resemble the phrase (confusables, in-between phrases) out of recordings in which it is not said.
+
+    Returns:
+        Results by normalized text, of the texts that are in the library.
+    """
+    config = config or MiningConfig()
+    aligner = default_aligner()
+    language = keyphrase.language
+    listener = ear(keyphrase.text, language)
+    found: dict[str, MiningResult] = {}
+    reporter.stage("mine", worded("Searching the recordings for phrases like “%(phrase)s”", phrase=keyphrase.text))
+    normalized = dict.fromkeys(normalize(text, language) for text in texts)
+    candidates = [text for text in normalized if text and not listener.hears([text])[0]]
+    quiet = Reporter(lambda event: None)
+    for number, text in enumerate(candidates, 1):
+        if library.search_ids(text, _where(language, config)):
+            result = _mine_one(
+                Keyphrase(text, language),
+                library,
+                quiet,
+                config,
+                aligner,
+                lambda transcript: listener.hears([transcript])[0],
+            )
+            if result.cuts:
+                found[text] = result
+        reporter.progress(number, len(candidates))
+    return found
+
+
+def word_forms(keyphrase: Keyphrase) -> tuple[str, ...]:
+    """The phrase and, in English, the phrase with an ending at its last word."""
+    text = keyphrase.text
+    return (text, *(text + ending for ending in ENGLISH_ENDINGS if base_language(keyphrase.language) == "en"))
+
+
+def mined_clips(library: Library, texts: Sequence[str], language: str = "en", method: str = VITERBI) -> list[Clip]:
+    """The cuts of these texts that the library holds, from this mining or an earlier one, in order of id.
+
+    Cuts below the usual confidence, which are for looking at, are left out, and of a place that was cut out twice only
+    one cut is taken: one by that ``method`` where there is one, and the first of these.
+    """
+    where = Where(language=language, slices=True, text_known=True)
+    found: list[Clip] = []
+    places: dict[tuple[int | None, str], list[tuple[float, float]]] = {}
+    by_package = method == CTC_SEGMENTATION
+
+    def by_another_method(clip: Clip) -> bool:
+        return clip.settings.get("aligner", "").endswith(CTC_SEGMENTATION) != by_package
+
+    for clip in sorted(library.clips_with_texts(texts, language, where=where), key=by_another_method):
+        if "phrase_end_s" not in clip.settings or clip.settings.get("confidence", 1.0) < LEAST_CONFIDENCE:
+            continue
+        offset_s = clip.start_s or 0.0
+        start_s, end_s = offset_s + clip.settings["phrase_start_s"], offset_s + clip.settings["phrase_end_s"]
+        there = places.setdefault((clip.parent_id, clip.text_normalized), [])
+        if not any(start_s < (a + b) / 2 < end_s for a, b in there):
+            there.append((start_s, end_s))
+            found.append(clip)
+    return sorted(found, key=lambda clip: clip.id)
+
+
+def _where(language: str, config: MiningConfig) -> Where:
+    imported = True if config.real_only else None
+    return Where(language=language, imported=imported, slices=False, text_known=True)
+
+
+def _mine_one(
+    wanted: Keyphrase,
+    library: Library,
+    reporter: Reporter,
+    config: MiningConfig,
+    aligner: Aligner,
+    forbidden: Callable[[str], bool],
+) -> MiningResult:
+    started = time.perf_counter()
+    reporter.stage("mine", worded("Searching the recordings for “%(phrase)s”", phrase=wanted.text))
+    forms = word_forms(wanted) if config.word_forms else (wanted.text,)
+    ids = sorted({clip_id for form in forms for clip_id in library.search_ids(form, _where(wanted.language, config))})
+    # A later mining that asks for more looks into the same recordings first.
+    order = np.random.default_rng((config.seed, 11)).permutation(len(ids))[: config.recordings]
+    clips = {clip.id: clip for clip in library.clips([ids[i] for i in order])}
+    searched = time.perf_counter()
+    rejected: Counter[str] = Counter()
+    places: list[_Place] = []
+    chosen: list[_Place] = []
+    left_out: Counter[str] = Counter()
+    looked_into = 0
+    while looked_into < len(order) and len(chosen) < config.most:
+        part = [clips[ids[i]] for i in order[looked_into : looked_into + AT_A_TIME] if ids[i] in clips]
+        looked_into += AT_A_TIME
+        allowed = [clip for clip in part if not forbidden(clip.text_normalized)]
+        report = align_clips(library, aligner, allowed, reporter, config.method)
+        for error in report.failed.values():
+            rejected[error.what] += 1
+        ready = [clip for clip in allowed if clip.id in report.aligned]
+        places += _places(library, aligner, ready, forms, wanted.language, config, rejected)
+        chosen, left_out = _balanced(places, config)
+    looked_into = min(looked_into, len(order))
+    if looked_into < len(ids):
+        reporter.log(
+            worded(
+                "%(n)d recordings contain “%(phrase)s”; a sample of %(sample)d was searched.",
+                n=len(ids), phrase=wanted.text, sample=looked_into,
+            )
+        )  # fmt: skip
+    aligned = time.perf_counter()
+    rejected += left_out
+    cuts = _cut(library, aligner, chosen, wanted.language, config, rejected)
+    done = time.perf_counter()
+    seconds = {"search": searched - started, "align": aligned - searched, "cut": done - aligned}
+    return MiningResult(
+        wanted.text, forms, len(ids), looked_into, tuple(cuts), dict(sorted(rejected.items())),
+        {name: round(value, 3) for name, value in seconds.items()},
+    )  # fmt: skip
+
+
+def _places(
+    library: Library,
+    aligner: Aligner,
+    clips: Sequence[Clip],
+    forms: Sequence[str],
+    language: str,
+    config: MiningConfig,
+    rejected: Counter[str],
+) -> list[_Place]:
+    """Where the forms are said, checked for confidence and duration."""
+    wanted = {tuple(form.split()): form for form in forms}
+    counts = {words: [max(1, len(t)) for t in aligner.tokens(words, language)] for words in wanted}
+    length = len(forms[0].split())
+    places: list[_Place] = []
+    name = alignment_name(aligner, config.method)
+    for clip in clips:
+        units = library.alignment(clip.id, name, "word")
+        for begin in range(len(units) - length + 1):
+            part = units[begin : begin + length]
+            words = tuple(unit.label for unit in part)
+            if words not in wanted:
+                continue
+            confidence, phones = joint_confidence(part, counts[words]), sum(counts[words])
+            place = _Place(clip, wanted[words], part[0].start_s, part[-1].end_s, confidence)
+            each = (place.end_s - place.start_s) / phones
+            if confidence < config.least_confidence:
+                rejected["not heard surely enough"] += 1
+            elif not PHONE_S[0] <= each <= PHONE_S[1]:
+                rejected["too short or too long for its phones"] += 1
+            else:
+                places.append(place)
+    return places
+
+
+def _balanced(places: list[_Place], config: MiningConfig) -> tuple[list[_Place], Counter[str]]:
+    """At most ``config.most`` places, the surest of each voice, none giving more than its share; why others are not."""
+    by_speaker: dict[str, list[_Place]] = {}
+    for place in sorted(places, key=lambda p: (-p.confidence, p.clip.id, p.start_s)):
+        by_speaker.setdefault(real_speaker(place.clip), []).append(place)
+    sizes = [len(rows) for rows in by_speaker.values()]
+    cap = speaker_cap(sizes, config.speaker_share)
+    kept: list[_Place] = []
+    # In turns, so that the limit takes from those who say it most.
+    for turn in range(min(cap, max(sizes, default=0))):
+        kept += [rows[turn] for rows in by_speaker.values() if turn < len(rows)]
+    left_out: Counter[str] = Counter()
+    if len(places) > len(kept):
+        left_out["of a voice that gives enough"] = len(places) - len(kept)
+    if len(kept) > config.most:
+        left_out["more than are wanted"] = len(kept) - config.most
+    return kept[: config.most], left_out
+
+
+def speaker_cap(sizes: Sequence[int], share: float) -> int:
+    """The most that one voice may give, so that none gives more than ``share`` of what all give together.
+
+    With fewer voices than that takes, 1.5 times an even share.
+    """
+    if not sizes:
+        return 0
+    share = max(share, 1.5 / len(sizes))
+    for cap in range(max(sizes), 1, -1):
+        if cap <= share * sum(min(size, cap) for size in sizes):
+            return cap
+    return 1
+
+
+def _cut(
+    library: Library,
+    aligner: Aligner,
+    places: Sequence[_Place],
+    language: str,
+    config: MiningConfig,
+    rejected: Counter[str],
+) -> list[Cut]:
+    new: list[NewClip] = []
+    name = alignment_name(aligner, config.method)
+    for place in sorted(places, key=lambda p: (p.clip.id, p.start_s)):
+        start_s = max(0.0, place.start_s - MARGIN_S)
+        try:
+            audio = library.read_audio(place.clip, _at(start_s), _at(place.end_s + MARGIN_S))
+        except HarkError as error:
+            rejected[error.what] += 1
+            continue
+        if not loud_throughout(audio[_at(place.start_s) - _at(start_s) :][: _at(place.end_s) - _at(place.start_s)]):
+            rejected["silent in part"] += 1
+            continue
+        end_s = start_s + len(audio) / SAMPLE_RATE
+        parent = place.clip
+        settings = {
+            "aligner": name,
+            "parent_engine": parent.engine,
+            "confidence": place.confidence,
+            "phrase_start_s": round(place.start_s - start_s, 3),
+            "phrase_end_s": round(place.end_s - start_s, 3),
+        }
+        new.append(
+            NewClip(
+                audio=faded(audio), text=place.text, text_normalized=place.text, language=language, engine=ENGINE,
+                model=parent.model, voice=parent.voice, speaker=real_speaker(parent), licence=parent.licence,
+                settings=settings, parent_id=parent.id, start_s=round(start_s, 3), end_s=round(end_s, 3),
+                request_id=f"mined:{name}:{parent.id}:{place.text}:{round(1000 * place.start_s)}",
+            )
+        )  # fmt: skip
+    ids = library.add_clips(new)
+    return [
+        Cut(
+            clip_id, clip.text, clip.speaker, clip.parent_id or 0, clip.start_s or 0.0, clip.end_s or 0.0,
+            clip.settings["phrase_start_s"], clip.settings["phrase_end_s"], clip.settings["confidence"],
+        )
+        for clip_id, clip in zip(ids, new, strict=True)
+    ]  # fmt: skip
+
+
+def _at(seconds: float) -> int:
+    return round(seconds * SAMPLE_RATE)
+
+
+def faded(audio: np.ndarray) -> np.ndarray:
+    """Audio [samples] that begins and ends softly."""
+    count = min(int(FADE_S * SAMPLE_RATE), len(audio) // 2)
+    result = np.array(audio, dtype=np.float32)
+    ramp = np.linspace(0, 1, count, endpoint=False, dtype=np.float32)
+    result[:count] *= ramp
+    result[len(result) - count :] *= ramp[::-1]
+    return result
+
+
+def loud_throughout(audio: np.ndarray) -> bool:
+    """Whether the first and the last third of a word's audio [samples] hold sound, next to its loudest moment."""
+    size = int(POWER_S * SAMPLE_RATE)
+    pieces = len(audio) // size
+    if pieces < 3:
+        return False
+    power = (audio[: pieces * size].astype(np.float64).reshape(pieces, size) ** 2).mean(axis=1)
+    third = max(1, pieces // 3)
+    least = power.max() * 10 ** (-QUIETER_DB / 10)
+    return bool(power.max() > 1e-9 and power[:third].max() > least and power[-third:].max() > least)

@@ -1,0 +1,77 @@
+"""What runs hold of recordings of their user's that have left the library: text and speaker in tables, ids in reports,
+features."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+from pathlib import Path
+
+from core.data_folder import atomic_path
+from core.errors import HarkError
+from core.lock import held
+from db.db_api import Library
+from pipeline.training.planning.config import RESULT
+
+CORPUS = "recording"  # a recording's clips have the source "recording-ID:..." and the speaker "ID" or "ID-..."
+DEVICES_FOLDER = "devices"  # of a run, for what is made of its detectors for devices
+TABLE = "clips.csv"
+_CORPUS = re.compile(rf"{CORPUS}-([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})(?:-.*)?")
+
+
+class _GoesOn(HarkError):
+    """Another process holds the lock of a run."""
+
+
+def forget_in_runs(data: Path, library: Library) -> None:
+    """Call :func:`forget_in_run` for all runs of a data folder; one that goes on does it itself when it ends."""
+    for table in sorted((data / "jobs").glob(f"*/{TABLE}")):
+        try:
+            with held(table.parent / "lock", lambda holder: _GoesOn(holder, "", ""), patience_s=0):
+                forget_in_run(table.parent, library)
+        except _GoesOn:
+            continue
+
+
+def forget_in_run(folder: Path, library: Library) -> None:
+    """Remove what a run holds of recordings that are gone. A run that has not ended well makes its tables again."""
+    table = folder / TABLE
+    rows = _rows(table)
+    ids = {found for row in rows if (found := _recording_of(row))}
+    gone = {one for one in ids if not library.with_source(f"{CORPUS}-{one}")}
+    if not gone:
+        return
+    for made in ("features", DEVICES_FOLDER):
+        shutil.rmtree(folder / made, ignore_errors=True)
+    if not (folder / RESULT).is_file():
+        for path in (table, *folder.glob("*.pt")):
+            path.unlink(missing_ok=True)
+        return
+    for row in rows:
+        if _recording_of(row) in gone:
+            row |= dict.fromkeys(row.keys() & {"text", "speaker", "corpus"}, "")
+    of_them = re.compile(rf"({'|'.join(sorted(gone))})[\w-]*")
+    for name in ("report.json", "report.html"):
+        report = folder.parents[1] / "models" / folder.name / name
+        if report.is_file():
+            with atomic_path(report) as temporary:
+                temporary.write_text(of_them.sub("", report.read_text(encoding="utf-8")), encoding="utf-8")
+    # Last: until then the table says what is still to be done.
+    with atomic_path(table) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
+        writer = csv.DictWriter(lines, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    if not table.is_file():
+        return []
+    with table.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def _recording_of(row: dict[str, str]) -> str:
+    """The id of the recording that a row is of; "" of all others. Earlier tables have no column ``corpus``."""
+    found = _CORPUS.fullmatch(row.get("corpus", f"{CORPUS}-{row['speaker']}"))
+    return found[1] if found else ""

@@ -1,0 +1,334 @@
+"""Detectors for devices: trained on a run's clips beside its own detector, and written as the files that devices
+load."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import string
+import tempfile
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from core.errors import HarkError
+from core.events import Reporter
+from core.worded import worded
+from model.runtime.detector import logit
+from pipeline.training.detectors.making import hear, learn, make, settings_of_device
+from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, Made, calibrated, threshold_at
+from pipeline.training.packing.targets import PACKAGES
+from pipeline.training.planning.config import EFFORTS, RunConfig
+
+if TYPE_CHECKING:
+    from model.dataset import FeatureStore
+    from model.detector import TrainedDetector
+    from pipeline.training.detectors.teacher import Teacher
+
+NAMES = {"esphome": "ESPHome", "openwakeword": "openWakeWord"}
+STEP_SHARES = {"esphome": 1.0, "openwakeword": 0.67}  # of the effort's steps
+EIGHT_BIT_SHARE = 0.25  # of the steps: those with the numbers of the file
+RANGE_WINDOWS = 256  # heard for the ranges of 8 bits
+CUTOFF = 0.9  # of the probability, that a threshold beyond what 8 bits can tell apart is moved to
+HIGHEST_CUTOFF = 0.97
+TOLERANCE = {"esphome": 1.5 / 256, "openwakeword": 1e-3}  # between a file in its device's runtime and the detector here
+ARENA = 30_000  # bytes of memory that a device reserves for the network
+KERNEL_STEPS = 4  # of a logit's 8 bits, by which a computer's kernels differ from the reference, which devices run
+CHECKED_S = 20.0  # of sound
+
+
+class NoRuntimeError(HarkError):
+    """What a device's detector hears with, or its runtime, is not installed; the run goes on without it."""
+
+
+@dataclass(frozen=True)
+class DeviceDetector:
+    """What a run leaves for a device.
+
+    Attributes:
+        files: by their names in the bundle.
+        report: what was measured, as plain values.
+    """
+
+    files: dict[str, bytes]
+    report: dict[str, Any]
+
+
+def untrained(device: str, seed: int) -> TrainedDetector:
+    """The detector for a device, before it has learned. Raises NoRuntimeError where what it hears with is missing."""
+    import torch
+
+    from model.devices.microwakeword import MicroDetector, micro_features
+    from model.devices.openwakeword import OpenWakeWordDetector, embedding
+
+    torch.manual_seed(seed)
+    try:
+        if device == "esphome":
+            micro_features()
+            return MicroDetector.of_people()
+        embedding()
+        return OpenWakeWordDetector()
+    except ImportError as error:
+        raise _not_installed(device, error) from error
+
+
+def _not_installed(device: str, error: ImportError) -> NoRuntimeError:
+    return NoRuntimeError(
+        worded("The bundle has no detector for %(titles)s.", titles=NAMES[device]),
+        worded("Its encoder is not installed: %(error)s.", error=str(error)),
+        worded(
+            "Install it (.venv/bin/python -m pip install %(packages)s -c constraints.txt) and train again.",
+            packages=PACKAGES[device],
+        ),
+    )
+
+
+def make_for_device(
+    device: str,
+    config: RunConfig,
+    clips: pd.DataFrame,
+    data: Path,
+    job: Path,
+    reporter: Reporter,
+    make_teacher: Callable[[], Teacher | None] = lambda: None,
+) -> DeviceDetector:
+    """Train, calibrate, measure and write the detector for one of :data:`pipeline.training.planning.config.DEVICES`.
+    Stopped at any point, the same call goes on from there.
+
+    Args:
+        clips: of the run (:data:`pipeline.training.clips.examples.CLIP_COLUMNS`).
+        job: the run's folder for devices.
+        make_teacher: gives what it learns from, in place of the labels of clips; called where it is needed.
+
+    Raises:
+        NoRuntimeError: a package that the device's files need is missing.
+        HarkError: the file says other than the detector.
+    """
+    from model.devices.microwakeword import MicroDetector
+    from model.devices.openwakeword import OpenWakeWordDetector
+
+    folder = job / device
+    detector = untrained(device, config.seed)
+    store = _heard(detector, config, clips, data, folder, reporter, make_teacher)
+    steps = max(2, round(STEP_SHARES[device] * EFFORTS[config.effort].device_steps))
+
+    def finish(detector: Any) -> Any:
+        if not isinstance(detector, MicroDetector):
+            return detector
+        small = detector.in_8_bits(_windows(store, detector, config.seed))
+        again = settings_of_device(device, max(2, round(EIGHT_BIT_SHARE * steps)), config.seed)
+        again = replace(again, learning_rate=again.learning_rate / 10)
+        rounded = folder / "8-bit"
+        rounded.mkdir(exist_ok=True)
+        return _within_8_bits(learn(small, store, again, rounded, reporter)[0], store)
+
+    settings = settings_of_device(device, steps, config.seed)
+    made = make(detector, store, settings, folder, config.language, reporter, finish)
+    detector, cutoff = made.detector, made.results["default_threshold"]
+    name = file_name(config.phrase)
+    if isinstance(detector, MicroDetector):
+        files = _esphome_files(detector, config, name, cutoff)
+    else:
+        assert isinstance(detector, OpenWakeWordDetector)
+        files = {f"openwakeword/{name}.tflite": detector.tflite(float(logit(cutoff)))}
+    off = difference(detector, files, _sound(clips), cutoff)
+    _refuse_difference(device, off)
+    sizes = {name: len(content) for name, content in files.items()}
+    return DeviceDetector(files, about(NAMES[device], sizes, made, off) | {"taught": store.told is not None})
+
+
+def _refuse_difference(device: str, off: float) -> None:
+    """Raise HarkError where a device's file gives scores that are ``off`` by more than is accepted."""
+    if off > TOLERANCE[device]:
+        raise HarkError(
+            worded("The file for %(titles)s was not created.", titles=NAMES[device]),
+            worded(
+                "In its own runtime its scores are off by %(off)s (the tolerance is %(tolerance)s).",
+                off=round(off, 3),
+                tolerance=round(TOLERANCE[device], 3),
+            ),
+            worded(
+                "This is a bug in Hark or in an installed package: please report it with the output of ./hark doctor."
+            ),
+        )
+
+
+def _heard(
+    detector: TrainedDetector,
+    config: RunConfig,
+    clips: pd.DataFrame,
+    data: Path,
+    folder: Path,
+    reporter: Reporter,
+    make_teacher: Callable[[], Teacher | None],
+) -> FeatureStore:
+    """What a device's detector hears, with what its teacher says of it."""
+    from model.dataset import keep_told, open_store
+    from pipeline.training.clips.examples import ExamplePlan, device_examples, device_samples
+    from pipeline.training.negatives.negative_speech import heard_negatives
+
+    def examples() -> ExamplePlan:
+        teacher = make_teacher()
+        return teacher.examples if teacher else device_examples(config, clips, data, device_samples())
+
+    negatives = heard_negatives(detector, config.keyphrase, device_samples(), data, reporter)
+    store = hear(detector, examples, negatives, folder, reporter)
+    if store.told is not None or (teacher := make_teacher()) is None:
+        return store
+    keep_told(folder / "features", teacher.told(store, detector.config.stored))
+    return open_store(folder / "features", detector.config.stored.width)
+
+
+def file_name(phrase: str) -> str:
+    """What the files of a phrase are called, without an ending: ASCII, with a digest where letters have none for it."""
+    letters = unicodedata.normalize("NFKD", phrase.replace("ß", "ss"))
+    name = re.sub(r"[^a-z0-9]+", "_", letters.encode("ascii", "ignore").decode().lower()).strip("_")
+    lost = any(letter.isalnum() and not letter.isascii() for letter in letters)
+    return "_".join(filter(None, [name, hashlib.sha256(phrase.encode()).hexdigest()[:8] if lost else ""]))
+
+
+def _windows(store: FeatureStore, detector: TrainedDetector, seed: int) -> np.ndarray:
+    """Windows of training, as many as are heard for the ranges of 8 bits."""
+    from model.dataset import AudioDataset, BatchRecipe, BatchSampler
+
+    segments = store.where(split="train")
+    dataset = AudioDataset(segments, store.frames, detector.config.stored, detector.end_jitter)
+    sampler = BatchSampler(dataset, BatchRecipe(), RANGE_WINDOWS, np.random.default_rng(seed))
+    windows: np.ndarray = sampler.draw()[0].numpy()
+    return windows
+
+
+def _within_8_bits(detector: Any, store: FeatureStore) -> Any:
+    """The detector with its threshold where probabilities of 8 bits are still told apart."""
+    threshold = threshold_at(calibrated(detector, store)[1], DEFAULT_FA_PER_DAY)
+    if threshold > HIGHEST_CUTOFF:
+        detector = detector.lowered(float(logit(threshold) - logit(CUTOFF)))
+    return detector
+
+
+def _esphome_files(detector: Any, config: RunConfig, name: str, cutoff: float) -> dict[str, bytes]:
+    """The network and its manifest (ESPHome, ``micro_wake_word``, version 2)."""
+    from model.devices.microwakeword import AVERAGED
+
+    manifest = {
+        "type": "micro",
+        "wake_word": string.capwords(config.phrase),
+        "author": "Hark",
+        "model": f"{name}.tflite",
+        "trained_languages": [config.language],
+        "version": 2,
+        "micro": {
+            "probability_cutoff": round((_whole_step(cutoff) + 0.5) / 255, 4),  # a device takes whole steps of 1/255
+            "feature_step_size": 10,
+            "sliding_window_size": AVERAGED,
+            "tensor_arena_size": ARENA,
+            "minimum_esphome_version": "2024.7.0",
+        },
+    }
+    return {
+        f"esphome/{name}.json": json.dumps(manifest, indent=2).encode(),
+        f"esphome/{name}.tflite": detector.network.tflite(),
+    }
+
+
+def _whole_step(cutoff: float) -> int:
+    """The step of 8 bits that stands for a threshold on a device. It fires where the mean of its last outputs is above
+    that, by a fraction of a step at the least: never below the threshold, for which false alarms were counted."""
+    from model.devices.microwakeword import AVERAGED
+
+    return math.ceil(256 * cutoff - 1 / AVERAGED)
+
+
+def _sound(clips: pd.DataFrame) -> np.ndarray:
+    """Speech of the test, the phrase among it."""
+    from audio_augmentation.compose import compose_stream
+    from core.audio_file import SAMPLE_RATE, read_audio
+
+    test = clips[clips["split"] == "test"]
+    said, other = (test[test["label"] == label]["path"].head(8) for label in (1, 0))
+    spoken = [read_audio(path) for pair in zip(said, other) for path in pair]
+    return compose_stream(spoken, np.random.default_rng(0))[: round(CHECKED_S * SAMPLE_RATE)]
+
+
+def difference(detector: TrainedDetector, files: Mapping[str, bytes], audio: np.ndarray, cutoff: float) -> float:
+    """How far probabilities of a device's files in its own runtime lie from the detector's, at most. For ESPHome what
+    counts is beyond :data:`KERNEL_STEPS`.
+
+    Args:
+        cutoff: the detector's score that the file gives as 0.5, in openWakeWord.
+
+    Raises:
+        NoRuntimeError: the runtime is not installed.
+    """
+    from model.devices.microwakeword import MicroDetector
+
+    with tempfile.TemporaryDirectory(prefix="hark-device-") as folder:
+        paths = {Path(name).suffix: Path(folder) / Path(name).name for name in files}
+        for name, content in files.items():
+            paths[Path(name).suffix].write_bytes(content)
+        try:
+            if isinstance(detector, MicroDetector):
+                return _off_in_esphome(detector, paths[".json"], audio)
+            return _off_in_openwakeword(detector, paths[".tflite"], audio, cutoff)
+        except ImportError as error:
+            device = "esphome" if isinstance(detector, MicroDetector) else "openwakeword"
+            raise _not_installed(device, error) from error
+
+
+def _off_in_esphome(detector: Any, path: Path, audio: np.ndarray) -> float:
+    import torch
+    from pymicro_wakeword import MicroWakeWord
+
+    from model.devices.micro_network import STRIDE
+    from model.devices.microwakeword import micro_features
+
+    manifest = json.loads(path.read_text())
+    manifest["micro"]["sliding_window_size"] = 1  # each probability, not means
+    path.write_text(json.dumps(manifest))
+    features = micro_features()(audio)
+    features = features[: len(features) // STRIDE * STRIDE]
+    runtime = MicroWakeWord.from_config(path)
+    there = [runtime.process_streaming_prob(frame[None, None]) for frame in features][STRIDE - 1 :: STRIDE]
+    logits = detector.network.device_logits(torch.from_numpy(features)[None])[0].numpy()
+    low, high = (
+        1.0 / (1.0 + np.exp(-logits - by * detector.network.logit_step)) for by in (-KERNEL_STEPS, KERNEL_STEPS)
+    )
+    outside = np.maximum(low - np.asarray(there), np.asarray(there) - high)
+    return float(np.maximum(outside, 0.0).max())
+
+
+def _off_in_openwakeword(detector: Any, path: Path, audio: np.ndarray, cutoff: float) -> float:
+    from pyopen_wakeword import OpenWakeWord
+
+    from model.devices.openwakeword import embedding
+
+    embeddings = embedding()(audio)
+    runtime = OpenWakeWord.from_model(path)
+    there = [score for one in embeddings for score in runtime.process_streaming(one[None, None, None])]
+    logits = logit(detector.scores(embeddings[None])[0]) - logit(cutoff)
+    here = 1.0 / (1.0 + np.exp(-logits))
+    return float(np.abs(here - np.asarray(there)[-len(here) :]).max())
+
+
+def about(title: str, sizes: Mapping[str, int], made: Made, off: float) -> dict[str, Any]:
+    """What the report says of a detector that a run makes beside its own.
+
+    Args:
+        sizes: bytes of the files that a device loads, by their names in the bundle.
+        off: the largest difference in score between such a file and the detector.
+    """
+    return {
+        "title": title,
+        "bytes": dict(sizes),
+        **made.summary(),
+        "thresholds": [dict(row) for row in made.thresholds],
+        "utterances": made.results["utterances"],
+        "difference": off,
+    }

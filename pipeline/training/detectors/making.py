@@ -1,0 +1,117 @@
+"""How a detector of any kind is made of a run's clips: it hears them, learns, gets its thresholds and is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.events import Progress, Reporter
+from core.worded import worded
+from pipeline.training.measuring.evaluation import Made, calibrated, measure, score_split
+from pipeline.training.planning.config import EFFORTS, Recipe, RunConfig
+
+if TYPE_CHECKING:
+    from model.dataset import FeatureStore
+    from model.train import TrainConfig, TrainResult
+    from pipeline.training.clips.examples import ExamplePlan
+    from pipeline.training.negatives.negative_set import NegativePiece
+
+
+def settings_of_run(config: RunConfig) -> TrainConfig | None:
+    """How the run's own detector is trained; None where it is only calibrated."""
+    from model.dataset import BatchRecipe
+    from model.train import TrainConfig
+
+    effort = EFFORTS[config.effort]
+    if config.recipe is Recipe.FROM_NOTHING:
+        return TrainConfig(effort.steps, effort.batch_size, seed=config.seed)
+    if config.recipe is Recipe.CALIBRATED:
+        return None
+    steps, recipe = effort.network_steps, BatchRecipe(aligned_negative=0.15)
+    return TrainConfig(steps, 128, 1e-3, weight_decay=0.3, evaluations=4, recipe=recipe, seed=config.seed)
+
+
+def settings_of_device(device: str, steps: int, seed: int) -> TrainConfig:
+    """How a device's detector is trained. Confusables are few in a batch: with more, people are missed."""
+    from model.dataset import BatchRecipe
+    from model.train import TrainConfig
+
+    recipe = BatchRecipe(aligned_negative=0.05)
+    size, rate = (128, 1e-3) if device == "openwakeword" else (96, 3e-3)
+    return TrainConfig(steps, size, rate, weight_decay=0.3, recipe=recipe, seed=seed)
+
+
+def hear(
+    detector: Any,
+    plan_examples: Callable[[], ExamplePlan],
+    negatives: Iterable[NegativePiece],
+    folder: Path,
+    reporter: Reporter,
+) -> FeatureStore:
+    """What a detector hears of examples and of negative speech, stored once below ``folder``."""
+    from model.dataset import open_store, store_is_complete
+    from pipeline.training.clips.examples import build_store
+
+    if store_is_complete(folder / "features"):
+        return open_store(folder / "features", detector.config.stored.width)
+    folder.mkdir(parents=True, exist_ok=True)
+    negatives = list(negatives)  # first: another run may be hearing them, which is said before any work is done
+    examples = plan_examples()
+    reporter.stage("features", worded("Adding rooms and noise to %(n)d examples", n=len(examples.specs)))
+    progress = Progress(reporter, len(examples.specs))
+    return build_store(detector, examples, negatives, folder, folder / "features", progress, reporter)
+
+
+def learn(
+    detector: Any, store: FeatureStore, settings: TrainConfig, folder: Path, reporter: Reporter
+) -> tuple[Any, TrainResult]:
+    """Train a detector (:func:`model.train.train`): the one with the best weights, and what the training gave. With the
+    checkpoints in ``folder``, the same call goes on."""
+    from model.checkpoint import load_checkpoint
+    from model.train import TrainProgress, train
+
+    def on_progress(state: TrainProgress) -> None:
+        if state.step % 10 == 0 or state.measure is not None or state.step == state.steps:
+            reporter.progress(state.step, state.steps, state.eta_s)
+            reporter.metric("loss", state.loss)
+        if state.measure is not None:
+            reporter.metric("validation_miss_rate", state.measure)
+
+    reporter.stage("train", worded("Training for %(n)d steps", n=settings.steps))
+    result = train(store, detector, settings, folder, on_progress)
+    return load_checkpoint(str(folder / "best.pt"))[0], result
+
+
+def make(
+    detector: Any,
+    store: FeatureStore,
+    settings: TrainConfig | None,
+    folder: Path,
+    language: str,
+    reporter: Reporter,
+    finish: Callable[[Any], Any] | None = None,
+    stage: Callable[[str], AbstractContextManager[None]] = lambda name: nullcontext(),
+) -> Made:
+    """Train a detector where it learns, set its thresholds and measure it.
+
+    Args:
+        settings: of the training; None: it is only calibrated.
+        folder: for checkpoints.
+        finish: changes the detector after its training, before its thresholds are set.
+        stage: counts the seconds of "train", "calibrate" and "report".
+    """
+    trained = None
+    if settings is not None:
+        with stage("train"):
+            detector, trained = learn(detector, store, settings, folder, reporter)
+    with stage("calibrate"):
+        frames = store.where(split="validation", bucket="plain_negative")["frames"].sum()
+        hours = round(float(frames) * detector.config.stored.step / 360_000, 1)
+        reporter.stage("calibrate", worded("Calibrating on %(hours)s hours of speech", hours=hours))
+        detector, thresholds, validation = calibrated(finish(detector) if finish else detector, store)
+    with stage("report"):
+        reporter.stage("report", worded("Measuring on held-out voices"))
+        results = measure(score_split(detector, store, "test"), thresholds, validation, language)
+    return Made(detector, store, thresholds, results, trained)

@@ -1,0 +1,101 @@
+"""The teacher of detectors for devices: a detector of size *standard* hears what they are trained on, and they learn
+what it says of it and not the labels of clips (knowledge distillation, Hinton and others 2015). It has heard people, so
+what they learn from is how near any speech comes to the phrase; from labels they learn the voices of the engines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from core.events import Reporter
+from pipeline.training.detectors.making import hear, learn, settings_of_run
+from pipeline.training.planning.config import Recipe, RunConfig
+
+if TYPE_CHECKING:
+    from model.dataset import FeatureStore
+    from model.features import StoredFrames
+    from model.fused_detector import FusedDetector
+    from pipeline.training.clips.examples import ExamplePlan
+
+LEVEL = -2.5  # match score that is told as a logit of 0
+SLOPE = 3.0  # logits a unit of match score ...
+BOUND = 8.0  # ... to at most this, either way
+SAME = ["clip_id", "bucket", "condition", "engine", "speaker"]  # columns of the same example for two detectors
+
+
+class Teacher:
+    """A detector of size standard, and what it hears of the examples for devices.
+
+    Attributes:
+        examples: what devices and it hear.
+    """
+
+    def __init__(self, detector: FusedDetector, store: FeatureStore, examples: ExamplePlan) -> None:
+        """``store``: its stored frames of these examples, at least those of the split ``train``."""
+        self._detector, self._store, self.examples = detector, store, examples
+
+    @cached_property
+    def _matches(self) -> list[np.ndarray]:
+        """Match scores of each example of training."""
+        from model.detector import in_batches
+
+        rows = self._store.where(split="train")
+        pieces = [self._store.features(row) for row in rows.itertuples()]
+        detector = self._detector
+        return in_batches(detector.matches, pieces, detector.config.stored, detector.batch_frames)
+
+    def told(self, store: FeatureStore, stored: StoredFrames) -> np.ndarray:
+        """Logits [total] for the frames of a device's store of the same examples: of what ends with each frame; NaN
+        where too little was heard, and beyond the split ``train``."""
+        rows: Any = store.where(split="train")
+        if self._store.where(split="train")[SAME].to_numpy().tolist() != rows[SAME].to_numpy().tolist():
+            raise ValueError("teacher and student have heard different examples")
+        told = np.full(len(store.frames), np.nan, np.float16)
+        own = self._detector.config.stored
+        for row, matches in zip(rows.itertuples(), self._matches):
+            # Log-mel frames of the example that have been heard with each score, and with each frame of the device's.
+            first = own.lead + own.step * (own.window - own.at_once)
+            heard = first + own.step * own.chunk * np.arange(len(matches))
+            ends = stored.lead + stored.step * (np.arange(1, row.frames + 1) - stored.at_once)
+            if len(matches):
+                logits = np.clip(SLOPE * (np.interp(ends, heard, matches) - LEVEL), -BOUND, BOUND)
+                told[row.first : row.first + row.frames] = np.where(ends < first, np.nan, logits)
+        return told
+
+
+def make_teacher(
+    detector: Any, config: RunConfig, clips: pd.DataFrame, data: Path, job: Path, reporter: Reporter
+) -> Teacher | None:
+    """The detector of size standard that the run has made; else one is trained. None where a run of that size would
+    have no network. Stopped at any point, the same call goes on from there.
+
+    Args:
+        detector: of the run, trained and calibrated.
+        clips: of the run (:data:`pipeline.training.clips.examples.CLIP_COLUMNS`).
+        job: the run's folder for devices.
+    """
+    from model.fused_detector import FusedDetector
+    from pipeline.training.clips.examples import device_examples, device_samples, untrained_detector, window_seconds
+    from pipeline.training.negatives.negative_speech import heard_negatives
+
+    standard = replace(config, size="standard", devices=())
+    settings = settings_of_run(standard)
+    if standard.recipe is not Recipe.NETWORK or settings is None:
+        return None
+    folder = job / "teacher"
+    is_trained = isinstance(detector, FusedDetector)
+    splits = ("train",) if is_trained else ("train", "validation")
+    if not is_trained:
+        detector = untrained_detector(standard, window_seconds(clips, config.phrase)[0], rescored=False)
+    examples = device_examples(config, clips, data, max(device_samples(), detector.config.receptive_samples))
+    own = replace(examples, specs=tuple(s for s in examples.specs if s.columns["split"] in splits))
+    negatives = heard_negatives(detector, config.keyphrase, device_samples(), data, reporter, splits=splits)
+    store = hear(detector, lambda: own, negatives, folder, reporter)
+    if not is_trained:
+        detector, _ = learn(detector, store, settings, folder, reporter)
+    return Teacher(detector, store, examples)

@@ -1,0 +1,1 @@
+"""Detectors on a test: figures, the report, its sentences and verdict, versions compared."""

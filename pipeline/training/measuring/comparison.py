@@ -1,0 +1,261 @@
+"""Versions of one detector on one stream, so that their figures can be set side by side.
+
+Each version was measured on the test of its own run, and the tests of two runs differ. Here all of them score the same:
+every recording that is in the test of one and in the training of none, the takes that none was trained on,
+and the test part of the negative set where all of them stand on its backbone. Each is at its own threshold.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from core.data_folder import atomic_path, storing
+from core.errors import HarkError
+from core.events import Progress, Reporter
+from core.lock import held
+from core.worded import worded
+from db.db_api import Library
+from db.records import Clip
+from model.metrics import det_curve
+from pipeline.corpora.enrolment import kept_takes
+from pipeline.training.detectors.retraining import Marked, counted, marked_audio, version_before
+from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, score_split, threshold_at
+from pipeline.training.negatives.shipped import about_shipped_negatives, shipped_negatives
+from pipeline.training.planning.config import NOISE_FOLDER, RunConfig
+from pipeline.training.planning.plan import config_of_run
+from pipeline.training.planning.splits import real_speaker
+
+if TYPE_CHECKING:
+    from model.dataset import FeatureStore
+    from model.detector import Detector
+    from pipeline.training.clips.examples import ExamplePlan
+    from pipeline.training.negatives.negative_set import NegativePiece
+
+MOST_VERSIONS = 8  # the more there are, the less there is that none of them has heard
+COMPARISON = "comparison.json"  # in the folder of the newest version
+ALL_NEGATIVES_H = 1.0  # for thresholds, which are not set here; from this on the negative set gives its whole test
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A version as its run left it."""
+
+    run: str
+    detector: Detector
+    threshold: float
+    clips: pd.DataFrame  # pipeline.training.clips.examples.CLIP_COLUMNS
+    config: RunConfig
+    negatives: dict[str, Any]  # what its report says about the negative set; empty without one
+
+
+def compare_versions(runs: Sequence[str], data: Path, reporter: Reporter) -> dict[str, Any]:
+    """Measure the detectors of finished runs, newest first, on one stream; also kept as :data:`COMPARISON`.
+
+    Returns:
+        ``asked`` (the runs), ``stream`` (what all of them heard), ``versions`` (figures of each, in the given order),
+        ``left_out`` (why, by run), ``created``.
+
+    Raises:
+        HarkError: fewer than two versions can be compared, or there is nothing that none of them has heard.
+    """
+    folder = data / "jobs" / f"compare-{Path(runs[0]).name}"
+    with storing("comparing the versions"):
+        folder.mkdir(parents=True, exist_ok=True)
+        with held(folder / "lock", _going_on):
+            try:
+                return _compare(runs, data, folder / "streams", reporter)
+            finally:
+                shutil.rmtree(folder / "streams", ignore_errors=True)
+
+
+def _going_on(holder: str) -> HarkError:
+    return HarkError(
+        worded("These versions are already being compared."),
+        worded("Process %(holder)s is doing it.", holder=holder),
+        worded("Wait for it, or cancel it."),
+    )
+
+
+def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) -> dict[str, Any]:
+    reporter.stage("gather", worded("Finding recordings that no version was trained on"))
+    versions, left_out = _open(runs, data)
+    if len(versions) < 2:
+        raise HarkError(
+            worded("There are no two versions to compare."),
+            "; ".join(f"{run}: {why}" for run, why in left_out.items()) or worded("Only one was given."),
+            worded("Train the phrase again or retrain it, then compare."),
+        )
+    config = versions[0].config
+    with Library(data) as library:
+        clips = unheard(versions, library, config)
+        marked = marked_audio(library, config.phrase, config.language)
+    if not (clips["label"] == 1).any():
+        raise HarkError(
+            worded("These versions cannot be compared on the same audio."),
+            worded("Every recording of the phrase was used to train one of them, or no longer exists."),
+            worded("Record the phrase (Library > Record), keep the recordings out of training, then compare."),
+        )
+    examples = _examples(versions, clips, data / NOISE_FOLDER)
+    negatives = _have_negatives_in_common(versions)
+    groups = _by_stored_frames(versions)
+    progress = Progress(reporter, len(groups) * len(examples.specs) + len(versions))
+    figures: dict[str, dict[str, Any]] = {}
+    test: ScoredSplit | None = None
+    for number, group in enumerate(groups):
+        reporter.stage("listen", worded("Scoring %(n)d examples with each version", n=len(examples.specs)))
+        pieces = (
+            shipped_negatives(group[0].detector, config.keyphrase, ALL_NEGATIVES_H, math.inf, 0, data, reporter)
+            if negatives
+            else ()
+        )
+        store = _store(group[0], examples, pieces, folder / str(number), progress)
+        for version in group:
+            test = score_split(version.detector, store, "test")
+            figures[version.run] = {
+                "run": version.run,
+                **counted(version.detector, test, version.threshold, marked),
+                "people": test.miss_rate(test.people, version.threshold),
+                "det": det_curve(test.pick(test.positive), test.pick(test.ordinary)),
+            }
+            progress.advance()
+        shutil.rmtree(folder / str(number))
+    assert test is not None
+    result = {
+        "asked": list(runs),
+        "stream": _about(test, negatives, marked),
+        "versions": [figures[version.run] for version in versions],
+        "left_out": left_out,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    kept = data / "models" / runs[0] / COMPARISON
+    with atomic_path(kept) as temporary:
+        temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False))
+    return result
+
+
+def _open(runs: Sequence[str], data: Path) -> tuple[list[Trained], dict[str, str]]:
+    versions, left_out = [], {}
+    for run in runs:
+        config = config_of_run(data / "jobs" / run)
+        try:
+            detector, manifest = version_before(data, run)
+            clips = pd.read_csv(data / "jobs" / run / "clips.csv", keep_default_na=False)
+            report_file = data / "models" / run / "report.json"
+            report = json.loads(report_file.read_text(encoding="utf-8"))
+        except HarkError as error:
+            left_out[run] = error.why
+            continue
+        except (OSError, ValueError):
+            config = None
+        if config is None:
+            left_out[run] = worded("Its training data is no longer known: the folder of its run is missing.")
+            continue
+        threshold = threshold_at(manifest["thresholds"], DEFAULT_FA_PER_DAY)
+        versions.append(Trained(run, detector, threshold, clips, config, report.get("negative_set", {})))
+    return versions, left_out
+
+
+def unheard(versions: Sequence[Trained], library: Library, config: RunConfig) -> pd.DataFrame:
+    """The clips (:data:`CLIP_COLUMNS`, all in the split "test") that none of the versions has heard in training.
+
+    Neither the recording nor anybody who speaks in it was in the training or the validation of one of them. Texts need
+    no such rule: ``pipeline.training.planning.splits.split_of`` puts a confusable into the same split in every run.
+    """
+    from pipeline.training.clips.examples import CLIP_COLUMNS, clip_row  # torch comes with it
+
+    table = pd.concat([version.clips for version in versions], ignore_index=True)
+    known = {clip.id: clip for clip in library.clips(set(table["clip_id"].tolist()))}
+    seen: set[str] = set()
+    for row in table[table["split"] != "test"].to_dict("records"):
+        clip = known.get(row["clip_id"])
+        seen |= _who(clip) if clip else {f"clip {row['clip_id']}", row["speaker"]} - {""}
+    rows: dict[int, dict[Any, Any]] = {}
+    for row in table[table["split"] == "test"].to_dict("records"):
+        clip = known.get(row["clip_id"])
+        if clip is not None and _usable(clip, seen, library):
+            # The newest version's; where the clip lies is of the machine that trained.
+            rows.setdefault(clip.id, {**row, "path": str(library.file(clip))})
+    for take in kept_takes(library, phrase=config.phrase, language=config.language):
+        if _usable(take, seen, library):
+            rows.setdefault(take.id, clip_row(library, take, "positive", "test", reused=True))
+    return pd.DataFrame(list(rows.values()), columns=list(CLIP_COLUMNS))
+
+
+def _who(clip: Clip) -> set[str]:
+    """Who speaks in a clip, and which recording it is, or was cut out of."""
+    return {real_speaker(clip), f"clip {clip.parent_id or clip.id}"}
+
+
+def _usable(clip: Clip, seen: set[str], library: Library) -> bool:
+    return clip.state == "ready" and not (_who(clip) & seen) and library.file(clip).is_file()
+
+
+def _examples(versions: Sequence[Trained], clips: pd.DataFrame, noise: Path) -> ExamplePlan:
+    """The examples that all versions hear: the phrase alone in quiet and in noise, or among other speech across a room
+    that no version has heard."""
+    from pipeline.training.clips.examples import plan_examples, window_seconds
+
+    seed = 1 + max(version.config.seed for version in versions)
+    longest = max(version.detector.config.receptive_samples for version in versions)
+    _, phrase_s = window_seconds(clips, versions[0].config.phrase)
+    planned = plan_examples(replace(versions[0].config, seed=seed), clips, noise, longest, phrase_s)
+    return replace(planned, specs=tuple(spec for spec in planned.specs if spec.columns["split"] == "test"))
+
+
+def _by_stored_frames(versions: Sequence[Trained]) -> list[list[Trained]]:
+    """The versions in groups for which the same frames are stored, once."""
+    groups: dict[Hashable, list[Trained]] = {}
+    for version in versions:
+        groups.setdefault(version.detector.stored_id, []).append(version)
+    return list(groups.values())
+
+
+def _have_negatives_in_common(versions: Sequence[Trained]) -> bool:
+    """Whether all versions know the real speech that ships, as it is now, by one front end."""
+    if len({version.detector.front_end_id for version in versions}) > 1:
+        return False
+    about = about_shipped_negatives(versions[0].detector)
+    return bool(about) and all(version.negatives == about for version in versions)
+
+
+def _store(
+    one: Trained, examples: ExamplePlan, negatives: Iterable[NegativePiece], folder: Path, progress: Progress
+) -> FeatureStore:
+    """The stream as the group of this version hears it."""
+    from pipeline.training.clips.examples import build_store
+
+    shutil.rmtree(folder, ignore_errors=True)  # of one that was killed
+    folder.mkdir(parents=True)
+    of_test = (piece for piece in negatives if piece.row["split"] == "test")
+    return build_store(one.detector, examples, of_test, folder, folder, progress)
+
+
+def _about(test: ScoredSplit, negatives: bool, marked: Marked) -> dict[str, Any]:
+    """What the stream is made of; the same for all versions."""
+    ordinary = test.pick(test.ordinary)
+    from_negative_set = test.pick(np.asarray(test.table["engine"].str.startswith("bank:"), bool))
+    return {
+        "utterances": test.utterances(test.positive),
+        "renderings": int(test.positive.sum()),
+        "people": test.utterances(test.people),
+        "voices": int(test.table[test.positive]["speaker"].nunique()),
+        "confusables": test.utterances(test.confusables),
+        "hours": _hours(ordinary),
+        "negative_hours": _hours(from_negative_set) if negatives else 0.0,
+        "marked": len(marked.false_alarms),
+        "marked_misses": len(marked.misses),
+    }
+
+
+def _hours(streams: Iterable[Any]) -> float:
+    return round(sum(stream.hours for stream in streams), 4)

@@ -1,0 +1,207 @@
+"""The report of a run: what was measured on what, as plain data, as a page and as a DET plot.
+
+Its sentences: ``report_words.py``; its page: ``report.html``, a template beside this file.
+"""
+
+from __future__ import annotations
+
+import io
+import platform
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.worded import worded
+from pipeline.training.clips.synthesis import GenerationReport
+from pipeline.training.measuring.evaluation import REAL_ENGINES, Made
+from pipeline.training.measuring.report_words import Interval, compared_in_words, in_words, per_hour, percent, roughly
+from pipeline.training.measuring.verdict import expected_of_people, predicts_people, verdict_of
+from pipeline.training.planning.config import BUCKETS
+from pipeline.training.planning.plan import Plan
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from model.dataset import FeatureStore
+    from model.detector import Detector
+
+Report = dict[str, Any]
+Say = Callable[[Any], str]  # a sentence, or the parts of a worded one, in the reader's language
+
+WORST_SPEAKERS = 15  # shown in the page; report.json has all
+
+
+def build_report(
+    plan: Plan, clips: pd.DataFrame, made: Made, generated: GenerationReport, foundation: Mapping[str, Any]
+) -> Report:
+    """Put together all that is known about a run, as plain JSON values.
+
+    Args:
+        foundation: what is said about the shipped weights that the run built on, and of the version before it:
+            ``backbone``, ``verifier``, ``negative_set``, ``compared``.
+    """
+    detector, trained, config = made.detector, made.trained, plan.config
+    training: dict[str, Any] = {"steps": 0, "best_step": None, "best_measure": None, "seconds": 0.0, "history": []}
+    if trained is not None:
+        training = {name: getattr(trained, name) for name in training} | {"seconds": round(trained.seconds, 1)}
+    used = clips.groupby(["bucket", "engine", "split"]).size().reset_index(name="clips")
+    report: Report = {
+        "phrase": config.phrase,
+        "language": config.language,
+        "effort": config.effort,
+        "seed": config.seed,
+        "run": plan.run,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "python": platform.python_version(),
+            "system": platform.platform(),
+            "device": trained.device if trained is not None else "cpu",
+        },
+        "summary": {"effort": config.effort, **made.summary()},
+        "counts": {bucket: _origins(clips[clips["bucket"] == bucket]) for bucket in BUCKETS},
+        "clips": used.to_dict("records"),
+        "hours": {split: _hours(made, split) for split in ("train", "validation", "test")},
+        "shipped_hours": {split: _shipped_hours(made.store, detector, split) for split in ("validation", "test")},
+        "engines": plan.engines,
+        "engines_missing": plan.engines_missing,
+        "held_out_engine": plan.held_out or None,
+        "generation_failures": generated.failed,
+        "unknown_transcripts": int((clips[clips["bucket"] == "plain_negative"]["text"] == "").sum()),
+        "licences": sorted(set(clips["licence"])),
+        "training": training,
+        "model": detector.config.as_dict(),
+        **foundation,
+        "thresholds": [dict(row) for row in made.thresholds],
+        "results": dict(made.results),
+    }
+    report["in_words"] = in_words(report)
+    if "compared" in report:
+        report["in_words"] += compared_in_words(report["compared"])
+    return report
+
+
+def _origins(clips: pd.DataFrame) -> dict[str, int]:
+    real = int(clips["engine"].isin(REAL_ENGINES).sum())
+    reused = int(clips["reused"].sum()) - real
+    return {"reused": reused, "mined": real, "generated": len(clips) - reused - real}
+
+
+def _hours(made: Made, split: str) -> dict[str, float]:
+    """Hours of a split's streams, by condition."""
+    step, rows = made.detector.config.stored.step, made.store.where(split=split).groupby("condition")
+    return {str(condition): round(float(group["frames"].sum()) * step / 360_000, 3) for condition, group in rows}
+
+
+def _shipped_hours(store: FeatureStore, detector: Detector, split: str) -> float:
+    """Hours of the real speech that ships, in one condition, among a split's streams."""
+    rows = store.where(split=split)
+    rows = rows[rows["engine"].str.startswith("bank:")]
+    frames = rows.groupby("condition")["frames"].sum().max() if len(rows) else 0
+    return round(float(frames) * detector.config.stored.step / 360_000, 2)
+
+
+def det_plot(report: Mapping[str, Any], image_format: str, say: Say = str) -> bytes:
+    """The DET plot (miss rate against false alarms per hour, both axes logarithmic) as "svg" or "png"."""
+    from matplotlib.figure import Figure  # not pyplot, which threads of the portal would share
+
+    figure = Figure(figsize=(6.4, 4.2))
+    axes = figure.add_subplot()
+    hours = max(report["results"]["hours"], 1e-3)
+    floor_misses = 0.5 / max(1, report["results"]["positives"])
+    for name, colour in (("clean", "#2a7f62"), ("noisy", "#c0532b")):
+        curve = report["results"]["det"][name]
+        misses = [max(m, floor_misses) for m in curve["miss_rate"] if m is not None]
+        alarms = [max(a or 0.0, 0.3 / hours) for a in curve["fa_per_hour"]]
+        if not misses:
+            continue  # not measured
+        axes.plot(
+            alarms, [100 * m for m in misses], color=colour, label=say(name), linewidth=1.8, drawstyle="steps-post"
+        )
+    chosen = report["summary"]
+    axes.axvline(
+        max(chosen["fa_per_hour"]["value"] or 0.0, 0.3 / hours), color="#888888", linewidth=0.8, linestyle="--"
+    )
+    axes.axvspan(
+        0.3 / hours / 2, 1.0 / hours, color="#eeeeee", label=say(worded("fewer than one alarm in the test")), zorder=0
+    )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel(say(worded("false alarms per hour")))
+    axes.set_ylabel(say(worded("missed, %%")))
+    title = worded("DET curve on held-out voices: “%(phrase)s”", phrase=report["phrase"])
+    axes.set_title(say(title), fontsize=11)
+    axes.grid(True, which="both", color="#dddddd", linewidth=0.5)
+    axes.legend(frameon=False, fontsize=9)
+    figure.tight_layout()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=image_format, dpi=130, metadata={"Date": None} if image_format == "svg" else None)
+    return buffer.getvalue()
+
+
+def html_report(report: Mapping[str, Any], say: Say = str, language: str = "en") -> str:
+    """Render the report as one self-contained page.
+
+    Args:
+        say: gives sentences in the reader's language; English without it.
+        language: the page's.
+
+    Raises:
+        LookupError: the report lacks something.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
+
+    pages = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )  # fmt: skip
+    pages.globals["_"] = lambda text: say(worded(text))
+    pages.filters |= {
+        "say": say,
+        "name": lambda key: say(worded(key.replace("_", " "))),  # of Hark's own: webui.translation lists them
+        "percent": lambda share: say(percent(share)),
+        "per_hour": lambda rate: say(per_hour(rate)),
+        "share": lambda interval: _with_interval(interval, percent, say),
+        "rate": lambda interval: _with_interval(interval, per_hour, say),
+    }
+    try:
+        return pages.get_template("report.html").render(_on_the_page(report, say), language=language)
+    except UndefinedError as error:
+        raise LookupError(str(error)) from error
+
+
+def _with_interval(interval: Interval, words: Callable[[float | None], str], say: Say) -> str:
+    if interval["value"] is None:
+        return say(worded("not measured"))
+    return "{} ({} – {})".format(*(say(words(interval[name])) for name in ("value", "low", "high")))
+
+
+def _on_the_page(report: Mapping[str, Any], say: Say) -> dict[str, Any]:
+    """Prepare what the template shows that is not in the report as it stands there."""
+    summary, results = report["summary"], report["results"]
+    predicts = predicts_people(report)
+    low, high = (per_hour(summary["fa_per_hour"][name]) for name in ("low", "high"))
+    hours, parameters = f"{results['hours']:.1f}", f"{summary['parameters']:,}"
+    licences = "; ".join(report["licences"])
+    svg = det_plot(report, "svg", say).decode()
+    return {
+        "report": report,
+        "about": worded(
+            "%(run)s · %(created)s · effort %(effort)s · %(parameters)s parameters",
+            run=report["run"], created=report["created"], effort=say(report["effort"]), parameters=parameters,
+        ),
+        "predicts": predicts,
+        "missed": {
+            name: roughly(expected_of_people(rate) if predicts else rate)
+            for name, rate in (("quiet", summary["miss_rate_clean"]), ("noisy", summary["miss_rate_noisy"]))
+        },
+        "alarms": worded(
+            "false alarms per hour in %(hours)s h (95 %% interval %(low)s to %(high)s)", hours=hours, low=low, high=high
+        ),
+        "verdict": verdict_of(report),
+        # Sentences with what they are made of, where that is kept: only such can be said in another language.
+        "sentences": report["in_words"] if say is str else report.get("in_words_said") or report["in_words"],
+        "svg": svg[svg.index("<svg") :],
+        "speakers": sorted(results["by_speaker"], key=lambda r: -(r["miss_rate"]["value"] or 0.0))[:WORST_SPEAKERS],
+        "licences": worded("Licences of voices and recordings: %(licences)s", licences=licences),
+    }  # fmt: skip

@@ -1,0 +1,174 @@
+"""What a detector's measures mean for its user."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from audio_generation.registry import RULE_BASED
+from core.worded import Worded, worded
+from model.metrics import QUANTILE
+from model.runtime.detector import logit
+from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY
+
+MOST = 0.5
+MOST_SIMILAR = 0.2  # share of similar phrases that may wake it
+MOST_ALARMS = 2 * DEFAULT_FA_PER_DAY / 24  # an hour in the test: twice what its threshold was set for
+EXAMPLES = 3  # similar phrases that wake it, which are named
+OF = 20  # people, of whom it is said how many are heard
+# Standard deviation, in logits, of the miss rates of real people around those of test voices, beyond chance: of 14
+# words and phrases in quiet and in noise (docs/results.md).
+PREDICTION_ERROR = 0.8
+ADVICE = {  # by the state of a verdict
+    "useless": worded("It misses most utterances: do not use it."),
+    "trial": worded("This was only a trial: do not use it. Train the phrase properly."),
+    "wakes": worded("It triggers too often: set it for fewer false alarms, or choose a more distinctive phrase."),
+    "alike": worded(
+        "Confusable phrases trigger it: use it where people seldom say them, set it for fewer false alarms, or "
+        "choose a more distinctive phrase."
+    ),
+    "unproven": worded("Its test had no recording of a person: record yourself to see how well it detects you."),
+    "good": worded("It is ready for a device."),
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What to expect of a detector, and what to do next.
+
+    Attributes:
+        state: "useless" (it misses most), "trial", "wakes" (other speech wakes it too often), "alike" (similar phrases
+            do), "unproven" (no person was measured), or "good": the first of these that holds.
+        sentence: what it hears, and what wakes it, by its test.
+        advice: what that means for its use.
+    """
+
+    state: str
+    sentence: Worded
+    advice: Worded
+
+
+def misses_most(summary: Mapping[str, Any]) -> bool:
+    """Whether a detector with this summary (in its ``report.json``) misses most of what is said close and quiet."""
+    missed = summary.get("miss_rate_clean", {}).get("value")
+    return missed is not None and missed > MOST
+
+
+def predicts_people(report: Mapping[str, Any]) -> bool:
+    """Whether what these test voices were missed has been shown to predict people (docs/results.md): of large
+    detectors, by other voices than those of robots."""
+    engines = {row["engine"] for row in report["results"]["by_engine"]}
+    return report.get("model", {}).get("kind") == "encoder" and bool(engines - RULE_BASED)
+
+
+def expected_of_people(rate: Mapping[str, float | None], error: float = PREDICTION_ERROR) -> dict[str, float | None]:
+    """What may be missed of real people, by a miss rate of test voices with its Wilson interval (``value``, ``low``,
+    ``high``): the interval is widened by ``error``, a standard deviation in logits, as Zou and Donner (2008) add
+    intervals.
+    """
+    if rate["value"] is None or rate["low"] is None or rate["high"] is None:
+        return dict(rate)
+    centre = float(logit((rate["low"] + rate["high"]) / 2))  # of a Wilson interval
+
+    def widened(bound: float, side: int) -> float:
+        if not 1e-9 < bound < 1.0 - 1e-9:
+            return round(bound)
+        away = math.hypot(float(logit(bound)) - centre, QUANTILE * error)
+        return 1.0 / (1.0 + math.exp(-centre - side * away))
+
+    return {"value": rate["value"], "low": widened(rate["low"], -1), "high": widened(rate["high"], 1)}
+
+
+def verdict_of(report: Mapping[str, Any]) -> Verdict:
+    """The verdict on a detector by its report (``report.json``), at the threshold that its bundle is shipped with."""
+    state = _state(report)
+    alarms = alarms_in(report["summary"]["fa_per_hour"]["value"], report["results"]["hours"])
+    sentence = worded(
+        "%(heard)s; %(similar)s; %(alarms)s.", heard=_heard(report), similar=_similar(report), alarms=alarms
+    )
+    return Verdict(state, sentence, ADVICE[state])
+
+
+def _state(report: Mapping[str, Any]) -> str:
+    summary = report["summary"]
+    if misses_most(summary):
+        return "useless"
+    if report["effort"] == "trial":
+        return "trial"
+    if (summary["fa_per_hour"]["value"] or 0.0) > MOST_ALARMS:
+        return "wakes"
+    if (summary["confusables_accepted"]["value"] or 0.0) > MOST_SIMILAR:
+        return "alike"
+    return "good" if report["results"]["people"]["utterances"] else "unproven"
+
+
+def _heard(report: Mapping[str, Any]) -> Worded:
+    results, summary = report["results"], report["summary"]
+    people = results["people"]
+    if people["utterances"]:
+        heard = people["utterances"] - _times(people["miss_rate"], people["utterances"])
+        return worded("It detected %(heard)d of %(said)d recordings of people", heard=heard, said=people["utterances"])
+    quiet, noisy = summary["miss_rate_clean"], summary["miss_rate_noisy"]
+    if predicts_people(report) and quiet["value"] is not None and noisy["value"] is not None:
+        return worded(
+            "Expect it to hear %(quiet)s of %(of)d people in quiet and %(noisy)s in noise",
+            quiet=_heard_of(quiet), noisy=_heard_of(noisy), of=OF,
+        )  # fmt: skip
+    said = int(results.get("utterances", results["positives"]))
+    if not said:
+        return worded("How well it detects the phrase was not measured")
+    return worded(
+        "It detected %(heard)d of %(said)d test utterances by synthetic voices, and how well it detects people was "
+        "not measured",
+        heard=said - _times(summary["miss_rate"], said), said=said,
+    )  # fmt: skip
+
+
+def _heard_of(missed: Mapping[str, float | None]) -> str:
+    """Of :data:`OF` people: "18 to 20"."""
+    expected = expected_of_people(missed)
+    least, most = (OF - round((expected[name] or 0.0) * OF) for name in ("high", "low"))
+    return str(most) if least == most else worded("%(least)d to %(most)d", least=least, most=most)
+
+
+def _similar(report: Mapping[str, Any]) -> Worded:
+    similar = report["results"]["confusables"]
+    if not similar["said"]:
+        return worded("confusable phrases were not tested")
+    if not (woken := _times(report["summary"]["confusables_accepted"], similar["said"])):
+        return worded("none of %(said)d confusable phrases triggers it", said=similar["said"])
+    wake = worded(
+        "%(n)d of %(said)d confusable phrases triggers it", "%(n)d of %(said)d confusable phrases trigger it",
+        n=woken, said=similar["said"],
+    )  # fmt: skip
+    texts = report["summary"].get("fooled_by", ())[:EXAMPLES]
+    if not texts:
+        return wake
+    return worded("%(wake)s (for example %(texts)s)", wake=wake, texts=", ".join(f"“{text}”" for text in texts))
+
+
+def alarms_in(fa_per_hour: float | None, hours: float) -> Worded:
+    """How often so many hours of other speech woke it. Reports do not all count that at the shipped threshold; all have
+    the rate."""
+    alarms = round((fa_per_hour or 0.0) * hours)
+    if not hours:
+        return worded("other speech was not tested")
+    length = _length(hours)
+    if not alarms:
+        return worded("no false alarm in %(length)s of other speech and noise", length=length)
+    return worded(
+        "%(n)d false alarm in %(length)s of other speech and noise",
+        "%(n)d false alarms in %(length)s of other speech and noise", n=alarms, length=length,
+    )  # fmt: skip
+
+
+def _length(hours: float) -> Worded:
+    if hours < 1.95:
+        return worded("%(n)d minute", "%(n)d minutes", n=round(60 * hours))
+    return worded("%(n)d hour", "%(n)d hours", n=math.floor(hours + 0.05))
+
+
+def _times(share: Mapping[str, float | None], of: int) -> int:
+    return round((share["value"] or 0.0) * of)

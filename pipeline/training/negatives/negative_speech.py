@@ -1,0 +1,215 @@
+"""The real speech that ships as sound, for detectors that learn: hours of many people, in Opus."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.data_folder import REPOSITORY
+from core.errors import HarkError
+from core.events import Progress, Reporter
+from core.lock import held
+from core.worded import worded
+from model.dataset import SEGMENT_COLUMNS, FeatureWriter, open_store, store_is_complete
+from model.examples import ExampleSpec, SoundSources, build_examples
+from phrase_augmentation.keyphrase import Keyphrase
+from pipeline.training.negatives.negative_set import NegativePiece, saying, stream_row
+from pipeline.training.planning.splits import SPLITS
+
+if TYPE_CHECKING:
+    from model.detector import Detector
+
+NEGATIVE_SPEECH = REPOSITORY / "model" / "shipped" / "negative-speech.zip"
+BITRATE = 10_000  # of Opus, bit/s: the lowest at which it keeps what is above 6 kHz
+TRAINED = ("train", "train")  # conditions of what is trained on
+TESTED = ("clean", "noisy", "far")  # of what is not
+# Corpora that no shipped backbone was trained on: false alarms of a calibrated detector are counted on them.
+UNHEARD = ("alphanumeric", "librispeech-untranscribed")
+PATIENCE_S = 900.0  # for another run that is hearing it
+# Corpora of the file that `./hark bench wakeword` counts false alarms on: they train nothing.
+KEPT_FOR_MEASURING = ("librispeech-dev-clean",)
+VERSION = 3  # of how it is heard: raised with a change of that code
+
+
+@dataclass(frozen=True)
+class _Rendering:
+    """A piece of the file, and how it is heard."""
+
+    row: Mapping[str, Any]  # of the file's table
+    split: str
+    condition: str
+    seed: int
+
+
+def _renderings(row: Mapping[str, Any], split: str, seeds: np.random.Generator) -> list[_Rendering]:
+    """A piece in each of the conditions that are for its split."""
+    conditions = TRAINED if split == "train" else TESTED
+    return [_Rendering(row, split, condition, int(seeds.integers(2**62))) for condition in conditions]
+
+
+def heard_negatives(
+    detector: Detector,
+    keyphrase: Keyphrase,
+    receptive_samples: int,
+    data: Path,
+    reporter: Reporter,
+    splits: Sequence[str] = SPLITS,
+) -> Iterator[NegativePiece]:
+    """The negative speech for a detector that learns: for training twice, in rooms and noise, as clips are; for
+    validation and test quiet, in noise and across a room. Two detectors hear the same sound.
+
+    Args:
+        receptive_samples: the most that one score depends on, of this detector and of others that are to hear the same.
+
+    See :func:`_heard`.
+    """
+    renderings: list[_Rendering] = []
+    seeds = np.random.default_rng(0)
+    with _opened() as archive:
+        table = _table(archive)
+    for row in table:
+        renderings += _renderings(row, row["split"], seeds)
+    chosen = [each for each in renderings if each.split in splits]
+    return _heard(chosen, table, detector, keyphrase, data, reporter, receptive_samples)
+
+
+def heard_for_calibration(
+    detector: Detector,
+    keyphrase: Keyphrase,
+    hours: float,
+    learns: bool,
+    data: Path,
+    reporter: Reporter,
+) -> Iterator[NegativePiece]:
+    """The negative speech for a detector that is calibrated: people whom its backbone was not trained on are the test,
+    at most ``hours`` of all others set thresholds. Each piece is heard quiet, in noise and across a room. Where a part
+    of it ``learns``, most of the others are for that, twice in rooms and noise.
+
+    Peaks of people whom the backbone has learned from lie where those of others do (lab/experiments.md). With less
+    than an hour the test gives no more than that. See :func:`_heard`.
+    """
+    rng = np.random.default_rng(0)
+    left = {"train": 2 * hours, "validation": hours, "test": math.inf if hours >= 1.0 else hours}
+    renderings: list[_Rendering] = []
+    seeds = np.random.default_rng(0)
+    with _opened() as archive:
+        table = _table(archive)
+        for row in (table[index] for index in rng.permutation(len(table))):
+            split = "train" if learns and row["split"] == "train" else "validation"
+            split = "test" if row["corpus"] in UNHEARD else split
+            if left[split] > 0:
+                left[split] -= archive.getinfo(row["file"]).file_size * 8 / BITRATE / 3600
+                renderings += _renderings(row, split, seeds)
+    return _heard(renderings, table, detector, keyphrase, data, reporter)
+
+
+def _table(archive: zipfile.ZipFile) -> list[dict[str, Any]]:
+    """The rows of the file's table that may be heard."""
+    rows: list[dict[str, Any]] = json.loads(archive.read("table.json"))
+    return [row for row in rows if row["corpus"] not in KEPT_FOR_MEASURING]
+
+
+def _heard(
+    renderings: Sequence[_Rendering],
+    table: Sequence[Mapping[str, Any]],
+    detector: Detector,
+    keyphrase: Keyphrase,
+    data: Path,
+    reporter: Reporter,
+    receptive_samples: int = 0,
+) -> Iterator[NegativePiece]:
+    """Renderings of the negative speech as a detector's front end gives them, without those that hold the phrase. They
+    are heard once and kept in the data folder for all phrases.
+
+    Args:
+        table: of the file, with those pieces that are not heard: two detectors that hear different parts of it leave
+            out the same.
+        receptive_samples: what short pieces are filled up to; 0: what the detector needs.
+
+    Raises:
+        HarkError: the file is missing or damaged.
+    """
+    texts = tuple(row["text"] for row in table)
+    left_out = dict(zip(texts, saying(texts, keyphrase)))
+    wanted = json.dumps([(each.row["file"], each.split, each.condition) for each in renderings])
+    size = NEGATIVE_SPEECH.stat().st_size
+    identity = f"{VERSION} {detector.front_end_id} {size} {wanted} {receptive_samples or ''}".rstrip()
+    folder = data / "cache" / "negative-speech" / hashlib.sha256(identity.encode()).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def being_heard(holder: str) -> HarkError:
+        return HarkError(
+            worded("The negative speech is not ready yet."),
+            worded("Process %(holder)s is preparing it.", holder=holder),
+            worded("Run the same command again in a few minutes; it continues from where it stopped."),
+        )
+
+    with held(folder / "lock", being_heard, PATIENCE_S):
+        if not store_is_complete(folder):
+            reporter.stage("features", worded("Processing real speech (only once for this kind of detector)"))
+            need = receptive_samples or detector.config.receptive_samples
+            _hear(renderings, detector, need, folder, reporter)
+    store = open_store(folder, detector.config.stored.width)
+    for row in store.segments.itertuples():
+        if not left_out[str(row.text)]:
+            columns = {name: getattr(row, name) for name in SEGMENT_COLUMNS[2:]}
+            yield NegativePiece(store.features(row), columns | {"text": ""})
+
+
+def _hear(renderings: Sequence[_Rendering], detector: Detector, need: int, folder: Path, reporter: Reporter) -> None:
+    sounds = folder / "sound"
+    with _opened() as archive:
+        archive.extractall(sounds, {each.row["file"] for each in renderings})
+    specs: list[ExampleSpec] = []
+    for each in renderings:
+        row, sound = each.row, sounds / each.row["file"]
+        columns = {**stream_row(each.split, f"bank:{row['corpus']}", row["speaker"]), "text": row["text"]}
+        specs.append(ExampleSpec((str(sound),), False, each.condition, each.seed, need, columns=columns))
+    writer = FeatureWriter(folder)
+    progress = Progress(reporter, len(specs))
+    with closing(build_examples(specs, SoundSources(), detector.front_end(folder))) as built:
+        for frames, columns in built:
+            writer.append(frames, **columns)
+            progress.advance()
+    writer.close()
+    shutil.rmtree(sounds)
+
+
+def _opened() -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(NEGATIVE_SPEECH)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise HarkError(
+            worded("The negative speech %(name)s cannot be read.", name=NEGATIVE_SPEECH.name),
+            f"{NEGATIVE_SPEECH}: {error}.",
+            worded("Restore Hark's files (git checkout model/shipped)."),
+        ) from error
+
+
+def about_calibration_speech() -> dict[str, Any]:
+    """Its ``training_corpora``, their ``licences``, and ``hours`` by what they are for. Raises HarkError where the file
+    is missing or damaged."""
+    hours = {"train": 0.0, "validation": 0.0, "test": 0.0}
+    with _opened() as archive:
+        for row in _table(archive):
+            seconds = archive.getinfo(row["file"]).file_size * 8 / BITRATE
+            hours["test" if row["corpus"] in UNHEARD else "train"] += seconds / 3600
+    return {**about_negative_speech(), "hours": {name: round(value, 2) for name, value in hours.items()}}
+
+
+def about_negative_speech() -> dict[str, Any]:
+    """Its ``training_corpora`` and their ``licences``. Raises HarkError where the file is missing or damaged."""
+    with _opened() as archive:
+        about = json.loads(archive.read("about.json"))
+    licences = {name: licence for name, licence in about["licences"].items() if name not in KEPT_FOR_MEASURING}
+    return {"training_corpora": sorted(licences), "licences": licences}

@@ -1,0 +1,1 @@
+"""The bundle, its model card, and the devices that take its files."""

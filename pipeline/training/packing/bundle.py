@@ -1,0 +1,276 @@
+"""The bundle: one zip with the model in its forms, the manifest, the program that runs it, its card and licences."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from audio_augmentation.compose import compose_stream
+from core.data_folder import REPOSITORY, atomic_path, remove_unfinished
+from core.errors import HarkError
+from core.events import Reporter
+from core.worded import Worded, number, worded
+from model.features import CHUNK_SAMPLES, SAMPLE_RATE
+from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError, manifest_digest
+from pipeline.training.clips.removed_recordings import CORPUS
+from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES, Made
+from pipeline.training.measuring.report import det_plot, html_report
+from pipeline.training.measuring.report_words import devices_in_words
+from pipeline.training.packing.targets import readme
+from pipeline.training.planning.plan import Plan
+
+if TYPE_CHECKING:
+    from model.export import Parity
+    from pipeline.training.detectors.devices import DeviceDetector
+
+# Parts of a report that say what real speech a detector has from what ships: `training_corpora` and `licences`.
+SHIPPED_SPEECH = ("backbone", "verifier", "negative_set", "negative_speech", "micro_network")
+PARITY_CLIPS = 12  # of the test, spoken one after the other
+KINDS = {  # what a detector is, by the kind of its configuration
+    "crnn": "A TinyCRNN",
+    "backbone": "A keyword HMM of phones on a convolutional network",
+    "fused": "A keyword HMM of phones, and a network that has learned the phrase, on a convolutional network",
+    "encoder": "A keyword HMM of phones on a speech encoder, with a second pass,",
+}
+
+
+@dataclass(frozen=True)
+class BundleFiles:
+    """What a finished run leaves for the user."""
+
+    bundle: Path
+    model_pt: Path
+    report: Path
+
+
+def write_bundle(data: Path, run: str, contents: Mapping[str, bytes]) -> BundleFiles:
+    """Write the files of :func:`bundle_contents` as a bundle, and ``.pt`` and report beside it, under
+    ``models/<run>/``."""
+    folder = data / "models" / run
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(folder)  # of a run that was killed here
+    bundle = folder / f"{run}.zip"
+    with atomic_path(bundle) as temporary, temporary.open("wb") as file:
+        _pack(contents, file)
+    for name in ("model.pt", "report.html", "report.json"):
+        with atomic_path(folder / name) as temporary:
+            temporary.write_bytes(contents[name])
+    return BundleFiles(bundle, folder / "model.pt", folder / "report.html")
+
+
+def bundle_contents(
+    folder: Path,
+    plan: Plan,
+    clips: pd.DataFrame,
+    made: Made,
+    report: dict[str, Any],
+    devices: Mapping[str, DeviceDetector],
+    reporter: Reporter,
+) -> dict[str, bytes]:
+    """Export the detector and check that its forms agree: the files of its bundle by name, the manifest among them.
+
+    8-bit weights that are too far off are left out; the reporter and the report say so.
+
+    Args:
+        folder: for the forms while they are made.
+
+    Raises:
+        HarkError: its float forms disagree.
+    """
+    from model.checkpoint import save_checkpoint
+    from model.export import check_parity, quantize_weights
+
+    detector = made.detector
+    onnx_path, int8_path, pt_path = folder / "model.onnx", folder / "model.int8.onnx", folder / "model.pt"
+    state_size = detector.export(onnx_path)
+    small = int8_path if detector.quantizes else None
+    if small is not None:
+        quantize_weights(onnx_path, small)
+    parity = check_parity(detector, onnx_path, small, _parity_audio(clips, plan.config.seed))
+    if small is not None and not parity.int8_agrees:
+        left_out = _int8_left_out(parity)
+        reporter.log(left_out, "warning")
+        report["in_words"].append(left_out)
+    manifest = _manifest(plan, made, state_size, report["created"], training_corpora(clips, report))
+    save_checkpoint(detector, str(pt_path), {"manifest": manifest})
+    models = {
+        path.name: path.read_bytes() for path in (pt_path, onnx_path, *([int8_path] if parity.int8_agrees else []))
+    }
+    report["parity"], report["bytes"] = parity.as_dict(), {name: len(content) for name, content in models.items()}
+    report["devices"] = {name: device.report for name, device in devices.items()}
+    measured = dict(zip(report["devices"], devices_in_words(report["devices"])))
+    report["in_words"] += measured.values()
+    report["in_words_said"] = [one.parts() if isinstance(one, Worded) else one for one in report["in_words"]]
+    contents: dict[str, bytes] = {
+        **models,
+        **{name: content for device in devices.values() for name, content in device.files.items()},
+        **programs(),
+        "det.png": det_plot(report, "png"),
+        "report.json": json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False).encode(),
+        "report.html": html_report(report).encode(),
+        "MODEL_CARD.md": model_card(report).encode(),
+        "LICENSES.txt": licences_text(clips, report).encode(),
+    }
+    contents["README.md"] = readme(f"{plan.run}.zip", contents, report, measured).encode()
+    for path in (pt_path, onnx_path, int8_path):
+        path.unlink(missing_ok=True)
+    return _signed(manifest, contents)
+
+
+def _manifest(plan: Plan, made: Made, state_size: int, created: str, corpora: Sequence[str]) -> dict[str, Any]:
+    """Describe the detector for the programs that run it."""
+    from model.metrics import REFRACTORY_S, SCORE_PERIOD_S
+
+    return {
+        "schema": SCHEMA,
+        "phrase": plan.config.phrase,
+        "language": plan.config.language,
+        "sample_rate": SAMPLE_RATE,
+        "chunk_samples": CHUNK_SAMPLES,
+        "score_period_s": SCORE_PERIOD_S,
+        "smoothing_frames": SMOOTHING_FRAMES,
+        "refractory_s": REFRACTORY_S,
+        "receptive_samples": made.detector.config.stream_samples,
+        "state_size": state_size,
+        "thresholds": [dict(row) for row in made.thresholds],
+        "default_fa_per_day": DEFAULT_FA_PER_DAY,
+        "created": created,
+        "run": plan.run,
+        "training_corpora": corpora,
+    }
+
+
+def _int8_left_out(parity: Parity) -> Worded:
+    """Why the 8-bit weights are left out."""
+    from model.export import INT8_TOLERANCE
+
+    assert parity.int8 is not None
+    return worded(
+        "The model with 8-bit weights (model.int8.onnx) was left out: on test audio its scores differ by up to "
+        "%(off)s from the others', and the tolerance is %(accepted)s. The other forms agree.",
+        off=math.ceil(1000 * parity.int8) / 1000,
+        accepted=INT8_TOLERANCE,
+    )
+
+
+def bundle_at(bundle: Path, fa_per_day: float, out: IO[bytes]) -> None:
+    """Write a copy of a bundle whose default is another rate of false alarms a day; nothing else in it changes.
+
+    The manifest inside ``model.pt`` stays that of the training run: nothing takes its default from there.
+
+    Raises:
+        HarkError: the bundle is gone or damaged, or its table of thresholds does not reach that rate. Nothing is
+            written then.
+    """
+    try:
+        source = Bundle(bundle)
+        contents = {name: source.read(name) for name in source.manifest["files"]}  # whole, or it is not signed anew
+    except BundleError as error:
+        raise HarkError(
+            worded("The bundle %(name)s cannot be used.", name=bundle.name), error.why, error.what_to_do
+        ) from error
+    rates = [float(row["fa_per_day"]) for row in source.manifest["thresholds"]]
+    if not min(rates) <= fa_per_day <= max(rates):
+        raise HarkError(
+            worded(
+                "The bundle has no threshold for %(fa_per_day)s false alarms per day.", fa_per_day=number(fa_per_day)
+            ),
+            worded(
+                "It was calibrated for %(lowest)s to %(highest)s per day.",
+                lowest=number(min(rates)),
+                highest=number(max(rates)),
+            ),
+            worded("Choose a rate in that range."),
+        )
+    _pack(_signed(source.manifest | {"default_fa_per_day": float(fa_per_day)}, contents), out)
+
+
+def _signed(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Add the manifest to the files, with their digests and its own."""
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    unsigned = {key: value for key, value in manifest.items() if key != "digest"} | {"files": digests}
+    signed = unsigned | {"digest": manifest_digest(unsigned)}
+    return {**contents, "manifest.json": json.dumps(signed, indent=1, ensure_ascii=False).encode()}
+
+
+def _pack(contents: Mapping[str, bytes], out: IO[bytes]) -> None:
+    """The files as a zip. The same contents give the same zip."""
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in sorted(contents.items()):
+            entry = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
+            entry.external_attr = (0o755 if name.endswith("detect.py") else 0o644) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, content)
+
+
+def programs() -> dict[str, bytes]:
+    """What runs a bundle: ``detect.py`` in a shell, ``detect.html`` with ``detect.js`` in a browser."""
+    runtime = REPOSITORY / "model" / "runtime"
+    return {
+        "detect.py": (runtime / "detector.py").read_bytes(),
+        "detect.html": (runtime / "detect.html").read_bytes(),
+        "detect.js": (runtime / "detect.js").read_bytes(),
+    }
+
+
+def _parity_audio(clips: pd.DataFrame, seed: int) -> np.ndarray:
+    """Speech of the test split, the phrase among it, to compare the model's forms on."""
+    from core.audio_file import read_audio
+
+    test = clips[clips["split"] == "test"]
+    phrase = test[test["label"] == 1]["path"].head(PARITY_CLIPS // 2)
+    other = test[test["label"] == 0]["path"].head(PARITY_CLIPS - len(phrase))
+    clips_in_turn = [read_audio(path) for pair in zip(phrase, other) for path in pair]
+    return compose_stream(clips_in_turn, np.random.default_rng(seed))
+
+
+def training_corpora(clips: pd.DataFrame, report: Mapping[str, Any]) -> list[str]:
+    """List the corpora of real speech that went into training: the run's own, and those of what ships.
+
+    The portal's recordings are one corpus without their ids: a bundle is given away, and outlives a recording.
+    """
+    own: Iterable[str] = (
+        clips[clips["engine"].isin(REAL_ENGINES) & (clips["split"] != "test")]["corpus"] if "corpus" in clips else []
+    )
+    shipped = [name for part in SHIPPED_SPEECH for name in report.get(part, {}).get("training_corpora", [])]
+    return sorted({CORPUS if str(name).startswith(f"{CORPUS}-") else str(name) for name in own} | {*shipped})
+
+
+def licences_text(clips: pd.DataFrame, report: Mapping[str, Any]) -> str:
+    """Every voice and corpus that went in, with its licence and the number of its clips."""
+    lines = [
+        "What this detector was trained and measured on. None of the audio is in the bundle.",
+        "detect.py, detect.html, detect.js and the model's architecture are part of Hark, Apache-2.0.",
+        "",
+    ]
+    for (engine, licence), group in clips.groupby(["engine", "licence"], sort=True):
+        lines.append(f"{engine}: {len(group)} clips, {group['voice'].nunique()} voices, licence: {licence}")
+    for part in SHIPPED_SPEECH:
+        for name, licence in sorted(report.get(part, {}).get("licences", {}).items()):
+            lines.append(f"{part.replace('_', ' ')}: {name}, licence: {licence}")
+    if notice := report.get("backbone", {}).get("notice"):
+        lines += ["", f"The model holds {report['backbone']['encoder']}:", "", notice]
+    return "\n".join(lines) + "\n"
+
+
+def model_card(report: Mapping[str, Any]) -> str:
+    """Write the card in Markdown, in the usual order: what it is, how to use it, how it was measured, its limits."""
+    from jinja2 import Template
+
+    template = Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
+    return Template(template, trim_blocks=True, keep_trailing_newline=True).render(
+        report=report,
+        kind=KINDS[report["model"]["kind"]],
+        sizes=", ".join(f"{name} {size / 1000:.0f} kB" for name, size in report["bytes"].items()),
+        differences=", ".join(f"{name.replace('_', ' ')} {value:.1e}" for name, value in report["parity"].items()),
+        encoder=report.get("backbone", {}).get("encoder"),
+    )

@@ -1,0 +1,265 @@
+"""Where a detector runs: which file of its bundle a device takes, and what is typed there."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import zipfile
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from core.worded import Worded, worded
+from pipeline.training.planning.config import DEVICES, SMALL, TARGETS
+
+TITLES = {
+    "esphome": "ESPHome: Voice PE, ESP32-S3",
+    "openwakeword": "Home Assistant: openWakeWord",
+    SMALL: worded("Small computers, slow networks"),
+    "browser": "Browser",
+    "pi": "Raspberry Pi, Wyoming",
+    "python": "Python",
+}
+PACKAGES = {"esphome": "pymicro-wakeword", "openwakeword": "pyopen-wakeword"}  # without which there are no files
+HEARS_S = {"esphome": 2.6, "openwakeword": 1.9}  # of sound, for one score: a longer phrase is never heard whole
+ALONE = ("detect.html", "detect.js", "detect.py", "manifest.json", "model.onnx")  # a bundle for pages and programs
+NEEDED = {
+    SMALL: tuple(f"{SMALL}/{name}" for name in ALONE),
+    "browser": ("detect.html", "detect.js", "model.onnx"),
+    "pi": ("detect.py", "model.onnx"),
+    "python": ("detect.py", "model.onnx"),
+}
+SHARE = "/share/openwakeword"  # where the add-on looks for models
+SIZES = {
+    **dict.fromkeys(DEVICES, worded("It has its own detector, whatever the size of the main detector.")),
+    SMALL: worded("Size standard (3 MB): a sixth of the computation of size large, but more misses."),
+    "browser": worded(
+        "A large detector is a one-time download of 34 MB; a standard one (3 MB) suits slow networks, but misses more."
+    ),
+    "pi": worded("Size large for a Raspberry Pi 4 or 5; size standard for a smaller one, but it misses more."),
+    "python": worded("Size large. Size standard (3 MB) suits small computers, but misses more."),
+}
+UNPACK = "unzip {bundle} -d {folder}\ncd {folder}\n"
+INSTALL = "pip install numpy onnxruntime soundfile sounddevice\n"
+YAML = "micro_wake_word:\n  models:\n    - model: "
+# Where a detector runs, what to do there, and the lines to copy. {bundle}: its path, {name}: without the folders before
+# it, {folder}: what it is unpacked into; {file}: what the device loads, {file_name}: without its folder in the bundle,
+# {address}: where files for devices are served.
+STEPS = (
+    (
+        "esphome",
+        worded(
+            "Unpack the bundle and copy both files into the folder of the ESPHome configuration. In the ESPHome "
+            "dashboard, edit the device: if it has a block micro_wake_word, add the last line to its models; "
+            "otherwise add the whole block, then install. Then choose the wake word on the device's page in Home "
+            "Assistant."
+        ),
+        YAML + "{file_name}",
+    ),
+    (
+        "esphome, served",
+        worded(
+            "In the ESPHome dashboard (Home Assistant, add-on ESPHome Device Builder), edit the device. If it has "
+            "a block micro_wake_word, add the last line to its models; otherwise add the whole block, then "
+            "install. Then choose the wake word on the device's page in Home Assistant."
+        ),
+        YAML + "{address}{file}",
+    ),
+    (
+        "openwakeword",
+        worded(
+            "Unpack the bundle on the machine that runs Home Assistant (add-on Terminal & SSH). Then restart the "
+            "add-on openWakeWord and choose the wake word in the voice assistant's settings."
+        ),
+        f"mkdir -p {SHARE}\ncp {{file}} {SHARE}/{{file_name}}",
+    ),
+    (
+        "openwakeword, served",
+        worded(
+            "Run this on the machine that runs Home Assistant (add-on Terminal & SSH). Then restart the add-on "
+            "openWakeWord and choose the wake word in the voice assistant's settings."
+        ),
+        f"mkdir -p {SHARE}\nwget -O {SHARE}/{{file_name}} {{address}}{{file}}",
+    ),
+    (
+        SMALL,
+        worded(
+            "The folder %(folder)s of the bundle is a complete bundle of its own, also for a web page.", folder=SMALL
+        ),
+        f"{UNPACK}cd {SMALL}\n{INSTALL}python detect.py --mic",
+    ),
+    (
+        "small alone",
+        worded("The bundle's own detector is small enough, also for a web page."),
+        f"{UNPACK}{INSTALL}python detect.py --mic",
+    ),
+    (
+        "browser",
+        worded(
+            "Run this in Hark's folder. The first line adds onnxruntime-web, which it downloads once. Then open "
+            "http://localhost:8080/detect.html. Any other web server can serve the folder."
+        ),
+        "./hark bundle-web {bundle} --to web\npython -m http.server --bind 127.0.0.1 --directory web 8080",
+    ),
+    (
+        "pi",
+        worded("Copy the bundle to a Raspberry Pi with the 64-bit system and a microphone, then run this there:"),
+        "sudo apt-get install python3-venv libportaudio2 unzip\n"
+        "unzip {name} -d {folder}\n"
+        "cd {folder}\n"
+        "python3 -m venv venv\n"
+        "venv/bin/pip install numpy onnxruntime sounddevice\n"
+        "venv/bin/python detect.py --mic",
+    ),
+    (
+        "pi",
+        worded(
+            "As a wake-word service for Home Assistant, run in Hark's folder. In Home Assistant: Settings, Devices "
+            "& services, Add integration, Wyoming Protocol; the host is this machine, the port 10400."
+        ),
+        "./hark wyoming --uri tcp://0.0.0.0:10400 {bundle}",
+    ),
+    (
+        "python",
+        worded("A recording, then the microphone until Ctrl-C."),
+        f"{UNPACK}{INSTALL}python detect.py --wav recording.wav\npython detect.py --mic",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What to do, and the lines to copy for it."""
+
+    about: Worded
+    code: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """A device and what it takes of one bundle.
+
+    Attributes:
+        name: of :data:`pipeline.training.planning.config.TARGETS`.
+        files: by their names in the bundle; none where it lacks them.
+        size: which ``--size`` suits it.
+        steps: none where there are no files.
+        missing: how to get the files; None where they are there.
+        typed: what is typed for that, where Hark is.
+    """
+
+    name: str
+    title: str
+    files: tuple[str, ...]
+    size: Worded
+    steps: tuple[Step, ...]
+    missing: Worded | None
+    typed: str = ""
+
+    @property
+    def how(self) -> str:
+        """``missing`` for those who have a command line."""
+        return f"{self.missing} ({self.typed})" if self.typed else str(self.missing or "")
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        steps = [{"about": str(step.about), "code": step.code} for step in self.steps]
+        missing = self.how or None
+        return {
+            "title": self.title, "files": list(self.files), "size": str(self.size), "steps": steps, "missing": missing
+        }  # fmt: skip
+
+
+def files_for(target: str, names: Iterable[str]) -> tuple[str, ...]:
+    """What a target takes of a bundle's files; none where it lacks one of them."""
+    if target in DEVICES:
+        return tuple(sorted(name for name in names if name.startswith(f"{target}/")))
+    there = set(names)
+    return NEEDED[target] if there.issuperset(NEEDED[target]) else ()
+
+
+def targets_of(
+    bundle: str, names: Collection[str], is_small: bool, left_out: Collection[str] = (), address: str = ""
+) -> dict[str, Target]:
+    """Every target by its name.
+
+    Args:
+        bundle: the path of the zip where its steps begin.
+        names: of the files in it.
+        is_small: its own detector is smaller than large (:func:`is_small`).
+        left_out: devices whose package was not installed when the bundle was made.
+        address: where the files of devices are served, up to and with the last slash; "" where they are not.
+    """
+    found = {}
+    for target in TARGETS:
+        files = files_for(target, names)
+        if target == SMALL and is_small:
+            files = tuple(name for name in ALONE if name in names)
+        steps = tuple(_steps(target, bundle, files, address)) if files else ()
+        missing = None if files else _missing(target, target in left_out)
+        typed = "" if files else _typed(target, target in left_out)
+        found[target] = Target(target, TITLES[target], files, SIZES[target], steps, missing, typed)
+    return found
+
+
+def targets_of_bundle(bundle: Path, shown_as: str, left_out: Collection[str] = ()) -> dict[str, Target]:
+    """The same of a zip on this machine."""
+    with zipfile.ZipFile(bundle) as archive:
+        return targets_of(shown_as, archive.namelist(), is_small(json.loads(archive.read("report.json"))), left_out)
+
+
+def is_small(report: Mapping[str, Any]) -> bool:
+    """Whether the detector of a report is smaller than large."""
+    return bool(report["model"].get("kind") != "encoder")
+
+
+def _missing(target: str, left_out: bool) -> Worded:
+    if left_out:
+        return worded(
+            "The package %(package)s was not installed. Install it, then train the phrase again for this device.",
+            package=PACKAGES[target],
+        )
+    if target == SMALL:
+        return worded(
+            "This device needs a detector of size standard, which this bundle lacks. Train the phrase again with "
+            "one beside the large one."
+        )
+    if target in DEVICES:
+        return worded("This device needs its own detector, which this bundle lacks. Train the phrase again for it.")
+    return worded("This bundle comes from an earlier version of Hark. Train the phrase again.")
+
+
+def _typed(target: str, left_out: bool) -> str:
+    install = f".venv/bin/python -m pip install {PACKAGES[target]} -c constraints.txt; then " if left_out else ""
+    return f"{install}./hark train, with --for {target}" if target in (*DEVICES, SMALL) else ""
+
+
+def _steps(target: str, path: str, files: tuple[str, ...], address: str) -> Iterable[Step]:
+    way = f"{target}, served" if address and target in DEVICES else target
+    if target == SMALL and not files[0].startswith(f"{SMALL}/"):
+        way = "small alone"
+    file = next((name for name in files if name.endswith(".json")), files[0])
+    places = {
+        "bundle": shlex.quote(path), "name": shlex.quote(Path(path).name), "folder": shlex.quote(Path(path).stem),
+        "file": file, "file_name": PurePosixPath(file).name, "address": address,
+    }  # fmt: skip
+    return [Step(about, lines.format(**places)) for named, about, lines in STEPS if named == way]
+
+
+def readme(bundle: str, names: Collection[str], report: Mapping[str, Any], measured: Mapping[str, str]) -> str:
+    """The bundle's ``README.md``: which device takes which file, what is typed there, and what ``measured`` says of the
+    detectors for devices that have one of their own."""
+    targets = targets_of(bundle, names, is_small(report), report.get("devices_left_out", ())).values()
+    lines = [f"# Where “{report['phrase']}” runs", "", "| device | takes | which size |", "| --- | --- | --- |"]
+    for target in targets:
+        files = ", ".join(f"`{name}`" for name in target.files) or "not in this bundle"
+        lines.append(f"| {target.title} | {files} | {target.size} |")
+    for target in targets:
+        lines += ["", f"## {target.title}", ""]
+        lines += [target.how, ""] if target.missing else []
+        lines += [measured[target.name], ""] if target.name in measured else []
+        for step in target.steps:
+            lines += [str(step.about), "", "```yaml" if target.name == "esphome" else "```sh", step.code, "```", ""]
+        lines.pop()
+    return "\n".join([*lines, "", "MODEL_CARD.md says what was measured, LICENSES.txt what went in.", ""])

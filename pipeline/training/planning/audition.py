@@ -1,0 +1,75 @@
+"""Auditions: an engine that is not always understood says the phrase before a run is planned with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from audio_generation.engine import Engine, FailedRequest, SpeechRequest
+from core.audio_file import read_audio
+from core.data_folder import atomic_path, storing
+from core.worded import worded
+from phrase_augmentation.keyphrase import Keyphrase
+
+CLIPS = 4  # an engine that is understood in fewer than half of them does not speak in the run
+
+
+def cannot_say(keyphrase: Keyphrase, engines: Mapping[str, Engine], data: Path) -> dict[str, str]:
+    """Engines most of whose clips of the phrase Hark's recognizer cannot read back, each with a sentence on it.
+
+    Only engines that are ``unsure`` are asked. What became of it is kept below ``data``.
+
+    Raises:
+        HarkError: the disk is full or read-only.
+    """
+    asked = [name for name, engine in engines.items() if engine.unsure]
+    if not asked:
+        return {}
+    with storing("testing an engine"), ThreadPoolExecutor(len(asked)) as pool:
+        understood = dict(zip(asked, pool.map(lambda name: _understood(keyphrase, engines[name], data), asked)))
+    return {
+        name: worded(
+            "it cannot say “%(phrase)s”: %(lost)d of %(clips)d clips were unintelligible",
+            phrase=keyphrase.text, lost=CLIPS - count, clips=CLIPS,
+        )
+        for name, count in understood.items() if 2 * count < CLIPS
+    }  # fmt: skip
+
+
+def _understood(keyphrase: Keyphrase, engine: Engine, data: Path) -> int:
+    """In how many of :data:`CLIPS` clips the phrase is understood."""
+    from pipeline.training.scoring.keyword_scoring import is_understood
+
+    voices = sorted(engine.voices(keyphrase.language), key=lambda voice: voice.name)
+    identity = json.dumps([keyphrase.text, keyphrase.language, engine.name, sorted({voice.model for voice in voices})])
+    kept = data / "cache" / "auditions" / hashlib.sha256(identity.encode()).hexdigest()[:16]
+    try:
+        return int(kept.read_text())
+    except (FileNotFoundError, ValueError):
+        pass
+    rng = np.random.default_rng(0)
+    chosen = [voices[index] for index in rng.integers(len(voices), size=CLIPS)]
+    requests = [
+        SpeechRequest(str(n), keyphrase.text, voice.name, keyphrase.language, engine.draw_settings(voice, rng))
+        for n, voice in enumerate(chosen)
+    ]
+    (data / "tmp").mkdir(parents=True, exist_ok=True)
+    counted: list[bool] = []
+    try:
+        with tempfile.TemporaryDirectory(dir=data / "tmp", prefix="audition-") as folder:
+            for result in engine.synthesize(requests, Path(folder)):
+                if not isinstance(result, FailedRequest):
+                    counted.append(is_understood(read_audio(result.path), keyphrase.text, keyphrase.language))
+    finally:
+        engine.close()
+    if len(counted) < CLIPS:  # it may speak another time; what fails in the run another engine says
+        return CLIPS
+    with atomic_path(kept) as temporary:
+        temporary.write_text(str(sum(counted)))
+    return sum(counted)

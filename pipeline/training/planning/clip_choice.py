@@ -1,0 +1,168 @@
+"""Which clips of the library a run uses, and in which split each is."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from audio_generation.engine import Engine
+from db.db_api import Library
+from db.records import Clip, Where
+from phrase_augmentation.heard import can_be_heard_in
+from phrase_augmentation.normalize import normalize
+from phrase_augmentation.phrase_text import PhraseText
+from pipeline.training.clips.mining import mined_clips
+from pipeline.training.detectors.retraining import CORPUS, FALSE_ALARM_OF, marked_false_alarms
+from pipeline.training.measuring.evaluation import REAL_ENGINES
+from pipeline.training.planning.config import EFFORTS, RunConfig
+from pipeline.training.planning.splits import (
+    VoiceSplits,
+    is_for_test,
+    real_speaker,
+)
+
+
+@dataclass(frozen=True)
+class PlannedClip:
+    """A clip of the library that the run uses."""
+
+    clip_id: int
+    bucket: str
+    split: str
+
+
+def real_negatives(library: Library, config: RunConfig) -> tuple[list[Clip], float]:
+    """Real recordings of the library without the phrase: all of them, or the effort's hours where there are more.
+
+    Those who speak share these hours evenly, as far as each has said so much; so what is imported may take another's
+    place, but never leaves the hours less full. All recordings of a corpus that name no speaker share as one: nobody
+    knows how many people they are. Recordings without a transcript are taken too: the phrase might occur in them, and
+    the report says so.
+    """
+    if not config.mining:
+        return [], 0.0
+    limit_s = EFFORTS[config.effort].corpus_hours * 3600
+    clips = [
+        c
+        for c in library.iter_clips(Where(imported=True, slices=False, language=config.language))
+        if c.duration_s >= 0.4
+    ]
+    rng = np.random.default_rng((config.seed, 1))
+    by_voice: dict[str, list[Clip]] = {}
+    for index in rng.permutation(len(clips)):
+        clip = clips[index]
+        by_voice.setdefault(clip.speaker or f"{(clip.source or '').split(':')[0]}:", []).append(clip)
+    # Always a clip of the speaker with the least speech so far.
+    turns = [(0.0, number, waiting) for number, waiting in enumerate(by_voice.values())]
+    chosen: list[Clip] = []
+    seconds = 0.0
+    while turns and seconds < limit_s:
+        said_s, number, waiting = heapq.heappop(turns)
+        clip = waiting.pop()
+        if _is_ordinary(clip, config):
+            chosen.append(clip)
+            seconds += clip.duration_s
+            said_s += clip.duration_s
+        if waiting:
+            heapq.heappush(turns, (said_s, number, waiting))
+    return chosen, seconds / 3600
+
+
+def _is_ordinary(clip: Clip, config: RunConfig) -> bool:
+    """Whether a real recording is ordinary speech: without the phrase, and not marked as a false alarm."""
+    if FALSE_ALARM_OF in clip.settings:  # of this phrase or another: used by name, not by chance
+        return False
+    return not (clip.text_known and can_be_heard_in(config.phrase, clip.text_normalized, config.language))
+
+
+class Chooser:
+    """Chooses clips of the library for a run, each once, with the split that it belongs to."""
+
+    def __init__(self, config: RunConfig, library: Library, splits: VoiceSplits, engines: Mapping[str, Engine]) -> None:
+        self._config, self._library, self._splits, self._engines = config, library, splits, engines
+        self._seen: set[int] = set()
+
+    def of_texts(
+        self, bucket: str, texts: Sequence[PhraseText], wanted: Mapping[str, int]
+    ) -> list[tuple[PlannedClip, Clip]]:
+        """Clips of a bucket's texts: recordings of people, cuts out of them, and what engines have said before.
+
+        No split gets more than it wants, people before engines; what the user has recorded of the phrase comes on top.
+        """
+        config, library = self._config, self._library
+        normalized = list(dict.fromkeys(normalize(text.text, config.language) for text in texts))
+        whole = Where(language=config.language, slices=False)
+        # Real ordinary speech is chosen by `real_negatives` alone, which keeps to the hours and shares that are wanted.
+        used = {*self._engines, *(("corpus",) if config.mining and bucket != "plain_negative" else ())}
+        found = library.clips_with_texts(normalized, config.language, where=whole)
+        candidates = [(clip, clip) for clip in found if clip.engine in used]
+        if config.mining:
+            cuts = mined_clips(library, normalized, config.language, config.mining_method)
+            parents = {parent.id: parent for parent in library.clips([cut.parent_id or 0 for cut in cuts])}
+            candidates += [
+                (cut, parent)
+                for cut in cuts
+                if (parent := parents.get(cut.parent_id or 0)) and parent.engine == "corpus" and parent.state == "ready"
+            ]
+        # What is drawn must not depend on the library's order, which engines that speak side by side make.
+        candidates.sort(key=lambda pair: _lot(pair[0], config.seed))
+        left = dict(wanted)
+        chosen: list[tuple[PlannedClip, Clip]] = []
+        for clip, parent in candidates:
+            if clip.id in self._seen or parent.id in self._seen:
+                continue
+            split = self._split(bucket, clip, parent)
+            recorded = "role" in clip.settings
+            if not split or (left[split] <= 0 and not recorded):
+                continue
+            left[split] -= 1
+            self._seen.add(clip.id)
+            chosen.append((PlannedClip(clip.id, bucket, split), clip))
+        return chosen
+
+    def ordinary(self) -> tuple[list[tuple[PlannedClip, Clip]], float]:
+        """Real recordings without the phrase, and their hours; in training also what was marked as a false alarm."""
+        config, splits = self._config, self._splits
+        real, hours = real_negatives(self._library, config)
+        chosen = [
+            (PlannedClip(clip.id, "plain_negative", splits.split_of_speaker(real_speaker(clip))), clip)
+            for clip in real
+            if clip.id not in self._seen
+        ]
+        chosen = [(planned, clip) for planned, clip in chosen if planned.split == "test" or not is_for_test(clip)]
+        self._seen |= {clip.id for _, clip in chosen}
+        for clip in marked_false_alarms(self._library, config.phrase) if config.learns else ():
+            if clip.id not in self._seen and splits.speaker_split.get(real_speaker(clip)) != "test":
+                chosen.append((PlannedClip(clip.id, "plain_negative", "train"), clip))
+        return chosen, hours
+
+    def _split(self, bucket: str, clip: Clip, parent: Clip) -> str:
+        """The split of a clip; "" where it belongs to none."""
+        config, splits = self._config, self._splits
+        if clip.engine == splits.held_out and splits.speaker_split.get(clip.speaker) != "test":
+            return ""  # nor as a voice that the run does not have
+        real = clip.engine in REAL_ENGINES
+        split = splits.split_of_speaker(real_speaker(clip))
+        if not config.learns:
+            if (clip.source or "").startswith(f"{CORPUS}:"):
+                return ""  # chosen because a detector got it wrong: no test
+            if bucket != "plain_negative":
+                return "validation" if bucket == "positive" and config.start_from and split != "test" else "test"
+        if is_for_test(parent) and split != "test":
+            return ""
+        if bucket == "positive" or real or split == splits.split_of(clip.text_normalized):
+            return split
+        return ""
+
+
+def _lot(clip: Clip, seed: int) -> tuple[bool, bool, bytes]:
+    """Return what clips are sorted by: what the user has recorded comes first, then other people; within a kind each
+    clip has a lot of its own, so that one more of a kind never leaves fewer of that kind."""
+    asked = (clip.text_original, clip.engine, clip.voice, json.dumps(clip.settings, sort_keys=True), clip.source or "")
+    lot = hashlib.sha256(repr((seed, 4, asked)).encode()).digest()
+    return "role" not in clip.settings, clip.engine not in REAL_ENGINES, lot

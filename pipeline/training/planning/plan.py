@@ -1,0 +1,506 @@
+"""The plan of a run: which clips of the library it uses, in which split, and what each engine must generate.
+
+Splits are decided here and nowhere else. A detector that is trained hears clips of all three. One that is calibrated
+learns nothing of clips: the phrase and what resembles it are all in its test, and ordinary speech sets its threshold.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audio_generation.engine import Engine, Setting, Voice
+from audio_generation.registry import CLIP_S, RULE_BASED
+from audio_generation.registry import engines as all_engines
+from core.data_folder import atomic_path, storing
+from core.errors import HarkError
+from core.worded import listed, worded
+from db.db_api import Library
+from db.records import Clip
+from phrase_augmentation.confusables import confusables
+from phrase_augmentation.normalize import normalize
+from phrase_augmentation.phrase_text import PhraseText
+from phrase_augmentation.texts import inbetween, plain_negatives, positives
+from pipeline.training.measuring.evaluation import REAL_ENGINES
+from pipeline.training.planning.audition import cannot_say
+from pipeline.training.planning.clip_choice import Chooser, PlannedClip
+from pipeline.training.planning.config import BUCKETS, DEVICES, EFFORTS, Recipe, RunConfig
+from pipeline.training.planning.splits import SPLITS, VoiceSplits, split_voices, splits_of_takes
+
+# The phrase's end must be known to train on it: said alone or last, it ends where the speech ends.
+POSITIVE_KINDS_WITH_KNOWN_END = ("alone", "punctuated", "end")
+TRANSCRIPTS = 20_000  # of the library, from which plain negatives are drawn
+
+# An engine that takes longer speaks accordingly fewer clips; more of those that are learned from, for which its voices
+# are worth waiting.
+SLOW_CLIP_S, SLOW_LEARNED_CLIP_S = 0.25, 0.6
+ROBOT_SHARE = 0.5  # of what an engine like people would speak with as many voices
+# On two cores: an example of augmentation and features; of a large detector one that its encoder hears; a batch of 128
+# in training; and the hours of the negative set, which every calibration scores.
+SECONDS_PER_EXAMPLE, LARGE_SECONDS_PER_EXAMPLE = 0.03, 0.13
+SECONDS_PER_STEP = 0.35
+SECONDS_PER_NETWORK_STEP = 0.06
+CALIBRATION_S = {"large": 80.0, "standard": 30.0}
+
+POSITIVE_SHARES = {"train": 0.70, "validation": 0.12, "test": 0.18}  # of a detector that is trained
+# Negatives of a detector that is calibrated, for each clip of the phrase in its test.
+CALIBRATED_SHARES = {"confusable": 1.0, "inbetween": 0.5, "plain_negative": 1.0}
+DEVICE_S = 240.0  # a detector for a device: hearing its clips, and training
+TEACHER_S = 150.0  # the same of the teacher of all of them
+VALIDATION_SHARE = 0.2  # of the clips of the phrase, which say what a large detector's floor against confusables costs
+VALIDATION_POSITIVES = 150  # of a retraining that is calibrated: how much of the phrase anti-keywords may cost
+
+
+@dataclass(frozen=True)
+class PlannedRequest:
+    """One clip to be generated. The id is made of the run and the place in it: generated once, whatever is killed."""
+
+    request_id: str
+    bucket: str
+    split: str
+    engine: str
+    voice: str
+    text: str
+    settings: dict[str, Setting]
+
+
+@dataclass(frozen=True)
+class BucketPlan:
+    """One row of the plan."""
+
+    bucket: str
+    texts: tuple[str, ...]
+    clips_per_phrase: int
+    target: int
+    reused: int  # synthetic clips of the library that are used
+    mined: int  # real recordings of the library that are used, and cuts out of them
+    generate: int  # what is missing, and the growth constant at least
+    by_engine: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a run will do, decided before anything is made."""
+
+    run: str
+    config: RunConfig
+    buckets: tuple[BucketPlan, ...]
+    requests: tuple[PlannedRequest, ...]
+    clips: tuple[PlannedClip, ...]
+    real_hours: float  # of real recordings among the plain negatives
+    engines: dict[str, int]  # speakers by engine
+    engines_missing: dict[str, str]  # why, by engine
+    held_out: str
+    estimate_s: float
+
+    def bucket(self, name: str) -> BucketPlan:
+        """A row by its bucket's name."""
+        return next(row for row in self.buckets if row.bucket == name)
+
+    def summary(self) -> dict[str, Any]:
+        """What people and programs are shown: everything but the single requests."""
+        return {
+            "phrase": self.config.phrase,
+            "run": self.run,
+            "effort": self.config.effort,
+            "buckets": {
+                row.bucket: {
+                    "phrases": len(row.texts),
+                    "clips_per_phrase": row.clips_per_phrase,
+                    "target": row.target,
+                    "reused": row.reused,
+                    "mined": row.mined,
+                    "generate": row.generate,
+                    "by_engine": row.by_engine,
+                    "examples": list(row.texts[:8]),
+                }
+                for row in self.buckets
+            },
+            "engines": self.engines,
+            "engines_missing": self.engines_missing,
+            "held_out_engine": self.held_out or None,
+            "real_negative_hours": round(self.real_hours, 2),
+            "estimate_s": round(self.estimate_s),
+        }
+
+
+def ready_engines(wanted: Sequence[str], language: str) -> tuple[dict[str, Engine], dict[str, str]]:
+    """The engines that will speak, and for each other one why not.
+
+    Args:
+        wanted: names; empty for those that are used by default.
+        language: which they must speak.
+
+    Raises:
+        HarkError: an engine that was asked for by name is not there or not ready, or none is.
+    """
+    ready: dict[str, Engine] = {}
+    missing: dict[str, str] = {}
+    known = all_engines()
+    for name in wanted:
+        if name not in known:
+            raise HarkError(
+                worded("There is no speech engine called %(name)s.", name=repr(name)),
+                worded("Hark has %(known)s.", known=listed(sorted(known))),
+                worded("See ./hark engines."),
+            )
+    for name, engine in known.items():
+        if wanted and name not in wanted:
+            continue
+        if not wanted and not engine.by_default:
+            continue
+        readiness = engine.available()
+        if readiness.ok and engine.voices(language):
+            ready[name] = engine
+        elif wanted:
+            raise HarkError(
+                worded("The speech engine %(name)s cannot be used.", name=name),
+                readiness.why or worded("It has no voice for the language %(language)s.", language=repr(language)),
+                readiness.how_to_enable or worded("Choose another engine or another language; see ./hark voices."),
+            )
+        else:
+            missing[name] = readiness.why or f"no voice for {language}"
+    if not ready:
+        raise HarkError(
+            worded("No speech engine has a voice for the language %(language)s.", language=repr(language)),
+            "; ".join(f"{name}: {why}" for name, why in missing.items()) or worded("None is installed."),
+            worded("Choose another language, or enable an engine that speaks it (./hark engines)."),
+        )
+    return ready, missing
+
+
+def run_texts(config: RunConfig, library: Library) -> dict[str, list[PhraseText]]:
+    """The texts of each bucket: as many as are wanted, or as the phrase yields."""
+    transcripts = library.transcripts(config.language, TRANSCRIPTS, config.seed) if config.mining else []
+    return {bucket: _bucket_texts(bucket, config, transcripts) for bucket in BUCKETS}
+
+
+def _bucket_texts(bucket: str, config: RunConfig, transcripts: Sequence[str]) -> list[PhraseText]:
+    effort = EFFORTS[config.effort]
+    keyphrase, seed = config.keyphrase, config.seed
+    count = config.bucket_size(bucket).phrases
+    if bucket == "positive":
+        # Ask for more than needed: kinds whose end is unknown are left out.
+        texts = positives(keyphrase, count * 3, seed)
+        return [t for t in texts if t.kind in POSITIVE_KINDS_WITH_KNOWN_END][:count]
+    if not config.learns:
+        count = int(min(count, CALIBRATED_SHARES[bucket] * effort.test_clips))
+    if bucket == "confusable":
+        return confusables(keyphrase, count, seed)
+    if bucket == "inbetween":
+        return inbetween(keyphrase, count, seed)
+    return plain_negatives(keyphrase, transcripts, count, seed)
+
+
+def texts_of_splits(
+    bucket: str, texts: Sequence[PhraseText], config: RunConfig, splits: VoiceSplits
+) -> dict[str, list[str]]:
+    """The texts that may be said in each split: of ordinary speech, and of negatives that are trained on, each in one.
+
+    The phrase may be said in any, and so may what resembles it where nothing is trained.
+    """
+    if bucket == "positive" or (bucket != "plain_negative" and not config.learns):
+        return {split: [text.text for text in texts] for split in SPLITS}
+    found: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for text in texts:
+        found[splits.split_of(normalize(text.text, config.language))].append(text.text)
+    if bucket == "plain_negative":  # of few texts, chance may leave none to a split that cannot do without
+        for split in SPLITS if config.learns else SPLITS[1:]:
+            fullest = max(found.values(), key=len)
+            if not found[split] and len(fullest) > 1:
+                found[split].append(fullest.pop())
+    return found
+
+
+def wanted_clips(bucket: str, texts: Mapping[str, Sequence[str]], config: RunConfig) -> dict[str, int]:
+    """How many clips of a bucket each split is to have, by the texts of each."""
+    effort = EFFORTS[config.effort]
+    each = config.bucket_size(bucket).clips_per_phrase
+    if config.learns and bucket == "positive":
+        return {split: round(len(texts[split]) * each * POSITIVE_SHARES[split]) for split in SPLITS}
+    if config.learns or bucket == "plain_negative":
+        return {split: each * len(texts[split]) for split in SPLITS}
+    if bucket == "positive":
+        if config.start_from:
+            return {"train": 0, "validation": VALIDATION_POSITIVES, "test": effort.test_clips}
+        validation = (
+            round(VALIDATION_SHARE * effort.test_clips) if config.size == "large" else 0
+        )  # others have no floor
+        return {"train": 0, "validation": validation, "test": effort.test_clips - validation}
+    return {"train": 0, "validation": 0, "test": len(texts["test"])}
+
+
+def draw_voice(
+    by_engine: Mapping[str, list[list[Voice]]], rng: np.random.Generator, slow_clip_s: float = SLOW_CLIP_S
+) -> tuple[str, Voice]:
+    """An engine, one of its speakers (all alike), one of that speaker's voices.
+
+    An engine speaks the more often the more people it is, by the root of their number; robots and slow ones less often.
+    """
+    names = sorted(by_engine)
+    shares = np.array([_share(name, len(by_engine[name]), slow_clip_s) for name in names])
+    engine = names[rng.choice(len(names), p=shares / shares.sum())]
+    speakers = by_engine[engine]
+    voices = speakers[rng.integers(len(speakers))]
+    return engine, voices[rng.integers(len(voices))]
+
+
+def _share(engine: str, people: int, slow_clip_s: float) -> float:
+    share = people**0.5 * min(1.0, slow_clip_s / CLIP_S.get(engine, slow_clip_s))
+    return share * ROBOT_SHARE if engine in RULE_BASED else share
+
+
+def draw_requests(
+    prefix: str,
+    bucket: str,
+    split: str,
+    texts: Sequence[str],
+    count: int,
+    splits: VoiceSplits,
+    engines: Mapping[str, Engine],
+    rng: np.random.Generator,
+    existing: Mapping[str, int],
+) -> list[PlannedRequest]:
+    """``count`` requests of a split, the texts with the fewest clips first, each by a voice of the split.
+
+    Args:
+        prefix: of the requests' ids.
+        existing: clips that the run uses already, by text.
+    """
+    have = np.asarray([existing.get(text, 0) for text in texts], dtype=np.int64)
+    requests = []
+    for number in range(count):
+        # Ties are broken by rank: the first texts are the best ones.
+        index = int(np.argmin(have))
+        have[index] += 1
+        slow_clip_s = SLOW_LEARNED_CLIP_S if splits.trains else SLOW_CLIP_S
+        engine, voice = draw_voice(splits.voices[split], rng, slow_clip_s)
+        settings = engines[engine].draw_settings(voice, rng)
+        requests.append(PlannedRequest(f"{prefix}{number}", bucket, split, engine, voice.name, texts[index], settings))
+    return requests
+
+
+def make_plan(config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], run: str, library: Library) -> Plan:
+    """Decide everything. Reads the library and adds nothing to it; engines that are not always understood say the
+    phrase. ``texts_of``: see :func:`run_texts`."""
+    engines, missing = ready_engines(config.engines, config.language)
+    missing |= cannot_say(config.keyphrase, engines, library.data_dir)
+    engines = {name: engine for name, engine in engines.items() if name not in missing}
+    if not engines:
+        raise HarkError(
+            worded("No speech engine can say %(phrase)s.", phrase=repr(config.phrase)),
+            "; ".join(f"{name}: {why}" for name, why in missing.items()),
+            worded("Spell the phrase as it sounds, or enable another engine (./hark engines)."),
+        )
+    voices = {name: engine.voices(config.language) for name, engine in engines.items()}
+    splits = split_voices(voices, config.hold_out, config.learns)
+    _refuse_empty(config, splits, engines, texts_of["positive"])
+    recorded = splits_of_takes(library.clips_with_texts([config.phrase], config.language))
+    if not config.learns:
+        recorded = dict.fromkeys(recorded, "test")
+    splits = replace(splits, speaker_split={**splits.speaker_split, **recorded})
+    buckets = _Buckets(run, config, engines, splits, Chooser(config, library, splits, engines))
+    for bucket in BUCKETS:
+        buckets.plan(bucket, texts_of[bucket])
+    return Plan(
+        run=run,
+        config=config,
+        buckets=tuple(buckets.rows),
+        requests=tuple(buckets.requests),
+        clips=tuple(buckets.clips),
+        real_hours=buckets.real_hours,
+        engines={name: len({v.speaker for v in voices[name]}) for name in sorted(voices)},
+        engines_missing=missing,
+        held_out=splits.held_out,
+        estimate_s=sum(estimated_s(config, buckets.clips, buckets.requests, buckets.requests).values()),
+    )
+
+
+def _refuse_empty(
+    config: RunConfig, splits: VoiceSplits, engines: Iterable[str], positive: Sequence[PhraseText]
+) -> None:
+    """Raise HarkError for a split without a voice, and for a phrase without a text."""
+    for split in SPLITS if config.learns else SPLITS[1:]:
+        if not splits.voices[split]:
+            raise HarkError(
+                worded("%(phrase)s cannot be trained with the voices available here.", phrase=repr(config.phrase)),
+                worded(
+                    "No voice is left for the %(split)s split; engines: %(engines)s.",
+                    split=split,
+                    engines=listed(sorted(engines)),
+                ),
+                worded("Enable another speech engine (./hark engines), or use --hold-out none."),
+            )
+    if not positive:
+        raise HarkError(
+            worded("%(phrase)s cannot be spoken.", phrase=repr(config.phrase)),
+            worded("No text could be made from it."),
+            worded("Choose another phrase."),
+        )
+
+
+@dataclass
+class _Buckets:
+    """Plans the buckets one after another, so that each clip of the library is used once."""
+
+    run: str
+    config: RunConfig
+    engines: Mapping[str, Engine]
+    splits: VoiceSplits
+    chooser: Chooser
+    rows: list[BucketPlan] = field(default_factory=list)
+    clips: list[PlannedClip] = field(default_factory=list)
+    requests: list[PlannedRequest] = field(default_factory=list)
+    real_hours: float = 0.0
+
+    def plan(self, bucket: str, texts: Sequence[PhraseText]) -> None:
+        """Choose the clips of a bucket, and draw the requests for what is missing."""
+        own = texts_of_splits(bucket, texts, self.config, self.splits)
+        wanted = wanted_clips(bucket, own, self.config)
+        chosen = self.chooser.of_texts(bucket, texts, wanted)
+        missing = {split: max(0, wanted[split] - sum(c.split == split for c, _ in chosen)) for split in SPLITS}
+        if bucket == "plain_negative":
+            ordinary, self.real_hours = self.chooser.ordinary()
+            for split in SPLITS if self.config.learns else ():
+                # Real speech takes the place of at most half of the synthetic plain negatives: were all positives
+                # synthetic and all ordinary speech real, a detector would learn to tell machines from people.
+                real = sum(clip.split == split for clip, _ in ordinary)
+                missing[split] -= min(real, missing[split], wanted[split] // 2)
+            chosen += ordinary
+        rest = self.config.growth_constant - sum(missing.values())
+        if texts and rest > 0:
+            missing["train" if self.config.learns else "test"] += rest
+        drawn = self._drawn(bucket, own, missing, chosen)
+        real_clips = sum(clip.engine in REAL_ENGINES for _, clip in chosen)
+        self.rows.append(
+            BucketPlan(
+                bucket, tuple(t.text for t in texts), -(-sum(wanted.values()) // max(1, len(texts))),
+                sum(wanted.values()), len(chosen) - real_clips, real_clips, len(drawn),
+                dict(sorted(Counter(request.engine for request in drawn).items())),
+            )
+        )  # fmt: skip
+        self.clips += [planned for planned, _ in chosen]
+        self.requests += drawn
+
+    def _drawn(
+        self,
+        bucket: str,
+        texts: Mapping[str, Sequence[str]],
+        missing: Mapping[str, int],
+        chosen: Sequence[tuple[PlannedClip, Clip]],
+    ) -> list[PlannedRequest]:
+        """Draw requests for the clips that are missing, by split."""
+        rng = np.random.default_rng((self.config.seed, 2, BUCKETS.index(bucket)))
+        drawn: list[PlannedRequest] = []
+        for split, count in missing.items():
+            if texts[split]:
+                have = Counter(clip.text_normalized for planned, clip in chosen if planned.split == split)
+                existing = {text: have[normalize(text, self.config.language)] for text in texts[split]}
+                drawn += draw_requests(
+                    f"{self.run}:{bucket}:{split}-", bucket, split, texts[split], count, self.splits, self.engines,
+                    rng, existing,
+                )  # fmt: skip
+        return drawn
+
+
+def estimated_s(
+    config: RunConfig,
+    clips: Iterable[PlannedClip],
+    requests: Iterable[PlannedRequest],
+    to_speak: Iterable[PlannedRequest],
+    to_hear: bool = True,
+) -> dict[str, float]:
+    """Seconds that each stage of a run will take, in their order: speaking; augmentation and features (unless that is
+    done); training or calibration; each device's detector."""
+    effort = EFFORTS[config.effort]
+    speaking: dict[str, float] = {}
+    for request in to_speak:
+        speaking[request.engine] = speaking.get(request.engine, 0.0) + CLIP_S.get(request.engine, 1.0)
+    examples = 0
+    heard: list[PlannedClip | PlannedRequest] = [*clips, *requests]
+    for one in heard if to_hear else ():
+        if one.split == "train" and not config.variants:
+            continue  # for devices
+        once = one.bucket == "plain_negative" or (one.split != "train" and one.bucket != "positive")
+        examples += 1 if once else config.variants if one.split == "train" else 2
+    hearing = examples * (LARGE_SECONDS_PER_EXAMPLE if config.size == "large" else SECONDS_PER_EXAMPLE)
+    training = effort.steps * SECONDS_PER_STEP * effort.batch_size / 128
+    after = training if config.recipe is Recipe.FROM_NOTHING else CALIBRATION_S[config.size]
+    after += SECONDS_PER_NETWORK_STEP * effort.network_steps if config.recipe is Recipe.NETWORK else 0.0
+    stages = {"synthesize": max(speaking.values(), default=0.0), "features": hearing, "train": after}
+    teacher_s = TEACHER_S
+    for device in config.devices:
+        stages[device] = DEVICE_S
+        if device in DEVICES:  # the first of them waits for the teacher of all
+            stages[device] += teacher_s
+            teacher_s = 0.0
+    return stages
+
+
+def what_is_left(plan: Plan, library: Library, to_hear: bool) -> Plan:
+    """The plan of a run that was stopped, as it stands: what it has spoken is in the library, the rest is to be made.
+
+    Args:
+        to_hear: the clips are still to be put into rooms and noise.
+    """
+    left = remaining(plan.requests, library)
+    rows = []
+    for row in plan.buckets:
+        engines = [request.engine for request in left if request.bucket == row.bucket]
+        by_engine = {engine: engines.count(engine) for engine in sorted(set(engines))}
+        reused = row.reused + row.generate - len(engines)
+        rows.append(replace(row, reused=reused, generate=len(engines), by_engine=by_engine))
+    estimate = sum(estimated_s(plan.config, plan.clips, plan.requests, left, to_hear).values())
+    return replace(plan, buckets=tuple(rows), requests=tuple(left), estimate_s=estimate)
+
+
+def run_splits(plan: Plan, engines: Mapping[str, Engine]) -> VoiceSplits:
+    """The division of voices that the plan was made with."""
+    voices = {name: engine.voices(plan.config.language) for name, engine in engines.items()}
+    return split_voices(voices, plan.config.hold_out, plan.config.learns)
+
+
+def save_plan(plan: Plan, path: Path) -> None:
+    """Write the plan as JSON, so that a run that was killed goes on with the same one."""
+    with storing("writing the plan"), atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(asdict(plan), ensure_ascii=False))
+
+
+def load_plan(path: Path) -> Plan | None:
+    """The inverse of :func:`save_plan`; None where there is none, or one that this version of Hark did not write."""
+    try:
+        content = json.loads(path.read_text())
+        config = _config_of(content.pop("config"))
+        rows = tuple(BucketPlan(**{**row, "texts": tuple(row["texts"])}) for row in content.pop("buckets"))
+        requests = tuple(PlannedRequest(**request) for request in content.pop("requests"))
+        clips = tuple(PlannedClip(**clip) for clip in content.pop("clips"))
+        return Plan(config=config, buckets=rows, requests=requests, clips=clips, **content)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None  # damaged or of another version: planning again finds the clips that are there by their texts
+
+
+def config_of_run(folder: Path) -> RunConfig | None:
+    """What the run of a job's folder was asked for, of this Hark or an earlier one; None where it is gone."""
+    try:
+        return _config_of(json.loads((folder / "plan.json").read_text())["config"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _config_of(values: dict[str, Any]) -> RunConfig:
+    return RunConfig(**{**values, "engines": tuple(values["engines"]), "devices": tuple(values.get("devices", ()))})
+
+
+def remaining(requests: Iterable[PlannedRequest], library: Library) -> list[PlannedRequest]:
+    """The requests whose clips are not in the library yet."""
+    requests = list(requests)
+    present = library.request_ids_present([r.request_id for r in requests])
+    return [r for r in requests if r.request_id not in present]

@@ -1,0 +1,1 @@
+"""Scores of phrases that no detector was trained for."""

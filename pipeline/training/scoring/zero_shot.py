@@ -1,0 +1,114 @@
+"""A phrase in live audio and in recordings without any training: by a large detector that was never calibrated, and
+where its encoder is not installed, by the phones of Hark's own recognizer.
+
+How well the phones of a phrase match and what the decoder says of it (``model.rescoring``) are added up as a calibrated
+detector adds them up. Above which sum that is the phrase, calibration reads off hours of other speech; here it is one
+number for all phrases.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from threading import Lock
+
+import numpy as np
+
+from core.audio_file import SAMPLE_RATE
+from model.decoder_tokens import spellings
+from model.encoder import loaded_backbone
+from model.encoder_backbone import FRAME_SAMPLES, encoder_path
+from model.encoder_detector import EncoderDetector
+from model.phones import outputs_of
+from model.second_pass import verifier_name
+from phrase_augmentation.keyphrase import Keyphrase
+from pipeline.training.planning.config import is_known
+from pipeline.training.scoring.keyword_scoring import PhoneScorer, keyword_scores, peaks
+
+RESCORE_ABOVE = -4.0  # a match score that trained detectors of several phrases ask from (-3.4 to -4.0), or lower
+WINDOW_S = 2.0  # that a phrase fits into
+PHRASES = 4  # whose scorers are kept between two windows
+ASKED_EVERY = 24  # frames at least between two places where the decoder is asked: a stream's windows are as far apart
+
+
+class UntrainedDetector:
+    """Scores of a phrase in recordings; see :mod:`pipeline.training.scoring.keyword_scoring`, whose ``FrameScores``
+    :meth:`scores` is."""
+
+    name = "moonshine-tiny, untrained"
+    frame_s = FRAME_SAMPLES / SAMPLE_RATE
+    least = 0.5
+
+    def __init__(self, keyphrase: Keyphrase) -> None:
+        """Load what the phrase needs, the second pass too.
+
+        Raises:
+            HarkError: the phrase has no phones, or the package with the encoder is missing.
+        """
+        ways = outputs_of(keyphrase)
+        self._detector = EncoderDetector.of_phrase(
+            ways, WINDOW_S, spellings(keyphrase.text), RESCORE_ABOVE, verifier_name()
+        )
+        assert self._detector.second_pass is not None
+
+    def scores(self, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The score from 0 to 1 of the phrase ending at each frame of audio [samples], and the frame where it began."""
+        detector, second_pass = self._detector, self._detector.second_pass
+        assert second_pass is not None
+        roots, states = loaded_backbone().hear(audio)
+        if not len(roots):
+            return np.zeros(0, np.float32), np.zeros(0, np.int64)
+        match = detector.follow(roots)
+        scores = np.zeros(len(match), np.float32)
+        asked = peaks(match, RESCORE_ABOVE, ASKED_EVERY)
+        gains = [second_pass.gain(roots, states, frame) for frame in asked]
+        scores[asked] = detector.score(match[asked] + np.asarray(gains, np.float32))
+        _, starts = keyword_scores(2 * np.log(np.maximum(roots, 1e-4)), detector.config.pronunciations[0])
+        return scores, starts
+
+    @property
+    def window_samples(self) -> int:
+        """How much audio :meth:`window_score` takes."""
+        return self._detector.config.window_samples
+
+    def window_score(self, audio: np.ndarray) -> float:
+        """The score of the phrase ending in the last 960 ms of audio [window_samples], as a trained large detector
+        gives it on a stream."""
+        heard = loaded_backbone().window(np.asarray(audio, np.float32), self.window_samples // FRAME_SAMPLES)
+        return float(self._detector.window_scores([heard])[0])
+
+
+def scorer_of(keyphrase: Keyphrase, recognizer: bool = False) -> UntrainedDetector | PhoneScorer:
+    """The better scorer that there is here for the phrase's language.
+
+    Args:
+        recognizer: Hark's own recognizer, even where there is a better one.
+
+    Raises:
+        HarkError: the phrase has no phones.
+    """
+    encoder = encoder_path() is not None and is_known(keyphrase.language)
+    return UntrainedDetector(keyphrase) if encoder and not recognizer else PhoneScorer(keyphrase)
+
+
+_making = Lock()
+
+
+@lru_cache(PHRASES)
+def _scorer(phrase: str, language: str) -> UntrainedDetector | PhoneScorer:
+    """Made and used once, so that the next use is as fast as all others."""
+    scorer = scorer_of(Keyphrase.of(phrase, language))
+    scorer.window_score(np.zeros(scorer.window_samples, np.float32))
+    return scorer
+
+
+def window_score(phrase: str, language: str, audio: np.ndarray | None = None) -> tuple[float, float, int]:
+    """The score of a phrase at the end of audio [samples, 16 kHz], padded with silence, its threshold, and how much
+    audio is heard at once; without audio the scorer is only made ready. For the speech service."""
+    with _making:  # once, and not by two requests at a time: its graphs come from torch's exporter, which is for one
+        scorer = _scorer(phrase, language)
+    samples = scorer.window_samples
+    score = 0.0
+    if audio is not None:
+        heard = audio[-samples:]
+        score = scorer.window_score(np.pad(heard, (samples - len(heard), 0)))
+    return score, scorer.least, samples

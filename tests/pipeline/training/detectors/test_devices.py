@@ -1,0 +1,295 @@
+"""Detectors for devices detect their phrase by an unseen voice in the device's own runtime."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.audio_file import SAMPLE_RATE, write_audio
+from core.errors import HarkError
+from core.events import Event, Reporter, silent_reporter
+from lab.weights.negative_speech import write_negative_speech
+from model.asr.packed import Utterance
+from model.dataset import FeatureStore, open_store
+from model.detector import as_streams
+from model.examples import SoundSources
+from model.features import StoredFrames
+from model.fused_detector import FusedDetector
+from phrase_augmentation.keyphrase import Keyphrase
+from pipeline.training.clips.examples import CLIP_COLUMNS, ExamplePlan
+from pipeline.training.detectors import devices, making
+from pipeline.training.detectors import teacher as teacher_module
+from pipeline.training.detectors.devices import NoRuntimeError, make_for_device
+from pipeline.training.detectors.teacher import Teacher, make_teacher
+from pipeline.training.measuring.evaluation import FA_PER_DAY, score_split
+from pipeline.training.negatives import negative_speech
+from pipeline.training.negatives.negative_speech import TESTED, heard_for_calibration, heard_negatives
+from pipeline.training.planning.config import DEVICES, EFFORTS, BucketSize, Effort, RunConfig
+from tests.pipeline.training.tiny_run import FEW_ROOMS
+from tests.support.device_runtimes import detections
+
+PHRASE = "hey compass"
+MELODY = (600.0, 1500.0, 900.0)  # Hz: how the phrase sounds here
+CONFIG = RunConfig(PHRASE, effort="tiny", devices=DEVICES, seed=1)
+NEED = 3 * SAMPLE_RATE
+
+
+def sung(notes: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
+    """Return notes of 200 ms, each with two overtones, in a voice and at a level of its own."""
+    time = np.arange(int(0.2 * SAMPLE_RATE)) / SAMPLE_RATE
+    pitch, parts = rng.uniform(0.97, 1.03), rng.uniform(0.2, 1.0, 3)
+    tones = [sum(p * np.sin(2 * np.pi * n * k * pitch * time) for k, p in enumerate(parts, 1)) for n in notes]
+    audio = np.concatenate(tones) * np.minimum(
+        1.0, np.minimum(np.arange(3 * len(time)), np.arange(3 * len(time))[::-1]) / 400
+    )
+    return np.pad(0.2 * audio / np.abs(audio).max(), 1600).astype(np.float32)
+
+
+def others(rng: np.random.Generator, least: int = 1) -> tuple[float, ...]:
+    """Return another melody that differs in at least ``least`` notes."""
+    notes = list(MELODY)
+    for place in rng.permutation(3)[: rng.integers(least, 4)]:
+        notes[place] = float(rng.choice([350.0, 1150.0, 2100.0, 2700.0]))
+    return tuple(notes)
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> pd.DataFrame:
+    """The phrase and similar ones in three splits."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for split, count in (("train", 40), ("validation", 12), ("test", 12)):
+        for number in range(2 * count):
+            said = number % 2 == 0
+            path = tmp_path / f"{split}-{number}.wav"
+            write_audio(path, sung(MELODY if said else others(rng), rng))
+            bucket = "positive" if said else ("confusable", "plain_negative")[number // 2 % 2]
+            text = PHRASE if said else f"another melody {number}"
+            rows.append(
+                {**dict.fromkeys(CLIP_COLUMNS, 0), "clip_id": len(rows), "path": str(path), "label": int(said),
+                 "bucket": bucket, "engine": "organ", "voice": split, "speaker": split, "split": split, "text": text,
+                 "licence": "CC0-1.0", "seconds": 0.8, "corpus": "", "phrase_start_s": -1.0, "phrase_end_s": -1.0}
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Melodies of fifteen singers instead of the shipped real speech; one of them sings the phrase."""
+    rng = np.random.default_rng(1)
+    utterances = []
+    for number in range(90):
+        path, singer = tmp_path / f"melody-{number}.wav", f"singer {number % 15}"
+        text = "well hey compass" if number == 7 else f"melody {number}"
+        write_audio(path, np.concatenate([sung(MELODY if number == 7 else others(rng), rng) for _ in range(3)]))
+        utterances.append(Utterance(str(path), text, (), singer, "songs", True, ""))
+    made = tmp_path / "negative-speech.zip"
+    hours = write_negative_speech(utterances, made, {"licences": {"songs": "CC0-1.0"}})
+    assert set(hours) == {"train", "validation", "test"}
+    monkeypatch.setattr(negative_speech, "NEGATIVE_SPEECH", made)
+    return made
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> Effort:
+    effort = replace(EFFORTS["quick"], name="tiny", small_buckets=(BucketSize(4, 4),) * 4, device_steps=400)
+    monkeypatch.setitem(EFFORTS, "tiny", effort)
+    monkeypatch.setattr(SoundSources.__init__, "__defaults__", FEW_ROOMS)
+    return effort
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_file_hears_the_phrase_in_the_devices_own_runtime(
+    device: str, clips: pd.DataFrame, speech: Path, tiny: Effort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Some minutes of melodies do not say which threshold gives one false alarm in two hours.
+    half = [{"fa_per_day": rate, "threshold": 0.5, "extrapolated": False} for rate in FA_PER_DAY]
+    for module in (making, devices):
+        monkeypatch.setattr(module, "calibrated", lambda one, store: (one, half, score_split(one, store, "validation")))
+    monkeypatch.setitem(devices.STEP_SHARES, "esphome", 1.5)  # enough for melodies
+    job = tmp_path / "job"
+    made = make_for_device(device, CONFIG, clips, tmp_path / "data", job, silent_reporter())
+    about = made.report
+    assert about["bytes"] == {name: len(content) for name, content in made.files.items()}
+    assert all(name.startswith(f"{device}/hey_compass.") for name in made.files)
+    assert about["difference"] < devices.TOLERANCE[device] and about["utterances"] == 12
+    rng = np.random.default_rng(9)
+    pause = np.zeros(2 * SAMPLE_RATE, np.float32)
+    noise = (0.003 * rng.standard_normal(20 * SAMPLE_RATE)).astype(np.float32)
+    said = np.concatenate([noise[: 5 * SAMPLE_RATE]] + [part for _ in range(6) for part in (sung(MELODY, rng), pause)])
+    said[: len(noise)] += 0.1 * noise
+    other = np.concatenate([noise] + [part for _ in range(20) for part in (sung(others(rng, 3), rng), pause[::2])])
+    assert detections(device, made.files, said, tmp_path) >= 4
+    assert detections(device, made.files, other, tmp_path) <= 4  # of twenty
+    if device == "esphome":
+        assert len(made.files["esphome/hey_compass.tflite"]) < 60_000
+        manifest = json.loads(made.files["esphome/hey_compass.json"])
+        assert (manifest["type"], manifest["version"], manifest["wake_word"]) == ("micro", 2, "Hey Compass")
+        assert manifest["model"] == "hey_compass.tflite" and 0 < manifest["micro"]["probability_cutoff"] < 1
+
+
+def test_each_phrase_has_files_of_its_own_name_on_a_device() -> None:
+    assert devices.file_name("hey compass") == "hey_compass" and devices.file_name("what's up") == "what_s_up"
+    assert devices.file_name("grüß gott, café") == "gruss_gott_cafe"
+    names = [devices.file_name(phrase) for phrase in ("привет дом", "привет сад", "你好罗盘", "hey 罗盘")]
+    assert len(set(names)) == 4 and all(name.isascii() and name.replace("_", "").isalnum() for name in names)
+    network: Any = SimpleNamespace(network=SimpleNamespace(tflite=bytes))
+    files = devices._esphome_files(network, replace(CONFIG, phrase="what's up"), "what_s_up", 0.5)
+    assert json.loads(files["esphome/what_s_up.json"])["wake_word"] == "What's Up"
+
+
+def test_a_device_never_fires_below_the_threshold() -> None:
+    """ESPHome compares the sum of its last outputs with a whole step: ``int(255 * cutoff)`` for each of them."""
+    network: Any = SimpleNamespace(network=SimpleNamespace(tflite=bytes))
+    for threshold in np.linspace(0.3, 0.97, 500):
+        files = devices._esphome_files(network, CONFIG, "hey_compass", float(threshold))
+        micro = json.loads(files["esphome/hey_compass.json"])["micro"]
+        lowest = int(255 * micro["probability_cutoff"]) + 1 / micro["sliding_window_size"]  # mean output that fires
+        assert 256 * threshold <= lowest + 1e-9 < 256 * threshold + 1
+
+
+def test_the_teacher_s_targets_are_of_the_same_moment() -> None:
+    """The teacher's frames store their log-mel position; a device's frames come at other times."""
+    own, device = StoredFrames(1, 2, 10, 4, 5, 2), StoredFrames(3, 8, 2, 1, 20)
+    columns = {"split": "train", "clip_id": 1, "bucket": "positive", "condition": "train", "engine": "", "speaker": ""}
+    heard = np.repeat(np.arange(5, 205, 4), 2)[:, None] / 100
+
+    class Stub:
+        config = SimpleNamespace(stored=own)
+        batch_frames = 1000
+
+        def matches(self, stored: np.ndarray) -> np.ndarray:
+            return teacher_module.LEVEL + stored[:, own.window - 1 :: own.chunk, 0] / teacher_module.SLOPE
+
+    def store(counts: list[int], frames: np.ndarray) -> FeatureStore:
+        firsts = np.cumsum([0, *counts[:-1]])
+        rows = [{**columns, "clip_id": i, "first": f, "frames": n} for i, (f, n) in enumerate(zip(firsts, counts))]
+        return FeatureStore(frames, pd.DataFrame(rows))
+
+    short = own.window - 2  # frames of an example that holds no window
+    hers = store([len(heard), short], np.concatenate([heard, heard[:short]]).astype(np.float16))
+    students = store([23, 4], np.zeros((27, 3), np.float16))
+    examples = ExamplePlan((), SoundSources())
+    told = Teacher(cast(FusedDetector, Stub()), hers, examples).told(students, device)
+    ends = (20 + 8 * np.arange(23)) / 100
+    first = (5 + 2 * 8) / 100  # log-mel frames of the first window
+    assert np.isnan(told[:23]).tolist() == (ends < first).tolist() and np.isnan(told[23:]).all()
+    np.testing.assert_allclose(told[:23][ends >= first], ends[ends >= first], atol=0.01)
+    with pytest.raises(ValueError, match="different examples"):
+        Teacher(cast(FusedDetector, Stub()), hers, examples).told(store([23], np.zeros((23, 3), np.float16)), device)
+
+
+def test_a_large_detectors_run_trains_the_teacher(
+    clips: pd.DataFrame, speech: Path, tiny: Effort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(EFFORTS, "tiny", replace(tiny, device_steps=60, network_steps=120))
+    job, events = tmp_path / "job", list[Event]()
+    large = replace(CONFIG, size="large")
+    given = (None, large, clips, tmp_path / "data", job, Reporter(events.append))
+
+    def stages() -> set[str]:
+        return {str(event["name"]) for event in events if event["event"] == "stage"}
+
+    teacher = make_teacher(*given)
+    assert teacher is not None and "train" in stages()
+    made = make_for_device("openwakeword", large, clips, tmp_path / "data", job, silent_reporter(), lambda: teacher)
+    assert made.files
+    store = open_store(job / "openwakeword" / "features", 96)
+    assert store.told is not None
+
+    def told(label: int) -> float:
+        rows = store.where(split="train", label=label)
+        ends = rows[rows["phrase_end"] > 0]
+        return float(np.nanmean(store.told[ends["first"] + ends["phrase_end"]]))
+
+    assert told(1) > told(0) + 1
+    assert np.isnan(store.told[store.where(split="test")["first"]]).all()
+    events.clear()
+    again = make_teacher(*given)
+    assert again is not None and "features" not in stages()
+    assert make_teacher(None, replace(large, language="de"), clips, tmp_path / "data", job, silent_reporter()) is None
+
+
+def test_what_holds_the_phrase_is_no_negative_and_speech_is_heard_once(
+    speech: Path, tiny: Effort, tmp_path: Path
+) -> None:
+    detector = devices.untrained("esphome", 0)
+    told: list[Event] = []
+    pieces = list(heard_negatives(detector, Keyphrase(PHRASE), NEED, tmp_path / "data", Reporter(told.append)))
+    again = list(heard_negatives(detector, Keyphrase("some melody"), NEED, tmp_path / "data", Reporter(told.append)))
+    assert len(again) > len(pieces) and len({event["event"] for event in told if event["event"] == "stage"}) == 1
+    assert {piece.row["split"] for piece in pieces} == {"train", "validation", "test"}
+    assert all(piece.frames.shape[1] == 40 and piece.row["text"] == "" for piece in pieces)
+    for split, wanted in (("train", {"train"}), ("validation", set(TESTED)), ("test", set(TESTED))):
+        assert {piece.row["condition"] for piece in pieces if piece.row["split"] == split} == wanted
+
+
+@pytest.mark.parametrize("device", ["esphome", "openwakeword"])
+def test_thresholds_are_of_scores_as_the_device_compares_them(device: str) -> None:
+    """The device takes each score as it is; Hark's own runtime averages two."""
+    detector = devices.untrained(device, 0)
+    spike = np.asarray([0.1, 0.9, 0.1], np.float32)
+    (stream,) = as_streams(detector, [spike], pd.DataFrame({"phrase_end": [-1]}))
+    assert stream.scores.tolist() == spike.tolist()
+
+
+def test_who_is_learned_from_sets_no_threshold(speech: Path, tiny: Effort, tmp_path: Path) -> None:
+    detector = devices.untrained("esphome", 0)
+
+    def heard(learns: bool) -> dict[str, set[tuple[str, str]]]:
+        pieces = heard_for_calibration(detector, Keyphrase(PHRASE), 1.0, learns, tmp_path, silent_reporter())
+        found: dict[str, set[tuple[str, str]]] = {}
+        for piece in pieces:
+            found.setdefault(piece.row["split"], set()).add((piece.row["speaker"], piece.row["condition"]))
+        return found
+
+    assert set(heard(False)) == {"validation"}
+    both = heard(True)
+    assert set(both) == {"train", "validation"}
+    people = {split: {speaker for speaker, _ in rows} for split, rows in both.items()}
+    assert people["train"] and people["validation"] and not people["train"] & people["validation"]
+    conditions = {split: {condition for _, condition in rows} for split, rows in both.items()}
+    assert conditions == {"train": {"train"}, "validation": set(TESTED)}
+
+
+def test_damaged_negative_speech_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "broken.zip"
+    monkeypatch.setattr(negative_speech, "NEGATIVE_SPEECH", broken)
+    for content in (None, b"no zip"):
+        if content is not None:
+            broken.write_bytes(content)
+        with pytest.raises(HarkError, match=r"broken\.zip cannot be read"):
+            list(heard_negatives(devices.untrained("esphome", 0), Keyphrase(PHRASE), NEED, tmp_path, silent_reporter()))
+
+
+@pytest.mark.parametrize(("device", "package"), [("esphome", "pymicro_features"), ("openwakeword", "pyopen_wakeword")])
+def test_a_missing_runtime_is_reported_before_anything_is_made(
+    device: str, package: str, clips: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make() -> Teacher:
+        raise AssertionError("the teacher was made")
+
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(NoRuntimeError) as raised:
+        make_for_device(device, CONFIG, clips, tmp_path / "data", tmp_path / "job", silent_reporter(), make)
+    assert devices.NAMES[device] in raised.value.what and devices.PACKAGES[device] in raised.value.what_to_do
+
+
+def test_a_file_that_says_something_else_is_not_handed_out(
+    clips: pd.DataFrame, speech: Path, tiny: Effort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other(*arguments: Any) -> float:
+        return 0.2
+
+    monkeypatch.setattr(devices, "difference", other)
+    monkeypatch.setitem(EFFORTS, "tiny", replace(tiny, device_steps=2))
+    with pytest.raises(HarkError, match="file for ESPHome was not created"):
+        make_for_device("esphome", CONFIG, clips, tmp_path / "data", tmp_path / "job", silent_reporter())

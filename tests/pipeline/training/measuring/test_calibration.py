@@ -1,0 +1,142 @@
+"""Calibration: the default threshold is 0.5, and nothing else changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.backbone import BackboneConfig
+from model.backbone_detector import BackboneDetector, BackboneDetectorConfig
+from model.dataset import FeatureStore, FeatureWriter, open_store
+from model.encoder_detector import EncoderDetector
+from model.keyword_hmm import HMMDetector, KeywordHMM
+from model.metrics import count_false_alarms, phrase_scores
+from model.runtime.detector import logit
+from pipeline.training.measuring.evaluation import calibrate, calibrated, score_split, threshold_at
+from tests.support.untrained_bundle import line
+
+WAYS = ((5, 12, 30, 8), (5, 12, 31))
+
+
+def detector_of(kind: str) -> HMMDetector:
+    if kind == "encoder":
+        return EncoderDetector(replace(EncoderDetector.of_phrase(WAYS, 0.5).config, spellings=((3,),)))
+    return BackboneDetector(
+        BackboneDetectorConfig(pronunciations=WAYS, window_frames=24, backbone=BackboneConfig(phones=41))
+    )
+
+
+def store_of(detector: HMMDetector, folder: Path, minutes: int = 60, said: int = 0, unsaid: int = 0) -> FeatureStore:
+    """Make a store of random phones, a minute each; with a column for it, some frames are rescored.
+
+    It also has the phrase, ``said`` times as it is and ``unsaid`` times as nothing like it.
+    """
+    rng = np.random.default_rng(0)
+    writer = FeatureWriter(folder)
+    for number in range(minutes):
+        frames = np.sqrt(rng.dirichlet(np.full(41, 0.02), 3000))
+        column = np.repeat(rng.uniform(0, 1, (300, 1)) * (rng.random((300, 1)) < 0.02), 10, axis=0)
+        writer.append(
+            np.concatenate([frames, column], axis=1)[:, : detector.config.stored.width], phrase_start=-1,
+            phrase_end=-1, label=0, split=("validation", "test")[number % 10 == 0], condition="clean",
+            bucket="plain_negative", engine="x", voice="", speaker="", clip_id=-1, text="",
+        )  # fmt: skip
+    for number in range(said + unsaid):
+        phones = np.full((100, detector.config.stored.width), 0.01)
+        phones[:, 41:] = 0.0
+        if number < said:
+            phones[60:90, :41][np.arange(30), np.repeat(WAYS[1], 10)], phones[60:, 41:] = 0.99, 6.0
+        writer.append(
+            phones, phrase_start=60, phrase_end=90, label=1, split="validation", condition="clean", bucket="positive",
+            engine="piper", voice="", speaker="", clip_id=number, text="",
+        )  # fmt: skip
+    writer.close()
+    return open_store(folder, detector.config.stored.width)
+
+
+@pytest.mark.parametrize("kind", ["backbone", "encoder"])
+def test_the_default_threshold_is_a_half_and_every_alarm_stays_where_it_was(kind: str, tmp_path: Path) -> None:
+    before = detector_of(kind)
+    store = store_of(before, tmp_path)
+    after, thresholds, validation = calibrated(before, store)
+    assert threshold_at(thresholds, 12.0) == pytest.approx(0.5, abs=0.03)  # smoothing is not linear
+    again = score_split(after, store, "validation")
+    for one, other in zip(validation.streams, again.streams, strict=True):
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
+    assert calibrate(again) == thresholds
+
+    # The same match score for each rate, whatever line the detector came with.
+    first = score_split(before, store, "validation")
+    for old, new in zip(calibrate(first), thresholds, strict=True):
+        matches = [
+            (float(logit(row["threshold"])) - model.match.bias.item()) / model.match.weight.item()
+            for row, model in ((old, before), (new, after))
+        ]
+        assert matches[0] == pytest.approx(matches[1], abs=0.1) and old["extrapolated"] == new["extrapolated"]
+        if not new["extrapolated"]:
+            assert count_false_alarms(first.streams, old["threshold"]) == count_false_alarms(
+                validation.streams, new["threshold"]
+            )
+    assert before.match.bias.item() == pytest.approx(-before.slope * before.level), "it is another detector"
+
+
+def test_no_default_threshold_is_lower_than_what_similar_phrases_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = detector_of("encoder")
+    store = store_of(detector, tmp_path, 12)
+    free, thresholds, _ = calibrated(detector, store)
+    level = -free.match.bias.item() / free.match.weight.item()
+    monkeypatch.setattr(EncoderDetector, "least", level + 0.5)
+    raised, higher, validation = calibrated(detector, store)
+    assert -raised.match.bias.item() / raised.match.weight.item() == pytest.approx(level + 0.5)
+    assert threshold_at(higher, 12.0) == 0.5 and [row["fa_per_day"] for row in higher if row.get("raised")][-1] == 12.0
+    assert not any(row.get("raised") for row in thresholds)
+    assert threshold_at(higher, 240.0) < 0.5, "who wants more false alarms gets them"
+    assert count_false_alarms(validation.streams, 0.5) <= 0.5 * sum(stream.hours for stream in validation.streams)
+    monkeypatch.setattr(EncoderDetector, "least", level - 0.5)
+    assert calibrated(detector, store)[1] == thresholds
+
+
+@pytest.mark.parametrize(("unsaid", "raised"), [(1, True), (4, False)])
+def test_a_floor_costs_a_tenth_of_the_phrase_at_most(
+    unsaid: int, raised: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = detector_of("encoder")
+    store = store_of(detector, tmp_path, 12, said=16, unsaid=unsaid)
+    free, _, validation = calibrated(detector, store)
+    level = -free.match.bias.item() / free.match.weight.item()
+    heard = phrase_scores(validation.pick(validation.positive))
+    assert (heard < 0.5).sum() == unsaid
+    monkeypatch.setattr(EncoderDetector, "least", level + 0.5)
+    _, thresholds, _ = calibrated(detector, store)
+    assert [row["fa_per_day"] for row in thresholds if row.get("raised")][-1:] == ([12.0] if raised else [])
+
+
+def test_a_previous_line_is_replaced(tmp_path: Path) -> None:
+    detector = detector_of("backbone")
+    store = store_of(detector, tmp_path, 12)
+    lines = []
+    for slope, bias in ((5.0, 6.0), (4.2, 5.1), (2.0, 0.0)):
+        after, thresholds, _ = calibrated(line(detector.centred(0.0), slope, bias), store)
+        lines.append((after.match.weight.item(), after.match.bias.item(), threshold_at(thresholds, 12.0)))
+    assert lines[0] == lines[1] == lines[2] and lines[0][0] == 5.0
+
+
+def test_the_phrase_is_followed_through_the_split_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = detector_of("backbone")
+    store = store_of(detector, tmp_path, 12)
+    followed = 0
+    forward = KeywordHMM.forward
+
+    def counted(self, heard, value=None):  # type: ignore[no-untyped-def]
+        nonlocal followed
+        followed += heard.shape[0] * heard.shape[1]
+        return forward(self, heard, value)
+
+    monkeypatch.setattr(KeywordHMM, "forward", counted)
+    calibrated(detector, store)
+    assert followed == pytest.approx(store.where(split="validation")["frames"].sum(), rel=0.01)

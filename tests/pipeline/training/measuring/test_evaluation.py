@@ -1,0 +1,224 @@
+"""Evaluation: thresholds from the validation streams, results from the test, each counted in the right place."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from model.metrics import ScoredStream, count_false_alarms, poisson_interval, wilson_interval
+from pipeline.training.measuring.evaluation import (
+    DEFAULT_FA_PER_DAY,
+    FA_PER_DAY,
+    REPORTED_FA_PER_HOUR,
+    ScoredSplit,
+    accepted_confusables,
+    at_threshold,
+    calibrate,
+    measure,
+    threshold_at,
+)
+from tests.support.scored_split import MINUTE, split_of
+
+
+@pytest.fixture(scope="module")
+def validation() -> ScoredSplit:
+    return split_of(0)
+
+
+@pytest.fixture(scope="module")
+def test() -> ScoredSplit:
+    return split_of(1)
+
+
+@pytest.fixture(scope="module")
+def thresholds(validation: ScoredSplit) -> list[dict[str, Any]]:
+    return calibrate(validation)
+
+
+def test_masks_divide_the_segments(validation: ScoredSplit) -> None:
+    masks = np.stack([validation.positive, validation.confusables, validation.ordinary])
+    assert (masks.sum(axis=0) == 1).all()
+    assert masks.sum(axis=1).tolist() == [80, 40, 240]
+    assert len(validation.pick(validation.confusables)) == 40
+
+
+def test_a_rarer_false_alarm_has_no_lower_threshold(validation: ScoredSplit, thresholds: list[dict[str, Any]]) -> None:
+    assert [row["fa_per_day"] for row in thresholds] == list(FA_PER_DAY)
+    levels = [row["threshold"] for row in thresholds]
+    assert levels == sorted(levels, reverse=True) and min(levels) > 0 and max(levels) < 1
+    hours = sum(s.hours for s in validation.pick(validation.ordinary))
+    for row in thresholds:
+        assert row["extrapolated"] == (row["fa_per_day"] / 24 * hours < 3)
+        if not row["extrapolated"]:
+            alarms = count_false_alarms(validation.pick(validation.ordinary), row["threshold"])
+            assert alarms <= row["fa_per_day"] / 24 * hours + 1e-9
+    assert threshold_at(thresholds, 12.0) == levels[FA_PER_DAY.index(12.0)]
+
+
+@pytest.mark.parametrize("least", [0.0, 0.5, 0.9, 0.999])
+def test_a_stricter_setting_is_stricter(validation: ScoredSplit, least: float) -> None:
+    """Also if the floor against confusables is higher than any rate of ordinary speech requires."""
+    rates = sorted({*FA_PER_DAY, *(24 * rate for rate in REPORTED_FA_PER_HOUR)})
+    rows = {row["fa_per_day"]: row for row in calibrate(validation, rates, least)}
+    levels = [row["threshold"] for rate, row in rows.items() if rate <= DEFAULT_FA_PER_DAY]
+    assert levels == sorted(set(levels), reverse=True) and levels[-1] >= least and levels[0] < 1.0
+    accepted = [at_threshold(validation, level)["confusables"]["value"] for level in levels]
+    assert accepted == sorted(accepted)
+    # The floor holds from the default rate on; who wants more false alarms than that gets them.
+    assert rows[240.0] == calibrate(validation)[FA_PER_DAY.index(240.0)]
+    for row in calibrate(validation, least=least):  # a rate has one threshold, whatever other rates are asked for
+        assert row["threshold"] == pytest.approx(rows[row["fa_per_day"]]["threshold"], abs=1e-12)
+
+
+@pytest.fixture(scope="module")
+def results(validation: ScoredSplit, test: ScoredSplit, thresholds: list[dict[str, Any]]) -> dict[str, Any]:
+    return measure(test, thresholds, validation)
+
+
+def test_results_come_from_the_test_at_the_bundles_thresholds(
+    test: ScoredSplit, thresholds: list[dict[str, Any]], results: dict[str, Any]
+) -> None:
+    assert [row["fa_per_hour_wanted"] for row in results["at_rates"]] == list(REPORTED_FA_PER_HOUR)
+    by_rate = {row["fa_per_hour_wanted"]: row for row in results["at_rates"]}
+    for rate in (0.5, 2.0):
+        assert by_rate[rate]["threshold"] == threshold_at(thresholds, 24 * rate), "what is reported is what is shipped"
+    assert results["default_threshold"] == by_rate[DEFAULT_FA_PER_DAY / 24]["threshold"]
+    negatives = test.pick(test.ordinary)
+    hours = sum(s.hours for s in negatives)
+    assert results["hours"] == pytest.approx(hours) == pytest.approx(4.0)
+    for row in results["at_rates"]:
+        assert row["false_alarms"] == count_false_alarms(negatives, row["threshold"])
+        assert row["fa_per_hour"]["value"] == pytest.approx(row["false_alarms"] / hours)
+        assert row["fa_per_hour"]["low"] <= row["fa_per_hour"]["value"] <= row["fa_per_hour"]["high"]
+        assert set(row["miss_rate"]) == {"all", "clean", "noisy"}
+    for row in results["at_thresholds"]:
+        assert row["false_alarms"] == count_false_alarms(negatives, row["threshold"])
+    shipped = {row["threshold"] for row in thresholds}
+    assert [row["threshold"] for row in results["at_thresholds"]] == sorted(shipped)
+    misses = [row["miss_rate"]["all"]["value"] for row in results["at_rates"]]
+    assert misses == sorted(misses, reverse=True) and misses[0] > misses[-1]
+    json.dumps(results, allow_nan=False)
+
+
+def test_an_utterance_that_is_heard_twice_is_one_trial(
+    validation: ScoredSplit, test: ScoredSplit, thresholds: list[dict[str, Any]], results: dict[str, Any]
+) -> None:
+    """40 utterances quiet and in noise: the mean of 80 renderings, with the interval of 40 trials."""
+    table = test.table.copy()
+    positive = np.flatnonzero(test.positive)
+    table.loc[positive, "clip_id"] = [1000 + place // 4 * 2 + place % 2 for place in range(len(positive))]
+    confusing = np.flatnonzero(test.confusables)
+    table.loc[confusing, "clip_id"] = [2000 + place // 2 for place in range(len(confusing))]
+    twice = measure(ScoredSplit(table, test.streams), thresholds, validation)
+    assert (twice["positives"], twice["utterances"]) == (80, 40) and results["utterances"] == 80
+    for rate, before in zip(twice["at_rates"], results["at_rates"]):
+        new, old = rate["miss_rate"]["all"], before["miss_rate"]["all"]
+        assert new["value"] == pytest.approx(old["value"])
+        assert new == pytest.approx(wilson_interval(old["value"] * 40, 40).as_dict())
+        assert new["low"] < old["low"] and new["high"] > old["high"]
+        assert rate["miss_rate"]["clean"] == before["miss_rate"]["clean"], "each is there once"
+    assert twice["confusables"]["said"] == 40
+    assert twice["confusables"]["rate"] == pytest.approx(wilson_interval(3, 20).as_dict())
+    assert all(row["utterances"] <= row["clips"] for row in twice["by_speaker"])
+
+
+def test_an_hour_that_is_heard_in_three_conditions_is_one_hour() -> None:
+    """Its false alarms are not independent: the interval is that of one hour, the rate that of all."""
+    quiet = np.full(60 * MINUTE, 0.1, np.float32)
+    loud = quiet.copy()
+    loud[MINUTE] = 0.9
+    streams = [ScoredStream(scores, np.empty(0)) for scores in (loud, loud, quiet)]
+    row = {"text": "", "voice": "", "speaker": "", "clip_id": -1, "label": 0, "bucket": "plain_negative"}
+    table = pd.DataFrame([{**row, "engine": "bank:a", "condition": name} for name in ("clean", "noisy", "far")])
+    split = ScoredSplit(table, streams)
+    assert split.distinct_hours(split.ordinary) == pytest.approx(1.0)
+    found = at_threshold(split, 0.5)
+    assert found["false_alarms"] == 2 and found["fa_per_hour"]["value"] == pytest.approx(2 / 3)
+    expected = poisson_interval(2 / 3, 1.0)
+    assert (found["fa_per_hour"]["low"], found["fa_per_hour"]["high"]) == (expected.low, expected.high)
+    assert expected.high > poisson_interval(2, 3.0).high
+    table["engine"] = ["bank:a", "bank:a", "noise"]
+    assert ScoredSplit(table, streams).distinct_hours(split.ordinary) == pytest.approx(2.0)
+
+
+def test_misses_are_of_the_voices_nearest_to_people(
+    validation: ScoredSplit, test: ScoredSplit, thresholds: list[dict[str, Any]], results: dict[str, Any]
+) -> None:
+    assert results["robots"]["utterances"] == results["utterances"] == 80, "no voice but robots: they are what there is"
+    table = test.table.copy()
+    neural = test.positive & (table["engine"] == "flite").to_numpy()
+    table.loc[neural, "engine"] = "hibari"
+    found = measure(ScoredSplit(table, test.streams), thresholds, validation)
+    assert (found["utterances"], found["robots"]["utterances"]) == (40, 40)
+    assert found["clips"] == {"all": 40, "clean": 20, "noisy": 20}
+    own = {row["condition"]: row["miss_rate"] for row in found["by_engine"] if row["engine"] == "hibari"}
+    for row in found["at_rates"]:
+        if row["threshold"] == found["default_threshold"]:
+            assert row["miss_rate"]["clean"] == own["clean"] and row["miss_rate"]["noisy"] == own["noisy"]
+    assert found["far"]["utterances"] == 0 and found["far"]["miss_rate"]["value"] is None
+    table.loc[np.flatnonzero(neural)[:10], "condition"] = "far"
+    apart = measure(ScoredSplit(table, test.streams), thresholds, validation)
+    assert (apart["utterances"], apart["far"]["utterances"], apart["robots"]["utterances"]) == (30, 10, 40)
+
+
+def test_a_report_names_nobody(
+    validation: ScoredSplit, test: ScoredSplit, thresholds: list[dict[str, Any]], results: dict[str, Any]
+) -> None:
+    table = test.table.copy()
+    voices = sorted(set(table["speaker"][test.positive]))
+    for name, engine, speaker in zip(voices, ("corpus", "mined", "corpus"), ("anna", "anna", "ben")):
+        table.loc[table["speaker"] == name, ["engine", "speaker"]] = engine, speaker
+    found = measure(ScoredSplit(table, test.streams), thresholds, validation)["by_speaker"]
+    people = {(row["engine"], row["speaker"]) for row in found}
+    assert {("corpus", "#1"), ("corpus", "#2"), ("mined", "#1")} < people and len(people) == len(results["by_speaker"])
+    assert voices[3] in {speaker for _engine, speaker in people}
+
+
+def test_tables_add_up(results: dict[str, Any]) -> None:
+    assert results["positives"] == 80
+    by_engine = {(r["engine"], r["condition"]): r for r in results["by_engine"]}
+    assert {key: r["clips"] for key, r in by_engine.items()} == {
+        (engine, condition): 20 for engine in ("espeak", "flite") for condition in ("clean", "noisy")
+    }
+    assert by_engine["flite", "clean"]["miss_rate"]["value"] > by_engine["espeak", "clean"]["miss_rate"]["value"]
+    assert sum(r["clips"] for r in results["by_speaker"]) == 80 and len(results["by_speaker"]) == 4
+    at_default = next(r for r in results["at_rates"] if r["fa_per_hour_wanted"] == 0.5)
+    assert sum(r["false_alarms"] for r in results["false_alarms_by"]) == at_default["false_alarms"]
+    assert sum(r["hours"] for r in results["false_alarms_by"]) == pytest.approx(results["hours"])
+    assert {r["engine"] for r in results["false_alarms_by"]} == {"corpus", "noise"}
+    confusables = results["confusables"]
+    assert (confusables["said"], confusables["accepted"]) == (40, 6) and confusables["rate"]["value"] == 0.15
+    assert confusables["worst"] == [
+        {"text": "hey compost", "accepted": 3, "said": 20},
+        {"text": "hay compass", "accepted": 3, "said": 20},
+    ]
+    for name in ("all", "clean", "noisy"):
+        curve = results["det"][name]
+        assert np.all(np.diff(curve["miss_rate"]) >= 0) and np.all(np.diff(curve["fa_per_hour"]) <= 0)
+
+
+def test_what_people_say_comes_first_of_what_fooled_it(test: ScoredSplit) -> None:
+    table = test.table.copy()
+    confusables = np.flatnonzero(test.confusables)
+    table.loc[confusables[::2], "text"] = "hey clompass"  # no word
+    found = accepted_confusables(ScoredSplit(table, test.streams), 0.0)
+    assert [row["text"] for row in found["worst"]][-1] == "hey clompass"
+    table.loc[confusables, "bucket"] = "inbetween"
+    table.loc[confusables[1::2], "text"] = "hey compost good night"
+    table.loc[confusables[0], ["text", "bucket"]] = ["hey compost", "confusable"]
+    found = accepted_confusables(ScoredSplit(table, test.streams), 0.0)
+    assert found["worst"][0] == {"text": "hey compost", "accepted": 1, "said": 1}, "a phrase before any sentence"
+
+
+def test_no_confusables_and_no_noisy_positives_are_no_numbers(
+    validation: ScoredSplit, test: ScoredSplit, thresholds: list[dict[str, Any]]
+) -> None:
+    keep = ~test.confusables & ~(test.positive & (test.table["condition"] == "noisy").to_numpy())
+    fewer = ScoredSplit(test.table[keep].reset_index(drop=True), test.pick(keep))
+    results = measure(fewer, thresholds, validation)
+    assert results["confusables"]["rate"] == {"value": None, "low": 0.0, "high": 1.0}
+    assert results["at_rates"][0]["miss_rate"]["noisy"]["value"] is None

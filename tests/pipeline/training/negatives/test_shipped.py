@@ -1,0 +1,115 @@
+"""The shipped real speech in the calibration of detectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.audio_file import write_audio
+from core.events import Event, Reporter, silent_reporter
+from lab.weights.negative_speech import split_of, write_negative_speech
+from model.asr.packed import Utterance
+from model.backbone_detector import BackboneDetector
+from model.examples import SoundSources
+from model.phones import outputs_of
+from model.shipped_weights import shipped_backbone
+from model.tiny_crnn import TinyCRNN
+from phrase_augmentation.keyphrase import Keyphrase
+from pipeline.training.negatives import negative_speech
+from pipeline.training.negatives.negative_speech import TESTED, UNHEARD, heard_negatives
+from pipeline.training.negatives.shipped import about_shipped_negatives, shipped_negatives
+from pipeline.training.planning.splits import SPLITS
+from tests.pipeline.training.tiny_run import FEW_ROOMS
+from tests.support.small_crnn import small_crnn
+
+PHRASE = Keyphrase("hey compass")
+TEXTS = ("the tea is cold", "well hey compass", "nobody has a compass", "it rains")
+
+
+@pytest.fixture
+def speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Four people of a corpus that a backbone was trained on, and four of another, instead of the shipped ones."""
+    rng = np.random.default_rng(0)
+    utterances = []
+    for corpus in ("heard", UNHEARD[0]):
+        for number, text in enumerate(TEXTS):
+            path = tmp_path / f"{corpus}-{number}.wav"
+            write_audio(path, (0.1 * rng.standard_normal(64_000)).astype(np.float32))
+            utterances.append(Utterance(str(path), text, (), f"{corpus} {number}", corpus, True, ""))
+    made = tmp_path / "negative-speech.zip"
+    write_negative_speech(utterances, made, {"licences": {"heard": "CC0-1.0", UNHEARD[0]: "MIT"}})
+    monkeypatch.setattr(negative_speech, "NEGATIVE_SPEECH", made)
+    monkeypatch.setattr(SoundSources.__init__, "__defaults__", FEW_ROOMS)
+    return made
+
+
+def standard() -> BackboneDetector:
+    return BackboneDetector.of_phrase(shipped_backbone()[0], outputs_of(PHRASE), 1.2)
+
+
+@pytest.mark.usefixtures("speech")
+def test_people_that_no_backbone_was_trained_on_are_the_test(tmp_path: Path) -> None:
+    told: list[Event] = []
+    pieces = list(shipped_negatives(standard(), PHRASE, 9.0, 9.0, 0, tmp_path, Reporter(told.append)))
+    corpora = {(piece.row["engine"], piece.row["split"]) for piece in pieces}
+    assert corpora == {("bank:heard", "validation"), (f"bank:{UNHEARD[0]}", "test")}
+    assert len(pieces) == 2 * (len(TEXTS) - 1) * len(TESTED), "each in all conditions, without those with the phrase"
+    assert any(event["event"] == "stage" for event in told)
+    told.clear()
+    again = list(shipped_negatives(standard(), Keyphrase("iron will"), 9.0, 9.0, 0, tmp_path, Reporter(told.append)))
+    assert not told and len(again) == 2 * len(TEXTS) * len(TESTED), "heard once for all phrases"
+    width = standard().config.stored.width
+    assert all(piece.frames.shape[1] == width and len(piece.frames) > 0 for piece in pieces)
+
+
+@pytest.mark.usefixtures("speech")
+def test_as_much_as_is_asked_for(tmp_path: Path) -> None:
+    seconds = 5.0
+    pieces = list(
+        shipped_negatives(standard(), Keyphrase("iron will"), 9.0, seconds / 3600, 0, tmp_path, silent_reporter())
+    )
+    assert {(piece.row["split"]) for piece in pieces} == {"validation", "test"}
+    assert len(pieces) < 2 * len(TEXTS) * len(TESTED)
+
+
+def test_detectors_that_hear_different_parts_leave_out_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The phrase is known to occur in the test only, so it may occur anywhere in speech without a transcript."""
+    rng = np.random.default_rng(0)
+    utterances, said = [], set()
+    for number in range(12):
+        path, speaker = tmp_path / f"{number}.wav", f"somebody {number}"
+        write_audio(path, (0.1 * rng.standard_normal(16_000)).astype(np.float32))
+        text = ("", "it rains")[number % 2]
+        if split_of(speaker) == "test":
+            text = "well hey compass"
+        said.add((split_of(speaker), text))
+        utterances.append(Utterance(str(path), text, (), speaker, "heard", True, ""))
+    assert {("train", ""), ("train", "it rains"), ("test", "well hey compass")} <= said
+    made = tmp_path / "negative-speech.zip"
+    write_negative_speech(utterances, made, {"licences": {"heard": "CC0-1.0"}})
+    monkeypatch.setattr(negative_speech, "NEGATIVE_SPEECH", made)
+    monkeypatch.setattr(SoundSources.__init__, "__defaults__", FEW_ROOMS)
+
+    def trained_on(phrase: str, *splits: str) -> int:
+        pieces = heard_negatives(standard(), Keyphrase(phrase), 16_000, tmp_path, silent_reporter(), splits)
+        return sum(piece.row["split"] == "train" for piece in pieces)
+
+    assert trained_on("hey compass", "train") == trained_on("hey compass", *SPLITS) > 0
+    assert trained_on("iron will", "train") == trained_on("iron will", *SPLITS) > trained_on("hey compass", "train")
+
+
+def test_a_detector_that_is_trained_from_nothing_has_none(tmp_path: Path) -> None:
+    detector = TinyCRNN(small_crnn(1.2))
+    assert not list(shipped_negatives(detector, PHRASE, 1.0, 1.0, 0, tmp_path, silent_reporter()))
+    assert about_shipped_negatives(detector) == {}
+
+
+def test_what_ships_says_who_speaks_and_for_how_long() -> None:
+    about = about_shipped_negatives(standard())
+    assert set(UNHEARD) < set(about["licences"]) == set(about["training_corpora"])
+    assert "librispeech-dev-clean" not in about["licences"], "kept for the evaluation set"
+    assert about["hours"]["train"] > 1.5 and about["hours"]["test"] > 0.7

@@ -1,0 +1,90 @@
+"""The files of a bundle for each device."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from command_line.application import build_parser
+from model.devices.microwakeword import MicroConfig
+from model.devices.openwakeword import OpenWakeWordConfig
+from pipeline.training.packing.targets import HEARS_S, NEEDED, PACKAGES, Target, readme, targets_of
+from pipeline.training.planning.config import DEVICES, TARGETS
+
+USUAL = ("model.onnx", "detect.py", "detect.html", "detect.js")
+OF_DEVICES = ("esphome/hey_compass.json", "esphome/hey_compass.tflite", "openwakeword/hey_compass.tflite")
+SMALL = NEEDED["small"]
+ADDRESS = "https://hark.example.org/models/1/1/token/"
+
+
+def found(*names: str, **more: object) -> dict[str, Target]:
+    return targets_of("hey-compass.zip", names, **{"is_small": False, **more})  # type: ignore[arg-type]
+
+
+def test_a_whole_bundle_runs_everywhere() -> None:
+    targets = found(*USUAL, *OF_DEVICES, *SMALL)
+    assert tuple(targets) == TARGETS
+    for target in targets.values():
+        assert target.files and target.steps and not target.missing
+    assert set(targets["esphome"].files) == set(OF_DEVICES[:2])
+    assert "- model: hey_compass.json" in targets["esphome"].steps[0].code
+    assert (
+        "cp openwakeword/hey_compass.tflite /share/openwakeword/hey_compass.tflite"
+        in targets["openwakeword"].steps[0].code
+    )
+
+
+def test_an_address_is_all_that_a_device_gets() -> None:
+    targets = found(*USUAL, *OF_DEVICES, address=ADDRESS)
+    assert f"    - model: {ADDRESS}esphome/hey_compass.json" in targets["esphome"].steps[0].code
+    assert f"{ADDRESS}openwakeword/hey_compass.tflite" in targets["openwakeword"].steps[0].code
+
+
+def test_a_missing_file_is_reported_with_the_way_to_it() -> None:
+    for device in DEVICES:
+        target = found(*USUAL)[device]
+        assert not target.files and not target.steps and f"--for {device}" in target.how
+        target = found(*USUAL, left_out=[device])[device]
+        assert f"pip install {PACKAGES[device]}" in target.how and f"--for {device}" in target.how
+        assert PACKAGES[device] in str(target.missing) and "--for" not in str(target.missing)
+    assert "--for small" in found(*USUAL)["small"].how
+    assert found("model.onnx", "detect.py")["browser"].how.startswith("This bundle comes from an earlier version")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_is_typed_is_there(target: str) -> None:
+    """The commands of Hark in a step are parsed as written."""
+    parser = build_parser()
+    code = "\n".join(step.code for step in found(*USUAL, *OF_DEVICES, *SMALL)[target].steps)
+    named = re.findall(r"^\./hark (.*)", code, re.MULTILINE)
+    for line in named:
+        parser.parse_args(line.split())
+    assert len(named) == {"browser": 1, "pi": 1}.get(target, 0)
+
+
+def test_a_bundle_of_size_standard_is_what_small_computers_take() -> None:
+    target = found(*USUAL, "manifest.json", is_small=True)["small"]
+    assert target.missing is None and set(target.files) == {*USUAL, "manifest.json"}
+    assert "cd small" not in target.steps[0].code and "python detect.py --mic" in target.steps[0].code
+
+
+def test_what_a_device_hears_at_once_is_less_than_its_detector_does() -> None:
+    shapes = {"esphome": MicroConfig(), "openwakeword": OpenWakeWordConfig()}
+    assert {name: int(shape.receptive_samples / 1600) / 10 for name, shape in shapes.items()} == HEARS_S
+
+
+def test_a_path_with_spaces_can_be_typed() -> None:
+    steps = targets_of("my bundles/hey compass.zip", USUAL, True)["python"].steps
+    assert steps[0].code.startswith("unzip 'my bundles/hey compass.zip' -d 'hey compass'\ncd 'hey compass'\n")
+
+
+def test_the_readme_has_every_device() -> None:
+    report = {"phrase": "hey compass", "model": {"kind": "encoder"}, "devices_left_out": ["esphome"]}
+    text = readme("hey-compass.zip", USUAL, report, {"pi": "It missed 9 %."})
+    assert text.startswith("# Where “hey compass” runs")
+    for target in found(*USUAL).values():
+        assert f"## {target.title}" in text
+    assert text.count("not in this bundle") == 3 and "pip install pymicro-wakeword" in text
+    assert "python detect.py --mic" in text and "```\n\n##" in text
+    assert "## Raspberry Pi, Wyoming\n\nIt missed 9 %.\n" in text

@@ -1,0 +1,27 @@
+"""A user's choices of a run: one list of them, and nothing else is taken."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.jobs import JOB, run_config
+from pipeline.training.planning.config import CHOICES, USUAL, RunConfig, chosen
+
+
+def test_a_users_choices_are_taken() -> None:
+    choices = {"phrase": "hey compass", "seed": 7, "engines": ["espeak", "flite"], "devices": []}
+    assert chosen(USUAL, choices) == RunConfig("hey compass", seed=7, size="auto", engines=("espeak", "flite"))
+
+
+@pytest.mark.parametrize("name", ["growth_constant", "start_from", "hold_out", "size ", "colour"])
+def test_what_a_user_cannot_choose_is_refused(name: str) -> None:
+    assert name not in CHOICES
+    with pytest.raises(TypeError, match=name):
+        chosen(USUAL, {"phrase": "hey compass", name: 1})
+    with pytest.raises(TypeError, match=name):
+        run_config({"phrase": "hey compass", name: 1})
+
+
+def test_what_else_is_in_a_jobs_spec_is_not_of_the_run() -> None:
+    spec = {"phrase": "hey compass", "targets": ["pi"], "install_voices": True, "run": "hey-compass-1a2b", JOB: "7"}
+    assert run_config(spec) == RunConfig("hey compass")

@@ -1,0 +1,478 @@
+"""The plan: clips wanted, present and to be made, and by which engine; decided once, the same every time."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audio_generation.engine import Voice
+from core.errors import HarkError
+from db.db_api import Library
+from db.records import Clip, NewClip
+from phrase_augmentation.heard import can_be_heard_in
+from phrase_augmentation.normalize import normalize
+from phrase_augmentation.phrase_text import PhraseText
+from pipeline.training.planning import plan as planning
+from pipeline.training.planning.clip_choice import PlannedClip, real_negatives
+from pipeline.training.planning.config import BUCKETS, Effort, RunConfig
+from pipeline.training.planning.plan import (
+    SLOW_CLIP_S,
+    SLOW_LEARNED_CLIP_S,
+    VALIDATION_POSITIVES,
+    Plan,
+    config_of_run,
+    draw_requests,
+    draw_voice,
+    load_plan,
+    make_plan,
+    ready_engines,
+    remaining,
+    run_splits,
+    run_texts,
+    save_plan,
+    texts_of_splits,
+)
+from pipeline.training.planning.splits import SPLITS, split_of, split_voices
+
+GROWTH = 5
+CONFIG = RunConfig("hey compass", effort="tiny", growth_constant=GROWTH, from_scratch=True)
+CALIBRATED = replace(CONFIG, from_scratch=False, seed=1)  # with texts in every split
+
+
+def plan_of(library: Library, config: RunConfig = CONFIG, run: str = "run-1") -> Plan:
+    return make_plan(config, run_texts(config, library), run, library)
+
+
+def speak(plan: Plan, library: Library, new_clip: Callable[..., NewClip]) -> None:
+    """Store the plan's clips as if engines had spoken them."""
+    library.add_clips(
+        new_clip(r.text, r.voice.split("/")[0], r.engine, 0.3, request_id=r.request_id) for r in plan.requests
+    )
+
+
+def test_an_empty_library_gets_all_that_the_effort_asks_for(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort
+) -> None:
+    plan = plan_of(library)
+    assert [row.bucket for row in plan.buckets] == list(BUCKETS)
+    for row in plan.buckets:
+        size = tiny_effort.size(row.bucket)
+        assert 0 < len(row.texts) <= size.phrases and row.clips_per_phrase == size.clips_per_phrase
+        assert abs(row.target - len(row.texts) * size.clips_per_phrase) <= 1
+        assert (row.reused, row.mined, row.generate) == (0, 0, max(GROWTH, row.target))
+        mine = [request for request in plan.requests if request.bucket == row.bucket]
+        assert len(mine) == row.generate == sum(row.by_engine.values())
+        assert {request.text for request in mine} <= set(row.texts)
+        if row.bucket != "positive":
+            assert not any(can_be_heard_in("hey compass", normalize(text, "en"), "en") for text in row.texts)
+    assert plan.engines == {"alpha": 12, "beta": 9, "gamma": 4} and plan.held_out == "gamma"
+    assert plan.estimate_s > 0
+
+
+def test_request_ids_are_unique_and_name_run_and_bucket(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort
+) -> None:
+    plan = plan_of(library, run="some-run")
+    ids = [request.request_id for request in plan.requests]
+    assert len(set(ids)) == len(ids) > 50
+    assert all(request.request_id.startswith(f"some-run:{request.bucket}:") for request in plan.requests)
+
+
+def test_the_same_run_is_planned_the_same_and_another_seed_is_not(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort
+) -> None:
+    assert plan_of(library) == plan_of(library)
+    assert plan_of(library).requests != plan_of(library, replace(CONFIG, seed=1)).requests
+
+
+def test_voices_and_texts_belong_to_the_same_split(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort
+) -> None:
+    plan = plan_of(library)
+    splits = run_splits(plan, choirs)  # type: ignore[arg-type]
+    for request in plan.requests:
+        assert splits.split_of_speaker(request.voice.split("/")[0]) == request.split
+        if request.bucket != "positive":
+            assert split_of(normalize(request.text, "en")) == request.split
+        if request.engine == plan.held_out:
+            assert request.split == "test"
+    assert {request.split for request in plan.requests if request.bucket == "positive"} == set(SPLITS)
+
+
+def test_few_plain_negatives_leave_no_split_empty(choirs: dict[str, Any], tiny_effort: Effort) -> None:
+    voices = {name: engine.voices("en") for name, engine in choirs.items()}
+    named = [f"sentence {n}" for n in range(40)]
+    texts = [PhraseText(text, "generated") for text in named if split_of(text) == "train"][:4]
+    for config, needed in ((CONFIG, SPLITS), (CALIBRATED, SPLITS[1:])):
+        found = texts_of_splits("plain_negative", texts, config, split_voices(voices, "none", config.learns))
+        assert all(found[split] for split in needed)
+        assert sorted(text for split in found.values() for text in split) == sorted(text.text for text in texts)
+
+
+def test_what_learns_nothing_of_clips_asks_for_those_of_its_test(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort
+) -> None:
+    plan = plan_of(library, CALIBRATED)
+    asked = Counter((request.bucket, request.split) for request in plan.requests)
+    assert asked["positive", "test"] == tiny_effort.test_clips
+    assert {split for bucket, split in asked if bucket != "plain_negative"} == {"test"}
+    assert {split for bucket, split in asked if bucket == "plain_negative"} == {"validation", "test"}
+    voices = run_splits(plan, choirs).voices  # type: ignore[arg-type]
+    assert not voices["train"] and set(voices["test"]) == {"alpha", "beta", "gamma"}
+    assert sum(asked.values()) < len(plan_of(library).requests)
+
+
+def test_some_of_the_phrase_says_what_a_floor_costs_a_large_detector(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort
+) -> None:
+    plan = plan_of(library, replace(CALIBRATED, size="large"))
+    asked = Counter((request.bucket, request.split) for request in plan.requests)
+    assert asked["positive", "test"] + asked["positive", "validation"] == tiny_effort.test_clips
+    assert asked["positive", "test"] >= 0.75 * tiny_effort.test_clips and asked["positive", "validation"]
+    assert {split for bucket, split in asked if bucket in ("confusable", "inbetween")} == {"test"}
+
+
+def test_a_device_detector_learns_from_voices_that_are_not_in_the_test(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort
+) -> None:
+    plan = plan_of(library, replace(CALIBRATED, devices=("esphome",)))
+    for bucket, size in zip(BUCKETS, tiny_effort.small_buckets):
+        assert plan.bucket(bucket).target <= size.target
+    voices = {split: {r.voice for r in plan.requests if r.split == split} for split in SPLITS}
+    assert all(voices.values()) and not voices["train"] & voices["test"]
+    said = Counter(r.split for r in plan.requests if r.bucket == "positive")
+    assert said["train"] > said["test"] > 0
+
+
+def test_a_retraining_keeps_some_of_the_phrase_to_say_what_anti_keywords_cost(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort
+) -> None:
+    plan = plan_of(library, replace(CALIBRATED, start_from="an earlier run"))
+    splits = Counter(request.split for request in plan.requests if request.bucket == "positive")
+    assert splits == {"validation": VALIDATION_POSITIVES, "test": tiny_effort.test_clips}
+
+
+def test_a_calibrated_detector_is_tested_on_people_but_not_on_its_own_errors(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort, new_clip: Callable[..., NewClip]
+) -> None:
+    take = {"recorded": True, "role": "train"}
+    one, _missed, two = library.add_clips(
+        [
+            new_clip("hey compass", "ann", "corpus", source="recorded:1", settings=take),
+            new_clip("hey compass", "ann", "corpus", source="inbox:2", settings=take),
+            new_clip("hey compass", "bob", "corpus", source="words:3"),
+        ]
+    )
+    positive = [clip for clip in plan_of(library, CALIBRATED).clips if clip.bucket == "positive"]
+    assert positive == [PlannedClip(one, "positive", "test"), PlannedClip(two, "positive", "test")]
+    row = plan_of(library, CALIBRATED).bucket("positive")
+    assert (row.reused, row.mined, row.generate) == (0, 2, tiny_effort.test_clips - 2)
+
+
+def test_what_is_there_is_reused_and_a_few_new_clips_are_always_made(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort, new_clip: Callable[..., NewClip]
+) -> None:
+    first = plan_of(library)
+    speak(first, library, new_clip)
+    second = plan_of(library, run="run-2")
+    for before, now in zip(first.buckets, second.buckets):
+        assert now.texts == before.texts
+        assert now.generate == GROWTH and now.reused == min(now.target, before.generate)
+    assert not {r.request_id for r in first.requests} & {r.request_id for r in second.requests}
+
+
+def test_a_second_phrase_reuses_the_first_ones_plain_negatives(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort, new_clip: Callable[..., NewClip]
+) -> None:
+    speak(plan_of(library), library, new_clip)
+    other = plan_of(library, replace(CONFIG, phrase="open sesame"), "run-2")
+    plain = other.bucket("plain_negative")
+    assert other.bucket("positive").reused == 0
+    assert plain.reused > 0.5 * plain.target
+    assert plain.generate == max(GROWTH, plain.target - plain.reused) < plain.target
+
+
+def test_clips_that_the_run_will_not_use_are_not_counted_as_reused(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort, new_clip: Callable[..., NewClip]
+) -> None:
+    library.add_clips(new_clip("hey compass", f"s{n}", "an engine that is gone", 0.3) for n in range(50))
+    positive = plan_of(library).bucket("positive")
+    assert positive.reused == 0 and positive.generate == positive.target
+
+
+def test_texts_with_few_clips_come_first(choirs: dict[str, Any]) -> None:
+    splits = split_voices({name: engine.voices("en") for name, engine in choirs.items()})
+    existing = {"one": 5, "two": 1, "three": 0, "four": 2}
+    rng = np.random.default_rng(0)
+    requests = draw_requests("r:", "confusable", "train", list(existing), 8, splits, choirs, rng, existing)
+    counts = {text: existing[text] + sum(r.text == text for r in requests) for text in existing}
+    assert counts == {"one": 5, "two": 4, "three": 4, "four": 3}
+
+
+def test_the_plan_survives_its_file(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort, tmp_path: Path
+) -> None:
+    plan = plan_of(library, replace(CONFIG, engines=("alpha", "beta")))
+    save_plan(plan, tmp_path / "plan.json")
+    assert load_plan(tmp_path / "plan.json") == plan
+    summary = json.loads(json.dumps(plan.summary()))
+    assert summary["phrase"] == "hey compass" and summary["engines"] == {"alpha": 12, "beta": 9}
+    assert summary["buckets"]["confusable"]["generate"] == plan.bucket("confusable").generate
+    assert config_of_run(tmp_path) == plan.config and config_of_run(tmp_path / "gone") is None
+
+
+def test_a_plan_of_an_earlier_version_still_says_what_was_asked_for(tmp_path: Path) -> None:
+    earlier = {"run": "r", "config": asdict(CONFIG), "buckets": [], "requests": [], "real_clips": [4], "real_hours": 0}
+    (tmp_path / "plan.json").write_text(json.dumps(earlier))
+    assert load_plan(tmp_path / "plan.json") is None and config_of_run(tmp_path) == CONFIG
+
+
+def test_what_is_left_to_do(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort, new_clip: Callable[..., NewClip]
+) -> None:
+    plan = plan_of(library)
+    assert remaining(plan.requests, library) == list(plan.requests)
+    done = plan.requests[:7]
+    library.add_clips(new_clip(r.text, "s", r.engine, 0.3, request_id=r.request_id) for r in done)
+    assert remaining(plan.requests, library) == list(plan.requests[7:])
+
+
+# Real recordings.
+
+
+def imported(new_clip: Callable[..., NewClip], number: int, speaker: str, text: str, **more: object) -> NewClip:
+    return new_clip(text, speaker, "corpus", 10.0, source=f"corpus:{number}", **more)
+
+
+def test_real_speech_takes_the_place_of_at_most_half(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort, new_clip: Callable[..., NewClip]
+) -> None:
+    library.add_clips(imported(new_clip, n, f"s{n % 9}", f"sentence number {n}") for n in range(40))
+    plan = plan_of(library)
+    plain = plan.bucket("plain_negative")
+    real = [clip for clip in plan.clips if clip.bucket == "plain_negative"]
+    assert plain.mined == len(real) > 10
+    assert plan.real_hours <= tiny_effort.corpus_hours + 10 / 3600
+    assert plain.reused == 0, "a real recording is not counted again because its transcript is among the texts"
+    assert plain.target - plain.target // 2 <= plain.generate < plain.target
+    without = plan_of(library, replace(CONFIG, mining=False))
+    assert without.clips == () and without.bucket("plain_negative").mined == 0
+
+
+def test_real_speech_never_holds_the_phrase_and_no_speaker_dominates(
+    library: Library, choirs: dict[str, object], tiny_effort: Effort, new_clip: Callable[..., NewClip]
+) -> None:
+    library.add_clips(imported(new_clip, n, "talker", f"sentence number {n}") for n in range(30))
+    library.add_clips(imported(new_clip, 100 + n, f"s{n}", f"hey compass {n}") for n in range(5))
+    library.add_clips([imported(new_clip, 200, "unknown", "", text_known=False)])
+    library.add_clips(imported(new_clip, 300 + n, f"other {n % 3}", f"another sentence {n}") for n in range(12))
+    clips, hours = real_negatives(library, CONFIG)
+    assert clips and hours == pytest.approx(sum(c.duration_s for c in clips) / 3600)
+    assert not any("hey compass" in clip.text_normalized for clip in clips)
+    each = {name: sum(clip.speaker == name for clip in clips) for name in ("talker", "other 0", "other 1", "other 2")}
+    assert 18 <= len(clips) <= 19, "three minutes of ten seconds each"
+    assert set(list(each.values())[1:]) == {4} and each["talker"] == len(clips) - 13, "who said little gave all of it"
+    assert any(clip.speaker == "unknown" for clip in clips)
+
+
+class Recordings:
+    """A library of real recordings alone, by speaker ("" for unknown), corpus and seconds; it holds no audio."""
+
+    def __init__(self, recordings: list[tuple[str, str, float]]) -> None:
+        self.clips = [
+            Clip(
+                number, f"{number}.flac", str(number), seconds, 16_000, "words", "words", bool(speaker), "en", "corpus",
+                "", "", speaker, "CC0-1.0", {}, None, f"{corpus}:{number}.wav", None, None, None, "", "ready",
+            )
+            for number, (speaker, corpus, seconds) in enumerate(recordings)
+        ]  # fmt: skip
+
+    def iter_clips(self, where: object) -> list[Clip]:
+        return self.clips
+
+
+def used_of(recordings: list[tuple[str, str, float]], seed: int = 0) -> list[Clip]:
+    return real_negatives(Recordings(recordings), replace(CONFIG, effort="trial", seed=seed))[0]  # type: ignore[arg-type]
+
+
+def people(count: int, each: int, seconds: float, corpus: str = "people") -> list[tuple[str, str, float]]:
+    return [(f"{corpus}-{person}", corpus, seconds) for person in range(count) for _ in range(each)]
+
+
+def nobodies(count: int, seconds: float, corpus: str = "found") -> list[tuple[str, str, float]]:
+    return [("", corpus, seconds)] * count
+
+
+LIMIT_S = 0.3 * 3600  # of a trial
+
+
+@pytest.mark.parametrize(
+    "added",
+    [nobodies(300, 5.0), people(1, 300, 5.0), people(300, 1, 5.0), people(40, 10, 5.0), nobodies(1, 5.0)],
+    ids=["unlabelled", "one more speaker", "many speakers", "a corpus", "a single file"],
+)
+@pytest.mark.parametrize(
+    "there",
+    [people(1, 500, 5.0, "lj"), people(1, 100, 5.0, "lj"), people(5, 30, 5.0, "few"), nobodies(500, 5.0, "radio")],
+    ids=["more than enough of one", "little of one", "little of five", "unlabelled"],
+)
+def test_an_import_never_lowers_how_many_real_clips_are_used(
+    there: list[tuple[str, str, float]], added: list[tuple[str, str, float]]
+) -> None:
+    before, after = used_of(there), used_of([*there, *added])
+    assert len(after) >= len(before)
+    assert len(after) == min(len(there) + len(added), LIMIT_S / 5.0)
+
+
+REAL = st.lists(st.tuples(st.sampled_from(["", "", *"abcdefgh"]), st.sampled_from(["x", "y"]), st.integers(1, 30)))
+
+
+@settings(max_examples=300, deadline=None)
+@given(REAL, REAL, st.sampled_from([1, 10, 60]), st.integers(0, 3))
+def test_real_hours_are_full_or_hold_all_there_is(
+    there: list[tuple[str, str, float]], added: list[tuple[str, str, float]], times: int, seed: int
+) -> None:
+    before, after = used_of(there * times, seed), used_of([*there * times, *added], seed)
+    for library, used in ((there * times, before), ([*there * times, *added], after)):
+        seconds = sum(clip.duration_s for clip in used)
+        assert len({clip.id for clip in used}) == len(used)
+        assert seconds < LIMIT_S + 30
+        assert seconds >= LIMIT_S or len(used) == len(library)
+    said = sum(clip.duration_s for clip in before)
+    assert sum(clip.duration_s for clip in after) >= min(said, LIMIT_S)
+    if said < LIMIT_S and len(after) == len(there * times) + len(added):
+        assert {clip.id for clip in before} <= {clip.id for clip in after}
+
+
+def test_many_files_without_a_name_leave_speakers_their_share() -> None:
+    used = used_of([*people(9, 100, 5.0), *nobodies(5000, 5.0)])
+    by_voice = {voice: sum(clip.speaker == voice for clip in used) for voice in {clip.speaker for clip in used}}
+    assert len(by_voice) == 10 and max(by_voice.values()) - min(by_voice.values()) <= 1
+
+
+# Engines.
+
+
+def test_missing_engines_are_reported_and_those_that_were_named_are_required(
+    choirs: dict[str, object], make_choir: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from core.readiness import Readiness
+
+    broken = make_choir("broken")
+    broken.available = lambda: Readiness(False, "it has no weights.", "./hark engines enable broken")
+    paid = make_choir("paid")
+    paid.by_default = False
+    monkeypatch.setattr(planning, "all_engines", lambda: {**choirs, "broken": broken, "paid": paid})
+    ready, missing = ready_engines((), "en")
+    assert set(ready) == set(choirs) and missing == {"broken": "it has no weights."}
+    assert set(ready_engines(("paid", "alpha"), "en")[0]) == {"paid", "alpha"}
+    for name, why in (
+        ("broken", "no weights"),
+        ("nobody", "Hark has"),
+    ):
+        with pytest.raises(HarkError) as raised:
+            ready_engines((name,), "en")
+        assert why in raised.value.why and raised.value.what_to_do
+    with pytest.raises(HarkError, match="language 'tlh'"):
+        ready_engines((), "tlh")
+    with pytest.raises(HarkError, match="no voice for the language 'tlh'"):
+        ready_engines(("alpha",), "tlh")
+
+
+def test_too_few_voices_are_refused_before_anything_is_made(
+    library: Library, make_choir: type, monkeypatch: pytest.MonkeyPatch, tiny_effort: Effort
+) -> None:
+    monkeypatch.setattr(planning, "all_engines", lambda: {"alpha": make_choir("alpha", 2)})
+    with pytest.raises(HarkError, match="cannot be trained") as raised:
+        plan_of(library)
+    assert "validation" in raised.value.why
+
+
+class TestAudition:
+    """Engines that are not always understood speak the phrase first."""
+
+    @pytest.fixture(autouse=True)
+    def hears(self, choirs: dict[str, Any], tiny_effort: Effort, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The recognizer understands gamma, and one clip of beta."""
+        choirs["beta"].unsure = choirs["gamma"].unsure = True
+        self.heard: list[float] = []
+
+        def intelligible(audio: np.ndarray, text: str, language: str) -> float:
+            self.heard.append(len(audio))
+            by_beta = choirs["beta"].spoken and not choirs["beta"].closed
+            return 0.9 if not by_beta or len(self.heard) == 1 else 0.01
+
+        monkeypatch.setattr("pipeline.training.scoring.keyword_scoring.intelligible", intelligible)
+        monkeypatch.setattr("pipeline.training.planning.audition.ThreadPoolExecutor", OneByOne)
+
+    def test_one_that_cannot_say_the_phrase_is_left_out_and_the_plan_says_why(
+        self, library: Library, choirs: dict[str, Any]
+    ) -> None:
+        plan = plan_of(library)
+        assert set(plan.engines) == {"alpha", "gamma"}
+        assert plan.summary()["engines_missing"]["beta"] == (
+            "it cannot say “hey compass”: 3 of 4 clips were unintelligible"
+        )
+        assert {request.engine for request in plan.requests} == {"alpha", "gamma"}
+        assert choirs["alpha"].spoken == [], "it is sure"
+        assert not list((library.data_dir / "tmp").iterdir()) and choirs["beta"].closed == 1
+
+    def test_it_is_heard_once(self, library: Library, choirs: dict[str, Any]) -> None:
+        first = plan_of(library)
+        assert len(self.heard) == 8
+        assert plan_of(library).engines_missing == first.engines_missing and len(self.heard) == 8
+        plan_of(library, replace(CONFIG, phrase="hey compact"))
+        assert len(self.heard) == 16, "another phrase is another matter"
+
+    def test_one_that_fails_is_not_judged(self, library: Library, choirs: dict[str, Any]) -> None:
+        choirs["beta"].fails = lambda request: "it crashed"
+        assert set(plan_of(library).engines) == {"alpha", "beta", "gamma"}
+        choirs["beta"].fails, choirs["beta"].closed = (lambda request: None), 0
+        assert "beta" not in plan_of(library).engines, "nor is that remembered"
+
+    def test_where_nobody_can_say_it_there_is_no_plan(
+        self, library: Library, choirs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("pipeline.training.scoring.keyword_scoring.intelligible", lambda *given: 0.0)
+        with pytest.raises(HarkError, match="No speech engine can say 'hey compass'") as raised:
+            plan_of(library, replace(CONFIG, engines=("beta",)))
+        assert "beta: it cannot say" in raised.value.why
+
+
+class OneByOne:
+    """An executor that runs tasks one after the other."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def __enter__(self) -> OneByOne:
+        return self
+
+    def __exit__(self, *raised: object) -> None: ...
+
+    map = staticmethod(map)
+
+
+def test_engines_with_many_voices_speak_more_rule_based_and_slow_ones_less() -> None:
+    voice = Voice("any", "voice", "en", "somebody", "", "")
+    engines = {"espeak": 4, "hibari": 4, "kokoro_int8": 4, "piper": 1}
+    by_engine = {name: [[voice]] * people for name, people in engines.items()}
+
+    def spoken(slow_clip_s: float) -> Counter[str]:
+        rng = np.random.default_rng(0)
+        return Counter(draw_voice(by_engine, rng, slow_clip_s)[0] for _ in range(5000))
+
+    learned, measured = spoken(SLOW_LEARNED_CLIP_S), spoken(SLOW_CLIP_S)
+    assert learned["hibari"] == pytest.approx(2 * learned["piper"], rel=0.1)
+    assert learned["espeak"] == pytest.approx(learned["piper"], rel=0.1)
+    assert learned["kokoro_int8"] == pytest.approx(learned["hibari"], rel=0.1)
+    assert measured["kokoro_int8"] < 0.5 * measured["hibari"]
