@@ -471,7 +471,7 @@ def _heard(work: _Work, clips: pd.DataFrame, before: Retraining | None = None) -
     from model.gpu import complaint
     from pipeline.training.clips.examples import ExamplePlan, plan_examples, untrained_detector, window_seconds
     from pipeline.training.negatives.negative_speech import BITRATE
-    from pipeline.training.negatives.shipped import shipped_negatives
+    from pipeline.training.negatives.shipped import negatives_of
 
     config, folder, reporter = work.config, work.folder, work.reporter
     start = folder / "start.pt"
@@ -494,9 +494,7 @@ def _heard(work: _Work, clips: pd.DataFrame, before: Retraining | None = None) -
         need, phrase_s = detector.config.receptive_samples, seconds()[1]
         return plan_examples(config, clips, work.data / NOISE_FOLDER, need, phrase_s, config.variants, bitrate)
 
-    effort = EFFORTS[config.effort]
-    hours = effort.negative_hours, effort.speech_hours
-    pieces = shipped_negatives(detector, config.keyphrase, *hours, config.seed, work.data, reporter)
+    pieces = negatives_of(config).pieces(detector, config.keyphrase, work.data, reporter)
     return detector, hear(detector, examples, pieces, folder, reporter)
 
 
@@ -505,7 +503,7 @@ def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:
     from model.encoder_detector import EncoderDetector
     from model.shipped_weights import about_front_end, shipped_micro_network, shipped_verifier
     from pipeline.training.negatives.negative_speech import about_negative_speech
-    from pipeline.training.negatives.shipped import about_shipped_negatives
+    from pipeline.training.negatives.shipped import negatives_of
 
     heard = {"negative_speech": about_negative_speech()} if config.devices else {}
     if "esphome" in config.devices:
@@ -518,7 +516,7 @@ def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:
     return {
         "backbone": {**about_front_end(config.size), **passes},
         **({"verifier": shipped_verifier()[1]} if passes["verified"] else {}),
-        "negative_set": about_shipped_negatives(detector),
+        "negative_set": negatives_of(config).about(),
         **heard,
     }
 

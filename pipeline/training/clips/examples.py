@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.events import Progress, Reporter
+from core.events import Progress
 from db.db_api import Library
 from db.records import Clip
 from model.backbone_detector import BackboneDetector
@@ -29,7 +29,6 @@ from pipeline.training.clips.mining import ENGINE as MINED
 from pipeline.training.negatives.negative_set import (
     STREAM_S,
     NegativePiece,
-    pieces_with_gains,
     rescoring_threshold,
     stream_row,
 )
@@ -243,7 +242,6 @@ def build_store(
     models: Path,
     folder: Path,
     progress: Progress,
-    reporter: Reporter | None = None,
 ) -> FeatureStore:
     """Build examples, and pieces of a negative set, into a feature store, as a detector's front end gives them.
 
@@ -251,14 +249,13 @@ def build_store(
         models: folder for the files of the front end.
         folder: of the store.
         progress: of the examples.
-        reporter: is told of the pieces, where a second pass judges them.
     """
     writer = FeatureWriter(folder)
     with closing(build_examples(examples.specs, examples.sources, detector.front_end(models))) as built:
         for features, row in built:
             writer.append(features, **row)
             progress.advance()
-    for piece in pieces_with_gains(pieces, detector, reporter):
+    for piece in pieces:
         writer.append(piece.frames, **piece.row)
     writer.close()
     return open_store(folder, detector.config.stored.width)

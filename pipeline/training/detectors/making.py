@@ -61,7 +61,7 @@ def hear(
     examples = plan_examples()
     reporter.stage("features", worded("Adding rooms and noise to %(n)d examples", n=len(examples.specs)))
     progress = Progress(reporter, len(examples.specs))
-    return build_store(detector, examples, negatives, folder, folder / "features", progress, reporter)
+    return build_store(detector, examples, negatives, folder, folder / "features", progress)
 
 
 def learn(

@@ -30,7 +30,7 @@ from model.metrics import det_curve
 from pipeline.corpora.enrolment import kept_takes
 from pipeline.training.detectors.retraining import Marked, counted, marked_audio, version_before
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, score_split, threshold_at
-from pipeline.training.negatives.shipped import about_shipped_negatives, shipped_negatives
+from pipeline.training.negatives.shipped import negatives_of
 from pipeline.training.planning.config import NOISE_FOLDER, RunConfig
 from pipeline.training.planning.plan import config_of_run
 from pipeline.training.planning.splits import real_speaker
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 MOST_VERSIONS = 8  # the more there are, the less there is that none of them has heard
 COMPARISON = "comparison.json"  # in the folder of the newest version
-ALL_NEGATIVES_H = 1.0  # for thresholds, which are not set here; from this on the negative set gives its whole test
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,9 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
     for number, group in enumerate(groups):
         reporter.stage("listen", worded("Scoring %(n)d examples with each version", n=len(examples.specs)))
         pieces = (
-            shipped_negatives(group[0].detector, config.keyphrase, ALL_NEGATIVES_H, math.inf, 0, data, reporter)
+            negatives_of(group[0].config, math.inf).pieces(
+                group[0].detector, config.keyphrase, data, reporter, splits=("test",)
+            )
             if negatives
             else ()
         )
@@ -224,7 +225,7 @@ def _have_negatives_in_common(versions: Sequence[Trained]) -> bool:
     """Whether all versions know the real speech that ships, as it is now, by one front end."""
     if len({version.detector.front_end_id for version in versions}) > 1:
         return False
-    about = about_shipped_negatives(versions[0].detector)
+    about = negatives_of(versions[0].config).about()
     return bool(about) and all(version.negatives == about for version in versions)
 
 
@@ -236,8 +237,7 @@ def _store(
 
     shutil.rmtree(folder, ignore_errors=True)  # of one that was killed
     folder.mkdir(parents=True)
-    of_test = (piece for piece in negatives if piece.row["split"] == "test")
-    return build_store(one.detector, examples, of_test, folder, folder, progress)
+    return build_store(one.detector, examples, negatives, folder, folder, progress)
 
 
 def _about(test: ScoredSplit, negatives: bool, marked: Marked) -> dict[str, Any]:

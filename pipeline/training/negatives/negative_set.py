@@ -1,9 +1,9 @@
-"""The negative set that ships with Hark: hours of real speech as the encoder of large detectors hears it. Thresholds
+"""The negative set that ships with Hark: hours of real speech as outputs of the encoder of large detectors. Thresholds
 come from it on a machine without any recordings.
 
 It holds no sound: square roots of phone probabilities as 8-bit numbers, compressed, and the encoder's states in codes
-(:mod:`model.product_quantization`), of which a decoder says how probable a phrase is. What was said can be guessed from
-them roughly; who said it cannot be heard.
+(:mod:`model.product_quantization`), by which a decoder rates the probability of a phrase. The words can be guessed from
+them roughly; the voices cannot.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -30,17 +30,19 @@ from model.phones import outputs_of
 from model.product_quantization import ProductQuantizer
 from phrase_augmentation.heard import ear
 from phrase_augmentation.keyphrase import Keyphrase
+from pipeline.training.planning.config import NEGATIVE_SET
+from pipeline.training.planning.splits import SPLITS
 
 if TYPE_CHECKING:
-    from model.detector import Detector
+    from model.encoder_detector import EncoderDetector
     from model.keyword_hmm import Ways
 
 STREAM_S = 25.0  # speech in one piece
 FRAME_S = 0.02  # of a backbone
-RESCORED_AN_HOUR = 100  # matches in an hour of speech that a decoder is asked about
+RESCORED_AN_HOUR = 100  # matches in an hour of speech that a decoder rates
 PEAK_FRAMES = 50  # of which the best match is one
 MATCHED_AT_ONCE = 160_000  # frames
-MOST_SAYING = 0.9  # of the pieces may be left out because the phrase is said in them
+MOST_SAYING = 0.9  # of the pieces may be left out because they contain the phrase
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class NegativePiece:
 
     Attributes:
         codes: of an encoder's states [one for each 4 frames, bytes]; None in a negative set without.
-        quantizer: what makes states of codes.
+        quantizer: decodes states of them.
     """
 
     frames: np.ndarray
@@ -58,14 +60,41 @@ class NegativePiece:
     quantizer: ProductQuantizer | None = None
 
     def states(self) -> np.ndarray:
-        """States [one for each 4 frames, 288], as :meth:`model.encoder_backbone.EncoderBackbone.hear` gives them, but
-        for what the codes lose."""
+        """Return states [one for each 4 frames, 288] as :meth:`model.encoder_backbone.EncoderBackbone.hear` does,
+        without what the codes lose."""
         assert self.codes is not None and self.quantizer is not None, "a negative set of large detectors has states"
         return self.quantizer.decode(self.codes)
 
 
+@dataclass(frozen=True)
+class NegativeSet:
+    """The negative set that ships, for large detectors (:class:`pipeline.training.negatives.shipped.Negatives`).
+
+    Attributes:
+        hours: of speech behind the thresholds, at most.
+        seed: draws it.
+    """
+
+    hours: float
+    seed: int
+
+    def pieces(
+        self,
+        detector: Any,
+        keyphrase: Keyphrase,
+        data: Path,
+        reporter: Reporter,
+        splits: Collection[str] = SPLITS,
+    ) -> Iterator[NegativePiece]:
+        pieces = negative_pieces(NEGATIVE_SET, self.hours, self.seed, keyphrase)
+        return pieces_with_gains((piece for piece in pieces if piece.row["split"] in splits), detector, reporter)
+
+    def about(self) -> dict[str, Any]:
+        return about_negatives(NEGATIVE_SET)
+
+
 def stream_row(split: str, engine: str, speaker: str = "", bucket: str = "plain_negative") -> dict[str, Any]:
-    """A stream's row in the feature store."""
+    """Return a stream's row in the feature store."""
     return {
         "split": split, "label": 0, "bucket": bucket, "engine": engine, "voice": "", "speaker": speaker,
         "clip_id": -1, "text": "",
@@ -73,19 +102,19 @@ def stream_row(split: str, engine: str, speaker: str = "", bucket: str = "plain_
 
 
 def about_negatives(path: Path) -> dict[str, Any]:
-    """What is said about a negative set: its backbone, corpora, licences and hours. Raises HarkError where it is
+    """Return a negative set's description: its backbone, corpora, licences and hours. Raises HarkError: it is
     damaged."""
     with _opened(path) as archive:
         return json.loads(archive.read("about.json"))
 
 
 def negative_pieces(path: Path, hours: float, seed: int, keyphrase: Keyphrase | None = None) -> Iterator[NegativePiece]:
-    """Pieces of a negative set, drawn by the seed: about ``hours`` for thresholds, and its test part; without those in
-    which the phrase is said, as its detection there is no false alarm, unless they are nearly all.
+    """Yield pieces of a negative set, drawn by the seed: about ``hours`` for thresholds, and its test part. Pieces that
+    contain the phrase are left out, as its detection there is not a false alarm, unless they are nearly all.
 
-    What was put aside for training sets thresholds too: one false alarm in some hours wants many hours, and peaks of
-    people whom the front end has learned from lie where those of others do (lab/experiments.md). With less than an
-    hour the test gives no more than that. Raises HarkError: the file is missing or damaged.
+    Pieces of the training part set thresholds too: one false alarm in some hours wants many hours, and peaks of people
+    that the front end has learned from lie where those of others do (lab/experiments.md). With less than an hour the
+    test gives no more than that. Raises HarkError: the file is missing or damaged.
     """
     rng = np.random.default_rng((seed, 6))
     quantizer = codes = None
@@ -118,24 +147,19 @@ def negative_pieces(path: Path, hours: float, seed: int, keyphrase: Keyphrase | 
 
 @lru_cache(maxsize=2)  # a run goes through its negatives several times
 def saying(texts: tuple[str, ...], keyphrase: Keyphrase) -> tuple[bool, ...]:
-    """For each text, whether it is left out because the phrase is said in it. Where it is said in some, it may be said
-    in what has not been transcribed, too."""
+    """Return for each text whether it is left out because it contains the phrase. Where some texts do, pieces without a
+    transcript may too."""
     heard = ear(keyphrase.text, keyphrase.language).hears(texts)
     said = tuple(hears or (not text and any(heard)) for hears, text in zip(heard, texts))
     return (False,) * len(said) if sum(said) > MOST_SAYING * len(said) else said
 
 
 def pieces_with_gains(
-    pieces: Iterable[NegativePiece], detector: Detector, reporter: Reporter | None = None
+    pieces: Iterable[NegativePiece], detector: EncoderDetector, reporter: Reporter
 ) -> Iterator[NegativePiece]:
-    """The pieces with a column of what the second pass adds to matches; as they are where there is none.
-
-    Args:
-        reporter: is told of the second pass, which takes a minute or two for all of the set.
-    """
-    from model.encoder_detector import EncoderDetector
-
-    if not isinstance(detector, EncoderDetector) or detector.second_pass is None:
+    """Yield the pieces with a column of the gains of the second pass, which takes a minute or two for the whole set; as
+    they are where the detector has none."""
+    if detector.second_pass is None:
         yield from pieces
         return
     second_pass = detector.second_pass
@@ -145,20 +169,19 @@ def pieces_with_gains(
         return replace(piece, frames=np.concatenate([piece.frames, column[:, None]], axis=1))
 
     chosen = list(pieces)
-    progress = None
-    if reporter is not None and chosen:
-        hours = round(sum(len(piece.frames) for piece in chosen) * FRAME_S / 3600, 1)
-        reporter.stage("features", worded("Checking %(hours)s hours of real speech for matches", hours=hours))
-        progress = Progress(reporter, len(chosen))
+    if not chosen:
+        return
+    hours = round(sum(len(piece.frames) for piece in chosen) * FRAME_S / 3600, 1)
+    reporter.stage("features", worded("Checking %(hours)s hours of real speech for matches", hours=hours))
+    progress = Progress(reporter, len(chosen))
     with ThreadPoolExecutor(usable_cores()) as pool:  # onnxruntime works outside Python's lock
         for piece in pool.map(with_gains, chosen, _matches(chosen, detector.config.pronunciations)):
             yield piece
-            if progress is not None:
-                progress.advance()
+            progress.advance()
 
 
 def rescoring_threshold(path: Path, keyphrase: Keyphrase) -> float:
-    """The match score of a phrase that :data:`RESCORED_AN_HOUR` matches in an hour of the negative set's speech
+    """Return the match score of a phrase that :data:`RESCORED_AN_HOUR` matches in an hour of the negative set's speech
     exceed."""
     matches = _matches(list(negative_pieces(path, np.inf, 0, keyphrase)), outputs_of(keyphrase))
     blocks = [match[: len(match) // PEAK_FRAMES * PEAK_FRAMES].reshape(-1, PEAK_FRAMES) for match in matches]
@@ -168,8 +191,8 @@ def rescoring_threshold(path: Path, keyphrase: Keyphrase) -> float:
 
 
 def _matches(pieces: Sequence[NegativePiece], pronunciations: Ways) -> list[np.ndarray]:
-    """How well the phrase matches at each frame of each piece; many pieces at once, as a keyword HMM goes step by
-    step."""
+    """Return how well the phrase matches at each frame of each piece; many pieces at once, as a keyword HMM goes step
+    by step."""
     import torch
 
     from model.detector import in_batches

@@ -7,7 +7,7 @@ import json
 import math
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,34 +83,53 @@ def heard_negatives(
     return _heard(chosen, table, detector, keyphrase, data, reporter, receptive_samples)
 
 
-def heard_for_calibration(
-    detector: Detector,
-    keyphrase: Keyphrase,
-    hours: float,
-    learns: bool,
-    data: Path,
-    reporter: Reporter,
-) -> Iterator[NegativePiece]:
-    """The negative speech for a detector that is calibrated: people whom its backbone was not trained on are the test,
-    at most ``hours`` of all others set thresholds. Each piece is heard quiet, in noise and across a room. Where a part
-    of it ``learns``, most of the others are for that, twice in rooms and noise.
+@dataclass(frozen=True)
+class NegativeSpeech:
+    """The negative speech for a detector that is calibrated (:class:`pipeline.training.negatives.shipped.Negatives`).
 
-    Peaks of people whom the backbone has learned from lie where those of others do (lab/experiments.md). With less
-    than an hour the test gives no more than that. See :func:`_heard`.
+    People whom no backbone was trained on are the test; all others set thresholds, since peaks of people whom the
+    backbone has learned from lie where those of others do (lab/experiments.md). Each piece is heard quiet, in noise and
+    across a room.
+
+    Attributes:
+        hours: of speech behind the thresholds, at most. With less than one the test gives no more than that.
+        learns: whether a part of the detector is trained: most of the others are for that, twice in rooms and noise.
     """
-    rng = np.random.default_rng(0)
-    left = {"train": 2 * hours, "validation": hours, "test": math.inf if hours >= 1.0 else hours}
-    renderings: list[_Rendering] = []
-    seeds = np.random.default_rng(0)
-    with _opened() as archive:
-        table = _table(archive)
-        for row in (table[index] for index in rng.permutation(len(table))):
-            split = "train" if learns and row["split"] == "train" else "validation"
-            split = "test" if row["corpus"] in UNHEARD else split
-            if left[split] > 0:
-                left[split] -= archive.getinfo(row["file"]).file_size * 8 / BITRATE / 3600
-                renderings += _renderings(row, split, seeds)
-    return _heard(renderings, table, detector, keyphrase, data, reporter)
+
+    hours: float = math.inf
+    learns: bool = False
+
+    def pieces(
+        self,
+        detector: Detector,
+        keyphrase: Keyphrase,
+        data: Path,
+        reporter: Reporter,
+        splits: Collection[str] = SPLITS,
+    ) -> Iterator[NegativePiece]:
+        rng = np.random.default_rng(0)
+        hours = self.hours
+        left = {"train": 2 * hours, "validation": hours, "test": math.inf if hours >= 1.0 else hours}
+        renderings: list[_Rendering] = []
+        seeds = np.random.default_rng(0)
+        with _opened() as archive:
+            table = _table(archive)
+            for row in (table[index] for index in rng.permutation(len(table))):
+                split = "train" if self.learns and row["split"] == "train" else "validation"
+                split = "test" if row["corpus"] in UNHEARD else split
+                if left[split] > 0:
+                    left[split] -= archive.getinfo(row["file"]).file_size * 8 / BITRATE / 3600
+                    renderings += _renderings(row, split, seeds)
+        pieces = _heard(renderings, table, detector, keyphrase, data, reporter)
+        return (piece for piece in pieces if piece.row["split"] in splits)
+
+    def about(self) -> dict[str, Any]:
+        hours = {"train": 0.0, "validation": 0.0, "test": 0.0}
+        with _opened() as archive:
+            for row in _table(archive):
+                seconds = archive.getinfo(row["file"]).file_size * 8 / BITRATE
+                hours["test" if row["corpus"] in UNHEARD else "train"] += seconds / 3600
+        return {**about_negative_speech(), "hours": {name: round(value, 2) for name, value in hours.items()}}
 
 
 def _table(archive: zipfile.ZipFile) -> list[dict[str, Any]]:
@@ -194,17 +213,6 @@ def _opened() -> zipfile.ZipFile:
             f"{NEGATIVE_SPEECH}: {error}.",
             worded("Restore Hark's files (git checkout model/shipped)."),
         ) from error
-
-
-def about_calibration_speech() -> dict[str, Any]:
-    """Its ``training_corpora``, their ``licences``, and ``hours`` by what they are for. Raises HarkError where the file
-    is missing or damaged."""
-    hours = {"train": 0.0, "validation": 0.0, "test": 0.0}
-    with _opened() as archive:
-        for row in _table(archive):
-            seconds = archive.getinfo(row["file"]).file_size * 8 / BITRATE
-            hours["test" if row["corpus"] in UNHEARD else "train"] += seconds / 3600
-    return {**about_negative_speech(), "hours": {name: round(value, 2) for name, value in hours.items()}}
 
 
 def about_negative_speech() -> dict[str, Any]:

@@ -1,55 +1,65 @@
-"""The real speech that ships, as calibrated detectors hear it: thresholds and false alarms come from it."""
+"""The real speech that ships, by the kind of detector of a run: thresholds and false alarms come from it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from core.events import Reporter
 from phrase_augmentation.keyphrase import Keyphrase
-from pipeline.training.negatives.negative_set import NegativePiece, about_negatives, negative_pieces
-from pipeline.training.negatives.negative_speech import about_calibration_speech, heard_for_calibration
-from pipeline.training.planning.config import NEGATIVE_SET
-
-if TYPE_CHECKING:
-    from model.detector import Detector
+from pipeline.training.negatives.negative_set import NegativePiece, NegativeSet
+from pipeline.training.negatives.negative_speech import NegativeSpeech
+from pipeline.training.planning.config import EFFORTS, Recipe, RunConfig
+from pipeline.training.planning.splits import SPLITS
 
 
-def shipped_negatives(
-    detector: Detector,
-    keyphrase: Keyphrase,
-    hours: float,
-    speech_hours: float,
-    seed: int,
-    data: Path,
-    reporter: Reporter,
-) -> Iterator[NegativePiece]:
-    """Pieces without the phrase, in the splits "validation" (about ``hours`` of outputs, ``speech_hours`` of sound)
-    and "test", and "train" where a part of the detector learns; none for one that is trained from nothing.
+class Negatives(Protocol):
+    """Real speech, as detectors of one kind hear it."""
 
-    A large detector's are outputs of its encoder, which ship; others hear sound, once, and keep it below ``data``.
+    def pieces(
+        self,
+        detector: Any,
+        keyphrase: Keyphrase,
+        data: Path,
+        reporter: Reporter,
+        splits: Collection[str] = SPLITS,
+    ) -> Iterator[NegativePiece]:
+        """Yield pieces without the phrase, as the feature store of the detector holds them: of "validation" and "test",
+        and of "train" where a part of the detector learns from them.
 
-    Raises:
-        HarkError: a file that ships is missing or damaged.
+        Args:
+            data: folder, in which what takes minutes is stored for the next phrase.
+            splits: those that are wanted.
+
+        Raises:
+            HarkError: a file that ships is missing or damaged.
+        """
+
+    def about(self) -> dict[str, Any]:
+        """Return ``training_corpora``, ``licences`` and ``hours`` by split, of which those of "train" are of people
+        whom the front end was trained on; empty where there is no such speech. Raises HarkError: see :meth:`pieces`."""
+
+
+class _Nothing:
+    """No speech: a detector that is trained from nothing has the clips of its run."""
+
+    def pieces(self, *_: object, **__: object) -> Iterator[NegativePiece]:
+        return iter(())
+
+    def about(self) -> dict[str, Any]:
+        return {}
+
+
+def negatives_of(config: RunConfig, hours: float | None = None) -> Negatives:
+    """Return the real speech for a run's own detector.
+
+    Args:
+        hours: of speech behind the thresholds, at most; None: those of the run's effort.
     """
-    from model.backbone_detector import BackboneDetector
-    from model.encoder_detector import EncoderDetector
-    from model.fused_detector import FusedDetector
-
-    if isinstance(detector, EncoderDetector):
-        yield from negative_pieces(NEGATIVE_SET, hours, seed, keyphrase)
-    elif isinstance(detector, BackboneDetector):
-        learns = isinstance(detector, FusedDetector)
-        yield from heard_for_calibration(detector, keyphrase, speech_hours, learns, data, reporter)
-
-
-def about_shipped_negatives(detector: Detector) -> dict[str, Any]:
-    """``training_corpora``, ``licences`` and ``hours`` by split of that speech; empty where there is none. Hours of
-    "train" are of people whom the front end was trained on."""
-    from model.backbone_detector import BackboneDetector
-    from model.encoder_detector import EncoderDetector
-
-    if isinstance(detector, EncoderDetector):
-        return about_negatives(NEGATIVE_SET)
-    return about_calibration_speech() if isinstance(detector, BackboneDetector) else {}
+    effort = EFFORTS[config.effort]
+    if config.recipe is Recipe.FROM_NOTHING:
+        return _Nothing()
+    if config.size == "large":
+        return NegativeSet(effort.negative_hours if hours is None else hours, config.seed)
+    return NegativeSpeech(effort.speech_hours if hours is None else hours, config.recipe is Recipe.NETWORK)

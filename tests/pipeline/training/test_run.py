@@ -35,7 +35,6 @@ from model.examples import SoundSources
 from model.runtime.detector import Detector
 from pipeline.training import run as training_pipeline
 from pipeline.training.negatives import negative_set
-from pipeline.training.negatives import shipped as negatives
 from pipeline.training.packing import bundle
 from pipeline.training.planning import plan as planning
 from pipeline.training.planning.config import AUTO_SIZE, BUCKETS, EFFORTS, BucketSize, Effort, RunConfig, job_folder
@@ -497,8 +496,9 @@ def test_a_large_detector_is_trained_and_hears_its_phrase(
     monkeypatch.setattr(negative_set, "RESCORED_AN_HOUR", 5)  # not a hundred, which takes a minute
     monkeypatch.setattr(bundle, "PARITY_CLIPS", 4)
     pieces = negative_set.negative_pieces
-    for module in (negative_set, negatives):
-        monkeypatch.setattr(module, "negative_pieces", lambda path, hours, *rest: pieces(path, min(hours, 0.3), *rest))
+    monkeypatch.setattr(
+        negative_set, "negative_pieces", lambda path, hours, *rest: pieces(path, min(hours, 0.3), *rest)
+    )
     monkeypatch.setitem(EFFORTS, "tiny", replace(EFFORTS["tiny"], network_steps=0))
     wanted = replace(CONFIG, size="large", engines=engines, devices=("small",))
     result = run_training(wanted, tmp_path, silent_reporter())

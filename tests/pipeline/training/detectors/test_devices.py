@@ -31,7 +31,7 @@ from pipeline.training.detectors.devices import NoRuntimeError, make_for_device
 from pipeline.training.detectors.teacher import Teacher, make_teacher
 from pipeline.training.measuring.evaluation import FA_PER_DAY, score_split
 from pipeline.training.negatives import negative_speech
-from pipeline.training.negatives.negative_speech import TESTED, heard_for_calibration, heard_negatives
+from pipeline.training.negatives.negative_speech import TESTED, NegativeSpeech, heard_negatives
 from pipeline.training.planning.config import DEVICES, EFFORTS, BucketSize, Effort, RunConfig
 from tests.pipeline.training.tiny_run import FEW_ROOMS
 from tests.support.device_runtimes import detections
@@ -245,7 +245,7 @@ def test_who_is_learned_from_sets_no_threshold(speech: Path, tiny: Effort, tmp_p
     detector = devices.untrained("esphome", 0)
 
     def heard(learns: bool) -> dict[str, set[tuple[str, str]]]:
-        pieces = heard_for_calibration(detector, Keyphrase(PHRASE), 1.0, learns, tmp_path, silent_reporter())
+        pieces = NegativeSpeech(1.0, learns).pieces(detector, Keyphrase(PHRASE), tmp_path, silent_reporter())
         found: dict[str, set[tuple[str, str]]] = {}
         for piece in pieces:
             found.setdefault(piece.row["split"], set()).add((piece.row["speaker"], piece.row["condition"]))

@@ -25,10 +25,9 @@ from model.shipped_weights import shipped_backbone
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.clips.examples import clip_row
 from pipeline.training.detectors.retraining import CORPUS, FALSE_ALARM_OF
-from pipeline.training.measuring import comparison
 from pipeline.training.measuring.comparison import COMPARISON, Trained, compare_versions, unheard
 from pipeline.training.negatives.negative_set import NegativePiece
-from pipeline.training.negatives.negative_speech import about_calibration_speech
+from pipeline.training.negatives.negative_speech import NegativeSpeech
 from pipeline.training.planning.config import BUCKETS, RunConfig
 from pipeline.training.planning.plan import BucketPlan, Plan, save_plan
 from tests.support.untrained_bundle import spoken
@@ -166,18 +165,18 @@ def test_each_version_hears_the_same_at_its_own_threshold(runs: Runs) -> None:
 
 
 def test_the_negative_set_is_heard_where_all_stand_on_its_backbone(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    about = about_calibration_speech()
+    about = NegativeSpeech().about()
     runs.add("old", 0.5, about)
     runs.add("new", 0.5, about)
 
-    def few(detector: Detector, keyphrase: Keyphrase, *_: object) -> Any:
+    def few(self: NegativeSpeech, detector: Detector, keyphrase: Keyphrase, *_: object, splits: Sequence[str]) -> Any:
         assert keyphrase == Keyphrase(PHRASE)
         row = {"label": 0, "bucket": "plain_negative", "engine": "bank:x", "condition": "clean", "voice": "",
                "speaker": "", "clip_id": -1, "text": "", "phrase_start": -1, "phrase_end": -1}  # fmt: skip
         frames = np.zeros((9_000, runs.backbone.config.width), np.float16)  # three minutes
-        return [NegativePiece(frames, {**row, "split": split}) for split in ("train", "validation", "test")]
+        return [NegativePiece(frames, {**row, "split": split}) for split in splits]
 
-    monkeypatch.setattr(comparison, "shipped_negatives", few)
+    monkeypatch.setattr(NegativeSpeech, "pieces", few)
     result = compare_versions(["new", "old"], runs.data, silent_reporter())
     assert result["stream"]["negative_hours"] == pytest.approx(0.05, abs=0.002), (
         "of the negative set's parts, the test alone"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +19,10 @@ from model.shipped_weights import shipped_backbone
 from model.tiny_crnn import TinyCRNN
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.negatives import negative_speech
-from pipeline.training.negatives.negative_speech import TESTED, UNHEARD, heard_negatives
-from pipeline.training.negatives.shipped import about_shipped_negatives, shipped_negatives
+from pipeline.training.negatives.negative_set import NegativeSet
+from pipeline.training.negatives.negative_speech import TESTED, UNHEARD, NegativeSpeech, heard_negatives
+from pipeline.training.negatives.shipped import Negatives, negatives_of
+from pipeline.training.planning.config import EFFORTS, RunConfig
 from pipeline.training.planning.splits import SPLITS
 from tests.pipeline.training.tiny_run import FEW_ROOMS
 from tests.support.small_crnn import small_crnn
@@ -52,13 +55,13 @@ def standard() -> BackboneDetector:
 @pytest.mark.usefixtures("speech")
 def test_people_that_no_backbone_was_trained_on_are_the_test(tmp_path: Path) -> None:
     told: list[Event] = []
-    pieces = list(shipped_negatives(standard(), PHRASE, 9.0, 9.0, 0, tmp_path, Reporter(told.append)))
+    pieces = list(NegativeSpeech(9.0).pieces(standard(), PHRASE, tmp_path, Reporter(told.append)))
     corpora = {(piece.row["engine"], piece.row["split"]) for piece in pieces}
     assert corpora == {("bank:heard", "validation"), (f"bank:{UNHEARD[0]}", "test")}
     assert len(pieces) == 2 * (len(TEXTS) - 1) * len(TESTED), "each in all conditions, without those with the phrase"
     assert any(event["event"] == "stage" for event in told)
     told.clear()
-    again = list(shipped_negatives(standard(), Keyphrase("iron will"), 9.0, 9.0, 0, tmp_path, Reporter(told.append)))
+    again = list(NegativeSpeech(9.0).pieces(standard(), Keyphrase("iron will"), tmp_path, Reporter(told.append)))
     assert not told and len(again) == 2 * len(TEXTS) * len(TESTED), "heard once for all phrases"
     width = standard().config.stored.width
     assert all(piece.frames.shape[1] == width and len(piece.frames) > 0 for piece in pieces)
@@ -67,9 +70,8 @@ def test_people_that_no_backbone_was_trained_on_are_the_test(tmp_path: Path) -> 
 @pytest.mark.usefixtures("speech")
 def test_as_much_as_is_asked_for(tmp_path: Path) -> None:
     seconds = 5.0
-    pieces = list(
-        shipped_negatives(standard(), Keyphrase("iron will"), 9.0, seconds / 3600, 0, tmp_path, silent_reporter())
-    )
+    speech = NegativeSpeech(seconds / 3600)
+    pieces = list(speech.pieces(standard(), Keyphrase("iron will"), tmp_path, silent_reporter()))
     assert {(piece.row["split"]) for piece in pieces} == {"validation", "test"}
     assert len(pieces) < 2 * len(TEXTS) * len(TESTED)
 
@@ -103,13 +105,23 @@ def test_detectors_that_hear_different_parts_leave_out_the_same(
 
 
 def test_a_detector_that_is_trained_from_nothing_has_none(tmp_path: Path) -> None:
-    detector = TinyCRNN(small_crnn(1.2))
-    assert not list(shipped_negatives(detector, PHRASE, 1.0, 1.0, 0, tmp_path, silent_reporter()))
-    assert about_shipped_negatives(detector) == {}
+    nothing = negatives_of(RunConfig("hey compass", from_scratch=True))
+    assert not list(nothing.pieces(TinyCRNN(small_crnn(1.2)), PHRASE, tmp_path, silent_reporter()))
+    assert nothing.about() == {}
+
+
+def test_the_kind_of_detector_decides() -> None:
+    def of(**changes: Any) -> Negatives:
+        return negatives_of(RunConfig("hey compass", **changes))
+
+    assert of(effort="quick", size="large", seed=3) == NegativeSet(EFFORTS["quick"].negative_hours, 3)
+    assert of(effort="quick") == NegativeSpeech(EFFORTS["quick"].speech_hours, learns=True)
+    assert of(effort="trial") == NegativeSpeech(EFFORTS["trial"].speech_hours, learns=False)
+    assert negatives_of(RunConfig("hey compass", effort="trial"), 7.0) == NegativeSpeech(7.0, learns=False)
 
 
 def test_what_ships_says_who_speaks_and_for_how_long() -> None:
-    about = about_shipped_negatives(standard())
+    about = NegativeSpeech().about()
     assert set(UNHEARD) < set(about["licences"]) == set(about["training_corpora"])
     assert "librispeech-dev-clean" not in about["licences"], "kept for the evaluation set"
     assert about["hours"]["train"] > 1.5 and about["hours"]["test"] > 0.7
