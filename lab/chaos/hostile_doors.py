@@ -68,7 +68,7 @@ def _bundle(path: Path, data: Path) -> None:
 
 def _checkpoint(path: Path, data: Path) -> None:
     """Open it as the version from which a training continues."""
-    from pipeline.training.detectors.retraining import version_before
+    from pipeline.training.measuring.comparison import version_before
 
     place = data / "models" / RUN / "model.pt"
     place.parent.mkdir(parents=True)

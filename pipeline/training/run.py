@@ -29,13 +29,15 @@ from phrase_augmentation.normalize import base_language
 from phrase_augmentation.phonemes import phonemes
 from phrase_augmentation.phrase_text import PhraseText
 from pipeline.corpora.alignment_methods import check_method
+from pipeline.training.clips.marked import marked_audio
 from pipeline.training.clips.mining import MiningConfig, mine, mine_negatives
 from pipeline.training.clips.removed_recordings import DEVICES_FOLDER, forget_in_run
 from pipeline.training.clips.synthesis import GenerationReport, generate
 from pipeline.training.detectors.devices import DeviceDetector, NoRuntimeError, about, make_for_device
 from pipeline.training.detectors.making import hear, make, settings_of_run
-from pipeline.training.detectors.retraining import Retraining, marked_audio, version_before
+from pipeline.training.detectors.retraining import Retraining
 from pipeline.training.detectors.teacher import make_teacher
+from pipeline.training.measuring.comparison import version_before
 from pipeline.training.measuring.verdict import verdict_of
 from pipeline.training.packing.targets import HEARS_S, TITLES
 from pipeline.training.planning.advice import seconds_to_say

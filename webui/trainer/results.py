@@ -114,7 +114,7 @@ def winner_over(
     With the figures ``together`` (:func:`same_stream`), a version is compared with the one in use, and the one in use
     with all others. Without them, the comparison of its own run with its predecessor decides.
     """
-    from pipeline.training.detectors.retraining import is_better
+    from pipeline.training.measuring.comparison import is_better
 
     figures = {row["version"]: row["found"] for row in together}
     in_use = in_use_of(versions)

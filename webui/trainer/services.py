@@ -251,7 +251,7 @@ def compared(job: Job) -> None:
 
     Called within the job's transaction.
     """
-    from pipeline.training.detectors.retraining import is_better
+    from pipeline.training.measuring.comparison import is_better
 
     assert job.result is not None
     new = Version.objects.filter(detector=job.spec["detector"], number=job.spec.get("decides")).first()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,8 +28,14 @@ from db.db_api import Library
 from db.records import Clip
 from model.metrics import det_curve
 from pipeline.corpora.enrolment import kept_takes
-from pipeline.training.detectors.retraining import Marked, counted, marked_audio, version_before
-from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, ScoredSplit, score_split, threshold_at
+from pipeline.training.clips.marked import Marked, fires, marked_audio
+from pipeline.training.measuring.evaluation import (
+    DEFAULT_FA_PER_DAY,
+    ScoredSplit,
+    at_threshold,
+    score_split,
+    threshold_at,
+)
 from pipeline.training.negatives.shipped import negatives_of
 from pipeline.training.planning.config import NOISE_FOLDER, RunConfig
 from pipeline.training.planning.plan import config_of_run
@@ -55,6 +61,50 @@ class Trained:
     clips: pd.DataFrame  # pipeline.training.clips.examples.CLIP_COLUMNS
     config: RunConfig
     negatives: dict[str, Any]  # what its report says about the negative set; empty without one
+
+
+def version_before(data: Path, run: str) -> tuple[Detector, dict[str, Any]]:
+    """The detector of a finished run and its bundle's manifest. Raises HarkError where it is gone or damaged."""
+    from model.checkpoint import load_checkpoint
+
+    path = data / "models" / run / "model.pt"
+    why = worded("%(name)s of the run %(run)s is gone.", name=path.name, run=run)
+    if path.is_file():
+        detector, about = load_checkpoint(str(path))
+        if isinstance(about.get("manifest"), dict):
+            return detector, about["manifest"]
+        why = worded("%(name)s of the run %(run)s is damaged.", name=path.name, run=run)
+    raise HarkError(worded("There is nothing to start from."), why, worded("Train the phrase anew."))
+
+
+def is_better(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """Whether a version is better than another, by what :func:`counted` says of them on the same streams.
+
+    It misses at most one test recording more, gives at most one false alarm more, fires on no more of the marked false
+    alarms, misses no more of the marked misses, and in one of these it is better.
+    """
+    allowed = {"missed": 1, "false_alarms": 1, "marked_fired": 0, "marked_missed": 0}
+    worse = any(new[name] > old[name] + more for name, more in allowed.items())
+    return not worse and any(new[name] < old[name] for name in allowed)
+
+
+def counted(detector: Detector, test: ScoredSplit, threshold: float, marked: Marked) -> dict[str, Any]:
+    """What a version did on a test, which it has scored, and on what was marked.
+
+    An utterance is in the test in several renderings (quiet, in noise): ``missed`` counts these.
+    """
+    from model import metrics
+
+    said = metrics.phrase_scores(test.pick(test.positive))
+    return {
+        **at_threshold(test, threshold),
+        "utterances": test.utterances(test.positive),
+        "renderings": len(said),
+        "missed": int((said < threshold).sum()),
+        "hours": sum(stream.hours for stream in test.pick(test.ordinary)),
+        "marked_fired": sum(fires(detector, audio, threshold) for audio in marked.false_alarms),
+        "marked_missed": sum(not fires(detector, audio, threshold) for audio in marked.misses),
+    }
 
 
 def compare_versions(runs: Sequence[str], data: Path, reporter: Reporter) -> dict[str, Any]:

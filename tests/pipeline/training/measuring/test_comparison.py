@@ -24,7 +24,7 @@ from model.phones import outputs_of
 from model.shipped_weights import shipped_backbone
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.clips.examples import clip_row
-from pipeline.training.detectors.retraining import CORPUS, FALSE_ALARM_OF
+from pipeline.training.clips.marked import CORPUS, FALSE_ALARM_OF
 from pipeline.training.measuring.comparison import COMPARISON, Trained, compare_versions, unheard
 from pipeline.training.negatives.negative_set import NegativePiece
 from pipeline.training.negatives.negative_speech import NegativeSpeech

@@ -1,0 +1,63 @@
+"""Clips in the library that people marked: a detector took them for its phrase, or missed the phrase in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.audio_file import SAMPLE_RATE
+from db.db_api import Library
+from db.records import Clip
+
+if TYPE_CHECKING:
+    from model.detector import Detector
+
+CORPUS = "inbox"  # of the source of marked clips
+FALSE_ALARM_OF = "false_alarm_of"  # setting of a clip: the phrase that a detector took it for
+PADDING_S = (1.5, 0.5)  # of near-silence before and after a marked clip
+
+
+@dataclass(frozen=True)
+class Marked:
+    """What people said a detector got wrong, as audio [samples]: what it took for the phrase, and what it missed."""
+
+    false_alarms: Sequence[np.ndarray] = ()
+    misses: Sequence[np.ndarray] = ()
+
+
+def marked_false_alarms(library: Library, phrase: str) -> list[Clip]:
+    """The clips that people marked as false alarms of a phrase, newest first."""
+    clips = [clip for clip in library.with_source(CORPUS) if clip.state == "ready"]
+    return [clip for clip in reversed(clips) if clip.settings.get(FALSE_ALARM_OF) == phrase]
+
+
+def marked_misses(library: Library, phrase: str, language: str) -> list[Clip]:
+    """The clips that people marked as the phrase, missed, newest first."""
+    clips = [clip for clip in library.with_source(CORPUS) if clip.state == "ready" and "role" in clip.settings]
+    return [clip for clip in reversed(clips) if (clip.text_normalized, clip.language) == (phrase, language)]
+
+
+def marked_audio(library: Library, phrase: str, language: str) -> Marked:
+    """Everything that was marked of a phrase."""
+    return Marked(
+        [library.read_audio(clip) for clip in marked_false_alarms(library, phrase)],
+        [library.read_audio(clip) for clip in marked_misses(library, phrase, language)],
+    )
+
+
+def padded(audio: np.ndarray) -> np.ndarray:
+    """Return audio [samples] with near-silence before and after it."""
+    before, after = (round(seconds * SAMPLE_RATE) for seconds in PADDING_S)
+    quiet = 1e-4 * np.random.default_rng(0).standard_normal(before + len(audio) + after)
+    quiet[before : before + len(audio)] += audio
+    return quiet.astype(np.float32)
+
+
+def fires(detector: Detector, audio: np.ndarray, threshold: float) -> bool:
+    """Return whether a detector takes audio [samples] for its phrase."""
+    from model.runtime.detector import smooth_scores
+
+    return bool((smooth_scores(detector.stream_scores(padded(audio))) >= threshold).any())
