@@ -137,10 +137,15 @@ class _Speaking:
             for r in requests
             if not self.stop.is_set()
         )
+        waiting = {r.request_id for r in requests}
         try:
             for result in engine.synthesize(spoken, self.folder / name):
                 if self.stop.is_set():
                     break
+                if result.request_id not in waiting:
+                    why = f"{name} answered the request {result.request_id!r}, which it was not given or had answered"
+                    raise ValueError(why)
+                waiting.remove(result.request_id)
                 clip = _new_clip(result, name, language)
                 self._put(name, _if_understood(clip) if engine.unsure else clip)
         except BaseException as error:  # an engine's bug must not end the run: its requests count as failed
@@ -179,7 +184,8 @@ class _Speaking:
                 self.reporter.log(worded("%(engine)s stopped: %(why)s", engine=name, why=str(item)), "warning")
             elif isinstance(item, FailedRequest):
                 self.report.failed[name][item.why] += 1
-            elif request := left.pop(item.request_id or "", None):
+            else:
+                request = left.pop(item.request_id or "")
                 self.report.generated[request.bucket] += 1
                 self.report.seconds_of_audio += len(item.audio) / 16_000
                 self.progress.advance(paces=paces.values())

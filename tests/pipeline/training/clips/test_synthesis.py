@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,25 @@ def test_an_engine_that_stops_altogether_does_not_end_the_run(
     (why,) = report.failed["bad"]
     assert "the engine stopped" in why and type(error).__name__ in why and "bad stopped" in reporter.warnings
     assert good.closed == bad.closed == 1
+
+
+@pytest.mark.parametrize("wrong", ["run:positive:99", "run:positive:1"])
+def test_a_clip_that_nobody_asked_for_is_its_engines_error(library: Library, make_choir: type, wrong: str) -> None:
+    class Confused(make_choir):  # type: ignore[misc]
+        """Its sixth clip has the id of none of its requests, or that of its first."""
+
+        def synthesize(self, requests: Any, folder: Path) -> Iterator[Any]:
+            for number, clip in enumerate(super().synthesize(requests, folder)):
+                yield replace(clip, request_id=wrong) if number == 5 else clip
+
+    good, confused = make_choir("good"), Confused("confused")
+    engines = {"good": good, "confused": confused}
+    requests = [request(n, *(("good", "good-1/bass"), ("confused", "confused-1/bass"))[n % 2]) for n in range(20)]
+    report, reporter = speak(requests, engines, library)
+    assert remaining(requests, library) == [] and report.generated == {"positive": 20}
+    assert [clip.engine for clip in library.iter_clips()].count("confused") == 5
+    (why,) = report.failed["confused"]
+    assert f"confused answered the request {wrong!r}" in why and f"{wrong!r}" in reporter.warnings
 
 
 def test_a_voice_of_another_split_never_helps_out(library: Library, make_choir: type) -> None:
