@@ -1,4 +1,4 @@
-"""A run from the phrase to the bundle. Stopped at any point, the same call goes on from there."""
+"""A run from the phrase to the bundle. Stopped at any point, the same call resumes from there."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ MINED_NEGATIVES = MiningConfig(most=10, recordings=15)  # of each confusable: th
 
 
 class StageClock:
-    """Seconds spent in each stage; kept in the job's folder, so that the sum is right after a restart."""
+    """Seconds spent in each stage; stored in the job's folder, so that the sum is right after a restart."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -102,7 +102,7 @@ class StageClock:
 
 
 def prepare(config: RunConfig) -> RunConfig:
-    """The configuration with its phrase checked and normalized. Raises HarkError for a phrase that cannot be used."""
+    """Return the configuration with its phrase checked and normalized. Raises HarkError: the phrase cannot be used."""
     if config.effort not in EFFORTS:
         raise HarkError(
             worded("There is no effort called %(effort)s.", effort=repr(config.effort)),
@@ -149,8 +149,8 @@ def _refuse_too_long(config: RunConfig) -> None:
 
 
 def retraining_of(data: Path, run: str) -> RunConfig:
-    """The configuration that makes a finished run's detector better. Raises HarkError where the run is gone."""
-    # A bundle names its run, and may come from a stranger.
+    """Return the configuration that makes a finished run's detector better. Raises HarkError: the run is gone."""
+    # A bundle names its run, and is untrusted.
     config = config_of_run(data / "jobs" / run) if RUN_NAME.fullmatch(run) else None
     if config is None or not (data / "models" / run / "model.pt").is_file():
         raise HarkError(
@@ -162,7 +162,7 @@ def retraining_of(data: Path, run: str) -> RunConfig:
 
 
 def plan_run(config: RunConfig, data: Path, reporter: Reporter) -> Plan:
-    """Plan the run that :func:`run_training` would start or continue, without making clips. It does not mine either, so
+    """Plan the run that :func:`run_training` would start or continue, without making clips. Nothing is mined either, so
     the run may have to speak less than the plan says."""
     config = prepare(config)
     folder = job_folder(data, config)
@@ -173,10 +173,10 @@ def plan_run(config: RunConfig, data: Path, reporter: Reporter) -> Plan:
 
 
 def plan_summary(plan: Plan, data: Path) -> dict[str, Any]:
-    """What people and programs are shown of a plan of :func:`plan_run`.
+    """Return a plan of :func:`plan_run` for people and programs.
 
-    ``unfinished`` is None, or of a run that was stopped how many of the clips ``planned`` it has ``spoken`` and what it
-    goes on with ("synthesize", "features", "calibrate" or "train"); all other numbers are then of what is left.
+    ``unfinished`` is None, or of a run that was stopped the number of clips ``planned`` and ``spoken`` and the next
+    stage, ``goes_on_with`` ("synthesize", "features", "calibrate" or "train"); all other numbers are then of the rest.
     """
     folder = data / "jobs" / plan.run
     if not (folder / "plan.json").is_file():
@@ -202,11 +202,11 @@ def run_training(
     stage, counts by bucket, metrics.
 
     Args:
-        made_for: the job that needs the detector. It is made once for that, also where whoever
-            asked was killed before they had the result.
+        made_for: the job that needs the detector. It is made once for that, also where the process that asked was
+            killed before it had the result.
 
     Raises:
-        HarkError: anything that the user can mend; what was finished is kept.
+        HarkError: anything that the user can fix; finished stages stay.
     """
     config = prepare(config)
 
@@ -242,7 +242,7 @@ def run_training(
 
 
 def _finished_for(made_for: str, data: Path, config: RunConfig) -> Path | None:
-    """The folder of the finished run that was made for ``made_for``, with its bundle; None: there is none."""
+    """Return the folder of the finished run that was made for ``made_for``, with its bundle; None: there is none."""
     for folder in finished_folders(data, config) if made_for else ():
         result = _result_for(made_for, folder)
         if result is not None and _bundle_of(result, data).is_file():
@@ -251,7 +251,7 @@ def _finished_for(made_for: str, data: Path, config: RunConfig) -> Path | None:
 
 
 def _result_for(made_for: str, folder: Path) -> dict[str, Any] | None:
-    """The result of a finished run; None where it was made for something else, or is damaged."""
+    """Return the result of a finished run; None where it was made for something else, or is damaged."""
     try:
         result = json.loads((folder / RESULT).read_text())
     except ValueError:
@@ -260,13 +260,13 @@ def _result_for(made_for: str, folder: Path) -> dict[str, Any] | None:
 
 
 def _bundle_of(result: Mapping[str, Any], data: Path) -> Path:
-    """Where the bundle is on this machine: the run may have been another's."""
+    """Return the path of the bundle on this machine: the run may have been another's."""
     bundle = Path(result["bundle"])
     return data / "models" / bundle.parent.name / bundle.name
 
 
 def _remove_what_can_be_made_again(folder: Path) -> None:
-    """A finished run need not keep hundreds of megabytes: its features can be made again from the clips."""
+    """Remove the large files of a finished run: its features can be made again from the clips."""
     names = ("features/frames.f16", "start.pt", "best.pt", "last.pt", *(path.name for path in folder.glob("*.onnx")))
     for name in names:
         (folder / name).unlink(missing_ok=True)
@@ -275,11 +275,11 @@ def _remove_what_can_be_made_again(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class _Work:
-    """What a run works with."""
+    """The run at work."""
 
     config: RunConfig
     data: Path
-    folder: Path  # the run's own, in which it goes on
+    folder: Path  # the run's own, from which it resumes
     library: Library
     clock: StageClock
     reporter: Reporter
@@ -297,7 +297,7 @@ def _run(work: _Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
     left = remaining(plan.requests, work.library)
     outlook = Outlook(reporter, estimated_s(config, plan.clips, plan.requests, left, to_hear), plan.estimate_s)
     with clock.stage("synthesize"):
-        # An engine that has spoken all that it should need not be there any more.
+        # An engine that has spoken all its clips need not be there any more.
         engines = ready_engines(tuple(plan.engines), config.language)[0] if left else {}
         generated = generate(plan, engines, work.library, reporter)
     outlook.over("synthesize")
@@ -313,7 +313,7 @@ def _run(work: _Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
     compared = {"compared": before.compared(made)} if before is not None else {}
     report = build_report(plan, clips, made, generated, _foundation(config, made.detector) | compared)
     if config.devices:
-        reporter.log(verdict_of(report).sentence)  # those for devices take some minutes more
+        reporter.log(verdict_of(report).sentence)  # detectors for devices take some minutes more
     outlook.over("train")
     devices = _for_devices(work, made.detector, report, plan, clips, generated, outlook)
     with clock.stage("bundle"):
@@ -341,7 +341,7 @@ def _run(work: _Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
 
 
 def _retraining(work: _Work) -> Retraining:
-    """The retraining that a run is. Raises HarkError for what speaks against it, before anything is made."""
+    """Return the retraining that a run is. Raises HarkError for any obstacle, before anything is made."""
     from pipeline.training.clips.examples import untrained_detector
 
     config = work.config
@@ -357,7 +357,7 @@ def _retraining(work: _Work) -> Retraining:
 
 
 def _planned(work: _Work) -> Plan:
-    """The plan of the run; where it is made, the library is mined for it."""
+    """Return the plan of the run; before it is made, the library is mined for it."""
     file, config = work.folder / "plan.json", work.config
     plan = load_plan(file)
     if plan is not None:
@@ -383,7 +383,7 @@ def _for_devices(
     generated: GenerationReport,
     outlook: Outlook,
 ) -> dict[str, DeviceDetector]:
-    """What the run makes beside its own detector; the report says what it was made without. One of size standard
+    """Make the detectors beside the run's own; the report lists those that could not be made. One of size standard
     comes first, since it teaches the others."""
     config, place = plan.config, work.folder / DEVICES_FOLDER
     devices: dict[str, DeviceDetector] = {}
@@ -416,7 +416,7 @@ def _for_devices(
 def _small(
     work: _Work, plan: Plan, clips: pd.DataFrame, generated: GenerationReport
 ) -> tuple[Detector, DeviceDetector]:
-    """The detector of size standard beside a large one, and its bundle as files in a folder of that one's."""
+    """Make the detector of size standard beside a large one; its bundle is a folder in that one's."""
     from pipeline.training.measuring.report import build_report
     from pipeline.training.packing.bundle import bundle_contents
 
@@ -434,7 +434,7 @@ def _small(
 def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library: Library, reporter: Reporter) -> None:
     """Cut the phrase, and what resembles it, out of the library's recordings of people; the plan finds the cuts."""
     if not config.mining or base_language(config.language) != BACKBONE_LANGUAGE:
-        return  # the aligner, too, has heard English only
+        return  # the aligner, too, was trained on English only
     where = Where(language=config.language, imported=True, slices=False, text_known=True)
     if next(library.iter_clips(where), None) is None:
         return
@@ -452,7 +452,8 @@ def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library:
 
 
 def _clips(plan: Plan, work: _Work) -> pd.DataFrame:
-    """The run's clips (:data:`pipeline.training.clips.examples.CLIP_COLUMNS`). Raises HarkError: they are too few."""
+    """Return the run's clips (:data:`pipeline.training.clips.examples.CLIP_COLUMNS`). Raises HarkError: they are too
+    few."""
     from model.dataset import store_is_complete
     from pipeline.training.clips.examples import clip_table
 
@@ -466,8 +467,8 @@ def _clips(plan: Plan, work: _Work) -> pd.DataFrame:
 
 
 def _heard(work: _Work, clips: pd.DataFrame, before: Retraining | None = None) -> tuple[Any, FeatureStore]:
-    """The detector that a run begins with, and what it hears of the clips; made once in its folder. What learns begins
-    anew, and hears what was marked among its clips."""
+    """Return the detector that a run begins with, and its features of the clips; made once in the run's folder. A
+    detector that learns is trained from the start, with the marked clips among its own."""
     from model.checkpoint import load_checkpoint, save_checkpoint
     from model.dataset import store_is_complete
     from model.gpu import complaint
@@ -501,7 +502,7 @@ def _heard(work: _Work, clips: pd.DataFrame, before: Retraining | None = None) -
 
 
 def _foundation(config: RunConfig, detector: Detector) -> dict[str, Any]:
-    """What the report says of the shipped weights and speech that the run built on."""
+    """Return the shipped weights and speech that the run built on, for the report."""
     from model.encoder_detector import EncoderDetector
     from model.shipped_weights import about_front_end, shipped_micro_network, shipped_verifier
     from pipeline.training.negatives.negative_speech import about_negative_speech

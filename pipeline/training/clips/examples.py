@@ -1,4 +1,4 @@
-"""From the library's clips to the table of a run's clips, and from that to the examples that are built of them."""
+"""The table of a run's clips, and the examples that are built of them."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ from pipeline.training.planning.splits import SPLITS
 
 WINDOW_S = (0.8, 3.0)  # shortest and longest window of the recurrent layer, seconds
 WINDOW_MARGIN_S = 0.25
-BACKBONE_DELAY_S = 0.12  # a causal backbone writes a phone that much after it was said
+BACKBONE_DELAY_S = 0.12  # a causal backbone outputs a phone so much later
 SLOWEST = 0.85 * 0.95  # speed and tempo together, nearly at their slowest
-MEASURED_CLIPS = 200  # positives whose length is looked at
+MEASURED_CLIPS = 200  # positives whose length is measured
 NOISE_BLOCKS = 40  # of 12 s without speech
 BABBLE_CLIPS = 40
 Row = dict[str, Any]
 CLIP_COLUMNS = (
     "clip_id", "path", "label", "bucket", "engine", "voice", "speaker", "split", "text", "licence", "seconds", "reused",
     "corpus",
-    "phrase_start_s",  # where the words are in the clip, of a cut out of running speech; -1: from its first sound
+    "phrase_start_s",  # place of the words in a cut out of running speech; -1: from its first sound
     "phrase_end_s",  # to its last
 )  # fmt: skip
 EXAMPLE_COLUMNS = ("label", "bucket", "engine", "voice", "speaker", "clip_id", "text")  # of examples
 
 
 def clip_row(library: Library, clip: Clip, bucket: str, split: str, reused: bool, parent: Clip | None = None) -> Row:
-    """A row of a run's table of clips; ``parent`` is the recording that a cut was cut out of."""
+    """Return a row of a run's table of clips; ``parent`` is the recording that a cut was cut out of."""
     source = parent.source if parent else clip.source
     place = clip.settings if clip.engine == MINED else {}
     return {
@@ -78,8 +78,8 @@ def clip_row(library: Library, clip: Clip, bucket: str, split: str, reused: bool
 
 
 def clip_table(plan: Plan, library: Library) -> pd.DataFrame:
-    """The clips of a run, a row each, with :data:`CLIP_COLUMNS`: those that its plan chose, and those that were spoken
-    for it. What has been put aside since, or could not be spoken, is left out."""
+    """Return the clips of a run, a row each, with :data:`CLIP_COLUMNS`: those that its plan chose, and those that were
+    spoken for it. Clips that were rejected since, or could not be spoken, are left out."""
     chosen = {clip.id: clip for clip in library.clips([planned.clip_id for planned in plan.clips])}
     cut_out_of = [clip.parent_id for clip in chosen.values() if clip.parent_id is not None]
     parents = {parent.id: parent for parent in library.clips(cut_out_of)}
@@ -98,7 +98,7 @@ def clip_table(plan: Plan, library: Library) -> pd.DataFrame:
 
 
 def window_seconds(clips: pd.DataFrame, phrase: str) -> tuple[float, float]:
-    """The window that holds the phrase as slowly as it is trained, and the phrase's median length, seconds."""
+    """Return the window that holds the phrase as slowly as it is trained, and the phrase's median length, seconds."""
     alone = clips[(clips["bucket"] == "positive") & (clips["text"] == phrase)]
     sample = alone["path"].sample(min(MEASURED_CLIPS, len(alone)), random_state=0)
     lengths = np.asarray([s for s in map(spoken_seconds, sample) if s > 0])
@@ -109,10 +109,10 @@ def window_seconds(clips: pd.DataFrame, phrase: str) -> tuple[float, float]:
 
 
 def untrained_detector(config: RunConfig, window_s: float, rescored: bool) -> Detector:
-    """The detector that a run begins with, for a phrase that fits into ``window_s`` seconds.
+    """Return the detector that a run begins with, for a phrase that fits into ``window_s`` seconds.
 
     Args:
-        rescored: whether a decoder is asked for the phrase, of a large one.
+        rescored: a large detector asks a decoder for the phrase, too.
     """
     import torch
 
@@ -132,7 +132,7 @@ def untrained_detector(config: RunConfig, window_s: float, rescored: bool) -> De
 
 @dataclass(frozen=True)
 class ExamplePlan:
-    """What the feature store is built of."""
+    """The examples of a feature store, and the sounds that they are mixed with."""
 
     specs: tuple[ExampleSpec, ...]
     sources: SoundSources
@@ -147,12 +147,12 @@ def plan_examples(
     variants: int = 0,
     bitrate: int = 0,
 ) -> ExamplePlan:
-    """The examples of a run: aligned ones in several versions, ordinary speech as streams, noise alone.
+    """Return the examples of a run: aligned ones in several versions, ordinary speech as streams, noise alone.
 
     Args:
         variants: augmented versions of each aligned clip that is trained on; 0: nothing is trained.
-        bitrate: of Opus, which these go through where ordinary speech has, bit/s; 0: none.
-        receptive_samples: what a detector must hear before a clip's end.
+        bitrate: of Opus, bit/s, which they are encoded with where ordinary speech was; 0: none.
+        receptive_samples: audio that a detector needs before a clip's end.
         phrase_s: the phrase's length, seconds.
     """
     rng = np.random.default_rng((config.seed, 5))
@@ -169,7 +169,7 @@ def plan_examples(
         for row in rows[rows["bucket"] != "plain_negative"].itertuples():
             columns = {"split": split, **{name: getattr(row, name) for name in EXAMPLE_COLUMNS}}
             carried = row.bucket == "positive" and row.text != config.phrase
-            # People call a device after a pause: but for training and the hardest condition, clips are heard alone.
+            # People call a device after a pause: except for training and the hardest condition, a clip is alone.
             if split == "train":
                 conditions = ["train"] * variants
             elif row.bucket == "positive":
@@ -204,7 +204,7 @@ def _streams(
 ) -> Iterator[tuple[list[str], str, dict[str, Any]]]:
     """Draw streams of ordinary speech: files, condition and columns of each.
 
-    One engine's or one corpus's speech a stream, so that false alarms can be told by where they came from.
+    A stream has speech of one engine or corpus, so that false alarms can be counted by source.
     """
     for engine, group in plain.groupby("engine"):
         order = rng.permutation(len(group))
@@ -221,7 +221,7 @@ def _streams(
 
 
 def device_samples() -> int:
-    """The most samples that one score of any detector for a device depends on."""
+    """Return the most samples that one score of any detector for a device depends on."""
     from model.devices.microwakeword import MicroConfig
     from model.devices.openwakeword import OpenWakeWordConfig
 
@@ -229,7 +229,7 @@ def device_samples() -> int:
 
 
 def device_examples(config: RunConfig, clips: pd.DataFrame, data: Path, need: int) -> ExamplePlan:
-    """The examples that every detector for a device, and their teacher, hears; ``need``: the most samples that one
+    """Return the examples of every detector for a device and of their teacher; ``need``: the most samples that one
     score of any of them depends on."""
     _, phrase_s = window_seconds(clips, config.phrase)
     return plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, VARIANTS, BITRATE)
@@ -243,7 +243,7 @@ def build_store(
     folder: Path,
     progress: Progress,
 ) -> FeatureStore:
-    """Build examples, and pieces of a negative set, into a feature store, as a detector's front end gives them.
+    """Build examples, and pieces of negative speech, into a feature store, as a detector's front end gives them.
 
     Args:
         models: folder for the files of the front end.

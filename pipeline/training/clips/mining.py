@@ -1,8 +1,8 @@
 """Real recordings of a phrase, cut out of the library's transcribed speech.
 
 The phrase is found in the transcripts by full-text search, in the audio by alignment, and cut out with a margin. A cut
-is kept where the model hears the phrase in it, where it is neither too short nor too long for its phones, and where it
-is loud from end to end. Cuts are clips with a parent; mining again finds them and makes none twice.
+is stored where the model finds the phrase in it, where its length fits its phones, and where it is loud from end to
+end. Cuts are clips with a parent; mining again finds them and makes none twice.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, VITERBI, alignm
 from pipeline.training.planning.splits import real_speaker
 
 ENGINE = "mined"  # of cuts in the library: a run counts and uses them only where it asks for them
-MARGIN_S = 0.1  # kept before and after the phrase; boundaries are 20 ms off in the median, 70 ms in one of ten
-FADE_S = 0.008  # at both ends of a cut, so that no click tells where it was cut
+MARGIN_S = 0.1  # before and after the phrase; boundaries are 20 ms off in the median, 70 ms in one of ten
+FADE_S = 0.008  # at both ends of a cut, so that no click marks the cut
 PHONE_S = (0.03, 0.30)  # shortest and longest phone on average [seconds]
 QUIETER_DB = 30.0  # a first or last third that is quieter than the loudest moment by this holds no speech
-AT_A_TIME = 100  # recordings looked into before it is asked whether that is enough
+AT_A_TIME = 100  # recordings searched before the next look whether that is enough
 POWER_S = 0.02  # pieces in which loudness is measured
-# exp(-nats a phone) by which a phrase is less probable than the best the model hears: above 0.2, 1 % of cuts of wrong
-# words pass and 95 % of right ones (read speech the model never heard).
+# exp(-nats a phone) by which a phrase is less probable than the model's best path: above 0.2, 1 % of cuts of wrong
+# words pass and 95 % of right ones (read speech that the model was not trained on).
 LEAST_CONFIDENCE = 0.2
 ENGLISH_ENDINGS = ("s", "'s", "es", "d", "ed", "ing")
 
 
 @dataclass(frozen=True)
 class MiningConfig:
-    """What is looked for and what is kept."""
+    """Limits of a mining: segments that are searched for, and those that become clips."""
 
-    most: int = 300  # cuts of one phrase; where they are reached, no more recordings are looked into
-    recordings: int = 1200  # looked into for one phrase; a sample where more hold it
+    most: int = 300  # cuts of one phrase; no recording is searched after that
+    recordings: int = 1200  # searched for one phrase; a sample where more hold it
     least_confidence: float = LEAST_CONFIDENCE
-    # Of the cuts of one phrase, no voice gives more. Below 1 a recording that is added can leave fewer cuts.
+    # The most cuts of one phrase by one voice. Below 1 a recording that is added can leave fewer cuts.
     speaker_share: float = 1.0
     word_forms: bool = False  # the last word with an ending as well ("computers")
     real_only: bool = True  # recordings of people, not clips of speech engines
@@ -58,7 +58,7 @@ class MiningConfig:
 
 @dataclass(frozen=True)
 class Cut:
-    """A clip that was cut out: where the phrase is in it [seconds], how sure, and out of what."""
+    """A clip that was cut out: the place of the phrase in it [seconds], the confidence, and the recording."""
 
     clip_id: int
     text: str
@@ -73,14 +73,14 @@ class Cut:
 
 @dataclass(frozen=True)
 class MiningResult:
-    """What mining one phrase gave.
+    """The result of mining one phrase.
 
     Attributes:
         forms: the texts that were searched for.
-        recordings: how many hold one of them in their transcript.
-        looked_into: how many of those were looked into; fewer than ``recordings`` where there are too many.
-        cuts: kept ones.
-        rejected: how many places were not kept, by reason.
+        recordings: number of those with one of them in the transcript.
+        looked_into: number of those that were searched; fewer than ``recordings`` where there are too many.
+        cuts: those that were stored.
+        rejected: number of places that were not cut out, by reason.
         seconds: spent searching, aligning (emissions included where they were missing) and cutting.
     """
 
@@ -94,12 +94,12 @@ class MiningResult:
 
     @property
     def sampled(self) -> bool:
-        """Whether a part of the recordings was left out."""
+        """Return whether a part of the recordings was left out."""
         return self.looked_into < self.recordings
 
     @property
     def clip_ids(self) -> tuple[int, ...]:
-        """The clips in the library."""
+        """Return the clips in the library."""
         return tuple(cut.clip_id for cut in self.cuts)
 
 
@@ -136,7 +136,7 @@ def mine_negatives(
     reporter: Reporter,
     config: MiningConfig | None = None,
 ) -> dict[str, MiningResult]:
-    """Cut texts that resemble the phrase (confusables, in-between phrases) out of recordings in which it is not said.
+    """Cut texts that resemble the phrase (confusables, in-between phrases) out of recordings without the phrase.
 
     Returns:
         Results by normalized text, of the texts that are in the library.
@@ -167,13 +167,13 @@ def mine_negatives(
 
 
 def word_forms(keyphrase: Keyphrase) -> tuple[str, ...]:
-    """The phrase and, in English, the phrase with an ending at its last word."""
+    """Return the phrase and, in English, the phrase with an ending at its last word."""
     text = keyphrase.text
     return (text, *(text + ending for ending in ENGLISH_ENDINGS if base_language(keyphrase.language) == "en"))
 
 
 def mined_clips(library: Library, texts: Sequence[str], language: str = "en", method: str = VITERBI) -> list[Clip]:
-    """The cuts of these texts that the library holds, from this mining or an earlier one, in order of id.
+    """Return the cuts of these texts that the library holds, from this mining or an earlier one, in order of id.
 
     Cuts below the usual confidence, which are for looking at, are left out, and of a place that was cut out twice only
     one cut is taken: one by that ``method`` where there is one, and the first of these.
@@ -215,7 +215,7 @@ def _mine_one(
     reporter.stage("mine", worded("Searching the recordings for “%(phrase)s”", phrase=wanted.text))
     forms = word_forms(wanted) if config.word_forms else (wanted.text,)
     ids = sorted({clip_id for form in forms for clip_id in library.search_ids(form, _where(wanted.language, config))})
-    # A later mining that asks for more looks into the same recordings first.
+    # A later mining that asks for more searches the same recordings first.
     order = np.random.default_rng((config.seed, 11)).permutation(len(ids))[: config.recordings]
     clips = {clip.id: clip for clip in library.clips([ids[i] for i in order])}
     searched = time.perf_counter()
@@ -262,7 +262,7 @@ def _places(
     config: MiningConfig,
     rejected: Counter[str],
 ) -> list[_Place]:
-    """Where the forms are said, checked for confidence and duration."""
+    """Return the places of the forms, checked for confidence and duration."""
     wanted = {tuple(form.split()): form for form in forms}
     counts = {words: [max(1, len(t)) for t in aligner.tokens(words, language)] for words in wanted}
     length = len(forms[0].split())
@@ -288,14 +288,15 @@ def _places(
 
 
 def _balanced(places: list[_Place], config: MiningConfig) -> tuple[list[_Place], Counter[str]]:
-    """At most ``config.most`` places, the surest of each voice, none giving more than its share; why others are not."""
+    """Return at most ``config.most`` places, the surest of each voice, none giving more than its share; and why others
+    were rejected."""
     by_speaker: dict[str, list[_Place]] = {}
     for place in sorted(places, key=lambda p: (-p.confidence, p.clip.id, p.start_s)):
         by_speaker.setdefault(real_speaker(place.clip), []).append(place)
     sizes = [len(rows) for rows in by_speaker.values()]
     cap = speaker_cap(sizes, config.speaker_share)
     kept: list[_Place] = []
-    # In turns, so that the limit takes from those who say it most.
+    # In turns, so that the limit takes from the voices with the most places.
     for turn in range(min(cap, max(sizes, default=0))):
         kept += [rows[turn] for rows in by_speaker.values() if turn < len(rows)]
     left_out: Counter[str] = Counter()
@@ -307,7 +308,7 @@ def _balanced(places: list[_Place], config: MiningConfig) -> tuple[list[_Place],
 
 
 def speaker_cap(sizes: Sequence[int], share: float) -> int:
-    """The most that one voice may give, so that none gives more than ``share`` of what all give together.
+    """Return the most clips that one voice may give, so that none gives more than ``share`` of all.
 
     With fewer voices than that takes, 1.5 times an even share.
     """
@@ -372,7 +373,7 @@ def _at(seconds: float) -> int:
 
 
 def faded(audio: np.ndarray) -> np.ndarray:
-    """Audio [samples] that begins and ends softly."""
+    """Return audio [samples] that begins and ends softly."""
     count = min(int(FADE_S * SAMPLE_RATE), len(audio) // 2)
     result = np.array(audio, dtype=np.float32)
     ramp = np.linspace(0, 1, count, endpoint=False, dtype=np.float32)
@@ -382,7 +383,8 @@ def faded(audio: np.ndarray) -> np.ndarray:
 
 
 def loud_throughout(audio: np.ndarray) -> bool:
-    """Whether the first and the last third of a word's audio [samples] hold sound, next to its loudest moment."""
+    """Return whether the first and the last third of a word's audio [samples] hold sound, next to its loudest
+    moment."""
     size = int(POWER_S * SAMPLE_RATE)
     pieces = len(audio) // size
     if pieces < 3:

@@ -1,4 +1,4 @@
-"""What runs hold of recordings of their user's that have left the library: text and speaker in tables, ids in reports,
+"""Traces in runs of recordings that were deleted from their user's library: text and speaker in tables, ids in reports,
 features."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from db.db_api import Library
 from pipeline.training.planning.config import RESULT
 
 CORPUS = "recording"  # a recording's clips have the source "recording-ID:..." and the speaker "ID" or "ID-..."
-DEVICES_FOLDER = "devices"  # of a run, for what is made of its detectors for devices
+DEVICES_FOLDER = "devices"  # of a run, for its detectors for devices
 TABLE = "clips.csv"
 _CORPUS = re.compile(rf"{CORPUS}-([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})(?:-.*)?")
 
@@ -25,7 +25,7 @@ class _GoesOn(HarkError):
 
 
 def forget_in_runs(data: Path, library: Library) -> None:
-    """Call :func:`forget_in_run` for all runs of a data folder; one that goes on does it itself when it ends."""
+    """Call :func:`forget_in_run` for all runs of a data folder; a run that is at work does it itself when it ends."""
     for table in sorted((data / "jobs").glob(f"*/{TABLE}")):
         try:
             with held(table.parent / "lock", lambda holder: _GoesOn(holder, "", ""), patience_s=0):
@@ -35,7 +35,7 @@ def forget_in_runs(data: Path, library: Library) -> None:
 
 
 def forget_in_run(folder: Path, library: Library) -> None:
-    """Remove what a run holds of recordings that are gone. A run that has not ended well makes its tables again."""
+    """Remove a run's traces of recordings that are gone. A run that has not ended well makes its tables again."""
     table = folder / TABLE
     rows = _rows(table)
     ids = {found for row in rows if (found := _recording_of(row))}
@@ -57,7 +57,7 @@ def forget_in_run(folder: Path, library: Library) -> None:
         if report.is_file():
             with atomic_path(report) as temporary:
                 temporary.write_text(of_them.sub("", report.read_text(encoding="utf-8")), encoding="utf-8")
-    # Last: until then the table says what is still to be done.
+    # Last: until then the table lists what is still to be removed.
     with atomic_path(table) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
         writer = csv.DictWriter(lines, rows[0].keys())
         writer.writeheader()
@@ -72,6 +72,6 @@ def _rows(table: Path) -> list[dict[str, str]]:
 
 
 def _recording_of(row: dict[str, str]) -> str:
-    """The id of the recording that a row is of; "" of all others. Earlier tables have no column ``corpus``."""
+    """Return the id of a row's recording; "" of all others. Earlier tables have no column ``corpus``."""
     found = _CORPUS.fullmatch(row.get("corpus", f"{CORPUS}-{row['speaker']}"))
     return found[1] if found else ""

@@ -28,7 +28,7 @@ WAITING_CLIPS = 64  # clips that may wait for the library; engines pause when it
 
 @dataclass
 class GenerationReport:
-    """What became of the requests."""
+    """The outcome of the requests."""
 
     generated: Counter[str] = field(default_factory=Counter)  # by bucket
     failed: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))  # by engine: why, how often
@@ -36,10 +36,9 @@ class GenerationReport:
 
 
 def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter: Reporter) -> GenerationReport:
-    """Make what the plan asks for and the library does not have yet. Stopped at any point, it goes on from there.
+    """Make the clips that the plan asks for and the library lacks. Stopped at any point, it resumes from there.
 
-    A request that fails is given once more to a voice of another engine; an engine that fails altogether is left out,
-    and the log says so.
+    A request that fails is given once to a voice of another engine. An engine that stops is left out; the log names it.
 
     Raises:
         HarkError: not one clip could be made, or the disk is full or read-only.
@@ -79,7 +78,7 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
 
 
 def _reassign(failed: list[PlannedRequest], plan: Plan, engines: dict[str, Engine]) -> list[PlannedRequest]:
-    """The same texts, by voices of other engines of the same split where there is one."""
+    """Return the failed requests with voices of other engines of the same split, where there is one."""
     splits = run_splits(plan, engines)
     rng = np.random.default_rng((plan.config.seed, 3))
     result = []
@@ -130,7 +129,7 @@ class _Speaking:
         return list(left.values())
 
     def _run(self, name: str, requests: list[PlannedRequest]) -> None:
-        """Put what an engine makes of its requests into the queue, and None at its end."""
+        """Put an engine's results into the queue, and None at its end."""
         language, engine = self.plan.config.language, self.engines[name]
         spoken = (
             SpeechRequest(r.request_id, r.text, r.voice, language, r.settings)
@@ -193,7 +192,7 @@ class _Speaking:
 
 
 def _if_understood(clip: NewClip | FailedRequest) -> NewClip | FailedRequest:
-    """The clip if Hark's recognizer finds its text in it."""
+    """Return the clip if Hark's recognizer finds its text in it."""
     if isinstance(clip, FailedRequest):
         return clip
     from pipeline.training.scoring.keyword_scoring import LEAST_UNDERSTOOD, is_understood
@@ -204,7 +203,7 @@ def _if_understood(clip: NewClip | FailedRequest) -> NewClip | FailedRequest:
 
 
 def _new_clip(result: GeneratedClip | FailedRequest, engine: str, language: str) -> NewClip | FailedRequest:
-    """The library's record of a spoken clip; its file is read, brought to 16 kHz and removed."""
+    """Return the library's record of a spoken clip; its file is read, brought to 16 kHz and removed."""
     if isinstance(result, FailedRequest):
         return result
     try:

@@ -35,26 +35,26 @@ if TYPE_CHECKING:
 NAMES = {"esphome": "ESPHome", "openwakeword": "openWakeWord"}
 STEP_SHARES = {"esphome": 1.0, "openwakeword": 0.67}  # of the effort's steps
 EIGHT_BIT_SHARE = 0.25  # of the steps: those with the numbers of the file
-RANGE_WINDOWS = 256  # heard for the ranges of 8 bits
-CUTOFF = 0.9  # of the probability, that a threshold beyond what 8 bits can tell apart is moved to
+RANGE_WINDOWS = 256  # that set the ranges of 8 bits
+CUTOFF = 0.9  # probability to which a threshold is moved that 8 bits cannot resolve
 HIGHEST_CUTOFF = 0.97
 TOLERANCE = {"esphome": 1.5 / 256, "openwakeword": 1e-3}  # between a file in its device's runtime and the detector here
 ARENA = 30_000  # bytes of memory that a device reserves for the network
-KERNEL_STEPS = 4  # of a logit's 8 bits, by which a computer's kernels differ from the reference, which devices run
+KERNEL_STEPS = 4  # of a logit's 8 bits: a computer's kernels differ so much from the reference, which devices run
 CHECKED_S = 20.0  # of sound
 
 
 class NoRuntimeError(HarkError):
-    """What a device's detector hears with, or its runtime, is not installed; the run goes on without it."""
+    """The front end or the runtime of a device's detector is not installed; the run continues without it."""
 
 
 @dataclass(frozen=True)
 class DeviceDetector:
-    """What a run leaves for a device.
+    """A run's files and figures for a device.
 
     Attributes:
         files: by their names in the bundle.
-        report: what was measured, as plain values.
+        report: its figures, as plain values.
     """
 
     files: dict[str, bytes]
@@ -62,7 +62,7 @@ class DeviceDetector:
 
 
 def untrained(device: str, seed: int) -> TrainedDetector:
-    """The detector for a device, before it has learned. Raises NoRuntimeError where what it hears with is missing."""
+    """Return the detector for a device before its training. Raises NoRuntimeError: its front end is not installed."""
     import torch
 
     from model.devices.microwakeword import MicroDetector, micro_features
@@ -105,11 +105,11 @@ def make_for_device(
     Args:
         clips: of the run (:data:`pipeline.training.clips.examples.CLIP_COLUMNS`).
         job: the run's folder for devices.
-        make_teacher: gives what it learns from, in place of the labels of clips; called where it is needed.
+        make_teacher: makes the teacher, in place of the labels of clips; called where it is needed.
 
     Raises:
         NoRuntimeError: a package that the device's files need is missing.
-        HarkError: the file says other than the detector.
+        HarkError: the file gives other scores than the detector.
     """
     from model.devices.microwakeword import MicroDetector
     from model.devices.openwakeword import OpenWakeWordDetector
@@ -169,7 +169,7 @@ def _heard(
     reporter: Reporter,
     make_teacher: Callable[[], Teacher | None],
 ) -> FeatureStore:
-    """What a device's detector hears, with what its teacher says of it."""
+    """Return the feature store of a device's detector, with the teacher's logits."""
     from model.dataset import keep_told, open_store
     from pipeline.training.clips.examples import ExamplePlan, device_examples, device_samples
     from pipeline.training.negatives.negative_speech import heard_negatives
@@ -187,7 +187,7 @@ def _heard(
 
 
 def file_name(phrase: str) -> str:
-    """What the files of a phrase are called, without an ending: ASCII, with a digest where letters have none for it."""
+    """Return the name of a phrase's files, without an ending: ASCII, with a digest where letters have none for it."""
     letters = unicodedata.normalize("NFKD", phrase.replace("ß", "ss"))
     name = re.sub(r"[^a-z0-9]+", "_", letters.encode("ascii", "ignore").decode().lower()).strip("_")
     lost = any(letter.isalnum() and not letter.isascii() for letter in letters)
@@ -195,7 +195,7 @@ def file_name(phrase: str) -> str:
 
 
 def _windows(store: FeatureStore, detector: TrainedDetector, seed: int) -> np.ndarray:
-    """Windows of training, as many as are heard for the ranges of 8 bits."""
+    """Return windows of the training split, by which the ranges of 8 bits are set."""
     from model.dataset import AudioDataset, BatchRecipe, BatchSampler
 
     segments = store.where(split="train")
@@ -206,7 +206,7 @@ def _windows(store: FeatureStore, detector: TrainedDetector, seed: int) -> np.nd
 
 
 def _within_8_bits(detector: Any, store: FeatureStore) -> Any:
-    """The detector with its threshold where probabilities of 8 bits are still told apart."""
+    """Return the detector with its threshold where probabilities of 8 bits still differ."""
     threshold = threshold_at(calibrated(detector, store)[1], DEFAULT_FA_PER_DAY)
     if threshold > HIGHEST_CUTOFF:
         detector = detector.lowered(float(logit(threshold) - logit(CUTOFF)))
@@ -214,7 +214,7 @@ def _within_8_bits(detector: Any, store: FeatureStore) -> Any:
 
 
 def _esphome_files(detector: Any, config: RunConfig, name: str, cutoff: float) -> dict[str, bytes]:
-    """The network and its manifest (ESPHome, ``micro_wake_word``, version 2)."""
+    """Return the network and its manifest (ESPHome, ``micro_wake_word``, version 2)."""
     from model.devices.microwakeword import AVERAGED
 
     manifest = {
@@ -239,15 +239,16 @@ def _esphome_files(detector: Any, config: RunConfig, name: str, cutoff: float) -
 
 
 def _whole_step(cutoff: float) -> int:
-    """The step of 8 bits that stands for a threshold on a device. It fires where the mean of its last outputs is above
-    that, by a fraction of a step at the least: never below the threshold, for which false alarms were counted."""
+    """Return the step of 8 bits that stands for a threshold on a device. A device fires where the mean of its last
+    outputs is above that, by a fraction of a step at the least: never below the threshold, for which false alarms were
+    counted."""
     from model.devices.microwakeword import AVERAGED
 
     return math.ceil(256 * cutoff - 1 / AVERAGED)
 
 
 def _sound(clips: pd.DataFrame) -> np.ndarray:
-    """Speech of the test, the phrase among it."""
+    """Return speech of the test, the phrase among it."""
     from audio_augmentation.compose import compose_stream
     from core.audio_file import SAMPLE_RATE, read_audio
 
@@ -258,8 +259,8 @@ def _sound(clips: pd.DataFrame) -> np.ndarray:
 
 
 def difference(detector: TrainedDetector, files: Mapping[str, bytes], audio: np.ndarray, cutoff: float) -> float:
-    """How far probabilities of a device's files in its own runtime lie from the detector's, at most. For ESPHome what
-    counts is beyond :data:`KERNEL_STEPS`.
+    """Return the largest difference between the probabilities of a device's files in its own runtime and the
+    detector's. For ESPHome only what exceeds :data:`KERNEL_STEPS` counts.
 
     Args:
         cutoff: the detector's score that the file gives as 0.5, in openWakeWord.
@@ -318,7 +319,7 @@ def _off_in_openwakeword(detector: Any, path: Path, audio: np.ndarray, cutoff: f
 
 
 def about(title: str, sizes: Mapping[str, int], made: Made, off: float) -> dict[str, Any]:
-    """What the report says of a detector that a run makes beside its own.
+    """Return the figures, for the report, of a detector that a run makes beside its own.
 
     Args:
         sizes: bytes of the files that a device loads, by their names in the bundle.

@@ -1,4 +1,4 @@
-"""How a detector of any kind is made of a run's clips: it hears them, learns, gets its thresholds and is measured."""
+"""A detector of any kind, made of a run's clips: features, training, thresholds, measurement."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def settings_of_run(config: RunConfig) -> TrainConfig | None:
-    """How the run's own detector is trained; None where it is only calibrated."""
+    """Return the training settings of the run's own detector; None where it is only calibrated."""
     from model.dataset import BatchRecipe
     from model.train import TrainConfig
 
@@ -34,7 +34,8 @@ def settings_of_run(config: RunConfig) -> TrainConfig | None:
 
 
 def settings_of_device(device: str, steps: int, seed: int) -> TrainConfig:
-    """How a device's detector is trained. Confusables are few in a batch: with more, people are missed."""
+    """Return the training settings of a device's detector. Confusables are few in a batch: with more, people are
+    missed."""
     from model.dataset import BatchRecipe
     from model.train import TrainConfig
 
@@ -50,14 +51,14 @@ def hear(
     folder: Path,
     reporter: Reporter,
 ) -> FeatureStore:
-    """What a detector hears of examples and of negative speech, stored once below ``folder``."""
+    """Return the features of examples and of negative speech for a detector, stored once below ``folder``."""
     from model.dataset import open_store, store_is_complete
     from pipeline.training.clips.examples import build_store
 
     if store_is_complete(folder / "features"):
         return open_store(folder / "features", detector.config.stored.width)
     folder.mkdir(parents=True, exist_ok=True)
-    negatives = list(negatives)  # first: another run may be hearing them, which is said before any work is done
+    negatives = list(negatives)  # first: another run may be preparing them, an error that comes before any work
     examples = plan_examples()
     reporter.stage("features", worded("Adding rooms and noise to %(n)d examples", n=len(examples.specs)))
     progress = Progress(reporter, len(examples.specs))
@@ -67,8 +68,8 @@ def hear(
 def learn(
     detector: Any, store: FeatureStore, settings: TrainConfig, folder: Path, reporter: Reporter
 ) -> tuple[Any, TrainResult]:
-    """Train a detector (:func:`model.train.train`): the one with the best weights, and what the training gave. With the
-    checkpoints in ``folder``, the same call goes on."""
+    """Train a detector (:func:`model.train.train`). With the checkpoints in ``folder``, the same call resumes. Returns
+    the detector with the best weights, and the result of the training."""
     from model.checkpoint import load_checkpoint
     from model.train import TrainProgress, train
 

@@ -1,6 +1,7 @@
-"""The teacher of detectors for devices: a detector of size *standard* hears what they are trained on, and they learn
-what it says of it and not the labels of clips (knowledge distillation, Hinton and others 2015). It has heard people, so
-what they learn from is how near any speech comes to the phrase; from labels they learn the voices of the engines."""
+"""The teacher of detectors for devices: a detector of size *standard* scores the audio that they are trained on, and
+they learn its scores and not the labels of clips (knowledge distillation, Hinton and others 2015). It has been trained
+on people, so they learn from it how near any speech comes to the phrase; from labels they learn the voices of the
+engines."""
 
 from __future__ import annotations
 
@@ -22,17 +23,17 @@ if TYPE_CHECKING:
     from model.fused_detector import FusedDetector
     from pipeline.training.clips.examples import ExamplePlan
 
-LEVEL = -2.5  # match score that is told as a logit of 0
+LEVEL = -2.5  # match score that becomes a logit of 0
 SLOPE = 3.0  # logits a unit of match score ...
 BOUND = 8.0  # ... to at most this, either way
 SAME = ["clip_id", "bucket", "condition", "engine", "speaker"]  # columns of the same example for two detectors
 
 
 class Teacher:
-    """A detector of size standard, and what it hears of the examples for devices.
+    """A detector of size standard, and its features of the examples for devices.
 
     Attributes:
-        examples: what devices and it hear.
+        examples: of devices and of this detector.
     """
 
     def __init__(self, detector: FusedDetector, store: FeatureStore, examples: ExamplePlan) -> None:
@@ -41,7 +42,7 @@ class Teacher:
 
     @cached_property
     def _matches(self) -> list[np.ndarray]:
-        """Match scores of each example of training."""
+        """Match scores of each training example."""
         from model.detector import in_batches
 
         rows = self._store.where(split="train")
@@ -50,15 +51,15 @@ class Teacher:
         return in_batches(detector.matches, pieces, detector.config.stored, detector.batch_frames)
 
     def told(self, store: FeatureStore, stored: StoredFrames) -> np.ndarray:
-        """Logits [total] for the frames of a device's store of the same examples: of what ends with each frame; NaN
-        where too little was heard, and beyond the split ``train``."""
+        """Return logits [total] for the frames of a device's store of the same examples: the score of what ends with
+        each frame; NaN where too little audio precedes it, and beyond the split ``train``."""
         rows: Any = store.where(split="train")
         if self._store.where(split="train")[SAME].to_numpy().tolist() != rows[SAME].to_numpy().tolist():
             raise ValueError("teacher and student have heard different examples")
         told = np.full(len(store.frames), np.nan, np.float16)
         own = self._detector.config.stored
         for row, matches in zip(rows.itertuples(), self._matches):
-            # Log-mel frames of the example that have been heard with each score, and with each frame of the device's.
+            # Log-mel frames of the example that are complete at each score, and at each frame of the device's.
             first = own.lead + own.step * (own.window - own.at_once)
             heard = first + own.step * own.chunk * np.arange(len(matches))
             ends = stored.lead + stored.step * (np.arange(1, row.frames + 1) - stored.at_once)
@@ -71,8 +72,8 @@ class Teacher:
 def make_teacher(
     detector: Any, config: RunConfig, clips: pd.DataFrame, data: Path, job: Path, reporter: Reporter
 ) -> Teacher | None:
-    """The detector of size standard that the run has made; else one is trained. None where a run of that size would
-    have no network. Stopped at any point, the same call goes on from there.
+    """Return the detector of size standard that the run has made; else train one. None where a run of that size would
+    have no network. Stopped at any point, the same call resumes from there.
 
     Args:
         detector: of the run, trained and calibrated.

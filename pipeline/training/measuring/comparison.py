@@ -47,24 +47,24 @@ if TYPE_CHECKING:
     from pipeline.training.clips.examples import ExamplePlan
     from pipeline.training.negatives.negative_set import NegativePiece
 
-MOST_VERSIONS = 8  # the more there are, the less there is that none of them has heard
+MOST_VERSIONS = 8  # the more there are, the fewer recordings are new to all of them
 COMPARISON = "comparison.json"  # in the folder of the newest version
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A version as its run left it."""
+    """A finished version."""
 
     run: str
     detector: Detector
     threshold: float
     clips: pd.DataFrame  # pipeline.training.clips.examples.CLIP_COLUMNS
     config: RunConfig
-    negatives: dict[str, Any]  # what its report says about the negative set; empty without one
+    negatives: dict[str, Any]  # the negative set by its report; empty without one
 
 
 def version_before(data: Path, run: str) -> tuple[Detector, dict[str, Any]]:
-    """The detector of a finished run and its bundle's manifest. Raises HarkError where it is gone or damaged."""
+    """Return the detector of a finished run and its bundle's manifest. Raises HarkError: it is gone or damaged."""
     from model.checkpoint import load_checkpoint
 
     path = data / "models" / run / "model.pt"
@@ -78,10 +78,10 @@ def version_before(data: Path, run: str) -> tuple[Detector, dict[str, Any]]:
 
 
 def is_better(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
-    """Whether a version is better than another, by what :func:`counted` says of them on the same streams.
+    """Return whether a version is better than another, by their figures (:func:`counted`) on the same streams.
 
-    It misses at most one test recording more, gives at most one false alarm more, fires on no more of the marked false
-    alarms, misses no more of the marked misses, and in one of these it is better.
+    A better one misses at most one test recording more, gives at most one false alarm more, fires on no more of the
+    marked false alarms, misses no more of the marked misses, and improves one of these.
     """
     allowed = {"missed": 1, "false_alarms": 1, "marked_fired": 0, "marked_missed": 0}
     worse = any(new[name] > old[name] + more for name, more in allowed.items())
@@ -89,7 +89,7 @@ def is_better(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
 
 
 def counted(detector: Detector, test: ScoredSplit, threshold: float, marked: Marked) -> dict[str, Any]:
-    """What a version did on a test, which it has scored, and on what was marked.
+    """Return a version's figures on a test, which it has scored, and on the marked errors.
 
     An utterance is in the test in several renderings (quiet, in noise): ``missed`` counts these.
     """
@@ -108,14 +108,15 @@ def counted(detector: Detector, test: ScoredSplit, threshold: float, marked: Mar
 
 
 def compare_versions(runs: Sequence[str], data: Path, reporter: Reporter) -> dict[str, Any]:
-    """Measure the detectors of finished runs, newest first, on one stream; also kept as :data:`COMPARISON`.
+    """Measure the detectors of finished runs, newest first, on one stream; the result is also stored as
+    :data:`COMPARISON`.
 
     Returns:
-        ``asked`` (the runs), ``stream`` (what all of them heard), ``versions`` (figures of each, in the given order),
+        ``asked`` (the runs), ``stream`` (its contents), ``versions`` (figures of each, in the given order),
         ``left_out`` (why, by run), ``created``.
 
     Raises:
-        HarkError: fewer than two versions can be compared, or there is nothing that none of them has heard.
+        HarkError: fewer than two versions can be compared, or each recording was in the training of one of them.
     """
     folder = data / "jobs" / f"compare-{Path(runs[0]).name}"
     with storing("comparing the versions"):
@@ -217,7 +218,7 @@ def _open(runs: Sequence[str], data: Path) -> tuple[list[Trained], dict[str, str
 
 
 def unheard(versions: Sequence[Trained], library: Library, config: RunConfig) -> pd.DataFrame:
-    """The clips (:data:`CLIP_COLUMNS`, all in the split "test") that none of the versions has heard in training.
+    """Return the clips (:data:`CLIP_COLUMNS`, all in the split "test") that none of the versions was trained on.
 
     Neither the recording nor anybody who speaks in it was in the training or the validation of one of them. Texts need
     no such rule: ``pipeline.training.planning.splits.split_of`` puts a confusable into the same split in every run.
@@ -234,7 +235,7 @@ def unheard(versions: Sequence[Trained], library: Library, config: RunConfig) ->
     for row in table[table["split"] == "test"].to_dict("records"):
         clip = known.get(row["clip_id"])
         if clip is not None and _usable(clip, seen, library):
-            # The newest version's; where the clip lies is of the machine that trained.
+            # The newest version's row; its path is of the machine that trained.
             rows.setdefault(clip.id, {**row, "path": str(library.file(clip))})
     for take in kept_takes(library, phrase=config.phrase, language=config.language):
         if _usable(take, seen, library):
@@ -243,7 +244,7 @@ def unheard(versions: Sequence[Trained], library: Library, config: RunConfig) ->
 
 
 def _who(clip: Clip) -> set[str]:
-    """Who speaks in a clip, and which recording it is, or was cut out of."""
+    """Return the speaker of a clip, and its recording, or the one that it was cut out of."""
     return {real_speaker(clip), f"clip {clip.parent_id or clip.id}"}
 
 
@@ -252,8 +253,8 @@ def _usable(clip: Clip, seen: set[str], library: Library) -> bool:
 
 
 def _examples(versions: Sequence[Trained], clips: pd.DataFrame, noise: Path) -> ExamplePlan:
-    """The examples that all versions hear: the phrase alone in quiet and in noise, or among other speech across a room
-    that no version has heard."""
+    """Return the examples of all versions: the phrase alone in quiet and in noise, or among other speech across a room
+    that no version was trained in."""
     from pipeline.training.clips.examples import plan_examples, window_seconds
 
     seed = 1 + max(version.config.seed for version in versions)
@@ -264,7 +265,7 @@ def _examples(versions: Sequence[Trained], clips: pd.DataFrame, noise: Path) -> 
 
 
 def _by_stored_frames(versions: Sequence[Trained]) -> list[list[Trained]]:
-    """The versions in groups for which the same frames are stored, once."""
+    """Return the versions in groups for which the same frames are stored, once."""
     groups: dict[Hashable, list[Trained]] = {}
     for version in versions:
         groups.setdefault(version.detector.stored_id, []).append(version)
@@ -272,7 +273,7 @@ def _by_stored_frames(versions: Sequence[Trained]) -> list[list[Trained]]:
 
 
 def _have_negatives_in_common(versions: Sequence[Trained]) -> bool:
-    """Whether all versions know the real speech that ships, as it is now, by one front end."""
+    """Return whether all versions were made with the real speech that ships now, by one front end."""
     if len({version.detector.front_end_id for version in versions}) > 1:
         return False
     about = negatives_of(versions[0].config).about()
@@ -282,7 +283,7 @@ def _have_negatives_in_common(versions: Sequence[Trained]) -> bool:
 def _store(
     one: Trained, examples: ExamplePlan, negatives: Iterable[NegativePiece], folder: Path, progress: Progress
 ) -> FeatureStore:
-    """The stream as the group of this version hears it."""
+    """Return the features of the stream for the group of this version."""
     from pipeline.training.clips.examples import build_store
 
     shutil.rmtree(folder, ignore_errors=True)  # of one that was killed
@@ -291,7 +292,7 @@ def _store(
 
 
 def _about(test: ScoredSplit, negatives: bool, marked: Marked) -> dict[str, Any]:
-    """What the stream is made of; the same for all versions."""
+    """Return the contents of the stream, which are the same for all versions."""
     ordinary = test.pick(test.ordinary)
     from_negative_set = test.pick(np.asarray(test.table["engine"].str.startswith("bank:"), bool))
     return {

@@ -32,7 +32,7 @@ FOOLED_BY = 5  # confusables that a summary names
 # Confusables become e times rarer in twice as many (docs/results.md); to follow them would cost most of the phrase.
 CONFUSABLE_SCALE = 1.0
 MOST_LOST = 0.1  # of the phrase, that a floor against confusables may cost
-HIGHEST_LOGIT = 20.0  # of a threshold: what runs a bundle tells none above apart
+HIGHEST_LOGIT = 20.0  # of a threshold: programs that run a bundle cannot resolve higher ones
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,17 @@ class ScoredSplit:
     streams: list[ScoredStream]
 
     def pick(self, mask: np.ndarray) -> list[ScoredStream]:
-        """The streams of the rows that ``mask`` [rows] selects."""
+        """Return the streams of the rows that ``mask`` [rows] selects."""
         return [self.streams[i] for i in np.flatnonzero(mask)]
 
     def utterances(self, mask: np.ndarray) -> int:
-        """How many clips the rows that ``mask`` [rows] selects are renderings of: most are heard quiet and in noise."""
+        """Return the number of clips that the rows of ``mask`` [rows] are renderings of: most have a quiet and a noisy
+        one."""
         return int(self.table["clip_id"][mask].nunique())
 
     def distinct_hours(self, mask: np.ndarray) -> float:
-        """Hours of the rows that ``mask`` [rows] selects, where what is heard quiet, in noise and across a room counts
-        once: false alarms in it are not independent of each other."""
+        """Return the hours of the rows that ``mask`` [rows] selects. Sound that is rendered quiet, in noise and across
+        a room counts once: false alarms in it are not independent of each other."""
         hours: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         rows = self.table[mask]
         for engine, condition, stream in zip(rows["engine"], rows["condition"], self.pick(mask)):
@@ -60,12 +61,12 @@ class ScoredSplit:
         return float(sum(max(by_condition.values()) for by_condition in hours.values()))
 
     def alarm_rate(self, mask: np.ndarray, alarms: int) -> dict[str, float | None]:
-        """So many false alarms in the selected rows, an hour; its interval counts distinct hours."""
+        """Return the rate of so many false alarms in the selected rows, an hour; its interval counts distinct hours."""
         heard = sum(stream.hours for stream in self.pick(mask))
         return metrics.alarm_rate(alarms, heard, self.distinct_hours(mask)).as_dict()
 
     def miss_rate(self, mask: np.ndarray, threshold: float) -> dict[str, float | None]:
-        """The share missed of the selected rows, which hold the phrase; its interval counts utterances."""
+        """Return the share missed of the selected rows, which hold the phrase; its interval counts utterances."""
         return metrics.miss_rate_at(self.pick(mask), threshold, self.utterances(mask)).as_dict()
 
     @property
@@ -83,14 +84,14 @@ class ScoredSplit:
         return self.table["engine"].isin(RULE_BASED).to_numpy()
 
     def _nearest(self, mask: np.ndarray) -> np.ndarray:
-        """Of the masked segments those by people and by the voices nearest to them (neural and spliced); where there
-        are none, all."""
+        """Return the masked segments by people and by the voices nearest to them (neural and spliced); all where there
+        are none."""
         near = mask & ~self._by_robots
         return near if near.any() else mask
 
     @property
     def robots(self) -> np.ndarray:
-        """Mask of the phrase alone, spoken by a robot voice."""
+        """Mask of the phrase alone, spoken by a voice of rule-based synthesis."""
         return self.alone & self._by_robots
 
     @property
@@ -115,18 +116,18 @@ class ScoredSplit:
 
     @property
     def confusables(self) -> np.ndarray:
-        """Mask of confusables and in-between negatives, each said once."""
+        """Mask of confusables and in-between negatives, each spoken once."""
         return self.table["bucket"].isin(["confusable", "inbetween"]).to_numpy()
 
 
 @dataclass(frozen=True)
 class Made:
-    """A detector, and what is known of it.
+    """A detector and its figures.
 
     Attributes:
         thresholds: a row for each rate of false alarms (:func:`calibrate`).
         results: of the test (:func:`measure`).
-        trained: what its training gave; None where it learned nothing.
+        trained: result of its training; None where it learned nothing.
     """
 
     detector: Any
@@ -136,7 +137,7 @@ class Made:
     trained: TrainResult | None
 
     def summary(self) -> dict[str, Any]:
-        """Give the figures at the threshold that ships, as a report has them of each detector."""
+        """Return the figures at the threshold that ships, as a report has them of each detector."""
         results = self.results
         at_default = next(row for row in results["at_rates"] if row["fa_per_hour_wanted"] == DEFAULT_FA_PER_DAY / 24)
         return {
@@ -161,7 +162,8 @@ def score_split(detector: Detector, store: FeatureStore, split: str) -> ScoredSp
 
 
 def calibrate(validation: ScoredSplit, rates: Sequence[float] = FA_PER_DAY, least: float = 0.0) -> list[dict[str, Any]]:
-    """Thresholds for ``rates`` (false alarms a day), from the validation split's ordinary sound, in ascending order.
+    """Return thresholds for ``rates`` (false alarms a day), from the validation split's ordinary sound, in ascending
+    order.
 
     A rarer false alarm never has a lower threshold, whatever the tail's fit says; below the default rate it has a
     higher one. A threshold that its rate does not need is ``raised``.
@@ -189,17 +191,17 @@ def calibrate(validation: ScoredSplit, rates: Sequence[float] = FA_PER_DAY, leas
 
 
 def threshold_at(thresholds: Sequence[dict[str, Any]], fa_per_day: float) -> float:
-    """The calibrated threshold of a rate that is in the table."""
+    """Return the calibrated threshold of a rate that is in the table."""
     return float(next(row["threshold"] for row in thresholds if row["fa_per_day"] == fa_per_day))
 
 
 def calibrated(detector: Any, store: FeatureStore) -> tuple[Any, list[dict[str, Any]], ScoredSplit]:
-    """The detector, its thresholds, and the validation split that they come from.
+    """Return the detector, its thresholds, and the validation split that they come from.
 
     A keyphrase HMM is moved so that its default threshold is 0.5: the phrase is followed through the split once, and
     the line from match score to logit is set afterwards. No default threshold lies below the match score
-    ``detector.least``, however rare false alarms are there, unless that costs more than :data:`MOST_LOST` of what is
-    said close and quiet.
+    ``detector.least``, however rare false alarms are there, unless that costs more than :data:`MOST_LOST` of the
+    utterances close and quiet.
     """
     from model.detector import as_streams, in_batches
     from model.keyword_hmm import HMMDetector
@@ -231,7 +233,7 @@ def calibrated(detector: Any, store: FeatureStore) -> tuple[Any, list[dict[str, 
 
 
 def at_threshold(test: ScoredSplit, threshold: float) -> dict[str, Any]:
-    """What a detector with that threshold did: false alarms in ordinary sound, misses by condition, confusables
+    """Return a detector's figures at that threshold: false alarms in ordinary sound, misses by condition, confusables
     accepted."""
     negatives = test.pick(test.ordinary)
     alarms = metrics.count_false_alarms(negatives, threshold)
@@ -250,7 +252,8 @@ def at_threshold(test: ScoredSplit, threshold: float) -> dict[str, Any]:
 def measure(
     test: ScoredSplit, thresholds: Sequence[dict[str, Any]], validation: ScoredSplit, language: str = "en"
 ) -> dict[str, Any]:
-    """Results on the test split, which neither training nor the choice of checkpoint and thresholds has seen."""
+    """Return the results on the test split, which neither training nor the choice of checkpoint and thresholds has
+    used."""
     negatives = test.pick(test.ordinary)
     hours = sum(s.hours for s in negatives)
     condition = test.table["condition"].to_numpy()
@@ -302,7 +305,7 @@ def _misses_by(split: ScoredSplit, columns: list[str], threshold: float) -> list
 
 
 def _unnamed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with a number for each person: a report is in the bundle, which others get."""
+    """Return the rows with a number for each person: a report is in the bundle, which others get."""
     real = [row for row in rows if row["engine"] in REAL_ENGINES]
     people = list(dict.fromkeys(row["speaker"] for row in real))
     return [{**row, "speaker": f"#{people.index(row['speaker']) + 1}"} if row in real else row for row in rows]
@@ -323,7 +326,8 @@ def _alarms_by(split: ScoredSplit, threshold: float) -> list[dict[str, Any]]:
 
 
 def _accepted(split: ScoredSplit, threshold: float) -> tuple[dict[int, bool], dict[str, float | None]]:
-    """Whether each confusable was taken for the phrase, by its row, and the share; the interval counts utterances."""
+    """Return for each confusable, by its row, whether it was taken for the phrase, and the share; the interval counts
+    utterances."""
     fired = {int(i): bool((split.streams[i].scores >= threshold).any()) for i in np.flatnonzero(split.confusables)}
     utterances = split.utterances(split.confusables)
     accepted = sum(fired.values()) * utterances / max(1, len(fired))
@@ -331,15 +335,16 @@ def _accepted(split: ScoredSplit, threshold: float) -> tuple[dict[int, bool], di
 
 
 def accepted_confusables(split: ScoredSplit, threshold: float, language: str = "en") -> dict[str, Any]:
-    """How many confusables were taken for the phrase, and which: first what is most likely to be said and accepted,
-    by how common its words are and how often it was accepted."""
+    """Return the number of confusables that were taken for the phrase, and their texts: first those most likely to be
+    spoken and accepted, by how common their words are and how often they were accepted."""
     fired, rate = _accepted(split, threshold)
     by_text: dict[str, list[bool]] = {}
     for index, accepted in fired.items():
         by_text.setdefault(str(split.table.loc[index, "text"]), []).append(accepted)
 
     def likelihood(text: str) -> float:
-        """log10 of how often it is said, as if words were independent, times the share that was accepted."""
+        """Return log10 of how often a text is spoken, as if words were independent, times the share that was
+        accepted."""
         return sum(zipf(word, language) - 9.0 for word in text.split()) + math.log10(np.mean(by_text[text]))
 
     order = sorted((text for text in by_text if any(by_text[text])), key=lambda text: (-likelihood(text), text))

@@ -1,4 +1,4 @@
-"""The report of a run: what was measured on what, as plain data, as a page and as a DET plot.
+"""The report of a run, as plain data, as a page and as a DET plot.
 
 Its sentences: ``report_words.py``; its page: ``report.html``, a template beside this file.
 """
@@ -35,10 +35,10 @@ WORST_SPEAKERS = 15  # shown in the page; report.json has all
 def build_report(
     plan: Plan, clips: pd.DataFrame, made: Made, generated: GenerationReport, foundation: Mapping[str, Any]
 ) -> Report:
-    """Put together all that is known about a run, as plain JSON values.
+    """Return all that is known about a run, as plain JSON values.
 
     Args:
-        foundation: what is said about the shipped weights that the run built on, and of the version before it:
+        foundation: facts about the shipped weights that the run built on, and about the previous version:
             ``backbone``, ``verifier``, ``negative_set``, ``compared``.
     """
     detector, trained, config = made.detector, made.trained, plan.config
@@ -88,13 +88,13 @@ def _origins(clips: pd.DataFrame) -> dict[str, int]:
 
 
 def _hours(made: Made, split: str) -> dict[str, float]:
-    """Hours of a split's streams, by condition."""
+    """Return the hours of a split's streams, by condition."""
     step, rows = made.detector.config.stored.step, made.store.where(split=split).groupby("condition")
     return {str(condition): round(float(group["frames"].sum()) * step / 360_000, 3) for condition, group in rows}
 
 
 def _shipped_hours(store: FeatureStore, detector: Detector, split: str) -> float:
-    """Hours of the real speech that ships, in one condition, among a split's streams."""
+    """Return the hours of the real speech that ships, in one condition, among a split's streams."""
     rows = store.where(split=split)
     rows = rows[rows["engine"].str.startswith("bank:")]
     frames = rows.groupby("condition")["frames"].sum().max() if len(rows) else 0
@@ -102,7 +102,7 @@ def _shipped_hours(store: FeatureStore, detector: Detector, split: str) -> float
 
 
 def det_plot(report: Mapping[str, Any], image_format: str, say: Say = str) -> bytes:
-    """The DET plot (miss rate against false alarms per hour, both axes logarithmic) as "svg" or "png"."""
+    """Return the DET plot (miss rate against false alarms per hour, both axes logarithmic) as "svg" or "png"."""
     from matplotlib.figure import Figure  # not pyplot, which threads of the portal would share
 
     figure = Figure(figsize=(6.4, 4.2))
@@ -199,7 +199,7 @@ def _on_the_page(report: Mapping[str, Any], say: Say) -> dict[str, Any]:
             "false alarms per hour in %(hours)s h (95 %% interval %(low)s to %(high)s)", hours=hours, low=low, high=high
         ),
         "verdict": verdict_of(report),
-        # Sentences with what they are made of, where that is kept: only such can be said in another language.
+        # Sentences with their parts, where these are stored: only such can be translated.
         "sentences": report["in_words"] if say is str else report.get("in_words_said") or report["in_words"],
         "svg": svg[svg.index("<svg") :],
         "speakers": sorted(results["by_speaker"], key=lambda r: -(r["miss_rate"]["value"] or 0.0))[:WORST_SPEAKERS],

@@ -1,4 +1,4 @@
-"""The sentences of a report: what was measured on what. They claim nothing else.
+"""The sentences of a report. They state its figures and claim nothing else.
 
 :data:`SENTENCES` are said of a run; :data:`PARTS` stand within them. Figures are named by their place in
 ``report.json`` ("results.far.miss_rate"), or are among those that ``_figures`` adds to it.
@@ -38,7 +38,7 @@ class Sentence:
         self.named = {name: named.get(name, name) for name in PLACEHOLDER.findall(template)}
 
     def of(self, figures: Row) -> str:
-        """Say it; "" where it is left out."""
+        """Return the sentence; "" where it is left out."""
         if self.when and not _figure(figures, self.when):
             return ""
         return worded(self.template, **{name: _in_words(_figure(figures, place)) for name, place in self.named.items()})
@@ -230,7 +230,7 @@ UNTAUGHT = Sentence(
 
 
 def in_words(report: Row) -> list[str]:
-    """Say what was measured on what."""
+    """Return the sentences about the run's own detector."""
     figures = {**report, **_figures(report)}
     for name, part in PARTS.items():
         figures[name] = _said(part, figures)
@@ -366,5 +366,5 @@ def _figures(report: Row) -> dict[str, Any]:
 
 
 def _default_is(what: str, thresholds: Sequence[Row]) -> bool:
-    """Whether the default threshold was "raised" or "extrapolated"."""
+    """Return whether the default threshold is of this kind: "raised" or "extrapolated"."""
     return any(row.get(what) for row in thresholds if row["fa_per_day"] == DEFAULT_FA_PER_DAY)

@@ -1,4 +1,4 @@
-"""What a detector's measures mean for its user."""
+"""The meaning of a detector's figures for its user."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from model.runtime.detector import logit
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY
 
 MOST = 0.5
-MOST_SIMILAR = 0.2  # share of similar phrases that may wake it
+MOST_SIMILAR = 0.2  # share of similar phrases that may activate it
 MOST_ALARMS = 2 * DEFAULT_FA_PER_DAY / 24  # an hour in the test: twice what its threshold was set for
-EXAMPLES = 3  # similar phrases that wake it, which are named
-OF = 20  # people, of whom it is said how many are heard
+EXAMPLES = 3  # similar phrases that activate it, which are named
+OF = 20  # people, among whom the number detected is stated
 # Standard deviation, in logits, of the miss rates of real people around those of test voices, beyond chance: of 14
 # words and phrases in quiet and in noise (docs/results.md).
 PREDICTION_ERROR = 0.8
@@ -36,13 +36,13 @@ ADVICE = {  # by the state of a verdict
 
 @dataclass(frozen=True)
 class Verdict:
-    """What to expect of a detector, and what to do next.
+    """The performance to expect of a detector, and the next step.
 
     Attributes:
-        state: "useless" (it misses most), "trial", "wakes" (other speech wakes it too often), "alike" (similar phrases
-            do), "unproven" (no person was measured), or "good": the first of these that holds.
-        sentence: what it hears, and what wakes it, by its test.
-        advice: what that means for its use.
+        state: "useless" (it misses most), "trial", "wakes" (other speech activates it too often), "alike" (similar
+            phrases do), "unproven" (no person was measured), or "good": the first of these that holds.
+        sentence: expected detections and activations, by its test.
+        advice: the consequence for its use.
     """
 
     state: str
@@ -51,23 +51,22 @@ class Verdict:
 
 
 def misses_most(summary: Mapping[str, Any]) -> bool:
-    """Whether a detector with this summary (in its ``report.json``) misses most of what is said close and quiet."""
+    """Return whether a detector with this summary (in its ``report.json``) misses most utterances close and quiet."""
     missed = summary.get("miss_rate_clean", {}).get("value")
     return missed is not None and missed > MOST
 
 
 def predicts_people(report: Mapping[str, Any]) -> bool:
-    """Whether what these test voices were missed has been shown to predict people (docs/results.md): of large
-    detectors, by other voices than those of robots."""
+    """Return whether the misses of these test voices have been shown to predict those of people (docs/results.md): of
+    large detectors, by other voices than those of rule-based synthesis."""
     engines = {row["engine"] for row in report["results"]["by_engine"]}
     return report.get("model", {}).get("kind") == "encoder" and bool(engines - RULE_BASED)
 
 
 def expected_of_people(rate: Mapping[str, float | None], error: float = PREDICTION_ERROR) -> dict[str, float | None]:
-    """What may be missed of real people, by a miss rate of test voices with its Wilson interval (``value``, ``low``,
-    ``high``): the interval is widened by ``error``, a standard deviation in logits, as Zou and Donner (2008) add
-    intervals.
-    """
+    """Return the miss rate to expect of real people, by a miss rate of test voices with its Wilson interval (``value``,
+    ``low``, ``high``): the interval is widened by ``error``, a standard deviation in logits, as Zou and Donner (2008)
+    add intervals."""
     if rate["value"] is None or rate["low"] is None or rate["high"] is None:
         return dict(rate)
     centre = float(logit((rate["low"] + rate["high"]) / 2))  # of a Wilson interval
@@ -82,7 +81,8 @@ def expected_of_people(rate: Mapping[str, float | None], error: float = PREDICTI
 
 
 def verdict_of(report: Mapping[str, Any]) -> Verdict:
-    """The verdict on a detector by its report (``report.json``), at the threshold that its bundle is shipped with."""
+    """Return the verdict on a detector by its report (``report.json``), at the threshold that its bundle is shipped
+    with."""
     state = _state(report)
     alarms = alarms_in(report["summary"]["fa_per_hour"]["value"], report["results"]["hours"])
     sentence = worded(
@@ -127,7 +127,7 @@ def _heard(report: Mapping[str, Any]) -> Worded:
 
 
 def _heard_of(missed: Mapping[str, float | None]) -> str:
-    """Of :data:`OF` people: "18 to 20"."""
+    """Word the number detected of :data:`OF` people: "18 to 20"."""
     expected = expected_of_people(missed)
     least, most = (OF - round((expected[name] or 0.0) * OF) for name in ("high", "low"))
     return str(most) if least == most else worded("%(least)d to %(most)d", least=least, most=most)
@@ -150,8 +150,8 @@ def _similar(report: Mapping[str, Any]) -> Worded:
 
 
 def alarms_in(fa_per_hour: float | None, hours: float) -> Worded:
-    """How often so many hours of other speech woke it. Reports do not all count that at the shipped threshold; all have
-    the rate."""
+    """Return how often so many hours of other speech activated it. Reports do not all count that at the shipped
+    threshold; all have the rate."""
     alarms = round((fa_per_hour or 0.0) * hours)
     if not hours:
         return worded("other speech was not tested")

@@ -1,4 +1,4 @@
-"""The real speech that ships as sound, for detectors that learn: hours of many people, in Opus."""
+"""The real speech that ships as sound: hours of many people, in Opus."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
     from model.detector import Detector
 
 NEGATIVE_SPEECH = REPOSITORY / "model" / "shipped" / "negative-speech.zip"
-BITRATE = 10_000  # of Opus, bit/s: the lowest at which it keeps what is above 6 kHz
-TRAINED = ("train", "train")  # conditions of what is trained on
-TESTED = ("clean", "noisy", "far")  # of what is not
+BITRATE = 10_000  # of Opus, bit/s: the lowest at which it encodes frequencies above 6 kHz
+TRAINED = ("train", "train")  # conditions of the training split
+TESTED = ("clean", "noisy", "far")  # of the others
 # Corpora that no shipped backbone was trained on: false alarms of a calibrated detector are counted on them.
 UNHEARD = ("alphanumeric", "librispeech-untranscribed")
-PATIENCE_S = 900.0  # for another run that is hearing it
+PATIENCE_S = 900.0  # for another run that is rendering it
 # Corpora of the file that `./hark bench wakeword` counts false alarms on: they train nothing.
 KEPT_FOR_MEASURING = ("librispeech-dev-clean",)
-VERSION = 3  # of how it is heard: raised with a change of that code
+VERSION = 3  # of the renderings: raised with a change of that code
 
 
 @dataclass(frozen=True)
 class _Rendering:
-    """A piece of the file, and how it is heard."""
+    """A piece of the file, and the condition that it is rendered in."""
 
     row: Mapping[str, Any]  # of the file's table
     split: str
@@ -52,7 +52,7 @@ class _Rendering:
 
 
 def _renderings(row: Mapping[str, Any], split: str, seeds: np.random.Generator) -> list[_Rendering]:
-    """A piece in each of the conditions that are for its split."""
+    """Return a piece in each of the conditions that are for its split."""
     conditions = TRAINED if split == "train" else TESTED
     return [_Rendering(row, split, condition, int(seeds.integers(2**62))) for condition in conditions]
 
@@ -65,11 +65,11 @@ def heard_negatives(
     reporter: Reporter,
     splits: Sequence[str] = SPLITS,
 ) -> Iterator[NegativePiece]:
-    """The negative speech for a detector that learns: for training twice, in rooms and noise, as clips are; for
-    validation and test quiet, in noise and across a room. Two detectors hear the same sound.
+    """Yield the negative speech for a detector that learns: for training twice, in rooms and noise, as clips are; for
+    validation and test quiet, in noise and across a room. Two detectors get the same sound.
 
     Args:
-        receptive_samples: the most that one score depends on, of this detector and of others that are to hear the same.
+        receptive_samples: the most that one score depends on, of this detector and of others with the same sound.
 
     See :func:`_heard`.
     """
@@ -87,9 +87,9 @@ def heard_negatives(
 class NegativeSpeech:
     """The negative speech for a detector that is calibrated (:class:`pipeline.training.negatives.shipped.Negatives`).
 
-    People whom no backbone was trained on are the test; all others set thresholds, since peaks of people whom the
-    backbone has learned from lie where those of others do (lab/experiments.md). Each piece is heard quiet, in noise and
-    across a room.
+    People that no backbone was trained on are the test; all others set thresholds, since peaks of people that the
+    backbone has learned from lie where those of others do (lab/experiments.md). Each piece is rendered quiet, in noise
+    and across a room.
 
     Attributes:
         hours: of speech behind the thresholds, at most. With less than one the test gives no more than that.
@@ -133,7 +133,7 @@ class NegativeSpeech:
 
 
 def _table(archive: zipfile.ZipFile) -> list[dict[str, Any]]:
-    """The rows of the file's table that may be heard."""
+    """Return the rows of the file's table that may be used."""
     rows: list[dict[str, Any]] = json.loads(archive.read("table.json"))
     return [row for row in rows if row["corpus"] not in KEPT_FOR_MEASURING]
 
@@ -147,13 +147,13 @@ def _heard(
     reporter: Reporter,
     receptive_samples: int = 0,
 ) -> Iterator[NegativePiece]:
-    """Renderings of the negative speech as a detector's front end gives them, without those that hold the phrase. They
-    are heard once and kept in the data folder for all phrases.
+    """Yield renderings of the negative speech as a detector's front end gives them, without those that hold the phrase.
+    They are computed once and stored in the data folder for all phrases.
 
     Args:
-        table: of the file, with those pieces that are not heard: two detectors that hear different parts of it leave
-            out the same.
-        receptive_samples: what short pieces are filled up to; 0: what the detector needs.
+        table: of the file, with the pieces that are not rendered: two detectors with different parts of it leave out
+            the same.
+        receptive_samples: length that short pieces are padded to; 0: as the detector needs.
 
     Raises:
         HarkError: the file is missing or damaged.
@@ -216,7 +216,7 @@ def _opened() -> zipfile.ZipFile:
 
 
 def about_negative_speech() -> dict[str, Any]:
-    """Its ``training_corpora`` and their ``licences``. Raises HarkError where the file is missing or damaged."""
+    """Return its ``training_corpora`` and their ``licences``. Raises HarkError: the file is missing or damaged."""
     with _opened() as archive:
         about = json.loads(archive.read("about.json"))
     licences = {name: licence for name, licence in about["licences"].items() if name not in KEPT_FOR_MEASURING}

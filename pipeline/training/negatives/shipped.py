@@ -15,7 +15,7 @@ from pipeline.training.planning.splits import SPLITS
 
 
 class Negatives(Protocol):
-    """Real speech, as detectors of one kind hear it."""
+    """Real speech for detectors of one kind."""
 
     def pieces(
         self,
@@ -29,7 +29,7 @@ class Negatives(Protocol):
         and of "train" where a part of the detector learns from them.
 
         Args:
-            data: folder, in which what takes minutes is stored for the next phrase.
+            data: folder that stores results of minutes for the next phrase.
             splits: those that are wanted.
 
         Raises:
@@ -37,8 +37,8 @@ class Negatives(Protocol):
         """
 
     def about(self) -> dict[str, Any]:
-        """Return ``training_corpora``, ``licences`` and ``hours`` by split, of which those of "train" are of people
-        whom the front end was trained on; empty where there is no such speech. Raises HarkError: see :meth:`pieces`."""
+        """Return ``training_corpora``, ``licences`` and ``hours`` by split; those of "train" are of people that the
+        front end was trained on. Empty without such speech. Raises HarkError: see :meth:`pieces`."""
 
 
 class _Nothing:

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from model.export import Parity
     from pipeline.training.detectors.devices import DeviceDetector
 
-# Parts of a report that say what real speech a detector has from what ships: `training_corpora` and `licences`.
+# Parts of a report on the real speech that ships behind a detector: `training_corpora` and `licences`.
 SHIPPED_SPEECH = ("backbone", "verifier", "negative_set", "negative_speech", "micro_network")
 PARITY_CLIPS = 12  # of the test, spoken one after the other
-KINDS = {  # what a detector is, by the kind of its configuration
+KINDS = {  # names of detectors, by the kind of their configuration
     "crnn": "A TinyCRNN",
     "backbone": "A keyword HMM of phones on a convolutional network",
     "fused": "A keyword HMM of phones, and a network that has learned the phrase, on a convolutional network",
@@ -45,7 +45,7 @@ KINDS = {  # what a detector is, by the kind of its configuration
 
 @dataclass(frozen=True)
 class BundleFiles:
-    """What a finished run leaves for the user."""
+    """The files that a finished run leaves for the user."""
 
     bundle: Path
     model_pt: Path
@@ -76,7 +76,8 @@ def bundle_contents(
     devices: Mapping[str, DeviceDetector],
     reporter: Reporter,
 ) -> dict[str, bytes]:
-    """Export the detector and check that its forms agree: the files of its bundle by name, the manifest among them.
+    """Export the detector and check that its forms agree. Returns the files of its bundle by name, the manifest among
+    them.
 
     8-bit weights that are too far off are left out; the reporter and the report say so.
 
@@ -150,7 +151,7 @@ def _manifest(plan: Plan, made: Made, state_size: int, created: str, corpora: Se
 
 
 def _int8_left_out(parity: Parity) -> Worded:
-    """Why the 8-bit weights are left out."""
+    """Explain why the 8-bit weights are left out."""
     from model.export import INT8_TOLERANCE
 
     assert parity.int8 is not None
@@ -173,7 +174,7 @@ def bundle_at(bundle: Path, fa_per_day: float, out: IO[bytes]) -> None:
     """
     try:
         source = Bundle(bundle)
-        contents = {name: source.read(name) for name in source.manifest["files"]}  # whole, or it is not signed anew
+        contents = {name: source.read(name) for name in source.manifest["files"]}  # intact, or it is not signed again
     except BundleError as error:
         raise HarkError(
             worded("The bundle %(name)s cannot be used.", name=bundle.name), error.why, error.what_to_do
@@ -203,7 +204,7 @@ def _signed(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[
 
 
 def _pack(contents: Mapping[str, bytes], out: IO[bytes]) -> None:
-    """The files as a zip. The same contents give the same zip."""
+    """Return the files as a zip. The same contents give the same zip."""
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in sorted(contents.items()):
             entry = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
@@ -213,7 +214,8 @@ def _pack(contents: Mapping[str, bytes], out: IO[bytes]) -> None:
 
 
 def programs() -> dict[str, bytes]:
-    """What runs a bundle: ``detect.py`` in a shell, ``detect.html`` with ``detect.js`` in a browser."""
+    """Return the programs that run a bundle: ``detect.py`` in a shell, ``detect.html`` with ``detect.js`` in a
+    browser."""
     runtime = REPOSITORY / "model" / "runtime"
     return {
         "detect.py": (runtime / "detector.py").read_bytes(),
@@ -223,7 +225,7 @@ def programs() -> dict[str, bytes]:
 
 
 def _parity_audio(clips: pd.DataFrame, seed: int) -> np.ndarray:
-    """Speech of the test split, the phrase among it, to compare the model's forms on."""
+    """Return speech of the test split, the phrase among it, to compare the model's forms on."""
     from core.audio_file import read_audio
 
     test = clips[clips["split"] == "test"]
@@ -246,7 +248,7 @@ def training_corpora(clips: pd.DataFrame, report: Mapping[str, Any]) -> list[str
 
 
 def licences_text(clips: pd.DataFrame, report: Mapping[str, Any]) -> str:
-    """Every voice and corpus that went in, with its licence and the number of its clips."""
+    """List every voice and corpus that went in, with its licence and the number of its clips."""
     lines = [
         "What this detector was trained and measured on. None of the audio is in the bundle.",
         "detect.py, detect.html, detect.js and the model's architecture are part of Hark, Apache-2.0.",

@@ -1,4 +1,4 @@
-"""Where a detector runs: which file of its bundle a device takes, and what is typed there."""
+"""The devices of a detector: the file of its bundle that each takes, and the commands for it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ TITLES = {
     "pi": "Raspberry Pi, Wyoming",
     "python": "Python",
 }
-PACKAGES = {"esphome": "pymicro-wakeword", "openwakeword": "pyopen-wakeword"}  # without which there are no files
-HEARS_S = {"esphome": 2.6, "openwakeword": 1.9}  # of sound, for one score: a longer phrase is never heard whole
+PACKAGES = {"esphome": "pymicro-wakeword", "openwakeword": "pyopen-wakeword"}  # that the files are made with
+HEARS_S = {"esphome": 2.6, "openwakeword": 1.9}  # of sound for one score: a longer phrase never fits
 ALONE = ("detect.html", "detect.js", "detect.py", "manifest.json", "model.onnx")  # a bundle for pages and programs
 NEEDED = {
     SMALL: tuple(f"{SMALL}/{name}" for name in ALONE),
@@ -30,7 +30,7 @@ NEEDED = {
     "pi": ("detect.py", "model.onnx"),
     "python": ("detect.py", "model.onnx"),
 }
-SHARE = "/share/openwakeword"  # where the add-on looks for models
+SHARE = "/share/openwakeword"  # folder of the add-on's models
 SIZES = {
     **dict.fromkeys(DEVICES, worded("It has its own detector, whatever the size of the main detector.")),
     SMALL: worded("Size standard (3 MB): a sixth of the computation of size large, but more misses."),
@@ -43,9 +43,9 @@ SIZES = {
 UNPACK = "unzip {bundle} -d {folder}\ncd {folder}\n"
 INSTALL = "pip install numpy onnxruntime soundfile sounddevice\n"
 YAML = "micro_wake_word:\n  models:\n    - model: "
-# Where a detector runs, what to do there, and the lines to copy. {bundle}: its path, {name}: without the folders before
-# it, {folder}: what it is unpacked into; {file}: what the device loads, {file_name}: without its folder in the bundle,
-# {address}: where files for devices are served.
+# Instructions by device, with the lines to copy. {bundle}: its path, {name}: without the folders before it, {folder}:
+# the folder that it is unpacked into; {file}: the device's file, {file_name}: without its folder in the bundle,
+# {address}: the address of files for devices.
 STEPS = (
     (
         "esphome",
@@ -130,7 +130,7 @@ STEPS = (
 
 @dataclass(frozen=True)
 class Step:
-    """What to do, and the lines to copy for it."""
+    """A step of the instructions, and the lines to copy for it."""
 
     about: Worded
     code: str
@@ -138,15 +138,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Target:
-    """A device and what it takes of one bundle.
+    """A device and its files in one bundle.
 
     Attributes:
         name: of :data:`pipeline.training.planning.config.TARGETS`.
         files: by their names in the bundle; none where it lacks them.
-        size: which ``--size`` suits it.
+        size: the ``--size`` that suits it.
         steps: none where there are no files.
-        missing: how to get the files; None where they are there.
-        typed: what is typed for that, where Hark is.
+        missing: instructions to get the files; None where they are there.
+        typed: the command for that, where Hark is installed.
     """
 
     name: str
@@ -159,11 +159,11 @@ class Target:
 
     @property
     def how(self) -> str:
-        """``missing`` for those who have a command line."""
+        """Instructions of ``missing`` for the command line."""
         return f"{self.missing} ({self.typed})" if self.typed else str(self.missing or "")
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """Return plain values."""
         steps = [{"about": str(step.about), "code": step.code} for step in self.steps]
         missing = self.how or None
         return {
@@ -172,7 +172,7 @@ class Target:
 
 
 def files_for(target: str, names: Iterable[str]) -> tuple[str, ...]:
-    """What a target takes of a bundle's files; none where it lacks one of them."""
+    """Return a target's files in a bundle; none where it lacks one of them."""
     if target in DEVICES:
         return tuple(sorted(name for name in names if name.startswith(f"{target}/")))
     there = set(names)
@@ -182,14 +182,14 @@ def files_for(target: str, names: Iterable[str]) -> tuple[str, ...]:
 def targets_of(
     bundle: str, names: Collection[str], is_small: bool, left_out: Collection[str] = (), address: str = ""
 ) -> dict[str, Target]:
-    """Every target by its name.
+    """Return every target by its name.
 
     Args:
         bundle: the path of the zip where its steps begin.
         names: of the files in it.
         is_small: its own detector is smaller than large (:func:`is_small`).
         left_out: devices whose package was not installed when the bundle was made.
-        address: where the files of devices are served, up to and with the last slash; "" where they are not.
+        address: of the files for devices, up to and with the last slash; "" where they are not served.
     """
     found = {}
     for target in TARGETS:
@@ -204,13 +204,13 @@ def targets_of(
 
 
 def targets_of_bundle(bundle: Path, shown_as: str, left_out: Collection[str] = ()) -> dict[str, Target]:
-    """The same of a zip on this machine."""
+    """Return the targets (:func:`targets_of`) of a zip on this machine."""
     with zipfile.ZipFile(bundle) as archive:
         return targets_of(shown_as, archive.namelist(), is_small(json.loads(archive.read("report.json"))), left_out)
 
 
 def is_small(report: Mapping[str, Any]) -> bool:
-    """Whether the detector of a report is smaller than large."""
+    """Return whether the detector of a report is smaller than large."""
     return bool(report["model"].get("kind") != "encoder")
 
 
@@ -248,8 +248,8 @@ def _steps(target: str, path: str, files: tuple[str, ...], address: str) -> Iter
 
 
 def readme(bundle: str, names: Collection[str], report: Mapping[str, Any], measured: Mapping[str, str]) -> str:
-    """The bundle's ``README.md``: which device takes which file, what is typed there, and what ``measured`` says of the
-    detectors for devices that have one of their own."""
+    """Return the bundle's ``README.md``: for each device its file and the commands, and the sentences ``measured`` on
+    the detectors for devices that have one of their own."""
     targets = targets_of(bundle, names, is_small(report), report.get("devices_left_out", ())).values()
     lines = [f"# Where “{report['phrase']}” runs", "", "| device | takes | which size |", "| --- | --- | --- |"]
     for target in targets:

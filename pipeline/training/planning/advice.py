@@ -1,4 +1,4 @@
-"""What to expect of a keyphrase before anything is made: too short, too common, too near to others. It never blocks."""
+"""Advice on a keyphrase before anything is made: too short, too common, too near to others. It never blocks."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ WORDS_AN_HOUR = 9_000  # of continuous talk, at 150 words a minute
 COMMON_PER_MILLION, FREQUENT_PER_MILLION = 1.0, 20.0
 NEAR = 1.0  # phone distance: up to two small changes
 VERY_NEAR = 0.6
-SAID_PER_MILLION = 0.5  # a neighbour that comes up less often is not worth a note
+SAID_PER_MILLION = 0.5  # a rarer neighbour is not worth a note
 LONGEST_SPLIT = 16  # phones
-SPLIT_WORDS = 3_000  # the commonest words, of which a phrase may be made up by chance
+SPLIT_WORDS = 3_000  # the commonest words, which a phrase may consist of by chance
 SHOWN = 8
 
 TAKEN = frozenset((
@@ -76,12 +76,12 @@ class NearHomophone:
 
 @dataclass(frozen=True)
 class Advice:
-    """What is known about a keyphrase before training.
+    """Facts about a keyphrase before training.
 
     Attributes:
         phones: IPA phones of each word, in the first accent of the language.
-        duration_s: estimate of how long it takes to say.
-        heard_per_million: estimate of how often it may be heard in a million words of ordinary talk, homophones and
+        duration_s: estimate of its duration when spoken.
+        heard_per_million: estimate of its occurrences in a million words of ordinary talk, homophones and
             longer words that hold it included; 0 where the words of the language are unknown.
     """
 
@@ -98,15 +98,15 @@ class Advice:
     suggestions: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as plain values, for JSON."""
+        """Return plain values, for JSON."""
         return asdict(self)
 
 
 def advise(phrase: str, language: str = "en") -> Advice:
-    """Advice on a keyphrase, in some ten milliseconds after the first call for a language (a second or two).
+    """Return advice on a keyphrase, in some ten milliseconds after the first call for a language (a second or two).
 
     Raises:
-        HarkError: only where the text is no keyphrase at all (empty, other script, ...), or where espeak-ng cannot
+        HarkError: only where the text is not a keyphrase at all (empty, other script, ...), or where espeak-ng cannot
             pronounce the language.
     """
     normalized = Keyphrase.of(phrase, language).text
@@ -142,7 +142,7 @@ def advise(phrase: str, language: str = "en") -> Advice:
 
 
 def seconds_to_say(phones: Iterable[str]) -> float:
-    """About how long phones take, said without haste."""
+    """Estimate how long phones take, spoken without haste."""
     return sum(map(_phone_seconds, phones))
 
 
@@ -156,16 +156,17 @@ def _phone_seconds(phone: str) -> float:
 
 @lru_cache(maxsize=4)
 def _spoken_vocabulary(language: str) -> str:
-    """The words of the language as they sound, one a line."""
+    """Return the words of the language as they sound, one a line."""
     accent = accents(language)[0]
     return "\n".join(spoken_form(phones, accent) for phones in vocabulary(language).phones)
 
 
 def _heard_per_million(words: list[str], language: str, known: Vocabulary) -> float:
-    """Words of equal sound are added up; for several words, the geometric mean of two bounds.
+    """Estimate how often a phrase is spoken in a million words. Words of equal sound are added up; for several words,
+    the estimate is the geometric mean of two bounds.
 
-    The words' product (they meet by chance) is too low for what people do say ("good morning"); the rarest word's own
-    frequency is the most that is possible.
+    The words' product (they meet by chance) is too low for usual phrases ("good morning"); the rarest word's own
+    frequency is the highest possible.
     """
     if not known.words:
         return 0.0
@@ -177,7 +178,8 @@ def _met_by_chance(shares: list[float]) -> float:
 
 
 def _share(word: str, alone: bool, language: str, known: Vocabulary) -> float:
-    """The share of words in running text that are, or for a phrase of one word that hold, the sound of ``word``."""
+    """Return the share of words in running text that are, or for a phrase of one word that hold, the sound of
+    ``word``."""
     lines = _spoken_vocabulary(language)
     heard = ear(word, language).hears_in_lines(lines, accents(language)[0], whole=not alone)
     own = zipf(word, language)
@@ -188,7 +190,8 @@ def _share(word: str, alone: bool, language: str, known: Vocabulary) -> float:
 def _near_homophones(
     words: list[str], phones: tuple[Phones, ...], language: str, known: Vocabulary
 ) -> list[NearHomophone]:
-    """Real words in place of one word, and common words the phrase falls apart into, up to ``NEAR``; nearest first."""
+    """Return real words in place of one word, and common words that the phrase splits into, up to ``NEAR``; nearest
+    first."""
     letters = "".join(words)
     found: dict[str, None] = {}
     for place, sounds in enumerate(phones):
@@ -213,7 +216,7 @@ def _near_homophones(
 
 
 def _commonness(text: str, language: str) -> float:
-    """How often a text comes up in a million words, by the frequencies of its words alone."""
+    """Return how often a text occurs in a million words, by the frequencies of its words alone."""
     values = [zipf(word, language) for word in text.split()]
     return _met_by_chance([10 ** (value - 9) if value else 0.0 for value in values])
 
@@ -310,7 +313,7 @@ def _listed(texts: list[str]) -> str:
 
 
 def _suggestions(words: list[str], syllables: int, language: str, per_million: float) -> list[str]:
-    """Longer phrases that hold this one, with a greeting before it; else what to look for."""
+    """Return longer phrases that hold this one, with a greeting before it; else what to look for."""
     if syllables > LONG_SYLLABLES:
         return [worded("try its most unusual words alone, three to five syllables in all")]
     greetings = GREETINGS.get(base_language(language), ())

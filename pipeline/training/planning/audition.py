@@ -17,13 +17,14 @@ from core.data_folder import atomic_path, storing
 from core.worded import worded
 from phrase_augmentation.keyphrase import Keyphrase
 
-CLIPS = 4  # an engine that is understood in fewer than half of them does not speak in the run
+CLIPS = 4  # an engine with fewer than half of them understood does not speak in the run
 
 
 def cannot_say(keyphrase: Keyphrase, engines: Mapping[str, Engine], data: Path) -> dict[str, str]:
-    """Engines most of whose clips of the phrase Hark's recognizer cannot read back, each with a sentence on it.
+    """Return the engines most of whose clips of the phrase Hark's recognizer cannot read back, each with a sentence on
+    it.
 
-    Only engines that are ``unsure`` are asked. What became of it is kept below ``data``.
+    Only engines that are ``unsure`` are asked. The result is stored below ``data``.
 
     Raises:
         HarkError: the disk is full or read-only.
@@ -43,7 +44,7 @@ def cannot_say(keyphrase: Keyphrase, engines: Mapping[str, Engine], data: Path) 
 
 
 def _understood(keyphrase: Keyphrase, engine: Engine, data: Path) -> int:
-    """In how many of :data:`CLIPS` clips the phrase is understood."""
+    """Return in how many of :data:`CLIPS` clips the phrase is understood."""
     from pipeline.training.scoring.keyword_scoring import is_understood
 
     voices = sorted(engine.voices(keyphrase.language), key=lambda voice: voice.name)
@@ -68,7 +69,7 @@ def _understood(keyphrase: Keyphrase, engine: Engine, data: Path) -> int:
                     counted.append(is_understood(read_audio(result.path), keyphrase.text, keyphrase.language))
     finally:
         engine.close()
-    if len(counted) < CLIPS:  # it may speak another time; what fails in the run another engine says
+    if len(counted) < CLIPS:  # it may speak another time; another engine speaks what fails in the run
         return CLIPS
     with atomic_path(kept) as temporary:
         temporary.write_text(str(sum(counted)))

@@ -1,4 +1,4 @@
-"""Which clips of the library a run uses, and in which split each is."""
+"""The clips of the library that a run uses, and the split of each."""
 
 from __future__ import annotations
 
@@ -37,11 +37,12 @@ class PlannedClip:
 
 
 def real_negatives(library: Library, config: RunConfig) -> tuple[list[Clip], float]:
-    """Real recordings of the library without the phrase: all of them, or the effort's hours where there are more.
+    """Return real recordings of the library without the phrase: all of them, or the effort's hours where there are
+    more.
 
-    Those who speak share these hours evenly, as far as each has said so much; so what is imported may take another's
-    place, but never leaves the hours less full. All recordings of a corpus that name no speaker share as one: nobody
-    knows how many people they are. Recordings without a transcript are taken too: the phrase might occur in them, and
+    Speakers share these hours evenly, as far as each has so much speech; so an import may take another's place, but
+    never leaves the hours less full. All recordings of a corpus that name no speaker share as one: the
+    number of people is unknown. Recordings without a transcript are taken too: the phrase might occur in them, and
     the report says so.
     """
     if not config.mining:
@@ -74,7 +75,7 @@ def real_negatives(library: Library, config: RunConfig) -> tuple[list[Clip], flo
 
 
 def _is_ordinary(clip: Clip, config: RunConfig) -> bool:
-    """Whether a real recording is ordinary speech: without the phrase, and not marked as a false alarm."""
+    """Return whether a real recording is ordinary speech: without the phrase, and not marked as a false alarm."""
     if FALSE_ALARM_OF in clip.settings:  # of this phrase or another: used by name, not by chance
         return False
     return not (clip.text_known and can_be_heard_in(config.phrase, clip.text_normalized, config.language))
@@ -90,14 +91,15 @@ class Chooser:
     def of_texts(
         self, bucket: str, texts: Sequence[PhraseText], wanted: Mapping[str, int]
     ) -> list[tuple[PlannedClip, Clip]]:
-        """Clips of a bucket's texts: recordings of people, cuts out of them, and what engines have said before.
+        """Return clips of a bucket's texts: recordings of people, cuts out of them, and clips that engines have spoken
+        before.
 
-        No split gets more than it wants, people before engines; what the user has recorded of the phrase comes on top.
+        No split gets more than it wants, people before engines; the user's recordings of the phrase come on top.
         """
         config, library = self._config, self._library
         normalized = list(dict.fromkeys(normalize(text.text, config.language) for text in texts))
         whole = Where(language=config.language, slices=False)
-        # Real ordinary speech is chosen by `real_negatives` alone, which keeps to the hours and shares that are wanted.
+        # `real_negatives` alone chooses real ordinary speech, by the hours and shares that are wanted.
         used = {*self._engines, *(("corpus",) if config.mining and bucket != "plain_negative" else ())}
         found = library.clips_with_texts(normalized, config.language, where=whole)
         candidates = [(clip, clip) for clip in found if clip.engine in used]
@@ -109,7 +111,7 @@ class Chooser:
                 for cut in cuts
                 if (parent := parents.get(cut.parent_id or 0)) and parent.engine == "corpus" and parent.state == "ready"
             ]
-        # What is drawn must not depend on the library's order, which engines that speak side by side make.
+        # The draw must not depend on the library's order, which engines that speak side by side make.
         candidates.sort(key=lambda pair: _lot(pair[0], config.seed))
         left = dict(wanted)
         chosen: list[tuple[PlannedClip, Clip]] = []
@@ -126,7 +128,7 @@ class Chooser:
         return chosen
 
     def ordinary(self) -> tuple[list[tuple[PlannedClip, Clip]], float]:
-        """Real recordings without the phrase, and their hours; in training also what was marked as a false alarm."""
+        """Return real recordings without the phrase, and their hours; in training also marked false alarms."""
         config, splits = self._config, self._splits
         real, hours = real_negatives(self._library, config)
         chosen = [
@@ -142,7 +144,7 @@ class Chooser:
         return chosen, hours
 
     def _split(self, bucket: str, clip: Clip, parent: Clip) -> str:
-        """The split of a clip; "" where it belongs to none."""
+        """Return the split of a clip; "" where it belongs to none."""
         config, splits = self._config, self._splits
         if clip.engine == splits.held_out and splits.speaker_split.get(clip.speaker) != "test":
             return ""  # nor as a voice that the run does not have

@@ -1,4 +1,4 @@
-"""What a training run is asked for, and how much work each effort stands for."""
+"""The choices of a training run, and the amount of work that each effort stands for."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BUCKETS = ("positive", "confusable", "inbetween", "plain_negative")
 
 @dataclass(frozen=True)
 class BucketSize:
-    """How many texts a bucket has and how many clips are wanted of each."""
+    """The number of texts of a bucket, and of clips of each."""
 
     phrases: int
     clips_per_phrase: int
@@ -37,12 +37,12 @@ class BucketSize:
 
 @dataclass(frozen=True)
 class Effort:
-    """The one dial for how much work goes into a detector.
+    """The one dial for the amount of work that goes into a detector.
 
-    A detector that is trained from nothing hears the buckets, ``variants`` times, for ``steps``. One whose network
-    learns the phrase, or one for a device, hears the smaller ``small_buckets``. One that is only calibrated learns
-    nothing of clips: they measure it, and effort is the size of its test and the hours of real speech that its
-    threshold is set on.
+    A detector that is trained from nothing learns the buckets, ``variants`` times, for ``steps``. One whose network
+    learns the phrase, or one for a device, learns the smaller ``small_buckets``. One that is only calibrated learns
+    nothing from clips: they measure it, and effort is the size of its test and the hours of real speech behind its
+    threshold.
     """
 
     name: str
@@ -57,18 +57,18 @@ class Effort:
     # For a calibrated detector: clips of the phrase, most of them for its test, and of confusables. 400 clips give a
     # miss rate of 3 % to within 2 points.
     test_clips: int
-    # Of what learns from fewer clips: the size of each of `BUCKETS`, and training steps, of a detector for a device and
-    # of the network of a standard one (0: it has none).
+    # Of detectors that learn from fewer clips: the size of each of `BUCKETS`, and the training steps of a detector for
+    # a device and of the network of a standard one (0: it has none).
     small_buckets: tuple[BucketSize, ...]
     device_steps: int
     network_steps: int
-    # Of the real speech that ships, at most, that the threshold of a calibrated detector is set on: as outputs of an
-    # encoder, and as sound, of which two cores hear an hour in a minute, once.
+    # Of the real speech that ships, at most, behind the threshold of a calibrated detector: as outputs of an encoder,
+    # and as sound, of which two cores process an hour in a minute, once.
     negative_hours: float = math.inf
     speech_hours: float = math.inf
 
     def size(self, bucket: str) -> BucketSize:
-        """The size of a bucket by its name."""
+        """Return the size of a bucket by its name."""
         size = getattr(self, bucket)
         assert isinstance(size, BucketSize)
         return size
@@ -77,7 +77,7 @@ class Effort:
 EFFORTS = {
     effort.name: effort
     for effort in (
-        Effort(  # to see the whole way in a minute; what it trains hears badly
+        Effort(  # shows the whole way in a minute; its detectors miss much
             "trial", BucketSize(20, 10), BucketSize(150, 1), BucketSize(40, 1), BucketSize(200, 1),
             corpus_hours=0.3, variants=1, steps=300, batch_size=64, test_clips=60, negative_hours=2.0,
             speech_hours=0.1,
@@ -114,8 +114,8 @@ EFFORT_WORDS = {
 
 DEVICES = ("esphome", "openwakeword")  # devices with a file format of their own
 SMALL = "small"  # computers and pages for which a large detector is too much: they take one of size standard
-OWN = (*DEVICES, SMALL)  # what a detector of its own is trained for, beside the run's
-TARGETS = (*OWN, "browser", "pi", "python")  # where a detector may run
+OWN = (*DEVICES, SMALL)  # devices with a detector of their own, beside the run's
+TARGETS = (*OWN, "browser", "pi", "python")  # devices of a detector
 SIZES = ("large", "standard")
 NEGATIVE_SET = REPOSITORY / "model" / "shipped" / "negative-set-large.zip"
 AUTO_SIZE = "auto"  # large where it can be had, else standard
@@ -127,7 +127,7 @@ LANGUAGE_CODE = r"^[a-z]{2,3}(-[a-z0-9]+)*$"
 
 
 class Recipe(Enum):
-    """How a run comes to its own detector."""
+    """The way in which a run makes its own detector."""
 
     CALIBRATED = "calibrated"  # a keyword HMM on shipped weights: only its threshold is set
     NETWORK = "network"  # and beside the HMM a network that learns the phrase
@@ -157,13 +157,13 @@ class Choice:
 
 
 def _choice(about: str = "", **limits: Any) -> dict[str, Choice]:
-    """Metadata of a field that a user may choose."""
+    """Return the metadata of a field that a user may choose."""
     return {"choice": Choice(about, **limits)}
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A training run, frozen: the same configuration is the same run, and goes on where it was stopped. Fields with a
+    """A training run, frozen: the same configuration is the same run, and resumes where it was stopped. Fields with a
     :class:`Choice` are a user's; the others have one right value in the portal."""
 
     phrase: str = field(metadata=_choice(longest=300))  # normalized
@@ -198,7 +198,7 @@ class RunConfig:
 
     @property
     def recipe(self) -> Recipe:
-        """How its detector is made; the shipped weights know English only."""
+        """Recipe of its own detector; the shipped weights know English only."""
         if self.from_scratch or not is_known(self.language):
             return Recipe.FROM_NOTHING
         has_network = self.size == "standard" and EFFORTS[self.effort].network_steps > 0
@@ -206,36 +206,36 @@ class RunConfig:
 
     @property
     def learns(self) -> bool:
-        """Whether anything of the run is trained on clips: its own detector, or one for a device."""
+        """True if anything of the run is trained on clips: its own detector, or one for a device."""
         return self.recipe is not Recipe.CALIBRATED or bool(self.devices)
 
     @property
     def variants(self) -> int:
-        """How many augmented versions of each clip its own detector learns from."""
+        """Number of augmented versions of each clip that its own detector learns from."""
         learned = {Recipe.NETWORK: VARIANTS, Recipe.FROM_NOTHING: EFFORTS[self.effort].variants}
         return learned.get(self.recipe, 0)
 
     def bucket_size(self, bucket: str) -> BucketSize:
-        """How many texts and clips of a bucket the run wants."""
+        """Return the number of texts and clips of a bucket that the run wants."""
         if self.learns and self.recipe is not Recipe.FROM_NOTHING:
             return EFFORTS[self.effort].small_buckets[BUCKETS.index(bucket)]
         return EFFORTS[self.effort].size(bucket)
 
     @property
     def run_name(self) -> str:
-        """A folder name: the phrase for people, a digest of the whole configuration for exactness."""
+        """Folder name: the phrase for people, a digest of the whole configuration for exactness."""
         slug = re.sub(r"[^a-z0-9]+", "-", self.phrase.encode("ascii", "ignore").decode().lower()).strip("-")[:40]
         content = json.dumps(asdict(self), sort_keys=True).encode()
         return "-".join(filter(None, [slug, self.effort, hashlib.sha256(content).hexdigest()[:8]]))
 
 
 CHOICES: dict[str, Choice] = {each.name: each.metadata["choice"] for each in fields(RunConfig) if each.metadata}
-USUAL = RunConfig("", size=AUTO_SIZE)  # where nothing but the phrase is chosen
+USUAL = RunConfig("", size=AUTO_SIZE)  # nothing but the phrase is chosen
 
 
 def chosen(start: RunConfig, choices: Mapping[str, Any]) -> RunConfig:
-    """``start`` with a user's choices; lists, as JSON has them, are tuples. Raises TypeError for a name that is not one
-    of :data:`CHOICES`."""
+    """Return ``start`` with a user's choices; lists, as JSON has them, become tuples. Raises TypeError: a name is not
+    one of :data:`CHOICES`."""
     if refused := sorted(choices.keys() - CHOICES.keys()):
         raise TypeError(f"a user cannot choose {', '.join(refused)} of a run")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in choices.items()}
@@ -243,14 +243,14 @@ def chosen(start: RunConfig, choices: Mapping[str, Any]) -> RunConfig:
 
 
 def is_known(language: str) -> bool:
-    """Whether the shipped weights know the sounds of a language: its phrases are heard without training."""
+    """Return whether the shipped weights know the sounds of a language: its phrases are detected without training."""
     return base_language(language) == BACKBONE_LANGUAGE
 
 
 def size_for(config: RunConfig) -> str:
-    """The size that hears best of those that can be trained here: large where its encoder is installed, for English.
+    """Return the most accurate size that can be trained here: large where its encoder is installed, for English.
 
-    A trial is to be over soon, and hears badly at any size: it is standard.
+    A trial is to be over soon, and misses much at any size: it is standard.
     """
     from model.encoder_backbone import encoder_path
 
@@ -259,13 +259,13 @@ def size_for(config: RunConfig) -> str:
 
 
 def job_folder(data: Path, config: RunConfig) -> Path:
-    """The folder of the run: the newest one that is not finished, or a new one after the last finished one."""
+    """Return the folder of the run: the newest one that is not finished, or a new one after the last finished one."""
     number = 1 + len(list(finished_folders(data, config)))
     return _numbered(data, config, number)
 
 
 def finished_folders(data: Path, config: RunConfig) -> Iterator[Path]:
-    """The folders of a configuration's finished runs, the oldest first."""
+    """Return the folders of a configuration's finished runs, the oldest first."""
     folders = (_numbered(data, config, number) for number in itertools.count(1))
     return itertools.takewhile(lambda folder: (folder / RESULT).is_file(), folders)
 

@@ -1,4 +1,4 @@
-"""The plan of a run: which clips of the library it uses, in which split, and what each engine must generate.
+"""The plan of a run: the clips of the library that it uses, their splits, and the clips that each engine must generate.
 
 Splits are decided here and nowhere else. A detector that is trained hears clips of all three. One that is calibrated
 learns nothing of clips: the phrase and what resembles it are all in its test, and ordinary speech sets its threshold.
@@ -33,15 +33,15 @@ from pipeline.training.planning.clip_choice import Chooser, PlannedClip
 from pipeline.training.planning.config import BUCKETS, DEVICES, EFFORTS, Recipe, RunConfig
 from pipeline.training.planning.splits import SPLITS, VoiceSplits, split_voices, splits_of_takes
 
-# The phrase's end must be known to train on it: said alone or last, it ends where the speech ends.
+# The phrase's end must be known to train on it: spoken alone or last, it ends where the speech ends.
 POSITIVE_KINDS_WITH_KNOWN_END = ("alone", "punctuated", "end")
 TRANSCRIPTS = 20_000  # of the library, from which plain negatives are drawn
 
-# An engine that takes longer speaks accordingly fewer clips; more of those that are learned from, for which its voices
-# are worth waiting.
+# An engine that takes longer speaks accordingly fewer clips; more of those for training, for which its voices are worth
+# waiting.
 SLOW_CLIP_S, SLOW_LEARNED_CLIP_S = 0.25, 0.6
-ROBOT_SHARE = 0.5  # of what an engine like people would speak with as many voices
-# On two cores: an example of augmentation and features; of a large detector one that its encoder hears; a batch of 128
+ROBOT_SHARE = 0.5  # of the clips of a natural engine with as many voices
+# On two cores: an example of augmentation and features; one of a large detector's encoder; a batch of 128
 # in training; and the hours of the negative set, which every calibration scores.
 SECONDS_PER_EXAMPLE, LARGE_SECONDS_PER_EXAMPLE = 0.03, 0.13
 SECONDS_PER_STEP = 0.35
@@ -51,10 +51,10 @@ CALIBRATION_S = {"large": 80.0, "standard": 30.0}
 POSITIVE_SHARES = {"train": 0.70, "validation": 0.12, "test": 0.18}  # of a detector that is trained
 # Negatives of a detector that is calibrated, for each clip of the phrase in its test.
 CALIBRATED_SHARES = {"confusable": 1.0, "inbetween": 0.5, "plain_negative": 1.0}
-DEVICE_S = 240.0  # a detector for a device: hearing its clips, and training
+DEVICE_S = 240.0  # a detector for a device: features, and training
 TEACHER_S = 150.0  # the same of the teacher of all of them
-VALIDATION_SHARE = 0.2  # of the clips of the phrase, which say what a large detector's floor against confusables costs
-VALIDATION_POSITIVES = 150  # of a retraining that is calibrated: how much of the phrase anti-keywords may cost
+VALIDATION_SHARE = 0.2  # of the clips of the phrase: the cost of a large detector's floor against confusables
+VALIDATION_POSITIVES = 150  # of a retraining that is calibrated: the cost of anti-keywords
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,13 @@ class BucketPlan:
     target: int
     reused: int  # synthetic clips of the library that are used
     mined: int  # real recordings of the library that are used, and cuts out of them
-    generate: int  # what is missing, and the growth constant at least
+    generate: int  # missing clips, and the growth constant at least
     by_engine: dict[str, int]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a run will do, decided before anything is made."""
+    """The work of a run, decided before anything is made."""
 
     run: str
     config: RunConfig
@@ -100,11 +100,11 @@ class Plan:
     estimate_s: float
 
     def bucket(self, name: str) -> BucketPlan:
-        """A row by its bucket's name."""
+        """Return a row by its bucket's name."""
         return next(row for row in self.buckets if row.bucket == name)
 
     def summary(self) -> dict[str, Any]:
-        """What people and programs are shown: everything but the single requests."""
+        """Return the plan for people and programs: everything but the single requests."""
         return {
             "phrase": self.config.phrase,
             "run": self.run,
@@ -131,7 +131,7 @@ class Plan:
 
 
 def ready_engines(wanted: Sequence[str], language: str) -> tuple[dict[str, Engine], dict[str, str]]:
-    """The engines that will speak, and for each other one why not.
+    """Return the engines that will speak, and for each other one why not.
 
     Args:
         wanted: names; empty for those that are used by default.
@@ -176,7 +176,7 @@ def ready_engines(wanted: Sequence[str], language: str) -> tuple[dict[str, Engin
 
 
 def run_texts(config: RunConfig, library: Library) -> dict[str, list[PhraseText]]:
-    """The texts of each bucket: as many as are wanted, or as the phrase yields."""
+    """Return the texts of each bucket: as many as are wanted, or as the phrase yields."""
     transcripts = library.transcripts(config.language, TRANSCRIPTS, config.seed) if config.mining else []
     return {bucket: _bucket_texts(bucket, config, transcripts) for bucket in BUCKETS}
 
@@ -201,16 +201,16 @@ def _bucket_texts(bucket: str, config: RunConfig, transcripts: Sequence[str]) ->
 def texts_of_splits(
     bucket: str, texts: Sequence[PhraseText], config: RunConfig, splits: VoiceSplits
 ) -> dict[str, list[str]]:
-    """The texts that may be said in each split: of ordinary speech, and of negatives that are trained on, each in one.
+    """Return the texts of each split. Ordinary speech, and negatives that are trained on, are in one split each.
 
-    The phrase may be said in any, and so may what resembles it where nothing is trained.
+    The phrase may be in any, and so may texts that resemble it where nothing is trained.
     """
     if bucket == "positive" or (bucket != "plain_negative" and not config.learns):
         return {split: [text.text for text in texts] for split in SPLITS}
     found: dict[str, list[str]] = {split: [] for split in SPLITS}
     for text in texts:
         found[splits.split_of(normalize(text.text, config.language))].append(text.text)
-    if bucket == "plain_negative":  # of few texts, chance may leave none to a split that cannot do without
+    if bucket == "plain_negative":  # of few texts, chance may leave none to a split that needs one
         for split in SPLITS if config.learns else SPLITS[1:]:
             fullest = max(found.values(), key=len)
             if not found[split] and len(fullest) > 1:
@@ -219,7 +219,7 @@ def texts_of_splits(
 
 
 def wanted_clips(bucket: str, texts: Mapping[str, Sequence[str]], config: RunConfig) -> dict[str, int]:
-    """How many clips of a bucket each split is to have, by the texts of each."""
+    """Return the number of clips of a bucket for each split, by the texts of each."""
     effort = EFFORTS[config.effort]
     each = config.bucket_size(bucket).clips_per_phrase
     if config.learns and bucket == "positive":
@@ -239,9 +239,10 @@ def wanted_clips(bucket: str, texts: Mapping[str, Sequence[str]], config: RunCon
 def draw_voice(
     by_engine: Mapping[str, list[list[Voice]]], rng: np.random.Generator, slow_clip_s: float = SLOW_CLIP_S
 ) -> tuple[str, Voice]:
-    """An engine, one of its speakers (all alike), one of that speaker's voices.
+    """Draw an engine, one of its speakers (all alike), one of that speaker's voices.
 
-    An engine speaks the more often the more people it is, by the root of their number; robots and slow ones less often.
+    An engine speaks the more often the more people it has, by the root of their number; engines of rule-based synthesis
+    and slow ones speak less often.
     """
     names = sorted(by_engine)
     shares = np.array([_share(name, len(by_engine[name]), slow_clip_s) for name in names])
@@ -267,7 +268,7 @@ def draw_requests(
     rng: np.random.Generator,
     existing: Mapping[str, int],
 ) -> list[PlannedRequest]:
-    """``count`` requests of a split, the texts with the fewest clips first, each by a voice of the split.
+    """Draw ``count`` requests of a split, the texts with the fewest clips first, each by a voice of the split.
 
     Args:
         prefix: of the requests' ids.
@@ -287,7 +288,7 @@ def draw_requests(
 
 
 def make_plan(config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], run: str, library: Library) -> Plan:
-    """Decide everything. Reads the library and adds nothing to it; engines that are not always understood say the
+    """Decide everything. Reads the library and adds nothing to it; engines that are not always understood speak the
     phrase. ``texts_of``: see :func:`run_texts`."""
     engines, missing = ready_engines(config.engines, config.language)
     missing |= cannot_say(config.keyphrase, engines, library.data_dir)
@@ -416,7 +417,7 @@ def estimated_s(
     to_speak: Iterable[PlannedRequest],
     to_hear: bool = True,
 ) -> dict[str, float]:
-    """Seconds that each stage of a run will take, in their order: speaking; augmentation and features (unless that is
+    """Estimate the seconds of each stage of a run, in their order: speaking; augmentation and features (unless that is
     done); training or calibration; each device's detector."""
     effort = EFFORTS[config.effort]
     speaking: dict[str, float] = {}
@@ -444,10 +445,11 @@ def estimated_s(
 
 
 def what_is_left(plan: Plan, library: Library, to_hear: bool) -> Plan:
-    """The plan of a run that was stopped, as it stands: what it has spoken is in the library, the rest is to be made.
+    """Return the remaining plan of a run that was stopped: clips that it has spoken are in the library, the rest is to
+    be made.
 
     Args:
-        to_hear: the clips are still to be put into rooms and noise.
+        to_hear: the features of the clips are still to be made.
     """
     left = remaining(plan.requests, library)
     rows = []
@@ -461,19 +463,19 @@ def what_is_left(plan: Plan, library: Library, to_hear: bool) -> Plan:
 
 
 def run_splits(plan: Plan, engines: Mapping[str, Engine]) -> VoiceSplits:
-    """The division of voices that the plan was made with."""
+    """Return the division of voices that the plan was made with."""
     voices = {name: engine.voices(plan.config.language) for name, engine in engines.items()}
     return split_voices(voices, plan.config.hold_out, plan.config.learns)
 
 
 def save_plan(plan: Plan, path: Path) -> None:
-    """Write the plan as JSON, so that a run that was killed goes on with the same one."""
+    """Write the plan as JSON, so that a run that was killed resumes with it."""
     with storing("writing the plan"), atomic_path(path) as temporary:
         temporary.write_text(json.dumps(asdict(plan), ensure_ascii=False))
 
 
 def load_plan(path: Path) -> Plan | None:
-    """The inverse of :func:`save_plan`; None where there is none, or one that this version of Hark did not write."""
+    """Read a plan of :func:`save_plan`; None where there is none, or one that this version of Hark did not write."""
     try:
         content = json.loads(path.read_text())
         config = _config_of(content.pop("config"))
@@ -488,7 +490,7 @@ def load_plan(path: Path) -> Plan | None:
 
 
 def config_of_run(folder: Path) -> RunConfig | None:
-    """What the run of a job's folder was asked for, of this Hark or an earlier one; None where it is gone."""
+    """Return the configuration of a job folder's run, of this Hark or an earlier one; None where it is gone."""
     try:
         return _config_of(json.loads((folder / "plan.json").read_text())["config"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -500,7 +502,7 @@ def _config_of(values: dict[str, Any]) -> RunConfig:
 
 
 def remaining(requests: Iterable[PlannedRequest], library: Library) -> list[PlannedRequest]:
-    """The requests whose clips are not in the library yet."""
+    """Return the requests whose clips are not in the library yet."""
     requests = list(requests)
     present = library.request_ids_present([r.request_id for r in requests])
     return [r for r in requests if r.request_id not in present]

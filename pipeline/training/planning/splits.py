@@ -1,4 +1,4 @@
-"""Which speakers are for training and which for the test: one rule for generated and for real voices.
+"""The split of each speaker, training or test: one rule for generated and for real voices.
 
 A clip belongs to a split by its speaker *and* by its text, and both must agree, so that no voice and no confusable
 is in both training and test. The phrase itself and real recordings are split by speaker alone.
@@ -26,7 +26,7 @@ def _fraction(name: str) -> float:
 
 
 def split_of(name: str) -> str:
-    """The split of a real speaker or of a text, by a hash of its name: the same for ever and everywhere."""
+    """Return the split of a real speaker or of a text, by a hash of its name: the same for ever and everywhere."""
     fraction = _fraction(name)
     if fraction < TEST_SHARE:
         return "test"
@@ -34,19 +34,19 @@ def split_of(name: str) -> str:
 
 
 def real_speaker(clip: Clip) -> str:
-    """The speaker of a real recording; where unknown, the recording itself, the same for all its pieces."""
+    """Return the speaker of a real recording; where unknown, the recording itself, the same for all its pieces."""
     return clip.speaker or (clip.source or clip.sha256).split("@")[0]
 
 
 def is_for_test(clip: Clip) -> bool:
-    """Whether a person recorded it as a test: then it is never trained on (``pipeline.corpora.enrolment``)."""
+    """Return whether a person recorded it as a test: then it is never trained on (``pipeline.corpora.enrolment``)."""
     return clip.settings.get("role") == "test"
 
 
 def splits_of_takes(takes: Iterable[Clip]) -> dict[str, str]:
-    """Splits of those who recorded takes of a phrase with Hark, by speaker: what they gave for training decides.
+    """Return splits of those who recorded takes of a phrase with Hark, by speaker: a take for training decides.
 
-    It holds for all clips of such a person in the run, so that no person is in both training and test.
+    The split holds for all clips of such a person in the run, so that no person is in both training and test.
     """
     chosen: dict[str, str] = {}
     for clip in takes:
@@ -57,7 +57,7 @@ def splits_of_takes(takes: Iterable[Clip]) -> dict[str, str]:
 
 
 def _split_speakers(speakers: Iterable[str], tested_elsewhere: bool) -> dict[str, str]:
-    """Splits of one engine's speakers. A few voices cannot be left to chance: of three, each split gets one.
+    """Return splits of one engine's speakers. A few voices cannot be left to chance: of three, each split gets one.
 
     Args:
         speakers: of one engine.
@@ -83,19 +83,20 @@ class VoiceSplits:
     trains: bool = True
 
     def split_of_speaker(self, speaker: str) -> str:
-        """The split of any speaker, synthetic (by the table) or real (by its name)."""
+        """Return the split of any speaker, synthetic (by the table) or real (by its name)."""
         return self.speaker_split.get(speaker) or self.split_of(speaker)
 
     def split_of(self, name: str) -> str:
-        """The split of a real speaker or of a text; where nothing is trained, what would be is for thresholds."""
+        """Return the split of a real speaker or of a text; where nothing is trained, the training split is for
+        thresholds."""
         split = split_of(name)
         return "validation" if split == "train" and not self.trains else split
 
 
 def held_out_engine(voices: Mapping[str, Sequence[Voice]], wanted: str) -> str:
-    """The engine kept for the test: the wanted one, else none where :data:`SPLICE` speaks (its people in the test are
-    nearest to people whom nothing has heard), else with three or more engines the one with the fewest speakers of its
-    own; empty for none."""
+    """Return the engine that is held out for the test: the wanted one, else none where :data:`SPLICE` speaks (its
+    people in the test are nearest to people whose voices no part has learned), else with three or more engines the one
+    with the fewest speakers of its own; empty for none."""
     if wanted == "none":
         return ""
     if wanted:
@@ -107,7 +108,7 @@ def held_out_engine(voices: Mapping[str, Sequence[Voice]], wanted: str) -> str:
         for voice in its_voices:
             engines_of.setdefault(voice.speaker, set()).add(name)
     own = {name: sum(engines == {name} for engines in engines_of.values()) for name in voices}
-    # One that lends its voices from the others would leave the test without any.
+    # One that borrows its voices from the others would leave the test without any.
     return min((name for name in voices if own[name]), key=lambda name: (own[name], name), default="")
 
 
@@ -121,7 +122,7 @@ def split_voices(voices: Mapping[str, Sequence[Voice]], hold_out: str = "", trai
 
     With fewer than three speakers a split is empty; the plan refuses that.
     """
-    held_out = held_out_engine(voices, hold_out) if trains else ""  # else every voice is kept from training
+    held_out = held_out_engine(voices, hold_out) if trains else ""  # else no voice is trained on
     speaker_split: dict[str, str] = {}
     for engine in sorted(voices, key=lambda name: (len(voices[name]), name)):
         if engine == held_out:
@@ -139,7 +140,7 @@ def split_voices(voices: Mapping[str, Sequence[Voice]], hold_out: str = "", trai
             if engine == held_out:
                 split = speaker_split.get(speaker, "test")
                 if split != "test":
-                    continue  # a training engine has this person: the test would not be of an unheard voice
+                    continue  # a training engine has this person: the test would not be of a new voice
                 speaker_split[speaker] = "test"
             result[speaker_split[speaker]].setdefault(engine, []).append(its_voices)
     if not trains:

@@ -24,13 +24,13 @@ from phrase_augmentation.phonemes import phonemes, phonemes_of_words
 
 BLOCK_S = 60.0  # of a long recording, scored at a time
 OVERLAP_S = 4.0  # that the next block repeats, so that no phrase is cut in two
-REFRACTORY_S = 1.0  # two hits are at least so far apart
+REFRACTORY_S = 1.0  # least distance of two hits
 TAIL_S = 0.3  # of silence after a clip: models emit phones a little late
-LONGEST_PHONE_S = 0.35  # on average; a path that lingers longer is no speech
+LONGEST_PHONE_S = 0.35  # on average; a path that lingers longer is not speech
 NEVER = np.float32(-1e30)
-POOL_S = 0.96  # at the end of a window: what is new in it, and as much heard once more
+POOL_S = 0.96  # at the end of a window: its new part, and as much of the previous one
 LEAST = 1e-6  # a score below is none
-LEAST_UNDERSTOOD = 0.15  # of 1: what it drops and what it catches is in docs/results.md
+LEAST_UNDERSTOOD = 0.15  # of 1: figures of what it drops and catches are in docs/results.md
 
 # Audio [samples] to the score from 0 to 1 of the phrase ending at each frame, and the frame where it began.
 FrameScores = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -38,7 +38,7 @@ FrameScores = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Guess:
-    """A place where the phrase may be said [seconds], with its score from 0 to 1."""
+    """A place where the phrase may be spoken [seconds], with its score from 0 to 1."""
 
     start_s: float
     end_s: float
@@ -46,14 +46,14 @@ class Guess:
 
 
 def ways_to_say(text: str, language: str = "en") -> tuple[tuple[int, ...], ...]:
-    """The outputs of the phones of any normalized text, in one go and word by word; empty where it has none."""
+    """Return the outputs of the phones of any normalized text, in one go and word by word; empty where it has none."""
     in_one_go = phone_indices(phonemes(text, language))
     by_word = [index for phones in phonemes_of_words(text.split(), language) for index in phone_indices(phones)]
     return tuple(dict.fromkeys(tuple(way) for way in (in_one_go, by_word) if way))
 
 
 def keyword_scores(log_p: np.ndarray, phones: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """The score of the phrase ending at each frame of an emission [time, outputs], and the frame where it began.
+    """Return the score of the phrase ending at each frame of an emission [time, outputs], and the frame where it began.
 
     Returns:
         (scores [time] float32 from 0 to 1, starts [time] int64).
@@ -89,15 +89,15 @@ def keyword_scores(log_p: np.ndarray, phones: Sequence[int]) -> tuple[np.ndarray
 
 
 def phone_score(audio: np.ndarray, keyphrase: Keyphrase) -> float:
-    """The best score from 0 to 1 of the phrase anywhere in audio [samples] (a synthetic positive, a cut)."""
+    """Return the best score from 0 to 1 of the phrase anywhere in audio [samples] (a synthetic positive, a cut)."""
     return best_score(_emission(audio), outputs_of(keyphrase))
 
 
 def intelligible(audio: np.ndarray, text: str, language: str = "en", aligner: Aligner | None = None) -> float:
-    """How surely a text is what audio [samples] says, and all that it says, 0 to 1.
+    """Return the confidence, 0 to 1, that audio [samples] contains a text and nothing else.
 
-    As :func:`phone_score`, but the path goes from the first frame to the last: a clip that stutters or says more is no
-    good one either. To be called on what an engine said before it goes into the library.
+    As :func:`phone_score`, but the path goes from the first frame to the last: a clip that stutters or says more is not
+    good either. To be called on an engine's clip before it goes into the library.
     """
     log_p = _emission(audio, aligner)
     ways = [way for way in ways_to_say(normalize(text, language), language) if fits(way, len(log_p))]
@@ -106,12 +106,12 @@ def intelligible(audio: np.ndarray, text: str, language: str = "en", aligner: Al
 
 
 def is_understood(audio: np.ndarray, text: str, language: str = "en") -> bool:
-    """Whether a clip [samples] of an engine that is not always understood may be used."""
+    """Return whether a clip [samples] of an engine that is not always understood may be used."""
     return intelligible(audio, text, language) >= LEAST_UNDERSTOOD
 
 
 def best_score(log_p: np.ndarray, ways: Iterable[Sequence[int]]) -> float:
-    """The best score from 0 to 1 of any way to say a text, anywhere in an emission [time, outputs]."""
+    """Return the best score from 0 to 1 of any pronunciation of a text, anywhere in an emission [time, outputs]."""
     return max((float(keyword_scores(log_p, way)[0].max(initial=0.0)) for way in ways), default=0.0)
 
 
@@ -126,13 +126,14 @@ class PhoneScorer:
     window_samples = 3 * SAMPLE_RATE
 
     def __init__(self, keyphrase: Keyphrase) -> None:
-        """Raises HarkError where the phrase has no phones, or the recognizer cannot be loaded."""
+        """Prepare the scorer. Raises HarkError: the phrase has no phones, or the recognizer cannot be loaded."""
         self._ways = outputs_of(keyphrase)
         self._aligner = default_aligner()
         self.name, self.frame_s = self._aligner.name, self._aligner.frame_s
 
     def scores(self, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The score from 0 to 1 of the phrase ending at each frame of audio [samples], and the frame where it began."""
+        """Return the score from 0 to 1 of the phrase ending at each frame of audio [samples], and the frame where it
+        began."""
         log_p = self._aligner.log_probabilities(audio)
         best, starts = keyword_scores(log_p, self._ways[0])
         for way in self._ways[1:]:
@@ -142,12 +143,13 @@ class PhoneScorer:
         return best, starts
 
     def window_score(self, audio: np.ndarray) -> float:
-        """The score of the phrase ending in the last :data:`POOL_S` of audio [window_samples]."""
+        """Return the score of the phrase ending in the last :data:`POOL_S` of audio [window_samples]."""
         return float(self.scores(audio)[0][-round(POOL_S / self.frame_s) :].max(initial=0.0))
 
 
 def places(blocks: Iterable[np.ndarray], scores: FrameScores, frame_s: float, least: float) -> Iterator[Guess]:
-    """Places in a stream, given as consecutive blocks of audio, whose score is at least ``least``, in order of time.
+    """Return the places in a stream, given as consecutive blocks of audio, whose score is at least ``least``, in order
+    of time.
 
     Each is the best within :data:`REFRACTORY_S`. Memory does not grow with the stream.
 
@@ -180,7 +182,8 @@ def hardest_in(
     count: int,
     least: float = 0.02,
 ) -> list[tuple[int, Guess]]:
-    """The places in recordings (number, audio) that sound most like the phrase, the hardest first: hard negatives."""
+    """Return the places in recordings (number, audio) that sound most like the phrase, the hardest first: hard
+    negatives."""
     scorer = PhoneScorer(keyphrase)
     found = (
         (number, guess) for number, audio in streams for guess in places([audio], scorer.scores, scorer.frame_s, least)
@@ -189,13 +192,13 @@ def hardest_in(
 
 
 def ranked_confusables(texts: Sequence[tuple[str, np.ndarray]], keyphrase: Keyphrase) -> list[tuple[str, float]]:
-    """Spoken texts (text, audio) with the score of the phrase in each, those nearest to it first."""
+    """Return spoken texts (text, audio) with the score of the phrase in each, those nearest to it first."""
     scored = [(text, phone_score(audio, keyphrase)) for text, audio in texts]
     return sorted(scored, key=lambda row: (-row[1], row[0]))
 
 
 def _overlapping(blocks: Iterable[np.ndarray]) -> Iterator[tuple[float, np.ndarray]]:
-    """(start [seconds], audio) of pieces of a stream that overlap."""
+    """Yield (start [seconds], audio) of pieces of a stream that overlap."""
     held = np.zeros(0, np.float32)
     start = 0
     size, overlap = int(BLOCK_S * SAMPLE_RATE), int(OVERLAP_S * SAMPLE_RATE)
@@ -213,7 +216,8 @@ def _overlapping(blocks: Iterable[np.ndarray]) -> Iterator[tuple[float, np.ndarr
 
 
 def peaks(scores: np.ndarray, least: float, apart: int) -> list[int]:
-    """Frames of the highest scores that are at least ``least``, at least ``apart`` frames from each other, in order."""
+    """Return frames of the highest scores that are at least ``least``, at least ``apart`` frames from each other, in
+    order."""
     found: list[int] = []
     taken = np.zeros(len(scores), bool)
     for frame in np.argsort(-scores, kind="stable"):

@@ -1,9 +1,9 @@
 """A phrase in live audio and in recordings without any training: by a large detector that was never calibrated, and
 where its encoder is not installed, by the phones of Hark's own recognizer.
 
-How well the phones of a phrase match and what the decoder says of it (``model.rescoring``) are added up as a calibrated
-detector adds them up. Above which sum that is the phrase, calibration reads off hours of other speech; here it is one
-number for all phrases.
+The match score of a phrase's phones and the decoder's rating of it (``model.rescoring``) are added up as in a
+calibrated detector. Calibration derives the threshold of the sum from hours of other speech; here it is one number for
+all phrases.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from pipeline.training.scoring.keyword_scoring import PhoneScorer, keyword_score
 
 RESCORE_ABOVE = -4.0  # a match score that trained detectors of several phrases ask from (-3.4 to -4.0), or lower
 WINDOW_S = 2.0  # that a phrase fits into
-PHRASES = 4  # whose scorers are kept between two windows
-ASKED_EVERY = 24  # frames at least between two places where the decoder is asked: a stream's windows are as far apart
+PHRASES = 4  # whose scorers stay loaded between two windows
+ASKED_EVERY = 24  # frames at least between two places that the decoder rates, as between a stream's windows
 
 
 class UntrainedDetector:
@@ -51,7 +51,8 @@ class UntrainedDetector:
         assert self._detector.second_pass is not None
 
     def scores(self, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The score from 0 to 1 of the phrase ending at each frame of audio [samples], and the frame where it began."""
+        """Return the score from 0 to 1 of the phrase ending at each frame of audio [samples], and the frame where it
+        began."""
         detector, second_pass = self._detector, self._detector.second_pass
         assert second_pass is not None
         roots, states = loaded_backbone().hear(audio)
@@ -67,18 +68,18 @@ class UntrainedDetector:
 
     @property
     def window_samples(self) -> int:
-        """How much audio :meth:`window_score` takes."""
+        """Audio that :meth:`window_score` takes."""
         return self._detector.config.window_samples
 
     def window_score(self, audio: np.ndarray) -> float:
-        """The score of the phrase ending in the last 960 ms of audio [window_samples], as a trained large detector
-        gives it on a stream."""
+        """Return the score of the phrase ending in the last 960 ms of audio [window_samples], as a trained large
+        detector gives it on a stream."""
         heard = loaded_backbone().window(np.asarray(audio, np.float32), self.window_samples // FRAME_SAMPLES)
         return float(self._detector.window_scores([heard])[0])
 
 
 def scorer_of(keyphrase: Keyphrase, recognizer: bool = False) -> UntrainedDetector | PhoneScorer:
-    """The better scorer that there is here for the phrase's language.
+    """Return the most accurate scorer that there is here for the phrase's language.
 
     Args:
         recognizer: Hark's own recognizer, even where there is a better one.
@@ -95,15 +96,15 @@ _making = Lock()
 
 @lru_cache(PHRASES)
 def _scorer(phrase: str, language: str) -> UntrainedDetector | PhoneScorer:
-    """Made and used once, so that the next use is as fast as all others."""
+    """Make a scorer and use it once, so that the next use is as fast as all others."""
     scorer = scorer_of(Keyphrase.of(phrase, language))
     scorer.window_score(np.zeros(scorer.window_samples, np.float32))
     return scorer
 
 
 def window_score(phrase: str, language: str, audio: np.ndarray | None = None) -> tuple[float, float, int]:
-    """The score of a phrase at the end of audio [samples, 16 kHz], padded with silence, its threshold, and how much
-    audio is heard at once; without audio the scorer is only made ready. For the speech service."""
+    """Return the score of a phrase at the end of audio [samples, 16 kHz], padded with silence, its threshold, and how
+    much audio is scored at once; without audio the scorer is only made ready. For the speech service."""
     with _making:  # once, and not by two requests at a time: its graphs come from torch's exporter, which is for one
         scorer = _scorer(phrase, language)
     samples = scorer.window_samples
