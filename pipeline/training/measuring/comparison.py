@@ -36,7 +36,6 @@ from pipeline.training.measuring.evaluation import (
     score_split,
     threshold_at,
 )
-from pipeline.training.negatives.shipped import negatives_of
 from pipeline.training.planning.config import NOISE_FOLDER, RunConfig
 from pipeline.training.planning.plan import config_of_run
 from pipeline.training.planning.splits import real_speaker
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from model.detector import Detector
     from pipeline.training.clips.examples import ExamplePlan
     from pipeline.training.negatives.negative_set import NegativePiece
+    from pipeline.training.negatives.shipped import Negatives
 
 MOST_VERSIONS = 8  # the more there are, the fewer recordings are new to all of them
 COMPARISON = "comparison.json"  # in the folder of the newest version
@@ -156,21 +156,16 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
             worded("Record the phrase (Library > Record), keep the recordings out of training, then compare."),
         )
     examples = _examples(versions, clips, data / NOISE_FOLDER)
-    negatives = _have_negatives_in_common(versions)
+    negatives = _negatives_in_common(versions)
     groups = _by_stored_frames(versions)
     progress = Progress(reporter, len(groups) * len(examples.specs) + len(versions))
     figures: dict[str, dict[str, Any]] = {}
     test: ScoredSplit | None = None
     for number, group in enumerate(groups):
         reporter.stage("listen", worded("Scoring %(n)d examples with each version", n=len(examples.specs)))
-        pieces = (
-            negatives_of(group[0].config, math.inf).pieces(
-                group[0].detector, config.keyphrase, data, reporter, splits=("test",)
-            )
-            if negatives
-            else ()
-        )
-        store = _store(group[0], examples, pieces, folder / str(number), progress)
+        detector = group[0].detector
+        of_test = negatives.pieces(detector, config.keyphrase, data, reporter, ("test",)) if negatives else ()
+        store = _store(detector, examples, of_test, folder / str(number), progress)
         for version in group:
             test = score_split(version.detector, store, "test")
             figures[version.run] = {
@@ -184,7 +179,7 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
     assert test is not None
     result = {
         "asked": list(runs),
-        "stream": _about(test, negatives, marked),
+        "stream": _about(test, marked),
         "versions": [figures[version.run] for version in versions],
         "left_out": left_out,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -272,26 +267,28 @@ def _by_stored_frames(versions: Sequence[Trained]) -> list[list[Trained]]:
     return list(groups.values())
 
 
-def _have_negatives_in_common(versions: Sequence[Trained]) -> bool:
-    """Return whether all versions were made with the real speech that ships now, by one front end."""
-    if len({version.detector.front_end_id for version in versions}) > 1:
-        return False
-    about = negatives_of(versions[0].config).about()
-    return bool(about) and all(version.negatives == about for version in versions)
+def _negatives_in_common(versions: Sequence[Trained]) -> Negatives | None:
+    """Return the real speech that ships, where all versions were made with it as it is now, by one front end."""
+    from pipeline.training.negatives.shipped import negatives_of  # torch comes with it
+
+    negatives = negatives_of(versions[0].config, math.inf)
+    about = negatives.about()
+    alike = len({version.detector.front_end_id for version in versions}) == 1
+    return negatives if alike and about and all(version.negatives == about for version in versions) else None
 
 
 def _store(
-    one: Trained, examples: ExamplePlan, negatives: Iterable[NegativePiece], folder: Path, progress: Progress
+    detector: Detector, examples: ExamplePlan, negatives: Iterable[NegativePiece], folder: Path, progress: Progress
 ) -> FeatureStore:
-    """Return the features of the stream for the group of this version."""
+    """Return the features of the stream for a detector, and for all with its stored frames."""
     from pipeline.training.clips.examples import build_store
 
     shutil.rmtree(folder, ignore_errors=True)  # of one that was killed
     folder.mkdir(parents=True)
-    return build_store(one.detector, examples, negatives, folder, folder, progress)
+    return build_store(detector, examples, negatives, folder, folder, progress)
 
 
-def _about(test: ScoredSplit, negatives: bool, marked: Marked) -> dict[str, Any]:
+def _about(test: ScoredSplit, marked: Marked) -> dict[str, Any]:
     """Return the contents of the stream, which are the same for all versions."""
     ordinary = test.pick(test.ordinary)
     from_negative_set = test.pick(np.asarray(test.table["engine"].str.startswith("bank:"), bool))
@@ -302,11 +299,11 @@ def _about(test: ScoredSplit, negatives: bool, marked: Marked) -> dict[str, Any]
         "voices": int(test.table[test.positive]["speaker"].nunique()),
         "confusables": test.utterances(test.confusables),
         "hours": _hours(ordinary),
-        "negative_hours": _hours(from_negative_set) if negatives else 0.0,
+        "negative_hours": _hours(from_negative_set),
         "marked": len(marked.false_alarms),
         "marked_misses": len(marked.misses),
     }
 
 
 def _hours(streams: Iterable[Any]) -> float:
-    return round(sum(stream.hours for stream in streams), 4)
+    return round(sum((stream.hours for stream in streams), 0.0), 4)

@@ -169,7 +169,9 @@ def test_the_negative_set_is_heard_where_all_stand_on_its_backbone(runs: Runs, m
     runs.add("old", 0.5, about)
     runs.add("new", 0.5, about)
 
-    def few(self: NegativeSpeech, detector: Detector, keyphrase: Keyphrase, *_: object, splits: Sequence[str]) -> Any:
+    def few(
+        self: NegativeSpeech, detector: Detector, keyphrase: Keyphrase, _: Path, __: Reporter, splits: Sequence[str]
+    ) -> Any:
         assert keyphrase == Keyphrase(PHRASE)
         row = {"label": 0, "bucket": "plain_negative", "engine": "bank:x", "condition": "clean", "voice": "",
                "speaker": "", "clip_id": -1, "text": "", "phrase_start": -1, "phrase_end": -1}  # fmt: skip
