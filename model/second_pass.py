@@ -102,7 +102,7 @@ def second_pass_graph(pronunciations: Ways, spellings: Ways, verifier: str) -> o
         raise HarkError(
             "This detector cannot be used.",
             "Its second pass came with another version of Hark.",
-            "Train the phrase anew.",
+            "Train the phrase again.",
         )
     asked = rescoring_graph(spellings)
     graph = Nodes()

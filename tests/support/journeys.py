@@ -111,7 +111,7 @@ def journey_of_a_detector(page: Page, portal: Portal, folder: Path) -> None:
     mark.first.wait_for(timeout=90_000)
     problems += axe(page)
     mark.first.click()
-    page.get_by_text("kept in the inbox").wait_for()
+    page.get_by_text("saved in the inbox").wait_for()
 
     # the microphone, over WebSocket (Chromium's own beeps: nothing to be heard in them)
     page.get_by_role("button", name="Listen").click()
@@ -128,12 +128,12 @@ def journey_of_a_detector(page: Page, portal: Portal, folder: Path) -> None:
 
     # what was marked makes the next version
     page.goto(portal.address + "/inbox")
-    page.get_by_role("button", name="Use as a negative").click()
+    page.get_by_role("button", name="This is not the phrase").click()
     page.get_by_text("in the library").wait_for()
     page.goto(detector)
     page.get_by_role("button", name="Retrain").click()
     page.wait_for_url(re.compile(r"/detectors/\d+/2$"), timeout=TRAINING_MS)
-    page.get_by_role("row", name=re.compile("fires on marked false alarms, of 1")).wait_for()
+    page.get_by_role("row", name=re.compile("marked false alarms that trigger it, of 1")).wait_for()
     problems += axe(page)
     page.get_by_role("link", name="Compare", exact=True).click()
     page.get_by_text("Version 2").first.wait_for()
@@ -198,7 +198,7 @@ def journey_of_a_recording(browser: Browser, portal: Portal, conversation: Path,
 
         # a word is corrected; it stays corrected
         page.get_by_role("button", name=re.compile("^Correct the passage")).first.click()
-        field = page.get_by_label("What is said")
+        field = page.get_by_label("Transcript")
         before = field.input_value().split()
         field.fill(" ".join(["Pomegranates", *before[1:]]))
         page.get_by_role("button", name="Save", exact=True).first.click()
@@ -258,9 +258,9 @@ def journey_of_a_recording(browser: Browser, portal: Portal, conversation: Path,
         stop.wait_for()  # the microphone takes its time to open
         page.wait_for_timeout(4000)
         stop.click()
-        told = page.locator("#answer .error, #answer p:has-text('Heard:')")
+        told = page.locator("#answer .error, #answer p:has-text('Question recognized:')")
         told.wait_for(timeout=WORK_MS)
-        assert "Heard:" in told.inner_text()
+        assert "Question recognized:" in told.inner_text()
 
         # the summary cites what was said
         page.get_by_role("tab", name="Summary").click()
@@ -280,7 +280,7 @@ def journey_of_a_recording(browser: Browser, portal: Portal, conversation: Path,
 
         # shared with somebody who has no account, and revoked
         page.get_by_role("tab", name="Share").click()
-        page.get_by_role("button", name="Make a link").click()
+        page.get_by_role("button", name="Create a link").click()
         link = page.locator("#new-link")
         link.wait_for()
         shared = link.input_value() if link.evaluate("node => 'value' in node") else link.inner_text()

@@ -68,13 +68,13 @@ def version_before(data: Path, run: str) -> tuple[Detector, dict[str, Any]]:
     from model.checkpoint import load_checkpoint
 
     path = data / "models" / run / "model.pt"
-    why = worded("%(name)s of the run %(run)s is gone.", name=path.name, run=run)
+    why = worded("%(name)s of the run %(run)s is missing.", name=path.name, run=run)
     if path.is_file():
         detector, about = load_checkpoint(str(path))
         if isinstance(about.get("manifest"), dict):
             return detector, about["manifest"]
         why = worded("%(name)s of the run %(run)s is damaged.", name=path.name, run=run)
-    raise HarkError(worded("There is nothing to start from."), why, worded("Train the phrase anew."))
+    raise HarkError(worded("There is nothing to start from."), why, worded("Train the phrase again."))
 
 
 def is_better(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:

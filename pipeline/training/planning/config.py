@@ -177,10 +177,10 @@ class RunConfig:
             values=(AUTO_SIZE, *SIZES),
         ),
     )
-    mining: bool = field(default=True, metadata=_choice("Use recordings of the library."))
+    mining: bool = field(default=True, metadata=_choice("Use recordings from the library."))
     mining_method: str = field(
         default=VITERBI,
-        metadata=_choice("By which words are placed in those recordings.", values=tuple(METHODS)),
+        metadata=_choice("The word alignment for those recordings.", values=tuple(METHODS)),
     )
     from_scratch: bool = field(default=False, metadata=_choice("Without the shipped backbone."))
     engines: tuple[str, ...] = field(default=(), metadata=_choice("None: all free ones that are ready.", longest=30))
