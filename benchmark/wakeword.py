@@ -47,7 +47,7 @@ from model.encoder_detector import EncoderDetector
 from model.metrics import REFRACTORY_S, SCORE_PERIOD_S, Interval, detections, poisson_interval, wilson_interval
 from model.runtime import detector as detector_module
 from model.runtime.detector import Bundle, BundleError, Detector
-from phrase_augmentation.heard import ear
+from phrase_augmentation.matching import phrase_matcher
 from phrase_augmentation.normalize import base_language
 from pipeline.acoustic.data import acoustic_split
 from pipeline.serving.detection import open_detector
@@ -261,7 +261,7 @@ class EvaluationSet:
 
     def spans_saying(self, phrase: str, language: str) -> list[tuple[int, int]]:
         """Return the spans of the other speech's clips that contain the phrase."""
-        said = ear(phrase, language).hears(self._texts)
+        said = phrase_matcher(phrase, language).hears(self._texts)
         return [span for span, says in zip(self.other_speech.spans, said) if says]
 
     def positives(self, phrase: str, language: str, speakers: Speakers) -> tuple[Stream, str]:

@@ -107,12 +107,14 @@ def _spoken(texts: Sequence[str], language: str) -> tuple[list[tuple[str, np.nda
 
 def _recordings(library: Library, keyphrase: Keyphrase, hours: float) -> list[Clip]:
     """Return recordings without the phrase, up to ``hours`` in total."""
-    from db.records import Where
-    from phrase_augmentation.heard import ear
+    from db.records import ClipQuery
+    from phrase_augmentation.matching import phrase_matcher
 
-    listener = ear(keyphrase.text, keyphrase.language)
+    listener = phrase_matcher(keyphrase.text, keyphrase.language)
     found, seconds = [], 0.0
-    for clip in library.iter_clips(Where(language=keyphrase.language, imported=True, slices=False, text_known=True)):
+    for clip in library.iter_clips(
+        ClipQuery(language=keyphrase.language, imported=True, slices=False, text_known=True)
+    ):
         if seconds >= hours * 3600:
             break
         if not listener.hears([clip.text_normalized])[0]:

@@ -46,7 +46,7 @@ def register(commands: Commands[Parser]) -> None:
 
 def run_mine(options: argparse.Namespace, screen: Screen) -> int:
     from db.db_api import Library
-    from db.records import Where
+    from db.records import ClipQuery
     from phrase_augmentation.keyphrase import Keyphrase
     from pipeline.training.clips.mining import MiningConfig, mine
 
@@ -59,7 +59,7 @@ def run_mine(options: argparse.Namespace, screen: Screen) -> int:
     keyphrase = Keyphrase.of(options.phrase, options.language)
     player = _player() if options.play else ()
     with Library(data_folder()) as library:
-        speech = Where(language=keyphrase.language, imported=True if config.real_only else None, text_known=True)
+        speech = ClipQuery(language=keyphrase.language, imported=True if config.real_only else None, text_known=True)
         if next(library.iter_clips(speech), None) is None:
             raise HarkError(
                 "There is nothing to mine.",

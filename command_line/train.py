@@ -16,7 +16,7 @@ from command_line.curves import curves_line, require_tensorboard
 from command_line.options import Commands, Parser, add_command, language, names, seed
 from core.data_folder import REPOSITORY, data_folder
 from core.errors import HarkError
-from pipeline.training.planning.config import CHOICES, EFFORT_WORDS, EFFORTS, OWN, TARGETS, USUAL, RunConfig
+from pipeline.training.planning.config import CHOICES, EFFORT_WORDS, EFFORTS, TARGETS, TRAINED_TARGETS, USUAL, RunConfig
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -119,7 +119,7 @@ def _config(options: argparse.Namespace) -> RunConfig:
         mining_method=options.mining_method,
         from_scratch=options.from_scratch,
         engines=options.engines,
-        devices=tuple(sorted({target for target in options.targets if target in OWN})),
+        devices=tuple(sorted({target for target in options.targets if target in TRAINED_TARGETS})),
         hold_out=options.hold_out,
     )
     return prepare(wanted)

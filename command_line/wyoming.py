@@ -18,7 +18,7 @@ from core.errors import HarkError
 if TYPE_CHECKING:
     from model.runtime.detector import Detector
     from pipeline.serving.wakes import WakeSender
-    from pipeline.serving.wyoming import Heard
+    from pipeline.serving.wyoming import Activation
 
 DEFAULT_URI = "tcp://127.0.0.1:10400"
 
@@ -106,7 +106,7 @@ async def _serve(uri: str, detectors: Mapping[str, Detector], screen: Screen, se
         screen.note(f"Listening on {uri} (Ctrl-C stops it)")
         screen.result({"uri": uri, "wake_words": {n: d.phrase for n, d in detectors.items()}})
 
-    def heard_by(heard: Heard) -> None:
+    def heard_by(heard: Activation) -> None:
         screen.note(f"{time.strftime('%H:%M:%S')}  {heard.name}  score {heard.score:.3f}")
 
     await serve(uri, detectors, stopping, ready, heard_by, sender)

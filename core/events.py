@@ -112,7 +112,7 @@ class Progress:
             self.reporter.progress(self._pace.done, self._pace.total, left_s)
 
 
-class Outlook:
+class RunEta:
     """The duration of a run, estimated from its stages and corrected by the time of those that are over.
 
     It reports at the beginning and after each stage.

@@ -37,7 +37,17 @@ from core.worded import worded
 from db import clip_files
 from db.choice import database_of, is_on_server, on_server
 from db.database import DATABASE_NAME
-from db.records import AlignedUnit, CheckReport, Clip, ExportReport, Filters, LibraryStats, NewClip, Problem, Where
+from db.records import (
+    AlignedUnit,
+    CheckReport,
+    Clip,
+    ClipQuery,
+    ExportReport,
+    LibrarySearch,
+    LibraryStats,
+    NewClip,
+    Problem,
+)
 
 if TYPE_CHECKING:
     from db.choice import Connection
@@ -272,30 +282,30 @@ class Library:
         """Return the clips with these ids, in order of id; unknown ids are left out."""
         return self._select("id IN (SELECT value FROM json_each(?))", [list(ids)])
 
-    def clips_with_texts(self, texts: Collection[str], language: str, where: Where | None = None) -> list[Clip]:
+    def clips_with_texts(self, texts: Collection[str], language: str, where: ClipQuery | None = None) -> list[Clip]:
         """Return the clips whose entire normalized text is one of ``texts``, in order of id."""
-        where = where or Where(language=language, text_known=True)
+        where = where or ClipQuery(language=language, text_known=True)
         return self._select("text_normalized IN (SELECT value FROM json_each(?))", [_plain_list(texts)], where)
 
-    def search(self, phrase: str, limit: int, where: Where | None = None) -> list[Clip]:
+    def search(self, phrase: str, limit: int, where: ClipQuery | None = None) -> list[Clip]:
         """Return the clips whose normalized text contains ``phrase`` as whole words, in order of id.
 
         The phrase is plain text: quotes, ``*`` or ``NEAR`` in it have no meaning. Scripts without spaces between words
         are searched letter by letter.
         """
         condition, values = self._phrase_condition(phrase)
-        return self._select(condition, values, where or Where(), limit) if condition else []
+        return self._select(condition, values, where or ClipQuery(), limit) if condition else []
 
-    def search_ids(self, phrase: str, where: Where | None = None) -> list[int]:
+    def search_ids(self, phrase: str, where: ClipQuery | None = None) -> list[int]:
         """Return the ids of all clips that :meth:`search` would find, in order; cheap even for a hundred thousand."""
         condition, values = self._phrase_condition(phrase)
         if not condition:
             return []
-        more, more_values = _condition(where or Where())
+        more, more_values = _condition(where or ClipQuery())
         return sorted(self._column(f"SELECT id FROM clip WHERE {condition} AND {more}", (*values, *more_values)))
 
     def page(
-        self, filters: Filters, limit: int, before_id: int | None = None, after_id: int | None = None
+        self, filters: LibrarySearch, limit: int, before_id: int | None = None, after_id: int | None = None
     ) -> list[Clip]:
         """Return up to ``limit`` clips of a user's search, newest first: those right before an id, or right after one.
 
@@ -315,7 +325,7 @@ class Library:
         clips = [_clip(row) for row in self._rows(query, [*values, limit])]
         return clips[::-1] if upward else clips
 
-    def count(self, filters: Filters, most: int) -> int:
+    def count(self, filters: LibrarySearch, most: int) -> int:
         """Count the clips of a user's search, up to ``most``."""
         source, condition, values = self._filter_condition(filters)
         query = f"SELECT COUNT(*) FROM (SELECT 1 FROM {source} WHERE {condition} LIMIT ?) AS found"
@@ -334,11 +344,11 @@ class Library:
         """Return all clips, also rejected ones, that were cut from these."""
         return self._select("parent_id IN (SELECT value FROM json_each(?))", [list(ids)])
 
-    def iter_clips(self, where: Where | None = None) -> Iterator[Clip]:
+    def iter_clips(self, where: ClipQuery | None = None) -> Iterator[Clip]:
         """Yield all clips that match ``where``, in order of id, in constant memory and without holding a lock."""
         after_id = 0
         while True:
-            page = self._select("id > ?", [after_id], where or Where(), PAGE_ROWS)
+            page = self._select("id > ?", [after_id], where or ClipQuery(), PAGE_ROWS)
             yield from page
             if len(page) < PAGE_ROWS:
                 return
@@ -349,11 +359,11 @@ class Library:
         # request ids are "run:bucket:number", and a range of them is found through their index
         newest = "SELECT id FROM clip WHERE request_id > ? AND request_id < ? ORDER BY id DESC LIMIT ?"
         condition = f"id IN (SELECT id FROM ({newest}) AS newest)"
-        return self._select(condition, [f"{run}:", f"{run};", limit], Where())
+        return self._select(condition, [f"{run}:", f"{run};", limit], ClipQuery())
 
     def clips_of_requests(self, ids: Collection[str]) -> dict[str, Clip]:
         """Return the ready clips of request ids, by request id."""
-        found = self._select("request_id IN (SELECT value FROM json_each(?))", [_plain_list(ids)], Where())
+        found = self._select("request_id IN (SELECT value FROM json_each(?))", [_plain_list(ids)], ClipQuery())
         return {clip.request_id or "": clip for clip in found}
 
     def request_ids_present(self, ids: Collection[str]) -> set[str]:
@@ -503,7 +513,7 @@ class Library:
 
     # -- export ------------------------------------------------------------------------------------------------
 
-    def export(self, folder: Path, where: Where | None = None) -> ExportReport:
+    def export(self, folder: Path, where: ClipQuery | None = None) -> ExportReport:
         """Copy clips into ``folder/audio`` and write ``folder/manifest.jsonl`` (NeMo's JSON lines) last.
 
         A line has audio_filepath (relative to the folder), duration [s], text (normalized; absent if unknown),
@@ -680,9 +690,9 @@ class Library:
     # -- the database ------------------------------------------------------------------------------------------
 
     def _select(
-        self, condition: str, values: Sequence[Any], where: Where | None = None, limit: int | None = None
+        self, condition: str, values: Sequence[Any], where: ClipQuery | None = None, limit: int | None = None
     ) -> list[Clip]:
-        more, more_values = _condition(where or Where(state=None))
+        more, more_values = _condition(where or ClipQuery(state=None))
         query = f"SELECT {_COLUMNS} FROM clip WHERE {condition} AND {more} ORDER BY id"
         values = [*values, *more_values]
         if limit is not None:
@@ -692,7 +702,7 @@ class Library:
     def _column(self, query: str, values: Sequence[Any]) -> set[Any]:
         return {value for (value,) in self._rows(query, values)}
 
-    def _filter_condition(self, filters: Filters) -> tuple[str, str, list[Any]]:
+    def _filter_condition(self, filters: LibrarySearch) -> tuple[str, str, list[Any]]:
         """Return the tables to read, the SQL condition and its values."""
         source = "clip"
         parts = ["TRUE"]
@@ -765,7 +775,7 @@ def _clip(row: Sequence[Any]) -> Clip:
     return Clip(**values)
 
 
-def _condition(where: Where) -> tuple[str, list[Any]]:
+def _condition(where: ClipQuery) -> tuple[str, list[Any]]:
     parts: list[str] = ["TRUE"]
     values: list[Any] = []
     for condition, value in (

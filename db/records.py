@@ -71,7 +71,7 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Where:
+class ClipQuery:
     """Conditions on clips, all of which must hold; None matches any clip.
 
     Attributes:
@@ -97,7 +97,7 @@ ORIGINS = ("generated", "imported", "recorded", "cut")
 
 
 @dataclass(frozen=True)
-class Filters:
+class LibrarySearch:
     """A user's search in the library; "" matches any clip. All conditions must hold.
 
     Attributes:

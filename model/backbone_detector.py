@@ -20,7 +20,15 @@ from model.embedding_backbone import MEL_TAIL, EmbeddingBackbone, EmbeddingBackb
 from model.export import Carried, export_backbone, export_streaming
 from model.features import CHUNK_SAMPLES, StoredFrames, lead_in
 from model.front_end import BackboneFrontEnd
-from model.keyword_hmm import CHUNK_STEPS, MATCH_FLOOR, HMMConfig, HMMDetector, KeywordHMM, Ways, window_frames
+from model.keyword_hmm import (
+    CHUNK_STEPS,
+    MATCH_FLOOR,
+    HMMConfig,
+    HMMDetector,
+    KeywordHMM,
+    Pronunciations,
+    window_frames,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +71,7 @@ class BackboneDetector(HMMDetector):
         self.backbone = EmbeddingBackbone(shape) if isinstance(shape, EmbeddingBackboneConfig) else Backbone(shape)
 
     @classmethod
-    def of_phrase(cls, backbone: Backbone | EmbeddingBackbone, pronunciations: Ways, window_s: float) -> Self:
+    def of_phrase(cls, backbone: Backbone | EmbeddingBackbone, pronunciations: Pronunciations, window_s: float) -> Self:
         """Return an uncalibrated detector for a phrase that fits into ``window_s`` seconds."""
         frames = window_frames(window_s)
         made = cls(

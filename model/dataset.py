@@ -20,7 +20,7 @@ from core.data_folder import atomic_path
 from model.features import MELS, StoredFrames
 
 FRAMES_FILE = "frames.f16"
-TOLD_FILE = "told.f16"
+SOFT_LOGITS_FILE = "soft_logits.f16"
 SEGMENTS_FILE = "segments.csv"
 END_JITTER = (0, 20)  # log-mel frames: a training window ends up to 200 ms after the phrase does
 PREFIX_SHARE = (0.2, 0.6)  # of the phrase: a window that ends there contains too little of it, and is a negative
@@ -80,7 +80,7 @@ class FeatureStore:
 
     frames: np.ndarray
     segments: pd.DataFrame
-    told: np.ndarray | None = None
+    soft_logits: np.ndarray | None = None
 
     def features(self, segment: Any) -> np.ndarray:
         """Return the stored frames [frames, width] float16 of a row of the table."""
@@ -104,13 +104,13 @@ def open_store(folder: Path, width: int = MELS) -> FeatureStore:
     total = (folder / FRAMES_FILE).stat().st_size // (2 * width)
     shape = (total, width)
     frames = np.memmap(folder / FRAMES_FILE, np.float16, "r", shape=shape) if total else np.zeros(shape, np.float16)
-    told = folder / TOLD_FILE
-    return FeatureStore(frames, segments, np.fromfile(told, np.float16) if told.is_file() else None)
+    soft_logits = folder / SOFT_LOGITS_FILE
+    return FeatureStore(frames, segments, np.fromfile(soft_logits, np.float16) if soft_logits.is_file() else None)
 
 
-def keep_told(folder: Path, told: np.ndarray) -> None:
-    with atomic_path(folder / TOLD_FILE) as temporary:
-        told.astype(np.float16).tofile(temporary)
+def store_soft_logits(folder: Path, soft_logits: np.ndarray) -> None:
+    with atomic_path(folder / SOFT_LOGITS_FILE) as temporary:
+        soft_logits.astype(np.float16).tofile(temporary)
 
 
 class AudioDataset:
@@ -122,11 +122,11 @@ class AudioDataset:
         frames: np.ndarray,
         stored: StoredFrames,
         end_jitter: tuple[int, int] = END_JITTER,
-        told: np.ndarray | None = None,
+        soft_logits: np.ndarray | None = None,
     ) -> None:
-        """Read windows from segments; ``end_jitter``: see :data:`END_JITTER`, ``told``: see :class:`FeatureStore`."""
+        """Read windows from segments (``end_jitter``: :data:`END_JITTER`, ``soft_logits``: :class:`FeatureStore`)."""
         self.frames = frames
-        self.told = told
+        self.soft_logits = soft_logits
         self.window = stored.window
         self._at_once = stored.at_once
         self._end_jitter = [round(frame / stored.step) for frame in end_jitter]
@@ -152,10 +152,10 @@ class AudioDataset:
 
     def told_at(self, index: np.ndarray, end: np.ndarray) -> np.ndarray:
         """Return the teacher's logits [batch] for the same windows; NaN where it has none."""
-        if self.told is None:
+        if self.soft_logits is None:
             return np.full(len(index), np.nan, np.float32)
         last = np.minimum(self._whole(index, end), self.length[index]) - 1
-        return self.told[self.first[index] + last].astype(np.float32)
+        return self.soft_logits[self.first[index] + last].astype(np.float32)
 
     def _whole(self, index: np.ndarray, end: np.ndarray) -> np.ndarray:
         """Round ends down to groups of frames, and clip them so that windows lie within segments."""
@@ -232,5 +232,5 @@ class BatchSampler:
         add(chosen, data.random_ends(chosen, rng), 0.0)
         segments, last = np.concatenate(index), np.concatenate(ends)
         drawn = data.windows(segments, last), np.concatenate(labels), data.told_at(segments, last)
-        windows, truth, told = (torch.from_numpy(part) for part in drawn)
-        return windows, truth, told
+        windows, truth, soft_logits = (torch.from_numpy(part) for part in drawn)
+        return windows, truth, soft_logits

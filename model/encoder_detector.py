@@ -24,7 +24,7 @@ from model.encoder_backbone import FRAME_SAMPLES, STATE_FRAMES, STATES_AFTER, ST
 from model.export import Call
 from model.features import CHUNK_SAMPLES, HOP, StoredFrames
 from model.front_end import EncoderFrontEnd
-from model.keyword_hmm import CHUNK_STEPS, HMMConfig, HMMDetector, KeywordHMM, Ways, window_frames
+from model.keyword_hmm import CHUNK_STEPS, HMMConfig, HMMDetector, KeywordHMM, Pronunciations, window_frames
 from model.onnx_graph import Nodes, prefixed, tensor
 from model.phones import PHONE_OUTPUTS
 from model.rescoring import decoder_weights
@@ -54,7 +54,7 @@ class EncoderDetectorConfig(HMMConfig):
 
     kind = "encoder"
     encoder: str = field(default_factory=encoder_name)
-    spellings: Ways = ()
+    spellings: Pronunciations = ()
     rescore_above: float = 0.0
     verifier: str = ""
 
@@ -95,7 +95,12 @@ class EncoderDetector(HMMDetector):
 
     @classmethod
     def of_phrase(
-        cls, pronunciations: Ways, window_s: float, spellings: Ways = (), rescore_above: float = 0.0, verifier: str = ""
+        cls,
+        pronunciations: Pronunciations,
+        window_s: float,
+        spellings: Pronunciations = (),
+        rescore_above: float = 0.0,
+        verifier: str = "",
     ) -> Self:
         """Return an uncalibrated detector for a phrase that fits into ``window_s`` seconds."""
         config = EncoderDetectorConfig(
@@ -207,7 +212,7 @@ class EncoderDetector(HMMDetector):
         return super().parameter_count() + others + verifier
 
 
-def keyword_hmm_graph(pronunciations: Ways) -> onnx.ModelProto:
+def keyword_hmm_graph(pronunciations: Pronunciations) -> onnx.ModelProto:
     """Build a phrase's keyword HMM as ONNX: ``heard`` [1, time, PHONE_OUTPUTS] to ``match`` [1, time]."""
     keyword_hmm = KeywordHMM(pronunciations, ENCODER_MATCH_FLOOR)
     call = Call(keyword_hmm, lambda heard: keyword_hmm(heard)[0])

@@ -17,7 +17,7 @@ from model.backbone_detector import BackboneDetector, BackboneDetectorConfig
 from model.detector import TrainedDetector
 from model.embedding_backbone import EmbeddingBackbone
 from model.export import Carried
-from model.keyword_hmm import Ways, window_frames
+from model.keyword_hmm import Pronunciations, window_frames
 from model.phones import PHONE_OUTPUTS
 from model.phrase_network import PhraseNetwork, PhraseNetworkConfig
 
@@ -49,7 +49,7 @@ class FusedDetector(BackboneDetector, TrainedDetector):
         self.network = PhraseNetwork(config.network)
 
     @classmethod
-    def of_phrase(cls, backbone: Backbone | EmbeddingBackbone, pronunciations: Ways, window_s: float) -> Self:
+    def of_phrase(cls, backbone: Backbone | EmbeddingBackbone, pronunciations: Pronunciations, window_s: float) -> Self:
         """Return a detector with an untrained network, for a phrase that fits into ``window_s`` seconds."""
         if not isinstance(backbone, EmbeddingBackbone):
             raise TypeError("only a backbone on the speech embedding gives its states")

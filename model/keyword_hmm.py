@@ -33,7 +33,7 @@ MATCH_POOL = 10  # frames: the best score of the last 200 ms counts
 ANTI_KEYWORD_POOL = MATCH_POOL + CHUNK_STEPS  # of an anti-keyword, whose path may end 80 ms before the phrase's
 ANTI_KEYWORD_SLOPE = 4.0  # match score lost per unit by which an anti-keyword's advantage exceeds the margin
 
-Ways = tuple[tuple[int, ...], ...]  # pronunciations of a phrase, as outputs of the front end
+Pronunciations = tuple[tuple[int, ...], ...]  # pronunciations of a phrase, as outputs of the front end
 
 
 # Scripted, so that ONNX gets a loop of any length.
@@ -70,7 +70,7 @@ class KeywordHMM(nn.Module):
     scale: Tensor
     last: Tensor
 
-    def __init__(self, pronunciations: Ways, floor: float = MATCH_FLOOR) -> None:
+    def __init__(self, pronunciations: Pronunciations, floor: float = MATCH_FLOOR) -> None:
         super().__init__()
         self.floor = floor  # the lowest value
         symbols: list[int] = []
@@ -126,9 +126,9 @@ class HMMConfig(DetectorConfig):
         anti_keyword_pool: frames of which an anti-keyword's best score counts.
     """
 
-    pronunciations: Ways
+    pronunciations: Pronunciations
     window_frames: int = 80
-    anti_keywords: Ways = ()
+    anti_keywords: Pronunciations = ()
     anti_keyword_margin: float = 0.0
     anti_keyword_pool: int = MATCH_POOL
 
@@ -180,7 +180,7 @@ class HMMDetector(Detector):
         made.centre(match)
         return made
 
-    def with_anti_keywords(self, anti_keywords: Ways, margin: float) -> Self:
+    def with_anti_keywords(self, anti_keywords: Pronunciations, margin: float) -> Self:
         config = replace(self.config, anti_keywords=anti_keywords, anti_keyword_margin=margin)
         return self._with(replace(config, anti_keyword_pool=ANTI_KEYWORD_POOL))
 

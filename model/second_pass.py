@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from core.errors import HarkError
 from model import shipped_weights
 from model.encoder import to_onnx
-from model.keyword_hmm import Ways
+from model.keyword_hmm import Pronunciations
 from model.onnx_graph import Nodes, prefixed, tensor
 from model.phone_head import ENCODER_WIDTH
 from model.phones import PHONE_OUTPUTS
@@ -66,7 +66,7 @@ class PhraseVerifier(nn.Module):
         return VERDICT_WEIGHT * verdict.clamp(*VERDICTS)[:, None] + NOISE_WEIGHT * heard_best[:, -1:]
 
 
-def phones_and_lengths(pronunciations: Ways) -> tuple[Tensor, Tensor]:
+def phones_and_lengths(pronunciations: Pronunciations) -> tuple[Tensor, Tensor]:
     longest = max(map(len, pronunciations))
     phones = torch.tensor([[*way, *[0] * (longest - len(way))] for way in pronunciations])
     return phones, torch.tensor([len(way) for way in pronunciations])
@@ -87,7 +87,7 @@ def _verifier_graph() -> onnx.GraphProto:
     return to_onnx(module, example, ["heard", "states", "decoder", "phones", "lengths"], ["gain"], axes).graph
 
 
-def second_pass_graph(pronunciations: Ways, spellings: Ways, verifier: str) -> onnx.ModelProto:
+def second_pass_graph(pronunciations: Pronunciations, spellings: Pronunciations, verifier: str) -> onnx.ModelProto:
     """Build the graph from ``heard`` [1, time, PHONE_OUTPUTS] and ``states`` [1, time / 4, 288] to ``gain`` [1, 1].
 
     The gain is added to the match score.

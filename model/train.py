@@ -20,7 +20,7 @@ from model.metrics import selection_measure
 from model.training_options import curves
 
 LABEL_SMOOTHING = 0.05
-UNTOLD = 6.0  # logit, either way, of a label without a teacher's logit
+UNTAUGHT = 6.0  # logit, either way, of a label without a teacher's logit
 FRAMES_A_SECOND = 100  # of log-mel
 
 
@@ -74,19 +74,19 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def detection_loss(logits: Tensor, labels: Tensor, told: Tensor | None = None) -> Tensor:
+def detection_loss(logits: Tensor, labels: Tensor, soft_logits: Tensor | None = None) -> Tensor:
     """Return the mean loss of logits [batch] or [batch, members].
 
-    Binary cross-entropy with smoothed labels [batch], 0 or 1; or the squared error to a teacher's logits ``told``
+    Binary cross-entropy with smoothed labels [batch], 0 or 1; or the squared error to a teacher's ``soft_logits``
     [batch] (Ba and Caruana 2014), NaN where it has none.
     """
-    if told is None:
+    if soft_logits is None:
         targets = labels * (1.0 - LABEL_SMOOTHING) + 0.5 * LABEL_SMOOTHING
     else:
-        targets = torch.where(told.isnan(), UNTOLD * (2.0 * labels - 1.0), told)
+        targets = torch.where(soft_logits.isnan(), UNTAUGHT * (2.0 * labels - 1.0), soft_logits)
     if logits.ndim > 1:
         targets = targets.unsqueeze(1).expand_as(logits)
-    if told is None:
+    if soft_logits is None:
         return functional.binary_cross_entropy_with_logits(logits, targets)
     return functional.mse_loss(logits, targets)
 
@@ -125,7 +125,7 @@ def train(
     device = best_device() if detector.on_gpu else "cpu"
     torch.manual_seed(config.seed)
     segments = store.where(split="train")
-    dataset = AudioDataset(segments, store.frames, detector.config.stored, detector.end_jitter, store.told)
+    dataset = AudioDataset(segments, store.frames, detector.config.stored, detector.end_jitter, store.soft_logits)
     sampler = BatchSampler(dataset, config.recipe, config.batch_size, np.random.default_rng(config.seed))
     model = copy.deepcopy(detector).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), config.learning_rate, weight_decay=config.weight_decay)
@@ -173,12 +173,14 @@ def _stale(history: Sequence[dict[str, float]]) -> int:
 def _loss(model: TrainedDetector, sampler: BatchSampler, device: str) -> Tensor:
     """Return the training loss of the next batch."""
     model.train()
-    batch, labels, told = sampler.draw()
+    batch, labels, soft_logits = sampler.draw()
     batch = model.augmented(batch, sampler.rng).to(device)
     labels = labels.to(device)
     with torch.autocast(device_type="cuda", dtype=torch.bfloat16, enabled=device == "cuda"):
         logits = model(batch)[:, 0]
-        return detection_loss(logits.float(), labels, told.to(device) if sampler.dataset.told is not None else None)
+        return detection_loss(
+            logits.float(), labels, soft_logits.to(device) if sampler.dataset.soft_logits is not None else None
+        )
 
 
 def _validated(detector: TrainedDetector, store: FeatureStore) -> float:

@@ -10,8 +10,8 @@ from functools import lru_cache
 import numpy as np
 
 from phrase_augmentation.distance import PhoneMatrix, is_vowel
-from phrase_augmentation.heard import ear
 from phrase_augmentation.keyphrase import Keyphrase
+from phrase_augmentation.matching import phrase_matcher
 from phrase_augmentation.normalize import base_language, normalize, scripts_of
 from phrase_augmentation.phonemes import Phones, accents, phonemes_of_words, phones_of_texts
 from phrase_augmentation.phrase_text import PhraseText
@@ -52,8 +52,8 @@ def confusables(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseT
 
     Kinds: "vocabulary" (a real word in place of one, the phones resegmented into other words, words of the same stem),
     "substitute", "insert" and "delete" (made-up words by edits of phones), "partial", "repeated", "reordered" and
-    "joined". None is a homophone or contains the phrase (:mod:`phrase_augmentation.heard`). A longer list contains the
-    shorter one. The list is shorter if a phrase does not yield more.
+    "joined". None is a homophone or contains the phrase (:mod:`phrase_augmentation.matching`). A longer list contains
+    the shorter one. The list is shorter if a phrase does not yield more.
 
     Raises:
         HarkError: espeak-ng does not have the language.
@@ -105,7 +105,7 @@ def _pools(phrase: str, language: str) -> tuple[tuple[str, tuple[PhraseText, ...
         if text and text != phrase and not (english and UNSPOKEN.search(text)):
             made.setdefault(text, kind)
     candidates = list(made)
-    texts = [text for text, heard in zip(candidates, ear(phrase, language).hears(candidates)) if not heard]
+    texts = [text for text, heard in zip(candidates, phrase_matcher(phrase, language).hears(candidates)) if not heard]
     spoken = phones_of_texts(texts, accents(language)[0])
     length = len(phones_of_texts([phrase], accents(language)[0])[0])
     skeleton = letter_skeleton(phrase)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from phrase_augmentation.confusables import confusables
-from phrase_augmentation.heard import ear
 from phrase_augmentation.keyphrase import Keyphrase
+from phrase_augmentation.matching import phrase_matcher
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.sentences import carried, generated_sentence, generator
@@ -85,7 +85,7 @@ def inbetween(keyphrase: Keyphrase, count: int, seed: int = 0) -> list[PhraseTex
     parts += [text.text for text in near if text.kind in ("partial", "repeated", "reordered")]
     related = [text.text for text in near if text.kind == "vocabulary"]
     rng = generator(seed, "inbetween", language, phrase)
-    listener = ear(phrase, language)
+    listener = phrase_matcher(phrase, language)
     found: dict[str, PhraseText] = {}
     idle = 0
     while len(found) < count and idle < PATIENCE and (parts or related):
@@ -113,7 +113,7 @@ def plain_negatives(keyphrase: Keyphrase, transcripts: Sequence[str], count: int
         HarkError: espeak-ng does not have the language.
     """
     language = keyphrase.language
-    listener = ear(keyphrase.text, language)
+    listener = phrase_matcher(keyphrase.text, language)
     found: dict[str, PhraseText] = {}
     order = generator(seed, "transcripts", language).permutation(len(transcripts))
     for begin in range(0, len(order), BATCH):

@@ -11,7 +11,7 @@ KEY = 0x4841524B  # "HARK", for PostgreSQL's advisory lock
 
 
 @contextmanager
-def alone() -> Iterator[None]:
+def serialized() -> Iterator[None]:
     """Run a transaction while no other one of these runs, so that what it has read stays true until its end.
 
     SQLite has one writer at a time (``transaction_mode`` in the settings). Servers have many, so the transaction holds

@@ -27,7 +27,7 @@ from core.audio_file import SAMPLE_RATE
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from db.db_api import EMISSIONS_FOLDER, Library, library_exists
-from db.records import AlignedUnit, Clip, Where
+from db.records import AlignedUnit, Clip, ClipQuery
 
 SHIPPED = REPOSITORY / "model" / "shipped" / "units-en.zip"
 LEAST_SPEECH_S = 120.0  # of a person's aligned recordings, required for a voice
@@ -95,7 +95,7 @@ def library_people(data: Path) -> list[Person]:
 def _library_people(library: Library) -> list[Person]:
     by_speaker: dict[tuple[str, str], dict[int, tuple[Clip, str]]] = {}
     for aligner in phone_aligners(library):
-        for clip in library.iter_clips(Where(imported=True, slices=False, text_known=True, aligned_by=aligner)):
+        for clip in library.iter_clips(ClipQuery(imported=True, slices=False, text_known=True, aligned_by=aligner)):
             # A recording of an unknown speaker cannot be a voice; one that was made as a test is for the test only.
             if clip.speaker and clip.settings.get("role") != "test":
                 theirs = by_speaker.setdefault((clip.language, clip.speaker), {})

@@ -21,7 +21,7 @@ from benchmark import Figures, manifest_rows, shared_folder
 from core.audio_file import SAMPLE_RATE, read_audio
 from core.events import Progress, Reporter
 from db.db_api import Library, source_id
-from db.records import NewClip, Where
+from db.records import ClipQuery, NewClip
 from lab import BenchOptions, on_one_core
 from model.asr.emissions import Aligner, pack, unpack
 from phrase_augmentation.keyphrase import Keyphrase
@@ -184,7 +184,7 @@ def _queries(speech: Path, folder: Path, aligner: Aligner, phrase: str, reporter
         library.add_clips(clips())
         stored = library.stats().hours
         config = MiningConfig()
-        hits = library.search_ids(phrase, Where(imported=True))
+        hits = library.search_ids(phrase, ClipQuery(imported=True))
         order = np.random.default_rng((config.seed, 11)).permutation(len(hits))[: config.recordings]
         chosen = library.clips([hits[i] for i in order])
         # The emissions of those recordings, which an import has made for all.

@@ -49,7 +49,7 @@ class HeadTrainConfig:
 
 
 @dataclass(frozen=True)
-class Heard:
+class EncoderOutputs:
     """The encoder's outputs for one utterance: their position in the file of outputs."""
 
     index: int
@@ -92,7 +92,7 @@ def train_head(
 
 def _outputs(
     packed: Packed, config: HeadTrainConfig, folder: Path, on_progress: Callable[[int, int, float], None]
-) -> tuple[np.ndarray, list[Heard]]:
+) -> tuple[np.ndarray, list[EncoderOutputs]]:
     """Return the encoder's outputs [frames, 288] float16 of all utterances, those for training in rooms and noise."""
     folder.mkdir(parents=True, exist_ok=True)
     file, table = folder / OUTPUTS_FILE, folder / PLACES_FILE
@@ -117,7 +117,7 @@ def _outputs(
         table.write_text(json.dumps({"made": wanted, "rows": rows}))
         known = {"rows": rows}
     outputs = np.memmap(file, np.float16, "r").reshape(-1, ENCODER_WIDTH)
-    return outputs, [Heard(*row) for row in known["rows"]]
+    return outputs, [EncoderOutputs(*row) for row in known["rows"]]
 
 
 def _sound(packed: Packed, index: int, augmenter: BatchAugmenter, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -134,7 +134,7 @@ def _sound(packed: Packed, index: int, augmenter: BatchAugmenter, rng: np.random
     return {"input_values": sound.numpy(), "attention_mask": np.ones(sound.shape, np.int64)}
 
 
-def _draw(group: list[Heard], frames: int, rng: np.random.Generator) -> list[Heard]:
+def _draw(group: list[EncoderOutputs], frames: int, rng: np.random.Generator) -> list[EncoderOutputs]:
     """Draw utterances of similar length, ``frames`` in total."""
     start = int(rng.integers(len(group)))
     count = int(np.clip(frames / group[start].frames, 6, 40))
@@ -142,14 +142,14 @@ def _draw(group: list[Heard], frames: int, rng: np.random.Generator) -> list[Hea
     return [group[i] for i in rng.choice(np.arange(low, min(len(group), low + 6 * count)), count)]
 
 
-def _batch(outputs: np.ndarray, rows: list[Heard]) -> tuple[Tensor, Tensor]:
+def _batch(outputs: np.ndarray, rows: list[EncoderOutputs]) -> tuple[Tensor, Tensor]:
     batch = torch.zeros(len(rows), max(row.frames for row in rows), ENCODER_WIDTH)
     for target, row in zip(batch, rows):
         target[: row.frames] = torch.from_numpy(outputs[row.first : row.first + row.frames].astype(np.float32))
     return batch, torch.tensor([row.frames for row in rows])
 
 
-def _loss(head: PhoneHead, outputs: np.ndarray, packed: Packed, rows: list[Heard]) -> Tensor:
+def _loss(head: PhoneHead, outputs: np.ndarray, packed: Packed, rows: list[EncoderOutputs]) -> Tensor:
     batch, lengths = _batch(outputs, rows)
     said = [phone_indices(packed.utterances[row.index].phones) for row in rows]
     sizes = torch.tensor([len(phones) for phones in said])
@@ -161,9 +161,9 @@ def _loss(head: PhoneHead, outputs: np.ndarray, packed: Packed, rows: list[Heard
 
 
 @torch.no_grad()
-def _errors(head: PhoneHead, outputs: np.ndarray, packed: Packed, heard: list[Heard]) -> dict[str, float]:
+def _errors(head: PhoneHead, outputs: np.ndarray, packed: Packed, heard: list[EncoderOutputs]) -> dict[str, float]:
     """Return greedy phone error rates ``per/<real|synthetic>/<corpus>`` of the validation split."""
-    groups: dict[str, list[Heard]] = {}
+    groups: dict[str, list[EncoderOutputs]] = {}
     for row in heard:
         utterance = packed.utterances[row.index]
         if utterance.split == "validation":

@@ -33,7 +33,7 @@ from model.decoder_tokens import spellings
 from model.encoder import loaded_backbone
 from model.encoder_backbone import STATE_FRAMES, STATES_AFTER, STATES_BEFORE
 from model.fit import Fit
-from model.keyword_hmm import Ways
+from model.keyword_hmm import Pronunciations
 from model.phone_head import ENCODER_WIDTH
 from model.phones import PHONE_OUTPUTS, PHONES, outputs_of, phones_of
 from model.rescoring import rescoring_graph
@@ -98,7 +98,7 @@ class Item:
 
     heard: np.ndarray
     states: np.ndarray
-    ways: Ways
+    ways: Pronunciations
     said: bool
     text: str = ""
     noisy: bool = False
@@ -174,7 +174,7 @@ class Speech:
                 items.append(Item(heard, states, near, False, near_text, row.noisy))
         return items
 
-    def _near(self, text: str, ways: Ways) -> tuple[str, Ways]:
+    def _near(self, text: str, ways: Pronunciations) -> tuple[str, Pronunciations]:
         """Return a similar text: another word in it, other phones, an additional word, or another text."""
         rng, kind, words = self.rng, self.rng.random(), text.split()
         if kind < 0.5:
@@ -224,7 +224,7 @@ class Speech:
 
 
 @cache
-def ways_of(text: str) -> Ways:
+def ways_of(text: str) -> Pronunciations:
     """Return the outputs of a text's phones in each accent; empty if it has none."""
     try:
         return outputs_of(Keyphrase(text))
@@ -232,7 +232,7 @@ def ways_of(text: str) -> Ways:
         return ()
 
 
-def _fit(ways: Ways) -> bool:
+def _fit(ways: Pronunciations) -> bool:
     return bool(ways) and min(map(len, ways)) >= PHONES_OF_TEXT[0] and max(map(len, ways)) <= PHONES_OF_TEXT[1]
 
 

@@ -21,7 +21,7 @@ from audio_generation.splice_side.inventory import LEAST_SPEECH_S, MOST_SPEECH_S
 from core.errors import HarkError
 from core.events import Progress, Reporter, silent_reporter
 from db.db_api import Library
-from db.records import AlignedUnit, Clip, Where
+from db.records import AlignedUnit, Clip, ClipQuery
 from model.asr.emissions import Aligner, pack, unpack
 from model.asr.viterbi import TokenPath, fits, token_path
 from phrase_augmentation.normalize import base_language, normalize, script_of, scripts_of
@@ -333,7 +333,7 @@ LOOKED_UP = 200  # clips at once
 
 def unaligned(library: Library, aligner: Aligner) -> list[int]:
     """Return the ids of all transcribed recordings of people that mining would have to align first."""
-    speech = Where(imported=True, slices=False, text_known=True)
+    speech = ClipQuery(imported=True, slices=False, text_known=True)
     ids = [clip.id for clip in library.iter_clips(speech)]
     missing: list[int] = []
     for start in range(0, len(ids), LOOKED_UP):
@@ -359,7 +359,7 @@ def align_people(
     so a larger ``people`` keeps the earlier ones. A minute of speech takes about a second.
     """
     by_speaker: dict[str, list[Clip]] = {}
-    for clip in library.iter_clips(Where(language=language, imported=True, slices=False, text_known=True)):
+    for clip in library.iter_clips(ClipQuery(language=language, imported=True, slices=False, text_known=True)):
         if clip.speaker:
             by_speaker.setdefault(clip.speaker, []).append(clip)
     enough = [s for s, clips in by_speaker.items() if sum(c.duration_s for c in clips) >= LEAST_SPEECH_S]

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from core.kept_file import KeptFile
+from core.user_file import UserFile
 from core.worded import worded
 from phrase_augmentation.normalize import base_language
 from phrase_augmentation.vocabulary import zipf
@@ -29,7 +29,7 @@ _NOUNS_CAPITALIZED = ("de",)  # where a capital letter does not make a name
 Row = dict[str, str]  # "word" as spelled, and its "language"
 
 
-_WORDS: KeptFile[list[Row]] = KeptFile(
+_WORDS: UserFile[list[Row]] = UserFile(
     "words",
     worded("The file of words from your corrections"),
     worded("saving the words from your corrections"),
@@ -76,14 +76,14 @@ def _may_be_elsewhere(heard: list[str], said: list[str], language: str) -> bool:
     if len(said) not in (1, len(heard)) or len(heard) > MOST_MISHEARD or not all(heard):
         return False
     is_rare = any(_is_telling(word.lower(), True, language) for word in heard)
-    return is_rare and not saying(" ".join(heard)).search(" ".join(said))  # "Kramp" in "Kramp-Karrenbauer"
+    return is_rare and not word_pattern(" ".join(heard)).search(" ".join(said))  # "Kramp" in "Kramp-Karrenbauer"
 
 
-def saying(words: str) -> re.Pattern[str]:
+def word_pattern(words: str) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w){re.escape(words)}(?!\w)", re.IGNORECASE)
 
 
-def put(text: str, heard: str, said: str) -> str:
+def replace_word(text: str, heard: str, said: str) -> str:
     """Replace ``heard`` by ``said``, in the text's capitalisation unless only one of the two is capitalised."""
 
     def as_there(found: re.Match[str]) -> str:
@@ -91,7 +91,7 @@ def put(text: str, heard: str, said: str) -> str:
             return said
         return (said[0].upper() if found[0][0].isupper() else said[0].lower()) + said[1:]
 
-    return saying(heard).sub(as_there, text)
+    return word_pattern(heard).sub(as_there, text)
 
 
 def _bare(word: str) -> str:

@@ -14,8 +14,8 @@ import numpy as np
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
-from phrase_augmentation.heard import can_be_heard_in
 from phrase_augmentation.keyphrase import Keyphrase
+from phrase_augmentation.matching import can_be_heard_in
 from pipeline.recordings.speech_client import call
 from pipeline.recordings.transcription import registry
 from pipeline.training.planning.config import is_known

@@ -40,7 +40,7 @@ RATES = range(4_000, 192_001)  # accepted samples per second
 CHANNELS = range(1, 17)
 
 
-class Heard(NamedTuple):
+class Activation(NamedTuple):
     """A wake word in a stream: its end, in seconds from the stream's start, and its score there."""
 
     name: str
@@ -48,7 +48,7 @@ class Heard(NamedTuple):
     score: float
 
 
-HeardBy = Callable[[Heard], None]
+OnActivation = Callable[[Activation], None]
 
 
 def open_wake_words(bundles: Sequence[Path], fa_per_day: float | None = None) -> dict[str, Detector]:
@@ -108,10 +108,10 @@ class Stream:
             for name, detector in (detectors.items() if sender else ())
         }
 
-    def process(self, samples: np.ndarray) -> list[Heard]:
+    def process(self, samples: np.ndarray) -> list[Activation]:
         """Return the detections in the next samples (float32, 16 kHz), in order of time. Raises BundleError."""
         found = [
-            Heard(name, hit.time_s, hit.score)
+            Activation(name, hit.time_s, hit.score)
             for name, detector in self._detectors.items()
             for hit in self._detected(name, detector, samples)
         ]
@@ -125,7 +125,7 @@ class Stream:
                 self._sender.send(wake)
         return hits
 
-    def finish(self) -> list[Heard]:
+    def finish(self) -> list[Activation]:
         """Process silence after the end of the stream, which completes the last utterance."""
         return self.process(np.zeros(round(FLUSH_S * SAMPLE_RATE), np.float32))
 
@@ -173,7 +173,7 @@ class WakeClient(AsyncEventHandler):
         self,
         detectors: Mapping[str, Detector],
         info: Info,
-        heard_by: HeardBy,
+        heard_by: OnActivation,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         sender: WakeSender | None = None,
@@ -255,7 +255,7 @@ class WakeClient(AsyncEventHandler):
             await self.write_event(NotDetected().event())
         self._begin(0)
 
-    async def _tell(self, found: Sequence[Heard]) -> None:
+    async def _tell(self, found: Sequence[Activation]) -> None:
         for heard in found:
             self._found = True
             self._heard_by(heard)
@@ -326,7 +326,7 @@ async def serve(
     detectors: Mapping[str, Detector],
     stopping: asyncio.Event,
     ready: Callable[[], None] = lambda: None,
-    heard_by: HeardBy = lambda heard: None,
+    heard_by: OnActivation = lambda heard: None,
     sender: WakeSender | None = None,
 ) -> None:
     """Serve clients until ``stopping`` is set (with ``stdio://``, or until stdin ends).

@@ -18,11 +18,11 @@ import pandas as pd
 
 from core.data_folder import atomic_path, storage_error
 from core.errors import HarkError
-from core.events import Outlook, Reporter
+from core.events import Reporter, RunEta
 from core.lock import held
 from core.worded import listed, worded
 from db.db_api import Library
-from db.records import Where
+from db.records import ClipQuery
 from model.encoder_backbone import check_package
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import base_language
@@ -295,7 +295,7 @@ def _run(work: _Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
     plan = _planned(work)
     to_hear = not store_is_complete(folder / "features")
     left = remaining(plan.requests, work.library)
-    outlook = Outlook(reporter, estimated_s(config, plan.clips, plan.requests, left, to_hear), plan.estimate_s)
+    outlook = RunEta(reporter, estimated_s(config, plan.clips, plan.requests, left, to_hear), plan.estimate_s)
     with clock.stage("synthesize"):
         # An engine that has spoken all its clips need not be there any more.
         engines = ready_engines(tuple(plan.engines), config.language)[0] if left else {}
@@ -381,7 +381,7 @@ def _for_devices(
     plan: Plan,
     clips: pd.DataFrame,
     generated: GenerationReport,
-    outlook: Outlook,
+    outlook: RunEta,
 ) -> dict[str, DeviceDetector]:
     """Make the detectors beside the run's own; the report lists those that could not be made. One of size standard
     comes first, since it teaches the others."""
@@ -435,7 +435,7 @@ def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library:
     """Cut the phrase, and what resembles it, out of the library's recordings of people; the plan finds the cuts."""
     if not config.mining or base_language(config.language) != BACKBONE_LANGUAGE:
         return  # the aligner, too, was trained on English only
-    where = Where(language=config.language, imported=True, slices=False, text_known=True)
+    where = ClipQuery(language=config.language, imported=True, slices=False, text_known=True)
     if next(library.iter_clips(where), None) is None:
         return
     found = mine(config.keyphrase, library, reporter, MiningConfig(method=config.mining_method))

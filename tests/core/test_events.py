@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core import events
-from core.events import Event, Outlook, Pace, Progress, Reporter
+from core.events import Event, Pace, Progress, Reporter, RunEta
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def estimates(told: list[Event]) -> list[tuple[float, float, float]]:
 
 def test_what_is_left_takes_as_much_longer_as_what_is_over(clock: list[float]) -> None:
     told: list[Event] = []
-    outlook = Outlook(Reporter(told.append), {"speak": 120.0, "hear": 180.0, "train": 300.0}, 600.0)
+    outlook = RunEta(Reporter(told.append), {"speak": 120.0, "hear": 180.0, "train": 300.0}, 600.0)
     assert estimates(told) == [(600, 0.0, 0.2)]
     clock[0] += 300  # another program is at work: 240 s longer than the 120 s with a minute for loading
     outlook.over("speak")
@@ -78,7 +78,7 @@ def test_what_is_left_takes_as_much_longer_as_what_is_over(clock: list[float]) -
 
 def test_a_quick_beginning_promises_nothing(clock: list[float]) -> None:
     told: list[Event] = []
-    outlook = Outlook(Reporter(told.append), {"speak": 300.0, "train": 300.0}, 600.0)
+    outlook = RunEta(Reporter(told.append), {"speak": 300.0, "train": 300.0}, 600.0)
     clock[0] += 10
     outlook.over("speak")
     assert told[-1]["seconds"] == 300
@@ -86,5 +86,5 @@ def test_a_quick_beginning_promises_nothing(clock: list[float]) -> None:
 
 def test_a_run_that_goes_on_has_done_a_part(clock: list[float]) -> None:
     told: list[Event] = []
-    Outlook(Reporter(told.append), {"speak": 0.0, "train": 150.0}, 600.0)
+    RunEta(Reporter(told.append), {"speak": 0.0, "train": 150.0}, 600.0)
     assert estimates(told) == [(150, 0.75, 0.75)]

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from core.errors import HarkError
 from db import clip_files
 from db.db_api import Library, source_id
-from db.records import AlignedUnit, NewClip, Where
+from db.records import AlignedUnit, ClipQuery, NewClip
 from tests.support.library_clips import Run, new_clip
 from tests.support.sounds import noise
 
@@ -116,7 +116,9 @@ def test_finding_by_text(library: Library) -> None:
         ]
     )
     assert len(library.clips_with_texts(["hey compass", "hey campus"], "en")) == 6
-    assert {c.engine for c in library.clips_with_texts(["hey compass"], "en", Where(engines=("flite",)))} == {"flite"}
+    assert {c.engine for c in library.clips_with_texts(["hey compass"], "en", ClipQuery(engines=("flite",)))} == {
+        "flite"
+    }
     many = [f"text {n}" for n in range(5000)] + ["hey campus"]
     assert [c.text_normalized for c in library.clips_with_texts(many, "en")] == ["hey campus"]
     rejected = library.clips_with_texts(["hey compass"], "en")[0]
@@ -162,7 +164,7 @@ def test_search_finds_whole_words_in_order(library: Library) -> None:
     assert len(library.search("hey", 2)) == 2
     for phrase in ("hey compass", "compass", '"', "", "小爱"):
         assert library.search_ids(phrase) == [clip.id for clip in library.search(phrase, 10)]
-    assert library.search_ids("hey compass", Where(language="de")) == []
+    assert library.search_ids("hey compass", ClipQuery(language="de")) == []
 
 
 def test_search_in_a_script_without_spaces(library: Library) -> None:
@@ -175,7 +177,7 @@ def test_clips_without_known_text_are_never_found_by_text(library: Library) -> N
     source = source_id("street", "a.wav")
     (clip_id,) = library.add_clips([new_clip("", 1, text_known=False, source=source, engine="corpus")])
     assert library.clips_with_texts([""], "en") == []
-    assert [clip.id for clip in library.iter_clips(Where(text_known=False))] == [clip_id]
+    assert [clip.id for clip in library.iter_clips(ClipQuery(text_known=False))] == [clip_id]
     assert [(clip.id, clip.text_known) for clip in library.of_sources([source, "other"])] == [(clip_id, False)]
     library.set_texts({clip_id: ("Hello.", "hello")})
     assert [c.id for c in library.search("hello", 1)] == [clip_id]
@@ -194,9 +196,9 @@ def test_iterating_by_conditions(library: Library, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("db.db_api.PAGE_ROWS", 3)
     ids = library.add_clips([new_clip(f"t{n}", n, source=f"c:{n}", audio=noise(0.1 * (n + 1), n)) for n in range(8)])
     library.add_clips([new_clip("slice", 20, parent_id=ids[0], start_s=0.0, end_s=0.1, engine="mined")])
-    assert [clip.id for clip in library.iter_clips(Where(imported=True))] == ids
-    assert [clip.engine for clip in library.iter_clips(Where(slices=True))] == ["mined"]
-    assert list(library.iter_clips(Where(engines=()))) == []
+    assert [clip.id for clip in library.iter_clips(ClipQuery(imported=True))] == ids
+    assert [clip.engine for clip in library.iter_clips(ClipQuery(slices=True))] == ["mined"]
+    assert list(library.iter_clips(ClipQuery(engines=()))) == []
 
 
 def test_transcripts_are_of_imported_speech_and_seeded(library: Library) -> None:
@@ -237,7 +239,7 @@ def test_emissions_and_alignments(library: Library) -> None:
     assert library.alignment(first, "ctc-1", "word") == []
     assert library.with_alignment("ctc-1", [first, second]) == {first, second}
     library.set_alignments("ctc-2", {second: phones})
-    assert [clip.id for clip in library.iter_clips(Where(aligned_by="ctc-2"))] == [second]
+    assert [clip.id for clip in library.iter_clips(ClipQuery(aligned_by="ctc-2"))] == [second]
 
 
 def test_export_can_be_read_again(library: Library, tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ import pytest
 
 from core.errors import HarkError
 from db.db_api import Library
-from db.records import AlignedUnit, Filters, Where
+from db.records import AlignedUnit, ClipQuery, LibrarySearch
 from tests.support.library_clips import new_clip
 from tests.support.programs import run_python
 
 
-def everything(library: Library, filters: Filters, size: int = 7) -> list[int]:
+def everything(library: Library, filters: LibrarySearch, size: int = 7) -> list[int]:
     """Return all ids, paging down; paging up from the end must return the same."""
     down: list[int] = []
     while page := library.page(filters, size, before_id=down[-1] if down else None):
@@ -47,22 +47,26 @@ def test_every_filter_finds_its_clips_page_by_page(library: Library) -> None:
     library.set_state(ids[:6], "rejected")
     clips = library.clips([*ids, cut])
     for filters, wanted in {
-        Filters(): lambda c: True,
-        Filters(phrase="hey compass"): lambda c: c.text_normalized == "hey compass",
-        Filters(phrase="compass", engine="flite"): lambda c: "compass" in c.text_normalized and c.engine == "flite",
-        Filters(phrase="compas"): lambda c: False,
-        Filters(phrase='" OR hey'): lambda c: False,
-        Filters(engine="flite"): lambda c: c.engine == "flite",
-        Filters(voice="VOICE-3"): lambda c: c.voice == "Voice-3",
-        Filters(voice="er 2"): lambda c: c.speaker == "speaker 2",
-        Filters(voice="%"): lambda c: False,
-        Filters(language="de"): lambda c: c.language == "de",
-        Filters(origin="generated"): lambda c: c.source is None and c.parent_id is None,
-        Filters(origin="imported"): lambda c: (c.source or "").startswith("c:"),
-        Filters(origin="recorded"): lambda c: (c.source or "").startswith("recorded:"),
-        Filters(origin="cut"): lambda c: c.parent_id is not None,
-        Filters(state="ready"): lambda c: c.state == "ready",
-        Filters(state="rejected", phrase="hey compass"): lambda c: c.state == "rejected" and "hey" in c.text_original,
+        LibrarySearch(): lambda c: True,
+        LibrarySearch(phrase="hey compass"): lambda c: c.text_normalized == "hey compass",
+        LibrarySearch(phrase="compass", engine="flite"): lambda c: (
+            "compass" in c.text_normalized and c.engine == "flite"
+        ),
+        LibrarySearch(phrase="compas"): lambda c: False,
+        LibrarySearch(phrase='" OR hey'): lambda c: False,
+        LibrarySearch(engine="flite"): lambda c: c.engine == "flite",
+        LibrarySearch(voice="VOICE-3"): lambda c: c.voice == "Voice-3",
+        LibrarySearch(voice="er 2"): lambda c: c.speaker == "speaker 2",
+        LibrarySearch(voice="%"): lambda c: False,
+        LibrarySearch(language="de"): lambda c: c.language == "de",
+        LibrarySearch(origin="generated"): lambda c: c.source is None and c.parent_id is None,
+        LibrarySearch(origin="imported"): lambda c: (c.source or "").startswith("c:"),
+        LibrarySearch(origin="recorded"): lambda c: (c.source or "").startswith("recorded:"),
+        LibrarySearch(origin="cut"): lambda c: c.parent_id is not None,
+        LibrarySearch(state="ready"): lambda c: c.state == "ready",
+        LibrarySearch(state="rejected", phrase="hey compass"): lambda c: (
+            c.state == "rejected" and "hey" in c.text_original
+        ),
     }.items():
         found = everything(library, filters)
         assert found == sorted((c.id for c in clips if wanted(c)), reverse=True), filters
@@ -73,7 +77,7 @@ def test_every_filter_finds_its_clips_page_by_page(library: Library) -> None:
 
 def test_words_without_spaces_are_found_too(library: Library) -> None:
     (clip_id,) = library.add_clips([new_clip("今日は天気", language="ja")])
-    assert everything(library, Filters(phrase="天気")) == [clip_id]
+    assert everything(library, LibrarySearch(phrase="天気")) == [clip_id]
 
 
 def test_deleting_takes_the_row_the_file_and_what_was_found(library: Library) -> None:
@@ -102,9 +106,9 @@ def test_clips_mined_from_a_clip_go_with_it_and_trimmed_ones_stay(library: Libra
             new_clip("he said", 3, parent_id=parent, start_s=0.0, end_s=0.05, settings={"trimmed": True}),
         ]
     )
-    whole = Where(slices=False)
+    whole = ClipQuery(slices=False)
     assert [clip.id for clip in library.iter_clips(whole)] == [parent, trimmed], "a trimmed clip stands for its parent"
-    assert [clip.id for clip in library.iter_clips(Where(slices=True))] == [mined]
+    assert [clip.id for clip in library.iter_clips(ClipQuery(slices=True))] == [mined]
     assert [clip.id for clip in library.cuts_of([parent])] == [mined, trimmed]
     assert library.delete_clips([parent]) == 2
     (left,) = library.iter_clips(whole)

@@ -16,7 +16,7 @@ from core.events import silent_reporter
 from db.database import DATABASE_NAME, MARKER
 from db.db_api import Library, remove_rows
 from db.moving import Libraries
-from db.records import AlignedUnit, Clip, Filters, NewClip
+from db.records import AlignedUnit, Clip, LibrarySearch, NewClip
 from pipeline.backup import back_up, restore
 from tests.support.library_server import LibraryServer
 
@@ -55,7 +55,13 @@ def content(folder: Path) -> list[object]:
         found = [library.search_ids(text) for text in (*TEXTS, "hey", "über", "天気")]
         assert all(found)
         aligned = {clip_id: library.alignment(clip_id, "ctc", "word") for clip_id in library.with_alignment("ctc", ids)}
-        return [clips, found, aligned, library.with_emission("ctc", ids), library.page(Filters(phrase="compass"), 9)]
+        return [
+            clips,
+            found,
+            aligned,
+            library.with_emission("ctc", ids),
+            library.page(LibrarySearch(phrase="compass"), 9),
+        ]
 
 
 def test_libraries_go_to_a_server_and_back(

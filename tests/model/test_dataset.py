@@ -15,9 +15,9 @@ from model.dataset import (
     BatchSampler,
     FeatureStore,
     FeatureWriter,
-    keep_told,
     open_store,
     store_is_complete,
+    store_soft_logits,
 )
 from model.features import MELS, StoredFrames
 
@@ -166,10 +166,10 @@ def test_the_same_generator_draws_the_same_batches(store: FeatureStore) -> None:
 
 def test_a_teacher_tells_of_the_end_of_each_window(store: FeatureStore, tmp_path: Path) -> None:
     frames = np.arange(len(store.frames))
-    assert store.told is None
-    keep_told(tmp_path / "store", np.where(frames % 7 == 0, np.nan, frames % 1000))
-    told = open_store(tmp_path / "store").told
-    dataset = AudioDataset(store.segments, store.frames, STORED, told=told)
+    assert store.soft_logits is None
+    store_soft_logits(tmp_path / "store", np.where(frames % 7 == 0, np.nan, frames % 1000))
+    told = open_store(tmp_path / "store").soft_logits
+    dataset = AudioDataset(store.segments, store.frames, STORED, soft_logits=told)
     index, end = np.asarray([10, 10, 11]), np.asarray([500, 10**6, 300])
     last = dataset.first[index] + np.minimum(end, dataset.length[index]) - 1
     expected = np.where(last % 7 == 0, np.nan, last % 1000)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from core.errors import HarkError
 from phrase_augmentation.confusables import LEAST_DISTANCE, _in_turns, confusables
-from phrase_augmentation.heard import can_be_heard_in
 from phrase_augmentation.keyphrase import Keyphrase
+from phrase_augmentation.matching import can_be_heard_in
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phonemes import phones_of_texts
 from phrase_augmentation.phrase_text import PhraseText

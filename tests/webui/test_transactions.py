@@ -6,18 +6,18 @@ import pytest
 from django.db import connection, transaction
 
 from core.data_folder import REPOSITORY
-from webui.transactions import alone
+from webui.transactions import serialized
 
 
 def test_what_fails_in_one_is_taken_back(transactional_db: None) -> None:
     from webui.jobs.heartbeat import beat
     from webui.jobs.models import Heartbeat
 
-    with pytest.raises(ZeroDivisionError), alone():
+    with pytest.raises(ZeroDivisionError), serialized():
         beat("audio")
         raise ZeroDivisionError
     assert not Heartbeat.objects.exists() and transaction.get_autocommit()
-    with alone(), alone():
+    with serialized(), serialized():
         assert connection.in_atomic_block
         beat("audio")
     assert Heartbeat.objects.count() == 1

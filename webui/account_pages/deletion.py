@@ -27,7 +27,7 @@ from webui.api.models import Webhook
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.organizations.services import leave_all
-from webui.transactions import alone
+from webui.transactions import serialized
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def delete_account(*, user: User) -> None:
             _("Hark needs an owner, and the owner's data belongs to the installation."),
             _("Delete individual recordings and detectors instead."),
         )
-    with alone():
+    with serialized():
         record(Action.USER_DELETED, about=user)
         for hook in Webhook.objects.filter(user=user):
             webhooks.remove(webhook=hook)
@@ -82,7 +82,7 @@ def finish_deletions() -> int:
         except (OSError, HarkError) as error:
             log.warning("the data of a deleted account is not removed yet: %s", error)
             continue
-        with alone():
+        with serialized():
             user.delete()
         gone += 1
     return gone

@@ -28,7 +28,7 @@ from webui.jobs.models import Job, Usage
 from webui.listening.models import Sample
 from webui.organizations.models import Membership
 from webui.trainer.models import Detector, Version
-from webui.transactions import alone
+from webui.transactions import serialized
 
 KEPT_S = 24 * 3600
 ACCOUNT = "account.json"
@@ -70,7 +70,7 @@ def begin_export(*, user: User) -> Job:
     with storing("exporting the account"), atomic_path(user_data(user) / ACCOUNT, 0o600) as temporary:
         content = json.dumps(rows_of(user), cls=DjangoJSONEncoder, ensure_ascii=False, indent=1)
         temporary.write_text(content, encoding="utf-8")
-    with alone():
+    with serialized():
         exports = Job.objects.filter(user=user, kind="export").exclude(state__in=Job.CAN_BE_RETRIED)
         if exports.filter(finished_at__gt=timezone.now() - timedelta(seconds=KEPT_S)).exists():
             raise StatusError(

@@ -26,7 +26,7 @@ from webui.accounts.models import User
 from webui.accounts.sessions import sign_in_or_ask
 from webui.http.errors import StatusError, explain
 from webui.http.parameters import safe_address
-from webui.transactions import alone
+from webui.transactions import serialized
 
 
 def where_it_is_on(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
@@ -79,7 +79,7 @@ def user_of(sociallogin: SocialLogin) -> User:
     if not addresses:
         raise _refused(_("Google has not verified the e-mail address of this Google account."))
     uid = str(sociallogin.account.uid)
-    with alone():
+    with serialized():
         user = User.objects.filter(email__iexact=addresses[0]).first()
         if user is None and settings.OPEN_SIGN_UP:
             name = generate_unique_username([addresses[0], "user"])

@@ -44,7 +44,7 @@ from webui.accounts.sign_in import (
     sign_in,
     too_many,
 )
-from webui.transactions import alone
+from webui.transactions import serialized
 
 PURPOSE = "second factor"
 RECOVERY_CODES, PASSKEY = Authenticator.Type.RECOVERY_CODES, Authenticator.Type.WEBAUTHN
@@ -68,7 +68,7 @@ def is_on(user: User) -> bool:
 
 def turn_off(*, user: User) -> None:
     """Remove the app, the passkeys and the recovery codes."""
-    with alone():
+    with serialized():
         for each in Authenticator.objects.filter(user=user):
             each.delete()
 
@@ -108,7 +108,7 @@ def _expect_wrong(user: User, is_code: bool, address: str, browser: str) -> Sign
     if not is_code:
         return expect_failure(f"code of user {user.pk}", f"address {network_of(address)}")
     now = timezone.now()
-    with alone():
+    with serialized():
         failed = AuditEntry.objects.filter(action=Action.FACTOR_FAILED, about_id=user.pk, at__gt=now - DAY, at__lte=now)
         times = list(failed.values_list("at", flat=True))  # the newest first
         if len(times) >= GUESSES:

@@ -29,7 +29,7 @@ from webui.accounts.audit import Action, record
 from webui.accounts.models import ApiToken, OneTimeLink, SpentToken, User
 from webui.http.errors import StatusError
 from webui.keys.secret import all_keys
-from webui.transactions import alone
+from webui.transactions import serialized
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ def _checked_user(username: str, password: str | None, email: str) -> User:
 def _not_taken() -> Iterator[None]:
     """Open a transaction. Raises HarkError if a user of the same name or address was made just now."""
     try:
-        with alone():
+        with serialized():
             yield
     except (IntegrityError, ValidationError) as error:
         raise HarkError(
@@ -127,7 +127,7 @@ def set_active(*, user: User, active: bool) -> None:
             _("Hark needs an owner who can sign in."),
             _("Leave the owner's account active."),
         )
-    with alone():
+    with serialized():
         if not active and user.is_active:
             User.objects.filter(pk=user.pk).update(times_let_out=F("times_let_out") + 1)
             ApiToken.objects.filter(user=user, revoked_at=None).update(revoked_at=timezone.now())
@@ -142,7 +142,7 @@ def set_active(*, user: User, active: bool) -> None:
 
 def owner_link(*, base_url: str) -> str:
     """Make a link that creates the owner, once within a week; older ones end. Raises HarkError if there is an owner."""
-    with alone():
+    with serialized():
         if owner() is not None:
             raise HarkError(
                 _("Hark already has an owner."),
@@ -160,7 +160,7 @@ def password_link(*, user: User, base_url: str) -> str:
             _("%(name)s is deactivated.") % {"name": user.username},
             _("Activate the user first."),
         )
-    with alone():
+    with serialized():
         return _new_link(user, base_url)
 
 
@@ -221,7 +221,7 @@ def use_password_link(*, secret: str, password: str) -> User:
     if user is None:
         raise _gone()
     hashed = make_password(password)
-    with alone():
+    with serialized():
         _use(secret, for_owner=False)
         user.password = hashed
         user.save(update_fields=["password"])
@@ -328,7 +328,7 @@ def rotate_pair(*, refresh: str) -> TokenPair:
     user = _user_of_claims(claims)
     SpentToken.objects.filter(expires_at__lt=timezone.now()).delete()
     try:
-        with alone():
+        with serialized():
             SpentToken.objects.create(id=claims["jti"], expires_at=timezone.now() + REFRESH_LIFE)
     except IntegrityError as error:
         _end_family(claims)

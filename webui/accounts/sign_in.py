@@ -23,7 +23,7 @@ from webui.accounts.audit import Action, record
 from webui.accounts.hashing import HashingBusy
 from webui.accounts.models import SignInFailure, User
 from webui.http.errors import StatusError
-from webui.transactions import alone
+from webui.transactions import serialized
 
 # For a name from one address, for all names from one address, and for a name from anywhere. The last stops guesses from
 # many addresses, and locks nobody out of a browser in which they have signed in before.
@@ -104,7 +104,7 @@ def expect_failure(who: str, place: str, from_anywhere: int = FAILURES_FROM_ANYW
     """Record a failure before the password is checked, so that simultaneous guesses are counted one by one."""
     now = timezone.now()
     name_digest, address_digest = _keyed(who), _keyed(place)
-    with alone():
+    with serialized():
         # Failures in the future come from a clock that was set back since.
         SignInFailure.objects.filter(Q(at__lte=now - FAILURES_WITHIN) | Q(at__gt=now)).delete()
         of_name = SignInFailure.objects.filter(name_digest=name_digest).values_list("at", flat=True)

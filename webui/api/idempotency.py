@@ -27,7 +27,7 @@ from webui.api.authentication import caller
 from webui.api.models import KeptAnswer
 from webui.http.errors import StatusError
 from webui.keys.sealing import seal, unseal
-from webui.transactions import alone
+from webui.transactions import serialized
 
 KEPT_FOR = timedelta(hours=24)
 GIVEN_UP_AFTER = timedelta(seconds=90)  # for a request that was killed halfway
@@ -69,7 +69,7 @@ def creation(in_transaction: bool = True) -> Callable[..., Any]:
                 answer["Idempotent-Replayed"] = "true"
                 return answer
             try:
-                with alone() if in_transaction else nullcontext():
+                with serialized() if in_transaction else nullcontext():
                     answer = _answer(view(request, *args, **kwargs))
                     mine.status, mine.location = answer.status_code, answer.get("Location", "")
                     mine.sealed_answer = seal(answer.content.decode(), _purpose(mine))

@@ -33,7 +33,7 @@ from webui.jobs.models import Job
 from webui.jobs.queue import enqueue
 from webui.jobs.services import WEBHOOKS, LimitReached
 from webui.keys.sealing import seal, unseal
-from webui.transactions import alone
+from webui.transactions import serialized
 from webui.translation import explained
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def tell(sender: object, *, job: Job, **kwargs: Any) -> None:
     """Notify webhooks of the end of a job; called within its transaction, which must not fail because of it."""
     event = f"job.{job.state}"
     try:
-        with alone():
+        with serialized():
             for hook in Webhook.objects.filter(user_id=job.user_id):
                 if event in hook.events:
                     send(webhook=hook, event=event, content={"job": summary(job)})
@@ -126,7 +126,7 @@ def send(*, webhook: Webhook, event: str, content: dict[str, Any]) -> Delivery:
     """Store a message and have it sent. Only the newest of a webhook are stored; a user's oldest waiting ones fail."""
     identifier = uuid4()
     body = {"id": str(identifier), "event": event, "created_at": timezone.now().isoformat(), **content}
-    with alone():
+    with serialized():
         delivery = Delivery.objects.create(id=identifier, webhook=webhook, event=event, body=json.dumps(body))
         for late in _waiting(webhook)[MOST_WAITING:]:
             _end(late, Delivery.State.FAILED, late.answer_status, _("Too many newer messages are waiting."))
@@ -151,7 +151,7 @@ def deliver(delivery_id: str) -> None:
     after = AGAIN_AFTER[delivery.tries] if delivery.tries < len(AGAIN_AFTER) else None
     now = timezone.now()
     next_try = None if after is None else now + after
-    with alone():
+    with serialized():
         mine = Delivery.objects.filter(pk=delivery.pk, state=Delivery.State.WAITING, tries=delivery.tries)
         if _waiting(delivery.webhook).filter(sending_until__gt=now).count() >= AT_ONCE:
             if mine.update(next_try_at=now + PLACE_AGAIN_AFTER):
@@ -212,7 +212,7 @@ def _book(delivery_id: UUID, at: datetime | None) -> None:
 
 
 def _end(delivery: Delivery, state: str, status: int | None, problem: str) -> None:
-    with alone():
+    with serialized():
         Delivery.objects.filter(pk=delivery.pk).update(
             state=state, answer_status=status, problem=problem[:400], next_try_at=None, sending_until=None
         )
@@ -229,7 +229,7 @@ def stuck() -> bool:
 
 def remove(*, webhook: Webhook) -> None:
     """Remove a webhook, its log, and its unsent messages."""
-    with alone():
+    with serialized():
         for pk in Delivery.objects.filter(webhook=webhook, state=Delivery.State.WAITING).values_list("pk", flat=True):
             _book(pk, None)
         record(Action.WEBHOOK_REMOVED, what=_host(webhook.url), about=webhook.user)

@@ -28,7 +28,7 @@ from webui.audio.derived import summary_of
 from webui.audio.editing import corrected, joined, with_joined_segments, without_segment
 from webui.audio.models import Recording
 from webui.audio.transcripts import check_version, segments_with, transcript_to_change
-from webui.transactions import alone
+from webui.transactions import serialized
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def update_segment(*, recording: Recording, number: int, text: str, version: int
             _("The text is too long."), _("A passage can have %(most)d characters.") % {"most": LONGEST_TEXT},
             _("Enter only what is said in it."),
         )  # fmt: skip
-    with alone():
+    with serialized():
         recording, transcript = transcript_to_change(recording)
         segments = list(transcript.segments)
         there = segments[number].text if number < len(segments) else ""
@@ -76,7 +76,7 @@ def update_segment(*, recording: Recording, number: int, text: str, version: int
     words, heard, said = vocabulary.learned(before.text, text, language)
     _learn(recording, words, language)
     others = [one.text for place, one in enumerate(segments) if heard and place != number]
-    places = sum(vocabulary.put(other, heard, said) != other for other in others)
+    places = sum(vocabulary.replace_word(other, heard, said) != other for other in others)
     return Correction(changed, recording.version, heard, said, places)
 
 
@@ -98,12 +98,12 @@ def replace_words(
             _("Enter both the recognized word and the correct one."),
             _("Correct the passages one by one."),
         )
-    with alone():
+    with serialized():
         recording, transcript = transcript_to_change(recording)
         check_version(recording, version, _("Reload the page, then correct the word in one passage again."))
         segments, changed = [], 0
         for number, one in enumerate(transcript.segments):
-            text = one.text if number == besides else vocabulary.put(one.text, heard, said)
+            text = one.text if number == besides else vocabulary.replace_word(one.text, heard, said)
             if text != one.text and len(text) <= LONGEST_TEXT:
                 one, changed = corrected(one, text), changed + 1
             segments.append(one)
@@ -140,7 +140,7 @@ def _words(user: User) -> Path:
 
 def join_with_next(*, recording: Recording, number: int, start_s: str = "") -> None:
     """Join a passage, which begins at ``start_s`` as on the page, with its speaker's next one. Raises HarkError."""
-    with alone():
+    with serialized():
         recording, transcript = transcript_to_change(recording)
         segments = segments_with(transcript, number, start_s)
         if number + 1 == len(segments) or segments[number + 1].speaker != segments[number].speaker:
@@ -159,7 +159,7 @@ def undo(*, recording: Recording, version: int | None = None) -> None:
     ``version``: the one the user saw; None: any. Raises Changed if the transcript has changed meanwhile, HarkError if
     nothing was changed or the earlier files are damaged.
     """
-    with alone():
+    with serialized():
         recording, _transcript = transcript_to_change(recording)
         check_version(recording, version, _("Reload the page and check the last change."))
         before = history.newest(recording.path)

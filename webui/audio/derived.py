@@ -26,7 +26,7 @@ from webui.audio.models import Recording
 from webui.audio.transcripts import newest_job, submit_alone, transcript_of, transcript_to_change
 from webui.http.errors import StatusError
 from webui.jobs.models import Job
-from webui.transactions import alone
+from webui.transactions import serialized
 
 LANGUAGE_MODEL = "llm"  # the summarizer that may cost money
 FOLLOWS_AFTER_S = 20.0  # without further corrections, before the summary is updated
@@ -80,7 +80,7 @@ def summarize_again(*, recording: Recording, engine: str = "auto") -> Job:
     engine, or not ready; webui.jobs.services.LimitReached: too many jobs wait.
     """
     check_engine(engine)
-    with alone():
+    with serialized():
         current, _transcript = transcript_to_change(recording)
         return submit_alone(current, "summarize", _("The recording is being summarized."), engine=engine)
 
@@ -101,7 +101,7 @@ def engine_that_follows(recording: Recording, summary: Mapping[str, Any]) -> str
     return name
 
 
-def seconds_of_rest(recording: Recording) -> int:
+def debounce_left_s(recording: Recording) -> int:
     """Return the seconds for which a summary still waits for more corrections before it is updated."""
     return max(1, round(FOLLOWS_AFTER_S - (time.time() - _changed_at(recording))))
 
@@ -132,7 +132,7 @@ def polish(*, recording: Recording) -> Job:
     language model is set up; webui.jobs.services.LimitReached: too many jobs wait.
     """
     llm.available().require(_("The transcript cannot be cleaned up here."))
-    with alone():
+    with serialized():
         current, _transcript = transcript_to_change(recording)
         return submit_alone(current, "polish", _("The transcript is being cleaned up."))
 
@@ -154,7 +154,7 @@ def translate(*, recording: Recording, language: str) -> Job:
             _("Choose another language."),
         )
     name = str(get_language_info(language)["name"])
-    with alone():
+    with serialized():
         current, _transcript = transcript_to_change(recording)
         going = _("The recording is being translated.")
         return submit_alone(current, "translate", going, language=language, name=name)

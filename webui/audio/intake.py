@@ -31,7 +31,7 @@ from webui.http.errors import StatusError
 from webui.jobs import services as jobs
 from webui.jobs.models import Job, stage_times
 from webui.jobs.quota import MOST_S, SECONDS, check_minutes, seconds_left
-from webui.transactions import alone
+from webui.transactions import serialized
 
 DEFAULTS: dict[str, Any] = {
     "engine": "auto",  # the recognizer
@@ -100,7 +100,7 @@ def create_recording(
         for path, kept in zip(sources, recording.originals, strict=True):
             shutil.move(path, recording.path / kept)
             undo.callback(shutil.move, recording.path / kept, path)
-        with alone():
+        with serialized():
             transaction.on_commit(undo.pop_all)  # first, so that the files stay whatever fails after the commit
             recording.save(force_insert=True)
             _submit(recording, even_if_full, seconds)
@@ -167,7 +167,7 @@ def check_size(user: User, size: int) -> None:
 def transcribe_again(*, recording: Recording, options: Mapping[str, Any] | None = None) -> None:
     """Queue another transcription; the present one stays until then. Raises HarkError: active, or invalid options."""
     (recording.path / "progress.jsonl").unlink(missing_ok=True)
-    with alone():
+    with serialized():
         old = Recording.objects.select_related("job").get(pk=recording.pk).job
         if old is not None and old.is_going:
             raise StatusError(
@@ -213,7 +213,7 @@ def delete(*, recording: Recording) -> None:
             doomed = recording.path.with_name(f".deleted-{recording.pk}-{secrets.token_hex(4)}")
             recording.path.rename(doomed)
             shutil.rmtree(doomed)
-    with alone():
+    with serialized():
         record(Action.RECORDING_DELETED, what=str(recording.pk), about=recording.user)
         recording.delete()
     for job in going:

@@ -15,7 +15,7 @@ from webui.audio.models import Recording, Share
 from webui.audio.transcripts import submit, transcript_of
 from webui.http.errors import StatusError
 from webui.jobs.models import Job
-from webui.transactions import alone
+from webui.transactions import serialized
 
 SHARE_DAYS, MOST_SHARE_DAYS = 7, 90
 
@@ -30,14 +30,14 @@ def share(*, recording: Recording, days: int = SHARE_DAYS) -> tuple[Share, str]:
         )  # fmt: skip
     token = secrets.token_urlsafe(24)
     until = timezone.now() + timedelta(days=days)
-    with alone():
+    with serialized():
         made = Share.objects.create(recording=recording, digest=digest(token), expires_at=until)
         record(Action.RECORDING_SHARED, what=str(recording.pk), about=recording.user)
     return made, token
 
 
 def revoke(*, share: Share) -> None:
-    with alone():
+    with serialized():
         if Share.objects.filter(pk=share.pk, revoked_at=None).update(revoked_at=timezone.now()):
             record(Action.SHARE_REVOKED, what=str(share.recording_id), about=share.recording.user)
 
@@ -58,7 +58,7 @@ def shared(token: str) -> Share:
 def set_minable(*, recording: Recording, minable: bool) -> Job | None:
     """Allow or forbid the use of a recording for training; return the job that does it, None if none is needed."""
     transcript_of(recording)
-    with alone():
+    with serialized():
         Recording.objects.filter(pk=recording.pk).update(minable=minable)
         recording.minable = minable
         return bring_library_up_to_date(recording)

@@ -27,7 +27,7 @@ from webui.audio.intake import checked_options
 from webui.audio.models import Recording
 from webui.audio.transcripts import check_version, segments_with, submit_alone, transcript_of, transcript_to_change
 from webui.jobs.models import Job
-from webui.transactions import alone
+from webui.transactions import serialized
 
 LONGEST_NAME = 100  # letters
 
@@ -42,7 +42,7 @@ def name_speakers(*, recording: Recording, names: Mapping[str, str], version: in
     Raises Changed if the transcript has changed meanwhile, HarkError for an unknown speaker, or if two who speak would
     have one name.
     """
-    with alone():
+    with serialized():
         recording, transcript = transcript_to_change(recording)
         check_version(recording, version, _("Open the recording again, then enter the names again."))
         named = {}
@@ -97,7 +97,7 @@ def assign_speaker(
 
     Raises HarkError: no such passage, word or speaker.
     """
-    with alone():
+    with serialized():
         recording, transcript = transcript_to_change(recording)
         segments = segments_with(transcript, number, start_s)
         speakers = dict(transcript.speakers)
@@ -131,7 +131,7 @@ def detect_speakers_again(*, recording: Recording, speakers: int | None = None) 
     invalid number of speakers; webui.jobs.services.LimitReached: too many jobs wait.
     """
     speakers = checked_options({"speakers": speakers})["speakers"]
-    with alone():
+    with serialized():
         current, _transcript = transcript_to_change(recording)
         return submit_alone(current, "speakers", _("The speakers are being detected."), speakers=speakers)
 

@@ -260,7 +260,7 @@ def _made_beside(recording: Recording) -> dict[str, Any]:
         "summarizing": going.get("summarize"),
         "summary_problem": problems.get("summarize"),
         "pause_s": round(derived.FOLLOWS_AFTER_S),
-        "follows_after_s": derived.seconds_of_rest(recording) if follows else 0,
+        "follows_after_s": derived.debounce_left_s(recording) if follows else 0,
         "detecting": going.get("speakers"),
         "detecting_problem": problems.get("speakers"),
         "summary_engines": [engine.name for engine in engines() if engine.available().ok],
@@ -387,7 +387,7 @@ def original(request: HttpRequest, recording_id: UUID) -> FileResponse:
 
 
 @require_POST
-def again(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+def retranscribe(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """Transcribe the recording again with other options."""
     found = recording_of(request, recording_id, to_change)
     intake.transcribe_again(recording=found, options=options_of(request))

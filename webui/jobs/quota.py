@@ -23,7 +23,7 @@ from webui.accounts.storage import bytes_used, forget_count, note_taken, user_da
 from webui.http.errors import StatusError
 from webui.jobs.models import Job, Quota, Usage
 from webui.organizations.models import Organization
-from webui.transactions import alone
+from webui.transactions import serialized
 
 MOST_S = "most_s"  # in the spec of a transcription: seconds left of its user's quota
 SECONDS = "seconds"  # there too: the length of its recording, if known
@@ -64,7 +64,7 @@ def set_quota(user: User | None, limits: Limits) -> None:
 
     For a number that is None the next rule applies (:func:`limits_of`); 0 means unlimited.
     """
-    with alone():  # MariaDB and MySQL may have several rows without a user
+    with serialized():  # MariaDB and MySQL may have several rows without a user
         Quota.objects.update_or_create(user=user, defaults=asdict(limits))
 
 

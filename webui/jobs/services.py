@@ -37,7 +37,7 @@ from webui.jobs.quota import (
     seconds_left,
     take_job,
 )
-from webui.transactions import alone
+from webui.transactions import serialized
 from webui.translation import shown
 from webui.watching import tracing
 
@@ -76,7 +76,7 @@ def submit(
     """
     if not even_if_full:
         check_room(user)
-    with alone():
+    with serialized():
         going = Job.objects.filter(state__in=Job.GOING)
         alike = going.filter(user=user, kind=kind).exclude(state=Job.State.CANCELLING)
         if same := next((job for job in alike if _does_the_same(kind, job.spec, spec)), None):
@@ -134,7 +134,7 @@ def going_of(ids: Iterable[str]) -> QuerySet[Job]:
 
 def send_waiting() -> None:
     """Send waiting jobs to the clusters, oldest first, as limits and :data:`WAIT_FOR` (job ids in the spec) allow."""
-    with alone():
+    with serialized():
         sent = Job.objects.filter(state__in=Job.GOING, sent_at__isnull=False)
         by_lane: Counter[str] = Counter()
         by_user: Counter[tuple[str, int]] = Counter()
@@ -230,7 +230,7 @@ def record(job: Job, events: Iterable[dict[str, Any]]) -> None:
 
 def finish(job: Job, state: str, error: HarkError | None = None) -> None:
     """End a job of this worker, send :data:`job_ended`, and let the next one begin."""
-    with alone():
+    with serialized():
         fields: dict[str, Any] = {"state": state, "finished_at": timezone.now(), "eta_s": None, "process_group": None}
         if error is not None:
             fields["error"] = error.parts()
@@ -250,7 +250,7 @@ def _ended(job: Job) -> None:
 
 def take_up_again(job: Job, why: str) -> bool:
     """Queue a running job again whose process was killed, once; False if that was done before."""
-    with alone():
+    with serialized():
         mine = Job.objects.filter(id=job.id, lease=job.lease, state=Job.State.RUNNING, takeovers=0)
         if not mine.update(**QUEUED_AGAIN, queued_at=timezone.now(), takeovers=1):
             return False
@@ -272,7 +272,7 @@ def give_back(job: Job) -> None:
 
 def cancel(*, job: Job) -> None:
     """Cancel a job: a waiting one at once, a running one when its supervisor notices."""
-    with alone():
+    with serialized():
         ended = Job.objects.filter(id=job.id, state=Job.State.QUEUED).update(
             state=Job.State.CANCELLED, finished_at=timezone.now(), sent_at=None
         )
@@ -299,7 +299,7 @@ def retry(*, job: Job) -> None:
     spec = job.spec
     if job.can_be_retried:
         check_room(job.user)
-    with alone():  # another retry may use up what is left
+    with serialized():  # another retry may use up what is left
         if job.can_be_retried:
             if MOST_S in spec:
                 check_minutes(job.user, spec.get(SECONDS, 0.0))
@@ -346,7 +346,7 @@ def recover() -> int:
         else:
             why = worded("Its process was killed twice (out of memory, or the machine was restarted).")
             change = {"state": Job.State.INTERRUPTED, "finished_at": now, "error": interrupted(why).parts()}
-        with alone():
+        with serialized():
             if not mine.update(**{**NO_WORKER, **change}):
                 continue
             taken += 1

@@ -117,7 +117,9 @@ def _supervise(job: Job) -> None:
     assert process.stdin is not None and process.stdout is not None
     try:
         mine = Job.objects.filter(id=job.id, lease=job.lease)
-        _patiently(partial(mine.update, process_group=process.pid))  # so that it can be ended if this process is killed
+        _retry_on_disconnect(
+            partial(mine.update, process_group=process.pid)
+        )  # so that it can be ended if this process is killed
         try:
             asked = {"kind": job.kind, "spec": job.spec, "data": str(data)}
             process.stdin.write(json.dumps(asked).encode())
@@ -129,9 +131,9 @@ def _supervise(job: Job) -> None:
         reader.start()
         asked_at = 0.0
         while process.poll() is None:
-            _patiently(partial(services.record, job, _drain(said)))
+            _retry_on_disconnect(partial(services.record, job, _drain(said)))
             _keep_small(log_file)
-            state = _patiently(partial(services.renew, job))
+            state = _retry_on_disconnect(partial(services.renew, job))
             if state == "":
                 _end(process)
                 return  # another worker has it
@@ -146,14 +148,14 @@ def _supervise(job: Job) -> None:
             except subprocess.TimeoutExpired:
                 pass
         reader.join(GRACE_S)
-        _patiently(partial(services.record, job, _drain(said)))
+        _retry_on_disconnect(partial(services.record, job, _drain(said)))
     finally:
         _end(process)
         _keep_small(log_file)
-    _patiently(partial(_conclude, job, process.returncode))
+    _retry_on_disconnect(partial(_conclude, job, process.returncode))
 
 
-def _patiently(act: Callable[[], T]) -> T:
+def _retry_on_disconnect(act: Callable[[], T]) -> T:
     """Retry a database action if the server is away, as long as the lease lasts, or while the database is locked.
 
     A lock keeps everybody else from taking the job too.

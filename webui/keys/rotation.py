@@ -26,7 +26,7 @@ from webui.jobs.models import Job
 from webui.jobs.services import send_waiting
 from webui.keys.sealing import reseal
 from webui.keys.secret import NAME, forget_earlier, rotate
-from webui.transactions import alone
+from webui.transactions import serialized
 
 FROM_ENVIRONMENT = "HARK_SECRET_KEY"
 STEPS = timedelta(hours=1)  # the previous key is needed until everything is sealed again
@@ -51,7 +51,7 @@ def rotate_key(days: int) -> datetime | None:
         )
     record(Action.SECRET_KEY)
     _move_sessions()
-    with alone():
+    with serialized():
         for hook in Webhook.objects.all():
             Webhook.objects.filter(pk=hook.pk).update(sealed_secret=reseal(hook.sealed_secret, WEBHOOK))
         for kept in Authenticator.objects.all():

@@ -30,7 +30,7 @@ from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.jobs.quota import take_room
 from webui.library.services import has_library
-from webui.transactions import alone
+from webui.transactions import serialized
 
 LARGEST_UPLOAD = 200_000_000  # bytes
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
@@ -98,7 +98,7 @@ def import_archive(*, user: User, sent: UploadedFile, name: str, said: dict[str,
     spec = {"archive": archive, "digest": digest, **said}
     job = None
     try:
-        with alone():
+        with serialized():
             going = Job.objects.owned_by(user).filter(kind="import", title=name, state__in=Job.GOING)
             going = going.exclude(state=Job.State.CANCELLING)
             job = next((one for one in going if {**one.spec, "archive": archive} == spec), None) or jobs.submit(

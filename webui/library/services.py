@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from db.db_api import EMISSIONS_FOLDER, Library, library_exists
-from db.records import ORIGINS, Clip, Filters, NewClip
+from db.records import ORIGINS, Clip, LibrarySearch, NewClip
 from phrase_augmentation.normalize import normalize
 from pipeline.corpora.importing import SHORTEST_S
 from pipeline.recordings.media import peaks
@@ -68,12 +68,12 @@ def audio_response(user: User, clip_id: int) -> FileResponse:
     return FileResponse(path.open("rb"), content_type=kind, filename=f"clip-{clip_id}{path.suffix}")
 
 
-def filters_of(query: Mapping[str, str]) -> Filters:
+def filters_of(query: Mapping[str, str]) -> LibrarySearch:
     """Return the filters of the library page's form, without invalid values."""
     origin = query.get("origin", "")
     language = query.get("language", "")[:20]
     words = query.get("q", "")[:300]
-    return Filters(
+    return LibrarySearch(
         phrase=normalize(words, language or "en") or words.strip(),
         engine=query.get("engine", "")[:60],
         voice=query.get("voice", "")[:100],
@@ -92,7 +92,7 @@ class Page:
     older: int | None
 
 
-def page(library: Library, filters: Filters, before: int | None = None, after: int | None = None) -> Page:
+def page(library: Library, filters: LibrarySearch, before: int | None = None, after: int | None = None) -> Page:
     """Return the page before an id, or after one. It takes as long at the end of the library as at its beginning."""
     clips = library.page(filters, PAGE + 1, before_id=before, after_id=None if before is not None else after)
     more = len(clips) > PAGE
@@ -195,6 +195,6 @@ def change(library: Library, ids: Collection[int], action: str) -> int:
     return len(there)
 
 
-def anywhere(filters: Filters) -> bool:
+def anywhere(filters: LibrarySearch) -> bool:
     """Return whether the filters restrict nothing but the state."""
-    return filters == replace(Filters(), state=filters.state)
+    return filters == replace(LibrarySearch(), state=filters.state)

@@ -39,7 +39,7 @@ from webui.jobs.quota import take_room
 from webui.listening.models import Sample, WakeIntake
 from webui.trainer.models import Detector, Version
 from webui.trainer.services import only_trained
-from webui.transactions import alone
+from webui.transactions import serialized
 
 if TYPE_CHECKING:
     from pipeline.serving.untrained import UntrainedStream
@@ -182,7 +182,7 @@ def _count_wake(detector: Detector) -> None:
             SEND_AGAIN_AFTER_S,
         )
     today = timezone.now().date()
-    with alone():
+    with serialized():
         intake = WakeIntake.objects.filter(detector=detector)
         intake.exclude(day=today).update(day=today, sent=0)
         intake.filter(day=None).update(day=today, sent=0)

@@ -27,7 +27,7 @@ from webui.jobs.models import Job
 from webui.jobs.quota import Limits
 from webui.organizations.models import Invitation, Membership, Organization, Role
 from webui.trainer.models import Detector
-from webui.transactions import alone
+from webui.transactions import serialized
 
 LONGEST_NAME = 100
 MOST_OF_A_USER = 20  # organizations of a user
@@ -89,7 +89,7 @@ def administered(user: User, number: int) -> Organization:
 def create(*, user: User, name: str) -> Organization:
     """Make an organization owned by the user. Raises HarkError: unusable name, or the user is in too many."""
     name = _checked_name(name)
-    with alone():
+    with serialized():
         _check_number(user)
         made = Organization(name=name)
         _check_free(made)
@@ -102,7 +102,7 @@ def create(*, user: User, name: str) -> Organization:
 def rename(*, organization: Organization, name: str) -> None:
     """Rename an organization. Raises HarkError if the name cannot be used."""
     name = _checked_name(name)
-    with alone():
+    with serialized():
         current = Organization.objects.filter(pk=organization.pk).first()
         if current is not None and current.name != name:
             before, current.name = current.name, name
@@ -144,7 +144,7 @@ def _check_number(user: User) -> None:
 
 def delete(*, organization: Organization) -> None:
     """Delete an organization. What was shared with it belongs to its users alone again; nothing of that is deleted."""
-    with alone():
+    with serialized():
         record(Action.ORGANIZATION_DELETED, what=organization.name, organization=organization.pk)
         organization.delete()
 
@@ -157,7 +157,7 @@ def invite(*, organization: Organization, by: User, role: str, base_url: str) ->
     if role not in Role.values:
         raise _no_role()
     secret = secrets.token_urlsafe(30)
-    with alone():
+    with serialized():
         if open_invitations(organization).count() >= MOST_OPEN:
             raise HarkError(
                 _("The invitation was not created."),
@@ -205,7 +205,7 @@ def find_invitation(*, secret: str) -> Invitation:
 
 def join(*, user: User, secret: str) -> Organization:
     """Add a user to an invitation's organization. Raises LinkGone; HarkError if they are in it, or in too many."""
-    with alone():
+    with serialized():
         invitation = find_invitation(secret=secret)
         organization = invitation.organization
         if membership_of(user, organization) is not None:
@@ -222,7 +222,7 @@ def join(*, user: User, secret: str) -> Organization:
 
 
 def revoke_invitation(*, invitation: Invitation) -> None:
-    with alone():
+    with serialized():
         if Invitation.objects.filter(pk=invitation.pk, used_at=None).delete()[0]:
             organization = invitation.organization
             record(Action.INVITATION_REVOKED, what=organization.name, organization=organization.pk)
@@ -233,7 +233,7 @@ def set_role(*, membership: Membership, role: str) -> None:
     if role not in Role.values:
         raise _no_role()
     organization = membership.organization
-    with alone():
+    with serialized():
         if role == Role.OWNER:
             get_object_or_404(Membership, pk=membership.pk)
         else:
@@ -247,7 +247,7 @@ def set_role(*, membership: Membership, role: str) -> None:
 
 def remove(*, membership: Membership, by: User) -> None:
     """Remove a person (who may be leaving); what they shared is theirs alone again. Raises HarkError: last owner."""
-    with alone():
+    with serialized():
         _check_owner_stays(membership)
         _end(membership, by)
 
@@ -303,7 +303,7 @@ def share(*, thing: Thing, organization: Organization | None, by: User) -> None:
     is_detector = isinstance(thing, Detector)
     withdrawn = Action.DETECTOR_WITHDRAWN if is_detector else Action.RECORDING_WITHDRAWN
     shared = Action.DETECTOR_SHARED if is_detector else Action.RECORDING_GIVEN
-    with alone():  # includes the check of rights, so that nobody is removed and nothing else shared meanwhile
+    with serialized():  # includes the check of rights, so that nobody is removed and nothing else shared meanwhile
         before = cast(
             Thing, get_object_or_404(type(thing).objects.select_related("organization"), pk=thing.pk)
         ).organization
@@ -363,7 +363,7 @@ def withdraw_what_is_old() -> int:
     gone = 0
     for organization in Organization.objects.exclude(recordings_days=None):
         since = timezone.now() - timedelta(days=organization.recordings_days or 0)
-        with alone():
+        with serialized():
             for recording in Recording.objects.filter(organization=organization, created_at__lt=since):
                 _give(recording, None)
                 what = f"{recording.pk}, {organization.name}"
@@ -388,7 +388,7 @@ def set_quota(*, organization: Organization, limits: Limits, by: User) -> None:
     """
     disk, jobs, minutes = (value or None for value in astuple(limits))
     fixed = by.is_owner and any((disk, jobs, minutes))
-    with alone():
+    with serialized():
         organization.refresh_from_db()
         if not may_set_quota(by, organization):
             raise StatusError(

@@ -12,7 +12,15 @@ from core.errors import HarkError
 from phrase_augmentation.keyphrase import OtherScript
 from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, VITERBI
 from pipeline.training.packing.targets import TITLES
-from pipeline.training.planning.config import AUTO_SIZE, CHOICES, EFFORT_WORDS, OWN, TARGETS, USUAL, RunConfig
+from pipeline.training.planning.config import (
+    AUTO_SIZE,
+    CHOICES,
+    EFFORT_WORDS,
+    TARGETS,
+    TRAINED_TARGETS,
+    USUAL,
+    RunConfig,
+)
 from webui.trainer.services import configuration
 from webui.translation import explained
 
@@ -84,7 +92,7 @@ class RunForm(forms.Form):
                 targets, engines = (set(values.get(name) or ()) for name in ("targets", "engines"))
                 chosen = {k: value for k, value in values.items() if k != "targets" and value not in (None, "", [])}
                 chosen["engines"] = sorted(engines if engines != self.usual else ())
-                chosen["devices"] = sorted(targets & set(OWN))
+                chosen["devices"] = sorted(targets & set(TRAINED_TARGETS))
                 self.config: RunConfig = configuration(**chosen)
             except HarkError as error:
                 self.other_language = isinstance(error, OtherScript)

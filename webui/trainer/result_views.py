@@ -109,7 +109,7 @@ def _where(request: HttpRequest, version: Version, report: results.Report) -> di
         "trying": trying,
         "qr_code": "" if network else results.qr_code(trying),
         "targets": rows,
-        "again_for": results.again(version, report, effort=_effort_again(report)),
+        "again_for": results.retrain_query(version, report, effort=_effort_again(report)),
         "has_address": mine and any(row["files"] for row in rows if row["target"].name in DEVICES),
         "network": network,
         "secure": request.is_secure(),

@@ -71,8 +71,8 @@ def verdict(version: Version, report: Report, winner: Version | None = None) -> 
     found, detector = verdict_of(report), version.detector
     phrase = {"phrase": detector.phrase, "language": detector.language}
     colour, address, words = {
-        "useless": ("bad", anew_address(version, report, "thorough"), _("Train it with more effort")),
-        "trial": ("warning", anew_address(version, report, "standard"), _("Train it properly")),
+        "useless": ("bad", retrain_address(version, report, "thorough"), _("Train it with more effort")),
+        "trial": ("warning", retrain_address(version, report, "standard"), _("Train it properly")),
         "wakes": ("warning", "#det", _("Set it for fewer false alarms")),
         "alike": ("warning", "#where", _("Put it on a device")),
         "unproven": ("unproven", f"{reverse('library:record')}?{urlencode(phrase)}", _("Record yourself")),
@@ -90,12 +90,12 @@ def verdict(version: Version, report: Report, winner: Version | None = None) -> 
     return {**said, "state": found.state, "colour": colour, "next": address, "next_words": words}
 
 
-def anew_address(version: Version, report: Report, effort: str) -> str:
+def retrain_address(version: Version, report: Report, effort: str) -> str:
     """Return the address of the form for another training of the phrase, with the same devices."""
-    return f"{reverse('trainer:new')}?{again(version, report, effort=effort)}"
+    return f"{reverse('trainer:new')}?{retrain_query(version, report, effort=effort)}"
 
 
-def again(version: Version, report: Report, **more: str) -> str:
+def retrain_query(version: Version, report: Report, **more: str) -> str:
     """Return the query that fills that form as it was for this version."""
     detector = version.detector
     asked = {"phrase": detector.phrase, "language": detector.language, **more}
@@ -380,14 +380,14 @@ def targets(version: Version, report: Report, address: str) -> list[dict[str, An
                 "files": [
                     {"name": file, "bytes": sizes[file], "address": served and served + file} for file in target.files
                 ],
-                "heard": _heard_by(report.get("devices", {}).get(name)),
+                "heard": _device_summary(report.get("devices", {}).get(name)),
                 "from_bundle": from_bundle[name].steps if served else (),
             }
         )
     return sorted(rows, key=lambda row: not row["chosen"])
 
 
-def _heard_by(about: Mapping[str, Any] | None) -> str:
+def _device_summary(about: Mapping[str, Any] | None) -> str:
     """Describe the quality of a device's own detector; "" if the device takes the usual one."""
     from pipeline.training.measuring.verdict import alarms_in
 

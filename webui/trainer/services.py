@@ -27,7 +27,7 @@ from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.trainer.models import LONGEST_NOTE, Detector, Version, in_use_of
 from webui.trainer.speech import spoken
-from webui.transactions import alone
+from webui.transactions import serialized
 
 if TYPE_CHECKING:
     from audio_generation.engine import Engine, Voice
@@ -212,7 +212,7 @@ def retrain(*, version: Version) -> Job:
 
 def _submit(detector: Detector, kind: str, spec: dict[str, Any]) -> Job:
     """Queue a job about a detector, shared as it is now: it may have been withdrawn since the request began."""
-    with alone():
+    with serialized():
         organization = Detector.objects.filter(pk=detector.pk).values_list("organization", flat=True).first()
         return jobs.submit(user=detector.user, kind=kind, title=detector.phrase, spec=spec, organization=organization)
 
@@ -267,7 +267,7 @@ def compared(job: Job) -> None:
 def use(*, version: Version) -> None:
     """Make a version the one in use, which is the newest offered one."""
     siblings = Version.objects.filter(detector=version.detector)
-    with alone():
+    with serialized():
         siblings.filter(number__gt=version.number).update(offered=False)
         siblings.filter(pk=version.pk).update(offered=True)
 
@@ -352,7 +352,7 @@ def _new_version(user: User, result: dict[str, Any], phrase: str, language: str,
     """Make the version of a result; None if it existed already."""
     bundle = Path(result["bundle"])
     folder = f"models/{bundle.parent.name}"  # relative, since the path is that on the machine that trained
-    with alone():
+    with serialized():
         detector, _new = Detector.objects.get_or_create(user=user, phrase=phrase, language=language)
         if detector.versions.filter(folder=folder).update(job=job):
             return None
@@ -391,7 +391,7 @@ def remove_detector(*, detector: Detector) -> None:
 
     Raises HarkError if its files cannot be removed.
     """
-    with alone():
+    with serialized():
         folders = [version.path for version in detector.versions.select_related("detector__user")]
         record(Action.DETECTOR_DELETED, what=str(detector.pk), about=detector.user)
         detector.delete()
@@ -403,7 +403,7 @@ def remove_version(*, version: Version) -> None:
 
     Raises HarkError if it is the only one, or its files cannot be removed.
     """
-    with alone():
+    with serialized():
         if not version.detector.versions.exclude(pk=version.pk).exists():
             raise HarkError(
                 _("This version cannot be deleted."),

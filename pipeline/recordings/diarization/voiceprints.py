@@ -15,7 +15,7 @@ import numpy as np
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
-from core.kept_file import KeptFile
+from core.user_file import UserFile
 from core.worded import worded
 from pipeline.recordings import speech_client
 from pipeline.recordings.diarization.acoustic import embed
@@ -40,7 +40,7 @@ def _checked(content: Any) -> Voices:
     return dict(content)
 
 
-_VOICES: KeptFile[Voices] = KeptFile(
+_VOICES: UserFile[Voices] = UserFile(
     "voices", worded("The file of remembered voices"), worded("remembering the voice"), _checked, dict
 )
 

@@ -24,7 +24,7 @@ Recognize = Callable[[np.ndarray], list[Segment]]
 
 
 @dataclass(frozen=True)
-class Heard:
+class Partial:
     """The text of an utterance, at times [s] in the stream; unless ``final``, a guess that the next one replaces."""
 
     start_s: float
@@ -61,29 +61,29 @@ class StreamingTranscriber:
         self._guessed_at = 0  # end of the audio of the last guess
         self._guess_took_s = 0.0
 
-    def feed(self, audio: np.ndarray) -> list[Heard]:
+    def feed(self, audio: np.ndarray) -> list[Partial]:
         """Process the next part; return in order the utterances that ended in it, and a guess at the open one.
 
         Raises HarkError from ``recognize``: the utterance is lost, the stream is not.
         """
         samples = np.ascontiguousarray(audio, dtype=np.float32).reshape(-1)
         samples = np.clip(np.nan_to_num(samples), -1.0, 1.0)
-        found: list[Heard] = []
+        found: list[Partial] = []
         for first in range(0, len(samples), STEP):
             found += self._take(samples[first : first + STEP], last=False)
         return [*found, *self._guess()]
 
-    def finish(self) -> list[Heard]:
+    def finish(self) -> list[Partial]:
         """End the stream and return the open utterance, if any. Raises HarkError from ``recognize``."""
         found = self._take(np.zeros(0, np.float32), last=True)
         if self._open is not None:
             found += self._close(self._last_speech)
         return found
 
-    def _take(self, samples: np.ndarray, last: bool) -> list[Heard]:
+    def _take(self, samples: np.ndarray, last: bool) -> list[Partial]:
         self._audio = np.concatenate([self._audio, samples])
         self._probabilities += self._hearing.feed(samples, last).tolist()
-        found: list[Heard] = []
+        found: list[Partial] = []
         while self._next < self._base + len(self._probabilities):
             frame, probability = self._next, self._probabilities[self._next - self._base]
             self._next += 1
@@ -107,7 +107,7 @@ class StreamingTranscriber:
         assert self._open is not None
         return max(self._base, self._open - self._margin)
 
-    def _part(self) -> list[Heard]:
+    def _part(self) -> list[Partial]:
         """Close an utterance of an engine's maximal length at its least probable frame, and continue after it."""
         begin = self._first()
         look_from = begin + 2 * self._longest // 3
@@ -119,7 +119,7 @@ class StreamingTranscriber:
             self._open, self._last_speech, self._guessed_at = cut, after, self._next
         return found
 
-    def _close(self, end: int, margin: int | None = None) -> list[Heard]:
+    def _close(self, end: int, margin: int | None = None) -> list[Partial]:
         assert self._open is not None
         begin, speech = self._first(), end - self._open
         stop = min(end + (self._margin if margin is None else margin), self._next)
@@ -129,9 +129,9 @@ class StreamingTranscriber:
         if speech * FRAME_S < LEAST_SPEECH_S:
             return []
         segments = self._segments(audio, begin)
-        return [Heard(_seconds(begin), _seconds(stop), segments)] if segments else []
+        return [Partial(_seconds(begin), _seconds(stop), segments)] if segments else []
 
-    def _guess(self) -> list[Heard]:
+    def _guess(self) -> list[Partial]:
         if self._open is None:
             return []
         fresh_s = (self._next - self._guessed_at) * FRAME_S
@@ -141,7 +141,7 @@ class StreamingTranscriber:
         started = monotonic()
         segments = self._segments(self._between(begin, self._next), begin)
         self._guess_took_s = monotonic() - started
-        return [Heard(_seconds(begin), _seconds(self._next), segments, final=False)] if segments else []
+        return [Partial(_seconds(begin), _seconds(self._next), segments, final=False)] if segments else []
 
     def _segments(self, audio: np.ndarray, begin: int) -> tuple[Segment, ...]:
         return tuple(shifted(part, _seconds(begin)) for segment in self._recognize(audio) for part in split(segment))

@@ -19,10 +19,10 @@ from core.errors import HarkError
 from core.events import Reporter
 from core.worded import worded
 from db.db_api import Library
-from db.records import Clip, NewClip, Where
+from db.records import Clip, ClipQuery, NewClip
 from model.asr.emissions import Aligner, default_aligner
-from phrase_augmentation.heard import ear
 from phrase_augmentation.keyphrase import Keyphrase
+from phrase_augmentation.matching import phrase_matcher
 from phrase_augmentation.normalize import base_language, normalize
 from pipeline.corpora.alignment import align_clips, joint_confidence
 from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, VITERBI, alignment_name, check_method
@@ -144,7 +144,7 @@ def mine_negatives(
     config = config or MiningConfig()
     aligner = default_aligner()
     language = keyphrase.language
-    listener = ear(keyphrase.text, language)
+    listener = phrase_matcher(keyphrase.text, language)
     found: dict[str, MiningResult] = {}
     reporter.stage("mine", worded("Searching the recordings for phrases like “%(phrase)s”", phrase=keyphrase.text))
     normalized = dict.fromkeys(normalize(text, language) for text in texts)
@@ -178,7 +178,7 @@ def mined_clips(library: Library, texts: Sequence[str], language: str = "en", me
     Cuts below the usual confidence, which are for looking at, are left out, and of a place that was cut out twice only
     one cut is taken: one by that ``method`` where there is one, and the first of these.
     """
-    where = Where(language=language, slices=True, text_known=True)
+    where = ClipQuery(language=language, slices=True, text_known=True)
     found: list[Clip] = []
     places: dict[tuple[int | None, str], list[tuple[float, float]]] = {}
     by_package = method == CTC_SEGMENTATION
@@ -198,9 +198,9 @@ def mined_clips(library: Library, texts: Sequence[str], language: str = "en", me
     return sorted(found, key=lambda clip: clip.id)
 
 
-def _where(language: str, config: MiningConfig) -> Where:
+def _where(language: str, config: MiningConfig) -> ClipQuery:
     imported = True if config.real_only else None
-    return Where(language=language, imported=imported, slices=False, text_known=True)
+    return ClipQuery(language=language, imported=imported, slices=False, text_known=True)
 
 
 def _mine_one(

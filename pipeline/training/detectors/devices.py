@@ -141,7 +141,7 @@ def make_for_device(
     off = difference(detector, files, _sound(clips), cutoff)
     _refuse_difference(device, off)
     sizes = {name: len(content) for name, content in files.items()}
-    return DeviceDetector(files, about(NAMES[device], sizes, made, off) | {"taught": store.told is not None})
+    return DeviceDetector(files, about(NAMES[device], sizes, made, off) | {"taught": store.soft_logits is not None})
 
 
 def _refuse_difference(device: str, off: float) -> None:
@@ -170,7 +170,7 @@ def _heard(
     make_teacher: Callable[[], Teacher | None],
 ) -> FeatureStore:
     """Return the feature store of a device's detector, with the teacher's logits."""
-    from model.dataset import keep_told, open_store
+    from model.dataset import open_store, store_soft_logits
     from pipeline.training.clips.examples import ExamplePlan, device_examples, device_samples
     from pipeline.training.negatives.negative_speech import heard_negatives
 
@@ -180,9 +180,9 @@ def _heard(
 
     negatives = heard_negatives(detector, config.keyphrase, device_samples(), data, reporter)
     store = hear(detector, examples, negatives, folder, reporter)
-    if store.told is not None or (teacher := make_teacher()) is None:
+    if store.soft_logits is not None or (teacher := make_teacher()) is None:
         return store
-    keep_told(folder / "features", teacher.told(store, detector.config.stored))
+    store_soft_logits(folder / "features", teacher.soft_logits(store, detector.config.stored))
     return open_store(folder / "features", detector.config.stored.width)
 
 

@@ -50,13 +50,13 @@ class Teacher:
         detector = self._detector
         return in_batches(detector.matches, pieces, detector.config.stored, detector.batch_frames)
 
-    def told(self, store: FeatureStore, stored: StoredFrames) -> np.ndarray:
+    def soft_logits(self, store: FeatureStore, stored: StoredFrames) -> np.ndarray:
         """Return logits [total] for the frames of a device's store of the same examples: the score of what ends with
         each frame; NaN where too little audio precedes it, and beyond the split ``train``."""
         rows: Any = store.where(split="train")
         if self._store.where(split="train")[SAME].to_numpy().tolist() != rows[SAME].to_numpy().tolist():
             raise ValueError("teacher and student have heard different examples")
-        told = np.full(len(store.frames), np.nan, np.float16)
+        soft_logits = np.full(len(store.frames), np.nan, np.float16)
         own = self._detector.config.stored
         for row, matches in zip(rows.itertuples(), self._matches):
             # Log-mel frames of the example that are complete at each score, and at each frame of the device's.
@@ -65,8 +65,8 @@ class Teacher:
             ends = stored.lead + stored.step * (np.arange(1, row.frames + 1) - stored.at_once)
             if len(matches):
                 logits = np.clip(SLOPE * (np.interp(ends, heard, matches) - LEVEL), -BOUND, BOUND)
-                told[row.first : row.first + row.frames] = np.where(ends < first, np.nan, logits)
-        return told
+                soft_logits[row.first : row.first + row.frames] = np.where(ends < first, np.nan, logits)
+        return soft_logits
 
 
 def make_teacher(

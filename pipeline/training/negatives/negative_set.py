@@ -28,14 +28,14 @@ from model.encoder_backbone import STATE_FRAMES
 from model.features import StoredFrames
 from model.phones import outputs_of
 from model.product_quantization import ProductQuantizer
-from phrase_augmentation.heard import ear
 from phrase_augmentation.keyphrase import Keyphrase
+from phrase_augmentation.matching import phrase_matcher
 from pipeline.training.planning.config import NEGATIVE_SET
 from pipeline.training.planning.splits import SPLITS
 
 if TYPE_CHECKING:
     from model.encoder_detector import EncoderDetector
-    from model.keyword_hmm import Ways
+    from model.keyword_hmm import Pronunciations
 
 STREAM_S = 25.0  # speech in one piece
 FRAME_S = 0.02  # of a backbone
@@ -131,7 +131,7 @@ def negative_pieces(path: Path, hours: float, seed: int, keyphrase: Keyphrase | 
     left = {"validation": hours, "test": np.inf if hours >= 1.0 else hours}
     said = (False,) * len(table)
     if keyphrase is not None:
-        said = saying(tuple(row["text"] for row in table), keyphrase)
+        said = contains_phrase(tuple(row["text"] for row in table), keyphrase)
     for index in rng.permutation(len(table)):
         if said[index]:
             continue
@@ -146,10 +146,10 @@ def negative_pieces(path: Path, hours: float, seed: int, keyphrase: Keyphrase | 
 
 
 @lru_cache(maxsize=2)  # a run goes through its negatives several times
-def saying(texts: tuple[str, ...], keyphrase: Keyphrase) -> tuple[bool, ...]:
+def contains_phrase(texts: tuple[str, ...], keyphrase: Keyphrase) -> tuple[bool, ...]:
     """Return for each text whether it is left out because it contains the phrase. Where some texts do, pieces without a
     transcript may too."""
-    heard = ear(keyphrase.text, keyphrase.language).hears(texts)
+    heard = phrase_matcher(keyphrase.text, keyphrase.language).hears(texts)
     said = tuple(hears or (not text and any(heard)) for hears, text in zip(heard, texts))
     return (False,) * len(said) if sum(said) > MOST_SAYING * len(said) else said
 
@@ -190,7 +190,7 @@ def rescoring_threshold(path: Path, keyphrase: Keyphrase) -> float:
     return float(peaks[min(len(peaks) - 1, int(RESCORED_AN_HOUR * hours))])
 
 
-def _matches(pieces: Sequence[NegativePiece], pronunciations: Ways) -> list[np.ndarray]:
+def _matches(pieces: Sequence[NegativePiece], pronunciations: Pronunciations) -> list[np.ndarray]:
     """Return how well the phrase matches at each frame of each piece; many pieces at once, as a keyword HMM goes step
     by step."""
     import torch

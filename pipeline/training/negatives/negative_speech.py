@@ -23,7 +23,7 @@ from core.worded import worded
 from model.dataset import SEGMENT_COLUMNS, FeatureWriter, open_store, store_is_complete
 from model.examples import ExampleSpec, SoundSources, build_examples
 from phrase_augmentation.keyphrase import Keyphrase
-from pipeline.training.negatives.negative_set import NegativePiece, saying, stream_row
+from pipeline.training.negatives.negative_set import NegativePiece, contains_phrase, stream_row
 from pipeline.training.planning.splits import SPLITS
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _heard(
         HarkError: the file is missing or damaged.
     """
     texts = tuple(row["text"] for row in table)
-    left_out = dict(zip(texts, saying(texts, keyphrase)))
+    left_out = dict(zip(texts, contains_phrase(texts, keyphrase)))
     wanted = json.dumps([(each.row["file"], each.split, each.condition) for each in renderings])
     size = NEGATIVE_SPEECH.stat().st_size
     identity = f"{VERSION} {detector.front_end_id} {size} {wanted} {receptive_samples or ''}".rstrip()

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from core.worded import worded
 from phrase_augmentation.confusables import distances_to
 from phrase_augmentation.distance import REDUCED, is_vowel
-from phrase_augmentation.heard import ear, spoken_form
 from phrase_augmentation.keyphrase import Keyphrase
+from phrase_augmentation.matching import phrase_matcher, spoken_form
 from phrase_augmentation.normalize import base_language
 from phrase_augmentation.phonemes import Phones, accents, phonemes_of_words
 from phrase_augmentation.vocabulary import Vocabulary, vocabulary, zipf
@@ -181,7 +181,7 @@ def _share(word: str, alone: bool, language: str, known: Vocabulary) -> float:
     """Return the share of words in running text that are, or for a phrase of one word that hold, the sound of
     ``word``."""
     lines = _spoken_vocabulary(language)
-    heard = ear(word, language).hears_in_lines(lines, accents(language)[0], whole=not alone)
+    heard = phrase_matcher(word, language).hears_in_lines(lines, accents(language)[0], whole=not alone)
     own = zipf(word, language)
     listed = any(known.words[index] == word for index in heard)
     return float(known.frequency[heard].sum()) + (10 ** (own - 9) if own and not listed else 0.0)

@@ -12,8 +12,8 @@ import numpy as np
 
 from audio_generation.engine import Engine
 from db.db_api import Library
-from db.records import Clip, Where
-from phrase_augmentation.heard import can_be_heard_in
+from db.records import Clip, ClipQuery
+from phrase_augmentation.matching import can_be_heard_in
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from pipeline.training.clips.marked import CORPUS, FALSE_ALARM_OF, marked_false_alarms
@@ -50,7 +50,7 @@ def real_negatives(library: Library, config: RunConfig) -> tuple[list[Clip], flo
     limit_s = EFFORTS[config.effort].corpus_hours * 3600
     clips = [
         c
-        for c in library.iter_clips(Where(imported=True, slices=False, language=config.language))
+        for c in library.iter_clips(ClipQuery(imported=True, slices=False, language=config.language))
         if c.duration_s >= 0.4
     ]
     rng = np.random.default_rng((config.seed, 1))
@@ -98,7 +98,7 @@ class Chooser:
         """
         config, library = self._config, self._library
         normalized = list(dict.fromkeys(normalize(text.text, config.language) for text in texts))
-        whole = Where(language=config.language, slices=False)
+        whole = ClipQuery(language=config.language, slices=False)
         # `real_negatives` alone chooses real ordinary speech, by the hours and shares that are wanted.
         used = {*self._engines, *(("corpus",) if config.mining and bucket != "plain_negative" else ())}
         found = library.clips_with_texts(normalized, config.language, where=whole)

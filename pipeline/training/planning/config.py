@@ -114,8 +114,8 @@ EFFORT_WORDS = {
 
 DEVICES = ("esphome", "openwakeword")  # devices with a file format of their own
 SMALL = "small"  # computers and pages for which a large detector is too much: they take one of size standard
-OWN = (*DEVICES, SMALL)  # devices with a detector of their own, beside the run's
-TARGETS = (*OWN, "browser", "pi", "python")  # devices of a detector
+TRAINED_TARGETS = (*DEVICES, SMALL)  # devices with a detector of their own, beside the run's
+TARGETS = (*TRAINED_TARGETS, "browser", "pi", "python")  # devices of a detector
 SIZES = ("large", "standard")
 NEGATIVE_SET = REPOSITORY / "model" / "shipped" / "negative-set-large.zip"
 AUTO_SIZE = "auto"  # large where it can be had, else standard
@@ -187,7 +187,7 @@ class RunConfig:
     hold_out: str = ""  # engine kept for the test; empty: chosen where there are three or more; "none"
     growth_constant: int = GROWTH_CONSTANT
     devices: tuple[str, ...] = field(
-        default=(), metadata=_choice("Devices that get a detector of their own, in the bundle.", values=OWN)
+        default=(), metadata=_choice("Devices that get a detector of their own, in the bundle.", values=TRAINED_TARGETS)
     )
     start_from: str = ""  # the finished run whose detector this one makes better (./hark retrain)
 

@@ -20,7 +20,7 @@ from core import environments
 from core.errors import HarkError
 from core.events import Reporter
 from db.db_api import Library
-from db.records import Clip, NewClip, Where
+from db.records import Clip, ClipQuery, NewClip
 from pipeline.corpora import importing as corpus_module
 from pipeline.corpora.importing import ImportReport, corpus_name, import_corpus, import_peoples_speech
 from pipeline.corpora.layouts import LAYOUTS, layout_of
@@ -302,7 +302,7 @@ def test_an_export_can_be_imported(folder: Path, library: Library, tmp_path: Pat
     library.add_clips(
         [NewClip(speech(n), f"Text {n}!", f"text {n}", "en", "espeak", speaker="s", licence="MIT") for n in range(3)]
     )
-    library.export(folder, Where())
+    library.export(folder, ClipQuery())
     with Library(tmp_path / "other") as other:
         report = run(folder, other)
         assert (report.layout, report.added) == ("NeMo manifest", 3)

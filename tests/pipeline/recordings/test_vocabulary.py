@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import HarkError
-from pipeline.recordings.vocabulary import FILE, MOST, expected, forget, learn, learned, put
+from pipeline.recordings.vocabulary import FILE, MOST, expected, forget, learn, learned, replace_word
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_what_may_be_misheard_elsewhere(before: str, after: str, language: str, 
     ],
 )
 def test_words_are_put_in_place_of_others(text: str, heard: str, said: str, now: str) -> None:
-    assert put(text, heard, said) == now
+    assert replace_word(text, heard, said) == now
 
 
 def test_words_are_kept_by_language_the_newest_first(tmp_path: Path) -> None:

@@ -311,11 +311,11 @@ def test_a_database_that_goes_away_is_waited_for_as_long_as_the_lease(
     twice_away = _fails_twice("server closed the connection unexpectedly", tries)
     monkeypatch.setattr(supervise, "EVERY_S", 0.0)
     monkeypatch.setattr(supervise, "connection", SimpleNamespace(connection=None, close=lambda: None))
-    assert supervise._patiently(twice_away) == "written" and len(tries) == 3
+    assert supervise._retry_on_disconnect(twice_away) == "written" and len(tries) == 3
     settings.JOBS_LEASE_S = 0
     tries.clear()
     with pytest.raises(OperationalError):
-        supervise._patiently(twice_away)
+        supervise._retry_on_disconnect(twice_away)
 
 
 def test_a_locked_database_is_waited_for_beyond_the_lease(
@@ -326,4 +326,4 @@ def test_a_locked_database_is_waited_for_beyond_the_lease(
     monkeypatch.setattr(supervise, "EVERY_S", 0.0)
     monkeypatch.setattr(supervise, "connection", SimpleNamespace(close=lambda: None))
     settings.JOBS_LEASE_S = -1
-    assert supervise._patiently(locked_twice) == "written" and len(tries) == 3
+    assert supervise._retry_on_disconnect(locked_twice) == "written" and len(tries) == 3

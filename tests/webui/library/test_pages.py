@@ -11,7 +11,7 @@ import pytest
 from django.test import Client
 
 from db.db_api import Library
-from db.records import NewClip, Where
+from db.records import ClipQuery, NewClip
 from webui.accounts.models import User
 
 Make = Callable[..., NewClip]
@@ -165,7 +165,7 @@ def test_a_part_takes_the_place_of_the_whole(engine: str, owners: Client, librar
     assert first.status_code == 302
     again = owners.post(f"/library/{clip_id}/trim", fields)
     assert again["Location"] == first["Location"], "twice the same is one clip"
-    (part,) = library.iter_clips(Where(slices=False, imported=True))
+    (part,) = library.iter_clips(ClipQuery(slices=False, imported=True))
     assert (part.parent_id, part.start_s, part.end_s) == (clip_id, 0.25, 0.75)
     assert (part.text_original, part.text_normalized, part.speaker) == ("Hey!", "hey", "reader")
     assert part.source == "c:1.wav@250-750" and part.licence == "CC0-1.0"

@@ -26,18 +26,18 @@ ABOUT = {
 def test_another_training_keeps_the_devices(version: Version) -> None:
     assert version.job is not None
     version.job.spec = {"targets": ["browser", "esphome"]}
-    form = results.anew_address(version, {"devices": {"openwakeword": ABOUT}}, "standard")
+    form = results.retrain_address(version, {"devices": {"openwakeword": ABOUT}}, "standard")
     assert form.startswith(f"{reverse('trainer:new')}?phrase=hey+compass&language=en&effort=standard")
     assert form.endswith("&targets=browser&targets=esphome&targets=openwakeword")
 
 
 def test_a_card_says_how_good_the_devices_own_detector_is() -> None:
-    said = results._heard_by(ABOUT)
+    said = results._device_summary(ABOUT)
     assert "detected 54 % of the test voices close and quiet, 36 % in noise" in said
     assert "60 % of confusable phrases trigger it" in said
     assert said.endswith("It had 1 false alarm in 70 minutes of other speech and noise.")
-    assert results._heard_by({**ABOUT, "test_hours": 0.0}).endswith("60 % of confusable phrases trigger it.")
-    assert results._heard_by(None) == ""
+    assert results._device_summary({**ABOUT, "test_hours": 0.0}).endswith("60 % of confusable phrases trigger it.")
+    assert results._device_summary(None) == ""
 
 
 def test_misses_across_a_room_are_shown_beside_the_verdict(owners: Client, version: Version) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 from django.http import FileResponse, HttpRequest
 from ninja import Query, Router, Status
 
-from db.records import Clip, Filters, LibraryStats
+from db.records import Clip, LibrarySearch, LibraryStats
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
 from webui.api.paging import MOST, USUAL
@@ -43,7 +43,7 @@ def clips(
     user = caller(request).user
     if not services.has_library(user):
         return ClipsOut(items=[], next=None)
-    filters = Filters(phrase=phrase, engine=engine, voice=voice, language=language, origin=origin, state=state)
+    filters = LibrarySearch(phrase=phrase, engine=engine, voice=voice, language=language, origin=origin, state=state)
     with services.library_of(user) as library:
         found = library.page(filters, limit + 1, after_id=after)[::-1]
     following = None

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from core.errors import HarkError
-from core.kept_file import KeptFile
+from core.user_file import UserFile
 from pipeline.recordings import speech_client
 from pipeline.recordings.diarization import voiceprints
 from pipeline.recordings.diarization.acoustic import embed
@@ -95,15 +95,15 @@ def test_hearing_somebody_again_makes_the_mean(tmp_path: Path, heard: list[np.nd
 def test_voices_remembered_at_once_are_all_kept(
     tmp_path: Path, heard: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file, real = tmp_path / "voices.json", KeptFile.load
+    file, real = tmp_path / "voices.json", UserFile.load
 
-    def slowly(kind: KeptFile[Any], path: Path) -> dict[str, Any]:
+    def slowly(kind: UserFile[Any], path: Path) -> dict[str, Any]:
         kept = real(kind, path)
         time.sleep(0.05)
         return kept
 
     heard += [ANN, BOB, EVE]
-    monkeypatch.setattr(KeptFile, "load", slowly)
+    monkeypatch.setattr(UserFile, "load", slowly)
     with ThreadPoolExecutor(3) as threads:
         list(threads.map(lambda name: remember(file, name, AUDIO, consent=True), ("Ann", "Bob", "Eve")))
     assert names(file) == ["Ann", "Bob", "Eve"]

@@ -11,7 +11,7 @@ from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from pipeline.recordings.transcript import Segment, Word
 from pipeline.recordings.transcription import streaming
-from pipeline.recordings.transcription.streaming import Heard, StreamingTranscriber
+from pipeline.recordings.transcription.streaming import Partial, StreamingTranscriber
 from tests.support.untrained_bundle import spoken
 
 ONE = "the weather will be nice tomorrow"
@@ -38,14 +38,14 @@ def conversation() -> np.ndarray:
     return np.concatenate([spoken(ONE, 1.0, 1.0), spoken(OTHER, 1.0, 1.5)])
 
 
-def stream(transcriber: StreamingTranscriber, audio: np.ndarray, size: int) -> list[Heard]:
-    found: list[Heard] = []
+def stream(transcriber: StreamingTranscriber, audio: np.ndarray, size: int) -> list[Partial]:
+    found: list[Partial] = []
     for at in range(0, len(audio), size):
         found += transcriber.feed(audio[at : at + size])
     return [*found, *transcriber.finish()]
 
 
-def finals(found: list[Heard]) -> list[Heard]:
+def finals(found: list[Partial]) -> list[Partial]:
     return [one for one in found if one.final]
 
 

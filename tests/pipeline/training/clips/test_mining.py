@@ -17,7 +17,7 @@ from core.audio_file import read_audio
 from core.errors import HarkError
 from core.events import Reporter, silent_reporter
 from db.db_api import Library
-from db.records import NewClip, Where
+from db.records import ClipQuery, NewClip
 from model.asr.emissions import Aligner
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.phrase_text import PhraseText
@@ -127,7 +127,7 @@ def test_mining_again_makes_nothing_twice(library: Library) -> None:
     again = mine(Keyphrase("window"), library, silent_reporter(), MiningConfig(most=10))
     assert first.clip_ids == again.clip_ids and len(first.cuts) == 2
     assert library.stats().slices == 2
-    assert all(clip.parent_id is None for clip in library.search("window", 9, Where(slices=False)))
+    assert all(clip.parent_id is None for clip in library.search("window", 9, ClipQuery(slices=False)))
 
 
 def test_a_transcript_that_is_wrong_gives_no_cut(library: Library) -> None:

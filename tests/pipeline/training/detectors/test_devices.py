@@ -178,13 +178,15 @@ def test_the_teacher_s_targets_are_of_the_same_moment() -> None:
     hers = store([len(heard), short], np.concatenate([heard, heard[:short]]).astype(np.float16))
     students = store([23, 4], np.zeros((27, 3), np.float16))
     examples = ExamplePlan((), SoundSources())
-    told = Teacher(cast(FusedDetector, Stub()), hers, examples).told(students, device)
+    told = Teacher(cast(FusedDetector, Stub()), hers, examples).soft_logits(students, device)
     ends = (20 + 8 * np.arange(23)) / 100
     first = (5 + 2 * 8) / 100  # log-mel frames of the first window
     assert np.isnan(told[:23]).tolist() == (ends < first).tolist() and np.isnan(told[23:]).all()
     np.testing.assert_allclose(told[:23][ends >= first], ends[ends >= first], atol=0.01)
     with pytest.raises(ValueError, match="different examples"):
-        Teacher(cast(FusedDetector, Stub()), hers, examples).told(store([23], np.zeros((23, 3), np.float16)), device)
+        Teacher(cast(FusedDetector, Stub()), hers, examples).soft_logits(
+            store([23], np.zeros((23, 3), np.float16)), device
+        )
 
 
 def test_a_large_detectors_run_trains_the_teacher(
@@ -203,15 +205,15 @@ def test_a_large_detectors_run_trains_the_teacher(
     made = make_for_device("openwakeword", large, clips, tmp_path / "data", job, silent_reporter(), lambda: teacher)
     assert made.files
     store = open_store(job / "openwakeword" / "features", 96)
-    assert store.told is not None
+    assert store.soft_logits is not None
 
     def told(label: int) -> float:
         rows = store.where(split="train", label=label)
         ends = rows[rows["phrase_end"] > 0]
-        return float(np.nanmean(store.told[ends["first"] + ends["phrase_end"]]))
+        return float(np.nanmean(store.soft_logits[ends["first"] + ends["phrase_end"]]))
 
     assert told(1) > told(0) + 1
-    assert np.isnan(store.told[store.where(split="test")["first"]]).all()
+    assert np.isnan(store.soft_logits[store.where(split="test")["first"]]).all()
     events.clear()
     again = make_teacher(*given)
     assert again is not None and "features" not in stages()

@@ -18,7 +18,7 @@ from audio_generation.engine import Voice
 from core.errors import HarkError
 from db.db_api import Library
 from db.records import Clip, NewClip
-from phrase_augmentation.heard import can_be_heard_in
+from phrase_augmentation.matching import can_be_heard_in
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from pipeline.training.planning import plan as planning

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phrase_augmentation.heard import can_be_heard_in, ear
+from phrase_augmentation.matching import can_be_heard_in, phrase_matcher
 from phrase_augmentation.vocabulary import vocabulary
 
 
@@ -65,4 +65,4 @@ def test_a_text_that_holds_the_phrase_is_always_heard(phrase: list[str], before:
 
 def test_many_texts_at_once_equal_one_at_a_time() -> None:
     texts = ["hey compass", "hey campus", "", "the hay compass", "👋"]
-    assert ear("hey compass").hears(texts) == [can_be_heard_in("hey compass", text) for text in texts]
+    assert phrase_matcher("hey compass").hears(texts) == [can_be_heard_in("hey compass", text) for text in texts]

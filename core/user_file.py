@@ -21,7 +21,7 @@ Kept = TypeVar("Kept", bound=Collection[Any])
 
 
 @dataclass(frozen=True)
-class KeptFile(Generic[Kept]):
+class UserFile(Generic[Kept]):
     """A kind of file: ``{"schema": 1, <key>: ...}``.
 
     Attributes:

@@ -99,7 +99,7 @@ def spoken_form(phones: Iterable[str], accent: str) -> str:
     return "".join(map(_symbol, _folded(phones, accent)))
 
 
-class PhraseEar:
+class PhraseMatcher:
     """Finds one keyphrase in texts, as spoken."""
 
     def __init__(self, phrase: str, language: str = "en") -> None:
@@ -189,18 +189,18 @@ class PhraseEar:
 
 
 @lru_cache(maxsize=1024)
-def ear(phrase: str, language: str = "en") -> PhraseEar:
-    """Return the phrase's :class:`PhraseEar`, cached."""
-    return PhraseEar(phrase, language)
+def phrase_matcher(phrase: str, language: str = "en") -> PhraseMatcher:
+    """Return the phrase's :class:`PhraseMatcher`, cached."""
+    return PhraseMatcher(phrase, language)
 
 
 def can_be_heard_in(phrase: str, text: str, language: str = "en") -> bool:
     """Return whether the text's phones contain the phrase's, ignoring word boundaries, stress, length and tones.
 
     Homophones count ("flower" contains "flour"), and so do longer words ("supercomputers" contains "computer"). For
-    many texts use :meth:`PhraseEar.hears`.
+    many texts use :meth:`PhraseMatcher.hears`.
 
     Raises:
         HarkError: espeak-ng is missing or does not have the language.
     """
-    return ear(phrase, language).hears([text])[0]
+    return phrase_matcher(phrase, language).hears([text])[0]
