@@ -178,7 +178,7 @@ def test_the_page_sends_what_wyoming_sends() -> None:
 
 def test_sending_is_off_until_it_is_switched_on() -> None:
     page = programs()["detect.html"].decode()
-    assert '<input id="send" type="checkbox" autocomplete="off">' in page and "unless you switch sending on" in page
+    assert '<input id="send" type="checkbox" autocomplete="off">' in page and "unless you turn sending on" in page
 
 
 def test_the_page_is_plain() -> None:

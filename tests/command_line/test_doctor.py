@@ -38,7 +38,7 @@ def test_doctor(main: Main, capsys: Shown, data_dir: Path, monkeypatch: pytest.M
 def test_doctor_says_whether_untrusted_files_are_confined(monkeypatch: pytest.MonkeyPatch) -> None:
     finding = _confinement()
     assert (finding.status == "ok") == (not_held() == "")
-    monkeypatch.setattr("command_line.doctor.not_held", lambda: "the network is not kept from it (x)")
+    monkeypatch.setattr("command_line.doctor.not_held", lambda: "it can access the network (x)")
     finding = _confinement()
     assert finding.status == "optional" and "the network" in finding.found and finding.what_to_do
     monkeypatch.setattr("command_line.doctor.not_held", lambda: "")

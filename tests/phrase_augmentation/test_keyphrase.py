@@ -47,7 +47,7 @@ def test_refused_keyphrases_say_what_why_and_what_to_do(text: str, language: str
 
 def test_scripts_have_names() -> None:
     for text, name in (("你好", "Chinese"), ("pаypal", "Cyrillic"), ("안녕하세요", "Korean")):
-        with pytest.raises(HarkError, match=f"is {name}; this language is read in Latin letters"):
+        with pytest.raises(HarkError, match=f"is {name}; this language is written in Latin letters"):
             Keyphrase.of(text)
 
 

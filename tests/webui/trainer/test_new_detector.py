@@ -86,9 +86,9 @@ def test_severities_are_those_of_the_command_line(owners: Client) -> None:
     said = owners.get(reverse("trainer:advice"), {"phrase": "go"}).content.decode()
     assert '<p class="note bad">✗ It is too short' in said
     said = owners.get(reverse("trainer:advice"), {"phrase": "xqzt"}).content.decode()
-    assert '<p class="note warning">! How common it is is not known' in said
+    assert '<p class="note warning">! We do not know how common it is' in said
     said = owners.get(reverse("trainer:advice"), {"phrase": "hey compass"}).content.decode()
-    assert '<p class="note good">✓ Its length is good' in said
+    assert '<p class="note good">✓ Good length' in said
 
 
 def test_a_bad_phrase_is_refused_once(owners: Client) -> None:

@@ -214,8 +214,8 @@ def test_a_version_is_better_only_if_nothing_is_worse(
     words = compared_in_words(compared)
     assert all(isinstance(sentence, Worded) for sentence in words)
     assert words[-1].startswith("It is better" if better else "It is not better")
-    assert f"missed {compared['after']['missed']} of 100 test recordings of 50 utterances (before: 10)" in words[0]
-    assert f"Of 3 marked misses it misses {compared['after']['marked_missed']} (before: 1)" in words[2]
+    assert f"missed {compared['after']['missed']} of 100 test recordings of 50 utterances (previously: 10)" in words[0]
+    assert f"Of 3 marked misses it misses {compared['after']['marked_missed']} (previously: 1)" in words[2]
 
 
 def test_what_was_marked_is_counted_for_each_version(

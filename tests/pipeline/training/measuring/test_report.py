@@ -173,7 +173,7 @@ RULES = [
     ({}, {"summary.miss_rate_noisy": interval(None)}, "in quiet and not measured in noise"),
     ({}, {"results.far": {"utterances": 0, "miss_rate": interval(None)}}, "not across a room"),
     ({}, {"results.utterances": 0}, "no utterance of “hey compass” alone"),
-    ({"real": True}, {}, "2.00 hours of the false-alarm audio are real speech that was kept out of training"),
+    ({"real": True}, {}, "2.00 hours of the false-alarm audio are real speech that was held out of training"),
     ({"real": True}, {}, "on 40 utterances by people who were not used in training: 12.5 %"),
     ({"real": True}, {}, "not Import real speech"),
     ({"real": True}, {}, "not estimated from synthetic"),
