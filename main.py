@@ -8,13 +8,13 @@ import sys
 
 
 def _stop(number: int, frame: object) -> None:
-    """What a signal does until the command has begun: there is nothing to clean up, and importing takes a second."""
+    """Exit at once on a signal: importing takes a second, and before the command begins nothing needs cleaning up."""
     os.write(2, b"stopped\n")
     os._exit(130)
 
 
 if __name__ == "__main__":
-    if sys.version_info < (3, 11):  # noqa: UP036  (who starts this file by hand may have any Python)
+    if sys.version_info < (3, 11):  # noqa: UP036  (started by hand, this file may meet any Python)
         sys.stderr.write(
             f"Hark needs Python 3.11 or newer, and this is {sys.version.split()[0]}. Start it with ./hark.\n"
         )

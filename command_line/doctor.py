@@ -53,7 +53,7 @@ class Finding:
 
     @property
     def folded(self) -> bool:
-        """Only its name is shown without --all."""
+        """True if only its name is shown without --all."""
         return self.extra and self.status == OPTIONAL
 
 

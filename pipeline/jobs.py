@@ -27,11 +27,11 @@ from core.worded import worded
 from pipeline.training.planning.config import RunConfig, chosen
 
 DONE, BUG, MENDABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes, as everywhere in Hark
-NICENESS = 10  # of a job and all its children: a page that somebody waits for comes first (python -m lab portal)
+NICENESS = 10  # of a job and all its children: pages that users wait for come first (python -m lab portal)
 LONGEST_IMPORT_S = 6 * 3600  # of an upload; 2 GB of speech take an hour
 TRAINING, AUDIO = "training", "audio"
 JOB = "job"  # the key of a job's id in its specification
-BESIDE_CHOICES = {"install_voices", "targets", "run", JOB}  # in the specification of a training or a plan
+BESIDE_CHOICES = {"install_voices", "targets", "run", JOB}  # other keys of a training's or a plan's specification
 IMPORTS = "uploads/imports"  # below the user's data: a folder for each import, removed after a job that succeeded
 EXPORTS = "exports"  # folder of the installation, with a zip for each user who requested one
 SAMPLES = 6  # of each bucket, offered by a plan to listen to
@@ -40,8 +40,7 @@ Spec = Mapping[str, Any]
 
 
 def choices_of(spec: Spec) -> dict[str, Any]:
-    """Return the choices of a run (:data:`pipeline.training.planning.config.CHOICES`) in the specification of a
-    training or a plan."""
+    """Return a run's choices (``CHOICES`` of ``planning.config``) in the specification of a training or a plan."""
     return {name: value for name, value in spec.items() if name not in BESIDE_CHOICES}
 
 
@@ -75,7 +74,7 @@ def _plan(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
 
 
 def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
-    """Import a corpus: a ``folder`` of this machine, or an uploaded ``archive`` below the data folder.
+    """Import a corpus: a ``folder`` on this machine, or an uploaded ``archive`` below the data folder.
 
     After a job that succeeded, the portal removes the archive and its unpacked files.
     """
@@ -98,7 +97,7 @@ def _import(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
             reporter.stage("unpack", worded("Unpacking %(file)s", file=archive.name))
             shutil.rmtree(archive.parent / "unpacked", ignore_errors=True)  # left by a killed job
             unpack_confined(archive, folder)
-            # Most archives contain a single folder with everything in it; macOS adds another without any use.
+            # Most archives contain a single folder with everything in it; macOS adds a useless second one.
             while len(inside := [path for path in folder.iterdir() if path.name != "__MACOSX"]) == 1 and (
                 inside[0].is_dir()
             ):
@@ -183,7 +182,7 @@ class Kind:
         lane: the queue, TRAINING or AUDIO; each has its own workers.
         run: does the job; its result is plain JSON.
         stages: (name, title) of stages that a page lists before they begin.
-        memory_bytes: limit of the memory that the job's process may hold.
+        memory_bytes: limit of the memory of the job's process; None: unlimited.
     """
 
     name: str
@@ -276,7 +275,7 @@ def main() -> int:
     sink = json_lines_sink(events)
     reporter = Reporter(sink)
     data = Path(job["data"])
-    os.environ.setdefault("HARK_INSTALLATION", str(data_folder()))  # before the next line
+    os.environ.setdefault("HARK_INSTALLATION", str(data_folder()))  # before HARK_DATA changes the data folder
     os.environ["HARK_DATA"] = str(data)
     kind = KINDS[job["kind"]]
     _limit_memory(kind.memory_bytes)
@@ -347,7 +346,7 @@ def _most_memory() -> int:
 
 
 def _limit_memory(size: int | None) -> None:
-    """Limit the memory [bytes] of this process and of each child: a job must end before the machine's memory does."""
+    """Limit the memory [bytes] of this process and of each child, so that a job fails before the machine does."""
     if size is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (size, size))
 

@@ -1,5 +1,4 @@
-"""The frame of every page: counts of what waits for the user, and the chosen theme. Also the start page and
-the help page."""
+"""The frame of every page (counts of what waits for the user, the chosen theme), the start page and the help page."""
 
 from __future__ import annotations
 

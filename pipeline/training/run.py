@@ -1,4 +1,4 @@
-"""A run from the phrase to the bundle. Stopped at any point, the same call resumes from there."""
+"""A run, from the phrase to the bundle. Stopped at any point, it resumes from there with the same call."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class StageClock:
         try:
             self.seconds: dict[str, float] = json.loads(path.read_text())
         except (OSError, ValueError):
-            self.seconds = {}  # not there yet, or cut off by a kill
+            self.seconds = {}  # not there yet, or cut short by a kill
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -125,7 +125,7 @@ def prepare(config: RunConfig) -> RunConfig:
         )
     if config.size == "large":
         check_package()
-    else:  # it is small itself
+    else:  # the run's own detector is the small one
         config = replace(config, devices=tuple(device for device in config.devices if device != SMALL))
     check_method(config.mining_method)
     config = replace(config, phrase=Keyphrase.of(config.phrase, config.language).text)
@@ -162,8 +162,10 @@ def retraining_of(data: Path, run: str) -> RunConfig:
 
 
 def plan_run(config: RunConfig, data: Path, reporter: Reporter) -> Plan:
-    """Plan the run that :func:`run_training` would start or continue, without making clips. Nothing is mined either, so
-    the run may have to speak less than the plan says."""
+    """Plan the run that :func:`run_training` would start or continue, without making clips.
+
+    Nothing is mined either, so the run may have to synthesize fewer clips than the plan says.
+    """
     config = prepare(config)
     folder = job_folder(data, config)
     reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
@@ -175,8 +177,8 @@ def plan_run(config: RunConfig, data: Path, reporter: Reporter) -> Plan:
 def plan_summary(plan: Plan, data: Path) -> dict[str, Any]:
     """Return a plan of :func:`plan_run` for people and programs.
 
-    ``unfinished`` is None, or of a run that was stopped the number of clips ``planned`` and ``spoken`` and the next
-    stage, ``goes_on_with`` ("synthesize", "features", "calibrate" or "train"); all other numbers are then of the rest.
+    ``unfinished`` is None, or for a stopped run the number of clips ``planned`` and ``spoken`` and the next stage,
+    ``goes_on_with`` ("synthesize", "features", "calibrate" or "train"); all other numbers then cover the rest only.
     """
     folder = data / "jobs" / plan.run
     if not (folder / "plan.json").is_file():
@@ -202,11 +204,11 @@ def run_training(
     stage, counts by bucket, metrics.
 
     Args:
-        made_for: the job that needs the detector. It is made once for that, also where the process that asked was
-            killed before it had the result.
+        made_for: the job that needs the detector. It is made only once for that job, even if the process that asked
+            was killed before it received the result.
 
     Raises:
-        HarkError: anything that the user can fix; finished stages stay.
+        HarkError: anything that the user can fix; finished stages are not lost.
     """
     config = prepare(config)
 
@@ -227,7 +229,7 @@ def run_training(
                 try:
                     if not (folder / RESULT).is_file():
                         result = _run(work, tensorboard, made_for)
-                    else:  # it was finished for the same, or by another process a moment ago: then this is the next run
+                    else:  # finished for this job, or just now by another process: then the next round starts a new run
                         result = _result_for(made_for, folder)
                     _remove_what_can_be_made_again(folder)
                 finally:
@@ -242,7 +244,7 @@ def run_training(
 
 
 def _finished_for(made_for: str, data: Path, config: RunConfig) -> Path | None:
-    """Return the folder of the finished run that was made for ``made_for``, with its bundle; None: there is none."""
+    """Return the folder of a finished run that was made for ``made_for`` and still has its bundle; else None."""
     for folder in finished_folders(data, config) if made_for else ():
         result = _result_for(made_for, folder)
         if result is not None and _bundle_of(result, data).is_file():
@@ -251,7 +253,7 @@ def _finished_for(made_for: str, data: Path, config: RunConfig) -> Path | None:
 
 
 def _result_for(made_for: str, folder: Path) -> dict[str, Any] | None:
-    """Return the result of a finished run; None where it was made for something else, or is damaged."""
+    """Return the result of a finished run; None if it was made for something else, or is damaged."""
     try:
         result = json.loads((folder / RESULT).read_text())
     except ValueError:
@@ -260,7 +262,7 @@ def _result_for(made_for: str, folder: Path) -> dict[str, Any] | None:
 
 
 def _bundle_of(result: Mapping[str, Any], data: Path) -> Path:
-    """Return the path of the bundle on this machine: the run may have been another's."""
+    """Return the path of the bundle on this machine; the run may come from another one."""
     bundle = Path(result["bundle"])
     return data / "models" / bundle.parent.name / bundle.name
 
@@ -275,7 +277,7 @@ def _remove_what_can_be_made_again(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class _Work:
-    """The run at work."""
+    """The objects that all stages of a run share."""
 
     config: RunConfig
     data: Path
@@ -297,7 +299,7 @@ def _run(work: _Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
     left = remaining(plan.requests, work.library)
     outlook = RunEta(reporter, estimated_s(config, plan.clips, plan.requests, left, to_hear), plan.estimate_s)
     with clock.stage("synthesize"):
-        # An engine that has spoken all its clips need not be there any more.
+        # An engine that has spoken all its clips need not be available any more.
         engines = ready_engines(tuple(plan.engines), config.language)[0] if left else {}
         generated = generate(plan, engines, work.library, reporter)
     outlook.over("synthesize")
@@ -313,7 +315,7 @@ def _run(work: _Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
     compared = {"compared": before.compared(made)} if before is not None else {}
     report = build_report(plan, clips, made, generated, _foundation(config, made.detector) | compared)
     if config.devices:
-        reporter.log(verdict_of(report).sentence)  # detectors for devices take some minutes more
+        reporter.log(verdict_of(report).sentence)  # detectors for devices take several more minutes
     outlook.over("train")
     devices = _for_devices(work, made.detector, report, plan, clips, generated, outlook)
     with clock.stage("bundle"):
@@ -341,7 +343,7 @@ def _run(work: _Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
 
 
 def _retraining(work: _Work) -> Retraining:
-    """Return the retraining that a run is. Raises HarkError for any obstacle, before anything is made."""
+    """Return the retraining that the run performs. Raises HarkError for any obstacle, before anything is made."""
     from pipeline.training.clips.examples import untrained_detector
 
     config = work.config
@@ -357,7 +359,7 @@ def _retraining(work: _Work) -> Retraining:
 
 
 def _planned(work: _Work) -> Plan:
-    """Return the plan of the run; before it is made, the library is mined for it."""
+    """Return the run's plan; the library is mined before a new one is made."""
     file, config = work.folder / "plan.json", work.config
     plan = load_plan(file)
     if plan is not None:
@@ -383,8 +385,10 @@ def _for_devices(
     generated: GenerationReport,
     outlook: RunEta,
 ) -> dict[str, DeviceDetector]:
-    """Make the detectors beside the run's own; the report lists those that could not be made. One of size standard
-    comes first, since it teaches the others."""
+    """Make the detectors beside the run's own; the report lists those that could not be made.
+
+    A detector of size standard comes first, since it teaches the others.
+    """
     config, place = plan.config, work.folder / DEVICES_FOLDER
     devices: dict[str, DeviceDetector] = {}
     report["devices_left_out"] = []
@@ -416,7 +420,7 @@ def _for_devices(
 def _small(
     work: _Work, plan: Plan, clips: pd.DataFrame, generated: GenerationReport
 ) -> tuple[Detector, DeviceDetector]:
-    """Make the detector of size standard beside a large one; its bundle is a folder in that one's."""
+    """Make the detector of size standard beside a large one; its bundle is a folder in the large one's."""
     from pipeline.training.measuring.report import build_report
     from pipeline.training.packing.bundle import bundle_contents
 
@@ -432,7 +436,7 @@ def _small(
 
 
 def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library: Library, reporter: Reporter) -> None:
-    """Cut the phrase, and what resembles it, out of the library's recordings of people; the plan finds the cuts."""
+    """Cut the phrase, and what resembles it, out of the library's recordings of people, where the plan finds them."""
     if not config.mining or base_language(config.language) != BACKBONE_LANGUAGE:
         return  # the aligner, too, was trained on English only
     where = ClipQuery(language=config.language, imported=True, slices=False, text_known=True)
@@ -452,8 +456,7 @@ def _mine(config: RunConfig, texts: Mapping[str, Sequence[PhraseText]], library:
 
 
 def _clips(plan: Plan, work: _Work) -> pd.DataFrame:
-    """Return the run's clips (:data:`pipeline.training.clips.examples.CLIP_COLUMNS`). Raises HarkError: they are too
-    few."""
+    """Return the run's clips (``CLIP_COLUMNS`` of ``clips.examples``). Raises HarkError: they are too few."""
     from model.dataset import store_is_complete
     from pipeline.training.clips.examples import clip_table
 
@@ -467,8 +470,11 @@ def _clips(plan: Plan, work: _Work) -> pd.DataFrame:
 
 
 def _heard(work: _Work, clips: pd.DataFrame, before: Retraining | None = None) -> tuple[Any, FeatureStore]:
-    """Return the detector that a run begins with, and its features of the clips; made once in the run's folder. A
-    detector that learns is trained from the start, with the marked clips among its own."""
+    """Return the detector that a run begins with, and its features of the clips; made once in the run's folder.
+
+    A retraining begins with the previous version, but a network that learns the phrase is trained from the start.
+    Marked clips are among those that a detector learns from.
+    """
     from model.checkpoint import load_checkpoint, save_checkpoint
     from model.dataset import store_is_complete
     from model.gpu import complaint

@@ -43,8 +43,10 @@ TRAINING_KINDS = ("train", "retrain")  # of jobs that make a version
 
 
 def configuration(**choices: Any) -> RunConfig:
-    """Return the run's configuration with the phrase normalized. Raises HarkError if it cannot be trained, TypeError
-    for a name that is not a user's choice (:data:`pipeline.training.planning.config.CHOICES`)."""
+    """Return the run's configuration with the phrase normalized. Raises HarkError if it cannot be trained.
+
+    Raises TypeError for a name that is not a user's choice (:data:`pipeline.training.planning.config.CHOICES`).
+    """
     from pipeline.training.run import prepare
 
     return prepare(chosen(USUAL, choices))

@@ -1,1 +1,1 @@
-"""A run's clips, from the speech engines and out of recordings, and the examples that are built of them."""
+"""A run's clips, from the speech engines and cut out of recordings, and the examples built from them."""

@@ -1,4 +1,4 @@
-"""The table of a run's clips, and the examples that are built of them."""
+"""The table of a run's clips, and the examples that are built from them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from pipeline.training.planning.splits import SPLITS
 
 WINDOW_S = (0.8, 3.0)  # shortest and longest window of the recurrent layer, seconds
 WINDOW_MARGIN_S = 0.25
-BACKBONE_DELAY_S = 0.12  # a causal backbone outputs a phone so much later
+BACKBONE_DELAY_S = 0.12  # a causal backbone outputs a phone this much later
 SLOWEST = 0.85 * 0.95  # speed and tempo together, nearly at their slowest
 MEASURED_CLIPS = 200  # positives whose length is measured
 NOISE_BLOCKS = 40  # of 12 s without speech
@@ -55,7 +55,7 @@ EXAMPLE_COLUMNS = ("label", "bucket", "engine", "voice", "speaker", "clip_id", "
 
 
 def clip_row(library: Library, clip: Clip, bucket: str, split: str, reused: bool, parent: Clip | None = None) -> Row:
-    """Return a row of a run's table of clips; ``parent`` is the recording that a cut was cut out of."""
+    """Return a row of a run's table of clips; ``parent`` is the recording that a cut comes from."""
     source = parent.source if parent else clip.source
     place = clip.settings if clip.engine == MINED else {}
     return {
@@ -78,8 +78,10 @@ def clip_row(library: Library, clip: Clip, bucket: str, split: str, reused: bool
 
 
 def clip_table(plan: Plan, library: Library) -> pd.DataFrame:
-    """Return the clips of a run, a row each, with :data:`CLIP_COLUMNS`: those that its plan chose, and those that were
-    spoken for it. Clips that were rejected since, or could not be spoken, are left out."""
+    """Return the clips of a run, a row each (:data:`CLIP_COLUMNS`): those that its plan chose, and those spoken for it.
+
+    Clips that were rejected since, or could not be spoken, are left out.
+    """
     chosen = {clip.id: clip for clip in library.clips([planned.clip_id for planned in plan.clips])}
     cut_out_of = [clip.parent_id for clip in chosen.values() if clip.parent_id is not None]
     parents = {parent.id: parent for parent in library.clips(cut_out_of)}
@@ -98,7 +100,7 @@ def clip_table(plan: Plan, library: Library) -> pd.DataFrame:
 
 
 def window_seconds(clips: pd.DataFrame, phrase: str) -> tuple[float, float]:
-    """Return the window that holds the phrase as slowly as it is trained, and the phrase's median length, seconds."""
+    """Return the window that holds the slowest phrase in training, and the phrase's median length, both in seconds."""
     alone = clips[(clips["bucket"] == "positive") & (clips["text"] == phrase)]
     sample = alone["path"].sample(min(MEASURED_CLIPS, len(alone)), random_state=0)
     lengths = np.asarray([s for s in map(spoken_seconds, sample) if s > 0])
@@ -112,7 +114,7 @@ def untrained_detector(config: RunConfig, window_s: float, rescored: bool) -> De
     """Return the detector that a run begins with, for a phrase that fits into ``window_s`` seconds.
 
     Args:
-        rescored: a large detector asks a decoder for the phrase, too.
+        rescored: whether a large detector also asks a decoder for the phrase.
     """
     import torch
 
@@ -151,7 +153,7 @@ def plan_examples(
 
     Args:
         variants: augmented versions of each aligned clip that is trained on; 0: nothing is trained.
-        bitrate: of Opus, bit/s, which they are encoded with where ordinary speech was; 0: none.
+        bitrate: of Opus [bit/s], through which training clips go if ordinary speech did; 0: not encoded.
         receptive_samples: audio that a detector needs before a clip's end.
         phrase_s: the phrase's length, seconds.
     """
@@ -221,7 +223,7 @@ def _streams(
 
 
 def device_samples() -> int:
-    """Return the most samples that one score of any detector for a device depends on."""
+    """Return the largest number of samples that one score of any detector for a device depends on."""
     from model.devices.microwakeword import MicroConfig
     from model.devices.openwakeword import OpenWakeWordConfig
 
@@ -229,8 +231,7 @@ def device_samples() -> int:
 
 
 def device_examples(config: RunConfig, clips: pd.DataFrame, data: Path, need: int) -> ExamplePlan:
-    """Return the examples of every detector for a device and of their teacher; ``need``: the most samples that one
-    score of any of them depends on."""
+    """Return the examples of all detectors for devices and their teacher; ``need``: samples behind a score, at most."""
     _, phrase_s = window_seconds(clips, config.phrase)
     return plan_examples(config, clips, data / NOISE_FOLDER, need, phrase_s, VARIANTS, BITRATE)
 
@@ -243,7 +244,7 @@ def build_store(
     folder: Path,
     progress: Progress,
 ) -> FeatureStore:
-    """Build examples, and pieces of negative speech, into a feature store, as a detector's front end gives them.
+    """Build a feature store of examples and pieces of negative speech, as a detector's front end computes them.
 
     Args:
         models: folder for the files of the front end.

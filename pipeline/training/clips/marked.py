@@ -15,7 +15,7 @@ from db.records import Clip
 if TYPE_CHECKING:
     from model.detector import Detector
 
-CORPUS = "inbox"  # of the source of marked clips
+CORPUS = "inbox"  # in the source of marked clips
 FALSE_ALARM_OF = "false_alarm_of"  # setting of a clip: the phrase that a detector took it for
 PADDING_S = (1.5, 0.5)  # of near-silence before and after a marked clip
 
@@ -35,13 +35,13 @@ def marked_false_alarms(library: Library, phrase: str) -> list[Clip]:
 
 
 def marked_misses(library: Library, phrase: str, language: str) -> list[Clip]:
-    """Return the clips that people marked as the phrase, missed, newest first."""
+    """Return the clips that people marked as misses of the phrase, newest first."""
     clips = [clip for clip in library.with_source(CORPUS) if clip.state == "ready" and "role" in clip.settings]
     return [clip for clip in reversed(clips) if (clip.text_normalized, clip.language) == (phrase, language)]
 
 
 def marked_audio(library: Library, phrase: str, language: str) -> Marked:
-    """Return all errors that were marked of a phrase."""
+    """Return all errors that people marked for a phrase."""
     return Marked(
         [library.read_audio(clip) for clip in marked_false_alarms(library, phrase)],
         [library.read_audio(clip) for clip in marked_misses(library, phrase, language)],

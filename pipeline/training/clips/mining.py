@@ -31,11 +31,11 @@ from pipeline.training.planning.splits import real_speaker
 ENGINE = "mined"  # of cuts in the library: a run counts and uses them only where it asks for them
 MARGIN_S = 0.1  # before and after the phrase; boundaries are 20 ms off in the median, 70 ms in one of ten
 FADE_S = 0.008  # at both ends of a cut, so that no click marks the cut
-PHONE_S = (0.03, 0.30)  # shortest and longest phone on average [seconds]
+PHONE_S = (0.03, 0.30)  # least and greatest average length of a phone [seconds]
 QUIETER_DB = 30.0  # a first or last third that is quieter than the loudest moment by this holds no speech
-AT_A_TIME = 100  # recordings searched before the next look whether that is enough
+AT_A_TIME = 100  # recordings searched before the next check whether that is enough
 POWER_S = 0.02  # pieces in which loudness is measured
-# exp(-nats a phone) by which a phrase is less probable than the model's best path: above 0.2, 1 % of cuts of wrong
+# exp(-nats per phone) by which a phrase is less probable than the model's best path: above 0.2, 1 % of cuts of wrong
 # words pass and 95 % of right ones (read speech that the model was not trained on).
 LEAST_CONFIDENCE = 0.2
 ENGLISH_ENDINGS = ("s", "'s", "es", "d", "ed", "ing")
@@ -175,8 +175,8 @@ def word_forms(keyphrase: Keyphrase) -> tuple[str, ...]:
 def mined_clips(library: Library, texts: Sequence[str], language: str = "en", method: str = VITERBI) -> list[Clip]:
     """Return the cuts of these texts that the library holds, from this mining or an earlier one, in order of id.
 
-    Cuts below the usual confidence, which are for looking at, are left out, and of a place that was cut out twice only
-    one cut is taken: one by that ``method`` where there is one, and the first of these.
+    Cuts below the usual confidence, which are for inspection only, are left out. Of a place that was cut out twice,
+    only one cut is taken: the first by ``method``, or by the other method if there is none.
     """
     where = ClipQuery(language=language, slices=True, text_known=True)
     found: list[Clip] = []
@@ -288,15 +288,17 @@ def _places(
 
 
 def _balanced(places: list[_Place], config: MiningConfig) -> tuple[list[_Place], Counter[str]]:
-    """Return at most ``config.most`` places, the surest of each voice, none giving more than its share; and why others
-    were rejected."""
+    """Return at most ``config.most`` places, the surest of each voice, and the number left out by reason.
+
+    No voice gives more than its share.
+    """
     by_speaker: dict[str, list[_Place]] = {}
     for place in sorted(places, key=lambda p: (-p.confidence, p.clip.id, p.start_s)):
         by_speaker.setdefault(real_speaker(place.clip), []).append(place)
     sizes = [len(rows) for rows in by_speaker.values()]
     cap = speaker_cap(sizes, config.speaker_share)
     kept: list[_Place] = []
-    # In turns, so that the limit takes from the voices with the most places.
+    # In turns, so that the limit cuts the voices with the most places.
     for turn in range(min(cap, max(sizes, default=0))):
         kept += [rows[turn] for rows in by_speaker.values() if turn < len(rows)]
     left_out: Counter[str] = Counter()
@@ -310,7 +312,7 @@ def _balanced(places: list[_Place], config: MiningConfig) -> tuple[list[_Place],
 def speaker_cap(sizes: Sequence[int], share: float) -> int:
     """Return the most clips that one voice may give, so that none gives more than ``share`` of all.
 
-    With fewer voices than that takes, 1.5 times an even share.
+    With too few voices for that, each may give 1.5 times an even share.
     """
     if not sizes:
         return 0
@@ -383,8 +385,7 @@ def faded(audio: np.ndarray) -> np.ndarray:
 
 
 def loud_throughout(audio: np.ndarray) -> bool:
-    """Return whether the first and the last third of a word's audio [samples] hold sound, next to its loudest
-    moment."""
+    """Return whether the first and last third of a word's audio [samples] hold sound, next to its loudest moment."""
     size = int(POWER_S * SAMPLE_RATE)
     pieces = len(audio) // size
     if pieces < 3:

@@ -1,5 +1,4 @@
-"""Traces in runs of recordings that were deleted from their user's library: text and speaker in tables, ids in reports,
-features."""
+"""Removal of deleted recordings' traces from runs: text and speaker in tables, ids in reports, features."""
 
 from __future__ import annotations
 
@@ -25,7 +24,7 @@ class _GoesOn(HarkError):
 
 
 def forget_in_runs(data: Path, library: Library) -> None:
-    """Call :func:`forget_in_run` for all runs of a data folder; a run that is at work does it itself when it ends."""
+    """Call :func:`forget_in_run` for all runs of a data folder; a run in progress does it itself when it ends."""
     for table in sorted((data / "jobs").glob(f"*/{TABLE}")):
         try:
             with held(table.parent / "lock", lambda holder: _GoesOn(holder, "", ""), patience_s=0):
@@ -35,7 +34,7 @@ def forget_in_runs(data: Path, library: Library) -> None:
 
 
 def forget_in_run(folder: Path, library: Library) -> None:
-    """Remove a run's traces of recordings that are gone. A run that has not ended well makes its tables again."""
+    """Remove a run's traces of recordings that are gone. An unfinished run makes its tables again."""
     table = folder / TABLE
     rows = _rows(table)
     ids = {found for row in rows if (found := _recording_of(row))}

@@ -23,7 +23,7 @@ from db.records import NewClip
 from phrase_augmentation.normalize import normalize
 from pipeline.training.planning.plan import Plan, PlannedRequest, draw_voice, remaining, run_splits
 
-WAITING_CLIPS = 64  # clips that may wait for the library; engines pause when it is full
+WAITING_CLIPS = 64  # clips that may wait to be stored; engines pause at this number
 
 
 @dataclass
@@ -38,10 +38,10 @@ class GenerationReport:
 def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter: Reporter) -> GenerationReport:
     """Make the clips that the plan asks for and the library lacks. Stopped at any point, it resumes from there.
 
-    A request that fails is given once to a voice of another engine. An engine that stops is left out; the log names it.
+    A failed request is retried once by a voice of another engine. An engine that stops is left out; the log names it.
 
     Raises:
-        HarkError: not one clip could be made, or the disk is full or read-only.
+        HarkError: no clip at all could be made, or the disk is full or read-only.
     """
     report = GenerationReport()
     todo = remaining(plan.requests, library)
@@ -50,7 +50,7 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
     reporter.stage("synthesize", worded("Synthesizing %(n)d clips", n=len(todo)))
     with storing("speech synthesis"):
         folder = library.data_dir / "tmp" / f"speech-{plan.run}"
-        shutil.rmtree(folder, ignore_errors=True)  # of the same run, when it was killed
+        shutil.rmtree(folder, ignore_errors=True)  # left by the same run when it was killed
         folder.mkdir(parents=True)
     speaking = _Speaking(plan, engines, library, folder, report, reporter, Progress(reporter, len(todo)))
     try:
@@ -78,7 +78,7 @@ def generate(plan: Plan, engines: dict[str, Engine], library: Library, reporter:
 
 
 def _reassign(failed: list[PlannedRequest], plan: Plan, engines: dict[str, Engine]) -> list[PlannedRequest]:
-    """Return the failed requests with voices of other engines of the same split, where there is one."""
+    """Return the failed requests with voices of other engines in the same split, if there are any."""
     splits = run_splits(plan, engines)
     rng = np.random.default_rng((plan.config.seed, 3))
     result = []
@@ -160,7 +160,7 @@ class _Speaking:
                 continue
 
     def _arriving(self, left: dict[str, PlannedRequest], paces: dict[str, Pace]) -> Iterator[NewClip]:
-        """Give clips until every engine has ended, and take their requests out of ``left``."""
+        """Yield clips until every engine has ended, and remove their requests from ``left``."""
         while paces:
             try:
                 name, item = self.results.get(timeout=0.5)
@@ -192,7 +192,7 @@ class _Speaking:
 
 
 def _if_understood(clip: NewClip | FailedRequest) -> NewClip | FailedRequest:
-    """Return the clip if Hark's recognizer finds its text in it."""
+    """Return the clip if Hark's recognizer finds its text in it, else a failed request."""
     if isinstance(clip, FailedRequest):
         return clip
     from pipeline.training.scoring.keyword_scoring import LEAST_UNDERSTOOD, is_understood
@@ -203,7 +203,7 @@ def _if_understood(clip: NewClip | FailedRequest) -> NewClip | FailedRequest:
 
 
 def _new_clip(result: GeneratedClip | FailedRequest, engine: str, language: str) -> NewClip | FailedRequest:
-    """Return the library's record of a spoken clip; its file is read, brought to 16 kHz and removed."""
+    """Return the library's record of a spoken clip; its file is read, resampled to 16 kHz and removed."""
     if isinstance(result, FailedRequest):
         return result
     try:

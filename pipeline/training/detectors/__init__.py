@@ -1,1 +1,1 @@
-"""Making detectors of a run's clips: its own, those for devices and their teacher, the next version of one."""
+"""Detectors made from a run's clips: its own, those for devices and their teacher, and the next version of one."""

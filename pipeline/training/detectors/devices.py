@@ -1,5 +1,4 @@
-"""Detectors for devices: trained on a run's clips beside its own detector, and written as the files that devices
-load."""
+"""Detectors for devices: trained on a run's clips beside its own detector, and written as files that devices load."""
 
 from __future__ import annotations
 
@@ -34,13 +33,13 @@ if TYPE_CHECKING:
 
 NAMES = {"esphome": "ESPHome", "openwakeword": "openWakeWord"}
 STEP_SHARES = {"esphome": 1.0, "openwakeword": 0.67}  # of the effort's steps
-EIGHT_BIT_SHARE = 0.25  # of the steps: those with the numbers of the file
+EIGHT_BIT_SHARE = 0.25  # of the steps: those with the file's 8-bit numbers
 RANGE_WINDOWS = 256  # that set the ranges of 8 bits
-CUTOFF = 0.9  # probability to which a threshold is moved that 8 bits cannot resolve
+CUTOFF = 0.9  # probability to which a threshold is moved if 8 bits cannot resolve it
 HIGHEST_CUTOFF = 0.97
 TOLERANCE = {"esphome": 1.5 / 256, "openwakeword": 1e-3}  # between a file in its device's runtime and the detector here
 ARENA = 30_000  # bytes of memory that a device reserves for the network
-KERNEL_STEPS = 4  # of a logit's 8 bits: a computer's kernels differ so much from the reference, which devices run
+KERNEL_STEPS = 4  # of a logit's 8 bits: a computer's kernels differ this much from the reference, which devices run
 CHECKED_S = 20.0  # of sound
 
 
@@ -99,13 +98,13 @@ def make_for_device(
     reporter: Reporter,
     make_teacher: Callable[[], Teacher | None] = lambda: None,
 ) -> DeviceDetector:
-    """Train, calibrate, measure and write the detector for one of :data:`pipeline.training.planning.config.DEVICES`.
-    Stopped at any point, the same call goes on from there.
+    """Train, calibrate, measure and write a device's detector. Stopped at any point, the same call resumes from there.
 
     Args:
+        device: one of :data:`pipeline.training.planning.config.DEVICES`.
         clips: of the run (:data:`pipeline.training.clips.examples.CLIP_COLUMNS`).
         job: the run's folder for devices.
-        make_teacher: makes the teacher, in place of the labels of clips; called where it is needed.
+        make_teacher: makes the teacher, whose scores replace the labels of clips; called only if needed.
 
     Raises:
         NoRuntimeError: a package that the device's files need is missing.
@@ -187,7 +186,7 @@ def _heard(
 
 
 def file_name(phrase: str) -> str:
-    """Return the name of a phrase's files, without an ending: ASCII, with a digest where letters have none for it."""
+    """Return the name of a phrase's files without suffix: ASCII, with a digest where a letter has no ASCII form."""
     letters = unicodedata.normalize("NFKD", phrase.replace("ß", "ss"))
     name = re.sub(r"[^a-z0-9]+", "_", letters.encode("ascii", "ignore").decode().lower()).strip("_")
     lost = any(letter.isalnum() and not letter.isascii() for letter in letters)
@@ -206,7 +205,7 @@ def _windows(store: FeatureStore, detector: TrainedDetector, seed: int) -> np.nd
 
 
 def _within_8_bits(detector: Any, store: FeatureStore) -> Any:
-    """Return the detector with its threshold where probabilities of 8 bits still differ."""
+    """Return the detector with its threshold in the range where 8-bit probabilities still differ."""
     threshold = threshold_at(calibrated(detector, store)[1], DEFAULT_FA_PER_DAY)
     if threshold > HIGHEST_CUTOFF:
         detector = detector.lowered(float(logit(threshold) - logit(CUTOFF)))
@@ -239,9 +238,11 @@ def _esphome_files(detector: Any, config: RunConfig, name: str, cutoff: float) -
 
 
 def _whole_step(cutoff: float) -> int:
-    """Return the step of 8 bits that stands for a threshold on a device. A device fires where the mean of its last
-    outputs is above that, by a fraction of a step at the least: never below the threshold, for which false alarms were
-    counted."""
+    """Return the 8-bit step that stands for a threshold on a device.
+
+    A device fires where the mean of its last outputs exceeds that step, by at least a fraction of one: never below the
+    threshold, for which false alarms were counted.
+    """
     from model.devices.microwakeword import AVERAGED
 
     return math.ceil(256 * cutoff - 1 / AVERAGED)
@@ -259,11 +260,12 @@ def _sound(clips: pd.DataFrame) -> np.ndarray:
 
 
 def difference(detector: TrainedDetector, files: Mapping[str, bytes], audio: np.ndarray, cutoff: float) -> float:
-    """Return the largest difference between the probabilities of a device's files in its own runtime and the
-    detector's. For ESPHome only what exceeds :data:`KERNEL_STEPS` counts.
+    """Return the largest difference in probability between a device's files in its own runtime and the detector.
+
+    For ESPHome, only the excess over :data:`KERNEL_STEPS` counts.
 
     Args:
-        cutoff: the detector's score that the file gives as 0.5, in openWakeWord.
+        cutoff: the detector's score that openWakeWord's file gives as 0.5.
 
     Raises:
         NoRuntimeError: the runtime is not installed.

@@ -1,4 +1,4 @@
-"""A detector of any kind, made of a run's clips: features, training, thresholds, measurement."""
+"""A detector of any kind, made from a run's clips: features, training, thresholds, measurement."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ def settings_of_run(config: RunConfig) -> TrainConfig | None:
 
 
 def settings_of_device(device: str, steps: int, seed: int) -> TrainConfig:
-    """Return the training settings of a device's detector. Confusables are few in a batch: with more, people are
-    missed."""
+    """Return the training settings of a device's detector. With more confusables in a batch, it would miss people."""
     from model.dataset import BatchRecipe
     from model.train import TrainConfig
 
@@ -58,7 +57,7 @@ def hear(
     if store_is_complete(folder / "features"):
         return open_store(folder / "features", detector.config.stored.width)
     folder.mkdir(parents=True, exist_ok=True)
-    negatives = list(negatives)  # first: another run may be preparing them, an error that comes before any work
+    negatives = list(negatives)  # first: if another run is preparing them, the error comes before any work
     examples = plan_examples()
     reporter.stage("features", worded("Adding rooms and noise to %(n)d examples", n=len(examples.specs)))
     progress = Progress(reporter, len(examples.specs))
@@ -68,8 +67,10 @@ def hear(
 def learn(
     detector: Any, store: FeatureStore, settings: TrainConfig, folder: Path, reporter: Reporter
 ) -> tuple[Any, TrainResult]:
-    """Train a detector (:func:`model.train.train`). With the checkpoints in ``folder``, the same call resumes. Returns
-    the detector with the best weights, and the result of the training."""
+    """Train a detector (:func:`model.train.train`); with the checkpoints in ``folder``, the same call resumes.
+
+    Returns the detector with the best weights, and the result of the training.
+    """
     from model.checkpoint import load_checkpoint
     from model.train import TrainProgress, train
 

@@ -1,4 +1,4 @@
-"""A better version of a detector, made of the errors that people marked.
+"""A better version of a detector, made from the errors that people marked.
 
 A marked miss is a recording of the phrase like any other, which a TinyCRNN learns from. A marked false alarm becomes an
 *anti-keyword*: its phones are followed beside those of the phrase, and audio that sounds more like the anti-keyword
@@ -58,7 +58,7 @@ class AntiKeywords:
 
 @dataclass
 class Retraining:
-    """The version that a run improves, the errors that people marked in it, and the anti-keywords of them."""
+    """The version that a run improves, the errors that people marked in it, and the anti-keywords made from them."""
 
     run: str
     detector: Detector
@@ -68,9 +68,10 @@ class Retraining:
     anti_keywords: AntiKeywords = field(default_factory=AntiKeywords)
 
     def with_anti_keywords(self, detector: Any, store: FeatureStore) -> Any:
-        """Return the detector with anti-keywords of the marked false alarms; unchanged unless it is a keyphrase HMM.
-        The detector is calibrated for them: which utterances of the phrase it detects decides the cost of an
-        anti-keyword."""
+        """Return the detector with anti-keywords of the marked false alarms; unchanged unless it is a keyword HMM.
+
+        It is calibrated first, since an anti-keyword's cost is counted in utterances that it detects.
+        """
         from model.keyword_hmm import HMMDetector
 
         if not isinstance(detector, HMMDetector):
@@ -82,8 +83,7 @@ class Retraining:
         return detector.with_anti_keywords(found.phones, found.margin)
 
     def compared(self, made: Made) -> dict[str, Any]:
-        """Compare both versions on the same test streams, each at its own threshold, and on the marked errors;
-        ``better``: see :func:`is_better`."""
+        """Compare both versions, each at its own threshold, on the same test streams and on the marked errors."""
         old, new = (
             counted(detector, score_split(detector, made.store, "test"), threshold_at(thresholds, DEFAULT_FA_PER_DAY),
                     self.marked)
@@ -103,8 +103,10 @@ class Retraining:
 def find_anti_keywords(
     detector: HMMDetector, threshold: float, marked: Sequence[np.ndarray], store: FeatureStore
 ) -> AntiKeywords:
-    """Return anti-keywords of marked audio [samples], with the smallest margin at which the phrase is not lost to them
-    in the validation split. ``threshold``: from this score on an utterance is detected."""
+    """Return anti-keywords of marked audio [samples], with the smallest margin that the validation split allows.
+
+    Its utterances of the phrase must not be lost to them. ``threshold``: from this score on, one is detected.
+    """
     table = store.where(split="validation", label=1).reset_index(drop=True)
     return anti_keywords_of(detector, threshold, marked, lambda with_them: _best_scores(with_them, store, table))
 
@@ -115,12 +117,14 @@ def anti_keywords_of(
     marked: Sequence[np.ndarray],
     best_scores: Callable[[HMMDetector], np.ndarray],
 ) -> AntiKeywords:
-    """Return anti-keywords as :func:`find_anti_keywords` does. ``best_scores`` [utterances]: the scores that a detector
-    gives the utterances that must not be lost."""
+    """Return anti-keywords as :func:`find_anti_keywords` does.
+
+    ``best_scores`` returns a detector's scores [utterances] of the utterances that must not be lost.
+    """
     if not marked:
         return AntiKeywords()
     ways = detector.config.pronunciations
-    marked = sorted(marked, key=lambda audio: not fires(detector, audio, threshold))  # near-misses only after those
+    marked = sorted(marked, key=lambda audio: not fires(detector, audio, threshold))  # near misses come last
     as_heard = [_as_heard(detector, audio) for audio in marked]
     alike = sum(phones in ways for phones in as_heard)
     phones = tuple(dict.fromkeys(p for p in as_heard if len(p) >= SHORTEST_ANTI_KEYWORD and p not in ways))[

@@ -1,7 +1,9 @@
-"""The teacher of detectors for devices: a detector of size *standard* scores the audio that they are trained on, and
-they learn its scores and not the labels of clips (knowledge distillation, Hinton and others 2015). It has been trained
-on people, so they learn from it how near any speech comes to the phrase; from labels they learn the voices of the
-engines."""
+"""The teacher of detectors for devices: a detector of size *standard*.
+
+It scores the audio that they are trained on, and they learn its scores instead of the labels of clips (knowledge
+distillation, Hinton and others 2015). It was trained on people, so they learn from it how near any speech comes to the
+phrase; from labels they learn the voices of the engines.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from pipeline.training.clips.examples import ExamplePlan
 
 LEVEL = -2.5  # match score that becomes a logit of 0
-SLOPE = 3.0  # logits a unit of match score ...
+SLOPE = 3.0  # logits per unit of match score ...
 BOUND = 8.0  # ... to at most this, either way
 SAME = ["clip_id", "bucket", "condition", "engine", "speaker"]  # columns of the same example for two detectors
 
@@ -37,7 +39,7 @@ class Teacher:
     """
 
     def __init__(self, detector: FusedDetector, store: FeatureStore, examples: ExamplePlan) -> None:
-        """``store``: its stored frames of these examples, at least those of the split ``train``."""
+        """Prepare the teacher; ``store``: its stored frames of the examples, at least those of the split ``train``."""
         self._detector, self._store, self.examples = detector, store, examples
 
     @cached_property
@@ -51,8 +53,10 @@ class Teacher:
         return in_batches(detector.matches, pieces, detector.config.stored, detector.batch_frames)
 
     def soft_logits(self, store: FeatureStore, stored: StoredFrames) -> np.ndarray:
-        """Return logits [total] for the frames of a device's store of the same examples: the score of what ends with
-        each frame; NaN where too little audio precedes it, and beyond the split ``train``."""
+        """Return logits [total] for the frames of a device's store of the same examples.
+
+        Each is the score of the audio that ends with its frame; NaN where that is too short, and outside ``train``.
+        """
         rows: Any = store.where(split="train")
         if self._store.where(split="train")[SAME].to_numpy().tolist() != rows[SAME].to_numpy().tolist():
             raise ValueError("teacher and student have heard different examples")
@@ -72,8 +76,9 @@ class Teacher:
 def make_teacher(
     detector: Any, config: RunConfig, clips: pd.DataFrame, data: Path, job: Path, reporter: Reporter
 ) -> Teacher | None:
-    """Return the detector of size standard that the run has made; else train one. None where a run of that size would
-    have no network. Stopped at any point, the same call resumes from there.
+    """Return the run's detector of size standard; else train one, and resume that where it was stopped.
+
+    None where a run of that size would have no network.
 
     Args:
         detector: of the run, trained and calibrated.

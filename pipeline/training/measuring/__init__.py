@@ -1,1 +1,1 @@
-"""Detectors on a test: figures, the report, its sentences and verdict, versions compared."""
+"""Detectors on a test: figures, the report, its sentences and verdict, comparisons of versions."""

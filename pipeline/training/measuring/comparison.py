@@ -1,8 +1,8 @@
-"""Versions of one detector on one stream, so that their figures can be set side by side.
+"""Versions of one detector on one stream, so that their figures can be compared.
 
 Each version was measured on the test of its own run, and the tests of two runs differ. Here all of them score the same:
 every recording that is in the test of one and in the training of none, the takes that none was trained on,
-and the test part of the negative set where all of them stand on its backbone. Each is at its own threshold.
+and the test part of the negative set if all of them use its backbone. Each is at its own threshold.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Trained:
     threshold: float
     clips: pd.DataFrame  # pipeline.training.clips.examples.CLIP_COLUMNS
     config: RunConfig
-    negatives: dict[str, Any]  # the negative set by its report; empty without one
+    negatives: dict[str, Any]  # the negative set, as in its report; empty without one
 
 
 def version_before(data: Path, run: str) -> tuple[Detector, dict[str, Any]]:
@@ -108,8 +108,7 @@ def counted(detector: Detector, test: ScoredSplit, threshold: float, marked: Mar
 
 
 def compare_versions(runs: Sequence[str], data: Path, reporter: Reporter) -> dict[str, Any]:
-    """Measure the detectors of finished runs, newest first, on one stream; the result is also stored as
-    :data:`COMPARISON`.
+    """Measure the detectors of finished runs, newest first, on one stream; store the result as :data:`COMPARISON`, too.
 
     Returns:
         ``asked`` (the runs), ``stream`` (its contents), ``versions`` (figures of each, in the given order),
@@ -215,10 +214,10 @@ def _open(runs: Sequence[str], data: Path) -> tuple[list[Trained], dict[str, str
 def unheard(versions: Sequence[Trained], library: Library, config: RunConfig) -> pd.DataFrame:
     """Return the clips (:data:`CLIP_COLUMNS`, all in the split "test") that none of the versions was trained on.
 
-    Neither the recording nor anybody who speaks in it was in the training or the validation of one of them. Texts need
+    Neither the recording nor anybody who speaks in it was in the training or validation of any of them. Texts need
     no such rule: ``pipeline.training.planning.splits.split_of`` puts a confusable into the same split in every run.
     """
-    from pipeline.training.clips.examples import CLIP_COLUMNS, clip_row  # torch comes with it
+    from pipeline.training.clips.examples import CLIP_COLUMNS, clip_row  # imports torch
 
     table = pd.concat([version.clips for version in versions], ignore_index=True)
     known = {clip.id: clip for clip in library.clips(set(table["clip_id"].tolist()))}
@@ -230,7 +229,7 @@ def unheard(versions: Sequence[Trained], library: Library, config: RunConfig) ->
     for row in table[table["split"] == "test"].to_dict("records"):
         clip = known.get(row["clip_id"])
         if clip is not None and _usable(clip, seen, library):
-            # The newest version's row; its path is of the machine that trained.
+            # The newest version's row; its path belongs to the machine that trained.
             rows.setdefault(clip.id, {**row, "path": str(library.file(clip))})
     for take in kept_takes(library, phrase=config.phrase, language=config.language):
         if _usable(take, seen, library):
@@ -248,8 +247,10 @@ def _usable(clip: Clip, seen: set[str], library: Library) -> bool:
 
 
 def _examples(versions: Sequence[Trained], clips: pd.DataFrame, noise: Path) -> ExamplePlan:
-    """Return the examples of all versions: the phrase alone in quiet and in noise, or among other speech across a room
-    that no version was trained in."""
+    """Return the examples of all versions: the phrase alone in quiet and in noise, or among other speech across a room.
+
+    No version was trained in that room.
+    """
     from pipeline.training.clips.examples import plan_examples, window_seconds
 
     seed = 1 + max(version.config.seed for version in versions)
@@ -260,7 +261,7 @@ def _examples(versions: Sequence[Trained], clips: pd.DataFrame, noise: Path) -> 
 
 
 def _by_stored_frames(versions: Sequence[Trained]) -> list[list[Trained]]:
-    """Return the versions in groups for which the same frames are stored, once."""
+    """Group the versions that share stored frames."""
     groups: dict[Hashable, list[Trained]] = {}
     for version in versions:
         groups.setdefault(version.detector.stored_id, []).append(version)
@@ -268,8 +269,8 @@ def _by_stored_frames(versions: Sequence[Trained]) -> list[list[Trained]]:
 
 
 def _negatives_in_common(versions: Sequence[Trained]) -> Negatives | None:
-    """Return the real speech that ships, where all versions were made with it as it is now, by one front end."""
-    from pipeline.training.negatives.shipped import negatives_of  # torch comes with it
+    """Return the real speech that ships if all versions used it as it is now, with one front end; else None."""
+    from pipeline.training.negatives.shipped import negatives_of  # imports torch
 
     negatives = negatives_of(versions[0].config, math.inf)
     about = negatives.about()
@@ -280,10 +281,10 @@ def _negatives_in_common(versions: Sequence[Trained]) -> Negatives | None:
 def _store(
     detector: Detector, examples: ExamplePlan, negatives: Iterable[NegativePiece], folder: Path, progress: Progress
 ) -> FeatureStore:
-    """Return the features of the stream for a detector, and for all with its stored frames."""
+    """Return the features of the stream for a detector; all with the same stored frames share them."""
     from pipeline.training.clips.examples import build_store
 
-    shutil.rmtree(folder, ignore_errors=True)  # of one that was killed
+    shutil.rmtree(folder, ignore_errors=True)  # left by a comparison that was killed
     folder.mkdir(parents=True)
     return build_store(detector, examples, negatives, folder, folder, progress)
 

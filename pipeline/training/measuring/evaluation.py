@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from model.train import TrainResult
 
 FA_PER_DAY = (0.5, 1.0, 2.0, 5.0, 12.0, 24.0, 48.0, 240.0)  # rates that the manifest has thresholds for
-DEFAULT_FA_PER_DAY = 12.0  # 0.5 an hour: the rate that the field reports miss rates at
+DEFAULT_FA_PER_DAY = 12.0  # 0.5 an hour: the rate at which miss rates are usually reported
 REAL_ENGINES = ("corpus", "mined")  # of clips that people spoke: whole recordings, and cuts out of them
 REPORTED_FA_PER_HOUR = (0.1, 0.5, 2.0)
 FOOLED_BY = 5  # confusables that a summary names
-# Logits that a threshold rises by where false alarms become e times rarer and ordinary speech needs no rise.
-# Confusables become e times rarer in twice as many (docs/results.md); to follow them would cost most of the phrase.
+# A threshold rises by so many logits for false alarms e times rarer where ordinary speech needs no rise. Confusables
+# become e times rarer in twice as many (docs/results.md); following them would cost most of the phrase.
 CONFUSABLE_SCALE = 1.0
-MOST_LOST = 0.1  # of the phrase, that a floor against confusables may cost
+MOST_LOST = 0.1  # share of the phrase that a floor against confusables may cost
 HIGHEST_LOGIT = 20.0  # of a threshold: programs that run a bundle cannot resolve higher ones
 
 
@@ -47,13 +47,14 @@ class ScoredSplit:
         return [self.streams[i] for i in np.flatnonzero(mask)]
 
     def utterances(self, mask: np.ndarray) -> int:
-        """Return the number of clips that the rows of ``mask`` [rows] are renderings of: most have a quiet and a noisy
-        one."""
+        """Return the number of clips in the rows of ``mask`` [rows]; most clips have a quiet and a noisy rendering."""
         return int(self.table["clip_id"][mask].nunique())
 
     def distinct_hours(self, mask: np.ndarray) -> float:
-        """Return the hours of the rows that ``mask`` [rows] selects. Sound that is rendered quiet, in noise and across
-        a room counts once: false alarms in it are not independent of each other."""
+        """Return the hours of the rows that ``mask`` [rows] selects, each sound counted once.
+
+        False alarms in its quiet, noisy and distant renderings are not independent of each other.
+        """
         hours: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         rows = self.table[mask]
         for engine, condition, stream in zip(rows["engine"], rows["condition"], self.pick(mask)):
@@ -61,12 +62,12 @@ class ScoredSplit:
         return float(sum(max(by_condition.values()) for by_condition in hours.values()))
 
     def alarm_rate(self, mask: np.ndarray, alarms: int) -> dict[str, float | None]:
-        """Return the rate of so many false alarms in the selected rows, an hour; its interval counts distinct hours."""
+        """Return the hourly rate of so many false alarms in the selected rows; its interval counts distinct hours."""
         heard = sum(stream.hours for stream in self.pick(mask))
         return metrics.alarm_rate(alarms, heard, self.distinct_hours(mask)).as_dict()
 
     def miss_rate(self, mask: np.ndarray, threshold: float) -> dict[str, float | None]:
-        """Return the share missed of the selected rows, which hold the phrase; its interval counts utterances."""
+        """Return the missed share of the selected rows, which hold the phrase; its interval counts utterances."""
         return metrics.miss_rate_at(self.pick(mask), threshold, self.utterances(mask)).as_dict()
 
     @property
@@ -84,8 +85,7 @@ class ScoredSplit:
         return self.table["engine"].isin(RULE_BASED).to_numpy()
 
     def _nearest(self, mask: np.ndarray) -> np.ndarray:
-        """Return the masked segments by people and by the voices nearest to them (neural and spliced); all where there
-        are none."""
+        """Return the masked segments by people and voices near to them (neural, spliced); all if there are none."""
         near = mask & ~self._by_robots
         return near if near.any() else mask
 
@@ -162,15 +162,14 @@ def score_split(detector: Detector, store: FeatureStore, split: str) -> ScoredSp
 
 
 def calibrate(validation: ScoredSplit, rates: Sequence[float] = FA_PER_DAY, least: float = 0.0) -> list[dict[str, Any]]:
-    """Return thresholds for ``rates`` (false alarms a day), from the validation split's ordinary sound, in ascending
-    order.
+    """Return thresholds for ``rates`` (false alarms a day, ascending), from the validation split's ordinary sound.
 
-    A rarer false alarm never has a lower threshold, whatever the tail's fit says; below the default rate it has a
-    higher one. A threshold that its rate does not need is ``raised``.
+    A lower rate never has a lower threshold, whatever the tail's fit says; below the default rate it has a higher one.
+    A threshold that is higher than its rate needs is ``raised``.
 
     Args:
-        least: the floor of the default threshold, against confusables. Where it holds, ordinary speech says nothing of
-            stricter settings: each lets through fewer confusables (:data:`CONFUSABLE_SCALE`).
+        least: the floor of the default threshold, against confusables. Where it holds, ordinary speech cannot set
+            stricter thresholds: each lets through fewer confusables (:data:`CONFUSABLE_SCALE`).
     """
     streams = validation.pick(validation.ordinary)
     rows: list[dict[str, Any]] = []
@@ -198,9 +197,9 @@ def threshold_at(thresholds: Sequence[dict[str, Any]], fa_per_day: float) -> flo
 def calibrated(detector: Any, store: FeatureStore) -> tuple[Any, list[dict[str, Any]], ScoredSplit]:
     """Return the detector, its thresholds, and the validation split that they come from.
 
-    A keyphrase HMM is moved so that its default threshold is 0.5: the phrase is followed through the split once, and
+    A keyword HMM is shifted so that its default threshold is 0.5: the phrase is followed through the split once, and
     the line from match score to logit is set afterwards. No default threshold lies below the match score
-    ``detector.least``, however rare false alarms are there, unless that costs more than :data:`MOST_LOST` of the
+    ``detector.least``, however rare false alarms are there, unless that floor costs more than :data:`MOST_LOST` of the
     utterances close and quiet.
     """
     from model.detector import as_streams, in_batches
@@ -233,8 +232,7 @@ def calibrated(detector: Any, store: FeatureStore) -> tuple[Any, list[dict[str, 
 
 
 def at_threshold(test: ScoredSplit, threshold: float) -> dict[str, Any]:
-    """Return a detector's figures at that threshold: false alarms in ordinary sound, misses by condition, confusables
-    accepted."""
+    """Return a detector's figures at a threshold: false alarms, misses by condition, confusables accepted."""
     negatives = test.pick(test.ordinary)
     alarms = metrics.count_false_alarms(negatives, threshold)
     return {
@@ -252,8 +250,7 @@ def at_threshold(test: ScoredSplit, threshold: float) -> dict[str, Any]:
 def measure(
     test: ScoredSplit, thresholds: Sequence[dict[str, Any]], validation: ScoredSplit, language: str = "en"
 ) -> dict[str, Any]:
-    """Return the results on the test split, which neither training nor the choice of checkpoint and thresholds has
-    used."""
+    """Return the results on the test split, which no training and no choice of checkpoint or thresholds has used."""
     negatives = test.pick(test.ordinary)
     hours = sum(s.hours for s in negatives)
     condition = test.table["condition"].to_numpy()
@@ -305,7 +302,7 @@ def _misses_by(split: ScoredSplit, columns: list[str], threshold: float) -> list
 
 
 def _unnamed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows with a number for each person: a report is in the bundle, which others get."""
+    """Replace people's names with numbers: the report is in the bundle, which others get."""
     real = [row for row in rows if row["engine"] in REAL_ENGINES]
     people = list(dict.fromkeys(row["speaker"] for row in real))
     return [{**row, "speaker": f"#{people.index(row['speaker']) + 1}"} if row in real else row for row in rows]
@@ -326,8 +323,7 @@ def _alarms_by(split: ScoredSplit, threshold: float) -> list[dict[str, Any]]:
 
 
 def _accepted(split: ScoredSplit, threshold: float) -> tuple[dict[int, bool], dict[str, float | None]]:
-    """Return for each confusable, by its row, whether it was taken for the phrase, and the share; the interval counts
-    utterances."""
+    """Return which confusables, by row, were taken for the phrase, and their share; its interval counts utterances."""
     fired = {int(i): bool((split.streams[i].scores >= threshold).any()) for i in np.flatnonzero(split.confusables)}
     utterances = split.utterances(split.confusables)
     accepted = sum(fired.values()) * utterances / max(1, len(fired))
@@ -335,16 +331,17 @@ def _accepted(split: ScoredSplit, threshold: float) -> tuple[dict[int, bool], di
 
 
 def accepted_confusables(split: ScoredSplit, threshold: float, language: str = "en") -> dict[str, Any]:
-    """Return the number of confusables that were taken for the phrase, and their texts: first those most likely to be
-    spoken and accepted, by how common their words are and how often they were accepted."""
+    """Return the number of confusables that were taken for the phrase, and their texts, the likeliest first.
+
+    A text is likely if its words are common and it was often accepted.
+    """
     fired, rate = _accepted(split, threshold)
     by_text: dict[str, list[bool]] = {}
     for index, accepted in fired.items():
         by_text.setdefault(str(split.table.loc[index, "text"]), []).append(accepted)
 
     def likelihood(text: str) -> float:
-        """Return log10 of how often a text is spoken, as if words were independent, times the share that was
-        accepted."""
+        """Return log10 of a text's frequency, as if its words were independent, times the share that was accepted."""
         return sum(zipf(word, language) - 9.0 for word in text.split()) + math.log10(np.mean(by_text[text]))
 
     order = sorted((text for text in by_text if any(by_text[text])), key=lambda text: (-likelihood(text), text))

@@ -35,7 +35,7 @@ WORST_SPEAKERS = 15  # shown in the page; report.json has all
 def build_report(
     plan: Plan, clips: pd.DataFrame, made: Made, generated: GenerationReport, foundation: Mapping[str, Any]
 ) -> Report:
-    """Return all that is known about a run, as plain JSON values.
+    """Return everything known about a run, as plain JSON values.
 
     Args:
         foundation: facts about the shipped weights that the run built on, and about the previous version:
@@ -143,11 +143,11 @@ def html_report(report: Mapping[str, Any], say: Say = str, language: str = "en")
     """Render the report as one self-contained page.
 
     Args:
-        say: gives sentences in the reader's language; English without it.
+        say: puts a sentence into the reader's language; English by default.
         language: the page's.
 
     Raises:
-        LookupError: the report lacks something.
+        LookupError: the report lacks a value that the page shows.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 
@@ -158,7 +158,7 @@ def html_report(report: Mapping[str, Any], say: Say = str, language: str = "en")
     pages.globals["_"] = lambda text: say(worded(text))
     pages.filters |= {
         "say": say,
-        "name": lambda key: say(worded(key.replace("_", " "))),  # of Hark's own: webui.translation lists them
+        "name": lambda key: say(worded(key.replace("_", " "))),  # Hark's own names: webui.translation lists them
         "percent": lambda share: say(percent(share)),
         "per_hour": lambda rate: say(per_hour(rate)),
         "share": lambda interval: _with_interval(interval, percent, say),
@@ -177,7 +177,7 @@ def _with_interval(interval: Interval, words: Callable[[float | None], str], say
 
 
 def _on_the_page(report: Mapping[str, Any], say: Say) -> dict[str, Any]:
-    """Prepare what the template shows that is not in the report as it stands there."""
+    """Prepare the values that the template shows beyond those of the report."""
     summary, results = report["summary"], report["results"]
     predicts = predicts_people(report)
     low, high = (per_hour(summary["fa_per_hour"][name]) for name in ("low", "high"))
@@ -199,7 +199,7 @@ def _on_the_page(report: Mapping[str, Any], say: Say) -> dict[str, Any]:
             "false alarms per hour in %(hours)s h (95 %% interval %(low)s to %(high)s)", hours=hours, low=low, high=high
         ),
         "verdict": verdict_of(report),
-        # Sentences with their parts, where these are stored: only such can be translated.
+        # Sentences with their parts, where these are stored: only those can be translated.
         "sentences": report["in_words"] if say is str else report.get("in_words_said") or report["in_words"],
         "svg": svg[svg.index("<svg") :],
         "speakers": sorted(results["by_speaker"], key=lambda r: -(r["miss_rate"]["value"] or 0.0))[:WORST_SPEAKERS],

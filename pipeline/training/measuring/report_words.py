@@ -1,6 +1,6 @@
 """The sentences of a report. They state its figures and claim nothing else.
 
-:data:`SENTENCES` are said of a run; :data:`PARTS` stand within them. Figures are named by their place in
+:data:`SENTENCES` describe a run; :data:`PARTS` stand within them. Figures are named by their place in
 ``report.json`` ("results.far.miss_rate"), or are among those that ``_figures`` adds to it.
 """
 
@@ -28,9 +28,9 @@ class Sentence:
     """A sentence about figures, or a part of one.
 
     Args:
-        template: as of :func:`core.worded.worded`; a literal, too.
-        when: the figure that it needs: where that is missing, 0 or "", it is left out.
-        named: the figures of placeholders that are called otherwise.
+        template: as of :func:`core.worded.worded`, also a literal.
+        when: the figure that it needs: if that is missing, 0 or "", the sentence is left out.
+        named: the figures of placeholders whose names differ from theirs.
     """
 
     def __init__(self, template: str, /, *, when: str = "", **named: str) -> None:
@@ -44,7 +44,7 @@ class Sentence:
         return worded(self.template, **{name: _in_words(_figure(figures, place)) for name, place in self.named.items()})
 
 
-# One sentence, the name of a part, or several of which the first that is not left out is taken.
+# A sentence, the name of a part, or several of these: the first that is not left out is used.
 Choice = Sentence | str | Sequence["Choice"]
 
 PARTS: Mapping[str, Choice] = {  # each may hold those above it
@@ -192,7 +192,7 @@ SENTENCES: Sequence[Choice] = (
     ),
 )  # fmt: skip
 MISSING = Sentence("The engine %(engine)s was not used: %(why)s.")
-COMPARED: Sequence[Choice] = (  # with the version before
+COMPARED: Sequence[Choice] = (  # with the previous version
     Sentence(
         "Compared with the previous version (%(run)s) on the same test, each at its own threshold: it missed "
         "%(missed)d of %(renderings)d test recordings of %(said)d utterances (previously: %(missed_before)d) and "
@@ -245,13 +245,13 @@ def compared_in_words(comparison: Row) -> list[str]:
 
 
 def devices_in_words(devices: Mapping[str, Row]) -> list[str]:
-    """Say what the detectors for devices did, a sentence each."""
+    """Describe the figures of the detectors for devices, a sentence each."""
     return [_device_in_words(about) for about in devices.values()]
 
 
 def _device_in_words(about: Row) -> str:
     extrapolated = {"extrapolated": _default_is("extrapolated", about["thresholds"])}
-    untaught = {"untaught": not about.get("taught", True)}  # reports from before there were teachers lack "taught"
+    untaught = {"untaught": not about.get("taught", True)}  # reports from before teachers existed lack "taught"
     added = {
         "files": listed(about["bytes"]),
         "parameters": f"{about['parameters']:,}",
@@ -276,7 +276,7 @@ def per_hour(value: float | None) -> str:
 
 
 def roughly(interval: Interval) -> str:
-    """Word what a miss rate may be, without false precision: ``5 to 25 %``."""
+    """Word the range of a miss rate, without false precision: ``5 to 25 %``."""
     if interval["value"] is None or interval["low"] is None or interval["high"] is None:
         return worded("not measured")
     low, high = (f"{100 * interval[name]:.0f}" for name in ("low", "high"))  # type: ignore[operator]
@@ -288,7 +288,7 @@ def _alarms(about: Row) -> list[str]:
 
 
 def _in_words(figure: Any) -> Any:
-    """Word a figure as a value of a sentence; an interval is a share's."""
+    """Word a figure for use in a sentence; an interval is that of a share."""
     if isinstance(figure, list):
         return listed(figure)
     if not isinstance(figure, Mapping):
@@ -313,7 +313,7 @@ def _said(choice: Choice, figures: Row) -> str:
 
 
 def _figure(figures: Any, place: str) -> Any:
-    """Look a figure up, by names with dots between; None where it is not there."""
+    """Look up a figure by its dotted name; None if it is missing."""
     for name in place.split("."):
         figures = (figures or {}).get(name)
     return figures

@@ -16,10 +16,10 @@ from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY
 MOST = 0.5
 MOST_SIMILAR = 0.2  # share of similar phrases that may activate it
 MOST_ALARMS = 2 * DEFAULT_FA_PER_DAY / 24  # an hour in the test: twice what its threshold was set for
-EXAMPLES = 3  # similar phrases that activate it, which are named
-OF = 20  # people, among whom the number detected is stated
-# Standard deviation, in logits, of the miss rates of real people around those of test voices, beyond chance: of 14
-# words and phrases in quiet and in noise (docs/results.md).
+EXAMPLES = 3  # similar phrases that activate it, named in the sentence
+OF = 20  # people: the sentence states how many of them it detects
+# Standard deviation, in logits, of the miss rates of real people around those of test voices, beyond chance: measured
+# on 14 words and phrases in quiet and in noise (docs/results.md).
 PREDICTION_ERROR = 0.8
 ADVICE = {  # by the state of a verdict
     "useless": worded("It misses most utterances: do not use it."),
@@ -57,16 +57,20 @@ def misses_most(summary: Mapping[str, Any]) -> bool:
 
 
 def predicts_people(report: Mapping[str, Any]) -> bool:
-    """Return whether the misses of these test voices have been shown to predict those of people (docs/results.md): of
-    large detectors, by other voices than those of rule-based synthesis."""
+    """Return whether misses of such test voices have been shown to predict those of people (docs/results.md).
+
+    They do for large detectors, if some voices are not of rule-based synthesis.
+    """
     engines = {row["engine"] for row in report["results"]["by_engine"]}
     return report.get("model", {}).get("kind") == "encoder" and bool(engines - RULE_BASED)
 
 
 def expected_of_people(rate: Mapping[str, float | None], error: float = PREDICTION_ERROR) -> dict[str, float | None]:
-    """Return the miss rate to expect of real people, by a miss rate of test voices with its Wilson interval (``value``,
-    ``low``, ``high``): the interval is widened by ``error``, a standard deviation in logits, as Zou and Donner (2008)
-    add intervals."""
+    """Return the miss rate to expect of real people, from one of test voices with its Wilson interval.
+
+    Both have ``value``, ``low`` and ``high``. The interval is widened by ``error``, a standard deviation in logits, as
+    Zou and Donner (2008) add intervals.
+    """
     if rate["value"] is None or rate["low"] is None or rate["high"] is None:
         return dict(rate)
     centre = float(logit((rate["low"] + rate["high"]) / 2))  # of a Wilson interval
@@ -81,8 +85,7 @@ def expected_of_people(rate: Mapping[str, float | None], error: float = PREDICTI
 
 
 def verdict_of(report: Mapping[str, Any]) -> Verdict:
-    """Return the verdict on a detector by its report (``report.json``), at the threshold that its bundle is shipped
-    with."""
+    """Return the verdict on a detector by its report (``report.json``), at the threshold that ships in its bundle."""
     state = _state(report)
     alarms = alarms_in(report["summary"]["fa_per_hour"]["value"], report["results"]["hours"])
     sentence = worded(
@@ -150,8 +153,10 @@ def _similar(report: Mapping[str, Any]) -> Worded:
 
 
 def alarms_in(fa_per_hour: float | None, hours: float) -> Worded:
-    """Return how often so many hours of other speech activated it. Reports do not all count that at the shipped
-    threshold; all have the rate."""
+    """Word the number of false alarms in so many hours of other speech, by their rate.
+
+    Not every report counts them at the shipped threshold; all have the rate.
+    """
     alarms = round((fa_per_hour or 0.0) * hours)
     if not hours:
         return worded("other speech was not tested")

@@ -1,9 +1,8 @@
-"""The negative set that ships with Hark: hours of real speech as outputs of the encoder of large detectors. Thresholds
-come from it on a machine without any recordings.
+"""The negative set that ships with Hark: hours of real speech as outputs of the encoder of large detectors.
 
-It holds no sound: square roots of phone probabilities as 8-bit numbers, compressed, and the encoder's states in codes
-(:mod:`model.product_quantization`), by which a decoder rates the probability of a phrase. The words can be guessed from
-them roughly; the voices cannot.
+It sets thresholds on a machine without any recordings. It holds no sound: square roots of phone probabilities as
+8-bit numbers, compressed, and the encoder's states in codes (:mod:`model.product_quantization`), from which a decoder
+rates the probability of a phrase. The words can roughly be guessed from them; the voices cannot.
 """
 
 from __future__ import annotations
@@ -40,9 +39,9 @@ if TYPE_CHECKING:
 STREAM_S = 25.0  # speech in one piece
 FRAME_S = 0.02  # of a backbone
 RESCORED_AN_HOUR = 100  # matches in an hour of speech that a decoder rates
-PEAK_FRAMES = 50  # of which the best match is one
+PEAK_FRAMES = 50  # that the best match is chosen from
 MATCHED_AT_ONCE = 160_000  # frames
-MOST_SAYING = 0.9  # of the pieces may be left out because they contain the phrase
+MOST_SAYING = 0.9  # share of the pieces that may be left out because they contain the phrase
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class NegativePiece:
 
     Attributes:
         codes: of an encoder's states [one for each 4 frames, bytes]; None in a negative set without.
-        quantizer: decodes states of them.
+        quantizer: decodes the states.
     """
 
     frames: np.ndarray
@@ -60,8 +59,7 @@ class NegativePiece:
     quantizer: ProductQuantizer | None = None
 
     def states(self) -> np.ndarray:
-        """Return states [one for each 4 frames, 288] as :meth:`model.encoder_backbone.EncoderBackbone.hear` does,
-        without what the codes lose."""
+        """Return the encoder's states [one for each 4 frames, 288], as far as the codes preserve them."""
         assert self.codes is not None and self.quantizer is not None, "a negative set of large detectors has states"
         return self.quantizer.decode(self.codes)
 
@@ -102,19 +100,18 @@ def stream_row(split: str, engine: str, speaker: str = "", bucket: str = "plain_
 
 
 def about_negatives(path: Path) -> dict[str, Any]:
-    """Return a negative set's description: its backbone, corpora, licences and hours. Raises HarkError: it is
-    damaged."""
+    """Return a negative set's backbone, corpora, licences and hours. Raises HarkError: it is damaged."""
     with _opened(path) as archive:
         return json.loads(archive.read("about.json"))
 
 
 def negative_pieces(path: Path, hours: float, seed: int, keyphrase: Keyphrase | None = None) -> Iterator[NegativePiece]:
-    """Yield pieces of a negative set, drawn by the seed: about ``hours`` for thresholds, and its test part. Pieces that
-    contain the phrase are left out, as its detection there is not a false alarm, unless they are nearly all.
+    """Yield pieces of a negative set, drawn by the seed: about ``hours`` for thresholds, and its test part.
 
-    Pieces of the training part set thresholds too: one false alarm in some hours wants many hours, and peaks of people
-    that the front end has learned from lie where those of others do (lab/experiments.md). With less than an hour the
-    test gives no more than that. Raises HarkError: the file is missing or damaged.
+    Pieces that contain the phrase are left out (a detection there is not a false alarm), unless nearly all contain it.
+    Pieces of the training part set thresholds too: one false alarm in several hours needs many hours, and peaks of
+    people that the front end has learned from lie where those of others do (lab/experiments.md). With less than an
+    hour the test gives no more than that. Raises HarkError: the file is missing or damaged.
     """
     rng = np.random.default_rng((seed, 6))
     quantizer = codes = None
@@ -147,8 +144,10 @@ def negative_pieces(path: Path, hours: float, seed: int, keyphrase: Keyphrase | 
 
 @lru_cache(maxsize=2)  # a run goes through its negatives several times
 def contains_phrase(texts: tuple[str, ...], keyphrase: Keyphrase) -> tuple[bool, ...]:
-    """Return for each text whether it is left out because it contains the phrase. Where some texts do, pieces without a
-    transcript may too."""
+    """Return for each text whether it is left out because it contains the phrase.
+
+    Where any text contains it, pieces without a transcript are left out too.
+    """
     heard = phrase_matcher(keyphrase.text, keyphrase.language).hears(texts)
     said = tuple(hears or (not text and any(heard)) for hears, text in zip(heard, texts))
     return (False,) * len(said) if sum(said) > MOST_SAYING * len(said) else said
@@ -157,8 +156,10 @@ def contains_phrase(texts: tuple[str, ...], keyphrase: Keyphrase) -> tuple[bool,
 def pieces_with_gains(
     pieces: Iterable[NegativePiece], detector: EncoderDetector, reporter: Reporter
 ) -> Iterator[NegativePiece]:
-    """Yield the pieces with a column of the gains of the second pass, which takes a minute or two for the whole set; as
-    they are where the detector has none."""
+    """Yield the pieces with a column of the second pass's gains; unchanged where the detector has no second pass.
+
+    The whole set takes a minute or two.
+    """
     if detector.second_pass is None:
         yield from pieces
         return
@@ -181,8 +182,7 @@ def pieces_with_gains(
 
 
 def rescoring_threshold(path: Path, keyphrase: Keyphrase) -> float:
-    """Return the match score of a phrase that :data:`RESCORED_AN_HOUR` matches in an hour of the negative set's speech
-    exceed."""
+    """Return the match score that :data:`RESCORED_AN_HOUR` matches of a phrase exceed per hour of a negative set."""
     matches = _matches(list(negative_pieces(path, np.inf, 0, keyphrase)), outputs_of(keyphrase))
     blocks = [match[: len(match) // PEAK_FRAMES * PEAK_FRAMES].reshape(-1, PEAK_FRAMES) for match in matches]
     peaks = np.sort(np.concatenate([block.max(axis=1) for block in blocks]))[::-1]
@@ -191,8 +191,7 @@ def rescoring_threshold(path: Path, keyphrase: Keyphrase) -> float:
 
 
 def _matches(pieces: Sequence[NegativePiece], pronunciations: Pronunciations) -> list[np.ndarray]:
-    """Return how well the phrase matches at each frame of each piece; many pieces at once, as a keyword HMM goes step
-    by step."""
+    """Return the match scores [frames] of each piece; many pieces at once, as a keyword HMM goes step by step."""
     import torch
 
     from model.detector import in_batches

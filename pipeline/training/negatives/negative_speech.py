@@ -36,9 +36,9 @@ TESTED = ("clean", "noisy", "far")  # of the others
 # Corpora that no shipped backbone was trained on: false alarms of a calibrated detector are counted on them.
 UNHEARD = ("alphanumeric", "librispeech-untranscribed")
 PATIENCE_S = 900.0  # for another run that is rendering it
-# Corpora of the file that `./hark bench wakeword` counts false alarms on: they train nothing.
+# Corpora of the file on which `./hark bench wakeword` counts false alarms: nothing is trained on them.
 KEPT_FOR_MEASURING = ("librispeech-dev-clean",)
-VERSION = 3  # of the renderings: raised with a change of that code
+VERSION = 3  # of the renderings: raise it when their code changes
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,13 @@ def heard_negatives(
     reporter: Reporter,
     splits: Sequence[str] = SPLITS,
 ) -> Iterator[NegativePiece]:
-    """Yield the negative speech for a detector that learns: for training twice, in rooms and noise, as clips are; for
-    validation and test quiet, in noise and across a room. Two detectors get the same sound.
+    """Yield the negative speech for a detector that learns; two detectors get the same sound.
+
+    For training it comes twice, in rooms and noise like clips; for validation and test quiet, in noise and across a
+    room.
 
     Args:
-        receptive_samples: the most that one score depends on, of this detector and of others with the same sound.
+        receptive_samples: the most that one score depends on, for this detector and others with the same sound.
 
     See :func:`_heard`.
     """
@@ -93,7 +95,7 @@ class NegativeSpeech:
 
     Attributes:
         hours: of speech behind the thresholds, at most. With less than one the test gives no more than that.
-        learns: whether a part of the detector is trained: most of the others are for that, twice in rooms and noise.
+        learns: whether a part of the detector is trained, on most of the others, twice, in rooms and noise.
     """
 
     hours: float = math.inf
@@ -147,12 +149,12 @@ def _heard(
     reporter: Reporter,
     receptive_samples: int = 0,
 ) -> Iterator[NegativePiece]:
-    """Yield renderings of the negative speech as a detector's front end gives them, without those that hold the phrase.
+    """Yield renderings of the negative speech, without the phrase, as a detector's front end computes them.
+
     They are computed once and stored in the data folder for all phrases.
 
     Args:
-        table: of the file, with the pieces that are not rendered: two detectors with different parts of it leave out
-            the same.
+        table: of the file, all pieces: so two detectors with different parts of it leave out the same ones.
         receptive_samples: length that short pieces are padded to; 0: as the detector needs.
 
     Raises:
@@ -216,7 +218,7 @@ def _opened() -> zipfile.ZipFile:
 
 
 def about_negative_speech() -> dict[str, Any]:
-    """Return its ``training_corpora`` and their ``licences``. Raises HarkError: the file is missing or damaged."""
+    """Return the file's ``training_corpora`` and their ``licences``. Raises HarkError: it is missing or damaged."""
     with _opened() as archive:
         about = json.loads(archive.read("about.json"))
     licences = {name: licence for name, licence in about["licences"].items() if name not in KEPT_FOR_MEASURING}

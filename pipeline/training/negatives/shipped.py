@@ -25,11 +25,12 @@ class Negatives(Protocol):
         reporter: Reporter,
         splits: Collection[str] = SPLITS,
     ) -> Iterator[NegativePiece]:
-        """Yield pieces without the phrase, as the feature store of the detector holds them: of "validation" and "test",
-        and of "train" where a part of the detector learns from them.
+        """Yield pieces without the phrase, as the feature store of the detector holds them.
+
+        They are of "validation" and "test", and of "train" where a part of the detector learns from them.
 
         Args:
-            data: folder that stores results of minutes for the next phrase.
+            data: folder where results that take minutes are stored for the next phrase.
             splits: those that are wanted.
 
         Raises:
@@ -37,8 +38,10 @@ class Negatives(Protocol):
         """
 
     def about(self) -> dict[str, Any]:
-        """Return ``training_corpora``, ``licences`` and ``hours`` by split; those of "train" are of people that the
-        front end was trained on. Empty without such speech. Raises HarkError: see :meth:`pieces`."""
+        """Return ``training_corpora``, ``licences`` and ``hours`` by split; empty without such speech.
+
+        The front end was trained on the people of "train". Raises HarkError: see :meth:`pieces`.
+        """
 
 
 class _Nothing:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from model.export import Parity
     from pipeline.training.detectors.devices import DeviceDetector
 
-# Parts of a report on the real speech that ships behind a detector: `training_corpora` and `licences`.
+# Parts of a report that describe shipped real speech behind a detector by `training_corpora` and `licences`.
 SHIPPED_SPEECH = ("backbone", "verifier", "negative_set", "negative_speech", "micro_network")
 PARITY_CLIPS = 12  # of the test, spoken one after the other
 KINDS = {  # names of detectors, by the kind of their configuration
@@ -53,8 +53,7 @@ class BundleFiles:
 
 
 def write_bundle(data: Path, run: str, contents: Mapping[str, bytes]) -> BundleFiles:
-    """Write the files of :func:`bundle_contents` as a bundle, and ``.pt`` and report beside it, under
-    ``models/<run>/``."""
+    """Write the files of :func:`bundle_contents` to ``models/<run>/``: the bundle, and ``.pt`` and report beside it."""
     folder = data / "models" / run
     folder.mkdir(parents=True, exist_ok=True)
     remove_unfinished(folder)  # of a run that was killed here
@@ -76,8 +75,7 @@ def bundle_contents(
     devices: Mapping[str, DeviceDetector],
     reporter: Reporter,
 ) -> dict[str, bytes]:
-    """Export the detector and check that its forms agree. Returns the files of its bundle by name, the manifest among
-    them.
+    """Export the detector and check that its forms agree; return its bundle's files by name, including the manifest.
 
     8-bit weights that are too far off are left out; the reporter and the report say so.
 
@@ -174,7 +172,7 @@ def bundle_at(bundle: Path, fa_per_day: float, out: IO[bytes]) -> None:
     """
     try:
         source = Bundle(bundle)
-        contents = {name: source.read(name) for name in source.manifest["files"]}  # intact, or it is not signed again
+        contents = {name: source.read(name) for name in source.manifest["files"]}  # only intact files are signed
     except BundleError as error:
         raise HarkError(
             worded("The bundle %(name)s cannot be used.", name=bundle.name), error.why, error.what_to_do
@@ -204,7 +202,7 @@ def _signed(manifest: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[
 
 
 def _pack(contents: Mapping[str, bytes], out: IO[bytes]) -> None:
-    """Return the files as a zip. The same contents give the same zip."""
+    """Write the files as a zip. The same contents give the same zip."""
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in sorted(contents.items()):
             entry = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
@@ -214,8 +212,7 @@ def _pack(contents: Mapping[str, bytes], out: IO[bytes]) -> None:
 
 
 def programs() -> dict[str, bytes]:
-    """Return the programs that run a bundle: ``detect.py`` in a shell, ``detect.html`` with ``detect.js`` in a
-    browser."""
+    """Return the programs that run a bundle: ``detect.py``, and ``detect.html`` with ``detect.js`` for a browser."""
     runtime = REPOSITORY / "model" / "runtime"
     return {
         "detect.py": (runtime / "detector.py").read_bytes(),

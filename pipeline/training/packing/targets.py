@@ -22,7 +22,7 @@ TITLES = {
     "python": "Python",
 }
 PACKAGES = {"esphome": "pymicro-wakeword", "openwakeword": "pyopen-wakeword"}  # that the files are made with
-HEARS_S = {"esphome": 2.6, "openwakeword": 1.9}  # of sound for one score: a longer phrase never fits
+HEARS_S = {"esphome": 2.6, "openwakeword": 1.9}  # of sound behind one score: a longer phrase never fits
 ALONE = ("detect.html", "detect.js", "detect.py", "manifest.json", "model.onnx")  # a bundle for pages and programs
 NEEDED = {
     SMALL: tuple(f"{SMALL}/{name}" for name in ALONE),
@@ -142,10 +142,10 @@ class Target:
 
     Attributes:
         name: of :data:`pipeline.training.planning.config.TARGETS`.
-        files: by their names in the bundle; none where it lacks them.
+        files: by their names in the bundle; empty where it lacks them.
         size: the ``--size`` that suits it.
-        steps: none where there are no files.
-        missing: instructions to get the files; None where they are there.
+        steps: empty without files.
+        missing: instructions to get the files; None where the bundle has them.
         typed: the command for that, where Hark is installed.
     """
 
@@ -185,7 +185,7 @@ def targets_of(
     """Return every target by its name.
 
     Args:
-        bundle: the path of the zip where its steps begin.
+        bundle: the path of the zip in the steps.
         names: of the files in it.
         is_small: its own detector is smaller than large (:func:`is_small`).
         left_out: devices whose package was not installed when the bundle was made.
@@ -248,8 +248,10 @@ def _steps(target: str, path: str, files: tuple[str, ...], address: str) -> Iter
 
 
 def readme(bundle: str, names: Collection[str], report: Mapping[str, Any], measured: Mapping[str, str]) -> str:
-    """Return the bundle's ``README.md``: for each device its file and the commands, and the sentences ``measured`` on
-    the detectors for devices that have one of their own."""
+    """Return the bundle's ``README.md``: for each device its file and the commands.
+
+    ``measured``: sentences on the detectors that devices have of their own, by device.
+    """
     targets = targets_of(bundle, names, is_small(report), report.get("devices_left_out", ())).values()
     lines = [f"# Where “{report['phrase']}” runs", "", "| device | takes | which size |", "| --- | --- | --- |"]
     for target in targets:

@@ -1,4 +1,4 @@
-"""Advice on a keyphrase before anything is made: too short, too common, too near to others. It never blocks."""
+"""Advice on a keyphrase before anything is made: too short, too common, too similar to others. It never blocks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from phrase_augmentation.normalize import base_language
 from phrase_augmentation.phonemes import Phones, accents, phonemes_of_words
 from phrase_augmentation.vocabulary import Vocabulary, vocabulary, zipf
 
-# Seconds a phone lasts in an unhurried voice; good to a third of the sum.
+# Seconds that a phone lasts in an unhurried voice; the sum is accurate to a third.
 CONSONANT_S, VOWEL_S, DIPHTHONG_S, REDUCED_S = 0.07, 0.10, 0.15, 0.06
 
 SHORT_PHONES, SHORT_SYLLABLES = 5, 2  # below either a phrase is too short for any detector
@@ -82,7 +82,7 @@ class Advice:
         phones: IPA phones of each word, in the first accent of the language.
         duration_s: estimate of its duration when spoken.
         heard_per_million: estimate of its occurrences in a million words of ordinary talk, homophones and
-            longer words that hold it included; 0 where the words of the language are unknown.
+            longer words that contain it included; 0 where the words of the language are unknown.
     """
 
     phrase: str
@@ -106,8 +106,8 @@ def advise(phrase: str, language: str = "en") -> Advice:
     """Return advice on a keyphrase, in some ten milliseconds after the first call for a language (a second or two).
 
     Raises:
-        HarkError: only where the text is not a keyphrase at all (empty, other script, ...), or where espeak-ng cannot
-            pronounce the language.
+        HarkError: the text is not a keyphrase at all (empty, other script, ...), or espeak-ng cannot pronounce the
+            language.
     """
     normalized = Keyphrase.of(phrase, language).text
     words = normalized.split()
@@ -162,11 +162,10 @@ def _spoken_vocabulary(language: str) -> str:
 
 
 def _heard_per_million(words: list[str], language: str, known: Vocabulary) -> float:
-    """Estimate how often a phrase is spoken in a million words. Words of equal sound are added up; for several words,
-    the estimate is the geometric mean of two bounds.
+    """Estimate how often a phrase is spoken in a million words; words of equal sound are added up.
 
-    The words' product (they meet by chance) is too low for usual phrases ("good morning"); the rarest word's own
-    frequency is the highest possible.
+    For several words it is the geometric mean of two bounds: the product of their frequencies (they meet by chance),
+    too low for usual phrases ("good morning"), and the frequency of the rarest word, the highest possible.
     """
     if not known.words:
         return 0.0
@@ -178,8 +177,7 @@ def _met_by_chance(shares: list[float]) -> float:
 
 
 def _share(word: str, alone: bool, language: str, known: Vocabulary) -> float:
-    """Return the share of words in running text that are, or for a phrase of one word that hold, the sound of
-    ``word``."""
+    """Return the share of words in running text that sound like ``word`` or, if it is ``alone``, contain its sound."""
     lines = _spoken_vocabulary(language)
     heard = phrase_matcher(word, language).hears_in_lines(lines, accents(language)[0], whole=not alone)
     own = zipf(word, language)
@@ -190,8 +188,10 @@ def _share(word: str, alone: bool, language: str, known: Vocabulary) -> float:
 def _near_homophones(
     words: list[str], phones: tuple[Phones, ...], language: str, known: Vocabulary
 ) -> list[NearHomophone]:
-    """Return real words in place of one word, and common words that the phrase splits into, up to ``NEAR``; nearest
-    first."""
+    """Return real phrases that sound like this one, up to ``NEAR``, the nearest first.
+
+    They have another word in place of one, or are two common words that the phrase splits into.
+    """
     letters = "".join(words)
     found: dict[str, None] = {}
     for place, sounds in enumerate(phones):
@@ -254,7 +254,7 @@ def _note_on_commonness(per_million: float, known: bool, unknown_word: bool) -> 
             "We do not know how common its words are in this language: listen for it in everyday conversation."
         )
         return Note("caution", text)
-    if unknown_word and not per_million:  # not listed is not rare
+    if unknown_word and not per_million:  # an unlisted word need not be rare
         text = worded("We do not know how common it is: listen for it in everyday conversation.")
         return Note("caution", text)
     hours = 1e6 / per_million / WORDS_AN_HOUR if per_million else math.inf
@@ -313,7 +313,7 @@ def _listed(texts: list[str]) -> str:
 
 
 def _suggestions(words: list[str], syllables: int, language: str, per_million: float) -> list[str]:
-    """Return longer phrases that hold this one, with a greeting before it; else what to look for."""
+    """Return longer phrases, with a greeting before this one; else advice on what to look for."""
     if syllables > LONG_SYLLABLES:
         return [worded("try its most unusual words alone, three to five syllables in all")]
     greetings = GREETINGS.get(base_language(language), ())

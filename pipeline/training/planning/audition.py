@@ -21,10 +21,9 @@ CLIPS = 4  # an engine with fewer than half of them understood does not speak in
 
 
 def cannot_say(keyphrase: Keyphrase, engines: Mapping[str, Engine], data: Path) -> dict[str, str]:
-    """Return the engines most of whose clips of the phrase Hark's recognizer cannot read back, each with a sentence on
-    it.
+    """Return the engines most of whose clips of the phrase Hark's recognizer cannot read, each with a sentence on it.
 
-    Only engines that are ``unsure`` are asked. The result is stored below ``data``.
+    Only engines that are ``unsure`` are tested. The result is stored below ``data``.
 
     Raises:
         HarkError: the disk is full or read-only.
@@ -69,7 +68,7 @@ def _understood(keyphrase: Keyphrase, engine: Engine, data: Path) -> int:
                     counted.append(is_understood(read_audio(result.path), keyphrase.text, keyphrase.language))
     finally:
         engine.close()
-    if len(counted) < CLIPS:  # it may speak another time; another engine speaks what fails in the run
+    if len(counted) < CLIPS:  # it may succeed another time; in the run, other engines speak what fails
         return CLIPS
     with atomic_path(kept) as temporary:
         temporary.write_text(str(sum(counted)))

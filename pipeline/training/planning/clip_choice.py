@@ -37,13 +37,11 @@ class PlannedClip:
 
 
 def real_negatives(library: Library, config: RunConfig) -> tuple[list[Clip], float]:
-    """Return real recordings of the library without the phrase: all of them, or the effort's hours where there are
-    more.
+    """Return real recordings of the library without the phrase, at most the effort's hours, and their hours.
 
-    Speakers share these hours evenly, as far as each has so much speech; so an import may take another's place, but
-    never leaves the hours less full. All recordings of a corpus that name no speaker share as one: the
-    number of people is unknown. Recordings without a transcript are taken too: the phrase might occur in them, and
-    the report says so.
+    Speakers share these hours evenly, as far as each has enough speech; so an import may displace other clips, but
+    never makes the hours fewer. Recordings of a corpus that name no speaker share as one, since the number of people
+    is unknown. Recordings without a transcript are included: the phrase might occur in them, and the report says so.
     """
     if not config.mining:
         return [], 0.0
@@ -58,7 +56,7 @@ def real_negatives(library: Library, config: RunConfig) -> tuple[list[Clip], flo
     for index in rng.permutation(len(clips)):
         clip = clips[index]
         by_voice.setdefault(clip.speaker or f"{(clip.source or '').split(':')[0]}:", []).append(clip)
-    # Always a clip of the speaker with the least speech so far.
+    # The next clip is always one of the speaker with the least speech so far.
     turns = [(0.0, number, waiting) for number, waiting in enumerate(by_voice.values())]
     chosen: list[Clip] = []
     seconds = 0.0
@@ -76,7 +74,7 @@ def real_negatives(library: Library, config: RunConfig) -> tuple[list[Clip], flo
 
 def _is_ordinary(clip: Clip, config: RunConfig) -> bool:
     """Return whether a real recording is ordinary speech: without the phrase, and not marked as a false alarm."""
-    if FALSE_ALARM_OF in clip.settings:  # of this phrase or another: used by name, not by chance
+    if FALSE_ALARM_OF in clip.settings:  # of this phrase or another: chosen on purpose, never drawn
         return False
     return not (clip.text_known and can_be_heard_in(config.phrase, clip.text_normalized, config.language))
 
@@ -91,8 +89,7 @@ class Chooser:
     def of_texts(
         self, bucket: str, texts: Sequence[PhraseText], wanted: Mapping[str, int]
     ) -> list[tuple[PlannedClip, Clip]]:
-        """Return clips of a bucket's texts: recordings of people, cuts out of them, and clips that engines have spoken
-        before.
+        """Return clips of a bucket's texts: recordings of people, cuts out of them, and earlier clips of engines.
 
         No split gets more than it wants, people before engines; the user's recordings of the phrase come on top.
         """
@@ -111,7 +108,7 @@ class Chooser:
                 for cut in cuts
                 if (parent := parents.get(cut.parent_id or 0)) and parent.engine == "corpus" and parent.state == "ready"
             ]
-        # The draw must not depend on the library's order, which engines that speak side by side make.
+        # The draw must not depend on the library's order: engines that speak side by side store clips in any order.
         candidates.sort(key=lambda pair: _lot(pair[0], config.seed))
         left = dict(wanted)
         chosen: list[tuple[PlannedClip, Clip]] = []
@@ -128,7 +125,7 @@ class Chooser:
         return chosen
 
     def ordinary(self) -> tuple[list[tuple[PlannedClip, Clip]], float]:
-        """Return real recordings without the phrase, and their hours; in training also marked false alarms."""
+        """Return real recordings without the phrase, and their hours; for training also marked false alarms."""
         config, splits = self._config, self._splits
         real, hours = real_negatives(self._library, config)
         chosen = [
@@ -147,12 +144,12 @@ class Chooser:
         """Return the split of a clip; "" where it belongs to none."""
         config, splits = self._config, self._splits
         if clip.engine == splits.held_out and splits.speaker_split.get(clip.speaker) != "test":
-            return ""  # nor as a voice that the run does not have
+            return ""  # the held-out engine is in the test only, with the voices that the run has
         real = clip.engine in REAL_ENGINES
         split = splits.split_of_speaker(real_speaker(clip))
         if not config.learns:
             if (clip.source or "").startswith(f"{CORPUS}:"):
-                return ""  # chosen because a detector got it wrong: no test
+                return ""  # a detector got it wrong: as a test it would be biased
             if bucket != "plain_negative":
                 return "validation" if bucket == "positive" and config.start_from and split != "test" else "test"
         if is_for_test(parent) and split != "test":
@@ -163,8 +160,10 @@ class Chooser:
 
 
 def _lot(clip: Clip, seed: int) -> tuple[bool, bool, bytes]:
-    """Return what clips are sorted by: what the user has recorded comes first, then other people; within a kind each
-    clip has a lot of its own, so that one more of a kind never leaves fewer of that kind."""
+    """Return a clip's sort key: the user's recordings come first, then other people, then engines.
+
+    Within a kind each clip has a lot of its own, so that one more of a kind never leaves fewer of that kind.
+    """
     asked = (clip.text_original, clip.engine, clip.voice, json.dumps(clip.settings, sort_keys=True), clip.source or "")
     lot = hashlib.sha256(repr((seed, 4, asked)).encode()).digest()
     return "role" not in clip.settings, clip.engine not in REAL_ENGINES, lot

@@ -19,7 +19,7 @@ from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.normalize import base_language
 from pipeline.corpora.alignment_methods import METHODS, VITERBI
 
-RESULT = "result.json"  # in the folder of a run that has ended well; written last
+RESULT = "result.json"  # in the folder of a run that succeeded; written last
 BUCKETS = ("positive", "confusable", "inbetween", "plain_negative")
 
 
@@ -39,10 +39,10 @@ class BucketSize:
 class Effort:
     """The one dial for the amount of work that goes into a detector.
 
-    A detector that is trained from nothing learns the buckets, ``variants`` times, for ``steps``. One whose network
+    A detector that is trained from scratch learns the buckets, ``variants`` times, for ``steps``. One whose network
     learns the phrase, or one for a device, learns the smaller ``small_buckets``. One that is only calibrated learns
-    nothing from clips: they measure it, and effort is the size of its test and the hours of real speech behind its
-    threshold.
+    nothing from clips: they measure it, and the effort sets the size of its test and the hours of real speech behind
+    its threshold.
     """
 
     name: str
@@ -50,20 +50,20 @@ class Effort:
     confusable: BucketSize
     inbetween: BucketSize
     plain_negative: BucketSize
-    corpus_hours: float  # of real speech from the library used as negatives, at most
+    corpus_hours: float  # of the library's real speech that serve as negatives, at most
     variants: int  # augmented versions of each aligned clip
     steps: int
     batch_size: int
     # For a calibrated detector: clips of the phrase, most of them for its test, and of confusables. 400 clips give a
     # miss rate of 3 % to within 2 points.
     test_clips: int
-    # Of detectors that learn from fewer clips: the size of each of `BUCKETS`, and the training steps of a detector for
+    # For detectors that learn from fewer clips: the size of each of `BUCKETS`, and the training steps of a detector for
     # a device and of the network of a standard one (0: it has none).
     small_buckets: tuple[BucketSize, ...]
     device_steps: int
     network_steps: int
-    # Of the real speech that ships, at most, behind the threshold of a calibrated detector: as outputs of an encoder,
-    # and as sound, of which two cores process an hour in a minute, once.
+    # Of the real speech that ships, the most behind the threshold of a calibrated detector: as outputs of an encoder,
+    # and as sound (two cores process an hour of it in a minute, once).
     negative_hours: float = math.inf
     speech_hours: float = math.inf
 
@@ -77,7 +77,7 @@ class Effort:
 EFFORTS = {
     effort.name: effort
     for effort in (
-        Effort(  # shows the whole way in a minute; its detectors miss much
+        Effort(  # shows every step in a minute; its detectors miss a lot
             "trial", BucketSize(20, 10), BucketSize(150, 1), BucketSize(40, 1), BucketSize(200, 1),
             corpus_hours=0.3, variants=1, steps=300, batch_size=64, test_clips=60, negative_hours=2.0,
             speech_hours=0.1,
@@ -115,7 +115,7 @@ EFFORT_WORDS = {
 DEVICES = ("esphome", "openwakeword")  # devices with a file format of their own
 SMALL = "small"  # computers and pages for which a large detector is too much: they take one of size standard
 TRAINED_TARGETS = (*DEVICES, SMALL)  # devices with a detector of their own, beside the run's
-TARGETS = (*TRAINED_TARGETS, "browser", "pi", "python")  # devices of a detector
+TARGETS = (*TRAINED_TARGETS, "browser", "pi", "python")  # devices that a detector runs on
 SIZES = ("large", "standard")
 NEGATIVE_SET = REPOSITORY / "model" / "shipped" / "negative-set-large.zip"
 AUTO_SIZE = "auto"  # large where it can be had, else standard
@@ -130,21 +130,20 @@ class Recipe(Enum):
     """The way in which a run makes its own detector."""
 
     CALIBRATED = "calibrated"  # a keyword HMM on shipped weights: only its threshold is set
-    NETWORK = "network"  # and beside the HMM a network that learns the phrase
+    NETWORK = "network"  # the same, with a network beside the HMM that learns the phrase
     FROM_NOTHING = "from nothing"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The values that a user may choose for a field of :class:`RunConfig`. The API's schema and the portal's form are
-    made of it.
+    """The values that a user may choose for a field of :class:`RunConfig`, for the API's schema and the portal's form.
 
     Attributes:
         about: description of the field; empty where its name is enough.
-        values: all that there are, of the field or of each of its entries; empty: any within the limits.
+        values: all that are allowed, for the field or for each of its entries; empty: any within the limits.
         least: the smallest number.
         most: the largest number.
-        longest: characters of a text, or entries of a list.
+        longest: the most characters of a text, or entries of a list.
         pattern: regular expression that a text matches.
     """
 
@@ -163,8 +162,10 @@ def _choice(about: str = "", **limits: Any) -> dict[str, Choice]:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A training run, frozen: the same configuration is the same run, and resumes where it was stopped. Fields with a
-    :class:`Choice` are a user's; the others have one right value in the portal."""
+    """A training run: the same configuration is the same run, which resumes where it was stopped.
+
+    Users choose the fields with a :class:`Choice`; the others have one right value in the portal.
+    """
 
     phrase: str = field(metadata=_choice(longest=300))  # normalized
     language: str = field(default="en", metadata=_choice(longest=20, pattern=LANGUAGE_CODE))
@@ -184,7 +185,7 @@ class RunConfig:
     )
     from_scratch: bool = field(default=False, metadata=_choice("Without the shipped backbone."))
     engines: tuple[str, ...] = field(default=(), metadata=_choice("None: all free ones that are ready.", longest=30))
-    hold_out: str = ""  # engine kept for the test; empty: chosen where there are three or more; "none"
+    hold_out: str = ""  # engine held out for the test; "none"; empty: chosen where there are three or more
     growth_constant: int = GROWTH_CONSTANT
     devices: tuple[str, ...] = field(
         default=(), metadata=_choice("Devices that get a detector of their own, in the bundle.", values=TRAINED_TARGETS)
@@ -234,8 +235,7 @@ USUAL = RunConfig("", size=AUTO_SIZE)  # nothing but the phrase is chosen
 
 
 def chosen(start: RunConfig, choices: Mapping[str, Any]) -> RunConfig:
-    """Return ``start`` with a user's choices; lists, as JSON has them, become tuples. Raises TypeError: a name is not
-    one of :data:`CHOICES`."""
+    """Return ``start`` with a user's choices; lists become tuples. Raises TypeError: a name not in :data:`CHOICES`."""
     if refused := sorted(choices.keys() - CHOICES.keys()):
         raise TypeError(f"a user cannot choose {', '.join(refused)} of a run")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in choices.items()}
@@ -243,14 +243,14 @@ def chosen(start: RunConfig, choices: Mapping[str, Any]) -> RunConfig:
 
 
 def is_known(language: str) -> bool:
-    """Return whether the shipped weights know the sounds of a language: its phrases are detected without training."""
+    """Return whether the shipped weights know a language's sounds, so that phrases are detected without training."""
     return base_language(language) == BACKBONE_LANGUAGE
 
 
 def size_for(config: RunConfig) -> str:
     """Return the most accurate size that can be trained here: large where its encoder is installed, for English.
 
-    A trial is to be over soon, and misses much at any size: it is standard.
+    A trial is standard: it should end soon, and misses a lot at any size.
     """
     from model.encoder_backbone import encoder_path
 
@@ -259,7 +259,7 @@ def size_for(config: RunConfig) -> str:
 
 
 def job_folder(data: Path, config: RunConfig) -> Path:
-    """Return the folder of the run: the newest one that is not finished, or a new one after the last finished one."""
+    """Return the folder of the run: that of the unfinished one, or a new one after the last finished one."""
     number = 1 + len(list(finished_folders(data, config)))
     return _numbered(data, config, number)
 

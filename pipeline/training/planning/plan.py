@@ -1,7 +1,7 @@
 """The plan of a run: the clips of the library that it uses, their splits, and the clips that each engine must generate.
 
-Splits are decided here and nowhere else. A detector that is trained hears clips of all three. One that is calibrated
-learns nothing of clips: the phrase and what resembles it are all in its test, and ordinary speech sets its threshold.
+Splits are decided here and nowhere else. A trained detector uses clips of all three. A calibrated one learns nothing
+from clips: the phrase and what resembles it are in its test, and ordinary speech sets its threshold.
 """
 
 from __future__ import annotations
@@ -37,12 +37,11 @@ from pipeline.training.planning.splits import SPLITS, VoiceSplits, split_voices,
 POSITIVE_KINDS_WITH_KNOWN_END = ("alone", "punctuated", "end")
 TRANSCRIPTS = 20_000  # of the library, from which plain negatives are drawn
 
-# An engine that takes longer speaks accordingly fewer clips; more of those for training, for which its voices are worth
-# waiting.
+# A slower engine speaks accordingly fewer clips; more of them in a run that trains, where its voices are worth it.
 SLOW_CLIP_S, SLOW_LEARNED_CLIP_S = 0.25, 0.6
 ROBOT_SHARE = 0.5  # of the clips of a natural engine with as many voices
-# On two cores: an example of augmentation and features; one of a large detector's encoder; a batch of 128
-# in training; and the hours of the negative set, which every calibration scores.
+# On two cores: augmentation and features of an example; the same with a large detector's encoder; a training batch of
+# 128; and the hours of the negative set, which every calibration scores.
 SECONDS_PER_EXAMPLE, LARGE_SECONDS_PER_EXAMPLE = 0.03, 0.13
 SECONDS_PER_STEP = 0.35
 SECONDS_PER_NETWORK_STEP = 0.06
@@ -52,14 +51,14 @@ POSITIVE_SHARES = {"train": 0.70, "validation": 0.12, "test": 0.18}  # of a dete
 # Negatives of a detector that is calibrated, for each clip of the phrase in its test.
 CALIBRATED_SHARES = {"confusable": 1.0, "inbetween": 0.5, "plain_negative": 1.0}
 DEVICE_S = 240.0  # a detector for a device: features, and training
-TEACHER_S = 150.0  # the same of the teacher of all of them
-VALIDATION_SHARE = 0.2  # of the clips of the phrase: the cost of a large detector's floor against confusables
-VALIDATION_POSITIVES = 150  # of a retraining that is calibrated: the cost of anti-keywords
+TEACHER_S = 150.0  # the same for the teacher of all of them
+VALIDATION_SHARE = 0.2  # of the clips of the phrase: they show the cost of a large detector's floor against confusables
+VALIDATION_POSITIVES = 150  # of a calibrated retraining: they show the cost of anti-keywords
 
 
 @dataclass(frozen=True)
 class PlannedRequest:
-    """One clip to be generated. The id is made of the run and the place in it: generated once, whatever is killed."""
+    """One clip to generate. Its id names the run and its place there, so that a killed run generates it only once."""
 
     request_id: str
     bucket: str
@@ -80,7 +79,7 @@ class BucketPlan:
     target: int
     reused: int  # synthetic clips of the library that are used
     mined: int  # real recordings of the library that are used, and cuts out of them
-    generate: int  # missing clips, and the growth constant at least
+    generate: int  # missing clips, but at least the growth constant
     by_engine: dict[str, int]
 
 
@@ -104,7 +103,7 @@ class Plan:
         return next(row for row in self.buckets if row.bucket == name)
 
     def summary(self) -> dict[str, Any]:
-        """Return the plan for people and programs: everything but the single requests."""
+        """Return the plan for people and programs: everything but the individual requests."""
         return {
             "phrase": self.config.phrase,
             "run": self.run,
@@ -131,14 +130,14 @@ class Plan:
 
 
 def ready_engines(wanted: Sequence[str], language: str) -> tuple[dict[str, Engine], dict[str, str]]:
-    """Return the engines that will speak, and for each other one why not.
+    """Return the engines that will speak, and for each other engine the reason why it will not.
 
     Args:
         wanted: names; empty for those that are used by default.
         language: which they must speak.
 
     Raises:
-        HarkError: an engine that was asked for by name is not there or not ready, or none is.
+        HarkError: an engine that was asked for by name does not exist or is not ready, or none is ready.
     """
     ready: dict[str, Engine] = {}
     missing: dict[str, str] = {}
@@ -203,14 +202,14 @@ def texts_of_splits(
 ) -> dict[str, list[str]]:
     """Return the texts of each split. Ordinary speech, and negatives that are trained on, are in one split each.
 
-    The phrase may be in any, and so may texts that resemble it where nothing is trained.
+    The phrase is in every split, and so are texts that resemble it where nothing is trained.
     """
     if bucket == "positive" or (bucket != "plain_negative" and not config.learns):
         return {split: [text.text for text in texts] for split in SPLITS}
     found: dict[str, list[str]] = {split: [] for split in SPLITS}
     for text in texts:
         found[splits.split_of(normalize(text.text, config.language))].append(text.text)
-    if bucket == "plain_negative":  # of few texts, chance may leave none to a split that needs one
+    if bucket == "plain_negative":  # with few texts, chance may leave none for a split that needs one
         for split in SPLITS if config.learns else SPLITS[1:]:
             fullest = max(found.values(), key=len)
             if not found[split] and len(fullest) > 1:
@@ -239,10 +238,10 @@ def wanted_clips(bucket: str, texts: Mapping[str, Sequence[str]], config: RunCon
 def draw_voice(
     by_engine: Mapping[str, list[list[Voice]]], rng: np.random.Generator, slow_clip_s: float = SLOW_CLIP_S
 ) -> tuple[str, Voice]:
-    """Draw an engine, one of its speakers (all alike), one of that speaker's voices.
+    """Draw an engine, one of its speakers (all equally likely), and one of that speaker's voices.
 
-    An engine speaks the more often the more people it has, by the root of their number; engines of rule-based synthesis
-    and slow ones speak less often.
+    An engine's share grows with the square root of its number of people; slow and rule-based engines have smaller
+    shares.
     """
     names = sorted(by_engine)
     shares = np.array([_share(name, len(by_engine[name]), slow_clip_s) for name in names])
@@ -288,8 +287,10 @@ def draw_requests(
 
 
 def make_plan(config: RunConfig, texts_of: Mapping[str, Sequence[PhraseText]], run: str, library: Library) -> Plan:
-    """Decide everything. Reads the library and adds nothing to it; engines that are not always understood speak the
-    phrase. ``texts_of``: see :func:`run_texts`."""
+    """Make the plan of a run with the texts of each bucket (:func:`run_texts`).
+
+    It reads the library and adds nothing to it; engines that are not always understood speak the phrase as a test.
+    """
     engines, missing = ready_engines(config.engines, config.language)
     missing |= cannot_say(config.keyphrase, engines, library.data_dir)
     engines = {name: engine for name, engine in engines.items() if name not in missing}
@@ -348,7 +349,7 @@ def _refuse_empty(
 
 @dataclass
 class _Buckets:
-    """Plans the buckets one after another, so that each clip of the library is used once."""
+    """The plan of the buckets, one after another, so that each clip of the library is used once."""
 
     run: str
     config: RunConfig
@@ -370,7 +371,7 @@ class _Buckets:
             ordinary, self.real_hours = self.chooser.ordinary()
             for split in SPLITS if self.config.learns else ():
                 # Real speech takes the place of at most half of the synthetic plain negatives: were all positives
-                # synthetic and all ordinary speech real, a detector would learn to tell machines from people.
+                # synthetic and all ordinary speech real, a detector would learn to distinguish machines from people.
                 real = sum(clip.split == split for clip, _ in ordinary)
                 missing[split] -= min(real, missing[split], wanted[split] // 2)
             chosen += ordinary
@@ -417,8 +418,10 @@ def estimated_s(
     to_speak: Iterable[PlannedRequest],
     to_hear: bool = True,
 ) -> dict[str, float]:
-    """Estimate the seconds of each stage of a run, in their order: speaking; augmentation and features (unless that is
-    done); training or calibration; each device's detector."""
+    """Estimate the seconds of each stage of a run, in order.
+
+    The stages: synthesis; augmentation and features (if ``to_hear``); training or calibration; each device's detector.
+    """
     effort = EFFORTS[config.effort]
     speaking: dict[str, float] = {}
     for request in to_speak:
@@ -445,11 +448,10 @@ def estimated_s(
 
 
 def what_is_left(plan: Plan, library: Library, to_hear: bool) -> Plan:
-    """Return the remaining plan of a run that was stopped: clips that it has spoken are in the library, the rest is to
-    be made.
+    """Return the remaining plan of a stopped run: clips that it has spoken are in the library and count as reused.
 
     Args:
-        to_hear: the features of the clips are still to be made.
+        to_hear: whether the features of the clips are still to be computed.
     """
     left = remaining(plan.requests, library)
     rows = []
@@ -475,7 +477,7 @@ def save_plan(plan: Plan, path: Path) -> None:
 
 
 def load_plan(path: Path) -> Plan | None:
-    """Read a plan of :func:`save_plan`; None where there is none, or one that this version of Hark did not write."""
+    """Read a plan of :func:`save_plan`; None if it is missing, damaged, or of another version of Hark."""
     try:
         content = json.loads(path.read_text())
         config = _config_of(content.pop("config"))
@@ -486,11 +488,11 @@ def load_plan(path: Path) -> Plan | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError):
-        return None  # damaged or of another version: planning again finds the clips that are there by their texts
+        return None  # damaged or of another version: a new plan finds the existing clips by their texts
 
 
 def config_of_run(folder: Path) -> RunConfig | None:
-    """Return the configuration of a job folder's run, of this Hark or an earlier one; None where it is gone."""
+    """Return the configuration of a job folder's run, by this version of Hark or an earlier one; None if it is gone."""
     try:
         return _config_of(json.loads((folder / "plan.json").read_text())["config"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

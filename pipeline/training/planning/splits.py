@@ -26,7 +26,7 @@ def _fraction(name: str) -> float:
 
 
 def split_of(name: str) -> str:
-    """Return the split of a real speaker or of a text, by a hash of its name: the same for ever and everywhere."""
+    """Return the split of a real speaker or of a text, by a hash of its name: always and everywhere the same."""
     fraction = _fraction(name)
     if fraction < TEST_SHARE:
         return "test"
@@ -44,7 +44,7 @@ def is_for_test(clip: Clip) -> bool:
 
 
 def splits_of_takes(takes: Iterable[Clip]) -> dict[str, str]:
-    """Return splits of those who recorded takes of a phrase with Hark, by speaker: a take for training decides.
+    """Return, by speaker, the splits of people who recorded takes of a phrase with Hark: a take for training decides.
 
     The split holds for all clips of such a person in the run, so that no person is in both training and test.
     """
@@ -61,7 +61,7 @@ def _split_speakers(speakers: Iterable[str], tested_elsewhere: bool) -> dict[str
 
     Args:
         speakers: of one engine.
-        tested_elsewhere: an engine is held out for the test; one with few speakers then gives none of them up for it.
+        tested_elsewhere: an engine is held out for the test; one with few speakers then gives none to the test.
     """
     ordered = sorted(set(speakers), key=_fraction)
     count = len(ordered)
@@ -75,7 +75,7 @@ def _split_speakers(speakers: Iterable[str], tested_elsewhere: bool) -> dict[str
 
 @dataclass(frozen=True)
 class VoiceSplits:
-    """The voices of a run by split: ``voices[split][engine]`` is a list of lists, one a speaker."""
+    """The voices of a run by split: ``voices[split][engine]`` is a list of lists, one per speaker."""
 
     voices: dict[str, dict[str, list[list[Voice]]]]
     speaker_split: dict[str, str]
@@ -87,16 +87,17 @@ class VoiceSplits:
         return self.speaker_split.get(speaker) or self.split_of(speaker)
 
     def split_of(self, name: str) -> str:
-        """Return the split of a real speaker or of a text; where nothing is trained, the training split is for
-        thresholds."""
+        """Return the split of a real speaker or of a text; where nothing is trained, validation instead of training."""
         split = split_of(name)
         return "validation" if split == "train" and not self.trains else split
 
 
 def held_out_engine(voices: Mapping[str, Sequence[Voice]], wanted: str) -> str:
-    """Return the engine that is held out for the test: the wanted one, else none where :data:`SPLICE` speaks (its
-    people in the test are nearest to people whose voices no part has learned), else with three or more engines the one
-    with the fewest speakers of its own; empty for none."""
+    """Return the engine that is held out for the test; empty for none.
+
+    It is the wanted one; else none where :data:`SPLICE` speaks (its people in the test are nearest to people whose
+    voices no part has learned); else, of three or more engines, the one with the fewest speakers of its own.
+    """
     if wanted == "none":
         return ""
     if wanted:
@@ -118,11 +119,11 @@ def split_voices(voices: Mapping[str, Sequence[Voice]], hold_out: str = "", trai
     Args:
         voices: by engine.
         hold_out: engine to keep for the test; empty for the default rule, "none" for none.
-        trains: else nothing is trained, and the voices of the training split speak in the test too.
+        trains: whether anything is trained; if not, the voices of the training split speak in the test too.
 
     With fewer than three speakers a split is empty; the plan refuses that.
     """
-    held_out = held_out_engine(voices, hold_out) if trains else ""  # else no voice is trained on
+    held_out = held_out_engine(voices, hold_out) if trains else ""  # if nothing is trained, every voice is new
     speaker_split: dict[str, str] = {}
     for engine in sorted(voices, key=lambda name: (len(voices[name]), name)):
         if engine == held_out:
@@ -133,7 +134,7 @@ def split_voices(voices: Mapping[str, Sequence[Voice]], hold_out: str = "", trai
     for engine in sorted(voices):
         by_speaker: dict[str, list[Voice]] = {}
         for voice in voices[engine]:
-            # Held out, splice does not speak as people of the library, whose recordings are trained on.
+            # A held-out splice does not speak as people of the library, whose recordings are trained on.
             if engine != held_out or voice.engine != SPLICE or voice.model != LIBRARY_MODEL:
                 by_speaker.setdefault(voice.speaker, []).append(voice)
         for speaker, its_voices in sorted(by_speaker.items()):

@@ -1,7 +1,7 @@
 """A first guess without any training: how well a phrase's phones fit the outputs of an acoustic model.
 
-The score is the usual one of CTC keyword spotting: the most probable path through the phrase's phones against a free
-loop over all phones (the most probable output of each frame), in nats a phone, as exp(-nats): 1 where the model writes
+The score is that of CTC keyword spotting: the most probable path through the phrase's phones against a free loop
+over all phones (the most probable output of each frame), in nats per phone, as exp(-nats): 1 where the model writes
 exactly the phrase. The phrase may begin at any frame; the score of a frame is that of the phrase ending there.
 """
 
@@ -29,8 +29,8 @@ TAIL_S = 0.3  # of silence after a clip: models emit phones a little late
 LONGEST_PHONE_S = 0.35  # on average; a path that lingers longer is not speech
 NEVER = np.float32(-1e30)
 POOL_S = 0.96  # at the end of a window: its new part, and as much of the previous one
-LEAST = 1e-6  # a score below is none
-LEAST_UNDERSTOOD = 0.15  # of 1: figures of what it drops and catches are in docs/results.md
+LEAST = 1e-6  # a lower score counts as none
+LEAST_UNDERSTOOD = 0.15  # of 1: docs/results.md gives the shares of good and bad clips rejected
 
 # Audio [samples] to the score from 0 to 1 of the phrase ending at each frame, and the frame where it began.
 FrameScores = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -96,8 +96,8 @@ def phone_score(audio: np.ndarray, keyphrase: Keyphrase) -> float:
 def intelligible(audio: np.ndarray, text: str, language: str = "en", aligner: Aligner | None = None) -> float:
     """Return the confidence, 0 to 1, that audio [samples] contains a text and nothing else.
 
-    As :func:`phone_score`, but the path goes from the first frame to the last: a clip that stutters or says more is not
-    good either. To be called on an engine's clip before it goes into the library.
+    As :func:`phone_score`, but the path goes from the first frame to the last: a clip that stutters or says more is
+    not good either. Call it on an engine's clip before that goes into the library.
     """
     log_p = _emission(audio, aligner)
     ways = [way for way in ways_to_say(normalize(text, language), language) if fits(way, len(log_p))]
@@ -132,8 +132,7 @@ class PhoneScorer:
         self.name, self.frame_s = self._aligner.name, self._aligner.frame_s
 
     def scores(self, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the score from 0 to 1 of the phrase ending at each frame of audio [samples], and the frame where it
-        began."""
+        """Return the score (0 to 1) of the phrase ending at each frame of audio [samples], and its first frame."""
         log_p = self._aligner.log_probabilities(audio)
         best, starts = keyword_scores(log_p, self._ways[0])
         for way in self._ways[1:]:
@@ -148,8 +147,7 @@ class PhoneScorer:
 
 
 def places(blocks: Iterable[np.ndarray], scores: FrameScores, frame_s: float, least: float) -> Iterator[Guess]:
-    """Return the places in a stream, given as consecutive blocks of audio, whose score is at least ``least``, in order
-    of time.
+    """Yield the places in a stream of consecutive blocks of audio that score at least ``least``, in order of time.
 
     Each is the best within :data:`REFRACTORY_S`. Memory does not grow with the stream.
 
@@ -182,8 +180,7 @@ def hardest_in(
     count: int,
     least: float = 0.02,
 ) -> list[tuple[int, Guess]]:
-    """Return the places in recordings (number, audio) that sound most like the phrase, the hardest first: hard
-    negatives."""
+    """Return hard negatives: places in recordings (number, audio) that sound like the phrase, the hardest first."""
     scorer = PhoneScorer(keyphrase)
     found = (
         (number, guess) for number, audio in streams for guess in places([audio], scorer.scores, scorer.frame_s, least)
@@ -216,8 +213,7 @@ def _overlapping(blocks: Iterable[np.ndarray]) -> Iterator[tuple[float, np.ndarr
 
 
 def peaks(scores: np.ndarray, least: float, apart: int) -> list[int]:
-    """Return frames of the highest scores that are at least ``least``, at least ``apart`` frames from each other, in
-    order."""
+    """Return the frames of the highest scores from ``least`` up, at least ``apart`` from each other, in order."""
     found: list[int] = []
     taken = np.zeros(len(scores), bool)
     for frame in np.argsort(-scores, kind="stable"):

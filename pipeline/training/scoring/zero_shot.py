@@ -1,9 +1,9 @@
-"""A phrase in live audio and in recordings without any training: by a large detector that was never calibrated, and
-where its encoder is not installed, by the phones of Hark's own recognizer.
+"""Detection of a phrase in live audio and in recordings without any training.
 
-The match score of a phrase's phones and the decoder's rating of it (``model.rescoring``) are added up as in a
-calibrated detector. Calibration derives the threshold of the sum from hours of other speech; here it is one number for
-all phrases.
+It takes a large detector that was never calibrated or, where its encoder is not installed, the phones of Hark's own
+recognizer. The match score of a phrase's phones and the decoder's rating of it (``model.rescoring``) are added up as in
+a calibrated detector. Calibration derives the threshold of the sum from hours of other speech; here it is one number
+for all phrases.
 """
 
 from __future__ import annotations
@@ -24,15 +24,14 @@ from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.planning.config import is_known
 from pipeline.training.scoring.keyword_scoring import PhoneScorer, keyword_scores, peaks
 
-RESCORE_ABOVE = -4.0  # a match score that trained detectors of several phrases ask from (-3.4 to -4.0), or lower
+RESCORE_ABOVE = -4.0  # match score from which the decoder is asked: at most that of calibrated detectors (-3.4 to -4.0)
 WINDOW_S = 2.0  # that a phrase fits into
 PHRASES = 4  # whose scorers stay loaded between two windows
-ASKED_EVERY = 24  # frames at least between two places that the decoder rates, as between a stream's windows
+ASKED_EVERY = 24  # least frames between two places that the decoder rates, as between a stream's windows
 
 
 class UntrainedDetector:
-    """Scores of a phrase in recordings; see :mod:`pipeline.training.scoring.keyword_scoring`, whose ``FrameScores``
-    :meth:`scores` is."""
+    """Scores of a phrase in recordings; :meth:`scores` is a ``FrameScores`` of ``scoring.keyword_scoring``."""
 
     name = "moonshine-tiny, untrained"
     frame_s = FRAME_SAMPLES / SAMPLE_RATE
@@ -51,8 +50,7 @@ class UntrainedDetector:
         assert self._detector.second_pass is not None
 
     def scores(self, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the score from 0 to 1 of the phrase ending at each frame of audio [samples], and the frame where it
-        began."""
+        """Return the score (0 to 1) of the phrase ending at each frame of audio [samples], and its first frame."""
         detector, second_pass = self._detector, self._detector.second_pass
         assert second_pass is not None
         roots, states = loaded_backbone().hear(audio)
@@ -72,17 +70,16 @@ class UntrainedDetector:
         return self._detector.config.window_samples
 
     def window_score(self, audio: np.ndarray) -> float:
-        """Return the score of the phrase ending in the last 960 ms of audio [window_samples], as a trained large
-        detector gives it on a stream."""
+        """Score the phrase ending in the last 960 ms of audio [window_samples] as a large detector does on a stream."""
         heard = loaded_backbone().window(np.asarray(audio, np.float32), self.window_samples // FRAME_SAMPLES)
         return float(self._detector.window_scores([heard])[0])
 
 
 def scorer_of(keyphrase: Keyphrase, recognizer: bool = False) -> UntrainedDetector | PhoneScorer:
-    """Return the most accurate scorer that there is here for the phrase's language.
+    """Return the most accurate scorer that is available here for the phrase's language.
 
     Args:
-        recognizer: Hark's own recognizer, even where there is a better one.
+        recognizer: use Hark's own recognizer, even where there is a better scorer.
 
     Raises:
         HarkError: the phrase has no phones.
@@ -103,9 +100,11 @@ def _scorer(phrase: str, language: str) -> UntrainedDetector | PhoneScorer:
 
 
 def window_score(phrase: str, language: str, audio: np.ndarray | None = None) -> tuple[float, float, int]:
-    """Return the score of a phrase at the end of audio [samples, 16 kHz], padded with silence, its threshold, and how
-    much audio is scored at once; without audio the scorer is only made ready. For the speech service."""
-    with _making:  # once, and not by two requests at a time: its graphs come from torch's exporter, which is for one
+    """Return a phrase's score at the end of audio [samples, 16 kHz], its threshold, and the samples scored at once.
+
+    Shorter audio is padded with silence; None only makes the scorer ready. For the speech service.
+    """
+    with _making:  # once, and by one request at a time: torch's exporter, which makes its graphs, is for one
         scorer = _scorer(phrase, language)
     samples = scorer.window_samples
     score = 0.0
