@@ -195,7 +195,7 @@ def alarms_in(stream: Stream, scores: np.ndarray, threshold: float, period_s: fl
     return [str(stream.about[max(0, int(clips[i]))].get("file", "")) for i in order]
 
 
-def count_doubles(scores: np.ndarray, spans: Sequence[tuple[int, int]], threshold: float, period_s: float) -> int:
+def count_duplicates(scores: np.ndarray, spans: Sequence[tuple[int, int]], threshold: float, period_s: float) -> int:
     """Count duplicate detections: how often a detector fires on clips of the phrase beyond once for each clip."""
     return count_alarms(scores, threshold, period_s) - int(heard(scores, spans, threshold, period_s).sum())
 
@@ -212,7 +212,7 @@ def threshold_at(
     """
 
     def alarms(threshold: float) -> int:
-        return count_alarms(other, threshold, period_s) + count_doubles(said, spans, threshold, period_s)
+        return count_alarms(other, threshold, period_s) + count_duplicates(said, spans, threshold, period_s)
 
     allowed = fa_per_hour * len(other) * period_s / 3600
     candidates = np.unique(np.concatenate([other, said]))[::-1]
@@ -395,13 +395,13 @@ def _measure_phrase(
             "alarms_in": alarms_in(evaluation.other_speech, other, threshold, period_s),  # at the highest of the rates
         }
         for name, thresholds in listener.thresholds.items():
-            doubles = count_doubles(scores, positives.spans, thresholds[column], period_s)
-            alarms = count_alarms(other, thresholds[column], period_s) + doubles
+            duplicates = count_duplicates(scores, positives.spans, thresholds[column], period_s)
+            alarms = count_alarms(other, thresholds[column], period_s) + duplicates
             conditions[condition][name] = {
                 "threshold": thresholds[column],
                 "miss_rate": share_of(~heard(scores, positives.spans, thresholds[column], period_s)).as_dict(),
                 "fa_per_hour": poisson_interval(alarms, hours).as_dict(),
-                "doubles": doubles,
+                "duplicates": duplicates,
             }
         if kind == SYNTHESIZED:
             conditions[condition]["miss_rate_by_engine"] = _by_engine(positives, missed[condition][CONFUSABLE_RATE])

@@ -294,7 +294,7 @@ def _rows(name: str, one: Mapping[str, Any]) -> list[tuple[str, ...]]:
                 name if condition == "clean" else clips,
                 condition,
                 *(with_interval(at["miss_rate"]) for at in figures["at_fa_per_hour"].values()),
-                f"{percent(own['miss_rate']['value'])}, {own['fa_per_hour']['value']:.2f}, {own['doubles']}",
+                f"{percent(own['miss_rate']['value'])}, {own['fa_per_hour']['value']:.2f}, {own['duplicates']}",
                 with_interval(one["confusables"]["accepted"]) if condition == "clean" else "",
             )
         )

@@ -77,7 +77,7 @@ def run_confusables(options: argparse.Namespace, screen: Screen) -> int:
     screen.show(table(["spoken", "score"], [[text, f"{score:.2f}"] for text, score in ranked], right=[1]))
     if found:
         rows = [[row["clip"], f"{row['start_s']:.1f}", f"{row['score']:.2f}", row["text"][:60]] for row in found]
-        screen.show("", table(["clip", "at s", "score", "what is said in it"], rows, right=[0, 1, 2]))
+        screen.show("", table(["clip", "at s", "score", "text"], rows, right=[0, 1, 2]))
     screen.show("", f"Spoken by {voice}, scored by Hark's recognizer; 1 is the most certain.")
     return 0
 

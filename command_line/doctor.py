@@ -257,7 +257,7 @@ def _ffmpeg() -> Finding:
 
 def _confinement() -> Finding:
     """Check that programs which open untrusted files are confined here."""
-    name = "files of strangers"
+    name = "untrusted files"
     if missing := not_held():
         to_do = "use Linux 5.13 or newer, with Landlock; docs/security.md explains what it protects"
         return Finding(name, OPTIONAL, f"not fully confined: {missing}", to_do)
@@ -298,7 +298,7 @@ def _library() -> Finding:
     found = f"{stats.clips} clips, {stats.hours:.2f} h, {real:.2f} h of them real speech"
     if not report.ok:
         kinds = ", ".join(f"{count} {kind}" for kind, count in report.counts.items())
-        return Finding("library", OPTIONAL, f"{found}; {kinds}", f"{PROGRAM} library check --mend")
+        return Finding("library", OPTIONAL, f"{found}; {kinds}", f"{PROGRAM} library check --repair")
     return Finding("library", OK, found)
 
 

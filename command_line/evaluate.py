@@ -61,7 +61,7 @@ def _result(phrase: str, found: Evaluation, usual: float) -> dict[str, Any]:
                 "threshold": one.threshold,
                 "missed": one.missed,
                 "miss_rate": one.miss_rate.as_dict(),
-                "doubles": one.doubles,
+                "duplicates": one.duplicates,
                 "false_alarms": [{"file": file, "time_s": time_s} for file, time_s in one.alarms],
                 "fa_per_hour": one.fa_per_hour.as_dict(),
             }
@@ -76,7 +76,7 @@ def _show(found: Evaluation, usual: float, screen: Screen) -> None:
             f"{one.fa_per_day:g}{' (usual)' if one.fa_per_day == usual else ''}",
             f"{one.threshold:.3f}",
             _missed(one, found.positives),
-            str(one.doubles) if found.positives else "",
+            str(one.duplicates) if found.positives else "",
             _alarms(one, found.hours),
         )
         for one in found.outcomes

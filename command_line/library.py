@@ -24,8 +24,8 @@ def register(commands: Commands[Parser]) -> None:
     summary = "the clip library: its contents, its condition, import and export"
     group = add_group(commands, "library", summary, run_stats)
     add_command(group, "stats", "", "show what the library contains", run_stats)
-    check = add_command(group, "check", "[--mend] [--quick]", "compare the library's rows with its files", run_check)
-    check.add_argument("--mend", "--repair", action="store_true", help="repair what can be repaired")
+    check = add_command(group, "check", "[--repair] [--quick]", "compare the library's rows with its files", run_check)
+    check.add_argument("--repair", action="store_true", help="repair what can be repaired")
     check.add_argument("--quick", action="store_true", help="do not decode the audio")
     imports = add_command(group, "import", "FOLDER [options]", "import a folder of recordings", run_import)
     what = "a corpus in any of the usual layouts, or plain audio"
@@ -75,30 +75,32 @@ def run_stats(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_check(options: argparse.Namespace, screen: Screen) -> int:
-    """Run ``library check [--mend]``; exit code 2 if a problem remains."""
+    """Run ``library check [--repair]``; exit code 2 if a problem remains."""
     from db.db_api import Library
 
     with Library(data_folder()) as library, screen.reporter() as reporter:
         reporter.stage("check", "Checking the library" + ("" if options.quick else ", every clip's audio too"))
-        report = library.check(mend=options.mend, verify_audio=not options.quick)
+        report = library.check(repair=options.repair, verify_audio=not options.quick)
     screen.result({"ok": report.ok, **asdict(report), "counts": report.counts})
     if report.problems:
-        rows = [[p.kind, p.what, "mended" if p.mended else "not mended"] for p in report.problems[:SHOWN_PROBLEMS]]
+        rows = [
+            [p.kind, p.what, "repaired" if p.repaired else "not repaired"] for p in report.problems[:SHOWN_PROBLEMS]
+        ]
         screen.show(table(["problem", "where", ""], rows))
         if len(report.problems) > SHOWN_PROBLEMS:
             screen.show(f"... and {len(report.problems) - SHOWN_PROBLEMS} more (--json lists all)")
         screen.show("")
     found = f"{report.clips} clips, {report.files} files"
     if report.ok:
-        mended = f", {len(report.problems)} problems repaired" if report.problems else ""
-        screen.show(f"The library is in order: {found}{mended}.")
+        repaired = f", {len(report.problems)} problems repaired" if report.problems else ""
+        screen.show(f"The library is in order: {found}{repaired}.")
         return 0
-    left = sum(not problem.mended for problem in report.problems)
+    left = sum(not problem.repaired for problem in report.problems)
     screen.show(f"{found}, {left} problem{'s' if left != 1 else ''}.")
-    if options.mend:
+    if options.repair:
         screen.show("The remaining problems need a backup of the data folder.")
     else:
-        screen.show_line(f"To repair: {command('library', 'check', '--mend')}")
+        screen.show_line(f"To repair: {command('library', 'check', '--repair')}")
     return 2
 
 

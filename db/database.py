@@ -22,12 +22,12 @@ FULL_TEXT_DIFFERS = "the full-text index does not agree with the clips"
 class Check:
     """A check of a database: its kind in ``Library.check``, a search for damage (each in words), and the repair.
 
-    Both functions take a connection, ``mend`` within a transaction.
+    Both functions take a connection, ``repair`` within a transaction.
     """
 
     kind: str
     find: Callable[[Any], list[str]]
-    mend: Callable[[Any], None]
+    repair: Callable[[Any], None]
 
 
 def newer(where: str, version: int) -> HarkError:

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from db.choice import Connection
 
 EMISSIONS_FOLDER = "emissions"
-CHECKING, MENDING = "checking the clip library", "repairing the clip library"  # in messages
+CHECKING, REPAIRING = "checking the clip library", "repairing the clip library"  # in messages
 
 BATCH_CLIPS = 256  # rows a transaction
 BATCH_SAMPLES = 600 * SAMPLE_RATE  # or this much audio, so that memory stays constant
@@ -434,7 +434,7 @@ class Library:
             raise HarkError(
                 worded("The audio of clip %(id)s cannot be read.", id=clip.id),
                 f"{self.file(clip)}: {error}",
-                worded("Run ./hark library check --mend: it removes clips whose audio is lost or damaged."),
+                worded("Run ./hark library check --repair: it removes clips whose audio is lost or damaged."),
             ) from error
 
     # -- alignment ---------------------------------------------------------------------------------------------
@@ -541,7 +541,7 @@ class Library:
             raise HarkError(
                 worded("The export stopped: a clip's audio is missing."),
                 worded("There is no %(filename)s.", filename=error.filename),
-                worded("Run ./hark library check --mend, then export again."),
+                worded("Run ./hark library check --repair, then export again."),
             ) from error
         except OSError as error:
             raise storage_error(error, "the export") from error
@@ -550,9 +550,9 @@ class Library:
     # -- check and repair --------------------------------------------------------------------------------------
 
     def check(
-        self, mend: bool = False, verify_audio: bool = True, left_over_after_s: float = LEFT_OVER_AFTER_S
+        self, repair: bool = False, verify_audio: bool = True, left_over_after_s: float = LEFT_OVER_AFTER_S
     ) -> CheckReport:
-        """Compare rows with files, and with ``mend`` repair what can be repaired.
+        """Compare rows with files, and with ``repair`` repair what can be repaired.
 
         Kinds of problem (and their repair): "row without file" and "wrong audio" (the file is empty, not a clip or has
         another digest: row and file are removed; a clip with a request id is then made again), "file without row" and
@@ -561,37 +561,37 @@ class Library:
         are rebuilt, other damage stays and needs a backup).
 
         Args:
-            mend: repair the problems.
+            repair: repair the problems.
             verify_audio: also decode every file and compare digests.
             left_over_after_s: younger files without a row are ignored; a writer may be about to add the row. Temporary
                 files are always ignored for ten minutes.
         """
         left_over_before = time.time() - left_over_after_s
-        problems = [*self._check_database(mend), *self._check_references(mend)]
+        problems = [*self._check_database(repair), *self._check_references(repair)]
         files = 0
         for prefix in range(256):
-            found, count = self._check_clip_folder(f"{prefix:02x}", mend, verify_audio, left_over_before)
+            found, count = self._check_clip_folder(f"{prefix:02x}", repair, verify_audio, left_over_before)
             problems += found
             files += count
-        problems += self._check_emissions(mend, left_over_before)
+        problems += self._check_emissions(repair, left_over_before)
         ((clips,),) = self._rows("SELECT COUNT(*) FROM clip")
         return CheckReport(int(clips), files, tuple(problems))
 
-    def _check_database(self, mend: bool) -> list[Problem]:
+    def _check_database(self, repair: bool) -> list[Problem]:
         problems: list[Problem] = []
         for check in self._database.checks:
             with self._asking(CHECKING) as connection:
                 found = check.find(connection)
             left = found
-            if found and mend:
-                with self._writing(MENDING) as connection:
-                    check.mend(connection)
+            if found and repair:
+                with self._writing(REPAIRING) as connection:
+                    check.repair(connection)
                 with self._asking(CHECKING) as connection:
                     left = check.find(connection)
             problems += [Problem(check.kind, line, not left) for line in found]
         return problems
 
-    def _check_references(self, mend: bool) -> list[Problem]:
+    def _check_references(self, repair: bool) -> list[Problem]:
         # The pragma identifies rows by rowid, which some of these tables lack, so each table is queried.
         dangling: list[str] = []
         for table in ("emission", "alignment"):
@@ -601,15 +601,15 @@ class Library:
         orphans = "parent_id IS NOT NULL AND parent_id NOT IN (SELECT id FROM clip)"
         rows = self._rows(f"SELECT id, parent_id FROM clip WHERE {orphans}", doing=CHECKING)
         dangling += [f"clip {clip_id} was cut from clip {parent}, which is not there" for clip_id, parent in rows]
-        if mend and dangling:
+        if repair and dangling:
             with self._writing("clearing dangling references") as connection:
                 for table in ("emission", "alignment"):
                     connection.execute(f"DELETE FROM {table} WHERE clip_id NOT IN (SELECT id FROM clip)")
                 connection.execute(f"UPDATE clip SET parent_id = NULL WHERE {orphans}")
-        return [Problem("dangling reference", what, mend) for what in dangling]
+        return [Problem("dangling reference", what, repair) for what in dangling]
 
     def _check_clip_folder(
-        self, prefix: str, mend: bool, verify_audio: bool, left_over_before: float
+        self, prefix: str, repair: bool, verify_audio: bool, left_over_before: float
     ) -> tuple[list[Problem], int]:
         """Compare the rows and files of one digest prefix; return the problems and the number of files."""
         folder = self.data_dir / clip_files.CLIPS_FOLDER / prefix
@@ -622,21 +622,27 @@ class Library:
         problems: list[Problem] = []
         for path, digest in expected.items():
             if path not in files and not path.is_file():
-                mended = mend and self._remove_clips_of(path, digest, only_if_missing=True)
-                problems.append(Problem("row without file", str(path.relative_to(self.data_dir)), mended))
+                repaired = repair and self._remove_clips_of(path, digest, only_if_missing=True)
+                problems.append(Problem("row without file", str(path.relative_to(self.data_dir)), repaired))
         if verify_audio:
             there = {path: digest for path, digest in expected.items() if path.is_file()}
             with ThreadPoolExecutor(usable_cores()) as pool:
                 for (path, digest), on_disk in zip(there.items(), pool.map(clip_files.digest_on_disk, there)):
                     if on_disk != digest and path.is_file():
-                        mended = mend and self._remove_clips_of(path, digest, only_if_missing=False)
+                        repaired = repair and self._remove_clips_of(path, digest, only_if_missing=False)
                         why = "no clip can be read from it" if on_disk is None else "its audio is another one"
-                        problems.append(Problem("wrong audio", f"{path.relative_to(self.data_dir)}: {why}", mended))
+                        problems.append(Problem("wrong audio", f"{path.relative_to(self.data_dir)}: {why}", repaired))
         query = "SELECT 1 FROM clip WHERE path = ?"
-        return [*problems, *self._check_left_over(files, expected, query, "", mend, left_over_before)], len(files)
+        return [*problems, *self._check_left_over(files, expected, query, "", repair, left_over_before)], len(files)
 
     def _check_left_over(
-        self, files: Mapping[Path, float], expected: Collection[Path], query: str, what: str, mend: bool, before: float
+        self,
+        files: Mapping[Path, float],
+        expected: Collection[Path],
+        query: str,
+        what: str,
+        repair: bool,
+        before: float,
     ) -> list[Problem]:
         """Return the files that no row names, except those too young to judge.
 
@@ -655,37 +661,37 @@ class Library:
             if modified > min(before, time.time() - LEFT_OVER_AFTER_S if temporary else math.inf):
                 continue
             kind = "temporary file" if temporary else f"{what}file without row"
-            mended = mend and self._remove_file_without_row(path, query)
-            problems.append(Problem(kind, str(path.relative_to(self.data_dir)), mended))
+            repaired = repair and self._remove_file_without_row(path, query)
+            problems.append(Problem(kind, str(path.relative_to(self.data_dir)), repaired))
         return problems
 
     def _remove_clips_of(self, path: Path, digest: str, only_if_missing: bool) -> bool:
         """Remove the rows of a digest and their file, after checking again under the write lock."""
-        with self._writing(MENDING) as connection:
+        with self._writing(REPAIRING) as connection:
             if not (only_if_missing and path.is_file()):
                 connection.execute("DELETE FROM clip WHERE sha256 = ?", (digest,))
                 _unlink(path)
         return True
 
     def _remove_file_without_row(self, path: Path, query: str) -> bool:
-        with self._writing(MENDING) as connection:
+        with self._writing(REPAIRING) as connection:
             if connection.execute(query, (path.relative_to(self.data_dir).as_posix(),)).fetchone() is None:
                 _unlink(path)
         return True
 
-    def _check_emissions(self, mend: bool, left_over_before: float) -> list[Problem]:
+    def _check_emissions(self, repair: bool, left_over_before: float) -> list[Problem]:
         problems: list[Problem] = []
         files = _files_below(self.data_dir / EMISSIONS_FOLDER)
         rows = [file for (file,) in self._rows("SELECT DISTINCT file FROM emission", doing=CHECKING)]
         for relative in rows:
             if self.data_dir / relative not in files:
-                if mend:
-                    with self._writing(MENDING) as connection:
+                if repair:
+                    with self._writing(REPAIRING) as connection:
                         connection.execute("DELETE FROM emission WHERE file = ?", (relative,))
-                problems.append(Problem("emission without file", relative, mend))
+                problems.append(Problem("emission without file", relative, repair))
         expected = {self.data_dir / relative for relative in rows}
         query = "SELECT 1 FROM emission WHERE file = ?"
-        return [*problems, *self._check_left_over(files, expected, query, "emission ", mend, left_over_before)]
+        return [*problems, *self._check_left_over(files, expected, query, "emission ", repair, left_over_before)]
 
     # -- the database ------------------------------------------------------------------------------------------
 
@@ -823,13 +829,13 @@ def _settings(settings: Mapping[str, Any]) -> str:
 def _no_such_clip(clip_id: int) -> HarkError:
     return HarkError(
         worded("There is no clip %(clip_id)s in the library.", clip_id=clip_id),
-        worded("It was removed, perhaps by ./hark library check --mend in another window."),
+        worded("It was removed, perhaps by ./hark library check --repair in another window."),
         worded("Run the same command again."),
     )
 
 
 def _unlink(path: Path) -> None:
-    with storing(MENDING):
+    with storing(REPAIRING):
         path.unlink(missing_ok=True)
 
 

@@ -97,7 +97,7 @@ def _explaining(database: Database, what: str) -> Iterator[None]:
         if isinstance(explained, HarkError):
             raise explained from error
         raise HarkError(
-            what, f"{first_line(error)}.", "Run ./hark library check --mend where it came from, then try again."
+            what, f"{first_line(error)}.", "Run ./hark library check --repair where it came from, then try again."
         ) from error
 
 

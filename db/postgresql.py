@@ -221,7 +221,7 @@ class PostgresqlDatabase:
             connection.close()
             if not isinstance(error, errors.UndefinedTable):
                 raise
-            # It is not created again: check --mend would then delete all clip files as left over.
+            # It is not created again: check --repair would then delete all clip files as left over.
             raise HarkError(
                 "The database does not have this clip library.",
                 f"{MARKER} in the data folder names the schema {name}, which is not there.",

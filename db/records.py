@@ -150,7 +150,7 @@ class Problem:
 
     kind: str
     what: str
-    mended: bool
+    repaired: bool
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        return all(problem.mended for problem in self.problems)
+        return all(problem.repaired for problem in self.problems)
 
     @property
     def counts(self) -> dict[str, int]:

@@ -256,6 +256,10 @@ def test_the_formatting_is_ruffs() -> None:
     run_tool("ruff", "format", "--check", ".")
 
 
+def test_no_odd_words() -> None:
+    run_tool("codespell_lib", *(str(path.relative_to(REPOSITORY)) for path in repository_files()))
+
+
 def test_mypy_finds_nothing() -> None:
     # By file, so that the environments of the engines (internals/venv) are not looked into.
     run_tool("mypy", *(str(path.relative_to(REPOSITORY)) for path in python_files()))

@@ -141,7 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
     say = sys.stdout.write
     say(f"{len(pinned)} pins, {len(known)} advisories, the newest of {modified or 'no day'}: {len(found)} hold.\n")
     for one in found:
-        say(f"{one.package} {one.version}: {one.advisory}, mended in {', '.join(one.fixed) or 'no version'}\n")
+        say(f"{one.package} {one.version}: {one.advisory}, fixed in {', '.join(one.fixed) or 'no version'}\n")
     if options.newest is not None:
         late = behind(pinned, options.newest.read_text(encoding="utf-8"))
         say(f"{len(late)} pins are behind.\n")

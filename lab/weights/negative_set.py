@@ -43,7 +43,7 @@ LEAST = 8  # of 255: smaller square roots of probabilities become 0, which keeps
 def negative_utterances(training: Sequence[Path], held_out: Sequence[Path], hours: float, seed: int) -> list[Utterance]:
     """Choose the speech of a negative set.
 
-    For training at most ``hours`` of the backbone's own corpora; for thresholds and tests people on whom it was not
+    For training at most ``hours`` of the backbone's own corpora; for thresholds and tests people that it was not
     trained, half for each, by the speaker's name.
 
     Raises:

@@ -470,7 +470,7 @@ def _fit_logistic(
 
 
 def _fit_judge(verifier: Verifier, cases: Sequence[tuple[Item, np.ndarray]], config: VerifierTrainConfig) -> None:
-    """Fit the weights of the evidence, on speakers from whom nothing else was learned."""
+    """Fit the weights of the evidence, on speakers that nothing else was trained on."""
     items = [item for item, _ in cases]
     _fit_noise(verifier, items, config)
     evidence = torch.cat([_evidence(verifier, items), torch.from_numpy(np.stack([told for _, told in cases]))], dim=1)

@@ -24,7 +24,7 @@ class Outcome:
     fa_per_day: float  # false alarms a day for which the threshold was set
     threshold: float
     missed: list[str]  # recordings with the phrase in which the detector did not fire
-    doubles: int  # further detections in a recording with the phrase
+    duplicates: int  # further detections in a recording with the phrase
     alarms: list[tuple[str, float]]  # file and time [s] of each detection without the phrase
     miss_rate: Interval
     fa_per_hour: Interval

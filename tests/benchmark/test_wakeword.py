@@ -22,7 +22,7 @@ from benchmark.wakeword import (
     bench_wakeword,
     best_scores,
     count_alarms,
-    count_doubles,
+    count_duplicates,
     heard,
     heard_in_training,
     recordings_of,
@@ -82,7 +82,7 @@ def test_a_second_detection_of_a_clip_is_a_false_alarm() -> None:
     spans = [(second * SAMPLE_RATE, (second + 1) * SAMPLE_RATE) for second in (2, 12, 22)]
     said[[30, 155, 280]] = 0.9  # each clip once
     said[[65, 315]] = 0.8, 0.6  # two of them once more, 2.8 s later
-    assert count_doubles(said, spans, 0.5, 0.08) == 2 and count_doubles(said, spans, 0.7, 0.08) == 1
+    assert count_duplicates(said, spans, 0.5, 0.08) == 2 and count_duplicates(said, spans, 0.7, 0.08) == 1
     assert threshold_at(other, said, spans, 0.08, 2.0) < 0.61 < threshold_at(other, said, spans, 0.08, 1.0) < 0.81
     assert 0.81 < threshold_at(other, said, spans, 0.08, 0.5) < 0.91
     said[65] = 0.95  # what comes after a clip, and not the clip, is the highest of all

@@ -226,12 +226,12 @@ BEFORE: dict[str, Callable[[Page], None]] = {  # what is done on a page before i
 def _take(pages: dict[str, str], session: str, folder: Path, docs: bool) -> None:
     with chromium_running() as browser:
         for scheme, (size, viewport) in product(SCHEMES, SIZES.items()):
-            context, stranger = (browser.new_context(viewport=viewport, color_scheme=scheme) for _ in range(2))
+            context, visitor = (browser.new_context(viewport=viewport, color_scheme=scheme) for _ in range(2))
             context.add_cookies([{"name": "sessionid", "value": session, "url": f"http://localhost:{PORT}"}])
             for name, address in pages.items():
                 if docs and IN_DOCS.get(name) != (size, scheme):
                     continue
-                page = (stranger if name == "shared" else context).new_page()
+                page = (visitor if name == "shared" else context).new_page()
                 page.set_default_timeout(2 * ANSWER_MS)  # on a busy machine
                 page.goto(f"http://localhost:{PORT}{address}", wait_until="networkidle")
                 if name in BEFORE:
@@ -243,7 +243,7 @@ def _take(pages: dict[str, str], session: str, folder: Path, docs: bool) -> None
                     _make_small(path)
                 page.close()
             context.close()
-            stranger.close()
+            visitor.close()
 
 
 def _make_small(path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from command_line import application
 from core.errors import HarkError
-from tests.support.command_line_samples import REPOSITORY, Run, assert_mendable, error_of
+from tests.support.command_line_samples import REPOSITORY, Run, assert_fixable, error_of
 from tests.support.terminal import SLOW_TRAINING, at_terminal
 
 
@@ -104,7 +104,7 @@ def test_a_group_alone_lists(main: Callable[..., int], capsys: pytest.CaptureFix
 
 
 def test_without_a_command_and_without_a_terminal(hark: Run) -> None:
-    assert_mendable(hark())
+    assert_fixable(hark())
     done = hark("--json")
     assert done.returncode == 2
     assert "train" in error_of(done.stdout)["what_to_do"]
@@ -186,7 +186,7 @@ def test_a_missing_package(
     assert "  What to do: ./hark installs" in capsys.readouterr().err
 
 
-def test_a_failure_that_can_be_repaired(
+def test_a_failure_that_can_be_fixed(
     main: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     error = HarkError("It broke [here].", "It was old.", "Take a new one.")

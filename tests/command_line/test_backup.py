@@ -13,7 +13,7 @@ import pytest
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import silent_reporter
-from tests.support.command_line_samples import Run, as_json, assert_mendable, error_of
+from tests.support.command_line_samples import Run, as_json, assert_fixable, error_of
 
 
 def test_the_accounts_of_a_portal_come_back(hark: Run, tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_the_accounts_of_a_portal_come_back(hark: Run, tmp_path: Path) -> None:
     users = json.loads(hark("admin", "--json", data=new).stdout)["users"]
     assert [user["user"] for user in users] == ["ada"] and users[0]["is_owner"]
     again = hark("restore", "hark.zip", data=new)
-    assert_mendable(again)
+    assert_fixable(again)
     assert "--replace" in again.stderr
     replaced = json.loads(hark("restore", "hark.zip", "--replace", "--json", data=new).stdout)
     assert (Path(replaced["before"]) / "portal" / "portal.sqlite3").is_file()

@@ -58,7 +58,7 @@ def test_misses_and_false_alarms_at_each_threshold(
     assert result["negatives"] == {"recordings": 1, "hours": round(1 / 60, 4)} and result["default_fa_per_day"] == 12.0
     usual, strict = result["thresholds"]
     assert (usual["fa_per_day"], strict["fa_per_day"]) == (12.0, 2.0)
-    assert usual["missed"] == [str(positives / "faint.wav")] and usual["doubles"] == 1
+    assert usual["missed"] == [str(positives / "faint.wav")] and usual["duplicates"] == 1
     assert usual["miss_rate"] == wilson_interval(1, 4).as_dict()
     assert usual["fa_per_hour"] == poisson_interval(1, 1 / 60).as_dict()
     (alarm,) = usual["false_alarms"]

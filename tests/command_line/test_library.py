@@ -56,8 +56,8 @@ def test_check_and_repair(main: Main, capsys: Shown, corpus: Path, data_dir: Pat
     report = as_json(main, capsys, "library", "check", code=2)
     assert not report["ok"] and report["counts"] == {"row without file": 1}
     assert main("library", "check") == 2
-    assert "library check --mend" in capsys.readouterr().out.splitlines()[-1]
-    assert as_json(main, capsys, "library", "check", "--mend")["ok"]
+    assert "library check --repair" in capsys.readouterr().out.splitlines()[-1]
+    assert as_json(main, capsys, "library", "check", "--repair")["ok"]
     next((data_dir / "clips").rglob("*.flac")).unlink()
     assert as_json(main, capsys, "library", "check", "--repair")["ok"]  # the same by another name
     assert as_json(main, capsys, "library", "check", "--quick")["clips"] == 1

@@ -22,7 +22,7 @@ from db.records import NewClip
 from pipeline.training.planning.config import RunConfig, job_folder, size_for
 from pipeline.training.planning.plan import save_plan
 from pipeline.training.run import plan_run
-from tests.support.command_line_samples import REPOSITORY, Run, assert_mendable, error_of
+from tests.support.command_line_samples import REPOSITORY, Run, assert_fixable, error_of
 from tests.support.mounting import mount
 from tests.support.terminal import SLOW_TRAINING, at_terminal
 
@@ -334,7 +334,7 @@ TRAIN = ("train", "hey compass", "--effort", "quick", "--engines", "flite,espeak
 def test_a_full_disk(hark: Run, small_disk: Path) -> None:
     """With room for the library and some clips but not for a run, it says so, and the library stays intact."""
     done = hark(*TRAIN, data=small_disk)
-    assert_mendable(done)
+    assert_fixable(done)
     assert "disk is full" in done.stderr
     checked = hark("library", "check", "--json", data=small_disk)
     assert checked.returncode == 0 and json.loads(checked.stdout)["ok"]
@@ -346,7 +346,7 @@ def test_a_disk_that_is_full_from_the_start(hark: Run, small_disk: Path) -> None
     (small_disk / "ballast").write_bytes(bytes(shutil.disk_usage(small_disk).free))
     for command in (TRAIN, ("library", "stats"), ("library", "import", str(small_disk))):
         done = hark(*command, data=small_disk / "data")
-        assert_mendable(done)
+        assert_fixable(done)
         assert "disk is full" in done.stderr
 
 
@@ -357,7 +357,7 @@ def test_a_read_only_data_folder(
     monkeypatch.setenv("HARK_DATA", str(small_disk))
     try:
         done = hark(*TRAIN, data=small_disk)
-        assert_mendable(done)
+        assert_fixable(done)
         assert "no write permission" in done.stderr
         for command in (("library", "stats"), ("plan", "hey compass")):
             assert main(*command) == 2

@@ -50,29 +50,29 @@ needs_kernel = pytest.mark.skipif(bool(not_held()), reason=f"this kernel does no
 
 @pytest.fixture(autouse=True)
 def functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package "stranger" beside the real ones, of which the confined process runs its own copy."""
-    for name in ("core", "stranger"):
+    """A package "untrusted" beside the real ones, of which the confined process runs its own copy."""
+    for name in ("core", "untrusted"):
         (tmp_path / name).mkdir()
     for path in Path(confined_call.__file__).parent.glob("*.py"):
         (tmp_path / "core" / path.name).write_bytes(path.read_bytes())
     copy = tmp_path / "core" / "confined_call.py"
-    copy.write_text(copy.read_text().replace('"pipeline")', '"stranger")'))
-    (tmp_path / "stranger" / "__init__.py").write_text(PROGRAM)
+    copy.write_text(copy.read_text().replace('"pipeline")', '"untrusted")'))
+    (tmp_path / "untrusted" / "__init__.py").write_text(PROGRAM)
     monkeypatch.setattr(confined_call, "__file__", str(copy))
     monkeypatch.setattr(confined_call, "REPOSITORY", tmp_path)
-    monkeypatch.setattr(confined_call, "CODE", ("core", "stranger"))
+    monkeypatch.setattr(confined_call, "CODE", ("core", "untrusted"))
 
 
 def test_values_come_one_after_the_other_and_errors_as_they_were() -> None:
-    assert list(called("stranger:counts", [3])) == [0, 1, 2]
-    values = called("stranger:refuses", [])
+    assert list(called("untrusted:counts", [3])) == [0, 1, 2]
+    values = called("untrusted:refuses", [])
     assert next(values) == 1
     with pytest.raises(HarkError) as refused:
         next(values)
     assert refused.value.as_dict() == {"what": "What.", "why": "Why: 3.", "what_to_do": "What to do."}
     assert refused.value.parts()["said"]["why"]["template"] == "Why: %(n)d."
     with pytest.raises(RuntimeError, match="KeyError: 'a bug'"):
-        list(called("stranger:fails", []))
+        list(called("untrusted:fails", []))
 
 
 def test_an_answer_that_is_none_is_explained() -> None:
@@ -82,7 +82,7 @@ def test_an_answer_that_is_none_is_explained() -> None:
 
 
 def test_who_stops_listening_stops_it() -> None:
-    values = called("stranger:counts", [10**12])
+    values = called("untrusted:counts", [10**12])
     assert next(values) == 0
     values.close()
 
@@ -90,7 +90,7 @@ def test_who_stops_listening_stops_it() -> None:
 @pytest.mark.parametrize("function", ["takes_all", "ends"])
 def test_one_that_is_stopped_is_explained(function: str) -> None:
     with pytest.raises(HarkError, match="too much memory or time"):
-        list(called(f"stranger:{function}", []))
+        list(called(f"untrusted:{function}", []))
 
 
 @needs_kernel
@@ -99,12 +99,12 @@ def test_it_has_what_it_is_given_and_nothing_else(tmp_path: Path) -> None:
     folder.mkdir()
     for path in (given, other):
         path.write_text("words")
-    assert list(called("stranger:reads", [str(given)], reads=[given])) == ["words"]
-    list(called("stranger:writes", [str(folder / "new")], writes=[folder]))
+    assert list(called("untrusted:reads", [str(given)], reads=[given])) == ["words"]
+    list(called("untrusted:writes", [str(folder / "new")], writes=[folder]))
     assert (folder / "new").read_text() == "mine"
     for function, path in (("reads", other), ("writes", other), ("writes", given)):
         with pytest.raises(PermissionError):
-            list(called(f"stranger:{function}", [str(path)], reads=[given], writes=[folder]))
+            list(called(f"untrusted:{function}", [str(path)], reads=[given], writes=[folder]))
     with pytest.raises(PermissionError):
-        list(called("stranger:connects", []))
+        list(called("untrusted:connects", []))
     assert given.read_text() == other.read_text() == "words"

@@ -312,10 +312,10 @@ def test_check_finds_and_repairs_each_kind(
     }
     found = library.check()
     assert found.counts == expected and not found.ok
-    assert orphan.exists(), "a check without mend changes nothing"
-    mended = library.check(mend=True)
-    assert mended.counts == expected and mended.ok
-    after = library.check(left_over_after_s=0, mend=True)
+    assert orphan.exists(), "a check without repair changes nothing"
+    repaired = library.check(repair=True)
+    assert repaired.counts == expected and repaired.ok
+    after = library.check(left_over_after_s=0, repair=True)
     assert set(after.counts) <= {"emission file without row"}, "that of the lost clip, whose row went with it"
     assert library.check(left_over_after_s=0).problems == ()
     assert {clip.id for clip in library.iter_clips()} == {ids[3], ids[4], ids[5]}
@@ -330,7 +330,7 @@ def test_young_files_without_a_row_may_be_in_flight(library: Library) -> None:
     (clip_id,) = library.add_clips([new_clip("t")])
     stray = library.file(library.clips([clip_id])[0]).with_name("1" * 64 + ".flac")
     stray.write_bytes(b"just written")
-    report = library.check(mend=True)
+    report = library.check(repair=True)
     assert report.problems == () and stray.exists()
 
 
@@ -340,4 +340,4 @@ def test_a_reading_error_says_what_to_do(library: Library) -> None:
     library.file(clip).unlink()
     with pytest.raises(HarkError) as raised:
         library.read_audio(clip)
-    assert "check --mend" in raised.value.what_to_do
+    assert "check --repair" in raised.value.what_to_do

@@ -67,7 +67,7 @@ def test_four_writers_and_a_kill_lose_nothing(tmp_path: Path, engine: str) -> No
         assert library.request_ids_present(stored) == stored
         broken = library.check(left_over_after_s=0)
         assert set(broken.counts) <= {"file without row", "temporary file"}, "a kill leaves files, never rows alone"
-        assert library.check(mend=True, left_over_after_s=0).ok
+        assert library.check(repair=True, left_over_after_s=0).ok
         assert library.check(left_over_after_s=0).problems == ()
 
     again = start(tmp_path, 0, count)
@@ -84,7 +84,7 @@ def test_writers_and_a_repairing_check_at_once(tmp_path: Path, engine: str) -> N
     with Library(tmp_path) as library:
         while any(writer.poll() is None for writer in writers):
             # The harshest: every file without a row counts as left over at once.
-            report = library.check(mend=True, left_over_after_s=0)
+            report = library.check(repair=True, left_over_after_s=0)
             assert set(report.counts) <= {"file without row"}
         assert [writer.returncode for writer in writers] == [0, 0]
         assert library.stats().clips == 2 * count

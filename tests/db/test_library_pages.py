@@ -128,7 +128,7 @@ library.delete_clips({ids[:3]})
 """
     assert run_python(program).returncode == 9
     assert [clip.id for clip in library.iter_clips()] == ids[3:]
-    assert library.check(mend=True, left_over_after_s=0).counts == {"file without row": 3}
+    assert library.check(repair=True, left_over_after_s=0).counts == {"file without row": 3}
     assert library.check(left_over_after_s=0).problems == ()
 
 

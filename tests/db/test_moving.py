@@ -131,7 +131,7 @@ def test_a_library_that_cannot_be_carried_changes_nothing(tmp_path: Path, on_ser
         raw.execute("UPDATE clip SET parent_id = 4711 WHERE id = 3")
     with pytest.raises(HarkError) as raised, Libraries(data).replaced_by(tmp_path / "staged", QUIET):
         raise AssertionError("it was filled")
-    assert "library check --mend" in raised.value.what_to_do
+    assert "library check --repair" in raised.value.what_to_do
     assert len(on_server.libraries() - others) == 1 and content(data) == before
 
 

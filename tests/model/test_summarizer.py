@@ -85,7 +85,7 @@ def test_a_run_that_goes_on_ends_with_the_same_weights(tmp_path: Path, stop_at: 
     last = [torch.load(tmp_path / name / "last.pt", weights_only=True)["model"] for name in ("whole", "parts")]
     assert same(*last)
     other = train_summarizer(ALL, shape, replace(training, seed=6), tmp_path / "parts", silent)
-    assert other.validation_loss != whole.validation_loss, "another configuration begins anew"
+    assert other.validation_loss != whole.validation_loss, "another configuration starts again"
 
 
 def test_a_kill_while_saving_leaves_the_previous_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

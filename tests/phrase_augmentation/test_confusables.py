@@ -123,5 +123,5 @@ def test_other_languages(phrase: str, language: str) -> None:
 
 
 def test_kinds_that_have_no_turn_come_too() -> None:
-    pools = {kind: [PhraseText(f"{kind} {n}", kind, 1.0) for n in range(2)] for kind in ("vocabulary", "anew")}
-    assert {text.text for text in _in_turns(pools)} == {"vocabulary 0", "vocabulary 1", "anew 0", "anew 1"}
+    pools = {kind: [PhraseText(f"{kind} {n}", kind, 1.0) for n in range(2)] for kind in ("vocabulary", "partial")}
+    assert {text.text for text in _in_turns(pools)} == {"vocabulary 0", "vocabulary 1", "partial 0", "partial 1"}

@@ -33,7 +33,7 @@ def error_of(output: str) -> dict[str, str]:
     return error
 
 
-def assert_mendable(done: subprocess.CompletedProcess[str]) -> None:
+def assert_fixable(done: subprocess.CompletedProcess[str]) -> None:
     """Check for exit code 2, and on stderr what happened, why and what to do."""
     assert done.returncode == 2, done.stderr
     assert "  Why: " in done.stderr and "  What to do: " in done.stderr

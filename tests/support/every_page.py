@@ -148,14 +148,14 @@ def pages_of_strangers(owner: User, other: User) -> dict[str, Any]:
     link = services.password_link(user=owner, base_url="http://localhost")
     recording = ready_recording(owner, "shared.wav")
     _share, token = share(recording=recording)
-    stranger = Client()
+    visitor = Client()
     TOTP.activate(other, 32 * "A")
     waiting = Client()
     waiting.post("/account/login", {"name": other.username, "password": PASSWORD})
     asked = {"login": "/account/login", "setup": link.removeprefix("http://localhost"), "gone": "/account/setup/x"}
-    found = {name: stranger.get(path) for name, path in asked.items()}
-    found["wrong"] = stranger.post("/account/login", {"name": "olivia", "password": "x"})
-    found["shared"] = stranger.get(reverse("audio:shared", args=[token]))
+    found = {name: visitor.get(path) for name, path in asked.items()}
+    found["wrong"] = visitor.post("/account/login", {"name": "olivia", "password": "x"})
+    found["shared"] = visitor.get(reverse("audio:shared", args=[token]))
     found["code"] = waiting.get("/account/code")
     found["wrong code"] = waiting.post("/account/code", {"code": "1"})
     return found

@@ -284,14 +284,14 @@ def journey_of_a_recording(browser: Browser, portal: Portal, conversation: Path,
         link = page.locator("#new-link")
         link.wait_for()
         shared = link.input_value() if link.evaluate("node => 'value' in node") else link.inner_text()
-        with watched(browser, viewport=SIZES[size]) as stranger:
-            stranger.goto(shared.strip())
-            stranger.locator("[data-words] .word", has_text="Pomegranates").wait_for()
-            problems += axe(stranger)
-            assert stranger.get_by_role("button", name=re.compile("^Correct")).count() == 0
+        with watched(browser, viewport=SIZES[size]) as visitor:
+            visitor.goto(shared.strip())
+            visitor.locator("[data-words] .word", has_text="Pomegranates").wait_for()
+            problems += axe(visitor)
+            assert visitor.get_by_role("button", name=re.compile("^Correct")).count() == 0
             page.get_by_role("button", name="Revoke").click()
             page.get_by_text("revoked").wait_for()
-            assert stranger.reload().status == 410
+            assert visitor.reload().status == 410
         # and the live page
         page.goto(portal.address + "/recordings/live")
         problems += axe(page)

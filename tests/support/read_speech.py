@@ -1,4 +1,4 @@
-"""Read speech with its texts, of people on whom nothing that ships was trained."""
+"""Read speech with its texts, of people that no shipped weights were trained on."""
 
 from __future__ import annotations
 

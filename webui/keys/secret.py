@@ -107,5 +107,5 @@ def _read(path: Path) -> tuple[str, list[tuple[str, datetime]]]:
         "The portal's secret key is damaged.",
         f"{path} holds no key: it is empty, cut off, or no text.",
         "Put back a copy of that file. Without one, delete it: a new one is made; then everybody "
-        "has to sign in again, and webhooks and second factors have to be made anew.",
+        "has to sign in again, and webhooks and second factors have to be created again.",
     )

@@ -81,18 +81,18 @@ class ScoredSplit:
         return self.positive & (self.table["condition"] != "far").to_numpy()
 
     @property
-    def _by_robots(self) -> np.ndarray:
+    def _by_rule_based(self) -> np.ndarray:
         return self.table["engine"].isin(RULE_BASED).to_numpy()
 
     def _nearest(self, mask: np.ndarray) -> np.ndarray:
         """Return the masked segments by people and voices near to them (neural, spliced); all if there are none."""
-        near = mask & ~self._by_robots
+        near = mask & ~self._by_rule_based
         return near if near.any() else mask
 
     @property
-    def robots(self) -> np.ndarray:
+    def rule_based(self) -> np.ndarray:
         """Mask of the phrase alone, spoken by a voice of rule-based synthesis."""
-        return self.alone & self._by_robots
+        return self.alone & self._by_rule_based
 
     @property
     def headline(self) -> np.ndarray:
@@ -264,7 +264,7 @@ def measure(
     return {
         **{
             name: {"utterances": test.utterances(mask), "miss_rate": test.miss_rate(mask, threshold)}
-            for name, mask in (("people", test.people), ("robots", test.robots), ("far", test.far))
+            for name, mask in (("people", test.people), ("rule_based", test.rule_based), ("far", test.far))
         },
         "hours": hours,
         "distinct_hours": test.distinct_hours(test.ordinary),

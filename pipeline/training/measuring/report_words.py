@@ -84,8 +84,8 @@ PARTS: Mapping[str, Choice] = {  # each may hold those above it
     "voices": (
         Sentence(
             "The miss rate is that of the most human-like voices (%(near)s; %(kind)s). Rule-based voices "
-            "(%(robots)s), measured separately: %(rate)s of %(said)d utterances.",
-            when="robots_beside", rate="results.robots.miss_rate", said="results.robots.utterances",
+            "(%(rule_based)s), measured separately: %(rate)s of %(said)d utterances.",
+            when="rule_based_beside", rate="results.rule_based.miss_rate", said="results.rule_based.utterances",
         ),
         Sentence("The test voices are %(kind)s (%(engines)s)."),
     ),
@@ -326,7 +326,7 @@ def _figures(report: Row) -> dict[str, Any]:
     predicts = results["utterances"] and predicts_people(report)
     hours, distinct = per_hour(results["hours"]), per_hour(results["distinct_hours"])
     engines = sorted({row["engine"] for row in results["by_engine"]})
-    near, robots = ([e for e in engines if (e in RULE_BASED) == rule_based] for rule_based in (False, True))
+    near, rule_based = ([e for e in engines if (e in RULE_BASED) == kind] for kind in (False, True))
     real = [row["hours"] for row in results["false_alarms_by"] if row["engine"].split(":")[0] in ("corpus", "bank")]
     joined = [row for row in report["clips"] if row["engine"] == SPLICE]
     clips = sum(row["clips"] for row in joined)
@@ -340,8 +340,8 @@ def _figures(report: Row) -> dict[str, Any]:
         "noisy": percent(noisy["value"]) if predicts else noisy,
         "engines": engines,
         "near": near,
-        "robots": robots,
-        "robots_beside": near and robots,
+        "rule_based": rule_based,
+        "rule_based_beside": near and rule_based,
         "is_real": set(engines) & set(REAL_ENGINES),
         "held_out": trained and report["held_out_engine"] in engines,
         "calibrated": not trained,

@@ -344,7 +344,7 @@ def test_an_import_goes_on_after_a_kill(folder: Path, tmp_path: Path) -> None:
         assert 8 <= kept < 32
         report = run(folder, library)
         assert (report.added, report.already_there) == (32 - kept, kept)
-        assert library.check(mend=True, left_over_after_s=0).ok
+        assert library.check(repair=True, left_over_after_s=0).ok
         assert library.stats().clips == 32
 
 

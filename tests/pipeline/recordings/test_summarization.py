@@ -437,7 +437,7 @@ LIES = {
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES.keys())
 def test_a_lie_is_not_shown(double: Double, lie: dict[str, Any]) -> None:
     double.says(json.dumps(written([3]) | lie), json.dumps(written([3])))
-    assert summarize(TALK, "llm").segments == (3,), "it may mend it once"
+    assert summarize(TALK, "llm").segments == (3,), "it may repair it once"
     double.says(json.dumps(written([3]) | lie))
     with pytest.raises(HarkError, match="no usable answer"):
         summarize(TALK, "llm")

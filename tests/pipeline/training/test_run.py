@@ -379,7 +379,7 @@ def test_nothing_was_generated_twice(attempts: tuple[Path, list[Attempt]]) -> No
     spoken_later = next(e["message"] for e in made[2].events if e["event"] == "stage" and e["name"] == "synthesize")
     assert spoken_later == f"Synthesizing {len(wanted) - counts['synthesize:2']} clips"
     with Library(data) as library:
-        assert library.check(left_over_after_s=0, mend=True).ok and library.check(left_over_after_s=0).problems == ()
+        assert library.check(left_over_after_s=0, repair=True).ok and library.check(left_over_after_s=0).problems == ()
 
 
 def test_no_process_outlives_a_killed_run(attempts: tuple[Path, list[Attempt]]) -> None:

@@ -71,10 +71,10 @@ def test_all_that_is_one_s_own(client: Client, owner: User, other: User, portal:
         assert secret not in json.dumps(rows)
     assert check(export_file(other), silent_reporter()).files  # it is a whole backup
 
-    stranger = Client()
-    assert stranger.get("/account/export.zip").status_code == 302
-    stranger.force_login(owner)
-    assert stranger.get("/account/export.zip").status_code == 404
+    visitor = Client()
+    assert visitor.get("/account/export.zip").status_code == 302
+    visitor.force_login(owner)
+    assert visitor.get("/account/export.zip").status_code == 404
 
     remove_old_exports()
     assert export_file(other).exists()

@@ -17,9 +17,9 @@ OPEN = {
     *("accounts:login", "account_login", "mfa_authenticate", "accounts:logout", "accounts:setup"),
     *("google_login", "google_callback"),
     *("api-docs", "api-schema"),
-    # Whoever has a link that works sees its recording.
+    # Anyone with a working link sees its recording.
     *("audio:shared", "audio:shared_audio", "audio:shared_waveform", "audio:shared_words"),
-    # Whoever has the address of a version's files for devices.
+    # Anyone with the address of a version's files for devices.
     "trainer:device_file",
     # They take a name and a password themselves.
     *("compatibility:token", "compatibility:auth-token"),

@@ -129,11 +129,11 @@ def test_what_is_no_passkey_opens_nothing(other: User) -> None:
     client, phone = browser(), Authenticator()
     client.force_login(other)
     add(client, phone)
-    phishing, stranger = Authenticator("https://hark.example.net"), Authenticator()
+    phishing, visitor = Authenticator("https://hark.example.net"), Authenticator()
     phishing.key, phishing.credential_id = phone.key, phone.credential_id
     signed = json.loads(phone.shown({"publicKey": {"rpId": "hark.example.org", "challenge": "AAAA"}}))
     cut = {**signed, "response": {**signed["response"], "authenticatorData": "AAAA"}}
-    sent: list[Any] = [phishing, stranger, signed, cut, {**signed, "response": None}, {}, [], "", "x", 5, None]
+    sent: list[Any] = [phishing, visitor, signed, cut, {**signed, "response": None}, {}, [], "", "x", 5, None]
     sent += [{**signed, "rawId": 5}, {**signed, "response": {"clientDataJSON": "bnVsbA"}}]
     for each in sent:
         new = browser()

@@ -35,24 +35,24 @@ def test_it_ends_three_days_after_its_last_use_and_fourteen_after_it_began(
 
 
 def test_they_are_listed_and_end_one_by_one(other: User, owner: User) -> None:
-    here, phone, stranger = (
+    here, phone, visitor = (
         Client(headers={"User-Agent": agent}, REMOTE_ADDR=address)
         for agent, address in (("Desk", "192.0.2.1"), ("Phone <b>", "192.0.2.2"), ("Strange", "192.0.2.3"))
     )
-    for browser, name in ((here, "oscar"), (phone, "oscar"), (stranger, "olivia")):
+    for browser, name in ((here, "oscar"), (phone, "oscar"), (visitor, "olivia")):
         assert browser.post("/account/login", {"name": name, "password": PASSWORD}).status_code == 302
     page = here.get("/account/sessions").content.decode()
     assert all(said in page for said in ("Desk", "192.0.2.1", "Phone &lt;b&gt;", "192.0.2.2")) and "Strange" not in page
     assert not any(browser.session.session_key in page for browser in (here, phone))
     (end,) = re.findall(r'action="(/account/sessions/\w+/end)"', page)  # not of this one
-    assert stranger.post(end).status_code == 404 and phone.get("/account/").status_code == 200
+    assert visitor.post(end).status_code == 404 and phone.get("/account/").status_code == 200
     assert here.post(end).status_code == 302
     assert phone.get("/account/").status_code == 302 and here.get("/account/").status_code == 200
     assert "Phone" not in here.get("/account/sessions").content.decode()
     phone.post("/account/login", {"name": "oscar", "password": PASSWORD})
     here.post("/account/sessions")
     assert phone.get("/account/").status_code == 302 and here.get("/account/").status_code == 200
-    assert stranger.get("/account/").status_code == 200
+    assert visitor.get("/account/").status_code == 200
 
 
 def test_signing_in_again_begins_another(client: Client, other: User) -> None:

@@ -25,23 +25,23 @@ def link(owners: Client, recording: Recording) -> str:
 
 
 def test_anybody_with_the_link_reads_and_listens(recording: Recording, link: str) -> None:
-    stranger = Client()
-    answer = stranger.get(link)
+    visitor = Client()
+    answer = visitor.get(link)
     page = answer.content.decode()
     assert answer.status_code == 200 and "We meet in the harbour" in page and "Anna brings the lantern." in page
     assert answer["X-Robots-Tag"] == "noindex" and "no-store" in answer["Cache-Control"]
-    part = stranger.get(f"{link}/audio", headers={"Range": "bytes=0-3"})
+    part = visitor.get(f"{link}/audio", headers={"Range": "bytes=0-3"})
     assert part.status_code == 206 and b"".join(part.streaming_content) == b"fLaC"  # type: ignore[attr-defined]
-    assert stranger.get(f"{link}/words").json()["segments"] and stranger.get(f"{link}/waveform").json()["peaks"]
+    assert visitor.get(f"{link}/words").json()["segments"] and visitor.get(f"{link}/waveform").json()["peaks"]
 
 
 def test_who_reads_cannot_change_anything(recording: Recording, link: str) -> None:
-    stranger = Client()
-    page = stranger.get(link).content.decode()
+    visitor = Client()
+    page = visitor.get(link).content.decode()
     for word in ("data-edit", "data-change", "Rename", "Delete", "/ask", "export", str(recording.pk)):
         assert word not in page.replace("data-edited", ""), word
-    assert stranger.post(link).status_code == 405
-    answer = stranger.post(f"/recordings/{recording.pk}/segments/0", {"text": "x"})
+    assert visitor.post(link).status_code == 405
+    answer = visitor.post(f"/recordings/{recording.pk}/segments/0", {"text": "x"})
     assert answer.status_code == 303 and answer["Location"].startswith("/account/login")
 
 

@@ -220,14 +220,14 @@ def test_nonsense_at_the_end_is_refused(owners: Client, owner: User, body: str) 
 
 def test_another_s_upload_is_not_there(owners: Client, owner: User, other: User) -> None:
     upload = begin(owners, "a.wav", 3).json()
-    stranger = Client()
-    stranger.force_login(other)
-    assert stranger.get(upload["address"]).status_code == 404
-    assert send(stranger, upload["address"], 0, b"abc").status_code == 404
-    mine = begin(stranger, "b.wav", 3).json()
-    send(stranger, mine["address"], 0, b"abc")
+    visitor = Client()
+    visitor.force_login(other)
+    assert visitor.get(upload["address"]).status_code == 404
+    assert send(visitor, upload["address"], 0, b"abc").status_code == 404
+    mine = begin(visitor, "b.wav", 3).json()
+    send(visitor, mine["address"], 0, b"abc")
     send(owners, upload["address"], 0, b"abc")
-    assert done(stranger, mine["address"], **{"with": [upload["id"]]}).status_code == 404
+    assert done(visitor, mine["address"], **{"with": [upload["id"]]}).status_code == 404
 
 
 def test_forms_need_their_token(owner: User) -> None:

@@ -1,4 +1,4 @@
-"""Programs of the earlier systems, and doubles of recognizers and summarizers."""
+"""Programs of the earlier systems, and stand-ins for recognizers and summarizers."""
 
 from __future__ import annotations
 

@@ -297,8 +297,8 @@ def test_a_browser_gets_pages_of_errors_and_a_program_does_not(owners: Client, o
     assert 'role="alert"' in page.content.decode()
     assert owners.post("/upload", {"text": "no file"}).json()["status"] == 422
     assert owners.post("/progress", headers=PAGE)["Allow"] == "GET, HEAD"
-    stranger = Client().get("/progress", headers=PAGE)
-    assert stranger.status_code == 401 and stranger["WWW-Authenticate"] and b"role=" in stranger.content
+    visitor = Client().get("/progress", headers=PAGE)
+    assert visitor.status_code == 401 and visitor["WWW-Authenticate"] and b"role=" in visitor.content
 
 
 @pytest.mark.parametrize(

@@ -137,12 +137,12 @@ def test_another_user_s_takes_are_not_there(
     client: Client, owners: Client, owner: User, other: User, library: Library
 ) -> None:
     keep(owners)
-    stranger = Client()
-    stranger.force_login(other)
-    assert "close" not in stranger.get("/library/record/takes?phrase=hey+compass&language=en").content.decode()
-    stranger.post("/library/record/role", {"phrase": "hey compass", "language": "en"})
+    visitor = Client()
+    visitor.force_login(other)
+    assert "close" not in visitor.get("/library/record/takes?phrase=hey+compass&language=en").content.decode()
+    visitor.post("/library/record/role", {"phrase": "hey compass", "language": "en"})
     assert [clip.settings["role"] for clip in library.iter_clips()] == ["test"]
-    keep(stranger, 5)
+    keep(visitor, 5)
     with Library(user_data(other)) as theirs:
         assert [clip.speaker for clip in theirs.iter_clips()] == [f"user-{other.pk}"]
     assert library.stats().clips == 1

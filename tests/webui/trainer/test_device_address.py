@@ -36,7 +36,7 @@ def version(owner: User, portal: Path) -> Version:
 
 
 @pytest.fixture
-def stranger(db: None) -> Client:
+def visitor(db: None) -> Client:
     """A device: no session, no token of an account."""
     return Client()
 
@@ -53,20 +53,20 @@ def choose(client: Client, version: Version, **sent: str) -> Any:
     return client.post(address("address", version), sent)
 
 
-def test_the_yaml_on_the_page_leads_to_manifest_and_model(owners: Client, version: Version, stranger: Client) -> None:
+def test_the_yaml_on_the_page_leads_to_manifest_and_model(owners: Client, version: Version, visitor: Client) -> None:
     manifest = served_at(owners, version)
-    answer = stranger.get(manifest)
+    answer = visitor.get(manifest)
     assert answer.status_code == 200 and answer["Content-Type"] == "application/json"
     assert answer.content == FILES[MANIFEST]
-    model = stranger.get(urljoin(manifest, json.loads(answer.content)["model"]))  # as ESPHome looks for it
+    model = visitor.get(urljoin(manifest, json.loads(answer.content)["model"]))  # as ESPHome looks for it
     assert model.content == FILES[NETWORK]
     root = manifest.removesuffix(MANIFEST)
-    assert stranger.get(root + HEAD).content == FILES[HEAD]
-    assert stranger.head(manifest).status_code == 200 and "sessionid" not in stranger.cookies
+    assert visitor.get(root + HEAD).content == FILES[HEAD]
+    assert visitor.head(manifest).status_code == 200 and "sessionid" not in visitor.cookies
 
 
 def test_a_token_opens_the_device_files_of_its_version_only(
-    owners: Client, owner: User, version: Version, stranger: Client, portal: Path
+    owners: Client, owner: User, version: Version, visitor: Client, portal: Path
 ) -> None:
     later = make_version(owner, portal, number=2)
     make_bundle(later.path / later.bundle, "hey compass", FILES)
@@ -92,91 +92,91 @@ def test_a_token_opens_the_device_files_of_its_version_only(
     for key in (version.token, *keys):
         for name in names:
             opens = key == version.token and name in FILES
-            for method in (stranger.get, stranger.head):
+            for method in (visitor.get, visitor.head):
                 answer = method(f"/models/{version.detector_id}/1/{key}/{name}")
                 assert answer.status_code == (200 if opens else 404), (key, name)
     manifest = f"/models/{version.detector_id}/1/{version.token}/{MANIFEST}"
-    for method in (stranger.post, stranger.put, stranger.patch, stranger.delete, stranger.options):
+    for method in (visitor.post, visitor.put, visitor.patch, visitor.delete, visitor.options):
         assert method(manifest).status_code == 405
 
 
 def test_a_part_or_the_head_of_a_file_tells_no_more_than_the_file(
-    owners: Client, version: Version, stranger: Client
+    owners: Client, version: Version, visitor: Client
 ) -> None:
     manifest = served_at(owners, version)
-    whole = stranger.get(manifest)
-    head = stranger.head(manifest)
+    whole = visitor.get(manifest)
+    head = visitor.head(manifest)
     assert head.content == b"" and head["ETag"] == whole["ETag"] and head["Content-Length"] == str(len(whole.content))
     for part in ("bytes=0-9", "bytes=-1", "bytes=9-0", "bytes=0-99999999999", "x"):
-        answer = stranger.get(manifest, headers={"Range": part})
+        answer = visitor.get(manifest, headers={"Range": part})
         assert answer.status_code == 200 and answer.content == whole.content, part
     choose(owners, version, renew="")
     for header in ({"If-None-Match": whole["ETag"]}, {"If-None-Match": "*"}, {"If-Match": "x"}, {"Range": "bytes=0-9"}):
-        gone = stranger.get(manifest, headers=header)
+        gone = visitor.get(manifest, headers=header)
         assert gone.status_code == 404 and "ETag" not in gone, header
 
 
 def test_a_wrong_token_finds_nothing(
-    owners: Client, version: Version, stranger: Client, other: User, portal: Path
+    owners: Client, version: Version, visitor: Client, other: User, portal: Path
 ) -> None:
     manifest = served_at(owners, version)
     for token in ("public", "x" * 32, version.token[:-1], "é", ""):
-        assert stranger.get(manifest.replace(version.token, token)).status_code == 404, token
+        assert visitor.get(manifest.replace(version.token, token)).status_code == 404, token
     theirs = make_version(other, portal / "users" / str(other.pk))
-    assert stranger.get(manifest.replace(f"/{version.detector_id}/", f"/{theirs.detector_id}/")).status_code == 404
-    assert stranger.get(manifest.replace(f"/{version.number}/", "/2/")).status_code == 404
+    assert visitor.get(manifest.replace(f"/{version.detector_id}/", f"/{theirs.detector_id}/")).status_code == 404
+    assert visitor.get(manifest.replace(f"/{version.number}/", "/2/")).status_code == 404
     assert theirs.token != version.token
 
 
-def test_it_is_revalidated_not_sent_again(owners: Client, version: Version, stranger: Client) -> None:
+def test_it_is_revalidated_not_sent_again(owners: Client, version: Version, visitor: Client) -> None:
     manifest = served_at(owners, version)
-    answer = stranger.get(manifest)
+    answer = visitor.get(manifest)
     assert answer["ETag"] == f'"{hashlib.sha256(FILES[MANIFEST]).hexdigest()}"'
     assert answer["Cache-Control"] == "private, no-cache"
     for header in ({"If-None-Match": answer["ETag"]}, {"If-Modified-Since": answer["Last-Modified"]}):
-        again = stranger.get(manifest, headers=header)
+        again = visitor.get(manifest, headers=header)
         assert again.status_code == 304 and not again.content
-    assert stranger.get(manifest, headers={"If-None-Match": '"x"'}).status_code == 200
+    assert visitor.get(manifest, headers={"If-None-Match": '"x"'}).status_code == 200
 
 
-def test_public_by_choice(owners: Client, version: Version, stranger: Client) -> None:
+def test_public_by_choice(owners: Client, version: Version, visitor: Client) -> None:
     secret = served_at(owners, version)
     assert choose(owners, version, served="public").status_code == 302
     public = served_at(owners, version)
     assert public == f"/models/{version.detector_id}/1/public/{MANIFEST}"
-    assert stranger.get(public)["Cache-Control"] == "public, no-cache"
-    assert stranger.get(secret).status_code == 200, "devices that have the secret address go on"
+    assert visitor.get(public)["Cache-Control"] == "public, no-cache"
+    assert visitor.get(secret).status_code == 200, "devices that have the secret address go on"
     choose(owners, version, served="link")
-    assert stranger.get(public).status_code == 404 and stranger.get(secret).status_code == 200
+    assert visitor.get(public).status_code == 404 and visitor.get(secret).status_code == 200
 
 
-def test_taken_back_and_made_again(owners: Client, version: Version, stranger: Client) -> None:
+def test_taken_back_and_made_again(owners: Client, version: Version, visitor: Client) -> None:
     first = served_at(owners, version)
     assert choose(owners, version, renew="").status_code == 302
     told = owners.get(address("version", version)).content.decode()
     assert "The secret address has changed: copy the new one to your devices." in told
     second = served_at(owners, version)
-    assert stranger.get(first).status_code == 404 and stranger.get(second).status_code == 200
+    assert visitor.get(first).status_code == 404 and visitor.get(second).status_code == 200
     choose(owners, version, served="nobody")
-    assert stranger.get(second).status_code == 404
+    assert visitor.get(second).status_code == 404
     page = owners.get(address("version", version)).content.decode()
     assert "- model: hey_compass.json" in page and "/models/" not in page
     choose(owners, version, served="link")
-    assert stranger.get(second).status_code == 404, "a token that was taken back is never valid again"
-    assert stranger.get(served_at(owners, version)).status_code == 200
+    assert visitor.get(second).status_code == 404, "a token that was taken back is never valid again"
+    assert visitor.get(served_at(owners, version)).status_code == 200
     assert choose(owners, version, served="x").status_code == 422
 
 
-def test_nothing_of_a_user_who_was_deactivated(owners: Client, owner: User, version: Version, stranger: Client) -> None:
+def test_nothing_of_a_user_who_was_deactivated(owners: Client, owner: User, version: Version, visitor: Client) -> None:
     manifest = served_at(owners, version)
     User.objects.filter(pk=owner.pk).update(is_active=False)
-    assert stranger.get(manifest).status_code == 404
+    assert visitor.get(manifest).status_code == 404
 
 
-def test_a_bundle_that_is_gone_is_reported(owners: Client, version: Version, stranger: Client) -> None:
+def test_a_bundle_that_is_gone_is_reported(owners: Client, version: Version, visitor: Client) -> None:
     manifest = served_at(owners, version)
     (version.path / version.bundle).unlink()
-    answer = stranger.get(manifest, headers={"Accept": "application/json"})
+    answer = visitor.get(manifest, headers={"Accept": "application/json"})
     assert answer.status_code == 410 and str(version.path) not in answer.content.decode()
 
 

@@ -150,11 +150,11 @@ def test_metrics_are_off_until_they_are_asked_for(
     client.force_login(owner)
     assert client.get(address).status_code == 200
     settings.METRICS_TOKEN = TOKEN
-    stranger = Client()
+    visitor = Client()
     for header in ("", "Bearer", "Bearer wrong", f"Basic {TOKEN}", "Bearer \xe9"):
-        answer = stranger.get(address, headers={"Authorization": header})
+        answer = visitor.get(address, headers={"Authorization": header})
         assert answer.status_code == 401 and TOKEN not in answer.content.decode()
-    answer = stranger.get(address, headers={"Authorization": f"Bearer {TOKEN}"})
+    answer = visitor.get(address, headers={"Authorization": f"Bearer {TOKEN}"})
     assert answer.status_code == 200 and 'hark_check{part="database"} 1.0' in answer.content.decode()
 
 

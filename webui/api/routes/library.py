@@ -61,7 +61,7 @@ def clip(request: HttpRequest, clip_id: int) -> Clip:
         return found
 
 
-@router.patch("/clips/{int:clip_id}", response=ClipOut, summary="Mend a clip", **needs("train"))
+@router.patch("/clips/{int:clip_id}", response=ClipOut, summary="Correct a clip", **needs("train"))
 def change(request: HttpRequest, clip_id: int, wish: ClipChangeIn) -> Clip:
     """Change its text, which deletes segments mined by the old one, or reject it: it is stored but no longer used."""
     with services.clip_of(caller(request).user, clip_id) as (library, found):

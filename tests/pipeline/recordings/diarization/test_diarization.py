@@ -137,7 +137,7 @@ def by_pitch(audio: np.ndarray, windows: Sequence[tuple[float, float]], reporter
 
 
 @pytest.fixture
-def doubles(monkeypatch: pytest.MonkeyPatch) -> None:
+def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channels, "SpeechProbability", LoudnessAsSpeech)
     monkeypatch.setattr(
         acoustic, "speech_probabilities", lambda blocks: LoudnessAsSpeech().feed(np.concatenate(blocks))
@@ -154,7 +154,7 @@ def silence(seconds: float) -> np.ndarray:
     return np.zeros(int(seconds * RATE), np.float32)
 
 
-def test_turns_by_voices(doubles: None) -> None:
+def test_turns_by_voices(stand_ins: None) -> None:
     audio = np.concatenate([hum(6, 700), silence(1), hum(5, 2500), hum(4, 700), silence(1), hum(2, 2500)])
     found = diarize_audio(audio)
     truth = [Turn(0, 6, "a"), Turn(7, 12, "b"), Turn(12, 16, "a"), Turn(17, 19, "b")]
@@ -164,7 +164,7 @@ def test_turns_by_voices(doubles: None) -> None:
     assert {"silero-vad"} <= set(found.versions)
 
 
-def test_one_voice_is_one_speaker_and_silence_is_nobody(doubles: None) -> None:
+def test_one_voice_is_one_speaker_and_silence_is_nobody(stand_ins: None) -> None:
     assert diarize_audio(np.concatenate([hum(8, 700), silence(1), hum(8, 700)])).speakers == ("S1",)
     assert diarize_audio(silence(5)).turns == ()
     assert diarize_audio(np.zeros(0, np.float32)).turns == ()
@@ -180,7 +180,7 @@ def test_what_lies_between_two_voices_is_marked() -> None:
     assert not acoustic._both(steps @ ann[:, None], ann[None]).any()
 
 
-def test_an_embedding(doubles: None) -> None:
+def test_an_embedding(stand_ins: None) -> None:
     found = acoustic.embed(np.concatenate([silence(1), hum(4, 700)]))
     assert np.linalg.norm(found) == pytest.approx(1, abs=1e-3) and len(found) == 256
     with pytest.raises(HarkError):
@@ -239,7 +239,7 @@ def later(sound: np.ndarray, seconds: float) -> np.ndarray:
     ],
 )
 def test_two_people_or_one_sound_twice(
-    doubles: None, tmp_path: Path, left: np.ndarray, right: np.ndarray, two: bool
+    stand_ins: None, tmp_path: Path, left: np.ndarray, right: np.ndarray, two: bool
 ) -> None:
     soundfile.write(tmp_path / "a.flac", np.stack([left, right], axis=1), RATE)
     found = compare(tmp_path / "a.flac")
@@ -247,12 +247,12 @@ def test_two_people_or_one_sound_twice(
     assert two_speakers(tmp_path / "a.flac") is two
 
 
-def test_a_delay_is_found(doubles: None, tmp_path: Path) -> None:
+def test_a_delay_is_found(stand_ins: None, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.flac", np.stack([ALL, later(ALL, 0.15)], axis=1), RATE)
     assert _delay(tmp_path / "a.flac") == round(0.15 * RATE)
 
 
-def test_turns_by_channels(doubles: None, tmp_path: Path) -> None:
+def test_turns_by_channels(stand_ins: None, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.flac", np.stack([ONE + 0.2 * OTHER, OTHER + 0.2 * ONE], axis=1), RATE)
     found = turns_of(compare(tmp_path / "a.flac"))
     truth = [Turn(0.5, 4, "L"), Turn(9, 13, "L"), Turn(17, 19, "L"), Turn(4.5, 8.5, "R"), Turn(12.5, 16, "R")]
@@ -263,7 +263,7 @@ def test_turns_by_channels(doubles: None, tmp_path: Path) -> None:
     assert sum(end - start for start, end in overlaps) < 1.5
 
 
-def test_recordings_that_have_no_two_channels(tmp_path: Path, doubles: None) -> None:
+def test_recordings_that_have_no_two_channels(tmp_path: Path, stand_ins: None) -> None:
     soundfile.write(tmp_path / "mono.flac", ALL, RATE)
     assert two_speakers(tmp_path / "mono.flac") is False
     soundfile.write(tmp_path / "short.flac", np.zeros((100, 2)), RATE)
@@ -325,7 +325,7 @@ def pyannote(data_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("number", [None, 2])
-def test_pyannote_where_it_is_set_up(doubles: None, pyannote: Path, tmp_path: Path, number: int | None) -> None:
+def test_pyannote_where_it_is_set_up(stand_ins: None, pyannote: Path, tmp_path: Path, number: int | None) -> None:
     soundfile.write(tmp_path / "a.flac", ALL, RATE)
     found = diarize(tmp_path / "a.flac", speakers=number)
     assert found.method == "pyannote"
@@ -335,7 +335,7 @@ def test_pyannote_where_it_is_set_up(doubles: None, pyannote: Path, tmp_path: Pa
     assert asked == [str(pyannote_engine.own_folder()), [[1, len(ALL)], RATE, number]]
 
 
-def test_pyannote_that_fails_costs_nothing(doubles: None, pyannote: Path, tmp_path: Path) -> None:
+def test_pyannote_that_fails_costs_nothing(stand_ins: None, pyannote: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.flac", hum(6, 700), RATE)
     said: list[dict[str, object]] = []
     found = diarize(tmp_path / "a.flac", speakers=13, reporter=Reporter(said.append))
@@ -351,7 +351,7 @@ def test_pyannote_that_is_not_there(data_dir: Path, monkeypatch: pytest.MonkeyPa
     assert "HF_TOKEN" in pyannote_engine.readiness().how_to_enable
 
 
-def test_two_channels_go_before_everything(doubles: None, pyannote: Path, tmp_path: Path) -> None:
+def test_two_channels_go_before_everything(stand_ins: None, pyannote: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.flac", np.stack([ONE, OTHER], axis=1), RATE)
     assert diarize(tmp_path / "a.flac").method == "channels"
     assert diarize(tmp_path / "a.flac", speakers=3).method == "pyannote"  # more people than channels
@@ -360,7 +360,7 @@ def test_two_channels_go_before_everything(doubles: None, pyannote: Path, tmp_pa
 
 
 def test_remembered_voices_are_offered_and_not_applied(
-    doubles: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stand_ins: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(speakers.voiceprints, "names", lambda file: ["Ann"])
     monkeypatch.setattr(speakers.voiceprints, "match_all", lambda file, embeddings: {sorted(embeddings)[-1]: "Ann"})

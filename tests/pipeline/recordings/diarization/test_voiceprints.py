@@ -158,7 +158,7 @@ def test_real_people(shared_data: Path, tmp_path: Path, monkeypatch: pytest.Monk
     for person in chosen:
         audio = np.concatenate([read_audio(path) for path in people[person][10:13]])[: 15 * RATE]
         assert matched(tmp_path / "voices.json", embed(audio)) == person
-    stranger = sorted(people)[5]
-    audio = np.concatenate([read_audio(path) for path in people[stranger][:3]])[: 15 * RATE]
+    visitor = sorted(people)[5]
+    audio = np.concatenate([read_audio(path) for path in people[visitor][:3]])[: 15 * RATE]
     assert matched(tmp_path / "voices.json", embed(audio)) is None
     assert voiceprints.names(tmp_path / "voices.json") == chosen

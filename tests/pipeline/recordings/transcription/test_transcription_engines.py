@@ -87,13 +87,13 @@ def test_an_unknown_engine_and_one_that_is_not_ready() -> None:
 def test_auto_takes_the_best_one_that_is_ready(
     ready: set[str], language: str | None, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    doubles = {}
+    stand_ins = {}
     for engine in registry.engines():
         double = Scripted(engine.name, "m", engine.languages())
         double.hosted = engine.hosted
         double.ready = Readiness(engine.name in ready, "" if engine.name in ready else "not here", "get it")
-        doubles[engine.name] = double
-    monkeypatch.setattr(registry, "_engines", lambda: doubles)
+        stand_ins[engine.name] = double
+    monkeypatch.setattr(registry, "_engines", lambda: stand_ins)
     engine, why = registry.choose("auto", language)
     assert engine.name == chosen and why == f"{chosen} m: {engine.why}"
 

@@ -86,13 +86,13 @@ def test_clips_of_the_wrong_side_or_of_no_engine_of_the_run_stay_out(
 ) -> None:
     splits = run_splits(planned, choirs)
     negative = next(r for r in planned.requests if r.bucket == "confusable")
-    stranger = next(
+    visitor = next(
         speaker for speaker, split in splits.speaker_split.items()
         if split != negative.split and not speaker.startswith(planned.held_out)
     )  # fmt: skip
     wrong, gone = library.add_clips(
         [
-            new_clip(negative.text, stranger, stranger.split("-")[0], request_id="other:1"),
+            new_clip(negative.text, visitor, visitor.split("-")[0], request_id="other:1"),
             new_clip("hey compass", "x", "an engine that is gone", request_id="other:2"),
         ]
     )

@@ -269,7 +269,7 @@ def test_killed_in_the_middle_nothing_is_generated_twice(
         spoken, _ = speak(requests, {"fake": second}, library)
         assert sorted(second.spoken) == sorted(r.request_id for r in todo), "only what was missing"
         assert spoken.generated == {"positive": len(todo)}
-        assert library.check(left_over_after_s=0, mend=True).ok
+        assert library.check(left_over_after_s=0, repair=True).ok
         assert not list((data / "tmp").iterdir()), "what the killed run was writing is cleared away"
     with sqlite3.connect(data / "library.sqlite3") as connection:
         counts = connection.execute("SELECT request_id, COUNT(*) FROM clip GROUP BY request_id").fetchall()

@@ -148,12 +148,14 @@ def test_an_hour_that_is_heard_in_three_conditions_is_one_hour() -> None:
 def test_misses_are_of_the_voices_nearest_to_people(
     validation: ScoredSplit, test: ScoredSplit, thresholds: list[dict[str, Any]], results: dict[str, Any]
 ) -> None:
-    assert results["robots"]["utterances"] == results["utterances"] == 80, "no voice but robots: they are what there is"
+    assert results["rule_based"]["utterances"] == results["utterances"] == 80, (
+        "there are no others"
+    )
     table = test.table.copy()
     neural = test.positive & (table["engine"] == "flite").to_numpy()
     table.loc[neural, "engine"] = "hibari"
     found = measure(ScoredSplit(table, test.streams), thresholds, validation)
-    assert (found["utterances"], found["robots"]["utterances"]) == (40, 40)
+    assert (found["utterances"], found["rule_based"]["utterances"]) == (40, 40)
     assert found["clips"] == {"all": 40, "clean": 20, "noisy": 20}
     own = {row["condition"]: row["miss_rate"] for row in found["by_engine"] if row["engine"] == "hibari"}
     for row in found["at_rates"]:
@@ -162,7 +164,7 @@ def test_misses_are_of_the_voices_nearest_to_people(
     assert found["far"]["utterances"] == 0 and found["far"]["miss_rate"]["value"] is None
     table.loc[np.flatnonzero(neural)[:10], "condition"] = "far"
     apart = measure(ScoredSplit(table, test.streams), thresholds, validation)
-    assert (apart["utterances"], apart["far"]["utterances"], apart["robots"]["utterances"]) == (30, 10, 40)
+    assert (apart["utterances"], apart["far"]["utterances"], apart["rule_based"]["utterances"]) == (30, 10, 40)
 
 
 def test_a_report_names_nobody(
