@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import time
@@ -9,15 +10,19 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import model.examples
 from core.errors import HarkError
 from core.events import Event, Reporter
 from model.encoder_backbone import encoder_path
 from model.examples import SoundSources
-from pipeline.training.negatives import negative_speech
+from pipeline.training.clips import examples
+from pipeline.training.negatives import negative_set, negative_speech
+from pipeline.training.negatives.negative_set import STATE_FRAMES
 from pipeline.training.negatives.negative_speech import NEGATIVE_SPEECH
-from pipeline.training.planning.config import DEVICES, EFFORTS, SMALL, BucketSize, RunConfig
+from pipeline.training.planning.config import DEVICES, EFFORTS, NEGATIVE_SET, SMALL, BucketSize, RunConfig
 from pipeline.training.planning.plan import ready_engines
 from pipeline.training.run import run_training
 from tests.pipeline.training.tiny_run import FEW_ROOMS
@@ -94,8 +99,29 @@ def little_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def little_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some minutes of the negative set that ships for large detectors."""
+    path = tmp_path_factory.mktemp("set") / "negative-set.zip"
+    with zipfile.ZipFile(NEGATIVE_SET) as whole, zipfile.ZipFile(path, "w") as part:
+        table = json.loads(whole.read("table.json"))
+        counts = np.array([row["frames"] for row in table])
+        of_frame = np.repeat(np.arange(len(table)), counts)
+        of_state = np.repeat(np.arange(len(table)), -(-counts // STATE_FRAMES))
+        for name in whole.namelist():
+            if name == "table.json":
+                part.writestr(name, json.dumps(table[::40]))
+            elif name in ("frames.npy", "states/codes.npy"):
+                array, chosen = np.load(io.BytesIO(whole.read(name))), io.BytesIO()
+                np.save(chosen, array[:, of_frame % 40 == 0] if name == "frames.npy" else array[of_state % 40 == 0])
+                part.writestr(name, chosen.getvalue())
+            else:
+                part.writestr(name, whole.read(name))
+    return path
+
+
 @pytest.fixture
-def smallest(little_speech: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def smallest(little_speech: Path, little_set: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """An effort with every real stage that takes a second."""
     few = (BucketSize(3, 6), BucketSize(14, 1), BucketSize(6, 1), BucketSize(24, 1))
     effort = replace(
@@ -106,6 +132,10 @@ def smallest(little_speech: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setitem(EFFORTS, effort.name, effort)
     monkeypatch.setattr(SoundSources.__init__, "__defaults__", FEW_ROOMS)
     monkeypatch.setattr(negative_speech, "NEGATIVE_SPEECH", little_speech)
+    for module in (negative_set, examples):
+        monkeypatch.setattr(module, "NEGATIVE_SET", little_set)
+    # To start processes takes longer than a hundred examples, and pytest has one for each core.
+    monkeypatch.setattr(model.examples, "usable_cores", lambda: 1)
     return effort.name
 
 

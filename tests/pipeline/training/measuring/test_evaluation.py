@@ -148,9 +148,7 @@ def test_an_hour_that_is_heard_in_three_conditions_is_one_hour() -> None:
 def test_misses_are_of_the_voices_nearest_to_people(
     validation: ScoredSplit, test: ScoredSplit, thresholds: list[dict[str, Any]], results: dict[str, Any]
 ) -> None:
-    assert results["rule_based"]["utterances"] == results["utterances"] == 80, (
-        "there are no others"
-    )
+    assert results["rule_based"]["utterances"] == results["utterances"] == 80, "there are no others"
     table = test.table.copy()
     neural = test.positive & (table["engine"] == "flite").to_numpy()
     table.loc[neural, "engine"] = "hibari"
