@@ -1,5 +1,5 @@
 """The fixtures of training."""
 
-from tests.pipeline.conftest import make_choir, new_clip, tiny_effort
+from tests.support.choir import make_choir, new_clip, tiny_effort
 
 __all__ = ["make_choir", "new_clip", "tiny_effort"]

@@ -12,43 +12,19 @@ import numpy as np
 import pytest
 import torch
 
-from core.audio_file import write_audio
 from lab.weights.public_embedding import with_public_embedding
 from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
 from model.asr.decoding import edit_distance, error_rate, greedy
 from model.asr.network import Recognizer, RecognizerConfig
-from model.asr.packed import BatchSource, Packed, Utterance, open_pack, pack
+from model.asr.packed import BatchSource, Packed
 from model.asr.train import BEST, FINAL, AcousticModel, AcousticProgress, AcousticTrainConfig, train_acoustic
 from model.embedding_backbone import EmbeddingBackbone, EmbeddingBackboneConfig
 from model.features import log_mel
 from model.phones import PHONE_OUTPUTS, character_indices, phone_index, phone_indices, phones_of, text_of
 from model.shipped_weights import load_weights
+from tests.support.packed_speech import packed
 
-TONES = {"s": 3000.0, "m": 300.0, "ɑ": 900.0}
-
-
-@pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> Packed:
-    folder = tmp_path_factory.mktemp("speech")
-    rng = np.random.default_rng(0)
-    utterances = []
-    for number in range(60):
-        phones = tuple(rng.choice(list(TONES), int(rng.integers(2, 5))))
-        parts = [np.zeros(1600)]
-        for phone in phones:
-            time = np.arange(int(rng.integers(1300, 2000))) / 16_000
-            parts += [0.3 * np.sin(2 * np.pi * TONES[phone] * rng.uniform(0.95, 1.05) * time), np.zeros(700)]
-        write_audio(folder / f"{number}.wav", np.concatenate(parts).astype(np.float32))
-        split = "validation" if number >= 52 else "train"
-        utterances.append(
-            Utterance(f"{number}.wav", "".join(phones).replace("ɑ", "a"), phones, "tone", "tones", True, split)
-        )
-    (folder / "broken.wav").write_bytes(b"RIFF no audio")
-    utterances.append(Utterance("broken.wav", "s", ("s",), "tone", "tones", True, "train"))
-    rooms = [np.concatenate([np.ones(1), 0.1 * rng.standard_normal(500)]).astype(np.float32)]
-    noise = [(0.05 * rng.standard_normal(8000)).astype(np.float32)]
-    assert pack(utterances, folder, folder / "pack", noise, rooms) == 60, "what cannot be read is left out"
-    return open_pack(folder / "pack")
+__all__ = ["packed"]  # fixtures
 
 
 def test_a_pack_gives_the_audio_back(packed: Packed) -> None:

@@ -22,7 +22,7 @@ from model.asr.packed import BatchSource, Packed, Utterance, open_pack, pack
 from model.embedding_backbone import EmbeddingBackbone
 from model.shipped_weights import shipped_backbone
 from pipeline.training.negatives.negative_speech import NEGATIVE_SPEECH
-from tests.lab.weights.test_micro_student import packed_of
+from tests.support.packed_speech import packed_of
 
 QUIET = SpeechAugmentation(
     speed_share=0.0, room_share=0.0, noise_share=0.0, equalizer_db=0.0, telephone_share=0.0, gain_db=(0.0, 0.0)

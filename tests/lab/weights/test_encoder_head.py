@@ -8,7 +8,7 @@ from lab.weights.encoder_head import HeadTrainConfig, train_head
 from model.asr.augmentation import SpeechAugmentation
 from model.asr.packed import Packed
 from model.encoder_backbone import encoder_path
-from tests.model.test_asr_train import packed
+from tests.support.packed_speech import packed
 
 __all__ = ["packed"]
 

@@ -9,37 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from core.audio_file import SAMPLE_RATE, write_audio
 from core.errors import HarkError
 from lab.weights import micro_student
 from lab.weights.micro_student import StudentTrainConfig, taught, train_student
-from model.asr.packed import Packed, Utterance, open_pack, pack
 from model.devices.micro_network import STRIDE, MicroNetwork
 from model.features import HOP
 from model.shipped_weights import shipped_backbone
+from tests.support.packed_speech import babble, packed_of
 
 SHORT = StudentTrainConfig(hours=0.05, steps=120, batch=8, stretch=60)
-
-
-def babble(rng: np.random.Generator, seconds: float = 1.5) -> np.ndarray:
-    """Return a sound like vowels and fricatives."""
-    parts = []
-    while sum(map(len, parts)) < seconds * SAMPLE_RATE:
-        time = np.arange(int(rng.integers(1200, 2600))) / SAMPLE_RATE
-        tone = sum(np.sin(2 * np.pi * f * time) for f in rng.uniform(200, 3000, 3))
-        parts.append(0.1 * (tone if rng.random() < 0.7 else rng.standard_normal(len(time))))
-    return np.concatenate(parts).astype(np.float32)
-
-
-def packed_of(folder: Path, speakers: int) -> Packed:
-    rng = np.random.default_rng(0)
-    utterances = []
-    for number in range(24):
-        write_audio(folder / f"{number}.wav", babble(rng))
-        split = "validation" if number % speakers == 1 else "train"
-        utterances.append(Utterance(f"{number}.wav", "a", ("ɑ",), str(number % speakers), "babble", True, split))
-    pack(utterances, folder, folder / "pack", [babble(rng, 3.0)], [np.ones(1, np.float32)])
-    return open_pack(folder / "pack")
 
 
 def test_the_network_learns_from_the_backbone_and_speech_is_heard_once(

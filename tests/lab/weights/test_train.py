@@ -12,7 +12,7 @@ from lab.weights.train import train_weights
 from model.asr.packed import open_pack
 from model.shipped_weights import load_weights, shipped_backbone
 from pipeline.acoustic.training import AcousticRun
-from tests.pipeline.acoustic.test_training import corpus, few_rooms
+from tests.support.acoustic_corpus import corpus, few_rooms
 
 __all__ = ["few_rooms"]
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from audio_generation.engine import Setting, Voice
-from core.audio_file import write_audio
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
 from model.asr.network import RecognizerConfig
@@ -17,25 +16,10 @@ from pipeline.acoustic.data import acoustic_split, corpus_utterances, spoken_tex
 from pipeline.acoustic.training import AcousticRun, train_acoustic_model
 from pipeline.training.negatives.negative_set import about_negatives, negative_pieces
 from pipeline.training.planning.config import NEGATIVE_SET
+from tests.support.acoustic_corpus import corpus, few_rooms
 from tests.support.fake_engine import Fake
 
-
-@pytest.fixture(autouse=True)
-def few_rooms(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use one simulated room and one noise of each kind, which take most of the time."""
-    for name in ("ROOMS", "CLATTER", "AMBIENT"):
-        monkeypatch.setattr(acoustic_training, name, 1)
-
-
-def corpus(folder: Path, transcripts: bool = True, speakers: int = 12, files: int = 24) -> Path:
-    rng = np.random.default_rng(0)
-    for number in range(files):
-        place = folder / "words" / f"speaker{number % speakers}"
-        place.mkdir(parents=True, exist_ok=True)
-        write_audio(place / f"{number}.wav", (0.1 * rng.standard_normal(12_000)).astype(np.float32))
-        if transcripts:
-            (place / f"{number}.txt").write_text("good morning" if number % 2 else "hello")
-    return folder / "words"
+__all__ = ["few_rooms"]  # fixtures
 
 
 def test_a_corpus_becomes_utterances_split_by_speaker(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from pipeline.training.negatives.negative_speech import NEGATIVE_SPEECH
 from pipeline.training.planning.config import DEVICES, EFFORTS, NEGATIVE_SET, SMALL, BucketSize, RunConfig
 from pipeline.training.planning.plan import ready_engines
 from pipeline.training.run import run_training
-from tests.pipeline.training.tiny_run import FEW_ROOMS
+from tests.support.tiny_run import FEW_ROOMS
 
 # By shape: one word, one syllable, several words, names, numbers, digits, apostrophes, capitals, rare letters,
 # homophones, words of no dictionary, repetitions, what is often said, punctuation, long words, clusters, vowels.

@@ -40,9 +40,10 @@ from pipeline.training.planning import plan as planning
 from pipeline.training.planning.config import AUTO_SIZE, BUCKETS, EFFORTS, BucketSize, Effort, RunConfig, job_folder
 from pipeline.training.planning.plan import Plan, save_plan
 from pipeline.training.run import StageClock, plan_run, plan_summary, prepare, run_training
-from tests.pipeline.training.tiny_run import FEW_ROOMS, TINY
+from tests.support import tiny_run
 from tests.support.library_server import ENGINES
 from tests.support.processes import of_session
+from tests.support.tiny_run import FEW_ROOMS, TINY
 
 # Where the run is killed, in this order: each run goes on from what the one before has left.
 KILLS = ("plan:0", "synthesize:2", "features:2", "train:1", "calibrate:0", "report:0", "bundle:0", "zip:3")
@@ -319,7 +320,7 @@ def killed(
     """A run that is killed in each of its stages and then finishes; with the URL of its library's server, if any."""
     url = "" if request.param == "sqlite" else request.getfixturevalue(f"{request.param}_url")
     data = tmp_path_factory.mktemp("run") / "data"
-    command = [sys.executable, str(Path(__file__).with_name("tiny_run.py"))]
+    command = [sys.executable, tiny_run.__file__]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(REPOSITORY))
         if url:

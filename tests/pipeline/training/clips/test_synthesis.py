@@ -25,9 +25,9 @@ from core.errors import HarkError
 from core.events import Event, Pace, Reporter
 from db.db_api import Library
 from pipeline.training.clips.synthesis import GenerationReport, generate
-from pipeline.training.planning.config import RunConfig
-from pipeline.training.planning.plan import Plan, PlannedRequest, remaining, run_splits
+from pipeline.training.planning.plan import PlannedRequest, remaining, run_splits
 from tests.support.fake_engine import Fake
+from tests.support.planned_speech import plan_of, request
 
 
 class Watched(Reporter):
@@ -40,18 +40,6 @@ class Watched(Reporter):
     @property
     def warnings(self) -> str:
         return "\n".join(e["message"] for e in self.events if e["event"] == "log" and e["level"] == "warning")
-
-
-def request(number: int, engine: str, voice: str, behave: str = "", split: str = "train") -> PlannedRequest:
-    settings: dict[str, float | int | str] = {"behave": behave} if behave else {}
-    text = f"hey compass {'abcdefgh'[number % 8]}"
-    return PlannedRequest(f"run:positive:{number}", "positive", split, engine, voice, text, settings)
-
-
-def plan_of(requests: list[PlannedRequest], engines: dict[str, Any]) -> Plan:
-    config = RunConfig("hey compass", engines=tuple(engines), from_scratch=True)
-    counts = {name: len({v.speaker for v in engine.voices("en")}) for name, engine in engines.items()}
-    return Plan("run", config, (), tuple(requests), (), 0.0, counts, {}, "", 0.0)
 
 
 def speak(
@@ -240,7 +228,7 @@ from db.db_api import Library
 from tests.support.fake_engine import Fake
 from core.events import Reporter
 from pipeline.training.clips.synthesis import generate
-from tests.pipeline.training.clips.test_synthesis import plan_of, request
+from tests.support.planned_speech import plan_of, request
 db_api.BATCH_CLIPS = 8
 def sink(event):
     if event["event"] == "progress" and event["done"] >= {after}:

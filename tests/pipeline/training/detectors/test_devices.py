@@ -33,8 +33,8 @@ from pipeline.training.measuring.evaluation import FA_PER_DAY, score_split
 from pipeline.training.negatives import negative_speech
 from pipeline.training.negatives.negative_speech import TESTED, NegativeSpeech, heard_negatives
 from pipeline.training.planning.config import DEVICES, EFFORTS, BucketSize, Effort, RunConfig
-from tests.pipeline.training.tiny_run import FEW_ROOMS
 from tests.support.device_runtimes import detections
+from tests.support.tiny_run import FEW_ROOMS
 
 PHRASE = "hey compass"
 MELODY = (600.0, 1500.0, 900.0)  # Hz: how the phrase sounds here

@@ -24,8 +24,8 @@ from pipeline.training.negatives.negative_speech import TESTED, UNHEARD, Negativ
 from pipeline.training.negatives.shipped import Negatives, negatives_of
 from pipeline.training.planning.config import EFFORTS, RunConfig
 from pipeline.training.planning.splits import SPLITS
-from tests.pipeline.training.tiny_run import FEW_ROOMS
 from tests.support.small_crnn import small_crnn
+from tests.support.tiny_run import FEW_ROOMS
 
 PHRASE = Keyphrase("hey compass")
 TEXTS = ("the tea is cold", "well hey compass", "nobody has a compass", "it rains")
