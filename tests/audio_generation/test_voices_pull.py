@@ -109,7 +109,7 @@ def test_without_a_network_it_says_so_and_what_to_do(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HARK_DATA", str(tmp_path))
     with pytest.raises(HarkError) as caught:
         pull("piper", "en_US-lessac-low")
-    assert "cannot be reached" in caught.value.what and "by hand" in caught.value.what_to_do
+    assert "cannot be reached" in caught.value.what and "copy the files into" in caught.value.what_to_do
 
 
 @pytest.mark.parametrize(

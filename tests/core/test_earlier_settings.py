@@ -101,7 +101,7 @@ def test_hark_s_own_name_counts_more() -> None:
     adopt(environment)
     assert environment["HARK_JOBS_WAITING"] == "7"
     (setting,) = found(environment)
-    assert not setting.taken and "HARK_JOBS_WAITING is set" in setting.said
+    assert not setting.taken and "HARK_JOBS_WAITING is also set" in setting.said
 
 
 def test_no_name_of_the_table_is_forgotten() -> None:

@@ -198,7 +198,7 @@ def journey_of_a_recording(browser: Browser, portal: Portal, conversation: Path,
 
         # a word is corrected; it stays corrected
         page.get_by_role("button", name=re.compile("^Correct the passage")).first.click()
-        field = page.get_by_label("Transcript")
+        field = page.get_by_label("Text of the passage")
         before = field.input_value().split()
         field.fill(" ".join(["Pomegranates", *before[1:]]))
         page.get_by_role("button", name="Save", exact=True).first.click()

@@ -133,7 +133,7 @@ def test_a_recording_has_two_columns_and_a_player_that_stays(owners: Client, own
         said = "<p class=notice>The last change was undone.</p>"
         page.locator("#said").evaluate("(node, said) => node.insertAdjacentHTML('afterbegin', said)", said)
         page.get_by_role("button", name="Correct the passage at 0:00:00").click()
-        page.get_by_label("Transcript").fill("We meet in the Hafen")
+        page.get_by_label("Text of the passage").fill("We meet in the Hafen")
         page.keyboard.press("Control+Enter")
         offer = page.locator(".passage").first.locator("[data-elsewhere]")
         offer.get_by_text(offered["told"]).wait_for()
@@ -185,13 +185,13 @@ def test_what_a_job_changed_is_shown_and_the_tab_stays(owners: Client, owner: Us
 
         # what is typed is asked about
         page.get_by_role("button", name=re.compile("^Correct")).first.click()
-        page.get_by_label("Transcript").fill("what was typed")
+        page.get_by_label("Text of the passage").fill("what was typed")
         page.on("dialog", lambda dialog: dialog.dismiss())
         page.route(address, lambda route: route.fulfill(body=over, headers=news, content_type="text/html"))
         with page.expect_event("dialog"):
             pass
         page.get_by_text("The job is done.").wait_for()
-        assert page.get_by_label("Transcript").input_value() == "what was typed"
+        assert page.get_by_label("Text of the passage").input_value() == "what was typed"
 
 
 def test_files_are_listed_ordered_and_recorded_before_they_are_sent(
@@ -441,7 +441,7 @@ def test_a_correction_begins_with_its_first_words_and_buttons_keep_a_distance(ow
         assert copy and days and days["y"] - copy["y"] - copy["height"] >= 8
         page.get_by_role("tab", name="Transcript").click()
         page.get_by_role("button", name=re.compile("^Correct")).first.click()
-        field = page.get_by_label("Transcript")
+        field = page.get_by_label("Text of the passage")
         assert field.evaluate("field => [field.scrollTop, field.selectionStart]") == [0, 0]
         assert field.evaluate("field => field.scrollHeight > field.clientHeight")
         leaves = "dispatchEvent(new Event('beforeunload', { cancelable: true }))"  # false: it is asked about

@@ -93,7 +93,7 @@ def test_files_that_belong_together_follow_each_other(spec: dict[str, Any], engi
 
 def test_a_recording_that_is_gone_says_so(spec: dict[str, Any], engine: list[Any], tmp_path: Path) -> None:
     (tmp_path / "audio/r/original.wav").unlink()
-    with pytest.raises(HarkError, match="gone"):
+    with pytest.raises(HarkError, match="no longer exists"):
         recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
 
 

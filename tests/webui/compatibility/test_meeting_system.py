@@ -101,7 +101,7 @@ def test_polish_is_refused_where_nobody_can(client: Client, token: dict[str, str
 def test_a_polish_after_the_meeting_was_deleted_leaves_nothing(portal: Path, llm: None) -> None:
     from core.errors import HarkError
 
-    with pytest.raises(HarkError, match="gone"):
+    with pytest.raises(HarkError, match="no longer exists"):
         DONE_BY["polish"].run({"recording": "x", "folder": "audio/x"}, portal, silent_reporter())
     assert not (portal / "audio").exists()
 

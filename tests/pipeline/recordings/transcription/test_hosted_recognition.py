@@ -163,9 +163,9 @@ def test_refusals_are_explained(endpoint: Endpoint, status: int, why: str) -> No
         b"[" * 100_000,
     ],
 )  # fmt: skip
-def test_nonsense_is_an_error_that_says_so(endpoint: Endpoint, body: object) -> None:
+def test_an_invalid_answer_is_an_error_that_says_so(endpoint: Endpoint, body: object) -> None:
     endpoint.says(body)
-    with pytest.raises(HarkError, match="nonsense"):
+    with pytest.raises(HarkError, match="invalid answer"):
         OpenAiEndpoint().recognize(AUDIO, None)
 
 
