@@ -104,12 +104,12 @@ def test_what_the_ear_mixes_up_is_shown(main: Main, capsys: Shown, spoken: Path)
     capsys.readouterr()
     result = as_json(main, capsys, "confusables", "big winter", "--texts", "12")
     scores = [row["score"] for row in result["texts"]]
-    assert len(scores) == 13 and scores == sorted(scores, reverse=True) and scores[-1] < 0.2
+    assert len(scores) == 13 and scores == sorted(scores, reverse=True) and scores[-1] < 0.3
     assert result["texts"][0]["text"] == "big winter" and scores[0] > 0.4
     place = result["recordings"][0]
     assert place["text"] == SENTENCE and 0.5 < place["start_s"] < 3.5, "the big window"
     said = as_json(main, capsys, "confusables", "big window", "--texts", "3")
-    assert said["recordings"] == [], "where the phrase is said, it is no confusable"
+    assert said["recordings"] == [], "where the phrase itself is spoken, it is not a confusable"
     assert main("confusables", "big winter", "--texts", "3") == 0
     shown = capsys.readouterr()
     assert "scored by Hark's recognizer" in shown.out
