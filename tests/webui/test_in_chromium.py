@@ -289,7 +289,7 @@ def test_a_job_s_page_says_the_same_live_and_loaded_again(owners: Client, owner:
         page.goto(ADDRESS + reverse("jobs:detail", args=[going.pk]))
         chip = page.locator("[data-state]")
         loaded = chip.inner_text()
-        page.get_by_text("34 s left in this stage, about 3 min left in all").wait_for()
+        page.get_by_text("34 s left in this stage, about 3 min left in total").wait_for()
         assert chip.inner_text() == loaded == "Cancelling"
         assert page.locator("h1").inner_text() == "hello robin train, effort trial"
         assert (page.locator("nav li [aria-current]").text_content() or "").strip() == "Jobs3"
@@ -304,7 +304,7 @@ def test_a_job_s_page_says_the_same_live_and_loaded_again(owners: Client, owner:
         page.goto(ADDRESS + reverse("jobs:detail", args=[outlived.pk]))
         page.get_by_text("34 s left in this stage, taking longer than planned").wait_for()
         page.goto(ADDRESS + reverse("jobs:detail", args=[slower.pk]))
-        page.get_by_text("34 s left in this stage, about 4 min left in all").wait_for()
+        page.get_by_text("34 s left in this stage, about 4 min left in total").wait_for()
         assert page.locator("progress").evaluate("bar => bar.value / bar.max") == 0.6, "no further than the stage goes"
         for state, job in ended.items():
             page.goto(ADDRESS + reverse("jobs:detail", args=[job.pk]))

@@ -59,10 +59,10 @@ print(recording.pk)
 
 # Goes on until it is ended; a job and its event are one transaction.
 WRITE = f"""{BEGIN}
-from webui.transactions import alone
+from webui.transactions import serialized
 user = User.objects.get(username="oscar")
 while True:
-    with alone():
+    with serialized():
         job = Job.objects.create(user=user, kind="plan", lane="audio", title="meanwhile", state="done")
         JobEvent.objects.create(job=job, event={{}})
     print("wrote", flush=True)
