@@ -21,6 +21,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -284,7 +285,7 @@ class Library:
 
     def clips_with_texts(self, texts: Collection[str], language: str, where: ClipQuery | None = None) -> list[Clip]:
         """Return the clips whose entire normalized text is one of ``texts``, in order of id."""
-        where = where or ClipQuery(language=language, text_known=True)
+        where = replace(where or ClipQuery(text_known=True), language=language)
         return self._select("text_normalized IN (SELECT value FROM json_each(?))", [_plain_list(texts)], where)
 
     def search(self, phrase: str, limit: int, where: ClipQuery | None = None) -> list[Clip]:

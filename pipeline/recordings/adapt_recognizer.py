@@ -32,7 +32,7 @@ from phrase_augmentation.phonemes import accents, phones_of_texts
 from pipeline.recordings.media import open_normalized, read_part
 from pipeline.recordings.recording_folder import AUDIO, GIVEN_TEXT, RECORDINGS, TRANSCRIPT
 from pipeline.recordings.transcript import Segment, load_transcript
-from pipeline.recordings.transcription.hark_engine import OWN_FOLDER, OWN_WEIGHTS
+from pipeline.recordings.transcription.hark_engine import OWN_FOLDER, OWN_WEIGHTS, own_weights
 
 if TYPE_CHECKING:
     from model.asr.network import Recognizer
@@ -108,15 +108,16 @@ def train_recognizer(spec: Mapping[str, Any], data: Path, reporter: Reporter) ->
         used = {*measured, *learned[: part_of(len(learned), options.subset)]}
         passages = [passage for passage in passages if passage.name in used]
     with storing("training the recognizer"):
-        return _train(passages, options, data / FOLDER, reporter)
+        return _train(passages, options, data, reporter)
 
 
-def _train(passages: list[Passage], options: TrainingOptions, folder: Path, reporter: Reporter) -> dict[str, Any]:
+def _train(passages: list[Passage], options: TrainingOptions, data: Path, reporter: Reporter) -> dict[str, Any]:
     from model.asr.augmentation import BatchAugmenter, SpeechAugmentation
     from model.asr.train import evaluate
-    from model.shipped_weights import shipped_recognizer
+    from model.shipped_weights import load_weights, shipped_recognizer
     from model.train import best_device
 
+    folder = data / FOLDER
     measured = left_out(passages)
     packed, count, seconds = _packed(passages, measured, folder, reporter)
     an_epoch = count / options.batch_size if options.batch_size else seconds / BATCH_S
@@ -129,8 +130,9 @@ def _train(passages: list[Passage], options: TrainingOptions, folder: Path, repo
         return round(float(np.mean([value for name, value in errors.items() if name.startswith("wer/real")])), 4)
 
     model, _about = shipped_recognizer()
+    own = own_weights(data)
     reporter.stage("measure", worded("Measuring the errors before training"))
-    before = word_errors(model)
+    before = min(word_errors(known) for known in (model, *([load_weights(own)[0]] if own else ())))
     reporter.metric("before", before)
     minutes = round(seconds / 60, 1)
     reporter.stage(
@@ -303,7 +305,8 @@ def _pack(passages: list[Passage], measured: frozenset[str], folder: Path, repor
     made_from = folder / "speech" / "made_from.json"
     if (folder / "speech" / TABLE_FILE).is_file() and made_from.is_file() and made_from.read_text() == wanted:
         return
-    shutil.rmtree(folder, ignore_errors=True)  # of other passages, with their checkpoint
+    forget_speech(folder)  # of other passages, with their checkpoint; never the weights in use
+    shutil.rmtree(folder / "run", ignore_errors=True)
     cuts = folder / "cuts"
     cuts.mkdir(parents=True)
     phones = phones_of_texts([passage.text for passage in passages], accents(LANGUAGE)[0])

@@ -125,7 +125,7 @@ def unpack_for_browser(bundle: Path, folder: Path, data: Path, tarball: Path | N
     with storing("unpacking the bundle"):
         (folder / "ort").mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
-            if Path(name).name == name:  # a bundle is flat: never write elsewhere
+            if Path(name).name == name:  # those in folders are for devices
                 (folder / name).write_bytes(content)
         (folder / "manifest.json").write_text(json.dumps(opened.manifest, indent=1, ensure_ascii=False), "utf-8")
         for name in FILES:

@@ -48,11 +48,11 @@ class Problem(Schema):
     """Problem details (RFC 9457): what happened, why, and what to do."""
 
     type: str = Field(examples=["about:blank"])
-    title: str = Field(examples=["The request was not let in."])
+    title: str = Field(examples=["The request was not authenticated."])
     status: int = Field(examples=[401])
-    what: str = Field(examples=["The request was not let in."])
+    what: str = Field(examples=["The request was not authenticated."])
     why: str = Field(examples=["The token has expired."])
-    what_to_do: str = Field(examples=["Make a token on your account's page, or sign in for a new one."])
+    what_to_do: str = Field(examples=["Create a token on your account page, or sign in for a new one."])
     errors: list[WrongField] | None = Field(None, examples=[None])
 
 
@@ -61,7 +61,7 @@ class Explained(Schema):
 
     what: str = Field(examples=["The job was interrupted."])
     why: str = Field(examples=["The process was killed, most likely because memory ran out."])
-    what_to_do: str = Field(examples=["Retry goes on from where it was."])
+    what_to_do: str = Field(examples=["Retry continues where it stopped."])
 
 
 # Phrases
@@ -172,7 +172,7 @@ class JobOut(Schema):
     state: JobState = Field(examples=["running"])
     going: bool = Field(description="Whether the job is still active.", examples=[True])
     stage: str = Field(examples=["synthesize"])
-    message: str = Field(examples=["Speaking 1200 clips"])
+    message: str = Field(examples=["Synthesizing 1200 clips"])
     done: float = Field(examples=[300.0])
     total: float = Field(examples=[1200.0])
     eta_s: float | None = Field(description="Time left in this stage [s].", examples=[42.0])
@@ -247,13 +247,13 @@ class VersionOut(Schema):
     note: str = Field(description="The user's own words.", examples=["with the recordings of May"])
 
 
-class NoteIn(Schema):
+class NoteIn(Wish):
     """A note about a version."""
 
     note: str = Field(max_length=LONGEST_NOTE, examples=["with the recordings of May"])
 
 
-class WakesIn(Schema):
+class WakesIn(Wish):
     """Permission for devices to send clips."""
 
     allowed: bool = Field(examples=[True])

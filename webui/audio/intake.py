@@ -95,7 +95,7 @@ def create_recording(
         originals=originals,
     )  # fmt: skip
     with storing("saving the recording"), ExitStack() as undo:
-        recording.path.mkdir(parents=True)  # refuses the second of two finishes of the same upload
+        recording.path.mkdir(parents=True)  # fails if another request has finished the same upload
         undo.callback(shutil.rmtree, recording.path, ignore_errors=True)
         for path, kept in zip(sources, recording.originals, strict=True):
             shutil.move(path, recording.path / kept)

@@ -81,7 +81,7 @@ def newest_job(recording: Recording, kind: str) -> Job | None:
 
 
 def transcript_to_change(recording: Recording) -> tuple[Recording, Transcript]:
-    """Return the current recording and transcript; SQLite serializes transactions that write (settings.DATABASES)."""
+    """Return the current recording and transcript; call it within ``serialized()``."""
     current = Recording.objects.select_related("user", "job").get(pk=recording.pk)
     if current.now == Recording.State.WORKING:
         raise StatusError(

@@ -37,7 +37,7 @@ BLOCK = 256 * 1024  # bytes in memory
 MOST_AT_ONCE = 200  # unfinished uploads of a user
 KEPT_FREE = 500_000_000  # bytes on the disk that uploads leave free
 LARGE, LARGE_AT_ONCE = 2_500_000, 10  # bytes of a body; simultaneous ones of a user
-COPIES = 3  # of a body, until its file is in its place
+COPIES = 3  # a body is on the disk up to three times until its file is in place
 # Uploads to these addresses become jobs.
 QUEUED = re.compile(r"/upload|/recordings/upload|/api/meetings|/api/v1/(recordings|transcribe)")
 # Programs send whole recordings to these addresses, and only forms to others.
@@ -60,7 +60,7 @@ class WrongPlace(HarkError):
 
 
 def check_body(body: Body, before: Sequence[Body]) -> None:
-    """Check that the body of a request may arrive beside those that came ``before`` it.
+    """Check that a request's body may be received while the bodies ``before`` it are still arriving.
 
     Raises HarkError: no room on the disk or in the quota, no place in the queue, or too many large ones of this user.
     """

@@ -401,7 +401,7 @@ def remove_detector(*, detector: Detector) -> None:
 
 
 def remove_version(*, version: Version) -> None:
-    """Delete a version and its folder; if it was in use, the newest other offered one is.
+    """Delete a version and its folders; if it was in use, the newest other offered one is.
 
     Raises HarkError if it is the only one, or its files cannot be removed.
     """
@@ -418,12 +418,14 @@ def remove_version(*, version: Version) -> None:
 
 
 def _remove(folders: Iterable[Path], user: User) -> None:
-    models = (user_data(user) / "models").resolve()
+    data = user_data(user)
     for folder in folders:
-        # Only a run's own folder, whatever the database says.
-        if folder.resolve().parent == models and folder.is_dir():
+        # Only a run's own folders, whatever the database says; first the one that adopt_runs would find again.
+        if folder.resolve().parent == (data / "models").resolve():
             with storing("removing the detector's files"):
-                shutil.rmtree(folder)
+                for path in (data / "jobs" / folder.name, folder):
+                    if path.is_dir():
+                        shutil.rmtree(path)
 
 
 def set_note(*, version: Version, note: str) -> None:

@@ -28,8 +28,8 @@ DEFAULT_FA_PER_DAY = 12.0  # 0.5 an hour: the rate at which miss rates are usual
 REAL_ENGINES = ("corpus", "mined")  # of clips that people spoke: whole recordings, and cuts out of them
 REPORTED_FA_PER_HOUR = (0.1, 0.5, 2.0)
 FOOLED_BY = 5  # confusables that a summary names
-# A threshold rises by so many logits for false alarms e times rarer where ordinary speech needs no rise. Confusables
-# become e times rarer in twice as many (docs/results.md); following them would cost most of the phrase.
+# Where the floor against confusables sets the threshold, a rate of false alarms e times lower raises it by this many
+# logits. Confusables become e times rarer in two (docs/results.md), which would cost most of the phrase.
 CONFUSABLE_SCALE = 1.0
 MOST_LOST = 0.1  # share of the phrase that a floor against confusables may cost
 HIGHEST_LOGIT = 20.0  # of a threshold: programs that run a bundle cannot resolve higher ones

@@ -65,7 +65,7 @@ def heard_negatives(
     reporter: Reporter,
     splits: Sequence[str] = SPLITS,
 ) -> Iterator[NegativePiece]:
-    """Yield the negative speech for a detector that learns; two detectors get the same sound.
+    """Yield the negative speech for a detector that learns. The same seed gives every detector the same audio.
 
     For training it comes twice, in rooms and noise like clips; for validation and test quiet, in noise and across a
     room.

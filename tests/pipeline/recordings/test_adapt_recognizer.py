@@ -12,6 +12,7 @@ import pytest
 from core.audio_file import SAMPLE_RATE, write_audio
 from core.errors import HarkError
 from core.events import Event, Reporter, silent_reporter
+from model.shipped_weights import shipped_recognizer
 from pipeline.jobs import RECOGNIZER_STAGES
 from pipeline.recordings import adapt_recognizer as recognizer_job
 from pipeline.recordings.adapt_recognizer import Passage, collect, left_out, train_recognizer
@@ -112,6 +113,9 @@ def test_a_whole_run_trains_and_measures(tmp_path: Path, monkeypatch: pytest.Mon
     given = make_recording(tmp_path, "b", [], np.concatenate([pause, clips[0], pause, clips[3], pause]))
     (given / "given.txt").write_text(f"{texts[0].title()}. {texts[3].title()}.")
     events: list[Event] = []
+    folder = tmp_path / recognizer_job.FOLDER
+    folder.mkdir(parents=True)
+    earlier = recognizer_job._keep(shipped_recognizer()[0], folder, before=2.0, after=1.9)  # of an earlier run
     wish = {"epochs": 1, "batch_size": 2, "subset": 60}
     result = train_recognizer(wish, tmp_path, Reporter(events.append))
     stages = [event["name"] for event in events if event["event"] == "stage"]
@@ -121,8 +125,8 @@ def test_a_whole_run_trains_and_measures(tmp_path: Path, monkeypatch: pytest.Mon
     assert everything >= len(texts) + 1 and learned == math.ceil(0.6 * (everything - result["held_out"]))
     assert result["checked"] == result["segments"] and result["steps"] == learned
     assert 0 < result["held_out"] < result["segments"] and 0 <= result["before"] <= 2 and 0 <= result["after"] <= 2
-    kept = [Path(result["weights"])] if result["better"] else []
-    assert list((tmp_path / "asr" / "own").iterdir()) == kept, "no sound is left"
+    kept = Path(result["weights"]) if result["better"] else earlier
+    assert list(folder.iterdir()) == [kept], "no audio is left, and the weights in use only go for better ones"
 
 
 def test_options_out_of_range_are_refused(tmp_path: Path) -> None:
@@ -134,7 +138,7 @@ def test_options_out_of_range_are_refused(tmp_path: Path) -> None:
 def test_weights_that_got_better_are_what_the_engine_hears_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from model.shipped_weights import load_weights, shipped_recognizer
+    from model.shipped_weights import load_weights
 
     model, _ = shipped_recognizer()
     folder = tmp_path / recognizer_job.FOLDER

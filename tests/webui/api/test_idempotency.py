@@ -104,7 +104,7 @@ def test_one_that_was_killed_half_way_blocks_nobody_for_long(
     response = call("post", "/plans", body=BODY, headers=headers)
     problem_of(response, 409)
     assert int(response["Retry-After"]) > 0
-    KeptAnswer.objects.update(claimed_at=timezone.now() - timedelta(minutes=5))
+    KeptAnswer.objects.update(claimed_at=timezone.now() - timedelta(minutes=11))
     assert call("post", "/plans", body=BODY, headers=headers).status_code == 201
 
 
