@@ -18,7 +18,7 @@ from core.errors import HarkError
 
 if TYPE_CHECKING:
     from db.db_api import Library
-    from pipeline.training.clips.mining import MiningResult
+    from pipeline.training.planning.mining import MiningResult
 
 SHOWN_CUTS = 20
 PLAYERS = (("ffplay", "-nodisp", "-autoexit", "-loglevel", "quiet"), ("play", "-q"), ("afplay",), ("paplay",))
@@ -48,7 +48,7 @@ def run_mine(options: argparse.Namespace, screen: Screen) -> int:
     from db.db_api import Library
     from db.records import ClipQuery
     from phrase_augmentation.keyphrase import Keyphrase
-    from pipeline.training.clips.mining import MiningConfig, mine
+    from pipeline.training.planning.mining import MiningConfig, mine
 
     limits = {name: getattr(options, name) for name in ("most", "recordings", "least_confidence", "speaker_share")}
     given = {name: value for name, value in limits.items() if value is not None}

@@ -20,7 +20,8 @@ from pipeline.recordings.summarization.transformer import SUMMARY
 from pipeline.recordings.text_similarity import EMBEDDING
 from pipeline.recordings.transcription import funasr_engine as funasr
 from pipeline.recordings.transcription import whisper_models
-from pipeline.training.planning.config import BACKBONE_LANGUAGE, RunConfig
+from pipeline.training.planning.config import RunConfig
+from pipeline.training.scoring.languages import BACKBONE_LANGUAGE
 
 # The lines of pip's output that show its progress.
 INTERESTING = ("Collecting ", "Building ", "Installing ")

@@ -32,7 +32,7 @@ from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.acoustic.data import corpus_utterances
 from pipeline.corpora.licences import licence_of
 from pipeline.training.negatives.negative_set import FRAME_S, STREAM_S, stream_row
-from pipeline.training.planning.config import NEGATIVE_SET
+from pipeline.training.planning.config import BANK, NEGATIVE_SET
 
 WINDOW_S = 1.2  # of a detector; affects only the silence before a piece in the stored data
 CODE_BYTES = 24  # a state
@@ -147,7 +147,7 @@ def build_negative_set(
             seconds += seconds_of(root / group[index].path)
             if seconds >= STREAM_S or number == len(group) - 1:
                 conditions = ("train",) if split == "train" else ("clean", "far")
-                row = stream_row(split, f"bank:{corpus}")  # "bank:" is in stored tables and reports
+                row = stream_row(split, BANK + corpus)
                 row["text"] = " ".join(utterance.text for utterance in block)
                 paths = tuple(str(root / utterance.path) for utterance in block)
                 for condition in conditions:

@@ -18,7 +18,7 @@ from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.matching import can_be_heard_in
 from pipeline.recordings.speech_client import call
 from pipeline.recordings.transcription import registry
-from pipeline.training.planning.config import is_known
+from pipeline.training.scoring.languages import is_known
 
 PHRASE, OTHER, UNSURE = "phrase", "other", "unsure"
 # Scores of ``keyword_scoring.phone_score``. Of 63 utterances of eight phrases (speech/custom-keywords, which are in the

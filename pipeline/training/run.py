@@ -29,8 +29,6 @@ from phrase_augmentation.normalize import base_language
 from phrase_augmentation.phonemes import phonemes
 from phrase_augmentation.phrase_text import PhraseText
 from pipeline.corpora.alignment_methods import check_method
-from pipeline.training.clips.marked import marked_audio
-from pipeline.training.clips.mining import MiningConfig, mine, mine_negatives
 from pipeline.training.clips.removed_recordings import DEVICES_FOLDER, forget_in_run
 from pipeline.training.clips.synthesis import GenerationReport, generate
 from pipeline.training.detectors.devices import DeviceDetector, NoRuntimeError, about, make_for_device
@@ -43,7 +41,6 @@ from pipeline.training.packing.targets import HEARS_S, TITLES
 from pipeline.training.planning.advice import seconds_to_say
 from pipeline.training.planning.config import (
     AUTO_SIZE,
-    BACKBONE_LANGUAGE,
     EFFORTS,
     NOISE_FOLDER,
     RESULT,
@@ -55,6 +52,8 @@ from pipeline.training.planning.config import (
     job_folder,
     size_for,
 )
+from pipeline.training.planning.marked import marked_audio
+from pipeline.training.planning.mining import MiningConfig, mine, mine_negatives
 from pipeline.training.planning.plan import (
     Plan,
     config_of_run,
@@ -68,6 +67,7 @@ from pipeline.training.planning.plan import (
     what_is_left,
 )
 from pipeline.training.planning.splits import SPLITS
+from pipeline.training.scoring.languages import BACKBONE_LANGUAGE
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore
@@ -393,7 +393,7 @@ def _for_devices(
     devices: dict[str, DeviceDetector] = {}
     report["devices_left_out"] = []
     within = work.reporter.within("devices")
-    teacher = cache(lambda: make_teacher(detector, config, clips, work.data, place, within))
+    teacher = cache(lambda of_run: make_teacher(of_run, config, clips, work.data, place, within))
     for number, device in enumerate(sorted(config.devices, key=lambda device: device != SMALL), 1):
         work.reporter.stage(
             "devices",
@@ -408,7 +408,8 @@ def _for_devices(
                     of_small = replace(work, folder=place / SMALL, reporter=within)
                     detector, devices[device] = _small(of_small, plan, clips, generated)
                 else:
-                    devices[device] = make_for_device(device, config, clips, work.data, place, within, teacher)
+                    taught = partial(teacher, detector)
+                    devices[device] = make_for_device(device, config, clips, work.data, place, within, taught)
             except NoRuntimeError as error:
                 work.reporter.log(str(error), "warning")
                 report["in_words"].append(worded("%(what)s %(why)s %(what_to_do)s", **error.as_dict()))

@@ -20,8 +20,8 @@ from db.records import ORIGINS, Clip, LibrarySearch, NewClip
 from phrase_augmentation.normalize import normalize
 from pipeline.corpora.importing import SHORTEST_S
 from pipeline.recordings.media import peaks
-from pipeline.training.clips.mining import ENGINE as MINED
-from pipeline.training.clips.mining import faded
+from pipeline.training.planning.mining import ENGINE as MINED
+from pipeline.training.planning.mining import faded
 from pipeline.training.planning.splits import real_speaker
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User

@@ -29,8 +29,8 @@ from pipeline.corpora.enrolment import TRAIN
 from pipeline.recordings.media import peaks
 from pipeline.serving.detection import listen, open_detector
 from pipeline.serving.sorting import sort_wake
-from pipeline.training.clips.marked import CORPUS, FALSE_ALARM_OF
-from pipeline.training.planning.config import is_known
+from pipeline.training.planning.marked import CORPUS, FALSE_ALARM_OF
+from pipeline.training.scoring.languages import is_known
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.http.errors import StatusError

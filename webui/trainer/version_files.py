@@ -182,7 +182,7 @@ def dataset_manifest(version: Version, reader: User) -> bytes:
     Paths are relative to the user's data folder, where the file belongs. Other readers, who share the detector, get
     neither text nor speaker of people's clips. Raises StatusError if the run's table is gone.
     """
-    from pipeline.training.measuring.evaluation import REAL_ENGINES
+    from pipeline.training.planning.config import REAL_ENGINES
 
     try:
         with dataset_table(version).open(encoding="utf-8", newline="") as table:

@@ -18,7 +18,7 @@ from phrase_augmentation.keyphrase import OtherScript
 from phrase_augmentation.normalize import base_language
 from pipeline.jobs import choices_of
 from pipeline.training.packing.targets import TITLES
-from pipeline.training.planning.config import is_known
+from pipeline.training.scoring.languages import is_known
 from webui.access import owned
 from webui.accounts.signed_in import signed_in
 from webui.http.parameters import uuid_of

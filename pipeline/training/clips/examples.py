@@ -25,7 +25,6 @@ from model.phones import outputs_of
 from model.second_pass import verifier_name
 from model.shipped_weights import shipped_backbone
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
-from pipeline.training.clips.mining import ENGINE as MINED
 from pipeline.training.negatives.negative_set import (
     STREAM_S,
     NegativePiece,
@@ -34,6 +33,7 @@ from pipeline.training.negatives.negative_set import (
 )
 from pipeline.training.negatives.negative_speech import BITRATE
 from pipeline.training.planning.config import BUCKETS, NEGATIVE_SET, NOISE_FOLDER, VARIANTS, Recipe, RunConfig
+from pipeline.training.planning.mining import ENGINE as MINED
 from pipeline.training.planning.plan import Plan
 from pipeline.training.planning.splits import SPLITS
 

@@ -23,8 +23,7 @@ from core.worded import worded
 from model.runtime.detector import logit
 from pipeline.training.detectors.making import hear, learn, make, settings_of_device
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, Made, calibrated, threshold_at
-from pipeline.training.packing.targets import PACKAGES
-from pipeline.training.planning.config import EFFORTS, RunConfig
+from pipeline.training.planning.config import EFFORTS, PACKAGES, RunConfig
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore

@@ -17,7 +17,6 @@ import numpy as np
 
 from core.events import Reporter
 from core.worded import worded
-from pipeline.training.clips.marked import Marked, fires, padded
 from pipeline.training.measuring.comparison import counted, is_better
 from pipeline.training.measuring.evaluation import (
     DEFAULT_FA_PER_DAY,
@@ -26,6 +25,7 @@ from pipeline.training.measuring.evaluation import (
     score_split,
     threshold_at,
 )
+from pipeline.training.planning.marked import Marked, fires, padded
 
 if TYPE_CHECKING:
     from model.dataset import FeatureStore

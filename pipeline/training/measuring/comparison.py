@@ -28,7 +28,6 @@ from db.db_api import Library
 from db.records import Clip
 from model.metrics import det_curve
 from pipeline.corpora.enrolment import kept_takes
-from pipeline.training.clips.marked import Marked, fires, marked_audio
 from pipeline.training.measuring.evaluation import (
     DEFAULT_FA_PER_DAY,
     ScoredSplit,
@@ -36,7 +35,8 @@ from pipeline.training.measuring.evaluation import (
     score_split,
     threshold_at,
 )
-from pipeline.training.planning.config import NOISE_FOLDER, RunConfig
+from pipeline.training.planning.config import BANK, NOISE_FOLDER, RunConfig
+from pipeline.training.planning.marked import Marked, fires, marked_audio
 from pipeline.training.planning.plan import config_of_run
 from pipeline.training.planning.splits import real_speaker
 
@@ -292,7 +292,7 @@ def _store(
 def _about(test: ScoredSplit, marked: Marked) -> dict[str, Any]:
     """Return the contents of the stream, which are the same for all versions."""
     ordinary = test.pick(test.ordinary)
-    from_negative_set = test.pick(np.asarray(test.table["engine"].str.startswith("bank:"), bool))
+    from_negative_set = test.pick(np.asarray(test.table["engine"].str.startswith(BANK), bool))
     return {
         "utterances": test.utterances(test.positive),
         "renderings": int(test.positive.sum()),

@@ -15,6 +15,7 @@ from model import metrics
 from model.metrics import ScoredStream
 from model.runtime.detector import logit
 from phrase_augmentation.vocabulary import zipf
+from pipeline.training.planning.config import REAL_ENGINES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 FA_PER_DAY = (0.5, 1.0, 2.0, 5.0, 12.0, 24.0, 48.0, 240.0)  # rates that the manifest has thresholds for
 DEFAULT_FA_PER_DAY = 12.0  # 0.5 an hour: the rate at which miss rates are usually reported
-REAL_ENGINES = ("corpus", "mined")  # of clips that people spoke: whole recordings, and cuts out of them
 REPORTED_FA_PER_HOUR = (0.1, 0.5, 2.0)
 FOOLED_BY = 5  # confusables that a summary names
 # Where the floor against confusables sets the threshold, a rate of false alarms e times lower raises it by this many

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from core.worded import worded
 from pipeline.training.clips.synthesis import GenerationReport
-from pipeline.training.measuring.evaluation import REAL_ENGINES, Made
+from pipeline.training.measuring.evaluation import Made
 from pipeline.training.measuring.report_words import Interval, compared_in_words, in_words, per_hour, percent, roughly
 from pipeline.training.measuring.verdict import expected_of_people, predicts_people, verdict_of
-from pipeline.training.planning.config import BUCKETS
+from pipeline.training.planning.config import BANK, BUCKETS, REAL_ENGINES
 from pipeline.training.planning.plan import Plan
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _hours(made: Made, split: str) -> dict[str, float]:
 def _shipped_hours(store: FeatureStore, detector: Detector, split: str) -> float:
     """Return the hours of the real speech that ships, in one condition, among a split's streams."""
     rows = store.where(split=split)
-    rows = rows[rows["engine"].str.startswith("bank:")]
+    rows = rows[rows["engine"].str.startswith(BANK)]
     frames = rows.groupby("condition")["frames"].sum().max() if len(rows) else 0
     return round(float(frames) * detector.config.stored.step / 360_000, 2)
 

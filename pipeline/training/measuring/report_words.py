@@ -13,8 +13,9 @@ from typing import Any
 from audio_generation.registry import RULE_BASED
 from audio_generation.splice_side import SPLICE
 from core.worded import listed, worded
-from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES
+from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY
 from pipeline.training.measuring.verdict import expected_of_people, predicts_people
+from pipeline.training.planning.config import BANK, REAL_ENGINES
 
 Row = Mapping[str, Any]
 Interval = Mapping[str, float | None]  # value, low, high: model.metrics.Interval.as_dict
@@ -327,7 +328,7 @@ def _figures(report: Row) -> dict[str, Any]:
     hours, distinct = per_hour(results["hours"]), per_hour(results["distinct_hours"])
     engines = sorted({row["engine"] for row in results["by_engine"]})
     near, rule_based = ([e for e in engines if (e in RULE_BASED) == kind] for kind in (False, True))
-    real = [row["hours"] for row in results["false_alarms_by"] if row["engine"].split(":")[0] in ("corpus", "bank")]
+    real = [row["hours"] for row in results["false_alarms_by"] if row["engine"].startswith(("corpus", BANK))]
     joined = [row for row in report["clips"] if row["engine"] == SPLICE]
     clips = sum(row["clips"] for row in joined)
     heard = {row["condition"]: row for row in results["by_engine"] if row["engine"] == SPLICE}

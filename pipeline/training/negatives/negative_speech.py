@@ -24,6 +24,7 @@ from model.dataset import SEGMENT_COLUMNS, FeatureWriter, open_store, store_is_c
 from model.examples import ExampleSpec, SoundSources, build_examples
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.negatives.negative_set import NegativePiece, contains_phrase, stream_row
+from pipeline.training.planning.config import BANK
 from pipeline.training.planning.splits import SPLITS
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def _hear(renderings: Sequence[_Rendering], detector: Detector, need: int, folde
     specs: list[ExampleSpec] = []
     for each in renderings:
         row, sound = each.row, sounds / each.row["file"]
-        columns = {**stream_row(each.split, f"bank:{row['corpus']}", row["speaker"]), "text": row["text"]}
+        columns = {**stream_row(each.split, BANK + row["corpus"], row["speaker"]), "text": row["text"]}
         specs.append(ExampleSpec((str(sound),), False, each.condition, each.seed, need, columns=columns))
     writer = FeatureWriter(folder)
     progress = Progress(reporter, len(specs))

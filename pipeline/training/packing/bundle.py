@@ -22,10 +22,11 @@ from core.worded import Worded, number, worded
 from model.features import CHUNK_SAMPLES, SAMPLE_RATE
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError, manifest_digest
 from pipeline.training.clips.removed_recordings import CORPUS
-from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, REAL_ENGINES, Made
+from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, Made
 from pipeline.training.measuring.report import det_plot, html_report
 from pipeline.training.measuring.report_words import devices_in_words
 from pipeline.training.packing.targets import readme
+from pipeline.training.planning.config import REAL_ENGINES
 from pipeline.training.planning.plan import Plan
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from core.worded import Worded, worded
-from pipeline.training.planning.config import DEVICES, SMALL, TARGETS
+from pipeline.training.planning.config import DEVICES, PACKAGES, SMALL, TARGETS
 
 TITLES = {
     "esphome": "ESPHome: Voice PE, ESP32-S3",
@@ -21,7 +21,6 @@ TITLES = {
     "pi": "Raspberry Pi, Wyoming",
     "python": "Python",
 }
-PACKAGES = {"esphome": "pymicro-wakeword", "openwakeword": "pyopen-wakeword"}  # that the files are made with
 HEARS_S = {"esphome": 2.6, "openwakeword": 1.9}  # of sound behind one score: a longer phrase never fits
 ALONE = ("detect.html", "detect.js", "detect.py", "manifest.json", "model.onnx")  # a bundle for pages and programs
 NEEDED = {

@@ -16,10 +16,9 @@ from db.records import Clip, ClipQuery
 from phrase_augmentation.matching import can_be_heard_in
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
-from pipeline.training.clips.marked import CORPUS, FALSE_ALARM_OF, marked_false_alarms
-from pipeline.training.clips.mining import mined_clips
-from pipeline.training.measuring.evaluation import REAL_ENGINES
-from pipeline.training.planning.config import EFFORTS, RunConfig
+from pipeline.training.planning.config import EFFORTS, REAL_ENGINES, RunConfig
+from pipeline.training.planning.marked import CORPUS, FALSE_ALARM_OF, marked_false_alarms
+from pipeline.training.planning.mining import mined_clips
 from pipeline.training.planning.splits import (
     VoiceSplits,
     is_for_test,

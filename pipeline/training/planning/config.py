@@ -16,11 +16,13 @@ from typing import Any
 from core.data_folder import REPOSITORY
 from core.worded import worded
 from phrase_augmentation.keyphrase import Keyphrase
-from phrase_augmentation.normalize import base_language
 from pipeline.corpora.alignment_methods import METHODS, VITERBI
+from pipeline.training.scoring.languages import is_known
 
 RESULT = "result.json"  # in the folder of a run that succeeded; written last
 BUCKETS = ("positive", "confusable", "inbetween", "plain_negative")
+REAL_ENGINES = ("corpus", "mined")  # of clips that people spoke: whole recordings, and cuts out of them
+BANK = "bank:"  # before a corpus: engine of the real speech that ships, in stored tables and reports
 
 
 @dataclass(frozen=True)
@@ -113,13 +115,13 @@ EFFORT_WORDS = {
 }
 
 DEVICES = ("esphome", "openwakeword")  # devices with a file format of their own
+PACKAGES = {"esphome": "pymicro-wakeword", "openwakeword": "pyopen-wakeword"}  # that the files are made with
 SMALL = "small"  # computers and pages for which a large detector is too much: they take one of size standard
 TRAINED_TARGETS = (*DEVICES, SMALL)  # devices with a detector of their own, beside the run's
 TARGETS = (*TRAINED_TARGETS, "browser", "pi", "python")  # devices that a detector runs on
 SIZES = ("large", "standard")
 NEGATIVE_SET = REPOSITORY / "model" / "shipped" / "negative-set-large.zip"
 AUTO_SIZE = "auto"  # large where it can be had, else standard
-BACKBONE_LANGUAGE = "en"
 NOISE_FOLDER = "noise"  # under the data folder: recordings of noise that a user puts there are used for augmentation
 VARIANTS = 2  # augmented versions of each clip that a network of a standard detector, or a device's, learns from
 GROWTH_CONSTANT = 20  # clips that every run adds to a bucket, so that the library gets richer with each phrase
@@ -240,11 +242,6 @@ def chosen(start: RunConfig, choices: Mapping[str, Any]) -> RunConfig:
         raise TypeError(f"a user cannot choose {', '.join(refused)} of a run")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in choices.items()}
     return replace(start, **values)
-
-
-def is_known(language: str) -> bool:
-    """Return whether the shipped weights know a language's sounds, so that phrases are detected without training."""
-    return base_language(language) == BACKBONE_LANGUAGE
 
 
 def size_for(config: RunConfig) -> str:

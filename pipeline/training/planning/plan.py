@@ -27,10 +27,9 @@ from phrase_augmentation.confusables import confusables
 from phrase_augmentation.normalize import normalize
 from phrase_augmentation.phrase_text import PhraseText
 from phrase_augmentation.texts import inbetween, plain_negatives, positives
-from pipeline.training.measuring.evaluation import REAL_ENGINES
 from pipeline.training.planning.audition import cannot_say
 from pipeline.training.planning.clip_choice import Chooser, PlannedClip
-from pipeline.training.planning.config import BUCKETS, DEVICES, EFFORTS, Recipe, RunConfig
+from pipeline.training.planning.config import BUCKETS, DEVICES, EFFORTS, REAL_ENGINES, Recipe, RunConfig
 from pipeline.training.planning.splits import SPLITS, VoiceSplits, split_voices, splits_of_takes
 
 # The phrase's end must be known to train on it: spoken alone or last, it ends where the speech ends.

@@ -21,8 +21,8 @@ from model.encoder_detector import EncoderDetector
 from model.phones import outputs_of
 from model.second_pass import verifier_name
 from phrase_augmentation.keyphrase import Keyphrase
-from pipeline.training.planning.config import is_known
 from pipeline.training.scoring.keyword_scoring import PhoneScorer, keyword_scores, peaks
+from pipeline.training.scoring.languages import is_known
 
 RESCORE_ABOVE = -4.0  # match score from which the decoder is asked: at most that of calibrated detectors (-3.4 to -4.0)
 WINDOW_S = 2.0  # that a phrase fits into

@@ -190,7 +190,7 @@ def test_what_is_no_part_is_refused_in_words(
 
 
 def test_a_part_of_a_cut_is_a_cut_of_the_recording(owners: Client, library: Library, make: Make) -> None:
-    from pipeline.training.clips.mining import mined_clips
+    from pipeline.training.planning.mining import mined_clips
 
     (parent,) = library.add_clips([make("he said hey compass", 1, 2.0, engine="corpus", source="c:1")])
     place = {"phrase_start_s": 0.1, "phrase_end_s": 0.8}

@@ -14,7 +14,7 @@ from django.test import Client
 from core.audio_file import SAMPLE_RATE, write_audio
 from core.errors import HarkError
 from db.db_api import Library
-from pipeline.training.clips.marked import FALSE_ALARM_OF, marked_false_alarms
+from pipeline.training.planning.marked import FALSE_ALARM_OF, marked_false_alarms
 from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
 from webui.accounts.models import User
 from webui.accounts.services import create_token

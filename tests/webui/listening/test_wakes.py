@@ -15,7 +15,7 @@ from django.test import Client
 from core.data_folder import REPOSITORY
 from db.db_api import Library
 from pipeline.serving.sorting import Sorted
-from pipeline.training.clips.marked import marked_audio
+from pipeline.training.planning.marked import marked_audio
 from tests.support.detector_versions import address, make_version
 from tests.support.sounds import noise, upload
 from webui.accounts.models import User

@@ -23,7 +23,6 @@ from model.keyword_hmm import CHUNK_STEPS
 from model.phones import outputs_of
 from model.shipped_weights import shipped_backbone
 from phrase_augmentation.keyphrase import Keyphrase
-from pipeline.training.clips.marked import CORPUS, FALSE_ALARM_OF, Marked, marked_audio, marked_false_alarms
 from pipeline.training.detectors import retraining
 from pipeline.training.detectors.retraining import AntiKeywords, Retraining, find_anti_keywords
 from pipeline.training.measuring.comparison import counted
@@ -31,6 +30,7 @@ from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, Made, sco
 from pipeline.training.measuring.report_words import compared_in_words
 from pipeline.training.planning.clip_choice import real_negatives
 from pipeline.training.planning.config import RunConfig
+from pipeline.training.planning.marked import CORPUS, FALSE_ALARM_OF, Marked, marked_audio, marked_false_alarms
 from pipeline.training.planning.plan import Plan, save_plan
 from pipeline.training.run import retraining_of
 from tests.support.untrained_bundle import keyword_hmm_model, lenient, spoken

@@ -24,11 +24,11 @@ from model.phones import outputs_of
 from model.shipped_weights import shipped_backbone
 from phrase_augmentation.keyphrase import Keyphrase
 from pipeline.training.clips.examples import clip_row
-from pipeline.training.clips.marked import CORPUS, FALSE_ALARM_OF
 from pipeline.training.measuring.comparison import COMPARISON, Trained, compare_versions, unheard
 from pipeline.training.negatives.negative_set import NegativePiece
 from pipeline.training.negatives.negative_speech import NegativeSpeech
 from pipeline.training.planning.config import BUCKETS, RunConfig
+from pipeline.training.planning.marked import CORPUS, FALSE_ALARM_OF
 from pipeline.training.planning.plan import BucketPlan, Plan, save_plan
 from tests.support.untrained_bundle import spoken
 

@@ -9,8 +9,8 @@ import pytest
 from command_line.application import build_parser
 from model.devices.microwakeword import MicroConfig
 from model.devices.openwakeword import OpenWakeWordConfig
-from pipeline.training.packing.targets import HEARS_S, NEEDED, PACKAGES, Target, readme, targets_of
-from pipeline.training.planning.config import DEVICES, TARGETS
+from pipeline.training.packing.targets import HEARS_S, NEEDED, Target, readme, targets_of
+from pipeline.training.planning.config import DEVICES, PACKAGES, TARGETS
 
 USUAL = ("model.onnx", "detect.py", "detect.html", "detect.js")
 OF_DEVICES = ("esphome/hey_compass.json", "esphome/hey_compass.tflite", "openwakeword/hey_compass.tflite")

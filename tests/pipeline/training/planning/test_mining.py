@@ -22,7 +22,8 @@ from model.asr.emissions import Aligner
 from phrase_augmentation.keyphrase import Keyphrase
 from phrase_augmentation.phrase_text import PhraseText
 from pipeline.corpora.alignment_methods import CTC_SEGMENTATION, METHODS
-from pipeline.training.clips.mining import (
+from pipeline.training.planning.config import RunConfig
+from pipeline.training.planning.mining import (
     LEAST_CONFIDENCE,
     MARGIN_S,
     MiningConfig,
@@ -36,7 +37,6 @@ from pipeline.training.clips.mining import (
     speaker_cap,
     word_forms,
 )
-from pipeline.training.planning.config import RunConfig
 from pipeline.training.planning.splits import real_speaker
 from pipeline.training.run import _mine, prepare
 from pipeline.training.scoring.keyword_scoring import phone_score
@@ -190,7 +190,7 @@ def test_a_hundred_thousand_recordings_are_bounded(library: Library, monkeypatch
 
 
 def test_enough_is_enough(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.training.clips.mining.AT_A_TIME", 1)
+    monkeypatch.setattr("pipeline.training.planning.mining.AT_A_TIME", 1)
     library.add_clips(recording(f"{SENTENCE} {name}", name) for name in ("ann", "robert", "a", "bo"))
     found = mine(Keyphrase("window"), library, silent_reporter(), MiningConfig(most=2))
     assert len(found.cuts) == 2 and found.looked_into in (2, 3) and found.sampled
