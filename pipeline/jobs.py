@@ -219,7 +219,7 @@ IMPORT_STAGES = ("unpack", worded("Unpack")), ("import", worded("Import the reco
 EXPORT_STAGES = ("databases", worded("Copy the databases")), ("files", worded("Copy the files"))
 RECOGNIZER_STAGES = (
     ("collect", worded("Collect the transcripts")),
-    ("cut", worded("Cut it into passages")),
+    ("cut", worded("Cut the recordings into passages")),
     ("synthesize", worded("Synthesize speech")),
     ("pack", worded("Compute the features")),
     ("measure", worded("Count the errors before")),
@@ -355,7 +355,7 @@ def _end_after(seconds: int) -> None:
     def stop(number: int, frame: object) -> None:
         raise LimitReached(
             worded("The job was stopped."),
-            worded("It took more than %(seconds)s hours.", seconds=seconds // 3600),
+            worded("It took more than %(hours)d hours.", hours=seconds // 3600),
             worded("Upload the recordings in parts."),
         )
 

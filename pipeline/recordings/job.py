@@ -16,7 +16,7 @@ import soundfile
 from core.data_folder import atomic_path, remove_unfinished, storing
 from core.errors import HarkError
 from core.events import Reporter
-from core.worded import worded
+from core.worded import Worded, worded
 from db.db_api import Library, library_exists, source_id
 from db.records import NewClip
 from phrase_augmentation.normalize import normalize as normalized
@@ -65,7 +65,7 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
         words=tuple(spec.get("words") or ()),
     )
     transcript = transcribe(audio, wanted, folder, reporter)
-    warnings: list[str] = []
+    warnings: list[Worded] = []
     if options.get("diarize", True) and transcript.segments:
         transcript = _with_speakers(transcript, audio, data, options.get("speakers") or None, reporter, warnings)
     if options.get("summarize", True) and transcript.segments:
@@ -78,6 +78,7 @@ def transcribe_recording(spec: Mapping[str, Any], data: Path, reporter: Reporter
         "duration_s": transcript.duration_s, "channels": soundfile.info(str(audio)).channels,
         "language": transcript.language, "engine": transcript.engine, "speakers": len(transcript.speakers),
         "words": sum(len(segment.text.split()) for segment in transcript.segments), "warnings": warnings,
+        "warnings_said": [warning.parts() for warning in warnings],
     }  # fmt: skip
 
 
@@ -115,7 +116,7 @@ def _prepare(spec: Mapping[str, Any], folder: Path, reporter: Reporter) -> None:
 
 
 def _with_speakers(
-    transcript: Transcript, audio: Path, data: Path, speakers: int | None, reporter: Reporter, warnings: list[str]
+    transcript: Transcript, audio: Path, data: Path, speakers: int | None, reporter: Reporter, warnings: list[Worded]
 ) -> Transcript:
     """Return the transcript with speakers; or without, and with a warning, if they cannot be found."""
     voices = data / voiceprints.FILE
@@ -129,7 +130,7 @@ def _with_speakers(
         known = {side: name for side, name in found.items() if side in transcript.speakers}
         return replace(transcript, sounds_like=known)
     except HarkError as error:
-        warnings.append(str(error))
+        warnings.append(worded("%(what)s %(why)s %(what_to_do)s", **error.as_dict()))
         reporter.log(worded("No speakers: %(what)s %(why)s", what=error.what, why=error.why), "warning")
         return transcript
 
@@ -181,13 +182,13 @@ def _summary(transcript: Transcript, engine: str, reporter: Reporter) -> Summary
     return replace(summarize(transcript, engine), made_of=words_of(transcript))
 
 
-def _summarize(transcript: Transcript, folder: Path, reporter: Reporter, warnings: list[str]) -> None:
+def _summarize(transcript: Transcript, folder: Path, reporter: Reporter, warnings: list[Worded]) -> None:
     """Write the summary; if none can be made, remove the old one and warn."""
     try:
         summary = _summary(transcript, "auto", reporter)
     except HarkError as error:
         (folder / SUMMARY).unlink(missing_ok=True)
-        warnings.append(str(error))
+        warnings.append(worded("%(what)s %(why)s %(what_to_do)s", **error.as_dict()))
         reporter.log(worded("No summary: %(what)s %(why)s", what=error.what, why=error.why), "warning")
     else:
         save_summary(summary, folder / SUMMARY)

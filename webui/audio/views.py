@@ -108,6 +108,7 @@ def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         if found.job is None or not found.job.is_going:
             context |= form_context()
         return render(request, "audio/working.html", {**context, **standing})
+    result = (found.job.result if found.job is not None else None) or {}
     context = {
         "recording": found,
         **transcript_context(found, transcripts.transcript_of(found)),
@@ -116,7 +117,7 @@ def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         "share_days": sharing.SHARE_DAYS,
         "most_share_days": sharing.MOST_SHARE_DAYS,
         "new_link": shown_now(request, f"link of {found.pk}").get("link", ""),
-        "warnings": (found.job.result or {}).get("warnings", []) if found.job is not None else [],
+        "warnings": result.get("warnings_said") or result.get("warnings", []),
         "expected_words": corrections.expected_words(found.user, found.language or None) if standing["own"] else [],
         **_made_beside(found),
         "network": for_the_network(request),

@@ -21,6 +21,7 @@ from django.utils.translation import gettext as _
 
 from core.child_process import signal_group
 from core.errors import HarkError
+from core.events import Reporter
 from core.worded import worded
 from pipeline.jobs import AUDIO, KINDS, TRAINING, TRAINING_STAGES, finished_file, run_config
 from pipeline.training.planning.config import Recipe
@@ -254,14 +255,13 @@ def take_up_again(job: Job, why: str) -> bool:
         mine = Job.objects.filter(id=job.id, lease=job.lease, state=Job.State.RUNNING, takeovers=0)
         if not mine.update(**QUEUED_AGAIN, queued_at=timezone.now(), takeovers=1):
             return False
-        _warn(job, f"{why} It goes on from where it was.")
+        _warn(job, worded("%(why)s The job continues from where it stopped.", why=why))
         _send_after_commit()
     return True
 
 
 def _warn(job: Job, message: str) -> None:
-    event = {"event": "log", "time": time.time(), "level": "warning", "message": message}
-    JobEvent.objects.create(job=job, event=event)
+    Reporter(lambda event: record(job, [event])).log(message, "warning")
 
 
 def give_back(job: Job) -> None:
@@ -351,7 +351,9 @@ def recover() -> int:
                 continue
             taken += 1
             goes_on = change["state"] == Job.State.QUEUED
-            _warn(job, "The worker was killed. " + ("It goes on from where it was." if goes_on else "It has ended."))
+            ended = worded("The worker was killed. The job has ended.")
+            continues = worded("The worker was killed. The job continues from where it stopped.")
+            _warn(job, continues if goes_on else ended)
             if not goes_on:
                 _ended(Job.objects.get(id=job.id))
         if job.process_group is not None:

@@ -205,7 +205,7 @@ def _conclude(job: Job, exit_code: int) -> None:
         if not services.take_up_again(job, killed):
             services.finish(job, Job.State.INTERRUPTED, services.interrupted(killed))
     else:
-        why = f"The process ended with code {exit_code} and gave no reason."
+        why = worded("The process ended with code %(code)d and gave no reason.", code=exit_code)
         services.finish(job, Job.State.INTERRUPTED, services.interrupted(why))
 
 

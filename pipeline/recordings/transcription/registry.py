@@ -72,7 +72,9 @@ def choose(
     if name != AUTO:
         found = engine(name)
         if translate and not found.translates:
-            raise _no_translator(f"The engine {described(found)} transcribes in the spoken language.")
+            raise _no_translator(
+                worded("The engine %(name)s transcribes in the spoken language.", name=described(found))
+            )
         if not knows(found, language):
             raise HarkError(
                 worded(
@@ -84,16 +86,16 @@ def choose(
                 worded("Choose the engine %(auto)s, or another one.", auto=AUTO),
             )
         found = _fitted(found, data)
-        return found, f"{described(found)}, as asked for"
+        return found, worded("%(engine)s, as requested", engine=described(found))
     able = ready() if among is None else among
     for found in able:
         if translate and not found.translates:
             continue
         if knows(found, language) and (language is not None or _may_guess(found, able)):
             found = _fitted(found, data)
-            return found, f"{described(found)}: {found.why}"
+            return found, worded("%(engine)s: %(why)s", engine=described(found), why=found.why)
     if translate:
-        raise _no_translator("No engine that is ready here can.")
+        raise _no_translator(worded("No engine that is ready here can."))
     lacking = next(one for one in engines() if knows(one, language) and not one.hosted)
     readiness = lacking.available()
     raise HarkError(

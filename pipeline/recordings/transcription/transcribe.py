@@ -89,7 +89,7 @@ def transcribe(
     reporter = reporter or silent_reporter()
     engine, why = registry.choose(options.engine, options.language, options.data, options.translate)
     reporter.stage("listen", worded("Detecting speech"))
-    reporter.log(f"Recognition by {why}")
+    reporter.log(worded("Recognition by %(why)s", why=why))
     with open_normalized(audio_file) as recording:
         seconds = recording.frames / SAMPLE_RATE
         sides = recording.channels == 2 and options.channels and two_speakers(audio_file)

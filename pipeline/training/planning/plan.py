@@ -20,7 +20,7 @@ from audio_generation.registry import CLIP_S, RULE_BASED
 from audio_generation.registry import engines as all_engines
 from core.data_folder import atomic_path, storing
 from core.errors import HarkError
-from core.worded import listed, worded
+from core.worded import Worded, listed, worded
 from db.db_api import Library
 from db.records import Clip
 from phrase_augmentation.confusables import confusables
@@ -122,6 +122,9 @@ class Plan:
             },
             "engines": self.engines,
             "engines_missing": self.engines_missing,
+            "engines_missing_said": {
+                name: why.parts() if isinstance(why, Worded) else why for name, why in self.engines_missing.items()
+            },
             "held_out_engine": self.held_out or None,
             "real_negative_hours": round(self.real_hours, 2),
             "estimate_s": round(self.estimate_s),
@@ -163,7 +166,7 @@ def ready_engines(wanted: Sequence[str], language: str) -> tuple[dict[str, Engin
                 readiness.how_to_enable or worded("Choose another engine or another language; see ./hark voices."),
             )
         else:
-            missing[name] = readiness.why or f"no voice for {language}"
+            missing[name] = readiness.why or worded("no voice for %(language)s", language=language)
     if not ready:
         raise HarkError(
             worded("No speech engine has a voice for the language %(language)s.", language=repr(language)),

@@ -17,6 +17,7 @@ from pipeline.recordings.transcript import Transcript, load_transcript
 from tests.support.ready_recordings import transcript_of_words
 from tests.support.sounds import tone
 from tests.support.untrained_bundle import spoken
+from webui.translation import shown
 
 OPTIONS = {"engine": "auto", "language": None, "speakers": None, "diarize": True, "summarize": True}
 
@@ -64,7 +65,7 @@ def test_all_files_of_a_recording_are_made(spec: dict[str, Any], engine: list[An
     assert json.loads((folder / "summary.json").read_text())["engine"]
     assert result == {
         "duration_s": 3.0, "channels": 1, "language": "en", "engine": "test engine", "speakers": 0, "words": 18,
-        "warnings": [],
+        "warnings": [], "warnings_said": [],
     }  # fmt: skip
     ((audio, options, work),) = engine
     assert (audio, options.engine, options.language, work) == (folder / "audio.flac", "hark", "en", folder)
@@ -133,6 +134,7 @@ def test_without_a_summary_the_transcript_is_there(
     monkeypatch.setattr("pipeline.recordings.job.summarize", fail)
     result = recording_job.transcribe_recording(spec, tmp_path, silent_reporter())
     assert result["warnings"] == ["It cannot be summarized. Because. Do."]
+    assert [shown(parts) for parts in result["warnings_said"]] == result["warnings"]
     assert (tmp_path / "audio/r/transcript.json").is_file()
 
 
