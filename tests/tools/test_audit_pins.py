@@ -72,7 +72,7 @@ def test_a_folder_of_yaml_and_a_zip_of_json_say_the_same(tmp_path: Path, capsys:
     assert main([str(packed)]) == 1
     said = capsys.readouterr().out
     assert "4 pins, 1 advisories, the newest of 2026-11-01: 1 hold." in said
-    assert "jinja2 2.10: X-jinja2, repaired in no version" in said
+    assert "jinja2 2.10: X-jinja2, fixed in no version" in said
 
 
 def test_what_is_behind_is_found() -> None:
