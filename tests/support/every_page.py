@@ -36,7 +36,8 @@ PLAN: dict[str, Any] = {
         for name in ("positive", "confusable", "inbetween", "plain_negative")
     },
     "samples": {"positive": [{"text": "hey compass", "engine": "espeak", "voice": "en"}]},
-    "engines": {"espeak": 9, "flite": 1}, "engines_missing": {"piper": "There is no Piper voice in /srv/hark/voices."},
+    "engines": {"espeak": 9, "flite": 1},
+    "engines_missing_said": {"piper": "There is no Piper voice in /srv/hark/voices."},
     "unfinished": {"planned": 20, "spoken": 12, "goes_on_with": "synthesize"},
 }  # fmt: skip
 

@@ -117,7 +117,7 @@ def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         "share_days": sharing.SHARE_DAYS,
         "most_share_days": sharing.MOST_SHARE_DAYS,
         "new_link": shown_now(request, f"link of {found.pk}").get("link", ""),
-        "warnings": result.get("warnings_said") or result.get("warnings", []),
+        "warnings": result.get("warnings_said", []),
         "expected_words": corrections.expected_words(found.user, found.language or None) if standing["own"] else [],
         **_made_beside(found),
         "network": for_the_network(request),

@@ -351,10 +351,10 @@ def recover() -> int:
                 continue
             taken += 1
             goes_on = change["state"] == Job.State.QUEUED
-            ended = worded("The worker was killed. The job has ended.")
-            continues = worded("The worker was killed. The job continues from where it stopped.")
-            _warn(job, continues if goes_on else ended)
-            if not goes_on:
+            if goes_on:
+                _warn(job, worded("The worker was killed. The job continues from where it stopped."))
+            else:
+                _warn(job, worded("The worker was killed. The job has ended."))
                 _ended(Job.objects.get(id=job.id))
         if job.process_group is not None:
             end_group(job.process_group, str(job.id))

@@ -419,9 +419,10 @@ def remove_version(*, version: Version) -> None:
 
 def _remove(folders: Iterable[Path], user: User) -> None:
     data = user_data(user)
+    models = (data / "models").resolve()
     for folder in folders:
         # Only a run's own folders, whatever the database says; first the one that adopt_runs would find again.
-        if folder.resolve().parent == (data / "models").resolve():
+        if folder.resolve().parent == models:
             with storing("removing the detector's files"):
                 for path in (data / "jobs" / folder.name, folder):
                     if path.is_dir():

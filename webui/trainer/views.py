@@ -111,7 +111,7 @@ def plan(request: HttpRequest, job_id: UUID) -> HttpResponse:
     context = {
         "job": job,
         "plan": found,
-        "missing": found.get("engines_missing_said") or found.get("engines_missing", {}),
+        "missing": found.get("engines_missing_said", {}),
         "rows": [_plan_row(name, row, found, job.spec["language"]) for name, row in found.get("buckets", {}).items()],
         "minutes": max(1, round(found.get("estimate_s", 0) / 60)),
         "form": RunForm(engines=services.free_engines(job.spec["language"], signed_in(request))),
