@@ -22,6 +22,7 @@ from pipeline.training.clips import examples
 from pipeline.training.negatives import negative_set, negative_speech
 from pipeline.training.negatives.negative_set import STATE_FRAMES
 from pipeline.training.negatives.negative_speech import NEGATIVE_SPEECH
+from pipeline.training.planning import config
 from pipeline.training.planning.config import DEVICES, EFFORTS, NEGATIVE_SET, SMALL, BucketSize, RunConfig
 from pipeline.training.planning.plan import ready_engines
 from pipeline.training.run import run_training
@@ -92,7 +93,7 @@ def little_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Use some minutes of the shipped real speech."""
     path = tmp_path_factory.mktemp("speech") / "negative-speech.zip"
     with zipfile.ZipFile(NEGATIVE_SPEECH) as whole, zipfile.ZipFile(path, "w") as part:
-        table = json.loads(whole.read("table.json"))[::40]
+        table = json.loads(whole.read("table.json"))[::80]
         part.writestr("table.json", json.dumps(table))
         for name in ("about.json", *(row["file"] for row in table)):
             part.writestr(name, whole.read(name))
@@ -110,10 +111,10 @@ def little_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
         of_state = np.repeat(np.arange(len(table)), -(-counts // STATE_FRAMES))
         for name in whole.namelist():
             if name == "table.json":
-                part.writestr(name, json.dumps(table[::40]))
+                part.writestr(name, json.dumps(table[::80]))
             elif name in ("frames.npy", "states/codes.npy"):
                 array, chosen = np.load(io.BytesIO(whole.read(name))), io.BytesIO()
-                np.save(chosen, array[:, of_frame % 40 == 0] if name == "frames.npy" else array[of_state % 40 == 0])
+                np.save(chosen, array[:, of_frame % 80 == 0] if name == "frames.npy" else array[of_state % 80 == 0])
                 part.writestr(name, chosen.getvalue())
             else:
                 part.writestr(name, whole.read(name))
@@ -123,13 +124,14 @@ def little_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def smallest(little_speech: Path, little_set: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """An effort with every real stage that takes a second."""
-    few = (BucketSize(3, 6), BucketSize(14, 1), BucketSize(6, 1), BucketSize(24, 1))
+    few = (BucketSize(2, 4), BucketSize(6, 1), BucketSize(3, 1), BucketSize(9, 1))
     effort = replace(
         EFFORTS["quick"], name="smallest", positive=few[0], confusable=few[1], inbetween=few[2], plain_negative=few[3],
-        small_buckets=few, test_clips=12, negative_hours=0.02, speech_hours=0.02, steps=10, network_steps=10,
+        small_buckets=few, test_clips=8, negative_hours=0.01, speech_hours=0.01, steps=10, network_steps=10,
         device_steps=10, batch_size=8, variants=1,
     )  # fmt: skip
     monkeypatch.setitem(EFFORTS, effort.name, effort)
+    monkeypatch.setattr(config, "VARIANTS", 1)
     monkeypatch.setattr(SoundSources.__init__, "__defaults__", FEW_ROOMS)
     monkeypatch.setattr(negative_speech, "NEGATIVE_SPEECH", little_speech)
     for module in (negative_set, examples):
@@ -151,13 +153,13 @@ def test_every_phrase_ends_with_a_bundle_or_is_refused(first: int, smallest: str
         if size == "large" and encoder_path() is None:
             size = "standard"
         speaks = engines if language == "en" else ("espeak",)
-        config = RunConfig(
+        run = RunConfig(
             phrase, language, smallest, seed, size, devices=devices, engines=speaks, hold_out="none", growth_constant=2
         )
         started, outcome = time.monotonic(), "a bundle"
         spoken: list[Event] = []
         try:
-            result = run_training(config, data, Reporter(spoken.append))
+            result = run_training(run, data, Reporter(spoken.append))
             with zipfile.ZipFile(result["bundle"]) as bundle:
                 assert bundle.testzip() is None and json.loads(bundle.read("report.json"))["phrase"]
         except HarkError as error:
