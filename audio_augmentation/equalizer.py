@@ -44,7 +44,7 @@ def high_pass_response(cutoff_hz: float, order: float) -> np.ndarray:
 
 
 def random_bands_response(rng: np.random.Generator, max_db: float = 8.0, bands: int = 8) -> np.ndarray:
-    """Draw ``bands`` gains within +-``max_db``, about an octave apart (80 Hz to 8 kHz), joined smoothly."""
+    """Draw ``bands`` gains within +-``max_db``, spaced about an octave (80 Hz to 8 kHz), joined smoothly."""
     centres = np.linspace(np.log2(80.0), np.log2(8000.0), bands)
     gains = np.clip(rng.normal(0.0, max_db / 2, bands), -max_db, max_db)
     return np.interp(GRID_OCTAVES, centres, gains)

@@ -115,7 +115,7 @@ def trim_rir(rir: np.ndarray) -> np.ndarray:
 
 
 def _positions(size: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a microphone (on a table, shelf or wall) and a talker (a mouth at 1 to 1.8 m), at least 0.3 m apart."""
+    """Draw a microphone (on a table, shelf or wall) and a talker (a mouth at 1 to 1.8 m), not nearer than 0.3 m."""
     while True:
         microphone = rng.uniform(0.1, size - 0.1)
         microphone[2] = rng.uniform(0.4, 2.0)

@@ -25,7 +25,7 @@ RULE_BASED = frozenset(engine.name for engine in ENGINES if engine.rule_based)
 
 @cache
 def engines() -> dict[str, Engine]:
-    """Return all engines by name, ready or not; one object each a process, so that workers are shared."""
+    """Return all engines by name, ready or not. Each is one object per process, so that workers are shared."""
     return {made.name: made for made in (engine() for engine in ENGINES)}
 
 
@@ -37,7 +37,7 @@ def engine_named(name: str) -> Engine:
     """Return the engine of that name, ready to speak.
 
     Raises:
-        HarkError: there is no such engine, or it cannot speak here.
+        HarkError: the engine does not exist or cannot speak here.
     """
     engine = engines().get(name)
     if engine is None:

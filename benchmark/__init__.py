@@ -24,7 +24,7 @@ def shared_folder() -> Path:
     if not folder.is_dir():
         raise HarkError(
             "The real recordings for this benchmark are missing.",
-            f"There is no folder {folder}.",
+            f"The folder {folder} does not exist.",
             "Point HARK_SHARED at a folder laid out like it (keyphrases/<phrase>/*.ogg, speech/, noise/); "
             "./hark bench wakeword --fetch FOLDER makes one.",
         )

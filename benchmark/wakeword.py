@@ -81,7 +81,7 @@ class Listener:
         phrases: that it detects, a column of scores each.
         thresholds: by name, for each phrase.
         language: of the phrases.
-        speakers: for each phrase, the voices of its confusables, and of the phrase if there are no real recordings.
+        speakers: for each phrase, the voices of its confusables, and of the phrase if it has no real recordings.
         digest: of everything that affects its scores, the key of their cache.
     """
 
@@ -236,7 +236,7 @@ class EvaluationSet:
         """Measure on the audio under ``folder``, laid out like the shared one; cache streams under ``cache``."""
         self.folder, self.cache, self.seed = folder, cache, seed
         self.reporter = reporter or silent_reporter()
-        self.missing = {name: "there is no audio" for name in OTHER_SPEECH if not audio_files(folder / name)}
+        self.missing = {name: "it has no audio" for name in OTHER_SPEECH if not audio_files(folder / name)}
         self._used: dict[str, Stream] = {}
 
     @cached_property

@@ -153,7 +153,7 @@ def _user(name: str | None) -> User:
     user = owner() if name is None else User.objects.filter(username__iexact=name).first()
     if user is None:
         raise HarkError(
-            "There is no such user." if name else "Hark has no owner yet.",
+            "That user does not exist." if name else "Hark has no owner yet.",
             f"No user is called {name!r}." if name else "The portal is not set up.",
             f"{PROGRAM} admin shows all users, {PROGRAM} admin create adds one.",
         )
@@ -165,7 +165,7 @@ def _ask(screen: Screen, what: str, option: str, hidden: bool = False) -> str:
 
     if not sys.stdin or not sys.stdin.isatty():
         raise HarkError(
-            f"The {what.lower()} is missing.", "There is no terminal to ask on.", f"Use {option}; --help shows more."
+            f"The {what.lower()} is missing.", "Hark has no terminal to ask on.", f"Use {option}; --help shows more."
         )
     answer = ""
     while not answer:

@@ -141,7 +141,7 @@ def run_import_peoples(options: argparse.Namespace, screen: Screen) -> int:
     from pipeline.corpora.importing import import_peoples_speech
 
     if options.location is not None and not Path(options.location).expanduser().is_dir():
-        what = f"There is no folder {options.location}."
+        what = f"The folder {options.location} does not exist."
         raise HarkError(what, "--from must be a local copy of the corpus.", "Check the path.")
     with Library(data_folder()) as library, screen.reporter() as reporter:
         report = import_peoples_speech(

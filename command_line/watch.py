@@ -44,7 +44,7 @@ def run_watch(options: argparse.Namespace, screen: Screen) -> int:
 
     folder = Path(options.folder)
     if not folder.is_dir():
-        raise HarkError("The folder cannot be watched.", f"There is no folder {folder}.", "Check the path.")
+        raise HarkError("The folder cannot be watched.", f"The folder {folder} does not exist.", "Check the path.")
     registry.choose(options.engine, options.language)  # before any file is read
     if not options.once:
         screen.note(f"Watching {folder}. Ctrl-C stops it.")

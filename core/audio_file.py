@@ -75,7 +75,7 @@ def read_audio_blocks(path: Path | str, block_s: float = READ_BLOCK_S, start_s: 
 
 
 def check_file(path: Path) -> None:
-    """Raise HarkError if there is no such file, or if it is empty."""
+    """Raise HarkError if the file does not exist or is empty."""
     if not path.is_file():
         raise HarkError(
             worded("There is no audio file %(path)s.", path=str(path)),

@@ -101,7 +101,7 @@ class Progress:
         self._last = 0.0
 
     def advance(self, count: int = 1, paces: Collection[Pace] = ()) -> None:
-        """Count ``count`` more items as done; ``paces``: of all that share the work, where the slowest sets the end."""
+        """Count ``count`` more items as done; ``paces``: of all that share the work; the slowest sets the end."""
         self._pace.advance(count)
         now = time.monotonic()
         if now - self._last >= self.every_s or self._pace.done >= self._pace.total:

@@ -28,7 +28,7 @@ PREFIX_SHARE = (0.2, 0.6)  # of the phrase: a window that ends there contains to
 SEGMENT_COLUMNS = (
     "first",  # index of the segment's first frame in the frames file
     "frames",
-    "phrase_start",  # frames into the segment; -1 where there is no aligned phrase or confusable
+    "phrase_start",  # frames into the segment; -1 without an aligned phrase or confusable
     "phrase_end",
     "label",  # 1 the phrase, 0 anything else
     "split",  # train, validation, test

@@ -1,6 +1,6 @@
 """Hark's only definition of log-mel: training reads it here, export rebuilds it inside the ONNX graph.
 
-A frame covers 25 ms and starts every 10 ms; there is no padding, so frame ``t`` holds exactly the samples
+A frame covers 25 ms and starts every 10 ms; nothing is padded, so frame ``t`` holds exactly the samples
 ``[160 t, 160 t + 400)`` and streaming needs no look-ahead.
 """
 

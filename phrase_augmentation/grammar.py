@@ -12,7 +12,7 @@ ENGLISH = Path(__file__).with_name("english.txt")
 FORMS = ("I", "he", "my", "me", "am", "was", "have", "do")  # columns of a subject
 _REFERENCE = re.compile(r"<(\w+)(?::(\w+))?>")
 _Y = re.compile(r"(?<=[^aeiou])y$")
-_DOUBLED = re.compile(r"(un)?[^aeiou]*[aeiou][^aeiouwxy]$")  # doubles the last letter, as of "stop" in "stopped"
+_DOUBLED = re.compile(r"(un)?[^aeiou]*[aeiou][^aeiouwxy]$")  # the last letter is doubled, as in "stopped"
 _AN = re.compile(r"\b(an?)(?= (?!one|eu|u[ns]i|uku|uran)(?:[aeiou]|hour|honest))", re.IGNORECASE)
 
 

@@ -124,7 +124,7 @@ def _zipf_in_list(word: str, name: str) -> float:
 
 
 def has_words(language: str) -> bool:
-    """Return whether the words of a language are known: without them there are no sentences and no confusables."""
+    """Return whether the words of a language are known; sentences and confusables need them."""
     return _wordfreq_name(language) is not None
 
 

@@ -81,7 +81,7 @@ def _people_in(path: Path, changed_ns: int) -> tuple[Person, ...]:
 def library_people(data: Path) -> list[Person]:
     """Return the people in the clip library with at least two minutes of recordings with aligned phones.
 
-    Empty if there is no library, or if it cannot be read: splice has other voices then.
+    Empty if the library is missing or unreadable: splice has other voices then.
     """
     if not library_exists(data):
         return []

@@ -161,7 +161,7 @@ class Bundle:
         """Open the zip or folder at ``path``. Raises BundleError if it is not a bundle or has another schema."""
         self.path = Path(path)
         if not self.path.exists():
-            raise BundleError(f"There is no bundle {self.path}.", "The path does not exist.", "Check the path.")
+            raise BundleError(f"The bundle {self.path} cannot be found.", "The path does not exist.", "Check the path.")
         try:
             self.manifest: dict[str, Any] = json.loads(self._read("manifest.json", LARGEST_MANIFEST))
             schema = self.manifest.get("schema")
@@ -183,7 +183,7 @@ class Bundle:
             what = ", ".join(lacking) or "digests or thresholds"
             raise self._broken("has a damaged manifest.", f"manifest.json lacks {what}.")
         if wrong := self._nonsense():
-            raise self._broken("has a damaged manifest.", f"What manifest.json gives as {wrong} is no detector's.")
+            raise self._broken("has a damaged manifest.", f"manifest.json has an implausible value of {wrong}.")
 
     def _broken(self, how: str, why: str) -> BundleError:
         return BundleError(f"{self.path} {how}", why, "Download the bundle again.")
@@ -439,7 +439,7 @@ def read_wav_blocks(path: Path, sample_rate: int, block_s: float = 30.0) -> Iter
     Raises BundleError if it cannot be read or contains no samples.
     """
     if not path.is_file():
-        raise BundleError(f"There is no recording {path}.", "The path is not a file.", "Check the path.")
+        raise BundleError(f"The recording {path} cannot be found.", "The path is not a file.", "Check the path.")
     try:
         import soundfile
     except (ImportError, OSError):  # OSError: installed, but without its library

@@ -4,7 +4,7 @@ The words' phones (or letters) are aligned to the emission by one of two methods
 (``pipeline.corpora.alignment_methods``): Hark's own Viterbi (``model/asr/viterbi.py``), or the package
 ctc-segmentation. On 120 recordings of read speech with known word times, both put starts and ends 20 ms off in the
 median, and 1.6 % against 1.7 % of starts (6.4 % of ends, both) more than 0.1 s; the package takes half as long again,
-has less confidence in correct words (docs/results.md), and needs a compiler if there is no wheel. Phones against
+has less confidence in correct words (docs/results.md), and needs a compiler where no wheel exists. Phones against
 letters: starts 1.5 % against 1.7 % more than 0.1 s off; both 20 ms in the median.
 """
 

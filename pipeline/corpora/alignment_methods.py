@@ -18,7 +18,7 @@ METHODS = {
 
 
 def check_method(method: str) -> None:
-    """Raise HarkError if there is no such method, or it cannot be used here."""
+    """Raise HarkError if the method does not exist or cannot be used here."""
     if method not in METHODS:
         raise no_such(worded("alignment method"), method, METHODS)
     if method == CTC_SEGMENTATION:

@@ -83,7 +83,7 @@ class Take:
     """A recording of the phrase as it will be stored: its speech with a margin.
 
     Attributes:
-        audio: float32 [samples] at 16 kHz; empty if there is no speech.
+        audio: float32 [samples] at 16 kHz; empty without speech.
         level_db: RMS of the speech, dBFS.
         problems: names in :data:`PROBLEMS`; with "nothing" it cannot be stored.
     """

@@ -32,7 +32,7 @@ from core.settings_file import positive_number
 from core.untrusted_json import untrusted_json
 from core.worded import number, worded
 
-LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000  # Hz; below a telephone's rate there is no recognizable speech
+LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000  # Hz; speech below a telephone's rate is unintelligible
 MOST_CHANNELS = 64  # that ffmpeg can mix
 MERGE_PAUSE_S = 0.5  # between the files of a session: too long for a segment to span
 PROBE_TIMEOUT_S = 300.0  # usually a fraction of a second; many times that on a busy machine or a slow disk

@@ -317,7 +317,7 @@ def _written(question: str, lines: Iterable[Citation], chosen: llm.LlmSettings) 
 
 
 def _read(question: str, best: Sequence[Passage], read: Reader) -> Answer | bool | None:
-    """Let a model mark the answer; False if it finds none, None if there is no model or it fails."""
+    """Let a model mark the answer; False if it finds none, None without a model or if it fails."""
     try:
         marked = read(question, [passage.text for passage in best])
     except HarkError:
@@ -430,7 +430,7 @@ def read_passages(question: str, passages: Sequence[str]) -> dict[str, Any] | No
     """Mark the answer in texts, in the speech service; needs torch.
 
     Returns the number of the ``passage``, the answer's ``start`` and ``end`` in its characters and its ``score`` (a
-    probability); an empty dict if no passage answers; None if there is no model. Raises HarkError: the model cannot be
+    probability); an empty dict if no passage answers; None without a model. Raises HarkError: the model cannot be
     loaded.
     """
     folder = READER.folder()

@@ -232,9 +232,7 @@ class WakeClient(AsyncEventHandler):
         }
         if not self._wanted:
             there = ", ".join(self._detectors)
-            await self._complain(
-                f"There is no wake word {', '.join(map(str, names or ()))} here, but {there}.", "no-model"
-            )
+            await self._complain(f"This server detects {there}, not {', '.join(map(str, names or ()))}.", "no-model")
         self._stream = None
 
     async def _hear(self, chunk: AudioChunk) -> None:

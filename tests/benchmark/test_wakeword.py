@@ -224,7 +224,7 @@ def test_a_bundle_is_measured_and_measured_again_from_what_is_kept(
     assert clean["alarms_in"] == []  # not one is allowed in a few minutes
     assert one["confusables"]["clips"] == sum(kind["clips"] for kind in one["confusables"]["by_kind"].values()) > 10
     assert one["confusables"]["clips_by_engine"] == {"choir": one["confusables"]["clips"]}
-    assert figures["not_measured"] == {"speech/barista-untranscribed": "there is no audio"}
+    assert figures["not_measured"] == {"speech/barista-untranscribed": "it has no audio"}
     assert "peers" not in figures
     assert figures["streams"]["streams"] == 3 and figures["streams"]["mebibytes"] > 4
     assert list((data_dir / "cache" / "wakeword").iterdir())
@@ -270,7 +270,7 @@ def test_bundles_of_one_phrase_are_pooled(shared: Path, tmp_path: Path) -> None:
     assert figures["average"]["clean"]["0.5"] == pytest.approx(0.5) and figures["average"]["phrases"] == ["computer"]
     text = table(figures)
     assert "“computer”, mean of 3 [range]" in text and "[25.0..100.0]" in text
-    assert "not measured: speech/barista-untranscribed: there is no audio" in text
+    assert "not measured: speech/barista-untranscribed: it has no audio" in text
     assert all(len(line) < 200 for line in text.splitlines())
 
 
@@ -346,7 +346,7 @@ def test_peers_score_the_same_streams_once(shared: Path, tmp_path: Path, monkeyp
 def test_nothing_to_measure_is_explained(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(HarkError, match="nothing to measure"):
         bench_wakeword([])
-    with pytest.raises(HarkError, match="no bundle"):
+    with pytest.raises(HarkError, match="cannot be found"):
         bench_wakeword([tmp_path / "nothing.zip"])
     monkeypatch.setenv("HARK_SHARED", str(tmp_path / "nowhere"))
     with pytest.raises(HarkError, match="are missing"):

@@ -87,7 +87,7 @@ def test_one_folder_is_enough_and_an_unreadable_file_is_reported(
     [
         ([], "Neither recordings"),
         (["--positives", "{empty}"], "holds no audio"),
-        (["--negatives", "{empty}/gone"], "There is no folder"),
+        (["--negatives", "{empty}/gone"], "does not exist"),
     ],
 )
 def test_what_cannot_be_measured_is_explained(

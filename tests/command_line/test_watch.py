@@ -121,5 +121,5 @@ def test_failures_are_in_the_exit_code_and_the_json(folder: Path, capsys: pytest
     assert run(folder, "--once", "--json") == 2
     content = json.loads(capsys.readouterr().out)
     assert content["written"] == [] and content["errors"][0]["file"].endswith("broken.wav")
-    with pytest.raises(HarkError, match="no folder"):
+    with pytest.raises(HarkError, match="does not exist"):
         run(folder / "missing", "--once")

@@ -53,7 +53,7 @@ def test_a_zip_and_its_folder_are_the_same_detector(
 
 
 def test_a_path_that_names_nothing(tmp_path: Path) -> None:
-    assert "no bundle" in refused(tmp_path / "none.zip").what
+    assert "cannot be found" in refused(tmp_path / "none.zip").what
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"%PDF-1.4 no zip", bytes(5000)])
@@ -260,7 +260,7 @@ def test_what_is_no_recording_is_refused(reader: str, tmp_path: Path, content: b
     with pytest.raises(BundleError) as raised:
         read(path)
     assert "not a recording" in raised.value.what and raised.value.why != "." and raised.value.what_to_do
-    with pytest.raises(BundleError, match="no recording"):
+    with pytest.raises(BundleError, match="cannot be found"):
         read(tmp_path / "none.wav")
 
 

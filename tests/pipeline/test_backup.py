@@ -552,7 +552,7 @@ def test_manifests_that_make_no_sense(archive: Path, tmp_path: Path, change: Cal
 
 
 def test_what_is_no_backup(tmp_path: Path) -> None:
-    assert_refused(tmp_path / "nothing.zip", tmp_path, "There is no file")
+    assert_refused(tmp_path / "nothing.zip", tmp_path, "does not exist")
     (tmp_path / "text.zip").write_text("no zip")
     assert_refused(tmp_path / "text.zip", tmp_path, "damaged")
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:

@@ -84,7 +84,7 @@ def _user_page(request: HttpRequest, user_id: int, form: PersonForm, quota: Quot
 @owner_only
 @require_POST
 def quota(request: HttpRequest, user_id: int | None = None) -> HttpResponse:
-    """Set the quota of a user, or (without a number) that of everybody who has none of their own."""
+    """Set the quota of a user or, without a number, the quota of all users without one of their own."""
     shown = None if user_id is None else get_object_or_404(services.users_there(), pk=user_id, is_owner=False)
     form = QuotaForm(None, request.POST)
     if not form.is_valid():

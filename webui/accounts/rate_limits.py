@@ -52,7 +52,7 @@ class Allowance:
 def count(limits: Mapping[str, int], now: float | None = None) -> Allowance | None:
     """Count a request against all ``limits`` (requests a minute by name; 0: none); return the one with the least left.
 
-    None if there is no limit or Redis fails; then requests are let through.
+    None without limits or if Redis fails; then requests are let through.
     """
     window = int((time.time() if now is None else now) // WINDOW_S)
     found = []

@@ -114,7 +114,7 @@ def only_known(names: Iterable[str], fields: Collection[str]) -> None:
     """Raise StatusError if a name is not among the fields."""
     if unknown := sorted(set(names).difference(fields, ["csrfmiddlewaretoken"])):
         raise wrong(
-            f"There is no option {unknown[0][:40]!r} here.",
+            f"The option {unknown[0][:40]!r} does not exist here.",
             "It would have no effect.",
             f"Leave it out; this address takes {', '.join(fields)}.",
         )

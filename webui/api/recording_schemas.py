@@ -46,7 +46,7 @@ class RecordingOut(Schema):
     bytes: int = Field(examples=[998_400])
     options: dict[str, Any] = Field(examples=[{"engine": "auto", "language": None, "diarize": True}])
     job: UUID | None = Field(validation_alias=AliasChoices("job_id", "job"), examples=[JOB_ID])
-    error: Explained | None = Field(description="Why there is no transcript.", examples=[None])
+    error: Explained | None = Field(description="Why the transcript is missing.", examples=[None])
     user: str = Field(description="Whose it is.", examples=["olivia"])
     organization: int | None = Field(
         validation_alias=AliasChoices("organization_id", "organization"),

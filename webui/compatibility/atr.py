@@ -72,7 +72,7 @@ def upload(request: HttpRequest) -> HttpResponse:
         raise wrong("Too many files.", f"{MOST_FILES} may be sent at once.", "Send the rest afterwards.")
     alone = set(texts) - {Path(name_of(one)).stem for one in sounds}
     if alone or not sounds:
-        why = f"{min(alone)}.txt belongs to none of the recordings." if alone else "There is no recording."
+        why = f"{min(alone)}.txt belongs to none of the recordings." if alone else "None was sent."
         raise wrong("A text needs its recording.", why, "Send name.wav with name.txt.")
     given = request.POST.get("text", "")
     if given.strip() and len(sounds) > 1:
@@ -247,7 +247,7 @@ def interact(request: HttpRequest) -> HttpResponse:
         raise wrong("The question cannot be read.", "text is not a string.", 'Send {"text": "..."}, or a recording.')
     if not question.strip():
         if not request.FILES:
-            raise wrong("There is no question.", "Neither text nor a recording was sent.", "Send one of them.")
+            raise wrong("The question is missing.", "Neither text nor a recording was sent.", "Send one of them.")
         sound = sent_file(request, "audio", "file")
         question = text_of(transcribe_upload(user=user, upload=sound, most_s=LONGEST_QUESTION_S))
         if not question:

@@ -79,7 +79,7 @@ def translations(request: HttpRequest) -> HttpResponseBase:
 
 def _transcribed(request: HttpRequest, translate: bool) -> HttpResponseBase:
     if not request.FILES.getlist("file"):
-        raise Refused(400, "There is no file: send the recording as the form's field “file”.", "file")
+        raise Refused(400, "The file is missing: send the recording as the form's field “file”.", "file")
     form = request.POST
     wanted = form.get("response_format") or "json"
     if wanted not in TEXT_FORMATS:

@@ -38,13 +38,13 @@ def token(request: HttpRequest) -> HttpResponse:
     """
     grant = request.POST.get("grant_type") or GRANT
     if grant != GRANT:
-        raise _Refused("unsupported_grant_type", f"There is no grant {grant[:40]!r} here.", f"Send {GRANT}.")
+        raise _Refused("unsupported_grant_type", f"Hark does not support the grant {grant[:40]!r}.", f"Send {GRANT}.")
     name, password = request.POST.get("username", ""), request.POST.get("password", "")
     if not name or not password:
         raise _Refused("invalid_request", "username or password is missing.", "Send both, as a form.")
     wanted = request.POST.get("scope", "").split()
     if unknown := set(wanted) - set(SCOPES):
-        why = f"There is no scope {min(unknown)[:40]!r}."
+        why = f"The scope {min(unknown)[:40]!r} does not exist."
         raise _Refused("invalid_scope", why, f"Ask for some of {' '.join(SCOPES)}, or for none: it is all then.")
     user = sign_in_program(name=name, password=password, address=client_address(request))
     pair = issue_pair(user=user, scopes=wanted or SCOPES)

@@ -55,7 +55,7 @@ def named_voice(engine: Engine, name: str, language: str = "en") -> Voice:
     if found is None:
         few = ", ".join(voice.name for voice in voices[:12]) + (" ..." if len(voices) > 12 else "")
         raise HarkError(
-            f"There is no voice {name[:80]!r}.", f"The engine {engine.name} has {few}.", "Name one of these."
+            f"The voice {name[:80]!r} does not exist.", f"The engine {engine.name} has {few}.", "Name one of these."
         )
     return found
 

@@ -45,7 +45,7 @@ def sessions(request: HttpRequest) -> HttpResponse:
     rows = _sessions(signed_in(request))
     if status:
         if status not in STATES:
-            raise wrong("There is no such status.", f"{status[:40]!r} is none.", f"Ask for {', '.join(STATES)}.")
+            raise wrong("That status does not exist.", f"{status[:40]!r} was sent.", f"Ask for {', '.join(STATES)}.")
         rows = _with_status(rows, status)
     total = rows.count()
     found = [_listed(recording) for recording in rows.select_related("user")[offset : offset + limit]]

@@ -384,7 +384,7 @@ def log_of(job: Job) -> Path:
 
 
 def stuck_lanes() -> set[str]:
-    """Return the lanes whose cluster has had a job for long and a free worker, and has begun none since.
+    """Return the lanes whose cluster has a free worker and a job that it has left waiting for long.
 
     A worker of django-q that is killed while it waits for a task keeps the lock of the task queue: the cluster lives,
     but does nothing more until it is restarted. The number of workers is known of this machine only: if as many jobs of

@@ -58,7 +58,7 @@ def diarize_pyannote(audio_file: Path, speakers: int | None = None) -> Diarizati
         command = [str(environments.interpreter(NAME)), "-m", "pipeline.recordings.diarization.pyannote_worker"]
         worker = WorkerProcess(NAME, [*command, str(own_folder())], {}, START_TIMEOUT_S)
         try:
-            rows = worker_audio.ask(worker, audio, longest_s, "telling speakers apart", speakers=speakers)
+            rows = worker_audio.ask(worker, audio, longest_s, "detecting speakers", speakers=speakers)
             found = [Turn(round(start, 3), round(end, 3), label) for start, end, label in rows]
             version = str(worker.facts.get("version", ""))
         finally:

@@ -29,7 +29,7 @@ def diarize(
 
     They come from the channels if each of two is a person, else from pyannote if it is set up, else from the voices.
     With ``voices``, a file of remembered voices, speakers are compared with these. Raises HarkError: the recording
-    cannot be read, or there is no method to distinguish speakers here.
+    cannot be read, or no method to distinguish speakers works here.
     """
     reporter = reporter or silent_reporter()
     reporter.stage("speakers", worded("Detecting speakers"))

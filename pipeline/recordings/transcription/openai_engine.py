@@ -137,7 +137,7 @@ def segments_of(answer: Any, seconds: float, language: str | None) -> list[Segme
 def _time(value: Any, seconds: float) -> float:
     time_s = float(value)
     if not math.isfinite(time_s):
-        raise ValueError("a time that is no number")
+        raise ValueError("a time that is not a number")
     return min(max(0.0, time_s), seconds)
 
 

@@ -123,7 +123,7 @@ def recognize(
     words: Sequence[str] = (),
 ) -> list[Segment]:
     """Recognize one piece by ``engine.recognize``, in the process that holds the model. Raises its HarkErrors."""
-    if engine.hosted:  # there is no model to share, and its key stays in this process
+    if engine.hosted:  # it loads nothing that could be shared, and its key stays in this process
         return engine.recognize(audio, language, translate, words)
     asked = (engine.name, engine.model, audio, language, translate, tuple(words))
     return speech_client.call(PIECE_TIMEOUT_S, recognize_by_name, *asked)

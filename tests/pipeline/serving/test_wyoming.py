@@ -368,7 +368,7 @@ def test_two_of_the_same_phrase_and_the_thresholds(bundles: list[Path], tmp_path
 
 
 def test_bundles_that_are_none(bundles: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(HarkError, match="There is no bundle"):
+    with pytest.raises(HarkError, match="cannot be found"):
         open_wake_words([bundles[0], tmp_path / "missing.zip"])
     (tmp_path / "odd.zip").write_bytes(b"no zip")
     with pytest.raises(HarkError):
@@ -427,7 +427,7 @@ def test_the_command_explains_itself(bundles: list[Path], tmp_path: Path) -> Non
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         for arguments, message in (
-            ((str(tmp_path / "none.zip"),), "There is no bundle"),
+            ((str(tmp_path / "none.zip"),), "cannot be found"),
             ((str(bundles[0]), "--uri", f"tcp://127.0.0.1:{taken.getsockname()[1]}"), "cannot listen"),
             ((str(bundles[0]), "--uri", "stdio://"), "cannot listen"),  # stdin is not a pipe
             ((str(bundles[0]), "--uri", "stdio://", "--json"), "cannot be combined"),
