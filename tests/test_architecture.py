@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Collection, Iterator, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -274,18 +275,34 @@ def test_mypy_finds_nothing() -> None:
     run_tool("mypy", *(str(path.relative_to(REPOSITORY)) for path in python_files()))
 
 
-def test_the_map_names_files_that_are_there() -> None:
-    """Names in the table of files lie in the row's room, paths elsewhere in the repository."""
+def architecture() -> tuple[list[list[str]], str]:
+    """Return the rows of the table of folders in docs/architecture.md, and the rest of the page."""
     page = (REPOSITORY / "docs" / "architecture.md").read_text()
-    table = page[page.index("## What is where") : page.index("## To add X")]
-    room, gone = "", []
-    for row in (line.split("|")[1:3] for line in table.splitlines() if line.startswith("| ")):
-        room = (re.findall(r"`([^`]+)`", row[0]) or [room])[0]
-        gone += [room + name for name in re.findall(r"`([\w/]+\.\w+|[\w/]+/)`", row[1]) if not _there(room + name)]
-    rest = page.replace(table, "")
-    gone += [
-        name for name in re.findall(r"`((?!jobs/|data/)[a-z_]+/[\w/]+\.(?:py|sql|html|md))`", rest) if not _there(name)
+    table = page[page.index("## Folders") : page.index("## To add X")]
+    return [row.split("|")[1:5] for row in table.splitlines() if row.startswith("| `")], page.replace(table, "")
+
+
+def test_the_map_names_every_folder_of_code_and_no_other() -> None:
+    folders = {path.relative_to(REPOSITORY).parent for path in python_files() if path.name != "__init__.py"}
+    code = {f"{folder.as_posix()}/" for folder in folders if folder.parts}
+    named = [name for row in architecture()[0] for name in re.findall(r"`([^`]+/)`", row[0])]
+    assert not [folder for folder in code if not any(fnmatchcase(folder, name) for name in named)]
+    assert not [name for name in named if not any(fnmatchcase(folder, name) for folder in code)]
+
+
+def test_the_map_names_files_and_functions_that_exist() -> None:
+    rows, rest = architecture()
+    starts = [
+        (room, name)
+        for row in rows
+        for room in re.findall(r"`([^`]+/)`", row[0])[:1]
+        for name in re.findall(r"`([^`]+)`", row[3])
     ]
+    gone = [room + name for room, name in starts if not (REPOSITORY / room / name).is_file() and not _there(name)]
+    gone += [name for name in re.findall(r"`((?!jobs/)[a-z_]+/[\w/]+\.(?:py|sql|html|md))`", rest) if not _there(name)]
+    for path, functions in re.findall(r"`([\w/]+\.py)`((?:,? `\w+`)+)", rest):
+        source = (REPOSITORY / path).read_text() if (REPOSITORY / path).is_file() else ""
+        gone += [f"{path} {name}" for name in re.findall(r"\w+", functions) if f"\ndef {name}(" not in source]
     assert not gone, gone
 
 
