@@ -59,7 +59,7 @@ def update_segment(*, recording: Recording, number: int, text: str, version: int
     if len(text) > LONGEST_TEXT:
         raise HarkError(
             _("The text is too long."), _("A passage can have %(most)d characters.") % {"most": LONGEST_TEXT},
-            _("Enter only what is said in it."),
+            _("Enter only the words spoken in it."),
         )  # fmt: skip
     with serialized():
         recording, transcript = transcript_to_change(recording)

@@ -150,7 +150,7 @@ def translate(*, recording: Recording, language: str) -> Job:
     if language not in dict(languages_of_translation()):
         raise HarkError(
             _("The recording cannot be translated this way."),
-            _("There is no language %(code)s.") % {"code": language[:20]},
+            _("Hark does not know the language %(code)s.") % {"code": language[:20]},
             _("Choose another language."),
         )
     name = str(get_language_info(language)["name"])

@@ -129,7 +129,7 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
     unknown = set(options) - set(DEFAULTS)
     chosen = {**DEFAULTS, **options}
     if unknown:
-        raise _no_options(_("There is no option %(name)s.") % {"name": str(min(unknown))[:40]})
+        raise _no_options(_("The option %(name)s does not exist.") % {"name": str(min(unknown))[:40]})
     engine, language, speakers = chosen["engine"] or "auto", chosen["language"] or "", chosen["speakers"] or None
     if engine != "auto" and engine not in [known.name for known in engines()]:
         raise _no_options(_("There is no recognition engine called %(name)s.") % {"name": str(engine)[:40]})

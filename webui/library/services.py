@@ -127,7 +127,7 @@ def relabel(library: Library, clip: Clip, text: str) -> None:
     normalized = normalize(text, clip.language)
     if not normalized:
         raise HarkError(
-            _("A transcript contains what is said."),
+            _("A transcript contains the spoken words."),
             _("This one has no word."),
             _("Enter the words, or exclude the clip."),
         )

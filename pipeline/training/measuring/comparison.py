@@ -140,7 +140,7 @@ def _compare(runs: Sequence[str], data: Path, folder: Path, reporter: Reporter) 
     versions, left_out = _open(runs, data)
     if len(versions) < 2:
         raise HarkError(
-            worded("There are no two versions to compare."),
+            worded("A comparison needs two versions."),
             "; ".join(f"{run}: {why}" for run, why in left_out.items()) or worded("Only one was given."),
             worded("Train the phrase again or retrain it, then compare."),
         )

@@ -204,7 +204,7 @@ def test_versions_on_different_backbones_hear_the_same_sound(runs: Runs) -> None
     assert hours[0] == pytest.approx(hours[1])
 
 
-@pytest.mark.parametrize(("asked", "what"), [(["new"], "no two versions"), (["new", "other"], "no two versions")])
+@pytest.mark.parametrize(("asked", "what"), [(["new"], "needs two versions"), (["new", "other"], "needs two versions")])
 def test_one_version_is_nothing_to_compare(runs: Runs, asked: Sequence[str], what: str) -> None:
     runs.add("new", 0.5)
     with pytest.raises(HarkError, match=what):
