@@ -21,8 +21,10 @@ TRANSCRIPTS = 50_000  # from the library, to learn pairs of words
 
 
 def register(commands: Commands[Parser]) -> None:
-    group = add_group(commands, "asr", "Hark's own acoustic model: words of recordings, and their times")
-    recognize = add_command(group, "recognize", "AUDIO... [options]", "words of recordings", run_recognize)
+    group = add_group(commands, "asr", "recognize and align speech with Hark's own acoustic model")
+    recognize = add_command(
+        group, "recognize", "AUDIO... [options]", "recognize the words of recordings", run_recognize
+    )
     recognize.add_argument("audio", nargs="+", metavar="AUDIO", help="recordings (WAV, FLAC, Ogg, MP3, M4A ...)")
     recognize.add_argument("--language", type=language, default="en", help="default: en")
     add_weights(recognize)

@@ -18,17 +18,17 @@ from core.errors import HarkError
 
 ALL = ("all",)  # the only value of wakeword's --engines
 IN_LAB = {  # measurements in the folder ``lab`` of the source, not in the product
-    "confusables": "phrases against confusables: LibriPhrase, and what bundles accept (needs the shared audio)",
-    "detector": "a detector's share of one core and its size, for each size and form",
-    "mining": "emissions, alignment and mining: speed, size, accuracy, a library of 100 h (needs the shared audio)",
+    "confusables": "measure phrases against confusables: LibriPhrase, and what bundles accept (needs the shared audio)",
+    "detector": "measure a detector's share of one core and its bytes, for each size and form",
+    "mining": "measure emissions, alignment and mining in a library of 100 h (needs the shared audio)",
 }
 
 
 def register(commands: Commands[Parser]) -> None:
     group = add_group(commands, "bench", "measure detectors on real recordings, as in docs/results.md")
-    what = "bundles on real recordings of their phrase (needs the shared audio, see HARK_SHARED, or --fetch)"
+    what = "measure bundles on real recordings of their phrase (needs the shared audio, see HARK_SHARED, or --fetch)"
     wakeword = add_command(group, "wakeword", "BUNDLE... [options]", what, run_wakeword)
-    wakeword.add_argument("bundles", nargs="*", type=Path, metavar="BUNDLE", help="those to measure")
+    wakeword.add_argument("bundles", nargs="*", type=Path, metavar="BUNDLE", help="the bundles to measure")
     what = "all: measure other projects' detectors too"
     wakeword.add_argument("--engines", type=names, default=(), metavar="all", help=what)
     what = "use public audio, downloaded into FOLDER (0.6 GB)"
@@ -42,7 +42,7 @@ def add_options(command: Parser, name: str) -> None:
     """Add the options of a measurement in :data:`IN_LAB`."""
     command.add_argument("--seed", type=seed, default=0, metavar="N")
     if name == "confusables":
-        command.add_argument("bundles", nargs="*", type=Path, metavar="BUNDLE", help="those to measure")
+        command.add_argument("bundles", nargs="*", type=Path, metavar="BUNDLE", help="the bundles to measure")
         what = "approximate number of LibriPhrase's phrases; default: 400, 0 leaves it out"
         command.add_argument("--anchors", type=count_or_none, default=400, metavar="N", help=what)
         command.add_argument("--pairs", type=folder, metavar="FOLDER", help="write LibriPhrase's pairs there")

@@ -34,10 +34,12 @@ def register(commands: Commands[Parser]) -> None:
         run_confusables,
     )
     parser.add_argument("phrase", metavar="PHRASE")
-    parser.add_argument("--texts", type=count, default=TEXTS, metavar="N", help=f"spoken texts (default: {TEXTS})")
+    parser.add_argument(
+        "--texts", type=count, default=TEXTS, metavar="N", help=f"number of texts to speak (default: {TEXTS})"
+    )
     parser.add_argument(
         "--hours", type=at_least_zero, default=HOURS, metavar="H",
-        help=f"of the library's recordings, about a minute each (default: {HOURS:g})",
+        help=f"hours of recordings to search, about a minute for each (default: {HOURS:g})",
     )  # fmt: skip
     parser.add_argument("--language", type=language, default="en", help="default: en")
 

@@ -26,7 +26,7 @@ def training_options(parser: Parser, epochs: Callable[[str], float], default_epo
     parser.add_argument("--batch_size", "--batch-size", type=count, default=0, metavar="N", help=batch)
     what = f"of {of}; 2 is a quick test; default: 100"
     parser.add_argument("--subset", type=per_cent, default=WHOLE, metavar="PERCENT", help=what)
-    parser.add_argument("--tensorboard", action="store_true", help="do not begin where no curves can be written")
+    parser.add_argument("--tensorboard", action="store_true", help="refuse to start if curves cannot be written")
     parser.add_argument("--seed", type=seed, default=0, metavar="N")
 
 

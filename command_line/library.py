@@ -21,7 +21,7 @@ CONFIGURATIONS = ("clean", "clean_sa", "dirty", "dirty_sa")
 
 
 def register(commands: Commands[Parser]) -> None:
-    summary = "the clip library: its contents, its condition, import and export"
+    summary = "inspect the clip library; import and export recordings"
     group = add_group(commands, "library", summary, run_stats)
     add_command(group, "stats", "", "show what the library contains", run_stats)
     check = add_command(group, "check", "[--repair] [--quick]", "compare the library's rows with its files", run_check)
@@ -33,7 +33,7 @@ def register(commands: Commands[Parser]) -> None:
     imports.add_argument("--licence", help="licence of the recordings (default: as given in the folder)")
     what = "import at most this many hours, spread over the corpus"
     imports.add_argument("--limit-hours", type=above_zero, metavar="H", help=what)
-    what = "language, where the corpus does not give it (default: en)"
+    what = "language of recordings for which the corpus gives none (default: en)"
     imports.add_argument("--language", type=language, default="en", help=what)
     summary = "stream MLCommons' People's Speech into the library"
     peoples = add_command(group, "import-peoples-speech", "[options]", summary, run_import_peoples)
@@ -46,7 +46,7 @@ def register(commands: Commands[Parser]) -> None:
     voices.add_argument("--people", type=count, metavar="N", help="at most this many (default: 60)")
     voices.add_argument("--language", type=language, default="en", help="language of their speech (default: en)")
     export = add_command(group, "export", "FOLDER", "copy all clips, with a NeMo manifest", run_export)
-    export.add_argument("folder", type=folder, metavar="FOLDER", help="where to")
+    export.add_argument("folder", type=folder, metavar="FOLDER", help="where to copy them")
 
 
 def run_stats(options: argparse.Namespace, screen: Screen) -> int:

@@ -27,7 +27,7 @@ def register(commands: Commands[Parser]) -> None:
     command = add_command(commands, "release", "FOLDER [options]", "make the files of a release of Hark", run_release)
     command.add_argument("folder", type=Path, metavar="FOLDER", help="output folder; it is created")
     command.add_argument(
-        "--no-sbom", action="store_true", help="without the list of components, whose maker pip fetches"
+        "--no-sbom", action="store_true", help="leave out the list of components; pip fetches its generator"
     )
     command.add_argument(
         "--advisories", type=Path, metavar="PLACE", help="audit the pins with these (docs/security.md)"

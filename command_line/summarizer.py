@@ -22,7 +22,7 @@ STDIN = "-"
 
 
 def register(commands: Commands[Parser]) -> None:
-    group = add_group(commands, "summarizer", "summaries: train Hark's own summarizer, summarize a text")
+    group = add_group(commands, "summarizer", "train Hark's own summarizer, or summarize a text")
     training = add_command(group, "train", "[PAIRS] [options]", "train the character summarizer", run_train)
     training.add_argument(
         "pairs", metavar="PAIRS", type=Path, nargs="?",
@@ -34,7 +34,7 @@ def register(commands: Commands[Parser]) -> None:
     summarizing = add_command(group, "summarize", "FILE [options]", "summarize a text or a transcript", run_summarize)
     summarizing.add_argument("file", metavar="FILE", help="a text, a transcript.json, or - for stdin")
     summarizing.add_argument("--engine", choices=ENGINES, default="auto", help="default: auto, the best that is ready")
-    summarizing.add_argument("--language", type=language, default="en", help="of a text; default: en")
+    summarizing.add_argument("--language", type=language, default="en", help="language of a text; default: en")
 
 
 def run_train(options: argparse.Namespace, screen: Screen) -> int:

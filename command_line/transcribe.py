@@ -24,7 +24,7 @@ MOST_SPEAKERS = 20
 
 
 def register(commands: Commands[Parser]) -> None:
-    parser = add_command(commands, "transcribe", "[FILE...] [options]", "recordings to text", run_transcribe)
+    parser = add_command(commands, "transcribe", "[FILE...] [options]", "turn recordings into text", run_transcribe)
     parser.add_argument("files", nargs="*", metavar="FILE", help="recordings (whatever ffmpeg reads)")
     transcription_options(parser)
     parser.add_argument("--pull", metavar="SIZE", help="download a Whisper model first (tiny, base, small, medium ...)")
