@@ -41,7 +41,7 @@ class Unavailable(Exception):
     """Raised while a worker sets itself up and finds that its engine cannot run here."""
 
 
-Speak = Callable[[dict[str, Any]], dict[str, Any] | None]  # a request to what else the answer holds
+Speak = Callable[[dict[str, Any]], dict[str, Any] | None]  # maps a request to the other fields of its answer
 
 
 def serve(set_up: Callable[[], tuple[dict[str, Any], Speak]]) -> None:

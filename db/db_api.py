@@ -382,9 +382,9 @@ class Library:
     def transcripts(self, language: str, limit: int, seed: int) -> list[str]:
         """Return up to ``limit`` distinct normalized transcripts of imported corpora, drawn by ``seed``.
 
-        Transcripts of the portal's recordings are excluded: engines would speak them, and such clips are heard by
-        everyone who shares a detector and outlive a deleted recording. A longer list begins with the shorter one, as
-        long as the library does not change.
+        Transcripts of the portal's recordings are excluded: engines would speak them, everyone who shares a detector
+        could play such clips, and they would outlive a deleted recording. A longer list begins with the shorter one,
+        as long as the library does not change.
         """
         draw = random.Random(seed)
         factor, offset, prime = draw.randrange(10**6, 10**9), draw.randrange(10**9), 2_147_483_647

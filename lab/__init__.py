@@ -1,4 +1,4 @@
-"""The lab: measurements of Hark for its makers, and the making of the shipped weights (lab/README.md)."""
+"""Measurements for Hark's developers, and training of the shipped weights (lab/README.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m lab NAME``: a measurement of Hark for its makers."""
+"""``python -m lab NAME``: a measurement for Hark's developers."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The making of the shipped weights and data."""
+"""Training and packing of the weights and data that ship."""
