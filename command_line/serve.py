@@ -46,7 +46,7 @@ def register(commands: Commands[Parser]) -> None:
         "--port", type=int, default=port, metavar="N", help=f"port to listen on (default: PORT, or {PORT})"
     )
     serve.add_argument(
-        "--host", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0: others can reach it (see docs/portal.md)"
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0: others can reach it (see docs/operating.md)"
     )
     serve.add_argument("--open", action="store_true", help="open it in the browser once it is running")
     serve.add_argument(

@@ -22,8 +22,8 @@ HARK_WEBHOOKS_PRIVATE  1: webhooks may be sent into this network, not only to th
 HARK_IMPORT_FOLDERS    folders below which the owner may import corpora, separated by colons (default: none)
 HARK_UPLOAD_MAX_BYTES, HARK_UPLOAD_MAX_SECONDS    of one recording (1000000000, 14400)
 HARK_METRICS_TOKEN  the bearer token for /metrics (default: only the owner, signed in, reads it)
-OTEL_EXPORTER_OTLP_ENDPOINT    where traces are sent, by OTLP over HTTP (default: nowhere; docs/portal.md)
-HARK_LOG_JSON       1: log JSON lines with the ids of the request and of the job (docs/portal.md)
+OTEL_EXPORTER_OTLP_ENDPOINT    where traces are sent, by OTLP over HTTP (default: nowhere; docs/operating.md)
+HARK_LOG_JSON       1: log JSON lines with the ids of the request and of the job (docs/operating.md)
 GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET    sign-in with Google, off unless both are set
 ACCESS_TOKEN_EXPIRE_MINUTES  minutes that an access token works (15); this and other names of an earlier system's
                     settings: core/earlier_settings.py

@@ -210,7 +210,7 @@ const MARGIN = 1.5;
 const SETTLED_S = 1;
 const APART_S = 3;
 
-/** Finds activations and near-misses in a stream of samples and scores. */
+/** Finds activations and near misses in a stream of samples and scores. */
 export class WakeWatch {
   constructor(threshold, manifest) {
     this.threshold = threshold;

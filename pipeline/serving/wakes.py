@@ -1,4 +1,4 @@
-"""Activations and near-misses of a detector, sent to the portal: a few seconds around the score, never the stream."""
+"""Activations and near misses of a detector, sent to the portal: a few seconds around the score, never the stream."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from model.runtime.detector import Detection, logit
 
 WAKE, NEAR_MISS = "wake", "near_miss"  # webui.listening.models.Sample.Kind
 KEPT_S = 2.5  # of the latest audio, to be sent
-MARGIN = 1.5  # logits below the threshold from which a score is a near-miss
-SETTLED_S = 1.0  # a near-miss is final once the score stayed below the threshold for this long
+MARGIN = 1.5  # logits below the threshold from which a score is a near miss
+SETTLED_S = 1.0  # a near miss is final once the score stayed below the threshold for this long
 APART_S = 3.0  # so that one utterance is sent once
 MOST_WAITING = 20  # recordings that wait to be sent; further ones are dropped
 TIMEOUT_S = 90.0
@@ -37,7 +37,7 @@ class Wake:
 
 
 class WakeWatch:
-    """Finds activations and near-misses in the samples and scores of one stream."""
+    """Finds activations and near misses in the samples and scores of one stream."""
 
     def __init__(self, threshold: float, score_period_s: float) -> None:
         self._threshold, self._period_s = threshold, score_period_s

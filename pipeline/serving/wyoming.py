@@ -100,7 +100,7 @@ class Stream:
     """One stream of audio and its detectors, on models that other streams share."""
 
     def __init__(self, detectors: Mapping[str, Detector], sender: WakeSender | None = None) -> None:
-        """Begin after silence, without changing ``detectors``. ``sender``: gets activations and near-misses."""
+        """Begin after silence, without changing ``detectors``. ``sender``: gets activations and near misses."""
         self._detectors = {name: _on_a_new_stream(detector) for name, detector in detectors.items()}
         self._sender = sender
         self._watches = {
@@ -329,7 +329,7 @@ async def serve(
 ) -> None:
     """Serve clients until ``stopping`` is set (with ``stdio://``, or until stdin ends).
 
-    ``sender``: gets activations and near-misses, if given. Raises HarkError: it cannot listen there.
+    ``sender``: gets activations and near misses, if given. Raises HarkError: it cannot listen there.
     """
     server = server_at(uri)
     info = information(detectors)
