@@ -39,7 +39,7 @@ def make_report(phrase: str = "hey compass", people: int = 0) -> dict[str, Any]:
         "summary": {
             "miss_rate": shipped["all"], "miss_rate_clean": shipped["clean"], "miss_rate_noisy": shipped["noisy"],
             "fa_per_hour": alarms, "threshold": 0.6, "confusables_accepted": a_share(2, 10), "test_hours": 2.0,
-            "parameters": 12_345,
+            "parameters": 12_345, "effort": "quick",
         },
         "counts": {"positive": {"reused": 1, "mined": 2, "generated": 3}},
         "clips": [{"bucket": "plain_negative", "engine": "espeak", "split": "test", "clips": 6}],
@@ -97,7 +97,7 @@ def make_report(phrase: str = "hey compass", people: int = 0) -> dict[str, Any]:
         },
         "model": {"kind": "encoder"},
         "in_words": ["It was measured, and how."],
-        "parity": {"pt_against_onnx": 1e-6},
+        "parity": {"pt_against_onnx": 1e-6}, "devices": {}, "devices_left_out": [],
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import soundfile
 
 from core.audio_file import SAMPLE_RATE
+from pipeline.recordings.summarization import words_of
 from pipeline.recordings.transcript import Segment, Transcript, Word, save_transcript
 from webui.accounts.models import User
 from webui.accounts.services import create_token
@@ -66,7 +67,7 @@ def write_results(recording: Recording, transcript: Transcript, summary: dict[st
     save_transcript(transcript, recording.path / "transcript.json")
     (recording.path / "transcript.txt").write_text(transcript.text)
     if summary is not None:
-        (recording.path / "summary.json").write_text(json.dumps(summary))
+        (recording.path / "summary.json").write_text(json.dumps({**summary, "made_of": words_of(transcript)}))
     soundfile.write(recording.path / "audio.flac", np.zeros((4 * SAMPLE_RATE, 2)), SAMPLE_RATE)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.audio_file import write_audio
 from pipeline.recordings import recording_folder
-from pipeline.recordings.summarization import Point, Sentiment, Summary, save_summary
+from pipeline.recordings.summarization import Point, Sentiment, Summary, save_summary, words_of
 from pipeline.recordings.transcript import Segment, Transcript, Word, save_transcript
 from tests.support.sounds import tone
 from webui.accounts.models import User
@@ -48,6 +48,7 @@ def ready_recording(user: User, name: str = "meeting.wav", transcript: Transcrip
     summary = Summary(
         "A meeting in the harbour.", (Point("Tuesday, in the harbour.", (0,)), Point("The lantern is missing.", (1,))),
         (Point("Anna brings the lantern.", (2,)),), Sentiment("neutral", 0.0), "test", (0, 2),
+        made_of=words_of(transcript),
     )  # fmt: skip
     save_summary(summary, recording.path / recording_folder.SUMMARY)
     spec = {"recording": str(recording.pk), "folder": recording.folder, "originals": ["original.wav"], "options": {}}

@@ -40,6 +40,7 @@ PUBLIC = {
 SHARE = {"value": 0.1, "low": 0.0, "high": 0.2}
 SUMMARY = {
     **dict.fromkeys(("miss_rate", "miss_rate_clean", "miss_rate_noisy", "fa_per_hour", "confusables_accepted"), SHARE),
+    "effort": "quick",
     "threshold": 0.5,
     "test_hours": 1.0,
     "parameters": 1000,

@@ -271,7 +271,7 @@ def test_times_are_those_of_the_reader(owners: Client, owner: User) -> None:
 
 def test_a_job_s_page_says_the_same_live_and_loaded_again(owners: Client, owner: User) -> None:
     loss = [{"event": "metric", "name": "loss", "value": value} for value in (0.058, 0.05)]
-    told = {"event": "estimate", "seconds": 200}
+    told = {"event": "estimate", "seconds": 200, "done": 0.0, "stage_done": 1.0}
     stage = {"event": "stage", "name": "train", "message": "T"}
     at = {"stage": "train", "message": "Training for 60 steps", "done": 30, "total": 60, "eta_s": 34.0}
     going = a_job(owner, "cancelling", {**told, "time": time.time() - 50}, stage, *loss, **at)

@@ -65,9 +65,7 @@ def summary_of(recording: Recording) -> dict[str, Any] | None:
 
 def summary_is_outdated(summary: dict[str, Any], transcript: Transcript) -> bool:
     """Return whether words were corrected after the summary was made."""
-    if made_of := summary.get("made_of"):
-        return bool(made_of != words_of(transcript))
-    return any(segment.edited for segment in transcript.segments)  # from before ``made_of`` was stored
+    return bool(summary["made_of"] != words_of(transcript))
 
 
 def summarize_again(*, recording: Recording, engine: str = "auto") -> Job:
@@ -94,7 +92,7 @@ def engine_that_follows(recording: Recording, summary: Mapping[str, Any]) -> str
     last = newest_job(recording, "summarize")
     if last is not None and (last.is_going or last.created_at.timestamp() > _changed_at(recording)):
         return ""
-    made_by = str(summary.get("engine", ""))
+    made_by = str(summary["engine"])
     name = next((known.name for known in engines() if made_by.startswith(known.name)), LANGUAGE_MODEL)
     if name == LANGUAGE_MODEL and (last is None or last.spec.get("engine") != LANGUAGE_MODEL):
         return ""

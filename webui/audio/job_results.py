@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 
 
 def transcribed(job: Job) -> None:
-    result = job.result or {}
     recording = Recording.objects.select_related("user").filter(pk=job.spec["recording"]).first()
     if recording is None:
         return  # deleted meanwhile
@@ -36,7 +35,7 @@ def transcribed(job: Job) -> None:
     recording.state = Recording.State.READY
     recording.duration_s, recording.language = transcript.duration_s, transcript.language[:20]
     recording.engine, recording.speakers = transcript.engine[:200], len(transcript.speakers)
-    recording.channels, recording.words = result.get("channels"), result.get("words", 0)
+    recording.channels, recording.words = job.result["channels"], job.result["words"]
     recording.version += 1
     recording.save()
     history.forget_all(recording.path)

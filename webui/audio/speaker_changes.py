@@ -142,9 +142,7 @@ def speakers_detected(recording: Recording, found: Mapping[str, Any]) -> None:
         return  # the new transcript will have its own speakers
     before = transcript_of(recording)
     turns = tuple(Turn(**turn) for turn in found["turns"])
-    detected = Diarization(
-        turns, found["method"], found["names"], found["versions"], sounds_like=found.get("sounds_like", {})
-    )
+    detected = Diarization(turns, found["method"], found["names"], found["versions"], sounds_like=found["sounds_like"])
     after = assign_again(before, detected)
     recording.speakers = len(after.speakers)
     keep(recording, after, partial(with_other_segments, before=before.segments, after=after.segments))

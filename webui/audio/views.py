@@ -204,10 +204,9 @@ def summary_context(summary: dict[str, Any] | None, transcript: Transcript) -> d
         return None
 
     def cited(point: dict[str, Any]) -> dict[str, Any]:
-        numbers = [n for n in point.get("segments") or () if isinstance(n, int) and 0 <= n < len(transcript.segments)]
-        places = [transcript.segments[number] for number in numbers]
+        places = [transcript.segments[n] for n in point["segments"] if n < len(transcript.segments)]
         return {
-            "text": point.get("text", ""),
+            "text": point["text"],
             "places": [
                 {
                     "start": f"{s.start_s:.3f}",
@@ -219,16 +218,16 @@ def summary_context(summary: dict[str, Any] | None, transcript: Transcript) -> d
             ],
         }
 
-    text, key_points = summary.get("text", ""), [cited(point) for point in summary.get("key_points") or ()]
+    text, key_points = summary["text"], [cited(point) for point in summary["key_points"]]
     if _letters(text) == _letters("".join(point["text"] for point in key_points)):
         text = ""  # it would repeat the points
     return {
         "text": text,
         "key_points": key_points,
-        "action_items": [cited(point) for point in summary.get("action_items") or ()],
-        "sentiment": summary.get("sentiment"),
-        "note": summary.get("note", ""),
-        "engine": summary.get("engine", ""),
+        "action_items": [cited(point) for point in summary["action_items"]],
+        "sentiment": summary["sentiment"],
+        "note": summary["note"],
+        "engine": summary["engine"],
         "outdated": derived.summary_is_outdated(summary, transcript),
     }
 

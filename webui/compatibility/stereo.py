@@ -113,7 +113,6 @@ def _whole(recording: Recording) -> dict[str, Any]:
         transcript = transcripts.transcript_of(recording)
         seconds = recording.job.seconds if recording.job is not None else None
         said["transcript"] = {"segments": segments_of(transcript)}
-        said["segments"] = said["transcript"]["segments"]  # Hark's earlier place for them
         said["summary"] = summary_shape(derived.summary_of(recording))
         said["metadata"] = {
             "duration": round(transcript.duration_s, 3),

@@ -76,7 +76,7 @@ class Sample(models.Model):
     sorted_as = models.CharField(max_length=6, choices=Sorted.choices, blank=True)
     text = models.CharField(max_length=200, blank=True)  # a recognizer's transcript
     created_at = models.DateTimeField(auto_now_add=True)
-    taken_at = models.DateTimeField(null=True)  # also None if taken before this was stored
+    taken_at = models.DateTimeField(null=True)
 
     objects: ClassVar = Samples.as_manager()
 

@@ -120,8 +120,7 @@ class Version(models.Model):
     @property
     def is_trial(self) -> bool:
         """True if it was trained only to show how Hark works."""
-        earlier = self.job.spec.get("effort") if self.job is not None else None  # if the summary has none
-        return self.summary.get("effort", earlier) == "trial"
+        return bool(self.summary["effort"] == "trial")
 
     @property
     def token(self) -> str:

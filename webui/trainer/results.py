@@ -19,7 +19,7 @@ from django.utils.translation import ngettext
 from core.errors import HarkError
 from pipeline.training.packing.targets import Target, is_small, targets_of
 from pipeline.training.planning.config import DEVICES
-from webui.template_filters import Figure, Interval, number, rate, share
+from webui.template_filters import Figure, number, rate, share
 from webui.trainer.models import Version, in_use_of
 from webui.trainer.version_files import dataset_table, sizes_in_bundle
 from webui.translation import shown
@@ -30,10 +30,6 @@ CLIPS_TO_PLAY = 3  # of each confusable
 HIGHEST_ALARMS = 20.0  # an hour, which the plot shows at least
 CURVES_COMPARED = 6  # more lines in one plot cannot be distinguished
 CONDITIONS = ("all", "clean", "noisy")
-NO_INTERVAL: Interval = dict.fromkeys(("value", "low", "high"))
-NOT_MEASURED: Mapping[str, Any] = {
-    "miss_rate": dict.fromkeys(CONDITIONS, NO_INTERVAL), "fa_per_hour": NO_INTERVAL, "false_alarms": 0,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -103,7 +99,7 @@ def retrain_query(version: Version, report: Report, **more: str) -> str:
 
 
 def _chosen(version: Version, report: Report) -> set[str]:
-    return {*report.get("devices", ()), *(version.job.spec.get("targets", ()) if version.job else ())}
+    return {*report["devices"], *(version.job.spec.get("targets", ()) if version.job else ())}
 
 
 def winner_over(
@@ -125,7 +121,7 @@ def winner_over(
     compared = report.get("compared")
     if not compared or compared["better"]:
         return None
-    return next((other for other in versions if other.path.name == compared.get("run")), None)
+    return next((other for other in versions if other.path.name == compared["run"]), None)
 
 
 def expected(report: Report) -> Figure | None:
@@ -145,7 +141,7 @@ def operating_points(report: Report) -> list[OperatingPoint]:
 
 def _operating_point(report: Report, row: Mapping[str, Any]) -> OperatingPoint:
     threshold, hours = float(row["threshold"]), report["results"]["hours"]
-    measured = next((at for at in report["results"]["at_thresholds"] if at["threshold"] == threshold), NOT_MEASURED)
+    measured = next(at for at in report["results"]["at_thresholds"] if at["threshold"] == threshold)
     point = OperatingPoint(
         rate=f"{row['fa_per_day']:g}",
         threshold=number(threshold, 3),
@@ -154,7 +150,7 @@ def _operating_point(report: Report, row: Mapping[str, Any]) -> OperatingPoint:
         missed={name: share(measured["miss_rate"][name]) for name in CONDITIONS},
         alarms=rate(measured["fa_per_hour"]),
         count=int(measured["false_alarms"]),
-        similar=share(measured.get("confusables", NO_INTERVAL)),
+        similar=share(measured["confusables"]),
         x=float(measured["fa_per_hour"]["value"] or 0.0),
         y={name: measured["miss_rate"][name]["value"] for name in CONDITIONS},
         words={},
@@ -266,7 +262,7 @@ def corpora(report: Report) -> dict[str, str]:
 
 def parity(report: Report) -> list[tuple[str, str]]:
     """Return the differences in score between the forms of the model, on test audio (see ``model.export.Parity``)."""
-    return [(name.replace("_", " "), f"{value:.1e}") for name, value in report.get("parity", {}).items()]
+    return [(name.replace("_", " "), f"{value:.1e}") for name, value in report["parity"].items()]
 
 
 def reports(versions: Iterable[Version]) -> list[dict[str, Any]]:
@@ -325,7 +321,7 @@ def _made_of(version: Version) -> dict[str, str]:
 
     report = version.report()
     backbone, verifier, compared = (report.get(part) or {} for part in ("backbone", "verifier", "compared"))
-    anti_keywords = report.get("model", {}).get("anti_keywords", ())
+    anti_keywords = report["model"].get("anti_keywords", ())
     made = {
         _("Effort"): _(report["effort"]),
         _("Seed"): str(report["seed"]),
@@ -338,7 +334,7 @@ def _made_of(version: Version) -> dict[str, str]:
         _("Marked false alarms"): number_format(compared.get("marked", 0)),
         _("Marked misses"): number_format(compared.get("marked_misses", 0)),
         _("Anti-keywords"): "; ".join(" ".join(phones_of(phones)) for phones in anti_keywords),
-        _("For devices"): ", ".join(report.get("devices", ())),
+        _("For devices"): ", ".join(report["devices"]),
     }
     return {what: said for what, said in made.items() if said}
 
@@ -367,7 +363,7 @@ def targets(version: Version, report: Report, address: str) -> list[dict[str, An
     chosen = _chosen(version, report)
 
     def found(address: str) -> dict[str, Target]:
-        return targets_of(version.bundle, sizes, is_small(report), report.get("devices_left_out", ()), address)
+        return targets_of(version.bundle, sizes, is_small(report), report["devices_left_out"], address)
 
     from_bundle = found("")
     rows = []
@@ -380,7 +376,7 @@ def targets(version: Version, report: Report, address: str) -> list[dict[str, An
                 "files": [
                     {"name": file, "bytes": sizes[file], "address": served and served + file} for file in target.files
                 ],
-                "heard": _device_summary(report.get("devices", {}).get(name)),
+                "heard": _device_summary(report["devices"].get(name)),
                 "from_bundle": from_bundle[name].steps if served else (),
             }
         )

@@ -311,8 +311,8 @@ def job_has_ended(sender: object, job: Job, **more: Any) -> None:
 
 def in_use(detectors: Iterable[Detector]) -> dict[int, Version]:
     """Return the versions in use by detector id, with the fields that lists show: one query."""
-    of_these = Version.objects.filter(detector__in=[each.pk for each in detectors]).select_related("job")
-    shown = of_these.only("detector_id", "number", "offered", "summary", "created_at", "job__spec")
+    of_these = Version.objects.filter(detector__in=[each.pk for each in detectors])
+    shown = of_these.only("detector_id", "number", "offered", "summary", "created_at")
     theirs: dict[int, list[Version]] = {}
     for version in shown:
         theirs.setdefault(version.detector_id, []).append(version)

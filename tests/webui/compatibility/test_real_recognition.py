@@ -91,7 +91,7 @@ def test_a_call_with_a_person_on_each_channel(
     job_results.transcribed(job)
     said = client.get(f"/api/v1/transcribe/{recording.pk}", headers=token).json()
     assert said["status"] == "completed"
-    sides = [segment["speaker"] for segment in said["segments"]]
+    sides = [segment["speaker"] for segment in said["transcript"]["segments"]]
     assert set(sides) == {"left", "right"} and sides[0] == "left" and sides[-1] == "right", said
     assert said["summary"]["text"] and said["metadata"]["model_versions"]
 

@@ -176,7 +176,7 @@ def test_a_transcription_gets_the_remaining_quota_and_counts_when_done(other: Us
     from pipeline.recordings.transcript import Transcript, save_transcript
 
     save_transcript(Transcript(90.0, "en", "x", ()), recording.path / "transcript.json")
-    job_results.transcribed(Job(spec=recording.job.spec, result={}))
+    job_results.transcribed(Job(spec=recording.job.spec, result={"channels": 1, "words": 0}))
     intake.delete(recording=recording)
     assert usage_of(other)["minutes"] == pytest.approx(9.5)
 

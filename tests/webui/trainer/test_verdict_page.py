@@ -70,9 +70,8 @@ def test_a_trial_is_called_one_at_home(owners: Client, owner: User, portal: Path
     made = make_version(owner, portal)
     home = reverse("home")
     assert "This was only a trial:" not in owners.get(home).content.decode()
-    assert made.job is not None
-    made.job.spec = {"effort": "trial"}
-    made.job.save()
+    made.summary["effort"] = "trial"
+    made.save()
     assert "This was only a trial:" in owners.get(home).content.decode()
 
 

@@ -98,7 +98,7 @@ function hear(event) {
     write(event.message, "info", event.time);
   } else if (event.event === "log") write(event.message, event.level, event.time);
   else if (event.event === "error") write(event.what + " " + event.why, "warning", event.time);
-  else if (event.event === "estimate") estimate = { done: 0, stage_done: 1, ...event }; // jobs of earlier versions sent the time only
+  else if (event.event === "estimate") estimate = event;
   else if (event.event === "metric") {
     (series[event.name] = series[event.name] || []).push(event.value);
     draw(event.name);
