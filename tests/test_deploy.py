@@ -397,8 +397,8 @@ def test_workers_are_added_where_jobs_wait() -> None:
         assert target["spec"]["template"]["spec"]["containers"][0]["args"][-2:] == ["--workers", "1"]
         assert 1 <= one["spec"]["minReplicaCount"] < one["spec"]["maxReplicaCount"] <= most
         waits, works = (trigger["metadata"]["query"] for trigger in one["spec"]["triggers"])
-        assert waits == f'max(hark_queue_oldest_seconds{{lane="{lane}"}})'
-        assert works == f'max(hark_jobs{{lane="{lane}",state="running"}})'
+        assert waits == f'max(hark_queue_oldest_seconds{{queue="{lane}"}})'
+        assert works == f'max(hark_jobs{{queue="{lane}",state="running"}})'
         for trigger in one["spec"]["triggers"]:
             assert trigger["type"] == "prometheus" and float(trigger["metadata"]["threshold"]) > 0
 

@@ -9,9 +9,9 @@ HARK_ALLOWED_HOSTS  names under which the portal may be reached, separated by co
 DATABASE_URL        a database of PostgreSQL for accounts, jobs and clip libraries; of MariaDB or MySQL for all but
                     libraries (default: files in the data folder)
 REDIS_URL           a Redis server for the workers' queue and the count of requests (default: the database, memory)
-HARK_WORKERS        processes of each lane that this machine starts (default: as many as HARK_JOBS_RUNNING)
+HARK_WORKERS        processes of each queue that this machine starts (default: as many as HARK_JOBS_RUNNING)
 HARK_HTTPS          1: cookies only travel encrypted, behind a proxy that sets X-Forwarded-Proto
-HARK_JOBS_RUNNING, HARK_JOBS_RUNNING_PER_USER      running jobs of a lane (3), of a user (2)
+HARK_JOBS_RUNNING, HARK_JOBS_RUNNING_PER_USER      running jobs of a queue (3), of a user (2)
 HARK_JOBS_WAITING   waiting jobs (200), a quarter of them of one user
 HARK_AUDIT_DAYS     days until entries of the audit log are deleted (365)
 HARK_USER_MAX_BYTES  disk space of a user other than the owner, unless a quota differs (50000000000)
@@ -235,7 +235,7 @@ SOCIALACCOUNT_PROVIDERS = {
 AUDIT_DAYS = _number("HARK_AUDIT_DAYS", 365)
 IMPORT_FOLDERS = [Path(name) for name in os.environ.get("HARK_IMPORT_FOLDERS", "").split(":") if name.startswith("/")]
 
-# Jobs: each lane has its own cluster, so that a training run never delays a transcription. All take their tasks from
+# Jobs: each queue has its own cluster, so that a training run never delays a transcription. All take their tasks from
 # the database or from Redis; Hark's leases (webui/jobs) decide what happens to a task whose worker was killed.
 JOBS_RUNNING = _number("HARK_JOBS_RUNNING", 3)
 JOBS_RUNNING_PER_USER = _number("HARK_JOBS_RUNNING_PER_USER", 2)
@@ -272,7 +272,7 @@ Q_CLUSTER = {
     "catch_up": False,
     "ALT_CLUSTERS": {
         "audio": {"workers": WORKERS, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
-        # Webhooks have their own lane, since the receivers may be slow.
+        # Webhooks have their own queue, since the receivers may be slow.
         "webhooks": {"workers": WEBHOOKS_SENT_AT_ONCE, "timeout": _YEAR_S, "retry": 10 * _YEAR_S},
     },
 }

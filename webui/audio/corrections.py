@@ -22,8 +22,7 @@ from pipeline.recordings.recording_folder import SUMMARY, TEXT, TRANSCRIPT
 from pipeline.recordings.transcript import Segment, Transcript, save_transcript
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
-from webui.audio import history
-from webui.audio import search as searching
+from webui.audio import history, search
 from webui.audio.derived import summary_of
 from webui.audio.editing import corrected, joined, with_joined_segments, without_segment
 from webui.audio.models import Recording
@@ -55,7 +54,7 @@ def update_segment(*, recording: Recording, number: int, text: str, version: int
 
     Raises Changed if the transcript has changed meanwhile, HarkError if the segment is gone or the text too long.
     """
-    text = " ".join(searching.plain(text).split())
+    text = " ".join(search.plain(text).split())
     if len(text) > LONGEST_TEXT:
         raise HarkError(
             _("The text is too long."), _("A passage can have %(most)d characters.") % {"most": LONGEST_TEXT},
@@ -91,7 +90,7 @@ def replace_words(
 
     Raises Changed if the transcript has changed meanwhile, HarkError if words are missing.
     """
-    heard, said = (" ".join(searching.plain(words).split()) for words in (heard, said))
+    heard, said = (" ".join(search.plain(words).split()) for words in (heard, said))
     if not (heard and said):
         raise HarkError(
             _("The words were not replaced."),
@@ -202,7 +201,7 @@ def _write(recording: Recording, transcript: Transcript, summary: Mapping[str, A
         recording.version += 1
         recording.words = sum(len(segment.text.split()) for segment in transcript.segments)
         recording.save(update_fields=["version", "speakers", "words"])
-        searching.index(recording, transcript)
+        search.index(recording, transcript)
         if recording.minable:
             bring_up_to_date(user_data(recording.user), str(recording.pk), recording.path, transcript)
 

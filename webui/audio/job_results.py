@@ -10,8 +10,7 @@ from django.db import transaction
 from core.errors import HarkError
 from pipeline.recordings.recording_folder import TRANSCRIPT
 from pipeline.recordings.transcript import load_transcript
-from webui.audio import history
-from webui.audio import search as searching
+from webui.audio import history, search
 from webui.audio.intake import remove_leftovers
 from webui.audio.models import Recording
 from webui.audio.sharing import bring_library_up_to_date
@@ -40,7 +39,7 @@ def transcribed(job: Job) -> None:
     recording.save()
     history.forget_all(recording.path)
     take_minutes(recording.user, transcript.duration_s, len(transcript.speakers))
-    searching.index(recording, transcript)
+    search.index(recording, transcript)
     if recording.minable:
         bring_library_up_to_date(recording)
 

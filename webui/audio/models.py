@@ -15,6 +15,8 @@ from webui.access import Owned, Things, shared_with
 from webui.accounts.storage import user_data
 from webui.jobs.models import Job
 
+IN_PIECES = Path("uploads") / "recordings"  # below a user's data: unfinished uploads
+
 
 class Recording(models.Model):
     """Audio to transcribe. Its files are in a folder of its own below the user's data."""
@@ -117,7 +119,7 @@ class UploadInProgress(models.Model):
 
     @property
     def path(self) -> Path:
-        return user_data(self.user) / "uploads" / "recordings" / self.id.hex
+        return user_data(self.user) / IN_PIECES / self.id.hex
 
 
 class Share(models.Model):

@@ -11,9 +11,8 @@ from core.errors import HarkError
 from pipeline.recordings.recording_folder import TRANSCRIPT
 from pipeline.recordings.transcript import Segment, Transcript, load_transcript
 from webui.accounts.models import User
-from webui.audio import search as searching
 from webui.audio.models import Recording
-from webui.audio.search import Hit
+from webui.audio.search import Hit, find, terms
 from webui.http.errors import StatusError
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
@@ -117,4 +116,4 @@ def check_version(recording: Recording, version: int | None, what_to_do: str, te
 
 def search(*, user: User, query: str, recording: Recording | None = None, limit: int = 50) -> list[Hit]:
     """Return visible segments with all words of a query, best first; none for a query without words."""
-    return searching.find(user, searching.terms(query), recording=recording, limit=limit, every=True)
+    return find(user, terms(query), recording=recording, limit=limit, every=True)

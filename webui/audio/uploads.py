@@ -25,7 +25,7 @@ from pipeline.recordings.media import MediaFacts, MediaLimits, check_header, cle
 from webui.accounts.models import User
 from webui.accounts.storage import note_taken, user_data
 from webui.audio import intake
-from webui.audio.models import Recording, UploadInProgress
+from webui.audio.models import IN_PIECES, Recording, UploadInProgress
 from webui.http.body_limits import Body
 from webui.http.errors import StatusError
 from webui.http.uploads import on_disk
@@ -47,7 +47,7 @@ WHOLE = re.compile(
 )
 FORGOTTEN_AFTER = timedelta(days=1)
 ABANDONED_AFTER_S = 3600.0  # a file without writes for so long belongs to no request
-IN_PIECES, RECEIVED = Path("uploads") / "recordings", Path("uploads") / "received"  # below a user's data
+RECEIVED = IN_PIECES.with_name("received")
 
 log = logging.getLogger(__name__)
 

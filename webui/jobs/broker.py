@@ -41,7 +41,7 @@ class OneAtATime(Broker):
     def dequeue(self) -> Tasks | None:
         """Return the next task; None if none arrives for a while."""
         try:
-            if Conf.CLUSTER_NAME == WEBHOOKS:  # the lane without jobs
+            if Conf.CLUSTER_NAME == WEBHOOKS:  # the queue without jobs
                 return super().dequeue()
             if not self._wants_more():
                 time.sleep(Conf.POLL)

@@ -1,4 +1,4 @@
-"""The workers of one lane, started by ``serve``: ``python -m webui.jobs.cluster``, with the lane in Q_CLUSTER_NAME.
+"""The workers of one queue, started by ``serve``: ``python -m webui.jobs.cluster``, with the queue in Q_CLUSTER_NAME.
 
 django-q's cluster ends on a signal, unless one of its processes was killed while it held a lock of their queue: then it
 waits for ever. If ``serve`` was killed too, no process is left to end it, so it ends itself.

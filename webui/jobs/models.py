@@ -40,7 +40,7 @@ class Job(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="jobs")
     kind = models.CharField(max_length=40)
-    lane = models.CharField(max_length=20)  # the django-q2 cluster that runs it
+    lane = models.CharField(max_length=20)  # its queue: the django-q2 cluster that runs it
     title = models.CharField(max_length=400)
     spec = models.JSONField(default=dict)
     state = models.CharField(max_length=12, choices=State.choices, default=State.QUEUED, db_index=True)

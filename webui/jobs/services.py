@@ -42,7 +42,7 @@ from webui.transactions import serialized
 from webui.translation import shown
 from webui.watching import tracing
 
-WEBHOOKS = "webhooks"  # a lane without jobs
+WEBHOOKS = "webhooks"  # a queue without jobs
 LANES = TRAINING, AUDIO, WEBHOOKS  # each has workers
 WAIT_FOR = "wait_for"
 NO_WORKER: dict[str, Any] = {"lease": "", "lease_until": None, "process_group": None}  # of a job without a worker
@@ -384,17 +384,17 @@ def log_of(job: Job) -> Path:
 
 
 def stuck_lanes() -> set[str]:
-    """Return the lanes whose cluster has a free worker and a job that it has left waiting for long.
+    """Return the queues whose cluster has a free worker and a job that it has left waiting for long.
 
     A worker of django-q that is killed while it waits for a task keeps the lock of the task queue: the cluster lives,
     but does nothing more until it is restarted. The number of workers is known of this machine only: if as many jobs of
-    the lane are running, on whatever machine, none counts as free.
+    the queue are running, on whatever machine, none counts as free.
     """
     patience = timezone.now() - timedelta(seconds=2 * settings.JOBS_LEASE_S)
     waiting = Job.objects.filter(state=Job.State.QUEUED, sent_at__lt=patience).values_list("lane", flat=True).distinct()
     stuck = set()
     for lane in waiting:
-        # Workers of these lanes run jobs only.
+        # Workers of these queues run jobs only.
         at_work = Job.objects.filter(lane=lane, state__in=Job.WORKING).count()
         a_worker_is_free = at_work < min(settings.JOBS_RUNNING, settings.WORKERS)
         if a_worker_is_free and not Job.objects.filter(lane=lane, started_at__gte=patience).exists():

@@ -67,7 +67,7 @@ def _span(job: Job) -> Iterator[None]:
     from opentelemetry.trace import SpanKind, Status, StatusCode
 
     tracer = tracing.provider().get_tracer(__name__)
-    told = {"hark.job.id": str(job.pk), "hark.job.kind": job.kind, "hark.job.lane": job.lane}
+    told = {"hark.job.id": str(job.pk), "hark.job.kind": job.kind, "hark.job.queue": job.lane}
     parent = tracing.context_of(job.traceparent)
     with tracer.start_as_current_span(f"job {job.kind}", parent, SpanKind.CONSUMER, told) as span:
         yield
@@ -85,14 +85,14 @@ def _ns(seconds: float) -> int:
 
 
 def _watched(job: Job) -> None:
-    log.info("job begins", extra={"fields": {"kind": job.kind, "lane": job.lane}})
+    log.info("job begins", extra={"fields": {"kind": job.kind, "queue": job.lane}})
     try:
         _supervise(job)
     except _Stopping:
         services.give_back(job)
-        log.info("job given back", extra={"fields": {"kind": job.kind, "lane": job.lane}})
+        log.info("job given back", extra={"fields": {"kind": job.kind, "queue": job.lane}})
     else:
-        ended = {"kind": job.kind, "lane": job.lane, "state": job.state, "seconds": job.seconds}
+        ended = {"kind": job.kind, "queue": job.lane, "state": job.state, "seconds": job.seconds}
         log.info("job ends", extra={"fields": ended})
 
 

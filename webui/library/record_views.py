@@ -20,7 +20,7 @@ from core.foreign_audio import read_foreign_audio
 from db.records import Clip
 from model.metrics import wilson_interval
 from phrase_augmentation.keyphrase import Keyphrase
-from pipeline.corpora import enrolment as recordings
+from pipeline.corpora import enrolment
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
 from webui.http.parameters import whole_number
@@ -41,21 +41,21 @@ def record(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
     words, language = request.GET.get("phrase", "").strip(), request.GET.get("language") or "en"
     detectors = list(Detector.objects.owned_by(user))
-    context: dict[str, Any] = {"detectors": detectors, "phrase": words, "language": language, "count": recordings.COUNT}
+    context: dict[str, Any] = {"detectors": detectors, "phrase": words, "language": language, "count": enrolment.COUNT}
     if not words:
         return render(request, "library/record.html", context)
     try:
         phrase = Keyphrase.of(words, language).text
     except HarkError as problem:
         return render(request, "library/record.html", {**context, "problem": problem}, status=422)
-    wanted = whole_number(request.GET.get("count")) or recordings.COUNT
-    hints = [{**asdict(hint), "shown": _(hint.words)} for hint in recordings.hints(min(wanted, MOST_TAKES))]
+    wanted = whole_number(request.GET.get("count")) or enrolment.COUNT
+    hints = [{**asdict(hint), "shown": _(hint.words)} for hint in enrolment.hints(min(wanted, MOST_TAKES))]
     context |= {
         "phrase": phrase,
         "recording": True,
         "count": len(hints),
         "hints": json.dumps(hints),
-        "seconds": str(recordings.TAKE_S),  # for the script: a decimal point in every language
+        "seconds": str(enrolment.TAKE_S),  # for the script: a decimal point in every language
         "takes": f"{reverse('library:takes')}?{urlencode({'phrase': phrase, 'language': language})}",
     }
     return render(request, "library/record.html", context)
@@ -64,7 +64,7 @@ def record(request: HttpRequest) -> HttpResponse:
 @require_POST
 def check(request: HttpRequest) -> JsonResponse:
     """Return the problems of a take and its usable part. Nothing is stored."""
-    take = recordings.examine(_audio(request))
+    take = enrolment.examine(_audio(request))
     return JsonResponse(
         {
             "usable": take.usable,
@@ -86,11 +86,11 @@ def keep(request: HttpRequest) -> JsonResponse:
             _("The request could not be read."), _("The recording has no id."), _("Reload the page.")
         ) from error
     check_room(user, LARGEST_TAKE)
-    take = recordings.examine(_audio(request), request.POST.get("hint", "")[:100], identifier)
+    take = enrolment.examine(_audio(request), request.POST.get("hint", "")[:100], identifier)
     keyphrase = Keyphrase.of(request.POST.get("phrase", ""), request.POST.get("language") or "en")
     with services.library_of(user) as library:
-        (clip_id,) = recordings.keep(
-            library, [take], keyphrase=keyphrase, speaker=f"user-{user.pk}", role=recordings.TEST
+        (clip_id,) = enrolment.keep(
+            library, [take], keyphrase=keyphrase, speaker=f"user-{user.pk}", role=enrolment.TEST
         )
     return JsonResponse({"kept": {"id": clip_id}})
 
@@ -100,11 +100,11 @@ def _audio(request: HttpRequest) -> Any:
     if upload is None or not upload.size or upload.size > LARGEST_TAKE:
         raise HarkError(
             _("That recording cannot be used."),
-            _("It is empty, or longer than %(most)d s.") % {"most": recordings.LONGEST_TAKE_S},
+            _("It is empty, or longer than %(most)d s.") % {"most": enrolment.LONGEST_TAKE_S},
             _("Record it again."),
         )
     with on_disk(upload) as path:
-        return read_foreign_audio(path, max_seconds=recordings.LONGEST_TAKE_S + 1.0)
+        return read_foreign_audio(path, max_seconds=enrolment.LONGEST_TAKE_S + 1.0)
 
 
 @require_GET
@@ -120,8 +120,8 @@ def takes(request: HttpRequest) -> HttpResponse:
         if clips and version is not None and "try" in request.GET:
             context["results"] = _results(rows)
         context["rows"] = rows[::-1]
-        context["tests"] = _with_role(clips, recordings.TEST)
-        context["given"] = _with_role(clips, recordings.TRAIN)
+        context["tests"] = _with_role(clips, enrolment.TEST)
+        context["given"] = _with_role(clips, enrolment.TRAIN)
     context["seconds"] = len(context["rows"]) and round(sum(row["clip"].duration_s for row in context["rows"]))
     return render(request, "library/takes.html", context)
 
@@ -140,7 +140,7 @@ def own_voice(request: HttpRequest) -> HttpResponse:
     version = next((each for each in versions if each.number == number), None)
     context: dict[str, Any] = {"phrase": phrase, "language": language}
     if version is not None and services.has_library(user):
-        found = _results(_takes(user, phrase, language, version, recordings.TEST))
+        found = _results(_takes(user, phrase, language, version, enrolment.TEST))
         context["result"] = found[0] if found else None
     return render(request, "library/own_voice.html", context)
 
@@ -157,11 +157,11 @@ def _takes(
 ) -> list[dict[str, Any]]:
     """Return the newest takes of a phrase, of one role or all; ``heard`` is None without a version."""
     with services.library_of(user) as library:
-        clips = recordings.kept_takes(library, phrase=phrase, language=language)
+        clips = enrolment.kept_takes(library, phrase=phrase, language=language)
         clips = [clip for clip in clips if role in (None, clip.settings["role"])][-MOST_TRIED:]
         if version is None or not clips:
             return [{"clip": clip, "heard": None} for clip in clips]
-        found = recordings.heard(runtime_of(version), [library.read_audio(clip) for clip in clips])
+        found = enrolment.heard(runtime_of(version), [library.read_audio(clip) for clip in clips])
         return [{"clip": clip, "heard": heard} for clip, heard in zip(clips, found)]
 
 
@@ -172,7 +172,7 @@ def _with_role(clips: list[Clip], role: str) -> int:
 def _results(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Count the detected takes, those for the test and those for training separately."""
     found = []
-    for role in recordings.ROLES:
+    for role in enrolment.ROLES:
         of_role = [row["heard"] for row in rows if row["clip"].settings["role"] == role]
         if of_role:
             interval = wilson_interval(sum(of_role), len(of_role))
@@ -192,9 +192,9 @@ def role(request: HttpRequest) -> HttpResponse:
     phrase, language = request.POST.get("phrase", ""), request.POST.get("language", "en")
     if services.has_library(user):
         with services.library_of(user) as library:
-            clips = recordings.kept_takes(library, phrase=phrase, language=language)
-            given = [clip for clip in clips if clip.settings["role"] == recordings.TEST]
-            recordings.set_role(library, given, recordings.TRAIN)
+            clips = enrolment.kept_takes(library, phrase=phrase, language=language)
+            given = [clip for clip in clips if clip.settings["role"] == enrolment.TEST]
+            enrolment.set_role(library, given, enrolment.TRAIN)
         if given:
             messages.success(request, _("The next version of this detector will be trained with your recordings."))
     return redirect(f"{reverse('library:record')}?{urlencode({'phrase': phrase, 'language': language})}")

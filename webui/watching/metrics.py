@@ -61,7 +61,7 @@ class Jobs(Collector):
         rows = Job.objects.filter(state__in=Job.GOING).values("lane", "state").order_by().annotate(n=Count("id"))
         counts: Values = {(lane, state.value): 0 for lane in (TRAINING, AUDIO) for state in Job.GOING}
         counts |= {(row["lane"], row["state"]): row["n"] for row in rows}
-        yield _gauge("hark_jobs", "Jobs that are waiting or running.", ("lane", "state"), counts)
+        yield _gauge("hark_jobs", "Jobs that are waiting or running.", ("queue", "state"), counts)
         yield GaugeMetricFamily(
             "hark_jobs_running_limit", "Maximum number of running jobs in a queue.", settings.JOBS_RUNNING
         )
@@ -135,10 +135,10 @@ def _queues() -> Iterator[Metric]:
     for lane in LANES:
         depth[(lane,)], at = waiting.get(lane, (0, None))
         oldest[(lane,)] = max(0.0, (now - at).total_seconds()) if at else 0.0
-    yield _gauge("hark_queue_depth", "Jobs (webhooks: messages) that wait in a queue.", ("lane",), depth)
-    yield _gauge("hark_queue_oldest_seconds", "How long the oldest has waited.", ("lane",), oldest)
+    yield _gauge("hark_queue_depth", "Jobs (webhooks: messages) that wait in a queue.", ("queue",), depth)
+    yield _gauge("hark_queue_oldest_seconds", "How long the oldest has waited.", ("queue",), oldest)
     seen: Values = {(lane,): age for lane, age in heartbeat.ages(LANES).items()}
-    yield _gauge("hark_worker_seen_seconds", "Time since a worker of a queue last reported.", ("lane",), seen)
+    yield _gauge("hark_worker_seen_seconds", "Time since a worker of a queue last reported.", ("queue",), seen)
 
 
 def _kept_jobs() -> Metric:

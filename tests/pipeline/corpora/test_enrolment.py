@@ -14,7 +14,7 @@ from core.audio_file import SAMPLE_RATE, write_audio
 from core.errors import HarkError
 from db.db_api import Library
 from phrase_augmentation.keyphrase import Keyphrase
-from pipeline.corpora import enrolment as recordings
+from pipeline.corpora import enrolment
 from pipeline.corpora.enrolment import (
     HINTS,
     TEST,
@@ -49,7 +49,7 @@ def by_energy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Find speech by energy: the speech detector rejects a hum."""
     from audio_augmentation.silence import speech_bounds
 
-    monkeypatch.setattr(recordings, "speech_bounds", lambda audio, method: speech_bounds(audio, "energy"))
+    monkeypatch.setattr(enrolment, "speech_bounds", lambda audio, method: speech_bounds(audio, "energy"))
 
 
 def keep_one(library: Library, take: Take, phrase: str = "hey compass", **more: Any) -> int:
@@ -60,7 +60,7 @@ def keep_one(library: Library, take: Take, phrase: str = "hey compass", **more: 
 def test_a_good_take_is_cut_to_its_speech() -> None:
     take = examine(speechlike(0.8), "close")
     assert take.problems == () and take.usable and take.hint == "close"
-    assert take.seconds == pytest.approx(0.8 + 2 * recordings.MARGIN_S, abs=0.06)
+    assert take.seconds == pytest.approx(0.8 + 2 * enrolment.MARGIN_S, abs=0.06)
     assert -35 < take.level_db < -20
 
 

@@ -175,7 +175,7 @@ def test_metrics_are_prometheus_s(client: Client, watcher: Client, token: dict[s
     assert all(re.fullmatch(r'hark_\w+(\{\w+="[\w:.+-]+"(,\w+="[\w:.+-]+")*\})? [\d.e+-]+', line) for line in samples)
     described = {line.split()[2] for line in lines if line.startswith("# TYPE")}
     assert {re.sub(r"_(bucket|sum|count)$", "", line.split("{")[0].split()[0]) for line in samples} <= described
-    assert 'hark_jobs{lane="audio",state="queued"} 1.0' in samples
+    assert 'hark_jobs{queue="audio",state="queued"} 1.0' in samples
     assert "call.wav" not in answer.content.decode()
 
 

@@ -16,7 +16,7 @@ from django.urls import reverse
 
 from core.audio_file import SAMPLE_RATE
 from db.db_api import Library
-from pipeline.corpora import enrolment as recordings
+from pipeline.corpora import enrolment
 from tests.support.sounds import noise, upload
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
@@ -27,7 +27,7 @@ from webui.trainer.models import Detector, Version
 def by_energy(monkeypatch: pytest.MonkeyPatch) -> None:
     from audio_augmentation.silence import speech_bounds
 
-    monkeypatch.setattr(recordings, "speech_bounds", lambda audio, method: speech_bounds(audio, "energy"))
+    monkeypatch.setattr(enrolment, "speech_bounds", lambda audio, method: speech_bounds(audio, "energy"))
 
 
 def take(seed: int = 0, level: float = 0.1) -> SimpleUploadedFile:
@@ -118,7 +118,7 @@ def test_it_hears_you_so_many_times(
         Version.objects.create(detector=detector, number=number, folder=folder, bundle="x.zip", offered=number < 3)
     asked = []
     monkeypatch.setattr("webui.library.record_views.runtime_of", lambda version: asked.append(version.number))
-    monkeypatch.setattr(recordings, "heard", lambda runtime, audio: [True, False, True][: len(audio)])
+    monkeypatch.setattr(enrolment, "heard", lambda runtime, audio: [True, False, True][: len(audio)])
     address = "/library/record/takes?phrase=hey+compass&language=en"
     assert "It detects" not in owners.get(address).content.decode() and asked == []
     page = owners.get(address + "&try=1").content.decode()

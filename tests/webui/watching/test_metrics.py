@@ -71,9 +71,9 @@ def fields(job: Job) -> dict[str, Any]:
 
 def test_metrics_are_what_the_database_holds(owners: Client, history: None) -> None:
     found = figures(owners)
-    assert found["hark_queue_depth{lane=audio}"] == 2 and found["hark_queue_depth{lane=training}"] == 0
-    assert found["hark_queue_oldest_seconds{lane=audio}"] == pytest.approx(300, abs=20)
-    assert found["hark_queue_oldest_seconds{lane=webhooks}"] == 0
+    assert found["hark_queue_depth{queue=audio}"] == 2 and found["hark_queue_depth{queue=training}"] == 0
+    assert found["hark_queue_oldest_seconds{queue=audio}"] == pytest.approx(300, abs=20)
+    assert found["hark_queue_oldest_seconds{queue=webhooks}"] == 0
     assert found["hark_jobs_kept{kind=transcribe,state=done}"] == 1
     assert found["hark_jobs_kept{kind=transcribe,state=failed}"] == 2
     stages = {"normalize": 10, "transcribe": 30, "summarize": 20}
@@ -87,7 +87,7 @@ def test_metrics_are_what_the_database_holds(owners: Client, history: None) -> N
     assert found["hark_recognized_seconds{engine=moonshine}"] == 90
     assert found["hark_job_memory_bytes{kind=transcribe}"] == 3_000_000
     assert 0 < found["hark_disk_free_bytes"] <= found["hark_disk_bytes"]
-    assert found["hark_worker_seen_seconds{lane=audio}"] < 30
+    assert found["hark_worker_seen_seconds{queue=audio}"] < 30
     if sys.platform == "linux":
         assert found["process_resident_memory_bytes"] > 1_000_000
     assert "secret" not in owners.get("/metrics").content.decode()
@@ -98,7 +98,7 @@ def test_a_job_that_is_queued_again_waits_again(owners: Client, owner: User) -> 
     long_ago = timezone.now() - timedelta(days=3)
     Job.objects.update(created_at=long_ago, queued_at=long_ago)
     retry(job=job)
-    assert figures(owners)["hark_queue_oldest_seconds{lane=training}"] < 60
+    assert figures(owners)["hark_queue_oldest_seconds{queue=training}"] < 60
 
 
 def test_no_figure_is_counted_in_this_process(owners: Client, history: None) -> None:
@@ -132,7 +132,7 @@ def test_the_alerts_name_parts_lanes_and_reasons_that_exist() -> None:
     for parts in re.findall(r'part=~?"([^"]+)"', text):
         for part in parts.split("|"):
             assert [name for name in (*PARTS, "queue") if re.fullmatch(part, name)], part
-    for lanes in re.findall(r'lane=~?"([^"]+)"', text):
+    for lanes in re.findall(r'queue=~?"([^"]+)"', text):
         assert set(lanes.split("|")) <= set(LANES)
     reasons = {"bug", "disk_full", "interrupted", "limit", "refused", "storage"}
     assert set(re.findall(r'reason="(\w+)"', text)) <= reasons
