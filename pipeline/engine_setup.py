@@ -15,7 +15,7 @@ from core.worded import worded
 from phrase_augmentation.normalize import base_language
 from pipeline.recordings.diarization import pyannote_engine
 from pipeline.recordings.local_models import complete, pulling
-from pipeline.recordings.question_answering import READER
+from pipeline.recordings.reader import READER
 from pipeline.recordings.summarization.transformer import SUMMARY
 from pipeline.recordings.text_similarity import EMBEDDING
 from pipeline.recordings.transcription import funasr_engine as funasr

@@ -9,7 +9,7 @@ from audio_generation.tps_side import peoples_speech
 from core.environments import is_enabled, requirements
 from core.readiness import Readiness
 from core.worded import Worded
-from pipeline.recordings import question_answering, summarization, text_similarity
+from pipeline.recordings import reader, summarization, text_similarity
 from pipeline.recordings.diarization import acoustic, pyannote_engine
 from pipeline.recordings.summarization.transformer import SUMMARY, LocalTransformer
 from pipeline.recordings.transcription.engine import described
@@ -53,7 +53,7 @@ def tools() -> Iterator[Tool]:
     licence = "MIT (program); CC-BY-4.0 (pipeline)"
     yield Tool(SPEAKERS, "pyannote", licence, pyannote_engine.readiness(), enabled, pulled)
     yield Tool(SPEAKERS, "resemblyzer", "Apache-2.0", acoustic.readiness())
-    for model in (question_answering.READER, text_similarity.EMBEDDING):
+    for model in (reader.READER, text_similarity.EMBEDDING):
         name = model.repository.removeprefix("distilbert/")
         yield Tool(QUESTIONS, name, "Apache-2.0", model.readiness(), pulled=model.name)
     for writer in summarization.engines():

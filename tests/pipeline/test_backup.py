@@ -187,11 +187,11 @@ def test_times_come_back(data: Path, tmp_path: Path) -> None:
 
 
 def test_models_that_are_downloaded_stay_out() -> None:
-    from pipeline.recordings import question_answering, text_similarity
+    from pipeline.recordings import reader, text_similarity
     from pipeline.recordings.diarization import pyannote_engine
     from pipeline.recordings.summarization import transformer
 
-    modules = (question_answering, text_similarity, transformer)
+    modules = (reader, text_similarity, transformer)
     models = [model for module in modules for model in vars(module).values()]
     places = [model.place for model in models if hasattr(model, "place") and hasattr(model, "repository")]
     assert places

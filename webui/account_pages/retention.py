@@ -14,7 +14,7 @@ from django.utils import timezone
 from core.errors import HarkError
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
-from webui.audio import intake
+from webui.audio import deletion
 from webui.audio.models import Recording
 from webui.jobs.models import Job
 from webui.jobs.services import forget
@@ -48,7 +48,7 @@ def _delete_recordings(user: User, days: int) -> int:
     gone = 0
     for recording in old.exclude(job__state__in=Job.GOING).order_by("created_at")[:AT_ONCE]:
         try:
-            intake.delete(recording=recording)
+            deletion.delete(recording=recording)
         except HarkError as error:
             log.warning("a recording that is to go is not deleted yet: %s", error)
             continue

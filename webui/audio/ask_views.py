@@ -20,7 +20,7 @@ from webui.audio import asking, transcripts
 from webui.audio.models import Recording
 from webui.audio.views import recording_of
 from webui.http.uploads import on_disk
-from webui.trainer import services as trainer
+from webui.trainer import speech
 
 LARGEST_QUESTION = 2_000_000  # bytes of a recorded question
 HITS = 50
@@ -37,7 +37,7 @@ def search(request: HttpRequest) -> HttpResponse:
         "hits": [{"hit": hit, "clock": clock(hit.start_s)} for hit in hits],
         "most": HITS,
         "anything": transcripts.recordings_seen_by(user).exists(),
-        "speaks": trainer.voice_for(user, "en") is not None,
+        "speaks": speech.voice_for(user, "en") is not None,
     }
     return render(request, "audio/search.html", context)
 
@@ -88,7 +88,7 @@ def _answer(request: HttpRequest, recording: Recording | None) -> dict[str, Any]
         citation["play"] = f"{sound}#t={citation['start']},{citation['end_s']:.3f}"
     answer["cited_whole"] = any(citation["whole"] for citation in answer["citations"])
     aloud = None
-    if trainer.voice_for(user, answer["language"]) is not None:
+    if speech.voice_for(user, answer["language"]) is not None:
         said = {"text": answer["text"][: asking.LONGEST_SPOKEN], "language": answer["language"]}
         aloud = f"{reverse('audio:speak')}?{urlencode(said)}"
     return {"answer": answer, "aloud": aloud, "by_voice": spoken is not None}

@@ -15,8 +15,9 @@ from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from pipeline.recordings import llm, speech_client
 from pipeline.recordings.local_models import LocalModel
-from pipeline.recordings.question_answering import READER, passages, read_passages
 from pipeline.recordings.question_answering import answer as answer_from
+from pipeline.recordings.question_answering import passages
+from pipeline.recordings.reader import READER, read_passages
 from pipeline.recordings.text_similarity import EMBEDDING, similarities
 from pipeline.recordings.transcription.registry import choose
 from pipeline.recordings.transcription.transcribe import recognize
@@ -24,7 +25,7 @@ from webui.accounts.models import User
 from webui.accounts.storage import user_data
 from webui.audio import search, transcripts
 from webui.audio.models import Recording
-from webui.trainer import services as trainer
+from webui.trainer import speech
 from webui.translation import shown
 
 MOST_RECORDINGS = 20  # read for an answer from all recordings
@@ -120,11 +121,11 @@ def question_of(user: User, audio: np.ndarray, language: str | None = None) -> s
 
 def spoken(*, user: User, text: str, language: str) -> bytes:
     """Synthesize a text as a WAV file with the best voice. Raises HarkError without one."""
-    voice = trainer.voice_for(user, language)
+    voice = speech.voice_for(user, language)
     if voice is None:
         raise HarkError(
             _("The answer cannot be spoken."),
             _("No engine that is ready here speaks %(language)s.") % {"language": language},
             _("See the page Voices and models."),
         )
-    return trainer.speak(user=user, engine=voice[0], voice=voice[1], text=text[:LONGEST_SPOKEN], language=language)
+    return speech.speak(user=user, engine=voice[0], voice=voice[1], text=text[:LONGEST_SPOKEN], language=language)

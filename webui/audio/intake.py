@@ -1,11 +1,9 @@
-"""Upload, repeated transcription, and deletion of recordings."""
+"""Upload and repeated transcription of recordings."""
 
 from __future__ import annotations
 
 import re
-import secrets
 import shutil
-import statistics
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -17,19 +15,15 @@ from django.utils.translation import gettext as _
 
 from core.data_folder import storing
 from core.errors import HarkError
-from pipeline.recordings.job import remove_from_library
 from pipeline.recordings.media import MediaLimits, clean_name, probe, suffix_of
 from pipeline.recordings.recording_folder import RECORDINGS
 from pipeline.recordings.transcription.registry import engines
-from webui.accounts.audit import Action, record
 from webui.accounts.models import User
-from webui.accounts.storage import user_data
 from webui.audio.corrections import expected_words
 from webui.audio.models import Recording
 from webui.audio.transcripts import submit
 from webui.http.errors import StatusError
 from webui.jobs import services as jobs
-from webui.jobs.models import Job, stage_times
 from webui.jobs.quota import MOST_S, SECONDS, check_minutes, seconds_left
 from webui.transactions import serialized
 
@@ -43,7 +37,6 @@ DEFAULTS: dict[str, Any] = {
     "session": None,  # an earlier system's name of the session that a recording belongs to
 }
 MOST_SPEAKERS = 20
-PACED, LEAST_PACED_S = 50, 10.0  # recordings that measure the speed of recognizers, and their least length
 _LANGUAGE = re.compile(r"([a-z]{2,3}(-[a-z0-9]{2,8})*)?")
 
 
@@ -192,46 +185,3 @@ def retry(*, recording: Recording) -> None:
     elif recording.job.can_be_retried:
         jobs.retry(job=recording.job)
         Recording.objects.filter(pk=recording.pk).update(state=Recording.State.WORKING)
-
-
-def remove_leftovers(job: Job) -> None:
-    remove_from_library(user_data(job.user), job.spec["recording"])
-    folder = user_data(job.user) / job.spec["folder"]
-    shutil.rmtree(folder, ignore_errors=True)
-    jobs.forget(job)  # its title and log reveal the recording's content
-
-
-def delete(*, recording: Recording) -> None:
-    """Delete a recording with everything made from it. Raises HarkError if a file cannot be removed; it stays then."""
-    going = list(Job.objects.filter(user=recording.user, spec__recording=str(recording.pk)))
-    for job in going:
-        jobs.cancel(job=job)
-    with storing("deleting the recording"):
-        remove_from_library(user_data(recording.user), str(recording.pk))
-        if recording.path.exists():
-            # Renamed first, so that a running job cannot write into it.
-            doomed = recording.path.with_name(f".deleted-{recording.pk}-{secrets.token_hex(4)}")
-            recording.path.rename(doomed)
-            shutil.rmtree(doomed)
-    with serialized():
-        record(Action.RECORDING_DELETED, what=str(recording.pk), about=recording.user)
-        recording.delete()
-    for job in going:
-        job.refresh_from_db()
-        if not job.is_going:
-            remove_leftovers(job)  # those of an active job when it has ended
-
-
-def seconds_a_minute() -> dict[str, float]:
-    """Return the recognition time [s] of a minute of audio here, by recognizer: medians of recent recordings."""
-    done = Recording.objects.filter(job__kind="transcribe", job__state=Job.State.DONE, duration_s__gte=LEAST_PACED_S)
-    newest: dict[Any, tuple[str, Any]] = {
-        job: (engine, seconds)
-        for job, engine, seconds in done.order_by("-created_at").values_list("job_id", "engine", "duration_s")[:PACED]
-    }
-    found: dict[str, list[float]] = {}
-    for job, stage, began, end in stage_times(Job.objects.filter(pk__in=newest)):
-        engine, seconds = newest[job.pk]
-        if stage == "transcribe":
-            found.setdefault(engine, []).append(60 * (end - began) / seconds)
-    return {engine: statistics.median(times) for engine, times in found.items()}

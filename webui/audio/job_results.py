@@ -1,8 +1,9 @@
-"""Results of a recording's jobs."""
+"""Results of recordings' jobs, and how long they took."""
 
 from __future__ import annotations
 
 import logging
+import statistics
 from typing import Any
 
 from django.db import transaction
@@ -11,13 +12,14 @@ from core.errors import HarkError
 from pipeline.recordings.recording_folder import TRANSCRIPT
 from pipeline.recordings.transcript import load_transcript
 from webui.audio import history, search
-from webui.audio.intake import remove_leftovers
+from webui.audio.deletion import remove_leftovers
 from webui.audio.models import Recording
 from webui.audio.sharing import bring_library_up_to_date
 from webui.audio.speaker_changes import speakers_detected
-from webui.jobs.models import Job
+from webui.jobs.models import Job, stage_times
 from webui.jobs.quota import take_minutes
 
+PACED, LEAST_PACED_S = 50, 10.0  # recordings that measure the speed of recognizers, and their least length
 log = logging.getLogger(__name__)
 
 
@@ -61,3 +63,18 @@ def job_has_ended(sender: object, job: Job, **more: Any) -> None:
         current = recording.select_related("user").get()
         if job.spec["minable"] != current.minable:  # switched meanwhile; the last job to end must not decide
             bring_library_up_to_date(current, after=job)
+
+
+def seconds_a_minute() -> dict[str, float]:
+    """Return the recognition time [s] of a minute of audio here, by recognizer: medians of recent recordings."""
+    done = Recording.objects.filter(job__kind="transcribe", job__state=Job.State.DONE, duration_s__gte=LEAST_PACED_S)
+    newest: dict[Any, tuple[str, Any]] = {
+        job: (engine, seconds)
+        for job, engine, seconds in done.order_by("-created_at").values_list("job_id", "engine", "duration_s")[:PACED]
+    }
+    found: dict[str, list[float]] = {}
+    for job, stage, began, end in stage_times(Job.objects.filter(pk__in=newest)):
+        engine, seconds = newest[job.pk]
+        if stage == "transcribe":
+            found.setdefault(engine, []).append(60 * (end - began) / seconds)
+    return {engine: statistics.median(times) for engine, times in found.items()}

@@ -31,7 +31,7 @@ from pipeline.recordings.transcription.registry import AUTO, choose, ready
 from pipeline.recordings.transcription.transcribe import recognized_so_far
 from webui.access import owned, sharing_of, to_change, visible
 from webui.accounts.signed_in import signed_in
-from webui.audio import corrections, derived, intake, live, sharing, speaker_changes, transcripts
+from webui.audio import corrections, deletion, derived, intake, job_results, live, sharing, speaker_changes, transcripts
 from webui.audio.history import newest
 from webui.audio.models import Recording
 from webui.http.errors import StatusError
@@ -40,7 +40,7 @@ from webui.http.ranges import file_or_part
 from webui.jobs.models import Job
 from webui.jobs.services import stages_of
 from webui.keys.sealing import shown_now
-from webui.trainer import services as trainer
+from webui.trainer import speech
 from webui.translation import shown
 
 PAGE = 25
@@ -80,7 +80,7 @@ def form_context() -> dict[str, Any]:
     limits = MediaLimits.from_environment()
     able = ready()
     chosen, _why = choose(AUTO, None, among=able)
-    took = cache.get_or_set("seconds-a-minute", intake.seconds_a_minute, PACED_S) or {}
+    took = cache.get_or_set("seconds-a-minute", job_results.seconds_a_minute, PACED_S) or {}
     named = [(engine.name, described(engine)) for engine in able]
     return {
         "engines": [{"name": name, "words": words, "facts": facts(words, took.get(words))} for name, words in named],
@@ -123,7 +123,7 @@ def recording(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         "network": for_the_network(request),
         "undoes": newest(found.path) is not None,
         "problem": found.error,
-        "speaks": trainer.voice_for(signed_in(request), found.language or "en") is not None,
+        "speaks": speech.voice_for(signed_in(request), found.language or "en") is not None,
         **form_context(),
     }
     return render(request, "audio/recording.html", context)
@@ -424,6 +424,6 @@ def delete(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     found = recording_of(request, recording_id, owned)
     if request.method != "POST":
         return render(request, "audio/delete.html", {"recording": found})
-    intake.delete(recording=found)
+    deletion.delete(recording=found)
     messages.success(request, _("The recording was deleted."))
     return redirect("audio:index")

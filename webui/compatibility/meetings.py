@@ -18,7 +18,7 @@ from pipeline.recordings.recording_folder import POLISHED, POLISHED_TEXT, SUMMAR
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
 from webui.api.endpoints import endpoint, switch, wrong
-from webui.audio import intake, transcripts
+from webui.audio import deletion, intake, transcripts
 from webui.audio.models import Recording
 from webui.audio.uploads import name_of, received
 from webui.compatibility.transcribing import failure_of
@@ -137,7 +137,7 @@ def meeting(request: HttpRequest, meeting_id: UUID) -> HttpResponse:
     """Answer ``GET /api/meetings/<id>``: its progress and artefacts; ``DELETE`` removes it with all files."""
     found = get_object_or_404(_meetings(signed_in(request)), pk=meeting_id)
     if request.method == "DELETE":
-        intake.delete(recording=found)
+        deletion.delete(recording=found)
         return HttpResponse(status=204)
     said = _head(found)
     polishing = transcripts.newest_job(found, "polish") if found.options.get("session") == POLISHED_SESSION else None

@@ -22,8 +22,7 @@ from webui.compatibility.uploads import sent_file
 from webui.http.errors import StatusError, with_wait
 from webui.http.parameters import json_object
 from webui.jobs.places import place
-from webui.trainer.services import free_engines
-from webui.trainer.speech import spoken
+from webui.trainer.speech import free_engines, spoken
 
 ANY_MODEL = ("auto", "whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")  # the best engine that is ready
 ANY_SPEAKER = ("auto", "tts-1", "tts-1-hd", "gpt-4o-mini-tts")

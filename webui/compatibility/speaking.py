@@ -10,7 +10,7 @@ from pathlib import Path
 from audio_generation.engine import Engine, Voice
 from core.errors import HarkError
 from webui.accounts.models import User
-from webui.trainer.services import free_engines, voice_for
+from webui.trainer.speech import free_engines, voice_for
 
 LONGEST_TEXT = 4096  # characters
 TIMEOUT_S = 120.0

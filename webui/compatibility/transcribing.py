@@ -25,7 +25,7 @@ from pipeline.recordings.transcript import Segment, Transcript
 from pipeline.recordings.transcription.transcribe import PROGRESS_FILE, TranscribeOptions, transcribe
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
-from webui.audio import intake, transcripts
+from webui.audio import deletion, intake, transcripts
 from webui.audio.models import Recording
 from webui.audio.uploads import name_of, received
 from webui.http.errors import StatusError
@@ -97,11 +97,11 @@ def _waited_for(recording: Recording) -> Transcript:
             ) from None
         if recording.state == recording.State.READY:
             transcript = transcripts.transcript_of(recording)
-            intake.delete(recording=recording)
+            deletion.delete(recording=recording)
             return transcript
         if recording.state == recording.State.FAILED:
             error = failure_of(recording)
-            intake.delete(recording=recording)
+            deletion.delete(recording=recording)
             raise error
         time.sleep(LOOK_EVERY_S)
     raise StatusError(

@@ -1,4 +1,4 @@
-"""Synthesis of texts of any length."""
+"""Speech engines, their voices and languages, what the owner adds to them, and synthesis of texts of any length."""
 
 from __future__ import annotations
 
@@ -6,17 +6,135 @@ import io
 import re
 import tempfile
 import textwrap
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
 import soundfile
+from django.http import Http404
+from django.utils.translation import get_language_info
 from django.utils.translation import gettext as _
 
 from audio_generation.engine import Engine, FailedRequest, SpeechRequest, Voice
+from audio_generation.registry import engine_named, engines
+from audio_generation.splice_side import SPLICE
+from core.environments import requirements
 from core.errors import HarkError
+from core.readiness import Readiness
+from phrase_augmentation.normalize import base_language
+from phrase_augmentation.phonemes import accents
+from phrase_augmentation.vocabulary import has_words
+from pipeline.recordings.tools import tools
+from webui.accounts.models import User
+from webui.jobs import services as jobs
+from webui.jobs.models import Job
 
+PULLED = {"piper": "en_US-lessac-medium", "kokoro": "af_heart", "suno": "bark-small"}  # engines with an example voice
+FIRST_VOICES = (("piper", "en_US-kathleen-low"),)  # preferred
+SPEAKING_ORDER = ("piper", "kokoro", "flite", "espeak", "festival", "suno")
 LONGEST_PIECE = 250  # characters of a request to an engine
 PAUSE_S = 0.2  # between pieces
+
+
+def free_engines(language: str, user: User) -> list[str]:
+    """Return the engines that a run in the portal may use: ready, free, and with voices of the language.
+
+    ``splice`` speaks with the people of the owner's library here, so it is the owner's alone.
+    """
+    return [name for name, engine in ready_engines(user).items() if engine.voices(language)]
+
+
+def ready_engines(user: User) -> dict[str, Engine]:
+    """Return the ready engines that a run in the portal may use, by name, whatever they speak."""
+    return {
+        name: engine
+        for name, engine in engines().items()
+        if not (engine.paid or (name == SPLICE and not user.is_owner)) and engine.available().ok
+    }
+
+
+def voice_for(user: User, language: str) -> tuple[str, str] | None:
+    """Return the engine and voice that speak answers in a language; None without one."""
+    ready = {name: engine for name, engine in ready_engines(user).items() if name != SPLICE}
+    voices = {name: [voice.name for voice in engine.voices(language)] for name, engine in ready.items()}
+    for engine, voice in FIRST_VOICES:
+        if voice in voices.get(engine, ()):
+            return engine, voice
+    for engine in (*SPEAKING_ORDER, *sorted(voices)):
+        if voices.get(engine):
+            return engine, voices[engine][0]
+    return None
+
+
+def all_engines(language: str) -> list[tuple[Engine, Readiness, list[Voice]]]:
+    """List every speech engine, its readiness, and its voices of the language; ready ones first."""
+    found = [(engine, engine.available()) for engine in engines().values()]
+    rows = [(engine, ready, engine.voices(language) if ready.ok else []) for engine, ready in found]
+    return sorted(rows, key=lambda row: (not row[1].ok, row[0].name))
+
+
+def trainable(languages: Iterable[str]) -> list[tuple[str, str]]:
+    """Return code and name of the languages for training here: English, then by name.
+
+    Of the spoken languages these are the ones with a vocabulary for sentences around the phrase.
+    """
+    names = {code: language_name(code) for code in {*languages, "en"} if has_words(code)}
+    return sorted(names.items(), key=lambda pair: (pair[0] != "en", pair[1].casefold()))
+
+
+def nearest_language(wanted: str, offered: Collection[str]) -> str:
+    """Return the offered language that is meant: "en-gb" is "en", and "zh" is "cmn" to espeak-ng."""
+    base = base_language(wanted)
+    if base in offered:
+        return base
+    try:
+        spoken = base_language(accents(base)[0])
+    except HarkError:  # not pronounceable here
+        return "en"
+    return spoken if spoken in offered else "en"
+
+
+def language_name(code: str) -> str:
+    """Return a language's name in the reader's language."""
+    if code == "cmn":  # Django knows its two scripts, not the language
+        return _("Mandarin Chinese")
+    try:
+        return str(get_language_info(code)["name_translated"])
+    except KeyError:
+        return code
+
+
+def enable_engine(*, user: User, engine: str) -> Job:
+    """Queue the installation of an engine's environment. Raises Http404 if it has none or the user is not the owner."""
+    known = {*engines(), *(tool.enabled for tool in tools())}
+    if not user.is_owner or engine not in known or not requirements(engine).is_file():
+        raise Http404
+    return jobs.submit(user=user, kind="enable", title=engine, spec={"engine": engine})
+
+
+def pull_voice(*, user: User, engine: str, voice: str) -> Job:
+    """Queue the download of a voice. Raises Http404 if the engine has none or the user is not the owner."""
+    if not user.is_owner or engine not in PULLED:
+        raise Http404
+    return jobs.submit(user=user, kind="pull", title=f"{engine} {voice}"[:100], spec={"engine": engine, "voice": voice})
+
+
+def pull_model(*, user: User, kind: str, size: str) -> Job:
+    """Queue the download of a model for recordings. Raises Http404 if unknown or the user is not the owner."""
+    known = {tool.pulled: tool for tool in tools() if tool.pulled}
+    if not user.is_owner or kind not in known or (known[kind].sizes and size not in known[kind].sizes):
+        raise Http404
+    spec = {"engine": kind, "voice": size, "model": True}
+    return jobs.submit(user=user, kind="pull", title=f"{known[kind].name} {size}".strip()[:100], spec=spec)
+
+
+def speak(*, user: User, engine: str, voice: str, text: str, language: str) -> bytes:
+    """Synthesize a text as a WAV file, except with paid engines. Raises Http404: no such voice; HarkError: failure."""
+    speaker = engine_named(engine)
+    found = next((v for v in speaker.voices(language) if v.name == voice), None)
+    if found is None or not text.strip() or engine not in free_engines(language, user):
+        raise Http404
+    return spoken(speaker, found, text)
 
 
 def spoken(engine: Engine, voice: Voice, text: str) -> bytes:

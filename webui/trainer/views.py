@@ -23,7 +23,7 @@ from webui.access import owned
 from webui.accounts.signed_in import signed_in
 from webui.http.parameters import uuid_of
 from webui.jobs.models import Job
-from webui.trainer import services
+from webui.trainer import services, speech
 from webui.trainer.forms import RunForm
 from webui.trainer.models import Detector
 from webui.translation import shown
@@ -36,10 +36,10 @@ SEVERITY = {"good": ("good", "✓"), "caution": ("warning", "!"), "warning": ("b
 def new(request: HttpRequest) -> HttpResponse:
     """Ask for phrase, language and effort; POST makes a plan."""
     asked = request.POST or request.GET  # a phrase may come with the address, chosen in a transcript
-    ready = services.ready_engines(signed_in(request))
+    ready = speech.ready_engines(signed_in(request))
     spoken = {name: {base_language(tag) for tag in engine.languages()} for name, engine in ready.items()}
-    languages = services.trainable(set().union(*spoken.values()))
-    language = services.nearest_language(asked.get("language") or "en", dict(languages))
+    languages = speech.trainable(set().union(*spoken.values()))
+    language = speech.nearest_language(asked.get("language") or "en", dict(languages))
     able = [name for name, theirs in spoken.items() if language in theirs]
     form = RunForm(
         request.POST or None,
@@ -93,7 +93,7 @@ def advice(request: HttpRequest) -> HttpResponse:
 
 def _spoken_at(request: HttpRequest, phrase: str, language: str) -> str:
     """Return the address of the phrase spoken by the best voice; "" if nothing here speaks the language."""
-    if (found := services.voice_for(signed_in(request), language)) is None:
+    if (found := speech.voice_for(signed_in(request), language)) is None:
         return ""
     asked = {"engine": found[0], "voice": found[1], "text": phrase, "language": language}
     return f"{reverse('trainer:speak')}?{urlencode(asked)}"
@@ -114,7 +114,7 @@ def plan(request: HttpRequest, job_id: UUID) -> HttpResponse:
         "missing": found.get("engines_missing_said", {}),
         "rows": [_plan_row(name, row, found, job.spec["language"]) for name, row in found.get("buckets", {}).items()],
         "minutes": max(1, round(found.get("estimate_s", 0) / 60)),
-        "form": RunForm(engines=services.free_engines(job.spec["language"], signed_in(request))),
+        "form": RunForm(engines=speech.free_engines(job.spec["language"], signed_in(request))),
         "going": services.going_training(job),
         "to_install": sorted(found.get("to_install_mb", {})),
         "megabytes": sum(found.get("to_install_mb", {}).values()),
@@ -160,7 +160,7 @@ def start(request: HttpRequest) -> HttpResponse:
 @require_GET
 def speak(request: HttpRequest) -> FileResponse:
     """Synthesize an example of the plan: ``?engine=&voice=&text=&language=``; not with paid engines."""
-    content = services.speak(
+    content = speech.speak(
         user=signed_in(request),
         engine=request.GET.get("engine", ""),
         voice=request.GET.get("voice", ""),
@@ -195,9 +195,9 @@ def engines(request: HttpRequest) -> HttpResponse:
             "voices": len(voices),
             "speakers": len({voice.speaker for voice in voices}),
             "can_be_enabled": requirements(engine.name).is_file() and not is_enabled(engine.name),
-            "example": services.PULLED.get(engine.name),
+            "example": speech.PULLED.get(engine.name),
         }
-        for engine, readiness, voices in services.all_engines("en")
+        for engine, readiness, voices in speech.all_engines("en")
     ]
     rows.sort(key=lambda row: ("ready", "add", "experts").index(str(row["group"])))
     context = {"rows": rows, "tools": list(tools()), "engines_source": source()}
@@ -207,18 +207,18 @@ def engines(request: HttpRequest) -> HttpResponse:
 @require_POST
 def enable(request: HttpRequest, engine: str) -> HttpResponse:
     """Queue the installation of an engine's environment; the owner only."""
-    return redirect("jobs:detail", services.enable_engine(user=signed_in(request), engine=engine).id)
+    return redirect("jobs:detail", speech.enable_engine(user=signed_in(request), engine=engine).id)
 
 
 @require_POST
 def pull(request: HttpRequest, engine: str) -> HttpResponse:
     """Queue the download of a voice; the owner only."""
     voice = request.POST.get("voice", "").strip()[:80]
-    return redirect("jobs:detail", services.pull_voice(user=signed_in(request), engine=engine, voice=voice).id)
+    return redirect("jobs:detail", speech.pull_voice(user=signed_in(request), engine=engine, voice=voice).id)
 
 
 @require_POST
 def pull_model(request: HttpRequest, kind: str) -> HttpResponse:
     """Queue the download of a model for recordings; the owner only."""
     size = request.POST.get("size", "").strip()[:40]
-    return redirect("jobs:detail", services.pull_model(user=signed_in(request), kind=kind, size=size).id)
+    return redirect("jobs:detail", speech.pull_model(user=signed_in(request), kind=kind, size=size).id)

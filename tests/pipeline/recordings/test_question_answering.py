@@ -14,7 +14,8 @@ from core.errors import HarkError
 from pipeline.recordings import llm
 from pipeline.recordings import question_answering as qa
 from pipeline.recordings.local_models import LocalModel
-from pipeline.recordings.question_answering import Answer, Passage, answer, passages, read_passages
+from pipeline.recordings.question_answering import Answer, Passage, answer, passages
+from pipeline.recordings.reader import LONGEST_ANSWER, READER, read_passages
 from pipeline.recordings.text_similarity import EMBEDDING, similarities
 from pipeline.recordings.transcript import Segment, Transcript
 from tests.support import questions
@@ -255,8 +256,8 @@ def pulled(model: LocalModel, folder: Path) -> None:
 
 @pytest.fixture
 def with_reader(reader: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    pulled(qa.READER, reader)
-    monkeypatch.setattr(qa, "NULL_MARGIN", -1e9)  # random weights must not say that there is nothing
+    pulled(READER, reader)
+    monkeypatch.setattr("pipeline.recordings.reader.NULL_MARGIN", -1e9)  # random weights must find something
     return reader
 
 
@@ -277,7 +278,7 @@ def test_the_reader_marks_a_span_of_the_passage(with_reader: Path) -> None:
 
 
 def test_the_reader_can_say_that_there_is_nothing(with_reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(qa, "NULL_MARGIN", 1e9)
+    monkeypatch.setattr("pipeline.recordings.reader.NULL_MARGIN", 1e9)
     assert read_passages("Which form fails?", [CALL_PASSAGES[0].text]) == {} == read_passages("Which form?", [])
 
 
@@ -294,7 +295,7 @@ def test_no_span_beats_the_best_by_hand(with_reader: Path) -> None:
         output = model(input_ids=coded["input_ids"], attention_mask=coded["attention_mask"])
     inside = [i for i, kind in enumerate(coded.sequence_ids(0)) if kind == 1]
     best = max(
-        ((i, j) for i in inside for j in inside if i <= j < i + qa.LONGEST_ANSWER),
+        ((i, j) for i in inside for j in inside if i <= j < i + LONGEST_ANSWER),
         key=lambda span: float(output.start_logits[0, span[0]] + output.end_logits[0, span[1]]),
     )
     offsets = coded["offset_mapping"][0].tolist()
@@ -308,21 +309,21 @@ def test_where_the_reader_is_looked_for(
     monkeypatch.delenv("HARK_INSTALLATION", raising=False)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     assert read_passages("Which form?", ["a form"]) is None
-    assert qa.READER.repository in qa.READER.readiness().why
+    assert READER.repository in READER.readiness().why
     cached = tmp_path / "hub" / "models--distilbert--distilbert-base-cased-distilled-squad"
     (cached / "refs").mkdir(parents=True)
     (cached / "refs" / "main").write_text("abc")
     (cached / "snapshots").mkdir()
     (cached / "snapshots" / "abc").symlink_to(reader)
-    assert qa.READER.folder() == cached / "snapshots" / "abc" and qa.READER.readiness().ok
-    pulled(qa.READER, reader)
-    assert qa.READER.folder() == data_dir / qa.READER.place
+    assert READER.folder() == cached / "snapshots" / "abc" and READER.readiness().ok
+    pulled(READER, reader)
+    assert READER.folder() == data_dir / READER.place
 
 
 def test_a_damaged_reader_says_so(reader: Path, data_dir: Path, tmp_path: Path) -> None:
     for path in reader.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes()[: 3000 if path.suffix == ".safetensors" else None])
-    pulled(qa.READER, tmp_path)
+    pulled(READER, tmp_path)
     with pytest.raises(HarkError, match="cannot be loaded"):
         read_passages("Which form?", ["a form"])
     assert answer("Which form fails on old browsers?", CALL_PASSAGES, read_passages).how == "best sentence"

@@ -291,7 +291,7 @@ def test_without_a_service_it_is_done_here(service: Path, monkeypatch: pytest.Mo
 CLIENT = "pipeline.recordings.transcription.streaming, pipeline.recordings.transcription.transcribe"
 ASKING = (
     "pipeline.recordings.captions, pipeline.recordings.summarization as s, pipeline.recordings.llm as llm\n"
-    "import pipeline.recordings.question_answering as q\n"
+    "import pipeline.recordings.question_answering, pipeline.recordings.reader as q\n"
     "q.READER.readiness(); llm.available(); [engine.available() for engine in s.engines()]"
 )
 

@@ -95,7 +95,7 @@ def test_what_cannot_be_deleted_is_tried_again(other: User, monkeypatch: pytest.
     days_old(8, ready_recording(other))
     set_retention(user=other, recordings_days=7, jobs_days=None)
     with monkeypatch.context() as patch:
-        patch.setattr("webui.audio.intake.delete", refuse)
+        patch.setattr("webui.audio.deletion.delete", refuse)
         assert delete_what_is_old() == 0
     assert delete_what_is_old() == 1
 

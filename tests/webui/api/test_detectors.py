@@ -128,7 +128,7 @@ def test_paths_of_the_server_are_shown_to_its_owner_only(
     piper = SimpleNamespace(name="piper", licence="GPL-3.0", paid=False)
     espeak = SimpleNamespace(name="espeak", licence="GPL-3.0-or-later", paid=False)
     rows = [(espeak, Readiness(True), []), (piper, Readiness(False, WHY, "./hark voices pull piper x"), [])]
-    monkeypatch.setattr("webui.trainer.services.all_engines", lambda language: rows)
+    monkeypatch.setattr("webui.api.routes.phrases.all_engines", lambda language: rows)
     told = {user: call("get", "/engines", headers=a_token(user, "read")).json() for user in (owner, other)}
     assert told[owner][1]["why"] == WHY and told[owner][1]["how_to_enable"].startswith("./hark")
     assert told[other][1]["why"] == "It is not set up on this server." and "/srv" not in str(told[other])

@@ -25,10 +25,10 @@ from tests.support.llm_double import running_double, set_up
 from tests.support.ready_recordings import ready_recording, transcript_of_words
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
-from webui.audio import asking, intake, job_results, live, transcripts
+from webui.audio import asking, deletion, job_results, live, transcripts
 from webui.audio.models import Passage, Recording
 from webui.audio.search import terms
-from webui.trainer import services as trainer
+from webui.trainer import speech
 
 HTMX = {"HX-Request": "true"}
 
@@ -83,7 +83,7 @@ def test_terms() -> None:
 def test_the_index_follows_what_is_deleted_and_made_again(owner: User, recording: Recording) -> None:
     job_results.transcribed(recording.job)  # type: ignore[arg-type]
     assert numbers(owner, "lantern") == [1, 2]
-    intake.delete(recording=recording)
+    deletion.delete(recording=recording)
     assert numbers(owner, "lantern") == []
 
 
@@ -177,7 +177,7 @@ def test_a_language_model_answers_at_every_door(
     question = "Which day is the rendezvous?"  # no word of it is in any recording
     with running_double() as double:
         set_up(double, monkeypatch)
-        monkeypatch.setattr(trainer, "voice_for", lambda user, language: None)
+        monkeypatch.setattr(speech, "voice_for", lambda user, language: None)
         double.says('{"answer": "It is on a Tuesday.", "segments": [0]}')
         page = owners.post("/recordings/ask", {"question": question}, headers=HTMX).content.decode()
         headers = {"Authorization": f"Bearer {token_text(owner)}"}
@@ -193,7 +193,7 @@ def test_a_language_model_answers_at_every_door(
 def test_an_empty_answer_is_in_the_language_of_the_reader(
     owners: Client, recording: Recording, monkeypatch: pytest.MonkeyPatch, header: str
 ) -> None:
-    monkeypatch.setattr(trainer, "voice_for", lambda user, language: ("double", "voice"))
+    monkeypatch.setattr(speech, "voice_for", lambda user, language: ("double", "voice"))
     headers = {**HTMX, "Accept-Language": header}
     question = {"question": "Where is Atlantis?"}
     with override(header):
@@ -272,14 +272,14 @@ def test_kathleen_speaks_where_she_is(owner: User, monkeypatch: pytest.MonkeyPat
             return [type("Voice", (), {"name": name}) for name in self.names]
 
     there = {"espeak": Engine("gmw/en"), "piper": Engine("en_US-lessac-medium", "en_US-kathleen-low")}
-    monkeypatch.setattr("webui.trainer.services.ready_engines", lambda user: there)
-    assert trainer.voice_for(owner, "en") == ("piper", "en_US-kathleen-low")
+    monkeypatch.setattr("webui.trainer.speech.ready_engines", lambda user: there)
+    assert speech.voice_for(owner, "en") == ("piper", "en_US-kathleen-low")
     there["piper"] = Engine("en_US-lessac-medium")
-    assert trainer.voice_for(owner, "en") == ("piper", "en_US-lessac-medium")
+    assert speech.voice_for(owner, "en") == ("piper", "en_US-lessac-medium")
     del there["piper"]
-    assert trainer.voice_for(owner, "en") == ("espeak", "gmw/en")
+    assert speech.voice_for(owner, "en") == ("espeak", "gmw/en")
     there.clear()
-    assert trainer.voice_for(owner, "en") is None
+    assert speech.voice_for(owner, "en") is None
 
 
 @pytest.mark.parametrize("query", ["", "text=", "text=" + "x" * 601, "text=a&language=" + "x" * 30])

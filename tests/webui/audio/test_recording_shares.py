@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from webui.accounts.models import User
 from webui.accounts.services import digest
-from webui.audio import intake, sharing
+from webui.audio import deletion, sharing
 from webui.audio.models import Recording, Share
 
 
@@ -79,7 +79,7 @@ def test_a_link_ends_with_its_recording_and_with_its_user(owner: User, recording
     User.objects.filter(pk=owner.pk).update(is_active=False)
     assert Client().get(link).status_code == 410
     User.objects.filter(pk=owner.pk).update(is_active=True)
-    intake.delete(recording=recording)
+    deletion.delete(recording=recording)
     assert Client().get(link).status_code == 404
 
 

@@ -16,7 +16,7 @@ from pipeline.recordings import job as recording_job
 from tests.support.ready_recordings import ready_recording
 from tests.support.rendered_pages import flat
 from webui.accounts.models import User
-from webui.audio import intake, job_results, sharing, transcripts
+from webui.audio import deletion, intake, job_results, sharing, transcripts
 from webui.audio.models import Passage, Recording
 from webui.jobs import services as jobs
 from webui.jobs.models import Job, JobEvent
@@ -96,7 +96,7 @@ def test_deleting_cancels_the_job_and_removes_what_it_writes_later(owner: User, 
     Job.objects.filter(pk=recording.job_id).update(sent_at=timezone.now())
     job = jobs.claim(recording.job_id or "")
     assert job is not None
-    intake.delete(recording=recording)
+    deletion.delete(recording=recording)
     assert Job.objects.get(pk=job.pk).state == Job.State.CANCELLING
     recording.path.mkdir(parents=True)
     (recording.path / "audio.flac").write_bytes(b"written before the job saw that it shall end")

@@ -20,7 +20,7 @@ from pipeline.recordings.transcript import load_transcript
 from tests.support.refusals import refuses
 from webui.accounts.models import User
 from webui.accounts.storage import user_data
-from webui.audio import corrections, intake, live, search, sharing
+from webui.audio import corrections, deletion, intake, live, search, sharing
 from webui.audio.models import Recording
 from webui.jobs import services as jobs
 from webui.jobs.models import Job
@@ -70,7 +70,7 @@ def test_clips_that_were_added_after_a_deletion_go_too(recording: Recording, mon
 
     def deleted_meanwhile(*arguments: Any) -> Iterator[Any]:
         found = list(real(*arguments))
-        intake.delete(recording=recording)
+        deletion.delete(recording=recording)
         yield from found
 
     monkeypatch.setattr(recording_job, "_clips", deleted_meanwhile)
@@ -150,7 +150,7 @@ def test_transcribing_again_twice_at_once_is_one_job(recording: Recording) -> No
 def test_a_recording_is_deleted_while_something_writes_into_it(recording: Recording) -> None:
     (recording.path / "progress.jsonl").write_text("{}")
     folder = recording.path
-    intake.delete(recording=recording)
+    deletion.delete(recording=recording)
     assert not folder.exists() and not list(folder.parent.glob(".deleted-*"))
 
 

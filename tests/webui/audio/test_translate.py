@@ -15,7 +15,7 @@ from tests.support.llm_double import in_capitals, unset
 from webui.accounts.models import User
 from webui.accounts.services import create_token
 from webui.accounts.storage import user_data
-from webui.audio import derived, intake, transcripts
+from webui.audio import deletion, derived, transcripts
 from webui.audio.models import Recording
 from webui.jobs.models import Job
 
@@ -69,7 +69,7 @@ def test_a_recording_that_was_deleted_meanwhile_does_not_come_back(
     recording: Recording, owner: User, model: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = derived.translate(recording=recording, language="de")
-    monkeypatch.setattr("pipeline.recordings.job.translate", lambda *given: intake.delete(recording=recording))
+    monkeypatch.setattr("pipeline.recordings.job.translate", lambda *given: deletion.delete(recording=recording))
     with pytest.raises(HarkError, match="The recording no longer exists"):
         translate_recording(job.spec, user_data(owner), silent_reporter())
     assert not recording.path.exists()

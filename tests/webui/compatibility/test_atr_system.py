@@ -246,7 +246,7 @@ def test_not_in_the_recordings_is_an_answer(client: Client, token: dict[str, str
 def test_an_answer_that_nobody_can_speak_is_still_an_answer(
     client: Client, token: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webui.trainer.services.voice_for", lambda user, language: None)
+    monkeypatch.setattr("webui.trainer.speech.voice_for", lambda user, language: None)
     said = client.post("/interact", {"text": "Who painted it?"}, headers=token).json()
     assert said["reply"] and said["audio_url"] is None and said["audio_problem"]["what_to_do"]
 

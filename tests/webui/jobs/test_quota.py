@@ -21,7 +21,7 @@ from tests.support.rendered_pages import flat
 from tests.support.sounds import sound
 from webui.accounts.models import AuditEntry, User
 from webui.accounts.storage import forget_count, user_data
-from webui.audio import intake, job_results
+from webui.audio import deletion, intake, job_results
 from webui.audio.models import Recording
 from webui.jobs import services
 from webui.jobs.models import Job, Usage
@@ -177,7 +177,7 @@ def test_a_transcription_gets_the_remaining_quota_and_counts_when_done(other: Us
 
     save_transcript(Transcript(90.0, "en", "x", ()), recording.path / "transcript.json")
     job_results.transcribed(Job(spec=recording.job.spec, result={"channels": 1, "words": 0}))
-    intake.delete(recording=recording)
+    deletion.delete(recording=recording)
     assert usage_of(other)["minutes"] == pytest.approx(9.5)
 
 

@@ -15,7 +15,7 @@ from pipeline.jobs import _plan
 from tests.support.rendered_pages import flat
 from webui.accounts.models import User
 from webui.jobs.models import Job
-from webui.trainer import services
+from webui.trainer import speech
 from webui.trainer.models import Version
 
 NIHAO = "你好世界"
@@ -79,7 +79,7 @@ def test_letters_of_another_script_lead_to_the_menu(owners: Client, owner: User)
 
 
 def test_a_language_without_a_name_is_its_code() -> None:
-    assert services.language_name("xx") == "xx"
+    assert speech.language_name("xx") == "xx"
 
 
 def test_severities_are_those_of_the_command_line(owners: Client) -> None:

@@ -13,7 +13,7 @@ from tests.support.rendered_pages import flat
 from webui.accounts.models import User
 from webui.jobs.models import Job
 from webui.jobs.services import stages_of
-from webui.trainer import services
+from webui.trainer import speech
 from webui.trainer.services import as_spec, configuration, plan, train
 
 PLAN = {
@@ -106,7 +106,7 @@ def test_the_usual_voices_are_no_choice(owners: Client, monkeypatch: pytest.Monk
         name: SimpleNamespace(by_default=usual, languages=lambda: ["en"])
         for name, usual in (("one", True), ("two", True), ("other", False))
     }
-    monkeypatch.setattr(services, "ready_engines", lambda user: engines)
+    monkeypatch.setattr(speech, "ready_engines", lambda user: engines)
     wish = {"phrase": "hey compass", "language": "en", "effort": "quick"}
     for chosen, spec in ((["one", "two"], []), (["one"], ["one"]), (["one", "two", "other"], ["one", "other", "two"])):
         owners.post("/new", {**wish, "engines": chosen})

@@ -20,7 +20,7 @@ from tests.support.rendered_pages import flat
 from webui.accounts.models import User
 from webui.accounts.services import create_token
 from webui.jobs.models import Job
-from webui.trainer import services
+from webui.trainer import services, speech
 from webui.trainer.models import Detector, Version
 from webui.trainer.services import as_spec, configuration
 from webui.trainer.views import SAMPLES
@@ -207,8 +207,8 @@ def test_same_stream_figures_come_first(owners: Client, owner: User, portal: Pat
 
 
 def test_only_the_owner_speaks_with_the_people_of_the_owner_s_library(owner: User, other: User) -> None:
-    assert "splice" not in services.free_engines("en", other)
-    assert set(services.free_engines("en", owner)) - {"splice"} == set(services.free_engines("en", other))
+    assert "splice" not in speech.free_engines("en", other)
+    assert set(speech.free_engines("en", owner)) - {"splice"} == set(speech.free_engines("en", other))
 
 
 def test_a_version_is_deleted_alone(owners: Client, owner: User, version: Version, portal: Path) -> None:

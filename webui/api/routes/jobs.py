@@ -24,6 +24,7 @@ from webui.http.errors import StatusError
 from webui.jobs import services
 from webui.jobs.models import Job, JobEvent
 from webui.trainer import services as trainer
+from webui.trainer.speech import free_engines
 
 if TYPE_CHECKING:
     from db.records import Clip
@@ -62,7 +63,7 @@ def configuration(user: User, chosen: dict[str, Any]) -> RunConfig:
     """Return the configuration of a requested run. Raises HarkError for an unusable phrase or engine."""
     engines = tuple(sorted(set(chosen.get("engines") or ())))
     if engines:
-        free = trainer.free_engines(chosen["language"], user)
+        free = free_engines(chosen["language"], user)
         unknown = [engine for engine in engines if engine not in free]
         if unknown:
             raise HarkError(

@@ -17,6 +17,7 @@ from webui.api.routes.jobs import configuration, job_fields
 from webui.api.schemas import AdviceOut, EngineOut, PlanOut, RunIn
 from webui.jobs.models import Job
 from webui.trainer import services
+from webui.trainer.speech import all_engines, speak
 
 router = Router(tags=["Phrases and plans"])
 
@@ -49,7 +50,7 @@ def engines(request: HttpRequest, language: str = Query("en", max_length=20, exa
             paid=engine.paid,
             voices=len(voices),
         )
-        for engine, readiness, voices in services.all_engines(language)
+        for engine, readiness, voices in all_engines(language)
     ]
 
 
@@ -63,7 +64,7 @@ def speech(
 ) -> FileResponse:
     """Synthesize a text as a WAV file, except with engines that cost money."""
     return FileResponse(
-        io.BytesIO(services.speak(user=caller(request).user, engine=engine, voice=voice, text=text, language=language)),
+        io.BytesIO(speak(user=caller(request).user, engine=engine, voice=voice, text=text, language=language)),
         content_type="audio/wav",
     )
 

@@ -35,7 +35,7 @@ from webui.api.recording_schemas import (
 )
 from webui.api.routes.jobs import job_out
 from webui.api.schemas import JobOut
-from webui.audio import asking, corrections, derived, intake, speaker_changes, transcripts
+from webui.audio import asking, corrections, deletion, derived, intake, speaker_changes, transcripts
 from webui.audio.models import Recording
 from webui.audio.uploads import name_of, received
 from webui.http.errors import StatusError
@@ -126,7 +126,7 @@ def recording(request: HttpRequest, recording_id: UUID) -> Recording:
 @router.delete(ONE, response={204: None}, summary="Delete a recording", **needs("audio"))
 def delete(request: HttpRequest, recording_id: UUID) -> Status:
     """Delete it with everything made from it: files, text, links, clips in the library."""
-    intake.delete(recording=a_recording(request, recording_id, owned))
+    deletion.delete(recording=a_recording(request, recording_id, owned))
     return Status(204, None)
 
 

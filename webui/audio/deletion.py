@@ -1,0 +1,43 @@
+"""Deletion of recordings with everything made from them."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+
+from core.data_folder import storing
+from pipeline.recordings.job import remove_from_library
+from webui.accounts.audit import Action, record
+from webui.accounts.storage import user_data
+from webui.audio.models import Recording
+from webui.jobs import services as jobs
+from webui.jobs.models import Job
+from webui.transactions import serialized
+
+
+def remove_leftovers(job: Job) -> None:
+    remove_from_library(user_data(job.user), job.spec["recording"])
+    folder = user_data(job.user) / job.spec["folder"]
+    shutil.rmtree(folder, ignore_errors=True)
+    jobs.forget(job)  # its title and log reveal the recording's content
+
+
+def delete(*, recording: Recording) -> None:
+    """Delete a recording with everything made from it. Raises HarkError if a file cannot be removed; it stays then."""
+    going = list(Job.objects.filter(user=recording.user, spec__recording=str(recording.pk)))
+    for job in going:
+        jobs.cancel(job=job)
+    with storing("deleting the recording"):
+        remove_from_library(user_data(recording.user), str(recording.pk))
+        if recording.path.exists():
+            # Renamed first, so that a running job cannot write into it.
+            doomed = recording.path.with_name(f".deleted-{recording.pk}-{secrets.token_hex(4)}")
+            recording.path.rename(doomed)
+            shutil.rmtree(doomed)
+    with serialized():
+        record(Action.RECORDING_DELETED, what=str(recording.pk), about=recording.user)
+        recording.delete()
+    for job in going:
+        job.refresh_from_db()
+        if not job.is_going:
+            remove_leftovers(job)  # those of an active job when it has ended
