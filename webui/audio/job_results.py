@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def transcribed(job: Job) -> None:
+    assert job.result is not None
     recording = Recording.objects.select_related("user").filter(pk=job.spec["recording"]).first()
     if recording is None:
         return  # deleted meanwhile

@@ -32,6 +32,7 @@ from pipeline.recordings.adapt_recognizer import (
 )
 from pipeline.recordings.recording_folder import GIVEN_TEXT
 from pipeline.recordings.transcription.hark_engine import HarkCtc, own_weights
+from pipeline.recordings.transcription.registry import AUTO, choose
 from webui.accounts.models import User
 from webui.accounts.signed_in import signed_in
 from webui.accounts.storage import user_data
@@ -220,8 +221,6 @@ def _transcribed(job: Job) -> float:
 
 def _outcome(user: User, result: dict[str, Any]) -> str:
     """Describe the result of a run, and what uses it."""
-    from pipeline.recordings.transcription.registry import AUTO, choose
-
     if "steps" not in result:
         return _(
             "You can ask your recordings. The recognizer was not trained: a person has written or corrected the "

@@ -10,9 +10,11 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.utils.translation import get_language_info
 
+from audio_generation.registry import engines
 from core.errors import HarkError
 from pipeline.recordings.captions import write
 from pipeline.recordings.transcript import Segment, Transcript
+from pipeline.recordings.transcription import registry as recognizers
 from webui.accounts.signed_in import signed_in
 from webui.api.endpoints import endpoint, only_known, switch
 from webui.compatibility import speaking
@@ -114,18 +116,14 @@ def _transcribed(request: HttpRequest, translate: bool) -> HttpResponseBase:
 
 
 def _expect_translator(name: str) -> None:
-    from pipeline.recordings.transcription.registry import choose
-
     try:
-        choose(name, None, translate=True)
+        recognizers.choose(name, None, translate=True)
     except HarkError as error:
         raise Refused(400, f"{error.what} {error.why} {error.what_to_do}", "model", "unsupported_model") from error
 
 
 def _engine(model: str) -> str:
-    from pipeline.recordings.transcription.registry import engines
-
-    names = [engine.name for engine in engines()]
+    names = [engine.name for engine in recognizers.engines()]
     if model in ANY_MODEL:
         return "auto"
     if model not in names:
@@ -219,8 +217,6 @@ def _wish(request: HttpRequest) -> dict[str, Any]:
 
 def _speaker(request: HttpRequest, wish: dict[str, Any], language: str) -> tuple[Any, Any]:
     """Return engine and voice: OpenAI's names stand for the engine's own voices, which can be named too."""
-    from audio_generation.registry import engines
-
     model, name = wish.get("model"), wish.get("voice")
     if isinstance(name, dict):
         name = name.get("id")
@@ -254,10 +250,8 @@ def _number(value: object, least: float, most: float, name: str) -> float:
 @endpoint("GET", scopes=("read", "audio"), shape=as_openai)
 def models(request: HttpRequest) -> HttpResponse:
     """Answer ``GET /v1/models``: the ready values of ``model``."""
-    from pipeline.recordings.transcription.registry import engines as recognizers
-
-    ready = [*ANY_MODEL[1:], *(engine.name for engine in recognizers() if engine.available().ok), *ANY_SPEAKER[1:]]
-    ready += free_engines("en", signed_in(request))
+    listening = [engine.name for engine in recognizers.engines() if engine.available().ok]
+    ready = [*ANY_MODEL[1:], *listening, *ANY_SPEAKER[1:], *free_engines("en", signed_in(request))]
     rows = [{"id": name, "object": "model", "created": 0, "owned_by": "hark"} for name in dict.fromkeys(ready)]
     return JsonResponse({"object": "list", "data": rows})
 

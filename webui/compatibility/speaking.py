@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from audio_generation.engine import Engine, Voice
+from audio_generation.registry import engine_named
 from core.errors import HarkError
 from webui.accounts.models import User
 from webui.trainer.speech import free_engines, voice_for
@@ -30,8 +31,6 @@ SLOWEST, FASTEST = 0.25, 4.0
 
 def chosen_engine(user: User, name: str = "", language: str = "en") -> Engine:
     """Return the named engine, or the one that speaks answers on the pages. Raises HarkError: not ready, or paid."""
-    from audio_generation.registry import engine_named
-
     if not name:
         answering = voice_for(user, language)
         if answering is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs
 
 import numpy as np
@@ -18,6 +18,7 @@ from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from model.runtime.detector import BundleError
 from model.runtime.detector import Detector as Runtime
+from pipeline.serving.untrained import UntrainedStream
 from webui.access import to_change
 from webui.accounts.models import User
 from webui.accounts.socket_sign_in import SignsIn
@@ -27,9 +28,6 @@ from webui.listening.models import Sample
 from webui.trainer.models import Version
 from webui.trainer.services import version_of
 from webui.translation import explained
-
-if TYPE_CHECKING:
-    from pipeline.serving.untrained import UntrainedStream
 
 LONGEST_MESSAGE = 2 * SAMPLE_RATE * 2  # bytes: two seconds
 LONGEST_S = 1800.0  # of one connection

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from django.conf import settings
@@ -29,6 +29,7 @@ from pipeline.corpora.enrolment import TRAIN
 from pipeline.recordings.media import peaks
 from pipeline.serving.detection import listen, open_detector
 from pipeline.serving.sorting import sort_wake
+from pipeline.serving.untrained import UntrainedStream
 from pipeline.training.planning.marked import CORPUS, FALSE_ALARM_OF
 from pipeline.training.scoring.languages import is_known
 from webui.accounts.models import User
@@ -40,9 +41,6 @@ from webui.listening.models import Sample, WakeIntake
 from webui.trainer.models import Detector, Version
 from webui.trainer.services import only_trained
 from webui.transactions import serialized
-
-if TYPE_CHECKING:
-    from pipeline.serving.untrained import UntrainedStream
 
 LONGEST_FILE_S = 600.0  # of a recording that is scored while the user waits
 PEAKS = 1200  # of a drawn waveform
@@ -58,8 +56,6 @@ def runtime_of(version: Version, fa_per_day: float | None = None) -> Runtime:
 
 def untrained_runtime(phrase: str, language: str) -> UntrainedStream:
     """Make a detector of a phrase without training. Raises HarkError if there is none."""
-    from pipeline.serving.untrained import UntrainedStream
-
     keyphrase = Keyphrase.of(phrase, language)
     if not is_known(keyphrase.language):
         raise HarkError(

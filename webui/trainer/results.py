@@ -17,6 +17,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from core.errors import HarkError
+from db.db_api import Library, library_exists
+from model.phones import phones_of
+from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY
+from pipeline.training.measuring.verdict import alarms_in, expected_of_people, predicts_people, verdict_of
 from pipeline.training.packing.targets import Target, is_small, targets_of
 from pipeline.training.planning.config import DEVICES
 from webui.template_filters import Figure, number, rate, share
@@ -62,8 +66,6 @@ def verdict(version: Version, report: Report, winner: Version | None = None) -> 
 
     If it lost to ``winner``, the sentence says so, and ``own`` is the verdict of its own test.
     """
-    from pipeline.training.measuring.verdict import verdict_of
-
     found, detector = verdict_of(report), version.detector
     phrase = {"phrase": detector.phrase, "language": detector.language}
     colour, address, words = {
@@ -126,8 +128,6 @@ def winner_over(
 
 def expected(report: Report) -> Figure | None:
     """Return the expected misses of real people, close and quiet; None if the verdict has no prediction."""
-    from pipeline.training.measuring.verdict import expected_of_people, predicts_people
-
     quiet, noisy = (report["summary"][f"miss_rate_{condition}"] for condition in ("clean", "noisy"))
     if not predicts_people(report) or quiet["value"] is None or noisy["value"] is None:
         return None
@@ -161,8 +161,6 @@ def _operating_point(report: Report, row: Mapping[str, Any]) -> OperatingPoint:
 
 def shipped_with(report: Report, points: Sequence[OperatingPoint]) -> OperatingPoint:
     """Return the point whose threshold is the bundle's default; of equal ones, that of the default rate."""
-    from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY
-
     rows = sorted(report["thresholds"], key=lambda row: row["fa_per_day"])
     default = float(report["summary"]["threshold"])
     away = [(abs(row["threshold"] - default), row["fa_per_day"] != DEFAULT_FA_PER_DAY) for row in rows]
@@ -238,8 +236,6 @@ def plot(curves: Iterable[tuple[str, str, Report, str]], points: Sequence[Operat
 
 def confusables(report: Report, data: Path) -> list[dict[str, Any]]:
     """Return the confusables that fooled it, each with some of its clips in the library under ``data``."""
-    from db.db_api import Library, library_exists
-
     worst = report["results"]["confusables"]["worst"]
     clips: dict[str, list[Any]] = {}
     if worst and library_exists(data):
@@ -317,8 +313,6 @@ def changed_figures(before: Report, after: Report) -> list[dict[str, Any]]:
 
 def _made_of(version: Version) -> dict[str, str]:
     """Describe by name how a version was made, without what it lacks."""
-    from model.phones import phones_of
-
     report = version.report()
     backbone, verifier, compared = (report.get(part) or {} for part in ("backbone", "verifier", "compared"))
     anti_keywords = report["model"].get("anti_keywords", ())
@@ -385,8 +379,6 @@ def targets(version: Version, report: Report, address: str) -> list[dict[str, An
 
 def _device_summary(about: Mapping[str, Any] | None) -> str:
     """Describe the quality of a device's own detector; "" if the device takes the usual one."""
-    from pipeline.training.measuring.verdict import alarms_in
-
     if about is None:
         return ""
     missed = [about[name]["value"] for name in ("miss_rate_clean", "miss_rate_noisy")]

@@ -7,7 +7,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db.models import F, Max
 from django.http import Http404
@@ -15,8 +15,12 @@ from django.utils.translation import gettext as _
 
 from core.data_folder import storing
 from core.errors import HarkError
+from db.db_api import Library, library_exists
+from db.records import Clip
+from pipeline.engine_setup import voices_to_install
 from pipeline.jobs import run_config
-from pipeline.training.planning.config import CHOICES, RESULT, USUAL, RunConfig, chosen
+from pipeline.training.planning.config import CHOICES, RESULT, USUAL, RunConfig, chosen, job_folder
+from pipeline.training.planning.plan import config_of_run
 from webui.access import visible
 from webui.accounts.audit import Action, record
 from webui.accounts.models import User
@@ -25,9 +29,6 @@ from webui.jobs import services as jobs
 from webui.jobs.models import Job
 from webui.trainer.models import LONGEST_NOTE, Detector, Version, in_use_of
 from webui.transactions import serialized
-
-if TYPE_CHECKING:
-    from db.records import Clip
 
 log = logging.getLogger(__name__)
 
@@ -102,8 +103,6 @@ def plan(*, user: User, config: RunConfig, targets: Sequence[str] = ()) -> Job:
 
 def train(*, user: User, config: RunConfig, install_voices: bool = False, targets: Sequence[str] = ()) -> Job:
     """Queue a training; ``install_voices``: for the owner, first install missing neural voices."""
-    from pipeline.engine_setup import voices_to_install
-
     installs = install_voices and user.is_owner and bool(voices_to_install(config))
     spec = {**as_spec(config), "install_voices": installs, "targets": list(targets)}
     return jobs.submit(user=user, kind="train", title=config.phrase, spec=spec)
@@ -117,8 +116,6 @@ def going_training(plan: Job) -> Job | None:
 
 def retrain(*, version: Version) -> Job:
     """Queue a job that makes the next version from this one and what was marked."""
-    from pipeline.training.planning.plan import config_of_run
-
     detector, run = version.detector, Path(version.folder).name
     config = config_of_run(user_data(detector.user) / "jobs" / run)  # its devices, too, whose stage is listed
     spec = as_spec(config) if config is not None else {}
@@ -357,9 +354,6 @@ def set_note(*, version: Version, note: str) -> None:
 
 def clips_of_run(job: Job, most: int) -> list[Clip]:
     """Return clips that a training run has synthesized so far: the newest of the phrase, then the newest others."""
-    from db.db_api import Library, library_exists
-    from pipeline.training.planning.config import job_folder
-
     data = user_data(job.user)
     if job.kind != "train" or not library_exists(data):
         return []

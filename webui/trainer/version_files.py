@@ -16,8 +16,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from core.errors import HarkError
+from model.runtime.detector import Bundle, BundleError
 from pipeline.training.packing.targets import files_for
-from pipeline.training.planning.config import DEVICES
+from pipeline.training.planning.config import DEVICES, REAL_ENGINES
 from webui.accounts.models import User
 from webui.http.errors import StatusError
 from webui.trainer.models import Version
@@ -88,8 +89,6 @@ def device_file(version: Version, name: str) -> DeviceFile:
 
     Raises Http404 for another name, StatusError (410) if the bundle is gone or damaged.
     """
-    from model.runtime.detector import Bundle, BundleError
-
     path = version.bundle_path
     try:
         bundle = Bundle(path)
@@ -117,8 +116,6 @@ def file_response(version: Version, name: str, reader: User) -> FileResponse:
 
     Raises Http404 for another name, StatusError (410) if it is neither in the folder nor in the bundle.
     """
-    from model.runtime.detector import Bundle, BundleError
-
     if name not in FILES:
         raise Http404
     path = version.path / name
@@ -182,8 +179,6 @@ def dataset_manifest(version: Version, reader: User) -> bytes:
     Paths are relative to the user's data folder, where the file belongs. Other readers, who share the detector, get
     neither text nor speaker of people's clips. Raises StatusError if the run's table is gone.
     """
-    from pipeline.training.planning.config import REAL_ENGINES
-
     try:
         with dataset_table(version).open(encoding="utf-8", newline="") as table:
             rows = list(csv.DictReader(table))

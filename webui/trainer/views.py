@@ -13,11 +13,15 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
+from core.environments import is_enabled, requirements
 from core.errors import HarkError
 from phrase_augmentation.keyphrase import OtherScript
 from phrase_augmentation.normalize import base_language
 from pipeline.jobs import choices_of
+from pipeline.recordings.tools import tools
+from pipeline.recordings.transcription.measured import source
 from pipeline.training.packing.targets import TITLES
+from pipeline.training.planning.advice import advise
 from pipeline.training.scoring.languages import is_known
 from webui.access import owned
 from webui.accounts.signed_in import signed_in
@@ -63,8 +67,6 @@ def new(request: HttpRequest) -> HttpResponse:
 @require_GET
 def advice(request: HttpRequest) -> HttpResponse:
     """Show advice on a phrase while it is typed (a fragment)."""
-    from pipeline.training.planning.advice import advise
-
     phrase, language = request.GET.get("phrase", "").strip(), request.GET.get("language") or "en"
     if not phrase:
         return render(request, "trainer/advice.html")
@@ -182,10 +184,6 @@ def samples(request: HttpRequest, job_id: UUID) -> HttpResponse:
 @require_GET
 def engines(request: HttpRequest) -> HttpResponse:
     """Show what works here, what is missing and how to enable it: ``doctor`` in the browser."""
-    from core.environments import is_enabled, requirements
-    from pipeline.recordings.tools import tools
-    from pipeline.recordings.transcription.measured import source
-
     rows = [
         {
             "name": engine.name,

@@ -8,7 +8,6 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from pipeline import engine_setup
 from tests.support.rendered_pages import flat
 from webui.accounts.models import User
 from webui.jobs.models import Job
@@ -53,7 +52,7 @@ def test_a_stopped_run_is_reported_and_counted(
 def test_the_owner_s_run_installs_missing_neural_voices_unless_it_is_opted_out(
     client: Client, owner: User, other: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_setup, "voices_to_install", lambda config: {"hibari": 55, "piper": 95})
+    monkeypatch.setattr("webui.trainer.services.voices_to_install", lambda config: {"hibari": 55, "piper": 95})
     spec = as_spec(configuration(phrase="hey compass"))
     result = {**PLAN, "unfinished": None, "to_install_mb": {"hibari": 55, "piper": 95}}
     for user, asked, installs in ((owner, True, True), (owner, False, False), (other, True, False)):

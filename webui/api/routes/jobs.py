@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest
@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from ninja import Query, Router
 
 from core.errors import HarkError
+from db.records import Clip
 from pipeline.jobs import choices_of
 from pipeline.training.planning.config import RunConfig
 from webui.access import owned, to_change, visible
@@ -25,9 +26,6 @@ from webui.jobs import services
 from webui.jobs.models import Job, JobEvent
 from webui.trainer import services as trainer
 from webui.trainer.speech import free_engines
-
-if TYPE_CHECKING:
-    from db.records import Clip
 
 router = Router(tags=["Jobs"])
 

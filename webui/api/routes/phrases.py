@@ -9,6 +9,7 @@ from django.http import FileResponse, HttpRequest
 from django.utils.translation import gettext as _
 from ninja import Query, Router
 
+from pipeline.training.planning.advice import advise
 from webui.access import owned
 from webui.api.authentication import caller, needs
 from webui.api.documentation import file_of
@@ -31,8 +32,6 @@ def advice(
     language: str = Query("en", max_length=20, examples=["en"]),
 ) -> AdviceOut:
     """Check whether a phrase is too short, too common or too similar to others. Takes milliseconds; nothing is made."""
-    from pipeline.training.planning.advice import advise
-
     return AdviceOut.model_validate(advise(phrase, language).as_dict())
 
 
