@@ -26,17 +26,6 @@ function logLine(list, text, ...more) {
   list.prepend(item);
 }
 
-// Sends a form of these fields; returns the answer's JSON, or throws its message.
-async function post(address, fields) {
-  const form = new FormData();
-  form.set("csrfmiddlewaretoken", document.querySelector("[name=csrfmiddlewaretoken]").value);
-  for (const [name, value] of Object.entries(fields)) form.set(name, value);
-  const answer = await fetch(address, { method: "POST", body: form, headers: { Accept: "application/json" } });
-  const content = await answer.json().catch(() => ({ what: `${answer.status} ${answer.statusText}`, why: "", what_to_do: "" }));
-  if (!answer.ok) throw new Error(`${content.what} ${content.why} ${content.what_to_do}`);
-  return content;
-}
-
 class Live {
   constructor(panel) {
     this.panel = panel;

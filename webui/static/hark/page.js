@@ -44,6 +44,17 @@ function element(name, attributes, text) {
   return made;
 }
 
+// Sends a form of these fields; returns the answer's JSON, or throws its message.
+async function post(address, fields) {
+  const form = new FormData();
+  form.set("csrfmiddlewaretoken", document.querySelector("[name=csrfmiddlewaretoken]").value);
+  for (const [name, value] of Object.entries(fields)) form.set(name, value);
+  const answer = await fetch(address, { method: "POST", body: form, headers: { Accept: "application/json" } });
+  const content = await answer.json().catch(() => ({ what: `${answer.status} ${answer.statusText}`, why: "", what_to_do: "" }));
+  if (!answer.ok) throw new Error(`${content.what} ${content.why} ${content.what_to_do}`);
+  return content;
+}
+
 // Times in the reader's own zone, as the server writes UTC; always in 24 hours.
 const padded = (...parts) => parts.map((part) => String(part).padStart(2, "0"));
 const dayOf = (time) => padded(time.getFullYear(), time.getMonth() + 1, time.getDate()).join("-");

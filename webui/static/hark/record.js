@@ -46,15 +46,6 @@ function hear(samples) {
   if (gathered >= wanted) ended();
 }
 
-async function post(address, fields) {
-  const form = new FormData();
-  for (const [name, value] of Object.entries(fields)) form.append(name, value);
-  const answer = await fetch(address, { method: "POST", body: form, headers: { Accept: "application/json", "X-CSRFToken": page.dataset.token } });
-  const content = await answer.json().catch(() => ({ what: `${answer.status} ${answer.statusText}`, why: "", what_to_do: "" }));
-  if (!answer.ok) throw new Error(`${content.what} ${content.why} ${content.what_to_do}`);
-  return content;
-}
-
 function drawTake(pieces) {
   const path = [];
   const bars = 300, step = gathered / bars;
