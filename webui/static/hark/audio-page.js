@@ -119,15 +119,13 @@ document.addEventListener("click", (event) => {
 const BACK_S = 5;
 const toggle = part("toggle"), position = part("position"), speed = part("speed");
 const toggleWords = { true: toggle.getAttribute("aria-label"), false: toggle.dataset.pause };
-const two = (number) => String(Math.floor(number)).padStart(2, "0");
-const shownTime = (time) => `${Math.floor(time / 3600)}:${two(time / 60 % 60)}:${two(time % 60)}`;
 
 function showBar() {
   toggle.textContent = sound.paused ? "▶" : "❚❚";
   toggle.setAttribute("aria-label", toggleWords[sound.paused]);
-  part("clock").textContent = shownTime(sound.currentTime);
+  part("clock").textContent = timeOf(sound.currentTime);
   position.value = sound.currentTime;
-  position.setAttribute("aria-valuetext", shownTime(sound.currentTime));
+  position.setAttribute("aria-valuetext", timeOf(sound.currentTime));
 }
 for (const name of ["play", "pause", "seeked", "timeupdate"]) sound.addEventListener(name, showBar);
 
@@ -418,7 +416,7 @@ function offerElsewhere(item, elsewhere) {
   item.append(form);
 }
 
-// The form for a passage's speaker: keep it clear of the bar, and close it on Escape.
+// Keep the form for a passage's speaker clear of the bar.
 function clearOfBar(event) {
   const asked = event.target.closest(".acts details[open]");
   const covered = asked ? asked.getBoundingClientRect().bottom - page.querySelector(".dock").getBoundingClientRect().top : 0;
@@ -427,12 +425,6 @@ function clearOfBar(event) {
 if (passages) {
   passages.addEventListener("toggle", clearOfBar, true);
   passages.addEventListener("htmx:afterSettle", clearOfBar);
-  passages.addEventListener("keydown", (event) => {
-    const asked = event.key === "Escape" && event.target.closest(".acts details[open]");
-    if (!asked) return;
-    asked.open = false;
-    asked.querySelector("summary").focus();
-  });
 }
 
 // Offer Undo for a change made without reloading the page.

@@ -59,8 +59,6 @@ function made(name, text, className) {
   return node;
 }
 
-const clock = (seconds) => `${Math.floor(seconds / 3600)}:${String(Math.floor(seconds / 60 % 60)).padStart(2, "0")}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
-
 // A line of the list: name, size, length, and buttons for its order; during the upload a bar and its state.
 function rowOf(file) {
   const item = made("li"), bar = made("progress"), said = made("span", "", "small faint number"), acts = made("div", "", "acts");
@@ -99,7 +97,7 @@ function rowOf(file) {
     if (from !== to) { chosen.splice(to, 0, ...chosen.splice(from, 1)); arrange(); }
   });
   Object.assign(row, {
-    describe() { said.textContent = [mb(file.size), row.seconds ? clock(row.seconds) : ""].filter(Boolean).join(" · "); },
+    describe() { said.textContent = [mb(file.size), row.seconds ? timeOf(row.seconds) : ""].filter(Boolean).join(" · "); },
     begin() { bar.hidden = false; acts.hidden = true; item.draggable = false; said.className = "small faint number"; said.textContent = words.wordWaiting; },
     at(bytes) { bar.value = bytes; said.textContent = `${mb(bytes)} / ${mb(file.size)} ${words.wordSending}`; },
     say(text) { said.textContent = text; },
@@ -302,7 +300,7 @@ record.addEventListener("click", async () => {
       heard.push(samples);
       if (heard.length > PUT_TOGETHER) heard = [new Blob(heard)];
       const seconds = bytes / 2 / RATE;
-      recorded.textContent = clock(seconds);
+      recorded.textContent = timeOf(seconds);
       if (seconds >= Number(words.mostSeconds) - 1) stopRecording();
     });
     record.textContent = `■ ${words.wordStop}`;

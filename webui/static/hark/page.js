@@ -59,6 +59,8 @@ async function post(address, fields) {
 const padded = (...parts) => parts.map((part) => String(part).padStart(2, "0"));
 const dayOf = (time) => padded(time.getFullYear(), time.getMonth() + 1, time.getDate()).join("-");
 const clockOf = (time) => padded(time.getHours(), time.getMinutes()).join(":");
+// A length of time [s] as h:mm:ss.
+const timeOf = (seconds) => [Math.floor(seconds / 3600), ...padded(Math.floor(seconds / 60 % 60), Math.floor(seconds % 60))].join(":");
 function inOwnZone(part) {
   for (const place of part.querySelectorAll("time[data-moment]")) {
     const time = new Date(place.dateTime);
