@@ -22,9 +22,7 @@ TRANSCRIPTS = 50_000  # from the library, to learn pairs of words
 
 def register(commands: Commands[Parser]) -> None:
     group = add_group(commands, "asr", "recognize and align speech with Hark's own acoustic model")
-    recognize = add_command(
-        group, "recognize", "AUDIO... [options]", "recognize the words of recordings", run_recognize
-    )
+    recognize = add_command(group, "recognize", "AUDIO... [options]", "recognize recordings", run_recognize)
     recognize.add_argument("audio", nargs="+", metavar="AUDIO", help="recordings (WAV, FLAC, Ogg, MP3, M4A ...)")
     recognize.add_argument("--language", type=language, default="en", help="default: en")
     add_weights(recognize)

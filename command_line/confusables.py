@@ -34,9 +34,7 @@ def register(commands: Commands[Parser]) -> None:
         run_confusables,
     )
     parser.add_argument("phrase", metavar="PHRASE")
-    parser.add_argument(
-        "--texts", type=count, default=TEXTS, metavar="N", help=f"number of texts to speak (default: {TEXTS})"
-    )
+    parser.add_argument("--texts", type=count, default=TEXTS, metavar="N", help=f"texts to speak (default: {TEXTS})")
     parser.add_argument(
         "--hours", type=at_least_zero, default=HOURS, metavar="H",
         help=f"hours of recordings to search, about a minute for each (default: {HOURS:g})",

@@ -25,12 +25,8 @@ WALK_S = 5.0  # to walk to the place that a hint names
 def register(commands: Commands[Parser]) -> None:
     parser = add_command(commands, "record", "PHRASE [options]", "record the phrase yourself", run_record)
     parser.add_argument("phrase", nargs="+", metavar="PHRASE", help='the keyphrase, such as "hey compass"')
-    parser.add_argument(
-        "--from", dest="folder", type=folder, metavar="FOLDER", help="use the recordings in this folder"
-    )
-    parser.add_argument(
-        "--count", type=whole(1, MOST), default=COUNT, metavar="N", help=f"how many times (default: {COUNT})"
-    )
+    parser.add_argument("--from", dest="folder", type=folder, metavar="FOLDER", help="use this folder's recordings")
+    parser.add_argument("--count", type=whole(1, MOST), default=COUNT, metavar="N", help=f"takes (default: {COUNT})")
     parser.add_argument(
         "--role",
         choices=ROLES,

@@ -73,10 +73,7 @@ def _phrase(parser: Parser) -> None:
 def _run_options(parser: Parser) -> None:
     _phrase(parser)
     parser.add_argument(
-        "--effort",
-        choices=list(EFFORTS),
-        default=RunConfig.effort,
-        help=f"how much to generate and measure (default: {RunConfig.effort})",
+        "--effort", choices=list(EFFORTS), default=RunConfig.effort, help=f"how much work (default: {RunConfig.effort})"
     )
     parser.add_argument(
         "--seed", type=seed, default=RunConfig.seed, metavar="N", help="the same number gives the same run"
@@ -99,9 +96,7 @@ def _run_options(parser: Parser) -> None:
         "large one) a separate detector is trained too; browser, pi and python use the main detector. Can be given "
         "several times",
     )
-    parser.add_argument(
-        "--from-scratch", action="store_true", help="train without the shipped backbone and negative set"
-    )
+    parser.add_argument("--from-scratch", action="store_true", help="ignore the shipped backbone and negative set")
     parser.add_argument("--no-mining", action="store_true", help="do not use real speech from the library")
     add_method(parser, "--mining-method")
     what = "speech engines to use (default: all free ones that are ready)"

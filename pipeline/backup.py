@@ -551,9 +551,7 @@ def _read_backup(archive: Path, into: Path | None, reporter: Reporter) -> Backup
                     _take(file, content, into)
                 progress.advance()
     except FileNotFoundError as error:
-        raise HarkError(
-            f"The file {archive} does not exist.", "It was moved, or its name differs.", "Check it."
-        ) from error
+        raise HarkError(f"{archive} does not exist.", "It was moved, or its name differs.", "Check it.") from error
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise _damaged(f"It is not a zip, or was cut off or changed: {error}.") from error
     except (RuntimeError, NotImplementedError, ValueError, struct.error, OverflowError) as error:

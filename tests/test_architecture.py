@@ -292,21 +292,10 @@ def test_the_map_names_every_folder_of_code_and_no_other() -> None:
 
 def test_the_map_names_files_and_functions_that_exist() -> None:
     rows, rest = architecture()
-    starts = [
-        (room, name)
-        for row in rows
-        for room in re.findall(r"`([^`]+/)`", row[0])[:1]
-        for name in re.findall(r"`([^`]+)`", row[3])
-    ]
-    gone = [room + name for room, name in starts if not (REPOSITORY / room / name).is_file() and not _there(name)]
-    gone += [name for name in re.findall(r"`((?!jobs/)[a-z_]+/[\w/]+\.(?:py|sql|html|md))`", rest) if not _there(name)]
+    files = [row[0].split("`")[1] + name for row in rows for name in re.findall(r"`([^`]+)`", row[3])]
+    files += re.findall(r"`((?!jobs/)[a-z_]+/[\w/]+\.(?:py|sql|html|md))`", rest)
+    gone = [name for name in files if not (REPOSITORY / name).is_file()]
     for path, functions in re.findall(r"`([\w/]+\.py)`((?:,? `\w+`)+)", rest):
-        source = (REPOSITORY / path).read_text() if (REPOSITORY / path).is_file() else ""
+        source = (REPOSITORY / path).read_text()
         gone += [f"{path} {name}" for name in re.findall(r"\w+", functions) if f"\ndef {name}(" not in source]
     assert not gone, gone
-
-
-def _there(name: str) -> bool:
-    return any(
-        (REPOSITORY / parent / name).exists() for parent in ("", "webui", "pipeline/recordings", "pipeline/corpora")
-    )

@@ -79,9 +79,7 @@ def packed_speech(run: AcousticRun, folder: Path, reporter: Reporter) -> Packed:
     """
     if run.noise and not Path(run.noise).is_dir():
         raise HarkError(
-            "The noise cannot be read.",
-            f"The folder {run.noise} does not exist.",
-            "Give --noise a folder of recordings.",
+            "The noise cannot be read.", f"{run.noise} is not a folder.", "Give --noise a folder of recordings."
         )
     # The audio depends on these; another model or number of epochs can use the same audio.
     asked = replace(run, epochs=0.0, batch_size=0)

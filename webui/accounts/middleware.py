@@ -38,9 +38,7 @@ class LoginRequiredMiddleware(django_middleware.LoginRequiredMiddleware):
             return HttpResponseClientRedirect(sign_in_address(htmx.current_url_abs_path or ""))
         if "application/json" in request.headers.get("Accept", ""):
             error = HarkError(
-                _("You are not signed in."),
-                _("Your session has expired, or you have not signed in."),
-                _("Sign in, then try again."),
+                _("You are not signed in."), _("You have no session, or it has expired."), _("Sign in, then try again.")
             )
             return explain(request, error, 401)
         if request.method not in ("GET", "HEAD"):  # the form is lost, and its address may show no page
