@@ -289,7 +289,7 @@ class _Work:
 
 def _run(work: _Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
     from model.dataset import store_is_complete
-    from pipeline.training.measuring.report import build_report
+    from pipeline.training.measuring.report import run_figures
     from pipeline.training.packing.bundle import bundle_contents, write_bundle
 
     config, folder, clock, reporter = work.config, work.folder, work.clock, work.reporter
@@ -313,14 +313,14 @@ def _run(work: _Work, tensorboard: bool, made_for: str) -> dict[str, Any]:
     finish = partial(before.with_anti_keywords, store=store) if before is not None else None
     made = make(detector, store, settings, folder, config.language, reporter, finish, clock.stage)
     compared = {"compared": before.compared(made)} if before is not None else {}
-    report = build_report(plan, clips, made, generated, _foundation(config, made.detector) | compared)
+    figures = run_figures(plan, clips, made, generated, _foundation(config, made.detector) | compared)
     if config.devices:
-        reporter.log(verdict_of(report).sentence)  # detectors for devices take several more minutes
+        reporter.log(verdict_of(figures).sentence)  # detectors for devices take several more minutes
     outlook.over("train")
-    devices = _for_devices(work, made.detector, report, plan, clips, generated, outlook)
+    devices, left_out = _for_devices(work, made.detector, plan, clips, generated, outlook)
     with clock.stage("bundle"):
         reporter.stage("bundle", worded("Exporting, and checking that all forms agree"))
-        contents = bundle_contents(folder, plan, clips, made, report, devices, reporter)
+        contents, report = bundle_contents(folder, plan, clips, made, figures, devices, left_out, reporter)
         files = write_bundle(work.data, plan.run, contents)
     result = {
         "phrase": config.phrase,
@@ -379,19 +379,18 @@ def _planned(work: _Work) -> Plan:
 def _for_devices(
     work: _Work,
     detector: Detector,
-    report: dict[str, Any],
     plan: Plan,
     clips: pd.DataFrame,
     generated: GenerationReport,
     outlook: RunEta,
-) -> dict[str, DeviceDetector]:
-    """Make the detectors beside the run's own; the report lists those that could not be made.
+) -> tuple[dict[str, DeviceDetector], dict[str, NoRuntimeError]]:
+    """Make the detectors beside the run's own; return them, and why others could not be made, by device.
 
     A detector of size standard comes first, since it teaches the others.
     """
     config, place = plan.config, work.folder / DEVICES_FOLDER
     devices: dict[str, DeviceDetector] = {}
-    report["devices_left_out"] = []
+    left_out: dict[str, NoRuntimeError] = {}
     within = work.reporter.within("devices")
     teacher = cache(lambda of_run: make_teacher(of_run, config, clips, work.data, place, within))
     for number, device in enumerate(sorted(config.devices, key=lambda device: device != SMALL), 1):
@@ -412,25 +411,24 @@ def _for_devices(
                     devices[device] = make_for_device(device, config, clips, work.data, place, within, taught)
             except NoRuntimeError as error:
                 work.reporter.log(str(error), "warning")
-                report["in_words"].append(worded("%(what)s %(why)s %(what_to_do)s", **error.as_dict()))
-                report["devices_left_out"].append(device)
+                left_out[device] = error
         outlook.over(device)
-    return devices
+    return devices, left_out
 
 
 def _small(
     work: _Work, plan: Plan, clips: pd.DataFrame, generated: GenerationReport
 ) -> tuple[Detector, DeviceDetector]:
     """Make the detector of size standard beside a large one; its bundle is a folder in the large one's."""
-    from pipeline.training.measuring.report import build_report
+    from pipeline.training.measuring.report import run_figures
     from pipeline.training.packing.bundle import bundle_contents
 
     config = replace(plan.config, size="standard", devices=(), start_from="")
     plan = replace(plan, config=config)
     detector, store = _heard(replace(work, config=config), clips)
     made = make(detector, store, settings_of_run(config), work.folder, config.language, work.reporter)
-    report = build_report(plan, clips, made, generated, _foundation(config, made.detector))
-    contents = bundle_contents(work.folder, plan, clips, made, report, {}, work.reporter)
+    figures = run_figures(plan, clips, made, generated, _foundation(config, made.detector))
+    contents, report = bundle_contents(work.folder, plan, clips, made, figures, {}, {}, work.reporter)
     files = {f"{SMALL}/{name}": content for name, content in contents.items()}
     sizes = {f"{SMALL}/{name}": size for name, size in report["bytes"].items()}
     return made.detector, DeviceDetector(files, about(TITLES[SMALL], sizes, made, report["parity"]["pt_against_onnx"]))

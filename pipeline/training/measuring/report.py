@@ -12,10 +12,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.worded import worded
+from core.errors import HarkError
+from core.worded import worded, worded_again
 from pipeline.training.clips.synthesis import GenerationReport
 from pipeline.training.measuring.evaluation import Made
-from pipeline.training.measuring.report_words import Interval, compared_in_words, in_words, per_hour, percent, roughly
+from pipeline.training.measuring.report_words import (
+    Interval,
+    compared_in_words,
+    device_in_words,
+    in_words,
+    int8_left_out,
+    per_hour,
+    percent,
+    roughly,
+)
 from pipeline.training.measuring.verdict import expected_of_people, predicts_people, verdict_of
 from pipeline.training.planning.config import BANK, BUCKETS, REAL_ENGINES
 from pipeline.training.planning.plan import Plan
@@ -25,17 +35,18 @@ if TYPE_CHECKING:
 
     from model.dataset import FeatureStore
     from model.detector import Detector
+    from model.export import Parity
 
 Report = dict[str, Any]
-Say = Callable[[Any], str]  # a sentence, or the parts of a worded one, in the reader's language
+Say = Callable[[str], str]  # puts a sentence into the reader's language
 
 WORST_SPEAKERS = 15  # shown in the page; report.json has all
 
 
-def build_report(
+def run_figures(
     plan: Plan, clips: pd.DataFrame, made: Made, generated: GenerationReport, foundation: Mapping[str, Any]
 ) -> Report:
-    """Return everything known about a run, as plain JSON values.
+    """Return what a report states about the run and its own detector, as plain JSON values; enough for a verdict.
 
     Args:
         foundation: facts about the shipped weights that the run built on, and about the previous version:
@@ -46,7 +57,7 @@ def build_report(
     if trained is not None:
         training = {name: getattr(trained, name) for name in training} | {"seconds": round(trained.seconds, 1)}
     used = clips.groupby(["bucket", "engine", "split"]).size().reset_index(name="clips")
-    report: Report = {
+    return {
         "phrase": config.phrase,
         "language": config.language,
         "effort": config.effort,
@@ -75,10 +86,39 @@ def build_report(
         "thresholds": [dict(row) for row in made.thresholds],
         "results": dict(made.results),
     }
-    report["in_words"] = in_words(report)
-    if "compared" in report:
-        report["in_words"] += compared_in_words(report["compared"])
-    return report
+
+
+def whole_report(
+    figures: Report,
+    devices: Mapping[str, Report],
+    left_out: Mapping[str, HarkError],
+    parity: Parity,
+    sizes: Mapping[str, int],
+) -> Report:
+    """Return the report of a run, as plain JSON values.
+
+    Args:
+        figures: of the run's own detector (:func:`run_figures`).
+        devices: figures of the detectors for devices.
+        left_out: the reasons why other devices have none.
+        sizes: bytes of the detector's files, by their names in the bundle.
+    """
+    sentences = [
+        *in_words(figures),
+        *(compared_in_words(figures["compared"]) if "compared" in figures else ()),
+        *(worded("%(what)s %(why)s %(what_to_do)s", **error.as_dict()) for error in left_out.values()),
+        *filter(None, [int8_left_out(parity)]),
+        *map(device_in_words, devices.values()),
+    ]
+    return {
+        **figures,
+        "devices": dict(devices),
+        "devices_left_out": list(left_out),
+        "parity": parity.as_dict(),
+        "bytes": dict(sizes),
+        "in_words": sentences,  # for programs
+        "in_words_said": [sentence.parts() for sentence in sentences],  # for pages, in the reader's language
+    }
 
 
 def _origins(clips: pd.DataFrame) -> dict[str, int]:
@@ -148,6 +188,7 @@ def html_report(report: Mapping[str, Any], say: Say = str, language: str = "en")
 
     Raises:
         LookupError: the report lacks a value that the page shows.
+        ValueError, TypeError: a sentence of the report is invalid.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 
@@ -199,8 +240,7 @@ def _on_the_page(report: Mapping[str, Any], say: Say) -> dict[str, Any]:
             "false alarms per hour in %(hours)s h (95 %% interval %(low)s to %(high)s)", hours=hours, low=low, high=high
         ),
         "verdict": verdict_of(report),
-        # Sentences with their parts, where these are stored: only those can be translated.
-        "sentences": report["in_words"] if say is str else report.get("in_words_said") or report["in_words"],
+        "sentences": [worded_again(parts) for parts in report["in_words_said"]],
         "svg": svg[svg.index("<svg") :],
         "speakers": sorted(results["by_speaker"], key=lambda r: -(r["miss_rate"]["value"] or 0.0))[:WORST_SPEAKERS],
         "licences": worded("Licences of voices and recordings: %(licences)s", licences=licences),

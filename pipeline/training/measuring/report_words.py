@@ -6,16 +6,20 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from audio_generation.registry import RULE_BASED
 from audio_generation.splice_side import SPLICE
-from core.worded import listed, worded
+from core.worded import Worded, listed, worded
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY
 from pipeline.training.measuring.verdict import expected_of_people, predicts_people
 from pipeline.training.planning.config import BANK, REAL_ENGINES
+
+if TYPE_CHECKING:
+    from model.export import Parity
 
 Row = Mapping[str, Any]
 Interval = Mapping[str, float | None]  # value, low, high: model.metrics.Interval.as_dict
@@ -230,27 +234,23 @@ UNTAUGHT = Sentence(
 )
 
 
-def in_words(report: Row) -> list[str]:
+def in_words(report: Row) -> list[Worded]:
     """Return the sentences about the run's own detector."""
     figures = {**report, **_figures(report)}
     for name, part in PARTS.items():
         figures[name] = _said(part, figures)
     missing = ({"engine": engine, "why": why.rstrip(".")} for engine, why in report["engines_missing"].items())
-    return _sentences(SENTENCES, figures) + [MISSING.of(row) for row in missing]
+    return _sentences(SENTENCES, figures) + [sentence for row in missing for sentence in _sentences([MISSING], row)]
 
 
-def compared_in_words(comparison: Row) -> list[str]:
+def compared_in_words(comparison: Row) -> list[Worded]:
     """Say how a version compares with the one before it (``Retraining.compared``)."""
     hours, made = per_hour(comparison["after"]["hours"]), len(comparison["anti_keywords"]["phones"])
     return _sentences(COMPARED, {**comparison, "hours": hours, "made": made, "alike": ALIKE.of(comparison)})
 
 
-def devices_in_words(devices: Mapping[str, Row]) -> list[str]:
-    """Describe the figures of the detectors for devices, a sentence each."""
-    return [_device_in_words(about) for about in devices.values()]
-
-
-def _device_in_words(about: Row) -> str:
+def device_in_words(about: Row) -> Worded:
+    """Describe the figures of a detector for a device."""
     extrapolated = {"extrapolated": _default_is("extrapolated", about["thresholds"])}
     untaught = {"untaught": not about.get("taught", True)}  # reports from before teachers existed lack "taught"
     added = {
@@ -263,7 +263,22 @@ def _device_in_words(about: Row) -> str:
         "extrapolated": EXTRAPOLATED.of(extrapolated),
         "untaught": UNTAUGHT.of(untaught),
     }
-    return DEVICE.of({**about, **added})
+    (sentence,) = _sentences([DEVICE], {**about, **added})
+    return sentence
+
+
+def int8_left_out(parity: Parity) -> Worded | None:
+    """Explain why the 8-bit weights were left out; None where they agree, or the detector has none."""
+    from model.export import INT8_TOLERANCE
+
+    if parity.int8 is None or parity.int8_agrees:
+        return None
+    return worded(
+        "The model with 8-bit weights (model.int8.onnx) was left out: on test audio its scores differ by up to "
+        "%(off)s from the others', and the tolerance is %(accepted)s. The other forms agree.",
+        off=math.ceil(1000 * parity.int8) / 1000,
+        accepted=INT8_TOLERANCE,
+    )
 
 
 def percent(value: float | None) -> str:
@@ -300,8 +315,8 @@ def _in_words(figure: Any) -> Any:
     return worded("%(value)s (95 %% interval %(low)s to %(high)s)", **shares)
 
 
-def _sentences(choices: Sequence[Choice], figures: Row) -> list[str]:
-    return [said for choice in choices if (said := _said(choice, figures))]
+def _sentences(choices: Sequence[Choice], figures: Row) -> list[Worded]:
+    return [said for choice in choices if isinstance(said := _said(choice, figures), Worded)]
 
 
 def _said(choice: Choice, figures: Row) -> str:

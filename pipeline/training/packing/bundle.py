@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,19 +17,18 @@ from audio_augmentation.compose import compose_stream
 from core.data_folder import REPOSITORY, atomic_path, remove_unfinished
 from core.errors import HarkError
 from core.events import Reporter
-from core.worded import Worded, number, worded
+from core.worded import number, worded
 from model.features import CHUNK_SAMPLES, SAMPLE_RATE
 from model.runtime.detector import SCHEMA, SMOOTHING_FRAMES, Bundle, BundleError, manifest_digest
 from pipeline.training.clips.removed_recordings import CORPUS
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, Made
-from pipeline.training.measuring.report import det_plot, html_report
-from pipeline.training.measuring.report_words import devices_in_words
+from pipeline.training.measuring.report import Report, det_plot, html_report, whole_report
+from pipeline.training.measuring.report_words import device_in_words, int8_left_out
 from pipeline.training.packing.targets import readme
 from pipeline.training.planning.config import REAL_ENGINES
 from pipeline.training.planning.plan import Plan
 
 if TYPE_CHECKING:
-    from model.export import Parity
     from pipeline.training.detectors.devices import DeviceDetector
 
 # Parts of a report that describe shipped real speech behind a detector by `training_corpora` and `licences`.
@@ -72,16 +70,20 @@ def bundle_contents(
     plan: Plan,
     clips: pd.DataFrame,
     made: Made,
-    report: dict[str, Any],
+    figures: Report,
     devices: Mapping[str, DeviceDetector],
+    left_out: Mapping[str, HarkError],
     reporter: Reporter,
-) -> dict[str, bytes]:
-    """Export the detector and check that its forms agree; return its bundle's files by name, including the manifest.
+) -> tuple[dict[str, bytes], Report]:
+    """Export the detector and check that its forms agree.
 
-    8-bit weights that are too far off are left out; the reporter and the report say so.
+    Returns its bundle's files by name, including the manifest, and its report. 8-bit weights that are too far off are
+    left out; the reporter and the report say so.
 
     Args:
         folder: for the forms while they are made.
+        figures: for the report, of the detector itself (:func:`pipeline.training.measuring.report.run_figures`).
+        left_out: the reasons why devices beside those of ``devices`` have no detector.
 
     Raises:
         HarkError: its float forms disagree.
@@ -96,20 +98,15 @@ def bundle_contents(
     if small is not None:
         quantize_weights(onnx_path, small)
     parity = check_parity(detector, onnx_path, small, _parity_audio(clips, plan.config.seed))
-    if small is not None and not parity.int8_agrees:
-        left_out = _int8_left_out(parity)
-        reporter.log(left_out, "warning")
-        report["in_words"].append(left_out)
-    manifest = _manifest(plan, made, state_size, report["created"], training_corpora(clips, report))
+    if without_int8 := int8_left_out(parity):
+        reporter.log(without_int8, "warning")
+    manifest = _manifest(plan, made, state_size, figures["created"], training_corpora(clips, figures))
     save_checkpoint(detector, str(pt_path), {"manifest": manifest})
     models = {
         path.name: path.read_bytes() for path in (pt_path, onnx_path, *([int8_path] if parity.int8_agrees else []))
     }
-    report["parity"], report["bytes"] = parity.as_dict(), {name: len(content) for name, content in models.items()}
-    report["devices"] = {name: device.report for name, device in devices.items()}
-    measured = dict(zip(report["devices"], devices_in_words(report["devices"])))
-    report["in_words"] += measured.values()
-    report["in_words_said"] = [one.parts() if isinstance(one, Worded) else one for one in report["in_words"]]
+    sizes = {name: len(content) for name, content in models.items()}
+    report = whole_report(figures, {name: device.report for name, device in devices.items()}, left_out, parity, sizes)
     contents: dict[str, bytes] = {
         **models,
         **{name: content for device in devices.values() for name, content in device.files.items()},
@@ -120,10 +117,11 @@ def bundle_contents(
         "MODEL_CARD.md": model_card(report).encode(),
         "LICENSES.txt": licences_text(clips, report).encode(),
     }
+    measured = {name: device_in_words(about) for name, about in report["devices"].items()}
     contents["README.md"] = readme(f"{plan.run}.zip", contents, report, measured).encode()
     for path in (pt_path, onnx_path, int8_path):
         path.unlink(missing_ok=True)
-    return _signed(manifest, contents)
+    return _signed(manifest, contents), report
 
 
 def _manifest(plan: Plan, made: Made, state_size: int, created: str, corpora: Sequence[str]) -> dict[str, Any]:
@@ -147,19 +145,6 @@ def _manifest(plan: Plan, made: Made, state_size: int, created: str, corpora: Se
         "run": plan.run,
         "training_corpora": corpora,
     }
-
-
-def _int8_left_out(parity: Parity) -> Worded:
-    """Explain why the 8-bit weights are left out."""
-    from model.export import INT8_TOLERANCE
-
-    assert parity.int8 is not None
-    return worded(
-        "The model with 8-bit weights (model.int8.onnx) was left out: on test audio its scores differ by up to "
-        "%(off)s from the others', and the tolerance is %(accepted)s. The other forms agree.",
-        off=math.ceil(1000 * parity.int8) / 1000,
-        accepted=INT8_TOLERANCE,
-    )
 
 
 def bundle_at(bundle: Path, fa_per_day: float, out: IO[bytes]) -> None:

@@ -251,7 +251,7 @@ def readme(bundle: str, names: Collection[str], report: Mapping[str, Any], measu
 
     ``measured``: sentences on the detectors that devices have of their own, by device.
     """
-    targets = targets_of(bundle, names, is_small(report), report.get("devices_left_out", ())).values()
+    targets = targets_of(bundle, names, is_small(report), report["devices_left_out"]).values()
     lines = [f"# Where “{report['phrase']}” runs", "", "| device | takes | which size |", "| --- | --- | --- |"]
     for target in targets:
         files = ", ".join(f"`{name}`" for name in target.files) or "not in this bundle"

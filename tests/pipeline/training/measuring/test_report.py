@@ -18,6 +18,7 @@ from django.template.loader import render_to_string
 
 from core.worded import Worded
 from model.dataset import SEGMENT_COLUMNS, FeatureStore
+from model.export import Parity
 from model.tiny_crnn import TinyCRNN, TinyCRNNConfig
 from model.train import TrainResult
 from pipeline.training.clips.synthesis import GenerationReport
@@ -29,8 +30,8 @@ from pipeline.training.measuring.evaluation import (
     calibrate,
     measure,
 )
-from pipeline.training.measuring.report import Report, build_report, det_plot, html_report
-from pipeline.training.measuring.report_words import devices_in_words, in_words
+from pipeline.training.measuring.report import Report, det_plot, html_report, run_figures, whole_report
+from pipeline.training.measuring.report_words import device_in_words, in_words
 from pipeline.training.measuring.verdict import verdict_of
 from pipeline.training.packing.bundle import model_card
 from pipeline.training.planning.config import BUCKETS, RunConfig
@@ -125,7 +126,8 @@ def report_of(
     generated = GenerationReport({"positive": 3}, {"flite": {"a crash": 2}})
     store = FeatureStore(np.zeros((0, 40), np.float16), segments)
     made = Made(model, store, thresholds, results or results_of(real), trained)
-    return build_report(replace(plan, **plan_changes), pd.DataFrame(table), made, generated, {})
+    figures = run_figures(replace(plan, **plan_changes), pd.DataFrame(table), made, generated, {})
+    return whole_report(figures, {}, {}, Parity(0.0, 0.0, None), {})
 
 
 def words(report: Report) -> str:
@@ -272,7 +274,6 @@ def test_a_report_of_a_test_that_lacks_something(lacking: str, kind: str) -> Non
     report = report_of(results=measure(test, thresholds, test))
     report["model"]["kind"], report["thresholds"] = kind, thresholds
     report["clips"].append({"bucket": "positive", "engine": "splice", "split": "test", "clips": 3})
-    report["bytes"] = report["parity"] = {}
 
     json.dumps(report, allow_nan=False)
     said = [*in_words(report), html_report(report), model_card(report), str(verdict_of(report).sentence)]
@@ -284,7 +285,7 @@ def test_a_report_of_a_test_that_lacks_something(lacking: str, kind: str) -> Non
     assert plot([(name, name, report, name) for name in CONDITIONS], operating_points(report))["curves"]
     about = {name: report["summary"][name] for name in ("miss_rate_clean", "miss_rate_noisy", "fa_per_hour")}
     about |= {"confusables_accepted": report["summary"]["confusables_accepted"], "thresholds": thresholds, "bytes": {}}
-    devices_in_words({"esphome": about | {"title": "X", "parameters": 1, "utterances": 0, "test_hours": 0.0}})
+    device_in_words(about | {"title": "X", "parameters": 1, "utterances": 0, "test_hours": 0.0})
     if lacking == "splice in quiet":
         assert "in quiet not measured, in noise" in words(report)
 
@@ -333,11 +334,10 @@ def test_the_det_plot_takes_zeros(misses: list[float]) -> None:
 
 def test_everything_on_the_page_can_be_translated() -> None:
     report = report_of()
-    report["in_words_said"] = [one.parts() for one in report["in_words"]]
     said: list[str] = []
 
-    def say(sentence: Any) -> str:
-        said.append(sentence if isinstance(sentence, str) else sentence["template"])
+    def say(sentence: str) -> str:
+        said.append(sentence)
         return "…"
 
     page = html_report(report, say, "de")
@@ -354,9 +354,9 @@ def test_the_results_of_devices_can_be_translated() -> None:
         "miss_rate_noisy": share, "utterances": 40, "fa_per_hour": share, "test_hours": 2.0,
         "thresholds": [{"fa_per_day": 12.0, "extrapolated": True}], "confusables_accepted": share,
     }  # fmt: skip
-    (said,) = devices_in_words({"esphome": about})
+    said = device_in_words(about)
     assert isinstance(said, Worded) and said.startswith("The detector for ESPHome (a.tflite; 12,345 parameters) missed")
     assert "0.10 false alarms per hour (0.05 to 0.20)" in said and "detector of size standard" not in said
-    (said,) = devices_in_words({"esphome": about | {"taught": False}})
+    said = device_in_words(about | {"taught": False})
     assert said.endswith("in this language or with this effort.")
     assert "(95 % interval 5.0 % to 20.0 %)" in said and isinstance(said.values["quiet"], Worded)

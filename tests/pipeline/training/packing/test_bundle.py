@@ -24,6 +24,7 @@ from model.checkpoint import load_checkpoint
 from model.dataset import FeatureStore
 from model.runtime.detector import SCHEMA, Bundle, Detector
 from model.tiny_crnn import TinyCRNN
+from pipeline.training.measuring import report as reporting
 from pipeline.training.measuring.evaluation import DEFAULT_FA_PER_DAY, FA_PER_DAY, Made
 from pipeline.training.packing import bundle as bundling
 from pipeline.training.packing.bundle import (
@@ -70,10 +71,10 @@ def clips(tmp_path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def report() -> dict[str, Any]:
+def figures() -> dict[str, Any]:
     return {
         "phrase": "hey compass", "effort": "quick", "run": "hey-compass-run", "created": "2026-01-02T03:04:05+00:00",
-        "summary": {"parameters": 12_961}, "thresholds": THRESHOLDS, "in_words": [worded("It was measured.")],
+        "summary": {"parameters": 12_961}, "thresholds": THRESHOLDS,
         "licences": ["GPL-3.0"], "model": {"kind": "crnn"},
     }  # fmt: skip
 
@@ -88,15 +89,16 @@ def told() -> list[Event]:
 def write(
     tmp_path: Path, clips: pd.DataFrame, model: TinyCRNN, monkeypatch: pytest.MonkeyPatch, told: list[Event]
 ) -> Callable[[], BundleFiles]:
-    """Write the bundle; the pictures and the page have their own tests."""
+    """Write the bundle; the pictures, the page and the sentences have their own tests."""
     monkeypatch.setattr(bundling, "det_plot", lambda report, image_format: b"\x89PNG picture")
     monkeypatch.setattr(bundling, "html_report", lambda report: "<!doctype html>page")
+    monkeypatch.setattr(reporting, "in_words", lambda figures: [worded("It was measured.")])
     job = tmp_path / "job"
     job.mkdir()
     made = Made(model, cast(FeatureStore, None), THRESHOLDS, {}, None)
 
     def write() -> BundleFiles:
-        contents = bundle_contents(job, PLAN, clips, made, report(), {}, Reporter(told.append))
+        contents, _ = bundle_contents(job, PLAN, clips, made, figures(), {}, {}, Reporter(told.append))
         return write_bundle(tmp_path, PLAN.run, contents)
 
     return write
@@ -261,7 +263,8 @@ def test_every_voice_and_corpus_is_named_with_its_licence(clips: pd.DataFrame) -
 
 
 def test_the_card_says_how_each_threshold_was_found() -> None:
-    full = report() | {"bytes": {"model.onnx": 120_000}, "parity": {"pt_against_onnx": 1e-7}}
+    full = figures() | {"bytes": {"model.onnx": 120_000}, "parity": {"pt_against_onnx": 1e-7}}
+    full |= {"in_words": ["It was measured."]}
     card = model_card(full)
     assert "model.pt is a checkpoint for Hark: its weights." in card
     assert "| 0.5 | 0.90000 | extrapolated |" in card and "| 2 | 0.70000 | observed" in card
