@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pipeline.training.packing.targets import Target
     from pipeline.training.planning.advice import Advice
+    from pipeline.training.planning.config import Prepared
 
 EXAMPLE = "hey compass"
 LONG_RUN_S = 120.0  # at a terminal, a longer run needs confirmation
@@ -105,7 +106,7 @@ def _run_options(parser: Parser) -> None:
     parser.add_argument("--hold-out", default="", metavar="ENGINE", help=what)
 
 
-def _config(options: argparse.Namespace) -> RunConfig:
+def _config(options: argparse.Namespace) -> Prepared:
     """Return the requested run. Raises HarkError for an unusable phrase, before anything slow starts."""
     from pipeline.training.run import prepare
 
@@ -149,7 +150,7 @@ def run_train(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _agree_and_train(
-    config: RunConfig, screen: Screen, yes: bool = False, download: bool = True, **training: Any
+    config: Prepared, screen: Screen, yes: bool = False, download: bool = True, **training: Any
 ) -> int:
     """Install what is missing, show the plan, train; at a terminal a long run needs confirmation, unless ``yes``."""
     from pipeline.engine_setup import voices_to_install
@@ -171,7 +172,7 @@ def _agree_and_train(
     return _train(config, screen, **training)
 
 
-def _ask(config: RunConfig, screen: Screen, to_install: Mapping[str, int]) -> RunConfig | None:
+def _ask(config: Prepared, screen: Screen, to_install: Mapping[str, int]) -> Prepared | None:
     """Show the plan and ask before a run that is long or downloads voices; return the agreed run, or None."""
     from rich.prompt import Prompt
 
@@ -289,7 +290,7 @@ def _show_advice(advice: Advice, screen: Screen) -> None:
     )
 
 
-def _show_plan(config: RunConfig, screen: Screen, short: bool = False) -> dict[str, Any]:
+def _show_plan(config: Prepared, screen: Screen, short: bool = False) -> dict[str, Any]:
     from rich.text import Text
 
     from pipeline.engine_setup import voices_to_install
@@ -337,13 +338,13 @@ def _counts(numbers: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {number}" for name, number in numbers.items())
 
 
-def _as_usual(phrase: str, effort: str = RunConfig.effort) -> RunConfig:
+def _as_usual(phrase: str, effort: str = RunConfig.effort) -> Prepared:
     from pipeline.training.run import prepare
 
     return prepare(replace(USUAL, phrase=phrase, effort=effort))
 
 
-def _train(config: RunConfig, screen: Screen, tensorboard: bool = False, targets: Collection[str] = ()) -> int:
+def _train(config: Prepared, screen: Screen, tensorboard: bool = False, targets: Collection[str] = ()) -> int:
     from pipeline.training.run import run_training
 
     with screen.reporter() as reporter:

@@ -51,9 +51,9 @@ def run_config(spec: Spec) -> RunConfig:
 
 def _train(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     from pipeline.engine_setup import install_voices, voices_to_install
-    from pipeline.training.run import run_training
+    from pipeline.training.run import prepare, run_training
 
-    config = run_config(spec)
+    config = prepare(run_config(spec))
     if spec.get("install_voices"):
         install_voices(voices_to_install(config), reporter)
     return run_training(config, data, reporter, made_for=spec.get(JOB, ""))
@@ -61,9 +61,9 @@ def _train(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
 
 def _plan(spec: Spec, data: Path, reporter: Reporter) -> dict[str, Any]:
     from pipeline.engine_setup import voices_to_install
-    from pipeline.training.run import plan_run, plan_summary
+    from pipeline.training.run import plan_run, plan_summary, prepare
 
-    config = run_config(spec)
+    config = prepare(run_config(spec))
     plan = plan_run(config, data, reporter)
     samples: dict[str, list[dict[str, Any]]] = {}
     for request in plan.requests:

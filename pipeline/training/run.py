@@ -46,6 +46,7 @@ from pipeline.training.planning.config import (
     RESULT,
     SIZES,
     SMALL,
+    Prepared,
     Recipe,
     RunConfig,
     finished_folders,
@@ -101,8 +102,8 @@ class StageClock:
                 pass  # a full disk is reported by the stage itself; the clock must not hide that
 
 
-def prepare(config: RunConfig) -> RunConfig:
-    """Return the configuration with its phrase checked and normalized. Raises HarkError: the phrase cannot be used."""
+def prepare(config: RunConfig) -> Prepared:
+    """Check the configuration, normalize its phrase and choose its size. Raises HarkError: it cannot be run."""
     if config.effort not in EFFORTS:
         raise HarkError(
             worded("There is no effort called %(effort)s.", effort=repr(config.effort)),
@@ -130,7 +131,7 @@ def prepare(config: RunConfig) -> RunConfig:
     check_method(config.mining_method)
     config = replace(config, phrase=Keyphrase.of(config.phrase, config.language).text)
     _refuse_too_long(config)
-    return config
+    return Prepared(config)
 
 
 def _refuse_too_long(config: RunConfig) -> None:
@@ -148,7 +149,7 @@ def _refuse_too_long(config: RunConfig) -> None:
             )  # fmt: skip
 
 
-def retraining_of(data: Path, run: str) -> RunConfig:
+def retraining_of(data: Path, run: str) -> Prepared:
     """Return the configuration that makes a finished run's detector better. Raises HarkError: the run is gone."""
     # A bundle names its run, and is untrusted.
     config = config_of_run(data / "jobs" / run) if RUN_NAME.fullmatch(run) else None
@@ -158,15 +159,14 @@ def retraining_of(data: Path, run: str) -> RunConfig:
             worded("The run %(run)s was not made in this data folder, or no longer exists.", run=run),
             worded("Retrain it where it was made, or train the phrase again."),
         )
-    return replace(config, start_from=run)
+    return prepare(replace(config, start_from=run))
 
 
-def plan_run(config: RunConfig, data: Path, reporter: Reporter) -> Plan:
+def plan_run(config: Prepared, data: Path, reporter: Reporter) -> Plan:
     """Plan the run that :func:`run_training` would start or continue, without making clips.
 
     Nothing is mined either, so the run may have to synthesize fewer clips than the plan says.
     """
-    config = prepare(config)
     folder = job_folder(data, config)
     reporter.stage("plan", worded("Planning “%(phrase)s”", phrase=config.phrase))
     with Library(data) as library:
@@ -196,7 +196,7 @@ def plan_summary(plan: Plan, data: Path) -> dict[str, Any]:
 
 
 def run_training(
-    config: RunConfig, data: Path, reporter: Reporter, tensorboard: bool = False, made_for: str = ""
+    config: Prepared, data: Path, reporter: Reporter, tensorboard: bool = False, made_for: str = ""
 ) -> dict[str, Any]:
     """Make a detector for a phrase and write its bundle.
 
@@ -210,7 +210,6 @@ def run_training(
     Raises:
         HarkError: anything that the user can fix; finished stages are not lost.
     """
-    config = prepare(config)
 
     def going_on(holder: str) -> HarkError:
         return HarkError(

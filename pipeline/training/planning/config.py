@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NewType
 
 from core.data_folder import REPOSITORY
 from core.worded import worded
@@ -232,6 +232,7 @@ class RunConfig:
         return "-".join(filter(None, [slug, self.effort, hashlib.sha256(content).hexdigest()[:8]]))
 
 
+Prepared = NewType("Prepared", RunConfig)  # checked, its phrase normalized and its size chosen: by `prepare` of run.py
 CHOICES: dict[str, Choice] = {each.name: each.metadata["choice"] for each in fields(RunConfig) if each.metadata}
 USUAL = RunConfig("", size=AUTO_SIZE)  # nothing but the phrase is chosen
 

@@ -25,7 +25,7 @@ from pipeline.training.negatives.negative_speech import NEGATIVE_SPEECH
 from pipeline.training.planning import config
 from pipeline.training.planning.config import DEVICES, EFFORTS, NEGATIVE_SET, SMALL, BucketSize, RunConfig
 from pipeline.training.planning.plan import ready_engines
-from pipeline.training.run import run_training
+from pipeline.training.run import prepare, run_training
 from tests.support.tiny_run import FEW_ROOMS
 
 # By shape: one word, one syllable, several words, names, numbers, digits, apostrophes, capitals, rare letters,
@@ -159,7 +159,7 @@ def test_every_phrase_ends_with_a_bundle_or_is_refused(first: int, smallest: str
         started, outcome = time.monotonic(), "a bundle"
         spoken: list[Event] = []
         try:
-            result = run_training(run, data, Reporter(spoken.append))
+            result = run_training(prepare(run), data, Reporter(spoken.append))
             with zipfile.ZipFile(result["bundle"]) as bundle:
                 assert bundle.testzip() is None and json.loads(bundle.read("report.json"))["phrase"]
         except HarkError as error:
