@@ -9,7 +9,7 @@ from pathlib import Path
 from django.utils.translation.template import templatize
 
 CALLED = {"_", "gettext", "gettext_lazy", "gettext_noop", "ngettext", "ngettext_lazy", "worded"}
-CALLED |= {"storing", "storage_error", "Sentence"}
+CALLED |= {"storing", "storage_error"}
 
 
 def said_in_template(path: Path) -> set[str]:

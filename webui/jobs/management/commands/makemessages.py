@@ -25,7 +25,6 @@ class Command(makemessages.Command):
 
     xgettext_options = makemessages.Command.xgettext_options + [
         *("--keyword=worded:1", "--keyword=worded:1,2"),
-        "--keyword=Sentence:1",  # of pipeline.training.measuring.report_words
         *("--keyword=storing:1", "--keyword=storage_error:2"),  # activities, of core.data_folder
     ]
 
