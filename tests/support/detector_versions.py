@@ -134,8 +134,8 @@ def make_version(user: User, data: Path, number: int = 1, phrase: str = "hey com
     (folder / "report.html").write_text("<!doctype html><script>alert(1)</script>")
     (folder / "model.pt").write_bytes(b"model.pt")
     (job_folder / "clips.csv").write_text(
-        "clip_id,path,label,bucket,engine,voice,speaker,split,text,licence,seconds,reused\n"
-        f'7,{data}/clips/ab/abcd.flac,1,positive,espeak,en+f3,f3,train,"héy, compass",GPL-3.0,1.25,0\n'
+        "clip_id,path,label,bucket,engine,voice,speaker,split,text,licence,seconds,reused,corpus\n"
+        f'7,{data}/clips/ab/abcd.flac,1,positive,espeak,en+f3,f3,train,"héy, compass",GPL-3.0,1.25,0,\n'
     )
     detector, _ = Detector.objects.get_or_create(user=user, phrase=phrase, language="en")
     job = Job.objects.create(

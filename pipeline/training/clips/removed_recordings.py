@@ -71,6 +71,6 @@ def _rows(table: Path) -> list[dict[str, str]]:
 
 
 def _recording_of(row: dict[str, str]) -> str:
-    """Return the id of a row's recording; "" of all others. Earlier tables have no column ``corpus``."""
-    found = _CORPUS.fullmatch(row.get("corpus", f"{CORPUS}-{row['speaker']}"))
+    """Return the id of a row's recording; "" for all other rows."""
+    found = _CORPUS.fullmatch(row["corpus"])
     return found[1] if found else ""

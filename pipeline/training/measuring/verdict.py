@@ -119,7 +119,7 @@ def _heard(report: Mapping[str, Any]) -> Worded:
             "Expect it to hear %(quiet)s of %(of)d people in quiet and %(noisy)s in noise",
             quiet=_heard_of(quiet), noisy=_heard_of(noisy), of=OF,
         )  # fmt: skip
-    said = int(results.get("utterances", results["positives"]))
+    said = results["utterances"]
     if not said:
         return worded("How well it detects the phrase was not measured")
     return worded(

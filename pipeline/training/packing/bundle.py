@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -223,9 +223,7 @@ def training_corpora(clips: pd.DataFrame, report: Mapping[str, Any]) -> list[str
 
     The portal's recordings are one corpus without their ids: a bundle is given away, and outlives a recording.
     """
-    own: Iterable[str] = (
-        clips[clips["engine"].isin(REAL_ENGINES) & (clips["split"] != "test")]["corpus"] if "corpus" in clips else []
-    )
+    own = clips[clips["engine"].isin(REAL_ENGINES) & (clips["split"] != "test")]["corpus"]
     shipped = [name for part in SHIPPED_SPEECH for name in report.get(part, {}).get("training_corpora", [])]
     return sorted({CORPUS if str(name).startswith(f"{CORPUS}-") else str(name) for name in own} | {*shipped})
 

@@ -224,9 +224,7 @@ def _missing(target: str, left_out: bool) -> Worded:
             "This device needs a detector of size standard, which this bundle lacks. Train the phrase again with "
             "one beside the large one."
         )
-    if target in DEVICES:
-        return worded("This device needs its own detector, which this bundle lacks. Train the phrase again for it.")
-    return worded("This bundle comes from an earlier version of Hark. Train the phrase again.")
+    return worded("This device needs its own detector, which this bundle lacks. Train the phrase again for it.")
 
 
 def _typed(target: str, left_out: bool) -> str:

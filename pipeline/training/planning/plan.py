@@ -494,7 +494,7 @@ def load_plan(path: Path) -> Plan | None:
 
 
 def config_of_run(folder: Path) -> RunConfig | None:
-    """Return the configuration of a job folder's run, by this version of Hark or an earlier one; None if it is gone."""
+    """Return the configuration of a job folder's run; None if it is gone."""
     try:
         return _config_of(json.loads((folder / "plan.json").read_text())["config"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -502,7 +502,7 @@ def config_of_run(folder: Path) -> RunConfig | None:
 
 
 def _config_of(values: dict[str, Any]) -> RunConfig:
-    return RunConfig(**{**values, "engines": tuple(values["engines"]), "devices": tuple(values.get("devices", ()))})
+    return RunConfig(**{**values, "engines": tuple(values["engines"]), "devices": tuple(values["devices"])})
 
 
 def remaining(requests: Iterable[PlannedRequest], library: Library) -> list[PlannedRequest]:

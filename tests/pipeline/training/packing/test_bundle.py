@@ -65,7 +65,7 @@ def clips(tmp_path: Path) -> pd.DataFrame:
         rows.append(
             {
                 "clip_id": number, "path": str(path), "label": number // 4, "split": "test", "engine": engine,
-                "licence": licence, "voice": f"v{number % 4}",
+                "licence": licence, "voice": f"v{number % 4}", "corpus": "",
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
