@@ -70,14 +70,9 @@ class Launcher:
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [str(self.folder / "hark"), *arguments],
-            env=self.environment | environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+            [str(self.folder / "hark"), *arguments], env=self.environment | environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
 
     def run(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
         """Run it; return (exit code, stdout, stderr)."""

@@ -38,6 +38,22 @@ def main(monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> Callable[..., int]:
     return lambda *arguments: application.main(arguments)
 
 
+@pytest.fixture
+def before_the_portal(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
+    """Let ``serve`` call these in place of making the portal ready, and go no further."""
+    from core.errors import HarkError
+
+    calls: list[Callable[[], None]] = []
+
+    def ready() -> None:
+        for call in calls:
+            call()
+        raise HarkError("No further.", "This test ends here.", "Nothing.")
+
+    monkeypatch.setattr("command_line.serve.ready", ready)
+    return calls
+
+
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A complete bundle with an untrained model."""

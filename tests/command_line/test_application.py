@@ -9,25 +9,50 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from command_line import application
 from core.errors import HarkError
-from tests.support.command_line_samples import REPOSITORY, Run, assert_fixable, error_of
-from tests.support.terminal import SLOW_TRAINING, at_terminal
+from tests.support.command_line_samples import REPOSITORY, Main, Run, Shown, assert_fixable, error_of
+from tests.support.programs import run_python
+from tests.support.terminal import at_terminal, brief_command, slow_command
+
+Handler = Callable[[argparse.Namespace, object], int]
 
 
-def slow_training(tmp_path: Path, hangup: str = "SIG_DFL") -> subprocess.Popen[str]:
-    script = tmp_path / "slow.py"
-    script.write_text(SLOW_TRAINING)
-    return subprocess.Popen(
-        [sys.executable, str(script), hangup, str(REPOSITORY), "train", "hey compass", "--json"],
-        cwd=tmp_path, env={**os.environ, "HARK_DATA": str(tmp_path / "data")}, stdin=subprocess.DEVNULL,
+@contextmanager
+def slow_training(folder: Path, hangup: str = "SIG_DFL") -> Iterator[subprocess.Popen[str]]:
+    """Run a training that has begun and does not end."""
+    with subprocess.Popen(
+        [*slow_command(folder, hangup=hangup), "train", "hey compass", "--json"],
+        cwd=folder, env={**os.environ, "HARK_DATA": str(folder / "data")}, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        while "it has begun" not in (line := process.stderr.readline()):
+            assert line, "it ended early"
+        yield process
+
+
+@pytest.fixture
+def handled(monkeypatch: pytest.MonkeyPatch) -> Callable[[Handler | BaseException], None]:
+    """Set what ``library stats`` does, or fails with."""
+
+    def by(handler: Handler | BaseException) -> None:
+        def fail(options: argparse.Namespace, screen: object) -> int:
+            assert isinstance(handler, BaseException)
+            raise handler
+
+        monkeypatch.setattr("command_line.library.run_stats", handler if callable(handler) else fail)
+
+    return by
+
+
+Handled = Callable[[Handler | BaseException], None]
 
 
 def test_help_is_quick_because_nothing_slow_is_imported() -> None:
@@ -37,7 +62,7 @@ from command_line.application import main
 code = main(["--help"])
 print(code, *sorted({"torch", "pandas", "matplotlib", "numpy", "scipy", "rich", "onnxruntime"} & set(sys.modules)))
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    done = run_python(program)
     assert done.stdout.splitlines()[-1] == "0", done.stderr
     assert "\nStart here\n  train " in done.stdout
 
@@ -52,9 +77,7 @@ def test_help_shows_every_command_once_and_fits_a_terminal() -> None:
 
 
 @pytest.mark.parametrize("command", ["train", "library", "library import", "voices pull", "bench", "test"])
-def test_every_command_explains_itself(
-    main: Callable[..., int], capsys: pytest.CaptureFixture[str], command: str
-) -> None:
+def test_every_command_explains_itself(main: Main, capsys: Shown, command: str) -> None:
     assert main(*command.split(), "--help") == 0
     assert capsys.readouterr().out.startswith(f"usage: ./hark {command}")
 
@@ -86,9 +109,7 @@ def test_every_command_explains_itself(
         (["bench", "nothing"], "has no command 'nothing'"),
     ],
 )
-def test_a_command_line_that_makes_no_command(
-    main: Callable[..., int], capsys: pytest.CaptureFixture[str], words: list[str], said: str
-) -> None:
+def test_a_command_line_that_makes_no_command(main: Main, capsys: Shown, words: list[str], said: str) -> None:
     assert main(*words) == 2
     shown = capsys.readouterr()
     assert said in shown.err and "usage: ./hark" in shown.err and len(shown.err.splitlines()) <= 4
@@ -97,7 +118,7 @@ def test_a_command_line_that_makes_no_command(
     assert said.strip() in error_of(capsys.readouterr().out)["what"]
 
 
-def test_a_group_alone_lists(main: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_group_alone_lists(main: Main, capsys: Shown) -> None:
     for group, key in (("voices", "voices"), ("engines", "engines"), ("library", "clips")):
         assert main(group, "--json") == 0
         assert key in json.loads(capsys.readouterr().out)
@@ -112,9 +133,7 @@ def test_without_a_command_and_without_a_terminal(hark: Run) -> None:
 
 def test_what_is_piped_in_is_the_answer(tmp_path: Path, hark: Run) -> None:
     """Runs `echo "hey compass" | python main.py`."""
-    script = tmp_path / "slow.py"
-    script.write_text(SLOW_TRAINING.replace("time.sleep(100)", "raise KeyboardInterrupt"))
-    command = [sys.executable, str(script), "SIG_DFL", str(REPOSITORY)]
+    command = brief_command(tmp_path)
     environment = {**os.environ, "HARK_DATA": str(tmp_path / "data")}
     for words, said in ([], "Plan for purple submarine"), (["--json"], '"why": "It was interrupted."'):
         done = subprocess.run(
@@ -123,16 +142,12 @@ def test_what_is_piped_in_is_the_answer(tmp_path: Path, hark: Run) -> None:
         assert "it has begun, purple submarine, standard" in done.stderr, done.stderr
         assert done.returncode == 130 and said in done.stdout
     main = [sys.executable, str(REPOSITORY / "main.py")]
-    for answer, said in (
-        (b"\n", "No command was given"),
-        (b"\xf0\x9f\xa6\x9c\n", "What to do"),
-        (b"\xff\n", "What to do"),
-    ):
+    for answer, said in ((b"\n", "No command was given"), ("🦜\n".encode(), "What to do"), (b"\xff\n", "What to do")):
         refused = subprocess.run(main, input=answer, env=environment, capture_output=True)
         assert refused.returncode == 2 and said in refused.stderr.decode()
 
 
-def test_data_may_stand_before_or_after_the_command(main: Callable[..., int], tmp_path: Path) -> None:
+def test_data_may_stand_before_or_after_the_command(main: Main, tmp_path: Path) -> None:
     for number, words in enumerate([("--data", "{}", "library", "stats"), ("library", "stats", "--data", "{}")]):
         folder = tmp_path / str(number)
         assert main(*(word.format(folder) for word in words)) == 0
@@ -140,17 +155,10 @@ def test_data_may_stand_before_or_after_the_command(main: Callable[..., int], tm
         assert os.environ["HARK_DATA"] == str(folder)
 
 
-def failing(error: BaseException) -> Callable[..., int]:
-    def handler(options: argparse.Namespace, screen: object) -> int:
-        raise error
-
-    return handler
-
-
 def test_a_bug_is_one_sentence_and_a_traceback_in_the_log(
-    main: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, data_dir: Path
+    main: Main, capsys: Shown, handled: Handled, data_dir: Path
 ) -> None:
-    monkeypatch.setattr("command_line.library.run_stats", failing(ZeroDivisionError("by nothing")))
+    handled(ZeroDivisionError("by nothing"))
     assert main("library", "stats", "--json") == 1
     shown = capsys.readouterr()
     error = json.loads(shown.out)["error"]
@@ -160,25 +168,23 @@ def test_a_bug_is_one_sentence_and_a_traceback_in_the_log(
 
 
 def test_a_bug_where_no_log_can_be_written(
-    main: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    main: Main, capsys: Shown, handled: Handled, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
-    monkeypatch.setattr("command_line.library.run_stats", failing(ZeroDivisionError("by nothing")))
-    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
-    assert main("library", "stats", "--data", str(blocked)) == 1
+    handled(ZeroDivisionError("by nothing"))
+    said = []
+    for temporary in (tmp_path, blocked):
+        monkeypatch.setattr("tempfile.tempdir", str(temporary))
+        assert main("library", "stats", "--data", str(blocked)) == 1
+        said.append(capsys.readouterr().err)
     (log,) = tmp_path.glob("hark-*.log")
-    assert log.name in capsys.readouterr().err and "ZeroDivisionError" in log.read_text()
-    monkeypatch.setattr("tempfile.gettempdir", lambda: str(blocked))
-    assert main("library", "stats", "--data", str(blocked)) == 1
-    assert "ZeroDivisionError: by nothing" in capsys.readouterr().err
+    assert log.name in said[0] and "ZeroDivisionError" in log.read_text()
+    assert "ZeroDivisionError: by nothing" in said[1]
 
 
-def test_a_missing_package(
-    main: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    error = ModuleNotFoundError("No module named 'torch'")
-    monkeypatch.setattr("command_line.library.run_stats", failing(error))
+def test_a_missing_package(main: Main, capsys: Shown, handled: Handled, monkeypatch: pytest.MonkeyPatch) -> None:
+    handled(ModuleNotFoundError("No module named 'torch'"))
     assert main("library", "stats", "--json") == 2
     assert "'torch'" in error_of(capsys.readouterr().out)["why"]
     monkeypatch.setitem(sys.modules, "rich.console", None)  # as where rich is not installed
@@ -186,11 +192,9 @@ def test_a_missing_package(
     assert "  What to do: ./hark installs" in capsys.readouterr().err
 
 
-def test_a_failure_that_can_be_fixed(
-    main: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_that_can_be_fixed(main: Main, capsys: Shown, handled: Handled) -> None:
     error = HarkError("It broke [here].", "It was old.", "Take a new one.")
-    monkeypatch.setattr("command_line.library.run_stats", failing(error))
+    handled(error)
     assert main("library", "stats") == 2
     shown = capsys.readouterr()
     assert shown.err.splitlines() == ["It broke [here].", "  Why: It was old.", "  What to do: Take a new one."]
@@ -198,9 +202,7 @@ def test_a_failure_that_can_be_fixed(
     assert json.loads(capsys.readouterr().out) == {"error": error.as_dict()}
 
 
-def test_what_a_library_prints_is_not_the_json(
-    main: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_library_prints_is_not_the_json(main: Main, capsys: Shown, handled: Handled) -> None:
     def noisy(options: argparse.Namespace, screen: object) -> int:
         print("downloading ...")
         import logging
@@ -211,7 +213,7 @@ def test_what_a_library_prints_is_not_the_json(
         screen.result({"fine": "ä"})  # type: ignore[attr-defined]
         return 0
 
-    monkeypatch.setattr("command_line.library.run_stats", noisy)
+    handled(noisy)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("warnings.filters", [("always", None, Warning, None, 0)])
         assert main("library", "stats", "--json") == 0
@@ -225,11 +227,6 @@ def test_what_a_library_prints_is_not_the_json(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted(tmp_path: Path, number: signal.Signals) -> None:
     with slow_training(tmp_path) as process:
-        assert process.stderr is not None
-        lines = []
-        while not lines or "it has begun" not in lines[-1]:
-            lines.append(process.stderr.readline())
-            assert lines[-1], "it ended early"
         process.send_signal(number)
         output, errors = process.communicate(timeout=30)
     assert process.returncode == 130
@@ -267,25 +264,20 @@ try:
 except KeyboardInterrupt:
     print("interrupted")
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    done = run_python(program)
     assert (done.stdout, done.stderr) == ("interrupted\n", "")
 
 
-def test_an_interrupt_that_an_import_tells_of_is_no_bug(
-    main: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_that_an_import_tells_of_is_no_bug(main: Main, capsys: Shown, handled: Handled) -> None:
     error = ImportError("initialization failed")  # pybind11's words, whatever interrupted it
     error.__cause__ = KeyboardInterrupt()
-    monkeypatch.setattr("command_line.library.run_stats", failing(error))
-    assert main("library", "stats") == application.INTERRUPTED
+    handled(error)
+    assert main("library", "stats") == application.INTERRUPTED == 130
     assert "stopped; run the same command again" in capsys.readouterr().err
 
 
 def test_under_nohup_a_closed_terminal_stops_nothing(tmp_path: Path) -> None:
     with slow_training(tmp_path, "SIG_IGN") as process:
-        assert process.stderr is not None
-        while "it has begun" not in process.stderr.readline():
-            pass
         process.send_signal(signal.SIGHUP)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(timeout=1)
@@ -296,9 +288,6 @@ def test_under_nohup_a_closed_terminal_stops_nothing(tmp_path: Path) -> None:
 
 def test_a_second_interrupt_changes_nothing(tmp_path: Path) -> None:
     with slow_training(tmp_path) as process:
-        assert process.stderr is not None
-        while "it has begun" not in process.stderr.readline():
-            pass
         for _ in range(20):
             process.send_signal(signal.SIGINT)
             time.sleep(0.005)
@@ -329,11 +318,8 @@ def test_a_terminal_without_utf_8(tmp_path: Path) -> None:
 
 
 def test_without_a_command_at_a_terminal_it_asks(tmp_path: Path) -> None:
-    script = tmp_path / "slow.py"
-    script.write_text(SLOW_TRAINING.replace("time.sleep(100)", "raise KeyboardInterrupt"))
-    command = [sys.executable, str(script), "SIG_DFL", str(REPOSITORY)]
     answers = ["🦜\n", "purple submarine\n", "huge\n", "quick\n", "y\n"]
-    _, said = at_terminal(command, {"HARK_DATA": str(tmp_path / "data")}, answers)
+    _, said = at_terminal(brief_command(tmp_path), {"HARK_DATA": str(tmp_path / "data")}, answers)
     assert "cannot be pronounced" in said, "what cannot be a keyphrase is explained, and asked for again"
     assert "Good length" in said and "Plan for purple submarine" in said
     assert "it has begun, purple submarine, quick" in said, "the effort is asked for too"
@@ -344,9 +330,3 @@ def test_ctrl_c_at_the_question(tmp_path: Path) -> None:
     command = [sys.executable, str(REPOSITORY / "main.py")]
     _, said = at_terminal(command, {"HARK_DATA": str(tmp_path / "data")}, ["\x04"])
     assert "stopped" in said and "Traceback" not in said
-
-
-def test_main_returns_what_the_handler_returns(main: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("command_line.library.run_check", lambda options, screen: 2)
-    assert main("library", "check") == 2
-    assert application.INTERRUPTED == 130

@@ -13,7 +13,7 @@ import pytest
 from core.data_folder import REPOSITORY
 from core.errors import HarkError
 from core.events import silent_reporter
-from tests.support.command_line_samples import Run, as_json, assert_fixable, error_of
+from tests.support.command_line_samples import Main, Run, Shown, as_json, assert_fixable, error_of
 
 
 def test_the_accounts_of_a_portal_come_back(hark: Run, tmp_path: Path) -> None:
@@ -38,9 +38,7 @@ def test_the_accounts_of_a_portal_come_back(hark: Run, tmp_path: Path) -> None:
     assert (Path(replaced["before"]) / "portal" / "portal.sqlite3").is_file()
 
 
-def test_errors_are_three_sentences(
-    main: Callable[..., int], capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_errors_are_three_sentences(main: Main, capsys: Shown, tmp_path: Path) -> None:
     for words in (("backup", "hark.zip"), ("backup", "hark.zip", "--check"), ("restore", "hark.zip")):
         assert main(*words, "--json", "--data", str(tmp_path / "none")) == 2
         error_of(capsys.readouterr().out)
@@ -48,11 +46,11 @@ def test_errors_are_three_sentences(
 
 
 def test_serve_and_restore_keep_each_other_out(
-    main: Callable[..., int],
-    capsys: pytest.CaptureFixture[str],
+    main: Main,
+    capsys: Shown,
     data_dir: Path,
     tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
+    before_the_portal: list[Callable[[], None]],
 ) -> None:
     from core.lock import held
     from pipeline.backup import SERVING_LOCK, restore
@@ -63,13 +61,12 @@ def test_serve_and_restore_keep_each_other_out(
     as_json(main, capsys, "backup", str(folder / "hark.zip"))
     while_serving: list[str] = []
 
-    def ready() -> None:
+    def while_it_starts() -> None:
         with pytest.raises(HarkError) as refused:
             restore(folder / "hark.zip", data_dir, silent_reporter(), replace=True)
         while_serving.append(refused.value.what)
-        raise HarkError("No further.", "This test ends here.", "Nothing.")
 
-    monkeypatch.setattr("command_line.serve.ready", ready)
+    before_the_portal.append(while_it_starts)
     said = as_json(main, capsys, "serve", "--port", "18765", code=2)
     assert said["error"]["what"] == "No further." and while_serving == ["The portal is running on that data folder."]
     with held(data_dir / SERVING_LOCK, lambda process: HarkError(process, "", "")):  # as restore has it

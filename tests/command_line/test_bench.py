@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,7 @@ import pytest
 
 from benchmark import commit, wakeword, wakeword_summary
 from command_line import bench
-from tests.support.command_line_samples import as_json, error_of
-
-Main = Callable[..., int]
-Shown = pytest.CaptureFixture[str]
+from tests.support.command_line_samples import Main, Shown, as_json, error_of
 
 
 def test_bench_says_what_was_measured_where(main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,19 +41,19 @@ def test_figures_without_a_table_are_listed(main: Main, capsys: Shown) -> None:
     assert "1,234,567" in capsys.readouterr().out
 
 
-def test_what_the_lab_measures_is_asked_of_the_lab(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[list[str]] = []
-
-    def call(command: list[str], env: dict[str, str]) -> int:
-        assert str(bench.REPOSITORY) in env["PYTHONPATH"].split(os.pathsep)
-        asked.append(command[1:])
-        return 7
-
-    monkeypatch.setattr(bench.subprocess, "call", call)
-    assert main("bench", "confusables", "a b.zip", "--anchors", "9", "--json") == 7
-    assert asked == [["-m", "lab", "confusables", "a b.zip", "--anchors", "9", "--json"]]
-    assert main("bench", "mining", "--phrase", "the sea") == 7
-    assert asked[1] == ["-m", "lab", "mining", "--phrase", "the sea"]
+@pytest.mark.parametrize(
+    "words", [["confusables", "a b.zip", "--anchors", "9", "--json"], ["mining", "--phrase", "the sea"]]
+)
+def test_what_the_lab_measures_is_asked_of_the_lab(
+    main: Main, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]
+) -> None:
+    (tmp_path / "lab.py").write_text(
+        "import json, os, sys\njson.dump([sys.argv[1:], os.environ['PYTHONPATH']], open('asked', 'w'))\nsys.exit(7)\n"
+    )
+    monkeypatch.chdir(tmp_path)  # where Python looks for it first
+    assert main("bench", *words) == 7
+    asked, places = json.loads((tmp_path / "asked").read_text())
+    assert asked == words and str(bench.REPOSITORY) in places.split(os.pathsep)
 
 
 def test_without_the_lab_it_is_explained(

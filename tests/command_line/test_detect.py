@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.support.command_line_samples import REPOSITORY, babble, error_of
-
-Main = Callable[..., int]
-Shown = pytest.CaptureFixture[str]
+from tests.support.command_line_samples import REPOSITORY, Main, Shown, babble, error_of
 
 
 def detect(main: Main, capsys: Shown, *arguments: str) -> tuple[int, dict[str, Any]]:
@@ -114,7 +109,6 @@ print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
 def test_memory_does_not_grow_with_the_length(bundle: Path, tmp_path: Path) -> None:
     """20 minutes of 44.1 kHz stereo (212 MB of samples) need no more memory than one, so 3 hours do not either."""
-    assert resource.getpagesize() > 0
     peaks = {}
     for minutes in (1, 20):
         path = tmp_path / f"{minutes}.wav"
@@ -123,12 +117,8 @@ def test_memory_does_not_grow_with_the_length(bundle: Path, tmp_path: Path) -> N
             for _ in range(minutes):
                 target.write(minute)
         command = [sys.executable, str(REPOSITORY / "main.py"), "detect", str(bundle), str(path), "--scores", "--json"]
-        done = subprocess.run(
-            [sys.executable, "-c", PEAK, *command],
-            env={**os.environ, "HARK_DATA": str(tmp_path)},
-            capture_output=True,
-            text=True,
-        )
+        environment = {**os.environ, "HARK_DATA": str(tmp_path)}
+        done = subprocess.run([sys.executable, "-c", PEAK, *command], env=environment, capture_output=True, text=True)
         code, peak = done.stdout.split()
         assert code == "0", done.stderr
         peaks[minutes] = int(peak) / 1024

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,7 @@ import pytest
 from command_line.doctor import _confinement, pinned
 from core.confined import not_held
 from core.data_folder import REPOSITORY
-
-Main = Callable[..., int]
-Shown = pytest.CaptureFixture[str]
+from tests.support.command_line_samples import Main, Shown
 
 
 def test_doctor(main: Main, capsys: Shown, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,7 @@ from pathlib import Path
 import pytest
 
 from command_line.doctor import _recording_tools
-from tests.support.command_line_samples import as_json, error_of
-
-Main = Callable[..., int]
-Shown = pytest.CaptureFixture[str]
+from tests.support.command_line_samples import Main, Shown, as_json, error_of
 
 
 def test_voices_and_engines(main: Main, capsys: Shown) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,10 @@ import pytest
 
 from core.audio_file import SAMPLE_RATE, write_audio
 from model.metrics import poisson_interval, wilson_interval
-from tests.support.command_line_samples import as_json, error_of
+from tests.support.command_line_samples import Main, Shown, as_json, error_of
 from tests.support.sounds import tone
 from tests.support.wakeword_samples import tone_bundle
 
-Main = Callable[..., int]
-Shown = pytest.CaptureFixture[str]
 THRESHOLDS = [{"fa_per_day": 12.0, "threshold": 0.5}, {"fa_per_day": 2.0, "threshold": 0.95}]
 
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from tests.support.command_line_samples import as_json, babble, error_of
-
-Main = Callable[..., int]
-Shown = pytest.CaptureFixture[str]
+from tests.support.command_line_samples import Main, Shown, as_json, babble, error_of
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import re
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +16,9 @@ from core.data_folder import REPOSITORY
 from db.db_api import Library
 from model.encoder_backbone import encoder_path
 from model.shipped_weights import save_weights, shipped_recognizer
-from tests.support.command_line_samples import as_json, error_of
+from tests.support.command_line_samples import Main, Shown, as_json, error_of
 from tests.support.spoken_words import by_espeak
 
-Main = Callable[..., int]
-Shown = pytest.CaptureFixture[str]
 SENTENCE = "please open the big window before seven"
 
 
@@ -74,14 +70,19 @@ def test_the_method_is_chosen(main: Main, capsys: Shown, spoken: Path, data_dir:
     assert main("mine", "big window", "--method", "guess") == 2
 
 
-def test_cuts_are_played(main: Main, capsys: Shown, spoken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuts_are_played(
+    main: Main, capsys: Shown, spoken: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     assert main("library", "import", str(spoken)) == 0
-    played: list[list[str]] = []
-    monkeypatch.setattr("command_line.mine.shutil.which", lambda name: f"/usr/bin/{name}" if name == "play" else None)
-    monkeypatch.setattr(subprocess, "run", lambda words, **more: played.append(words))
+    program, played = tmp_path / "programs" / "play", tmp_path / "played"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >>{played}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
     assert main("mine", "window", "--play") == 0
-    assert len(played) == 1 and played[0][0] == "play" and played[0][-1].endswith(".flac")
-    monkeypatch.setattr("command_line.mine.shutil.which", lambda name: None)
+    (line,) = played.read_text().splitlines()
+    assert line.startswith("-q ") and line.endswith(".flac")
+    program.unlink()
     assert main("mine", "window", "--play") == 2
     assert "--export" in capsys.readouterr().err
 
@@ -172,13 +173,7 @@ def test_the_librarys_people_become_voices(main: Main, capsys: Shown, spoken: Pa
         ["asr", "align", "{wav}", "he asked nobody for food on his ship although nothing was left"],
         ["asr", "align", "{wav}", "привет"],
         ["asr", "align", "{wav}", "hello", "--weights", "nowhere"],
-        [
-            "asr",
-            "recognize",
-            "{wav}",
-            "--weights",
-            str(REPOSITORY / "model" / "shipped" / "backbone-standard.safetensors"),
-        ],
+        ["asr", "recognize", "{wav}", "--weights", str(REPOSITORY / "model/shipped/backbone-standard.safetensors")],
         ["asr", "train", "{wav}", "--batch_size", "0"],
         ["asr", "train", "{wav}", "--epochs", "-1"],
         ["asr", "train", "{wav}", "--subset", "1.5"],

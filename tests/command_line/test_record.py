@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import builtins
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -19,9 +18,8 @@ from command_line.options import Parser, UsageError
 from core.audio_file import write_audio
 from core.errors import HarkError
 from db.db_api import Library
+from tests.support.command_line_samples import Shown
 from tests.support.untrained_bundle import keyword_hmm_bundle, spoken
-
-Shown = pytest.CaptureFixture[str]
 
 
 def parsed(*arguments: str) -> argparse.Namespace:
@@ -108,14 +106,7 @@ def test_what_cannot_be_done_is_explained(
 def test_without_sounddevice_the_way_to_it_is_shown(
     record: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *more: Any) -> Any:
-        if name == "sounddevice":
-            raise ImportError("No module named 'sounddevice'")
-        return real(name, *more)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "sounddevice", None)  # as where it is not installed
     with pytest.raises(HarkError) as raised:
         record("smart mirror")
     assert "sounddevice" in raised.value.what_to_do and "--from" in raised.value.what_to_do

@@ -13,29 +13,24 @@ from command_line import release
 from core.errors import HarkError
 
 
-def repository(folder: Path, changelog: str) -> Path:
-    (folder / "pyproject.toml").write_text('[project]\nname = "hark"\nversion = "0.2.0"\n')
-    (folder / "CHANGELOG.md").write_text(changelog)
-    for command in (
-        ["init", "-q"],
-        ["add", "."],
-        ["-c", "user.name=x", "-c", "user.email=x@y", "commit", "-qm", "all"],
-    ):
-        subprocess.run(["git", *command], cwd=folder, check=True)
-    return folder
+def test_only_what_is_committed_and_in_the_changelog_is_released(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def commit(changelog: str) -> None:
+        (tmp_path / "CHANGELOG.md").write_text(changelog)
+        as_somebody = ["-c", "user.name=x", "-c", "user.email=x@y"]
+        for words in (["init", "-q"], ["add", "."], [*as_somebody, "commit", "-qm", "all"]):
+            subprocess.run(["git", *words], cwd=tmp_path, check=True)
 
-
-def test_what_differs_from_the_last_commit_is_not_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(release, "REPOSITORY", repository(tmp_path, "## 0.2.0, 2026-11-26\n"))
+    monkeypatch.setattr(release, "REPOSITORY", tmp_path)
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "hark"\nversion = "0.2.0"\n')
+    commit("## 0.1.0\n")
+    with pytest.raises(HarkError, match="not in the changelog"):
+        release._version()
+    commit("## 0.2.0, 2026-11-26\n")
     assert release._version() == "0.2.0"
     (tmp_path / "CHANGELOG.md").write_text("## 0.2.0, later\n")
     with pytest.raises(HarkError, match="nothing to release"):
-        release._version()
-
-
-def test_nor_is_what_the_changelog_does_not_tell_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(release, "REPOSITORY", repository(tmp_path, "## 0.1.0\n"))
-    with pytest.raises(HarkError, match="not in the changelog"):
         release._version()
 
 

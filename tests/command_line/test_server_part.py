@@ -7,7 +7,6 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -15,18 +14,9 @@ from command_line import serve as serving
 from command_line import server_part
 from command_line.server_part import Part
 from core.errors import HarkError
+from tests.support.command_line_samples import Notes
 
 LASTING = [sys.executable, "-c", "import time; time.sleep(60)"]
-
-
-class Notes:
-    """A screen that records messages."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.said.append(text)
 
 
 @pytest.fixture
@@ -58,7 +48,7 @@ def test_a_web_server_that_was_up_is_started_again_however_often_it_ends(web: Pa
     assert "started again in" in notes.said[2] and web._wait_s == pytest.approx(0.8)  # longer from time to time
 
 
-def test_one_that_never_came_up_ends_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_never_came_up_ends_serve() -> None:
     part = Part(serving.WEB, [sys.executable, "-c", "raise SystemExit(3)"])
     with pytest.raises(HarkError, match="ended with code 3"):
         look_for(10.0, part, Notes())
@@ -72,12 +62,18 @@ def test_workers_that_end_at_once_do_not_end_serve() -> None:
     part.kill()
 
 
-def test_the_web_server_may_have_fewer_connections_than_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = {"now": (256, 4096)}
-    monkeypatch.setattr(resource, "getrlimit", lambda _what: limits["now"])
-    monkeypatch.setattr(resource, "setrlimit", lambda _what, new: limits.update(now=new))
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The limits of open files, soft and hard; the last are in force."""
+    given = [(256, 4096)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _what: given[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _what, new: given.append(new))
+    return given
+
+
+def test_the_web_server_may_have_fewer_connections_than_files(limits: list[tuple[int, int]]) -> None:
     files = serving._raise_file_limit()
-    assert limits["now"] == (4096, 4096) and files == 4096
+    assert limits[-1] == (4096, 4096) and files == 4096
     command = serving._web(argparse.Namespace(host="127.0.0.1", port=1), files)
     assert command[command.index("--limit-concurrency") + 1] == "2048"
     assert command[command.index("--backlog") + 1] == "256"  # of which each takes a file before the limit is looked at
@@ -86,9 +82,7 @@ def test_the_web_server_may_have_fewer_connections_than_files(monkeypatch: pytes
 
 
 @pytest.mark.parametrize(("hard", "files"), [(resource.RLIM_INFINITY, 65_536), (1_048_576, 65_536), (1024, 1024)])
-def test_files_are_raised_as_far_as_they_may_be(monkeypatch: pytest.MonkeyPatch, hard: int, files: int) -> None:
-    new: list[Any] = []
-    monkeypatch.setattr(resource, "getrlimit", lambda _what: (1024, hard))
-    monkeypatch.setattr(resource, "setrlimit", lambda _what, limits: new.append(limits))
+def test_files_are_raised_as_far_as_they_may_be(limits: list[tuple[int, int]], hard: int, files: int) -> None:
+    limits[:] = [(1024, hard)]
     assert serving._raise_file_limit() == files
-    assert new == ([(files, hard)] if files > 1024 else [])
+    assert limits[1:] == ([(files, hard)] if files > 1024 else [])

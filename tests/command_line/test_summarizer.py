@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline.recordings.transcript import Segment, Transcript, save_transcript
-from tests.support.command_line_samples import as_json, error_of
-
-Main = Callable[..., int]
-Shown = pytest.CaptureFixture[str]
+from tests.support.command_line_samples import Main, Shown, as_json, error_of
 
 TEXT = """We moved to bigger servers, and the load test handled ten thousand visitors.
 The lawyers asked for the privacy policy twice. I'll write the policy by Friday.

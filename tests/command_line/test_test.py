@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,7 @@ import pytest
 
 from command_line import test as testing
 from tests.support import slow_tests
-from tests.support.command_line_samples import Run
-
-Main = Callable[..., int]
-Shown = pytest.CaptureFixture[str]
+from tests.support.command_line_samples import Main, Run, Shown
 
 
 def test_pytest_runs_the_tests(hark: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,6 +29,26 @@ def test_pytest_runs_the_tests(hark: Run, tmp_path: Path, monkeypatch: pytest.Mo
     assert hark("test", str(tmp_path / "test_sample.py"), *options).returncode == 1
 
 
+@pytest.fixture
+def ends_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[list[str]]]:
+    """Let pytest end with a code; return the commands that start it."""
+
+    def end(code: int) -> list[list[str]]:
+        begun: list[list[str]] = []
+
+        class Pytest:
+            def __init__(self, command: list[str], **options: Any) -> None:
+                begun.append(command)
+
+            def wait(self) -> int:
+                return code
+
+        monkeypatch.setattr(testing.subprocess, "Popen", Pytest)
+        return begun
+
+    return end
+
+
 @pytest.mark.parametrize(
     ("asked", "left_out"),
     [
@@ -45,18 +63,9 @@ def test_pytest_runs_the_tests(hark: Run, tmp_path: Path, monkeypatch: pytest.Mo
     ],
 )
 def test_slow_tests_run_only_where_they_are_asked_for(
-    main: Main, monkeypatch: pytest.MonkeyPatch, asked: tuple[str, ...], left_out: bool
+    main: Main, ends_with: Callable[[int], list[list[str]]], asked: tuple[str, ...], left_out: bool
 ) -> None:
-    begun: list[list[str]] = []
-
-    class Pytest:
-        def __init__(self, command: list[str], **options: Any) -> None:
-            begun.append(command)
-
-        def wait(self) -> int:
-            return 0
-
-    monkeypatch.setattr(testing.subprocess, "Popen", Pytest)
+    begun = ends_with(0)
     assert main("test", *asked) == 0
     assert begun[0][len(begun[0]) - len(asked) :] == list(asked)
     assert ("not slow" in begun[0]) == left_out
@@ -70,15 +79,13 @@ def test_the_list_of_slow_tests() -> None:
     assert not gone
 
 
-def test_a_measured_run_changes_the_lines_of_its_own_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_measured_run_changes_the_lines_of_its_own_tests(tmp_path: Path) -> None:
     names = ("quicker", "slower", "new", "quick", "skipped", "elsewhere")
     (tmp_path / "test_a.py").write_text("".join(f"def test_{name}(): ...\n" for name in names))
     (tmp_path / "slow.txt").write_text(
         "".join(f"test_a.py::test_{name} 3\n" for name in ("quicker", "slower", "skipped", "elsewhere", "gone"))
     )
-    monkeypatch.setattr(slow_tests, "LIST", tmp_path / "slow.txt")
-    monkeypatch.setattr(slow_tests, "TESTS", tmp_path)
-    plugin = slow_tests.Measuring()
+    plugin = slow_tests.Measuring(tmp_path)
     for name, when, seconds, outcome in (
         ("quicker", "call", 1.4, "passed"),
         ("slower[a b]", "setup", 4.0, "passed"), ("slower[a b]", "call", 5.0, "failed"),
@@ -107,12 +114,12 @@ def test_journeys_are_listed_and_part_of_every_run() -> None:
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 5])
-def test_the_exit_code_is_pytests(main: Main, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    monkeypatch.setattr(testing, "_pytest", lambda arguments: code)
+def test_the_exit_code_is_pytests(main: Main, ends_with: Callable[[int], list[list[str]]], code: int) -> None:
+    ends_with(code)
     assert main("test", "-k", "some") == code
 
 
 def test_without_pytest(main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "pytest", None)  # as where it is not installed
     assert main("test") == 2
     assert "pytest is not installed" in capsys.readouterr().err

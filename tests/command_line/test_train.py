@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shutil
@@ -22,12 +21,9 @@ from db.records import NewClip
 from pipeline.training.planning.config import RunConfig, job_folder, size_for
 from pipeline.training.planning.plan import save_plan
 from pipeline.training.run import plan_run
-from tests.support.command_line_samples import REPOSITORY, Run, assert_fixable, error_of
+from tests.support.command_line_samples import Main, Run, Shown, assert_fixable, error_of
 from tests.support.mounting import mount
-from tests.support.terminal import SLOW_TRAINING, at_terminal
-
-Main = Callable[..., int]
-Shown = pytest.CaptureFixture[str]
+from tests.support.terminal import SLOW_TRAINING, at_terminal, brief_command, slow_command
 
 INTERVAL = {"value": 0.031, "low": 0.015, "high": 0.06}
 
@@ -80,25 +76,16 @@ def test_train_as_json(main: Main, capsys: Shown, trained: list[tuple[RunConfig,
 def test_every_option_reaches_the_run(
     main: Main, trained: list[tuple[RunConfig, bool]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: True if name == "tensorboard" else find(name))
+    monkeypatch.setitem(sys.modules, "tensorboard", pytest)  # it seems to be installed
     options = (
         "--effort quick --seed 7 --size standard --from-scratch --no-mining --engines espeak,flite --hold-out flite"
+        " --mining-method ctc-segmentation"
     )
-    options += " --mining-method ctc-segmentation"
     assert main("train", "hey", "compass", *options.split(), "--language", "EN_gb", "--tensorboard", "--json") == 0
     expected = RunConfig(
-        "hey compass",
-        "en-gb",
-        "quick",
-        7,
-        "standard",
-        mining=False,
-        mining_method="ctc-segmentation",
-        from_scratch=True,
-        engines=("espeak", "flite"),
-        hold_out="flite",
-    )
+        "hey compass", "en-gb", "quick", 7, "standard", mining=False, mining_method="ctc-segmentation",
+        from_scratch=True, engines=("espeak", "flite"), hold_out="flite",
+    )  # fmt: skip
     assert trained == [(expected, True)]
 
 
@@ -111,14 +98,7 @@ def test_where_it_shall_run_is_answered(
         for name in ("model.onnx", "detect.py", "openwakeword/hey_compass.tflite"):
             archive.writestr(name, "")
         archive.writestr("report.json", json.dumps({"model": {"kind": "encoder"}}))
-    wish = (
-        "train",
-        "hey compass",
-        "--no-download",
-        *("--for", "pi"),
-        *("--for", "esphome"),
-        *("--for", "openwakeword"),
-    )
+    wish = ("train", "hey compass", "--no-download", *["--for", "pi", "--for", "esphome", "--for", "openwakeword"])
     assert main(*wish) == 0
     shown = capsys.readouterr().out
     assert trained[-1][0].devices == ("esphome", "openwakeword"), "the others take the run's own detector"
@@ -162,7 +142,7 @@ def test_missing_neural_voices_are_installed_first_unless_opted_out(
 
 
 def test_curves_need_tensorboard(main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)  # as where it is not installed
     assert main("train", "hey compass", "--tensorboard", "--json") == 2
     assert "pip install tensorboard" in error_of(capsys.readouterr().out)["what_to_do"]
 
@@ -266,21 +246,9 @@ def test_advise(main: Main, capsys: Shown) -> None:
     assert "It is" in said and "[" in said and "→" in said
 
 
-def test_a_failure_of_the_run_is_shown(main: Main, capsys: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run_training(*arguments: Any, **options: Any) -> dict[str, Any]:
-        raise HarkError("The disk is full.", "There is no space.", "Free some.")
-
-    monkeypatch.setattr("pipeline.training.run.run_training", run_training)
-    assert main("train", "hey compass", "--json") == 2
-    assert error_of(capsys.readouterr().out)["what"] == "The disk is full."
-
-
 def test_a_long_run_is_asked_for_at_a_terminal(tmp_path: Path) -> None:
-    script = tmp_path / "slow.py"
-    script.write_text(SLOW_TRAINING.replace("time.sleep(100)", "raise KeyboardInterrupt"))
-
     def at(answers: list[str], *words: str) -> tuple[int, str]:
-        command = [sys.executable, str(script), "SIG_DFL", str(REPOSITORY), "train", "hey compass", *words]
+        command = [*brief_command(tmp_path), "train", "hey compass", *words]
         return at_terminal(command, {"HARK_DATA": str(tmp_path / "data")}, answers)
 
     code, said = at(["n\n"])
@@ -296,32 +264,19 @@ def test_a_long_run_is_asked_for_at_a_terminal(tmp_path: Path) -> None:
 
 
 def test_a_short_run_is_not_asked_for(tmp_path: Path) -> None:
-    script = tmp_path / "slow.py"
-    script.write_text(
-        SLOW_TRAINING.replace("time.sleep(100)", "raise KeyboardInterrupt").replace("RUN_S = 0", "RUN_S = 1e9")
-    )
-    command = [sys.executable, str(script), "SIG_DFL", str(REPOSITORY), "train", "hey compass"]
+    script = SLOW_TRAINING.replace("time.sleep(100)", "raise KeyboardInterrupt").replace("RUN_S = 0", "RUN_S = 1e9")
+    command = [*slow_command(tmp_path, script), "train", "hey compass"]
     _, said = at_terminal(command, {"HARK_DATA": str(tmp_path / "data")}, [])
     assert "it has begun" in said and "Train now?" not in said
 
 
-def test_a_download_is_asked_for(
-    main: Main, capsys: Shown, trained: list[tuple[RunConfig, bool]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The question names its size, before it begins."""
-    monkeypatch.setattr("pipeline.engine_setup.voices_to_install", lambda config: {"piper": 95, "hibari": 55})
-    monkeypatch.setattr("command_line.train._at_terminal", lambda: True)
-    monkeypatch.setattr("rich.console.Console.is_terminal", True)
-    asked: list[str] = []
-
-    def answer(console: object, prompt: object = "", **more: object) -> str:
-        asked.append(str(prompt))
-        return "n"
-
-    monkeypatch.setattr("rich.console.Console.input", answer)
-    assert main("train", "hey compass", "--effort", "quick", "--engines", "espeak") == 130
-    assert "150 MB of neural voices to download, once" in asked[0] and not trained
-    assert "Installing" not in capsys.readouterr().err
+def test_a_download_is_asked_for(tmp_path: Path) -> None:
+    environment = {
+        "HARK_DATA": str(tmp_path / "data"), "HARK_ENGINES_ENV": str(tmp_path / "engines"), "HARK_NO_DOWNLOAD": ""
+    }  # fmt: skip
+    code, said = at_terminal([*brief_command(tmp_path), "train", "hey compass"], environment, ["n\n"])
+    assert code == 130 and "230 MB of neural voices to download, once" in flat(said)
+    assert "Installing" not in said and "it has begun" not in said
 
 
 def flat(said: str) -> str:

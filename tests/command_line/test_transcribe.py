@@ -14,8 +14,8 @@ from command_line.console import Screen
 from command_line.options import Parser, UsageError
 from core.audio_file import write_audio
 from core.errors import HarkError
-from pipeline.recordings.transcription import registry
-from tests.support.scripted_engine import Scripted
+from tests.support.command_line_samples import Shown
+from tests.support.scripted_engine import Scripted, use_engines
 from tests.support.untrained_bundle import spoken
 
 TEXT = "the weather will be nice tomorrow"
@@ -25,8 +25,7 @@ TEXT = "the weather will be nice tomorrow"
 def engine(monkeypatch: pytest.MonkeyPatch, data_dir: Path, tmp_path: Path) -> Scripted:
     """The only engine; the command runs in an empty folder."""
     double = Scripted()
-    monkeypatch.setattr(registry, "_engines", lambda: {"scripted": double})
-    monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
+    use_engines(monkeypatch, double)
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -45,7 +44,7 @@ def run(*words: str) -> int:
         return options.handler(options, screen)
 
 
-def test_text_and_captions_on_stdout(engine: Scripted, data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_and_captions_on_stdout(engine: Scripted, data_dir: Path, capsys: Shown) -> None:
     write_audio(Path("talk.wav"), spoken(TEXT))
     assert run("talk.wav") == 0
     shown = capsys.readouterr()
@@ -55,7 +54,7 @@ def test_text_and_captions_on_stdout(engine: Scripted, data_dir: Path, capsys: p
     assert not list((data_dir / "transcripts").glob("*"))  # nothing is left over
 
 
-def test_json_is_one_object_with_the_transcript(engine: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_is_one_object_with_the_transcript(engine: Scripted, capsys: Shown) -> None:
     write_audio(Path("talk.wav"), spoken(TEXT))
     assert run("talk.wav", "missing.wav", "--json", "--language", "de") == 2
     content = json.loads(capsys.readouterr().out)
@@ -65,15 +64,18 @@ def test_json_is_one_object_with_the_transcript(engine: Scripted, capsys: pytest
     assert content["errors"][0]["file"] == "missing.wav" and content["error"]["what_to_do"]
 
 
-def test_several_files_are_written(engine: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_files_are_written_and_nothing_is_written_over(engine: Scripted, capsys: Shown) -> None:
     for name in ("one.wav", "two.wav"):
         write_audio(Path(name), spoken(TEXT))
-    assert run("one.wav", "two.wav", "--format", "vtt") == 0
-    assert capsys.readouterr().out.split() == ["one.vtt", "two.vtt"]
-    assert Path("two.vtt").read_text().startswith("WEBVTT")
+    Path("one-2.vtt").write_text("of somebody else")
+    for written in (["one.vtt", "two.vtt"], ["one-3.vtt", "two-2.vtt"]):
+        assert run("one.wav", "two.wav", "--format", "vtt") == 0
+        assert capsys.readouterr().out.split() == written
+    assert Path("two-2.vtt").read_text().startswith("WEBVTT")
+    assert Path("one-2.vtt").read_text() == "of somebody else"
 
 
-def test_silence_says_that_nothing_was_spoken(engine: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
+def test_silence_says_that_nothing_was_spoken(engine: Scripted, capsys: Shown) -> None:
     write_audio(Path("silence.wav"), np.zeros(32_000, np.float32))
     assert run("silence.wav") == 0
     shown = capsys.readouterr()
@@ -96,11 +98,3 @@ def test_what_is_refused(engine: Scripted) -> None:
     for words in (["--speakers", "-1"], ["--speakers", "99"], ["--speakers", "two"], ["--format", "pdf"]):
         with pytest.raises(UsageError):
             parsed("talk.wav", *words)
-
-
-def test_nothing_is_written_over(tmp_path: Path) -> None:
-    target = tmp_path / "talk.srt"
-    assert transcribing._free(target) == target
-    target.write_text("of somebody else")
-    (tmp_path / "talk-2.srt").write_text("too")
-    assert transcribing._free(target) == tmp_path / "talk-3.srt"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ from command_line.console import Screen
 from command_line.options import Parser
 from core.audio_file import write_audio
 from core.errors import HarkError
-from pipeline.recordings.transcription import registry
-from tests.support.scripted_engine import Scripted
+from tests.support.command_line_samples import Shown
+from tests.support.scripted_engine import Scripted, use_engines
 from tests.support.untrained_bundle import spoken
 
 TEXT = "the weather will be nice tomorrow"
@@ -24,13 +25,20 @@ class Stopped(KeyboardInterrupt):
     """Ctrl-C."""
 
 
+Meanwhile = list[Callable[[], None]]
+
+
 @pytest.fixture
-def folder(monkeypatch: pytest.MonkeyPatch, data_dir: Path, tmp_path: Path) -> Path:
+def meanwhile() -> Meanwhile:
+    """What happens while the command waits."""
+    return []
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch, data_dir: Path, tmp_path: Path, meanwhile: Meanwhile) -> Path:
     """The watched folder; waiting takes no time."""
-    engine = Scripted()
-    monkeypatch.setattr(registry, "_engines", lambda: {"scripted": engine})
-    monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")
-    monkeypatch.setattr(watching.time, "sleep", lambda seconds: None)
+    use_engines(monkeypatch, Scripted())
+    monkeypatch.setattr(watching.time, "sleep", lambda seconds: [happen() for happen in meanwhile])
     made = tmp_path / "inbox"
     made.mkdir()
     return made
@@ -44,7 +52,7 @@ def run(folder: Path, *words: str) -> int:
         return options.handler(options, screen)
 
 
-def test_transcripts_lie_beside_the_recordings_and_stay(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_transcripts_lie_beside_the_recordings_and_stay(folder: Path, capsys: Shown) -> None:
     write_audio(folder / "talk.wav", spoken(TEXT))
     (folder / "talk.doc").write_text("no recording")
     (folder / ".hidden.wav").write_text("no recording")
@@ -59,9 +67,7 @@ def test_transcripts_lie_beside_the_recordings_and_stay(folder: Path, capsys: py
     assert "00:00:0" in (folder / "talk.wav.srt").read_text()
 
 
-def test_links_are_skipped_and_names_steer_no_terminal(
-    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_links_are_skipped_and_names_steer_no_terminal(folder: Path, capsys: Shown, tmp_path: Path) -> None:
     write_audio(tmp_path / "private.wav", spoken(TEXT))
     (folder / "link.wav").symlink_to(tmp_path / "private.wav")
     write_audio(folder / "a\x1b]0;title\x07.wav", spoken(TEXT))
@@ -72,14 +78,14 @@ def test_links_are_skipped_and_names_steer_no_terminal(
     assert "\x1b" not in said.out + said.err and "\\x1b]0;title" in said.out
 
 
-def test_a_file_that_is_still_written_is_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_still_written_is_waited_for(folder: Path, meanwhile: Meanwhile) -> None:
     write_audio(folder / "whole.wav", spoken(TEXT))
     content = (folder / "whole.wav").read_bytes()
     (folder / "whole.wav").unlink()
     growing = folder / "growing.wav"
     looks: list[int] = []
 
-    def pass_time(seconds: float) -> None:
+    def pass_time() -> None:
         looks.append(len(looks))
         part = len(content) * min(len(looks), 4) // 4
         if growing.stat().st_size < part:
@@ -87,18 +93,16 @@ def test_a_file_that_is_still_written_is_waited_for(folder: Path, monkeypatch: p
             growing.write_bytes(content[:part])
 
     growing.write_bytes(content[:10])
-    monkeypatch.setattr(watching.time, "sleep", pass_time)
+    meanwhile.append(pass_time)
     assert run(folder, "--once") == 0
     assert len(looks) == 5 and "piece 1" in (folder / "growing.wav.txt").read_text()
 
 
-def test_a_failure_is_reported_once_and_stops_nothing(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_failure_is_reported_once_and_stops_nothing(folder: Path, meanwhile: Meanwhile, capsys: Shown) -> None:
     (folder / "a broken.wav").write_bytes(b"no sound at all")
     looks: list[int] = []
 
-    def pass_time(seconds: float) -> None:
+    def pass_time() -> None:
         looks.append(len(looks))
         if len(looks) == 3:
             write_audio(folder / "later.wav", spoken(TEXT))
@@ -108,7 +112,7 @@ def test_a_failure_is_reported_once_and_stops_nothing(
         if len(looks) == 9:
             raise Stopped
 
-    monkeypatch.setattr(watching.time, "sleep", pass_time)
+    meanwhile.append(pass_time)
     with pytest.raises(Stopped):
         run(folder)
     shown = capsys.readouterr()
@@ -116,7 +120,7 @@ def test_a_failure_is_reported_once_and_stops_nothing(
     assert shown.err.count("What to do:") == 1
 
 
-def test_failures_are_in_the_exit_code_and_the_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failures_are_in_the_exit_code_and_the_json(folder: Path, capsys: Shown) -> None:
     (folder / "broken.wav").write_bytes(b"no sound at all")
     assert run(folder, "--once", "--json") == 2
     content = json.loads(capsys.readouterr().out)

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from command_line.application import main
+from tests.support.command_line_samples import Shown
 
 
 def test_sending_is_for_one_detector_and_wants_a_token(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: Shown, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("HARK_TOKEN", raising=False)
     send = ["--send", "http://127.0.0.1:9/api/v1/detectors/1/wakes"]

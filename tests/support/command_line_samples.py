@@ -14,11 +14,21 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+Main = Callable[..., int]  # the command line in this process: words to exit code
+Shown = pytest.CaptureFixture[str]
 
 
-def as_json(
-    main: Callable[..., int], capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0
-) -> dict[str, Any]:
+class Notes:
+    """A screen that records messages."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
+
+
+def as_json(main: Main, capsys: Shown, *arguments: str, code: int = 0) -> dict[str, Any]:
     """Return the JSON object that a command printed."""
     assert main(*arguments, "--json") == code
     result: dict[str, Any] = json.loads(capsys.readouterr().out)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import pytest
 
 from core.audio_file import SAMPLE_RATE
 from core.errors import HarkError
 from core.readiness import Readiness
 from pipeline.recordings.transcript import Segment, Word
+from pipeline.recordings.transcription import registry
 
 
 def said(text: str, start_s: float, end_s: float, language: str = "en", confidence: float = 0.9) -> Segment:
@@ -68,3 +70,9 @@ class Scripted:
 
     def close(self) -> None:
         self.heard = []
+
+
+def use_engines(monkeypatch: pytest.MonkeyPatch, *engines: Scripted) -> None:
+    """Make them the only recognizers, in this process."""
+    monkeypatch.setattr(registry, "_engines", lambda: {engine.name: engine for engine in engines})
+    monkeypatch.setenv("HARK_SPEECH_SERVICE", "0")

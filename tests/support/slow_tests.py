@@ -39,23 +39,24 @@ def seconds_of_files(seconds: Mapping[str, int]) -> Counter[str]:
     return found
 
 
-def is_there(test: str) -> bool:
+def is_there(test: str, tests: Path = TESTS) -> bool:
     path, *_, name = test.split("::")
-    return (TESTS / path).is_file() and f"def {name}(" in (TESTS / path).read_text()
+    return (tests / path).is_file() and f"def {name}(" in (tests / path).read_text()
 
 
-def updated(seconds: Mapping[str, int], measured: Mapping[str, float]) -> dict[str, int]:
+def updated(seconds: Mapping[str, int], measured: Mapping[str, float], tests: Path) -> dict[str, int]:
     """Return the list after a run that took ``measured`` seconds for each test.
 
     Lines of tests that did not run stay; those of tests that are gone do not."""
     took = {**seconds, **{name: round(each) if each >= SLOW_S else 0 for name, each in measured.items()}}
-    return {name: took[name] for name in sorted(took) if took[name] and is_there(name)}
+    return {name: took[name] for name in sorted(took) if took[name] and is_there(name, tests)}
 
 
 class Measuring:
     """A plugin of pytest that writes the list when a run ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, tests: Path = TESTS) -> None:
+        self.tests = tests
         self.cases: Counter[str] = Counter()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -69,5 +70,6 @@ class Measuring:
         measured: Counter[str] = Counter()
         for case, took in self.cases.items():
             measured[case.split("[")[0]] += took
-        found = updated(listed(LIST.read_text()), measured)
-        LIST.write_text("".join(f"{name} {took}\n" for name, took in found.items()))
+        file = self.tests / LIST.name
+        found = updated(listed(file.read_text()), measured, self.tests)
+        file.write_text("".join(f"{name} {took}\n" for name, took in found.items()))

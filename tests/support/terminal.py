@@ -7,7 +7,11 @@ import pty
 import re
 import select
 import subprocess
+import sys
 import time
+from pathlib import Path
+
+from core.data_folder import REPOSITORY
 
 # A command line whose training takes for ever, so that it can be interrupted, of plans that are small.
 SLOW_TRAINING = """
@@ -32,6 +36,17 @@ command_line.train.LONG_RUN_S = 0  # at a terminal every run is asked for
 from command_line.application import main
 sys.exit(main())
 """
+
+
+def slow_command(folder: Path, script: str = SLOW_TRAINING, hangup: str = "SIG_DFL") -> list[str]:
+    """Return the command that runs the script, which it writes into the folder."""
+    (folder / "slow.py").write_text(script)
+    return [sys.executable, str(folder / "slow.py"), hangup, str(REPOSITORY)]
+
+
+def brief_command(folder: Path) -> list[str]:
+    """Return the command of a training that is interrupted as soon as it has begun."""
+    return slow_command(folder, SLOW_TRAINING.replace("time.sleep(100)", "raise KeyboardInterrupt"))
 
 
 def at_terminal(
