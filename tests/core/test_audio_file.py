@@ -146,7 +146,7 @@ def test_a_header_without_samples(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ffmpeg", [True, False])
 def test_a_renamed_pdf(tmp_path: Path, ffmpeg: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not ffmpeg:
-        monkeypatch.setattr(shutil, "which", lambda name: None)
+        monkeypatch.setenv("PATH", "")
     noise = np.random.default_rng(0).bytes(50_000)
     (tmp_path / "paper.wav").write_bytes(b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog >>\nendobj\n" + noise + b"\n%%EOF")
     with pytest.raises(HarkError) as caught:

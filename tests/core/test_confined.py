@@ -21,6 +21,7 @@ from core.confined import MEMORY_BYTES, confined, not_held
 from core.data_folder import REPOSITORY
 from core.foreign_audio import read_foreign_audio
 from tests.support.processes import has_ended
+from tests.support.programs import run_python
 from tests.support.servers import wait_for
 
 needs_kernel = pytest.mark.skipif(bool(not_held()), reason=f"this kernel does not confine: {not_held()}")
@@ -119,32 +120,26 @@ def test_it_reads_nothing_that_it_was_not_given(run: Run, path: str) -> None:
 
 
 @needs_kernel
-def test_the_secrets_of_a_portal_and_its_database_are_out_of_reach(tmp_path: Path) -> None:
+def test_the_secrets_of_a_portal_and_its_database_are_out_of_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The portal's data folder lies at its default place, beside the code."""
     from core.ffmpeg import listened_to
 
     data = tmp_path / "data"
     (data / "portal").mkdir(parents=True)
-    names = [
-        data / "portal" / "secret-key",
-        data / "portal" / "portal.sqlite3",
-        REPOSITORY / ".env",
-        REPOSITORY / "data",
-    ]
-    for path in names[:2]:
+    hidden = [data / "portal" / "secret-key", data / "portal" / "portal.sqlite3"]
+    for path in hidden:
         path.write_text("secret")
     upload = data / "upload.wav"
     upload.write_text("sound")
     code = "import os, sys\nfor path in sys.argv[1:]:\n    try:\n        print(open(path).read())\n"
     code += "    except OSError as error:\n        print(error.strerror)\nprint(sorted(os.environ))"
-    command = [sys.executable, "-I", "-c", code, *map(str, [upload, *names])]
-    os.environ["HARK_SECRET_FOR_TEST"] = "secret"
-    try:
-        with listened_to(command, upload) as (process, _):
-            assert process.stdout is not None
-            said = process.stdout.read().splitlines()
-    finally:
-        del os.environ["HARK_SECRET_FOR_TEST"]
+    command = [sys.executable, "-I", "-c", code, *map(str, [upload, *hidden, REPOSITORY / ".env", REPOSITORY / "data"])]
+    monkeypatch.setenv("HARK_SECRET_FOR_TEST", "secret")
+    with listened_to(command, upload) as (process, _):
+        assert process.stdout is not None
+        said = process.stdout.read().splitlines()
     assert said[0] == "sound" and set(said[1:3]) == {"Permission denied"}
     assert all(line in ("Permission denied", "No such file or directory") for line in said[3:5])
     assert "HARK_SECRET_FOR_TEST" not in said[5]
@@ -228,7 +223,7 @@ def test_decoding_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
     from core import ffmpeg
 
     if by == "libsndfile":
-        monkeypatch.setattr(ffmpeg, "have_ffmpeg", lambda: False)
+        monkeypatch.setenv("PATH", "")
     elif not ffmpeg.have_ffmpeg():
         pytest.skip("ffmpeg is not installed")
     tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(32_000) / 16_000)
@@ -263,5 +258,5 @@ def test_a_program_that_the_kernel_will_not_confine_is_not_run() -> None:
         "command[4] = command[4].replace(str(os.getpid()), str(os.getppid()), 1)\n"
         "sys.argv = command[3:]\nmodule.main()"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    done = run_python(code)
     assert (done.returncode, done.stdout) == (module.NOT_CONFINED, "") and "too many rules" in done.stderr

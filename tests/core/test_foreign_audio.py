@@ -87,7 +87,7 @@ def test_it_reads_what_the_fast_way_reads(tmp_path: Path, rate: int, name: str) 
 def test_without_ffmpeg_nothing_is_opened_that_prints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setenv("PATH", "")
     (tmp_path / "t.mp3").write_bytes(b"ID3\x04\0\0\0\0\0\0" * 20_000)
     with pytest.raises(HarkError, match="install ffmpeg"):
         read_foreign_audio(tmp_path / "t.mp3")

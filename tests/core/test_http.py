@@ -15,9 +15,8 @@ from typing import Any
 
 import pytest
 
-from core import http
 from core.http import HttpError, Server
-from tests.support.http_server import Recorder, Reply, serving
+from tests.support.http_server import Recorder, Reply, do_not_wait, serving
 
 KEY = "sk-very-secret-0123456789"
 
@@ -32,9 +31,7 @@ def double() -> Iterator[Recorder]:
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The waits between attempts [s]."""
-    waited: list[float] = []
-    monkeypatch.setattr(http, "sleep", waited.append)
-    return waited
+    return do_not_wait(monkeypatch)
 
 
 def server(url: str, **more: Any) -> Server:
@@ -71,10 +68,12 @@ def test_a_limit_that_lasts(double: Recorder, waits: list[float]) -> None:
     assert len(double.asked) == 5, "nobody waits for an hour"
 
 
-def test_a_wait_may_be_a_date() -> None:
-    soon = http._seconds(email.utils.formatdate(time.time() + 20, usegmt=True))
-    assert soon is not None and 15 < soon <= 20
-    assert http._seconds("nonsense") is None and http._seconds("") is None and http._seconds("-5") == 0.0
+def test_a_wait_may_be_a_date_and_is_never_negative(double: Recorder, waits: list[float]) -> None:
+    soon = email.utils.formatdate(time.time() + 20, usegmt=True)
+    double.replies = [(503, {"Retry-After": said}, b"") for said in (soon, "-5")]
+    double.replies += [(503, {"Retry-After": ""}, b""), (200, {}, b"")]
+    server(double.url).ask("GET", "/")
+    assert 15 < waits[0] <= 20 and waits[1:] == [0.0, 4.0]
 
 
 def test_a_server_that_hangs_gets_one_more_attempt(double: Recorder, waits: list[float]) -> None:

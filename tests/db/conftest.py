@@ -53,9 +53,12 @@ def behind(beside: LibraryServer | None) -> Callable[[Path], AbstractContextMana
 
 @pytest.fixture
 def locked(
-    beside: LibraryServer | None, behind: Callable[[Path], AbstractContextManager[Run]]
+    beside: LibraryServer | None,
+    behind: Callable[[Path], AbstractContextManager[Run]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[Path], AbstractContextManager[None]]:
-    """Another program that writes into a library and does not finish."""
+    """Another program that writes into a library and does not finish, which libraries opened later wait for briefly."""
+    monkeypatch.setattr("db.database.BUSY_TIMEOUT_S", 0.1)
 
     @contextmanager
     def held(folder: Path) -> Iterator[None]:

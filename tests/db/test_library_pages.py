@@ -133,13 +133,11 @@ library.delete_clips({ids[:3]})
 
 
 def test_a_failure_while_deleting_deletes_nothing(
-    library: Library, monkeypatch: pytest.MonkeyPatch, locked: Callable[[Path], AbstractContextManager[None]]
+    library: Library, locked: Callable[[Path], AbstractContextManager[None]]
 ) -> None:
     ids = library.add_clips([new_clip("a", 1, request_id="r1")])
-    with locked(library.data_dir):
-        monkeypatch.setattr("db.database.BUSY_TIMEOUT_S", 0.1)
-        with Library(library.data_dir) as second, pytest.raises(HarkError) as raised:
-            second.delete_clips(ids)
+    with locked(library.data_dir), Library(library.data_dir) as second, pytest.raises(HarkError) as raised:
+        second.delete_clips(ids)
     assert "in use" in raised.value.what and library.file(library.clips(ids)[0]).is_file()
 
 

@@ -205,7 +205,7 @@ def test_the_message_on_a_library_that_cannot_be_opened(
     assert "cannot be used" in refused(tmp_path).what
     monkeypatch.delenv("DATABASE_URL")
     assert "DATABASE_URL is not set" in refused(tmp_path).why
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "psycopg", None)  # as where it is not installed
     assert "psycopg is not installed" in refused(tmp_path).why
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pytest
+
 Reply = tuple[int, dict[str, str], bytes]  # status, headers, body
 
 
@@ -60,3 +62,10 @@ def serving(
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def do_not_wait(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let the next attempts of a client follow at once; return the waits that it wanted [s]."""
+    waits: list[float] = []
+    monkeypatch.setattr("core.http.sleep", waits.append)
+    return waits

@@ -100,4 +100,4 @@ def set_up(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARK_LLM_KEY", KEY)
     monkeypatch.setenv("HARK_LLM_MODEL", MODEL)
     monkeypatch.setenv("HARK_LLM_TIMEOUT_S", "10")
-    monkeypatch.setattr("core.http.sleep", lambda seconds: None)
+    http_server.do_not_wait(monkeypatch)
